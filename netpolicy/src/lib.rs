@@ -1,7 +1,19 @@
 //! Network policies of ringfence.
 //!
 //! ```text
-//!  YAML text ──parse──▶ Document ──resolve (extends, layers)──▶ Policy ──┬─ decide ──▶ Verdict (rule, file, line, reason)
-//!  (bytes from a caller: this crate does no I/O)                          └─ VirtualNames + ruleset ──▶ nft rules as data
+//!  YAML text ──yaml──▶ spanned tree ──load (extends, presets)──▶ Policy ──┬─ decide (floor) ──▶ Verdict (rule, file, line, reason)
+//!  (bytes from a caller: this crate does no I/O)    │                     └─ VirtualNames + ruleset ──▶ nft rules as data
+//!                                                   └──▶ Diagnostics
 //! ```
+#![forbid(unsafe_code)]
+
+pub mod decide;
+pub mod diagnostic;
+pub mod floor;
+pub mod host;
+pub mod load;
 pub mod policy;
+pub mod presets;
+pub mod ruleset;
+pub mod virtual_names;
+mod yaml;

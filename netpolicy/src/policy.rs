@@ -106,3 +106,67 @@ pub struct Policy {
     /// `--network denied`: nothing is permitted, whatever `allow` says.
     pub network_denied: bool,
 }
+
+/// The range of virtual addresses unless a policy sets another: it looks public, which programs
+/// that refuse reserved addresses insist on, and inside the fence no real address is reachable.
+pub const DEFAULT_VIRTUAL_RANGE: Ipv4Net = Ipv4Net::new_assert(std::net::Ipv4Addr::new(25, 0, 0, 0), 16);
+
+/// Distinct upstream questions of one wildcard unless a policy says otherwise.
+pub const DEFAULT_NAMES_PER_WILDCARD: u32 = 64;
+
+impl Default for Dns {
+    fn default() -> Self {
+        Dns {
+            upstreams: vec![Upstream::System],
+            names_per_wildcard: DEFAULT_NAMES_PER_WILDCARD,
+            virtual_range: DEFAULT_VIRTUAL_RANGE,
+        }
+    }
+}
+
+impl Policy {
+    /// The policy that permits nothing.
+    pub fn nothing() -> Policy {
+        Policy { allow: Vec::new(), deny: Vec::new(), dns: Dns::default(), network_denied: false }
+    }
+
+    /// The text that is digested: what the policy says and the floor's version, without the places
+    /// it was written in, so that a file says the same from wherever it is read.
+    pub fn canonical(&self) -> String {
+        let rules = |rules: &[Rule]| -> Vec<serde_json::Value> {
+            rules
+                .iter()
+                .map(|rule| {
+                    serde_json::json!({
+                        "layer": rule.origin.layer,
+                        "matcher": rule.matcher,
+                        "ports": rule.ports,
+                        "private": rule.private,
+                        "protocol": rule.protocol,
+                        "reason": rule.reason,
+                    })
+                })
+                .collect()
+        };
+        serde_json::json!({
+            "allow": rules(&self.allow),
+            "deny": rules(&self.deny),
+            "dns": self.dns,
+            "floor": crate::floor::FLOOR_VERSION,
+            "network_denied": self.network_denied,
+        })
+        .to_string()
+    }
+
+    /// `sha256:` and the hexadecimal digest of [`Policy::canonical`].
+    pub fn digest(&self) -> String {
+        use sha2::Digest;
+        use std::fmt::Write;
+        let mut text = String::from("sha256:");
+        for byte in sha2::Sha256::digest(self.canonical().as_bytes()) {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
+    }
+}

@@ -1,0 +1,87 @@
+//! What is wrong with a policy, and where.
+//!
+//! ```text
+//!  yaml, load ──Diagnostic (file, line, column, source line, hint)──▶ render ──▶ text for a person
+//! ```
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The policy cannot be used.
+    Error,
+    /// The policy can be used and perhaps says something else than meant.
+    Warning,
+}
+
+/// One finding in one place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Diagnostic {
+    /// Error or warning.
+    pub severity: Severity,
+    /// A stable word for the kind of finding, for example `unknown-key`.
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// The file as it was named, `preset gitlab@1`, or `--allow`/`--deny`.
+    pub file: String,
+    /// Line, from 1; 0 where the finding has no place in a file.
+    pub line: u32,
+    /// Column in characters, from 1; 0 where the finding has no place.
+    pub column: u32,
+    /// How many characters are meant.
+    pub length: u32,
+    /// The whole line, for underlining.
+    pub source_line: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// All findings as plain text: place, message, the underlined source, the hint.
+pub fn render(diagnostics: &[Diagnostic]) -> String {
+    let mut text = String::new();
+    for (index, diagnostic) in diagnostics.iter().enumerate() {
+        if index > 0 {
+            text.push('\n');
+        }
+        render_one(&mut text, diagnostic);
+    }
+    text
+}
+
+fn render_one(text: &mut String, d: &Diagnostic) {
+    let severity = match d.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let place = if d.line == 0 { d.file.clone() } else { format!("{}:{}:{}", d.file, d.line, d.column) };
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{place}: {severity}: {} [{}]", d.message, d.code);
+    if !d.source_line.is_empty() && d.column > 0 {
+        let number = if d.line == 0 { String::new() } else { d.line.to_string() };
+        let (source, column, length) = window(d);
+        let _ = writeln!(text, "{number:>5} | {source}");
+        let underline = "^".repeat(length.max(1));
+        let _ = writeln!(text, "      | {:indent$}{underline}", "", indent = column);
+    }
+    if let Some(hint) = &d.hint {
+        let _ = writeln!(text, "      = hint: {hint}");
+    }
+}
+
+/// The part of the source line to show, with control characters made harmless: at most 160
+/// characters around the finding. Returns it with the 0-based column and the length in it.
+fn window(d: &Diagnostic) -> (String, usize, usize) {
+    const WIDTH: usize = 160;
+    let column = d.column.saturating_sub(1) as usize;
+    let characters: Vec<char> = d.source_line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let column = column.min(characters.len());
+    let from = if characters.len() <= WIDTH { 0 } else { column.saturating_sub(40) };
+    let shown: String = characters.iter().skip(from).take(WIDTH).collect();
+    let left = shown.chars().count().saturating_sub(column - from);
+    (shown, column - from, (d.length as usize).min(left))
+}
