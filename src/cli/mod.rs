@@ -1,0 +1,113 @@
+//! The words of the command line: what a person typed, as data. Nothing here acts.
+
+pub mod policy;
+pub mod run;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Reads the command line; wrong usage ends the program with clap's message and status 125,
+/// as `docker run` does.
+pub fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| {
+        let status = if error.use_stderr() { i32::from(crate::error::COULD_NOT_RUN) } else { 0 };
+        // Nothing can be said when even this cannot be printed.
+        let _ = error.print();
+        std::process::exit(status)
+    })
+}
+
+/// Run an AI agent in a container that reaches exactly the names its policy permits.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ringfence",
+    version,
+    about,
+    propagate_version = true,
+    after_help = "\
+Examples:
+  ringfence run --policy policy.yml --project . my-agent:latest agent --goal 'fix the tests'
+  ringfence run --allow gitlab.com debian:12 curl -sS https://gitlab.com/api/v4/version
+  ringfence policy explain https://gitlab.com/ --policy policy.yml
+  ringfence events ID --denied"
+)]
+pub struct Cli {
+    /// The engine to use: unix:///path, tcp://host:port [default: DOCKER_HOST, else the usual sockets]
+    #[arg(long, global = true, value_name = "HOST")]
+    pub engine: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// One verb, one variant, one file under `commands/`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run an agent in its own fence
+    Run(Box<run::RunArgs>),
+    /// List the workflows on the engine
+    Ps(JsonArgs),
+    /// End workflows and remove what is theirs
+    Stop {
+        /// Ids, unique prefixes of ids, or names
+        #[arg(required = true, value_name = "ID")]
+        workflows: Vec<String>,
+    },
+    /// Remove what workflows left behind that nobody supervises any more
+    Gc {
+        /// Remove the shared uplink network too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show the decision log of a workflow, or of a file
+    Events(EventsArgs),
+    /// Check and explain policies, offline
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// Inside the fence's container
+    #[command(subcommand, hide = true)]
+    Fence(FenceCommand),
+    /// Inside the guard's container
+    #[command(subcommand, hide = true)]
+    Guard(GuardCommand),
+}
+
+/// A command that reads.
+#[derive(Debug, Args)]
+pub struct JsonArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ringfence events`.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// A workflow's id, unique prefix or name, or an events file
+    #[arg(value_name = "ID|FILE")]
+    pub source: String,
+    /// Only what was refused
+    #[arg(long)]
+    pub denied: bool,
+    /// Check that every line is chained to the one before
+    #[arg(long)]
+    pub verify: bool,
+    /// Print the lines as they were written
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What the fence container runs.
+#[derive(Debug, Subcommand)]
+pub enum FenceCommand {
+    /// Make the fence, prove it, hand its sockets over, hold it
+    Hold,
+    /// Replace the ruleset by the one described on stdin
+    Apply,
+}
+
+/// What the guard container runs.
+#[derive(Debug, Subcommand)]
+pub enum GuardCommand {
+    /// Serve the fence's sockets
+    Run,
+}

@@ -1,0 +1,132 @@
+//! `ringfence run`: the options as typed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+/// `ringfence run [OPTIONS] IMAGE [COMMAND]…`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit status: the agent's own; 123 the fence ended the run; 124 its time is over;
+125 ringfence could not run it; 126/127 as docker; 128+N ended by signal N")]
+pub struct RunArgs {
+    /// A policy file, or the name of a preset; may be given several times
+    #[arg(long = "policy", value_name = "NAME|FILE")]
+    pub policies: Vec<String>,
+    /// Permit a name (port 443 unless given)
+    #[arg(long = "allow", value_name = "HOST[:PORT]")]
+    pub allow: Vec<String>,
+    /// Refuse a name or a range, whatever else permits it
+    #[arg(long = "deny", value_name = "HOST|CIDR")]
+    pub deny: Vec<String>,
+    /// `policy`: what the policy permits; `denied`: nothing
+    #[arg(long, value_name = "CONDITION", default_value = "policy")]
+    pub network: Network,
+    /// The same as --network denied
+    #[arg(long, conflicts_with = "network")]
+    pub no_network: bool,
+    /// The project directory, mounted at /workspace, which becomes the working directory
+    #[arg(long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+    /// An environment variable for the agent; without a value, the caller's
+    #[arg(short = 'e', long = "env", value_name = "NAME[=VALUE]")]
+    pub env: Vec<String>,
+    /// A name for the workflow
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Keep stdin open and send it to the agent
+    #[arg(short = 'i', long)]
+    pub interactive: bool,
+    /// Give the agent a terminal
+    #[arg(short = 't', long)]
+    pub tty: bool,
+    /// User of the agent's process [default: the project's owner, else the image's]
+    #[arg(short = 'u', long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Working directory in the container
+    #[arg(short = 'w', long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// The program to start instead of the image's entrypoint
+    #[arg(long, value_name = "PROGRAM")]
+    pub entrypoint: Option<String>,
+    /// CPUs that the agent may use [default: 2, or what the engine has]
+    #[arg(long, value_name = "N")]
+    pub cpus: Option<f64>,
+    /// Memory that the agent may use, swap included
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = parse_size)]
+    pub memory: u64,
+    /// Processes and threads that the agent may have
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub pids: i64,
+    /// Wall-clock time after which the run is ended (2h, 90s)
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub time: Option<Duration>,
+    /// Write the events to this file too
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+    /// Print how long each step of the start took
+    #[arg(long)]
+    pub timings: bool,
+    /// No summary at the end
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// The agent's image
+    pub image: String,
+    /// The agent's command
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// What the network is to the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Network {
+    /// What the policy permits.
+    Policy,
+    /// Nothing.
+    Denied,
+}
+
+impl RunArgs {
+    /// Whether the agent is to have no network at all.
+    pub fn network_denied(&self) -> bool {
+        self.no_network || self.network == Network::Denied
+    }
+}
+
+/// Bytes from `512MiB`, `4g`, `1048576`; 1024-based, as docker reads them.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let lower = text.trim().to_ascii_lowercase();
+    let digits = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
+    let (number, unit) = lower.split_at(digits);
+    let factor: u64 = match unit.trim() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        "t" | "tb" | "tib" => 1 << 40,
+        other => return Err(format!("`{other}` is no unit of size; use KiB, MiB or GiB")),
+    };
+    let number: f64 = number.parse().map_err(|_| "expected a size such as 512MiB or 4GiB".to_owned())?;
+    let bytes = number * factor as f64;
+    // The engine refuses less than 6 MiB with a text of its own.
+    if !(6_291_456.0..=1e15).contains(&bytes) {
+        return Err("expected at least 6MiB".to_owned());
+    }
+    Ok(bytes as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_size;
+
+    #[test]
+    fn sizes_are_read_as_docker_reads_them() {
+        assert_eq!(parse_size("4GiB"), Ok(4 << 30));
+        assert_eq!(parse_size("512m"), Ok(512 << 20));
+        assert_eq!(parse_size("1.5g"), Ok(3 << 29));
+        assert!(parse_size("4 parsecs").is_err());
+        assert!(parse_size("-1").is_err());
+        assert!(parse_size("1").is_err());
+    }
+}

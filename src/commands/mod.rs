@@ -1,0 +1,66 @@
+//! One file a command: arguments in, effects, an exit status out.
+
+mod events;
+mod gc;
+pub mod policy;
+mod ps;
+mod run;
+mod stop;
+
+use std::process::ExitCode;
+
+use crate::cli::policy::PolicyCommand;
+use crate::cli::{Cli, Command, FenceCommand, GuardCommand};
+use crate::error::{COULD_NOT_RUN, Failure};
+
+/// Carries out what was asked for. Errors become words here and nowhere else.
+pub fn dispatch(cli: Cli) -> ExitCode {
+    let engine = cli.engine.as_deref();
+    let result = match cli.command {
+        Command::Run(args) => on_engine(run::run(engine, *args)),
+        Command::Ps(args) => on_engine(ps::ps(engine, args.json)),
+        Command::Stop { workflows } => on_engine(stop::stop(engine, &workflows)),
+        Command::Gc { all } => on_engine(gc::gc(engine, all)),
+        Command::Events(args) => on_engine(events::events(engine, args)),
+        Command::Policy(PolicyCommand::Check { files, json }) => policy::check(&files, json),
+        Command::Policy(PolicyCommand::Explain(args)) => {
+            policy::explain(&args.target, &args.policies, &args.allow, &args.deny, args.json)
+        }
+        Command::Fence(FenceCommand::Hold) => crate::fence::hold().map(|()| 0),
+        Command::Fence(FenceCommand::Apply) => crate::fence::apply().map(|()| 0),
+        Command::Guard(GuardCommand::Run) => crate::guard::run().map(|()| 0),
+    };
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => failure.render(),
+    }
+}
+
+fn on_engine(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot start the runtime").caused_by(&error))?;
+    let result = runtime.block_on(work);
+    // A read of stdin cannot be interrupted; it must not keep the program from ending.
+    runtime.shutdown_background();
+    result
+}
+
+/// Writes data to stdout. A reader that has gone away (`| head`) is no error.
+pub fn print(text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(COULD_NOT_RUN, "cannot write to stdout").caused_by(&error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Data as JSON on stdout.
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot write JSON").caused_by(&error))?;
+    print(&format!("{text}\n"))
+}

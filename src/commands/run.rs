@@ -1,0 +1,127 @@
+//! `ringfence run`: everything that can be checked without the engine is checked here, all of it before
+//! the engine is even asked.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::cli::run::RunArgs;
+use crate::error::{COULD_NOT_RUN, Failure};
+use crate::supervisor::containers::{Agent, WORKSPACE};
+use crate::supervisor::run::{Request, is_local_host};
+use crate::supervisor::{engine, streams, workflow};
+
+/// Runs the agent; its exit status.
+pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure> {
+    let denied = args.network_denied();
+    let (policy, warnings) = super::policy::load_run_policy(&args.policies, &args.allow, &args.deny, denied)?;
+    if !warnings.is_empty() {
+        eprint!("{}", netpolicy::diagnostic::render(&warnings));
+    }
+    if let Some(name) = args.name.as_deref().filter(|name| !workflow::valid_name(name)) {
+        return Err(Failure::new(COULD_NOT_RUN, format!("--name {name:?} cannot be a workflow's name"))
+            .hint("use at most 63 letters, digits, `-`, `_` and `.`, beginning with a letter or digit"));
+    }
+    if args.tty && args.interactive && !streams::stdin_is_terminal() {
+        return Err(Failure::new(COULD_NOT_RUN, "-t and -i were given, but stdin is no terminal")
+            .hint("leave out -t"));
+    }
+    let project = args.project.as_deref().map(checked_project).transpose()?;
+    let mut env = environment(&args.env)?;
+    if project.is_some() {
+        // git refuses a directory that another user owns; the mount is the one that was asked for.
+        if !env.iter().any(|pair| pair.starts_with("GIT_CONFIG_COUNT=")) {
+            env.push("GIT_CONFIG_COUNT=1".to_owned());
+            env.push("GIT_CONFIG_KEY_0=safe.directory".to_owned());
+            env.push(format!("GIT_CONFIG_VALUE_0={WORKSPACE}"));
+        }
+    }
+    let engine = engine::connect(engine_host).await?;
+    if project.is_some() && !is_local_host(&engine.host) {
+        return Err(Failure::new(
+            COULD_NOT_RUN,
+            format!("--project: {} may not see this machine's files", engine.host),
+        )
+        .hint("this version mounts a project only for an engine on a local socket"));
+    }
+    if policy.allow.is_empty() && !denied && !args.quiet {
+        eprintln!("ringfence: no policy permits anything, so the agent has no network (--policy, --allow)");
+    }
+    super::gc::quietly(&engine).await;
+    let (project, user) = match project {
+        Some((path, owner)) => (Some(path), args.user.clone().or(owner)),
+        None => (None, args.user.clone()),
+    };
+    let request = Request {
+        name: args.name,
+        policy,
+        agent: Agent {
+            image: args.image,
+            command: args.command,
+            entrypoint: args.entrypoint,
+            env,
+            project,
+            workdir: args.workdir,
+            user,
+            interactive: args.interactive,
+            tty: args.tty,
+            nano_cpus: 0,
+            memory: i64::try_from(args.memory).unwrap_or(i64::MAX),
+            pids: args.pids,
+        },
+        time: args.time,
+        events: args.events,
+        cpus: args.cpus,
+        timings: args.timings,
+        quiet: args.quiet,
+    };
+    crate::supervisor::run::run(&engine, request).await
+}
+
+/// The project directory, resolved, and its owner as `uid:gid` unless that is root.
+fn checked_project(given: &Path) -> Result<(PathBuf, Option<String>), Failure> {
+    let cannot = |why: &str| Failure::new(COULD_NOT_RUN, format!("--project {}: {why}", given.display()));
+    let path = given
+        .canonicalize()
+        .map_err(|error| cannot("cannot be used").caused_by(&error).hint("give an existing directory"))?;
+    let meta = path.metadata().map_err(|error| cannot("cannot be used").caused_by(&error))?;
+    if !meta.is_dir() {
+        return Err(cannot("it is not a directory"));
+    }
+    let home = std::env::var_os("HOME").map(PathBuf::from).and_then(|home| home.canonicalize().ok());
+    let system = [
+        "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/proc", "/root", "/run", "/sbin", "/sys",
+        "/usr", "/var", "/var/run", "/var/lib",
+    ];
+    if system.iter().any(|dir| path == Path::new(dir)) || home.as_deref() == Some(path.as_path()) {
+        return Err(cannot("a system or home directory is not given to an agent")
+            .hint("give the directory of one project"));
+    }
+    for private in ["/etc", "/proc", "/sys", "/dev", "/run", "/var/run", "/var/lib/docker"] {
+        if path.starts_with(private) {
+            return Err(cannot(&format!("nothing under {private} is given to an agent")));
+        }
+    }
+    let owner = (meta.uid() != 0).then(|| format!("{}:{}", meta.uid(), meta.gid()));
+    Ok((path, owner))
+}
+
+/// `NAME=VALUE` as given, `NAME` from the caller.
+fn environment(given: &[String]) -> Result<Vec<String>, Failure> {
+    let mut env = Vec::new();
+    for pair in given {
+        let name = pair.split('=').next().unwrap_or_default();
+        if name.is_empty() || name.contains('\0') {
+            return Err(
+                Failure::new(COULD_NOT_RUN, "-e: a variable needs a name").hint("-e NAME or -e NAME=VALUE")
+            );
+        }
+        if pair.contains('=') {
+            env.push(pair.clone());
+        } else if let Ok(value) = std::env::var(name) {
+            env.push(format!("{name}={value}"));
+        } else {
+            eprintln!("ringfence: -e {name}: not set here, so it is not passed on");
+        }
+    }
+    Ok(env)
+}

@@ -1,0 +1,30 @@
+//! `ringfence stop`: ends workflows and removes what is theirs.
+
+use bollard::query_parameters::StopContainerOptions;
+
+use crate::error::Failure;
+use crate::supervisor::workflow::{Role, object_name};
+use crate::supervisor::{engine, inventory};
+
+/// Ends each workflow: the agent is asked (TERM), after 10 s it is made to; the id on stdout.
+pub async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result<u8, Failure> {
+    let engine = engine::connect(engine_host).await?;
+    let all = inventory::workflows(&engine).await?;
+    // All words are understood before the first workflow is touched.
+    let picked = wanted.iter().map(|word| inventory::pick(&all, word)).collect::<Result<Vec<_>, _>>()?;
+    for found in picked {
+        let options = StopContainerOptions { t: Some(10), ..Default::default() };
+        match engine.api.stop_container(&object_name(&found.id, Role::Agent), Some(options)).await {
+            Err(error)
+                if !engine::is_missing(&error) && !engine::describe(&error).contains("not modified") =>
+            {
+                return Err(engine::refused(format!("cannot stop the agent of {}", found.id), &error));
+            }
+            _ => {}
+        }
+        inventory::save_events(&engine, &found.id).await?;
+        inventory::remove(&engine, &found.id).await?;
+        super::print(&format!("{}\n", found.id))?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,64 @@
+//! The one place where a failure becomes words and an exit status.
+
+use std::process::ExitCode;
+
+/// ringfence could not run the agent: bad policy, no engine, refused.
+pub const COULD_NOT_RUN: u8 = 125;
+
+/// A failure as a person reads it: what failed, why (the chain), and what to do.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit status of the program.
+    pub exit: u8,
+    /// What failed, on what.
+    pub message: String,
+    /// Why, outermost first.
+    pub causes: Vec<String>,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure that ends the program with `exit`.
+    pub fn new(exit: u8, message: impl Into<String>) -> Self {
+        Failure { exit, message: message.into(), causes: Vec::new(), hint: None }
+    }
+
+    /// Adds an error and everything behind it as causes.
+    pub fn caused_by(mut self, error: &(dyn std::error::Error + '_)) -> Self {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            let text = error.to_string();
+            if self.causes.last() != Some(&text) {
+                self.causes.push(text);
+            }
+            next = error.source();
+        }
+        self
+    }
+
+    /// Adds what to do about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Writes the failure to stderr; the exit status to end with.
+    pub fn render(&self) -> ExitCode {
+        eprint!("{self}");
+        ExitCode::from(self.exit)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "ringfence: {}", self.message)?;
+        for cause in &self.causes {
+            writeln!(f, "  because: {}", cause.trim_end().replace('\n', "\n           "))?;
+        }
+        if let Some(hint) = &self.hint {
+            writeln!(f, "  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,81 @@
+//! What the supervisor, the fence and the guard say to each other.
+//!
+//! ```text
+//!  supervisor ──fence.json, guard.json (volume)──▶ fence ──line + sockets (SCM_RIGHTS)──▶ guard
+//!                                                    ▲                                       │
+//!                                                    └──────────── ready, heartbeat ◀────────┘
+//! ```
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use netpolicy::floor::Surroundings;
+use netpolicy::policy::Policy;
+use netpolicy::ruleset::Permit;
+use serde::{Deserialize, Serialize};
+
+/// The volume that the fence and the guard share, and nobody else.
+pub const SHARED: &str = "/run/ringfence";
+/// Where the guard waits for the fence.
+pub const GUARD_SOCKET: &str = "/run/ringfence/guard.sock";
+/// The fence's [`FenceConfig`].
+pub const FENCE_CONFIG: &str = "/run/ringfence/fence.json";
+/// The guard's [`GuardConfig`].
+pub const GUARD_CONFIG: &str = "/run/ringfence/guard.json";
+/// How often the guard says that it is alive.
+pub const HEARTBEAT: Duration = Duration::from_millis(250);
+/// Silence after which the fence takes the guard for dead.
+pub const HEARTBEAT_LIMIT: Duration = Duration::from_secs(1);
+
+/// What the fence must be made of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FenceConfig {
+    /// The workflow's id.
+    pub workflow: String,
+    /// The (range, port) pairs that lead to the gate.
+    pub permits: Vec<Permit>,
+}
+
+/// What the guard must enforce.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GuardConfig {
+    /// The workflow's id.
+    pub workflow: String,
+    /// The policy, whole.
+    pub policy: Policy,
+    /// The addresses of the machine and of the engine, which nothing may reach.
+    pub surroundings: Surroundings,
+    /// Digest of the policy.
+    pub digest: String,
+    /// Unix time in milliseconds after which everything is refused.
+    pub deadline_unix_ms: Option<u64>,
+    /// The agent's image, as an id.
+    pub image: String,
+    /// Product and version of the engine.
+    pub engine: String,
+}
+
+/// The sockets that are handed over, in the order of the line that goes with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HandedSocket {
+    /// Listening TCP: permitted connections arrive here, redirected.
+    Gate,
+    /// Listening TCP: port 53 to any address arrives here.
+    DnsTcp,
+    /// UDP: port 53 to any address arrives here.
+    DnsUdp,
+    /// Netlink, bound to the log group of refused packets.
+    Nflog,
+}
+
+/// The line that goes with the sockets.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Handover {
+    /// Version of this message: 1.
+    pub v: u8,
+    /// The fence's own address on the workflow's network.
+    pub own: Ipv4Addr,
+    /// What the sockets are.
+    pub sockets: Vec<HandedSocket>,
+}

@@ -1,0 +1,241 @@
+//! What the engine is asked for, as plain data: the fence, the guard and the agent.
+//!
+//! Nothing here acts, so what each container may do can be read and tested without an engine.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use bollard::models::{
+    ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, Mount, MountType,
+    NetworkingConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+};
+
+use super::workflow::{Role, Workflow};
+use crate::handover::SHARED;
+
+/// The guard's user: no root, and in no passwd file.
+pub const GUARD_USER: &str = "65532:65532";
+/// What an agent may need of root's powers to install packages and change users in its own container.
+const AGENT_CAPABILITIES: [&str; 7] =
+    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETUID", "SETGID", "KILL"];
+/// Where the project is mounted.
+pub const WORKSPACE: &str = "/workspace";
+
+/// The fence: root with `NET_ADMIN` in its own namespace only, and no other power.
+pub fn fence(workflow: &Workflow, image: &str, network: &str, resolver: Ipv4Addr) -> ContainerCreateBody {
+    let mut host = helper_host(workflow, network);
+    host.cap_add = Some(vec!["NET_ADMIN".to_owned()]);
+    // /proc/sys is read-only inside, so these can be set here only. `lo` too: with ::1 alone left,
+    // a server and a client of `localhost` may miss each other.
+    host.sysctls = Some(
+        ["all", "default", "lo"]
+            .map(|link| (format!("net.ipv6.conf.{link}.disable_ipv6"), "1".to_owned()))
+            .into_iter()
+            .collect(),
+    );
+    // Any address will do, port 53 leads to the filter; set, so that the engine does not give its own.
+    host.dns = Some(vec![resolver.to_string()]);
+    host.dns_search = Some(vec![".".to_owned()]);
+    host.dns_options = Some(vec!["ndots:1".to_owned()]);
+    ContainerCreateBody {
+        hostname: Some("agent".to_owned()),
+        ..helper(workflow, Role::Fence, image, network, host, ["fence", "hold"], "0:0")
+    }
+}
+
+/// The guard: no capability, no root, on the uplink.
+pub fn guard(workflow: &Workflow, image: &str, uplink: &str) -> ContainerCreateBody {
+    let mut host = helper_host(workflow, uplink);
+    // 10,000 connections are two sockets and two pipes each.
+    host.ulimits = Some(vec![ResourcesUlimits {
+        name: Some("nofile".to_owned()),
+        soft: Some(65_536),
+        hard: Some(65_536),
+    }]);
+    helper(workflow, Role::Guard, image, uplink, host, ["guard", "run"], GUARD_USER)
+}
+
+fn helper_host(workflow: &Workflow, network: &str) -> HostConfig {
+    HostConfig {
+        network_mode: Some(network.to_owned()),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        readonly_rootfs: Some(true),
+        memory: Some(256 << 20),
+        memory_swap: Some(256 << 20),
+        pids_limit: Some(64),
+        restart_policy: Some(no_restart()),
+        log_config: Some(log_config("64m")),
+        mounts: Some(vec![Mount {
+            target: Some(SHARED.to_owned()),
+            source: Some(workflow.object(Role::Volume)),
+            typ: Some(MountType::VOLUME),
+            ..Default::default()
+        }]),
+        ..Default::default()
+    }
+}
+
+fn helper(
+    workflow: &Workflow,
+    role: Role,
+    image: &str,
+    network: &str,
+    host: HostConfig,
+    words: [&str; 2],
+    user: &str,
+) -> ContainerCreateBody {
+    ContainerCreateBody {
+        image: Some(image.to_owned()),
+        user: Some(user.to_owned()),
+        entrypoint: Some(vec!["/usr/bin/ringfence".to_owned()]),
+        cmd: Some(words.map(str::to_owned).to_vec()),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        labels: Some(workflow.labels(role)),
+        host_config: Some(host),
+        networking_config: Some(NetworkingConfig {
+            endpoints_config: Some(HashMap::from([(network.to_owned(), EndpointSettings::default())])),
+        }),
+        ..Default::default()
+    }
+}
+
+fn no_restart() -> RestartPolicy {
+    RestartPolicy { name: Some(RestartPolicyNameEnum::NO), ..Default::default() }
+}
+
+/// Explicit, since an engine's default driver may keep nothing that can be read back.
+fn log_config(max_size: &str) -> HostConfigLogConfig {
+    HostConfigLogConfig {
+        typ: Some("json-file".to_owned()),
+        config: Some(HashMap::from([
+            ("max-size".to_owned(), max_size.to_owned()),
+            ("max-file".to_owned(), "2".to_owned()),
+        ])),
+    }
+}
+
+/// What the agent is given.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    /// Image, by id: what was checked is what runs.
+    pub image: String,
+    /// Command, empty: the image's.
+    pub command: Vec<String>,
+    /// Instead of the image's entrypoint.
+    pub entrypoint: Option<String>,
+    /// `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// The project directory, as the engine sees it.
+    pub project: Option<PathBuf>,
+    /// Working directory; none: the project's, else the image's.
+    pub workdir: Option<String>,
+    /// User; none: the image's.
+    pub user: Option<String>,
+    /// Whether stdin stays open.
+    pub interactive: bool,
+    /// Whether it has a terminal.
+    pub tty: bool,
+    /// CPUs, in billionths.
+    pub nano_cpus: i64,
+    /// Memory in bytes; swap is equal, so none is added.
+    pub memory: i64,
+    /// Processes and threads.
+    pub pids: i64,
+}
+
+/// The agent: in the fence's namespace, with few capabilities and limits on.
+pub fn agent(workflow: &Workflow, agent: &Agent) -> ContainerCreateBody {
+    let mounts = agent.project.as_ref().map(|project| {
+        vec![Mount {
+            target: Some(WORKSPACE.to_owned()),
+            source: Some(project.to_string_lossy().into_owned()),
+            typ: Some(MountType::BIND),
+            ..Default::default()
+        }]
+    });
+    let host = HostConfig {
+        network_mode: Some(format!("container:{}", workflow.object(Role::Fence))),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(AGENT_CAPABILITIES.map(str::to_owned).to_vec()),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        privileged: Some(false),
+        init: Some(true),
+        shm_size: Some(1 << 30),
+        nano_cpus: Some(agent.nano_cpus),
+        memory: Some(agent.memory),
+        memory_swap: Some(agent.memory),
+        pids_limit: Some(agent.pids),
+        restart_policy: Some(no_restart()),
+        log_config: Some(log_config("64m")),
+        mounts,
+        ..Default::default()
+    };
+    ContainerCreateBody {
+        image: Some(agent.image.clone()),
+        cmd: (!agent.command.is_empty()).then(|| agent.command.clone()),
+        entrypoint: agent.entrypoint.clone().map(|program| vec![program]),
+        env: Some(agent.env.clone()),
+        user: agent.user.clone(),
+        working_dir: agent.workdir.clone().or_else(|| agent.project.as_ref().map(|_| WORKSPACE.to_owned())),
+        tty: Some(agent.tty),
+        open_stdin: Some(agent.interactive),
+        stdin_once: Some(agent.interactive),
+        attach_stdin: Some(agent.interactive),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        labels: Some(workflow.labels(Role::Agent)),
+        host_config: Some(host),
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workflow() -> Workflow {
+        Workflow { id: "0000002a".into(), name: None, digest: "sha256:d".into(), created_at: 1 }
+    }
+
+    #[test]
+    fn only_the_fence_may_administer_a_network_and_only_its_own() {
+        let fence = fence(&workflow(), "img", "net", Ipv4Addr::LOCALHOST).host_config.unwrap();
+        let guard = guard(&workflow(), "img", "uplink").host_config.unwrap();
+        let agent = agent(
+            &workflow(),
+            &Agent {
+                image: "img".into(),
+                command: vec![],
+                entrypoint: None,
+                env: vec![],
+                project: None,
+                workdir: None,
+                user: None,
+                interactive: false,
+                tty: false,
+                nano_cpus: 1,
+                memory: 1,
+                pids: 1,
+            },
+        )
+        .host_config
+        .unwrap();
+        assert_eq!(fence.cap_add.as_deref(), Some(&["NET_ADMIN".to_owned()][..]));
+        assert_eq!(fence.network_mode.as_deref(), Some("net"));
+        assert_eq!(guard.cap_add, None);
+        assert_eq!(agent.network_mode.as_deref(), Some("container:ringfence-0000002a-fence"));
+        for host in [&fence, &guard, &agent] {
+            assert_eq!(host.cap_drop.as_deref(), Some(&["ALL".to_owned()][..]));
+            assert_eq!(host.security_opt.as_deref(), Some(&["no-new-privileges".to_owned()][..]));
+            assert!(host.privileged != Some(true) && host.devices.is_none() && host.pid_mode.is_none());
+            assert!(host.binds.is_none());
+        }
+        let powers = agent.cap_add.unwrap();
+        for never in ["NET_ADMIN", "NET_RAW", "SYS_ADMIN", "SYS_PTRACE", "MKNOD", "ALL"] {
+            assert!(!powers.iter().any(|power| power == never), "{never}");
+        }
+    }
+}

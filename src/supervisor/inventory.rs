@@ -1,0 +1,215 @@
+//! Finding workflows again by their labels, and removing what is theirs.
+//!
+//! ```text
+//!  labels on the engine ─▶ Found (id, members, state) ─▶ ps | stop | gc
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::models::ContainerSummaryStateEnum;
+use bollard::query_parameters::{
+    ListContainersOptions, ListNetworksOptions, ListVolumesOptions, LogsOptions, RemoveContainerOptions,
+    RemoveVolumeOptions,
+};
+use futures_util::StreamExt;
+use serde::Serialize;
+
+use super::engine::{self, Engine};
+use super::state;
+use super::workflow::{
+    LABEL_CREATED, LABEL_DIGEST, LABEL_NAME, LABEL_ROLE, LABEL_WORKFLOW, Role, object_name,
+};
+use crate::error::{COULD_NOT_RUN, Failure};
+
+/// A workflow as the engine's labels tell of it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Found {
+    /// Its id.
+    pub id: String,
+    /// The name that a person gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The agent's image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// running, exited, created, … of the agent; `absent` without one.
+    pub agent: String,
+    /// The same of the guard.
+    pub guard: String,
+    /// The same of the fence.
+    pub fence: String,
+    /// Digest of the policy.
+    pub digest: String,
+    /// Unix time of the start, seconds.
+    pub created_at: u64,
+}
+
+/// All workflows of which anything is left on the engine, oldest first.
+pub async fn workflows(engine: &Engine) -> Result<Vec<Found>, Failure> {
+    let cannot = |what: &str| format!("cannot list the engine's {what}");
+    let containers = engine
+        .api
+        .list_containers(Some(ListContainersOptions {
+            all: true,
+            filters: Some(by_label()),
+            ..Default::default()
+        }))
+        .await
+        .map_err(|error| engine::refused(cannot("containers"), &error))?;
+    let networks = engine
+        .api
+        .list_networks(Some(ListNetworksOptions { filters: Some(by_label()) }))
+        .await
+        .map_err(|error| engine::refused(cannot("networks"), &error))?;
+    let volumes = engine
+        .api
+        .list_volumes(Some(ListVolumesOptions { filters: Some(by_label()) }))
+        .await
+        .map_err(|error| engine::refused(cannot("volumes"), &error))?;
+
+    let mut found = BTreeMap::new();
+    for container in containers {
+        let labels = container.labels.unwrap_or_default();
+        let Some(entry) = entry(&mut found, &labels) else { continue };
+        let state = container.state.unwrap_or(ContainerSummaryStateEnum::EMPTY).to_string();
+        match labels.get(LABEL_ROLE).map(String::as_str) {
+            Some("agent") => {
+                entry.agent = state;
+                entry.image = container.image;
+            }
+            Some("guard") => entry.guard = state,
+            Some("fence") => entry.fence = state,
+            _ => {}
+        }
+    }
+    for labels in networks.into_iter().filter_map(|network| network.labels) {
+        entry(&mut found, &labels);
+    }
+    for volume in volumes.volumes.unwrap_or_default() {
+        entry(&mut found, &volume.labels);
+    }
+    let mut all: Vec<Found> = found.into_values().collect();
+    all.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+    Ok(all)
+}
+
+fn by_label() -> HashMap<String, Vec<String>> {
+    HashMap::from([("label".to_owned(), vec![LABEL_WORKFLOW.to_owned()])])
+}
+
+fn entry<'a>(
+    found: &'a mut BTreeMap<String, Found>,
+    labels: &HashMap<String, String>,
+) -> Option<&'a mut Found> {
+    let id = labels.get(LABEL_WORKFLOW)?;
+    let text = |label: &str| labels.get(label).cloned().unwrap_or_default();
+    Some(found.entry(id.clone()).or_insert_with(|| Found {
+        id: id.clone(),
+        name: labels.get(LABEL_NAME).cloned(),
+        agent: "absent".to_owned(),
+        guard: "absent".to_owned(),
+        fence: "absent".to_owned(),
+        digest: text(LABEL_DIGEST),
+        created_at: text(LABEL_CREATED).parse().unwrap_or(0),
+        image: None,
+    }))
+}
+
+/// The one workflow that is meant by an id, a unique prefix of one, or a name.
+pub fn pick<'a>(all: &'a [Found], wanted: &str) -> Result<&'a Found, Failure> {
+    let exact = all.iter().find(|found| found.id == wanted);
+    let named: Vec<_> = all.iter().filter(|found| found.name.as_deref() == Some(wanted)).collect();
+    let begun: Vec<_> =
+        all.iter().filter(|found| !wanted.is_empty() && found.id.starts_with(wanted)).collect();
+    match (exact, named.as_slice(), begun.as_slice()) {
+        (Some(found), ..) => Ok(found),
+        (None, [found], _) | (None, [], [found]) => Ok(found),
+        (None, [], []) => {
+            Err(Failure::new(COULD_NOT_RUN, format!("no workflow `{wanted}` is on this engine"))
+                .hint("`ringfence ps` lists them"))
+        }
+        _ => Err(Failure::new(COULD_NOT_RUN, format!("`{wanted}` may mean several workflows"))
+            .hint("give more of the id; `ringfence ps` lists them")),
+    }
+}
+
+/// Removes everything of workflow `id`: agent first, so that it never runs without a guard, then the
+/// guard and the fence, then what they used. All of it is tried; all errors are told.
+pub async fn remove(engine: &Engine, id: &str) -> Result<(), Failure> {
+    let mut errors = Vec::new();
+    let gone = |role: Role| async move {
+        let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+        match engine.api.remove_container(&object_name(id, role), Some(options)).await {
+            Err(error) if !engine::is_missing(&error) => {
+                Some(format!("{role}: {}", engine::describe(&error)))
+            }
+            _ => None,
+        }
+    };
+    errors.extend(gone(Role::Agent).await);
+    let (guard, fence) = tokio::join!(gone(Role::Guard), gone(Role::Fence));
+    errors.extend(guard);
+    errors.extend(fence);
+    let network = object_name(id, Role::Network);
+    let volume = object_name(id, Role::Volume);
+    let (network, volume) = tokio::join!(
+        engine.api.remove_network(&network),
+        engine.api.remove_volume(&volume, Some(RemoveVolumeOptions { force: true }))
+    );
+    for (role, result) in [(Role::Network, network), (Role::Volume, volume)] {
+        if let Err(error) = result
+            && !engine::is_missing(&error)
+        {
+            errors.push(format!("{role}: {}", engine::describe(&error)));
+        }
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let mut failure = Failure::new(COULD_NOT_RUN, format!("workflow {id} could not be removed whole"));
+    failure.causes = errors;
+    Err(failure.hint("`ringfence gc` tries again"))
+}
+
+/// Keeps the events of a workflow that no supervisor follows, from the guard's log; where they are.
+pub async fn save_events(engine: &Engine, id: &str) -> Result<Option<std::path::PathBuf>, Failure> {
+    let path = state::events_file(id)?;
+    let guard = object_name(id, Role::Guard);
+    let options = LogsOptions { stdout: true, stderr: false, ..Default::default() };
+    let mut lines = engine.api.logs(&guard, Some(options)).boxed();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = lines.next().await {
+        match chunk {
+            Ok(chunk) => bytes.extend_from_slice(&chunk.into_bytes()),
+            Err(error) if engine::is_missing(&error) => return Ok(None),
+            Err(error) => return Err(engine::refused(format!("cannot read the events of {id}"), &error)),
+        }
+    }
+    let had = std::fs::metadata(&path).map(|meta| meta.len()).unwrap_or(0);
+    if bytes.len() as u64 > had {
+        std::fs::write(&path, bytes).map_err(|error| {
+            Failure::new(COULD_NOT_RUN, format!("cannot write {}", path.display())).caused_by(&error)
+        })?;
+    }
+    Ok(Some(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(id: &str, name: Option<&str>) -> Found {
+        Found { id: id.to_owned(), name: name.map(str::to_owned), ..Found::default() }
+    }
+
+    #[test]
+    fn a_workflow_is_meant_by_id_prefix_or_name_and_never_by_chance() {
+        let all = [found("aa01", Some("night")), found("aa02", None), found("bb03", None)];
+        assert_eq!(pick(&all, "aa02").unwrap().id, "aa02");
+        assert_eq!(pick(&all, "b").unwrap().id, "bb03");
+        assert_eq!(pick(&all, "night").unwrap().id, "aa01");
+        for unclear in ["aa", "", "c", "nigh"] {
+            assert!(pick(&all, unclear).is_err(), "{unclear:?}");
+        }
+    }
+}

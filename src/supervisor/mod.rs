@@ -1,0 +1,21 @@
+//! The life of a workflow, seen from the machine of the person who starts it.
+//!
+//! ```text
+//!  run.rs: check everything ─▶ create (network, volume, fence, guard, agent) ─▶ start fence + guard ─▶ ready?
+//!            nothing exists yet      undone in reverse on any error                                      │
+//!          ◀─ remove, report ◀─ wait: agent ends | guard or fence dies | time | signal ◀─ start agent ◀──┘
+//! ```
+//!
+//! `containers` and `networks` say as plain data what the engine is asked for; `engine` finds and
+//! speaks to it; `inventory` finds workflows again by their labels; `state` keeps the events.
+
+pub mod containers;
+pub mod engine;
+pub mod helper_image;
+pub mod inventory;
+pub mod networks;
+pub mod run;
+pub mod state;
+pub mod streams;
+pub mod summary;
+pub mod workflow;

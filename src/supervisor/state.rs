@@ -1,0 +1,33 @@
+//! What stays on this machine after a workflow: its events, in `$XDG_STATE_HOME/ringfence/events/ID.jsonl`.
+
+use std::path::PathBuf;
+
+use crate::error::{COULD_NOT_RUN, Failure};
+
+/// ringfence's own directory for state, created if need be, readable by its owner only.
+pub fn directory() -> Result<PathBuf, Failure> {
+    let base = std::env::var_os("XDG_STATE_HOME")
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")))
+        .ok_or_else(|| {
+            Failure::new(COULD_NOT_RUN, "no place for ringfence's state").hint("set HOME or XDG_STATE_HOME")
+        })?;
+    let dir = base.join("ringfence");
+    private_dir(&dir)?;
+    Ok(dir)
+}
+
+fn private_dir(dir: &std::path::Path) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
+        Failure::new(COULD_NOT_RUN, format!("cannot create {}", dir.display())).caused_by(&error)
+    })
+}
+
+/// Where the events of workflow `id` are kept.
+pub fn events_file(id: &str) -> Result<PathBuf, Failure> {
+    let dir = directory()?.join("events");
+    private_dir(&dir)?;
+    Ok(dir.join(format!("{id}.jsonl")))
+}

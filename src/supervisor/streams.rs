@@ -1,0 +1,113 @@
+//! The agent's stdin, stdout, stderr and terminal, as `docker run` carries them.
+
+use std::io::{IsTerminal, Write};
+
+use bollard::container::{AttachContainerResults, LogOutput};
+use bollard::query_parameters::ResizeContainerTTYOptionsBuilder;
+use futures_util::StreamExt;
+use nix::sys::termios::{self, SetArg, Termios};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::engine::Engine;
+
+/// Puts the person's terminal into raw mode for the time of a `-t` run, and back at its end.
+pub struct RawTerminal(Option<Termios>);
+
+impl RawTerminal {
+    /// Raw mode when stdin is a terminal; otherwise nothing.
+    pub fn enter() -> Self {
+        let stdin = std::io::stdin();
+        let Ok(before) = termios::tcgetattr(&stdin) else { return RawTerminal(None) };
+        let mut raw = before.clone();
+        termios::cfmakeraw(&mut raw);
+        match termios::tcsetattr(&stdin, SetArg::TCSANOW, &raw) {
+            Ok(()) => RawTerminal(Some(before)),
+            Err(_) => RawTerminal(None),
+        }
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            // The terminal may be gone; there is nobody to tell then.
+            let _ = termios::tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, before);
+        }
+    }
+}
+
+/// Whether stdin is a terminal.
+pub fn stdin_is_terminal() -> bool {
+    std::io::stdin().is_terminal()
+}
+
+/// Carries the agent's output to ours until it ends, and our stdin to the agent meanwhile.
+///
+/// A reader that closed our stdout or stderr does not end the agent, as with `docker run`.
+pub async fn carry(attached: AttachContainerResults, interactive: bool) {
+    let AttachContainerResults { mut output, mut input } = attached;
+    let feeding = interactive.then(|| {
+        tokio::spawn(async move {
+            let mut stdin = tokio::io::stdin();
+            let mut buffer = vec![0u8; 16 * 1024];
+            loop {
+                match stdin.read(&mut buffer).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(count) => {
+                        let sent = async {
+                            input.write_all(&buffer[..count]).await?;
+                            input.flush().await
+                        };
+                        if sent.await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+            // End of our stdin is the end of the agent's; the stream's other half stays.
+            let _ = input.shutdown().await;
+        })
+    });
+    while let Some(Ok(chunk)) = output.next().await {
+        let result = match &chunk {
+            LogOutput::StdErr { message } => write_all(&mut std::io::stderr().lock(), message),
+            LogOutput::StdOut { message } | LogOutput::Console { message } => {
+                write_all(&mut std::io::stdout().lock(), message)
+            }
+            LogOutput::StdIn { .. } => Ok(()),
+        };
+        // A closed pipe is no reason to stop reading: the agent would block on a full one.
+        let _ = result;
+    }
+    if let Some(feeding) = feeding {
+        feeding.abort();
+    }
+}
+
+fn write_all(stream: &mut impl Write, bytes: &[u8]) -> std::io::Result<()> {
+    stream.write_all(bytes)?;
+    stream.flush()
+}
+
+/// Tells the agent's terminal the size of ours, now and at every change.
+pub async fn follow_size(engine: Engine, container: String) {
+    let Ok(mut changes) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())
+    else {
+        return;
+    };
+    loop {
+        if let Ok(size) = rustix::termios::tcgetwinsize(std::io::stdout())
+            && size.ws_row > 0
+        {
+            let options = ResizeContainerTTYOptionsBuilder::new()
+                .h(i32::from(size.ws_row))
+                .w(i32::from(size.ws_col))
+                .build();
+            // The agent may have ended meanwhile.
+            let _ = engine.api.resize_container_tty(&container, options).await;
+        }
+        if changes.recv().await.is_none() {
+            return;
+        }
+    }
+}
