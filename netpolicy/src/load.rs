@@ -79,14 +79,16 @@ pub fn preset_reference(text: &str) -> Option<&str> {
 }
 
 /// The rule of one `--allow HOST[:PORT]` or `--deny HOST|CIDR`.
-pub fn rule_from_flag(flag: &str, text: &str) -> Result<Rule, Diagnostic> {
+pub fn rule_from_flag(flag: &str, text: &str) -> Result<Rule, Box<Diagnostic>> {
     let mut findings = Findings::default();
     let rule = read_flag(flag, text, &mut findings);
     let error = findings.finish(flag).into_iter().find(|finding| finding.severity == Severity::Error);
     match (rule, error) {
         (Some(rule), None) => Ok(rule),
-        (_, Some(error)) => Err(error),
-        (None, None) => Err(Place::flag(flag, text).error("host", format!("`{text}` is no host"), None)),
+        (_, Some(error)) => Err(Box::new(error)),
+        (None, None) => {
+            Err(Box::new(Place::flag(flag, text).error("host", format!("`{text}` is no host"), None)))
+        }
     }
 }
 
@@ -216,7 +218,7 @@ impl Loader<'_, '_> {
         }
         let text = match self.text(source, &file, from) {
             Ok(text) => text,
-            Err(diagnostic) => return self.diagnostics.push(diagnostic),
+            Err(diagnostic) => return self.diagnostics.push(*diagnostic),
         };
         self.loaded.insert(identity.clone());
         self.active.push(identity);
@@ -224,19 +226,19 @@ impl Loader<'_, '_> {
         self.active.pop();
     }
 
-    fn text(&mut self, source: &Source, file: &str, from: &Place) -> Result<String, Diagnostic> {
+    fn text(&mut self, source: &Source, file: &str, from: &Place) -> Result<String, Box<Diagnostic>> {
         let text = match source {
             Source::Preset(reference) => presets::find(reference).map_or("", |preset| preset.text).to_owned(),
             Source::File(path) => (self.read)(path).map_err(|why| {
                 let hint = other_extension(path)
                     .filter(|other| (self.read)(other).is_ok())
                     .map(|other| format!("there is a `{other}`; the extension differs"));
-                from.error("unreadable", format!("cannot read `{path}`: {why}"), hint)
+                Box::new(from.error("unreadable", format!("cannot read `{path}`: {why}"), hint))
             })?,
         };
         if text.len() > MAX_FILE {
             let message = format!("`{file}` is larger than {} MiB", MAX_FILE / 1024 / 1024);
-            return Err(from.error("too-large", message, None));
+            return Err(Box::new(from.error("too-large", message, None)));
         }
         Ok(text)
     }
@@ -264,10 +266,9 @@ impl Loader<'_, '_> {
                 &[]
             }
         };
-        if let (Some(root), false) = (&root, pairs.is_empty()) {
-            if !pairs.iter().any(|(key, _)| key.as_str() == Some("version")) {
-                findings.push(missing_version(&root.place));
-            }
+        let versioned = pairs.iter().any(|(key, _)| key.as_str() == Some("version"));
+        if let (Some(root), false, false) = (&root, versioned, pairs.is_empty()) {
+            findings.push(missing_version(&root.place));
         }
         // What is extended comes first, wherever the key stands.
         for (key, value) in pairs {
@@ -500,6 +501,432 @@ fn list<'n>(node: &'n Node, expected: &str, findings: &mut Findings) -> &'n [Nod
 }
 
 fn string<'n>(node: &'n Node, expected: &str, findings: &mut Findings) -> Option<&'n str> {
+    let found = node.as_str();
+    if found.is_none() && !node.is_refused() {
+        let hint = match &node.value {
+            Value::Scalar { text, .. } if !text.is_empty() => {
+                Some(format!("write \"{text}\" if it is meant as text"))
+            }
+            _ => None,
+        };
+        findings.push(wrong_type(node, &format!("expected {expected}"), hint));
+    }
+    found
+}
+
+fn whole_number(node: &Node, least: u32, most: u32, what: &str, findings: &mut Findings) -> Option<u32> {
+    let expected = format!("`{what}` is a whole number from {least} to {most}");
+    match &node.value {
+        Value::Scalar { text, plain: true } if node.kind() == "a number" => {
+            let number = text.parse::<u32>().ok().filter(|number| (least..=most).contains(number));
+            if number.is_none() {
+                findings.push(node.place.error("number", format!("{expected}, this is {text}"), None));
+            }
+            number
+        }
+        Value::Refused => None,
+        _ => {
+            findings.push(wrong_type(node, &expected, None));
+            None
+        }
+    }
+}
+
+fn unknown_key(key: &Node, within: &str, known: &[&str], later: &[&str], findings: &mut Findings) {
+    let Value::Scalar { text, .. } = &key.value else { return };
+    if text == "<<" {
+        return; // reported as a merge key
+    }
+    let place = if within.is_empty() { "a policy".to_owned() } else { format!("`{within}`") };
+    if later.contains(&text.as_str()) {
+        findings.push(key.place.error(
+            "not-supported",
+            format!("`{text}` in {place} is not supported by this version"),
+            Some("leave it out: nothing of a policy is ever ignored silently".into()),
+        ));
+        return;
+    }
+    let elsewhere = [
+        ("network", NETWORK_KEYS),
+        ("network", NETWORK_LATER),
+        ("network.dns", DNS_KEYS),
+        ("network.dns", DNS_LATER),
+        ("a rule of `network.allow`", ALLOW_KEYS),
+    ];
+    let hint = if let Some(near) = nearest(text, &[known, later].concat()) {
+        format!("did you mean `{near}`?")
+    } else if let Some((home, _)) = elsewhere.iter().find(|(_, keys)| keys.contains(&text.as_str())) {
+        format!("`{text}` belongs into {home}")
+    } else {
+        format!("{place} knows {}", known.join(", "))
+    };
+    findings.push(key.place.error("unknown-key", format!("`{text}` is no key of {place}"), Some(hint)));
+}
+
+/// The known word within two edits, swaps of neighbours included.
+fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    if word.len() > 40 {
+        return None;
+    }
+    let limit = if word.chars().count() <= 3 { 1 } else { 2 };
+    known
+        .iter()
+        .map(|other| (edits(word, other), *other))
+        .filter(|(edits, _)| *edits <= limit)
+        .min()
+        .map(|(_, k)| k)
+}
+
+fn edits(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let change = usize::from(a[i - 1] != b[j - 1]);
+            let mut best = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + change);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+// ---- rules ----
+
+struct RuleParts {
+    matcher: Matcher,
+    ports: Vec<u16>,
+    protocol: Option<Protocol>,
+    private: Vec<IpNet>,
+    reason: Option<String>,
+}
+
+impl RuleParts {
+    fn rule(mut self, layer: Layer, place: &Place) -> Rule {
+        self.ports.sort_unstable();
+        self.ports.dedup();
+        let subject = match &self.matcher {
+            Matcher::Host(pattern) => pattern.to_string(),
+            Matcher::Cidr(IpNet::V6(net)) if !self.ports.is_empty() => format!("[{net}]"),
+            Matcher::Cidr(net) => net.to_string(),
+        };
+        let ports: Vec<String> = self.ports.iter().map(u16::to_string).collect();
+        let text = if ports.is_empty() { subject } else { format!("{subject}:{}", ports.join(",")) };
+        Rule {
+            matcher: self.matcher,
+            ports: self.ports,
+            protocol: self.protocol,
+            private: self.private,
+            reason: self.reason,
+            origin: Origin { layer, file: place.file_name().to_owned(), line: place.line(), text },
+        }
+    }
+}
+
+fn rule(node: &Node, side: Side, layer: Layer, findings: &mut Findings) -> Option<Rule> {
+    match &node.value {
+        Value::Refused => None,
+        Value::Map(pairs) => rule_from_map(node, pairs, side, layer, findings),
+        _ => {
+            let text = string(node, "a host such as `gitlab.com` or `gitlab.com:8443`", findings)?;
+            let (pattern, port) = host_and_port(text, side, &node.place, findings)?;
+            let parts = RuleParts {
+                matcher: Matcher::Host(pattern),
+                ports: side.default_ports(port),
+                protocol: None,
+                private: Vec::new(),
+                reason: None,
+            };
+            Some(parts.rule(layer, &node.place))
+        }
+    }
+}
+
+fn rule_from_map(
+    node: &Node,
+    pairs: &[(Node, Node)],
+    side: Side,
+    layer: Layer,
+    findings: &mut Findings,
+) -> Option<Rule> {
+    if let Some(trap) = host_read_as_key(pairs) {
+        findings.push(trap);
+        return None;
+    }
+    let mut matchers = Vec::new();
+    let mut broken = false;
+    let mut ports: Option<Vec<u16>> = None;
+    let (mut protocol, mut private, mut reason) = (None, Vec::new(), None);
+    for (key, value) in pairs {
+        let good = match (key.as_str(), side) {
+            (Some("host"), _) => {
+                let pattern = host_of_map(value, side, findings);
+                let good = pattern.is_some();
+                matchers.push((key, pattern.map(Matcher::Host)));
+                good
+            }
+            (Some("cidr"), _) => {
+                let text = string(value, "a range such as `198.51.100.0/24`", findings);
+                let net = text.and_then(|text| range(text, side, &value.place, findings));
+                let good = net.is_some();
+                matchers.push((key, net.map(Matcher::Cidr)));
+                good
+            }
+            (Some("ports"), _) => {
+                ports = port_list(value, findings);
+                ports.is_some()
+            }
+            (Some("protocol"), Side::Allow) => {
+                protocol = protocol_of(value, findings);
+                protocol.is_some()
+            }
+            (Some("private"), Side::Allow) => {
+                let items = list(value, "`private` is a list of ranges", findings);
+                private = items.iter().filter_map(|item| private_range(item, findings)).collect();
+                private.len() == items.len()
+            }
+            (Some("reason"), _) => {
+                reason = reason_of(value, findings);
+                reason.is_some()
+            }
+            (Some(word @ ("protocol" | "private")), Side::Deny) => {
+                let hint = Some("a denial speaks about every protocol and every address".into());
+                findings.push(key.place.error(
+                    "unknown-key",
+                    format!("`{word}` is no key of a denial"),
+                    hint,
+                ));
+                false
+            }
+            (_, Side::Allow) => {
+                unknown_key(key, "a rule", ALLOW_KEYS, RULE_LATER, findings);
+                false
+            }
+            (_, Side::Deny) => {
+                unknown_key(key, "a rule", DENY_KEYS, RULE_LATER, findings);
+                false
+            }
+        };
+        broken |= !good;
+    }
+    if let [_, (second, _), ..] = matchers.as_slice() {
+        let hint = Some("write two rules".into());
+        findings.push(second.place.error("host-and-cidr", "a rule has either `host` or `cidr`", hint));
+        return None;
+    }
+    let Some((_, matcher)) = matchers.pop() else {
+        if !broken {
+            findings.push(node.place.error("no-target", "a rule needs `host` or `cidr`", None));
+        }
+        return None;
+    };
+    let matcher = matcher?;
+    if let (Matcher::Cidr(net), Side::Allow) = (&matcher, side) {
+        if !pairs.iter().any(|(key, _)| key.as_str() == Some("ports")) {
+            let hint = Some(format!("write `{{cidr: {net}, ports: [443]}}`"));
+            findings.push(node.place.error("ports", "a permitted range needs `ports`", hint));
+            return None;
+        }
+        if let Some(explicit) = protocol.filter(|protocol| *protocol != Protocol::Tcp) {
+            let message = format!("`protocol: {}` needs a name to check", word_of(explicit));
+            let hint = Some("leave `protocol` out: a range is plain TCP".into());
+            findings.push(node.place.error("protocol", message, hint));
+            return None;
+        }
+        warn_of_floor(*net, &private, node, findings);
+    }
+    if broken {
+        return None;
+    }
+    let ports = ports.unwrap_or_else(|| side.default_ports(None));
+    Some(RuleParts { matcher, ports, protocol, private, reason }.rule(layer, &node.place))
+}
+
+/// `- api.example.com: 8443` is a mapping to YAML.
+fn host_read_as_key(pairs: &[(Node, Node)]) -> Option<Diagnostic> {
+    let [(key, value)] = pairs else { return None };
+    let name = key.as_str().filter(|name| name.contains('.') || *name == "localhost")?;
+    let port = match &value.value {
+        Value::Scalar { text, .. } if text.parse::<u16>().is_ok() => text.as_str(),
+        _ => "PORT",
+    };
+    let message = format!("`{name}: …` is a mapping, not a host with a port");
+    Some(key.place.error(
+        "space-after-colon",
+        message,
+        Some(format!("write `{name}:{port}` without the space")),
+    ))
+}
+
+fn host_of_map(node: &Node, side: Side, findings: &mut Findings) -> Option<HostPattern> {
+    let text = string(node, "a host such as `gitlab.com`", findings)?;
+    let (pattern, port) = host_and_port(text, side, &node.place, findings)?;
+    if let Some(port) = port {
+        let hint = Some(format!("write `host: {pattern}` and `ports: [{port}]`"));
+        findings.push(node.place.error("port-in-host", "`host` holds a name only", hint));
+        return None;
+    }
+    Some(pattern)
+}
+
+fn host_and_port(
+    text: &str,
+    side: Side,
+    place: &Place,
+    findings: &mut Findings,
+) -> Option<(HostPattern, Option<u16>)> {
+    if let Some(finding) = not_a_host(text, place) {
+        findings.push(finding);
+        return None;
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        None => (text, None),
+        Some((host, port_text)) => {
+            let from = host.chars().count() + 1;
+            let part = place.part(from, port_text.chars().count().max(1));
+            (host, Some(port_from_text(port_text, &part, findings)?))
+        }
+    };
+    let part = place.part(0, host.chars().count());
+    let pattern =
+        HostPattern::parse(host).map_err(|error| findings.push(host_finding(&error, &part))).ok()?;
+    check_pattern(&pattern, side, &part, findings).then_some((pattern, port))
+}
+
+/// What people write instead of a host.
+fn not_a_host(text: &str, place: &Place) -> Option<Diagnostic> {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+        let host = authority.rsplit('@').next().unwrap_or(authority);
+        let port = if scheme == "http" && !host.contains(':') { ":80" } else { "" };
+        let hint = (!host.is_empty()).then(|| format!("write `{host}{port}`"));
+        return Some(place.error("url", format!("`{text}` is a URL; a rule names a host"), hint));
+    }
+    let bracketed = text.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(text);
+    if let Some(addr) =
+        bracketed.parse::<IpAddr>().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
+    {
+        let hint = format!("write `{{cidr: {}, ports: [PORT]}}`", IpNet::from(addr));
+        return Some(place.error(
+            "ip-literal",
+            format!("`{text}` is an address; a host is a name"),
+            Some(hint),
+        ));
+    }
+    if text.parse::<IpNet>().is_ok() {
+        let hint = format!("write `{{cidr: {text}, ports: [PORT]}}`");
+        return Some(place.error(
+            "range-as-host",
+            format!("`{text}` is a range of addresses; a host is a name"),
+            Some(hint),
+        ));
+    }
+    if let Some(bare) = text.strip_suffix("/udp") {
+        return Some(udp(place, bare));
+    }
+    if let Some(bare) = text.strip_suffix("/tcp") {
+        let hint = Some(format!("write `{bare}`: every rule is about TCP"));
+        return Some(place.error("protocol", "a transport is not part of a host", hint));
+    }
+    if let Some((host, _)) = text.split_once('/') {
+        let hint = (!host.is_empty())
+            .then(|| format!("write `{host}`: what is under a host cannot be told apart in TLS"));
+        return Some(place.error("path", format!("`{text}` has a path; a rule names a host"), hint));
+    }
+    if let Some((_, host)) = text.rsplit_once('@') {
+        let hint = (!host.is_empty()).then(|| format!("write `{host}`"));
+        return Some(place.error(
+            "user-in-host",
+            format!("`{text}` names a user; a rule names a host"),
+            hint,
+        ));
+    }
+    if text.matches(':').count() > 1 {
+        let hint = Some("write `HOST:PORT`, or several ports as `{host: HOST, ports: [PORT, PORT]}`".into());
+        return Some(place.error("host", format!("`{text}` has more than one colon"), hint));
+    }
+    None
+}
+
+fn udp(place: &Place, host: &str) -> Diagnostic {
+    let hint = format!("remove it: DNS works without a rule, and HTTP/3 clients fall back to TCP ({host})");
+    place.error("udp", "UDP is refused inside the fence, but for DNS; no rule can permit it", Some(hint))
+}
+
+fn port_from_text(text: &str, place: &Place, findings: &mut Findings) -> Option<u16> {
+    let port = text.parse::<u16>().ok().filter(|port| *port > 0 && text.chars().all(|c| c.is_ascii_digit()));
+    if port.is_none() {
+        let hint = if text == "*" || text.contains('-') {
+            Some("list the ports that are needed: `ports: [8000, 8001]`".into())
+        } else if text.is_empty() {
+            Some("leave the colon out for port 443".into())
+        } else {
+            None
+        };
+        findings.push(place.error("port", format!("`{text}` is no port: ports are 1 to 65535"), hint));
+    }
+    port
+}
+
+fn host_finding(error: &HostError, place: &Place) -> Diagnostic {
+    let code = match error {
+        HostError::Everything => "any-host",
+        HostError::Wildcard => "wildcard",
+        HostError::Address(_) => "ip-literal",
+        _ => "host",
+    };
+    place.error(code, error.to_string(), error.hint().map(str::to_owned))
+}
+
+/// What a permitted pattern must not be. `false` when it is an error.
+fn check_pattern(pattern: &HostPattern, side: Side, place: &Place, findings: &mut Findings) -> bool {
+    if side == Side::Deny {
+        return true;
+    }
+    let name = pattern.name();
+    if floor::refused_name(name).is_some() {
+        findings.push(place.error(
+            "host-alias",
+            format!("`{name}` stands for the machine itself and is always refused"),
+            Some("access to the host is not supported by this version".into()),
+        ));
+        return false;
+    }
+    if !pattern.is_wildcard() {
+        return true;
+    }
+    match public_suffix(name.as_str()) {
+        Some(Some(psl::Type::Icann)) => {
+            let message = format!("`{pattern}` would permit every domain under the public suffix `{name}`");
+            let hint = Some(format!("name the domain, as in \"*.example.{name}\""));
+            findings.push(place.error("public-suffix", message, hint));
+            false
+        }
+        Some(Some(psl::Type::Private)) => {
+            let message = format!("anyone can get a name below `{name}`: `{pattern}` permits theirs too");
+            let hint = Some("name the host that is meant".into());
+            findings.push(place.warning("private-suffix", message, hint));
+            true
+        }
+        Some(None) => {
+            let message = format!("`{pattern}` permits a whole top-level domain");
+            let hint = Some("name the domain that is meant".into());
+            findings.push(place.warning("top-level", message, hint));
+            true
+        }
+        None => true,
+    }
+}
+
+/// Whether a name is itself a public suffix, and of which part of the list; `Some(None)` for a
+/// top-level domain that the list does not know.
+fn public_suffix(name: &str) -> Option<Option<psl::Type>> {
+    // The list may hold an internationalised suffix in either form.
+    let unicode = idna::domain_to_unicode(name).0;
     let typ = |text: &str| {
         let suffix = psl::suffix(text.as_bytes())?;
         if suffix.as_bytes() == text.as_bytes() { suffix.typ() } else { None }

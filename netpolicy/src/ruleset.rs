@@ -157,7 +157,7 @@ struct Rule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 enum Step {
-    Plain(Statement<'static>),
+    Plain(Box<Statement<'static>>),
     Untracked { notrack: () },
 }
 
@@ -419,7 +419,7 @@ fn add(object: NfListObject<'static>) -> Object {
 }
 
 fn steps(statements: impl IntoIterator<Item = Statement<'static>>) -> Vec<Step> {
-    statements.into_iter().map(Step::Plain).collect()
+    statements.into_iter().map(|statement| Step::Plain(Box::new(statement))).collect()
 }
 
 fn untracked(statements: impl IntoIterator<Item = Statement<'static>>) -> Vec<Step> {
