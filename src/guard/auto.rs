@@ -1,0 +1,185 @@
+//! Other ports: dialled at once, and the agent's first bytes are looked at as they pass.
+//!
+//! ```text
+//!  dial ─▶ who speaks first?
+//!            server: its bytes pass at once; ──┐
+//!            agent: its first bytes ───────────┴▶ ClientHello: SNI = name │ HTTP/1: as on an HTTP port │
+//!                                                 HTTP/2: refused         │ anything else: bytes
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use netpolicy::decide::Reason;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
+
+use super::events::Kind;
+use super::gate::{Link, Refusal};
+use super::io::{read_some, write_all};
+use super::{http, splice, tls};
+
+/// The most that is read to tell what it is.
+const LONGEST: usize = 16 * 1024;
+/// The longest method of a request that is waited for.
+const METHOD: usize = 32;
+
+/// What the first bytes of an agent are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speech {
+    /// Too short to tell.
+    Unsure,
+    /// The beginning of a TLS handshake.
+    Tls,
+    /// A request of HTTP/1.
+    Http,
+    /// The preface of HTTP/2.
+    Http2,
+    /// Something else.
+    Other,
+}
+
+/// Carries a connection whose protocol is not known.
+pub async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<(), Refusal> {
+    let server = link.guard.outside.connect(link).await?;
+    let (mut start, mut from_server) = (Vec::new(), [0; 4096]);
+    let mut server_spoke = false;
+    let mut server_ended = false;
+    let mut until: Option<Instant> = None;
+    let speech = loop {
+        match tell(&start) {
+            Speech::Unsure => {}
+            speech => break speech,
+        }
+        if start.len() >= LONGEST {
+            return Err(Refusal::new(Kind::Connect, Reason::Malformed));
+        }
+        let mut part = [0; 4096];
+        tokio::select! {
+            read = read_some(agent, &mut part) => match read {
+                // What there is, is all there will be: nothing that a reader would take for a request.
+                Ok(0) => break Speech::Other,
+                Ok(length) => start.extend_from_slice(&part[..length]),
+                Err(error) => return reset(agent, &server, error),
+            },
+            read = read_some(&server, &mut from_server), if !server_ended => match read {
+                Ok(0) if server_spoke => server_ended = true,
+                // It never spoke and is gone: the splice tells the agent.
+                Ok(0) => break Speech::Other,
+                Ok(length) => {
+                    server_spoke = true;
+                    if let Err(error) = write_all(agent, &from_server[..length]).await {
+                        return reset(agent, &server, error);
+                    }
+                    link.counts.back.fetch_add(length as u64, Ordering::Relaxed);
+                }
+                Err(error) => return reset(agent, &server, error),
+            },
+            () = until_or_never(until) => return Err(Refusal::new(Kind::Connect, Reason::Malformed)),
+        }
+        if !start.is_empty() && until.is_none() {
+            until = Some(Instant::now() + tls::PATIENCE);
+        }
+    };
+    match speech {
+        Speech::Http2 => return Err(Refusal::new(Kind::Http, Reason::Http2)),
+        // No HTTP server speaks before it is asked.
+        Speech::Http if server_spoke => return Err(Refusal::new(Kind::Http, Reason::Protocol)),
+        Speech::Http => return http::carry(link, agent, start, Some(server)).await,
+        Speech::Tls => {
+            let hello = tls::read_hello(agent, start).await?;
+            tls::permits(link, &hello)?;
+            start = hello.bytes;
+        }
+        Speech::Other | Speech::Unsure => {}
+    }
+    if let Err(error) = write_all(&server, &start).await {
+        return reset(agent, &server, error);
+    }
+    link.sent(start.len());
+    drop(start);
+    splice::both(agent, &server, &link.counts).await.or_else(Refusal::ended)
+}
+
+/// Passes the error of one side on to both.
+fn reset(agent: &TcpStream, server: &TcpStream, error: std::io::Error) -> Result<(), Refusal> {
+    let _ = agent.set_zero_linger();
+    let _ = server.set_zero_linger();
+    Refusal::ended(error)
+}
+
+/// Waits until a time, if there is one.
+async fn until_or_never(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells what the first bytes are. Servers skip empty lines before a request, so they are skipped here.
+fn tell(bytes: &[u8]) -> Speech {
+    match bytes {
+        [] | [tls::HANDSHAKE] => return Speech::Unsure,
+        [tls::HANDSHAKE, 3, ..] => return Speech::Tls,
+        _ => {}
+    }
+    let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let text = &bytes[blank..];
+    let token = text.iter().take_while(|byte| is_token(**byte)).count();
+    if token == text.len() {
+        return if token <= METHOD { Speech::Unsure } else { Speech::Other };
+    }
+    if token == 0 || token > METHOD || !matches!(text[token], b' ' | b'\t') {
+        return Speech::Other;
+    }
+    let Some(end) = text.iter().position(|byte| *byte == b'\n') else {
+        // Bytes that no request line has make it something else at once.
+        let strange = text.iter().any(|byte| *byte == 0 || (*byte < b' ' && !matches!(byte, b'\t' | b'\r')));
+        return if strange { Speech::Other } else { Speech::Unsure };
+    };
+    let line = text[..end].to_ascii_uppercase();
+    let method = &line[..token];
+    if method == b"PRI" {
+        return Speech::Http2;
+    }
+    const METHODS: [&[u8]; 9] =
+        [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE", b"CONNECT"];
+    let versioned = line.windows(5).any(|part| part == b"HTTP/");
+    if versioned || METHODS.contains(&method) { Speech::Http } else { Speech::Other }
+}
+
+/// Whether a byte may be in the method of a request.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_bytes_are_told_apart() {
+        for (bytes, speech) in [
+            (&b""[..], Speech::Unsure),
+            (b"\x16", Speech::Unsure),
+            (b"\x16\x03", Speech::Tls),
+            (b"\x16\x04", Speech::Other),
+            (b"GET", Speech::Unsure),
+            (b"GET / HT", Speech::Unsure),
+            (b"GET / HTTP/1.1\r\n", Speech::Http),
+            (b"\r\n\nget / http/1.1\n", Speech::Http),
+            (b"GET /\r\n", Speech::Http),
+            (b"FOO x HTTP/1.1\r\nHost", Speech::Http),
+            (b"GET\t/ HTTP/1.1\n", Speech::Http),
+            (b"PRI * HTTP/2.0\r\n\r\nSM", Speech::Http2),
+            (b"SSH-2.0-OpenSSH_9\r\n", Speech::Other),
+            (b"EHLO me\r\n", Speech::Other),
+            (b"EHLO me", Speech::Unsure),
+            (b"*1\r\n$4\r\nPING\r\n", Speech::Other),
+            (b"\0\0\0\x08\x04\xd2\x16\x2f", Speech::Other),
+            (b"USER \0", Speech::Other),
+        ] {
+            assert_eq!(tell(bytes), speech, "{}", bytes.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! DNS questions and answers, as bytes; nothing here waits or is asked of anybody.
+//!
+//! ```text
+//!  bytes ──read──▶ Asked (type, name) ─ names: Found ─▶ answer ──write──▶ bytes
+//!            └───▶ FORMERR, NOTIMP, REFUSED, BADVERS or silence
+//! ```
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::LazyLock;
+
+use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::opt::EdnsOption;
+use hickory_proto::rr::rdata::{A, PTR, SOA};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use netpolicy::decide::Reason;
+use netpolicy::host::HostName;
+
+use super::names::Found;
+
+/// How long a virtual address may be kept: it never changes during a run.
+const VIRTUAL_TTL: u32 = 60;
+/// How long a refusal may be kept: a live `allow` must work at once.
+const REFUSAL_TTL: u32 = 1;
+/// The largest UDP answer that is sent to anybody.
+pub const UDP_LIMIT: usize = 1232;
+/// The largest UDP answer to somebody who did not say more (RFC 1035).
+const UDP_PLAIN: usize = 512;
+/// Extended DNS Error: its option, and the code for "blocked" (RFC 8914).
+const EDE: u16 = 15;
+const EDE_BLOCKED: u16 = 15;
+/// Length of a DNS header.
+const HEADER: usize = 12;
+
+/// A question that deserves an answer.
+#[derive(Debug)]
+pub struct Asked {
+    metadata: Metadata,
+    query: Query,
+    edns: bool,
+    /// The largest UDP answer that the asker takes.
+    pub payload: usize,
+    /// What it is about.
+    pub subject: Subject,
+}
+
+/// What a question is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// A name.
+    Name(HostName),
+    /// An address, asked for by PTR.
+    Reverse(Ipv4Addr),
+    /// The root.
+    Root,
+    /// A name that cannot be one of a host.
+    NoHost,
+}
+
+/// What to do with the bytes of a question.
+#[derive(Debug)]
+pub enum Read {
+    /// Nothing: not a question, and an answer could be a loop.
+    Silence,
+    /// Send this back.
+    Wrong(Vec<u8>),
+    /// Find out and answer.
+    Asked(Box<Asked>),
+}
+
+/// What an answer says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// This address.
+    Address(Ipv4Addr),
+    /// This name.
+    Pointer(HostName),
+    /// The name is there, without anything of this type.
+    NoData(u32),
+    /// There is no such name, because of this.
+    Refused(Reason),
+    /// There is no such name.
+    NoName,
+    /// Nobody can tell.
+    Failed,
+}
+
+/// Reads the bytes of a question.
+pub fn read(bytes: &[u8]) -> Read {
+    let &[id_high, id_low, flags, _, ..] = bytes else { return Read::Silence };
+    if bytes.len() < HEADER || flags & 0x80 != 0 {
+        return Read::Silence;
+    }
+    let id = u16::from_be_bytes([id_high, id_low]);
+    let op_code = OpCode::from_u8((flags >> 3) & 15);
+    let wrong = |code| Read::Wrong(bare(id, op_code, code));
+    if op_code != OpCode::Query {
+        return wrong(ResponseCode::NotImp);
+    }
+    let counts: Vec<u16> =
+        bytes[4..HEADER].chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+    // One question, no answer, no authority; beside the EDNS record a signature may follow, no more.
+    if counts[0] != 1 || counts[1] != 0 || counts[2] != 0 || counts[3] > 2 {
+        return wrong(ResponseCode::FormErr);
+    }
+    let Ok(message) = Message::from_vec(bytes) else { return wrong(ResponseCode::FormErr) };
+    let Message { metadata, mut queries, edns, .. } = message;
+    let (Some(query), true) = (queries.pop(), queries.is_empty()) else {
+        return wrong(ResponseCode::FormErr);
+    };
+    if query.query_class() != DNSClass::IN {
+        return wrong(ResponseCode::Refused);
+    }
+    let mut asked =
+        Asked { subject: subject(&query), metadata, query, edns: edns.is_some(), payload: UDP_PLAIN };
+    if let Some(edns) = edns {
+        asked.payload = usize::from(edns.max_payload()).clamp(UDP_PLAIN, UDP_LIMIT);
+        if edns.version() != 0 {
+            return Read::Wrong(asked.write_with(ResponseCode::BADVERS, Vec::new(), None, None, usize::MAX));
+        }
+    }
+    Read::Asked(Box::new(asked))
+}
+
+/// An answer of nothing but a code.
+fn bare(id: u16, op_code: OpCode, code: ResponseCode) -> Vec<u8> {
+    Message::error_msg(id, op_code, code).to_vec().unwrap_or_default()
+}
+
+/// What a question is about: labels as they are on the wire, in ASCII lower case.
+fn subject(query: &Query) -> Subject {
+    if query.name().is_root() {
+        return Subject::Root;
+    }
+    let mut text = String::with_capacity(64);
+    for label in query.name().iter() {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        for &byte in label {
+            // A dot inside a label would make two of it; what is not ASCII would be converted.
+            if !(byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
+                return Subject::NoHost;
+            }
+            text.push(char::from(byte.to_ascii_lowercase()));
+        }
+    }
+    if query.query_type() == RecordType::PTR
+        && let Some(address) = reverse(&text)
+    {
+        return Subject::Reverse(address);
+    }
+    HostName::parse(&text).map_or(Subject::NoHost, Subject::Name)
+}
+
+/// The address of a name below `in-addr.arpa`.
+fn reverse(name: &str) -> Option<Ipv4Addr> {
+    let mut octets = [0; 4];
+    let mut labels = name.strip_suffix(".in-addr.arpa")?.split('.');
+    for octet in octets.iter_mut().rev() {
+        *octet = labels.next()?.parse().ok()?;
+    }
+    labels.next().is_none().then_some(Ipv4Addr::from(octets))
+}
+
+/// What the mailbox and the server of the made-up zone are called.
+static ZONE: LazyLock<Name> =
+    LazyLock::new(|| Name::from_ascii("ringfence.invalid.").unwrap_or_else(|_| Name::root()));
+
+impl Asked {
+    /// The type of the question, as its number.
+    pub fn kind(&self) -> RecordType {
+        self.query.query_type()
+    }
+
+    /// The table: what is said of a name that is in this state.
+    pub fn answer(&self, found: &Found) -> Answer {
+        let address = self.kind() == RecordType::A;
+        match found {
+            Found::Virtual(virtual_address) if address => Answer::Address(*virtual_address),
+            Found::Localhost if address => Answer::Address(Ipv4Addr::LOCALHOST),
+            Found::Virtual(_) | Found::Localhost => Answer::NoData(VIRTUAL_TTL),
+            Found::Ancestor => Answer::NoData(REFUSAL_TTL),
+            Found::Refused(verdict) => Answer::Refused(verdict.reason),
+            Found::Missing => Answer::NoName,
+            Found::Ask(_) | Found::Unknown => Answer::Failed,
+        }
+    }
+
+    /// The bytes of an answer of at most `limit` bytes; truncated beyond.
+    pub fn write(&self, answer: &Answer, limit: usize) -> Vec<u8> {
+        let record = |ttl, data| vec![Record::from_rdata(self.query.name().clone(), ttl, data)];
+        let (code, answers, soa, reason) = match answer {
+            Answer::Address(address) => {
+                (ResponseCode::NoError, record(VIRTUAL_TTL, RData::A(A(*address))), None, None)
+            }
+            Answer::Pointer(name) => match Name::from_ascii(format!("{name}.")) {
+                Ok(name) => (ResponseCode::NoError, record(VIRTUAL_TTL, RData::PTR(PTR(name))), None, None),
+                Err(_) => (ResponseCode::ServFail, Vec::new(), None, None),
+            },
+            Answer::NoData(ttl) => (ResponseCode::NoError, Vec::new(), Some(*ttl), None),
+            Answer::Refused(reason) => (ResponseCode::NXDomain, Vec::new(), Some(REFUSAL_TTL), Some(*reason)),
+            Answer::NoName => (ResponseCode::NXDomain, Vec::new(), Some(REFUSAL_TTL), None),
+            Answer::Failed => (ResponseCode::ServFail, Vec::new(), None, Some(Reason::ResolveFailed)),
+        };
+        self.write_with(code, answers, soa, reason, limit)
+    }
+
+    fn write_with(
+        &self,
+        code: ResponseCode,
+        answers: Vec<Record>,
+        soa: Option<u32>,
+        reason: Option<Reason>,
+        limit: usize,
+    ) -> Vec<u8> {
+        let mut message = Message::response(self.metadata.id, OpCode::Query);
+        message.metadata = Metadata::response_from_request(&self.metadata);
+        message.metadata.message_type = MessageType::Response;
+        message.metadata.recursion_available = true;
+        message.metadata.response_code = code;
+        message.queries.push(self.query.clone());
+        message.answers = answers;
+        if let Some(ttl) = soa {
+            let data = SOA::new(ZONE.clone(), ZONE.clone(), 1, 60, 60, 60, ttl);
+            message.authorities.push(Record::from_rdata(Name::root(), ttl, RData::SOA(data)));
+        }
+        if self.edns {
+            let mut edns = Edns::new();
+            edns.set_max_payload(UDP_LIMIT as u16);
+            edns.set_version(0);
+            edns.set_rcode_high((u16::from(code) >> 4) as u8);
+            if let Some(reason) = reason {
+                let code = if reason == Reason::ResolveFailed { 23 } else { EDE_BLOCKED };
+                let mut text = Vec::from(code.to_be_bytes());
+                text.extend_from_slice(reason.to_string().as_bytes());
+                edns.options_mut().insert(EdnsOption::Unknown(EDE, text));
+            }
+            message.set_edns(edns);
+        }
+        let failed = || bare(self.metadata.id, OpCode::Query, ResponseCode::ServFail);
+        let Ok(bytes) = message.to_vec() else { return failed() };
+        if bytes.len() <= limit {
+            return bytes;
+        }
+        message.truncate().to_vec().unwrap_or_else(|_| failed())
+    }
+
+    /// What PTR of an address is answered.
+    pub fn answer_reverse(&self, address: Ipv4Addr, name: Option<HostName>) -> Answer {
+        match name {
+            Some(name) => Answer::Pointer(name),
+            None if address.is_loopback() => {
+                HostName::parse("localhost").map_or(Answer::NoName, Answer::Pointer)
+            }
+            None => Answer::Refused(Reason::RawAddress),
+        }
+    }
+}
+
+/// An address as the log wants it.
+pub fn shown(answer: &Answer) -> Option<IpAddr> {
+    match answer {
+        Answer::Address(address) => Some(IpAddr::V4(*address)),
+        _ => None,
+    }
+}

@@ -1,0 +1,345 @@
+//! The gate: every permitted connection of the agent arrives here, and leaves as one of the guard's own.
+//!
+//! ```text
+//!  accept ─▶ where to (SO_ORIGINAL_DST) ─▶ name or address ─▶ decide ─┬─ tls, http, auto: a look at the first bytes
+//!                                                                     ├─ upstream: resolve, decide each address, dial
+//!     refused: alert, 403 or reset ◀──── any doubt ◀──────────────────┴─ splice
+//! ```
+
+use std::io;
+use std::net::{IpAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use netpolicy::decide::{Reason, Target, Verdict};
+use netpolicy::policy::Protocol;
+use rustix::net::sockopt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use super::events::{Event, Kind, MOMENT, Phase, Sameness};
+use super::splice::{self, Counts};
+use super::upstream::keep_alive;
+use super::{Guard, auto, http, tls};
+
+/// Connections at once.
+const CONNECTIONS: usize = 512;
+/// How long a connection may carry nothing.
+const IDLE: Duration = Duration::from_secs(4 * 3600);
+/// How often that is looked at.
+const IDLE_CHECK: Duration = Duration::from_secs(300);
+
+/// How a refusal looks to the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// A reset.
+    Reset,
+    /// A fatal TLS alert with this description.
+    Alert(u8),
+    /// It was said already, or the agent itself ended the connection.
+    Said,
+}
+
+/// Why a connection ends before its time.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What was looked at.
+    pub kind: Kind,
+    /// Why.
+    pub reason: Reason,
+    /// How the agent sees it.
+    pub manner: Manner,
+    /// The error, where there was one.
+    pub error: Option<String>,
+    /// The address, where it is the reason.
+    pub address: Option<IpAddr>,
+    /// The policy's word, where it is the reason.
+    pub verdict: Option<Box<Verdict>>,
+}
+
+impl Refusal {
+    /// A refusal that the agent sees as a reset.
+    pub fn new(kind: Kind, reason: Reason) -> Refusal {
+        Refusal { kind, reason, manner: Manner::Reset, error: None, address: None, verdict: None }
+    }
+
+    /// A permitted connection that did not come to be.
+    pub fn failed(reason: Reason, error: String) -> Refusal {
+        Refusal { error: Some(error), ..Refusal::new(Kind::Connect, reason) }
+    }
+
+    /// The policy's refusal of a real address.
+    pub fn of_address(address: IpAddr, verdict: Verdict) -> Refusal {
+        Refusal { address: Some(address), ..Refusal::by(verdict) }
+    }
+
+    /// The policy's refusal.
+    pub fn by(verdict: Verdict) -> Refusal {
+        Refusal { verdict: Some(Box::new(verdict.clone())), ..Refusal::new(Kind::Connect, verdict.reason) }
+    }
+
+    /// The same, seen differently.
+    pub fn manner(self, manner: Manner) -> Refusal {
+        Refusal { manner, ..self }
+    }
+
+    /// The same, to a TLS client.
+    pub fn in_tls(self) -> Refusal {
+        let alert = if self.is_failure() { tls::INTERNAL_ERROR } else { tls::ACCESS_DENIED };
+        self.manner(Manner::Alert(alert))
+    }
+
+    /// Whether the connection was permitted and failed.
+    pub fn is_failure(&self) -> bool {
+        matches!(self.reason, Reason::ResolveFailed | Reason::ConnectFailed)
+    }
+
+    /// What an error on a connection that was carried means: its end, with a reset, and no refusal.
+    pub fn ended(_: io::Error) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+/// One connection of the agent, as far as it is known.
+pub struct Link {
+    /// What all connections share.
+    pub guard: Arc<Guard>,
+    /// Its number.
+    pub conn: u64,
+    /// Where it goes to.
+    pub target: Target,
+    /// The port.
+    pub port: u16,
+    /// How it is looked at.
+    pub protocol: Protocol,
+    /// The permission.
+    pub verdict: Verdict,
+    /// What it carried.
+    pub counts: Arc<Counts>,
+    begin: Instant,
+    open: AtomicBool,
+}
+
+impl Link {
+    /// Notes in the log that the way out is open, once.
+    pub fn opened(&self, address: IpAddr) {
+        if !self.open.swap(true, Ordering::SeqCst) {
+            let mut event = self.fill(Event::allowed(Kind::Connect)).by(&self.verdict);
+            event.phase = Some(Phase::Open);
+            event.address = Some(address);
+            event.resolver = matches!(self.target, Target::Name(_)).then_some("guard");
+            self.guard.events.write(&event);
+        }
+    }
+
+    /// Counts bytes that went out beside the splice.
+    pub fn sent(&self, bytes: usize) {
+        self.counts.out.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The target, in an event.
+    fn fill(&self, mut event: Event) -> Event {
+        event.conn = Some(self.conn);
+        event.port = Some(self.port);
+        event.protocol = Some(word(self.protocol).to_owned());
+        match &self.target {
+            Target::Name(name) => event.host = Some(name.to_string()),
+            Target::Address(address) => event.address = Some(*address),
+        }
+        event
+    }
+
+    /// Puts a refusal into the log.
+    pub fn refused(&self, refusal: &Refusal) {
+        let host = match &self.target {
+            Target::Name(name) => Some(name.clone()),
+            Target::Address(_) => None,
+        };
+        let same = Sameness {
+            kind: refusal.kind,
+            host,
+            address: refusal.address.or(match &self.target {
+                Target::Address(address) => Some(*address),
+                Target::Name(_) => None,
+            }),
+            port: Some(self.port),
+            protocol: 6,
+            reason: refusal.reason.as_str(),
+        };
+        self.guard.events.write_folded(same, MOMENT, || {
+            let verdict = refusal.verdict.as_deref().unwrap_or(&self.verdict);
+            let mut event = self.fill(Event::denied(refusal.kind, refusal.reason)).by(verdict);
+            event.address = refusal.address.or(event.address);
+            event.error.clone_from(&refusal.error);
+            event
+        });
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if self.open.load(Ordering::SeqCst) {
+            let mut event = self.fill(Event::allowed(Kind::Connect));
+            event.phase = Some(Phase::Close);
+            event.bytes_out = Some(self.counts.out.load(Ordering::Relaxed));
+            event.bytes_in = Some(self.counts.back.load(Ordering::Relaxed));
+            event.ms = Some(u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX));
+            self.guard.events.write(&event);
+        }
+    }
+}
+
+/// A protocol as events call it.
+pub fn word(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tls => "tls",
+        Protocol::Http => "http",
+        Protocol::Tcp => "tcp",
+        Protocol::Auto => "auto",
+    }
+}
+
+/// Accepts for ever. Without room, or on a connection whose destination nobody knows, it resets.
+pub async fn serve(listener: TcpListener, guard: Arc<Guard>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(_) => {
+                // No descriptors or no memory left: what is open may end meanwhile.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        let Ok(to) = sockopt::ip_original_dst(&stream) else {
+            let _ = stream.set_zero_linger();
+            continue;
+        };
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+            let _ = stream.set_zero_linger();
+            guard.events.write_folded(full(to), MOMENT, || Event {
+                address: Some(IpAddr::V4(*to.ip())),
+                port: Some(to.port()),
+                ..Event::denied(Kind::Connect, Reason::Limit)
+            });
+            continue;
+        };
+        let guard = Arc::clone(&guard);
+        tokio::spawn(async move {
+            handle(Arc::new(stream), to, &guard).await;
+            drop(permit);
+        });
+    }
+}
+
+/// What makes refusals for want of room one event.
+fn full(to: SocketAddrV4) -> Sameness {
+    Sameness {
+        kind: Kind::Connect,
+        host: None,
+        address: Some(IpAddr::V4(*to.ip())),
+        port: Some(to.port()),
+        protocol: 6,
+        reason: Reason::Limit.as_str(),
+    }
+}
+
+/// One connection, from its destination to its end.
+pub async fn handle(agent: Arc<TcpStream>, to: SocketAddrV4, guard: &Arc<Guard>) {
+    let target = guard.names.target_of(*to.ip());
+    let known = target.is_some();
+    let target = target.unwrap_or(Target::Address(IpAddr::V4(*to.ip())));
+    let verdict = guard.names.decide(&target, Some(to.port()), None);
+    let protocol = verdict.protocol.unwrap_or(match to.port() {
+        443 => Protocol::Tls,
+        80 => Protocol::Http,
+        _ => Protocol::Tcp,
+    });
+    let reason = if let Some(reason) = guard.closed() {
+        Some(reason)
+    } else if !known {
+        // A virtual address that stands for nothing.
+        Some(Reason::RawAddress)
+    } else {
+        (!verdict.allowed).then_some(verdict.reason)
+    };
+    let link = Link {
+        guard: Arc::clone(guard),
+        conn: guard.next_conn(),
+        target,
+        port: to.port(),
+        protocol,
+        verdict,
+        counts: Arc::new(Counts::default()),
+        begin: Instant::now(),
+        open: AtomicBool::new(false),
+    };
+    let link = Arc::new(link);
+    let _ = agent.set_nodelay(true);
+    keep_alive(&agent);
+    let done = tokio::select! {
+        done = carry(&link, &agent, reason) => done,
+        reason = guard.closing() => Err(Refusal::new(Kind::Connect, reason)),
+        () = idle(&link.counts) => Err(Refusal::new(Kind::Connect, Reason::Limit)),
+    };
+    let Err(refusal) = done else { return };
+    link.refused(&refusal);
+    match refusal.manner {
+        Manner::Said => {}
+        Manner::Alert(description) => tls::alert(&agent, description).await,
+        Manner::Reset => {
+            let _ = agent.set_zero_linger();
+        }
+    }
+}
+
+/// Carries one connection in the manner of its protocol, or says no in that manner.
+async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>, refused: Option<Reason>) -> Result<(), Refusal> {
+    let Some(reason) = refused else {
+        return match link.protocol {
+            Protocol::Tls => tls::carry(link, agent).await,
+            Protocol::Http => http::carry(link, agent, Vec::new(), None).await,
+            Protocol::Auto => auto::carry(link, agent).await,
+            Protocol::Tcp => {
+                let server = link.guard.outside.connect(link).await?;
+                splice::both(agent, &server, &link.counts).await.or_else(Refusal::ended)
+            }
+        };
+    };
+    let refusal = Refusal::new(Kind::Connect, reason);
+    match link.protocol {
+        // The alert counts only after a ClientHello.
+        Protocol::Tls => match tls::read_hello(agent, Vec::new()).await {
+            Ok(_) => Err(refusal.in_tls()),
+            Err(_) => Err(refusal),
+        },
+        Protocol::Http => http::refuse(link, agent, refusal).await,
+        Protocol::Auto | Protocol::Tcp => Err(refusal),
+    }
+}
+
+/// Ends when nothing moved for as long as nothing may move.
+async fn idle(counts: &Counts) {
+    let mut last = (counts.sum(), Instant::now());
+    loop {
+        tokio::time::sleep(IDLE_CHECK).await;
+        let sum = counts.sum();
+        if sum != last.0 {
+            last = (sum, Instant::now());
+        } else if last.1.elapsed() >= IDLE {
+            return;
+        }
+    }
+}
+
+/// Numbers of connections.
+#[derive(Debug, Default)]
+pub struct Numbers(AtomicU64);
+
+impl Numbers {
+    /// The next one, from 1.
+    pub fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}

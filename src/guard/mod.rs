@@ -1,0 +1,261 @@
+//! The guard: outside the fence, without a capability, the only way out.
+//!
+//! ```text
+//!  fence ──sockets──▶ handed ─┬─ DNS sockets ──▶ dns_server ─ dns ─ names (name ⇄ virtual address)
+//!                             ├─ gate's socket ▶ gate ─ tls │ http │ auto ─ upstream ─ splice ──▶ the world
+//!                             └─ log's socket ─▶ refused ──▶ events ──▶ stdout
+//!  fence ◀──── ready, then a beat each 250 ms; its end is the end of everything here
+//! ```
+
+mod auto;
+mod dns;
+mod dns_server;
+mod events;
+mod gate;
+mod handed;
+mod http;
+mod io;
+mod names;
+mod refused;
+mod splice;
+mod tls;
+mod upstream;
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use netpolicy::decide::Reason;
+use tokio::sync::watch;
+
+use self::events::{Event, Events};
+use self::gate::Numbers;
+use self::handed::Sockets;
+use self::names::Names;
+use self::upstream::Outside;
+use crate::error::Failure;
+use crate::handover::{GUARD_CONFIG, GUARD_SOCKET, GuardConfig, HEARTBEAT};
+
+/// The guard could not begin, or a part of it stopped.
+const BROKEN: u8 = 1;
+/// The fence is gone.
+const FENCE_GONE: u8 = 3;
+
+/// What all parts share.
+pub struct Guard {
+    /// Names, their addresses, and the policy's word on them.
+    pub names: Names,
+    /// The decision log.
+    pub events: Events,
+    /// The world.
+    pub outside: Outside,
+    deadline_unix_ms: Option<u64>,
+    closing: watch::Sender<Option<Reason>>,
+    numbers: Numbers,
+}
+
+impl Guard {
+    /// A guard of this configuration.
+    fn new(config: GuardConfig, events: Events, outside: Outside) -> Guard {
+        Guard {
+            names: Names::new(config.policy, config.surroundings),
+            events,
+            outside,
+            deadline_unix_ms: config.deadline_unix_ms,
+            closing: watch::Sender::new(None),
+            numbers: Numbers::default(),
+        }
+    }
+
+    /// Why nothing at all is permitted now, if so. By the wall clock, which a sleeping machine does not stop.
+    pub fn closed(&self) -> Option<Reason> {
+        let deadline = self.deadline_unix_ms?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u128::MAX, |now| now.as_millis());
+        (now >= u128::from(deadline)).then_some(Reason::Deadline)
+    }
+
+    /// Waits until nothing is permitted any more.
+    pub async fn closing(&self) -> Reason {
+        let mut closing = self.closing.subscribe();
+        loop {
+            if let Some(reason) = *closing.borrow_and_update() {
+                return reason;
+            }
+            if closing.changed().await.is_err() {
+                return Reason::Deadline;
+            }
+        }
+    }
+
+    /// The number of a new connection.
+    pub fn next_conn(&self) -> u64 {
+        self.numbers.next()
+    }
+
+    /// What is looked at a few times a second: the deadline, and counted events.
+    fn tick(&self) {
+        if let Some(reason) = self.closed() {
+            self.closing.send_if_modified(|now| now.replace(reason).is_none());
+        }
+        self.events.sweep();
+    }
+}
+
+/// `ringfence guard run`: serves one fence, from its handover to its end.
+pub fn run() -> Result<(), Failure> {
+    let config = read_config(Path::new(GUARD_CONFIG))?;
+    let listener = listen(Path::new(GUARD_SOCKET))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(2)
+        .thread_stack_size(512 * 1024)
+        .enable_all()
+        .build()
+        .map_err(|error| broken("the runtime cannot start").caused_by(&error))?;
+    let outside = {
+        let _entered = runtime.enter();
+        Outside::world(&config.policy.dns.upstreams)
+            .map_err(|error| broken("there is no upstream resolver").caused_by(&error))?
+    };
+    let events = Events::new(&config.workflow, Box::new(std::io::stdout()));
+    let (digest, image, engine) = (config.digest.clone(), config.image.clone(), config.engine.clone());
+    let guard = Arc::new(Guard::new(config, events, outside));
+    guard.events.write(&Event {
+        digest: Some(digest),
+        image: Some(image),
+        engine: Some(engine),
+        map: Some(guard.names.map()),
+        ..Event::lifecycle("start")
+    });
+    let (fence, sockets) = handover(&listener)?;
+    drop(listener);
+    let result = runtime.block_on(serve(Arc::clone(&guard), fence, sockets));
+    // Every socket and connection goes with the runtime.
+    runtime.shutdown_background();
+    guard.events.finish();
+    result
+}
+
+/// A failure of the guard itself.
+fn broken(message: impl Into<String>) -> Failure {
+    Failure::new(BROKEN, format!("guard: {}", message.into()))
+}
+
+/// The guard's configuration.
+fn read_config(path: &Path) -> Result<GuardConfig, Failure> {
+    let text = fs::read(path)
+        .map_err(|error| broken(format!("cannot read {}", path.display())).caused_by(&error))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| broken(format!("cannot understand {}", path.display())).caused_by(&error))
+}
+
+/// The socket on which the fence hands over.
+fn listen(path: &Path) -> Result<UnixListener, Failure> {
+    let failed =
+        |error: std::io::Error| broken(format!("cannot listen on {}", path.display())).caused_by(&error);
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Waits for a handover that is sound.
+fn handover(listener: &UnixListener) -> Result<(UnixStream, Sockets), Failure> {
+    loop {
+        let (stream, _) =
+            listener.accept().map_err(|error| broken("cannot accept the fence").caused_by(&error))?;
+        match handed::receive(&stream) {
+            Ok(sockets) => return Ok((stream, sockets)),
+            Err(error) => eprintln!("ringfence guard: {}", Chain(&error)),
+        }
+    }
+}
+
+/// An error and its causes on one line.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut next = self.0.source();
+        while let Some(error) = next {
+            write!(f, ": {error}")?;
+            next = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// Serves until the fence goes, or a part stops: then all of it does.
+async fn serve(guard: Arc<Guard>, fence: UnixStream, sockets: Sockets) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| broken("cannot use the fence's sockets").caused_by(&error);
+    fence.set_nonblocking(true).map_err(failed)?;
+    let fence = tokio::net::UnixStream::from_std(fence).map_err(failed)?;
+    let gate = tokio::net::TcpListener::from_std(sockets.gate).map_err(failed)?;
+    let dns_tcp = tokio::net::TcpListener::from_std(sockets.dns_tcp).map_err(failed)?;
+    let dns_udp = tokio::net::UdpSocket::from_std(sockets.dns_udp).map_err(failed)?;
+    let mut parts = tokio::task::JoinSet::new();
+    parts.spawn(gate::serve(gate, Arc::clone(&guard)));
+    parts.spawn(dns_server::serve_udp(dns_udp, Arc::clone(&guard)));
+    parts.spawn(dns_server::serve_tcp(dns_tcp, Arc::clone(&guard)));
+    if let Some(socket) = sockets.nflog {
+        // Without it refusals are as good, only not listed.
+        if let Err(error) = refused::serve(socket, Arc::clone(&guard)) {
+            eprintln!("ringfence guard: refused packets are not logged: {error}");
+        }
+    }
+    tokio::select! {
+        failure = beat(&guard, &fence) => Err(failure),
+        _ = parts.join_next() => Err(broken("a part of the guard stopped")),
+    }
+}
+
+/// Says `ready`, then that it lives; returns when the fence is gone.
+async fn beat(guard: &Guard, fence: &tokio::net::UnixStream) -> Failure {
+    let gone = || Failure::new(FENCE_GONE, "guard: the fence is gone");
+    if say(fence, b"ready\n").is_err() {
+        return gone();
+    }
+    guard.events.write(&Event::lifecycle("ready"));
+    let mut beats = tokio::time::interval(HEARTBEAT);
+    beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ignored = [0; 64];
+    loop {
+        tokio::select! {
+            _ = beats.tick() => {
+                guard.tick();
+                if say(fence, b".").is_err() {
+                    return gone();
+                }
+            }
+            ready = fence.readable() => {
+                if ready.is_err() {
+                    return gone();
+                }
+                match fence.try_read(&mut ignored) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Ok(0) | Err(_) => return gone(),
+                    Ok(_) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Sends a few bytes. A fence that does not listen just now has enough unread ones.
+fn say(fence: &tokio::net::UnixStream, bytes: &[u8]) -> std::io::Result<()> {
+    match fence.try_write(bytes) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+        done => done.map(|_| ()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
