@@ -1,0 +1,347 @@
+//! The executable under test, run as a person would run it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::command::{Output, bounded, until, wait};
+use crate::testbed::dns;
+use crate::testbed::setup::target_directory;
+
+/// Names the executable; else it is built.
+pub const VARIABLE: &str = "RINGFENCE_BIN";
+/// No run of a test takes longer.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The executable and where it finds its world.
+#[derive(Debug)]
+pub struct Ringfence {
+    executable: PathBuf,
+    engine: String,
+    directory: PathBuf,
+    runs: AtomicU32,
+}
+
+/// A run that ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Exit status; 128+N when a signal ended ringfence itself.
+    pub status: i32,
+    /// The agent's standard output.
+    pub stdout: String,
+    /// The agent's standard error and ringfence's talk.
+    pub stderr: String,
+    /// The decision log.
+    pub events: Vec<Value>,
+    /// Where the decision log is.
+    pub events_file: PathBuf,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Outcome {
+    /// Whether some event has all of these fields with these values, compared as text.
+    #[must_use]
+    pub fn has_event(&self, fields: &[(&str, &str)]) -> bool {
+        self.events.iter().any(|event| {
+            fields.iter().all(|(key, value)| match &event[*key] {
+                Value::String(text) => text == value,
+                Value::Null => false,
+                other => other.to_string() == *value,
+            })
+        })
+    }
+
+    /// The run as a failed test should show it.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let events: Vec<String> = self.events.iter().map(ToString::to_string).collect();
+        format!(
+            "exit {}\nstdout: {}\nstderr: {}\nevents:\n{}",
+            self.status,
+            self.stdout.trim(),
+            self.stderr.trim(),
+            events.join("\n")
+        )
+    }
+}
+
+/// A run that goes on.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    /// The workflow's `--name`.
+    pub name: String,
+    lines: Arc<Mutex<Vec<String>>>,
+    complaints: Arc<Mutex<Vec<String>>>,
+    events_file: PathBuf,
+    began: Instant,
+}
+
+impl Running {
+    /// What the agent printed so far, as lines.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().map(|lines| lines.clone()).unwrap_or_default()
+    }
+
+    /// Waits until the agent printed a line that starts so.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub fn wait_for_line(&mut self, start: &str, limit: Duration) -> Result<()> {
+        let lines = self.lines.clone();
+        let found = until(&format!("the agent prints `{start}`"), limit, || {
+            lines.lock().is_ok_and(|lines| lines.iter().any(|line| line.starts_with(start)))
+        });
+        found.with_context(|| {
+            let complaints = self.complaints.lock().map(|lines| lines.join("\n")).unwrap_or_default();
+            format!("stdout: {:?}\nstderr: {complaints}", self.lines())
+        })
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When it does not end in time; it is killed then.
+    pub fn finish(mut self, limit: Duration) -> Result<Outcome> {
+        let Some(status) = wait(&mut self.child, limit)? else {
+            bail!("ringfence did not end within {} s", limit.as_secs());
+        };
+        thread::sleep(Duration::from_millis(50));
+        let joined =
+            |lines: &Mutex<Vec<String>>| lines.lock().map(|lines| lines.join("\n")).unwrap_or_default();
+        Ok(Outcome {
+            status: code(status),
+            stdout: joined(&self.lines),
+            stderr: joined(&self.complaints),
+            events: read_events(&self.events_file),
+            events_file: self.events_file.clone(),
+            took: self.began.elapsed(),
+        })
+    }
+
+    /// The process id of ringfence.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+impl Ringfence {
+    /// The executable named by the environment, else a fresh build.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn find() -> Result<PathBuf> {
+        match std::env::var_os(VARIABLE) {
+            Some(path) if Path::new(&path).is_file() => Ok(path.into()),
+            Some(path) => bail!("{VARIABLE}={} is no file", path.display()),
+            None => cargo_build(&["--package", "ringfence", "--bin", "ringfence"], "ringfence"),
+        }
+    }
+
+    /// One with own configuration and state directories below `directory`.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub fn new(executable: PathBuf, engine: String, directory: &Path) -> Result<Self> {
+        let directory = directory.join("ringfence");
+        for below in ["config", "state", "home", "runs"] {
+            fs::create_dir_all(directory.join(below))?;
+        }
+        Ok(Self { executable, engine, directory, runs: AtomicU32::new(0) })
+    }
+
+    /// `ringfence ARGUMENTS` with the testbed's environment.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.executable);
+        command
+            .current_dir(self.directory.join("home"))
+            .env("DOCKER_HOST", &self.engine)
+            .env("HOME", self.directory.join("home"))
+            .env("XDG_CONFIG_HOME", self.directory.join("config"))
+            .env("XDG_STATE_HOME", self.directory.join("state"))
+            .env_remove("DOCKER_CONTEXT");
+        for variable in ["http_proxy", "https_proxy", "no_proxy", "all_proxy"] {
+            command.env_remove(variable).env_remove(variable.to_uppercase());
+        }
+        command
+    }
+
+    /// Runs any of its commands.
+    ///
+    /// # Errors
+    /// When it cannot be started or hangs.
+    pub fn call(&self, arguments: &[&str]) -> Result<Output> {
+        bounded(self.command().args(arguments), b"", LIMIT)
+    }
+
+    /// Writes a policy that asks the testbed's name server; `rules` is the text below `network:`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn policy(&self, rules: &str) -> Result<PathBuf> {
+        let text = format!("version: 1\nnetwork:\n{rules}\n  dns:\n    upstreams: [\"{}\"]\n", dns::ADDRESS);
+        self.policy_file(&text)
+    }
+
+    /// Writes a policy as it stands.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn policy_file(&self, text: &str) -> Result<PathBuf> {
+        let path = self.new_run()?.join("policy.yml");
+        fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    /// A policy that allows these, and nothing else.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn allowing(&self, hosts: &[&str]) -> Result<PathBuf> {
+        let rules: String = hosts.iter().map(|host| format!("\n    - \"{host}\"")).collect();
+        self.policy(&format!("  allow:{}", if rules.is_empty() { " []" } else { &rules }))
+    }
+
+    /// `ringfence run --policy POLICY OPTIONS IMAGE COMMAND`, to its end.
+    ///
+    /// # Errors
+    /// When ringfence cannot be started or hangs.
+    pub fn run(&self, policy: &Path, options: &[&str], image: &str, agent: &[&str]) -> Result<Outcome> {
+        self.run_with_input(policy, options, image, agent, b"")
+    }
+
+    /// The same with something on its standard input.
+    ///
+    /// # Errors
+    /// When ringfence cannot be started or hangs.
+    pub fn run_with_input(
+        &self,
+        policy: &Path,
+        options: &[&str],
+        image: &str,
+        agent: &[&str],
+        input: &[u8],
+    ) -> Result<Outcome> {
+        let (mut command, events_file) = self.run_command(policy, options, image, agent)?;
+        let output = bounded(&mut command, input, LIMIT)?;
+        Ok(Outcome {
+            status: code(output.status),
+            stdout: output.stdout,
+            stderr: output.stderr,
+            events: read_events(&events_file),
+            events_file,
+            took: output.took,
+        })
+    }
+
+    /// The same, while the test goes on.
+    ///
+    /// # Errors
+    /// When ringfence cannot be started.
+    pub fn start(&self, policy: &Path, options: &[&str], image: &str, agent: &[&str]) -> Result<Running> {
+        let name = format!("t{}-{}", std::process::id(), self.runs.fetch_add(1, Ordering::Relaxed));
+        let options = [&["--name", &name], options].concat();
+        let (mut command, events_file) = self.run_command(policy, &options, image, agent)?;
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let lines = follow(child.stdout.take());
+        let complaints = follow(child.stderr.take());
+        Ok(Running { child, name, lines, complaints, events_file, began: Instant::now() })
+    }
+
+    fn run_command(
+        &self,
+        policy: &Path,
+        options: &[&str],
+        image: &str,
+        agent: &[&str],
+    ) -> Result<(Command, PathBuf)> {
+        let events_file = self.new_run()?.join("events.jsonl");
+        let mut command = self.command();
+        command
+            .arg("run")
+            .args([OsStr::new("--policy"), policy.as_os_str()])
+            .args([OsStr::new("--events"), events_file.as_os_str()])
+            .args(options)
+            .arg(image)
+            .args(agent);
+        Ok((command, events_file))
+    }
+
+    fn new_run(&self) -> Result<PathBuf> {
+        let number = self.runs.fetch_add(1, Ordering::Relaxed);
+        let directory = self.directory.join("runs").join(number.to_string());
+        fs::create_dir_all(&directory)?;
+        Ok(directory)
+    }
+}
+
+/// `cargo build ARGUMENTS`; the executable's path.
+///
+/// # Errors
+/// When it does not build.
+pub fn cargo_build(arguments: &[&str], name: &str) -> Result<PathBuf> {
+    let target = target_directory()?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+    let mut command = Command::new(cargo);
+    command.args(["build", "--manifest-path"]).arg(manifest).arg("--target-dir").arg(&target).args(arguments);
+    let profile = if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        command.arg("--release");
+        "release"
+    };
+    let output = bounded(&mut command, b"", Duration::from_secs(3600))?;
+    if !output.status.success() {
+        bail!("{name} does not build:\n{}", output.stderr.trim());
+    }
+    let executable = target.join(profile).join(name);
+    if !executable.is_file() {
+        bail!("cargo built {name}, but not as {}", executable.display());
+    }
+    Ok(executable)
+}
+
+fn follow(pipe: Option<impl std::io::Read + Send + 'static>) -> Arc<Mutex<Vec<String>>> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sink = lines.clone();
+    thread::spawn(move || {
+        let Some(pipe) = pipe else { return };
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if let Ok(mut lines) = sink.lock() {
+                lines.push(line);
+            }
+        }
+    });
+    lines
+}
+
+fn read_events(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn code(status: std::process::ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+}

@@ -1,0 +1,170 @@
+//! The images: an agent's with real clients, and a tiny one. Both are made on this machine and imported.
+//!
+//! The slow part, a Debian tree, is kept as a tar under `target/testbed`, named by its recipe's hash. What
+//! changes often (the testbed's CA, the probe) is laid over it in the engine.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::engine::Engine;
+use super::setup;
+use crate::command::{bounded, run};
+
+const RECIPE: &str = include_str!("agent-image.sh");
+/// Clients that bring their own list of authorities are pointed at the system's.
+const ENVIRONMENT: &[&str] = &[
+    "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt",
+    "ENV REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt",
+    "ENV NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt",
+    "CMD [\"sh\"]",
+];
+
+/// Files from which the images are made.
+#[derive(Debug)]
+pub struct Sources {
+    agent: PathBuf,
+    probe: PathBuf,
+    busybox: PathBuf,
+}
+
+/// Names of the images on the engine.
+#[derive(Debug, Clone)]
+pub struct Images {
+    /// Debian with curl, git, python-gitlab, node, a coding agent and the probe.
+    pub agent: String,
+    /// busybox alone.
+    pub tiny: String,
+}
+
+impl Sources {
+    /// Makes what is missing; needs the package registries.
+    ///
+    /// # Errors
+    /// When a step fails.
+    pub fn prepare(cache: &Path, say: &dyn Fn(&str)) -> Result<Self> {
+        fs::create_dir_all(cache)?;
+        setup::programs(setup::TINY, say)?;
+        let agent = cache.join(format!("agent-{:016x}.tar", hash(&[RECIPE.as_bytes()])));
+        if !agent.exists() {
+            setup::programs(setup::IMAGE, say)?;
+            say("building the agent's image from Debian's packages (once, about a minute)");
+            let recipe = cache.join("agent-image.sh");
+            fs::write(&recipe, RECIPE)?;
+            let output = bounded(
+                Command::new("sh").arg(&recipe).arg(cache.join("work")).arg(&agent),
+                b"",
+                Duration::from_secs(1200),
+            )?;
+            if !output.status.success() {
+                bail!("the agent's image cannot be built: {}", output.stderr.trim());
+            }
+        }
+        let probe = std::env::current_exe()?
+            .ancestors()
+            .skip(1)
+            .take(2)
+            .map(|directory| directory.join("probe"))
+            .find(|file| file.is_file());
+        let probe = match probe {
+            Some(probe) => probe,
+            None => build_probe(say)?,
+        };
+        Ok(Self { agent, probe, busybox: setup::find("busybox").context("no busybox")? })
+    }
+
+    /// Brings them into the engine, unless they are there.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub fn load(&self, engine: &Engine, authority: &str, say: &dyn Fn(&str)) -> Result<Images> {
+        let base = format!("ringfence-testbed/base:{:016x}", hash(&[RECIPE.as_bytes()]));
+        let probe = fs::read(&self.probe)?;
+        let key = hash(&[RECIPE.as_bytes(), authority.as_bytes(), &probe, ENVIRONMENT.concat().as_bytes()]);
+        let agent = format!("ringfence-testbed/agent:{key:016x}");
+        if !has(engine, &agent)? {
+            if !has(engine, &base)? {
+                say("importing the agent's image");
+                engine.docker(&["import", path(&self.agent)?, &base])?;
+            }
+            self.lay_over(engine, &base, &agent, authority)?;
+        }
+        let tiny = format!("ringfence-testbed/tiny:{:016x}", hash(&[&fs::read(&self.busybox)?]));
+        if !has(engine, &tiny)? {
+            self.import_tiny(engine, &tiny)?;
+        }
+        Ok(Images { agent, tiny })
+    }
+
+    fn lay_over(&self, engine: &Engine, base: &str, image: &str, authority: &str) -> Result<()> {
+        let container = format!("ringfence-testbed-build-{}", std::process::id());
+        let script = format!(
+            "cat > /usr/local/share/ca-certificates/testbed.crt <<'END'\n{}\nEND\nupdate-ca-certificates",
+            authority.trim()
+        );
+        let build = || -> Result<()> {
+            engine.docker(&["run", "--name", &container, "--network", "none", base, "sh", "-c", &script])?;
+            engine.docker(&["cp", path(&self.probe)?, &format!("{container}:/usr/local/bin/probe")])?;
+            let mut commit = vec!["commit"];
+            for line in ENVIRONMENT {
+                commit.extend(["--change", line]);
+            }
+            commit.extend([&container, image]);
+            engine.docker(&commit)?;
+            Ok(())
+        };
+        let built = build();
+        engine.docker(&["rm", "--force", "--volumes", &container]).ok();
+        built
+    }
+
+    fn import_tiny(&self, engine: &Engine, image: &str) -> Result<()> {
+        let tree = tempfile::tempdir()?;
+        for directory in ["bin", "tmp", "etc", "proc", "sys", "dev", "workspace"] {
+            fs::create_dir(tree.path().join(directory))?;
+        }
+        fs::copy(&self.busybox, tree.path().join("bin/busybox"))?;
+        for applet in run(path(&self.busybox)?, &["--list"], Duration::from_secs(10))?.lines() {
+            if applet != "busybox" && !applet.contains('/') {
+                std::os::unix::fs::symlink("busybox", tree.path().join("bin").join(applet))?;
+            }
+        }
+        let tar = tempfile::NamedTempFile::new()?;
+        run("tar", &["-C", path(tree.path())?, "-cf", path(tar.path())?, "."], Duration::from_secs(30))?;
+        engine.docker(&[
+            "import",
+            "--change",
+            "ENV PATH=/bin",
+            "--change",
+            "CMD [\"sh\"]",
+            path(tar.path())?,
+            image,
+        ])?;
+        Ok(())
+    }
+}
+
+/// Builds the probe when only the tests were built.
+fn build_probe(say: &dyn Fn(&str)) -> Result<PathBuf> {
+    say("building the probe");
+    crate::ringfence::cargo_build(&["--package", "integration", "--bin", "probe"], "probe")
+}
+
+fn has(engine: &Engine, image: &str) -> Result<bool> {
+    Ok(engine.try_docker(&["image", "inspect", "--format", "{{.Id}}", image])?.status.success())
+}
+
+fn hash(parts: &[&[u8]]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    parts.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn path(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is no text", path.display()))
+}

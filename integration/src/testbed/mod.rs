@@ -1,0 +1,140 @@
+//! The testbed: everything outside the fence, made on this machine, with no way out of it.
+
+pub mod canary;
+pub mod capture;
+pub mod dns;
+pub mod engine;
+pub mod gitlab;
+pub mod images;
+pub mod netns;
+pub mod services;
+pub mod setup;
+pub mod web;
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::fcntl::{Flock, FlockArg};
+
+use self::canary::Canaries;
+use self::dns::Dns;
+use self::engine::Engine;
+use self::gitlab::GitLab;
+use self::images::{Images, Sources};
+use self::netns::Networks;
+use self::web::{Authority, Web};
+use crate::ringfence::Ringfence;
+
+/// How long a second testbed waits for the first.
+const PATIENCE: Duration = Duration::from_secs(1800);
+
+/// A running testbed. Its parts end in the order in which they stand here.
+#[derive(Debug)]
+pub struct Testbed {
+    /// Where containers run.
+    pub engine: Engine,
+    /// What they run from.
+    pub images: Images,
+    /// The executable under test.
+    pub ringfence: Ringfence,
+    /// The internet's name server.
+    pub dns: Dns,
+    /// The internet's web servers.
+    pub web: Web,
+    /// Who must hear nothing.
+    pub canaries: Canaries,
+    /// Files of this run: state and configuration directories of ringfence, projects.
+    pub directory: tempfile::TempDir,
+    _networks: Networks,
+    _lock: Flock<File>,
+}
+
+impl Testbed {
+    /// Makes it. Call it before any thread is started: the process may move into namespaces of its own.
+    ///
+    /// # Errors
+    /// When the machine lacks something that cannot be installed, or a step fails.
+    pub fn up(say: &dyn Fn(&str)) -> Result<Self> {
+        setup::base(say)?;
+        let cache = setup::target_directory()?.join("testbed");
+        fs::create_dir_all(&cache)?;
+        let lock = lock(say)?;
+        let running = engine::running()?;
+        if running.is_none() {
+            setup::programs(setup::ENGINE, say)?;
+        }
+        // Installing an engine may have started it.
+        let running = if running.is_none() { engine::running()? } else { running };
+        say("building ringfence");
+        let executable = Ringfence::find()?;
+        let sources = Sources::prepare(&cache, say)?;
+        let authority = Authority::load(&cache)?;
+
+        // From here on nothing needs the world outside.
+        if running.is_none() {
+            engine::isolate()?;
+        }
+        say("making the networks");
+        let networks = Networks::up()?;
+        let directory = tempfile::tempdir()?;
+        let gitlab = GitLab::new(directory.path())?;
+        let dns = Dns::start(&networks.internet)?;
+        let web = Web::start(&networks.internet, &networks.intranet, &authority, gitlab)?;
+        services::start(&networks.internet)?;
+        let canaries = Canaries::start(&networks)?;
+        let engine = match running {
+            Some(host) => Engine::at(host),
+            None => {
+                say("starting a private dockerd");
+                Engine::start(&cache.join("engine"))?
+            }
+        };
+        let images = sources.load(&engine, &authority.pem, say)?;
+        let ringfence = Ringfence::new(executable, engine.host().to_owned(), directory.path())?;
+        Ok(Self {
+            engine,
+            images,
+            ringfence,
+            dns,
+            web,
+            canaries,
+            directory,
+            _networks: networks,
+            _lock: lock,
+        })
+    }
+
+    /// An empty directory of this run.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn fresh_directory(&self, name: &str) -> Result<PathBuf> {
+        let path = self.directory.path().join(name);
+        fs::create_dir_all(&path)?;
+        Ok(path)
+    }
+}
+
+/// Two testbeds would fight for the same ranges and images: the second waits.
+fn lock(say: &dyn Fn(&str)) -> Result<Flock<File>> {
+    let path = "/run/ringfence-testbed.lock";
+    let mut file = File::create(path).with_context(|| format!("cannot create {path}"))?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut said = false;
+    loop {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((file, _)) => file,
+        };
+        if !said {
+            say("another testbed runs on this machine; waiting for it");
+            said = true;
+        }
+        if Instant::now() > deadline {
+            bail!("another testbed holds {path} for too long");
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}

@@ -1,0 +1,55 @@
+//! `--network denied`: nothing resolves, nothing connects, at once.
+
+use anyhow::Result;
+use integration::testbed::Testbed;
+
+use crate::{Test, expect, expect_status, probed};
+
+pub const TESTS: &[Test] =
+    &[("lookups and connects fail at once", at_once), ("no policy, no network", no_policy)];
+
+fn at_once(bed: &Testbed) -> Result<()> {
+    let policy = bed.ringfence.allowing(&["a.test"])?;
+    let command =
+        ["probe", "dns", "198.51.100.53", "a.test", "--", "tcp", "25.0.0.1:443", "--", "tcp", "10.99.0.5:22"];
+    let good = bed.ringfence.run(&policy, &[], &bed.images.agent, &command)?;
+    expect(probed(&good)?[1]["ok"] == true, "without the option the same works", &good)?;
+
+    let outcome = bed.ringfence.run(&policy, &["--network", "denied"], &bed.images.agent, &command)?;
+    expect_status(&outcome, 0)?;
+    let lines = probed(&outcome)?;
+    let code = lines[0]["detail"]["code"].as_str().unwrap_or_default();
+    expect(code.contains("Non-Existent Domain"), "NXDOMAIN", &outcome)?;
+    for line in &lines {
+        expect(
+            line["micros"].as_u64().is_some_and(|micros| micros < 20_000),
+            &format!("at once: {line}"),
+            &outcome,
+        )?;
+    }
+    expect(lines[1]["ok"] == false && lines[2]["ok"] == false, "connects are refused", &outcome)?;
+    expect(
+        outcome.has_event(&[("verdict", "deny"), ("host", "a.test"), ("reason", "network-denied")]),
+        "an event with the reason",
+        &outcome,
+    )
+}
+
+fn no_policy(bed: &Testbed) -> Result<()> {
+    let output = bed.ringfence.call(&[
+        "run",
+        &bed.images.agent,
+        "curl",
+        "-sS",
+        "--max-time",
+        "5",
+        "https://a.test/",
+    ])?;
+    anyhow::ensure!(output.status.code() == Some(6), "{output:?}");
+    anyhow::ensure!(
+        output.stderr.contains("policy"),
+        "a line says that there is no policy: {}",
+        output.stderr
+    );
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! Parts that die or are tampered with while an agent runs: nothing opens.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use integration::command::run;
+use integration::ringfence::Running;
+use integration::testbed::Testbed;
+
+use crate::Test;
+use crate::refused::{escapes, running_agent};
+
+pub const TESTS: &[Test] = &[
+    ("the guard is killed", guard_killed),
+    ("the fence's process is killed", fence_killed),
+    ("another network is connected to the fence", network_connected),
+    ("the host's firewall is flushed", firewall_flushed),
+];
+
+/// An agent that talks to echo.test for a minute and prints `open` and `shut` when that changes.
+fn talking_agent(bed: &Testbed) -> Result<Running> {
+    let policy = bed.ringfence.allowing(&["echo.test:7777"])?;
+    let mut running =
+        bed.ringfence.start(&policy, &[], &bed.images.agent, &["probe", "loop", "25.0.0.1:7777", "60"])?;
+    running.wait_for_line("open", Duration::from_secs(60))?;
+    Ok(running)
+}
+
+fn container(bed: &Testbed, role: &str) -> Result<String> {
+    let workflow = running_agent(bed).context("no agent runs")?;
+    let found = bed.engine.docker(&[
+        "ps",
+        "--quiet",
+        "--filter",
+        &format!("label=dev.ringfence.workflow={workflow}"),
+        "--filter",
+        &format!("label=dev.ringfence.role={role}"),
+    ])?;
+    ensure!(!found.is_empty(), "no {role}");
+    Ok(found)
+}
+
+/// Tries every escape from inside the agent; the canaries judge.
+fn try_escapes(bed: &Testbed, agent: &str) -> Result<()> {
+    let gateway = bed.engine.docker(&[
+        "network",
+        "inspect",
+        "--format",
+        "{{(index .IPAM.Config 0).Gateway}}",
+        "bridge",
+    ])?;
+    let mut command = vec!["exec".to_owned(), agent.to_owned()];
+    let mut list = escapes(&gateway);
+    let second: Vec<String> =
+        list.iter().filter(|line| line.contains("eth0")).map(|line| line.replace("eth0", "eth1")).collect();
+    list.extend(second);
+    let list: Vec<&str> = list.iter().map(String::as_str).collect();
+    command.extend(crate::attempts(&list));
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    bed.engine.try_docker(&command)?;
+    Ok(())
+}
+
+fn end(bed: &Testbed, running: Running) -> Result<()> {
+    bed.ringfence.call(&["stop", &running.name])?;
+    running.finish(Duration::from_secs(30))?;
+    Ok(())
+}
+
+fn guard_killed(bed: &Testbed) -> Result<()> {
+    let mut running = talking_agent(bed)?;
+    let agent = container(bed, "agent")?;
+    let guard = container(bed, "guard")?;
+    let killed = Instant::now();
+    bed.engine.docker(&["kill", "--signal", "KILL", &guard])?;
+    // The supervisor may end the run with it (123); when it does not, the agent must see it shut.
+    let shut = running.wait_for_line("shut", Duration::from_secs(3));
+    let took = killed.elapsed();
+    if running_agent(bed).is_some() {
+        shut?;
+        ensure!(took < Duration::from_millis(1500), "shut after {took:?}");
+        try_escapes(bed, &agent)?;
+        ensure!(
+            running.lines().last().is_some_and(|line| line == "shut"),
+            "opened again: {:?}",
+            running.lines()
+        );
+    }
+    end(bed, running)
+}
+
+fn fence_killed(bed: &Testbed) -> Result<()> {
+    let running = talking_agent(bed)?;
+    let agent = container(bed, "agent")?;
+    let fence = container(bed, "fence")?;
+    bed.engine.docker(&["kill", "--signal", "KILL", &fence])?;
+    std::thread::sleep(Duration::from_secs(2));
+    try_escapes(bed, &agent)?;
+    end(bed, running)
+}
+
+fn network_connected(bed: &Testbed) -> Result<()> {
+    let running = talking_agent(bed)?;
+    let agent = container(bed, "agent")?;
+    let fence = container(bed, "fence")?;
+    // The engine may refuse, which is as good.
+    bed.engine.try_docker(&["network", "connect", "bridge", &fence])?;
+    try_escapes(bed, &agent)?;
+    end(bed, running)
+}
+
+fn firewall_flushed(bed: &Testbed) -> Result<()> {
+    if !bed.engine.is_private() {
+        eprintln!("skipped: the engine is not ours, so its host's firewall is left alone");
+        return Ok(());
+    }
+    let running = talking_agent(bed)?;
+    let agent = container(bed, "agent")?;
+    // What iptables-save gives, iptables-restore takes back: later runs need Docker's chains.
+    let saved = run("iptables-save", &[], Duration::from_secs(10))?;
+    run("nft", &["flush", "ruleset"], Duration::from_secs(10))?;
+    let tried = try_escapes(bed, &agent);
+    let mut restore = std::process::Command::new("iptables-restore");
+    let restored = integration::command::bounded(
+        &mut restore,
+        format!("{saved}\n").as_bytes(),
+        Duration::from_secs(10),
+    )?;
+    ensure!(restored.status.success(), "iptables-restore: {}", restored.stderr);
+    tried?;
+    end(bed, running)
+}

@@ -1,0 +1,117 @@
+//! End-to-end tests: the `ringfence` executable on a real engine in a testbed that it cannot get out of.
+//!
+//! One binary, because the testbed is expensive; one test at a time, because the canaries must know whom they
+//! heard. After every test the canaries must have heard nothing, save after those of [`control`], which prove
+//! that the canaries hear.
+
+mod bad_input;
+mod control;
+mod denied;
+mod failing;
+mod leftovers;
+mod permitted;
+mod refused;
+mod shared_address;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use integration::ringfence::Outcome;
+use integration::testbed::Testbed;
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::Value;
+
+/// A test: it gets the testbed and fails by an error.
+type Test = (&'static str, fn(&Testbed) -> Result<()>);
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let modules: [(&str, &[Test], bool); 8] = [
+        ("control", control::TESTS, false),
+        ("bad_input", bad_input::TESTS, true),
+        ("permitted", permitted::TESTS, true),
+        ("shared_address", shared_address::TESTS, true),
+        ("refused", refused::TESTS, true),
+        ("denied", denied::TESTS, true),
+        ("failing", failing::TESTS, true),
+        ("leftovers", leftovers::TESTS, true),
+    ];
+    if arguments.list {
+        let nothing = || Ok::<(), Failed>(());
+        let trials = modules
+            .iter()
+            .flat_map(|(module, tests, _)| tests.iter().map(move |(name, _)| format!("{module}::{name}")))
+            .map(|name| Trial::test(name, nothing))
+            .collect();
+        return libtest_mimic::run(&arguments, trials).exit_code();
+    }
+
+    let bed = match Testbed::up(&|text| eprintln!("testbed: {text}")) {
+        Ok(bed) => Arc::new(bed),
+        Err(error) => {
+            eprintln!("testbed: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut trials = Vec::new();
+    for (module, tests, quiet) in modules {
+        for (name, test) in tests {
+            let bed = bed.clone();
+            trials.push(Trial::test(format!("{module}::{name}"), move || judge(&bed, *test, quiet)));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    drop(bed);
+    conclusion.exit_code()
+}
+
+/// Runs a test; then the canaries have their say.
+fn judge(bed: &Testbed, test: fn(&Testbed) -> Result<()>, quiet: bool) -> Result<(), Failed> {
+    bed.canaries.take();
+    let result = test(bed).map_err(|error| format!("{error:#}"));
+    let heard = bed.canaries.take();
+    if quiet && !heard.is_empty() {
+        return Err(format!("canaries heard: {heard:#?}\nand the test itself: {result:?}").into());
+    }
+    result.map_err(Failed::from)
+}
+
+/// The agent's exit status must be this.
+fn expect_status(outcome: &Outcome, status: i32) -> Result<()> {
+    if outcome.status != status {
+        bail!("exit status {} expected\n{}", status, outcome.shown());
+    }
+    Ok(())
+}
+
+/// Fails with the whole outcome unless `good`.
+fn expect(good: bool, what: &str, outcome: &Outcome) -> Result<()> {
+    if !good {
+        bail!("not so: {what}\n{}", outcome.shown());
+    }
+    Ok(())
+}
+
+/// What the probe printed, one value a line.
+fn probed(outcome: &Outcome) -> Result<Vec<Value>> {
+    let lines: Vec<Value> =
+        outcome.stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    if lines.is_empty() {
+        bail!("the probe said nothing\n{}", outcome.shown());
+    }
+    Ok(lines)
+}
+
+/// The attempts as one argument list for `probe`.
+fn attempts(list: &[&str]) -> Vec<String> {
+    let mut words = vec!["probe".to_owned()];
+    for (index, attempt) in list.iter().enumerate() {
+        if index > 0 {
+            words.push("--".to_owned());
+        }
+        words.extend(attempt.split(' ').map(str::to_owned));
+    }
+    words
+}
