@@ -5,11 +5,13 @@
 //! ```
 //!
 //! Open again comes before the line: a guard that says `ready` must be able to accept. Between the two a connection
-//! waits in the backlog, as it does when the guard is busy; if no `ready` comes, the sockets are shut again.
+//! waits in the backlog, as it does when the guard is busy; if no `ready` comes, the sockets are shut again. A guard that
+//! fell silent is not asked again: it ends itself when it wakes, and a new one has a new socket.
 
-use std::io::{self, IoSlice, Read as _};
+use std::io::{self, ErrorKind, IoSlice, Read as _};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -34,8 +36,10 @@ const READY: &[u8] = b"ready\n";
 enum Ended {
     /// Somebody asked the fence to end.
     Stopped,
-    /// No guard serves; why.
+    /// The connection ended, or said something else than a guard does; what it was.
     Lost(String),
+    /// Nothing was heard for this long: the guard hangs.
+    Silent(Duration),
 }
 
 /// Hands over again and again until it is told to end. Only the first guard has a time limit.
@@ -49,8 +53,13 @@ pub fn keep_handing_over(
     let begin = Instant::now();
     let mut served_once = false;
     let mut shut = false;
+    let mut hung = None;
     loop {
-        let stream = match UnixStream::connect(guard) {
+        // The kernel connects to a listener whose program hangs, and the sockets would stand open for nobody.
+        let same_that_hung = hung.is_some() && hung == identity(guard);
+        let connected =
+            if same_that_hung { Err(ErrorKind::TimedOut.into()) } else { UnixStream::connect(guard) };
+        let stream = match connected {
             Ok(stream) => stream,
             Err(error) => {
                 if !served_once && begin.elapsed() > LOOK_LIMIT {
@@ -62,6 +71,7 @@ pub fn keep_handing_over(
                 }
             }
         };
+        let this_one = identity(guard);
         if shut {
             held.open_again()?;
         }
@@ -72,6 +82,10 @@ pub fn keep_handing_over(
         let why = match ended {
             Ended::Stopped => return Ok(()),
             Ended::Lost(why) => why,
+            Ended::Silent(limit) => {
+                hung = this_one;
+                format!("silent for {} s", limit.as_secs())
+            }
         };
         held.shut()?;
         shut = true;
@@ -80,6 +94,11 @@ pub fn keep_handing_over(
         }
         eprintln!("ringfence fence: the guard is lost ({why}): everything is refused until one returns");
     }
+}
+
+/// Which listener it is: a guard that starts again makes a new one at the same path.
+fn identity(guard: &Path) -> Option<(u64, i64, i64)> {
+    std::fs::metadata(guard).ok().map(|of| (of.ino(), of.ctime(), of.ctime_nsec()))
 }
 
 /// One guard, from the line to its end.
@@ -100,14 +119,14 @@ fn serve(
         let limit = if ready.is_some() { LOOK_LIMIT } else { HEARTBEAT_LIMIT };
         match stop.wait(Some(stream.as_fd()), limit)? {
             Woken::Stopped => return Ok(Ended::Stopped),
-            Woken::TimedOut => return Ok(Ended::Lost(format!("silent for {} s", limit.as_secs()))),
+            Woken::TimedOut => return Ok(Ended::Silent(limit)),
             Woken::Readable => {}
         }
         let mut bytes = [0; 64];
         match stream.read(&mut bytes) {
             Ok(0) => return Ok(Ended::Lost("it closed the connection".to_owned())),
             Ok(length) => said.extend_from_slice(bytes.get(..length).unwrap_or_default()),
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => continue,
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => continue,
             Err(error) => return Ok(Ended::Lost(error.to_string())),
         }
         if said.starts_with(READY) {
@@ -136,5 +155,5 @@ fn send(held: &Held, own: Ipv4Addr, stream: &UnixStream) -> io::Result<()> {
         None,
     )?;
     // A stream takes a line of this size whole; if not, half a line must not be taken for one.
-    if sent == line.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    if sent == line.len() { Ok(()) } else { Err(ErrorKind::WriteZero.into()) }
 }

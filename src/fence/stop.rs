@@ -59,3 +59,24 @@ impl Stop {
         Ok(if stopped { Woken::Stopped } else { Woken::Readable })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn sigterm_ends_a_wait_and_wins_over_what_can_be_read() {
+        // A thread of its own: the signal stays blocked in it.
+        let thread = std::thread::spawn(|| {
+            let stop = Stop::listen().unwrap();
+            assert_eq!(stop.wait(None, Duration::from_millis(1)).unwrap(), Woken::TimedOut);
+            let (here, mut there) = std::os::unix::net::UnixStream::pair().unwrap();
+            there.write_all(b".").unwrap();
+            assert_eq!(stop.wait(Some(here.as_fd()), Duration::from_secs(5)).unwrap(), Woken::Readable);
+            nix::sys::signal::raise(Signal::SIGTERM).unwrap();
+            assert_eq!(stop.wait(Some(here.as_fd()), Duration::from_secs(5)).unwrap(), Woken::Stopped);
+        });
+        thread.join().unwrap();
+    }
+}
