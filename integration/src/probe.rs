@@ -29,8 +29,6 @@ use nix::sys::time::TimeVal;
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(2);
-/// What is sent, so that a canary's log says where it came from.
-const PAYLOAD: &[u8] = b"escaped";
 
 /// Tries all attempts; the lines go to standard output.
 ///
@@ -71,11 +69,14 @@ impl std::fmt::Display for Misunderstood {
 impl std::error::Error for Misunderstood {}
 
 fn attempt_one(words: &[&str]) -> Result<Value> {
+    // What is sent is the attempt itself, so that a canary's log says which one got through.
+    let payload = words.join(" ");
+    let payload = payload.as_bytes();
     match *words {
         ["begin"] => Ok(Value::Null),
         ["tcp", to] => {
             let mut stream = TcpStream::connect_timeout(&address(to)?, LIMIT)?;
-            stream.write_all(PAYLOAD)?;
+            stream.write_all(payload)?;
             Ok(Value::Null)
         }
         ["echo", to, text] => {
@@ -91,7 +92,7 @@ fn attempt_one(words: &[&str]) -> Result<Value> {
         }
         ["udp", to] => {
             let socket = UdpSocket::bind("0.0.0.0:0")?;
-            socket.send_to(PAYLOAD, address(to)?)?;
+            socket.send_to(payload, address(to)?)?;
             Ok(Value::Null)
         }
         ["dontroute-tcp", device, to] => {
@@ -106,17 +107,17 @@ fn attempt_one(words: &[&str]) -> Result<Value> {
             let socket = plain(SockType::Datagram)?;
             bind_to(&socket, device)?;
             setsockopt(&socket, sockopt::DontRoute, &true)?;
-            sendto(socket.as_raw_fd(), PAYLOAD, &SockaddrStorage::from(address(to)?), MsgFlags::empty())?;
+            sendto(socket.as_raw_fd(), payload, &SockaddrStorage::from(address(to)?), MsgFlags::empty())?;
             Ok(Value::Null)
         }
         ["more", device, to] => {
             // Corked data is routed once, by lo; then the socket is bound to the device and the rest sent.
             let socket = plain(SockType::Datagram)?;
             let to = SockaddrStorage::from(address(to)?);
-            sendto(socket.as_raw_fd(), PAYLOAD, &to, MsgFlags::from_bits_retain(nix::libc::MSG_MORE))?;
+            sendto(socket.as_raw_fd(), payload, &to, MsgFlags::from_bits_retain(nix::libc::MSG_MORE))?;
             bind_to(&socket, device)?;
             setsockopt(&socket, sockopt::DontRoute, &true)?;
-            sendto(socket.as_raw_fd(), PAYLOAD, &to, MsgFlags::empty())?;
+            sendto(socket.as_raw_fd(), payload, &to, MsgFlags::empty())?;
             Ok(Value::Null)
         }
         ["broadcast", device, port] => {
@@ -124,13 +125,13 @@ fn attempt_one(words: &[&str]) -> Result<Value> {
             setsockopt(&socket, sockopt::Broadcast, &true)?;
             bind_to(&socket, device)?;
             let to = SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::BROADCAST, port.parse()?));
-            sendto(socket.as_raw_fd(), PAYLOAD, &to, MsgFlags::empty())?;
+            sendto(socket.as_raw_fd(), payload, &to, MsgFlags::empty())?;
             Ok(Value::Null)
         }
         ["multicast", device, to] => {
             let socket = plain(SockType::Datagram)?;
             bind_to(&socket, device)?;
-            sendto(socket.as_raw_fd(), PAYLOAD, &SockaddrStorage::from(address(to)?), MsgFlags::empty())?;
+            sendto(socket.as_raw_fd(), payload, &SockaddrStorage::from(address(to)?), MsgFlags::empty())?;
             Ok(Value::Null)
         }
         ["tcp6", device, to] => {

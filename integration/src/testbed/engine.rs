@@ -5,6 +5,7 @@
 //! starts: two test runs at once do not see each other, and the machine's firewall is not touched.
 
 use std::fs::{self, File};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -151,6 +152,25 @@ impl Engine {
             b"",
             Duration::from_secs(120),
         )
+    }
+
+    /// The host's address on a network: what it says, else the first of its subnet (Docker 20.10 does not say).
+    ///
+    /// # Errors
+    /// When there is no such network or it has no IPv4 subnet.
+    pub fn gateway(&self, network: &str) -> Result<Ipv4Addr> {
+        let format = "{{range .IPAM.Config}}{{.Subnet}} {{.Gateway}}\n{{end}}";
+        let lines = self.docker(&["network", "inspect", "--format", format, network])?;
+        for line in lines.lines() {
+            let (subnet, gateway) = line.split_once(' ').unwrap_or((line, ""));
+            if let Ok(gateway) = gateway.parse() {
+                return Ok(gateway);
+            }
+            if let Some(Ok(base)) = subnet.split('/').next().map(str::parse::<Ipv4Addr>) {
+                return Ok(Ipv4Addr::from(u32::from(base) + 1));
+            }
+        }
+        bail!("network {network} has no IPv4 subnet: {lines}")
     }
 
     /// What ringfence has on it: containers, networks and volumes, as `kind name`.

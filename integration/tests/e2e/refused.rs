@@ -26,20 +26,9 @@ fn host_addresses(bed: &Testbed) -> Result<Vec<String>> {
     let mut addresses: Vec<String> = vec![HOST_LINK.to_owned(), HOST_LAN.to_owned()];
     let networks = bed.engine.docker(&["network", "ls", "--quiet", "--filter", "driver=bridge"])?;
     for network in networks.lines() {
-        let gateways = bed.engine.docker(&[
-            "network",
-            "inspect",
-            "--format",
-            "{{range .IPAM.Config}}{{.Gateway}} {{end}}",
-            network,
-        ])?;
-        addresses.extend(
-            gateways
-                .split_whitespace()
-                .map(|gateway| gateway.split('/').next().unwrap_or_default().to_owned()),
-        );
+        // One without an IPv4 subnet has no such address.
+        addresses.extend(bed.engine.gateway(network).map(|gateway| gateway.to_string()));
     }
-    addresses.retain(|address| address.contains('.'));
     addresses.sort();
     addresses.dedup();
     Ok(addresses)
@@ -147,16 +136,7 @@ fn workflow_network(bed: &Testbed, name: &str) -> Result<(String, String, String
     let filter = format!("label=dev.ringfence.workflow={workflow}");
     let network = bed.engine.docker(&["network", "ls", "--no-trunc", "--quiet", "--filter", &filter])?;
     let network = network.lines().next().context("the workflow has no network")?.to_owned();
-    let gateway = bed.engine.docker(&[
-        "network",
-        "inspect",
-        "--format",
-        "{{(index .IPAM.Config 0).Subnet}}",
-        &network,
-    ])?;
-    // The first address of the subnet is the bridge's, unless the engine says otherwise.
-    let base: std::net::Ipv4Addr = gateway.split('/').next().unwrap_or_default().parse()?;
-    let gateway = std::net::Ipv4Addr::from(u32::from(base) + 1).to_string();
+    let gateway = bed.engine.gateway(&network)?.to_string();
     let fence = bed.engine.docker(&[
         "ps",
         "--quiet",
