@@ -1,2 +1,18 @@
 //! `ringfence` runs an AI agent in a container that reaches exactly the names its policy permits.
-fn main() {}
+//!
+//! ```text
+//!  cli (words) ─▶ commands (one file each) ─▶ supervisor ──engine API──▶ fence container: `ringfence fence hold`
+//!                                                                       guard container: `ringfence guard run`
+//! ```
+
+mod cli;
+mod commands;
+mod error;
+mod fence;
+mod guard;
+mod handover;
+mod supervisor;
+
+fn main() -> std::process::ExitCode {
+    commands::dispatch(cli::parse())
+}

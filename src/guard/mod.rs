@@ -211,8 +211,12 @@ async fn serve(guard: Arc<Guard>, fence: UnixStream, sockets: Sockets) -> Result
             eprintln!("ringfence guard: refused packets are not logged: {error}");
         }
     }
+    let mut terminate =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(failed)?;
     tokio::select! {
         failure = beat(&guard, &fence) => Err(failure),
+        // The supervisor's word that the run is over: the last counts are written on the way out.
+        _ = terminate.recv() => Ok(()),
         _ = parts.join_next() => Err(broken("a part of the guard stopped")),
     }
 }

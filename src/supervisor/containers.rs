@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use bollard::models::{
     ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, Mount, MountType,
-    NetworkingConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
 };
 
 use super::workflow::{Role, Workflow};
@@ -46,13 +46,7 @@ pub fn fence(workflow: &Workflow, image: &str, network: &str, resolver: Ipv4Addr
 
 /// The guard: no capability, no root, on the uplink.
 pub fn guard(workflow: &Workflow, image: &str, uplink: &str) -> ContainerCreateBody {
-    let mut host = helper_host(workflow, uplink);
-    // 10,000 connections are two sockets and two pipes each.
-    host.ulimits = Some(vec![ResourcesUlimits {
-        name: Some("nofile".to_owned()),
-        soft: Some(65_536),
-        hard: Some(65_536),
-    }]);
+    let host = helper_host(workflow, uplink);
     helper(workflow, Role::Guard, image, uplink, host, ["guard", "run"], GUARD_USER)
 }
 
