@@ -43,9 +43,6 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         )
         .hint("this version mounts a project only for an engine on a local socket"));
     }
-    if policy.allow.is_empty() && !denied && !args.quiet {
-        eprintln!("ringfence: no policy permits anything, so the agent has no network (--policy, --allow)");
-    }
     super::gc::quietly(&engine).await;
     let (project, user) = match project {
         Some((path, owner)) => (Some(path), args.user.clone().or(owner)),

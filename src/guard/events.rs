@@ -327,13 +327,14 @@ impl Events {
                 return true;
             }
             if let Some(mut event) = folded.event.take() {
-                event.left_out = Some(folded.more);
+                // This line is one of them itself.
+                event.left_out = (folded.more > 1).then(|| folded.more - 1);
                 due.push(event);
             }
             false
         });
         if fold.overflow > 0 && now.duration_since(fold.moment) >= MOMENT {
-            let left_out = Some(std::mem::take(&mut fold.overflow));
+            let left_out = Some(std::mem::take(&mut fold.overflow) - 1).filter(|more| *more > 0);
             due.push(Event { left_out, ..Event::denied(Kind::Datagram, Reason::Limit) });
         }
         drop(fold);
@@ -438,7 +439,7 @@ pub mod tests {
         events.sweep_at(Instant::now() + MOMENT);
         let lines = log.lines();
         assert_eq!(lines.len(), 2);
-        assert_eq!(lines[1]["left_out"], 999);
+        assert_eq!(lines[1]["left_out"], 998);
     }
 
     #[test]
