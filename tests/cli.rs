@@ -82,7 +82,10 @@ fn wrong_usage_ends_with_125_as_docker_does() {
 
 #[test]
 fn explain_names_rule_file_and_line() {
-    let dir = with_files(&[("p.yml", "version: 1\nnetwork:\n  allow:\n    - gitlab.com\n  deny:\n    - api.gitlab.com\n")]);
+    let dir = with_files(&[(
+        "p.yml",
+        "version: 1\nnetwork:\n  allow:\n    - gitlab.com\n  deny:\n    - api.gitlab.com\n",
+    )]);
     let explain = |target| ringfence(dir.path(), &["policy", "explain", target, "--policy", "p.yml"]);
     insta::assert_snapshot!("explain_allowed", explain("https://gitlab.com/x"));
     insta::assert_snapshot!("explain_other_port", explain("gitlab.com:8443"));
