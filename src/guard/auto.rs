@@ -57,15 +57,27 @@ pub async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<(), Refus
         let mut part = [0; 4096];
         tokio::select! {
             read = read_some(agent, &mut part) => match read {
-                // What there is, is all there will be: nothing that a reader would take for a request.
-                Ok(0) => break Speech::Other,
+                // What there is, is all there will be: a server may take it for a request all the same.
+                Ok(0) => {
+                    start.push(b'\n');
+                    let whole = tell(&start);
+                    start.pop();
+                    if matches!(whole, Speech::Http | Speech::Http2) {
+                        return Err(Refusal::new(Kind::Http, Reason::Malformed));
+                    }
+                    break Speech::Other;
+                }
                 Ok(length) => start.extend_from_slice(&part[..length]),
                 Err(error) => return reset(agent, &server, error),
             },
             read = read_some(&server, &mut from_server), if !server_ended => match read {
-                Ok(0) if server_spoke => server_ended = true,
-                // It never spoke and is gone: the splice tells the agent.
-                Ok(0) => break Speech::Other,
+                // What the agent sends is looked at all the same.
+                Ok(0) => {
+                    server_ended = true;
+                    if let Err(error) = rustix::net::shutdown(&**agent, rustix::net::Shutdown::Write) {
+                        return reset(agent, &server, error.into());
+                    }
+                }
                 Ok(length) => {
                     server_spoke = true;
                     if let Err(error) = write_all(agent, &from_server[..length]).await {
@@ -119,11 +131,12 @@ async fn until_or_never(until: Option<Instant>) {
 /// Tells what the first bytes are. Servers skip empty lines before a request, so they are skipped here.
 fn tell(bytes: &[u8]) -> Speech {
     match bytes {
-        [] | [tls::HANDSHAKE] => return Speech::Unsure,
-        [tls::HANDSHAKE, 3, ..] => return Speech::Tls,
+        [] | [0x14..=0x18] => return Speech::Unsure,
+        // Some servers skip records of other types before the ClientHello: all of them count as TLS.
+        [0x14..=0x18, 3, ..] => return Speech::Tls,
         _ => {}
     }
-    let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n' | b' ' | b'\t')).count();
     let text = &bytes[blank..];
     let token = text.iter().take_while(|byte| is_token(**byte)).count();
     if token == text.len() {
@@ -164,6 +177,8 @@ mod tests {
             (b"\x16", Speech::Unsure),
             (b"\x16\x03", Speech::Tls),
             (b"\x16\x04", Speech::Other),
+            (b"\x15\x03\x03\0\x02", Speech::Tls),
+            (b" GET / HTTP/1.1\r\n", Speech::Http),
             (b"GET", Speech::Unsure),
             (b"GET / HT", Speech::Unsure),
             (b"GET / HTTP/1.1\r\n", Speech::Http),

@@ -213,16 +213,14 @@ pub async fn serve(listener: TcpListener, guard: Arc<Guard>) {
             }
         };
         let Ok(to) = sockopt::ip_original_dst(&stream) else {
+            // Nobody was redirected here: somebody found the gate's own port.
             let _ = stream.set_zero_linger();
+            turn_away(&guard, None, Reason::RawAddress);
             continue;
         };
         let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
             let _ = stream.set_zero_linger();
-            guard.events.write_folded(full(to), MOMENT, || Event {
-                address: Some(IpAddr::V4(*to.ip())),
-                port: Some(to.port()),
-                ..Event::denied(Kind::Connect, Reason::Limit)
-            });
+            turn_away(&guard, Some(to), Reason::Limit);
             continue;
         };
         let guard = Arc::clone(&guard);
@@ -233,16 +231,17 @@ pub async fn serve(listener: TcpListener, guard: Arc<Guard>) {
     }
 }
 
-/// What makes refusals for want of room one event.
-fn full(to: SocketAddrV4) -> Sameness {
-    Sameness {
-        kind: Kind::Connect,
-        host: None,
-        address: Some(IpAddr::V4(*to.ip())),
-        port: Some(to.port()),
-        protocol: 6,
-        reason: Reason::Limit.as_str(),
-    }
+/// Puts the refusal of a connection that was not looked at into the log.
+fn turn_away(guard: &Guard, to: Option<SocketAddrV4>, reason: Reason) {
+    let address = to.map(|to| IpAddr::V4(*to.ip()));
+    let port = to.map(|to| to.port());
+    let same =
+        Sameness { kind: Kind::Connect, host: None, address, port, protocol: 6, reason: reason.as_str() };
+    guard.events.write_folded(same, MOMENT, || Event {
+        address,
+        port,
+        ..Event::denied(Kind::Connect, reason)
+    });
 }
 
 /// One connection, from its destination to its end.
@@ -278,8 +277,13 @@ pub async fn handle(agent: Arc<TcpStream>, to: SocketAddrV4, guard: &Arc<Guard>)
     let link = Arc::new(link);
     let _ = agent.set_nodelay(true);
     keep_alive(&agent);
+    if let Some(reason) = reason {
+        link.refused(&Refusal::new(Kind::Connect, reason));
+        say_no(&link, &agent, reason).await;
+        return;
+    }
     let done = tokio::select! {
-        done = carry(&link, &agent, reason) => done,
+        done = carry(&link, &agent) => done,
         reason = guard.closing() => Err(Refusal::new(Kind::Connect, reason)),
         () = idle(&link.counts) => Err(Refusal::new(Kind::Connect, Reason::Limit)),
     };
@@ -294,29 +298,41 @@ pub async fn handle(agent: Arc<TcpStream>, to: SocketAddrV4, guard: &Arc<Guard>)
     }
 }
 
-/// Carries one connection in the manner of its protocol, or says no in that manner.
-async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>, refused: Option<Reason>) -> Result<(), Refusal> {
-    let Some(reason) = refused else {
-        return match link.protocol {
-            Protocol::Tls => tls::carry(link, agent).await,
-            Protocol::Http => http::carry(link, agent, Vec::new(), None).await,
-            Protocol::Auto => auto::carry(link, agent).await,
-            Protocol::Tcp => {
-                let server = link.guard.outside.connect(link).await?;
-                splice::both(agent, &server, &link.counts).await.or_else(Refusal::ended)
-            }
-        };
-    };
-    let refusal = Refusal::new(Kind::Connect, reason);
+/// Carries one connection in the manner of its protocol.
+async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<(), Refusal> {
     match link.protocol {
-        // The alert counts only after a ClientHello.
-        Protocol::Tls => match tls::read_hello(agent, Vec::new()).await {
-            Ok(_) => Err(refusal.in_tls()),
-            Err(_) => Err(refusal),
-        },
-        Protocol::Http => http::refuse(link, agent, refusal).await,
-        Protocol::Auto | Protocol::Tcp => Err(refusal),
+        Protocol::Tls => tls::carry(link, agent).await,
+        Protocol::Http => http::carry(link, agent, Vec::new(), None).await,
+        Protocol::Auto => auto::carry(link, agent).await,
+        Protocol::Tcp => {
+            let server = link.guard.outside.connect(link).await?;
+            splice::both(agent, &server, &link.counts).await.or_else(Refusal::ended)
+        }
     }
+}
+
+/// Refuses a connection in words that its protocol has, as far as the agent begins to speak it.
+async fn say_no(link: &Arc<Link>, agent: &Arc<TcpStream>, reason: Reason) {
+    let _ = agent.set_zero_linger();
+    match link.protocol {
+        // An alert counts only after a ClientHello.
+        Protocol::Tls => {
+            if tls::read_hello(agent, Vec::new()).await.is_ok() && linger(agent).is_ok() {
+                tls::alert(agent, tls::ACCESS_DENIED).await;
+            }
+        }
+        Protocol::Http => {
+            if linger(agent).is_ok() {
+                let _ = tokio::time::timeout(tls::PATIENCE, http::refuse(link, agent, reason)).await;
+            }
+        }
+        Protocol::Auto | Protocol::Tcp => {}
+    }
+}
+
+/// Lets what was written arrive before the end.
+fn linger(agent: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_socket_linger(agent, None)
 }
 
 /// Ends when nothing moved for as long as nothing may move.

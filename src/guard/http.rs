@@ -51,6 +51,16 @@ struct Upstream {
     /// Dialled before the first request was known.
     dialled: Option<TcpStream>,
     sender: Option<SendRequest<Incoming>>,
+    running: Option<Running>,
+}
+
+/// The task that moves a connection's bytes; it ends with its owner.
+struct Running(tokio::task::AbortHandle);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Carries a connection on which HTTP/1 is expected. `start` was read already, `dialled` is used first.
@@ -64,9 +74,10 @@ pub async fn carry(
     serve(link, agent, start, dialled, None).await
 }
 
-/// Answers the first request of a connection with its refusal.
-pub async fn refuse(link: &Arc<Link>, agent: &Arc<TcpStream>, refusal: Refusal) -> Result<(), Refusal> {
-    serve(link, agent, Vec::new(), None, Some(refusal)).await
+/// Answers the first request of a connection with its refusal, which is in the log already.
+pub async fn refuse(link: &Arc<Link>, agent: &Arc<TcpStream>, reason: Reason) {
+    let refusal = Refusal::new(Kind::Http, reason);
+    let _ = serve(link, agent, Vec::new(), None, Some(refusal)).await;
 }
 
 /// Reads until it is sure that the first bytes are not those of HTTP/2.
@@ -97,7 +108,7 @@ async fn serve(
     let door = Arc::new(Door {
         link: Arc::clone(link),
         closed,
-        upstream: tokio::sync::Mutex::new(Upstream { dialled, sender: None }),
+        upstream: tokio::sync::Mutex::new(Upstream { dialled, sender: None, running: None }),
         upgraded: Mutex::new(None),
         said: Mutex::new(false),
     });
@@ -140,7 +151,9 @@ async fn answer(door: Arc<Door>, request: Request<Incoming>) -> Result<Answer, I
         Ok(response) => return Ok(response),
         Err(refusal) => refusal,
     };
-    door.link.refused(&refusal);
+    if door.closed.is_none() {
+        door.link.refused(&refusal);
+    }
     *door.said.lock().unwrap_or_else(PoisonError::into_inner) = true;
     Ok(refused(
         &refusal,
@@ -257,8 +270,7 @@ impl Door {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| Refusal::failed(Reason::ConnectFailed, error.to_string()))?;
-        // Ends when the sender is dropped, which the agent's connection does.
-        tokio::spawn(connection.with_upgrades());
+        upstream.running = Some(Running(tokio::spawn(connection.with_upgrades()).abort_handle()));
         sender.ready().await.map_err(|error| Refusal::failed(Reason::ConnectFailed, error.to_string()))?;
         Ok(sender)
     }
@@ -313,7 +325,7 @@ fn is_target(text: &str, target: &Target, port: u16) -> bool {
     // No conversion of other scripts here: what the server compares are these bytes.
     host.is_ascii()
         && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-        && HostName::parse(host.strip_suffix('.').unwrap_or(host)).is_ok_and(|host| host == *name)
+        && HostName::parse(host).is_ok_and(|host| host == *name)
 }
 
 /// The path of a request, without the host that was checked.

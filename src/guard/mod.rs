@@ -27,9 +27,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use netpolicy::decide::Reason;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use self::events::{Event, Events};
@@ -107,6 +109,7 @@ impl Guard {
 
 /// `ringfence guard run`: serves one fence, from its handover to its end.
 pub fn run() -> Result<(), Failure> {
+    raise_limit();
     let config = read_config(Path::new(GUARD_CONFIG))?;
     let listener = listen(Path::new(GUARD_SOCKET))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -135,9 +138,19 @@ pub fn run() -> Result<(), Failure> {
     drop(listener);
     let result = runtime.block_on(serve(Arc::clone(&guard), fence, sockets));
     // Every socket and connection goes with the runtime.
-    runtime.shutdown_background();
+    runtime.shutdown_timeout(Duration::from_millis(200));
     guard.events.finish();
     result
+}
+
+/// Takes as many descriptors as the engine gives: a connection needs six.
+fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.map(|maximum| maximum.min(65_536));
+    if most.is_some_and(|most| limit.current.is_some_and(|current| current < most)) {
+        // With fewer, connections are refused earlier.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: limit.maximum });
+    }
 }
 
 /// A failure of the guard itself.
@@ -213,7 +226,9 @@ async fn serve(guard: Arc<Guard>, fence: UnixStream, sockets: Sockets) -> Result
     }
     let mut terminate =
         tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(failed)?;
+    let mut stop = signal(SignalKind::terminate()).map_err(failed)?;
     tokio::select! {
+        _ = stop.recv() => Ok(()),
         failure = beat(&guard, &fence) => Err(failure),
         // The supervisor's word that the run is over: the last counts are written on the way out.
         _ = terminate.recv() => Ok(()),

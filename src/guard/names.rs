@@ -44,6 +44,8 @@ pub struct Names {
     surroundings: Surroundings,
     virtuals: RwLock<VirtualNames>,
     ancestors: HashSet<HostName>,
+    /// Names that were permitted and have an address: the policy of a run does not change.
+    settled: RwLock<HashMap<HostName, Ipv4Addr>>,
     asked: Mutex<Asked>,
 }
 
@@ -64,6 +66,7 @@ impl Names {
             surroundings,
             virtuals: RwLock::new(virtuals),
             ancestors,
+            settled: RwLock::default(),
             asked: Mutex::new(Asked::default()),
         }
     }
@@ -75,6 +78,9 @@ impl Names {
 
     /// What is known about a name without asking anybody.
     pub fn find(&self, name: &HostName) -> Found {
+        if let Some(address) = self.settled.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Found::Virtual(*address);
+        }
         if is_localhost(name.as_str()) {
             return Found::Localhost;
         }
@@ -86,7 +92,10 @@ impl Names {
             return Found::Refused(verdict);
         }
         match self.read().address_of(name) {
-            Some(address) => Found::Virtual(address),
+            Some(address) => {
+                self.settled.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), address);
+                Found::Virtual(address)
+            }
             None => Found::Ask(verdict),
         }
     }

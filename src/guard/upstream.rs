@@ -62,8 +62,11 @@ impl Outside {
         for upstream in upstreams {
             match upstream {
                 Upstream::System => {
-                    let (config, _) = hickory_resolver::system_conf::read_system_conf()?;
-                    servers.extend(config.name_servers().iter().cloned());
+                    // Without one, names do not resolve; ranges of addresses and refusals work.
+                    match hickory_resolver::system_conf::read_system_conf() {
+                        Ok((config, _)) => servers.extend(config.name_servers().iter().cloned()),
+                        Err(error) => eprintln!("ringfence guard: no resolver in /etc/resolv.conf: {error}"),
+                    }
                 }
                 Upstream::Plain(address) => {
                     let mut server = NameServerConfig::udp_and_tcp(address.ip());
@@ -187,7 +190,7 @@ impl Outside {
 /// The options of the resolver: what it must not read, keep or hurry.
 fn set(options: &mut ResolverOpts, ipv6: bool) {
     options.timeout = QUESTION;
-    options.attempts = 2;
+    options.attempts = 1;
     options.case_randomization = true;
     options.use_hosts_file = ResolveHosts::Never;
     options.cache_size = 64;
