@@ -49,16 +49,22 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Whether some event has all of these fields with these values, compared as text.
+    /// The first event that has all of these fields with these values.
     #[must_use]
-    pub fn has_event(&self, fields: &[(&str, &str)]) -> bool {
-        self.events.iter().any(|event| {
+    pub fn event(&self, fields: &[(&str, &str)]) -> Option<&Value> {
+        self.events.iter().find(|event| {
             fields.iter().all(|(key, value)| match &event[*key] {
                 Value::String(text) => text == value,
-                Value::Null => false,
-                other => other.to_string() == *value,
+                Value::Number(number) => number.to_string().as_str() == *value,
+                _ => false,
             })
         })
+    }
+
+    /// Whether there is such an event.
+    #[must_use]
+    pub fn has_event(&self, fields: &[(&str, &str)]) -> bool {
+        self.event(fields).is_some()
     }
 
     /// The run as a failed test should show it.

@@ -65,16 +65,8 @@ impl Sources {
                 bail!("the agent's image cannot be built: {}", output.stderr.trim());
             }
         }
-        let probe = std::env::current_exe()?
-            .ancestors()
-            .skip(1)
-            .take(2)
-            .map(|directory| directory.join("probe"))
-            .find(|file| file.is_file());
-        let probe = match probe {
-            Some(probe) => probe,
-            None => build_probe(say)?,
-        };
+        // Always asked of cargo: a probe that lies about may be an old one.
+        let probe = crate::ringfence::cargo_build(&["--package", "integration", "--bin", "probe"], "probe")?;
         Ok(Self { agent, probe, busybox: setup::find("busybox").context("no busybox")? })
     }
 
@@ -97,6 +89,13 @@ impl Sources {
         let tiny = format!("ringfence-testbed/tiny:{:016x}", hash(&[&fs::read(&self.busybox)?]));
         if !has(engine, &tiny)? {
             self.import_tiny(engine, &tiny)?;
+        }
+        if engine.is_private() {
+            let all =
+                engine.docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", "ringfence-testbed/*"])?;
+            for old in all.lines().filter(|name| ![&base, &agent, &tiny].iter().any(|kept| kept == name)) {
+                engine.docker(&["rmi", old]).ok();
+            }
         }
         Ok(Images { agent, tiny })
     }
@@ -147,12 +146,6 @@ impl Sources {
         ])?;
         Ok(())
     }
-}
-
-/// Builds the probe when only the tests were built.
-fn build_probe(say: &dyn Fn(&str)) -> Result<PathBuf> {
-    say("building the probe");
-    crate::ringfence::cargo_build(&["--package", "integration", "--bin", "probe"], "probe")
 }
 
 fn has(engine: &Engine, image: &str) -> Result<bool> {

@@ -30,7 +30,8 @@ pub fn start(internet: &Netns) -> Result<()> {
     })?;
     serve(internet, 22, |mut stream| {
         stream.write_all(BANNER.as_bytes()).ok();
-        stream.read(&mut [0; 256]).ok();
+        // It stays until the client leaves.
+        std::io::copy(&mut stream, &mut std::io::sink()).ok();
     })
 }
 
