@@ -10,7 +10,8 @@
 //! A loopback address is the machine that dials, so its reason is always `host-address`. Of IPv6 only
 //! 2000::/3 and the well-known NAT64 prefix can be reached at all. 6to4, Teredo, v4-mapped and v4-compatible forms are
 //! refused even when they carry a public address: nothing honest answers with them any more.
-//! The three IPv4 documentation ranges are not in the floor: they are nobody's intranet.
+//! An on-link prefix with private addresses is exempt where a rule's `private` says so; the machine's own addresses
+//! in it never are. The three IPv4 documentation ranges are not in the floor: they are nobody's intranet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -169,11 +170,11 @@ pub fn refusal(addr: IpAddr, private: &[IpNet], s: &Surroundings) -> Option<Reas
     if METADATA_ADDRESSES.contains(&addr) {
         return Some(Reason::MetadataAddress);
     }
-    // What an IPv6 form carries is judged first: it names the true target.
-    for carried in embedded_v4(addr) {
-        if let Some(reason) = refusal(IpAddr::V4(carried), &[], s) {
-            return Some(reason);
-        }
+    // What an IPv6 form carries is judged first: it names the true target. Where it may carry one of
+    // several, the worst counts.
+    let carried = embedded_v4(addr).into_iter().filter_map(|carried| refusal(IpAddr::V4(carried), &[], s));
+    if let Some(worst) = carried.min_by_key(|reason| severity(*reason)) {
+        return Some(worst);
     }
     if addr.is_loopback()
         || s.host_addresses.contains(&addr)
@@ -203,6 +204,15 @@ pub fn refusal(addr: IpAddr, private: &[IpNet], s: &Surroundings) -> Option<Reas
         }
     };
     reserved.then_some(Reason::ReservedAddress)
+}
+
+fn severity(reason: Reason) -> u8 {
+    match reason {
+        Reason::MetadataAddress => 0,
+        Reason::HostAddress => 1,
+        Reason::PrivateAddress => 2,
+        _ => 3,
+    }
 }
 
 fn as_v4_or_unspecified(addr: IpAddr) -> Ipv4Addr {

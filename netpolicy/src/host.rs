@@ -51,7 +51,7 @@ impl HostError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             HostError::Address(_) => Some("permit addresses with `{cidr: ADDRESS/32, ports: [PORT]}`"),
-            HostError::Everything => Some("list the names that are needed; `ringfence policy suggest` helps"),
+            HostError::Everything => Some("list the names that are needed, for example `*.example.com`"),
             HostError::Wildcard => Some("write `*.example.com` for every name below example.com"),
             HostError::Idna(_) => Some("write the name in its `xn--` form"),
             HostError::EmptyLabel => Some("write one dot between labels"),

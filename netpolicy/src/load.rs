@@ -179,6 +179,11 @@ impl Loader<'_, '_> {
             },
             network_denied: false,
         };
+        let files: Vec<String> = self.diagnostics.iter().map(|finding| finding.file.clone()).collect();
+        let order = |finding: &Diagnostic| {
+            (files.iter().position(|file| *file == finding.file), finding.line, finding.column)
+        };
+        self.diagnostics.sort_by_cached_key(order);
         if self.diagnostics.iter().any(|finding| finding.severity == Severity::Error) {
             return Err(self.diagnostics);
         }
@@ -403,6 +408,7 @@ fn extended(from: &Source, node: &Node, findings: &mut Findings) -> Vec<(Source,
 
 /// A path as written in `file`, seen from where `file` is seen from.
 fn joined(file: &str, path: &str) -> String {
+    let path = path.strip_prefix("./").unwrap_or(path);
     match file.rfind('/') {
         Some(slash) if !path.starts_with('/') => format!("{}/{path}", &file[..slash]),
         _ => path.to_owned(),
@@ -438,7 +444,7 @@ fn unknown_preset(reference: &str, from: &Place) -> Diagnostic {
     let hint = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None => {
-            format!("there is {}; a file is named by a path such as `./{reference}.yml`", known.join(", "))
+            format!("there is {}; a file is named by a path such as `./policy.yml`", known.join(", "))
         }
     };
     from.error("unknown-preset", format!("there is no preset `{reference}`"), Some(hint))
@@ -534,10 +540,11 @@ fn whole_number(node: &Node, least: u32, most: u32, what: &str, findings: &mut F
 
 fn unknown_key(key: &Node, within: &str, known: &[&str], later: &[&str], findings: &mut Findings) {
     let Value::Scalar { text, .. } = &key.value else { return };
-    if text == "<<" {
-        return; // reported as a merge key
-    }
-    let place = if within.is_empty() { "a policy".to_owned() } else { format!("`{within}`") };
+    let place = match within {
+        "" => "a policy".to_owned(),
+        "a rule" | "a denial" => within.to_owned(),
+        key => format!("`{key}`"),
+    };
     if later.contains(&text.as_str()) {
         findings.push(key.place.error(
             "not-supported",
@@ -632,7 +639,14 @@ fn rule(node: &Node, side: Side, layer: Layer, findings: &mut Findings) -> Optio
         Value::Refused => None,
         Value::Map(pairs) => rule_from_map(node, pairs, side, layer, findings),
         _ => {
-            let text = string(node, "a host such as `gitlab.com` or `gitlab.com:8443`", findings)?;
+            let expected = "a host such as `gitlab.com` or `gitlab.com:8443`";
+            if node.kind() == "a number" {
+                let hint =
+                    Some("a port follows its host: `gitlab.com:8443`; an address is `{cidr: …}`".into());
+                findings.push(wrong_type(node, &format!("expected {expected}"), hint));
+                return None;
+            }
+            let text = string(node, expected, findings)?;
             let (pattern, port) = host_and_port(text, side, &node.place, findings)?;
             let parts = RuleParts {
                 matcher: Matcher::Host(pattern),
@@ -707,7 +721,7 @@ fn rule_from_map(
                 false
             }
             (_, Side::Deny) => {
-                unknown_key(key, "a rule", DENY_KEYS, RULE_LATER, findings);
+                unknown_key(key, "a denial", DENY_KEYS, RULE_LATER, findings);
                 false
             }
         };
@@ -779,7 +793,7 @@ fn host_and_port(
     place: &Place,
     findings: &mut Findings,
 ) -> Option<(HostPattern, Option<u16>)> {
-    if let Some(finding) = not_a_host(text, place) {
+    if let Some(finding) = not_a_host(text, side, place) {
         findings.push(finding);
         return None;
     }
@@ -793,12 +807,12 @@ fn host_and_port(
     };
     let part = place.part(0, host.chars().count());
     let pattern =
-        HostPattern::parse(host).map_err(|error| findings.push(host_finding(&error, &part))).ok()?;
+        HostPattern::parse(host).map_err(|error| findings.push(host_finding(&error, side, &part))).ok()?;
     check_pattern(&pattern, side, &part, findings).then_some((pattern, port))
 }
 
 /// What people write instead of a host.
-fn not_a_host(text: &str, place: &Place) -> Option<Diagnostic> {
+fn not_a_host(text: &str, side: Side, place: &Place) -> Option<Diagnostic> {
     if let Some((scheme, rest)) = text.split_once("://") {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
         let host = authority.rsplit('@').next().unwrap_or(authority);
@@ -810,23 +824,23 @@ fn not_a_host(text: &str, place: &Place) -> Option<Diagnostic> {
     if let Some(addr) =
         bracketed.parse::<IpAddr>().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
     {
-        let hint = format!("write `{{cidr: {}, ports: [PORT]}}`", IpNet::from(addr));
+        let hint = cidr_form(IpNet::from(addr), side, place);
         return Some(place.error(
             "ip-literal",
             format!("`{text}` is an address; a host is a name"),
             Some(hint),
         ));
     }
-    if text.parse::<IpNet>().is_ok() {
-        let hint = format!("write `{{cidr: {text}, ports: [PORT]}}`");
+    if let Ok(net) = text.parse::<IpNet>() {
+        let hint = cidr_form(net.trunc(), side, place);
         return Some(place.error(
             "range-as-host",
             format!("`{text}` is a range of addresses; a host is a name"),
             Some(hint),
         ));
     }
-    if let Some(bare) = text.strip_suffix("/udp") {
-        return Some(udp(place, bare));
+    if text.ends_with("/udp") {
+        return Some(udp(place));
     }
     if let Some(bare) = text.strip_suffix("/tcp") {
         let hint = Some(format!("write `{bare}`: every rule is about TCP"));
@@ -852,9 +866,18 @@ fn not_a_host(text: &str, place: &Place) -> Option<Diagnostic> {
     None
 }
 
-fn udp(place: &Place, host: &str) -> Diagnostic {
-    let hint = format!("remove it: DNS works without a rule, and HTTP/3 clients fall back to TCP ({host})");
-    place.error("udp", "UDP is refused inside the fence, but for DNS; no rule can permit it", Some(hint))
+fn cidr_form(net: IpNet, side: Side, place: &Place) -> String {
+    let form = match side {
+        Side::Allow => format!("`{{cidr: {net}, ports: [PORT]}}`"),
+        Side::Deny => format!("`{{cidr: {net}}}`"),
+    };
+    // A flag has no place for ports of a range.
+    if place.line() == 0 { format!("permit it in a policy file, as {form}") } else { format!("write {form}") }
+}
+
+fn udp(place: &Place) -> Diagnostic {
+    let hint = Some("remove it: DNS works without a rule, and HTTP/3 clients fall back to TCP".into());
+    place.error("udp", "UDP is refused inside the fence, but for DNS; no rule can permit it", hint)
 }
 
 fn port_from_text(text: &str, place: &Place, findings: &mut Findings) -> Option<u16> {
@@ -872,7 +895,11 @@ fn port_from_text(text: &str, place: &Place, findings: &mut Findings) -> Option<
     port
 }
 
-fn host_finding(error: &HostError, place: &Place) -> Diagnostic {
+fn host_finding(error: &HostError, side: Side, place: &Place) -> Diagnostic {
+    if (error, side) == (&HostError::Everything, Side::Deny) {
+        let hint = Some("leave `allow` empty, or run with the network denied".into());
+        return place.error("any-host", "`*` would refuse every name", hint);
+    }
     let code = match error {
         HostError::Everything => "any-host",
         HostError::Wildcard => "wildcard",
@@ -888,12 +915,15 @@ fn check_pattern(pattern: &HostPattern, side: Side, place: &Place, findings: &mu
         return true;
     }
     let name = pattern.name();
-    if floor::refused_name(name).is_some() {
-        findings.push(place.error(
-            "host-alias",
-            format!("`{name}` stands for the machine itself and is always refused"),
-            Some("access to the host is not supported by this version".into()),
-        ));
+    if let Some(reason) = floor::refused_name(name) {
+        let (meaning, hint) = match reason {
+            crate::decide::Reason::MetadataAddress => ("a cloud's metadata service", None),
+            _ => {
+                ("the machine itself", Some("access to the host is not supported by this version".to_owned()))
+            }
+        };
+        let message = format!("`{name}` stands for {meaning} and is always refused");
+        findings.push(place.error("host-alias", message, hint));
         return false;
     }
     if !pattern.is_wildcard() {
@@ -1063,7 +1093,7 @@ fn protocol_of(node: &Node, findings: &mut Findings) -> Option<Protocol> {
         "tcp" => Some(Protocol::Tcp),
         "auto" => Some(Protocol::Auto),
         "udp" | "quic" | "http3" | "h3" => {
-            findings.push(udp(&node.place, text));
+            findings.push(udp(&node.place));
             None
         }
         other => {

@@ -458,8 +458,9 @@ impl<'f> Builder<'f> {
             Some(Open::List { items, .. }) => items.push(node),
             Some(Open::Map { pairs, key, seen, .. }) => match key.take() {
                 None => {
-                    self.check_key(&node, seen);
-                    *key = Some(node);
+                    let good = self.check_key(&node, seen);
+                    let value = if good { node.value } else { Value::Refused };
+                    *key = Some(Node { value, place: node.place });
                 }
                 Some(key) if key.is_refused() => {}
                 Some(key) => pairs.push((key, node)),
@@ -467,28 +468,27 @@ impl<'f> Builder<'f> {
         }
     }
 
-    fn check_key(&mut self, key: &Node, seen: &mut HashMap<String, u32>) {
-        match &key.value {
-            Value::Refused => {}
-            Value::Scalar { text, plain } => {
-                if *plain && text == "<<" {
-                    self.findings.push(key.place.error(
-                        "merge-key",
-                        "merge keys are refused",
-                        Some("write the keys out, or join files with `extends`".into()),
-                    ));
-                } else if let Some(first) = seen.insert(text.clone(), key.place.line()) {
-                    self.findings.push(key.place.error(
-                        "duplicate-key",
-                        format!("`{text}` stands here a second time; the first is in line {first}"),
-                        Some("put everything under one key".into()),
-                    ));
-                }
-            }
-            Value::List(_) | Value::Map(_) => {
-                self.findings.push(key.place.error("key-type", "a key must be a plain word", None));
-            }
-        }
+    /// `false` when the key is reported; its value is left out then.
+    fn check_key(&mut self, key: &Node, seen: &mut HashMap<String, u32>) -> bool {
+        let finding = match &key.value {
+            Value::Refused => return false,
+            Value::List(_) | Value::Map(_) => key.place.error("key-type", "a key must be a plain word", None),
+            Value::Scalar { text, plain: true } if text == "<<" => key.place.error(
+                "merge-key",
+                "merge keys are refused",
+                Some("write the keys out, or join files with `extends`".into()),
+            ),
+            Value::Scalar { text, .. } => match seen.insert(text.clone(), key.place.line()) {
+                None => return true,
+                Some(first) => key.place.error(
+                    "duplicate-key",
+                    format!("`{text}` stands here a second time; the first is in line {first}"),
+                    Some("put everything under one key".into()),
+                ),
+            },
+        };
+        self.findings.push(finding);
+        false
     }
 
     fn scalar_place(&self, text: &str, style: ScalarStyle, span: &saphyr_parser::Span) -> Place {

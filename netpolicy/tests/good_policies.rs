@@ -1,0 +1,120 @@
+//! Policies that can be used: what they become.
+
+use netpolicy::diagnostic::render;
+use netpolicy::load::{Loaded, load, load_all};
+use netpolicy::policy::{Layer, Upstream};
+use netpolicy::presets::PRESETS;
+
+fn good(text: &str) -> Loaded {
+    match load("p.yml", Layer::Run, &mut |_| Ok(text.to_owned())) {
+        Ok(loaded) => loaded,
+        Err(findings) => panic!("{}", render(&findings)),
+    }
+}
+
+fn rules(loaded: &Loaded) -> Vec<&str> {
+    loaded.policy.allow.iter().map(|rule| rule.origin.text.as_str()).collect()
+}
+
+#[test]
+fn the_forms_of_a_rule() {
+    let loaded = good(
+        r#"
+version: 1
+network:
+  allow:
+    - gitlab.com
+    - "*.gitlab.com"
+    - '.example.com'
+    - api.example.com:8443
+    - .dot.example
+    - {host: a.example, ports: [22, 443, 22], protocol: tcp, private: [10.20.0.0/16, "fd00:1::/64"], reason: why not}
+    - {cidr: 198.51.100.64/26, ports: [5432]}
+  deny: [.pastebin.com, "*.zip", {cidr: 0.0.0.0/0, ports: [25]}, {cidr: "2001:db8::/32"}]
+  dns: {upstreams: [system, 10.0.0.53, "10.0.0.53:5353", "[2001:db8::1]:53"], names-per-wildcard: 3, virtual-range: 26.0.0.0/20}
+"#,
+    );
+    assert_eq!(
+        rules(&loaded),
+        [
+            "gitlab.com:443",
+            "*.gitlab.com:443",
+            ".example.com:443",
+            "api.example.com:8443",
+            ".dot.example:443",
+            "a.example:22,443",
+            "198.51.100.64/26:5432"
+        ]
+    );
+    insta::assert_snapshot!("forms", serde_json::to_string_pretty(&loaded.policy).unwrap());
+    assert_eq!(loaded.warnings, []);
+}
+
+#[test]
+fn nothing_said_is_nothing_permitted() {
+    let loaded = good("version: 1\n");
+    assert_eq!(loaded.policy, netpolicy::policy::Policy::nothing());
+    assert_eq!(good("version: 1\nnetwork: {allow: []}\n").policy, loaded.policy);
+}
+
+#[test]
+fn warnings_do_not_stop_a_policy() {
+    let loaded = good(
+        "version: 1\nnetwork:\n  allow:\n    - \"*.github.io\"\n    - .corp\n    - {cidr: 10.0.0.0/24, ports: [22]}\n    - {cidr: 127.0.0.0/8, ports: [22]}\n",
+    );
+    insta::assert_snapshot!("warnings", render(&loaded.warnings));
+}
+
+#[test]
+fn the_extending_file_wins_and_lists_append() {
+    let mut read = |path: &str| {
+        match path {
+        "dir/a.yml" => Ok("version: 1\nnetwork: {allow: [a.example], dns: {names-per-wildcard: 5}}\nextends: [b.yml, sub/c.yml]\n".to_owned()),
+        "dir/b.yml" => Ok("version: 1\nextends: [sub/c.yml]\nnetwork: {allow: [b.example], dns: {names-per-wildcard: 6, upstreams: [1.1.1.1]}}\n".to_owned()),
+        "dir/sub/c.yml" => Ok("version: 1\nextends: [gitlab@1]\nnetwork: {allow: [c.example], dns: {upstreams: [2.2.2.2]}}\n".to_owned()),
+        _ => Err("no such file".to_owned()),
+    }
+    };
+    let loaded = load("dir/a.yml", Layer::Run, &mut read).unwrap();
+    let texts = rules(&loaded);
+    assert_eq!(texts[texts.len() - 3..], ["c.example:443", "b.example:443", "a.example:443"]);
+    assert_eq!(texts.iter().filter(|text| **text == "c.example:443").count(), 1);
+    assert_eq!(loaded.policy.dns.names_per_wildcard, 5);
+    assert_eq!(loaded.policy.dns.upstreams, [Upstream::Plain("1.1.1.1:53".parse().unwrap())]);
+    assert_eq!(loaded.policy.allow[0].origin.file, "preset gitlab@1");
+}
+
+#[test]
+fn several_entries_read_like_one_that_extends_them() {
+    let read = |path: &str| Ok(format!("version: 1\nnetwork: {{allow: [{path}.example]}}\n"));
+    let loaded =
+        load_all(&["./a".to_owned(), "gitlab".to_owned(), "./b".to_owned()], Layer::Run, &mut |path| {
+            read(path.trim_start_matches("./"))
+        })
+        .unwrap();
+    assert_eq!(rules(&loaded).first(), Some(&"a.example:443"));
+    assert_eq!(rules(&loaded).last(), Some(&"b.example:443"));
+}
+
+#[test]
+fn presets_are_good_and_say_where_they_come_from() {
+    for preset in PRESETS {
+        let loaded =
+            load(&format!("{}@{}", preset.name, preset.version), Layer::Run, &mut |_| Err("no files".into()))
+                .unwrap();
+        assert_eq!(loaded.warnings, [], "{}", preset.name);
+        assert!(!loaded.policy.allow.is_empty());
+        for rule in &loaded.policy.allow {
+            let before: Vec<&str> = preset.text.lines().take(rule.origin.line as usize - 1).collect();
+            let comment: Vec<&&str> =
+                before.iter().rev().take_while(|line| line.trim_start().starts_with('#')).collect();
+            assert!(comment.iter().any(|line| line.contains("https://")), "{}: no source", rule.origin.text);
+        }
+    }
+}
+
+#[test]
+fn windows_line_ends_and_a_byte_order_mark_are_read() {
+    let loaded = good("\u{FEFF}version: 1\r\nnetwork:\r\n  allow:\r\n    - gitlab.com\r\n");
+    assert_eq!(loaded.policy.allow[0].origin.line, 4);
+}
