@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use netpolicy::decide::Reason;
 use tokio::net::TcpStream;
@@ -39,15 +40,24 @@ enum Speech {
     Other,
 }
 
+/// How long bytes that could still become a request are held back. A client sends its request line in one piece,
+/// so only a protocol whose first message looks like the beginning of one meets this.
+const HOLD: Duration = Duration::from_millis(50);
+
 /// Carries a connection whose protocol is not known.
 pub async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<(), Refusal> {
     let server = link.guard.outside.connect(link).await?;
     let (mut start, mut from_server) = (Vec::new(), [0; 4096]);
+    // How much of `start` the server has got already: what was held long enough passes, and what follows is still
+    // looked at. Whatever completes a request, or a ClientHello, that began so is refused before it passes.
+    let mut passed = 0;
     let mut server_spoke = false;
     let mut server_ended = false;
-    let mut until: Option<Instant> = None;
+    let mut held_until: Option<Instant> = None;
     let speech = loop {
         match tell(&start) {
+            // A server that has answered takes it for no request: those are answered when they are whole.
+            Speech::Unsure if server_spoke && !start.is_empty() => break Speech::Other,
             Speech::Unsure => {}
             speech => break speech,
         }
@@ -57,27 +67,18 @@ pub async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<(), Refus
         let mut part = [0; 4096];
         tokio::select! {
             read = read_some(agent, &mut part) => match read {
-                // What there is, is all there will be: a server may take it for a request all the same.
-                Ok(0) => {
-                    start.push(b'\n');
-                    let whole = tell(&start);
-                    start.pop();
-                    if matches!(whole, Speech::Http | Speech::Http2) {
-                        return Err(Refusal::new(Kind::Http, Reason::Malformed));
-                    }
-                    break Speech::Other;
+                // What there is, is all there will be: nothing that a reader would take for a request.
+                Ok(0) => break Speech::Other,
+                Ok(length) => {
+                    start.extend_from_slice(&part[..length]);
+                    held_until = Some(Instant::now() + HOLD);
                 }
-                Ok(length) => start.extend_from_slice(&part[..length]),
                 Err(error) => return reset(agent, &server, error),
             },
             read = read_some(&server, &mut from_server), if !server_ended => match read {
-                // What the agent sends is looked at all the same.
-                Ok(0) => {
-                    server_ended = true;
-                    if let Err(error) = rustix::net::shutdown(&**agent, rustix::net::Shutdown::Write) {
-                        return reset(agent, &server, error.into());
-                    }
-                }
+                Ok(0) if server_spoke => server_ended = true,
+                // It never spoke and is gone: the splice tells the agent.
+                Ok(0) => break Speech::Other,
                 Ok(length) => {
                     server_spoke = true;
                     if let Err(error) = write_all(agent, &from_server[..length]).await {
@@ -87,16 +88,21 @@ pub async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<(), Refus
                 }
                 Err(error) => return reset(agent, &server, error),
             },
-            () = until_or_never(until) => return Err(Refusal::new(Kind::Connect, Reason::Malformed)),
-        }
-        if !start.is_empty() && until.is_none() {
-            until = Some(Instant::now() + tls::PATIENCE);
+            () = until_or_never(held_until) => {
+                held_until = None;
+                if let Err(error) = write_all(&server, &start[passed..]).await {
+                    return reset(agent, &server, error);
+                }
+                link.sent(start.len() - passed);
+                passed = start.len();
+            }
         }
     };
     match speech {
         Speech::Http2 => return Err(Refusal::new(Kind::Http, Reason::Http2)),
-        // No HTTP server speaks before it is asked.
-        Speech::Http if server_spoke => return Err(Refusal::new(Kind::Http, Reason::Protocol)),
+        // No HTTP server speaks before it is asked, and no client sends its request line in pieces.
+        Speech::Http if server_spoke || passed > 0 => return Err(Refusal::new(Kind::Http, Reason::Protocol)),
+        Speech::Tls if passed > 0 => return Err(Refusal::new(Kind::Tls, Reason::Protocol)),
         Speech::Http => return http::carry(link, agent, start, Some(server)).await,
         Speech::Tls => {
             let hello = tls::read_hello(agent, start).await?;
@@ -105,10 +111,10 @@ pub async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<(), Refus
         }
         Speech::Other | Speech::Unsure => {}
     }
-    if let Err(error) = write_all(&server, &start).await {
+    if let Err(error) = write_all(&server, &start[passed..]).await {
         return reset(agent, &server, error);
     }
-    link.sent(start.len());
+    link.sent(start.len() - passed);
     drop(start);
     splice::both(agent, &server, &link.counts).await.or_else(Refusal::ended)
 }

@@ -239,8 +239,16 @@ async fn serve(guard: Arc<Guard>, fence: UnixStream, sockets: Sockets) -> Result
 /// Says `ready`, then that it lives; returns when the fence is gone.
 async fn beat(guard: &Guard, fence: &tokio::net::UnixStream) -> Failure {
     let gone = || Failure::new(FENCE_GONE, "guard: the fence is gone");
-    if say(fence, b"ready\n").is_err() {
-        return gone();
+    // Unlike a heartbeat this word must arrive: a fresh stream reports `WouldBlock` until it was polled once.
+    loop {
+        if fence.writable().await.is_err() {
+            return gone();
+        }
+        match fence.try_write(b"ready\n") {
+            Ok(6) => break,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Ok(_) | Err(_) => return gone(),
+        }
     }
     guard.events.write(&Event::lifecycle("ready"));
     let mut beats = tokio::time::interval(HEARTBEAT);

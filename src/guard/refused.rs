@@ -247,6 +247,22 @@ mod tests {
         assert_eq!(packets(&logged(&fragment))[0].port, None);
     }
 
+    #[test]
+    fn a_batch_is_read_to_its_end() {
+        let mut datagram: Vec<u8> =
+            (0..5).flat_map(|_| logged(&ipv4(UDP, [8, 8, 4, 4], 443)[..29])).collect();
+        datagram.extend([20, 0, 0, 0, 3, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(packets(&datagram).len(), 5);
+        let (guard, log) = crate::guard::tests::guard_with(crate::guard::tests::policy(), None, None);
+        for packet in packets(&datagram) {
+            note(&guard, packet);
+        }
+        guard.events.finish();
+        let lines = log.lines();
+        assert_eq!(lines.len(), 2);
+        assert_eq!((&lines[0]["reason"], &lines[1]["left_out"]), (&"raw-address".into(), &4.into()));
+    }
+
     proptest! {
         #[test]
         fn arbitrary_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {

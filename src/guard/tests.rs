@@ -38,7 +38,7 @@ fn host(pattern: &str, ports: &[u16], protocol: Option<Protocol>) -> Rule {
     rule(Matcher::Host(HostPattern::parse(pattern).unwrap()), ports, protocol)
 }
 
-fn policy() -> Policy {
+pub fn policy() -> Policy {
     let mut policy = Policy::nothing();
     policy.allow = vec![
         host("gitlab.com", &[443, 80, 22, 9000], None),
@@ -55,7 +55,7 @@ fn policy() -> Policy {
 }
 
 /// A guard whose world is `server`.
-fn guard_with(
+pub fn guard_with(
     policy: Policy,
     server: Option<SocketAddr>,
     deadline_unix_ms: Option<u64>,

@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::time::Duration;
@@ -79,7 +79,7 @@ impl Outside {
         }
         let config = ResolverConfig::from_parts(None, Vec::new(), servers);
         let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        set(builder.options_mut(), has_ipv6());
+        set(builder.options_mut());
         Ok(Outside::World { resolver: Box::new(builder.build()?) })
     }
 
@@ -188,7 +188,7 @@ impl Outside {
 }
 
 /// The options of the resolver: what it must not read, keep or hurry.
-fn set(options: &mut ResolverOpts, ipv6: bool) {
+fn set(options: &mut ResolverOpts) {
     options.timeout = QUESTION;
     options.attempts = 1;
     options.case_randomization = true;
@@ -197,7 +197,8 @@ fn set(options: &mut ResolverOpts, ipv6: bool) {
     options.positive_max_ttl = Some(Duration::from_secs(60));
     options.negative_max_ttl = Some(Duration::from_secs(5));
     options.num_concurrent_reqs = 1;
-    options.ip_strategy = if ipv6 { LookupIpStrategy::Ipv4AndIpv6 } else { LookupIpStrategy::Ipv4Only };
+    // Both, even without a way to IPv6: a private address in either form is to be told as such.
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
 }
 
 /// A name that no search list applies to.
@@ -205,11 +206,6 @@ fn absolute(name: &HostName) -> Result<Name, String> {
     let mut name = Name::from_ascii(name.as_str()).map_err(|error| error.to_string())?;
     name.set_fqdn(true);
     Ok(name)
-}
-
-/// Whether the guard has a way to IPv6 addresses. Connecting UDP sends nothing.
-fn has_ipv6() -> bool {
-    UdpSocket::bind("[::]:0").and_then(|socket| socket.connect("[2606:4700:4700::1111]:53")).is_ok()
 }
 
 /// Has the kernel ask a silent peer whether it is still there.

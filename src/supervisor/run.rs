@@ -3,6 +3,7 @@
 //! The order is the guarantee: the agent's container is started last, after the guard has said that it
 //! serves the sockets of a fence that proved itself. Whatever fails before that removes everything.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -69,7 +70,7 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     let image = agent_image(engine, &request.agent.image).await?;
     request.agent.image = image;
     request.agent.nano_cpus = nano_cpus(engine, request.cpus).await?;
-    let existing = networks::list(engine).await?;
+    let networks = networks::list(engine).await?;
     clock.step("checked");
     let helper = helper_image::ensure(engine).await?;
     clock.step("helper image");
@@ -78,28 +79,29 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     let workflow = Workflow::new(request.name.clone(), digest, unix_seconds()).map_err(|error| {
         Failure::new(COULD_NOT_RUN, "cannot make an id for the workflow").caused_by(&error)
     })?;
-    let events = EventFiles::open(&workflow.id, request.events.as_deref())?;
+    let prepared =
+        Prepared { helper, networks, events: EventFiles::open(&workflow.id, request.events.as_deref())? };
 
     // From here on things exist. A signal waits until the start is through, so that nothing is
     // created behind the back of the removal.
-    let mut asked_to_stop = None;
+    let early_signal = Cell::new(None);
     let started = {
-        let start = start(engine, &workflow, &request, &helper, existing, events, &mut clock);
+        let start = start(engine, &workflow, &request, prepared, &early_signal, &mut clock);
         tokio::pin!(start);
         loop {
             tokio::select! {
                 started = &mut start => break started,
-                number = signals.next() => asked_to_stop = Some(number),
+                number = signals.next() => early_signal.set(Some(number)),
             }
         }
     };
     let outcome = match started {
         Err(failure) => Err(failure),
         Ok(mut running) => {
-            let ended = match asked_to_stop {
-                Some(number) => Ok(Ended::with(128 + number)),
-                None => running.to_its_end(engine, &workflow, &request, &mut signals).await,
-            };
+            if let Some(number) = early_signal.get() {
+                signals.again(number);
+            }
+            let ended = running.supervise(engine, &workflow, &request, &mut signals).await;
             running.close(engine, &workflow).await;
             ended.map(|ended| (ended, running.summary.take()))
         }
@@ -215,16 +217,26 @@ fn surroundings(policy: &Policy, engine_subnets: Vec<IpNet>) -> Result<Surroundi
     Ok(Surroundings { host_addresses, on_link, engine_subnets, virtual_range: policy.dns.virtual_range })
 }
 
+/// What the checks found and the start needs.
+struct Prepared {
+    /// Tag of the helper image, which the engine has.
+    helper: String,
+    /// All networks of the engine.
+    networks: Vec<bollard::models::Network>,
+    /// Where the events will go.
+    events: EventFiles,
+}
+
 /// Creates and starts everything, the agent last.
 async fn start(
     engine: &Engine,
     workflow: &Workflow,
     request: &Request,
-    helper: &str,
-    existing: Vec<bollard::models::Network>,
-    events: EventFiles,
+    prepared: Prepared,
+    early_signal: &Cell<Option<i32>>,
     clock: &mut Clock,
 ) -> Result<Running, Failure> {
+    let Prepared { helper, networks: existing, events } = prepared;
     let mut subnets = networks::subnets(&existing);
     let volume = engine.api.create_volume(VolumeCreateRequest {
         name: Some(workflow.object(Role::Volume)),
@@ -244,8 +256,8 @@ async fn start(
 
     let resolver = request.policy.dns.virtual_range.broadcast();
     tokio::try_join!(
-        create(engine, workflow, Role::Fence, containers::fence(workflow, helper, &network, resolver)),
-        create(engine, workflow, Role::Guard, containers::guard(workflow, helper, &uplink)),
+        create(engine, workflow, Role::Fence, containers::fence(workflow, &helper, &network, resolver)),
+        create(engine, workflow, Role::Guard, containers::guard(workflow, &helper, &uplink)),
     )?;
     let config = configuration(workflow, request, engine, surroundings(&request.policy, subnets)?)?;
     tokio::try_join!(
@@ -273,9 +285,17 @@ async fn start(
         .attach_container(&agent, Some(attach(request.agent.interactive)))
         .await
         .map_err(|error| engine::refused("cannot attach to the agent", &error))?;
+    if let Some(number) = early_signal.get() {
+        let status = Ended::with(128 + number).status;
+        return Err(Failure::new(status, "interrupted before the agent was started"));
+    }
     let terminal = (request.agent.tty && request.agent.interactive).then(streams::RawTerminal::enter);
     let carrying = tokio::spawn(streams::carry(attached, request.agent.interactive));
-    engine.api.start_container(&agent, None).await.map_err(|error| agent_start_failure(&error))?;
+    if let Err(error) = engine.api.start_container(&agent, None).await {
+        let mut failure = agent_start_failure(&error);
+        failure.causes.extend(helpers_last_words(engine, workflow).await);
+        return Err(failure);
+    }
     let sizing = request.agent.tty.then(|| tokio::spawn(streams::follow_size(engine.clone(), agent)));
     clock.step("agent started");
     Ok(Running { carrying, sizing, terminal, collecting: Some(summary), summary: None })
@@ -391,11 +411,18 @@ async fn await_ready(
     let mut failure =
         Failure::new(COULD_NOT_RUN, "the fence could not be made, so the agent was not started");
     failure.causes.push(why);
+    failure.causes.extend(helpers_last_words(engine, workflow).await);
+    Err(failure)
+}
+
+/// What the fence and the guard wrote to stderr, which is nothing while all is well.
+async fn helpers_last_words(engine: &Engine, workflow: &Workflow) -> Vec<String> {
+    let mut all = Vec::new();
     for role in [Role::Fence, Role::Guard] {
         let words = last_words(engine, &workflow.object(role)).await;
-        failure.causes.extend(words.into_iter().map(|line| format!("{role}: {line}")));
+        all.extend(words.into_iter().map(|line| format!("{role}: {line}")));
     }
-    Err(failure)
+    all
 }
 
 async fn last_words(engine: &Engine, container: &str) -> Vec<String> {
@@ -425,7 +452,7 @@ struct Running {
 }
 
 impl Running {
-    async fn to_its_end(
+    async fn supervise(
         &mut self,
         engine: &Engine,
         workflow: &Workflow,
@@ -538,11 +565,10 @@ impl EventFiles {
                 let line: Vec<u8> = pending.drain(..=end).collect();
                 self.write(&line);
                 let Ok(event) = serde_json::from_slice::<Seen>(&line) else { continue };
-                if event.kind == "lifecycle" && event.reason.as_deref() == Some("ready") {
-                    if let Some(ready) = ready.take() {
-                        // The run may have been given up meanwhile.
-                        let _ = ready.send(());
-                    }
+                let is_ready = event.kind == "lifecycle" && event.reason.as_deref() == Some("ready");
+                if let Some(ready) = ready.take_if(|_| is_ready) {
+                    // The run may have been given up meanwhile.
+                    let _ = ready.send(());
                 }
                 summary.add(&event);
             }
@@ -576,6 +602,7 @@ fn signal_name(number: i32) -> &'static str {
 
 /// The signals that are passed on to the agent.
 struct Signals {
+    send: mpsc::UnboundedSender<i32>,
     received: mpsc::UnboundedReceiver<i32>,
 }
 
@@ -595,7 +622,13 @@ impl Signals {
                 }
             });
         }
-        Ok(Signals { received })
+        Ok(Signals { send, received })
+    }
+
+    /// Has a signal noticed again, by the next who waits.
+    fn again(&self, number: i32) {
+        // The receiver is this very value's.
+        let _ = self.send.send(number);
     }
 
     async fn next(&mut self) -> i32 {
