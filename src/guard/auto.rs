@@ -67,8 +67,17 @@ pub async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<(), Refus
         let mut part = [0; 4096];
         tokio::select! {
             read = read_some(agent, &mut part) => match read {
-                // What there is, is all there will be: nothing that a reader would take for a request.
-                Ok(0) => break Speech::Other,
+                // What there is, is all there will be: a server may take it for a request all the same.
+                Ok(0) => {
+                    start.push(b'\n');
+                    let whole = tell(&start);
+                    start.pop();
+                    if matches!(whole, Speech::Http | Speech::Http2) {
+                        let _ = server.set_zero_linger();
+                        return Err(Refusal::new(Kind::Http, Reason::Malformed));
+                    }
+                    break Speech::Other;
+                }
                 Ok(length) => {
                     start.extend_from_slice(&part[..length]);
                     held_until = Some(Instant::now() + HOLD);
@@ -76,9 +85,13 @@ pub async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<(), Refus
                 Err(error) => return reset(agent, &server, error),
             },
             read = read_some(&server, &mut from_server), if !server_ended => match read {
-                Ok(0) if server_spoke => server_ended = true,
-                // It never spoke and is gone: the splice tells the agent.
-                Ok(0) => break Speech::Other,
+                // What the agent sends is looked at all the same.
+                Ok(0) => {
+                    server_ended = true;
+                    if let Err(error) = rustix::net::shutdown(&**agent, rustix::net::Shutdown::Write) {
+                        return reset(agent, &server, error.into());
+                    }
+                }
                 Ok(length) => {
                     server_spoke = true;
                     if let Err(error) = write_all(agent, &from_server[..length]).await {
@@ -151,7 +164,10 @@ fn tell(bytes: &[u8]) -> Speech {
     if token == 0 || token > METHOD || !matches!(text[token], b' ' | b'\t') {
         return Speech::Other;
     }
-    let Some(end) = text.iter().position(|byte| *byte == b'\n') else {
+    // Some servers end a line at a lone CR, so that ends one here too.
+    let ends = |pair: &[u8]| pair[0] == b'\n' || (pair[0] == b'\r' && pair[1] != b'\n');
+    let end = text.windows(2).position(ends).or_else(|| text.ends_with(b"\n").then(|| text.len() - 1));
+    let Some(end) = end else {
         // Bytes that no request line has make it something else at once.
         let strange = text.iter().any(|byte| *byte == 0 || (*byte < b' ' && !matches!(byte, b'\t' | b'\r')));
         return if strange { Speech::Other } else { Speech::Unsure };
@@ -192,6 +208,8 @@ mod tests {
             (b"GET /\r\n", Speech::Http),
             (b"FOO x HTTP/1.1\r\nHost", Speech::Http),
             (b"GET\t/ HTTP/1.1\n", Speech::Http),
+            (b"GET / HTTP/1.1\rHost: x\r\r", Speech::Http),
+            (b"GET / HTTP/1.1\r", Speech::Unsure),
             (b"PRI * HTTP/2.0\r\n\r\nSM", Speech::Http2),
             (b"SSH-2.0-OpenSSH_9\r\n", Speech::Other),
             (b"EHLO me\r\n", Speech::Other),

@@ -260,7 +260,7 @@ mod tests {
         guard.events.finish();
         let lines = log.lines();
         assert_eq!(lines.len(), 2);
-        assert_eq!((&lines[0]["reason"], &lines[1]["left_out"]), (&"raw-address".into(), &4.into()));
+        assert_eq!((&lines[0]["reason"], &lines[1]["left_out"]), (&"raw-address".into(), &3.into()));
     }
 
     proptest! {
