@@ -84,7 +84,18 @@ impl Engine {
     /// # Errors
     /// When it does not come up.
     pub fn start(data: &Path) -> Result<Self> {
-        let directory = PathBuf::from(format!("/run/ringfence-testbed-{}", std::process::id()));
+        let prefix = "/run/ringfence-testbed-";
+        // Directories whose maker was killed.
+        for left in fs::read_dir("/run")?.flatten().map(|entry| entry.path()) {
+            let pid = left
+                .to_str()
+                .and_then(|path| path.strip_prefix(prefix))
+                .and_then(|pid| pid.parse::<u32>().ok());
+            if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+                fs::remove_dir_all(&left).ok();
+            }
+        }
+        let directory = PathBuf::from(format!("{prefix}{}", std::process::id()));
         fs::create_dir_all(&directory)?;
         fs::create_dir_all(data)?;
         let configuration = directory.join("daemon.json");

@@ -78,7 +78,7 @@ impl Testbed {
         }
         say("making the networks");
         let networks = Networks::up()?;
-        let directory = tempfile::tempdir()?;
+        let directory = tempfile::Builder::new().prefix("ringfence-testbed-").tempdir()?;
         let gitlab = GitLab::new(directory.path())?;
         let dns = Dns::start(&networks.internet)?;
         let web = Web::start(&networks.internet, &networks.intranet, &authority, gitlab)?;

@@ -153,7 +153,9 @@ impl Blackholes {
             if let Some(route) = taken.lines().find(|line| {
                 !line.starts_with("blackhole") && !line.contains("10.98.0.2") && !line.contains("dev br-")
             }) {
-                return Err(anyhow!("{range} is in use on this machine: `{route}`"));
+                return Err(anyhow!(
+                    "{range} is in use on this machine, and the testbed needs it: `{route}`"
+                ));
             }
         }
         for range in BLACKHOLES {
