@@ -50,7 +50,11 @@ struct Row {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    // The alias `demo` ends in `--` already; the reader's own comes after it.
+    if arguments.first().is_some_and(|first| first == "--") {
+        arguments.remove(0);
+    }
     match demo(&arguments) {
         Ok(code) => code,
         Err(error) => {
