@@ -1,127 +1,33 @@
 //! The one decision: enforcement, `explain`, `test` and `diff` all ask here and so cannot disagree.
 //!
 //! ```text
-//!  Question (name or address, port, resolved address) ──┐
-//!  Policy ──────────────────────────────────────────────┼─ decide ──▶ Verdict (allowed?, reason, rule, protocol, conditions)
-//!  Surroundings (machine, engine, virtual range) ───────┘
+//!  Policy ──Decider::new──▶ Decider (rules indexed by name and by range)
+//!  Question (target, port, resolved address, day) ──┐
+//!  Surroundings (machine, engine, virtual range) ───┴─ decide ──▶ Verdict (allowed?, reason, rule, protocol, conditions)
+//!                                                       └ explain: the same, with every consideration on the way
 //! ```
-//! In this order: network denied; host aliases; `deny` by name; `allow` by name and port; `deny` by range;
-//! floor. Each allowing rule is judged with its own ports and its own `private`: they are never mixed.
+//! In this order: network denied; transport; host aliases; `deny` by name; `allow` by name and port; its day; its
+//! layer's trust; the ceilings at and above its layer; `deny` by range; floor. Each allowing rule is judged with its own
+//! ports and its own `private`: they are never mixed.
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::floor::{self, Surroundings};
-use crate::host::{HostName, HostPattern};
-use crate::policy::{Matcher, Policy, Protocol, Rule};
-
-/// Why something is allowed or refused: the closed list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Reason {
-    /// A rule allows it and nothing refuses it.
-    Allowed,
-    /// A `deny` rule speaks about it.
-    DeniedByRule,
-    /// No rule speaks about it.
-    NotAllowed,
-    /// The ceiling of a stronger layer does not contain it.
-    OutsideCeiling,
-    /// Allowed only by a layer whose grants do not count.
-    UntrustedLayer,
-    /// The allowing rule is past its date.
-    Expired,
-    /// The target is permitted on other ports.
-    Port,
-    /// A private address outside the rule's `private`.
-    PrivateAddress,
-    /// An address or a name of the machine or of the engine; loopback too.
-    HostAddress,
-    /// A cloud's metadata service.
-    MetadataAddress,
-    /// An address that is not globally reachable.
-    ReservedAddress,
-    /// An address where a name is needed.
-    RawAddress,
-    /// The ClientHello names another host.
-    SniMismatch,
-    /// The ClientHello names no host.
-    NoSni,
-    /// No ClientHello on a TLS port.
-    NotTls,
-    /// The HTTP request names another host.
-    HostMismatch,
-    /// HTTP/2 without TLS.
-    Http2,
-    /// Bytes that no parser understands.
-    Malformed,
-    /// A transport other than TCP, or UDP other than DNS.
-    Protocol,
-    /// A DNS question of a type that is not answered.
-    QueryType,
-    /// A wildcard's budget of distinct names is used up.
-    NameBudget,
-    /// Too many at once.
-    Limit,
-    /// The name could not be resolved.
-    ResolveFailed,
-    /// The address could not be connected to.
-    ConnectFailed,
-    /// The run has no network.
-    NetworkDenied,
-    /// The run's time is over.
-    Deadline,
-    /// The network was cut on request.
-    Cut,
-}
-
-impl Reason {
-    /// The word as it stands in events and answers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::Allowed => "allowed",
-            Reason::DeniedByRule => "denied-by-rule",
-            Reason::NotAllowed => "not-allowed",
-            Reason::OutsideCeiling => "outside-ceiling",
-            Reason::UntrustedLayer => "untrusted-layer",
-            Reason::Expired => "expired",
-            Reason::Port => "port",
-            Reason::PrivateAddress => "private-address",
-            Reason::HostAddress => "host-address",
-            Reason::MetadataAddress => "metadata-address",
-            Reason::ReservedAddress => "reserved-address",
-            Reason::RawAddress => "raw-address",
-            Reason::SniMismatch => "sni-mismatch",
-            Reason::NoSni => "no-sni",
-            Reason::NotTls => "not-tls",
-            Reason::HostMismatch => "host-mismatch",
-            Reason::Http2 => "http2",
-            Reason::Malformed => "malformed",
-            Reason::Protocol => "protocol",
-            Reason::QueryType => "query-type",
-            Reason::NameBudget => "name-budget",
-            Reason::Limit => "limit",
-            Reason::ResolveFailed => "resolve-failed",
-            Reason::ConnectFailed => "connect-failed",
-            Reason::NetworkDenied => "network-denied",
-            Reason::Deadline => "deadline",
-            Reason::Cut => "cut",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use crate::host::HostName;
+use crate::index::RuleIndex;
+use crate::policy::{Layer, Matcher, Policy, Protocol, ResolvedBy, Rule};
+pub use crate::reason::Reason;
+use crate::target::Transport;
 
 /// What the agent wants to reach.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Target {
     /// A name.
     Name(HostName),
@@ -139,14 +45,89 @@ impl fmt::Display for Target {
 }
 
 /// One question to the policy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// What is to be reached.
     pub target: &'a Target,
+    /// How.
+    pub transport: Transport,
     /// The port; `None` for a DNS question, which is about any port.
     pub port: Option<u16>,
     /// The real address of a name, once it is known.
     pub address: Option<IpAddr>,
+    /// Who resolves: through [`ResolvedBy::Proxy`] the address will never be known, and only rules that say so count.
+    pub resolver: ResolvedBy,
+    /// The day, in UTC, for rules that expire.
+    pub today: Date,
+}
+
+impl<'a> Question<'a> {
+    /// About a target on any port, by TCP, its address not known yet.
+    pub fn about(target: &'a Target, today: Date) -> Question<'a> {
+        Question {
+            target,
+            transport: Transport::Tcp,
+            port: None,
+            address: None,
+            resolver: ResolvedBy::Guard,
+            today,
+        }
+    }
+
+    /// The same on one port.
+    pub fn port(self, port: u16) -> Question<'a> {
+        Question { port: Some(port), ..self }
+    }
+
+    /// The same once the name has resolved to this address.
+    pub fn address(self, address: IpAddr) -> Question<'a> {
+        Question { address: Some(address), ..self }
+    }
+}
+
+/// What is still open when something is allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// The real address must not lie in the floor, save in these ranges.
+    NotInFloor(Arc<Rule>),
+    /// The real address must lie in no denied range.
+    NotDenied,
+    /// The name goes to the proxy, which resolves it.
+    ProxyResolves,
+    /// It must be the host's own address.
+    TheHost,
+    /// The ClientHello must carry this name.
+    Sni(HostName),
+    /// Every HTTP request must carry this name.
+    HostHeader(HostName),
+    /// Whatever of the two appears must be this name.
+    SniOrHost(HostName),
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Condition::NotInFloor(rule) if rule.private.is_empty() => {
+                f.write_str("its address not in the floor")
+            }
+            Condition::NotInFloor(rule) => {
+                let ranges: Vec<String> = rule.private.iter().map(IpNet::to_string).collect();
+                write!(f, "its address not in the floor, or in {}", ranges.join(", "))
+            }
+            Condition::NotDenied => f.write_str("its address in no denied range"),
+            Condition::ProxyResolves => f.write_str("the proxy resolves it, its address is not checked"),
+            Condition::TheHost => f.write_str("its address is the host's own"),
+            Condition::Sni(name) => write!(f, "SNI = {name}"),
+            Condition::HostHeader(name) => write!(f, "Host = {name}"),
+            Condition::SniOrHost(name) => write!(f, "SNI or Host = {name} where there is one"),
+        }
+    }
+}
+
+impl Serialize for Condition {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// The answer, with everything that explains it.
@@ -157,139 +138,421 @@ pub struct Verdict {
     /// Why.
     pub reason: Reason,
     /// The rule that decided, or the nearest one.
-    pub rule: Option<Rule>,
+    pub rule: Option<Arc<Rule>>,
     /// How the gate must check the connection.
     pub protocol: Option<Protocol>,
     /// What is still open when it is allowed.
-    pub conditions: Vec<String>,
+    pub conditions: Vec<Condition>,
 }
 
 impl Verdict {
-    fn refused(reason: Reason, rule: Option<&Rule>) -> Verdict {
+    fn refused(reason: Reason, rule: Option<&Arc<Rule>>) -> Verdict {
         Verdict { allowed: false, reason, rule: rule.cloned(), protocol: None, conditions: Vec::new() }
     }
 }
 
-/// Answers one question.
-pub fn decide(policy: &Policy, surroundings: &Surroundings, question: &Question<'_>) -> Verdict {
-    if policy.network_denied {
-        return Verdict::refused(Reason::NetworkDenied, None);
-    }
-    match question.target {
-        Target::Name(name) => decide_name(policy, surroundings, name, question),
-        Target::Address(addr) => decide_address(policy, surroundings, *addr, question.port),
+/// One thing that the decision looked at, in order: what `explain` shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Considered {
+    /// What was found.
+    pub finding: Finding,
+    /// The rule it is about.
+    pub rule: Option<Arc<Rule>>,
+}
+
+/// What the decision found about one rule, or about the question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// The run has no network.
+    NetworkDenied,
+    /// The transport is not TCP.
+    Transport,
+    /// The name stands for the host or a metadata service.
+    HostAlias(Reason),
+    /// This denial speaks about the target.
+    Denies,
+    /// This denial speaks about the name, on other ports.
+    DeniesOtherPorts,
+    /// No denial speaks about the target.
+    NothingDenies,
+    /// No rule of `allow` speaks about the target.
+    NothingAllows,
+    /// This rule of `allow` speaks about the target, and is judged next.
+    Candidate,
+    /// It permits other ports.
+    OtherPorts,
+    /// Its day is over.
+    Expired,
+    /// It is the project's, which has neither a ceiling over it nor a person's approval.
+    Untrusted,
+    /// It is the project's and approved, and asks for what an approval does not cover.
+    BeyondTrust,
+    /// It counts, for the project is approved.
+    Trusted,
+    /// This entry of this layer's ceiling contains it.
+    InCeiling(Layer),
+    /// No entry of this layer's ceiling contains it.
+    OutsideCeiling(Layer),
+    /// The proxy would resolve it, and the rule does not say that it may.
+    NotByProxy,
+    /// This denial speaks about the real address.
+    DeniesAddress,
+    /// The floor refuses the address.
+    Floor(Reason),
+    /// It permits the target.
+    Permits,
+}
+
+/// Where considerations go: nowhere while enforcing.
+struct Notes<'n>(Option<&'n mut Vec<Considered>>);
+
+impl Notes<'_> {
+    fn add(&mut self, finding: Finding, rule: Option<&Arc<Rule>>) {
+        if let Some(list) = &mut self.0 {
+            list.push(Considered { finding, rule: rule.cloned() });
+        }
     }
 }
 
-fn decide_name(policy: &Policy, s: &Surroundings, name: &HostName, q: &Question<'_>) -> Verdict {
-    if let Some(reason) = floor::refused_name(name) {
-        return Verdict::refused(reason, None);
-    }
-    let denials: Vec<&Rule> = policy.deny.iter().filter(|rule| speaks_of_name(rule, name)).collect();
-    if let Some(rule) = denials.iter().find(|rule| denies_port(rule, q.port)) {
-        return Verdict::refused(Reason::DeniedByRule, Some(rule));
-    }
-    let mut candidates: Vec<&Rule> = policy.allow.iter().filter(|rule| speaks_of_name(rule, name)).collect();
-    candidates.sort_by_key(|rule| std::cmp::Reverse(specificity(rule)));
-    let Some(nearest) = candidates.first() else {
-        return Verdict::refused(Reason::NotAllowed, None);
-    };
+/// Why a rule does not permit, and the rule that says so.
+type Refusal = (Reason, Arc<Rule>);
 
-    let mut refusal = None;
-    let mut on_port = false;
-    for rule in &candidates {
-        for port in ports_in_question(rule, q.port) {
-            on_port = true;
-            let denied = denials.iter().find(|denial| denies_port(denial, Some(port)));
-            let outcome = match (denied, q.address) {
-                (Some(denial), _) => Some((Reason::DeniedByRule, *denial)),
-                (None, Some(addr)) => refused_address(policy, s, rule, addr, port),
-                (None, None) => None,
-            };
-            match outcome {
-                None => {
-                    return allowed(
-                        rule,
-                        name_protocol(rule, port),
-                        name_conditions(policy, rule, name, q, port),
-                    );
+/// A policy, ready to be asked often.
+#[derive(Clone, Debug)]
+pub struct Decider {
+    policy: Policy,
+    allow: RuleIndex,
+    deny: RuleIndex,
+    ceilings: Vec<(Layer, RuleIndex)>,
+}
+
+impl Decider {
+    /// Indexes a policy.
+    pub fn new(policy: Policy) -> Decider {
+        Decider {
+            allow: RuleIndex::new(&policy.allow),
+            deny: RuleIndex::new(&policy.deny),
+            ceilings: policy
+                .ceilings
+                .iter()
+                .map(|ceiling| (ceiling.layer, RuleIndex::new(&ceiling.rules)))
+                .collect(),
+            policy,
+        }
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Answers one question.
+    pub fn decide(&self, surroundings: &Surroundings, question: &Question<'_>) -> Verdict {
+        self.judge(surroundings, question, &mut Notes(None))
+    }
+
+    /// Answers one question, and says all that was considered.
+    pub fn explain(
+        &self,
+        surroundings: &Surroundings,
+        question: &Question<'_>,
+    ) -> (Verdict, Vec<Considered>) {
+        let mut notes = Vec::new();
+        let verdict = self.judge(surroundings, question, &mut Notes(Some(&mut notes)));
+        (verdict, notes)
+    }
+
+    fn judge(&self, s: &Surroundings, q: &Question<'_>, notes: &mut Notes<'_>) -> Verdict {
+        if self.policy.network_denied {
+            notes.add(Finding::NetworkDenied, None);
+            return Verdict::refused(Reason::NetworkDenied, None);
+        }
+        if q.transport == Transport::Udp {
+            notes.add(Finding::Transport, None);
+            return Verdict::refused(Reason::Protocol, None);
+        }
+        match q.target {
+            Target::Name(name) => self.judge_name(s, name, q, notes),
+            Target::Address(addr) => self.judge_address(s, *addr, q, notes),
+        }
+    }
+
+    fn judge_name(
+        &self,
+        s: &Surroundings,
+        name: &HostName,
+        q: &Question<'_>,
+        notes: &mut Notes<'_>,
+    ) -> Verdict {
+        let alias = floor::refused_name(name);
+        if let Some(reason) = alias {
+            notes.add(Finding::HostAlias(reason), None);
+        }
+        let denials = self.denials_of_name(name, alias.is_some());
+        for denial in &denials {
+            if denies_port(denial, q.port) {
+                notes.add(Finding::Denies, Some(denial));
+                return Verdict::refused(Reason::DeniedByRule, Some(denial));
+            }
+            notes.add(Finding::DeniesOtherPorts, Some(denial));
+        }
+        if denials.is_empty() {
+            notes.add(Finding::NothingDenies, None);
+        }
+        // A host alias is reached by its own name under a rule that says so, and by nothing wider.
+        let counts = |rule: &&Arc<Rule>| rule.host_access == alias.is_some();
+        let mut candidates = self.allow.of_name(name).filter(counts).peekable();
+        let Some(nearest) = candidates.peek().map(|rule| Arc::clone(rule)) else {
+            notes.add(Finding::NothingAllows, None);
+            return Verdict::refused(alias.unwrap_or(Reason::NotAllowed), None);
+        };
+        if let Some(reason @ Reason::MetadataAddress) = alias {
+            return Verdict::refused(reason, Some(&nearest));
+        }
+
+        let mut refusal: Option<Refusal> = None;
+        for rule in candidates {
+            notes.add(Finding::Candidate, Some(rule));
+            let ports = ports_in_question(rule, &q.port);
+            if ports.is_empty() {
+                notes.add(Finding::OtherPorts, Some(rule));
+            }
+            for port in ports {
+                let denied = denials.iter().find(|denial| denies_port(denial, Some(*port)));
+                let found = match denied {
+                    Some(denial) => {
+                        notes.add(Finding::Denies, Some(denial));
+                        Some((Reason::DeniedByRule, Arc::clone(denial)))
+                    }
+                    None => self.refusal_of_grant(s, rule, *port, q, notes),
+                };
+                match found {
+                    None => {
+                        notes.add(Finding::Permits, Some(rule));
+                        let conditions = self.conditions(rule, name, q, *port);
+                        return allowed(rule, rule.protocol_on(*port), conditions);
+                    }
+                    Some(found) => refusal = refusal.or(Some(found)),
                 }
-                Some(found) => refusal = refusal.or(Some(found)),
+            }
+        }
+        match refusal {
+            Some((reason, rule)) => Verdict::refused(reason, Some(&rule)),
+            None => Verdict::refused(Reason::Port, Some(&nearest)),
+        }
+    }
+
+    /// All names of the host are one resource: a denial of one of them is a denial of each.
+    fn denials_of_name(&self, name: &HostName, alias: bool) -> Vec<&Arc<Rule>> {
+        if !alias {
+            return self.deny.of_name(name).collect();
+        }
+        let about_aliases = |rule: &&Arc<Rule>| match &rule.matcher {
+            Matcher::Host(pattern) => {
+                floor::refused_name(pattern.name()) == Some(Reason::HostAddress)
+                    || floor::aliases().any(|other| pattern.matches(other))
+            }
+            Matcher::Cidr(_) => false,
+        };
+        self.deny.all().iter().filter(about_aliases).collect()
+    }
+
+    fn judge_address(
+        &self,
+        s: &Surroundings,
+        addr: IpAddr,
+        q: &Question<'_>,
+        notes: &mut Notes<'_>,
+    ) -> Verdict {
+        if let Some(denial) = self.deny.of_address(addr).find(|rule| denies_port(rule, q.port)) {
+            notes.add(Finding::Denies, Some(denial));
+            return Verdict::refused(Reason::DeniedByRule, Some(denial));
+        }
+        notes.add(Finding::NothingDenies, None);
+        let q = q.address(addr);
+        let mut refusal: Option<Refusal> = None;
+        let mut nearest: Option<&Arc<Rule>> = None;
+        for rule in self.allow.of_address(addr) {
+            nearest = nearest.or(Some(rule));
+            notes.add(Finding::Candidate, Some(rule));
+            let ports = ports_in_question(rule, &q.port);
+            if ports.is_empty() {
+                notes.add(Finding::OtherPorts, Some(rule));
+            }
+            for port in ports {
+                match self.refusal_of_grant(s, rule, *port, &q, notes) {
+                    None => {
+                        notes.add(Finding::Permits, Some(rule));
+                        return allowed(rule, rule.protocol_on(*port), Vec::new());
+                    }
+                    Some(found) => refusal = refusal.or(Some(found)),
+                }
+            }
+        }
+        if let Some((reason, rule)) = refusal {
+            return Verdict::refused(reason, Some(&rule));
+        }
+        // Not permitted, or not on this port: the floor's word says more than "raw-address".
+        let private = nearest.map_or(&[][..], |rule| &rule.private);
+        match (floor::refusal(addr, private, &self.policy.dns.upstream_fake_range, s), nearest) {
+            (Some(reason), rule) => {
+                notes.add(Finding::Floor(reason), rule);
+                Verdict::refused(reason, rule)
+            }
+            (None, Some(rule)) => Verdict::refused(Reason::Port, Some(rule)),
+            (None, None) => {
+                notes.add(Finding::NothingAllows, None);
+                Verdict::refused(Reason::RawAddress, None)
             }
         }
     }
-    match refusal {
-        Some((reason, rule)) => Verdict::refused(reason, Some(rule)),
-        None if on_port => Verdict::refused(Reason::NotAllowed, Some(nearest)),
-        None => Verdict::refused(Reason::Port, Some(nearest)),
-    }
-}
 
-fn decide_address(policy: &Policy, s: &Surroundings, addr: IpAddr, port: Option<u16>) -> Verdict {
-    if let Some(rule) =
-        policy.deny.iter().find(|rule| speaks_of_address(rule, addr) && denies_port(rule, port))
-    {
-        return Verdict::refused(Reason::DeniedByRule, Some(rule));
+    /// Why a rule that speaks about the target and the port does not permit it after all.
+    fn refusal_of_grant(
+        &self,
+        s: &Surroundings,
+        rule: &Arc<Rule>,
+        port: u16,
+        q: &Question<'_>,
+        notes: &mut Notes<'_>,
+    ) -> Option<Refusal> {
+        let mut refuse = |finding, reason, by: &Arc<Rule>| {
+            notes.add(finding, Some(by));
+            Some((reason, Arc::clone(by)))
+        };
+        if rule.expired(q.today) {
+            return refuse(Finding::Expired, Reason::Expired, rule);
+        }
+        if q.resolver == ResolvedBy::Proxy && rule.resolved_by != ResolvedBy::Proxy {
+            return refuse(Finding::NotByProxy, Reason::ResolveFailed, rule);
+        }
+        if let Some(refusal) = self.refusal_by_layer(rule, port, q, notes) {
+            return Some(refusal);
+        }
+        let addr = q.address?;
+        if let Some(denial) = self.denial_of_address(addr, port) {
+            notes.add(Finding::DeniesAddress, Some(denial));
+            return Some((Reason::DeniedByRule, Arc::clone(denial)));
+        }
+        let refused = if rule.host_access {
+            (s.host_gateway != Some(addr)).then_some(Reason::HostAddress)
+        } else {
+            floor::refusal(addr, &rule.private, &self.policy.dns.upstream_fake_range, s)
+        };
+        refused.map(|reason| {
+            notes.add(Finding::Floor(reason), Some(rule));
+            (reason, Arc::clone(rule))
+        })
     }
-    let candidates: Vec<&Rule> = policy.allow.iter().filter(|rule| speaks_of_address(rule, addr)).collect();
-    let mut refusal = None;
-    for rule in &candidates {
-        for port in ports_in_question(rule, port) {
-            match refused_address(policy, s, rule, addr, port) {
-                None => return allowed(rule, rule.protocol.unwrap_or(Protocol::Tcp), Vec::new()),
-                Some(found) => refusal = refusal.or(Some(found)),
+
+    /// What the rule's layer is worth: the ceilings at and above it must contain the grant, and the project's
+    /// needs a ceiling or a person's approval.
+    fn refusal_by_layer(
+        &self,
+        rule: &Arc<Rule>,
+        port: u16,
+        q: &Question<'_>,
+        notes: &mut Notes<'_>,
+    ) -> Option<Refusal> {
+        let layer = rule.origin.layer;
+        let above = || self.ceilings.iter().filter(|(of, _)| *of <= layer);
+        if layer == Layer::Project && above().next().is_none() {
+            // An approval covers names: what reaches into private networks or unchecked bytes is granted by a stronger layer.
+            let beyond = matches!(rule.matcher, Matcher::Cidr(_))
+                || !rule.private.is_empty()
+                || rule.protocol == Some(Protocol::Tcp);
+            let finding = match (self.policy.project_trusted, beyond) {
+                (true, false) => Finding::Trusted,
+                (true, true) => Finding::BeyondTrust,
+                (false, _) => Finding::Untrusted,
+            };
+            notes.add(finding, Some(rule));
+            if finding != Finding::Trusted {
+                return Some((Reason::UntrustedLayer, Arc::clone(rule)));
             }
         }
+        for (of, entries) in above() {
+            let entry = match q.target {
+                Target::Name(name) => entries.of_name(name).find(|entry| contains(entry, rule, port, q)),
+                Target::Address(addr) => {
+                    entries.of_address(*addr).find(|entry| contains(entry, rule, port, q))
+                }
+            };
+            match entry {
+                Some(entry) => notes.add(Finding::InCeiling(*of), Some(entry)),
+                None => {
+                    notes.add(Finding::OutsideCeiling(*of), Some(rule));
+                    return Some((Reason::OutsideCeiling, Arc::clone(rule)));
+                }
+            }
+        }
+        None
     }
-    if let Some((reason, rule)) = refusal {
-        return Verdict::refused(reason, Some(rule));
+
+    /// The denial that covers a real address on a port, in whatever form of IPv6 it comes.
+    fn denial_of_address(&self, addr: IpAddr, port: u16) -> Option<&Arc<Rule>> {
+        if !self.deny.has_ranges() {
+            return None;
+        }
+        let on_port = |rule: &&Arc<Rule>| denies_port(rule, Some(port));
+        self.deny.of_address(addr).find(on_port).or_else(|| {
+            floor::embedded_v4(addr)
+                .into_iter()
+                .find_map(|carried| self.deny.of_address(IpAddr::V4(carried)).find(on_port))
+        })
     }
-    // Not permitted, or not on this port: the floor's word says more than "raw-address".
-    let private = candidates.first().map_or(&[][..], |rule| &rule.private);
-    match (floor::refusal(addr, private, s), candidates.first()) {
-        (Some(reason), rule) => Verdict::refused(reason, rule.copied()),
-        (None, Some(rule)) => Verdict::refused(Reason::Port, Some(rule)),
-        (None, None) => Verdict::refused(Reason::RawAddress, None),
+
+    fn conditions(&self, rule: &Arc<Rule>, name: &HostName, q: &Question<'_>, port: u16) -> Vec<Condition> {
+        let mut conditions = Vec::new();
+        if q.resolver == ResolvedBy::Proxy {
+            conditions.push(Condition::ProxyResolves);
+        } else if q.address.is_none() {
+            conditions.push(if rule.host_access {
+                Condition::TheHost
+            } else {
+                Condition::NotInFloor(Arc::clone(rule))
+            });
+            if self.deny.has_ranges() {
+                conditions.push(Condition::NotDenied);
+            }
+        }
+        if q.port.is_some() {
+            match rule.protocol_on(port) {
+                Protocol::Tls => conditions.push(Condition::Sni(name.clone())),
+                Protocol::Http => conditions.push(Condition::HostHeader(name.clone())),
+                Protocol::Auto => conditions.push(Condition::SniOrHost(name.clone())),
+                Protocol::Tcp => {}
+            }
+        }
+        conditions
     }
 }
 
-/// Why an address may not be dialled under this rule, and the rule that says so.
-fn refused_address<'a>(
-    policy: &'a Policy,
-    s: &Surroundings,
-    rule: &'a Rule,
-    addr: IpAddr,
-    port: u16,
-) -> Option<(Reason, &'a Rule)> {
-    let denial = policy.deny.iter().find(|denial| {
-        denies_port(denial, Some(port))
-            && (speaks_of_address(denial, addr)
-                || floor::embedded_v4(addr)
-                    .iter()
-                    .any(|carried| speaks_of_address(denial, IpAddr::V4(*carried))))
-    });
-    if let Some(denial) = denial {
-        return Some((Reason::DeniedByRule, denial));
-    }
-    floor::refusal(addr, &rule.private, s).map(|reason| (reason, rule))
+/// Answers one question about a policy that is not asked again: whoever asks often keeps a [`Decider`].
+pub fn decide(policy: &Policy, surroundings: &Surroundings, question: &Question<'_>) -> Verdict {
+    Decider::new(policy.clone()).decide(surroundings, question)
 }
 
-fn allowed(rule: &Rule, protocol: Protocol, conditions: Vec<String>) -> Verdict {
+fn allowed(rule: &Arc<Rule>, protocol: Protocol, conditions: Vec<Condition>) -> Verdict {
     Verdict {
         allowed: true,
         reason: Reason::Allowed,
-        rule: Some(rule.clone()),
+        rule: Some(Arc::clone(rule)),
         protocol: Some(protocol),
         conditions,
     }
 }
 
-fn speaks_of_name(rule: &Rule, name: &HostName) -> bool {
-    matches!(&rule.matcher, Matcher::Host(pattern) if pattern.matches(name))
-}
-
-fn speaks_of_address(rule: &Rule, addr: IpAddr) -> bool {
-    matches!(&rule.matcher, Matcher::Cidr(net) if net.contains(&addr))
+/// Whether an entry of a ceiling, which speaks about the target, contains what the rule grants of it: the port, the
+/// check, who resolves, the private address.
+fn contains(entry: &Rule, rule: &Rule, port: u16, q: &Question<'_>) -> bool {
+    let private = |addr: &IpAddr| floor::PRIVATE_RANGES.iter().any(|net| net.contains(addr));
+    entry.ports.contains(&port)
+        && !entry.expired(q.today)
+        && rule.protocol_on(port).is_within(entry.protocol_on(port))
+        && (rule.resolved_by == ResolvedBy::Guard || entry.resolved_by == ResolvedBy::Proxy)
+        && rule.host_access == entry.host_access
+        && q.address.filter(private).is_none_or(|addr| entry.private.iter().any(|net| net.contains(&addr)))
 }
 
 /// Whether a denial covers the whole question. One with ports covers no question about any port.
@@ -297,63 +560,10 @@ fn denies_port(rule: &Rule, port: Option<u16>) -> bool {
     rule.ports.is_empty() || port.is_some_and(|port| rule.ports.contains(&port))
 }
 
-fn ports_in_question(rule: &Rule, port: Option<u16>) -> Vec<u16> {
-    match port {
-        None => rule.ports.clone(),
-        Some(port) if rule.ports.contains(&port) => vec![port],
-        Some(_) => Vec::new(),
+fn ports_in_question<'p>(rule: &'p Rule, asked: &'p Option<u16>) -> &'p [u16] {
+    match asked {
+        None => &rule.ports,
+        Some(port) if rule.ports.contains(port) => std::slice::from_ref(port),
+        Some(_) => &[],
     }
-}
-
-/// An exact rule is nearer than a wildcard, a long one nearer than a short one.
-fn specificity(rule: &Rule) -> (bool, usize) {
-    match &rule.matcher {
-        Matcher::Host(pattern) => (matches!(pattern, HostPattern::Exact(_)), pattern.name().as_str().len()),
-        Matcher::Cidr(net) => (false, usize::from(net.prefix_len())),
-    }
-}
-
-/// How the gate checks connections to a name under this rule.
-pub fn name_protocol(rule: &Rule, port: u16) -> Protocol {
-    rule.protocol.unwrap_or(match port {
-        443 => Protocol::Tls,
-        80 => Protocol::Http,
-        _ => Protocol::Auto,
-    })
-}
-
-fn name_conditions(
-    policy: &Policy,
-    rule: &Rule,
-    name: &HostName,
-    q: &Question<'_>,
-    port: u16,
-) -> Vec<String> {
-    let mut conditions = Vec::new();
-    if q.address.is_none() {
-        conditions.push(match rule.private.as_slice() {
-            [] => "its address not in the floor".to_owned(),
-            private => format!("its address not in the floor, or in {}", join(private)),
-        });
-        if policy
-            .deny
-            .iter()
-            .any(|rule| matches!(rule.matcher, Matcher::Cidr(_)) && denies_port(rule, Some(port)))
-        {
-            conditions.push("its address in no denied range".to_owned());
-        }
-    }
-    if q.port.is_some() {
-        match name_protocol(rule, port) {
-            Protocol::Tls => conditions.push(format!("SNI = {name}")),
-            Protocol::Http => conditions.push(format!("Host = {name}")),
-            Protocol::Auto => conditions.push(format!("SNI or Host = {name} where there is one")),
-            Protocol::Tcp => {}
-        }
-    }
-    conditions
-}
-
-fn join(ranges: &[IpNet]) -> String {
-    ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -14,6 +14,7 @@
 //! in it never are. The three IPv4 documentation ranges are not in the floor: they are nobody's intranet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,9 @@ pub struct Surroundings {
     pub engine_subnets: Vec<IpNet>,
     /// The range whose addresses stand for names.
     pub virtual_range: Ipv4Net,
+    /// Where the guard reaches the host itself, for rules with `host-access`.
+    #[serde(default)]
+    pub host_gateway: Option<IpAddr>,
 }
 
 impl Default for Surroundings {
@@ -44,7 +48,8 @@ impl Default for Surroundings {
             host_addresses: Vec::new(),
             on_link: Vec::new(),
             engine_subnets: Vec::new(),
-            virtual_range: crate::policy::DEFAULT_VIRTUAL_RANGE,
+            virtual_range: crate::settings::DEFAULT_VIRTUAL_RANGE,
+            host_gateway: None,
         }
     }
 }
@@ -80,6 +85,13 @@ pub const HOST_ALIASES: &[(&str, Reason)] = &[
     ("instance-data.ec2.internal", Reason::MetadataAddress),
     ("metadata.platformequinix.com", Reason::MetadataAddress),
 ];
+
+/// The names of [`HOST_ALIASES`].
+pub fn aliases() -> impl Iterator<Item = &'static HostName> {
+    static NAMES: LazyLock<Vec<HostName>> =
+        LazyLock::new(|| HOST_ALIASES.iter().filter_map(|(alias, _)| HostName::parse(alias).ok()).collect());
+    NAMES.iter()
+}
 
 /// Why a name is refused whatever it resolves to, if it is.
 pub fn refused_name(name: &HostName) -> Option<Reason> {
@@ -165,14 +177,16 @@ const REACHABLE_V6: &[Ipv6Net] = &[
 ];
 
 /// Why the floor refuses an address, or `None` when it does not. `private` are the ranges that the
-/// deciding rule exempts; they count inside [`PRIVATE_RANGES`] only.
-pub fn refusal(addr: IpAddr, private: &[IpNet], s: &Surroundings) -> Option<Reason> {
+/// deciding rule exempts; they count inside [`PRIVATE_RANGES`] only. `fake` are ranges with which a resolver
+/// answers public names; they count against being reserved, and against nothing else.
+pub fn refusal(addr: IpAddr, private: &[IpNet], fake: &[IpNet], s: &Surroundings) -> Option<Reason> {
     if METADATA_ADDRESSES.contains(&addr) {
         return Some(Reason::MetadataAddress);
     }
     // What an IPv6 form carries is judged first: it names the true target. Where it may carry one of
     // several, the worst counts.
-    let carried = embedded_v4(addr).into_iter().filter_map(|carried| refusal(IpAddr::V4(carried), &[], s));
+    let carried =
+        embedded_v4(addr).into_iter().filter_map(|carried| refusal(IpAddr::V4(carried), &[], &[], s));
     if let Some(worst) = carried.min_by_key(|reason| severity(*reason)) {
         return Some(worst);
     }
@@ -203,8 +217,11 @@ pub fn refusal(addr: IpAddr, private: &[IpNet], s: &Surroundings) -> Option<Reas
                     && !REACHABLE_V6.iter().any(|net| net.contains(&addr)))
         }
     };
-    reserved.then_some(Reason::ReservedAddress)
+    (reserved && !fake.iter().any(|net| net.contains(&addr))).then_some(Reason::ReservedAddress)
 }
+
+/// The reserved ranges that resolvers of VPNs answer public names with; `upstream-fake-range` may name parts of them.
+pub const FAKE_RANGES: &[IpNet] = &[IpNet::V4(v4(198, 18, 0, 0, 15)), IpNet::V4(v4(240, 0, 0, 0, 4))];
 
 fn severity(reason: Reason) -> u8 {
     match reason {

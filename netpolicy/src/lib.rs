@@ -9,11 +9,16 @@
 
 pub mod decide;
 pub mod diagnostic;
+pub mod digest;
 pub mod floor;
 pub mod host;
+mod index;
 pub mod load;
 pub mod policy;
 pub mod presets;
+mod reason;
 pub mod ruleset;
+pub mod settings;
+pub mod target;
 pub mod virtual_names;
 mod yaml;

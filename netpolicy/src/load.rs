@@ -14,8 +14,9 @@ use ipnet::{IpNet, Ipv4Net};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::floor;
 use crate::host::{HostError, HostPattern};
-use crate::policy::{Dns, Layer, Matcher, Origin, Policy, Protocol, Rule, Upstream};
+use crate::policy::{Layer, Matcher, Origin, Policy, Protocol, ResolvedBy, Rule};
 use crate::presets;
+use crate::settings::{Dns, Upstream};
 use crate::virtual_names;
 use crate::yaml::{self, Findings, Node, Place, Value};
 
@@ -170,14 +171,15 @@ impl Loader<'_, '_> {
         let draft = self.draft;
         let defaults = Dns::default();
         let policy = Policy {
-            allow: draft.allow.into_iter().map(|(rule, _)| rule).collect(),
-            deny: draft.deny,
+            allow: draft.allow.into_iter().map(|(rule, _)| rule.into()).collect(),
+            deny: draft.deny.into_iter().map(Into::into).collect(),
             dns: Dns {
                 upstreams: draft.upstreams.unwrap_or(defaults.upstreams),
                 names_per_wildcard: draft.names_per_wildcard.unwrap_or(defaults.names_per_wildcard),
                 virtual_range: draft.virtual_range.unwrap_or(defaults.virtual_range),
+                ..defaults
             },
-            network_denied: false,
+            ..Policy::nothing()
         };
         let files: Vec<String> = self.diagnostics.iter().map(|finding| finding.file.clone()).collect();
         let order = |finding: &Diagnostic| {
@@ -345,7 +347,7 @@ impl Loader<'_, '_> {
 
     /// Permitted ranges must not lie over the virtual range, and every name must find an address in it.
     fn check_virtual_range(&mut self) {
-        let virtual_range = self.draft.virtual_range.unwrap_or(crate::policy::DEFAULT_VIRTUAL_RANGE);
+        let virtual_range = self.draft.virtual_range.unwrap_or(crate::settings::DEFAULT_VIRTUAL_RANGE);
         for (rule, place) in &self.draft.allow {
             let Matcher::Cidr(IpNet::V4(range)) = &rule.matcher else { continue };
             if range.contains(&virtual_range) || virtual_range.contains(range) {
@@ -359,7 +361,7 @@ impl Loader<'_, '_> {
             }
         }
         let policy = Policy {
-            allow: self.draft.allow.iter().map(|(rule, _)| rule.clone()).collect(),
+            allow: self.draft.allow.iter().map(|(rule, _)| rule.clone().into()).collect(),
             ..Policy::nothing()
         };
         let names = virtual_names::exact_names(&policy).len();
@@ -628,6 +630,9 @@ impl RuleParts {
             ports: self.ports,
             protocol: self.protocol,
             private: self.private,
+            expires: None,
+            resolved_by: ResolvedBy::Guard,
+            host_access: false,
             reason: self.reason,
             origin: Origin { layer, file: place.file_name().to_owned(), line: place.line(), text },
         }
@@ -1041,7 +1046,8 @@ fn private_range(node: &Node, findings: &mut Findings) -> Option<IpNet> {
 fn warn_of_floor(net: IpNet, private: &[IpNet], node: &Node, findings: &mut Findings) {
     let nowhere = floor::Surroundings::default();
     let ends = [net.network(), net.broadcast()];
-    let reasons: Vec<_> = ends.iter().filter_map(|addr| floor::refusal(*addr, private, &nowhere)).collect();
+    let reasons: Vec<_> =
+        ends.iter().filter_map(|addr| floor::refusal(*addr, private, &[], &nowhere)).collect();
     if let ([first, _], false) = (reasons.as_slice(), net.contains(&IpNet::V4(nowhere.virtual_range))) {
         let hint = match first {
             crate::decide::Reason::PrivateAddress => Some(format!("add `private: [{net}]` if that is meant")),

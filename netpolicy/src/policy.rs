@@ -1,7 +1,22 @@
-//! The policy as data: what the parser makes, what `decide` reads, what the guard is given.
+//! The policy as data: what the loader makes of all layers, what `decide` reads, what the guard is given.
+//!
+//! Rules stand behind `Arc`, since every verdict, event and compiled index points at them.
 
-use ipnet::{IpNet, Ipv4Net};
+use std::fmt;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+pub use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
+
+use crate::host::HostPattern;
+use crate::settings::{Container, Dns, Proxy, Requirement};
+use crate::target::Endpoint;
+
+/// The date so many days after another; `None` beyond the calendar.
+pub fn day_after(date: Date, days: i64) -> Option<Date> {
+    jiff::Span::new().try_days(days).and_then(|span| date.checked_add(span)).ok()
+}
 
 /// One source of policy, strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -15,8 +30,20 @@ pub enum Layer {
     User,
     /// `--policy`, `--allow`, `--deny`.
     Run,
-    /// `.ringfence.yml` of the project.
+    /// `.ringfence.yml` of the project, and `network_policy` of its `.gitlab/duo/agent-config.yml`.
     Project,
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Layer::Floor => "floor",
+            Layer::Organisation => "organisation",
+            Layer::User => "user",
+            Layer::Run => "run",
+            Layer::Project => "project",
+        })
+    }
 }
 
 /// Where a rule was written, for every verdict, event and explanation.
@@ -46,12 +73,50 @@ pub enum Protocol {
     Auto,
 }
 
+impl Protocol {
+    /// What the gate does on a port unless a rule says otherwise.
+    pub fn of_port(port: u16) -> Protocol {
+        match port {
+            443 => Protocol::Tls,
+            80 => Protocol::Http,
+            _ => Protocol::Auto,
+        }
+    }
+
+    /// Whether every connection that passes this check passes the other too: `tcp` looks at nothing,
+    /// `auto` lets a ClientHello and an HTTP/1 request with the right name through.
+    pub fn is_within(self, other: Protocol) -> bool {
+        self == other || other == Protocol::Tcp || (other == Protocol::Auto && self != Protocol::Tcp)
+    }
+
+    /// The word as policies and events write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Tls => "tls",
+            Protocol::Http => "http",
+            Protocol::Tcp => "tcp",
+            Protocol::Auto => "auto",
+        }
+    }
+}
+
+/// Who turns the name of a permitted connection into an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResolvedBy {
+    /// The guard, which checks every address it finds.
+    #[default]
+    Guard,
+    /// The corporate proxy: the address is never seen, so it cannot be checked.
+    Proxy,
+}
+
 /// What a rule speaks about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Matcher {
     /// A name, or all names below one.
-    Host(crate::host::HostPattern),
+    Host(HostPattern),
     /// A range of addresses.
     Cidr(IpNet),
 }
@@ -67,106 +132,159 @@ pub struct Rule {
     pub protocol: Option<Protocol>,
     /// Private ranges in which the addresses of this rule's names may also lie.
     pub private: Vec<IpNet>,
+    /// The last day (UTC, whole) on which the rule permits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Date>,
+    /// Who resolves the names.
+    #[serde(default)]
+    pub resolved_by: ResolvedBy,
+    /// The host itself is meant: the one way to a host alias.
+    #[serde(default)]
+    pub host_access: bool,
     /// The author's words, shown by explain, events and reports.
     pub reason: Option<String>,
     /// Where it stands.
     pub origin: Origin,
 }
 
-/// A resolver that the guard asks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Upstream {
-    /// The guard's own resolv.conf, which follows the engine's.
-    System,
-    /// Plain DNS at an address.
-    Plain(std::net::SocketAddr),
-}
-
-/// `network.dns`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dns {
-    /// Asked in order; `[system]` unless given.
-    pub upstreams: Vec<Upstream>,
-    /// Distinct upstream questions that one wildcard may cause in a run.
-    pub names_per_wildcard: u32,
-    /// The addresses that stand for names inside the fence.
-    pub virtual_range: Ipv4Net,
-}
-
-/// A whole policy, all files merged: plain data, the same for every command.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Policy {
-    /// What is permitted.
-    pub allow: Vec<Rule>,
-    /// What is refused even where `allow` permits it.
-    pub deny: Vec<Rule>,
-    /// Resolution.
-    pub dns: Dns,
-    /// `--network denied`: nothing is permitted, whatever `allow` says.
-    pub network_denied: bool,
-}
-
-/// The range of virtual addresses unless a policy sets another: it looks public, which programs
-/// that refuse reserved addresses insist on, and inside the fence no real address is reachable.
-pub const DEFAULT_VIRTUAL_RANGE: Ipv4Net = Ipv4Net::new_assert(std::net::Ipv4Addr::new(25, 0, 0, 0), 16);
-
-/// Distinct upstream questions of one wildcard unless a policy says otherwise.
-pub const DEFAULT_NAMES_PER_WILDCARD: u32 = 64;
-
-impl Default for Dns {
-    fn default() -> Self {
-        Dns {
-            upstreams: vec![Upstream::System],
-            names_per_wildcard: DEFAULT_NAMES_PER_WILDCARD,
-            virtual_range: DEFAULT_VIRTUAL_RANGE,
+impl Rule {
+    /// A rule that says nothing but this.
+    pub fn new(matcher: Matcher, ports: Vec<u16>, origin: Origin) -> Rule {
+        Rule {
+            matcher,
+            ports,
+            protocol: None,
+            private: Vec::new(),
+            expires: None,
+            resolved_by: ResolvedBy::Guard,
+            host_access: false,
+            reason: None,
+            origin,
         }
     }
+
+    /// The check that the gate makes on this port under this rule.
+    pub fn protocol_on(&self, port: u16) -> Protocol {
+        self.protocol.unwrap_or(match self.matcher {
+            Matcher::Host(_) => Protocol::of_port(port),
+            // A range has no name to check.
+            Matcher::Cidr(_) => Protocol::Tcp,
+        })
+    }
+
+    /// Whether the rule permits nothing any more.
+    pub fn expired(&self, today: Date) -> bool {
+        self.expires.is_some_and(|last| today > last)
+    }
+}
+
+/// The most that a layer and those below it may permit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ceiling {
+    /// The layer that sets it.
+    pub layer: Layer,
+    /// Full rules: whatever is permitted lies within one of them, ports, `private` and protocol included.
+    pub rules: Vec<Arc<Rule>>,
+}
+
+/// One line of `tests`: what a policy promises about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expectation {
+    /// Whether the target is to be permitted.
+    pub allow: bool,
+    /// The target.
+    pub endpoint: Endpoint,
+    /// Where it stands.
+    pub origin: Origin,
+}
+
+/// A whole policy, all files of all layers merged: plain data, the same for every command.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// What is permitted, as far as the ceilings let it.
+    pub allow: Vec<Arc<Rule>>,
+    /// What is refused even where `allow` permits it.
+    pub deny: Vec<Arc<Rule>>,
+    /// At most one for each layer, strongest first.
+    #[serde(default)]
+    pub ceilings: Vec<Ceiling>,
+    /// A person has approved the project's policy as it is: its grants count without a ceiling too.
+    #[serde(default)]
+    pub project_trusted: bool,
+    /// Resolution.
+    #[serde(default)]
+    pub dns: Dns,
+    /// The corporate proxy that the guard dials through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
+    /// Limits and setting of the agent's container.
+    #[serde(default)]
+    pub container: Container,
+    /// What the engine must be like.
+    #[serde(default)]
+    pub require: Vec<Requirement>,
+    /// What `policy test` checks.
+    #[serde(default)]
+    pub tests: Vec<Expectation>,
+    /// `--network denied`: nothing is permitted, whatever `allow` says.
+    #[serde(default)]
+    pub network_denied: bool,
 }
 
 impl Policy {
     /// The policy that permits nothing.
     pub fn nothing() -> Policy {
-        Policy { allow: Vec::new(), deny: Vec::new(), dns: Dns::default(), network_denied: false }
+        Policy::default()
     }
 
-    /// The text that is digested: what the policy says and the floor's version, without the places
-    /// it was written in, so that a file says the same from wherever it is read.
+    /// The text that is digested and signed: what the policy says and the floor's version, without the
+    /// places it was written in, so that a file says the same from wherever it is read. JSON, keys sorted.
     pub fn canonical(&self) -> String {
-        let rules = |rules: &[Rule]| -> Vec<serde_json::Value> {
-            rules
-                .iter()
-                .map(|rule| {
-                    serde_json::json!({
-                        "layer": rule.origin.layer,
-                        "matcher": rule.matcher,
-                        "ports": rule.ports,
-                        "private": rule.private,
-                        "protocol": rule.protocol,
-                        "reason": rule.reason,
-                    })
-                })
-                .collect()
+        let rules = |rules: &[Arc<Rule>]| -> Vec<serde_json::Value> {
+            rules.iter().map(|rule| canonical_rule(rule)).collect()
         };
+        let tests: Vec<serde_json::Value> = self
+            .tests
+            .iter()
+            .map(|test| serde_json::json!({"allow": test.allow, "target": test.endpoint.to_string()}))
+            .collect();
+        let ceilings: Vec<serde_json::Value> = self
+            .ceilings
+            .iter()
+            .map(|ceiling| serde_json::json!({"layer": ceiling.layer, "rules": rules(&ceiling.rules)}))
+            .collect();
         serde_json::json!({
             "allow": rules(&self.allow),
+            "ceilings": ceilings,
+            "container": self.container,
             "deny": rules(&self.deny),
             "dns": self.dns,
             "floor": crate::floor::FLOOR_VERSION,
             "network_denied": self.network_denied,
+            "project_trusted": self.project_trusted,
+            "proxy": self.proxy,
+            "require": self.require,
+            "tests": tests,
         })
         .to_string()
     }
 
     /// `sha256:` and the hexadecimal digest of [`Policy::canonical`].
     pub fn digest(&self) -> String {
-        use sha2::Digest;
-        use std::fmt::Write;
-        let mut text = String::from("sha256:");
-        for byte in sha2::Sha256::digest(self.canonical().as_bytes()) {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
+        crate::digest::of(&self.canonical())
     }
+}
+
+fn canonical_rule(rule: &Rule) -> serde_json::Value {
+    serde_json::json!({
+        "expires": rule.expires,
+        "host_access": rule.host_access,
+        "layer": rule.origin.layer,
+        "matcher": rule.matcher,
+        "ports": rule.ports,
+        "private": rule.private,
+        "protocol": rule.protocol,
+        "reason": rule.reason,
+        "resolved_by": rule.resolved_by,
+    })
 }

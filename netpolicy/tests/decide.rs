@@ -6,7 +6,7 @@ use netpolicy::decide::{Question, Reason, Target, decide};
 use netpolicy::floor::Surroundings;
 use netpolicy::host::HostName;
 use netpolicy::load::load;
-use netpolicy::policy::{Layer, Policy, Protocol};
+use netpolicy::policy::{Date, Layer, Policy, Protocol};
 use netpolicy::ruleset::permits;
 use netpolicy::virtual_names::VirtualNames;
 
@@ -22,9 +22,15 @@ fn target(text: &str) -> Target {
     }
 }
 
+const TODAY: Date = Date::constant(2026, 11, 25);
+
+fn about(target: &Target) -> Question<'_> {
+    Question::about(target, TODAY)
+}
+
 fn reason(policy: &Policy, to: &str, port: Option<u16>, address: Option<&str>) -> Reason {
     let address = address.map(|text| text.parse().expect("an address"));
-    let verdict = decide(policy, &Surroundings::default(), &Question { target: &target(to), port, address });
+    let verdict = decide(policy, &Surroundings::default(), &Question { port, address, ..about(&target(to)) });
     assert_eq!(verdict.allowed, verdict.reason == Reason::Allowed);
     assert_eq!(verdict.allowed, verdict.protocol.is_some());
     verdict.reason
@@ -122,14 +128,8 @@ fn protocol_follows_the_nearest_rule() {
     let policy = policy(
         "  allow:\n    - {host: .a.example, ports: [443, 80, 22]}\n    - {host: db.a.example, ports: [443], protocol: tcp}\n",
     );
-    let protocol = |to: &str, port| {
-        decide(
-            &policy,
-            &Surroundings::default(),
-            &Question { target: &target(to), port: Some(port), address: None },
-        )
-        .protocol
-    };
+    let protocol =
+        |to: &str, port| decide(&policy, &Surroundings::default(), &about(&target(to)).port(port)).protocol;
     assert_eq!(protocol("a.example", 443), Some(Protocol::Tls));
     assert_eq!(protocol("a.example", 80), Some(Protocol::Http));
     assert_eq!(protocol("a.example", 22), Some(Protocol::Auto));
@@ -140,9 +140,8 @@ fn protocol_follows_the_nearest_rule() {
 fn a_verdict_says_which_line_decided() {
     let policy = policy(NETWORK);
     let to = target("secret.gitlab.com");
-    let verdict =
-        decide(&policy, &Surroundings::default(), &Question { target: &to, port: Some(443), address: None });
-    let origin = verdict.rule.unwrap().origin;
+    let verdict = decide(&policy, &Surroundings::default(), &about(&to).port(443));
+    let origin = verdict.rule.unwrap().origin.clone();
     assert_eq!((origin.file.as_str(), origin.line, origin.text.as_str()), ("p.yml", 16, "secret.gitlab.com"));
 }
 

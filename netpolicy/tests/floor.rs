@@ -13,6 +13,7 @@ fn surroundings() -> Surroundings {
         on_link: vec![net("192.168.178.0/24"), net("8.8.4.0/24")],
         engine_subnets: vec![net("172.17.0.0/16"), net("fd00:d0c::/64")],
         virtual_range: "25.0.0.0/16".parse().expect("a range"),
+        host_gateway: None,
     }
 }
 
@@ -131,9 +132,9 @@ const TABLE: &[(&str, Option<Reason>, Option<Reason>)] = &[
 fn addresses() {
     let private: Vec<IpNet> = EVERYTHING_PRIVATE.iter().map(|text| net(text)).collect();
     for (text, plain, exempt) in TABLE {
-        assert_eq!(refusal(addr(text), &[], &surroundings()), *plain, "{text}");
+        assert_eq!(refusal(addr(text), &[], &[], &surroundings()), *plain, "{text}");
         assert_eq!(
-            refusal(addr(text), &private, &surroundings()),
+            refusal(addr(text), &private, &[], &surroundings()),
             *exempt,
             "{text} with every private range exempt"
         );
@@ -146,9 +147,12 @@ fn an_exemption_counts_in_private_ranges_only() {
     for text in
         ["169.254.169.254", "127.0.0.1", "198.18.0.1", "25.0.0.1", "10.7.7.7", "172.17.0.1", "::1", "fe80::1"]
     {
-        assert!(refusal(addr(text), &everything, &surroundings()).is_some(), "{text}");
+        assert!(refusal(addr(text), &everything, &[], &surroundings()).is_some(), "{text}");
     }
-    assert_eq!(refusal(addr("10.20.0.1"), &[net("10.21.0.0/16")], &surroundings()), Some(PrivateAddress));
+    assert_eq!(
+        refusal(addr("10.20.0.1"), &[net("10.21.0.0/16")], &[], &surroundings()),
+        Some(PrivateAddress)
+    );
 }
 
 #[test]

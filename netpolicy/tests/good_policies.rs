@@ -2,7 +2,8 @@
 
 use netpolicy::diagnostic::render;
 use netpolicy::load::{Loaded, load, load_all};
-use netpolicy::policy::{Layer, Upstream};
+use netpolicy::policy::Layer;
+use netpolicy::settings::Upstream;
 use netpolicy::presets::PRESETS;
 
 fn good(text: &str) -> Loaded {

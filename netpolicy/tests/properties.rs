@@ -6,10 +6,12 @@ use netpolicy::decide::{Question, Target, decide};
 use netpolicy::floor::{Surroundings, refusal};
 use netpolicy::host::{HostName, HostPattern};
 use netpolicy::load::{load, rule_from_flag};
-use netpolicy::policy::{Layer, Policy};
+use netpolicy::policy::{Date, Layer, Policy};
 use netpolicy::ruleset::permits;
 use netpolicy::virtual_names::VirtualNames;
 use proptest::prelude::*;
+
+const TODAY: Date = Date::constant(2026, 11, 25);
 
 fn load_text(text: &str) -> Option<Policy> {
     load("p.yml", Layer::Run, &mut |_| Ok(text.to_owned())).ok().map(|loaded| loaded.policy)
@@ -88,7 +90,7 @@ proptest! {
         port in prop::option::of(prop::sample::select(vec![22u16, 80, 443, 8443])),
         address in prop::option::of(address()),
     ) {
-        let question = Question { target: &target, port, address };
+        let question = Question { port, address, ..Question::about(&target, TODAY) };
         let before = decide(&policy(&allow, &deny), &Surroundings::default(), &question);
         let with_more: Vec<String> = deny.iter().cloned().chain([more]).collect();
         let after = decide(&policy(&allow, &with_more), &Surroundings::default(), &question);
@@ -104,12 +106,12 @@ proptest! {
         address in address(),
     ) {
         let policy = policy(&allow, &deny);
-        let question = Question { target: &target, port: Some(port), address: Some(address) };
+        let question = Question::about(&target, TODAY).port(port).address(address);
         let verdict = decide(&policy, &Surroundings::default(), &question);
         if let (true, Some(rule)) = (verdict.allowed, &verdict.rule) {
             prop_assert!(rule.ports.contains(&port));
             let reached = match target { Target::Name(_) => address, Target::Address(addr) => addr };
-            prop_assert_eq!(refusal(reached, &rule.private, &Surroundings::default()), None);
+            prop_assert_eq!(refusal(reached, &rule.private, &[], &Surroundings::default()), None);
         }
     }
 
@@ -123,7 +125,7 @@ proptest! {
         let policy = policy(&allow, &deny);
         let mut names = VirtualNames::new(&policy);
         let permits = permits(&policy, &names);
-        let question = Question { target: &target, port: Some(port), address: None };
+        let question = Question::about(&target, TODAY).port(port);
         if decide(&policy, &Surroundings::default(), &question).allowed {
             let address = match &target {
                 Target::Name(name) => names.allocate(name),
@@ -176,7 +178,7 @@ proptest! {
     fn an_address_in_disguise_is_refused_for_what_it_is(bits in any::<u32>()) {
         let plain = Ipv4Addr::from(bits);
         let s = Surroundings::default();
-        if let Some(reason) = refusal(IpAddr::V4(plain), &[], &s) {
+        if let Some(reason) = refusal(IpAddr::V4(plain), &[], &[], &s) {
             let [a, b, c, d] = plain.octets();
             let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
             for disguise in [
@@ -187,7 +189,7 @@ proptest! {
                 Ipv6Addr::new(0x2606, 0x4700, 0, 0, 0, 0x5efe, high, low),
                 Ipv6Addr::new(0x2001, 0, high, low, 0, 0, 0, 0),
             ] {
-                prop_assert!(refusal(IpAddr::V6(disguise), &[], &s).is_some(), "{} as {} ({})", plain, disguise, reason);
+                prop_assert!(refusal(IpAddr::V6(disguise), &[], &[], &s).is_some(), "{} as {} ({})", plain, disguise, reason);
             }
         }
     }

@@ -26,8 +26,19 @@ const FORBIDDEN: &[&str] = &[
     "async fn",
     "extern \"C\"",
 ];
-const DEPENDENCIES: &[&str] =
-    &["idna", "ipnet", "nftables", "psl", "saphyr-parser", "serde", "serde_json", "sha2", "thiserror"];
+const DEPENDENCIES: &[&str] = &[
+    "idna",
+    "ipnet",
+    "jiff",
+    "nftables",
+    "prefix-trie",
+    "psl",
+    "saphyr-parser",
+    "serde",
+    "serde_json",
+    "sha2",
+    "thiserror",
+];
 
 #[test]
 fn sources_have_no_effects() {

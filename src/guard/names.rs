@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use netpolicy::decide::{Question, Reason, Target, Verdict, decide};
+use netpolicy::decide::{Decider, Question, Reason, Target, Verdict};
 use netpolicy::floor::Surroundings;
 use netpolicy::host::{HostName, HostPattern};
 use netpolicy::policy::{Matcher, Policy};
@@ -40,7 +40,7 @@ pub enum Found {
 
 /// The names of one workflow.
 pub struct Names {
-    policy: Policy,
+    decider: Decider,
     surroundings: Surroundings,
     virtuals: RwLock<VirtualNames>,
     ancestors: HashSet<HostName>,
@@ -62,7 +62,7 @@ impl Names {
         let virtuals = VirtualNames::new(&policy);
         let ancestors = if policy.network_denied { HashSet::new() } else { ancestors(&policy) };
         Names {
-            policy,
+            decider: Decider::new(policy),
             surroundings,
             virtuals: RwLock::new(virtuals),
             ancestors,
@@ -73,7 +73,8 @@ impl Names {
 
     /// The policy's word on a target.
     pub fn decide(&self, target: &Target, port: Option<u16>, address: Option<IpAddr>) -> Verdict {
-        decide(&self.policy, &self.surroundings, &Question { target, port, address })
+        let question = Question { port, address, ..Question::about(target, crate::clock::today()) };
+        self.decider.decide(&self.surroundings, &question)
     }
 
     /// What is known about a name without asking anybody.
@@ -117,7 +118,7 @@ impl Names {
                 Some(cell) => Arc::clone(cell),
                 None => {
                     let spent = asked.spent.entry(wildcard).or_insert(0);
-                    if *spent >= self.policy.dns.names_per_wildcard {
+                    if *spent >= self.decider.policy().dns.names_per_wildcard {
                         return refused(verdict, Reason::NameBudget);
                     }
                     *spent += 1;
@@ -147,7 +148,7 @@ impl Names {
 
     /// What an address inside the fence stands for: a name, or itself outside the virtual range.
     pub fn target_of(&self, address: Ipv4Addr) -> Option<Target> {
-        if self.policy.dns.virtual_range.contains(&address) {
+        if self.decider.policy().dns.virtual_range.contains(&address) {
             return self.name_of(address).map(Target::Name);
         }
         Some(Target::Address(IpAddr::V4(address)))

@@ -23,18 +23,12 @@ use super::upstream::tests::Stage;
 use super::{Guard, dns, dns_server, gate};
 use crate::handover::GuardConfig;
 
-fn rule(matcher: Matcher, ports: &[u16], protocol: Option<Protocol>) -> Rule {
-    Rule {
-        matcher,
-        ports: ports.to_vec(),
-        protocol,
-        private: Vec::new(),
-        reason: None,
-        origin: Origin { layer: Layer::Run, file: "t.yml".to_owned(), line: 1, text: "a rule".to_owned() },
-    }
+fn rule(matcher: Matcher, ports: &[u16], protocol: Option<Protocol>) -> Arc<Rule> {
+    let origin = Origin { layer: Layer::Run, file: "t.yml".to_owned(), line: 1, text: "a rule".to_owned() };
+    Arc::new(Rule { protocol, ..Rule::new(matcher, ports.to_vec(), origin) })
 }
 
-fn host(pattern: &str, ports: &[u16], protocol: Option<Protocol>) -> Rule {
+fn host(pattern: &str, ports: &[u16], protocol: Option<Protocol>) -> Arc<Rule> {
     rule(Matcher::Host(HostPattern::parse(pattern).unwrap()), ports, protocol)
 }
 

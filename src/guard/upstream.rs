@@ -23,7 +23,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::Name;
 use netpolicy::decide::{Reason, Target};
 use netpolicy::host::HostName;
-use netpolicy::policy::Upstream;
+use netpolicy::settings::Upstream;
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -68,6 +68,8 @@ impl Outside {
                         Err(error) => eprintln!("ringfence guard: no resolver in /etc/resolv.conf: {error}"),
                     }
                 }
+                // The loader refuses these until the guard can ask them.
+                Upstream::Tls { .. } | Upstream::Https { .. } => {}
                 Upstream::Plain(address) => {
                     let mut server = NameServerConfig::udp_and_tcp(address.ip());
                     for connection in &mut server.connections {

@@ -214,7 +214,13 @@ fn surroundings(policy: &Policy, engine_subnets: Vec<IpNet>) -> Result<Surroundi
             on_link.push(net.trunc());
         }
     }
-    Ok(Surroundings { host_addresses, on_link, engine_subnets, virtual_range: policy.dns.virtual_range })
+    Ok(Surroundings {
+        host_addresses,
+        on_link,
+        engine_subnets,
+        virtual_range: policy.dns.virtual_range,
+        host_gateway: None,
+    })
 }
 
 /// What the checks found and the start needs.

@@ -36,7 +36,7 @@ pub fn load_run_policy(
     {
         for text in texts {
             match load::rule_from_flag(flag, text) {
-                Ok(rule) => rules.push(rule),
+                Ok(rule) => rules.push(rule.into()),
                 Err(error) => errors.push(*error),
             }
             loaded.warnings.extend(load::flag_warnings(flag, text));

@@ -1,0 +1,98 @@
+//! Rules, found by name or address without looking at all of them.
+//!
+//! ```text
+//!  name ─▶ exact ──┐                        address ─▶ prefix trie (IPv4, IPv6) ──▶ every range that holds it
+//!       └▶ each name above it ─▶ below ─────▶ ids of rules, in the order of the policy
+//! ```
+//! A policy of 100,000 names and 100,000 ranges is asked at every DNS question and every connection.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use prefix_trie::PrefixMap;
+
+use crate::host::{HostName, HostPattern};
+use crate::policy::{Matcher, Rule};
+
+/// Positions in the list that the index was made of.
+type Ids = Vec<u32>;
+
+/// A list of rules, searchable.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RuleIndex {
+    rules: Vec<Arc<Rule>>,
+    /// Rules about the name itself.
+    exact: HashMap<Box<str>, Ids>,
+    /// Rules about what lies below the name.
+    below: HashMap<Box<str>, Ids>,
+    v4: PrefixMap<Ipv4Net, Ids>,
+    v6: PrefixMap<Ipv6Net, Ids>,
+}
+
+impl RuleIndex {
+    pub(crate) fn new(rules: &[Arc<Rule>]) -> RuleIndex {
+        let mut index = RuleIndex { rules: rules.to_vec(), ..RuleIndex::default() };
+        for (id, rule) in (0u32..).zip(rules) {
+            let mut at = |map: bool, name: &HostName| {
+                let map = if map { &mut index.exact } else { &mut index.below };
+                map.entry(name.as_str().into()).or_default().push(id);
+            };
+            match &rule.matcher {
+                Matcher::Host(HostPattern::Exact(name)) => at(true, name),
+                Matcher::Host(HostPattern::Below(name)) => at(false, name),
+                Matcher::Host(HostPattern::AtOrBelow(name)) => {
+                    at(true, name);
+                    at(false, name);
+                }
+                Matcher::Cidr(IpNet::V4(net)) => index.v4.entry(*net).or_default().push(id),
+                Matcher::Cidr(IpNet::V6(net)) => index.v6.entry(*net).or_default().push(id),
+            }
+        }
+        index
+    }
+
+    /// The rules that speak about a name, nearest first: an exact rule before a wildcard, a long one
+    /// before a short one, else in the order of the policy.
+    pub(crate) fn of_name(&self, name: &HostName) -> impl Iterator<Item = &Arc<Rule>> {
+        let text = name.as_str();
+        let exact = self.exact.get(text).map_or(&[][..], Vec::as_slice);
+        let parents = std::iter::successors(parent(text), |above| parent(above));
+        let wider = parents.filter_map(|above| self.below.get(above)).flatten();
+        // `.x` stands in both maps: about x it is no exact rule, and comes after those that are.
+        let is_exact = |id: &&u32| matches!(&self.rule(**id).matcher, Matcher::Host(HostPattern::Exact(_)));
+        let itself = exact.iter().filter(is_exact);
+        let at_or_below = exact.iter().filter(move |id| !is_exact(id));
+        itself.chain(at_or_below).chain(wider).map(|id| self.rule(*id))
+    }
+
+    /// The rules whose range holds an address, widest first.
+    pub(crate) fn of_address(&self, address: IpAddr) -> impl Iterator<Item = &Arc<Rule>> {
+        let ids: Vec<&Ids> = match address {
+            IpAddr::V4(address) => self.v4.cover_values(&Ipv4Net::from(address)).collect(),
+            IpAddr::V6(address) => self.v6.cover_values(&Ipv6Net::from(address)).collect(),
+        };
+        ids.into_iter().flatten().map(|id| self.rule(*id))
+    }
+
+    /// Whether any rule is about addresses.
+    pub(crate) fn has_ranges(&self) -> bool {
+        !self.v4.is_empty() || !self.v6.is_empty()
+    }
+
+    /// All rules, in the order of the policy.
+    pub(crate) fn all(&self) -> &[Arc<Rule>] {
+        &self.rules
+    }
+
+    fn rule(&self, id: u32) -> &Arc<Rule> {
+        // Ids are positions in this very list, which is never changed.
+        &self.rules[id as usize]
+    }
+}
+
+/// What is left of a name without its first label.
+fn parent(name: &str) -> Option<&str> {
+    name.split_once('.').map(|(_, rest)| rest)
+}

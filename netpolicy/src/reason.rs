@@ -1,0 +1,107 @@
+//! The closed list of reasons: the same words in verdicts, answers, events and reports.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why something is allowed or refused: the closed list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// A rule allows it and nothing refuses it.
+    Allowed,
+    /// A `deny` rule speaks about it.
+    DeniedByRule,
+    /// No rule speaks about it.
+    NotAllowed,
+    /// The ceiling of a stronger layer does not contain it.
+    OutsideCeiling,
+    /// Allowed only by a layer whose grants do not count.
+    UntrustedLayer,
+    /// The allowing rule is past its date.
+    Expired,
+    /// The target is permitted on other ports.
+    Port,
+    /// A private address outside the rule's `private`.
+    PrivateAddress,
+    /// An address or a name of the machine or of the engine; loopback too.
+    HostAddress,
+    /// A cloud's metadata service.
+    MetadataAddress,
+    /// An address that is not globally reachable.
+    ReservedAddress,
+    /// An address where a name is needed.
+    RawAddress,
+    /// The ClientHello names another host.
+    SniMismatch,
+    /// The ClientHello names no host.
+    NoSni,
+    /// No ClientHello on a TLS port.
+    NotTls,
+    /// The HTTP request names another host.
+    HostMismatch,
+    /// HTTP/2 without TLS.
+    Http2,
+    /// Bytes that no parser understands.
+    Malformed,
+    /// A transport other than TCP, or UDP other than DNS.
+    Protocol,
+    /// A DNS question of a type that is not answered.
+    QueryType,
+    /// A wildcard's budget of distinct names is used up.
+    NameBudget,
+    /// Too many at once.
+    Limit,
+    /// The name could not be resolved.
+    ResolveFailed,
+    /// The address could not be connected to.
+    ConnectFailed,
+    /// The run has no network.
+    NetworkDenied,
+    /// The run's time is over.
+    Deadline,
+    /// The network was cut on request.
+    Cut,
+}
+
+impl Reason {
+    /// The word as it stands in events and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Allowed => "allowed",
+            Reason::DeniedByRule => "denied-by-rule",
+            Reason::NotAllowed => "not-allowed",
+            Reason::OutsideCeiling => "outside-ceiling",
+            Reason::UntrustedLayer => "untrusted-layer",
+            Reason::Expired => "expired",
+            Reason::Port => "port",
+            Reason::PrivateAddress => "private-address",
+            Reason::HostAddress => "host-address",
+            Reason::MetadataAddress => "metadata-address",
+            Reason::ReservedAddress => "reserved-address",
+            Reason::RawAddress => "raw-address",
+            Reason::SniMismatch => "sni-mismatch",
+            Reason::NoSni => "no-sni",
+            Reason::NotTls => "not-tls",
+            Reason::HostMismatch => "host-mismatch",
+            Reason::Http2 => "http2",
+            Reason::Malformed => "malformed",
+            Reason::Protocol => "protocol",
+            Reason::QueryType => "query-type",
+            Reason::NameBudget => "name-budget",
+            Reason::Limit => "limit",
+            Reason::ResolveFailed => "resolve-failed",
+            Reason::ConnectFailed => "connect-failed",
+            Reason::NetworkDenied => "network-denied",
+            Reason::Deadline => "deadline",
+            Reason::Cut => "cut",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
