@@ -12,6 +12,7 @@ mod error;
 mod fence;
 mod guard;
 mod handover;
+mod layers;
 mod supervisor;
 
 fn main() -> std::process::ExitCode {

@@ -76,6 +76,32 @@ impl RuleIndex {
         ids.into_iter().flatten().map(|id| self.rule(*id))
     }
 
+    /// The rules that speak about everything that a matcher speaks about, that matcher's own among them.
+    pub(crate) fn covering<'s>(&'s self, matcher: &'s Matcher) -> impl Iterator<Item = &'s Arc<Rule>> {
+        let ids: Vec<&Ids> = match matcher {
+            Matcher::Host(pattern) => {
+                let text = pattern.name().as_str();
+                let parents = std::iter::successors(parent(text), |above| parent(above));
+                let wider = parents.filter_map(|above| self.below.get(above));
+                let own = match pattern {
+                    HostPattern::Exact(_) | HostPattern::AtOrBelow(_) => self.exact.get(text),
+                    HostPattern::Below(_) => self.below.get(text),
+                };
+                own.into_iter().chain(wider).collect()
+            }
+            Matcher::Cidr(IpNet::V4(net)) => self.v4.cover_values(net).collect(),
+            Matcher::Cidr(IpNet::V6(net)) => self.v6.cover_values(net).collect(),
+        };
+        let covers = move |rule: &&'s Arc<Rule>| match (matcher, &rule.matcher) {
+            // About `x`, `.x` and `x` both stand under `x`; only the wider covers `.x`.
+            (Matcher::Host(HostPattern::AtOrBelow(name)), Matcher::Host(HostPattern::Exact(other))) => {
+                name != other
+            }
+            _ => true,
+        };
+        ids.into_iter().flatten().map(|id| self.rule(*id)).filter(covers)
+    }
+
     /// Whether any rule is about addresses.
     pub(crate) fn has_ranges(&self) -> bool {
         !self.v4.is_empty() || !self.v6.is_empty()

@@ -16,6 +16,7 @@ mod index;
 pub mod load;
 pub mod policy;
 pub mod presets;
+pub mod print;
 mod reason;
 pub mod ruleset;
 pub mod settings;

@@ -148,6 +148,17 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// The canonical text of a rule: `gitlab.com:443`, `198.51.100.0/24:22,80`, `.example.com`.
+    pub fn text(matcher: &Matcher, ports: &[u16]) -> String {
+        let subject = match matcher {
+            Matcher::Host(pattern) => pattern.to_string(),
+            Matcher::Cidr(IpNet::V6(net)) if !ports.is_empty() => format!("[{net}]"),
+            Matcher::Cidr(net) => net.to_string(),
+        };
+        let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+        if ports.is_empty() { subject } else { format!("{subject}:{}", ports.join(",")) }
+    }
+
     /// A rule that says nothing but this.
     pub fn new(matcher: Matcher, ports: Vec<u16>, origin: Origin) -> Rule {
         Rule {

@@ -223,3 +223,35 @@ impl Requirement {
         }
     }
 }
+
+/// Bytes from `512MiB`, `4g`, `1048576`; 1024-based, as docker reads them. `None` when it is no size.
+pub fn size(text: &str) -> Option<u64> {
+    let lower = text.trim().to_ascii_lowercase();
+    let digits = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
+    let (number, unit) = lower.split_at(digits);
+    let factor: u64 = match unit.trim() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        "t" | "tb" | "tib" => 1 << 40,
+        _ => return None,
+    };
+    let bytes = number.parse::<f64>().ok()? * factor as f64;
+    (1.0..=1e15).contains(&bytes).then_some(bytes as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_read_as_docker_reads_them() {
+        assert_eq!(size("4GiB"), Some(4 << 30));
+        assert_eq!(size("512m"), Some(512 << 20));
+        assert_eq!(size("1.5g"), Some(3 << 29));
+        for bad in ["4 parsecs", "-1", "", "0", "1e9", "nan", "inf"] {
+            assert_eq!(size(bad), None, "{bad}");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use netpolicy::virtual_names::VirtualNames;
 
 fn policy(network: &str) -> Policy {
     let text = format!("version: 1\nnetwork:\n{network}");
-    load("p.yml", Layer::Run, &mut |_| Ok(text.clone())).expect("a good policy").policy
+    load("p.yml", Layer::Run, TODAY, &mut |_| Ok(text.clone())).expect("a good policy").policy
 }
 
 fn target(text: &str) -> Target {

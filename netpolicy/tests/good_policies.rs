@@ -1,13 +1,15 @@
 //! Policies that can be used: what they become.
 
 use netpolicy::diagnostic::render;
-use netpolicy::load::{Loaded, load, load_all};
-use netpolicy::policy::Layer;
-use netpolicy::settings::Upstream;
+use netpolicy::load::{LayerSource, Loaded, load, load_layers};
+use netpolicy::policy::{Date, Layer};
 use netpolicy::presets::PRESETS;
+use netpolicy::settings::Upstream;
+
+const TODAY: Date = Date::constant(2026, 11, 25);
 
 fn good(text: &str) -> Loaded {
-    match load("p.yml", Layer::Run, &mut |_| Ok(text.to_owned())) {
+    match load("p.yml", Layer::Run, TODAY, &mut |_| Ok(text.to_owned())) {
         Ok(loaded) => loaded,
         Err(findings) => panic!("{}", render(&findings)),
     }
@@ -29,7 +31,7 @@ network:
     - '.example.com'
     - api.example.com:8443
     - .dot.example
-    - {host: a.example, ports: [22, 443, 22], protocol: tcp, private: [10.20.0.0/16, "fd00:1::/64"], reason: why not}
+    - {host: a.example, ports: [22, 8443, 22], protocol: tcp, private: [10.20.0.0/16, "fd00:1::/64"], reason: why not}
     - {cidr: 198.51.100.64/26, ports: [5432]}
   deny: [.pastebin.com, "*.zip", {cidr: 0.0.0.0/0, ports: [25]}, {cidr: "2001:db8::/32"}]
   dns: {upstreams: [system, 10.0.0.53, "10.0.0.53:5353", "[2001:db8::1]:53"], names-per-wildcard: 3, virtual-range: 26.0.0.0/20}
@@ -43,7 +45,7 @@ network:
             ".example.com:443",
             "api.example.com:8443",
             ".dot.example:443",
-            "a.example:22,443",
+            "a.example:22,8443",
             "198.51.100.64/26:5432"
         ]
     );
@@ -76,7 +78,7 @@ fn the_extending_file_wins_and_lists_append() {
         _ => Err("no such file".to_owned()),
     }
     };
-    let loaded = load("dir/a.yml", Layer::Run, &mut read).unwrap();
+    let loaded = load("dir/a.yml", Layer::Run, TODAY, &mut read).unwrap();
     let texts = rules(&loaded);
     assert_eq!(texts[texts.len() - 3..], ["c.example:443", "b.example:443", "a.example:443"]);
     assert_eq!(texts.iter().filter(|text| **text == "c.example:443").count(), 1);
@@ -88,11 +90,8 @@ fn the_extending_file_wins_and_lists_append() {
 #[test]
 fn several_entries_read_like_one_that_extends_them() {
     let read = |path: &str| Ok(format!("version: 1\nnetwork: {{allow: [{path}.example]}}\n"));
-    let loaded =
-        load_all(&["./a".to_owned(), "gitlab".to_owned(), "./b".to_owned()], Layer::Run, &mut |path| {
-            read(path.trim_start_matches("./"))
-        })
-        .unwrap();
+    let source = LayerSource::files(Layer::Run, ["./a", "gitlab", "./b"].map(str::to_owned).to_vec());
+    let loaded = load_layers(&[source], TODAY, &mut |_, path| read(path.trim_start_matches("./"))).unwrap();
     assert_eq!(rules(&loaded).first(), Some(&"a.example:443"));
     assert_eq!(rules(&loaded).last(), Some(&"b.example:443"));
 }
@@ -100,9 +99,10 @@ fn several_entries_read_like_one_that_extends_them() {
 #[test]
 fn presets_are_good_and_say_where_they_come_from() {
     for preset in PRESETS {
-        let loaded =
-            load(&format!("{}@{}", preset.name, preset.version), Layer::Run, &mut |_| Err("no files".into()))
-                .unwrap();
+        let loaded = load(&format!("{}@{}", preset.name, preset.version), Layer::Run, TODAY, &mut |_| {
+            Err("no files".into())
+        })
+        .unwrap();
         assert_eq!(loaded.warnings, [], "{}", preset.name);
         assert!(!loaded.policy.allow.is_empty());
         for rule in &loaded.policy.allow {

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 const TODAY: Date = Date::constant(2026, 11, 25);
 
 fn load_text(text: &str) -> Option<Policy> {
-    load("p.yml", Layer::Run, &mut |_| Ok(text.to_owned())).ok().map(|loaded| loaded.policy)
+    load("p.yml", Layer::Run, TODAY, &mut |_| Ok(text.to_owned())).ok().map(|loaded| loaded.policy)
 }
 
 fn name() -> impl Strategy<Value = String> {

@@ -63,6 +63,8 @@ pub enum Command {
     /// Check and explain policies, offline
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Approve a project's own policy as it is now
+    Trust(policy::TrustArgs),
     /// Inside the fence's container
     #[command(subcommand, hide = true)]
     Fence(FenceCommand),

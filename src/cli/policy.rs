@@ -19,6 +19,27 @@ pub enum PolicyCommand {
 Targets: https://host/path, host (port 443), host:port, tcp://addr:port, ssh://host
 Exit status: 0 allowed, 1 denied, 2 cannot tell (bad input)")]
     Explain(ExplainArgs),
+    /// Print the policy that all layers make together, each line with its origin
+    #[command(after_help = "\
+The digest is the one that labels, events and --expect-digest carry; --canonical prints the text behind it.")]
+    Show(ShowArgs),
+    /// Run the tests that the policies hold, and print TAP
+    #[command(after_help = "Exit status: 0 all hold, 1 one does not, 2 could not run")]
+    Test(TestArgs),
+}
+
+/// Where the policy comes from, besides the organisation's and the user's files.
+#[derive(Debug, Args)]
+pub struct PolicyArgs {
+    /// A policy file, or the name of a preset; may be given several times
+    #[arg(long = "policy", value_name = "NAME|FILE")]
+    pub policies: Vec<String>,
+    /// Permit a name (port 443 unless given)
+    #[arg(long = "allow", value_name = "HOST[:PORT]")]
+    pub allow: Vec<String>,
+    /// Refuse a name or a range, whatever else permits it
+    #[arg(long = "deny", value_name = "HOST|CIDR")]
+    pub deny: Vec<String>,
 }
 
 /// `ringfence policy explain`.
@@ -26,16 +47,58 @@ Exit status: 0 allowed, 1 denied, 2 cannot tell (bad input)")]
 pub struct ExplainArgs {
     /// What would be reached
     pub target: String,
-    /// A policy file, or the name of a preset
-    #[arg(long = "policy", value_name = "NAME|FILE")]
-    pub policies: Vec<String>,
-    /// Permit a name (port 443 unless given)
-    #[arg(long = "allow", value_name = "HOST[:PORT]")]
-    pub allow: Vec<String>,
-    /// Refuse a name or a range
-    #[arg(long = "deny", value_name = "HOST|CIDR")]
-    pub deny: Vec<String>,
+    /// The policy
+    #[command(flatten)]
+    pub policy: PolicyArgs,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `ringfence policy show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The policy
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// Print the text that is digested and signed
+    #[arg(long, conflicts_with = "json")]
+    pub canonical: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ringfence policy test`.
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// Policy files or presets, as with --policy
+    #[arg(value_name = "FILE")]
+    pub files: Vec<String>,
+    /// The policy
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// Write JUnit XML to this file too
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<std::path::PathBuf>,
+    /// Print JSON instead of TAP
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ringfence trust`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+An approval covers the policy as it is, with everything it extends: a change ends it, and the next `ringfence trust`
+shows what changed. It gives names only; private addresses, ranges and unchecked bytes are granted by your own policy.")]
+pub struct TrustArgs {
+    /// The project's policy, or its folder
+    #[arg(value_name = "FILE", default_value = ".ringfence.yml")]
+    pub file: std::path::PathBuf,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Take the approval back
+    #[arg(long, conflicts_with = "yes")]
+    pub revoke: bool,
 }

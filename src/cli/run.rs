@@ -5,21 +5,20 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::policy::PolicyArgs;
+
 /// `ringfence run [OPTIONS] IMAGE [COMMAND]…`
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit status: the agent's own; 123 the fence ended the run; 124 its time is over;
 125 ringfence could not run it; 126/127 as docker; 128+N ended by signal N")]
 pub struct RunArgs {
-    /// A policy file, or the name of a preset; may be given several times
-    #[arg(long = "policy", value_name = "NAME|FILE")]
-    pub policies: Vec<String>,
-    /// Permit a name (port 443 unless given)
-    #[arg(long = "allow", value_name = "HOST[:PORT]")]
-    pub allow: Vec<String>,
-    /// Refuse a name or a range, whatever else permits it
-    #[arg(long = "deny", value_name = "HOST|CIDR")]
-    pub deny: Vec<String>,
+    /// The policy
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// Run only if the policy of all layers has this digest (see `ringfence policy show`)
+    #[arg(long, value_name = "sha256:…")]
+    pub expect_digest: Option<String>,
     /// `policy`: what the policy permits; `denied`: nothing
     #[arg(long, value_name = "CONDITION", default_value = "policy")]
     pub network: Network,
@@ -94,39 +93,10 @@ impl RunArgs {
     }
 }
 
-/// Bytes from `512MiB`, `4g`, `1048576`; 1024-based, as docker reads them.
+/// Bytes, as policies write them too.
 fn parse_size(text: &str) -> Result<u64, String> {
-    let lower = text.trim().to_ascii_lowercase();
-    let digits = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
-    let (number, unit) = lower.split_at(digits);
-    let factor: u64 = match unit.trim() {
-        "" | "b" => 1,
-        "k" | "kb" | "kib" => 1 << 10,
-        "m" | "mb" | "mib" => 1 << 20,
-        "g" | "gb" | "gib" => 1 << 30,
-        "t" | "tb" | "tib" => 1 << 40,
-        other => return Err(format!("`{other}` is no unit of size; use KiB, MiB or GiB")),
-    };
-    let number: f64 = number.parse().map_err(|_| "expected a size such as 512MiB or 4GiB".to_owned())?;
-    let bytes = number * factor as f64;
     // The engine refuses less than 6 MiB with a text of its own.
-    if !(6_291_456.0..=1e15).contains(&bytes) {
-        return Err("expected at least 6MiB".to_owned());
-    }
-    Ok(bytes as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse_size;
-
-    #[test]
-    fn sizes_are_read_as_docker_reads_them() {
-        assert_eq!(parse_size("4GiB"), Ok(4 << 30));
-        assert_eq!(parse_size("512m"), Ok(512 << 20));
-        assert_eq!(parse_size("1.5g"), Ok(3 << 29));
-        assert!(parse_size("4 parsecs").is_err());
-        assert!(parse_size("-1").is_err());
-        assert!(parse_size("1").is_err());
-    }
+    netpolicy::settings::size(text)
+        .filter(|bytes| *bytes >= 6 << 20)
+        .ok_or_else(|| "expected a size of at least 6MiB, such as 512MiB or 4GiB".to_owned())
 }

@@ -6,10 +6,10 @@ pub mod policy;
 mod ps;
 mod run;
 mod stop;
+mod trust;
 
 use std::process::ExitCode;
 
-use crate::cli::policy::PolicyCommand;
 use crate::cli::{Cli, Command, FenceCommand, GuardCommand};
 use crate::error::{COULD_NOT_RUN, Failure};
 
@@ -22,10 +22,8 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Stop { workflows } => on_engine(stop::stop(engine, &workflows)),
         Command::Gc { all } => on_engine(gc::gc(engine, all)),
         Command::Events(args) => on_engine(events::events(engine, args)),
-        Command::Policy(PolicyCommand::Check { files, json }) => policy::check(&files, json),
-        Command::Policy(PolicyCommand::Explain(args)) => {
-            policy::explain(&args.target, &args.policies, &args.allow, &args.deny, args.json)
-        }
+        Command::Policy(command) => policy::dispatch(command),
+        Command::Trust(args) => trust::trust(&args),
         Command::Fence(FenceCommand::Hold) => crate::fence::hold().map(|()| 0),
         Command::Fence(FenceCommand::Apply) => crate::fence::apply().map(|()| 0),
         Command::Guard(GuardCommand::Run) => crate::guard::run().map(|()| 0),

@@ -5,7 +5,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::run::RunArgs;
+use netpolicy::policy::Policy;
+
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::layers::{self, Wanted};
 use crate::supervisor::containers::{Agent, WORKSPACE};
 use crate::supervisor::run::{Request, is_local_host};
 use crate::supervisor::{engine, streams, workflow};
@@ -13,10 +16,13 @@ use crate::supervisor::{engine, streams, workflow};
 /// Runs the agent; its exit status.
 pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure> {
     let denied = args.network_denied();
-    let (policy, warnings) = super::policy::load_run_policy(&args.policies, &args.allow, &args.deny, denied)?;
-    if !warnings.is_empty() {
-        eprint!("{}", netpolicy::diagnostic::render(&warnings));
-    }
+    let project = args.project.as_deref().map(checked_project).transpose()?;
+    let folder = project.as_ref().map(|(path, _)| path.as_path());
+    let loaded =
+        layers::load(&Wanted { network_denied: denied, ..super::policy::wanted(&args.policy, folder) })?;
+    layers::warn(&loaded);
+    let policy = loaded.policy;
+    check_digest(&policy, args.expect_digest.as_deref())?;
     if let Some(name) = args.name.as_deref().filter(|name| !workflow::valid_name(name)) {
         return Err(Failure::new(COULD_NOT_RUN, format!("--name {name:?} cannot be a workflow's name"))
             .hint("use at most 63 letters, digits, `-`, `_` and `.`, beginning with a letter or digit"));
@@ -25,7 +31,6 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         return Err(Failure::new(COULD_NOT_RUN, "-t and -i were given, but stdin is no terminal")
             .hint("leave out -t"));
     }
-    let project = args.project.as_deref().map(checked_project).transpose()?;
     let mut env = environment(&args.env)?;
     if project.is_some() {
         // git refuses a directory that another user owns; the mount is the one that was asked for.
@@ -72,6 +77,19 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         quiet: args.quiet,
     };
     crate::supervisor::run::run(&engine, request).await
+}
+
+/// A policy that is not the one that was agreed on is none.
+fn check_digest(policy: &Policy, expected: Option<&str>) -> Result<(), Failure> {
+    let digest = policy.digest();
+    match expected {
+        Some(expected) if expected != digest => Err(Failure::new(
+            COULD_NOT_RUN,
+            format!("the policy is {digest}, not {expected} (--expect-digest)"),
+        )
+        .hint("see what changed: ringfence policy show, ringfence policy diff")),
+        _ => Ok(()),
+    }
 }
 
 /// The project directory, resolved, and its owner as `uid:gid` unless that is root.

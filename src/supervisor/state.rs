@@ -1,4 +1,5 @@
-//! What stays on this machine after a workflow: its events, in `$XDG_STATE_HOME/ringfence/events/ID.jsonl`.
+//! What stays on this machine, in `$XDG_STATE_HOME/ringfence`: the events of workflows (`events/ID.jsonl`), approvals
+//! of projects' policies (`trust/`).
 
 use std::path::PathBuf;
 
@@ -25,9 +26,14 @@ fn private_dir(dir: &std::path::Path) -> Result<(), Failure> {
     })
 }
 
+/// A folder of that directory, created if need be.
+pub fn folder(name: &str) -> Result<PathBuf, Failure> {
+    let dir = directory()?.join(name);
+    private_dir(&dir)?;
+    Ok(dir)
+}
+
 /// Where the events of workflow `id` are kept.
 pub fn events_file(id: &str) -> Result<PathBuf, Failure> {
-    let dir = directory()?.join("events");
-    private_dir(&dir)?;
-    Ok(dir.join(format!("{id}.jsonl")))
+    Ok(folder("events")?.join(format!("{id}.jsonl")))
 }

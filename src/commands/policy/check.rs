@@ -4,9 +4,9 @@ use netpolicy::diagnostic::{Diagnostic, Severity, render};
 use netpolicy::load;
 use netpolicy::policy::Layer;
 
-use super::read_file;
 use crate::commands::{print, print_json};
 use crate::error::Failure;
+use crate::layers::read_any;
 
 const GOOD: u8 = 0;
 const NOT_GOOD: u8 = 1;
@@ -17,7 +17,7 @@ pub fn check(files: &[String], json: bool) -> Result<u8, Failure> {
     let mut findings: Vec<Diagnostic> = Vec::new();
     let mut status = GOOD;
     for file in files {
-        let found = match load::load(file, Layer::Run, &mut read_file) {
+        let found = match load::load(file, Layer::Run, crate::clock::today(), &mut read_any) {
             Ok(loaded) => loaded.warnings,
             Err(found) => found,
         };

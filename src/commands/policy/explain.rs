@@ -1,67 +1,71 @@
-//! `ringfence policy explain TARGET`: the verdict of the one decision function, offline.
+//! `ringfence policy explain TARGET`: the verdict of the one decision function, offline, and how it came to be.
 //!
 //! ```text
-//!  TARGET ──parse──▶ Target, port ──decide──▶ Verdict ──▶ words or JSON
+//!  TARGET ──parse──▶ Endpoint ──Decider::explain──▶ Verdict, considerations ──▶ words and a tree, or JSON
 //! ```
 
-use netpolicy::decide::{Question, Verdict, decide};
-use netpolicy::diagnostic::render;
+use std::fmt::Write;
+
+use netpolicy::decide::{Considered, Decider, Finding, Question, Verdict};
 use netpolicy::floor::Surroundings;
+use netpolicy::policy::Rule;
 use netpolicy::target::Endpoint;
 use serde_json::json;
 
-use super::load_run_policy;
+use super::{COULD_NOT_TELL, load_here};
+use crate::cli::policy::ExplainArgs;
 use crate::commands::{print, print_json};
 use crate::error::Failure;
 
 const ALLOWED: u8 = 0;
 const DENIED: u8 = 1;
-const CANNOT_TELL: u8 = 2;
 
-/// Says whether `text` may be reached under the policy of a run with these options.
-pub fn explain(
-    text: &str,
-    policies: &[String],
-    allow: &[String],
-    deny: &[String],
-    as_json: bool,
-) -> Result<u8, Failure> {
-    let wanted = Endpoint::parse(text).map_err(|error| bad(text, error.to_string()))?;
-    let (policy, warnings) = load_run_policy(policies, allow, deny, false)
-        .map_err(|failure| Failure { exit: CANNOT_TELL, ..failure })?;
-    if !warnings.is_empty() {
-        eprint!("{}", render(&warnings));
-    }
+/// Says whether a target may be reached under the policy of a run with these options.
+pub fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
+    let wanted = Endpoint::parse(&args.target).map_err(|error| bad(&args.target, error.to_string()))?;
+    let policy = load_here(&args.policy)?.policy;
     let surroundings = Surroundings { virtual_range: policy.dns.virtual_range, ..Surroundings::default() };
+    let digest = policy.digest();
     let question = Question {
         transport: wanted.transport,
         ..Question::about(&wanted.target, crate::clock::today()).port(wanted.port)
     };
-    let verdict = decide(&policy, &surroundings, &question);
-    if as_json {
-        print_json(&to_json(text, &verdict, &policy.digest()))?;
+    let (verdict, considered) = Decider::new(policy).explain(&surroundings, &question);
+    if args.json {
+        print_json(&to_json(&args.target, &verdict, &considered, &digest))?;
     } else {
-        print(&to_words(&wanted, &verdict))?;
+        print(&to_words(&wanted, &verdict, &considered))?;
     }
     Ok(if verdict.allowed { ALLOWED } else { DENIED })
 }
 
-fn to_json(text: &str, verdict: &Verdict, digest: &str) -> serde_json::Value {
-    let rule = verdict.rule.as_ref().map(|rule| {
+fn bad(text: &str, why: String) -> Failure {
+    let mut failure = Failure::new(COULD_NOT_TELL, format!("cannot tell what `{text}` is"));
+    failure.causes.push(why);
+    failure.hint("write https://HOST/PATH, HOST, HOST:PORT, tcp://ADDRESS:PORT or ssh://HOST")
+}
+
+fn to_json(target: &str, verdict: &Verdict, considered: &[Considered], digest: &str) -> serde_json::Value {
+    let rule = |rule: &Rule| {
         let origin = &rule.origin;
         json!({ "text": origin.text, "layer": origin.layer, "file": origin.file, "line": origin.line })
-    });
+    };
+    let steps: Vec<serde_json::Value> = considered
+        .iter()
+        .map(|step| json!({ "finding": words_of(step), "rule": step.rule.as_deref().map(rule) }))
+        .collect();
     json!({
-        "target": text,
+        "target": target,
         "verdict": if verdict.allowed { "allow" } else { "deny" },
         "reason": verdict.reason,
         "conditions": verdict.conditions,
-        "rule": rule,
+        "rule": verdict.rule.as_deref().map(rule),
+        "considered": steps,
         "digest": digest,
     })
 }
 
-fn to_words(wanted: &Endpoint, verdict: &Verdict) -> String {
+fn to_words(wanted: &Endpoint, verdict: &Verdict, considered: &[Considered]) -> String {
     let word = if verdict.allowed { "allowed" } else { "denied" };
     let mut text = format!("{word}: {wanted}");
     if !verdict.allowed {
@@ -69,24 +73,108 @@ fn to_words(wanted: &Endpoint, verdict: &Verdict) -> String {
     }
     text.push('\n');
     if let Some(rule) = &verdict.rule {
-        let origin = &rule.origin;
-        let place = match origin.line {
-            0 => origin.file.clone(),
-            line => format!("{}:{line}", origin.file),
-        };
-        text.push_str(&format!("  rule: {} ({place})\n", origin.text));
+        text.push_str(&format!("  rule: {}\n", named(rule)));
         if let Some(reason) = &rule.reason {
             text.push_str(&format!("  reason given: {reason}\n"));
+        }
+        if let Some(last) = rule.expires {
+            text.push_str(&format!("  until: {last}\n"));
         }
     }
     for condition in &verdict.conditions {
         text.push_str(&format!("  if: {condition}\n"));
     }
+    text.push_str("  considered:\n");
+    draw(&mut text, considered);
     text
 }
 
-fn bad(text: &str, why: String) -> Failure {
-    let mut failure = Failure::new(CANNOT_TELL, format!("cannot tell what `{text}` is"));
-    failure.causes.push(why);
-    failure.hint("write https://HOST/PATH, HOST, HOST:PORT, tcp://ADDRESS:PORT or ssh://HOST")
+/// The considerations as a tree: what follows a candidate is about that candidate.
+fn draw(text: &mut String, considered: &[Considered]) {
+    let mut groups: Vec<(&Considered, Vec<&Considered>)> = Vec::new();
+    let mut in_candidate = false;
+    for step in considered {
+        match groups.last_mut() {
+            Some((_, children)) if in_candidate && step.finding != Finding::Candidate => children.push(step),
+            _ => {
+                in_candidate = step.finding == Finding::Candidate;
+                groups.push((step, Vec::new()));
+            }
+        }
+    }
+    for (index, (step, children)) in groups.iter().enumerate() {
+        let last = index + 1 == groups.len();
+        let (branch, trunk) = if last { ("└─", "  ") } else { ("├─", "│ ") };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "    {branch} {}", line_of(step));
+        for (index, child) in children.iter().enumerate() {
+            let branch = if index + 1 == children.len() { "└─" } else { "├─" };
+            let _ = writeln!(text, "    {trunk}   {branch} {}", line_of(child));
+        }
+    }
+}
+
+fn line_of(step: &Considered) -> String {
+    let named_itself = matches!(
+        step.finding,
+        Finding::Candidate
+            | Finding::Denies
+            | Finding::DeniesOtherPorts
+            | Finding::DeniesAddress
+            | Finding::InCeiling(_)
+    );
+    match &step.rule {
+        Some(rule) if named_itself => format!("{}: {}", words_of(step), named(rule)),
+        _ => words_of(step),
+    }
+}
+
+fn words_of(step: &Considered) -> String {
+    match step.finding {
+        Finding::NetworkDenied => "the run has no network".to_owned(),
+        Finding::Transport => "only TCP leaves the fence, and DNS to the filter".to_owned(),
+        Finding::HostAlias(reason) => {
+            format!("the name stands for the host or a metadata service ({reason})")
+        }
+        Finding::Denies => "denied by".to_owned(),
+        Finding::DeniesOtherPorts => "denied on other ports by".to_owned(),
+        Finding::NothingDenies => "no denial speaks about it".to_owned(),
+        Finding::NothingAllows => "no rule permits it".to_owned(),
+        Finding::Candidate => "rule".to_owned(),
+        Finding::OtherPorts => match &step.rule {
+            Some(rule) => {
+                let ports: Vec<String> = rule.ports.iter().map(u16::to_string).collect();
+                format!("it permits other ports: {}", ports.join(", "))
+            }
+            None => "it permits other ports".to_owned(),
+        },
+        Finding::Expired => match step.rule.as_ref().and_then(|rule| rule.expires) {
+            Some(last) => format!("it ended with {last}"),
+            None => "it has ended".to_owned(),
+        },
+        Finding::Untrusted => {
+            "it is the project's own word, without a ceiling over it and not approved (ringfence trust)"
+                .to_owned()
+        }
+        Finding::BeyondTrust => {
+            "the project is approved, but private addresses, ranges and unchecked bytes need a ceiling"
+                .to_owned()
+        }
+        Finding::Trusted => "the project's policy is approved as it is".to_owned(),
+        Finding::InCeiling(layer) => format!("inside the {layer}'s ceiling"),
+        Finding::OutsideCeiling(layer) => format!("outside the {layer}'s ceiling"),
+        Finding::NotByProxy => "it does not let the proxy resolve the name".to_owned(),
+        Finding::DeniesAddress => "its address is denied by".to_owned(),
+        Finding::Floor(reason) => format!("the floor refuses the address ({reason})"),
+        Finding::Permits => "it permits".to_owned(),
+    }
+}
+
+/// A rule with its place: `gitlab.com:443 (run, p.yml:4)`.
+fn named(rule: &Rule) -> String {
+    let origin = &rule.origin;
+    match origin.line {
+        0 => format!("{} ({}, {})", origin.text, origin.layer, origin.file),
+        line => format!("{} ({}, {}:{line})", origin.text, origin.layer, origin.file),
+    }
 }

@@ -1,0 +1,225 @@
+//! What is suspicious about a policy as a whole: rules that can never permit, that say nothing new, that end, and
+//! those that reach further than they look.
+//!
+//! ```text
+//!  Draft rules (with their places) + Policy ──index──▶ covering rules, denials, ceilings ──▶ warnings, notes
+//! ```
+
+use std::sync::Arc;
+
+use super::{Draft, Placed};
+use crate::diagnostic::Diagnostic;
+use crate::index::RuleIndex;
+use crate::policy::{Date, Layer, Matcher, Policy, Protocol, ResolvedBy, Rule};
+
+/// A rule that ends within so many days is spoken of.
+const SOON: i64 = 14;
+/// Warnings of one kind that are shown; of a list of a hundred thousand names nobody reads more.
+const MOST: usize = 50;
+/// Rules about the same name that are compared with each other: a hostile file has many.
+const COMPARED: usize = 64;
+
+/// All findings of all layers.
+pub(super) fn lint(drafts: &[Draft], policy: &Policy, today: Date) -> Vec<Diagnostic> {
+    let allow: Vec<&Placed> = drafts.iter().flat_map(|draft| &draft.allow).collect();
+    let permitted = RuleIndex::new(&policy.allow);
+    let denied = RuleIndex::new(&policy.deny);
+    let ceilings: Vec<(Layer, RuleIndex)> =
+        policy.ceilings.iter().map(|ceiling| (ceiling.layer, RuleIndex::new(&ceiling.rules))).collect();
+
+    let mut findings = Vec::new();
+    for (rule, place) in &allow {
+        // One rule, one finding about what it is worth: the first that makes it idle says it all.
+        let idle = expired(rule, today)
+            .or_else(|| never_by_denial(rule, &denied))
+            .or_else(|| never_by_layer(rule, policy, &ceilings))
+            .or_else(|| shadowed(rule, &permitted));
+        let finding = idle.or_else(|| ends_soon(rule, today));
+        findings.extend(finding.map(|found| found.at(place)));
+        findings.extend(wider_than_it_looks(rule).map(|found| found.at(place)));
+    }
+    let entries = drafts.iter().filter_map(|draft| draft.ceiling.as_ref()).flatten();
+    for (rule, place) in entries {
+        let finding = expired(rule, today).or_else(|| ends_soon(rule, today));
+        findings.extend(finding.map(|found| found.at(place)));
+    }
+    capped(findings)
+}
+
+/// A finding that has no place yet.
+struct Found {
+    code: &'static str,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Found {
+    fn new(code: &'static str, message: String, hint: impl Into<String>) -> Found {
+        Found { code, message, hint: Some(hint.into()) }
+    }
+
+    fn at(self, place: &crate::yaml::Place) -> Diagnostic {
+        place.warning(self.code, self.message, self.hint)
+    }
+}
+
+fn capped(findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let mut kept: Vec<Diagnostic> = Vec::new();
+    let mut counts = std::collections::BTreeMap::<&'static str, usize>::new();
+    for finding in findings {
+        let count = counts.entry(finding.code).or_default();
+        *count += 1;
+        if *count <= MOST {
+            kept.push(finding);
+        }
+    }
+    for (code, count) in counts.into_iter().filter(|(_, count)| *count > MOST) {
+        let message = format!("{} more findings of the kind `{code}` are not shown", count - MOST);
+        kept.push(crate::yaml::Place::file("policy").warning("too-many", message, None));
+    }
+    kept
+}
+
+fn expired(rule: &Rule, today: Date) -> Option<Found> {
+    let last = rule.expires.filter(|_| rule.expired(today))?;
+    let message = format!("`{}` permits nothing since {last} has passed", rule.origin.text);
+    Some(Found::new("expired", message, "remove it, or give it a later `expires`"))
+}
+
+fn ends_soon(rule: &Rule, today: Date) -> Option<Found> {
+    let last = rule.expires?;
+    let left = i64::from(today.until(last).ok()?.get_days());
+    if left > SOON {
+        return None;
+    }
+    let when = match left {
+        0 => "ends today".to_owned(),
+        1 => "ends tomorrow".to_owned(),
+        days => format!("ends in {days} days"),
+    };
+    let message = format!("`{}` {when}, on {last}", rule.origin.text);
+    Some(Found::new("expires-soon", message, "give it a later `expires` if it is still needed"))
+}
+
+fn never_by_denial(rule: &Rule, denied: &RuleIndex) -> Option<Found> {
+    let denial = denied.covering(&rule.matcher).take(COMPARED).find(|denial| {
+        denial.ports.is_empty() || rule.ports.iter().all(|port| denial.ports.contains(port))
+    })?;
+    let message = format!(
+        "`{}` permits nothing: `{}` ({}) refuses all of it",
+        rule.origin.text,
+        denial.origin.text,
+        at(denial)
+    );
+    Some(Found::new("denied", message, "denials always win: remove one of the two"))
+}
+
+fn never_by_layer(rule: &Arc<Rule>, policy: &Policy, ceilings: &[(Layer, RuleIndex)]) -> Option<Found> {
+    let layer = rule.origin.layer;
+    let mut above = ceilings.iter().filter(|(of, _)| *of <= layer).peekable();
+    if layer == Layer::Project && above.peek().is_none() && !policy.project_trusted {
+        let message = format!("`{}` counts for nothing yet: it is the project's own word", rule.origin.text);
+        return Some(Found::new(
+            "untrusted",
+            message,
+            "approve it with `ringfence trust`, or set a `ceiling` in your own policy",
+        ));
+    }
+    for (of, entries) in above {
+        let whole = |entry: &&Arc<Rule>| {
+            rule.ports.iter().all(|port| entry.ports.contains(port)) && as_wide(entry, rule)
+        };
+        if entries.covering(&rule.matcher).take(COMPARED).any(|entry| whole(&entry)) {
+            continue;
+        }
+        // Every port may have an entry of its own, and part of a wildcard may lie inside.
+        let port_by_port = rule.ports.iter().all(|port| {
+            entries
+                .covering(&rule.matcher)
+                .take(COMPARED)
+                .any(|entry| entry.ports.contains(port) && as_wide(entry, rule))
+        });
+        if !port_by_port {
+            let message = format!("`{}` reaches beyond the ceiling of the {of}'s policy", rule.origin.text);
+            return Some(Found::new(
+                "outside-ceiling",
+                message,
+                "only what lies inside the ceiling counts; `ringfence policy explain` shows it for a target",
+            ));
+        }
+    }
+    None
+}
+
+/// Whether an entry of a ceiling grants at least the check, resolver and private ranges of a rule.
+fn as_wide(entry: &Rule, rule: &Rule) -> bool {
+    rule.ports
+        .iter()
+        .filter(|port| entry.ports.contains(port))
+        .all(|port| rule.protocol_on(*port).is_within(entry.protocol_on(*port)))
+        && (rule.resolved_by == ResolvedBy::Guard || entry.resolved_by == ResolvedBy::Proxy)
+        && rule.host_access == entry.host_access
+        && rule.private.iter().all(|net| entry.private.iter().any(|own| own.contains(net)))
+}
+
+/// A rule whose every grant another rule of the same or a stronger layer makes too.
+fn shadowed(rule: &Arc<Rule>, permitted: &RuleIndex) -> Option<Found> {
+    let by = permitted.covering(&rule.matcher).take(COMPARED).find(|other| {
+        !Arc::ptr_eq(other, rule)
+            && other.origin.layer <= rule.origin.layer
+            && rule.ports.iter().all(|port| other.ports.contains(port))
+            && rule.ports.iter().all(|port| other.protocol_on(*port) == rule.protocol_on(*port))
+            && as_wide(other, rule)
+            && other.expires.is_none_or(|last| rule.expires.is_some_and(|own| own <= last))
+            // Of two that say the same, the later one is spoken of.
+            && (other.matcher != rule.matcher || comes_after(rule, other, permitted))
+    })?;
+    let message =
+        format!("`{}` says nothing new: `{}` ({}) permits it too", rule.origin.text, by.origin.text, at(by));
+    Some(Found::new("shadowed", message, "remove one of the two"))
+}
+
+fn comes_after(rule: &Arc<Rule>, other: &Arc<Rule>, permitted: &RuleIndex) -> bool {
+    let same =
+        || permitted.covering(&rule.matcher).take(COMPARED).filter(|found| found.matcher == rule.matcher);
+    let place = |wanted: &Arc<Rule>| same().position(|found| Arc::ptr_eq(found, wanted));
+    place(rule) > place(other)
+}
+
+fn wider_than_it_looks(rule: &Rule) -> Option<Found> {
+    if let Matcher::Cidr(net) = &rule.matcher {
+        return (net.prefix_len() < 16).then(|| {
+            let message =
+                format!("{net} holds {} addresses", 1u64 << (32 - u32::from(net.prefix_len()).min(32)));
+            Found::new("wide-range", message, "permit the ranges that are needed")
+        });
+    }
+    if let Some(net) = rule.private.iter().find(|net| net.prefix_len() < 16 && net.max_prefix_len() == 32) {
+        let message = format!("`{}` may be answered with any address in {net}", rule.origin.text);
+        return Some(Found::new("wide-range", message, "name the ranges in which its servers stand"));
+    }
+    if rule.protocol == Some(Protocol::Tcp) && rule.ports.iter().any(|port| matches!(port, 80 | 443)) {
+        let message = format!(
+            "`{}` is permitted without a look at SNI or Host: another name on the same server is reached too",
+            rule.origin.text
+        );
+        return Some(Found::new(
+            "unchecked",
+            message,
+            "leave `protocol: tcp` out where TLS or HTTP is spoken",
+        ));
+    }
+    if rule.resolved_by == ResolvedBy::Proxy {
+        let message =
+            format!("`{}` is resolved by the proxy, so its address is never checked", rule.origin.text);
+        return Some(Found::new("unchecked", message, "keep it to names that the guard cannot resolve"));
+    }
+    None
+}
+
+fn at(rule: &Rule) -> String {
+    match rule.origin.line {
+        0 => rule.origin.file.clone(),
+        line => format!("{}:{line}", rule.origin.file),
+    }
+}

@@ -1,0 +1,151 @@
+//! The drafts of all layers, strongest first, to one policy.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+
+use super::{Draft, Placed, Set};
+use crate::diagnostic::Diagnostic;
+use crate::policy::{Ceiling, Layer, Matcher, Policy};
+use crate::settings::{Container, Dns, Proxy};
+use crate::virtual_names;
+use crate::yaml::Place;
+
+/// Merges; what weaker layers may not set again is reported.
+pub(super) fn merge(drafts: &[Draft], diagnostics: &mut Vec<Diagnostic>) -> Policy {
+    let rules = |of: fn(&Draft) -> &Vec<Placed>| {
+        drafts.iter().flat_map(|draft| of(draft).iter().map(|(rule, _)| rule.clone())).collect()
+    };
+    let ceilings = drafts
+        .iter()
+        .filter_map(|draft| {
+            let rules = draft.ceiling.as_ref()?.iter().map(|(rule, _)| rule.clone()).collect();
+            Some(Ceiling { layer: draft.layer, rules })
+        })
+        .collect();
+    let dns = strongest(drafts, "dns", |draft| draft.dns_place.as_ref(), diagnostics);
+    let proxy = strongest(drafts, "proxy", |draft| draft.proxy_place.as_ref(), diagnostics);
+    let require: BTreeSet<_> = drafts.iter().flat_map(|draft| draft.require.iter().copied()).collect();
+    Policy {
+        allow: rules(|draft| &draft.allow),
+        deny: rules(|draft| &draft.deny),
+        ceilings,
+        project_trusted: false,
+        dns: dns.map_or_else(Dns::default, dns_of),
+        proxy: proxy.and_then(|draft| proxy_of(draft, diagnostics)),
+        container: Container {
+            milli_cpus: smallest(drafts, |draft| &draft.milli_cpus),
+            memory: smallest(drafts, |draft| &draft.memory),
+            pids: smallest(drafts, |draft| &draft.pids),
+            disk: smallest(drafts, |draft| &draft.disk),
+            seconds: smallest(drafts, |draft| &draft.seconds),
+            runtime: agreed(drafts, "runtime", |draft| &draft.runtime, diagnostics),
+            ca: agreed(drafts, "ca", |draft| &draft.ca, diagnostics),
+        },
+        require: require.into_iter().collect(),
+        tests: drafts.iter().flat_map(|draft| draft.tests.iter().cloned()).collect(),
+        network_denied: false,
+    }
+}
+
+/// The one layer that sets something, or the strongest of several, which is an error.
+fn strongest<'d>(
+    drafts: &'d [Draft],
+    what: &str,
+    place: fn(&Draft) -> Option<&Place>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<&'d Draft> {
+    let mut setting = drafts.iter().filter(|draft| place(draft).is_some());
+    let first = setting.next()?;
+    for weaker in setting {
+        if let (Some(strong), Some(weak)) = (place(first), place(weaker)) {
+            diagnostics.push(set_already(what, first.layer, strong, weak));
+        }
+    }
+    Some(first)
+}
+
+fn set_already(what: &str, layer: Layer, strong: &Place, weak: &Place) -> Diagnostic {
+    let message = format!("`{what}` is set by the {layer}'s policy already");
+    let hint = format!("it stands in {}:{}; leave it out here", strong.file_name(), strong.line());
+    weak.error("layer", message, Some(hint))
+}
+
+/// A limit: a weaker layer may lower it and never raise it.
+fn smallest(drafts: &[Draft], limit: fn(&Draft) -> &Set<u64>) -> Option<u64> {
+    drafts.iter().filter_map(|draft| limit(draft).value()).min()
+}
+
+/// A choice: a weaker layer may repeat it and not change it.
+fn agreed<T: Clone + PartialEq>(
+    drafts: &[Draft],
+    what: &str,
+    choice: fn(&Draft) -> &Set<T>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<T> {
+    let mut setting = drafts.iter().filter(|draft| choice(draft).place().is_some());
+    let first = setting.next()?;
+    for weaker in setting {
+        if let (Some(strong), Some(weak), true) =
+            (choice(first).place(), choice(weaker).place(), choice(first).value() != choice(weaker).value())
+        {
+            diagnostics.push(set_already(what, first.layer, strong, weak));
+        }
+    }
+    choice(first).value()
+}
+
+fn dns_of(draft: &Draft) -> Dns {
+    let defaults = Dns::default();
+    Dns {
+        upstreams: draft.upstreams.value().unwrap_or(defaults.upstreams),
+        domains: draft.domains.value().unwrap_or_default(),
+        names_per_wildcard: draft.names_per_wildcard.value().unwrap_or(defaults.names_per_wildcard),
+        virtual_range: draft.virtual_range.value().unwrap_or(defaults.virtual_range),
+        upstream_fake_range: draft.fake_range.value().unwrap_or_default(),
+    }
+}
+
+fn proxy_of(draft: &Draft, diagnostics: &mut Vec<Diagnostic>) -> Option<Proxy> {
+    let Some((server, port, credentials_env)) = draft.proxy.value() else {
+        // `proxy` alone may be broken; then that was said.
+        if let (Some(place), true) = (
+            draft.no_proxy.place(),
+            draft
+                .proxy_place
+                .as_ref()
+                .is_some_and(|first| draft.no_proxy.place().is_some_and(|own| own.line() == first.line())),
+        ) {
+            let hint = Some("leave it out: without a proxy the guard dials everything itself".into());
+            diagnostics.push(place.error("proxy", "`no-proxy` without a `proxy`", hint));
+        }
+        return None;
+    };
+    Some(Proxy { server, port, credentials_env, direct: draft.no_proxy.value().unwrap_or_default() })
+}
+
+/// Permitted ranges must not lie over the virtual range, and every name must find an address in it.
+pub(super) fn check_virtual_range(drafts: &[Draft], policy: &Policy, diagnostics: &mut Vec<Diagnostic>) {
+    let virtual_range = policy.dns.virtual_range;
+    for (rule, place) in drafts.iter().flat_map(|draft| &draft.allow) {
+        let Matcher::Cidr(IpNet::V4(range)) = &rule.matcher else { continue };
+        if range.contains(&virtual_range) || virtual_range.contains(range) {
+            diagnostics.push(place.error(
+                "virtual-range",
+                format!("{range} overlaps {virtual_range}, whose addresses stand for names inside the fence"),
+                Some("set `network.dns.virtual-range` to a range that is not needed".into()),
+            ));
+        }
+    }
+    let names = virtual_names::exact_names(policy).len();
+    let room = virtual_range.hosts().count();
+    if names > room {
+        let set = drafts.iter().find_map(|draft| draft.virtual_range.place());
+        let place = set.cloned().unwrap_or_else(|| Place::file("policy"));
+        diagnostics.push(place.error(
+            "virtual-range",
+            format!("{names} permitted names do not fit into {virtual_range} ({room} addresses)"),
+            Some("set `network.dns.virtual-range` to a wider range".into()),
+        ));
+    }
+}

@@ -1,0 +1,243 @@
+//! A policy as the YAML that says the same.
+//!
+//! ```text
+//!  Policy ──policy──▶ text ──load──▶ the same Policy (save the places of its rules)
+//! ```
+//! Every rule stands on a line of its own, so that a comment can tell where it comes from. Every text that is not a
+//! plain word is quoted.
+
+use std::fmt::Write;
+
+use crate::policy::{Matcher, Policy, Protocol, ResolvedBy, Rule};
+use crate::settings::{Ca, Container, Dns, Proxy};
+
+/// What is written behind a rule as a comment.
+pub type Comment<'c> = dyn Fn(&Rule) -> Option<String> + 'c;
+
+/// The whole policy of one layer. Several ceilings cannot stand in one file: the first is written.
+pub fn policy(policy: &Policy, comment: &Comment<'_>) -> String {
+    let mut text = String::from("version: 1\n");
+    network(&mut text, policy, comment);
+    container(&mut text, &policy.container);
+    if !policy.require.is_empty() {
+        let words: Vec<&str> = policy.require.iter().map(|requirement| requirement.as_str()).collect();
+        push(&mut text, format_args!("engine:\n  require: [{}]\n", words.join(", ")));
+    }
+    if !policy.tests.is_empty() {
+        text.push_str("tests:\n");
+        for test in &policy.tests {
+            let word = if test.allow { "allow" } else { "deny" };
+            push(&mut text, format_args!("  - {word}: {}\n", quoted(&target(&test.endpoint))));
+        }
+    }
+    text
+}
+
+fn network(text: &mut String, policy: &Policy, comment: &Comment<'_>) {
+    let mut inner = String::new();
+    list(&mut inner, "allow", policy.allow.iter().map(|rule| &**rule), comment);
+    list(&mut inner, "deny", policy.deny.iter().map(|rule| &**rule), comment);
+    if let Some(ceiling) = policy.ceilings.first() {
+        if ceiling.rules.is_empty() {
+            inner.push_str("  ceiling: []\n");
+        }
+        list(&mut inner, "ceiling", ceiling.rules.iter().map(|rule| &**rule), comment);
+    }
+    dns(&mut inner, &policy.dns);
+    if let Some(own) = &policy.proxy {
+        proxy(&mut inner, own);
+    }
+    if !inner.is_empty() {
+        text.push_str("network:\n");
+        text.push_str(&inner);
+    }
+}
+
+fn list<'r>(text: &mut String, key: &str, rules: impl Iterator<Item = &'r Rule>, comment: &Comment<'_>) {
+    for (index, rule) in rules.enumerate() {
+        if index == 0 {
+            push(text, format_args!("  {key}:\n"));
+        }
+        push(text, format_args!("    - {}", entry(rule, key == "deny")));
+        if let Some(words) = comment(rule) {
+            // A comment ends with its line.
+            push(text, format_args!("  # {}", words.replace(['\n', '\r'], " ")));
+        }
+        text.push('\n');
+    }
+}
+
+/// One entry of a list: short where the short form says it all.
+pub fn entry(rule: &Rule, denial: bool) -> String {
+    let says_more = rule.protocol.is_some()
+        || !rule.private.is_empty()
+        || rule.expires.is_some()
+        || rule.resolved_by == ResolvedBy::Proxy
+        || rule.host_access
+        || rule.reason.is_some();
+    if let (Matcher::Host(pattern), false) = (&rule.matcher, says_more) {
+        match (rule.ports.as_slice(), denial) {
+            ([443], false) | ([], true) => return quoted(&pattern.to_string()),
+            ([port], _) => return quoted(&format!("{pattern}:{port}")),
+            _ => {}
+        }
+    }
+    let mut keys = Vec::new();
+    match &rule.matcher {
+        Matcher::Host(pattern) => keys.push(format!("host: {}", quoted(&pattern.to_string()))),
+        Matcher::Cidr(net) => keys.push(format!("cidr: {}", quoted(&net.to_string()))),
+    }
+    if !rule.ports.is_empty() {
+        let ports: Vec<String> = rule.ports.iter().map(u16::to_string).collect();
+        keys.push(format!("ports: [{}]", ports.join(", ")));
+    }
+    if let Some(protocol) = rule.protocol {
+        keys.push(format!("protocol: {}", Protocol::as_str(protocol)));
+    }
+    if !rule.private.is_empty() {
+        let ranges: Vec<String> = rule.private.iter().map(|net| quoted(&net.to_string())).collect();
+        keys.push(format!("private: [{}]", ranges.join(", ")));
+    }
+    if let Some(last) = rule.expires {
+        keys.push(format!("expires: {last}"));
+    }
+    if rule.resolved_by == ResolvedBy::Proxy {
+        keys.push("resolved-by: proxy".to_owned());
+    }
+    if rule.host_access {
+        keys.push("host-access: true".to_owned());
+    }
+    if let Some(reason) = &rule.reason {
+        keys.push(format!("reason: {}", quoted(reason)));
+    }
+    format!("{{{}}}", keys.join(", "))
+}
+
+fn dns(text: &mut String, dns: &Dns) {
+    let defaults = Dns::default();
+    let mut lines = Vec::new();
+    let upstreams = |list: &[crate::settings::Upstream]| {
+        let words: Vec<String> = list.iter().map(|upstream| quoted(&upstream.to_string())).collect();
+        format!("[{}]", words.join(", "))
+    };
+    if dns.upstreams != defaults.upstreams {
+        lines.push(format!("upstreams: {}", upstreams(&dns.upstreams)));
+    }
+    if !dns.domains.is_empty() {
+        lines.push("domains:".to_owned());
+        lines.extend(
+            dns.domains.iter().map(|domain| {
+                format!("  {}: {}", quoted(domain.name.as_str()), upstreams(&domain.upstreams))
+            }),
+        );
+    }
+    if dns.names_per_wildcard != defaults.names_per_wildcard {
+        lines.push(format!("names-per-wildcard: {}", dns.names_per_wildcard));
+    }
+    if dns.virtual_range != defaults.virtual_range {
+        lines.push(format!("virtual-range: {}", dns.virtual_range));
+    }
+    if !dns.upstream_fake_range.is_empty() {
+        let ranges: Vec<String> = dns.upstream_fake_range.iter().map(ToString::to_string).collect();
+        lines.push(format!("upstream-fake-range: [{}]", ranges.join(", ")));
+    }
+    if !lines.is_empty() {
+        text.push_str("  dns:\n");
+        for line in lines {
+            push(text, format_args!("    {line}\n"));
+        }
+    }
+}
+
+fn proxy(text: &mut String, proxy: &Proxy) {
+    let url = quoted(&format!("http://{}:{}", proxy.server, proxy.port));
+    match &proxy.credentials_env {
+        None => push(text, format_args!("  proxy: {url}\n")),
+        Some(name) => {
+            push(text, format_args!("  proxy: {{url: {url}, credentials-env: {}}}\n", quoted(name)))
+        }
+    }
+    if !proxy.direct.is_empty() {
+        let words: Vec<String> = proxy.direct.iter().map(|direct| quoted(&direct.to_string())).collect();
+        push(text, format_args!("  no-proxy: [{}]\n", words.join(", ")));
+    }
+}
+
+fn container(text: &mut String, container: &Container) {
+    let mut lines = Vec::new();
+    if let Some(cpus) = container.milli_cpus {
+        lines.push(format!("cpus: {}.{:03}", cpus / 1000, cpus % 1000));
+    }
+    for (key, bytes) in [("memory", container.memory), ("disk", container.disk)] {
+        lines.extend(bytes.map(|bytes| format!("{key}: {}", size(bytes))));
+    }
+    lines.extend(container.pids.map(|number| format!("pids: {number}")));
+    lines.extend(container.seconds.map(|seconds| format!("time: {seconds}s")));
+    lines.extend(container.runtime.as_ref().map(|name| format!("runtime: {}", quoted(name))));
+    lines.extend(container.ca.as_ref().map(|ca| match ca {
+        Ca::System => "ca: system".to_owned(),
+        Ca::File(path) => format!("ca: {}", quoted(path)),
+    }));
+    if !lines.is_empty() {
+        text.push_str("container:\n");
+        for line in lines {
+            push(text, format_args!("  {line}\n"));
+        }
+    }
+}
+
+/// The largest unit that says it exactly.
+fn size(bytes: u64) -> String {
+    let units = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match units.iter().find(|(_, unit)| bytes.is_multiple_of(*unit)) {
+        Some((name, unit)) => format!("{}{name}", bytes / unit),
+        None => format!("{bytes}b"),
+    }
+}
+
+/// A target that reads back as itself: a scheme where a name alone would be another port.
+fn target(endpoint: &crate::target::Endpoint) -> String {
+    match endpoint.target {
+        crate::decide::Target::Address(_) if endpoint.transport == crate::target::Transport::Tcp => {
+            format!("tcp://{endpoint}")
+        }
+        _ => endpoint.to_string(),
+    }
+}
+
+/// A plain word as it is, everything else in double quotes, which JSON and YAML read alike.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':');
+    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic());
+    let word = !matches!(
+        text.to_ascii_lowercase().as_str(),
+        "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
+    );
+    if starts && word && text.chars().all(plain) && !text.ends_with(':') {
+        return text.to_owned();
+    }
+    // YAML 1.2 reads every JSON string; what JSON may leave bare and YAML may not is written as an escape.
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => {
+                quoted.push('\\');
+                quoted.push(c);
+            }
+            c if c.is_control()
+                || matches!(c, '\u{2028}' | '\u{2029}' | '\u{FEFF}')
+                || ('\u{E000}'..='\u{F8FF}').contains(&c) =>
+            {
+                push(&mut quoted, format_args!("\\u{:04x}", u32::from(c)));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn push(text: &mut String, words: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = text.write_fmt(words);
+}

@@ -1,0 +1,55 @@
+//! `ringfence policy show`: what all layers say together, each line with its origin.
+
+use netpolicy::policy::{Ceiling, Policy, Rule};
+use netpolicy::print;
+
+use super::load_here;
+use crate::cli::policy::ShowArgs;
+use crate::commands::{print as out, print_json};
+use crate::error::Failure;
+
+/// Prints the policy, its canonical text, or all of it as JSON.
+pub fn show(args: &ShowArgs) -> Result<u8, Failure> {
+    let policy = load_here(&args.policy)?.policy;
+    if args.canonical {
+        // Nothing is added, not even a line end: this very text is digested.
+        out(&policy.canonical())?;
+    } else if args.json {
+        let mut value = serde_json::to_value(&policy)
+            .map_err(|error| Failure::new(super::COULD_NOT_TELL, "cannot write JSON").caused_by(&error))?;
+        value["digest"] = policy.digest().into();
+        print_json(&value)?;
+    } else {
+        out(&text(&policy))?;
+    }
+    Ok(0)
+}
+
+fn text(policy: &Policy) -> String {
+    let mut text = format!("# digest: {}\n", policy.digest());
+    for ceiling in policy.ceilings.iter().skip(1) {
+        text.push_str(&further_ceiling(ceiling));
+    }
+    if policy.project_trusted {
+        text.push_str("# the project's policy is approved\n");
+    }
+    text.push_str(&print::policy(policy, &|rule| Some(origin(rule))));
+    text
+}
+
+/// A file has one ceiling; those of weaker layers, which hold as well, are told as comments.
+fn further_ceiling(ceiling: &Ceiling) -> String {
+    let mut text = format!("# ceiling of the {}'s layer, which holds as well:\n", ceiling.layer);
+    for rule in &ceiling.rules {
+        text.push_str(&format!("#   - {}  # {}\n", print::entry(rule, false), origin(rule)));
+    }
+    text
+}
+
+fn origin(rule: &Rule) -> String {
+    let origin = &rule.origin;
+    match origin.line {
+        0 => format!("{}, {}", origin.layer, origin.file),
+        line => format!("{}, {}:{line}", origin.layer, origin.file),
+    }
+}

@@ -1,0 +1,151 @@
+//! `ringfence trust`: a person approves a project's own policy, as it is now.
+//!
+//! ```text
+//!  PROJECT/.ringfence.yml ──load, alone──▶ what it says, against what was approved ──yes?──▶ approval kept
+//! ```
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use netpolicy::load::{self, LayerSource};
+use netpolicy::policy::{Layer, Policy};
+use netpolicy::print;
+
+use crate::cli::policy::TrustArgs;
+use crate::error::{COULD_NOT_RUN, Failure};
+use crate::layers::{self, trust};
+
+/// A person said no.
+const NOT_APPROVED: u8 = 1;
+
+/// Approves, or takes an approval back.
+pub fn trust(args: &TrustArgs) -> Result<u8, Failure> {
+    let folder = project_of(&args.file)?;
+    if args.revoke {
+        let was = trust::forget(&folder)?;
+        eprintln!("{} {}", folder.display(), if was { "is no longer approved" } else { "was not approved" });
+        return Ok(0);
+    }
+    let source = layers::project_source(&folder)?.ok_or_else(|| {
+        Failure::new(COULD_NOT_RUN, format!("{} has no {}", folder.display(), layers::PROJECT))
+            .hint("only a project with a policy of its own needs approval")
+    })?;
+    let now = layers::load_alone(source, &folder)?;
+    let digest = now.closure_digest(Layer::Project);
+    let before = trust::approved(&folder)?;
+    if before.as_ref().is_some_and(|approval| approval.digest == digest) {
+        eprintln!("{} is approved as it is: {digest}", folder.display());
+        return Ok(0);
+    }
+    let earlier = before.as_ref().map(|approval| policy_of(&approval.files));
+    eprint!("{}", summary(&folder, &now.policy, earlier.as_ref(), &digest));
+    if !args.yes && !agreed()? {
+        eprintln!("not approved");
+        return Ok(NOT_APPROVED);
+    }
+    trust::keep(&trust::Approval::of(&folder, digest, &now.files)?)?;
+    eprintln!("approved");
+    Ok(0)
+}
+
+/// The project's folder, given it or its policy.
+fn project_of(file: &Path) -> Result<PathBuf, Failure> {
+    if file.is_dir() {
+        return Ok(file.to_owned());
+    }
+    if file.file_name().is_none_or(|name| name != layers::PROJECT) {
+        return Err(Failure::new(COULD_NOT_RUN, format!("{} is no project's policy", file.display()))
+            .hint(format!("it is called {}, in the project's topmost folder", layers::PROJECT)));
+    }
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    Ok(folder.unwrap_or(Path::new(".")).to_owned())
+}
+
+/// The policy that was approved, from the texts that were kept; nothing where they can no longer be read.
+fn policy_of(files: &[(String, String)]) -> Policy {
+    let Some((first, _)) = files.first() else { return Policy::nothing() };
+    let mut read = |_: Layer, path: &str| {
+        let found = files.iter().find(|(name, _)| name == path);
+        found.map(|(_, text)| text.clone()).ok_or_else(|| "it was not kept".to_owned())
+    };
+    let source = LayerSource::files(Layer::Project, vec![first.clone()]);
+    load::load_layers(&[source], crate::clock::today(), &mut read)
+        .map_or_else(|_| Policy::nothing(), |loaded| loaded.policy)
+}
+
+fn summary(folder: &Path, now: &Policy, earlier: Option<&Policy>, digest: &str) -> String {
+    let mut text = String::new();
+    let project = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    text.push_str(&format!("{}\n{digest}\n\n", project.join(layers::PROJECT).display()));
+    let permitted = |policy: &Policy| -> BTreeSet<String> {
+        policy.allow.iter().map(|rule| print::entry(rule, false)).collect()
+    };
+    let denied = |policy: &Policy| -> BTreeSet<String> {
+        policy.deny.iter().map(|rule| print::entry(rule, true)).collect()
+    };
+    match earlier {
+        None => {
+            text.push_str("it permits:\n");
+            for entry in permitted(now) {
+                text.push_str(&format!("  {entry}\n"));
+            }
+            if now.allow.is_empty() {
+                text.push_str("  nothing\n");
+            }
+        }
+        Some(earlier) => {
+            text.push_str("since it was approved:\n");
+            for (word, old, new) in
+                [("permits", permitted(earlier), permitted(now)), ("denies", denied(earlier), denied(now))]
+            {
+                for entry in new.difference(&old) {
+                    text.push_str(&format!("  + {word} {entry}\n"));
+                }
+                for entry in old.difference(&new) {
+                    text.push_str(&format!("  - {word} {entry}\n"));
+                }
+            }
+        }
+    }
+    text
+}
+
+/// Asks on the terminal; without one nobody can agree.
+fn agreed() -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::new(COULD_NOT_RUN, "nobody can be asked: stdin is no terminal")
+            .hint("look at it first, then give --yes"));
+    }
+    eprint!("approve it? [y/N] ");
+    let cannot = |error: std::io::Error| Failure::new(COULD_NOT_RUN, "cannot ask").caused_by(&error);
+    std::io::stderr().flush().map_err(cannot)?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).map_err(cannot)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use netpolicy::load::SourceFile;
+
+    use super::*;
+
+    #[test]
+    fn what_was_approved_can_be_read_again_and_compared() {
+        let files = |text: &str| vec![(".ringfence.yml".to_owned(), text.to_owned())];
+        let old = policy_of(&files("version: 1\nnetwork: {allow: [a.example, b.example]}\n"));
+        let new =
+            policy_of(&files("version: 1\nnetwork: {allow: [a.example, c.example], deny: [x.example]}\n"));
+        let text = summary(Path::new("/nonexistent"), &new, Some(&old), "sha256:d");
+        assert!(text.contains("+ permits c.example") && text.contains("- permits b.example"), "{text}");
+        assert!(text.contains("+ denies x.example") && !text.contains("permits a.example"), "{text}");
+    }
+
+    #[test]
+    fn an_approval_remembers_every_text() {
+        let file = SourceFile { layer: Layer::Project, name: "n".into(), text: "t".into() };
+        let approval = trust::Approval::of(Path::new("/"), "sha256:d".into(), &[file]).unwrap();
+        assert_eq!(approval.files, [("n".to_owned(), "t".to_owned())]);
+    }
+}

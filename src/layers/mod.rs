@@ -1,0 +1,132 @@
+//! The layers of policy on this machine, from their files to one policy.
+//!
+//! ```text
+//!  /etc/ringfence/policy.yml          organisation ─┐
+//!  ~/.config/ringfence/policy.yml     user ─────────┤  file: owner, mode, size      netpolicy::load
+//!  --policy, --allow, --deny          run ──────────┼──────────────────────────────▶ load_layers ──▶ Policy
+//!  PROJECT/.ringfence.yml             project ──────┘  trust: approved digest
+//! ```
+//! A layer whose file is there and cannot be used is an error, never a layer left out.
+
+mod file;
+pub mod trust;
+
+use std::path::{Path, PathBuf};
+
+use netpolicy::diagnostic::{Diagnostic, Severity, render};
+use netpolicy::load::{self, LayerSource, Loaded};
+use netpolicy::policy::Layer;
+
+pub use self::file::read_any;
+use crate::error::{COULD_NOT_RUN, Failure};
+
+/// The organisation's policy; fixed, since whoever could name another one could do without it.
+const ORGANISATION: &str = "/etc/ringfence/policy.yml";
+/// A project's policy, in its topmost folder.
+pub const PROJECT: &str = ".ringfence.yml";
+
+/// What a command line says about the policy.
+#[derive(Debug, Default, Clone)]
+pub struct Wanted {
+    /// `--policy`.
+    pub policies: Vec<String>,
+    /// `--allow`.
+    pub allow: Vec<String>,
+    /// `--deny`.
+    pub deny: Vec<String>,
+    /// The project's folder, whose policy is a layer too.
+    pub project: Option<PathBuf>,
+    /// `--network denied`.
+    pub network_denied: bool,
+}
+
+/// Reads and merges all layers.
+pub fn load(wanted: &Wanted) -> Result<Loaded, Failure> {
+    let mut sources = Vec::new();
+    if let Some(path) = file::present(Path::new(ORGANISATION))? {
+        sources.push(LayerSource::files(Layer::Organisation, vec![path]));
+    }
+    if let Some(path) = user_file().map(|path| file::present(&path)).transpose()?.flatten() {
+        sources.push(LayerSource::files(Layer::User, vec![path]));
+    }
+    let run = LayerSource {
+        allow: wanted.allow.clone(),
+        deny: wanted.deny.clone(),
+        ..LayerSource::files(Layer::Run, wanted.policies.clone())
+    };
+    let run_says_something = !(run.policies.is_empty() && run.allow.is_empty() && run.deny.is_empty());
+    sources.push(run);
+    if let Some(folder) = &wanted.project {
+        sources.extend(project_source(folder)?);
+    }
+    let nothing_given = sources.len() == 1 && !run_says_something && !wanted.network_denied;
+
+    let mut read = |layer: Layer, path: &str| file::read(layer, path, wanted.project.as_deref());
+    let mut loaded =
+        load::load_layers(&sources, crate::clock::today(), &mut read).map_err(|errors| unusable(&errors))?;
+    if nothing_given {
+        loaded.warnings.push(no_policy());
+    }
+    loaded.policy.network_denied = wanted.network_denied;
+    Ok(loaded)
+}
+
+/// The layer of a project, when it has a policy.
+pub fn project_source(folder: &Path) -> Result<Option<LayerSource>, Failure> {
+    let Some(path) = file::present(&folder.join(PROJECT))? else { return Ok(None) };
+    Ok(Some(LayerSource {
+        root: Some(folder.display().to_string()),
+        approved: trust::approved(folder)?.map(|approval| approval.digest),
+        ..LayerSource::files(Layer::Project, vec![path])
+    }))
+}
+
+/// One project's layer by itself, as a person looks at it before approving.
+pub fn load_alone(source: LayerSource, project: &Path) -> Result<Loaded, Failure> {
+    let mut read = |layer: Layer, path: &str| file::read(layer, path, Some(project));
+    load::load_layers(&[source], crate::clock::today(), &mut read).map_err(|errors| unusable(&errors))
+}
+
+/// `$XDG_CONFIG_HOME` or `~/.config`, on every system.
+fn user_file() -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")))?;
+    Some(base.join("ringfence/policy.yml"))
+}
+
+fn no_policy() -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Warning,
+        code: "no-policy",
+        message: "no policy is given, so nothing is permitted; --policy and --allow permit".to_owned(),
+        file: "ringfence".to_owned(),
+        line: 0,
+        column: 0,
+        length: 0,
+        source_line: String::new(),
+        hint: None,
+    }
+}
+
+/// All errors of all files as one failure.
+pub fn unusable(errors: &[Diagnostic]) -> Failure {
+    let mut failure = Failure::new(COULD_NOT_RUN, "the policy cannot be used");
+    failure.causes = errors.iter().map(|error| render(std::slice::from_ref(error))).collect();
+    if errors.iter().any(|error| error.code == "unreadable") {
+        failure = failure.hint("give the path of a policy file, or the name of a preset such as `gitlab`");
+    } else if errors.iter().any(|error| error.code == "unknown-preset") {
+        failure = failure.hint("a file is given by a path with its extension: ./policy.yml");
+    }
+    failure
+}
+
+/// Warnings on stderr; notes are for `policy check`.
+pub fn warn(loaded: &Loaded) {
+    let warnings: Vec<Diagnostic> =
+        loaded.warnings.iter().filter(|found| found.severity == Severity::Warning).cloned().collect();
+    if !warnings.is_empty() {
+        eprint!("{}", render(&warnings));
+    }
+}

@@ -1,0 +1,88 @@
+//! What a person has approved of projects' own policies: one file a project, in ringfence's state directory.
+//!
+//! The approval pins the digest of every text that the project's policy is made of, presets included; the texts are
+//! kept so that a later difference can be shown. It lies outside the project, where no agent can write.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use netpolicy::load::SourceFile;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{COULD_NOT_RUN, Failure};
+use crate::supervisor::state;
+
+/// One approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// The project's folder, resolved.
+    pub project: PathBuf,
+    /// Digest of the texts.
+    pub digest: String,
+    /// The texts, with their names.
+    pub files: Vec<(String, String)>,
+}
+
+impl Approval {
+    /// The approval of a project's texts as they are now.
+    pub fn of(project: &Path, digest: String, files: &[SourceFile]) -> Result<Approval, Failure> {
+        let files = files.iter().map(|file| (file.name.clone(), file.text.clone())).collect();
+        Ok(Approval { project: resolved(project)?, digest, files })
+    }
+}
+
+/// What was approved for a project, if anything was.
+pub fn approved(project: &Path) -> Result<Option<Approval>, Failure> {
+    let path = place(project)?;
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(&path).caused_by(&error)),
+    };
+    serde_json::from_slice(&text).map(Some).map_err(|error| unreadable(&path).caused_by(&error))
+}
+
+/// Keeps an approval, in the place of an older one.
+pub fn keep(approval: &Approval) -> Result<(), Failure> {
+    let path = place(&approval.project)?;
+    let cannot = || Failure::new(COULD_NOT_RUN, format!("cannot keep the approval in {}", path.display()));
+    let text = serde_json::to_vec(approval).map_err(|error| cannot().caused_by(&error))?;
+    // Whole or not at all: half an approval would be an error at the next run.
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+        std::io::Write::write_all(&mut file, &text)?;
+        file.persist(&path).map_err(|error| error.error)
+    });
+    written.map(drop).map_err(|error| cannot().caused_by(&error))
+}
+
+/// Forgets an approval; whether there was one.
+pub fn forget(project: &Path) -> Result<bool, Failure> {
+    let path = place(project)?;
+    match fs::remove_file(&path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => {
+            Err(Failure::new(COULD_NOT_RUN, format!("cannot remove {}", path.display())).caused_by(&error))
+        }
+    }
+}
+
+fn place(project: &Path) -> Result<PathBuf, Failure> {
+    let project = resolved(project)?;
+    let digest = netpolicy::digest::of(&project.display().to_string());
+    let name = digest.strip_prefix("sha256:").unwrap_or(&digest);
+    Ok(state::folder("trust")?.join(format!("{name}.json")))
+}
+
+fn resolved(project: &Path) -> Result<PathBuf, Failure> {
+    project.canonicalize().map_err(|error| {
+        Failure::new(COULD_NOT_RUN, format!("cannot find the project {}", project.display()))
+            .caused_by(&error)
+    })
+}
+
+fn unreadable(path: &Path) -> Failure {
+    Failure::new(COULD_NOT_RUN, format!("cannot read the approval {}", path.display()))
+        .hint("remove the file, and approve the project again with `ringfence trust`")
+}
