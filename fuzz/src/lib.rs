@@ -43,11 +43,15 @@ where
     S: Strategy,
     S::Value: Debug,
 {
-    let config = Config {
-        source_file: Some(Location::caller().file()),
-        failure_persistence: Some(Box::new(FileFailurePersistence::SourceParallel("proptest-regressions"))),
-        ..Config::default()
+    let source = Location::caller().file();
+    // Beside the sources of a crate there is one folder for all findings; a test outside of them keeps its own.
+    let kept = if source.contains("src/") {
+        FileFailurePersistence::SourceParallel("proptest-regressions")
+    } else {
+        FileFailurePersistence::WithSource("proptest-regressions")
     };
+    let config =
+        Config { source_file: Some(source), failure_persistence: Some(Box::new(kept)), ..Config::default() };
     let begin = Instant::now();
     let (count, failure) = search(inputs, judge, time(), &config);
     if let Some(failure) = failure {

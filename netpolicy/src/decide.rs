@@ -457,11 +457,7 @@ impl Decider {
         let layer = rule.origin.layer;
         let above = || self.ceilings.iter().filter(|(of, _)| *of <= layer);
         if layer == Layer::Project && above().next().is_none() {
-            // An approval covers names: what reaches into private networks or unchecked bytes is granted by a stronger layer.
-            let beyond = matches!(rule.matcher, Matcher::Cidr(_))
-                || !rule.private.is_empty()
-                || rule.protocol == Some(Protocol::Tcp);
-            let finding = match (self.policy.project_trusted, beyond) {
+            let finding = match (self.policy.project_trusted, rule.is_beyond_trust()) {
                 (true, false) => Finding::Trusted,
                 (true, true) => Finding::BeyondTrust,
                 (false, _) => Finding::Untrusted,

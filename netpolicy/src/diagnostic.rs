@@ -16,6 +16,8 @@ pub enum Severity {
     Error,
     /// The policy can be used and perhaps says something else than meant.
     Warning,
+    /// The policy is good; this is worth knowing.
+    Note,
 }
 
 /// One finding in one place.
@@ -57,10 +59,12 @@ fn render_one(text: &mut String, d: &Diagnostic) {
     let severity = match d.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
+        Severity::Note => "note",
     };
-    let place = if d.line == 0 { d.file.clone() } else { format!("{}:{}:{}", d.file, d.line, d.column) };
+    let file = harmless(&d.file);
+    let place = if d.line == 0 { file } else { format!("{file}:{}:{}", d.line, d.column) };
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{place}: {severity}: {} [{}]", d.message, d.code);
+    let _ = writeln!(text, "{place}: {severity}: {} [{}]", harmless(&d.message), d.code);
     if !d.source_line.is_empty() && d.column > 0 {
         let number = if d.line == 0 { String::new() } else { d.line.to_string() };
         let (source, column, length) = window(d);
@@ -69,8 +73,40 @@ fn render_one(text: &mut String, d: &Diagnostic) {
         let _ = writeln!(text, "      | {:indent$}{underline}", "", indent = column);
     }
     if let Some(hint) = &d.hint {
-        let _ = writeln!(text, "      = hint: {hint}");
+        let _ = writeln!(text, "      = hint: {}", harmless(hint));
     }
+}
+
+/// Whether a character shows as itself: no control character, and none that hides, joins or turns others, so that
+/// what a person sees is what is there.
+pub fn is_harmless(c: char) -> bool {
+    !(c.is_control()
+        || matches!(
+            c,
+            '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
+        )
+        || ('\u{180B}'..='\u{180F}').contains(&c)
+        || ('\u{200B}'..='\u{200F}').contains(&c)
+        || ('\u{2028}'..='\u{202E}').contains(&c)
+        || ('\u{2060}'..='\u{206F}').contains(&c)
+        || matches!(c, '\u{3164}' | '\u{FEFF}' | '\u{FFA0}')
+        || ('\u{FE00}'..='\u{FE0F}').contains(&c)
+        || ('\u{FFF0}'..='\u{FFFB}').contains(&c)
+        || ('\u{1D173}'..='\u{1D17A}').contains(&c)
+        || ('\u{E0000}'..='\u{E0FFF}').contains(&c))
+}
+
+/// A text for a terminal: what is not harmless is written out.
+pub fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_harmless(c) {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_unicode());
+        }
+    }
+    shown
 }
 
 /// The part of the source line to show, with control characters made harmless: at most 160
@@ -78,7 +114,8 @@ fn render_one(text: &mut String, d: &Diagnostic) {
 fn window(d: &Diagnostic) -> (String, usize, usize) {
     const WIDTH: usize = 160;
     let column = d.column.saturating_sub(1) as usize;
-    let characters: Vec<char> = d.source_line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let characters: Vec<char> =
+        d.source_line.chars().map(|c| if is_harmless(c) { c } else { '\u{B7}' }).collect();
     let column = column.min(characters.len());
     let from = if characters.len() <= WIDTH { 0 } else { column.saturating_sub(40) };
     let shown: String = characters.iter().skip(from).take(WIDTH).collect();

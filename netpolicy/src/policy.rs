@@ -183,6 +183,14 @@ impl Rule {
         })
     }
 
+    /// Whether the rule asks for more than names: a person's approval of a project does not cover private networks,
+    /// ranges, or bytes that nothing looks at.
+    pub fn is_beyond_trust(&self) -> bool {
+        matches!(self.matcher, Matcher::Cidr(_))
+            || !self.private.is_empty()
+            || self.protocol == Some(Protocol::Tcp)
+    }
+
     /// Whether the rule permits nothing any more.
     pub fn expired(&self, today: Date) -> bool {
         self.expires.is_some_and(|last| today > last)

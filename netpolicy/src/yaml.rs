@@ -53,6 +53,20 @@ impl Place {
         Place { file: file.into(), source_line: "".into(), line: 0, column: 0, length: 0, inset: None }
     }
 
+    /// One character of a line of a file that is no YAML: `line` from 1, `column` from 0.
+    pub(crate) fn line_of(file: &str, line: usize, column: usize, text: &str) -> Place {
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let shown = if text.len() > MAX_SHOWN_LINE { "" } else { text };
+        Place {
+            file: file.into(),
+            source_line: shown.into(),
+            line: number(line),
+            column: number(column.saturating_add(1)),
+            length: 1,
+            inset: None,
+        }
+    }
+
     pub(crate) fn file_name(&self) -> &str {
         &self.file
     }

@@ -89,7 +89,7 @@ fn the_extending_file_wins_and_lists_append() {
 
 #[test]
 fn several_entries_read_like_one_that_extends_them() {
-    let read = |path: &str| Ok(format!("version: 1\nnetwork: {{allow: [{path}.example]}}\n"));
+    let read = |path: &str| Ok(format!("version: 1\nnetwork: {{allow: [{path}.example]}}\n").into_bytes());
     let source = LayerSource::files(Layer::Run, ["./a", "gitlab", "./b"].map(str::to_owned).to_vec());
     let loaded = load_layers(&[source], TODAY, &mut |_, path| read(path.trim_start_matches("./"))).unwrap();
     assert_eq!(rules(&loaded).first(), Some(&"a.example:443"));

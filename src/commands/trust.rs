@@ -9,7 +9,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use netpolicy::load::{self, LayerSource};
-use netpolicy::policy::{Layer, Policy};
+use netpolicy::policy::{Layer, Policy, Rule};
 use netpolicy::print;
 
 use crate::cli::policy::TrustArgs;
@@ -67,7 +67,7 @@ fn policy_of(files: &[(String, String)]) -> Policy {
     let Some((first, _)) = files.first() else { return Policy::nothing() };
     let mut read = |_: Layer, path: &str| {
         let found = files.iter().find(|(name, _)| name == path);
-        found.map(|(_, text)| text.clone()).ok_or_else(|| "it was not kept".to_owned())
+        found.map(|(_, text)| text.clone().into_bytes()).ok_or_else(|| "it was not kept".to_owned())
     };
     let source = LayerSource::files(Layer::Project, vec![first.clone()]);
     load::load_layers(&[source], crate::clock::today(), &mut read)
@@ -79,7 +79,10 @@ fn summary(folder: &Path, now: &Policy, earlier: Option<&Policy>, digest: &str) 
     let project = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     text.push_str(&format!("{}\n{digest}\n\n", project.join(layers::PROJECT).display()));
     let permitted = |policy: &Policy| -> BTreeSet<String> {
-        policy.allow.iter().map(|rule| print::entry(rule, false)).collect()
+        let beyond = |rule: &Rule| {
+            if rule.is_beyond_trust() { "  (only inside a ceiling of your own policy)" } else { "" }
+        };
+        policy.allow.iter().map(|rule| format!("{}{}", print::entry(rule, false), beyond(rule))).collect()
     };
     let denied = |policy: &Policy| -> BTreeSet<String> {
         policy.deny.iter().map(|rule| print::entry(rule, true)).collect()

@@ -45,20 +45,20 @@ pub fn present(path: &Path) -> Result<Option<String>, Failure> {
 }
 
 /// Reads a file of any layer as that layer demands. `project` is the folder that the project's files may not leave.
-pub fn read(layer: Layer, path: &str, project: Option<&Path>) -> Result<String, String> {
-    let mut file = open(path)?;
+pub fn read(layer: Layer, path: &str, project: Option<&Path>) -> Result<Vec<u8>, String> {
+    let file = open(path)?;
     match layer {
         Layer::Organisation => check_owners(&file, Path::new(path), &[0])?,
         Layer::User => check_owners(&file, Path::new(path), &[0, rustix::process::geteuid().as_raw()])?,
         Layer::Project => check_inside(&file, Path::new(path), project)?,
         Layer::Run | Layer::Floor => {}
     }
-    text(&mut file)
+    bytes(&file)
 }
 
 /// Reads a file that a person named, whoever owns it.
-pub fn read_any(path: &str) -> Result<String, String> {
-    text(&mut open(path)?)
+pub fn read_any(path: &str) -> Result<Vec<u8>, String> {
+    bytes(&open(path)?)
 }
 
 fn open(path: &str) -> Result<File, String> {
@@ -68,22 +68,14 @@ fn open(path: &str) -> Result<File, String> {
 }
 
 /// Larger files than the loader takes are not read to their end.
-fn text(file: &mut File) -> Result<String, String> {
+fn bytes(file: &File) -> Result<Vec<u8>, String> {
     let meta = file.metadata().map_err(|error| error.to_string())?;
     if meta.is_dir() {
         return Err("it is a directory".to_owned());
     }
-    let limit = MAX_FILE as u64 + 1;
     let mut bytes = Vec::new();
-    file.take(limit).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 == limit {
-        return Err(format!("it is larger than {} MiB", MAX_FILE / 1024 / 1024));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let line = error.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
-        format!("it is not UTF-8 text (line {line})")
-    })
+    file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
 }
 
 /// The file and every folder above it belong to one of `owners`, and nobody else may write them.
@@ -169,7 +161,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let path = written(dir.path(), "policy.yml", 0o644);
-        assert_eq!(read(Layer::User, &path, None).as_deref(), Ok("version: 1\n"));
+        assert_eq!(read(Layer::User, &path, None).as_deref(), Ok(&b"version: 1\n"[..]));
         for mode in [0o664, 0o646, 0o666] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let refused = read(Layer::User, &path, None).unwrap_err();
@@ -211,7 +203,7 @@ mod tests {
         assert!(read(Layer::Run, dir.path().to_str().unwrap(), None).is_err());
         let fifo = dir.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(read(Layer::Run, fifo.to_str().unwrap(), None).as_deref(), Ok(""));
+        assert_eq!(read(Layer::Run, fifo.to_str().unwrap(), None).as_deref(), Ok(&b""[..]));
         assert!(read(Layer::User, fifo.to_str().unwrap(), None).is_err());
     }
 }

@@ -22,6 +22,7 @@ use crate::error::{COULD_NOT_RUN, Failure};
 
 /// The organisation's policy; fixed, since whoever could name another one could do without it.
 const ORGANISATION: &str = "/etc/ringfence/policy.yml";
+const NO_POLICY: &str = "no-policy";
 /// A project's policy, in its topmost folder.
 pub const PROJECT: &str = ".ringfence.yml";
 
@@ -99,7 +100,7 @@ fn user_file() -> Option<PathBuf> {
 fn no_policy() -> Diagnostic {
     Diagnostic {
         severity: Severity::Warning,
-        code: "no-policy",
+        code: NO_POLICY,
         message: "no policy is given, so nothing is permitted; --policy and --allow permit".to_owned(),
         file: "ringfence".to_owned(),
         line: 0,
@@ -114,7 +115,8 @@ fn no_policy() -> Diagnostic {
 pub fn unusable(errors: &[Diagnostic]) -> Failure {
     let mut failure = Failure::new(COULD_NOT_RUN, "the policy cannot be used");
     failure.causes = errors.iter().map(|error| render(std::slice::from_ref(error))).collect();
-    if errors.iter().any(|error| error.code == "unreadable") {
+    let missing = |error: &Diagnostic| error.code == "unreadable" && error.message.contains("No such file");
+    if errors.iter().any(missing) {
         failure = failure.hint("give the path of a policy file, or the name of a preset such as `gitlab`");
     } else if errors.iter().any(|error| error.code == "unknown-preset") {
         failure = failure.hint("a file is given by a path with its extension: ./policy.yml");
@@ -124,8 +126,16 @@ pub fn unusable(errors: &[Diagnostic]) -> Failure {
 
 /// Warnings on stderr; notes are for `policy check`.
 pub fn warn(loaded: &Loaded) {
-    let warnings: Vec<Diagnostic> =
-        loaded.warnings.iter().filter(|found| found.severity == Severity::Warning).cloned().collect();
+    say(loaded, |found| found.severity == Severity::Warning);
+}
+
+/// That there is no policy, where the rest is beside the question.
+pub fn warn_of_nothing(loaded: &Loaded) {
+    say(loaded, |found| found.code == NO_POLICY);
+}
+
+fn say(loaded: &Loaded, which: fn(&Diagnostic) -> bool) {
+    let warnings: Vec<Diagnostic> = loaded.warnings.iter().filter(|found| which(found)).cloned().collect();
     if !warnings.is_empty() {
         eprint!("{}", render(&warnings));
     }

@@ -90,7 +90,10 @@ fn seconds(node: &Node, findings: &mut Findings) -> Option<u64> {
     let text = match &node.value {
         Value::Refused => return None,
         Value::Scalar { text, .. } => text.as_str(),
-        _ => "",
+        _ => {
+            findings.push(wrong_type(node, "`time` is a time such as `2h`", None));
+            return None;
+        }
     };
     let hint = if text.contains(':') {
         "hours and minutes with a colon mean something else to other readers of YAML: write `1h 30m`"

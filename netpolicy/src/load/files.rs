@@ -5,6 +5,22 @@ use crate::diagnostic::Diagnostic;
 use crate::presets;
 use crate::yaml::{Findings, Node, Place, Value};
 
+/// The first byte that is no text, in its place.
+pub(super) fn not_utf8(file: &str, error: &std::string::FromUtf8Error) -> Diagnostic {
+    let bytes = error.as_bytes();
+    let at = error.utf8_error().valid_up_to();
+    let before = bytes.get(..at).unwrap_or_default();
+    let begin = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    let end =
+        bytes.iter().skip(at).position(|byte| *byte == b'\n').map_or(bytes.len(), |newline| at + newline);
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = String::from_utf8_lossy(bytes.get(begin..at).unwrap_or_default()).chars().count();
+    let shown = String::from_utf8_lossy(bytes.get(begin..end).unwrap_or_default());
+    let message = format!("byte {:#04x} is no UTF-8 text", bytes.get(at).copied().unwrap_or_default());
+    let hint = Some("save the file as UTF-8; international names may be written in their `xn--` form".into());
+    Place::line_of(file, line, column, &shown).error("encoding", message, hint)
+}
+
 /// Where a text comes from.
 #[derive(Clone, Debug)]
 pub(super) enum Source {

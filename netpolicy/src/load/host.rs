@@ -102,6 +102,9 @@ fn not_a_host(text: &str, side: Side, place: &Place) -> Option<Diagnostic> {
 }
 
 fn cidr_form(net: IpNet, side: Side, place: &Place) -> String {
+    if matches!((net, side), (IpNet::V6(_), Side::Allow | Side::Ceiling)) {
+        return "permit it by its name: the fence has no IPv6".to_owned();
+    }
     let form = match side {
         Side::Allow | Side::Ceiling => format!("`{{cidr: {net}, ports: [PORT]}}`"),
         Side::Deny => format!("`{{cidr: {net}}}`"),

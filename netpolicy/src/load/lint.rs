@@ -28,11 +28,16 @@ pub(super) fn lint(drafts: &[Draft], policy: &Policy, today: Date) -> Vec<Diagno
         policy.ceilings.iter().map(|ceiling| (ceiling.layer, RuleIndex::new(&ceiling.rules))).collect();
 
     let mut findings = Vec::new();
+    let unheard: Vec<&&Placed> =
+        allow.iter().filter(|(rule, _)| is_unheard(rule, policy, &ceilings)).collect();
+    if let Some((rule, place)) = unheard.first() {
+        findings.push(untrusted(rule, unheard.len()).at(place));
+    }
     for (rule, place) in &allow {
         // One rule, one finding about what it is worth: the first that makes it idle says it all.
         let idle = expired(rule, today)
             .or_else(|| never_by_denial(rule, &denied))
-            .or_else(|| never_by_layer(rule, policy, &ceilings))
+            .or_else(|| beyond_a_ceiling(rule, &ceilings))
             .or_else(|| shadowed(rule, &permitted));
         let finding = idle.or_else(|| ends_soon(rule, today));
         findings.extend(finding.map(|found| found.at(place)));
@@ -114,18 +119,28 @@ fn never_by_denial(rule: &Rule, denied: &RuleIndex) -> Option<Found> {
     Some(Found::new("denied", message, "denials always win: remove one of the two"))
 }
 
-fn never_by_layer(rule: &Arc<Rule>, policy: &Policy, ceilings: &[(Layer, RuleIndex)]) -> Option<Found> {
-    let layer = rule.origin.layer;
-    let mut above = ceilings.iter().filter(|(of, _)| *of <= layer).peekable();
-    if layer == Layer::Project && above.peek().is_none() && !policy.project_trusted {
-        let message = format!("`{}` counts for nothing yet: it is the project's own word", rule.origin.text);
-        return Some(Found::new(
-            "untrusted",
-            message,
-            "approve it with `ringfence trust`, or set a `ceiling` in your own policy",
-        ));
-    }
-    for (of, entries) in above {
+/// Whether a rule is a project's own word that nobody has approved or bounded.
+fn is_unheard(rule: &Rule, policy: &Policy, ceilings: &[(Layer, RuleIndex)]) -> bool {
+    let bounded = ceilings.iter().any(|(of, _)| *of <= Layer::Project);
+    rule.origin.layer == Layer::Project && !bounded && !(policy.project_trusted && !rule.is_beyond_trust())
+}
+
+/// One finding for all of them: the answer is the same.
+fn untrusted(rule: &Rule, count: usize) -> Found {
+    let what = match count {
+        1 => format!("`{}` is", rule.origin.text),
+        _ => format!("`{}` and {} more rules are", rule.origin.text, count - 1),
+    };
+    let hint = if rule.is_beyond_trust() {
+        "private addresses, ranges and unchecked bytes count only inside a `ceiling` of your own policy"
+    } else {
+        "approve them with `ringfence trust`, or set a `ceiling` in your own policy"
+    };
+    Found::new("untrusted", format!("{what} the project's own word, and count for nothing yet"), hint)
+}
+
+fn beyond_a_ceiling(rule: &Arc<Rule>, ceilings: &[(Layer, RuleIndex)]) -> Option<Found> {
+    for (of, entries) in ceilings.iter().filter(|(of, _)| *of <= rule.origin.layer) {
         let whole = |entry: &&Arc<Rule>| {
             rule.ports.iter().all(|port| entry.ports.contains(port)) && as_wide(entry, rule)
         };

@@ -24,7 +24,12 @@ pub(super) fn merge(drafts: &[Draft], diagnostics: &mut Vec<Diagnostic>) -> Poli
         })
         .collect();
     let dns = strongest(drafts, "dns", |draft| draft.dns_place.as_ref(), diagnostics);
-    let proxy = strongest(drafts, "proxy", |draft| draft.proxy_place.as_ref(), diagnostics);
+    let proxy = strongest(
+        drafts,
+        "proxy",
+        |draft| draft.proxy_place.as_ref().or(draft.no_proxy.place()),
+        diagnostics,
+    );
     let require: BTreeSet<_> = drafts.iter().flat_map(|draft| draft.require.iter().copied()).collect();
     Policy {
         allow: rules(|draft| &draft.allow),
@@ -108,14 +113,8 @@ fn dns_of(draft: &Draft) -> Dns {
 
 fn proxy_of(draft: &Draft, diagnostics: &mut Vec<Diagnostic>) -> Option<Proxy> {
     let Some((server, port, credentials_env)) = draft.proxy.value() else {
-        // `proxy` alone may be broken; then that was said.
-        if let (Some(place), true) = (
-            draft.no_proxy.place(),
-            draft
-                .proxy_place
-                .as_ref()
-                .is_some_and(|first| draft.no_proxy.place().is_some_and(|own| own.line() == first.line())),
-        ) {
+        // A `proxy` that is there and broken was spoken of already.
+        if let (Some(place), None) = (draft.no_proxy.place(), &draft.proxy_place) {
             let hint = Some("leave it out: without a proxy the guard dials everything itself".into());
             diagnostics.push(place.error("proxy", "`no-proxy` without a `proxy`", hint));
         }

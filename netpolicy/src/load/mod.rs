@@ -94,8 +94,8 @@ impl Loaded {
     }
 }
 
-/// Reads a file's text, given its layer and its path as written, joined to the folder of the file that names it.
-pub type Read<'a> = dyn FnMut(Layer, &str) -> Result<String, String> + 'a;
+/// Reads a file's bytes, given its layer and its path as written, joined to the folder of the file that names it.
+pub type Read<'a> = dyn FnMut(Layer, &str) -> Result<Vec<u8>, String> + 'a;
 
 /// Loads one policy file, or a preset (`gitlab`, `gitlab@1`), with everything it extends, as the only layer.
 pub fn load(
@@ -105,7 +105,7 @@ pub fn load(
     read: &mut dyn FnMut(&str) -> Result<String, String>,
 ) -> Result<Loaded, Vec<Diagnostic>> {
     let source = LayerSource::files(layer, vec![entry.to_owned()]);
-    load_layers(&[source], today, &mut |_, path| read(path))
+    load_layers(&[source], today, &mut |_, path| read(path).map(String::into_bytes))
 }
 
 /// Loads all layers and merges them. `today` (UTC) is for what is said about rules that expire.
@@ -228,7 +228,7 @@ struct Draft {
     names_per_wildcard: Set<u32>,
     virtual_range: Set<Ipv4Net>,
     fake_range: Set<Vec<IpNet>>,
-    /// Where `proxy` or `no-proxy` was first set.
+    /// Where `proxy` was first set.
     proxy_place: Option<Place>,
     proxy: Set<(Server, u16, Option<String>)>,
     no_proxy: Set<Vec<Direct>>,
@@ -364,8 +364,10 @@ impl Loader<'_, '_> {
         file: &str,
         from: &Place,
     ) -> Result<String, Box<Diagnostic>> {
-        let text = match source {
-            Source::Preset(reference) => presets::find(reference).map_or("", |preset| preset.text).to_owned(),
+        let bytes = match source {
+            Source::Preset(reference) => {
+                presets::find(reference).map_or(&[][..], |preset| preset.text.as_bytes()).to_vec()
+            }
             Source::File(path) => (self.read)(layer, path).map_err(|why| {
                 let hint = files::other_extension(path)
                     .filter(|other| (self.read)(layer, other).is_ok())
@@ -373,10 +375,11 @@ impl Loader<'_, '_> {
                 Box::new(from.error("unreadable", format!("cannot read `{path}`: {why}"), hint))
             })?,
         };
-        if text.len() > MAX_FILE {
+        if bytes.len() > MAX_FILE {
             let message = format!("`{file}` is larger than {} MiB", MAX_FILE / 1024 / 1024);
             return Err(Box::new(from.error("too-large", message, None)));
         }
+        let text = String::from_utf8(bytes).map_err(|error| Box::new(files::not_utf8(file, &error)))?;
         Ok(text)
     }
 

@@ -235,7 +235,6 @@ fn variable(node: &Node, findings: &mut Findings) -> Option<String> {
 
 /// Reads `network.no-proxy`: hosts and ranges that the guard dials itself.
 pub(super) fn no_proxy(node: &Node, draft: &mut Draft, findings: &mut Findings) {
-    draft.proxy_place.get_or_insert_with(|| node.place.clone());
     let mut direct = Vec::new();
     for item in list(node, "`no-proxy` is a list of hosts and ranges", findings) {
         let Some(text) = string(item, "a host such as `.corp.example`, or a range", findings) else {

@@ -291,7 +291,10 @@ fn day(node: &Node, findings: &mut Findings) -> Option<Date> {
     let text = match &node.value {
         Value::Refused => return None,
         Value::Scalar { text, .. } => text.as_str(),
-        _ => "",
+        _ => {
+            findings.push(wrong_type(node, "`expires` is a day such as `2027-01-31`", None));
+            return None;
+        }
     };
     let written_so = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
     let day = text.parse::<Date>().ok().filter(|_| written_so);

@@ -1,7 +1,7 @@
 //! `ringfence policy check FILE…`: every finding of every file.
 
 use netpolicy::diagnostic::{Diagnostic, Severity, render};
-use netpolicy::load;
+use netpolicy::load::{self, LayerSource};
 use netpolicy::policy::Layer;
 
 use crate::commands::{print, print_json};
@@ -17,7 +17,8 @@ pub fn check(files: &[String], json: bool) -> Result<u8, Failure> {
     let mut findings: Vec<Diagnostic> = Vec::new();
     let mut status = GOOD;
     for file in files {
-        let found = match load::load(file, Layer::Run, crate::clock::today(), &mut read_any) {
+        let source = LayerSource::files(Layer::Run, vec![file.clone()]);
+        let found = match load::load_layers(&[source], crate::clock::today(), &mut |_, path| read_any(path)) {
             Ok(loaded) => loaded.warnings,
             Err(found) => found,
         };
@@ -46,8 +47,16 @@ fn status_of(file: &str, findings: &[Diagnostic]) -> u8 {
 }
 
 fn summary(files: usize, findings: &[Diagnostic]) -> String {
-    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
-    let warnings = findings.len() - errors;
+    let count = |severity: Severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let many = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
-    format!("{}: {}, {}", many(files, "file"), many(errors, "error"), many(warnings, "warning"))
+    let mut text = format!(
+        "{}: {}, {}",
+        many(files, "file"),
+        many(count(Severity::Error), "error"),
+        many(count(Severity::Warning), "warning")
+    );
+    if count(Severity::Note) > 0 {
+        text.push_str(&format!(", {}", many(count(Severity::Note), "note")));
+    }
+    text
 }

@@ -23,7 +23,9 @@ const DENIED: u8 = 1;
 /// Says whether a target may be reached under the policy of a run with these options.
 pub fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
     let wanted = Endpoint::parse(&args.target).map_err(|error| bad(&args.target, error.to_string()))?;
-    let policy = load_here(&args.policy)?.policy;
+    let loaded = load_here(&args.policy)?;
+    crate::layers::warn_of_nothing(&loaded);
+    let policy = loaded.policy;
     let surroundings = Surroundings { virtual_range: policy.dns.virtual_range, ..Surroundings::default() };
     let digest = policy.digest();
     let question = Question {

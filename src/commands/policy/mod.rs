@@ -44,10 +44,8 @@ pub fn wanted(args: &PolicyArgs, project: Option<&Path>) -> layers::Wanted {
     }
 }
 
-/// All layers, the project in the current directory among them; warnings are said.
+/// All layers, the project in the current directory among them.
 fn load_here(args: &PolicyArgs) -> Result<Loaded, Failure> {
-    let loaded = layers::load(&wanted(args, Some(Path::new("."))))
-        .map_err(|failure| Failure { exit: COULD_NOT_TELL, ..failure })?;
-    layers::warn(&loaded);
-    Ok(loaded)
+    layers::load(&wanted(args, Some(Path::new("."))))
+        .map_err(|failure| Failure { exit: COULD_NOT_TELL, ..failure })
 }

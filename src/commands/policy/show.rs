@@ -10,7 +10,9 @@ use crate::error::Failure;
 
 /// Prints the policy, its canonical text, or all of it as JSON.
 pub fn show(args: &ShowArgs) -> Result<u8, Failure> {
-    let policy = load_here(&args.policy)?.policy;
+    let loaded = load_here(&args.policy)?;
+    crate::layers::warn(&loaded);
+    let policy = loaded.policy;
     if args.canonical {
         // Nothing is added, not even a line end: this very text is digested.
         out(&policy.canonical())?;

@@ -1,0 +1,254 @@
+//! Whole outcomes of policies in layers: the user's file, the run's options, the project's own policy and its approval.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+/// A home and a project of somebody; the project is the current directory of every command.
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new(user: Option<&str>, project: Option<&str>) -> Place {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
+        let place = Place { dir };
+        place.make("project");
+        if let Some(text) = user {
+            place.write("home/.config/ringfence/policy.yml", text);
+        }
+        if let Some(text) = project {
+            place.write("project/.ringfence.yml", text);
+        }
+        place
+    }
+
+    fn make(&self, folder: &str) {
+        fs::create_dir_all(self.dir.path().join(folder)).expect("a folder");
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.dir.path().join(path);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).expect("a folder");
+        }
+        fs::write(&path, text).expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("a mode");
+    }
+
+    fn path(&self, path: &str) -> std::path::PathBuf {
+        self.dir.path().join(path)
+    }
+
+    /// The outcome as text, digests and the folder replaced.
+    fn ringfence(&self, args: &[&str]) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_ringfence"))
+            .args(args)
+            .current_dir(self.path("project"))
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", self.path("home"))
+            .env("DOCKER_HOST", "unix:///nonexistent/engine.sock")
+            .output()
+            .expect("the program starts");
+        let text = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes).replace(&self.dir.path().display().to_string(), "DIR");
+            without_digests(&text)
+        };
+        format!(
+            "exit: {}\n--- stdout\n{}--- stderr\n{}",
+            output.status.code().map_or("signal".to_owned(), |code| code.to_string()),
+            text(&output.stdout),
+            text(&output.stderr)
+        )
+    }
+}
+
+fn without_digests(text: &str) -> String {
+    let mut parts = text.split("sha256:");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        shown.push_str("sha256:DIGEST");
+        shown.push_str(part.trim_start_matches(|c: char| c.is_ascii_hexdigit()));
+    }
+    shown
+}
+
+const USER: &str = r#"version: 1
+network:
+  allow: [gitlab.com, {host: gitlab.corp.example, private: [10.20.0.0/16], reason: ours}]
+  deny: [.pastebin.com]
+  ceiling: [.gitlab.com, "*.corp.example", {host: registry.example, ports: [443, 5000]}]
+container: {memory: 2GiB}
+"#;
+const PROJECT: &str = r#"version: 1
+network:
+  allow: [api.gitlab.com, registry.example:5000, elsewhere.example, {host: db.corp.example, private: [10.20.0.0/16]}]
+  deny: [secret.gitlab.com]
+container: {memory: 1GiB}
+tests:
+  - allow: https://api.gitlab.com/
+  - deny: https://elsewhere.example/
+"#;
+
+#[test]
+fn all_layers_together() {
+    let place = Place::new(Some(USER), Some(PROJECT));
+    insta::assert_snapshot!(place.ringfence(&[
+        "policy",
+        "show",
+        "--allow",
+        "www.gitlab.com",
+        "--deny",
+        "10.0.0.0/8"
+    ]));
+}
+
+#[test]
+fn a_project_is_held_by_the_ceiling() {
+    let place = Place::new(Some(USER), Some(PROJECT));
+    let explain = |target: &str| place.ringfence(&["policy", "explain", target]);
+    insta::assert_snapshot!("explain_inside_the_ceiling", explain("api.gitlab.com"));
+    insta::assert_snapshot!("explain_outside_the_ceiling", explain("elsewhere.example"));
+    insta::assert_snapshot!("explain_a_project_denial", explain("secret.gitlab.com"));
+    // `private` is the ceiling's to give.
+    assert!(explain("tcp://10.20.0.1:443").starts_with("exit: 1"));
+}
+
+#[test]
+fn a_policys_own_tests() {
+    let place = Place::new(Some(USER), Some(PROJECT));
+    insta::assert_snapshot!("tests_hold", place.ringfence(&["policy", "test"]));
+    place.write(
+        "project/more.yml",
+        "version: 1\ntests: [{allow: elsewhere.example}, {deny: gitlab.com}, {deny: udp://a.example:53}]\n",
+    );
+    let junit = place.path("junit.xml");
+    let args = ["policy", "test", "more.yml", "--junit", junit.to_str().expect("text")];
+    insta::assert_snapshot!("tests_fail", place.ringfence(&args));
+    let xml = fs::read_to_string(junit).expect("JUnit XML");
+    assert!(
+        xml.contains(r#"tests="5""#) && xml.contains(r#"failures="2""#) && xml.contains("deny: gitlab.com"),
+        "{xml}"
+    );
+    let nothing = Place::new(None, None);
+    insta::assert_snapshot!("no_tests", nothing.ringfence(&["policy", "test"]));
+}
+
+#[test]
+fn an_approval_pins_what_was_approved() {
+    let first = "version: 1\nextends: [./more.yml]\nnetwork: {allow: [a.example, {host: b.example, private: [10.0.0.0/16]}]}\n";
+    let place = Place::new(None, Some(first));
+    place.write("project/more.yml", "version: 1\nnetwork: {allow: [c.example]}\n");
+    let explain = |target: &str| place.ringfence(&["policy", "explain", target]);
+    insta::assert_snapshot!("not_approved_yet", explain("a.example"));
+    insta::assert_snapshot!("nobody_to_ask", place.ringfence(&["trust"]));
+    assert!(explain("a.example").starts_with("exit: 1"));
+    insta::assert_snapshot!("approved", place.ringfence(&["trust", "--yes"]));
+    insta::assert_snapshot!("counts_now", explain("a.example"));
+    assert!(explain("c.example").starts_with("exit: 0"));
+    // An approval covers names, not ways into private networks.
+    insta::assert_snapshot!("beyond_trust", explain("b.example"));
+    assert!(place.ringfence(&["trust", "--yes"]).contains("is approved as it is"));
+
+    // A change anywhere in the closure ends it.
+    place.write("project/more.yml", "version: 1\nnetwork: {allow: [d.example]}\n");
+    assert!(explain("a.example").starts_with("exit: 1"));
+    insta::assert_snapshot!("what_changed", place.ringfence(&["trust"]));
+    assert!(place.ringfence(&["trust", "--yes"]).starts_with("exit: 0"));
+    assert!(explain("d.example").starts_with("exit: 0"));
+    assert!(place.ringfence(&["trust", "--revoke"]).starts_with("exit: 0"));
+    assert!(explain("d.example").starts_with("exit: 1"));
+}
+
+#[test]
+fn what_a_project_may_not_hold() {
+    let project = "version: 1\nextends: [../outside.yml]\nnetwork:\n  allow: [{host: host.docker.internal, ports: [3000], host-access: true}]\n  ceiling: []\n  dns: {upstreams: [10.0.0.53]}\n  proxy: http://p.example:1\nengine: {require: [vm]}\ncontainer: {runtime: runsc, cpus: 1}\n";
+    let place = Place::new(None, Some(project));
+    insta::assert_snapshot!(place.ringfence(&["policy", "explain", "a.example"]));
+}
+
+#[test]
+fn a_link_out_of_the_project_is_refused() {
+    let place = Place::new(None, None);
+    place.write("outside.yml", "version: 1\n");
+    std::os::unix::fs::symlink(place.path("outside.yml"), place.path("project/.ringfence.yml"))
+        .expect("a link");
+    insta::assert_snapshot!(place.ringfence(&["policy", "show"]));
+}
+
+#[test]
+fn a_users_file_that_others_can_write_is_refused() {
+    let place = Place::new(Some("version: 1\nnetwork: {deny: [a.example]}\n"), None);
+    let path = place.path("home/.config/ringfence/policy.yml");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("a mode");
+    insta::assert_snapshot!(
+        "others_can_write",
+        place.ringfence(&["run", "--allow", "a.example", "image", "true"])
+    );
+    fs::rename(&path, path.with_extension("yaml")).expect("renamed");
+    insta::assert_snapshot!(
+        "the_other_extension",
+        place.ringfence(&["run", "--allow", "a.example", "image", "true"])
+    );
+}
+
+#[test]
+fn what_the_strongest_layer_sets_stays_set() {
+    let place = Place::new(
+        Some("version: 1\nnetwork: {dns: {upstreams: [10.0.0.53]}}\ncontainer: {ca: system}\n"),
+        None,
+    );
+    place.write(
+        "project/p.yml",
+        "version: 1\nnetwork: {dns: {upstreams: [10.0.0.54]}}\ncontainer: {ca: /etc/ca.pem}\n",
+    );
+    insta::assert_snapshot!(place.ringfence(&["policy", "show", "--policy", "p.yml"]));
+}
+
+#[test]
+fn a_run_wants_the_policy_that_was_agreed_on() {
+    let place = Place::new(Some("version: 1\nnetwork: {allow: [a.example]}\n"), None);
+    let wrong = place.ringfence(&["run", "--expect-digest", "sha256:00", "image", "true"]);
+    insta::assert_snapshot!("another_digest", wrong);
+    let shown = Command::new(env!("CARGO_BIN_EXE_ringfence"))
+        .args(["policy", "show", "--json"])
+        .current_dir(place.path("project"))
+        .env_clear()
+        .env("HOME", place.path("home"))
+        .output()
+        .expect("the program starts");
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("JSON");
+    let digest = shown["digest"].as_str().expect("a digest");
+    // The right digest goes on to the engine, which is not there.
+    let right = place.ringfence(&["run", "--expect-digest", digest, "image", "true"]);
+    assert!(right.contains("no container engine answers"), "{right}");
+    // The canonical text is what is digested.
+    let canonical = Command::new(env!("CARGO_BIN_EXE_ringfence"))
+        .args(["policy", "show", "--canonical"])
+        .current_dir(place.path("project"))
+        .env_clear()
+        .env("HOME", place.path("home"))
+        .output()
+        .expect("the program starts");
+    assert_eq!(digest_of(&canonical.stdout, place.dir.path()), digest);
+}
+
+/// By the system's own tool, not by our code.
+fn digest_of(text: &[u8], dir: &Path) -> String {
+    let file = dir.join("canonical");
+    fs::write(&file, text).expect("a file");
+    let output = Command::new("sha256sum").arg(file).output().expect("sha256sum");
+    let line = String::from_utf8(output.stdout).expect("text");
+    format!("sha256:{}", line.split(' ').next().unwrap_or_default())
+}
+
+#[test]
+fn a_run_needs_layers_that_can_be_read() {
+    let place = Place::new(None, Some("version: 1\nnetwork: [\n"));
+    let project = place.path("project");
+    let args = ["run", "--project", project.to_str().expect("text"), "--allow", "a.example", "image", "true"];
+    insta::assert_snapshot!(place.ringfence(&args));
+}
