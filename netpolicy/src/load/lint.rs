@@ -122,7 +122,8 @@ fn never_by_denial(rule: &Rule, denied: &RuleIndex) -> Option<Found> {
 /// Whether a rule is a project's own word that nobody has approved or bounded.
 fn is_unheard(rule: &Rule, policy: &Policy, ceilings: &[(Layer, RuleIndex)]) -> bool {
     let bounded = ceilings.iter().any(|(of, _)| *of <= Layer::Project);
-    rule.origin.layer == Layer::Project && !bounded && !(policy.project_trusted && !rule.is_beyond_trust())
+    let approved = policy.project_trusted && !rule.is_beyond_trust();
+    rule.origin.layer == Layer::Project && !bounded && !approved
 }
 
 /// One finding for all of them: the answer is the same.
