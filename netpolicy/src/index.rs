@@ -76,8 +76,9 @@ impl RuleIndex {
         ids.into_iter().flatten().map(|id| self.rule(*id))
     }
 
-    /// The rules that speak about everything that a matcher speaks about, that matcher's own among them.
-    pub(crate) fn covering<'s>(&'s self, matcher: &'s Matcher) -> impl Iterator<Item = &'s Arc<Rule>> {
+    /// The rules that speak about everything that a matcher speaks about, that matcher's own among them, with
+    /// their positions in the list.
+    pub(crate) fn covering<'s>(&'s self, matcher: &'s Matcher) -> impl Iterator<Item = (u32, &'s Arc<Rule>)> {
         let ids: Vec<&Ids> = match matcher {
             Matcher::Host(pattern) => {
                 let text = pattern.name().as_str();
@@ -92,14 +93,14 @@ impl RuleIndex {
             Matcher::Cidr(IpNet::V4(net)) => self.v4.cover_values(net).collect(),
             Matcher::Cidr(IpNet::V6(net)) => self.v6.cover_values(net).collect(),
         };
-        let covers = move |rule: &&'s Arc<Rule>| match (matcher, &rule.matcher) {
+        let covers = move |(_, rule): &(u32, &'s Arc<Rule>)| match (matcher, &rule.matcher) {
             // About `x`, `.x` and `x` both stand under `x`; only the wider covers `.x`.
             (Matcher::Host(HostPattern::AtOrBelow(name)), Matcher::Host(HostPattern::Exact(other))) => {
                 name != other
             }
             _ => true,
         };
-        ids.into_iter().flatten().map(|id| self.rule(*id)).filter(covers)
+        ids.into_iter().flatten().map(|id| (*id, self.rule(*id))).filter(covers)
     }
 
     /// Whether any rule is about addresses.

@@ -19,6 +19,7 @@ pub mod presets;
 pub mod print;
 mod reason;
 pub mod ruleset;
+pub mod schema;
 pub mod settings;
 pub mod target;
 pub mod virtual_names;

@@ -66,6 +66,37 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason.
+    pub const ALL: &[Reason] = &[
+        Reason::Allowed,
+        Reason::DeniedByRule,
+        Reason::NotAllowed,
+        Reason::OutsideCeiling,
+        Reason::UntrustedLayer,
+        Reason::Expired,
+        Reason::Port,
+        Reason::PrivateAddress,
+        Reason::HostAddress,
+        Reason::MetadataAddress,
+        Reason::ReservedAddress,
+        Reason::RawAddress,
+        Reason::SniMismatch,
+        Reason::NoSni,
+        Reason::NotTls,
+        Reason::HostMismatch,
+        Reason::Http2,
+        Reason::Malformed,
+        Reason::Protocol,
+        Reason::QueryType,
+        Reason::NameBudget,
+        Reason::Limit,
+        Reason::ResolveFailed,
+        Reason::ConnectFailed,
+        Reason::NetworkDenied,
+        Reason::Deadline,
+        Reason::Cut,
+    ];
+
     /// The word as it stands in events and answers.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -103,5 +134,20 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reason;
+
+    #[test]
+    fn every_reason_has_a_word_of_its_own() {
+        let words: std::collections::BTreeSet<&str> =
+            Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(words.len(), Reason::ALL.len());
+        for reason in Reason::ALL {
+            assert_eq!(serde_json::to_string(reason).unwrap(), format!("\"{reason}\""));
+        }
     }
 }

@@ -35,6 +35,7 @@ const DEPENDENCIES: &[&str] = &[
     "prefix-trie",
     "psl",
     "saphyr-parser",
+    "schemars",
     "serde",
     "serde_json",
     "sha2",

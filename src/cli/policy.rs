@@ -26,6 +26,8 @@ The digest is the one that labels, events and --expect-digest carry; --canonical
     /// Run the tests that the policies hold, and print TAP
     #[command(after_help = "Exit status: 0 all hold, 1 one does not, 2 could not run")]
     Test(TestArgs),
+    /// Print the JSON Schema of a policy file, for editors
+    Schema,
 }
 
 /// Where the policy comes from, besides the organisation's and the user's files.

@@ -33,12 +33,10 @@ pub(super) fn lint(drafts: &[Draft], policy: &Policy, today: Date) -> Vec<Diagno
     if let Some((rule, place)) = unheard.first() {
         findings.push(untrusted(rule, unheard.len()).at(place));
     }
-    for (rule, place) in &allow {
-        // One rule, one finding about what it is worth: the first that makes it idle says it all.
-        let idle = expired(rule, today)
-            .or_else(|| never_by_denial(rule, &denied))
-            .or_else(|| beyond_a_ceiling(rule, &ceilings))
-            .or_else(|| shadowed(rule, &permitted));
+    for (id, (rule, place)) in (0u32..).zip(&allow) {
+        // What a preset permits may well be denied or bounded elsewhere: that is how presets are narrowed.
+        let shipped = rule.origin.file.starts_with("preset ");
+        let idle = if shipped { None } else { idle(id, rule, &permitted, &denied, &ceilings, today) };
         let finding = idle.or_else(|| ends_soon(rule, today));
         findings.extend(finding.map(|found| found.at(place)));
         findings.extend(wider_than_it_looks(rule).map(|found| found.at(place)));
@@ -49,6 +47,22 @@ pub(super) fn lint(drafts: &[Draft], policy: &Policy, today: Date) -> Vec<Diagno
         findings.extend(finding.map(|found| found.at(place)));
     }
     capped(findings)
+}
+
+/// Why a rule permits nothing, or nothing of its own.
+fn idle(
+    id: u32,
+    rule: &Arc<Rule>,
+    permitted: &RuleIndex,
+    denied: &RuleIndex,
+    ceilings: &[(Layer, RuleIndex)],
+    today: Date,
+) -> Option<Found> {
+    // One finding about what a rule is worth: the first that makes it idle says it all.
+    expired(rule, today)
+        .or_else(|| never_by_denial(rule, denied))
+        .or_else(|| beyond_a_ceiling(rule, ceilings))
+        .or_else(|| shadowed(id, rule, permitted))
 }
 
 /// A finding that has no place yet.
@@ -94,7 +108,7 @@ fn expired(rule: &Rule, today: Date) -> Option<Found> {
 fn ends_soon(rule: &Rule, today: Date) -> Option<Found> {
     let last = rule.expires?;
     let left = i64::from(today.until(last).ok()?.get_days());
-    if left > SOON {
+    if !(0..=SOON).contains(&left) {
         return None;
     }
     let when = match left {
@@ -107,9 +121,8 @@ fn ends_soon(rule: &Rule, today: Date) -> Option<Found> {
 }
 
 fn never_by_denial(rule: &Rule, denied: &RuleIndex) -> Option<Found> {
-    let denial = denied.covering(&rule.matcher).take(COMPARED).find(|denial| {
-        denial.ports.is_empty() || rule.ports.iter().all(|port| denial.ports.contains(port))
-    })?;
+    let refuses_all = |denial: &&Arc<Rule>| denial.ports.is_empty() || within(&rule.ports, &denial.ports);
+    let denial = looked_at(denied, rule).map(|(_, denial)| denial).find(refuses_all)?;
     let message = format!(
         "`{}` permits nothing: `{}` ({}) refuses all of it",
         rule.origin.text,
@@ -117,6 +130,16 @@ fn never_by_denial(rule: &Rule, denied: &RuleIndex) -> Option<Found> {
         at(denial)
     );
     Some(Found::new("denied", message, "denials always win: remove one of the two"))
+}
+
+/// The rules of an index that speak about everything that a rule speaks about, as many as are compared.
+fn looked_at<'r>(index: &'r RuleIndex, rule: &'r Rule) -> impl Iterator<Item = (u32, &'r Arc<Rule>)> {
+    index.covering(&rule.matcher).take(COMPARED)
+}
+
+/// Whether all of some ports are among others; both are sorted.
+fn within(some: &[u16], others: &[u16]) -> bool {
+    some.iter().all(|port| others.binary_search(port).is_ok())
 }
 
 /// Whether a rule is a project's own word that nobody has approved or bounded.
@@ -140,22 +163,14 @@ fn untrusted(rule: &Rule, count: usize) -> Found {
     Found::new("untrusted", format!("{what} the project's own word, and count for nothing yet"), hint)
 }
 
-fn beyond_a_ceiling(rule: &Arc<Rule>, ceilings: &[(Layer, RuleIndex)]) -> Option<Found> {
+fn beyond_a_ceiling(rule: &Rule, ceilings: &[(Layer, RuleIndex)]) -> Option<Found> {
     for (of, entries) in ceilings.iter().filter(|(of, _)| *of <= rule.origin.layer) {
-        let whole = |entry: &&Arc<Rule>| {
-            rule.ports.iter().all(|port| entry.ports.contains(port)) && as_wide(entry, rule)
-        };
-        if entries.covering(&rule.matcher).take(COMPARED).any(|entry| whole(&entry)) {
-            continue;
+        // Every port may have an entry of its own.
+        let mut left: Vec<u16> = rule.ports.clone();
+        for (_, entry) in looked_at(entries, rule).filter(|(_, entry)| as_wide(entry, rule)) {
+            left.retain(|port| entry.ports.binary_search(port).is_err());
         }
-        // Every port may have an entry of its own, and part of a wildcard may lie inside.
-        let port_by_port = rule.ports.iter().all(|port| {
-            entries
-                .covering(&rule.matcher)
-                .take(COMPARED)
-                .any(|entry| entry.ports.contains(port) && as_wide(entry, rule))
-        });
-        if !port_by_port {
+        if !left.is_empty() {
             let message = format!("`{}` reaches beyond the ceiling of the {of}'s policy", rule.origin.text);
             return Some(Found::new(
                 "outside-ceiling",
@@ -167,11 +182,11 @@ fn beyond_a_ceiling(rule: &Arc<Rule>, ceilings: &[(Layer, RuleIndex)]) -> Option
     None
 }
 
-/// Whether an entry of a ceiling grants at least the check, resolver and private ranges of a rule.
+/// Whether an entry of a ceiling grants, on the ports of both, at least the check, resolver and private ranges of a rule.
 fn as_wide(entry: &Rule, rule: &Rule) -> bool {
     rule.ports
         .iter()
-        .filter(|port| entry.ports.contains(port))
+        .filter(|port| entry.ports.binary_search(port).is_ok())
         .all(|port| rule.protocol_on(*port).is_within(entry.protocol_on(*port)))
         && (rule.resolved_by == ResolvedBy::Guard || entry.resolved_by == ResolvedBy::Proxy)
         && rule.host_access == entry.host_access
@@ -179,27 +194,25 @@ fn as_wide(entry: &Rule, rule: &Rule) -> bool {
 }
 
 /// A rule whose every grant another rule of the same or a stronger layer makes too.
-fn shadowed(rule: &Arc<Rule>, permitted: &RuleIndex) -> Option<Found> {
-    let by = permitted.covering(&rule.matcher).take(COMPARED).find(|other| {
-        !Arc::ptr_eq(other, rule)
-            && other.origin.layer <= rule.origin.layer
-            && rule.ports.iter().all(|port| other.ports.contains(port))
-            && rule.ports.iter().all(|port| other.protocol_on(*port) == rule.protocol_on(*port))
-            && as_wide(other, rule)
-            && other.expires.is_none_or(|last| rule.expires.is_some_and(|own| own <= last))
-            // Of two that say the same, the later one is spoken of.
-            && (other.matcher != rule.matcher || comes_after(rule, other, permitted))
+fn shadowed(id: u32, rule: &Arc<Rule>, permitted: &RuleIndex) -> Option<Found> {
+    let (_, by) = looked_at(permitted, rule).find(|(other_id, other)| {
+        // Of two that say the same, the later one is spoken of.
+        let the_same = rule.matcher == other.matcher && grants_all_of(rule, other);
+        *other_id != id && grants_all_of(other, rule) && (!the_same || *other_id < id)
     })?;
     let message =
         format!("`{}` says nothing new: `{}` ({}) permits it too", rule.origin.text, by.origin.text, at(by));
     Some(Found::new("shadowed", message, "remove one of the two"))
 }
 
-fn comes_after(rule: &Arc<Rule>, other: &Arc<Rule>, permitted: &RuleIndex) -> bool {
-    let same =
-        || permitted.covering(&rule.matcher).take(COMPARED).filter(|found| found.matcher == rule.matcher);
-    let place = |wanted: &Arc<Rule>| same().position(|found| Arc::ptr_eq(found, wanted));
-    place(rule) > place(other)
+/// Whether one rule grants what another does of the targets that both speak about. Another check on a port is no
+/// grant of the same: it may have been meant to be the stricter one.
+fn grants_all_of(one: &Rule, other: &Rule) -> bool {
+    one.origin.layer <= other.origin.layer
+        && within(&other.ports, &one.ports)
+        && other.ports.iter().all(|port| one.protocol_on(*port) == other.protocol_on(*port))
+        && as_wide(one, other)
+        && one.expires.is_none_or(|last| other.expires.is_some_and(|own| own <= last))
 }
 
 fn wider_than_it_looks(rule: &Rule) -> Option<Found> {

@@ -17,7 +17,7 @@ mod merge;
 mod network;
 mod range;
 mod rule;
-mod shape;
+pub(crate) mod shape;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

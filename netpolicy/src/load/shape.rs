@@ -5,39 +5,39 @@ use crate::policy::Layer;
 use crate::yaml::{Findings, Node, Value};
 
 /// A mapping of the language: what it is called in messages, its keys, and those that a project's file may not hold.
-pub(super) struct Section {
+pub(crate) struct Section {
     /// `a policy`, `` `network.dns` ``.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// Every key.
-    pub(super) keys: &'static [&'static str],
+    pub(crate) keys: &'static [&'static str],
     /// Keys that are for stronger layers than the project.
-    pub(super) not_in_project: &'static [&'static str],
+    pub(crate) not_in_project: &'static [&'static str],
 }
 
-pub(super) const TOP: Section = Section {
+pub(crate) const TOP: Section = Section {
     name: "a policy",
     keys: &["version", "extends", "network", "container", "engine", "tests"],
     not_in_project: &["engine"],
 };
-pub(super) const NETWORK: Section = Section {
+pub(crate) const NETWORK: Section = Section {
     name: "`network`",
     keys: &["allow", "deny", "ceiling", "dns", "proxy", "no-proxy"],
     not_in_project: &["ceiling", "dns", "proxy", "no-proxy"],
 };
-pub(super) const DNS: Section = Section {
+pub(crate) const DNS: Section = Section {
     name: "`network.dns`",
     keys: &["upstreams", "domains", "names-per-wildcard", "virtual-range", "upstream-fake-range"],
     not_in_project: &[],
 };
-pub(super) const PROXY: Section =
+pub(crate) const PROXY: Section =
     Section { name: "`network.proxy`", keys: &["url", "credentials-env"], not_in_project: &[] };
-pub(super) const CONTAINER: Section = Section {
+pub(crate) const CONTAINER: Section = Section {
     name: "`container`",
     keys: &["cpus", "memory", "pids", "disk", "time", "runtime", "ca"],
     not_in_project: &["runtime", "ca"],
 };
-pub(super) const ENGINE: Section = Section { name: "`engine`", keys: &["require"], not_in_project: &[] };
-pub(super) const RULE: Section = Section {
+pub(crate) const ENGINE: Section = Section { name: "`engine`", keys: &["require"], not_in_project: &[] };
+pub(crate) const RULE: Section = Section {
     name: "a rule",
     keys: &[
         "host",
@@ -52,9 +52,9 @@ pub(super) const RULE: Section = Section {
     ],
     not_in_project: &["resolved-by", "host-access"],
 };
-pub(super) const DENIAL: Section =
+pub(crate) const DENIAL: Section =
     Section { name: "a denial", keys: &["host", "cidr", "ports", "reason"], not_in_project: &[] };
-pub(super) const TEST: Section = Section { name: "a test", keys: &["allow", "deny"], not_in_project: &[] };
+pub(crate) const TEST: Section = Section { name: "a test", keys: &["allow", "deny"], not_in_project: &[] };
 
 /// Where keys are looked for that stand in the wrong place.
 const HOMES: &[(&Section, &str)] = &[

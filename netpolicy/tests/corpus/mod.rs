@@ -202,7 +202,7 @@ const DEEP: &str = "version: 1\nnetwork: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a:
 /// The same for texts that are not UTF-8.
 pub const BAD_BYTES: &[(&str, &[u8])] = &[
     ("Latin-1", b"version: 1\nnetwork:\n  allow:\n    - host: b\xfccher.example\n"),
-    ("UTF-16", b"\xff\xfev\0e\0r\0s\0i\0o\0n\0:\0 \01\0\n\0"),
+    ("UTF-16", b"\xff\xfev\0e\0r\0s\0i\0o\0n\0:\0 \x001\0\n\0"),
     ("an overlong dot", b"version: 1\nnetwork: {allow: [gitlab\xc0\xaecom]}\n"),
     ("half a surrogate", b"version: 1\nnetwork: {allow: [\"a\xed\xa0\x80.example\"]}\n"),
 ];

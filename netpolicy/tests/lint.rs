@@ -1,0 +1,135 @@
+//! What is said about good policies that perhaps say something else than meant.
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use netpolicy::diagnostic::render;
+use netpolicy::load::{LayerSource, Loaded, load_layers};
+use netpolicy::policy::{Date, Layer};
+
+const TODAY: Date = Date::constant(2026, 11, 25);
+
+/// Loads one text for each layer.
+fn layers(texts: &[(Layer, &str)]) -> Loaded {
+    let sources: Vec<LayerSource> =
+        texts.iter().map(|(layer, _)| LayerSource::files(*layer, vec![format!("./{layer}.yml")])).collect();
+    let mut read = |layer: Layer, _: &str| {
+        let found = texts.iter().find(|(of, _)| *of == layer);
+        found.map(|(_, text)| text.as_bytes().to_vec()).ok_or_else(|| "no such file".to_owned())
+    };
+    load_layers(&sources, TODAY, &mut read).unwrap_or_else(|findings| panic!("{}", render(&findings)))
+}
+
+fn one(network: &str) -> Loaded {
+    layers(&[(Layer::Run, &format!("version: 1\nnetwork:\n{network}"))])
+}
+
+/// The code and line of every finding.
+fn codes(loaded: &Loaded) -> Vec<(&'static str, u32)> {
+    loaded.warnings.iter().map(|finding| (finding.code, finding.line)).collect()
+}
+
+#[test]
+fn findings_in_words() {
+    let loaded = layers(&[
+        (
+            Layer::User,
+            "version: 1\nnetwork:\n  ceiling: [{host: .gitlab.com, expires: 2026-12-01}, {host: .example, ports: [443, 22]}]\n",
+        ),
+        (
+            Layer::Run,
+            r#"version: 1
+network:
+  allow:
+    - {host: gitlab.com, expires: 2026-11-24}
+    - {host: gitlab.com, expires: 2026-11-25}
+    - {host: www.gitlab.com, expires: 2026-11-30}
+    - denied.example
+    - denied.example:22
+    - "*.wide.example"
+    - a.wide.example
+    - {host: raw.example, protocol: tcp}
+    - outside.test
+    - partly.example:8443
+    - {cidr: 198.50.0.0/15, ports: [443]}
+  deny:
+    - {host: denied.example, ports: [22]}
+    - .denied.example
+"#,
+        ),
+    ]);
+    insta::assert_snapshot!(render(&loaded.warnings));
+}
+
+#[test]
+fn what_says_nothing_new() {
+    let loaded = one("  allow: [a.example, a.example]\n");
+    assert_eq!(codes(&loaded), [("shadowed", 3)], "the later of two that say the same");
+    let loaded = one(
+        "  allow:\n    - .a.example\n    - a.example\n    - \"*.a.example\"\n    - b.a.example\n    - b.a.example:22\n",
+    );
+    assert_eq!(codes(&loaded), [("shadowed", 5), ("shadowed", 6), ("shadowed", 7)]);
+    // These say something of their own: another port, another check, another private range, a longer life.
+    for own in [
+        "{host: a.example, ports: [443, 22]}",
+        "{host: a.example, protocol: auto}",
+        "{host: a.example, private: [10.1.0.0/16]}",
+    ] {
+        assert_eq!(
+            codes(&one(&format!("  allow:\n    - \"*.example\"\n    - {own}\n"))),
+            [("top-level", 4)],
+            "{own}"
+        );
+    }
+    assert_eq!(
+        codes(&one("  allow:\n    - {host: a.example, expires: 2027-01-31}\n    - a.example\n")),
+        [("shadowed", 4)]
+    );
+    assert_eq!(
+        codes(&one(
+            "  allow:\n    - {cidr: 198.51.100.0/24, ports: [22]}\n    - {cidr: 198.51.100.7/32, ports: [22]}\n"
+        )),
+        [("shadowed", 5)]
+    );
+}
+
+#[test]
+fn a_preset_is_narrowed_without_a_word() {
+    let text = "version: 1\nextends: [gitlab@1]\nnetwork: {deny: [registry.gitlab.com]}\n";
+    assert_eq!(codes(&layers(&[(Layer::Run, text)])), []);
+}
+
+#[test]
+fn a_project_nobody_has_approved_is_told_once() {
+    let project =
+        "version: 1\nnetwork: {allow: [a.example, b.example, {cidr: 198.51.100.0/24, ports: [1]}]}\n";
+    assert_eq!(codes(&layers(&[(Layer::Project, project)])), [("untrusted", 2)]);
+    let ceiling = "version: 1\nnetwork: {ceiling: [.example]}\n";
+    let loaded = layers(&[(Layer::User, ceiling), (Layer::Project, project)]);
+    assert_eq!(codes(&loaded), [("top-level", 2), ("outside-ceiling", 2)]);
+}
+
+#[test]
+fn a_hostile_file_does_not_hold_anybody_up() {
+    let mut same = String::from("version: 1\nnetwork:\n  allow:\n");
+    let mut ports = same.clone();
+    let mut nested = same.clone();
+    for number in 1..=40_000u32 {
+        same.push_str("    - a.example\n");
+        // Writing to a String cannot fail.
+        let _ = writeln!(ports, "    - a.example:{number}");
+        let _ = writeln!(
+            nested,
+            "    - {{cidr: 10.0.0.0/{}, ports: [{number}], private: [10.0.0.0/8]}}",
+            8 + number % 25
+        );
+    }
+    for (what, text) in [("the same", same), ("ports", ports), ("nested", nested)] {
+        let begin = Instant::now();
+        let loaded = layers(&[(Layer::Run, &text)]);
+        let took = begin.elapsed();
+        assert!(loaded.warnings.len() <= 250, "{what}: {} findings", loaded.warnings.len());
+        // Unoptimised code on a busy machine; what grows with the square takes minutes.
+        assert!(took < Duration::from_secs(30), "{what} took {took:?}");
+    }
+}
