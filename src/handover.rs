@@ -22,6 +22,12 @@ pub const GUARD_SOCKET: &str = "/run/ringfence/guard.sock";
 pub const FENCE_CONFIG: &str = "/run/ringfence/fence.json";
 /// The guard's [`GuardConfig`].
 pub const GUARD_CONFIG: &str = "/run/ringfence/guard.json";
+/// PEM of the authorities that the guard's encrypted upstreams may show; absent where no upstream is encrypted.
+pub const GUARD_ROOTS: &str = "/run/ringfence/roots.pem";
+/// `user:password` for the proxy, for the guard's user alone; absent where the policy names no credentials.
+pub const GUARD_CREDENTIALS: &str = "/run/ringfence/proxy-credentials";
+/// The name under which the engine tells the guard where the host is, in its `/etc/hosts`.
+pub const HOST_ALIAS: &str = "host.docker.internal";
 /// How often the guard says that it is alive.
 pub const HEARTBEAT: Duration = Duration::from_millis(250);
 /// Silence after which the fence takes the guard for dead.

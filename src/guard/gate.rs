@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use netpolicy::decide::{Reason, Target, Verdict};
-use netpolicy::policy::Protocol;
+use netpolicy::policy::{Protocol, ResolvedBy};
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -122,13 +122,17 @@ pub struct Link {
 }
 
 impl Link {
-    /// Notes in the log that the way out is open, once.
-    pub fn opened(&self, address: IpAddr) {
+    /// Notes in the log that the way out is open, once: to this address, or to one that a proxy chose.
+    pub fn opened(&self, address: Option<IpAddr>, resolver: ResolvedBy) {
         if !self.open.swap(true, Ordering::SeqCst) {
             let mut event = self.fill(Event::allowed(Kind::Connect)).by(&self.verdict);
             event.phase = Some(Phase::Open);
-            event.address = Some(address);
-            event.resolver = matches!(self.target, Target::Name(_)).then_some("guard");
+            event.address = address.or(event.address);
+            event.resolver = match (&self.target, resolver) {
+                (Target::Address(_), _) => None,
+                (Target::Name(_), ResolvedBy::Guard) => Some("guard"),
+                (Target::Name(_), ResolvedBy::Proxy) => Some("proxy"),
+            };
             self.guard.events.write(&event);
         }
     }

@@ -15,6 +15,7 @@ mod gate;
 mod handed;
 mod http;
 mod io;
+mod means;
 mod names;
 mod refused;
 mod splice;
@@ -110,7 +111,10 @@ impl Guard {
 /// `ringfence guard run`: serves one fence, from its handover to its end.
 pub fn run() -> Result<(), Failure> {
     raise_limit();
-    let config = read_config(Path::new(GUARD_CONFIG))?;
+    let mut config = read_config(Path::new(GUARD_CONFIG))?;
+    let means = means::read(&config.policy)
+        .map_err(|error| broken("it lacks what the policy needs").caused_by(&error))?;
+    means::place_host(&mut config.surroundings, means.host);
     let listener = listen(Path::new(GUARD_SOCKET))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -121,7 +125,7 @@ pub fn run() -> Result<(), Failure> {
         .map_err(|error| broken("the runtime cannot start").caused_by(&error))?;
     let outside = {
         let _entered = runtime.enter();
-        Outside::world(&config.policy.dns.upstreams)
+        Outside::world(&config.policy, &means)
             .map_err(|error| broken("there is no upstream resolver").caused_by(&error))?
     };
     let events = Events::new(&config.workflow, Box::new(std::io::stdout()));

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use netpolicy::decide::{Decider, Question, Reason, Target, Verdict};
 use netpolicy::floor::Surroundings;
 use netpolicy::host::{HostName, HostPattern};
-use netpolicy::policy::{Matcher, Policy};
+use netpolicy::policy::{Matcher, Policy, ResolvedBy};
 use netpolicy::virtual_names::VirtualNames;
 use tokio::sync::OnceCell;
 
@@ -77,6 +77,13 @@ impl Names {
         self.decider.decide(&self.surroundings, &question)
     }
 
+    /// Whether a rule permits a target whose address only the proxy will know.
+    pub fn permits_by_proxy(&self, target: &Target, port: Option<u16>) -> bool {
+        let question =
+            Question { port, resolver: ResolvedBy::Proxy, ..Question::about(target, crate::clock::today()) };
+        self.decider.decide(&self.surroundings, &question).allowed
+    }
+
     /// What is known about a name without asking anybody.
     pub fn find(&self, name: &HostName) -> Found {
         if let Some(address) = self.settled.read().unwrap_or_else(PoisonError::into_inner).get(name) {
@@ -128,7 +135,8 @@ impl Names {
                 }
             }
         };
-        match cell.get_or_try_init(|| outside.exists(name)).await {
+        let by_proxy = self.permits_by_proxy(&Target::Name(name.clone()), None);
+        match cell.get_or_try_init(|| outside.exists(name, by_proxy)).await {
             Err(_) => Found::Unknown,
             Ok(false) => Found::Missing,
             Ok(true) => {

@@ -28,7 +28,7 @@ fn rule(matcher: Matcher, ports: &[u16], protocol: Option<Protocol>) -> Arc<Rule
     Arc::new(Rule { protocol, ..Rule::new(matcher, ports.to_vec(), origin) })
 }
 
-fn host(pattern: &str, ports: &[u16], protocol: Option<Protocol>) -> Arc<Rule> {
+pub fn host(pattern: &str, ports: &[u16], protocol: Option<Protocol>) -> Arc<Rule> {
     rule(Matcher::Host(HostPattern::parse(pattern).unwrap()), ports, protocol)
 }
 
@@ -61,12 +61,16 @@ pub fn guard_with(
             .map(|name| (name.to_owned(), address("198.51.100.7")))
             .collect();
     names.insert("inside.example".to_owned(), address("10.0.0.8"));
-    let stage = Stage { names, server, ..Stage::default() };
+    guard_on(policy, Stage { names, server, ..Stage::default() }, deadline_unix_ms)
+}
+
+/// A guard on this stage.
+pub fn guard_on(policy: Policy, stage: Stage, deadline_unix_ms: Option<u64>) -> (Arc<Guard>, Log) {
     let log = Log::default();
     let config = GuardConfig {
         workflow: "w".to_owned(),
         policy,
-        surroundings: Surroundings::default(),
+        surroundings: Surroundings { host_gateway: stage.host, ..Surroundings::default() },
         digest: String::new(),
         deadline_unix_ms,
         image: String::new(),
@@ -76,10 +80,10 @@ pub fn guard_with(
     (Arc::new(Guard::new(config, events, Outside::Stage(stage))), log)
 }
 
-fn stage(guard: &Guard) -> &Stage {
+pub fn stage(guard: &Guard) -> &Stage {
     match &guard.outside {
         Outside::Stage(stage) => stage,
-        Outside::World { .. } => panic!("tests have a stage"),
+        Outside::World(_) => panic!("tests have a stage"),
     }
 }
 
@@ -92,7 +96,7 @@ fn virtual_address(guard: &Guard, name: &str) -> std::net::Ipv4Addr {
 }
 
 /// A connection of the agent to a name's virtual address, as the gate has it.
-async fn connect(guard: &Arc<Guard>, name: &str, port: u16) -> TcpStream {
+pub async fn connect(guard: &Arc<Guard>, name: &str, port: u16) -> TcpStream {
     connect_address(guard, virtual_address(guard, name), port).await
 }
 
@@ -106,7 +110,7 @@ async fn connect_address(guard: &Arc<Guard>, address: std::net::Ipv4Addr, port: 
 }
 
 /// A server that sends back what it gets.
-async fn echo() -> SocketAddr {
+pub async fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -163,7 +167,7 @@ async fn head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-async fn read_all(stream: &mut TcpStream) -> Result<Vec<u8>, std::io::ErrorKind> {
+pub async fn read_all(stream: &mut TcpStream) -> Result<Vec<u8>, std::io::ErrorKind> {
     let mut all = Vec::new();
     match tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut all)).await.unwrap() {
         Ok(_) => Ok(all),
@@ -171,7 +175,7 @@ async fn read_all(stream: &mut TcpStream) -> Result<Vec<u8>, std::io::ErrorKind>
     }
 }
 
-fn reasons(log: &Log) -> Vec<String> {
+pub fn reasons(log: &Log) -> Vec<String> {
     log.lines()
         .iter()
         .filter(|line| line["verdict"] == "deny")
@@ -180,7 +184,7 @@ fn reasons(log: &Log) -> Vec<String> {
 }
 
 /// Waits for something that another task does.
-async fn eventually(mut what: impl FnMut() -> bool) {
+pub async fn eventually(mut what: impl FnMut() -> bool) {
     for _ in 0..500 {
         if what() {
             return;

@@ -1,0 +1,576 @@
+//! Asking upstreams: the group that is for a name, its members in order, each within a bound, all within another.
+//!
+//! ```text
+//!  name ──longest domain that holds it──▶ its group, else the general one
+//!  group ─▶ member ─▶ member ─▶ …        answer, no address, no name: that is it
+//!             └─ silent, refused, failed: the next; who was silent is asked last for a while
+//! ```
+//! One hickory resolver a member, because its own pool shares one time-out among all servers: a dead first one would use it
+//! up. A DNS-over-HTTPS server that is given by name is looked up through `system`, when it is first needed.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{
+    LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError, NoRecords};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::Name;
+use netpolicy::host::HostName;
+use netpolicy::settings::{Dns, Server, Upstream};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use tokio::time::{Instant, timeout};
+
+/// How long one upstream may take for an answer.
+const QUESTION: Duration = Duration::from_secs(2);
+/// How long a name may take, all its upstreams together.
+const RESOLUTION: Duration = Duration::from_secs(6);
+/// The same where a proxy may be asked instead.
+const RESOLUTION_OR_PROXY: Duration = Duration::from_millis(2500);
+/// How long an upstream that was silent is asked last.
+const SILENCE: Duration = Duration::from_secs(30);
+/// Addresses of a name that are looked at.
+const ADDRESSES: usize = 16;
+/// Answers that each member keeps.
+const CACHE: u64 = 64;
+
+/// What upstreams say about a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// These addresses.
+    Addresses(Vec<IpAddr>),
+    /// It exists, and has no address.
+    NoAddress,
+    /// It does not exist.
+    NoName,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Answer::Addresses(_) => "the name has addresses",
+            Answer::NoAddress => "the name has no address",
+            Answer::NoName => "there is no such name",
+        })
+    }
+}
+
+/// How long upstreams are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// They are the only ones who can know.
+    Full,
+    /// A proxy can be asked instead: who was silent a moment ago is not asked.
+    Little,
+}
+
+/// An upstream that cannot even be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} cannot be used")]
+pub struct Unusable {
+    what: String,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// All upstreams of a policy.
+pub struct Resolvers {
+    /// Longest domain first.
+    domains: Vec<(HostName, Group)>,
+    general: Group,
+    system: Arc<Group>,
+}
+
+/// Upstreams that are asked in order.
+struct Group(Vec<Member>);
+
+/// One upstream.
+struct Member {
+    label: String,
+    source: Source,
+    state: Mutex<State>,
+}
+
+/// When a member spoke, and when it did not.
+#[derive(Default)]
+struct State {
+    answered: Option<Instant>,
+    silent_until: Option<Instant>,
+}
+
+/// Where a member's resolver comes from.
+enum Source {
+    /// It was made at the start.
+    Ready(TokioResolver),
+    /// Its address must be found first.
+    ByName { lookup: HttpsByName, found: Mutex<Option<TokioResolver>> },
+}
+
+/// A DNS-over-HTTPS server that is given by name.
+struct HttpsByName {
+    name: HostName,
+    port: u16,
+    path: Arc<str>,
+    system: Arc<Group>,
+    tls: rustls::ClientConfig,
+}
+
+/// Why a member gave no answer.
+enum Trouble {
+    /// It said nothing.
+    Silent,
+    /// It said that it cannot, or could not be spoken to.
+    Failed(String),
+}
+
+impl Resolvers {
+    /// The upstreams of a policy; encrypted ones must show a certificate of these authorities.
+    pub fn new(dns: &Dns, roots: &[CertificateDer<'static>]) -> Result<Resolvers, Unusable> {
+        let tls = client_config(roots)?;
+        let system = Arc::new(Group(system_members(&tls)?));
+        let group = |upstreams: &[Upstream]| -> Result<Group, Unusable> {
+            let mut members = Vec::new();
+            for upstream in upstreams {
+                members.extend(members_of(upstream, &tls, &system)?);
+            }
+            Ok(Group(members))
+        };
+        let mut domains = Vec::new();
+        for domain in &dns.domains {
+            domains.push((domain.name.clone(), group(&domain.upstreams)?));
+        }
+        domains.sort_by_key(|(name, _)| std::cmp::Reverse(name.as_str().len()));
+        Ok(Resolvers { domains, general: group(&dns.upstreams)?, system })
+    }
+
+    /// What is said about a name by those who are for it; nobody else hears of it.
+    pub async fn resolve(&self, name: &HostName, patience: Patience) -> Result<Answer, String> {
+        self.of_domain(name).unwrap_or(&self.general).ask(name, patience).await
+    }
+
+    /// The same for a name that the policy itself needs: its domain's upstreams, else the machine's own.
+    pub async fn resolve_for_guard(&self, name: &HostName) -> Result<Answer, String> {
+        self.of_domain(name).unwrap_or(&self.system).ask(name, Patience::Full).await
+    }
+
+    fn of_domain(&self, name: &HostName) -> Option<&Group> {
+        self.domains.iter().find(|(domain, _)| is_within(name, domain)).map(|(_, group)| group)
+    }
+}
+
+/// Whether a name is a domain, or lies below it.
+fn is_within(name: &HostName, domain: &HostName) -> bool {
+    name.as_str().strip_suffix(domain.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+impl Group {
+    /// Asks one after the other until somebody knows.
+    async fn ask(&self, name: &HostName, patience: Patience) -> Result<Answer, String> {
+        let within = if patience == Patience::Full { RESOLUTION } else { RESOLUTION_OR_PROXY };
+        let (began, deadline) = (Instant::now(), Instant::now() + within);
+        let (silent, speaking): (Vec<&Member>, Vec<&Member>) =
+            self.0.iter().partition(|member| member.is_silent(began));
+        let silent = if patience == Patience::Full { silent } else { Vec::new() };
+        let absolute = absolute(name)?;
+        let mut troubles = Vec::new();
+        for member in speaking.into_iter().chain(silent) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            match member.ask(&absolute, left.min(QUESTION)).await {
+                Ok(answer) => return Ok(answer),
+                Err(Trouble::Silent) => troubles.push(format!("{}: no answer", member.label)),
+                Err(Trouble::Failed(why)) => troubles.push(format!("{}: {why}", member.label)),
+            }
+        }
+        if troubles.is_empty() {
+            troubles.push("there is no upstream that answers".to_owned());
+        }
+        Err(troubles.join("; "))
+    }
+}
+
+impl Member {
+    fn of(label: String, server: NameServerConfig, tls: &rustls::ClientConfig) -> Result<Member, Unusable> {
+        match resolver(vec![server], tls.clone()) {
+            Ok(resolver) => Ok(Member { label, source: Source::Ready(resolver), state: Mutex::default() }),
+            Err(error) => Err(Unusable { what: format!("the upstream {label}"), source: Box::new(error) }),
+        }
+    }
+
+    /// Asks, and remembers whether there was an answer of any kind.
+    async fn ask(&self, name: &Name, within: Duration) -> Result<Answer, Trouble> {
+        let began = Instant::now();
+        let answer = match timeout(within, self.lookup(name)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Trouble::Silent),
+        };
+        let now = Instant::now();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &answer {
+            // One name that takes too long is not a silent server: it may have answered others meanwhile.
+            Err(Trouble::Silent) if state.answered.is_none_or(|answered| answered < began) => {
+                state.silent_until = Some(now + SILENCE);
+            }
+            Err(_) => {}
+            Ok(_) => *state = State { answered: Some(now), silent_until: None },
+        }
+        answer
+    }
+
+    fn is_silent(&self, now: Instant) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.silent_until.is_some_and(|until| now < until)
+    }
+
+    async fn lookup(&self, name: &Name) -> Result<Answer, Trouble> {
+        let resolver = match &self.source {
+            Source::Ready(resolver) => resolver.clone(),
+            Source::ByName { lookup, found } => {
+                let known = found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                match known {
+                    Some(resolver) => resolver,
+                    None => {
+                        let resolver = lookup.find().await.map_err(Trouble::Failed)?;
+                        *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(resolver.clone());
+                        resolver
+                    }
+                }
+            }
+        };
+        let answer = match resolver.lookup_ip(name.clone()).await {
+            Ok(found) => Ok(Answer::Addresses(distinct(found.iter()))),
+            Err(error) => read_error(error),
+        };
+        if let (Err(_), Source::ByName { found, .. }) = (&answer, &self.source) {
+            // It may have moved.
+            *found.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        answer
+    }
+}
+
+impl HttpsByName {
+    /// Looks the server up through `system`, which the policy's own names do not reach.
+    async fn find(&self) -> Result<TokioResolver, String> {
+        // Boxed: the group's members may look servers up themselves, were `system` ever more than plain servers.
+        match Box::pin(self.system.ask(&self.name, Patience::Full)).await {
+            Ok(Answer::Addresses(addresses)) => {
+                let name = self.name.as_str();
+                let servers =
+                    addresses.into_iter().map(|address| https(address, self.port, name, &self.path));
+                resolver(servers.collect(), self.tls.clone()).map_err(|error| error.to_string())
+            }
+            Ok(answer) => Err(format!("{}: {answer}", self.name)),
+            Err(error) => Err(format!("{}: {error}", self.name)),
+        }
+    }
+}
+
+/// The members that an upstream of the policy means: one, or those of the machine.
+fn members_of(
+    upstream: &Upstream,
+    tls: &rustls::ClientConfig,
+    system: &Arc<Group>,
+) -> Result<Vec<Member>, Unusable> {
+    let server = match upstream {
+        Upstream::System => return system_members(tls),
+        Upstream::Https { server: Server::Name(name), port, path } => {
+            let lookup = HttpsByName {
+                name: name.clone(),
+                port: *port,
+                path: Arc::from(path.as_str()),
+                system: Arc::clone(system),
+                tls: tls.clone(),
+            };
+            let source = Source::ByName { lookup, found: Mutex::new(None) };
+            return Ok(vec![Member { label: upstream.to_string(), source, state: Mutex::default() }]);
+        }
+        Upstream::Https { server: Server::Address(address), port, path } => {
+            https(*address, *port, &address.to_string(), path)
+        }
+        Upstream::Plain(address) => with_port(NameServerConfig::udp_and_tcp(address.ip()), address.port()),
+        Upstream::Tls { address, name } => {
+            with_port(NameServerConfig::tls(address.ip(), Arc::from(name.as_str())), address.port())
+        }
+    };
+    Member::of(upstream.to_string(), server, tls).map(|member| vec![member])
+}
+
+/// A DNS-over-HTTPS server whose certificate must carry `name`.
+fn https(address: IpAddr, port: u16, name: &str, path: &str) -> NameServerConfig {
+    with_port(NameServerConfig::https(address, Arc::from(name), Some(Arc::from(path))), port)
+}
+
+fn with_port(mut server: NameServerConfig, port: u16) -> NameServerConfig {
+    for connection in &mut server.connections {
+        connection.port = port;
+    }
+    server
+}
+
+/// The servers of the guard's own resolv.conf. Without one, names do not resolve; the rest works.
+fn system_members(tls: &rustls::ClientConfig) -> Result<Vec<Member>, Unusable> {
+    let (config, _) = match hickory_resolver::system_conf::read_system_conf() {
+        Ok(read) => read,
+        Err(error) => {
+            eprintln!("ringfence guard: no resolver in /etc/resolv.conf: {error}");
+            return Ok(Vec::new());
+        }
+    };
+    let servers = config.name_servers().iter();
+    servers.map(|server| Member::of(format!("system ({})", server.ip), server.clone(), tls)).collect()
+}
+
+/// A resolver that asks these servers.
+fn resolver(servers: Vec<NameServerConfig>, tls: rustls::ClientConfig) -> Result<TokioResolver, NetError> {
+    let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+    let mut builder =
+        TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_tls_config(tls);
+    set(builder.options_mut());
+    builder.build()
+}
+
+/// The options of a resolver: what it must not read, keep or hurry.
+fn set(options: &mut ResolverOpts) {
+    options.timeout = QUESTION;
+    options.attempts = 1;
+    options.case_randomization = true;
+    options.use_hosts_file = ResolveHosts::Never;
+    options.cache_size = CACHE;
+    options.positive_max_ttl = Some(Duration::from_secs(60));
+    options.negative_max_ttl = Some(Duration::from_secs(5));
+    options.num_concurrent_reqs = 1;
+    // Both, even without a way to IPv6: a private address in either form is to be told as such.
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+}
+
+/// TLS to upstreams: these authorities and no others.
+fn client_config(roots: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig, Unusable> {
+    let mut store = RootCertStore::empty();
+    // What a machine's store holds beside usable authorities is passed over, as every TLS library does.
+    store.add_parsable_certificates(roots.iter().cloned());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map(|builder| builder.with_root_certificates(store).with_no_client_auth())
+        .map_err(|error| Unusable { what: "TLS".to_owned(), source: Box::new(error) })
+}
+
+/// A name that no search list applies to.
+fn absolute(name: &HostName) -> Result<Name, String> {
+    let mut name = Name::from_ascii(name.as_str()).map_err(|error| error.to_string())?;
+    name.set_fqdn(true);
+    Ok(name)
+}
+
+/// The first addresses, each once.
+fn distinct(found: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    for address in found {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+        if addresses.len() == ADDRESSES {
+            break;
+        }
+    }
+    addresses
+}
+
+/// What an error of the resolver means.
+fn read_error(error: NetError) -> Result<Answer, Trouble> {
+    match &error {
+        NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, .. })) => match response_code {
+            ResponseCode::NXDomain => Ok(Answer::NoName),
+            ResponseCode::NoError => Ok(Answer::NoAddress),
+            other => Err(Trouble::Failed(said(*other))),
+        },
+        NetError::Dns(DnsError::ResponseCode(code)) => Err(Trouble::Failed(said(*code))),
+        NetError::Timeout => Err(Trouble::Silent),
+        _ => Err(Trouble::Failed(error.to_string())),
+    }
+}
+
+/// A response code in words.
+fn said(code: ResponseCode) -> String {
+    format!("it answers {code}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::net::SocketAddr;
+
+    use hickory_proto::op::{Message, MessageType, OpCode};
+    use hickory_proto::rr::rdata::A;
+    use hickory_proto::rr::{RData, Record, RecordType};
+    use netpolicy::settings::Domain;
+    use tokio::net::UdpSocket;
+
+    use super::*;
+
+    /// How a name server behaves.
+    #[derive(Clone, Copy)]
+    enum Manner {
+        Silent,
+        Says(ResponseCode),
+        Address([u8; 4]),
+        Many,
+    }
+
+    /// A name server on loopback, and the names that it was asked for, as they were written.
+    async fn server(manner: Manner) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        tokio::spawn(async move {
+            let mut buffer = [0; 2048];
+            loop {
+                let (length, peer) = socket.recv_from(&mut buffer).await.unwrap();
+                let question = Message::from_vec(&buffer[..length]).unwrap();
+                let query = question.queries[0].clone();
+                log.lock().unwrap().push(query.name().to_ascii());
+                let mut answer = Message::new(question.metadata.id, MessageType::Response, OpCode::Query);
+                answer.add_query(query.clone());
+                let addresses: Vec<[u8; 4]> = match manner {
+                    Manner::Silent => continue,
+                    Manner::Says(code) => {
+                        answer.metadata.response_code = code;
+                        Vec::new()
+                    }
+                    Manner::Address(address) => vec![address],
+                    Manner::Many => (0..60).map(|last| [198, 51, 100, last]).collect(),
+                };
+                for [a, b, c, d] in addresses {
+                    if query.query_type() == RecordType::A {
+                        let data = RData::A(A::new(a, b, c, d));
+                        answer.add_answer(Record::from_rdata(query.name().clone(), 60, data));
+                    }
+                }
+                socket.send_to(&answer.to_vec().unwrap(), peer).await.unwrap();
+            }
+        });
+        (address, asked)
+    }
+
+    fn resolvers(upstreams: &[SocketAddr], domains: &[(&str, SocketAddr)]) -> Resolvers {
+        let dns = Dns {
+            upstreams: upstreams.iter().copied().map(Upstream::Plain).collect(),
+            domains: domains
+                .iter()
+                .map(|(name, server)| Domain {
+                    name: HostName::parse(name).unwrap(),
+                    upstreams: vec![Upstream::Plain(*server)],
+                })
+                .collect(),
+            ..Dns::default()
+        };
+        Resolvers::new(&dns, &[]).unwrap()
+    }
+
+    async fn ask(resolvers: &Resolvers, name: &str) -> Result<Answer, String> {
+        resolvers.resolve(&HostName::parse(name).unwrap(), Patience::Full).await
+    }
+
+    fn one(address: [u8; 4]) -> Answer {
+        Answer::Addresses(vec![IpAddr::from(address)])
+    }
+
+    #[tokio::test]
+    async fn a_dead_upstream_costs_one_bound_and_only_once() {
+        let (dead, asked_dead) = server(Manner::Silent).await;
+        let (good, _) = server(Manner::Address([198, 51, 100, 7])).await;
+        let resolvers = resolvers(&[dead, good], &[]);
+        let began = std::time::Instant::now();
+        assert_eq!(ask(&resolvers, "a.test").await, Ok(one([198, 51, 100, 7])));
+        assert!(began.elapsed() < QUESTION + Duration::from_secs(1), "{:?}", began.elapsed());
+        assert!(!asked_dead.lock().unwrap().is_empty(), "the policy's order is kept while nothing is known");
+        let began = std::time::Instant::now();
+        assert_eq!(ask(&resolvers, "b.test").await, Ok(one([198, 51, 100, 7])));
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn with_all_dead_the_whole_is_bounded_and_a_proxy_is_not_kept_waiting() {
+        let mut dead = Vec::new();
+        for _ in 0..5 {
+            dead.push(server(Manner::Silent).await.0);
+        }
+        let resolvers = resolvers(&dead, &[]);
+        let began = std::time::Instant::now();
+        let error = ask(&resolvers, "a.test").await.unwrap_err();
+        assert!(began.elapsed() < RESOLUTION + Duration::from_secs(1), "{:?}", began.elapsed());
+        assert_eq!(error.matches("no answer").count(), 3, "{error}");
+        let name = HostName::parse("b.test").unwrap();
+        let began = std::time::Instant::now();
+        assert!(resolvers.resolve(&name, Patience::Little).await.is_err());
+        assert!(began.elapsed() < RESOLUTION_OR_PROXY + Duration::from_secs(1), "{:?}", began.elapsed());
+        let began = std::time::Instant::now();
+        assert!(resolvers.resolve(&name, Patience::Little).await.is_err());
+        assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn who_cannot_answer_is_passed_over_and_who_says_no_is_believed() {
+        let (good, _) = server(Manner::Address([198, 51, 100, 7])).await;
+        for code in [ResponseCode::ServFail, ResponseCode::Refused] {
+            let (bad, _) = server(Manner::Says(code)).await;
+            assert_eq!(
+                ask(&resolvers(&[bad, good], &[]), "a.test").await,
+                Ok(one([198, 51, 100, 7])),
+                "{code}"
+            );
+            let alone = ask(&resolvers(&[bad], &[]), "a.test").await.unwrap_err();
+            assert!(alone.contains("it answers"), "{alone}");
+        }
+        let (no, _) = server(Manner::Says(ResponseCode::NXDomain)).await;
+        let (good, asked) = server(Manner::Address([198, 51, 100, 7])).await;
+        assert_eq!(ask(&resolvers(&[no, good], &[]), "a.test").await, Ok(Answer::NoName));
+        let (nothing, _) = server(Manner::Says(ResponseCode::NoError)).await;
+        assert_eq!(ask(&resolvers(&[nothing, good], &[]), "a.test").await, Ok(Answer::NoAddress));
+        assert!(asked.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_longest_domain_is_asked_and_nobody_else_hears_of_it() {
+        let (general, heard_general) = server(Manner::Address([198, 51, 100, 1])).await;
+        let (corp, heard_corp) = server(Manner::Address([198, 51, 100, 2])).await;
+        let (lab, heard_lab) = server(Manner::Says(ResponseCode::ServFail)).await;
+        let resolvers = resolvers(&[general], &[("corp.example", corp), ("lab.corp.example", lab)]);
+        assert_eq!(ask(&resolvers, "git.corp.example").await, Ok(one([198, 51, 100, 2])));
+        assert_eq!(ask(&resolvers, "corp.example").await, Ok(one([198, 51, 100, 2])));
+        assert_eq!(ask(&resolvers, "notcorp.example").await, Ok(one([198, 51, 100, 1])));
+        // Its own server fails, and still nobody else is asked.
+        assert!(ask(&resolvers, "x.lab.corp.example").await.is_err());
+        let heard = |log: &Arc<Mutex<Vec<String>>>| -> HashSet<String> {
+            log.lock().unwrap().iter().map(|name| name.to_ascii_lowercase()).collect()
+        };
+        let names = |all: &[&str]| all.iter().map(|name| (*name).to_owned()).collect::<HashSet<_>>();
+        assert_eq!(heard(&heard_general), names(&["notcorp.example."]));
+        assert_eq!(heard(&heard_corp), names(&["git.corp.example.", "corp.example."]));
+        assert_eq!(heard(&heard_lab), names(&["x.lab.corp.example."]));
+    }
+
+    #[tokio::test]
+    async fn answers_are_capped_and_questions_written_at_random() {
+        let (many, asked) = server(Manner::Many).await;
+        let resolvers = resolvers(&[many], &[]);
+        let Ok(Answer::Addresses(addresses)) = ask(&resolvers, "a-long-name-with-many-letters.test").await
+        else {
+            panic!("no addresses")
+        };
+        assert_eq!(addresses.len(), ADDRESSES);
+        let asked = asked.lock().unwrap();
+        assert!(asked.iter().all(|name| name.to_ascii_lowercase() == "a-long-name-with-many-letters.test."));
+        assert!(asked.iter().any(|name| name.chars().any(|c| c.is_ascii_uppercase())), "{asked:?}");
+        assert!(asked.iter().any(|name| name.chars().any(|c| c.is_ascii_lowercase())), "{asked:?}");
+    }
+}
