@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 /// The volume that the fence and the guard share, and nobody else.
 pub const SHARED: &str = "/run/ringfence";
+/// The volume for the agent's authorities, where the fence has it: only to be filled before anything runs.
+pub const TRUST: &str = "/run/trust";
 /// Where the guard waits for the fence.
 pub const GUARD_SOCKET: &str = "/run/ringfence/guard.sock";
 /// The fence's [`FenceConfig`].

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use netpolicy::settings::Ca;
 
 use super::policy::PolicyArgs;
 
@@ -31,6 +32,9 @@ pub struct RunArgs {
     /// An environment variable for the agent; without a value, the caller's
     #[arg(short = 'e', long = "env", value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
+    /// Certificate authorities for the agent's TLS clients besides its image's own: a PEM file, or this machine's
+    #[arg(long, value_name = "FILE|system", value_parser = parse_ca)]
+    pub ca: Option<Ca>,
     /// A name for the workflow
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
@@ -90,6 +94,15 @@ impl RunArgs {
     /// Whether the agent is to have no network at all.
     pub fn network_denied(&self) -> bool {
         self.no_network || self.network == Network::Denied
+    }
+}
+
+/// `system` or a file.
+fn parse_ca(text: &str) -> Result<Ca, String> {
+    match text {
+        "" => Err("expected a file, or `system`".to_owned()),
+        "system" => Ok(Ca::System),
+        file => Ok(Ca::File(file.to_owned())),
     }
 }
 

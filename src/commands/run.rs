@@ -55,6 +55,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     };
     let request = Request {
         name: args.name,
+        ca: args.ca.or_else(|| policy.container.ca.clone()),
         policy,
         agent: Agent {
             image: args.image,
@@ -63,6 +64,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
             env,
             project,
             workdir: args.workdir,
+            trust: false,
             user,
             interactive: args.interactive,
             tty: args.tty,

@@ -8,23 +8,36 @@ use std::path::PathBuf;
 
 use bollard::models::{
     ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, Mount, MountType,
-    NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
+    MountVolumeOptions, NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
 };
 
+use super::ca;
 use super::workflow::{Role, Workflow};
-use crate::handover::SHARED;
+use crate::handover::{HOST_ALIAS, SHARED, TRUST};
 
 /// The guard's user: no root, and in no passwd file.
 pub const GUARD_USER: &str = "65532:65532";
+/// The same as a number.
+pub const GUARD_ID: u64 = 65532;
 /// What an agent may need of root's powers to install packages and change users in its own container.
 const AGENT_CAPABILITIES: [&str; 7] =
     ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETUID", "SETGID", "KILL"];
 /// Where the project is mounted.
 pub const WORKSPACE: &str = "/workspace";
 
-/// The fence: root with `NET_ADMIN` in its own namespace only, and no other power.
-pub fn fence(workflow: &Workflow, image: &str, network: &str, resolver: Ipv4Addr) -> ContainerCreateBody {
+/// The fence: root with `NET_ADMIN` in its own namespace only, and no other power. The volume of the agent's authorities
+/// (`trust`) is filled through it, since the agent has it read-only.
+pub fn fence(
+    workflow: &Workflow,
+    image: &str,
+    network: &str,
+    resolver: Ipv4Addr,
+    trust: bool,
+) -> ContainerCreateBody {
     let mut host = helper_host(workflow, network);
+    if trust {
+        host.mounts.get_or_insert_default().push(volume(workflow.object(Role::Trust), TRUST, false));
+    }
     host.cap_add = Some(vec!["NET_ADMIN".to_owned()]);
     // /proc/sys is read-only inside, so these can be set here only. `lo` too: with ::1 alone left,
     // a server and a client of `localhost` may miss each other.
@@ -44,9 +57,11 @@ pub fn fence(workflow: &Workflow, image: &str, network: &str, resolver: Ipv4Addr
     }
 }
 
-/// The guard: no capability, no root, on the uplink.
-pub fn guard(workflow: &Workflow, image: &str, uplink: &str) -> ContainerCreateBody {
-    let host = helper_host(workflow, uplink);
+/// The guard: no capability, no root, on the uplink. Where the policy needs the host's address, the engine writes it
+/// into its hosts file (`knows_host`).
+pub fn guard(workflow: &Workflow, image: &str, uplink: &str, knows_host: bool) -> ContainerCreateBody {
+    let mut host = helper_host(workflow, uplink);
+    host.extra_hosts = knows_host.then(|| vec![format!("{HOST_ALIAS}:host-gateway")]);
     helper(workflow, Role::Guard, image, uplink, host, ["guard", "run"], GUARD_USER)
 }
 
@@ -61,12 +76,19 @@ fn helper_host(workflow: &Workflow, network: &str) -> HostConfig {
         pids_limit: Some(64),
         restart_policy: Some(no_restart()),
         log_config: Some(log_config("64m")),
-        mounts: Some(vec![Mount {
-            target: Some(SHARED.to_owned()),
-            source: Some(workflow.object(Role::Volume)),
-            typ: Some(MountType::VOLUME),
-            ..Default::default()
-        }]),
+        mounts: Some(vec![volume(workflow.object(Role::Volume), SHARED, false)]),
+        ..Default::default()
+    }
+}
+
+/// A volume at a path. What is only read there is not filled from the image first.
+fn volume(name: String, path: &str, read_only: bool) -> Mount {
+    Mount {
+        target: Some(path.to_owned()),
+        source: Some(name),
+        typ: Some(MountType::VOLUME),
+        read_only: Some(read_only),
+        volume_options: Some(MountVolumeOptions { no_copy: Some(read_only), ..Default::default() }),
         ..Default::default()
     }
 }
@@ -126,6 +148,8 @@ pub struct Agent {
     pub project: Option<PathBuf>,
     /// Working directory; none: the project's, else the image's.
     pub workdir: Option<String>,
+    /// Whether it trusts authorities besides its image's own.
+    pub trust: bool,
     /// User; none: the image's.
     pub user: Option<String>,
     /// Whether stdin stays open.
@@ -142,14 +166,13 @@ pub struct Agent {
 
 /// The agent: in the fence's namespace, with few capabilities and limits on.
 pub fn agent(workflow: &Workflow, agent: &Agent) -> ContainerCreateBody {
-    let mounts = agent.project.as_ref().map(|project| {
-        vec![Mount {
-            target: Some(WORKSPACE.to_owned()),
-            source: Some(project.to_string_lossy().into_owned()),
-            typ: Some(MountType::BIND),
-            ..Default::default()
-        }]
+    let project = agent.project.as_ref().map(|project| Mount {
+        target: Some(WORKSPACE.to_owned()),
+        source: Some(project.to_string_lossy().into_owned()),
+        typ: Some(MountType::BIND),
+        ..Default::default()
     });
+    let trust = agent.trust.then(|| volume(workflow.object(Role::Trust), ca::DIRECTORY, true));
     let host = HostConfig {
         network_mode: Some(format!("container:{}", workflow.object(Role::Fence))),
         cap_drop: Some(vec!["ALL".to_owned()]),
@@ -164,7 +187,7 @@ pub fn agent(workflow: &Workflow, agent: &Agent) -> ContainerCreateBody {
         pids_limit: Some(agent.pids),
         restart_policy: Some(no_restart()),
         log_config: Some(log_config("64m")),
-        mounts,
+        mounts: Some(project.into_iter().chain(trust).collect()),
         ..Default::default()
     };
     ContainerCreateBody {
@@ -196,8 +219,8 @@ mod tests {
 
     #[test]
     fn only_the_fence_may_administer_a_network_and_only_its_own() {
-        let fence = fence(&workflow(), "img", "net", Ipv4Addr::LOCALHOST).host_config.unwrap();
-        let guard = guard(&workflow(), "img", "uplink").host_config.unwrap();
+        let fence = fence(&workflow(), "img", "net", Ipv4Addr::LOCALHOST, true).host_config.unwrap();
+        let guard = guard(&workflow(), "img", "uplink", true).host_config.unwrap();
         let agent = agent(
             &workflow(),
             &Agent {
@@ -207,6 +230,7 @@ mod tests {
                 env: vec![],
                 project: None,
                 workdir: None,
+                trust: true,
                 user: None,
                 interactive: false,
                 tty: false,

@@ -162,7 +162,7 @@ fn layer(files: &Files) -> Result<Vec<u8>, Failure> {
         Failure::new(COULD_NOT_RUN, "cannot assemble the helper image").caused_by(&error)
     };
     let mut tar = tar::Builder::new(Vec::new());
-    for (dir, mode) in [("run/", 0o755), ("run/ringfence/", 0o777), ("tmp/", 0o755)] {
+    for (dir, mode) in [("run/", 0o755), ("run/ringfence/", 0o777), ("run/trust/", 0o755), ("tmp/", 0o755)] {
         let mut header = header(tar::EntryType::Directory, mode, 0);
         tar.append_data(&mut header, dir, std::io::empty()).map_err(cannot)?;
     }

@@ -151,12 +151,14 @@ pub async fn remove(engine: &Engine, id: &str) -> Result<(), Failure> {
     errors.extend(guard);
     errors.extend(fence);
     let network = object_name(id, Role::Network);
-    let volume = object_name(id, Role::Volume);
-    let (network, volume) = tokio::join!(
+    let (volume, trust) = (object_name(id, Role::Volume), object_name(id, Role::Trust));
+    let force = Some(RemoveVolumeOptions { force: true });
+    let (network, volume, trust) = tokio::join!(
         engine.api.remove_network(&network),
-        engine.api.remove_volume(&volume, Some(RemoveVolumeOptions { force: true }))
+        engine.api.remove_volume(&volume, force.clone()),
+        engine.api.remove_volume(&trust, force)
     );
-    for (role, result) in [(Role::Network, network), (Role::Volume, volume)] {
+    for (role, result) in [(Role::Network, network), (Role::Volume, volume), (Role::Trust, trust)] {
         if let Err(error) = result
             && !engine::is_missing(&error)
         {

@@ -7,12 +7,15 @@
 //! ```
 //!
 //! `containers` and `networks` say as plain data what the engine is asked for; `engine` finds and
-//! speaks to it; `inventory` finds workflows again by their labels; `state` keeps the events.
+//! speaks to it; `inventory` finds workflows again by their labels; `state` keeps the events; `means` and `ca` gather
+//! what guard and agent need of this machine: authorities, the proxy's credentials.
 
+pub mod ca;
 pub mod containers;
 pub mod engine;
 pub mod helper_image;
 pub mod inventory;
+pub mod means;
 pub mod networks;
 pub mod run;
 pub mod state;

@@ -19,15 +19,18 @@ use futures_util::{FutureExt, StreamExt};
 use ipnet::IpNet;
 use netpolicy::floor::Surroundings;
 use netpolicy::policy::Policy;
+use netpolicy::settings::Ca;
 use netpolicy::virtual_names::VirtualNames;
+use rustls::pki_types::CertificateDer;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::containers::{self, Agent};
 use super::engine::{self, Engine};
+use super::means::{self, Means};
 use super::summary::{Seen, Summary};
 use super::workflow::{Role, Workflow};
-use super::{helper_image, inventory, networks, state, streams};
+use super::{ca, helper_image, inventory, networks, state, streams};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::{FenceConfig, GuardConfig, SHARED};
 
@@ -48,6 +51,8 @@ pub struct Request {
     pub policy: Policy,
     /// The agent; its image still as it was typed.
     pub agent: Agent,
+    /// Authorities for the agent besides its image's own.
+    pub ca: Option<Ca>,
     /// Wall-clock limit.
     pub time: Option<Duration>,
     /// Where a person wants the events too.
@@ -66,11 +71,19 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     let mut signals = Signals::new()?;
 
     // Checks: nothing has been created when one of these fails.
+    let means = Means::gather(&request.policy, request.ca.as_ref())?;
+    let corporate = request.ca.as_ref().map(ca::read).transpose()?;
+    if corporate.is_some() {
+        request.agent.trust = true;
+        ca::point(&mut request.agent.env);
+    }
+    means::without_proxies(&mut request.agent.env, &engine.version);
     check_name_is_free(engine, request.name.as_deref()).await?;
     let image = agent_image(engine, &request.agent.image).await?;
     request.agent.image = image;
     request.agent.nano_cpus = nano_cpus(engine, request.cpus).await?;
     let networks = networks::list(engine).await?;
+    means::check_proxy(&request.policy, &networks, &own_addresses()?).await?;
     clock.step("checked");
     let helper = helper_image::ensure(engine).await?;
     clock.step("helper image");
@@ -79,8 +92,8 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     let workflow = Workflow::new(request.name.clone(), digest, unix_seconds()).map_err(|error| {
         Failure::new(COULD_NOT_RUN, "cannot make an id for the workflow").caused_by(&error)
     })?;
-    let prepared =
-        Prepared { helper, networks, events: EventFiles::open(&workflow.id, request.events.as_deref())? };
+    let events = EventFiles::open(&workflow.id, request.events.as_deref())?;
+    let prepared = Prepared { helper, networks, means, corporate, events };
 
     // From here on things exist. A signal waits until the start is through, so that nothing is
     // created behind the back of the removal.
@@ -193,11 +206,21 @@ fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or(0)
 }
 
+/// The links of this machine.
+fn links() -> Result<Vec<if_addrs::Interface>, Failure> {
+    if_addrs::get_if_addrs().map_err(|error| {
+        Failure::new(COULD_NOT_RUN, "cannot list this machine's addresses").caused_by(&error)
+    })
+}
+
+/// Every address of this machine.
+fn own_addresses() -> Result<Vec<IpAddr>, Failure> {
+    Ok(links()?.iter().map(if_addrs::Interface::ip).collect())
+}
+
 /// The addresses on which this machine or the engine answers, for the floor.
 fn surroundings(policy: &Policy, engine_subnets: Vec<IpNet>) -> Result<Surroundings, Failure> {
-    let links = if_addrs::get_if_addrs().map_err(|error| {
-        Failure::new(COULD_NOT_RUN, "cannot list this machine's addresses").caused_by(&error)
-    })?;
+    let links = links()?;
     let mut host_addresses = Vec::new();
     let mut on_link = Vec::new();
     for link in links {
@@ -229,6 +252,10 @@ struct Prepared {
     helper: String,
     /// All networks of the engine.
     networks: Vec<bollard::models::Network>,
+    /// What the guard needs of this machine.
+    means: Means,
+    /// Authorities for the agent.
+    corporate: Option<Vec<CertificateDer<'static>>>,
     /// Where the events will go.
     events: EventFiles,
 }
@@ -242,34 +269,45 @@ async fn start(
     early_signal: &Cell<Option<i32>>,
     clock: &mut Clock,
 ) -> Result<Running, Failure> {
-    let Prepared { helper, networks: existing, events } = prepared;
+    let Prepared { helper, networks: existing, means, corporate, events } = prepared;
     let mut subnets = networks::subnets(&existing);
-    let volume = engine.api.create_volume(VolumeCreateRequest {
-        name: Some(workflow.object(Role::Volume)),
-        labels: Some(workflow.labels(Role::Volume)),
-        ..Default::default()
-    });
-    let (own, uplink, volume) = tokio::join!(
+    let (own, uplink, volume, trust) = tokio::join!(
         networks::create_own(engine, workflow, &subnets),
         networks::ensure_uplink(engine, &existing),
-        volume
+        create_volume(engine, workflow, Role::Volume, true),
+        create_volume(engine, workflow, Role::Trust, corporate.is_some()),
     );
     let ((network, own_subnet), (uplink, uplink_subnet)) = (own?, uplink?);
-    volume.map_err(|error| engine::refused("cannot create the workflow's volume", &error))?;
+    volume.and(trust)?;
     subnets.push(own_subnet);
     subnets.extend(uplink_subnet);
     clock.step("networks");
 
     let resolver = request.policy.dns.virtual_range.broadcast();
     tokio::try_join!(
-        create(engine, workflow, Role::Fence, containers::fence(workflow, &helper, &network, resolver)),
-        create(engine, workflow, Role::Guard, containers::guard(workflow, &helper, &uplink)),
+        create(
+            engine,
+            workflow,
+            Role::Fence,
+            containers::fence(workflow, &helper, &network, resolver, corporate.is_some())
+        ),
+        create(
+            engine,
+            workflow,
+            Role::Guard,
+            containers::guard(workflow, &helper, &uplink, means.knows_host)
+        ),
     )?;
+    let fence = workflow.object(Role::Fence);
     let config = configuration(workflow, request, engine, surroundings(&request.policy, subnets)?)?;
     tokio::try_join!(
-        upload(engine, workflow, config),
+        upload(engine, &fence, SHARED, config),
+        means.hand_over(engine, workflow),
         create(engine, workflow, Role::Agent, containers::agent(workflow, &request.agent)),
     )?;
+    if let Some(corporate) = &corporate {
+        ca::install(engine, workflow, corporate).await?;
+    }
     clock.step("containers");
 
     let guard = workflow.object(Role::Guard);
@@ -373,30 +411,48 @@ fn configuration(
         image: request.agent.image.clone(),
         engine: engine.version.clone(),
     };
-    let archive = || -> std::io::Result<Vec<u8>> {
-        let mut tar = tar::Builder::new(Vec::new());
-        for (name, content) in
-            [("fence.json", serde_json::to_vec(&fence)?), ("guard.json", serde_json::to_vec(&guard)?)]
-        {
-            let mut header = tar::Header::new_gnu();
-            header.set_mode(0o644);
-            header.set_size(content.len() as u64);
-            tar.append_data(&mut header, name, content.as_slice())?;
-        }
-        tar.into_inner()
+    let json = |result: serde_json::Result<Vec<u8>>| {
+        result.map_err(|error| {
+            Failure::new(COULD_NOT_RUN, "cannot write down the configuration").caused_by(&error)
+        })
     };
-    archive()
-        .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot write down the configuration").caused_by(&error))
+    let (fence, guard) = (json(serde_json::to_vec(&fence))?, json(serde_json::to_vec(&guard))?);
+    let file = |name, content| means::File { name, content, mode: 0o644, owner: 0 };
+    means::archive(&[file("fence.json", &fence), file("guard.json", &guard)])
 }
 
-/// The files go into the volume through the fence's container, which does not run yet.
-async fn upload(engine: &Engine, workflow: &Workflow, archive: Vec<u8>) -> Result<(), Failure> {
-    let options = UploadToContainerOptions { path: SHARED.to_owned(), ..Default::default() };
+/// Files go into a volume through a container that has it and does not run yet.
+pub(super) async fn upload(
+    engine: &Engine,
+    container: &str,
+    directory: &str,
+    archive: Vec<u8>,
+) -> Result<(), Failure> {
+    let options = UploadToContainerOptions { path: directory.to_owned(), ..Default::default() };
     engine
         .api
-        .upload_to_container(&workflow.object(Role::Fence), Some(options), bollard::body_full(archive.into()))
+        .upload_to_container(container, Some(options), bollard::body_full(archive.into()))
         .await
-        .map_err(|error| engine::refused("cannot hand the configuration to the fence", &error))
+        .map_err(|error| engine::refused(format!("cannot put files into {container}"), &error))
+}
+
+/// One of the workflow's volumes, if it is wanted.
+async fn create_volume(
+    engine: &Engine,
+    workflow: &Workflow,
+    role: Role,
+    wanted: bool,
+) -> Result<(), Failure> {
+    if !wanted {
+        return Ok(());
+    }
+    let request = VolumeCreateRequest {
+        name: Some(workflow.object(role)),
+        labels: Some(workflow.labels(role)),
+        ..Default::default()
+    };
+    let created = engine.api.create_volume(request).await;
+    created.map(|_| ()).map_err(|error| engine::refused(format!("cannot create the {role} volume"), &error))
 }
 
 /// Waits for the guard's word; the death of either helper, or silence, is a failure with its last words.

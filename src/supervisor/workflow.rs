@@ -32,6 +32,8 @@ pub enum Role {
     Network,
     /// What the fence and the guard share.
     Volume,
+    /// The authorities that the agent trusts besides its image's own.
+    Trust,
     /// The network of all guards.
     Uplink,
 }
@@ -44,6 +46,7 @@ impl fmt::Display for Role {
             Role::Guard => "guard",
             Role::Network => "network",
             Role::Volume => "volume",
+            Role::Trust => "trust",
             Role::Uplink => "uplink",
         })
     }

@@ -1,0 +1,221 @@
+//! What the guard needs of this machine beside the policy: authorities for encrypted upstreams, the proxy's credentials, the
+//! way to the host.
+//!
+//! ```text
+//!  policy ─┬─ tls://, https:// ──▶ this machine's authorities ──▶ roots.pem ──────────┐
+//!          ├─ credentials-env ───▶ the variable's value ────────▶ proxy-credentials ──┴─▶ volume, through the guard
+//!          └─ host-access, a proxy on loopback ──▶ the engine is asked to tell the guard where the host is
+//! ```
+//! The credentials are in no label, no container's configuration, no argument and no log: one file that only the guard's
+//! user can read.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bollard::models::Network;
+use netpolicy::floor;
+use netpolicy::policy::Policy;
+use netpolicy::settings::{Ca, Proxy, Server, Upstream};
+
+use super::containers::GUARD_ID;
+use super::run::upload;
+use super::{ca, engine::Engine, workflow::Role, workflow::Workflow};
+use crate::error::{COULD_NOT_RUN, Failure};
+use crate::handover::{GUARD_CREDENTIALS, GUARD_ROOTS, SHARED};
+
+/// How long a program on this machine may take to accept a connection.
+const LOCAL_CONNECT: Duration = Duration::from_secs(1);
+
+/// What was gathered; nothing has been created yet.
+#[derive(Default)]
+pub struct Means {
+    roots: Option<String>,
+    credentials: Option<String>,
+    /// Whether the engine must tell the guard where the host is.
+    pub knows_host: bool,
+}
+
+impl Means {
+    /// Gathers what a policy needs. The corporate authorities count for the upstreams too.
+    pub fn gather(policy: &Policy, corporate: Option<&Ca>) -> Result<Means, Failure> {
+        let mut upstreams =
+            policy.dns.upstreams.iter().chain(policy.dns.domains.iter().flat_map(|domain| &domain.upstreams));
+        let roots = if upstreams.any(|one| matches!(one, Upstream::Tls { .. } | Upstream::Https { .. })) {
+            let mut all = ca::of_this_machine()?;
+            if let Some(file @ Ca::File(_)) = corporate {
+                all.extend(ca::read(file)?);
+            }
+            Some(ca::pem(&all))
+        } else {
+            None
+        };
+        let credentials = policy.proxy.as_ref().and_then(|proxy| proxy.credentials_env.as_deref());
+        Ok(Means {
+            roots,
+            credentials: credentials
+                .map(|name| read_credentials(name, std::env::var(name).ok()))
+                .transpose()?,
+            knows_host: policy.allow.iter().any(|rule| rule.host_access)
+                || policy.proxy.as_ref().is_some_and(is_on_this_machine),
+        })
+    }
+
+    /// Hands the files to the guard's container, which does not run yet.
+    pub async fn hand_over(&self, engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
+        let mut files = Vec::new();
+        if let Some(roots) = &self.roots {
+            files.push(File {
+                name: base(GUARD_ROOTS),
+                content: roots.as_bytes(),
+                mode: 0o644,
+                owner: GUARD_ID,
+            });
+        }
+        if let Some(credentials) = &self.credentials {
+            let content = credentials.as_bytes();
+            files.push(File { name: base(GUARD_CREDENTIALS), content, mode: 0o600, owner: GUARD_ID });
+        }
+        if files.is_empty() {
+            return Ok(());
+        }
+        upload(engine, &workflow.object(Role::Guard), SHARED, archive(&files)?).await
+    }
+}
+
+/// The name of a file in the volume.
+fn base(path: &'static str) -> &'static str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// `user:password` from a variable. The error never has the value.
+fn read_credentials(name: &str, value: Option<String>) -> Result<String, Failure> {
+    let cannot = |why: &str| {
+        Failure::new(COULD_NOT_RUN, format!("the proxy's credentials: the variable {name} {why}"))
+            .hint(format!("export {name}=USER:PASSWORD before the run"))
+    };
+    match value {
+        None => Err(cannot("is not set here")),
+        Some(value) if !value.contains(':') || value.chars().any(char::is_control) => {
+            Err(cannot("does not hold USER:PASSWORD"))
+        }
+        Some(value) => Ok(value),
+    }
+}
+
+/// Whether a proxy is a program on the person's own machine.
+fn is_on_this_machine(proxy: &Proxy) -> bool {
+    match &proxy.server {
+        Server::Address(address) => address.is_loopback(),
+        Server::Name(name) => floor::refused_name(name).is_some(),
+    }
+}
+
+/// A proxy on this machine's loopback: where the engine shares this machine's network, containers reach the host by the
+/// bridge's address only, and the proxy must listen there. Said before anything is created. An engine in a virtual
+/// machine (Docker Desktop, OrbStack, Colima) passes connections on to the loopback itself, so there is nothing to try.
+pub async fn check_proxy(policy: &Policy, networks: &[Network], own: &[IpAddr]) -> Result<(), Failure> {
+    let Some(proxy) = policy.proxy.as_ref().filter(|proxy| is_on_this_machine(proxy)) else { return Ok(()) };
+    let Some(bridge) = default_gateway(networks).filter(|address| own.contains(address)) else {
+        return Ok(());
+    };
+    let at = SocketAddr::new(bridge, proxy.port);
+    let tried = tokio::time::timeout(LOCAL_CONNECT, tokio::net::TcpStream::connect(at)).await;
+    let cause = match tried {
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer".to_owned(),
+    };
+    let mut failure = Failure::new(
+        COULD_NOT_RUN,
+        format!(
+            "the proxy {}:{} does not listen where containers reach this machine",
+            proxy.server, proxy.port
+        ),
+    );
+    failure.causes.push(format!("{at}: {cause}"));
+    Err(failure.hint(format!("have it listen on {bridge} too, or name a proxy that is not on the loopback")))
+}
+
+/// The host's address on the engine's default network.
+fn default_gateway(networks: &[Network]) -> Option<IpAddr> {
+    let bridge = networks.iter().find(|network| network.name.as_deref() == Some("bridge"))?;
+    bridge.ipam.as_ref()?.config.as_ref()?.iter().find_map(|config| config.gateway.as_deref()?.parse().ok())
+}
+
+/// A file for a container.
+pub struct File<'a> {
+    /// Its name in the directory.
+    pub name: &'a str,
+    /// What is in it.
+    pub content: &'a [u8],
+    /// Who may read it.
+    pub mode: u32,
+    /// User and group.
+    pub owner: u64,
+}
+
+/// Files as the engine takes them.
+pub fn archive(files: &[File<'_>]) -> Result<Vec<u8>, Failure> {
+    let build = || -> std::io::Result<Vec<u8>> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for file in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(file.mode);
+            header.set_uid(file.owner);
+            header.set_gid(file.owner);
+            header.set_size(file.content.len() as u64);
+            tar.append_data(&mut header, file.name, file.content)?;
+        }
+        tar.into_inner()
+    };
+    build()
+        .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot write down the configuration").caused_by(&error))
+}
+
+/// The variables by which programs are sent to a proxy.
+const PROXY_VARIABLES: [&str; 8] = [
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+];
+
+/// Takes proxies that the image or the engine would set out of the agent's environment: inside the fence there is none,
+/// the guard goes through it. One that the person gave stays. A name alone removes it; Podman wants an empty value.
+pub fn without_proxies(env: &mut Vec<String>, engine: &str) {
+    let end = if engine.contains("Podman") { "=" } else { "" };
+    for name in PROXY_VARIABLES {
+        if !ca::is_set(env, name) {
+            env.push(format!("{name}{end}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_taken_from_the_variable_and_never_shown() {
+        assert_eq!(read_credentials("PROXY", Some("u:p".to_owned())).unwrap(), "u:p");
+        for bad in [None, Some("no-colon-s3cret"), Some("s3cret:\n")] {
+            let failure = read_credentials("PROXY", bad.map(str::to_owned)).unwrap_err();
+            assert!(!failure.to_string().contains("s3cret"), "{failure}");
+            assert!(failure.to_string().contains("PROXY"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn proxies_that_nobody_gave_are_taken_out() {
+        let mut env = vec!["HTTP_PROXY=http://mine".to_owned()];
+        without_proxies(&mut env, "Docker Engine 28");
+        assert!(env.contains(&"https_proxy".to_owned()) && !env.contains(&"HTTP_PROXY".to_owned()));
+        let mut env = Vec::new();
+        without_proxies(&mut env, "Podman Engine 5.4");
+        assert!(env.contains(&"https_proxy=".to_owned()));
+    }
+}
