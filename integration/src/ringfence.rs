@@ -14,8 +14,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::command::{Output, bounded, until, wait};
-use crate::testbed::dns;
 use crate::testbed::setup::target_directory;
+use crate::testbed::{dns, proxy};
 
 /// Names the executable; else it is built.
 pub const VARIABLE: &str = "RINGFENCE_BIN";
@@ -28,8 +28,12 @@ pub struct Ringfence {
     executable: PathBuf,
     engine: String,
     directory: PathBuf,
+    authorities: PathBuf,
     runs: AtomicU32,
 }
+
+/// Variables that hold credentials for a proxy: the right ones, and wrong ones.
+pub const CREDENTIALS: (&str, &str) = ("TESTBED_PROXY", "TESTBED_PROXY_WRONG");
 
 /// A run that ended.
 #[derive(Debug)]
@@ -167,12 +171,12 @@ impl Ringfence {
     ///
     /// # Errors
     /// When they cannot be made.
-    pub fn new(executable: PathBuf, engine: String, directory: &Path) -> Result<Self> {
+    pub fn new(executable: PathBuf, engine: String, directory: &Path, authorities: PathBuf) -> Result<Self> {
         let directory = directory.join("ringfence");
         for below in ["config", "state", "home", "runs"] {
             fs::create_dir_all(directory.join(below))?;
         }
-        Ok(Self { executable, engine, directory, runs: AtomicU32::new(0) })
+        Ok(Self { executable, engine, directory, authorities, runs: AtomicU32::new(0) })
     }
 
     /// `ringfence ARGUMENTS` with the testbed's environment.
@@ -185,6 +189,10 @@ impl Ringfence {
             .env("HOME", self.directory.join("home"))
             .env("XDG_CONFIG_HOME", self.directory.join("config"))
             .env("XDG_STATE_HOME", self.directory.join("state"))
+            .env("SSL_CERT_FILE", &self.authorities)
+            .env_remove("SSL_CERT_DIR")
+            .env(CREDENTIALS.0, proxy::CREDENTIALS)
+            .env(CREDENTIALS.1, "agent:wr0ng")
             .env_remove("DOCKER_CONTEXT");
         for variable in ["http_proxy", "https_proxy", "no_proxy", "all_proxy"] {
             command.env_remove(variable).env_remove(variable.to_uppercase());

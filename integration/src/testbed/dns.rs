@@ -21,8 +21,38 @@ pub const SHARED: &str = "198.51.100.10";
 /// Where the plain TCP services are.
 pub const SERVICES: &str = "198.51.100.20";
 
+/// Where the intranet's name server is: it knows what is below `corp.test`, and nobody else does.
+pub const INTRANET: &str = "10.99.0.53";
+/// A server whose certificate only the corporate authority signed.
+pub const CORPORATE: &str = "198.51.100.30";
+/// A reserved address with which the resolver of a VPN answers a public name.
+pub const FAKE: &str = "240.77.0.10";
+
+/// Below [`INTRANET`]'s domain.
+const INTRANET_ZONE: Zone = &[("wiki.corp.test", &[SHARED]), ("lab.corp.test", &[])];
+
+/// Names whose answers point inside, in every form of IPv6 that carries an IPv4 address.
+pub const REBINDING: Zone = &[
+    ("plain.rebind.test", &["10.99.0.6"]),
+    ("mapped.rebind.test", &["::ffff:10.99.0.6"]),
+    ("translated.rebind.test", &["::ffff:0:10.99.0.6"]),
+    ("compatible.rebind.test", &["::10.99.0.6"]),
+    ("nat64.rebind.test", &["64:ff9b::10.99.0.6"]),
+    ("nat64-local.rebind.test", &["64:ff9b:1::10.99.0.6"]),
+    ("6to4.rebind.test", &["2002:a63:6::1"]),
+    ("teredo.rebind.test", &["2001:0:a63:6::"]),
+    ("teredo-client.rebind.test", &["2001:0:c633:640a::f59c:fff9"]),
+    ("isatap.rebind.test", &["2606:4700::5efe:10.99.0.6"]),
+    ("metadata.rebind.test", &["::ffff:169.254.169.254"]),
+    ("loopback.rebind.test", &["::1"]),
+    ("unique-local.rebind.test", &["fd00::6"]),
+];
+
+/// Names and their addresses.
+type Zone = &'static [(&'static str, &'static [&'static str])];
+
 /// Every name and its addresses. A name without addresses fails with SERVFAIL.
-const ZONE: &[(&str, &[&str])] = &[
+const ZONE: Zone = &[
     ("gitlab.test", &[SHARED]),
     ("a.test", &[SHARED]),
     ("b.test", &[SHARED]),
@@ -42,6 +72,10 @@ const ZONE: &[(&str, &[&str])] = &[
     ("host.test", &[super::netns::HOST_LAN]),
     ("link.test", &[super::netns::HOST_LINK]),
     ("mixed.test", &["10.99.0.5", SHARED]),
+    ("fake.test", &[FAKE]),
+    ("corporate.test", &[CORPORATE]),
+    (super::encrypted_dns::NAME, &[ADDRESS]),
+    ("proxy.test", &[super::proxy::ADDRESS]),
 ];
 const TTL: u32 = 2;
 
@@ -49,6 +83,16 @@ const TTL: u32 = 2;
 #[derive(Debug, Clone, Default)]
 pub struct Dns {
     log: Arc<Mutex<Vec<String>>>,
+    intranet: bool,
+}
+
+/// What the internet's server says about a name; none when it is no name of the internet.
+pub(super) fn addresses(name: &str) -> Option<&'static [&'static str]> {
+    find(ZONE, name).or_else(|| find(REBINDING, name))
+}
+
+fn find(zone: Zone, name: &str) -> Option<&'static [&'static str]> {
+    zone.iter().find(|(known, _)| *known == name).map(|(_, addresses)| *addresses)
 }
 
 impl Dns {
@@ -57,9 +101,21 @@ impl Dns {
     /// # Errors
     /// When its port cannot be bound.
     pub fn start(internet: &Netns) -> Result<Self> {
-        let dns = Self::default();
-        let (udp, tcp) = internet.inside(|| {
-            Ok((UdpSocket::bind((ADDRESS, 53))?, TcpListener::bind((ADDRESS, 53)).context("DNS over TCP")?))
+        Self::default().serve(internet, ADDRESS)
+    }
+
+    /// Starts the intranet's.
+    ///
+    /// # Errors
+    /// When its port cannot be bound.
+    pub fn start_intranet(intranet: &Netns) -> Result<Self> {
+        Self { intranet: true, ..Self::default() }.serve(intranet, INTRANET)
+    }
+
+    fn serve(self, namespace: &Netns, address: &str) -> Result<Self> {
+        let dns = self;
+        let (udp, tcp) = namespace.inside(|| {
+            Ok((UdpSocket::bind((address, 53))?, TcpListener::bind((address, 53)).context("DNS over TCP")?))
         })?;
         let server = dns.clone();
         thread::spawn(move || {
@@ -99,7 +155,7 @@ impl Dns {
         }
     }
 
-    fn answer(&self, question: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn answer(&self, question: &[u8]) -> Option<Vec<u8>> {
         let question = Message::from_vec(question).ok()?;
         let query = question.queries.first()?.clone();
         let asked = query.name().to_lowercase().to_ascii();
@@ -111,11 +167,12 @@ impl Dns {
         answer.metadata.recursion_desired = question.metadata.recursion_desired;
         answer.metadata.recursion_available = true;
         answer.add_query(query.clone());
-        match ZONE.iter().find(|(known, _)| *known == name) {
+        let found = if self.intranet { find(INTRANET_ZONE, name) } else { addresses(name) };
+        match found {
             None if name == "test" => {}
             None => answer.metadata.response_code = ResponseCode::NXDomain,
-            Some((_, [])) => answer.metadata.response_code = ResponseCode::ServFail,
-            Some((_, addresses)) => {
+            Some([]) => answer.metadata.response_code = ResponseCode::ServFail,
+            Some(addresses) => {
                 for address in addresses.iter().filter_map(|text| IpAddr::from_str(text).ok()) {
                     let data = match (address, query.query_type()) {
                         (IpAddr::V4(v4), RecordType::A) => RData::A(A(v4)),

@@ -99,7 +99,8 @@ impl Engine {
         fs::create_dir_all(&directory)?;
         fs::create_dir_all(data)?;
         let configuration = directory.join("daemon.json");
-        fs::write(&configuration, "{}")?;
+        // What containers have for `system`.
+        fs::write(&configuration, format!("{{\"dns\": [\"{}\"]}}", super::dns::ADDRESS))?;
         let host = format!("unix://{}/docker.sock", directory.display());
         let log_path = data.join("dockerd.log");
         let log = File::create(&log_path)?;

@@ -3,10 +3,12 @@
 pub mod canary;
 pub mod capture;
 pub mod dns;
+pub mod encrypted_dns;
 pub mod engine;
 pub mod gitlab;
 pub mod images;
 pub mod netns;
+pub mod proxy;
 pub mod services;
 pub mod setup;
 pub mod web;
@@ -20,10 +22,12 @@ use nix::fcntl::{Flock, FlockArg};
 
 use self::canary::Canaries;
 use self::dns::Dns;
+use self::encrypted_dns::EncryptedDns;
 use self::engine::Engine;
 use self::gitlab::GitLab;
 use self::images::{Images, Sources};
 use self::netns::Networks;
+use self::proxy::Proxies;
 use self::web::{Authority, Web};
 use crate::ringfence::Ringfence;
 
@@ -41,6 +45,14 @@ pub struct Testbed {
     pub ringfence: Ringfence,
     /// The internet's name server.
     pub dns: Dns,
+    /// The internet's encrypted resolvers.
+    pub encrypted_dns: EncryptedDns,
+    /// The intranet's name server.
+    pub intranet_dns: Dns,
+    /// The intranet's proxies.
+    pub proxies: Proxies,
+    /// A PEM file with the corporate authority alone.
+    pub corporate_ca: PathBuf,
     /// The internet's web servers.
     pub web: Web,
     /// Who must hear nothing.
@@ -71,6 +83,7 @@ impl Testbed {
         let executable = Ringfence::find()?;
         let sources = Sources::prepare(&cache, say)?;
         let authority = Authority::load(&cache)?;
+        let corporate = Authority::load_corporate(&cache)?;
 
         // From here on nothing needs the world outside.
         if running.is_none() {
@@ -81,7 +94,10 @@ impl Testbed {
         let directory = tempfile::Builder::new().prefix("ringfence-testbed-").tempdir()?;
         let gitlab = GitLab::new(directory.path())?;
         let dns = Dns::start(&networks.internet)?;
-        let web = Web::start(&networks.internet, &networks.intranet, &authority, gitlab)?;
+        let encrypted_dns = EncryptedDns::start(&networks.internet, &authority)?;
+        let intranet_dns = Dns::start_intranet(&networks.intranet)?;
+        let proxies = Proxies::start(&networks.intranet)?;
+        let web = Web::start(&networks.internet, &networks.intranet, (&authority, &corporate), gitlab)?;
         services::start(&networks.internet)?;
         let canaries = Canaries::start(&networks)?;
         let engine = match running {
@@ -92,12 +108,21 @@ impl Testbed {
             }
         };
         let images = sources.load(&engine, &authority.pem, say)?;
-        let ringfence = Ringfence::new(executable, engine.host().to_owned(), directory.path())?;
+        // The machine trusts both authorities, the agent's image the first.
+        let store = directory.path().join("authorities.pem");
+        fs::write(&store, format!("{}{}", authority.pem, corporate.pem))?;
+        let corporate_ca = directory.path().join("corporate-ca.pem");
+        fs::write(&corporate_ca, &corporate.pem)?;
+        let ringfence = Ringfence::new(executable, engine.host().to_owned(), directory.path(), store)?;
         Ok(Self {
             engine,
             images,
             ringfence,
             dns,
+            encrypted_dns,
+            intranet_dns,
+            proxies,
+            corporate_ca,
             web,
             canaries,
             directory,

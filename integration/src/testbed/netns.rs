@@ -1,7 +1,7 @@
 //! The testbed's networks, in namespaces that the host reaches through a gateway.
 //!
 //! ```text
-//!  host ── 10.98.0.0/30 ── gateway ─┬─ 10.98.0.4/30 ── internet  198.51.100.0/24 (all of it)
+//!  host ── 10.98.0.0/30 ── gateway ─┬─ 10.98.0.4/30 ── internet  198.51.100.0/24 (all of it), 240.77.0.0/24
 //!   │ blackhole routes beneath      └─ 10.98.0.8/30 ── intranet  10.99.0.0/16, 169.254.169.254
 //!   └ lo: 10.98.1.1 (stands for the machine's own address on an office network)
 //! ```
@@ -18,7 +18,8 @@ use nix::sched::{CloneFlags, setns};
 use crate::command::ip;
 
 /// Ranges whose packets must never leave the machine.
-const BLACKHOLES: [&str; 4] = ["25.0.0.0/16", "198.18.0.0/15", "10.99.0.0/16", "198.51.100.0/24"];
+const BLACKHOLES: [&str; 5] =
+    ["25.0.0.0/16", "198.18.0.0/15", "10.99.0.0/16", "198.51.100.0/24", "240.77.0.0/24"];
 /// Worse than any other route, so that it is taken only when nothing else leads there.
 const LAST_METRIC: u32 = 4_000_000_000;
 
@@ -67,6 +68,27 @@ impl Netns {
                 .join()
                 .map_err(|_| anyhow!("a thread in {path} panicked"))?
         })
+    }
+}
+
+impl Netns {
+    /// Runs `work` on a thread of its own that stays inside, with all threads that it makes.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered.
+    pub fn inside_for_life(&self, work: impl FnOnce() + Send + 'static) -> Result<()> {
+        let path = format!("/run/netns/{}", self.name);
+        let namespace = File::open(&path).with_context(|| format!("cannot open {path}"))?;
+        let (sender, receiver) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let entered = setns(namespace, CloneFlags::CLONE_NEWNET);
+            let good = entered.is_ok();
+            sender.send(entered).ok();
+            if good {
+                work();
+            }
+        });
+        receiver.recv()?.with_context(|| format!("cannot enter {path}"))
     }
 }
 
@@ -120,14 +142,17 @@ impl Networks {
             namespace.ip(&format!("route add default via {near}"))?;
         }
         internet.ip("route add local 198.51.100.0/24 dev lo")?;
+        internet.ip("route add local 240.77.0.0/24 dev lo")?;
         intranet.ip("route add local 10.99.0.0/16 dev lo")?;
         intranet.ip("addr add 169.254.169.254/32 dev lo")?;
 
-        gateway.ip("route add 198.51.100.0/24 via 10.98.0.6")?;
+        for range in ["198.51.100.0/24", "240.77.0.0/24"] {
+            gateway.ip(&format!("route add {range} via 10.98.0.6"))?;
+        }
         for range in ["10.99.0.0/16", "169.254.169.254/32"] {
             gateway.ip(&format!("route add {range} via 10.98.0.10"))?;
         }
-        for range in ["198.51.100.0/24", "10.99.0.0/16", "169.254.169.254/32"] {
+        for range in ["198.51.100.0/24", "240.77.0.0/24", "10.99.0.0/16", "169.254.169.254/32"] {
             ip(&format!("route add {range} via 10.98.0.2"))?;
         }
 

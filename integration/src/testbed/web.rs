@@ -14,12 +14,12 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::dns::SHARED;
+use super::dns::{CORPORATE, FAKE, SHARED};
 use super::gitlab::GitLab;
 use super::netns::Netns;
 
 /// The names in the servers' certificate.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 11] = [
     "gitlab.test",
     "a.test",
     "b.test",
@@ -28,7 +28,12 @@ const NAMES: [&str; 8] = [
     "one.wild.test",
     "two.wild.test",
     "private.test",
+    "fake.test",
+    "wiki.corp.test",
+    super::proxy::INNER,
 ];
+/// The name in the certificate that the corporate authority signed.
+pub const CORPORATE_NAME: &str = "corporate.test";
 /// The longest body taken.
 const BODY_LIMIT: usize = 64 << 20;
 
@@ -45,9 +50,22 @@ impl Authority {
     /// # Errors
     /// When files or keys are no good.
     pub fn load(directory: &Path) -> Result<Self> {
-        let (certificate, key) = (directory.join("ca.pem"), directory.join("ca.key"));
+        Self::named(directory, "ca", "ringfence testbed")
+    }
+
+    /// The same for an authority that no image trusts.
+    ///
+    /// # Errors
+    /// When files or keys are no good.
+    pub fn load_corporate(directory: &Path) -> Result<Self> {
+        Self::named(directory, "corporate-ca", "ringfence testbed, corporate")
+    }
+
+    fn named(directory: &Path, file: &str, name: &str) -> Result<Self> {
+        let (certificate, key) =
+            (directory.join(format!("{file}.pem")), directory.join(format!("{file}.key")));
         let mut params = CertificateParams::new(Vec::new())?;
-        params.distinguished_name.push(DnType::CommonName, "ringfence testbed");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         if !certificate.exists() || !key.exists() {
             let pair = KeyPair::generate()?;
@@ -59,11 +77,13 @@ impl Authority {
         Ok(Self { pem, issuer: Issuer::new(params, pair) })
     }
 
-    fn server_config(&self) -> Result<Arc<ServerConfig>> {
+    /// A server with a certificate for these names.
+    pub(super) fn server_config(&self, names: &[&str]) -> Result<ServerConfig> {
         let pair = KeyPair::generate()?;
-        let names: Vec<String> = NAMES.iter().map(ToString::to_string).collect();
+        let common = names.first().copied().unwrap_or_default();
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names)?;
-        params.distinguished_name.push(DnType::CommonName, "gitlab.test");
+        params.distinguished_name.push(DnType::CommonName, common);
         let certificate = params.signed_by(&pair, &self.issuer)?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -71,7 +91,7 @@ impl Authority {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)?;
-        Ok(Arc::new(config))
+        Ok(config)
     }
 }
 
@@ -124,16 +144,30 @@ impl Web {
     ///
     /// # Errors
     /// When a port cannot be bound or the certificate not be made.
-    pub fn start(internet: &Netns, intranet: &Netns, authority: &Authority, gitlab: GitLab) -> Result<Self> {
+    pub fn start(
+        internet: &Netns,
+        intranet: &Netns,
+        (authority, corporate): (&Authority, &Authority),
+        gitlab: GitLab,
+    ) -> Result<Self> {
         let web = Self::default();
-        let config = authority.server_config()?;
+        let config = Arc::new(authority.server_config(&NAMES)?);
+        let corporate = Arc::new(corporate.server_config(&[CORPORATE_NAME])?);
         let gitlab = Arc::new(gitlab);
         let bind =
             |address, port| TcpListener::bind((address, port)).with_context(|| format!("{address}:{port}"));
-        let (tls, plain) = internet.inside(|| Ok((bind(SHARED, 443)?, bind(SHARED, 80)?)))?;
+        let (tls, plain, other, fake) = internet.inside(|| {
+            Ok((bind(SHARED, 443)?, bind(SHARED, 80)?, bind(CORPORATE, 443)?, bind(FAKE, 443)?))
+        })?;
         // A server of the intranet that a policy may open with `private`.
         let inner = intranet.inside(|| bind("10.99.0.5", 443))?;
-        for (listener, config) in [(tls, Some(config.clone())), (inner, Some(config)), (plain, None)] {
+        for (listener, config) in [
+            (tls, Some(config.clone())),
+            (fake, Some(config.clone())),
+            (inner, Some(config)),
+            (other, Some(corporate)),
+            (plain, None),
+        ] {
             let (web, gitlab) = (web.clone(), gitlab.clone());
             thread::spawn(move || {
                 for stream in listener.incoming().flatten() {

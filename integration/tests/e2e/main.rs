@@ -10,8 +10,10 @@ mod denied;
 mod failing;
 mod leftovers;
 mod permitted;
+mod proxy;
 mod refused;
 mod shared_address;
+mod upstream;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -28,11 +30,13 @@ type Test = (&'static str, fn(&Testbed) -> Result<()>);
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let modules: [(&str, &[Test], bool); 8] = [
+    let modules: [(&str, &[Test], bool); 10] = [
         ("control", control::TESTS, false),
         ("bad_input", bad_input::TESTS, true),
         ("permitted", permitted::TESTS, true),
         ("shared_address", shared_address::TESTS, true),
+        ("upstream", upstream::TESTS, true),
+        ("proxy", proxy::TESTS, true),
         ("refused", refused::TESTS, true),
         ("denied", denied::TESTS, true),
         ("failing", failing::TESTS, true),
