@@ -78,7 +78,6 @@ impl Proxies {
     }
 
     /// What they were asked since the last call.
-    #[must_use]
     pub fn take(&self) -> Vec<Asked> {
         self.log.lock().map(|mut log| std::mem::take(&mut *log)).unwrap_or_default()
     }

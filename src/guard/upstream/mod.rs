@@ -46,7 +46,7 @@ pub struct Means {
 /// What is outside the fence.
 pub enum Outside {
     /// The world.
-    World(Box<World>),
+    World(World),
     /// A stage for tests: fixed names, and every dial goes to one place.
     #[cfg(test)]
     Stage(tests::Stage),
@@ -70,11 +70,11 @@ enum Way<'o> {
 impl Outside {
     /// The world, reached as this policy says. To be called within a runtime.
     pub fn world(policy: &Policy, means: &Means) -> Result<Outside, resolve::Unusable> {
-        Ok(Outside::World(Box::new(World {
+        Ok(Outside::World(World {
             resolvers: Resolvers::new(&policy.dns, &means.roots)?,
             proxy: policy.proxy.as_ref().map(|proxy| Proxy::new(proxy, means.credentials.clone())),
             host: means.host,
-        })))
+        }))
     }
 
     /// Whether a name exists, as far as the upstreams know. Of one that a proxy may resolve (`by_proxy`), they need not

@@ -106,9 +106,9 @@ struct State {
 /// Where a member's resolver comes from.
 enum Source {
     /// It was made at the start.
-    Ready(TokioResolver),
+    Ready(Box<TokioResolver>),
     /// Its address must be found first.
-    ByName { lookup: HttpsByName, found: Mutex<Option<TokioResolver>> },
+    ByName(Box<HttpsByName>),
 }
 
 /// A DNS-over-HTTPS server that is given by name.
@@ -118,6 +118,7 @@ struct HttpsByName {
     path: Arc<str>,
     system: Arc<Group>,
     tls: rustls::ClientConfig,
+    found: Mutex<Option<TokioResolver>>,
 }
 
 /// Why a member gave no answer.
@@ -199,7 +200,9 @@ impl Group {
 impl Member {
     fn of(label: String, server: NameServerConfig, tls: &rustls::ClientConfig) -> Result<Member, Unusable> {
         match resolver(vec![server], tls.clone()) {
-            Ok(resolver) => Ok(Member { label, source: Source::Ready(resolver), state: Mutex::default() }),
+            Ok(resolver) => {
+                Ok(Member { label, source: Source::Ready(Box::new(resolver)), state: Mutex::default() })
+            }
             Err(error) => Err(Unusable { what: format!("the upstream {label}"), source: Box::new(error) }),
         }
     }
@@ -231,32 +234,35 @@ impl Member {
 
     async fn lookup(&self, name: &Name) -> Result<Answer, Trouble> {
         let resolver = match &self.source {
-            Source::Ready(resolver) => resolver.clone(),
-            Source::ByName { lookup, found } => {
-                let known = found.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                match known {
-                    Some(resolver) => resolver,
-                    None => {
-                        let resolver = lookup.find().await.map_err(Trouble::Failed)?;
-                        *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(resolver.clone());
-                        resolver
-                    }
-                }
-            }
+            Source::Ready(resolver) => (**resolver).clone(),
+            Source::ByName(server) => server.resolver().await.map_err(Trouble::Failed)?,
         };
         let answer = match resolver.lookup_ip(name.clone()).await {
             Ok(found) => Ok(Answer::Addresses(distinct(found.iter()))),
             Err(error) => read_error(error),
         };
-        if let (Err(_), Source::ByName { found, .. }) = (&answer, &self.source) {
+        if let (Err(_), Source::ByName(server)) = (&answer, &self.source) {
             // It may have moved.
-            *found.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            *server.found.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         answer
     }
 }
 
 impl HttpsByName {
+    /// The resolver that asks it, once it has been found.
+    async fn resolver(&self) -> Result<TokioResolver, String> {
+        let known = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match known {
+            Some(resolver) => Ok(resolver),
+            None => {
+                let resolver = self.find().await?;
+                *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(resolver.clone());
+                Ok(resolver)
+            }
+        }
+    }
+
     /// Looks the server up through `system`, which the policy's own names do not reach.
     async fn find(&self) -> Result<TokioResolver, String> {
         // Boxed: the group's members may look servers up themselves, were `system` ever more than plain servers.
@@ -282,14 +288,14 @@ fn members_of(
     let server = match upstream {
         Upstream::System => return system_members(tls),
         Upstream::Https { server: Server::Name(name), port, path } => {
-            let lookup = HttpsByName {
+            let source = Source::ByName(Box::new(HttpsByName {
                 name: name.clone(),
                 port: *port,
                 path: Arc::from(path.as_str()),
                 system: Arc::clone(system),
                 tls: tls.clone(),
-            };
-            let source = Source::ByName { lookup, found: Mutex::new(None) };
+                found: Mutex::new(None),
+            }));
             return Ok(vec![Member { label: upstream.to_string(), source, state: Mutex::default() }]);
         }
         Upstream::Https { server: Server::Address(address), port, path } => {
@@ -569,7 +575,7 @@ mod tests {
         };
         assert_eq!(addresses.len(), ADDRESSES);
         let asked = asked.lock().unwrap();
-        assert!(asked.iter().all(|name| name.to_ascii_lowercase() == "a-long-name-with-many-letters.test."));
+        assert!(asked.iter().all(|name| name.eq_ignore_ascii_case("a-long-name-with-many-letters.test.")));
         assert!(asked.iter().any(|name| name.chars().any(|c| c.is_ascii_uppercase())), "{asked:?}");
         assert!(asked.iter().any(|name| name.chars().any(|c| c.is_ascii_lowercase())), "{asked:?}");
     }
