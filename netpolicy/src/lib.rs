@@ -24,5 +24,6 @@ pub mod ruleset;
 pub mod schema;
 pub mod settings;
 pub mod target;
+pub mod uploads;
 pub mod virtual_names;
 mod yaml;

@@ -1,7 +1,20 @@
-//! Policies that ship with ringfence, by name and version.
+//! Policies that ship with ringfence, by name and version, and the rules of a GitLab instance of one's own.
+//!
+//! ```text
+//!  presets/NAME.yml ──find──▶ text for the loader
+//!  --gitlab URL ──self_managed──▶ rules, hints
+//! ```
+
+use serde::Serialize;
+
+use crate::decide::Target;
+use crate::host::HostPattern;
+use crate::load;
+use crate::policy::{Layer, Matcher, Origin, Protocol, Rule};
+use crate::target::{Endpoint, TargetError};
 
 /// One shipped policy.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Preset {
     /// Its name, for example `gitlab`.
     pub name: &'static str,
@@ -11,9 +24,28 @@ pub struct Preset {
     pub text: &'static str,
 }
 
+impl Preset {
+    /// What it is for: the first line of its text.
+    pub fn summary(&self) -> &'static str {
+        self.text.lines().next().unwrap_or_default().trim_start_matches(['#', ' '])
+    }
+}
+
+macro_rules! preset {
+    ($name:literal, $version:literal) => {
+        Preset { name: $name, version: $version, text: include_str!(concat!("../presets/", $name, ".yml")) }
+    };
+}
+
 /// Every preset, sorted by name and version.
-pub const PRESETS: &[Preset] =
-    &[Preset { name: "gitlab", version: 1, text: include_str!("../presets/gitlab.yml") }];
+pub const PRESETS: &[Preset] = &[
+    preset!("anthropic", 1),
+    preset!("github", 1),
+    preset!("gitlab", 1),
+    preset!("gitlab-ssh", 1),
+    preset!("google", 1),
+    preset!("openai", 1),
+];
 
 /// Finds `name@version`, or the newest version of a bare `name`.
 pub fn find(reference: &str) -> Option<&'static Preset> {
@@ -24,4 +56,69 @@ pub fn find(reference: &str) -> Option<&'static Preset> {
         }
         None => PRESETS.iter().filter(|preset| preset.name == reference).max_by_key(|preset| preset.version),
     }
+}
+
+/// Why an URL names no instance.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InstanceError {
+    /// Neither `https://…` nor `http://…`.
+    #[error("it is no https:// or http:// URL")]
+    Scheme,
+    /// An address where a name belongs.
+    #[error("an instance is named by a host name, not by an address")]
+    Address,
+    /// gitlab.com is a preset.
+    #[error("gitlab.com is not self-managed; the preset `gitlab` is made for it")]
+    GitlabCom,
+    /// The host or the port is none.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// A host that no policy permits.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The rules of a self-managed GitLab at this URL: web, API, git over https and the agent's websocket are all one host
+/// and port. The registry and Pages are elsewhere, and where cannot be known: [`instance_hints`] names what is usual. Private
+/// addresses are not implied: a policy that needs them says `private` itself.
+pub fn self_managed(url: &str) -> Result<Vec<Rule>, InstanceError> {
+    let (scheme, _) = url.split_once("://").ok_or(InstanceError::Scheme)?;
+    let https = match scheme.to_ascii_lowercase().as_str() {
+        "https" => true,
+        "http" => false,
+        _ => return Err(InstanceError::Scheme),
+    };
+    let endpoint = Endpoint::parse(url)?;
+    let Target::Name(name) = endpoint.target else { return Err(InstanceError::Address) };
+    if name.as_str() == "gitlab.com" {
+        return Err(InstanceError::GitlabCom);
+    }
+    load::rule_from_flag("--allow", name.as_str())
+        .map_err(|finding| InstanceError::Refused(finding.message))?;
+    let matcher = Matcher::Host(HostPattern::Exact(name));
+    let ports = vec![endpoint.port];
+    let origin = Origin {
+        layer: Layer::Run,
+        file: "--gitlab".to_owned(),
+        line: 0,
+        text: Rule::text(&matcher, &ports),
+    };
+    let checked = if https { Protocol::Tls } else { Protocol::Http };
+    let mut rule = Rule::new(matcher, ports, origin);
+    rule.protocol = (Protocol::of_port(endpoint.port) != checked).then_some(checked);
+    rule.reason = Some("self-managed GitLab; accepts uploads".to_owned());
+    Ok(vec![rule])
+}
+
+/// What a person may have to permit besides the instance itself, a line each.
+pub fn instance_hints(instance: &Rule) -> Vec<String> {
+    let Matcher::Host(pattern) = &instance.matcher else { return Vec::new() };
+    let host = pattern.name();
+    vec![
+        format!(
+            "container registry: --allow {host}:5050, or --allow registry.{host}, as the instance is set up"
+        ),
+        format!("git over SSH: --allow {host}:22"),
+        format!("on an intranet: a policy with `{{host: {host}, private: [RANGE]}}`"),
+    ]
 }

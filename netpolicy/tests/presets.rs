@@ -1,0 +1,98 @@
+//! What ships: every line has a source, says whether it takes uploads, and loads without a finding.
+
+use netpolicy::load;
+use netpolicy::policy::{Layer, Matcher, Protocol};
+use netpolicy::presets::{self, InstanceError, PRESETS, instance_hints, self_managed};
+use netpolicy::uploads::accepts_uploads;
+
+#[test]
+fn every_preset_loads_and_is_found() {
+    for preset in PRESETS {
+        let reference = format!("{}@{}", preset.name, preset.version);
+        let loaded = load::load(&reference, Layer::Run, &mut |path| Err(format!("reads {path}"))).unwrap();
+        assert!(loaded.warnings.is_empty(), "{reference}: {:?}", loaded.warnings);
+        assert!(!loaded.policy.allow.is_empty(), "{reference}");
+        assert_eq!(presets::find(preset.name).unwrap().text, preset.text);
+        assert!(
+            preset.summary().ends_with('.') || preset.summary().ends_with(':'),
+            "{reference}: {}",
+            preset.summary()
+        );
+    }
+    let names: Vec<_> = PRESETS.iter().map(|preset| (preset.name, preset.version)).collect();
+    assert!(names.is_sorted());
+}
+
+#[test]
+fn every_line_has_a_source() {
+    for preset in PRESETS {
+        // A rule has the nearest comment above it: rules without a blank line between them share one.
+        let mut sourced = false;
+        for (number, line) in preset.text.lines().enumerate() {
+            let line = line.trim();
+            sourced = match line {
+                "" => false,
+                line if line.starts_with("# https://") => true,
+                line if line.starts_with("- ") => {
+                    assert!(sourced, "{} line {}: {line} has no source above it", preset.name, number + 1);
+                    true
+                }
+                _ => sourced,
+            };
+        }
+    }
+}
+
+#[test]
+fn uploads_are_marked_as_the_table_says() {
+    for preset in PRESETS {
+        let reference = format!("{}@{}", preset.name, preset.version);
+        let policy = load::load(&reference, Layer::Run, &mut |_| Err(String::new())).unwrap().policy;
+        for rule in &policy.allow {
+            let Matcher::Host(pattern) = &rule.matcher else { panic!("{reference}: {}", rule.origin.text) };
+            assert!(!pattern.is_wildcard(), "{reference}: {pattern} permits more than is known");
+            let marked = rule.reason.as_deref().is_some_and(|reason| reason.ends_with("accepts uploads"));
+            assert_eq!(accepts_uploads(pattern).is_some(), marked, "{reference}: {pattern}");
+        }
+    }
+}
+
+#[test]
+fn an_instance_of_ones_own() {
+    for (url, text, protocol) in [
+        ("https://gitlab.corp.example", "gitlab.corp.example:443", None),
+        ("https://GitLab.corp.example/gitlab/", "gitlab.corp.example:443", None),
+        ("https://user:secret@gitlab.corp.example:8443/", "gitlab.corp.example:8443", Some(Protocol::Tls)),
+        ("http://gitlab.corp.example", "gitlab.corp.example:80", None),
+        ("http://gitlab.corp.example:443", "gitlab.corp.example:443", Some(Protocol::Http)),
+        ("https://gitlab:8929", "gitlab:8929", Some(Protocol::Tls)),
+    ] {
+        let rules = self_managed(url).unwrap();
+        assert_eq!(rules.len(), 1, "{url}");
+        assert_eq!((rules[0].origin.text.as_str(), rules[0].protocol), (text, protocol), "{url}");
+        assert!(rules[0].private.is_empty() && !rules[0].host_access, "{url}: nothing private is implied");
+        assert!(instance_hints(&rules[0]).iter().all(|hint| !hint.contains("secret")), "{url}");
+    }
+}
+
+#[test]
+fn no_instance() {
+    for (url, error) in [
+        ("gitlab.corp.example", InstanceError::Scheme),
+        ("ssh://gitlab.corp.example", InstanceError::Scheme),
+        ("https://10.0.0.1", InstanceError::Address),
+        ("https://[::1]:8443", InstanceError::Address),
+        ("https://gitlab.com/", InstanceError::GitlabCom),
+    ] {
+        assert_eq!(self_managed(url).unwrap_err(), error, "{url}");
+    }
+    for url in [
+        "https://localhost:8080",
+        "https://host.docker.internal",
+        "https://",
+        "https://a..b",
+        "https://x.example:0",
+    ] {
+        assert!(self_managed(url).is_err(), "{url}");
+    }
+}
