@@ -133,7 +133,7 @@ pub const METADATA_ADDRESSES: &[IpAddr] = &[
 ];
 
 /// IPv4: not globally reachable and not private (the documentation ranges left out), multicast, 240/4.
-const RESERVED_V4: &[Ipv4Net] = &[
+pub(crate) const RESERVED_V4: &[Ipv4Net] = &[
     v4(0, 0, 0, 0, 8),
     v4(169, 254, 0, 0, 16),
     v4(192, 0, 0, 0, 24),

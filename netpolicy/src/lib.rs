@@ -10,6 +10,7 @@
 pub mod decide;
 pub mod diagnostic;
 pub mod digest;
+pub mod export;
 pub mod floor;
 pub mod host;
 pub mod import;
@@ -23,6 +24,7 @@ mod reason;
 pub mod ruleset;
 pub mod schema;
 pub mod settings;
+pub mod suggest;
 pub mod target;
 pub mod uploads;
 pub mod virtual_names;

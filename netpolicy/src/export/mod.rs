@@ -1,0 +1,80 @@
+//! A policy in other programs' formats.
+//!
+//! ```text
+//!  Policy ──grants (expired, ceilings, denials taken off)──▶ gitlab | cilium | kubernetes ──block──▶ YAML text
+//!                                                                     └──▶ notes: left out, narrower, wider
+//! ```
+//! Nothing is exported more widely than the policy says without a note that says so. What another program cannot refuse
+//! is not permitted to it either.
+
+mod block;
+mod cilium;
+mod gitlab;
+mod grants;
+mod kubernetes;
+
+use serde::Serialize;
+
+use crate::note::Note;
+use crate::policy::{Date, Policy};
+
+/// A format that can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// `network_policy` for GitLab's `.gitlab/duo/agent-config.yml`.
+    Gitlab,
+    /// A CiliumNetworkPolicy.
+    Cilium,
+    /// A Kubernetes NetworkPolicy, which knows no names.
+    Kubernetes,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Format; 3] = [Format::Gitlab, Format::Cilium, Format::Kubernetes];
+
+    /// The word that `--to` takes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Gitlab => "gitlab",
+            Format::Cilium => "cilium",
+            Format::Kubernetes => "kubernetes",
+        }
+    }
+}
+
+/// A policy in another format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Exported {
+    /// The file.
+    pub text: String,
+    /// How it differs from the policy.
+    pub notes: Vec<Note>,
+}
+
+/// Why a policy cannot be exported.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExportError {
+    /// The format has an upper limit.
+    #[error("{count} entries; the format takes {most}")]
+    TooMany {
+        /// How many there would be.
+        count: usize,
+        /// How many there may be.
+        most: usize,
+    },
+}
+
+/// The policy as it stands on a day.
+pub fn export(policy: &Policy, format: Format, today: Date) -> Result<Exported, ExportError> {
+    let mut notes = Vec::new();
+    let grants = grants::of(policy, today, &mut notes);
+    let value = match format {
+        Format::Gitlab => gitlab::write(&grants, policy, &mut notes)?,
+        Format::Cilium => cilium::write(&grants, policy, &mut notes),
+        Format::Kubernetes => kubernetes::write(&grants, policy, &mut notes),
+    };
+    let head = format!("# Written by `ringfence policy export --to {}`.\n", format.as_str());
+    Ok(Exported { text: head + &block::yaml(&value), notes })
+}
