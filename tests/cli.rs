@@ -26,7 +26,9 @@ fn ringfence(dir: &Path, args: &[&str]) -> String {
 fn with_files(files: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a temporary directory");
     for (name, text) in files {
-        std::fs::write(dir.path().join(name), text).expect("a file");
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
     }
     dir
 }
@@ -104,4 +106,82 @@ fn check_tells_all_errors_at_once() {
         "version: 1\nnetwork:\n  allow:\n    - '*.com'\n    - http://x.test\n    - 1.2.3.4\n    - x.test:0\n",
     )]);
     insta::assert_snapshot!(ringfence(dir.path(), &["policy", "check", "p.yml"]));
+}
+
+#[test]
+fn an_import_is_a_policy_and_says_what_it_leaves_out() {
+    let dir = with_files(&[
+        (
+            ".gitlab/duo/agent-config.yml",
+            "image: x\nnetwork_policy:\n  include_recommended_allowed: true\n  allowed_domains: [api.osv.dev, \"*.corp.example\", localhost]\n  denied_domains: [bad.corp.example]\n",
+        ),
+        ("names.txt", "x.example\n"),
+        ("rules.js", "r.host === 'x.example'\n"),
+        ("bad.json", "{\"network\": {\"allowedDomains\": [\"x.example\"}}\n"),
+    ]);
+    let import = |args: &[&str]| ringfence(dir.path(), &[&["policy", "import"], args].concat());
+    let outcome = import(&[".gitlab/duo/agent-config.yml"]);
+    insta::assert_snapshot!("import_gitlab", outcome);
+    insta::assert_snapshot!("import_ambiguous", import(&["names.txt"]));
+    insta::assert_snapshot!("import_given", import(&["names.txt", "--from", "squid", "--json"]));
+    insta::assert_snapshot!("import_program", import(&["rules.js"]));
+    insta::assert_snapshot!("import_broken", import(&["bad.json"]));
+    insta::assert_snapshot!("import_missing", import(&["nowhere.json"]));
+
+    // What is printed is a policy.
+    let policy = outcome.split("--- stdout\n").nth(1).unwrap().split("--- stderr").next().unwrap();
+    std::fs::write(dir.path().join("p.yml"), policy).unwrap();
+    let verdict = |target| ringfence(dir.path(), &["policy", "explain", "--policy", "p.yml", target]);
+    assert!(verdict("api.osv.dev").starts_with("exit: 0\n"));
+    assert!(verdict("a.corp.example").starts_with("exit: 0\n"));
+    assert!(verdict("bad.corp.example").starts_with("exit: 1\n"));
+    assert!(verdict("corp.example").starts_with("exit: 1\n"));
+}
+
+#[test]
+fn an_export_says_where_it_differs() {
+    let dir = with_files(&[(
+        "p.yml",
+        "version: 1\nnetwork:\n  allow: [gitlab.com, {cidr: 198.51.100.0/24, ports: [443]}]\n  deny: [\"*.gitlab.com\"]\n",
+    )]);
+    let export = |args: &[&str]| ringfence(dir.path(), &[&["policy", "export"], args].concat());
+    insta::assert_snapshot!("export_to_gitlab", export(&["p.yml", "--to", "gitlab"]));
+    insta::assert_snapshot!("export_to_kubernetes", export(&["p.yml", "--to", "kubernetes"]));
+    insta::assert_snapshot!("export_json", export(&["p.yml", "--to", "gitlab", "--json"]));
+    insta::assert_snapshot!("export_missing", export(&["./gone.yml", "--to", "cilium"]));
+}
+
+#[test]
+fn a_suggestion_shows_its_evidence_and_follows_no_link() {
+    let dir = with_files(&[
+        ("p/Cargo.lock", "[[package]]\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\n"),
+        ("p/.git/config", "[remote \"origin\"]\n\turl = https://user:secret@gitlab.com/x/y.git\n"),
+        ("p/.env", "GOPROXY=https://secret.example\n"),
+        ("p/node_modules/x/package-lock.json", "{\n\"resolved\": \"https://inner.example/x.tgz\"\n}\n"),
+        ("outside/.npmrc", "registry=https://outside.example/\n"),
+    ]);
+    std::os::unix::fs::symlink("../outside", dir.path().join("p/linked")).unwrap();
+    std::os::unix::fs::symlink("../outside/.npmrc", dir.path().join("p/.npmrc")).unwrap();
+    nix_fifo(&dir.path().join("p/yarn.lock"));
+    insta::assert_snapshot!("suggest", ringfence(dir.path(), &["policy", "suggest", "p"]));
+    insta::assert_snapshot!("suggest_json", ringfence(dir.path(), &["policy", "suggest", "p", "--json"]));
+    insta::assert_snapshot!("suggest_missing", ringfence(dir.path(), &["policy", "suggest", "nowhere"]));
+    insta::assert_snapshot!(
+        "suggest_nothing",
+        ringfence(&dir.path().join("outside"), &["policy", "suggest", "../p/.git"])
+    );
+}
+
+/// A file that nobody must wait for.
+fn nix_fifo(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status().expect("mkfifo starts");
+    assert!(made.success());
+}
+
+#[test]
+fn presets_are_listed_and_printed() {
+    let dir = with_files(&[]);
+    insta::assert_snapshot!("presets", ringfence(dir.path(), &["policy", "presets"]));
+    insta::assert_snapshot!("presets_one", ringfence(dir.path(), &["policy", "presets", "gitlab-ssh"]));
+    insta::assert_snapshot!("presets_unknown", ringfence(dir.path(), &["policy", "presets", "nobody"]));
 }

@@ -60,8 +60,9 @@ fn list<'r>(text: &mut String, key: &str, rules: impl Iterator<Item = &'r Rule>,
         }
         push(text, format_args!("    - {}", entry(rule, key == "deny")));
         if let Some(words) = comment(rule) {
-            // A comment ends with its line.
-            push(text, format_args!("  # {}", words.replace(['\n', '\r'], " ")));
+            // A comment ends with its line, and names files that strangers have named.
+            let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+            push(text, format_args!("  # {}", words.replace(breaks, " ")));
         }
         text.push('\n');
     }
@@ -206,7 +207,7 @@ fn target(endpoint: &crate::target::Endpoint) -> String {
 }
 
 /// A plain word as it is, everything else in double quotes, which JSON and YAML read alike.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':');
     let starts = text.starts_with(|c: char| c.is_ascii_alphabetic());
     let word = !matches!(

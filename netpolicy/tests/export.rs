@@ -12,7 +12,7 @@ use proptest::prelude::*;
 const TODAY: Date = Date::constant(2026, 11, 25);
 
 fn policy(text: &str) -> Policy {
-    load::load("p.yml", Layer::Run, &mut |_| Ok(text.to_owned())).unwrap().policy
+    load::load("p.yml", Layer::Run, TODAY, &mut |_| Ok(text.to_owned())).unwrap().policy
 }
 
 fn outcome(policy: &Policy, format: Format) -> String {

@@ -3,7 +3,6 @@
 use netpolicy::diagnostic::render;
 use netpolicy::load::{LayerSource, Loaded, load, load_layers};
 use netpolicy::policy::{Date, Layer};
-use netpolicy::presets::PRESETS;
 use netpolicy::settings::Upstream;
 
 const TODAY: Date = Date::constant(2026, 11, 25);
@@ -94,24 +93,6 @@ fn several_entries_read_like_one_that_extends_them() {
     let loaded = load_layers(&[source], TODAY, &mut |_, path| read(path.trim_start_matches("./"))).unwrap();
     assert_eq!(rules(&loaded).first(), Some(&"a.example:443"));
     assert_eq!(rules(&loaded).last(), Some(&"b.example:443"));
-}
-
-#[test]
-fn presets_are_good_and_say_where_they_come_from() {
-    for preset in PRESETS {
-        let loaded = load(&format!("{}@{}", preset.name, preset.version), Layer::Run, TODAY, &mut |_| {
-            Err("no files".into())
-        })
-        .unwrap();
-        assert_eq!(loaded.warnings, [], "{}", preset.name);
-        assert!(!loaded.policy.allow.is_empty());
-        for rule in &loaded.policy.allow {
-            let before: Vec<&str> = preset.text.lines().take(rule.origin.line as usize - 1).collect();
-            let comment: Vec<&&str> =
-                before.iter().rev().take_while(|line| line.trim_start().starts_with('#')).collect();
-            assert!(comment.iter().any(|line| line.contains("https://")), "{}: no source", rule.origin.text);
-        }
-    }
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! `ringfence policy …`.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
+use netpolicy::export::Format as Export;
+use netpolicy::import::Format as Import;
 
 /// Work with policies, offline.
 #[derive(Debug, Subcommand)]
@@ -28,6 +31,81 @@ The digest is the one that labels, events and --expect-digest carry; --canonical
     Test(TestArgs),
     /// Print the JSON Schema of a policy file, for editors
     Schema,
+    /// Print another program's allowlist as a policy
+    #[command(after_help = "\
+The policy goes to stdout, what differs from FILE to stderr. What is printed never permits a name that FILE does not.
+Exit status: 0 also when something was left out, 2 could not run")]
+    Import(ImportArgs),
+    /// Print a policy in another program's format
+    #[command(after_help = "\
+The file goes to stdout, what differs from the policy to stderr: `wider` is what the other program cannot be kept from.
+Exit status: 0 also when something differs, 2 could not run")]
+    Export(ExportArgs),
+    /// Print a policy of the names that a project's own files say it needs
+    #[command(after_help = "\
+Reads lockfiles and configuration of npm, pnpm, yarn, pip, uv, poetry, Pipenv, cargo, go, maven, gradle, bundler, composer,
+apt and git; runs nothing, and takes nothing but hosts and ports. Read it before you use it: the project wrote it.
+Exit status: 0, or 2 could not run")]
+    Suggest(SuggestArgs),
+    /// List the policies that ship with ringfence, or print one
+    Presets(PresetsArgs),
+}
+
+/// `ringfence policy import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The other program's file
+    pub file: String,
+    /// Its format [default: what it looks like]
+    #[arg(long, value_name = "FORMAT", value_parser = words(&Import::ALL, Import::as_str))]
+    pub from: Option<Import>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ringfence policy export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// A policy file, or the name of a preset
+    pub file: String,
+    /// The format
+    #[arg(long, value_name = "FORMAT", value_parser = words(&Export::ALL, Export::as_str))]
+    pub to: Export,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ringfence policy suggest`.
+#[derive(Debug, Args)]
+pub struct SuggestArgs {
+    /// The project
+    #[arg(default_value = ".")]
+    pub dir: std::path::PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ringfence policy presets`.
+#[derive(Debug, Args)]
+pub struct PresetsArgs {
+    /// Which one to print, as `gitlab` or `gitlab@1`
+    pub name: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Reads one of a library's words, and lists them all when it is none.
+fn words<T: Copy + Send + Sync + 'static>(
+    all: &'static [T],
+    word: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(all.iter().map(|value| word(*value))).try_map(move |text| {
+        all.iter().copied().find(|value| word(*value) == text).ok_or("it is none of the formats")
+    })
 }
 
 /// Where the policy comes from, besides the organisation's and the user's files.

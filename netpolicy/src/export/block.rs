@@ -1,8 +1,10 @@
-//! A JSON value laid out as YAML people read. Strings that are no plain words stand in JSON's quotes, which YAML reads alike.
+//! A JSON value laid out as YAML people read. Strings are quoted as in policies.
 
 use std::fmt::Write;
 
 use serde_json::Value;
+
+use crate::print::quoted;
 
 pub(super) fn yaml(value: &Value) -> String {
     let mut text = String::new();
@@ -17,7 +19,7 @@ fn node(text: &mut String, value: &Value, indent: usize) {
                 // The first key of a list's entry stands behind its dash.
                 let first = index == 0 && text.ends_with("- ");
                 let indent_now = if first { 0 } else { indent };
-                push(text, format_args!("{:indent_now$}{}:", "", scalar(key)));
+                push(text, format_args!("{:indent_now$}{}:", "", quoted(key)));
                 below(text, value, indent + 2);
             }
         }
@@ -50,20 +52,10 @@ fn below(text: &mut String, value: &Value, indent: usize) {
 
 fn flow(value: &Value) -> String {
     match value {
-        Value::String(text) => scalar(text),
+        Value::String(text) => quoted(text),
         // An empty list or mapping, a number, a boolean; lists in lists do not occur.
         value => value.to_string(),
     }
-}
-
-fn scalar(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/');
-    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic());
-    let word = !matches!(
-        text.to_ascii_lowercase().as_str(),
-        "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
-    );
-    if starts && word && text.chars().all(plain) { text.to_owned() } else { Value::from(text).to_string() }
 }
 
 fn push(text: &mut String, words: std::fmt::Arguments<'_>) {

@@ -10,6 +10,9 @@ pub(super) fn read(name: &str, text: &str, found: &mut Found) {
     let lockfile = name == "Cargo.lock";
     let mut implied = false;
     for (line, content) in numbered(text) {
+        if !lockfile && value_of(content, "replace-with").is_some() {
+            found.mirrored(&["cargo"]);
+        }
         let keys: &[&str] = if lockfile { &["source"] } else { &["index", "registry", "git"] };
         let Some(value) = keys.iter().find_map(|key| value_of(content, key)) else { continue };
         if DEFAULT.iter().any(|default| value.trim_start_matches('"').starts_with(default)) {

@@ -26,6 +26,10 @@ pub(super) struct Found {
     path: String,
     hosts: BTreeMap<(String, u16), (Vec<Evidence>, usize)>,
     notes: BTreeMap<String, Note>,
+    /// Tools whose lockfiles imply their default, with the file.
+    defaults: Vec<(&'static str, String)>,
+    /// Tools that a configuration sends elsewhere, with the file.
+    mirrored: BTreeMap<&'static str, String>,
 }
 
 impl Found {
@@ -76,10 +80,17 @@ impl Found {
         }
     }
 
-    /// The hosts that a tool goes to when nothing else is said.
+    /// A lockfile implies that a tool goes to its default.
     pub(super) fn default_of(&mut self, tool: &'static str) {
-        for host in defaults::of(tool) {
-            self.host(host, 443, 0, &format!("default of {tool}"));
+        if self.defaults.len() < MOST {
+            self.defaults.push((tool, self.path.clone()));
+        }
+    }
+
+    /// A configuration sends these tools elsewhere: their defaults are not needed.
+    pub(super) fn mirrored(&mut self, tools: &[&'static str]) {
+        for tool in tools {
+            self.mirrored.entry(tool).or_insert_with(|| self.path.clone());
         }
     }
 
@@ -113,7 +124,15 @@ impl Found {
         }
     }
 
-    pub(super) fn finish(self) -> Suggested {
+    pub(super) fn finish(mut self) -> Suggested {
+        for (tool, path) in std::mem::take(&mut self.defaults) {
+            self.path = path;
+            let what = format!("default of {tool}");
+            match self.mirrored.get(tool).cloned() {
+                Some(by) => self.leave_out(0, &what, &format!("{by} names another place")),
+                None => defaults::of(tool).iter().for_each(|host| self.host(host, 443, 0, &what)),
+            }
+        }
         let mut suggestions = Vec::new();
         for ((host, port), (evidence, more)) in self.hosts {
             let Ok(pattern) = HostPattern::parse(&host) else { continue };

@@ -63,6 +63,9 @@ fn configuration(text: &str, found: &mut Found) {
         let (key, value) = content.split_once(['=', ' ', ':']).unwrap_or((content, ""));
         let registry =
             content.contains("registry") || matches!(key, "npmRegistryServer" | "npmPublishRegistry");
+        if matches!(key, "registry" | "npmRegistryServer") {
+            found.mirrored(&["npm", "pnpm", "yarn"]);
+        }
         if registry {
             found.urls_in(line, if key.starts_with('@') { content } else { value }, "npm configuration");
         }

@@ -11,7 +11,7 @@ pub(super) fn read(name: &str, text: &str, found: &mut Found) {
 }
 
 fn maven(name: &str, text: &str, found: &mut Found) {
-    let (mut repository, mut publishing, mut mirrored, mut packages) = (false, false, false, false);
+    let (mut repository, mut publishing, mut packages) = (false, false, false);
     for (line, content) in numbered(text) {
         for tag in tags(content) {
             match tag {
@@ -23,12 +23,14 @@ fn maven(name: &str, text: &str, found: &mut Found) {
                 _ => {}
             }
         }
-        mirrored |= name == "settings.xml" && content.contains("<mirrorOf>*</mirrorOf>");
+        if content.contains("<mirrorOf>*</mirrorOf>") {
+            found.mirrored(&["maven"]);
+        }
         if let (Some((_, value)), true, false) = (content.split_once("<url>"), repository, publishing) {
             found.urls_in(line, value, "maven repository");
         }
     }
-    if packages && !mirrored && name == "pom.xml" {
+    if packages && name == "pom.xml" {
         found.default_of("maven");
     }
 }

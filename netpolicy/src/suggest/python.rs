@@ -45,6 +45,9 @@ fn configuration(text: &str, found: &mut Found) {
     let mut listed = false;
     for (number, raw) in (1u32..).zip(text.lines()) {
         let content = raw.trim();
+        if value_of(content, "index-url").or_else(|| value_of(content, "index_url")).is_some() {
+            found.mirrored(&["pip"]);
+        }
         let key = KEYS.iter().any(|key| value_of(content, key).is_some());
         // Further indexes stand below their key, indented.
         listed = key || (listed && raw.starts_with([' ', '\t']));

@@ -5,16 +5,24 @@
 //!  all layers ──layers::load──▶ Policy ──┬─ explain: one target
 //!                                        ├─ test:    the targets that the policies name themselves
 //!                                        └─ show:    the policy itself
+//!  another program's file ──import──▶ policy      policy ──export──▶ another program's file
+//!  project ──walk──▶ files ──suggest──▶ policy    ──presets──▶ policy
 //! ```
 
 mod check;
 mod explain;
+mod export;
+mod import;
+mod presets;
 mod show;
+mod suggest;
 mod test;
+mod walk;
 
 use std::path::Path;
 
 use netpolicy::load::Loaded;
+use netpolicy::note::Note;
 
 use crate::cli::policy::{PolicyArgs, PolicyCommand};
 use crate::error::Failure;
@@ -31,6 +39,10 @@ pub fn dispatch(command: PolicyCommand) -> Result<u8, Failure> {
         PolicyCommand::Show(args) => show::show(&args),
         PolicyCommand::Test(args) => test::test(&args),
         PolicyCommand::Schema => crate::commands::print(&netpolicy::schema::json()).map(|()| 0),
+        PolicyCommand::Import(args) => import::import(&args),
+        PolicyCommand::Export(args) => export::export(&args),
+        PolicyCommand::Suggest(args) => suggest::suggest(&args),
+        PolicyCommand::Presets(args) => presets::presets(&args),
     }
 }
 
@@ -42,6 +54,13 @@ pub fn wanted(args: &PolicyArgs, project: Option<&Path>) -> layers::Wanted {
         deny: args.deny.clone(),
         project: project.map(Path::to_owned),
         network_denied: false,
+    }
+}
+
+/// Says what a translation could not carry over.
+fn say(notes: &[Note]) {
+    for note in notes {
+        eprintln!("{note}");
     }
 }
 

@@ -1,0 +1,31 @@
+//! `ringfence policy export FILE --to FORMAT`: a policy in another program's format on stdout, what differs on stderr.
+
+use netpolicy::export;
+use netpolicy::load;
+use netpolicy::policy::Layer;
+use serde_json::json;
+
+use super::{COULD_NOT_TELL, say};
+use crate::cli::policy::ExportArgs;
+use crate::commands::{print, print_json};
+use crate::error::Failure;
+use crate::layers::{self, read_any};
+
+/// Writes one policy, as it stands today.
+pub fn export(args: &ExportArgs) -> Result<u8, Failure> {
+    let today = crate::clock::today();
+    let loaded = load::load(&args.file, Layer::Run, today, &mut read_any)
+        .map_err(|errors| Failure { exit: COULD_NOT_TELL, ..layers::unusable(&errors) })?;
+    layers::warn(&loaded);
+    let exported = export::export(&loaded.policy, args.to, today).map_err(|error| {
+        Failure::new(COULD_NOT_TELL, format!("cannot export {} to {}", args.file, args.to.as_str()))
+            .caused_by(&error)
+    })?;
+    if args.json {
+        print_json(&json!({"format": args.to, "text": exported.text, "notes": exported.notes}))?;
+    } else {
+        print(&exported.text)?;
+        say(&exported.notes);
+    }
+    Ok(0)
+}

@@ -1,0 +1,72 @@
+//! `ringfence policy suggest [DIR]`: a policy of the names that a project's own files show to be needed.
+//!
+//! ```text
+//!  DIR ──walk (bounded, no links)──▶ paths, texts ──netpolicy::suggest──▶ policy on stdout, each line with its evidence
+//! ```
+
+use std::collections::HashMap;
+
+use netpolicy::policy::{Policy, Rule};
+use netpolicy::print;
+use netpolicy::suggest::{self, Evidence, Suggested, Suggestion};
+use serde_json::json;
+
+use super::{COULD_NOT_TELL, say, walk};
+use crate::cli::policy::SuggestArgs;
+use crate::commands::{print as out, print_json};
+use crate::error::Failure;
+
+/// Looks through one project.
+pub fn suggest(args: &SuggestArgs) -> Result<u8, Failure> {
+    let walked = walk::walk(&args.dir).map_err(|error| {
+        Failure::new(COULD_NOT_TELL, format!("cannot look through {}", args.dir.display()))
+            .caused_by(&error)
+            .hint("name the project's folder")
+    })?;
+    let files = walked.files.iter().map(|file| (file.path.as_str(), file.text.as_str()));
+    let mut suggested = suggest::suggest(files);
+    suggested.notes.extend(walked.notes);
+    if args.json {
+        print_json(&json!({
+            "files": walked.files.iter().map(|file| &file.path).collect::<Vec<_>>(),
+            "suggestions": suggested.suggestions,
+            "notes": suggested.notes,
+        }))?;
+    } else {
+        out(&policy(&suggested))?;
+        say(&suggested.notes);
+        let (names, files) = (suggested.suggestions.len(), walked.files.len());
+        eprintln!("{names} name{} from {files} file{}", plural(names), plural(files));
+    }
+    Ok(0)
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+fn policy(suggested: &Suggested) -> String {
+    let by_text: HashMap<&str, &Suggestion> = suggested
+        .suggestions
+        .iter()
+        .map(|suggestion| (suggestion.rule.origin.text.as_str(), suggestion))
+        .collect();
+    let allow = suggested.suggestions.iter().map(|suggestion| suggestion.rule.clone().into()).collect();
+    let policy = Policy { allow, ..Policy::nothing() };
+    let comment = |rule: &Rule| by_text.get(rule.origin.text.as_str()).map(|suggestion| words(suggestion));
+    let head = "# Suggested by `ringfence policy suggest` from the project's own files: read it before you use it.\n";
+    head.to_owned() + &print::policy(&policy, &comment)
+}
+
+fn words(suggestion: &Suggestion) -> String {
+    let place = |evidence: &Evidence| match evidence.line {
+        0 => format!("{} ({})", evidence.file, evidence.what),
+        line => format!("{}:{line} ({})", evidence.file, evidence.what),
+    };
+    let mut words: Vec<String> = suggestion.evidence.iter().map(place).collect();
+    if suggestion.more > 0 {
+        words.push(format!("{} more", suggestion.more));
+    }
+    let uploads = suggestion.uploads.map_or_else(String::new, |what| format!("; accepts uploads: {what}"));
+    words.join(", ") + &uploads
+}
