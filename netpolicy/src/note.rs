@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::diagnostic::harmless;
+
 /// How the result differs from what it was made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -56,26 +58,19 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.file.as_str(), self.line) {
             ("", _) => {}
-            (file, 0) => write!(f, "{}: ", harmless(file))?,
-            (file, line) => write!(f, "{}:{line}: ", harmless(file))?,
+            (file, 0) => write!(f, "{}: ", shown(file))?,
+            (file, line) => write!(f, "{}:{line}: ", shown(file))?,
         }
-        write!(f, "{}: {}: {}", self.kind.as_str(), harmless(&self.what), harmless(&self.why))
+        write!(f, "{}: {}: {}", self.kind.as_str(), shown(&self.what), shown(&self.why))
     }
 }
 
 /// Text of a stranger's file, made fit for a terminal.
-fn harmless(text: &str) -> String {
-    const SHOWN: usize = 160;
-    let mut shown: String =
-        text.chars().take(SHOWN).map(|c| if is_tricky(c) { '\u{FFFD}' } else { c }).collect();
-    if text.chars().nth(SHOWN).is_some() {
+fn shown(text: &str) -> String {
+    const LONGEST: usize = 160;
+    let mut shown = harmless(&text.chars().take(LONGEST).collect::<String>());
+    if text.chars().nth(LONGEST).is_some() {
         shown.push('…');
     }
     shown
-}
-
-/// Control characters, and those that turn the direction of text round.
-fn is_tricky(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }

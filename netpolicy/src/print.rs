@@ -8,6 +8,7 @@
 
 use std::fmt::Write;
 
+use crate::diagnostic::harmless;
 use crate::policy::{Matcher, Policy, Protocol, ResolvedBy, Rule};
 use crate::settings::{Ca, Container, Dns, Proxy};
 
@@ -60,9 +61,8 @@ fn list<'r>(text: &mut String, key: &str, rules: impl Iterator<Item = &'r Rule>,
         }
         push(text, format_args!("    - {}", entry(rule, key == "deny")));
         if let Some(words) = comment(rule) {
-            // A comment ends with its line, and names files that strangers have named.
-            let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
-            push(text, format_args!("  # {}", words.replace(breaks, " ")));
+            // A comment ends with its line, and may name files that strangers have named.
+            push(text, format_args!("  # {}", harmless(&words)));
         }
         text.push('\n');
     }

@@ -12,11 +12,11 @@ use proptest::prelude::*;
 const TODAY: Date = Date::constant(2026, 11, 25);
 
 fn policy(text: &str) -> Policy {
-    load::load("p.yml", Layer::Run, TODAY, &mut |_| Ok(text.to_owned())).unwrap().policy
+    load::load("p.yml", Layer::Run, TODAY, &mut |_| Ok(text.to_owned())).expect("a good policy").policy
 }
 
 fn outcome(policy: &Policy, format: Format) -> String {
-    let exported = export(policy, format, TODAY).unwrap();
+    let exported = export(policy, format, TODAY).expect("few entries");
     let notes: Vec<String> = exported.notes.iter().map(ToString::to_string).collect();
     format!("{}--- notes\n{}\n", exported.text, notes.join("\n"))
 }

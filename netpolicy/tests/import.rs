@@ -2,12 +2,14 @@
 
 use std::fmt::Write;
 
+use fuzz::proptest::prelude::*;
 use netpolicy::decide::{Question, Target, decide};
 use netpolicy::floor::Surroundings;
 use netpolicy::host::HostName;
 use netpolicy::import::{Format, ImportError, Imported, gitlab, import};
-use netpolicy::policy::{Layer, Policy};
-use proptest::prelude::*;
+use netpolicy::policy::{Date, Layer, Policy};
+
+const TODAY: Date = Date::constant(2026, 11, 25);
 
 fn outcome(file: &str, text: &str, format: Option<Format>) -> String {
     let mut shown = format!("== {file}\n");
@@ -34,87 +36,85 @@ fn outcome(file: &str, text: &str, format: Option<Format>) -> String {
 }
 
 /// The shapes are those of public files; of their contents no more is here than a test needs.
-#[test]
-fn samples() {
-    let samples = [
-        // The project's own, as a ruby library of GitLab's has it.
-        (".gitlab/duo/agent-config.yml", "network_policy:\n  allowed_domains:\n    - api.osv.dev\n"),
-        // Every key of the reference page.
-        (
-            "agent-config.yml",
-            "image: python:3.11\nsetup_script:\n  - apt-get update && apt-get install -y build-essential\ncache:\n  paths: [.cache/pip]\n\
+const SAMPLES: &[(&str, &str)] = &[
+    // The project's own, as a ruby library of GitLab's has it.
+    (".gitlab/duo/agent-config.yml", "network_policy:\n  allowed_domains:\n    - api.osv.dev\n"),
+    // Every key of the reference page.
+    (
+        "agent-config.yml",
+        "image: python:3.11\nsetup_script:\n  - apt-get update && apt-get install -y build-essential\ncache:\n  paths: [.cache/pip]\n\
              network_policy:\n  include_recommended_allowed: true\n  allow_all_unix_sockets: true\n  allowed_domains:\n    - my-own-site.com\n    \
              - \"*.corp.example\"\n    - localhost\n    - \"*.co.uk\"\n    - 10.1.2.3\n    - .dotted.example\n    - bücher.example\n    - api.example.com:8443\n  \
              denied_domains:\n    - malicious.com\n    - 10.0.0.1\n",
-        ),
-        ("agent-config.yml", "image: node:22\n"),
-        ("agent-config.yml", "network_policy:\n  allowed_domains: api.osv.dev\n"),
-        ("agent-config.yml", "network_policy:\n  allowed_domains: &a [api.osv.dev]\n  denied_domains: *a\n"),
-        // What GitLab's runner writes for srt.
-        (
-            "srt-settings.json",
-            r#"{"network":{"allowedDomains":["host.docker.internal","localhost","gitlab.com","*.gitlab.com","duo-workflow-svc.runway.gitlab.net"],"deniedDomains":[],"allowAllUnixSockets":false},"filesystem":{"denyRead":["~/.ssh"],"allowWrite":["./","/tmp"]}}"#,
-        ),
-        // srt's README.
-        (
-            ".srt-settings.json",
-            "{\n\t\"network\": {\n\t\t\"allowedDomains\": [\"github.com\", \"*.github.com\"],\n\t\t\"deniedDomains\": [\"malicious.com\"],\n\t\t\"allowUnixSockets\": [\"/var/run/docker.sock\"],\n\t\t\"allowLocalBinding\": false\n\t}\n}\n",
-        ),
-        // An agent's settings that embed it.
-        (
-            "settings.json",
-            r#"{"permissions": {"allow": ["Bash"]}, "sandbox": {"enabled": true, "network": {"allowedDomains": ["github.com:443", "[2001:db8::1]:443"], "deniedDomains": ["*:22", "[2001:db8::1]"]}}}"#,
-        ),
-        (
-            "everything-denied.json",
-            r#"{"network": {"allowedDomains": ["github.com"], "deniedDomains": ["*"]}}"#,
-        ),
-        ("nothing-listed.json", r#"{"network": {"deniedDomains": ["x.example"]}}"#),
-        // The firewall's own example of a configuration.
-        (
-            "awf.json",
-            r#"{"$schema": "https://example.com/awf-config.schema.json", "network": {"allowDomains": ["github.com", "*.githubusercontent.com", "api-*.example.com", "http://legacy.example", "https://secure.example/", "localhost"], "blockDomains": ["internal-*.example.com", "https://evil.github.com"], "dnsServers": ["198.51.100.1"]}, "security": {"allowHostPorts": "3000"}}"#,
-        ),
-        (
-            "allowed-domains.txt",
-            "# GitHub domains\ngithub.com\napi.github.com\n\nexample.org, registry.example.org\n*.googleapis.com\nexample.com # inline\n",
-        ),
-        ("awf.yml", "network:\n  allowDomains:\n    - github.com\n  blockDomains:\n    - \"*\"\n"),
-        // httpjail's README, and the forms that people anchor.
-        ("rules.txt", "# rules\nallow-get: github\\.com\ndeny: telemetry\nallow: .*\n"),
-        (
-            "rules.txt",
-            "allow: github\\.com\nallow: githubusercontent\\.com\ndeny: .*\nallow: late\\.example\\.com\n",
-        ),
-        (
-            "rules.txt",
-            "deny-post: ^https://uploads\\.example\\.com/\nallow: ^https://([^/]+\\.)?example\\.com/\nallow: https?://.*\\.example\\.org/.*\n\
+    ),
+    ("agent-config.yml", "image: node:22\n"),
+    ("agent-config.yml", "network_policy:\n  allowed_domains: api.osv.dev\n"),
+    ("agent-config.yml", "network_policy:\n  allowed_domains: &a [api.osv.dev]\n  denied_domains: *a\n"),
+    // What GitLab's runner writes for srt.
+    (
+        "srt-settings.json",
+        r#"{"network":{"allowedDomains":["host.docker.internal","localhost","gitlab.com","*.gitlab.com","duo-workflow-svc.runway.gitlab.net"],"deniedDomains":[],"allowAllUnixSockets":false},"filesystem":{"denyRead":["~/.ssh"],"allowWrite":["./","/tmp"]}}"#,
+    ),
+    // srt's README.
+    (
+        ".srt-settings.json",
+        "{\n\t\"network\": {\n\t\t\"allowedDomains\": [\"github.com\", \"*.github.com\"],\n\t\t\"deniedDomains\": [\"malicious.com\"],\n\t\t\"allowUnixSockets\": [\"/var/run/docker.sock\"],\n\t\t\"allowLocalBinding\": false\n\t}\n}\n",
+    ),
+    // An agent's settings that embed it.
+    (
+        "settings.json",
+        r#"{"permissions": {"allow": ["Bash"]}, "sandbox": {"enabled": true, "network": {"allowedDomains": ["github.com:443", "[2001:db8::1]:443"], "deniedDomains": ["*:22", "[2001:db8::1]"]}}}"#,
+    ),
+    ("everything-denied.json", r#"{"network": {"allowedDomains": ["github.com"], "deniedDomains": ["*"]}}"#),
+    ("nothing-listed.json", r#"{"network": {"deniedDomains": ["x.example"]}}"#),
+    // The firewall's own example of a configuration.
+    (
+        "awf.json",
+        r#"{"$schema": "https://example.com/awf-config.schema.json", "network": {"allowDomains": ["github.com", "*.githubusercontent.com", "api-*.example.com", "http://legacy.example", "https://secure.example/", "localhost"], "blockDomains": ["internal-*.example.com", "https://evil.github.com"], "dnsServers": ["198.51.100.1"]}, "security": {"allowHostPorts": "3000"}}"#,
+    ),
+    (
+        "allowed-domains.txt",
+        "# GitHub domains\ngithub.com\napi.github.com\n\nexample.org, registry.example.org\n*.googleapis.com\nexample.com # inline\n",
+    ),
+    ("awf.yml", "network:\n  allowDomains:\n    - github.com\n  blockDomains:\n    - \"*\"\n"),
+    // httpjail's README, and the forms that people anchor.
+    ("rules.txt", "# rules\nallow-get: github\\.com\ndeny: telemetry\nallow: .*\n"),
+    (
+        "rules.txt",
+        "allow: github\\.com\nallow: githubusercontent\\.com\ndeny: .*\nallow: late\\.example\\.com\n",
+    ),
+    (
+        "rules.txt",
+        "deny-post: ^https://uploads\\.example\\.com/\nallow: ^https://([^/]+\\.)?example\\.com/\nallow: https?://.*\\.example\\.org/.*\n\
              deny: telemetry\\.\nallow: ^https://api\\.example\\.net(/|$)\nallow: telemetry.example.net\nallow: ^https://.*\\.late\\.example/\n\
              allow: ^https://x\\.example/path\ndeny: (a|b)+\nallow: ^https://last\\.example/\n",
-        ),
-        ("rules.js", "r.host === 'github.com'\n"),
-        // A list and two configurations of Squid.
-        ("whitelist.txt", ".github.com\ngitlab.com # exact\n*.example.com\n"),
-        ("plain.txt", "github.com\ngitlab.com\n"),
-        (
-            "squid.conf",
-            "acl localnet src 10.0.0.0/8\nacl SSL_ports port 443\nacl Safe_ports port 80\nacl Safe_ports port 443\nacl CONNECT method CONNECT\n\
+    ),
+    ("rules.js", "r.host === 'github.com'\n"),
+    // A list and two configurations of Squid.
+    ("whitelist.txt", ".github.com\ngitlab.com # exact\n*.example.com\n"),
+    ("plain.txt", "github.com\ngitlab.com\n"),
+    (
+        "squid.conf",
+        "acl localnet src 10.0.0.0/8\nacl SSL_ports port 443\nacl Safe_ports port 80\nacl Safe_ports port 443\nacl CONNECT method CONNECT\n\
              acl allow_website dstdomain .google.com .youtube.com\nhttp_access allow localhost manager\nhttp_access deny manager\nhttp_access deny !Safe_ports\n\
              http_access deny CONNECT !SSL_ports\nhttp_access allow localnet allow_website\nhttp_access deny all\nhttp_port 3128\n",
-        ),
-        (
-            "squid.conf",
-            "acl Safe_ports port 443\nacl whitelist dstdomain .example.com\nacl bad dstdomain bad.example.com\nacl meta dst 169.254.169.254\n\
+    ),
+    (
+        "squid.conf",
+        "acl Safe_ports port 443\nacl whitelist dstdomain .example.com\nacl bad dstdomain bad.example.com\nacl meta dst 169.254.169.254\n\
              http_access deny !Safe_ports\nhttp_access deny meta\nhttp_access deny bad\nhttp_access deny !whitelist\nhttp_access allow localhost\nhttp_access deny all\n",
-        ),
-        (
-            "squid.conf",
-            "acl a dstdomain .a.example\nacl words url_regex -i casino\nacl files dstdomain \"/etc/squid/list\"\nhttp_access allow files\nhttp_access allow all\nhttp_access deny words\nhttp_access allow a\n",
-        ),
-        ("nothing.txt", ""),
-        ("prose.txt", "this is: no list\n"),
-    ];
-    let all: Vec<String> = samples.iter().map(|(file, text)| outcome(file, text, None)).collect();
+    ),
+    (
+        "squid.conf",
+        "acl a dstdomain .a.example\nacl words url_regex -i casino\nacl files dstdomain \"/etc/squid/list\"\nhttp_access allow files\nhttp_access allow all\nhttp_access deny words\nhttp_access allow a\n",
+    ),
+    ("nothing.txt", ""),
+    ("prose.txt", "this is: no list\n"),
+];
+
+#[test]
+fn samples() {
+    let all: Vec<String> = SAMPLES.iter().map(|(file, text)| outcome(file, text, None)).collect();
     insta::assert_snapshot!("import_samples", all.join("\n"));
 }
 
@@ -146,20 +146,76 @@ fn what_is_too_large_is_refused() {
     assert_eq!(import("x", &many, Some(Format::Squid), Layer::Run), Err(ImportError::TooMany));
 }
 
+/// What is printed is a policy, and says the same; whatever the text.
+#[test]
+fn fuzz_import() {
+    const WORDS: &[&[u8]] = &[
+        b"network_policy:\n",
+        b"  allowed_domains: [",
+        b"denied_domains",
+        b"\"network\"",
+        b"\"allowedDomains\": [",
+        b"\"blockDomains\": [",
+        b"allow: ",
+        b"deny: ",
+        b"deny-post: ",
+        b"^https?://",
+        b"(.*\\.)?",
+        b"acl x dstdomain ",
+        b"http_access allow ",
+        b"http_access deny !",
+        b"*.",
+        b".",
+        b"*",
+        b":443",
+        b"x.example",
+        b"localhost",
+        b"10.0.0.1",
+        b"[::1]",
+        b"xn--",
+        b"\"",
+        b", ",
+        b"\n",
+        b"#",
+        b"\xff",
+    ];
+    let seeds: Vec<Vec<u8>> = SAMPLES.iter().map(|(_, text)| text.as_bytes().to_vec()).collect();
+    fuzz::run("import", &fuzz::bytes(seeds, WORDS, 4 * 1024), |input| {
+        let text = String::from_utf8_lossy(&input.0);
+        for format in Format::ALL {
+            let Ok(imported) = import("x", &text, Some(format), Layer::Run) else { continue };
+            for note in &imported.notes {
+                prop_assert!(note.to_string().chars().all(netpolicy::diagnostic::is_harmless), "{note}");
+            }
+            let policy = policy(&imported);
+            let printed = netpolicy::print::policy(&policy, &|rule| Some(rule.origin.file.clone()));
+            let loaded = netpolicy::load::load("p.yml", Layer::Run, TODAY, &mut |_| Ok(printed.clone()));
+            match loaded {
+                Ok(loaded) => prop_assert_eq!(loaded.policy.canonical(), policy.canonical()),
+                Err(errors) => return Err(TestCaseError::fail(format!("{printed}\n{errors:?}"))),
+            }
+        }
+        Ok(())
+    });
+}
+
 fn read(format: Format, text: &str) -> Imported {
-    import("sample", text, Some(format), Layer::Run).unwrap()
+    import("sample", text, Some(format), Layer::Run).expect("a good file")
+}
+
+fn policy(imported: &Imported) -> Policy {
+    Policy {
+        allow: imported.allow.iter().cloned().map(Into::into).collect(),
+        deny: imported.deny.iter().cloned().map(Into::into).collect(),
+        ..Policy::nothing()
+    }
 }
 
 /// The one decision function's word on an import.
 fn permits(imported: &Imported, name: &str, port: u16) -> bool {
-    let policy = Policy {
-        allow: imported.allow.iter().cloned().map(Into::into).collect(),
-        deny: imported.deny.iter().cloned().map(Into::into).collect(),
-        ..Policy::nothing()
-    };
-    let target = Target::Name(HostName::parse(name).unwrap());
-    let today = netpolicy::policy::Date::constant(2026, 1, 1);
-    decide(&policy, &Surroundings::default(), &Question::about(&target, today).port(port)).allowed
+    let policy = policy(imported);
+    let target = Target::Name(HostName::parse(name).expect("a name"));
+    decide(&policy, &Surroundings::default(), &Question::about(&target, TODAY).port(port)).allowed
 }
 
 fn name() -> impl Strategy<Value = String> {
