@@ -1,7 +1,7 @@
 //! `ringfence policy export FILE --to FORMAT`: a policy in another program's format on stdout, what differs on stderr.
 
 use netpolicy::export;
-use netpolicy::load;
+use netpolicy::load::{self, LayerSource};
 use netpolicy::policy::Layer;
 use serde_json::json;
 
@@ -14,7 +14,8 @@ use crate::layers::{self, read_any};
 /// Writes one policy, as it stands today.
 pub fn export(args: &ExportArgs) -> Result<u8, Failure> {
     let today = crate::clock::today();
-    let loaded = load::load(&args.file, Layer::Run, today, &mut read_any)
+    let source = LayerSource::files(Layer::Run, vec![args.file.clone()]);
+    let loaded = load::load_layers(&[source], today, &mut |_, path| read_any(path))
         .map_err(|errors| Failure { exit: COULD_NOT_TELL, ..layers::unusable(&errors) })?;
     layers::warn(&loaded);
     let exported = export::export(&loaded.policy, args.to, today).map_err(|error| {

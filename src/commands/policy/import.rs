@@ -13,7 +13,8 @@ use crate::layers::read_any;
 
 /// Translates one file.
 pub fn import(args: &ImportArgs) -> Result<u8, Failure> {
-    let text = read_any(&args.file).map_err(|why| bad(&args.file, why))?;
+    let bytes = read_any(&args.file).map_err(|why| bad(&args.file, why))?;
+    let text = String::from_utf8(bytes).map_err(|_| bad(&args.file, "it is not UTF-8 text".to_owned()))?;
     let imported = import::import(&args.file, &text, args.from, Layer::Run)
         .map_err(|error| refused(&args.file, error))?;
     let policy = policy(&imported);
