@@ -56,12 +56,12 @@ pub struct RunArgs {
     /// CPUs that the agent may use [default: 2, or what the engine has]
     #[arg(long, value_name = "N")]
     pub cpus: Option<f64>,
-    /// Memory that the agent may use, swap included
-    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = parse_size)]
-    pub memory: u64,
-    /// Processes and threads that the agent may have
-    #[arg(long, value_name = "N", default_value_t = 1024)]
-    pub pids: i64,
+    /// Memory that the agent may use, swap included [default: 4GiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub memory: Option<u64>,
+    /// Processes and threads that the agent may have [default: 1024]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub pids: Option<u64>,
     /// Wall-clock time after which the run is ended (2h, 90s)
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub time: Option<Duration>,

@@ -10,6 +10,7 @@ use netpolicy::policy::Policy;
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::layers::{self, Wanted};
 use crate::supervisor::containers::{Agent, WORKSPACE};
+use crate::supervisor::limits::{self, Limits};
 use crate::supervisor::run::{Request, is_local_host};
 use crate::supervisor::{engine, streams, workflow};
 
@@ -23,6 +24,9 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     layers::warn(&loaded);
     let policy = loaded.policy;
     check_digest(&policy, args.expect_digest.as_deref())?;
+    limits::refuse_what_is_not_kept(&policy)?;
+    let asked = Limits { memory: args.memory, pids: args.pids, time: args.time };
+    let limits = asked.within(&policy);
     if let Some(name) = args.name.as_deref().filter(|name| !workflow::valid_name(name)) {
         return Err(Failure::new(COULD_NOT_RUN, format!("--name {name:?} cannot be a workflow's name"))
             .hint("use at most 63 letters, digits, `-`, `_` and `.`, beginning with a letter or digit"));
@@ -69,10 +73,10 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
             interactive: args.interactive,
             tty: args.tty,
             nano_cpus: 0,
-            memory: i64::try_from(args.memory).unwrap_or(i64::MAX),
-            pids: args.pids,
+            memory: limits.memory(),
+            pids: limits.pids(),
         },
-        time: args.time,
+        time: limits.time,
         events: args.events,
         cpus: args.cpus,
         timings: args.timings,

@@ -15,6 +15,7 @@ pub mod containers;
 pub mod engine;
 pub mod helper_image;
 pub mod inventory;
+pub mod limits;
 pub mod means;
 pub mod networks;
 pub mod run;

@@ -30,7 +30,7 @@ use super::engine::{self, Engine};
 use super::means::{self, Means};
 use super::summary::{Seen, Summary};
 use super::workflow::{Role, Workflow};
-use super::{ca, helper_image, inventory, networks, state, streams};
+use super::{ca, helper_image, inventory, limits, networks, state, streams};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::{FenceConfig, GuardConfig, SHARED};
 
@@ -81,7 +81,7 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     check_name_is_free(engine, request.name.as_deref()).await?;
     let image = agent_image(engine, &request.agent.image).await?;
     request.agent.image = image;
-    request.agent.nano_cpus = nano_cpus(engine, request.cpus).await?;
+    request.agent.nano_cpus = nano_cpus(engine, request.cpus, &request.policy).await?;
     let networks = networks::list(engine).await?;
     means::check_proxy(&request.policy, &networks, &own_addresses()?).await?;
     clock.step("checked");
@@ -185,19 +185,18 @@ async fn agent_image(engine: &Engine, image: &str) -> Result<String, Failure> {
     }
 }
 
-/// The engine refuses more CPUs than it has, so the default is the lower of 2 and that.
-async fn nano_cpus(engine: &Engine, asked: Option<f64>) -> Result<i64, Failure> {
+/// The engine refuses more CPUs than it has.
+async fn nano_cpus(engine: &Engine, asked: Option<f64>, policy: &Policy) -> Result<i64, Failure> {
     let info = engine
         .api
         .info()
         .await
         .map_err(|error| engine::refused("cannot ask the engine about itself", &error))?;
     let has = info.ncpu.unwrap_or(1).max(1) as f64;
-    let cpus = asked.unwrap_or(2f64.min(has));
-    if !(0.01..=has).contains(&cpus) {
-        return Err(Failure::new(COULD_NOT_RUN, format!("--cpus {cpus}: the engine has {has}"))
-            .hint(format!("give a number from 0.01 to {has}")));
-    }
+    let cpus = limits::cpus(asked, policy, has).ok_or_else(|| {
+        Failure::new(COULD_NOT_RUN, format!("--cpus {}: the engine has {has}", asked.unwrap_or_default()))
+            .hint(format!("give a number from 0.01 to {has}"))
+    })?;
     Ok((cpus * 1e9) as i64)
 }
 
@@ -550,7 +549,7 @@ impl Running {
                 }
                 status = &mut guard_exit => helper_died("guard", status),
                 status = &mut fence_exit => helper_died("fence", status),
-                () = &mut time_over => Ended::because(TIME_OVER, "the time is over (--time), so the run was ended"),
+                () = &mut time_over => Ended::because(TIME_OVER, "the time is over (--time, or container.time of a policy), so the run was ended"),
                 number = signals.next() => {
                     let now = Instant::now();
                     let twice = number == SIGINT

@@ -8,6 +8,7 @@ mod bad_input;
 mod control;
 mod denied;
 mod failing;
+mod layers;
 mod leftovers;
 mod permitted;
 mod proxy;
@@ -30,7 +31,7 @@ type Test = (&'static str, fn(&Testbed) -> Result<()>);
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let modules: [(&str, &[Test], bool); 10] = [
+    let modules: Vec<(&str, &[Test], bool)> = vec![
         ("control", control::TESTS, false),
         ("bad_input", bad_input::TESTS, true),
         ("permitted", permitted::TESTS, true),
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         ("refused", refused::TESTS, true),
         ("denied", denied::TESTS, true),
         ("failing", failing::TESTS, true),
+        ("layers", layers::TESTS, true),
         ("leftovers", leftovers::TESTS, true),
     ];
     if arguments.list {
