@@ -171,6 +171,17 @@ fn what_a_project_may_not_hold() {
 }
 
 #[test]
+fn a_projects_policy_is_checked_as_one() {
+    let place = Place::new(None, Some("version: 1\nnetwork: {allow: [a.example], ceiling: []}\n"));
+    insta::assert_snapshot!("checked_as_a_project", place.ringfence(&["policy", "check", ".ringfence.yml"]));
+    place.write("project/.ringfence.yml", "version: 1\nnetwork: {allow: [a.example]}\n");
+    insta::assert_snapshot!(
+        "good_as_a_project",
+        place.ringfence(&["policy", "check", ".ringfence.yml", "--json"])
+    );
+}
+
+#[test]
 fn a_link_out_of_the_project_is_refused() {
     let place = Place::new(None, None);
     place.write("outside.yml", "version: 1\n");
