@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use netpolicy::floor::Surroundings;
 use netpolicy::policy::Policy;
-use netpolicy::ruleset::Permit;
+use netpolicy::ruleset::{GATE_CONNECTIONS, Permit};
 use serde::{Deserialize, Serialize};
 
 /// The volume that the fence and the guard share, and nobody else.
@@ -30,6 +30,12 @@ pub const GUARD_ROOTS: &str = "/run/ringfence/roots.pem";
 pub const GUARD_CREDENTIALS: &str = "/run/ringfence/proxy-credentials";
 /// The name under which the engine tells the guard where the host is, in its `/etc/hosts`.
 pub const HOST_ALIAS: &str = "host.docker.internal";
+/// Descriptors of a connection at the gate: the agent's end and the server's.
+pub const CONNECTION_FILES: u32 = 2;
+/// A guard's other descriptors: sockets of the fence, questions to upstreams, attempts beside the first, pipes.
+pub const OTHER_FILES: u32 = 2048;
+/// What a guard may have open.
+pub const GUARD_FILES: u32 = GATE_CONNECTIONS * CONNECTION_FILES + OTHER_FILES;
 /// How often the guard says that it is alive.
 pub const HEARTBEAT: Duration = Duration::from_millis(250);
 /// Silence after which the fence takes the guard for dead.

@@ -37,9 +37,15 @@ pub const PERMIT_SET: &str = "permit";
 
 const DNS_QUESTIONS_PER_SECOND: u32 = 1000;
 const DNS_CONNECTIONS: u32 = 64;
-const GATE_CONNECTIONS: u32 = 512;
-const GATE_CONNECTIONS_PER_SECOND: u32 = 300;
-const GATE_CONNECTIONS_BURST: u32 = 600;
+/// Permitted connections that an agent may have open at once. The guard's own table, its descriptors and its container's
+/// memory follow this number; nothing else states it.
+pub const GATE_CONNECTIONS: u32 = 10_000;
+/// Permitted connections that an agent may make in a moment: no more than wait in the gate's backlog, so that a busy guard
+/// means a refusal and never a connection that hangs.
+pub const GATE_CONNECTIONS_BURST: u32 = 4000;
+/// Permitted connections a second after that. One that has ended stays in the connection table of the engine's machine for two
+/// minutes: with the burst these are 52,000 entries, of the 65,536 that a small machine has.
+pub const GATE_CONNECTIONS_PER_SECOND: u32 = 400;
 const LOGGED_PER_SECOND: u32 = 200;
 const LOGGED_BURST: u32 = 400;
 
@@ -278,8 +284,8 @@ fn nat_out() -> Vec<Vec<Step>> {
 /// oifname != "lo" goto refuse
 /// ct state new ct status dnat udp dport 65053 limit rate over 1000/second burst 1000 packets counter drop
 /// ct state new ct status dnat tcp dport 65053 ct count over 64 goto refuse
-/// ct state new ct status dnat tcp dport 65443 ct count over 512 goto refuse
-/// ct state new ct status dnat tcp dport 65443 limit rate over 300/second burst 600 packets goto refuse
+/// ct state new ct status dnat tcp dport 65443 ct count over 10000 goto refuse
+/// ct state new ct status dnat tcp dport 65443 limit rate over 400/second burst 4000 packets goto refuse
 /// ct status dnat accept
 /// ip daddr 127.0.0.11 goto refuse
 /// tcp dport { 65053, 65443 } goto refuse

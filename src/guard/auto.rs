@@ -7,6 +7,7 @@
 //!                                                 HTTP/2: refused         │ anything else: bytes
 //! ```
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,9 +17,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use super::events::Kind;
-use super::gate::{Link, Refusal};
-use super::io::{read_some, write_all};
-use super::{http, splice, tls};
+use super::gate::{Link, Onward, Refusal};
+use super::io::write_all;
+use super::{http, tls};
 
 /// The most that is read to tell what it is.
 const LONGEST: usize = 16 * 1024;
@@ -44,10 +45,11 @@ enum Speech {
 /// so only a protocol whose first message looks like the beginning of one meets this.
 const HOLD: Duration = Duration::from_millis(50);
 
-/// Carries a connection whose protocol is not known.
-pub async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<(), Refusal> {
-    let server = link.guard.outside.connect(link).await?;
-    let (mut start, mut from_server) = (Vec::new(), [0; 4096]);
+/// Dials, and looks at the first bytes of a connection whose protocol is not known.
+pub async fn open(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<Onward, Refusal> {
+    let server = link.connect().await?;
+    let mut room = link.guard.limits.undecided();
+    let mut start = Vec::new();
     // How much of `start` the server has got already: what was held long enough passes, and what follows is still
     // looked at. Whatever completes a request, or a ClientHello, that began so is refused before it passes.
     let mut passed = 0;
@@ -64,11 +66,17 @@ pub async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<(), Refus
         if start.len() >= LONGEST {
             return Err(Refusal::new(Kind::Connect, Reason::Malformed));
         }
-        let mut part = [0; 4096];
-        tokio::select! {
-            read = read_some(agent, &mut part) => match read {
+        // Buffers live on the stack, between two waits: a connection may wait here for hours.
+        let next = tokio::select! {
+            ready = agent.readable() => ready.map(|()| Next::Agent),
+            ready = server.readable(), if !server_ended => ready.map(|()| Next::Server),
+            () = until_or_never(held_until) => Ok(Next::Held),
+        };
+        let step = match next {
+            Err(error) => Err(error),
+            Ok(Next::Agent) => match take(agent) {
                 // What there is, is all there will be: a server may take it for a request all the same.
-                Ok(0) => {
+                Ok(Some(more)) if more.is_empty() => {
                     start.push(b'\n');
                     let whole = tell(&start);
                     start.pop();
@@ -78,37 +86,42 @@ pub async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<(), Refus
                     }
                     break Speech::Other;
                 }
-                Ok(length) => {
-                    start.extend_from_slice(&part[..length]);
+                Ok(Some(more)) => {
+                    if !room.grow(more.len()) {
+                        return Err(Refusal::new(Kind::Connect, Reason::Limit));
+                    }
+                    start.extend_from_slice(&more);
                     held_until = Some(Instant::now() + HOLD);
+                    Ok(())
                 }
-                Err(error) => return reset(agent, &server, error),
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
             },
-            read = read_some(&server, &mut from_server), if !server_ended => match read {
+            Ok(Next::Server) => match take(&server) {
                 // What the agent sends is looked at all the same.
-                Ok(0) => {
+                Ok(Some(more)) if more.is_empty() => {
                     server_ended = true;
-                    if let Err(error) = rustix::net::shutdown(&**agent, rustix::net::Shutdown::Write) {
-                        return reset(agent, &server, error.into());
-                    }
+                    rustix::net::shutdown(&**agent, rustix::net::Shutdown::Write).map_err(Into::into)
                 }
-                Ok(length) => {
+                Ok(Some(more)) => {
                     server_spoke = true;
-                    if let Err(error) = write_all(agent, &from_server[..length]).await {
-                        return reset(agent, &server, error);
-                    }
-                    link.counts.back.fetch_add(length as u64, Ordering::Relaxed);
+                    let written = write_all(agent, &more).await;
+                    link.counts.back.fetch_add(more.len() as u64, Ordering::Relaxed);
+                    written
                 }
-                Err(error) => return reset(agent, &server, error),
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
             },
-            () = until_or_never(held_until) => {
+            Ok(Next::Held) => {
                 held_until = None;
-                if let Err(error) = write_all(&server, &start[passed..]).await {
-                    return reset(agent, &server, error);
-                }
+                let written = write_all(&server, &start[passed..]).await;
                 link.sent(start.len() - passed);
                 passed = start.len();
+                written
             }
+        };
+        if let Err(error) = step {
+            return reset(agent, &server, error);
         }
     };
     match speech {
@@ -116,9 +129,13 @@ pub async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<(), Refus
         // No HTTP server speaks before it is asked, and no client sends its request line in pieces.
         Speech::Http if server_spoke || passed > 0 => return Err(Refusal::new(Kind::Http, Reason::Protocol)),
         Speech::Tls if passed > 0 => return Err(Refusal::new(Kind::Tls, Reason::Protocol)),
-        Speech::Http => return http::carry(link, agent, start, Some(server)).await,
+        Speech::Http => {
+            drop(room);
+            return Box::pin(http::carry(link, agent, start, Some(server))).await;
+        }
         Speech::Tls => {
-            let hello = tls::read_hello(agent, start).await?;
+            drop(room);
+            let hello = tls::read_hello(agent, start, link.guard.limits.undecided()).await?;
             tls::permits(link, &hello)?;
             start = hello.bytes;
         }
@@ -128,15 +145,31 @@ pub async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<(), Refus
         return reset(agent, &server, error);
     }
     link.sent(start.len() - passed);
-    drop(start);
-    splice::both(agent, &server, &link.counts).await.or_else(Refusal::ended)
+    Ok(Onward::Bytes(server))
+}
+
+/// What happens next.
+enum Next {
+    Agent,
+    Server,
+    Held,
+}
+
+/// What there is to read without a wait: nothing yet, or bytes, none of them at the end.
+fn take(stream: &TcpStream) -> io::Result<Option<Vec<u8>>> {
+    let mut buffer = [0; 4096];
+    match stream.try_read(&mut buffer) {
+        Ok(length) => Ok(Some(buffer[..length].to_vec())),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Passes the error of one side on to both.
-fn reset(agent: &TcpStream, server: &TcpStream, error: std::io::Error) -> Result<(), Refusal> {
+fn reset(agent: &TcpStream, server: &TcpStream, error: io::Error) -> Result<Onward, Refusal> {
     let _ = agent.set_zero_linger();
     let _ = server.set_zero_linger();
-    Refusal::ended(error)
+    Refusal::ended(error).map(|()| Onward::Done)
 }
 
 /// Waits until a time, if there is one.
@@ -167,20 +200,24 @@ fn tell(bytes: &[u8]) -> Speech {
     // Some servers end a line at a lone CR, so that ends one here too.
     let ends = |pair: &[u8]| pair[0] == b'\n' || (pair[0] == b'\r' && pair[1] != b'\n');
     let end = text.windows(2).position(ends).or_else(|| text.ends_with(b"\n").then(|| text.len() - 1));
-    let Some(end) = end else {
-        // Bytes that no request line has make it something else at once.
-        let strange = text.iter().any(|byte| *byte == 0 || (*byte < b' ' && !matches!(byte, b'\t' | b'\r')));
-        return if strange { Speech::Other } else { Speech::Unsure };
-    };
-    let line = text[..end].to_ascii_uppercase();
-    let method = &line[..token];
+    let line = &text[..end.unwrap_or(text.len())];
+    let method = line[..token].to_ascii_uppercase();
+    const METHODS: [&[u8]; 10] =
+        [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE", b"CONNECT", b"PRI"];
+    let known = METHODS.contains(&&method[..]);
+    // Bytes that no request line has make it something else at once, unless it has begun as requests do.
+    let strange = |byte: &u8| *byte == 0 || (*byte < b' ' && !matches!(byte, b'\t' | b'\r'));
+    if !known && line.iter().any(strange) {
+        return Speech::Other;
+    }
+    if end.is_none() {
+        return Speech::Unsure;
+    }
     if method == b"PRI" {
         return Speech::Http2;
     }
-    const METHODS: [&[u8]; 9] =
-        [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE", b"CONNECT"];
-    let versioned = line.windows(5).any(|part| part == b"HTTP/");
-    if versioned || METHODS.contains(&method) { Speech::Http } else { Speech::Other }
+    let versioned = line.to_ascii_uppercase().windows(5).any(|part| part == b"HTTP/");
+    if versioned || known { Speech::Http } else { Speech::Other }
 }
 
 /// Whether a byte may be in the method of a request.
@@ -189,8 +226,14 @@ fn is_token(byte: u8) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
+
+    /// Whether bytes count as TLS or HTTP, whether they count as something else; neither, when it cannot be told yet.
+    pub fn told(bytes: &[u8]) -> (bool, bool) {
+        let speech = tell(bytes);
+        (matches!(speech, Speech::Tls | Speech::Http | Speech::Http2), speech == Speech::Other)
+    }
 
     #[test]
     fn first_bytes_are_told_apart() {
@@ -217,6 +260,10 @@ mod tests {
             (b"*1\r\n$4\r\nPING\r\n", Speech::Other),
             (b"\0\0\0\x08\x04\xd2\x16\x2f", Speech::Other),
             (b"USER \0", Speech::Other),
+            // A known method stays one whatever follows: there are servers that do not mind a NUL.
+            (b"GET /\0", Speech::Unsure),
+            (b"GET /\0 HTTP/1.1\r\n", Speech::Http),
+            (b"GETX /\0 HTTP/1.1\r\n", Speech::Other),
         ] {
             assert_eq!(tell(bytes), speech, "{}", bytes.escape_ascii());
         }

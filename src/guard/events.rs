@@ -395,6 +395,11 @@ pub mod tests {
                 .collect()
         }
 
+        /// Forgets the lines so far.
+        pub fn clear(&self) {
+            take(&self.0).clear();
+        }
+
         /// The lines as they stand.
         pub fn text(&self) -> String {
             String::from_utf8(take(&self.0).clone()).unwrap()

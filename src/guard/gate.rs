@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  accept ─▶ where to (SO_ORIGINAL_DST) ─▶ name or address ─▶ decide ─┬─ tls, http, auto: a look at the first bytes
-//!                                                                     ├─ upstream: resolve, decide each address, dial
+//!    └─ no place left: reset                                          ├─ upstream: resolve, decide each address, dial
 //!     refused: alert, 403 or reset ◀──── any doubt ◀──────────────────┴─ splice
 //! ```
 
@@ -16,15 +16,13 @@ use netpolicy::decide::{Reason, Target, Verdict};
 use netpolicy::policy::{Protocol, ResolvedBy};
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 
 use super::events::{Event, Kind, MOMENT, Phase, Sameness};
+use super::limits::Place;
 use super::splice::{self, Counts};
 use super::upstream::keep_alive;
 use super::{Guard, auto, http, tls};
 
-/// Connections at once.
-const CONNECTIONS: usize = 512;
 /// How long a connection may carry nothing.
 const IDLE: Duration = Duration::from_secs(4 * 3600);
 /// How often that is looked at.
@@ -137,6 +135,14 @@ impl Link {
         }
     }
 
+    /// A connection to the target, within the budget of dials.
+    pub async fn connect(&self) -> Result<TcpStream, Refusal> {
+        if !self.guard.limits.dial() {
+            return Err(Refusal::new(Kind::Connect, Reason::Limit));
+        }
+        self.guard.outside.connect(self).await
+    }
+
     /// Counts bytes that went out beside the splice.
     pub fn sent(&self, bytes: usize) {
         self.counts.out.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -206,12 +212,11 @@ pub fn word(protocol: Protocol) -> &'static str {
 
 /// Accepts for ever. Without room, or on a connection whose destination nobody knows, it resets.
 pub async fn serve(listener: TcpListener, guard: Arc<Guard>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(_) => {
-                // No descriptors or no memory left: what is open may end meanwhile.
+                // No memory left, or the connection is gone already: what is open may end meanwhile.
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             }
@@ -222,34 +227,81 @@ pub async fn serve(listener: TcpListener, guard: Arc<Guard>) {
             turn_away(&guard, None, Reason::RawAddress);
             continue;
         };
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-            let _ = stream.set_zero_linger();
-            turn_away(&guard, Some(to), Reason::Limit);
-            continue;
-        };
-        let guard = Arc::clone(&guard);
-        tokio::spawn(async move {
-            handle(Arc::new(stream), to, &guard).await;
-            drop(permit);
-        });
+        admit(stream, to, &guard);
     }
+}
+
+/// Gives a connection its place and its task, or refuses it at once.
+pub fn admit(stream: TcpStream, to: SocketAddrV4, guard: &Arc<Guard>) {
+    let Some(place) = guard.limits.connection() else {
+        let _ = stream.set_zero_linger();
+        turn_away(guard, Some(to), Reason::Limit);
+        return;
+    };
+    tokio::spawn(handle(stream, to, Arc::clone(guard), place));
 }
 
 /// Puts the refusal of a connection that was not looked at into the log.
 fn turn_away(guard: &Guard, to: Option<SocketAddrV4>, reason: Reason) {
-    let address = to.map(|to| IpAddr::V4(*to.ip()));
+    let target =
+        to.map(|to| guard.names.target_of(*to.ip()).unwrap_or(Target::Address(IpAddr::V4(*to.ip()))));
+    let (host, address) = match target {
+        Some(Target::Name(name)) => (Some(name), None),
+        Some(Target::Address(address)) => (None, Some(address)),
+        None => (None, None),
+    };
     let port = to.map(|to| to.port());
-    let same =
-        Sameness { kind: Kind::Connect, host: None, address, port, protocol: 6, reason: reason.as_str() };
+    let same = Sameness {
+        kind: Kind::Connect,
+        host: host.clone(),
+        address,
+        port,
+        protocol: 6,
+        reason: reason.as_str(),
+    };
     guard.events.write_folded(same, MOMENT, || Event {
+        host: host.map(|name| name.to_string()),
         address,
         port,
         ..Event::denied(Kind::Connect, reason)
     });
 }
 
-/// One connection, from its destination to its end.
-pub async fn handle(agent: Arc<TcpStream>, to: SocketAddrV4, guard: &Arc<Guard>) {
+/// One connection, from its destination to its end. Ten thousand of these wait at once, so what a phase needs is on the heap
+/// while it lasts, and a connection that only carries bytes is small.
+async fn handle(agent: TcpStream, to: SocketAddrV4, guard: Arc<Guard>, place: Place) {
+    let agent = Arc::new(agent);
+    let (link, reason) = look_up(to, &guard);
+    drop(guard);
+    let _ = agent.set_nodelay(true);
+    keep_alive(&agent);
+    if let Some(reason) = reason {
+        link.refused(&Refusal::new(Kind::Connect, reason));
+        Box::pin(say_no(&link, &agent, reason)).await;
+        return;
+    }
+    let done = tokio::select! {
+        done = carry(&link, &agent) => done,
+        reason = link.guard.closing() => Err(Refusal::new(Kind::Connect, reason)),
+        () = idle(&link.counts) => Err(Refusal::new(Kind::Connect, Reason::Limit)),
+    };
+    if let Err(refusal) = done {
+        link.refused(&refusal);
+        match refusal.manner {
+            Manner::Said => {}
+            Manner::Alert(description) => Box::pin(tls::alert(&agent, description)).await,
+            Manner::Reset => {
+                let _ = agent.set_zero_linger();
+            }
+        }
+    }
+    // The connection goes first: whoever waits for the place finds it empty.
+    drop((link, agent));
+    drop(place);
+}
+
+/// What a connection is, and why it is refused, if it is.
+fn look_up(to: SocketAddrV4, guard: &Arc<Guard>) -> (Arc<Link>, Option<Reason>) {
     let target = guard.names.target_of(*to.ip());
     let known = target.is_some();
     let target = target.unwrap_or(Target::Address(IpAddr::V4(*to.ip())));
@@ -278,40 +330,30 @@ pub async fn handle(agent: Arc<TcpStream>, to: SocketAddrV4, guard: &Arc<Guard>)
         begin: Instant::now(),
         open: AtomicBool::new(false),
     };
-    let link = Arc::new(link);
-    let _ = agent.set_nodelay(true);
-    keep_alive(&agent);
-    if let Some(reason) = reason {
-        link.refused(&Refusal::new(Kind::Connect, reason));
-        say_no(&link, &agent, reason).await;
-        return;
-    }
-    let done = tokio::select! {
-        done = carry(&link, &agent) => done,
-        reason = guard.closing() => Err(Refusal::new(Kind::Connect, reason)),
-        () = idle(&link.counts) => Err(Refusal::new(Kind::Connect, Reason::Limit)),
-    };
-    let Err(refusal) = done else { return };
-    link.refused(&refusal);
-    match refusal.manner {
-        Manner::Said => {}
-        Manner::Alert(description) => tls::alert(&agent, description).await,
-        Manner::Reset => {
-            let _ = agent.set_zero_linger();
-        }
-    }
+    (Arc::new(link), reason)
+}
+
+/// How a connection goes on once it has been looked at.
+pub enum Onward {
+    /// As bytes, to this server.
+    Bytes(TcpStream),
+    /// It was carried to its end.
+    Done,
 }
 
 /// Carries one connection in the manner of its protocol.
 async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<(), Refusal> {
-    match link.protocol {
-        Protocol::Tls => tls::carry(link, agent).await,
-        Protocol::Http => http::carry(link, agent, Vec::new(), None).await,
-        Protocol::Auto => auto::carry(link, agent).await,
-        Protocol::Tcp => {
-            let server = link.guard.outside.connect(link).await?;
-            splice::both(agent, &server, &link.counts).await.or_else(Refusal::ended)
+    let onward = match link.protocol {
+        Protocol::Tls => Box::pin(tls::open(link, agent)).await?,
+        Protocol::Http => Box::pin(http::carry(link, agent, Vec::new(), None)).await?,
+        Protocol::Auto => Box::pin(auto::open(link, agent)).await?,
+        Protocol::Tcp => Onward::Bytes(Box::pin(link.connect()).await?),
+    };
+    match onward {
+        Onward::Bytes(server) => {
+            splice::both(agent, &server, &link.counts, &link.guard.pipes).await.or_else(Refusal::ended)
         }
+        Onward::Done => Ok(()),
     }
 }
 
@@ -321,7 +363,9 @@ async fn say_no(link: &Arc<Link>, agent: &Arc<TcpStream>, reason: Reason) {
     match link.protocol {
         // An alert counts only after a ClientHello.
         Protocol::Tls => {
-            if tls::read_hello(agent, Vec::new()).await.is_ok() && linger(agent).is_ok() {
+            if tls::read_hello(agent, Vec::new(), link.guard.limits.undecided()).await.is_ok()
+                && linger(agent).is_ok()
+            {
                 tls::alert(agent, tls::ACCESS_DENIED).await;
             }
         }
@@ -361,5 +405,24 @@ impl Numbers {
     /// The next one, from 1.
     pub fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::splice::tests::pair;
+    use crate::guard::tests::{guard_with, policy};
+
+    #[tokio::test]
+    async fn a_connection_that_waits_is_small() {
+        let (guard, _log) = guard_with(policy(), None, None);
+        let (_agent, near) = pair().await;
+        let place = guard.limits.connection().unwrap();
+        let task = handle(near, "25.0.0.1:443".parse().unwrap(), guard, place);
+        let size = std::mem::size_of_val(&task);
+        // Ten thousand of them are twenty megabytes.
+        assert!(size <= 2048, "{size}");
+        assert!(std::mem::size_of::<Link>() <= 640, "{}", std::mem::size_of::<Link>());
     }
 }

@@ -6,29 +6,40 @@
 //! ```
 //! Requests are parsed and written anew by hyper on both sides, so two readers cannot disagree on where one ends.
 
+mod patience;
+mod request;
+
 use std::convert::Infallible;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self as client, SendRequest};
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1 as server;
 use hyper::service::service_fn;
-use hyper::upgrade::OnUpgrade;
-use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use netpolicy::decide::{Reason, Target};
-use netpolicy::host::HostName;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 
+pub use self::patience::Begun;
+use self::patience::HeadTimer;
+use self::request::{check, forward_headers, origin_form, upgrade_of};
 use super::events::Kind;
-use super::gate::{Link, Manner, Refusal};
-use super::io::{Replay, drain, read_some};
+use super::gate::{Link, Manner, Onward, Refusal};
+use super::io::{Replay, drain, read_some, write_all};
+use super::tls::PATIENCE;
 
-/// The most that the head of a request may take.
-const HEAD: usize = 64 * 1024;
+/// The most that the head of a request may take, and the most of a body that is held while the server is slow.
+const HEAD: usize = 32 * 1024;
+/// The same for what a server answers.
+const ANSWER: usize = 64 * 1024;
 /// What an HTTP/2 client says first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -69,7 +80,14 @@ pub async fn carry(
     agent: &Arc<TcpStream>,
     start: Vec<u8>,
     dialled: Option<TcpStream>,
-) -> Result<(), Refusal> {
+) -> Result<Onward, Refusal> {
+    if start.is_empty() {
+        // Nothing is held, no place and no buffer, while nothing has come. (A fresh connection counts as readable unseen.)
+        let _ = agent.peek(&mut [0]).await;
+    }
+    let Some(_place) = link.guard.limits.requests() else {
+        return Err(Refusal::new(Kind::Http, Reason::Limit));
+    };
     let start = not_http2(agent, start).await?;
     serve(link, agent, start, dialled, None).await
 }
@@ -82,6 +100,8 @@ pub async fn refuse(link: &Arc<Link>, agent: &Arc<TcpStream>, reason: Reason) {
 
 /// Reads until it is sure that the first bytes are not those of HTTP/2.
 async fn not_http2(agent: &TcpStream, mut start: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+    // A connection may wait for its first request; one that has begun may not stop in the midst of these few bytes.
+    let mut until = None;
     loop {
         let same = start.iter().zip(PREFACE).take_while(|(one, other)| one == other).count();
         if same >= PREFACE.len().min(14) {
@@ -90,12 +110,25 @@ async fn not_http2(agent: &TcpStream, mut start: Vec<u8>) -> Result<Vec<u8>, Ref
         if same < start.len() {
             return Ok(start);
         }
-        let mut part = [0; 512];
-        match read_some(agent, &mut part).await {
+        if until.is_none() && !start.is_empty() {
+            until = Some(Instant::now() + PATIENCE);
+        }
+        let mut part = [0; 32];
+        let read = read_some(agent, &mut part);
+        let read = match until {
+            Some(until) => timeout_at(until, read).await.map_err(|_| slow())?,
+            None => read.await,
+        };
+        match read {
             Ok(0) | Err(_) => return Ok(start),
             Ok(length) => start.extend_from_slice(&part[..length]),
         }
     }
+}
+
+/// The refusal of a head that takes too long.
+fn slow() -> Refusal {
+    Refusal::new(Kind::Http, Reason::Malformed)
 }
 
 async fn serve(
@@ -104,7 +137,7 @@ async fn serve(
     start: Vec<u8>,
     dialled: Option<TcpStream>,
     closed: Option<Refusal>,
-) -> Result<(), Refusal> {
+) -> Result<Onward, Refusal> {
     let door = Arc::new(Door {
         link: Arc::clone(link),
         closed,
@@ -112,36 +145,61 @@ async fn serve(
         upgraded: Mutex::new(None),
         said: Mutex::new(false),
     });
-    let io = TokioIo::new(Replay::new(start, Arc::clone(agent), Arc::clone(&link.counts)));
-    let served = server::Builder::new()
+    let timer = HeadTimer::default();
+    let io = Replay::new(start, Arc::clone(agent), Arc::clone(&link.counts)).noting(timer.begun());
+    let serving = server::Builder::new()
         .preserve_header_case(true)
         .half_close(true)
-        .header_read_timeout(None)
+        .timer(timer)
+        .header_read_timeout(PATIENCE)
         .max_buf_size(HEAD)
-        .serve_connection(io, service_fn(|request| answer(Arc::clone(&door), request)))
-        .with_upgrades()
-        .await;
+        .serve_connection(TokioIo::new(io), service_fn(|request| answer(Arc::clone(&door), request)))
+        .with_upgrades();
+    let served = tokio::select! {
+        biased;
+        served = serving => served,
+        // An agent that is gone for good, while hyper waits for the server alone.
+        _ = agent.ready(Interest::ERROR) => return Ok(Onward::Done),
+    };
     let switched = door.upgraded.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some((agent_side, server_side)) = switched {
-        if let (Ok(agent_side), Ok(server_side)) = (agent_side.await, server_side.await) {
-            let (mut one, mut other) = (TokioIo::new(agent_side), TokioIo::new(server_side));
-            // Its end, however it comes, is the end of the connection.
-            let _ = tokio::io::copy_bidirectional(&mut one, &mut other).await;
-        }
-        return Ok(());
+        let (Ok(agent_side), Ok(server_side)) = (agent_side.await, server_side.await) else {
+            return Ok(Onward::Done);
+        };
+        return Ok(switch(link, agent, agent_side, server_side).await.map_or(Onward::Done, Onward::Bytes));
     }
     if *door.said.lock().unwrap_or_else(PoisonError::into_inner) {
         drain(agent).await;
-        return Ok(());
+        return Ok(Onward::Done);
     }
     match served {
+        Err(error) if error.is_timeout() => Err(slow()),
         Err(error) if error.is_parse() => {
-            // hyper has answered 400 by itself.
+            // hyper has answered 4xx by itself.
             drain(agent).await;
             Err(Refusal::new(Kind::Http, Reason::Malformed).manner(Manner::Said))
         }
-        _ => Ok(()),
+        _ => Ok(Onward::Done),
     }
+}
+
+/// Takes both connections back from hyper, with what it had read beyond the switch. None when one of them is gone.
+async fn switch(
+    link: &Link,
+    agent: &TcpStream,
+    agent_side: Upgraded,
+    server_side: Upgraded,
+) -> Option<TcpStream> {
+    let agent_side = agent_side.downcast::<TokioIo<Replay>>().ok()?;
+    let server_side = server_side.downcast::<TokioIo<TcpStream>>().ok()?;
+    let server = server_side.io.into_inner();
+    let unread = agent_side.io.into_inner().into_unread();
+    write_all(&server, &agent_side.read_buf).await.ok()?;
+    write_all(&server, &unread).await.ok()?;
+    link.sent(unread.len());
+    write_all(agent, &server_side.read_buf).await.ok()?;
+    link.counts.back.fetch_add(server_side.read_buf.len() as u64, Ordering::Relaxed);
+    Some(server)
 }
 
 /// One request.
@@ -213,9 +271,8 @@ impl Door {
             .map_err(|reason| Refusal::new(Kind::Http, reason))?;
         let upgrade = upgrade_of(request.headers());
         forward_headers(request.headers_mut(), upgrade.as_ref());
-        if let Ok(uri) = origin_form(request.uri()) {
-            *request.uri_mut() = uri;
-        }
+        *request.uri_mut() =
+            origin_form(request.uri()).map_err(|()| Refusal::new(Kind::Http, Reason::Malformed))?;
         *request.version_mut() = Version::HTTP_11;
         let agent_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let mut response = self.send(request).await?;
@@ -237,7 +294,11 @@ impl Door {
 
     /// Sends a request on the connection to the server, a new one when the last has ended.
     async fn send(&self, mut request: Request<Incoming>) -> Result<Response<Incoming>, Refusal> {
-        let failed = |error: hyper::Error| Refusal::failed(Reason::ConnectFailed, error.to_string());
+        let failed = |error: hyper::Error| match error.is_user() {
+            // The body that the agent sends, not the server: chunks that are none, or an end in the midst.
+            true => Refusal::new(Kind::Http, Reason::Malformed),
+            false => Refusal::failed(Reason::ConnectFailed, error.to_string()),
+        };
         let mut upstream = self.upstream.lock().await;
         for last in [false, true] {
             let mut sender = match ready(upstream.sender.take()).await {
@@ -263,10 +324,11 @@ impl Door {
     async fn dial(&self, upstream: &mut Upstream) -> Result<SendRequest<Incoming>, Refusal> {
         let stream = match upstream.dialled.take() {
             Some(stream) => stream,
-            None => self.link.guard.outside.connect(&self.link).await?,
+            None => self.link.connect().await?,
         };
         let (mut sender, connection) = client::Builder::new()
             .preserve_header_case(true)
+            .max_buf_size(ANSWER)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| Refusal::failed(Reason::ConnectFailed, error.to_string()))?;
@@ -280,161 +342,4 @@ impl Door {
 async fn ready(sender: Option<SendRequest<Incoming>>) -> Option<SendRequest<Incoming>> {
     let mut sender = sender?;
     sender.ready().await.is_ok().then_some(sender)
-}
-
-/// Whether a request is for the name of its connection and has one meaning only.
-fn check<B>(request: &Request<B>, target: &Target, port: u16) -> Result<(), Reason> {
-    if request.method() == Method::CONNECT {
-        return Err(Reason::Protocol);
-    }
-    if request.version() > Version::HTTP_11 {
-        return Err(Reason::Http2);
-    }
-    let headers = request.headers();
-    if headers.contains_key(header::TRANSFER_ENCODING)
-        && (headers.contains_key(header::CONTENT_LENGTH) || request.version() != Version::HTTP_11)
-    {
-        return Err(Reason::Malformed);
-    }
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Reason::HostMismatch) };
-    let host = host.to_str().map_err(|_| Reason::HostMismatch)?;
-    if !is_target(host, target, port) {
-        return Err(Reason::HostMismatch);
-    }
-    if let Some(authority) = request.uri().authority() {
-        let scheme = request.uri().scheme_str();
-        if scheme != Some("http") || !is_target(authority.as_str(), target, port) {
-            return Err(Reason::HostMismatch);
-        }
-    }
-    Ok(())
-}
-
-/// Whether the text of a Host is the target, with its port or without.
-fn is_target(text: &str, target: &Target, port: u16) -> bool {
-    let Target::Name(name) = target else {
-        // A range of addresses: whatever is asked for, it goes there.
-        return true;
-    };
-    let host = match text.rsplit_once(':') {
-        Some((host, given)) if given.parse() == Ok(port) && given.bytes().all(|b| b.is_ascii_digit()) => host,
-        Some(_) => return false,
-        None => text,
-    };
-    // No conversion of other scripts here: what the server compares are these bytes.
-    host.is_ascii()
-        && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-        && HostName::parse(host).is_ok_and(|host| host == *name)
-}
-
-/// The path of a request, without the host that was checked.
-fn origin_form(uri: &Uri) -> Result<Uri, ()> {
-    if uri.authority().is_none() {
-        return Err(());
-    }
-    uri.path_and_query().map_or("/", |path| path.as_str()).parse().map_err(|_| ())
-}
-
-/// The protocols that a request wants to switch to, when all of them stay with this host. HTTP/2 would carry
-/// names that nobody looks at.
-fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut values = headers.get_all(header::UPGRADE).iter();
-    let (value, None) = (values.next()?, values.next()) else { return None };
-    let text = value.to_str().ok()?.to_ascii_lowercase();
-    let harmless = text.split(',').map(str::trim).all(|one| one == "websocket");
-    harmless.then(|| value.clone())
-}
-
-/// Takes out what is meant for one connection only; what a `Connection` header names as well.
-fn forward_headers(headers: &mut HeaderMap, upgrade: Option<&HeaderValue>) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .filter(|name| ![header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING].contains(name))
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in ["connection", "keep-alive", "proxy-connection", "upgrade", "http2-settings"] {
-        headers.remove(name);
-    }
-    if let Some(upgrade) = upgrade {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, upgrade.clone());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn target() -> Target {
-        Target::Name(HostName::parse("gitlab.com").unwrap())
-    }
-
-    fn request(uri: &str, hosts: &[&str]) -> Request<()> {
-        let mut request = Request::builder().uri(uri);
-        for host in hosts {
-            request = request.header("host", *host);
-        }
-        request.body(()).unwrap()
-    }
-
-    #[test]
-    fn the_host_must_be_the_name() {
-        for (uri, hosts, good) in [
-            ("/", &["gitlab.com"][..], true),
-            ("/", &["GitLab.COM"], true),
-            ("/", &["gitlab.com."], true),
-            ("/", &["gitlab.com:80"], true),
-            ("/", &["gitlab.com:+80"], false),
-            ("/", &["gitlab.com:8080"], false),
-            ("/", &["gitlab.com:"], false),
-            ("/", &["gitlab.com.."], false),
-            ("/", &["evil.example"], false),
-            ("/", &["gitlab.com, evil.example"], false),
-            ("/", &["gitlab.com@evil.example"], false),
-            ("/", &["ｇitlab.com"], false),
-            ("/", &[""], false),
-            ("/", &[], false),
-            ("/", &["gitlab.com", "gitlab.com"], false),
-            ("/", &["gitlab.com", "evil.example"], false),
-            ("http://gitlab.com/x", &["gitlab.com"], true),
-            ("http://evil.example/x", &["gitlab.com"], false),
-            ("https://gitlab.com/x", &["gitlab.com"], false),
-            ("http://user@gitlab.com/x", &["gitlab.com"], false),
-        ] {
-            let request = request(uri, hosts);
-            assert_eq!(check(&request, &target(), 80).is_ok(), good, "{uri} {hosts:?}");
-        }
-    }
-
-    #[test]
-    fn two_lengths_and_tunnels_are_refused() {
-        let mut two = request("/", &["gitlab.com"]);
-        two.headers_mut().insert("content-length", HeaderValue::from_static("3"));
-        two.headers_mut().insert("transfer-encoding", HeaderValue::from_static("chunked"));
-        assert_eq!(check(&two, &target(), 80), Err(Reason::Malformed));
-        let mut tunnel = request("/", &["gitlab.com"]);
-        *tunnel.method_mut() = Method::CONNECT;
-        assert_eq!(check(&tunnel, &target(), 80), Err(Reason::Protocol));
-    }
-
-    #[test]
-    fn only_websockets_switch_and_a_connection_header_removes_no_host() {
-        let mut headers = HeaderMap::new();
-        headers.insert("upgrade", HeaderValue::from_static("h2c"));
-        headers.insert("connection", HeaderValue::from_static("upgrade, host, x-secret, HTTP2-Settings"));
-        headers.insert("host", HeaderValue::from_static("gitlab.com"));
-        headers.insert("x-secret", HeaderValue::from_static("1"));
-        assert!(upgrade_of(&headers).is_none());
-        forward_headers(&mut headers, None);
-        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["host"]);
-        headers.insert("upgrade", HeaderValue::from_static("websocket"));
-        assert!(upgrade_of(&headers).is_some());
-    }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::http::Begun;
 use super::splice::Counts;
 
 /// How long a refused agent may take to read the refusal.
@@ -72,12 +73,31 @@ pub struct Replay {
     given: usize,
     stream: Arc<TcpStream>,
     counts: Arc<Counts>,
+    begun: Option<Begun>,
 }
 
 impl Replay {
     /// The connection, as if `start` had not been read.
     pub fn new(start: Vec<u8>, stream: Arc<TcpStream>, counts: Arc<Counts>) -> Replay {
-        Replay { start, given: 0, stream, counts }
+        Replay { start, given: 0, stream, counts, begun: None }
+    }
+
+    /// Notes when bytes come.
+    pub fn noting(self, begun: Begun) -> Replay {
+        Replay { begun: Some(begun), ..self }
+    }
+
+    /// What was read before and not asked for since.
+    pub fn into_unread(mut self) -> Vec<u8> {
+        self.start.split_off(self.given)
+    }
+
+    /// Bytes of the agent were handed on.
+    fn came(&self, length: usize) {
+        self.counts.out.fetch_add(length as u64, Ordering::Relaxed);
+        if let Some(begun) = self.begun.as_ref().filter(|_| length > 0) {
+            begun.note();
+        }
     }
 }
 
@@ -94,7 +114,7 @@ impl AsyncRead for Replay {
             if self.given == self.start.len() {
                 (self.start, self.given) = (Vec::new(), 0);
             }
-            self.counts.out.fetch_add(length as u64, Ordering::Relaxed);
+            self.came(length);
             return Poll::Ready(Ok(()));
         }
         loop {
@@ -102,7 +122,7 @@ impl AsyncRead for Replay {
             match self.stream.try_read(buffer.initialize_unfilled()) {
                 Ok(length) => {
                     buffer.advance(length);
-                    self.counts.out.fetch_add(length as u64, Ordering::Relaxed);
+                    self.came(length);
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -15,6 +15,7 @@ mod gate;
 mod handed;
 mod http;
 mod io;
+mod limits;
 mod means;
 mod names;
 mod refused;
@@ -38,10 +39,12 @@ use tokio::sync::watch;
 use self::events::{Event, Events};
 use self::gate::Numbers;
 use self::handed::Sockets;
+use self::limits::Limits;
 use self::names::Names;
+use self::splice::Pipes;
 use self::upstream::Outside;
 use crate::error::Failure;
-use crate::handover::{GUARD_CONFIG, GUARD_SOCKET, GuardConfig, HEARTBEAT};
+use crate::handover::{GUARD_CONFIG, GUARD_FILES, GUARD_SOCKET, GuardConfig, HEARTBEAT};
 
 /// The guard could not begin, or a part of it stopped.
 const BROKEN: u8 = 1;
@@ -56,6 +59,10 @@ pub struct Guard {
     pub events: Events,
     /// The world.
     pub outside: Outside,
+    /// What the agent may still take of it.
+    pub limits: Limits,
+    /// Pipes for bytes that pass.
+    pub pipes: Pipes,
     deadline_unix_ms: Option<u64>,
     closing: watch::Sender<Option<Reason>>,
     numbers: Numbers,
@@ -63,11 +70,13 @@ pub struct Guard {
 
 impl Guard {
     /// A guard of this configuration.
-    fn new(config: GuardConfig, events: Events, outside: Outside) -> Guard {
+    fn new(config: GuardConfig, events: Events, outside: Outside, limits: Limits) -> Guard {
         Guard {
             names: Names::new(config.policy, config.surroundings),
             events,
             outside,
+            limits,
+            pipes: Pipes::default(),
             deadline_unix_ms: config.deadline_unix_ms,
             closing: watch::Sender::new(None),
             numbers: Numbers::default(),
@@ -110,7 +119,7 @@ impl Guard {
 
 /// `ringfence guard run`: serves one fence, from its handover to its end.
 pub fn run() -> Result<(), Failure> {
-    raise_limit();
+    let limits = Limits::new(raise_limit());
     let mut config = read_config(Path::new(GUARD_CONFIG))?;
     let means = means::read(&config.policy)
         .map_err(|error| broken("it lacks what the policy needs").caused_by(&error))?;
@@ -130,7 +139,7 @@ pub fn run() -> Result<(), Failure> {
     };
     let events = Events::new(&config.workflow, Box::new(std::io::stdout()));
     let (digest, image, engine) = (config.digest.clone(), config.image.clone(), config.engine.clone());
-    let guard = Arc::new(Guard::new(config, events, outside));
+    let guard = Arc::new(Guard::new(config, events, outside, limits));
     guard.events.write(&Event {
         digest: Some(digest),
         image: Some(image),
@@ -147,14 +156,23 @@ pub fn run() -> Result<(), Failure> {
     result
 }
 
-/// Takes as many descriptors as the engine gives: a connection needs six.
-fn raise_limit() {
+/// Takes as many descriptors as it can, and says how many those are: with few, connections are refused earlier. They are not asked of
+/// the engine, since one that may not give them would not start the guard at all.
+fn raise_limit() -> u32 {
+    let enough = u64::from(GUARD_FILES);
     let limit = getrlimit(Resource::Nofile);
-    let most = limit.maximum.map(|maximum| maximum.min(65_536));
-    if most.is_some_and(|most| limit.current.is_some_and(|current| current < most)) {
-        // With fewer, connections are refused earlier.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: limit.maximum });
+    let most = limit.maximum.map_or(enough, |maximum| maximum.min(enough));
+    let current = limit.current.unwrap_or(enough);
+    let raised = current < most
+        && setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum }).is_ok();
+    let descriptors = u32::try_from(if raised { most } else { current.min(enough) }).unwrap_or(u32::MAX);
+    let (some, all) = (limits::connections(descriptors), limits::connections(GUARD_FILES));
+    if some < all {
+        eprintln!(
+            "ringfence guard: {descriptors} open files are permitted, enough for {some} connections instead of {all}"
+        );
     }
+    descriptors
 }
 
 /// A failure of the guard itself.

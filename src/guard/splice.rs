@@ -3,14 +3,18 @@
 //! ```text
 //!  agent ──splice──▶ pipe ──splice──▶ server        an end becomes shutdown(Write) on the other side,
 //!  agent ◀──splice── pipe ◀──splice── server        an error becomes a reset of both
+//!                     │ ▲
+//!                     └─┴─ lent while bytes move, given back empty: a connection that waits holds none
 //! ```
+//! With every pipe lent (slow readers hold theirs) bytes are peeked at, sent, and then taken by exactly what was sent: slower, but
+//! nothing has to be kept either.
 
-use std::cell::Cell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::net::Shutdown;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -21,6 +25,12 @@ const CHUNK: usize = 1 << 20;
 const WIDE: usize = 1 << 20;
 /// Bytes after which a connection carries much.
 const MUCH: u64 = 1 << 20;
+/// Pipes at once. Two descriptors each, and pages out of what the kernel lets a user have.
+const PIPES: usize = 256;
+/// Empty pipes that are kept for the next who needs one. Few, since all guards of a machine are one user to the kernel.
+const KEPT: usize = 4;
+/// What is copied at once where no pipe is left. On the stack, and only while it is copied.
+const COPIED: usize = 16 * 1024;
 
 /// Bytes of a connection, counted as they pass.
 #[derive(Debug, Default)]
@@ -38,48 +48,227 @@ impl Counts {
     }
 }
 
+/// A pipe and whether it was made wide; not again where that failed.
+#[derive(Debug)]
+struct Pipe {
+    exit: OwnedFd,
+    entry: OwnedFd,
+    widened: bool,
+}
+
+/// The pipes of a guard.
+#[derive(Debug)]
+pub struct Pipes {
+    most: usize,
+    stock: Mutex<Stock>,
+}
+
+#[derive(Debug, Default)]
+struct Stock {
+    empty: Vec<Pipe>,
+    lent: usize,
+}
+
+/// A pipe on loan. What comes back with bytes in it is closed, never lent to another connection.
+struct Lent<'a> {
+    pipes: &'a Pipes,
+    pipe: Option<Pipe>,
+    inside: usize,
+}
+
+impl Default for Pipes {
+    fn default() -> Pipes {
+        Pipes::at_most(PIPES)
+    }
+}
+
+impl Pipes {
+    /// At most so many at once.
+    fn at_most(most: usize) -> Pipes {
+        Pipes { most, stock: Mutex::default() }
+    }
+
+    fn stock(&self) -> MutexGuard<'_, Stock> {
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A pipe, if one is left and the kernel has one.
+    fn lend(&self) -> Option<Lent<'_>> {
+        let mut stock = self.stock();
+        if stock.lent >= self.most {
+            return None;
+        }
+        let pipe = match stock.empty.pop() {
+            Some(pipe) => pipe,
+            None => {
+                let (exit, entry) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+                Pipe { exit, entry, widened: false }
+            }
+        };
+        stock.lent += 1;
+        Some(Lent { pipes: self, pipe: Some(pipe), inside: 0 })
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let mut stock = self.pipes.stock();
+        stock.lent -= 1;
+        if let Some(pipe) = self.pipe.take().filter(|_| self.inside == 0 && stock.empty.len() < KEPT) {
+            stock.empty.push(pipe);
+        }
+    }
+}
+
+impl Lent<'_> {
+    /// From the connection into the pipe, which is empty: only the connection can be what would block.
+    fn push(&mut self, from: &TcpStream) -> io::Result<usize> {
+        let Some(pipe) = &self.pipe else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        let taken =
+            from.try_io(Interest::READABLE, || Ok(splice(from, None, &pipe.entry, None, CHUNK, flags)?))?;
+        self.inside += taken;
+        Ok(taken)
+    }
+
+    /// From the pipe into the connection.
+    fn pull(&mut self, to: &TcpStream) -> io::Result<usize> {
+        let Some(pipe) = &self.pipe else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        let (left, flags) = (self.inside, SpliceFlags::MOVE | SpliceFlags::NONBLOCK);
+        let given =
+            to.try_io(Interest::WRITABLE, || match splice(&pipe.exit, None, to, None, left, flags)? {
+                0 => Err(io::ErrorKind::WriteZero.into()),
+                given => Ok(given),
+            })?;
+        self.inside -= given;
+        Ok(given)
+    }
+
+    /// Makes the pipe wide, once. Over the user's share of pipe memory it stays narrow.
+    fn widen(&mut self) {
+        if let Some(pipe) = self.pipe.as_mut().filter(|pipe| !pipe.widened) {
+            pipe.widened = true;
+            let _ = fcntl_setpipe_size(&pipe.entry, WIDE);
+        }
+    }
+}
+
 /// Carries both directions until both have ended. On an error both connections are set to be reset.
-pub async fn both(agent: &TcpStream, server: &TcpStream, counts: &Counts) -> io::Result<()> {
-    let moved = tokio::try_join!(one(agent, server, &counts.out), one(server, agent, &counts.back));
-    if moved.is_err() {
-        let _ = agent.set_zero_linger();
-        let _ = server.set_zero_linger();
-    }
-    moved.map(|_| ())
+pub async fn both(agent: &TcpStream, server: &TcpStream, counts: &Counts, pipes: &Pipes) -> io::Result<()> {
+    let out = one(agent, server, &counts.out, pipes);
+    let moved = match tokio::try_join!(out, one(server, agent, &counts.back, pipes)) {
+        Ok((End::Reached, End::Reached)) => return Ok(()),
+        Ok(_) => io::ErrorKind::ConnectionReset.into(),
+        Err(error) => error,
+    };
+    let _ = agent.set_zero_linger();
+    let _ = server.set_zero_linger();
+    Err(moved)
 }
 
-/// Carries one direction to its end.
-async fn one(from: &TcpStream, to: &TcpStream, count: &AtomicU64) -> io::Result<()> {
-    let (exit, entry) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-    let wide = Cell::new(false);
+/// How a direction stands.
+enum End {
+    /// It has ended, and its reader knows.
+    Reached,
+    /// Its reader is gone, so that nothing more can be carried. What that side sent before is still carried the other way.
+    Gone,
+    NotYet,
+}
+
+/// Carries one direction to its end. A side that has gone is noticed while the other is waited for: its keepalive, or its
+/// reset, ends a connection on which nothing else would ever move.
+async fn one(from: &TcpStream, to: &TcpStream, count: &AtomicU64, pipes: &Pipes) -> io::Result<End> {
     loop {
-        // The pipe is empty here, so only the connection can be what is waited for.
-        let taken = from.async_io(Interest::READABLE, || push(from, &entry)).await?;
-        if taken == 0 {
-            return rustix::net::shutdown(to, Shutdown::Write).or_else(gone_already);
+        tokio::select! {
+            biased;
+            ready = from.readable() => ready?,
+            _ = to.ready(Interest::ERROR) => return Ok(End::Gone),
         }
-        let mut left = taken;
-        while left > 0 {
-            left -= to.async_io(Interest::WRITABLE, || pull(&exit, to, left)).await?;
-        }
-        let before = count.fetch_add(taken as u64, Ordering::Relaxed);
-        if before > MUCH && !wide.replace(true) {
-            // Over the user's share of pipe memory it stays narrow.
-            let _ = fcntl_setpipe_size(&entry, WIDE);
+        let moved = match pipes.lend() {
+            Some(pipe) => through(pipe, from, to, count).await,
+            None => past(from, to, count).await,
+        };
+        match moved {
+            Ok(End::Reached) => {
+                return rustix::net::shutdown(to, Shutdown::Write)
+                    .or_else(gone_already)
+                    .map(|()| End::Reached);
+            }
+            Ok(End::Gone) => return Ok(End::Gone),
+            Ok(End::NotYet) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
     }
 }
 
-/// From the connection into the pipe.
-fn push(from: &TcpStream, entry: &OwnedFd) -> io::Result<usize> {
-    Ok(splice(from, None, entry, None, CHUNK, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)?)
+/// Waits until one side can be written to, and no longer than the other is there.
+async fn writable(to: &TcpStream, from: &TcpStream) -> io::Result<()> {
+    tokio::select! {
+        biased;
+        ready = to.writable() => ready,
+        _ = from.ready(Interest::ERROR) => Err(io::ErrorKind::ConnectionReset.into()),
+    }
 }
 
-/// From the pipe into the connection.
-fn pull(exit: &OwnedFd, to: &TcpStream, left: usize) -> io::Result<usize> {
-    match splice(exit, None, to, None, left, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)? {
-        0 => Err(io::ErrorKind::WriteZero.into()),
-        moved => Ok(moved),
+/// Through a pipe, for as long as bytes come without a wait.
+async fn through(mut pipe: Lent<'_>, from: &TcpStream, to: &TcpStream, count: &AtomicU64) -> io::Result<End> {
+    loop {
+        if pipe.push(from)? == 0 {
+            return Ok(End::Reached);
+        }
+        while pipe.inside > 0 {
+            match pipe.pull(to) {
+                Ok(given) => {
+                    if count.fetch_add(given as u64, Ordering::Relaxed) > MUCH {
+                        pipe.widen();
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => writable(to, from).await?,
+                Err(error) => return Err(error),
+            }
+        }
+        // A connection that always has more must not keep the others of its thread waiting.
+        tokio::task::consume_budget().await;
+    }
+}
+
+/// Past the pipes: a look at what there is, sent as far as it goes, and only that much taken.
+async fn past(from: &TcpStream, to: &TcpStream, count: &AtomicU64) -> io::Result<End> {
+    writable(to, from).await?;
+    let moved = from.try_io(Interest::READABLE, || {
+        let mut buffer = [0; COPIED];
+        let (seen, _) = recv(from, &mut buffer[..], RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
+        if seen == 0 {
+            return Ok(Some(0));
+        }
+        let sent = to.try_io(Interest::WRITABLE, || {
+            Ok(send(to, &buffer[..seen], SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+        });
+        let sent = match sent {
+            Ok(sent) => sent,
+            // Not the reader's readiness is over, but the writer's.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut left = sent;
+        while left > 0 {
+            let (taken, _) = recv(from, &mut buffer[..left], RecvFlags::DONTWAIT)?;
+            if taken == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            left -= taken;
+        }
+        Ok(Some(sent))
+    })?;
+    match moved {
+        Some(0) => Ok(End::Reached),
+        Some(sent) => {
+            count.fetch_add(sent as u64, Ordering::Relaxed);
+            tokio::task::consume_budget().await;
+            Ok(End::NotYet)
+        }
+        None => Ok(End::NotYet),
     }
 }
 
@@ -90,8 +279,12 @@ fn gone_already(error: rustix::io::Errno) -> io::Result<()> {
 
 #[cfg(test)]
 pub mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
 
     use super::*;
 
@@ -103,47 +296,211 @@ pub mod tests {
         (here.unwrap(), there.unwrap().0)
     }
 
-    #[tokio::test]
-    async fn half_close_passes_and_the_other_half_goes_on() {
-        let (mut agent, near) = pair().await;
-        let (far, mut server) = pair().await;
+    /// Agent and server with a splice between them.
+    async fn spliced(pipes: &Arc<Pipes>) -> (TcpStream, TcpStream, JoinHandle<io::Result<Counts>>) {
+        let (agent, near) = pair().await;
+        let (far, server) = pair().await;
+        let pipes = Arc::clone(pipes);
         let task = tokio::spawn(async move {
             let counts = Counts::default();
-            both(&near, &far, &counts).await.map(|()| counts)
+            both(&near, &far, &counts, &pipes).await.map(|()| counts)
         });
-        agent.write_all(b"question").await.unwrap();
-        agent.shutdown().await.unwrap();
-        let mut heard = Vec::new();
-        server.read_to_end(&mut heard).await.unwrap();
-        assert_eq!(heard, b"question");
-        let long = vec![7; 5 << 20];
-        let (written, read) = tokio::join!(
-            async {
-                server.write_all(&long).await.unwrap();
-                server.shutdown().await.unwrap();
-            },
-            async {
-                let mut all = Vec::new();
-                agent.read_to_end(&mut all).await.unwrap();
-                all
-            }
-        );
-        let () = written;
-        assert!(read == long);
-        let counts = task.await.unwrap().unwrap();
-        assert_eq!(counts.out.into_inner(), 8);
-        assert_eq!(counts.back.into_inner(), 5 << 20);
+        (agent, server, task)
+    }
+
+    /// Bytes of which each place has its own.
+    fn numbered(length: u32, salt: u32) -> Vec<u8> {
+        (0..length).map(|at| (at.wrapping_mul(2_654_435_761).wrapping_add(salt) >> 13) as u8).collect()
+    }
+
+    /// With pipes, and with none.
+    fn both_ways() -> [Arc<Pipes>; 2] {
+        [Arc::default(), Arc::new(Pipes::at_most(0))]
     }
 
     #[tokio::test]
-    async fn a_reset_passes() {
-        let (mut agent, near) = pair().await;
-        let (far, server) = pair().await;
-        let task = tokio::spawn(async move { both(&near, &far, &Counts::default()).await });
-        server.set_zero_linger().unwrap();
-        drop(server);
-        let error = agent.read(&mut [0; 1]).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-        assert!(task.await.unwrap().is_err());
+    async fn half_close_passes_and_the_other_half_goes_on() {
+        for pipes in both_ways() {
+            let (mut agent, mut server, task) = spliced(&pipes).await;
+            agent.write_all(b"question").await.unwrap();
+            agent.shutdown().await.unwrap();
+            let mut heard = Vec::new();
+            server.read_to_end(&mut heard).await.unwrap();
+            assert_eq!(heard, b"question");
+            let long = numbered(5 << 20, 0);
+            let mut all = Vec::new();
+            let written = async {
+                server.write_all(&long).await.unwrap();
+                server.shutdown().await.unwrap();
+            };
+            let ((), read) = tokio::join!(written, agent.read_to_end(&mut all));
+            read.unwrap();
+            assert!(all == long);
+            let counts = task.await.unwrap().unwrap();
+            assert_eq!(counts.out.into_inner(), 8);
+            assert_eq!(counts.back.into_inner(), 5 << 20);
+        }
+    }
+
+    #[tokio::test]
+    async fn both_directions_at_once_are_whole() {
+        for pipes in both_ways() {
+            let (agent, server, task) = spliced(&pipes).await;
+            let (out, back) = (numbered(7 << 20, 1), numbered(6 << 20, 2));
+            let talk = async |stream: TcpStream, say: &[u8]| {
+                let (mut read, mut write) = stream.into_split();
+                let mut heard = Vec::new();
+                let said = async {
+                    write.write_all(say).await.unwrap();
+                    write.shutdown().await.unwrap();
+                };
+                let ((), done) = tokio::join!(said, read.read_to_end(&mut heard));
+                done.unwrap();
+                heard
+            };
+            let (at_agent, at_server) = tokio::join!(talk(agent, &out), talk(server, &back));
+            assert!(at_agent == back && at_server == out);
+            let counts = task.await.unwrap().unwrap();
+            assert_eq!((counts.out.into_inner(), counts.back.into_inner()), (7 << 20, 6 << 20));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reset_passes_both_ways() {
+        for pipes in both_ways() {
+            for from_server in [true, false] {
+                let (agent, server, task) = spliced(&pipes).await;
+                let (ends, mut hears) = if from_server { (server, agent) } else { (agent, server) };
+                ends.set_zero_linger().unwrap();
+                drop(ends);
+                let error = hears.read(&mut [0; 1]).await.unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+                assert!(task.await.unwrap().is_err());
+            }
+        }
+    }
+
+    /// How much a writer can send before it has to wait, nobody reading at the other end.
+    async fn fill(writer: &mut TcpStream) -> usize {
+        let part = [7; 64 << 10];
+        let mut sent = 0;
+        while let Ok(done) = tokio::time::timeout(Duration::from_millis(300), writer.write(&part)).await {
+            sent += done.unwrap();
+        }
+        sent
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_noticed_while_the_other_side_stands_still() {
+        for pipes in both_ways() {
+            for from_server in [true, false] {
+                let (agent, server, task) = spliced(&pipes).await;
+                let (mut writer, still) = if from_server { (server, agent) } else { (agent, server) };
+                fill(&mut writer).await;
+                writer.set_zero_linger().unwrap();
+                drop(writer);
+                let done = tokio::time::timeout(Duration::from_secs(5), task).await.unwrap();
+                assert!(done.unwrap().is_err());
+                drop(still);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_is_gone_for_good_frees_its_place_though_the_server_is_silent() {
+        for pipes in both_ways() {
+            let (mut agent, mut server, task) = spliced(&pipes).await;
+            agent.shutdown().await.unwrap();
+            assert_eq!(server.read(&mut [0; 1]).await.unwrap(), 0);
+            // After the half-close the agent dies: what its kernel, or a keepalive, answers later is a reset.
+            agent.set_zero_linger().unwrap();
+            drop(agent);
+            let done = tokio::time::timeout(Duration::from_secs(5), task).await.unwrap();
+            assert!(done.unwrap().is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_server_sent_before_its_reset_arrives() {
+        for pipes in both_ways() {
+            let (mut agent, mut server, _task) = spliced(&pipes).await;
+            server.write_all(&numbered(100_000, 4)).await.unwrap();
+            server.set_zero_linger().unwrap();
+            drop(server);
+            let mut all = Vec::new();
+            assert!(agent.read_to_end(&mut all).await.is_err());
+            assert!(numbered(100_000, 4).starts_with(&all) && !all.is_empty(), "{}", all.len());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_holds_its_writer_up_and_loses_nothing() {
+        for pipes in both_ways() {
+            for from_server in [true, false] {
+                let (agent, server, task) = spliced(&pipes).await;
+                let (mut writer, mut reader) = if from_server { (server, agent) } else { (agent, server) };
+                let sent = fill(&mut writer).await;
+                assert!(sent > 0, "something fits");
+                drop(writer.shutdown().await);
+                let mut all = Vec::new();
+                reader.read_to_end(&mut all).await.unwrap();
+                assert_eq!(all.len(), sent);
+                drop((writer, reader));
+                let counts = task.await.unwrap().unwrap();
+                assert_eq!(counts.sum(), sent as u64);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn slow_readers_who_hold_every_pipe_stop_nobody_else() {
+        let pipes = Arc::new(Pipes::at_most(2));
+        let mut stuck = Vec::new();
+        for _ in 0..3 {
+            let (mut agent, server, task) = spliced(&pipes).await;
+            let sent = fill(&mut agent).await;
+            stuck.push((agent, server, task, sent));
+        }
+        assert_eq!(pipes.stock().lent, 2);
+        let (mut agent, mut server, _task) = spliced(&pipes).await;
+        let long = numbered(3 << 20, 3);
+        let mut all = vec![0; long.len()];
+        let (written, read) = tokio::join!(agent.write_all(&long), server.read_exact(&mut all));
+        written.unwrap();
+        read.unwrap();
+        assert!(all == long);
+        for (agent, mut server, task, sent) in stuck {
+            drop(agent);
+            let mut all = Vec::new();
+            server.read_to_end(&mut all).await.unwrap();
+            assert_eq!(all.len(), sent);
+            drop(server);
+            task.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_waits_holds_no_pipe_and_a_dirty_one_is_never_lent_again() {
+        let pipes: Arc<Pipes> = Arc::default();
+        let mut open = Vec::new();
+        for _ in 0..20 {
+            let (mut agent, mut server, task) = spliced(&pipes).await;
+            agent.write_all(b"x").await.unwrap();
+            server.read_u8().await.unwrap();
+            open.push((agent, server, task));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(pipes.stock().lent, 0);
+        assert!(pipes.stock().empty.len() <= KEPT);
+        // One that ends with bytes inside: a reader that stands still, then everything is dropped.
+        let (mut agent, server, task) = spliced(&pipes).await;
+        fill(&mut agent).await;
+        assert_eq!(pipes.stock().lent, 1);
+        let before = pipes.stock().empty.len();
+        task.abort();
+        assert!(task.await.is_err());
+        assert_eq!(pipes.stock().lent, 0);
+        assert_eq!(pipes.stock().empty.len(), before);
+        drop((agent, server));
     }
 }

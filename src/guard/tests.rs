@@ -1,7 +1,7 @@
 //! The guard on loopback: policy and names are real, what is outside is a stage that remembers each dial.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, OpCode, Query, ResponseCode};
@@ -16,12 +16,19 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::events::Events;
 use super::events::tests::Log;
+use super::limits::Limits;
 use super::splice::tests::pair;
-use super::tls::tests::hello;
+use super::tls::tests::{hello, hello_with, names, vector};
 use super::upstream::Outside;
 use super::upstream::tests::Stage;
-use super::{Guard, dns, dns_server, gate};
+use super::{Guard, dns, dns_server};
 use crate::handover::GuardConfig;
+
+mod fuzzing;
+mod http_ports;
+mod other_ports;
+mod tls_ports;
+mod whole_gate;
 
 fn rule(matcher: Matcher, ports: &[u16], protocol: Option<Protocol>) -> Arc<Rule> {
     let origin = Origin { layer: Layer::Run, file: "t.yml".to_owned(), line: 1, text: "a rule".to_owned() };
@@ -77,7 +84,7 @@ pub fn guard_on(policy: Policy, stage: Stage, deadline_unix_ms: Option<u64>) -> 
         engine: String::new(),
     };
     let events = Events::new("w", Box::new(log.clone()));
-    (Arc::new(Guard::new(config, events, Outside::Stage(stage))), log)
+    (Arc::new(Guard::new(config, events, Outside::Stage(stage), Limits::new(1 << 16))), log)
 }
 
 pub fn stage(guard: &Guard) -> &Stage {
@@ -102,10 +109,7 @@ pub async fn connect(guard: &Arc<Guard>, name: &str, port: u16) -> TcpStream {
 
 async fn connect_address(guard: &Arc<Guard>, address: std::net::Ipv4Addr, port: u16) -> TcpStream {
     let (agent, near) = pair().await;
-    let guard = Arc::clone(guard);
-    tokio::spawn(async move {
-        gate::handle(Arc::new(near), std::net::SocketAddrV4::new(address, port), &guard).await;
-    });
+    super::gate::admit(near, std::net::SocketAddrV4::new(address, port), guard);
     agent
 }
 
@@ -192,208 +196,6 @@ pub async fn eventually(mut what: impl FnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("it did not come to be");
-}
-
-#[tokio::test]
-async fn tls_with_the_right_name_is_carried_whole() {
-    let (guard, log) = guard_with(policy(), Some(echo().await), None);
-    let mut agent = connect(&guard, "gitlab.com", 443).await;
-    let mut bytes = hello(Some("gitlab.com"), 16_000, 1500);
-    bytes.extend_from_slice(b"and more");
-    for part in bytes.chunks(100) {
-        agent.write_all(part).await.unwrap();
-    }
-    agent.shutdown().await.unwrap();
-    assert_eq!(read_all(&mut agent).await.unwrap(), bytes);
-    assert_eq!(*stage(&guard).dialled.lock().unwrap(), ["198.51.100.7:443".parse().unwrap()]);
-    eventually(|| log.lines().len() == 2).await;
-    let lines = log.lines();
-    assert_eq!(lines[0]["phase"], "open");
-    assert_eq!(lines[0]["address"], "198.51.100.7");
-    assert_eq!(lines[0]["rule"], "a rule");
-    assert_eq!(lines[1]["phase"], "close");
-    assert_eq!(lines[1]["conn"], lines[0]["conn"]);
-    assert_eq!(lines[1]["bytes_out"], bytes.len());
-    assert_eq!(lines[1]["bytes_in"], bytes.len());
-}
-
-#[tokio::test]
-async fn tls_of_another_name_or_none_gets_an_alert_and_nothing_is_dialled() {
-    let (guard, log) = guard_with(policy(), Some(echo().await), None);
-    for (name, reason) in [(Some("evil.example"), "sni-mismatch"), (None, "no-sni")] {
-        let mut agent = connect(&guard, "gitlab.com", 443).await;
-        agent.write_all(&hello(name, 16_000, 0)).await.unwrap();
-        assert_eq!(read_all(&mut agent).await.unwrap(), [0x15, 3, 3, 0, 2, 2, 49]);
-        eventually(|| reasons(&log).last().is_some_and(|last| last == reason)).await;
-    }
-    let mut agent = connect(&guard, "gitlab.com", 443).await;
-    agent.write_all(b"SSH-2.0-x\r\n").await.unwrap();
-    assert_eq!(read_all(&mut agent).await, Err(std::io::ErrorKind::ConnectionReset));
-    eventually(|| reasons(&log).last().is_some_and(|last| last == "not-tls")).await;
-    assert!(stage(&guard).dialled.lock().unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn a_permitted_name_with_an_inside_address_is_not_dialled() {
-    let (guard, log) = guard_with(policy(), Some(echo().await), None);
-    let mut agent = connect(&guard, "inside.example", 443).await;
-    agent.write_all(&hello(Some("inside.example"), 16_000, 0)).await.unwrap();
-    assert_eq!(read_all(&mut agent).await.unwrap()[6], 49);
-    let mut agent = connect(&guard, "gone.example", 443).await;
-    agent.write_all(&hello(Some("gone.example"), 16_000, 0)).await.unwrap();
-    assert_eq!(read_all(&mut agent).await.unwrap()[6], 80);
-    assert_eq!(reasons(&log), ["private-address", "resolve-failed"]);
-    assert_eq!(log.lines()[0]["address"], "10.0.0.8");
-    assert!(stage(&guard).dialled.lock().unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn ports_and_addresses_that_are_not_permitted_are_reset() {
-    let (guard, log) = guard_with(policy(), Some(echo().await), None);
-    let name = virtual_address(&guard, "gitlab.com");
-    for (address, port, reason) in [
-        (name, 8080, "port"),
-        ("25.0.9.9".parse().unwrap(), 8443, "raw-address"),
-        ("198.51.100.65".parse().unwrap(), 22, "port"),
-        ("127.0.0.1".parse().unwrap(), 65_443, "host-address"),
-        ("10.0.0.1".parse().unwrap(), 22, "private-address"),
-    ] {
-        let mut agent = connect_address(&guard, address, port).await;
-        assert_eq!(read_all(&mut agent).await, Err(std::io::ErrorKind::ConnectionReset), "{address}:{port}");
-        assert_eq!(reasons(&log).last().unwrap(), reason, "{address}:{port}");
-    }
-    assert!(stage(&guard).dialled.lock().unwrap().is_empty());
-    let mut agent = connect_address(&guard, "198.51.100.65".parse().unwrap(), 5432).await;
-    agent.write_all(b"x").await.unwrap();
-    agent.shutdown().await.unwrap();
-    assert_eq!(read_all(&mut agent).await.unwrap(), b"x");
-}
-
-#[tokio::test]
-async fn http_checks_every_request_of_a_connection() {
-    let (guard, log) = guard_with(policy(), Some(web(false).await), None);
-    let mut agent = connect(&guard, "gitlab.com", 80).await;
-    for _ in 0..2 {
-        agent
-            .write_all(b"GET http://gitlab.com/a?b HTTP/1.1\r\nHost: gitlab.com\r\nX-Some: 1\r\n\r\n")
-            .await
-            .unwrap();
-        assert!(head(&mut agent).await.starts_with("HTTP/1.1 200"));
-        let forwarded = head(&mut agent).await;
-        assert!(forwarded.starts_with("GET /a?b HTTP/1.1\r\n"), "{forwarded}");
-        assert!(forwarded.contains("X-Some: 1\r\n"), "{forwarded}");
-    }
-    agent.write_all(b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n").await.unwrap();
-    let rest = String::from_utf8(read_all(&mut agent).await.unwrap()).unwrap();
-    assert!(rest.starts_with("HTTP/1.1 403"), "{rest}");
-    assert!(
-        rest.contains("content-type: application/json") || rest.contains("Content-Type: application/json"),
-        "{rest}"
-    );
-    assert!(
-        rest.ends_with(
-            r#"{"error":"ringfence-denied","host":"evil.example","reason":"host-mismatch","hint":"blocked by policy; do not retry; ask the user"}"#
-        ),
-        "{rest}"
-    );
-    assert_eq!(reasons(&log), ["host-mismatch"]);
-    assert_eq!(stage(&guard).dialled.lock().unwrap().len(), 1);
-}
-
-#[tokio::test]
-async fn http_refuses_http2_smuggling_and_what_the_policy_refuses() {
-    let (guard, log) = guard_with(policy(), Some(web(false).await), None);
-    let mut agent = connect(&guard, "gitlab.com", 80).await;
-    agent.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
-    assert!(read_all(&mut agent).await.is_err());
-    let mut agent = connect(&guard, "gitlab.com", 80).await;
-    agent.write_all(b"POST / HTTP/1.1\r\nHost: gitlab.com\r\nContent-Length: 1, 2\r\n\r\nx").await.unwrap();
-    assert!(read_all(&mut agent).await.unwrap().starts_with(b"HTTP/1.1 400"));
-    eventually(|| reasons(&log).len() == 2).await;
-    assert!(stage(&guard).dialled.lock().unwrap().is_empty());
-    let mut agent = connect(&guard, "inside.example", 80).await;
-    agent.write_all(b"GET / HTTP/1.1\r\nHost: inside.example\r\n\r\n").await.unwrap();
-    let answer = String::from_utf8(read_all(&mut agent).await.unwrap()).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("private-address"), "{answer}");
-    let mut agent = connect(&guard, "gone.example", 80).await;
-    agent.write_all(b"GET / HTTP/1.1\r\nHost: gone.example\r\n\r\n").await.unwrap();
-    let answer = String::from_utf8(read_all(&mut agent).await.unwrap()).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("ringfence-upstream"), "{answer}");
-    assert_eq!(reasons(&log), ["http2", "malformed", "private-address", "resolve-failed"]);
-}
-
-#[tokio::test]
-async fn websockets_become_bytes() {
-    let (guard, _) = guard_with(policy(), Some(web(true).await), None);
-    let mut agent = connect(&guard, "gitlab.com", 80).await;
-    agent
-        .write_all(b"GET / HTTP/1.1\r\nHost: gitlab.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-        .await
-        .unwrap();
-    assert!(head(&mut agent).await.starts_with("HTTP/1.1 101"));
-    agent.write_all(b"\x81\x02hi").await.unwrap();
-    let mut back = [0; 4];
-    agent.read_exact(&mut back).await.unwrap();
-    assert_eq!(&back, b"\x81\x02hi");
-}
-
-#[tokio::test]
-async fn other_ports_pass_bytes_and_look_at_tls_and_http() {
-    let (guard, log) = guard_with(policy(), Some(echo().await), None);
-    let mut agent = connect(&guard, "gitlab.com", 22).await;
-    agent.write_all(b"SSH-2.0-client\r\n").await.unwrap();
-    agent.shutdown().await.unwrap();
-    assert_eq!(read_all(&mut agent).await.unwrap(), b"SSH-2.0-client\r\n");
-    let mut agent = connect(&guard, "gitlab.com", 9000).await;
-    let bytes = hello(Some("gitlab.com"), 100, 0);
-    agent.write_all(&bytes).await.unwrap();
-    agent.shutdown().await.unwrap();
-    assert_eq!(read_all(&mut agent).await.unwrap(), bytes);
-    let mut agent = connect(&guard, "gitlab.com", 9000).await;
-    agent.write_all(&hello(Some("evil.example"), 100, 0)).await.unwrap();
-    assert_eq!(read_all(&mut agent).await.unwrap()[6], 49);
-    let mut agent = connect(&guard, "gitlab.com", 9000).await;
-    agent.write_all(b"GET / HTTP/1.1\r\nHost: evil.example:9000\r\n\r\n").await.unwrap();
-    assert!(read_all(&mut agent).await.unwrap().starts_with(b"HTTP/1.1 403"));
-    let mut agent = connect(&guard, "gitlab.com", 9000).await;
-    agent.write_all(b"GET / HTTP/1.1").await.unwrap();
-    agent.shutdown().await.unwrap();
-    assert!(read_all(&mut agent).await.is_err());
-    eventually(|| reasons(&log) == ["sni-mismatch", "host-mismatch", "malformed"]).await;
-}
-
-#[tokio::test]
-async fn a_server_that_speaks_first_is_heard_at_once() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (guard, _) = guard_with(policy(), Some(listener.local_addr().unwrap()), None);
-    let mut agent = connect(&guard, "gitlab.com", 22).await;
-    let (mut server, _) = listener.accept().await.unwrap();
-    server.write_all(b"220 hello\r\n").await.unwrap();
-    let mut greeting = [0; 11];
-    agent.read_exact(&mut greeting).await.unwrap();
-    agent.write_all(b"EHLO me\r\n").await.unwrap();
-    let mut said = [0; 9];
-    server.read_exact(&mut said).await.unwrap();
-    assert_eq!(&said, b"EHLO me\r\n");
-}
-
-#[tokio::test]
-async fn after_the_deadline_open_connections_end_and_new_ones_are_refused() {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let deadline = u64::try_from(now.as_millis()).unwrap() + 300;
-    let (guard, log) = guard_with(policy(), Some(echo().await), Some(deadline));
-    let mut agent = connect(&guard, "raw.example", 443).await;
-    agent.write_all(b"x").await.unwrap();
-    assert_eq!(agent.read_u8().await.unwrap(), b'x');
-    tokio::time::sleep(Duration::from_millis(350)).await;
-    guard.tick();
-    assert!(read_all(&mut agent).await.is_err());
-    let mut agent = connect(&guard, "raw.example", 443).await;
-    assert!(read_all(&mut agent).await.is_err());
-    assert_eq!(stage(&guard).dialled.lock().unwrap().len(), 1);
-    eventually(|| reasons(&log).first().is_some_and(|first| first == "deadline")).await;
-    let answer = ask(&guard, "gitlab.com.", RecordType::A).await;
-    assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
 }
 
 /// One question over UDP and its answer.

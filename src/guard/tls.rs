@@ -15,9 +15,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use super::events::Kind;
-use super::gate::{Link, Manner, Refusal};
+use super::gate::{Link, Manner, Onward, Refusal};
 use super::io::{drain, write_all};
-use super::splice;
+use super::limits::Room;
 
 /// The most that a ClientHello may take, records and all.
 const LONGEST: usize = 16 * 1024;
@@ -39,17 +39,16 @@ pub struct Hello {
     pub name: Option<HostName>,
 }
 
-/// Carries a connection to a TLS port.
-pub async fn carry(link: &Link, agent: &TcpStream) -> Result<(), Refusal> {
-    let hello = read_hello(agent, Vec::new()).await?;
+/// Looks at a connection to a TLS port, and opens its way to the server.
+pub async fn open(link: &Link, agent: &TcpStream) -> Result<Onward, Refusal> {
+    let hello = read_hello(agent, Vec::new(), link.guard.limits.undecided()).await?;
     permits(link, &hello)?;
-    let server = link.guard.outside.connect(link).await.map_err(|refusal| refusal.in_tls())?;
+    let server = link.connect().await.map_err(|refusal| refusal.in_tls())?;
     write_all(&server, &hello.bytes)
         .await
         .map_err(|error| Refusal::failed(Reason::ConnectFailed, error.to_string()).in_tls())?;
     link.sent(hello.bytes.len());
-    drop(hello);
-    splice::both(agent, &server, &link.counts).await.or_else(Refusal::ended)
+    Ok(Onward::Bytes(server))
 }
 
 /// Whether a ClientHello asks for the name of its connection. A range of addresses has no name to compare.
@@ -64,8 +63,12 @@ pub fn permits(link: &Link, hello: &Hello) -> Result<(), Refusal> {
 }
 
 /// Reads a ClientHello over however many segments and records it takes.
-pub async fn read_hello(agent: &TcpStream, start: Vec<u8>) -> Result<Hello, Refusal> {
+pub async fn read_hello(agent: &TcpStream, start: Vec<u8>, mut room: Room) -> Result<Hello, Refusal> {
     let until = Instant::now() + PATIENCE;
+    let full = || Refusal::new(Kind::Tls, Reason::Limit);
+    if !room.grow(start.len()) {
+        return Err(full());
+    }
     let mut bytes = start;
     let mut acceptor = Acceptor::default();
     let mut given = 0;
@@ -77,19 +80,19 @@ pub async fn read_hello(agent: &TcpStream, start: Vec<u8>) -> Result<Hello, Refu
             return Ok(Hello { bytes, name });
         }
         given = bytes.len();
-        let room = LONGEST.saturating_sub(given);
-        if room == 0 {
+        let left = LONGEST.saturating_sub(given);
+        if left == 0 {
             return Err(malformed());
         }
         tokio::select! {
             ready = agent.readable() => ready.map_err(|_| not_whole(&bytes))?,
             () = sleep_until(until) => return Err(not_whole(&bytes)),
         }
-        bytes.reserve_exact(room.min(4096));
         let mut part = [0; 4096];
-        let part = &mut part[..room.min(4096)];
+        let part = &mut part[..left.min(4096)];
         match agent.try_read(part) {
             Ok(0) => return Err(not_whole(&bytes)),
+            Ok(length) if !room.grow(length) => return Err(full()),
             Ok(length) => bytes.extend_from_slice(&part[..length]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return Err(not_whole(&bytes)),
@@ -139,30 +142,33 @@ pub mod tests {
     use tokio::io::AsyncWriteExt;
 
     use super::*;
+    use crate::guard::limits::Limits;
     use crate::guard::splice::tests::pair;
 
-    /// A ClientHello of TLS 1.2 form that asks for a name, in records of at most `record` bytes.
-    pub fn hello(name: Option<&str>, record: usize, padding: usize) -> Vec<u8> {
-        let vector = |size: usize, content: &[u8]| {
-            let mut all = content.len().to_be_bytes()[8 - size..].to_vec();
-            all.extend_from_slice(content);
-            all
-        };
-        let extension = |kind: u16, content: &[u8]| {
-            let mut all = kind.to_be_bytes().to_vec();
-            all.extend(vector(2, content));
-            all
-        };
-        let mut extensions = Vec::new();
-        if let Some(name) = name {
-            let mut entry = vec![0];
-            entry.extend(vector(2, name.as_bytes()));
-            extensions.extend(extension(0, &vector(2, &entry)));
-        }
-        extensions.extend(extension(10, &vector(2, &[0, 29])));
-        extensions.extend(extension(13, &vector(2, &[4, 3, 8, 4])));
-        extensions.extend(extension(43, &vector(1, &[3, 4, 3, 3])));
-        extensions.extend(extension(21, &vec![0; padding]));
+    /// Length, in so many bytes, and content.
+    pub fn vector(size: usize, content: &[u8]) -> Vec<u8> {
+        let mut all = content.len().to_be_bytes()[8 - size..].to_vec();
+        all.extend_from_slice(content);
+        all
+    }
+
+    /// A `server_name` extension's content: each name with its type.
+    pub fn names(names: &[(u8, &[u8])]) -> Vec<u8> {
+        let list: Vec<u8> =
+            names.iter().flat_map(|(kind, name)| [vec![*kind], vector(2, name)].concat()).collect();
+        vector(2, &list)
+    }
+
+    /// A ClientHello of TLS 1.2 form with these extensions besides the usual ones, in records of a version, of at most
+    /// `record` bytes.
+    pub fn hello_with(extensions: &[(u16, Vec<u8>)], version: [u8; 2], record: usize) -> Vec<u8> {
+        let usual =
+            [(10, vector(2, &[0, 29])), (13, vector(2, &[4, 3, 8, 4])), (43, vector(1, &[3, 4, 3, 3]))];
+        let extensions: Vec<u8> = extensions
+            .iter()
+            .chain(&usual)
+            .flat_map(|(kind, content)| [kind.to_be_bytes().to_vec(), vector(2, content)].concat())
+            .collect();
         let mut body = vec![3, 3];
         body.extend([9; 32]);
         body.extend(vector(1, &[]));
@@ -173,8 +179,33 @@ pub mod tests {
         handshake.extend(vector(3, &body));
         handshake
             .chunks(record)
-            .flat_map(|part| [&[HANDSHAKE, 3, 1][..], &vector(2, part)].concat())
+            .flat_map(|part| [&[HANDSHAKE, version[0], version[1]][..], &vector(2, part)].concat())
             .collect()
+    }
+
+    /// A ClientHello that asks for a name, in records of at most `record` bytes.
+    pub fn hello(name: Option<&str>, record: usize, padding: usize) -> Vec<u8> {
+        let mut extensions = Vec::new();
+        if let Some(name) = name {
+            extensions.push((0, names(&[(0, name.as_bytes())])));
+        }
+        extensions.push((21, vec![0; padding]));
+        hello_with(&extensions, [3, 1], record)
+    }
+
+    /// What the parser makes of bytes that arrive in such pieces: a name, no name, not yet, or a refusal.
+    pub fn parsed(bytes: &[u8], pieces: &[usize]) -> Result<Option<Option<HostName>>, Reason> {
+        let mut acceptor = Acceptor::default();
+        let (mut rest, mut pieces) = (bytes, pieces.iter().cycle());
+        while !rest.is_empty() {
+            let size = pieces.next().copied().unwrap_or(usize::MAX).clamp(1, rest.len());
+            let (piece, later) = rest.split_at(size);
+            rest = later;
+            if let Some(name) = take(&mut acceptor, piece).map_err(|refusal| refusal.reason)? {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     async fn read(bytes: Vec<u8>, step: usize) -> Result<Hello, Refusal> {
@@ -190,7 +221,7 @@ pub mod tests {
             agent.shutdown().await.ok();
             agent
         });
-        let result = read_hello(&near, Vec::new()).await;
+        let result = read_hello(&near, Vec::new(), Limits::new(1 << 16).undecided()).await;
         writer.await.unwrap();
         result
     }

@@ -34,7 +34,7 @@ pub fn fence(
     resolver: Ipv4Addr,
     trust: bool,
 ) -> ContainerCreateBody {
-    let mut host = helper_host(workflow, network);
+    let mut host = helper_host(workflow, network, FENCE_MEMORY);
     if trust {
         host.mounts.get_or_insert_default().push(volume(workflow.object(Role::Trust), TRUST, false));
     }
@@ -60,19 +60,19 @@ pub fn fence(
 /// The guard: no capability, no root, on the uplink. Where the policy needs the host's address, the engine writes it
 /// into its hosts file (`knows_host`).
 pub fn guard(workflow: &Workflow, image: &str, uplink: &str, knows_host: bool) -> ContainerCreateBody {
-    let mut host = helper_host(workflow, uplink);
+    let mut host = helper_host(workflow, uplink, GUARD_MEMORY);
     host.extra_hosts = knows_host.then(|| vec![format!("{HOST_ALIAS}:host-gateway")]);
     helper(workflow, Role::Guard, image, uplink, host, ["guard", "run"], GUARD_USER)
 }
 
-fn helper_host(workflow: &Workflow, network: &str) -> HostConfig {
+fn helper_host(workflow: &Workflow, network: &str, memory: i64) -> HostConfig {
     HostConfig {
         network_mode: Some(network.to_owned()),
         cap_drop: Some(vec!["ALL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         readonly_rootfs: Some(true),
-        memory: Some(256 << 20),
-        memory_swap: Some(256 << 20),
+        memory: Some(memory),
+        memory_swap: Some(memory),
         pids_limit: Some(64),
         restart_policy: Some(no_restart()),
         log_config: Some(log_config("64m")),

@@ -62,6 +62,8 @@ const ZONE: Zone = &[
     ("two.wild.test", &[SHARED]),
     ("echo.test", &[SERVICES]),
     ("ssh.test", &[SERVICES]),
+    ("mail.test", &[SERVICES]),
+    ("ws.test", &[SERVICES]),
     ("dead.test", &["198.51.100.99"]),
     ("broken.test", &[]),
     // What no policy opens, unless it says `private`.

@@ -28,6 +28,7 @@ use self::gitlab::GitLab;
 use self::images::{Images, Sources};
 use self::netns::Networks;
 use self::proxy::Proxies;
+use self::services::Services;
 use self::web::{Authority, Web};
 use crate::ringfence::Ringfence;
 
@@ -55,6 +56,8 @@ pub struct Testbed {
     pub corporate_ca: PathBuf,
     /// The internet's web servers.
     pub web: Web,
+    /// The internet's other servers.
+    pub services: Services,
     /// Who must hear nothing.
     pub canaries: Canaries,
     /// Files of this run: state and configuration directories of ringfence, projects.
@@ -70,6 +73,7 @@ impl Testbed {
     /// When the machine lacks something that cannot be installed, or a step fails.
     pub fn up(say: &dyn Fn(&str)) -> Result<Self> {
         setup::base(say)?;
+        setup::many_files()?;
         let cache = setup::target_directory()?.join("testbed");
         fs::create_dir_all(&cache)?;
         let lock = lock(say)?;
@@ -98,7 +102,7 @@ impl Testbed {
         let intranet_dns = Dns::start_intranet(&networks.intranet)?;
         let proxies = Proxies::start(&networks.intranet)?;
         let web = Web::start(&networks.internet, &networks.intranet, (&authority, &corporate), gitlab)?;
-        services::start(&networks.internet)?;
+        let services = Services::start(&networks.internet)?;
         let canaries = Canaries::start(&networks)?;
         let engine = match running {
             Some(host) => Engine::at(host),
@@ -124,6 +128,7 @@ impl Testbed {
             proxies,
             corporate_ca,
             web,
+            services,
             canaries,
             directory,
             _networks: networks,

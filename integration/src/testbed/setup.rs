@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::command::bounded;
 
@@ -40,6 +41,15 @@ pub fn base(say: &dyn Fn(&str)) -> Result<()> {
     }
     // git is often there as a user's own build: any will do.
     programs(BASE, say)
+}
+
+/// As many open files as this process may have: one test fills the guard's table of connections, and both ends are here.
+///
+/// # Errors
+/// When that cannot be set.
+pub fn many_files() -> Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("cannot raise the limit on open files")
 }
 
 /// Installs the packages of those programs that are missing.

@@ -34,6 +34,10 @@ const NAMES: [&str; 11] = [
 ];
 /// The name in the certificate that the corporate authority signed.
 pub const CORPORATE_NAME: &str = "corporate.test";
+/// HTTPS on a port that is not its own.
+pub const TLS_ELSEWHERE: u16 = 8443;
+/// HTTP on a port that is not its own.
+pub const PLAIN_ELSEWHERE: u16 = 8080;
 /// The longest body taken.
 const BODY_LIMIT: usize = 64 << 20;
 
@@ -159,14 +163,18 @@ impl Web {
         let (tls, plain, other, fake) = internet.inside(|| {
             Ok((bind(SHARED, 443)?, bind(SHARED, 80)?, bind(CORPORATE, 443)?, bind(FAKE, 443)?))
         })?;
+        let (tls_elsewhere, plain_elsewhere) =
+            internet.inside(|| Ok((bind(SHARED, TLS_ELSEWHERE)?, bind(SHARED, PLAIN_ELSEWHERE)?)))?;
         // A server of the intranet that a policy may open with `private`.
         let inner = intranet.inside(|| bind("10.99.0.5", 443))?;
         for (listener, config) in [
             (tls, Some(config.clone())),
             (fake, Some(config.clone())),
+            (tls_elsewhere, Some(config.clone())),
             (inner, Some(config)),
             (other, Some(corporate)),
             (plain, None),
+            (plain_elsewhere, None),
         ] {
             let (web, gitlab) = (web.clone(), gitlab.clone());
             thread::spawn(move || {

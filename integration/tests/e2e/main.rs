@@ -8,6 +8,10 @@ mod bad_input;
 mod control;
 mod denied;
 mod failing;
+mod gate_bytes;
+mod gate_http;
+mod gate_many;
+mod gate_tls;
 mod layers;
 mod leftovers;
 mod permitted;
@@ -38,6 +42,10 @@ fn main() -> ExitCode {
         ("shared_address", shared_address::TESTS, true),
         ("upstream", upstream::TESTS, true),
         ("proxy", proxy::TESTS, true),
+        ("gate_tls", gate_tls::TESTS, true),
+        ("gate_http", gate_http::TESTS, true),
+        ("gate_bytes", gate_bytes::TESTS, true),
+        ("gate_many", gate_many::TESTS, true),
         ("refused", refused::TESTS, true),
         ("denied", denied::TESTS, true),
         ("failing", failing::TESTS, true),
