@@ -19,6 +19,10 @@ use crate::handover::{HOST_ALIAS, SHARED, TRUST};
 pub const GUARD_USER: &str = "65532:65532";
 /// The same as a number.
 pub const GUARD_ID: u64 = 65532;
+/// The fence keeps sockets and waits.
+const FENCE_MEMORY: i64 = 256 << 20;
+/// The guard with every table full: its own part, and what the kernel keeps for twenty thousand sockets and holds in them.
+const GUARD_MEMORY: i64 = 512 << 20;
 /// What an agent may need of root's powers to install packages and change users in its own container.
 const AGENT_CAPABILITIES: [&str; 7] =
     ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETUID", "SETGID", "KILL"];
