@@ -104,6 +104,10 @@ impl Place {
         self.diagnostic(Severity::Warning, code, message.into(), hint)
     }
 
+    pub(crate) fn note(&self, code: &'static str, message: impl Into<String>) -> Diagnostic {
+        self.diagnostic(Severity::Note, code, message.into(), None)
+    }
+
     fn diagnostic(
         &self,
         severity: Severity,

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use netpolicy::diagnostic::render;
+use netpolicy::diagnostic::{Severity, render};
 use netpolicy::load::{LayerSource, Loaded, load_layers};
 use netpolicy::policy::{Date, Layer};
 
@@ -26,7 +26,8 @@ fn one(network: &str) -> Loaded {
 
 /// The code and line of every finding.
 fn codes(loaded: &Loaded) -> Vec<(&'static str, u32)> {
-    loaded.warnings.iter().map(|finding| (finding.code, finding.line)).collect()
+    let warnings = loaded.warnings.iter().filter(|finding| finding.severity == Severity::Warning);
+    warnings.map(|finding| (finding.code, finding.line)).collect()
 }
 
 #[test]
@@ -97,6 +98,42 @@ fn what_says_nothing_new() {
 fn a_preset_is_narrowed_without_a_word() {
     let text = "version: 1\nextends: [gitlab@1]\nnetwork: {deny: [registry.gitlab.com]}\n";
     assert_eq!(codes(&layers(&[(Layer::Run, text)])), []);
+}
+
+#[test]
+fn hosts_that_take_uploads_are_named_as_such() {
+    let text = "version: 1\nnetwork: {allow: [gitlab.com, gist.github.com, docs.example.org]}\n";
+    let loaded = layers(&[(Layer::Run, text)]);
+    let notes: Vec<&str> = loaded.warnings.iter().map(|note| note.message.as_str()).collect();
+    assert!(
+        loaded.warnings.iter().all(|note| note.severity == Severity::Note && note.code == "uploads"),
+        "{notes:?}"
+    );
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert!(notes[1].contains("gist.github.com:443") && notes[1].contains("gists"), "{notes:?}");
+}
+
+#[test]
+fn gitlabs_own_file_is_the_projects_word() {
+    let config = "image: x\nnetwork_policy:\n  allowed_domains:\n    - api.example.org\n  denied_domains: [gitlab.com]\n";
+    let source = LayerSource {
+        agent_config: Some(".gitlab/duo/agent-config.yml".to_owned()),
+        ..LayerSource::files(Layer::Project, Vec::new())
+    };
+    let loaded = load_layers(&[source.clone()], TODAY, &mut |_, _| Ok(config.as_bytes().to_vec())).unwrap();
+    let [rule] = loaded.policy.allow.as_slice() else { panic!("{:?}", loaded.policy.allow) };
+    assert_eq!(
+        (rule.origin.layer, rule.origin.line, rule.origin.text.as_str()),
+        (Layer::Project, 4, "api.example.org:443")
+    );
+    assert_eq!(loaded.policy.deny.len(), 1);
+    assert_eq!(codes(&loaded), [("untrusted", 4)]);
+    assert_eq!(loaded.files.len(), 1, "it is part of what is approved");
+    // Without a word about the network it is nobody's business; broken it is an error.
+    let mut read = |_: Layer, _: &str| Ok(b"image: x\n".to_vec());
+    assert!(load_layers(&[source.clone()], TODAY, &mut read).unwrap().files.is_empty());
+    let mut read = |_: Layer, _: &str| Ok(b"network_policy: [\n".to_vec());
+    assert!(load_layers(&[source], TODAY, &mut read).is_err());
 }
 
 #[test]

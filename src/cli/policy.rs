@@ -120,6 +120,9 @@ pub struct PolicyArgs {
     /// Refuse a name or a range, whatever else permits it
     #[arg(long = "deny", value_name = "HOST|CIDR")]
     pub deny: Vec<String>,
+    /// Permit a self-managed GitLab, as in https://gitlab.corp.example
+    #[arg(long, value_name = "URL")]
+    pub gitlab: Option<String>,
 }
 
 /// `ringfence policy explain`.

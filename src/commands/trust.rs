@@ -64,12 +64,16 @@ fn project_of(file: &Path) -> Result<PathBuf, Failure> {
 
 /// The policy that was approved, from the texts that were kept; nothing where they can no longer be read.
 fn policy_of(files: &[(String, String)]) -> Policy {
-    let Some((first, _)) = files.first() else { return Policy::nothing() };
     let mut read = |_: Layer, path: &str| {
         let found = files.iter().find(|(name, _)| name == path);
         found.map(|(_, text)| text.clone().into_bytes()).ok_or_else(|| "it was not kept".to_owned())
     };
-    let source = LayerSource::files(Layer::Project, vec![first.clone()]);
+    let (configs, own): (Vec<_>, Vec<_>) =
+        files.iter().map(|(name, _)| name).partition(|name| name.ends_with("agent-config.yml"));
+    let source = LayerSource {
+        agent_config: configs.first().map(|name| (*name).clone()),
+        ..LayerSource::files(Layer::Project, own.first().map(|name| (*name).clone()).into_iter().collect())
+    };
     load::load_layers(&[source], crate::clock::today(), &mut read)
         .map_or_else(|_| Policy::nothing(), |loaded| loaded.policy)
 }

@@ -5,6 +5,7 @@
 //!  ~/.config/ringfence/policy.yml     user ─────────┤  file: owner, mode, size      netpolicy::load
 //!  --policy, --allow, --deny          run ──────────┼──────────────────────────────▶ load_layers ──▶ Policy
 //!  PROJECT/.ringfence.yml             project ──────┘  trust: approved digest
+//!  PROJECT/.gitlab/duo/agent-config.yml ┘
 //! ```
 //! A layer whose file is there and cannot be used is an error, never a layer left out.
 
@@ -25,6 +26,8 @@ const ORGANISATION: &str = "/etc/ringfence/policy.yml";
 const NO_POLICY: &str = "no-policy";
 /// A project's policy, in its topmost folder.
 pub const PROJECT: &str = ".ringfence.yml";
+/// What GitLab's own agents read of a project; its `network_policy` counts as the project's word.
+const AGENT_CONFIG: &str = ".gitlab/duo/agent-config.yml";
 
 /// What a command line says about the policy.
 #[derive(Debug, Default, Clone)]
@@ -35,6 +38,8 @@ pub struct Wanted {
     pub allow: Vec<String>,
     /// `--deny`.
     pub deny: Vec<String>,
+    /// `--gitlab`.
+    pub gitlab: Option<String>,
     /// The project's folder, whose policy is a layer too.
     pub project: Option<PathBuf>,
     /// `--network denied`.
@@ -53,9 +58,11 @@ pub fn load(wanted: &Wanted) -> Result<Loaded, Failure> {
     let run = LayerSource {
         allow: wanted.allow.clone(),
         deny: wanted.deny.clone(),
+        gitlab: wanted.gitlab.clone(),
         ..LayerSource::files(Layer::Run, wanted.policies.clone())
     };
-    let run_says_something = !(run.policies.is_empty() && run.allow.is_empty() && run.deny.is_empty());
+    let run_says_something =
+        !(run.policies.is_empty() && run.allow.is_empty() && run.deny.is_empty()) || run.gitlab.is_some();
     sources.push(run);
     if let Some(folder) = &wanted.project {
         sources.extend(project_source(folder)?);
@@ -72,13 +79,18 @@ pub fn load(wanted: &Wanted) -> Result<Loaded, Failure> {
     Ok(loaded)
 }
 
-/// The layer of a project, when it has a policy.
+/// The layer of a project, when it has a policy of its own or one that GitLab reads.
 pub fn project_source(folder: &Path) -> Result<Option<LayerSource>, Failure> {
-    let Some(path) = file::present(&folder.join(PROJECT))? else { return Ok(None) };
+    let own = file::present(&folder.join(PROJECT))?;
+    let agent_config = file::present(&folder.join(AGENT_CONFIG))?;
+    if own.is_none() && agent_config.is_none() {
+        return Ok(None);
+    }
     Ok(Some(LayerSource {
         root: Some(folder.display().to_string()),
         approved: trust::approved(folder)?.map(|approval| approval.digest),
-        ..LayerSource::files(Layer::Project, vec![path])
+        agent_config,
+        ..LayerSource::files(Layer::Project, own.into_iter().collect())
     }))
 }
 

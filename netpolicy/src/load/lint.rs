@@ -11,6 +11,8 @@ use super::{Draft, Placed};
 use crate::diagnostic::Diagnostic;
 use crate::index::RuleIndex;
 use crate::policy::{Date, Layer, Matcher, Policy, Protocol, ResolvedBy, Rule};
+use crate::uploads;
+use crate::yaml::Place;
 
 /// A rule that ends within so many days is spoken of.
 const SOON: i64 = 14;
@@ -40,6 +42,7 @@ pub(super) fn lint(drafts: &[Draft], policy: &Policy, today: Date) -> Vec<Diagno
         let finding = idle.or_else(|| ends_soon(rule, today));
         findings.extend(finding.map(|found| found.at(place)));
         findings.extend(wider_than_it_looks(rule).map(|found| found.at(place)));
+        findings.extend(takes_uploads(rule, place));
     }
     let entries = drafts.iter().filter_map(|draft| draft.ceiling.as_ref()).flatten();
     for (rule, place) in entries {
@@ -77,7 +80,7 @@ impl Found {
         Found { code, message, hint: Some(hint.into()) }
     }
 
-    fn at(self, place: &crate::yaml::Place) -> Diagnostic {
+    fn at(self, place: &Place) -> Diagnostic {
         place.warning(self.code, self.message, self.hint)
     }
 }
@@ -94,7 +97,7 @@ fn capped(findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
     }
     for (code, count) in counts.into_iter().filter(|(_, count)| *count > MOST) {
         let message = format!("{} more findings of the kind `{code}` are not shown", count - MOST);
-        kept.push(crate::yaml::Place::file("policy").warning("too-many", message, None));
+        kept.push(Place::file("policy").warning("too-many", message, None));
     }
     kept
 }
@@ -213,6 +216,15 @@ fn grants_all_of(one: &Rule, other: &Rule) -> bool {
         && other.ports.iter().all(|port| one.protocol_on(*port) == other.protocol_on(*port))
         && as_wide(one, other)
         && one.expires.is_none_or(|last| other.expires.is_some_and(|own| own <= last))
+}
+
+/// A way out for what the agent knows: worth knowing, and often what is wanted.
+fn takes_uploads(rule: &Rule, place: &Place) -> Option<Diagnostic> {
+    let Matcher::Host(pattern) = &rule.matcher else { return None };
+    let what = uploads::accepts_uploads(pattern)?;
+    let message =
+        format!("`{}` takes uploads ({what}): what the agent sends there has left", rule.origin.text);
+    Some(place.note("uploads", message))
 }
 
 fn wider_than_it_looks(rule: &Rule) -> Option<Found> {

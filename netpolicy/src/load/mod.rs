@@ -26,6 +26,7 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::import::{self, ImportError};
 use crate::policy::{Date, Expectation, Layer, Matcher, Policy, Rule};
 use crate::presets;
 use crate::settings::{Ca, Direct, Domain, Requirement, Server, Upstream};
@@ -52,6 +53,10 @@ pub struct LayerSource {
     pub allow: Vec<String>,
     /// `HOST` or `CIDR` of every `--deny`.
     pub deny: Vec<String>,
+    /// The URL of `--gitlab`: a self-managed instance.
+    pub gitlab: Option<String>,
+    /// GitLab's `.gitlab/duo/agent-config.yml`, whose `network_policy` is part of the layer.
+    pub agent_config: Option<String>,
     /// The folder that files of the layer may not leave: the project's.
     pub root: Option<String>,
     /// The digest of the layer's files that a person has approved.
@@ -61,7 +66,16 @@ pub struct LayerSource {
 impl LayerSource {
     /// A layer of these files and presets.
     pub fn files(layer: Layer, policies: Vec<String>) -> LayerSource {
-        LayerSource { layer, policies, allow: Vec::new(), deny: Vec::new(), root: None, approved: None }
+        LayerSource {
+            layer,
+            policies,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            gitlab: None,
+            agent_config: None,
+            root: None,
+            approved: None,
+        }
     }
 }
 
@@ -302,6 +316,22 @@ impl Loader<'_, '_> {
             };
             self.source(&mut reading, &from, &Place::file(entry));
         }
+        if let Some(path) = &source.agent_config {
+            self.agent_config(&mut reading, path);
+        }
+        if let Some(url) = &source.gitlab {
+            let place = Place::flag("--gitlab", url);
+            match presets::self_managed(url) {
+                Ok(rules) => {
+                    let rules = rules.into_iter().map(|rule| (Arc::new(rule), place.clone()));
+                    reading.draft.allow.extend(rules);
+                }
+                Err(error) => {
+                    let hint = Some("write `--gitlab https://gitlab.corp.example`".into());
+                    self.diagnostics.push(place.error("instance", format!("`{url}`: {error}"), hint));
+                }
+            }
+        }
         for (flag, texts) in [("--allow", &source.allow), ("--deny", &source.deny)] {
             for text in texts {
                 let mut findings = Findings::default();
@@ -314,6 +344,43 @@ impl Loader<'_, '_> {
             }
         }
         reading.draft
+    }
+
+    /// Reads the part of GitLab's file that is about the network. What of it cannot be carried over permits less.
+    fn agent_config(&mut self, reading: &mut Reading<'_>, path: &str) {
+        let place = Place::file(path);
+        let layer = reading.draft.layer;
+        let text = match self.text(layer, &Source::File(path.to_owned()), path, &place) {
+            Ok(text) => text,
+            Err(diagnostic) => return self.diagnostics.push(*diagnostic),
+        };
+        let imported = match import::gitlab::network_policy(path, &text, layer) {
+            Ok(imported) => imported,
+            Err(ImportError::Unreadable(findings)) => return self.diagnostics.extend(findings),
+            Err(error) => {
+                let hint = Some("its `network_policy` is part of the project's policy: put it right".into());
+                return self.diagnostics.push(place.error(
+                    "agent-config",
+                    format!("`{path}`: {error}"),
+                    hint,
+                ));
+            }
+        };
+        if imported.allow.is_empty() && imported.deny.is_empty() {
+            return;
+        }
+        let placed = |rules: Vec<Rule>| {
+            let at = |rule: Rule| {
+                let line = rule.origin.line as usize;
+                let source = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+                let column = source.chars().take_while(|c| c.is_whitespace()).count();
+                (Arc::new(rule), Place::line_of(path, line, column, source))
+            };
+            rules.into_iter().map(at).collect::<Vec<Placed>>()
+        };
+        reading.draft.allow.extend(placed(imported.allow));
+        reading.draft.deny.extend(placed(imported.deny));
+        self.files.push(SourceFile { layer, name: path.to_owned(), text });
     }
 
     /// Reads one file or preset. `from` is where it is named.

@@ -52,6 +52,7 @@ pub fn wanted(args: &PolicyArgs, project: Option<&Path>) -> layers::Wanted {
         policies: args.policies.clone(),
         allow: args.allow.clone(),
         deny: args.deny.clone(),
+        gitlab: args.gitlab.clone(),
         project: project.map(Path::to_owned),
         network_denied: false,
     }

@@ -39,6 +39,7 @@ pub fn test(args: &TestArgs) -> Result<u8, Failure> {
         policies: args.files.iter().chain(&args.policy.policies).cloned().collect(),
         allow: args.policy.allow.clone(),
         deny: args.policy.deny.clone(),
+        gitlab: args.policy.gitlab.clone(),
     };
     let policy = load_here(&policy)?.policy;
     let tests = policy.tests.clone();
