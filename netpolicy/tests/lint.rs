@@ -120,7 +120,9 @@ fn gitlabs_own_file_is_the_projects_word() {
         agent_config: Some(".gitlab/duo/agent-config.yml".to_owned()),
         ..LayerSource::files(Layer::Project, Vec::new())
     };
-    let loaded = load_layers(&[source.clone()], TODAY, &mut |_, _| Ok(config.as_bytes().to_vec())).unwrap();
+    let loaded =
+        load_layers(std::slice::from_ref(&source), TODAY, &mut |_, _| Ok(config.as_bytes().to_vec()))
+            .unwrap();
     let [rule] = loaded.policy.allow.as_slice() else { panic!("{:?}", loaded.policy.allow) };
     assert_eq!(
         (rule.origin.layer, rule.origin.line, rule.origin.text.as_str()),
@@ -131,7 +133,7 @@ fn gitlabs_own_file_is_the_projects_word() {
     assert_eq!(loaded.files.len(), 1, "it is part of what is approved");
     // Without a word about the network it is nobody's business; broken it is an error.
     let mut read = |_: Layer, _: &str| Ok(b"image: x\n".to_vec());
-    assert!(load_layers(&[source.clone()], TODAY, &mut read).unwrap().files.is_empty());
+    assert!(load_layers(std::slice::from_ref(&source), TODAY, &mut read).unwrap().files.is_empty());
     let mut read = |_: Layer, _: &str| Ok(b"network_policy: [\n".to_vec());
     assert!(load_layers(&[source], TODAY, &mut read).is_err());
 }
