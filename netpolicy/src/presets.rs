@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  presets/NAME.yml ──find──▶ text for the loader
-//!  --gitlab URL ──self_managed──▶ rules, hints
+//!  --gitlab URL ──self_managed──▶ rules
 //! ```
 
 use serde::Serialize;
@@ -79,7 +79,7 @@ pub enum InstanceError {
 }
 
 /// The rules of a self-managed GitLab at this URL: web, API, git over https and the agent's websocket are all one host
-/// and port. The registry and Pages are elsewhere, and where cannot be known: [`instance_hints`] names what is usual. Private
+/// and port. The registry and Pages are elsewhere, and where cannot be known. Private
 /// addresses are not implied: a policy that needs them says `private` itself.
 pub fn self_managed(url: &str) -> Result<Vec<Rule>, InstanceError> {
     let (scheme, _) = url.split_once("://").ok_or(InstanceError::Scheme)?;
@@ -108,17 +108,4 @@ pub fn self_managed(url: &str) -> Result<Vec<Rule>, InstanceError> {
     rule.protocol = (Protocol::of_port(endpoint.port) != checked).then_some(checked);
     rule.reason = Some("self-managed GitLab; accepts uploads".to_owned());
     Ok(vec![rule])
-}
-
-/// What a person may have to permit besides the instance itself, a line each.
-pub fn instance_hints(instance: &Rule) -> Vec<String> {
-    let Matcher::Host(pattern) = &instance.matcher else { return Vec::new() };
-    let host = pattern.name();
-    vec![
-        format!(
-            "container registry: --allow {host}:5050, or --allow registry.{host}, as the instance is set up"
-        ),
-        format!("git over SSH: --allow {host}:22"),
-        format!("on an intranet: a policy with `{{host: {host}, private: [RANGE]}}`"),
-    ]
 }

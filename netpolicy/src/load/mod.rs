@@ -320,7 +320,8 @@ impl Loader<'_, '_> {
             self.agent_config(&mut reading, path);
         }
         if let Some(url) = &source.gitlab {
-            let place = Place::flag("--gitlab", url);
+            // An URL may hold a password, which no message repeats.
+            let place = Place::flag("--gitlab", url.rsplit('@').next().unwrap_or(url));
             match presets::self_managed(url) {
                 Ok(rules) => {
                     let rules = rules.into_iter().map(|rule| (Arc::new(rule), place.clone()));
@@ -328,7 +329,11 @@ impl Loader<'_, '_> {
                 }
                 Err(error) => {
                     let hint = Some("write `--gitlab https://gitlab.corp.example`".into());
-                    self.diagnostics.push(place.error("instance", format!("`{url}`: {error}"), hint));
+                    self.diagnostics.push(place.error(
+                        "instance",
+                        format!("the URL names no instance: {error}"),
+                        hint,
+                    ));
                 }
             }
         }
