@@ -61,12 +61,17 @@ impl VirtualNames {
         if let Some(address) = self.address_of(name) {
             return Some(address);
         }
-        if self.next >= u32::from(self.range.broadcast()) {
+        if self.is_full() {
             return None;
         }
         let address = Ipv4Addr::from(self.next);
         self.insert(address, name);
         Some(address)
+    }
+
+    /// Whether no further name can get an address.
+    pub fn is_full(&self) -> bool {
+        self.next >= u32::from(self.range.broadcast())
     }
 
     /// Puts back an address given out before a restart. `false` when it contradicts what is known.

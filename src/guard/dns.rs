@@ -12,6 +12,7 @@ use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query, Res
 use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::rdata::{A, PTR, SOA};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use netpolicy::decide::Reason;
 use netpolicy::host::HostName;
 
@@ -25,11 +26,14 @@ const REFUSAL_TTL: u32 = 1;
 pub const UDP_LIMIT: usize = 1232;
 /// The largest UDP answer to somebody who did not say more (RFC 1035).
 const UDP_PLAIN: usize = 512;
-/// Extended DNS Error: its option, and the code for "blocked" (RFC 8914).
-const EDE: u16 = 15;
-const EDE_BLOCKED: u16 = 15;
+/// The longest question that is read. A name and its options need no more.
+pub const LONGEST: usize = 4096;
 /// Length of a DNS header.
-const HEADER: usize = 12;
+pub const HEADER: usize = 12;
+/// What a refusal says to who reads it, as the gate's 403 does.
+const BLOCKED: &str = "blocked by policy; do not retry; ask the user";
+/// The option that carries an Extended DNS Error (RFC 8914).
+const EDE: u16 = 15;
 
 /// A question that deserves an answer.
 #[derive(Debug)]
@@ -48,7 +52,7 @@ pub struct Asked {
 pub enum Subject {
     /// A name.
     Name(HostName),
-    /// An address, asked for by PTR.
+    /// An address, by its name below `in-addr.arpa`.
     Reverse(Ipv4Addr),
     /// The root.
     Root,
@@ -86,7 +90,7 @@ pub enum Answer {
 
 /// Reads the bytes of a question.
 pub fn read(bytes: &[u8]) -> Read {
-    let &[id_high, id_low, flags, _, ..] = bytes else { return Read::Silence };
+    let &[id_high, id_low, flags, _, ref counts @ ..] = bytes else { return Read::Silence };
     if bytes.len() < HEADER || flags & 0x80 != 0 {
         return Read::Silence;
     }
@@ -96,15 +100,14 @@ pub fn read(bytes: &[u8]) -> Read {
     if op_code != OpCode::Query {
         return wrong(ResponseCode::NotImp);
     }
-    let counts: Vec<u16> =
-        bytes[4..HEADER].chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
     // One question, no answer, no authority; beside the EDNS record a signature may follow, no more.
-    if counts[0] != 1 || counts[1] != 0 || counts[2] != 0 || counts[3] > 2 {
+    if !matches!(counts, [0, 1, 0, 0, 0, 0, 0, 0..=2, ..]) || bytes.len() > LONGEST || points(bytes) {
         return wrong(ResponseCode::FormErr);
     }
-    let Ok(message) = Message::from_vec(bytes) else { return wrong(ResponseCode::FormErr) };
+    let mut decoder = BinDecoder::new(bytes);
+    let Ok(message) = Message::read(&mut decoder) else { return wrong(ResponseCode::FormErr) };
     let Message { metadata, mut queries, edns, .. } = message;
-    let (Some(query), true) = (queries.pop(), queries.is_empty()) else {
+    let (Some(query), true, true) = (queries.pop(), queries.is_empty(), decoder.is_empty()) else {
         return wrong(ResponseCode::FormErr);
     };
     if query.query_class() != DNSClass::IN {
@@ -119,6 +122,18 @@ pub fn read(bytes: &[u8]) -> Read {
         }
     }
     Read::Asked(Box::new(asked))
+}
+
+/// Whether the name of the question is compressed: before it there is nothing to point to but the header.
+fn points(bytes: &[u8]) -> bool {
+    let mut at = HEADER;
+    while let Some(&length @ 1..) = bytes.get(at) {
+        if length > 63 {
+            return true;
+        }
+        at += 1 + usize::from(length);
+    }
+    false
 }
 
 /// An answer of nothing but a code.
@@ -144,9 +159,7 @@ fn subject(query: &Query) -> Subject {
             text.push(char::from(byte.to_ascii_lowercase()));
         }
     }
-    if query.query_type() == RecordType::PTR
-        && let Some(address) = reverse(&text)
-    {
+    if let Some(address) = reverse(&text) {
         return Subject::Reverse(address);
     }
     HostName::parse(&text).map_or(Subject::NoHost, Subject::Name)
@@ -157,7 +170,11 @@ fn reverse(name: &str) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
     let mut labels = name.strip_suffix(".in-addr.arpa")?.split('.');
     for octet in octets.iter_mut().rev() {
-        *octet = labels.next()?.parse().ok()?;
+        let label = labels.next()?;
+        *octet = label.parse().ok()?;
+        if label.len() > 1 && label.starts_with('0') {
+            return None;
+        }
     }
     labels.next().is_none().then_some(Ipv4Addr::from(octets))
 }
@@ -179,6 +196,8 @@ impl Asked {
             Found::Virtual(virtual_address) if address => Answer::Address(*virtual_address),
             Found::Localhost if address => Answer::Address(Ipv4Addr::LOCALHOST),
             Found::Virtual(_) | Found::Localhost => Answer::NoData(VIRTUAL_TTL),
+            // Whether it exists only matters to who wants its address: no other type costs an upstream question.
+            Found::Ask(_) if !address => Answer::NoData(REFUSAL_TTL),
             Found::Ancestor => Answer::NoData(REFUSAL_TTL),
             Found::Refused(verdict) => Answer::Refused(verdict.reason),
             Found::Missing => Answer::NoName,
@@ -230,10 +249,7 @@ impl Asked {
             edns.set_version(0);
             edns.set_rcode_high((u16::from(code) >> 4) as u8);
             if let Some(reason) = reason {
-                let code = if reason == Reason::ResolveFailed { 23 } else { EDE_BLOCKED };
-                let mut text = Vec::from(code.to_be_bytes());
-                text.extend_from_slice(reason.to_string().as_bytes());
-                edns.options_mut().insert(EdnsOption::Unknown(EDE, text));
+                edns.options_mut().insert(EdnsOption::Unknown(EDE, explained(reason)));
             }
             message.set_edns(edns);
         }
@@ -245,16 +261,30 @@ impl Asked {
         message.truncate().to_vec().unwrap_or_else(|_| failed())
     }
 
-    /// What PTR of an address is answered.
+    /// What is said of an address that stands for this name.
     pub fn answer_reverse(&self, address: Ipv4Addr, name: Option<HostName>) -> Answer {
-        match name {
-            Some(name) => Answer::Pointer(name),
-            None if address.is_loopback() => {
-                HostName::parse("localhost").map_or(Answer::NoName, Answer::Pointer)
-            }
+        let localhost = || HostName::parse("localhost").ok().filter(|_| address.is_loopback());
+        match name.or_else(localhost) {
+            Some(name) if self.kind() == RecordType::PTR => Answer::Pointer(name),
+            Some(_) => Answer::NoData(VIRTUAL_TTL),
             None => Answer::Refused(Reason::RawAddress),
         }
     }
+}
+
+/// An Extended DNS Error: its code, and the reason with what to make of it, for whoever reads it in the agent.
+fn explained(reason: Reason) -> Vec<u8> {
+    let (code, hint): (u16, &str) = match reason {
+        // Network error.
+        Reason::ResolveFailed => (23, "the upstream resolver did not answer"),
+        // Filtered: somebody asked for it.
+        Reason::DeniedByRule => (17, BLOCKED),
+        // Blocked.
+        _ => (15, BLOCKED),
+    };
+    let mut bytes = Vec::from(code.to_be_bytes());
+    bytes.extend_from_slice(format!("{reason}: {hint}").as_bytes());
+    bytes
 }
 
 /// An address as the log wants it.
@@ -264,3 +294,6 @@ pub fn shown(answer: &Answer) -> Option<IpAddr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+pub mod tests;

@@ -277,6 +277,18 @@ impl Events {
         }
     }
 
+    /// Counts one more of what was written within its window, and is counted already; `false` when this one is not.
+    pub fn repeat(&self, same: &Sameness, now: Instant) -> bool {
+        let mut fold = take(&self.fold);
+        match fold.seen.get_mut(same) {
+            Some(folded) if folded.event.is_some() && now.duration_since(folded.since) < folded.window => {
+                folded.more += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The event, when it is to be written now.
     fn first_of_its_kind(
         &self,

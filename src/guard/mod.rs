@@ -235,10 +235,9 @@ async fn serve(guard: Arc<Guard>, fence: UnixStream, sockets: Sockets) -> Result
     let fence = tokio::net::UnixStream::from_std(fence).map_err(failed)?;
     let gate = tokio::net::TcpListener::from_std(sockets.gate).map_err(failed)?;
     let dns_tcp = tokio::net::TcpListener::from_std(sockets.dns_tcp).map_err(failed)?;
-    let dns_udp = tokio::net::UdpSocket::from_std(sockets.dns_udp).map_err(failed)?;
     let mut parts = tokio::task::JoinSet::new();
     parts.spawn(gate::serve(gate, Arc::clone(&guard)));
-    parts.spawn(dns_server::serve_udp(dns_udp, Arc::clone(&guard)));
+    parts.spawn(dns_server::serve_udp(sockets.dns_udp, Arc::clone(&guard)));
     parts.spawn(dns_server::serve_tcp(dns_tcp, Arc::clone(&guard)));
     if let Some(socket) = sockets.nflog {
         // Without it refusals are as good, only not listed.

@@ -5,17 +5,22 @@
 //!            └────▶ permitted ──exact──▶ its virtual address (no upstream)
 //!                        └──under a wildcard──▶ budget ──upstream: does it exist? (once a run)──▶ a new virtual address
 //! ```
+//! The rules can be replaced while the run goes on; an address, once given to a name, stands for it until the end.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use netpolicy::decide::{Decider, Question, Reason, Target, Verdict};
 use netpolicy::floor::Surroundings;
 use netpolicy::host::{HostName, HostPattern};
 use netpolicy::policy::{Matcher, Policy, ResolvedBy};
-use netpolicy::virtual_names::VirtualNames;
+use netpolicy::virtual_names::{VirtualNames, exact_names};
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use super::upstream::Outside;
 
@@ -40,113 +45,180 @@ pub enum Found {
 
 /// The names of one workflow.
 pub struct Names {
-    decider: Decider,
+    rules: RwLock<Arc<Rules>>,
+    generation: AtomicU64,
     surroundings: Surroundings,
+    range: Ipv4Net,
     virtuals: RwLock<VirtualNames>,
-    ancestors: HashSet<HostName>,
-    /// Names that were permitted and have an address: the policy of a run does not change.
-    settled: RwLock<HashMap<HostName, Ipv4Addr>>,
     asked: Mutex<Asked>,
+}
+
+/// One policy, and what follows from it. Replaced whole, never changed.
+struct Rules {
+    decider: Decider,
+    ancestors: HashSet<HostName>,
 }
 
 /// What the upstream was asked about names under wildcards.
 #[derive(Default)]
 struct Asked {
     names: HashMap<HostName, Arc<OnceCell<bool>>>,
-    spent: HashMap<String, u32>,
+    failed: HashMap<HostName, Failed>,
+    spent: HashMap<HostPattern, u32>,
+}
+
+/// A name about which the upstream said nothing.
+#[derive(Clone, Copy)]
+struct Failed {
+    /// It is not asked before.
+    until: Instant,
+    /// How long it was left alone.
+    pause: Duration,
+}
+
+/// After a failure a name is left alone so long, then twice as long, so that an outage does not use up a budget.
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(64);
+
+/// Why the upstream's word on a name is not there.
+enum Unanswered {
+    /// The wildcard's budget is used up.
+    Budget,
+    /// The upstream failed.
+    Upstream,
 }
 
 impl Names {
     /// The names of a policy.
     pub fn new(policy: Policy, surroundings: Surroundings) -> Names {
-        let virtuals = VirtualNames::new(&policy);
-        let ancestors = if policy.network_denied { HashSet::new() } else { ancestors(&policy) };
         Names {
-            decider: Decider::new(policy),
+            generation: AtomicU64::new(0),
             surroundings,
-            virtuals: RwLock::new(virtuals),
-            ancestors,
-            settled: RwLock::default(),
+            range: policy.dns.virtual_range,
+            virtuals: RwLock::new(VirtualNames::new(&policy)),
+            rules: RwLock::new(Arc::new(Rules::new(policy))),
             asked: Mutex::new(Asked::default()),
         }
+    }
+
+    /// Another policy from now on. No name loses its address, and none gets another; new exact names get the next free
+    /// ones, in their sorted order. The virtual range is the run's, whatever the new policy says of it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for what changes the rules of a live run"))]
+    pub fn replace(&self, policy: Policy) {
+        let mut virtuals = self.virtuals.write().unwrap_or_else(PoisonError::into_inner);
+        for name in exact_names(&policy) {
+            // With the range used up the name is refused, as at the start.
+            let _ = virtuals.allocate(name);
+        }
+        drop(virtuals);
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Rules::new(policy));
+        self.changed();
+    }
+
+    /// Counts what makes earlier answers stale: whoever keeps answers compares.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Makes every kept answer stale.
+    pub fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The policy's word on a target.
     pub fn decide(&self, target: &Target, port: Option<u16>, address: Option<IpAddr>) -> Verdict {
         let question = Question { port, address, ..Question::about(target, crate::clock::today()) };
-        self.decider.decide(&self.surroundings, &question)
+        self.decide_by(&self.rules(), &question)
+    }
+
+    fn decide_by(&self, rules: &Rules, question: &Question<'_>) -> Verdict {
+        rules.decider.decide(&self.surroundings, question)
     }
 
     /// Whether a rule permits a target whose address only the proxy will know.
     pub fn permits_by_proxy(&self, target: &Target, port: Option<u16>) -> bool {
         let question =
             Question { port, resolver: ResolvedBy::Proxy, ..Question::about(target, crate::clock::today()) };
-        self.decider.decide(&self.surroundings, &question).allowed
+        self.decide_by(&self.rules(), &question).allowed
     }
 
     /// What is known about a name without asking anybody.
     pub fn find(&self, name: &HostName) -> Found {
-        if let Some(address) = self.settled.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return Found::Virtual(*address);
-        }
         if is_localhost(name.as_str()) {
             return Found::Localhost;
         }
-        let verdict = self.decide(&Target::Name(name.clone()), None, None);
+        // One set of rules for the whole answer.
+        let rules = self.rules();
+        let target = Target::Name(name.clone());
+        let verdict = self.decide_by(&rules, &Question::about(&target, crate::clock::today()));
         if !verdict.allowed {
-            if self.ancestors.contains(name) {
+            if rules.ancestors.contains(name) {
                 return Found::Ancestor;
             }
             return Found::Refused(verdict);
         }
-        match self.read().address_of(name) {
-            Some(address) => {
-                self.settled.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), address);
-                Found::Virtual(address)
-            }
+        let virtuals = self.read();
+        match virtuals.address_of(name) {
+            Some(address) => Found::Virtual(address),
+            // An exact name that got no address is not asked about either.
+            None if virtuals.is_full() => refused(verdict, Reason::Limit),
             None => Found::Ask(verdict),
         }
     }
 
-    /// Asks the upstream whether a name under a wildcard exists, within the wildcard's budget, once a run.
+    /// Asks the upstream whether a name under a wildcard exists: once a run, each question within the wildcard's budget.
+    /// One that failed may be asked again, later, and is paid again: who answers for the wildcard's names could let all fail
+    /// and read the repetitions.
     pub async fn ask(&self, name: &HostName, verdict: Verdict, outside: &Outside) -> Found {
-        let refused =
-            |verdict: Verdict, reason| Found::Refused(Verdict { allowed: false, reason, ..verdict });
-        let Some(wildcard) = verdict
-            .rule
-            .as_ref()
-            .map(|rule| format!("{}:{}:{}", rule.origin.file, rule.origin.line, rule.origin.text))
-        else {
-            return refused(verdict, Reason::NotAllowed);
-        };
+        let Some(wildcard) = wildcard(&verdict) else { return refused(verdict, Reason::NotAllowed) };
+        let budget = self.rules().decider.policy().dns.names_per_wildcard;
         let cell = {
-            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut asked = self.asked();
+            if asked.failed.get(name).is_some_and(|failed| Instant::now() < failed.until) {
+                return Found::Unknown;
+            }
             match asked.names.get(name) {
                 Some(cell) => Arc::clone(cell),
-                None => {
-                    let spent = asked.spent.entry(wildcard).or_insert(0);
-                    if *spent >= self.decider.policy().dns.names_per_wildcard {
-                        return refused(verdict, Reason::NameBudget);
-                    }
-                    *spent += 1;
-                    let cell = Arc::new(OnceCell::new());
-                    asked.names.insert(name.clone(), Arc::clone(&cell));
-                    cell
+                None if asked.spent.get(&wildcard).is_some_and(|spent| *spent >= budget) => {
+                    return refused(verdict, Reason::NameBudget);
                 }
+                None => Arc::clone(asked.names.entry(name.clone()).or_default()),
             }
         };
         let by_proxy = self.permits_by_proxy(&Target::Name(name.clone()), None);
-        match cell.get_or_try_init(|| outside.exists(name, by_proxy)).await {
-            Err(_) => Found::Unknown,
+        let exists = cell
+            .get_or_try_init(|| async {
+                if !self.spend(wildcard, budget) {
+                    return Err(Unanswered::Budget);
+                }
+                outside.exists(name, by_proxy).await.map_err(|_| {
+                    self.asked().fail(name);
+                    Unanswered::Upstream
+                })
+            })
+            .await;
+        match exists {
+            Err(Unanswered::Budget) => refused(verdict, Reason::NameBudget),
+            Err(Unanswered::Upstream) => Found::Unknown,
             Ok(false) => Found::Missing,
             Ok(true) => {
                 let mut virtuals = self.virtuals.write().unwrap_or_else(PoisonError::into_inner);
-                match virtuals.address_of(name).or_else(|| virtuals.allocate(name)) {
-                    Some(address) => Found::Virtual(address),
-                    None => refused(verdict, Reason::NameBudget),
-                }
+                virtuals.allocate(name).map_or_else(|| refused(verdict, Reason::Limit), Found::Virtual)
             }
         }
+    }
+
+    /// Takes one question from a wildcard's budget, if there is one left.
+    fn spend(&self, wildcard: HostPattern, budget: u32) -> bool {
+        let mut asked = self.asked();
+        let spent = asked.spent.entry(wildcard).or_insert(0);
+        let left = *spent < budget;
+        *spent += u32::from(left);
+        left
     }
 
     /// The name that a virtual address stands for.
@@ -156,7 +228,7 @@ impl Names {
 
     /// What an address inside the fence stands for: a name, or itself outside the virtual range.
     pub fn target_of(&self, address: Ipv4Addr) -> Option<Target> {
-        if self.decider.policy().dns.virtual_range.contains(&address) {
+        if self.range.contains(&address) {
             return self.name_of(address).map(Target::Name);
         }
         Some(Target::Address(IpAddr::V4(address)))
@@ -167,8 +239,41 @@ impl Names {
         self.read().entries().map(|(address, name)| (name.to_string(), IpAddr::V4(address))).collect()
     }
 
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn read(&self) -> std::sync::RwLockReadGuard<'_, VirtualNames> {
         self.virtuals.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Asked {
+    /// Leaves a name alone for a while, each time longer.
+    fn fail(&mut self, name: &HostName) {
+        let before = self.failed.get(name).map(|failed| failed.pause * 2);
+        let pause = before.unwrap_or(PAUSE).min(LONGEST_PAUSE);
+        self.failed.insert(name.clone(), Failed { until: Instant::now() + pause, pause });
+    }
+}
+
+impl Rules {
+    fn new(policy: Policy) -> Rules {
+        let ancestors = if policy.network_denied { HashSet::new() } else { ancestors(&policy) };
+        Rules { decider: Decider::new(policy), ancestors }
+    }
+}
+
+/// A refusal where the policy itself said yes.
+fn refused(verdict: Verdict, reason: Reason) -> Found {
+    Found::Refused(Verdict { allowed: false, reason, ..verdict })
+}
+
+/// The wildcard that permits, if it is one.
+fn wildcard(verdict: &Verdict) -> Option<HostPattern> {
+    match &verdict.rule.as_ref()?.matcher {
+        Matcher::Host(pattern) if pattern.is_wildcard() => Some(pattern.clone()),
+        _ => None,
     }
 }
 
