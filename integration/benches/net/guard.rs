@@ -1,0 +1,106 @@
+//! The guard as an engine runs it, without the engine: this process is its fence.
+//!
+//! ```text
+//!  guard.json ──▶ a directory, mounted as /run/ringfence for the guard alone ◀── guard.sock: line + sockets, ready, beats
+//! ```
+
+use std::fs;
+use std::io::{IoSlice, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use integration::command::until;
+use netpolicy::policy::Policy;
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
+use serde_json::json;
+use tempfile::TempDir;
+
+/// A running guard; it ends with this.
+pub struct Guard {
+    child: Child,
+    /// Where its DNS filter answers.
+    pub dns: SocketAddr,
+    _fence: UnixStream,
+    _directory: TempDir,
+}
+
+impl Guard {
+    /// Starts `executable` under this policy on the core of this number.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start(executable: &Path, policy: &Policy, core: usize) -> Result<Guard> {
+        let directory = tempfile::tempdir()?;
+        let config = json!({
+            "workflow": "bench", "policy": policy, "surroundings": netpolicy::floor::Surroundings::default(),
+            "digest": "", "deadline_unix_ms": null, "image": "", "engine": "",
+        });
+        fs::write(directory.path().join("guard.json"), config.to_string())?;
+        let script = "mount -t tmpfs none /run && mkdir /run/ringfence && mount --bind \"$1\" /run/ringfence \
+             && exec taskset -c \"$3\" \"$2\" guard run";
+        let mut child = Command::new("unshare")
+            .args(["--mount", "sh", "-c", script, "sh"])
+            .args([directory.path(), executable])
+            .arg(core.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()?;
+        let socket = directory.path().join("guard.sock");
+        let connected = until("the guard listens", Duration::from_secs(10), || socket.exists())
+            .and_then(|()| hand_over(&socket));
+        match connected {
+            Ok((fence, dns)) => Ok(Guard { child, dns, _fence: fence, _directory: directory }),
+            Err(error) => {
+                child.kill().ok();
+                child.wait().ok();
+                Err(error)
+            }
+        }
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Hands sockets over as a fence does, and waits for the guard's word.
+fn hand_over(path: &Path) -> Result<(UnixStream, SocketAddr)> {
+    let (gate, tcp) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+    let udp = UdpSocket::bind("127.0.0.1:0")?;
+    nix::sys::socket::setsockopt(&udp, nix::sys::socket::sockopt::RcvBuf, &(1 << 20))?;
+    gate.set_nonblocking(true)?;
+    tcp.set_nonblocking(true)?;
+    udp.set_nonblocking(true)?;
+    let line = json!({"v": 1, "own": Ipv4Addr::LOCALHOST, "sockets": ["gate", "dns-tcp", "dns-udp"]});
+    let line = format!("{line}\n");
+    let mut stream = UnixStream::connect(path)?;
+    let sockets = [gate.as_raw_fd(), tcp.as_raw_fd(), udp.as_raw_fd()];
+    sendmsg::<UnixAddr>(
+        stream.as_raw_fd(),
+        &[IoSlice::new(line.as_bytes())],
+        &[ControlMessage::ScmRights(&sockets)],
+        MsgFlags::MSG_NOSIGNAL,
+        None,
+    )?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut word = [0; 6];
+    stream.read_exact(&mut word).context("the guard did not take the sockets")?;
+    if &word != b"ready\n" {
+        bail!("the guard said {:?} instead of ready", String::from_utf8_lossy(&word));
+    }
+    // Beats that nobody reads fill the buffer, and the guard leaves it at that.
+    Ok((stream, udp.local_addr()?))
+}

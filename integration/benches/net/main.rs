@@ -1,0 +1,95 @@
+//! `cargo bench-net [PART…] [--json]`: ringfence beside the programs it is compared with, in one run on one machine.
+//!
+//! ```text
+//!  part (dns, …) ──measures──▶ Row (what, ringfence, others, target) ──▶ a table, or JSON
+//! ```
+//! A new part is a module with a `measure` function, and a line in [`PARTS`]. What cannot be measured here is said, not left out.
+
+mod dns;
+mod guard;
+mod load;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
+
+/// A part: its name, and what measures it.
+type Part = (&'static str, fn(&dyn Fn(&str)) -> Result<Vec<Row>>);
+
+const PARTS: &[Part] = &[("dns", dns::measure)];
+
+/// One figure beside others.
+pub struct Row {
+    /// What was measured, and in what.
+    pub what: String,
+    /// Ringfence's.
+    pub own: f64,
+    /// Everybody else's, by name; nothing where one cannot be measured here.
+    pub others: Vec<(&'static str, Option<f64>)>,
+    /// What is aimed at, in words, and whether it was reached; nothing for a figure that stands for itself.
+    pub target: Option<(String, bool)>,
+}
+
+impl Row {
+    fn json(&self) -> Value {
+        let others: serde_json::Map<String, Value> =
+            self.others.iter().map(|(name, figure)| ((*name).to_owned(), json!(figure))).collect();
+        let target = self.target.as_ref().map(|(text, met)| json!({"text": text, "met": met}));
+        json!({"what": self.what, "ringfence": self.own, "others": others, "target": target})
+    }
+
+    fn line(&self) -> String {
+        let mut line = format!("{:<54} ringfence {:>9.1}", self.what, self.own);
+        for (name, figure) in &self.others {
+            match figure {
+                Some(figure) => line.push_str(&format!("   {name} {figure:>9.1}")),
+                None => line.push_str(&format!("   {name} not measured")),
+            }
+        }
+        if let Some((text, met)) = &self.target {
+            line.push_str(&format!("   target {text}: {}", if *met { "met" } else { "MISSED" }));
+        }
+        line
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench-net: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    // `cargo bench` adds `--bench`.
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let as_json = words.iter().any(|word| word == "--json");
+    let wanted: Vec<&String> = words.iter().filter(|word| *word != "--json").collect();
+    if let Some(unknown) = wanted.iter().find(|word| !PARTS.iter().any(|(name, _)| name == *word)) {
+        let known: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
+        bail!("there is no part `{unknown}`; there is {}", known.join(", "));
+    }
+    let say = |text: &str| eprintln!("bench-net: {text}");
+    let mut rows = Vec::new();
+    for (name, measure) in PARTS {
+        if wanted.is_empty() || wanted.iter().any(|word| *word == name) {
+            rows.extend(measure(&say)?);
+        }
+    }
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(&rows.iter().map(Row::json).collect::<Vec<_>>())?);
+    } else {
+        rows.iter().for_each(|row| println!("{}", row.line()));
+    }
+    Ok(())
+}
+
+/// The middle of some figures.
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
