@@ -219,7 +219,7 @@ fn start(
     let pid = child.id();
     let server = Server { name: program, at, pid, _life: Box::new(Process { child, _directory: directory }) };
     let probe = question("n0.bench.test")?;
-    until(&format!("{program} answers"), Duration::from_secs(20), || {
+    until(&format!("{program} answers"), Duration::from_secs(60), || {
         latencies(at, std::slice::from_ref(&probe)).is_ok()
     })?;
     Ok(Some(server))
