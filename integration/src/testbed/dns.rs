@@ -60,6 +60,7 @@ const ZONE: Zone = &[
     ("model.test", &[SHARED]),
     ("one.wild.test", &[SHARED]),
     ("two.wild.test", &[SHARED]),
+    ("deep.corp.test", &[SHARED]),
     ("echo.test", &[SERVICES]),
     ("ssh.test", &[SERVICES]),
     ("mail.test", &[SERVICES]),
@@ -138,7 +139,7 @@ impl Dns {
         Ok(dns)
     }
 
-    /// The questions so far, as `name TYPE`.
+    /// The questions so far, as `name TYPE`; what is none stands there with its bytes.
     #[must_use]
     pub fn log(&self) -> Vec<String> {
         self.log.lock().map(|log| log.clone()).unwrap_or_default()
@@ -157,8 +158,12 @@ impl Dns {
         }
     }
 
-    pub(super) fn answer(&self, question: &[u8]) -> Option<Vec<u8>> {
-        let question = Message::from_vec(question).ok()?;
+    pub(super) fn answer(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let question = Message::from_vec(bytes).ok().filter(|question| !question.queries.is_empty());
+        let Some(question) = question else {
+            self.log.lock().ok()?.push(format!("no question: {}", bytes.escape_ascii()));
+            return None;
+        };
         let query = question.queries.first()?.clone();
         let asked = query.name().to_lowercase().to_ascii();
         let name = asked.trim_end_matches('.');

@@ -30,13 +30,14 @@ const ENVIRONMENT: &[&str] = &[
 pub struct Sources {
     agent: PathBuf,
     probe: PathBuf,
+    clients: Vec<PathBuf>,
     busybox: PathBuf,
 }
 
 /// Names of the images on the engine.
 #[derive(Debug, Clone)]
 pub struct Images {
-    /// Debian with curl, git, python-gitlab, node, a coding agent and the probe.
+    /// Debian with curl, git, python-gitlab, node, a coding agent, the probe, a musl program and one in Go.
     pub agent: String,
     /// busybox alone.
     pub tiny: String,
@@ -67,7 +68,8 @@ impl Sources {
         }
         // Always asked of cargo: a probe that lies about may be an old one.
         let probe = crate::ringfence::cargo_build(&["--package", "integration", "--bin", "probe"], "probe")?;
-        Ok(Self { agent, probe, busybox: setup::find("busybox").context("no busybox")? })
+        let clients = super::clients::prepare(cache, say)?;
+        Ok(Self { agent, probe, clients, busybox: setup::find("busybox").context("no busybox")? })
     }
 
     /// Brings them into the engine, unless they are there.
@@ -76,8 +78,9 @@ impl Sources {
     /// When the engine refuses.
     pub fn load(&self, engine: &Engine, authority: &str, say: &dyn Fn(&str)) -> Result<Images> {
         let base = format!("ringfence-testbed/base:{:016x}", hash(&[RECIPE.as_bytes()]));
-        let probe = fs::read(&self.probe)?;
-        let key = hash(&[RECIPE.as_bytes(), authority.as_bytes(), &probe, ENVIRONMENT.concat().as_bytes()]);
+        let programs = self.programs().map(fs::read).collect::<Result<Vec<_>, _>>()?.concat();
+        let key =
+            hash(&[RECIPE.as_bytes(), authority.as_bytes(), &programs, ENVIRONMENT.concat().as_bytes()]);
         let agent = format!("ringfence-testbed/agent:{key:016x}");
         if !has(engine, &agent)? {
             if !has(engine, &base)? {
@@ -100,6 +103,11 @@ impl Sources {
         Ok(Images { agent, tiny })
     }
 
+    /// What is put beside the image's own programs.
+    fn programs(&self) -> impl Iterator<Item = &PathBuf> {
+        std::iter::once(&self.probe).chain(&self.clients)
+    }
+
     fn lay_over(&self, engine: &Engine, base: &str, image: &str, authority: &str) -> Result<()> {
         let container = format!("ringfence-testbed-build-{}", std::process::id());
         let script = format!(
@@ -108,7 +116,9 @@ impl Sources {
         );
         let build = || -> Result<()> {
             engine.docker(&["run", "--name", &container, "--network", "none", base, "sh", "-c", &script])?;
-            engine.docker(&["cp", path(&self.probe)?, &format!("{container}:/usr/local/bin/probe")])?;
+            for program in self.programs() {
+                engine.docker(&["cp", path(program)?, &format!("{container}:/usr/local/bin/")])?;
+            }
             let mut commit = vec!["commit"];
             for line in ENVIRONMENT {
                 commit.extend(["--change", line]);

@@ -2,6 +2,7 @@
 
 pub mod canary;
 pub mod capture;
+pub mod clients;
 pub mod dns;
 pub mod encrypted_dns;
 pub mod engine;

@@ -25,6 +25,8 @@ const BASE: &[Need] = &[
 pub const ENGINE: &[Need] = &[("dockerd", "docker.io"), ("iptables", "iptables")];
 /// Needed to build the agent's image.
 pub const IMAGE: &[Need] = &[("debootstrap", "debootstrap"), ("npm", "npm")];
+/// Needed to build a program with musl.
+pub const MUSL: &[Need] = &[("musl-gcc", "musl-tools")];
 /// Needed to build the tiny image.
 pub const TINY: &[Need] = &[("busybox", "busybox-static")];
 

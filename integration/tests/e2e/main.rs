@@ -7,6 +7,8 @@
 mod bad_input;
 mod control;
 mod denied;
+mod dns;
+mod dns_tunnel;
 mod failing;
 mod gate_bytes;
 mod gate_http;
@@ -48,6 +50,8 @@ fn main() -> ExitCode {
         ("gate_many", gate_many::TESTS, true),
         ("refused", refused::TESTS, true),
         ("denied", denied::TESTS, true),
+        ("dns", dns::TESTS, true),
+        ("dns_tunnel", dns_tunnel::TESTS, true),
         ("failing", failing::TESTS, true),
         ("layers", layers::TESTS, true),
         ("leftovers", leftovers::TESTS, true),
