@@ -20,7 +20,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::engine::{self, Engine};
+use super::means::{self, File};
 use super::run::upload;
+use super::truststore;
 use super::workflow::{Role, Workflow};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::TRUST;
@@ -29,6 +31,8 @@ use crate::handover::TRUST;
 pub const DIRECTORY: &str = "/etc/ringfence";
 /// The bundle's file in it.
 const BUNDLE: &str = "ca-bundle.pem";
+/// The same for Java.
+const TRUSTSTORE: &str = "truststore.jks";
 /// The variables by which TLS clients are pointed at a bundle. All but node's replace what the client would use.
 const VARIABLES: [&str; 7] = [
     "SSL_CERT_FILE",
@@ -39,6 +43,8 @@ const VARIABLES: [&str; 7] = [
     "GIT_SSL_CAINFO",
     "CARGO_HTTP_CAINFO",
 ];
+/// The variable by which any JVM is given options; it says so on stderr.
+const JAVA_OPTIONS: &str = "JAVA_TOOL_OPTIONS";
 /// Where images keep their own bundle: as files, since the archive API does not follow links.
 const IMAGE_BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt", // Debian, Alpine, Arch
@@ -98,13 +104,10 @@ pub async fn install(engine: &Engine, workflow: &Workflow, corporate: &Certifica
         all = rustls_native_certs::load_native_certs().certs;
     }
     all.extend(corporate.iter().cloned());
-    let bundle = pem(&all);
-    let archive = super::means::archive(&[super::means::File {
-        name: BUNDLE,
-        content: bundle.as_bytes(),
-        mode: 0o644,
-        owner: 0,
-    }])?;
+    let all = distinct(all);
+    let (bundle, store) = (pem(&all), truststore::jks(&all));
+    let file = |name, content| File { name, content, mode: 0o644, owner: 0 };
+    let archive = means::archive(&[file(BUNDLE, bundle.as_bytes()), file(TRUSTSTORE, &store)])?;
     upload(engine, &workflow.object(Role::Fence), TRUST, archive).await
 }
 
@@ -157,14 +160,17 @@ fn first_file(archive: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-/// Certificates as PEM, each once.
-pub fn pem(certificates: &Certificates) -> String {
+/// Each certificate once.
+fn distinct(mut certificates: Certificates) -> Certificates {
     let mut seen = HashSet::new();
+    certificates.retain(|certificate| seen.insert(certificate.as_ref().to_vec()));
+    certificates
+}
+
+/// Certificates as PEM.
+pub fn pem(certificates: &Certificates) -> String {
     let mut text = String::new();
     for certificate in certificates {
-        if !seen.insert(certificate.as_ref()) {
-            continue;
-        }
         text.push_str("-----BEGIN CERTIFICATE-----\n");
         let encoded = STANDARD.encode(certificate);
         let mut rest = encoded.as_str();
@@ -179,12 +185,23 @@ pub fn pem(certificates: &Certificates) -> String {
     text
 }
 
-/// Points the agent's TLS clients at the bundle, save those that the person pointed elsewhere.
-pub fn point(env: &mut Vec<String>) {
+/// Points the agent's TLS clients at the bundle, save those that the person pointed elsewhere. Options that the image has
+/// for its JVM stay: Java takes the last word on each.
+pub fn point(env: &mut Vec<String>, image: &[String]) {
     for name in VARIABLES {
         if !is_set(env, name) {
             env.push(format!("{name}={DIRECTORY}/{BUNDLE}"));
         }
+    }
+    if !is_set(env, JAVA_OPTIONS) {
+        let prefix = format!("{JAVA_OPTIONS}=");
+        let own = image.iter().find_map(|pair| pair.strip_prefix(&prefix)).unwrap_or_default();
+        let password = truststore::PASSWORD;
+        let store = format!(
+            "{own} -Djavax.net.ssl.trustStore={DIRECTORY}/{TRUSTSTORE} -Djavax.net.ssl.trustStoreType=JKS \
+             -Djavax.net.ssl.trustStorePassword={password}"
+        );
+        env.push(format!("{prefix}{}", store.trim_start()));
     }
 }
 
@@ -201,7 +218,7 @@ mod tests {
     fn a_bundle_is_read_back_as_it_was_written_each_certificate_once() {
         let certificates: Certificates =
             [vec![7; 100], vec![9; 48], vec![7; 100]].into_iter().map(CertificateDer::from).collect();
-        let text = pem(&certificates);
+        let text = pem(&distinct(certificates.clone()));
         assert!(text.lines().all(|line| line.len() <= 64), "{text}");
         assert_eq!(parse(text.as_bytes()).unwrap(), certificates[..2]);
     }
@@ -209,10 +226,19 @@ mod tests {
     #[test]
     fn what_a_person_set_stays() {
         let mut env = vec!["CURL_CA_BUNDLE=/mine".to_owned(), "PIP_CERTIFICATE=x".to_owned()];
-        point(&mut env);
+        point(&mut env, &["JAVA_TOOL_OPTIONS=-Xmx1g".to_owned()]);
         assert_eq!(env.iter().filter(|pair| pair.starts_with("CURL_CA_BUNDLE=")).count(), 1);
         assert!(env.contains(&"PIP_CERT=/etc/ringfence/ca-bundle.pem".to_owned()));
-        assert_eq!(env.len(), 2 + VARIABLES.len() - 1);
+        assert_eq!(env.len(), 2 + VARIABLES.len() - 1 + 1);
+        let java = env.iter().find(|pair| pair.starts_with("JAVA_TOOL_OPTIONS=")).unwrap();
+        assert!(
+            java.starts_with("JAVA_TOOL_OPTIONS=-Xmx1g -Djavax.net.ssl.trustStore=/etc/ringfence/"),
+            "{java}"
+        );
+        let mut env = vec!["JAVA_TOOL_OPTIONS=-Dmine".to_owned()];
+        point(&mut env, &[]);
+        assert_eq!(env[0], "JAVA_TOOL_OPTIONS=-Dmine");
+        assert_eq!(env.len(), 1 + VARIABLES.len());
     }
 
     #[test]

@@ -22,4 +22,5 @@ pub mod run;
 pub mod state;
 pub mod streams;
 pub mod summary;
+pub mod truststore;
 pub mod workflow;

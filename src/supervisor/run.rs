@@ -73,14 +73,14 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     // Checks: nothing has been created when one of these fails.
     let means = Means::gather(&request.policy, request.ca.as_ref())?;
     let corporate = request.ca.as_ref().map(ca::read).transpose()?;
-    if corporate.is_some() {
-        request.agent.trust = true;
-        ca::point(&mut request.agent.env);
-    }
     means::without_proxies(&mut request.agent.env, &engine.version);
     check_name_is_free(engine, request.name.as_deref()).await?;
-    let image = agent_image(engine, &request.agent.image).await?;
+    let (image, image_env) = agent_image(engine, &request.agent.image).await?;
     request.agent.image = image;
+    if corporate.is_some() {
+        request.agent.trust = true;
+        ca::point(&mut request.agent.env, &image_env);
+    }
     request.agent.nano_cpus = nano_cpus(engine, request.cpus, &request.policy).await?;
     let networks = networks::list(engine).await?;
     means::check_proxy(&request.policy, &networks, &own_addresses()?).await?;
@@ -174,9 +174,13 @@ async fn check_name_is_free(engine: &Engine, name: Option<&str>) -> Result<(), F
     Ok(())
 }
 
-async fn agent_image(engine: &Engine, image: &str) -> Result<String, Failure> {
+/// The image's id, and the variables that it sets.
+async fn agent_image(engine: &Engine, image: &str) -> Result<(String, Vec<String>), Failure> {
     match engine.api.inspect_image(image).await {
-        Ok(found) => Ok(found.id.unwrap_or_else(|| image.to_owned())),
+        Ok(found) => Ok((
+            found.id.unwrap_or_else(|| image.to_owned()),
+            found.config.and_then(|config| config.env).unwrap_or_default(),
+        )),
         Err(error) if engine::is_missing(&error) => {
             Err(Failure::new(COULD_NOT_RUN, format!("the image `{image}` is not on the engine"))
                 .hint(format!("docker pull {image}, or check its name")))
