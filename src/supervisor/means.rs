@@ -13,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bollard::models::Network;
+use ipnet::IpNet;
 use netpolicy::floor;
 use netpolicy::policy::Policy;
 use netpolicy::settings::{Ca, Proxy, Server, Upstream};
@@ -136,10 +137,14 @@ pub async fn check_proxy(policy: &Policy, networks: &[Network], own: &[IpAddr]) 
     Err(failure.hint(format!("have it listen on {bridge} too, or name a proxy that is not on the loopback")))
 }
 
-/// The host's address on the engine's default network.
+/// The host's address on the engine's default network: what it says, else the first of its subnet (Docker 20.10 does not
+/// say).
 fn default_gateway(networks: &[Network]) -> Option<IpAddr> {
     let bridge = networks.iter().find(|network| network.name.as_deref() == Some("bridge"))?;
-    bridge.ipam.as_ref()?.config.as_ref()?.iter().find_map(|config| config.gateway.as_deref()?.parse().ok())
+    bridge.ipam.as_ref()?.config.as_ref()?.iter().find_map(|config| {
+        let given = config.gateway.as_deref().and_then(|address| address.parse().ok());
+        given.or_else(|| config.subnet.as_deref()?.parse::<IpNet>().ok()?.hosts().next())
+    })
 }
 
 /// A file for a container.

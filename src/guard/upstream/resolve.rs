@@ -92,6 +92,7 @@ struct Group(Vec<Member>);
 /// One upstream.
 struct Member {
     label: String,
+    encrypted: bool,
     source: Source,
     state: Mutex<State>,
 }
@@ -200,9 +201,12 @@ impl Group {
 impl Member {
     fn of(label: String, server: NameServerConfig, tls: &rustls::ClientConfig) -> Result<Member, Unusable> {
         match resolver(vec![server], tls.clone()) {
-            Ok(resolver) => {
-                Ok(Member { label, source: Source::Ready(Box::new(resolver)), state: Mutex::default() })
-            }
+            Ok(resolver) => Ok(Member {
+                label,
+                encrypted: false,
+                source: Source::Ready(Box::new(resolver)),
+                state: Mutex::default(),
+            }),
             Err(error) => Err(Unusable { what: format!("the upstream {label}"), source: Box::new(error) }),
         }
     }
@@ -239,13 +243,33 @@ impl Member {
         };
         let answer = match resolver.lookup_ip(name.clone()).await {
             Ok(found) => Ok(Answer::Addresses(distinct(found.iter()))),
-            Err(error) => read_error(error),
+            Err(error) => self.read_error(&error),
         };
         if let (Err(_), Source::ByName(server)) = (&answer, &self.source) {
             // It may have moved.
             *server.found.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         answer
+    }
+
+    /// What an error of the resolver means.
+    fn read_error(&self, error: &NetError) -> Result<Answer, Trouble> {
+        let failed = |why: &str| Err(Trouble::Failed(why.to_owned()));
+        match error {
+            NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, .. })) => match response_code {
+                ResponseCode::NXDomain => Ok(Answer::NoName),
+                ResponseCode::NoError => Ok(Answer::NoAddress),
+                other => Err(Trouble::Failed(said(*other))),
+            },
+            NetError::Dns(DnsError::ResponseCode(code)) => Err(Trouble::Failed(said(*code))),
+            NetError::Timeout => Err(Trouble::Silent),
+            // hickory keeps no cause of these.
+            NetError::NoConnections if self.encrypted => {
+                failed("no connection, or its certificate is not of an accepted authority and name")
+            }
+            NetError::NoConnections => failed("no connection"),
+            _ => Err(Trouble::Failed(error.to_string())),
+        }
     }
 }
 
@@ -296,7 +320,8 @@ fn members_of(
                 tls: tls.clone(),
                 found: Mutex::new(None),
             }));
-            return Ok(vec![Member { label: upstream.to_string(), source, state: Mutex::default() }]);
+            let label = upstream.to_string();
+            return Ok(vec![Member { label, encrypted: true, source, state: Mutex::default() }]);
         }
         Upstream::Https { server: Server::Address(address), port, path } => {
             https(*address, *port, &address.to_string(), path)
@@ -306,7 +331,8 @@ fn members_of(
             with_port(NameServerConfig::tls(address.ip(), Arc::from(name.as_str())), address.port())
         }
     };
-    Member::of(upstream.to_string(), server, tls).map(|member| vec![member])
+    let member = Member::of(upstream.to_string(), server, tls)?;
+    Ok(vec![Member { encrypted: !matches!(upstream, Upstream::Plain(_)), ..member }])
 }
 
 /// A DNS-over-HTTPS server whose certificate must carry `name`.
@@ -388,20 +414,6 @@ fn distinct(found: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
         }
     }
     addresses
-}
-
-/// What an error of the resolver means.
-fn read_error(error: NetError) -> Result<Answer, Trouble> {
-    match &error {
-        NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, .. })) => match response_code {
-            ResponseCode::NXDomain => Ok(Answer::NoName),
-            ResponseCode::NoError => Ok(Answer::NoAddress),
-            other => Err(Trouble::Failed(said(*other))),
-        },
-        NetError::Dns(DnsError::ResponseCode(code)) => Err(Trouble::Failed(said(*code))),
-        NetError::Timeout => Err(Trouble::Silent),
-        _ => Err(Trouble::Failed(error.to_string())),
-    }
 }
 
 /// A response code in words.
