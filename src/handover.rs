@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use netpolicy::floor::Surroundings;
 use netpolicy::policy::Policy;
-use netpolicy::ruleset::{GATE_CONNECTIONS, Permit};
+use netpolicy::ruleset::{Cut, GATE_CONNECTIONS, Permit};
 use serde::{Deserialize, Serialize};
 
 /// The volume that the fence and the guard share, and nobody else.
@@ -42,12 +42,15 @@ pub const HEARTBEAT: Duration = Duration::from_millis(250);
 pub const HEARTBEAT_LIMIT: Duration = Duration::from_secs(1);
 
 /// What the fence must be made of.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceConfig {
     /// The workflow's id.
     pub workflow: String,
     /// The (range, port) pairs that lead to the gate.
     pub permits: Vec<Permit>,
+    /// What vanishes.
+    #[serde(default)]
+    pub cut: Cut,
 }
 
 /// What the guard must enforce.

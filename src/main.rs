@@ -8,6 +8,8 @@
 mod cli;
 mod clock;
 mod commands;
+mod conditions;
+mod control;
 mod error;
 mod fence;
 mod guard;

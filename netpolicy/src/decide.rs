@@ -263,7 +263,11 @@ impl Decider {
     }
 
     fn judge(&self, s: &Surroundings, q: &Question<'_>, notes: &mut Notes<'_>) -> Verdict {
-        if self.policy.network_denied {
+        let denied_to = |target: &Target| match target {
+            Target::Name(name) => self.policy.network_denied_to.iter().any(|pattern| pattern.matches(name)),
+            Target::Address(_) => false,
+        };
+        if self.policy.network_denied || denied_to(q.target) {
             notes.add(Finding::NetworkDenied, None);
             return Verdict::refused(Reason::NetworkDenied, None);
         }

@@ -248,6 +248,9 @@ pub struct Policy {
     /// `--network denied`: nothing is permitted, whatever `allow` says.
     #[serde(default)]
     pub network_denied: bool,
+    /// A condition of the moment, no part of what is digested: these names are refused as if there were no network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub network_denied_to: Vec<HostPattern>,
 }
 
 impl Policy {

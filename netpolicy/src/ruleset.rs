@@ -7,6 +7,8 @@
 //! Nothing leaves the fence by any device but `lo`: chain `last` and the arp table see to that, the netdev
 //! chains are a further lock. Inside, port 53 goes to the DNS filter's socket, permitted pairs to the gate's, the rest is refused.
 
+mod cut;
+
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -21,6 +23,7 @@ use nftables::stmt::{
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook, RejectCode};
 use serde::{Deserialize, Serialize};
 
+pub use self::cut::Cut;
 use crate::policy::{Matcher, Policy};
 use crate::virtual_names::VirtualNames;
 
@@ -67,6 +70,8 @@ pub struct FencePlan {
     pub permits: Vec<Permit>,
     /// Every device but `lo`.
     pub links: Vec<String>,
+    /// What vanishes.
+    pub cut: Cut,
 }
 
 /// The pairs that a policy lets through to the gate, without overlaps. The gate decides again; a pair
@@ -183,13 +188,17 @@ pub fn ruleset(plan: &FencePlan) -> Ruleset {
     ] {
         nftables.push(base_chain(NfFamily::INet, name, kind, hook, priority, policy, None));
     }
-    nftables.push(add(NfListObject::Chain(Chain {
-        family: NfFamily::INet,
-        table: TABLE.into(),
-        name: "refuse".into(),
-        ..Chain::default()
-    })));
+    let vanish = cut::vanish(plan);
+    for name in ["refuse"].into_iter().chain((!vanish.is_empty()).then_some(cut::CHAIN)) {
+        nftables.push(add(NfListObject::Chain(Chain {
+            family: NfFamily::INet,
+            table: TABLE.into(),
+            name: name.into(),
+            ..Chain::default()
+        })));
+    }
     for (chain, rules) in [
+        (cut::CHAIN, vanish),
         ("raw_out", raw_out(plan)),
         ("raw_in", raw_in(plan)),
         ("nat_out", nat_out()),
@@ -228,28 +237,28 @@ pub fn netdev_ruleset(plan: &FencePlan) -> Ruleset {
 
 /// ```text
 /// oifname != "lo" goto refuse
+/// …                              # what is cut, see there
 /// meta nfproto ipv6 notrack
 /// meta l4proto { tcp, udp } th dport != { 53, 65053, 65443 } th sport != { 65053, 65443 } ip saddr { 127.0.0.0/8, OWN } ip daddr { 127.0.0.0/8, OWN } notrack
 /// ```
 fn raw_out(plan: &FencePlan) -> Vec<Vec<Step>> {
-    vec![
-        steps([not_equal(meta(MetaKey::Oifname), text("lo")), goto_refuse()]),
-        ipv6_untracked(),
-        local_untracked(plan),
-    ]
+    let mut rules = vec![steps([not_equal(meta(MetaKey::Oifname), text("lo")), goto_refuse()])];
+    rules.extend(cut::raw_out(plan));
+    rules.extend([ipv6_untracked(), local_untracked(plan)]);
+    rules
 }
 
 /// ```text
 /// iifname != "lo" drop
+/// …                              # what is cut, see there
 /// meta nfproto ipv6 notrack
 /// meta l4proto … notrack        # as above
 /// ```
 fn raw_in(plan: &FencePlan) -> Vec<Vec<Step>> {
-    vec![
-        steps([not_equal(meta(MetaKey::Iifname), text("lo")), Statement::Drop(None)]),
-        ipv6_untracked(),
-        local_untracked(plan),
-    ]
+    let mut rules = vec![steps([not_equal(meta(MetaKey::Iifname), text("lo")), Statement::Drop(None)])];
+    rules.extend(cut::raw_in(plan));
+    rules.extend([ipv6_untracked(), local_untracked(plan)]);
+    rules
 }
 
 fn ipv6_untracked() -> Vec<Step> {
@@ -282,6 +291,7 @@ fn nat_out() -> Vec<Vec<Step>> {
 
 /// ```text
 /// oifname != "lo" goto refuse
+/// …                              # what is cut, see there
 /// ct state new ct status dnat udp dport 65053 limit rate over 1000/second burst 1000 packets counter drop
 /// ct state new ct status dnat tcp dport 65053 ct count over 64 goto refuse
 /// ct state new ct status dnat tcp dport 65443 ct count over 10000 goto refuse
@@ -311,8 +321,9 @@ fn out(plan: &FencePlan) -> Vec<Vec<Step>> {
     };
     let reset =
         Expression::BinaryOperation(Box::new(BinaryOperation::AND(field("tcp", "flags"), text("rst"))));
-    vec![
-        steps([not_equal(meta(MetaKey::Oifname), text("lo")), goto_refuse()]),
+    let mut rules = vec![steps([not_equal(meta(MetaKey::Oifname), text("lo")), goto_refuse()])];
+    rules.extend(cut::out(plan));
+    rules.extend([
         and(
             new_redirected("udp", DNS_PORT).into(),
             vec![over(DNS_QUESTIONS_PER_SECOND, DNS_QUESTIONS_PER_SECOND), counter(), Statement::Drop(None)],
@@ -334,7 +345,8 @@ fn out(plan: &FencePlan) -> Vec<Vec<Step>> {
         steps([equal(field("icmpv6", "type"), text("destination-unreachable")), accept()]),
         steps([ct_has("state", "established"), accept()]),
         steps([goto_refuse()]),
-    ]
+    ]);
+    rules
 }
 
 /// One place to count, log and refuse.

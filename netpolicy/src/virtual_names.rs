@@ -22,7 +22,6 @@ pub struct VirtualNames {
     by_address: BTreeMap<Ipv4Addr, HostName>,
     first_free: u32,
     next: u32,
-    wildcards: bool,
 }
 
 impl VirtualNames {
@@ -36,7 +35,6 @@ impl VirtualNames {
             by_address: BTreeMap::new(),
             first_free: first,
             next: first,
-            wildcards: patterns(policy).any(HostPattern::is_wildcard),
         };
         for name in exact_names(policy) {
             names.allocate(name);
@@ -94,10 +92,11 @@ impl VirtualNames {
         self.next = self.next.max(u32::from(address).saturating_add(1));
     }
 
-    /// The part of the range that names under wildcards get their addresses from; empty without wildcards.
+    /// The part of the range that names under wildcards get their addresses from. (Exact names that are permitted during the run
+    /// have theirs there too.)
     pub fn wildcard_range(&self) -> Vec<Ipv4Net> {
         let last = u32::from(self.range.broadcast()).saturating_sub(1);
-        if !self.wildcards || self.first_free > last {
+        if self.first_free > last {
             return Vec::new();
         }
         Ipv4Subnets::new(Ipv4Addr::from(self.first_free), Ipv4Addr::from(last), 0).collect()

@@ -1,7 +1,7 @@
 //! The fence's rules: their JSON is kept as a snapshot, and where nft and root are at hand the kernel's
 //! reading of it must equal that of the ruleset in words.
 
-use netpolicy::ruleset::{FencePlan, Permit, Ruleset, netdev_ruleset, ruleset};
+use netpolicy::ruleset::{Cut, FencePlan, Permit, Ruleset, netdev_ruleset, ruleset};
 
 fn plan() -> FencePlan {
     FencePlan {
@@ -12,6 +12,7 @@ fn plan() -> FencePlan {
             Permit { range: "25.0.0.1/32".parse().expect("good"), port: 22 },
         ],
         links: vec!["eth0".into(), "eth1".into()],
+        cut: Cut::Nothing,
     }
 }
 
@@ -34,6 +35,20 @@ fn every_refusal_is_logged_before_it_is_refused() {
     let log = json.find(r#""log":{"group":5}"#).unwrap();
     let first_reject = json.find(r#""reject""#).unwrap();
     assert!(log < first_reject, "{json}");
+}
+
+#[test]
+fn what_is_cut_as_data() {
+    let only = Cut::Only(vec!["25.0.0.1".parse().expect("good"), "25.0.0.7".parse().expect("good")]);
+    for (name, cut) in [("cut_all", Cut::All), ("cut_only", only)] {
+        let all = lines(&ruleset(&FencePlan { cut, ..plan() }));
+        let without = lines(&ruleset(&plan()));
+        let more: String =
+            all.lines().filter(|line| !without.contains(line)).map(|line| format!("{line}\n")).collect();
+        insta::assert_snapshot!(name, more);
+    }
+    let nothing = FencePlan { cut: Cut::Only(Vec::new()), ..plan() };
+    assert_eq!(ruleset(&nothing), ruleset(&plan()));
 }
 
 #[test]

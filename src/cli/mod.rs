@@ -1,5 +1,6 @@
 //! The words of the command line: what a person typed, as data. Nothing here acts.
 
+pub mod live;
 pub mod policy;
 pub mod run;
 
@@ -60,6 +61,12 @@ pub enum Command {
     },
     /// Show the decision log of a workflow, or of a file
     Events(EventsArgs),
+    /// Permit a host to a workflow that runs
+    Allow(live::AllowArgs),
+    /// Refuse a host, or everything, to a workflow that runs
+    Deny(live::DenyArgs),
+    /// Make the network of a workflow that runs slow, broken or gone, and whole again
+    Net(live::NetArgs),
     /// Check and explain policies, offline
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -90,6 +97,9 @@ pub struct EventsArgs {
     /// Only what was refused
     #[arg(long)]
     pub denied: bool,
+    /// Go on printing until the workflow ends
+    #[arg(long, conflicts_with = "verify")]
+    pub follow: bool,
     /// Check that every line is chained to the one before
     #[arg(long)]
     pub verify: bool,
@@ -112,4 +122,6 @@ pub enum FenceCommand {
 pub enum GuardCommand {
     /// Serve the fence's sockets
     Run,
+    /// Carry requests from stdin to the guard, and its answers to stdout
+    Control,
 }

@@ -2,6 +2,7 @@
 
 mod events;
 mod gc;
+mod live;
 pub mod policy;
 mod ps;
 mod run;
@@ -22,11 +23,15 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Stop { workflows } => on_engine(stop::stop(engine, &workflows)),
         Command::Gc { all } => on_engine(gc::gc(engine, all)),
         Command::Events(args) => on_engine(events::events(engine, args)),
+        Command::Allow(args) => on_engine(live::allow(engine, args)),
+        Command::Deny(args) => on_engine(live::deny(engine, args)),
+        Command::Net(args) => on_engine(live::net(engine, args)),
         Command::Policy(command) => policy::dispatch(command),
         Command::Trust(args) => trust::trust(&args),
         Command::Fence(FenceCommand::Hold) => crate::fence::hold().map(|()| 0),
         Command::Fence(FenceCommand::Apply) => crate::fence::apply().map(|()| 0),
         Command::Guard(GuardCommand::Run) => crate::guard::run().map(|()| 0),
+        Command::Guard(GuardCommand::Control) => crate::control::relay().map(|()| 0),
     };
     match result {
         Ok(status) => ExitCode::from(status),

@@ -22,7 +22,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, Write as _};
 use std::path::Path;
 use std::time::Instant;
 
@@ -60,11 +60,13 @@ pub fn hold_in(shared: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Replaces the rules of a fence that stands, with the [`FenceConfig`] that arrives on stdin.
+/// Replaces the rules of a fence that stands, with the [`FenceConfig`] that arrives on stdin as one line. (Not up to the end of
+/// stdin: whether an engine passes that on depends on how it is reached.)
 pub fn apply() -> Result<(), Failure> {
     let mut text = String::new();
     std::io::stdin()
-        .read_to_string(&mut text)
+        .lock()
+        .read_line(&mut text)
         .map_err(failed("cannot read the fence's configuration from stdin"))?;
     let config: FenceConfig = serde_json::from_str(&text)
         .map_err(failed("the fence's configuration on stdin is not what was expected"))?;
@@ -102,7 +104,12 @@ fn lock_devices(plan: &FencePlan, mut missing: Vec<&'static str>) -> Vec<&'stati
 impl links::Surroundings {
     /// What the ruleset is made from.
     fn plan(&self, config: &FenceConfig) -> FencePlan {
-        FencePlan { own: self.own, permits: config.permits.clone(), links: self.links.clone() }
+        FencePlan {
+            own: self.own,
+            permits: config.permits.clone(),
+            links: self.links.clone(),
+            cut: config.cut.clone(),
+        }
     }
 }
 

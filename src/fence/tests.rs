@@ -6,7 +6,7 @@
 //!
 //! No packet can leave the machine: both ends of the only cable lie in namespaces that end with the test. Needs root.
 
-use std::io::{IoSliceMut, Read as _, Write as _};
+use std::io::{self, IoSliceMut, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -90,6 +90,7 @@ fn config() -> FenceConfig {
     FenceConfig {
         workflow: "test".to_owned(),
         permits: vec![permit("25.0.0.1/32", 443), permit("25.0.128.0/17", 22)],
+        cut: netpolicy::ruleset::Cut::Nothing,
     }
 }
 
@@ -293,5 +294,82 @@ fn handed_over_shut_when_the_guard_is_lost_and_handed_over_anew() {
         assert!((Duration::from_millis(700)..Duration::from_millis(1500)).contains(&silent), "{silent:?}");
         drop(sockets);
         assert!(!fence.is_finished(), "the fence stays, whatever the guards do");
+    });
+}
+
+/// Whether a connection comes to be within a moment: `Some` of how it failed otherwise.
+fn reaches(address: &str) -> Option<io::ErrorKind> {
+    let address = address.parse().unwrap();
+    TcpStream::connect_timeout(&address, Duration::from_millis(300)).err().map(|error| error.kind())
+}
+
+/// Whether a byte arrives within so many milliseconds.
+fn arrives(mut from: &TcpStream, mut to: &TcpStream, within: u64) -> bool {
+    to.set_read_timeout(Some(Duration::from_millis(within))).unwrap();
+    from.write_all(b"x").unwrap();
+    to.read_exact(&mut [0; 1]).is_ok()
+}
+
+#[test]
+fn what_is_cut_vanishes_both_ways_and_comes_back() {
+    in_namespace(|neighbour| {
+        let (surroundings, held, _) = make(&config()).unwrap();
+        let frames = neighbour.heard();
+        let apply = |cut| {
+            rules::replace(&FencePlan { cut, ..surroundings.plan(&config()) }, rules::Logging::IfPossible)
+                .unwrap()
+        };
+        let silence = Some(io::ErrorKind::TimedOut);
+        let datagrams = UdpSocket::bind("0.0.0.0:0").unwrap();
+        let (one, other) = ("25.0.0.1:443", "25.0.128.1:22");
+
+        // Not cut: connections reach the gate, datagrams are an error at once.
+        let agent = TcpStream::connect(one).unwrap();
+        let gate = loop {
+            if let Ok(accepted) = rustix::net::accept(&held.gate) {
+                break TcpStream::from(accepted);
+            }
+        };
+        assert!(arrives(&agent, &gate, 1000) && arrives(&gate, &agent, 1000));
+        assert_eq!(reaches(other), None);
+        assert!(datagrams.send_to(b"x", one).is_err());
+        assert_eq!(reaches("25.0.0.1:80"), Some(io::ErrorKind::ConnectionRefused));
+
+        apply(netpolicy::ruleset::Cut::Only(vec![Ipv4Addr::new(25, 0, 0, 1)]));
+        assert_eq!((reaches(one), reaches("25.0.0.1:80"), reaches(other)), (silence, silence, None));
+        assert!(datagrams.send_to(b"x", one).is_ok(), "a datagram vanishes without an error");
+        assert!(!arrives(&agent, &gate, 300) && !arrives(&gate, &agent, 300));
+
+        apply(netpolicy::ruleset::Cut::All);
+        assert_eq!((reaches(one), reaches(other), reaches("192.0.2.1:9")), (silence, silence, silence));
+        assert_eq!((reaches("192.0.2.1:53"), reaches("127.0.0.1:53")), (silence, silence), "DNS over TCP");
+        // A question arrives, for the log; no answer leaves.
+        let filter = UdpSocket::from(held.dns_udp.try_clone().unwrap());
+        datagrams.send_to(b"question", "192.0.2.1:53").unwrap();
+        datagrams.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        filter.set_nonblocking(false).unwrap();
+        let (_, asker) = filter.recv_from(&mut [0; 16]).unwrap();
+        let _ = filter.send_to(b"answer", asker);
+        assert!(datagrams.recv_from(&mut [0; 16]).is_err());
+        // The agent's own servers are its own.
+        let own = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = own.local_addr().unwrap().port();
+        assert_eq!(
+            (reaches(&format!("127.0.0.1:{port}")), reaches(&format!("198.18.77.2:{port}"))),
+            (None, None)
+        );
+
+        apply(netpolicy::ruleset::Cut::Nothing);
+        assert_eq!((reaches(one), reaches(other)), (None, None));
+        // What was sent meanwhile arrives: one byte each way was under way already.
+        let mut waiting = [0; 1];
+        for stream in [&agent, &gate] {
+            stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            let mut stream = stream;
+            stream.read_exact(&mut waiting).unwrap();
+        }
+        filter.send_to(b"late", asker).unwrap();
+        assert!(datagrams.recv_from(&mut [0; 16]).is_ok());
+        assert_eq!(neighbour.heard(), frames, "frames reached the neighbour");
     });
 }

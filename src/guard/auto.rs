@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use super::events::Kind;
 use super::gate::{Link, Onward, Refusal};
 use super::io::write_all;
-use super::{http, tls};
+use super::{http, shape, tls};
 
 /// The most that is read to tell what it is.
 const LONGEST: usize = 16 * 1024;
@@ -105,6 +105,7 @@ pub async fn open(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<Onward, Re
                 }
                 Ok(Some(more)) => {
                     server_spoke = true;
+                    shape::toll(link, more.len()).await;
                     let written = write_all(agent, &more).await;
                     link.counts.back.fetch_add(more.len() as u64, Ordering::Relaxed);
                     written

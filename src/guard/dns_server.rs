@@ -6,6 +6,7 @@
 //!                                                                          answer ◀────┘
 //! ```
 
+mod conditions;
 mod memo;
 mod tcp;
 mod udp;
@@ -28,6 +29,8 @@ use super::names::Found;
 enum Step {
     /// Say nothing.
     Silence,
+    /// Say nothing, and go on listening: the question was good.
+    Unanswered,
     /// Send this.
     Now(Said),
     /// Ask first.
@@ -60,6 +63,9 @@ fn step(guard: &Guard, bytes: &[u8], limit: Option<usize>) -> Step {
     if let Some(reason) = guard.closed() {
         let (bytes, _) = finish(guard, &asked, &Answer::Refused(reason), None, limit);
         return Step::Now(Said::once(bytes));
+    }
+    if let Some(step) = conditions::step(guard, &asked, limit) {
+        return step;
     }
     let (answer, found) = match &asked.subject {
         Subject::Root => (Answer::NoData(1), None),

@@ -42,6 +42,8 @@ pub enum Kind {
     Http,
     /// A packet that is not TCP.
     Datagram,
+    /// A change that a person made, or wanted to.
+    Control,
     /// The guard itself.
     Lifecycle,
 }
@@ -104,6 +106,18 @@ pub struct Event {
     /// The deciding rule's layer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer: Option<Layer>,
+    /// The file that the deciding rule stands in, or the option that it was given by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The line in that file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// By what way a change came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub who: Option<&'static str>,
+    /// The change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub what: Option<String>,
     /// From the agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_out: Option<u64>,
@@ -119,7 +133,7 @@ pub struct Event {
     /// Text of the error behind `resolve-failed` and `connect-failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Digest of the policy; first line only.
+    /// Digest of the policy; first line, and where it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// Id of the agent's image; first line only.
@@ -159,6 +173,8 @@ impl Event {
         if let Some(rule) = &verdict.rule {
             self.rule = Some(rule.origin.text.clone());
             self.layer = Some(rule.origin.layer);
+            self.file = Some(rule.origin.file.clone());
+            self.line = (rule.origin.line > 0).then_some(rule.origin.line);
         }
         self
     }
@@ -237,6 +253,11 @@ impl Events {
             chain: Mutex::new(Chain { out, seq: 0, prev: None }),
             fold: Mutex::new(Fold { seen: HashMap::new(), moment: Instant::now(), written: 0, overflow: 0 }),
         }
+    }
+
+    /// How many lines there are.
+    pub fn count(&self) -> u64 {
+        take(&self.chain).seq
     }
 
     /// Writes one event. When it cannot be written the process ends, and with it every path out.

@@ -34,6 +34,7 @@ use self::request::{check, forward_headers, origin_form, upgrade_of};
 use super::events::Kind;
 use super::gate::{Link, Manner, Onward, Refusal};
 use super::io::{Replay, drain, read_some, write_all};
+use super::shape::Shaped;
 use super::tls::PATIENCE;
 
 /// The most that the head of a request may take, and the most of a body that is held while the server is slow.
@@ -147,6 +148,7 @@ async fn serve(
     });
     let timer = HeadTimer::default();
     let io = Replay::new(start, Arc::clone(agent), Arc::clone(&link.counts)).noting(timer.begun());
+    let io = Shaped::new(Arc::clone(link), io);
     let serving = server::Builder::new()
         .preserve_header_case(true)
         .half_close(true)
@@ -190,10 +192,10 @@ async fn switch(
     agent_side: Upgraded,
     server_side: Upgraded,
 ) -> Option<TcpStream> {
-    let agent_side = agent_side.downcast::<TokioIo<Replay>>().ok()?;
+    let agent_side = agent_side.downcast::<TokioIo<Shaped<Replay>>>().ok()?;
     let server_side = server_side.downcast::<TokioIo<TcpStream>>().ok()?;
     let server = server_side.io.into_inner();
-    let unread = agent_side.io.into_inner().into_unread();
+    let unread = agent_side.io.into_inner().into_inner().into_unread();
     write_all(&server, &agent_side.read_buf).await.ok()?;
     write_all(&server, &unread).await.ok()?;
     link.sent(unread.len());

@@ -4,10 +4,12 @@
 //!  fence ──sockets──▶ handed ─┬─ DNS sockets ──▶ dns_server ─ dns ─ names (name ⇄ virtual address)
 //!                             ├─ gate's socket ▶ gate ─ tls │ http │ auto ─ upstream ─ splice ──▶ the world
 //!                             └─ log's socket ─▶ refused ──▶ events ──▶ stdout
+//!  control ──▶ live: what a person changes (names, conditions, shape)
 //!  fence ◀──── ready, then a beat each 250 ms; its end is the end of everything here
 //! ```
 
 mod auto;
+mod control;
 mod dns;
 mod dns_server;
 mod events;
@@ -16,9 +18,11 @@ mod handed;
 mod http;
 mod io;
 mod limits;
+mod live;
 mod means;
 mod names;
 mod refused;
+mod shape;
 mod splice;
 mod tls;
 mod upstream;
@@ -40,6 +44,7 @@ use self::events::{Event, Events};
 use self::gate::Numbers;
 use self::handed::Sockets;
 use self::limits::Limits;
+use self::live::Live;
 use self::names::Names;
 use self::splice::Pipes;
 use self::upstream::Outside;
@@ -63,6 +68,8 @@ pub struct Guard {
     pub limits: Limits,
     /// Pipes for bytes that pass.
     pub pipes: Pipes,
+    /// What a person may change.
+    pub live: Live,
     deadline_unix_ms: Option<u64>,
     closing: watch::Sender<Option<Reason>>,
     numbers: Numbers,
@@ -72,6 +79,7 @@ impl Guard {
     /// A guard of this configuration.
     fn new(config: GuardConfig, events: Events, outside: Outside, limits: Limits) -> Guard {
         Guard {
+            live: Live::new(&config.workflow, config.policy.clone()),
             names: Names::new(config.policy, config.surroundings),
             events,
             outside,
@@ -113,6 +121,7 @@ impl Guard {
         if let Some(reason) = self.closed() {
             self.closing.send_if_modified(|now| now.replace(reason).is_none());
         }
+        self.live.tick(self);
         self.events.sweep();
     }
 }
@@ -124,7 +133,8 @@ pub fn run() -> Result<(), Failure> {
     let means = means::read(&config.policy)
         .map_err(|error| broken("it lacks what the policy needs").caused_by(&error))?;
     means::place_host(&mut config.surroundings, means.host);
-    let listener = listen(Path::new(GUARD_SOCKET))?;
+    let listener = listen(Path::new(GUARD_SOCKET), 0o666)?;
+    let control = listen(Path::new(crate::control::SOCKET), 0o600)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(2)
@@ -149,7 +159,7 @@ pub fn run() -> Result<(), Failure> {
     });
     let (fence, sockets) = handover(&listener)?;
     drop(listener);
-    let result = runtime.block_on(serve(Arc::clone(&guard), fence, sockets));
+    let result = runtime.block_on(serve(Arc::clone(&guard), fence, sockets, control));
     // Every socket and connection goes with the runtime.
     runtime.shutdown_timeout(Duration::from_millis(200));
     guard.events.finish();
@@ -188,8 +198,8 @@ fn read_config(path: &Path) -> Result<GuardConfig, Failure> {
         .map_err(|error| broken(format!("cannot understand {}", path.display())).caused_by(&error))
 }
 
-/// The socket on which the fence hands over.
-fn listen(path: &Path) -> Result<UnixListener, Failure> {
+/// A socket in the volume: for the fence to hand over, and for the guard's own user to change things.
+fn listen(path: &Path, mode: u32) -> Result<UnixListener, Failure> {
     let failed =
         |error: std::io::Error| broken(format!("cannot listen on {}", path.display())).caused_by(&error);
     match fs::remove_file(path) {
@@ -197,7 +207,7 @@ fn listen(path: &Path) -> Result<UnixListener, Failure> {
         _ => {}
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o666)).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
     Ok(listener)
 }
 
@@ -229,13 +239,21 @@ impl std::fmt::Display for Chain<'_> {
 }
 
 /// Serves until the fence goes, or a part stops: then all of it does.
-async fn serve(guard: Arc<Guard>, fence: UnixStream, sockets: Sockets) -> Result<(), Failure> {
+async fn serve(
+    guard: Arc<Guard>,
+    fence: UnixStream,
+    sockets: Sockets,
+    control: UnixListener,
+) -> Result<(), Failure> {
     let failed = |error: std::io::Error| broken("cannot use the fence's sockets").caused_by(&error);
     fence.set_nonblocking(true).map_err(failed)?;
     let fence = tokio::net::UnixStream::from_std(fence).map_err(failed)?;
     let gate = tokio::net::TcpListener::from_std(sockets.gate).map_err(failed)?;
     let dns_tcp = tokio::net::TcpListener::from_std(sockets.dns_tcp).map_err(failed)?;
+    control.set_nonblocking(true).map_err(failed)?;
+    let control = tokio::net::UnixListener::from_std(control).map_err(failed)?;
     let mut parts = tokio::task::JoinSet::new();
+    parts.spawn(control::serve(control, Arc::clone(&guard)));
     parts.spawn(gate::serve(gate, Arc::clone(&guard)));
     parts.spawn(dns_server::serve_udp(sockets.dns_udp, Arc::clone(&guard)));
     parts.spawn(dns_server::serve_tcp(dns_tcp, Arc::clone(&guard)));

@@ -18,11 +18,13 @@ use netpolicy::decide::{Decider, Question, Reason, Target, Verdict};
 use netpolicy::floor::Surroundings;
 use netpolicy::host::{HostName, HostPattern};
 use netpolicy::policy::{Matcher, Policy, ResolvedBy};
+use netpolicy::ruleset::{self, Cut, Permit};
 use netpolicy::virtual_names::{VirtualNames, exact_names};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::upstream::Outside;
+use crate::conditions::Conditions;
 
 /// What is known about a name.
 #[derive(Debug, Clone)]
@@ -103,7 +105,6 @@ impl Names {
 
     /// Another policy from now on. No name loses its address, and none gets another; new exact names get the next free
     /// ones, in their sorted order. The virtual range is the run's, whatever the new policy says of it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for what changes the rules of a live run"))]
     pub fn replace(&self, policy: Policy) {
         let mut virtuals = self.virtuals.write().unwrap_or_else(PoisonError::into_inner);
         for name in exact_names(&policy) {
@@ -241,6 +242,21 @@ impl Names {
 
     fn asked(&self) -> MutexGuard<'_, Asked> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the kernel lets through to the gate under a policy.
+    pub fn permits(&self, policy: &Policy) -> Vec<Permit> {
+        ruleset::permits(policy, &self.read())
+    }
+
+    /// What the kernel lets vanish under these conditions.
+    pub fn cut(&self, conditions: &Conditions) -> Cut {
+        conditions.cut(self.read().entries())
+    }
+
+    /// The addresses of the machine and of the engine.
+    pub fn surroundings(&self) -> &Surroundings {
+        &self.surroundings
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, VirtualNames> {

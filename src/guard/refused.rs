@@ -82,7 +82,9 @@ fn note(guard: &Guard, packet: Packet) {
     };
     let known = target.unwrap_or(Target::Address(packet.address));
     let verdict = guard.names.decide(&known, Some(packet.port.unwrap_or(0)), None);
+    let name = if let Target::Name(name) = &known { Some(name) } else { None };
     let reason = match (guard.closed(), verdict.allowed, packet.protocol) {
+        _ if guard.live.effect(name).cut => Reason::Cut,
         (Some(reason), _, _) => reason,
         // Permitted, and refused all the same: too many of them.
         (None, true, TCP) => Reason::Limit,

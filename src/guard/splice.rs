@@ -6,14 +6,18 @@
 //!                     │ ▲
 //!                     └─┴─ lent while bytes move, given back empty: a connection that waits holds none
 //! ```
+//! When conditions come to bear on a connection it stops between two bytes, and [`super::shape`] goes on.
+//!
 //! With every pipe lent (slow readers hold theirs) bytes are peeked at, sent, and then taken by exactly what was sent: slower, but
 //! nothing has to be kept either.
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
@@ -144,6 +148,21 @@ impl Lent<'_> {
         Ok(given)
     }
 
+    /// Everything out of the pipe again, into memory.
+    fn take_out(&mut self) -> io::Result<Vec<u8>> {
+        let Some(pipe) = &self.pipe else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        let mut all = vec![0; self.inside];
+        let mut taken = 0;
+        while taken < all.len() {
+            match rustix::io::read(&pipe.exit, &mut all[taken..])? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                length => taken += length,
+            }
+        }
+        self.inside = 0;
+        Ok(all)
+    }
+
     /// Makes the pipe wide, once. Over the user's share of pipe memory it stays narrow.
     fn widen(&mut self) {
         if let Some(pipe) = self.pipe.as_mut().filter(|pipe| !pipe.widened) {
@@ -153,11 +172,34 @@ impl Lent<'_> {
     }
 }
 
-/// Carries both directions until both have ended. On an error both connections are set to be reset.
-pub async fn both(agent: &TcpStream, server: &TcpStream, counts: &Counts, pipes: &Pipes) -> io::Result<()> {
-    let out = one(agent, server, &counts.out, pipes);
-    let moved = match tokio::try_join!(out, one(server, agent, &counts.back, pipes)) {
-        Ok((End::Reached, End::Reached)) => return Ok(()),
+/// How carrying came to an end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// Both directions have ended.
+    Ended,
+    /// It was to stop. These bytes were taken, and are still to be given.
+    Stopped {
+        /// From the agent.
+        to_server: Vec<u8>,
+        /// From the server.
+        to_agent: Vec<u8>,
+    },
+}
+
+/// Carries both directions until both have ended, or `stop` does. On an error both connections are set to be reset.
+pub async fn both<F: Future<Output = ()>>(
+    agent: &TcpStream,
+    server: &TcpStream,
+    counts: &Counts,
+    pipes: &Pipes,
+    stop: impl Fn() -> F,
+) -> io::Result<Carried> {
+    let out = one(agent, server, &counts.out, pipes, stop());
+    let moved = match tokio::try_join!(out, one(server, agent, &counts.back, pipes, stop())) {
+        Ok((End::Reached, End::Reached)) => return Ok(Carried::Ended),
+        Ok((out, back)) if out.stopped() || back.stopped() => {
+            return Ok(Carried::Stopped { to_server: out.left(), to_agent: back.left() });
+        }
         Ok(_) => io::ErrorKind::ConnectionReset.into(),
         Err(error) => error,
     };
@@ -172,21 +214,41 @@ enum End {
     Reached,
     /// Its reader is gone, so that nothing more can be carried. What that side sent before is still carried the other way.
     Gone,
+    /// It was to stop; what was taken and not yet given.
+    Stopped(Vec<u8>),
     NotYet,
+}
+
+impl End {
+    fn stopped(&self) -> bool {
+        matches!(self, End::Stopped(_))
+    }
+
+    fn left(self) -> Vec<u8> {
+        if let End::Stopped(left) = self { left } else { Vec::new() }
+    }
 }
 
 /// Carries one direction to its end. A side that has gone is noticed while the other is waited for: its keepalive, or its
 /// reset, ends a connection on which nothing else would ever move.
-async fn one(from: &TcpStream, to: &TcpStream, count: &AtomicU64, pipes: &Pipes) -> io::Result<End> {
+async fn one(
+    from: &TcpStream,
+    to: &TcpStream,
+    count: &AtomicU64,
+    pipes: &Pipes,
+    stop: impl Future<Output = ()>,
+) -> io::Result<End> {
+    let mut stop = pin!(stop);
     loop {
         tokio::select! {
             biased;
+            () = stop.as_mut() => return Ok(End::Stopped(Vec::new())),
             ready = from.readable() => ready?,
             _ = to.ready(Interest::ERROR) => return Ok(End::Gone),
         }
         let moved = match pipes.lend() {
-            Some(pipe) => through(pipe, from, to, count).await,
-            None => past(from, to, count).await,
+            Some(pipe) => through(pipe, from, to, count, stop.as_mut()).await,
+            None => past(from, to, count, stop.as_mut()).await,
         };
         match moved {
             Ok(End::Reached) => {
@@ -194,26 +256,40 @@ async fn one(from: &TcpStream, to: &TcpStream, count: &AtomicU64, pipes: &Pipes)
                     .or_else(gone_already)
                     .map(|()| End::Reached);
             }
-            Ok(End::Gone) => return Ok(End::Gone),
             Ok(End::NotYet) => {}
+            Ok(end) => return Ok(end),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-/// Waits until one side can be written to, and no longer than the other is there.
-async fn writable(to: &TcpStream, from: &TcpStream) -> io::Result<()> {
+/// Waits until one side can be written to, and no longer than the other is there; `false` when it is to stop instead.
+async fn writable(
+    to: &TcpStream,
+    from: &TcpStream,
+    stop: Pin<&mut impl Future<Output = ()>>,
+) -> io::Result<bool> {
     tokio::select! {
         biased;
-        ready = to.writable() => ready,
+        () = stop => Ok(false),
+        ready = to.writable() => ready.map(|()| true),
         _ = from.ready(Interest::ERROR) => Err(io::ErrorKind::ConnectionReset.into()),
     }
 }
 
 /// Through a pipe, for as long as bytes come without a wait.
-async fn through(mut pipe: Lent<'_>, from: &TcpStream, to: &TcpStream, count: &AtomicU64) -> io::Result<End> {
+async fn through(
+    mut pipe: Lent<'_>,
+    from: &TcpStream,
+    to: &TcpStream,
+    count: &AtomicU64,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+) -> io::Result<End> {
     loop {
+        if stop.as_mut().now_or_never().is_some() {
+            return Ok(End::Stopped(Vec::new()));
+        }
         if pipe.push(from)? == 0 {
             return Ok(End::Reached);
         }
@@ -224,7 +300,11 @@ async fn through(mut pipe: Lent<'_>, from: &TcpStream, to: &TcpStream, count: &A
                         pipe.widen();
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => writable(to, from).await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !writable(to, from, stop.as_mut()).await? {
+                        return pipe.take_out().map(End::Stopped);
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -234,8 +314,15 @@ async fn through(mut pipe: Lent<'_>, from: &TcpStream, to: &TcpStream, count: &A
 }
 
 /// Past the pipes: a look at what there is, sent as far as it goes, and only that much taken.
-async fn past(from: &TcpStream, to: &TcpStream, count: &AtomicU64) -> io::Result<End> {
-    writable(to, from).await?;
+async fn past(
+    from: &TcpStream,
+    to: &TcpStream,
+    count: &AtomicU64,
+    stop: Pin<&mut impl Future<Output = ()>>,
+) -> io::Result<End> {
+    if !writable(to, from, stop).await? {
+        return Ok(End::Stopped(Vec::new()));
+    }
     let moved = from.try_io(Interest::READABLE, || {
         let mut buffer = [0; COPIED];
         let (seen, _) = recv(from, &mut buffer[..], RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
@@ -303,7 +390,7 @@ pub mod tests {
         let pipes = Arc::clone(pipes);
         let task = tokio::spawn(async move {
             let counts = Counts::default();
-            both(&near, &far, &counts, &pipes).await.map(|()| counts)
+            both(&near, &far, &counts, &pipes, std::future::pending).await.map(|_| counts)
         });
         (agent, server, task)
     }
@@ -502,5 +589,42 @@ pub mod tests {
         assert_eq!(pipes.stock().lent, 0);
         assert_eq!(pipes.stock().empty.len(), before);
         drop((agent, server));
+    }
+
+    #[tokio::test]
+    async fn it_stops_between_two_bytes_whoever_stands_still() {
+        for pipes in both_ways() {
+            let (mut agent, near) = pair().await;
+            let (far, mut server) = pair().await;
+            let stop = Arc::new(tokio::sync::watch::Sender::new(false));
+            let (stopped, counts) = (Arc::clone(&stop), Arc::new(Counts::default()));
+            let counted = Arc::clone(&counts);
+            let task = tokio::spawn(async move {
+                let stop = || {
+                    let mut stopped = stopped.subscribe();
+                    async move { drop(stopped.wait_for(|stop| *stop).await) }
+                };
+                let carried = both(&near, &far, &counted, &pipes, stop).await.unwrap();
+                (carried, near, far)
+            });
+            server.write_all(b"hello").await.unwrap();
+            agent.read_exact(&mut [0; 5]).await.unwrap();
+            // The server stands still, so that bytes are on their way when it stops.
+            let sent = fill(&mut agent).await;
+            stop.send_replace(true);
+            let stopped = tokio::time::timeout(Duration::from_secs(5), task).await.unwrap().unwrap();
+            let (Carried::Stopped { to_server, to_agent }, mut near, far) = stopped else {
+                panic!("{:?}", stopped.0)
+            };
+            assert_eq!(to_agent, b"");
+            drop(far);
+            let mut given = Vec::new();
+            server.read_to_end(&mut given).await.unwrap();
+            assert_eq!(given.len() as u64, counts.out.load(Ordering::Relaxed));
+            drop(agent.shutdown().await);
+            let mut rest = Vec::new();
+            near.read_to_end(&mut rest).await.unwrap();
+            assert_eq!(given.len() + to_server.len() + rest.len(), sent, "every byte is in one place");
+        }
     }
 }

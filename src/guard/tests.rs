@@ -128,7 +128,7 @@ pub async fn echo() -> SocketAddr {
 }
 
 /// A server that answers every request with the head it got; `switch` makes it a WebSocket server that echoes.
-async fn web(switch: bool) -> SocketAddr {
+pub async fn web(switch: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -157,7 +157,7 @@ async fn web(switch: bool) -> SocketAddr {
 }
 
 /// The head of a message.
-async fn head(stream: &mut TcpStream) -> String {
+pub async fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {

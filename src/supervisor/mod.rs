@@ -7,11 +7,12 @@
 //! ```
 //!
 //! `containers` and `networks` say as plain data what the engine is asked for; `engine` finds and
-//! speaks to it; `inventory` finds workflows again by their labels; `state` keeps the events; `means` and `ca` gather
-//! what guard and agent need of this machine: authorities, the proxy's credentials.
+//! speaks to it; `control` changes a workflow that runs; `inventory` finds workflows again by their labels; `state` keeps the
+//! events; `means` and `ca` gather what guard and agent need of this machine: authorities, the proxy's credentials.
 
 pub mod ca;
 pub mod containers;
+pub mod control;
 pub mod engine;
 pub mod helper_image;
 pub mod inventory;

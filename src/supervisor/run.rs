@@ -404,6 +404,7 @@ fn configuration(
     let fence = FenceConfig {
         workflow: workflow.id.clone(),
         permits: netpolicy::ruleset::permits(&request.policy, &names),
+        cut: netpolicy::ruleset::Cut::Nothing,
     };
     let guard = GuardConfig {
         workflow: workflow.id.clone(),

@@ -84,7 +84,7 @@ impl Summary {
         if lines.len() > SHOWN {
             text.push_str(&format!("  and {} more targets\n", lines.len() - SHOWN));
         }
-        text.push_str(&format!("  details: ringfence events {id} --denied\n"));
+        text.push_str(&format!("  details, and what would permit each: ringfence events {id} --denied\n"));
         text
     }
 }

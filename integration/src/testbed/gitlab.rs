@@ -73,6 +73,11 @@ impl GitLab {
                 Response { status, ..json_of(&json!({"message": format!("{status}")})) }
             }
             "/v1/responses" => model(),
+            // So many bytes, for tests of conditions.
+            path if path.starts_with("/bytes/") => {
+                let length = path.rsplit('/').next().and_then(|length| length.parse().ok()).unwrap_or(0);
+                Response { status: 200, headers: Vec::new(), body: vec![b'.'; usize::min(length, 64 << 20)] }
+            }
             path => text(200, &format!("{} {path}\n", request.host)),
         }
     }

@@ -16,6 +16,7 @@ mod gate_many;
 mod gate_tls;
 mod layers;
 mod leftovers;
+mod live;
 mod permitted;
 mod proxy;
 mod refused;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         ("dns_tunnel", dns_tunnel::TESTS, true),
         ("failing", failing::TESTS, true),
         ("layers", layers::TESTS, true),
+        ("live", live::TESTS, true),
         ("leftovers", leftovers::TESTS, true),
     ];
     if arguments.list {

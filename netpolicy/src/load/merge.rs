@@ -50,6 +50,7 @@ pub(super) fn merge(drafts: &[Draft], diagnostics: &mut Vec<Diagnostic>) -> Poli
         require: require.into_iter().collect(),
         tests: drafts.iter().flat_map(|draft| draft.tests.iter().cloned()).collect(),
         network_denied: false,
+        network_denied_to: Vec::new(),
     }
 }
 

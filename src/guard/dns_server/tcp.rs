@@ -75,6 +75,7 @@ async fn converse(mut stream: TcpStream, guard: &Guard) -> io::Result<()> {
         let whole = in_time(MESSAGE, rest(first, &mut read, &mut message)).await?;
         let answer = match step(guard, &message, Some(usize::from(u16::MAX))) {
             Step::Silence => return Ok(()),
+            Step::Unanswered => continue,
             Step::Now(Said { bytes, .. }) => bytes,
             Step::Later(asked, verdict) => later(guard, &asked, verdict, Some(usize::from(u16::MAX))).await,
         };

@@ -110,7 +110,7 @@ impl Server {
     /// Answers a question that is not remembered.
     fn long_way(&mut self, question: &[u8], sender: SocketAddrV4, now: Instant, out: &mut Vec<u8>) {
         match survive(|| step(&self.guard, question, None)) {
-            Step::Silence => {}
+            Step::Silence | Step::Unanswered => {}
             Step::Now(Said { bytes, lasting }) => {
                 out.extend_from_slice(&bytes);
                 if let Some(lasting) = lasting {

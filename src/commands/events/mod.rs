@@ -1,12 +1,23 @@
 //! `ringfence events`: the decision log of a workflow or of a file.
+//!
+//! ```text
+//!  file, state directory ──▶ all lines ─┬─ --verify: is each chained to the one before?
+//!  guard's log (engine) ──▶ as it grows ┴─ --denied? ─▶ as it was written, or line: a row and what would permit it
+//! ```
+
+mod line;
+mod remedy;
 
 use std::path::Path;
 
+use bollard::query_parameters::LogsOptions;
+use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 
+use self::line::{Line, Rows};
 use crate::cli::EventsArgs;
 use crate::error::Failure;
-use crate::supervisor::summary::Seen;
+use crate::supervisor::workflow::{Role, object_name};
 use crate::supervisor::{engine, inventory, state};
 
 /// What could not be read or is not what was written.
@@ -15,7 +26,10 @@ const CANNOT: u8 = 2;
 
 /// Prints the events, refusals only with `--denied`; with `--verify` checks the chain instead.
 pub async fn events(engine_host: Option<&str>, args: EventsArgs) -> Result<u8, Failure> {
-    let bytes = read(engine_host, &args.source).await?;
+    if args.follow {
+        return follow(engine_host, &args).await;
+    }
+    let Log { bytes, live } = read(engine_host, &args.source).await?;
     let text = String::from_utf8_lossy(&bytes);
     if args.verify {
         return match broken_link(&text) {
@@ -32,27 +46,54 @@ pub async fn events(engine_host: Option<&str>, args: EventsArgs) -> Result<u8, F
             }
         };
     }
-    let mut out = String::new();
-    for line in text.lines() {
-        let Ok(event) = serde_json::from_str::<Seen>(line) else { continue };
-        if args.denied && event.verdict.as_deref() != Some("deny") {
-            continue;
-        }
-        if args.json {
-            out.push_str(line);
-            out.push('\n');
-        } else {
-            out.push_str(&row(line));
-        }
-    }
+    let mut rows = Rows::new(live);
+    let out: String = text.lines().filter_map(|line| shown(line, &args, &mut rows)).collect();
     super::print(&out)?;
     Ok(0)
 }
 
-async fn read(engine_host: Option<&str>, source: &str) -> Result<Vec<u8>, Failure> {
+/// What is printed of a line, if anything.
+fn shown(text: &str, args: &EventsArgs, rows: &mut Rows) -> Option<String> {
+    let line = Line::read(text)?;
+    if args.denied && !line.denied() {
+        return None;
+    }
+    Some(if args.json { format!("{text}\n") } else { rows.of(&line) })
+}
+
+/// Prints the events of a workflow from its start, and goes on until its guard ends.
+async fn follow(engine_host: Option<&str>, args: &EventsArgs) -> Result<u8, Failure> {
+    let engine = engine::connect(engine_host).await?;
+    let all = inventory::workflows(&engine).await?;
+    let found = inventory::pick(&all, &args.source)?;
+    let options = LogsOptions { stdout: true, stderr: false, follow: true, ..Default::default() };
+    let mut output = engine.api.logs(&object_name(&found.id, Role::Guard), Some(options));
+    let mut rows = Rows::new(true);
+    let mut pending = Vec::new();
+    while let Some(chunk) = output.next().await {
+        let chunk = chunk.map_err(|error| {
+            engine::refused(format!("cannot go on reading the events of {}", found.id), &error)
+        })?;
+        pending.extend_from_slice(&chunk.into_bytes());
+        let Some(end) = pending.iter().rposition(|byte| *byte == b'\n') else { continue };
+        let whole: Vec<u8> = pending.drain(..=end).collect();
+        let text = String::from_utf8_lossy(&whole);
+        let out: String = text.lines().filter_map(|line| shown(line, args, &mut rows)).collect();
+        super::print(&out)?;
+    }
+    Ok(0)
+}
+
+/// A log, and whether its workflow still runs.
+struct Log {
+    bytes: Vec<u8>,
+    live: bool,
+}
+
+async fn read(engine_host: Option<&str>, source: &str) -> Result<Log, Failure> {
     let path = Path::new(source);
     if path.is_file() {
-        return read_file(path);
+        return read_file(path, false);
     }
     // A workflow that still runs has its newest events on the engine; one that ended, in the state directory.
     if let Ok(engine) = engine::connect(engine_host).await {
@@ -60,7 +101,7 @@ async fn read(engine_host: Option<&str>, source: &str) -> Result<Vec<u8>, Failur
         if let Ok(found) = inventory::pick(&all, source)
             && let Some(saved) = inventory::save_events(&engine, &found.id).await?
         {
-            return read_file(&saved);
+            return read_file(&saved, found.guard == "running");
         }
     }
     let dir = state::events_file("x")?.parent().map(Path::to_owned).unwrap_or_default();
@@ -71,7 +112,7 @@ async fn read(engine_host: Option<&str>, source: &str) -> Result<Vec<u8>, Failur
         .collect();
     ended.sort();
     match ended.as_slice() {
-        [one] => read_file(&dir.join(one)),
+        [one] => read_file(&dir.join(one), false),
         [] => Err(Failure::new(CANNOT, format!("no events of `{source}` are here"))
             .hint("give a workflow's id or an events file")),
         _ => Err(Failure::new(CANNOT, format!("`{source}` may mean {} workflows", ended.len()))
@@ -79,8 +120,9 @@ async fn read(engine_host: Option<&str>, source: &str) -> Result<Vec<u8>, Failur
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+fn read_file(path: &Path, live: bool) -> Result<Log, Failure> {
     std::fs::read(path)
+        .map(|bytes| Log { bytes, live })
         .map_err(|error| Failure::new(CANNOT, format!("cannot read {}", path.display())).caused_by(&error))
 }
 
@@ -96,32 +138,6 @@ fn broken_link(text: &str) -> Option<usize> {
         before = Some(Sha256::digest(line).iter().map(|byte| format!("{byte:02x}")).collect());
     }
     None
-}
-
-/// One event as a person reads it. Names come from the agent: nothing of them reaches the terminal raw.
-fn row(line: &str) -> String {
-    let value: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
-    let text = |key: &str| -> String {
-        match value.get(key) {
-            Some(serde_json::Value::String(text)) => text.chars().flat_map(char::escape_default).collect(),
-            Some(other) => other.to_string(),
-            None => String::new(),
-        }
-    };
-    let target = [text("host"), text("address")]
-        .into_iter()
-        .filter(|part| !part.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
-    let port = if text("port").is_empty() { String::new() } else { format!(":{}", text("port")) };
-    format!(
-        "{}  {:<9} {:<5} {:<18} {target}{port}  {}\n",
-        text("time"),
-        text("kind"),
-        text("verdict"),
-        text("reason"),
-        text("rule"),
-    )
 }
 
 #[cfg(test)]

@@ -1,0 +1,68 @@
+//! `ringfence allow`, `deny`, `net`: changes to a workflow that runs.
+
+use clap::Args;
+
+/// `ringfence allow ID HOST[:PORT]`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The rule is one of the run's layer: ceilings and denials of stronger layers hold.
+Exit status: 0 done, 1 refused by the policy, 125 could not")]
+pub struct AllowArgs {
+    /// A workflow's id, a unique prefix of it, or its name
+    #[arg(value_name = "ID")]
+    pub workflow: String,
+    /// What to permit (port 443 unless given)
+    #[arg(value_name = "HOST[:PORT]")]
+    pub host: String,
+    /// Print how the network stands then, as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ringfence deny ID [HOST|CIDR]`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Connections whose permission went are reset. Without HOST it is `ringfence net ID deny`, which
+`ringfence net ID restore` ends; a denial of a host ends when the same host is allowed.")]
+pub struct DenyArgs {
+    /// A workflow's id, a unique prefix of it, or its name
+    #[arg(value_name = "ID")]
+    pub workflow: String,
+    /// What to refuse, every port; without it: everything
+    #[arg(value_name = "HOST|CIDR")]
+    pub host: Option<String>,
+    /// Print how the network stands then, as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ringfence net ID [CONDITION]… [host=NAME]`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Conditions, for everything or for the names of host=NAME:
+  deny                      refuse everything from now on; open connections are reset
+  cut                       silence: packets vanish, both ways
+  dns=nxdomain|servfail|timeout
+                            DNS questions fail like this
+  latency=200ms±50ms        answers come so much later (also written 200ms+-50ms)
+  bandwidth=1mbit           so much, each way, all connections together
+  reset-after=64KiB         a connection is reset after so many bytes
+  restore                   ends them: all, or those of host=NAME
+
+Without a condition it says how the network stands.
+
+Examples:
+  ringfence net ID cut
+  ringfence net ID latency=300ms±100ms bandwidth=2mbit host=gitlab.com
+  ringfence net ID restore")]
+pub struct NetArgs {
+    /// A workflow's id, a unique prefix of it, or its name
+    #[arg(value_name = "ID")]
+    pub workflow: String,
+    /// What the network shall be like
+    #[arg(value_name = "CONDITION")]
+    pub conditions: Vec<String>,
+    /// Print how the network stands then, as JSON
+    #[arg(long)]
+    pub json: bool,
+}

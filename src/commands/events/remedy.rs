@@ -1,0 +1,256 @@
+//! What would permit a thing that was refused: for the person who reads the log, never for the agent.
+//!
+//! ```text
+//!  reason, name, address, port ──▶ the line to add below `network.allow`, or why no line would do
+//! ```
+
+use std::net::IpAddr;
+
+use netpolicy::floor::PRIVATE_RANGES;
+use netpolicy::host::HostName;
+
+use super::line::Line;
+
+/// What to do about a refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remedy {
+    /// Add this line to `network.allow`.
+    Line {
+        /// The line.
+        yaml: String,
+        /// The same for `ringfence allow`, where that can say it.
+        allow: Option<String>,
+        /// What to think of first.
+        but: &'static str,
+    },
+    /// Do something else, or nothing.
+    Words(String),
+}
+
+impl Remedy {
+    /// The remedy as a row; with the id of a workflow that can still be changed.
+    pub fn text(&self, live: Option<&str>) -> String {
+        match self {
+            Remedy::Words(words) => words.clone(),
+            Remedy::Line { yaml, allow, but } => {
+                let mut text = format!("to permit it: - {yaml}");
+                if let (Some(id), Some(allow)) = (live, allow) {
+                    text.push_str(&format!("   (now: ringfence allow {id} {allow})"));
+                }
+                if !but.is_empty() {
+                    text.push_str(&format!("   ({but})"));
+                }
+                text
+            }
+        }
+    }
+}
+
+/// What to do about an event; nothing when nothing was refused.
+pub fn of(line: &Line) -> Option<Remedy> {
+    if !line.denied() || line.kind == "control" {
+        return None;
+    }
+    let host = line.host.as_deref().and_then(|host| HostName::parse(host).ok());
+    let address = line.address.as_deref().and_then(|address| address.parse::<IpAddr>().ok());
+    let words = |words: &str| Some(Remedy::Words(words.to_owned()));
+    let place = || line.ruling().map(|rule| format!(": {rule}")).unwrap_or_default();
+    match line.reason.as_deref()? {
+        "not-allowed" | "port" => name(&host?, line.port),
+        "name-budget" => {
+            let but = "or more of them: network.dns.names-per-wildcard";
+            name(&host?, line.port).map(|remedy| with(remedy, but))
+        }
+        "raw-address" => range(address?, line.port?),
+        "private-address" => private(host, address?, line.port),
+        "host-address" | "metadata-address" | "reserved-address" => {
+            words("cannot be permitted: the floor refuses it whatever a policy says")
+        }
+        "no-sni" | "not-tls" | "http2" => unchecked(&host?, line.port?),
+        "sni-mismatch" | "host-mismatch" => words(
+            "it asked for another name than the one it connected to: permit that name, and have it connect there",
+        ),
+        "protocol" if line.kind == "datagram" => words("cannot be permitted: only TCP can"),
+        "protocol" | "malformed" | "query-type" => words("cannot be permitted: it cannot be checked"),
+        "denied-by-rule" => Some(Remedy::Words(format!("take the denial away{}", place()))),
+        "outside-ceiling" => words(
+            "only within the ceiling of the stronger layer, which whoever sets it can widen; `ringfence policy explain` shows it",
+        ),
+        "untrusted-layer" => {
+            words("`ringfence trust` approves the project's policy; or permit it in another layer")
+        }
+        "expired" => Some(Remedy::Words(format!("its last day is over; change `expires`{}", place()))),
+        "network-denied" | "cut" => Some(Remedy::Words(format!(
+            "the network is so on purpose: `ringfence net {} restore` ends conditions",
+            line.workflow
+        ))),
+        "deadline" => words("the time of the run (--time) is over"),
+        "limit" => words("too much at once: nothing to permit"),
+        "resolve-failed" | "connect-failed" => {
+            let why = line.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
+            Some(Remedy::Words(format!("permitted, and failed on the way out{why}")))
+        }
+        _ => None,
+    }
+}
+
+/// A name on a port, 443 for a question that has none.
+fn name(host: &HostName, port: Option<u16>) -> Option<Remedy> {
+    let text = match port {
+        None | Some(443) => host.to_string(),
+        Some(port) => format!("{host}:{port}"),
+    };
+    let but = if port.is_none() { "for port 443" } else { "" };
+    Some(Remedy::Line { yaml: text.clone(), allow: Some(text), but })
+}
+
+fn with(remedy: Remedy, but: &'static str) -> Remedy {
+    match remedy {
+        Remedy::Line { yaml, allow, .. } => Remedy::Line { yaml, allow, but },
+        words @ Remedy::Words(_) => words,
+    }
+}
+
+fn range(address: IpAddr, port: u16) -> Option<Remedy> {
+    match address {
+        IpAddr::V4(address) => Some(Remedy::Line {
+            yaml: format!("{{cidr: {address}/32, ports: [{port}]}}"),
+            allow: None,
+            but: "better: permit the name that it belongs to",
+        }),
+        IpAddr::V6(_) => Some(Remedy::Words("cannot be permitted: only IPv4 addresses can".to_owned())),
+    }
+}
+
+fn private(host: Option<HostName>, address: IpAddr, port: Option<u16>) -> Option<Remedy> {
+    let Some(host) = host else {
+        let words = "permit the name that it belongs to, with its addresses in `private`";
+        return Some(Remedy::Words(words.to_owned()));
+    };
+    if !PRIVATE_RANGES.iter().any(|range| range.contains(&address)) {
+        let words = "cannot be permitted: the floor refuses it whatever a policy says";
+        return Some(Remedy::Words(words.to_owned()));
+    }
+    let length = if address.is_ipv4() { 32 } else { 128 };
+    Some(Remedy::Line {
+        yaml: format!("{{host: {host}, ports: [{}], private: [{address}/{length}]}}", port.unwrap_or(443)),
+        allow: None,
+        but: "not for addresses of this machine or its engine",
+    })
+}
+
+fn unchecked(host: &HostName, port: u16) -> Option<Remedy> {
+    Some(Remedy::Line {
+        yaml: format!("{{host: {host}, ports: [{port}], protocol: tcp}}"),
+        allow: None,
+        but: "instead of the rule that it has: then no name is checked",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use netpolicy::decide::{Question, Target, decide};
+    use netpolicy::floor::Surroundings;
+    use netpolicy::load::rule_from_flag;
+    use netpolicy::policy::{Layer, Policy};
+
+    use super::*;
+
+    fn refused(reason: &str, host: Option<&str>, address: Option<&str>, port: Option<u16>) -> Line {
+        Line {
+            kind: "connect".to_owned(),
+            verdict: Some("deny".to_owned()),
+            reason: Some(reason.to_owned()),
+            host: host.map(str::to_owned),
+            address: address.map(str::to_owned),
+            port,
+            workflow: "2a".to_owned(),
+            ..Line::default()
+        }
+    }
+
+    fn policy(yaml: &str) -> Policy {
+        let text = format!("version: 1\nnetwork:\n  allow:\n    - {yaml}\n");
+        let mut read = |_: &str| Ok(text.clone());
+        netpolicy::load::load("p.yml", Layer::Run, crate::clock::today(), &mut read).unwrap().policy
+    }
+
+    #[test]
+    fn every_line_that_is_proposed_permits_what_was_refused() {
+        for (line, port, address) in [
+            (refused("not-allowed", Some("a.test"), None, None), 443, None),
+            (refused("not-allowed", Some("a.test"), None, Some(443)), 443, None),
+            (refused("port", Some("a.test"), None, Some(8080)), 8080, None),
+            (refused("name-budget", Some("x.a.test"), None, None), 443, None),
+            (refused("private-address", Some("a.test"), Some("10.1.2.3"), Some(22)), 22, Some("10.1.2.3")),
+            (refused("private-address", Some("a.test"), Some("fd00::7"), None), 443, Some("fd00::7")),
+            (refused("not-tls", Some("a.test"), None, Some(443)), 443, None),
+            (refused("raw-address", None, Some("198.51.100.9"), Some(5432)), 5432, None),
+        ] {
+            let Some(Remedy::Line { yaml, allow, .. }) = of(&line) else { panic!("{line:?}: no line") };
+            let target = match (&line.host, &line.address) {
+                (Some(host), _) => Target::Name(HostName::parse(host).unwrap()),
+                (None, address) => Target::Address(address.as_deref().unwrap().parse().unwrap()),
+            };
+            let mut question = Question::about(&target, crate::clock::today()).port(port);
+            question.address = address.map(|address| address.parse().unwrap());
+            let surroundings = Surroundings::default();
+            assert!(!decide(&Policy::nothing(), &surroundings, &question).allowed);
+            assert!(decide(&policy(&yaml), &surroundings, &question).allowed, "{yaml}");
+            if let Some(allow) = allow {
+                let mut live = Policy::nothing();
+                live.allow.push(rule_from_flag("--allow", &allow).unwrap().into());
+                assert!(decide(&live, &surroundings, &question).allowed, "{allow}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_permitted_says_so_and_every_reason_says_something() {
+        let said = |reason: &str| match of(&refused(reason, Some("a.test"), Some("192.0.2.1"), Some(9))) {
+            Some(remedy) => remedy.text(Some("2a")),
+            None => String::new(),
+        };
+        for floor in ["host-address", "metadata-address", "reserved-address"] {
+            assert!(said(floor).starts_with("cannot be permitted"), "{floor}");
+        }
+        for reason in [
+            "denied-by-rule",
+            "not-allowed",
+            "outside-ceiling",
+            "untrusted-layer",
+            "expired",
+            "port",
+            "private-address",
+            "raw-address",
+            "sni-mismatch",
+            "no-sni",
+            "not-tls",
+            "host-mismatch",
+            "http2",
+            "malformed",
+            "protocol",
+            "query-type",
+            "name-budget",
+            "limit",
+            "resolve-failed",
+            "connect-failed",
+            "network-denied",
+            "deadline",
+            "cut",
+        ] {
+            assert!(!said(reason).is_empty(), "{reason}");
+        }
+        assert_eq!(
+            of(&Line { verdict: Some("allow".to_owned()), ..refused("port", Some("a.test"), None, Some(1)) }),
+            None
+        );
+    }
+
+    #[test]
+    fn what_is_no_name_becomes_no_line() {
+        for host in ["a\u{1b}[2J", "x, ports: [1]}", "*.com", "10.0.0.1"] {
+            assert_eq!(of(&refused("not-allowed", Some(host), None, None)), None, "{host}");
+        }
+    }
+}

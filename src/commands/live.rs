@@ -1,0 +1,195 @@
+//! `ringfence allow`, `deny`, `net`: words into one change of a workflow that runs.
+//!
+//! ```text
+//!  HOST[:PORT], CONDITION… ──▶ Change ──supervisor::control──▶ made: how it stands now │ refused: status 1 and the reason
+//! ```
+
+use netpolicy::diagnostic::render;
+use netpolicy::host::HostPattern;
+use netpolicy::load::rule_from_flag;
+use netpolicy::policy::Rule;
+
+use crate::cli::live::{AllowArgs, DenyArgs, NetArgs};
+use crate::conditions::Condition;
+use crate::control::{Change, State};
+use crate::error::{COULD_NOT_RUN, Failure};
+use crate::supervisor::control::{self, Outcome};
+use crate::supervisor::{engine, inventory};
+
+/// The policy does not permit the change.
+const REFUSED: u8 = 1;
+
+/// Permits a host, as a rule of the run.
+pub async fn allow(engine_host: Option<&str>, args: AllowArgs) -> Result<u8, Failure> {
+    let change = Change::Allow(rule("--allow", "ringfence allow", &args.host)?.into());
+    make(engine_host, &args.workflow, change, args.json).await
+}
+
+/// Refuses a host, or everything.
+pub async fn deny(engine_host: Option<&str>, args: DenyArgs) -> Result<u8, Failure> {
+    let change = match &args.host {
+        Some(host) => Change::Deny(rule("--deny", "ringfence deny", host)?.into()),
+        None => Change::Conditions { set: vec![Condition::Deny], host: None },
+    };
+    make(engine_host, &args.workflow, change, args.json).await
+}
+
+/// Sets conditions, ends them, or says how the network stands.
+pub async fn net(engine_host: Option<&str>, args: NetArgs) -> Result<u8, Failure> {
+    match wish(&args.conditions)? {
+        Some(change) => make(engine_host, &args.workflow, change, args.json).await,
+        None => {
+            let (engine, id) = running(engine_host, &args.workflow).await?;
+            let state = control::state(&engine, &id).await?;
+            show(&state, args.json)?;
+            Ok(0)
+        }
+    }
+}
+
+/// A rule as the command line of `run` reads it, with the command as its origin.
+fn rule(flag: &str, command: &str, text: &str) -> Result<Rule, Failure> {
+    let mut rule = rule_from_flag(flag, text).map_err(|error| {
+        let mut failure = Failure::new(COULD_NOT_RUN, format!("`{text}` cannot be used"));
+        failure.causes.push(render(std::slice::from_ref(&error)));
+        failure
+    })?;
+    rule.origin.file = command.to_owned();
+    Ok(rule)
+}
+
+/// What the words of `net` ask for; nothing without a word.
+fn wish(words: &[String]) -> Result<Option<Change>, Failure> {
+    let wrong = |what: String| {
+        Failure::new(COULD_NOT_RUN, what).hint("`ringfence net --help` lists the conditions and their forms")
+    };
+    let (mut set, mut host, mut restore) = (Vec::new(), None, false);
+    for word in words {
+        if let Some(name) = word.strip_prefix("host=") {
+            let pattern = HostPattern::parse(name).map_err(|error| wrong(format!("`{word}`: {error}")))?;
+            if host.replace(pattern).is_some() {
+                return Err(wrong(
+                    "host= is given twice; it concerns all conditions of a command".to_owned(),
+                ));
+            }
+        } else if word == "restore" {
+            restore = true;
+        } else {
+            set.push(word.parse::<Condition>().map_err(|error| wrong(error.to_string()))?);
+        }
+    }
+    match (set.is_empty(), restore) {
+        (false, false) => Ok(Some(Change::Conditions { set, host })),
+        (true, true) => Ok(Some(Change::Restore { host })),
+        (false, true) => {
+            Err(wrong("restore ends conditions, so it stands alone or with host=NAME".to_owned()))
+        }
+        (true, false) if host.is_some() => Err(wrong("host= needs a condition, or restore".to_owned())),
+        (true, false) => Ok(None),
+    }
+}
+
+async fn make(engine_host: Option<&str>, workflow: &str, change: Change, json: bool) -> Result<u8, Failure> {
+    let (engine, id) = running(engine_host, workflow).await?;
+    let wanted = change.to_string();
+    match control::change(&engine, &id, change).await? {
+        Outcome::Made(state) => {
+            show(&state, json)?;
+            Ok(0)
+        }
+        Outcome::Refused(why) => {
+            let mut failure = Failure::new(REFUSED, format!("`{wanted}` is refused; nothing was changed"));
+            failure.causes.push(why);
+            Err(failure)
+        }
+    }
+}
+
+/// The engine, and the id of the workflow that is meant.
+async fn running(engine_host: Option<&str>, workflow: &str) -> Result<(engine::Engine, String), Failure> {
+    let engine = engine::connect(engine_host).await?;
+    let all = inventory::workflows(&engine).await?;
+    let found = inventory::pick(&all, workflow)?;
+    if found.guard != "running" {
+        return Err(Failure::new(
+            COULD_NOT_RUN,
+            format!("the guard of {} does not run ({})", found.id, found.guard),
+        )
+        .hint("everything is refused without it, and nothing can be changed"));
+    }
+    Ok((engine, found.id.clone()))
+}
+
+fn show(state: &State, json: bool) -> Result<(), Failure> {
+    if json { super::print_json(state) } else { super::print(&in_words(state)) }
+}
+
+fn in_words(state: &State) -> String {
+    let network = match (&state.closed, state.conditions.0.is_empty()) {
+        (Some(reason), _) => format!("everything is refused ({reason})"),
+        (None, true) => "as the policy says".to_owned(),
+        (None, false) => "as the policy says, under conditions".to_owned(),
+    };
+    let mut text = format!("{}: {network}\n", state.workflow);
+    let mut row = |what: &str, value: &str| text.push_str(&format!("  {what:<12} {value}\n"));
+    row("policy", &state.digest);
+    state.allowed.iter().for_each(|rule| row("allowed", rule));
+    state.denied.iter().for_each(|rule| row("denied", rule));
+    state.conditions().for_each(|condition| row("condition", &condition));
+    row("connections", &state.connections.to_string());
+    row("events", &state.events.to_string());
+    if let Some(deadline) = state.deadline_unix_ms {
+        let at = std::time::UNIX_EPOCH + std::time::Duration::from_millis(deadline);
+        row("until", &humantime::format_rfc3339_seconds(at).to_string());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(words: &[&str]) -> String {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        match wish(&words) {
+            Ok(Some(change)) => change.to_string(),
+            Ok(None) => "how does it stand?".to_owned(),
+            Err(failure) => failure.message,
+        }
+    }
+
+    #[test]
+    fn words_become_one_change() {
+        assert_eq!(said(&[]), "how does it stand?");
+        assert_eq!(said(&["cut"]), "net cut");
+        assert_eq!(
+            said(&["host=*.a.test", "latency=200ms+-50ms", "bandwidth=1mbit"]),
+            "net latency=200ms±50ms bandwidth=1mbit host=*.a.test"
+        );
+        assert_eq!(said(&["restore"]), "net restore");
+        assert_eq!(said(&["restore", "host=a.test"]), "net restore host=a.test");
+    }
+
+    #[test]
+    fn what_is_meant_otherwise_is_said() {
+        for words in [
+            &["restore", "cut"][..],
+            &["host=a.test"],
+            &["cut", "host=a.test", "host=b.test"],
+            &["cut", "host=*"],
+            &["slow"],
+        ] {
+            assert!(!said(words).starts_with("net "), "{words:?}: {}", said(words));
+        }
+    }
+
+    #[test]
+    fn a_rule_is_read_as_run_reads_it() {
+        let rule = rule("--allow", "ringfence allow", "A.test:8443").unwrap();
+        assert_eq!(
+            (rule.origin.text.as_str(), rule.origin.file.as_str()),
+            ("a.test:8443", "ringfence allow")
+        );
+        assert!(super::rule("--allow", "ringfence allow", "*.com").is_err());
+    }
+}
