@@ -215,7 +215,7 @@ impl Notes<'_> {
 }
 
 /// Why a rule does not permit, and the rule that says so.
-type Refusal = (Reason, Arc<Rule>);
+pub(crate) type Refusal = (Reason, Arc<Rule>);
 
 /// A policy, ready to be asked often.
 #[derive(Clone, Debug)]
@@ -223,6 +223,8 @@ pub struct Decider {
     policy: Policy,
     allow: RuleIndex,
     deny: RuleIndex,
+    /// The denials of any name of the host: its names are one resource.
+    deny_aliases: Vec<Arc<Rule>>,
     ceilings: Vec<(Layer, RuleIndex)>,
 }
 
@@ -232,6 +234,7 @@ impl Decider {
         Decider {
             allow: RuleIndex::new(&policy.allow),
             deny: RuleIndex::new(&policy.deny),
+            deny_aliases: policy.deny.iter().filter(|rule| denies_an_alias(rule)).cloned().collect(),
             ceilings: policy
                 .ceilings
                 .iter()
@@ -348,17 +351,23 @@ impl Decider {
 
     /// All names of the host are one resource: a denial of one of them is a denial of each.
     fn denials_of_name(&self, name: &HostName, alias: bool) -> Vec<&Arc<Rule>> {
-        if !alias {
-            return self.deny.of_name(name).collect();
-        }
-        let about_aliases = |rule: &&Arc<Rule>| match &rule.matcher {
-            Matcher::Host(pattern) => {
-                floor::refused_name(pattern.name()) == Some(Reason::HostAddress)
-                    || floor::aliases().any(|other| pattern.matches(other))
-            }
-            Matcher::Cidr(_) => false,
-        };
-        self.deny.all().iter().filter(about_aliases).collect()
+        if alias { self.deny_aliases.iter().collect() } else { self.deny.of_name(name).collect() }
+    }
+
+    /// The rules of `allow` that speak about a target.
+    pub(crate) fn grants_of<'d>(&'d self, target: &'d Target) -> Vec<&'d Arc<Rule>> {
+        self.allow.of(target).collect()
+    }
+
+    /// The entries of ceilings that speak about a target.
+    pub(crate) fn limits_of<'d>(&'d self, target: &'d Target) -> Vec<&'d Arc<Rule>> {
+        self.ceilings.iter().flat_map(|(_, entries)| entries.of(target)).collect()
+    }
+
+    /// The denials that speak about an address, in whatever form of IPv6 it comes.
+    pub(crate) fn denials_of_address(&self, addr: IpAddr) -> Vec<&Arc<Rule>> {
+        let carried = floor::embedded_v4(addr).into_iter().map(IpAddr::V4);
+        std::iter::once(addr).chain(carried).flat_map(|addr| self.deny.of_address(addr)).collect()
     }
 
     fn judge_address(
@@ -433,20 +442,28 @@ impl Decider {
         if let Some(refusal) = self.refusal_by_layer(rule, port, q, notes) {
             return Some(refusal);
         }
-        let addr = q.address?;
+        let (finding, (reason, by)) = self.refusal_of_address(s, rule, port, q.address?)?;
+        notes.add(finding, Some(&by));
+        Some((reason, by))
+    }
+
+    /// Why a real address is refused to a rule, whatever name it belongs to: denied ranges, then the floor.
+    pub(crate) fn refusal_of_address(
+        &self,
+        s: &Surroundings,
+        rule: &Arc<Rule>,
+        port: u16,
+        addr: IpAddr,
+    ) -> Option<(Finding, Refusal)> {
         if let Some(denial) = self.denial_of_address(addr, port) {
-            notes.add(Finding::DeniesAddress, Some(denial));
-            return Some((Reason::DeniedByRule, Arc::clone(denial)));
+            return Some((Finding::DeniesAddress, (Reason::DeniedByRule, Arc::clone(denial))));
         }
         let refused = if rule.host_access {
             (s.host_gateway != Some(addr)).then_some(Reason::HostAddress)
         } else {
             floor::refusal(addr, &rule.private, &self.policy.dns.upstream_fake_range, s)
         };
-        refused.map(|reason| {
-            notes.add(Finding::Floor(reason), Some(rule));
-            (reason, Arc::clone(rule))
-        })
+        refused.map(|reason| (Finding::Floor(reason), (reason, Arc::clone(rule))))
     }
 
     /// What the rule's layer is worth: the ceilings at and above it must contain the grant, and the project's
@@ -460,6 +477,11 @@ impl Decider {
     ) -> Option<Refusal> {
         let layer = rule.origin.layer;
         let above = || self.ceilings.iter().filter(|(of, _)| *of <= layer);
+        if layer == Layer::Project && rule.host_access {
+            // Neither a ceiling nor an approval lets a project reach the host.
+            notes.add(Finding::BeyondTrust, Some(rule));
+            return Some((Reason::UntrustedLayer, Arc::clone(rule)));
+        }
         if layer == Layer::Project && above().next().is_none() {
             let finding = match (self.policy.project_trusted, rule.is_beyond_trust()) {
                 (true, false) => Finding::Trusted,
@@ -552,7 +574,21 @@ fn contains(entry: &Rule, rule: &Rule, port: u16, q: &Question<'_>) -> bool {
         && rule.protocol_on(port).is_within(entry.protocol_on(port))
         && (rule.resolved_by == ResolvedBy::Guard || entry.resolved_by == ResolvedBy::Proxy)
         && rule.host_access == entry.host_access
-        && q.address.filter(private).is_none_or(|addr| entry.private.iter().any(|net| net.contains(&addr)))
+        // The host's own address needs no `private` beside `host-access`.
+        && (rule.host_access
+            || q.address
+                .filter(private)
+                .is_none_or(|addr| entry.private.iter().any(|net| net.contains(&addr))))
+}
+
+fn denies_an_alias(rule: &Rule) -> bool {
+    match &rule.matcher {
+        Matcher::Host(pattern) => {
+            floor::refused_name(pattern.name()) == Some(Reason::HostAddress)
+                || floor::aliases().any(|other| pattern.matches(other))
+        }
+        Matcher::Cidr(_) => false,
+    }
 }
 
 /// Whether a denial covers the whole question. One with ports covers no question about any port.

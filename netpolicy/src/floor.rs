@@ -223,6 +223,25 @@ pub fn refusal(addr: IpAddr, private: &[IpNet], fake: &[IpNet], s: &Surroundings
 /// The reserved ranges that resolvers of VPNs answer public names with; `upstream-fake-range` may name parts of them.
 pub const FAKE_RANGES: &[IpNet] = &[IpNet::V4(v4(198, 18, 0, 0, 15)), IpNet::V4(v4(240, 0, 0, 0, 4))];
 
+/// Every range that the floor knows: between their ends, and but for [`embedded_v4`], it says the same of all addresses.
+pub(crate) fn ranges(s: &Surroundings) -> impl Iterator<Item = IpNet> + '_ {
+    const LOOPBACK: [IpNet; 2] =
+        [IpNet::V4(v4(127, 0, 0, 0, 8)), IpNet::V6(v6([0, 0, 0, 0, 0, 0, 0, 1], 128))];
+    let tables_v4 = RESERVED_V4.iter().chain(REACHABLE_V4).map(|net| IpNet::V4(*net));
+    let tables_v6 = GLOBAL_V6.iter().chain(RESERVED_V6).chain(REACHABLE_V6).map(|net| IpNet::V6(*net));
+    let single = METADATA_ADDRESSES.iter().chain(&s.host_addresses).map(|addr| IpNet::from(*addr));
+    let machine = s.on_link.iter().chain(&s.engine_subnets).copied();
+    PRIVATE_RANGES
+        .iter()
+        .copied()
+        .chain(LOOPBACK)
+        .chain(tables_v4)
+        .chain(tables_v6)
+        .chain(single)
+        .chain(machine)
+        .chain([IpNet::V4(s.virtual_range)])
+}
+
 fn severity(reason: Reason) -> u8 {
     match reason {
         Reason::MetadataAddress => 0,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixMap;
 
+use crate::decide::Target;
 use crate::host::{HostName, HostPattern};
 use crate::policy::{Matcher, Rule};
 
@@ -103,14 +104,17 @@ impl RuleIndex {
         ids.into_iter().flatten().map(|id| (*id, self.rule(*id))).filter(covers)
     }
 
+    /// The rules that speak about a target.
+    pub(crate) fn of<'i>(&'i self, target: &'i Target) -> Box<dyn Iterator<Item = &'i Arc<Rule>> + 'i> {
+        match target {
+            Target::Name(name) => Box::new(self.of_name(name)),
+            Target::Address(address) => Box::new(self.of_address(*address)),
+        }
+    }
+
     /// Whether any rule is about addresses.
     pub(crate) fn has_ranges(&self) -> bool {
         !self.v4.is_empty() || !self.v6.is_empty()
-    }
-
-    /// All rules, in the order of the policy.
-    pub(crate) fn all(&self) -> &[Arc<Rule>] {
-        &self.rules
     }
 
     fn rule(&self, id: u32) -> &Arc<Rule> {

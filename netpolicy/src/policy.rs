@@ -189,6 +189,7 @@ impl Rule {
         matches!(self.matcher, Matcher::Cidr(_))
             || !self.private.is_empty()
             || self.protocol == Some(Protocol::Tcp)
+            || self.resolved_by == ResolvedBy::Proxy
     }
 
     /// Whether the rule permits nothing any more.

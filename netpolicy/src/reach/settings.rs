@@ -1,0 +1,115 @@
+//! What two policies set otherwise besides rules.
+
+use std::fmt::Display;
+
+use serde::Serialize;
+
+use crate::policy::Policy;
+use crate::settings::{Container, Proxy};
+
+/// One setting that is not the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The key, as policies write it.
+    pub key: String,
+    /// Its old value; `None` when it was not set.
+    pub old: Option<String>,
+    /// Its new value.
+    pub new: Option<String>,
+    /// Whether the new value lets more through by itself.
+    pub widens: bool,
+}
+
+/// Every setting that is not the same in both.
+pub(super) fn changes(old: &Policy, new: &Policy) -> Vec<Change> {
+    let mut list = Vec::new();
+    let mut add = |key: &str, old: Option<String>, new: Option<String>, widens: bool| {
+        if old != new {
+            list.push(Change { key: key.to_owned(), old, new, widens });
+        }
+    };
+    add("network", denied(old), denied(new), false);
+    // Without a ceiling, user and run may permit what they like.
+    for layer in old.ceilings.iter().map(|ceiling| ceiling.layer) {
+        if !new.ceilings.iter().any(|ceiling| ceiling.layer == layer) {
+            add("network.ceiling", Some(format!("of the {layer}'s layer")), None, true);
+        }
+    }
+    for layer in new.ceilings.iter().map(|ceiling| ceiling.layer) {
+        if !old.ceilings.iter().any(|ceiling| ceiling.layer == layer) {
+            add("network.ceiling", None, Some(format!("of the {layer}'s layer")), false);
+        }
+    }
+    let (dns, before) = (&new.dns, &old.dns);
+    add("network.dns.upstreams", words(&before.upstreams), words(&dns.upstreams), false);
+    let domains = |policy: &Policy| {
+        let word = |domain: &crate::settings::Domain| {
+            format!("{}: {}", domain.name, words(&domain.upstreams).unwrap_or_default())
+        };
+        words(&policy.dns.domains.iter().map(word).collect::<Vec<_>>())
+    };
+    add("network.dns.domains", domains(old), domains(new), false);
+    let budget = [before.names_per_wildcard, dns.names_per_wildcard];
+    let has_wildcards = new.allow.iter().any(|rule| match &rule.matcher {
+        crate::policy::Matcher::Host(pattern) => pattern.is_wildcard(),
+        crate::policy::Matcher::Cidr(_) => false,
+    });
+    let widens = budget[1] > budget[0] && has_wildcards;
+    let [few, many] = budget.map(|names| Some(names.to_string()));
+    add("network.dns.names-per-wildcard", few, many, widens);
+    let ranges = [before, dns].map(|dns| Some(dns.virtual_range.to_string()));
+    let [was, is] = ranges;
+    add("network.dns.virtual-range", was, is, false);
+    add(
+        "network.dns.upstream-fake-range",
+        words(&before.upstream_fake_range),
+        words(&dns.upstream_fake_range),
+        false,
+    );
+    add("network.proxy", proxy(old.proxy.as_ref()), proxy(new.proxy.as_ref()), false);
+    let direct = |policy: &Policy| policy.proxy.as_ref().and_then(|proxy| words(&proxy.direct));
+    add("network.no-proxy", direct(old), direct(new), false);
+    for ((key, was), (_, is)) in container(&old.container).into_iter().zip(container(&new.container)) {
+        add(key, was, is, false);
+    }
+    let required = |policy: &Policy| {
+        let mut list: Vec<&str> = policy.require.iter().map(|requirement| requirement.as_str()).collect();
+        list.sort_unstable();
+        words(&list)
+    };
+    add("engine.require", required(old), required(new), false);
+    list
+}
+
+fn denied(policy: &Policy) -> Option<String> {
+    policy.network_denied.then(|| "denied".to_owned())
+}
+
+fn words<T: Display>(list: &[T]) -> Option<String> {
+    let words: Vec<String> = list.iter().map(ToString::to_string).collect();
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+fn proxy(proxy: Option<&Proxy>) -> Option<String> {
+    let proxy = proxy?;
+    let credentials = proxy.credentials_env.as_ref().map(|name| format!(" with credentials from {name}"));
+    Some(format!("{}:{}{}", proxy.server, proxy.port, credentials.unwrap_or_default()))
+}
+
+fn container(container: &Container) -> [(&'static str, Option<String>); 7] {
+    let number = |value: Option<u64>, unit: &str| value.map(|value| format!("{value}{unit}"));
+    let Container { milli_cpus, memory, pids, disk, seconds, runtime, ca } = container;
+    let ca = ca.as_ref().map(|ca| match ca {
+        crate::settings::Ca::System => "system".to_owned(),
+        crate::settings::Ca::File(path) => path.clone(),
+    });
+    [
+        ("container.cpus", milli_cpus.map(|milli| format!("{}.{:03}", milli / 1000, milli % 1000))),
+        ("container.memory", number(*memory, " bytes")),
+        ("container.pids", number(*pids, "")),
+        ("container.disk", number(*disk, " bytes")),
+        ("container.time", number(*seconds, " s")),
+        ("container.runtime", runtime.clone()),
+        ("container.ca", ca),
+    ]
+}

@@ -1,0 +1,256 @@
+//! The difference of two policies against the decision itself.
+
+mod world;
+
+use netpolicy::decide::{Decider, Target};
+use netpolicy::host::HostName;
+use netpolicy::load::load;
+use netpolicy::policy::{Layer, Policy, Protocol, ResolvedBy};
+use netpolicy::reach::{At, Line, Ports, Targets, Whose, Witness, difference};
+use proptest::prelude::*;
+use world::{
+    Asked, GATEWAY, TODAY, asked, carried, is_alias, is_as_strict, is_private, name, policy, surroundings,
+};
+
+/// What the two policies do with a question: the check, if it is permitted.
+fn answers(old: &Decider, new: &Decider, asked: &Asked) -> [Option<Protocol>; 2] {
+    [old, new].map(|decider| {
+        if asked.resolver == ResolvedBy::Proxy && decider.policy().proxy.is_none() {
+            return None;
+        }
+        let verdict = decider.decide(&surroundings(decider.policy()), &asked.question());
+        verdict.protocol.filter(|_| verdict.allowed)
+    })
+}
+
+fn reaches_more(here: Option<Protocol>, there: Option<Protocol>) -> bool {
+    match (here, there) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(here), Some(there)) => !is_as_strict(here, there),
+    }
+}
+
+/// Whether a line speaks of a question; written for the test, from the line's fields.
+fn mentions(line: &Line, asked: &Asked) -> bool {
+    let on_port = asked.port.is_some_and(|port| match &line.ports {
+        Ports::Only(ports) => ports.contains(&port),
+        Ports::AllBut(ports) => !ports.contains(&port),
+    });
+    let on_day =
+        line.from.is_none_or(|from| from <= asked.day) && line.until.is_none_or(|until| asked.day <= until);
+    let holds = |nets: &[ipnet::IpNet]| {
+        let real = asked.address.into_iter().chain(asked.address.and_then(carried));
+        real.into_iter().any(|address| nets.iter().any(|net| net.contains(&address)))
+    };
+    let named = |name: &HostName| match &line.targets {
+        Targets::Names { pattern, except } => {
+            pattern.matches(name) && !except.iter().any(|not| not.matches(name))
+        }
+        Targets::PermittedNames => true,
+        Targets::Ranges(_) => false,
+    };
+    on_port
+        && on_day
+        && match &asked.target {
+            Target::Address(address) => {
+                matches!(&line.targets, Targets::Ranges(nets) if nets.iter().any(|net| net.contains(address)))
+            }
+            Target::Name(name) => {
+                let host = is_alias(name.as_str());
+                named(name)
+                    && match &line.at {
+                        At::Proxy => asked.resolver == ResolvedBy::Proxy,
+                        _ if asked.resolver == ResolvedBy::Proxy => false,
+                        At::Anywhere => !host && !asked.address.is_some_and(is_private),
+                        At::Host => host,
+                        At::Ranges(nets) => !host && holds(nets),
+                        At::HostIn(nets) => host && holds(nets),
+                    }
+            }
+        }
+}
+
+fn agents(lines: &[Line]) -> impl Iterator<Item = &Line> {
+    lines.iter().filter(|line| line.whose == Whose::Agent)
+}
+
+/// The witness of a line as a question of this world: whoever is the host there is at [`GATEWAY`] here.
+fn check_of(witness: &Witness, decider: &Decider) -> Option<Protocol> {
+    let verdict = witness.verdict(decider);
+    verdict.protocol.filter(|_| verdict.allowed)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+    #[test]
+    fn what_the_decision_does_otherwise_is_mentioned(
+        old in policy(), new in policy(), asked in prop::collection::vec(asked(), 48),
+    ) {
+        let found = difference(&old, &new, TODAY);
+        let [old, new] = [old, new].map(Decider::new);
+        for asked in asked.iter().filter(|asked| asked.port.is_some() && asked.day >= TODAY) {
+            let [was, is] = answers(&old, &new, asked);
+            if reaches_more(is, was) {
+                prop_assert!(agents(&found.opens).any(|line| mentions(line, asked)), "opens {:?}\n{:#?}", asked, found.opens);
+            }
+            if reaches_more(was, is) {
+                prop_assert!(agents(&found.closes).any(|line| mentions(line, asked)), "closes {:?}\n{:#?}", asked, found.closes);
+            }
+        }
+    }
+
+    #[test]
+    fn every_line_has_a_witness_that_the_decision_treats_otherwise(old in policy(), new in policy()) {
+        let found = difference(&old, &new, TODAY);
+        let [old, new] = [old, new].map(Decider::new);
+        for (lines, opens) in [(&found.opens, true), (&found.closes, false)] {
+            for line in agents(lines) {
+                let [was, is] = [&old, &new].map(|decider| check_of(&line.witness, decider));
+                let (more, less) = if opens { (is, was) } else { (was, is) };
+                prop_assert!(reaches_more(more, less), "{:#?}", line);
+                prop_assert_eq!(line.new.allowed, is.is_some());
+                prop_assert_eq!(line.old.allowed, was.is_some());
+                if line.at != At::HostIn(Vec::new()) && !line.witness.is_the_host {
+                    let asked = as_asked(&line.witness);
+                    prop_assert!(mentions(line, &asked), "{:#?}", line);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_name_of_a_line_is_treated_otherwise(
+        old in policy(), new in policy(), names in prop::collection::vec(name(), 12),
+    ) {
+        let found = difference(&old, &new, TODAY);
+        let [old, new] = [old, new].map(Decider::new);
+        for (lines, opens) in [(&found.opens, true), (&found.closes, false)] {
+            for line in agents(lines).filter(|line| matches!(line.targets, Targets::Names { .. })) {
+                for name in &names {
+                    let other = Witness { target: Target::Name(name.clone()), ..line.witness.clone() };
+                    let asked = as_asked(&other);
+                    let floored = is_alias(name.as_str()) != other.is_the_host || world::is_metadata(name.as_str());
+                    if floored || !mentions(line, &asked) {
+                        continue;
+                    }
+                    let [was, is] = [&old, &new].map(|decider| check_of(&other, decider));
+                    let (more, less) = if opens { (is, was) } else { (was, is) };
+                    prop_assert!(reaches_more(more, less), "{} in {:#?}", name, line);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_address_of_a_line_is_reached_before_as_after(
+        old in policy(), new in policy(), asked in prop::collection::vec(asked(), 24),
+    ) {
+        let found = difference(&old, &new, TODAY);
+        let [old, new] = [old, new].map(Decider::new);
+        for (lines, opens) in [(&found.opens, true), (&found.closes, false)] {
+            for line in agents(lines) {
+                for asked in &asked {
+                    let mut other = as_asked(&line.witness);
+                    match (&line.targets, &line.at) {
+                        (Targets::Ranges(_), _) if matches!(asked.target, Target::Address(_)) => {
+                            other.target = asked.target.clone();
+                        }
+                        (_, At::Ranges(_)) if asked.address.and_then(carried).is_none() => {
+                            other.address = asked.address;
+                        }
+                        _ => continue,
+                    }
+                    // A private address is of the names whose rules hold it, not of every permitted one.
+                    if other.address.is_none() && matches!(other.target, Target::Name(_)) || !mentions(line, &other) {
+                        continue;
+                    }
+                    let [was, is] = answers(&old, &new, &other);
+                    let (more, less) = if opens { (is, was) } else { (was, is) };
+                    prop_assert!(less.is_none() || reaches_more(more, less), "{:?} in {:#?}", other, line);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_policy_does_not_differ_from_itself(policy in policy()) {
+        prop_assert!(difference(&policy, &policy, TODAY).is_empty());
+    }
+
+    #[test]
+    fn what_opens_one_way_closes_the_other(old in policy(), new in policy()) {
+        let there = difference(&old, &new, TODAY);
+        let back = difference(&new, &old, TODAY);
+        let words = |lines: &[Line]| {
+            let mut words: Vec<_> = lines.iter().map(|line| (line.targets.clone(), line.ports.clone(), line.at.clone())).collect();
+            words.sort_by_cached_key(|line| format!("{line:?}"));
+            words
+        };
+        prop_assert_eq!(words(&there.opens), words(&back.closes));
+        prop_assert_eq!(words(&there.closes), words(&back.opens));
+    }
+}
+
+fn as_asked(witness: &Witness) -> Asked {
+    Asked {
+        target: witness.target.clone(),
+        port: Some(witness.port),
+        address: witness.address.filter(|_| !witness.is_the_host).or(witness.is_the_host.then_some(GATEWAY)),
+        resolver: witness.resolver,
+        transport: netpolicy::target::Transport::Tcp,
+        day: witness.day,
+    }
+}
+
+fn of_text(network: &str) -> Policy {
+    let text = format!("version: 1\nnetwork:\n{network}");
+    load("p.yml", Layer::Run, TODAY, &mut |_| Ok(text.clone())).expect("a good policy").policy
+}
+
+fn told(old: &Policy, new: &Policy) -> String {
+    let found = difference(old, new, TODAY);
+    let lines = |sign: char, lines: &[Line]| -> String {
+        lines.iter().map(|line| format!("{sign} {line}   [{}]\n", line.cause())).collect()
+    };
+    let changes: String = found
+        .changes
+        .iter()
+        .map(|change| {
+            format!(
+                "~ {}: {:?} → {:?}{}\n",
+                change.key,
+                change.old,
+                change.new,
+                if change.widens { " widens" } else { "" }
+            )
+        })
+        .collect();
+    format!("{}{}{changes}", lines('+', &found.opens), lines('-', &found.closes))
+}
+
+#[test]
+fn lines_are_few_and_exact() {
+    let old = of_text(concat!(
+        "  allow:\n    - a.example\n    - '*.b.example'\n    - host: git.corp.example\n      ports: [443, 22]\n      private: [10.20.0.0/16]\n",
+        "    - cidr: 198.51.100.0/25\n      ports: [5432]\n",
+        "  deny:\n    - secret.b.example\n    - cidr: 203.0.113.0/24\n    - cidr: 192.0.2.0/24\n      ports: [22]\n",
+    ));
+    let new = of_text(concat!(
+        "  allow:\n    - a.example:8443\n    - .b.example\n    - host: git.corp.example\n      ports: [443, 22]\n      private: [10.20.0.0/15]\n",
+        "      protocol: tcp\n    - cidr: 198.51.100.0/24\n      ports: [5432, 5433]\n",
+        "  deny:\n    - secret.b.example:443\n    - cidr: 203.0.113.128/25\n",
+    ));
+    insta::assert_snapshot!(told(&old, &new));
+    insta::assert_snapshot!("lines_are_few_and_exact_backwards", told(&new, &old));
+}
+
+#[test]
+fn a_wildcard_says_what_it_does_not_open() {
+    let old = of_text("  allow:\n    - api.example.org\n    - '*.deep.example.org'\n");
+    let new = of_text(
+        "  allow:\n    - .example.org\n  deny:\n    - .secret.example.org\n    - '*.half.example.org'\n",
+    );
+    insta::assert_snapshot!(told(&old, &new));
+}
