@@ -185,3 +185,47 @@ fn presets_are_listed_and_printed() {
     insta::assert_snapshot!("presets_one", ringfence(dir.path(), &["policy", "presets", "gitlab-ssh"]));
     insta::assert_snapshot!("presets_unknown", ringfence(dir.path(), &["policy", "presets", "nobody"]));
 }
+
+fn diff_tells_what_opens_and_closes() {
+    let dir = with_files(&[
+        (
+            "old.yml",
+            "version: 1\nnetwork:\n  allow:\n    - gitlab.com\n    - '*.example.org'\n    - host: git.corp.example\n      private: [10.20.0.0/16]\n  deny:\n    - .secret.example.org\n    - cidr: 203.0.113.0/24\n",
+        ),
+        (
+            "new.yml",
+            "version: 1\nnetwork:\n  allow:\n    - gitlab.com\n    - .example.org\n    - host: git.corp.example\n      private: [10.20.0.0/15]\n      expires: 2999-12-31\n  deny:\n    - api.secret.example.org\n    - cidr: 203.0.113.0/25\n  dns:\n    upstreams: [10.0.0.53]\n",
+        ),
+        ("same.yml", "# another text\nversion: 1\nextends: [./old.yml]\n"),
+        ("bad.yml", "version: 1\nnetwork: {alow: []}\n"),
+    ]);
+    let diff = |old, new| ringfence(dir.path(), &["policy", "diff", old, new]);
+    insta::assert_snapshot!("diff_opens", diff("old.yml", "new.yml"));
+    insta::assert_snapshot!("diff_same", diff("old.yml", "same.yml"));
+    insta::assert_snapshot!("diff_bad_input", diff("old.yml", "bad.yml"));
+    insta::assert_snapshot!(
+        "diff_json",
+        ringfence(dir.path(), &["policy", "diff", "same.yml", "gitlab@1", "--json"])
+    );
+}
+
+#[test]
+fn diff_exits_0_when_things_only_close() {
+    let dir = with_files(&[
+        ("old.yml", "version: 1\nnetwork: {allow: [a.example, b.example]}\n"),
+        ("new.yml", "version: 1\nnetwork: {allow: [a.example], deny: ['*.a.example']}\n"),
+    ]);
+    insta::assert_snapshot!(ringfence(dir.path(), &["policy", "diff", "old.yml", "new.yml"]));
+}
+
+#[test]
+fn diff_tells_what_a_ceiling_lets_weaker_layers_permit() {
+    let dir = with_files(&[
+        ("old.yml", "version: 1\nnetwork: {ceiling: [.gitlab.com]}\n"),
+        ("new.yml", "version: 1\nnetwork: {ceiling: [.gitlab.com, example.org]}\n"),
+        ("none.yml", "version: 1\n"),
+    ]);
+    let diff = |old, new| ringfence(dir.path(), &["policy", "diff", old, new]);
+    insta::assert_snapshot!("diff_wider_ceiling", diff("old.yml", "new.yml"));
+    insta::assert_snapshot!("diff_ceiling_gone", diff("old.yml", "none.yml"));
+}

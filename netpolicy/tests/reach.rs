@@ -212,7 +212,13 @@ fn of_text(network: &str) -> Policy {
 fn told(old: &Policy, new: &Policy) -> String {
     let found = difference(old, new, TODAY);
     let lines = |sign: char, lines: &[Line]| -> String {
-        lines.iter().map(|line| format!("{sign} {line}   [{}]\n", line.cause())).collect()
+        lines
+            .iter()
+            .map(|line| {
+                let (old, new) = line.causes();
+                format!("{sign} {line}   [{old} → {new}]\n")
+            })
+            .collect()
     };
     let changes: String = found
         .changes

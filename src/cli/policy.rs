@@ -29,6 +29,10 @@ The digest is the one that labels, events and --expect-digest carry; --canonical
     /// Run the tests that the policies hold, and print TAP
     #[command(after_help = "Exit status: 0 all hold, 1 one does not, 2 could not run")]
     Test(TestArgs),
+    /// Say what a policy reaches that another does not, by names, ports and ranges
+    #[command(after_help = "\
+Exit status: 0 NEW reaches nothing more, 1 it reaches more, 2 could not run")]
+    Diff(DiffArgs),
     /// Print the JSON Schema of a policy file, for editors
     Schema,
     /// Print another program's allowlist as a policy
@@ -184,4 +188,16 @@ pub struct TrustArgs {
     /// Take the approval back
     #[arg(long, conflicts_with = "yes")]
     pub revoke: bool,
+}
+
+/// `ringfence policy diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// A policy file, or the name of a preset
+    pub old: String,
+    /// The same, as it is to be
+    pub new: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }

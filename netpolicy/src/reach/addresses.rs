@@ -8,7 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::names::Reach;
+use super::reached::Reach;
 use super::runs::Runs;
 use super::side::{Both, NEW, OLD, Side, State, rules};
 use super::spans::{Span, cut};

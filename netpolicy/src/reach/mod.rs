@@ -13,7 +13,9 @@
 
 mod addresses;
 mod names;
+mod patterns;
 mod raw;
+mod reached;
 mod runs;
 mod settings;
 mod side;

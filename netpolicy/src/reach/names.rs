@@ -5,64 +5,22 @@
 //!                                 └─ asked in both policies, by port, day and kind of address ──▶ items ──join──▶ patterns
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use ipnet::IpNet;
 
-use super::addresses::{Addresses, is_private};
+use super::addresses::Addresses;
+use super::patterns::{Node, Region, join_cells};
+use super::reached::{Permitted, Reach};
 use super::side::{Both, Change, NEW, OLD, Side, State, patterns, reaches_more};
 use super::spans::{Span, join, to_nets};
 use super::{At, Draft, Ports, Targets, Witness};
 use crate::decide::Target;
 use crate::floor;
-use crate::host::{HostName, HostPattern};
+use crate::host::HostName;
 use crate::policy::{Date, Protocol, ResolvedBy, Rule, day_after};
-
-/// What the names of one policy reach, for the half of the comparison that is about addresses.
-#[derive(Default)]
-pub(super) struct Reach {
-    public: BTreeMap<u16, (HostName, Date)>,
-    private: BTreeMap<u16, Vec<(Span, (HostName, Date))>>,
-    host: BTreeMap<u16, (HostName, Date)>,
-}
-
-impl Reach {
-    pub(super) fn host_ports(&self) -> impl Iterator<Item = u16> {
-        self.host.keys().copied()
-    }
-
-    /// The ports on which some name may have this address.
-    pub(super) fn ports(&self, host: bool, address: IpAddr) -> impl Iterator<Item = u16> {
-        let private = is_private(address);
-        let of_host = host.then_some(self.host.keys());
-        let of_public = (!host && !private).then_some(self.public.keys());
-        let of_private = (!host && private).then_some(self.private.keys());
-        let inside = move |port: &u16| self.in_private(address, *port).is_some();
-        let of_private = of_private.into_iter().flatten().copied().filter(inside);
-        of_host.into_iter().flatten().chain(of_public.into_iter().flatten()).copied().chain(of_private)
-    }
-
-    pub(super) fn has(&self, host: bool, address: IpAddr, port: u16) -> bool {
-        self.witness(host, address, port).is_some()
-    }
-
-    /// A name that is permitted on the port and may have this address, and the day on which it is.
-    pub(super) fn witness(&self, host: bool, address: IpAddr, port: u16) -> Option<&(HostName, Date)> {
-        match (host, is_private(address)) {
-            (true, _) => self.host.get(&port),
-            (false, false) => self.public.get(&port),
-            (false, true) => self.in_private(address, port),
-        }
-    }
-
-    fn in_private(&self, address: IpAddr, port: u16) -> Option<&(HostName, Date)> {
-        let spans = self.private.get(&port)?;
-        let after = spans.partition_point(|(span, _)| span.first <= address);
-        spans[..after].last().filter(|(span, _)| address <= span.last).map(|(_, witness)| witness)
-    }
-}
 
 /// What changed in one cell on one port.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -81,16 +39,6 @@ enum Place {
     Private(Rc<[Span]>),
     Proxy,
     Host,
-}
-
-/// A written name and the names below it.
-struct Node {
-    name: HostName,
-    parent: Option<usize>,
-    at: Vec<usize>,
-    /// `None` when a name below would be too long.
-    below: Option<(HostName, Vec<usize>)>,
-    alias: bool,
 }
 
 /// Finds names that are permitted in one policy and not in the other, or under another check; and what names reach at all.
@@ -113,8 +61,16 @@ pub(super) fn compare(
         private: [HashMap::new(), HashMap::new()],
     };
     let nodes = asking.tree();
-    asking.lines(&nodes, found);
-    asking.reach()
+    let Asking { items, reach, private, .. } = asking;
+    for region in join_cells(&nodes) {
+        let (item, address) = &items[region.item];
+        for side in [OLD, NEW].into_iter().filter(|side| reaches_more(&item.change, *side)) {
+            found.push(draft(side, item, *address, &region, today));
+        }
+    }
+    let [old, new] = reach;
+    let [of_old, of_new] = private;
+    [old.with_private(of_old), new.with_private(of_new)]
 }
 
 /// An address that is good for everybody in both policies, denied ranges aside.
@@ -139,7 +95,7 @@ struct Asking<'a> {
     /// An address at which a change shows: by place, port, and the policies that must let it through.
     visible: HashMap<(Place, u16, Both<bool>), Option<Option<IpAddr>>>,
     reach: Both<Reach>,
-    private: Both<HashMap<(u16, Span), (HostName, Date)>>,
+    private: Both<HashMap<(u16, Span), Permitted>>,
 }
 
 impl Asking<'_> {
@@ -243,7 +199,7 @@ impl Asking<'_> {
         items: &mut Vec<usize>,
     ) {
         let sides = self.sides;
-        let mut alike: Vec<((Date, Option<Date>, Change), Vec<Span>)> = Vec::new();
+        let mut alike: Vec<(Period, Vec<Span>)> = Vec::new();
         for atom in atoms {
             let floored = sides.iter().all(|side| {
                 floor::refusal(atom.first, floor::PRIVATE_RANGES, &[], &side.surroundings).is_some()
@@ -342,118 +298,30 @@ impl Asking<'_> {
             }
         }
     }
+}
 
-    /// Joins equal neighbours: one line for each pattern and change, the exceptions beside it.
-    fn lines(&self, nodes: &[Node], found: &mut Vec<Draft>) {
-        struct Region {
-            item: usize,
-            pattern: HostPattern,
-            except: Vec<HostPattern>,
-            witness: HostName,
-        }
-        let mut regions: Vec<Region> = Vec::new();
-        // For each node: the items that hold below it, and their regions.
-        let mut below_all: Vec<Vec<(usize, usize)>> = Vec::with_capacity(nodes.len());
-        for node in nodes {
-            let inherited = node.parent.map_or(&[][..], |parent| &below_all[parent]);
-            let below = node.below.as_ref().map(|(_, items)| items);
-            let has = |items: &[usize], item: usize| items.binary_search(&item).is_ok();
-            if node.alias && node.at.is_empty() && below.is_none_or(Vec::is_empty) {
-                // The floor keeps it out of every pattern.
-                let same = inherited.to_vec();
-                below_all.push(same);
-                continue;
-            }
-            let mut here: Vec<(usize, usize)> = Vec::new();
-            for (item, region) in inherited {
-                let own = || node.name.clone();
-                let holds_below = below.is_none_or(|items| has(items, *item));
-                let exception = match (has(&node.at, *item), holds_below) {
-                    (true, true) => None,
-                    (false, true) => Some(HostPattern::Exact(own())),
-                    (true, false) => Some(HostPattern::Below(own())),
-                    (false, false) => Some(HostPattern::AtOrBelow(own())),
-                };
-                regions[*region].except.extend(exception);
-                if holds_below {
-                    here.push((*item, *region));
-                }
-            }
-            let is_new = |item: &usize| !inherited.iter().any(|(other, _)| other == item);
-            let mut begin = |item: usize, pattern: HostPattern, witness: &HostName| {
-                regions.push(Region { item, pattern, except: Vec::new(), witness: witness.clone() });
-                regions.len() - 1
-            };
-            if let Some((witness, items)) = &node.below {
-                for item in items.iter().copied().filter(is_new) {
-                    let region = if has(&node.at, item) {
-                        begin(item, HostPattern::AtOrBelow(node.name.clone()), &node.name)
-                    } else {
-                        begin(item, HostPattern::Below(node.name.clone()), witness)
-                    };
-                    here.push((item, region));
-                }
-            }
-            let only_here = |item: &usize| is_new(item) && !below.is_some_and(|items| has(items, *item));
-            for item in node.at.iter().copied().filter(only_here) {
-                begin(item, HostPattern::Exact(node.name.clone()), &node.name);
-            }
-            below_all.push(here);
-        }
-        for Region { item, pattern, except, witness } in regions {
-            let (item, address) = &self.items[item];
-            for side in [OLD, NEW].into_iter().filter(|side| reaches_more(&item.change, *side)) {
-                found.push(self.draft(side, item, *address, &pattern, &except, &witness));
-            }
-        }
-    }
-
-    fn draft(
-        &self,
-        side: usize,
-        item: &Item,
-        address: Option<IpAddr>,
-        pattern: &HostPattern,
-        except: &[HostPattern],
-        witness: &HostName,
-    ) -> Draft {
-        let at = match &item.place {
-            Place::Public => At::Anywhere,
-            Place::Private(spans) => At::Ranges(to_nets(spans)),
-            Place::Proxy => At::Proxy,
-            Place::Host => At::Host,
-        };
-        Draft {
-            side,
-            targets: Targets::Names { pattern: pattern.clone(), except: except.to_vec() },
-            ports: Ports::Only(vec![item.port]),
-            at,
-            from: (item.from > self.today).then_some(item.from),
-            until: item.until,
-            witness: Witness {
-                target: Target::Name(witness.clone()),
-                port: item.port,
-                address,
-                resolver: if item.place == Place::Proxy { ResolvedBy::Proxy } else { ResolvedBy::Guard },
-                is_the_host: item.place == Place::Host,
-                day: item.from,
-            },
-        }
-    }
-
-    fn reach(self) -> Both<Reach> {
-        let Asking { mut reach, private, .. } = self;
-        for (reach, private) in reach.iter_mut().zip(private) {
-            let mut found: Vec<_> = private.into_iter().collect();
-            found.sort_unstable_by_key(|((port, span), _)| (*port, span.first, std::cmp::Reverse(span.last)));
-            for ((port, span), witness) in found {
-                let spans = reach.private.entry(port).or_default();
-                if spans.last().is_none_or(|(before, _)| before.last < span.last) {
-                    spans.push((span, witness));
-                }
-            }
-        }
-        reach
+fn draft(side: usize, item: &Item, address: Option<IpAddr>, region: &Region, today: Date) -> Draft {
+    let at = match &item.place {
+        Place::Public => At::Anywhere,
+        Place::Private(spans) => At::Ranges(to_nets(spans)),
+        Place::Proxy => At::Proxy,
+        Place::Host => At::Host,
+    };
+    Draft {
+        side,
+        targets: Targets::Names { pattern: region.pattern.clone(), except: region.except.clone() },
+        ports: Ports::Only(vec![item.port]),
+        at,
+        from: (item.from > today).then_some(item.from),
+        until: item.until,
+        witness: Witness {
+            target: Target::Name(region.witness.clone()),
+            port: item.port,
+            address,
+            resolver: if item.place == Place::Proxy { ResolvedBy::Proxy } else { ResolvedBy::Guard },
+            is_the_host: item.place == Place::Host,
+            day: item.from,
+        },
     }
 }
 
@@ -469,12 +337,12 @@ pub(super) fn days<'r>(today: Date, rules: impl Iterator<Item = &'r Rule>) -> Ve
     days.into_iter().collect()
 }
 
+/// The first day, the last (`None`: for ever), and what the policies do.
+pub(super) type Period = (Date, Option<Date>, Change);
+
 /// The periods in which the answer differs between the policies, or lets somebody through at all.
-pub(super) fn periods(
-    days: &[Date],
-    ask: impl Fn(usize, Date) -> Option<Protocol>,
-) -> Vec<(Date, Option<Date>, Change)> {
-    let mut periods: Vec<(Date, Option<Date>, Change)> = Vec::new();
+pub(super) fn periods(days: &[Date], ask: impl Fn(usize, Date) -> Option<Protocol>) -> Vec<Period> {
+    let mut periods: Vec<Period> = Vec::new();
     for day in days {
         let change = [ask(OLD, *day), ask(NEW, *day)];
         match periods.last_mut() {
@@ -544,9 +412,7 @@ mod tests {
         let long = format!("{}.{}.{}.{}", "a".repeat(63), "a".repeat(63), "a".repeat(63), "a".repeat(60));
         let name = HostName::parse(&long).unwrap();
         assert_eq!(unwritten_below(&name, &HashSet::new()), None);
-        let short = HostName::parse(&long[1..]).unwrap();
-        assert_eq!(unwritten_below(&short, &HashSet::new()), None);
-        let shorter = HostName::parse(&long[2..]).unwrap();
+        let shorter = HostName::parse(&long[1..]).unwrap();
         assert!(unwritten_below(&shorter, &HashSet::new()).is_some());
     }
 }

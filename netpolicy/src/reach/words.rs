@@ -68,9 +68,9 @@ fn list<T: fmt::Display>(items: &[T]) -> String {
 }
 
 impl Line {
-    /// Both sides: `not-allowed → new.yml:4 gitlab.com:443`.
-    pub fn cause(&self) -> String {
-        format!("{} → {}", side(&self.old), side(&self.new))
+    /// What the old policy says and what the new one says, each with its rule: `not-allowed`; `allowed, new.yml:4 gitlab.com:443`.
+    pub fn causes(&self) -> (String, String) {
+        (side(&self.old), side(&self.new))
     }
 
     /// The whole line, for programs.
@@ -145,10 +145,8 @@ fn side(verdict: &Verdict) -> String {
             line => format!("{}:{line} {}", origin.file, origin.text),
         }
     });
-    match (verdict.allowed, rule) {
-        (true, Some(rule)) => rule,
-        (true, None) => verdict.reason.to_string(),
-        (false, Some(rule)) => format!("{} by {rule}", verdict.reason),
-        (false, None) => verdict.reason.to_string(),
+    match rule {
+        Some(rule) => format!("{}, {rule}", verdict.reason),
+        None => verdict.reason.to_string(),
     }
 }

@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use netpolicy::decide::{Question, Target};
 use netpolicy::floor::Surroundings;
 use netpolicy::host::{HostName, HostPattern};
@@ -203,9 +203,7 @@ pub fn policy() -> impl Strategy<Value = Policy> {
             }),
             dns: Dns {
                 virtual_range: virtual_range.parse().expect("a range"),
-                upstream_fake_range: fake
-                    .then(|| vec!["198.18.0.0/15".parse().expect("a range")])
-                    .unwrap_or_default(),
+                upstream_fake_range: Vec::from_iter(fake.then(|| "198.18.0.0/15".parse().expect("a range"))),
                 ..Dns::default()
             },
             ..Policy::nothing()
@@ -485,7 +483,7 @@ fn floored(address: IpAddr, policy: &Policy) -> bool {
         }
     }
     METADATA.iter().any(|text| address == text.parse::<IpAddr>().expect("an address"))
-        || in_net(address, &IpNet::V4(Ipv4Net::from(policy.dns.virtual_range)))
+        || in_net(address, &IpNet::V4(policy.dns.virtual_range))
         || (!fake || loopback)
             && !anycast.contains(&address)
             && RESERVED.iter().any(|net| in_net(address, &net.parse().expect("a range")))

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  files ──check──▶ diagnostics
+//!  two files ──diff──▶ what the new one reaches beyond the old one
 //!  all layers ──layers::load──▶ Policy ──┬─ explain: one target
 //!                                        ├─ test:    the targets that the policies name themselves
 //!                                        └─ show:    the policy itself
@@ -10,6 +11,7 @@
 //! ```
 
 mod check;
+mod diff;
 mod explain;
 mod export;
 mod import;
@@ -43,6 +45,7 @@ pub fn dispatch(command: PolicyCommand) -> Result<u8, Failure> {
         PolicyCommand::Export(args) => export::export(&args),
         PolicyCommand::Suggest(args) => suggest::suggest(&args),
         PolicyCommand::Presets(args) => presets::presets(&args),
+        PolicyCommand::Diff(args) => diff::diff(&args),
     }
 }
 
