@@ -4,7 +4,7 @@
 //!  OLD, NEW ──load, each by itself──▶ two policies ──reach::difference──▶ opens, closes, changes ──▶ words or JSON
 //! ```
 
-use netpolicy::load::{self, Loaded};
+use netpolicy::load::{self, LayerSource, Loaded};
 use netpolicy::policy::Layer;
 use netpolicy::reach::{Change, Difference, Line, difference};
 use serde_json::json;
@@ -36,7 +36,9 @@ pub fn diff(args: &DiffArgs) -> Result<u8, Failure> {
 
 /// One policy by itself, as a run would be given it.
 fn load_one(entry: &str) -> Result<Loaded, Failure> {
-    load::load(entry, Layer::Run, crate::clock::today(), &mut read_any).map_err(|errors| {
+    let source = LayerSource::files(Layer::Run, vec![entry.to_owned()]);
+    let mut read = |_: Layer, path: &str| read_any(path);
+    load::load_layers(&[source], crate::clock::today(), &mut read).map_err(|errors| {
         let failure = layers::unusable(&errors);
         Failure { exit: COULD_NOT_TELL, message: format!("{} ({entry})", failure.message), ..failure }
     })
