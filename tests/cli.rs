@@ -186,6 +186,7 @@ fn presets_are_listed_and_printed() {
     insta::assert_snapshot!("presets_unknown", ringfence(dir.path(), &["policy", "presets", "nobody"]));
 }
 
+#[test]
 fn diff_tells_what_opens_and_closes() {
     let dir = with_files(&[
         (
