@@ -57,6 +57,7 @@ pub(super) fn compare(
         items: Vec::new(),
         index: HashMap::new(),
         visible: HashMap::new(),
+        undenied: HashMap::new(),
         reach: [Reach::default(), Reach::default()],
         private: [HashMap::new(), HashMap::new()],
     };
@@ -94,6 +95,8 @@ struct Asking<'a> {
     index: HashMap<Item, Option<usize>>,
     /// An address at which a change shows: by place, port, and the policies that must let it through.
     visible: HashMap<(Place, u16, Both<bool>), Option<Option<IpAddr>>>,
+    /// Spans without what is denied in them: by port, and the policies that must let them through.
+    undenied: HashMap<(Vec<Span>, u16, Both<bool>), Rc<[Span]>>,
     reach: Both<Reach>,
     private: Both<HashMap<(u16, Span), Permitted>>,
 }
@@ -227,9 +230,33 @@ impl Asking<'_> {
             }
         }
         for ((from, until, change), spans) in alike {
-            let place = Place::Private(join(spans).into());
-            items.extend(self.item(Item { port, place, change, from, until }));
+            if change[OLD] == change[NEW] {
+                continue;
+            }
+            let spans = self.not_denied(join(spans), port, change.map(|check| check.is_some()));
+            if !spans.is_empty() {
+                items.extend(self.item(Item { port, place: Place::Private(spans), change, from, until }));
+            }
         }
+    }
+
+    /// What is left of some spans without the addresses that a policy that lets names through to them denies: there
+    /// it reaches nothing.
+    fn not_denied(&mut self, spans: Vec<Span>, port: u16, through: Both<bool>) -> Rc<[Span]> {
+        let key = (spans, self.addresses.alike(port), through);
+        if let Some(known) = self.undenied.get(&key) {
+            return Rc::clone(known);
+        }
+        let denied = |address: IpAddr| {
+            let matters = [OLD, NEW].into_iter().filter(|side| through[*side]);
+            matters
+                .into_iter()
+                .any(|side| matches!(self.sides[side].address(address, port), State::Denied(_)))
+        };
+        let cells = self.addresses.within(Some(&key.0)).filter(|cell| !denied(cell.witness));
+        let left: Rc<[Span]> = join(cells.map(|cell| cell.span)).into();
+        self.undenied.insert(key, Rc::clone(&left));
+        left
     }
 
     /// The cells of private addresses that grants speak of.
@@ -288,7 +315,8 @@ impl Asking<'_> {
         let cells = |spans| self.addresses.within(spans).map(|cell| cell.witness);
         match place {
             Place::Proxy => Some(None),
-            Place::Public => cells(None).find(open).map(Some),
+            // Where every address is denied the name is answered all the same, and one below a wildcard asked about upstream.
+            Place::Public => Some(cells(None).find(open)),
             Place::Private(spans) => cells(Some(&**spans)).find(open).map(Some),
             // Engines give the host a private address; any will do.
             Place::Host => {
