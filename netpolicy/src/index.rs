@@ -1,7 +1,7 @@
 //! Rules, found by name or address without looking at all of them.
 //!
 //! ```text
-//!  name ─▶ exact ──┐                        address ─▶ prefix trie (IPv4, IPv6) ──▶ every range that holds it
+//!  name ─▶ exact ──┐                        address ─▶ ranges (IPv4, IPv6) ─▶ every range that holds it
 //!       └▶ each name above it ─▶ below ─────▶ ids of rules, in the order of the policy
 //! ```
 //! A policy of 100,000 names and 100,000 ranges is asked at every DNS question and every connection.
@@ -10,12 +10,12 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use prefix_trie::PrefixMap;
+use ipnet::IpNet;
 
 use crate::decide::Target;
 use crate::host::{HostName, HostPattern};
 use crate::policy::{Matcher, Rule};
+use crate::ranges::Ranges;
 
 /// Positions in the list that the index was made of.
 type Ids = Vec<u32>;
@@ -28,13 +28,14 @@ pub(crate) struct RuleIndex {
     exact: HashMap<Box<str>, Ids>,
     /// Rules about what lies below the name.
     below: HashMap<Box<str>, Ids>,
-    v4: PrefixMap<Ipv4Net, Ids>,
-    v6: PrefixMap<Ipv6Net, Ids>,
+    v4: Ranges<u32>,
+    v6: Ranges<u128>,
 }
 
 impl RuleIndex {
     pub(crate) fn new(rules: &[Arc<Rule>]) -> RuleIndex {
         let mut index = RuleIndex { rules: rules.to_vec(), ..RuleIndex::default() };
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for (id, rule) in (0u32..).zip(rules) {
             let mut at = |map: bool, name: &HostName| {
                 let map = if map { &mut index.exact } else { &mut index.below };
@@ -47,10 +48,11 @@ impl RuleIndex {
                     at(true, name);
                     at(false, name);
                 }
-                Matcher::Cidr(IpNet::V4(net)) => index.v4.entry(*net).or_default().push(id),
-                Matcher::Cidr(IpNet::V6(net)) => index.v6.entry(*net).or_default().push(id),
+                Matcher::Cidr(IpNet::V4(net)) => v4.push((net.network().into(), net.broadcast().into(), id)),
+                Matcher::Cidr(IpNet::V6(net)) => v6.push((net.network().into(), net.broadcast().into(), id)),
             }
         }
+        (index.v4, index.v6) = (Ranges::new(v4), Ranges::new(v6));
         index
     }
 
@@ -70,11 +72,15 @@ impl RuleIndex {
 
     /// The rules whose range holds an address, widest first.
     pub(crate) fn of_address(&self, address: IpAddr) -> impl Iterator<Item = &Arc<Rule>> {
-        let ids: Vec<&Ids> = match address {
-            IpAddr::V4(address) => self.v4.cover_values(&Ipv4Net::from(address)).collect(),
-            IpAddr::V6(address) => self.v6.cover_values(&Ipv6Net::from(address)).collect(),
-        };
-        ids.into_iter().flatten().map(|id| self.rule(*id))
+        self.holding(IpNet::from(address)).into_iter().flatten().map(|id| self.rule(*id))
+    }
+
+    /// Of every range that holds all of another.
+    fn holding(&self, net: IpNet) -> Vec<&Ids> {
+        match net {
+            IpNet::V4(net) => self.v4.holding(net.network().into(), net.broadcast().into()),
+            IpNet::V6(net) => self.v6.holding(net.network().into(), net.broadcast().into()),
+        }
     }
 
     /// The rules that speak about everything that a matcher speaks about, that matcher's own among them, with
@@ -91,8 +97,7 @@ impl RuleIndex {
                 };
                 own.into_iter().chain(wider).collect()
             }
-            Matcher::Cidr(IpNet::V4(net)) => self.v4.cover_values(net).collect(),
-            Matcher::Cidr(IpNet::V6(net)) => self.v6.cover_values(net).collect(),
+            Matcher::Cidr(net) => self.holding(*net),
         };
         let covers = move |(_, rule): &(u32, &'s Arc<Rule>)| match (matcher, &rule.matcher) {
             // About `x`, `.x` and `x` both stand under `x`; only the wider covers `.x`.

@@ -20,6 +20,7 @@ pub mod note;
 pub mod policy;
 pub mod presets;
 pub mod print;
+mod ranges;
 pub mod reach;
 mod reason;
 pub mod ruleset;

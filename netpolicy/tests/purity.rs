@@ -32,7 +32,6 @@ const DEPENDENCIES: &[&str] = &[
     "ipnet",
     "jiff",
     "nftables",
-    "prefix-trie",
     "psl",
     "saphyr-parser",
     "schemars",

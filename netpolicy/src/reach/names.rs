@@ -84,6 +84,9 @@ fn public_address(sides: &Both<Side>) -> IpAddr {
     IpAddr::V4(free.unwrap_or(well_known[0]))
 }
 
+/// Spans, a port, and the policies that let names through to them.
+type Passage = (Vec<Span>, u16, Both<bool>);
+
 struct Asking<'a> {
     sides: &'a Both<Side>,
     today: Date,
@@ -96,7 +99,7 @@ struct Asking<'a> {
     /// An address at which a change shows: by place, port, and the policies that must let it through.
     visible: HashMap<(Place, u16, Both<bool>), Option<Option<IpAddr>>>,
     /// Spans without what is denied in them: by port, and the policies that must let them through.
-    undenied: HashMap<(Vec<Span>, u16, Both<bool>), Rc<[Span]>>,
+    undenied: HashMap<Passage, Rc<[Span]>>,
     reach: Both<Reach>,
     private: Both<HashMap<(u16, Span), Permitted>>,
 }
@@ -243,7 +246,7 @@ impl Asking<'_> {
     /// What is left of some spans without the addresses that a policy that lets names through to them denies: there
     /// it reaches nothing.
     fn not_denied(&mut self, spans: Vec<Span>, port: u16, through: Both<bool>) -> Rc<[Span]> {
-        let key = (spans, self.addresses.alike(port), through);
+        let key: Passage = (spans, self.addresses.alike(port), through);
         if let Some(known) = self.undenied.get(&key) {
             return Rc::clone(known);
         }
