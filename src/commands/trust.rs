@@ -7,10 +7,12 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use netpolicy::load::{self, LayerSource};
 use netpolicy::policy::{Layer, Policy, Rule};
 use netpolicy::print;
+use netpolicy::reach::difference;
 
 use crate::cli::policy::TrustArgs;
 use crate::error::{COULD_NOT_RUN, Failure};
@@ -82,40 +84,36 @@ fn summary(folder: &Path, now: &Policy, earlier: Option<&Policy>, digest: &str) 
     let mut text = String::new();
     let project = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     text.push_str(&format!("{}\n{digest}\n\n", project.join(layers::PROJECT).display()));
-    let permitted = |policy: &Policy| -> BTreeSet<String> {
-        let beyond = |rule: &Rule| {
-            if rule.is_beyond_trust() { "  (only inside a ceiling of your own policy)" } else { "" }
-        };
-        policy.allow.iter().map(|rule| format!("{}{}", print::entry(rule, false), beyond(rule))).collect()
-    };
-    let denied = |policy: &Policy| -> BTreeSet<String> {
-        policy.deny.iter().map(|rule| print::entry(rule, true)).collect()
-    };
     match earlier {
         None => {
             text.push_str("it permits:\n");
-            for entry in permitted(now) {
-                text.push_str(&format!("  {entry}\n"));
-            }
-            if now.allow.is_empty() {
-                text.push_str("  nothing\n");
-            }
+            let covered = now.allow.iter().filter(|rule| !rule.is_beyond_trust());
+            text.push_str(&entries(covered, "  nothing\n"));
         }
         Some(earlier) => {
             text.push_str("since it was approved:\n");
-            for (word, old, new) in
-                [("permits", permitted(earlier), permitted(now)), ("denies", denied(earlier), denied(now))]
-            {
-                for entry in new.difference(&old) {
-                    text.push_str(&format!("  + {word} {entry}\n"));
-                }
-                for entry in old.difference(&new) {
-                    text.push_str(&format!("  - {word} {entry}\n"));
-                }
-            }
+            let found = difference(&approved(earlier), &approved(now), crate::clock::today());
+            let words = super::policy::diff::to_words(&found);
+            text.push_str(if words.is_empty() { "it reaches the same\n" } else { &words });
         }
     }
+    let beyond = entries(now.allow.iter().filter(|rule| rule.is_beyond_trust()), "");
+    if !beyond.is_empty() {
+        text.push_str("counts only inside a ceiling of your own policy, approved or not:\n");
+        text.push_str(&beyond);
+    }
     text
+}
+
+/// A line for each different rule, or what stands for none.
+fn entries<'r>(rules: impl Iterator<Item = &'r Arc<Rule>>, none: &str) -> String {
+    let lines: BTreeSet<String> = rules.map(|rule| format!("  {}\n", print::entry(rule, false))).collect();
+    if lines.is_empty() { none.to_owned() } else { lines.into_iter().collect() }
+}
+
+/// The policy as it counts once it is approved.
+fn approved(policy: &Policy) -> Policy {
+    Policy { project_trusted: true, ..policy.clone() }
 }
 
 /// Asks on the terminal; without one nobody can agree.
@@ -145,8 +143,12 @@ mod tests {
         let new =
             policy_of(&files("version: 1\nnetwork: {allow: [a.example, c.example], deny: [x.example]}\n"));
         let text = summary(Path::new("/nonexistent"), &new, Some(&old), "sha256:d");
-        assert!(text.contains("+ permits c.example") && text.contains("- permits b.example"), "{text}");
-        assert!(text.contains("+ denies x.example") && !text.contains("permits a.example"), "{text}");
+        assert!(text.contains("+ c.example:443") && text.contains("- b.example:443"), "{text}");
+        assert!(!text.contains("a.example"), "{text}");
+        // A denial alone closes something, and is told as that.
+        let narrower = policy_of(&files("version: 1\nnetwork: {allow: [a.example], deny: [a.example]}\n"));
+        let text = summary(Path::new("/nonexistent"), &narrower, Some(&old), "sha256:d");
+        assert!(text.contains("- a.example:443") && !text.contains("+ "), "{text}");
     }
 
     #[test]

@@ -44,7 +44,8 @@ fn load_one(entry: &str) -> Result<Loaded, Failure> {
     })
 }
 
-fn to_words(found: &Difference) -> String {
+/// A difference, a line each with the rules behind it.
+pub fn to_words(found: &Difference) -> String {
     let mut text = String::new();
     for (title, sign, lines) in [("opens", '+', &found.opens), ("closes", '-', &found.closes)] {
         if !lines.is_empty() {

@@ -11,7 +11,7 @@
 //! ```
 
 mod check;
-mod diff;
+pub mod diff;
 mod explain;
 mod export;
 mod import;
