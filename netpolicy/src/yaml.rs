@@ -235,6 +235,9 @@ fn is_number(text: &str) -> bool {
 /// Reads one file. `None` when there is nothing to go on with.
 pub(crate) fn parse(file: &str, text: &str, findings: &mut Findings) -> Option<Node> {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+    // To YAML a lone carriage return ends a line too (5.4): lines must be counted as the scanner counts them.
+    let breaks = text.contains('\r').then(|| text.replace("\r\n", "\n").replace('\r', "\n"));
+    let text = breaks.as_deref().unwrap_or(text);
     let mut own = Findings::default();
     let mut builder = Builder::new(file, text, &mut own);
     let root = builder.build(text);

@@ -90,7 +90,7 @@ fn fuzz_policy() {
             match load_layers(&[source], TODAY, &mut read) {
                 Err(findings) => {
                     prop_assert!(findings.iter().any(|finding| finding.severity == Severity::Error));
-                    let lines = input.0.iter().filter(|byte| **byte == b'\n').count() + 2;
+                    let lines = input.0.iter().filter(|byte| matches!(**byte, b'\n' | b'\r')).count() + 2;
                     for finding in &findings {
                         prop_assert!((finding.line as usize) <= lines, "{finding:?}");
                     }

@@ -99,4 +99,7 @@ fn several_entries_read_like_one_that_extends_them() {
 fn windows_line_ends_and_a_byte_order_mark_are_read() {
     let loaded = good("\u{FEFF}version: 1\r\nnetwork:\r\n  allow:\r\n    - gitlab.com\r\n");
     assert_eq!(loaded.policy.allow[0].origin.line, 4);
+    // A lone carriage return is a line's end to YAML too, and places are counted alike.
+    let loaded = good("version: 1\rnetwork:\r  allow:\r    - gitlab.com\r");
+    assert_eq!(loaded.policy.allow[0].origin.line, 4);
 }
