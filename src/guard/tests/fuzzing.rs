@@ -28,7 +28,8 @@ fn hellos() -> Vec<Vec<u8>> {
 /// The first host name of the one `server_name` extension, read as plainly as can be.
 fn plain_reading(bytes: &[u8]) -> Option<Vec<u8>> {
     let (mut rest, mut handshake) = (bytes, Vec::new());
-    while let [0x16, 3, _, high, low, more @ ..] = rest {
+    // The version of a record means nothing and is ignored (RFC 8446, 5.1).
+    while let [0x16, _, _, high, low, more @ ..] = rest {
         let (record, later) =
             more.split_at_checked(usize::from(*high) << 8 | usize::from(*low)).unwrap_or((more, &[]));
         handshake.extend_from_slice(record);
