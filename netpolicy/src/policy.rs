@@ -59,6 +59,16 @@ pub struct Origin {
     pub text: String,
 }
 
+impl Origin {
+    /// The file and line, or the file alone where there is no line.
+    pub fn place(&self) -> String {
+        match self.line {
+            0 => self.file.clone(),
+            line => format!("{}:{line}", self.file),
+        }
+    }
+}
+
 /// How the gate checks a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -4,9 +4,9 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::cli::run::RunArgs;
 use netpolicy::policy::Policy;
 
+use crate::cli::run::RunArgs;
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::layers::{self, Wanted};
 use crate::supervisor::containers::{Agent, WORKSPACE};

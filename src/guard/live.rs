@@ -273,9 +273,8 @@ impl Live {
 
 impl Refused {
     fn answer(self) -> Answer {
-        let place = |rule: Arc<Rule>| match rule.origin.line {
-            0 => format!("{} ({}, {})", rule.origin.text, rule.origin.file, rule.origin.layer),
-            line => format!("{} ({}:{line}, {})", rule.origin.text, rule.origin.file, rule.origin.layer),
+        let place = |rule: Arc<Rule>| {
+            format!("{} ({}, {})", rule.origin.text, rule.origin.place(), rule.origin.layer)
         };
         Answer::Refused { reason: self.reason, rule: self.rule.map(place) }
     }

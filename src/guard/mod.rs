@@ -263,14 +263,11 @@ async fn serve(
             eprintln!("ringfence guard: refused packets are not logged: {error}");
         }
     }
-    let mut terminate =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(failed)?;
     let mut stop = signal(SignalKind::terminate()).map_err(failed)?;
     tokio::select! {
-        _ = stop.recv() => Ok(()),
         failure = beat(&guard, &fence) => Err(failure),
         // The supervisor's word that the run is over: the last counts are written on the way out.
-        _ = terminate.recv() => Ok(()),
+        _ = stop.recv() => Ok(()),
         _ = parts.join_next() => Err(broken("a part of the guard stopped")),
     }
 }

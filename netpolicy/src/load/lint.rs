@@ -130,7 +130,7 @@ fn never_by_denial(rule: &Rule, denied: &RuleIndex) -> Option<Found> {
         "`{}` permits nothing: `{}` ({}) refuses all of it",
         rule.origin.text,
         denial.origin.text,
-        at(denial)
+        denial.origin.place()
     );
     Some(Found::new("denied", message, "denials always win: remove one of the two"))
 }
@@ -203,8 +203,12 @@ fn shadowed(id: u32, rule: &Arc<Rule>, permitted: &RuleIndex) -> Option<Found> {
         let the_same = rule.matcher == other.matcher && grants_all_of(rule, other);
         *other_id != id && grants_all_of(other, rule) && (!the_same || *other_id < id)
     })?;
-    let message =
-        format!("`{}` says nothing new: `{}` ({}) permits it too", rule.origin.text, by.origin.text, at(by));
+    let message = format!(
+        "`{}` says nothing new: `{}` ({}) permits it too",
+        rule.origin.text,
+        by.origin.text,
+        by.origin.place()
+    );
     Some(Found::new("shadowed", message, "remove one of the two"))
 }
 
@@ -256,11 +260,4 @@ fn wider_than_it_looks(rule: &Rule) -> Option<Found> {
         return Some(Found::new("unchecked", message, "keep it to names that the guard cannot resolve"));
     }
     None
-}
-
-fn at(rule: &Rule) -> String {
-    match rule.origin.line {
-        0 => rule.origin.file.clone(),
-        line => format!("{}:{line}", rule.origin.file),
-    }
 }

@@ -138,13 +138,7 @@ fn verdict(verdict: &Verdict) -> Value {
 }
 
 fn side(verdict: &Verdict) -> String {
-    let rule = verdict.rule.as_ref().map(|rule| {
-        let origin = &rule.origin;
-        match origin.line {
-            0 => format!("{} {}", origin.file, origin.text),
-            line => format!("{}:{line} {}", origin.file, origin.text),
-        }
-    });
+    let rule = verdict.rule.as_ref().map(|rule| format!("{} {}", rule.origin.place(), rule.origin.text));
     match rule {
         Some(rule) => format!("{}, {rule}", verdict.reason),
         None => verdict.reason.to_string(),

@@ -175,8 +175,5 @@ fn words_of(step: &Considered) -> String {
 /// A rule with its place: `gitlab.com:443 (run, p.yml:4)`.
 fn named(rule: &Rule) -> String {
     let origin = &rule.origin;
-    match origin.line {
-        0 => format!("{} ({}, {})", origin.text, origin.layer, origin.file),
-        line => format!("{} ({}, {}:{line})", origin.text, origin.layer, origin.file),
-    }
+    format!("{} ({}, {})", origin.text, origin.layer, origin.place())
 }

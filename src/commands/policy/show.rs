@@ -49,9 +49,5 @@ fn further_ceiling(ceiling: &Ceiling) -> String {
 }
 
 fn origin(rule: &Rule) -> String {
-    let origin = &rule.origin;
-    match origin.line {
-        0 => format!("{}, {}", origin.layer, origin.file),
-        line => format!("{}, {}:{line}", origin.layer, origin.file),
-    }
+    format!("{}, {}", rule.origin.layer, rule.origin.place())
 }
