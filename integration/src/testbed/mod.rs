@@ -15,7 +15,7 @@ pub mod setup;
 pub mod web;
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -77,13 +77,18 @@ impl Testbed {
         setup::many_files()?;
         let cache = setup::target_directory()?.join("testbed");
         fs::create_dir_all(&cache)?;
-        let lock = lock(say)?;
         let running = engine::running()?;
         if running.is_none() {
             setup::programs(setup::ENGINE, say)?;
         }
         // Installing an engine may have started it.
         let running = if running.is_none() { engine::running()? } else { running };
+        // On an engine of the machine, two testbeds would fight for the same ranges and images. Private ones share the
+        // cache alone.
+        let lock = match running {
+            Some(_) => lock(Path::new("/run/ringfence-testbed.lock"), say)?,
+            None => lock(&cache.join("lock"), say)?,
+        };
         say("building ringfence");
         let executable = Ringfence::find()?;
         let sources = Sources::prepare(&cache, say)?;
@@ -148,10 +153,9 @@ impl Testbed {
     }
 }
 
-/// Two testbeds would fight for the same ranges and images: the second waits.
-fn lock(say: &dyn Fn(&str)) -> Result<Flock<File>> {
-    let path = "/run/ringfence-testbed.lock";
-    let mut file = File::create(path).with_context(|| format!("cannot create {path}"))?;
+/// The second testbed that wants this file waits for the first.
+fn lock(path: &Path, say: &dyn Fn(&str)) -> Result<Flock<File>> {
+    let mut file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
     let deadline = Instant::now() + PATIENCE;
     let mut said = false;
     loop {
@@ -160,11 +164,11 @@ fn lock(say: &dyn Fn(&str)) -> Result<Flock<File>> {
             Err((file, _)) => file,
         };
         if !said {
-            say("another testbed runs on this machine; waiting for it");
+            say("another testbed runs; waiting for it");
             said = true;
         }
         if Instant::now() > deadline {
-            bail!("another testbed holds {path} for too long");
+            bail!("another testbed holds {} for too long", path.display());
         }
         std::thread::sleep(Duration::from_millis(500));
     }
