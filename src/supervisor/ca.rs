@@ -20,8 +20,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::engine::{self, Engine};
-use super::means::{self, File};
-use super::run::upload;
+use super::files::{self, File, upload};
 use super::truststore;
 use super::workflow::{Role, Workflow};
 use crate::error::{COULD_NOT_RUN, Failure};
@@ -107,7 +106,7 @@ pub async fn install(engine: &Engine, workflow: &Workflow, corporate: &Certifica
     let all = distinct(all);
     let (bundle, store) = (pem(&all), truststore::jks(&all));
     let file = |name, content| File { name, content, mode: 0o644, owner: 0 };
-    let archive = means::archive(&[file(BUNDLE, bundle.as_bytes()), file(TRUSTSTORE, &store)])?;
+    let archive = files::archive(&[file(BUNDLE, bundle.as_bytes()), file(TRUSTSTORE, &store)])?;
     upload(engine, &workflow.object(Role::Fence), TRUST, archive).await
 }
 

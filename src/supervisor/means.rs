@@ -19,7 +19,7 @@ use netpolicy::policy::Policy;
 use netpolicy::settings::{Ca, Proxy, Server, Upstream};
 
 use super::containers::GUARD_ID;
-use super::run::upload;
+use super::files::{File, archive, upload};
 use super::{ca, engine::Engine, workflow::Role, workflow::Workflow};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::{GUARD_CREDENTIALS, GUARD_ROOTS, SHARED};
@@ -145,36 +145,6 @@ fn default_gateway(networks: &[Network]) -> Option<IpAddr> {
         let given = config.gateway.as_deref().and_then(|address| address.parse().ok());
         given.or_else(|| config.subnet.as_deref()?.parse::<IpNet>().ok()?.hosts().next())
     })
-}
-
-/// A file for a container.
-pub struct File<'a> {
-    /// Its name in the directory.
-    pub name: &'a str,
-    /// What is in it.
-    pub content: &'a [u8],
-    /// Who may read it.
-    pub mode: u32,
-    /// User and group.
-    pub owner: u64,
-}
-
-/// Files as the engine takes them.
-pub fn archive(files: &[File<'_>]) -> Result<Vec<u8>, Failure> {
-    let build = || -> std::io::Result<Vec<u8>> {
-        let mut tar = tar::Builder::new(Vec::new());
-        for file in files {
-            let mut header = tar::Header::new_gnu();
-            header.set_mode(file.mode);
-            header.set_uid(file.owner);
-            header.set_gid(file.owner);
-            header.set_size(file.content.len() as u64);
-            tar.append_data(&mut header, file.name, file.content)?;
-        }
-        tar.into_inner()
-    };
-    build()
-        .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot write down the configuration").caused_by(&error))
 }
 
 /// The variables by which programs are sent to a proxy.

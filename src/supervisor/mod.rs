@@ -1,19 +1,21 @@
 //! The life of a workflow, seen from the machine of the person who starts it.
 //!
 //! ```text
-//!  run.rs: check everything ─▶ create (network, volume, fence, guard, agent) ─▶ start fence + guard ─▶ ready?
+//!  run/: check everything ─▶ create (network, volume, fence, guard, agent) ─▶ start fence + guard ─▶ ready?
 //!            nothing exists yet      undone in reverse on any error                                      │
 //!          ◀─ remove, report ◀─ wait: agent ends | guard or fence dies | time | signal ◀─ start agent ◀──┘
 //! ```
 //!
 //! `containers` and `networks` say as plain data what the engine is asked for; `engine` finds and
 //! speaks to it; `control` changes a workflow that runs; `inventory` finds workflows again by their labels; `state` keeps the
-//! events; `means` and `ca` gather what guard and agent need of this machine: authorities, the proxy's credentials.
+//! events; `means` and `ca` gather what guard and agent need of this machine (authorities, the proxy's credentials), `files` takes
+//! it to them.
 
 pub mod ca;
 pub mod containers;
 pub mod control;
 pub mod engine;
+pub mod files;
 pub mod helper_image;
 pub mod inventory;
 pub mod limits;

@@ -1,0 +1,98 @@
+//! What the engine and this machine are asked before anything is created.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use netpolicy::floor::Surroundings;
+use netpolicy::policy::Policy;
+
+use super::super::engine::{self, Engine};
+use super::super::{inventory, limits};
+use crate::error::{COULD_NOT_RUN, Failure};
+
+pub(super) async fn check_name_is_free(engine: &Engine, name: Option<&str>) -> Result<(), Failure> {
+    let Some(name) = name else { return Ok(()) };
+    if inventory::workflows(engine).await?.iter().any(|found| found.name.as_deref() == Some(name)) {
+        return Err(Failure::new(
+            COULD_NOT_RUN,
+            format!("a workflow named `{name}` is on this engine already"),
+        )
+        .hint(format!("choose another name, or end it: ringfence stop {name}")));
+    }
+    Ok(())
+}
+
+/// The image's id, and the variables that it sets.
+pub(super) async fn agent_image(engine: &Engine, image: &str) -> Result<(String, Vec<String>), Failure> {
+    match engine.api.inspect_image(image).await {
+        Ok(found) => Ok((
+            found.id.unwrap_or_else(|| image.to_owned()),
+            found.config.and_then(|config| config.env).unwrap_or_default(),
+        )),
+        Err(error) if engine::is_missing(&error) => {
+            Err(Failure::new(COULD_NOT_RUN, format!("the image `{image}` is not on the engine"))
+                .hint(format!("docker pull {image}, or check its name")))
+        }
+        Err(error) => Err(engine::refused(format!("cannot look for the image `{image}`"), &error)),
+    }
+}
+
+/// The engine refuses more CPUs than it has.
+pub(super) async fn nano_cpus(engine: &Engine, asked: Option<f64>, policy: &Policy) -> Result<i64, Failure> {
+    let info = engine
+        .api
+        .info()
+        .await
+        .map_err(|error| engine::refused("cannot ask the engine about itself", &error))?;
+    let has = info.ncpu.unwrap_or(1).max(1) as f64;
+    let cpus = limits::cpus(asked, policy, has).ok_or_else(|| {
+        Failure::new(COULD_NOT_RUN, format!("--cpus {}: the engine has {has}", asked.unwrap_or_default()))
+            .hint(format!("give a number from 0.01 to {has}"))
+    })?;
+    Ok((cpus * 1e9) as i64)
+}
+
+/// The links of this machine.
+fn links() -> Result<Vec<if_addrs::Interface>, Failure> {
+    if_addrs::get_if_addrs().map_err(|error| {
+        Failure::new(COULD_NOT_RUN, "cannot list this machine's addresses").caused_by(&error)
+    })
+}
+
+/// Every address of this machine.
+pub(super) fn own_addresses() -> Result<Vec<IpAddr>, Failure> {
+    Ok(links()?.iter().map(if_addrs::Interface::ip).collect())
+}
+
+/// The addresses on which this machine or the engine answers, for the floor.
+pub(super) fn surroundings(policy: &Policy, engine_subnets: Vec<IpNet>) -> Result<Surroundings, Failure> {
+    let links = links()?;
+    let mut host_addresses = Vec::new();
+    let mut on_link = Vec::new();
+    for link in links {
+        let address = link.ip();
+        host_addresses.push(address);
+        let prefix = match &link.addr {
+            if_addrs::IfAddr::V4(v4) => v4.prefixlen,
+            if_addrs::IfAddr::V6(v6) => v6.prefixlen,
+        };
+        // A prefix of 0 would be a default route, which says nothing about neighbours.
+        if prefix > 0
+            && let Ok(net) = IpNet::new(address, prefix)
+        {
+            on_link.push(net.trunc());
+        }
+    }
+    Ok(Surroundings {
+        host_addresses,
+        on_link,
+        engine_subnets,
+        virtual_range: policy.dns.virtual_range,
+        host_gateway: None,
+    })
+}
+
+/// Whether an address is one of this machine's own: used to tell a local engine from a remote one.
+pub fn is_local_host(host: &str) -> bool {
+    host.starts_with("unix://") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}

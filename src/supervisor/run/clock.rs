@@ -1,0 +1,30 @@
+//! How long each step of a run took.
+
+use std::time::{Duration, Instant};
+
+/// How long each step took, for `--timings`.
+pub(super) struct Clock {
+    wanted: bool,
+    last: Instant,
+    steps: Vec<(&'static str, Duration)>,
+}
+
+impl Clock {
+    pub(super) fn new(wanted: bool) -> Self {
+        Clock { wanted, last: Instant::now(), steps: Vec::new() }
+    }
+
+    pub(super) fn step(&mut self, name: &'static str) {
+        let now = Instant::now();
+        self.steps.push((name, now - self.last));
+        self.last = now;
+    }
+
+    pub(super) fn print(&self) {
+        if self.wanted {
+            for (name, time) in &self.steps {
+                eprintln!("ringfence: {:>8.1} ms  {name}", time.as_secs_f64() * 1e3);
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What the fence and the guard begin with.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use netpolicy::floor::Surroundings;
+use netpolicy::virtual_names::VirtualNames;
+
+use super::super::engine::Engine;
+use super::super::files::{self, File};
+use super::super::workflow::Workflow;
+use super::Request;
+use crate::error::{COULD_NOT_RUN, Failure};
+use crate::handover::{FenceConfig, GuardConfig};
+
+/// The two files that the fence and the guard begin with, as one archive.
+pub(super) fn configuration(
+    workflow: &Workflow,
+    request: &Request,
+    engine: &Engine,
+    surroundings: Surroundings,
+) -> Result<Vec<u8>, Failure> {
+    let names = VirtualNames::new(&request.policy);
+    let deadline = request.time.map(|time| {
+        let end = SystemTime::now() + time;
+        end.duration_since(UNIX_EPOCH).map(|since| since.as_millis() as u64).unwrap_or(0)
+    });
+    let fence = FenceConfig {
+        workflow: workflow.id.clone(),
+        permits: netpolicy::ruleset::permits(&request.policy, &names),
+        cut: netpolicy::ruleset::Cut::Nothing,
+    };
+    let guard = GuardConfig {
+        workflow: workflow.id.clone(),
+        policy: request.policy.clone(),
+        surroundings,
+        digest: workflow.digest.clone(),
+        deadline_unix_ms: deadline,
+        image: request.agent.image.clone(),
+        engine: engine.version.clone(),
+    };
+    let json = |result: serde_json::Result<Vec<u8>>| {
+        result.map_err(|error| {
+            Failure::new(COULD_NOT_RUN, "cannot write down the configuration").caused_by(&error)
+        })
+    };
+    let (fence, guard) = (json(serde_json::to_vec(&fence))?, json(serde_json::to_vec(&guard))?);
+    let file = |name, content| File { name, content, mode: 0o644, owner: 0 };
+    files::archive(&[file("fence.json", &fence), file("guard.json", &guard)])
+}

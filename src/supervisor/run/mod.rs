@@ -1,0 +1,163 @@
+//! One run: create, start, wait, remove. See the drawing in the module above.
+//!
+//! The order is the guarantee: the agent's container is started last, after the guard has said that it
+//! serves the sockets of a fence that proved itself. Whatever fails before that removes everything.
+
+mod checks;
+mod clock;
+mod configuration;
+mod events;
+mod ready;
+mod running;
+mod signals;
+mod start;
+
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use netpolicy::policy::Policy;
+use netpolicy::settings::Ca;
+
+pub use self::checks::is_local_host;
+use self::checks::{agent_image, check_name_is_free, nano_cpus, own_addresses};
+use self::clock::Clock;
+use self::events::EventFiles;
+use self::signals::Signals;
+use self::start::{Prepared, start};
+use super::containers::Agent;
+use super::engine::Engine;
+use super::means::{self, Means};
+use super::summary::Summary;
+use super::workflow::Workflow;
+use super::{ca, helper_image, inventory, networks};
+use crate::error::{COULD_NOT_RUN, Failure};
+
+/// The fence ended the run: the guard or the fence died.
+pub const FENCE_ENDED: u8 = 123;
+/// The time is over.
+pub const TIME_OVER: u8 = 124;
+
+/// All that a run needs, checked as far as it can be without the engine.
+pub struct Request {
+    /// A name for the workflow.
+    pub name: Option<String>,
+    /// The policy, whole.
+    pub policy: Policy,
+    /// The agent; its image still as it was typed.
+    pub agent: Agent,
+    /// Authorities for the agent besides its image's own.
+    pub ca: Option<Ca>,
+    /// Wall-clock limit.
+    pub time: Option<Duration>,
+    /// Where a person wants the events too.
+    pub events: Option<PathBuf>,
+    /// CPUs asked for.
+    pub cpus: Option<f64>,
+    /// Print how long each step took.
+    pub timings: bool,
+    /// No summary.
+    pub quiet: bool,
+}
+
+/// Runs the agent to its end; the exit status for the program.
+pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
+    let mut clock = Clock::new(request.timings);
+    let mut signals = Signals::new()?;
+
+    // Checks: nothing has been created when one of these fails.
+    let means = Means::gather(&request.policy, request.ca.as_ref())?;
+    let corporate = request.ca.as_ref().map(ca::read).transpose()?;
+    means::without_proxies(&mut request.agent.env, &engine.version);
+    check_name_is_free(engine, request.name.as_deref()).await?;
+    let (image, image_env) = agent_image(engine, &request.agent.image).await?;
+    request.agent.image = image;
+    if corporate.is_some() {
+        request.agent.trust = true;
+        ca::point(&mut request.agent.env, &image_env);
+    }
+    request.agent.nano_cpus = nano_cpus(engine, request.cpus, &request.policy).await?;
+    let networks = networks::list(engine).await?;
+    means::check_proxy(&request.policy, &networks, &own_addresses()?).await?;
+    clock.step("checked");
+    let helper = helper_image::ensure(engine).await?;
+    clock.step("helper image");
+
+    let digest = request.policy.digest();
+    let workflow = Workflow::new(request.name.clone(), digest, unix_seconds()).map_err(|error| {
+        Failure::new(COULD_NOT_RUN, "cannot make an id for the workflow").caused_by(&error)
+    })?;
+    let events = EventFiles::open(&workflow.id, request.events.as_deref())?;
+    let prepared = Prepared { helper, networks, means, corporate, events };
+
+    // From here on things exist. A signal waits until the start is through, so that nothing is
+    // created behind the back of the removal.
+    let early_signal = Cell::new(None);
+    let started = {
+        let start = start(engine, &workflow, &request, prepared, &early_signal, &mut clock);
+        tokio::pin!(start);
+        loop {
+            tokio::select! {
+                started = &mut start => break started,
+                number = signals.next() => early_signal.set(Some(number)),
+            }
+        }
+    };
+    let outcome = match started {
+        Err(failure) => Err(failure),
+        Ok(mut running) => {
+            if let Some(number) = early_signal.get() {
+                signals.again(number);
+            }
+            let ended = running.supervise(engine, &workflow, &request, &mut signals).await;
+            running.close(engine, &workflow).await;
+            ended.map(|ended| (ended, running.summary.take()))
+        }
+    };
+    let removed = inventory::remove(engine, &workflow.id).await;
+    clock.step("removed");
+    clock.print();
+    conclude(outcome, removed, &workflow, request.quiet)
+}
+
+/// What is said at the end, and the status. An error in removing is told, and never hides the agent's status.
+fn conclude(
+    outcome: Result<(Ended, Option<Summary>), Failure>,
+    removed: Result<(), Failure>,
+    workflow: &Workflow,
+    quiet: bool,
+) -> Result<u8, Failure> {
+    if let Err(failure) = &removed {
+        eprint!("{failure}");
+    }
+    let (ended, summary) = outcome?;
+    if let Some(why) = &ended.why {
+        eprintln!("ringfence: {why}");
+    }
+    if let Some(summary) = summary
+        && !quiet
+    {
+        eprint!("{}", summary.text(&workflow.id));
+    }
+    Ok(ended.status)
+}
+
+struct Ended {
+    status: u8,
+    why: Option<String>,
+}
+
+impl Ended {
+    fn with(status: i32) -> Self {
+        Ended { status: u8::try_from(status).unwrap_or(u8::MAX), why: None }
+    }
+
+    fn because(status: u8, why: impl Into<String>) -> Self {
+        Ended { status, why: Some(why.into()) }
+    }
+}
+
+fn unix_seconds() -> u64 {
+    // A clock before 1970 makes everything look old, which only delays `gc`.
+    SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or(0)
+}

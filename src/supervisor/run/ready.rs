@@ -1,0 +1,64 @@
+//! Waiting for the guard's word, and for the end of a container; what the helpers said last.
+
+use std::time::Duration;
+
+use bollard::errors::Error as ApiError;
+use bollard::query_parameters::LogsOptions;
+use futures_util::StreamExt;
+use tokio::sync::oneshot;
+
+use super::super::engine::Engine;
+use super::super::workflow::{Role, Workflow};
+use crate::error::{COULD_NOT_RUN, Failure};
+
+/// The fence must stand and the guard serve within this time.
+const READY_LIMIT: Duration = Duration::from_secs(30);
+
+/// Waits for the guard's word; the death of either helper, or silence, is a failure with its last words.
+pub(super) async fn await_ready(
+    engine: &Engine,
+    workflow: &Workflow,
+    is_ready: oneshot::Receiver<()>,
+) -> Result<(), Failure> {
+    let fence = workflow.object(Role::Fence);
+    let why = tokio::select! {
+        ready = is_ready => match ready {
+            Ok(()) => return Ok(()),
+            Err(_) => "the guard ended".to_owned(),
+        },
+        status = exit_of(engine, &fence) => format!("the fence ended with status {status}"),
+        () = tokio::time::sleep(READY_LIMIT) => format!("nothing was ready within {} s", READY_LIMIT.as_secs()),
+    };
+    let mut failure =
+        Failure::new(COULD_NOT_RUN, "the fence could not be made, so the agent was not started");
+    failure.causes.push(why);
+    failure.causes.extend(helpers_last_words(engine, workflow).await);
+    Err(failure)
+}
+
+/// What the fence and the guard wrote to stderr, which is nothing while all is well.
+pub(super) async fn helpers_last_words(engine: &Engine, workflow: &Workflow) -> Vec<String> {
+    let mut all = Vec::new();
+    for role in [Role::Fence, Role::Guard] {
+        let words = last_words(engine, &workflow.object(role)).await;
+        all.extend(words.into_iter().map(|line| format!("{role}: {line}")));
+    }
+    all
+}
+
+async fn last_words(engine: &Engine, container: &str) -> Vec<String> {
+    let options = LogsOptions { stderr: true, stdout: false, tail: "20".to_owned(), ..Default::default() };
+    let chunks: Vec<_> = engine.api.logs(container, Some(options)).collect().await;
+    let bytes: Vec<u8> = chunks.into_iter().flatten().flat_map(|chunk| chunk.into_bytes().to_vec()).collect();
+    String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
+}
+
+/// The exit status of a container, when it has ended; -1 when the engine cannot say any more.
+pub(super) async fn exit_of(engine: &Engine, container: &str) -> i64 {
+    let mut answers = engine.api.wait_container(container, None).boxed();
+    match answers.next().await {
+        Some(Ok(answer)) => answer.status_code,
+        Some(Err(ApiError::DockerContainerWaitError { code, .. })) => code,
+        Some(Err(_)) | None => -1,
+    }
+}

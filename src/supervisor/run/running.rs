@@ -1,0 +1,108 @@
+//! A run whose agent was started: until the agent ends, a helper dies, the time is over, or a signal says so.
+
+use std::time::{Duration, Instant};
+
+use bollard::query_parameters::KillContainerOptions;
+use futures_util::FutureExt;
+use tokio::task::JoinHandle;
+
+use super::super::engine::Engine;
+use super::super::streams;
+use super::super::summary::Summary;
+use super::super::workflow::{Role, Workflow};
+use super::ready::exit_of;
+use super::signals::{SIGINT, Signals, signal_name};
+use super::{Ended, FENCE_ENDED, Request, TIME_OVER};
+use crate::error::Failure;
+
+/// Two Ctrl-C within this time stop at once.
+const DOUBLE_INTERRUPT: Duration = Duration::from_secs(2);
+
+/// A run whose agent has been started.
+pub(super) struct Running {
+    pub(super) carrying: JoinHandle<()>,
+    pub(super) sizing: Option<JoinHandle<()>>,
+    pub(super) terminal: Option<streams::RawTerminal>,
+    pub(super) collecting: Option<JoinHandle<Summary>>,
+    pub(super) summary: Option<Summary>,
+}
+
+impl Running {
+    pub(super) async fn supervise(
+        &mut self,
+        engine: &Engine,
+        workflow: &Workflow,
+        request: &Request,
+        signals: &mut Signals,
+    ) -> Result<Ended, Failure> {
+        let names = [Role::Agent, Role::Guard, Role::Fence].map(|role| workflow.object(role));
+        let agent_exit = exit_of(engine, &names[0]);
+        let guard_exit = exit_of(engine, &names[1]);
+        let fence_exit = exit_of(engine, &names[2]);
+        let time_over = async {
+            match request.time {
+                Some(time) => tokio::time::sleep(time).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(agent_exit, guard_exit, fence_exit, time_over);
+        let mut last_interrupt: Option<Instant> = None;
+        let helper_died = |who: &str, status: i64| {
+            Ended::because(FENCE_ENDED, format!("the {who} ended with status {status}, so the run was ended"))
+        };
+        loop {
+            let ended = tokio::select! {
+                // The agent's own end comes first: at the end of a run all may end at once.
+                biased;
+                status = &mut agent_exit => {
+                    if status < 0 {
+                        Ended::because(FENCE_ENDED, "the engine does not answer for the agent any more")
+                    } else {
+                        self.drain().await;
+                        Ended::with(status as i32)
+                    }
+                }
+                status = &mut guard_exit => helper_died("guard", status),
+                status = &mut fence_exit => helper_died("fence", status),
+                () = &mut time_over => Ended::because(TIME_OVER, "the time is over (--time, or container.time of a policy), so the run was ended"),
+                number = signals.next() => {
+                    let now = Instant::now();
+                    let twice = number == SIGINT
+                        && last_interrupt.replace(now).is_some_and(|last| now - last < DOUBLE_INTERRUPT);
+                    let name = if twice { "KILL" } else { signal_name(number) };
+                    let options = KillContainerOptions { signal: name.to_owned() };
+                    // The agent may have ended just now; its exit is seen in the next round.
+                    let _ = engine.api.kill_container(&names[0], Some(options)).await;
+                    continue;
+                }
+            };
+            return Ok(ended);
+        }
+    }
+
+    /// The agent's last output may still be under way when its exit is known.
+    async fn drain(&mut self) {
+        let _ = tokio::time::timeout(Duration::from_secs(5), &mut self.carrying).await;
+    }
+
+    /// Ends the agent if it still runs, then the guard, so that its last events are written.
+    pub(super) async fn close(&mut self, engine: &Engine, workflow: &Workflow) {
+        let kill = |role: Role, signal: &str| {
+            let options = KillContainerOptions { signal: signal.to_owned() };
+            let name = workflow.object(role);
+            // Either may have ended by itself; what stays is found by the removal, which tells.
+            async move { engine.api.kill_container(&name, Some(options)).await.map(|_| ()) }.map(|_| ())
+        };
+        kill(Role::Agent, "KILL").await;
+        kill(Role::Guard, "TERM").await;
+        if let Some(collecting) = self.collecting.take() {
+            self.summary =
+                tokio::time::timeout(Duration::from_secs(3), collecting).await.ok().and_then(Result::ok);
+        }
+        self.carrying.abort();
+        if let Some(sizing) = self.sizing.take() {
+            sizing.abort();
+        }
+        self.terminal = None;
+    }
+}

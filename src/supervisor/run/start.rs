@@ -1,0 +1,183 @@
+//! Creates and starts everything, the agent last.
+
+use std::cell::Cell;
+
+use bollard::errors::Error as ApiError;
+use bollard::models::VolumeCreateRequest;
+use bollard::query_parameters::{AttachContainerOptions, CreateContainerOptions};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::oneshot;
+
+use super::super::engine::{self, Engine};
+use super::super::files::upload;
+use super::super::means::Means;
+use super::super::workflow::{Role, Workflow};
+use super::super::{ca, containers, networks, streams};
+use super::checks::surroundings;
+use super::clock::Clock;
+use super::configuration::configuration;
+use super::events::EventFiles;
+use super::ready::{await_ready, helpers_last_words};
+use super::running::Running;
+use super::{Ended, Request};
+use crate::error::Failure;
+use crate::handover::SHARED;
+
+/// What the checks found and the start needs.
+pub(super) struct Prepared {
+    /// Tag of the helper image, which the engine has.
+    pub(super) helper: String,
+    /// All networks of the engine.
+    pub(super) networks: Vec<bollard::models::Network>,
+    /// What the guard needs of this machine.
+    pub(super) means: Means,
+    /// Authorities for the agent.
+    pub(super) corporate: Option<Vec<CertificateDer<'static>>>,
+    /// Where the events will go.
+    pub(super) events: EventFiles,
+}
+
+/// Creates and starts everything, the agent last.
+pub(super) async fn start(
+    engine: &Engine,
+    workflow: &Workflow,
+    request: &Request,
+    prepared: Prepared,
+    early_signal: &Cell<Option<i32>>,
+    clock: &mut Clock,
+) -> Result<Running, Failure> {
+    let Prepared { helper, networks: existing, means, corporate, events } = prepared;
+    let mut subnets = networks::subnets(&existing);
+    let (own, uplink, volume, trust) = tokio::join!(
+        networks::create_own(engine, workflow, &subnets),
+        networks::ensure_uplink(engine, &existing),
+        create_volume(engine, workflow, Role::Volume, true),
+        create_volume(engine, workflow, Role::Trust, corporate.is_some()),
+    );
+    let ((network, own_subnet), (uplink, uplink_subnet)) = (own?, uplink?);
+    volume.and(trust)?;
+    subnets.push(own_subnet);
+    subnets.extend(uplink_subnet);
+    clock.step("networks");
+
+    let resolver = request.policy.dns.virtual_range.broadcast();
+    tokio::try_join!(
+        create(
+            engine,
+            workflow,
+            Role::Fence,
+            containers::fence(workflow, &helper, &network, resolver, corporate.is_some())
+        ),
+        create(
+            engine,
+            workflow,
+            Role::Guard,
+            containers::guard(workflow, &helper, &uplink, means.knows_host)
+        ),
+    )?;
+    let fence = workflow.object(Role::Fence);
+    let config = configuration(workflow, request, engine, surroundings(&request.policy, subnets)?)?;
+    tokio::try_join!(
+        upload(engine, &fence, SHARED, config),
+        means.hand_over(engine, workflow),
+        create(engine, workflow, Role::Agent, containers::agent(workflow, &request.agent)),
+    )?;
+    if let Some(corporate) = &corporate {
+        ca::install(engine, workflow, corporate).await?;
+    }
+    clock.step("containers");
+
+    let guard = workflow.object(Role::Guard);
+    let guard_output = engine
+        .api
+        .attach_container(&guard, Some(attach(false)))
+        .await
+        .map_err(|error| engine::refused("cannot read the guard's events", &error))?
+        .output;
+    let (ready, is_ready) = oneshot::channel();
+    let summary = tokio::spawn(events.collect(guard_output, ready));
+    tokio::try_join!(start_one(engine, workflow, Role::Guard), start_one(engine, workflow, Role::Fence))?;
+    await_ready(engine, workflow, is_ready).await?;
+    clock.step("fence proven, guard ready");
+
+    let agent = workflow.object(Role::Agent);
+    let attached = engine
+        .api
+        .attach_container(&agent, Some(attach(request.agent.interactive)))
+        .await
+        .map_err(|error| engine::refused("cannot attach to the agent", &error))?;
+    if let Some(number) = early_signal.get() {
+        let status = Ended::with(128 + number).status;
+        return Err(Failure::new(status, "interrupted before the agent was started"));
+    }
+    let terminal = (request.agent.tty && request.agent.interactive).then(streams::RawTerminal::enter);
+    let carrying = tokio::spawn(streams::carry(attached, request.agent.interactive));
+    if let Err(error) = engine.api.start_container(&agent, None).await {
+        let mut failure = agent_start_failure(&error);
+        failure.causes.extend(helpers_last_words(engine, workflow).await);
+        return Err(failure);
+    }
+    let sizing = request.agent.tty.then(|| tokio::spawn(streams::follow_size(engine.clone(), agent)));
+    clock.step("agent started");
+    Ok(Running { carrying, sizing, terminal, collecting: Some(summary), summary: None })
+}
+
+/// docker's statuses for a command that cannot be started.
+fn agent_start_failure(error: &ApiError) -> Failure {
+    let text = engine::describe(error);
+    let mut failure = engine::refused("the agent cannot be started", error);
+    if text.contains("executable file not found") || text.contains("no such file or directory") {
+        failure.exit = 127;
+        failure.hint = Some("is the command in the image, and on its PATH?".to_owned());
+    } else if text.contains("permission denied") || text.contains("is a directory") {
+        failure.exit = 126;
+        failure.hint = Some("the command is in the image but cannot be executed".to_owned());
+    }
+    failure
+}
+
+fn attach(stdin: bool) -> AttachContainerOptions {
+    AttachContainerOptions { stream: true, stdin, stdout: true, stderr: true, ..Default::default() }
+}
+
+async fn create(
+    engine: &Engine,
+    workflow: &Workflow,
+    role: Role,
+    body: bollard::models::ContainerCreateBody,
+) -> Result<(), Failure> {
+    let options = CreateContainerOptions { name: Some(workflow.object(role)), ..Default::default() };
+    engine
+        .api
+        .create_container(Some(options), body)
+        .await
+        .map(|_| ())
+        .map_err(|error| engine::refused(format!("cannot create the {role}'s container"), &error))
+}
+
+async fn start_one(engine: &Engine, workflow: &Workflow, role: Role) -> Result<(), Failure> {
+    engine
+        .api
+        .start_container(&workflow.object(role), None)
+        .await
+        .map_err(|error| engine::refused(format!("cannot start the {role}'s container"), &error))
+}
+
+/// One of the workflow's volumes, if it is wanted.
+async fn create_volume(
+    engine: &Engine,
+    workflow: &Workflow,
+    role: Role,
+    wanted: bool,
+) -> Result<(), Failure> {
+    if !wanted {
+        return Ok(());
+    }
+    let request = VolumeCreateRequest {
+        name: Some(workflow.object(role)),
+        labels: Some(workflow.labels(role)),
+        ..Default::default()
+    };
+    let created = engine.api.create_volume(request).await;
+    created.map(|_| ()).map_err(|error| engine::refused(format!("cannot create the {role} volume"), &error))
+}
