@@ -24,7 +24,8 @@ use nix::fcntl::{Flock, FlockArg};
 use self::canary::Canaries;
 use self::dns::Dns;
 use self::encrypted_dns::EncryptedDns;
-use self::engine::Engine;
+use self::engine::variants::Variant;
+use self::engine::{Choice, Engine};
 use self::gitlab::GitLab;
 use self::images::{Images, Sources};
 use self::netns::Networks;
@@ -77,17 +78,23 @@ impl Testbed {
         setup::many_files()?;
         let cache = setup::target_directory()?.join("testbed");
         fs::create_dir_all(&cache)?;
-        let running = engine::running()?;
-        if running.is_none() {
+        let choice = engine::choose()?;
+        if let Choice::Private(variant) = choice
+            && variant.tree.is_none()
+        {
             setup::programs(setup::ENGINE, say)?;
         }
         // Installing an engine may have started it.
-        let running = if running.is_none() { engine::running()? } else { running };
+        let choice = if matches!(choice, Choice::Private(_)) { engine::choose()? } else { choice };
         // On an engine of the machine, two testbeds would fight for the same ranges and images. Private ones share the
         // cache alone.
-        let lock = match running {
-            Some(_) => lock(Path::new("/run/ringfence-testbed.lock"), say)?,
-            None => lock(&cache.join("lock"), say)?,
+        let lock = match choice {
+            Choice::At(_) => lock(Path::new("/run/ringfence-testbed.lock"), say)?,
+            Choice::Private(_) => lock(&cache.join("lock"), say)?,
+        };
+        let tree = match choice {
+            Choice::Private(Variant { tree: Some(tree), .. }) => Some(tree.prepare(&cache, say)?),
+            _ => None,
         };
         say("building ringfence");
         let executable = Ringfence::find()?;
@@ -96,7 +103,7 @@ impl Testbed {
         let corporate = Authority::load_corporate(&cache)?;
 
         // From here on nothing needs the world outside.
-        if running.is_none() {
+        if matches!(choice, Choice::Private(_)) {
             engine::isolate()?;
         }
         say("making the networks");
@@ -110,13 +117,14 @@ impl Testbed {
         let web = Web::start(&networks.internet, &networks.intranet, (&authority, &corporate), gitlab)?;
         let services = Services::start(&networks.internet)?;
         let canaries = Canaries::start(&networks)?;
-        let engine = match running {
-            Some(host) => Engine::at(host),
-            None => {
-                say("starting a private dockerd");
-                Engine::start(&cache.join("engine"))?
+        let engine = match choice {
+            Choice::At(host) => Engine::at(host),
+            Choice::Private(variant) => {
+                say(&format!("starting a private engine: {}", variant.name));
+                Engine::start(variant, &cache, tree)?
             }
         };
+        say(&format!("the engine: {}", engine.versions()?));
         let images = sources.load(&engine, &authority.pem, say)?;
         // The machine trusts both authorities, the agent's image the first.
         let store = directory.path().join("authorities.pem");

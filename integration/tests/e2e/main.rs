@@ -29,7 +29,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use integration::ringfence::Outcome;
 use integration::testbed::Testbed;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use serde_json::Value;
 
 /// A test: it gets the testbed and fails by an error.
@@ -79,7 +79,8 @@ fn main() -> ExitCode {
     for (module, tests, quiet) in modules {
         for (name, test) in tests {
             let bed = bed.clone();
-            trials.push(Trial::test(format!("{module}::{name}"), move || judge(&bed, *test, quiet)));
+            let judged = move || judge(&bed, *test, quiet);
+            trials.push(Trial::ignorable_test(format!("{module}::{name}"), judged));
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -88,14 +89,37 @@ fn main() -> ExitCode {
 }
 
 /// Runs a test; then the canaries have their say.
-fn judge(bed: &Testbed, test: fn(&Testbed) -> Result<()>, quiet: bool) -> Result<(), Failed> {
+fn judge(bed: &Testbed, test: fn(&Testbed) -> Result<()>, quiet: bool) -> Result<Completion, Failed> {
     bed.canaries.take();
-    let result = test(bed).map_err(|error| format!("{error:#}"));
+    let result = match test(bed) {
+        Ok(()) => Ok(Completion::Completed),
+        Err(error) => match error.downcast_ref::<Skipped>() {
+            Some(skipped) => Ok(Completion::ignored_with(&skipped.0)),
+            None => Err(format!("{error:#}")),
+        },
+    };
     let heard = bed.canaries.take();
     if quiet && !heard.is_empty() {
-        return Err(format!("canaries heard: {heard:#?}\nand the test itself: {result:?}").into());
+        return Err(format!("canaries heard: {heard:#?}\nand the test itself: {:?}", result.err()).into());
     }
     result.map_err(Failed::from)
+}
+
+/// Why a test cannot say anything here. It counts as ignored, with its reason, and never as passed.
+#[derive(Debug)]
+struct Skipped(String);
+
+impl std::fmt::Display for Skipped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "skipped: {}", self.0)
+    }
+}
+
+impl std::error::Error for Skipped {}
+
+/// Ends a test that has nothing to say here.
+fn skip(reason: &str) -> Result<()> {
+    Err(Skipped(reason.to_owned()).into())
 }
 
 /// The agent's exit status must be this.

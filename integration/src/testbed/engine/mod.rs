@@ -1,27 +1,36 @@
-//! The container engine: one that answers already, or a private dockerd with its own data, socket and network
-//! namespace.
+//! The container engine: one that answers already, or a private one with its own data, socket and network namespace.
 //!
+//! ```text
+//!  RINGFENCE_TEST_ENGINE = unix://… ──────────▶ that engine
+//!                        = a name of [`variants`] ─▶ a private one, from a Debian tree
+//!                        unset ─▶ DOCKER_HOST, the usual socket ─▶ a private dockerd of the machine's packages
+//! ```
 //! A private engine lives in a namespace that has no way out at all, made by [`isolate`] before any thread
 //! starts: two test runs at once do not see each other, and the machine's firewall is not touched.
+
+mod start;
+mod tree;
+pub mod variants;
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::setup;
+use self::start::Places;
+use self::variants::{MACHINE, Product, Variant};
 use crate::command::{Output, bounded, ip, run, until, wait};
 
-/// Names an engine for the tests; goes before `DOCKER_HOST`.
+/// Names an engine for the tests, by address or as one of the matrix; goes before `DOCKER_HOST`.
 pub const VARIABLE: &str = "RINGFENCE_TEST_ENGINE";
 const USUAL: &str = "unix:///var/run/docker.sock";
 
@@ -34,27 +43,43 @@ pub struct Engine {
 
 #[derive(Debug)]
 struct Private {
-    daemon: Child,
-    directory: PathBuf,
+    variant: &'static Variant,
+    places: Places,
+    daemon: Mutex<Option<Child>>,
 }
 
-/// The engine that answers already, if any.
+/// Which engine the tests use.
+#[derive(Debug, Clone)]
+pub enum Choice {
+    /// One that answers at this address.
+    At(String),
+    /// One of our own.
+    Private(&'static Variant),
+}
+
+/// What the environment asks for, else the engine that answers, else a private one.
 ///
 /// # Errors
-/// When one is named and does not answer.
-pub fn running() -> Result<Option<String>> {
-    for (variable, strict) in [(VARIABLE, true), ("DOCKER_HOST", true)] {
+/// When one is named and does not answer, or is unknown.
+pub fn choose() -> Result<Choice> {
+    for variable in [VARIABLE, "DOCKER_HOST"] {
         let Some(host) = std::env::var(variable).ok().filter(|host| !host.is_empty()) else { continue };
+        if !host.contains("://") && variable == VARIABLE {
+            let all: Vec<_> = variants::MATRIX.iter().map(|variant| variant.name).collect();
+            let known = variants::named(&host);
+            return known.map(Choice::Private).with_context(|| {
+                format!(
+                    "{VARIABLE}={host}: no such engine; give an address, `machine` or one of {}",
+                    all.join(", ")
+                )
+            });
+        }
         if answers(&host) {
-            return Ok(Some(host));
+            return Ok(Choice::At(host));
         }
-        if strict {
-            bail!(
-                "no engine answers at {variable}={host}; start it, or unset {variable} to get a private one"
-            );
-        }
+        bail!("no engine answers at {variable}={host}; start it, or unset {variable} to get a private one");
     }
-    Ok(answers(USUAL).then(|| USUAL.to_owned()))
+    Ok(if answers(USUAL) { Choice::At(USUAL.to_owned()) } else { Choice::Private(&MACHINE) })
 }
 
 /// Moves this process into a network of its own that leads nowhere. Call it before any thread is started.
@@ -79,11 +104,11 @@ impl Engine {
         Self { host, private: None }
     }
 
-    /// Starts a private dockerd that keeps its images in `data`.
+    /// Starts a private engine that keeps its images in `cache`. Its tree must have been prepared.
     ///
     /// # Errors
     /// When it does not come up.
-    pub fn start(data: &Path) -> Result<Self> {
+    pub fn start(variant: &'static Variant, cache: &Path, tree: Option<PathBuf>) -> Result<Self> {
         let prefix = "/run/ringfence-testbed-";
         // Directories whose maker was killed.
         for left in fs::read_dir("/run")?.flatten().map(|entry| entry.path()) {
@@ -95,43 +120,32 @@ impl Engine {
                 fs::remove_dir_all(&left).ok();
             }
         }
+        let data = match variant.tree {
+            Some(_) => cache.join("engines").join(variant.name),
+            None => cache.join("engine"),
+        };
         let directory = PathBuf::from(format!("{prefix}{}", std::process::id()));
         fs::create_dir_all(&directory)?;
-        fs::create_dir_all(data)?;
-        let configuration = directory.join("daemon.json");
-        // What containers have for `system`.
-        fs::write(&configuration, format!("{{\"dns\": [\"{}\"]}}", super::dns::ADDRESS))?;
-        let host = format!("unix://{}/docker.sock", directory.display());
-        let log_path = data.join("dockerd.log");
-        let log = File::create(&log_path)?;
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--pdeathsig", "TERM"])
-            .arg(setup::find("dockerd").context("no dockerd")?)
-            .arg("--data-root")
-            .arg(data)
-            .arg("--exec-root")
-            .arg(directory.join("exec"))
-            .arg("--pidfile")
-            .arg(directory.join("pid"))
-            .arg("--config-file")
-            .arg(&configuration)
-            .args(["--host", &host])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        let daemon = spawn_for_life(command)?;
-        let mut engine = Self { host, private: Some(Private { daemon, directory }) };
-        let mut ended = false;
-        until("dockerd answers", Duration::from_secs(60), || {
-            let daemon = engine.private.as_mut().map(|private| &mut private.daemon);
-            ended = daemon.is_some_and(|daemon| !matches!(daemon.try_wait(), Ok(None)));
-            ended || answers(&engine.host)
-        })
-        .and_then(|()| if ended { bail!("dockerd ended") } else { Ok(()) })
-        .with_context(|| format!("the private dockerd did not come up: {}", last_lines(&log_path)))?;
+        fs::create_dir_all(&data)?;
+        let places = Places { data, directory, tree };
+        File::create(places.log())?;
+        let host = start::host(&places.socket());
+        let private = Private { variant, places, daemon: Mutex::new(None) };
+        private.launch(&serde_json::Value::Null)?;
+        let engine = Self { host, private: Some(private) };
         engine.remove_all();
         Ok(engine)
+    }
+
+    /// Stops a private engine and starts it again with other settings, as lines of a `daemon.json`. Containers that were
+    /// started under `live-restore` go on meanwhile.
+    ///
+    /// # Errors
+    /// When it is not ours, or does not come up again.
+    pub fn restart(&self, settings: &serde_json::Value) -> Result<()> {
+        let private = self.private.as_ref().context("the engine is not ours to restart")?;
+        private.end();
+        private.launch(settings)
     }
 
     /// Its address, as in `DOCKER_HOST`.
@@ -144,6 +158,23 @@ impl Engine {
     #[must_use]
     pub fn is_private(&self) -> bool {
         self.private.is_some()
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn product(&self) -> Product {
+        self.private.as_ref().map_or(Product::Docker, |private| private.variant.product)
+    }
+
+    /// Product and versions of its parts, in one line.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub fn versions(&self) -> Result<String> {
+        let format = "{{range .Server.Components}}{{.Name}} {{.Version}}\n{{end}}";
+        let lines = self.docker(&["version", "--format", format])?;
+        ensure!(!lines.trim().is_empty(), "the engine at {} does not say its version", self.host);
+        Ok(lines.lines().map(str::trim).collect::<Vec<_>>().join(", "))
     }
 
     /// `docker ARGUMENTS` on it, must succeed.
@@ -219,20 +250,51 @@ impl Engine {
     }
 }
 
+impl Private {
+    /// Starts the daemon and waits until it answers.
+    fn launch(&self, settings: &serde_json::Value) -> Result<()> {
+        let name = self.variant.name;
+        let log_path = self.places.log();
+        let log = File::options().create(true).append(true).open(&log_path)?;
+        let mut command = start::command(self.variant, &self.places, settings)?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let mut daemon = spawn_for_life(command)?;
+        let host = start::host(&self.places.socket());
+        let mut ended = false;
+        let up = until("it answers", Duration::from_secs(90), || {
+            ended = !matches!(daemon.try_wait(), Ok(None));
+            ended || answers(&host)
+        });
+        *self.daemon() = Some(daemon);
+        up.and_then(|()| if ended { bail!("it ended") } else { Ok(()) })
+            .with_context(|| format!("the private engine {name} did not come up: {}", last_lines(&log_path)))
+    }
+
+    /// Ends the daemon.
+    fn end(&self) {
+        let Some(mut daemon) = self.daemon().take() else { return };
+        if let Ok(pid) = i32::try_from(daemon.id()) {
+            kill(Pid::from_raw(pid), Signal::SIGTERM).ok();
+        }
+        if !matches!(wait(&mut daemon, Duration::from_secs(30)), Ok(Some(_))) {
+            daemon.kill().ok();
+            daemon.wait().ok();
+        }
+    }
+
+    fn daemon(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+        self.daemon.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
         if self.private.is_some() {
             self.remove_all();
         }
-        let Some(mut private) = self.private.take() else { return };
-        if let Ok(pid) = i32::try_from(private.daemon.id()) {
-            kill(Pid::from_raw(pid), Signal::SIGTERM).ok();
-        }
-        if !matches!(wait(&mut private.daemon, Duration::from_secs(30)), Ok(Some(_))) {
-            private.daemon.kill().ok();
-            private.daemon.wait().ok();
-        }
-        fs::remove_dir_all(&private.directory).ok();
+        let Some(private) = self.private.take() else { return };
+        private.end();
+        fs::remove_dir_all(&private.places.directory).ok();
     }
 }
 
@@ -246,7 +308,7 @@ fn spawn_for_life(mut command: Command) -> Result<Child> {
             thread::park();
         }
     })?;
-    receiver.recv()?.context("cannot start dockerd")
+    receiver.recv()?.context("cannot start the engine")
 }
 
 fn answers(host: &str) -> bool {

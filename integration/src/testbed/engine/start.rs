@@ -1,0 +1,112 @@
+//! The command lines that start each product with its own data, socket and folders.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::tree;
+use super::variants::{Product, Variant};
+use crate::testbed::{dns, setup};
+
+/// Where an engine has its things.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// Images, networks, volumes: kept from run to run.
+    pub data: PathBuf,
+    /// Socket and state: of this run.
+    pub directory: PathBuf,
+    /// The tree that it runs in, if any.
+    pub tree: Option<PathBuf>,
+}
+
+impl Places {
+    /// The socket.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("engine.sock")
+    }
+
+    /// What it says.
+    pub fn log(&self) -> PathBuf {
+        self.data.join("engine.log")
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.directory.join(below)
+    }
+}
+
+/// What starts `variant`; `settings` are lines of its configuration besides the testbed's.
+pub fn command(variant: &Variant, places: &Places, settings: &serde_json::Value) -> Result<Command> {
+    let mut command = match &places.tree {
+        // What tests share with containers lies in the machine's temporary directory.
+        Some(tree) => {
+            let temporary = std::env::temp_dir();
+            let shared = [temporary.as_path(), &places.data, &places.directory];
+            tree::command_inside(tree, &places.path("scratch"), &shared)?
+        }
+        None => {
+            let mut command = Command::new("setpriv");
+            command.args(["--pdeathsig", "TERM"]);
+            command
+        }
+    };
+    match variant.product {
+        Product::Docker => docker(&mut command, places, settings)?,
+        Product::Podman => podman(&mut command, places)?,
+    }
+    Ok(command)
+}
+
+fn docker(command: &mut Command, places: &Places, settings: &serde_json::Value) -> Result<()> {
+    // What containers have for `system`.
+    let mut all = serde_json::json!({"dns": [dns::ADDRESS]});
+    if let (Some(all), Some(settings)) = (all.as_object_mut(), settings.as_object()) {
+        all.extend(settings.clone());
+    }
+    let configuration = places.path("daemon.json");
+    fs::write(&configuration, all.to_string())?;
+    let program = if places.tree.is_some() {
+        "dockerd".into()
+    } else {
+        setup::find("dockerd").context("no dockerd")?
+    };
+    command
+        .arg(program)
+        .arg("--data-root")
+        .arg(&places.data)
+        .arg("--exec-root")
+        .arg(places.path("exec"))
+        .arg("--pidfile")
+        .arg(places.path("pid"))
+        .arg("--config-file")
+        .arg(&configuration)
+        .args(["--host", &host(&places.socket())]);
+    Ok(())
+}
+
+/// With runc: crun wants the unified cgroups, which not every machine has. Its state is the tree's own: Podman remembers the path,
+/// and takes the next start for a reboot.
+fn podman(command: &mut Command, places: &Places) -> Result<()> {
+    let configuration = places.path("containers.conf");
+    let text = format!("[containers]\ndns_servers = [\"{}\"]\n", dns::ADDRESS);
+    fs::write(&configuration, text)?;
+    command
+        .env("CONTAINERS_CONF_OVERRIDE", &configuration)
+        .env("PODMAN_IGNORE_CGROUPSV1_WARNING", "1")
+        .arg("podman")
+        .arg("--root")
+        .arg(&places.data)
+        .args(["--runroot", "/run/podman-state", "--tmpdir", "/run/podman-temporary"])
+        .arg("--network-config-dir")
+        .arg(places.data.join("networks"))
+        .args(["--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "runc"])
+        .args(["system", "service", "--time", "0", &host(&places.socket())]);
+    Ok(())
+}
+
+/// A socket as an engine's address.
+pub fn host(socket: &Path) -> String {
+    format!("unix://{}", socket.display())
+}
