@@ -11,7 +11,7 @@ use crate::error::{COULD_NOT_RUN, Failure};
 use crate::layers::{self, Wanted};
 use crate::supervisor::containers::{Agent, WORKSPACE};
 use crate::supervisor::limits::{self, Limits};
-use crate::supervisor::run::{Request, is_local_host};
+use crate::supervisor::run::Request;
 use crate::supervisor::{engine, streams, workflow};
 
 /// Runs the agent; its exit status.
@@ -45,7 +45,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         }
     }
     let engine = engine::connect(engine_host).await?;
-    if project.is_some() && !is_local_host(&engine.host) {
+    if project.is_some() && !engine.local {
         return Err(Failure::new(
             COULD_NOT_RUN,
             format!("--project: {} may not see this machine's files", engine.host),

@@ -19,8 +19,9 @@ use netpolicy::policy::Policy;
 use netpolicy::settings::{Ca, Proxy, Server, Upstream};
 
 use super::containers::GUARD_ID;
+use super::engine::{Engine, Product};
 use super::files::{File, archive, upload};
-use super::{ca, engine::Engine, workflow::Role, workflow::Workflow};
+use super::{ca, workflow::Role, workflow::Workflow};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::{GUARD_CREDENTIALS, GUARD_ROOTS, SHARED};
 
@@ -161,8 +162,8 @@ const PROXY_VARIABLES: [&str; 8] = [
 
 /// Takes proxies that the image or the engine would set out of the agent's environment: inside the fence there is none,
 /// the guard goes through it. One that the person gave stays. A name alone removes it; Podman wants an empty value.
-pub fn without_proxies(env: &mut Vec<String>, engine: &str) {
-    let end = if engine.contains("Podman") { "=" } else { "" };
+pub fn without_proxies(env: &mut Vec<String>, product: Product) {
+    let end = if product == Product::Podman { "=" } else { "" };
     for name in PROXY_VARIABLES {
         if !ca::is_set(env, name) {
             env.push(format!("{name}{end}"));
@@ -187,10 +188,10 @@ mod tests {
     #[test]
     fn proxies_that_nobody_gave_are_taken_out() {
         let mut env = vec!["HTTP_PROXY=http://mine".to_owned()];
-        without_proxies(&mut env, "Docker Engine 28");
+        without_proxies(&mut env, Product::Docker);
         assert!(env.contains(&"https_proxy".to_owned()) && !env.contains(&"HTTP_PROXY".to_owned()));
         let mut env = Vec::new();
-        without_proxies(&mut env, "Podman Engine 5.4");
+        without_proxies(&mut env, Product::Podman);
         assert!(env.contains(&"https_proxy=".to_owned()));
     }
 }

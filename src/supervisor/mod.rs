@@ -9,7 +9,7 @@
 //! `containers` and `networks` say as plain data what the engine is asked for; `engine` finds and
 //! speaks to it; `control` changes a workflow that runs; `inventory` finds workflows again by their labels; `state` keeps the
 //! events; `means` and `ca` gather what guard and agent need of this machine (authorities, the proxy's credentials), `files` takes
-//! it to them.
+//! it to them; `podman` knows where Podman differs.
 
 pub mod ca;
 pub mod containers;
@@ -21,6 +21,7 @@ pub mod inventory;
 pub mod limits;
 pub mod means;
 pub mod networks;
+pub mod podman;
 pub mod run;
 pub mod state;
 pub mod streams;

@@ -91,8 +91,3 @@ pub(super) fn surroundings(policy: &Policy, engine_subnets: Vec<IpNet>) -> Resul
         host_gateway: None,
     })
 }
-
-/// Whether an address is one of this machine's own: used to tell a local engine from a remote one.
-pub fn is_local_host(host: &str) -> bool {
-    host.starts_with("unix://") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}

@@ -19,7 +19,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use netpolicy::policy::Policy;
 use netpolicy::settings::Ca;
 
-pub use self::checks::is_local_host;
 use self::checks::{agent_image, check_name_is_free, nano_cpus, own_addresses};
 use self::clock::Clock;
 use self::events::EventFiles;
@@ -68,7 +67,7 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     // Checks: nothing has been created when one of these fails.
     let means = Means::gather(&request.policy, request.ca.as_ref())?;
     let corporate = request.ca.as_ref().map(ca::read).transpose()?;
-    means::without_proxies(&mut request.agent.env, &engine.version);
+    means::without_proxies(&mut request.agent.env, engine.product);
     check_name_is_free(engine, request.name.as_deref()).await?;
     let (image, image_env) = agent_image(engine, &request.agent.image).await?;
     request.agent.image = image;

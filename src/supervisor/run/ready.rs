@@ -46,7 +46,7 @@ pub(super) async fn helpers_last_words(engine: &Engine, workflow: &Workflow) -> 
     all
 }
 
-async fn last_words(engine: &Engine, container: &str) -> Vec<String> {
+pub(super) async fn last_words(engine: &Engine, container: &str) -> Vec<String> {
     let options = LogsOptions { stderr: true, stdout: false, tail: "20".to_owned(), ..Default::default() };
     let chunks: Vec<_> = engine.api.logs(container, Some(options)).collect().await;
     let bytes: Vec<u8> = chunks.into_iter().flatten().flat_map(|chunk| chunk.into_bytes().to_vec()).collect();

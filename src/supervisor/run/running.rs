@@ -7,10 +7,10 @@ use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 
 use super::super::engine::Engine;
-use super::super::streams;
 use super::super::summary::Summary;
 use super::super::workflow::{Role, Workflow};
-use super::ready::exit_of;
+use super::super::{podman, streams};
+use super::ready::{exit_of, last_words};
 use super::signals::{SIGINT, Signals, signal_name};
 use super::{Ended, FENCE_ENDED, Request, TIME_OVER};
 use crate::error::Failure;
@@ -59,7 +59,8 @@ impl Running {
                         Ended::because(FENCE_ENDED, "the engine does not answer for the agent any more")
                     } else {
                         self.drain().await;
-                        Ended::with(status as i32)
+                        let said = async || last_words(engine, &names[0]).await;
+                        Ended::with(podman::status(engine, status, said).await as i32)
                     }
                 }
                 status = &mut guard_exit => helper_died("guard", status),

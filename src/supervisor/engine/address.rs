@@ -1,0 +1,258 @@
+//! The address of an engine, as `DOCKER_HOST` has it, and how it is reached.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use crate::error::{COULD_NOT_RUN, Failure};
+
+/// Has plain TCP to other machines accepted.
+const PLAIN: &str = "RINGFENCE_ALLOW_PLAIN_TCP";
+/// The port of an engine with TLS, and without.
+const PORT: (u16, u16) = (2376, 2375);
+
+/// Where an engine is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// A socket on this machine.
+    Unix(PathBuf),
+    /// A port, in the clear.
+    Plain(HostPort),
+    /// A port, encrypted and proven by certificates.
+    Tls(HostPort, TlsFiles),
+    /// A machine that `ssh` reaches, which has docker's client.
+    Ssh {
+        /// The user there, if it is not ssh's own choice.
+        user: Option<String>,
+        /// The machine, as ssh's configuration knows it.
+        host: String,
+        /// Its port, if it is not ssh's own choice.
+        port: Option<u16>,
+    },
+}
+
+/// A host and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    /// A name or an address, the latter without brackets.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+}
+
+/// Certificates in PEM, each if there is one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Authorities of the engine; none: this machine's.
+    pub ca: Option<PathBuf>,
+    /// What the engine asks of its clients.
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+}
+
+impl TlsFiles {
+    /// The files that docker's client looks for in a directory.
+    pub fn in_directory(directory: &Path) -> Self {
+        let existing = |name: &str| Some(directory.join(name)).filter(|path| path.exists());
+        TlsFiles { ca: existing("ca.pem"), cert: existing("cert.pem"), key: existing("key.pem") }
+    }
+}
+
+impl Address {
+    /// An address as typed; the variables of docker's client say whether a port speaks TLS.
+    pub fn parse(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Failure> {
+        let directory = || {
+            variable("DOCKER_CERT_PATH")
+                .or_else(|| variable("DOCKER_CONFIG"))
+                .map(PathBuf::from)
+                .or_else(|| Some(Path::new(&variable("HOME")?).join(".docker")))
+                .unwrap_or_default()
+        };
+        let tls = variable("DOCKER_TLS_VERIFY").is_some() || text.starts_with("https://");
+        Self::with_tls(text, tls.then(|| TlsFiles::in_directory(&directory())), variable(PLAIN).is_some())
+    }
+
+    /// An address, with what proves it where it is a port.
+    pub fn with_tls(text: &str, tls: Option<TlsFiles>, plain: bool) -> Result<Self, Failure> {
+        // A password that somebody put there is not repeated.
+        let shown = match text.split_once("://").zip(text.rsplit_once('@')) {
+            Some(((scheme, _), (_, machine))) => format!("{scheme}://…@{machine}"),
+            None => text.to_owned(),
+        };
+        let cannot = |why: &str| {
+            Failure::new(COULD_NOT_RUN, format!("`{shown}` cannot be an engine's address: {why}")).hint(
+                "unix:///path, tcp://host:port, ssh://[user@]host[:port], or the name of a docker context",
+            )
+        };
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| cannot("it has no `://`"))?;
+        match scheme {
+            "unix" if rest.starts_with('/') => Ok(Address::Unix(PathBuf::from(rest))),
+            "unix" => Err(cannot("a socket is given by its whole path")),
+            "tcp" | "http" | "https" => {
+                let rest = rest.trim_end_matches('/');
+                if rest.contains(['/', '@']) {
+                    return Err(cannot("a port has neither path nor user"));
+                }
+                let (host, port) = host_and_port(rest).ok_or_else(|| cannot("host and port are unclear"))?;
+                match tls {
+                    Some(files) => Ok(Address::Tls(HostPort { host, port: port.unwrap_or(PORT.0) }, files)),
+                    None => {
+                        let at = HostPort { host, port: port.unwrap_or(PORT.1) };
+                        if plain || at.is_loopback() {
+                            Ok(Address::Plain(at))
+                        } else {
+                            Err(in_the_clear(&at))
+                        }
+                    }
+                }
+            }
+            "ssh" => {
+                let (user, machine) = match rest.trim_end_matches('/').rsplit_once('@') {
+                    Some((user, machine)) => (Some(user), machine),
+                    None => (None, rest.trim_end_matches('/')),
+                };
+                if machine.contains('/') {
+                    return Err(cannot(
+                        "a path on the other machine is not supported: ssh starts docker's client there",
+                    ));
+                }
+                if user.is_some_and(|user| user.is_empty() || user.contains(':')) {
+                    return Err(cannot("ssh asks for a password itself, and a user has a name"));
+                }
+                let (host, port) =
+                    host_and_port(machine).ok_or_else(|| cannot("host and port are unclear"))?;
+                Ok(Address::Ssh { user: user.map(str::to_owned), host, port })
+            }
+            "npipe" => Err(cannot("named pipes are not supported by this version")),
+            "fd" => Err(cannot("that is where a daemon listens, not where it is reached")),
+            _ => Err(cannot(&format!("`{scheme}` is unknown"))),
+        }
+    }
+
+    /// Whether the engine's socket is on this machine. The engine behind it may still live in a virtual machine.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Address::Unix(_))
+    }
+}
+
+/// Whoever can read or change what goes to an engine in the clear owns everything that it runs.
+fn in_the_clear(at: &HostPort) -> Failure {
+    Failure::new(COULD_NOT_RUN, format!("tcp://{at} is another machine, and nothing proves or hides what goes there"))
+        .hint(format!(
+            "have the engine speak TLS (DOCKER_TLS_VERIFY=1, DOCKER_CERT_PATH), or use ssh://; {PLAIN}=1 accepts it as it is"
+        ))
+}
+
+impl HostPort {
+    /// Whether it is this very machine.
+    fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+/// `host`, `host:port`, `[v6]`, `[v6]:port`.
+fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    let plausible = !host.is_empty()
+        && !host.starts_with('-')
+        && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':'));
+    let port = port.map(|port| port.parse::<u16>().ok().filter(|port| *port > 0));
+    match port {
+        Some(None) => None,
+        port => plausible.then(|| (host.to_owned(), port.flatten())),
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Unix(path) => write!(f, "unix://{}", path.display()),
+            Address::Plain(at) | Address::Tls(at, _) => write!(f, "tcp://{at}"),
+            Address::Ssh { user, host, port } => {
+                write!(
+                    f,
+                    "ssh://{}{host}",
+                    user.as_ref().map(|user| format!("{user}@")).unwrap_or_default()
+                )?;
+                port.map_or(Ok(()), |port| write!(f, ":{port}"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Address, Failure> {
+        Address::with_tls(text, None, false)
+    }
+
+    #[test]
+    fn addresses_are_what_docker_takes() {
+        for good in [
+            "unix:///var/run/docker.sock",
+            "tcp://127.0.0.1:2375",
+            "tcp://[::1]:2375",
+            "ssh://lab",
+            "ssh://me@lab.example:2222",
+        ] {
+            assert_eq!(parse(good).unwrap().to_string(), good);
+        }
+        assert_eq!(parse("tcp://localhost").unwrap().to_string(), "tcp://localhost:2375");
+        let tls = Address::with_tls("tcp://far.example", Some(TlsFiles::default()), false).unwrap();
+        assert_eq!(tls.to_string(), "tcp://far.example:2376");
+    }
+
+    #[test]
+    fn what_is_no_address_says_why() {
+        let shown: Vec<String> = [
+            "docker.sock",
+            "unix://relative",
+            "tcp://",
+            "tcp://localhost:0",
+            "tcp://localhost:99999",
+            "tcp://::1",
+            "tcp://localhost/path",
+            "ssh://lab/run/docker.sock",
+            "ssh://me:secret@lab",
+            "ssh://-oProxyCommand=x",
+            "ssh://",
+            "npipe:////./pipe/docker_engine",
+            "fd://",
+            "gopher://x",
+        ]
+        .map(|bad| parse(bad).unwrap_err().message)
+        .into();
+        insta::assert_snapshot!(shown.join("\n"));
+    }
+
+    #[test]
+    fn in_the_clear_goes_to_this_machine_alone() {
+        for far in ["tcp://192.0.2.1:2375", "http://far.example:2375", "tcp://localhost.example:2375"] {
+            assert!(parse(far).unwrap_err().message.contains("nothing proves"), "{far}");
+            assert!(Address::with_tls(far, None, true).is_ok());
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! docker's contexts: named engines in the client's own configuration.
+//!
+//! ```text
+//!  ~/.docker/config.json                      currentContext
+//!  ~/.docker/contexts/meta/SHA256/meta.json   name, address        SHA256 is the name's
+//!  ~/.docker/contexts/tls/SHA256/docker/      ca.pem, cert.pem, key.pem
+//! ```
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::address::{Address, TlsFiles};
+use crate::error::{COULD_NOT_RUN, Failure};
+
+/// The context that stands for no context.
+pub const DEFAULT: &str = "default";
+
+#[derive(Deserialize)]
+struct Configuration {
+    #[serde(rename = "currentContext")]
+    current: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Meta {
+    endpoints: Endpoints,
+}
+
+#[derive(Deserialize)]
+struct Endpoints {
+    docker: Option<Endpoint>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Endpoint {
+    #[serde(default)]
+    host: String,
+    #[serde(default, rename = "SkipTLSVerify")]
+    skip_verify: bool,
+}
+
+/// The context that docker's client uses, if it is told to use one.
+pub fn current(docker: &Path) -> Result<Option<String>, Failure> {
+    let path = docker.join("config.json");
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        // Another user's home, say: docker's client would not know of a context either.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(None),
+        Err(error) => return Err(cannot_read(&path, &error)),
+    };
+    let configuration: Configuration = serde_json::from_slice(&text).map_err(|error| {
+        cannot_read(&path, &error)
+            .hint("docker's context is named there; DOCKER_HOST or --engine make it unneeded")
+    })?;
+    Ok(configuration.current.filter(|name| !name.is_empty()))
+}
+
+/// Where a context's engine is.
+pub fn read(docker: &Path, name: &str) -> Result<Address, Failure> {
+    let directory = id(name);
+    let path = docker.join("contexts/meta").join(&directory).join("meta.json");
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(unknown(name)),
+        Err(error) => return Err(cannot_read(&path, &error)),
+    };
+    let meta: Meta = serde_json::from_slice(&text).map_err(|error| cannot_read(&path, &error))?;
+    let endpoint = meta.endpoints.docker.filter(|endpoint| !endpoint.host.is_empty()).ok_or_else(|| {
+        Failure::new(COULD_NOT_RUN, format!("docker's context `{name}` names no engine"))
+            .hint(format!("see `docker context inspect {name}`"))
+    })?;
+    if endpoint.skip_verify {
+        return Err(Failure::new(
+            COULD_NOT_RUN,
+            format!("docker's context `{name}` does not check who answers (SkipTLSVerify)"),
+        )
+        .hint(
+            "an engine that anybody can stand in for keeps no fence; give the context the engine's ca.pem",
+        ));
+    }
+    let files = TlsFiles::in_directory(&docker.join("contexts/tls").join(&directory).join("docker"));
+    let tls = (files != TlsFiles::default()).then_some(files);
+    Address::with_tls(&endpoint.host, tls, false)
+}
+
+/// A context that docker's client does not know either.
+pub fn unknown(name: &str) -> Failure {
+    Failure::new(COULD_NOT_RUN, format!("docker has no context `{name}`"))
+        .hint("`docker context ls` lists them; --engine takes an address too, such as unix:///path")
+}
+
+fn cannot_read(path: &Path, error: &dyn std::error::Error) -> Failure {
+    Failure::new(COULD_NOT_RUN, format!("cannot read {}", path.display())).caused_by(error)
+}
+
+/// The directory of a context.
+fn id(name: &str) -> String {
+    Sha256::digest(name).iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A context as docker's client writes it.
+    pub fn write(docker: &Path, name: &str, host: &str, tls: &[&str]) {
+        let meta = docker.join("contexts/meta").join(id(name));
+        std::fs::create_dir_all(&meta).unwrap();
+        let text = format!(
+            r#"{{"Name":"{name}","Metadata":{{}},"Endpoints":{{"docker":{{"Host":"{host}","SkipTLSVerify":false}}}}}}"#
+        );
+        std::fs::write(meta.join("meta.json"), text).unwrap();
+        for file in tls {
+            let directory = docker.join("contexts/tls").join(id(name)).join("docker");
+            std::fs::create_dir_all(&directory).unwrap();
+            std::fs::write(directory.join(file), "").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_context_lies_where_docker_puts_it() {
+        // As `docker context create lab` of Docker 20.10 names it.
+        assert_eq!(id("lab"), "a51146d38077ff992eba84cf1d5e9b249073503eb74868699016153b031a38f7");
+    }
+
+    #[test]
+    fn its_certificates_come_with_it() {
+        let docker = tempfile::tempdir().unwrap();
+        write(docker.path(), "far", "tcp://far.example:2376", &["ca.pem", "cert.pem", "key.pem"]);
+        let Address::Tls(at, files) = read(docker.path(), "far").unwrap() else { panic!("not TLS") };
+        assert_eq!(at.to_string(), "far.example:2376");
+        assert!(files.ca.is_some() && files.cert.is_some() && files.key.is_some());
+        write(docker.path(), "bare", "tcp://far.example:2376", &[]);
+        assert!(read(docker.path(), "bare").unwrap_err().message.contains("nothing proves"));
+    }
+
+    #[test]
+    fn one_that_checks_nothing_is_refused() {
+        let docker = tempfile::tempdir().unwrap();
+        write(docker.path(), "lax", "tcp://far.example:2376", &["ca.pem"]);
+        let meta = docker.path().join("contexts/meta").join(id("lax")).join("meta.json");
+        let text = std::fs::read_to_string(&meta).unwrap().replace("false", "true");
+        std::fs::write(&meta, text).unwrap();
+        assert!(read(docker.path(), "lax").unwrap_err().message.contains("SkipTLSVerify"));
+    }
+
+    #[test]
+    fn a_broken_configuration_is_told() {
+        let docker = tempfile::tempdir().unwrap();
+        assert_eq!(current(docker.path()).unwrap(), None);
+        std::fs::write(docker.path().join("config.json"), "{").unwrap();
+        assert!(current(docker.path()).unwrap_err().message.contains("config.json"));
+    }
+}
