@@ -10,6 +10,11 @@ pub fn today() -> Date {
     day(since.as_secs() / 86_400)
 }
 
+/// Seconds since 1970. A clock before that makes everything look old, which only delays `gc`.
+pub fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or(0)
+}
+
 /// The day so many days after 1970-01-01.
 fn day(days: u64) -> Date {
     i64::try_from(days)

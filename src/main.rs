@@ -10,6 +10,7 @@ mod clock;
 mod commands;
 mod conditions;
 mod control;
+mod doctor;
 mod error;
 mod fence;
 mod guard;

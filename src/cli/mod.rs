@@ -1,5 +1,6 @@
 //! The words of the command line: what a person typed, as data. Nothing here acts.
 
+pub mod doctor;
 pub mod live;
 pub mod policy;
 pub mod run;
@@ -68,6 +69,8 @@ pub enum Command {
     Deny(live::DenyArgs),
     /// Make the network of a workflow that runs slow, broken or gone, and whole again
     Net(live::NetArgs),
+    /// Say of each risk how it stands on this machine and engine
+    Doctor(doctor::DoctorArgs),
     /// Check and explain policies, offline
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -79,6 +82,9 @@ pub enum Command {
     /// Inside the guard's container
     #[command(subcommand, hide = true)]
     Guard(GuardCommand),
+    /// Inside the doctor's containers
+    #[command(subcommand, hide = true)]
+    Probe(doctor::ProbeCommand),
 }
 
 /// A command that reads.

@@ -1,5 +1,6 @@
 //! One file a command: arguments in, effects, an exit status out.
 
+mod doctor;
 mod events;
 mod gc;
 mod live;
@@ -11,6 +12,7 @@ mod trust;
 
 use std::process::ExitCode;
 
+use crate::cli::doctor::ProbeCommand;
 use crate::cli::{Cli, Command, FenceCommand, GuardCommand};
 use crate::error::{COULD_NOT_RUN, Failure};
 
@@ -26,12 +28,15 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Allow(args) => on_engine(live::allow(engine, args)),
         Command::Deny(args) => on_engine(live::deny(engine, args)),
         Command::Net(args) => on_engine(live::net(engine, args)),
+        Command::Doctor(args) => on_engine(doctor::doctor(engine, args)),
         Command::Policy(command) => policy::dispatch(command),
         Command::Trust(args) => trust::trust(&args),
         Command::Fence(FenceCommand::Hold) => crate::fence::hold().map(|()| 0),
         Command::Fence(FenceCommand::Apply) => crate::fence::apply().map(|()| 0),
         Command::Guard(GuardCommand::Run) => crate::guard::run().map(|()| 0),
         Command::Guard(GuardCommand::Control) => crate::control::relay().map(|()| 0),
+        Command::Probe(ProbeCommand::Container) => crate::doctor::inside::container().map(|()| 0),
+        Command::Probe(ProbeCommand::Fence) => crate::doctor::inside::fence().map(|()| 0),
     };
     match result {
         Ok(status) => ExitCode::from(status),

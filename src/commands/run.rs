@@ -53,6 +53,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         .hint("this version mounts a project only for an engine on a local socket"));
     }
     super::gc::quietly(&engine).await;
+    crate::doctor::require::refuse_unmet(&engine, &policy).await?;
     let (project, user) = match project {
         Some((path, owner)) => (Some(path), args.user.clone().or(owner)),
         None => (None, args.user.clone()),
@@ -99,7 +100,7 @@ fn check_digest(policy: &Policy, expected: Option<&str>) -> Result<(), Failure> 
 }
 
 /// The project directory, resolved, and its owner as `uid:gid` unless that is root.
-fn checked_project(given: &Path) -> Result<(PathBuf, Option<String>), Failure> {
+pub fn checked_project(given: &Path) -> Result<(PathBuf, Option<String>), Failure> {
     let cannot = |why: &str| Failure::new(COULD_NOT_RUN, format!("--project {}: {why}", given.display()));
     let path = given
         .canonicalize()

@@ -26,7 +26,7 @@ use std::io::{BufRead as _, Write as _};
 use std::path::Path;
 use std::time::Instant;
 
-use netpolicy::ruleset::FencePlan;
+use netpolicy::ruleset::{self, FencePlan};
 use serde_json::json;
 
 use crate::error::Failure;
@@ -45,19 +45,25 @@ pub fn hold_in(shared: &Path) -> Result<(), Failure> {
     let began = Instant::now();
     let stop = stop::Stop::listen()?;
     let config = read_config(&shared.join(file_name(FENCE_CONFIG)))?;
-    let (surroundings, held, missing) = make(&config)?;
-    say("made", began, &missing);
-    // Proven without the netdev lock, then with it: counters behind that lock could not tell whether the others hold.
-    proof::prove(&surroundings, &held, &config.permits)?;
-    let plan = surroundings.plan(&config);
-    let missing = lock_devices(&plan, missing);
-    proof::prove(&surroundings, &held, &config.permits)?;
+    let (surroundings, held, missing) = make_and_prove(&config, began)?;
     held.forget_the_proof();
     capabilities::drop_all()?;
     say("proven", began, &missing);
     handover::keep_handing_over(&held, surroundings.own, &shared.join(file_name(GUARD_SOCKET)), &stop, || {
         say("handed over", began, &missing);
     })
+}
+
+/// Makes a fence that nobody will live in and proves it; what this kernel lacks of it.
+pub fn rehearse() -> Result<Vec<&'static str>, Failure> {
+    let config =
+        FenceConfig { workflow: "rehearsal".to_owned(), permits: Vec::new(), cut: ruleset::Cut::Nothing };
+    make_and_prove(&config, Instant::now()).map(|(_, _, missing)| missing)
+}
+
+/// One transaction of rules, as JSON for nft; nft's own words where it refuses them.
+pub fn load_rules(rules: &serde_json::Value) -> Result<(), String> {
+    rules::load(rules).map_err(|failure| failure.causes.join(": "))
 }
 
 /// Replaces the rules of a fence that stands, with the [`FenceConfig`] that arrives on stdin as one line. (Not up to the end of
@@ -76,6 +82,20 @@ pub fn apply() -> Result<(), Failure> {
     rules::replace(&plan, rules::Logging::IfPossible)?;
     lock_devices(&plan, Vec::new());
     Ok(())
+}
+
+/// The fence, whole and proven.
+fn make_and_prove(
+    config: &FenceConfig,
+    began: Instant,
+) -> Result<(links::Surroundings, sockets::Held, Vec<&'static str>), Failure> {
+    let (surroundings, held, missing) = make(config)?;
+    say("made", began, &missing);
+    // Proven without the netdev lock, then with it: counters behind that lock could not tell whether the others hold.
+    proof::prove(&surroundings, &held, &config.permits)?;
+    let missing = lock_devices(&surroundings.plan(config), missing);
+    proof::prove(&surroundings, &held, &config.permits)?;
+    Ok((surroundings, held, missing))
 }
 
 /// Routes, sockets and the rules that are never optional, and what this kernel lacks.

@@ -77,7 +77,7 @@ fn is_log(statement: &Value) -> bool {
 }
 
 /// Feeds rules to nft. (The nftables crate's own runner loses what nft says on stderr.)
-fn load(rules: &Value) -> Result<(), Failure> {
+pub fn load(rules: &Value) -> Result<(), Failure> {
     let program = if Path::new(NFT).exists() { NFT } else { "nft" };
     let mut nft = Command::new(program)
         .args(["-j", "-f", "-"])

@@ -68,11 +68,7 @@ fn smallest<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
 /// What a policy may say and this version does not do yet.
 pub fn refuse_what_is_not_kept(policy: &Policy) -> Result<(), Failure> {
     let runtime = policy.container.runtime.as_deref().is_some_and(|name| name != "default");
-    let demands = [
-        (policy.container.disk.is_some(), "container.disk"),
-        (runtime, "container.runtime"),
-        (!policy.require.is_empty(), "engine.require"),
-    ];
+    let demands = [(policy.container.disk.is_some(), "container.disk"), (runtime, "container.runtime")];
     let unmet: Vec<&str> =
         demands.into_iter().filter(|(demanded, _)| *demanded).map(|(_, key)| key).collect();
     if unmet.is_empty() {
@@ -129,8 +125,8 @@ mod tests {
         policy.container.runtime = Some("default".to_owned());
         assert!(refuse_what_is_not_kept(&policy).is_ok());
         policy.container.disk = Some(1 << 30);
-        policy.require = vec![netpolicy::settings::Requirement::Vm];
+        policy.container.runtime = Some("runsc".to_owned());
         let failure = refuse_what_is_not_kept(&policy).unwrap_err();
-        assert!(failure.message.contains("container.disk, engine.require"), "{}", failure.message);
+        assert!(failure.message.contains("container.disk, container.runtime"), "{}", failure.message);
     }
 }

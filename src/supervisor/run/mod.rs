@@ -14,7 +14,7 @@ mod start;
 
 use std::cell::Cell;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use netpolicy::policy::Policy;
 use netpolicy::settings::Ca;
@@ -83,9 +83,10 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     clock.step("helper image");
 
     let digest = request.policy.digest();
-    let workflow = Workflow::new(request.name.clone(), digest, unix_seconds()).map_err(|error| {
-        Failure::new(COULD_NOT_RUN, "cannot make an id for the workflow").caused_by(&error)
-    })?;
+    let workflow =
+        Workflow::new(request.name.clone(), digest, crate::clock::unix_seconds()).map_err(|error| {
+            Failure::new(COULD_NOT_RUN, "cannot make an id for the workflow").caused_by(&error)
+        })?;
     let events = EventFiles::open(&workflow.id, request.events.as_deref())?;
     let prepared = Prepared { helper, networks, means, corporate, events };
 
@@ -154,9 +155,4 @@ impl Ended {
     fn because(status: u8, why: impl Into<String>) -> Self {
         Ended { status, why: Some(why.into()) }
     }
-}
-
-fn unix_seconds() -> u64 {
-    // A clock before 1970 makes everything look old, which only delays `gc`.
-    SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or(0)
 }

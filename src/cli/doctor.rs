@@ -1,0 +1,34 @@
+//! `ringfence doctor`, and what it runs inside containers.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::policy::PolicyArgs;
+
+/// `ringfence doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A fence is made on the engine and tried, without an agent, and removed again. What the policy demands by engine.require
+is held against its row.
+Exit status: 0 no risk fails, 1 one does, 2 no engine answers, or bad input")]
+pub struct DoctorArgs {
+    /// The policy
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// A project directory; its own policy counts, as with `run`
+    #[arg(long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What the doctor's containers run.
+#[derive(Debug, Subcommand)]
+pub enum ProbeCommand {
+    /// Say what a process sees of its container
+    Container,
+    /// Make a fence, prove it, and say what is in doubt
+    Fence,
+}

@@ -1,0 +1,87 @@
+//! `ringfence doctor`: a row for each risk, with evidence, verdict and remedy.
+
+use std::io::{IsTerminal, Write};
+
+use netpolicy::policy::Policy;
+
+use crate::cli::doctor::DoctorArgs;
+use crate::doctor::cves::Holes;
+use crate::doctor::facts::Facts;
+use crate::doctor::row::Verdict;
+use crate::doctor::{gather, judge, report};
+use crate::error::Failure;
+use crate::layers;
+use crate::supervisor::engine;
+
+/// A row failed.
+const FAILED: u8 = 1;
+/// The doctor could not do its work.
+const COULD_NOT_LOOK: u8 = 2;
+
+/// Looks, and prints what it found.
+pub async fn doctor(engine_host: Option<&str>, args: DoctorArgs) -> Result<u8, Failure> {
+    let could_not = |failure: Failure| Failure { exit: COULD_NOT_LOOK, ..failure };
+    let project = args.project.as_deref().map(super::run::checked_project).transpose().map_err(could_not)?;
+    let folder = project.as_ref().map(|(path, _)| path.as_path());
+    let loaded = layers::load(&super::policy::wanted(&args.policy, folder)).map_err(could_not)?;
+    let project = folder.map(|path| path.display().to_string());
+    let (facts, reached) = facts(engine_host, &loaded.policy, project).await?;
+    let rows = judge::rows(&facts, &Holes::built_in());
+    if args.json {
+        super::print_json(&rows)?;
+    } else {
+        super::print(&report::text(&rows, colours()))?;
+    }
+    let failed = rows.iter().any(|row| row.verdict == Verdict::Fail);
+    Ok(match (reached, failed) {
+        (false, _) => COULD_NOT_LOOK,
+        (true, true) => FAILED,
+        (true, false) => 0,
+    })
+}
+
+/// The facts, and whether an engine answered. An interrupt waits until what was made is removed.
+async fn facts(
+    engine_host: Option<&str>,
+    policy: &Policy,
+    project: Option<String>,
+) -> Result<(Facts, bool), Failure> {
+    let engine = match engine::connect(engine_host).await {
+        Ok(engine) => engine,
+        Err(failure) => {
+            let why = format!("{}: {}", failure.message, failure.causes.join("; "));
+            return Ok((gather::without_engine(&why, policy, project), false));
+        }
+    };
+    let progress = Progress::show("making a fence on the engine, to see whether it holds …");
+    let facts = gather::everything(&engine, policy, project).await?;
+    drop(progress);
+    Ok((facts, true))
+}
+
+fn colours() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A line on a terminal while something takes its time.
+struct Progress(bool);
+
+impl Progress {
+    fn show(text: &str) -> Progress {
+        let terminal = std::io::stderr().is_terminal();
+        if terminal {
+            eprint!("{text}");
+            // Only a convenience.
+            let _ = std::io::stderr().flush();
+        }
+        Progress(terminal)
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.0 {
+            eprint!("\r\x1b[K");
+        }
+    }
+}

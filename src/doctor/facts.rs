@@ -1,0 +1,182 @@
+//! What was found, as plain data. No opinion is in here.
+
+use std::collections::BTreeMap;
+
+use netpolicy::policy::Date;
+use netpolicy::settings::Requirement;
+use serde::{Deserialize, Serialize};
+
+/// A fact, or why it could not be learned.
+pub type Learned<T> = Result<T, String>;
+
+/// Everything that the rows are judged by.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Today, for the age of the list of known holes.
+    pub today: Date,
+    /// This machine.
+    pub machine: Machine,
+    /// The engine, as it tells of itself.
+    pub engine: Learned<Engine>,
+    /// What a container without powers sees.
+    pub inside: Learned<Inside>,
+    /// A fence made and proven on the engine, without an agent.
+    pub fence: Learned<Fence>,
+    /// The containers that are not ringfence's.
+    pub others: Learned<Others>,
+    /// The project that was asked about.
+    pub project: Option<String>,
+    /// What the policy demands of the engine.
+    pub require: Vec<Requirement>,
+}
+
+/// The machine that ringfence runs on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// Changes with every boot of a kernel; absent outside Linux.
+    pub boot_id: Option<String>,
+    /// Release of the kernel; absent outside Linux.
+    pub kernel: Option<String>,
+    /// Its host name.
+    pub name: String,
+    /// The namespaces of this process by kind.
+    pub namespaces: BTreeMap<String, String>,
+    /// Whether systemd-resolved answers its programs' questions.
+    pub resolved: bool,
+}
+
+/// What the engine's API says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Engine {
+    /// Where it is reached.
+    pub host: String,
+    /// Whether that is a socket on this machine.
+    pub local: bool,
+    /// Docker Engine, Docker Desktop, Podman, Colima, …
+    pub product: String,
+    /// The name of the machine that it runs on.
+    pub name: String,
+    /// That machine's system.
+    pub system: String,
+    /// That machine's kernel.
+    pub kernel: String,
+    /// Whether it runs without root.
+    pub rootless: bool,
+    /// Whether users in containers are others outside.
+    pub user_namespaces: bool,
+    /// The seccomp profile that containers get, where there is one.
+    pub seccomp: Option<String>,
+    /// AppArmor or SELinux, where containers get one of them.
+    pub confinement: Option<String>,
+    /// OCI runtimes by name.
+    pub runtimes: Vec<String>,
+    /// The runtime that containers get.
+    pub default_runtime: String,
+    /// What can be limited.
+    pub limits: Limits,
+    /// Storage driver, and the file system below it.
+    pub storage: (String, Option<String>),
+    /// What it warns of itself.
+    pub warnings: Vec<String>,
+    /// Itself and what it is made of.
+    pub components: Vec<Component>,
+}
+
+/// What the engine says that it can limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory.
+    pub memory: bool,
+    /// Swap.
+    pub swap: bool,
+    /// CPU time.
+    pub cpu: bool,
+    /// Processes.
+    pub pids: bool,
+}
+
+/// A part of the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Component {
+    /// Its name in the list of known holes: `engine`, `containerd`, `runc`, `desktop`, `linux`, …
+    pub name: String,
+    /// Its version, as it says it.
+    pub version: String,
+    /// The commit that it was built from, as it says it; empty where it says none.
+    pub commit: String,
+}
+
+/// What a process sees of its container; carried out of it as JSON.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inside {
+    /// The kernel's boot.
+    pub boot_id: Option<String>,
+    /// The kernel's release.
+    pub kernel: Option<String>,
+    /// `Seccomp:` of its status: 2 is a filter.
+    pub seccomp: Option<u32>,
+    /// `NoNewPrivs:` of its status.
+    pub no_new_privileges: Option<bool>,
+    /// `CapEff:` and `CapBnd:` of its status.
+    pub capabilities: Option<(String, String)>,
+    /// The label that AppArmor or SELinux gave it.
+    pub confinement: Option<String>,
+    /// Whether root inside is root outside; absent where that cannot be read.
+    pub root_is_root: Option<bool>,
+    /// Devices beyond the pseudo ones that every container has.
+    pub devices: Vec<String>,
+    /// Namespaces by kind.
+    pub namespaces: BTreeMap<String, String>,
+    /// Memory limit in bytes; absent where there is none.
+    pub memory: Option<u64>,
+    /// Process limit.
+    pub pids: Option<u64>,
+    /// Whether CPU time is bounded.
+    pub cpu: bool,
+}
+
+/// A rehearsal of the fence; carried out of its container as JSON.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fence {
+    /// What the kernel can do of what the fence is made of.
+    pub features: Vec<Feature>,
+    /// Empty: made, and every attempt to get out failed. Else what is in doubt.
+    pub doubts: Vec<String>,
+}
+
+/// One thing that the fence asks of the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Feature {
+    /// What it is.
+    pub name: String,
+    /// Whether there is no fence without it.
+    pub needed: bool,
+    /// The kernel's words, where it cannot.
+    pub error: Option<String>,
+}
+
+/// Containers that are not ringfence's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Others {
+    /// Those that were looked at, in the engine's order.
+    pub looked_at: Vec<Other>,
+    /// How many more run.
+    pub left_out: usize,
+    /// Versions of the BuildKit images among them.
+    pub builders: Vec<String>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Other {
+    /// Its name.
+    pub name: String,
+    /// Ports that it publishes, as `address:port`.
+    pub ports: Vec<String>,
+    /// Sockets of an engine that are mounted into it.
+    pub sockets: Vec<String>,
+    /// Whether it has every power.
+    pub privileged: bool,
+    /// Namespaces of the host that it is in.
+    pub host_namespaces: Vec<&'static str>,
+}

@@ -1,0 +1,129 @@
+//! A container seen from within: what `/proc`, `/sys` and `/dev` say.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use crate::doctor::facts::Inside;
+
+/// Pseudo devices that every container has.
+const USUAL_DEVICES: [&str; 8] = ["null", "zero", "full", "random", "urandom", "tty", "console", "ptmx"];
+/// Kinds of namespaces that a container must not share with its host.
+pub const NAMESPACES: [&str; 5] = ["mnt", "pid", "net", "ipc", "uts"];
+
+/// Looks around.
+pub fn look() -> Inside {
+    let status = read("/proc/self/status").unwrap_or_default();
+    let field = |name: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .map(|v| v.trim().to_owned())
+    };
+    Inside {
+        boot_id: read("/proc/sys/kernel/random/boot_id"),
+        kernel: read("/proc/sys/kernel/osrelease"),
+        seccomp: field("Seccomp").and_then(|mode| mode.parse().ok()),
+        no_new_privileges: field("NoNewPrivs").map(|on| on == "1"),
+        capabilities: field("CapEff").zip(field("CapBnd")),
+        confinement: read("/proc/self/attr/current").and_then(|label| label_of(&label)),
+        root_is_root: read("/proc/self/uid_map").and_then(|map| maps_root_to_root(&map)),
+        devices: devices(Path::new("/dev")),
+        namespaces: namespaces(),
+        memory: limit(&["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]),
+        pids: limit(&["/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"]),
+        cpu: cpu_is_bounded(),
+    }
+}
+
+/// The namespaces of this process, by kind.
+pub fn namespaces() -> BTreeMap<String, String> {
+    let of = |kind: &str| {
+        let link = fs::read_link(format!("/proc/self/ns/{kind}")).ok()?;
+        Some((kind.to_owned(), link.to_string_lossy().into_owned()))
+    };
+    NAMESPACES.iter().filter_map(|kind| of(kind)).collect()
+}
+
+fn read(path: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// `docker-default (enforce)`, `system_u:system_r:container_t:s0:c1,c2`; `unconfined` is no confinement.
+fn label_of(label: &str) -> Option<String> {
+    let free = label == "unconfined" || label == "kernel" || label.contains("unconfined_t");
+    (!free).then(|| label.to_owned())
+}
+
+/// The line of the map that has root.
+fn maps_root_to_root(map: &str) -> Option<bool> {
+    map.lines().find_map(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u64>);
+        match (numbers.next()?, numbers.next()?) {
+            (Ok(0), Ok(outside)) => Some(outside == 0),
+            _ => None,
+        }
+    })
+}
+
+/// Devices beyond the usual ones, two folders deep at most (`/dev/dri/card0`).
+fn devices(dev: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries(dev) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Ok(kind) = entry.file_type() else { continue };
+        if kind.is_dir() && !matches!(name.as_str(), "pts" | "shm" | "mqueue") {
+            let below = entries(&entry.path()).filter(|e| e.file_type().is_ok_and(is_device));
+            found.extend(below.map(|e| format!("{name}/{}", e.file_name().to_string_lossy())));
+        } else if is_device(kind) && !USUAL_DEVICES.contains(&name.as_str()) {
+            found.push(name);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn is_device(kind: fs::FileType) -> bool {
+    kind.is_char_device() || kind.is_block_device()
+}
+
+/// The first of these files that is there, unless it says `max` or the kernel's greatest number.
+fn limit(files: &[&str]) -> Option<u64> {
+    let number: u64 = files.iter().find_map(|file| read(file))?.parse().ok()?;
+    (number < 1 << 60).then_some(number)
+}
+
+fn cpu_is_bounded() -> bool {
+    let v2 = read("/sys/fs/cgroup/cpu.max").map(|max| !max.starts_with("max"));
+    let v1 = || {
+        let quota = read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+            .or_else(|| read("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us"))?;
+        Some(quota.parse::<i64>().is_ok_and(|quota| quota > 0))
+    };
+    v2.or_else(v1).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_is_root_only_where_the_map_says_so() {
+        assert_eq!(maps_root_to_root("         0          0 4294967295"), Some(true));
+        assert_eq!(maps_root_to_root("0 1000 1\n1 100000 65536"), Some(false));
+        assert_eq!(maps_root_to_root("5 1000 1"), None);
+        assert_eq!(maps_root_to_root("nonsense"), None);
+    }
+
+    #[test]
+    fn an_unconfined_label_is_no_confinement() {
+        assert_eq!(label_of("docker-default (enforce)").as_deref(), Some("docker-default (enforce)"));
+        for free in ["unconfined", "kernel", "unconfined_u:unconfined_r:unconfined_t:s0"] {
+            assert_eq!(label_of(free), None, "{free}");
+        }
+    }
+}

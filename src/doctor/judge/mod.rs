@@ -1,0 +1,69 @@
+//! From facts to ten rows. Nothing here has an effect, so every verdict can be tested with a table of facts.
+//!
+//! A row's judge takes the facts that it needs and no others: `run` asks the same judges when a policy demands something.
+
+pub mod boundary;
+pub mod holes;
+mod limits;
+mod network;
+mod others;
+mod project;
+mod walls;
+
+#[cfg(test)]
+mod tests;
+
+use super::cves::Holes;
+use super::facts::{Facts, Learned};
+use super::require;
+use super::row::{Row, Verdict};
+
+/// The ten rows, in order.
+pub fn rows(facts: &Facts, known: &Result<Holes, String>) -> Vec<Row> {
+    let mut rows = vec![
+        boundary::row(&facts.machine, &facts.engine, &facts.inside),
+        network::row(&facts.machine, &facts.fence),
+        limits::row(&facts.engine, &facts.inside),
+        walls::row(&facts.machine, &facts.engine, &facts.inside),
+        holes::row(&facts.engine, known, facts.today),
+        project::mounts(facts.project.as_deref()),
+        project::secrets(facts.project.as_deref()),
+        others::row(&facts.engine, &facts.others),
+        project::token(),
+        project::messages(),
+    ];
+    for unmet in require::unmet(facts, known) {
+        if let Some(row) = rows.iter_mut().find(|row| row.risk == unmet.risk) {
+            let demand = unmet.requirement.as_str();
+            row.held_against(
+                Verdict::Fail,
+                format!("the policy demands `{demand}` (engine.require): {}", unmet.why),
+            );
+            row.advise(unmet.remedy);
+        }
+    }
+    rows
+}
+
+/// The fact, or a row that says why there is none.
+fn known<'a, T>(row: &mut Row, fact: &'a Learned<T>) -> Option<&'a T> {
+    match fact {
+        Ok(fact) => Some(fact),
+        Err(why) => {
+            row.held_against(Verdict::Unknown, why.clone());
+            None
+        }
+    }
+}
+
+/// `a, b and c`.
+fn list(items: &[impl AsRef<str>]) -> String {
+    match items {
+        [] => String::new(),
+        [only] => only.as_ref().to_owned(),
+        [most @ .., last] => {
+            let most: Vec<&str> = most.iter().map(AsRef::as_ref).collect();
+            format!("{} and {}", most.join(", "), last.as_ref())
+        }
+    }
+}

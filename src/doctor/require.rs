@@ -1,0 +1,127 @@
+//! `engine.require` of a policy: what `doctor` holds against a row, `run` refuses, before anything of a workflow exists.
+//!
+//! ```text
+//!  vm        boot id of a container ≠ this machine's      rootless  the engine's own word
+//!  patched   every part is good                           patched-or-unknown  no part is open
+//! ```
+//! What cannot be found out is not met.
+
+use netpolicy::policy::Policy;
+use netpolicy::settings::Requirement;
+
+use super::cves::Holes;
+use super::facts::{Engine as EngineFacts, Facts, Inside, Learned, Machine};
+use super::gather;
+use super::judge::boundary::{self, Kernel};
+use super::judge::holes::{self, Standing};
+use crate::error::{COULD_NOT_RUN, Failure};
+use crate::supervisor::engine::Engine;
+
+/// A demand that is not met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmet {
+    /// The demand.
+    pub requirement: Requirement,
+    /// The row that it belongs to.
+    pub risk: &'static str,
+    /// Why it is not met.
+    pub why: String,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+/// The demands that the facts do not meet.
+pub fn unmet(facts: &Facts, known: &Result<Holes, String>) -> Vec<Unmet> {
+    let of = |requirement: &Requirement| {
+        let why = match requirement {
+            Requirement::Vm => vm(&facts.machine, &facts.inside),
+            Requirement::Rootless => rootless(&facts.engine, &facts.inside),
+            Requirement::Patched | Requirement::PatchedOrUnknown => {
+                patched(&facts.engine, known, *requirement == Requirement::Patched)
+            }
+        };
+        why.map(|why| told(*requirement, why))
+    };
+    facts.require.iter().filter_map(of).collect()
+}
+
+/// Refuses a run whose policy demands what this engine does not meet.
+pub async fn refuse_unmet(engine: &Engine, policy: &Policy) -> Result<(), Failure> {
+    if policy.require.is_empty() {
+        return Ok(());
+    }
+    let (machine, itself) = gather::said(engine).await;
+    let wants_vm = policy.require.contains(&Requirement::Vm);
+    let plainly_here = itself.as_ref().is_ok_and(|itself| boundary::says_it_is_here(&machine, itself));
+    let inside = match (wants_vm, plainly_here) {
+        (true, false) => gather::seen(engine).await?,
+        (true, true) => Err("the engine itself says that it runs on this machine and its kernel".to_owned()),
+        (false, _) => Err("nobody asked".to_owned()),
+    };
+    let facts = Facts {
+        today: crate::clock::today(),
+        machine,
+        engine: itself,
+        inside,
+        fence: Err(String::new()),
+        others: Err(String::new()),
+        project: None,
+        require: policy.require.clone(),
+    };
+    let unmet = unmet(&facts, &Holes::built_in());
+    let Some(first) = unmet.first() else { return Ok(()) };
+    let words: Vec<&str> = unmet.iter().map(|one| one.requirement.as_str()).collect();
+    let message = format!("the engine is not what the policy demands (engine.require): {}", words.join(", "));
+    let mut failure =
+        Failure::new(COULD_NOT_RUN, message).hint(format!("{}; `ringfence doctor` tells more", first.remedy));
+    failure.causes = unmet.iter().map(|one| format!("{}: {}", one.requirement.as_str(), one.why)).collect();
+    Err(failure)
+}
+
+fn told(requirement: Requirement, why: String) -> Unmet {
+    let (risk, remedy) = match requirement {
+        Requirement::Vm => ("R1", "use an engine in a virtual machine, or another policy"),
+        Requirement::Rootless => ("R1", "use an engine that runs without root, or another policy"),
+        Requirement::Patched => {
+            ("R5", "update the engine; a distribution's build is met by `patched-or-unknown` only")
+        }
+        Requirement::PatchedOrUnknown => ("R5", "update what has known holes"),
+    };
+    Unmet { requirement, risk, why, remedy }
+}
+
+fn vm(machine: &Machine, inside: &Learned<Inside>) -> Option<String> {
+    match boundary::kernel(machine, inside) {
+        Kernel::Own => None,
+        Kernel::Shared => Some("containers run on this machine's own kernel".to_owned()),
+        Kernel::Unknown(why) => Some(why),
+    }
+}
+
+/// The engine's own word, unless a container found otherwise.
+fn rootless(engine: &Learned<EngineFacts>, inside: &Learned<Inside>) -> Option<String> {
+    let found_root = inside.as_ref().is_ok_and(|inside| inside.root_is_root == Some(true));
+    match engine {
+        Ok(engine) if engine.rootless && !found_root => None,
+        Ok(engine) if engine.rootless => {
+            Some("root in a container is root outside, whatever the engine says".to_owned())
+        }
+        Ok(_) => Some("the engine runs as root".to_owned()),
+        Err(why) => Some(why.clone()),
+    }
+}
+
+fn patched(engine: &Learned<EngineFacts>, known: &Result<Holes, String>, surely: bool) -> Option<String> {
+    let (engine, known) = match (engine, known) {
+        (Ok(engine), Ok(known)) => (engine, known),
+        (Err(why), _) | (_, Err(why)) => return Some(why.clone()),
+    };
+    let bad = |standing: &Standing| *standing == Standing::Open || surely && *standing == Standing::Unclear;
+    let judged = engine.components.iter().map(|component| holes::judge(component, known));
+    let sentences: Vec<String> =
+        judged.filter(|judged| bad(&judged.standing)).map(|judged| judged.sentence()).collect();
+    if engine.components.is_empty() {
+        return Some("the engine does not tell what it is made of".to_owned());
+    }
+    (!sentences.is_empty()).then(|| sentences.join("; "))
+}

@@ -1,0 +1,105 @@
+//! A row of the doctor's table.
+
+use serde::Serialize;
+
+/// How a risk stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Nothing to do.
+    Ok,
+    /// Weaker than it could be; it is for the person to weigh.
+    Warn,
+    /// Something that ringfence relies on, or that a policy demands, is not so.
+    Fail,
+    /// It could not be found out.
+    Unknown,
+}
+
+impl Verdict {
+    /// The word in tables and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Ok => "ok",
+            Verdict::Warn => "warn",
+            Verdict::Fail => "fail",
+            Verdict::Unknown => "unknown",
+        }
+    }
+
+    /// The graver of two; not to know is graver than a warning, and lighter than a failure.
+    pub fn or_worse(self, other: Verdict) -> Verdict {
+        let weight = |verdict| match verdict {
+            Verdict::Ok => 0,
+            Verdict::Warn => 1,
+            Verdict::Unknown => 2,
+            Verdict::Fail => 3,
+        };
+        if weight(other) > weight(self) { other } else { self }
+    }
+}
+
+/// One risk: what was found, what it means, what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// `R1` to `R10`.
+    pub risk: &'static str,
+    /// The risk in a few words.
+    pub title: &'static str,
+    /// How it stands.
+    pub verdict: Verdict,
+    /// What was found, a statement each.
+    pub evidence: Vec<String>,
+    /// What to do, a step each; empty where there is nothing to do.
+    pub remedy: Vec<String>,
+}
+
+impl Row {
+    /// A row that is good until something is found.
+    pub fn new(risk: &'static str, title: &'static str) -> Row {
+        Row { risk, title, verdict: Verdict::Ok, evidence: Vec::new(), remedy: Vec::new() }
+    }
+
+    /// Adds what was found.
+    pub fn found(&mut self, what: impl Into<String>) {
+        self.evidence.push(what.into());
+    }
+
+    /// Adds what was found, and what it means.
+    pub fn held_against(&mut self, verdict: Verdict, what: impl Into<String>) {
+        self.verdict = self.verdict.or_worse(verdict);
+        self.evidence.push(what.into());
+    }
+
+    /// Adds what to do, once.
+    pub fn advise(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        if !self.remedy.contains(&what) {
+            self.remedy.push(what);
+        }
+    }
+}
+
+impl Serialize for Row {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut row = serializer.serialize_struct("Row", 5)?;
+        row.serialize_field("risk", self.risk)?;
+        row.serialize_field("title", self.title)?;
+        row.serialize_field("verdict", &self.verdict)?;
+        row.serialize_field("evidence", &self.evidence.join("\n"))?;
+        row.serialize_field("remedy", &self.remedy.join("\n"))?;
+        row.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Verdict::{Fail, Ok, Unknown, Warn};
+
+    #[test]
+    fn not_knowing_is_never_covered_by_a_warning() {
+        assert_eq!(Ok.or_worse(Warn).or_worse(Unknown).or_worse(Warn), Unknown);
+        assert_eq!(Unknown.or_worse(Fail).or_worse(Ok), Fail);
+    }
+}
