@@ -9,6 +9,7 @@ mod control;
 mod denied;
 mod dns;
 mod dns_tunnel;
+mod doctor;
 mod failing;
 mod gate_bytes;
 mod gate_http;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         ("failing", failing::TESTS, true),
         ("layers", layers::TESTS, true),
         ("live", live::TESTS, true),
+        ("doctor", doctor::TESTS, true),
         ("leftovers", leftovers::TESTS, true),
     ];
     if arguments.list {

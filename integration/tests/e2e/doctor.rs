@@ -1,0 +1,250 @@
+//! `ringfence doctor` on a real engine, and `engine.require` as a refusal.
+//!
+//! The engine of the tests shares the machine's kernel, so what is refused here is refused rightly; the controls are
+//! demands that it meets.
+
+use anyhow::{Context, Result, bail, ensure};
+use integration::command::Output;
+use integration::testbed::Testbed;
+use serde_json::Value;
+
+use crate::{Test, expect_status};
+
+pub const TESTS: &[Test] = &[
+    ("ten rows, each with a verdict and evidence", ten_rows),
+    ("the kernel is found to be shared", shared_kernel),
+    ("the fence is made and proven", fence),
+    ("what a container without powers finds", walls_and_limits),
+    ("a distribution's build is unknown, not ok", distribution),
+    ("containers that open something are named", others),
+    ("no engine: nothing is known, and that is said", no_engine),
+    ("a demand that is not met refuses the run, and nothing is created", refused),
+    ("a demand that cannot be heard from the engine is looked into, and nothing is left", looked_into),
+    ("a demand that is met lets the run through", met),
+];
+
+struct Report {
+    status: i32,
+    rows: Vec<Value>,
+}
+
+impl Report {
+    fn of(output: &Output) -> Result<Report> {
+        let rows = serde_json::from_str(&output.stdout).with_context(|| format!("no JSON: {output:?}"))?;
+        Ok(Report { status: output.status.code().context("a signal")?, rows })
+    }
+
+    fn row(&self, risk: &str) -> Result<(&str, &str)> {
+        let row = self.rows.iter().find(|row| row["risk"] == risk).with_context(|| format!("no {risk}"))?;
+        Ok((row["verdict"].as_str().context("a verdict")?, row["evidence"].as_str().context("evidence")?))
+    }
+}
+
+/// The doctor's report; it must leave nothing behind.
+fn report(bed: &Testbed, options: &[&str]) -> Result<Report> {
+    let before = bed.engine.of_ringfence()?;
+    let output = bed.ringfence.call(&[&["doctor", "--json"], options].concat())?;
+    ensure!(bed.engine.of_ringfence()? == before, "left behind: {:?}", bed.engine.of_ringfence()?);
+    Report::of(&output)
+}
+
+fn ten_rows(bed: &Testbed) -> Result<()> {
+    let report = report(bed, &[])?;
+    let risks: Vec<&str> = report.rows.iter().filter_map(|row| row["risk"].as_str()).collect();
+    ensure!(risks == ["R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10"], "{risks:?}");
+    for row in &report.rows {
+        ensure!(row["evidence"].as_str().is_some_and(|text| !text.is_empty()), "no evidence: {row}");
+        ensure!(
+            ["ok", "warn", "fail", "unknown"].contains(&row["verdict"].as_str().unwrap_or_default()),
+            "{row}"
+        );
+        ensure!(row["title"].is_string() && row["remedy"].is_string(), "{row}");
+        let idle = row["verdict"] == "ok" || row["remedy"].as_str().is_some_and(|text| !text.is_empty());
+        ensure!(idle, "nothing to do about it: {row}");
+    }
+    let failed = report.rows.iter().any(|row| row["verdict"] == "fail");
+    ensure!(report.status == i32::from(failed), "exit {} and {failed}", report.status);
+    let text = bed.ringfence.call(&["doctor"])?;
+    ensure!(text.stdout.contains("R10 ") && text.stdout.contains("10 risks: "), "{}", text.stdout);
+    ensure!(!text.stdout.contains('\x1b') && text.stderr.is_empty(), "colour or talk in a pipe: {text:?}");
+    Ok(())
+}
+
+fn shared_kernel(bed: &Testbed) -> Result<()> {
+    let here = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let report = report(bed, &[])?;
+    let (verdict, evidence) = report.row("R1")?;
+    ensure!(verdict == "warn", "{verdict}: {evidence}");
+    ensure!(evidence.contains(here.get(..8).context("a boot id")?), "{evidence}");
+    Ok(())
+}
+
+fn fence(bed: &Testbed) -> Result<()> {
+    let report = report(bed, &[])?;
+    let (verdict, evidence) = report.row("R2")?;
+    ensure!(verdict != "fail" && verdict != "unknown", "{verdict}: {evidence}");
+    ensure!(evidence.contains("every attempt to leave it failed"), "{evidence}");
+    for feature in
+        ["nftables", "redirects", "sets of ranges and ports", "rules for ARP", "nflog", "netdev egress"]
+    {
+        ensure!(evidence.contains(feature), "{feature} was not tried: {evidence}");
+    }
+    Ok(())
+}
+
+fn walls_and_limits(bed: &Testbed) -> Result<()> {
+    let report = report(bed, &[])?;
+    let (verdict, evidence) = report.row("R4")?;
+    ensure!(verdict == "ok" || verdict == "warn", "{verdict}: {evidence}");
+    for found in [
+        "no device but the pseudo ones",
+        "shares no namespace",
+        "no-new-privileges holds",
+        "filtered by seccomp",
+    ] {
+        ensure!(evidence.contains(found), "`{found}` expected: {evidence}");
+    }
+    let (_, evidence) = report.row("R3")?;
+    ensure!(evidence.contains("bounded in memory, processes and CPU time"), "{evidence}");
+    Ok(())
+}
+
+fn distribution(bed: &Testbed) -> Result<()> {
+    let version = bed.engine.docker(&["version", "--format", "{{.Server.Version}}"])?;
+    let report = report(bed, &[])?;
+    let (verdict, evidence) = report.row("R5")?;
+    ensure!(evidence.contains(version.trim()), "{version} is not named: {evidence}");
+    if version.contains(['+', '~']) {
+        ensure!(
+            verdict == "unknown" && evidence.contains("a distribution built it"),
+            "{verdict}: {evidence}"
+        );
+    }
+    Ok(())
+}
+
+fn others(bed: &Testbed) -> Result<()> {
+    let name = |what: &str| format!("testbed-{what}-{}", std::process::id());
+    let (web, root) = (name("publishes"), name("watches"));
+    let sleep = ["sleep", "600"];
+    let start = |name: &str, options: &[&str]| {
+        let words =
+            [&["run", "--detach", "--rm", "--name", name], options, &[bed.images.tiny.as_str()], &sleep]
+                .concat();
+        bed.engine.docker(&words)
+    };
+    let run = || -> Result<Report> {
+        start(&web, &["--publish", "127.0.0.1:18080:80"])?;
+        // Not --privileged: where the tests themselves lack powers, none can be given.
+        let socket = "/var/run/docker.sock:/var/run/docker.sock";
+        start(&root, &["--network", "host", "--pid", "host", "--volume", socket])?;
+        report(bed, &[])
+    };
+    let found = run();
+    for name in [&web, &root] {
+        bed.engine.docker(&["rm", "--force", name]).ok();
+    }
+    let found = found?;
+    let (verdict, evidence) = found.row("R8")?;
+    ensure!(verdict == "warn", "{verdict}: {evidence}");
+    let line = |words: &str| evidence.lines().find(|line| line.starts_with(words)).unwrap_or_default();
+    for (words, who) in [
+        ("publish ports", format!("{web} (127.0.0.1:18080)")),
+        ("are in namespaces of the host", format!("{root} (network and processes)")),
+        ("hold an engine's socket", format!("{root} (")),
+    ] {
+        ensure!(line(words).contains(&who), "`{words}: {who}` expected: {evidence}");
+    }
+    // The control: without them the row is silent.
+    let report = report(bed, &[])?;
+    let (_, evidence) = report.row("R8")?;
+    ensure!(!evidence.contains(&web) && !evidence.contains(&root), "{evidence}");
+    Ok(())
+}
+
+fn no_engine(bed: &Testbed) -> Result<()> {
+    let output = bed.ringfence.call(&["doctor", "--json", "--engine", "unix:///nowhere/engine.sock"])?;
+    let report = Report::of(&output)?;
+    ensure!(report.status == 2, "exit {}", report.status);
+    for risk in ["R1", "R2", "R3", "R4", "R5", "R8"] {
+        let (verdict, evidence) = report.row(risk)?;
+        ensure!(
+            verdict == "unknown" && evidence.contains("/nowhere/engine.sock"),
+            "{risk} {verdict}: {evidence}"
+        );
+    }
+    Ok(())
+}
+
+fn demanding(bed: &Testbed, demands: &str) -> Result<String> {
+    let text = format!("version: 1\nnetwork:\n  allow: [a.test]\nengine:\n  require: [{demands}]\n");
+    Ok(bed.ringfence.policy_file(&text)?.to_string_lossy().into_owned())
+}
+
+fn refused(bed: &Testbed) -> Result<()> {
+    for (demand, risk) in [("vm", "R1"), ("rootless", "R1"), ("patched", "R5")] {
+        let policy = demanding(bed, demand)?;
+        let looked = report(bed, &["--policy", &policy])?;
+        let (verdict, evidence) = looked.row(risk)?;
+        if verdict != "fail" {
+            // An engine from its makers, up to date, is patched.
+            ensure!(demand == "patched", "{demand} should not be met here: {evidence}");
+            continue;
+        }
+        ensure!(looked.status == 1 && evidence.contains(&format!("demands `{demand}`")), "{evidence}");
+        let before = (bed.engine.of_ringfence()?, engine_events(bed)?);
+        let output = bed.ringfence.call(&["run", "--policy", &policy, &bed.images.tiny, "true"])?;
+        ensure!(output.status.code() == Some(125), "exit 125 expected: {output:?}");
+        ensure!(
+            output.stderr.contains("engine.require") && output.stderr.contains(demand),
+            "{}",
+            output.stderr
+        );
+        ensure!(output.stdout.is_empty(), "{}", output.stdout);
+        let after = (bed.engine.of_ringfence()?, engine_events(bed)?);
+        ensure!(before == after, "something was created: {before:?} {after:?}");
+    }
+    Ok(())
+}
+
+/// How many containers were created so far, as the engine remembers it.
+fn engine_events(bed: &Testbed) -> Result<usize> {
+    let until = bed.engine.docker(&["info", "--format", "{{.SystemTime}}"])?;
+    let filters = ["--filter", "event=create"];
+    let events =
+        bed.engine.docker(&[&["events", "--since", "0", "--until", until.trim()], &filters[..]].concat())?;
+    Ok(events.lines().count())
+}
+
+/// Under another host name the engine no longer says that it is here, so that a container must show it.
+fn looked_into(bed: &Testbed) -> Result<()> {
+    let policy = demanding(bed, "vm")?;
+    let before = (bed.engine.of_ringfence()?, engine_events(bed)?);
+    let mut command = std::process::Command::new("unshare");
+    let own = bed.ringfence.command();
+    command.args(["--uts", "sh", "-c", "hostname elsewhere && exec \"$@\"", "sh"]).arg(own.get_program());
+    command.args(["run", "--policy", &policy, &bed.images.tiny, "true"]);
+    for (key, value) in own.get_envs() {
+        match value {
+            Some(value) => command.env(key, value),
+            None => command.env_remove(key),
+        };
+    }
+    let output = integration::command::bounded(&mut command, b"", std::time::Duration::from_secs(60))?;
+    ensure!(output.status.code() == Some(125), "exit 125 expected: {output:?}");
+    ensure!(output.stderr.contains("this machine's own kernel"), "{}", output.stderr);
+    let after = (bed.engine.of_ringfence()?, engine_events(bed)?);
+    ensure!(before.0 == after.0, "left behind: {after:?}");
+    ensure!(after.1 == before.1 + 1, "one container was to look: {before:?} {after:?}");
+    Ok(())
+}
+
+fn met(bed: &Testbed) -> Result<()> {
+    let policy = demanding(bed, "patched-or-unknown")?;
+    let looked = report(bed, &["--policy", &policy])?;
+    if looked.row("R5")?.0 == "fail" {
+        bail!("this engine has known holes, and its makers built it: {:?}", looked.row("R5")?);
+    }
+    let outcome = bed.ringfence.run(std::path::Path::new(&policy), &[], &bed.images.tiny, &["true"])?;
+    expect_status(&outcome, 0)
+}
