@@ -4,7 +4,6 @@ use bollard::models::{SystemInfo, SystemVersion};
 
 use crate::doctor::facts::{Component, Engine as Facts, Learned, Limits};
 use crate::supervisor::engine::{self, Engine};
-use crate::supervisor::run::is_local_host;
 
 /// Asks it.
 pub async fn ask(engine: &Engine) -> Learned<Facts> {
@@ -13,10 +12,10 @@ pub async fn ask(engine: &Engine) -> Learned<Facts> {
         info.map_err(|error| format!("the engine says nothing of itself: {}", engine::describe(&error)))?;
     let version = version
         .map_err(|error| format!("the engine does not tell its version: {}", engine::describe(&error)))?;
-    Ok(facts(&engine.host, info, version))
+    Ok(facts(&engine.host, engine.local, info, version))
 }
 
-fn facts(host: &str, info: SystemInfo, version: SystemVersion) -> Facts {
+fn facts(host: &str, local: bool, info: SystemInfo, version: SystemVersion) -> Facts {
     let options = info.security_options.unwrap_or_default();
     let has = |name: &str| {
         options.iter().any(|option| option.split(',').any(|part| part == format!("name={name}")))
@@ -44,7 +43,7 @@ fn facts(host: &str, info: SystemInfo, version: SystemVersion) -> Facts {
     let podman = components.iter().any(|component| component.name == "podman");
     Facts {
         host: host.to_owned(),
-        local: is_local_host(host),
+        local,
         product: product(&platform, &name, &system, podman),
         name,
         system,
@@ -103,7 +102,12 @@ mod tests {
     use super::*;
 
     fn told(info: serde_json::Value, version: serde_json::Value) -> Facts {
-        facts("unix:///s", serde_json::from_value(info).unwrap(), serde_json::from_value(version).unwrap())
+        facts(
+            "unix:///s",
+            true,
+            serde_json::from_value(info).unwrap(),
+            serde_json::from_value(version).unwrap(),
+        )
     }
 
     #[test]
