@@ -17,6 +17,7 @@ mod guard;
 mod handover;
 mod layers;
 mod supervisor;
+mod workspace;
 
 fn main() -> std::process::ExitCode {
     commands::dispatch(cli::parse())

@@ -200,6 +200,12 @@ impl Ringfence {
         command
     }
 
+    /// Where it keeps its state.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.directory.join("state/ringfence")
+    }
+
     /// Runs any of its commands.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ pub use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::host::HostPattern;
-use crate::settings::{Container, Dns, Proxy, Requirement};
+use crate::settings::{Container, Credentials, Dns, Proxy, Requirement, Workspace};
 use crate::target::Endpoint;
 
 /// The date so many days after another; `None` beyond the calendar.
@@ -253,6 +253,12 @@ pub struct Policy {
     /// What the engine must be like.
     #[serde(default)]
     pub require: Vec<Requirement>,
+    /// What of the project's files is hidden.
+    #[serde(default)]
+    pub workspace: Workspace,
+    /// What a token may be that the agent is given.
+    #[serde(default)]
+    pub credentials: Credentials,
     /// What `policy test` checks.
     #[serde(default)]
     pub tests: Vec<Expectation>,
@@ -290,6 +296,7 @@ impl Policy {
             "allow": rules(&self.allow),
             "ceilings": ceilings,
             "container": self.container,
+            "credentials": self.credentials,
             "deny": rules(&self.deny),
             "dns": self.dns,
             "floor": crate::floor::FLOOR_VERSION,
@@ -298,6 +305,7 @@ impl Policy {
             "proxy": self.proxy,
             "require": self.require,
             "tests": tests,
+            "workspace": self.workspace,
         })
         .to_string()
     }

@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 use crate::diagnostic::harmless;
 use crate::policy::{Matcher, Policy, Protocol, ResolvedBy, Rule};
-use crate::settings::{Ca, Container, Dns, Proxy};
+use crate::settings::{Ca, Container, Credentials, Dns, Proxy, Workspace};
 
 /// What is written behind a rule as a comment.
 pub type Comment<'c> = dyn Fn(&Rule) -> Option<String> + 'c;
@@ -24,6 +24,8 @@ pub fn policy(policy: &Policy, comment: &Comment<'_>) -> String {
         let words: Vec<&str> = policy.require.iter().map(|requirement| requirement.as_str()).collect();
         push(&mut text, format_args!("engine:\n  require: [{}]\n", words.join(", ")));
     }
+    workspace(&mut text, &policy.workspace);
+    credentials(&mut text, &policy.credentials);
     if !policy.tests.is_empty() {
         text.push_str("tests:\n");
         for test in &policy.tests {
@@ -181,6 +183,31 @@ fn container(text: &mut String, container: &Container) {
     }));
     if !lines.is_empty() {
         text.push_str("container:\n");
+        for line in lines {
+            push(text, format_args!("  {line}\n"));
+        }
+    }
+}
+
+fn workspace(text: &mut String, workspace: &Workspace) {
+    let lists = [("mask", &workspace.mask), ("unmask", &workspace.unmask)];
+    if lists.iter().any(|(_, list)| !list.is_empty()) {
+        text.push_str("workspace:\n");
+    }
+    for (key, list) in lists {
+        if !list.is_empty() {
+            let words: Vec<String> = list.iter().map(|word| quoted(word)).collect();
+            push(text, format_args!("  {key}: [{}]\n", words.join(", ")));
+        }
+    }
+}
+
+fn credentials(text: &mut String, credentials: &Credentials) {
+    let mut lines = Vec::new();
+    lines.extend(credentials.scopes.as_ref().map(|scopes| format!("scopes: [{}]", scopes.join(", "))));
+    lines.extend(credentials.max_lifetime.map(|seconds| format!("max-lifetime: {seconds}s")));
+    if !lines.is_empty() {
+        text.push_str("credentials:\n");
         for line in lines {
             push(text, format_args!("  {line}\n"));
         }

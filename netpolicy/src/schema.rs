@@ -57,6 +57,10 @@ struct File {
     container: Option<Container>,
     /// What the engine must be like before anything is created. Not for projects.
     engine: Option<Engine>,
+    /// What of the project's files the agent does not see.
+    workspace: Option<Workspace>,
+    /// What a token may be that the agent is given. Not for projects.
+    credentials: Option<Credentials>,
     /// What `ringfence policy test` checks.
     tests: Option<Vec<Test>>,
 }
@@ -242,6 +246,24 @@ struct Engine {
 }
 
 #[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, rename_all = "kebab-case")]
+struct Workspace {
+    /// Paths below the project that are empty to the agent, besides what is a secret by itself.
+    mask: Option<Vec<String>>,
+    /// Paths that are shown as they are, unless `mask` has them. Not for projects.
+    unmask: Option<Vec<String>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, rename_all = "kebab-case")]
+struct Credentials {
+    /// The scopes that a token may have; `[ai_workflows]` unless given. Of several layers what all list.
+    scopes: Option<Vec<String>>,
+    /// How long a token may live still, `8h`; of several layers the shortest.
+    max_lifetime: Option<String>,
+}
+
+#[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 enum Requirement {
     Vm,
@@ -286,6 +308,8 @@ mod tests {
             (&shape::PROXY, "FullProxy"),
             (&shape::CONTAINER, "Container"),
             (&shape::ENGINE, "Engine"),
+            (&shape::WORKSPACE, "Workspace"),
+            (&shape::CREDENTIALS, "Credentials"),
             (&shape::RULE, "FullRule"),
             (&shape::DENIAL, "FullDenial"),
         ] {

@@ -190,6 +190,32 @@ pub struct Container {
     pub ca: Option<Ca>,
 }
 
+/// `workspace`: paths below the project, in which `*` and `?` stand for parts of a name and `**` for any folders.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workspace {
+    /// Empty to the agent, besides what is a secret by itself.
+    #[serde(default)]
+    pub mask: Vec<String>,
+    /// Shown as they are, unless `mask` has them too.
+    #[serde(default)]
+    pub unmask: Vec<String>,
+}
+
+/// `credentials`: what a token may be that an agent is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Credentials {
+    /// The scopes that it may have, sorted; [`DEFAULT_SCOPES`] unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
+    /// Seconds that it may live still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_lifetime: Option<u64>,
+}
+
+/// What a token may do unless a policy says otherwise.
+pub const DEFAULT_SCOPES: [&str; 1] = ["ai_workflows"];
+
 /// `engine.require`: what `doctor` must find before anything is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -60,9 +60,14 @@ fn every_key_has_its_row() {
         object["properties"].as_object().unwrap().keys().cloned().collect()
     };
     let mut wanted = BTreeSet::new();
-    for (prefix, name) in
-        [("network.", "Network"), ("network.dns.", "Dns"), ("container.", "Container"), ("engine.", "Engine")]
-    {
+    for (prefix, name) in [
+        ("network.", "Network"),
+        ("network.dns.", "Dns"),
+        ("container.", "Container"),
+        ("engine.", "Engine"),
+        ("workspace.", "Workspace"),
+        ("credentials.", "Credentials"),
+    ] {
         wanted.extend(keys(name).into_iter().map(|key| format!("{prefix}{key}")));
     }
     wanted.remove("network.dns");

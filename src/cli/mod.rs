@@ -3,6 +3,7 @@
 pub mod doctor;
 pub mod live;
 pub mod policy;
+pub mod project;
 pub mod run;
 
 use clap::{Args, Parser, Subcommand};
@@ -74,6 +75,9 @@ pub enum Command {
     /// Check and explain policies, offline
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// See a project as an agent would
+    #[command(subcommand)]
+    Project(project::ProjectCommand),
     /// Approve a project's own policy as it is now
     Trust(policy::TrustArgs),
     /// Inside the fence's container

@@ -32,6 +32,9 @@ pub struct RunArgs {
     /// An environment variable for the agent; without a value, the caller's
     #[arg(short = 'e', long = "env", value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
+    /// A path below the project that is shown as it is, although it looks like a secret
+    #[arg(long, value_name = "PATH", requires = "project")]
+    pub unmask: Vec<String>,
     /// Certificate authorities for the agent's TLS clients besides its image's own: a PEM file, or this machine's
     #[arg(long, value_name = "FILE|system", value_parser = parse_ca)]
     pub ca: Option<Ca>,

@@ -8,6 +8,7 @@ use crate::error::Failure;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::inventory::{self, Found};
 use crate::supervisor::networks;
+use crate::workspace::masks;
 
 /// A start may take so long that the agent does not exist yet.
 const YOUNG_SECONDS: u64 = 120;
@@ -32,13 +33,16 @@ pub async fn quietly(engine: &Engine) {
 async fn sweep(engine: &Engine) -> Result<Vec<String>, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or(0);
     let mut removed = Vec::new();
-    for found in inventory::workflows(engine).await? {
+    let workflows = inventory::workflows(engine).await?;
+    let known: Vec<String> = workflows.iter().map(|found| found.id.clone()).collect();
+    for found in workflows {
         if abandoned(&found, now) {
             inventory::save_events(engine, &found.id).await?;
             inventory::remove(engine, &found.id).await?;
             removed.push(found.id);
         }
     }
+    masks::sweep(&engine.host, &known)?;
     Ok(removed)
 }
 

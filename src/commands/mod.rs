@@ -5,6 +5,7 @@ mod events;
 mod gc;
 mod live;
 pub mod policy;
+mod project;
 mod ps;
 mod run;
 mod stop;
@@ -30,6 +31,7 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Net(args) => on_engine(live::net(engine, args)),
         Command::Doctor(args) => on_engine(doctor::doctor(engine, args)),
         Command::Policy(command) => policy::dispatch(command),
+        Command::Project(command) => project::dispatch(command),
         Command::Trust(args) => trust::trust(&args),
         Command::Fence(FenceCommand::Hold) => crate::fence::hold().map(|()| 0),
         Command::Fence(FenceCommand::Apply) => crate::fence::apply().map(|()| 0),

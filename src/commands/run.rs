@@ -13,6 +13,7 @@ use crate::supervisor::containers::{Agent, WORKSPACE};
 use crate::supervisor::limits::{self, Limits};
 use crate::supervisor::run::Request;
 use crate::supervisor::{engine, streams, workflow};
+use crate::workspace::masks;
 
 /// Runs the agent; its exit status.
 pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure> {
@@ -22,7 +23,8 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     let loaded =
         layers::load(&Wanted { network_denied: denied, ..super::policy::wanted(&args.policy, folder) })?;
     layers::warn(&loaded);
-    let policy = loaded.policy;
+    let mut policy = loaded.policy;
+    super::project::unmask(&mut policy, &args.unmask)?;
     check_digest(&policy, args.expect_digest.as_deref())?;
     limits::refuse_what_is_not_kept(&policy)?;
     let asked = Limits { memory: args.memory, pids: args.pids, time: args.time };
@@ -43,6 +45,10 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
             env.push("GIT_CONFIG_KEY_0=safe.directory".to_owned());
             env.push(format!("GIT_CONFIG_VALUE_0={WORKSPACE}"));
         }
+    }
+    let masks = folder.map(|folder| masks::plan(folder, &super::project::wishes(&policy))).transpose()?;
+    if let Some(plan) = masks.as_ref().filter(|_| !args.quiet) {
+        eprint!("{}", plan.summary());
     }
     let engine = engine::connect(engine_host).await?;
     if project.is_some() && !engine.local {
@@ -68,6 +74,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
             entrypoint: args.entrypoint,
             env,
             project,
+            served: Vec::new(),
             workdir: args.workdir,
             trust: false,
             user,
@@ -77,6 +84,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
             memory: limits.memory(),
             pids: limits.pids(),
         },
+        masks,
         time: limits.time,
         events: args.events,
         cpus: args.cpus,

@@ -14,6 +14,7 @@ use bollard::models::{
 use super::ca;
 use super::workflow::{Role, Workflow};
 use crate::handover::{HOST_ALIAS, SHARED, TRUST};
+use crate::workspace::masks::Served;
 
 /// The guard's user: no root, and in no passwd file.
 pub const GUARD_USER: &str = "65532:65532";
@@ -150,6 +151,8 @@ pub struct Agent {
     pub env: Vec<String>,
     /// The project directory, as the engine sees it.
     pub project: Option<PathBuf>,
+    /// What is laid over files of the project.
+    pub served: Vec<Served>,
     /// Working directory; none: the project's, else the image's.
     pub workdir: Option<String>,
     /// Whether it trusts authorities besides its image's own.
@@ -176,6 +179,13 @@ pub fn agent(workflow: &Workflow, agent: &Agent) -> ContainerCreateBody {
         typ: Some(MountType::BIND),
         ..Default::default()
     });
+    let served = agent.served.iter().map(|served| Mount {
+        target: Some(format!("{WORKSPACE}/{}", served.below)),
+        source: Some(served.source.to_string_lossy().into_owned()),
+        typ: Some(MountType::BIND),
+        read_only: Some(true),
+        ..Default::default()
+    });
     let trust = agent.trust.then(|| volume(workflow.object(Role::Trust), ca::DIRECTORY, true));
     let host = HostConfig {
         network_mode: Some(format!("container:{}", workflow.object(Role::Fence))),
@@ -191,7 +201,7 @@ pub fn agent(workflow: &Workflow, agent: &Agent) -> ContainerCreateBody {
         pids_limit: Some(agent.pids),
         restart_policy: Some(no_restart()),
         log_config: Some(log_config("64m")),
-        mounts: Some(project.into_iter().chain(trust).collect()),
+        mounts: Some(project.into_iter().chain(served).chain(trust).collect()),
         ..Default::default()
     };
     ContainerCreateBody {
@@ -233,6 +243,7 @@ mod tests {
                 entrypoint: None,
                 env: vec![],
                 project: None,
+                served: vec![],
                 workdir: None,
                 trust: true,
                 user: None,

@@ -18,6 +18,7 @@ mod gate_tls;
 mod layers;
 mod leftovers;
 mod live;
+mod masks;
 mod permitted;
 mod proxy;
 mod refused;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         ("layers", layers::TESTS, true),
         ("live", live::TESTS, true),
         ("doctor", doctor::TESTS, true),
+        ("masks", masks::TESTS, true),
         ("leftovers", leftovers::TESTS, true),
     ];
     if arguments.list {

@@ -34,7 +34,7 @@ pub(super) fn container(node: &Node, layer: Layer, draft: &mut Draft, findings: 
                 }
             }
             "time" => {
-                if let Some(seconds) = seconds(value, findings) {
+                if let Some(seconds) = seconds(value, "time", findings) {
                     draft.seconds = Set::at(seconds, place);
                 }
             }
@@ -86,12 +86,13 @@ fn bytes(node: &Node, what: &str, least: u64, findings: &mut Findings) -> Option
     good
 }
 
-fn seconds(node: &Node, findings: &mut Findings) -> Option<u64> {
+/// A time for the key `what`, in seconds.
+pub(super) fn seconds(node: &Node, what: &str, findings: &mut Findings) -> Option<u64> {
     let text = match &node.value {
         Value::Refused => return None,
         Value::Scalar { text, .. } => text.as_str(),
         _ => {
-            findings.push(wrong_type(node, "`time` is a time such as `2h`", None));
+            findings.push(wrong_type(node, &format!("`{what}` is a time such as `2h`"), None));
             return None;
         }
     };
@@ -105,7 +106,7 @@ fn seconds(node: &Node, findings: &mut Findings) -> Option<u64> {
     let read = humantime::parse_duration(text).ok().map(|time| time.as_secs());
     let good = read.filter(|seconds| (1..=366 * 86_400).contains(seconds));
     if good.is_none() {
-        let message = format!("`{text}` is no time for `time`, from 1 s to a year");
+        let message = format!("`{text}` is no time for `{what}`, from 1 s to a year");
         findings.push(node.place.error("time", message, Some(hint.into())));
     }
     good

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::{Draft, Placed, Set};
 use crate::diagnostic::Diagnostic;
 use crate::policy::{Ceiling, Layer, Matcher, Policy};
-use crate::settings::{Container, Dns, Proxy};
+use crate::settings::{Container, Credentials, Dns, Proxy, Workspace};
 use crate::virtual_names;
 use crate::yaml::Place;
 
@@ -48,6 +48,14 @@ pub(super) fn merge(drafts: &[Draft], diagnostics: &mut Vec<Diagnostic>) -> Poli
             ca: agreed(drafts, "ca", |draft| &draft.ca, diagnostics),
         },
         require: require.into_iter().collect(),
+        workspace: Workspace {
+            mask: all(drafts, |draft| &draft.mask),
+            unmask: all(drafts, |draft| &draft.unmask),
+        },
+        credentials: Credentials {
+            scopes: in_all(drafts, |draft| &draft.scopes),
+            max_lifetime: smallest(drafts, |draft| &draft.max_lifetime),
+        },
         tests: drafts.iter().flat_map(|draft| draft.tests.iter().cloned()).collect(),
         network_denied: false,
         network_denied_to: Vec::new(),
@@ -80,6 +88,21 @@ fn set_already(what: &str, layer: Layer, strong: &Place, weak: &Place) -> Diagno
 /// A limit: a weaker layer may lower it and never raise it.
 fn smallest(drafts: &[Draft], limit: fn(&Draft) -> &Set<u64>) -> Option<u64> {
     drafts.iter().filter_map(|draft| limit(draft).value()).min()
+}
+
+/// What any layer lists, each once.
+fn all(drafts: &[Draft], words: fn(&Draft) -> &Vec<String>) -> Vec<String> {
+    let all: BTreeSet<_> = drafts.iter().flat_map(|draft| words(draft).iter().cloned()).collect();
+    all.into_iter().collect()
+}
+
+/// What every layer lists that lists anything: a weaker one may take away and not add.
+fn in_all(drafts: &[Draft], words: fn(&Draft) -> &Set<Vec<String>>) -> Option<Vec<String>> {
+    let both = |mut one: Vec<String>, other: Vec<String>| {
+        one.retain(|word| other.contains(word));
+        one
+    };
+    drafts.iter().filter_map(|draft| words(draft).value()).reduce(both)
 }
 
 /// A choice: a weaker layer may repeat it and not change it.

@@ -18,6 +18,7 @@ mod network;
 mod range;
 mod rule;
 pub(crate) mod shape;
+mod workspace;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -35,6 +36,7 @@ use crate::yaml::{self, Findings, Node, Place};
 use self::files::Source;
 pub use self::files::preset_reference;
 use self::rule::Side;
+pub use self::workspace::pattern_fault;
 
 /// The largest file that is read: 200,000 rules of the longer kind.
 pub const MAX_FILE: usize = 16 * 1024 * 1024;
@@ -254,6 +256,10 @@ struct Draft {
     runtime: Set<String>,
     ca: Set<Ca>,
     require: Vec<Requirement>,
+    mask: Vec<String>,
+    unmask: Vec<String>,
+    scopes: Set<Vec<String>>,
+    max_lifetime: Set<u64>,
     tests: Vec<Expectation>,
 }
 
@@ -281,6 +287,10 @@ impl Draft {
             runtime: Set::default(),
             ca: Set::default(),
             require: Vec::new(),
+            mask: Vec::new(),
+            unmask: Vec::new(),
+            scopes: Set::default(),
+            max_lifetime: Set::default(),
             tests: Vec::new(),
         }
     }
@@ -477,6 +487,8 @@ impl Loader<'_, '_> {
                 Some("network") => read_network(value, layer, draft, &mut findings),
                 Some("container") => container::container(value, layer, draft, &mut findings),
                 Some("engine") => container::engine(value, layer, draft, &mut findings),
+                Some("workspace") => workspace::workspace(value, layer, draft, &mut findings),
+                Some("credentials") => workspace::credentials(value, layer, draft, &mut findings),
                 Some("tests") => container::tests(value, layer, draft, &mut findings),
                 _ => {}
             }

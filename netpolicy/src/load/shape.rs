@@ -16,8 +16,8 @@ pub(crate) struct Section {
 
 pub(crate) const TOP: Section = Section {
     name: "a policy",
-    keys: &["version", "extends", "network", "container", "engine", "tests"],
-    not_in_project: &["engine"],
+    keys: &["version", "extends", "network", "container", "engine", "workspace", "credentials", "tests"],
+    not_in_project: &["engine", "credentials"],
 };
 pub(crate) const NETWORK: Section = Section {
     name: "`network`",
@@ -37,6 +37,10 @@ pub(crate) const CONTAINER: Section = Section {
     not_in_project: &["runtime", "ca"],
 };
 pub(crate) const ENGINE: Section = Section { name: "`engine`", keys: &["require"], not_in_project: &[] };
+pub(crate) const WORKSPACE: Section =
+    Section { name: "`workspace`", keys: &["mask", "unmask"], not_in_project: &["unmask"] };
+pub(crate) const CREDENTIALS: Section =
+    Section { name: "`credentials`", keys: &["scopes", "max-lifetime"], not_in_project: &[] };
 pub(crate) const RULE: Section = Section {
     name: "a rule",
     keys: &[
@@ -62,6 +66,8 @@ const HOMES: &[(&Section, &str)] = &[
     (&DNS, "network.dns"),
     (&CONTAINER, "container"),
     (&ENGINE, "engine"),
+    (&WORKSPACE, "workspace"),
+    (&CREDENTIALS, "credentials"),
     (&RULE, "a rule of `network.allow`"),
 ];
 

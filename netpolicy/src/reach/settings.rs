@@ -78,6 +78,12 @@ pub(super) fn changes(old: &Policy, new: &Policy) -> Vec<Change> {
         words(&list)
     };
     add("engine.require", required(old), required(new), false);
+    add("workspace.mask", words(&old.workspace.mask), words(&new.workspace.mask), false);
+    add("workspace.unmask", words(&old.workspace.unmask), words(&new.workspace.unmask), false);
+    let scopes = |policy: &Policy| policy.credentials.scopes.as_ref().map(|scopes| scopes.join(", "));
+    add("credentials.scopes", scopes(old), scopes(new), false);
+    let lifetime = |policy: &Policy| policy.credentials.max_lifetime.map(|seconds| format!("{seconds} s"));
+    add("credentials.max-lifetime", lifetime(old), lifetime(new), false);
     list
 }
 

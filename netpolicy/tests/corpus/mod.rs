@@ -179,6 +179,16 @@ pub const BAD: &[(&str, &str)] = &[
     ),
     ("more limits", "version: 1\ncontainer: {cpus: two, memory: 1KiB, pids: many, time: 400d, cpu: 2}\n"),
     ("requirements", "version: 1\nengine: {require: [vmm, patched, docker], version: 28}\n"),
+    (
+        "what is hidden of a project",
+        "version: 1\nworkspace:\n  mask: [/etc/passwd, ../other, \"\", \"a[b]\", 5]\n  unmask: [\"**\", .]\n  show: []\n",
+    ),
+    ("one path for a list", "version: 1\nworkspace: {unmask: tests/keys}\n"),
+    ("tokens", "version: 1\ncredentials: {scopes: [AI, \"\", read-api], max-lifetime: 8:00}\n"),
+    (
+        "a lifetime that is a list",
+        "version: 1\ncredentials: {scopes: ai_workflows, max-lifetime: [1h], scope: x}\n",
+    ),
     ("requirements as a word", "version: 1\nengine: {require: vm}\n"),
     (
         "tests",

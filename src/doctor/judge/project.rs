@@ -19,13 +19,11 @@ pub fn mounts(project: Option<&str>) -> Row {
 pub fn secrets(project: Option<&str>) -> Row {
     let mut row = Row::new("R7", "credentials in the project directory");
     let what = project.unwrap_or("the project directory");
-    row.held_against(
-        Verdict::Warn,
-        format!(
-            "everything in {what} can be read and written by the agent: nothing is masked in this version"
-        ),
-    );
-    row.advise("keep secrets, .env files and credentials out of a project that an agent works on");
+    row.found(format!(
+        "secret files of {what} are empty to the agent, configuration and code lose their secret values"
+    ));
+    row.found("git's history is not hidden: what was once committed can be read");
+    row.advise("ringfence project check: what is hidden, and why");
     row
 }
 

@@ -31,6 +31,7 @@ use super::summary::Summary;
 use super::workflow::Workflow;
 use super::{ca, helper_image, inventory, networks};
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::workspace::masks;
 
 /// The fence ended the run: the guard or the fence died.
 pub const FENCE_ENDED: u8 = 123;
@@ -45,6 +46,8 @@ pub struct Request {
     pub policy: Policy,
     /// The agent; its image still as it was typed.
     pub agent: Agent,
+    /// What is laid over the project's files.
+    pub masks: Option<masks::Plan>,
     /// Authorities for the agent besides its image's own.
     pub ca: Option<Ca>,
     /// Wall-clock limit.
@@ -88,6 +91,9 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
             Failure::new(COULD_NOT_RUN, "cannot make an id for the workflow").caused_by(&error)
         })?;
     let events = EventFiles::open(&workflow.id, request.events.as_deref())?;
+    if let Some(plan) = &request.masks {
+        request.agent.served = masks::serve(plan, &workflow.id, &engine.host)?;
+    }
     let prepared = Prepared { helper, networks, means, corporate, events };
 
     // From here on things exist. A signal waits until the start is through, so that nothing is

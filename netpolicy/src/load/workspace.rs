@@ -1,0 +1,86 @@
+//! `workspace` and `credentials`: what of the project's files is hidden, and which tokens may be given away.
+
+use super::container::seconds;
+use super::shape::{self, list, string};
+use super::{Draft, Set};
+use crate::policy::Layer;
+use crate::yaml::{Findings, Node};
+
+/// Reads `workspace` into the draft; the lists of all layers add up.
+pub(super) fn workspace(node: &Node, layer: Layer, draft: &mut Draft, findings: &mut Findings) {
+    for (word, _, value) in shape::WORKSPACE.pairs(node, layer, findings) {
+        let expected = format!("`{word}` is a list");
+        let read = list(value, &expected, findings).iter().filter_map(|item| pattern(item, word, findings));
+        let read: Vec<String> = read.collect();
+        match word {
+            "mask" => draft.mask.extend(read),
+            "unmask" => draft.unmask.extend(read),
+            _ => {}
+        }
+    }
+}
+
+/// A path below the project, in which `*` and `?` stand for parts of a name and `**` for any folders.
+fn pattern(node: &Node, word: &str, findings: &mut Findings) -> Option<String> {
+    let text = string(node, "a path below the project, such as `tests/keys`", findings)?;
+    match pattern_fault(text, word) {
+        None => Some(text.to_owned()),
+        Some((why, hint)) => {
+            let message = format!("`{text}` cannot stand in `{word}`: {why}");
+            findings.push(node.place.error("path", message, Some(hint.into())));
+            None
+        }
+    }
+}
+
+/// What is wrong with a pattern of `mask` or `unmask`, and what to write.
+pub fn pattern_fault(text: &str, word: &str) -> Option<(&'static str, &'static str)> {
+    let everything = text.chars().all(|c| matches!(c, '*' | '/' | '.' | '?'));
+    if text.is_empty() || text.len() > 500 || text.chars().any(char::is_control) {
+        return Some(("it is no path", "write a path below the project, such as `tests/keys`"));
+    }
+    if text.starts_with('/') || text.starts_with('~') {
+        return Some(("it is not below the project", "write it as seen from the project's directory"));
+    }
+    if text.split('/').any(|part| part == "..") {
+        return Some(("`..` leads out of the project", "write it as seen from the project's directory"));
+    }
+    if text.contains(['[', ']', '{', '}', '\\']) {
+        return Some(("only `*`, `**` and `?` stand for other letters", "write one line for each path"));
+    }
+    (everything && word == "unmask")
+        .then_some(("it would show every secret of the project", "name the files that are no secrets"))
+}
+
+/// Reads `credentials` into the draft.
+pub(super) fn credentials(node: &Node, layer: Layer, draft: &mut Draft, findings: &mut Findings) {
+    for (word, _, value) in shape::CREDENTIALS.pairs(node, layer, findings) {
+        let place = &value.place;
+        match word {
+            "scopes" => {
+                let items = list(value, "`scopes` is a list", findings);
+                let mut scopes: Vec<String> = items.iter().filter_map(|item| scope(item, findings)).collect();
+                scopes.sort();
+                scopes.dedup();
+                draft.scopes = Set::at(scopes, place);
+            }
+            "max-lifetime" => {
+                if let Some(seconds) = seconds(value, "max-lifetime", findings) {
+                    draft.max_lifetime = Set::at(seconds, place);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn scope(node: &Node, findings: &mut Findings) -> Option<String> {
+    let text = string(node, "a scope such as `ai_workflows`", findings)?;
+    let good = (1..=60).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    if !good {
+        let hint = Some("write it as GitLab does, such as `ai_workflows` or `read_api`".into());
+        findings.push(node.place.error("scope", format!("`{text}` is no scope of a token"), hint));
+    }
+    good.then(|| text.to_owned())
+}

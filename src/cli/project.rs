@@ -1,0 +1,33 @@
+//! `ringfence project …`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// See a project as an agent would.
+#[derive(Debug, Subcommand)]
+pub enum ProjectCommand {
+    /// List what of a project would be hidden from an agent, masked, or kept from its changes, and why
+    Check(CheckArgs),
+}
+
+/// `ringfence project check`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A line a file: `empty` (a secret), `masked` (without its secret values), `read-only` (it runs code on this machine later),
+`visible` (a secret that cannot be hidden), `unread` (not looked into), `unmasked` (by a policy or --unmask)
+Exit status: 0; 125 when it cannot be told")]
+pub struct CheckArgs {
+    /// The project
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub directory: PathBuf,
+    /// A path below the project that is shown as it is, although it looks like a secret
+    #[arg(long, value_name = "PATH")]
+    pub unmask: Vec<String>,
+    /// The policies in force
+    #[command(flatten)]
+    pub policy: super::policy::PolicyArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,107 @@
+//! Secrets and risky files of a project, seen before the agent sees them (R7).
+//!
+//! ```text
+//!  project directory ─▶ walk: every file, by name (names.txt) and by content (secrets) ─▶ Plan
+//!     Plan ─▶ report (what a person reads)
+//!     Plan ─▶ serve: an own copy of each such file in the run's private folder ─▶ read-only mounts over the originals
+//! ```
+//! The project's files are never changed. Nothing of the project is mounted but the project: what is laid over it are copies, so
+//! that nobody can exchange a source between the check and the start.
+
+mod names;
+mod report;
+mod scrub;
+mod serve;
+mod walk;
+
+use std::path::PathBuf;
+
+pub use serve::{Served, close, serve, sweep};
+pub use walk::{Wishes, plan};
+
+/// What is laid over a project.
+#[derive(Debug)]
+pub struct Plan {
+    /// The project, resolved.
+    pub project: PathBuf,
+    /// What is laid over its files, sorted by path.
+    pub covers: Vec<Cover>,
+    /// What was looked at.
+    pub seen: Seen,
+}
+
+/// What is laid over one path.
+#[derive(Debug)]
+pub struct Cover {
+    /// The path below the project.
+    pub path: PathBuf,
+    /// What the agent finds there.
+    pub with: With,
+    /// Why.
+    pub why: Vec<Why>,
+}
+
+/// What the agent finds in the place of a file.
+#[derive(Debug, PartialEq, Eq)]
+pub enum With {
+    /// An empty file.
+    Nothing,
+    /// The file without its secrets.
+    Masked(Vec<u8>),
+    /// The file or folder as it is, but unchangeable.
+    Itself,
+}
+
+impl With {
+    /// What hides most comes first.
+    fn rank(&self) -> u8 {
+        match self {
+            With::Nothing => 0,
+            With::Masked(_) => 1,
+            With::Itself => 2,
+        }
+    }
+}
+
+/// Why something is laid over a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// Its name, by a pattern of the list.
+    Name(&'static str),
+    /// A pattern of a policy's `workspace.mask`.
+    Policy(String),
+    /// It is part of a repository.
+    Git,
+    /// A secret in it.
+    Content {
+        /// The rule's name.
+        rule: &'static str,
+        /// Line, from 1.
+        line: usize,
+        /// Column in bytes, from 1.
+        column: usize,
+    },
+    /// It is configuration that cannot be read for certain.
+    Unclear,
+    /// ringfence may not read it.
+    Unreadable,
+    /// It is another name of a file that is hidden.
+    SameFile(PathBuf),
+}
+
+/// What was looked at and what was not.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Files.
+    pub files: u64,
+    /// Files whose content was looked at.
+    pub by_content: u64,
+    /// Files that are too large for that.
+    pub too_large: Vec<PathBuf>,
+    /// Folders that say of themselves that they are caches.
+    pub caches: Vec<PathBuf>,
+    /// What the policy or the command line spares.
+    pub unmasked: Vec<PathBuf>,
+    /// Secrets in git's own files that cannot be hidden without breaking git.
+    pub in_git: Vec<(PathBuf, &'static str)>,
+}

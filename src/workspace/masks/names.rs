@@ -1,0 +1,153 @@
+//! Which files are handled by name. The list itself is `names.txt`.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+use super::scrub::Form;
+
+const TEXT: &str = include_str!("names.txt");
+
+/// What a name says about a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Treatment {
+    /// An example: the name says nothing.
+    Spare,
+    /// A pure secret.
+    Empty,
+    /// Configuration whose secret values go.
+    Scrub(Form),
+    /// What the agent must not change.
+    Fixed,
+}
+
+/// A line of the list.
+#[derive(Debug)]
+pub struct Name {
+    /// What is done.
+    pub treatment: Treatment,
+    /// The pattern as it stands in the list.
+    pub pattern: &'static str,
+}
+
+/// The list, made once.
+pub struct Names {
+    set: GlobSet,
+    names: Vec<Name>,
+}
+
+impl Names {
+    /// The list.
+    pub fn get() -> &'static Names {
+        static NAMES: OnceLock<Names> = OnceLock::new();
+        NAMES.get_or_init(|| {
+            Names::read().unwrap_or_else(|error| unreachable!("a test reads the list: {error}"))
+        })
+    }
+
+    fn read() -> Result<Names, globset::Error> {
+        let (mut set, mut names) = (GlobSetBuilder::new(), Vec::new());
+        for line in TEXT.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            let pattern = rest.trim_start().split("  ").next().unwrap_or_default().trim();
+            let treatment = match word {
+                "spare" => Treatment::Spare,
+                "lines" => Treatment::Scrub(Form::Lines),
+                "json" => Treatment::Scrub(Form::Json),
+                "xml" => Treatment::Scrub(Form::Xml),
+                "fixed" => Treatment::Fixed,
+                // An unknown word hides most.
+                _ => Treatment::Empty,
+            };
+            set.add(glob(&format!("**/{pattern}"))?);
+            names.push(Name { treatment, pattern });
+        }
+        Ok(Names { set: set.build()?, names })
+    }
+
+    /// What the list says about a path below the project; of several lines the first.
+    pub fn of(&self, path: &Path) -> Option<&Name> {
+        let mut matches = Vec::new();
+        self.set.matches_into(path, &mut matches);
+        matches.into_iter().min().map(|index| &self.names[index])
+    }
+}
+
+/// A pattern as the list and policies have them: in any case, `*` within one name.
+pub fn glob(pattern: &str) -> Result<globset::Glob, globset::Error> {
+    GlobBuilder::new(pattern).case_insensitive(true).literal_separator(true).backslash_escape(false).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn treatment(path: &str) -> Option<Treatment> {
+        Names::get().of(Path::new(path)).map(|name| name.treatment)
+    }
+
+    #[test]
+    fn every_line_of_the_list_has_a_treatment_a_pattern_and_a_reason() {
+        for line in TEXT.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let (word, rest) = line.split_once(' ').unwrap();
+            assert!(["spare", "empty", "lines", "json", "xml", "fixed"].contains(&word), "{line}");
+            let (pattern, reason) = rest.trim_start().split_once("  ").expect(line);
+            assert!(!pattern.is_empty() && !reason.trim().is_empty(), "{line}");
+        }
+        assert!(Names::read().unwrap().names.len() > 60);
+    }
+
+    #[test]
+    fn secrets_are_known_at_any_depth_and_in_any_case() {
+        for path in [
+            ".env",
+            ".ENV",
+            "a/b/node_modules/c/.env.production",
+            "deploy/web.env",
+            ".netrc",
+            "x/id_ed25519",
+            "Certs/Server.P12",
+            "infra/terraform.tfstate",
+            "infra/terraform.tfstate.backup",
+            "home/.aws/credentials",
+            ".config/gcloud/legacy_credentials/me/adc.json",
+        ] {
+            assert_eq!(treatment(path), Some(Treatment::Empty), "{path}");
+        }
+        assert_eq!(treatment("web/.npmrc"), Some(Treatment::Scrub(Form::Lines)));
+        assert_eq!(treatment(".docker/config.json"), Some(Treatment::Scrub(Form::Json)));
+        assert_eq!(treatment("NuGet.Config"), Some(Treatment::Scrub(Form::Xml)));
+        assert_eq!(treatment(".vscode/tasks.json"), Some(Treatment::Fixed));
+        assert_eq!(treatment("sub/.idea"), Some(Treatment::Fixed));
+    }
+
+    #[test]
+    fn examples_and_templates_are_spared() {
+        for path in [
+            ".env.example",
+            "a/.env.sample",
+            ".env.template",
+            ".env.dist",
+            ".env.schema",
+            ".env.production.example",
+            "example.env",
+            "docker/web.env.dist",
+            ".npmrc.example",
+            "terraform.tfvars.example",
+        ] {
+            assert_eq!(treatment(path), Some(Treatment::Spare), "{path}");
+        }
+        for path in [
+            "README.md",
+            "src/environment.rs",
+            "env.js",
+            "keystore.c",
+            "id_rsa.pub",
+            "netrc.py",
+            "config.json",
+        ] {
+            assert_eq!(treatment(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What a person reads about masks: in a few lines before a run, in full from `ringfence project check`.
+
+use std::fmt;
+use std::path::Path;
+
+use netpolicy::diagnostic::harmless;
+use serde_json::{Value, json};
+
+use super::{Cover, Plan, Why, With};
+
+/// Names in a line before "and N more".
+const NAMED: usize = 6;
+
+impl Plan {
+    /// What is said before a run: short, and every secret that was found by content.
+    pub fn summary(&self) -> String {
+        let mut text = String::new();
+        let mut line = |what: &str, covers: Vec<&Cover>| {
+            if !covers.is_empty() {
+                let names = covers.iter().map(|cover| shown(&cover.path));
+                text.push_str(&format!("ringfence: {what}: {}\n", few(names.collect())));
+            }
+        };
+        let named = |cover: &&Cover| !cover.by_content_alone();
+        let all = || self.covers.iter();
+        line("empty to the agent", all().filter(|cover| cover.with == With::Nothing).collect());
+        line(
+            "without its secret values to the agent",
+            all().filter(|cover| cover.is_masked()).filter(named).collect(),
+        );
+        line("unchangeable to the agent", all().filter(|cover| cover.with == With::Itself).collect());
+        for cover in all().filter(|cover| cover.by_content_alone()) {
+            let places = cover.why.iter().map(ToString::to_string).collect();
+            text.push_str(&format!(
+                "ringfence: {}: a secret is masked and the file unchangeable to the agent: {}\n",
+                shown(&cover.path),
+                few(places)
+            ));
+        }
+        for (path, rule) in &self.seen.in_git {
+            text.push_str(&format!(
+                "ringfence: {} holds a secret ({rule}) that is NOT hidden: git writes this file itself\n",
+                shown(path)
+            ));
+        }
+        if !self.seen.too_large.is_empty() {
+            let names = self.seen.too_large.iter().map(|path| shown(path)).collect();
+            text.push_str(&format!("ringfence: too large to look for secrets in: {}\n", few(names)));
+        }
+        if text.contains("masked") || text.contains("empty") {
+            text.push_str(
+                "ringfence: --unmask PATH shows a file as it is; `ringfence project check` tells more\n",
+            );
+        }
+        text
+    }
+
+    /// Everything, a line a file.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for cover in &self.covers {
+            let why: Vec<String> = cover.why.iter().map(ToString::to_string).collect();
+            text.push_str(&format!(
+                "{:<9} {}  ({})\n",
+                cover.with.word(),
+                shown(&cover.path),
+                why.join(", ")
+            ));
+        }
+        for (path, rule) in &self.seen.in_git {
+            text.push_str(&format!(
+                "{:<9} {}  ({rule}; git writes this file itself)\n",
+                "visible",
+                shown(path)
+            ));
+        }
+        for path in &self.seen.too_large {
+            text.push_str(&format!("{:<9} {}  (too large)\n", "unread", shown(path)));
+        }
+        for path in &self.seen.caches {
+            text.push_str(&format!("{:<9} {}  (a cache: by name only)\n", "unread", shown(path)));
+        }
+        for path in &self.seen.unmasked {
+            text.push_str(&format!("{:<9} {}\n", "unmasked", shown(path)));
+        }
+        text
+    }
+
+    /// The same as data.
+    pub fn json(&self) -> Value {
+        let path = |path: &Path| path.display().to_string();
+        let covers: Vec<Value> = self
+            .covers
+            .iter()
+            .map(|cover| {
+                let why: Vec<Value> = cover.why.iter().map(Why::json).collect();
+                json!({"path": path(&cover.path), "agent-sees": cover.with.word(), "why": why})
+            })
+            .collect();
+        let paths = |list: &[std::path::PathBuf]| list.iter().map(|one| path(one)).collect::<Vec<_>>();
+        json!({
+            "project": path(&self.project),
+            "covers": covers,
+            "visible-in-git": self.seen.in_git.iter().map(|(one, rule)| json!({"path": path(one), "rule": rule})).collect::<Vec<_>>(),
+            "files": self.seen.files,
+            "too-large": paths(&self.seen.too_large),
+            "caches": paths(&self.seen.caches),
+            "unmasked": paths(&self.seen.unmasked),
+        })
+    }
+}
+
+impl Cover {
+    fn is_masked(&self) -> bool {
+        matches!(self.with, With::Masked(_))
+    }
+
+    fn by_content_alone(&self) -> bool {
+        self.is_masked() && self.why.iter().all(|why| matches!(why, Why::Content { .. }))
+    }
+}
+
+impl With {
+    fn word(&self) -> &'static str {
+        match self {
+            With::Nothing => "empty",
+            With::Masked(_) => "masked",
+            With::Itself => "read-only",
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::Name(pattern) => write!(f, "by its name, {pattern}"),
+            Why::Policy(pattern) => write!(f, "workspace.mask, {pattern}"),
+            Why::Git => f.write_str("git"),
+            Why::Content { rule, line, column } => write!(f, "{rule} at {line}:{column}"),
+            Why::Unclear => f.write_str("it cannot be read for certain"),
+            Why::Unreadable => f.write_str("ringfence may not read it"),
+            Why::SameFile(other) => write!(f, "the same file as {}", shown(other)),
+        }
+    }
+}
+
+impl Why {
+    fn json(&self) -> Value {
+        match self {
+            Why::Name(pattern) => json!({"by": "name", "pattern": pattern}),
+            Why::Policy(pattern) => json!({"by": "policy", "pattern": pattern}),
+            Why::Git => json!({"by": "git"}),
+            Why::Content { rule, line, column } => {
+                json!({"by": "content", "rule": rule, "line": line, "column": column})
+            }
+            Why::Unclear => json!({"by": "unclear"}),
+            Why::Unreadable => json!({"by": "unreadable"}),
+            Why::SameFile(other) => json!({"by": "same-file", "path": other.display().to_string()}),
+        }
+    }
+}
+
+/// A path for a person's terminal: an agent may have named the file.
+fn shown(path: &Path) -> String {
+    harmless(&path.display().to_string())
+}
+
+/// A few of many names.
+fn few(names: Vec<String>) -> String {
+    match names.len().checked_sub(NAMED) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..NAMED].join(", ")),
+    }
+}
