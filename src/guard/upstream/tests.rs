@@ -65,7 +65,7 @@ fn by_proxy(pattern: &str, ports: &[u16]) -> Arc<Rule> {
     Arc::new(Rule { resolved_by: ResolvedBy::Proxy, ..(*host(pattern, ports, None)).clone() })
 }
 
-/// A proxy that answers every CONNECT so, then says what it was asked and echoes.
+/// A proxy that answers every CONNECT so, then says what it was asked and echoes. With no answer it is silent.
 async fn proxy_server(answer: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -84,6 +84,9 @@ async fn proxy_server(answer: &'static str) -> SocketAddr {
                     stream.write_all(b"\n").await.unwrap();
                     let (mut read, mut write) = stream.split();
                     tokio::io::copy(&mut read, &mut write).await.ok();
+                } else if answer.is_empty() {
+                    // Until the other end has had enough.
+                    stream.read_u8().await.ok();
                 }
             });
         }
@@ -248,6 +251,25 @@ async fn what_the_proxy_refuses_is_told() {
     connect-failed the proxy forbids it (403)
     connect-failed the proxy cannot reach it (502)
     ");
+}
+
+#[tokio::test]
+async fn a_proxy_that_says_nothing_is_not_waited_for_forever() {
+    let silent = behind_proxy("", Vec::new()).await;
+    let (guard, log) = guard_on(policy(vec![host("gitlab.test", &[443], None)]), silent, None);
+    let mut agent = connect(&guard, "gitlab.test", 443).await;
+    agent.write_all(&hello(Some("gitlab.test"), 16_000, 0)).await.unwrap();
+    // Bytes of this test pass in real time; only waiting is short.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert!(log.lines().is_empty(), "{:?}", log.lines());
+    tokio::time::pause();
+    let mut alert = [0; 7];
+    let seen = tokio::time::timeout(std::time::Duration::from_secs(60), agent.read_exact(&mut alert));
+    seen.await.expect("an answer").unwrap();
+    assert_eq!(alert[6], 80);
+    let event = log.lines().pop().unwrap();
+    assert_eq!(event["reason"], "connect-failed");
+    assert_eq!(event["error"], "the proxy did not answer within 15 s");
 }
 
 #[tokio::test]
