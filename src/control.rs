@@ -1,8 +1,8 @@
 //! Live changes: what a person's `ringfence` and the guard of a running workflow say to each other.
 //!
 //! ```text
-//!  allow, deny, net ──engine's exec──▶ `ringfence guard control` ──control.sock──▶ guard: one Request a line, one Answer a line
-//!                   ──engine's exec──▶ `ringfence fence apply`   ◀── Answer's plan: what the kernel must do
+//!  allow, deny, net, reload ──engine's exec──▶ `ringfence guard control` ──control.sock──▶ guard: a Request a line, an Answer a line
+//!                           ──engine's exec──▶ `ringfence fence apply`   ◀── Answer's plan: what the kernel must do
 //! ```
 //! A connection that proposes or makes a change has the guard to itself until it ends, so that the kernel's rules, which its other end
 //! replaces meanwhile, follow the changes in their order.
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use netpolicy::decide::Reason;
 use netpolicy::host::HostPattern;
-use netpolicy::policy::Rule;
+use netpolicy::policy::{Policy, Rule};
 use serde::{Deserialize, Serialize};
 
 use crate::conditions::{Applied, Condition, Conditions};
@@ -23,8 +23,8 @@ use crate::handover::FenceConfig;
 
 /// Where the guard listens: in the volume that the fence and the guard share, for the guard's own user alone.
 pub const SOCKET: &str = "/run/ringfence/control.sock";
-/// The longest request, in bytes.
-pub const LONGEST: u64 = 64 * 1024;
+/// The longest request, in bytes: a policy of a hundred thousand names.
+pub const LONGEST: u64 = 64 << 20;
 /// How long one connection may have the guard to itself.
 pub const TURN: Duration = Duration::from_secs(30);
 
@@ -57,6 +57,8 @@ pub enum Change {
         /// The names.
         host: Option<HostPattern>,
     },
+    /// Enforce another policy, as far as a run can follow.
+    Reload(Arc<Policy>),
     /// End the conditions, those of some names or all.
     Restore {
         /// The names.
@@ -81,6 +83,7 @@ impl std::fmt::Display for Change {
                 set.iter().try_for_each(|condition| write!(f, " {condition}"))?;
                 host.iter().try_for_each(|host| write!(f, " host={host}"))
             }
+            Change::Reload(policy) => write!(f, "reload {}", policy.digest()),
             Change::Restore { host: None } => f.write_str("net restore"),
             Change::Restore { host: Some(host) } => write!(f, "net restore host={host}"),
         }
@@ -155,7 +158,7 @@ pub fn relay() -> Result<(), Failure> {
         .and_then(|()| guard.set_write_timeout(Some(TURN)))
         .map_err(|error| failed("cannot bound the time of an answer", &error))?;
     let mut answers = BufReader::new(&guard);
-    let mut requests = std::io::stdin().lock().take(LONGEST * 16);
+    let mut requests = std::io::stdin().lock().take(LONGEST * 4);
     loop {
         let (mut request, mut answer) = (Vec::new(), Vec::new());
         let read = requests.read_until(b'\n', &mut request);

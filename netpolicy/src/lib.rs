@@ -26,6 +26,7 @@ mod reason;
 pub mod ruleset;
 pub mod schema;
 pub mod settings;
+pub mod successor;
 pub mod suggest;
 pub mod target;
 pub mod uploads;

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::policy::PolicyArgs;
+
 /// `ringfence allow ID HOST[:PORT]`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -31,6 +33,31 @@ pub struct DenyArgs {
     /// What to refuse, every port; without it: everything
     #[arg(value_name = "HOST|CIDR")]
     pub host: Option<String>,
+    /// Print how the network stands then, as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ringfence reload ID`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Reads the organisation's and the user's policy anew, and the run's own: what its command line named, or, with any of
+the options below, what they name instead. The project's policy stays what it was at the start. Rules, ceilings and the
+budget of names change; a change to anything else (resolvers, proxy, limits) needs a new run, and nothing is done.
+Connections whose permission went are reset. Live rules and conditions stay.
+
+Exit status: 0 done, 1 refused by the policy, 125 could not
+
+Examples:
+  ringfence reload ID
+  ringfence reload ID --policy gitlab --policy ./team.yml")]
+pub struct ReloadArgs {
+    /// A workflow's id, a unique prefix of it, or its name
+    #[arg(value_name = "ID")]
+    pub workflow: String,
+    /// The policy
+    #[command(flatten)]
+    pub policy: PolicyArgs,
     /// Print how the network stands then, as JSON
     #[arg(long)]
     pub json: bool,

@@ -68,6 +68,8 @@ pub enum Command {
     Allow(live::AllowArgs),
     /// Refuse a host, or everything, to a workflow that runs
     Deny(live::DenyArgs),
+    /// Read the policy of a workflow that runs anew
+    Reload(live::ReloadArgs),
     /// Make the network of a workflow that runs slow, broken or gone, and whole again
     Net(live::NetArgs),
     /// Say of each risk how it stands on this machine and engine

@@ -1,7 +1,7 @@
-//! `ringfence allow`, `deny`, `net`: words into one change of a workflow that runs.
+//! `ringfence allow`, `deny`, `net`, `reload`: words into one change of a workflow that runs.
 //!
 //! ```text
-//!  HOST[:PORT], CONDITION… ──▶ Change ──supervisor::control──▶ made: how it stands now │ refused: status 1 and the reason
+//!  HOST[:PORT], CONDITION…, policies ──▶ Change ──supervisor::control──▶ made: how it stands now │ refused: status 1 and the reason
 //! ```
 
 use netpolicy::diagnostic::render;
@@ -9,11 +9,14 @@ use netpolicy::host::HostPattern;
 use netpolicy::load::rule_from_flag;
 use netpolicy::policy::Rule;
 
-use crate::cli::live::{AllowArgs, DenyArgs, NetArgs};
+use crate::cli::live::{AllowArgs, DenyArgs, NetArgs, ReloadArgs};
 use crate::conditions::Condition;
 use crate::control::{Change, State};
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::layers::record::Record;
+use crate::layers::{self, Wanted};
 use crate::supervisor::control::{self, Outcome};
+use crate::supervisor::engine::Engine;
 use crate::supervisor::{engine, inventory};
 
 /// The policy does not permit the change.
@@ -32,6 +35,32 @@ pub async fn deny(engine_host: Option<&str>, args: DenyArgs) -> Result<u8, Failu
         None => Change::Conditions { set: vec![Condition::Deny], host: None },
     };
     make(engine_host, &args.workflow, change, args.json).await
+}
+
+/// Reads the layers anew, without the project's: the agent may have written to it.
+pub async fn reload(engine_host: Option<&str>, args: ReloadArgs) -> Result<u8, Failure> {
+    let (engine, id) = running(engine_host, &args.workflow).await?;
+    let given = super::policy::wanted(&args.policy, None);
+    let wanted = if given == Wanted::default() {
+        let record = Record::of_workflow(&id)?.ok_or_else(|| {
+            Failure::new(
+                COULD_NOT_RUN,
+                format!("this machine did not start {id}, so it cannot tell which policies it has"),
+            )
+            .hint("name them: --policy, --allow, --deny, --gitlab")
+        })?;
+        // Relative paths are the run's, whoever reloads from wherever.
+        std::env::set_current_dir(&record.directory).map_err(|error| {
+            Failure::new(COULD_NOT_RUN, format!("the run was started in {}", record.directory.display()))
+                .caused_by(&error)
+        })?;
+        Wanted { project: None, ..record.wanted }
+    } else {
+        given
+    };
+    let loaded = layers::load(&wanted)?;
+    layers::warn(&loaded);
+    make_on(&engine, &id, Change::Reload(loaded.policy.into()), args.json).await
 }
 
 /// Sets conditions, ends them, or says how the network stands.
@@ -91,8 +120,12 @@ fn wish(words: &[String]) -> Result<Option<Change>, Failure> {
 
 async fn make(engine_host: Option<&str>, workflow: &str, change: Change, json: bool) -> Result<u8, Failure> {
     let (engine, id) = running(engine_host, workflow).await?;
+    make_on(&engine, &id, change, json).await
+}
+
+async fn make_on(engine: &Engine, id: &str, change: Change, json: bool) -> Result<u8, Failure> {
     let wanted = change.to_string();
-    match control::change(&engine, &id, change).await? {
+    match control::change(engine, id, change).await? {
         Outcome::Made(state) => {
             show(&state, json)?;
             Ok(0)
@@ -106,7 +139,7 @@ async fn make(engine_host: Option<&str>, workflow: &str, change: Change, json: b
 }
 
 /// The engine, and the id of the workflow that is meant.
-async fn running(engine_host: Option<&str>, workflow: &str) -> Result<(engine::Engine, String), Failure> {
+async fn running(engine_host: Option<&str>, workflow: &str) -> Result<(Engine, String), Failure> {
     let engine = engine::connect(engine_host).await?;
     let all = inventory::workflows(&engine).await?;
     let found = inventory::pick(&all, workflow)?;

@@ -28,6 +28,7 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Events(args) => on_engine(events::events(engine, args)),
         Command::Allow(args) => on_engine(live::allow(engine, args)),
         Command::Deny(args) => on_engine(live::deny(engine, args)),
+        Command::Reload(args) => on_engine(live::reload(engine, args)),
         Command::Net(args) => on_engine(live::net(engine, args)),
         Command::Doctor(args) => on_engine(doctor::doctor(engine, args)),
         Command::Policy(command) => policy::dispatch(command),

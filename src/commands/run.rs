@@ -8,6 +8,7 @@ use netpolicy::policy::Policy;
 
 use crate::cli::run::RunArgs;
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::layers::record::Record;
 use crate::layers::{self, Wanted};
 use crate::supervisor::containers::{Agent, WORKSPACE};
 use crate::supervisor::limits::{self, Limits};
@@ -20,8 +21,8 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     let denied = args.network_denied();
     let project = args.project.as_deref().map(checked_project).transpose()?;
     let folder = project.as_ref().map(|(path, _)| path.as_path());
-    let loaded =
-        layers::load(&Wanted { network_denied: denied, ..super::policy::wanted(&args.policy, folder) })?;
+    let wanted = Wanted { network_denied: denied, ..super::policy::wanted(&args.policy, folder) };
+    let loaded = layers::load(&wanted)?;
     layers::warn(&loaded);
     let mut policy = loaded.policy;
     super::project::unmask(&mut policy, &args.unmask)?;
@@ -68,6 +69,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         name: args.name,
         ca: args.ca.or_else(|| policy.container.ca.clone()),
         policy,
+        layers: Record::of(wanted)?,
         agent: Agent {
             image: args.image,
             command: args.command,

@@ -18,8 +18,8 @@ use super::Guard;
 use super::live::Given;
 use crate::control::{Answer, LONGEST, Request, TURN};
 
-/// Connections at once.
-const CONNECTIONS: usize = 8;
+/// Connections at once. Each may hold a request of the longest.
+const CONNECTIONS: usize = 4;
 /// How long a change waits for the one before it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -59,17 +59,23 @@ async fn converse(mut stream: UnixStream, guard: &Guard) -> std::io::Result<()> 
     loop {
         let mut line = Vec::new();
         (&mut read).take(LONGEST).read_until(b'\n', &mut line).await?;
-        if line.last() != Some(&b'\n') {
-            // The end, or no end in sight.
+        if line.is_empty() {
             return Ok(());
         }
         let answer = match serde_json::from_slice(&line) {
+            _ if line.last() != Some(&b'\n') => {
+                Answer::Failed(format!("the request is no line of at most {} MiB", LONGEST >> 20))
+            }
             Ok(request) => session.answer(request, guard).await,
             Err(error) => Answer::Failed(format!("the guard does not understand the request: {error}")),
         };
         let mut text = serde_json::to_vec(&answer)?;
         text.push(b'\n');
         write.write_all(&text).await?;
+        if line.last() != Some(&b'\n') {
+            // The end, or no end in sight: what follows is no request.
+            return Ok(());
+        }
     }
 }
 

@@ -1,11 +1,11 @@
-//! What a person may change while the agent runs: rules within the ceilings, and conditions.
+//! What a person may change while the agent runs: rules within the ceilings, the whole policy, and conditions.
 //!
 //! ```text
 //!  control ──Change──▶ judged (decide, ceilings) ─▶ made: names get the policy, readers the conditions
 //!                                                    └─▶ every open connection is decided again ─▶ kept, or reset
 //! ```
-//! The policy that the guard was given stays as it is. Given rules stand beside it, in the layer of the run; the conditions
-//! `deny` become part of the policy that is enforced, and of no digest.
+//! Given rules stand beside the policy, in the layer of the run, and outlive its reload; the conditions `deny` become part of
+//! the policy that is enforced, and of no digest.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use netpolicy::decide::{Decider, Question, Reason, Target, Verdict};
 use netpolicy::host::{HostName, HostPattern};
 use netpolicy::policy::{Date, Layer, Matcher, Policy, Rule};
+use netpolicy::successor::{Unfit, successor};
 use tokio::sync::{Notify, watch};
 
 use super::Guard;
@@ -27,7 +28,6 @@ use crate::handover::FenceConfig;
 /// The live part of a guard.
 pub struct Live {
     workflow: String,
-    base: Policy,
     given: Mutex<Given>,
     conditions: RwLock<Arc<Conditions>>,
     /// Counts changes; every open connection waits for the next.
@@ -40,9 +40,10 @@ pub struct Live {
     pub turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// Everything that was given since the start.
-#[derive(Debug, Clone, Default)]
+/// The policy, and what was given beside it since the start.
+#[derive(Debug, Clone)]
 pub struct Given {
+    base: Arc<Policy>,
     allow: Vec<Arc<Rule>>,
     deny: Vec<Arc<Rule>>,
     conditions: Conditions,
@@ -59,10 +60,12 @@ pub struct Standing {
     shaped: Notify,
 }
 
-/// A change that the policy does not permit.
-struct Refused {
-    reason: Reason,
-    rule: Option<Arc<Rule>>,
+/// A change that is not made.
+enum Refused {
+    /// The policy does not permit it.
+    ByPolicy { reason: Reason, rule: Option<Arc<Rule>> },
+    /// A run cannot follow it.
+    Unfit(Unfit),
 }
 
 fn take<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -74,8 +77,12 @@ impl Live {
     pub fn new(workflow: &str, base: Policy) -> Live {
         Live {
             workflow: workflow.to_owned(),
-            base,
-            given: Mutex::default(),
+            given: Mutex::new(Given {
+                base: base.into(),
+                allow: Vec::new(),
+                deny: Vec::new(),
+                conditions: Conditions::default(),
+            }),
             conditions: RwLock::default(),
             changes: watch::Sender::new(0),
             open: AtomicUsize::new(0),
@@ -98,23 +105,6 @@ impl Live {
     /// What the conditions mean for a name now.
     pub fn effect(&self, name: Option<&HostName>) -> Effect {
         self.conditions.read().unwrap_or_else(PoisonError::into_inner).on(name)
-    }
-
-    /// The policy with the given rules; its digest is the digest now.
-    fn policy(&self, given: &Given) -> Policy {
-        let mut policy = self.base.clone();
-        policy.allow.extend(given.allow.iter().cloned());
-        policy.deny.extend(given.deny.iter().cloned());
-        policy
-    }
-
-    /// The policy that is enforced: the same under the conditions.
-    fn enforced(&self, given: &Given) -> Policy {
-        let mut policy = self.policy(given);
-        let (all, some) = given.conditions.denied();
-        policy.network_denied |= all;
-        policy.network_denied_to = some;
-        policy
     }
 
     /// What would be given after a change, if the policy permits it.
@@ -142,6 +132,9 @@ impl Live {
                     given.conditions.set(Applied { condition: *condition, host: host.clone() });
                 }
             }
+            Change::Reload(policy) => {
+                given.base = successor(&given.base, policy).map_err(Refused::Unfit)?.into();
+            }
             Change::Restore { host } => given.conditions.restore(host.as_ref()),
         }
         Ok(given)
@@ -150,7 +143,7 @@ impl Live {
     /// Whether a rule would permit what it says: the one decision, ceilings and denials included, on each of its ports. Of a
     /// wildcard a name is asked about that nobody else speaks of.
     fn permits(&self, guard: &Guard, given: &Given, rule: &Rule) -> Result<(), Refused> {
-        let decider = Decider::new(self.policy(given));
+        let decider = Decider::new(given.policy());
         let target = match &rule.matcher {
             Matcher::Host(HostPattern::Below(name)) => {
                 let below = HostName::parse(&format!("any-name-below.{name}"));
@@ -163,7 +156,7 @@ impl Live {
             let question = Question::about(&target, crate::clock::today()).port(*port);
             let verdict = decider.decide(guard.names.surroundings(), &question);
             if !verdict.allowed {
-                return Err(Refused { reason: verdict.reason, rule: verdict.rule });
+                return Err(Refused::ByPolicy { reason: verdict.reason, rule: verdict.rule });
             }
         }
         Ok(())
@@ -202,15 +195,17 @@ impl Live {
                 (answer, Some(before))
             }
             Err(refused) => {
-                let verdict = Verdict {
-                    allowed: false,
-                    reason: refused.reason,
-                    rule: refused.rule.clone(),
-                    protocol: None,
-                    conditions: Vec::new(),
-                };
-                let event = Event::denied(Kind::Control, refused.reason).by(&verdict);
-                guard.events.write(&Event { who: Some("exec"), what, ..event });
+                if let Refused::ByPolicy { reason, rule } = &refused {
+                    let verdict = Verdict {
+                        allowed: false,
+                        reason: *reason,
+                        rule: rule.clone(),
+                        protocol: None,
+                        conditions: Vec::new(),
+                    };
+                    let event = Event::denied(Kind::Control, *reason).by(&verdict);
+                    guard.events.write(&Event { who: Some("exec"), what, ..event });
+                }
                 (refused.answer(), None)
             }
         }
@@ -228,7 +223,7 @@ impl Live {
     fn put(&self, guard: &Guard, given: Given) -> Answer {
         *self.conditions.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(given.conditions.clone());
         self.pace.forget();
-        guard.names.replace(self.enforced(&given));
+        guard.names.replace(given.enforced());
         *take(&self.given) = given.clone();
         self.changes.send_modify(|count| *count += 1);
         self.good(guard, &given)
@@ -237,10 +232,10 @@ impl Live {
     /// What is given, and what the kernel has to do about it.
     fn good(&self, guard: &Guard, given: &Given) -> Answer {
         let texts = |rules: &[Arc<Rule>]| rules.iter().map(|rule| rule.origin.text.clone()).collect();
-        let enforced = self.enforced(given);
+        let enforced = given.enforced();
         let state = State {
             workflow: self.workflow.clone(),
-            digest: self.policy(given).digest(),
+            digest: given.policy().digest(),
             closed: guard.closed().or(enforced.network_denied.then_some(Reason::NetworkDenied)),
             deadline_unix_ms: guard.deadline_unix_ms,
             connections: self.open.load(Ordering::Relaxed),
@@ -271,12 +266,34 @@ impl Live {
     }
 }
 
+impl Given {
+    /// The policy with the given rules; its digest is the digest now.
+    fn policy(&self) -> Policy {
+        let mut policy = Policy::clone(&self.base);
+        policy.allow.extend(self.allow.iter().cloned());
+        policy.deny.extend(self.deny.iter().cloned());
+        policy
+    }
+
+    /// The policy that is enforced: the same under the conditions.
+    fn enforced(&self) -> Policy {
+        let mut policy = self.policy();
+        let (all, some) = self.conditions.denied();
+        policy.network_denied |= all;
+        policy.network_denied_to = some;
+        policy
+    }
+}
+
 impl Refused {
     fn answer(self) -> Answer {
         let place = |rule: Arc<Rule>| {
             format!("{} ({}, {})", rule.origin.text, rule.origin.place(), rule.origin.layer)
         };
-        Answer::Refused { reason: self.reason, rule: self.rule.map(place) }
+        match self {
+            Refused::ByPolicy { reason, rule } => Answer::Refused { reason, rule: rule.map(place) },
+            Refused::Unfit(unfit) => Answer::Failed(format!("the policy was not reloaded: {unfit}")),
+        }
     }
 }
 

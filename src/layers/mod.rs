@@ -10,6 +10,7 @@
 //! A layer whose file is there and cannot be used is an error, never a layer left out.
 
 mod file;
+pub mod record;
 pub mod trust;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use netpolicy::diagnostic::{Diagnostic, Severity, render};
 use netpolicy::load::{self, LayerSource, Loaded};
 use netpolicy::policy::Layer;
+use serde::{Deserialize, Serialize};
 
 pub use self::file::read_any;
 use crate::error::{COULD_NOT_RUN, Failure};
@@ -30,7 +32,7 @@ pub const PROJECT: &str = ".ringfence.yml";
 const AGENT_CONFIG: &str = ".gitlab/duo/agent-config.yml";
 
 /// What a command line says about the policy.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
     /// `--policy`.
     pub policies: Vec<String>,

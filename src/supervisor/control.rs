@@ -3,9 +3,11 @@
 //! ```text
 //!  closing (deny, cut): what would it be? ─▶ fence: one nft transaction ─▶ guard
 //!  opening (allow, restore):                                  guard ─▶ fence: one nft transaction   (fails: guard takes it back)
+//!  both (reload):                                             guard ─▶ fence: one nft transaction   (fails: what closed stays closed)
 //! ```
 //! The side that still refuses is always the last to open and the first to close, so that a failure in between leaves it closed. Both
-//! sides are reached by the engine's exec; the guard keeps others waiting until this session ends.
+//! sides are reached by the engine's exec; the guard keeps others waiting until this session ends. The fence is told every time, since
+//! nobody but the kernel knows whether it followed the time before.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -44,27 +46,22 @@ pub async fn state(engine: &Engine, id: &str) -> Result<State, Failure> {
 /// Makes a change, in both places.
 pub async fn change(engine: &Engine, id: &str, change: Change) -> Result<Outcome, Failure> {
     let mut session = Session::open(engine, id).await?;
-    let now = session.good(&Request::State).await?.map_err(unexpected)?;
-    if change.closes() {
-        close(engine, id, &mut session, &now.plan, change).await
+    if matches!(change, Change::Reload(_)) {
+        replace(engine, id, &mut session, change).await
+    } else if change.closes() {
+        close(engine, id, &mut session, change).await
     } else {
-        open(engine, id, &mut session, &now.plan, change).await
+        open(engine, id, &mut session, change).await
     }
 }
 
-async fn close(
-    engine: &Engine,
-    id: &str,
-    session: &mut Session,
-    now: &FenceConfig,
-    change: Change,
-) -> Result<Outcome, Failure> {
+async fn close(engine: &Engine, id: &str, session: &mut Session, change: Change) -> Result<Outcome, Failure> {
     let would = match session.good(&Request::Propose(change.clone())).await? {
         Ok(good) => good.plan,
         Err(refused) => return Ok(Outcome::Refused(refused)),
     };
     // What fails here is told at the end: the guard refuses all the same.
-    let applied = if would == *now { Ok(()) } else { apply(engine, id, &would).await };
+    let applied = apply(engine, id, &would).await;
     let made = match session.good(&Request::Make(change)).await? {
         Ok(good) => good,
         Err(refused) => return Ok(Outcome::Refused(refused)),
@@ -83,25 +80,39 @@ async fn close(
     Ok(Outcome::Made(made.state))
 }
 
-async fn open(
+async fn open(engine: &Engine, id: &str, session: &mut Session, change: Change) -> Result<Outcome, Failure> {
+    let made = match session.good(&Request::Make(change)).await? {
+        Ok(good) => good,
+        Err(refused) => return Ok(Outcome::Refused(refused)),
+    };
+    if let Err(failure) = apply(engine, id, &made.plan).await {
+        let taken_back = session.good(&Request::TakeBack).await.is_ok_and(|answer| answer.is_ok());
+        let still = if taken_back { "nothing was opened" } else { "the fence still refuses" };
+        let message = format!("{still}: the fence's rules could not be changed: {}", failure.message);
+        return Err(Failure { message, ..failure });
+    }
+    Ok(Outcome::Made(made.state))
+}
+
+/// Nothing that the new policy refuses passes once the guard has it, and nothing that it permits anew before the fence has it too.
+/// So if the fence does not follow, the guard keeps it: that is the most closed state there is.
+async fn replace(
     engine: &Engine,
     id: &str,
     session: &mut Session,
-    now: &FenceConfig,
     change: Change,
 ) -> Result<Outcome, Failure> {
     let made = match session.good(&Request::Make(change)).await? {
         Ok(good) => good,
         Err(refused) => return Ok(Outcome::Refused(refused)),
     };
-    if made.plan != *now
-        && let Err(failure) = apply(engine, id, &made.plan).await
-    {
-        let taken_back = session.good(&Request::TakeBack).await.is_ok_and(|answer| answer.is_ok());
-        let still = if taken_back { "nothing was opened" } else { "the fence still refuses" };
-        let message = format!("{still}: the fence's rules could not be changed: {}", failure.message);
-        return Err(Failure { message, ..failure });
-    }
+    apply(engine, id, &made.plan).await.map_err(|failure| Failure {
+        message: format!(
+            "the guard enforces the new policy; the fence refuses what it permits anew, since its rules could not be changed: {}",
+            failure.message
+        ),
+        ..failure
+    })?;
     Ok(Outcome::Made(made.state))
 }
 

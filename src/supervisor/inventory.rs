@@ -20,6 +20,7 @@ use super::workflow::{
     LABEL_CREATED, LABEL_DIGEST, LABEL_NAME, LABEL_ROLE, LABEL_WORKFLOW, Role, object_name,
 };
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::layers::record;
 use crate::workspace::masks;
 
 /// A workflow as the engine's labels tell of it.
@@ -169,6 +170,9 @@ pub async fn remove(engine: &Engine, id: &str) -> Result<(), Failure> {
     if let Err(failure) = masks::close(id) {
         errors.push(failure.message);
         errors.extend(failure.causes);
+    }
+    if let Err(failure) = record::forget(id) {
+        errors.push(failure.message);
     }
     if errors.is_empty() {
         return Ok(());

@@ -1,5 +1,5 @@
-//! What stays on this machine, in `$XDG_STATE_HOME/ringfence`: the events of workflows (`events/ID.jsonl`), approvals
-//! of projects' policies (`trust/`).
+//! What stays on this machine, in `$XDG_STATE_HOME/ringfence`: the events of workflows (`events/ID.jsonl`), where the
+//! policies of those that run come from (`layers/ID.json`), approvals of projects' policies (`trust/`).
 
 use std::path::PathBuf;
 

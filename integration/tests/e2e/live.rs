@@ -1,5 +1,6 @@
 //! Changes to a workflow that runs: `allow`, `deny` and every network condition, with real clients.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -18,6 +19,8 @@ pub const TESTS: &[Test] = &[
     ("latency, bandwidth and reset-after are measured", shaping),
     ("the agent has no path to the control socket", no_path),
     ("events are followed, and say what would permit", followed),
+    ("a policy is read anew, the project's is not", reloaded),
+    ("a fence that cannot follow leaves everything closed", half_way),
 ];
 
 /// An echo to talk to, for as long as it is there: a line for each beat, and for each way it fails.
@@ -346,4 +349,120 @@ fn followed(bed: &Testbed) -> Result<()> {
         "the agent is told nothing",
         &outcome,
     )
+}
+
+/// Asks several names in turn, for ever: a line with curl's status for each.
+const ROUNDS: &str = "while :; do for n in a b gitlab model; do curl -sS -m 3 -o /dev/null https://$n.test/reload 2>/dev/null; echo $n $?; done; sleep 0.1; done";
+
+fn reloaded(bed: &Testbed) -> Result<()> {
+    let project = bed.fresh_directory("reloaded-project")?;
+    fs::write(project.join(".ringfence.yml"), "version: 1\nnetwork: {allow: [model.test]}\n")?;
+    let policy = bed.ringfence.policy("  allow: [a.test, b.test]\n  ceiling: [.test]")?;
+    let write = |rules: &str| {
+        let text = fs::read_to_string(&policy)?;
+        let rest = text.split_once("\n  dns:").context("no dns")?.1;
+        fs::write(&policy, format!("version: 1\nnetwork:\n{rules}\n  dns:{rest}"))?;
+        Ok::<(), anyhow::Error>(())
+    };
+    let options = ["--quiet", "--project", &project.to_string_lossy()];
+    let running = bed.ringfence.start(&policy, &options, &bed.images.agent, &["sh", "-c", ROUNDS])?;
+    let live = Live { bed, running };
+    for line in ["a 0", "b 0", "gitlab 6", "model 0"] {
+        live.until_line(0, 60, |seen| seen == line)?;
+    }
+    let before = live.state()?;
+
+    // The agent rewrites its project's policy, the person the run's.
+    fs::write(
+        project.join(".ringfence.yml"),
+        "version: 1\nnetwork: {allow: [d.test], deny: [model.test]}\n",
+    )?;
+    write("  allow: [a.test, gitlab.test]\n  ceiling: [.test]")?;
+    live.call("reload", &[])?;
+    let mark = live.mark() + 4;
+    for line in ["a 0", "b 6", "gitlab 0", "model 0"] {
+        live.until_line(mark, 5, |seen| seen == line)?;
+    }
+    let after = live.state()?;
+    ensure!(after["digest"] != before["digest"], "{before} {after}");
+    let asked = bed.web.log().len();
+    live.until_line(live.mark() + 4, 5, |seen| seen == "b 6")?;
+    ensure!(!bed.web.log().iter().skip(asked).any(|one| one.host == "b.test"), "b.test is still reached");
+
+    // What a run cannot follow, and what cannot be read: nothing changes.
+    for (rules, why) in [
+        (
+            "  allow: [d.test]\n  proxy: \"http://proxy.test:3128\"",
+            "network.proxy, which only a new run can follow",
+        ),
+        ("  allow: [\"*\"]", "cannot be used"),
+    ] {
+        write(rules)?;
+        let (status, _, said) = live.try_call("reload", &[])?;
+        ensure!(status == Some(125) && said.contains(why), "{status:?} {said}");
+        ensure!(live.state()?["digest"] == after["digest"], "{rules}");
+    }
+    // Named on the command line instead; a ceiling that no longer contains the project's name closes it.
+    let narrow = bed.ringfence.policy("  allow: [a.test]\n  ceiling: [a.test]")?;
+    live.call("reload", &["--policy", &narrow.to_string_lossy()])?;
+    let mark = live.mark() + 4;
+    for line in ["a 0", "b 6", "gitlab 6", "model 6"] {
+        live.until_line(mark, 5, |seen| seen == line)?;
+    }
+    let outcome = live.end()?;
+    let is_reload =
+        |event: &&Value| event["what"].as_str().is_some_and(|what| what.starts_with("reload sha256:"));
+    expect(outcome.events.iter().filter(is_reload).count() == 2, "two reloads in the log", &outcome)?;
+    let check = bed.ringfence.call(&["events", "--verify", &outcome.events_file.to_string_lossy()])?;
+    ensure!(check.status.success(), "{}", check.stdout);
+    Ok(())
+}
+
+/// Stops a container where it is. A busy kernel may refuse to freeze it at the first call.
+fn still(bed: &Testbed, container: &str) -> Result<()> {
+    until("the container stands still", Duration::from_secs(10), || {
+        bed.engine.docker(&["pause", container]).is_ok()
+    })
+}
+
+/// The fence's container stands still, so nothing can be run in it: each change stops in the middle.
+fn half_way(bed: &Testbed) -> Result<()> {
+    let policy = bed.ringfence.policy("  allow: [a.test, model.test]")?;
+    let running = bed.ringfence.start(&policy, &["--quiet"], &bed.images.agent, &["sh", "-c", ROUNDS])?;
+    let live = Live { bed, running };
+    for line in ["a 0", "b 6", "model 0"] {
+        live.until_line(0, 60, |seen| seen == line)?;
+    }
+    let before = live.state()?;
+    let fence = format!("ringfence-{}-fence", before["workflow"].as_str().unwrap_or_default());
+    // Opening: taken back.
+    still(bed, &fence)?;
+    let (status, _, why) = live.try_call("allow", &["b.test"])?;
+    bed.engine.docker(&["unpause", &fence])?;
+    ensure!(status == Some(125) && why.contains("nothing was opened"), "{status:?} {why}");
+    ensure!(live.state()?["digest"] == before["digest"], "the digest is the old one");
+    live.until_line(live.mark() + 4, 5, |seen| seen == "b 6")?;
+    // Closing: the guard refuses, whatever the fence does.
+    still(bed, &fence)?;
+    let (status, _, why) = live.try_call("deny", &[])?;
+    bed.engine.docker(&["unpause", &fence])?;
+    ensure!(status == Some(125) && why.contains("the guard refuses it now"), "{status:?} {why}");
+    live.until_line(live.mark() + 4, 5, |seen| seen == "a 6")?;
+    live.call("net", &["restore"])?;
+    live.until_line(live.mark() + 4, 5, |seen| seen == "a 0")?;
+    // Both at once: what closes is closed, what opens is not open.
+    let next = bed.ringfence.policy("  allow: [b.test]")?;
+    still(bed, &fence)?;
+    let (status, _, why) = live.try_call("reload", &["--policy", &next.to_string_lossy()])?;
+    bed.engine.docker(&["unpause", &fence])?;
+    ensure!(status == Some(125) && why.contains("the guard enforces the new policy"), "{status:?} {why}");
+    let mark = live.mark() + 4;
+    live.until_line(mark, 5, |seen| seen == "a 6")?;
+    live.until_line(mark, 5, |seen| seen.starts_with("b ") && seen != "b 0")?;
+    ensure!(!live.running.lines().iter().skip(mark).any(|seen| seen == "b 0"), "b.test was opened");
+    // Positive control: the same again with a fence that follows.
+    live.call("reload", &["--policy", &next.to_string_lossy()])?;
+    live.until_line(live.mark(), 10, |seen| seen == "b 0")?;
+    live.end()?;
+    Ok(())
 }

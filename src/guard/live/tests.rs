@@ -281,3 +281,68 @@ async fn what_was_made_can_be_taken_back_by_its_maker() {
     assert_eq!(decides(&guard, "new.example", 443), Reason::NotAllowed);
     assert_eq!(log.lines().len(), 2);
 }
+
+#[tokio::test]
+async fn a_reload_closes_what_it_does_not_permit_and_keeps_what_was_given_live() {
+    let (guard, log) = guard_with(policy(), Some(echo().await), None);
+    let start = good(guard.live.state(&guard));
+    let before = guard.names.map();
+    let mut gone = connect(&guard, "raw.example", 443).await;
+    let mut kept = connect(&guard, "gitlab.com", 22).await;
+    for agent in [&mut gone, &mut kept] {
+        agent.write_all(b"hello\n").await.unwrap();
+        agent.read_exact(&mut [0; 6]).await.unwrap();
+    }
+    good(guard.live.make(&guard, &allow("given.example")).0);
+
+    let mut next = policy();
+    let raw = Matcher::Host(HostPattern::parse("raw.example").unwrap());
+    next.allow.retain(|rule| rule.matcher != raw);
+    next.allow.push(rule("new.example:8443", "--allow"));
+    let (answer, old) = guard.live.make(&guard, &Change::Reload(next.clone().into()));
+    let made = good(answer);
+    assert_eq!(heard(&mut gone).await, Err(std::io::ErrorKind::ConnectionReset));
+    kept.write_all(b"again\n").await.unwrap();
+    kept.read_exact(&mut [0; 6]).await.unwrap();
+    for (name, port, reason) in [
+        ("raw.example", 443, Reason::NotAllowed),
+        ("new.example", 8443, Reason::Allowed),
+        ("given.example", 443, Reason::Allowed),
+    ] {
+        assert_eq!(decides(&guard, name, port), reason, "{name}");
+    }
+    for (name, address) in &before {
+        assert_eq!(guard.names.map()[name], *address, "{name} keeps its address");
+    }
+    assert_eq!(made.state.allowed, ["given.example:443"]);
+    let event = log
+        .lines()
+        .into_iter()
+        .find(|line| line["what"].as_str().is_some_and(|what| what.starts_with("reload")))
+        .unwrap();
+    assert_eq!((&event["digest"], &event["verdict"]), (&made.state.digest.clone().into(), &"allow".into()));
+    assert_eq!(event["what"], format!("reload {}", next.digest()));
+
+    // The maker may take it back.
+    good(guard.live.take_back(&guard, old.unwrap()));
+    assert_eq!(decides(&guard, "raw.example", 443), Reason::Allowed);
+    good(guard.live.make(&guard, &deny("given.example")).0);
+    let denied = good(guard.live.make(&guard, &allow("given.example")).0);
+    assert_ne!(denied.state.digest, start.state.digest);
+}
+
+#[tokio::test]
+async fn a_reload_that_a_run_cannot_follow_changes_nothing() {
+    let (guard, log) = guard_with(policy(), None, None);
+    let start = good(guard.live.state(&guard));
+    let mut next = policy();
+    next.allow.clear();
+    next.dns.upstreams.clear();
+    let (answer, before) = guard.live.make(&guard, &Change::Reload(next.into()));
+    let Answer::Failed(why) = answer else { panic!("{answer:?}") };
+    assert_eq!(why, "the policy was not reloaded: it changes network.dns, which only a new run can follow");
+    assert!(before.is_none());
+    let now = good(guard.live.state(&guard));
+    assert_eq!((now.plan, now.state.digest), (start.plan, start.state.digest));
+    assert_eq!(log.lines().len(), 0);
+}

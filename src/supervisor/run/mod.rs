@@ -31,6 +31,7 @@ use super::summary::Summary;
 use super::workflow::Workflow;
 use super::{ca, helper_image, inventory, networks};
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::layers::record::Record;
 use crate::workspace::masks;
 
 /// The fence ended the run: the guard or the fence died.
@@ -44,6 +45,8 @@ pub struct Request {
     pub name: Option<String>,
     /// The policy, whole.
     pub policy: Policy,
+    /// Where it comes from, for a reload.
+    pub layers: Record,
     /// The agent; its image still as it was typed.
     pub agent: Agent,
     /// What is laid over the project's files.
@@ -94,6 +97,7 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     if let Some(plan) = &request.masks {
         request.agent.served = masks::serve(plan, &workflow.id, &engine.host)?;
     }
+    request.layers.keep(&workflow.id)?;
     let prepared = Prepared { helper, networks, means, corporate, events };
 
     // From here on things exist. A signal waits until the start is through, so that nothing is

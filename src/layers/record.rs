@@ -1,0 +1,67 @@
+//! What the command line of a run said about its policy, for a reload: `$XDG_STATE_HOME/ringfence/layers/ID.json`.
+//!
+//! Kept on the machine that the paths in it belong to, from before the agent's start until the workflow is removed.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Wanted;
+use crate::error::{COULD_NOT_RUN, Failure};
+use crate::supervisor::state;
+
+/// The words, and where they were said: relative paths begin there.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The words.
+    pub wanted: Wanted,
+    /// The working directory.
+    pub directory: PathBuf,
+}
+
+impl Record {
+    /// What is said here and now.
+    pub fn of(wanted: Wanted) -> Result<Record, Failure> {
+        let directory = std::env::current_dir().map_err(|error| {
+            Failure::new(COULD_NOT_RUN, "cannot tell the working directory").caused_by(&error)
+        })?;
+        Ok(Record { wanted, directory })
+    }
+
+    /// Keeps it for a workflow.
+    pub fn keep(&self, id: &str) -> Result<(), Failure> {
+        let path = path(id)?;
+        let text = serde_json::to_vec(self).map_err(std::io::Error::from);
+        text.and_then(|text| std::fs::write(&path, text)).map_err(|error| {
+            Failure::new(COULD_NOT_RUN, format!("cannot write {}", path.display())).caused_by(&error)
+        })
+    }
+
+    /// That of a workflow, if this machine has it.
+    pub fn of_workflow(id: &str) -> Result<Option<Record>, Failure> {
+        let path = path(id)?;
+        let unusable = |error: &dyn std::error::Error| {
+            Failure::new(COULD_NOT_RUN, format!("cannot use {}", path.display())).caused_by(error)
+        };
+        match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| unusable(&error)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unusable(&error)),
+        }
+    }
+}
+
+/// Forgets that of a workflow, if this machine has it.
+pub fn forget(id: &str) -> Result<(), Failure> {
+    let path = path(id)?;
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::new(COULD_NOT_RUN, format!("cannot remove {}", path.display())).caused_by(&error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn path(id: &str) -> Result<PathBuf, Failure> {
+    Ok(state::folder("layers")?.join(format!("{id}.json")))
+}
