@@ -68,6 +68,9 @@ pub struct GuardConfig {
     pub deadline_unix_ms: Option<u64>,
     /// The agent's image, as an id.
     pub image: String,
+    /// The same by the digest under which a registry gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
     /// Product and version of the engine.
     pub engine: String,
 }

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use netpolicy::settings::Ca;
 
 use super::policy::PolicyArgs;
+use crate::supervisor::image::Pull;
 
 /// `ringfence run [OPTIONS] IMAGE [COMMAND]…`
 #[derive(Debug, Args)]
@@ -68,6 +69,9 @@ pub struct RunArgs {
     /// Wall-clock time after which the run is ended (2h, 90s)
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub time: Option<Duration>,
+    /// When to fetch the image: `missing`, `always` or `never`
+    #[arg(long, value_name = "WHEN", default_value = "missing", hide_possible_values = true)]
+    pub pull: Pull,
     /// Write the events to this file too
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,

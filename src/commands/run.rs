@@ -13,7 +13,7 @@ use crate::layers::{self, Wanted};
 use crate::supervisor::containers::{Agent, WORKSPACE};
 use crate::supervisor::limits::{self, Limits};
 use crate::supervisor::run::Request;
-use crate::supervisor::{engine, streams, workflow};
+use crate::supervisor::{engine, image, streams, workflow};
 use crate::workspace::masks;
 
 /// Runs the agent; its exit status.
@@ -61,6 +61,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     }
     super::gc::quietly(&engine).await;
     crate::doctor::require::refuse_unmet(&engine, &policy).await?;
+    let image = image::ready(&engine, &args.image, args.pull, args.quiet).await?;
     let (project, user) = match project {
         Some((path, owner)) => (Some(path), args.user.clone().or(owner)),
         None => (None, args.user.clone()),
@@ -71,7 +72,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         policy,
         layers: Record::of(wanted)?,
         agent: Agent {
-            image: args.image,
+            image,
             command: args.command,
             entrypoint: args.entrypoint,
             env,

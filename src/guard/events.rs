@@ -139,6 +139,9 @@ pub struct Event {
     /// Id of the agent's image; first line only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// The same by the digest under which a registry gave it; first line only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
     /// Product and version of the engine; first line only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,

@@ -149,10 +149,12 @@ pub fn run() -> Result<(), Failure> {
     };
     let events = Events::new(&config.workflow, Box::new(std::io::stdout()));
     let (digest, image, engine) = (config.digest.clone(), config.image.clone(), config.engine.clone());
+    let image_digest = config.image_digest.clone();
     let guard = Arc::new(Guard::new(config, events, outside, limits));
     guard.events.write(&Event {
         digest: Some(digest),
         image: Some(image),
+        image_digest,
         engine: Some(engine),
         map: Some(guard.names.map()),
         ..Event::lifecycle("start")

@@ -78,6 +78,7 @@ pub fn guard_on(policy: Policy, stage: Stage, deadline_unix_ms: Option<u64>) -> 
         digest: String::new(),
         deadline_unix_ms,
         image: String::new(),
+        image_digest: None,
         engine: String::new(),
     };
     let events = Events::new("w", Box::new(log.clone()));

@@ -12,7 +12,8 @@ use bollard::models::{
 };
 
 use super::ca;
-use super::workflow::{Role, Workflow};
+use super::image::Image;
+use super::workflow::{LABEL_IMAGE, LABEL_IMAGE_DIGEST, Role, Workflow};
 use crate::handover::{HOST_ALIAS, SHARED, TRUST};
 use crate::workspace::masks::Served;
 
@@ -141,8 +142,8 @@ fn log_config(max_size: &str) -> HostConfigLogConfig {
 /// What the agent is given.
 #[derive(Debug, Clone)]
 pub struct Agent {
-    /// Image, by id: what was checked is what runs.
-    pub image: String,
+    /// Image; by its id, what was looked at is what runs.
+    pub image: Image,
     /// Command, empty: the image's.
     pub command: Vec<String>,
     /// Instead of the image's entrypoint.
@@ -204,8 +205,13 @@ pub fn agent(workflow: &Workflow, agent: &Agent) -> ContainerCreateBody {
         mounts: Some(project.into_iter().chain(served).chain(trust).collect()),
         ..Default::default()
     };
+    let mut labels = workflow.labels(Role::Agent);
+    labels.insert(LABEL_IMAGE.to_owned(), agent.image.name.clone());
+    if let Some(digest) = &agent.image.digest {
+        labels.insert(LABEL_IMAGE_DIGEST.to_owned(), digest.clone());
+    }
     ContainerCreateBody {
-        image: Some(agent.image.clone()),
+        image: Some(agent.image.id.clone()),
         cmd: (!agent.command.is_empty()).then(|| agent.command.clone()),
         entrypoint: agent.entrypoint.clone().map(|program| vec![program]),
         env: Some(agent.env.clone()),
@@ -217,7 +223,7 @@ pub fn agent(workflow: &Workflow, agent: &Agent) -> ContainerCreateBody {
         attach_stdin: Some(agent.interactive),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
-        labels: Some(workflow.labels(Role::Agent)),
+        labels: Some(labels),
         host_config: Some(host),
         ..Default::default()
     }
@@ -238,7 +244,7 @@ mod tests {
         let agent = agent(
             &workflow(),
             &Agent {
-                image: "img".into(),
+                image: Image::default(),
                 command: vec![],
                 entrypoint: None,
                 env: vec![],

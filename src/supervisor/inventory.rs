@@ -17,7 +17,8 @@ use serde::Serialize;
 use super::engine::{self, Engine};
 use super::state;
 use super::workflow::{
-    LABEL_CREATED, LABEL_DIGEST, LABEL_NAME, LABEL_ROLE, LABEL_WORKFLOW, Role, object_name,
+    LABEL_CREATED, LABEL_DIGEST, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_NAME, LABEL_ROLE, LABEL_WORKFLOW,
+    Role, object_name,
 };
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::layers::record;
@@ -34,6 +35,9 @@ pub struct Found {
     /// The agent's image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// The same by the digest under which a registry gave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
     /// running, exited, created, … of the agent; `absent` without one.
     pub agent: String,
     /// The same of the guard.
@@ -77,7 +81,8 @@ pub async fn workflows(engine: &Engine) -> Result<Vec<Found>, Failure> {
         match labels.get(LABEL_ROLE).map(String::as_str) {
             Some("agent") => {
                 entry.agent = state;
-                entry.image = container.image;
+                entry.image = labels.get(LABEL_IMAGE).cloned().or(container.image);
+                entry.image_digest = labels.get(LABEL_IMAGE_DIGEST).cloned();
             }
             Some("guard") => entry.guard = state,
             Some("fence") => entry.fence = state,
@@ -114,6 +119,7 @@ fn entry<'a>(
         digest: text(LABEL_DIGEST),
         created_at: text(LABEL_CREATED).parse().unwrap_or(0),
         image: None,
+        image_digest: None,
     }))
 }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `containers` and `networks` say as plain data what the engine is asked for; `engine` finds and
-//! speaks to it; `control` changes a workflow that runs; `inventory` finds workflows again by their labels; `state` keeps the
+//! speaks to it; `image` finds the agent's image there or has it fetched; `control` changes a workflow that runs; `inventory` finds workflows again by their labels; `state` keeps the
 //! events; `means` and `ca` gather what guard and agent need of this machine (authorities, the proxy's credentials), `files` takes
 //! it to them; `podman` knows where Podman differs.
 
@@ -17,6 +17,8 @@ pub mod control;
 pub mod engine;
 pub mod files;
 pub mod helper_image;
+pub mod image;
+pub mod interrupt;
 pub mod inventory;
 pub mod limits;
 pub mod means;

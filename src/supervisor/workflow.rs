@@ -14,6 +14,10 @@ pub const LABEL_ROLE: &str = "dev.ringfence.role";
 pub const LABEL_NAME: &str = "dev.ringfence.name";
 /// Label that holds the policy's digest.
 pub const LABEL_DIGEST: &str = "dev.ringfence.policy-digest";
+/// Label of the agent that holds its image's name, as it was typed.
+pub const LABEL_IMAGE: &str = "dev.ringfence.image";
+/// Label of the agent that holds the digest under which a registry gave its image.
+pub const LABEL_IMAGE_DIGEST: &str = "dev.ringfence.image-digest";
 /// Label that holds ringfence's version.
 pub const LABEL_VERSION: &str = "dev.ringfence.version";
 /// Label that holds the time of creation, seconds of Unix time by the supervisor's clock.

@@ -10,6 +10,7 @@ pub mod gitlab;
 pub mod images;
 pub mod netns;
 pub mod proxy;
+pub mod registry;
 pub mod services;
 pub mod setup;
 pub mod web;

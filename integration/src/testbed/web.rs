@@ -219,18 +219,7 @@ impl Web {
             }
             let response = gitlab.answer(&request);
             let close = request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-            let mut head =
-                format!("HTTP/1.1 {} -\r\nContent-Length: {}\r\n", response.status, response.body.len());
-            for (name, value) in &response.headers {
-                head.push_str(&format!("{name}: {value}\r\n"));
-            }
-            head.push_str("\r\n");
-            let output = stream.get_mut();
-            output.write_all(head.as_bytes())?;
-            if request.method != "HEAD" {
-                output.write_all(&response.body)?;
-            }
-            output.flush()?;
+            respond(stream.get_mut(), &request, &response)?;
             if close {
                 break;
             }
@@ -239,7 +228,22 @@ impl Web {
     }
 }
 
-fn read_request<S: Read + Write>(stream: &mut BufReader<S>) -> Result<Option<Request>> {
+/// Writes an answer.
+pub(super) fn respond(output: &mut impl Write, request: &Request, response: &Response) -> Result<()> {
+    let mut head = format!("HTTP/1.1 {} -\r\nContent-Length: {}\r\n", response.status, response.body.len());
+    for (name, value) in &response.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    output.write_all(head.as_bytes())?;
+    if request.method != "HEAD" {
+        output.write_all(&response.body)?;
+    }
+    Ok(output.flush()?)
+}
+
+/// Reads a request; none at the connection's end.
+pub(super) fn read_request<S: Read + Write>(stream: &mut BufReader<S>) -> Result<Option<Request>> {
     let first = read_line(stream)?;
     if first.is_empty() {
         return Ok(None);

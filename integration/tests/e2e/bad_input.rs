@@ -55,7 +55,9 @@ fn extends_itself(bed: &Testbed) -> Result<()> {
 fn no_image(bed: &Testbed) -> Result<()> {
     let policy = bed.ringfence.allowing(&["a.test"])?;
     let image = "ringfence-testbed/never-made:1";
-    refuses(bed, &["run", "--policy", &policy.to_string_lossy(), image, "true"], &[image])
+    // Without `--pull never` a registry of the world outside would be asked.
+    let options = ["run", "--pull", "never", "--policy", &policy.to_string_lossy(), image, "true"];
+    refuses(bed, &options, &[image, "--pull"])
 }
 
 fn no_engine(bed: &Testbed) -> Result<()> {

@@ -21,6 +21,7 @@ mod live;
 mod masks;
 mod permitted;
 mod proxy;
+mod pull;
 mod refused;
 mod shared_address;
 mod upstream;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         ("live", live::TESTS, true),
         ("doctor", doctor::TESTS, true),
         ("masks", masks::TESTS, true),
+        ("pull", pull::TESTS, true),
         ("leftovers", leftovers::TESTS, true),
     ];
     if arguments.list {

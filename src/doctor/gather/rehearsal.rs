@@ -19,13 +19,12 @@ use serde::de::DeserializeOwned;
 use crate::doctor::facts::{Fence, Inside, Learned};
 use crate::error::Failure;
 use crate::supervisor::engine::{self, Engine};
+use crate::supervisor::interrupt::unless_interrupted;
 use crate::supervisor::workflow::{Role, Workflow};
 use crate::supervisor::{containers, helper_image, inventory, networks};
 
 /// Longer than the probe gives itself.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// 128 and the number of SIGINT.
-const INTERRUPTED: u8 = 130;
 /// What is read of a probe at most.
 const MOST_OUTPUT: usize = 1 << 20;
 
@@ -50,14 +49,6 @@ pub async fn container_alone(engine: &Engine) -> Result<Learned<Inside>, Failure
     let played = unless_interrupted(stage.container()).await;
     let struck = stage.strike().await;
     played.map(|inside| struck.and(inside))
-}
-
-/// An interrupt must not end the program before what was made is removed.
-async fn unless_interrupted<T>(play: impl Future<Output = T>) -> Result<T, Failure> {
-    tokio::select! {
-        played = play => Ok(played),
-        _ = tokio::signal::ctrl_c() => Err(Failure::new(INTERRUPTED, "interrupted")),
-    }
 }
 
 struct Stage<'a> {

@@ -22,21 +22,6 @@ pub(super) async fn check_name_is_free(engine: &Engine, name: Option<&str>) -> R
     Ok(())
 }
 
-/// The image's id, and the variables that it sets.
-pub(super) async fn agent_image(engine: &Engine, image: &str) -> Result<(String, Vec<String>), Failure> {
-    match engine.api.inspect_image(image).await {
-        Ok(found) => Ok((
-            found.id.unwrap_or_else(|| image.to_owned()),
-            found.config.and_then(|config| config.env).unwrap_or_default(),
-        )),
-        Err(error) if engine::is_missing(&error) => {
-            Err(Failure::new(COULD_NOT_RUN, format!("the image `{image}` is not on the engine"))
-                .hint(format!("docker pull {image}, or check its name")))
-        }
-        Err(error) => Err(engine::refused(format!("cannot look for the image `{image}`"), &error)),
-    }
-}
-
 /// The engine refuses more CPUs than it has.
 pub(super) async fn nano_cpus(engine: &Engine, asked: Option<f64>, policy: &Policy) -> Result<i64, Failure> {
     let info = engine

@@ -35,7 +35,8 @@ pub(super) fn configuration(
         surroundings,
         digest: workflow.digest.clone(),
         deadline_unix_ms: deadline,
-        image: request.agent.image.clone(),
+        image: request.agent.image.id.clone(),
+        image_digest: request.agent.image.digest.clone(),
         engine: engine.version.clone(),
     };
     let json = |result: serde_json::Result<Vec<u8>>| {

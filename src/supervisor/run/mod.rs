@@ -19,7 +19,7 @@ use std::time::Duration;
 use netpolicy::policy::Policy;
 use netpolicy::settings::Ca;
 
-use self::checks::{agent_image, check_name_is_free, nano_cpus, own_addresses};
+use self::checks::{check_name_is_free, nano_cpus, own_addresses};
 use self::clock::Clock;
 use self::events::EventFiles;
 use self::signals::Signals;
@@ -47,7 +47,7 @@ pub struct Request {
     pub policy: Policy,
     /// Where it comes from, for a reload.
     pub layers: Record,
-    /// The agent; its image still as it was typed.
+    /// The agent.
     pub agent: Agent,
     /// What is laid over the project's files.
     pub masks: Option<masks::Plan>,
@@ -75,11 +75,9 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     let corporate = request.ca.as_ref().map(ca::read).transpose()?;
     means::without_proxies(&mut request.agent.env, engine.product);
     check_name_is_free(engine, request.name.as_deref()).await?;
-    let (image, image_env) = agent_image(engine, &request.agent.image).await?;
-    request.agent.image = image;
     if corporate.is_some() {
         request.agent.trust = true;
-        ca::point(&mut request.agent.env, &image_env);
+        ca::point(&mut request.agent.env, &request.agent.image.env);
     }
     request.agent.nano_cpus = nano_cpus(engine, request.cpus, &request.policy).await?;
     let networks = networks::list(engine).await?;

@@ -1,0 +1,110 @@
+//! The agent's image: found on the engine, or pulled to it with the credentials that docker's configuration has.
+//!
+//! ```text
+//!  as typed ─▶ reference ─▶ on the engine? ─┬─ yes ──────────────────────────────────────────▶ Image (id, digest, variables)
+//!                                           └─ no, --pull missing | always ─▶ credentials ─▶ pull ─┘
+//! ```
+//! The agent runs by the image's id: what was looked at is what runs. Nothing of a credential is in an error, an event or a label.
+
+mod credentials;
+mod progress;
+mod pull;
+mod reference;
+
+use clap::ValueEnum;
+
+use self::reference::Reference;
+use super::engine::{self, Engine};
+use crate::error::{COULD_NOT_RUN, Failure};
+
+/// When the engine asks a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Pull {
+    /// When the image is not there.
+    Missing,
+    /// Each time.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// An image that is on the engine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Image {
+    /// As it was typed.
+    pub name: String,
+    /// The engine's id of it.
+    pub id: String,
+    /// Where it came from, by content: `registry.example/agent@sha256:…`. Absent for what no registry gave.
+    pub digest: Option<String>,
+    /// The variables that it sets.
+    pub env: Vec<String>,
+}
+
+/// Makes sure that the image is on the engine. `quiet` keeps the progress to itself.
+pub async fn ready(engine: &Engine, name: &str, pull: Pull, quiet: bool) -> Result<Image, Failure> {
+    if pull != Pull::Always
+        && let Some(image) = find(engine, name).await?
+    {
+        return Ok(image);
+    }
+    if pull == Pull::Never {
+        return Err(Failure::new(
+            COULD_NOT_RUN,
+            format!("the image `{name}` is not on the engine, and --pull is never"),
+        )
+        .hint(format!("docker pull {name}, or check its name")));
+    }
+    let reference = Reference::parse(name).ok_or_else(|| {
+        Failure::new(COULD_NOT_RUN, format!("the image `{name}` is not on the engine, and no registry can be asked for it"))
+            .hint("an id is known to the engine only that has the image; a name is `[REGISTRY/]NAME[:TAG][@DIGEST]`")
+    })?;
+    pull::pull(engine, &reference, quiet).await?;
+    find(engine, name).await?.ok_or_else(|| {
+        Failure::new(COULD_NOT_RUN, format!("the engine pulled `{name}` and does not know it"))
+            .hint("`docker image ls` shows what it has")
+    })
+}
+
+async fn find(engine: &Engine, name: &str) -> Result<Option<Image>, Failure> {
+    match engine.api.inspect_image(name).await {
+        Ok(found) => Ok(Some(Image {
+            name: name.to_owned(),
+            id: found.id.unwrap_or_else(|| name.to_owned()),
+            digest: digest_of(name, found.repo_digests.unwrap_or_default()),
+            env: found.config.and_then(|config| config.env).unwrap_or_default(),
+        })),
+        Err(error) if engine::is_missing(&error) => Ok(None),
+        Err(error) => Err(engine::refused(format!("cannot look for the image `{name}`"), &error)),
+    }
+}
+
+/// Of the digests under which registries gave an image, the one of the name that was typed; else the first.
+fn digest_of(name: &str, digests: Vec<String>) -> Option<String> {
+    let typed = Reference::parse(name);
+    let same = |digest: &&String| {
+        typed.as_ref().is_some_and(|typed| {
+            Reference::parse(digest).is_some_and(|other| other.is_same_repository(typed))
+        })
+    };
+    digests.iter().find(same).or(digests.first()).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_is_that_of_the_name_that_was_typed() {
+        let digests = || {
+            vec![
+                format!("mirror.example/agent@sha256:{}", "a".repeat(64)),
+                format!("debian@sha256:{}", "b".repeat(64)),
+            ]
+        };
+        assert_eq!(digest_of("docker.io/library/debian:12", digests()), Some(digests()[1].clone()));
+        assert_eq!(digest_of("mirror.example/agent", digests()), Some(digests()[0].clone()));
+        assert_eq!(digest_of("other", digests()), Some(digests()[0].clone()));
+        assert_eq!(digest_of("other", vec![]), None);
+    }
+}

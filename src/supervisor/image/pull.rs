@@ -1,0 +1,218 @@
+//! Asking the engine to fetch an image, and what its refusals mean.
+
+use std::time::Duration;
+
+use bollard::errors::Error as ApiError;
+use bollard::query_parameters::CreateImageOptions;
+use futures_util::StreamExt;
+
+use super::credentials::{self, Credentials};
+use super::progress::Progress;
+use super::reference::Reference;
+use crate::error::{COULD_NOT_RUN, Failure};
+use crate::supervisor::engine::{self, Engine};
+use crate::supervisor::interrupt::unless_interrupted;
+
+/// An engine that says nothing for so long has lost its registry.
+const SILENCE: Duration = Duration::from_secs(600);
+/// The header that carries credentials to the engine.
+const AUTH_HEADER: &str = "x-registry-auth";
+
+/// Why an image did not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    NoSuchImage,
+    Denied,
+    RateLimit,
+    NoRoute,
+    Untrusted,
+    Other,
+}
+
+/// Has the engine fetch it.
+pub async fn pull(engine: &Engine, reference: &Reference, quiet: bool) -> Result<(), Failure> {
+    let credentials = credentials::find(reference.server()).await?;
+    let shown = shown(reference);
+    let mut progress = Progress::new(&shown, quiet);
+    let fetched = unless_interrupted(fetch(engine, reference, credentials.as_ref(), &mut progress)).await;
+    progress.end(matches!(fetched, Ok(Ok(()))));
+    let result = fetched?;
+    result.map_err(|text| {
+        let text = credentials.as_ref().map_or(text.clone(), |known| known.hide_in(&text));
+        failure(reference, &shown, &text, credentials.is_some())
+    })
+}
+
+/// The name with its tag or digest.
+fn shown(reference: &Reference) -> String {
+    let between = if reference.version.contains(':') { '@' } else { ':' };
+    format!("{}{between}{}", reference.name, reference.version)
+}
+
+async fn fetch(
+    engine: &Engine,
+    reference: &Reference,
+    credentials: Option<&Credentials>,
+    progress: &mut Progress,
+) -> Result<(), String> {
+    // Engines read the header as base64 for URLs; the library writes the other alphabet.
+    let api = engine.api.clone().with_request_modifier(|mut request| {
+        if let Some(header) = request.headers_mut().get_mut(AUTH_HEADER)
+            && let Ok(text) = header.to_str()
+            && let Ok(mut for_urls) =
+                hyper::http::HeaderValue::from_str(&text.replace('+', "-").replace('/', "_"))
+        {
+            for_urls.set_sensitive(true);
+            *header = for_urls;
+        }
+        request
+    });
+    let options = CreateImageOptions {
+        from_image: Some(reference.name.clone()),
+        tag: Some(reference.version.clone()),
+        ..Default::default()
+    };
+    let credentials = credentials.map(|known| known.for_engine(reference.server()));
+    let mut told = api.create_image(Some(options), None, credentials).boxed();
+    loop {
+        match tokio::time::timeout(SILENCE, told.next()).await {
+            Err(_) => return Err(format!("the engine said nothing for {} minutes", SILENCE.as_secs() / 60)),
+            Ok(None) => return Ok(()),
+            Ok(Some(Ok(info))) => progress.heard(&info),
+            Ok(Some(Err(error))) => return Err(words(&error)),
+        }
+    }
+}
+
+fn words(error: &ApiError) -> String {
+    match error {
+        ApiError::DockerStreamError { error } => error.trim().to_owned(),
+        other => engine::describe(other),
+    }
+}
+
+fn failure(reference: &Reference, shown: &str, text: &str, authenticated: bool) -> Failure {
+    let registry = &reference.registry;
+    let login = if registry == "docker.io" { String::new() } else { format!(" {registry}") };
+    let (what, hint) = match refusal(text) {
+        Refusal::NoSuchImage => {
+            (format!("{registry} has no image `{shown}`"), "check its name and tag".to_owned())
+        }
+        Refusal::Denied if authenticated => (
+            format!("{registry} denies the image `{shown}` to the credentials of docker's configuration"),
+            format!("docker login{login}, or check the image's name"),
+        ),
+        Refusal::Denied => (
+            format!("{registry} does not give the image `{shown}` without credentials"),
+            format!("docker login{login}, or check the image's name; docker's configuration has no credentials for it"),
+        ),
+        Refusal::RateLimit => (
+            format!("{registry} gives no more images for now: its rate limit is reached"),
+            format!("wait, log in (docker login{login}), or use a mirror"),
+        ),
+        Refusal::NoRoute => (
+            format!("the engine does not reach {registry}, which has the image `{shown}`"),
+            "the engine fetches images by its own network and proxy settings, not by the fence's; see `docker info`".to_owned(),
+        ),
+        Refusal::Untrusted => (
+            format!("the engine does not trust {registry}, which has the image `{shown}`"),
+            "give the engine the registry's authority: /etc/docker/certs.d/REGISTRY/ca.crt".to_owned(),
+        ),
+        Refusal::Other => (
+            format!("the engine cannot fetch the image `{shown}` from {registry}"),
+            format!("docker pull {shown} shows the same by itself"),
+        ),
+    };
+    let mut failure = Failure::new(COULD_NOT_RUN, what);
+    failure.causes.push(text.to_owned());
+    failure.hint(hint)
+}
+
+/// By the words that engines and registries use. A registry that hides what exists says "denied" of both.
+fn refusal(text: &str) -> Refusal {
+    let text = text.to_ascii_lowercase();
+    let any = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if any(&["toomanyrequests", "too many requests", "rate limit", " 429"]) {
+        Refusal::RateLimit
+    } else if any(&["x509", "certificate", "server gave http response to https client"]) {
+        Refusal::Untrusted
+    } else if any(&[
+        "unauthorized",
+        "access denied",
+        "denied:",
+        "no basic auth credentials",
+        "authentication required",
+        "incorrect username or password",
+        "401",
+        "403 forbidden",
+    ]) {
+        Refusal::Denied
+    } else if any(&[
+        "no such host",
+        "dial tcp",
+        "i/o timeout",
+        "connection refused",
+        "network is unreachable",
+        "no route to host",
+        "client.timeout",
+        "temporary failure in name resolution",
+        "server misbehaving",
+    ]) {
+        Refusal::NoRoute
+    } else if any(&[
+        "manifest unknown",
+        "name unknown",
+        "repository does not exist",
+        "not found",
+        "no matching manifest",
+    ]) {
+        Refusal::NoSuchImage
+    } else {
+        Refusal::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_known_by_their_words() {
+        for (text, expected) in [
+            (
+                "manifest for r.example/a:1 not found: manifest unknown: manifest unknown",
+                Refusal::NoSuchImage,
+            ),
+            (
+                "pull access denied for a, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
+                Refusal::Denied,
+            ),
+            ("Get \"https://r.example/v2/\": unauthorized: incorrect username or password", Refusal::Denied),
+            ("Head \"http://127.0.0.1:5000/v2/a/manifests/1\": no basic auth credentials", Refusal::Denied),
+            ("toomanyrequests: You have reached your pull rate limit.", Refusal::RateLimit),
+            ("Get \"https://r.example/v2/\": dial tcp: lookup r.example: no such host", Refusal::NoRoute),
+            (
+                "Get \"https://r.example/v2/\": net/http: request canceled (Client.Timeout exceeded)",
+                Refusal::NoRoute,
+            ),
+            (
+                "Get \"https://r.example/v2/\": x509: certificate signed by unknown authority",
+                Refusal::Untrusted,
+            ),
+            ("http: server gave HTTP response to HTTPS client", Refusal::Untrusted),
+            ("no space left on device", Refusal::Other),
+        ] {
+            assert_eq!(refusal(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_failure_says_what_to_do_and_whether_credentials_were_sent() {
+        let reference = Reference::parse("r.example/agent:1").unwrap();
+        let shown = shown(&reference);
+        let with = failure(&reference, &shown, "denied: no", true).to_string();
+        let without = failure(&reference, &shown, "denied: no", false).to_string();
+        assert!(with.contains("to the credentials") && with.contains("docker login r.example"), "{with}");
+        assert!(without.contains("without credentials"), "{without}");
+    }
+}

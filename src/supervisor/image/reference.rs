@@ -1,0 +1,110 @@
+//! What an image's name says: registry, repository, tag or digest, as docker reads it.
+
+/// Where names without a registry lead.
+const DOCKER_IO: &str = "docker.io";
+
+/// A name that a registry can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// Host, with its port where it has one.
+    pub registry: String,
+    /// The name without tag and digest, as it was typed.
+    pub name: String,
+    /// A digest where there is one, else the tag; never empty, since the engine would fetch every tag then.
+    pub version: String,
+    path: String,
+}
+
+impl Reference {
+    /// Reads a name; none for what no registry has, such as the engine's ids.
+    pub fn parse(text: &str) -> Option<Reference> {
+        let (name, digest) = match text.split_once('@') {
+            Some((name, digest)) if digest.contains(':') => (name, Some(digest)),
+            Some(_) => return None,
+            None => (text, None),
+        };
+        let (name, tag) = match name.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+            _ => (name, None),
+        };
+        let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:".contains(c));
+        let is_id = digest.is_none()
+            && tag.is_none()
+            && name.len() == 64
+            && name.chars().all(|c| c.is_ascii_hexdigit());
+        // `sha256:…` is an id; a repository of that name would have to be typed with its registry.
+        if name.is_empty()
+            || name == "sha256"
+            || is_id
+            || !plain(name)
+            || !plain(digest.or(tag).unwrap_or("latest"))
+        {
+            return None;
+        }
+        let (registry, path) = match name.split_once('/') {
+            Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
+            _ => (DOCKER_IO, name),
+        };
+        let registry = if registry == "index.docker.io" { DOCKER_IO } else { registry };
+        let official = registry == DOCKER_IO && !path.contains('/');
+        Some(Reference {
+            registry: registry.to_owned(),
+            name: name.to_owned(),
+            version: digest.or(tag).unwrap_or("latest").to_owned(),
+            path: if official { format!("library/{path}") } else { path.to_owned() },
+        })
+    }
+
+    /// Whether both are the same repository of the same registry.
+    pub fn is_same_repository(&self, other: &Reference) -> bool {
+        self.registry == other.registry && self.path == other.path
+    }
+
+    /// The key of the registry in docker's configuration.
+    pub fn server(&self) -> &str {
+        if self.registry == DOCKER_IO { "https://index.docker.io/v1/" } else { &self.registry }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reference;
+
+    #[test]
+    fn names_are_read_as_docker_reads_them() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for (text, registry, name, version) in [
+            ("debian", "docker.io", "debian", "latest"),
+            ("debian:12", "docker.io", "debian", "12"),
+            ("me/agent:dev", "docker.io", "me/agent", "dev"),
+            ("index.docker.io/me/agent", "docker.io", "index.docker.io/me/agent", "latest"),
+            ("localhost/agent", "localhost", "localhost/agent", "latest"),
+            ("localhost:5000/a/b", "localhost:5000", "localhost:5000/a/b", "latest"),
+            ("registry.example:443/a:1", "registry.example:443", "registry.example:443/a", "1"),
+            (&format!("ghcr.io/a/b:1@{digest}"), "ghcr.io", "ghcr.io/a/b", &digest),
+            (&format!("debian@{digest}"), "docker.io", "debian", &digest),
+        ] {
+            let found = Reference::parse(text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(
+                (found.registry.as_str(), found.name.as_str(), found.version.as_str()),
+                (registry, name, version),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn ids_and_nonsense_are_no_names() {
+        let id = "a".repeat(64);
+        for none in ["", "@", "a b", "a\nb", &format!("sha256:{id}"), &id, "a@b", ":1", "a:ä"] {
+            assert_eq!(Reference::parse(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn the_configurations_key_is_the_registry_but_for_docker_hub() {
+        let server = |text| Reference::parse(text).unwrap().server().to_owned();
+        assert_eq!(server("debian"), "https://index.docker.io/v1/");
+        assert_eq!(server("localhost:5000/a"), "localhost:5000");
+    }
+}
