@@ -6,7 +6,7 @@ use netpolicy::policy::Policy;
 
 use crate::cli::doctor::DoctorArgs;
 use crate::doctor::cves::Holes;
-use crate::doctor::facts::Facts;
+use crate::doctor::facts::{Facts, Project};
 use crate::doctor::row::Verdict;
 use crate::doctor::{gather, judge, report};
 use crate::error::Failure;
@@ -24,7 +24,7 @@ pub async fn doctor(engine_host: Option<&str>, args: DoctorArgs) -> Result<u8, F
     let project = args.project.as_deref().map(super::run::checked_project).transpose().map_err(could_not)?;
     let folder = project.as_ref().map(|(path, _)| path.as_path());
     let loaded = layers::load(&super::policy::wanted(&args.policy, folder)).map_err(could_not)?;
-    let project = folder.map(|path| path.display().to_string());
+    let project = folder.map(|path| gather::project(path, &super::project::wishes(&loaded.policy)));
     let (facts, reached) = facts(engine_host, &loaded.policy, project).await?;
     let rows = judge::rows(&facts, &Holes::built_in());
     if args.json {
@@ -44,7 +44,7 @@ pub async fn doctor(engine_host: Option<&str>, args: DoctorArgs) -> Result<u8, F
 async fn facts(
     engine_host: Option<&str>,
     policy: &Policy,
-    project: Option<String>,
+    project: Option<Project>,
 ) -> Result<(Facts, bool), Failure> {
     let engine = match engine::connect(engine_host).await {
         Ok(engine) => engine,

@@ -25,9 +25,31 @@ pub struct Facts {
     /// The containers that are not ringfence's.
     pub others: Learned<Others>,
     /// The project that was asked about.
-    pub project: Option<String>,
+    pub project: Option<Project>,
     /// What the policy demands of the engine.
     pub require: Vec<Requirement>,
+}
+
+/// A project directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// Where it is.
+    pub path: String,
+    /// What a run would lay over its files, in lines.
+    pub masks: Learned<Masks>,
+}
+
+/// What is laid over a project's files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Masks {
+    /// Files without their secrets.
+    pub hidden: usize,
+    /// Files that cannot be changed.
+    pub unchangeable: usize,
+    /// Files with a secret that cannot be hidden.
+    pub visible: Vec<String>,
+    /// Files that were too large to look for secrets in.
+    pub unread: usize,
 }
 
 /// The machine that ringfence runs on.

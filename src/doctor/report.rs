@@ -11,7 +11,8 @@ pub fn text(rows: &[Row], coloured: bool) -> String {
         };
         let verdict = paint(&format!("{:<8}", row.verdict.as_str()));
         text.push_str(&format!("{:<4} {verdict} {}\n", row.risk, row.title));
-        for evidence in &row.evidence {
+        // Names of files and containers are other people's: nothing of them reaches the terminal raw.
+        for evidence in row.evidence.iter().map(|text| harmless(text)) {
             text.push_str(&format!("              {}\n", evidence.replace('\n', "\n              ")));
         }
         for remedy in &row.remedy {
@@ -20,6 +21,10 @@ pub fn text(rows: &[Row], coloured: bool) -> String {
     }
     text.push_str(&format!("\n{}\n", summary(rows)));
     text
+}
+
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 fn summary(rows: &[Row]) -> String {
@@ -35,5 +40,18 @@ fn colour(verdict: Verdict) -> u8 {
         Verdict::Warn => 33,
         Verdict::Unknown => 36,
         Verdict::Fail => 31,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_named_does_not_reach_the_terminal_raw() {
+        let mut row = Row::new("R8", "others");
+        row.found("db\x1b]0;owned\x07 (0.0.0.0:1)\r");
+        let text = text(&[row], false);
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
     }
 }

@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = &[
     ("what a container without powers finds", walls_and_limits),
     ("a distribution's build is unknown, not ok", distribution),
     ("containers that open something are named", others),
+    ("what would be covered of a project is counted", project),
     ("no engine: nothing is known, and that is said", no_engine),
     ("a demand that is not met refuses the run, and nothing is created", refused),
     ("a demand that cannot be heard from the engine is looked into, and nothing is left", looked_into),
@@ -159,6 +160,17 @@ fn others(bed: &Testbed) -> Result<()> {
     let report = report(bed, &[])?;
     let (_, evidence) = report.row("R8")?;
     ensure!(!evidence.contains(&web) && !evidence.contains(&root), "{evidence}");
+    Ok(())
+}
+
+fn project(bed: &Testbed) -> Result<()> {
+    let folder = bed.fresh_directory("doctors-project")?;
+    std::fs::write(folder.join(".env"), "TOKEN=glpat-0123456789abcdefghij\n")?;
+    let report = report(bed, &["--project", &folder.to_string_lossy()])?;
+    let (verdict, evidence) = report.row("R7")?;
+    ensure!(verdict == "ok" && evidence.contains("1 files without their secrets"), "{verdict}: {evidence}");
+    let refused = bed.ringfence.call(&["doctor", "--json", "--project", "/etc"])?;
+    ensure!(refused.status.code() == Some(2) && refused.stdout.is_empty(), "{refused:?}");
     Ok(())
 }
 

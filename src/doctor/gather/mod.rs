@@ -10,16 +10,23 @@
 mod engine;
 mod machine;
 mod others;
+mod project;
 mod rehearsal;
 
 use netpolicy::policy::Policy;
 
-use super::facts::{Component, Engine as EngineFacts, Facts, Inside, Learned, Machine};
+use super::facts::{Component, Engine as EngineFacts, Facts, Inside, Learned, Machine, Project};
 use crate::error::Failure;
 use crate::supervisor::engine::Engine;
 
+pub use self::project::look as project;
+
 /// Everything. The failure is an interrupt.
-pub async fn everything(engine: &Engine, policy: &Policy, project: Option<String>) -> Result<Facts, Failure> {
+pub async fn everything(
+    engine: &Engine,
+    policy: &Policy,
+    project: Option<Project>,
+) -> Result<Facts, Failure> {
     let (mut itself, others, probes) =
         tokio::join!(engine::ask(engine), others::look(engine), rehearsal::everything(engine));
     let (inside, fence) = probes?;
@@ -43,7 +50,7 @@ pub async fn everything(engine: &Engine, policy: &Policy, project: Option<String
 }
 
 /// What is left to say where no engine answers: why.
-pub fn without_engine(why: &str, policy: &Policy, project: Option<String>) -> Facts {
+pub fn without_engine(why: &str, policy: &Policy, project: Option<Project>) -> Facts {
     Facts {
         today: crate::clock::today(),
         machine: machine::look(),

@@ -1,29 +1,53 @@
 //! R6, R7, R9, R10: what an agent is given. These rows say what this version does, and does not do, about each.
 
+use crate::doctor::facts::Project;
 use crate::doctor::row::{Row, Verdict};
 
 /// R6.
-pub fn mounts(project: Option<&str>) -> Row {
+pub fn mounts(project: Option<&Project>) -> Row {
     let mut row = Row::new("R6", "mounts beyond the project");
-    row.found("an agent gets the directory given by --project and no other of this machine's, and never an engine's socket");
+    row.found(
+        "an agent gets the directory given by --project and no other of this machine's, and never an engine's socket",
+    );
     row.found(
         "system directories, the home directory and what belongs to the engine are refused as a project",
     );
     if let Some(project) = project {
-        row.found(format!("{project} may be a project"));
+        row.found(format!("{} may be a project", project.path));
     }
     row
 }
 
 /// R7.
-pub fn secrets(project: Option<&str>) -> Row {
+pub fn secrets(project: Option<&Project>) -> Row {
     let mut row = Row::new("R7", "credentials in the project directory");
-    let what = project.unwrap_or("the project directory");
-    row.found(format!(
-        "secret files of {what} are empty to the agent, configuration and code lose their secret values"
-    ));
-    row.found("git's history is not hidden: what was once committed can be read");
-    row.advise("ringfence project check: what is hidden, and why");
+    row.found("files known as secrets, by name or by content, are covered before an agent exists");
+    row.found("what looks like nothing stays visible, and so does git's history");
+    match project.map(|project| (&project.path, &project.masks)) {
+        None => row.found("no project was named: --project DIR tells what would be covered"),
+        Some((path, Err(why))) => {
+            row.held_against(Verdict::Fail, format!("{path} cannot be given to an agent: {why}"));
+            row.advise("`ringfence project check` says the same by itself");
+        }
+        Some((path, Ok(masks))) => {
+            row.found(format!(
+                "{path}: {} files without their secrets, {} unchangeable",
+                masks.hidden, masks.unchangeable
+            ));
+            if !masks.visible.is_empty() {
+                let what = super::list(&masks.visible);
+                row.held_against(Verdict::Warn, format!("a secret that cannot be hidden is in {what}"));
+                row.advise("take the secret out of git's own files: a credential helper keeps it elsewhere");
+            }
+            if masks.unread > 0 {
+                row.held_against(
+                    Verdict::Warn,
+                    format!("{} files are too large to look for secrets in", masks.unread),
+                );
+                row.advise("`ringfence project check DIR` names them; `workspace.mask` covers what you name");
+            }
+        }
+    }
     row
 }
 

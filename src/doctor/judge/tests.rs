@@ -8,7 +8,7 @@ use netpolicy::settings::Requirement;
 use super::rows;
 use crate::doctor::cves::{FRESH_DAYS, Holes};
 use crate::doctor::facts::{
-    Component, Engine, Facts, Feature, Fence, Inside, Limits, Machine, Other, Others,
+    Component, Engine, Facts, Feature, Fence, Inside, Limits, Machine, Masks, Other, Others, Project,
 };
 use crate::doctor::report;
 use crate::doctor::row::Verdict::{self, Fail, Ok as Good, Unknown, Warn};
@@ -174,7 +174,13 @@ fn ruin() -> Facts {
         left_out: 3,
         builders: vec![],
     });
-    facts.project = Some("/home/ada/project".to_owned());
+    let masks = Masks {
+        hidden: 2,
+        unchangeable: 3,
+        visible: vec![".git/config (password in a URL)".to_owned()],
+        unread: 1,
+    };
+    facts.project = Some(Project { path: "/home/ada/project".to_owned(), masks: Ok(masks) });
     facts.require = vec![Requirement::Vm, Requirement::Rootless, Requirement::Patched];
     facts
 }
@@ -279,6 +285,18 @@ fn one_wrong_thing_changes_its_row() {
         ("R5", Good, |facts| engine(facts).components.push(component("linux", "6.19.2-arch1-1", ""))),
         ("R5", Fail, |facts| engine(facts).components.push(component("desktop", "4.44.2", ""))),
         ("R5", Warn, |facts| facts.today = Date::constant(2027, 6, 1)),
+        ("R7", Good, |_| {}),
+        ("R7", Good, |facts| {
+            facts.project =
+                Some(Project { path: "/p".to_owned(), masks: Ok(Masks { hidden: 1, ..Masks::default() }) });
+        }),
+        ("R7", Fail, |facts| {
+            facts.project = Some(Project { path: "/p".to_owned(), masks: Err("no".to_owned()) })
+        }),
+        ("R7", Warn, |facts| {
+            facts.project =
+                Some(Project { path: "/p".to_owned(), masks: Ok(Masks { unread: 1, ..Masks::default() }) });
+        }),
         ("R8", Good, |_| {}),
         ("R8", Unknown, |facts| facts.others = Err("no".to_owned())),
         ("R8", Fail, |facts| {
