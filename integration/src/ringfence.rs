@@ -179,6 +179,12 @@ impl Ringfence {
         Ok(Self { executable, engine, directory, authorities, runs: AtomicU32::new(0) })
     }
 
+    /// The program itself.
+    #[must_use]
+    pub fn executable(&self) -> &Path {
+        &self.executable
+    }
+
     /// `ringfence ARGUMENTS` with the testbed's environment.
     #[must_use]
     pub fn command(&self) -> Command {

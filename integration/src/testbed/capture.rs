@@ -27,6 +27,14 @@ pub struct Frame {
     bytes: Vec<u8>,
 }
 
+impl Frame {
+    /// Whether these bytes are in its beginning.
+    #[must_use]
+    pub fn has(&self, bytes: &[u8]) -> bool {
+        self.bytes.windows(bytes.len()).any(|part| part == bytes)
+    }
+}
+
 impl std::fmt::Display for Frame {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let at = |index: usize| self.bytes.get(index).copied().unwrap_or_default();

@@ -96,7 +96,10 @@ impl Sources {
         if engine.is_private() {
             let all =
                 engine.docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", "ringfence-testbed/*"])?;
-            for old in all.lines().filter(|name| ![&base, &agent, &tiny].iter().any(|kept| kept == name)) {
+            for old in all.lines().filter(|name| {
+                // Podman puts a registry's name before them.
+                ![&base, &agent, &tiny].iter().any(|kept| name.ends_with(kept.as_str()))
+            }) {
                 engine.docker(&["rmi", old]).ok();
             }
         }

@@ -11,6 +11,7 @@ pub mod images;
 pub mod netns;
 pub mod proxy;
 pub mod registry;
+pub mod remote;
 pub mod services;
 pub mod setup;
 pub mod web;
@@ -76,6 +77,7 @@ impl Testbed {
     /// When the machine lacks something that cannot be installed, or a step fails.
     pub fn up(say: &dyn Fn(&str)) -> Result<Self> {
         setup::base(say)?;
+        setup::programs(remote::PROGRAMS, say)?;
         setup::many_files()?;
         let cache = setup::target_directory()?.join("testbed");
         fs::create_dir_all(&cache)?;
@@ -127,6 +129,7 @@ impl Testbed {
         };
         say(&format!("the engine: {}", engine.versions()?));
         let images = sources.load(&engine, &authority.pem, say)?;
+        engine.keep_default_network(&images.tiny)?;
         // The machine trusts both authorities, the agent's image the first.
         let store = directory.path().join("authorities.pem");
         fs::write(&store, format!("{}{}", authority.pem, corporate.pem))?;

@@ -71,13 +71,7 @@ fn capture_sees(bed: &Testbed) -> Result<()> {
     let since = Instant::now();
     let gateway = bed.engine.gateway("bridge")?.to_string();
     on_plain_network(bed, &[&format!("udp {gateway}:{PORT}")])?;
-    let device = bed.engine.docker(&[
-        "network",
-        "inspect",
-        "--format",
-        "{{index .Options \"com.docker.network.bridge.name\"}}",
-        "bridge",
-    ])?;
+    let device = bed.engine.device("bridge")?;
     let frames = capture.came_by(&device, since)?;
     frames
         .iter()

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use integration::testbed::Testbed;
+use integration::testbed::engine::variants::Product;
 use serde_json::Value;
 
 use crate::{Test, expect, expect_status};
@@ -149,6 +150,9 @@ fn embedded(bed: &Testbed) -> Result<()> {
     }
     // Where the engine's resolver really listens there is no way round the filter.
     let own = secret["own ports"].as_object().context("no list")?;
+    if own.is_empty() && bed.engine.product() == Product::Podman {
+        return crate::skip("this engine has no resolver of its own inside the namespace");
+    }
     ensure!(!own.is_empty(), "an engine without a resolver of its own shows nothing here: {secret:#}");
     for seen in [&permitted, &secret] {
         for (port, said) in seen["own ports"].as_object().context("no list")? {

@@ -1,9 +1,8 @@
-//! Parts that die or are tampered with while an agent runs: nothing opens.
+//! Parts that die or are tampered with while an agent runs: nothing opens. What is done to the host and the engine: engine_trouble.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use integration::command::run;
 use integration::ringfence::Running;
 use integration::testbed::Testbed;
 
@@ -14,11 +13,10 @@ pub const TESTS: &[Test] = &[
     ("the guard is killed", guard_killed),
     ("the fence's process is killed", fence_killed),
     ("another network is connected to the fence", network_connected),
-    ("the host's firewall is flushed", firewall_flushed),
 ];
 
 /// An agent that talks to echo.test for a minute and prints `open` and `shut` when that changes.
-fn talking_agent(bed: &Testbed) -> Result<Running> {
+pub fn talking_agent(bed: &Testbed) -> Result<Running> {
     let policy = bed.ringfence.allowing(&["echo.test:7777"])?;
     let mut running =
         bed.ringfence.start(&policy, &[], &bed.images.agent, &["probe", "loop", "25.0.0.1:7777", "60"])?;
@@ -26,7 +24,7 @@ fn talking_agent(bed: &Testbed) -> Result<Running> {
     Ok(running)
 }
 
-fn container(bed: &Testbed, role: &str) -> Result<String> {
+pub fn container(bed: &Testbed, role: &str) -> Result<String> {
     let workflow = running_agent(bed).context("no agent runs")?;
     let found = bed.engine.docker(&[
         "ps",
@@ -41,14 +39,8 @@ fn container(bed: &Testbed, role: &str) -> Result<String> {
 }
 
 /// Tries every escape from inside the agent; the canaries judge.
-fn try_escapes(bed: &Testbed, agent: &str) -> Result<()> {
-    let gateway = bed.engine.docker(&[
-        "network",
-        "inspect",
-        "--format",
-        "{{(index .IPAM.Config 0).Gateway}}",
-        "bridge",
-    ])?;
+pub fn try_escapes(bed: &Testbed, agent: &str) -> Result<()> {
+    let gateway = bed.engine.gateway("bridge")?.to_string();
     let mut command = vec!["exec".to_owned(), agent.to_owned()];
     let mut list = escapes(&gateway);
     let second: Vec<String> =
@@ -61,7 +53,7 @@ fn try_escapes(bed: &Testbed, agent: &str) -> Result<()> {
     Ok(())
 }
 
-fn end(bed: &Testbed, running: Running) -> Result<()> {
+pub fn end(bed: &Testbed, running: Running) -> Result<()> {
     bed.ringfence.call(&["stop", &running.name])?;
     running.finish(Duration::from_secs(30))?;
     Ok(())
@@ -106,26 +98,5 @@ fn network_connected(bed: &Testbed) -> Result<()> {
     // The engine may refuse, which is as good.
     bed.engine.try_docker(&["network", "connect", "bridge", &fence])?;
     try_escapes(bed, &agent)?;
-    end(bed, running)
-}
-
-fn firewall_flushed(bed: &Testbed) -> Result<()> {
-    if !bed.engine.is_private() {
-        return crate::skip("the engine is not ours, so its host's firewall is left alone");
-    }
-    let running = talking_agent(bed)?;
-    let agent = container(bed, "agent")?;
-    // What iptables-save gives, iptables-restore takes back: later runs need Docker's chains.
-    let saved = run("iptables-save", &[], Duration::from_secs(10))?;
-    run("nft", &["flush", "ruleset"], Duration::from_secs(10))?;
-    let tried = try_escapes(bed, &agent);
-    let mut restore = std::process::Command::new("iptables-restore");
-    let restored = integration::command::bounded(
-        &mut restore,
-        format!("{saved}\n").as_bytes(),
-        Duration::from_secs(10),
-    )?;
-    ensure!(restored.status.success(), "iptables-restore: {}", restored.stderr);
-    tried?;
     end(bed, running)
 }

@@ -20,7 +20,7 @@ pub const TESTS: &[Test] = &[
     ("a killed supervisor's agent goes on, closed, and can be stopped", after_kill),
 ];
 
-fn only_the_uplink(bed: &Testbed) -> Result<()> {
+pub fn only_the_uplink(bed: &Testbed) -> Result<()> {
     let mut left = Vec::new();
     until("everything is removed", Duration::from_secs(10), || {
         left = bed.engine.of_ringfence().unwrap_or_default();

@@ -9,6 +9,7 @@ use std::thread;
 
 use anyhow::{Result, ensure};
 use integration::ringfence::CREDENTIALS;
+use integration::testbed::engine::variants::Product;
 use integration::testbed::proxy::{self, ADDRESS, Asked, FORBIDDING, GUARDED, INNER, OPEN};
 use integration::testbed::{Testbed, canary, dns, gitlab};
 
@@ -221,7 +222,7 @@ fn not_the_agents(bed: &Testbed) -> Result<()> {
 
 fn on_this_machine(bed: &Testbed) -> Result<()> {
     let host = bed.engine.gateway("bridge")?;
-    bed.proxies.start_here(SocketAddr::new(host.into(), 3140))?;
+    bed.proxies.start_here(SocketAddr::new(bed.engine.listen_address()?.into(), 3140))?;
     let loopback = TcpListener::bind("127.0.0.1:3141")?;
     let at =
         |port: u16| policy(bed, "    - a.test", &format!("proxy: http://127.0.0.1:{port}"), dns::ADDRESS);
@@ -230,6 +231,10 @@ fn on_this_machine(bed: &Testbed) -> Result<()> {
         bed.ringfence.run(&at(3140)?, &[], &bed.images.agent, &["curl", "-sS", "https://a.test/"])?;
     expect_status(&outcome, 0)?;
     ensure!(bed.proxies.take().iter().any(|one| one.port == 3140), "the proxy was asked");
+    if bed.engine.product() == Product::Podman {
+        // The host's address on the guard's network is there with a guard only, so nothing can be tried before.
+        return Ok(());
+    }
     let outcome = bed.ringfence.run(&at(3141)?, &[], &bed.images.agent, &["true"])?;
     expect_status(&outcome, 125)?;
     expect(
@@ -243,7 +248,7 @@ fn on_this_machine(bed: &Testbed) -> Result<()> {
 
 fn dev_server(bed: &Testbed) -> Result<()> {
     let host = bed.engine.gateway("bridge")?;
-    let listener = TcpListener::bind((host, 3000))?;
+    let listener = TcpListener::bind((bed.engine.listen_address()?, 3000))?;
     let heard = std::sync::Arc::new(AtomicUsize::new(0));
     let counter = heard.clone();
     thread::spawn(move || {
@@ -341,7 +346,8 @@ fn image_proxies(bed: &Testbed) -> Result<()> {
         &policy,
         &["-e", "NO_PROXY=mine"],
         image,
-        &["sh", "-c", "env | grep -i -e proxy -e KEPT | sort"],
+        // An empty one is none: what Podman's API offers in place of taking it out.
+        &["sh", "-c", "env | grep -i -e proxy -e KEPT | grep -v '=$' | sort"],
     )?;
     bed.engine.docker(&["rmi", image])?;
     expect(outcome.stdout == "KEPT=1\nNO_PROXY=mine\n", "only what the person gave", &outcome)

@@ -145,7 +145,7 @@ fn workflow_network(bed: &Testbed, name: &str) -> Result<(String, String, String
         "--filter",
         "label=dev.ringfence.role=fence",
     ])?;
-    Ok((format!("br-{}", &network[..12]), gateway, fence))
+    Ok((bed.engine.device(&network)?, gateway, fence))
 }
 
 /// The workflow of the one agent that runs.

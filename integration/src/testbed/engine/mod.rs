@@ -28,6 +28,7 @@ use nix::unistd::Pid;
 
 use self::start::Places;
 use self::variants::{MACHINE, Product, Variant};
+use super::setup;
 use crate::command::{Output, bounded, ip, run, until, wait};
 
 /// Names an engine for the tests, by address or as one of the matrix; goes before `DOCKER_HOST`.
@@ -166,6 +167,17 @@ impl Engine {
         self.private.as_ref().map_or(Product::Docker, |private| private.variant.product)
     }
 
+    /// Whether a private engine finds this program beside it.
+    #[must_use]
+    pub fn has_program(&self, name: &str) -> bool {
+        self.private.as_ref().is_some_and(|private| match &private.places.tree {
+            Some(tree) => {
+                tree.join("usr/bin").join(name).exists() || tree.join("usr/sbin").join(name).exists()
+            }
+            None => setup::find(name).is_some(),
+        })
+    }
+
     /// Product and versions of its parts, in one line.
     ///
     /// # Errors
@@ -214,6 +226,40 @@ impl Engine {
             }
         }
         bail!("network {network} has no IPv4 subnet: {lines}")
+    }
+
+    /// Where a program of the host listens to be reached from any container: Docker leads them all to the default network's
+    /// gateway, Podman to the one of their own network, which is there with a container only.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub fn listen_address(&self) -> Result<Ipv4Addr> {
+        match self.product() {
+            Product::Docker => self.gateway("bridge"),
+            Product::Podman => Ok(Ipv4Addr::UNSPECIFIED),
+        }
+    }
+
+    /// The host's device of a network, by the address that the host has on it. It may exist only while a container uses it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn device(&self, network: &str) -> Result<String> {
+        let gateway = self.gateway(network)?;
+        let lines = ip(&format!("-oneline -4 address show to {gateway}"))?;
+        let words = lines.lines().next().context("no device has the network's address")?;
+        words.split_whitespace().nth(1).map(str::to_owned).with_context(|| format!("no device in `{words}`"))
+    }
+
+    /// Keeps a container on the default network of an engine that takes the host's address on it away with the last one.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn keep_default_network(&self, image: &str) -> Result<()> {
+        if self.product() == Product::Podman && self.is_private() {
+            self.docker(&["run", "--detach", "--init", "--network", "bridge", image, "sleep", "100000"])?;
+        }
+        Ok(())
     }
 
     /// What ringfence has on it: containers, networks and volumes, as `kind name`.

@@ -37,7 +37,7 @@ impl Places {
     }
 }
 
-/// What starts `variant`; `settings` are lines of its configuration besides the testbed's.
+/// What starts `variant`; `settings` are added to its configuration: lists are made longer, other values replaced.
 pub fn command(variant: &Variant, places: &Places, settings: &serde_json::Value) -> Result<Command> {
     let mut command = match &places.tree {
         // What tests share with containers lies in the machine's temporary directory.
@@ -61,9 +61,12 @@ pub fn command(variant: &Variant, places: &Places, settings: &serde_json::Value)
 
 fn docker(command: &mut Command, places: &Places, settings: &serde_json::Value) -> Result<()> {
     // What containers have for `system`.
-    let mut all = serde_json::json!({"dns": [dns::ADDRESS]});
-    if let (Some(all), Some(settings)) = (all.as_object_mut(), settings.as_object()) {
-        all.extend(settings.clone());
+    let mut all = serde_json::json!({"dns": [dns::ADDRESS], "hosts": [host(&places.socket())]});
+    for (key, value) in settings.as_object().into_iter().flatten() {
+        match (all[key].as_array_mut(), value.as_array()) {
+            (Some(list), Some(more)) => list.extend(more.clone()),
+            _ => all[key] = value.clone(),
+        }
     }
     let configuration = places.path("daemon.json");
     fs::write(&configuration, all.to_string())?;
@@ -81,8 +84,7 @@ fn docker(command: &mut Command, places: &Places, settings: &serde_json::Value) 
         .arg("--pidfile")
         .arg(places.path("pid"))
         .arg("--config-file")
-        .arg(&configuration)
-        .args(["--host", &host(&places.socket())]);
+        .arg(&configuration);
     Ok(())
 }
 
