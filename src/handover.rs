@@ -41,6 +41,9 @@ pub const HEARTBEAT: Duration = Duration::from_millis(250);
 /// Silence after which the fence takes the guard for dead.
 pub const HEARTBEAT_LIMIT: Duration = Duration::from_secs(1);
 
+/// The made-up zone in whose name the filter says no. No other name server has it.
+pub const FILTER_ZONE: &str = "ringfence.invalid.";
+
 /// What the fence must be made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceConfig {
@@ -51,6 +54,9 @@ pub struct FenceConfig {
     /// What vanishes.
     #[serde(default)]
     pub cut: Cut,
+    /// Whether the lock of every device must hold, which older kernels do not have: for a runtime that may send frames itself.
+    #[serde(default)]
+    pub devices: bool,
 }
 
 /// What the guard must enforce.

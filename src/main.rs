@@ -4,6 +4,7 @@
 //!  cli (words) ─▶ commands (one file each) ─▶ supervisor ──engine API──▶ fence container: `ringfence fence hold`
 //!                                                                       guard container: `ringfence guard run`
 //! ```
+//! What runs in containers is Linux's alone; everything else builds elsewhere too, for engines in a virtual machine.
 
 mod cli;
 mod clock;
@@ -12,7 +13,9 @@ mod conditions;
 mod control;
 mod doctor;
 mod error;
+#[cfg(target_os = "linux")]
 mod fence;
+#[cfg(target_os = "linux")]
 mod guard;
 mod handover;
 mod layers;

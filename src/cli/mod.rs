@@ -82,6 +82,13 @@ pub enum Command {
     Project(project::ProjectCommand),
     /// Approve a project's own policy as it is now
     Trust(policy::TrustArgs),
+    /// Write the helper image of this machine's files, for engines that need it from elsewhere
+    #[command(hide = true)]
+    HelperImage {
+        /// Where to
+        #[arg(long, value_name = "FILE")]
+        output: std::path::PathBuf,
+    },
     /// Inside the fence's container
     #[command(subcommand, hide = true)]
     Fence(FenceCommand),
@@ -128,6 +135,11 @@ pub enum FenceCommand {
     Hold,
     /// Replace the ruleset by the one described on stdin
     Apply,
+    /// From another container in the fence: does its filter answer?
+    Ask {
+        /// Any address: port 53 of each is the filter's
+        address: std::net::Ipv4Addr,
+    },
 }
 
 /// What the guard container runs.

@@ -72,6 +72,9 @@ pub struct RunArgs {
     /// When to fetch the image: `missing`, `always` or `never`
     #[arg(long, value_name = "WHEN", default_value = "missing", hide_possible_values = true)]
     pub pull: Pull,
+    /// The OCI runtime of the agent's container, as the engine names it [default: the engine's own]
+    #[arg(long, value_name = "NAME")]
+    pub runtime: Option<String>,
     /// Write the events to this file too
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,

@@ -34,17 +34,48 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Policy(command) => policy::dispatch(command),
         Command::Project(command) => project::dispatch(command),
         Command::Trust(args) => trust::trust(&args),
-        Command::Fence(FenceCommand::Hold) => crate::fence::hold().map(|()| 0),
-        Command::Fence(FenceCommand::Apply) => crate::fence::apply().map(|()| 0),
-        Command::Guard(GuardCommand::Run) => crate::guard::run().map(|()| 0),
-        Command::Guard(GuardCommand::Control) => crate::control::relay().map(|()| 0),
-        Command::Probe(ProbeCommand::Container) => crate::doctor::inside::container().map(|()| 0),
-        Command::Probe(ProbeCommand::Fence) => crate::doctor::inside::fence().map(|()| 0),
+        Command::HelperImage { output } => helper_image(&output),
+        #[cfg(target_os = "linux")]
+        Command::Fence(_) | Command::Guard(_) | Command::Probe(_) => in_a_container(cli.command),
+        #[cfg(not(target_os = "linux"))]
+        Command::Fence(_) | Command::Guard(_) | Command::Probe(_) => Err(linux_alone()),
     };
     match result {
         Ok(status) => ExitCode::from(status),
         Err(failure) => failure.render(),
     }
+}
+
+/// What the containers of a workflow run.
+#[cfg(target_os = "linux")]
+fn in_a_container(command: Command) -> Result<u8, Failure> {
+    match command {
+        Command::Fence(FenceCommand::Hold) => crate::fence::hold(),
+        Command::Fence(FenceCommand::Apply) => crate::fence::apply(),
+        Command::Fence(FenceCommand::Ask { address }) => crate::fence::ask(address),
+        Command::Guard(GuardCommand::Run) => crate::guard::run(),
+        Command::Guard(GuardCommand::Control) => crate::control::relay(),
+        Command::Probe(ProbeCommand::Container) => crate::doctor::inside::container(),
+        Command::Probe(ProbeCommand::Fence) => crate::doctor::inside::fence(),
+        _ => Err(Failure::new(COULD_NOT_RUN, "that is no command of a container")),
+    }
+    .map(|()| 0)
+}
+
+#[cfg(target_os = "linux")]
+fn helper_image(output: &std::path::Path) -> Result<u8, Failure> {
+    let tag = crate::supervisor::helper_image::write(output)?;
+    print(&format!("{tag}\n")).map(|()| 0)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn helper_image(_: &std::path::Path) -> Result<u8, Failure> {
+    Err(linux_alone())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn linux_alone() -> Failure {
+    Failure::new(COULD_NOT_RUN, "fence, guard and their image are made on Linux")
 }
 
 fn on_engine(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {

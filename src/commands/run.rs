@@ -12,7 +12,7 @@ use crate::layers::record::Record;
 use crate::layers::{self, Wanted};
 use crate::supervisor::containers::{Agent, WORKSPACE};
 use crate::supervisor::limits::{self, Limits};
-use crate::supervisor::run::Request;
+use crate::supervisor::run::{Request, runtime};
 use crate::supervisor::{engine, image, streams, workflow};
 use crate::workspace::masks;
 
@@ -28,6 +28,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     super::project::unmask(&mut policy, &args.unmask)?;
     check_digest(&policy, args.expect_digest.as_deref())?;
     limits::refuse_what_is_not_kept(&policy)?;
+    let runtime = runtime::wanted(policy.container.runtime.as_deref(), args.runtime.as_deref())?;
     let asked = Limits { memory: args.memory, pids: args.pids, time: args.time };
     let limits = asked.within(&policy);
     if let Some(name) = args.name.as_deref().filter(|name| !workflow::valid_name(name)) {
@@ -81,6 +82,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
             workdir: args.workdir,
             trust: false,
             user,
+            runtime,
             interactive: args.interactive,
             tty: args.tty,
             nano_cpus: 0,

@@ -14,6 +14,7 @@
 pub mod cves;
 pub mod facts;
 pub mod gather;
+#[cfg(target_os = "linux")]
 pub mod inside;
 pub mod judge;
 pub mod report;

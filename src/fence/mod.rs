@@ -10,6 +10,7 @@
 //! proof, since reaching them is its positive control; the proof before the capability goes, since a fence that is in
 //! doubt must not be handed over; and nothing is handed over by a process that could still take the fence down.
 
+mod ask;
 mod capabilities;
 mod handover;
 mod links;
@@ -54,10 +55,16 @@ pub fn hold_in(shared: &Path) -> Result<(), Failure> {
     })
 }
 
+pub use self::ask::ask;
+
 /// Makes a fence that nobody will live in and proves it; what this kernel lacks of it.
 pub fn rehearse() -> Result<Vec<&'static str>, Failure> {
-    let config =
-        FenceConfig { workflow: "rehearsal".to_owned(), permits: Vec::new(), cut: ruleset::Cut::Nothing };
+    let config = FenceConfig {
+        workflow: "rehearsal".to_owned(),
+        permits: Vec::new(),
+        cut: ruleset::Cut::Nothing,
+        devices: false,
+    };
     make_and_prove(&config, Instant::now()).map(|(_, _, missing)| missing)
 }
 
@@ -94,6 +101,11 @@ fn make_and_prove(
     // Proven without the netdev lock, then with it: counters behind that lock could not tell whether the others hold.
     proof::prove(&surroundings, &held, &config.permits)?;
     let missing = lock_devices(&surroundings.plan(config), missing);
+    if config.devices && missing.contains(&"netdev") {
+        return Err(failure(
+            "this kernel cannot lock devices (netdev egress, Linux 5.16), and the agent's runtime may send frames itself",
+        ));
+    }
     proof::prove(&surroundings, &held, &config.permits)?;
     Ok((surroundings, held, missing))
 }

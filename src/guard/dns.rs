@@ -17,6 +17,7 @@ use netpolicy::decide::Reason;
 use netpolicy::host::HostName;
 
 use super::names::Found;
+use crate::handover::FILTER_ZONE;
 
 /// How long a virtual address may be kept: it never changes during a run.
 const VIRTUAL_TTL: u32 = 60;
@@ -181,7 +182,7 @@ fn reverse(name: &str) -> Option<Ipv4Addr> {
 
 /// What the mailbox and the server of the made-up zone are called.
 static ZONE: LazyLock<Name> =
-    LazyLock::new(|| Name::from_ascii("ringfence.invalid.").unwrap_or_else(|_| Name::root()));
+    LazyLock::new(|| Name::from_ascii(FILTER_ZONE).unwrap_or_else(|_| Name::root()));
 
 impl Asked {
     /// The type of the question, as its number.

@@ -248,6 +248,8 @@ impl Live {
             workflow: self.workflow.clone(),
             permits: guard.names.permits(&enforced),
             cut: guard.names.cut(&given.conditions),
+            // Proven at the start, and a transaction that fails leaves what stands.
+            devices: false,
         };
         Answer::Good(Box::new(Good { state, plan }))
     }

@@ -71,6 +71,18 @@ pub fn guard(workflow: &Workflow, image: &str, uplink: &str, knows_host: bool) -
     helper(workflow, Role::Guard, image, uplink, host, ["guard", "run"], GUARD_USER)
 }
 
+/// The probe: in the fence's namespace like the agent, under the agent's runtime, with no power at all.
+pub fn probe(workflow: &Workflow, image: &str, runtime: &str, filter: Ipv4Addr) -> ContainerCreateBody {
+    let network = format!("container:{}", workflow.object(Role::Fence));
+    let mut host = helper_host(workflow, &network, FENCE_MEMORY);
+    host.mounts = None;
+    host.runtime = Some(runtime.to_owned());
+    let mut body = helper(workflow, Role::Probe, image, &network, host, ["fence", "ask"], GUARD_USER);
+    body.cmd.get_or_insert_default().push(filter.to_string());
+    body.networking_config = None;
+    body
+}
+
 fn helper_host(workflow: &Workflow, network: &str, memory: i64) -> HostConfig {
     HostConfig {
         network_mode: Some(network.to_owned()),
@@ -160,6 +172,8 @@ pub struct Agent {
     pub trust: bool,
     /// User; none: the image's.
     pub user: Option<String>,
+    /// OCI runtime; none: the engine's own.
+    pub runtime: Option<String>,
     /// Whether stdin stays open.
     pub interactive: bool,
     /// Whether it has a terminal.
@@ -194,6 +208,7 @@ pub fn agent(workflow: &Workflow, agent: &Agent) -> ContainerCreateBody {
         cap_add: Some(AGENT_CAPABILITIES.map(str::to_owned).to_vec()),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         privileged: Some(false),
+        runtime: agent.runtime.clone(),
         init: Some(true),
         shm_size: Some(1 << 30),
         nano_cpus: Some(agent.nano_cpus),
@@ -253,6 +268,7 @@ mod tests {
                 workdir: None,
                 trust: true,
                 user: None,
+                runtime: None,
                 interactive: false,
                 tty: false,
                 nano_cpus: 1,

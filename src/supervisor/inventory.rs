@@ -155,9 +155,8 @@ pub async fn remove(engine: &Engine, id: &str) -> Result<(), Failure> {
         }
     };
     errors.extend(gone(Role::Agent).await);
-    let (guard, fence) = tokio::join!(gone(Role::Guard), gone(Role::Fence));
-    errors.extend(guard);
-    errors.extend(fence);
+    let (guard, fence, probe) = tokio::join!(gone(Role::Guard), gone(Role::Fence), gone(Role::Probe));
+    errors.extend([guard, fence, probe].into_iter().flatten());
     let network = object_name(id, Role::Network);
     let (volume, trust) = (object_name(id, Role::Volume), object_name(id, Role::Trust));
     let force = Some(RemoveVolumeOptions { force: true });

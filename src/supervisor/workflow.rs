@@ -32,6 +32,8 @@ pub enum Role {
     Fence,
     /// The container with the DNS filter and the gate.
     Guard,
+    /// A short container that proves another runtime.
+    Probe,
     /// The workflow's own internal network.
     Network,
     /// What the fence and the guard share.
@@ -48,6 +50,7 @@ impl fmt::Display for Role {
             Role::Agent => "agent",
             Role::Fence => "fence",
             Role::Guard => "guard",
+            Role::Probe => "probe",
             Role::Network => "network",
             Role::Volume => "volume",
             Role::Trust => "trust",
@@ -73,10 +76,7 @@ impl Workflow {
     /// A new identity; fails when the kernel gives no random bytes.
     pub fn new(name: Option<String>, digest: String, created_at: u64) -> std::io::Result<Self> {
         let mut bytes = [0u8; 4];
-        let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-        if got != bytes.len() {
-            return Err(std::io::Error::other("the kernel gave fewer random bytes than asked for"));
-        }
+        getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
         Ok(Workflow { id: format!("{:08x}", u32::from_be_bytes(bytes)), name, digest, created_at })
     }
 

@@ -10,6 +10,8 @@ mod denied;
 mod dns;
 mod dns_tunnel;
 mod doctor;
+mod engine_access;
+mod engine_trouble;
 mod failing;
 mod gate_bytes;
 mod gate_http;
@@ -23,6 +25,7 @@ mod permitted;
 mod proxy;
 mod pull;
 mod refused;
+mod runtimes;
 mod shared_address;
 mod upstream;
 
@@ -62,6 +65,9 @@ fn main() -> ExitCode {
         ("doctor", doctor::TESTS, true),
         ("masks", masks::TESTS, true),
         ("pull", pull::TESTS, true),
+        ("engine_access", engine_access::TESTS, true),
+        ("engine_trouble", engine_trouble::TESTS, true),
+        ("runtimes", runtimes::TESTS, true),
         ("leftovers", leftovers::TESTS, true),
     ];
     if arguments.list {

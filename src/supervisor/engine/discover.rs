@@ -120,9 +120,15 @@ fn usual(variable: &dyn Fn(&str) -> Option<String>) -> Vec<Candidate> {
 
 /// What is said when none of them answers.
 pub fn none_answers(tried: Vec<String>) -> Failure {
+    let forbidden = tried.iter().any(|why| why.contains("ermission denied"));
+    let hint = if forbidden {
+        "let your user use the engine's socket (group docker, then log in anew), or name another engine with --engine"
+    } else {
+        "start Docker or Podman, or name the engine with --engine, DOCKER_HOST or a docker context"
+    };
     let mut failure = Failure::new(COULD_NOT_RUN, "no container engine answers");
     failure.causes = tried;
-    failure.hint("start Docker or Podman, or name the engine with --engine, DOCKER_HOST or a docker context")
+    failure.hint(hint)
 }
 
 #[cfg(test)]

@@ -50,8 +50,28 @@ pub struct Engine {
     pub version: String,
     /// What it is.
     pub product: Product,
+    /// What its containers run on, in its own words: `amd64`, `arm64`.
+    pub architecture: String,
     /// Whether its socket is on this machine; the engine may live in a virtual machine all the same.
     pub local: bool,
+}
+
+impl Engine {
+    /// Whether it answers now.
+    pub async fn answers(&self) -> bool {
+        matches!(tokio::time::timeout(Duration::from_secs(2), self.api.ping()).await, Ok(Ok(_)))
+    }
+
+    /// Waits until it answers again, at most this long.
+    pub async fn back_within(&self, limit: Duration) {
+        let back = async {
+            while !self.answers().await {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        // Whoever asks next is told what is wrong.
+        let _ = tokio::time::timeout(limit, back).await;
+    }
 }
 
 /// Connects to the engine, or says everything that was tried.
@@ -100,6 +120,7 @@ async fn try_address(address: &Address) -> Result<Engine, String> {
         host: address.to_string(),
         version: version_of(product, &about),
         product,
+        architecture: about.arch.unwrap_or_default(),
         local: address.is_local(),
     })
 }

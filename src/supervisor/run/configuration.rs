@@ -28,6 +28,7 @@ pub(super) fn configuration(
         workflow: workflow.id.clone(),
         permits: netpolicy::ruleset::permits(&request.policy, &names),
         cut: netpolicy::ruleset::Cut::Nothing,
+        devices: request.agent.runtime.is_some(),
     };
     let guard = GuardConfig {
         workflow: workflow.id.clone(),

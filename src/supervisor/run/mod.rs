@@ -9,6 +9,7 @@ mod configuration;
 mod events;
 mod ready;
 mod running;
+pub mod runtime;
 mod signals;
 mod start;
 
@@ -34,6 +35,8 @@ use crate::error::{COULD_NOT_RUN, Failure};
 use crate::layers::record::Record;
 use crate::workspace::masks;
 
+/// An engine that restarts is back within this time.
+const ENGINE_LIMIT: Duration = Duration::from_secs(30);
 /// The fence ended the run: the guard or the fence died.
 pub const FENCE_ENDED: u8 = 123;
 /// The time is over.
@@ -75,6 +78,9 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     let corporate = request.ca.as_ref().map(ca::read).transpose()?;
     means::without_proxies(&mut request.agent.env, engine.product);
     check_name_is_free(engine, request.name.as_deref()).await?;
+    if let Some(runtime) = &request.agent.runtime {
+        runtime::check(engine, runtime).await?;
+    }
     if corporate.is_some() {
         request.agent.trust = true;
         ca::point(&mut request.agent.env, &request.agent.image.env);
@@ -122,10 +128,26 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
             ended.map(|ended| (ended, running.summary.take()))
         }
     };
-    let removed = inventory::remove(engine, &workflow.id).await;
+    let removed = remove(engine, &workflow).await;
     clock.step("removed");
     clock.print();
     conclude(outcome, removed, &workflow, request.quiet)
+}
+
+/// Removes everything of the workflow. An engine that restarts is waited for: what it leaves running is closed, but nobody's.
+async fn remove(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
+    match inventory::remove(engine, &workflow.id).await {
+        Err(_) if !engine.answers().await => {
+            eprintln!(
+                "ringfence: the engine does not answer; waiting {} s for it, to remove workflow {}",
+                ENGINE_LIMIT.as_secs(),
+                workflow.id
+            );
+            engine.back_within(ENGINE_LIMIT).await;
+            inventory::remove(engine, &workflow.id).await
+        }
+        removed => removed,
+    }
 }
 
 /// What is said at the end, and the status. An error in removing is told, and never hides the agent's status.

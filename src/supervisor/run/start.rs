@@ -19,6 +19,7 @@ use super::configuration::configuration;
 use super::events::EventFiles;
 use super::ready::{await_ready, helpers_last_words};
 use super::running::Running;
+use super::runtime;
 use super::{Ended, Request};
 use crate::error::Failure;
 use crate::handover::SHARED;
@@ -99,6 +100,10 @@ pub(super) async fn start(
     tokio::try_join!(start_one(engine, workflow, Role::Guard), start_one(engine, workflow, Role::Fence))?;
     await_ready(engine, workflow, is_ready).await?;
     clock.step("fence proven, guard ready");
+    if let Some(runtime) = &request.agent.runtime {
+        runtime::prove(engine, workflow, &helper, runtime, resolver).await?;
+        clock.step("runtime proven");
+    }
 
     let agent = workflow.object(Role::Agent);
     let attached = engine
@@ -140,7 +145,7 @@ fn attach(stdin: bool) -> AttachContainerOptions {
     AttachContainerOptions { stream: true, stdin, stdout: true, stderr: true, ..Default::default() }
 }
 
-async fn create(
+pub(super) async fn create(
     engine: &Engine,
     workflow: &Workflow,
     role: Role,

@@ -1,70 +1,26 @@
-//! The helper image: this very executable and `nft`, with the libraries that both need, and nothing else.
+//! The layer from this machine's own files: this very executable and `nft`, with the libraries that both need, and nothing else.
 //!
 //! ```text
-//!  /proc/self/exe, nft ──ldd──▶ files ──tar──▶ one layer ──sha256──▶ ringfence-helper:DIGEST ──/images/load──▶ engine
+//!  /proc/self/exe, nft ──ldd──▶ files ──sorted, no times, no owners──▶ one layer
 //! ```
 //!
-//! No registry takes part. The tag is the content's hash, so two versions never meet in one tag.
-//! Reading and hashing takes longer than a start may, so a stamp of the files' sizes and times
-//! remembers the tag; the engine is asked each time whether it still has it.
+//! Reading and hashing takes longer than a start may, so a stamp of the files' sizes and times stands for their content.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bollard::query_parameters::ImportImageOptions;
-use futures_util::StreamExt;
-use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::engine::{self, Engine};
-use super::state;
+use super::bundle::{header, hex};
 use crate::error::{COULD_NOT_RUN, Failure};
 
-const REPOSITORY: &str = "ringfence-helper";
-
-/// Makes sure that the engine has the image; its tag.
-pub async fn ensure(engine: &Engine) -> Result<String, Failure> {
-    let files = inputs()?;
-    let stamp = stamp(&files)?;
-    let remembered = state::directory().ok().map(|dir| dir.join("helper-image"));
-    if let Some(tag) = remembered.as_deref().and_then(|path| recall(path, &stamp))
-        && has(engine, &tag).await?
-    {
-        return Ok(tag);
-    }
-    let layer = layer(&files)?;
-    let tag = format!("{REPOSITORY}:{}", &hex(&Sha256::digest(&layer))[..24]);
-    if !has(engine, &tag).await? {
-        load(engine, &tag, layer).await?;
-    }
-    if let Some(path) = remembered {
-        // Only a shortcut: without it the next start hashes the files again.
-        let _ = std::fs::write(path, format!("{stamp} {tag}"));
-    }
-    Ok(tag)
-}
-
-fn recall(path: &Path, stamp: &str) -> Option<String> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let (then, tag) = text.split_once(' ')?;
-    (then == stamp).then(|| tag.to_owned())
-}
-
-async fn has(engine: &Engine, tag: &str) -> Result<bool, Failure> {
-    match engine.api.inspect_image(tag).await {
-        Ok(_) => Ok(true),
-        Err(error) if engine::is_missing(&error) => Ok(false),
-        Err(error) => Err(engine::refused(format!("cannot look for the helper image {tag}"), &error)),
-    }
-}
-
 /// Path in the image → file on this machine.
-type Files = BTreeMap<String, PathBuf>;
+pub type Files = BTreeMap<String, PathBuf>;
 
-fn inputs() -> Result<Files, Failure> {
+/// All files of the image.
+pub fn inputs() -> Result<Files, Failure> {
     let own = std::env::current_exe().map_err(|error| {
         Failure::new(COULD_NOT_RUN, "cannot find ringfence's own executable").caused_by(&error)
     })?;
@@ -137,7 +93,8 @@ fn parse_ldd(text: &str) -> Result<Vec<String>, String> {
     Ok(found)
 }
 
-fn stamp(files: &Files) -> Result<String, Failure> {
+/// What changes when any of them does.
+pub fn stamp(files: &Files) -> Result<String, Failure> {
     let mut hash = Sha256::new();
     for (inside, outside) in files {
         let meta = std::fs::metadata(outside).map_err(|error| unreadable(outside, &error))?;
@@ -157,7 +114,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 /// The image's one layer. Times and owners are fixed, so that the same files give the same bytes.
-fn layer(files: &Files) -> Result<Vec<u8>, Failure> {
+pub fn layer(files: &Files) -> Result<Vec<u8>, Failure> {
     let cannot = |error: std::io::Error| {
         Failure::new(COULD_NOT_RUN, "cannot assemble the helper image").caused_by(&error)
     };
@@ -175,15 +132,6 @@ fn layer(files: &Files) -> Result<Vec<u8>, Failure> {
     tar.into_inner().map_err(cannot)
 }
 
-fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(mode);
-    header.set_size(size);
-    header.set_mtime(0);
-    header
-}
-
 /// The executable without symbols where the machine has `strip`: a debug build is several times smaller so.
 fn stripped(path: &Path) -> std::io::Result<Vec<u8>> {
     let output = tempfile::NamedTempFile::new()?;
@@ -192,62 +140,6 @@ fn stripped(path: &Path) -> std::io::Result<Vec<u8>> {
         Ok(ended) if ended.status.success() => std::fs::read(output.path()),
         _ => std::fs::read(path),
     }
-}
-
-async fn load(engine: &Engine, tag: &str, layer: Vec<u8>) -> Result<(), Failure> {
-    let archive = archive(tag, &layer)
-        .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot assemble the helper image").caused_by(&error))?;
-    let body = bollard::body_full(archive.into());
-    let mut answers =
-        engine.api.import_image(ImportImageOptions { quiet: true, ..Default::default() }, body, None).boxed();
-    while let Some(answer) = answers.next().await {
-        answer.map_err(|error| engine::refused("the engine does not load the helper image", &error))?;
-    }
-    if has(engine, tag).await? {
-        Ok(())
-    } else {
-        Err(Failure::new(
-            COULD_NOT_RUN,
-            format!("the engine loaded the helper image but does not know {tag}"),
-        ))
-    }
-}
-
-/// The archive that `docker load` takes: a manifest, a configuration and the layer.
-fn archive(tag: &str, layer: &[u8]) -> std::io::Result<Vec<u8>> {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    let config = json!({
-        "architecture": architecture,
-        "os": "linux",
-        "created": "1970-01-01T00:00:00Z",
-        "config": {"Entrypoint": ["/usr/bin/ringfence"], "Env": ["PATH=/usr/sbin:/usr/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", hex(&Sha256::digest(layer)))]},
-    })
-    .to_string();
-    let config_name = format!("{}.json", hex(&Sha256::digest(&config)));
-    let manifest = json!([{"Config": config_name, "RepoTags": [tag], "Layers": ["layer.tar"]}]).to_string();
-    let mut tar = tar::Builder::new(Vec::new());
-    for (name, content) in [
-        (config_name.as_str(), config.as_bytes()),
-        ("layer.tar", layer),
-        ("manifest.json", manifest.as_bytes()),
-    ] {
-        let mut header = header(tar::EntryType::Regular, 0o644, content.len() as u64);
-        tar.append_data(&mut header, name, content)?;
-    }
-    tar.into_inner()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

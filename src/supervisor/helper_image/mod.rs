@@ -1,0 +1,172 @@
+//! The helper image, which fence and guard run from: `ringfence` and `nft` with their libraries, for the engine's architecture.
+//!
+//! ```text
+//!  RINGFENCE_HELPER_IMAGE=FILE ─┐
+//!  bundles in this executable ──┼─ of the engine's architecture, of this version ─▶ has the engine this tag? ─ no ─▶ load
+//!  this machine's own files ────┘
+//! ```
+//!
+//! The first that is there is used; no registry takes part. A release carries bundles (`build.rs`), so that it serves engines of
+//! another architecture and starts from machines that have no Linux programs of their own.
+
+#[cfg(target_os = "linux")]
+mod assemble;
+mod bundle;
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use bollard::query_parameters::ImportImageOptions;
+use futures_util::StreamExt;
+
+use super::engine::{self, Engine};
+use super::state;
+use crate::error::{COULD_NOT_RUN, Failure};
+
+/// Names a bundle that goes before all others.
+const VARIABLE: &str = "RINGFENCE_HELPER_IMAGE";
+
+include!(concat!(env!("OUT_DIR"), "/helper_bundles.rs"));
+
+/// Makes sure that the engine has the image; its tag.
+pub async fn ensure(engine: &Engine) -> Result<String, Failure> {
+    if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
+        return from_file(engine, Path::new(&path)).await;
+    }
+    let carried = BUNDLES.iter().filter_map(|archive| Some((archive, bundle::about(archive).ok()?)));
+    for (archive, about) in carried {
+        if fits(&about, engine).is_ok() {
+            return ensure_bundle(engine, &about.tag, Cow::Borrowed(archive)).await;
+        }
+    }
+    #[cfg(target_os = "linux")]
+    if own_architecture() == engine.architecture {
+        return from_this_machine(engine).await;
+    }
+    Err(Failure::new(
+        COULD_NOT_RUN,
+        format!("there is no helper image for the engine's architecture, {}", engine.architecture),
+    )
+    .hint(format!(
+        "a release carries the usual ones; on a Linux machine of that architecture `ringfence helper-image --output FILE` \
+         makes one, and {VARIABLE}=FILE has it used here"
+    )))
+}
+
+/// Writes a bundle of this machine's files, for [`VARIABLE`] or for a release.
+#[cfg(target_os = "linux")]
+pub fn write(output: &Path) -> Result<String, Failure> {
+    let layer = assemble::layer(&assemble::inputs()?)?;
+    let archive = archive(&layer)?;
+    std::fs::write(output, archive).map_err(|error| {
+        Failure::new(COULD_NOT_RUN, format!("cannot write {}", output.display())).caused_by(&error)
+    })?;
+    Ok(bundle::tag(&layer))
+}
+
+async fn from_file(engine: &Engine, path: &Path) -> Result<String, Failure> {
+    let cannot = |why: String| {
+        let mut failure =
+            Failure::new(COULD_NOT_RUN, format!("{VARIABLE}: {} cannot be used", path.display()));
+        failure.causes.push(why);
+        failure.hint("make it anew with `ringfence helper-image --output FILE`, or unset the variable")
+    };
+    let archive = std::fs::read(path).map_err(|error| cannot(error.to_string()))?;
+    let about = bundle::about(&archive).map_err(cannot)?;
+    fits(&about, engine).map_err(cannot)?;
+    ensure_bundle(engine, &about.tag, Cow::Owned(archive)).await
+}
+
+/// Helpers of another version may understand each other's words otherwise.
+fn fits(about: &bundle::About, engine: &Engine) -> Result<(), String> {
+    let version = env!("CARGO_PKG_VERSION");
+    if about.architecture != engine.architecture {
+        return Err(format!("it is for {}, and the engine is {}", about.architecture, engine.architecture));
+    }
+    if about.version != version {
+        return Err(format!("it is of version {}, and this is {version}", about.version));
+    }
+    Ok(())
+}
+
+async fn ensure_bundle(engine: &Engine, tag: &str, archive: Cow<'static, [u8]>) -> Result<String, Failure> {
+    if !has(engine, tag).await? {
+        bundle::check(&archive).map_err(|why| {
+            let mut failure = Failure::new(COULD_NOT_RUN, format!("the bundle {tag} is damaged"));
+            failure.causes.push(why);
+            failure
+        })?;
+        load(engine, tag, archive.into_owned()).await?;
+    }
+    Ok(tag.to_owned())
+}
+
+#[cfg(target_os = "linux")]
+async fn from_this_machine(engine: &Engine) -> Result<String, Failure> {
+    let files = assemble::inputs()?;
+    let stamp = assemble::stamp(&files)?;
+    let remembered = state::directory().ok().map(|dir| dir.join("helper-image"));
+    if let Some(tag) = remembered.as_deref().and_then(|path| recall(path, &stamp))
+        && has(engine, &tag).await?
+    {
+        return Ok(tag);
+    }
+    let layer = assemble::layer(&files)?;
+    let tag = bundle::tag(&layer);
+    if !has(engine, &tag).await? {
+        load(engine, &tag, archive(&layer)?).await?;
+    }
+    if let Some(path) = remembered {
+        // Only a shortcut: without it the next start hashes the files again.
+        let _ = std::fs::write(path, format!("{stamp} {tag}"));
+    }
+    Ok(tag)
+}
+
+#[cfg(target_os = "linux")]
+fn recall(path: &Path, stamp: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let (then, tag) = text.split_once(' ')?;
+    (then == stamp).then(|| tag.to_owned())
+}
+
+#[cfg(target_os = "linux")]
+fn archive(layer: &[u8]) -> Result<Vec<u8>, Failure> {
+    bundle::write(own_architecture(), layer)
+        .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot assemble the helper image").caused_by(&error))
+}
+
+/// This machine's architecture in the engine's words.
+#[cfg(target_os = "linux")]
+fn own_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+async fn has(engine: &Engine, tag: &str) -> Result<bool, Failure> {
+    match engine.api.inspect_image(tag).await {
+        Ok(_) => Ok(true),
+        Err(error) if engine::is_missing(&error) => Ok(false),
+        Err(error) => Err(engine::refused(format!("cannot look for the helper image {tag}"), &error)),
+    }
+}
+
+async fn load(engine: &Engine, tag: &str, archive: Vec<u8>) -> Result<(), Failure> {
+    let body = bollard::body_full(archive.into());
+    let mut answers =
+        engine.api.import_image(ImportImageOptions { quiet: true, ..Default::default() }, body, None).boxed();
+    while let Some(answer) = answers.next().await {
+        answer.map_err(|error| engine::refused("the engine does not load the helper image", &error))?;
+    }
+    if has(engine, tag).await? {
+        Ok(())
+    } else {
+        Err(Failure::new(
+            COULD_NOT_RUN,
+            format!("the engine loaded the helper image but does not know {tag}"),
+        ))
+    }
+}

@@ -1,0 +1,101 @@
+//! Another runtime than the engine's own: a sandbox (runsc, Kata) may bring a network stack of its own, which the fence's routes and
+//! rules do not see.
+//!
+//! ```text
+//!  name ─▶ is it registered? ─▶ fence, with its netdev lock required ─▶ probe container, same runtime, same namespace:
+//!                                                                       does the filter answer it? ─ no ─▶ no agent
+//! ```
+//! Nothing is guessed from a name or from a registered flag: a stack of its own cannot reach the filter, since the netdev lock drops
+//! every frame, and a stack that reaches the filter is the fence's. (`runsc --network=host` uses the namespace's own sockets.)
+
+use std::net::Ipv4Addr;
+
+use super::super::containers;
+use super::super::engine::{self, Engine, Product};
+use super::super::workflow::{Role, Workflow};
+use super::ready::{exit_of, last_words};
+use super::start::create;
+use crate::error::{COULD_NOT_RUN, Failure};
+
+/// A policy's and the command line's word for the engine's own.
+const DEFAULT: &str = "default";
+
+/// The runtime that the agent must have, of what the policy and the command line say; none: the engine's own.
+pub fn wanted(policy: Option<&str>, asked: Option<&str>) -> Result<Option<String>, Failure> {
+    match (policy, asked) {
+        (Some(policy), Some(asked)) if policy != asked => Err(Failure::new(
+            COULD_NOT_RUN,
+            format!("--runtime {asked}: the policy demands `{policy}` (container.runtime)"),
+        )
+        .hint("leave out --runtime; `ringfence policy show` tells which layer demands it")),
+        (policy, asked) => Ok(policy.or(asked).filter(|name| *name != DEFAULT).map(str::to_owned)),
+    }
+}
+
+/// Whether the engine has it. Nothing exists yet.
+pub(super) async fn check(engine: &Engine, name: &str) -> Result<(), Failure> {
+    if engine.product == Product::Podman {
+        return Err(Failure::new(
+            COULD_NOT_RUN,
+            format!("the runtime `{name}` cannot be asked for through Podman's Docker API"),
+        )
+        .hint("make it the default of Podman's service (containers.conf, engine.runtime), and leave it out here"));
+    }
+    let info = engine
+        .api
+        .info()
+        .await
+        .map_err(|error| engine::refused("cannot ask the engine about its runtimes", &error))?;
+    let mut has: Vec<String> = info.runtimes.unwrap_or_default().into_keys().collect();
+    if has.iter().any(|known| known == name) {
+        return Ok(());
+    }
+    has.sort();
+    Err(Failure::new(COULD_NOT_RUN, format!("the engine has no runtime `{name}`, but {}", has.join(", ")))
+        .hint("register it in the daemon's configuration, as docs/engines.md shows"))
+}
+
+/// Starts a short container as the agent's will be and has it ask the filter; unless that answers there is no agent.
+pub(super) async fn prove(
+    engine: &Engine,
+    workflow: &Workflow,
+    helper: &str,
+    runtime: &str,
+    filter: Ipv4Addr,
+) -> Result<(), Failure> {
+    let probe = workflow.object(Role::Probe);
+    create(engine, workflow, Role::Probe, containers::probe(workflow, helper, runtime, filter)).await?;
+    let why = match engine.api.start_container(&probe, None).await {
+        Ok(()) if exit_of(engine, &probe).await == 0 => return Ok(()),
+        Ok(()) => last_words(engine, &probe).await,
+        Err(error) => vec![engine::describe(&error)],
+    };
+    let mut failure = Failure::new(
+        COULD_NOT_RUN,
+        format!(
+            "a container of the runtime `{runtime}` does not reach the fence's filter, so the agent was not started"
+        ),
+    );
+    failure.causes = why;
+    Err(failure.hint(
+        "a sandbox with a network stack of its own stays closed; runsc takes the fence's sockets when it is registered with \
+         --network=host (docs/engines.md)",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policys_runtime_is_not_asked_away() {
+        assert_eq!(wanted(None, None).unwrap(), None);
+        assert_eq!(wanted(Some("default"), None).unwrap(), None);
+        assert_eq!(wanted(None, Some("runsc")).unwrap().as_deref(), Some("runsc"));
+        assert_eq!(wanted(Some("runsc"), Some("runsc")).unwrap().as_deref(), Some("runsc"));
+        for (policy, asked) in [("runsc", "runc"), ("runsc", "default"), ("default", "runsc")] {
+            let failure = wanted(Some(policy), Some(asked)).unwrap_err();
+            assert!(failure.message.contains(policy), "{failure}");
+        }
+    }
+}
