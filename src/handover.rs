@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 pub const SHARED: &str = "/run/ringfence";
 /// The volume for the agent's authorities, where the fence has it: only to be filled before anything runs.
 pub const TRUST: &str = "/run/trust";
+/// The volume of what the agent is handed over in memory, where the fence has it: to be written by `fence put`.
+pub const HANDED: &str = "/run/handed";
 /// Where the guard waits for the fence.
 pub const GUARD_SOCKET: &str = "/run/ringfence/guard.sock";
 /// The fence's [`FenceConfig`].
@@ -57,6 +59,17 @@ pub struct FenceConfig {
     /// Whether the lock of every device must hold, which older kernels do not have: for a runtime that may send frames itself.
     #[serde(default)]
     pub devices: bool,
+}
+
+/// A file that the agent is handed over in memory.
+#[derive(Serialize, Deserialize)]
+pub struct HandedFile {
+    /// Its name.
+    pub name: String,
+    /// Who may read it.
+    pub mode: u32,
+    /// What is in it, in base64.
+    pub content: String,
 }
 
 /// What the guard must enforce.

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::command::{Output, bounded, until, wait};
 use crate::testbed::setup::target_directory;
-use crate::testbed::{dns, proxy};
+use crate::testbed::{dns, gitlab, proxy};
 
 /// Names the executable; else it is built.
 pub const VARIABLE: &str = "RINGFENCE_BIN";
@@ -199,6 +199,8 @@ impl Ringfence {
             .env_remove("SSL_CERT_DIR")
             .env(CREDENTIALS.0, proxy::CREDENTIALS)
             .env(CREDENTIALS.1, "agent:wr0ng")
+            .env("GITLAB_TOKEN", gitlab::TOKEN)
+            .env("OPENAI_API_KEY", "of-the-testbed")
             .env_remove("DOCKER_CONTEXT");
         for variable in ["http_proxy", "https_proxy", "no_proxy", "all_proxy"] {
             command.env_remove(variable).env_remove(variable.to_uppercase());

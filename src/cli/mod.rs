@@ -133,6 +133,8 @@ pub struct EventsArgs {
 pub enum FenceCommand {
     /// Make the fence, prove it, hand its sockets over, hold it
     Hold,
+    /// Write the files described on stdin into the volume in memory
+    Put,
     /// Replace the ruleset by the one described on stdin
     Apply,
     /// From another container in the fence: does its filter answer?

@@ -33,6 +33,24 @@ pub struct RunArgs {
     /// An environment variable for the agent; without a value, the caller's
     #[arg(short = 'e', long = "env", value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
+    /// A file of environment variables, NAME=VALUE or NAME a line
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// A secret for the agent, from the caller's environment or a file: /run/secrets/NAME, in memory only
+    #[arg(long, value_name = "NAME[=FILE]")]
+    pub secret: Vec<String>,
+    /// A file for the agent, in memory: /run/secrets/prompt, named by RINGFENCE_PROMPT
+    #[arg(long, value_name = "FILE")]
+    pub prompt: Option<PathBuf>,
+    /// Send what looks like a secret all the same: the rule and the place that the refusal names
+    #[arg(long, value_name = "RULE@PLACE")]
+    pub allow_secret: Vec<String>,
+    /// Give the agent a GitLab token as GITLAB_TOKEN, once the instance (--gitlab, else gitlab.com) said what it may do and when it ends
+    #[arg(long, value_name = "NAME")]
+    pub gitlab_token_env: Option<String>,
+    /// Revoke that token after the run
+    #[arg(long, requires = "gitlab_token_env")]
+    pub revoke_token: bool,
     /// A path below the project that is shown as it is, although it looks like a secret
     #[arg(long, value_name = "PATH", requires = "project")]
     pub unmask: Vec<String>,

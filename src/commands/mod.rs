@@ -3,6 +3,7 @@
 mod doctor;
 mod events;
 mod gc;
+mod giving;
 mod live;
 pub mod policy;
 mod project;
@@ -52,6 +53,7 @@ fn in_a_container(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Fence(FenceCommand::Hold) => crate::fence::hold(),
         Command::Fence(FenceCommand::Apply) => crate::fence::apply(),
+        Command::Fence(FenceCommand::Put) => crate::fence::put(),
         Command::Fence(FenceCommand::Ask { address }) => crate::fence::ask(address),
         Command::Guard(GuardCommand::Run) => crate::guard::run(),
         Command::Guard(GuardCommand::Control) => crate::control::relay(),

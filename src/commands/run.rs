@@ -15,6 +15,9 @@ use crate::supervisor::limits::{self, Limits};
 use crate::supervisor::run::{Request, runtime};
 use crate::supervisor::{engine, image, streams, workflow};
 use crate::workspace::masks;
+use crate::workspace::token::Token;
+
+use super::giving::{self, Giving};
 
 /// Runs the agent; its exit status.
 pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure> {
@@ -39,7 +42,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         return Err(Failure::new(COULD_NOT_RUN, "-t and -i were given, but stdin is no terminal")
             .hint("leave out -t"));
     }
-    let mut env = environment(&args.env)?;
+    let Giving { mut env, handed } = giving::gather(&args)?;
     if project.is_some() {
         // git refuses a directory that another user owns; the mount is the one that was asked for.
         if !env.iter().any(|pair| pair.starts_with("GIT_CONFIG_COUNT=")) {
@@ -52,6 +55,18 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     if let Some(plan) = masks.as_ref().filter(|_| !args.quiet) {
         eprint!("{}", plan.summary());
     }
+    let token = match &args.gitlab_token_env {
+        None => None,
+        Some(name) => {
+            let ca = args.ca.as_ref().or(policy.container.ca.as_ref());
+            let token = Token::check(name, args.policy.gitlab.as_deref(), ca, &policy).await?;
+            if args.revoke_token {
+                token.can_be_revoked()?;
+            }
+            env.push(token.variable());
+            Some(token)
+        }
+    };
     let engine = engine::connect(engine_host).await?;
     if project.is_some() && !engine.local {
         return Err(Failure::new(
@@ -80,6 +95,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
             project,
             served: Vec::new(),
             workdir: args.workdir,
+            handed: !handed.is_empty(),
             trust: false,
             user,
             runtime,
@@ -89,14 +105,22 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
             memory: limits.memory(),
             pids: limits.pids(),
         },
+        handed,
         masks,
         time: limits.time,
+        token_ends: token.as_ref().and_then(|token| token.ends),
         events: args.events,
         cpus: args.cpus,
         timings: args.timings,
         quiet: args.quiet,
     };
-    crate::supervisor::run::run(&engine, request).await
+    let ended = crate::supervisor::run::run(&engine, request).await;
+    if let Some(token) = token.filter(|_| args.revoke_token)
+        && let Err(failure) = token.revoke().await
+    {
+        eprint!("{failure}");
+    }
+    ended
 }
 
 /// A policy that is not the one that was agreed on is none.
@@ -138,25 +162,4 @@ pub fn checked_project(given: &Path) -> Result<(PathBuf, Option<String>), Failur
     }
     let owner = (meta.uid() != 0).then(|| format!("{}:{}", meta.uid(), meta.gid()));
     Ok((path, owner))
-}
-
-/// `NAME=VALUE` as given, `NAME` from the caller.
-fn environment(given: &[String]) -> Result<Vec<String>, Failure> {
-    let mut env = Vec::new();
-    for pair in given {
-        let name = pair.split('=').next().unwrap_or_default();
-        if name.is_empty() || name.contains('\0') {
-            return Err(
-                Failure::new(COULD_NOT_RUN, "-e: a variable needs a name").hint("-e NAME or -e NAME=VALUE")
-            );
-        }
-        if pair.contains('=') {
-            env.push(pair.clone());
-        } else if let Ok(value) = std::env::var(name) {
-            env.push(format!("{name}={value}"));
-        } else {
-            eprintln!("ringfence: -e {name}: not set here, so it is not passed on");
-        }
-    }
-    Ok(env)
 }

@@ -16,12 +16,15 @@ mod handover;
 mod links;
 mod netlink;
 mod proof;
+mod put;
 mod routes;
 mod rules;
 mod sockets;
 mod stop;
 #[cfg(test)]
 mod tests;
+
+pub use self::put::put;
 
 use std::io::{BufRead as _, Write as _};
 use std::path::Path;

@@ -11,10 +11,10 @@ use bollard::models::{
     MountVolumeOptions, NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
 };
 
-use super::ca;
 use super::image::Image;
 use super::workflow::{LABEL_IMAGE, LABEL_IMAGE_DIGEST, Role, Workflow};
-use crate::handover::{HOST_ALIAS, SHARED, TRUST};
+use super::{ca, handing};
+use crate::handover::{HANDED, HOST_ALIAS, SHARED, TRUST};
 use crate::workspace::masks::Served;
 
 /// The guard's user: no root, and in no passwd file.
@@ -39,10 +39,14 @@ pub fn fence(
     network: &str,
     resolver: Ipv4Addr,
     trust: bool,
+    handed: bool,
 ) -> ContainerCreateBody {
     let mut host = helper_host(workflow, network, FENCE_MEMORY);
     if trust {
         host.mounts.get_or_insert_default().push(volume(workflow.object(Role::Trust), TRUST, false));
+    }
+    if handed {
+        host.mounts.get_or_insert_default().push(volume(workflow.object(Role::Secrets), HANDED, false));
     }
     host.cap_add = Some(vec!["NET_ADMIN".to_owned()]);
     // /proc/sys is read-only inside, so these can be set here only. `lo` too: with ::1 alone left,
@@ -168,6 +172,8 @@ pub struct Agent {
     pub served: Vec<Served>,
     /// Working directory; none: the project's, else the image's.
     pub workdir: Option<String>,
+    /// Whether it is handed files in memory.
+    pub handed: bool,
     /// Whether it trusts authorities besides its image's own.
     pub trust: bool,
     /// User; none: the image's.
@@ -201,6 +207,7 @@ pub fn agent(workflow: &Workflow, agent: &Agent) -> ContainerCreateBody {
         read_only: Some(true),
         ..Default::default()
     });
+    let handed = agent.handed.then(|| volume(workflow.object(Role::Secrets), handing::DIRECTORY, true));
     let trust = agent.trust.then(|| volume(workflow.object(Role::Trust), ca::DIRECTORY, true));
     let host = HostConfig {
         network_mode: Some(format!("container:{}", workflow.object(Role::Fence))),
@@ -217,7 +224,7 @@ pub fn agent(workflow: &Workflow, agent: &Agent) -> ContainerCreateBody {
         pids_limit: Some(agent.pids),
         restart_policy: Some(no_restart()),
         log_config: Some(log_config("64m")),
-        mounts: Some(project.into_iter().chain(served).chain(trust).collect()),
+        mounts: Some(project.into_iter().chain(served).chain(trust).chain(handed).collect()),
         ..Default::default()
     };
     let mut labels = workflow.labels(Role::Agent);
@@ -254,7 +261,7 @@ mod tests {
 
     #[test]
     fn only_the_fence_may_administer_a_network_and_only_its_own() {
-        let fence = fence(&workflow(), "img", "net", Ipv4Addr::LOCALHOST, true).host_config.unwrap();
+        let fence = fence(&workflow(), "img", "net", Ipv4Addr::LOCALHOST, true, true).host_config.unwrap();
         let guard = guard(&workflow(), "img", "uplink", true).host_config.unwrap();
         let agent = agent(
             &workflow(),
@@ -266,6 +273,7 @@ mod tests {
                 project: None,
                 served: vec![],
                 workdir: None,
+                handed: true,
                 trust: true,
                 user: None,
                 runtime: None,

@@ -169,7 +169,7 @@ impl Session {
 }
 
 /// One of ringfence's own programs in one of a workflow's helpers.
-struct Exec {
+pub(super) struct Exec {
     id: String,
     input: Pin<Box<dyn AsyncWrite + Send>>,
     output: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
@@ -179,6 +179,16 @@ struct Exec {
 
 impl Exec {
     async fn start(engine: &Engine, container: &str, words: [&str; 2]) -> Result<Exec, Failure> {
+        Exec::start_as(engine, container, words, None).await
+    }
+
+    /// The same as another user than the container's.
+    pub(super) async fn start_as(
+        engine: &Engine,
+        container: &str,
+        words: [&str; 2],
+        user: Option<&str>,
+    ) -> Result<Exec, Failure> {
         let cannot =
             |error| engine::refused(format!("cannot run `{}` in {container}", words.join(" ")), &error);
         let command = [&["/usr/bin/ringfence"], &words[..]].concat();
@@ -186,6 +196,7 @@ impl Exec {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
+            user: user.map(str::to_owned),
             cmd: Some(command.into_iter().map(str::to_owned).collect()),
             ..CreateExecOptions::<String>::default()
         };
@@ -201,7 +212,7 @@ impl Exec {
     }
 
     /// Writes one line.
-    async fn say(&mut self, what: &impl serde::Serialize) -> Result<(), Failure> {
+    pub(super) async fn say(&mut self, what: &impl serde::Serialize) -> Result<(), Failure> {
         let failed = |error: &dyn std::error::Error| {
             Failure::new(COULD_NOT_RUN, "cannot speak to a helper of the workflow").caused_by(error)
         };
@@ -226,7 +237,7 @@ impl Exec {
     }
 
     /// Everything it complains about until its end.
-    async fn rest(&mut self) -> Vec<String> {
+    pub(super) async fn rest(&mut self) -> Vec<String> {
         while let Some(Ok(output)) = self.output.next().await {
             self.complain(&output.into_bytes());
         }
@@ -238,12 +249,12 @@ impl Exec {
     }
 
     /// How it ended, if it did.
-    async fn status(&self, engine: &Engine) -> Result<Option<i64>, Failure> {
+    pub(super) async fn status(&self, engine: &Engine) -> Result<Option<i64>, Failure> {
         // The engine may notice the end a little later than its output's.
         for _ in 0..40 {
             let inspected = engine.api.inspect_exec(&self.id).await;
-            let inspected =
-                inspected.map_err(|error| engine::refused("cannot ask how `fence apply` ended", &error))?;
+            let inspected = inspected
+                .map_err(|error| engine::refused("cannot ask how a helper's program ended", &error))?;
             if inspected.running == Some(false) && inspected.exit_code.is_some() {
                 return Ok(inspected.exit_code);
             }

@@ -159,13 +159,17 @@ pub async fn remove(engine: &Engine, id: &str) -> Result<(), Failure> {
     errors.extend([guard, fence, probe].into_iter().flatten());
     let network = object_name(id, Role::Network);
     let (volume, trust) = (object_name(id, Role::Volume), object_name(id, Role::Trust));
+    let secrets = object_name(id, Role::Secrets);
     let force = Some(RemoveVolumeOptions { force: true });
-    let (network, volume, trust) = tokio::join!(
+    let (network, volume, trust, secrets) = tokio::join!(
         engine.api.remove_network(&network),
         engine.api.remove_volume(&volume, force.clone()),
-        engine.api.remove_volume(&trust, force)
+        engine.api.remove_volume(&trust, force.clone()),
+        engine.api.remove_volume(&secrets, force)
     );
-    for (role, result) in [(Role::Network, network), (Role::Volume, volume), (Role::Trust, trust)] {
+    for (role, result) in
+        [(Role::Network, network), (Role::Volume, volume), (Role::Trust, trust), (Role::Secrets, secrets)]
+    {
         if let Err(error) = result
             && !engine::is_missing(&error)
         {

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use netpolicy::policy::Policy;
-use netpolicy::settings::Credentials;
 
 use crate::error::{COULD_NOT_RUN, Failure};
 
@@ -68,10 +67,7 @@ fn smallest<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
 
 /// What a policy may say and this version does not do yet.
 pub fn refuse_what_is_not_kept(policy: &Policy) -> Result<(), Failure> {
-    let demands = [
-        (policy.container.disk.is_some(), "container.disk"),
-        (policy.credentials != Credentials::default(), "credentials"),
-    ];
+    let demands = [(policy.container.disk.is_some(), "container.disk")];
     let unmet: Vec<&str> =
         demands.into_iter().filter(|(demanded, _)| *demanded).map(|(_, key)| key).collect();
     if unmet.is_empty() {

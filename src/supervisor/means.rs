@@ -89,6 +89,11 @@ fn base(path: &'static str) -> &'static str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
+/// `user:password` for the proxy from a variable of this name.
+pub fn proxy_credentials(name: &str) -> Result<String, Failure> {
+    read_credentials(name, std::env::var(name).ok())
+}
+
 /// `user:password` from a variable. The error never has the value.
 fn read_credentials(name: &str, value: Option<String>) -> Result<String, Failure> {
     let cannot = |why: &str| {

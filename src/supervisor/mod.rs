@@ -16,6 +16,7 @@ pub mod containers;
 pub mod control;
 pub mod engine;
 pub mod files;
+pub mod handing;
 pub mod helper_image;
 pub mod image;
 pub mod interrupt;

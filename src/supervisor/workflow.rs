@@ -40,6 +40,8 @@ pub enum Role {
     Volume,
     /// The authorities that the agent trusts besides its image's own.
     Trust,
+    /// What the agent is handed over in memory.
+    Secrets,
     /// The network of all guards.
     Uplink,
 }
@@ -54,6 +56,7 @@ impl fmt::Display for Role {
             Role::Network => "network",
             Role::Volume => "volume",
             Role::Trust => "trust",
+            Role::Secrets => "secrets",
             Role::Uplink => "uplink",
         })
     }

@@ -8,3 +8,4 @@
 
 pub mod masks;
 pub mod secrets;
+pub mod token;

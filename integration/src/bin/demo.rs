@@ -84,14 +84,13 @@ fn show(bed: &Testbed) -> Result<ExitCode> {
     let project = bed.fresh_directory("project")?;
     std::fs::write(project.join("agent.sh"), script(&steps))?;
     let policy = bed.ringfence.policy(POLICY)?;
-    let token = format!("GITLAB_TOKEN={}", gitlab::TOKEN);
     let project = project.to_string_lossy();
 
     eprintln!("demo: ringfence run --policy policy.yml --project {project} AGENT sh agent.sh");
     bed.canaries.take();
     let outcome = bed.ringfence.run(
         &policy,
-        &["--project", &project, "-e", &token, "-e", "OPENAI_API_KEY=of-the-testbed"],
+        &["--project", &project, "-e", "GITLAB_TOKEN", "-e", "OPENAI_API_KEY"],
         &bed.images.agent,
         &["sh", "agent.sh"],
     )?;

@@ -13,6 +13,55 @@ use crate::command::{bounded, run};
 
 /// The token that the API takes.
 pub const TOKEN: &str = "glpat-of-the-testbed";
+/// Tokens that the API tells about: how each is known, its scopes, and its end.
+pub const TOKENS: &[Known] = &[
+    Known {
+        token: "workflow-of-the-testbed",
+        oauth: false,
+        scopes: &["ai_workflows"],
+        ends: Ends::On("2199-01-01"),
+    },
+    Known {
+        token: "wide-of-the-testbed",
+        oauth: false,
+        scopes: &["ai_workflows", "api"],
+        ends: Ends::On("2199-01-01"),
+    },
+    Known {
+        token: "past-of-the-testbed",
+        oauth: false,
+        scopes: &["ai_workflows"],
+        ends: Ends::On("2020-01-01"),
+    },
+    Known { token: "endless-of-the-testbed", oauth: false, scopes: &["ai_workflows"], ends: Ends::Never },
+    Known { token: "oauth-of-the-testbed", oauth: true, scopes: &["ai_workflows"], ends: Ends::In(7200) },
+    Known { token: "brief-of-the-testbed", oauth: true, scopes: &["ai_workflows"], ends: Ends::In(12) },
+];
+
+/// What the API tells about a token.
+#[derive(Debug)]
+pub struct Known {
+    /// The token.
+    pub token: &'static str,
+    /// Whether it is an OAuth token.
+    pub oauth: bool,
+    /// What it may do.
+    pub scopes: &'static [&'static str],
+    /// When it ends.
+    pub ends: Ends,
+}
+
+/// When a token ends.
+#[derive(Debug)]
+pub enum Ends {
+    /// At the beginning of a day.
+    On(&'static str),
+    /// So many seconds after it was asked about.
+    In(u64),
+    /// It does not.
+    Never,
+}
+
 /// A file of the project that can be cloned, and its content.
 pub const FILE: (&str, &str) = ("README.md", "# A project of the testbed\n");
 /// What the model says.
@@ -68,6 +117,23 @@ impl GitLab {
                 "id": 7, "name": "project", "path": "project", "path_with_namespace": "group/project",
                 "http_url_to_repo": "https://gitlab.test/group/project.git", "default_branch": "main",
             }])),
+            "/api/v4/personal_access_tokens/self" => match known(token, false) {
+                Some(_) if request.method == "DELETE" => {
+                    Response { status: 204, headers: Vec::new(), body: Vec::new() }
+                }
+                Some(known) => json_of(&json!({
+                    "id": 1, "name": "agent", "active": true, "revoked": false, "scopes": known.scopes,
+                    "expires_at": match known.ends { Ends::On(day) => json!(day), _ => json!(null) },
+                })),
+                None => Response { status: 401, ..json_of(&json!({"message": "401 Unauthorized"})) },
+            },
+            "/oauth/token/info" => match known(token.trim_start_matches("Bearer "), true) {
+                Some(known) => json_of(&json!({
+                    "resource_owner_id": 1, "scope": known.scopes,
+                    "expires_in": match known.ends { Ends::In(seconds) => json!(seconds), _ => json!(null) },
+                })),
+                None => Response { status: 401, ..json_of(&json!({"error": "invalid_token"})) },
+            },
             path if path.starts_with("/api/v4/") => {
                 let status = if authorised { 404 } else { 401 };
                 Response { status, ..json_of(&json!({"message": format!("{status}")})) }
@@ -104,6 +170,11 @@ impl GitLab {
         )?;
         cgi(&output.bytes)
     }
+}
+
+/// The token of this text and kind.
+fn known(token: &str, oauth: bool) -> Option<&'static Known> {
+    TOKENS.iter().find(|known| known.token == token && known.oauth == oauth)
 }
 
 /// Reads what a CGI program printed.

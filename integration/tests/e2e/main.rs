@@ -26,7 +26,9 @@ mod proxy;
 mod pull;
 mod refused;
 mod runtimes;
+mod secrets;
 mod shared_address;
+mod token;
 mod upstream;
 
 use std::process::ExitCode;
@@ -68,6 +70,8 @@ fn main() -> ExitCode {
         ("engine_access", engine_access::TESTS, true),
         ("engine_trouble", engine_trouble::TESTS, true),
         ("runtimes", runtimes::TESTS, true),
+        ("secrets", secrets::TESTS, true),
+        ("token", token::TESTS, true),
         ("leftovers", leftovers::TESTS, true),
     ];
     if arguments.list {

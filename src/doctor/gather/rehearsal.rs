@@ -77,7 +77,8 @@ impl<'a> Stage<'a> {
     async fn fence(&self) -> Learned<Fence> {
         let taken = networks::subnets(&networks::list(self.engine).await.map_err(words)?);
         let (network, _) = networks::create_own(self.engine, &self.workflow, &taken).await.map_err(words)?;
-        let body = containers::fence(&self.workflow, &self.helper, &network, Ipv4Addr::LOCALHOST, false);
+        let body =
+            containers::fence(&self.workflow, &self.helper, &network, Ipv4Addr::LOCALHOST, false, false);
         self.play(Role::Fence, body, "fence").await
     }
 

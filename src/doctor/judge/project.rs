@@ -54,18 +54,15 @@ pub fn secrets(project: Option<&Project>) -> Row {
 /// R9.
 pub fn token() -> Row {
     let mut row = Row::new("R9", "the workflow token's power and lifetime");
-    row.held_against(Verdict::Warn, "scope and lifetime of a token are not checked in this version");
-    row.advise("give an agent a token of its own with the least scope, and end the run with it (--time)");
+    row.found("a token given by --gitlab-token-env is refused when it may do more, or lives longer, than the policy permits");
+    row.found("the run ends with it; a token given by -e is not looked at");
     row
 }
 
 /// R10.
 pub fn messages() -> Row {
     let mut row = Row::new("R10", "secrets in goals and messages");
-    row.held_against(
-        Verdict::Warn,
-        "command line, goal and prompts are not searched for secrets in this version",
-    );
-    row.advise("pass secrets by name (-e NAME), never as text in a command or a goal");
+    row.found("command line, variables and prompts are searched for secrets, and a finding ends the start");
+    row.advise("pass secrets by name (--secret NAME, -e NAME), never as text in a command or a goal");
     row
 }

@@ -20,7 +20,7 @@ pub(super) fn configuration(
     surroundings: Surroundings,
 ) -> Result<Vec<u8>, Failure> {
     let names = VirtualNames::new(&request.policy);
-    let deadline = request.time.map(|time| {
+    let deadline = request.left().map(|(time, _)| {
         let end = SystemTime::now() + time;
         end.duration_since(UNIX_EPOCH).map(|since| since.as_millis() as u64).unwrap_or(0)
     });

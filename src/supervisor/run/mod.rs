@@ -15,7 +15,7 @@ mod start;
 
 use std::cell::Cell;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use netpolicy::policy::Policy;
 use netpolicy::settings::Ca;
@@ -34,6 +34,7 @@ use super::{ca, helper_image, inventory, networks};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::layers::record::Record;
 use crate::workspace::masks;
+use crate::workspace::secrets::Handed;
 
 /// An engine that restarts is back within this time.
 const ENGINE_LIMIT: Duration = Duration::from_secs(30);
@@ -52,12 +53,16 @@ pub struct Request {
     pub layers: Record,
     /// The agent.
     pub agent: Agent,
+    /// What the agent is handed over in memory.
+    pub handed: Vec<Handed>,
     /// What is laid over the project's files.
     pub masks: Option<masks::Plan>,
     /// Authorities for the agent besides its image's own.
     pub ca: Option<Ca>,
     /// Wall-clock limit.
     pub time: Option<Duration>,
+    /// When the agent's token ends, which ends the run.
+    pub token_ends: Option<SystemTime>,
     /// Where a person wants the events too.
     pub events: Option<PathBuf>,
     /// CPUs asked for.
@@ -66,6 +71,17 @@ pub struct Request {
     pub timings: bool,
     /// No summary.
     pub quiet: bool,
+}
+
+impl Request {
+    /// What is left until the run must end, and why it must.
+    fn left(&self) -> Option<(Duration, &'static str)> {
+        let time = self.time.map(|time| (time, "the time is over (--time, or container.time of a policy)"));
+        let token = self.token_ends.map(|end| {
+            (end.duration_since(SystemTime::now()).unwrap_or_default(), "the agent's GitLab token is over")
+        });
+        time.into_iter().chain(token).min_by_key(|(left, _)| *left)
+    }
 }
 
 /// Runs the agent to its end; the exit status for the program.

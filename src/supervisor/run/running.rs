@@ -1,6 +1,6 @@
 //! A run whose agent was started: until the agent ends, a helper dies, the time is over, or a signal says so.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bollard::query_parameters::KillContainerOptions;
 use futures_util::FutureExt;
@@ -17,6 +17,22 @@ use crate::error::Failure;
 
 /// Two Ctrl-C within this time stop at once.
 const DOUBLE_INTERRUPT: Duration = Duration::from_secs(2);
+
+/// Before a token ends, a person is told: what is left, but no more than this.
+const WARNING: Duration = Duration::from_secs(120);
+
+/// Tells when the agent's token is about to end.
+async fn warn_of_token(ends: Option<SystemTime>) {
+    let Some(left) = ends.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default()) else {
+        return std::future::pending().await;
+    };
+    tokio::time::sleep(left.saturating_sub(WARNING)).await;
+    let left = Duration::from_secs(left.min(WARNING).as_secs());
+    eprintln!(
+        "ringfence: the agent's GitLab token ends in {}, and the run with it",
+        humantime::format_duration(left)
+    );
+}
 
 /// A run whose agent has been started.
 pub(super) struct Running {
@@ -39,12 +55,15 @@ impl Running {
         let agent_exit = exit_of(engine, &names[0]);
         let guard_exit = exit_of(engine, &names[1]);
         let fence_exit = exit_of(engine, &names[2]);
+        let left = request.left();
         let time_over = async {
-            match request.time {
-                Some(time) => tokio::time::sleep(time).await,
+            match left {
+                Some((time, _)) => tokio::time::sleep(time).await,
                 None => std::future::pending().await,
             }
         };
+        let warning = warn_of_token(request.token_ends);
+        tokio::pin!(warning);
         tokio::pin!(agent_exit, guard_exit, fence_exit, time_over);
         let mut last_interrupt: Option<Instant> = None;
         let helper_died = |who: &str, status: i64| {
@@ -65,7 +84,14 @@ impl Running {
                 }
                 status = &mut guard_exit => helper_died("guard", status),
                 status = &mut fence_exit => helper_died("fence", status),
-                () = &mut time_over => Ended::because(TIME_OVER, "the time is over (--time, or container.time of a policy), so the run was ended"),
+                () = &mut time_over => {
+                    let why = left.map_or("the time is over", |(_, why)| why);
+                    Ended::because(TIME_OVER, format!("{why}, so the run was ended"))
+                }
+                () = &mut warning => {
+                    warning.set(warn_of_token(None));
+                    continue;
+                }
                 number = signals.next() => {
                     let now = Instant::now();
                     let twice = number == SIGINT

@@ -12,7 +12,7 @@ use super::super::engine::{self, Engine};
 use super::super::files::upload;
 use super::super::means::Means;
 use super::super::workflow::{Role, Workflow};
-use super::super::{ca, containers, networks, streams};
+use super::super::{ca, containers, handing, networks, streams};
 use super::checks::surroundings;
 use super::clock::Clock;
 use super::configuration::configuration;
@@ -61,13 +61,23 @@ pub(super) async fn start(
     subnets.extend(uplink_subnet);
     clock.step("networks");
 
+    if request.agent.handed {
+        handing::create_volume(engine, workflow).await?;
+    }
     let resolver = request.policy.dns.virtual_range.broadcast();
     tokio::try_join!(
         create(
             engine,
             workflow,
             Role::Fence,
-            containers::fence(workflow, &helper, &network, resolver, corporate.is_some())
+            containers::fence(
+                workflow,
+                &helper,
+                &network,
+                resolver,
+                corporate.is_some(),
+                request.agent.handed
+            )
         ),
         create(
             engine,
@@ -99,6 +109,9 @@ pub(super) async fn start(
     let summary = tokio::spawn(events.collect(guard_output, ready));
     tokio::try_join!(start_one(engine, workflow, Role::Guard), start_one(engine, workflow, Role::Fence))?;
     await_ready(engine, workflow, is_ready).await?;
+    if request.agent.handed {
+        handing::hand_over(engine, workflow, &request.handed, request.agent.user.as_deref()).await?;
+    }
     clock.step("fence proven, guard ready");
     if let Some(runtime) = &request.agent.runtime {
         runtime::prove(engine, workflow, &helper, runtime, resolver).await?;

@@ -143,7 +143,7 @@ fn rest_of_word(text: &[u8]) -> usize {
 }
 
 /// Whether a text stands where a secret would, in an example or a template.
-fn is_placeholder(text: &[u8]) -> bool {
+pub(super) fn is_placeholder(text: &[u8]) -> bool {
     let lower = text.to_ascii_lowercase();
     let has = |word: &[u8]| lower.windows(word.len()).any(|window| window == word);
     PLACEHOLDERS.iter().any(|word| has(word)) || lower.starts_with(b"$") || is_drill(text)

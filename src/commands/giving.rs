@@ -1,0 +1,91 @@
+//! What the command line of a run gives to the agent: variables, secrets by name, a prompt. Literal secrets end the start.
+
+use std::path::Path;
+
+use crate::cli::run::RunArgs;
+use crate::error::{COULD_NOT_RUN, Failure};
+use crate::supervisor::handing;
+use crate::workspace::secrets::{Handed, Sent, check};
+
+/// What the agent is given.
+pub struct Giving {
+    /// `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// Files in memory.
+    pub handed: Vec<Handed>,
+}
+
+/// Reads everything that is given, and looks for secrets in what is given in the clear.
+pub fn gather(args: &RunArgs) -> Result<Giving, Failure> {
+    let mut handed = args.secret.iter().map(|given| Handed::secret(given)).collect::<Result<Vec<_>, _>>()?;
+    let mut given: Vec<(String, String)> = Vec::new();
+    for file in &args.env_file {
+        given.extend(lines_of(file)?.into_iter().map(|line| ("env-file".to_owned(), line)));
+    }
+    given.extend(args.env.iter().map(|pair| ("env".to_owned(), pair.clone())));
+    let mut sent = Vec::new();
+    for (place, pair) in &given {
+        if let Some((name, value)) = pair.split_once('=') {
+            let place = format!("{place}:{name}");
+            sent.push(Sent { place, variable: Some(name), text: value.as_bytes() });
+        }
+    }
+    for (number, argument) in args.entrypoint.iter().chain(&args.command).enumerate() {
+        let number = number + usize::from(args.entrypoint.is_none());
+        sent.push(Sent { place: format!("argument:{number}"), variable: None, text: argument.as_bytes() });
+    }
+    for (place, text) in [("name", &args.name), ("workdir", &args.workdir)] {
+        sent.extend(text.iter().map(|text| Sent {
+            place: place.to_owned(),
+            variable: None,
+            text: text.as_bytes(),
+        }));
+    }
+    let prompt = args.prompt.as_deref().map(Handed::prompt).transpose()?;
+    if let Some(prompt) = &prompt {
+        sent.push(Sent { place: "prompt".to_owned(), variable: None, text: &prompt.content });
+    }
+    check(&sent, &args.allow_secret)?;
+    let mut env = Vec::new();
+    for (_, pair) in &given {
+        env.extend(variable(pair)?);
+    }
+    if let Some(prompt) = prompt {
+        env.push(format!("RINGFENCE_PROMPT={}/{}", handing::DIRECTORY, prompt.name));
+        handed.push(prompt);
+    }
+    let mut names: Vec<&str> = handed.iter().map(|file| file.name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Failure::new(COULD_NOT_RUN, format!("--secret {}: it is given twice", twice[0])));
+    }
+    Ok(Giving { env, handed })
+}
+
+/// The lines of an environment file: `NAME=VALUE`, or `NAME` for the caller's value; `#` begins a comment.
+fn lines_of(file: &Path) -> Result<Vec<String>, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Failure::new(COULD_NOT_RUN, format!("--env-file {}: it cannot be read", file.display()))
+            .caused_by(&error)
+    })?;
+    let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
+}
+
+/// `NAME=VALUE` as given, `NAME` from the caller.
+fn variable(pair: &str) -> Result<Option<String>, Failure> {
+    let name = pair.split('=').next().unwrap_or_default();
+    if name.is_empty() || name.contains('\0') {
+        return Err(
+            Failure::new(COULD_NOT_RUN, "-e: a variable needs a name").hint("-e NAME or -e NAME=VALUE")
+        );
+    }
+    if pair.contains('=') {
+        return Ok(Some(pair.to_owned()));
+    }
+    if let Ok(value) = std::env::var(name) {
+        return Ok(Some(format!("{name}={value}")));
+    }
+    eprintln!("ringfence: -e {name}: not set here, so it is not passed on");
+    Ok(None)
+}

@@ -1,0 +1,68 @@
+//! Files that a person hands over by name: `--secret NAME[=FILE]`, `--prompt FILE`.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::error::{COULD_NOT_RUN, Failure};
+
+/// The largest of them.
+const LARGEST: u64 = 1 << 20;
+
+/// A file for the agent that lies in memory only.
+#[derive(Clone)]
+pub struct Handed {
+    /// Its name in the agent's folder.
+    pub name: String,
+    /// What is in it. Never shown.
+    pub content: Vec<u8>,
+}
+
+impl fmt::Debug for Handed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handed({}, …)", self.name)
+    }
+}
+
+impl Handed {
+    /// `NAME`, from the caller's environment, or `NAME=FILE`.
+    pub fn secret(given: &str) -> Result<Handed, Failure> {
+        let (name, file) = given.split_once('=').map_or((given, None), |(name, file)| (name, Some(file)));
+        let good = (1..=100).contains(&name.len())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+            && !name.starts_with('.')
+            && name != PROMPT;
+        if !good {
+            return Err(Failure::new(COULD_NOT_RUN, "--secret: that cannot be the name of a secret")
+                .hint("--secret NAME, or --secret NAME=FILE; NAME of letters, digits, `-`, `_` and `.`"));
+        }
+        let content = match file {
+            Some(file) => read("--secret", Path::new(file))?,
+            None => {
+                std::env::var_os(name).map(std::os::unix::ffi::OsStringExt::into_vec).ok_or_else(|| {
+                    Failure::new(COULD_NOT_RUN, format!("--secret {name}: the variable is not set here"))
+                        .hint(format!(
+                            "export it before the run, or read it from a file: --secret {name}=FILE"
+                        ))
+                })?
+            }
+        };
+        Ok(Handed { name: name.to_owned(), content })
+    }
+
+    /// `--prompt FILE`.
+    pub fn prompt(file: &Path) -> Result<Handed, Failure> {
+        Ok(Handed { name: PROMPT.to_owned(), content: read("--prompt", file)? })
+    }
+}
+
+/// The prompt's name.
+const PROMPT: &str = "prompt";
+
+fn read(option: &str, file: &Path) -> Result<Vec<u8>, Failure> {
+    let cannot = || Failure::new(COULD_NOT_RUN, format!("{option}: cannot read {}", file.display()));
+    let size = file.metadata().map_err(|error| cannot().caused_by(&error))?.len();
+    if size > LARGEST {
+        return Err(cannot().hint(format!("it may be {} KiB at most", LARGEST >> 10)));
+    }
+    std::fs::read(file).map_err(|error| cannot().caused_by(&error))
+}
