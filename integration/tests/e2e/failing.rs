@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use integration::command::until;
 use integration::ringfence::Running;
 use integration::testbed::Testbed;
 
@@ -25,7 +26,13 @@ pub fn talking_agent(bed: &Testbed) -> Result<Running> {
 }
 
 pub fn container(bed: &Testbed, role: &str) -> Result<String> {
-    let workflow = running_agent(bed).context("no agent runs")?;
+    let mut workflow = None;
+    // An engine that was restarted a moment ago may not list it yet.
+    until("the engine lists the agent", Duration::from_secs(10), || {
+        workflow = running_agent(bed);
+        workflow.is_some()
+    })?;
+    let workflow = workflow.context("no agent runs")?;
     let found = bed.engine.docker(&[
         "ps",
         "--quiet",

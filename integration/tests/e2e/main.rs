@@ -17,6 +17,7 @@ mod gate_bytes;
 mod gate_http;
 mod gate_many;
 mod gate_tls;
+mod helper_image;
 mod layers;
 mod leftovers;
 mod live;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         ("runtimes", runtimes::TESTS, true),
         ("secrets", secrets::TESTS, true),
         ("token", token::TESTS, true),
+        ("helper_image", helper_image::TESTS, true),
         ("leftovers", leftovers::TESTS, true),
     ];
     if arguments.list {
