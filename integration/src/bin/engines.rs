@@ -152,7 +152,7 @@ impl Row {
             "FAILED" => self.failed.push(test.trim().to_owned()),
             other => {
                 if let Some(why) = other.strip_prefix("ignored") {
-                    let why = why.trim_start_matches([',', ' ']).to_owned();
+                    let why = why.trim_matches([',', ' ', '(', ')']).to_owned();
                     *self.skipped.entry(why).or_default() += 1;
                 }
             }

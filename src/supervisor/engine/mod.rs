@@ -161,9 +161,17 @@ pub fn describe(error: &ApiError) -> String {
     }
 }
 
-/// Whether the engine said that the object does not exist.
+/// Whether the engine said that the object does not exist. Podman says so with another status when somebody else removes it meanwhile.
 pub fn is_missing(error: &ApiError) -> bool {
-    matches!(error, ApiError::DockerResponseServerError { status_code: 404, .. })
+    match error {
+        ApiError::DockerResponseServerError { status_code: 404, .. } => true,
+        ApiError::DockerResponseServerError { status_code: 500, message } => {
+            ["no such container", "no such volume", "no such network"]
+                .iter()
+                .any(|words| message.trim().ends_with(words) || message.contains(&format!("{words}:")))
+        }
+        _ => false,
+    }
 }
 
 /// A failure of one engine call: what was being done, and the engine's words.
