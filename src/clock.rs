@@ -1,4 +1,4 @@
-//! The wall clock, for what depends on the day.
+//! The wall clock.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

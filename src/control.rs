@@ -40,6 +40,34 @@ pub enum Request {
     Make(Change),
     /// Take back the change that this connection made last.
     TakeBack,
+    /// Write down that the agent met a limit, which only the supervisor sees.
+    Reached(Limit, String),
+}
+
+/// A limit of the agent's container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Limit {
+    /// Memory.
+    Memory,
+    /// Processes and threads.
+    Pids,
+    /// Disk.
+    Disk,
+    /// Wall-clock time.
+    Time,
+}
+
+impl Limit {
+    /// The reason in events.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Limit::Memory => "memory-limit",
+            Limit::Pids => "pids-limit",
+            Limit::Disk => "disk-limit",
+            Limit::Time => "time-limit",
+        }
+    }
 }
 
 /// A change.

@@ -46,6 +46,22 @@ pub const HEARTBEAT_LIMIT: Duration = Duration::from_secs(1);
 /// The made-up zone in whose name the filter says no. No other name server has it.
 pub const FILTER_ZONE: &str = "ringfence.invalid.";
 
+/// Where the fence has what the agent is given of this machine's files, numbered.
+pub const GIVEN: &str = "/run/given";
+
+/// Something of the supervisor's machine that the agent is given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// Where the fence has it.
+    pub at: String,
+    /// What the supervisor calls it.
+    pub source: String,
+    /// The device that it must be on.
+    pub device: u64,
+    /// The inode that it must be.
+    pub inode: u64,
+}
+
 /// What the fence must be made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceConfig {
@@ -59,6 +75,9 @@ pub struct FenceConfig {
     /// Whether the lock of every device must hold, which older kernels do not have: for a runtime that may send frames itself.
     #[serde(default)]
     pub devices: bool,
+    /// What must be mounted, and is looked at once, before anything else.
+    #[serde(default)]
+    pub given: Vec<Given>,
 }
 
 /// A file that the agent is handed over in memory.

@@ -175,7 +175,9 @@ fn container(text: &mut String, container: &Container) {
         lines.extend(bytes.map(|bytes| format!("{key}: {}", size(bytes))));
     }
     lines.extend(container.pids.map(|number| format!("pids: {number}")));
+    lines.extend(container.open_files.map(|number| format!("open-files: {number}")));
     lines.extend(container.seconds.map(|seconds| format!("time: {seconds}s")));
+    lines.extend(container.capabilities.map(|kept| format!("capabilities: {}", kept.as_str())));
     lines.extend(container.runtime.as_ref().map(|name| format!("runtime: {}", quoted(name))));
     lines.extend(container.ca.as_ref().map(|ca| match ca {
         Ca::System => "ca: system".to_owned(),

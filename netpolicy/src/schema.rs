@@ -218,14 +218,26 @@ struct Container {
     /// Processes and threads.
     #[schemars(range(min = 1))]
     pids: Option<u32>,
+    /// Files that a process may have open.
+    #[schemars(range(min = 64, max = 1048576))]
+    open_files: Option<u32>,
     /// What the agent may write, `10GiB`.
     disk: Option<Size>,
     /// Wall-clock time, `2h`.
     time: Option<String>,
+    /// What the agent keeps of root's powers in its own container.
+    capabilities: Option<Capabilities>,
     /// The OCI runtime, `default` for the engine's. Not for projects.
     runtime: Option<String>,
     /// The CA bundle for the agent's TLS clients: `system` or a file. Not for projects.
     ca: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Capabilities {
+    None,
+    Default,
 }
 
 /// A size, 1024-based.
@@ -334,6 +346,8 @@ mod tests {
         };
         let requirements = settings::Requirement::ALL.iter().map(|(word, _)| (*word).to_owned()).collect();
         assert_eq!(words("Requirement"), requirements);
+        let kept = settings::Capabilities::ALL.iter().map(|(word, _)| (*word).to_owned()).collect();
+        assert_eq!(words("Capabilities"), kept);
         assert_eq!(words("Protocol"), ["auto", "http", "tcp", "tls"].map(str::to_owned).into());
         assert_eq!(words("ResolvedBy"), ["guard", "proxy"].map(str::to_owned).into());
     }

@@ -163,6 +163,30 @@ pub enum Ca {
     File(String),
 }
 
+/// What the agent keeps of root's powers in its own container. The least counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Capabilities {
+    /// None at all.
+    None,
+    /// The few that installing packages and changing users need.
+    Default,
+}
+
+impl Capabilities {
+    /// Every one with its word, the least first.
+    pub const ALL: [(&'static str, Capabilities); 2] =
+        [("none", Capabilities::None), ("default", Capabilities::Default)];
+
+    /// The word as policies write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Capabilities::None => "none",
+            Capabilities::Default => "default",
+        }
+    }
+}
+
 /// `container`: absent values are the program's defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -176,12 +200,18 @@ pub struct Container {
     /// Processes and threads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pids: Option<u64>,
+    /// Files that a process may have open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<u64>,
     /// Bytes that the agent may write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<u64>,
     /// Wall-clock seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
+    /// What the agent keeps of root's powers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Capabilities>,
     /// The OCI runtime; `default` is the engine's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<String>,

@@ -12,7 +12,7 @@ use crate::supervisor::image::Pull;
 /// `ringfence run [OPTIONS] IMAGE [COMMAND]…`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit status: the agent's own; 123 the fence ended the run; 124 its time is over;
+Exit status: the agent's own; 123 the fence ended the run (a helper died, a limit of memory or disk); 124 its time is over;
 125 ringfence could not run it; 126/127 as docker; 128+N ended by signal N")]
 pub struct RunArgs {
     /// The policy
@@ -30,6 +30,9 @@ pub struct RunArgs {
     /// The project directory, mounted at /workspace, which becomes the working directory
     #[arg(long, value_name = "DIR")]
     pub project: Option<PathBuf>,
+    /// A directory or file of this machine for the agent, read-only unless it ends in `:rw`
+    #[arg(short = 'v', long = "mount", visible_alias = "volume", value_name = "SRC:DST[:rw]")]
+    pub mounts: Vec<String>,
     /// An environment variable for the agent; without a value, the caller's
     #[arg(short = 'e', long = "env", value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
@@ -78,13 +81,20 @@ pub struct RunArgs {
     /// CPUs that the agent may use [default: 2, or what the engine has]
     #[arg(long, value_name = "N")]
     pub cpus: Option<f64>,
-    /// Memory that the agent may use, swap included [default: 4GiB]
+    /// Memory that the agent may use, swap and its tmpfs files included [default: 4GiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub memory: Option<u64>,
     /// Processes and threads that the agent may have [default: 1024]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub pids: Option<u64>,
-    /// Wall-clock time after which the run is ended (2h, 90s)
+    /// Files that each of its processes may have open [default: 16384]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(64..=1_048_576))]
+    pub open_files: Option<u64>,
+    /// Disk that the agent may fill: its container's own layer, and what it adds to writable mounts; watched, and held by the
+    /// storage driver where that can [default: 10GiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub disk: Option<u64>,
+    /// Wall-clock time after which the run is ended (2h, 90s) [default: 24h]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub time: Option<Duration>,
     /// When to fetch the image: `missing`, `always` or `never`
@@ -93,6 +103,18 @@ pub struct RunArgs {
     /// The OCI runtime of the agent's container, as the engine names it [default: the engine's own]
     #[arg(long, value_name = "NAME")]
     pub runtime: Option<String>,
+    /// The image cannot be written; /tmp, /run and /var/tmp are in memory
+    #[arg(long)]
+    pub read_only: bool,
+    /// A directory in memory, which counts as the agent's memory
+    #[arg(long, value_name = "PATH")]
+    pub tmpfs: Vec<String>,
+    /// Size of /dev/shm, which counts as the agent's memory [default: 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub shm_size: Option<u64>,
+    /// Take from root in the container every capability, the few that installing packages needs included
+    #[arg(long)]
+    pub no_capabilities: bool,
     /// Write the events to this file too
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,

@@ -11,7 +11,10 @@ use crate::doctor::row::Verdict;
 use crate::doctor::{gather, judge, report};
 use crate::error::Failure;
 use crate::layers;
+use crate::supervisor::containers::WORKSPACE;
 use crate::supervisor::engine;
+use crate::workspace::machine::Machine;
+use crate::workspace::mounts;
 
 /// A row failed.
 const FAILED: u8 = 1;
@@ -21,8 +24,10 @@ const COULD_NOT_LOOK: u8 = 2;
 /// Looks, and prints what it found.
 pub async fn doctor(engine_host: Option<&str>, args: DoctorArgs) -> Result<u8, Failure> {
     let could_not = |failure: Failure| Failure { exit: COULD_NOT_LOOK, ..failure };
-    let project = args.project.as_deref().map(super::run::checked_project).transpose().map_err(could_not)?;
-    let folder = project.as_ref().map(|(path, _)| path.as_path());
+    let machine = Machine::here(engine_host);
+    let project = args.project.as_deref().map(|given| mounts::project(given, WORKSPACE, &machine));
+    let project = project.transpose().map_err(could_not)?;
+    let folder = project.as_ref().map(|project| project.source.as_path());
     let loaded = layers::load(&super::policy::wanted(&args.policy, folder)).map_err(could_not)?;
     let project = folder.map(|path| gather::project(path, &super::project::wishes(&loaded.policy)));
     let (facts, reached) = facts(engine_host, &loaded.policy, project).await?;

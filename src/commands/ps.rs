@@ -1,44 +1,112 @@
-//! `ringfence ps`: the workflows on the engine.
+//! `ringfence ps`: the workflows on the engine, and what their agents use of what they may.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
+use crate::clock::unix_seconds;
 use crate::error::Failure;
-use crate::supervisor::{engine, inventory};
+use crate::supervisor::inventory::Found;
+use crate::supervisor::limits::bytes;
+use crate::supervisor::usage::{Part, Usage};
+use crate::supervisor::{engine, inventory, usage};
+
+const TITLES: [&str; 12] =
+    ["ID", "NAME", "AGENT", "GUARD", "FENCE", "AGE", "CPUS", "MEMORY", "PIDS", "DISK", "LEFT", "IMAGE"];
 
 /// Lists the workflows, oldest first.
 pub async fn ps(engine_host: Option<&str>, json: bool) -> Result<u8, Failure> {
     let engine = engine::connect(engine_host).await?;
-    let all = inventory::workflows(&engine).await?;
+    let mut all = inventory::workflows(&engine).await?;
+    usage::add(&engine, &mut all).await;
     if json {
         super::print_json(&all)?;
         return Ok(0);
     }
-    let mut text =
-        format!("{:<10}{:<20}{:<10}{:<10}{:<10}{:<8}IMAGE\n", "ID", "NAME", "AGENT", "GUARD", "FENCE", "AGE");
-    for found in &all {
-        text.push_str(&format!(
-            "{:<10}{:<20}{:<10}{:<10}{:<10}{:<8}{}\n",
-            found.id,
-            found.name.as_deref().unwrap_or("-"),
-            found.agent,
-            found.guard,
-            found.fence,
-            age(found.created_at),
-            found.image.as_deref().unwrap_or("-"),
-        ));
-    }
-    super::print(&text)?;
+    super::print(&table(&all, unix_seconds()))?;
     Ok(0)
 }
 
-/// The time since `created_at`, in its largest unit.
-fn age(created_at: u64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    let seconds = now.saturating_sub(created_at);
+/// As wide as what stands in it.
+fn table(all: &[Found], now: u64) -> String {
+    let mut rows = vec![TITLES.map(str::to_owned)];
+    rows.extend(all.iter().map(|found| row(found, now)));
+    let widths: Vec<usize> = (0..TITLES.len())
+        .map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn row(found: &Found, now: u64) -> [String; 12] {
+    let dash = || "-".to_owned();
+    let word = |word: &Option<String>| word.clone().unwrap_or_else(dash);
+    let of = |show: fn(&Usage) -> String| found.usage.as_ref().map_or_else(dash, show);
+    [
+        found.id.clone(),
+        word(&found.name),
+        found.agent.clone(),
+        found.guard.clone(),
+        found.fence.clone(),
+        short(now.saturating_sub(found.created_at)),
+        of(|usage| against(usage.cpus, |cpus| format!("{cpus}"))),
+        of(|usage| against(usage.memory, bytes)),
+        of(|usage| against(usage.pids, |pids| pids.to_string())),
+        of(|usage| against(usage.disk, bytes)),
+        of(|usage| match usage.seconds {
+            Part { used: Some(used), limit: Some(limit) } => short(limit.saturating_sub(used)),
+            _ => "-".to_owned(),
+        }),
+        word(&found.image),
+    ]
+}
+
+/// `used/limit`.
+fn against<T>(part: Part<T>, show: impl Fn(T) -> String) -> String {
+    let [used, limit] = [part.used, part.limit].map(|number| number.map_or("?".to_owned(), &show));
+    format!("{used}/{limit}")
+}
+
+/// A time in its largest unit.
+fn short(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m", seconds / 60),
         3600..86_400 => format!("{}h", seconds / 3600),
         _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn use_stands_against_limit() {
+        let usage = Usage {
+            cpus: Part { used: Some(0.25), limit: Some(2.0) },
+            memory: Part { used: Some(300 << 20), limit: Some(4 << 30) },
+            pids: Part { used: Some(12), limit: Some(1024) },
+            disk: Part { used: None, limit: Some(10 << 30) },
+            seconds: Part { used: Some(100), limit: Some(7300) },
+        };
+        let running = Found {
+            id: "aa01".to_owned(),
+            agent: "running".to_owned(),
+            guard: "running".to_owned(),
+            fence: "running".to_owned(),
+            image: Some("agent:dev".to_owned()),
+            created_at: 1000,
+            usage: Some(usage),
+            ..Found::default()
+        };
+        let ended = Found {
+            id: "bb02".to_owned(),
+            name: Some("night".to_owned()),
+            agent: "exited".to_owned(),
+            ..Found::default()
+        };
+        insta::assert_snapshot!(table(&[running, ended], 1100));
     }
 }

@@ -1,20 +1,24 @@
 //! `ringfence run`: everything that can be checked without the engine is checked here, all of it before
 //! the engine is even asked.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-
 use netpolicy::policy::Policy;
+use netpolicy::settings::Capabilities;
 
 use crate::cli::run::RunArgs;
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::layers::record::Record;
 use crate::layers::{self, Wanted};
+use crate::supervisor::binds::Binds;
 use crate::supervisor::containers::{Agent, WORKSPACE};
-use crate::supervisor::limits::{self, Limits};
+use crate::supervisor::engine::Product;
+use crate::supervisor::limits::Asked;
 use crate::supervisor::run::{Request, runtime};
+use crate::supervisor::surface::{self, Surface};
 use crate::supervisor::{engine, image, streams, workflow};
+use crate::workspace::machine::Machine;
 use crate::workspace::masks;
+use crate::workspace::mounts::{self, Bind};
+use crate::workspace::survey::Survey;
 use crate::workspace::token::Token;
 
 use super::giving::{self, Giving};
@@ -22,18 +26,23 @@ use super::giving::{self, Giving};
 /// Runs the agent; its exit status.
 pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure> {
     let denied = args.network_denied();
-    let project = args.project.as_deref().map(checked_project).transpose()?;
-    let folder = project.as_ref().map(|(path, _)| path.as_path());
+    let Files { binds, tmpfs, owner } = files(engine_host, &args)?;
+    let project = binds.iter().find(|bind| bind.target == WORKSPACE);
+    let folder = project.map(|bind| bind.source.as_path());
     let wanted = Wanted { network_denied: denied, ..super::policy::wanted(&args.policy, folder) };
     let loaded = layers::load(&wanted)?;
     layers::warn(&loaded);
     let mut policy = loaded.policy;
     super::project::unmask(&mut policy, &args.unmask)?;
     check_digest(&policy, args.expect_digest.as_deref())?;
-    limits::refuse_what_is_not_kept(&policy)?;
     let runtime = runtime::wanted(policy.container.runtime.as_deref(), args.runtime.as_deref())?;
-    let asked = Limits { memory: args.memory, pids: args.pids, time: args.time };
-    let limits = asked.within(&policy);
+    let asked = Asked {
+        memory: args.memory,
+        pids: args.pids,
+        open_files: args.open_files,
+        disk: args.disk,
+        time: args.time,
+    };
     if let Some(name) = args.name.as_deref().filter(|name| !workflow::valid_name(name)) {
         return Err(Failure::new(COULD_NOT_RUN, format!("--name {name:?} cannot be a workflow's name"))
             .hint("use at most 63 letters, digits, `-`, `_` and `.`, beginning with a letter or digit"));
@@ -68,20 +77,28 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         }
     };
     let engine = engine::connect(engine_host).await?;
-    if project.is_some() && !engine.local {
+    if !binds.is_empty() && !engine.local {
         return Err(Failure::new(
             COULD_NOT_RUN,
-            format!("--project: {} may not see this machine's files", engine.host),
+            format!("--project, --mount: {} may not see this machine's files", engine.host),
         )
-        .hint("this version mounts a project only for an engine on a local socket"));
+        .hint("this version mounts files only for an engine on a local socket"));
     }
     super::gc::quietly(&engine).await;
     crate::doctor::require::refuse_unmet(&engine, &policy).await?;
     let image = image::ready(&engine, &args.image, args.pull, args.quiet).await?;
-    let (project, user) = match project {
-        Some((path, owner)) => (Some(path), args.user.clone().or(owner)),
-        None => (None, args.user.clone()),
+    let surface = Surface {
+        capabilities: if args.no_capabilities {
+            Capabilities::None
+        } else {
+            policy.container.capabilities.unwrap_or(Capabilities::Default)
+        },
+        read_only: args.read_only,
+        tmpfs,
+        shm: args.shm_size.unwrap_or(surface::SHM),
+        ..Surface::default()
     };
+    let limits = asked.within(&policy);
     let request = Request {
         name: args.name,
         ca: args.ca.or_else(|| policy.container.ca.clone()),
@@ -92,22 +109,22 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
             command: args.command,
             entrypoint: args.entrypoint,
             env,
-            project,
+            binds: Binds::new(binds, engine.product == Product::Podman),
             served: Vec::new(),
             workdir: args.workdir,
             handed: !handed.is_empty(),
             trust: false,
-            user,
+            user: args.user.or(owner),
             runtime,
             interactive: args.interactive,
             tty: args.tty,
             nano_cpus: 0,
-            memory: limits.memory(),
-            pids: limits.pids(),
+            limits,
+            quota: false,
+            surface,
         },
         handed,
         masks,
-        time: limits.time,
         token_ends: token.as_ref().and_then(|token| token.ends),
         events: args.events,
         cpus: args.cpus,
@@ -136,30 +153,51 @@ fn check_digest(policy: &Policy, expected: Option<&str>) -> Result<(), Failure> 
     }
 }
 
-/// The project directory, resolved, and its owner as `uid:gid` unless that is root.
-pub fn checked_project(given: &Path) -> Result<(PathBuf, Option<String>), Failure> {
-    let cannot = |why: &str| Failure::new(COULD_NOT_RUN, format!("--project {}: {why}", given.display()));
-    let path = given
-        .canonicalize()
-        .map_err(|error| cannot("cannot be used").caused_by(&error).hint("give an existing directory"))?;
-    let meta = path.metadata().map_err(|error| cannot("cannot be used").caused_by(&error))?;
-    if !meta.is_dir() {
-        return Err(cannot("it is not a directory"));
+/// What the agent is given of this machine's files: the project and the mounts, and the places in memory.
+struct Files {
+    binds: Vec<Bind>,
+    tmpfs: Vec<String>,
+    /// The project's owner, unless that is root.
+    owner: Option<String>,
+}
+
+fn files(engine_host: Option<&str>, args: &RunArgs) -> Result<Files, Failure> {
+    let machine = Machine::here(engine_host);
+    let project = args.project.as_deref();
+    let project = project.map(|given| mounts::project(given, WORKSPACE, &machine)).transpose()?;
+    let mut binds = Vec::new();
+    for given in &args.mounts {
+        binds.push(mounts::mount(given, project.as_ref(), &machine)?);
     }
-    let home = std::env::var_os("HOME").map(PathBuf::from).and_then(|home| home.canonicalize().ok());
-    let system = [
-        "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/proc", "/root", "/run", "/sbin", "/sys",
-        "/usr", "/var", "/var/run", "/var/lib",
-    ];
-    if system.iter().any(|dir| path == Path::new(dir)) || home.as_deref() == Some(path.as_path()) {
-        return Err(cannot("a system or home directory is not given to an agent")
-            .hint("give the directory of one project"));
+    let memory = args.tmpfs.iter().map(|target| mounts::memory_target(target, project.as_ref()));
+    let tmpfs = memory.collect::<Result<Vec<_>, _>>()?;
+    let owner = project.as_ref().map(|project| project.owner).filter(|(user, _)| *user != 0);
+    binds.splice(0..0, project);
+    mounts::all_differ(&binds, &tmpfs)?;
+    for bind in binds.iter().filter(|bind| bind.directory) {
+        survey(bind, &machine, args.quiet)?;
     }
-    for private in ["/etc", "/proc", "/sys", "/dev", "/run", "/var/run", "/var/lib/docker"] {
-        if path.starts_with(private) {
-            return Err(cannot(&format!("nothing under {private} is given to an agent")));
-        }
+    Ok(Files { binds, tmpfs, owner: owner.map(|(user, group)| format!("{user}:{group}")) })
+}
+
+/// Tells what is in a directory that a person should know of; a socket of the engine in it ends the run.
+fn survey(bind: &Bind, machine: &Machine, quiet: bool) -> Result<(), Failure> {
+    let survey = bind
+        .reopen()
+        .and_then(|opened| Survey::of(opened, &bind.source, &machine.sockets))
+        .map_err(|error| {
+            Failure::new(COULD_NOT_RUN, format!("cannot look through {}", bind.source.display()))
+                .caused_by(&error)
+        })?;
+    if let Some(socket) = &survey.engine_socket {
+        let what =
+            format!("{} in {} is the container engine's socket", socket.display(), bind.source.display());
+        return Err(
+            Failure::new(COULD_NOT_RUN, what).hint("whoever has it has this machine: remove that name")
+        );
     }
-    let owner = (meta.uid() != 0).then(|| format!("{}:{}", meta.uid(), meta.gid()));
-    Ok((path, owner))
+    if !quiet {
+        survey.lines(&bind.source).iter().for_each(|line| eprintln!("ringfence: {line}"));
+    }
+    Ok(())
 }

@@ -14,6 +14,7 @@ mod ask;
 mod capabilities;
 mod handover;
 mod links;
+mod mounts;
 mod netlink;
 mod proof;
 mod put;
@@ -49,6 +50,7 @@ pub fn hold_in(shared: &Path) -> Result<(), Failure> {
     let began = Instant::now();
     let stop = stop::Stop::listen()?;
     let config = read_config(&shared.join(file_name(FENCE_CONFIG)))?;
+    mounts::check(&config.given)?;
     let (surroundings, held, missing) = make_and_prove(&config, began)?;
     held.forget_the_proof();
     capabilities::drop_all()?;
@@ -67,6 +69,7 @@ pub fn rehearse() -> Result<Vec<&'static str>, Failure> {
         permits: Vec::new(),
         cut: ruleset::Cut::Nothing,
         devices: false,
+        given: Vec::new(),
     };
     make_and_prove(&config, Instant::now()).map(|(_, _, missing)| missing)
 }

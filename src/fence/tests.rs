@@ -92,6 +92,7 @@ fn config() -> FenceConfig {
         permits: vec![permit("25.0.0.1/32", 443), permit("25.0.128.0/17", 22)],
         cut: netpolicy::ruleset::Cut::Nothing,
         devices: false,
+        given: Vec::new(),
     }
 }
 

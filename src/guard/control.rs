@@ -15,6 +15,7 @@ use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio::time::timeout;
 
 use super::Guard;
+use super::events::Event;
 use super::live::Given;
 use crate::control::{Answer, LONGEST, Request, TURN};
 
@@ -81,7 +82,7 @@ async fn converse(mut stream: UnixStream, guard: &Guard) -> std::io::Result<()> 
 
 impl Session {
     async fn answer(&mut self, request: Request, guard: &Guard) -> Answer {
-        if !matches!(request, Request::State) && self.turn.is_none() {
+        if !matches!(request, Request::State | Request::Reached(..)) && self.turn.is_none() {
             match timeout(PATIENCE, Arc::clone(&guard.live.turn).lock_owned()).await {
                 Ok(turn) => self.turn = Some(turn),
                 Err(_) => {
@@ -96,6 +97,11 @@ impl Session {
                 let (answer, before) = guard.live.make(guard, &change);
                 self.before = before;
                 answer
+            }
+            Request::Reached(limit, what) => {
+                let event = Event { what: Some(what), ..Event::lifecycle(limit.reason()) };
+                guard.events.write(&event);
+                guard.live.state(guard)
             }
             Request::TakeBack => match self.before.take() {
                 Some(before) => guard.live.take_back(guard, before),

@@ -250,6 +250,7 @@ impl Live {
             cut: guard.names.cut(&given.conditions),
             // Proven at the start, and a transaction that fails leaves what stands.
             devices: false,
+            given: Vec::new(),
         };
         Answer::Good(Box::new(Good { state, plan }))
     }

@@ -4,15 +4,17 @@
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 
 use bollard::models::{
     ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, Mount, MountType,
-    MountVolumeOptions, NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
+    MountVolumeOptions, NetworkingConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 
+use super::binds::Binds;
 use super::image::Image;
-use super::workflow::{LABEL_IMAGE, LABEL_IMAGE_DIGEST, Role, Workflow};
+use super::limits::{Limits, for_engine};
+use super::surface::Surface;
+use super::workflow::{LABEL_DISK, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_TIME, Role, Workflow};
 use super::{ca, handing};
 use crate::handover::{HANDED, HOST_ALIAS, SHARED, TRUST};
 use crate::workspace::masks::Served;
@@ -25,14 +27,11 @@ pub const GUARD_ID: u64 = 65532;
 const FENCE_MEMORY: i64 = 256 << 20;
 /// The guard with every table full: its own part, and what the kernel keeps for twenty thousand sockets and holds in them.
 const GUARD_MEMORY: i64 = 512 << 20;
-/// What an agent may need of root's powers to install packages and change users in its own container.
-const AGENT_CAPABILITIES: [&str; 7] =
-    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETUID", "SETGID", "KILL"];
 /// Where the project is mounted.
 pub const WORKSPACE: &str = "/workspace";
 
 /// The fence: root with `NET_ADMIN` in its own namespace only, and no other power. The volume of the agent's authorities
-/// (`trust`) is filled through it, since the agent has it read-only.
+/// (`trust`) is filled through it, since the agent has it read-only; what the agent is given of this machine (`binds`) is looked at by it.
 pub fn fence(
     workflow: &Workflow,
     image: &str,
@@ -40,8 +39,10 @@ pub fn fence(
     resolver: Ipv4Addr,
     trust: bool,
     handed: bool,
+    binds: &Binds,
 ) -> ContainerCreateBody {
     let mut host = helper_host(workflow, network, FENCE_MEMORY);
+    host.mounts.get_or_insert_default().extend(binds.for_fence(workflow));
     if trust {
         host.mounts.get_or_insert_default().push(volume(workflow.object(Role::Trust), TRUST, false));
     }
@@ -144,6 +145,12 @@ fn no_restart() -> RestartPolicy {
     RestartPolicy { name: Some(RestartPolicyNameEnum::NO), ..Default::default() }
 }
 
+/// Soft and hard limit alike: what a process may raise is no limit.
+fn open_files(limit: u64) -> ResourcesUlimits {
+    let limit = Some(for_engine(limit));
+    ResourcesUlimits { name: Some("nofile".to_owned()), soft: limit, hard: limit }
+}
+
 /// Explicit, since an engine's default driver may keep nothing that can be read back.
 fn log_config(max_size: &str) -> HostConfigLogConfig {
     HostConfigLogConfig {
@@ -166,8 +173,8 @@ pub struct Agent {
     pub entrypoint: Option<String>,
     /// `NAME=VALUE`.
     pub env: Vec<String>,
-    /// The project directory, as the engine sees it.
-    pub project: Option<PathBuf>,
+    /// What it gets of this machine's files; the project is mounted at [`WORKSPACE`].
+    pub binds: Binds,
     /// What is laid over files of the project.
     pub served: Vec<Served>,
     /// Working directory; none: the project's, else the image's.
@@ -186,20 +193,23 @@ pub struct Agent {
     pub tty: bool,
     /// CPUs, in billionths.
     pub nano_cpus: i64,
-    /// Memory in bytes; swap is equal, so none is added.
-    pub memory: i64,
-    /// Processes and threads.
-    pub pids: i64,
+    /// The other limits.
+    pub limits: Limits,
+    /// Whether the storage driver is to hold the disk limit for the container's layer.
+    pub quota: bool,
+    /// What it has of the kernel and its image.
+    pub surface: Surface,
+}
+
+impl Agent {
+    /// Whether it is given a project.
+    pub fn has_project(&self) -> bool {
+        self.binds.all.iter().any(|bind| bind.target == WORKSPACE)
+    }
 }
 
 /// The agent: in the fence's namespace, with few capabilities and limits on.
 pub fn agent(workflow: &Workflow, agent: &Agent) -> ContainerCreateBody {
-    let project = agent.project.as_ref().map(|project| Mount {
-        target: Some(WORKSPACE.to_owned()),
-        source: Some(project.to_string_lossy().into_owned()),
-        typ: Some(MountType::BIND),
-        ..Default::default()
-    });
     let served = agent.served.iter().map(|served| Mount {
         target: Some(format!("{WORKSPACE}/{}", served.below)),
         source: Some(served.source.to_string_lossy().into_owned()),
@@ -209,22 +219,21 @@ pub fn agent(workflow: &Workflow, agent: &Agent) -> ContainerCreateBody {
     });
     let handed = agent.handed.then(|| volume(workflow.object(Role::Secrets), handing::DIRECTORY, true));
     let trust = agent.trust.then(|| volume(workflow.object(Role::Trust), ca::DIRECTORY, true));
-    let host = HostConfig {
+    let mut host = HostConfig {
         network_mode: Some(format!("container:{}", workflow.object(Role::Fence))),
-        cap_drop: Some(vec!["ALL".to_owned()]),
-        cap_add: Some(AGENT_CAPABILITIES.map(str::to_owned).to_vec()),
-        security_opt: Some(vec!["no-new-privileges".to_owned()]),
-        privileged: Some(false),
         runtime: agent.runtime.clone(),
         init: Some(true),
-        shm_size: Some(1 << 30),
         nano_cpus: Some(agent.nano_cpus),
-        memory: Some(agent.memory),
-        memory_swap: Some(agent.memory),
-        pids_limit: Some(agent.pids),
+        memory: Some(for_engine(agent.limits.memory)),
+        memory_swap: Some(for_engine(agent.limits.memory)),
+        pids_limit: Some(for_engine(agent.limits.pids)),
+        ulimits: Some(vec![open_files(agent.limits.open_files)]),
+        storage_opt: agent.quota.then(|| HashMap::from([("size".to_owned(), agent.limits.disk.to_string())])),
         restart_policy: Some(no_restart()),
         log_config: Some(log_config("64m")),
-        mounts: Some(project.into_iter().chain(served).chain(trust).chain(handed).collect()),
+        mounts: Some(
+            agent.binds.for_agent(workflow).into_iter().chain(served).chain(trust).chain(handed).collect(),
+        ),
         ..Default::default()
     };
     let mut labels = workflow.labels(Role::Agent);
@@ -232,13 +241,17 @@ pub fn agent(workflow: &Workflow, agent: &Agent) -> ContainerCreateBody {
     if let Some(digest) = &agent.image.digest {
         labels.insert(LABEL_IMAGE_DIGEST.to_owned(), digest.clone());
     }
+    // The engine knows the other limits itself.
+    labels.insert(LABEL_DISK.to_owned(), agent.limits.disk.to_string());
+    labels.insert(LABEL_TIME.to_owned(), agent.limits.time.as_secs().to_string());
+    agent.surface.lay_on(&mut host, agent.limits.memory);
     ContainerCreateBody {
         image: Some(agent.image.id.clone()),
         cmd: (!agent.command.is_empty()).then(|| agent.command.clone()),
         entrypoint: agent.entrypoint.clone().map(|program| vec![program]),
         env: Some(agent.env.clone()),
         user: agent.user.clone(),
-        working_dir: agent.workdir.clone().or_else(|| agent.project.as_ref().map(|_| WORKSPACE.to_owned())),
+        working_dir: agent.workdir.clone().or_else(|| agent.has_project().then(|| WORKSPACE.to_owned())),
         tty: Some(agent.tty),
         open_stdin: Some(agent.interactive),
         stdin_once: Some(agent.interactive),
@@ -259,33 +272,44 @@ mod tests {
         Workflow { id: "0000002a".into(), name: None, digest: "sha256:d".into(), created_at: 1 }
     }
 
+    fn plain() -> Agent {
+        Agent {
+            image: Image::default(),
+            command: vec![],
+            entrypoint: None,
+            env: vec![],
+            binds: Binds::default(),
+            served: vec![],
+            workdir: None,
+            handed: true,
+            trust: true,
+            user: None,
+            runtime: None,
+            interactive: false,
+            tty: false,
+            nano_cpus: 1,
+            limits: Limits::default(),
+            quota: false,
+            surface: Surface::default(),
+        }
+    }
+
+    #[test]
+    fn an_agent_is_asked_for_as_it_was_read() {
+        let surface = Surface { seccomp: Some("seccomp=PROFILE".to_owned()), ..Surface::default() };
+        let asked = Agent { surface, handed: false, ..plain() };
+        // Labels and options are in no order.
+        let shown = serde_json::to_value(super::agent(&workflow(), &asked)).unwrap();
+        insta::assert_snapshot!(serde_json::to_string_pretty(&shown).unwrap());
+    }
+
     #[test]
     fn only_the_fence_may_administer_a_network_and_only_its_own() {
-        let fence = fence(&workflow(), "img", "net", Ipv4Addr::LOCALHOST, true, true).host_config.unwrap();
+        let fence = fence(&workflow(), "img", "net", Ipv4Addr::LOCALHOST, true, true, &Binds::default())
+            .host_config
+            .unwrap();
         let guard = guard(&workflow(), "img", "uplink", true).host_config.unwrap();
-        let agent = agent(
-            &workflow(),
-            &Agent {
-                image: Image::default(),
-                command: vec![],
-                entrypoint: None,
-                env: vec![],
-                project: None,
-                served: vec![],
-                workdir: None,
-                handed: true,
-                trust: true,
-                user: None,
-                runtime: None,
-                interactive: false,
-                tty: false,
-                nano_cpus: 1,
-                memory: 1,
-                pids: 1,
-            },
-        )
-        .host_config
-        .unwrap();
+        let agent = agent(&workflow(), &plain()).host_config.unwrap();
         assert_eq!(fence.cap_add.as_deref(), Some(&["NET_ADMIN".to_owned()][..]));
         assert_eq!(fence.network_mode.as_deref(), Some("net"));
         assert_eq!(guard.cap_add, None);

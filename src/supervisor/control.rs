@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::engine::{self, Engine};
 use super::workflow::{Role, object_name};
-use crate::control::{Answer, Change, Good, Request, State};
+use crate::control::{Answer, Change, Good, Limit, Request, State};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::FenceConfig;
 
@@ -114,6 +114,12 @@ async fn replace(
         ..failure
     })?;
     Ok(Outcome::Made(made.state))
+}
+
+/// Has the guard write down that the agent met a limit.
+pub async fn note(engine: &Engine, id: &str, limit: Limit, what: String) -> Result<(), Failure> {
+    let mut session = Session::open(engine, id).await?;
+    session.good(&Request::Reached(limit, what)).await?.map_err(unexpected).map(|_| ())
 }
 
 fn unexpected(refused: String) -> Failure {

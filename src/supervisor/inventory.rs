@@ -5,6 +5,7 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use bollard::models::ContainerSummaryStateEnum;
 use bollard::query_parameters::{
@@ -16,6 +17,7 @@ use serde::Serialize;
 
 use super::engine::{self, Engine};
 use super::state;
+use super::usage::Usage;
 use super::workflow::{
     LABEL_CREATED, LABEL_DIGEST, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_NAME, LABEL_ROLE, LABEL_WORKFLOW,
     Role, object_name,
@@ -48,6 +50,9 @@ pub struct Found {
     pub digest: String,
     /// Unix time of the start, seconds.
     pub created_at: u64,
+    /// What a running agent uses of what it may, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }
 
 /// All workflows of which anything is left on the engine, oldest first.
@@ -120,6 +125,7 @@ fn entry<'a>(
         created_at: text(LABEL_CREATED).parse().unwrap_or(0),
         image: None,
         image_digest: None,
+        usage: None,
     }))
 }
 
@@ -149,7 +155,11 @@ pub async fn remove(engine: &Engine, id: &str) -> Result<(), Failure> {
         let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
         match engine.api.remove_container(&object_name(id, role), Some(options)).await {
             Err(error) if !engine::is_missing(&error) => {
-                Some(format!("{role}: {}", engine::describe(&error)))
+                let why = engine::describe(&error);
+                // Somebody else removes it just now: the supervisor, or `stop`.
+                let done =
+                    why.contains("already in progress") && is_gone_soon(engine, &object_name(id, role)).await;
+                (!done).then(|| format!("{role}: {why}"))
             }
             _ => None,
         }
@@ -158,24 +168,13 @@ pub async fn remove(engine: &Engine, id: &str) -> Result<(), Failure> {
     let (guard, fence, probe) = tokio::join!(gone(Role::Guard), gone(Role::Fence), gone(Role::Probe));
     errors.extend([guard, fence, probe].into_iter().flatten());
     let network = object_name(id, Role::Network);
-    let (volume, trust) = (object_name(id, Role::Volume), object_name(id, Role::Trust));
-    let secrets = object_name(id, Role::Secrets);
-    let force = Some(RemoveVolumeOptions { force: true });
-    let (network, volume, trust, secrets) = tokio::join!(
-        engine.api.remove_network(&network),
-        engine.api.remove_volume(&volume, force.clone()),
-        engine.api.remove_volume(&trust, force.clone()),
-        engine.api.remove_volume(&secrets, force)
-    );
-    for (role, result) in
-        [(Role::Network, network), (Role::Volume, volume), (Role::Trust, trust), (Role::Secrets, secrets)]
+    let (network, volumes) = tokio::join!(engine.api.remove_network(&network), remove_volumes(engine, id));
+    if let Err(error) = network
+        && !engine::is_missing(&error)
     {
-        if let Err(error) = result
-            && !engine::is_missing(&error)
-        {
-            errors.push(format!("{role}: {}", engine::describe(&error)));
-        }
+        errors.push(format!("{}: {}", Role::Network, engine::describe(&error)));
     }
+    errors.extend(volumes);
     if let Err(failure) = masks::close(id) {
         errors.push(failure.message);
         errors.extend(failure.causes);
@@ -189,6 +188,35 @@ pub async fn remove(engine: &Engine, id: &str) -> Result<(), Failure> {
     let mut failure = Failure::new(COULD_NOT_RUN, format!("workflow {id} could not be removed whole"));
     failure.causes = errors;
     Err(failure.hint("`ringfence gc` tries again"))
+}
+
+/// Waits for the end of a removal that is under way.
+async fn is_gone_soon(engine: &Engine, container: &str) -> bool {
+    for _ in 0..100 {
+        let inspected = engine.api.inspect_container(container, None).await;
+        if inspected.is_err_and(|error| engine::is_missing(&error)) {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    false
+}
+
+/// Removes every volume of workflow `id`; errors in words. Of a volume that shows a directory of a machine, the engine ends the mount
+/// first and removes its own empty directory.
+async fn remove_volumes(engine: &Engine, id: &str) -> Vec<String> {
+    let filters = HashMap::from([("label".to_owned(), vec![format!("{LABEL_WORKFLOW}={id}")])]);
+    let listed = match engine.api.list_volumes(Some(ListVolumesOptions { filters: Some(filters) })).await {
+        Ok(listed) => listed.volumes.unwrap_or_default(),
+        Err(error) => return vec![format!("volumes: {}", engine::describe(&error))],
+    };
+    let removals = listed.iter().map(|volume| async {
+        let force = Some(RemoveVolumeOptions { force: true });
+        let removed = engine.api.remove_volume(&volume.name, force).await;
+        let error = removed.err().filter(|error| !engine::is_missing(error))?;
+        Some(format!("volume {}: {}", volume.name, engine::describe(&error)))
+    });
+    futures_util::future::join_all(removals).await.into_iter().flatten().collect()
 }
 
 /// Keeps the events of a workflow that no supervisor follows, from the guard's log; where they are.

@@ -1,4 +1,4 @@
-//! What the agent may use: the smallest of what the command line and the layers of policy say.
+//! What the agent may use: the smallest of what the command line and the layers of policy say, else what is usual here.
 //!
 //! What a policy demands and this version cannot keep ends the start: nothing of a policy is ignored.
 
@@ -6,43 +6,79 @@ use std::time::Duration;
 
 use netpolicy::policy::Policy;
 
-use crate::error::{COULD_NOT_RUN, Failure};
-
 /// Memory unless anybody says otherwise.
 const MEMORY: u64 = 4 << 30;
 /// Processes and threads unless anybody says otherwise.
 const PIDS: u64 = 1024;
+/// Open files of a process unless anybody says otherwise: some engines set no limit, others have a low one that cannot be passed.
+const OPEN_FILES: u64 = 16_384;
+/// Disk unless anybody says otherwise.
+const DISK: u64 = 10 << 30;
+/// Wall-clock time unless anybody says otherwise: long enough for every task, and an end to what was forgotten.
+const TIME: Duration = Duration::from_secs(24 * 3600);
 
-/// Limits of one run; absent where nobody said anything.
+/// Limits as somebody asks for them; absent where nobody said anything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Limits {
+pub struct Asked {
     /// Bytes; swap is equal, so none is added.
     pub memory: Option<u64>,
     /// Processes and threads.
     pub pids: Option<u64>,
+    /// Files that a process may have open.
+    pub open_files: Option<u64>,
+    /// Bytes in the container's layer, and in writable mounts beyond what was there.
+    pub disk: Option<u64>,
     /// Wall-clock time.
     pub time: Option<Duration>,
 }
 
-impl Limits {
+/// Limits of one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes; swap is equal, so none is added.
+    pub memory: u64,
+    /// Processes and threads.
+    pub pids: u64,
+    /// Files that a process may have open.
+    pub open_files: u64,
+    /// Bytes in the container's layer, and in writable mounts beyond what was there.
+    pub disk: u64,
+    /// Wall-clock time.
+    pub time: Duration,
+}
+
+impl Asked {
     /// The command line's limits, lowered by the policy's.
     pub fn within(self, policy: &Policy) -> Limits {
         let of = &policy.container;
         Limits {
-            memory: smallest(self.memory, of.memory),
-            pids: smallest(self.pids, of.pids),
-            time: smallest(self.time, of.seconds.map(Duration::from_secs)),
+            memory: smallest(self.memory, of.memory).unwrap_or(MEMORY),
+            pids: smallest(self.pids, of.pids).unwrap_or(PIDS),
+            open_files: smallest(self.open_files, of.open_files).unwrap_or(OPEN_FILES),
+            disk: smallest(self.disk, of.disk).unwrap_or(DISK),
+            time: smallest(self.time, of.seconds.map(Duration::from_secs)).unwrap_or(TIME),
         }
     }
+}
 
-    /// Bytes for the engine.
-    pub fn memory(&self) -> i64 {
-        i64::try_from(self.memory.unwrap_or(MEMORY)).unwrap_or(i64::MAX)
+impl Default for Limits {
+    fn default() -> Self {
+        Asked::default().within(&Policy::nothing())
     }
+}
 
-    /// Processes for the engine.
-    pub fn pids(&self) -> i64 {
-        i64::try_from(self.pids.unwrap_or(PIDS)).unwrap_or(i64::MAX)
+/// A limit as engines take it.
+pub fn for_engine(limit: u64) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// Bytes as a person reads them: `1.5GiB`, and exactly where the number is a whole one of its unit.
+pub fn bytes(number: u64) -> String {
+    let units = [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.iter().find(|(unit, _)| number >= *unit) {
+        Some((unit, word)) if number.is_multiple_of(*unit) => format!("{}{word}", number / unit),
+        Some((unit, word)) => format!("{:.1}{word}", number as f64 / *unit as f64),
+        None => format!("{number}B"),
     }
 }
 
@@ -65,21 +101,6 @@ fn smallest<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
     }
 }
 
-/// What a policy may say and this version does not do yet.
-pub fn refuse_what_is_not_kept(policy: &Policy) -> Result<(), Failure> {
-    let demands = [(policy.container.disk.is_some(), "container.disk")];
-    let unmet: Vec<&str> =
-        demands.into_iter().filter(|(demanded, _)| *demanded).map(|(_, key)| key).collect();
-    if unmet.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::new(
-        COULD_NOT_RUN,
-        format!("the policy demands {}, which this version cannot keep", unmet.join(", ")),
-    )
-    .hint("`ringfence policy show` tells where it stands; without it the run is less protected"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,21 +108,37 @@ mod tests {
     #[test]
     fn the_smallest_limit_counts() {
         let mut policy = Policy::nothing();
-        let asked = Limits { memory: Some(8 << 30), pids: None, time: None };
-        assert_eq!(asked.within(&policy), asked);
+        let asked = Asked { memory: Some(8 << 30), disk: Some(1 << 30), ..Asked::default() };
+        assert_eq!(asked.within(&policy), Limits { memory: 8 << 30, disk: 1 << 30, ..Limits::default() });
         policy.container.memory = Some(2 << 30);
         policy.container.pids = Some(64);
+        policy.container.open_files = Some(128);
+        policy.container.disk = Some(2 << 30);
         policy.container.seconds = Some(60);
-        let held = asked.within(&policy);
-        assert_eq!(
-            held,
-            Limits { memory: Some(2 << 30), pids: Some(64), time: Some(Duration::from_secs(60)) }
-        );
+        let held = Limits {
+            memory: 2 << 30,
+            pids: 64,
+            open_files: 128,
+            disk: 1 << 30,
+            time: Duration::from_secs(60),
+        };
+        assert_eq!(asked.within(&policy), held);
         // A policy may allow more than the default, and the command line less than the policy.
         policy.container.memory = Some(16 << 30);
-        assert_eq!(Limits::default().within(&policy).memory(), 16 << 30);
-        assert_eq!(asked.within(&policy).memory(), 8 << 30);
-        assert_eq!(Limits::default().memory(), 4 << 30);
+        assert_eq!(Asked::default().within(&policy).memory, 16 << 30);
+        assert_eq!(asked.within(&policy).memory, 8 << 30);
+    }
+
+    #[test]
+    fn every_limit_is_on_without_anybody_asking() {
+        let usual = Limits {
+            memory: 4 << 30,
+            pids: 1024,
+            open_files: 16_384,
+            disk: 10 << 30,
+            time: Duration::from_secs(86_400),
+        };
+        assert_eq!(Limits::default(), usual);
     }
 
     #[test]
@@ -119,12 +156,8 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_kept_is_refused() {
-        let mut policy = Policy::nothing();
-        policy.container.runtime = Some("default".to_owned());
-        assert!(refuse_what_is_not_kept(&policy).is_ok());
-        policy.container.disk = Some(1 << 30);
-        let failure = refuse_what_is_not_kept(&policy).unwrap_err();
-        assert!(failure.message.contains("container.disk"), "{}", failure.message);
+    fn bytes_are_read_as_they_are_written() {
+        let shown = [1000, 64 << 10, 100 << 20, (3 << 30) + (512 << 20), 10 << 30].map(bytes);
+        assert_eq!(shown, ["1000B", "64KiB", "100MiB", "3.5GiB", "10GiB"]);
     }
 }

@@ -9,25 +9,34 @@
 //! `containers` and `networks` say as plain data what the engine is asked for; `engine` finds and
 //! speaks to it; `image` finds the agent's image there or has it fetched; `control` changes a workflow that runs; `inventory` finds workflows again by their labels; `state` keeps the
 //! events; `means` and `ca` gather what guard and agent need of this machine (authorities, the proxy's credentials), `files` takes
-//! it to them; `podman` knows where Podman differs.
+//! it to them; `podman` knows where Podman differs; `binds` says how it gets this machine's files, `surface` and `seccomp` what it has
+//! of the kernel, `limits`, `kept`, `growth` and `watch` what it may use up, `usage` what
+//! it uses.
 
+pub mod binds;
 pub mod ca;
 pub mod containers;
 pub mod control;
 pub mod engine;
 pub mod files;
+pub mod growth;
 pub mod handing;
 pub mod helper_image;
 pub mod image;
 pub mod interrupt;
 pub mod inventory;
+pub mod kept;
 pub mod limits;
 pub mod means;
 pub mod networks;
 pub mod podman;
 pub mod run;
+pub mod seccomp;
 pub mod state;
 pub mod streams;
 pub mod summary;
+pub mod surface;
 pub mod truststore;
+pub mod usage;
+pub mod watch;
 pub mod workflow;

@@ -23,6 +23,11 @@ pub const LABEL_VERSION: &str = "dev.ringfence.version";
 /// Label that holds the time of creation, seconds of Unix time by the supervisor's clock.
 pub const LABEL_CREATED: &str = "dev.ringfence.created-at";
 
+/// Label of the agent that holds its disk limit, in bytes.
+pub const LABEL_DISK: &str = "dev.ringfence.disk-limit";
+/// Label of the agent that holds the seconds that it may run.
+pub const LABEL_TIME: &str = "dev.ringfence.time-limit";
+
 /// What an object on the engine is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -42,6 +47,8 @@ pub enum Role {
     Trust,
     /// What the agent is handed over in memory.
     Secrets,
+    /// A directory of the supervisor's machine; there may be several.
+    Mount,
     /// The network of all guards.
     Uplink,
 }
@@ -57,6 +64,7 @@ impl fmt::Display for Role {
             Role::Volume => "volume",
             Role::Trust => "trust",
             Role::Secrets => "secrets",
+            Role::Mount => "mount",
             Role::Uplink => "uplink",
         })
     }

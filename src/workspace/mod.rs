@@ -1,11 +1,19 @@
 //! What of this machine's files the agent may see.
 //!
 //! ```text
+//!  --project, --mount ─▶ mounts (may it be given? what exactly is it?) ─▶ Bind ─▶ engine, fence
+//!                          │            └─ machine: homes, engines, sockets
+//!                          └─▶ survey (links out, doors) ─▶ the person
+//!
 //!  project ──masks::plan──▶ what is hidden, what cannot be changed ──masks::serve──▶ files of this run ──mounts──▶ agent
 //!                │                                                                          │
 //!             secrets (how they look)                                       masks::close, when the run is over
 //! ```
 
+pub mod machine;
 pub mod masks;
+pub mod mounts;
 pub mod secrets;
+pub mod survey;
 pub mod token;
+pub mod walk;

@@ -1,5 +1,6 @@
-//! Clients whose resolvers the agent's image does not bring: musl's, in a static program of our own, and Go's, in a small
-//! package of Debian's that fetches pages. A whole Go or Java would be several hundred megabytes.
+//! Programs that the agent's image does not bring: clients with other resolvers (musl's, in a static program of our own, and Go's,
+//! in a small package of Debian's that fetches pages; a whole Go or Java would be several hundred megabytes), and one that
+//! tries what an agent must not have of the kernel.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ use crate::command::{bounded, run};
 const LOOKUP: &str = include_str!("lookup.c");
 /// What the C program is called in the image.
 const MUSL: &str = "musl-lookup";
+/// System calls and files, tried one by one.
+const SURFACE: (&str, &str) = ("surface", include_str!("surface.c"));
 /// A Go program that fetches pages.
 const GO: &str = "gron";
 const LIMIT: Duration = Duration::from_secs(300);
@@ -27,13 +30,9 @@ pub fn prepare(cache: &Path, say: &dyn Fn(&str)) -> Result<Vec<PathBuf>> {
     let directory = cache.join("clients");
     fs::create_dir_all(&directory)?;
     let (musl, go) = (directory.join(MUSL), directory.join(GO));
-    let source = directory.join("lookup.c");
-    if !musl.exists() || fs::read_to_string(&source).unwrap_or_default() != LOOKUP {
-        setup::programs(setup::MUSL, say)?;
-        fs::write(&source, LOOKUP)?;
-        let (from, to) = (text(&source)?, text(&musl)?);
-        run("musl-gcc", &["-static", "-Os", "-Wall", "-Werror", "-o", to, from], LIMIT)?;
-    }
+    let surface = directory.join(SURFACE.0);
+    compile(&directory.join("lookup.c"), LOOKUP, &musl, say)?;
+    compile(&directory.join("surface.c"), SURFACE.1, &surface, say)?;
     if !go.exists() {
         say("downloading gron, a Go program");
         let unpacked = tempfile::tempdir_in(&directory)?;
@@ -45,7 +44,19 @@ pub fn prepare(cache: &Path, say: &dyn Fn(&str)) -> Result<Vec<PathBuf>> {
         }
         fs::copy(unpacked.path().join("usr/bin").join(GO), &go)?;
     }
-    Ok(vec![musl, go])
+    Ok(vec![musl, go, surface])
+}
+
+/// A static program, unless it was made of the same text before.
+fn compile(source: &Path, program: &str, executable: &Path, say: &dyn Fn(&str)) -> Result<()> {
+    if executable.exists() && fs::read_to_string(source).unwrap_or_default() == program {
+        return Ok(());
+    }
+    setup::programs(setup::MUSL, say)?;
+    fs::write(source, program)?;
+    let (from, to) = (text(source)?, text(executable)?);
+    run("musl-gcc", &["-static", "-Os", "-Wall", "-Werror", "-o", to, from], LIMIT)?;
+    Ok(())
 }
 
 fn text(path: &Path) -> Result<&str> {

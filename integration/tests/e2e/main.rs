@@ -20,8 +20,10 @@ mod gate_tls;
 mod helper_image;
 mod layers;
 mod leftovers;
+mod limits;
 mod live;
 mod masks;
+mod mounts;
 mod permitted;
 mod proxy;
 mod pull;
@@ -29,6 +31,7 @@ mod refused;
 mod runtimes;
 mod secrets;
 mod shared_address;
+mod surface;
 mod token;
 mod upstream;
 
@@ -74,6 +77,9 @@ fn main() -> ExitCode {
         ("secrets", secrets::TESTS, true),
         ("token", token::TESTS, true),
         ("helper_image", helper_image::TESTS, true),
+        ("limits", limits::TESTS, true),
+        ("surface", surface::TESTS, true),
+        ("mounts", mounts::TESTS, true),
         ("leftovers", leftovers::TESTS, true),
     ];
     if arguments.list {

@@ -4,7 +4,7 @@ use super::shape::{self, list, nearest, string, wrong_type};
 use super::{Draft, Set};
 use crate::diagnostic::Diagnostic;
 use crate::policy::{Expectation, Layer, Origin};
-use crate::settings::{Ca, Requirement, size};
+use crate::settings::{Ca, Capabilities, Requirement, size};
 use crate::target::Endpoint;
 use crate::yaml::{Findings, Node, Value};
 
@@ -31,6 +31,16 @@ pub(super) fn container(node: &Node, layer: Layer, draft: &mut Draft, findings: 
             "pids" => {
                 if let Some(number) = shape::whole_number(value, 1, 4_194_304, "pids", findings) {
                     draft.pids = Set::at(number, place);
+                }
+            }
+            "open-files" => {
+                if let Some(number) = shape::whole_number(value, 64, 1_048_576, "open-files", findings) {
+                    draft.open_files = Set::at(number, place);
+                }
+            }
+            "capabilities" => {
+                if let Some(kept) = capabilities(value, findings) {
+                    draft.capabilities = Set::at(kept, place);
                 }
             }
             "time" => {
@@ -110,6 +120,18 @@ pub(super) fn seconds(node: &Node, what: &str, findings: &mut Findings) -> Optio
         findings.push(node.place.error("time", message, Some(hint.into())));
     }
     good
+}
+
+fn capabilities(node: &Node, findings: &mut Findings) -> Option<Capabilities> {
+    let text = string(node, "`none` or `default`", findings)?;
+    let found = Capabilities::ALL.iter().find(|(word, _)| *word == text);
+    if found.is_none() {
+        let message = format!("`{text}` is not `none` or `default`");
+        let hint =
+            "single capabilities cannot be given: `default` are the few that installing packages needs";
+        findings.push(node.place.error("capabilities", message, Some(hint.into())));
+    }
+    found.map(|(_, capabilities)| *capabilities)
 }
 
 fn runtime(node: &Node, findings: &mut Findings) -> Option<String> {

@@ -42,8 +42,10 @@ pub(super) fn merge(drafts: &[Draft], diagnostics: &mut Vec<Diagnostic>) -> Poli
             milli_cpus: smallest(drafts, |draft| &draft.milli_cpus),
             memory: smallest(drafts, |draft| &draft.memory),
             pids: smallest(drafts, |draft| &draft.pids),
+            open_files: smallest(drafts, |draft| &draft.open_files),
             disk: smallest(drafts, |draft| &draft.disk),
             seconds: smallest(drafts, |draft| &draft.seconds),
+            capabilities: smallest(drafts, |draft| &draft.capabilities),
             runtime: agreed(drafts, "runtime", |draft| &draft.runtime, diagnostics),
             ca: agreed(drafts, "ca", |draft| &draft.ca, diagnostics),
         },
@@ -86,7 +88,7 @@ fn set_already(what: &str, layer: Layer, strong: &Place, weak: &Place) -> Diagno
 }
 
 /// A limit: a weaker layer may lower it and never raise it.
-fn smallest(drafts: &[Draft], limit: fn(&Draft) -> &Set<u64>) -> Option<u64> {
+fn smallest<T: Copy + Ord>(drafts: &[Draft], limit: fn(&Draft) -> &Set<T>) -> Option<T> {
     drafts.iter().filter_map(|draft| limit(draft).value()).min()
 }
 

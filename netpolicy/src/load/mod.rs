@@ -30,7 +30,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::import::{self, ImportError};
 use crate::policy::{Date, Expectation, Layer, Matcher, Policy, Rule};
 use crate::presets;
-use crate::settings::{Ca, Direct, Domain, Requirement, Server, Upstream};
+use crate::settings::{Ca, Capabilities, Direct, Domain, Requirement, Server, Upstream};
 use crate::yaml::{self, Findings, Node, Place};
 
 use self::files::Source;
@@ -251,8 +251,10 @@ struct Draft {
     milli_cpus: Set<u64>,
     memory: Set<u64>,
     pids: Set<u64>,
+    open_files: Set<u64>,
     disk: Set<u64>,
     seconds: Set<u64>,
+    capabilities: Set<Capabilities>,
     runtime: Set<String>,
     ca: Set<Ca>,
     require: Vec<Requirement>,
@@ -282,8 +284,10 @@ impl Draft {
             milli_cpus: Set::default(),
             memory: Set::default(),
             pids: Set::default(),
+            open_files: Set::default(),
             disk: Set::default(),
             seconds: Set::default(),
+            capabilities: Set::default(),
             runtime: Set::default(),
             ca: Set::default(),
             require: Vec::new(),

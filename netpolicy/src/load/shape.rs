@@ -33,7 +33,7 @@ pub(crate) const PROXY: Section =
     Section { name: "`network.proxy`", keys: &["url", "credentials-env"], not_in_project: &[] };
 pub(crate) const CONTAINER: Section = Section {
     name: "`container`",
-    keys: &["cpus", "memory", "pids", "disk", "time", "runtime", "ca"],
+    keys: &["cpus", "memory", "pids", "open-files", "disk", "time", "capabilities", "runtime", "ca"],
     not_in_project: &["runtime", "ca"],
 };
 pub(crate) const ENGINE: Section = Section { name: "`engine`", keys: &["require"], not_in_project: &[] };

@@ -102,9 +102,10 @@ fn proxy(proxy: Option<&Proxy>) -> Option<String> {
     Some(format!("{}:{}{}", proxy.server, proxy.port, credentials.unwrap_or_default()))
 }
 
-fn container(container: &Container) -> [(&'static str, Option<String>); 7] {
+fn container(container: &Container) -> [(&'static str, Option<String>); 9] {
     let number = |value: Option<u64>, unit: &str| value.map(|value| format!("{value}{unit}"));
-    let Container { milli_cpus, memory, pids, disk, seconds, runtime, ca } = container;
+    let Container { milli_cpus, memory, pids, open_files, disk, seconds, capabilities, runtime, ca } =
+        container;
     let ca = ca.as_ref().map(|ca| match ca {
         crate::settings::Ca::System => "system".to_owned(),
         crate::settings::Ca::File(path) => path.clone(),
@@ -113,8 +114,10 @@ fn container(container: &Container) -> [(&'static str, Option<String>); 7] {
         ("container.cpus", milli_cpus.map(|milli| format!("{}.{:03}", milli / 1000, milli % 1000))),
         ("container.memory", number(*memory, " bytes")),
         ("container.pids", number(*pids, "")),
+        ("container.open-files", number(*open_files, "")),
         ("container.disk", number(*disk, " bytes")),
         ("container.time", number(*seconds, " s")),
+        ("container.capabilities", capabilities.map(|kept| kept.as_str().to_owned())),
         ("container.runtime", runtime.clone()),
         ("container.ca", ca),
     ]

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::doctor::facts::{Fence, Inside, Learned};
 use crate::error::Failure;
+use crate::supervisor::binds::Binds;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::interrupt::unless_interrupted;
 use crate::supervisor::workflow::{Role, Workflow};
@@ -77,8 +78,15 @@ impl<'a> Stage<'a> {
     async fn fence(&self) -> Learned<Fence> {
         let taken = networks::subnets(&networks::list(self.engine).await.map_err(words)?);
         let (network, _) = networks::create_own(self.engine, &self.workflow, &taken).await.map_err(words)?;
-        let body =
-            containers::fence(&self.workflow, &self.helper, &network, Ipv4Addr::LOCALHOST, false, false);
+        let body = containers::fence(
+            &self.workflow,
+            &self.helper,
+            &network,
+            Ipv4Addr::LOCALHOST,
+            false,
+            false,
+            &Binds::default(),
+        );
         self.play(Role::Fence, body, "fence").await
     }
 

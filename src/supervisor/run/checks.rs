@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use bollard::models::SystemInfo;
 use ipnet::IpNet;
 use netpolicy::floor::Surroundings;
 use netpolicy::policy::Policy;
@@ -22,13 +23,28 @@ pub(super) async fn check_name_is_free(engine: &Engine, name: Option<&str>) -> R
     Ok(())
 }
 
+/// What the engine says of itself.
+pub(super) async fn about(engine: &Engine) -> Result<SystemInfo, Failure> {
+    let answer = engine.api.info().await;
+    answer.map_err(|error| engine::refused("cannot ask the engine about itself", &error))
+}
+
+/// Whether its storage driver may hold a limit for one container. It has the last word when the container is created.
+pub(super) fn may_hold_quotas(info: &SystemInfo) -> bool {
+    let backing = |word: &str| {
+        info.driver_status.iter().flatten().any(
+            |pair| matches!(pair.as_slice(), [name, value] if name == "Backing Filesystem" && value == word),
+        )
+    };
+    match info.driver.as_deref() {
+        Some("btrfs" | "zfs") => true,
+        Some("overlay2") => backing("xfs"),
+        _ => false,
+    }
+}
+
 /// The engine refuses more CPUs than it has.
-pub(super) async fn nano_cpus(engine: &Engine, asked: Option<f64>, policy: &Policy) -> Result<i64, Failure> {
-    let info = engine
-        .api
-        .info()
-        .await
-        .map_err(|error| engine::refused("cannot ask the engine about itself", &error))?;
+pub(super) fn nano_cpus(info: &SystemInfo, asked: Option<f64>, policy: &Policy) -> Result<i64, Failure> {
     let has = info.ncpu.unwrap_or(1).max(1) as f64;
     let cpus = limits::cpus(asked, policy, has).ok_or_else(|| {
         Failure::new(COULD_NOT_RUN, format!("--cpus {}: the engine has {has}", asked.unwrap_or_default()))

@@ -20,22 +20,22 @@ pub(super) fn configuration(
     surroundings: Surroundings,
 ) -> Result<Vec<u8>, Failure> {
     let names = VirtualNames::new(&request.policy);
-    let deadline = request.left().map(|(time, _)| {
-        let end = SystemTime::now() + time;
-        end.duration_since(UNIX_EPOCH).map(|since| since.as_millis() as u64).unwrap_or(0)
-    });
+    let (time, _) = request.left();
+    let end = SystemTime::now() + time;
+    let deadline = end.duration_since(UNIX_EPOCH).map(|since| since.as_millis() as u64).unwrap_or(0);
     let fence = FenceConfig {
         workflow: workflow.id.clone(),
         permits: netpolicy::ruleset::permits(&request.policy, &names),
         cut: netpolicy::ruleset::Cut::Nothing,
         devices: request.agent.runtime.is_some(),
+        given: request.agent.binds.expected(),
     };
     let guard = GuardConfig {
         workflow: workflow.id.clone(),
         policy: request.policy.clone(),
         surroundings,
         digest: workflow.digest.clone(),
-        deadline_unix_ms: deadline,
+        deadline_unix_ms: Some(deadline),
         image: request.agent.image.id.clone(),
         image_digest: request.agent.image.digest.clone(),
         engine: engine.version.clone(),

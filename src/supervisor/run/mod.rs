@@ -6,7 +6,9 @@
 mod checks;
 mod clock;
 mod configuration;
+mod create;
 mod events;
+mod reached;
 mod ready;
 mod running;
 pub mod runtime;
@@ -20,7 +22,7 @@ use std::time::{Duration, SystemTime};
 use netpolicy::policy::Policy;
 use netpolicy::settings::Ca;
 
-use self::checks::{check_name_is_free, nano_cpus, own_addresses};
+use self::checks::{about, check_name_is_free, may_hold_quotas, nano_cpus, own_addresses};
 use self::clock::Clock;
 use self::events::EventFiles;
 use self::signals::Signals;
@@ -30,7 +32,9 @@ use super::engine::Engine;
 use super::means::{self, Means};
 use super::summary::Summary;
 use super::workflow::Workflow;
-use super::{ca, helper_image, inventory, networks};
+use super::{ca, helper_image, inventory, kept, networks, seccomp};
+use crate::clock::unix_seconds;
+use crate::control::Limit;
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::layers::record::Record;
 use crate::workspace::masks;
@@ -38,7 +42,7 @@ use crate::workspace::secrets::Handed;
 
 /// An engine that restarts is back within this time.
 const ENGINE_LIMIT: Duration = Duration::from_secs(30);
-/// The fence ended the run: the guard or the fence died.
+/// The fence ended the run: the guard or the fence died, or a limit was reached.
 pub const FENCE_ENDED: u8 = 123;
 /// The time is over.
 pub const TIME_OVER: u8 = 124;
@@ -59,8 +63,6 @@ pub struct Request {
     pub masks: Option<masks::Plan>,
     /// Authorities for the agent besides its image's own.
     pub ca: Option<Ca>,
-    /// Wall-clock limit.
-    pub time: Option<Duration>,
     /// When the agent's token ends, which ends the run.
     pub token_ends: Option<SystemTime>,
     /// Where a person wants the events too.
@@ -75,12 +77,15 @@ pub struct Request {
 
 impl Request {
     /// What is left until the run must end, and why it must.
-    fn left(&self) -> Option<(Duration, &'static str)> {
-        let time = self.time.map(|time| (time, "the time is over (--time, or container.time of a policy)"));
+    fn left(&self) -> (Duration, String) {
+        let time = self.agent.limits.time;
+        let shown = humantime::format_duration(time);
+        let limit = (time, format!("the time of {shown} is over (--time, or container.time of a policy)"));
         let token = self.token_ends.map(|end| {
-            (end.duration_since(SystemTime::now()).unwrap_or_default(), "the agent's GitLab token is over")
+            let left = end.duration_since(SystemTime::now()).unwrap_or_default();
+            (left, "the agent's GitLab token is over".to_owned())
         });
-        time.into_iter().chain(token).min_by_key(|(left, _)| *left)
+        token.filter(|(left, _)| *left < time).unwrap_or(limit)
     }
 }
 
@@ -101,7 +106,11 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
         request.agent.trust = true;
         ca::point(&mut request.agent.env, &request.agent.image.env);
     }
-    request.agent.nano_cpus = nano_cpus(engine, request.cpus, &request.policy).await?;
+    let info = about(engine).await?;
+    kept::by_engine(&info)?.iter().for_each(|told| eprintln!("ringfence: {told}"));
+    request.agent.nano_cpus = nano_cpus(&info, request.cpus, &request.policy)?;
+    request.agent.quota = may_hold_quotas(&info);
+    request.agent.surface.seccomp = seccomp::seccomp_for(engine);
     let networks = networks::list(engine).await?;
     means::check_proxy(&request.policy, &networks, &own_addresses()?).await?;
     clock.step("checked");
@@ -109,10 +118,9 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     clock.step("helper image");
 
     let digest = request.policy.digest();
-    let workflow =
-        Workflow::new(request.name.clone(), digest, crate::clock::unix_seconds()).map_err(|error| {
-            Failure::new(COULD_NOT_RUN, "cannot make an id for the workflow").caused_by(&error)
-        })?;
+    let workflow = Workflow::new(request.name.clone(), digest, unix_seconds()).map_err(|error| {
+        Failure::new(COULD_NOT_RUN, "cannot make an id for the workflow").caused_by(&error)
+    })?;
     let events = EventFiles::open(&workflow.id, request.events.as_deref())?;
     if let Some(plan) = &request.masks {
         request.agent.served = masks::serve(plan, &workflow.id, &engine.host)?;
@@ -177,8 +185,8 @@ fn conclude(
         eprint!("{failure}");
     }
     let (ended, summary) = outcome?;
-    if let Some(why) = &ended.why {
-        eprintln!("ringfence: {why}");
+    for line in ended.reached.iter().map(|(_, line)| line).chain(&ended.why) {
+        eprintln!("ringfence: {line}");
     }
     if let Some(summary) = summary
         && !quiet
@@ -191,14 +199,20 @@ fn conclude(
 struct Ended {
     status: u8,
     why: Option<String>,
+    /// The limits that the agent met, whether they ended it or not, in words.
+    reached: Vec<(Limit, String)>,
 }
 
 impl Ended {
     fn with(status: i32) -> Self {
-        Ended { status: u8::try_from(status).unwrap_or(u8::MAX), why: None }
+        Ended { status: u8::try_from(status).unwrap_or(u8::MAX), why: None, reached: Vec::new() }
     }
 
     fn because(status: u8, why: impl Into<String>) -> Self {
-        Ended { status, why: Some(why.into()) }
+        Ended { status, why: Some(why.into()), reached: Vec::new() }
+    }
+
+    fn at_limit(status: u8, limit: Limit, what: String) -> Self {
+        Ended { status, why: None, reached: vec![(limit, format!("{what}, so the run was ended"))] }
     }
 }

@@ -8,11 +8,13 @@ use tokio::task::JoinHandle;
 
 use super::super::engine::Engine;
 use super::super::summary::Summary;
+use super::super::watch::Watch;
 use super::super::workflow::{Role, Workflow};
 use super::super::{podman, streams};
 use super::ready::{exit_of, last_words};
 use super::signals::{SIGINT, Signals, signal_name};
-use super::{Ended, FENCE_ENDED, Request, TIME_OVER};
+use super::{Ended, FENCE_ENDED, Request, TIME_OVER, reached};
+use crate::control::Limit;
 use crate::error::Failure;
 
 /// Two Ctrl-C within this time stop at once.
@@ -34,6 +36,11 @@ async fn warn_of_token(ends: Option<SystemTime>) {
     );
 }
 
+/// The agent's last output may still be under way when its exit is known.
+async fn drain(carrying: &mut JoinHandle<()>) {
+    let _ = tokio::time::timeout(Duration::from_secs(5), carrying).await;
+}
+
 /// A run whose agent has been started.
 pub(super) struct Running {
     pub(super) carrying: JoinHandle<()>,
@@ -41,6 +48,7 @@ pub(super) struct Running {
     pub(super) terminal: Option<streams::RawTerminal>,
     pub(super) collecting: Option<JoinHandle<Summary>>,
     pub(super) summary: Option<Summary>,
+    pub(super) watch: Watch,
 }
 
 impl Running {
@@ -55,16 +63,11 @@ impl Running {
         let agent_exit = exit_of(engine, &names[0]);
         let guard_exit = exit_of(engine, &names[1]);
         let fence_exit = exit_of(engine, &names[2]);
-        let left = request.left();
-        let time_over = async {
-            match left {
-                Some((time, _)) => tokio::time::sleep(time).await,
-                None => std::future::pending().await,
-            }
-        };
+        let (time, why) = request.left();
+        let time_over = tokio::time::sleep(time);
+        let disk_full = self.watch.until_over(engine, &names[0]);
         let warning = warn_of_token(request.token_ends);
-        tokio::pin!(warning);
-        tokio::pin!(agent_exit, guard_exit, fence_exit, time_over);
+        tokio::pin!(agent_exit, guard_exit, fence_exit, time_over, disk_full, warning);
         let mut last_interrupt: Option<Instant> = None;
         let helper_died = |who: &str, status: i64| {
             Ended::because(FENCE_ENDED, format!("the {who} ended with status {status}, so the run was ended"))
@@ -77,7 +80,7 @@ impl Running {
                     if status < 0 {
                         Ended::because(FENCE_ENDED, "the engine does not answer for the agent any more")
                     } else {
-                        self.drain().await;
+                        drain(&mut self.carrying).await;
                         let said = async || last_words(engine, &names[0]).await;
                         Ended::with(podman::status(engine, status, said).await as i32)
                     }
@@ -85,13 +88,13 @@ impl Running {
                 status = &mut guard_exit => helper_died("guard", status),
                 status = &mut fence_exit => helper_died("fence", status),
                 () = &mut time_over => {
-                    let why = left.map_or("the time is over", |(_, why)| why);
-                    Ended::because(TIME_OVER, format!("{why}, so the run was ended"))
+                    Ended::at_limit(TIME_OVER, Limit::Time, why.clone())
                 }
                 () = &mut warning => {
                     warning.set(warn_of_token(None));
                     continue;
                 }
+                what = &mut disk_full => Ended::at_limit(FENCE_ENDED, Limit::Disk, what),
                 number = signals.next() => {
                     let now = Instant::now();
                     let twice = number == SIGINT
@@ -103,13 +106,8 @@ impl Running {
                     continue;
                 }
             };
-            return Ok(ended);
+            return Ok(reached::account(engine, workflow, request, &self.watch, ended).await);
         }
-    }
-
-    /// The agent's last output may still be under way when its exit is known.
-    async fn drain(&mut self) {
-        let _ = tokio::time::timeout(Duration::from_secs(5), &mut self.carrying).await;
     }
 
     /// Ends the agent if it still runs, then the guard, so that its last events are written.

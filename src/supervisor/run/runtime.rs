@@ -13,8 +13,8 @@ use std::net::Ipv4Addr;
 use super::super::containers;
 use super::super::engine::{self, Engine, Product};
 use super::super::workflow::{Role, Workflow};
+use super::create::create;
 use super::ready::{exit_of, last_words};
-use super::start::create;
 use crate::error::{COULD_NOT_RUN, Failure};
 
 /// A policy's and the command line's word for the engine's own.

@@ -3,25 +3,26 @@
 use std::cell::Cell;
 
 use bollard::errors::Error as ApiError;
-use bollard::models::VolumeCreateRequest;
-use bollard::query_parameters::{AttachContainerOptions, CreateContainerOptions};
+use bollard::query_parameters::AttachContainerOptions;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::oneshot;
 
 use super::super::engine::{self, Engine};
 use super::super::files::upload;
 use super::super::means::Means;
+use super::super::watch::Watch;
 use super::super::workflow::{Role, Workflow};
 use super::super::{ca, containers, handing, networks, streams};
 use super::checks::surroundings;
 use super::clock::Clock;
 use super::configuration::configuration;
+use super::create::{create, create_agent, create_volume};
 use super::events::EventFiles;
 use super::ready::{await_ready, helpers_last_words};
 use super::running::Running;
 use super::runtime;
 use super::{Ended, Request};
-use crate::error::Failure;
+use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::SHARED;
 
 /// What the checks found and the start needs.
@@ -48,15 +49,19 @@ pub(super) async fn start(
     clock: &mut Clock,
 ) -> Result<Running, Failure> {
     let Prepared { helper, networks: existing, means, corporate, events } = prepared;
+    let binds = &request.agent.binds;
+    let writable = binds.all.iter().filter(|bind| bind.writable).cloned().collect();
+    let watch = tokio::spawn(Watch::begin(request.agent.limits, writable));
     let mut subnets = networks::subnets(&existing);
-    let (own, uplink, volume, trust) = tokio::join!(
+    let (own, uplink, volume, trust, given) = tokio::join!(
         networks::create_own(engine, workflow, &subnets),
         networks::ensure_uplink(engine, &existing),
         create_volume(engine, workflow, Role::Volume, true),
         create_volume(engine, workflow, Role::Trust, corporate.is_some()),
+        binds.create(engine, workflow),
     );
     let ((network, own_subnet), (uplink, uplink_subnet)) = (own?, uplink?);
-    volume.and(trust)?;
+    volume.and(trust).and(given)?;
     subnets.push(own_subnet);
     subnets.extend(uplink_subnet);
     clock.step("networks");
@@ -76,7 +81,8 @@ pub(super) async fn start(
                 &network,
                 resolver,
                 corporate.is_some(),
-                request.agent.handed
+                request.agent.handed,
+                binds
             )
         ),
         create(
@@ -91,7 +97,7 @@ pub(super) async fn start(
     tokio::try_join!(
         upload(engine, &fence, SHARED, config),
         means.hand_over(engine, workflow),
-        create(engine, workflow, Role::Agent, containers::agent(workflow, &request.agent)),
+        create_agent(engine, workflow, &request.agent),
     )?;
     if let Some(corporate) = &corporate {
         ca::install(engine, workflow, corporate).await?;
@@ -118,6 +124,9 @@ pub(super) async fn start(
         clock.step("runtime proven");
     }
 
+    let watch = watch.await.map_err(|error| {
+        Failure::new(COULD_NOT_RUN, "the measuring of what the agent may write was ended").caused_by(&error)
+    })??;
     let agent = workflow.object(Role::Agent);
     let attached = engine
         .api
@@ -135,9 +144,14 @@ pub(super) async fn start(
         failure.causes.extend(helpers_last_words(engine, workflow).await);
         return Err(failure);
     }
+    if let Some(bind) = binds.swapped() {
+        let what =
+            format!("{} was changed while the agent was started, so it was ended", bind.source.display());
+        return Err(Failure::new(COULD_NOT_RUN, what).hint("is another program or agent at work there?"));
+    }
     let sizing = request.agent.tty.then(|| tokio::spawn(streams::follow_size(engine.clone(), agent)));
     clock.step("agent started");
-    Ok(Running { carrying, sizing, terminal, collecting: Some(summary), summary: None })
+    Ok(Running { carrying, sizing, terminal, collecting: Some(summary), summary: None, watch })
 }
 
 /// docker's statuses for a command that cannot be started.
@@ -150,6 +164,8 @@ fn agent_start_failure(error: &ApiError) -> Failure {
     } else if text.contains("permission denied") || text.contains("is a directory") {
         failure.exit = 126;
         failure.hint = Some("the command is in the image but cannot be executed".to_owned());
+    } else if text.contains("rlimit") {
+        failure.hint = Some("the engine itself may open fewer files: give a lower --open-files".to_owned());
     }
     failure
 }
@@ -158,44 +174,10 @@ fn attach(stdin: bool) -> AttachContainerOptions {
     AttachContainerOptions { stream: true, stdin, stdout: true, stderr: true, ..Default::default() }
 }
 
-pub(super) async fn create(
-    engine: &Engine,
-    workflow: &Workflow,
-    role: Role,
-    body: bollard::models::ContainerCreateBody,
-) -> Result<(), Failure> {
-    let options = CreateContainerOptions { name: Some(workflow.object(role)), ..Default::default() };
-    engine
-        .api
-        .create_container(Some(options), body)
-        .await
-        .map(|_| ())
-        .map_err(|error| engine::refused(format!("cannot create the {role}'s container"), &error))
-}
-
 async fn start_one(engine: &Engine, workflow: &Workflow, role: Role) -> Result<(), Failure> {
     engine
         .api
         .start_container(&workflow.object(role), None)
         .await
         .map_err(|error| engine::refused(format!("cannot start the {role}'s container"), &error))
-}
-
-/// One of the workflow's volumes, if it is wanted.
-async fn create_volume(
-    engine: &Engine,
-    workflow: &Workflow,
-    role: Role,
-    wanted: bool,
-) -> Result<(), Failure> {
-    if !wanted {
-        return Ok(());
-    }
-    let request = VolumeCreateRequest {
-        name: Some(workflow.object(role)),
-        labels: Some(workflow.labels(role)),
-        ..Default::default()
-    };
-    let created = engine.api.create_volume(request).await;
-    created.map(|_| ()).map_err(|error| engine::refused(format!("cannot create the {role} volume"), &error))
 }

@@ -1,0 +1,201 @@
+//! Which files of the machine an agent gets, and the tricks to get others.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, bail, ensure};
+use integration::testbed::Testbed;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+
+use crate::{Test, expect, expect_status};
+
+pub const TESTS: &[Test] = &[
+    ("a project and mounts are there, read-only unless said otherwise", given),
+    ("nothing outside a project is given, whatever it is called", tricks),
+    ("a directory that is swapped for a link while a run starts gives nothing away", swapped),
+    ("links that lead out and sockets in a project are told", told),
+];
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path that is text")
+}
+
+/// An empty directory below the testbed's.
+fn fresh(bed: &Testbed, name: &str) -> Result<PathBuf> {
+    let path = bed.fresh_directory("mounts")?.join(name);
+    fs::remove_dir_all(&path).ok();
+    fs::create_dir_all(&path)?;
+    Ok(path)
+}
+
+fn given(bed: &Testbed) -> Result<()> {
+    let (project, library, notes) = (fresh(bed, "project")?, fresh(bed, "library")?, fresh(bed, "notes")?);
+    for directory in [&project, &library, &notes] {
+        fs::write(directory.join("mark"), directory.file_name().context("a name")?.as_encoded_bytes())?;
+    }
+    fs::write(project.join("name with: colon"), "kept")?;
+    let library = format!("{}:/opt/library", text(&library)?);
+    let notes_rw = format!("{}:/notes:rw", text(&notes)?);
+    let file = format!("{}:/etc/mark:ro", text(&notes.join("mark"))?);
+    let options = ["--project", text(&project)?, "-v", &library, "--mount", &notes_rw, "--volume", &file];
+    let script = "pwd; cat mark /opt/library/mark /notes/mark /etc/mark; echo; for dir in /workspace /opt/library /notes; do \
+                  touch $dir/new 2>/dev/null && echo $dir; done; echo x 2>/dev/null > /etc/mark || echo held";
+    let policy = bed.ringfence.allowing(&[])?;
+    let outcome = bed.ringfence.run(&policy, &options, &bed.images.tiny, &["sh", "-c", script])?;
+    let wanted = "/workspace\nprojectlibrarynotesnotes\n/workspace\n/notes\nheld\n";
+    expect(outcome.stdout == wanted, "each is there, and written only where it may be", &outcome)?;
+    // The volumes are gone, and what they showed is not.
+    ensure!(
+        project.join("new").exists() && project.join("name with: colon").exists(),
+        "the project is whole"
+    );
+    ensure!(notes.join("new").exists() && fs::read(notes.join("mark"))? == b"notes", "the notes are whole");
+    let left =
+        bed.engine.docker(&["volume", "ls", "--quiet", "--filter", "label=dev.ringfence.role=mount"])?;
+    ensure!(left.is_empty(), "{left}");
+    Ok(())
+}
+
+fn tricks(bed: &Testbed) -> Result<()> {
+    let work = fresh(bed, "work")?;
+    let home = bed.directory.path().join("ringfence/home");
+    let socket = bed.engine.host().strip_prefix("unix://").context("an engine on a socket")?.to_owned();
+    for (name, target) in [
+        ("etc", "/etc"),
+        ("root", "/"),
+        ("docker", socket.as_str()),
+        ("engine", text(Path::new(&socket).parent().context("a parent")?)?),
+        ("home", text(&home)?),
+        ("magic", "/proc/self/root/etc"),
+    ] {
+        symlink(target, work.join(name))?;
+    }
+    nix::unistd::mkfifo(&work.join("pipe"), nix::sys::stat::Mode::S_IRWXU)?;
+    let policy = bed.ringfence.allowing(&[])?;
+    let agent = ["sh", "-c", "echo RAN; ls /workspace /x"];
+    let before = bed.engine.docker(&["ps", "--all", "--quiet"])?;
+    let below = |name: &str| work.join(name).to_string_lossy().into_owned();
+    let mut projects: Vec<String> =
+        ["etc", "root", "docker", "engine", "home", "magic", "pipe", "etc/../../../../../.."]
+            .map(below)
+            .into();
+    projects.extend(
+        ["/", "/etc", "/etc/ssl", "/var/run", "/proc", "/dev", "/sys/kernel", "/usr", "/var/lib/docker"]
+            .map(str::to_owned),
+    );
+    projects.extend([text(&home)?.to_owned(), text(home.parent().context("a parent")?)?.to_owned()]);
+    for project in &projects {
+        let outcome = bed.ringfence.run(&policy, &["--project", project], &bed.images.tiny, &agent)?;
+        refused(&outcome, project)?;
+        let mount = format!("{project}:/x");
+        let outcome = bed.ringfence.run(&policy, &["-v", &mount], &bed.images.tiny, &agent)?;
+        refused(&outcome, &mount)?;
+    }
+    for target in ["/proc", "/sys/x", "/dev/x", "/etc/resolv.conf", "/", "/a/../etc/hosts", "relative"] {
+        let mount = format!("{}:{target}", text(&work)?);
+        refused(&bed.ringfence.run(&policy, &["-v", &mount], &bed.images.tiny, &agent)?, &mount)?;
+    }
+    ensure!(bed.engine.docker(&["ps", "--all", "--quiet"])? == before, "nothing was created");
+    // The control: what lies beside all of these is given.
+    let good = fresh(bed, "good")?;
+    let outcome = bed.ringfence.run(&policy, &["--project", text(&good)?], &bed.images.tiny, &["true"])?;
+    expect_status(&outcome, 0)
+}
+
+fn refused(outcome: &integration::ringfence::Outcome, what: &str) -> Result<()> {
+    if outcome.status != 125 || outcome.stdout.contains("RAN") || !outcome.stderr.contains("hint:") {
+        bail!("{what}: {}", outcome.shown());
+    }
+    Ok(())
+}
+
+fn swapped(bed: &Testbed) -> Result<()> {
+    let place = fresh(bed, "swapped")?;
+    let home = bed.directory.path().join("ringfence/home");
+    fs::write(home.join("mark"), "SECRET")?;
+    fs::create_dir(place.join("project"))?;
+    fs::write(place.join("project/mark"), "good")?;
+    symlink(&home, place.join("link"))?;
+    let (project, link) = (place.join("project"), place.join("link"));
+    let stop = AtomicBool::new(false);
+    let outcomes = std::thread::scope(|scope| -> Result<_> {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                // A directory and a link change places at once.
+                renameat2(AT_FDCWD, &project, AT_FDCWD, &link, RenameFlags::RENAME_EXCHANGE).ok();
+                std::thread::sleep(std::time::Duration::from_millis(3));
+            }
+        });
+        let tried = try_swapped(bed, &project);
+        stop.store(true, Ordering::Relaxed);
+        tried
+    });
+    fs::remove_file(home.join("mark"))?;
+    let (leaked, outcomes) = outcomes?;
+    ensure!(leaked, "a plain bind of the engine never leaked, so the swapping proves nothing");
+    let shown = outcomes[0].shown();
+    ensure!(outcomes.iter().any(|outcome| outcome.status == 0), "no run got the project: {shown}");
+    let caught = outcomes.iter().any(|outcome| outcome.stderr.contains("something else than"));
+    ensure!(caught, "nothing was ever swapped at the right moment: {shown}");
+    for outcome in &outcomes {
+        let good = outcome.status == 0 && outcome.stdout == "good";
+        expect(good || outcome.status == 125, "the project or nothing", outcome)?;
+        expect(!outcome.stdout.contains("SECRET"), "nothing is given away", outcome)?;
+    }
+    Ok(())
+}
+
+/// Whether the engine's own bind gives the secret away, and what ringfence does.
+fn try_swapped(bed: &Testbed, project: &Path) -> Result<(bool, Vec<integration::ringfence::Outcome>)> {
+    let mut leaked = false;
+    for _ in 0..20 {
+        let mount = format!("type=bind,source={},target=/x", text(project)?);
+        let command =
+            ["run", "--rm", "--network", "none", "--mount", &mount, &bed.images.tiny, "cat", "/x/mark"];
+        leaked |= bed.engine.try_docker(&command)?.stdout.contains("SECRET");
+        if leaked {
+            break;
+        }
+    }
+    let policy = bed.ringfence.allowing(&[])?;
+    let mut outcomes = Vec::new();
+    // Until both ends were seen: the project was given, and the fence met something else.
+    for _ in 0..40 {
+        let options = ["--project", text(project)?];
+        outcomes.push(bed.ringfence.run(&policy, &options, &bed.images.tiny, &["cat", "/workspace/mark"])?);
+        let given = outcomes.iter().any(|outcome| outcome.status == 0);
+        if given && outcomes.iter().any(|outcome| outcome.stderr.contains("something else than")) {
+            break;
+        }
+    }
+    Ok((leaked, outcomes))
+}
+
+fn told(bed: &Testbed) -> Result<()> {
+    let project = fresh(bed, "told")?;
+    symlink("/etc/passwd", project.join("accounts"))?;
+    symlink("../../..", project.join("up"))?;
+    fs::write(project.join("file"), "")?;
+    symlink("file", project.join("inside"))?;
+    let _listener = UnixListener::bind(project.join("service.sock"))?;
+    nix::unistd::mkfifo(&project.join("pipe"), nix::sys::stat::Mode::S_IRWXU)?;
+    let policy = bed.ringfence.allowing(&[])?;
+    // The links resolve inside the container.
+    let agent = ["sh", "-c", "cat accounts 2>/dev/null || echo no such file"];
+    let outcome = bed.ringfence.run(&policy, &["--project", text(&project)?], &bed.images.tiny, &agent)?;
+    expect(outcome.stdout == "no such file\n", "the machine's file is not there", &outcome)?;
+    for part in [
+        "2 links lead out of it",
+        "accounts -> /etc/passwd",
+        "1 socket",
+        "service.sock",
+        "1 pipe or device node",
+        "pipe",
+    ] {
+        expect(outcome.stderr.contains(part), part, &outcome)?;
+    }
+    expect(!outcome.stderr.contains("inside ->"), "a link inside is none of them", &outcome)
+}

@@ -1,0 +1,98 @@
+//! Whether the engine keeps what it is asked for: before, by what it says of itself; after, by its warnings.
+//!
+//! Engines drop limits that their kernel or cgroups cannot give and say so in a warning that no program has to read. Here
+//! a dropped limit ends the start.
+
+use bollard::models::SystemInfo;
+
+use crate::error::{COULD_NOT_RUN, Failure};
+
+/// Refuses an engine that says of itself that it does not keep a limit; what is to be told a person besides.
+pub fn by_engine(info: &SystemInfo) -> Result<Vec<String>, Failure> {
+    // Whoever says nothing promises nothing.
+    let kept = [("memory", info.memory_limit), ("process", info.pids_limit), ("CPU", info.cpu_cfs_quota)];
+    let lacking: Vec<&str> =
+        kept.into_iter().filter(|(_, kept)| *kept != Some(true)).map(|(name, _)| name).collect();
+    if !lacking.is_empty() {
+        let limits = lacking.join(", ");
+        return Err(Failure::new(COULD_NOT_RUN, format!("the engine cannot keep these limits: {limits}"))
+            .hint("a rootless engine needs cgroup v2 and systemd's delegation of cpu, memory and pids to your user; \
+                   `docker info` (or `podman info`) shows its own warnings"));
+    }
+    let filtered = info.security_options.iter().flatten().any(|option| option.contains("seccomp"));
+    if !filtered {
+        return Err(Failure::new(COULD_NOT_RUN, "the engine cannot filter the agent's system calls (seccomp)")
+            .hint("use an engine whose kernel and build have seccomp; `docker info` lists it under Security Options"));
+    }
+    let swap = (info.swap_limit == Some(false)).then(|| {
+        "the engine cannot limit swap: beyond its memory limit the agent may use the machine's swap"
+            .to_owned()
+    });
+    Ok(swap.into_iter().collect())
+}
+
+/// Refuses a container that the engine made with less than it was asked for; the other warnings, to be told.
+pub fn by_warnings(warnings: &[String]) -> Result<Vec<String>, Failure> {
+    // Swap was told before anything was created.
+    let is_swap = |text: &str| text.contains("swap limit");
+    let dropped = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        ["discarded", "ignored", "not support"].iter().any(|word| text.contains(word))
+    };
+    let mut told = Vec::new();
+    let mut lost = Vec::new();
+    for warning in warnings.iter().map(|warning| warning.trim()).filter(|warning| !is_swap(warning)) {
+        if dropped(warning) { lost.push(warning.to_owned()) } else { told.push(warning.to_owned()) }
+    }
+    if lost.is_empty() {
+        return Ok(told);
+    }
+    let mut failure =
+        Failure::new(COULD_NOT_RUN, "the engine did not keep all of what the container was to be");
+    failure.causes = lost;
+    Err(failure
+        .hint("ringfence runs nothing with less than was asked for; see what the engine lacks: docker info"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn able() -> SystemInfo {
+        SystemInfo {
+            memory_limit: Some(true),
+            swap_limit: Some(true),
+            pids_limit: Some(true),
+            cpu_cfs_quota: Some(true),
+            security_options: Some(vec!["name=seccomp,profile=default".to_owned()]),
+            ..SystemInfo::default()
+        }
+    }
+
+    #[test]
+    fn an_engine_that_cannot_limit_is_refused_and_one_without_swap_limits_is_told_of() {
+        assert_eq!(by_engine(&able()).unwrap(), Vec::<String>::new());
+        let failure =
+            by_engine(&SystemInfo { pids_limit: Some(false), memory_limit: None, ..able() }).unwrap_err();
+        assert_eq!(failure.message, "the engine cannot keep these limits: memory, process");
+        let failure = by_engine(&SystemInfo { security_options: None, ..able() }).unwrap_err();
+        assert!(failure.message.contains("seccomp"));
+        assert_eq!(by_engine(&SystemInfo { swap_limit: Some(false), ..able() }).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_dropped_limit_is_no_warning() {
+        // The words of Docker 20.10 to 28.5, and of Podman 5.
+        for lost in [
+            "Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.",
+            "Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. PIDs limit discarded.",
+            "Your kernel does not support CPU CFS scheduler. CPU period/quota discarded.",
+            "Resource limits are not supported and ignored on cgroups V1 rootless systems",
+        ] {
+            assert!(by_warnings(&[lost.to_owned()]).is_err(), "{lost}");
+        }
+        let swap = "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.";
+        let other = "IPv4 forwarding is disabled. Networking will not work.";
+        assert_eq!(by_warnings(&[swap.to_owned(), other.to_owned()]).unwrap(), [other]);
+    }
+}

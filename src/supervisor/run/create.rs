@@ -1,0 +1,80 @@
+//! Creates containers and volumes, and reads what the engine says of them.
+
+use bollard::errors::Error as ApiError;
+use bollard::models::{ContainerCreateBody, VolumeCreateRequest};
+use bollard::query_parameters::CreateContainerOptions;
+
+use super::super::containers::{self, Agent};
+use super::super::engine::{self, Engine};
+use super::super::kept;
+use super::super::workflow::{Role, Workflow};
+use crate::error::Failure;
+
+/// Creates one container as it is asked for; one that is less than that is a failure.
+pub(super) async fn create(
+    engine: &Engine,
+    workflow: &Workflow,
+    role: Role,
+    body: ContainerCreateBody,
+) -> Result<(), Failure> {
+    let warnings = try_create(engine, workflow, role, body).await.map_err(|error| refused(role, &error))?;
+    for warning in kept::by_warnings(&warnings)? {
+        eprintln!("ringfence: {role}: {warning}");
+    }
+    Ok(())
+}
+
+/// The agent. A storage driver that was asked to hold the disk limit may say only now that it cannot; the limit is watched all
+/// the same.
+pub(super) async fn create_agent(engine: &Engine, workflow: &Workflow, agent: &Agent) -> Result<(), Failure> {
+    let body = containers::agent(workflow, agent);
+    if !agent.quota {
+        return create(engine, workflow, Role::Agent, body).await;
+    }
+    match try_create(engine, workflow, Role::Agent, body).await {
+        Ok(warnings) => {
+            for warning in kept::by_warnings(&warnings)? {
+                eprintln!("ringfence: agent: {warning}");
+            }
+            Ok(())
+        }
+        Err(error) if engine::describe(&error).contains("storage-opt") => {
+            let without = containers::agent(workflow, &Agent { quota: false, ..agent.clone() });
+            create(engine, workflow, Role::Agent, without).await
+        }
+        Err(error) => Err(refused(Role::Agent, &error)),
+    }
+}
+
+async fn try_create(
+    engine: &Engine,
+    workflow: &Workflow,
+    role: Role,
+    body: ContainerCreateBody,
+) -> Result<Vec<String>, ApiError> {
+    let options = CreateContainerOptions { name: Some(workflow.object(role)), ..Default::default() };
+    engine.api.create_container(Some(options), body).await.map(|created| created.warnings)
+}
+
+fn refused(role: Role, error: &ApiError) -> Failure {
+    engine::refused(format!("cannot create the {role}'s container"), error)
+}
+
+/// One of the workflow's volumes, if it is wanted.
+pub(super) async fn create_volume(
+    engine: &Engine,
+    workflow: &Workflow,
+    role: Role,
+    wanted: bool,
+) -> Result<(), Failure> {
+    if !wanted {
+        return Ok(());
+    }
+    let request = VolumeCreateRequest {
+        name: Some(workflow.object(role)),
+        labels: Some(workflow.labels(role)),
+        ..Default::default()
+    };
+    let created = engine.api.create_volume(request).await;
+    created.map(|_| ()).map_err(|error| engine::refused(format!("cannot create the {role} volume"), &error))
+}

@@ -1,0 +1,56 @@
+//! The limits that an agent met: in words for the person, and as events.
+
+use super::super::control;
+use super::super::engine::Engine;
+use super::super::limits;
+use super::super::watch::Watch;
+use super::super::workflow::{Role, Workflow};
+use super::{Ended, FENCE_ENDED, Request};
+use crate::control::Limit;
+
+/// What the kernel's SIGKILL makes of an exit status.
+const KILLED: u8 = 128 + 9;
+
+/// Adds the limits that show only now to those that ended the run, and has the guard write all of them down.
+///
+/// Processes that end for want of memory are the kernel's doing. Where it took the agent with them, the run was ended by a limit,
+/// and its status says so; an agent that went on keeps its own.
+pub(super) async fn account(
+    engine: &Engine,
+    workflow: &Workflow,
+    request: &Request,
+    watch: &Watch,
+    mut ended: Ended,
+) -> Ended {
+    let limits = &request.agent.limits;
+    if ran_out_of_memory(engine, workflow).await {
+        let mut what = format!(
+            "the agent reached its memory limit of {} (--memory, or container.memory of a policy): \
+             the kernel ended one of its processes",
+            limits::bytes(limits.memory)
+        );
+        if ended.status == KILLED && ended.why.is_none() {
+            ended.status = FENCE_ENDED;
+            what.push_str(", and the run with it");
+        }
+        ended.reached.push((Limit::Memory, what));
+    }
+    if watch.processes_were_short() {
+        let what = format!(
+            "the agent had all of the {} processes and threads that it may have (--pids, or container.pids of a policy): \
+             it could start no more",
+            limits.pids
+        );
+        ended.reached.push((Limit::Pids, what));
+    }
+    for (limit, what) in &ended.reached {
+        // A guard that is gone writes nothing any more; the person is told all the same.
+        let _ = control::note(engine, &workflow.id, *limit, what.clone()).await;
+    }
+    ended
+}
+
+async fn ran_out_of_memory(engine: &Engine, workflow: &Workflow) -> bool {
+    let agent = engine.api.inspect_container(&workflow.object(Role::Agent), None).await;
+    agent.ok().and_then(|agent| agent.state?.oom_killed).unwrap_or(false)
+}

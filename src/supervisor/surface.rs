@@ -1,0 +1,98 @@
+//! What the agent has of the kernel and of its image: capabilities, system calls, writable places in memory.
+//!
+//! Plain data, laid on what the engine is asked for. Devices, host namespaces and privilege have no option at all.
+
+use std::collections::HashMap;
+
+use bollard::models::HostConfig;
+use netpolicy::settings::Capabilities;
+
+/// What an agent may need of root's powers to install packages and change users in its own container.
+const CAPABILITIES: [&str; 7] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETUID", "SETGID", "KILL"];
+/// `/dev/shm` unless anybody says otherwise: browsers want more than the engines' 64 MiB.
+pub const SHM: u64 = 1 << 30;
+/// Written by nearly every program: in memory where the image is read-only.
+const SCRATCH: [&str; 3] = ["/tmp", "/run", "/var/tmp"];
+
+/// What an agent's container is made with besides its limits.
+#[derive(Debug, Clone)]
+pub struct Surface {
+    /// What it keeps of root's powers.
+    pub capabilities: Capabilities,
+    /// Whether its image cannot be written.
+    pub read_only: bool,
+    /// Places in memory.
+    pub tmpfs: Vec<String>,
+    /// Size of `/dev/shm` in bytes.
+    pub shm: u64,
+    /// The engine's option for the filter of system calls; none: the engine's own.
+    pub seccomp: Option<String>,
+}
+
+impl Default for Surface {
+    fn default() -> Self {
+        Surface {
+            capabilities: Capabilities::Default,
+            read_only: false,
+            tmpfs: Vec::new(),
+            shm: SHM,
+            seccomp: None,
+        }
+    }
+}
+
+impl Surface {
+    /// Adds it to what the engine is asked for. `memory` is the agent's limit: what lies in memory counts there.
+    pub fn lay_on(&self, host: &mut HostConfig, memory: u64) {
+        let kept: &[&str] = match self.capabilities {
+            Capabilities::None => &[],
+            Capabilities::Default => &CAPABILITIES,
+        };
+        host.cap_drop = Some(vec!["ALL".to_owned()]);
+        host.cap_add = Some(kept.iter().map(|name| (*name).to_owned()).collect());
+        host.privileged = Some(false);
+        host.security_opt =
+            Some(std::iter::once("no-new-privileges".to_owned()).chain(self.seccomp.clone()).collect());
+        host.readonly_rootfs = Some(self.read_only);
+        host.shm_size = Some(i64::try_from(self.shm).unwrap_or(i64::MAX));
+        // No half of the memory is worth more than an agent that is told "no space" rather than killed.
+        let options = format!("rw,exec,nosuid,nodev,mode=1777,size={}", memory / 2);
+        let scratch = if self.read_only { &SCRATCH[..] } else { &[] };
+        let places = scratch.iter().map(|path| (*path).to_owned()).chain(self.tmpfs.iter().cloned());
+        host.tmpfs = Some(places.map(|path| (path, options.clone())).collect::<HashMap<_, _>>());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(surface: &Surface) -> HostConfig {
+        let mut host = HostConfig::default();
+        surface.lay_on(&mut host, 4 << 30);
+        host
+    }
+
+    #[test]
+    fn capabilities_can_be_taken_and_never_added() {
+        let usual = host(&Surface::default());
+        assert_eq!(usual.cap_add.unwrap().len(), 7);
+        let none = host(&Surface { capabilities: Capabilities::None, ..Surface::default() });
+        assert_eq!((none.cap_add, none.cap_drop), (Some(vec![]), Some(vec!["ALL".to_owned()])));
+    }
+
+    #[test]
+    fn a_read_only_image_has_room_in_memory() {
+        assert_eq!(host(&Surface::default()).tmpfs, Some(HashMap::new()));
+        let surface = Surface { read_only: true, tmpfs: vec!["/cache".to_owned()], ..Surface::default() };
+        let made = host(&surface);
+        assert_eq!(made.readonly_rootfs, Some(true));
+        let mut places: Vec<_> = made.tmpfs.unwrap().into_iter().collect();
+        places.sort();
+        let options = "rw,exec,nosuid,nodev,mode=1777,size=2147483648";
+        assert_eq!(
+            places,
+            ["/cache", "/run", "/tmp", "/var/tmp"].map(|path| (path.to_owned(), options.to_owned()))
+        );
+    }
+}

@@ -1,0 +1,306 @@
+//! Which files of this machine an agent may be given: `--project` and `--mount`, after every link is resolved.
+//!
+//! ```text
+//!  words ─▶ resolved path ─▶ held open, without following a link ─▶ may it be given? ─▶ Bind
+//!                                    │                                                   │
+//!                                    └── device and inode, which the fence finds again ◀─┘  or there is no agent
+//! ```
+//! The engine resolves a path anew when it mounts it, so that what was checked may be something else by then: another agent that has
+//! the directory above can swap it for a link at the right moment. Hence the identity: the fence looks at the very mount that the agent
+//! gets, before the agent starts.
+
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+use super::machine::Machine;
+use crate::error::{COULD_NOT_RUN, Failure};
+
+/// Directories that nobody gives to an agent, themselves.
+const NOT_ITSELF: &[&str] = &[
+    "/",
+    "/bin",
+    "/home",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/sbin",
+    "/srv",
+    "/tmp",
+    "/usr",
+    "/usr/local",
+    "/var",
+    "/var/lib",
+    "/var/log",
+    "/var/tmp",
+    "/Applications",
+    "/Library",
+    "/System",
+    "/Users",
+    "/Volumes",
+    "/private",
+    "/private/tmp",
+    "/private/var",
+];
+/// Nor anything below these: keys, devices, sockets, state of the system.
+const NOT_BELOW: &[&str] = &[
+    "/boot",
+    "/dev",
+    "/etc",
+    "/proc",
+    "/run",
+    "/sys",
+    "/var/cache",
+    "/var/run",
+    "/var/spool",
+    "/private/etc",
+    "/private/var/db",
+    "/private/var/run",
+];
+/// Where nothing is mounted in the agent's container, nor below.
+const NO_TARGET_BELOW: &[&str] = &["/proc", "/sys", "/dev", "/run/ringfence"];
+/// Where nothing is mounted itself.
+const NO_TARGET: &[&str] = &["/", "/etc", "/run", "/etc/resolv.conf", "/etc/hosts", "/etc/hostname"];
+/// What the project keeps for itself: runs code on this machine later, or is policy.
+const PROTECTED: &[&str] = &[".git", ".ringfence.yml", ".gitlab", ".envrc", ".vscode", ".idea"];
+
+/// Device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Device.
+    pub device: u64,
+    /// Inode.
+    pub inode: u64,
+}
+
+/// Something of this machine that the agent is given.
+#[derive(Debug, Clone)]
+pub struct Bind {
+    /// Where it is, without links.
+    pub source: PathBuf,
+    /// Where the agent finds it.
+    pub target: String,
+    /// Whether the agent may write it.
+    pub writable: bool,
+    /// Whether it is a directory; else a regular file.
+    pub directory: bool,
+    /// What it is.
+    pub identity: Identity,
+    /// User and group that it belongs to.
+    pub owner: (u32, u32),
+    /// What was checked, whatever the path leads to by now; it also keeps the inode from being given to another file.
+    held: Arc<OwnedFd>,
+}
+
+/// The project directory, for `target`.
+pub fn project(given: &Path, target: &str, machine: &Machine) -> Result<Bind, Failure> {
+    let called = format!("--project {}", given.display());
+    let bind = hold(&called, given, target.to_owned(), true)?;
+    if !bind.directory {
+        return Err(refusal(&called, "it is not a directory", "give the directory of one project"));
+    }
+    may_be_given(&called, &bind, machine)?;
+    Ok(bind)
+}
+
+/// `SRC:DST[:ro|:rw]`, read-only unless it says otherwise.
+pub fn mount(given: &str, project: Option<&Bind>, machine: &Machine) -> Result<Bind, Failure> {
+    let called = format!("--mount {given}");
+    let form = "write SRC:DST, or SRC:DST:rw for one that the agent may write";
+    let (source, target, writable) = match given.split(':').collect::<Vec<_>>()[..] {
+        [source, target] | [source, target, "ro"] => (source, target, false),
+        [source, target, "rw"] => (source, target, true),
+        _ => return Err(refusal(&called, "it is not understood", form)),
+    };
+    if !source.contains('/') && !source.starts_with('.') {
+        let why = "a path is wanted, and volumes of the engine are not given to agents";
+        return Err(refusal(&called, why, &format!("./{source} is the path below this directory; {form}")));
+    }
+    let target = may_be_target(target, project).map_err(|why| refusal(&called, &why, form))?;
+    let bind = hold(&called, Path::new(source), target, writable)?;
+    may_be_given(&called, &bind, machine)?;
+    may_be_used(&called, &bind)?;
+    Ok(bind)
+}
+
+impl Bind {
+    /// Opens what was checked, to be read.
+    pub fn reopen(&self) -> std::io::Result<OwnedFd> {
+        use std::os::fd::AsRawFd;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        if self.directory {
+            return Ok(rustix::fs::openat(&self.held, ".", flags | OFlags::DIRECTORY, Mode::empty())?);
+        }
+        Ok(rustix::fs::open(format!("/proc/self/fd/{}", self.held.as_raw_fd()), flags, Mode::empty())?)
+    }
+
+    /// Whether its path still leads to what was checked.
+    pub fn is_still_there(&self) -> bool {
+        open(&self.source).and_then(|file| identity(&file)).is_ok_and(|(now, _)| now == self.identity)
+    }
+}
+
+/// Resolves the path, and opens what it leads to; from here on that is meant, not the path.
+fn hold(called: &str, given: &Path, target: String, writable: bool) -> Result<Bind, Failure> {
+    let cannot = |error: std::io::Error| {
+        Failure::new(COULD_NOT_RUN, format!("{called}: cannot be used"))
+            .caused_by(&error)
+            .hint("give an existing path")
+    };
+    let source = given.canonicalize().map_err(cannot)?;
+    let held = open(&source).map_err(cannot)?;
+    let (identity, stat) = identity(&held).map_err(cannot)?;
+    let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
+    let directory = kind == rustix::fs::FileType::Directory;
+    if !directory && kind != rustix::fs::FileType::RegularFile {
+        let why = "a socket, pipe or device is never given to an agent";
+        return Err(refusal(called, why, "give a directory or a regular file"));
+    }
+    Ok(Bind {
+        source,
+        target,
+        writable,
+        directory,
+        identity,
+        owner: (stat.st_uid, stat.st_gid),
+        held: Arc::new(held),
+    })
+}
+
+/// Opens a resolved path as a name only; a link in it, put there meanwhile, is an error.
+fn open(source: &Path) -> std::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(rustix::fs::CWD, source, flags, Mode::empty(), resolve) {
+        // Kernels before 5.6, and sandboxes that do not know the call: the path that the kernel took must be the one that was meant.
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {
+            use std::os::fd::AsRawFd;
+            let file = rustix::fs::open(source, flags, Mode::empty())?;
+            let taken = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+            if taken == source {
+                Ok(file)
+            } else {
+                Err(std::io::Error::other("the path changed while it was opened"))
+            }
+        }
+        other => Ok(other?),
+    }
+}
+
+fn identity(file: &OwnedFd) -> std::io::Result<(Identity, rustix::fs::Stat)> {
+    let stat = rustix::fs::fstat(file)?;
+    Ok((Identity { device: stat.st_dev, inode: stat.st_ino }, stat))
+}
+
+/// Whether what is held lies where nothing is given to an agent.
+fn may_be_given(called: &str, bind: &Bind, machine: &Machine) -> Result<(), Failure> {
+    let path = bind.source.as_path();
+    let project = "give the directory of one project";
+    if let Some(home) = machine.homes.iter().find(|home| home.starts_with(path)) {
+        let what = if home == path {
+            "your home directory"
+        } else {
+            "a directory that contains your home directory"
+        };
+        return Err(refusal(called, &format!("{what} is not given to an agent"), project));
+    }
+    if NOT_ITSELF.iter().any(|system| path == Path::new(system)) {
+        return Err(refusal(called, "a directory of the system is not given to an agent", project));
+    }
+    if let Some(system) = NOT_BELOW.iter().find(|system| path.starts_with(system)) {
+        return Err(refusal(called, &format!("nothing of {system} is given to an agent"), project));
+    }
+    if let Some(home) =
+        machine.other_homes.iter().find(|home| path.starts_with(home) || home.starts_with(path))
+    {
+        let why = format!("{} belongs to another user", home.display());
+        return Err(refusal(called, &why, "run ringfence as that user, or work on a copy"));
+    }
+    let engine = machine.engine.iter().find(|part| part.starts_with(path) || path.starts_with(part));
+    if let Some(part) = engine {
+        let why = format!("the container engine's {} is not given to an agent", part.display());
+        return Err(refusal(called, &why, project));
+    }
+    Ok(())
+}
+
+/// The engine may be root: it gives no more than the person could.
+fn may_be_used(called: &str, bind: &Bind) -> Result<(), Failure> {
+    use rustix::fs::Access;
+    let mut wanted = Access::READ_OK;
+    if bind.directory {
+        wanted |= Access::EXEC_OK;
+    }
+    if bind.writable {
+        wanted |= Access::WRITE_OK;
+    }
+    rustix::fs::access(&bind.source, wanted).map_err(|error| {
+        let what = if bind.writable { "read and write" } else { "read" };
+        refusal(
+            called,
+            &format!("you may not {what} it yourself ({error})"),
+            "give what you may use yourself",
+        )
+    })
+}
+
+/// The place in the container, or why nothing is mounted there.
+fn may_be_target(target: &str, project: Option<&Bind>) -> Result<String, String> {
+    let path = Path::new(target);
+    let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    if !path.is_absolute() || !plain {
+        return Err(format!("{target} is no absolute path without `..`"));
+    }
+    let path: PathBuf = path.components().collect();
+    let below = NO_TARGET_BELOW.iter().find(|dir| path.starts_with(dir));
+    if let Some(dir) = below.or_else(|| NO_TARGET.iter().find(|dir| path == Path::new(dir))) {
+        return Err(format!("nothing is mounted at {dir} in the container"));
+    }
+    if let Some(project) = project {
+        let workspace = Path::new(&project.target);
+        if workspace.starts_with(&path) {
+            return Err(format!("{} is where the project is", project.target));
+        }
+        if let Ok(within) = path.strip_prefix(workspace) {
+            if PROTECTED.iter().any(|name| within.starts_with(name)) {
+                return Err(format!("{} of the project is protected", within.display()));
+            }
+            if project.source.join(within).symlink_metadata().is_err() {
+                return Err(format!("the engine would make {} in the project", within.display()));
+            }
+        }
+    }
+    Ok(path.to_string_lossy().into_owned())
+}
+
+/// Two things at one place would hide each other.
+pub fn all_differ(binds: &[Bind], tmpfs: &[String]) -> Result<(), Failure> {
+    let mut places: Vec<&str> =
+        binds.iter().map(|bind| &*bind.target).chain(tmpfs.iter().map(|at| &**at)).collect();
+    places.sort_unstable();
+    match places.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => {
+            Err(refusal(pair[0], "two things are to be mounted there", "give each a place of its own"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A path for a tmpfs, by the same rules.
+pub fn memory_target(target: &str, project: Option<&Bind>) -> Result<String, Failure> {
+    may_be_target(target, project)
+        .map_err(|why| refusal(&format!("--tmpfs {target}"), &why, "give an absolute path in the container"))
+}
+
+fn refusal(called: &str, why: &str, hint: &str) -> Failure {
+    Failure::new(COULD_NOT_RUN, format!("{called}: {why}")).hint(hint)
+}
+
+#[cfg(test)]
+#[path = "mounts_tests.rs"]
+mod tests;

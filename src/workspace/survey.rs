@@ -1,0 +1,196 @@
+//! What a person should know of a directory before an agent has it: links that lead out, files that are doors.
+//!
+//! A link resolves inside the agent's container, so it opens nothing there; whoever follows it outside later is led out. A socket is a
+//! door: its file works from inside, and whoever listens behind it answers.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::FileType;
+
+use super::walk::{Bounds, Walked, walk};
+
+const BOUNDS: Bounds = Bounds { depth: 100, entries: 300_000, time: Duration::from_secs(3) };
+/// How many of a kind are named.
+const NAMED: usize = 3;
+
+/// Paths of one kind: how many, and the first few.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    count: u64,
+    first: Vec<String>,
+}
+
+/// What was found in a directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Survey {
+    links: Found,
+    sockets: Found,
+    specials: Found,
+    shared: Found,
+    /// A socket of the container engine.
+    pub engine_socket: Option<PathBuf>,
+    cut_short: bool,
+}
+
+impl Found {
+    fn add(&mut self, what: String) {
+        self.count += 1;
+        if self.first.len() < NAMED {
+            // A file's name is the agent's word once it ran: nothing of it reaches the terminal raw.
+            self.first.push(what.chars().flat_map(char::escape_debug).collect());
+        }
+    }
+
+    fn line(&self, one: &str, many: &str) -> Option<String> {
+        let more = self.count - self.first.len() as u64;
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let what = if self.count == 1 { one } else { many };
+        (self.count > 0).then(|| format!("{} {what}: {}{more}", self.count, self.first.join(", ")))
+    }
+}
+
+impl Survey {
+    /// Looks through the directory that was `opened` at `root`; `engine` are device and inode of the engine's sockets.
+    pub fn of(opened: OwnedFd, root: &Path, engine: &[(u64, u64)]) -> std::io::Result<Survey> {
+        let owner = rustix::fs::fstat(&opened)?.st_uid;
+        let mut survey = Survey::default();
+        let walked = walk(
+            opened,
+            BOUNDS,
+            |entry| {
+                let shown = || entry.path().to_string_lossy().into_owned();
+                match entry.kind() {
+                    FileType::Symlink => {
+                        let Ok(target) = rustix::fs::readlinkat(entry.here, entry.name, Vec::new()) else {
+                            return;
+                        };
+                        let target = Path::new(OsStr::from_bytes(target.as_bytes()));
+                        if leads_out(root, &entry.path(), target) {
+                            survey.links.add(format!("{} -> {}", shown(), target.display()));
+                        }
+                    }
+                    FileType::Socket if engine.contains(&(entry.stat.st_dev, entry.stat.st_ino)) => {
+                        survey.engine_socket = Some(entry.path());
+                    }
+                    FileType::Socket => survey.sockets.add(shown()),
+                    FileType::RegularFile if entry.stat.st_nlink > 1 && entry.stat.st_uid != owner => {
+                        survey.shared.add(shown());
+                    }
+                    FileType::RegularFile | FileType::Directory => {}
+                    _ => survey.specials.add(shown()),
+                }
+            },
+            |_| {},
+        )?;
+        survey.cut_short = walked == Walked::CutShort;
+        Ok(survey)
+    }
+
+    /// Lines for the person, about the directory as it is called on the command line.
+    pub fn lines(&self, called: &Path) -> Vec<String> {
+        let of = |line: String| format!("{}: {line}", called.display());
+        let mut lines: Vec<String> = [
+            self.links.line(
+                "link leads out of it, where the agent finds its own image's files",
+                "links lead out of it, where the agent finds its own image's files",
+            ),
+            self.sockets.line(
+                "socket, whose listener the agent can speak to",
+                "sockets, whose listeners the agent can speak to",
+            ),
+            self.specials.line("pipe or device node", "pipes or device nodes"),
+            self.shared.line(
+                "file of another owner with a name elsewhere too",
+                "files of other owners with names elsewhere too",
+            ),
+        ]
+        .into_iter()
+        .flatten()
+        .map(of)
+        .collect();
+        if self.cut_short {
+            lines.push(of(
+                "too large to be looked through whole for links, sockets and device nodes".to_owned()
+            ));
+        }
+        lines
+    }
+}
+
+/// Whether a link at `at` below `root` leads out of it, by its words alone.
+fn leads_out(root: &Path, at: &Path, target: &Path) -> bool {
+    if target.is_absolute() {
+        return !target.starts_with(root);
+    }
+    let mut depth = at.components().count() as i64 - 1;
+    for part in target.components() {
+        match part {
+            Component::ParentDir => depth -= 1,
+            Component::Normal(_) => depth += 1,
+            _ => {}
+        }
+        if depth < 0 {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn open(path: &Path) -> OwnedFd {
+        std::fs::File::open(path).unwrap().into()
+    }
+
+    #[test]
+    fn links_out_and_doors_are_found_and_the_rest_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::fs::write(root.join("a/file"), "x").unwrap();
+        for (at, target) in [
+            ("a/in", "file"),
+            ("a/b/up", "../../a"),
+            ("whole", root.to_str().unwrap()),
+            ("a/etc", "/etc"),
+            ("a/b/out", "../../../x"),
+        ] {
+            symlink(target, root.join(at)).unwrap();
+        }
+        let _listener = UnixListener::bind(root.join("a/sock")).unwrap();
+        let _engine = UnixListener::bind(root.join("innocent")).unwrap();
+        nix::unistd::mkfifo(&root.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let survey = Survey::of(open(root), root, &[]).unwrap();
+        assert_eq!(
+            (survey.links.count, survey.sockets.count, survey.specials.count),
+            (2, 2, 1),
+            "{survey:?}"
+        );
+        let lines = survey.lines(Path::new("p"));
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(
+            lines[0].starts_with("p: 2 links lead out of it") && lines[0].contains("a/etc -> /etc"),
+            "{lines:?}"
+        );
+        let meta = root.join("innocent").symlink_metadata().unwrap();
+        let survey = Survey::of(open(root), root, &[(meta.dev(), meta.ino())]).unwrap();
+        assert_eq!(survey.engine_socket.as_deref(), Some(Path::new("innocent")));
+    }
+
+    #[test]
+    fn a_name_cannot_write_to_the_terminal() {
+        let dir = tempfile::tempdir().unwrap();
+        symlink("/etc", dir.path().join("a\u{1b}[2J")).unwrap();
+        let lines = Survey::of(open(dir.path()), dir.path(), &[]).unwrap().lines(Path::new("p"));
+        assert!(lines[0].contains("\\u{1b}[2J") && !lines[0].contains('\u{1b}'), "{lines:?}");
+    }
+}

@@ -1,0 +1,110 @@
+//! Walking a directory that an agent may write, and may change meanwhile.
+//!
+//! By descriptors, so that no link is followed whatever is swapped; on one file system; bounded in depth, number and time.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+/// How far a walk goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Directories below each other; each keeps a descriptor.
+    pub depth: usize,
+    /// Entries.
+    pub entries: u64,
+    /// Time.
+    pub time: Duration,
+}
+
+/// One entry.
+pub struct Entry<'a> {
+    /// The directory that it is in.
+    pub here: BorrowedFd<'a>,
+    /// Its name there.
+    pub name: &'a CStr,
+    /// What it is.
+    pub stat: &'a Stat,
+    above: &'a [CString],
+}
+
+impl Entry<'_> {
+    /// What kind of file it is.
+    pub fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.stat.st_mode)
+    }
+
+    /// Its path below the root.
+    pub fn path(&self) -> PathBuf {
+        let names = self.above.iter().map(CString::as_c_str).chain([self.name]);
+        names.map(|name| OsStr::from_bytes(name.to_bytes())).collect()
+    }
+}
+
+/// What came of a walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Walked {
+    /// Everything was seen, but for what was reported as hidden.
+    Whole,
+    /// A bound ended it, or a part of it.
+    CutShort,
+}
+
+/// Shows every entry below `root` to `visit`; directories that cannot be looked into also to `hidden`.
+pub fn walk(
+    root: OwnedFd,
+    bounds: Bounds,
+    mut visit: impl FnMut(&Entry<'_>),
+    mut hidden: impl FnMut(&Stat),
+) -> rustix::io::Result<Walked> {
+    let until = Instant::now() + bounds.time;
+    let device = rustix::fs::fstat(&root)?.st_dev;
+    let mut walked = Walked::Whole;
+    let mut entries = 0u64;
+    let mut open = vec![Dir::new(root)?];
+    let mut above: Vec<CString> = Vec::new();
+    loop {
+        let depth = open.len();
+        let Some(dir) = open.last_mut() else { return Ok(walked) };
+        let Some(listed) = dir.next() else {
+            open.pop();
+            above.pop();
+            continue;
+        };
+        // One that vanished while it was listed is gone.
+        let Ok(listed) = listed else { continue };
+        let name = listed.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        entries += 1;
+        if entries > bounds.entries || (entries.is_multiple_of(512) && Instant::now() > until) {
+            return Ok(Walked::CutShort);
+        }
+        let Ok(here) = dir.fd() else { continue };
+        let Ok(stat) = rustix::fs::statat(here, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let entry = Entry { here, name, stat: &stat, above: &above };
+        visit(&entry);
+        if entry.kind() != FileType::Directory || stat.st_dev != device {
+            continue;
+        }
+        if depth >= bounds.depth {
+            walked = Walked::CutShort;
+            continue;
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(here, name, flags, Mode::empty()).and_then(Dir::new) {
+            Ok(below) => {
+                above.push(name.to_owned());
+                open.push(below);
+            }
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            Err(_) => hidden(&stat),
+        }
+    }
+}
