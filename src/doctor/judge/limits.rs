@@ -48,7 +48,7 @@ pub fn row(engine: &Learned<Engine>, inside: &Learned<Inside>) -> Row {
     let on = backing.as_deref().map(|backing| format!(" on {backing}")).unwrap_or_default();
     row.held_against(
         Verdict::Warn,
-        format!("nothing bounds what an agent writes to disk (storage {driver}{on})"),
+        format!("what an agent writes to disk is watched, and its run ended past its limit; the storage may not hold it by itself ({driver}{on})"),
     );
     row.advise("keep an eye on the engine's disk, or give the engine a disk of its own");
     row

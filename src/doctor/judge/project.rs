@@ -7,7 +7,7 @@ use crate::doctor::row::{Row, Verdict};
 pub fn mounts(project: Option<&Project>) -> Row {
     let mut row = Row::new("R6", "mounts beyond the project");
     row.found(
-        "an agent gets the directory given by --project and no other of this machine's, and never an engine's socket",
+        "an agent gets the directory given by --project, what --mount names, and nothing else of this machine's; never an engine's socket",
     );
     row.found(
         "system directories, the home directory and what belongs to the engine are refused as a project",
