@@ -42,7 +42,8 @@ fn fork_bomb(bed: &Testbed) -> Result<()> {
     bomber.wait_for_line("up", Duration::from_secs(60))?;
     // Meanwhile the engine answers, and another agent starts as many processes as it likes.
     let answered = bed.engine.docker(&["version"]);
-    let many = "i=0; while [ $i -lt 100 ]; do sleep 99 & i=$((i+1)); done; echo $(ps | grep -c 'sleep 99$')";
+    let many = "i=0; while [ $i -lt 100 ]; do sleep 99 & i=$((i+1)); done; for try in 1 2 3 4 5 6 7 8 9; do \
+                n=$(ps | grep -c 'sleep 99$'); [ $n = 100 ] && break; sleep 1; done; echo $n";
     let other = shell(bed, &[], many);
     thread::sleep(Duration::from_secs(3));
     let listed = bed.ringfence.call(&["ps", "--json"])?;
