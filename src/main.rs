@@ -4,7 +4,12 @@
 //!  cli (words) ─▶ commands (one file each) ─▶ supervisor ──engine API──▶ fence container: `ringfence fence hold`
 //!                                                                       guard container: `ringfence guard run`
 //! ```
-//! What runs in containers is Linux's alone; everything else builds elsewhere too, for engines in a virtual machine.
+//! What runs in containers is Linux's alone; everything else builds on macOS too, for engines in a virtual machine.
+
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "fence and guard use it"))]
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+compile_error!("ringfence builds on Linux and macOS; on Windows it runs inside WSL 2, as a Linux program");
 
 mod cli;
 mod clock;

@@ -14,8 +14,7 @@ mod trust;
 
 use std::process::ExitCode;
 
-use crate::cli::doctor::ProbeCommand;
-use crate::cli::{Cli, Command, FenceCommand, GuardCommand};
+use crate::cli::{Cli, Command};
 use crate::error::{COULD_NOT_RUN, Failure};
 
 /// Carries out what was asked for. Errors become words here and nowhere else.
@@ -50,6 +49,9 @@ pub fn dispatch(cli: Cli) -> ExitCode {
 /// What the containers of a workflow run.
 #[cfg(target_os = "linux")]
 fn in_a_container(command: Command) -> Result<u8, Failure> {
+    use crate::cli::doctor::ProbeCommand;
+    use crate::cli::{FenceCommand, GuardCommand};
+
     match command {
         Command::Fence(FenceCommand::Hold) => crate::fence::hold(),
         Command::Fence(FenceCommand::Apply) => crate::fence::apply(),

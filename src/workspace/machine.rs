@@ -3,6 +3,8 @@
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use super::mounts::Identity;
+
 /// The lowest number of a person's account; macOS begins at 501.
 const FIRST_PERSON: u32 = if cfg!(target_os = "macos") { 501 } else { 1000 };
 /// `nobody`.
@@ -17,8 +19,8 @@ pub struct Machine {
     pub other_homes: Vec<PathBuf>,
     /// Files and directories of container engines.
     pub engine: Vec<PathBuf>,
-    /// Device and inode of engines' sockets, which may have other names too.
-    pub sockets: Vec<(u64, u64)>,
+    /// Engines' sockets, which may have other names too.
+    pub sockets: Vec<Identity>,
 }
 
 impl Machine {
@@ -41,7 +43,7 @@ impl Machine {
         let sockets = engine.iter().filter_map(|path| path.metadata().ok());
         let sockets = sockets
             .filter(|meta| meta.file_type().is_socket())
-            .map(|meta| (meta.dev(), meta.ino()))
+            .map(|meta| Identity { device: meta.dev(), inode: meta.ino() })
             .collect();
         Machine { homes, other_homes, engine, sockets }
     }

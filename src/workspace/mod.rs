@@ -10,6 +10,7 @@
 //!             secrets (how they look)                                       masks::close, when the run is over
 //! ```
 
+mod held;
 pub mod machine;
 pub mod masks;
 pub mod mounts;

@@ -13,8 +13,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
-
+use super::held;
 use super::machine::Machine;
 use crate::error::{COULD_NOT_RUN, Failure};
 
@@ -131,17 +130,16 @@ pub fn mount(given: &str, project: Option<&Bind>, machine: &Machine) -> Result<B
 impl Bind {
     /// Opens what was checked, to be read.
     pub fn reopen(&self) -> std::io::Result<OwnedFd> {
-        use std::os::fd::AsRawFd;
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         if self.directory {
-            return Ok(rustix::fs::openat(&self.held, ".", flags | OFlags::DIRECTORY, Mode::empty())?);
+            return held::reopen_directory(&self.held);
         }
-        Ok(rustix::fs::open(format!("/proc/self/fd/{}", self.held.as_raw_fd()), flags, Mode::empty())?)
+        held::reopen_file(&self.held, &self.source)
     }
 
     /// Whether its path still leads to what was checked.
     pub fn is_still_there(&self) -> bool {
-        open(&self.source).and_then(|file| identity(&file)).is_ok_and(|(now, _)| now == self.identity)
+        let now = held::open(&self.source).and_then(|file| Ok(rustix::fs::fstat(file)?));
+        now.is_ok_and(|now| held::identity(&now) == self.identity)
     }
 }
 
@@ -153,8 +151,8 @@ fn hold(called: &str, given: &Path, target: String, writable: bool) -> Result<Bi
             .hint("give an existing path")
     };
     let source = given.canonicalize().map_err(cannot)?;
-    let held = open(&source).map_err(cannot)?;
-    let (identity, stat) = identity(&held).map_err(cannot)?;
+    let held = held::open(&source).map_err(cannot)?;
+    let stat = rustix::fs::fstat(&held).map_err(|error| cannot(error.into()))?;
     let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
     let directory = kind == rustix::fs::FileType::Directory;
     if !directory && kind != rustix::fs::FileType::RegularFile {
@@ -166,35 +164,10 @@ fn hold(called: &str, given: &Path, target: String, writable: bool) -> Result<Bi
         target,
         writable,
         directory,
-        identity,
+        identity: held::identity(&stat),
         owner: (stat.st_uid, stat.st_gid),
         held: Arc::new(held),
     })
-}
-
-/// Opens a resolved path as a name only; a link in it, put there meanwhile, is an error.
-fn open(source: &Path) -> std::io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match rustix::fs::openat2(rustix::fs::CWD, source, flags, Mode::empty(), resolve) {
-        // Kernels before 5.6, and sandboxes that do not know the call: the path that the kernel took must be the one that was meant.
-        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {
-            use std::os::fd::AsRawFd;
-            let file = rustix::fs::open(source, flags, Mode::empty())?;
-            let taken = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-            if taken == source {
-                Ok(file)
-            } else {
-                Err(std::io::Error::other("the path changed while it was opened"))
-            }
-        }
-        other => Ok(other?),
-    }
-}
-
-fn identity(file: &OwnedFd) -> std::io::Result<(Identity, rustix::fs::Stat)> {
-    let stat = rustix::fs::fstat(file)?;
-    Ok((Identity { device: stat.st_dev, inode: stat.st_ino }, stat))
 }
 
 /// Whether what is held lies where nothing is given to an agent.

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use rustix::fs::FileType;
 
+use super::held::identity;
+use super::mounts::Identity;
 use super::walk::{Bounds, Walked, walk};
 
 const BOUNDS: Bounds = Bounds { depth: 100, entries: 300_000, time: Duration::from_secs(3) };
@@ -54,8 +56,8 @@ impl Found {
 }
 
 impl Survey {
-    /// Looks through the directory that was `opened` at `root`; `engine` are device and inode of the engine's sockets.
-    pub fn of(opened: OwnedFd, root: &Path, engine: &[(u64, u64)]) -> std::io::Result<Survey> {
+    /// Looks through the directory that was `opened` at `root`; `engine` are the engine's sockets.
+    pub fn of(opened: OwnedFd, root: &Path, engine: &[Identity]) -> std::io::Result<Survey> {
         let owner = rustix::fs::fstat(&opened)?.st_uid;
         let mut survey = Survey::default();
         let walked = walk(
@@ -73,7 +75,7 @@ impl Survey {
                             survey.links.add(format!("{} -> {}", shown(), target.display()));
                         }
                     }
-                    FileType::Socket if engine.contains(&(entry.stat.st_dev, entry.stat.st_ino)) => {
+                    FileType::Socket if engine.contains(&identity(entry.stat)) => {
                         survey.engine_socket = Some(entry.path());
                     }
                     FileType::Socket => survey.sockets.add(shown()),
@@ -182,7 +184,8 @@ mod tests {
             "{lines:?}"
         );
         let meta = root.join("innocent").symlink_metadata().unwrap();
-        let survey = Survey::of(open(root), root, &[(meta.dev(), meta.ino())]).unwrap();
+        let survey =
+            Survey::of(open(root), root, &[Identity { device: meta.dev(), inode: meta.ino() }]).unwrap();
         assert_eq!(survey.engine_socket.as_deref(), Some(Path::new("innocent")));
     }
 

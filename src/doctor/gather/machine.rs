@@ -3,6 +3,8 @@
 use std::fs;
 
 use crate::doctor::facts::Machine;
+#[cfg(target_os = "linux")]
+use crate::doctor::inside::namespaces;
 
 /// Where systemd-resolved listens.
 const STUBS: [&str; 2] = ["127.0.0.53", "127.0.0.54"];
@@ -10,13 +12,21 @@ const STUBS: [&str; 2] = ["127.0.0.53", "127.0.0.54"];
 /// Looks at it.
 pub fn look() -> Machine {
     let read = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    let system = rustix::system::uname();
     Machine {
         boot_id: read("/proc/sys/kernel/random/boot_id"),
-        kernel: read("/proc/sys/kernel/osrelease"),
-        name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        namespaces: crate::doctor::inside::namespaces(),
+        // Never from a file that could be missing: no Linux here means that containers run on another kernel.
+        kernel: cfg!(target_os = "linux").then(|| system.release().to_string_lossy().into_owned()),
+        name: system.nodename().to_string_lossy().into_owned(),
+        namespaces: namespaces(),
         resolved: read("/etc/resolv.conf").is_some_and(|text| names_a_stub(&text)),
     }
+}
+
+/// Namespaces are Linux's.
+#[cfg(not(target_os = "linux"))]
+fn namespaces() -> std::collections::BTreeMap<String, String> {
+    std::collections::BTreeMap::new()
 }
 
 fn names_a_stub(resolv_conf: &str) -> bool {

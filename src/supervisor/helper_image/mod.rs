@@ -20,6 +20,7 @@ use bollard::query_parameters::ImportImageOptions;
 use futures_util::StreamExt;
 
 use super::engine::{self, Engine};
+#[cfg(target_os = "linux")]
 use super::state;
 use crate::error::{COULD_NOT_RUN, Failure};
 
@@ -33,24 +34,40 @@ pub async fn ensure(engine: &Engine) -> Result<String, Failure> {
     if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
         return from_file(engine, Path::new(&path)).await;
     }
-    let carried = BUNDLES.iter().filter_map(|archive| Some((archive, bundle::about(archive).ok()?)));
-    for (archive, about) in carried {
-        if fits(&about, engine).is_ok() {
-            return ensure_bundle(engine, &about.tag, Cow::Borrowed(archive)).await;
-        }
+    if let Some((archive, about)) = carried(BUNDLES, &engine.architecture) {
+        return ensure_bundle(engine, &about.tag, Cow::Borrowed(archive)).await;
     }
     #[cfg(target_os = "linux")]
     if own_architecture() == engine.architecture {
         return from_this_machine(engine).await;
     }
-    Err(Failure::new(
+    Err(there_is_none(BUNDLES, &engine.architecture))
+}
+
+/// The first of the bundles that an engine of this architecture can run.
+fn carried<'a>(bundles: &[&'a [u8]], architecture: &str) -> Option<(&'a [u8], bundle::About)> {
+    let mut readable = bundles.iter().filter_map(|archive| Some((*archive, bundle::about(archive).ok()?)));
+    readable.find(|(_, about)| fits(about, architecture).is_ok())
+}
+
+fn there_is_none(bundles: &[&[u8]], architecture: &str) -> Failure {
+    let mut failure = Failure::new(
         COULD_NOT_RUN,
-        format!("there is no helper image for the engine's architecture, {}", engine.architecture),
+        format!("there is no helper image for the engine's architecture, {architecture}"),
     )
     .hint(format!(
         "a release carries the usual ones; on a Linux machine of that architecture `ringfence helper-image --output FILE` \
          makes one, and {VARIABLE}=FILE has it used here"
-    )))
+    ));
+    // One that is there and is not used is what somebody will wonder about.
+    failure.causes = bundles
+        .iter()
+        .map(|archive| match bundle::about(archive).and_then(|about| fits(&about, architecture)) {
+            Err(why) => format!("a bundle in this executable is not used: {why}"),
+            Ok(()) => "a bundle in this executable fits".to_owned(),
+        })
+        .collect();
+    failure
 }
 
 /// Writes a bundle of this machine's files, for [`VARIABLE`] or for a release.
@@ -73,15 +90,15 @@ async fn from_file(engine: &Engine, path: &Path) -> Result<String, Failure> {
     };
     let archive = std::fs::read(path).map_err(|error| cannot(error.to_string()))?;
     let about = bundle::about(&archive).map_err(cannot)?;
-    fits(&about, engine).map_err(cannot)?;
+    fits(&about, &engine.architecture).map_err(cannot)?;
     ensure_bundle(engine, &about.tag, Cow::Owned(archive)).await
 }
 
 /// Helpers of another version may understand each other's words otherwise.
-fn fits(about: &bundle::About, engine: &Engine) -> Result<(), String> {
+fn fits(about: &bundle::About, architecture: &str) -> Result<(), String> {
     let version = env!("CARGO_PKG_VERSION");
-    if about.architecture != engine.architecture {
-        return Err(format!("it is for {}, and the engine is {}", about.architecture, engine.architecture));
+    if about.architecture != architecture {
+        return Err(format!("it is for {}, and the engine is {architecture}", about.architecture));
     }
     if about.version != version {
         return Err(format!("it is of version {}, and this is {version}", about.version));
@@ -168,5 +185,52 @@ async fn load(engine: &Engine, tag: &str, archive: Vec<u8>) -> Result<(), Failur
             COULD_NOT_RUN,
             format!("the engine loaded the helper image but does not know {tag}"),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_version(archive: &[u8], version: &str) -> Vec<u8> {
+        let own = env!("CARGO_PKG_VERSION");
+        assert_eq!(own.len(), version.len());
+        let at = archive.windows(own.len()).position(|part| part == own.as_bytes()).unwrap();
+        let mut changed = archive.to_vec();
+        changed[at..at + own.len()].copy_from_slice(version.as_bytes());
+        changed
+    }
+
+    #[test]
+    fn of_the_bundles_inside_the_one_for_the_engine_is_taken() {
+        let [amd, arm] = ["amd64", "arm64"].map(|name| bundle::write(name, name.as_bytes()).unwrap());
+        let old = of_version(&arm, "9.9.9");
+        let bundles: [&[u8]; 4] = [b"no archive", &old, &amd, &arm];
+        for (architecture, layer) in [("amd64", b"amd64"), ("arm64", b"arm64")] {
+            let (archive, about) = carried(&bundles, architecture).unwrap();
+            assert_eq!((about.architecture.as_str(), about.tag), (architecture, bundle::tag(layer)));
+            bundle::check(archive).unwrap();
+        }
+        assert!(carried(&bundles, "riscv64").is_none());
+        assert!(carried(&bundles[..2], "arm64").is_none(), "another version's, and what is none");
+        assert!(carried(&[], "amd64").is_none());
+    }
+
+    #[test]
+    fn without_one_that_fits_it_is_said_why_and_what_to_do() {
+        let amd = bundle::write("amd64", b"amd64").unwrap();
+        let old = of_version(&amd, "9.9.9");
+        let failure = there_is_none(&[&old, b"no archive"], "amd64");
+        assert_eq!(failure.message, "there is no helper image for the engine's architecture, amd64");
+        assert!(failure.causes[0].contains("it is of version 9.9.9, and this is"), "{:?}", failure.causes);
+        assert!(
+            failure.causes[1].starts_with("a bundle in this executable is not used"),
+            "{:?}",
+            failure.causes
+        );
+        assert!(
+            there_is_none(&[&amd], "arm64").causes[0].contains("it is for amd64, and the engine is arm64")
+        );
+        assert!(there_is_none(&[], "arm64").hint.unwrap().contains("RINGFENCE_HELPER_IMAGE=FILE"));
     }
 }
