@@ -41,6 +41,9 @@ pub struct Hole {
     pub affected: Vec<Range>,
     /// Where this is written.
     pub sources: Vec<String>,
+    /// The day on which ranges and severity were compared with what the sources say. What could not be is not in the list.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for those who renew the list"))]
+    pub checked: Date,
 }
 
 /// From a version on, up to and without another.
@@ -128,6 +131,7 @@ mod tests {
             assert!(!hole.ids.is_empty() && !hole.title.is_empty() && !hole.affected.is_empty(), "{hole:?}");
             assert!(hole.sources.iter().all(|source| source.starts_with("https://")), "{hole:?}");
             assert!(!hole.sources.is_empty(), "a claim without a source: {hole:?}");
+            assert!(hole.checked <= list.as_of, "checked after the list's own day: {hole:?}");
             for id in &hole.ids {
                 assert!(seen.insert((hole.component.clone(), id.clone())), "twice: {id}");
             }
@@ -159,8 +163,63 @@ mod tests {
             ("linux", "5.6.19", "CVE-2026-43114", false),
             ("desktop", "4.44.2", "CVE-2025-9074", true),
             ("desktop", "4.44.3", "CVE-2025-9074", false),
+            ("desktop", "4.24.2", "CVE-2025-9074", false),
+            ("desktop", "4.25.0", "CVE-2025-9074", true),
+            ("desktop", "4.45.0", "CVE-2025-10657", false),
+            ("desktop", "4.46.0", "CVE-2025-10657", true),
+            ("desktop", "4.47.0", "CVE-2025-10657", false),
+            ("engine", "24.0.9", "CVE-2024-24557", false),
+            ("engine", "24.0.9", "CVE-2024-23652", true),
+            ("engine", "25.0.2", "CVE-2024-23652", false),
+            ("engine", "22.06.0", "CVE-2024-23652", false),
+            ("engine", "24.0.5", "CVE-2024-29018", false),
+            ("engine", "25.0.4", "CVE-2024-29018", true),
+            ("engine", "26.0.0", "CVE-2024-29018", false),
+            ("engine", "25.0.17", "CVE-2026-17106", true),
+            ("engine", "25.0.18", "CVE-2026-17106", false),
+            ("engine", "29.6.2", "CVE-2026-17106", true),
+            ("engine", "29.7.0-rc.1", "CVE-2026-17106", true),
+            ("engine", "29.7.0", "CVE-2026-17106", false),
+            ("containerd", "2.0.9", "CVE-2026-53492", false),
+            ("containerd", "2.1.8", "CVE-2026-53492", true),
+            ("containerd", "2.1.9", "CVE-2026-53492", false),
+            ("containerd", "2.2.0-rc.1", "CVE-2024-25621", true),
+            ("containerd", "2.2.0", "CVE-2024-25621", false),
+            ("podman", "5.8.7", "CVE-2026-94603", true),
+            ("podman", "5.8.8", "CVE-2026-94603", false),
+            ("podman", "6.1.2", "CVE-2026-94603", true),
+            ("podman", "6.1.3", "CVE-2026-94603", false),
+            ("podman", "4.3.1", "CVE-2026-94603", false),
+            ("podman", "3.4.7", "CVE-2025-9566", false),
+            ("linux", "5.10.209", "CVE-2024-1086", true),
+            ("linux", "5.10.210", "CVE-2024-1086", false),
+            ("linux", "6.6.15", "CVE-2024-1086", false),
+            ("linux", "6.8.0", "CVE-2024-1086", false),
         ] {
             assert_eq!(has(component, version, id), expected, "{component} {version} {id}");
         }
+    }
+
+    #[test]
+    fn a_range_begins_with_its_first_and_ends_before_the_fixed_one() {
+        let range =
+            |from: Option<&str>| Range { from: from.map(str::to_owned), fixed: "1.4.0-rc.3".to_owned() };
+        let holds = |range: &Range, text: &str| range.contains(&version::number(text).unwrap());
+        let bounded = range(Some("1.4.0-rc.1"));
+        for (text, expected) in [
+            ("1.3.9", false),
+            ("1.4.0-beta.1", false),
+            ("1.4.0-rc.1", true),
+            ("1.4.0-rc2", true),
+            ("1.4.0-rc.3", false),
+            ("1.4.0-rc.10", false),
+            ("1.4.0", false),
+        ] {
+            assert_eq!(holds(&bounded, text), expected, "{text}");
+        }
+        assert!(holds(&range(None), "0.0.1"));
+        // A bound that nobody can read must not make anything good.
+        assert!(holds(&Range { from: None, fixed: "soon".to_owned() }, "99.0.0"));
+        assert!(holds(&Range { from: Some("ever".to_owned()), fixed: "2.0.0".to_owned() }, "1.0.0"));
     }
 }

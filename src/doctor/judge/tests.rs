@@ -17,13 +17,13 @@ use crate::doctor::row::Verdict::{self, Fail, Ok as Good, Unknown, Warn};
 fn holes() -> Result<Holes, String> {
     let list = serde_json::json!({"as_of": "2026-11-25", "holes": [
         {"ids": ["CVE-2026-41567"], "component": "engine", "severity": "high", "title": "copying into a container runs its binary on the host",
-         "affected": [{"fixed": "29.5.1"}], "sources": ["https://example.com/engine"]},
+         "affected": [{"fixed": "29.5.1"}], "sources": ["https://example.com/engine"], "checked": "2026-11-25"},
         {"ids": ["CVE-2026-41579"], "component": "runc", "severity": "low", "title": "an image whose /dev is a symlink writes to the host",
-         "affected": [{"fixed": "1.3.6"}, {"from": "1.4.0-rc.1", "fixed": "1.4.3"}], "sources": ["https://example.com/runc"]},
+         "affected": [{"fixed": "1.3.6"}, {"from": "1.4.0-rc.1", "fixed": "1.4.3"}], "sources": ["https://example.com/runc"], "checked": "2026-11-25"},
         {"ids": ["CVE-2026-43114"], "component": "linux", "severity": "critical", "title": "sets match what is not in them",
-         "affected": [{"from": "6.13.0", "fixed": "6.18.24"}], "sources": ["https://example.com/linux"]},
+         "affected": [{"from": "6.13.0", "fixed": "6.18.24"}], "sources": ["https://example.com/linux"], "checked": "2026-11-25"},
         {"ids": ["CVE-2025-9074"], "component": "desktop", "severity": "critical", "title": "any container reaches the engine",
-         "affected": [{"fixed": "4.44.3"}], "sources": ["https://example.com/desktop"]},
+         "affected": [{"fixed": "4.44.3"}], "sources": ["https://example.com/desktop"], "checked": "2026-11-25"},
     ]});
     serde_json::from_value(list).map_err(|error| error.to_string())
 }
