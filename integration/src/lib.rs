@@ -4,6 +4,7 @@
 //! that hear whatever escapes, images with real clients, and an engine. [`ringfence`] starts the executable
 //! in it; [`probe`] is the attacker that runs inside an agent.
 
+pub mod cargo;
 pub mod command;
 pub mod probe;
 pub mod ringfence;

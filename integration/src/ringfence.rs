@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::cargo::{Beside, build};
 use crate::command::{Output, bounded, until, wait};
-use crate::testbed::setup::target_directory;
 use crate::testbed::{dns, gitlab, proxy};
 
 /// Names the executable; else it is built.
@@ -159,11 +159,11 @@ impl Ringfence {
     ///
     /// # Errors
     /// When it cannot be built.
-    pub fn find() -> Result<PathBuf> {
+    pub fn find(beside: Beside) -> Result<PathBuf> {
         match std::env::var_os(VARIABLE) {
             Some(path) if Path::new(&path).is_file() => Ok(path.into()),
             Some(path) => bail!("{VARIABLE}={} is no file", path.display()),
-            None => cargo_build(&["--package", "ringfence", "--bin", "ringfence"], "ringfence"),
+            None => build("ringfence", "ringfence", beside),
         }
     }
 
@@ -321,33 +321,6 @@ impl Ringfence {
         fs::create_dir_all(&directory)?;
         Ok(directory)
     }
-}
-
-/// `cargo build ARGUMENTS`; the executable's path.
-///
-/// # Errors
-/// When it does not build.
-pub fn cargo_build(arguments: &[&str], name: &str) -> Result<PathBuf> {
-    let target = target_directory()?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    let mut command = Command::new(cargo);
-    command.args(["build", "--manifest-path"]).arg(manifest).arg("--target-dir").arg(&target).args(arguments);
-    let profile = if cfg!(debug_assertions) {
-        "debug"
-    } else {
-        command.arg("--release");
-        "release"
-    };
-    let output = bounded(&mut command, b"", Duration::from_secs(3600))?;
-    if !output.status.success() {
-        bail!("{name} does not build:\n{}", output.stderr.trim());
-    }
-    let executable = target.join(profile).join(name);
-    if !executable.is_file() {
-        bail!("cargo built {name}, but not as {}", executable.display());
-    }
-    Ok(executable)
 }
 
 fn follow(pipe: Option<impl std::io::Read + Send + 'static>) -> Arc<Mutex<Vec<String>>> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use integration::cargo::Beside;
 use integration::command::until;
 use integration::ringfence::Ringfence;
 use integration::testbed::setup;
@@ -59,7 +60,7 @@ impl Drop for Process {
 pub fn measure(say: &dyn Fn(&str)) -> Result<Vec<Row>> {
     setup::base(say)?;
     say("building ringfence");
-    let executable = Ringfence::find()?;
+    let executable = Ringfence::find(Beside::Nothing)?;
     spread()?;
     let names: Vec<String> = (0..HOT + ONCE).map(|number| format!("n{number}.bench.test")).collect();
     let guard = Guard::start(&executable, &policy(&names)?, CORE)?;

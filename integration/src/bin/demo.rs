@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
+use integration::cargo::Beside;
 use integration::ringfence::Outcome;
 use integration::testbed::canary::{FOREIGN_DNS, PORT};
 use integration::testbed::netns::{HOST_LAN, HOST_LINK};
@@ -71,7 +72,7 @@ fn demo(arguments: &[String]) -> Result<ExitCode> {
         );
         return Ok(ExitCode::SUCCESS);
     }
-    let bed = Testbed::up(&|text| eprintln!("demo: {text}"))?;
+    let bed = Testbed::up(Beside::Nothing, &|text| eprintln!("demo: {text}"))?;
     match arguments.split_first() {
         None => show(&bed),
         Some((image, command)) => run_own(&bed, image, command),

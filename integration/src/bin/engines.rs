@@ -14,6 +14,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
+use integration::cargo::cargo;
 use integration::testbed::engine::{VARIABLE, variants};
 
 /// Where the table stands, and the lines around it.
@@ -68,8 +69,7 @@ fn engines() -> Result<bool> {
 
 /// Builds the tests as `cargo test --workspace` does; the executable.
 fn build() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = cargo()
         .args(["test", "--workspace", "--locked", "--test", "e2e", "--no-run", "--message-format", "json"])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .stderr(Stdio::inherit())

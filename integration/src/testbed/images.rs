@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use super::engine::Engine;
 use super::setup;
+use crate::cargo::{Beside, build};
 use crate::command::{bounded, run};
 
 const RECIPE: &str = include_str!("agent-image.sh");
@@ -48,7 +49,7 @@ impl Sources {
     ///
     /// # Errors
     /// When a step fails.
-    pub fn prepare(cache: &Path, say: &dyn Fn(&str)) -> Result<Self> {
+    pub fn prepare(cache: &Path, beside: Beside, say: &dyn Fn(&str)) -> Result<Self> {
         fs::create_dir_all(cache)?;
         setup::programs(setup::TINY, say)?;
         let agent = cache.join(format!("agent-{:016x}.tar", hash(&[RECIPE.as_bytes()])));
@@ -67,7 +68,7 @@ impl Sources {
             }
         }
         // Always asked of cargo: a probe that lies about may be an old one.
-        let probe = crate::ringfence::cargo_build(&["--package", "integration", "--bin", "probe"], "probe")?;
+        let probe = build("integration", "probe", beside)?;
         let clients = super::clients::prepare(cache, say)?;
         Ok(Self { agent, probe, clients, busybox: setup::find("busybox").context("no busybox")? })
     }

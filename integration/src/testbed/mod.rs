@@ -34,6 +34,7 @@ use self::netns::Networks;
 use self::proxy::Proxies;
 use self::services::Services;
 use self::web::{Authority, Web};
+use crate::cargo::Beside;
 use crate::ringfence::Ringfence;
 
 /// How long a second testbed waits for the first.
@@ -71,11 +72,11 @@ pub struct Testbed {
 }
 
 impl Testbed {
-    /// Makes it. Call it before any thread is started: the process may move into namespaces of its own.
+    /// Makes it, with programs built beside what is at work. Call it before any thread is started: the process may move into namespaces of its own.
     ///
     /// # Errors
     /// When the machine lacks something that cannot be installed, or a step fails.
-    pub fn up(say: &dyn Fn(&str)) -> Result<Self> {
+    pub fn up(beside: Beside, say: &dyn Fn(&str)) -> Result<Self> {
         setup::base(say)?;
         setup::programs(remote::PROGRAMS, say)?;
         setup::many_files()?;
@@ -100,8 +101,8 @@ impl Testbed {
             _ => None,
         };
         say("building ringfence");
-        let executable = Ringfence::find()?;
-        let sources = Sources::prepare(&cache, say)?;
+        let executable = Ringfence::find(beside)?;
+        let sources = Sources::prepare(&cache, beside, say)?;
         let authority = Authority::load(&cache)?;
         let corporate = Authority::load_corporate(&cache)?;
 

@@ -39,6 +39,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use integration::cargo::Beside;
 use integration::ringfence::Outcome;
 use integration::testbed::Testbed;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -92,7 +93,7 @@ fn main() -> ExitCode {
         return libtest_mimic::run(&arguments, trials).exit_code();
     }
 
-    let bed = match Testbed::up(&|text| eprintln!("testbed: {text}")) {
+    let bed = match Testbed::up(Beside::Tests, &|text| eprintln!("testbed: {text}")) {
         Ok(bed) => Arc::new(bed),
         Err(error) => {
             eprintln!("testbed: {error:#}");
