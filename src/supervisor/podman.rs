@@ -1,7 +1,14 @@
 //! Where Podman's Docker API says something else than Docker's.
 
+use bollard::models::ContainerCreateBody;
+use netpolicy::host::HostName;
+use netpolicy::policy::Policy;
+use netpolicy::virtual_names::VirtualNames;
+
 use super::engine::{Engine, Product};
 
+/// Names that it writes into every hosts file, with the host's address.
+const HOST_NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
 /// What an init says that cannot start its program: `ERROR (catatonit:2): failed to exec pid1: No such file or directory`.
 const INIT: (&str, &str) = ("ERROR (catatonit:", ": failed to exec pid1: ");
 
@@ -12,6 +19,21 @@ pub async fn status(engine: &Engine, status: i64, last_words: impl AsyncFnOnce()
         return status;
     }
     last_words().await.last().and_then(|line| not_started(line)).unwrap_or(status)
+}
+
+/// Gives the agent's hosts file, which is the fence's, lines for the host's names. Podman writes the host's own address there, so
+/// programs do not ask the filter for a name that the policy permits, and what they then connect to is refused. Its lines give way
+/// to ones that are asked for.
+pub fn name_host(engine: &Engine, policy: &Policy, fence: &mut ContainerCreateBody) {
+    if engine.product == Product::Podman {
+        fence.host_config.get_or_insert_default().extra_hosts = Some(aliases(policy));
+    }
+}
+
+fn aliases(policy: &Policy) -> Vec<String> {
+    let names = VirtualNames::new(policy);
+    let address = |name: &str| names.address_of(&HostName::parse(name).ok()?);
+    HOST_NAMES.iter().filter_map(|name| Some(format!("{name}:{}", address(name)?))).collect()
 }
 
 fn not_started(line: &str) -> Option<i64> {

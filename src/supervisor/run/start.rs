@@ -12,7 +12,7 @@ use super::super::files::upload;
 use super::super::means::Means;
 use super::super::watch::Watch;
 use super::super::workflow::{Role, Workflow};
-use super::super::{ca, containers, handing, networks, streams};
+use super::super::{ca, containers, handing, networks, podman, streams};
 use super::checks::surroundings;
 use super::clock::Clock;
 use super::configuration::configuration;
@@ -70,21 +70,11 @@ pub(super) async fn start(
         handing::create_volume(engine, workflow).await?;
     }
     let resolver = request.policy.dns.virtual_range.broadcast();
+    let (trust, handed) = (corporate.is_some(), request.agent.handed);
+    let mut fence = containers::fence(workflow, &helper, &network, resolver, trust, handed, binds);
+    podman::name_host(engine, &request.policy, &mut fence);
     tokio::try_join!(
-        create(
-            engine,
-            workflow,
-            Role::Fence,
-            containers::fence(
-                workflow,
-                &helper,
-                &network,
-                resolver,
-                corporate.is_some(),
-                request.agent.handed,
-                binds
-            )
-        ),
+        create(engine, workflow, Role::Fence, fence),
         create(
             engine,
             workflow,
