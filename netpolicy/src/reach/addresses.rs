@@ -20,8 +20,18 @@ use crate::policy::{Matcher, ResolvedBy, Rule};
 /// Addresses between which neither policy, nor the floor, tells a difference.
 pub(super) struct Cell {
     pub(super) span: Span,
-    /// One of them.
+    /// One of them, for every port that no denial of a range names.
     pub(super) witness: IpAddr,
+    /// Ports for which it is another one.
+    special: Vec<(u16, IpAddr)>,
+}
+
+impl Cell {
+    /// One of its addresses, as good as any for this port.
+    pub(super) fn on(&self, port: u16) -> IpAddr {
+        let own = self.special.iter().find(|(special, _)| *special == port);
+        own.map_or(self.witness, |(_, address)| *address)
+    }
 }
 
 pub(super) struct Addresses {
@@ -44,7 +54,6 @@ impl Addresses {
             written.chain(fake).chain(floor::ranges(&side.surroundings))
         });
         let spans = cut(nets);
-        let cells = spans.iter().map(|span| Cell { span: *span, witness: witness(span, &spans, sides) });
         let mut named_ports: Vec<u16> = sides
             .iter()
             .flat_map(|side| &side.policy().deny)
@@ -53,6 +62,13 @@ impl Addresses {
             .collect();
         named_ports.sort_unstable();
         named_ports.dedup();
+        let cells = spans.iter().map(|span| {
+            let witness = |port| witness(span, &spans, sides, port);
+            let all_carry = !floor::embedded_v4(witness(None)).is_empty();
+            let ports = named_ports.iter().filter(|_| all_carry);
+            let special = ports.map(|port| (*port, witness(Some(*port)))).collect();
+            Cell { span: *span, witness: witness(None), special }
+        });
         Addresses { cells: cells.collect(), named_ports }
     }
 
@@ -77,17 +93,20 @@ pub(super) fn is_private(address: IpAddr) -> bool {
     floor::PRIVATE_RANGES.iter().any(|net| net.contains(&address))
 }
 
-/// An address of a span that carries no IPv4 address; where all do, one whose IPv4 address is refused by nothing.
-fn witness(span: &Span, spans: &[Span], sides: &Both<Side>) -> IpAddr {
+/// An address of a span that carries no IPv4 address; where all do, one whose IPv4 address is refused by nothing on a port
+/// (`None`: on any that no denial of a range names).
+fn witness(span: &Span, spans: &[Span], sides: &Both<Side>, port: Option<u16>) -> IpAddr {
     let plain = |address: &IpAddr| floor::embedded_v4(*address).is_empty();
     if let Some(address) = [span.first, span.last].into_iter().find(plain) {
         return address;
     }
     let IpAddr::V6(first) = span.first else { return span.first };
+    let misses =
+        |denial: &Rule| !denial.ports.is_empty() && !port.is_some_and(|port| denial.ports.contains(&port));
     let free = |address: &Ipv4Addr| {
         let address = IpAddr::V4(*address);
         sides.iter().all(|side| {
-            side.whole.denials_of_address(address).is_empty()
+            side.whole.denials_of_address(address).iter().all(|denial| misses(denial))
                 && floor::refusal(address, &[], &[], &side.surroundings).is_none()
         })
     };
@@ -149,14 +168,13 @@ fn one_way(
 ) {
     let mut runs: Runs<Key, Kept> = Runs::new(&addresses.cells);
     for (at, cell) in addresses.cells.iter().enumerate() {
-        let named = named_ports(sides, cell.witness);
+        let named = named_ports(sides, cell);
         let is_named = |port: &u16| named.binary_search(port).is_ok();
         let usual = reach.ports(host, cell.witness).find(|port| !is_named(port));
         let special: Vec<u16> =
             named.iter().copied().filter(|port| reach.has(host, cell.witness, *port)).collect();
         let cause = |port: u16| {
-            let here = sides[side].address(cell.witness, port);
-            let there = sides[1 - side].address(cell.witness, port);
+            let [here, there] = [side, 1 - side].map(|side| sides[side].address(cell.on(port), port));
             if good(&here) && !good(&there) { Some(there) } else { None }
         };
         let usual_cause = usual.and_then(cause);
@@ -176,7 +194,7 @@ fn one_way(
                 witness: Witness {
                     target: Target::Name(name.clone()),
                     port,
-                    address: Some(cell.witness),
+                    address: Some(cell.on(port)),
                     resolver: ResolvedBy::Guard,
                     is_the_host: host,
                     day: *day,
@@ -194,7 +212,7 @@ fn one_way(
         let idle = usual.is_none() && special.is_empty()
             || !host
                 && usual.into_iter().chain(special).all(|port| {
-                    sides.iter().all(|side| matches!(side.address(cell.witness, port), State::Floor(_)))
+                    sides.iter().all(|side| matches!(side.address(cell.on(port), port), State::Floor(_)))
                 });
         runs.end(at, idle);
     }
@@ -215,12 +233,13 @@ fn one_way(
     }
 }
 
-/// The ports that denials of an address name.
-fn named_ports(sides: &Both<Side>, address: IpAddr) -> Vec<u16> {
+/// The ports that denials of a cell's addresses name.
+fn named_ports(sides: &Both<Side>, cell: &Cell) -> Vec<u16> {
     let mut ports: Vec<u16> = sides
         .iter()
-        .flat_map(|side| side.whole.denials_of_address(address))
+        .flat_map(|side| side.whole.denials_of_address(cell.witness))
         .flat_map(|rule| rule.ports.iter().copied())
+        .chain(cell.special.iter().map(|(port, _)| *port))
         .collect();
     ports.sort_unstable();
     ports.dedup();

@@ -256,7 +256,7 @@ impl Asking<'_> {
                 .into_iter()
                 .any(|side| matches!(self.sides[side].address(address, port), State::Denied(_)))
         };
-        let cells = self.addresses.within(Some(&key.0)).filter(|cell| !denied(cell.witness));
+        let cells = self.addresses.within(Some(&key.0)).filter(|cell| !denied(cell.on(port)));
         let left: Rc<[Span]> = join(cells.map(|cell| cell.span)).into();
         self.undenied.insert(key, Rc::clone(&left));
         left
@@ -315,7 +315,7 @@ impl Asking<'_> {
         let allowed = |address: &IpAddr| {
             !matters().any(|side| matches!(sides[side].address(*address, port), State::Denied(_)))
         };
-        let cells = |spans| self.addresses.within(spans).map(|cell| cell.witness);
+        let cells = |spans| self.addresses.within(spans).map(|cell| cell.on(port));
         match place {
             Place::Proxy => Some(None),
             // Where every address is denied the name is answered all the same, and one below a wildcard asked about upstream.

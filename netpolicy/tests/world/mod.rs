@@ -258,9 +258,12 @@ pub fn asked() -> impl Strategy<Value = Asked> {
         day(),
     )
         .prop_map(|(target, port, address, proxy, udp, day)| Asked {
-            // The proxy is asked about names whose address is not known; an address is its own.
+            // The proxy is asked about names whose address is not known; an address is its own, and nobody resolves it.
             address: address.filter(|_| !proxy && matches!(target, Target::Name(_))),
-            resolver: if proxy { ResolvedBy::Proxy } else { ResolvedBy::Guard },
+            resolver: match target {
+                Target::Name(_) if proxy => ResolvedBy::Proxy,
+                _ => ResolvedBy::Guard,
+            },
             transport: if udp { Transport::Udp } else { Transport::Tcp },
             target,
             port,
