@@ -1,8 +1,8 @@
-//! The credentials for a registry, as docker's configuration has them: in the file itself, or with a helper program.
+//! The credentials for a registry, as docker and Podman keep them: in a file, or with a helper program.
 //!
 //! ```text
-//!  $DOCKER_CONFIG | ~/.docker ─▶ config.json ─┬─ credHelpers[registry], credsStore ─▶ docker-credential-NAME get ─▶ JSON
-//!                                             └─ auths[registry]: auth | identitytoken
+//!  files of both, the engine's own first ─▶ one by one ─┬─ credHelpers[registry], credsStore ─▶ docker-credential-NAME get ─▶ JSON
+//!                                                       └─ auths[registry]: auth | identitytoken
 //! ```
 //! The crate for this (`docker_credential`) waits for a helper without end, so it is done here: a helper that asks a locked
 //! keychain must not hang a run.
@@ -18,6 +18,8 @@ use bollard::auth::DockerCredentials;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::places::{self, Owner, Place, plain};
+use super::reference::Reference;
 use crate::error::{COULD_NOT_RUN, Failure};
 
 /// A helper may ask its person for a password.
@@ -95,33 +97,34 @@ struct Answer {
     secret: String,
 }
 
-/// The credentials for `server`, where there are any.
-pub async fn find(server: &str) -> Result<Option<Credentials>, Failure> {
-    let Some(path) = config_file() else { return Ok(None) };
-    let config = match std::fs::read(&path) {
-        Ok(bytes) => parse(&path, &bytes)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unusable(&path).caused_by(&error)),
-    };
-    match config.helper(server) {
-        Some(helper) => ask(helper, server).await,
-        None => config.own(server).map_err(|why| {
-            let mut failure = unusable(&path);
-            failure.causes.push(why);
-            failure
-        }),
-    }
-}
-
-fn config_file() -> Option<PathBuf> {
+/// The credentials for an image, where there are any.
+pub async fn find(reference: &Reference, first: Owner) -> Result<Option<Credentials>, Failure> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let folder = set("DOCKER_CONFIG").or_else(|| Some(set("HOME")?.join(".docker")))?;
-    Some(folder.join("config.json"))
+    for Place { path, owner } in places::in_order(first, set) {
+        let config = match std::fs::read(&path) {
+            Ok(bytes) => parse(&path, &bytes)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(unusable(&path).caused_by(&error)),
+        };
+        let server = owner.server(reference);
+        let found = match config.helper(server) {
+            Some(helper) => ask(helper, server).await?,
+            None => config.own(owner, reference).map_err(|why| {
+                let mut failure = unusable(&path);
+                failure.causes.push(why);
+                failure
+            })?,
+        };
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 fn unusable(path: &Path) -> Failure {
-    Failure::new(COULD_NOT_RUN, format!("docker's configuration {} cannot be used", path.display()))
-        .hint("correct it, or give another folder in DOCKER_CONFIG; `docker login` writes it")
+    Failure::new(COULD_NOT_RUN, format!("the credentials in {} cannot be used", path.display()))
+        .hint("correct it, or name another by DOCKER_CONFIG (a folder) or REGISTRY_AUTH_FILE; `docker login` and `podman login` write them")
 }
 
 /// The position of a mistake is told, never the text: it may be a secret.
@@ -136,16 +139,22 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Config, Failure> {
 impl Config {
     fn helper(&self, server: &str) -> Option<&str> {
         let own =
-            self.cred_helpers.iter().find(|(key, _)| host(key) == host(server)).map(|(_, helper)| helper);
+            self.cred_helpers.iter().find(|(key, _)| plain(key) == plain(server)).map(|(_, helper)| helper);
         own.or(self.creds_store.as_ref()).map(String::as_str).filter(|helper| !helper.is_empty())
     }
 
     /// What stands in the file itself.
-    fn own(&self, server: &str) -> Result<Option<Credentials>, String> {
-        let exact = self.auths.get(server);
-        let found = exact
-            .or_else(|| self.auths.iter().find(|(key, _)| host(key) == host(server)).map(|(_, entry)| entry));
+    fn own(&self, owner: Owner, reference: &Reference) -> Result<Option<Credentials>, String> {
+        let exact = self.auths.get(owner.server(reference)).filter(|_| owner == Owner::Docker);
+        let found = exact.or_else(|| {
+            let under = |name: &String| {
+                let all = self.auths.iter();
+                all.filter(|(key, _)| owner.name_of(key) == *name).map(|(_, entry)| entry).next()
+            };
+            owner.names(reference).iter().find_map(under)
+        });
         let Some(entry) = found else { return Ok(None) };
+        let server = owner.server(reference);
         let (user, password) = if entry.auth.is_empty() {
             (entry.username.clone(), entry.password.clone())
         } else {
@@ -166,12 +175,6 @@ fn decode(auth: &str) -> Option<(String, String)> {
     let text = String::from_utf8(STANDARD.decode(auth.trim()).ok()?).ok()?;
     let (user, password) = text.split_once(':')?;
     Some((user.to_owned(), password.trim_end_matches('\0').to_owned()))
-}
-
-/// The host of a key, which may be a URL with a path.
-fn host(key: &str) -> &str {
-    let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
-    key.split('/').next().unwrap_or(key)
 }
 
 /// Asks a helper program, by docker's protocol: the server on stdin, JSON on stdout.
@@ -232,9 +235,16 @@ mod tests {
         parse(Path::new("config.json"), text.as_bytes()).unwrap()
     }
 
-    fn own(config: &Config, server: &str) -> Option<(String, Option<String>, Option<String>)> {
-        let found = config.own(server).unwrap()?.for_engine(server);
+    type Found = Option<(String, Option<String>, Option<String>)>;
+
+    fn own_of(config: &Config, owner: Owner, image: &str) -> Found {
+        let reference = Reference::parse(image).unwrap();
+        let found = config.own(owner, &reference).unwrap()?.for_engine(reference.server());
         Some((found.username.unwrap_or_default(), found.password, found.identitytoken))
+    }
+
+    fn own(config: &Config, image: &str) -> Found {
+        own_of(config, Owner::Docker, image)
     }
 
     #[test]
@@ -248,12 +258,37 @@ mod tests {
             }, "HttpHeaders": {"User-Agent": "x"}}"#,
         );
         let password = |user: &str, password: &str| Some((user.to_owned(), Some(password.to_owned()), None));
-        assert_eq!(own(&config, "https://index.docker.io/v1/"), password("ada", "s3cret:open"));
-        assert_eq!(own(&config, "registry.example"), password("u", "p"));
-        assert_eq!(own(&config, "ghcr.io"), Some(("<token>".to_owned(), None, Some("t0ken".to_owned()))));
-        assert_eq!(own(&config, "empty.example"), None);
-        assert_eq!(own(&config, "registry.example.evil"), None);
-        assert_eq!(own(&config, "example"), None);
+        assert_eq!(own(&config, "debian"), password("ada", "s3cret:open"));
+        assert_eq!(own(&config, "registry.example/a/b"), password("u", "p"));
+        assert_eq!(own(&config, "ghcr.io/a/b"), Some(("<token>".to_owned(), None, Some("t0ken".to_owned()))));
+        assert_eq!(own(&config, "empty.example/a/b"), None);
+        assert_eq!(own(&config, "registry.example.evil/a/b"), None);
+        // Without a dot it is a user of Docker Hub.
+        assert_eq!(own(&config, "example/a/b"), password("ada", "s3cret:open"));
+    }
+
+    #[test]
+    fn podmans_file_may_have_them_for_a_part_of_a_registry() {
+        let config = config(
+            r#"{"auths": {
+                "quay.io": {"auth": "YTphbGw="},
+                "quay.io/team": {"auth": "YTp0ZWFt"},
+                "quay.io/team/agent": {"auth": "YTphZ2VudA=="},
+                "docker.io/me": {"auth": "YTptZQ=="}
+            }}"#,
+        );
+        let podman =
+            |image: &str| own_of(&config, Owner::Podman, image).and_then(|(_, password, _)| password);
+        for (image, expected) in [
+            ("quay.io/team/agent:1", Some("agent")),
+            ("quay.io/team/other", Some("team")),
+            ("quay.io/teamwork/agent", Some("all")),
+            ("me/agent", Some("me")),
+            ("you/agent", None),
+            ("ghcr.io/team/agent", None),
+        ] {
+            assert_eq!(podman(image).as_deref(), expected, "{image}");
+        }
     }
 
     #[test]
@@ -273,7 +308,9 @@ mod tests {
             !broken.to_string().contains("s3cret") && broken.to_string().contains("/c/config.json"),
             "{broken}"
         );
-        let wrong = config(r#"{"auths": {"a": {"auth": "s3cret!"}}}"#).own("a").map(|_| ()).unwrap_err();
+        let reference = Reference::parse("a.b/c").unwrap();
+        let wrong = config(r#"{"auths": {"a.b": {"auth": "s3cret!"}}}"#);
+        let wrong = wrong.own(Owner::Docker, &reference).map(|_| ()).unwrap_err();
         assert!(!wrong.contains("s3cret"), "{wrong}");
     }
 

@@ -1,4 +1,4 @@
-//! The agent's image: found on the engine, or pulled to it with the credentials that docker's configuration has.
+//! The agent's image: found on the engine, or pulled to it with the credentials that docker's or Podman's configuration has.
 //!
 //! ```text
 //!  as typed ─▶ reference ─▶ on the engine? ─┬─ yes ──────────────────────────────────────────▶ Image (id, digest, variables)
@@ -7,6 +7,7 @@
 //! The agent runs by the image's id: what was looked at is what runs. Nothing of a credential is in an error, an event or a label.
 
 mod credentials;
+mod places;
 mod progress;
 mod pull;
 mod reference;

@@ -7,10 +7,11 @@ use bollard::query_parameters::CreateImageOptions;
 use futures_util::StreamExt;
 
 use super::credentials::{self, Credentials};
+use super::places::Owner;
 use super::progress::Progress;
 use super::reference::Reference;
 use crate::error::{COULD_NOT_RUN, Failure};
-use crate::supervisor::engine::{self, Engine};
+use crate::supervisor::engine::{self, Engine, Product};
 use crate::supervisor::interrupt::unless_interrupted;
 
 /// An engine that says nothing for so long has lost its registry.
@@ -31,7 +32,8 @@ enum Refusal {
 
 /// Has the engine fetch it.
 pub async fn pull(engine: &Engine, reference: &Reference, quiet: bool) -> Result<(), Failure> {
-    let credentials = credentials::find(reference.server()).await?;
+    let owner = if engine.product == Product::Podman { Owner::Podman } else { Owner::Docker };
+    let credentials = credentials::find(reference, owner).await?;
     let shown = shown(reference);
     let mut progress = Progress::new(&shown, quiet);
     let fetched = unless_interrupted(fetch(engine, reference, credentials.as_ref(), &mut progress)).await;
@@ -99,12 +101,12 @@ fn failure(reference: &Reference, shown: &str, text: &str, authenticated: bool) 
             (format!("{registry} has no image `{shown}`"), "check its name and tag".to_owned())
         }
         Refusal::Denied if authenticated => (
-            format!("{registry} denies the image `{shown}` to the credentials of docker's configuration"),
+            format!("{registry} denies the image `{shown}` to the credentials that were found"),
             format!("docker login{login}, or check the image's name"),
         ),
         Refusal::Denied => (
             format!("{registry} does not give the image `{shown}` without credentials"),
-            format!("docker login{login}, or check the image's name; docker's configuration has no credentials for it"),
+            format!("docker login{login}, or check the image's name; neither docker's configuration nor Podman's has credentials for it"),
         ),
         Refusal::RateLimit => (
             format!("{registry} gives no more images for now: its rate limit is reached"),

@@ -60,6 +60,16 @@ impl Reference {
         self.registry == other.registry && self.path == other.path
     }
 
+    /// The repository, what it is part of, and the registry.
+    pub fn scopes(&self) -> Vec<String> {
+        let mut scopes = vec![format!("{}/{}", self.registry, self.path)];
+        while let Some((above, _)) = scopes.last().and_then(|scope| scope.rsplit_once('/')) {
+            let above = above.to_owned();
+            scopes.push(above);
+        }
+        scopes
+    }
+
     /// The key of the registry in docker's configuration.
     pub fn server(&self) -> &str {
         if self.registry == DOCKER_IO { "https://index.docker.io/v1/" } else { &self.registry }
