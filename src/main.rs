@@ -24,6 +24,7 @@ mod fence;
 mod guard;
 mod handover;
 mod layers;
+mod resolve;
 mod supervisor;
 mod workspace;
 

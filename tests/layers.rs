@@ -164,6 +164,30 @@ fn an_approval_pins_what_was_approved() {
 }
 
 #[test]
+fn approvals_are_listed_with_what_became_of_them() {
+    let place = Place::new(None, Some("version: 1\nnetwork: {allow: [a.example]}\n"));
+    let mut all = place.ringfence(&["trust", "--list"]);
+    place.ringfence(&["trust", "--yes"]);
+    place.make("other");
+    place.write("other/.ringfence.yml", "version: 1\nnetwork: {allow: [b.example]}\n");
+    place.ringfence(&["trust", "--yes", "../other"]);
+    place.make("third");
+    place.write("third/.ringfence.yml", "version: 1\nnetwork: {allow: [c.example]}\n");
+    place.ringfence(&["trust", "--yes", "../third"]);
+    all += &place.ringfence(&["trust", "--list"]);
+    place.write("other/.ringfence.yml", "version: 1\nnetwork: {allow: [evil.example]}\n");
+    fs::remove_dir_all(place.path("third")).expect("removed");
+    all += &place.ringfence(&["trust", "--list", "--json"]);
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn a_test_names_the_rule_of_the_command_line_that_decided() {
+    let place = Place::new(None, Some("version: 1\ntests: [{deny: a.example}]\n"));
+    insta::assert_snapshot!(place.ringfence(&["policy", "test", "--allow", "a.example"]));
+}
+
+#[test]
 fn what_a_project_may_not_hold() {
     let project = "version: 1\nextends: [../outside.yml]\nnetwork:\n  allow: [{host: host.docker.internal, ports: [3000], host-access: true}]\n  ceiling: []\n  dns: {upstreams: [10.0.0.53]}\n  proxy: http://p.example:1\nengine: {require: [vm]}\ncontainer: {runtime: runsc, cpus: 1}\n";
     let place = Place::new(None, Some(project));

@@ -153,6 +153,20 @@ pub struct Proxy {
     pub direct: Vec<Direct>,
 }
 
+impl Proxy {
+    /// Whether a name is dialled without it, whatever it resolves to.
+    #[must_use]
+    pub fn leaves_out(&self, name: &HostName) -> bool {
+        self.direct.iter().any(|direct| matches!(direct, Direct::Host(pattern) if pattern.matches(name)))
+    }
+
+    /// Whether an address is dialled without it.
+    #[must_use]
+    pub fn leaves_out_address(&self, address: IpAddr) -> bool {
+        self.direct.iter().any(|direct| matches!(direct, Direct::Cidr(net) if net.contains(&address)))
+    }
+}
+
 /// A corporate CA bundle for the agent's TLS clients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -137,6 +137,9 @@ pub struct ExplainArgs {
     /// The policy
     #[command(flatten)]
     pub policy: PolicyArgs,
+    /// Ask the policy's upstreams for the name, and say of each address whether it may be dialled
+    #[arg(long)]
+    pub resolve: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -188,6 +191,12 @@ pub struct TrustArgs {
     /// Take the approval back
     #[arg(long, conflicts_with = "yes")]
     pub revoke: bool,
+    /// List what was approved
+    #[arg(long, conflicts_with_all = ["yes", "revoke", "file"])]
+    pub list: bool,
+    /// Print the list as JSON
+    #[arg(long, requires = "list")]
+    pub json: bool,
 }
 
 /// `ringfence policy diff`.

@@ -14,7 +14,7 @@ use crate::supervisor::engine::Product;
 use crate::supervisor::limits::Asked;
 use crate::supervisor::run::{Request, runtime};
 use crate::supervisor::surface::{self, Surface};
-use crate::supervisor::{engine, image, streams, workflow};
+use crate::supervisor::{ca, engine, image, streams, workflow};
 use crate::workspace::machine::Machine;
 use crate::workspace::masks;
 use crate::workspace::mounts::{self, Bind};
@@ -64,11 +64,11 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     if let Some(plan) = masks.as_ref().filter(|_| !args.quiet) {
         eprint!("{}", plan.summary());
     }
+    let ca = ca::of_run(args.ca.clone(), policy.container.ca.as_ref())?;
     let token = match &args.gitlab_token_env {
         None => None,
         Some(name) => {
-            let ca = args.ca.as_ref().or(policy.container.ca.as_ref());
-            let token = Token::check(name, args.policy.gitlab.as_deref(), ca, &policy).await?;
+            let token = Token::check(name, args.policy.gitlab.as_deref(), ca.as_ref(), &policy).await?;
             if args.revoke_token {
                 token.can_be_revoked()?;
             }
@@ -101,7 +101,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     let limits = asked.within(&policy);
     let request = Request {
         name: args.name,
-        ca: args.ca.or_else(|| policy.container.ca.clone()),
+        ca,
         policy,
         layers: Record::of(wanted)?,
         agent: Agent {

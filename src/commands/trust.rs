@@ -13,6 +13,7 @@ use netpolicy::load::{self, LayerSource};
 use netpolicy::policy::{Layer, Policy, Rule};
 use netpolicy::print;
 use netpolicy::reach::difference;
+use serde::Serialize;
 
 use crate::cli::policy::TrustArgs;
 use crate::error::{COULD_NOT_RUN, Failure};
@@ -23,6 +24,9 @@ const NOT_APPROVED: u8 = 1;
 
 /// Approves, or takes an approval back.
 pub fn trust(args: &TrustArgs) -> Result<u8, Failure> {
+    if args.list {
+        return list(args.json);
+    }
     let folder = project_of(&args.file)?;
     if args.revoke {
         let was = trust::forget(&folder)?;
@@ -49,6 +53,47 @@ pub fn trust(args: &TrustArgs) -> Result<u8, Failure> {
     trust::keep(&trust::Approval::of(&folder, digest, &now.files)?)?;
     eprintln!("approved");
     Ok(0)
+}
+
+/// An approval, as it stands now.
+#[derive(Serialize)]
+struct Listed {
+    project: PathBuf,
+    digest: String,
+    state: &'static str,
+}
+
+/// Prints what was approved, and whether it still counts.
+fn list(json: bool) -> Result<u8, Failure> {
+    let listed: Vec<Listed> = trust::all()?
+        .into_iter()
+        .map(|approval| Listed {
+            state: state_of(&approval),
+            project: approval.project,
+            digest: approval.digest,
+        })
+        .collect();
+    if json {
+        super::print_json(&listed)?;
+    } else {
+        let line = |one: &Listed| format!("{:<7}  {}  {}\n", one.state, one.digest, one.project.display());
+        super::print(&listed.iter().map(line).collect::<String>())?;
+    }
+    Ok(0)
+}
+
+/// What cannot be read now does not count now, whatever the reason.
+fn state_of(approval: &trust::Approval) -> &'static str {
+    let folder = &approval.project;
+    let now = match layers::project_source(folder) {
+        Ok(Some(source)) => layers::load_alone(source, folder).ok(),
+        Ok(None) => return "gone",
+        Err(_) => None,
+    };
+    match now {
+        Some(now) if now.closure_digest(Layer::Project) == approval.digest => "counts",
+        _ => "changed",
+    }
 }
 
 /// The project's folder, given it or its policy.

@@ -42,6 +42,25 @@ pub fn approved(project: &Path) -> Result<Option<Approval>, Failure> {
     serde_json::from_slice(&text).map(Some).map_err(|error| unreadable(&path).caused_by(&error))
 }
 
+/// Every approval, by project.
+pub fn all() -> Result<Vec<Approval>, Failure> {
+    let folder = state::folder("trust")?;
+    let cannot = |error: std::io::Error| unreadable(&folder).caused_by(&error);
+    let mut approvals = Vec::new();
+    for entry in fs::read_dir(&folder).map_err(cannot)? {
+        let path = entry.map_err(cannot)?.path();
+        // What is being written has another name.
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let text = fs::read(&path).map_err(|error| unreadable(&path).caused_by(&error))?;
+            let approval: Approval =
+                serde_json::from_slice(&text).map_err(|error| unreadable(&path).caused_by(&error))?;
+            approvals.push(approval);
+        }
+    }
+    approvals.sort_by(|a, b| a.project.cmp(&b.project));
+    Ok(approvals)
+}
+
 /// Keeps an approval, in the place of an older one.
 pub fn keep(approval: &Approval) -> Result<(), Failure> {
     let path = place(&approval.project)?;

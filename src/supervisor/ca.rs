@@ -55,7 +55,24 @@ const IMAGE_BUNDLES: [&str; 5] = [
 /// The longest bundle that is read.
 const LONGEST: u64 = 16 << 20;
 
-type Certificates = Vec<CertificateDer<'static>>;
+/// Authorities.
+pub type Certificates = Vec<CertificateDer<'static>>;
+
+/// The authorities that a run gets: the policy's, or its own where the policy names none. It may repeat the policy's words and
+/// not change them, as one layer's to another.
+pub fn of_run(given: Option<Ca>, policy: Option<&Ca>) -> Result<Option<Ca>, Failure> {
+    let (Some(own), Some(set)) = (&given, policy) else { return Ok(given.or_else(|| policy.cloned())) };
+    if own == set {
+        return Ok(given);
+    }
+    let words = |ca: &Ca| match ca {
+        Ca::System => "system".to_owned(),
+        Ca::File(file) => file.clone(),
+    };
+    let message = format!("--ca {}: the policy sets container.ca to {} already", words(own), words(set));
+    Err(Failure::new(COULD_NOT_RUN, message)
+        .hint("leave --ca out; `ringfence policy show` says whose policy that is"))
+}
 
 /// The authorities that were asked for.
 pub fn read(ca: &Ca) -> Result<Certificates, Failure> {
@@ -212,6 +229,20 @@ pub fn is_set(env: &[String], name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_may_repeat_what_the_policy_sets_and_not_change_it() {
+        let file = |name: &str| Ca::File(name.to_owned());
+        assert_eq!(of_run(None, None).unwrap(), None);
+        assert_eq!(of_run(None, Some(&Ca::System)).unwrap(), Some(Ca::System));
+        assert_eq!(of_run(Some(file("/a")), None).unwrap(), Some(file("/a")));
+        assert_eq!(of_run(Some(file("/a")), Some(&file("/a"))).unwrap(), Some(file("/a")));
+        let refused = of_run(Some(file("/a")), Some(&Ca::System)).unwrap_err();
+        assert_eq!(
+            (refused.exit, refused.message.as_str()),
+            (125, "--ca /a: the policy sets container.ca to system already")
+        );
+    }
 
     #[test]
     fn a_bundle_is_read_back_as_it_was_written_each_certificate_once() {

@@ -40,17 +40,7 @@ pub struct Means {
 impl Means {
     /// Gathers what a policy needs. The corporate authorities count for the upstreams too.
     pub fn gather(policy: &Policy, corporate: Option<&Ca>) -> Result<Means, Failure> {
-        let mut upstreams =
-            policy.dns.upstreams.iter().chain(policy.dns.domains.iter().flat_map(|domain| &domain.upstreams));
-        let roots = if upstreams.any(|one| matches!(one, Upstream::Tls { .. } | Upstream::Https { .. })) {
-            let mut all = ca::of_this_machine()?;
-            if let Some(file @ Ca::File(_)) = corporate {
-                all.extend(ca::read(file)?);
-            }
-            Some(ca::pem(&all))
-        } else {
-            None
-        };
+        let roots = roots(policy, corporate)?.map(|all| ca::pem(&all));
         let credentials = policy.proxy.as_ref().and_then(|proxy| proxy.credentials_env.as_deref());
         Ok(Means {
             roots,
@@ -82,6 +72,20 @@ impl Means {
         }
         upload(engine, &workflow.object(Role::Guard), SHARED, archive(&files)?).await
     }
+}
+
+/// The authorities whose certificates encrypted upstreams may show, where there are such upstreams.
+pub fn roots(policy: &Policy, corporate: Option<&Ca>) -> Result<Option<ca::Certificates>, Failure> {
+    let mut upstreams =
+        policy.dns.upstreams.iter().chain(policy.dns.domains.iter().flat_map(|domain| &domain.upstreams));
+    if !upstreams.any(|one| matches!(one, Upstream::Tls { .. } | Upstream::Https { .. })) {
+        return Ok(None);
+    }
+    let mut all = ca::of_this_machine()?;
+    if let Some(file @ Ca::File(_)) = corporate {
+        all.extend(ca::read(file)?);
+    }
+    Ok(Some(all))
 }
 
 /// The name of a file in the volume.

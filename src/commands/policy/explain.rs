@@ -2,16 +2,18 @@
 //!
 //! ```text
 //!  TARGET ──parse──▶ Endpoint ──Decider::explain──▶ Verdict, considerations ──▶ words and a tree, or JSON
+//!                                    └─ --resolve ─▶ [`resolved`]: the upstreams' addresses, each decided
 //! ```
 
 use std::fmt::Write;
 
-use netpolicy::decide::{Considered, Decider, Finding, Question, Verdict};
+use netpolicy::decide::{Considered, Decider, Finding, Question, Target, Verdict};
 use netpolicy::floor::Surroundings;
 use netpolicy::policy::Rule;
 use netpolicy::target::Endpoint;
 use serde_json::json;
 
+use super::resolved::{self, Outcome, Resolved};
 use super::{COULD_NOT_TELL, load_here};
 use crate::cli::policy::ExplainArgs;
 use crate::commands::{print, print_json};
@@ -32,13 +34,30 @@ pub fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
         transport: wanted.transport,
         ..Question::about(&wanted.target, crate::clock::today()).port(wanted.port)
     };
-    let (verdict, considered) = Decider::new(policy).explain(&surroundings, &question);
+    let decider = Decider::new(policy);
+    let (verdict, considered) = decider.explain(&surroundings, &question);
+    let resolved = match (args.resolve && verdict.allowed, &wanted.target) {
+        (true, Target::Name(name)) => Some(resolved::look(&decider, name, &question)?),
+        _ => None,
+    };
     if args.json {
-        print_json(&to_json(&args.target, &verdict, &considered, &digest))?;
+        let mut all = to_json(&args.target, &verdict, &considered, &digest);
+        if let (Some(resolved), Some(object)) = (&resolved, all.as_object_mut()) {
+            object.insert("resolved".to_owned(), resolved.to_json());
+        }
+        print_json(&all)?;
     } else {
-        print(&to_words(&wanted, &verdict, &considered))?;
+        let more = resolved.as_ref().map(Resolved::to_words).unwrap_or_default();
+        let outcome = resolved.as_ref().map(Resolved::outcome);
+        print(&(to_words(&wanted, &verdict, &considered, outcome) + &more))?;
     }
-    Ok(if verdict.allowed { ALLOWED } else { DENIED })
+    Ok(match resolved.map(|resolved| resolved.outcome()) {
+        Some(Outcome::Unknown) => COULD_NOT_TELL,
+        Some(Outcome::Refused) => DENIED,
+        Some(Outcome::Reached) => ALLOWED,
+        None if verdict.allowed => ALLOWED,
+        None => DENIED,
+    })
 }
 
 fn bad(text: &str, why: String) -> Failure {
@@ -67,8 +86,18 @@ fn to_json(target: &str, verdict: &Verdict, considered: &[Considered], digest: &
     })
 }
 
-fn to_words(wanted: &Endpoint, verdict: &Verdict, considered: &[Considered]) -> String {
-    let word = if verdict.allowed { "allowed" } else { "denied" };
+fn to_words(
+    wanted: &Endpoint,
+    verdict: &Verdict,
+    considered: &[Considered],
+    resolved: Option<Outcome>,
+) -> String {
+    let word = match (verdict.allowed, resolved) {
+        (true, None | Some(Outcome::Reached)) => "allowed",
+        (true, Some(Outcome::Refused)) => "allowed by its name, denied by its address",
+        (true, Some(Outcome::Unknown)) => "allowed by its name",
+        (false, _) => "denied",
+    };
     let mut text = format!("{word}: {wanted}");
     if !verdict.allowed {
         text.push_str(&format!(" ({})", verdict.reason));
@@ -173,7 +202,7 @@ fn words_of(step: &Considered) -> String {
 }
 
 /// A rule with its place: `gitlab.com:443 (run, p.yml:4)`.
-fn named(rule: &Rule) -> String {
+pub fn named(rule: &Rule) -> String {
     let origin = &rule.origin;
     format!("{} ({}, {})", origin.text, origin.layer, origin.place())
 }

@@ -16,6 +16,7 @@ mod explain;
 mod export;
 mod import;
 mod presets;
+mod resolved;
 mod show;
 mod suggest;
 mod test;

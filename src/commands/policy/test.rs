@@ -85,7 +85,7 @@ fn outcome(test: &Expectation, verdict: &Verdict) -> Outcome {
         reason: verdict.reason.to_string(),
         rule: verdict.rule.as_ref().map(|rule| {
             let origin = &rule.origin;
-            format!("{} ({}, {}:{})", origin.text, origin.layer, origin.file, origin.line)
+            format!("{} ({}, {})", origin.text, origin.layer, origin.place())
         }),
     }
 }

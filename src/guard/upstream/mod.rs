@@ -11,7 +11,6 @@
 
 mod dial;
 mod proxy;
-mod resolve;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -28,9 +27,9 @@ use tokio::time::timeout;
 pub use self::dial::keep_alive;
 pub use self::proxy::Credentials;
 use self::proxy::Proxy;
-use self::resolve::{Answer, Patience, Resolvers};
 use super::events::Kind;
 use super::gate::{Link, Refusal};
+use crate::resolve::{self, Answer, Patience, Resolvers};
 
 /// What a policy does not say, and the guard needs to follow it.
 #[derive(Debug, Default)]

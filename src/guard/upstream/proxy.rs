@@ -16,7 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use netpolicy::floor;
 use netpolicy::host::HostName;
-use netpolicy::settings::{self, Direct, Server};
+use netpolicy::settings::{self, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -113,18 +113,12 @@ impl Proxy {
 
     /// Whether a name is dialled without it, whatever it resolves to.
     pub fn leaves_out(&self, name: &HostName) -> bool {
-        self.settings
-            .direct
-            .iter()
-            .any(|direct| matches!(direct, Direct::Host(pattern) if pattern.matches(name)))
+        self.settings.leaves_out(name)
     }
 
     /// Whether an address is dialled without it.
     pub fn leaves_out_address(&self, address: IpAddr) -> bool {
-        self.settings
-            .direct
-            .iter()
-            .any(|direct| matches!(direct, Direct::Cidr(net) if net.contains(&address)))
+        self.settings.leaves_out_address(address)
     }
 
     /// Has a connection to the proxy become one to the target.

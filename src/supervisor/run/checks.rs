@@ -66,7 +66,7 @@ pub(super) fn own_addresses() -> Result<Vec<IpAddr>, Failure> {
 }
 
 /// The addresses on which this machine or the engine answers, for the floor.
-pub(super) fn surroundings(policy: &Policy, engine_subnets: Vec<IpNet>) -> Result<Surroundings, Failure> {
+pub fn surroundings(policy: &Policy, engine_subnets: Vec<IpNet>) -> Result<Surroundings, Failure> {
     let links = links()?;
     let mut host_addresses = Vec::new();
     let mut on_link = Vec::new();

@@ -3,7 +3,7 @@
 //! The order is the guarantee: the agent's container is started last, after the guard has said that it
 //! serves the sockets of a fence that proved itself. Whatever fails before that removes everything.
 
-mod checks;
+pub mod checks;
 mod clock;
 mod configuration;
 mod create;
