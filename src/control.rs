@@ -42,6 +42,31 @@ pub enum Request {
     TakeBack,
     /// Write down that the agent met a limit, which only the supervisor sees.
     Reached(Limit, String),
+    /// Write down something else that only the supervisor sees.
+    Noted(Note, String),
+}
+
+/// What a supervisor has written down besides limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Note {
+    /// Something that the agent left was put back.
+    PutBack,
+    /// The agent left files that run code on the person's machine.
+    RunsCode,
+    /// The agent's token ends soon.
+    TokenEnds,
+}
+
+impl Note {
+    /// The reason in events.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Note::PutBack => "put-back",
+            Note::RunsCode => "runs-code",
+            Note::TokenEnds => "token-ends",
+        }
+    }
 }
 
 /// A limit of the agent's container.
@@ -56,6 +81,8 @@ pub enum Limit {
     Disk,
     /// Wall-clock time.
     Time,
+    /// The life of the agent's token.
+    Token,
 }
 
 impl Limit {
@@ -66,6 +93,7 @@ impl Limit {
             Limit::Pids => "pids-limit",
             Limit::Disk => "disk-limit",
             Limit::Time => "time-limit",
+            Limit::Token => "token-over",
         }
     }
 }

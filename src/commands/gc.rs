@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::error::Failure;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::inventory::{self, Found};
-use crate::supervisor::networks;
+use crate::supervisor::{aftermath, networks};
 use crate::workspace::masks;
 
 /// A start may take so long that the agent does not exist yet.
@@ -43,6 +43,7 @@ async fn sweep(engine: &Engine) -> Result<Vec<String>, Failure> {
         }
     }
     masks::sweep(&engine.host, &known)?;
+    aftermath::sweep(engine, &known)?;
     Ok(removed)
 }
 

@@ -82,7 +82,9 @@ async fn converse(mut stream: UnixStream, guard: &Guard) -> std::io::Result<()> 
 
 impl Session {
     async fn answer(&mut self, request: Request, guard: &Guard) -> Answer {
-        if !matches!(request, Request::State | Request::Reached(..)) && self.turn.is_none() {
+        if !matches!(request, Request::State | Request::Reached(..) | Request::Noted(..))
+            && self.turn.is_none()
+        {
             match timeout(PATIENCE, Arc::clone(&guard.live.turn).lock_owned()).await {
                 Ok(turn) => self.turn = Some(turn),
                 Err(_) => {
@@ -100,6 +102,11 @@ impl Session {
             }
             Request::Reached(limit, what) => {
                 let event = Event { what: Some(what), ..Event::lifecycle(limit.reason()) };
+                guard.events.write(&event);
+                guard.live.state(guard)
+            }
+            Request::Noted(note, what) => {
+                let event = Event { what: Some(what), ..Event::lifecycle(note.reason()) };
                 guard.events.write(&event);
                 guard.live.state(guard)
             }

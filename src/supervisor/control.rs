@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::engine::{self, Engine};
 use super::workflow::{Role, object_name};
-use crate::control::{Answer, Change, Good, Limit, Request, State};
+use crate::control::{Answer, Change, Good, Limit, Note, Request, State};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::FenceConfig;
 
@@ -117,9 +117,21 @@ async fn replace(
 }
 
 /// Has the guard write down that the agent met a limit.
-pub async fn note(engine: &Engine, id: &str, limit: Limit, what: String) -> Result<(), Failure> {
+pub async fn reached(engine: &Engine, id: &str, limit: Limit, what: String) -> Result<(), Failure> {
     let mut session = Session::open(engine, id).await?;
     session.good(&Request::Reached(limit, what)).await?.map_err(unexpected).map(|_| ())
+}
+
+/// Has the guard write down other things that only a supervisor sees.
+pub async fn note(engine: &Engine, id: &str, notes: Vec<(Note, String)>) -> Result<(), Failure> {
+    if notes.is_empty() {
+        return Ok(());
+    }
+    let mut session = Session::open(engine, id).await?;
+    for (note, what) in notes {
+        session.good(&Request::Noted(note, what)).await?.map_err(unexpected)?;
+    }
+    Ok(())
 }
 
 fn unexpected(refused: String) -> Failure {

@@ -16,12 +16,12 @@ use futures_util::StreamExt;
 use serde::Serialize;
 
 use super::engine::{self, Engine};
-use super::state;
 use super::usage::Usage;
 use super::workflow::{
     LABEL_CREATED, LABEL_DIGEST, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_NAME, LABEL_ROLE, LABEL_WORKFLOW,
     Role, object_name,
 };
+use super::{aftermath, state};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::layers::record;
 use crate::workspace::masks;
@@ -164,7 +164,15 @@ pub async fn remove(engine: &Engine, id: &str) -> Result<(), Failure> {
             _ => None,
         }
     };
-    errors.extend(gone(Role::Agent).await);
+    let agent = gone(Role::Agent).await;
+    if agent.is_none() {
+        match aftermath::settle_abandoned(engine, id).await {
+            Ok(true) => _ = save_events(engine, id).await,
+            Ok(false) => {}
+            Err(failure) => errors.extend(std::iter::once(failure.message).chain(failure.causes)),
+        }
+    }
+    errors.extend(agent);
     let (guard, fence, probe) = tokio::join!(gone(Role::Guard), gone(Role::Fence), gone(Role::Probe));
     errors.extend([guard, fence, probe].into_iter().flatten());
     let network = object_name(id, Role::Network);

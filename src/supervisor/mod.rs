@@ -11,8 +11,9 @@
 //! events; `means` and `ca` gather what guard and agent need of this machine (authorities, the proxy's credentials), `files` takes
 //! it to them; `podman` knows where Podman differs; `binds` says how it gets this machine's files, `surface` and `seccomp` what it has
 //! of the kernel, `limits`, `kept`, `growth` and `watch` what it may use up, `usage` what
-//! it uses.
+//! it uses; `aftermath` puts back what a run may not leave behind.
 
+pub mod aftermath;
 pub mod binds;
 pub mod ca;
 pub mod containers;

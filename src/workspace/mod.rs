@@ -8,8 +8,11 @@
 //!  project ──masks::plan──▶ what is hidden, what cannot be changed ──masks::serve──▶ files of this run ──mounts──▶ agent
 //!                │                                                                          │
 //!             secrets (how they look)                                       masks::close, when the run is over
+//!
+//!  what the agent may write ──aftermath::begin──▶ journal ──settle, when the agent has ended──▶ put back, told
 //! ```
 
+pub mod aftermath;
 mod held;
 pub mod machine;
 pub mod masks;

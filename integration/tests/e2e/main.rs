@@ -17,6 +17,7 @@ mod gate_bytes;
 mod gate_http;
 mod gate_many;
 mod gate_tls;
+mod git_config;
 mod helper_image;
 mod layers;
 mod leftovers;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         ("live", live::TESTS, true),
         ("doctor", doctor::TESTS, true),
         ("masks", masks::TESTS, true),
+        ("git_config", git_config::TESTS, true),
         ("pull", pull::TESTS, true),
         ("engine_access", engine_access::TESTS, true),
         ("engine_trouble", engine_trouble::TESTS, true),

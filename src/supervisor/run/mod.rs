@@ -32,11 +32,12 @@ use super::engine::Engine;
 use super::means::{self, Means};
 use super::summary::Summary;
 use super::workflow::Workflow;
-use super::{ca, helper_image, inventory, kept, networks, seccomp};
+use super::{aftermath, ca, helper_image, inventory, kept, networks, seccomp};
 use crate::clock::unix_seconds;
 use crate::control::Limit;
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::layers::record::Record;
+use crate::workspace::aftermath::Aftermath;
 use crate::workspace::masks;
 use crate::workspace::secrets::Handed;
 
@@ -125,6 +126,8 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     if let Some(plan) = &request.masks {
         request.agent.served = masks::serve(plan, &workflow.id, &engine.host)?;
     }
+    let binds = &request.agent.binds.all;
+    let mut held = Aftermath::begin(binds, request.masks.as_ref(), &workflow.id, &engine.host)?;
     request.layers.keep(&workflow.id)?;
     let prepared = Prepared { helper, networks, means, corporate, events };
 
@@ -141,6 +144,7 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
             }
         }
     };
+    let mut told = None;
     let outcome = match started {
         Err(failure) => Err(failure),
         Ok(mut running) => {
@@ -148,13 +152,22 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
                 signals.again(number);
             }
             let ended = running.supervise(engine, &workflow, &request, &mut signals).await;
-            running.close(engine, &workflow).await;
+            told = running.close(engine, &workflow, &mut held).await;
             ended.map(|ended| (ended, running.summary.take()))
         }
     };
     let removed = remove(engine, &workflow).await;
+    if removed.is_ok()
+        && let Some(held) = held.take()
+    {
+        // The agent never ran, or its end could not be seen before.
+        told = Some(held.settle());
+    }
     clock.step("removed");
     clock.print();
+    if let Some(told) = told {
+        aftermath::tell(&told, request.quiet);
+    }
     conclude(outcome, removed, &workflow, request.quiet)
 }
 

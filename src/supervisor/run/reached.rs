@@ -45,7 +45,7 @@ pub(super) async fn account(
     }
     for (limit, what) in &ended.reached {
         // A guard that is gone writes nothing any more; the person is told all the same.
-        let _ = control::note(engine, &workflow.id, *limit, what.clone()).await;
+        let _ = control::reached(engine, &workflow.id, *limit, what.clone()).await;
     }
     ended
 }

@@ -10,12 +10,13 @@ use super::super::engine::Engine;
 use super::super::summary::Summary;
 use super::super::watch::Watch;
 use super::super::workflow::{Role, Workflow};
-use super::super::{podman, streams};
+use super::super::{aftermath, podman, streams};
 use super::ready::{exit_of, last_words};
 use super::signals::{SIGINT, Signals, signal_name};
 use super::{Ended, FENCE_ENDED, Request, TIME_OVER, reached};
 use crate::control::Limit;
 use crate::error::Failure;
+use crate::workspace::aftermath::{Aftermath, Told};
 
 /// Two Ctrl-C within this time stop at once.
 const DOUBLE_INTERRUPT: Duration = Duration::from_secs(2);
@@ -110,8 +111,13 @@ impl Running {
         }
     }
 
-    /// Ends the agent if it still runs, then the guard, so that its last events are written.
-    pub(super) async fn close(&mut self, engine: &Engine, workflow: &Workflow) {
+    /// Ends the agent if it still runs, puts back what it left, then ends the guard, so that its last events are written.
+    pub(super) async fn close(
+        &mut self,
+        engine: &Engine,
+        workflow: &Workflow,
+        held: &mut Option<Aftermath>,
+    ) -> Option<Told> {
         let kill = |role: Role, signal: &str| {
             let options = KillContainerOptions { signal: signal.to_owned() };
             let name = workflow.object(role);
@@ -119,6 +125,7 @@ impl Running {
             async move { engine.api.kill_container(&name, Some(options)).await.map(|_| ()) }.map(|_| ())
         };
         kill(Role::Agent, "KILL").await;
+        let told = aftermath::settle(engine, &workflow.id, held).await;
         kill(Role::Guard, "TERM").await;
         if let Some(collecting) = self.collecting.take() {
             self.summary =
@@ -129,5 +136,6 @@ impl Running {
             sizing.abort();
         }
         self.terminal = None;
+        told
     }
 }

@@ -16,6 +16,8 @@ mod walk;
 
 use std::path::PathBuf;
 
+pub use names::glob;
+pub use scrub::MASK;
 pub use serve::{Served, close, serve, sweep};
 pub use walk::{Wishes, plan};
 

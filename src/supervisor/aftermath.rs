@@ -1,0 +1,71 @@
+//! When what a run left is put back: after the agent's end, and while the guard still writes events if that can be.
+//!
+//! ```text
+//!  run: agent killed ─▶ has it ended? ─▶ settle ─▶ guard: events ─▶ guard ended, everything removed
+//!  stop, gc, the next start (nobody holds the journal): agent removed ─▶ settle ─▶ guard: events, if there is one
+//! ```
+
+use std::time::Duration;
+
+use super::control;
+use super::engine::{self, Engine};
+use super::workflow::{Role, object_name};
+use crate::error::Failure;
+use crate::workspace::aftermath::{self, Aftermath, Told};
+
+/// A killed container has ended within this time, or is looked at again when it is removed.
+const ENDING: Duration = Duration::from_secs(10);
+const STEP: Duration = Duration::from_millis(50);
+
+/// Puts back after the agent of workflow `id`, once that has ended. What cannot be done now stays in `held`.
+pub async fn settle(engine: &Engine, id: &str, held: &mut Option<Aftermath>) -> Option<Told> {
+    if held.is_none() || !has_ended(engine, id).await {
+        return None;
+    }
+    let told = held.take()?.settle();
+    // A guard that is gone writes nothing any more; the person is told all the same.
+    let _ = control::note(engine, id, told.notes()).await;
+    Some(told)
+}
+
+/// The same for a workflow whose agent was removed, and which nobody supervises any more; whether there was something to say.
+pub async fn settle_abandoned(engine: &Engine, id: &str) -> Result<bool, Failure> {
+    let Some(told) = aftermath::settle_abandoned(id)? else { return Ok(false) };
+    tell(&told, false);
+    let notes = told.notes();
+    let any = !notes.is_empty();
+    let _ = control::note(engine, id, notes).await;
+    Ok(any)
+}
+
+/// The same for workflows that are not on the engine any more; `living` are.
+pub fn sweep(engine: &Engine, living: &[String]) -> Result<(), Failure> {
+    aftermath::sweep(&engine.host, living)?.iter().for_each(|told| tell(told, false));
+    Ok(())
+}
+
+/// Says it to the person.
+pub fn tell(told: &Told, quiet: bool) {
+    let risks = if quiet { Vec::new() } else { told.risks() };
+    for line in told.put_back().iter().chain(&risks) {
+        eprintln!("ringfence: {line}");
+    }
+}
+
+async fn has_ended(engine: &Engine, id: &str) -> bool {
+    let agent = object_name(id, Role::Agent);
+    let looks = ENDING.as_millis() / STEP.as_millis();
+    for _ in 0..looks {
+        match engine.api.inspect_container(&agent, None).await {
+            Err(error) => return engine::is_missing(&error),
+            Ok(found) => {
+                let state = found.state.unwrap_or_default();
+                if state.running == Some(false) && state.pid.unwrap_or(0) == 0 {
+                    return true;
+                }
+            }
+        }
+        tokio::time::sleep(STEP).await;
+    }
+    false
+}

@@ -1,0 +1,428 @@
+//! Which changes of git's configuration an agent may leave behind. The list is `keys.txt`; what it does not have is put back.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::config::{Entry, Name};
+
+const TEXT: &str = include_str!("keys.txt");
+
+/// When a change may stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum May {
+    Free,
+    Remote,
+    Branch,
+    Module,
+    Update,
+    Initial,
+}
+
+/// The values of a name, in their order.
+pub type Values<'a> = Vec<Option<&'a [u8]>>;
+
+/// What an entry held before, or its digest where it is a secret.
+pub type All<'a> = BTreeMap<&'a [u8], Values<'a>>;
+
+/// Entries by name.
+pub fn by_name(entries: &[Entry]) -> All<'_> {
+    let mut all = All::new();
+    for entry in entries {
+        all.entry(&entry.name).or_default().push(entry.value.as_deref());
+    }
+    all
+}
+
+/// Where a file is, as far as it matters here.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The folder of the repository below the root.
+    pub folder: &'a Path,
+    /// Whether the file was not there before the run.
+    pub new: bool,
+}
+
+/// Whether the values of `name` may be what they are `after`.
+pub fn may_stay(name: &[u8], before: &All<'_>, after: &All<'_>, place: Place<'_>) -> bool {
+    let parts = Name::of(name);
+    let (none, was) = (Values::new(), before.get(name));
+    let now = after.get(name).unwrap_or(&none);
+    let added = was.is_none_or(Vec::is_empty);
+    let each = |good: &dyn Fn(&str) -> bool| {
+        added
+            && now
+                .iter()
+                .all(|value| value.and_then(|value| std::str::from_utf8(value).ok()).is_some_and(good))
+    };
+    let has_address = |all: &All<'_>, section: &[u8], which: &[u8]| {
+        all.keys().map(|name| Name::of(name)).any(|other| {
+            other.section == section
+                && other.subsection == Some(which)
+                && matches!(other.key, b"url" | b"pushurl")
+        })
+    };
+    match may(&parts) {
+        Some(May::Free) => true,
+        // A second address of a remote would take part of what is pushed.
+        Some(May::Remote | May::Module) => {
+            !has_address(before, parts.section, parts.subsection.unwrap_or_default())
+                && each(&is_on_a_network)
+        }
+        Some(May::Branch) => each(&|value| {
+            value == "."
+                || has_address(before, b"remote", value.as_bytes())
+                || (has_address(after, b"remote", value.as_bytes()) && all_good(after, before, value, place))
+        }),
+        Some(May::Update) => each(&|value| matches!(value, "checkout" | "rebase" | "merge" | "none")),
+        Some(May::Initial) => place.new,
+        // A submodule's repository names its folder.
+        None if name == b"core.worktree" => place.new && each(&|value| is_within(place.folder, value)),
+        None => false,
+    }
+}
+
+/// Whether the addresses of a remote that an agent made may stay.
+fn all_good(after: &All<'_>, before: &All<'_>, remote: &str, place: Place<'_>) -> bool {
+    ["url", "pushurl"].into_iter().all(|key| {
+        let name = format!("remote.{remote}.{key}");
+        !after.contains_key(name.as_bytes()) || may_stay(name.as_bytes(), before, after, place)
+    })
+}
+
+fn may(name: &Name<'_>) -> Option<May> {
+    static LIST: OnceLock<Vec<(May, &'static str)>> = OnceLock::new();
+    let list = LIST.get_or_init(|| TEXT.lines().filter_map(line).collect());
+    list.iter().find(|(_, pattern)| fits(pattern, name)).map(|(may, _)| *may)
+}
+
+/// A line of the list; an unknown word permits nothing.
+fn line(text: &'static str) -> Option<(May, &'static str)> {
+    let (word, pattern) = text.split_once(' ')?;
+    let may = match word {
+        "free" => May::Free,
+        "remote" => May::Remote,
+        "branch" => May::Branch,
+        "module" => May::Module,
+        "update" => May::Update,
+        "initial" => May::Initial,
+        _ => return None,
+    };
+    Some((may, pattern.trim()))
+}
+
+fn fits(pattern: &str, name: &Name<'_>) -> bool {
+    let wanted = Name::of(pattern.as_bytes());
+    wanted.section == name.section
+        && wanted.subsection.is_some() == name.subsection.is_some()
+        && (wanted.key == b"*" || wanted.key == name.key)
+}
+
+/// An address that leads to another machine by a way of git's own. A path may hold a repository with hooks of the agent's; `NAME::` starts
+/// a program; what begins with `-` is an option.
+fn is_on_a_network(address: &str) -> bool {
+    let plain = address.chars().all(|c| c.is_ascii_graphic()) && !address.contains("::");
+    let (host, scheme) = match address.split_once("://") {
+        Some((scheme, rest)) => (rest.split('/').next().unwrap_or_default(), Some(scheme)),
+        None => (address.split_once(':').map_or("", |(host, _)| host), None),
+    };
+    let host_alone = host.rsplit('@').next().unwrap_or_default();
+    let known = match scheme {
+        Some(scheme) => ["https", "http", "ssh", "git+ssh", "git"].contains(&scheme),
+        // `host:path`: with a slash before the colon, or a drive's letter, it is a path.
+        None => !host.contains('/') && !host.contains('\\') && host_alone.len() > 1,
+    };
+    plain
+        && known
+        && !host.is_empty()
+        && !host.starts_with('-')
+        && !host_alone.is_empty()
+        && !host_alone.starts_with('-')
+}
+
+/// Whether a relative path from `folder` stays below the root, outside of `.git`, by its words alone.
+fn is_within(folder: &Path, path: &str) -> bool {
+    let mut place: PathBuf = folder.to_owned();
+    for part in Path::new(path).components() {
+        match part {
+            Component::ParentDir => {
+                if !place.pop() {
+                    return false;
+                }
+            }
+            Component::Normal(name) => place.push(name),
+            Component::CurDir => {}
+            _ => return false,
+        }
+    }
+    !place.as_os_str().is_empty()
+        && !place.components().any(|part| part.as_os_str().eq_ignore_ascii_case(".git"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::parse;
+    use super::*;
+
+    fn old() -> Place<'static> {
+        Place { folder: Path::new(""), new: false }
+    }
+
+    /// The names that may not stay, of a file before and after.
+    fn put_back(before: &str, after: &str, place: Place<'_>) -> Vec<String> {
+        let (before, after) = (parse(before.as_bytes()).unwrap(), parse(after.as_bytes()).unwrap());
+        let (before, after) = (by_name(&before), by_name(&after));
+        let names = before.keys().chain(after.keys()).filter(|name| before.get(*name) != after.get(*name));
+        let mut names: Vec<String> = names
+            .filter(|name| !may_stay(name, &before, &after, place))
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    #[test]
+    fn every_line_of_the_list_is_understood_and_in_lower_case() {
+        let lines = || TEXT.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        assert!(lines().count() > 150);
+        for one in lines() {
+            let (_, pattern) = line(one).expect(one);
+            assert_eq!(pattern, pattern.to_ascii_lowercase());
+            assert!(pattern.split('.').count() >= 2, "{one}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_git_knows_to_start_a_program_or_to_lead_credentials_away_stays() {
+        // Of `git help --config` of git 2.47 and of the programs around it.
+        for name in [
+            "alias.st",
+            "attr.tree",
+            "browser.x.cmd",
+            "browser.x.path",
+            "bundle.x.uri",
+            "commit.template",
+            "core.alternateRefsCommand",
+            "core.askPass",
+            "core.attributesFile",
+            "core.bare",
+            "core.editor",
+            "core.excludesFile",
+            "core.fsmonitor",
+            "core.gitProxy",
+            "core.hooksPath",
+            "core.pager",
+            "core.preferSymlinkRefs",
+            "core.protectHFS",
+            "core.protectNTFS",
+            "core.sshCommand",
+            "core.worktree",
+            "credential.helper",
+            "credential.username",
+            "credential.useHttpPath",
+            "credential.protectProtocol",
+            "diff.external",
+            "diff.guitool",
+            "diff.orderFile",
+            "diff.tool",
+            "diff.trustExitCode",
+            "extensions.partialClone",
+            "fetch.bundleURI",
+            "fetch.fsckObjects",
+            "fsck.skipList",
+            "fsmonitor.socketDir",
+            "gc.recentObjectsHook",
+            "gc.pruneExpire",
+            "gitcvs.dbDriver",
+            "gpg.format",
+            "gpg.program",
+            "gpg.ssh.defaultKeyCommand",
+            "gpg.ssh.allowedSignersFile",
+            "gpg.x509.program",
+            "help.autoCorrect",
+            "help.browser",
+            "http.cookieFile",
+            "http.curloptResolve",
+            "http.extraHeader",
+            "http.followRedirects",
+            "http.pinnedPubkey",
+            "http.proxy",
+            "http.sslCAInfo",
+            "http.sslVerify",
+            "imap.tunnel",
+            "include.path",
+            "init.templateDir",
+            "instaweb.httpd",
+            "interactive.diffFilter",
+            "lfs.url",
+            "log.showSignature",
+            "mailmap.file",
+            "man.viewer",
+            "merge.tool",
+            "merge.guitool",
+            "merge.verifySignatures",
+            "pager.log",
+            "protocol.allow",
+            "pull.twohead",
+            "push.gpgSign",
+            "push.recurseSubmodules",
+            "receive.procReceiveRefs",
+            "remote.pushDefault",
+            "safe.bareRepository",
+            "safe.directory",
+            "sendemail.smtpServer",
+            "sendemail.toCmd",
+            "sequence.editor",
+            "ssh.variant",
+            "submodule.alternateLocation",
+            "tag.gpgSign",
+            "tar.umask",
+            "trace2.eventTarget",
+            "transfer.credentialsInUrl",
+            "uploadpack.packObjectsHook",
+            "user.signingKey",
+            "web.browser",
+            "hook.enabled",
+        ] {
+            let (section, key) = name.rsplit_once('.').unwrap();
+            let head = match section.split_once('.') {
+                Some((section, subsection)) => format!("[{section} \"{subsection}\"]\n"),
+                None => format!("[{section}]\n"),
+            };
+            let text = format!("{head}{key} = x\n");
+            assert_eq!(put_back("", &text, old()).len(), 1, "{name} set");
+            assert_eq!(put_back(&text, "", old()).len(), 1, "{name} taken away");
+            assert_eq!(put_back(&text, &format!("{head}{key} = y\n"), old()).len(), 1, "{name} changed");
+            assert_eq!(put_back(&text, &format!("{text}{key} = x\n"), old()).len(), 1, "{name} twice");
+        }
+        for (section, keys) in [
+            ("diff", "command textconv xfuncname"),
+            ("filter", "clean smudge process required"),
+            ("merge", "driver recursive"),
+            ("mergetool", "cmd path"),
+            ("difftool", "cmd path"),
+            ("guitool", "cmd"),
+            ("man", "cmd path"),
+            ("tar", "command"),
+            ("credential", "helper username"),
+            ("http", "proxy sslVerify extraHeader sslCAInfo sslKey"),
+            ("url", "insteadOf pushInsteadOf"),
+            ("includeIf", "path"),
+            ("protocol", "allow"),
+            ("remote", "uploadpack receivepack vcs proxy push mirror promisor"),
+            ("branch", "mergeOptions"),
+            ("sendemail", "smtpServer"),
+            ("hook", "command event"),
+            ("lfs", "url"),
+            ("lfs.customtransfer", "path"),
+            ("notes", "mergeStrategy"),
+            ("gpg", "program"),
+            ("pretty", "name"),
+            ("core", "hooksPath"),
+            ("alias", "command"),
+        ] {
+            for key in keys.split(' ') {
+                let text = format!("[{section} \"x\"]\n{key} = y\n");
+                assert_eq!(put_back("", &text, old()).len(), 1, "{section}.x.{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_git_writes_in_daily_work_stays() {
+        let before = "[core]\n\tbare = false\n[remote \"origin\"]\n\turl = https://gitlab.com/a/b.git\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[branch \"main\"]\n\tremote = origin\n\tmerge = refs/heads/main\n";
+        for added in [
+            "[user]\n name = A\n email = a@b\n",
+            "[branch \"feature\"]\n remote = origin\n merge = refs/heads/feature\n",
+            "[branch \"local\"]\n remote = .\n merge = refs/heads/main\n",
+            "[remote \"fork\"]\n url = git@gitlab.com:me/b.git\n fetch = +refs/heads/*:refs/remotes/fork/*\n[branch \"x\"]\n remote = fork\n",
+            "[remote \"up\"]\n url = ssh://git@gitlab.com:22/a/b\n pushurl = https://gitlab.com/c/d\n",
+            "[submodule \"lib\"]\n active = true\n url = https://gitlab.com/a/lib.git\n update = rebase\n",
+            "[core]\n sparseCheckout = true\n[extensions]\n worktreeConfig = true\n",
+            "[pull]\n rebase = true\n[rerere]\n enabled\n",
+        ] {
+            assert_eq!(put_back(before, &format!("{before}{added}"), old()), Vec::<String>::new(), "{added}");
+        }
+        assert_eq!(
+            put_back(
+                &format!("{before}[branch \"old\"]\n remote = origin\n merge = refs/heads/old\n"),
+                before,
+                old()
+            ),
+            ["branch.old.remote"]
+        );
+    }
+
+    #[test]
+    fn no_remote_is_led_elsewhere_and_no_new_one_starts_a_program() {
+        let before =
+            "[remote \"origin\"]\n\turl = https://gitlab.com/a/b.git\n[branch \"main\"]\n\tremote = origin\n";
+        let added = |text: &str| put_back(before, &format!("{before}{text}"), old());
+        assert_eq!(
+            put_back(before, &before.replace("gitlab.com", "evil.test"), old()),
+            ["remote.origin.url"]
+        );
+        assert_eq!(added("[remote \"origin\"]\n url = https://evil.test/x\n"), ["remote.origin.url"]);
+        assert_eq!(added("[remote \"origin\"]\n pushurl = https://evil.test/x\n"), ["remote.origin.pushurl"]);
+        assert_eq!(
+            put_back(
+                before,
+                &format!("{}[remote \"e\"]\n url = https://evil.test/x\n", before.replace("= origin", "= e")),
+                old()
+            ),
+            ["branch.main.remote"]
+        );
+        for address in [
+            "./evil.git",
+            "evil.git",
+            "/workspace/evil.git",
+            "../x",
+            "file:///workspace/evil.git",
+            "ext::sh -c x",
+            "fd::17",
+            "x::y",
+            "-u:x",
+            "--upload-pack=x",
+            "ssh://-oProxyCommand=x/y",
+            "git@-oProxyCommand=x:y",
+            "-oProxyCommand=x:y",
+            "a/b:c",
+            "c:\\evil",
+            "c:evil",
+            "https://",
+            ":x",
+            "",
+            "https:///x",
+            "ssh://a@-x/y",
+            "https://a b/c",
+        ] {
+            let text = format!(
+                "[remote \"e\"]\n url = \"{}\"\n[branch \"b\"]\n remote = e\n",
+                address.replace('\\', "\\\\")
+            );
+            assert_eq!(added(&text), ["branch.b.remote", "remote.e.url"], "{address}");
+        }
+        for name in ["nobody", "./evil.git", "https://evil.test/x", "-x"] {
+            assert_eq!(added(&format!("[branch \"b\"]\n remote = {name}\n")), ["branch.b.remote"], "{name}");
+        }
+        assert_eq!(
+            added("[submodule \"s\"]\n url = ./s\n update = !x\n"),
+            ["submodule.s.update", "submodule.s.url"]
+        );
+    }
+
+    #[test]
+    fn a_new_repository_is_somewhere_in_the_project() {
+        let place = Place { folder: Path::new(".git/modules/lib"), new: true };
+        let text = |path: &str| format!("[core]\n\tbare = false\n\tworktree = {path}\n");
+        assert_eq!(put_back("", &text("../../../lib"), place), Vec::<String>::new());
+        for outside in ["../../../../x", "/home/x", "../../..", "../../../.git", "../../../a/../.GIT/x"] {
+            assert_eq!(put_back("", &text(outside), place), ["core.worktree"], "{outside}");
+        }
+        assert_eq!(
+            put_back("", &text("../../../lib"), Place { new: false, ..place }),
+            ["core.bare", "core.worktree"]
+        );
+    }
+}

@@ -1,0 +1,223 @@
+//! What is put back after a run: of each repository its configurations, and the files that say where they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use super::config::{Entry, Name, head, line, parse};
+use super::find::Found;
+use super::place;
+use super::record::{Bytes, File, Pinned, Was, digest};
+use crate::error::{COULD_NOT_RUN, Failure};
+use crate::workspace::masks::{Cover, MASK, With};
+
+/// Configurations that others include; git itself follows ten below each other.
+const MOST_INCLUDED: usize = 50;
+
+/// What is pinned, and folders of hooks besides the repositories' own.
+#[derive(Debug, Default)]
+pub struct Pins {
+    /// By path.
+    pub all: BTreeMap<PathBuf, Pinned>,
+    /// The folders.
+    pub hooks: BTreeSet<PathBuf>,
+}
+
+/// Pins what was found below `root`, which lies at `at`; `covers` is what the agent cannot read there.
+pub fn pins(root: BorrowedFd<'_>, at: &Path, found: &Found, covers: &[Cover]) -> Result<Pins, Failure> {
+    let mut pins = Pins::default();
+    let mut pinner = Pinner { root, at, covers, pins: &mut pins, included: 0 };
+    for repository in &found.repositories {
+        if repository.file_name().is_some_and(|name| name == ".git") {
+            pinner.pin(repository, false)?;
+        }
+        for (name, config) in [("config", true), ("config.worktree", true), ("commondir", false)] {
+            pinner.pin(&repository.join(name), config)?;
+        }
+    }
+    for gitfile in &found.gitfiles {
+        pinner.pin(gitfile, false)?;
+    }
+    Ok(pins)
+}
+
+struct Pinner<'a> {
+    root: BorrowedFd<'a>,
+    at: &'a Path,
+    covers: &'a [Cover],
+    pins: &'a mut Pins,
+    included: usize,
+}
+
+impl Pinner<'_> {
+    fn pin(&mut self, path: &Path, config: bool) -> Result<(), Failure> {
+        if self.pins.all.contains_key(path) {
+            return Ok(());
+        }
+        let cannot = || {
+            let path = self.at.join(path);
+            Failure::new(
+                COULD_NOT_RUN,
+                format!("cannot keep {}, so it could not be put back after the run", path.display()),
+            )
+        };
+        let mut was = place::look(self.root.as_fd(), path).map_err(|error| cannot().caused_by(&error))?;
+        if was == Was::Else {
+            return Err(cannot().hint("it must be a readable file of at most 1 MiB"));
+        }
+        let mut entries = Vec::new();
+        if let Was::File(file) = &mut was {
+            entries = if config { parse(&file.text.0).unwrap_or_default() } else { Vec::new() };
+            if let Some(cover) = self.covers.iter().find(|cover| cover.path == path) {
+                hide(file, &entries, &cover.with);
+            }
+        }
+        let pinned = Pinned { path: path.into(), config, was };
+        self.pins.all.insert(path.to_owned(), pinned);
+        for entry in &entries {
+            self.follow(path, entry)?;
+        }
+        Ok(())
+    }
+
+    /// What a configuration leads to inside the root: other configurations, and folders of hooks.
+    fn follow(&mut self, path: &Path, entry: &Entry) -> Result<(), Failure> {
+        let Some(value) = entry.value.as_deref() else { return Ok(()) };
+        let target = Path::new(std::ffi::OsStr::from_bytes(value));
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let name = Name::of(&entry.name);
+        if matches!((name.section, name.key), (b"include" | b"includeif", b"path")) {
+            if let Some(below) = self.below(folder, target) {
+                self.included += 1;
+                if self.included > MOST_INCLUDED {
+                    let what =
+                        format!("{} includes more than {MOST_INCLUDED} files", self.at.join(path).display());
+                    return Err(Failure::new(COULD_NOT_RUN, what).hint("take include.path out of it"));
+                }
+                self.pin(&below, true)?;
+            }
+        } else if entry.name == b"core.hookspath" {
+            // Of the working tree, which lies around `.git`.
+            let tree = if folder.ends_with(".git") { folder.parent().unwrap_or(folder) } else { folder };
+            self.pins.hooks.extend(self.below(tree, target));
+        }
+        Ok(())
+    }
+
+    /// The path below the root that is meant, by its words; none: it leads elsewhere, where no agent writes.
+    fn below(&self, folder: &Path, target: &Path) -> Option<PathBuf> {
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let target = match target.strip_prefix("~") {
+            Ok(rest) => home?.join(rest),
+            Err(_) => target.to_owned(),
+        };
+        let mut place = PathBuf::new();
+        for part in self.at.join(folder).join(target).components() {
+            match part {
+                Component::ParentDir => _ = place.pop(),
+                Component::CurDir => {}
+                part => place.push(part),
+            }
+        }
+        let below = place.strip_prefix(self.at).ok()?;
+        (!below.as_os_str().is_empty()).then(|| below.to_owned())
+    }
+}
+
+/// Takes out of a file what the agent cannot read: no copy of a secret is kept.
+fn hide(file: &mut File, entries: &[Entry], with: &With) {
+    let masked = match with {
+        With::Itself => return,
+        With::Masked(text) => text.clone(),
+        // What cannot be read for certain is all hidden.
+        With::Nothing => entries.iter().flat_map(masked).collect(),
+    };
+    let seen = parse(&masked).unwrap_or_default();
+    let same_names = seen.iter().map(|entry| &entry.name).eq(entries.iter().map(|entry| &entry.name));
+    let masked = if same_names { masked } else { entries.iter().flat_map(self::masked).collect() };
+    let seen = parse(&masked).unwrap_or_default();
+    let pairs = entries.iter().zip(&seen).enumerate().filter(|(_, (whole, seen))| whole.value != seen.value);
+    file.hidden =
+        pairs.filter_map(|(index, (whole, _))| Some((index, digest(whole.value.as_deref()?)))).collect();
+    file.text = Bytes(masked);
+}
+
+/// An entry without its value.
+fn masked(entry: &Entry) -> Vec<u8> {
+    let name = Name::of(&entry.name);
+    let value = entry.value.as_ref().map(|_| MASK.as_bytes());
+    [head(&name), line(&entry.key, value)].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::find::find;
+    use super::*;
+
+    #[test]
+    fn included_configurations_are_kept_and_folders_of_hooks_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().canonicalize().unwrap();
+        let put = |path: &str, text: &str| {
+            fs::create_dir_all(at.join(path).parent().unwrap()).unwrap();
+            fs::write(at.join(path), text).unwrap();
+        };
+        fs::create_dir_all(at.join(".git/objects")).unwrap();
+        put(".git/HEAD", "ref: refs/heads/main\n");
+        put(
+            ".git/config",
+            &format!(
+                "[include]\n path = ../.gitconfig\n path = {}/shared/x\n path = /etc/gitconfig\n[core]\n hooksPath = scripts/hooks\n",
+                at.display()
+            ),
+        );
+        put(".gitconfig", "[includeIf \"gitdir:/x\"]\n path = more\n");
+        let root = fs::File::open(&at).unwrap();
+        let found = find(root.as_fd(), &[]).unwrap();
+        let pins = pins(root.as_fd(), &at, &found, &[]).unwrap();
+        let paths: Vec<_> =
+            pins.all.iter().map(|(path, pinned)| (path.to_str().unwrap(), pinned.config)).collect();
+        assert_eq!(
+            paths,
+            [
+                (".git", false),
+                (".git/commondir", false),
+                (".git/config", true),
+                (".git/config.worktree", true),
+                (".gitconfig", true),
+                ("more", true),
+                ("shared/x", true)
+            ]
+        );
+        assert_eq!(pins.hooks.into_iter().collect::<Vec<_>>(), [PathBuf::from("scripts/hooks")]);
+        fs::remove_file(at.join(".git/config")).unwrap();
+        nix::unistd::mkfifo(&at.join(".git/config"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(super::pins(root.as_fd(), &at, &found, &[]).is_err(), "what cannot be kept ends the start");
+    }
+
+    #[test]
+    fn no_secret_is_kept() {
+        let text = "[remote \"o\"]\n\turl = https://me:s3cret@x.test/\n[core]\n\tbare\n\teol = lf\n";
+        let entries = parse(text.as_bytes()).unwrap();
+        for with in [
+            With::Masked(text.replace("s3cret", MASK).into_bytes()),
+            With::Nothing,
+            With::Masked(b"[other]\n".to_vec()),
+        ] {
+            let mut file = File {
+                text: Bytes(text.into()),
+                whole: digest(text.as_bytes()),
+                hidden: vec![],
+                mode: 0o644,
+                owner: (0, 0),
+            };
+            hide(&mut file, &entries, &with);
+            assert!(!String::from_utf8_lossy(&file.text.0).contains("s3cret"), "{with:?}");
+            assert!(file.hidden.contains(&(0, digest(b"https://me:s3cret@x.test/"))), "{with:?}");
+            assert_eq!(parse(&file.text.0).unwrap().len(), entries.len(), "{with:?}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Reading and replacing files below a directory that an agent has written: by descriptors, no link is followed, nothing is opened but
+//! regular files, and what is written takes its place in one step.
+
+use std::ffi::OsStr;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, RenameFlags};
+use rustix::io::Errno;
+
+use super::config::LARGEST;
+use super::record::{Bytes, File, Was, digest};
+
+/// The folder of a path, and its name there. A folder that is no folder any more is an error.
+pub fn folder<'a>(root: BorrowedFd<'_>, path: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
+    let name = path.file_name().ok_or(Errno::INVAL)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut here = rustix::fs::openat(root, ".", flags, Mode::empty())?;
+    for part in path.parent().into_iter().flat_map(Path::components) {
+        let Component::Normal(part) = part else { return Err(Errno::INVAL.into()) };
+        here = rustix::fs::openat(&here, part, flags, Mode::empty())?;
+    }
+    Ok((here, name))
+}
+
+/// What is at a path.
+pub fn look(root: BorrowedFd<'_>, path: &Path) -> io::Result<Was> {
+    match folder(root, path) {
+        Ok((here, name)) => look_in(here.as_fd(), name),
+        Err(error) if is_absent(&error) => Ok(Was::Absent),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether nothing is there, since a folder on the way is missing or is no folder.
+pub fn is_absent(error: &io::Error) -> bool {
+    let number = Errno::from_io_error(error);
+    matches!(number, Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
+}
+
+/// The same in an open folder.
+pub fn look_in(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<Was> {
+    let stat = match rustix::fs::statat(here, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => stat,
+        Err(Errno::NOENT) => return Ok(Was::Absent),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Was::Folder,
+        FileType::Symlink => Was::Link(Bytes(rustix::fs::readlinkat(here, name, Vec::new())?.into_bytes())),
+        FileType::RegularFile => match read(here, name, LARGEST) {
+            Ok(Some(text)) => Was::File(File {
+                whole: digest(&text),
+                text: Bytes(text),
+                hidden: Vec::new(),
+                mode: permissions(&stat),
+                owner: (stat.st_uid, stat.st_gid),
+            }),
+            _ => Was::Else,
+        },
+        _ => Was::Else,
+    })
+}
+
+/// A number of 16 bits on macOS.
+#[allow(clippy::unnecessary_cast, reason = "not on macOS")]
+fn permissions(stat: &rustix::fs::Stat) -> u32 {
+    (stat.st_mode & 0o7777) as u32
+}
+
+/// A regular file's content; nothing when it is larger than that, or is no regular file any more.
+pub fn read(here: BorrowedFd<'_>, name: &OsStr, most: u64) -> io::Result<Option<Vec<u8>>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = std::fs::File::from(rustix::fs::openat(here, name, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let mut text = Vec::new();
+    file.take(most + 1).read_to_end(&mut text)?;
+    Ok((text.len() as u64 <= most).then_some(text))
+}
+
+/// Puts a file there in one step, whatever is there; a folder is put aside first.
+#[allow(clippy::unnecessary_cast, reason = "not on macOS")]
+pub fn replace(root: BorrowedFd<'_>, path: &Path, file: &File, id: &str) -> io::Result<()> {
+    let (here, name) = folder(root, path)?;
+    if matches!(look_in(here.as_fd(), name)?, Was::Folder) {
+        aside(here.as_fd(), name, id)?;
+    }
+    let fresh = format!("ringfence-{id}.tmp");
+    // What an earlier try left.
+    let _ = rustix::fs::unlinkat(&here, &fresh, AtFlags::empty());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut out = std::fs::File::from(rustix::fs::openat(&here, &fresh, flags, Mode::RUSR | Mode::WUSR)?);
+    let (user, group) = file.owner;
+    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    if own != file.owner {
+        use rustix::fs::{Gid, Uid};
+        // Who is not root gives nothing away; the file is then its own, as it would be after `git config`.
+        let _ = rustix::fs::fchown(&out, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
+    }
+    rustix::fs::fchmod(&out, Mode::from_raw_mode((file.mode & 0o777) as RawMode))?;
+    out.write_all(&file.text.0)?;
+    out.sync_all()?;
+    rustix::fs::renameat(&here, &fresh, &here, name)?;
+    rustix::fs::fsync(&here)?;
+    Ok(())
+}
+
+/// Puts a link there.
+pub fn link(root: BorrowedFd<'_>, path: &Path, target: &[u8], id: &str) -> io::Result<()> {
+    let (here, name) = folder(root, path)?;
+    if look_in(here.as_fd(), name)? != Was::Absent {
+        aside(here.as_fd(), name, id)?;
+    }
+    Ok(rustix::fs::symlinkat(OsStr::from_bytes(target), &here, name)?)
+}
+
+/// Gives what is there another name.
+pub fn put_aside(root: BorrowedFd<'_>, path: &Path, id: &str) -> io::Result<()> {
+    let (here, name) = folder(root, path)?;
+    aside(here.as_fd(), name, id)
+}
+
+fn aside(here: BorrowedFd<'_>, name: &OsStr, id: &str) -> io::Result<()> {
+    for number in 0..100 {
+        let mut other = name.to_owned();
+        other.push(format!(".put-aside-{id}-{number}"));
+        match rustix::fs::renameat_with(here, name, here, &other, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => {}
+            // File systems that cannot tell: the name is free, as far as one can see.
+            Err(Errno::INVAL) if look_in(here, &other)? == Was::Absent => {
+                return Ok(rustix::fs::renameat(here, name, here, &other)?);
+            }
+            other => return Ok(other?),
+        }
+    }
+    Err(Errno::EXIST.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn file(text: &str) -> File {
+        File {
+            text: Bytes(text.into()),
+            whole: digest(text.as_bytes()),
+            hidden: vec![],
+            mode: 0o640,
+            owner: (0, 0),
+        }
+    }
+
+    #[test]
+    fn what_is_put_there_replaces_anything_and_follows_nothing() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let root = fs::File::open(dir.path()).unwrap();
+        fs::create_dir_all(dir.path().join("a/folder/full")).unwrap();
+        fs::write(outside.path().join("theirs"), "theirs").unwrap();
+        symlink(outside.path().join("theirs"), dir.path().join("a/link")).unwrap();
+        symlink(outside.path(), dir.path().join("out")).unwrap();
+        nix::unistd::mkfifo(&dir.path().join("a/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for name in ["a/link", "a/folder", "a/pipe", "a/new"] {
+            replace(root.as_fd(), Path::new(name), &file("ours"), "2a").unwrap();
+            let path = dir.path().join(name);
+            assert_eq!(fs::read_to_string(&path).unwrap(), "ours");
+            let meta = path.symlink_metadata().unwrap();
+            assert!(meta.is_file() && meta.permissions().mode() & 0o777 == 0o640);
+        }
+        assert!(dir.path().join("a/folder.put-aside-2a-0/full").is_dir());
+        assert_eq!(fs::read_to_string(outside.path().join("theirs")).unwrap(), "theirs");
+        assert!(replace(root.as_fd(), Path::new("out/x"), &file("ours"), "2a").is_err());
+        assert_eq!(look(root.as_fd(), Path::new("out/theirs")).unwrap(), Was::Absent);
+        assert!(look(root.as_fd(), Path::new("../x")).is_err());
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for_and_a_large_file_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = fs::File::open(dir.path()).unwrap();
+        nix::unistd::mkfifo(&dir.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        fs::write(dir.path().join("large"), vec![b'x'; LARGEST as usize + 1]).unwrap();
+        for name in ["pipe", "large"] {
+            assert_eq!(look(root.as_fd(), Path::new(name)).unwrap(), Was::Else, "{name}");
+        }
+    }
+}

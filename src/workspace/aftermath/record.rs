@@ -1,0 +1,119 @@
+//! What is written down before a run, so that it can be put back after it: plain data.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+/// SHA-256.
+pub type Digest = [u8; 32];
+
+/// Of a text.
+pub fn digest(text: &[u8]) -> Digest {
+    Sha256::digest(text).into()
+}
+
+/// Bytes, and paths that need not be text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Bytes(pub Vec<u8>);
+
+impl From<&Path> for Bytes {
+    fn from(path: &Path) -> Bytes {
+        Bytes(path.as_os_str().as_bytes().to_vec())
+    }
+}
+
+impl Bytes {
+    /// As a path.
+    pub fn path(&self) -> PathBuf {
+        OsString::from_vec(self.0.clone()).into()
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        STANDARD.decode(text).map(Bytes).map_err(serde::de::Error::custom)
+    }
+}
+
+/// What a run may change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Journal {
+    /// The engine that the workflow is on.
+    pub engine: String,
+    /// When it was written, seconds of Unix time.
+    pub began: u64,
+    /// Directories that the agent may write.
+    pub roots: Vec<Root>,
+}
+
+/// A directory that an agent may write.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Root {
+    /// Where it is.
+    pub path: Bytes,
+    /// What it is.
+    pub device: u64,
+    /// What it is.
+    pub inode: u64,
+    /// What is put back.
+    pub pinned: Vec<Pinned>,
+    /// Files that run code later, and what was in them.
+    pub risky: Vec<(Bytes, Digest)>,
+    /// Folders of hooks besides the repositories' own.
+    pub hooks: Vec<Bytes>,
+    /// Whether a bound ended the look.
+    pub cut_short: bool,
+}
+
+/// A path below a root, as it was.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Pinned {
+    /// The path.
+    pub path: Bytes,
+    /// Whether it is a configuration of git, which the agent may change within limits.
+    pub config: bool,
+    /// What was there.
+    pub was: Was,
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Was {
+    /// Nothing.
+    Absent,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Link(Bytes),
+    /// A file.
+    File(File),
+    /// Something that cannot be read: a file that is too large or not readable, a pipe.
+    Else,
+}
+
+/// A file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Its text; secrets that the agent cannot read are masked.
+    pub text: Bytes,
+    /// Of the text without masks.
+    pub whole: Digest,
+    /// Entries of a configuration that are masked, and their values' digests.
+    pub hidden: Vec<(usize, Digest)>,
+    /// Permissions.
+    pub mode: u32,
+    /// User and group.
+    pub owner: (u32, u32),
+}

@@ -1,0 +1,152 @@
+//! What is said about what a run left: to the person, and as events.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use netpolicy::diagnostic::harmless;
+
+use crate::control::Note;
+
+/// Names in a line before "and N more".
+const NAMED: usize = 10;
+/// A name is shown no longer than this.
+const LONGEST: usize = 200;
+/// Lines about what was put back.
+const LINES: usize = 30;
+
+/// What came of a run.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Keys that were put back, by file.
+    keys: BTreeMap<PathBuf, Vec<String>>,
+    /// Files that were put back whole, or put aside, in words.
+    whole: Vec<String>,
+    /// Files that run code later and were not there before.
+    new: Vec<PathBuf>,
+    /// The same that were.
+    changed: Vec<PathBuf>,
+    /// What could not be put back.
+    pub failures: Vec<String>,
+    /// Whether not everything was looked at.
+    cut_short: bool,
+}
+
+impl Told {
+    /// Keys of a configuration were put back.
+    pub fn keys(&mut self, path: PathBuf, keys: Vec<String>) {
+        if !keys.is_empty() {
+            self.keys.entry(path).or_default().extend(keys);
+        }
+    }
+
+    /// Something was done with a file as a whole.
+    pub fn whole(&mut self, path: &Path, what: &str) {
+        self.whole.push(format!("{}: {what}", shown(path)));
+    }
+
+    /// Something could not be done.
+    pub fn failed(&mut self, path: &Path, error: &dyn std::fmt::Display) {
+        self.failures.push(format!("{} could NOT be put back: {error}", shown(path)));
+    }
+
+    /// A file that runs code later appeared, or changed.
+    pub fn risky(&mut self, path: PathBuf, new: bool) {
+        if new { self.new.push(path) } else { self.changed.push(path) }
+    }
+
+    /// Not everything was looked at.
+    pub fn cut_short(&mut self) {
+        self.cut_short = true;
+    }
+
+    /// Lines for the person about what was put back, or could not be.
+    pub fn put_back(&self) -> Vec<String> {
+        let keys = self.keys.iter().map(|(path, keys)| {
+            format!("put back in {}: {}", shown(path), few(keys.iter().map(|key| short(key)).collect()))
+        });
+        let mut lines: Vec<String> = keys.chain(self.whole.iter().cloned()).collect();
+        let more = lines.len().saturating_sub(LINES);
+        if more > 0 {
+            lines.truncate(LINES);
+            lines.push(format!("{more} further files of git were put back"));
+        }
+        lines.extend(self.failures.iter().take(LINES).cloned());
+        lines
+    }
+
+    /// Lines for the person about files that run code later.
+    pub fn risks(&self) -> Vec<String> {
+        let line = |what: &str, paths: &[PathBuf]| {
+            let names = paths.iter().map(|path| shown(path)).collect();
+            (!paths.is_empty()).then(|| {
+                format!("{what}, and can run code on this machine; look before you use it: {}", few(names))
+            })
+        };
+        let mut lines: Vec<String> =
+            [line("new", &self.new), line("changed", &self.changed)].into_iter().flatten().collect();
+        if self.cut_short {
+            lines.push("the project is too large to be looked through whole for repositories and files that run code".to_owned());
+        }
+        lines
+    }
+
+    /// The same as events.
+    pub fn notes(&self) -> Vec<(Note, String)> {
+        let put_back = self.put_back().into_iter().map(|line| (Note::PutBack, line));
+        put_back.chain(self.risks().into_iter().map(|line| (Note::RunsCode, line))).collect()
+    }
+
+    /// Takes in what came of another directory.
+    pub fn add(&mut self, other: Told) {
+        self.keys.extend(other.keys);
+        self.whole.extend(other.whole);
+        self.new.extend(other.new);
+        self.changed.extend(other.changed);
+        self.failures.extend(other.failures);
+        self.cut_short |= other.cut_short;
+    }
+}
+
+fn few(mut names: Vec<String>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", names.join(", "))
+}
+
+/// A name that an agent gave never reaches the terminal raw, nor in any length.
+fn shown(path: &Path) -> String {
+    short(&path.to_string_lossy())
+}
+
+fn short(text: &str) -> String {
+    let text = harmless(text);
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_told_and_nothing_of_it_raw_or_without_end() {
+        let mut told = Told::default();
+        told.keys("a\u{1b}[2J/.git/config".into(), vec!["alias.x\u{1b}".to_owned(), "core.pager".to_owned()]);
+        told.whole(Path::new(".git"), "put aside");
+        (0..1000).for_each(|number| told.risky(format!("{number}/{}", "x".repeat(900)).into(), true));
+        told.risky(".envrc".into(), false);
+        told.cut_short();
+        (0..1000).for_each(|number| told.whole(Path::new(&format!("{number}")), "put aside"));
+        let lines = [told.put_back(), told.risks()].concat();
+        let text = lines.join("\n");
+        assert!(
+            text.contains("core.pager") && text.contains(".envrc") && text.contains("and 990 more"),
+            "{text}"
+        );
+        assert!(!text.contains('\u{1b}') && text.len() < 5000, "{}: {text}", text.len());
+        assert_eq!(told.notes().len(), lines.len());
+    }
+}
