@@ -6,9 +6,10 @@
 use anyhow::{Context, Result, bail, ensure};
 use integration::command::Output;
 use integration::testbed::Testbed;
-use serde_json::Value;
+use integration::testbed::engine::variants::Product;
+use serde_json::{Value, json};
 
-use crate::{Test, expect_status};
+use crate::{Test, expect_status, skip};
 
 pub const TESTS: &[Test] = &[
     ("ten rows, each with a verdict and evidence", ten_rows),
@@ -17,6 +18,8 @@ pub const TESTS: &[Test] = &[
     ("what a container without powers finds", walls_and_limits),
     ("a distribution's build is unknown, not ok", distribution),
     ("containers that open something are named", others),
+    ("a privileged container beside is named", privileged),
+    ("a default runtime that cannot hold a fence is named", default_runtime),
     ("what would be covered of a project is counted", project),
     ("no engine: nothing is known, and that is said", no_engine),
     ("a demand that is not met refuses the run, and nothing is created", refused),
@@ -161,6 +164,79 @@ fn others(bed: &Testbed) -> Result<()> {
     let (_, evidence) = report.row("R8")?;
     ensure!(!evidence.contains(&web) && !evidence.contains(&root), "{evidence}");
     Ok(())
+}
+
+/// A runtime that is runc, but for what it changes in a container's configuration (its first argument, for sed).
+const WRAPPER: &str = r#"edit=$1 bundle= previous=
+shift
+for word; do
+    [ "$previous" = --bundle ] && bundle=$word
+    previous=$word
+done
+[ -n "$bundle" ] && sed -i "$edit" "$bundle/config.json"
+PATH=$PATH:/usr/sbin:/usr/bin exec runc "$@"
+"#;
+
+/// A test with such a runtime registered, as `wrapper`.
+fn with_wrapper(
+    bed: &Testbed,
+    edit: &str,
+    by_default: bool,
+    test: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    if !bed.engine.is_private() || bed.engine.product() != Product::Docker {
+        return skip("no dockerd of the tests' own, whose settings could be changed");
+    }
+    // Beside the socket, where the engine sees files whatever tree it lives in.
+    let socket = bed.engine.host().strip_prefix("unix://").context("a socket")?;
+    let script = std::path::Path::new(socket).with_file_name("wrapper.sh");
+    std::fs::write(&script, WRAPPER)?;
+    let default = if by_default { "wrapper" } else { "runc" };
+    let wrapper = json!({"path": "/bin/sh", "runtimeArgs": [script, edit]});
+    bed.engine.restart(&json!({"default-runtime": default, "runtimes": {"wrapper": wrapper}}))?;
+    let tested = test();
+    bed.engine.restart(&Value::Null)?;
+    std::fs::remove_file(&script)?;
+    tested
+}
+
+fn privileged(bed: &Testbed) -> Result<()> {
+    // Where the tests have not every power themselves, runc can give none: it is to give fewer, and the engine's word stays.
+    with_wrapper(bed, r#"s/"CAP_[A-Z_]*"/"CAP_CHOWN"/g"#, false, || {
+        let name = format!("testbed-privileged-{}", std::process::id());
+        let options = ["run", "--detach", "--rm", "--privileged", "--runtime", "wrapper", "--name", &name];
+        bed.engine.docker(&[&options[..], &[bed.images.tiny.as_str(), "sleep", "600"]].concat())?;
+        let found = report(bed, &[]);
+        bed.engine.docker(&["rm", "--force", &name])?;
+        let found = found?;
+        let (verdict, evidence) = found.row("R8")?;
+        ensure!(verdict == "warn", "{verdict}: {evidence}");
+        let line = evidence.lines().find(|line| line.starts_with("have every power")).unwrap_or_default();
+        ensure!(line.contains(&format!("{name} (privileged)")), "{evidence}");
+        // The control: without it the row is silent.
+        let found = report(bed, &[])?;
+        ensure!(!found.row("R8")?.1.contains(&name), "{:?}", found.row("R8")?);
+        Ok(())
+    })
+}
+
+fn default_runtime(bed: &Testbed) -> Result<()> {
+    // What stands for a sandbox here gives a container no power over the network that the engine made for it.
+    with_wrapper(bed, "s/CAP_NET_ADMIN/CAP_CHOWN/g", true, || {
+        // The control: plain containers run in it.
+        bed.engine.docker(&["run", "--rm", "--network", "none", &bed.images.tiny, "true"])?;
+        let found = report(bed, &[])?;
+        let (verdict, evidence) = found.row("R2")?;
+        ensure!(verdict == "fail" || verdict == "unknown", "{verdict}: {evidence}");
+        ensure!(evidence.contains("default runtime, `wrapper`"), "{evidence}");
+        let policy = bed.ringfence.allowing(&["a.test"])?;
+        let outcome = bed.ringfence.run(&policy, &[], &bed.images.tiny, &["echo", "ran"])?;
+        expect_status(&outcome, 125)?;
+        ensure!(outcome.stdout.is_empty(), "the agent ran: {}", outcome.shown());
+        ensure!(outcome.stderr.contains("default runtime, `wrapper`"), "{}", outcome.shown());
+        ensure!(outcome.stderr.contains("--runtime"), "{}", outcome.shown());
+        Ok(())
+    })
 }
 
 fn project(bed: &Testbed) -> Result<()> {

@@ -22,6 +22,8 @@ use crate::Test;
 pub const TESTS: &[Test] = &[
     ("with the credentials of docker's configuration, which show up nowhere", configured),
     ("with those of a helper program", helper),
+    ("with those of Podman's auth.json", podmans),
+    ("progress on a terminal, and none in a pipe", progress),
     ("a wrong password is refused and not repeated", wrong_password),
     ("without credentials, the open registry only", anonymous),
     ("never, missing, always", when),
@@ -218,6 +220,72 @@ fn helper(bed: &Testbed) -> Result<()> {
     stage.registry.take();
     stage.runs(&[], &stage.image())?;
     ensure!(stage.registry.take().iter().any(|one| one.authorised), "the helper's password did not arrive");
+    Ok(())
+}
+
+fn podmans(bed: &Testbed) -> Result<()> {
+    let stage = Stage::set(bed, Door::Closed)?;
+    if !stage.is_trusted()? {
+        return Ok(());
+    }
+    let (name, file) = (stage.registry.name(REPOSITORIES.0), stage.folder.join("auth.json"));
+    let auth = |password: &str| json!({"auth": STANDARD.encode(format!("{}:{password}", CREDENTIALS.0))});
+    let run = || {
+        let mut command = stage.command(&[], &stage.image(), &["true"]);
+        bounded(command.env("REGISTRY_AUTH_FILE", &file), b"", Duration::from_secs(120))
+    };
+    // What is for another part of the registry is not for this one.
+    let other = format!("{}/elsewhere", stage.registry.server());
+    fs::write(&file, json!({"auths": {other: auth(CREDENTIALS.1)}}).to_string())?;
+    let output = run()?;
+    ensure!(output.status.code() == Some(125), "{output:?}");
+    ensure!(!stage.registry.take().iter().any(|one| one.credentials), "another part's credentials were sent");
+    let both = json!({"auths": {
+        stage.registry.server(): auth("s3cret-but-wrong"),
+        name: auth(CREDENTIALS.1),
+    }});
+    fs::write(&file, both.to_string())?;
+    let output = run()?;
+    ensure!(output.status.success(), "{output:?}");
+    no_secret(&output.stderr)?;
+    ensure!(stage.registry.take().iter().any(|one| one.authorised), "the password did not arrive");
+    Ok(())
+}
+
+fn progress(bed: &Testbed) -> Result<()> {
+    let stage = Stage::set(bed, Door::Open)?;
+    if !stage.is_trusted()? {
+        return Ok(());
+    }
+    let output = stage.runs(&[], &stage.image())?;
+    ensure!(!output.stderr.contains(['\r', '\x1b']), "a pipe got a terminal's line: {}", output.stderr);
+    bed.engine.docker(&["rmi", &stage.image()])?;
+
+    let terminal = nix::pty::openpty(None, None)?;
+    let mut command = stage.command(&[], &stage.image(), &["echo", "up"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(terminal.slave);
+    let mut child = command.spawn()?;
+    // The command keeps the other end open.
+    drop(command);
+    let mut master = fs::File::from(terminal.master);
+    let (sender, shown) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut screen, mut part) = (Vec::new(), [0; 4096]);
+        // A terminal whose last user has gone is an error, not an end.
+        while let Ok(length @ 1..) = std::io::Read::read(&mut master, &mut part) {
+            screen.extend_from_slice(part.get(..length).unwrap_or_default());
+        }
+        sender.send(screen)
+    });
+    let screen = shown.recv_timeout(Duration::from_secs(120));
+    if screen.is_err() {
+        child.kill()?;
+    }
+    let output = child.wait_with_output()?;
+    let screen = String::from_utf8_lossy(&screen.context("the run did not end")?).into_owned();
+    ensure!(output.status.success() && output.stdout == b"up\n", "{output:?} {screen}");
+    let line = format!("\r\x1b[Kringfence: pulling {}", stage.image());
+    ensure!(screen.contains(&line), "no progress: {screen:?}");
     Ok(())
 }
 

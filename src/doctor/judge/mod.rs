@@ -22,7 +22,7 @@ use super::row::{Row, Verdict};
 pub fn rows(facts: &Facts, known: &Result<Holes, String>) -> Vec<Row> {
     let mut rows = vec![
         boundary::row(&facts.machine, &facts.engine, &facts.inside),
-        network::row(&facts.machine, &facts.fence),
+        network::row(&facts.machine, &facts.engine, &facts.fence),
         limits::row(&facts.engine, &facts.inside),
         walls::row(&facts.machine, &facts.engine, &facts.inside),
         holes::row(&facts.engine, known, facts.today),

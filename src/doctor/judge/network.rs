@@ -1,14 +1,22 @@
 //! R2: whether a fence stands on this engine. It was made there and tried; nothing is concluded from versions.
 
 use super::{known, list};
-use crate::doctor::facts::{Fence, Learned, Machine};
+use crate::doctor::facts::{Engine, Fence, Learned, Machine};
 use crate::doctor::row::{Row, Verdict};
+use crate::supervisor::run::runtime;
 
 /// The row.
-pub fn row(machine: &Machine, fence: &Learned<Fence>) -> Row {
+pub fn row(machine: &Machine, engine: &Learned<Engine>, fence: &Learned<Fence>) -> Row {
     let mut row = Row::new("R2", "networks within reach of an agent");
     if let Some(fence) = known(&mut row, fence) {
         judge(&mut row, fence);
+    }
+    if fence.as_ref().map_or(true, |fence| !fence.doubts.is_empty())
+        && let Ok(engine) = engine
+        && let Some(words) = runtime::of_helpers(&engine.default_runtime)
+    {
+        row.found(words);
+        row.advise(runtime::OF_HELPERS_HINT);
     }
     if machine.resolved {
         row.found(

@@ -83,9 +83,32 @@ pub(super) async fn prove(
     ))
 }
 
+/// Runtimes that make plain containers, by the names that engines give them.
+const PLAIN: [&str; 4] = ["runc", "crun", "youki", "io.containerd.runc.v2"];
+/// What to do about [`of_helpers`].
+pub const OF_HELPERS_HINT: &str = "make runc the engine's default runtime again; the agent alone gets a sandbox by --runtime or container.runtime";
+
+/// A remark for a fence that could not be made: fence and guard are of the engine's default runtime, which may be to blame.
+pub fn of_helpers(default: &str) -> Option<String> {
+    let plain = default.is_empty() || PLAIN.contains(&default);
+    (!plain).then(|| {
+        format!(
+            "fence and guard run in the engine's default runtime, `{default}`: one with a network stack or a kernel of its own \
+             cannot hold a fence"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_default_runtime_is_remarked_on_where_it_is_unusual() {
+        assert_eq!(of_helpers("runc"), None);
+        assert_eq!(of_helpers(""), None);
+        assert!(of_helpers("runsc").unwrap().contains("default runtime, `runsc`"));
+    }
 
     #[test]
     fn a_policys_runtime_is_not_asked_away() {
