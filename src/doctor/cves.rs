@@ -184,6 +184,12 @@ mod tests {
             ("containerd", "2.1.8", "CVE-2026-53492", true),
             ("containerd", "2.1.9", "CVE-2026-53492", false),
             ("containerd", "2.2.0-rc.1", "CVE-2024-25621", true),
+            ("containerd", "1.6.38", "CVE-2026-53488", false),
+            ("containerd", "1.7.32", "CVE-2026-53488", true),
+            ("containerd", "2.2.5", "CVE-2026-53488", false),
+            // Nobody mends 2.1 any more.
+            ("containerd", "2.1.9", "CVE-2026-46680", true),
+            ("containerd", "2.0.9", "CVE-2026-46680", false),
             ("containerd", "2.2.0", "CVE-2024-25621", false),
             ("podman", "5.8.7", "CVE-2026-94603", true),
             ("podman", "5.8.8", "CVE-2026-94603", false),
