@@ -39,6 +39,13 @@ pub fn open(source: &Path) -> io::Result<OwnedFd> {
 pub fn open(source: &Path) -> io::Result<OwnedFd> {
     // NONBLOCK: a pipe would wait for its other end, and is refused afterwards.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW_ANY;
+    // A system before macOS 11 passes over a flag that it does not know. /etc is a link on every macOS.
+    if rustix::fs::open("/etc", flags, Mode::empty()).is_ok() {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this system cannot open a path without following links; macOS 11 can",
+        ));
+    }
     Ok(rustix::fs::open(source, flags, Mode::empty())?)
 }
 
