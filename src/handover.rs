@@ -30,6 +30,9 @@ pub const GUARD_CONFIG: &str = "/run/ringfence/guard.json";
 pub const GUARD_ROOTS: &str = "/run/ringfence/roots.pem";
 /// `user:password` for the proxy, for the guard's user alone; absent where the policy names no credentials.
 pub const GUARD_CREDENTIALS: &str = "/run/ringfence/proxy-credentials";
+/// The agent's filter of system calls, where the engine wants it as a file: it is read when the agent's container is made, before
+/// anybody has the volume.
+pub const FILTER: &str = "/run/ringfence/seccomp.json";
 /// The name under which the engine tells the guard where the host is, in its `/etc/hosts`.
 pub const HOST_ALIAS: &str = "host.docker.internal";
 /// Descriptors of a connection at the gate: the agent's end and the server's.

@@ -96,7 +96,6 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         read_only: args.read_only,
         tmpfs,
         shm: args.shm_size.unwrap_or(surface::SHM),
-        ..Surface::default()
     };
     let limits = asked.within(&policy);
     let request = Request {

@@ -208,8 +208,8 @@ impl Agent {
     }
 }
 
-/// The agent: in the fence's namespace, with few capabilities and limits on.
-pub fn agent(workflow: &Workflow, agent: &Agent) -> ContainerCreateBody {
+/// The agent: in the fence's namespace, with few capabilities and limits on. `filter`: see [`Surface::lay_on`].
+pub fn agent(workflow: &Workflow, agent: &Agent, filter: &str) -> ContainerCreateBody {
     let served = agent.served.iter().map(|served| Mount {
         target: Some(format!("{WORKSPACE}/{}", served.below)),
         source: Some(served.source.to_string_lossy().into_owned()),
@@ -244,7 +244,7 @@ pub fn agent(workflow: &Workflow, agent: &Agent) -> ContainerCreateBody {
     // The engine knows the other limits itself.
     labels.insert(LABEL_DISK.to_owned(), agent.limits.disk.to_string());
     labels.insert(LABEL_TIME.to_owned(), agent.limits.time.as_secs().to_string());
-    agent.surface.lay_on(&mut host, agent.limits.memory);
+    agent.surface.lay_on(&mut host, agent.limits.memory, filter);
     ContainerCreateBody {
         image: Some(agent.image.id.clone()),
         cmd: (!agent.command.is_empty()).then(|| agent.command.clone()),
@@ -296,10 +296,9 @@ mod tests {
 
     #[test]
     fn an_agent_is_asked_for_as_it_was_read() {
-        let surface = Surface { seccomp: Some("seccomp=PROFILE".to_owned()), ..Surface::default() };
-        let asked = Agent { surface, handed: false, ..plain() };
+        let asked = Agent { handed: false, ..plain() };
         // Labels and options are in no order.
-        let shown = serde_json::to_value(super::agent(&workflow(), &asked)).unwrap();
+        let shown = serde_json::to_value(super::agent(&workflow(), &asked, "PROFILE")).unwrap();
         insta::assert_snapshot!(serde_json::to_string_pretty(&shown).unwrap());
     }
 
@@ -309,17 +308,18 @@ mod tests {
             .host_config
             .unwrap();
         let guard = guard(&workflow(), "img", "uplink", true).host_config.unwrap();
-        let agent = agent(&workflow(), &plain()).host_config.unwrap();
+        let agent = agent(&workflow(), &plain(), "PROFILE").host_config.unwrap();
         assert_eq!(fence.cap_add.as_deref(), Some(&["NET_ADMIN".to_owned()][..]));
         assert_eq!(fence.network_mode.as_deref(), Some("net"));
         assert_eq!(guard.cap_add, None);
         assert_eq!(agent.network_mode.as_deref(), Some("container:ringfence-0000002a-fence"));
         for host in [&fence, &guard, &agent] {
             assert_eq!(host.cap_drop.as_deref(), Some(&["ALL".to_owned()][..]));
-            assert_eq!(host.security_opt.as_deref(), Some(&["no-new-privileges".to_owned()][..]));
+            assert_eq!(host.security_opt.as_deref().unwrap()[0], "no-new-privileges");
             assert!(host.privileged != Some(true) && host.devices.is_none() && host.pid_mode.is_none());
             assert!(host.binds.is_none());
         }
+        assert_eq!(agent.security_opt.unwrap()[1], "seccomp=PROFILE");
         let powers = agent.cap_add.unwrap();
         for never in ["NET_ADMIN", "NET_RAW", "SYS_ADMIN", "SYS_PTRACE", "MKNOD", "ALL"] {
             assert!(!powers.iter().any(|power| power == never), "{never}");

@@ -1,11 +1,16 @@
 //! Where Podman's Docker API says something else than Docker's.
 
+use std::path::Path;
+
 use bollard::models::ContainerCreateBody;
 use netpolicy::host::HostName;
 use netpolicy::policy::Policy;
 use netpolicy::virtual_names::VirtualNames;
 
-use super::engine::{Engine, Product};
+use super::engine::{self, Engine, Product};
+use super::workflow::{Role, Workflow};
+use crate::error::{COULD_NOT_RUN, Failure};
+use crate::handover::FILTER;
 
 /// Names that it writes into every hosts file, with the host's address.
 const HOST_NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
@@ -27,6 +32,30 @@ pub async fn status(engine: &Engine, status: i64, last_words: impl AsyncFnOnce()
 pub fn name_host(engine: &Engine, policy: &Policy, fence: &mut ContainerCreateBody) {
     if engine.product == Product::Podman {
         fence.host_config.get_or_insert_default().extra_hosts = Some(aliases(policy));
+    }
+}
+
+/// Where the agent's filter of system calls lies on Podman's machine. Its API takes a path there and no profile; what was sent into
+/// a volume has one, wherever the engine is.
+///
+/// # Errors
+/// When Podman does not say where its volume is: its own default leaves sockets open that no fence sees (AF_VSOCK).
+pub async fn filter(engine: &Engine, workflow: &Workflow) -> Result<String, Failure> {
+    let volume = engine
+        .api
+        .inspect_volume(&workflow.object(Role::Volume))
+        .await
+        .map_err(|error| engine::refused("cannot find the agent's filter of system calls", &error))?;
+    let (place, name) = (Path::new(&volume.mountpoint), Path::new(FILTER).file_name());
+    match name {
+        Some(name) if place.is_absolute() => Ok(place.join(name).to_string_lossy().into_owned()),
+        _ => Err(Failure::new(
+            COULD_NOT_RUN,
+            format!(
+                "Podman does not say where the agent's filter of system calls is: `{}`",
+                volume.mountpoint
+            ),
+        )),
     }
 }
 

@@ -25,25 +25,18 @@ pub struct Surface {
     pub tmpfs: Vec<String>,
     /// Size of `/dev/shm` in bytes.
     pub shm: u64,
-    /// The engine's option for the filter of system calls; none: the engine's own.
-    pub seccomp: Option<String>,
 }
 
 impl Default for Surface {
     fn default() -> Self {
-        Surface {
-            capabilities: Capabilities::Default,
-            read_only: false,
-            tmpfs: Vec::new(),
-            shm: SHM,
-            seccomp: None,
-        }
+        Surface { capabilities: Capabilities::Default, read_only: false, tmpfs: Vec::new(), shm: SHM }
     }
 }
 
 impl Surface {
-    /// Adds it to what the engine is asked for. `memory` is the agent's limit: what lies in memory counts there.
-    pub fn lay_on(&self, host: &mut HostConfig, memory: u64) {
+    /// Adds it to what the engine is asked for. `memory` is the agent's limit: what lies in memory counts there. `filter` is the
+    /// filter of system calls as the engine wants it: a profile, or the path of one.
+    pub fn lay_on(&self, host: &mut HostConfig, memory: u64, filter: &str) {
         let kept: &[&str] = match self.capabilities {
             Capabilities::None => &[],
             Capabilities::Default => &CAPABILITIES,
@@ -51,8 +44,8 @@ impl Surface {
         host.cap_drop = Some(vec!["ALL".to_owned()]);
         host.cap_add = Some(kept.iter().map(|name| (*name).to_owned()).collect());
         host.privileged = Some(false);
-        host.security_opt =
-            Some(std::iter::once("no-new-privileges".to_owned()).chain(self.seccomp.clone()).collect());
+        host.security_opt = Some(vec!["no-new-privileges".to_owned(), format!("seccomp={filter}")]);
+        host.ipc_mode = Some("private".to_owned());
         host.readonly_rootfs = Some(self.read_only);
         host.shm_size = Some(i64::try_from(self.shm).unwrap_or(i64::MAX));
         // No half of the memory is worth more than an agent that is told "no space" rather than killed.
@@ -69,7 +62,7 @@ mod tests {
 
     fn host(surface: &Surface) -> HostConfig {
         let mut host = HostConfig::default();
-        surface.lay_on(&mut host, 4 << 30);
+        surface.lay_on(&mut host, 4 << 30, "{}");
         host
     }
 

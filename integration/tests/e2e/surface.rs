@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use integration::testbed::Testbed;
+use integration::testbed::engine::variants::Product;
 
 use crate::refused::running_agent;
 use crate::{Test, expect, expect_status};
@@ -79,8 +80,13 @@ fn control(bed: &Testbed) -> Result<()> {
     command.extend([bed.images.agent.as_str(), "surface"]);
     let printed = bed.engine.docker(&command)?;
     let answers = answers(&printed);
-    let failed: Vec<_> =
-        SUCCEED.iter().filter(|name| answers.get(**name).is_none_or(|answer| answer != "ok")).collect();
+    // Podman's API cannot be asked to leave these files open.
+    let always =
+        |name: &str| bed.engine.product() == Product::Podman && ["sysctl", "core-pattern"].contains(&name);
+    let failed: Vec<_> = SUCCEED
+        .iter()
+        .filter(|name| !always(name) && answers.get(**name).is_none_or(|answer| answer != "ok"))
+        .collect();
     ensure!(
         failed.is_empty(),
         "{failed:?} fail without a fence too, so the others prove nothing:\n{printed}"
@@ -176,7 +182,13 @@ fn by_construction(bed: &Testbed) -> Result<()> {
     let devices = running.lines();
     bed.ringfence.call(&["stop", &running.name])?;
     running.finish(Duration::from_secs(30))?;
-    ensure!(told == "false 0 0 [] [] [] private true true", "{told}");
+    // Podman gives its own names to what is the container's own, and does not tell which paths are masked: what they hide is
+    // tried above.
+    let expected = match bed.engine.product() {
+        Product::Docker => "false 0 0 [] [] [] private true true",
+        Product::Podman => "false 0 0 [private] [private] [] private false false",
+    };
+    ensure!(told == expected, "{told}");
     let known = [
         "console", "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin",
         "stdout", "tty", "urandom", "zero", "up",

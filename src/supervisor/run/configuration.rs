@@ -5,14 +5,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use netpolicy::floor::Surroundings;
 use netpolicy::virtual_names::VirtualNames;
 
-use super::super::engine::Engine;
+use super::super::engine::{Engine, Product};
 use super::super::files::{self, File};
+use super::super::seccomp;
 use super::super::workflow::Workflow;
 use super::Request;
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::{FenceConfig, GuardConfig};
 
-/// The two files that the fence and the guard begin with, as one archive.
+/// The files that the fence and the guard begin with, and the agent's filter where the engine wants a file, as one archive.
 pub(super) fn configuration(
     workflow: &Workflow,
     request: &Request,
@@ -47,5 +48,9 @@ pub(super) fn configuration(
     };
     let (fence, guard) = (json(serde_json::to_vec(&fence))?, json(serde_json::to_vec(&guard))?);
     let file = |name, content| File { name, content, mode: 0o644, owner: 0 };
-    files::archive(&[file("fence.json", &fence), file("guard.json", &guard)])
+    let mut all = vec![file("fence.json", &fence), file("guard.json", &guard)];
+    if engine.product == Product::Podman {
+        all.push(file("seccomp.json", seccomp::PROFILE.as_bytes()));
+    }
+    files::archive(&all)
 }

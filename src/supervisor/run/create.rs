@@ -26,8 +26,13 @@ pub(super) async fn create(
 
 /// The agent. A storage driver that was asked to hold the disk limit may say only now that it cannot; the limit is watched all
 /// the same.
-pub(super) async fn create_agent(engine: &Engine, workflow: &Workflow, agent: &Agent) -> Result<(), Failure> {
-    let body = containers::agent(workflow, agent);
+pub(super) async fn create_agent(
+    engine: &Engine,
+    workflow: &Workflow,
+    agent: &Agent,
+    filter: &str,
+) -> Result<(), Failure> {
+    let body = containers::agent(workflow, agent, filter);
     if !agent.quota {
         return create(engine, workflow, Role::Agent, body).await;
     }
@@ -39,7 +44,7 @@ pub(super) async fn create_agent(engine: &Engine, workflow: &Workflow, agent: &A
             Ok(())
         }
         Err(error) if engine::describe(&error).contains("storage-opt") => {
-            let without = containers::agent(workflow, &Agent { quota: false, ..agent.clone() });
+            let without = containers::agent(workflow, &Agent { quota: false, ..agent.clone() }, filter);
             create(engine, workflow, Role::Agent, without).await
         }
         Err(error) => Err(refused(Role::Agent, &error)),

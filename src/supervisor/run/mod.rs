@@ -32,7 +32,7 @@ use super::engine::Engine;
 use super::means::{self, Means};
 use super::summary::Summary;
 use super::workflow::Workflow;
-use super::{aftermath, ca, helper_image, inventory, kept, networks, seccomp};
+use super::{aftermath, ca, helper_image, inventory, kept, networks};
 use crate::clock::unix_seconds;
 use crate::control::Limit;
 use crate::error::{COULD_NOT_RUN, Failure};
@@ -111,7 +111,6 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     kept::by_engine(&info)?.iter().for_each(|told| eprintln!("ringfence: {told}"));
     request.agent.nano_cpus = nano_cpus(&info, request.cpus, &request.policy)?;
     request.agent.quota = may_hold_quotas(&info);
-    request.agent.surface.seccomp = seccomp::seccomp_for(engine);
     let networks = networks::list(engine).await?;
     means::check_proxy(&request.policy, &networks, &own_addresses()?).await?;
     clock.step("checked");

@@ -7,12 +7,12 @@ use bollard::query_parameters::AttachContainerOptions;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::oneshot;
 
-use super::super::engine::{self, Engine};
+use super::super::engine::{self, Engine, Product};
 use super::super::files::upload;
 use super::super::means::Means;
 use super::super::watch::Watch;
 use super::super::workflow::{Role, Workflow};
-use super::super::{ca, containers, handing, networks, podman, streams};
+use super::super::{ca, containers, handing, networks, podman, seccomp, streams};
 use super::checks::surroundings;
 use super::clock::Clock;
 use super::configuration::configuration;
@@ -84,11 +84,19 @@ pub(super) async fn start(
     )?;
     let fence = workflow.object(Role::Fence);
     let config = configuration(workflow, request, engine, surroundings(&request.policy, subnets)?)?;
-    tokio::try_join!(
-        upload(engine, &fence, SHARED, config),
-        means.hand_over(engine, workflow),
-        create_agent(engine, workflow, &request.agent),
-    )?;
+    let sending = upload(engine, &fence, SHARED, config);
+    let agent = async |filter: &str| create_agent(engine, workflow, &request.agent, filter).await;
+    match engine.product {
+        Product::Docker => {
+            tokio::try_join!(sending, means.hand_over(engine, workflow), agent(&seccomp::PROFILE))?;
+        }
+        // It reads the filter from what is sent.
+        Product::Podman => {
+            sending.await?;
+            let filter = podman::filter(engine, workflow).await?;
+            tokio::try_join!(means.hand_over(engine, workflow), agent(&filter))?;
+        }
+    }
     if let Some(corporate) = &corporate {
         ca::install(engine, workflow, corporate).await?;
     }

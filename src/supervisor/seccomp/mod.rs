@@ -13,8 +13,6 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use super::engine::{Engine, Product};
-
 /// The engines' own profile, see NOTICE beside it.
 const MOBY: &str = include_str!("moby-default.json");
 const EAFNOSUPPORT: u32 = 97;
@@ -26,13 +24,8 @@ const AF_NETLINK: u64 = 16;
 /// Netlink for what every program may ask: links and addresses, sockets, devices coming and going.
 const NETLINK: [u64; 3] = [0, 4, 15];
 
-/// The option for an engine. `None` where it stays with its own default: Podman's API takes the path of a file on its machine,
-/// not a profile.
-pub fn seccomp_for(engine: &Engine) -> Option<String> {
-    (engine.product != Product::Podman).then(|| format!("seccomp={}", *PROFILE))
-}
-
-static PROFILE: LazyLock<String> = LazyLock::new(|| profile().to_string());
+/// The profile, as engines read it.
+pub static PROFILE: LazyLock<String> = LazyLock::new(|| profile().to_string());
 
 fn profile() -> Value {
     // It is part of the executable, and a test reads it.
