@@ -49,10 +49,13 @@ pub struct RunArgs {
     #[arg(long, value_name = "RULE@PLACE")]
     pub allow_secret: Vec<String>,
     /// Give the agent a GitLab token as GITLAB_TOKEN, once the instance (--gitlab, else gitlab.com) said what it may do and when it ends
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", group = "gitlab_token")]
     pub gitlab_token_env: Option<String>,
+    /// The same with the token that glab has for the instance
+    #[arg(long, group = "gitlab_token")]
+    pub gitlab_token_glab: bool,
     /// Revoke that token after the run
-    #[arg(long, requires = "gitlab_token_env")]
+    #[arg(long, requires = "gitlab_token")]
     pub revoke_token: bool,
     /// A path below the project that is shown as it is, although it looks like a secret
     #[arg(long, value_name = "PATH", requires = "project")]

@@ -15,11 +15,13 @@ use crate::supervisor::limits::Asked;
 use crate::supervisor::run::{Request, runtime};
 use crate::supervisor::surface::{self, Surface};
 use crate::supervisor::{ca, engine, image, streams, workflow};
+use crate::workspace::identity::{self, Settings, TOKEN};
 use crate::workspace::machine::Machine;
 use crate::workspace::masks;
 use crate::workspace::mounts::{self, Bind};
+use crate::workspace::secrets::Handed;
 use crate::workspace::survey::Survey;
-use crate::workspace::token::Token;
+use crate::workspace::token::{Source, Token};
 
 use super::giving::{self, Giving};
 
@@ -52,23 +54,17 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
             .hint("leave out -t"));
     }
     let Giving { mut env, handed } = giving::gather(&args)?;
-    if project.is_some() {
-        // git refuses a directory that another user owns; the mount is the one that was asked for.
-        if !env.iter().any(|pair| pair.starts_with("GIT_CONFIG_COUNT=")) {
-            env.push("GIT_CONFIG_COUNT=1".to_owned());
-            env.push("GIT_CONFIG_KEY_0=safe.directory".to_owned());
-            env.push(format!("GIT_CONFIG_VALUE_0={WORKSPACE}"));
-        }
-    }
     let masks = folder.map(|folder| masks::plan(folder, &super::project::wishes(&policy))).transpose()?;
     if let Some(plan) = masks.as_ref().filter(|_| !args.quiet) {
         eprint!("{}", plan.summary());
     }
     let ca = ca::of_run(args.ca.clone(), policy.container.ca.as_ref())?;
-    let token = match &args.gitlab_token_env {
+    let source = args.gitlab_token_env.as_deref().map(Source::Variable);
+    let token = match source.or(args.gitlab_token_glab.then_some(Source::Glab)) {
         None => None,
-        Some(name) => {
-            let token = Token::check(name, args.policy.gitlab.as_deref(), ca.as_ref(), &policy).await?;
+        Some(source) => {
+            let ca = args.ca.as_ref().or(policy.container.ca.as_ref());
+            let token = Token::check(source, args.policy.gitlab.as_deref(), ca, &policy).await?;
             if args.revoke_token {
                 token.can_be_revoked()?;
             }
@@ -76,6 +72,15 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
             Some(token)
         }
     };
+    if args.read_only
+        && args.user.is_none()
+        && owner.is_some()
+        && !env.iter().any(|pair| pair.starts_with("HOME="))
+    {
+        // No account can be added, and no home be written.
+        env.push("HOME=/tmp".to_owned());
+    }
+    settings(project, args.policy.gitlab.as_deref(), &env, &handed).lay_on(&mut env);
     let engine = engine::connect(engine_host).await?;
     if !binds.is_empty() && !engine.local {
         return Err(Failure::new(
@@ -113,7 +118,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
             workdir: args.workdir,
             handed: !handed.is_empty(),
             trust: false,
-            user: args.user.or(owner),
+            user: args.user.clone().or(owner),
             runtime,
             interactive: args.interactive,
             tty: args.tty,
@@ -123,6 +128,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
             surface,
         },
         handed,
+        user_is_owner: args.user.is_none(),
         masks,
         token_ends: token.as_ref().and_then(|token| token.ends),
         events: args.events,
@@ -137,6 +143,20 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         eprint!("{failure}");
     }
     ended
+}
+
+/// Who the agent is to git.
+fn settings(project: Option<&Bind>, gitlab: Option<&str>, env: &[String], handed: &[Handed]) -> Settings {
+    let mut settings = Settings::default();
+    if let Some(project) = project {
+        settings.for_project(project, WORKSPACE);
+    }
+    let has_token = handed.iter().any(|file| file.name == TOKEN)
+        || env.iter().any(|pair| pair.split_once('=').is_some_and(|(name, _)| name == TOKEN));
+    if has_token && let Some(authority) = identity::authority(gitlab.unwrap_or("https://gitlab.com")) {
+        settings.for_instance(authority);
+    }
+    settings
 }
 
 /// A policy that is not the one that was agreed on is none.

@@ -14,6 +14,7 @@
 
 pub mod aftermath;
 mod held;
+pub mod identity;
 pub mod machine;
 pub mod masks;
 pub mod mounts;

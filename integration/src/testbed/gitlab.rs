@@ -6,6 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::web::{Request, Response};
@@ -103,6 +105,13 @@ impl GitLab {
     #[must_use]
     pub fn answer(&self, request: &Request) -> Response {
         if request.path.starts_with("/group/project.git/") {
+            // As GitLab: whoever pushes says who they are.
+            let pushes =
+                request.path.ends_with("git-receive-pack") || request.query.contains("git-receive-pack");
+            if pushes && !may_push(request) {
+                let headers = vec![("WWW-Authenticate".to_owned(), "Basic realm=\"GitLab\"".to_owned())];
+                return Response { status: 401, headers, body: b"HTTP Basic: Access denied\n".to_vec() };
+            }
             return self.git(request).unwrap_or_else(|error| text(500, &format!("{error:#}\n")));
         }
         let token = request.header("private-token").or(request.header("authorization")).unwrap_or_default();
@@ -164,12 +173,25 @@ impl GitLab {
                 .env("CONTENT_TYPE", request.header("content-type").unwrap_or_default())
                 .env("HTTP_CONTENT_ENCODING", request.header("content-encoding").unwrap_or_default())
                 .env("GIT_PROTOCOL", request.header("git-protocol").unwrap_or_default())
+                .env("REMOTE_USER", "agent")
                 .env("REMOTE_ADDR", "198.51.100.1"),
             &request.body,
             Duration::from_secs(20),
         )?;
         cgi(&output.bytes)
     }
+}
+
+/// Whether a request has a token as its password.
+fn may_push(request: &Request) -> bool {
+    let given = request.header("authorization").and_then(|header| header.strip_prefix("Basic "));
+    let given =
+        given.and_then(|text| STANDARD.decode(text).ok()).and_then(|text| String::from_utf8(text).ok());
+    given.is_some_and(|pair| {
+        pair.split_once(':').is_some_and(|(_, password)| {
+            password == TOKEN || TOKENS.iter().any(|known| known.token == password)
+        })
+    })
 }
 
 /// The token of this text and kind.

@@ -19,6 +19,7 @@ mod gate_many;
 mod gate_tls;
 mod git_config;
 mod helper_image;
+mod identity;
 mod layers;
 mod leftovers;
 mod limits;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         ("runtimes", runtimes::TESTS, true),
         ("secrets", secrets::TESTS, true),
         ("token", token::TESTS, true),
+        ("identity", identity::TESTS, true),
         ("helper_image", helper_image::TESTS, true),
         ("limits", limits::TESTS, true),
         ("surface", surface::TESTS, true),

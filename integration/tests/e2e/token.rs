@@ -1,6 +1,7 @@
 //! GitLab tokens: the instance is asked before anything is created; what is wider, longer or unknown is given to no agent.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ pub const TESTS: &[Test] = &[
     ("what is wider, longer, over, unknown or unreadable is refused", refused),
     ("the run ends with its token", ends),
     ("a token is revoked after the run where that is asked for", revoked),
+    ("the token that glab has is judged like any other", from_glab),
     ("an instance behind the proxy is asked through it", behind_proxy),
 ];
 
@@ -24,6 +26,12 @@ const WITH_NAMES: &str = "set -e; mount --bind \"$1\" /etc/hosts; shift; exec \"
 
 /// `ringfence run --gitlab-token-env TOKEN … IMAGE sh -c SCRIPT` with a token in its environment.
 fn run(bed: &Testbed, token: &str, policy: &str, options: &[&str], script: &str) -> Result<Output> {
+    let options = [&["--gitlab-token-env", "TOKEN"], options].concat();
+    bounded(prepared(bed, policy, &options, script)?.env("TOKEN", token), b"", Duration::from_secs(120))
+}
+
+/// `ringfence run … IMAGE sh -c SCRIPT` where the testbed's servers have names.
+fn prepared(bed: &Testbed, policy: &str, options: &[&str], script: &str) -> Result<Command> {
     let folder = bed.fresh_directory("token")?;
     let names = folder.join("hosts");
     fs::write(&names, format!("127.0.0.1 localhost\n{} gitlab.test\n", dns::SHARED))?;
@@ -31,7 +39,7 @@ fn run(bed: &Testbed, token: &str, policy: &str, options: &[&str], script: &str)
     let ringfence = bed.ringfence.command();
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", WITH_NAMES, "sh"]).arg(&names).arg(ringfence.get_program());
-    command.args(["run", "--policy"]).arg(file).args(["--gitlab-token-env", "TOKEN"]);
+    command.args(["run", "--policy"]).arg(file);
     command.args(options).arg(&bed.images.tiny).args(["sh", "-c", script]);
     for (name, value) in ringfence.get_envs() {
         match value {
@@ -42,7 +50,7 @@ fn run(bed: &Testbed, token: &str, policy: &str, options: &[&str], script: &str)
     if let Some(directory) = ringfence.get_current_dir() {
         command.current_dir(directory);
     }
-    bounded(command.env("TOKEN", token), b"", Duration::from_secs(120))
+    Ok(command)
 }
 
 const PLAIN: &str = "version: 1\n";
@@ -90,12 +98,17 @@ fn refused(bed: &Testbed) -> Result<()> {
 
 fn ends(bed: &Testbed) -> Result<()> {
     let began = Instant::now();
-    let output = run(bed, "brief-of-the-testbed", PLAIN, &HERE, "echo up; sleep 100")?;
+    let events = bed.fresh_directory("token-ends")?.join("events.jsonl");
+    let options = [&HERE[..], &["--events", events.to_str().context("a path of text")?]].concat();
+    let output = run(bed, "brief-of-the-testbed", PLAIN, &options, "echo up; sleep 100")?;
     ensure!(output.status.code() == Some(124), "124 expected: {output:?}");
     ensure!(output.stdout.trim() == "up", "{output:?}");
     ensure!(output.stderr.contains("GitLab token is over"), "{output:?}");
     ensure!(output.stderr.contains("GitLab token ends in"), "with a warning before: {output:?}");
     ensure!(began.elapsed() < Duration::from_secs(60), "it took {:?}", began.elapsed());
+    let log = fs::read_to_string(events)?;
+    let (warned, over) = (log.find("\"token-ends\""), log.find("\"token-over\""));
+    ensure!(warned.is_some() && warned < over, "both are in the events, in this order: {log}");
     Ok(())
 }
 
@@ -111,6 +124,33 @@ fn revoked(bed: &Testbed) -> Result<()> {
     let last = log.iter().rfind(|request| request.method == "DELETE").context("a request to revoke it")?;
     ensure!(last.path == "/api/v4/personal_access_tokens/self", "{last:?}");
     ensure!(last.header("private-token") == Some("workflow-of-the-testbed"), "{last:?}");
+    Ok(())
+}
+
+/// A glab that knows one instance.
+const GLAB: &str = "#!/bin/sh\ntest \"$*\" = 'config get token --host gitlab.test' && echo \"$TOKEN\"\n";
+
+fn from_glab(bed: &Testbed) -> Result<()> {
+    let folder = bed.fresh_directory("glab")?;
+    let program = folder.join("glab");
+    fs::write(&program, GLAB)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH")?);
+    let run = |token: &str, url: &str| {
+        let mut command =
+            prepared(bed, PLAIN, &["--gitlab-token-glab", "--gitlab", url], "echo \"$GITLAB_TOKEN\"")?;
+        bounded(command.env("TOKEN", token).env("PATH", &path), b"", Duration::from_secs(120))
+    };
+    let output = run("workflow-of-the-testbed", "https://gitlab.test")?;
+    ensure!(output.stdout.trim() == "workflow-of-the-testbed", "{output:?}");
+    let output = run("wide-of-the-testbed", "https://gitlab.test")?;
+    ensure!(output.status.code() == Some(125) && output.stderr.contains("permits: api"), "{output:?}");
+    ensure!(!output.stderr.contains("wide-of-the-testbed"), "shown: {output:?}");
+    let output = run("workflow-of-the-testbed", "https://other.test")?;
+    ensure!(
+        output.status.code() == Some(125) && output.stderr.contains("glab has no token for other.test"),
+        "{output:?}"
+    );
     Ok(())
 }
 

@@ -21,7 +21,7 @@ pub(super) fn configuration(
     surroundings: Surroundings,
 ) -> Result<Vec<u8>, Failure> {
     let names = VirtualNames::new(&request.policy);
-    let (time, _) = request.left();
+    let (time, ..) = request.left();
     let end = SystemTime::now() + time;
     let deadline = end.duration_since(UNIX_EPOCH).map(|since| since.as_millis() as u64).unwrap_or(0);
     let fence = FenceConfig {

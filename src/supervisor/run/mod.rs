@@ -3,6 +3,7 @@
 //! The order is the guarantee: the agent's container is started last, after the guard has said that it
 //! serves the sockets of a fence that proved itself. Whatever fails before that removes everything.
 
+mod account;
 pub mod checks;
 mod clock;
 mod configuration;
@@ -22,7 +23,7 @@ use std::time::{Duration, SystemTime};
 use netpolicy::policy::Policy;
 use netpolicy::settings::Ca;
 
-use self::checks::{about, check_name_is_free, may_hold_quotas, nano_cpus, own_addresses};
+use self::checks::{about, check_name_is_free, is_rootless, may_hold_quotas, nano_cpus, own_addresses};
 use self::clock::Clock;
 use self::events::EventFiles;
 use self::signals::Signals;
@@ -60,6 +61,8 @@ pub struct Request {
     pub agent: Agent,
     /// What the agent is handed over in memory.
     pub handed: Vec<Handed>,
+    /// Whether the agent's user is the project's owner for want of another word.
+    pub user_is_owner: bool,
     /// What is laid over the project's files.
     pub masks: Option<masks::Plan>,
     /// Authorities for the agent besides its image's own.
@@ -77,16 +80,20 @@ pub struct Request {
 }
 
 impl Request {
-    /// What is left until the run must end, and why it must.
-    fn left(&self) -> (Duration, String) {
+    /// What is left until the run must end, what ends it, and in words.
+    fn left(&self) -> (Duration, Limit, String) {
         let time = self.agent.limits.time;
         let shown = humantime::format_duration(time);
-        let limit = (time, format!("the time of {shown} is over (--time, or container.time of a policy)"));
+        let limit = (
+            time,
+            Limit::Time,
+            format!("the time of {shown} is over (--time, or container.time of a policy)"),
+        );
         let token = self.token_ends.map(|end| {
             let left = end.duration_since(SystemTime::now()).unwrap_or_default();
-            (left, "the agent's GitLab token is over".to_owned())
+            (left, Limit::Token, "the agent's GitLab token is over".to_owned())
         });
-        token.filter(|(left, _)| *left < time).unwrap_or(limit)
+        token.filter(|(left, ..)| *left < time).unwrap_or(limit)
     }
 }
 
@@ -109,6 +116,10 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     }
     let info = about(engine).await?;
     kept::by_engine(&info)?.iter().for_each(|told| eprintln!("ringfence: {told}"));
+    if request.user_is_owner && is_rootless(&info) {
+        // There the person is root in the container, and the owner's number would be somebody else.
+        request.agent.user = None;
+    }
     request.agent.nano_cpus = nano_cpus(&info, request.cpus, &request.policy)?;
     request.agent.quota = may_hold_quotas(&info);
     let networks = networks::list(engine).await?;

@@ -10,11 +10,11 @@ use super::super::engine::Engine;
 use super::super::summary::Summary;
 use super::super::watch::Watch;
 use super::super::workflow::{Role, Workflow};
-use super::super::{aftermath, podman, streams};
+use super::super::{aftermath, control, podman, streams};
 use super::ready::{exit_of, last_words};
 use super::signals::{SIGINT, Signals, signal_name};
 use super::{Ended, FENCE_ENDED, Request, TIME_OVER, reached};
-use crate::control::Limit;
+use crate::control::{Limit, Note};
 use crate::error::Failure;
 use crate::workspace::aftermath::{Aftermath, Told};
 
@@ -24,17 +24,17 @@ const DOUBLE_INTERRUPT: Duration = Duration::from_secs(2);
 /// Before a token ends, a person is told: what is left, but no more than this.
 const WARNING: Duration = Duration::from_secs(120);
 
-/// Tells when the agent's token is about to end.
-async fn warn_of_token(ends: Option<SystemTime>) {
+/// Tells when the agent's token is about to end, and what it told.
+async fn warn_of_token(ends: Option<SystemTime>) -> String {
     let Some(left) = ends.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default()) else {
         return std::future::pending().await;
     };
     tokio::time::sleep(left.saturating_sub(WARNING)).await;
     let left = Duration::from_secs(left.min(WARNING).as_secs());
-    eprintln!(
-        "ringfence: the agent's GitLab token ends in {}, and the run with it",
-        humantime::format_duration(left)
-    );
+    let said =
+        format!("the agent's GitLab token ends in {}, and the run with it", humantime::format_duration(left));
+    eprintln!("ringfence: {said}");
+    said
 }
 
 /// The agent's last output may still be under way when its exit is known.
@@ -64,7 +64,7 @@ impl Running {
         let agent_exit = exit_of(engine, &names[0]);
         let guard_exit = exit_of(engine, &names[1]);
         let fence_exit = exit_of(engine, &names[2]);
-        let (time, why) = request.left();
+        let (time, limit, why) = request.left();
         let time_over = tokio::time::sleep(time);
         let disk_full = self.watch.until_over(engine, &names[0]);
         let warning = warn_of_token(request.token_ends);
@@ -89,10 +89,13 @@ impl Running {
                 status = &mut guard_exit => helper_died("guard", status),
                 status = &mut fence_exit => helper_died("fence", status),
                 () = &mut time_over => {
-                    Ended::at_limit(TIME_OVER, Limit::Time, why.clone())
+                    Ended::at_limit(TIME_OVER, limit, why.clone())
                 }
-                () = &mut warning => {
+                said = &mut warning => {
                     warning.set(warn_of_token(None));
+                    let (engine, id) = (engine.clone(), workflow.id.clone());
+                    // Beside the watching, which goes on.
+                    tokio::spawn(async move { control::note(&engine, &id, vec![(Note::TokenEnds, said)]).await });
                     continue;
                 }
                 what = &mut disk_full => Ended::at_limit(FENCE_ENDED, Limit::Disk, what),

@@ -20,8 +20,7 @@ use super::create::{create, create_agent, create_volume};
 use super::events::EventFiles;
 use super::ready::{await_ready, helpers_last_words};
 use super::running::Running;
-use super::runtime;
-use super::{Ended, Request};
+use super::{Ended, Request, account, runtime};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::SHARED;
 
@@ -97,6 +96,7 @@ pub(super) async fn start(
             tokio::try_join!(means.hand_over(engine, workflow), agent(&filter))?;
         }
     }
+    account::give(engine, workflow, &request.agent).await?;
     if let Some(corporate) = &corporate {
         ca::install(engine, workflow, corporate).await?;
     }

@@ -19,3 +19,18 @@ mod told;
 
 pub use journal::{Aftermath, settle_abandoned, sweep};
 pub use told::Told;
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use super::mounts::Bind;
+
+/// Whether the configuration of a project's own repository has a key, by its name in lower case.
+pub fn has_key(project: &Bind, key: &str) -> bool {
+    let config = project.reopen().and_then(|root| place::look(root.as_fd(), Path::new(".git/config")));
+    match config {
+        Ok(record::Was::File(file)) => config::parse(&file.text.0)
+            .is_some_and(|entries| entries.iter().any(|entry| entry.name == key.as_bytes())),
+        _ => false,
+    }
+}

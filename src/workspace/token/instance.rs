@@ -57,6 +57,11 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// Its name, with its port unless that is the usual one.
+    pub fn authority(&self) -> String {
+        if self.port == 443 { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+    }
+
     /// One request with a header that carries the token; status and body.
     pub async fn ask(
         &self,
@@ -79,7 +84,7 @@ impl Instance {
         let mut secret = hyper::header::HeaderValue::from_str(value)
             .map_err(|_| AskError::Answer("the token has letters that no header may carry".to_owned()))?;
         secret.set_sensitive(true);
-        let host = if self.port == 443 { self.host.clone() } else { format!("{}:{}", self.host, self.port) };
+        let host = self.authority();
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.path))

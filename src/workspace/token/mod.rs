@@ -1,11 +1,12 @@
 //! The GitLab token of an agent (R9): what it may do and how long it lives is read from the instance before anything is created.
 //!
 //! ```text
-//!  --gitlab-token-env NAME ─▶ instance: /personal_access_tokens/self, else /oauth/token/info ─▶ scopes, end
+//!  --gitlab-token-env NAME, --gitlab-token-glab ─▶ instance: /personal_access_tokens/self, else /oauth/token/info ─▶ scopes, end
 //!     wider than credentials.scopes, longer than credentials.max-lifetime, unknown, unreadable ─▶ no run
 //!     else ─▶ GITLAB_TOKEN of the agent; the run ends with it; --revoke-token: revoked after the run
 //! ```
 
+mod glab;
 mod instance;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,13 +23,31 @@ use crate::supervisor::{ca, means};
 
 /// A token that may be given to an agent.
 pub struct Token {
-    /// The variable that it came from.
-    variable: String,
+    /// The option that it came by.
+    called: String,
     value: String,
     instance: Instance,
     kind: Kind,
     /// When it ends.
     pub ends: Option<SystemTime>,
+}
+
+/// Where a token comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    /// A variable of the caller.
+    Variable(&'a str),
+    /// glab's configuration.
+    Glab,
+}
+
+impl std::fmt::Display for Source<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Source::Variable(name) => write!(f, "--gitlab-token-env {name}"),
+            Source::Glab => f.write_str("--gitlab-token-glab"),
+        }
+    }
 }
 
 /// What kind of token it is: each has its own place to ask.
@@ -46,19 +65,26 @@ struct About {
 }
 
 impl Token {
-    /// Reads the token from a variable, asks the instance about it, and refuses one that is more than the policy permits.
+    /// Reads the token, asks the instance about it, and refuses one that is more than the policy permits.
     pub async fn check(
-        variable: &str,
+        source: Source<'_>,
         url: Option<&str>,
         corporate: Option<&Ca>,
         policy: &Policy,
     ) -> Result<Token, Failure> {
-        let cannot = |why: &str| Failure::new(COULD_NOT_RUN, format!("--gitlab-token-env {variable}: {why}"));
-        let value = std::env::var(variable).ok().filter(|value| !value.is_empty()).ok_or_else(|| {
-            cannot("the variable is not set here").hint(format!("export {variable}=TOKEN before the run"))
-        })?;
+        let cannot = |why: &str| Failure::new(COULD_NOT_RUN, format!("{source}: {why}"));
         let instance = find(url.unwrap_or("https://gitlab.com"), corporate, policy)
             .map_err(|failure| Failure { message: cannot(&failure.message).message, ..failure })?;
+        let value = match source {
+            Source::Variable(name) => {
+                std::env::var(name).ok().filter(|value| !value.is_empty()).ok_or_else(|| {
+                    cannot("the variable is not set here").hint(format!("export {name}=TOKEN before the run"))
+                })?
+            }
+            Source::Glab => glab::token(&instance).map_err(|why| {
+                cannot(&why).hint(format!("glab auth login --hostname {}", instance.authority()))
+            })?,
+        };
         let asked = ask(&instance, &value).await.map_err(|error| {
             cannot("its scopes and its end cannot be read, so it is not given away").caused_by(&error).hint(
                 format!("can this machine reach https://{}:{}? --gitlab names another instance, --ca its authority, network.proxy a proxy", instance.host, instance.port),
@@ -69,7 +95,7 @@ impl Token {
                 .hint("make a new token, or name its instance by --gitlab")
         })?;
         permitted(&about, policy, SystemTime::now()).map_err(|(why, hint)| cannot(&why).hint(hint))?;
-        Ok(Token { variable: variable.to_owned(), value, instance, kind, ends: about.ends })
+        Ok(Token { called: source.to_string(), value, instance, kind, ends: about.ends })
     }
 
     /// The agent's variable.
@@ -83,7 +109,10 @@ impl Token {
             Kind::Personal => Ok(()),
             Kind::OAuth => Err(Failure::new(
                 COULD_NOT_RUN,
-                format!("--revoke-token: {} is an OAuth token, which cannot revoke itself", self.variable),
+                format!(
+                    "--revoke-token: that of {} is an OAuth token, which cannot revoke itself",
+                    self.called
+                ),
             )
             .hint("leave --revoke-token out: the run ends with the token")),
         }
@@ -92,7 +121,7 @@ impl Token {
     /// Revokes it.
     pub async fn revoke(&self) -> Result<(), Failure> {
         let cannot = || {
-            Failure::new(COULD_NOT_RUN, format!("the token of {} could not be revoked", self.variable)).hint(
+            Failure::new(COULD_NOT_RUN, format!("the token of {} could not be revoked", self.called)).hint(
                 format!(
                     "revoke it yourself: https://{}/-/user_settings/personal_access_tokens",
                     self.instance.host

@@ -1,0 +1,110 @@
+//! An account for the project's owner in the agent's image: programs look for their user's name and home, and git, ssh and npm fail
+//! without.
+//!
+//! ```text
+//!  agent's container, created and not started: /etc/passwd ─▶ is the number there? ─▶ no: a line more, and a home ─▶ its own layer
+//! ```
+//! Nothing of the image is changed, and nothing is mounted. The runtime finds HOME by that line.
+
+use bollard::query_parameters::DownloadFromContainerOptions;
+use futures_util::StreamExt;
+
+use super::super::containers::Agent;
+use super::super::engine::Engine;
+use super::super::files::upload;
+use super::super::workflow::{Role, Workflow};
+use crate::error::{COULD_NOT_RUN, Failure};
+
+const PASSWD: &str = "etc/passwd";
+const HOME: &str = "home/agent";
+/// No image has a longer one.
+const LONGEST: usize = 1 << 20;
+
+/// Gives the agent's user, where that is `UID:GID`, an account, unless the image has one or no accounts at all. Where the image cannot be
+/// written, or the person mounts accounts, nothing is added.
+pub(super) async fn give(engine: &Engine, workflow: &Workflow, agent: &Agent) -> Result<(), Failure> {
+    let user = agent.user.as_deref().and_then(|user| user.split_once(':'));
+    let Some((number, group)) =
+        user.and_then(|(user, group)| Some((user.parse().ok()?, group.parse().ok()?)))
+    else {
+        return Ok(());
+    };
+    let taken = ["/etc/passwd", "/home", "/home/agent"];
+    if agent.surface.read_only || agent.binds.all.iter().any(|bind| taken.contains(&bind.target.as_str())) {
+        return Ok(());
+    }
+    let agent = workflow.object(Role::Agent);
+    let Some(accounts) = accounts(engine, &agent).await else { return Ok(()) };
+    let Some(extended) = with_account(&accounts, number, group) else { return Ok(()) };
+    let archive = archive(&extended, number, group).map_err(|error| {
+        Failure::new(COULD_NOT_RUN, "cannot write an account for the project's owner").caused_by(&error)
+    })?;
+    upload(engine, &agent, "/", archive).await
+}
+
+/// The image's accounts, where it has a plain file of them.
+async fn accounts(engine: &Engine, agent: &str) -> Option<String> {
+    let options = DownloadFromContainerOptions { path: format!("/{PASSWD}") };
+    let mut chunks = engine.api.download_from_container(agent, Some(options)).boxed();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        bytes.extend_from_slice(&chunk.ok()?);
+        if bytes.len() > LONGEST {
+            return None;
+        }
+    }
+    let mut archive = tar::Archive::new(bytes.as_slice());
+    let mut entry = archive.entries().ok()?.next()?.ok()?;
+    if entry.header().entry_type() != tar::EntryType::Regular {
+        return None;
+    }
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut entry, &mut text).ok()?;
+    Some(text)
+}
+
+/// The accounts and one more; nothing where the number has one.
+fn with_account(accounts: &str, user: u32, group: u32) -> Option<String> {
+    let number = |line: &str| line.split(':').nth(2).and_then(|field| field.parse::<u32>().ok());
+    if accounts.lines().filter_map(number).any(|found| found == user) {
+        return None;
+    }
+    let taken = accounts.lines().any(|line| line.starts_with("agent:"));
+    let name = if taken { "project-owner" } else { "agent" };
+    let end = if accounts.is_empty() || accounts.ends_with('\n') { "" } else { "\n" };
+    Some(format!("{accounts}{end}{name}:x:{user}:{group}:the project's owner:/{HOME}:/bin/sh\n"))
+}
+
+fn archive(accounts: &str, user: u32, group: u32) -> std::io::Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut file = tar::Header::new_gnu();
+    file.set_mode(0o644);
+    file.set_uid(0);
+    file.set_gid(0);
+    file.set_size(accounts.len() as u64);
+    tar.append_data(&mut file, PASSWD, accounts.as_bytes())?;
+    let mut home = tar::Header::new_gnu();
+    home.set_entry_type(tar::EntryType::Directory);
+    home.set_mode(0o755);
+    home.set_uid(user.into());
+    home.set_gid(group.into());
+    home.set_size(0);
+    tar.append_data(&mut home, format!("{HOME}/"), std::io::empty())?;
+    tar.into_inner()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_without_an_account_gets_one() {
+        let accounts = "root:x:0:0:root:/root:/bin/sh\nnode:x:1000:1000::/home/node:/bin/sh";
+        assert_eq!(with_account(accounts, 1000, 1000), None);
+        let extended = with_account(accounts, 501, 20).unwrap();
+        assert_eq!(extended, format!("{accounts}\nagent:x:501:20:the project's owner:/home/agent:/bin/sh\n"));
+        assert!(
+            with_account("agent:x:7:7::/:/bin/sh\n", 501, 20).unwrap().contains("\nproject-owner:x:501:20:")
+        );
+    }
+}
