@@ -202,6 +202,12 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// Whether it begins as root, by its own user or its image's. One that has root's number under another name does not count.
+    fn is_root(&self) -> bool {
+        let user = self.user.as_deref().unwrap_or(&self.image.user);
+        matches!(user.split(':').next(), None | Some("" | "0" | "root"))
+    }
+
     /// Whether it is given a project.
     pub fn has_project(&self) -> bool {
         self.binds.all.iter().any(|bind| bind.target == WORKSPACE)
@@ -244,7 +250,7 @@ pub fn agent(workflow: &Workflow, agent: &Agent, filter: &str) -> ContainerCreat
     // The engine knows the other limits itself.
     labels.insert(LABEL_DISK.to_owned(), agent.limits.disk.to_string());
     labels.insert(LABEL_TIME.to_owned(), agent.limits.time.as_secs().to_string());
-    agent.surface.lay_on(&mut host, agent.limits.memory, filter);
+    agent.surface.lay_on(&mut host, agent.limits.memory, filter, agent.is_root());
     ContainerCreateBody {
         image: Some(agent.image.id.clone()),
         cmd: (!agent.command.is_empty()).then(|| agent.command.clone()),
@@ -321,6 +327,14 @@ mod tests {
         }
         assert_eq!(agent.security_opt.unwrap()[1], "seccomp=PROFILE");
         let powers = agent.cap_add.unwrap();
+        for (user, images, own) in
+            [(None, "", 7), (None, "node", 0), (Some("0:0"), "node", 7), (Some("1000:1000"), "", 0)]
+        {
+            let image = Image { user: images.to_owned(), ..Image::default() };
+            let asked = Agent { user: user.map(str::to_owned), image, ..plain() };
+            let made = super::agent(&workflow(), &asked, "PROFILE").host_config.unwrap();
+            assert_eq!(made.cap_add.unwrap().len(), own, "{user:?} {images}");
+        }
         for never in ["NET_ADMIN", "NET_RAW", "SYS_ADMIN", "SYS_PTRACE", "MKNOD", "ALL"] {
             assert!(!powers.iter().any(|power| power == never), "{never}");
         }

@@ -35,11 +35,12 @@ impl Default for Surface {
 
 impl Surface {
     /// Adds it to what the engine is asked for. `memory` is the agent's limit: what lies in memory counts there. `filter` is the
-    /// filter of system calls as the engine wants it: a profile, or the path of one.
-    pub fn lay_on(&self, host: &mut HostConfig, memory: u64, filter: &str) {
+    /// filter of system calls as the engine wants it: a profile, or the path of one. Capabilities are root's alone: on Docker another
+    /// user has none of those that a container keeps, on Podman all that are asked for.
+    pub fn lay_on(&self, host: &mut HostConfig, memory: u64, filter: &str, as_root: bool) {
         let kept: &[&str] = match self.capabilities {
-            Capabilities::None => &[],
-            Capabilities::Default => &CAPABILITIES,
+            Capabilities::Default if as_root => &CAPABILITIES,
+            Capabilities::Default | Capabilities::None => &[],
         };
         host.cap_drop = Some(vec!["ALL".to_owned()]);
         host.cap_add = Some(kept.iter().map(|name| (*name).to_owned()).collect());
@@ -62,7 +63,7 @@ mod tests {
 
     fn host(surface: &Surface) -> HostConfig {
         let mut host = HostConfig::default();
-        surface.lay_on(&mut host, 4 << 30, "{}");
+        surface.lay_on(&mut host, 4 << 30, "{}", true);
         host
     }
 

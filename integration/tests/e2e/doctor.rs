@@ -298,8 +298,11 @@ fn refused(bed: &Testbed) -> Result<()> {
 /// Before any engine of the tests was there. (Podman takes 0 for now.)
 const SINCE: &str = "2020-01-01T00:00:00Z";
 
-/// How many containers were created so far, as the engine remembers it.
+/// How many containers were created so far, as the engine remembers it; always 0 on Podman, which tells few of its past events.
 fn engine_events(bed: &Testbed) -> Result<usize> {
+    if bed.engine.product() == Product::Podman {
+        return Ok(0);
+    }
     let until = bed.engine.docker(&["info", "--format", "{{.SystemTime}}"])?;
     let filters = ["--filter", "event=create"];
     let events = bed
@@ -327,7 +330,8 @@ fn looked_into(bed: &Testbed) -> Result<()> {
     ensure!(output.stderr.contains("this machine's own kernel"), "{}", output.stderr);
     let after = (bed.engine.of_ringfence()?, engine_events(bed)?);
     ensure!(before.0 == after.0, "left behind: {after:?}");
-    ensure!(after.1 == before.1 + 1, "one container was to look: {before:?} {after:?}");
+    let looks = usize::from(bed.engine.product() == Product::Docker);
+    ensure!(after.1 == before.1 + looks, "one container was to look: {before:?} {after:?}");
     Ok(())
 }
 

@@ -40,6 +40,8 @@ pub struct Image {
     pub digest: Option<String>,
     /// The variables that it sets.
     pub env: Vec<String>,
+    /// Who its programs run as; empty: root.
+    pub user: String,
 }
 
 /// Makes sure that the image is on the engine. `quiet` keeps the progress to itself.
@@ -69,12 +71,16 @@ pub async fn ready(engine: &Engine, name: &str, pull: Pull, quiet: bool) -> Resu
 
 async fn find(engine: &Engine, name: &str) -> Result<Option<Image>, Failure> {
     match engine.api.inspect_image(name).await {
-        Ok(found) => Ok(Some(Image {
-            name: name.to_owned(),
-            id: found.id.unwrap_or_else(|| name.to_owned()),
-            digest: digest_of(name, found.repo_digests.unwrap_or_default()),
-            env: found.config.and_then(|config| config.env).unwrap_or_default(),
-        })),
+        Ok(found) => {
+            let config = found.config.unwrap_or_default();
+            Ok(Some(Image {
+                name: name.to_owned(),
+                id: found.id.unwrap_or_else(|| name.to_owned()),
+                digest: digest_of(name, found.repo_digests.unwrap_or_default()),
+                env: config.env.unwrap_or_default(),
+                user: config.user.unwrap_or_default(),
+            }))
+        }
         Err(error) if engine::is_missing(&error) => Ok(None),
         Err(error) => Err(engine::refused(format!("cannot look for the image `{name}`"), &error)),
     }
