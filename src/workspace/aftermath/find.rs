@@ -45,6 +45,7 @@ pub fn find(root: BorrowedFd<'_>, hooks: &[PathBuf]) -> std::io::Result<Found> {
     let walked = walk(root, BOUNDS, |entry| found.take_in(entry, hooks), |_| hidden = true)?;
     found.cut_short |= hidden || walked == Walked::CutShort;
     found.repositories.sort();
+    found.repositories.dedup();
     found.gitfiles.sort();
     Ok(found)
 }
@@ -53,7 +54,10 @@ impl Found {
     fn take_in(&mut self, entry: &Entry<'_>, hooks: &[PathBuf]) {
         let kind = entry.kind();
         let has = |name: &CStr| rustix::fs::statat(entry.here, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-        if kind != FileType::Directory && entry.name == c"HEAD" && (has(c"objects") || has(c"commondir")) {
+        // In any case: whether `head` is HEAD too, the file system says. git asks for no more than that these names exist.
+        let is_head = entry.name.to_bytes().eq_ignore_ascii_case(b"head") && has(c"HEAD");
+        if kind != FileType::Directory && is_head && ((has(c"objects") && has(c"refs")) || has(c"commondir"))
+        {
             let folder = entry.path().parent().map(Path::to_owned).unwrap_or_default();
             self.bounded(|found| found.repositories.push(folder));
             return;
@@ -84,11 +88,18 @@ impl Found {
     }
 }
 
+/// Whether a path is a hook in a repository's own folder, of these.
+pub fn is_hook(path: &Path, repositories: &[PathBuf]) -> bool {
+    let hooks = path.parent().filter(|folder| folder.ends_with("hooks"));
+    hooks.and_then(Path::parent).is_some_and(|folder| repositories.iter().any(|other| other == folder))
+}
+
 /// Files in a repository's own folder that git runs, or takes orders from.
 fn is_gits(entry: &Entry<'_>, path: &Path) -> bool {
     let (folder, name) = (path.parent().and_then(Path::file_name), entry.name.to_bytes());
     let meant = match folder.map(OsStr::as_bytes) {
-        Some(b"hooks") => !name.ends_with(b".sample"),
+        // What was put aside is no hook any more.
+        Some(b"hooks") => !name.ends_with(b".sample") && !name.windows(11).any(|part| part == b".put-aside-"),
         Some(b"info") => name == b"attributes",
         Some(b"rebase-merge") => name == b"git-rebase-todo",
         _ => false,
@@ -176,7 +187,11 @@ mod tests {
         for repository in [".git", "lib/.git", ".git/modules/m", "hidden/bare"] {
             put(root, &format!("{repository}/HEAD"), "ref: refs/heads/main\n");
             fs::create_dir_all(root.join(repository).join("objects")).unwrap();
+            fs::create_dir_all(root.join(repository).join("refs")).unwrap();
         }
+        // Branches of these names are no repository.
+        put(root, ".git/refs/remotes/origin/HEAD", "ref: refs/remotes/origin/main\n");
+        put(root, ".git/refs/remotes/origin/objects", "00\n");
         put(root, ".git/worktrees/w/HEAD", "");
         put(root, ".git/worktrees/w/commondir", "../..\n");
         put(root, "sub/.git", "gitdir: ../.git/modules/m\n");

@@ -48,6 +48,14 @@ impl Aftermath {
             return Ok(None);
         }
         let folder = state::folder("aftermath")?;
+        let own = folder.canonicalize().map_err(|error| unusable(&folder, &error))?;
+        if let Some(bind) = writable.iter().find(|bind| own.starts_with(&bind.source)) {
+            let what = format!(
+                "ringfence's own state lies in {}, where the agent could write it",
+                bind.source.display()
+            );
+            return Err(Failure::new(COULD_NOT_RUN, what).hint("set XDG_STATE_HOME to a place outside of it"));
+        }
         let others = others(&folder);
         let (mut roots, mut opened) = (Vec::new(), Vec::new());
         for bind in writable {

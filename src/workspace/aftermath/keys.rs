@@ -66,8 +66,9 @@ pub fn may_stay(name: &[u8], before: &All<'_>, after: &All<'_>, place: Place<'_>
         Some(May::Free) => true,
         // A second address of a remote would take part of what is pushed.
         Some(May::Remote | May::Module) => {
-            !has_address(before, parts.section, parts.subsection.unwrap_or_default())
-                && each(&is_on_a_network)
+            let which = parts.subsection.unwrap_or_default();
+            let named = parts.section != b"remote" || is_plain(which);
+            named && !has_address(before, parts.section, which) && each(&is_on_a_network)
         }
         Some(May::Branch) => each(&|value| {
             value == "."
@@ -114,8 +115,17 @@ fn line(text: &'static str) -> Option<(May, &'static str)> {
 fn fits(pattern: &str, name: &Name<'_>) -> bool {
     let wanted = Name::of(pattern.as_bytes());
     wanted.section == name.section
-        && wanted.subsection.is_some() == name.subsection.is_some()
+        && match (wanted.subsection, name.subsection) {
+            (Some(b"*"), subsection) => subsection.is_some(),
+            (wanted, subsection) => wanted == subsection,
+        }
         && (wanted.key == b"*" || wanted.key == name.key)
+}
+
+/// A name of a remote that nobody takes for an address: git looks for a remote of that name first, whatever it is given.
+fn is_plain(name: &[u8]) -> bool {
+    name.first().is_some_and(u8::is_ascii_alphanumeric)
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/'))
 }
 
 /// An address that leads to another machine by a way of git's own. A path may hold a repository with hooks of the agent's; `NAME::` starts
@@ -284,6 +294,7 @@ mod tests {
             "user.signingKey",
             "web.browser",
             "hook.enabled",
+            "gitflow.path.hooks",
         ] {
             let (section, key) = name.rsplit_once('.').unwrap();
             let head = match section.split_once('.') {
@@ -402,6 +413,10 @@ mod tests {
                 address.replace('\\', "\\\\")
             );
             assert_eq!(added(&text), ["branch.b.remote", "remote.e.url"], "{address}");
+        }
+        for name in ["https://gitlab.com/a/b.git", ".", "git@gitlab.com:a/b", "-x", "/a", ""] {
+            let text = format!("[remote \"{name}\"]\n url = https://evil.test/x\n");
+            assert_eq!(added(&text), [format!("remote.{name}.url")], "{name}");
         }
         for name in ["nobody", "./evil.git", "https://evil.test/x", "-x"] {
             assert_eq!(added(&format!("[branch \"b\"]\n remote = {name}\n")), ["branch.b.remote"], "{name}");

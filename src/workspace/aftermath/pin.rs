@@ -12,6 +12,10 @@ use super::record::{Bytes, File, Pinned, Was, digest};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::workspace::masks::{Cover, MASK, With};
 
+/// Of each repository, and whether it is a configuration.
+pub const PARTS: [(&str, bool); 4] =
+    [("config", true), ("config.worktree", true), ("commondir", false), ("hooks", false)];
+
 /// Configurations that others include; git itself follows ten below each other.
 const MOST_INCLUDED: usize = 50;
 
@@ -32,7 +36,7 @@ pub fn pins(root: BorrowedFd<'_>, at: &Path, found: &Found, covers: &[Cover]) ->
         if repository.file_name().is_some_and(|name| name == ".git") {
             pinner.pin(repository, false)?;
         }
-        for (name, config) in [("config", true), ("config.worktree", true), ("commondir", false)] {
+        for (name, config) in PARTS {
             pinner.pin(&repository.join(name), config)?;
         }
     }
@@ -166,6 +170,7 @@ mod tests {
             fs::write(at.join(path), text).unwrap();
         };
         fs::create_dir_all(at.join(".git/objects")).unwrap();
+        fs::create_dir_all(at.join(".git/refs")).unwrap();
         put(".git/HEAD", "ref: refs/heads/main\n");
         put(
             ".git/config",
@@ -187,6 +192,7 @@ mod tests {
                 (".git/commondir", false),
                 (".git/config", true),
                 (".git/config.worktree", true),
+                (".git/hooks", false),
                 (".gitconfig", true),
                 ("more", true),
                 ("shared/x", true)

@@ -16,13 +16,25 @@ use super::record::{Bytes, File, Was, digest};
 /// The folder of a path, and its name there. A folder that is no folder any more is an error.
 pub fn folder<'a>(root: BorrowedFd<'_>, path: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
     let name = path.file_name().ok_or(Errno::INVAL)?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut here = rustix::fs::openat(root, ".", flags, Mode::empty())?;
+    let mut here = open(root, OsStr::new("."))?;
     for part in path.parent().into_iter().flat_map(Path::components) {
         let Component::Normal(part) = part else { return Err(Errno::INVAL.into()) };
-        here = rustix::fs::openat(&here, part, flags, Mode::empty())?;
+        here = open(here.as_fd(), part)?;
     }
     Ok((here, name))
+}
+
+/// Opens a folder to be read and changed. An agent that runs as its owner may have taken the right to that.
+#[allow(clippy::unnecessary_cast, reason = "not on macOS")]
+fn open(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let stat = rustix::fs::statat(here, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let (mode, whole) = (permissions(&stat), 0o700);
+    let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    if is_folder && mode & whole != whole && stat.st_uid == rustix::process::geteuid().as_raw() {
+        rustix::fs::chmodat(here, name, Mode::from_raw_mode((mode | whole) as RawMode), AtFlags::empty())?;
+    }
+    Ok(rustix::fs::openat(here, name, flags, Mode::empty())?)
 }
 
 /// What is at a path.
@@ -89,9 +101,7 @@ pub fn replace(root: BorrowedFd<'_>, path: &Path, file: &File, id: &str) -> io::
     if matches!(look_in(here.as_fd(), name)?, Was::Folder) {
         aside(here.as_fd(), name, id)?;
     }
-    let fresh = format!("ringfence-{id}.tmp");
-    // What an earlier try left.
-    let _ = rustix::fs::unlinkat(&here, &fresh, AtFlags::empty());
+    let fresh = format!("ringfence-{}.tmp", random()?);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut out = std::fs::File::from(rustix::fs::openat(&here, &fresh, flags, Mode::RUSR | Mode::WUSR)?);
     let (user, group) = file.owner;
@@ -125,9 +135,9 @@ pub fn put_aside(root: BorrowedFd<'_>, path: &Path, id: &str) -> io::Result<()> 
 }
 
 fn aside(here: BorrowedFd<'_>, name: &OsStr, id: &str) -> io::Result<()> {
-    for number in 0..100 {
+    for _ in 0..100 {
         let mut other = name.to_owned();
-        other.push(format!(".put-aside-{id}-{number}"));
+        other.push(format!(".put-aside-{id}-{}", random()?));
         match rustix::fs::renameat_with(here, name, here, &other, RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => {}
             // File systems that cannot tell: the name is free, as far as one can see.
@@ -138,6 +148,13 @@ fn aside(here: BorrowedFd<'_>, name: &OsStr, id: &str) -> io::Result<()> {
         }
     }
     Err(Errno::EXIST.into())
+}
+
+/// A name that no agent can have taken before.
+fn random() -> io::Result<String> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
 }
 
 #[cfg(test)]
@@ -173,7 +190,13 @@ mod tests {
             let meta = path.symlink_metadata().unwrap();
             assert!(meta.is_file() && meta.permissions().mode() & 0o777 == 0o640);
         }
-        assert!(dir.path().join("a/folder.put-aside-2a-0/full").is_dir());
+        let aside: Vec<_> =
+            fs::read_dir(dir.path().join("a")).unwrap().flatten().map(|entry| entry.path()).collect();
+        let is_it = |path: &std::path::PathBuf| {
+            path.to_string_lossy().contains("folder.put-aside-2a-") && path.join("full").is_dir()
+        };
+        assert!(aside.iter().any(is_it), "{aside:?}");
+        assert_eq!(aside.len(), 5, "nothing else is left: {aside:?}");
         assert_eq!(fs::read_to_string(outside.path().join("theirs")).unwrap(), "theirs");
         assert!(replace(root.as_fd(), Path::new("out/x"), &file("ours"), "2a").is_err());
         assert_eq!(look(root.as_fd(), Path::new("out/theirs")).unwrap(), Was::Absent);

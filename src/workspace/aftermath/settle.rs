@@ -1,13 +1,14 @@
 //! Putting back, when the agent has ended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::find::{Found, find};
+use super::find::{Found, find, is_hook};
 use super::judge::{Before, Judged, judge};
 use super::keys::Place;
+use super::pin::PARTS;
 use super::place;
 use super::record::{Bytes, File, Pinned, Root, Was};
 use super::told::Told;
@@ -61,6 +62,8 @@ impl Settling<'_> {
             (Was::File(was), Was::File(now)) if was.whole == now.whole => Ok(()),
             (Was::Link(was), Was::Link(now)) if was == now => Ok(()),
             (Was::Absent, Was::Absent) | (Was::Folder, Was::Folder) => Ok(()),
+            // What is in it is looked at by itself.
+            (Was::Absent, Was::Folder) if name == "hooks" => Ok(()),
             (Was::Folder, Was::Absent) => {
                 self.told.whole(path, "gone");
                 Ok(())
@@ -120,7 +123,7 @@ impl Settling<'_> {
         place::put_aside(self.root, path, self.id)?;
         self.told.whole(
             path,
-            &format!("put aside (it ends in .put-aside-{}-N now); the agent had left {left}", self.id),
+            &format!("put aside (it ends in .put-aside-{}-… now); the agent had left {left}", self.id),
         );
         Ok(())
     }
@@ -129,7 +132,7 @@ impl Settling<'_> {
     fn new_repositories(&mut self, root: &Root, found: &Found) {
         let known: BTreeSet<PathBuf> = root.pinned.iter().map(|pinned| pinned.path.path()).collect();
         for repository in &found.repositories {
-            for (name, config) in [("config", true), ("config.worktree", true), ("commondir", false)] {
+            for (name, config) in PARTS {
                 let path = repository.join(name);
                 if !known.contains(&path) {
                     let path = path.as_path().into();
@@ -143,11 +146,17 @@ impl Settling<'_> {
         if found.cut_short || root.cut_short {
             self.told.cut_short();
         }
+        let before: BTreeMap<PathBuf, _> =
+            root.risky.iter().map(|(path, print)| (path.path(), print)).collect();
         for (path, print) in found.risky {
-            match root.risky.iter().find(|(other, _)| other.path() == path) {
-                Some((_, was)) if *was == print => {}
-                Some(_) => self.told.risky(path, false),
-                None => self.told.risky(path, true),
+            let was = before.get(&path);
+            if was.is_some_and(|was| **was == print) {
+                continue;
+            }
+            if !is_hook(&path, &found.repositories) {
+                self.told.risky(path, was.is_none());
+            } else if let Err(error) = self.aside(&path, "a hook there") {
+                self.told.failed(&path, &error);
             }
         }
     }

@@ -148,11 +148,29 @@ fn a_repository_that_was_exchanged_is_held_against_the_one_that_was_there() {
     let told = project.settle();
     let text = [told.put_back(), told.risks()].concat().join("\n");
     assert!(text.contains("put back in .git/config: alias.st, core.bare, remote.origin.url"), "{text}");
-    assert!(
-        text.contains("new, and can run code on this machine; look before you use it: .git/hooks/pre-commit"),
-        "{text}"
-    );
+    assert!(text.contains(".git/hooks/pre-commit: put aside"), "{text}");
+    assert!(!project.at(".git/hooks/pre-commit").exists());
     assert!(!project.config("").contains("evil") && project.config("").contains("alias.st=status"));
+}
+
+#[test]
+fn hooks_are_put_aside_wherever_they_are() {
+    use std::os::unix::fs::PermissionsExt;
+    let project = Project::new();
+    project.put("evil/pre-commit", "evil");
+    fs::remove_dir(project.at(".git/hooks")).unwrap();
+    symlink("../evil", project.at(".git/hooks")).unwrap();
+    project.put("sub/.git/hooks/pre-push", "evil");
+    project.put("sub/.git/hooks/pre-push.sample", "harmless");
+    // A folder that cannot be written, by its owner.
+    fs::set_permissions(project.at("sub/.git/hooks"), fs::Permissions::from_mode(0o555)).unwrap();
+    let told = project.settle();
+    assert_eq!((told.put_back().len(), told.failures.len()), (2, 0), "{told:?}");
+    assert!(project.at(".git/hooks").symlink_metadata().is_err());
+    let left = fs::read_dir(project.at("sub/.git/hooks")).unwrap().flatten();
+    let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+    assert!(left.len() == 2 && !left.contains(&"pre-push".into()), "{left:?}");
+    assert_eq!(project.settle().put_back(), [".git/hooks: gone"], "and once is enough");
 }
 
 #[test]
