@@ -48,15 +48,14 @@ pub async fn hand_over(
     files: &[Handed],
     user: Option<&str>,
 ) -> Result<(), Failure> {
-    let numeric = user.filter(|user| user.chars().all(|c| c.is_ascii_digit() || c == ':'));
-    // A user that only the image knows by name: everything in the agent's container may read the files.
-    let mode = if numeric.is_some() { 0o400 } else { 0o444 };
+    // A user of whom nobody knows the number: everything in the agent's container may read the files.
+    let mode = if user.is_some() { 0o400 } else { 0o444 };
     let line: Vec<HandedFile> = files
         .iter()
         .map(|file| HandedFile { name: file.name.clone(), mode, content: STANDARD.encode(&file.content) })
         .collect();
     let fence = workflow.object(Role::Fence);
-    let mut exec = Exec::start_as(engine, &fence, ["fence", "put"], numeric).await?;
+    let mut exec = Exec::start_as(engine, &fence, ["fence", "put"], user).await?;
     exec.say(&line).await?;
     let said = tokio::time::timeout(PATIENCE, exec.rest()).await.unwrap_or_default();
     if exec.status(engine).await? == Some(0) {

@@ -90,7 +90,12 @@ fn by_name(bed: &Testbed) -> Result<()> {
         output.stdout == "s3cr3t-by-name-8c1ftwo\nlines\n400 1234 regular file\ntmpfs\n19\n",
         "what the agent finds: {output:?}"
     );
-    // A user that only the image knows, and a secret that is not there.
+    // A user whom the image knows by name has them alone as well.
+    let named = ["--secret", "BY_NAME", "--user", "games"];
+    let script = "stat -c '%a %U' /run/secrets/BY_NAME; cat /run/secrets/BY_NAME";
+    let output = run(bed, &named, &bed.images.agent, &["sh", "-c", script])?;
+    ensure!(output.stdout == "400 games\ns3cr3t-by-name-8c1f", "{output:?}");
+    // The image's own user, and a secret that is not there.
     let root = run(bed, &["--secret", "BY_NAME"], &bed.images.tiny, &["cat", "/run/secrets/BY_NAME"])?;
     ensure!(root.stdout == "s3cr3t-by-name-8c1f", "{root:?}");
     let missing = run(bed, &["--secret", "NOT_SET_ANYWHERE"], &bed.images.tiny, &["true"])?;

@@ -42,6 +42,34 @@ pub(super) async fn give(engine: &Engine, workflow: &Workflow, agent: &Agent) ->
     upload(engine, &agent, "/", archive).await
 }
 
+/// The number, and group, of the user that the agent will be; nothing where not even its image tells.
+pub(super) async fn number(engine: &Engine, workflow: &Workflow, agent: &Agent) -> Option<String> {
+    let user = agent.user.as_deref().unwrap_or(&agent.image.user);
+    if user.is_empty() {
+        return Some("0:0".to_owned());
+    }
+    let (name, group) = user.split_once(':').map_or((user, None), |(name, group)| (name, Some(group)));
+    let is_number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    if is_number(name) {
+        return Some(match group.filter(|group| is_number(group)) {
+            Some(group) => format!("{name}:{group}"),
+            None => name.to_owned(),
+        });
+    }
+    number_of(&accounts(engine, &workflow.object(Role::Agent)).await?, name)
+}
+
+/// The number and group of an account.
+fn number_of(accounts: &str, name: &str) -> Option<String> {
+    let fields = |line: &str| match line.split(':').collect::<Vec<_>>()[..] {
+        [account, _, user, group, ..] if account == name => {
+            Some((user.parse::<u32>().ok()?, group.parse::<u32>().ok()?))
+        }
+        _ => None,
+    };
+    accounts.lines().find_map(fields).map(|(user, group)| format!("{user}:{group}"))
+}
+
 /// The image's accounts, where it has a plain file of them.
 async fn accounts(engine: &Engine, agent: &str) -> Option<String> {
     let options = DownloadFromContainerOptions { path: format!("/{PASSWD}") };
@@ -96,6 +124,13 @@ fn archive(accounts: &str, user: u32, group: u32) -> std::io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_has_the_number_that_the_image_says() {
+        let accounts = "root:x:0:0:root:/root:/bin/sh\nnode:x:1000:1001::/home/node:/bin/sh\nbroken:x:a:b\n";
+        assert_eq!(number_of(accounts, "node").as_deref(), Some("1000:1001"));
+        assert_eq!((number_of(accounts, "broken"), number_of(accounts, "nobody")), (None, None));
+    }
 
     #[test]
     fn a_number_without_an_account_gets_one() {

@@ -114,7 +114,8 @@ pub(super) async fn start(
     tokio::try_join!(start_one(engine, workflow, Role::Guard), start_one(engine, workflow, Role::Fence))?;
     await_ready(engine, workflow, is_ready).await?;
     if request.agent.handed {
-        handing::hand_over(engine, workflow, &request.handed, request.agent.user.as_deref()).await?;
+        let user = account::number(engine, workflow, &request.agent).await;
+        handing::hand_over(engine, workflow, &request.handed, user.as_deref()).await?;
     }
     clock.step("fence proven, guard ready");
     if let Some(runtime) = &request.agent.runtime {

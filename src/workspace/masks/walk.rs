@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,6 +17,7 @@ use super::names::{Names, Treatment, glob};
 use super::scrub::{self, Form, Scrubbed};
 use super::{Cover, Plan, Seen, Why, With};
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::workspace::held;
 use crate::workspace::secrets::{Finding, Rules};
 
 /// Files and folders in a project.
@@ -318,10 +319,10 @@ fn look(project: &Path, candidates: &[Candidate]) -> Vec<Look> {
     all.into_iter().map(|(_, look)| look).collect()
 }
 
-/// Opens for reading, and never a link, a FIFO or a device.
+/// Opens for reading, and never a link, a FIFO or a device. A folder on the way that another agent swaps for a link meanwhile would lead to
+/// files of this machine, whose copies the agent would get.
 pub(super) fn open(path: &Path) -> std::io::Result<std::fs::File> {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    let file = std::fs::File::from(held::open_to_read(path)?);
     if !file.metadata()?.is_file() {
         return Err(std::io::Error::other("it is no file any more"));
     }

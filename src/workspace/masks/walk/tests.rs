@@ -207,3 +207,17 @@ fn no_device_and_no_pipe_is_opened() {
     let _socket = std::os::unix::net::UnixListener::bind(project.root().join("socket")).unwrap();
     assert_eq!(project.covers(&[], &[]), expected(&[]));
 }
+
+#[test]
+fn a_folder_that_became_a_link_leads_nowhere() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("file"), "theirs").unwrap();
+    let project = Project::new();
+    project.put("folder/file", "ours");
+    let path = project.root().join("folder/file");
+    assert!(open(&path).is_ok());
+    fs::rename(project.root().join("folder"), project.root().join("other")).unwrap();
+    symlink(outside.path(), project.root().join("folder")).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "theirs", "the path leads there");
+    assert!(open(&path).is_err());
+}
