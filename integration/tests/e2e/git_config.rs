@@ -217,34 +217,19 @@ fn killed(bed: &Testbed) -> Result<()> {
             "nothing is put back below a running agent"
         );
         if end == "gc" {
-            // Its containers are gone by another hand.
-            let id = bed.engine.docker(&[
-                "ps",
-                "--all",
-                "--quiet",
-                "--filter",
-                &format!("label=dev.ringfence.name={name}"),
-            ])?;
-            let ids: Vec<&str> = id.split_whitespace().collect();
-            bed.engine.docker(&[&["rm", "--force"], &ids[..]].concat())?;
-            let networks = bed.engine.docker(&[
-                "network",
-                "ls",
-                "--quiet",
-                "--filter",
-                &format!("label=dev.ringfence.name={name}"),
-            ])?;
-            let volumes = bed.engine.docker(&[
-                "volume",
-                "ls",
-                "--quiet",
-                "--filter",
-                &format!("label=dev.ringfence.name={name}"),
-            ])?;
-            let networks: Vec<&str> = networks.split_whitespace().collect();
-            let volumes: Vec<&str> = volumes.split_whitespace().collect();
-            bed.engine.docker(&[&["network", "rm"], &networks[..]].concat())?;
-            bed.engine.docker(&[&["volume", "rm"], &volumes[..]].concat())?;
+            // It is gone by another hand; the agent first, which some engines insist on.
+            let ours = format!("label=dev.ringfence.name={name}");
+            for role in ["agent", "guard", "fence"] {
+                let role = format!("label=dev.ringfence.role={role}");
+                let id =
+                    bed.engine.docker(&["ps", "--all", "--quiet", "--filter", &ours, "--filter", &role])?;
+                bed.engine.docker(&["rm", "--force", id.trim()])?;
+            }
+            for kind in ["network", "volume"] {
+                let found = bed.engine.docker(&[kind, "ls", "--quiet", "--filter", &ours])?;
+                let found: Vec<&str> = found.split_whitespace().collect();
+                bed.engine.docker(&[&[kind, "rm"], &found[..]].concat())?;
+            }
         }
         let words: &[&str] = if end == "stop" { &["stop", &name] } else { &["gc"] };
         let output = bed.ringfence.call(words)?;

@@ -96,7 +96,11 @@ pub(super) async fn start(
             tokio::try_join!(means.hand_over(engine, workflow), agent(&filter))?;
         }
     }
-    account::give(engine, workflow, &request.agent).await?;
+    if let Err(failure) = account::give(engine, workflow, &request.agent).await {
+        // Only programs that ask for their user's name miss it.
+        let message = format!("the agent's user gets no account of its own: {}", failure.message);
+        eprint!("{}", Failure { message, ..failure });
+    }
     if let Some(corporate) = &corporate {
         ca::install(engine, workflow, corporate).await?;
     }
