@@ -81,6 +81,9 @@ pub struct FenceConfig {
     /// What must be mounted, and is looked at once, before anything else.
     #[serde(default)]
     pub given: Vec<Given>,
+    /// Whether the fence is to find the engine's limits on itself: for an engine that cannot say whether it keeps them.
+    #[serde(default)]
+    pub limits: bool,
 }
 
 /// A file that the agent is handed over in memory.

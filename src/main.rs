@@ -11,6 +11,7 @@
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 compile_error!("ringfence builds on Linux and macOS; on Windows it runs inside WSL 2, as a Linux program");
 
+mod cgroups;
 mod cli;
 mod clock;
 mod commands;

@@ -1,5 +1,6 @@
 //! What was found, as plain data. No opinion is in here.
 
+pub use crate::supervisor::kept::Limits;
 use std::collections::BTreeMap;
 
 use netpolicy::policy::Date;
@@ -102,19 +103,6 @@ pub struct Engine {
     pub warnings: Vec<String>,
     /// Itself and what it is made of.
     pub components: Vec<Component>,
-}
-
-/// What the engine says that it can limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Memory.
-    pub memory: bool,
-    /// Swap.
-    pub swap: bool,
-    /// CPU time.
-    pub cpu: bool,
-    /// Processes.
-    pub pids: bool,
 }
 
 /// A part of the engine.

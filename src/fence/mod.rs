@@ -13,6 +13,7 @@
 mod ask;
 mod capabilities;
 mod handover;
+mod limits;
 mod links;
 mod mounts;
 mod netlink;
@@ -51,6 +52,9 @@ pub fn hold_in(shared: &Path) -> Result<(), Failure> {
     let stop = stop::Stop::listen()?;
     let config = read_config(&shared.join(file_name(FENCE_CONFIG)))?;
     mounts::check(&config.given)?;
+    if config.limits {
+        limits::check()?;
+    }
     let (surroundings, held, missing) = make_and_prove(&config, began)?;
     held.forget_the_proof();
     capabilities::drop_all()?;
@@ -70,6 +74,7 @@ pub fn rehearse() -> Result<Vec<&'static str>, Failure> {
         cut: ruleset::Cut::Nothing,
         devices: false,
         given: Vec::new(),
+        limits: false,
     };
     make_and_prove(&config, Instant::now()).map(|(_, _, missing)| missing)
 }

@@ -93,6 +93,7 @@ fn config() -> FenceConfig {
         cut: netpolicy::ruleset::Cut::Nothing,
         devices: false,
         given: Vec::new(),
+        limits: false,
     }
 }
 

@@ -251,6 +251,7 @@ impl Live {
             // Proven at the start, and a transaction that fails leaves what stands.
             devices: false,
             given: Vec::new(),
+            limits: false,
         };
         Answer::Good(Box::new(Good { state, plan }))
     }

@@ -25,6 +25,7 @@ pub const GUARD_USER: &str = "65532:65532";
 pub const GUARD_ID: u64 = 65532;
 /// The fence keeps sockets and waits.
 const FENCE_MEMORY: i64 = 256 << 20;
+const FENCE_NANO_CPUS: i64 = 1_000_000_000;
 /// The guard with every table full: its own part, and what the kernel keeps for twenty thousand sockets and holds in them.
 const GUARD_MEMORY: i64 = 512 << 20;
 /// Where the project is mounted.
@@ -50,6 +51,8 @@ pub fn fence(
         host.mounts.get_or_insert_default().push(volume(workflow.object(Role::Secrets), HANDED, false));
     }
     host.cap_add = Some(vec!["NET_ADMIN".to_owned()]);
+    // Far more than it needs: a limit of every kind that the agent gets, to be seen from within.
+    host.nano_cpus = Some(FENCE_NANO_CPUS);
     // /proc/sys is read-only inside, so these can be set here only. `lo` too: with ::1 alone left,
     // a server and a client of `localhost` may miss each other.
     host.sysctls = Some(

@@ -3,16 +3,41 @@
 //! Engines drop limits that their kernel or cgroups cannot give and say so in a warning that no program has to read. Here
 //! a dropped limit ends the start.
 
-use bollard::models::SystemInfo;
+use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
 
+use super::engine::Product;
 use crate::error::{COULD_NOT_RUN, Failure};
 
+/// What an engine says that it can limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory.
+    pub memory: bool,
+    /// Swap.
+    pub swap: bool,
+    /// CPU time.
+    pub cpu: bool,
+    /// Processes.
+    pub pids: bool,
+}
+
+/// Its own word; whoever says nothing promises nothing. Podman looks for files of the older cgroups (`pkg/sysinfo`) and denies limits
+/// that it keeps where they are unified: there its OCI runtime refuses what it cannot limit, and the fence finds limits on itself.
+pub fn said(info: &SystemInfo, product: Product) -> Limits {
+    let blind = product == Product::Podman && info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_2);
+    Limits {
+        memory: info.memory_limit == Some(true),
+        swap: blind || info.swap_limit != Some(false),
+        cpu: blind || info.cpu_cfs_quota == Some(true),
+        pids: info.pids_limit == Some(true),
+    }
+}
+
 /// Refuses an engine that says of itself that it does not keep a limit; what is to be told a person besides.
-pub fn by_engine(info: &SystemInfo) -> Result<Vec<String>, Failure> {
-    // Whoever says nothing promises nothing.
-    let kept = [("memory", info.memory_limit), ("process", info.pids_limit), ("CPU", info.cpu_cfs_quota)];
-    let lacking: Vec<&str> =
-        kept.into_iter().filter(|(_, kept)| *kept != Some(true)).map(|(name, _)| name).collect();
+pub fn by_engine(info: &SystemInfo, product: Product) -> Result<Vec<String>, Failure> {
+    let said = said(info, product);
+    let kept = [("memory", said.memory), ("process", said.pids), ("CPU", said.cpu)];
+    let lacking: Vec<&str> = kept.into_iter().filter(|(_, kept)| !kept).map(|(name, _)| name).collect();
     if !lacking.is_empty() {
         let limits = lacking.join(", ");
         return Err(Failure::new(COULD_NOT_RUN, format!("the engine cannot keep these limits: {limits}"))
@@ -24,7 +49,7 @@ pub fn by_engine(info: &SystemInfo) -> Result<Vec<String>, Failure> {
         return Err(Failure::new(COULD_NOT_RUN, "the engine cannot filter the agent's system calls (seccomp)")
             .hint("use an engine whose kernel and build have seccomp; `docker info` lists it under Security Options"));
     }
-    let swap = (info.swap_limit == Some(false)).then(|| {
+    let swap = (!said.swap).then(|| {
         "the engine cannot limit swap: beyond its memory limit the agent may use the machine's swap"
             .to_owned()
     });
@@ -71,13 +96,30 @@ mod tests {
 
     #[test]
     fn an_engine_that_cannot_limit_is_refused_and_one_without_swap_limits_is_told_of() {
-        assert_eq!(by_engine(&able()).unwrap(), Vec::<String>::new());
+        let docker = |info: SystemInfo| by_engine(&info, Product::Docker);
+        assert_eq!(docker(able()).unwrap(), Vec::<String>::new());
         let failure =
-            by_engine(&SystemInfo { pids_limit: Some(false), memory_limit: None, ..able() }).unwrap_err();
+            docker(SystemInfo { pids_limit: Some(false), memory_limit: None, ..able() }).unwrap_err();
         assert_eq!(failure.message, "the engine cannot keep these limits: memory, process");
-        let failure = by_engine(&SystemInfo { security_options: None, ..able() }).unwrap_err();
+        let failure = docker(SystemInfo { security_options: None, ..able() }).unwrap_err();
         assert!(failure.message.contains("seccomp"));
-        assert_eq!(by_engine(&SystemInfo { swap_limit: Some(false), ..able() }).unwrap().len(), 1);
+        assert_eq!(docker(SystemInfo { swap_limit: Some(false), ..able() }).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn podman_does_not_know_what_it_limits_in_unified_cgroups() {
+        let version = |version| SystemInfo {
+            cgroup_version: Some(version),
+            cpu_cfs_quota: Some(false),
+            swap_limit: Some(false),
+            ..able()
+        };
+        let unified = version(SystemInfoCgroupVersionEnum::_2);
+        assert_eq!(by_engine(&unified, Product::Podman).unwrap(), Vec::<String>::new());
+        assert!(by_engine(&unified, Product::Docker).is_err());
+        assert!(by_engine(&version(SystemInfoCgroupVersionEnum::_1), Product::Podman).is_err());
+        let memory = SystemInfo { memory_limit: Some(false), ..unified };
+        assert!(by_engine(&memory, Product::Podman).is_err());
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use bollard::models::{SystemInfo, SystemVersion};
 
-use crate::doctor::facts::{Component, Engine as Facts, Learned, Limits};
+use crate::doctor::facts::{Component, Engine as Facts, Learned};
 use crate::supervisor::engine::{self, Engine};
+use crate::supervisor::kept::{self, Limits};
 
 /// Asks it.
 pub async fn ask(engine: &Engine) -> Learned<Facts> {
@@ -12,10 +13,11 @@ pub async fn ask(engine: &Engine) -> Learned<Facts> {
         info.map_err(|error| format!("the engine says nothing of itself: {}", engine::describe(&error)))?;
     let version = version
         .map_err(|error| format!("the engine does not tell its version: {}", engine::describe(&error)))?;
-    Ok(facts(&engine.host, engine.local, info, version))
+    let limits = kept::said(&info, engine.product);
+    Ok(facts(&engine.host, engine.local, limits, info, version))
 }
 
-fn facts(host: &str, local: bool, info: SystemInfo, version: SystemVersion) -> Facts {
+fn facts(host: &str, local: bool, limits: Limits, info: SystemInfo, version: SystemVersion) -> Facts {
     let options = info.security_options.unwrap_or_default();
     let has = |name: &str| {
         options.iter().any(|option| option.split(',').any(|part| part == format!("name={name}")))
@@ -54,12 +56,7 @@ fn facts(host: &str, local: bool, info: SystemInfo, version: SystemVersion) -> F
         confinement: ["apparmor", "selinux"].into_iter().find(|name| has(name)).map(str::to_owned),
         runtimes,
         default_runtime: info.default_runtime.unwrap_or_default(),
-        limits: Limits {
-            memory: info.memory_limit.unwrap_or(false),
-            swap: info.swap_limit.unwrap_or(false),
-            cpu: info.cpu_cfs_quota.unwrap_or(false),
-            pids: info.pids_limit.unwrap_or(false),
-        },
+        limits,
         storage: (info.driver.unwrap_or_default(), backing),
         warnings: info.warnings.unwrap_or_default(),
         components,
@@ -105,6 +102,7 @@ mod tests {
         facts(
             "unix:///s",
             true,
+            Limits::default(),
             serde_json::from_value(info).unwrap(),
             serde_json::from_value(version).unwrap(),
         )

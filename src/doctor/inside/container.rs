@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use crate::cgroups;
 use crate::doctor::facts::Inside;
 
 /// Pseudo devices that every container has.
@@ -31,9 +32,9 @@ pub fn look() -> Inside {
         root_is_root: read("/proc/self/uid_map").and_then(|map| maps_root_to_root(&map)),
         devices: devices(Path::new("/dev")),
         namespaces: namespaces(),
-        memory: limit(&["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]),
-        pids: limit(&["/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"]),
-        cpu: cpu_is_bounded(),
+        memory: cgroups::memory(),
+        pids: cgroups::processes(),
+        cpu: cgroups::bounds_cpu(),
     }
 }
 
@@ -89,22 +90,6 @@ fn devices(dev: &Path) -> Vec<String> {
 
 fn is_device(kind: fs::FileType) -> bool {
     kind.is_char_device() || kind.is_block_device()
-}
-
-/// The first of these files that is there, unless it says `max` or the kernel's greatest number.
-fn limit(files: &[&str]) -> Option<u64> {
-    let number: u64 = files.iter().find_map(|file| read(file))?.parse().ok()?;
-    (number < 1 << 60).then_some(number)
-}
-
-fn cpu_is_bounded() -> bool {
-    let v2 = read("/sys/fs/cgroup/cpu.max").map(|max| !max.starts_with("max"));
-    let v1 = || {
-        let quota = read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
-            .or_else(|| read("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us"))?;
-        Some(quota.parse::<i64>().is_ok_and(|quota| quota > 0))
-    };
-    v2.or_else(v1).unwrap_or(false)
 }
 
 #[cfg(test)]

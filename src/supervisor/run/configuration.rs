@@ -30,6 +30,7 @@ pub(super) fn configuration(
         cut: netpolicy::ruleset::Cut::Nothing,
         devices: request.agent.runtime.is_some(),
         given: request.agent.binds.expected(),
+        limits: engine.product == Product::Podman,
     };
     let guard = GuardConfig {
         workflow: workflow.id.clone(),

@@ -115,7 +115,7 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
         ca::point(&mut request.agent.env, &request.agent.image.env);
     }
     let info = about(engine).await?;
-    kept::by_engine(&info)?.iter().for_each(|told| eprintln!("ringfence: {told}"));
+    kept::by_engine(&info, engine.product)?.iter().for_each(|told| eprintln!("ringfence: {told}"));
     if request.user_is_owner && is_rootless(&info) {
         // There the person is root in the container, and the owner's number would be somebody else.
         request.agent.user = None;

@@ -1,0 +1,34 @@
+//! The limits of this process's own cgroup, as a container sees them: unified cgroups first, then the older ones.
+
+use std::fs;
+
+/// Bytes of memory; `None`: without a limit, or not to be seen.
+pub fn memory() -> Option<u64> {
+    limit(&["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"])
+}
+
+/// Processes; `None`: without a limit, or not to be seen.
+pub fn processes() -> Option<u64> {
+    limit(&["/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"])
+}
+
+/// Whether its CPU time has a limit that can be seen.
+pub fn bounds_cpu() -> bool {
+    let unified = read("/sys/fs/cgroup/cpu.max").map(|max| !max.starts_with("max"));
+    let older = || {
+        let quota = read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+            .or_else(|| read("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us"))?;
+        Some(quota.parse::<i64>().is_ok_and(|quota| quota > 0))
+    };
+    unified.or_else(older).unwrap_or(false)
+}
+
+/// The first of these files that is there, unless it says `max` or the kernel's greatest number.
+fn limit(files: &[&str]) -> Option<u64> {
+    let number: u64 = files.iter().find_map(|file| read(file))?.parse().ok()?;
+    (number < 1 << 60).then_some(number)
+}
+
+fn read(path: &str) -> Option<String> {
+    Some(fs::read_to_string(path).ok()?.trim().to_owned())
+}
