@@ -1,5 +1,6 @@
 //! Looking through a directory that an agent may write, before the run and after it: for repositories, and for files that run code later.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,7 +10,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use globset::{GlobSet, GlobSetBuilder};
-use rustix::fs::{AtFlags, FileType};
+use rustix::fs::{Access, AtFlags, FileType, Stat};
+use rustix::io::Errno;
 
 use super::place;
 use super::record::{Digest, digest};
@@ -18,35 +20,92 @@ use crate::workspace::{held, masks};
 
 const TEXT: &str = include_str!("risky.txt");
 const BOUNDS: Bounds = Bounds { depth: 200, entries: 3_000_000, time: Duration::from_secs(20) };
-/// Files that run code, and repositories, that are remembered.
+/// Of repositories, of what is called `.git`, and of files that run code: each has its own, so that none crowds out another.
 const MOST: usize = 20_000;
+/// Files in one folder of hooks, and in all of them.
+const MOST_HOOKS: usize = 2_000;
+const MOST_HOOKS_IN_ALL: usize = 100_000;
 /// Of a larger file, its inode and times stand for its content: nobody but the kernel sets the time of a change.
 const LARGEST: u64 = 4 << 20;
+/// Places that could not be looked at and are named.
+const NAMED: usize = 10;
+
+/// Folders of a repository in which every file is git's: it runs hooks, and takes addresses from the two others.
+pub const FOLDERS: [&str; 3] = ["hooks", "branches", "remotes"];
+
+/// What is looked for besides what the walk meets.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Look<'a> {
+    /// Folders of hooks besides the repositories' own.
+    pub hooks: &'a [PathBuf],
+    /// Repositories that are looked into however far the walk gets.
+    pub known: &'a [PathBuf],
+    /// Whether the agent has ended: folders of one's own that it made unreadable are made readable.
+    pub after: bool,
+}
 
 /// What there is.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// Folders that git takes for repositories.
+    /// Folders that git takes for repositories, or for what several working trees have in common.
     pub repositories: Vec<PathBuf>,
     /// What is called `.git` and is no folder.
     pub gitfiles: Vec<PathBuf>,
     /// Files that run code later, and what is in them.
     pub risky: BTreeMap<PathBuf, Digest>,
-    /// Whether a bound ended the look.
+    /// Folders of hooks with more in them than is looked at.
+    pub crowded: Vec<PathBuf>,
+    /// What may hold repositories that were not seen; no more than some are named.
+    pub unseen: Vec<String>,
+    /// Whether there are more files that run code than are remembered.
     pub cut_short: bool,
 }
 
-/// Looks through the directory; `hooks` are folders of hooks besides the repositories' own.
-pub fn find(root: BorrowedFd<'_>, hooks: &[PathBuf]) -> std::io::Result<Found> {
+/// Looks through the directory.
+pub fn find(root: BorrowedFd<'_>, look: Look<'_>) -> std::io::Result<Found> {
     // Anew: a copy of the descriptor would go on where the last look ended.
     let root = held::reopen_directory(root)?;
     let mut found = Found::default();
-    let mut hidden = false;
-    let walked = walk(root, BOUNDS, |entry| found.take_in(entry, hooks), |_| hidden = true)?;
-    found.cut_short |= hidden || walked == Walked::CutShort;
+    let last = RefCell::new(PathBuf::new());
+    let hidden = RefCell::new(Vec::new());
+    let walked = walk(
+        held::reopen_directory(root.as_fd())?,
+        BOUNDS,
+        |entry| {
+            if entry.kind() == FileType::Directory {
+                let path = entry.path();
+                if path.components().count() >= BOUNDS.depth {
+                    hidden.borrow_mut().push(path.clone());
+                }
+                if look.after {
+                    // Where that fails, the folder is hidden.
+                    let _ = place::unlock(entry.here, OsStr::from_bytes(entry.name.to_bytes()), entry.stat);
+                }
+                *last.borrow_mut() = path;
+            }
+            found.take_in(entry, look.hooks);
+        },
+        |stat| {
+            let path = last.borrow().clone();
+            // Where this user cannot go, git does not go for them. What is one's own can be opened by everybody who is oneself.
+            let own = stat.st_uid == rustix::process::geteuid().as_raw();
+            let enters = || {
+                rustix::fs::accessat(&root, &path, Access::EXEC_OK, AtFlags::EACCESS) != Err(Errno::ACCESS)
+            };
+            if own || enters() {
+                hidden.borrow_mut().push(path);
+            }
+        },
+    )?;
+    hidden.into_inner().iter().for_each(|path| found.unseen(&path.to_string_lossy()));
+    if walked == Walked::CutShort && found.unseen.is_empty() {
+        found.unseen("what is behind its first 3,000,000 files, or 20 seconds");
+    }
+    found.repositories.extend_from_slice(look.known);
     found.repositories.sort();
     found.repositories.dedup();
     found.gitfiles.sort();
+    found.hooks(root.as_fd());
     Ok(found)
 }
 
@@ -56,14 +115,24 @@ impl Found {
         let has = |name: &CStr| rustix::fs::statat(entry.here, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
         // In any case: whether `head` is HEAD too, the file system says. git asks for no more than that these names exist.
         let is_head = entry.name.to_bytes().eq_ignore_ascii_case(b"head") && has(c"HEAD");
-        if kind != FileType::Directory && is_head && ((has(c"objects") && has(c"refs")) || has(c"commondir"))
-        {
+        let leads = is_head && has(c"commondir");
+        if kind != FileType::Directory && is_head && ((has(c"objects") && has(c"refs")) || leads) {
             let folder = entry.path().parent().map(Path::to_owned).unwrap_or_default();
-            self.bounded(|found| found.repositories.push(folder));
+            // Of what it leads to git reads the configuration and the hooks, without asking for a HEAD there.
+            let common = leads.then(|| common(entry.here, &folder)).flatten();
+            for repository in [Some(folder), common].into_iter().flatten() {
+                match self.repositories.len() < MOST {
+                    true => self.repositories.push(repository),
+                    false => self.unseen(&repository.to_string_lossy()),
+                }
+            }
             return;
         }
         if entry.name.to_bytes().eq_ignore_ascii_case(b".git") && kind != FileType::Directory {
-            self.bounded(|found| found.gitfiles.push(entry.path()));
+            match self.gitfiles.len() < MOST {
+                true => self.gitfiles.push(entry.path()),
+                false => self.unseen(&entry.path().to_string_lossy()),
+            }
             return;
         }
         if kind != FileType::RegularFile && kind != FileType::Symlink {
@@ -73,54 +142,112 @@ impl Found {
         let named = risky_names().is_match(&path) || hooks.iter().any(|hooks| path.starts_with(hooks));
         let attributes = path.file_name().is_some_and(|name| name.eq_ignore_ascii_case(".gitattributes"));
         if (named || attributes || is_gits(entry, &path))
-            && let Some(print) = print(entry, &path)
+            && let Some(print) = print(entry.here, entry.name, entry.stat, &path)
         {
-            self.bounded(|found| _ = found.risky.insert(path, print));
+            match self.risky.len() < MOST {
+                true => _ = self.risky.insert(path, print),
+                false => self.cut_short = true,
+            }
         }
     }
 
-    fn bounded(&mut self, add: impl FnOnce(&mut Found)) {
-        if self.repositories.len() + self.gitfiles.len() + self.risky.len() < MOST {
-            add(self);
-        } else {
-            self.cut_short = true;
+    fn unseen(&mut self, what: &str) {
+        if self.unseen.len() < NAMED {
+            self.unseen.push(what.to_owned());
+        }
+    }
+
+    /// Hooks are listed in their folder: nothing that lies elsewhere keeps them from being seen.
+    fn hooks(&mut self, root: BorrowedFd<'_>) {
+        let mut left = MOST_HOOKS_IN_ALL;
+        for repository in self.repositories.clone() {
+            for folder in FOLDERS {
+                let folder = repository.join(folder);
+                match hooks_in(root, &folder, left.min(MOST_HOOKS)) {
+                    Ok(Some(hooks)) => {
+                        left -= hooks.len();
+                        self.risky.extend(hooks);
+                    }
+                    Ok(None) => self.crowded.push(folder),
+                    Err(_) => self.unseen(&folder.to_string_lossy()),
+                }
+            }
         }
     }
 }
 
-/// Whether a path is a hook in a repository's own folder, of these.
-pub fn is_hook(path: &Path, repositories: &[PathBuf]) -> bool {
-    let hooks = path.parent().filter(|folder| folder.ends_with("hooks"));
-    hooks.and_then(Path::parent).is_some_and(|folder| repositories.iter().any(|other| other == folder))
+/// The folder that `commondir` leads to, by its words.
+fn common(here: BorrowedFd<'_>, folder: &Path) -> Option<PathBuf> {
+    let text = place::read(here, OsStr::new("commondir"), 4096).ok()??;
+    place::below(folder, Path::new(OsStr::from_bytes(text.trim_ascii_end())))
 }
 
-/// Files in a repository's own folder that git runs, or takes orders from.
-fn is_gits(entry: &Entry<'_>, path: &Path) -> bool {
-    let (folder, name) = (path.parent().and_then(Path::file_name), entry.name.to_bytes());
-    let meant = match folder.map(OsStr::as_bytes) {
-        // What was put aside is no hook any more.
-        Some(b"hooks") => !name.ends_with(b".sample") && !name.windows(11).any(|part| part == b".put-aside-"),
-        Some(b"info") => name == b"attributes",
-        Some(b"rebase-merge") => name == b"git-rebase-todo",
-        _ => false,
+/// What lies in a folder of hooks; nothing when that is too much.
+fn hooks_in(
+    root: BorrowedFd<'_>,
+    folder: &Path,
+    most: usize,
+) -> std::io::Result<Option<Vec<(PathBuf, Digest)>>> {
+    // What is put in the place of the folder is looked at by itself.
+    let open = match place::open_folder(root, folder) {
+        Err(error) if place::is_absent(&error) => return Ok(Some(Vec::new())),
+        open => open?,
     };
-    meant && rustix::fs::statat(entry.here, c"../HEAD", AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    let mut hooks = Vec::new();
+    for listed in rustix::fs::Dir::read_from(&open)? {
+        let listed = listed?;
+        let name = listed.file_name().to_bytes();
+        // What was put aside is no hook any more.
+        let harmless = name.ends_with(b".sample") || name.windows(11).any(|part| part == b".put-aside-");
+        let Ok(stat) = rustix::fs::statat(&open, listed.file_name(), AtFlags::SYMLINK_NOFOLLOW) else {
+            continue;
+        };
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if harmless || (kind != FileType::RegularFile && kind != FileType::Symlink) {
+            continue;
+        }
+        if hooks.len() == most {
+            return Ok(None);
+        }
+        let path = folder.join(OsStr::from_bytes(name));
+        if let Some(print) = print(open.as_fd(), listed.file_name(), &stat, &path) {
+            hooks.push((path, print));
+        }
+    }
+    Ok(Some(hooks))
+}
+
+/// Whether a path is a hook, or an address, in a repository's own folder, of these.
+pub fn is_hook(path: &Path, repositories: &[PathBuf]) -> bool {
+    let folder = path.parent().filter(|folder| FOLDERS.iter().any(|name| folder.ends_with(name)));
+    folder
+        .and_then(Path::parent)
+        .is_some_and(|folder| repositories.binary_search_by(|other| other.as_path().cmp(folder)).is_ok())
+}
+
+/// Files in a repository's own folder that git takes orders from.
+fn is_gits(entry: &Entry<'_>, path: &Path) -> bool {
+    let folder = path.parent().and_then(Path::file_name).unwrap_or_default().to_ascii_lowercase();
+    let name = entry.name.to_bytes().to_ascii_lowercase();
+    let meant = (folder == "info" && name == b"attributes")
+        || (folder == "rebase-merge" && name == b"git-rebase-todo");
+    let has = |name: &CStr| rustix::fs::statat(entry.here, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+    meant && (has(c"../HEAD") || (has(c"../objects") && has(c"../refs")))
 }
 
 /// What stands for a file's content; nothing when there is nothing in it that runs code.
-fn print(entry: &Entry<'_>, path: &Path) -> Option<Digest> {
-    let name = OsStr::from_bytes(entry.name.to_bytes());
-    if entry.kind() == FileType::Symlink {
-        let target = rustix::fs::readlinkat(entry.here, entry.name, Vec::new()).ok()?;
+fn print(here: BorrowedFd<'_>, name: &CStr, stat: &Stat, path: &Path) -> Option<Digest> {
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+        let target = rustix::fs::readlinkat(here, name, Vec::new()).ok()?;
         return Some(digest(&[b"link ", target.as_bytes()].concat()));
     }
-    let text = read(entry.here, name, entry.stat);
-    let kept: Vec<&[u8]> = match path.file_name().map(OsStr::as_bytes) {
-        Some(name) if name.eq_ignore_ascii_case(b".gitattributes") || name == b"attributes" => {
-            lines_with(&text, &[b"filter", b"diff=", b"merge="])
-        }
+    let text = read(here, OsStr::from_bytes(name.to_bytes()), stat);
+    let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+    let kept: Vec<&[u8]> = match name.to_bytes().to_ascii_lowercase().as_slice() {
+        _ if FOLDERS.iter().any(|hooks| folder.eq_ignore_ascii_case(hooks)) => return Some(digest(&text)),
+        b".gitattributes" | b"attributes" => lines_with(&text, &[b"filter", b"diff=", b"merge="]),
         // A rebase that a person continues runs the commands in it.
-        Some(b"git-rebase-todo") => lines_with(&text, &[b"exec ", b"x "]),
+        b"git-rebase-todo" => commands(&text),
         _ => return Some(digest(&text)),
     };
     (!kept.is_empty()).then(|| digest(&kept.concat()))
@@ -131,8 +258,16 @@ fn lines_with<'a>(text: &'a [u8], words: &[&[u8]]) -> Vec<&'a [u8]> {
     text.split_inclusive(|byte| *byte == b'\n').filter(has).collect()
 }
 
+/// The lines of a rebase that run something: the word, and any white space.
+fn commands(text: &[u8]) -> Vec<&[u8]> {
+    let word =
+        |line: &[u8]| line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()).map(<[u8]>::to_vec);
+    let runs = |line: &&[u8]| matches!(word(line).as_deref(), Some(b"exec" | b"x"));
+    text.split_inclusive(|byte| *byte == b'\n').filter(runs).collect()
+}
+
 /// The content, or what stands for it.
-fn read(here: BorrowedFd<'_>, name: &OsStr, stat: &rustix::fs::Stat) -> Vec<u8> {
+fn read(here: BorrowedFd<'_>, name: &OsStr, stat: &Stat) -> Vec<u8> {
     match place::read(here.as_fd(), name, LARGEST) {
         Ok(Some(text)) => text,
         _ => {
@@ -163,8 +298,8 @@ mod tests {
 
     fn found(dir: &Path) -> Found {
         let root = fs::File::open(dir).unwrap();
-        find(root.as_fd(), &[]).unwrap();
-        find(root.as_fd(), &[PathBuf::from("scripts/hooks")]).unwrap()
+        find(root.as_fd(), Look::default()).unwrap();
+        find(root.as_fd(), Look { hooks: &[PathBuf::from("scripts/hooks")], ..Look::default() }).unwrap()
     }
 
     fn put(dir: &Path, path: &str, text: &str) {
@@ -214,7 +349,7 @@ mod tests {
             ".ringfence.yml",
         ];
         for path in risky {
-            put(root, path, "exec evil\n* filter=evil\n");
+            put(root, path, "exec\tevil\n* filter=evil\n");
         }
         for path in [
             ".git/hooks/pre-commit.sample",
@@ -237,6 +372,6 @@ mod tests {
         let mut wanted = paths(&risky);
         wanted.sort();
         assert_eq!(found.risky.keys().cloned().collect::<Vec<_>>(), wanted);
-        assert!(!found.cut_short);
+        assert!(!found.cut_short && found.unseen.is_empty() && found.crowded.is_empty(), "{found:?}");
     }
 }

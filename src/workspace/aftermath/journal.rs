@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::find::find;
+use super::find::{Found, Look, find};
 use super::pin::pins;
 use super::record::{Bytes, Journal, Pinned, Root};
 use super::settle::settle;
@@ -56,7 +56,7 @@ impl Aftermath {
             );
             return Err(Failure::new(COULD_NOT_RUN, what).hint("set XDG_STATE_HOME to a place outside of it"));
         }
-        let others = others(&folder);
+        let mut others = others(&folder);
         let (mut roots, mut opened) = (Vec::new(), Vec::new());
         for bind in writable {
             let cannot = |error: io::Error| {
@@ -66,33 +66,45 @@ impl Aftermath {
             let open = bind.reopen().map_err(cannot)?;
             let covers =
                 masks.filter(|plan| plan.project == bind.source).map_or(&[][..], |plan| &plan.covers);
-            let found = find(open.as_fd(), &[]).map_err(cannot)?;
+            let found = find(open.as_fd(), Look::default()).map_err(cannot)?;
+            whole(&found, &bind.source)?;
             let pins = pins(open.as_fd(), &bind.source, &found, covers)?;
             // Once more, with the folders of hooks that the configurations name.
             let hooks: Vec<PathBuf> = pins.hooks.into_iter().collect();
             let found = match hooks.is_empty() {
                 true => found,
-                false => find(open.as_fd(), &hooks).map_err(cannot)?,
+                false => find(open.as_fd(), Look { hooks: &hooks, ..Look::default() }).map_err(cannot)?,
             };
-            let mut root = Root {
+            let root = Root {
                 path: bind.source.as_path().into(),
                 device: bind.identity.device,
                 inode: bind.identity.inode,
                 pinned: pins.all.into_values().collect(),
                 risky: found.risky.iter().map(|(path, print)| (path.as_path().into(), *print)).collect(),
                 hooks: hooks.iter().map(|path| path.as_path().into()).collect(),
-                cut_short: found.cut_short,
+                folders: pins.folders,
             };
-            inherit(&mut root, &others);
+            whole(&found, &bind.source)?;
             roots.push(root);
             opened.push(open);
         }
+        // Others may have begun meanwhile, or ended.
+        others.extend(self::others(&folder));
+        apart(&roots, &others)?;
+        roots.iter_mut().for_each(|root| inherit(root, &others));
         let journal = Journal { engine: engine.to_owned(), began: unix_seconds(), roots };
         let path = folder.join(format!("{id}.{ENDING}"));
         let lock = write(&folder, &path, &journal).map_err(|error| {
             Failure::new(COULD_NOT_RUN, format!("cannot write {}", path.display())).caused_by(&error)
         })?;
-        Ok(Some(Aftermath { id: id.to_owned(), path, journal, roots: opened, _lock: lock }))
+        let held = Aftermath { id: id.to_owned(), path, journal, roots: opened, _lock: lock };
+        // Of two that begin at once, both see the other's record by now, or one does.
+        if let Err(error) = apart(&held.journal.roots, &self::others(&folder)) {
+            // Its agent has never run.
+            let _ = fs::remove_file(&held.path);
+            return Err(error);
+        }
+        Ok(Some(held))
     }
 
     /// Puts back. The agent must have ended.
@@ -101,7 +113,7 @@ impl Aftermath {
         for (root, open) in self.journal.roots.iter().zip(&self.roots) {
             told.add(settle(root, open, &self.id));
         }
-        finish(&self.path, &mut told);
+        finish(&self.path, &self.journal, &mut told);
         told
     }
 }
@@ -171,7 +183,7 @@ fn settle_file(path: &Path, id: &str, ours: impl Fn(&Journal) -> bool) -> Result
             )),
         }
     }
-    finish(path, &mut told);
+    finish(path, &journal, &mut told);
     Ok(Some(told))
 }
 
@@ -186,9 +198,14 @@ fn open(root: &Root) -> io::Result<OwnedFd> {
 }
 
 /// The journal goes when everything is put back; else it stays for another try.
-fn finish(path: &Path, told: &mut Told) {
+fn finish(path: &Path, journal: &Journal, told: &mut Told) {
     if !told.failures.is_empty() {
-        told.failures.push(format!(
+        for root in &journal.roots {
+            let root = root.path.path();
+            let root = netpolicy::diagnostic::harmless(&root.to_string_lossy());
+            told.advise(format!("do NOT run git in {root} before you have looked at what is named above"));
+        }
+        told.advise(format!(
             "it is tried again at the next run and by `ringfence gc`, until then it stands in {}",
             path.display()
         ));
@@ -208,6 +225,41 @@ fn write(folder: &Path, path: &Path, journal: &Journal) -> io::Result<fs::File> 
     let file = file.persist(path).map_err(|error| error.error)?;
     fs::File::open(folder)?.sync_all()?;
     Ok(file)
+}
+
+/// What was not seen before a run is not known to be the person's after it.
+fn whole(found: &Found, at: &Path) -> Result<(), Failure> {
+    if found.unseen.is_empty() && found.crowded.is_empty() {
+        return Ok(());
+    }
+    let crowded = found.crowded.iter().map(|path| path.to_string_lossy().into_owned());
+    let names: Vec<String> = found.unseen.iter().cloned().chain(crowded).take(3).collect();
+    let names = netpolicy::diagnostic::harmless(&names.join(", "));
+    let what = format!("{} cannot be looked through whole: {names}", at.display());
+    Err(Failure::new(COULD_NOT_RUN, what)
+        .hint("git's configuration in it could not be put back after the run; make it readable, or give the agent a smaller directory"))
+}
+
+/// Settling one directory after a run must not undo what settling another that contains it did.
+fn apart(roots: &[Root], others: &[Journal]) -> Result<(), Failure> {
+    for (root, other) in roots
+        .iter()
+        .flat_map(|root| others.iter().flat_map(|other| &other.roots).map(move |other| (root, other)))
+    {
+        let (here, there) = (root.path.path(), other.path.path());
+        let nested = here != there && (here.starts_with(&there) || there.starts_with(&here));
+        if nested && (root.device, root.inode) != (other.device, other.inode) {
+            let what = format!(
+                "{} and {}, which an agent of another run may write, contain one another",
+                here.display(),
+                there.display()
+            );
+            return Err(Failure::new(COULD_NOT_RUN, what).hint(
+                "wait for the other run's end, or give both agents the same directory; `ringfence gc` settles what was left behind",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Journals that are there already.
@@ -231,8 +283,46 @@ fn inherit(root: &mut Root, others: &[Journal]) {
     let was = |pinned: &Pinned| Pinned { was: super::record::Was::Absent, ..pinned.clone() };
     root.pinned = first.pinned.iter().cloned().chain(later.filter(|pinned| pinned.config).map(was)).collect();
     root.risky = first.risky.clone();
+    root.folders = first.folders.clone();
 }
 
 fn unusable(path: &Path, error: &dyn std::error::Error) -> Failure {
     Failure::new(COULD_NOT_RUN, format!("cannot use {}", path.display())).caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(path: &str, inode: u64) -> Root {
+        Root {
+            path: Path::new(path).into(),
+            device: 1,
+            inode,
+            pinned: vec![],
+            risky: vec![],
+            hooks: vec![],
+            folders: vec![],
+        }
+    }
+
+    #[test]
+    fn no_two_runs_have_directories_that_contain_one_another() {
+        let other =
+            |path, inode| [Journal { engine: String::new(), began: 0, roots: vec![root(path, inode)] }];
+        for there in ["/p", "/p/a/b", "/"] {
+            assert!(apart(&[root("/x", 9), root("/p/a", 1)], &other(there, 2)).is_err(), "{there}");
+        }
+        for (there, inode) in [("/p/a", 1), ("/p/a", 2), ("/p/ab", 2), ("/q", 2)] {
+            assert!(apart(&[root("/p/a", 1)], &other(there, inode)).is_ok(), "{there}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_seen_whole_ends_the_start() {
+        let seen = Found { cut_short: true, ..Found::default() };
+        assert!(whole(&seen, Path::new("/p")).is_ok());
+        let unseen = Found { unseen: vec!["d".to_owned()], ..Found::default() };
+        assert!(whole(&unseen, Path::new("/p")).is_err());
+    }
 }

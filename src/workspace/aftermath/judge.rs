@@ -14,6 +14,9 @@ use super::config::{self, Entry, Name, parse};
 use super::keys::{Place, by_name, may_stay};
 use super::record::{Digest, digest};
 
+/// Entries that an agent may add; nobody has more by hand.
+const MOST_ADDED: usize = 4_000;
+
 /// A configuration before the run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Before<'a> {
@@ -30,6 +33,8 @@ pub struct Judged {
     pub text: Vec<u8>,
     /// Names whose values were put back.
     pub put_back: Vec<String>,
+    /// Remotes with an address that had none before, in a file that was there.
+    pub remotes: Vec<String>,
     /// Names whose values were secrets that nobody kept.
     pub lost: Vec<String>,
 }
@@ -38,10 +43,14 @@ pub struct Judged {
 pub fn judge(before: Before<'_>, after: &[u8], place: Place<'_>) -> Option<Judged> {
     let mut was = parse(before.text)?;
     let now = parse(after)?;
+    if now.len() > was.len() + MOST_ADDED {
+        return None;
+    }
     let mut edits = Edits::default();
     let lost = uncover(&mut was, before.hidden, &now, &mut edits);
     let (old, new) = (by_name(&was), by_name(&now));
-    let mut put_back = Vec::new();
+    let index = Index::of(&was, &now);
+    let (mut put_back, mut remotes) = (Vec::new(), Vec::new());
     let mut expected: BTreeMap<&[u8], _> = old.clone();
     let mut names: Vec<&[u8]> = old.keys().chain(new.keys()).copied().collect();
     names.sort_unstable();
@@ -52,7 +61,8 @@ pub fn judge(before: Before<'_>, after: &[u8], place: Place<'_>) -> Option<Judge
             continue;
         }
         let values = new.get(name).cloned().unwrap_or_default();
-        edits.set(name, &values, &was, &now);
+        remotes.extend(address(name, &values).filter(|_| !place.new));
+        edits.set(name, &values, &index);
         match values.is_empty() {
             true => expected.remove(name),
             false => expected.insert(name, values),
@@ -65,7 +75,18 @@ pub fn judge(before: Before<'_>, after: &[u8], place: Place<'_>) -> Option<Judge
         lost: put_back.iter().filter(|name| lost.contains(name)).cloned().collect(),
         text,
         put_back,
+        remotes,
     })
+}
+
+/// A remote's name and where it leads, of an entry that says so.
+fn address(name: &[u8], values: &[Option<&[u8]>]) -> Option<String> {
+    let parts = Name::of(name);
+    let which = parts
+        .subsection
+        .filter(|_| parts.section == b"remote" && matches!(parts.key, b"url" | b"pushurl"))?;
+    let value = values.iter().flatten().next()?;
+    Some(format!("{} ({})", shown(which), shown(value)))
 }
 
 /// Puts the secrets back into the entries of the text before, as far as the text after still has them; the names of the others.
@@ -81,7 +102,7 @@ fn uncover(was: &mut [Entry], hidden: &[(usize, Digest)], now: &[Entry], edits: 
                 entry.value = other.value.clone();
                 // Its indentation stands before it.
                 let text = config::line(&entry.key, entry.value.as_deref());
-                edits.0.push((entry.span.clone(), text[1..].to_vec()));
+                edits.within.insert((entry.span.start, entry.span.end), text[1..].to_vec());
             }
             None => lost.push(shown(&entry.name)),
         }
@@ -94,46 +115,66 @@ fn shown(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
 
-/// Other texts in the place of some parts of a text.
+/// Where the entries of a name, and of a section, are.
+struct Index<'a> {
+    spans: BTreeMap<&'a [u8], Vec<Range<usize>>>,
+    ends: BTreeMap<(&'a [u8], Option<&'a [u8]>), usize>,
+    spelled: BTreeMap<&'a [u8], &'a [u8]>,
+}
+
+impl<'a> Index<'a> {
+    fn of(was: &'a [Entry], now: &'a [Entry]) -> Index<'a> {
+        let mut index = Index { spans: BTreeMap::new(), ends: BTreeMap::new(), spelled: BTreeMap::new() };
+        for entry in was {
+            let name = Name::of(&entry.name);
+            index.spans.entry(&entry.name).or_default().push(entry.span.clone());
+            index.ends.insert((name.section, name.subsection), entry.span.end);
+        }
+        for entry in now {
+            index.spelled.entry(&entry.name).or_insert(&entry.key);
+        }
+        index
+    }
+}
+
+/// Other texts in the place of some parts of a text, by where these begin and end, and new sections behind it.
 #[derive(Debug, Default)]
-struct Edits(Vec<(Range<usize>, Vec<u8>)>);
+struct Edits {
+    within: BTreeMap<(usize, usize), Vec<u8>>,
+    behind: Vec<Vec<u8>>,
+    /// Which of these has a head.
+    heads: BTreeMap<Vec<u8>, usize>,
+}
 
 impl Edits {
     /// Gives a name other values: behind the last entry of its section, else in a new section at the end.
-    fn set(&mut self, name: &[u8], values: &[Option<&[u8]>], was: &[Entry], now: &[Entry]) {
+    fn set(&mut self, name: &[u8], values: &[Option<&[u8]>], index: &Index<'_>) {
         let parts = Name::of(name);
-        let spelled = now.iter().find(|entry| entry.name == name).map_or(parts.key, |entry| &entry.key);
-        let of_section = |entry: &&Entry| {
-            let other = Name::of(&entry.name);
-            (other.section, other.subsection) == (parts.section, parts.subsection)
-        };
-        for entry in was.iter().filter(|entry| entry.name == name) {
+        let spelled = index.spelled.get(name).copied().unwrap_or(parts.key);
+        for span in index.spans.get(name).into_iter().flatten() {
             // What stands behind a section's head on its line keeps that line's end.
-            self.0.retain(|(span, _)| *span != entry.span);
-            self.0.push((entry.span.clone(), b"\n".to_vec()));
+            self.within.insert((span.start, span.end), b"\n".to_vec());
         }
         if values.is_empty() {
             return;
         }
         let lines = values.iter().flat_map(|value| config::line(spelled, *value));
-        match was.iter().rfind(of_section) {
-            Some(last) => self.0.push((last.span.end..last.span.end, lines.collect())),
-            None => {
-                let head = config::head(&parts);
-                let end = usize::MAX..usize::MAX;
-                match self.0.iter_mut().find(|(span, text)| *span == end && text.starts_with(&head)) {
-                    Some((_, text)) => text.extend(lines),
-                    None => self.0.push((end, head.into_iter().chain(lines).collect())),
-                }
-            }
+        if let Some(end) = index.ends.get(&(parts.section, parts.subsection)) {
+            self.within.entry((*end, *end)).or_default().extend(lines);
+            return;
         }
+        let head = config::head(&parts);
+        let at = *self.heads.entry(head.clone()).or_insert_with(|| {
+            self.behind.push(head);
+            self.behind.len() - 1
+        });
+        self.behind[at].extend(lines);
     }
 
-    fn apply(mut self, text: &[u8]) -> Vec<u8> {
-        self.0.sort_by_key(|(span, _)| (span.start, span.end));
+    fn apply(self, text: &[u8]) -> Vec<u8> {
         let (mut out, mut at) = (Vec::with_capacity(text.len()), 0);
-        for (span, with) in self.0 {
-            let (start, end) = (span.start.min(text.len()), span.end.min(text.len()));
+        let behind = self.behind.into_iter().map(|with| ((text.len(), text.len()), with));
+        for ((start, end), with) in self.within.into_iter().chain(behind) {
             out.extend_from_slice(&text[at..start]);
             // The last line may have no end.
             if !out.is_empty()

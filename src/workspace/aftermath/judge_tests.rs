@@ -1,13 +1,11 @@
 //! What is left of agents' configurations.
 
-use std::path::Path;
-
 use proptest::prelude::*;
 
 use super::*;
 
 fn place() -> Place<'static> {
-    Place { folder: Path::new(".git"), new: false }
+    Place { new: false, tree: None }
 }
 
 const BEFORE: &str = "; mine\n[core]\n\tbare = false\n\teditor = vim ; best\n[remote \"origin\"]\n\turl = https://gitlab.com/a/b.git\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[alias]st=status\n";

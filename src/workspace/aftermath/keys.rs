@@ -1,7 +1,6 @@
 //! Which changes of git's configuration an agent may leave behind. The list is `keys.txt`; what it does not have is put back.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::config::{Entry, Name};
@@ -16,6 +15,7 @@ enum May {
     Branch,
     Module,
     Update,
+    Base,
     Initial,
 }
 
@@ -37,10 +37,10 @@ pub fn by_name(entries: &[Entry]) -> All<'_> {
 /// Where a file is, as far as it matters here.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
-    /// The folder of the repository below the root.
-    pub folder: &'a Path,
     /// Whether the file was not there before the run.
     pub new: bool,
+    /// What `core.worktree` may then say.
+    pub tree: Option<&'a str>,
 }
 
 /// Whether the values of `name` may be what they are `after`.
@@ -55,13 +55,11 @@ pub fn may_stay(name: &[u8], before: &All<'_>, after: &All<'_>, place: Place<'_>
                 .iter()
                 .all(|value| value.and_then(|value| std::str::from_utf8(value).ok()).is_some_and(good))
     };
-    let has_address = |all: &All<'_>, section: &[u8], which: &[u8]| {
-        all.keys().map(|name| Name::of(name)).any(|other| {
-            other.section == section
-                && other.subsection == Some(which)
-                && matches!(other.key, b"url" | b"pushurl")
-        })
+    let has = |all: &All<'_>, section: &[u8], which: &[u8], keys: [&[u8]; 2]| {
+        keys.iter().any(|key| all.contains_key([section, b".", which, b".", key].concat().as_slice()))
     };
+    let has_address =
+        |all: &All<'_>, section: &[u8], which: &[u8]| has(all, section, which, [b"url", b"pushurl"]);
     match may(&parts) {
         Some(May::Free) => true,
         // A second address of a remote would take part of what is pushed.
@@ -70,15 +68,22 @@ pub fn may_stay(name: &[u8], before: &All<'_>, after: &All<'_>, place: Place<'_>
             let named = parts.section != b"remote" || is_plain(which);
             named && !has_address(before, parts.section, which) && each(&is_on_a_network)
         }
-        Some(May::Branch) => each(&|value| {
-            value == "."
-                || has_address(before, b"remote", value.as_bytes())
-                || (has_address(after, b"remote", value.as_bytes()) && all_good(after, before, value, place))
-        }),
+        // Where a branch is pushed to follows from both.
+        Some(May::Branch) => {
+            let which = parts.subsection.unwrap_or_default();
+            !has(before, b"branch", which, [b"remote", b"pushremote"])
+                && each(&|value| {
+                    value == "."
+                        || has_address(before, b"remote", value.as_bytes())
+                        || (has_address(after, b"remote", value.as_bytes())
+                            && all_good(after, before, value, place))
+                })
+        }
         Some(May::Update) => each(&|value| matches!(value, "checkout" | "rebase" | "merge" | "none")),
+        Some(May::Base) => each(&|value| value == "base"),
         Some(May::Initial) => place.new,
         // A submodule's repository names its folder.
-        None if name == b"core.worktree" => place.new && each(&|value| is_within(place.folder, value)),
+        None if name == b"core.worktree" => place.new && each(&|value| place.tree == Some(value)),
         None => false,
     }
 }
@@ -106,6 +111,7 @@ fn line(text: &'static str) -> Option<(May, &'static str)> {
         "branch" => May::Branch,
         "module" => May::Module,
         "update" => May::Update,
+        "base" => May::Base,
         "initial" => May::Initial,
         _ => return None,
     };
@@ -125,13 +131,16 @@ fn fits(pattern: &str, name: &Name<'_>) -> bool {
 /// A name of a remote that nobody takes for an address: git looks for a remote of that name first, whatever it is given.
 fn is_plain(name: &[u8]) -> bool {
     name.first().is_some_and(u8::is_ascii_alphanumeric)
-        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/'))
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
 /// An address that leads to another machine by a way of git's own. A path may hold a repository with hooks of the agent's; `NAME::` starts
 /// a program; what begins with `-` is an option.
 fn is_on_a_network(address: &str) -> bool {
-    let plain = address.chars().all(|c| c.is_ascii_graphic()) && !address.contains("::");
+    let plain = address.chars().all(|c| c.is_ascii_graphic())
+        && !address.contains("::")
+        // ssh takes the brackets off.
+        && !address.contains("[-");
     let (host, scheme) = match address.split_once("://") {
         Some((scheme, rest)) => (rest.split('/').next().unwrap_or_default(), Some(scheme)),
         None => (address.split_once(':').map_or("", |(host, _)| host), None),
@@ -150,32 +159,13 @@ fn is_on_a_network(address: &str) -> bool {
         && !host_alone.starts_with('-')
 }
 
-/// Whether a relative path from `folder` stays below the root, outside of `.git`, by its words alone.
-fn is_within(folder: &Path, path: &str) -> bool {
-    let mut place: PathBuf = folder.to_owned();
-    for part in Path::new(path).components() {
-        match part {
-            Component::ParentDir => {
-                if !place.pop() {
-                    return false;
-                }
-            }
-            Component::Normal(name) => place.push(name),
-            Component::CurDir => {}
-            _ => return false,
-        }
-    }
-    !place.as_os_str().is_empty()
-        && !place.components().any(|part| part.as_os_str().eq_ignore_ascii_case(".git"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::config::parse;
     use super::*;
 
     fn old() -> Place<'static> {
-        Place { folder: Path::new(""), new: false }
+        Place { new: false, tree: None }
     }
 
     /// The names that may not stay, of a file before and after.
@@ -406,6 +396,8 @@ mod tests {
             "",
             "https:///x",
             "ssh://a@-x/y",
+            "ssh://[-x]/y",
+            "a@[-oProxyCommand=x]:y",
             "https://a b/c",
         ] {
             let text = format!(
@@ -414,7 +406,7 @@ mod tests {
             );
             assert_eq!(added(&text), ["branch.b.remote", "remote.e.url"], "{address}");
         }
-        for name in ["https://gitlab.com/a/b.git", ".", "git@gitlab.com:a/b", "-x", "/a", ""] {
+        for name in ["https://gitlab.com/a/b.git", ".", "git@gitlab.com:a/b", "-x", "/a", "a/b", ""] {
             let text = format!("[remote \"{name}\"]\n url = https://evil.test/x\n");
             assert_eq!(added(&text), [format!("remote.{name}.url")], "{name}");
         }
@@ -428,16 +420,33 @@ mod tests {
     }
 
     #[test]
-    fn a_new_repository_is_somewhere_in_the_project() {
-        let place = Place { folder: Path::new(".git/modules/lib"), new: true };
-        let text = |path: &str| format!("[core]\n\tbare = false\n\tworktree = {path}\n");
-        assert_eq!(put_back("", &text("../../../lib"), place), Vec::<String>::new());
-        for outside in ["../../../../x", "/home/x", "../../..", "../../../.git", "../../../a/../.GIT/x"] {
-            assert_eq!(put_back("", &text(outside), place), ["core.worktree"], "{outside}");
+    fn where_a_branch_is_pushed_to_is_not_led_away_by_its_other_key() {
+        let before = "[remote \"origin\"]\n url = https://gitlab.com/a/b\n[branch \"main\"]\n remote = origin\n[branch \"p\"]\n pushRemote = origin\n";
+        let fork = "[remote \"fork\"]\n url = https://evil.test/x\n";
+        let added = |text: &str| put_back(before, &format!("{before}{fork}{text}"), old());
+        assert_eq!(added("[branch \"main\"]\n pushRemote = fork\n"), ["branch.main.pushremote"]);
+        assert_eq!(added("[branch \"p\"]\n remote = fork\n"), ["branch.p.remote"]);
+        assert_eq!(added("[branch \"n\"]\n remote = origin\n pushRemote = fork\n"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_new_repository_names_its_own_working_tree_and_fetches_nothing_by_itself() {
+        let text = "[core]\n\tbare = false\n\tworktree = ../../../lib\n";
+        let new = |tree| Place { new: true, tree };
+        assert_eq!(put_back("", text, new(Some("../../../lib"))), Vec::<String>::new());
+        for other in [None, Some("../../../lib/"), Some("x")] {
+            assert_eq!(put_back("", text, new(other)), ["core.worktree"]);
         }
+        assert_eq!(put_back("", text, old()), ["core.bare", "core.worktree"]);
+        let partial = "[extensions]\n partialClone = o\n[remote \"o\"]\n url = https://x.test/y\n promisor = true\n partialCloneFilter = blob:none\n gh-resolved = x/y\n glab-resolved = base\n";
         assert_eq!(
-            put_back("", &text("../../../lib"), Place { new: false, ..place }),
-            ["core.bare", "core.worktree"]
+            put_back("", partial, new(None)),
+            [
+                "extensions.partialclone",
+                "remote.o.gh-resolved",
+                "remote.o.partialclonefilter",
+                "remote.o.promisor"
+            ]
         );
     }
 }

@@ -1,6 +1,7 @@
 //! What is put back after a run: of each repository its configurations, and the files that say where they are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -8,16 +9,25 @@ use std::path::{Component, Path, PathBuf};
 use super::config::{Entry, Name, head, line, parse};
 use super::find::Found;
 use super::place;
-use super::record::{Bytes, File, Pinned, Was, digest};
+use super::record::{Bytes, File, Made, Pinned, Was, digest};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::workspace::masks::{Cover, MASK, With};
 
 /// Of each repository, and whether it is a configuration.
-pub const PARTS: [(&str, bool); 4] =
-    [("config", true), ("config.worktree", true), ("commondir", false), ("hooks", false)];
+pub const PARTS: [(&str, bool); 6] = [
+    ("config", true),
+    ("config.worktree", true),
+    ("commondir", false),
+    ("hooks", false),
+    ("branches", false),
+    ("remotes", false),
+];
 
 /// Configurations that others include; git itself follows ten below each other.
 const MOST_INCLUDED: usize = 50;
+
+/// Parts of a path that are looked at, those of links on it included.
+const MOST_STEPS: usize = 500;
 
 /// What is pinned, and folders of hooks besides the repositories' own.
 #[derive(Debug, Default)]
@@ -26,6 +36,8 @@ pub struct Pins {
     pub all: BTreeMap<PathBuf, Pinned>,
     /// The folders.
     pub hooks: BTreeSet<PathBuf>,
+    /// The repositories' own folders.
+    pub folders: Vec<(Bytes, Made)>,
 }
 
 /// Pins what was found below `root`, which lies at `at`; `covers` is what the agent cannot read there.
@@ -35,6 +47,10 @@ pub fn pins(root: BorrowedFd<'_>, at: &Path, found: &Found, covers: &[Cover]) ->
     for repository in &found.repositories {
         if repository.file_name().is_some_and(|name| name == ".git") {
             pinner.pin(repository, false)?;
+        }
+        // A path may name nothing here: what several working trees have in common can lie elsewhere.
+        if let Ok(made) = place::made(root, repository) {
+            pinner.pins.folders.push((repository.as_path().into(), made));
         }
         for (name, config) in PARTS {
             pinner.pin(&repository.join(name), config)?;
@@ -59,16 +75,10 @@ impl Pinner<'_> {
         if self.pins.all.contains_key(path) {
             return Ok(());
         }
-        let cannot = || {
-            let path = self.at.join(path);
-            Failure::new(
-                COULD_NOT_RUN,
-                format!("cannot keep {}, so it could not be put back after the run", path.display()),
-            )
-        };
-        let mut was = place::look(self.root.as_fd(), path).map_err(|error| cannot().caused_by(&error))?;
+        let mut was =
+            place::look(self.root.as_fd(), path).map_err(|error| self.cannot(path).caused_by(&error))?;
         if was == Was::Else {
-            return Err(cannot().hint("it must be a readable file of at most 1 MiB"));
+            return Err(self.cannot(path).hint("it must be a readable file of at most 1 MiB"));
         }
         let mut entries = Vec::new();
         if let Was::File(file) = &mut was {
@@ -77,8 +87,23 @@ impl Pinner<'_> {
                 hide(file, &entries, &cover.with);
             }
         }
+        let link = match &was {
+            Was::Link(target) => Some(target.path()),
+            _ => None,
+        };
         let pinned = Pinned { path: path.into(), config, was };
         self.pins.all.insert(path.to_owned(), pinned);
+        let folder = path.parent().unwrap_or(Path::new(""));
+        if let Some(target) = link
+            && let Some(target) = self.resolve(folder, &target)?
+        {
+            // What a person's own link leads to is theirs as well.
+            match config {
+                true => self.pin(&target, true)?,
+                false if path.ends_with("hooks") => _ = self.pins.hooks.insert(target),
+                false => {}
+            }
+        }
         for entry in &entries {
             self.follow(path, entry)?;
         }
@@ -92,7 +117,7 @@ impl Pinner<'_> {
         let folder = path.parent().unwrap_or(Path::new(""));
         let name = Name::of(&entry.name);
         if matches!((name.section, name.key), (b"include" | b"includeif", b"path")) {
-            if let Some(below) = self.below(folder, target) {
+            if let Some(below) = self.resolve(folder, target)? {
                 self.included += 1;
                 if self.included > MOST_INCLUDED {
                     let what =
@@ -104,28 +129,76 @@ impl Pinner<'_> {
         } else if entry.name == b"core.hookspath" {
             // Of the working tree, which lies around `.git`.
             let tree = if folder.ends_with(".git") { folder.parent().unwrap_or(folder) } else { folder };
-            self.pins.hooks.extend(self.below(tree, target));
+            let hooks = self.resolve(tree, target)?;
+            self.pins.hooks.extend(hooks);
         }
         Ok(())
     }
 
-    /// The path below the root that is meant, by its words; none: it leads elsewhere, where no agent writes.
-    fn below(&self, folder: &Path, target: &Path) -> Option<PathBuf> {
+    /// The path below the root that is meant from a folder there, links on the way resolved and pinned; none: it leads elsewhere, where
+    /// no agent writes.
+    fn resolve(&mut self, folder: &Path, target: &Path) -> Result<Option<PathBuf>, Failure> {
         let home = std::env::var_os("HOME").map(PathBuf::from);
-        let target = match target.strip_prefix("~") {
-            Ok(rest) => home?.join(rest),
-            Err(_) => target.to_owned(),
+        let target = match (target.strip_prefix("~"), home) {
+            (Ok(rest), Some(home)) => home.join(rest),
+            _ => target.to_owned(),
         };
-        let mut place = PathBuf::new();
-        for part in self.at.join(folder).join(target).components() {
-            match part {
-                Component::ParentDir => _ = place.pop(),
-                Component::CurDir => {}
-                part => place.push(part),
+        let Some(mut place) = self.start(folder, &target) else { return Ok(None) };
+        let mut left: Vec<OsString> = place.1;
+        for _ in 0..MOST_STEPS {
+            let Some(part) = left.pop() else {
+                return Ok((!place.0.as_os_str().is_empty()).then_some(place.0));
+            };
+            if part == ".." {
+                if !place.0.pop() {
+                    // Above the root, and perhaps into it again.
+                    let rest: PathBuf = left.iter().rev().collect();
+                    let above = self.at.parent().unwrap_or(self.at).join(rest);
+                    let Some(again) = self.start(Path::new(""), &above) else { return Ok(None) };
+                    (place.0, left) = again;
+                }
+                continue;
+            }
+            place.0.push(&part);
+            let was = place::look(self.root.as_fd(), &place.0)
+                .map_err(|error| self.cannot(&place.0).caused_by(&error))?;
+            if let Was::Link(target) = was {
+                let (link, target) = (place.0.clone(), target.path());
+                self.pins.all.entry(link.clone()).or_insert_with(|| Pinned {
+                    path: link.as_path().into(),
+                    config: false,
+                    was: Was::Link(target.as_path().into()),
+                });
+                let folder = link.parent().unwrap_or(Path::new(""));
+                let Some((start, first)) = self.start(folder, &target) else { return Ok(None) };
+                place.0 = start;
+                left.extend(first);
             }
         }
-        let below = place.strip_prefix(self.at).ok()?;
-        (!below.as_os_str().is_empty()).then(|| below.to_owned())
+        Err(self.cannot(&folder.join(target)).hint("it leads through too many links"))
+    }
+
+    /// Where a path begins below the root, and the rest of its parts, the first last.
+    fn start(&self, folder: &Path, target: &Path) -> Option<(PathBuf, Vec<OsString>)> {
+        let parts = |path: &Path| -> Vec<OsString> {
+            let parts =
+                path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
+            parts.map(|part| part.as_os_str().to_owned()).rev().collect()
+        };
+        if !target.is_absolute() {
+            return Some((folder.to_owned(), parts(target)));
+        }
+        let below = |path: &Path| path.strip_prefix(self.at).ok().map(|below| (PathBuf::new(), parts(below)));
+        // Links outside are the person's alone.
+        below(target).or_else(|| below(&target.canonicalize().ok()?))
+    }
+
+    fn cannot(&self, path: &Path) -> Failure {
+        let path = self.at.join(path);
+        Failure::new(
+            COULD_NOT_RUN,
+            format!("cannot keep {}, so it could not be put back after the run", path.display()),
+        )
     }
 }
 
@@ -158,7 +231,7 @@ fn masked(entry: &Entry) -> Vec<u8> {
 mod tests {
     use std::fs;
 
-    use super::super::find::find;
+    use super::super::find::{Look, find};
     use super::*;
 
     #[test]
@@ -181,7 +254,7 @@ mod tests {
         );
         put(".gitconfig", "[includeIf \"gitdir:/x\"]\n path = more\n");
         let root = fs::File::open(&at).unwrap();
-        let found = find(root.as_fd(), &[]).unwrap();
+        let found = find(root.as_fd(), Look::default()).unwrap();
         let pins = pins(root.as_fd(), &at, &found, &[]).unwrap();
         let paths: Vec<_> =
             pins.all.iter().map(|(path, pinned)| (path.to_str().unwrap(), pinned.config)).collect();
@@ -189,10 +262,12 @@ mod tests {
             paths,
             [
                 (".git", false),
+                (".git/branches", false),
                 (".git/commondir", false),
                 (".git/config", true),
                 (".git/config.worktree", true),
                 (".git/hooks", false),
+                (".git/remotes", false),
                 (".gitconfig", true),
                 ("more", true),
                 ("shared/x", true)

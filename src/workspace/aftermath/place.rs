@@ -5,13 +5,13 @@ use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, RenameFlags};
 use rustix::io::Errno;
 
 use super::config::LARGEST;
-use super::record::{Bytes, File, Was, digest};
+use super::record::{Bytes, File, Made, Was, digest};
 
 /// The folder of a path, and its name there. A folder that is no folder any more is an error.
 pub fn folder<'a>(root: BorrowedFd<'_>, path: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
@@ -24,17 +24,73 @@ pub fn folder<'a>(root: BorrowedFd<'_>, path: &'a Path) -> io::Result<(OwnedFd, 
     Ok((here, name))
 }
 
+/// A folder below the root.
+pub fn open_folder(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
+    if path.as_os_str().is_empty() {
+        return open(root, OsStr::new("."));
+    }
+    let (here, name) = folder(root, path)?;
+    open(here.as_fd(), name)
+}
+
+/// What tells a folder from all others.
+pub fn made(root: BorrowedFd<'_>, path: &Path) -> io::Result<Made> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = std::fs::File::from(open_folder(root, path)?).metadata()?;
+    let since = meta.created().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    let at = since.and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or(0);
+    Ok(Made { inode: meta.ino(), at })
+}
+
 /// Opens a folder to be read and changed. An agent that runs as its owner may have taken the right to that.
-#[allow(clippy::unnecessary_cast, reason = "not on macOS")]
 fn open(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let stat = rustix::fs::statat(here, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    let (mode, whole) = (permissions(&stat), 0o700);
+    unlock(here, name, &stat)?;
+    Ok(rustix::fs::openat(here, name, flags, Mode::empty())?)
+}
+
+/// Gives the owner of a folder the rights to it, if that is who asks.
+#[allow(clippy::unnecessary_cast, reason = "not on macOS")]
+pub fn unlock(here: BorrowedFd<'_>, name: &OsStr, stat: &rustix::fs::Stat) -> io::Result<()> {
+    let (mode, whole) = (permissions(stat), 0o700);
     let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     if is_folder && mode & whole != whole && stat.st_uid == rustix::process::geteuid().as_raw() {
         rustix::fs::chmodat(here, name, Mode::from_raw_mode((mode | whole) as RawMode), AtFlags::empty())?;
     }
-    Ok(rustix::fs::openat(here, name, flags, Mode::empty())?)
+    Ok(())
+}
+
+/// The path that `target` is from a folder below the root, by its words; none: it leads out. Only ways up at its beginning are understood,
+/// as git writes them: behind a name, which may be a link, `..` can be anywhere.
+pub fn below(folder: &Path, target: &Path) -> Option<PathBuf> {
+    let (mut place, mut down) = (folder.to_owned(), false);
+    for part in target.components() {
+        match part {
+            Component::ParentDir if down || !place.pop() => return None,
+            Component::ParentDir | Component::CurDir => {}
+            Component::Normal(name) => {
+                place.push(name);
+                down = true;
+            }
+            _ => return None,
+        }
+    }
+    Some(place)
+}
+
+/// The first link on the way to a path.
+pub fn link_on_the_way(root: BorrowedFd<'_>, path: &Path) -> io::Result<Option<PathBuf>> {
+    let folders: Vec<&Path> =
+        path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()).collect();
+    for folder in folders.into_iter().rev() {
+        match look(root, folder)? {
+            Was::Link(_) => return Ok(Some(folder.to_owned())),
+            Was::Folder => {}
+            _ => return Ok(None),
+        }
+    }
+    Ok(None)
 }
 
 /// What is at a path.

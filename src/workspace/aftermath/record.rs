@@ -73,8 +73,18 @@ pub struct Root {
     pub risky: Vec<(Bytes, Digest)>,
     /// Folders of hooks besides the repositories' own.
     pub hooks: Vec<Bytes>,
-    /// Whether a bound ended the look.
-    pub cut_short: bool,
+    /// The repositories' folders, and what tells each from all others.
+    #[serde(default)]
+    pub folders: Vec<(Bytes, Made)>,
+}
+
+/// What stays with a folder that is renamed: its inode, and when it was made, as far as the file system says so; inodes are given anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Made {
+    /// The inode.
+    pub inode: u64,
+    /// Nanoseconds of Unix time.
+    pub at: u64,
 }
 
 /// A path below a root, as it was.

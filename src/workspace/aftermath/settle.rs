@@ -1,45 +1,80 @@
 //! Putting back, when the agent has ended.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use super::find::{Found, find, is_hook};
+use super::config::parse;
+use super::find::{FOLDERS, Found, Look, find, is_hook};
 use super::judge::{Before, Judged, judge};
 use super::keys::Place;
 use super::pin::PARTS;
 use super::place;
-use super::record::{Bytes, File, Pinned, Root, Was};
+use super::record::{Bytes, File, Made, Pinned, Root, Was};
 use super::told::Told;
+
+/// Where the project is in the container.
+const PROJECT: &str = "/workspace";
+const UNREADABLE: &str = "what git could not read, or more than anybody writes";
+/// Settling takes no longer; what it did not come to is a failure, and tried again.
+const TIME: Duration = Duration::from_secs(60);
+/// What an agent may add to a configuration; beyond that nothing of it is kept.
+const MOST_ADDED: usize = 64 << 10;
 
 /// Puts back what is below one root, open; `id` is the workflow's.
 pub fn settle(root: &Root, open: &OwnedFd, id: &str) -> Told {
-    let mut settling = Settling { root: open.as_fd(), id, told: Told::default() };
+    let until = Instant::now() + TIME;
+    let mut settling =
+        Settling { root: open.as_fd(), at: root.path.path(), id, until, told: Told::default() };
     for pinned in &root.pinned {
         settling.settle(pinned, false);
     }
-    let hooks: Vec<PathBuf> = root.hooks.iter().map(Bytes::path).collect();
-    match find(open.as_fd(), &hooks) {
-        Ok(found) => {
-            settling.new_repositories(root, &found);
-            settling.risks(root, found);
-        }
-        Err(error) => settling.told.failed(&root.path.path(), &error),
+    if let Err(error) = settling.look_through(root) {
+        settling.told.failed(&root.path.path(), &error);
     }
     settling.told
 }
 
 struct Settling<'a> {
     root: BorrowedFd<'a>,
+    at: PathBuf,
     id: &'a str,
+    until: Instant,
     told: Told,
 }
 
 impl Settling<'_> {
+    fn look_through(&mut self, root: &Root) -> io::Result<()> {
+        // The root may have lost its rights too.
+        place::open_folder(self.root, Path::new(""))?;
+        let hooks: Vec<PathBuf> = root.hooks.iter().map(Bytes::path).collect();
+        let parts = root.pinned.iter().map(|pinned| pinned.path.path());
+        let known: Vec<PathBuf> = parts
+            .filter(|path| path.ends_with("hooks"))
+            .filter_map(|path| path.parent().map(Path::to_owned))
+            .collect();
+        let found = find(self.root, Look { hooks: &hooks, known: &known, after: true })?;
+        self.new_repositories(root, &found);
+        self.new_gitfiles(root, &found);
+        for folder in &found.crowded {
+            if let Err(error) = self.aside(folder, "more there than anybody looks through") {
+                self.told.failed(folder, &error);
+            }
+        }
+        found.unseen.iter().for_each(|what| self.told.unseen(what));
+        self.risks(root, found);
+        Ok(())
+    }
+
     fn settle(&mut self, pinned: &Pinned, new: bool) {
         let path = pinned.path.path();
-        if let Err(error) = self.try_settle(pinned, &path, new) {
+        if Instant::now() > self.until {
+            self.told.failed(&path, &"there was no time left");
+        } else if let Err(error) = self.try_settle(pinned, &path, new) {
             self.told.failed(&path, &error);
         }
     }
@@ -48,6 +83,10 @@ impl Settling<'_> {
         let (here, name) = match place::folder(self.root, path) {
             Ok(place) => place,
             Err(error) if place::is_absent(&error) => {
+                // No link was on the way before the run.
+                if let Some(link) = place::link_on_the_way(self.root, path)? {
+                    self.aside(&link, "a symbolic link in the place of a folder")?;
+                }
                 // Nothing is made anew where a whole folder is gone: nothing is read there either.
                 if pinned.was == Was::Folder {
                     self.told.whole(path, "gone, with the folder that it was in");
@@ -63,22 +102,24 @@ impl Settling<'_> {
             (Was::Link(was), Was::Link(now)) if was == now => Ok(()),
             (Was::Absent, Was::Absent) | (Was::Folder, Was::Folder) => Ok(()),
             // What is in it is looked at by itself.
-            (Was::Absent, Was::Folder) if name == "hooks" => Ok(()),
+            (Was::Absent, Was::Folder) if FOLDERS.iter().any(|folder| name == *folder) => Ok(()),
             (Was::Folder, Was::Absent) => {
                 self.told.whole(path, "gone");
                 Ok(())
             }
             (Was::File(was), Was::File(now)) if pinned.config => {
                 let before = Before { text: &was.text.0, hidden: &was.hidden };
-                match judge(before, &now.text.0, Place { folder, new: false }) {
+                let place = Place { new: false, tree: None };
+                match self.judge(before, &now.text.0, place) {
                     Some(judged) => self.rewrite(path, was, now, judged),
-                    None => self.whole(path, was, "git could not read what the agent left there"),
+                    None => self.whole(path, was, UNREADABLE),
                 }
             }
             (Was::Absent, Was::File(now)) if pinned.config => {
-                match judge(Before::default(), &now.text.0, Place { folder, new }) {
+                let tree = if new { self.tree(folder, &now.text.0) } else { None };
+                match self.judge(Before::default(), &now.text.0, Place { new, tree: tree.as_deref() }) {
                     Some(judged) => self.rewrite(path, now, now, judged),
-                    None => self.aside(path, "git could not read what the agent left there"),
+                    None => self.aside(path, UNREADABLE),
                 }
             }
             // A working tree that git made for the agent says so in these words.
@@ -98,6 +139,37 @@ impl Settling<'_> {
         }
     }
 
+    fn judge(&self, before: Before<'_>, now: &[u8], place: Place<'_>) -> Option<Judged> {
+        let most = before.text.len() + MOST_ADDED;
+        (now.len() <= most).then(|| judge(before, now, place))?
+    }
+
+    /// The working tree that a new repository names, if that is a folder below the root which names the repository in turn.
+    fn tree(&self, folder: &Path, config: &[u8]) -> Option<String> {
+        let entries = parse(config)?;
+        let mut named = entries.iter().filter(|entry| entry.name == b"core.worktree");
+        let (Some(entry), None) = (named.next(), named.next()) else { return None };
+        let named = std::str::from_utf8(entry.value.as_deref()?).ok()?;
+        let tree = place::below(folder, Path::new(named))?;
+        (self.repository_of(&tree.join(".git")).ok()?.as_deref() == Some(folder)).then(|| named.to_owned())
+    }
+
+    /// The folder below the root that a file `.git` leads to, by its words.
+    fn repository_of(&self, gitfile: &Path) -> io::Result<Option<PathBuf>> {
+        Ok(self.led_to(gitfile)?.and_then(|target| match target.strip_prefix(&self.at) {
+            Ok(below) => place::below(Path::new(""), below),
+            Err(_) => place::below(gitfile.parent()?, &target),
+        }))
+    }
+
+    /// What a file `.git` says.
+    fn led_to(&self, gitfile: &Path) -> io::Result<Option<PathBuf>> {
+        let Was::File(file) = place::look(self.root, gitfile)? else { return Ok(None) };
+        let Some(target) = file.text.0.strip_prefix(b"gitdir: ") else { return Ok(None) };
+        let end = target.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
+        Ok(Some(PathBuf::from(OsStr::from_bytes(&target[..end]))))
+    }
+
     fn rewrite(&mut self, path: &Path, was: &File, now: &File, judged: Judged) -> io::Result<()> {
         if judged.text != now.text.0 {
             let file = File { text: Bytes(judged.text), ..was.clone() };
@@ -108,6 +180,7 @@ impl Settling<'_> {
             self.told.whole(path, &format!("{lost} held a secret, of which no copy is kept; your own file went where its folder was renamed to"));
         }
         self.told.keys(path.to_owned(), judged.put_back);
+        self.told.remotes(path, &judged.remotes);
         Ok(())
     }
 
@@ -128,22 +201,51 @@ impl Settling<'_> {
         Ok(())
     }
 
-    /// Repositories that were not there before: nothing of their configuration is the person's.
+    /// Repositories that were not there before: nothing of their configuration is the person's, unless they were only moved.
     fn new_repositories(&mut self, root: &Root, found: &Found) {
-        let known: BTreeSet<PathBuf> = root.pinned.iter().map(|pinned| pinned.path.path()).collect();
+        let before: BTreeMap<PathBuf, &Pinned> =
+            root.pinned.iter().map(|pinned| (pinned.path.path(), pinned)).collect();
+        let moved: BTreeMap<Made, PathBuf> =
+            root.folders.iter().map(|(path, made)| (*made, path.path())).collect();
         for repository in &found.repositories {
+            if before.contains_key(&repository.join("config")) {
+                continue;
+            }
+            let from = place::made(self.root, repository).ok().and_then(|made| moved.get(&made));
             for (name, config) in PARTS {
-                let path = repository.join(name);
-                if !known.contains(&path) {
-                    let path = path.as_path().into();
-                    self.settle(&Pinned { path, config, was: Was::Absent }, true);
-                }
+                let pinned = from.and_then(|from| before.get(&from.join(name)));
+                let was = pinned.map_or(Was::Absent, |pinned| pinned.was.clone());
+                let path = repository.join(name).as_path().into();
+                self.settle(&Pinned { path, config, was }, pinned.is_none());
+            }
+        }
+    }
+
+    /// A new file `.git` stays where it leads to a repository that was judged.
+    fn new_gitfiles(&mut self, root: &Root, found: &Found) {
+        let known: BTreeSet<PathBuf> = root.pinned.iter().map(|pinned| pinned.path.path()).collect();
+        for gitfile in found.gitfiles.iter().filter(|path| !known.contains(*path)) {
+            let judged = |repository| found.repositories.binary_search(&repository).is_ok();
+            let stays = self.repository_of(gitfile).map(|repository| {
+                repository.is_some_and(judged)
+                    // A linked working tree has its path in the container, which leads nowhere here.
+                    || self.led_to(gitfile).ok().flatten().is_some_and(|target| {
+                        target.starts_with(PROJECT) && Path::new(PROJECT).symlink_metadata().is_err()
+                    })
+            });
+            let done = match stays {
+                Ok(true) => Ok(()),
+                Ok(false) => self.aside(gitfile, "something there that leads git to what was not looked at"),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = done {
+                self.told.failed(gitfile, &error);
             }
         }
     }
 
     fn risks(&mut self, root: &Root, found: Found) {
-        if found.cut_short || root.cut_short {
+        if found.cut_short {
             self.told.cut_short();
         }
         let before: BTreeMap<PathBuf, _> =

@@ -29,6 +29,10 @@ pub struct Told {
     pub failures: Vec<String>,
     /// Whether not everything was looked at.
     cut_short: bool,
+    /// Remotes that the agent added, in words.
+    remotes: Vec<String>,
+    /// What to do about the failures.
+    advice: Vec<String>,
 }
 
 impl Told {
@@ -47,6 +51,27 @@ impl Told {
     /// Something could not be done.
     pub fn failed(&mut self, path: &Path, error: &dyn std::fmt::Display) {
         self.failures.push(format!("{} could NOT be put back: {error}", shown(path)));
+    }
+
+    /// Something could not be looked at.
+    pub fn unseen(&mut self, what: &str) {
+        self.failures.push(format!(
+            "{} could NOT be looked at for repositories whose configuration runs code",
+            short(what)
+        ));
+    }
+
+    /// What to do about the failures, said behind all of them.
+    pub fn advise(&mut self, what: String) {
+        self.advice.push(what);
+    }
+
+    /// The agent added remotes: whoever pushes there sends it there.
+    pub fn remotes(&mut self, path: &Path, remotes: &[String]) {
+        if !remotes.is_empty() {
+            let names = few(remotes.iter().map(|remote| short(remote)).collect());
+            self.remotes.push(format!("new remotes in {}: {names}", shown(path)));
+        }
     }
 
     /// A file that runs code later appeared, or changed.
@@ -70,7 +95,9 @@ impl Told {
             lines.truncate(LINES);
             lines.push(format!("{more} further files of git were put back"));
         }
+        lines.extend(self.remotes.iter().take(LINES).cloned());
         lines.extend(self.failures.iter().take(LINES).cloned());
+        lines.extend(self.advice.iter().take(LINES).cloned());
         lines
     }
 
@@ -85,7 +112,10 @@ impl Told {
         let mut lines: Vec<String> =
             [line("new", &self.new), line("changed", &self.changed)].into_iter().flatten().collect();
         if self.cut_short {
-            lines.push("the project is too large to be looked through whole for repositories and files that run code".to_owned());
+            lines.push(
+                "there are more files that run code than are remembered: not all that are new are named"
+                    .to_owned(),
+            );
         }
         lines
     }
@@ -103,6 +133,8 @@ impl Told {
         self.new.extend(other.new);
         self.changed.extend(other.changed);
         self.failures.extend(other.failures);
+        self.remotes.extend(other.remotes);
+        self.advice.extend(other.advice);
         self.cut_short |= other.cut_short;
     }
 }
