@@ -63,6 +63,18 @@ pub struct Given {
     pub device: u64,
     /// The inode that it must be.
     pub inode: u64,
+    /// What must be in it instead, where the supervisor's kernel is another one and numbers mean nothing.
+    #[serde(default)]
+    pub nonce: Option<Nonce>,
+}
+
+/// A file that only one directory has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nonce {
+    /// Its name.
+    pub name: String,
+    /// All that is in it.
+    pub content: String,
 }
 
 /// What the fence must be made of.

@@ -11,6 +11,7 @@
 use bollard::models::{Mount, MountBindOptions, MountType, MountVolumeOptions, VolumeCreateRequest};
 
 use super::engine::{self, Engine};
+use super::nonce::Planted;
 use super::workflow::{Role, Workflow};
 use crate::error::Failure;
 use crate::handover::{GIVEN, Given};
@@ -41,9 +42,10 @@ impl Binds {
         self.mounts(workflow, |index, _| (format!("{GIVEN}/{index}"), true))
     }
 
-    /// What the fence must find.
-    pub fn expected(&self) -> Vec<Given> {
+    /// What the fence must find; with nonces, one for each, where device and inode mean nothing.
+    pub fn expected(&self, planted: &[Planted]) -> Vec<Given> {
         let given = |(index, bind): (usize, &Bind)| Given {
+            nonce: planted.get(index).map(Planted::nonce),
             at: format!("{GIVEN}/{index}"),
             source: bind.source.to_string_lossy().into_owned(),
             device: bind.identity.device,

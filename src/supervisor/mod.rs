@@ -30,6 +30,7 @@ pub mod kept;
 pub mod limits;
 pub mod means;
 pub mod networks;
+pub mod nonce;
 pub mod podman;
 pub mod run;
 pub mod seccomp;

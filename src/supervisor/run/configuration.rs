@@ -7,6 +7,7 @@ use netpolicy::virtual_names::VirtualNames;
 
 use super::super::engine::{Engine, Product};
 use super::super::files::{self, File};
+use super::super::nonce::Planted;
 use super::super::seccomp;
 use super::super::workflow::Workflow;
 use super::Request;
@@ -19,6 +20,7 @@ pub(super) fn configuration(
     request: &Request,
     engine: &Engine,
     surroundings: Surroundings,
+    planted: &[Planted],
 ) -> Result<Vec<u8>, Failure> {
     let names = VirtualNames::new(&request.policy);
     let (time, ..) = request.left();
@@ -29,7 +31,7 @@ pub(super) fn configuration(
         permits: netpolicy::ruleset::permits(&request.policy, &names),
         cut: netpolicy::ruleset::Cut::Nothing,
         devices: request.agent.runtime.is_some(),
-        given: request.agent.binds.expected(),
+        given: request.agent.binds.expected(planted),
         limits: engine.product == Product::Podman,
     };
     let guard = GuardConfig {

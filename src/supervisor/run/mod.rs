@@ -33,7 +33,7 @@ use super::engine::Engine;
 use super::means::{self, Means};
 use super::summary::Summary;
 use super::workflow::Workflow;
-use super::{aftermath, ca, helper_image, inventory, kept, networks};
+use super::{aftermath, ca, helper_image, inventory, kept, networks, nonce};
 use crate::clock::unix_seconds;
 use crate::control::Limit;
 use crate::error::{COULD_NOT_RUN, Failure};
@@ -122,6 +122,7 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     }
     request.agent.nano_cpus = nano_cpus(&info, request.cpus, &request.policy)?;
     request.agent.quota = may_hold_quotas(&info);
+    let elsewhere = nonce::is_needed(info.kernel_version.as_deref());
     let networks = networks::list(engine).await?;
     means::check_proxy(&request.policy, &networks, &own_addresses()?).await?;
     clock.step("checked");
@@ -139,7 +140,7 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     let binds = &request.agent.binds.all;
     let mut held = Aftermath::begin(binds, request.masks.as_ref(), &workflow.id, &engine.host)?;
     request.layers.keep(&workflow.id)?;
-    let prepared = Prepared { helper, networks, means, corporate, events };
+    let prepared = Prepared { helper, networks, means, corporate, events, elsewhere };
 
     // From here on things exist. A signal waits until the start is through, so that nothing is
     // created behind the back of the removal.

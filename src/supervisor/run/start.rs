@@ -12,7 +12,7 @@ use super::super::files::upload;
 use super::super::means::Means;
 use super::super::watch::Watch;
 use super::super::workflow::{Role, Workflow};
-use super::super::{ca, containers, handing, networks, podman, seccomp, streams};
+use super::super::{ca, containers, handing, networks, nonce, podman, seccomp, streams};
 use super::checks::surroundings;
 use super::clock::Clock;
 use super::configuration::configuration;
@@ -36,6 +36,8 @@ pub(super) struct Prepared {
     pub(super) corporate: Option<Vec<CertificateDer<'static>>>,
     /// Where the events will go.
     pub(super) events: EventFiles,
+    /// Whether the engine runs on another kernel, where device and inode mean nothing.
+    pub(super) elsewhere: bool,
 }
 
 /// Creates and starts everything, the agent last.
@@ -47,7 +49,7 @@ pub(super) async fn start(
     early_signal: &Cell<Option<i32>>,
     clock: &mut Clock,
 ) -> Result<Running, Failure> {
-    let Prepared { helper, networks: existing, means, corporate, events } = prepared;
+    let Prepared { helper, networks: existing, means, corporate, events, elsewhere } = prepared;
     let binds = &request.agent.binds;
     let writable = binds.all.iter().filter(|bind| bind.writable).cloned().collect();
     let watch = tokio::spawn(Watch::begin(request.agent.limits, writable));
@@ -82,7 +84,8 @@ pub(super) async fn start(
         ),
     )?;
     let fence = workflow.object(Role::Fence);
-    let config = configuration(workflow, request, engine, surroundings(&request.policy, subnets)?)?;
+    let planted = if elsewhere { nonce::plant(&binds.all)? } else { Vec::new() };
+    let config = configuration(workflow, request, engine, surroundings(&request.policy, subnets)?, &planted)?;
     let sending = upload(engine, &fence, SHARED, config);
     let agent = async |filter: &str| create_agent(engine, workflow, &request.agent, filter).await;
     match engine.product {
@@ -117,6 +120,7 @@ pub(super) async fn start(
     let summary = tokio::spawn(events.collect(guard_output, ready));
     tokio::try_join!(start_one(engine, workflow, Role::Guard), start_one(engine, workflow, Role::Fence))?;
     await_ready(engine, workflow, is_ready).await?;
+    drop(planted);
     if request.agent.handed {
         let user = account::number(engine, workflow, &request.agent).await;
         handing::hand_over(engine, workflow, &request.handed, user.as_deref()).await?;
