@@ -1,13 +1,13 @@
 //! Looking through a directory that an agent may write, before the run and after it: for repositories, and for files that run code later.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use globset::{GlobSet, GlobSetBuilder};
 use rustix::fs::{Access, AtFlags, FileType, Stat};
@@ -27,6 +27,8 @@ const MOST_HOOKS: usize = 2_000;
 const MOST_HOOKS_IN_ALL: usize = 100_000;
 /// Of a larger file, its inode and times stand for its content: nobody but the kernel sets the time of a change.
 const LARGEST: u64 = 4 << 20;
+/// The same for a hook, of which there may be many.
+const LARGEST_HOOK: u64 = 256 << 10;
 /// Places that could not be looked at and are named.
 const NAMED: usize = 10;
 
@@ -105,7 +107,7 @@ pub fn find(root: BorrowedFd<'_>, look: Look<'_>) -> std::io::Result<Found> {
     found.repositories.sort();
     found.repositories.dedup();
     found.gitfiles.sort();
-    found.hooks(root.as_fd());
+    found.hooks(root.as_fd(), &look.known.iter().collect());
     Ok(found)
 }
 
@@ -158,11 +160,18 @@ impl Found {
     }
 
     /// Hooks are listed in their folder: nothing that lies elsewhere keeps them from being seen.
-    fn hooks(&mut self, root: BorrowedFd<'_>) {
+    fn hooks(&mut self, root: BorrowedFd<'_>, known: &BTreeSet<&PathBuf>) {
         let mut left = MOST_HOOKS_IN_ALL;
-        for repository in self.repositories.clone() {
+        let until = Instant::now() + BOUNDS.time;
+        let (first, rest): (Vec<_>, Vec<_>) =
+            self.repositories.iter().cloned().partition(|repository| known.contains(repository));
+        for repository in first.into_iter().chain(rest) {
             for folder in FOLDERS {
                 let folder = repository.join(folder);
+                if Instant::now() > until {
+                    self.unseen(&folder.to_string_lossy());
+                    continue;
+                }
                 match hooks_in(root, &folder, left.min(MOST_HOOKS)) {
                     Ok(Some(hooks)) => {
                         left -= hooks.len();
@@ -179,7 +188,7 @@ impl Found {
 /// The folder that `commondir` leads to, by its words.
 fn common(here: BorrowedFd<'_>, folder: &Path) -> Option<PathBuf> {
     let text = place::read(here, OsStr::new("commondir"), 4096).ok()??;
-    place::below(folder, Path::new(OsStr::from_bytes(text.trim_ascii_end())))
+    place::below(folder, Path::new(OsStr::from_bytes(place::one_path(&text))))
 }
 
 /// What lies in a folder of hooks; nothing when that is too much.
@@ -241,10 +250,12 @@ fn print(here: BorrowedFd<'_>, name: &CStr, stat: &Stat, path: &Path) -> Option<
         let target = rustix::fs::readlinkat(here, name, Vec::new()).ok()?;
         return Some(digest(&[b"link ", target.as_bytes()].concat()));
     }
-    let text = read(here, OsStr::from_bytes(name.to_bytes()), stat);
     let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+    let is_hook = FOLDERS.iter().any(|hooks| folder.eq_ignore_ascii_case(hooks));
+    let most = if is_hook { LARGEST_HOOK } else { LARGEST };
+    let text = read(here, OsStr::from_bytes(name.to_bytes()), stat, most);
     let kept: Vec<&[u8]> = match name.to_bytes().to_ascii_lowercase().as_slice() {
-        _ if FOLDERS.iter().any(|hooks| folder.eq_ignore_ascii_case(hooks)) => return Some(digest(&text)),
+        _ if is_hook => return Some(digest(&text)),
         b".gitattributes" | b"attributes" => lines_with(&text, &[b"filter", b"diff=", b"merge="]),
         // A rebase that a person continues runs the commands in it.
         b"git-rebase-todo" => commands(&text),
@@ -267,8 +278,8 @@ fn commands(text: &[u8]) -> Vec<&[u8]> {
 }
 
 /// The content, or what stands for it.
-fn read(here: BorrowedFd<'_>, name: &OsStr, stat: &Stat) -> Vec<u8> {
-    match place::read(here.as_fd(), name, LARGEST) {
+fn read(here: BorrowedFd<'_>, name: &OsStr, stat: &Stat, most: u64) -> Vec<u8> {
+    match place::read(here.as_fd(), name, most) {
         Ok(Some(text)) => text,
         _ => {
             format!("{} {} {} {}", stat.st_ino, stat.st_size, stat.st_ctime, stat.st_ctime_nsec).into_bytes()

@@ -126,6 +126,11 @@ impl Pinner<'_> {
                 }
                 self.pin(&below, true)?;
             }
+        } else if entry.name == b"core.worktree" {
+            // git writes there: nothing may lead it elsewhere.
+            if let Some(below) = self.resolve(folder, target)? {
+                self.pin(&below, false)?;
+            }
         } else if entry.name == b"core.hookspath" {
             // Of the working tree, which lies around `.git`.
             let tree = if folder.ends_with(".git") { folder.parent().unwrap_or(folder) } else { folder };

@@ -79,6 +79,12 @@ pub fn below(folder: &Path, target: &Path) -> Option<PathBuf> {
     Some(place)
 }
 
+/// What git reads of a file that holds one path: no end of the line, but any other white space.
+pub fn one_path(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
+    &text[..end]
+}
+
 /// The first link on the way to a path.
 pub fn link_on_the_way(root: BorrowedFd<'_>, path: &Path) -> io::Result<Option<PathBuf>> {
     let folders: Vec<&Path> =

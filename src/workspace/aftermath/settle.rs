@@ -124,7 +124,7 @@ impl Settling<'_> {
             }
             // A working tree that git made for the agent says so in these words.
             (Was::Absent, Was::File(now))
-                if new && is_of_worktree(folder) && now.text.0.trim_ascii() == b"../.." =>
+                if new && is_of_worktree(folder) && place::one_path(&now.text.0) == b"../.." =>
             {
                 Ok(())
             }
@@ -166,8 +166,7 @@ impl Settling<'_> {
     fn led_to(&self, gitfile: &Path) -> io::Result<Option<PathBuf>> {
         let Was::File(file) = place::look(self.root, gitfile)? else { return Ok(None) };
         let Some(target) = file.text.0.strip_prefix(b"gitdir: ") else { return Ok(None) };
-        let end = target.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
-        Ok(Some(PathBuf::from(OsStr::from_bytes(&target[..end]))))
+        Ok(Some(PathBuf::from(OsStr::from_bytes(place::one_path(target)))))
     }
 
     fn rewrite(&mut self, path: &Path, was: &File, now: &File, judged: Judged) -> io::Result<()> {

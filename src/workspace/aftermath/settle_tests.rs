@@ -342,23 +342,34 @@ impl Lure {
 
 #[test]
 fn a_repository_without_a_head_of_its_own_is_judged_as_well() {
-    for head in ["none", "folder"] {
+    for head in ["none", "folder", "space"] {
         let lure = Lure::new(|_| {});
         lure.repository(".build/foo");
         lure.project.put(".build/foo/hooks/post-checkout", "evil");
-        if head == "folder" {
+        if head == "folder" || head == "space" {
             fs::create_dir_all(lure.project.at(".build/foo/HEAD")).unwrap();
         }
         lure.project.put(".build/foo/worktrees/w/HEAD", "ref: refs/heads/main\n");
         lure.project.put(".build/foo/worktrees/w/commondir", "../..\n");
         lure.project
             .put(".build/foo/worktrees/w/gitdir", &format!("{}\n", lure.project.at("lib/.git").display()));
+        if head == "space" {
+            // A name of its own to git, which takes off no more than the line's end.
+            lure.repository("other/foo");
+            fs::create_dir_all(lure.project.at("other/foo/x")).unwrap();
+            symlink("../../../../other/foo/x", lure.project.at(".build/foo/worktrees/w/ ..")).unwrap();
+            lure.project.put(".build/foo/worktrees/w/commondir", " ../..\n");
+            lure.project.put(".build/foo/config", "");
+        }
         lure.project.put("lib/.git", "gitdir: ../.build/foo/worktrees/w\n");
         lure.gitlink("lib");
         assert!(lure.starts(), "{head}: it has an effect");
         let told = lure.project.settle();
         assert!(!lure.starts(), "{head}: {told:?}");
-        assert!(!lure.project.at(".build/foo/hooks/post-checkout").exists(), "{head}");
+        assert!(
+            head == "space" || !lure.project.at(".build/foo/hooks/post-checkout").exists(),
+            "{head}: {told:?}"
+        );
         assert!(!fs::read_to_string(lure.project.at(".build/foo/config")).unwrap().contains("evil"));
         assert_eq!(told.failures, Vec::<String>::new());
     }
@@ -508,6 +519,20 @@ fn configurations_are_kept_through_the_persons_own_links() {
         assert!(!told.put_back().is_empty(), "{trick}");
     }
     assert_eq!(fs::read_link(lure.project.at("conf")).unwrap(), Path::new("real"));
+}
+
+#[test]
+fn a_working_tree_elsewhere_is_not_exchanged_for_a_link() {
+    let lure = Lure::new(|lure| {
+        lure.repository("store");
+        lure.project.put("store/HEAD", "ref: refs/heads/main\n");
+        lure.project.put("store/config", "[core]\n\tbare = false\n\tworktree = ../work\n");
+        fs::create_dir_all(lure.project.at("work")).unwrap();
+    });
+    fs::rename(lure.project.at("work"), lure.project.at("w")).unwrap();
+    symlink(".git/hooks", lure.project.at("work")).unwrap();
+    let told = lure.project.settle();
+    assert!(lure.project.at("work").symlink_metadata().is_err() && told.failures.is_empty(), "{told:?}");
 }
 
 #[test]
