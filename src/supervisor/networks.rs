@@ -129,7 +129,14 @@ async fn create_in(
             Ok(created) => return Ok((created.id, IpNet::V4(subnet))),
             Err(error) if overlaps(&engine::describe(&error)) && clashes < TRIES => clashes += 1,
             Err(error) => {
-                return Err(engine::refused(format!("cannot create a network on {subnet}"), &error));
+                let failure = engine::refused(format!("cannot create a network on {subnet}"), &error);
+                // A rootless engine cannot load it itself.
+                let lacks_module = failure.causes.iter().any(|cause| cause.contains("br_netfilter"));
+                return Err(if lacks_module {
+                    failure.hint("load the module on the engine's machine: sudo modprobe br_netfilter")
+                } else {
+                    failure
+                });
             }
         }
     }
