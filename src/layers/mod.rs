@@ -102,6 +102,11 @@ pub fn load_alone(source: LayerSource, project: &Path) -> Result<Loaded, Failure
     load::load_layers(&[source], crate::clock::today(), &mut read).map_err(|errors| unusable(&errors))
 }
 
+/// The policies that are read without being named: the organisation's and the user's, whether they are there or not.
+pub fn fixed_files() -> Vec<PathBuf> {
+    std::iter::once(PathBuf::from(ORGANISATION)).chain(user_file()).collect()
+}
+
 /// `$XDG_CONFIG_HOME` or `~/.config`, on every system.
 fn user_file() -> Option<PathBuf> {
     let base = std::env::var_os("XDG_CONFIG_HOME")

@@ -7,16 +7,21 @@ use crate::error::{COULD_NOT_RUN, Failure};
 
 /// ringfence's own directory for state, created if need be, readable by its owner only.
 pub fn directory() -> Result<PathBuf, Failure> {
+    let dir = place().ok_or_else(|| {
+        Failure::new(COULD_NOT_RUN, "no place for ringfence's state").hint("set HOME or XDG_STATE_HOME")
+    })?;
+    private_dir(&dir)?;
+    Ok(dir)
+}
+
+/// Where that directory is, or will be.
+pub fn place() -> Option<PathBuf> {
     let base = std::env::var_os("XDG_STATE_HOME")
         .filter(|value| !value.is_empty())
         .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")))
-        .ok_or_else(|| {
-            Failure::new(COULD_NOT_RUN, "no place for ringfence's state").hint("set HOME or XDG_STATE_HOME")
-        })?;
-    let dir = base.join("ringfence");
-    private_dir(&dir)?;
-    Ok(dir)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")))?;
+    // A relative one counts from here.
+    std::path::absolute(base.join("ringfence")).ok()
 }
 
 fn private_dir(dir: &std::path::Path) -> Result<(), Failure> {

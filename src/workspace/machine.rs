@@ -4,6 +4,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::mounts::Identity;
+use super::own::Own;
+use crate::layers;
+use crate::supervisor::state;
 
 /// The lowest number of a person's account; macOS begins at 501.
 const FIRST_PERSON: u32 = if cfg!(target_os = "macos") { 501 } else { 1000 };
@@ -21,6 +24,8 @@ pub struct Machine {
     pub engine: Vec<PathBuf>,
     /// Engines' sockets, which may have other names too.
     pub sockets: Vec<Identity>,
+    /// ringfence's own files.
+    pub own: Own,
 }
 
 impl Machine {
@@ -45,7 +50,12 @@ impl Machine {
             .filter(|meta| meta.file_type().is_socket())
             .map(|meta| Identity { device: meta.dev(), inode: meta.ino() })
             .collect();
-        Machine { homes, other_homes, engine, sockets }
+        let policies = layers::fixed_files();
+        let folders: Vec<PathBuf> = state::place()
+            .into_iter()
+            .chain(policies.iter().filter_map(|policy| policy.parent()).map(Path::to_owned))
+            .collect();
+        Machine { homes, other_homes, engine, sockets, own: Own::of(&folders, &policies) }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  --project, --mount ─▶ mounts (may it be given? what exactly is it?) ─▶ Bind ─▶ engine, fence
-//!                          │            └─ machine: homes, engines, sockets
+//!                          │            └─ machine: homes, engines, sockets, ringfence's own files
 //!                          └─▶ survey (links out, doors) ─▶ the person
 //!
 //!  project ──masks::plan──▶ what is hidden, what cannot be changed ──masks::serve──▶ files of this run ──mounts──▶ agent
@@ -18,6 +18,7 @@ pub mod identity;
 pub mod machine;
 pub mod masks;
 pub mod mounts;
+pub mod own;
 pub mod secrets;
 pub mod survey;
 pub mod token;

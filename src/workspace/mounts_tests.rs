@@ -3,6 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
+use super::super::own::Own;
 use super::*;
 
 /// A machine below a directory: two homes, an engine, a project of the first.
@@ -25,6 +26,10 @@ impl World {
             other_homes: vec![root.join("home/you")],
             engine: vec![root.join("engine/data"), root.join("engine/docker.sock")],
             sockets: Vec::new(),
+            own: Own::of(
+                &[root.join("home/me/.local/state/ringfence"), root.join("home/me/.config/ringfence")],
+                &[root.join("home/me/.config/ringfence/policy.yml")],
+            ),
         };
         World { _dir: dir, root, machine }
     }
@@ -122,6 +127,55 @@ fn doors_are_not_given_under_any_name() {
     refused(mount("/dev/null:/x", None, &world.machine), "a socket, pipe or device");
     refused(world.mount("engine", "/x"), "container engine");
     refused(world.mount("engine/data", "/x"), "container engine");
+}
+
+#[test]
+fn files_of_ringfence_are_not_given() {
+    let world = World::new();
+    for folder in ["home/me/.config/tool", "home/me/.local/state/ringfence/trust", "home/me/.local/share"] {
+        std::fs::create_dir_all(world.at(folder)).unwrap();
+    }
+    let own = "ringfence's own";
+    // The user's policy is not there yet, and nobody may make one.
+    refused(world.project("home/me/.config"), own);
+    refused(world.mount("home/me/.config", "/x"), own);
+    for below in [".local", ".local/state", ".local/state/ringfence", ".local/state/ringfence/trust"] {
+        refused(world.mount(&format!("home/me/{below}"), "/x"), own);
+        refused(world.project(&format!("home/me/{below}")), own);
+    }
+    assert!(world.project("home/me/.config/tool").is_ok());
+    assert!(world.mount("home/me/.local/share", "/x:rw").is_ok());
+    std::fs::create_dir(world.at("home/me/.config/ringfence")).unwrap();
+    std::fs::write(world.at("home/me/.config/ringfence/policy.yml"), "").unwrap();
+    refused(world.project("home/me/.config/ringfence"), own);
+    refused(world.mount("home/me/.config/ringfence/policy.yml", "/x"), own);
+}
+
+#[test]
+fn a_policy_that_is_a_link_is_not_given_to_be_written() {
+    let mut world = World::new();
+    for folder in ["home/me/.config/ringfence", "home/me/dots/ringfence", "srv/all"] {
+        std::fs::create_dir_all(world.at(folder)).unwrap();
+    }
+    std::fs::write(world.at("srv/all/policy.yml"), "").unwrap();
+    symlink(world.at("srv/all/policy.yml"), world.at("home/me/dots/ringfence/policy.yml")).unwrap();
+    let policy = world.at("home/me/.config/ringfence/policy.yml");
+    symlink("../../dots/ringfence/policy.yml", &policy).unwrap();
+    world.machine.own = Own::of(&[world.at("home/me/.config/ringfence")], &[policy]);
+    // The link's folder and the file's, each by itself.
+    for folder in ["home/me/dots", "home/me/dots/ringfence", "srv/all", "srv"] {
+        refused(world.project(folder), "ringfence's own");
+        refused(world.mount(folder, "/x:rw"), "ringfence's own");
+        assert!(world.mount(folder, "/x").is_ok(), "{folder}: who only reads it changes nothing");
+    }
+    refused(world.mount("srv/all/policy.yml", "/x:rw"), "ringfence's own");
+    // The whole folder may be a link.
+    std::fs::rename(world.at("home/me/.config/ringfence"), world.at("home/me/work/fence")).unwrap();
+    symlink("../work/fence", world.at("home/me/.config/ringfence")).unwrap();
+    world.machine.own = Own::of(&[world.at("home/me/.config/ringfence")], &[]);
+    refused(world.project("home/me/work"), "ringfence's own");
+    refused(world.mount("home/me/work/fence", "/x"), "ringfence's own");
+    refused(world.mount("home/me/.config", "/x:rw"), "ringfence's own");
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = &[
     ("none of the planted secrets is readable, everything else is", planted),
     ("what is shown on purpose is shown", shown),
     ("the agent cannot take the covers off", covers),
+    ("a run disables no mask of the next", prepared),
     ("files that run code later cannot be changed where they are", fixed),
     ("nothing stays on this machine after a run", leftovers),
 ];
@@ -258,10 +259,36 @@ fn covers(bed: &Testbed) -> Result<()> {
     let outcome = bed.ringfence.run(&policy, &options, &bed.images.agent, &["sh", "-c", TAKE_OFF])?;
     expect(!outcome.stdout.contains("9dJq4TzX-env"), "no secret comes to light", &outcome)?;
     expect(outcome.stderr.contains("Read-only file system"), "the covers are read-only", &outcome)?;
+    let told = "moved or replaced since: services/api/.env.production\n";
+    expect(outcome.stderr.contains(told), "what was moved is told", &outcome)?;
     let kept = fs::read_to_string(folder.join(".env"))?;
     ensure!(kept.contains("9dJq4TzX-env"), "the person's own .env is as it was: {kept:?}");
     let moved = fs::read_to_string(folder.join("services2/api/.env.production"))?;
     ensure!(moved.contains("9dJq4TzX-envprod"), "so is the one in the folder that was renamed: {moved:?}");
+    Ok(())
+}
+
+/// Makes the project a repository and a cache, and its source a store of objects.
+const PREPARE: &str = "cd /workspace; mkdir -p objects refs x/refs; touch HEAD x/HEAD
+echo 'Signature: 8a477f597d28d172789f06886806bc55' | tee CACHEDIR.TAG > x/CACHEDIR.TAG
+mv src x/objects && ln -s x/objects src && mv services objects/pack && echo prepared";
+
+fn prepared(bed: &Testbed) -> Result<()> {
+    let folder = project(bed, "prepared")?;
+    let policy = bed.ringfence.allowing(&[])?;
+    let options = ["--project", text(&folder)?];
+    let first = bed.ringfence.run(&policy, &options, &bed.images.agent, &["sh", "-c", PREPARE])?;
+    expect(first.stdout.contains("prepared\n"), "the agent may move folders", &first)?;
+    let second = bed.ringfence.run(&policy, &options, &bed.images.agent, &["sh", "-c", READ_ALL])?;
+    expect_status(&second, 0)?;
+    expect(
+        second.stdout.contains("== ./x/objects/config.py\nDEBUG = True\n"),
+        "the files are there",
+        &second,
+    )?;
+    for (path, _, of) in PLANTED {
+        expect(!second.stdout.contains(&secret(of)), &format!("the secret of {path} is hidden"), &second)?;
+    }
     Ok(())
 }
 

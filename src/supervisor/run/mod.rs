@@ -137,6 +137,7 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     if let Some(plan) = &request.masks {
         request.agent.served = masks::serve(plan, &workflow.id, &engine.host)?;
     }
+    let covered = request.masks.as_ref().map(masks::Covered::of);
     let binds = &request.agent.binds.all;
     let mut held = Aftermath::begin(binds, request.masks.as_ref(), &workflow.id, &engine.host)?;
     request.layers.keep(&workflow.id)?;
@@ -178,6 +179,9 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     clock.print();
     if let Some(told) = told {
         aftermath::tell(&told, request.quiet);
+    }
+    if let Some(moved) = covered.and_then(|covered| covered.moved()) {
+        eprintln!("ringfence: {moved}");
     }
     conclude(outcome, removed, &workflow, request.quiet)
 }

@@ -8,6 +8,8 @@
 //! The project's files are never changed. Nothing of the project is mounted but the project: what is laid over it are copies, so
 //! that nobody can exchange a source between the check and the start.
 
+mod git;
+mod moved;
 mod names;
 mod report;
 mod scrub;
@@ -16,6 +18,7 @@ mod walk;
 
 use std::path::PathBuf;
 
+pub use moved::Covered;
 pub use names::glob;
 pub use scrub::MASK;
 pub use serve::{Served, close, serve, sweep};
@@ -100,7 +103,7 @@ pub struct Seen {
     pub by_content: u64,
     /// Files that are too large for that.
     pub too_large: Vec<PathBuf>,
-    /// Folders that say of themselves that they are caches.
+    /// Folders that say of themselves that they are caches: what is no text was not read there.
     pub caches: Vec<PathBuf>,
     /// What the policy or the command line spares.
     pub unmasked: Vec<PathBuf>,

@@ -112,10 +112,19 @@ mod tests {
             "infra/terraform.tfstate.backup",
             "home/.aws/credentials",
             ".config/gcloud/legacy_credentials/me/adc.json",
+            ".env_production",
+            "api/.env_local",
+            "worker/.dev.vars",
+            ".dev.vars.staging",
+            "dash/.streamlit/secrets.toml",
+            "func/local.settings.json",
         ] {
             assert_eq!(treatment(path), Some(Treatment::Empty), "{path}");
         }
         assert_eq!(treatment("web/.npmrc"), Some(Treatment::Scrub(Form::Lines)));
+        assert_eq!(treatment(".databrickscfg"), Some(Treatment::Scrub(Form::Lines)));
+        assert_eq!(treatment("web/.sentryclirc"), Some(Treatment::Scrub(Form::Lines)));
+        assert_eq!(treatment(".terraform.d/credentials.tfrc.json"), Some(Treatment::Scrub(Form::Json)));
         assert_eq!(treatment(".docker/config.json"), Some(Treatment::Scrub(Form::Json)));
         assert_eq!(treatment("NuGet.Config"), Some(Treatment::Scrub(Form::Xml)));
         assert_eq!(treatment(".vscode/tasks.json"), Some(Treatment::Fixed));
@@ -131,6 +140,12 @@ mod tests {
             ".env.dist",
             ".env.schema",
             ".env.production.example",
+            ".env_example",
+            ".env-sample",
+            ".env_production.example",
+            ".dev.vars.example",
+            ".streamlit/secrets.toml.example",
+            "local.settings.json.sample",
             "example.env",
             "docker/web.env.dist",
             ".npmrc.example",
@@ -146,6 +161,10 @@ mod tests {
             "id_rsa.pub",
             "netrc.py",
             "config.json",
+            "secrets.toml",
+            "dev.vars",
+            "local.settings.example.json",
+            "settings.json.md",
         ] {
             assert_eq!(treatment(path), None, "{path}");
         }

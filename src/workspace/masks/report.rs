@@ -78,7 +78,7 @@ impl Plan {
             text.push_str(&format!("{:<9} {}  (too large)\n", "unread", shown(path)));
         }
         for path in &self.seen.caches {
-            text.push_str(&format!("{:<9} {}  (a cache: by name only)\n", "unread", shown(path)));
+            text.push_str(&format!("{:<9} {}  (a cache: by name, and texts)\n", "unread", shown(path)));
         }
         for path in &self.seen.unmasked {
             text.push_str(&format!("{:<9} {}\n", "unmasked", shown(path)));
@@ -161,12 +161,12 @@ impl Why {
 }
 
 /// A path for a person's terminal: an agent may have named the file.
-fn shown(path: &Path) -> String {
+pub(super) fn shown(path: &Path) -> String {
     harmless(&path.display().to_string())
 }
 
 /// A few of many names.
-fn few(names: Vec<String>) -> String {
+pub(super) fn few(names: Vec<String>) -> String {
     match names.len().checked_sub(NAMED) {
         None | Some(0) => names.join(", "),
         Some(more) => format!("{} and {more} more", names[..NAMED].join(", ")),

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use globset::{GlobSet, GlobSetBuilder};
 
+use super::git::{self, Store};
 use super::names::{Names, Treatment, glob};
 use super::scrub::{self, Form, Scrubbed};
 use super::{Cover, Plan, Seen, Why, With};
@@ -30,7 +31,8 @@ const LARGEST_TEXT: u64 = 8 << 20;
 const LARGEST_BINARY: u64 = 1 << 20;
 /// A file is no text when it has a zero byte here.
 const HEAD: usize = 8 << 10;
-/// The tag by which a folder says that it is a cache (bford.info/cachedir).
+/// The tag by which a folder says that it is a cache (bford.info/cachedir). What is no text is not read there: builds make thousands of such
+/// files. An agent can write a tag too, so that texts are looked into as anywhere, and a tag in the project's own folder says nothing.
 const CACHE_TAG: (&str, &[u8]) = ("CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55");
 
 /// What a person says about masks besides the built-in list.
@@ -128,8 +130,12 @@ fn patterns(key: &str, texts: &[String]) -> Result<GlobSet, Failure> {
 /// Where the walk is.
 #[derive(Debug, Clone, Copy, Default)]
 struct Within {
-    /// In a repository's own folder.
+    /// In what may be a repository's own folder.
     git: bool,
+    /// In a folder that is a repository's own for certain; how many names its path has.
+    own: Option<usize>,
+    /// In a repository's store; how many names its path has.
+    store: Option<(Store, usize)>,
     /// In a cache.
     cache: bool,
 }
@@ -180,19 +186,21 @@ impl Walk<'_> {
                 .hint("give a smaller directory, or --unmask a folder that holds no secrets"));
             }
             let has = |name: &str| names.iter().any(|(other, _)| other == Path::new(name));
-            let repository = has("HEAD") && has("objects") && has("refs");
-            within.git |= repository || folder.file_name().is_some_and(|name| name == ".git");
-            if !within.cache && has(CACHE_TAG.0) && self.is_cache(&folder) {
+            let repository = git::is_repository(has);
+            let top = folder.as_os_str().is_empty();
+            let called_git = folder.file_name().is_some_and(|name| name == ".git");
+            within.git |= repository || called_git;
+            let nothing_else = || git::is_nothing_else(names.iter().map(|(name, _)| name.as_path()));
+            if called_git || (repository && (within.own.is_some() || nothing_else())) {
+                within.own = Some(folder.iter().count());
+            }
+            if !within.cache && !top && has(CACHE_TAG.0) && self.is_cache(&folder) {
                 within.cache = true;
                 self.seen.caches.push(folder.clone());
             }
             for (name, kind) in names {
                 let path = folder.join(&name);
                 if kind.is_dir() {
-                    // Objects are compressed and named by their content: nothing in them can be read or hidden one by one.
-                    if repository && (name == Path::new("objects") || name == Path::new("lfs")) {
-                        continue;
-                    }
                     // What is to be hidden may lie in a folder that is shown.
                     if self.spared(&path) && self.mask.is_empty() {
                         self.seen.unmasked.push(path);
@@ -200,8 +208,9 @@ impl Walk<'_> {
                     }
                     let hooks = repository && name == Path::new("hooks");
                     self.fixed_folder(&path, hooks);
-                    // git writes nothing there: secrets in hooks can be hidden.
-                    waiting.push((path, Within { git: within.git && !hooks, ..within }));
+                    let store = Store::named(&name).filter(|_| repository);
+                    let store = store.map(|store| (store, path.iter().count())).or(within.store);
+                    waiting.push((path, Within { store, ..within }));
                 } else if kind.is_symlink() {
                     self.link(&path, repository && name == Path::new("hooks"));
                 } else if kind.is_file() {
@@ -256,6 +265,10 @@ impl Walk<'_> {
     }
 
     fn file(&mut self, path: PathBuf, within: Within, repository: bool) {
+        let stored = within.store.is_some_and(|(store, names)| store.holds(below(&path, names)));
+        if stored && !self.mask.is_match(&path) {
+            return;
+        }
         if self.spared(&path) {
             self.seen.unmasked.push(path);
             return;
@@ -346,14 +359,20 @@ fn look_at(project: &Path, candidate: &Candidate) -> Look {
         return match named {
             Some((Treatment::Fixed, first)) => Look::Cover(With::Itself, why(first)),
             Some((_, first)) => Look::Cover(With::Nothing, vec![first.clone(), Why::Unclear]),
-            None => Look::TooLarge,
+            None => match head_is_text(&mut file) {
+                Ok(false) => Look::NotText,
+                Ok(true) => Look::TooLarge,
+                Err(_error) => Look::Cover(With::Nothing, vec![Why::Unreadable]),
+            },
         };
     }
-    if candidate.within.cache && named.is_none() {
-        return Look::NotText;
-    }
+    let most = match &named {
+        Some(_) => u64::MAX,
+        None if candidate.within.cache => HEAD as u64,
+        None => LARGEST_BINARY,
+    };
     let mut text = Vec::with_capacity(size as usize);
-    if let Err(_error) = read(&mut file, &mut text, named.is_some()) {
+    if let Err(_error) = read(&mut file, &mut text, most) {
         return Look::Cover(With::Nothing, vec![Why::Unreadable]);
     }
     if named.is_none() && text.len() < size as usize {
@@ -362,14 +381,17 @@ fn look_at(project: &Path, candidate: &Candidate) -> Look {
     judge(candidate, named, &text)
 }
 
-/// Reads a file; of a large one that is no text only the beginning, unless all is wanted.
-fn read(file: &mut std::fs::File, text: &mut Vec<u8>, whole: bool) -> std::io::Result<()> {
+fn head_is_text(file: &mut std::fs::File) -> std::io::Result<bool> {
+    let mut head = Vec::with_capacity(HEAD);
+    file.take(HEAD as u64).read_to_end(&mut head)?;
+    Ok(!head.contains(&0))
+}
+
+/// Reads a file; of one that is no text, and larger than `most`, only the beginning.
+fn read(file: &mut std::fs::File, text: &mut Vec<u8>, most: u64) -> std::io::Result<()> {
     file.take(HEAD as u64).read_to_end(text)?;
-    if !whole && text.contains(&0) {
-        let size = file.metadata()?.len();
-        if size > LARGEST_BINARY {
-            return Ok(());
-        }
+    if text.contains(&0) && file.metadata()?.len() > most {
+        return Ok(());
     }
     file.take(LARGEST_TEXT).read_to_end(text)?;
     Ok(())
@@ -407,7 +429,9 @@ fn judge(candidate: &Candidate, named: Option<&(Treatment, Why)>, text: &[u8]) -
             Look::Cover(with, why)
         }
         _ if findings.is_empty() => Look::Clean,
-        _ if candidate.within.git => Look::InGit(findings[0].rule),
+        _ if candidate.within.own.is_some_and(|names| git::writes(below(&candidate.path, names), text)) => {
+            Look::InGit(findings[0].rule)
+        }
         _ => {
             // What is no text keeps its layout.
             let binary = text[..text.len().min(HEAD)].contains(&0);
@@ -415,6 +439,13 @@ fn judge(candidate: &Candidate, named: Option<&(Treatment, Why)>, text: &[u8]) -
             Look::Cover(With::Masked(scrub::replace(text, spans(), word)), in_content().collect())
         }
     }
+}
+
+/// A path without its first names.
+fn below(path: &Path, names: usize) -> &Path {
+    let mut parts = path.components();
+    parts.by_ref().take(names).for_each(drop);
+    parts.as_path()
 }
 
 fn is_environment(path: &Path) -> bool {

@@ -11,6 +11,12 @@ fn token() -> String {
     format!("glpat-{}", "9dJq4TzX0kV2bLw7NmRs")
 }
 
+/// A reflog with a password in a URL.
+fn log() -> String {
+    let name = "0".repeat(40);
+    format!("{name} {name} A <a@b.example> 1 +0000\tclone: from https://x:{}@gitlab.com/a\n", token())
+}
+
 struct Project(tempfile::TempDir);
 
 impl Project {
@@ -116,12 +122,14 @@ fn repositories_of_every_kind() {
             .put(&format!("{repository}/HEAD"), "ref: refs/heads/main\n")
             .put(&format!("{repository}/config"), config)
             .put(&format!("{repository}/hooks/pre-commit"), "#!/bin/sh\n")
-            .put(&format!("{repository}/objects/aa/bb"), &token())
+            .put(&format!("{repository}/objects/aa/{}", "b".repeat(38)), &token())
+            .put(&format!("{repository}/objects/pack/pack-{}.pack", "c".repeat(40)), &token())
+            .put(&format!("{repository}/lfs/objects/dd/dd/{}", "d".repeat(64)), &token())
             .put(&format!("{repository}/refs/heads/main"), "0\n");
     }
     project
         .put(".git/worktrees/w/config.worktree", config)
-        .put(".git/logs/HEAD", &format!("0 1 clone: from https://x:{}@gitlab.com/a\n", token()))
+        .put(".git/logs/HEAD", &log())
         .put("sub/.git", "gitdir: ../.git/modules/sub\n")
         .put("other/config", config);
     assert_eq!(
@@ -139,6 +147,68 @@ fn repositories_of_every_kind() {
     let plan = plan(&project.root(), &Wishes::default()).unwrap();
     let told: Vec<_> = plan.seen.in_git.iter().map(|(path, _)| path.display().to_string()).collect();
     assert_eq!(told, [".git/logs/HEAD"]);
+}
+
+#[test]
+fn a_folder_that_was_moved_into_a_store_is_looked_at() {
+    let project = Project::new();
+    let source = format!("KEY = '{}'\n", token());
+    for store in ["x/objects", "x/lfs", "x/objects/pack", "x/objects/aa", ".git/objects/info"] {
+        project.put(&format!("{store}/.env"), "A=1\n").put(&format!("{store}/src/main.py"), &source);
+    }
+    for repository in ["x", ".git"] {
+        project
+            .put(&format!("{repository}/HEAD"), "ref: refs/heads/main\n")
+            .put(&format!("{repository}/refs/heads/main"), "0\n")
+            .put(&format!("{repository}/objects/bb/{}", "b".repeat(38)), &token());
+    }
+    let expected: BTreeMap<String, String> =
+        [".git/objects/info", "x/lfs", "x/objects", "x/objects/aa", "x/objects/pack"]
+            .into_iter()
+            .flat_map(|store| {
+                let (environment, source) = (format!("{store}/.env"), format!("{store}/src/main.py"));
+                [(environment, "empty".to_owned()), (source, "KEY = 'MASK'\n".to_owned())]
+            })
+            .collect();
+    assert_eq!(project.covers(&[], &[]), expected);
+}
+
+#[test]
+fn only_git_s_own_files_stay_visible() {
+    let project = Project::new();
+    let source = format!("KEY = '{}'\n", token());
+    project
+        .put("HEAD", "ref: refs/heads/main\n")
+        .put("refs/heads/main", "0\n")
+        .put("objects/info/packs", "\n")
+        .put("logs/HEAD", &log())
+        .put("main.py", &source)
+        .put(".git/logs/HEAD", &log())
+        .put(".git/COMMIT_EDITMSG", &source)
+        .put(".git/logs/app/main.py", &source)
+        .put(".git/refs/app/main.py", &source)
+        .put(".git/tool/main.py", &source)
+        .put("mirror.git/HEAD", "ref: refs/heads/main\n")
+        .put("mirror.git/refs/heads/main", "0\n")
+        .put("mirror.git/objects/info/packs", "\n")
+        .put("mirror.git/logs/HEAD", &log())
+        .put("mirror.git/logs/main.py", &source);
+    let plan = plan(&project.root(), &Wishes::default()).unwrap();
+    let covered: Vec<_> = plan.covers.iter().map(|cover| cover.path.display().to_string()).collect();
+    assert_eq!(
+        covered,
+        [
+            ".git/logs/app/main.py",
+            ".git/refs/app/main.py",
+            ".git/tool/main.py",
+            "logs/HEAD",
+            "main.py",
+            "mirror.git/logs/main.py"
+        ]
+    );
+    let mut told: Vec<_> = plan.seen.in_git.iter().map(|(path, _)| path.display().to_string()).collect();
+    told.sort();
+    assert_eq!(told, [".git/COMMIT_EDITMSG", ".git/logs/HEAD", "mirror.git/logs/HEAD"]);
 }
 
 #[test]
@@ -161,24 +231,29 @@ fn people_may_show_and_hide_and_hiding_wins() {
 }
 
 #[test]
-fn caches_and_large_files_are_counted_not_read() {
+fn large_files_are_not_read_nor_what_is_no_text_in_caches() {
     let project = Project::new();
     let tag = "Signature: 8a477f597d28d172789f06886806bc55\n# made by a test\n";
     project
         .put("target/CACHEDIR.TAG", tag)
+        .put("CACHEDIR.TAG", tag)
+        .put("main.txt", &token())
         .put("target/debug/x.txt", &token())
         .put("target/debug/.env", "A=1\n")
         .put("fake/CACHEDIR.TAG", "no\n")
         .put("fake/x.txt", &token())
         .put("large.log", &format!("{}{}", "x".repeat(8 << 20), token()));
     fs::write(project.root().join("large.bin"), [vec![0; 2 << 20], token().into_bytes()].concat()).unwrap();
-    fs::write(project.root().join("small.db"), [vec![0; 100], token().into_bytes()].concat()).unwrap();
+    fs::write(project.root().join("huge.bin"), vec![0; 9 << 20]).unwrap();
+    for (path, zeros) in [("small.db", 100), ("target/small.db", HEAD)] {
+        fs::write(project.root().join(path), [vec![0; zeros], token().into_bytes()].concat()).unwrap();
+    }
     let plan = plan(&project.root(), &Wishes::default()).unwrap();
     let paths: Vec<_> = plan.covers.iter().map(|cover| cover.path.display().to_string()).collect();
-    assert_eq!(paths, ["fake/x.txt", "small.db", "target/debug/.env"]);
+    assert_eq!(paths, ["fake/x.txt", "main.txt", "small.db", "target/debug/.env", "target/debug/x.txt"]);
     assert_eq!(plan.seen.too_large, [PathBuf::from("large.log")]);
     assert_eq!(plan.seen.caches, [PathBuf::from("target")]);
-    let With::Masked(text) = &plan.covers[1].with else { panic!("masked") };
+    let With::Masked(text) = &plan.covers[2].with else { panic!("masked") };
     assert_eq!(text.len(), 100 + token().len(), "what is no text keeps its layout");
 }
 

@@ -1,0 +1,233 @@
+//! What git itself makes in a repository's own folder: what need not be looked at, and what nothing can be laid over.
+//!
+//! An agent can make a folder look like a repository, move another into it and leave a link in its place, all for the next run. So no
+//! folder is passed over whole: what counts is the name of each file, which a move leaves as it was, and what is written in it.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+/// What a repository's own folder holds when it is nothing else, besides what ends in `.lock` or `HEAD`.
+const OWN: &[&str] = &[
+    "branches",
+    "COMMIT_EDITMSG",
+    "config",
+    "config.worktree",
+    "description",
+    "gc.log",
+    "gc.pid",
+    "hooks",
+    "index",
+    "info",
+    "lfs",
+    "logs",
+    "modules",
+    "objects",
+    "packed-refs",
+    "refs",
+    "shallow",
+    "worktrees",
+];
+/// Messages that git keeps while somebody writes them. Any text may be in them.
+const MESSAGES: &[&str] = &["COMMIT_EDITMSG", "MERGE_MSG", "SQUASH_MSG", "TAG_EDITMSG", "NOTES_EDITMSG"];
+/// Digits of a SHA-1 or a SHA-256.
+const DIGITS: [usize; 2] = [40, 64];
+
+/// Where a repository keeps content under names that are made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// `objects`.
+    Objects,
+    /// `lfs`.
+    Lfs,
+}
+
+impl Store {
+    /// The store that this folder of a repository is.
+    pub fn named(name: &Path) -> Option<Store> {
+        match name.to_str()? {
+            "objects" => Some(Store::Objects),
+            "lfs" => Some(Store::Lfs),
+            _ => None,
+        }
+    }
+
+    /// Whether a file of this store, by its path in it, has a name that only its content gives. Most are compressed; nothing in them can be hidden one by one.
+    pub fn holds(self, below: &Path) -> bool {
+        let Some(parts) = parts(below) else { return false };
+        match (self, parts.as_slice()) {
+            (Store::Objects, [folder, file]) if is_hex(folder, &[2]) => is_hex(file, &[38, 62]),
+            (Store::Objects, ["pack", file]) => is_of_pack(file),
+            (Store::Objects, ["info", "commit-graph"]) => true,
+            (Store::Objects, ["info", "commit-graphs", file]) => {
+                *file == "commit-graph-chain" || is_between(file, "graph-", &[".graph"])
+            }
+            (Store::Lfs, ["objects", first, second, file]) => {
+                is_hex(first, &[2]) && is_hex(file, &[64]) && file.starts_with(&format!("{first}{second}"))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether a folder with these entries can be a repository's own.
+pub fn is_repository(has: impl Fn(&str) -> bool) -> bool {
+    ["HEAD", "objects", "refs"].into_iter().all(has)
+}
+
+/// Whether these entries are all of a repository's own folder, so that it is no project with a repository's names laid into it.
+pub fn is_nothing_else<'a>(mut names: impl Iterator<Item = &'a Path>) -> bool {
+    names.all(|name| {
+        let name = name.to_str().unwrap_or_default();
+        OWN.contains(&name)
+            || MESSAGES.contains(&name)
+            || name.ends_with("HEAD")
+            || name.strip_suffix(".lock").is_some_and(|rest| OWN.contains(&rest))
+    })
+}
+
+/// Whether git writes this file itself, and gives it anew by a rename, which fails where something is laid over it. `below` is the path
+/// in the repository's own folder.
+pub fn writes(below: &Path, text: &[u8]) -> bool {
+    let Some(parts) = parts(below) else { return false };
+    let parts = match parts.as_slice() {
+        // A linked working tree has some of these for itself.
+        ["worktrees", _, rest @ ..] => rest,
+        all => all,
+    };
+    match parts {
+        ["index"] => text.starts_with(b"DIRC"),
+        [file] if MESSAGES.contains(file) => true,
+        ["packed-refs" | "shallow" | "FETCH_HEAD"] => every_line(text, is_listed),
+        ["refs", _, ..] => every_line(text, is_reference),
+        [file] if file.ends_with("HEAD") => every_line(text, is_reference),
+        ["logs", _, ..] => every_line(text, is_of_log),
+        _ => false,
+    }
+}
+
+fn every_line(text: &[u8], fits: fn(&[u8]) -> bool) -> bool {
+    text.split(|byte| *byte == b'\n').all(|line| line.is_empty() || fits(line))
+}
+
+/// The name of an object, or of another reference.
+fn is_reference(line: &[u8]) -> bool {
+    after_name(line).is_some_and(<[u8]>::is_empty) || line.starts_with(b"ref: refs/")
+}
+
+/// The name of an object first, or the heading of `packed-refs`.
+fn is_listed(line: &[u8]) -> bool {
+    let line = line.strip_prefix(b"^").unwrap_or(line);
+    after_name(line).is_some() || line.starts_with(b"# pack-refs with:")
+}
+
+/// The names of two objects first.
+fn is_of_log(line: &[u8]) -> bool {
+    let second = after_name(line).and_then(|rest| rest.strip_prefix(b" "));
+    second.and_then(after_name).is_some_and(|rest| rest.starts_with(b" "))
+}
+
+/// What follows the name of an object.
+fn after_name(line: &[u8]) -> Option<&[u8]> {
+    let digits = line.iter().take_while(|byte| is_digit(**byte)).count();
+    DIGITS.contains(&digits).then(|| &line[digits..])
+}
+
+fn is_of_pack(file: &str) -> bool {
+    const ENDS: &[&str] = &[".pack", ".idx", ".rev", ".mtimes", ".bitmap", ".keep", ".promisor"];
+    file == "multi-pack-index"
+        || is_between(file, "pack-", ENDS)
+        || is_between(file, "multi-pack-index-", &[".bitmap", ".rev"])
+}
+
+/// A name of an object between these.
+fn is_between(file: &str, start: &str, ends: &[&str]) -> bool {
+    let Some(rest) = file.strip_prefix(start) else { return false };
+    ends.iter().filter_map(|end| rest.strip_suffix(*end)).any(|middle| is_hex(middle, &DIGITS))
+}
+
+fn is_hex(text: &str, lengths: &[usize]) -> bool {
+    lengths.contains(&text.len()) && text.bytes().all(is_digit)
+}
+
+fn is_digit(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+}
+
+fn parts(path: &Path) -> Option<Vec<&str>> {
+    path.iter().map(OsStr::to_str).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_content_gives_are_of_a_store() {
+        let (short, long) = ("0123456789abcdef0123456789abcdef01234567", "0".repeat(64));
+        for path in [
+            format!("ab/{}", &short[..38]),
+            format!("ab/{}", &long[..62]),
+            format!("pack/pack-{short}.pack"),
+            format!("pack/pack-{long}.promisor"),
+            "pack/multi-pack-index".to_owned(),
+            format!("pack/multi-pack-index-{short}.bitmap"),
+            "info/commit-graph".to_owned(),
+            format!("info/commit-graphs/graph-{short}.graph"),
+        ] {
+            assert!(Store::Objects.holds(Path::new(&path)), "{path}");
+            assert!(!Store::Lfs.holds(Path::new(&path)), "{path}");
+        }
+        for path in [
+            ".env".to_owned(),
+            "src/main.py".to_owned(),
+            "ab/main.py".to_owned(),
+            format!("AB/{}", &short[..38]),
+            format!("ab/{short}"),
+            format!("ab/cd/{}", &short[..38]),
+            format!("pack/pack-{short}.py"),
+            "pack/pack-main.pack".to_owned(),
+            "pack/.env".to_owned(),
+            format!("pack-{short}.pack"),
+            "info/alternates".to_owned(),
+            "info/secret".to_owned(),
+        ] {
+            assert!(!Store::Objects.holds(Path::new(&path)), "{path}");
+        }
+        assert!(Store::Lfs.holds(Path::new(&format!("objects/00/00/{long}"))));
+        for path in [format!("objects/00/01/{long}"), format!("00/00/{long}"), "objects/00/00/a".to_owned()] {
+            assert!(!Store::Lfs.holds(Path::new(&path)), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_git_writes_has_its_name_and_its_form() {
+        let name = "0123456789abcdef0123456789abcdef01234567";
+        let log = format!("{name} {name} A <a@b.example> 1 +0000\tclone: from https://b.example\n");
+        for (path, text) in [
+            ("logs/HEAD", log.clone()),
+            ("worktrees/w/logs/HEAD", log.clone()),
+            ("logs/refs/heads/main", String::new()),
+            ("FETCH_HEAD", format!("{name}\t\tbranch 'main' of https://b.example\n")),
+            ("HEAD", "ref: refs/heads/main\n".to_owned()),
+            ("packed-refs", format!("# pack-refs with: peeled\n{name} refs/tags/v1\n^{name}\n")),
+            ("refs/heads/main", format!("{name}\n")),
+            ("COMMIT_EDITMSG", "anything\n".to_owned()),
+            ("index", "DIRC\0\0".to_owned()),
+        ] {
+            assert!(writes(Path::new(path), text.as_bytes()), "{path}");
+        }
+        for (path, text) in [
+            ("logs/app/main.py", "KEY = 1\n".to_owned()),
+            ("logs/HEAD", format!("{log}KEY = 1\n")),
+            ("refs/app/main.py", "KEY = 1\n".to_owned()),
+            ("refs/app/main.py", format!("{name}\nKEY = 1\n")),
+            ("index", "KEY = 1\n".to_owned()),
+            ("app/COMMIT_EDITMSG", "anything\n".to_owned()),
+            ("app/logs/HEAD", log),
+            ("hooks/pre-commit", "#!/bin/sh\n".to_owned()),
+            ("main.py", "KEY = 1\n".to_owned()),
+        ] {
+            assert!(!writes(Path::new(path), text.as_bytes()), "{path}");
+        }
+    }
+}
