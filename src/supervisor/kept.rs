@@ -27,7 +27,7 @@ pub fn said(info: &SystemInfo, product: Product) -> Limits {
     let blind = product == Product::Podman && info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_2);
     Limits {
         memory: info.memory_limit == Some(true),
-        swap: blind || info.swap_limit != Some(false),
+        swap: blind || info.swap_limit == Some(true),
         cpu: blind || info.cpu_cfs_quota == Some(true),
         pids: info.pids_limit == Some(true),
     }

@@ -7,7 +7,6 @@
 //! held since it was checked, whatever its path leads to by now; only a mount of that directory shows it. It is gone before the
 //! agent starts. What no file can be made in, a single file or a directory that the person cannot write, is not given there.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
@@ -88,10 +87,7 @@ impl Drop for Planted {
 fn random() -> std::io::Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
-    Ok(bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    }))
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 #[cfg(test)]
