@@ -188,7 +188,19 @@ impl Ringfence {
     /// `ringfence ARGUMENTS` with the testbed's environment.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.executable);
+        self.at_home(Command::new(&self.executable))
+    }
+
+    /// The same behind a program that changes what ringfence finds around it: `PROGRAM BEFORE… ringfence`, and the caller adds
+    /// ringfence's own arguments.
+    #[must_use]
+    pub fn behind<S: AsRef<OsStr>>(&self, program: &str, before: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(program);
+        command.args(before).arg(&self.executable);
+        self.at_home(command)
+    }
+
+    fn at_home(&self, mut command: Command) -> Command {
         command
             .current_dir(self.directory.join("home"))
             .env("DOCKER_HOST", &self.engine)

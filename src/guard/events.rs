@@ -275,7 +275,7 @@ impl Events {
             prev: chain.prev.as_deref(),
         };
         let written = serde_json::to_vec(&line).map_err(std::io::Error::from).and_then(|mut text| {
-            let hash = hex(&Sha256::digest(&text));
+            let hash = hex::encode(Sha256::digest(&text));
             text.push(b'\n');
             chain.out.write_all(&text)?;
             chain.out.flush()?;
@@ -390,16 +390,6 @@ impl Events {
     }
 }
 
-/// Lower-case hexadecimal.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        for nibble in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-        }
-        text
-    })
-}
-
 #[cfg(test)]
 pub mod tests {
     use std::sync::Arc;
@@ -464,7 +454,7 @@ pub mod tests {
         assert!(first.starts_with(r#"{"v":1,"seq":0,"time":""#), "{first}");
         assert!(!first.contains("null") && !first.contains("prev"), "{first}");
         let second: serde_json::Value = serde_json::from_str(second).unwrap();
-        assert_eq!(second["prev"], hex(&Sha256::digest(first.as_bytes())));
+        assert_eq!(second["prev"], hex::encode(Sha256::digest(first.as_bytes())));
         assert_eq!(second["reason"], "not-allowed");
         assert_eq!(second["verdict"], "deny");
     }

@@ -55,7 +55,6 @@ mod tests {
     #[test]
     fn a_store_is_what_keytool_reads() {
         let store = jks(&[CertificateDer::from(vec![0x30, 0x00])]);
-        let hex: String = store.iter().map(|byte| format!("{byte:02x}")).collect();
-        insta::assert_snapshot!(hex, @"feedfeed000000020000000100000002000b617574686f726974792d3000000000000000000005582e353039000000023000ee598d5f9c11ea6a6acdccf31c833fefb0d88ddb");
+        insta::assert_snapshot!(hex::encode(store), @"feedfeed000000020000000100000002000b617574686f726974792d3000000000000000000005582e353039000000023000ee598d5f9c11ea6a6acdccf31c833fefb0d88ddb");
     }
 }

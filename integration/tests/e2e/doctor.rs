@@ -315,16 +315,9 @@ fn engine_events(bed: &Testbed) -> Result<usize> {
 fn looked_into(bed: &Testbed) -> Result<()> {
     let policy = demanding(bed, "vm")?;
     let before = (bed.engine.of_ringfence()?, engine_events(bed)?);
-    let mut command = std::process::Command::new("unshare");
-    let own = bed.ringfence.command();
-    command.args(["--uts", "sh", "-c", "hostname elsewhere && exec \"$@\"", "sh"]).arg(own.get_program());
+    let renamed = ["--uts", "sh", "-c", "hostname elsewhere && exec \"$@\"", "sh"];
+    let mut command = bed.ringfence.behind("unshare", renamed);
     command.args(["run", "--policy", &policy, &bed.images.tiny, "true"]);
-    for (key, value) in own.get_envs() {
-        match value {
-            Some(value) => command.env(key, value),
-            None => command.env_remove(key),
-        };
-    }
     let output = integration::command::bounded(&mut command, b"", std::time::Duration::from_secs(60))?;
     ensure!(output.status.code() == Some(125), "exit 125 expected: {output:?}");
     ensure!(output.stderr.contains("this machine's own kernel"), "{}", output.stderr);

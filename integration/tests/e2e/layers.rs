@@ -1,9 +1,9 @@
 //! Policies in layers, enforced: the organisation's file holds everybody, the project's own word counts for nothing
 //! unless somebody gives it weight.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -37,20 +37,9 @@ fn under(bed: &Testbed, policy: &str, mode: &str, arguments: &[&str]) -> Result<
     fs::write(&file, policy)?;
     let mount = folder.path().join("etc");
     fs::create_dir(&mount)?;
-    let ringfence = bed.ringfence.command();
-    let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", WITH_ORGANISATION, "sh"]).arg(&mount).arg(&file).arg(mode);
-    command.arg(ringfence.get_program()).args(arguments);
-    for (name, value) in ringfence.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    if let Some(directory) = ringfence.get_current_dir() {
-        command.current_dir(directory);
-    }
-    bounded(&mut command, b"", Duration::from_secs(120))
+    let script = ["-m", "sh", "-c", WITH_ORGANISATION, "sh"].map(OsStr::new);
+    let before = [&script[..], &[mount.as_os_str(), file.as_os_str(), OsStr::new(mode)]].concat();
+    bounded(bed.ringfence.behind("unshare", before).args(arguments), b"", Duration::from_secs(120))
 }
 
 /// The codes that curl prints for two names.

@@ -209,18 +209,10 @@ fn elsewhere(bed: &Testbed) -> Result<()> {
     fs::write(project.join("mark"), "project")?;
     let policy = bed.ringfence.allowing(&[])?;
     let run = |before: &str, options: &[&str]| {
-        let own = bed.ringfence.command();
         let script = format!("{before}; exec setarch --uname-2.6 \"$@\"");
-        let mut command = std::process::Command::new("unshare");
-        command.args(["--mount", "sh", "-c", &script, "sh"]).arg(own.get_program());
+        let mut command = bed.ringfence.behind("unshare", ["--mount", "sh", "-c", &script, "sh"]);
         command.args(["run", "--policy", text(&policy)?]).args(options);
         command.args([bed.images.tiny.as_str(), "sh", "-c", "ls -A; touch made"]);
-        for (key, value) in own.get_envs() {
-            match value {
-                Some(value) => command.env(key, value),
-                None => command.env_remove(key),
-            };
-        }
         integration::command::bounded(&mut command, b"", std::time::Duration::from_secs(60))
     };
     let seen = run("true", &["--project", text(&project)?])?;

@@ -1,5 +1,6 @@
 //! GitLab tokens: the instance is asked before anything is created; what is wider, longer or unknown is given to no agent.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -36,20 +37,10 @@ fn prepared(bed: &Testbed, policy: &str, options: &[&str], script: &str) -> Resu
     let names = folder.join("hosts");
     fs::write(&names, format!("127.0.0.1 localhost\n{} gitlab.test\n", dns::SHARED))?;
     let file = bed.ringfence.policy_file(policy)?;
-    let ringfence = bed.ringfence.command();
-    let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", WITH_NAMES, "sh"]).arg(&names).arg(ringfence.get_program());
+    let before = ["-m", "sh", "-c", WITH_NAMES, "sh"].map(OsStr::new);
+    let mut command = bed.ringfence.behind("unshare", [&before[..], &[names.as_os_str()]].concat());
     command.args(["run", "--policy"]).arg(file);
     command.args(options).arg(&bed.images.tiny).args(["sh", "-c", script]);
-    for (name, value) in ringfence.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    if let Some(directory) = ringfence.get_current_dir() {
-        command.current_dir(directory);
-    }
     Ok(command)
 }
 

@@ -135,7 +135,7 @@ fn broken_link(text: &str) -> Option<usize> {
         if index > 0 && prev != before {
             return Some(index + 1);
         }
-        before = Some(Sha256::digest(line).iter().map(|byte| format!("{byte:02x}")).collect());
+        before = Some(hex::encode(Sha256::digest(line)));
     }
     None
 }
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_changed_or_missing_line_breaks_the_chain() {
         let first = r#"{"seq":1}"#;
-        let link: String = Sha256::digest(first).iter().map(|byte| format!("{byte:02x}")).collect();
+        let link = hex::encode(Sha256::digest(first));
         let second = format!(r#"{{"seq":2,"prev":"{link}"}}"#);
         assert_eq!(broken_link(&format!("{first}\n{second}\n")), None);
         assert_eq!(broken_link(&format!("{}\n{second}\n", r#"{"seq":9}"#)), Some(2));

@@ -6,7 +6,6 @@
 //!  ~/.docker/contexts/tls/SHA256/docker/      ca.pem, cert.pem, key.pem
 //! ```
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -101,11 +100,7 @@ fn cannot_read(path: &Path, error: &dyn std::error::Error) -> Failure {
 
 /// The directory of a context.
 fn id(name: &str) -> String {
-    Sha256::digest(name).iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(Sha256::digest(name))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
-use super::bundle::{header, hex};
+use super::bundle::header;
 use crate::error::{COULD_NOT_RUN, Failure};
 
 /// Path in the image → file on this machine.
@@ -106,7 +106,7 @@ pub fn stamp(files: &Files) -> Result<String, Failure> {
             meta.ino()
         ));
     }
-    Ok(hex(&hash.finalize()))
+    Ok(hex::encode(hash.finalize()))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {

@@ -3,7 +3,6 @@
 //! The same layer gives the same bytes: entries in one order, no times, no owners. The tag is the layer's hash, so two contents
 //! never meet in one tag, and a file that was changed is told from what it says it is.
 
-use std::fmt::Write as _;
 use std::io::Read as _;
 
 use serde::Deserialize;
@@ -56,7 +55,7 @@ struct Rootfs {
 
 /// The tag of a layer.
 pub fn tag(layer: &[u8]) -> String {
-    let digest = hex(&Sha256::digest(layer));
+    let digest = hex::encode(Sha256::digest(layer));
     format!("{REPOSITORY}:{}", digest.get(..24).unwrap_or(&digest))
 }
 
@@ -107,7 +106,7 @@ pub fn check(archive: &[u8]) -> Result<(), String> {
 }
 
 fn diff_id(layer: &[u8]) -> String {
-    format!("sha256:{}", hex(&Sha256::digest(layer)))
+    format!("sha256:{}", hex::encode(Sha256::digest(layer)))
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(archive: &[u8], name: &str) -> Result<T, String> {
@@ -136,15 +135,6 @@ pub fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
     header.set_size(size);
     header.set_mtime(0);
     header
-}
-
-/// Bytes as hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]
