@@ -10,7 +10,6 @@ use crate::layers::record::Record;
 use crate::layers::{self, Wanted};
 use crate::supervisor::binds::Binds;
 use crate::supervisor::containers::{Agent, WORKSPACE};
-use crate::supervisor::engine::Product;
 use crate::supervisor::limits::Asked;
 use crate::supervisor::run::{Request, runtime};
 use crate::supervisor::surface::{self, Surface};
@@ -113,7 +112,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
             command: args.command,
             entrypoint: args.entrypoint,
             env,
-            binds: Binds::new(binds, engine.product == Product::Podman),
+            binds: Binds { all: binds, ..Binds::default() },
             served: Vec::new(),
             workdir: args.workdir,
             handed: !handed.is_empty(),

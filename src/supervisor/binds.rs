@@ -5,12 +5,13 @@
 //!                                                                               └─▶ agent: the same mount, later
 //! ```
 //! An engine resolves the path of a plain bind anew for every container, at its start. A volume is mounted when the first container
-//! needs it and shared by the next, so nobody can put something else between the fence's look and the agent. Files, and Podman,
-//! have plain binds: the fence looks all the same, and the path is looked at once more when the agent has been started.
+//! needs it and shared by the next, so nobody can put something else between the fence's look and the agent. Files, and what an
+//! engine cannot mount once, are plain binds: the fence looks all the same, and the path is looked at once more when the agent has
+//! been started.
 
 use bollard::models::{Mount, MountBindOptions, MountType, MountVolumeOptions, VolumeCreateRequest};
 
-use super::engine::{self, Engine};
+use super::engine::{self, Engine, Product};
 use super::nonce::Planted;
 use super::workflow::{Role, Workflow};
 use crate::error::Failure;
@@ -22,16 +23,37 @@ use crate::workspace::mounts::Bind;
 pub struct Binds {
     /// The project first, if there is one.
     pub all: Vec<Bind>,
-    /// Whether the engine mounts a directory once for all containers.
-    pub shared: bool,
+    /// How the engine mounts a directory.
+    pub sharing: Sharing,
+}
+
+/// Whether an engine mounts a directory once for all containers, and what it wants to be told for that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// It does not.
+    #[default]
+    Never,
+    /// By a volume.
+    Volume,
+    /// By a volume that it is told an owner of. Podman gives a volume without one, if it is empty, to the first container's user, and
+    /// here that would be a person's directory. The owner told is that of the place to mount at and changes nothing else.
+    OwnedVolume,
+}
+
+impl Sharing {
+    /// What this engine does: Podman mounts nothing without root, and what versions before 5 do was never seen.
+    pub fn of(product: Product, version: &str, rootless: bool) -> Sharing {
+        let number = version.split(' ').next_back().unwrap_or_default();
+        let major: Option<u32> = number.split('.').next().and_then(|major| major.parse().ok());
+        match product {
+            Product::Podman if rootless || major.is_none_or(|major| major < 5) => Sharing::Never,
+            Product::Podman => Sharing::OwnedVolume,
+            Product::Docker => Sharing::Volume,
+        }
+    }
 }
 
 impl Binds {
-    /// What the engine is to mount, where for `podman` a plain bind is all there is.
-    pub fn new(all: Vec<Bind>, podman: bool) -> Binds {
-        Binds { all, shared: !podman }
-    }
-
     /// For the agent.
     pub fn for_agent(&self, workflow: &Workflow) -> Vec<Mount> {
         self.mounts(workflow, |_, bind| (bind.target.clone(), !bind.writable))
@@ -62,7 +84,8 @@ impl Binds {
     /// Makes the volumes; nothing is mounted yet.
     pub async fn create(&self, engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
         for (index, bind) in self.all.iter().enumerate().filter(|(_, bind)| self.is_shared(bind)) {
-            let options = [("type", "none"), ("o", "bind"), ("device", &bind.source.to_string_lossy())];
+            let how = if self.sharing == Sharing::OwnedVolume { "bind,uid=0,gid=0" } else { "bind" };
+            let options = [("type", "none"), ("o", how), ("device", &bind.source.to_string_lossy())];
             let request = VolumeCreateRequest {
                 name: Some(name(workflow, index)),
                 driver: Some("local".to_owned()),
@@ -78,7 +101,7 @@ impl Binds {
     }
 
     fn is_shared(&self, bind: &Bind) -> bool {
-        self.shared && bind.directory
+        self.sharing != Sharing::Never && bind.directory
     }
 
     fn mounts(&self, workflow: &Workflow, place: impl Fn(usize, &Bind) -> (String, bool)) -> Vec<Mount> {
@@ -112,4 +135,23 @@ impl Binds {
 /// The engine's name of one volume.
 fn name(workflow: &Workflow, index: usize) -> String {
     format!("{}-{index}", workflow.object(Role::Mount))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_may_change_a_directorys_owner_gets_no_volume_of_it() {
+        for (product, version, rootless, expected) in [
+            (Product::Docker, "Docker 20.10.24", false, Sharing::Volume),
+            (Product::Docker, "Docker 26.1.5", true, Sharing::Volume),
+            (Product::Podman, "Podman 5.4.2", false, Sharing::OwnedVolume),
+            (Product::Podman, "Podman 5.4.2", true, Sharing::Never),
+            (Product::Podman, "Podman 4.9.3", false, Sharing::Never),
+            (Product::Podman, "Podman ", false, Sharing::Never),
+        ] {
+            assert_eq!(Sharing::of(product, version, rootless), expected, "{version}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Which files of the machine an agent gets, and the tricks to get others.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,13 +41,28 @@ fn given(bed: &Testbed) -> Result<()> {
     let library = format!("{}:/opt/library", text(&library)?);
     let notes_rw = format!("{}:/notes:rw", text(&notes)?);
     let file = format!("{}:/etc/mark:ro", text(&notes.join("mark"))?);
-    let options = ["--project", text(&project)?, "-v", &library, "--mount", &notes_rw, "--volume", &file];
+    // An engine may give an empty directory to the container's user.
+    let hollow = fresh(bed, "hollow")?;
+    chown(&hollow, Some(1234), Some(1235))?;
+    fs::set_permissions(&hollow, fs::Permissions::from_mode(0o710))?;
+    let empty = format!("{}:/opt/empty:rw", text(&hollow)?);
+    let options = [
+        &["--project", text(&project)?, "-v", &library, "--mount", &notes_rw, "--volume", &file][..],
+        &["--mount", &empty],
+    ]
+    .concat();
     let script = "pwd; cat mark /opt/library/mark /notes/mark /etc/mark; echo; for dir in /workspace /opt/library /notes; do \
                   touch $dir/new 2>/dev/null && echo $dir; done; echo x 2>/dev/null > /etc/mark || echo held";
     let policy = bed.ringfence.allowing(&[])?;
     let outcome = bed.ringfence.run(&policy, &options, &bed.images.tiny, &["sh", "-c", script])?;
     let wanted = "/workspace\nprojectlibrarynotesnotes\n/workspace\n/notes\nheld\n";
     expect(outcome.stdout == wanted, "each is there, and written only where it may be", &outcome)?;
+    let as_it_was = fs::metadata(&hollow)?;
+    ensure!(
+        (as_it_was.uid(), as_it_was.gid(), as_it_was.mode() & 0o7777) == (1234, 1235, 0o710)
+            && fs::read_dir(&hollow)?.next().is_none(),
+        "an empty directory was changed: {as_it_was:?}"
+    );
     // The volumes are gone, and what they showed is not.
     ensure!(
         project.join("new").exists() && project.join("name with: colon").exists(),

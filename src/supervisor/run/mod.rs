@@ -28,6 +28,7 @@ use self::clock::Clock;
 use self::events::EventFiles;
 use self::signals::Signals;
 use self::start::{Prepared, start};
+use super::binds::Sharing;
 use super::containers::Agent;
 use super::engine::Engine;
 use super::means::{self, Means};
@@ -116,6 +117,7 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     }
     let info = about(engine).await?;
     kept::by_engine(&info, engine.product)?.iter().for_each(|told| eprintln!("ringfence: {told}"));
+    request.agent.binds.sharing = Sharing::of(engine.product, &engine.version, is_rootless(&info));
     if request.user_is_owner && is_rootless(&info) {
         // There the person is root in the container, and the owner's number would be somebody else.
         request.agent.user = None;
