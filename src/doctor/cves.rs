@@ -31,7 +31,7 @@ pub struct Holes {
 pub struct Hole {
     /// CVE numbers, or the advisory's where there is none.
     pub ids: Vec<String>,
-    /// `engine`, `containerd`, `runc`, `buildkit`, `desktop`, `podman`, `linux`.
+    /// `engine`, `containerd`, `runc`, `crun`, `buildkit`, `desktop`, `podman`, `linux`.
     pub component: String,
     /// The gravest of them.
     pub severity: Severity,

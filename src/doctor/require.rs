@@ -6,10 +6,10 @@
 //! ```
 //! What cannot be found out is not met.
 
-use netpolicy::policy::Policy;
+use netpolicy::policy::{Date, Policy};
 use netpolicy::settings::Requirement;
 
-use super::cves::Holes;
+use super::cves::{FRESH_DAYS, Holes};
 use super::facts::{Engine as EngineFacts, Facts, Inside, Learned, Machine};
 use super::gather;
 use super::judge::boundary::{self, Kernel};
@@ -37,7 +37,7 @@ pub fn unmet(facts: &Facts, known: &Result<Holes, String>) -> Vec<Unmet> {
             Requirement::Vm => vm(&facts.machine, &facts.inside),
             Requirement::Rootless => rootless(&facts.engine, &facts.inside),
             Requirement::Patched | Requirement::PatchedOrUnknown => {
-                patched(&facts.engine, known, *requirement == Requirement::Patched)
+                patched(&facts.engine, known, facts.today, *requirement == Requirement::Patched)
             }
         };
         why.map(|why| told(*requirement, why))
@@ -111,17 +111,31 @@ fn rootless(engine: &Learned<EngineFacts>, inside: &Learned<Inside>) -> Option<S
     }
 }
 
-fn patched(engine: &Learned<EngineFacts>, known: &Result<Holes, String>, surely: bool) -> Option<String> {
+/// An engine that leaves out its own version, or that of what starts its containers, is judged by neither: that is no good news. Nor
+/// is a list too old.
+fn patched(
+    engine: &Learned<EngineFacts>,
+    known: &Result<Holes, String>,
+    today: Date,
+    surely: bool,
+) -> Option<String> {
     let (engine, known) = match (engine, known) {
         (Ok(engine), Ok(known)) => (engine, known),
         (Err(why), _) | (_, Err(why)) => return Some(why.clone()),
     };
     let bad = |standing: &Standing| *standing == Standing::Open || surely && *standing == Standing::Unclear;
     let judged = engine.components.iter().map(|component| holes::judge(component, known));
-    let sentences: Vec<String> =
+    let mut sentences: Vec<String> =
         judged.filter(|judged| bad(&judged.standing)).map(|judged| judged.sentence()).collect();
-    if engine.components.is_empty() {
-        return Some("the engine does not tell what it is made of".to_owned());
+    let told = |names: &[&str]| engine.components.iter().any(|part| names.contains(&part.name.as_str()));
+    if !told(&["engine", "podman"]) {
+        sentences.push("the engine does not tell its version".to_owned());
+    }
+    if surely && !told(&["runc", "crun"]) {
+        sentences.push("the engine does not tell the version of what starts its containers".to_owned());
+    }
+    if surely && known.age(today) > FRESH_DAYS {
+        sentences.push(format!("the list of known holes is of {}: update ringfence", known.as_of));
     }
     (!sentences.is_empty()).then(|| sentences.join("; "))
 }

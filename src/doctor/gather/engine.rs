@@ -6,6 +6,9 @@ use crate::doctor::facts::{Component, Engine as Facts, Learned};
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::kept::{self, Limits};
 
+/// How Podman calls itself.
+const PODMAN: &str = "Podman Engine";
+
 /// Asks it.
 pub async fn ask(engine: &Engine) -> Learned<Facts> {
     let (info, version) = tokio::join!(engine.api.info(), engine.api.version());
@@ -63,18 +66,29 @@ fn facts(host: &str, local: bool, limits: Limits, info: SystemInfo, version: Sys
     }
 }
 
-/// The names that the list of known holes uses.
+/// The names that the list of known holes uses. Podman is an `Engine` to Docker's clients besides, and tells its other parts in the
+/// words that they print: `OCI Runtime (runc)` is of version `runc version 1.1.15`, and more lines.
 fn components(told: Vec<bollard::models::SystemVersionComponents>) -> Vec<Component> {
+    let podman = told.iter().any(|part| part.name == PODMAN);
     let known = |told: bollard::models::SystemVersionComponents| {
+        let runtime = told.name.strip_prefix("OCI Runtime (").and_then(|name| name.strip_suffix(')'));
         let name = match told.name.as_str() {
+            "Engine" if podman => return None,
             "Engine" => "engine".to_owned(),
-            "Podman Engine" => "podman".to_owned(),
-            other => other.to_ascii_lowercase(),
+            PODMAN => "podman".to_owned(),
+            other => runtime.unwrap_or(other).to_ascii_lowercase(),
         };
-        let commit = told.details.and_then(|details| details.get("GitCommit").cloned()).unwrap_or_default();
-        Component { name, version: told.version, commit }
+        let version = match told.version.split_once(" version ") {
+            Some((_, number)) => number.split([',', ' ', '\n']).next().unwrap_or_default().to_owned(),
+            None => told.version,
+        };
+        // Without a commit, the package says whose build it is.
+        let details = told.details.unwrap_or_default();
+        let told = |key| details.get(key).filter(|text| !text.eq_ignore_ascii_case("unknown")).cloned();
+        let commit = told("GitCommit").or_else(|| told("Package")).unwrap_or_default();
+        Some(Component { name, version, commit })
     };
-    told.into_iter().map(known).collect()
+    told.into_iter().filter_map(known).collect()
 }
 
 /// The product that the engine is part of, by the marks that it leaves.
@@ -130,6 +144,31 @@ mod tests {
         assert_eq!(facts.storage, ("overlay2".to_owned(), Some("extfs".to_owned())));
         let names: Vec<_> = facts.components.iter().map(|c| format!("{} {}", c.name, c.version)).collect();
         assert_eq!(names, ["engine 20.10.24+dfsg1", "runc 1.1.5+ds1", "linux 6.1.0-18-amd64"]);
+    }
+
+    #[test]
+    fn podmans_parts_are_told_as_the_list_names_them() {
+        let parts = |runtime: &str, said: &str, package: &str| -> Vec<Component> {
+            let version = serde_json::json!({"Components": [
+                {"Name": "Podman Engine", "Version": "5.4.2", "Details": {"GitCommit": ""}},
+                {"Name": "Conmon", "Version": "conmon version 2.1.12, commit: unknown", "Details": {"Package": "Unknown"}},
+                {"Name": runtime, "Version": said, "Details": {"Package": package}},
+                {"Name": "Engine", "Version": "5.4.2", "Details": {}},
+            ]});
+            told(serde_json::json!({"KernelVersion": "6.12.0"}), version).components
+        };
+        let part = |name: &str, version: &str, commit: &str| Component {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            commit: commit.to_owned(),
+        };
+        let found =
+            parts("OCI Runtime (runc)", "runc version 1.1.11\ncommit: 4bccb38c\nspec: 1.0.2", "Unknown");
+        let rest = [part("podman", "5.4.2", ""), part("conmon", "2.1.12", ""), part("linux", "6.12.0", "")];
+        assert_eq!(found[..2], rest[..2]);
+        assert_eq!(found[2..], [part("runc", "1.1.11", ""), rest[2].clone()], "Podman is no Docker Engine");
+        let found = parts("OCI Runtime (crun)", "crun version 1.20\ncommit: 9f3", "crun-1.20-2.fc41.x86_64");
+        assert_eq!(found[2], part("crun", "1.20", "crun-1.20-2.fc41.x86_64"));
     }
 
     #[test]

@@ -336,6 +336,18 @@ fn a_demand_that_is_not_met_or_cannot_be_judged_fails_its_row() {
         (Requirement::Rootless, "R1", false, |facts| facts.engine = Err("no".to_owned())),
         (Requirement::Patched, "R5", true, |_| {}),
         (Requirement::Patched, "R5", false, |facts| engine(facts).components.clear()),
+        // What is left out is not good, nor is a list that nobody renewed.
+        (Requirement::PatchedOrUnknown, "R5", false, |facts| {
+            engine(facts).components.retain(|part| part.name != "engine");
+        }),
+        (Requirement::Patched, "R5", false, |facts| {
+            engine(facts).components.retain(|part| part.name != "runc");
+        }),
+        (Requirement::PatchedOrUnknown, "R5", true, |facts| {
+            engine(facts).components.retain(|part| part.name != "runc");
+        }),
+        (Requirement::Patched, "R5", false, |facts| facts.today = Date::constant(2027, 6, 1)),
+        (Requirement::PatchedOrUnknown, "R5", true, |facts| facts.today = Date::constant(2027, 6, 1)),
         (Requirement::Patched, "R5", false, |facts| {
             engine(facts).components.push(component("runc", "1.3.5", "v1.3.5-0-g51d5e946"));
         }),
