@@ -7,6 +7,19 @@ pub fn memory() -> Option<u64> {
     limit(&["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"])
 }
 
+/// Whether swap is limited as well, or there is none. Only unified cgroups are looked at: of the older ones every engine knows by
+/// itself, and crun passes over a `memory.swap.max` that is not there.
+pub fn bounds_swap() -> bool {
+    if read("/sys/fs/cgroup/cgroup.controllers").is_none() {
+        return true;
+    }
+    match read("/sys/fs/cgroup/memory.swap.max") {
+        Some(max) => max != "max",
+        // One line of headings.
+        None => read("/proc/swaps").is_none_or(|swaps| swaps.lines().count() < 2),
+    }
+}
+
 /// Processes; `None`: without a limit, or not to be seen.
 pub fn processes() -> Option<u64> {
     limit(&["/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"])

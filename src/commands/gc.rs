@@ -1,13 +1,13 @@
 //! `ringfence gc`: removes what workflows left behind that nobody supervises any more.
 //!
-//! A workflow goes only when its agent is absent or has ended and it is not in the middle of its start.
+//! A workflow goes only when its agent is absent or has ended, it is not in the middle of its start, and nobody is about to end it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::Failure;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::inventory::{self, Found};
-use crate::supervisor::{aftermath, networks};
+use crate::supervisor::{aftermath, networks, state};
 use crate::workspace::masks;
 
 /// A start may take so long that the agent does not exist yet.
@@ -16,49 +16,62 @@ const YOUNG_SECONDS: u64 = 120;
 /// Removes leftovers; their ids on stdout.
 pub async fn gc(engine_host: Option<&str>, all: bool) -> Result<u8, Failure> {
     let engine = engine::connect(engine_host).await?;
-    for id in sweep(&engine).await? {
+    let Swept { removed, mut failures } = sweep(&engine).await?;
+    for id in removed {
         super::print(&format!("{id}\n"))?;
     }
     if all {
-        remove_uplink(&engine).await?;
+        failures.extend(networks::remove_uplinks(&engine).await.err());
     }
-    Ok(0)
+    all_or_last(failures)
 }
 
 /// The same at the start of a run: what cannot be removed now is left to `ringfence gc`, which tells why.
 pub async fn quietly(engine: &Engine) {
-    let _ = sweep(engine).await;
+    let failures = match sweep(engine).await {
+        Ok(swept) => swept.failures,
+        Err(failure) => vec![failure],
+    };
+    for failure in failures {
+        eprintln!("ringfence: left from an earlier run: {}; `ringfence gc` tells more", failure.message);
+    }
 }
 
-async fn sweep(engine: &Engine) -> Result<Vec<String>, Failure> {
+/// What became of what was left.
+struct Swept {
+    removed: Vec<String>,
+    failures: Vec<Failure>,
+}
+
+/// One that cannot be removed keeps nobody from the others.
+async fn sweep(engine: &Engine) -> Result<Swept, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or(0);
-    let mut removed = Vec::new();
     let workflows = inventory::workflows(engine).await?;
     let known: Vec<String> = workflows.iter().map(|found| found.id.clone()).collect();
+    let mut swept = Swept { removed: Vec::new(), failures: Vec::new() };
     for found in workflows {
-        if abandoned(&found, now) {
-            inventory::save_events(engine, &found.id).await?;
-            inventory::remove(engine, &found.id).await?;
-            removed.push(found.id);
+        if abandoned(&found, now) && !state::is_supervised(&found.id) {
+            match inventory::end(engine, &found.id).await {
+                Ok(()) => swept.removed.push(found.id),
+                Err(failure) => swept.failures.push(failure),
+            }
         }
     }
-    masks::sweep(&engine.host, &known)?;
-    aftermath::sweep(engine, &known)?;
-    Ok(removed)
+    swept.failures.extend(masks::sweep(&engine.host, &known).err());
+    swept.failures.extend(aftermath::sweep(engine, &known).err());
+    Ok(swept)
+}
+
+/// All but the last are told here, and that one where every command's is.
+pub fn all_or_last(mut failures: Vec<Failure>) -> Result<u8, Failure> {
+    let last = failures.pop();
+    failures.iter().for_each(|failure| eprint!("{failure}"));
+    last.map_or(Ok(0), Err)
 }
 
 fn abandoned(found: &Found, now: u64) -> bool {
     let ended = matches!(found.agent.as_str(), "absent" | "exited" | "dead" | "created");
     ended && now.saturating_sub(found.created_at) > YOUNG_SECONDS
-}
-
-async fn remove_uplink(engine: &Engine) -> Result<(), Failure> {
-    match engine.api.remove_network(networks::UPLINK).await {
-        Err(error) if !engine::is_missing(&error) => {
-            Err(engine::refused("cannot remove the uplink network; are workflows running?", &error))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -12,19 +12,22 @@ pub async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result<u8, Fa
     let all = inventory::workflows(&engine).await?;
     // All words are understood before the first workflow is touched.
     let picked = wanted.iter().map(|word| inventory::pick(&all, word)).collect::<Result<Vec<_>, _>>()?;
+    let mut failures = Vec::new();
     for found in picked {
         let options = StopContainerOptions { t: Some(10), ..Default::default() };
         match engine.api.stop_container(&object_name(&found.id, Role::Agent), Some(options)).await {
             Err(error)
                 if !engine::is_missing(&error) && !engine::describe(&error).contains("not modified") =>
             {
-                return Err(engine::refused(format!("cannot stop the agent of {}", found.id), &error));
+                failures.push(engine::refused(format!("cannot stop the agent of {}", found.id), &error));
+                continue;
             }
             _ => {}
         }
-        inventory::save_events(&engine, &found.id).await?;
-        inventory::remove(&engine, &found.id).await?;
-        super::print(&format!("{}\n", found.id))?;
+        match inventory::end(&engine, &found.id).await {
+            Ok(()) => super::print(&format!("{}\n", found.id))?,
+            Err(failure) => failures.push(failure),
+        }
     }
-    Ok(0)
+    super::gc::all_or_last(failures)
 }

@@ -10,6 +10,7 @@ pub(super) fn check() -> Result<(), Failure> {
         ("memory", cgroups::memory().is_some()),
         ("process", cgroups::processes().is_some()),
         ("CPU", cgroups::bounds_cpu()),
+        ("swap", cgroups::bounds_swap()),
     ];
     let lacking: Vec<&str> = found.into_iter().filter(|(_, there)| !there).map(|(name, _)| name).collect();
     if lacking.is_empty() {

@@ -147,6 +147,16 @@ pub fn pick<'a>(all: &'a [Found], wanted: &str) -> Result<&'a Found, Failure> {
     }
 }
 
+/// Saves the events of workflow `id`, whose agent has ended, and removes it. What cannot be saved is not removed: an agent that fills a
+/// disk would be rid of its traces. What it left in the project is settled all the same.
+pub async fn end(engine: &Engine, id: &str) -> Result<(), Failure> {
+    let Err(mut failure) = save_events(engine, id).await else { return remove(engine, id).await };
+    if let Err(other) = aftermath::settle_abandoned(engine, id).await {
+        failure.causes.extend(std::iter::once(other.message).chain(other.causes));
+    }
+    Err(failure.hint(format!("workflow {id} is kept until its events can be saved; then `ringfence gc`")))
+}
+
 /// Removes everything of workflow `id`: agent first, so that it never runs without a guard, then the
 /// guard and the fence, then what they used. All of it is tried; all errors are told.
 pub async fn remove(engine: &Engine, id: &str) -> Result<(), Failure> {

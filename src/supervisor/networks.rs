@@ -104,14 +104,29 @@ pub async fn ensure_uplink(
     }
 }
 
+/// Removes every uplink, by its id: a start that was broken off may have left a second one of the same name.
+pub async fn remove_uplinks(engine: &Engine) -> Result<(), Failure> {
+    for id in uplinks(&list(engine).await?).filter_map(|network| network.id.as_deref()) {
+        match engine.api.remove_network(id).await {
+            Err(error) if !engine::is_missing(&error) => {
+                let what = "cannot remove the uplink network; are workflows running?";
+                return Err(engine::refused(what, &error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn oldest_uplink(networks: &[Network]) -> Option<&Network> {
-    networks
-        .iter()
-        .filter(|network| {
-            network.labels.as_ref().and_then(|labels| labels.get(LABEL_ROLE)).map(String::as_str)
-                == Some("uplink")
-        })
-        .min_by_key(|network| (network.created.clone(), network.id.clone()))
+    uplinks(networks).min_by_key(|network| (network.created.clone(), network.id.clone()))
+}
+
+fn uplinks(networks: &[Network]) -> impl Iterator<Item = &Network> {
+    networks.iter().filter(|network| {
+        let role = network.labels.as_ref().and_then(|labels| labels.get(LABEL_ROLE));
+        role.is_some_and(|role| role == "uplink")
+    })
 }
 
 fn pool(text: &str) -> Result<Ipv4Net, Failure> {

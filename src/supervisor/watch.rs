@@ -107,7 +107,7 @@ async fn measure(bind: &Bind) -> std::io::Result<Measure> {
     tokio::task::spawn_blocking(move || growth::measure(opened)).await.map_err(std::io::Error::other)?
 }
 
-/// Size of the container's own layer.
+/// Size of the container's own layer in bytes.
 pub async fn layer(engine: &Engine, container: &str) -> Result<u64, Failure> {
     let asked = InspectContainerOptions { size: true };
     let answer = engine
@@ -115,7 +115,12 @@ pub async fn layer(engine: &Engine, container: &str) -> Result<u64, Failure> {
         .inspect_container(container, Some(asked))
         .await
         .map_err(|error| engine::refused("cannot ask for the size of the agent's layer", &error))?;
-    Ok(answer.size_rw.and_then(|size| u64::try_from(size).ok()).unwrap_or(0))
+    // What is not said is not nothing.
+    answer.size_rw.and_then(|size| u64::try_from(size).ok()).ok_or_else(|| {
+        let mut failure = Failure::new(COULD_NOT_RUN, "cannot ask for the size of the agent's layer");
+        failure.causes.push(format!("the engine says {:?}", answer.size_rw));
+        failure
+    })
 }
 
 /// Processes and threads of the container just now, where the engine says.

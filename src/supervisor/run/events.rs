@@ -29,6 +29,10 @@ impl EventFiles {
             })?;
             files.push((path, file));
         }
+        // See `state::is_supervised`. Where files cannot be locked, nobody can be told.
+        if let Some((_, own)) = files.first() {
+            let _ = own.try_lock();
+        }
         Ok(EventFiles { files })
     }
 
