@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::control;
 use super::engine::{self, Engine};
 use super::workflow::{Role, object_name};
@@ -16,6 +18,8 @@ use crate::workspace::aftermath::{self, Aftermath, Told};
 /// A killed container has ended within this time, or is looked at again when it is removed.
 const ENDING: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(50);
+/// An engine that says nothing for so long is not waited for.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Puts back after the agent of workflow `id`, once that has ended. What cannot be done now stays in `held`.
 pub async fn settle(engine: &Engine, id: &str, held: &mut Option<Aftermath>) -> Option<Told> {
@@ -24,7 +28,7 @@ pub async fn settle(engine: &Engine, id: &str, held: &mut Option<Aftermath>) -> 
     }
     let told = held.take()?.settle();
     // A guard that is gone writes nothing any more; the person is told all the same.
-    let _ = control::note(engine, id, told.notes()).await;
+    let _ = timeout(SILENCE, control::note(engine, id, told.notes())).await;
     Some(told)
 }
 
@@ -34,7 +38,7 @@ pub async fn settle_abandoned(engine: &Engine, id: &str) -> Result<bool, Failure
     tell(&told, false);
     let notes = told.notes();
     let any = !notes.is_empty();
-    let _ = control::note(engine, id, notes).await;
+    let _ = timeout(SILENCE, control::note(engine, id, notes)).await;
     Ok(any)
 }
 
@@ -53,6 +57,10 @@ pub fn tell(told: &Told, quiet: bool) {
 }
 
 async fn has_ended(engine: &Engine, id: &str) -> bool {
+    timeout(SILENCE, is_seen_to_end(engine, id)).await.unwrap_or(false)
+}
+
+async fn is_seen_to_end(engine: &Engine, id: &str) -> bool {
     let agent = object_name(id, Role::Agent);
     let looks = ENDING.as_millis() / STEP.as_millis();
     for _ in 0..looks {

@@ -26,6 +26,9 @@ use crate::error::{COULD_NOT_RUN, Failure};
 use crate::layers::record;
 use crate::workspace::masks;
 
+/// Between two pieces of a log an engine takes no longer than this.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// A workflow as the engine's labels tell of it.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Found {
@@ -244,7 +247,15 @@ pub async fn save_events(engine: &Engine, id: &str) -> Result<Option<std::path::
     let options = LogsOptions { stdout: true, stderr: false, ..Default::default() };
     let mut lines = engine.api.logs(&guard, Some(options)).boxed();
     let mut bytes = Vec::new();
-    while let Some(chunk) = lines.next().await {
+    loop {
+        let next = tokio::time::timeout(SILENCE, lines.next()).await;
+        let Some(chunk) = next.map_err(|_| {
+            let what = format!("cannot read the events of {id}");
+            Failure::new(COULD_NOT_RUN, format!("{what}: no word for {} s", SILENCE.as_secs()))
+        })?
+        else {
+            break;
+        };
         match chunk {
             Ok(chunk) => bytes.extend_from_slice(&chunk.into_bytes()),
             Err(error) if engine::is_missing(&error) => return Ok(None),

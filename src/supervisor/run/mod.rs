@@ -27,7 +27,7 @@ use self::checks::{about, check_name_is_free, is_rootless, may_hold_quotas, nano
 use self::clock::Clock;
 use self::events::EventFiles;
 use self::signals::Signals;
-use self::start::{Prepared, start};
+use self::start::{Checked, Prepared, start};
 use super::binds::Sharing;
 use super::containers::Agent;
 use super::engine::Engine;
@@ -45,6 +45,8 @@ use crate::workspace::secrets::Handed;
 
 /// An engine that restarts is back within this time.
 const ENGINE_LIMIT: Duration = Duration::from_secs(30);
+/// Removing what a run made takes seconds; an engine that needs longer is stuck.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(120);
 /// The fence ended the run: the guard or the fence died, or a limit was reached.
 pub const FENCE_ENDED: u8 = 123;
 /// The time is over.
@@ -103,33 +105,13 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     let mut clock = Clock::new(request.timings);
     let mut signals = Signals::new()?;
 
-    // Checks: nothing has been created when one of these fails.
-    let means = Means::gather(&request.policy, request.ca.as_ref())?;
-    let corporate = request.ca.as_ref().map(ca::read).transpose()?;
-    means::without_proxies(&mut request.agent.env, engine.product);
-    check_name_is_free(engine, request.name.as_deref()).await?;
-    if let Some(runtime) = &request.agent.runtime {
-        runtime::check(engine, runtime).await?;
-    }
-    if corporate.is_some() {
-        request.agent.trust = true;
-        ca::point(&mut request.agent.env, &request.agent.image.env);
-    }
-    let info = about(engine).await?;
-    kept::by_engine(&info, engine.product)?.iter().for_each(|told| eprintln!("ringfence: {told}"));
-    request.agent.binds.sharing = Sharing::of(engine.product, &engine.version, is_rootless(&info));
-    if request.user_is_owner && is_rootless(&info) {
-        // There the person is root in the container, and the owner's number would be somebody else.
-        request.agent.user = None;
-    }
-    request.agent.nano_cpus = nano_cpus(&info, request.cpus, &request.policy)?;
-    request.agent.quota = may_hold_quotas(&info);
-    let elsewhere = nonce::is_needed(info.kernel_version.as_deref());
-    let networks = networks::list(engine).await?;
-    means::check_proxy(&request.policy, &networks, &own_addresses()?).await?;
-    clock.step("checked");
-    let helper = helper_image::ensure(engine).await?;
-    clock.step("helper image");
+    // Nothing has been created yet, so an engine that has gone silent is simply left.
+    let checked = tokio::select! {
+        checked = check(engine, &mut request, &mut clock) => checked?,
+        number = signals.next() => {
+            return Err(Failure::new(Ended::with(128 + number).status, "interrupted before anything was created"));
+        }
+    };
 
     let digest = request.policy.digest();
     let workflow = Workflow::new(request.name.clone(), digest, unix_seconds()).map_err(|error| {
@@ -143,10 +125,10 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     let binds = &request.agent.binds.all;
     let mut held = Aftermath::begin(binds, request.masks.as_ref(), &workflow.id, &engine.host)?;
     request.layers.keep(&workflow.id)?;
-    let prepared = Prepared { helper, networks, means, corporate, events, elsewhere };
+    let prepared = Prepared { checked, events };
 
     // From here on things exist. A signal waits until the start is through, so that nothing is
-    // created behind the back of the removal.
+    // created behind the back of the removal; a second one does not, since the engine may never answer.
     let early_signal = Cell::new(None);
     let started = {
         let start = start(engine, &workflow, &request, prepared, &early_signal, &mut clock);
@@ -154,7 +136,11 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
         loop {
             tokio::select! {
                 started = &mut start => break started,
-                number = signals.next() => early_signal.set(Some(number)),
+                number = signals.next() => if early_signal.replace(Some(number)).is_some() {
+                    let status = Ended::with(128 + number).status;
+                    break Err(Failure::new(status, "interrupted twice while the run was starting")
+                        .hint("what the engine makes of it later is removed by `ringfence gc`"));
+                },
             }
         }
     };
@@ -188,9 +174,45 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     conclude(outcome, removed, &workflow, request.quiet)
 }
 
+/// Looks at all that can be looked at before anything is created, and has the helper image on the engine.
+async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Result<Checked, Failure> {
+    let means = Means::gather(&request.policy, request.ca.as_ref())?;
+    let corporate = request.ca.as_ref().map(ca::read).transpose()?;
+    means::without_proxies(&mut request.agent.env, engine.product);
+    check_name_is_free(engine, request.name.as_deref()).await?;
+    if let Some(runtime) = &request.agent.runtime {
+        runtime::check(engine, runtime).await?;
+    }
+    if corporate.is_some() {
+        request.agent.trust = true;
+        ca::point(&mut request.agent.env, &request.agent.image.env);
+    }
+    let info = about(engine).await?;
+    kept::by_engine(&info, engine.product)?.iter().for_each(|told| eprintln!("ringfence: {told}"));
+    request.agent.binds.sharing = Sharing::of(engine.product, &engine.version, is_rootless(&info));
+    if request.user_is_owner && is_rootless(&info) {
+        // There the person is root in the container, and the owner's number would be somebody else.
+        request.agent.user = None;
+    }
+    request.agent.nano_cpus = nano_cpus(&info, request.cpus, &request.policy)?;
+    request.agent.quota = may_hold_quotas(&info);
+    let elsewhere = nonce::is_needed(info.kernel_version.as_deref());
+    let networks = networks::list(engine).await?;
+    means::check_proxy(&request.policy, &networks, &own_addresses()?).await?;
+    clock.step("checked");
+    let helper = helper_image::ensure(engine).await?;
+    clock.step("helper image");
+    Ok(Checked { helper, networks, means, corporate, elsewhere })
+}
+
 /// Removes everything of the workflow. An engine that restarts is waited for: what it leaves running is closed, but nobody's.
 async fn remove(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
-    match inventory::remove(engine, &workflow.id).await {
+    let removed = tokio::time::timeout(REMOVAL_LIMIT, inventory::remove(engine, &workflow.id)).await;
+    match removed.unwrap_or_else(|_| {
+        let seconds = REMOVAL_LIMIT.as_secs();
+        let what = format!("workflow {} was not removed within {seconds} s", workflow.id);
+        Err(Failure::new(COULD_NOT_RUN, what).hint("`ringfence gc` tries again"))
+    }) {
         Err(_) if !engine.answers().await => {
             eprintln!(
                 "ringfence: the engine does not answer; waiting {} s for it, to remove workflow {}",

@@ -1,11 +1,13 @@
 //! The limits that an agent met: in words for the person, and as events.
 
+use tokio::time::timeout;
+
 use super::super::control;
 use super::super::engine::Engine;
 use super::super::limits;
 use super::super::watch::Watch;
 use super::super::workflow::{Role, Workflow};
-use super::{Ended, FENCE_ENDED, Request};
+use super::{ENGINE_LIMIT, Ended, FENCE_ENDED, Request};
 use crate::control::Limit;
 
 /// What the kernel's SIGKILL makes of an exit status.
@@ -45,12 +47,14 @@ pub(super) async fn account(
     }
     for (limit, what) in &ended.reached {
         // A guard that is gone writes nothing any more; the person is told all the same.
-        let _ = control::reached(engine, &workflow.id, *limit, what.clone()).await;
+        let told = control::reached(engine, &workflow.id, *limit, what.clone());
+        let _ = timeout(ENGINE_LIMIT, told).await;
     }
     ended
 }
 
 async fn ran_out_of_memory(engine: &Engine, workflow: &Workflow) -> bool {
-    let agent = engine.api.inspect_container(&workflow.object(Role::Agent), None).await;
-    agent.ok().and_then(|agent| agent.state?.oom_killed).unwrap_or(false)
+    let agent = workflow.object(Role::Agent);
+    let asked = timeout(ENGINE_LIMIT, engine.api.inspect_container(&agent, None)).await;
+    asked.ok().and_then(Result::ok).and_then(|agent| agent.state?.oom_killed).unwrap_or(false)
 }

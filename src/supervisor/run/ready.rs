@@ -13,6 +13,8 @@ use crate::error::{COULD_NOT_RUN, Failure};
 
 /// The fence must stand and the guard serve within this time.
 const READY_LIMIT: Duration = Duration::from_secs(30);
+/// An engine gives a few lines of a log within this time, or there are none.
+const WORDS_LIMIT: Duration = Duration::from_secs(10);
 
 /// Waits for the guard's word; the death of either helper, or silence, is a failure with its last words.
 pub(super) async fn await_ready(
@@ -53,7 +55,8 @@ pub(super) async fn helpers_last_words(engine: &Engine, workflow: &Workflow) -> 
 
 pub(super) async fn last_words(engine: &Engine, container: &str) -> Vec<String> {
     let options = LogsOptions { stderr: true, stdout: false, tail: "20".to_owned(), ..Default::default() };
-    let chunks: Vec<_> = engine.api.logs(container, Some(options)).collect().await;
+    let all = engine.api.logs(container, Some(options)).collect::<Vec<_>>();
+    let chunks = tokio::time::timeout(WORDS_LIMIT, all).await.unwrap_or_default();
     let bytes: Vec<u8> = chunks.into_iter().flatten().flat_map(|chunk| chunk.into_bytes().to_vec()).collect();
     String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
 }

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use bollard::query_parameters::KillContainerOptions;
-use futures_util::FutureExt;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::super::engine::Engine;
 use super::super::summary::Summary;
@@ -13,7 +13,7 @@ use super::super::workflow::{Role, Workflow};
 use super::super::{aftermath, control, podman, streams};
 use super::ready::{exit_of, last_words};
 use super::signals::{SIGINT, Signals, signal_name};
-use super::{Ended, FENCE_ENDED, Request, TIME_OVER, reached};
+use super::{ENGINE_LIMIT, Ended, FENCE_ENDED, Request, TIME_OVER, reached};
 use crate::control::{Limit, Note};
 use crate::error::Failure;
 use crate::workspace::aftermath::{Aftermath, Told};
@@ -39,7 +39,7 @@ async fn warn_of_token(ends: Option<SystemTime>) -> String {
 
 /// The agent's last output may still be under way when its exit is known.
 async fn drain(carrying: &mut JoinHandle<()>) {
-    let _ = tokio::time::timeout(Duration::from_secs(5), carrying).await;
+    let _ = timeout(Duration::from_secs(5), carrying).await;
 }
 
 /// A run whose agent has been started.
@@ -105,8 +105,10 @@ impl Running {
                         && last_interrupt.replace(now).is_some_and(|last| now - last < DOUBLE_INTERRUPT);
                     let name = if twice { "KILL" } else { signal_name(number) };
                     let options = KillContainerOptions { signal: name.to_owned() };
-                    // The agent may have ended just now; its exit is seen in the next round.
-                    let _ = engine.api.kill_container(&names[0], Some(options)).await;
+                    let (api, agent) = (engine.api.clone(), names[0].clone());
+                    // Beside the watching: the next signal is not to wait for a silent engine. The agent may have ended just now; its
+                    // exit is seen in the next round.
+                    tokio::spawn(async move { api.kill_container(&agent, Some(options)).await });
                     continue;
                 }
             };
@@ -125,14 +127,15 @@ impl Running {
             let options = KillContainerOptions { signal: signal.to_owned() };
             let name = workflow.object(role);
             // Either may have ended by itself; what stays is found by the removal, which tells.
-            async move { engine.api.kill_container(&name, Some(options)).await.map(|_| ()) }.map(|_| ())
+            async move {
+                let _ = timeout(ENGINE_LIMIT, engine.api.kill_container(&name, Some(options))).await;
+            }
         };
         kill(Role::Agent, "KILL").await;
         let told = aftermath::settle(engine, &workflow.id, held).await;
         kill(Role::Guard, "TERM").await;
         if let Some(collecting) = self.collecting.take() {
-            self.summary =
-                tokio::time::timeout(Duration::from_secs(3), collecting).await.ok().and_then(Result::ok);
+            self.summary = timeout(Duration::from_secs(3), collecting).await.ok().and_then(Result::ok);
         }
         self.carrying.abort();
         if let Some(sizing) = self.sizing.take() {

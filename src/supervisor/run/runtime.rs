@@ -9,6 +9,10 @@
 //! every frame, and a stack that reaches the filter is the fence's. (`runsc --network=host` uses the namespace's own sockets.)
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use bollard::errors::Error as ApiError;
+use tokio::time::timeout;
 
 use super::super::containers;
 use super::super::engine::{self, Engine, Product};
@@ -17,6 +21,8 @@ use super::create::create;
 use super::ready::{exit_of, last_words};
 use crate::error::{COULD_NOT_RUN, Failure};
 
+/// A sandbox boots, asks and ends within this time.
+const PROBE_LIMIT: Duration = Duration::from_secs(60);
 /// A policy's and the command line's word for the engine's own.
 const DEFAULT: &str = "default";
 
@@ -65,10 +71,15 @@ pub(super) async fn prove(
 ) -> Result<(), Failure> {
     let probe = workflow.object(Role::Probe);
     create(engine, workflow, Role::Probe, containers::probe(workflow, helper, runtime, filter)).await?;
-    let why = match engine.api.start_container(&probe, None).await {
-        Ok(()) if exit_of(engine, &probe).await == 0 => return Ok(()),
-        Ok(()) => last_words(engine, &probe).await,
-        Err(error) => vec![engine::describe(&error)],
+    let asked = async {
+        engine.api.start_container(&probe, None).await?;
+        Ok::<_, ApiError>(exit_of(engine, &probe).await)
+    };
+    let why = match timeout(PROBE_LIMIT, asked).await {
+        Ok(Ok(0)) => return Ok(()),
+        Ok(Ok(_)) => last_words(engine, &probe).await,
+        Ok(Err(error)) => vec![engine::describe(&error)],
+        Err(_) => vec![format!("it did not end within {} s", PROBE_LIMIT.as_secs())],
     };
     let mut failure = Failure::new(
         COULD_NOT_RUN,

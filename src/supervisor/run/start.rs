@@ -24,8 +24,16 @@ use super::{Ended, Request, account, runtime};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::SHARED;
 
-/// What the checks found and the start needs.
+/// What the start needs.
 pub(super) struct Prepared {
+    /// What was looked at before.
+    pub(super) checked: Checked,
+    /// Where the events will go.
+    pub(super) events: EventFiles,
+}
+
+/// What the checks found.
+pub(super) struct Checked {
     /// Tag of the helper image, which the engine has.
     pub(super) helper: String,
     /// All networks of the engine.
@@ -34,8 +42,6 @@ pub(super) struct Prepared {
     pub(super) means: Means,
     /// Authorities for the agent.
     pub(super) corporate: Option<Vec<CertificateDer<'static>>>,
-    /// Where the events will go.
-    pub(super) events: EventFiles,
     /// Whether the engine runs on another kernel, where device and inode mean nothing.
     pub(super) elsewhere: bool,
 }
@@ -49,7 +55,8 @@ pub(super) async fn start(
     early_signal: &Cell<Option<i32>>,
     clock: &mut Clock,
 ) -> Result<Running, Failure> {
-    let Prepared { helper, networks: existing, means, corporate, events, elsewhere } = prepared;
+    let Prepared { checked, events } = prepared;
+    let Checked { helper, networks: existing, means, corporate, elsewhere } = checked;
     let binds = &request.agent.binds;
     let writable = binds.all.iter().filter(|bind| bind.writable).cloned().collect();
     let watch = tokio::spawn(Watch::begin(request.agent.limits, writable));
