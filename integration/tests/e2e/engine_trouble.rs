@@ -10,6 +10,8 @@ use integration::ringfence::Running;
 use integration::testbed::Testbed;
 use integration::testbed::capture::Capture;
 use integration::testbed::engine::variants::Product;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::failing::{container, end, talking_agent, try_escapes};
@@ -22,6 +24,7 @@ pub const TESTS: &[Test] = &[
     ("a firewall that puts its own rules in place of all", firewall_reloaded),
     ("the daemon restarts and takes its containers with it", restarted),
     ("the daemon restarts and leaves its containers running", restarted_live),
+    ("an engine that goes silent is left by two Ctrl-C", silent),
     ("bridges that call iptables, and bridges that do not", bridge_netfilter),
     ("without the userland proxy", without_proxy),
     ("with IPv6", with_ipv6),
@@ -133,6 +136,29 @@ fn restarted_live(bed: &Testbed) -> Result<()> {
     })();
     bed.engine.restart(&Value::Null)?;
     tested.and_then(|()| only_the_uplink(bed))
+}
+
+fn silent(bed: &Testbed) -> Result<()> {
+    if !bed.engine.is_private() {
+        return skip("the engine is not the tests' own, so it is not stopped");
+    }
+    let running = talking_agent(bed)?;
+    let (name, pid) = (running.name.clone(), Pid::from_raw(i32::try_from(running.pid())?));
+    let outcome = bed.engine.while_silent(|| {
+        for _ in 0..2 {
+            kill(pid, Signal::SIGINT)?;
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        running.finish(Duration::from_secs(90))
+    })?;
+    ensure!(
+        outcome.status == 123 && outcome.stderr.contains("the engine does not answer"),
+        "it ends and says why\n{}",
+        outcome.shown()
+    );
+    let stopped = bed.ringfence.call(&["stop", &name])?;
+    ensure!(stopped.status.success(), "what is left can be removed once the engine is back: {stopped:?}");
+    only_the_uplink(bed)
 }
 
 /// The run goes on and its traffic passes, or it ended and said why.

@@ -207,23 +207,30 @@ async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Res
 
 /// Removes everything of the workflow. An engine that restarts is waited for: what it leaves running is closed, but nobody's.
 async fn remove(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
-    let removed = tokio::time::timeout(REMOVAL_LIMIT, inventory::remove(engine, &workflow.id)).await;
-    match removed.unwrap_or_else(|_| {
-        let seconds = REMOVAL_LIMIT.as_secs();
-        let what = format!("workflow {} was not removed within {seconds} s", workflow.id);
-        Err(Failure::new(COULD_NOT_RUN, what).hint("`ringfence gc` tries again"))
-    }) {
-        Err(_) if !engine.answers().await => {
-            eprintln!(
-                "ringfence: the engine does not answer; waiting {} s for it, to remove workflow {}",
-                ENGINE_LIMIT.as_secs(),
-                workflow.id
-            );
-            engine.back_within(ENGINE_LIMIT).await;
-            inventory::remove(engine, &workflow.id).await
-        }
-        removed => removed,
+    let mut tried = Err(unanswered(workflow));
+    if engine.answers().await {
+        tried = try_to_remove(engine, workflow).await;
     }
+    if tried.is_ok() || engine.answers().await {
+        return tried;
+    }
+    eprintln!(
+        "ringfence: the engine does not answer; waiting {} s for it, to remove workflow {}",
+        ENGINE_LIMIT.as_secs(),
+        workflow.id
+    );
+    engine.back_within(ENGINE_LIMIT).await;
+    if engine.answers().await { try_to_remove(engine, workflow).await } else { tried }
+}
+
+async fn try_to_remove(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
+    let removed = tokio::time::timeout(REMOVAL_LIMIT, inventory::remove(engine, &workflow.id)).await;
+    removed.unwrap_or_else(|_| Err(unanswered(workflow)))
+}
+
+fn unanswered(workflow: &Workflow) -> Failure {
+    let what = format!("workflow {} could not be removed: the engine does not answer", workflow.id);
+    Failure::new(COULD_NOT_RUN, what).hint("`ringfence gc` tries again, `ringfence ps` tells what is there")
 }
 
 /// What is said at the end, and the status. An error in removing is told, and never hides the agent's status.

@@ -20,6 +20,8 @@ use crate::workspace::aftermath::{Aftermath, Told};
 
 /// Two Ctrl-C within this time stop at once.
 const DOUBLE_INTERRUPT: Duration = Duration::from_secs(2);
+/// After that an agent has ended within this time, or the engine is asked whether it is there at all.
+const KILLED_LIMIT: Duration = Duration::from_secs(5);
 
 /// Before a token ends, a person is told: what is left, but no more than this.
 const WARNING: Duration = Duration::from_secs(120);
@@ -35,6 +37,14 @@ async fn warn_of_token(ends: Option<SystemTime>) -> String {
         format!("the agent's GitLab token ends in {}, and the run with it", humantime::format_duration(left));
     eprintln!("ringfence: {said}");
     said
+}
+
+/// When to ask whether the engine is there, if at all.
+async fn after(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The agent's last output may still be under way when its exit is known.
@@ -68,7 +78,8 @@ impl Running {
         let time_over = tokio::time::sleep(time);
         let disk_full = self.watch.until_over(engine, &names[0]);
         let warning = warn_of_token(request.token_ends);
-        tokio::pin!(agent_exit, guard_exit, fence_exit, time_over, disk_full, warning);
+        let doubt = after(None);
+        tokio::pin!(agent_exit, guard_exit, fence_exit, time_over, disk_full, warning, doubt);
         let mut last_interrupt: Option<Instant> = None;
         let helper_died = |who: &str, status: i64| {
             Ended::because(FENCE_ENDED, format!("the {who} ended with status {status}, so the run was ended"))
@@ -98,12 +109,22 @@ impl Running {
                     tokio::spawn(async move { control::note(&engine, &id, vec![(Note::TokenEnds, said)]).await });
                     continue;
                 }
+                () = &mut doubt => {
+                    if engine.answers().await {
+                        doubt.set(after(Some(KILLED_LIMIT)));
+                        continue;
+                    }
+                    Ended::because(FENCE_ENDED, "the engine does not answer, so nobody knows whether the agent has ended")
+                }
                 what = &mut disk_full => Ended::at_limit(FENCE_ENDED, Limit::Disk, what),
                 number = signals.next() => {
                     let now = Instant::now();
                     let twice = number == SIGINT
                         && last_interrupt.replace(now).is_some_and(|last| now - last < DOUBLE_INTERRUPT);
                     let name = if twice { "KILL" } else { signal_name(number) };
+                    if twice {
+                        doubt.set(after(Some(KILLED_LIMIT)));
+                    }
                     let options = KillContainerOptions { signal: name.to_owned() };
                     let (api, agent) = (engine.api.clone(), names[0].clone());
                     // Beside the watching: the next signal is not to wait for a silent engine. The agent may have ended just now; its
@@ -131,9 +152,13 @@ impl Running {
                 let _ = timeout(ENGINE_LIMIT, engine.api.kill_container(&name, Some(options))).await;
             }
         };
-        kill(Role::Agent, "KILL").await;
-        let told = aftermath::settle(engine, &workflow.id, held).await;
-        kill(Role::Guard, "TERM").await;
+        let mut told = None;
+        // An engine that does not answer can end nothing.
+        if engine.answers().await {
+            kill(Role::Agent, "KILL").await;
+            told = aftermath::settle(engine, &workflow.id, held).await;
+            kill(Role::Guard, "TERM").await;
+        }
         if let Some(collecting) = self.collecting.take() {
             self.summary = timeout(Duration::from_secs(3), collecting).await.ok().and_then(Result::ok);
         }

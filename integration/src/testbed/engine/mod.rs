@@ -149,6 +149,20 @@ impl Engine {
         private.launch(settings)
     }
 
+    /// Runs something while the engine is there and says nothing.
+    ///
+    /// # Errors
+    /// When the engine is not a private one; and the work's own.
+    pub fn while_silent<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let private = self.private.as_ref().context("the engine is not ours to stop")?;
+        let daemon = private.daemon().as_ref().context("the engine has ended")?.id();
+        let daemon = Pid::from_raw(i32::try_from(daemon)?);
+        kill(daemon, Signal::SIGSTOP)?;
+        let done = work();
+        kill(daemon, Signal::SIGCONT)?;
+        done
+    }
+
     /// Its address, as in `DOCKER_HOST`.
     #[must_use]
     pub fn host(&self) -> &str {
