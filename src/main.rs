@@ -17,6 +17,7 @@ mod clock;
 mod commands;
 mod conditions;
 mod control;
+mod devices;
 mod doctor;
 mod error;
 #[cfg(target_os = "linux")]

@@ -35,6 +35,7 @@ use std::time::Instant;
 use netpolicy::ruleset::{self, FencePlan};
 use serde_json::json;
 
+use crate::devices;
 use crate::error::Failure;
 use crate::handover::{FENCE_CONFIG, FenceConfig, GUARD_SOCKET, SHARED};
 
@@ -42,7 +43,15 @@ use crate::handover::{FENCE_CONFIG, FenceConfig, GUARD_SOCKET, SHARED};
 const FAILED: u8 = 1;
 
 /// Makes the fence, proves it, hands its sockets to the guard and holds them until it is told to end.
+///
+/// What the engine gives to every container without being asked (Podman's `devices` in containers.conf) the agent would have too.
 pub fn hold() -> Result<(), Failure> {
+    let devices = devices::unusual(Path::new("/dev"));
+    if !devices.is_empty() {
+        let what =
+            format!("the engine gives its containers devices that nobody asked for: {}", devices.join(", "));
+        return Err(failure(what));
+    }
     hold_in(Path::new(SHARED))
 }
 

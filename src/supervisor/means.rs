@@ -169,6 +169,13 @@ const PROXY_VARIABLES: [&str; 8] = [
     "NO_PROXY",
 ];
 
+/// Keeps a default runtime that looks for this variable (NVIDIA's) from giving the agent devices: images for such hardware set it, and
+/// a container's own value comes before the image's.
+pub fn without_devices(env: &mut Vec<String>) {
+    env.retain(|pair| !pair.starts_with("NVIDIA_VISIBLE_DEVICES="));
+    env.push("NVIDIA_VISIBLE_DEVICES=void".to_owned());
+}
+
 /// Takes proxies that the image or the engine would set out of the agent's environment: inside the fence there is none,
 /// the guard goes through it. One that the person gave stays. A name alone removes it; Podman wants an empty value.
 pub fn without_proxies(env: &mut Vec<String>, product: Product) {

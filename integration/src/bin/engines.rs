@@ -60,6 +60,10 @@ fn engines() -> Result<bool> {
     let mut good = true;
     for name in names {
         let row = one(&tests, &name, &filters)?;
+        // A word that fits no test would wipe the row of a whole run.
+        if row.passed + row.failed.len() == 0 {
+            bail!("{name}: no test was run; does `--only {}` fit one?", filters.join(" "));
+        }
         good &= row.failed.is_empty();
         println!("{}", row.text());
         write(&page, &row)?;

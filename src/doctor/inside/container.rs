@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use crate::cgroups;
 use crate::doctor::facts::Inside;
+use crate::{cgroups, devices};
 
-/// Pseudo devices that every container has.
-const USUAL_DEVICES: [&str; 8] = ["null", "zero", "full", "random", "urandom", "tty", "console", "ptmx"];
 /// Kinds of namespaces that a container must not share with its host.
 pub const NAMESPACES: [&str; 5] = ["mnt", "pid", "net", "ipc", "uts"];
 
@@ -30,7 +27,7 @@ pub fn look() -> Inside {
         capabilities: field("CapEff").zip(field("CapBnd")),
         confinement: read("/proc/self/attr/current").and_then(|label| label_of(&label)),
         root_is_root: read("/proc/self/uid_map").and_then(|map| maps_root_to_root(&map)),
-        devices: devices(Path::new("/dev")),
+        devices: devices::unusual(Path::new("/dev")),
         namespaces: namespaces(),
         memory: cgroups::memory(),
         pids: cgroups::processes(),
@@ -68,28 +65,6 @@ fn maps_root_to_root(map: &str) -> Option<bool> {
             _ => None,
         }
     })
-}
-
-/// Devices beyond the usual ones, two folders deep at most (`/dev/dri/card0`).
-fn devices(dev: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
-    for entry in entries(dev) {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let Ok(kind) = entry.file_type() else { continue };
-        if kind.is_dir() && !matches!(name.as_str(), "pts" | "shm" | "mqueue") {
-            let below = entries(&entry.path()).filter(|e| e.file_type().is_ok_and(is_device));
-            found.extend(below.map(|e| format!("{name}/{}", e.file_name().to_string_lossy())));
-        } else if is_device(kind) && !USUAL_DEVICES.contains(&name.as_str()) {
-            found.push(name);
-        }
-    }
-    found.sort();
-    found
-}
-
-fn is_device(kind: fs::FileType) -> bool {
-    kind.is_char_device() || kind.is_block_device()
 }
 
 #[cfg(test)]

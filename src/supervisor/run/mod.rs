@@ -179,6 +179,7 @@ async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Res
     let means = Means::gather(&request.policy, request.ca.as_ref())?;
     let corporate = request.ca.as_ref().map(ca::read).transpose()?;
     means::without_proxies(&mut request.agent.env, engine.product);
+    means::without_devices(&mut request.agent.env);
     check_name_is_free(engine, request.name.as_deref()).await?;
     if let Some(runtime) = &request.agent.runtime {
         runtime::check(engine, runtime).await?;
