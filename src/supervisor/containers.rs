@@ -71,8 +71,8 @@ pub fn fence(
     }
 }
 
-/// The guard: no capability, no root, on the uplink. Where the policy needs the host's address, the engine writes it
-/// into its hosts file (`knows_host`).
+/// The guard: no capability, no root, on the uplink. Where it needs the host's address, the engine writes it into its hosts file
+/// (`knows_host`).
 pub fn guard(workflow: &Workflow, image: &str, uplink: &str, knows_host: bool) -> ContainerCreateBody {
     let mut host = helper_host(workflow, uplink, GUARD_MEMORY);
     host.extra_hosts = knows_host.then(|| vec![format!("{HOST_ALIAS}:host-gateway")]);

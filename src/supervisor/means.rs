@@ -202,6 +202,13 @@ mod tests {
     }
 
     #[test]
+    fn no_image_and_no_person_asks_for_devices() {
+        let mut env = vec!["NVIDIA_VISIBLE_DEVICES=all".to_owned(), "A=b".to_owned()];
+        without_devices(&mut env);
+        assert_eq!(env, ["A=b", "NVIDIA_VISIBLE_DEVICES=void"]);
+    }
+
+    #[test]
     fn proxies_that_nobody_gave_are_taken_out() {
         let mut env = vec!["HTTP_PROXY=http://mine".to_owned()];
         without_proxies(&mut env, Product::Docker);

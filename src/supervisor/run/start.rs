@@ -87,7 +87,9 @@ pub(super) async fn start(
             engine,
             workflow,
             Role::Guard,
-            containers::guard(workflow, &helper, &uplink, means.knows_host)
+            // On another kernel this machine's addresses are not the host's as containers see it (192.168.65.254), and the floor is to
+            // have that.
+            containers::guard(workflow, &helper, &uplink, means.knows_host || elsewhere)
         ),
     )?;
     let fence = workflow.object(Role::Fence);
