@@ -4,8 +4,8 @@
 //!  held directory ─▶ a file with a name and content that nobody can guess ─▶ the fence reads it through the mount ─▶ removed
 //! ```
 //! Device and inode mean nothing on the other side of a virtual machine's file sharing. The file is made in the directory that is
-//! held since it was checked, whatever its path leads to by now; only a mount of that directory shows it. It is gone before the
-//! agent starts. What no file can be made in, a single file or a directory that the person cannot write, is not given there.
+//! held since it was checked, whatever its path leads to by now; only a mount of that directory shows it. It is removed before the
+//! agent starts, and where it cannot be, that is said; a supervisor that is killed meanwhile leaves it. What no file can be made in, a single file or a directory that the person cannot write, is not given there.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -26,11 +26,15 @@ pub struct Planted {
     nonce: Nonce,
 }
 
-/// Whether an engine that says to run on the kernel `theirs` runs on another than this program.
-pub fn is_needed(theirs: Option<&str>) -> bool {
+/// Whether an engine that says to run on the kernel `release`, on a machine called `name`, runs on another than this program. Two
+/// machines made of one image have the same kernel, and the same numbers for the same directories.
+pub fn is_needed(release: Option<&str>, name: Option<&str>) -> bool {
     let own = rustix::system::uname();
-    // Whoever says nothing is held to device and inode.
-    theirs.is_some_and(|theirs| own.release().to_str().is_ok_and(|own| own != theirs))
+    let differs = |theirs: Option<&str>, own: &std::ffi::CStr| {
+        // Whoever says nothing is held to device and inode.
+        theirs.is_some_and(|theirs| !theirs.is_empty() && own.to_bytes() != theirs.as_bytes())
+    };
+    differs(release, own.release()) || differs(name, own.nodename())
 }
 
 /// One for each.
@@ -97,8 +101,10 @@ mod tests {
     #[test]
     fn an_engine_on_this_kernel_is_held_to_device_and_inode() {
         let own = rustix::system::uname();
-        assert!(!is_needed(own.release().to_str().ok()));
-        assert!(!is_needed(None));
-        assert!(is_needed(Some("6.10.14-linuxkit")));
+        let (release, name) = (own.release().to_str().ok(), own.nodename().to_str().ok());
+        assert!(!is_needed(release, name));
+        assert!(!is_needed(None, None) && !is_needed(release, Some("")));
+        assert!(is_needed(Some("6.10.14-linuxkit"), name));
+        assert!(is_needed(release, Some("a-clone-of-this-machine")));
     }
 }

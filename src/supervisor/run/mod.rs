@@ -197,7 +197,7 @@ async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Res
     }
     request.agent.nano_cpus = nano_cpus(&info, request.cpus, &request.policy)?;
     request.agent.quota = may_hold_quotas(&info);
-    let elsewhere = nonce::is_needed(info.kernel_version.as_deref());
+    let elsewhere = nonce::is_needed(info.kernel_version.as_deref(), info.name.as_deref());
     let networks = networks::list(engine).await?;
     means::check_proxy(&request.policy, &networks, &own_addresses()?).await?;
     clock.step("checked");
