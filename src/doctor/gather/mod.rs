@@ -13,6 +13,8 @@ mod others;
 mod project;
 mod rehearsal;
 
+use std::time::Duration;
+
 use netpolicy::policy::Policy;
 
 use super::facts::{Component, Engine as EngineFacts, Facts, Inside, Learned, Machine, Project};
@@ -21,14 +23,20 @@ use crate::supervisor::engine::Engine;
 
 pub use self::project::look as project;
 
+/// A question that makes nothing is answered within this time.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Everything. The failure is an interrupt.
 pub async fn everything(
     engine: &Engine,
     policy: &Policy,
     project: Option<Project>,
 ) -> Result<Facts, Failure> {
-    let (mut itself, others, probes) =
-        tokio::join!(engine::ask(engine), others::look(engine), rehearsal::everything(engine));
+    let (mut itself, others, probes) = tokio::join!(
+        answered(engine::ask(engine)),
+        answered(others::look(engine)),
+        rehearsal::everything(engine)
+    );
     let (inside, fence) = probes?;
     if let (Ok(itself), Ok(others)) = (&mut itself, &others) {
         itself.components.extend(others.builders.iter().map(|version| Component {
@@ -49,6 +57,12 @@ pub async fn everything(
     })
 }
 
+/// What the engine answers, if it does: a machine that was suspended keeps its connections.
+async fn answered<T>(question: impl Future<Output = Learned<T>>) -> Learned<T> {
+    let answer = tokio::time::timeout(PATIENCE, question).await;
+    answer.unwrap_or_else(|_| Err(format!("the engine did not answer within {} s", PATIENCE.as_secs())))
+}
+
 /// What is left to say where no engine answers: why.
 pub fn without_engine(why: &str, policy: &Policy, project: Option<Project>) -> Facts {
     Facts {
@@ -65,7 +79,7 @@ pub fn without_engine(why: &str, policy: &Policy, project: Option<Project>) -> F
 
 /// This machine, and what the engine says of itself: nothing is created for that.
 pub async fn said(engine: &Engine) -> (Machine, Learned<EngineFacts>) {
-    (machine::look(), engine::ask(engine).await)
+    (machine::look(), answered(engine::ask(engine)).await)
 }
 
 /// What a container without powers sees, from one that is made for it and removed again. The
