@@ -114,7 +114,9 @@ impl Running {
                         doubt.set(after(Some(KILLED_LIMIT)));
                         continue;
                     }
-                    Ended::because(FENCE_ENDED, "the engine does not answer, so nobody knows whether the agent has ended")
+                    // Nor would it say what limits the agent met.
+                    let why = "the engine does not answer, so nobody knows whether the agent has ended";
+                    return Ok(Ended::because(FENCE_ENDED, why));
                 }
                 what = &mut disk_full => Ended::at_limit(FENCE_ENDED, Limit::Disk, what),
                 number = signals.next() => {
