@@ -63,7 +63,9 @@ pub async fn ready(engine: &Engine, name: &str, pull: Pull, quiet: bool) -> Resu
             .hint("an id is known to the engine only that has the image; a name is `[REGISTRY/]NAME[:TAG][@DIGEST]`")
     })?;
     pull::pull(engine, &reference, quiet).await?;
-    find(engine, name).await?.ok_or_else(|| {
+    // By its full name: a short one may be that of another image here as well.
+    let pulled = find(engine, &reference.full()).await?;
+    pulled.map(|image| Image { name: name.to_owned(), ..image }).ok_or_else(|| {
         Failure::new(COULD_NOT_RUN, format!("the engine pulled `{name}` and does not know it"))
             .hint("`docker image ls` shows what it has")
     })

@@ -70,7 +70,7 @@ async fn fetch(
         request
     });
     let options = CreateImageOptions {
-        from_image: Some(reference.name.clone()),
+        from_image: Some(reference.full_name()),
         tag: Some(reference.version.clone()),
         ..Default::default()
     };

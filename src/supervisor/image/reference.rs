@@ -42,7 +42,7 @@ impl Reference {
             return None;
         }
         let (registry, path) = match name.split_once('/') {
-            Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
+            Some((first, rest)) if is_host(first) => (first, rest),
             _ => (DOCKER_IO, name),
         };
         let registry = if registry == "index.docker.io" { DOCKER_IO } else { registry };
@@ -55,6 +55,18 @@ impl Reference {
         })
     }
 
+    /// The name with everything that was left out: an engine that reads a short one in its own way would bring the credentials of one
+    /// registry to another.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.registry, self.path)
+    }
+
+    /// The same with tag or digest.
+    pub fn full(&self) -> String {
+        let between = if self.version.contains(':') { '@' } else { ':' };
+        format!("{}{between}{}", self.full_name(), self.version)
+    }
+
     /// Whether both are the same repository of the same registry.
     pub fn is_same_repository(&self, other: &Reference) -> bool {
         self.registry == other.registry && self.path == other.path
@@ -62,7 +74,7 @@ impl Reference {
 
     /// The repository, what it is part of, and the registry.
     pub fn scopes(&self) -> Vec<String> {
-        let mut scopes = vec![format!("{}/{}", self.registry, self.path)];
+        let mut scopes = vec![self.full_name()];
         while let Some((above, _)) = scopes.last().and_then(|scope| scope.rsplit_once('/')) {
             let above = above.to_owned();
             scopes.push(above);
@@ -74,6 +86,11 @@ impl Reference {
     pub fn server(&self) -> &str {
         if self.registry == DOCKER_IO { "https://index.docker.io/v1/" } else { &self.registry }
     }
+}
+
+/// Whether a name's first part is a registry's host. No user's or team's name has an upper-case letter, so that one is a host too.
+fn is_host(first: &str) -> bool {
+    first == "localhost" || first.contains(['.', ':']) || first.chars().any(char::is_uppercase)
 }
 
 #[cfg(test)]
@@ -93,6 +110,8 @@ mod tests {
             ("registry.example:443/a:1", "registry.example:443", "registry.example:443/a", "1"),
             (&format!("ghcr.io/a/b:1@{digest}"), "ghcr.io", "ghcr.io/a/b", &digest),
             (&format!("debian@{digest}"), "docker.io", "debian", &digest),
+            ("MyCorp/agent", "MyCorp", "MyCorp/agent", "latest"),
+            ("Localhost/agent:1", "Localhost", "Localhost/agent", "1"),
         ] {
             let found = Reference::parse(text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!(
@@ -100,6 +119,20 @@ mod tests {
                 (registry, name, version),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_full_name_leaves_nothing_to_the_engine() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for (text, full) in [
+            ("debian", "docker.io/library/debian:latest".to_owned()),
+            ("docker.io/debian:12", "docker.io/library/debian:12".to_owned()),
+            ("index.docker.io/me/agent", "docker.io/me/agent:latest".to_owned()),
+            ("MyCorp/agent", "MyCorp/agent:latest".to_owned()),
+            (&format!("ghcr.io/a/b:1@{digest}"), format!("ghcr.io/a/b@{digest}")),
+        ] {
+            assert_eq!(Reference::parse(text).unwrap().full(), full, "{text}");
         }
     }
 
@@ -116,5 +149,7 @@ mod tests {
         let server = |text| Reference::parse(text).unwrap().server().to_owned();
         assert_eq!(server("debian"), "https://index.docker.io/v1/");
         assert_eq!(server("localhost:5000/a"), "localhost:5000");
+        // The engine takes that for a host: the Hub's credentials are not for it.
+        assert_eq!(server("MyCorp/agent"), "MyCorp");
     }
 }
