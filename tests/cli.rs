@@ -75,6 +75,67 @@ fn a_system_directory_is_no_project() {
     insta::assert_snapshot!(ringfence(dir.path(), &["run", "--project", "/etc", "image", "true"]));
 }
 
+/// An engine's socket in the project, found in each way that names an engine: whoever has the socket has this machine.
+#[test]
+fn a_project_with_the_engines_socket_is_refused_however_the_engine_is_named() {
+    let meta = |socket: &Path| {
+        format!(r#"{{"Name":"lab","Endpoints":{{"docker":{{"Host":"unix://{}"}}}}}}"#, socket.display())
+    };
+    // The SHA-256 of `lab`.
+    let at = "contexts/meta/a51146d38077ff992eba84cf1d5e9b249073503eb74868699016153b031a38f7";
+    let dir = with_files(&[("work/src/main.rs", ""), ("chosen/config.json", r#"{"currentContext": "lab"}"#)]);
+    let root = dir.path().canonicalize().expect("a folder");
+    let socket = root.join("work/docker.sock");
+    // Nobody listens any more: who is asked refuses at once.
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
+    for configuration in ["named", "chosen"] {
+        let folder = root.join(configuration).join(at);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("meta.json"), meta(&socket)).expect("a context");
+    }
+    std::os::unix::fs::symlink(&socket, root.join("link.sock")).expect("a link");
+    std::os::unix::fs::symlink("/nonexistent/engine.sock", root.join("work/link.sock")).expect("a link");
+    let path = |below: &str| root.join(below).display().to_string();
+    let unix = |below: &str| format!("unix://{}", path(below));
+    let run = |asked: Option<&str>, variables: &[(&str, &str)], given: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", path("nowhere"));
+        command.envs(variables.iter().copied()).args(asked.map(|asked| format!("--engine={asked}")));
+        command.args(["run", "--project", given, "image", "true"]).current_dir(&root);
+        let output = command.output().expect("the program starts");
+        assert_eq!(output.status.code(), Some(125), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let (named, chosen) = (path("named"), path("chosen"));
+    let (named, chosen) = (("DOCKER_CONFIG", named.as_str()), ("DOCKER_CONFIG", chosen.as_str()));
+    let (bare, whole, linked) = (path("work/docker.sock"), unix("work/docker.sock"), path("link.sock"));
+    let work = path("work");
+    for (asked, variables) in [
+        (Some(bare.as_str()), vec![]),
+        (Some(whole.as_str()), vec![]),
+        (Some(linked.as_str()), vec![]),
+        (Some("lab"), vec![named]),
+        (None, vec![("DOCKER_HOST", whole.as_str())]),
+        (None, vec![named, ("DOCKER_CONTEXT", "lab")]),
+        (None, vec![chosen]),
+        (Some("default"), vec![chosen, ("DOCKER_HOST", whole.as_str())]),
+    ] {
+        let said = run(asked, &variables, &work);
+        let why = format!("the container engine's {bare} is not given to an agent");
+        assert!(said.contains(&why), "{asked:?} {variables:?}: {said}");
+        // The control: a folder beside it is given, and the engine that nobody is behind is asked.
+        let beside = run(asked, &variables, &path("work/src"));
+        assert!(beside.contains("no container engine answers"), "{asked:?} {variables:?}: {beside}");
+    }
+    let said = run(None, &[("XDG_RUNTIME_DIR", &work)], &work);
+    assert!(said.contains("the container engine's"), "a usual one: {said}");
+    // Who can exchange the link, or the choice, decides which engine the next run speaks to.
+    let said = run(Some(&path("work/link.sock")), &[], &work);
+    assert!(said.contains("says which container engine is used"), "{said}");
+    let said = run(None, &[chosen], &path("chosen"));
+    assert!(said.contains("config.json says which container engine is used"), "{said}");
+}
+
 #[test]
 fn wrong_usage_ends_with_125_as_docker_does() {
     let dir = with_files(&[]);

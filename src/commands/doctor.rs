@@ -12,7 +12,7 @@ use crate::doctor::{gather, judge, report};
 use crate::error::Failure;
 use crate::layers;
 use crate::supervisor::containers::WORKSPACE;
-use crate::supervisor::engine;
+use crate::supervisor::engine::Choice;
 use crate::workspace::machine::Machine;
 use crate::workspace::mounts;
 
@@ -24,13 +24,20 @@ const COULD_NOT_LOOK: u8 = 2;
 /// Looks, and prints what it found.
 pub async fn doctor(engine_host: Option<&str>, args: DoctorArgs) -> Result<u8, Failure> {
     let could_not = |failure: Failure| Failure { exit: COULD_NOT_LOOK, ..failure };
-    let machine = Machine::here(engine_host);
-    let project = args.project.as_deref().map(|given| mounts::project(given, WORKSPACE, &machine));
-    let project = project.transpose().map_err(could_not)?;
+    let choice = Choice::of(engine_host);
+    let (choice, project) = match (args.project.as_deref(), choice) {
+        (None, choice) => (choice, None),
+        (Some(given), Ok(choice)) => {
+            let project = mounts::project(given, WORKSPACE, &Machine::here(&choice)).map_err(could_not)?;
+            (Ok(choice), Some(project))
+        }
+        // What an agent may be given cannot be said then.
+        (Some(_), Err(failure)) => return Err(could_not(failure)),
+    };
     let folder = project.as_ref().map(|project| project.source.as_path());
     let loaded = layers::load(&super::policy::wanted(&args.policy, folder)).map_err(could_not)?;
     let project = folder.map(|path| gather::project(path, &super::project::wishes(&loaded.policy)));
-    let (facts, reached) = facts(engine_host, &loaded.policy, project).await?;
+    let (facts, reached) = facts(choice, &loaded.policy, project).await?;
     let rows = judge::rows(&facts, &Holes::built_in());
     if args.json {
         super::print_json(&rows)?;
@@ -47,11 +54,15 @@ pub async fn doctor(engine_host: Option<&str>, args: DoctorArgs) -> Result<u8, F
 
 /// The facts, and whether an engine answered. An interrupt waits until what was made is removed.
 async fn facts(
-    engine_host: Option<&str>,
+    choice: Result<Choice, Failure>,
     policy: &Policy,
     project: Option<Project>,
 ) -> Result<(Facts, bool), Failure> {
-    let engine = match engine::connect(engine_host).await {
+    let engine = match choice {
+        Ok(choice) => choice.connect().await,
+        Err(failure) => Err(failure),
+    };
+    let engine = match engine {
         Ok(engine) => engine,
         Err(failure) => {
             let why = format!("{}: {}", failure.message, failure.causes.join("; "));

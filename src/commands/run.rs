@@ -10,10 +10,11 @@ use crate::layers::record::Record;
 use crate::layers::{self, Wanted};
 use crate::supervisor::binds::Binds;
 use crate::supervisor::containers::{Agent, WORKSPACE};
+use crate::supervisor::engine::Choice;
 use crate::supervisor::limits::Asked;
 use crate::supervisor::run::{Request, runtime};
 use crate::supervisor::surface::{self, Surface};
-use crate::supervisor::{ca, engine, image, streams, workflow};
+use crate::supervisor::{ca, image, streams, workflow};
 use crate::workspace::identity::{self, Settings, TOKEN};
 use crate::workspace::machine::Machine;
 use crate::workspace::masks;
@@ -27,7 +28,8 @@ use super::giving::{self, Giving};
 /// Runs the agent; its exit status.
 pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure> {
     let denied = args.network_denied();
-    let Files { binds, tmpfs, owner } = files(engine_host, &args)?;
+    let choice = Choice::of(engine_host)?;
+    let Files { binds, tmpfs, owner } = files(&choice, &args)?;
     let project = binds.iter().find(|bind| bind.target == WORKSPACE);
     let folder = project.map(|bind| bind.source.as_path());
     let wanted = Wanted { network_denied: denied, ..super::policy::wanted(&args.policy, folder) };
@@ -80,7 +82,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         env.push("HOME=/tmp".to_owned());
     }
     settings(project, args.policy.gitlab.as_deref(), &env, &handed).lay_on(&mut env);
-    let engine = engine::connect(engine_host).await?;
+    let engine = choice.connect().await?;
     if !binds.is_empty() && !engine.local {
         return Err(Failure::new(
             COULD_NOT_RUN,
@@ -179,8 +181,8 @@ struct Files {
     owner: Option<String>,
 }
 
-fn files(engine_host: Option<&str>, args: &RunArgs) -> Result<Files, Failure> {
-    let machine = Machine::here(engine_host);
+fn files(engine: &Choice, args: &RunArgs) -> Result<Files, Failure> {
+    let machine = Machine::here(engine);
     let project = args.project.as_deref();
     let project = project.map(|given| mounts::project(given, WORKSPACE, &machine)).transpose()?;
     let mut binds = Vec::new();

@@ -4,8 +4,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::mounts::Identity;
-use super::own::Own;
+use super::own::{Own, way};
 use crate::layers;
+use crate::supervisor::engine::Choice;
 use crate::supervisor::state;
 
 /// The lowest number of a person's account; macOS begins at 501.
@@ -24,13 +25,15 @@ pub struct Machine {
     pub engine: Vec<PathBuf>,
     /// Engines' sockets, which may have other names too.
     pub sockets: Vec<Identity>,
+    /// Links on the way to those, and files that say which engine is used: no directory around one is given to be written.
+    pub engine_ways: Vec<PathBuf>,
     /// ringfence's own files.
     pub own: Own,
 }
 
 impl Machine {
     /// This machine, with the engine that will be asked.
-    pub fn here(engine_host: Option<&str>) -> Machine {
+    pub fn here(engine_of: &Choice) -> Machine {
         let own = rustix::process::getuid().as_raw();
         let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
         let by_environment = std::env::var_os("HOME").map(PathBuf::from);
@@ -44,7 +47,9 @@ impl Machine {
         let mut other_homes: Vec<PathBuf> = people(&accounts, own).map(resolved).collect();
         other_homes.extend(["/home", "/Users"].into_iter().flat_map(|dir| of_others(Path::new(dir), own)));
         other_homes.retain(|home| home.parent().is_some() && !homes.iter().any(|own| own.starts_with(home)));
-        let engine: Vec<PathBuf> = engine_files(engine_host, &homes).into_iter().map(resolved).collect();
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let folders = engine_folders(&homes, runtime.as_deref());
+        let (engine, engine_ways) = engine_places(&folders, &engine_of.sockets, &engine_of.configuration);
         let sockets = engine.iter().filter_map(|path| path.metadata().ok());
         let sockets = sockets
             .filter(|meta| meta.file_type().is_socket())
@@ -55,7 +60,7 @@ impl Machine {
             .into_iter()
             .chain(policies.iter().filter_map(|policy| policy.parent()).map(Path::to_owned))
             .collect();
-        Machine { homes, other_homes, engine, sockets, own: Own::of(&folders, &policies) }
+        Machine { homes, other_homes, engine, sockets, engine_ways, own: Own::of(&folders, &policies) }
     }
 }
 
@@ -96,14 +101,13 @@ fn of_others(dir: &Path, own: u32) -> Vec<PathBuf> {
         .collect()
 }
 
-fn engine_files(engine_host: Option<&str>, homes: &[PathBuf]) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = [
+/// Where engines keep what they have; their sockets are known to `engine::Choice`.
+fn engine_folders(homes: &[PathBuf], runtime: Option<&Path>) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = [
         "/run/containerd",
         "/run/crio",
         "/run/docker",
-        "/run/docker.sock",
         "/run/podman",
-        "/var/run/docker.sock",
         "/var/lib/containerd",
         "/var/lib/containers",
         "/var/lib/docker",
@@ -114,6 +118,7 @@ fn engine_files(engine_host: Option<&str>, homes: &[PathBuf]) -> Vec<PathBuf> {
     for home in homes {
         let below = [
             ".colima",
+            ".config/colima",
             ".docker/run",
             ".docker/desktop",
             ".lima",
@@ -122,14 +127,30 @@ fn engine_files(engine_host: Option<&str>, homes: &[PathBuf]) -> Vec<PathBuf> {
             ".orbstack",
             ".rd",
         ];
-        files.extend(below.map(|path| home.join(path)));
+        folders.extend(below.map(|path| home.join(path)));
     }
-    if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
-        files.extend(["docker.sock", "podman", "containerd"].map(|path| runtime.join(path)));
+    let below =
+        runtime.into_iter().flat_map(|runtime| ["podman", "containerd"].map(|path| runtime.join(path)));
+    folders.extend(below);
+    folders
+}
+
+/// What is given to nobody, and what nobody is given to write: with another link in the place of one, the next run would speak to an engine
+/// of the agent's.
+fn engine_places(
+    folders: &[PathBuf],
+    sockets: &[PathBuf],
+    configuration: &[PathBuf],
+) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let (mut engine, mut ways): (Vec<PathBuf>, Vec<PathBuf>) =
+        (folders.iter().cloned().map(resolved).collect(), Vec::new());
+    for socket in sockets {
+        let mut way = way(socket);
+        engine.extend(way.pop());
+        ways.append(&mut way);
     }
-    let named = engine_host.map(str::to_owned).or_else(|| std::env::var("DOCKER_HOST").ok());
-    files.extend(named.as_deref().and_then(|host| host.strip_prefix("unix://")).map(PathBuf::from));
-    files
+    ways.extend(configuration.iter().flat_map(|file| way(file)));
+    (engine, ways)
 }
 
 #[cfg(test)]

@@ -199,6 +199,14 @@ fn may_be_given(called: &str, bind: &Bind, machine: &Machine) -> Result<(), Fail
         let why = format!("the container engine's {} is not given to an agent", part.display());
         return Err(refusal(called, &why, project));
     }
+    let way = machine.engine_ways.iter().find(|way| way.starts_with(path) || path.starts_with(way));
+    if let Some(way) = way.filter(|_| bind.writable) {
+        let why = format!(
+            "{} says which container engine is used, and is not given to an agent to write",
+            way.display()
+        );
+        return Err(refusal(called, &why, "give a directory apart from it, or give this one read-only"));
+    }
     if let Some(own) = machine.own.exposed_by(path, bind.writable) {
         let why = format!("ringfence's own {} is not given to an agent", own.display());
         let hint = "what is written there counts as yours; give a directory apart from it, or keep it elsewhere (XDG_CONFIG_HOME, XDG_STATE_HOME)";

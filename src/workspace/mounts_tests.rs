@@ -26,6 +26,7 @@ impl World {
             other_homes: vec![root.join("home/you")],
             engine: vec![root.join("engine/data"), root.join("engine/docker.sock")],
             sockets: Vec::new(),
+            engine_ways: Vec::new(),
             own: Own::of(
                 &[root.join("home/me/.local/state/ringfence"), root.join("home/me/.config/ringfence")],
                 &[root.join("home/me/.config/ringfence/policy.yml")],

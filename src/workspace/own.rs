@@ -44,7 +44,7 @@ impl Own {
 }
 
 /// Every link on the way that a path leads, then where it ends, whether that exists or not; all without links in the names before the last.
-fn way(path: &Path) -> Vec<PathBuf> {
+pub fn way(path: &Path) -> Vec<PathBuf> {
     let mut way = Vec::new();
     let mut at = PathBuf::from("/");
     let mut waiting: VecDeque<OsString> = names(path);

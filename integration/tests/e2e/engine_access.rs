@@ -84,6 +84,8 @@ fn with_tls(bed: &Testbed, right: &Path, wrong: &Path) -> Result<()> {
     let anonymous = bed.fresh_directory("engine-tls-anonymous")?;
     fs::copy(right.join("ca.pem"), anonymous.join("ca.pem"))?;
     says(&by_variables(&anonymous)?, "no container engine answers")?;
+    // No authority is not every authority.
+    says(&by_variables(&right.join("mistyped"))?, "mistyped/ca.pem")?;
     // In the clear the engine says nothing.
     says(
         &agent(bed, &policy, |command| {

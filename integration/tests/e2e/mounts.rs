@@ -4,9 +4,12 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use integration::command::bounded;
 use integration::testbed::Testbed;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
@@ -19,6 +22,8 @@ pub const TESTS: &[Test] = &[
     ("links that lead out and sockets in a project are told", told),
     ("an engine on another kernel shows a file that only the directory has", elsewhere),
 ];
+
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn text(path: &Path) -> Result<&str> {
     path.to_str().context("a path that is text")
@@ -110,6 +115,17 @@ fn tricks(bed: &Testbed) -> Result<()> {
         let outcome = bed.ringfence.run(&policy, &["-v", &mount], &bed.images.tiny, &agent)?;
         refused(&outcome, &mount)?;
     }
+    for naming in ["path", "link", "context", "chosen"] {
+        let mut command = named(bed, &socket, naming)?;
+        let folder = Path::new(&socket).parent().context("a parent")?;
+        command.arg("run").arg("--policy").arg(&policy).arg("--project").arg(folder);
+        let output = bounded(command.arg(&bed.images.tiny).args(agent), b"", LIMIT)?;
+        let right = output.status.code() == Some(125) && output.stderr.contains("the container engine's");
+        ensure!(right && !output.stdout.contains("RAN"), "the engine by {naming}: {output:#?}");
+        // The control: named like this it is the engine.
+        let mut command = named(bed, &socket, naming)?;
+        ensure!(bounded(command.arg("ps"), b"", LIMIT)?.status.success(), "{naming}");
+    }
     for target in ["/proc", "/sys/x", "/dev/x", "/etc/resolv.conf", "/", "/a/../etc/hosts", "relative"] {
         let mount = format!("{}:{target}", text(&work)?);
         refused(&bed.ringfence.run(&policy, &["-v", &mount], &bed.images.tiny, &agent)?, &mount)?;
@@ -119,6 +135,37 @@ fn tricks(bed: &Testbed) -> Result<()> {
     let good = fresh(bed, "good")?;
     let outcome = bed.ringfence.run(&policy, &["--project", text(&good)?], &bed.images.tiny, &["true"])?;
     expect_status(&outcome, 0)
+}
+
+/// ringfence, told of the engine without `DOCKER_HOST` or a URL.
+fn named(bed: &Testbed, socket: &str, naming: &str) -> Result<Command> {
+    let mut command = bed.ringfence.command();
+    command.env_remove("DOCKER_HOST");
+    let place = fresh(bed, &format!("by-{naming}"))?;
+    match naming {
+        "path" => drop(command.arg(format!("--engine={socket}"))),
+        "link" => {
+            symlink(socket, place.join("engine.sock"))?;
+            command.arg(format!("--engine={}", text(&place.join("engine.sock"))?));
+        }
+        _ => {
+            let client = |arguments: &[&str]| -> Result<()> {
+                let mut docker = Command::new("docker");
+                docker.env("DOCKER_CONFIG", &place).env_remove("DOCKER_HOST").args(arguments);
+                let made = bounded(&mut docker, b"", LIMIT)?;
+                ensure!(made.status.success(), "{made:?}");
+                Ok(())
+            };
+            client(&["context", "create", "lab", "--docker", &format!("host=unix://{socket}")])?;
+            command.env("DOCKER_CONFIG", &place);
+            if naming == "context" {
+                command.arg("--engine=lab");
+            } else {
+                client(&["context", "use", "lab"])?;
+            }
+        }
+    }
+    Ok(command)
 }
 
 fn refused(outcome: &integration::ringfence::Outcome, what: &str) -> Result<()> {

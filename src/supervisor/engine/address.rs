@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{COULD_NOT_RUN, Failure};
 
-/// Has plain TCP to other machines accepted.
+/// `1` has plain TCP to other machines accepted.
 const PLAIN: &str = "RINGFENCE_ALLOW_PLAIN_TCP";
 /// The port of an engine with TLS, and without.
 const PORT: (u16, u16) = (2376, 2375);
@@ -43,7 +43,7 @@ pub struct HostPort {
 /// Certificates in PEM, each if there is one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Authorities of the engine; none: this machine's.
+    /// Authorities of the engine; none: this machine's, for `https://` that names none.
     pub ca: Option<PathBuf>,
     /// What the engine asks of its clients.
     pub cert: Option<PathBuf>,
@@ -51,30 +51,75 @@ pub struct TlsFiles {
     pub key: Option<PathBuf>,
 }
 
+/// Which authorities may vouch for an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authority {
+    /// `ca.pem` alone, which must be there: it was asked for. So does docker's client.
+    Named,
+    /// `ca.pem` if there is one, else those of this machine.
+    Any,
+}
+
 impl TlsFiles {
-    /// The files that docker's client looks for in a directory.
-    pub fn in_directory(directory: &Path) -> Self {
-        let existing = |name: &str| Some(directory.join(name)).filter(|path| path.exists());
-        TlsFiles { ca: existing("ca.pem"), cert: existing("cert.pem"), key: existing("key.pem") }
+    /// The files that docker's client looks for in a directory. One that is there counts, whether it can be read or not: to take
+    /// an unreadable one for none would let more pass.
+    pub fn in_directory(directory: &Path, authority: Authority) -> Result<Self, Failure> {
+        let file = |name: &str| {
+            let path = directory.join(name);
+            match std::fs::File::open(&path) {
+                Ok(_) => Ok(Some(path)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(unreadable(&path).caused_by(&error)),
+            }
+        };
+        let ca = file("ca.pem")?;
+        if ca.is_none() && authority == Authority::Named {
+            let mut failure = unreadable(&directory.join("ca.pem"));
+            failure
+                .causes
+                .push("it is not there, and without it any authority of this machine would do".to_owned());
+            return Err(failure);
+        }
+        Ok(TlsFiles { ca, cert: file("cert.pem")?, key: file("key.pem")? })
     }
+}
+
+fn unreadable(path: &Path) -> Failure {
+    Failure::new(COULD_NOT_RUN, format!("the engine's TLS needs {}, which cannot be read", path.display()))
+        .hint("DOCKER_CERT_PATH, or the context's folder, holds ca.pem of the engine's authority, and cert.pem and key.pem where the engine asks for them")
+}
+
+/// Whether plain TCP to other machines was accepted. `0` and `false` are no consent.
+pub fn plain_accepted(variable: &dyn Fn(&str) -> Option<String>) -> bool {
+    variable(PLAIN).as_deref() == Some("1")
 }
 
 impl Address {
     /// An address as typed; the variables of docker's client say whether a port speaks TLS.
     pub fn parse(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Failure> {
-        let directory = || {
-            variable("DOCKER_CERT_PATH")
-                .or_else(|| variable("DOCKER_CONFIG"))
-                .map(PathBuf::from)
+        let named = variable("DOCKER_CERT_PATH").map(PathBuf::from);
+        let asked = variable("DOCKER_TLS_VERIFY").is_some();
+        let tls = || {
+            if !asked && !text.starts_with("https://") {
+                return Ok(None);
+            }
+            let authority = if asked || named.is_some() { Authority::Named } else { Authority::Any };
+            let directory = named
+                .clone()
+                .or_else(|| variable("DOCKER_CONFIG").map(PathBuf::from))
                 .or_else(|| Some(Path::new(&variable("HOME")?).join(".docker")))
-                .unwrap_or_default()
+                .unwrap_or_default();
+            TlsFiles::in_directory(&directory, authority).map(Some)
         };
-        let tls = variable("DOCKER_TLS_VERIFY").is_some() || text.starts_with("https://");
-        Self::with_tls(text, tls.then(|| TlsFiles::in_directory(&directory())), variable(PLAIN).is_some())
+        Self::with_tls(text, tls, plain_accepted(variable))
     }
 
     /// An address, with what proves it where it is a port.
-    pub fn with_tls(text: &str, tls: Option<TlsFiles>, plain: bool) -> Result<Self, Failure> {
+    pub fn with_tls(
+        text: &str,
+        tls: impl FnOnce() -> Result<Option<TlsFiles>, Failure>,
+        plain: bool,
+    ) -> Result<Self, Failure> {
         // A password that somebody put there is not repeated.
         let shown = match text.split_once("://").zip(text.rsplit_once('@')) {
             Some(((scheme, _), (_, machine))) => format!("{scheme}://…@{machine}"),
@@ -95,7 +140,7 @@ impl Address {
                     return Err(cannot("a port has neither path nor user"));
                 }
                 let (host, port) = host_and_port(rest).ok_or_else(|| cannot("host and port are unclear"))?;
-                match tls {
+                match tls()? {
                     Some(files) => Ok(Address::Tls(HostPort { host, port: port.unwrap_or(PORT.0) }, files)),
                     None => {
                         let at = HostPort { host, port: port.unwrap_or(PORT.1) };
@@ -206,7 +251,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Address, Failure> {
-        Address::with_tls(text, None, false)
+        Address::with_tls(text, || Ok(None), false)
     }
 
     #[test]
@@ -221,7 +266,7 @@ mod tests {
             assert_eq!(parse(good).unwrap().to_string(), good);
         }
         assert_eq!(parse("tcp://localhost").unwrap().to_string(), "tcp://localhost:2375");
-        let tls = Address::with_tls("tcp://far.example", Some(TlsFiles::default()), false).unwrap();
+        let tls = Address::with_tls("tcp://far.example", || Ok(Some(TlsFiles::default())), false).unwrap();
         assert_eq!(tls.to_string(), "tcp://far.example:2376");
     }
 
@@ -252,7 +297,54 @@ mod tests {
     fn in_the_clear_goes_to_this_machine_alone() {
         for far in ["tcp://192.0.2.1:2375", "http://far.example:2375", "tcp://localhost.example:2375"] {
             assert!(parse(far).unwrap_err().message.contains("nothing proves"), "{far}");
-            assert!(Address::with_tls(far, None, true).is_ok());
+            assert!(Address::with_tls(far, || Ok(None), true).is_ok());
         }
+    }
+
+    /// An address by these variables.
+    fn by(text: &str, variables: &[(&str, &str)]) -> Result<Address, Failure> {
+        Address::parse(text, &|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn only_a_clear_yes_accepts_the_clear() {
+        let far = "tcp://far.example:2375";
+        for no in ["0", "false", "no", "true", ""] {
+            assert!(by(far, &[("RINGFENCE_ALLOW_PLAIN_TCP", no)]).is_err(), "{no}");
+        }
+        assert!(matches!(by(far, &[("RINGFENCE_ALLOW_PLAIN_TCP", "1")]), Ok(Address::Plain(_))));
+    }
+
+    #[test]
+    fn an_authority_that_is_not_there_is_not_replaced_by_all_of_the_machines() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().to_str().unwrap();
+        let far = "tcp://far.example:2376";
+        let verify = ("DOCKER_TLS_VERIFY", "1");
+        for variables in
+            [vec![verify, ("DOCKER_CERT_PATH", "/nonexistent/certs")], vec![verify, ("HOME", home)]]
+        {
+            let failure = by(far, &variables).unwrap_err();
+            assert!(failure.message.contains("ca.pem"), "{failure}");
+        }
+        let asked = by("https://far.example", &[("DOCKER_CERT_PATH", home)]).unwrap_err();
+        assert!(asked.message.contains("ca.pem"), "{asked}");
+        // Nobody named an authority: that is https as everybody means it.
+        let files = match by("https://far.example", &[("HOME", home)]) {
+            Ok(Address::Tls(_, files)) => files,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(files, TlsFiles::default());
+        // A loop of links is there, and nobody can read it.
+        std::os::unix::fs::symlink("cert.pem", dir.path().join("cert.pem")).unwrap();
+        std::fs::write(dir.path().join("ca.pem"), "").unwrap();
+        let failure = by(far, &[verify, ("DOCKER_CERT_PATH", home)]).unwrap_err();
+        assert!(failure.message.contains("cert.pem"), "{failure}");
+        std::fs::remove_file(dir.path().join("cert.pem")).unwrap();
+        assert!(matches!(by(far, &[verify, ("DOCKER_CERT_PATH", home)]), Ok(Address::Tls(..))));
+        // A socket needs none of it.
+        assert!(by("unix:///x.sock", &[verify, ("DOCKER_CERT_PATH", "/nonexistent")]).unwrap().is_local());
     }
 }

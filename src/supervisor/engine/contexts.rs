@@ -6,12 +6,12 @@
 //!  ~/.docker/contexts/tls/SHA256/docker/      ca.pem, cert.pem, key.pem
 //! ```
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::address::{Address, TlsFiles};
+use super::address::{Address, Authority, TlsFiles, plain_accepted};
 use crate::error::{COULD_NOT_RUN, Failure};
 
 /// The context that stands for no context.
@@ -60,8 +60,17 @@ pub fn current(docker: &Path) -> Result<Option<String>, Failure> {
     Ok(configuration.current.filter(|name| !name.is_empty()))
 }
 
+/// What says which engine is used: the choice, and the contexts themselves.
+pub fn files(docker: &Path) -> [PathBuf; 2] {
+    ["config.json", "contexts"].map(|name| docker.join(name))
+}
+
 /// Where a context's engine is.
-pub fn read(docker: &Path, name: &str) -> Result<Address, Failure> {
+pub fn read(
+    docker: &Path,
+    name: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Address, Failure> {
     let directory = id(name);
     let path = docker.join("contexts/meta").join(&directory).join("meta.json");
     let text = match std::fs::read(&path) {
@@ -83,9 +92,13 @@ pub fn read(docker: &Path, name: &str) -> Result<Address, Failure> {
             "an engine that anybody can stand in for keeps no fence; give the context the engine's ca.pem",
         ));
     }
-    let files = TlsFiles::in_directory(&docker.join("contexts/tls").join(&directory).join("docker"));
-    let tls = (files != TlsFiles::default()).then_some(files);
-    Address::with_tls(&endpoint.host, tls, false)
+    let certificates = docker.join("contexts/tls").join(&directory).join("docker");
+    let tls = || match certificates.try_exists() {
+        Ok(false) => Ok(None),
+        Ok(true) => TlsFiles::in_directory(&certificates, Authority::Named).map(Some),
+        Err(error) => Err(cannot_read(&certificates, &error)),
+    };
+    Address::with_tls(&endpoint.host, tls, plain_accepted(variable))
 }
 
 /// A context that docker's client does not know either.
@@ -128,15 +141,38 @@ pub mod tests {
         assert_eq!(id("lab"), "a51146d38077ff992eba84cf1d5e9b249073503eb74868699016153b031a38f7");
     }
 
+    fn nothing(_: &str) -> Option<String> {
+        None
+    }
+
     #[test]
     fn its_certificates_come_with_it() {
         let docker = tempfile::tempdir().unwrap();
         write(docker.path(), "far", "tcp://far.example:2376", &["ca.pem", "cert.pem", "key.pem"]);
-        let Address::Tls(at, files) = read(docker.path(), "far").unwrap() else { panic!("not TLS") };
+        let Address::Tls(at, files) = read(docker.path(), "far", &nothing).unwrap() else {
+            panic!("not TLS")
+        };
         assert_eq!(at.to_string(), "far.example:2376");
         assert!(files.ca.is_some() && files.cert.is_some() && files.key.is_some());
+        // Without its authority any other would do.
+        write(docker.path(), "half", "tcp://far.example:2376", &["cert.pem", "key.pem"]);
+        let failure = read(docker.path(), "half", &nothing).unwrap_err();
+        assert!(failure.message.contains("ca.pem"), "{failure}");
+        write(docker.path(), "socket", "unix:///x.sock", &["cert.pem"]);
+        assert!(read(docker.path(), "socket", &nothing).unwrap().is_local());
+    }
+
+    #[test]
+    fn in_the_clear_it_is_as_with_an_address() {
+        let docker = tempfile::tempdir().unwrap();
         write(docker.path(), "bare", "tcp://far.example:2376", &[]);
-        assert!(read(docker.path(), "bare").unwrap_err().message.contains("nothing proves"));
+        let set = |value: &'static str| {
+            move |name: &str| (name == "RINGFENCE_ALLOW_PLAIN_TCP").then(|| value.to_owned())
+        };
+        let failure = read(docker.path(), "bare", &set("0")).unwrap_err();
+        assert!(failure.message.contains("nothing proves"), "{failure}");
+        assert!(failure.hint.unwrap().contains("RINGFENCE_ALLOW_PLAIN_TCP=1"));
+        assert!(matches!(read(docker.path(), "bare", &set("1")), Ok(Address::Plain(_))));
     }
 
     #[test]
@@ -146,7 +182,7 @@ pub mod tests {
         let meta = docker.path().join("contexts/meta").join(id("lax")).join("meta.json");
         let text = std::fs::read_to_string(&meta).unwrap().replace("false", "true");
         std::fs::write(&meta, text).unwrap();
-        assert!(read(docker.path(), "lax").unwrap_err().message.contains("SkipTLSVerify"));
+        assert!(read(docker.path(), "lax", &nothing).unwrap_err().message.contains("SkipTLSVerify"));
     }
 
     #[test]

@@ -4,12 +4,16 @@
 //!  --engine ─▶ DOCKER_HOST ─▶ DOCKER_CONTEXT ─▶ docker's current context ─▶ the sockets that each product makes
 //! ```
 //! The first that is set decides, as with docker's own client. The usual sockets are tried one by one, and a failure lists them all.
+//! All of them, named or usual, are also what no agent is ever given: there is one list.
 
 use std::path::{Path, PathBuf};
 
 use super::address::Address;
 use super::contexts;
 use crate::error::{COULD_NOT_RUN, Failure};
+
+/// docker's own socket.
+const DOCKER: &str = "/var/run/docker.sock";
 
 /// An engine that may be there.
 #[derive(Debug, Clone)]
@@ -18,6 +22,8 @@ pub struct Candidate {
     pub from: String,
     /// Where it is.
     pub address: Address,
+    /// Whether nobody named it: then it must prove whose it is first (`owner.rs`).
+    pub found: bool,
 }
 
 /// What the process is told: the environment as data, so that the order can be tested.
@@ -30,40 +36,77 @@ pub struct Told<'a> {
 
 /// The engines to try, in order.
 pub fn candidates(told: &Told<'_>) -> Result<Vec<Candidate>, Failure> {
-    let docker = docker_directory(told);
-    if let Some(asked) = told.asked {
-        return Ok(vec![named("--engine", asked, told, docker.as_deref())?]);
+    for way in [by_option, by_host, by_context] {
+        if let Some(candidate) = way(told)? {
+            return Ok(vec![candidate]);
+        }
     }
-    if let Some(host) = (told.variable)("DOCKER_HOST") {
-        return Ok(vec![Candidate {
-            from: "DOCKER_HOST".to_owned(),
-            address: Address::parse(&host, told.variable)?,
-        }]);
-    }
-    let context = match (told.variable)("DOCKER_CONTEXT") {
-        Some(name) => Some(name),
-        None => docker.as_deref().map(contexts::current).transpose()?.flatten(),
+    Ok(usual(told.variable))
+}
+
+/// Every engine's socket that is known here, whichever of them is used: an agent that has one has this machine.
+pub fn sockets(told: &Told<'_>) -> Vec<PathBuf> {
+    let ways = [by_option, by_host, by_context];
+    // What cannot be read ends a run by `candidates` where it counts.
+    let named = ways.into_iter().filter_map(|way| way(told).ok().flatten());
+    let all = named.chain(usual(told.variable)).map(|candidate| candidate.address);
+    all.filter_map(|address| match address {
+        Address::Unix(path) => Some(path),
+        _ => None,
+    })
+    .collect()
+}
+
+/// Files in which docker's configuration says which engine is used, unless option or variable have settled it.
+pub fn configuration(told: &Told<'_>) -> Vec<PathBuf> {
+    let named = |text: &str| text.contains("://") || text.starts_with('/');
+    let settled = match told.asked {
+        Some(asked) => named(asked),
+        None => (told.variable)("DOCKER_HOST").is_some(),
     };
-    match (context.filter(|name| name != contexts::DEFAULT), docker.as_deref()) {
-        (Some(name), Some(docker)) => Ok(vec![of_context(&name, docker)?]),
-        (Some(name), None) => Err(contexts::unknown(&name)),
-        (None, _) => Ok(usual(told.variable)),
-    }
+    let docker = docker_directory(told).filter(|_| !settled);
+    docker.map(|docker| contexts::files(&docker).into()).unwrap_or_default()
 }
 
 /// `--engine` takes an address, a socket's path, or the name of a context.
-fn named(from: &str, asked: &str, told: &Told<'_>, docker: Option<&Path>) -> Result<Candidate, Failure> {
+fn by_option(told: &Told<'_>) -> Result<Option<Candidate>, Failure> {
+    let Some(asked) = told.asked else { return Ok(None) };
+    let from = "--engine";
     if asked.contains("://") {
-        return Ok(Candidate { from: from.to_owned(), address: Address::parse(asked, told.variable)? });
+        return Ok(Some(named(from, Address::parse(asked, told.variable)?)));
     }
     if asked.starts_with('/') {
-        return Ok(Candidate { from: from.to_owned(), address: Address::Unix(PathBuf::from(asked)) });
+        return Ok(Some(named(from, Address::Unix(PathBuf::from(asked)))));
     }
-    of_context(asked, docker.ok_or_else(|| contexts::unknown(asked))?)
+    if asked == contexts::DEFAULT {
+        // docker has no such context in its store: it is what is used without one.
+        let own = || named("docker's context `default`", Address::Unix(PathBuf::from(DOCKER)));
+        return Ok(Some(by_host(told)?.unwrap_or_else(own)));
+    }
+    Ok(Some(of_context(asked, told)?))
 }
 
-fn of_context(name: &str, docker: &Path) -> Result<Candidate, Failure> {
-    Ok(Candidate { from: format!("docker's context `{name}`"), address: contexts::read(docker, name)? })
+fn by_host(told: &Told<'_>) -> Result<Option<Candidate>, Failure> {
+    let host = (told.variable)("DOCKER_HOST");
+    host.map(|host| Ok(named("DOCKER_HOST", Address::parse(&host, told.variable)?))).transpose()
+}
+
+fn by_context(told: &Told<'_>) -> Result<Option<Candidate>, Failure> {
+    let context = match (told.variable)("DOCKER_CONTEXT") {
+        Some(name) => Some(name),
+        None => docker_directory(told).as_deref().map(contexts::current).transpose()?.flatten(),
+    };
+    context.filter(|name| name != contexts::DEFAULT).map(|name| of_context(&name, told)).transpose()
+}
+
+fn of_context(name: &str, told: &Told<'_>) -> Result<Candidate, Failure> {
+    let docker = docker_directory(told).ok_or_else(|| contexts::unknown(name))?;
+    let address = contexts::read(&docker, name, told.variable)?;
+    Ok(named(&format!("docker's context `{name}`"), address))
+}
+
+fn named(from: &str, address: Address) -> Candidate {
+    Candidate { from: from.to_owned(), address, found: false }
 }
 
 /// docker's own configuration: `DOCKER_CONFIG`, else `~/.docker`.
@@ -77,13 +120,13 @@ fn docker_directory(told: &Told<'_>) -> Option<PathBuf> {
 fn usual(variable: &dyn Fn(&str) -> Option<String>) -> Vec<Candidate> {
     let mut all = Vec::new();
     let mut add = |product: &str, path: PathBuf| {
-        all.push(Candidate { from: product.to_owned(), address: Address::Unix(path) });
+        all.push(Candidate { from: product.to_owned(), address: Address::Unix(path), found: true });
     };
     let home = variable("HOME").map(PathBuf::from);
     let below_home = |path: &str| home.as_ref().map(|home| home.join(path));
     let runtime = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
 
-    add("Docker", PathBuf::from("/var/run/docker.sock"));
+    add("Docker", PathBuf::from(DOCKER));
     if let Some(runtime) = &runtime {
         add("rootless Docker", runtime.join("docker.sock"));
     }
@@ -104,7 +147,8 @@ fn usual(variable: &dyn Fn(&str) -> Option<String>) -> Vec<Candidate> {
     if let Some(runtime) = &runtime {
         add("rootless Podman", runtime.join("podman/podman.sock"));
     }
-    if let Some(temporary) = variable("TMPDIR").map(PathBuf::from) {
+    // A folder of the person's own on macOS alone; elsewhere it may be everybody's.
+    if let Some(temporary) = variable("TMPDIR").map(PathBuf::from).filter(|_| cfg!(target_os = "macos")) {
         add("Podman machine", temporary.join("podman/podman-machine-default-api.sock"));
     }
     for path in
@@ -161,6 +205,61 @@ mod tests {
         let usual = found(None, &[all[0], ("DOCKER_CONTEXT", "default")]).unwrap();
         assert_eq!(usual[0], "Docker: unix:///var/run/docker.sock");
         assert_eq!(usual.last().unwrap(), "Podman: unix:///run/podman/podman.sock");
+    }
+
+    #[test]
+    fn the_context_default_is_docker_without_a_context() {
+        let home = tempfile::tempdir().unwrap();
+        let docker = home.path().join(".docker");
+        contexts::tests::write(&docker, "lab", "ssh://me@lab:2222", &[]);
+        std::fs::write(docker.join("config.json"), r#"{"currentContext": "lab"}"#).unwrap();
+        let home = [("HOME", home.path().to_str().unwrap())];
+        assert_eq!(
+            found(Some("default"), &home).unwrap(),
+            ["docker's context `default`: unix:///var/run/docker.sock"]
+        );
+        let with = [home[0], ("DOCKER_HOST", "unix:///host.sock"), ("DOCKER_CONTEXT", "lab")];
+        assert_eq!(found(Some("default"), &with).unwrap(), ["DOCKER_HOST: unix:///host.sock"]);
+    }
+
+    #[test]
+    fn a_temporary_folder_is_looked_into_where_it_is_the_persons_own() {
+        let usual = found(None, &[("TMPDIR", "/tmp")]).unwrap();
+        assert_eq!(usual.iter().any(|one| one.contains("/tmp/")), cfg!(target_os = "macos"), "{usual:?}");
+    }
+
+    #[test]
+    fn every_socket_is_known_however_it_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let docker = home.path().join(".docker");
+        contexts::tests::write(&docker, "desk", "unix:///srv/desk.sock", &[]);
+        contexts::tests::write(&docker, "other", "unix:///srv/other.sock", &[]);
+        std::fs::write(docker.join("config.json"), r#"{"currentContext": "other"}"#).unwrap();
+        let home = home.path().to_str().unwrap();
+        let known = |asked: Option<&str>, more: &[(&str, &str)]| {
+            let variables = [&[("HOME", home)], more].concat();
+            let variable = |name: &str| {
+                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            };
+            let told = Told { asked, variable: &variable };
+            let found = sockets(&told).iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+            (found, configuration(&told).len())
+        };
+        for (asked, more, wanted, decides) in [
+            (Some("/srv/a.sock"), None, "/srv/a.sock", 0),
+            (Some("unix:///srv/a.sock"), None, "/srv/a.sock", 0),
+            (Some("desk"), None, "/srv/desk.sock", 2),
+            (None, Some(("DOCKER_HOST", "unix:///srv/h.sock")), "/srv/h.sock", 0),
+            (None, Some(("DOCKER_CONTEXT", "desk")), "/srv/desk.sock", 2),
+            (None, None, "/srv/other.sock", 2),
+            // What is not used now is somebody's engine too.
+            (Some("/srv/a.sock"), Some(("DOCKER_HOST", "unix:///srv/h.sock")), "/srv/h.sock", 0),
+            (Some("tcp://127.0.0.1:1"), None, "/var/run/docker.sock", 0),
+        ] {
+            let (sockets, files) = known(asked, more.as_slice());
+            assert!(sockets.iter().any(|socket| socket == wanted), "{asked:?} {more:?}: {sockets:?}");
+            assert_eq!(files, decides, "{asked:?} {more:?}");
+        }
     }
 
     #[test]

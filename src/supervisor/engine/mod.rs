@@ -9,9 +9,11 @@ mod address;
 mod contexts;
 mod dial;
 mod discover;
+mod owner;
 mod ssh;
 mod tls;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::Docker;
@@ -20,6 +22,8 @@ use bollard::models::SystemVersion;
 
 use self::address::Address;
 use self::discover::{Candidate, Told};
+use self::owner::Person;
+use self::ssh::Ssh;
 use crate::error::{COULD_NOT_RUN, Failure};
 
 /// The lowest API version that has all that ringfence asks for (Docker 20.10).
@@ -27,7 +31,7 @@ const LOWEST_API: (usize, usize) = (1, 41);
 /// An engine may need minutes to load an image; what must not hang has limits of its own.
 const TIMEOUT_SECONDS: u64 = 600;
 /// An engine answers a first question within this time. ssh may have to ask the person for a password.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+const ANSWER_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 const SSH_ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
 /// What speaks the API: they differ in places.
@@ -74,46 +78,76 @@ impl Engine {
     }
 }
 
-/// Connects to the engine, or says everything that was tried.
-pub async fn connect(asked: Option<&str>) -> Result<Engine, Failure> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let mut tried = Vec::new();
-    for Candidate { from, address } in discover::candidates(&Told { asked, variable: &variable })? {
-        match try_address(&address).await {
-            Ok(engine) => return Ok(engine),
-            Err(why) => tried.push(format!("{from}, {address}: {why}")),
-        }
-    }
-    Err(discover::none_answers(tried))
+/// Which engine is meant. It is read once, so that what is kept from an agent belongs to the very engine that is spoken to.
+pub struct Choice {
+    candidates: Vec<Candidate>,
+    /// Sockets of this engine and of others here: never given to an agent.
+    pub sockets: Vec<PathBuf>,
+    /// Files that decided: not for an agent to write.
+    pub configuration: Vec<PathBuf>,
 }
 
-async fn try_address(address: &Address) -> Result<Engine, String> {
+impl Choice {
+    /// By `--engine`, the environment and docker's configuration; no engine is asked yet.
+    pub fn of(asked: Option<&str>) -> Result<Choice, Failure> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let told = Told { asked, variable: &variable };
+        Ok(Choice {
+            candidates: discover::candidates(&told)?,
+            sockets: discover::sockets(&told),
+            configuration: discover::configuration(&told),
+        })
+    }
+
+    /// Connects to the engine, or says everything that was tried.
+    pub async fn connect(&self) -> Result<Engine, Failure> {
+        let mut tried = Vec::new();
+        for Candidate { from, address, found } in &self.candidates {
+            match try_address(address, *found).await {
+                Ok(engine) => return Ok(engine),
+                Err(why) => tried.push(format!("{from}, {address}: {why}")),
+            }
+        }
+        Err(discover::none_answers(tried))
+    }
+}
+
+/// Connects to the engine that is meant.
+pub async fn connect(asked: Option<&str>) -> Result<Engine, Failure> {
+    Choice::of(asked)?.connect().await
+}
+
+async fn try_address(address: &Address, found: bool) -> Result<Engine, String> {
     let version = bollard::API_DEFAULT_VERSION;
-    let api = match address {
+    let (api, about) = match address {
         Address::Unix(path) if !path.exists() => return Err("no such socket".to_owned()),
         Address::Unix(path) => {
+            if found {
+                Person::here().doubt(path)?;
+            }
             let path = path.to_str().ok_or("its path is no text")?;
-            Docker::connect_with_unix(path, TIMEOUT_SECONDS, version)
+            asked(Docker::connect_with_unix(path, TIMEOUT_SECONDS, version), ANSWER_LIMIT).await?
         }
-        Address::Plain(at) => Docker::connect_with_http(&format!("tcp://{at}"), TIMEOUT_SECONDS, version),
-        Address::Tls(at, files) => dial::client(tls::Tls::new(at.clone(), files)?, TIMEOUT_SECONDS, version),
+        Address::Plain(at) => {
+            let api = Docker::connect_with_http(&format!("tcp://{at}"), TIMEOUT_SECONDS, version);
+            asked(api, ANSWER_LIMIT).await?
+        }
+        Address::Tls(at, files) => {
+            let tls = tls::Tls::new(at.clone(), files)?;
+            asked(dial::client(tls, TIMEOUT_SECONDS, version), ANSWER_LIMIT).await?
+        }
         Address::Ssh { user, host, port } => {
-            let ssh = ssh::Ssh { user: user.clone(), host: host.clone(), port: *port };
-            dial::client(ssh, TIMEOUT_SECONDS, version)
+            let ssh = Ssh { user: user.clone(), host: host.clone(), port: *port, may_ask: false };
+            let by = |ssh: Ssh| asked(dial::client(ssh, TIMEOUT_SECONDS, version), SSH_ANSWER_LIMIT);
+            match by(ssh.clone()).await {
+                Err(why) if ssh::needs_a_person(&why) => {
+                    by(Ssh { may_ask: true, ..ssh.clone() }).await?;
+                    by(ssh).await.map_err(|why| format!("{why}; {}", ssh::ONCE))?
+                }
+                answer => answer?,
+            }
         }
     };
-    let api = api.map_err(|error| error.to_string())?;
-    let limit = if matches!(address, Address::Ssh { .. }) { SSH_ANSWER_LIMIT } else { ANSWER_LIMIT };
-    let answer = tokio::time::timeout(limit, api.negotiate_version()).await;
-    let api = match answer {
-        Ok(negotiated) => negotiated.map_err(|error| describe(&error))?,
-        Err(_) => return Err(format!("no answer within {} s", limit.as_secs())),
-    };
-    let spoken = api.client_version();
-    if (spoken.major_version, spoken.minor_version) < LOWEST_API {
-        return Err(format!("it speaks API {spoken}, 1.41 (Docker 20.10) is the lowest that will do"));
-    }
-    let about = api.version().await.map_err(|error| describe(&error))?;
     let product = product(&about);
     Ok(Engine {
         api,
@@ -123,6 +157,22 @@ async fn try_address(address: &Address) -> Result<Engine, String> {
         architecture: about.arch.unwrap_or_default(),
         local: address.is_local(),
     })
+}
+
+/// Its first words within the limit: what it speaks, and what it says of itself.
+async fn asked(api: Result<Docker, ApiError>, limit: Duration) -> Result<(Docker, SystemVersion), String> {
+    let api = api.map_err(|error| error.to_string())?;
+    let words = async {
+        let api = api.negotiate_version().await.map_err(|error| describe(&error))?;
+        let spoken = api.client_version();
+        if (spoken.major_version, spoken.minor_version) < LOWEST_API {
+            return Err(format!("it speaks API {spoken}, 1.41 (Docker 20.10) is the lowest that will do"));
+        }
+        let about = api.version().await.map_err(|error| describe(&error))?;
+        Ok((api, about))
+    };
+    let silent = |_| Err(format!("no answer within {} s", limit.as_secs()));
+    tokio::time::timeout(limit, words).await.unwrap_or_else(silent)
 }
 
 fn product(about: &SystemVersion) -> Product {
@@ -174,6 +224,15 @@ pub fn is_missing(error: &ApiError) -> bool {
     }
 }
 
+/// Why no connection to the engine came about, where that is what failed. An engine's own words may be of permissions too: a file's, say.
+fn no_connection(error: &ApiError) -> Option<std::io::ErrorKind> {
+    if let ApiError::IOError { err } = error {
+        return Some(err.kind());
+    }
+    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind).next()
+}
+
 /// A failure of one engine call: what was being done, and the engine's words.
 pub fn refused(doing: impl Into<String>, error: &ApiError) -> Failure {
     let text = describe(error);
@@ -182,7 +241,7 @@ pub fn refused(doing: impl Into<String>, error: &ApiError) -> Failure {
         Some(
             "the host's firewall was flushed under the engine: restart the engine, which puts its rules back",
         )
-    } else if text.contains("permission denied") {
+    } else if no_connection(error) == Some(std::io::ErrorKind::PermissionDenied) {
         Some("let your user reach the engine's socket (group docker), or name another engine with --engine")
     } else {
         None
@@ -191,5 +250,68 @@ pub fn refused(doing: impl Into<String>, error: &ApiError) -> Failure {
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_closed_socket_is_a_matter_of_the_group() {
+        let said = ApiError::DockerResponseServerError {
+            status_code: 500,
+            message: "open /srv/x: permission denied".to_owned(),
+        };
+        assert_eq!(refused("cannot", &said).hint, None);
+        let closed = ApiError::from(std::io::Error::from(std::io::ErrorKind::PermissionDenied));
+        assert!(refused("cannot", &closed).hint.unwrap().contains("group docker"));
+        // As the library wraps a connection that did not come about: nobody listens on this socket.
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("engine.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        let version = bollard::API_DEFAULT_VERSION;
+        let api = Docker::connect_with_unix(path.to_str().unwrap(), 1, version).unwrap();
+        let gone = api.version().await.unwrap_err();
+        assert_eq!(no_connection(&gone), Some(std::io::ErrorKind::ConnectionRefused), "{gone:?}");
+        assert_eq!(refused("cannot", &gone).hint, None);
+    }
+
+    /// An engine that answers the first question and never another one.
+    #[tokio::test]
+    async fn an_engine_that_falls_silent_is_waited_for_within_the_limit() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("engine.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::UnixListener::from_std(listener).unwrap();
+        let answered = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let count = std::sync::Arc::clone(&answered);
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut bytes = [0; 4096];
+                let _ = stream.read(&mut bytes).await;
+                if count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+                    let body = r#"{"ApiVersion":"1.45","MinAPIVersion":"1.24","Version":"x"}"#;
+                    let answer = format!(
+                        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                        body.len()
+                    );
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                } else {
+                    held.push(stream);
+                }
+            }
+        });
+        let address = Address::Unix(path);
+        let tried = tokio::time::timeout(Duration::from_secs(30), try_address(&address, false));
+        let why = tried.await.expect("it gives up by itself").map(|_| ()).unwrap_err();
+        assert_eq!(why, "no answer within 1 s");
+        assert!(answered.load(std::sync::atomic::Ordering::SeqCst) > 1, "it was asked a second time");
     }
 }

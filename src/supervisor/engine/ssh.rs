@@ -4,7 +4,13 @@
 //!  API ─▶ pipes of `ssh` ─▶ the person's own configuration, agent, known hosts ─▶ docker system dial-stdio ─▶ its engine
 //! ```
 //! The system's ssh, since it knows the person's keys and hosts. Each stream is one ssh; idle ones are used again.
+//!
+//! Streams are opened while the terminal is the agent's: what a person types into a question of ssh's would go to the agent too. So they ask
+//! nothing, and are in a process group of their own, where Ctrl-C does not end them before what was made is removed. Only when ssh does not
+//! get in like that, one contact in the foreground may ask, before anything is made: for a new host's key, or for the pass phrase of a key that
+//! the person's agent keeps from then on.
 
+use std::ffi::OsStr;
 use std::io;
 use std::pin::Pin;
 use std::process::Stdio;
@@ -21,6 +27,16 @@ const REMOTE: &str =
 /// As much of ssh's complaints is kept.
 const COMPLAINTS: usize = 4096;
 
+/// Set for every stream, over the person's own configuration: that is made for sitting at it, where a lost network shows by itself.
+/// Here it must end within a known time, 45 seconds, since a run waits for what the engine says next.
+const OPTIONS: [&str; 6] =
+    ["-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3"];
+/// What ssh says when it would have to ask.
+const WOULD_ASK: [&str; 2] = ["Permission denied", "Host key verification failed"];
+/// Why one answer of a person is not enough.
+pub const ONCE: &str = "ssh got in after asking and does not get in without, which each further connection must: \
+                        keep the key in ssh-agent (AddKeysToAgent) or the connection open (ControlMaster, ControlPersist)";
+
 /// Opens streams by ssh.
 #[derive(Clone)]
 pub struct Ssh {
@@ -30,12 +46,27 @@ pub struct Ssh {
     pub host: String,
     /// Its port.
     pub port: Option<u16>,
+    /// Whether ssh may ask the person: it is in the foreground then.
+    pub may_ask: bool,
+}
+
+/// Whether ssh failed for want of an answer.
+pub fn needs_a_person(why: &str) -> bool {
+    WOULD_ASK.iter().any(|words| why.contains(words))
 }
 
 impl Ssh {
-    fn command(&self) -> Command {
-        let mut command = Command::new("ssh");
-        command.args(["-T", "-o", "ConnectTimeout=30"]);
+    fn command(&self, program: &OsStr) -> Command {
+        let mut command = Command::new(program);
+        command.arg("-T").args(OPTIONS);
+        if !self.may_ask {
+            // A jump host's ssh does not inherit the option: it asks a program that knows nothing, never the terminal.
+            command
+                .args(["-o", "BatchMode=yes"])
+                .env("SSH_ASKPASS", "false")
+                .env("SSH_ASKPASS_REQUIRE", "force");
+            command.process_group(0);
+        }
         if let Some(user) = &self.user {
             command.args(["-l", user]);
         }
@@ -51,7 +82,7 @@ impl Ssh {
 impl Dial for Ssh {
     fn dial(&self) -> Dialling {
         let started = self
-            .command()
+            .command(OsStr::new("ssh"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -167,16 +198,65 @@ impl AsyncWrite for Pipes {
 mod tests {
     use super::*;
 
+    fn lab(may_ask: bool) -> Ssh {
+        Ssh { user: Some("me".into()), host: "lab".into(), port: Some(2222), may_ask }
+    }
+
+    fn words(ssh: &Ssh) -> Vec<String> {
+        let command = ssh.command(OsStr::new("ssh"));
+        command.as_std().get_args().map(|word| word.to_string_lossy().into_owned()).collect()
+    }
+
     #[test]
-    fn a_host_is_never_an_option() {
-        let ssh = Ssh { user: Some("me".into()), host: "lab".into(), port: Some(2222) };
-        let command = ssh.command();
-        let words: Vec<_> =
-            command.as_std().get_args().map(|word| word.to_string_lossy().into_owned()).collect();
-        assert_eq!(
-            words,
-            ["-T", "-o", "ConnectTimeout=30", "-l", "me", "-p", "2222", "--", "lab", REMOTE]
-                .map(str::to_owned)
-        );
+    fn a_host_is_never_an_option_and_a_lost_network_is_noticed() {
+        let words = words(&lab(true));
+        assert_eq!(words[7..], ["-l", "me", "-p", "2222", "--", "lab", REMOTE]);
+        for option in ["ConnectTimeout=30", "ServerAliveInterval=15", "ServerAliveCountMax=3"] {
+            assert!(words.windows(2).any(|pair| pair == ["-o", option]), "{words:?}");
+        }
+    }
+
+    /// The process group of a program in ssh's place, and who would be asked there.
+    #[cfg(target_os = "linux")]
+    async fn seen_by_ssh(ssh: &Ssh) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("ssh");
+        let script = "#!/bin/sh\nread -r _ _ _ _ group _ < /proc/$$/stat\necho $group ${SSH_ASKPASS_REQUIRE:-person}\n";
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        for _ in 0..50 {
+            match ssh.command(program.as_os_str()).output().await {
+                // Another test's child may hold the file for writing for a moment.
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+                output => return String::from_utf8(output.unwrap().stdout).unwrap(),
+            }
+        }
+        panic!("the program stays busy");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_may_not_ask_is_out_of_the_terminals_reach() {
+        let own = rustix::process::getpgrp().as_raw_nonzero().to_string();
+        assert_eq!(seen_by_ssh(&lab(true)).await, format!("{own} person\n"));
+        let quiet = seen_by_ssh(&lab(false)).await;
+        assert!(quiet.ends_with(" force\n") && !quiet.starts_with(&format!("{own} ")), "{quiet}");
+        assert!(words(&lab(false)).contains(&"BatchMode=yes".to_owned()));
+        assert!(!words(&lab(true)).contains(&"BatchMode=yes".to_owned()));
+    }
+
+    #[test]
+    fn a_question_is_told_from_other_failures() {
+        for why in [
+            "ssh: me@lab: Permission denied (publickey,password).",
+            "ssh: No ED25519 host key is known for lab and you have requested strict checking.; Host key verification failed.",
+        ] {
+            assert!(needs_a_person(why), "{why}");
+        }
+        for why in ["ssh: connect to host lab port 22: Connection refused", "no answer within 60 s"] {
+            assert!(!needs_a_person(why), "{why}");
+        }
     }
 }
