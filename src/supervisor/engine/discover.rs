@@ -162,16 +162,18 @@ fn usual(variable: &dyn Fn(&str) -> Option<String>) -> Vec<Candidate> {
     all
 }
 
-/// What is said when none of them answers.
-pub fn none_answers(tried: Vec<String>) -> Failure {
-    let forbidden = tried.iter().any(|why| why.contains("ermission denied"));
-    let hint = if forbidden {
+/// What is said when none of them answers, with why.
+pub fn none_answers(tried: &[(&Candidate, String)]) -> Failure {
+    // ssh's own "Permission denied" is another matter.
+    let closed =
+        |(one, why): &(&Candidate, String)| one.address.is_local() && why.contains("ermission denied");
+    let hint = if tried.iter().any(closed) {
         "let your user use the engine's socket (group docker, then log in anew), or name another engine with --engine"
     } else {
         "start Docker or Podman, or name the engine with --engine, DOCKER_HOST or a docker context"
     };
     let mut failure = Failure::new(COULD_NOT_RUN, "no container engine answers");
-    failure.causes = tried;
+    failure.causes = tried.iter().map(|(one, why)| format!("{}, {}: {why}", one.from, one.address)).collect();
     failure.hint(hint)
 }
 
@@ -259,6 +261,20 @@ mod tests {
             let (sockets, files) = known(asked, more.as_slice());
             assert!(sockets.iter().any(|socket| socket == wanted), "{asked:?} {more:?}: {sockets:?}");
             assert_eq!(files, decides, "{asked:?} {more:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_socket_here_is_a_matter_of_the_group() {
+        for (address, why, group) in [
+            ("unix:///x.sock", "Permission denied (os error 13)", true),
+            ("unix:///x.sock", "Connection refused (os error 111)", false),
+            ("ssh://me@lab", "ssh: me@lab: Permission denied (publickey).", false),
+        ] {
+            let candidate = named("--engine", Address::parse(address, &|_| None).unwrap());
+            let failure = none_answers(&[(&candidate, why.to_owned())]);
+            assert_eq!(failure.causes, [format!("--engine, {address}: {why}")]);
+            assert_eq!(failure.hint.unwrap().contains("group docker"), group, "{address}: {why}");
         }
     }
 

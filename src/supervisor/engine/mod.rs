@@ -102,13 +102,13 @@ impl Choice {
     /// Connects to the engine, or says everything that was tried.
     pub async fn connect(&self) -> Result<Engine, Failure> {
         let mut tried = Vec::new();
-        for Candidate { from, address, found } in &self.candidates {
-            match try_address(address, *found).await {
+        for candidate in &self.candidates {
+            match try_address(&candidate.address, candidate.found).await {
                 Ok(engine) => return Ok(engine),
-                Err(why) => tried.push(format!("{from}, {address}: {why}")),
+                Err(why) => tried.push((candidate, why)),
             }
         }
-        Err(discover::none_answers(tried))
+        Err(discover::none_answers(&tried))
     }
 }
 
