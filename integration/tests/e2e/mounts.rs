@@ -1,8 +1,9 @@
 //! Which files of the machine an agent gets, and the tricks to get others.
 
 use std::fs;
+use std::net::Shutdown;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -115,16 +116,20 @@ fn tricks(bed: &Testbed) -> Result<()> {
         let outcome = bed.ringfence.run(&policy, &["-v", &mount], &bed.images.tiny, &agent)?;
         refused(&outcome, &mount)?;
     }
-    for naming in ["path", "link", "context", "chosen"] {
-        let mut command = named(bed, &socket, naming)?;
-        let folder = Path::new(&socket).parent().context("a parent")?;
-        command.arg("run").arg("--policy").arg(&policy).arg("--project").arg(folder);
+    // The engine at a place where projects are, as `ssh -L` makes it.
+    let folder = fresh(bed, "tunnel")?;
+    let tunnel = folder.join("engine.sock");
+    forward(UnixListener::bind(&tunnel)?, socket);
+    for naming in ["url", "path", "link", "context", "chosen"] {
+        let mut command = named(bed, text(&tunnel)?, naming)?;
+        command.arg("run").arg("--policy").arg(&policy).arg("--project").arg(&folder);
         let output = bounded(command.arg(&bed.images.tiny).args(agent), b"", LIMIT)?;
         let right = output.status.code() == Some(125) && output.stderr.contains("the container engine's");
         ensure!(right && !output.stdout.contains("RAN"), "the engine by {naming}: {output:#?}");
         // The control: named like this it is the engine.
-        let mut command = named(bed, &socket, naming)?;
-        ensure!(bounded(command.arg("ps"), b"", LIMIT)?.status.success(), "{naming}");
+        let mut command = named(bed, text(&tunnel)?, naming)?;
+        let output = bounded(command.arg("ps"), b"", LIMIT)?;
+        ensure!(output.status.success(), "the engine by {naming}: {output:#?}");
     }
     for target in ["/proc", "/sys/x", "/dev/x", "/etc/resolv.conf", "/", "/a/../etc/hosts", "relative"] {
         let mount = format!("{}:{target}", text(&work)?);
@@ -137,12 +142,31 @@ fn tricks(bed: &Testbed) -> Result<()> {
     expect_status(&outcome, 0)
 }
 
-/// ringfence, told of the engine without `DOCKER_HOST` or a URL.
+/// Joins who comes to `listener` with `socket`, as long as the tests run.
+fn forward(listener: UnixListener, socket: String) {
+    let copy = |mut from: UnixStream, mut to: UnixStream| {
+        std::thread::spawn(move || {
+            std::io::copy(&mut from, &mut to).ok();
+            to.shutdown(Shutdown::Write).ok();
+        })
+    };
+    std::thread::spawn(move || -> std::io::Result<()> {
+        for near in listener.incoming() {
+            let (near, far) = (near?, UnixStream::connect(&socket)?);
+            copy(near.try_clone()?, far.try_clone()?);
+            copy(far, near);
+        }
+        Ok(())
+    });
+}
+
+/// ringfence, told of the engine at `socket` in one of the ways but by `DOCKER_HOST`.
 fn named(bed: &Testbed, socket: &str, naming: &str) -> Result<Command> {
     let mut command = bed.ringfence.command();
     command.env_remove("DOCKER_HOST");
     let place = fresh(bed, &format!("by-{naming}"))?;
     match naming {
+        "url" => drop(command.arg(format!("--engine=unix://{socket}"))),
         "path" => drop(command.arg(format!("--engine={socket}"))),
         "link" => {
             symlink(socket, place.join("engine.sock"))?;
