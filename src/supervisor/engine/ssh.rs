@@ -28,7 +28,7 @@ const REMOTE: &str =
 const COMPLAINTS: usize = 4096;
 
 /// Set for every stream, over the person's own configuration: that is made for sitting at it, where a lost network shows by itself.
-/// Here it must end within a known time, 45 seconds, since a run waits for what the engine says next.
+/// Here it must end within a known time, a minute, since a run waits for what the engine says next.
 const OPTIONS: [&str; 6] =
     ["-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3"];
 /// What ssh says when it would have to ask.
