@@ -79,7 +79,7 @@ fn bytes(file: &File) -> Result<Vec<u8>, String> {
 }
 
 /// The file and every folder above it belong to one of `owners`, and nobody else may write them.
-fn check_owners(file: &File, path: &Path, owners: &[u32]) -> Result<(), String> {
+pub fn check_owners(file: &File, path: &Path, owners: &[u32]) -> Result<(), String> {
     let meta = file.metadata().map_err(|error| error.to_string())?;
     if !meta.is_file() {
         return Err("it is no regular file".to_owned());

@@ -20,6 +20,8 @@ use netpolicy::load::{self, LayerSource, Loaded};
 use netpolicy::policy::Layer;
 use serde::{Deserialize, Serialize};
 
+#[cfg(target_os = "linux")]
+pub use self::file::check_owners;
 pub use self::file::read_any;
 use crate::error::{COULD_NOT_RUN, Failure};
 

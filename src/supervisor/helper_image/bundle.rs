@@ -2,12 +2,17 @@
 //!
 //! The same layer gives the same bytes: entries in one order, no times, no owners. The tag is the layer's hash, so two contents
 //! never meet in one tag, and a file that was changed is told from what it says it is.
+//!
+//! Of a file from elsewhere only the layer goes to an engine, in an archive that is written here: the rest is read for what the
+//! file says of itself, since an engine may read double entries and links between them in another way.
 
-use std::io::Read as _;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Cursor;
 
 use serde::Deserialize;
-use serde_json::json;
-use sha2::{Digest, Sha256};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::supervisor::workflow::LABEL_VERSION;
 
@@ -17,14 +22,79 @@ const REPOSITORY: &str = "ringfence-helper";
 const LAYER: &str = "layer.tar";
 const MANIFEST: &str = "manifest.json";
 const CONFIG: &str = "config.json";
+const NAMES: [&str; 3] = [MANIFEST, CONFIG, LAYER];
+
+/// The layer's SHA-256.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digest(String);
+
+impl Digest {
+    /// That of a layer.
+    pub fn of(layer: &[u8]) -> Digest {
+        Digest(hex::encode(Sha256::digest(layer)))
+    }
+
+    /// One that was written down.
+    pub fn parse(text: &str) -> Option<Digest> {
+        let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (text.len() == 64 && digits).then(|| Digest(text.to_owned()))
+    }
+
+    /// The layer in an image's configuration.
+    pub fn diff_id(&self) -> String {
+        format!("sha256:{}", self.0)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What makes an image: all else in it follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// In the engine's words.
+    pub architecture: String,
+    /// Its one layer.
+    pub layer: Digest,
+}
+
+impl Identity {
+    /// Name and tag of the image.
+    pub fn tag(&self) -> String {
+        let digest = &self.layer.0;
+        format!("{REPOSITORY}:{}", digest.get(..24).unwrap_or(digest))
+    }
+
+    /// The image's configuration. Its hash is the image's id, where an engine makes ids of configurations.
+    pub fn config(&self) -> String {
+        json!({
+            "architecture": self.architecture,
+            "os": "linux",
+            "created": "1970-01-01T00:00:00Z",
+            "config": settings(),
+            "rootfs": {"type": "layers", "diff_ids": [self.layer.diff_id()]},
+        })
+        .to_string()
+    }
+}
+
+/// What containers get from the image, besides its files.
+pub fn settings() -> Value {
+    json!({
+        "Entrypoint": ["/usr/bin/ringfence"],
+        "Env": ["PATH=/usr/sbin:/usr/bin"],
+        "Labels": {LABEL_VERSION: env!("CARGO_PKG_VERSION")},
+    })
+}
 
 /// What a bundle says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
-    /// Name and tag of the image.
-    pub tag: String,
-    /// The architecture, in the engine's words.
-    pub architecture: String,
+    /// The image in it.
+    pub identity: Identity,
     /// The version of ringfence in it.
     pub version: String,
 }
@@ -53,78 +123,79 @@ struct Rootfs {
     diff_ids: Vec<String>,
 }
 
-/// The tag of a layer.
-pub fn tag(layer: &[u8]) -> String {
-    let digest = hex::encode(Sha256::digest(layer));
-    format!("{REPOSITORY}:{}", digest.get(..24).unwrap_or(&digest))
-}
-
 /// The archive of a layer.
 pub fn write(architecture: &str, layer: &[u8]) -> std::io::Result<Vec<u8>> {
-    let config = json!({
-        "architecture": architecture,
-        "os": "linux",
-        "created": "1970-01-01T00:00:00Z",
-        "config": {
-            "Entrypoint": ["/usr/bin/ringfence"],
-            "Env": ["PATH=/usr/sbin:/usr/bin"],
-            "Labels": {LABEL_VERSION: env!("CARGO_PKG_VERSION")},
-        },
-        "rootfs": {"type": "layers", "diff_ids": [diff_id(layer)]},
-    })
-    .to_string();
-    let manifest = json!([{"Config": CONFIG, "RepoTags": [tag(layer)], "Layers": [LAYER]}]).to_string();
+    let identity = Identity { architecture: architecture.to_owned(), layer: Digest::of(layer) };
+    let manifest = json!([{"Config": CONFIG, "RepoTags": [identity.tag()], "Layers": [LAYER]}]).to_string();
     let mut tar = tar::Builder::new(Vec::new());
-    for (name, content) in [(MANIFEST, manifest.as_bytes()), (CONFIG, config.as_bytes()), (LAYER, layer)] {
+    let contents = [manifest.as_bytes(), identity.config().as_bytes(), layer].map(<[u8]>::to_vec);
+    for (name, content) in NAMES.into_iter().zip(contents) {
         let mut header = header(tar::EntryType::Regular, 0o644, content.len() as u64);
-        tar.append_data(&mut header, name, content)?;
+        tar.append_data(&mut header, name, content.as_slice())?;
     }
     tar.into_inner()
 }
 
-/// What an archive says of itself.
+/// What an archive says of itself. Its layer is not looked at: see [`layer`].
 pub fn about(archive: &[u8]) -> Result<About, String> {
-    let manifests: Vec<Manifest> = parse(archive, MANIFEST)?;
-    let config: Config = parse(archive, CONFIG)?;
-    let tag = manifests.into_iter().flat_map(|manifest| manifest.repo_tags).next();
-    Ok(About {
-        tag: tag.ok_or("its manifest names no image")?,
-        architecture: config.architecture,
-        version: config.config.labels.get(LABEL_VERSION).cloned().unwrap_or_default(),
-    })
+    let entries = entries(archive)?;
+    let manifests: Vec<Manifest> = parse(&entries, MANIFEST)?;
+    let config: Config = parse(&entries, CONFIG)?;
+    let [layer] = config.rootfs.diff_ids.as_slice() else {
+        return Err(format!("it has {} layers", config.rootfs.diff_ids.len()));
+    };
+    let layer = layer.strip_prefix("sha256:").and_then(Digest::parse).ok_or("its layer has no SHA-256")?;
+    let identity = Identity { architecture: config.architecture, layer };
+    let tags: Vec<String> = manifests.into_iter().flat_map(|manifest| manifest.repo_tags).collect();
+    if tags != [identity.tag()] {
+        return Err(format!(
+            "its configuration is that of {}, and it names {}",
+            identity.tag(),
+            tags.join(", ")
+        ));
+    }
+    let version = config.config.labels.get(LABEL_VERSION).cloned().unwrap_or_default();
+    Ok(About { identity, version })
 }
 
-/// Whether the layer is the one that tag and configuration speak of.
-pub fn check(archive: &[u8]) -> Result<(), String> {
-    let layer = entry(archive, LAYER)?;
-    let config: Config = parse(archive, CONFIG)?;
-    if about(archive)?.tag == tag(&layer) && config.rootfs.diff_ids == [diff_id(&layer)] {
-        Ok(())
+/// The layer, which is the one that the archive says it is.
+pub fn layer<'a>(archive: &'a [u8], digest: &Digest) -> Result<&'a [u8], String> {
+    let layer = of(&entries(archive)?, LAYER)?;
+    if Digest::of(layer) == *digest {
+        Ok(layer)
     } else {
         Err("its content is not what its tag says".to_owned())
     }
 }
 
-fn diff_id(layer: &[u8]) -> String {
-    format!("sha256:{}", hex::encode(Sha256::digest(layer)))
+fn parse<T: for<'de> Deserialize<'de>>(entries: &BTreeMap<&str, &[u8]>, name: &str) -> Result<T, String> {
+    serde_json::from_slice(of(entries, name)?).map_err(|error| format!("{name} in it: {error}"))
 }
 
-fn parse<T: for<'de> Deserialize<'de>>(archive: &[u8], name: &str) -> Result<T, String> {
-    serde_json::from_slice(&entry(archive, name)?).map_err(|error| format!("{name} in it: {error}"))
+fn of<'a>(entries: &BTreeMap<&str, &'a [u8]>, name: &str) -> Result<&'a [u8], String> {
+    entries.get(name).copied().ok_or_else(|| format!("there is no {name} in it"))
 }
 
-fn entry(archive: &[u8], name: &str) -> Result<Vec<u8>, String> {
-    let mut tar = tar::Archive::new(archive);
-    let entries = tar.entries().map_err(|error| error.to_string())?;
-    for entry in entries {
-        let mut entry = entry.map_err(|error| error.to_string())?;
-        if entry.path().is_ok_and(|path| path.as_os_str() == name) {
-            let mut content = Vec::new();
-            entry.read_to_end(&mut content).map_err(|error| error.to_string())?;
-            return Ok(content);
+/// The files of an archive: those of a bundle, each once, and nothing else.
+fn entries(archive: &[u8]) -> Result<BTreeMap<&'static str, &[u8]>, String> {
+    let mut found = BTreeMap::new();
+    let mut tar = tar::Archive::new(Cursor::new(archive));
+    for entry in tar.entries_with_seek().map_err(|error| error.to_string())? {
+        let entry = entry.map_err(|error| error.to_string())?;
+        let path = entry.path().map_err(|error| error.to_string())?;
+        let known = NAMES.into_iter().find(|name| path.as_os_str() == *name);
+        let (Some(name), tar::EntryType::Regular) = (known, entry.header().entry_type()) else {
+            return Err(format!("{} in it is part of no bundle", path.display()));
+        };
+        let begin = usize::try_from(entry.raw_file_position()).ok();
+        let end =
+            begin.zip(usize::try_from(entry.size()).ok()).and_then(|(begin, size)| begin.checked_add(size));
+        let content = begin.zip(end).and_then(|(begin, end)| archive.get(begin..end));
+        if found.insert(name, content.ok_or_else(|| format!("{name} in it is cut short"))?).is_some() {
+            return Err(format!("{name} is in it twice"));
         }
     }
-    Err(format!("there is no {name} in it"))
+    Ok(found)
 }
 
 /// A header that depends on nothing but its arguments.
@@ -146,16 +217,52 @@ mod tests {
         let archive = write("arm64", b"a layer").unwrap();
         assert_eq!(archive, write("arm64", b"a layer").unwrap());
         let about = about(&archive).unwrap();
-        assert_eq!(
-            (about.architecture.as_str(), about.version.as_str()),
-            ("arm64", env!("CARGO_PKG_VERSION"))
-        );
-        assert_eq!(about.tag, tag(b"a layer"));
-        check(&archive).unwrap();
+        let identity = Identity { architecture: "arm64".to_owned(), layer: Digest::of(b"a layer") };
+        assert_eq!((&about.identity, about.version.as_str()), (&identity, env!("CARGO_PKG_VERSION")));
+        assert_eq!(layer(&archive, &identity.layer), Ok(&b"a layer"[..]));
         let at = archive.windows(7).position(|bytes| bytes == b"a layer").unwrap();
         let mut changed = archive.clone();
         changed[at] = b'b';
-        assert!(check(&changed).unwrap_err().contains("not what its tag says"));
-        assert!(check(&archive[..600]).is_err() && super::about(b"no archive at all").is_err());
+        assert!(layer(&changed, &identity.layer).unwrap_err().contains("not what its tag says"));
+        assert!(super::about(&archive[..600]).is_err() && super::about(b"no archive at all").is_err());
+        assert!(super::about(b"").unwrap_err().contains("there is no manifest.json"));
+    }
+
+    /// An archive with these entries.
+    fn archive(entries: &[(&str, &str)]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, content) in entries {
+            let mut header = header(tar::EntryType::Regular, 0o644, content.len() as u64);
+            tar.append_data(&mut header, name, content.as_bytes()).unwrap();
+        }
+        tar.into_inner().unwrap()
+    }
+
+    #[test]
+    fn what_an_engine_could_read_in_another_way_is_refused() {
+        let identity = Identity { architecture: "amd64".to_owned(), layer: Digest::of(b"layer") };
+        let config = identity.config();
+        let manifest = format!(
+            r#"[{{"Config":"config.json","RepoTags":["{}"],"Layers":["layer.tar"]}}]"#,
+            identity.tag()
+        );
+        let good = [(MANIFEST, manifest.as_str()), (CONFIG, &config), (LAYER, "layer")];
+        let refusal = |entries: &[(&str, &str)]| about(&archive(entries)).map(drop).unwrap_err();
+        assert_eq!(about(&archive(&good)).unwrap().identity, identity);
+
+        for more in [(LAYER, "other"), (CONFIG, "{}"), (MANIFEST, "[]")] {
+            assert_eq!(refusal(&[good[0], good[1], good[2], more]), format!("{} is in it twice", more.0));
+        }
+        let besides = refusal(&[good[0], good[1], good[2], ("other.json", "{}")]);
+        assert_eq!(besides, "other.json in it is part of no bundle");
+        let two = manifest.replace("RepoTags\":[", "RepoTags\":[\"agent:1\",");
+        assert!(
+            refusal(&[(MANIFEST, &two), good[1], good[2]]).contains("it names agent:1, ringfence-helper:")
+        );
+        let other = config.replace(&identity.layer.0, &"0".repeat(64));
+        assert!(
+            refusal(&[good[0], (CONFIG, &other), good[2]])
+                .contains("is that of ringfence-helper:000000000000000000000000")
+        );
     }
 }

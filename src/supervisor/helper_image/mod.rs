@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  RINGFENCE_HELPER_IMAGE=FILE ─┐
-//!  bundles in this executable ──┼─ of the engine's architecture, of this version ─▶ has the engine this tag? ─ no ─▶ load
+//!  bundles in this executable ──┼─ of the engine's architecture, of this version ─▶ loaded: has the engine this very image? ─▶ id
 //!  this machine's own files ────┘
 //! ```
 //!
@@ -12,14 +12,15 @@
 #[cfg(target_os = "linux")]
 mod assemble;
 mod bundle;
+mod loaded;
+#[cfg(target_os = "linux")]
+mod system;
 
-use std::borrow::Cow;
 use std::path::Path;
 
-use bollard::query_parameters::ImportImageOptions;
-use futures_util::StreamExt;
-
-use super::engine::{self, Engine};
+#[cfg(target_os = "linux")]
+use self::bundle::{Digest, Identity};
+use super::engine::Engine;
 #[cfg(target_os = "linux")]
 use super::state;
 use crate::error::{COULD_NOT_RUN, Failure};
@@ -29,13 +30,13 @@ const VARIABLE: &str = "RINGFENCE_HELPER_IMAGE";
 
 include!(concat!(env!("OUT_DIR"), "/helper_bundles.rs"));
 
-/// Makes sure that the engine has the image; its tag.
+/// Makes sure that the engine has the image; the engine's id of it.
 pub async fn ensure(engine: &Engine) -> Result<String, Failure> {
     if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
         return from_file(engine, Path::new(&path)).await;
     }
     if let Some((archive, about)) = carried(BUNDLES, &engine.architecture) {
-        return ensure_bundle(engine, &about.tag, Cow::Borrowed(archive)).await;
+        return ensure_bundle(engine, &about, archive).await;
     }
     #[cfg(target_os = "linux")]
     if own_architecture() == engine.architecture {
@@ -74,11 +75,11 @@ fn there_is_none(bundles: &[&[u8]], architecture: &str) -> Failure {
 #[cfg(target_os = "linux")]
 pub fn write(output: &Path) -> Result<String, Failure> {
     let layer = assemble::layer(&assemble::inputs()?)?;
-    let archive = archive(&layer)?;
+    let archive = archive(own_architecture(), &layer)?;
     std::fs::write(output, archive).map_err(|error| {
         Failure::new(COULD_NOT_RUN, format!("cannot write {}", output.display())).caused_by(&error)
     })?;
-    Ok(bundle::tag(&layer))
+    Ok(of_this_machine(Digest::of(&layer)).tag())
 }
 
 async fn from_file(engine: &Engine, path: &Path) -> Result<String, Failure> {
@@ -91,14 +92,15 @@ async fn from_file(engine: &Engine, path: &Path) -> Result<String, Failure> {
     let archive = std::fs::read(path).map_err(|error| cannot(error.to_string()))?;
     let about = bundle::about(&archive).map_err(cannot)?;
     fits(&about, &engine.architecture).map_err(cannot)?;
-    ensure_bundle(engine, &about.tag, Cow::Owned(archive)).await
+    ensure_bundle(engine, &about, &archive).await
 }
 
 /// Helpers of another version may understand each other's words otherwise.
 fn fits(about: &bundle::About, architecture: &str) -> Result<(), String> {
     let version = env!("CARGO_PKG_VERSION");
-    if about.architecture != architecture {
-        return Err(format!("it is for {}, and the engine is {architecture}", about.architecture));
+    let of_it = &about.identity.architecture;
+    if of_it != architecture {
+        return Err(format!("it is for {of_it}, and the engine is {architecture}"));
     }
     if about.version != version {
         return Err(format!("it is of version {}, and this is {version}", about.version));
@@ -106,16 +108,17 @@ fn fits(about: &bundle::About, architecture: &str) -> Result<(), String> {
     Ok(())
 }
 
-async fn ensure_bundle(engine: &Engine, tag: &str, archive: Cow<'static, [u8]>) -> Result<String, Failure> {
-    if !has(engine, tag).await? {
-        bundle::check(&archive).map_err(|why| {
-            let mut failure = Failure::new(COULD_NOT_RUN, format!("the bundle {tag} is damaged"));
+async fn ensure_bundle(engine: &Engine, about: &bundle::About, content: &[u8]) -> Result<String, Failure> {
+    let image = &about.identity;
+    loaded::ready(engine, image, || {
+        let layer = bundle::layer(content, &image.layer).map_err(|why| {
+            let mut failure = Failure::new(COULD_NOT_RUN, format!("the bundle {} is damaged", image.tag()));
             failure.causes.push(why);
             failure
         })?;
-        load(engine, tag, archive.into_owned()).await?;
-    }
-    Ok(tag.to_owned())
+        archive(&image.architecture, layer)
+    })
+    .await
 }
 
 #[cfg(target_os = "linux")]
@@ -123,33 +126,37 @@ async fn from_this_machine(engine: &Engine) -> Result<String, Failure> {
     let files = assemble::inputs()?;
     let stamp = assemble::stamp(&files)?;
     let remembered = state::directory().ok().map(|dir| dir.join("helper-image"));
-    if let Some(tag) = remembered.as_deref().and_then(|path| recall(path, &stamp))
-        && has(engine, &tag).await?
+    if let Some(layer) = remembered.as_deref().and_then(|path| recall(path, &stamp))
+        && let Some(id) = loaded::there(engine, &of_this_machine(layer)).await?
     {
-        return Ok(tag);
+        return Ok(id);
     }
     let layer = assemble::layer(&files)?;
-    let tag = bundle::tag(&layer);
-    if !has(engine, &tag).await? {
-        load(engine, &tag, archive(&layer)?).await?;
-    }
+    let digest = Digest::of(&layer);
+    let image = of_this_machine(digest.clone());
+    let id = loaded::ready(engine, &image, || archive(own_architecture(), &layer)).await?;
     if let Some(path) = remembered {
         // Only a shortcut: without it the next start hashes the files again.
-        let _ = std::fs::write(path, format!("{stamp} {tag}"));
+        let _ = std::fs::write(path, format!("{stamp} {digest}"));
     }
-    Ok(tag)
+    Ok(id)
 }
 
+/// The layer that files of this stamp made.
 #[cfg(target_os = "linux")]
-fn recall(path: &Path, stamp: &str) -> Option<String> {
+fn recall(path: &Path, stamp: &str) -> Option<Digest> {
     let text = std::fs::read_to_string(path).ok()?;
-    let (then, tag) = text.split_once(' ')?;
-    (then == stamp).then(|| tag.to_owned())
+    let (then, digest) = text.split_once(' ')?;
+    if then == stamp { Digest::parse(digest) } else { None }
 }
 
 #[cfg(target_os = "linux")]
-fn archive(layer: &[u8]) -> Result<Vec<u8>, Failure> {
-    bundle::write(own_architecture(), layer)
+fn of_this_machine(layer: Digest) -> Identity {
+    Identity { architecture: own_architecture().to_owned(), layer }
+}
+
+fn archive(architecture: &str, layer: &[u8]) -> Result<Vec<u8>, Failure> {
+    bundle::write(architecture, layer)
         .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot assemble the helper image").caused_by(&error))
 }
 
@@ -160,31 +167,6 @@ fn own_architecture() -> &'static str {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
-    }
-}
-
-async fn has(engine: &Engine, tag: &str) -> Result<bool, Failure> {
-    match engine.api.inspect_image(tag).await {
-        Ok(_) => Ok(true),
-        Err(error) if engine::is_missing(&error) => Ok(false),
-        Err(error) => Err(engine::refused(format!("cannot look for the helper image {tag}"), &error)),
-    }
-}
-
-async fn load(engine: &Engine, tag: &str, archive: Vec<u8>) -> Result<(), Failure> {
-    let body = bollard::body_full(archive.into());
-    let mut answers =
-        engine.api.import_image(ImportImageOptions { quiet: true, ..Default::default() }, body, None).boxed();
-    while let Some(answer) = answers.next().await {
-        answer.map_err(|error| engine::refused("the engine does not load the helper image", &error))?;
-    }
-    if has(engine, tag).await? {
-        Ok(())
-    } else {
-        Err(Failure::new(
-            COULD_NOT_RUN,
-            format!("the engine loaded the helper image but does not know {tag}"),
-        ))
     }
 }
 
@@ -206,10 +188,10 @@ mod tests {
         let [amd, arm] = ["amd64", "arm64"].map(|name| bundle::write(name, name.as_bytes()).unwrap());
         let old = of_version(&arm, "9.9.9");
         let bundles: [&[u8]; 4] = [b"no archive", &old, &amd, &arm];
-        for (architecture, layer) in [("amd64", b"amd64"), ("arm64", b"arm64")] {
+        for (architecture, layer) in ["amd64", "arm64"].map(|name| (name, name.as_bytes())) {
             let (archive, about) = carried(&bundles, architecture).unwrap();
-            assert_eq!((about.architecture.as_str(), about.tag), (architecture, bundle::tag(layer)));
-            bundle::check(archive).unwrap();
+            assert_eq!(about.identity.architecture, architecture);
+            assert_eq!(bundle::layer(archive, &about.identity.layer), Ok(layer));
         }
         assert!(carried(&bundles, "riscv64").is_none());
         assert!(carried(&bundles[..2], "arm64").is_none(), "another version's, and what is none");

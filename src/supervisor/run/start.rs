@@ -34,7 +34,7 @@ pub(super) struct Prepared {
 
 /// What the checks found.
 pub(super) struct Checked {
-    /// Tag of the helper image, which the engine has.
+    /// The engine's id of the helper image.
     pub(super) helper: String,
     /// All networks of the engine.
     pub(super) networks: Vec<bollard::models::Network>,

@@ -1,0 +1,177 @@
+//! The image on the engine: looked at before it is used, loaded where it is not there or is not what it must be.
+//!
+//! ```text
+//!  tag ─▶ what the engine has ─┬─ the same ────────────────────────────────────▶ id
+//!                              └─ none, or another ─▶ load ─▶ look again ─ same ─▶ id
+//!                                                               └─ another ─▶ no run
+//! ```
+//!
+//! A tag is a name that anybody gives who may load an image, and that of a release is public. So the name only finds the image:
+//! its layer and its settings decide, and containers are made by the id of what was looked at.
+
+use std::time::Duration;
+
+use bollard::models::ImageInspect;
+use bollard::query_parameters::ImportImageOptions;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+
+use super::bundle::{self, Identity};
+use crate::error::{COULD_NOT_RUN, Failure};
+use crate::supervisor::engine::{self, Engine, Product};
+
+/// An engine that takes nothing and says nothing for so long is not loading. It unpacks the image in silence, and the last
+/// megabytes of a slow link are on their way after they were sent.
+const SILENCE: Duration = Duration::from_secs(600);
+/// The library limits the whole of a question; here silence is what counts.
+const WHOLE: Duration = Duration::from_secs(24 * 3600);
+/// What is sent at once.
+const PIECE: usize = 64 << 10;
+
+/// Makes sure that the engine has the image; its id. `archive` is written when it is needed.
+pub async fn ready(
+    engine: &Engine,
+    image: &Identity,
+    archive: impl FnOnce() -> Result<Vec<u8>, Failure>,
+) -> Result<String, Failure> {
+    let tag = image.tag();
+    let before = look(engine, image).await?;
+    if let Seen::Same(id) = before {
+        return Ok(id);
+    }
+    load(engine, archive()?).await?;
+    match (look(engine, image).await?, before) {
+        (Seen::Same(id), Seen::Another(why)) => {
+            eprintln!(
+                "ringfence: the engine had another image by the name {tag} ({why}); its own was loaded in its place"
+            );
+            Ok(id)
+        }
+        (Seen::Same(id), _) => Ok(id),
+        (Seen::Another(why), _) => {
+            let mut failure = Failure::new(
+                COULD_NOT_RUN,
+                format!("what the engine has by the name {tag} is not the helper image"),
+            );
+            failure.causes.push(why);
+            Err(failure.hint("find out who made it; `docker image rm` of that name removes it, and the next start loads the right one"))
+        }
+        (Seen::None, _) => Err(Failure::new(
+            COULD_NOT_RUN,
+            format!("the engine loaded the helper image but does not know {tag}"),
+        )),
+    }
+}
+
+/// The engine's id of the image, when it has it.
+#[cfg(target_os = "linux")]
+pub async fn there(engine: &Engine, image: &Identity) -> Result<Option<String>, Failure> {
+    match look(engine, image).await? {
+        Seen::Same(id) => Ok(Some(id)),
+        Seen::Another(_) | Seen::None => Ok(None),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    /// With its id.
+    Same(String),
+    /// What is different.
+    Another(String),
+    None,
+}
+
+async fn look(engine: &Engine, image: &Identity) -> Result<Seen, Failure> {
+    let tag = image.tag();
+    match engine.api.inspect_image(&tag).await {
+        Ok(found) => Ok(compare(&found, image, engine.product)),
+        Err(error) if engine::is_missing(&error) => Ok(Seen::None),
+        Err(error) => Err(engine::refused(format!("cannot look for the helper image {tag}"), &error)),
+    }
+}
+
+fn compare(found: &ImageInspect, image: &Identity, product: Product) -> Seen {
+    let Some(id) = &found.id else { return Seen::Another("it has no id".to_owned()) };
+    let layers = found.root_fs.as_ref().and_then(|root| root.layers.as_deref()).unwrap_or_default();
+    if layers != [image.layer.diff_id()] {
+        return Seen::Another(format!("its layers are {layers:?}"));
+    }
+    if let Some(why) = other_settings(found) {
+        return Seen::Another(why);
+    }
+    // Podman shows no health check, which would be run beside the fence. Its ids are hashes of the whole configuration.
+    if product == Product::Podman && *id != format!("sha256:{}", hex::encode(Sha256::digest(image.config())))
+    {
+        return Seen::Another(format!("its id is {id}"));
+    }
+    Seen::Same(id.clone())
+}
+
+/// A setting that is not as it must be: more than is compared here an image cannot give to a container.
+fn other_settings(found: &ImageInspect) -> Option<String> {
+    let told = found.config.as_ref().and_then(|config| serde_json::to_value(config).ok());
+    let told = told.as_ref().map(set).unwrap_or_default();
+    let wanted = set(&bundle::settings());
+    let mut names: Vec<&String> = told.keys().chain(wanted.keys()).collect();
+    names.sort();
+    let name = names.into_iter().find(|name| told.get(*name) != wanted.get(*name))?;
+    Some(match told.get(name) {
+        Some(value) => format!("its {name} is {value}"),
+        None => format!("it has no {name}"),
+    })
+}
+
+/// What is set, as engines differ in how they write what is not.
+fn set(settings: &Value) -> Map<String, Value> {
+    let all = settings.as_object().into_iter().flatten();
+    all.filter(|(name, value)| !is_nothing(name, value))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+fn is_nothing(name: &str, value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty() || (name == "WorkingDir" && text == "/"),
+        Value::Array(all) => all.is_empty(),
+        Value::Object(all) => all.is_empty(),
+        Value::Bool(true) | Value::Number(_) => false,
+    }
+}
+
+async fn load(engine: &Engine, archive: Vec<u8>) -> Result<(), Failure> {
+    let mut rest = Bytes::from(archive);
+    // Dropped with the last piece.
+    let (moved, mut moves) = watch::channel(());
+    let pieces = stream::iter(std::iter::from_fn(move || {
+        let piece = rest.split_to(rest.len().min(PIECE));
+        moved.send_replace(());
+        (!piece.is_empty()).then_some(piece)
+    }));
+    let api = engine.api.clone().with_timeout(WHOLE);
+    let options = ImportImageOptions { quiet: true, ..Default::default() };
+    let mut answers = api.import_image(options, bollard::body_stream(pieces), None).boxed();
+    loop {
+        tokio::select! {
+            answer = answers.next() => match answer {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(engine::refused("the engine does not load the helper image", &error)),
+                None => return Ok(()),
+            },
+            Ok(()) = moves.changed() => {}
+            () = tokio::time::sleep(SILENCE) => {
+                let minutes = SILENCE.as_secs() / 60;
+                let mut failure = Failure::new(COULD_NOT_RUN, "the engine does not load the helper image");
+                failure.causes.push(format!("it took nothing and said nothing for {minutes} minutes"));
+                return Err(failure);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "loaded_tests.rs"]
+mod tests;

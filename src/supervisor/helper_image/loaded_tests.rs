@@ -1,0 +1,220 @@
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use bollard::Docker;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::supervisor::helper_image::bundle::Digest;
+
+const CONTENT: &[u8] = b"a layer";
+
+fn image() -> Identity {
+    Identity { architecture: "amd64".to_owned(), layer: Digest::of(CONTENT) }
+}
+
+/// What an engine says of the image, with its settings as Docker 20.10 writes them.
+fn told(id: &str) -> Value {
+    let mut settings = bundle::settings();
+    let more = json!({
+        "Hostname": "", "User": "", "AttachStdin": false, "Tty": false, "Cmd": null, "Image": "", "Volumes": null,
+        "WorkingDir": "", "OnBuild": [], "ExposedPorts": {}
+    });
+    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({
+        "Id": id, "RepoTags": [image().tag()], "Architecture": "amd64", "Os": "linux", "Config": settings,
+        "RootFS": {"Type": "layers", "Layers": [image().layer.diff_id()]}
+    })
+}
+
+fn config_id() -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(image().config())))
+}
+
+fn seen(told: Value, product: Product) -> Seen {
+    compare(&serde_json::from_value(told).unwrap(), &image(), product)
+}
+
+#[test]
+fn an_image_is_the_helper_image_by_its_layer_and_its_settings() {
+    assert_eq!(seen(told("sha256:any"), Product::Docker), Seen::Same("sha256:any".to_owned()));
+    let mut root = told("sha256:any");
+    root["Config"]["WorkingDir"] = json!("/");
+    assert_eq!(seen(root, Product::Docker), Seen::Same("sha256:any".to_owned()));
+
+    for (name, value, why) in [
+        ("Env", json!(["PATH=/usr/sbin:/usr/bin", "LD_PRELOAD=/x.so"]), "its Env is"),
+        ("Env", json!(null), "it has no Env"),
+        ("Entrypoint", json!(["/usr/bin/nft"]), "its Entrypoint is"),
+        ("Cmd", json!(["fence"]), "its Cmd is"),
+        ("User", json!("65532"), "its User is"),
+        ("Volumes", json!({"/usr/bin": {}}), "its Volumes is"),
+        ("WorkingDir", json!("/run"), "its WorkingDir is"),
+        ("Labels", json!({"dev.ringfence.version": env!("CARGO_PKG_VERSION"), "more": "x"}), "its Labels is"),
+        ("OnBuild", json!(["RUN x"]), "its OnBuild is"),
+        (
+            "Healthcheck",
+            json!({"Test": ["CMD", "/usr/bin/ringfence", "fence", "apply"]}),
+            "its Healthcheck is",
+        ),
+        ("ExposedPorts", json!({"80/tcp": {}}), "its ExposedPorts is"),
+        ("StopSignal", json!("SIGSTOP"), "its StopSignal is"),
+        ("Shell", json!(["/bin/sh"]), "its Shell is"),
+    ] {
+        let mut other = told("sha256:any");
+        other["Config"][name] = value;
+        let Seen::Another(said) = seen(other, Product::Docker) else { panic!("{name} was not seen") };
+        assert!(said.starts_with(why), "{said}");
+    }
+    let own = image().layer.diff_id();
+    for layers in [json!(null), json!([]), json!(["sha256:0"]), json!([own, own]), json!([own, "sha256:0"])] {
+        let mut other = told("sha256:any");
+        other["RootFS"]["Layers"] = layers;
+        let Seen::Another(said) = seen(other, Product::Docker) else { panic!("other layers were not seen") };
+        assert!(said.starts_with("its layers are"), "{said}");
+    }
+    for part in ["RootFS", "Config", "Id"] {
+        let mut less = told("sha256:any");
+        less.as_object_mut().unwrap().remove(part);
+        assert!(matches!(seen(less, Product::Docker), Seen::Another(_)), "without {part}");
+    }
+}
+
+#[test]
+fn podman_is_held_to_the_hash_of_the_configuration_since_it_shows_less_of_it() {
+    assert_eq!(seen(told(&config_id()), Product::Podman), Seen::Same(config_id()));
+    let other = format!("sha256:{}", "0".repeat(64));
+    assert_eq!(seen(told(&other), Product::Podman), Seen::Another(format!("its id is {other}")));
+}
+
+/// An engine with some images to show, one after the other at each look; what is loaded is kept.
+struct Fake {
+    looks: Vec<Option<Value>>,
+    loaded: Vec<Vec<u8>>,
+}
+
+async fn answer(
+    fake: Arc<Mutex<Fake>>,
+    asked: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (status, text) = if asked.method() == Method::POST && asked.uri().path().ends_with("/images/load") {
+        let body = asked.into_body().collect().await.unwrap().to_bytes();
+        fake.lock().unwrap().loaded.push(body.to_vec());
+        (StatusCode::OK, json!({"stream": "Loaded image\n"}))
+    } else {
+        assert!(asked.uri().path().ends_with(&format!("/images/{}/json", image().tag())), "{}", asked.uri());
+        match fake.lock().unwrap().looks.remove(0) {
+            Some(told) => (StatusCode::OK, told),
+            None => (StatusCode::NOT_FOUND, json!({"message": "No such image"})),
+        }
+    };
+    let response = Response::builder().status(status).body(Full::new(Bytes::from(text.to_string())));
+    Ok(response.unwrap())
+}
+
+fn engine_at(listener: &TcpListener) -> Engine {
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    let api = Docker::connect_with_http(&address, 600, bollard::API_DEFAULT_VERSION).unwrap();
+    Engine {
+        api,
+        host: address,
+        version: String::new(),
+        product: Product::Docker,
+        architecture: "amd64".to_owned(),
+        local: true,
+    }
+}
+
+/// What comes of it, and what was loaded.
+async fn asked_of(looks: Vec<Option<Value>>) -> (Result<String, Failure>, Vec<Vec<u8>>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let engine = engine_at(&listener);
+    let fake = Arc::new(Mutex::new(Fake { looks, loaded: Vec::new() }));
+    let served = fake.clone();
+    let server = tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let served = served.clone();
+            let service = service_fn(move |asked| answer(served.clone(), asked));
+            let serving =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            tokio::spawn(serving);
+        }
+    });
+    let result = ready(&engine, &image(), || Ok(bundle::write("amd64", CONTENT).unwrap())).await;
+    server.abort();
+    let loaded = std::mem::take(&mut fake.lock().unwrap().loaded);
+    assert!(fake.lock().unwrap().looks.is_empty(), "it looked less often");
+    (result, loaded)
+}
+
+#[tokio::test]
+async fn what_is_used_is_what_was_seen_and_another_image_is_replaced_or_refused() {
+    let good = || Some(told("sha256:good"));
+    let foreign = || {
+        let mut other = told("sha256:foreign");
+        other["RootFS"]["Layers"] = json!(["sha256:0"]);
+        Some(other)
+    };
+    let own = bundle::write("amd64", CONTENT).unwrap();
+
+    let (result, loaded) = asked_of(vec![good()]).await;
+    assert_eq!((result.unwrap().as_str(), loaded), ("sha256:good", vec![]));
+    for before in [None, foreign()] {
+        let (result, loaded) = asked_of(vec![before, good()]).await;
+        assert_eq!((result.unwrap().as_str(), loaded), ("sha256:good", vec![own.clone()]));
+    }
+    let (result, loaded) = asked_of(vec![foreign(), foreign()]).await;
+    let failure = result.unwrap_err();
+    assert!(failure.message.ends_with("is not the helper image"), "{failure}");
+    assert_eq!((failure.causes, loaded.len()), (vec!["its layers are [\"sha256:0\"]".to_owned()], 1));
+    let (result, _) = asked_of(vec![None, None]).await;
+    assert!(result.unwrap_err().message.contains("does not know ringfence-helper:"));
+}
+
+/// An engine that takes `step` bytes each so many seconds until it has them all, or forever.
+async fn load_slowly(bytes: usize, step: usize, pause: Duration) -> (Result<(), Failure>, Duration) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let engine = engine_at(&listener);
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut taken = vec![0; step];
+        let mut end = Vec::new();
+        while !end.ends_with(b"\r\n0\r\n\r\n") {
+            tokio::time::sleep(pause).await;
+            // As much as is there, up to a step: the last one is shorter.
+            let mut got = 0;
+            while got < step && !end.ends_with(b"\r\n0\r\n\r\n") {
+                let read = stream.read(&mut taken[got..]).await.unwrap();
+                assert!(read > 0, "it gave up");
+                got += read;
+                end = taken[got.saturating_sub(7)..got].to_vec();
+            }
+        }
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+        tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
+        stream
+    });
+    let began = tokio::time::Instant::now();
+    let result = load(&engine, vec![7; bytes]).await;
+    server.abort();
+    (result, began.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_engine_is_waited_for_and_a_still_one_is_not() {
+    let (result, took) = load_slowly(24 << 20, 1 << 20, Duration::from_secs(60)).await;
+    result.unwrap();
+    assert!(took > SILENCE, "{took:?} is less than the limit, and shows nothing");
+
+    let (result, took) = load_slowly(24 << 20, 1 << 20, Duration::from_secs(24 * 3600)).await;
+    assert_eq!(result.unwrap_err().causes, ["it took nothing and said nothing for 10 minutes"]);
+    assert!(took < SILENCE + Duration::from_secs(60), "{took:?}");
+}
