@@ -10,17 +10,17 @@ use std::process::Command;
 /// A program that leaves a mark and does nothing else.
 fn plant(folder: &Path, name: &str, mark: &Path) {
     let path = folder.join(name);
-    fs::write(&path, format!("#!/bin/sh\necho {name} >> {}\n", mark.display())).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(&path, format!("#!/bin/sh\necho {name} >> {}\n", mark.display())).expect("a program");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
 }
 
 fn bundle(output: &Path, surroundings: &[(&str, String)], folder: &Path) -> Vec<u8> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
     command.args(["helper-image", "--output"]).arg(output).current_dir(folder);
     command.envs(surroundings.iter().map(|(name, value)| (name, value)));
-    let made = command.output().unwrap();
+    let made = command.output().expect("ringfence starts");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    fs::read(output).unwrap()
+    fs::read(output).expect("a bundle")
 }
 
 #[test]

@@ -5,12 +5,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use integration::command::{Output, bounded};
+use integration::command::{Output, bounded, run};
 use integration::testbed::Testbed;
+use integration::testbed::engine::variants::Product;
 
 use crate::Test;
 
-pub const TESTS: &[Test] = &[("a bundle is reproducible, is used, and is checked", bundle)];
+pub const TESTS: &[Test] = &[
+    ("a bundle is reproducible, is used, and is checked", bundle),
+    ("an image of somebody else's by the helper image's name is not used", foreign),
+];
 
 fn bundle(bed: &Testbed) -> Result<()> {
     let directory = bed.fresh_directory("bundles")?;
@@ -56,5 +60,40 @@ fn bundle(bed: &Testbed) -> Result<()> {
     fs::write(directory.join("short.tar"), bytes.get(..1000).unwrap_or_default())?;
     let output = with(&directory.join("short.tar"))?;
     ensure!(output.status.code() == Some(125) && output.stderr.contains("cannot be used"), "{output:#?}");
+
+    // An engine takes the last of two entries of a name.
+    let twice = directory.join("twice.tar");
+    fs::copy(&one, &twice)?;
+    fs::write(directory.join("config.json"), "{}")?;
+    let [archive, folder] = [&twice, &directory].map(|path| path.to_string_lossy().into_owned());
+    run("tar", &["--append", "-f", &archive, "-C", &folder, "config.json"], Duration::from_secs(60))?;
+    let output = with(&twice)?;
+    let refused = output.stderr.contains("config.json is in it twice");
+    ensure!(output.status.code() == Some(125) && refused, "{output:#?}");
+    Ok(())
+}
+
+/// Who may load an image may give it any name, and what a project builds is loaded.
+fn foreign(bed: &Testbed) -> Result<()> {
+    let written = bed.fresh_directory("foreign")?.join("own.tar");
+    let made = bed.ringfence.call(&["helper-image", "--output", &written.to_string_lossy()])?;
+    let tag = made.stdout.trim();
+    ensure!(tag.starts_with("ringfence-helper:"), "{made:#?}");
+    let id = |name: &str| bed.engine.docker(&["image", "inspect", "--format", "{{.Id}}", name]);
+    let agent = id(&bed.images.agent)?;
+    bed.engine.docker(&["tag", &bed.images.agent, tag])?;
+    // Podman gives the helper image another full name than this one, and looks for it by its id.
+    let by_name = bed.engine.product() == Product::Docker;
+    ensure!(!by_name || id(tag)? == agent, "the name was not taken");
+
+    let policy = bed.ringfence.allowing(&["a.test"])?;
+    for said in [by_name, false] {
+        let outcome =
+            bed.ringfence.run(&policy, &[], &bed.images.agent, &["curl", "-sS", "https://a.test/"])?;
+        ensure!(outcome.status == 0 && outcome.stdout == "a.test /\n", "{}", outcome.shown());
+        let told = outcome.stderr.contains("the engine had another image by the name");
+        ensure!(told == said, "{}", outcome.shown());
+        ensure!(!by_name || id(tag)? != agent, "the name still means the other image");
+    }
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! The image on the engine: looked at before it is used, loaded where it is not there or is not what it must be.
 //!
 //! ```text
-//!  tag ─▶ what the engine has ─┬─ the same ────────────────────────────────────▶ id
-//!                              └─ none, or another ─▶ load ─▶ look again ─ same ─▶ id
-//!                                                               └─ another ─▶ no run
+//!  name ─▶ what the engine has ─┬─ the same ────────────────────────────────────▶ id
+//!                               └─ none, or another ─▶ load ─▶ look again ─ same ─▶ id
+//!                                                                └─ another ─▶ no run
 //! ```
 //!
 //! A tag is a name that anybody gives who may load an image, and that of a release is public. So the name only finds the image:
@@ -14,7 +14,7 @@ use std::time::Duration;
 use bollard::models::ImageInspect;
 use bollard::query_parameters::ImportImageOptions;
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
@@ -85,12 +85,23 @@ enum Seen {
 }
 
 async fn look(engine: &Engine, image: &Identity) -> Result<Seen, Failure> {
-    let tag = image.tag();
-    match engine.api.inspect_image(&tag).await {
+    let name = match engine.product {
+        Product::Docker => image.tag(),
+        // A tag may mean several images there, by the registries that it stands for.
+        Product::Podman => id_by_configuration(image),
+    };
+    match engine.api.inspect_image(&name).await {
         Ok(found) => Ok(compare(&found, image, engine.product)),
         Err(error) if engine::is_missing(&error) => Ok(Seen::None),
-        Err(error) => Err(engine::refused(format!("cannot look for the helper image {tag}"), &error)),
+        Err(error) => {
+            Err(engine::refused(format!("cannot look for the helper image {}", image.tag()), &error))
+        }
     }
+}
+
+/// The id of an engine that makes ids of configurations. Docker with containerd's store makes them of manifests.
+fn id_by_configuration(image: &Identity) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(image.config())))
 }
 
 fn compare(found: &ImageInspect, image: &Identity, product: Product) -> Seen {
@@ -102,9 +113,8 @@ fn compare(found: &ImageInspect, image: &Identity, product: Product) -> Seen {
     if let Some(why) = other_settings(found) {
         return Seen::Another(why);
     }
-    // Podman shows no health check, which would be run beside the fence. Its ids are hashes of the whole configuration.
-    if product == Product::Podman && *id != format!("sha256:{}", hex::encode(Sha256::digest(image.config())))
-    {
+    // Podman shows no health check, which it would run beside the fence; the id covers it.
+    if product == Product::Podman && *id != id_by_configuration(image) {
         return Seen::Another(format!("its id is {id}"));
     }
     Seen::Same(id.clone())
@@ -143,29 +153,43 @@ fn is_nothing(name: &str, value: &Value) -> bool {
 }
 
 async fn load(engine: &Engine, archive: Vec<u8>) -> Result<(), Failure> {
+    let (pieces, moves) = pieces(archive);
+    let api = engine.api.clone().with_timeout(WHOLE);
+    let options = ImportImageOptions { quiet: true, ..Default::default() };
+    let answers = api.import_image(options, bollard::body_stream(pieces), None);
+    to_the_end(answers, moves).await
+}
+
+/// The archive bit by bit; the other half hears of each that is taken, until the last one is.
+fn pieces(archive: Vec<u8>) -> (impl Stream<Item = Bytes>, watch::Receiver<()>) {
     let mut rest = Bytes::from(archive);
-    // Dropped with the last piece.
-    let (moved, mut moves) = watch::channel(());
-    let pieces = stream::iter(std::iter::from_fn(move || {
+    let (moved, moves) = watch::channel(());
+    let pieces = std::iter::from_fn(move || {
         let piece = rest.split_to(rest.len().min(PIECE));
         moved.send_replace(());
         (!piece.is_empty()).then_some(piece)
-    }));
-    let api = engine.api.clone().with_timeout(WHOLE);
-    let options = ImportImageOptions { quiet: true, ..Default::default() };
-    let mut answers = api.import_image(options, bollard::body_stream(pieces), None).boxed();
+    });
+    (stream::iter(pieces), moves)
+}
+
+/// Hears the engine out, as long as anything moves.
+async fn to_the_end<T>(
+    answers: impl Stream<Item = Result<T, bollard::errors::Error>>,
+    mut moves: watch::Receiver<()>,
+) -> Result<(), Failure> {
+    const DOING: &str = "the engine does not load the helper image";
+    let mut answers = std::pin::pin!(answers);
     loop {
         tokio::select! {
             answer = answers.next() => match answer {
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(engine::refused("the engine does not load the helper image", &error)),
+                Some(Err(error)) => return Err(engine::refused(DOING, &error)),
                 None => return Ok(()),
             },
             Ok(()) = moves.changed() => {}
             () = tokio::time::sleep(SILENCE) => {
-                let minutes = SILENCE.as_secs() / 60;
-                let mut failure = Failure::new(COULD_NOT_RUN, "the engine does not load the helper image");
-                failure.causes.push(format!("it took nothing and said nothing for {minutes} minutes"));
+                let mut failure = Failure::new(COULD_NOT_RUN, DOING);
+                failure.causes.push(format!("it took nothing and said nothing for {} minutes", SILENCE.as_secs() / 60));
                 return Err(failure);
             }
         }

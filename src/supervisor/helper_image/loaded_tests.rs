@@ -2,13 +2,13 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use bollard::Docker;
+use futures_util::FutureExt;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 use super::*;
@@ -32,10 +32,6 @@ fn told(id: &str) -> Value {
         "Id": id, "RepoTags": [image().tag()], "Architecture": "amd64", "Os": "linux", "Config": settings,
         "RootFS": {"Type": "layers", "Layers": [image().layer.diff_id()]}
     })
-}
-
-fn config_id() -> String {
-    format!("sha256:{}", hex::encode(Sha256::digest(image().config())))
 }
 
 fn seen(told: Value, product: Product) -> Seen {
@@ -89,13 +85,17 @@ fn an_image_is_the_helper_image_by_its_layer_and_its_settings() {
 
 #[test]
 fn podman_is_held_to_the_hash_of_the_configuration_since_it_shows_less_of_it() {
-    assert_eq!(seen(told(&config_id()), Product::Podman), Seen::Same(config_id()));
+    assert_eq!(
+        seen(told(&id_by_configuration(&image())), Product::Podman),
+        Seen::Same(id_by_configuration(&image()))
+    );
     let other = format!("sha256:{}", "0".repeat(64));
     assert_eq!(seen(told(&other), Product::Podman), Seen::Another(format!("its id is {other}")));
 }
 
 /// An engine with some images to show, one after the other at each look; what is loaded is kept.
 struct Fake {
+    name: String,
     looks: Vec<Option<Value>>,
     loaded: Vec<Vec<u8>>,
 }
@@ -109,7 +109,8 @@ async fn answer(
         fake.lock().unwrap().loaded.push(body.to_vec());
         (StatusCode::OK, json!({"stream": "Loaded image\n"}))
     } else {
-        assert!(asked.uri().path().ends_with(&format!("/images/{}/json", image().tag())), "{}", asked.uri());
+        let name = fake.lock().unwrap().name.clone();
+        assert!(asked.uri().path().ends_with(&format!("/images/{name}/json")), "{}", asked.uri());
         match fake.lock().unwrap().looks.remove(0) {
             Some(told) => (StatusCode::OK, told),
             None => (StatusCode::NOT_FOUND, json!({"message": "No such image"})),
@@ -133,10 +134,11 @@ fn engine_at(listener: &TcpListener) -> Engine {
 }
 
 /// What comes of it, and what was loaded.
-async fn asked_of(looks: Vec<Option<Value>>) -> (Result<String, Failure>, Vec<Vec<u8>>) {
+async fn asked_of(product: Product, looks: Vec<Option<Value>>) -> (Result<String, Failure>, Vec<Vec<u8>>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let engine = engine_at(&listener);
-    let fake = Arc::new(Mutex::new(Fake { looks, loaded: Vec::new() }));
+    let engine = Engine { product, ..engine_at(&listener) };
+    let name = if product == Product::Docker { image().tag() } else { id_by_configuration(&image()) };
+    let fake = Arc::new(Mutex::new(Fake { name, looks, loaded: Vec::new() }));
     let served = fake.clone();
     let server = tokio::spawn(async move {
         loop {
@@ -165,56 +167,73 @@ async fn what_is_used_is_what_was_seen_and_another_image_is_replaced_or_refused(
     };
     let own = bundle::write("amd64", CONTENT).unwrap();
 
-    let (result, loaded) = asked_of(vec![good()]).await;
+    let (result, loaded) = asked_of(Product::Docker, vec![good()]).await;
     assert_eq!((result.unwrap().as_str(), loaded), ("sha256:good", vec![]));
     for before in [None, foreign()] {
-        let (result, loaded) = asked_of(vec![before, good()]).await;
+        let (result, loaded) = asked_of(Product::Docker, vec![before, good()]).await;
         assert_eq!((result.unwrap().as_str(), loaded), ("sha256:good", vec![own.clone()]));
     }
-    let (result, loaded) = asked_of(vec![foreign(), foreign()]).await;
+    let (result, loaded) = asked_of(Product::Docker, vec![foreign(), foreign()]).await;
     let failure = result.unwrap_err();
     assert!(failure.message.ends_with("is not the helper image"), "{failure}");
     assert_eq!((failure.causes, loaded.len()), (vec!["its layers are [\"sha256:0\"]".to_owned()], 1));
-    let (result, _) = asked_of(vec![None, None]).await;
+    let (result, _) = asked_of(Product::Docker, vec![None, None]).await;
     assert!(result.unwrap_err().message.contains("does not know ringfence-helper:"));
+
+    let (result, loaded) =
+        asked_of(Product::Podman, vec![None, Some(told(&id_by_configuration(&image())))]).await;
+    assert_eq!((result.unwrap(), loaded), (id_by_configuration(&image()), vec![own]));
 }
 
-/// An engine that takes `step` bytes each so many seconds until it has them all, or forever.
-async fn load_slowly(bytes: usize, step: usize, pause: Duration) -> (Result<(), Failure>, Duration) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let engine = engine_at(&listener);
-    let server = tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut taken = vec![0; step];
-        let mut end = Vec::new();
-        while !end.ends_with(b"\r\n0\r\n\r\n") {
+#[test]
+fn each_piece_that_is_taken_is_heard_of() {
+    let archive: Vec<u8> = (0..=255).cycle().take(2 * PIECE + 7).collect();
+    let (pieces, mut moves) = pieces(archive.clone());
+    let mut pieces = std::pin::pin!(pieces);
+    let mut taken = Vec::new();
+    while let Some(piece) = pieces.next().now_or_never().unwrap() {
+        assert!(moves.has_changed().unwrap(), "after {} bytes", taken.len());
+        moves.mark_unchanged();
+        taken.extend(piece);
+    }
+    assert!(taken == archive);
+}
+
+/// How long an engine is heard out that takes a piece each `pause`, `pieces` times, and says that it is done a minute later.
+async fn heard_out(pieces: usize, pause: Duration) -> (Result<(), Failure>, Duration) {
+    let (moved, moves) = watch::channel(());
+    let taking = async move {
+        for _ in 0..pieces {
             tokio::time::sleep(pause).await;
-            // As much as is there, up to a step: the last one is shorter.
-            let mut got = 0;
-            while got < step && !end.ends_with(b"\r\n0\r\n\r\n") {
-                let read = stream.read(&mut taken[got..]).await.unwrap();
-                assert!(read > 0, "it gave up");
-                got += read;
-                end = taken[got.saturating_sub(7)..got].to_vec();
-            }
+            moved.send_replace(());
         }
-        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
-        tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
-        stream
-    });
+    };
+    let answers = stream::once(taking.then(|()| tokio::time::sleep(Duration::from_secs(60))).map(Ok));
     let began = tokio::time::Instant::now();
-    let result = load(&engine, vec![7; bytes]).await;
-    server.abort();
+    let result = to_the_end(answers, moves).await;
     (result, began.elapsed())
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_engine_is_waited_for_and_a_still_one_is_not() {
-    let (result, took) = load_slowly(24 << 20, 1 << 20, Duration::from_secs(60)).await;
+    let (result, took) = heard_out(10, SILENCE - Duration::from_secs(1)).await;
     result.unwrap();
-    assert!(took > SILENCE, "{took:?} is less than the limit, and shows nothing");
+    assert!(took > 9 * SILENCE, "{took:?}");
+    for pieces in [1, 10] {
+        let (result, took) = heard_out(pieces, 2 * SILENCE).await;
+        assert_eq!(result.unwrap_err().causes, ["it took nothing and said nothing for 10 minutes"]);
+        assert!(took < SILENCE + Duration::from_secs(1), "{took:?}");
+    }
+}
 
-    let (result, took) = load_slowly(24 << 20, 1 << 20, Duration::from_secs(24 * 3600)).await;
-    assert_eq!(result.unwrap_err().causes, ["it took nothing and said nothing for 10 minutes"]);
-    assert!(took < SILENCE + Duration::from_secs(60), "{took:?}");
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_took_all_may_unpack_for_as_long_and_no_longer() {
+    for (unpacking, good) in
+        [(SILENCE - Duration::from_secs(1), true), (SILENCE + Duration::from_secs(1), false)]
+    {
+        let (moved, moves) = watch::channel(());
+        drop(moved);
+        let answers = stream::once(tokio::time::sleep(unpacking).map(Ok));
+        assert_eq!(to_the_end(answers, moves).await.is_ok(), good, "{unpacking:?}");
+    }
 }
