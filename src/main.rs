@@ -26,6 +26,7 @@ mod fence;
 mod guard;
 mod handover;
 mod layers;
+mod programs;
 mod resolve;
 mod supervisor;
 mod workspace;

@@ -8,6 +8,7 @@ use crate::cli::run::RunArgs;
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::layers::record::Record;
 use crate::layers::{self, Wanted};
+use crate::programs;
 use crate::supervisor::binds::Binds;
 use crate::supervisor::containers::{Agent, WORKSPACE};
 use crate::supervisor::engine::Choice;
@@ -30,6 +31,8 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     let denied = args.network_denied();
     let choice = Choice::of(engine_host)?;
     let Files { binds, tmpfs, owner } = files(&choice, &args)?;
+    // Before the first of the person's own programs is asked for something.
+    programs::keep_from(binds.iter().map(|bind| bind.source.clone()));
     let project = binds.iter().find(|bind| bind.target == WORKSPACE);
     let folder = project.map(|bind| bind.source.as_path());
     let wanted = Wanted { network_denied: denied, ..super::policy::wanted(&args.policy, folder) };

@@ -5,10 +5,11 @@
 //!  a GitLab token is given   ─▶ a helper for its instance alone, which reads the token where the agent has it
 //! ```
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use super::aftermath;
 use super::mounts::Bind;
+use crate::programs;
 
 /// Where the agent finds its token: in this variable, or in the file of this name.
 pub const TOKEN: &str = "GITLAB_TOKEN";
@@ -78,7 +79,8 @@ pub fn authority(url: &str) -> Option<&str> {
 
 /// What the caller's git says outside of any repository: what is in a project may be an agent's word.
 fn of_caller(key: &str) -> Option<String> {
-    let output = Command::new("git")
+    let output = programs::command("git")
+        .ok()?
         .args(["config", "--get", key])
         .current_dir("/")
         .env_remove("GIT_DIR")

@@ -10,7 +10,6 @@
 //! get in like that, one contact in the foreground may ask, before anything is made: for a new host's key, or for the pass phrase of a key that
 //! the person's agent keeps from then on.
 
-use std::ffi::OsStr;
 use std::io;
 use std::pin::Pin;
 use std::process::Stdio;
@@ -20,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use super::dial::{Dial, Dialling, Stream};
+use crate::programs;
 
 /// What is started on the other machine. Podman's client has the same command.
 const REMOTE: &str =
@@ -56,8 +56,8 @@ pub fn needs_a_person(why: &str) -> bool {
 }
 
 impl Ssh {
-    fn command(&self, program: &OsStr) -> Command {
-        let mut command = Command::new(program);
+    /// `ssh`, with what is ours.
+    fn command(&self, mut command: Command) -> Command {
         command.arg("-T").args(OPTIONS);
         if !self.may_ask {
             // A jump host's ssh does not inherit the option: it asks a program that knows nothing, never the terminal.
@@ -81,13 +81,14 @@ impl Ssh {
 
 impl Dial for Ssh {
     fn dial(&self) -> Dialling {
-        let started = self
-            .command(OsStr::new("ssh"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn();
+        let started = programs::command("ssh").and_then(|ssh| {
+            self.command(ssh.into())
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .kill_on_drop(true)
+                .spawn()
+        });
         Box::pin(async move {
             let mut child = started
                 .map_err(|error| io::Error::new(error.kind(), format!("cannot start `ssh`: {error}")))?;
@@ -203,7 +204,7 @@ mod tests {
     }
 
     fn words(ssh: &Ssh) -> Vec<String> {
-        let command = ssh.command(OsStr::new("ssh"));
+        let command = ssh.command(Command::new("ssh"));
         command.as_std().get_args().map(|word| word.to_string_lossy().into_owned()).collect()
     }
 
@@ -225,7 +226,7 @@ mod tests {
         std::fs::write(&program, script).unwrap();
         std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         for _ in 0..50 {
-            match ssh.command(program.as_os_str()).output().await {
+            match ssh.command(Command::new(&program)).output().await {
                 // Another test's child may hold the file for writing for a moment.
                 Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
                     tokio::time::sleep(std::time::Duration::from_millis(20)).await;

@@ -21,6 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::places::{self, Owner, Place, plain};
 use super::reference::Reference;
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::programs;
 
 /// A helper may ask its person for a password.
 const HELPER_LIMIT: Duration = Duration::from_secs(60);
@@ -209,7 +210,7 @@ async fn ask(helper: &str, server: &str) -> Result<Option<Credentials>, Failure>
 
 /// Whether it ended well, and what it said.
 async fn run(program: &str, server: &str) -> std::io::Result<(bool, Vec<u8>)> {
-    let mut child = tokio::process::Command::new(program)
+    let mut child = tokio::process::Command::from(programs::command(program)?)
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -1,16 +1,19 @@
 //! The token that a person's glab has for an instance: glab is asked, since it alone knows where it keeps tokens.
 
 use std::io::Read;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use super::instance::Instance;
+use crate::programs;
 
 /// No token is longer.
 const LONGEST: u64 = 4096;
 
 /// Asks `glab config get token`; why there is none, never with the token. Outside of any repository, whose settings an agent may have written.
 pub fn token(instance: &Instance) -> Result<String, String> {
-    let mut child = Command::new("glab")
+    let cannot = |error: std::io::Error| format!("glab cannot be asked: {error}");
+    let mut child = programs::command("glab")
+        .map_err(cannot)?
         .args(["config", "get", "token", "--host", &instance.authority()])
         .current_dir("/")
         .env("NO_PROMPT", "1")
@@ -18,10 +21,10 @@ pub fn token(instance: &Instance) -> Result<String, String> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|error| format!("glab cannot be asked: {error}"))?;
+        .map_err(cannot)?;
     let mut text = String::new();
     let read = child.stdout.take().map(|out| out.take(LONGEST).read_to_string(&mut text));
-    let ended = child.wait().map_err(|error| format!("glab cannot be asked: {error}"))?;
+    let ended = child.wait().map_err(cannot)?;
     let token = text.trim();
     match read {
         Some(Ok(_)) if ended.success() && !token.is_empty() && !token.contains(char::is_whitespace) => {
