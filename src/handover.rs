@@ -63,6 +63,9 @@ pub struct Given {
     pub device: u64,
     /// The inode that it must be.
     pub inode: u64,
+    /// The boot id of the kernel whose numbers these are.
+    #[serde(default)]
+    pub kernel: Option<String>,
     /// What must be in it instead, where the supervisor's kernel is another one and numbers mean nothing.
     #[serde(default)]
     pub nonce: Option<Nonce>,

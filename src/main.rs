@@ -25,6 +25,7 @@ mod fence;
 #[cfg(target_os = "linux")]
 mod guard;
 mod handover;
+mod kernel;
 mod layers;
 mod programs;
 mod resolve;

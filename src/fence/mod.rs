@@ -46,7 +46,8 @@ const FAILED: u8 = 1;
 ///
 /// What the engine gives to every container without being asked (Podman's `devices` in containers.conf) the agent would have too.
 pub fn hold() -> Result<(), Failure> {
-    let devices = devices::unusual(Path::new("/dev"));
+    let devices =
+        devices::unusual(Path::new("/dev")).map_err(failed("cannot look at the container's devices"))?;
     if !devices.is_empty() {
         let what =
             format!("the engine gives its containers devices that nobody asked for: {}", devices.join(", "));

@@ -10,12 +10,20 @@ use std::path::Path;
 use super::{failed, failure};
 use crate::error::Failure;
 use crate::handover::{Given, Nonce};
+use crate::kernel;
 
 /// Looks at every mount.
 pub(super) fn check(given: &[Given]) -> Result<(), Failure> {
     given.iter().try_for_each(|given| {
         if let Some(nonce) = &given.nonce {
             return look_for(nonce, given);
+        }
+        // Machines made of one image have the same numbers for the same directories.
+        if given.kernel.is_some() && given.kernel != kernel::boot_id() {
+            return Err(failure(format!(
+                "the engine runs on another machine, whose kernel has the same version, and does not see {}",
+                given.source
+            )));
         }
         let found = std::fs::metadata(&given.at).map_err(failed(format!("cannot look at {}", given.source)))?;
         if (found.dev(), found.ino()) == (given.device, given.inode) {
@@ -58,6 +66,7 @@ mod tests {
             source: "/project".to_owned(),
             device,
             inode,
+            kernel: kernel::boot_id(),
             nonce: None,
         };
         assert!(check(&[given(meta.dev(), meta.ino())]).is_ok());
@@ -65,6 +74,8 @@ mod tests {
             let refused = check(&[given(meta.dev(), meta.ino()), given(device, inode)]).unwrap_err();
             assert!(refused.message.contains("something else than /project"), "{}", refused.message);
         }
+        let elsewhere = Given { kernel: Some("another".to_owned()), ..given(meta.dev(), meta.ino()) };
+        assert!(check(&[elsewhere]).unwrap_err().message.contains("another machine"));
     }
 
     #[test]
@@ -76,6 +87,7 @@ mod tests {
             source: "/project".to_owned(),
             device: 0,
             inode: 0,
+            kernel: None,
             nonce: Some(Nonce { name: name.to_owned(), content: content.to_owned() }),
         };
         assert!(check(&[given(".ringfence-1", "secret")]).is_ok());

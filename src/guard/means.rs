@@ -48,7 +48,7 @@ pub fn read(policy: &Policy) -> Result<Means, Missing> {
     };
     // Without the alias in it there is no host to reach, which is said when somebody wants to.
     let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
-    Ok(Means { roots: read_roots(Path::new(GUARD_ROOTS))?, credentials, host: host_in(&hosts) })
+    Ok(Means { roots: read_roots(Path::new(GUARD_ROOTS))?, credentials, hosts: hosts_in(&hosts) })
 }
 
 /// The authorities; none where the supervisor sent none.
@@ -60,9 +60,9 @@ fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, Missing> {
     }
 }
 
-/// The host's address in a hosts file, IPv4 before IPv6.
-fn host_in(hosts: &str) -> Option<IpAddr> {
-    HOST_NAMES.iter().find_map(|wanted| {
+/// The host's addresses in a hosts file: those of the best name first, IPv4 before IPv6.
+fn hosts_in(hosts: &str) -> Vec<IpAddr> {
+    let of = |wanted: &&str| {
         let mut found: Vec<IpAddr> = hosts
             .lines()
             .filter_map(|line| {
@@ -72,17 +72,18 @@ fn host_in(hosts: &str) -> Option<IpAddr> {
             })
             .collect();
         found.sort_by_key(IpAddr::is_ipv6);
-        found.into_iter().next()
-    })
+        found
+    };
+    HOST_NAMES.iter().flat_map(of).collect()
 }
 
-/// Lets rules with `host-access` mean this address, and nothing else reach it.
-pub fn place_host(surroundings: &mut Surroundings, host: Option<IpAddr>) {
-    surroundings.host_gateway = host;
-    if let Some(host) = host
-        && !surroundings.host_addresses.contains(&host)
-    {
-        surroundings.host_addresses.push(host);
+/// Lets rules with `host-access` mean the first of these addresses, and nothing else reach any of them.
+pub fn place_host(surroundings: &mut Surroundings, hosts: &[IpAddr]) {
+    surroundings.host_gateway = hosts.first().copied();
+    for host in hosts {
+        if !surroundings.host_addresses.contains(host) {
+            surroundings.host_addresses.push(*host);
+        }
     }
 }
 
@@ -94,20 +95,20 @@ mod tests {
     fn the_host_is_what_the_engine_wrote() {
         let hosts = "127.0.0.1\tlocalhost\nfd00::1 host.docker.internal\n172.17.0.1\thost.docker.internal other # x\n\
                      10.0.2.2 host.containers.internal\n";
-        assert_eq!(host_in(hosts), "172.17.0.1".parse().ok());
-        assert_eq!(host_in("10.0.2.2 a host.containers.internal"), "10.0.2.2".parse().ok());
-        assert_eq!(
-            host_in("# 1.2.3.4 host.docker.internal\n127.0.0.1 localhost\nx host.docker.internal"),
-            None
-        );
+        let all = |text: &[&str]| text.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+        assert_eq!(hosts_in(hosts), all(&["172.17.0.1", "fd00::1", "10.0.2.2"]));
+        assert_eq!(hosts_in("10.0.2.2 a host.containers.internal"), all(&["10.0.2.2"]));
+        let none = "# 1.2.3.4 host.docker.internal\n127.0.0.1 localhost\nx host.docker.internal";
+        assert_eq!(hosts_in(none), all(&[]));
     }
 
     #[test]
     fn the_host_is_in_the_floor_as_soon_as_it_is_known() {
         let mut surroundings = Surroundings::default();
-        place_host(&mut surroundings, "192.168.65.254".parse().ok());
-        place_host(&mut surroundings, "192.168.65.254".parse().ok());
-        assert_eq!(surroundings.host_addresses.len(), 1);
+        let hosts = ["192.168.65.254", "fd00::1"].map(|text| text.parse().unwrap());
+        place_host(&mut surroundings, &hosts);
+        place_host(&mut surroundings, &hosts);
+        assert_eq!(surroundings.host_addresses, hosts);
         assert_eq!(surroundings.host_gateway, Some(surroundings.host_addresses[0]));
     }
 }

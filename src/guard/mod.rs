@@ -132,7 +132,7 @@ pub fn run() -> Result<(), Failure> {
     let mut config = read_config(Path::new(GUARD_CONFIG))?;
     let means = means::read(&config.policy)
         .map_err(|error| broken("it lacks what the policy needs").caused_by(&error))?;
-    means::place_host(&mut config.surroundings, means.host);
+    means::place_host(&mut config.surroundings, &means.hosts);
     let listener = listen(Path::new(GUARD_SOCKET), 0o666)?;
     let control = listen(Path::new(crate::control::SOCKET), 0o600)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -16,6 +16,7 @@ use super::nonce::Planted;
 use super::workflow::{Role, Workflow};
 use crate::error::Failure;
 use crate::handover::{GIVEN, Given};
+use crate::kernel;
 use crate::workspace::mounts::Bind;
 
 /// Everything of this machine that an agent is given, in order.
@@ -72,6 +73,7 @@ impl Binds {
             source: bind.source.to_string_lossy().into_owned(),
             device: bind.identity.device,
             inode: bind.identity.inode,
+            kernel: planted.get(index).is_none().then(kernel::boot_id).flatten(),
         };
         self.all.iter().enumerate().map(given).collect()
     }
@@ -84,12 +86,19 @@ impl Binds {
     /// Makes the volumes; nothing is mounted yet.
     pub async fn create(&self, engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
         for (index, bind) in self.all.iter().enumerate().filter(|(_, bind)| self.is_shared(bind)) {
-            let how = if self.sharing == Sharing::OwnedVolume { "bind,uid=0,gid=0" } else { "bind" };
-            let options = [("type", "none"), ("o", how), ("device", &bind.source.to_string_lossy())];
+            let device = bind.source.to_string_lossy();
+            let mut options = vec![("type", "none"), ("o", "bind"), ("device", &device)];
+            if self.sharing == Sharing::OwnedVolume {
+                options[1].1 = "bind,uid=0,gid=0";
+                // What the mount says of this is lost in Podman's API, and an empty directory would be filled from the image.
+                options.push(("nocopy", "true"));
+            }
             let request = VolumeCreateRequest {
                 name: Some(name(workflow, index)),
                 driver: Some("local".to_owned()),
-                driver_opts: Some(options.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+                driver_opts: Some(
+                    options.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+                ),
                 labels: Some(workflow.labels(Role::Mount)),
                 ..Default::default()
             };

@@ -169,20 +169,28 @@ const PROXY_VARIABLES: [&str; 8] = [
     "NO_PROXY",
 ];
 
-/// Keeps a default runtime that looks for this variable (NVIDIA's) from giving the agent devices: images for such hardware set it, and
-/// a container's own value comes before the image's.
-pub fn without_devices(env: &mut Vec<String>) {
-    env.retain(|pair| !pair.starts_with("NVIDIA_VISIBLE_DEVICES="));
-    env.push("NVIDIA_VISIBLE_DEVICES=void".to_owned());
+/// Variables by which images ask a default runtime made for such hardware for devices, and the one value that NVIDIA's knows for none.
+const DEVICES: [&str; 4] =
+    ["NVIDIA_VISIBLE_DEVICES", "AMD_VISIBLE_DEVICES", "HABANA_VISIBLE_DEVICES", "ASCEND_VISIBLE_DEVICES"];
+
+/// Keeps a default runtime from giving the agent devices, whatever image and person say.
+pub fn without_devices(env: &mut Vec<String>, product: Product) {
+    env.retain(|pair| !DEVICES.contains(&pair.split('=').next().unwrap_or_default()));
+    env.push(format!("{}=void", DEVICES[0]));
+    env.extend(DEVICES[1..].iter().map(|name| removed(name, product)));
+}
+
+/// What takes a variable of the image out. A name alone removes it; Podman wants an empty value.
+fn removed(name: &str, product: Product) -> String {
+    format!("{name}{}", if product == Product::Podman { "=" } else { "" })
 }
 
 /// Takes proxies that the image or the engine would set out of the agent's environment: inside the fence there is none,
-/// the guard goes through it. One that the person gave stays. A name alone removes it; Podman wants an empty value.
+/// the guard goes through it. One that the person gave stays.
 pub fn without_proxies(env: &mut Vec<String>, product: Product) {
-    let end = if product == Product::Podman { "=" } else { "" };
     for name in PROXY_VARIABLES {
         if !ca::is_set(env, name) {
-            env.push(format!("{name}{end}"));
+            env.push(removed(name, product));
         }
     }
 }
@@ -203,9 +211,12 @@ mod tests {
 
     #[test]
     fn no_image_and_no_person_asks_for_devices() {
-        let mut env = vec!["NVIDIA_VISIBLE_DEVICES=all".to_owned(), "A=b".to_owned()];
-        without_devices(&mut env);
-        assert_eq!(env, ["A=b", "NVIDIA_VISIBLE_DEVICES=void"]);
+        let mut env =
+            ["NVIDIA_VISIBLE_DEVICES=all", "A=b", "AMD_VISIBLE_DEVICES"].map(str::to_owned).to_vec();
+        without_devices(&mut env, Product::Docker);
+        let removed = ["AMD_VISIBLE_DEVICES", "HABANA_VISIBLE_DEVICES", "ASCEND_VISIBLE_DEVICES"];
+        assert_eq!(env[..2], ["A=b", "NVIDIA_VISIBLE_DEVICES=void"]);
+        assert_eq!(env[2..], removed);
     }
 
     #[test]

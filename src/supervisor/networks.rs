@@ -104,18 +104,25 @@ pub async fn ensure_uplink(
     }
 }
 
+/// Whether dockerd has the bridge of its own, by whose address containers find the host.
+pub fn has_default_bridge(networks: &[Network]) -> bool {
+    networks.iter().any(|network| network.name.as_deref() == Some("bridge"))
+}
+
 /// Removes every uplink, by its id: a start that was broken off may have left a second one of the same name.
 pub async fn remove_uplinks(engine: &Engine) -> Result<(), Failure> {
+    let mut tried = Ok(());
     for id in uplinks(&list(engine).await?).filter_map(|network| network.id.as_deref()) {
         match engine.api.remove_network(id).await {
+            // One in use keeps none of the others.
             Err(error) if !engine::is_missing(&error) => {
                 let what = "cannot remove the uplink network; are workflows running?";
-                return Err(engine::refused(what, &error));
+                tried = Err(engine::refused(what, &error));
             }
             _ => {}
         }
     }
-    Ok(())
+    tried
 }
 
 fn oldest_uplink(networks: &[Network]) -> Option<&Network> {

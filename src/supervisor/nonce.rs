@@ -26,15 +26,12 @@ pub struct Planted {
     nonce: Nonce,
 }
 
-/// Whether an engine that says to run on the kernel `release`, on a machine called `name`, runs on another than this program. Two
-/// machines made of one image have the same kernel, and the same numbers for the same directories.
-pub fn is_needed(release: Option<&str>, name: Option<&str>) -> bool {
+/// Whether an engine that says to run on the kernel `theirs` runs on another than this program. Where the versions are the same, the
+/// fence compares boot ids.
+pub fn is_needed(theirs: Option<&str>) -> bool {
     let own = rustix::system::uname();
-    let differs = |theirs: Option<&str>, own: &std::ffi::CStr| {
-        // Whoever says nothing is held to device and inode.
-        theirs.is_some_and(|theirs| !theirs.is_empty() && own.to_bytes() != theirs.as_bytes())
-    };
-    differs(release, own.release()) || differs(name, own.nodename())
+    // Whoever says nothing is held to device and inode.
+    theirs.is_some_and(|theirs| own.release().to_str().is_ok_and(|own| own != theirs))
 }
 
 /// One for each.
@@ -101,10 +98,8 @@ mod tests {
     #[test]
     fn an_engine_on_this_kernel_is_held_to_device_and_inode() {
         let own = rustix::system::uname();
-        let (release, name) = (own.release().to_str().ok(), own.nodename().to_str().ok());
-        assert!(!is_needed(release, name));
-        assert!(!is_needed(None, None) && !is_needed(release, Some("")));
-        assert!(is_needed(Some("6.10.14-linuxkit"), name));
-        assert!(is_needed(release, Some("a-clone-of-this-machine")));
+        assert!(!is_needed(own.release().to_str().ok()));
+        assert!(!is_needed(None));
+        assert!(is_needed(Some("6.10.14-linuxkit")));
     }
 }

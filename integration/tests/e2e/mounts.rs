@@ -69,6 +69,7 @@ fn given(bed: &Testbed) -> Result<()> {
             && fs::read_dir(&hollow)?.next().is_none(),
         "an empty directory was changed: {as_it_was:?}"
     );
+    nothing_of_the_image(bed)?;
     // The volumes are gone, and what they showed is not.
     ensure!(
         project.join("new").exists() && project.join("name with: colon").exists(),
@@ -79,6 +80,30 @@ fn given(bed: &Testbed) -> Result<()> {
         bed.engine.docker(&["volume", "ls", "--quiet", "--filter", "label=dev.ringfence.role=mount"])?;
     ensure!(left.is_empty(), "{left}");
     Ok(())
+}
+
+/// An engine may fill an empty directory with what the image has at that place.
+fn nothing_of_the_image(bed: &Testbed) -> Result<()> {
+    let places = ["/usr/share/git-core", "/usr/share/perl"];
+    let (writable, readable) = (fresh(bed, "writable")?, fresh(bed, "readable")?);
+    let mounts =
+        [format!("{}:{}:rw", text(&writable)?, places[0]), format!("{}:{}", text(&readable)?, places[1])];
+    let policy = bed.ringfence.allowing(&[])?;
+    let list = ["ls", "-A", places[0], places[1]];
+    let control = bed.ringfence.run(&policy, &[], &bed.images.agent, &list)?;
+    expect(control.stdout.lines().count() > 3, "the image has something there", &control)?;
+    let options = ["--mount", &mounts[0], "--mount", &mounts[1]];
+    let outcome = bed.ringfence.run(&policy, &options, &bed.images.agent, &list)?;
+    expect_status(&outcome, 0)?;
+    for directory in [&writable, &readable] {
+        ensure!(
+            fs::read_dir(directory)?.next().is_none(),
+            "filled: {}\n{}",
+            directory.display(),
+            outcome.shown()
+        );
+    }
+    expect(outcome.stdout.lines().count() == 3, "the agent sees them empty", &outcome)
 }
 
 fn tricks(bed: &Testbed) -> Result<()> {

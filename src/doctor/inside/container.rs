@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::doctor::facts::Inside;
-use crate::{cgroups, devices};
+use crate::{cgroups, devices, kernel};
 
 /// Kinds of namespaces that a container must not share with its host.
 pub const NAMESPACES: [&str; 5] = ["mnt", "pid", "net", "ipc", "uts"];
@@ -20,14 +20,15 @@ pub fn look() -> Inside {
             .map(|v| v.trim().to_owned())
     };
     Inside {
-        boot_id: read("/proc/sys/kernel/random/boot_id"),
+        boot_id: kernel::boot_id(),
         kernel: read("/proc/sys/kernel/osrelease"),
         seccomp: field("Seccomp").and_then(|mode| mode.parse().ok()),
         no_new_privileges: field("NoNewPrivs").map(|on| on == "1"),
         capabilities: field("CapEff").zip(field("CapBnd")),
         confinement: read("/proc/self/attr/current").and_then(|label| label_of(&label)),
         root_is_root: read("/proc/self/uid_map").and_then(|map| maps_root_to_root(&map)),
-        devices: devices::unusual(Path::new("/dev")),
+        devices: devices::unusual(Path::new("/dev"))
+            .unwrap_or_else(|error| vec![format!("what cannot be looked at ({error})")]),
         namespaces: namespaces(),
         memory: cgroups::memory(),
         pids: cgroups::processes(),

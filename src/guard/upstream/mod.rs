@@ -38,8 +38,8 @@ pub struct Means {
     pub roots: Vec<CertificateDer<'static>>,
     /// What the proxy is shown.
     pub credentials: Option<Credentials>,
-    /// Where the host itself is reached.
-    pub host: Option<IpAddr>,
+    /// Where the host itself is: it is reached at the first.
+    pub hosts: Vec<IpAddr>,
 }
 
 /// What is outside the fence.
@@ -72,7 +72,7 @@ impl Outside {
         Ok(Outside::World(World {
             resolvers: Resolvers::new(&policy.dns, &means.roots)?,
             proxy: policy.proxy.as_ref().map(|proxy| Proxy::new(proxy, means.credentials.clone())),
-            host: means.host,
+            host: means.hosts.first().copied(),
         }))
     }
 

@@ -16,7 +16,14 @@ use crate::error::{COULD_NOT_RUN, Failure};
 
 /// Where the guard's lines go.
 pub(super) struct EventFiles {
-    files: Vec<(PathBuf, File)>,
+    files: Vec<EventFile>,
+}
+
+struct EventFile {
+    path: PathBuf,
+    file: File,
+    /// Nothing more is written; the file stays open for its lock.
+    broken: bool,
 }
 
 impl EventFiles {
@@ -27,11 +34,11 @@ impl EventFiles {
                 Failure::new(COULD_NOT_RUN, format!("cannot write events to {}", path.display()))
                     .caused_by(&error)
             })?;
-            files.push((path, file));
+            files.push(EventFile { path, file, broken: false });
         }
         // See `state::is_supervised`. Where files cannot be locked, nobody can be told.
-        if let Some((_, own)) = files.first() {
-            let _ = own.try_lock();
+        if let Some(own) = files.first() {
+            let _ = own.file.try_lock();
         }
         Ok(EventFiles { files })
     }
@@ -65,12 +72,11 @@ impl EventFiles {
 
     /// A full disk must not end the reading: the guard would block. It is told once a file.
     fn write(&mut self, line: &[u8]) {
-        self.files.retain_mut(|(path, file)| match file.write_all(line) {
-            Ok(()) => true,
-            Err(error) => {
-                eprintln!("ringfence: events are no longer written to {}: {error}", path.display());
-                false
+        for to in self.files.iter_mut().filter(|to| !to.broken) {
+            if let Err(error) = to.file.write_all(line) {
+                to.broken = true;
+                eprintln!("ringfence: events are no longer written to {}: {error}", to.path.display());
             }
-        });
+        }
     }
 }

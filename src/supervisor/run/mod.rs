@@ -45,8 +45,8 @@ use crate::workspace::secrets::Handed;
 
 /// An engine that restarts is back within this time.
 const ENGINE_LIMIT: Duration = Duration::from_secs(30);
-/// Removing what a run made takes seconds; an engine that needs longer is stuck.
-const REMOVAL_LIMIT: Duration = Duration::from_secs(120);
+/// Removing what a run made takes seconds, or minutes where an agent left millions of files on a slow disk.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(900);
 /// The fence ended the run: the guard or the fence died, or a limit was reached.
 pub const FENCE_ENDED: u8 = 123;
 /// The time is over.
@@ -128,7 +128,7 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     let prepared = Prepared { checked, events };
 
     // From here on things exist. A signal waits until the start is through, so that nothing is
-    // created behind the back of the removal; a second one does not, since the engine may never answer.
+    // created behind the back of the removal; a second one does not where the engine has gone silent.
     let early_signal = Cell::new(None);
     let started = {
         let start = start(engine, &workflow, &request, prepared, &early_signal, &mut clock);
@@ -136,7 +136,7 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
         loop {
             tokio::select! {
                 started = &mut start => break started,
-                number = signals.next() => if early_signal.replace(Some(number)).is_some() {
+                number = signals.next() => if early_signal.replace(Some(number)).is_some() && !engine.answers().await {
                     let status = Ended::with(128 + number).status;
                     break Err(Failure::new(status, "interrupted twice while the run was starting")
                         .hint("what the engine makes of it later is removed by `ringfence gc`"));
@@ -179,7 +179,7 @@ async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Res
     let means = Means::gather(&request.policy, request.ca.as_ref())?;
     let corporate = request.ca.as_ref().map(ca::read).transpose()?;
     means::without_proxies(&mut request.agent.env, engine.product);
-    means::without_devices(&mut request.agent.env);
+    means::without_devices(&mut request.agent.env, engine.product);
     check_name_is_free(engine, request.name.as_deref()).await?;
     if let Some(runtime) = &request.agent.runtime {
         runtime::check(engine, runtime).await?;
@@ -197,7 +197,7 @@ async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Res
     }
     request.agent.nano_cpus = nano_cpus(&info, request.cpus, &request.policy)?;
     request.agent.quota = may_hold_quotas(&info);
-    let elsewhere = nonce::is_needed(info.kernel_version.as_deref(), info.name.as_deref());
+    let elsewhere = nonce::is_needed(info.kernel_version.as_deref());
     let networks = networks::list(engine).await?;
     means::check_proxy(&request.policy, &networks, &own_addresses()?).await?;
     clock.step("checked");
@@ -208,12 +208,11 @@ async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Res
 
 /// Removes everything of the workflow. An engine that restarts is waited for: what it leaves running is closed, but nobody's.
 async fn remove(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
-    let mut tried = Err(unanswered(workflow));
     if engine.answers().await {
-        tried = try_to_remove(engine, workflow).await;
-    }
-    if tried.is_ok() || engine.answers().await {
-        return tried;
+        let tried = try_to_remove(engine, workflow).await;
+        if tried.is_ok() || engine.answers().await {
+            return tried;
+        }
     }
     eprintln!(
         "ringfence: the engine does not answer; waiting {} s for it, to remove workflow {}",
@@ -221,17 +220,22 @@ async fn remove(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
         workflow.id
     );
     engine.back_within(ENGINE_LIMIT).await;
-    if engine.answers().await { try_to_remove(engine, workflow).await } else { tried }
+    if engine.answers().await {
+        return try_to_remove(engine, workflow).await;
+    }
+    let what = format!("workflow {} could not be removed: the engine does not answer", workflow.id);
+    Err(Failure::new(COULD_NOT_RUN, what).hint("`ringfence gc` tries again once it does"))
 }
 
+/// Each step has the limit that every request has; all of them together, one that leaves room for a slow disk.
 async fn try_to_remove(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
     let removed = tokio::time::timeout(REMOVAL_LIMIT, inventory::remove(engine, &workflow.id)).await;
-    removed.unwrap_or_else(|_| Err(unanswered(workflow)))
-}
-
-fn unanswered(workflow: &Workflow) -> Failure {
-    let what = format!("workflow {} could not be removed: the engine does not answer", workflow.id);
-    Failure::new(COULD_NOT_RUN, what).hint("`ringfence gc` tries again, `ringfence ps` tells what is there")
+    removed.unwrap_or_else(|_| {
+        let minutes = REMOVAL_LIMIT.as_secs() / 60;
+        let what = format!("workflow {} was not removed within {minutes} minutes", workflow.id);
+        Err(Failure::new(COULD_NOT_RUN, what)
+            .hint("`ringfence ps` tells what is there, `ringfence gc` tries again"))
+    })
 }
 
 /// What is said at the end, and the status. An error in removing is told, and never hides the agent's status.

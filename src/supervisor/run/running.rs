@@ -22,6 +22,8 @@ use crate::workspace::aftermath::{Aftermath, Told};
 const DOUBLE_INTERRUPT: Duration = Duration::from_secs(2);
 /// After that an agent has ended within this time, or the engine is asked whether it is there at all.
 const KILLED_LIMIT: Duration = Duration::from_secs(5);
+/// An engine that is there and does not end a killed agent is given as many times that.
+const DOUBTS: u32 = 6;
 
 /// Before a token ends, a person is told: what is left, but no more than this.
 const WARNING: Duration = Duration::from_secs(120);
@@ -60,6 +62,8 @@ pub(super) struct Running {
     pub(super) collecting: Option<JoinHandle<Summary>>,
     pub(super) summary: Option<Summary>,
     pub(super) watch: Watch,
+    /// Whether the engine was found not to answer: nothing can be ended then.
+    pub(super) engine_is_silent: bool,
 }
 
 impl Running {
@@ -80,9 +84,15 @@ impl Running {
         let warning = warn_of_token(request.token_ends);
         let doubt = after(None);
         tokio::pin!(agent_exit, guard_exit, fence_exit, time_over, disk_full, warning, doubt);
+        let mut doubts = 0;
         let mut last_interrupt: Option<Instant> = None;
         let helper_died = |who: &str, status: i64| {
-            Ended::because(FENCE_ENDED, format!("the {who} ended with status {status}, so the run was ended"))
+            let why = if status < 0 {
+                format!("the engine does not answer for the {who} any more, so the run was ended")
+            } else {
+                format!("the {who} ended with status {status}, so the run was ended")
+            };
+            Ended::because(FENCE_ENDED, why)
         };
         loop {
             let ended = tokio::select! {
@@ -110,12 +120,15 @@ impl Running {
                     continue;
                 }
                 () = &mut doubt => {
-                    if engine.answers().await {
+                    doubts += 1;
+                    self.engine_is_silent = !engine.answers().await;
+                    if !self.engine_is_silent && doubts < DOUBTS {
                         doubt.set(after(Some(KILLED_LIMIT)));
                         continue;
                     }
+                    let what = if self.engine_is_silent { "does not answer" } else { "does not end the agent" };
                     // Nor would it say what limits the agent met.
-                    let why = "the engine does not answer, so nobody knows whether the agent has ended";
+                    let why = format!("the engine {what}, so nobody knows whether the agent has ended");
                     return Ok(Ended::because(FENCE_ENDED, why));
                 }
                 what = &mut disk_full => Ended::at_limit(FENCE_ENDED, Limit::Disk, what),
@@ -155,8 +168,7 @@ impl Running {
             }
         };
         let mut told = None;
-        // An engine that does not answer can end nothing.
-        if engine.answers().await {
+        if !self.engine_is_silent {
             kill(Role::Agent, "KILL").await;
             told = aftermath::settle(engine, &workflow.id, held).await;
             kill(Role::Guard, "TERM").await;

@@ -81,15 +81,17 @@ pub(super) async fn start(
     let (trust, handed) = (corporate.is_some(), request.agent.handed);
     let mut fence = containers::fence(workflow, &helper, &network, resolver, trust, handed, binds);
     podman::name_host(engine, &request.policy, &mut fence);
+    // On another kernel this machine's addresses are not the host's as containers see it (192.168.65.254), and the floor is to have that.
+    // Podman writes it by itself; a dockerd without its own bridge does not know it.
+    let can_name_host =
+        elsewhere && engine.product == Product::Docker && networks::has_default_bridge(&existing);
     tokio::try_join!(
         create(engine, workflow, Role::Fence, fence),
         create(
             engine,
             workflow,
             Role::Guard,
-            // On another kernel this machine's addresses are not the host's as containers see it (192.168.65.254), and the floor is to
-            // have that.
-            containers::guard(workflow, &helper, &uplink, means.knows_host || elsewhere)
+            containers::guard(workflow, &helper, &uplink, means.knows_host || can_name_host)
         ),
     )?;
     let fence = workflow.object(Role::Fence);
@@ -167,7 +169,15 @@ pub(super) async fn start(
     }
     let sizing = request.agent.tty.then(|| tokio::spawn(streams::follow_size(engine.clone(), agent)));
     clock.step("agent started");
-    Ok(Running { carrying, sizing, terminal, collecting: Some(summary), summary: None, watch })
+    Ok(Running {
+        carrying,
+        sizing,
+        terminal,
+        collecting: Some(summary),
+        summary: None,
+        watch,
+        engine_is_silent: false,
+    })
 }
 
 /// docker's statuses for a command that cannot be started.
