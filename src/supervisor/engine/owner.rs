@@ -3,6 +3,7 @@
 //! ```text
 //!  path ─▶ every link on the way, and where it ends ─▶ folders above: root's or one's own, nobody else writes them ─▶ socket: root's or one's own
 //! ```
+//! The person's first group counts as theirs: where each account has a group of its own, folders are made writable by it.
 
 use std::fs::Metadata;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -12,6 +13,8 @@ use crate::workspace::own::way;
 
 /// Others may write, but not take away what is not theirs.
 const STICKY: u32 = 0o1000;
+/// Groups that are root's: its own, and macOS's `daemon`, which may write /var/run there.
+const OF_ROOT: &[u32] = if cfg!(target_os = "macos") { &[0, 1] } else { &[0] };
 
 /// Who counts: `user` besides root, with `group` as the user's own.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +37,8 @@ impl Person {
         for place in way(socket) {
             for folder in place.ancestors().skip(1) {
                 self.owns(&look(folder)?, folder)?;
-                if self.others_write(&look(folder)?) {
+                let meta = look(folder)?;
+                if self.others_write(meta.gid(), meta.mode()) {
                     return Err(passed_over(&format!("others can write {}", folder.display())));
                 }
             }
@@ -53,10 +57,10 @@ impl Person {
         Err(passed_over(&format!("{} belongs to user {}, neither you nor root", path.display(), meta.uid())))
     }
 
-    /// The person's own group is often theirs alone, and root knows whom it gives a folder to (macOS: /var/run).
-    fn others_write(self, folder: &Metadata) -> bool {
-        let group = if folder.uid() == 0 || folder.gid() == self.group { 0 } else { 0o020 };
-        folder.mode() & (0o002 | group) != 0 && folder.mode() & STICKY == 0
+    /// Whether a folder of this group and mode is in other hands too, whosever it is.
+    fn others_write(self, group: u32, mode: u32) -> bool {
+        let trusted = group == self.group || OF_ROOT.contains(&group);
+        mode & (if trusted { 0o002 } else { 0o022 }) != 0 && mode & STICKY == 0
     }
 }
 
@@ -88,6 +92,43 @@ mod tests {
         let other = Person { user: 4712, group: 4712 };
         let why = other.doubt(&socket).unwrap_err();
         assert!(why.contains("passed over") && why.contains("neither you nor root"), "{why}");
+    }
+
+    #[test]
+    fn a_group_may_write_if_it_is_the_persons_first_or_roots() {
+        let me = Person { user: 4711, group: 4711 };
+        for (group, mode, others) in [
+            (4711, 0o775, false),
+            (0, 0o775, false),
+            (1, 0o775, !cfg!(target_os = "macos")),
+            (100, 0o775, true),
+            (100, 0o1775, false),
+            (100, 0o755, false),
+            (4711, 0o777, true),
+            (0, 0o702, true),
+            (100, 0o1777, false),
+        ] {
+            assert_eq!(me.others_write(group, mode), others, "{group} {mode:o}");
+        }
+    }
+
+    /// Root's folders too.
+    #[test]
+    fn a_folder_of_roots_that_a_group_writes_is_passed_over() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can give a folder away");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let _listener = UnixListener::bind(root.join("engine.sock")).unwrap();
+        let somebody = Person { user: 4711, group: 4711 };
+        for (group, right) in [(0, true), (100, false), (4711, true)] {
+            std::os::unix::fs::chown(&root, Some(0), Some(group)).unwrap();
+            set_permissions(&root, Permissions::from_mode(0o775)).unwrap();
+            let found = somebody.doubt(&root.join("engine.sock"));
+            assert_eq!(found.is_ok(), right, "{group}: {found:?}");
+        }
     }
 
     #[test]
