@@ -28,9 +28,10 @@ const REMOTE: &str =
 const COMPLAINTS: usize = 4096;
 
 /// Set for every stream, over the person's own configuration: that is made for sitting at it, where a lost network shows by itself.
-/// Here it must end within a known time, a minute, since a run waits for what the engine says next.
+/// Here it must end within a known time, since a run waits for what the engine says next. Five minutes: another network, a VPN's login and
+/// a lid that was closed for a moment are outlived, as TCP does.
 const OPTIONS: [&str; 6] =
-    ["-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3"];
+    ["-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=20"];
 /// What ssh says when it would have to ask.
 const WOULD_ASK: [&str; 2] = ["Permission denied", "Host key verification failed"];
 /// Why one answer of a person is not enough.
@@ -212,7 +213,7 @@ mod tests {
     fn a_host_is_never_an_option_and_a_lost_network_is_noticed() {
         let words = words(&lab(true));
         assert_eq!(words[7..], ["-l", "me", "-p", "2222", "--", "lab", REMOTE]);
-        for option in ["ConnectTimeout=30", "ServerAliveInterval=15", "ServerAliveCountMax=3"] {
+        for option in ["ConnectTimeout=30", "ServerAliveInterval=15", "ServerAliveCountMax=20"] {
             assert!(words.windows(2).any(|pair| pair == ["-o", option]), "{words:?}");
         }
     }
