@@ -136,6 +136,58 @@ fn a_project_with_the_engines_socket_is_refused_however_the_engine_is_named() {
     assert!(said.contains("config.json says which container engine is used"), "{said}");
 }
 
+/// Each file that the next run may obey lies in the project, which the agent may write; without it the same run goes on to the engine.
+#[test]
+fn a_project_that_decides_on_the_next_run_is_refused() {
+    let dir =
+        with_files(&[("work/src/main.rs", ""), ("work/docker/config.json", "{}"), ("work/helper.tar", "")]);
+    let root = dir.path().canonicalize().expect("a folder");
+    let path = |below: &str| root.join(below).display().to_string();
+    let none = path("none.sock");
+    let (by_path, by_port) = (format!("--engine={none}"), "--engine=tcp://127.0.0.1:1");
+    let run = |engine: Option<&str>, variable: (&str, &str), given: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", path("nowhere"));
+        command.env(variable.0, variable.1).args(engine);
+        command.args(["run", "--project", given, "image", "true"]).current_dir(root.join("work"));
+        let output = command.output().expect("the program starts");
+        assert_eq!(output.status.code(), Some(125), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let (whole, host) = (path("work/docker"), format!("unix://{none}"));
+    for (engine, variable, why) in [
+        // Relative, as docker takes it; and whether this run asks it or not.
+        (None, ("DOCKER_CONFIG", "docker"), "docker/config.json says which container engine is used"),
+        (Some(by_path.as_str()), ("DOCKER_CONFIG", "docker"), "docker/config.json says"),
+        (Some(by_path.as_str()), ("DOCKER_CONFIG", whole.as_str()), "docker/config.json says"),
+        (
+            Some(by_port),
+            ("DOCKER_CERT_PATH", "."),
+            "work/ca.pem says which container engine is used, or proves",
+        ),
+        (
+            Some(by_path.as_str()),
+            ("RINGFENCE_HELPER_IMAGE", "helper.tar"),
+            "helper.tar is what fence and guard",
+        ),
+    ] {
+        let said = run(engine, variable, ".");
+        assert!(said.contains(why) && said.contains("hint:"), "{engine:?} {variable:?}: {said}");
+        let engine = engine.or(Some(by_path.as_str()));
+        let beside = run(engine, variable, "src");
+        assert!(beside.contains("no container engine answers"), "{engine:?} {variable:?}: {beside}");
+    }
+    // A variable settles this run, and not the next.
+    let own = root.join("work/.docker");
+    std::fs::create_dir(&own).expect("a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", path("nowhere"));
+    command.env("DOCKER_CONFIG", &own).env("DOCKER_HOST", host);
+    let output = command.args(["run", "--project"]).arg(&own).args(["image", "true"]).output();
+    let said = String::from_utf8_lossy(&output.expect("the program starts").stderr).into_owned();
+    assert!(said.contains(".docker/config.json says which container engine is used"), "{said}");
+}
+
 #[test]
 fn wrong_usage_ends_with_125_as_docker_does() {
     let dir = with_files(&[]);

@@ -12,6 +12,7 @@ use netpolicy::load::MAX_FILE;
 use netpolicy::policy::Layer;
 
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::workspace::own::way;
 
 /// The path of a layer's file when there is one. A neighbour with the other extension is an error: it was
 /// meant, and would be ignored.
@@ -78,7 +79,7 @@ fn bytes(file: &File) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// The file and every folder above it belong to one of `owners`, and nobody else may write them.
+/// The file, every link on the way to it, and every folder above one of these belong to one of `owners`, and nobody else may write them.
 pub fn check_owners(file: &File, path: &Path, owners: &[u32]) -> Result<(), String> {
     let meta = file.metadata().map_err(|error| error.to_string())?;
     if !meta.is_file() {
@@ -87,13 +88,16 @@ pub fn check_owners(file: &File, path: &Path, owners: &[u32]) -> Result<(), Stri
     check_owner(&meta, path, owners)?;
     let real = path.canonicalize().map_err(|error| error.to_string())?;
     same_file(&meta, &real)?;
-    // Links on the way count with the folder that they stand in.
-    for way in [real.as_path(), path] {
-        for folder in way.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()) {
+    let owners: Vec<u32> = owners.iter().copied().chain([0]).collect();
+    for place in way(path).into_iter().chain([real]) {
+        // In a folder like /tmp others cannot replace what is not theirs; a link of theirs they can.
+        let link = place.symlink_metadata().map_err(|error| format!("{}: {error}", place.display()))?;
+        if !owners.contains(&link.uid()) {
+            return Err(format!("others can replace it: {} belongs to user {}", place.display(), link.uid()));
+        }
+        for folder in place.ancestors().skip(1) {
             let meta = folder.metadata().map_err(|error| format!("{}: {error}", folder.display()))?;
-            // In a folder like /tmp others cannot replace what is not theirs.
             let sticky = meta.mode() & 0o1000 != 0;
-            let owners: Vec<u32> = owners.iter().copied().chain([0]).collect();
             if !owners.contains(&meta.uid()) || (meta.mode() & 0o022 != 0 && !sticky) {
                 return Err(format!(
                     "others than its owner can replace it: see the owner and mode of {}",
@@ -171,6 +175,38 @@ mod tests {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let refused = read(Layer::User, &path, None).unwrap_err();
         assert!(refused.contains("can replace it"), "{refused}");
+    }
+
+    #[test]
+    fn every_link_on_the_way_counts_with_its_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let folder = |name: &str, mode: u32| {
+            let path = root.join(name);
+            fs::create_dir(&path).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            path
+        };
+        let (first, middle, last) = (folder("first", 0o755), folder("middle", 0o755), folder("last", 0o755));
+        written(&last, "policy.yml", 0o644);
+        symlink(last.join("policy.yml"), middle.join("link.yml")).unwrap();
+        symlink(middle.join("link.yml"), first.join("link.yml")).unwrap();
+        let path = first.join("link.yml").to_str().unwrap().to_owned();
+        assert!(read(Layer::User, &path, None).is_ok());
+        for folder in [&first, &middle, &last] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+            let refused = read(Layer::User, &path, None).unwrap_err();
+            assert!(refused.contains("can replace it"), "{}: {refused}", folder.display());
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        // Where anybody may make links: one's own counts, somebody else's does not.
+        fs::set_permissions(&middle, fs::Permissions::from_mode(0o1777)).unwrap();
+        assert!(read(Layer::User, &path, None).is_ok());
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::lchown(middle.join("link.yml"), Some(4711), None).unwrap();
+            let refused = read(Layer::User, &path, None).unwrap_err();
+            assert!(refused.contains("belongs to user 4711"), "{refused}");
+        }
     }
 
     #[test]

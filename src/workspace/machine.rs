@@ -7,7 +7,7 @@ use super::mounts::Identity;
 use super::own::{Own, way};
 use crate::layers;
 use crate::supervisor::engine::Choice;
-use crate::supervisor::state;
+use crate::supervisor::{helper_image, state};
 
 /// The lowest number of a person's account; macOS begins at 501.
 const FIRST_PERSON: u32 = if cfg!(target_os = "macos") { 501 } else { 1000 };
@@ -27,6 +27,8 @@ pub struct Machine {
     pub sockets: Vec<Identity>,
     /// Links on the way to those, and files that say which engine is used: no directory around one is given to be written.
     pub engine_ways: Vec<PathBuf>,
+    /// The bundle that was named for the helper image, and links on the way to it: the next run's fence and guard come out of it.
+    pub helper_ways: Vec<PathBuf>,
     /// ringfence's own files.
     pub own: Own,
 }
@@ -60,7 +62,9 @@ impl Machine {
             .into_iter()
             .chain(policies.iter().filter_map(|policy| policy.parent()).map(Path::to_owned))
             .collect();
-        Machine { homes, other_homes, engine, sockets, engine_ways, own: Own::of(&folders, &policies) }
+        let helper_ways = helper_image::named().map(|bundle| way(&bundle)).unwrap_or_default();
+        let own = Own::of(&folders, &policies);
+        Machine { homes, other_homes, engine, sockets, engine_ways, helper_ways, own }
     }
 }
 

@@ -199,13 +199,23 @@ fn may_be_given(called: &str, bind: &Bind, machine: &Machine) -> Result<(), Fail
         let why = format!("the container engine's {} is not given to an agent", part.display());
         return Err(refusal(called, &why, project));
     }
-    let way = machine.engine_ways.iter().find(|way| way.starts_with(path) || path.starts_with(way));
-    if let Some(way) = way.filter(|_| bind.writable) {
-        let why = format!(
-            "{} says which container engine is used, and is not given to an agent to write",
-            way.display()
-        );
-        return Err(refusal(called, &why, "give a directory apart from it, or give this one read-only"));
+    for (ways, what, hint) in [
+        (
+            &machine.engine_ways,
+            "says which container engine is used, or proves it",
+            "give a directory apart from it, or give this one read-only",
+        ),
+        (
+            &machine.helper_ways,
+            "is what fence and guard are made of (RINGFENCE_HELPER_IMAGE)",
+            "keep it in a folder that only you or root can write and no agent is given, and name it there",
+        ),
+    ] {
+        let way = ways.iter().find(|way| way.starts_with(path) || path.starts_with(way));
+        if let Some(way) = way.filter(|_| bind.writable) {
+            let why = format!("{} {what}, and is not given to an agent to write", way.display());
+            return Err(refusal(called, &why, hint));
+        }
     }
     if let Some(own) = machine.own.exposed_by(path, bind.writable) {
         let why = format!("ringfence's own {} is not given to an agent", own.display());

@@ -27,6 +27,7 @@ impl World {
             engine: vec![root.join("engine/data"), root.join("engine/docker.sock")],
             sockets: Vec::new(),
             engine_ways: Vec::new(),
+            helper_ways: Vec::new(),
             own: Own::of(
                 &[root.join("home/me/.local/state/ringfence"), root.join("home/me/.config/ringfence")],
                 &[root.join("home/me/.config/ringfence/policy.yml")],
@@ -177,6 +178,33 @@ fn a_policy_that_is_a_link_is_not_given_to_be_written() {
     refused(world.project("home/me/work"), "ringfence's own");
     refused(world.mount("home/me/work/fence", "/x"), "ringfence's own");
     refused(world.mount("home/me/.config", "/x:rw"), "ringfence's own");
+}
+
+/// Of each list that decides on the next run: the file's folder, that of a link to it, and the file itself.
+#[test]
+fn what_the_next_run_is_made_of_is_not_given_to_be_written() {
+    type Ways = fn(&mut Machine) -> &mut Vec<PathBuf>;
+    let lists: [(Ways, &str); 2] = [
+        (|machine| &mut machine.engine_ways, "which container engine is used"),
+        (|machine| &mut machine.helper_ways, "what fence and guard are made of"),
+    ];
+    for (list, why) in lists {
+        let mut world = World::new();
+        for folder in ["home/me/work/links", "srv/kept"] {
+            std::fs::create_dir_all(world.at(folder)).unwrap();
+        }
+        std::fs::write(world.at("srv/kept/file"), "").unwrap();
+        symlink(world.at("srv/kept/file"), world.at("home/me/work/links/file")).unwrap();
+        let ways = super::super::own::way(&world.at("home/me/work/links/file"));
+        *list(&mut world.machine) = ways;
+        for folder in ["home/me/work/links", "home/me/work", "srv/kept", "srv"] {
+            refused(world.project(folder), why);
+            refused(world.mount(folder, "/x:rw"), why);
+            assert!(world.mount(folder, "/x").is_ok(), "{folder}: who only reads it changes nothing");
+        }
+        refused(world.mount("srv/kept/file", "/x:rw"), why);
+        assert!(world.project("home/me/work/project").is_ok() && world.mount("srv/shared", "/x:rw").is_ok());
+    }
 }
 
 #[test]

@@ -44,7 +44,10 @@ impl Own {
 }
 
 /// Every link on the way that a path leads, then where it ends, whether that exists or not; all without links in the names before the last.
+/// A relative path counts from the working directory, as it does for whoever opens it.
 pub fn way(path: &Path) -> Vec<PathBuf> {
+    let absolute = std::path::absolute(path);
+    let path = absolute.as_deref().unwrap_or(path);
     let mut way = Vec::new();
     let mut at = PathBuf::from("/");
     let mut waiting: VecDeque<OsString> = names(path);
@@ -101,5 +104,7 @@ mod tests {
         assert_eq!(way(&at("home/config/none/policy.yml")), [at("home/config/none/policy.yml")]);
         symlink("round", at("round")).unwrap();
         assert!(way(&at("round/x")).len() <= MOST_LINKS + 2);
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        assert_eq!(way(Path::new(".docker/config.json")), [here.join(".docker/config.json")]);
     }
 }

@@ -60,6 +60,9 @@ pub enum Authority {
     Any,
 }
 
+/// What proves an engine, in a directory of docker's client.
+pub const CERTIFICATES: [&str; 3] = ["ca.pem", "cert.pem", "key.pem"];
+
 impl TlsFiles {
     /// The files that docker's client looks for in a directory. One that is there counts, whether it can be read or not: to take
     /// an unreadable one for none would let more pass.
@@ -72,7 +75,8 @@ impl TlsFiles {
                 Err(error) => Err(unreadable(&path).caused_by(&error)),
             }
         };
-        let ca = file("ca.pem")?;
+        let [ca, cert, key] = CERTIFICATES;
+        let ca = file(ca)?;
         if ca.is_none() && authority == Authority::Named {
             let mut failure = unreadable(&directory.join("ca.pem"));
             failure
@@ -80,7 +84,7 @@ impl TlsFiles {
                 .push("it is not there, and without it any authority of this machine would do".to_owned());
             return Err(failure);
         }
-        Ok(TlsFiles { ca, cert: file("cert.pem")?, key: file("key.pem")? })
+        Ok(TlsFiles { ca, cert: file(cert)?, key: file(key)? })
     }
 }
 

@@ -65,6 +65,19 @@ pub fn files(docker: &Path) -> [PathBuf; 2] {
     ["config.json", "contexts"].map(|name| docker.join(name))
 }
 
+/// The sockets of all contexts, whichever is used: as far as they can be read, each by itself.
+pub fn sockets(docker: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(docker.join("contexts/meta")).into_iter().flatten().flatten();
+    let metas = entries.filter_map(|entry| {
+        let text = std::fs::read(entry.path().join("meta.json")).ok()?;
+        serde_json::from_slice::<Meta>(&text).ok()
+    });
+    metas
+        .filter_map(|meta| meta.endpoints.docker?.host.strip_prefix("unix://").map(PathBuf::from))
+        .filter(|socket| socket.is_absolute())
+        .collect()
+}
+
 /// Where a context's engine is.
 pub fn read(
     docker: &Path,
@@ -183,6 +196,27 @@ pub mod tests {
         let text = std::fs::read_to_string(&meta).unwrap().replace("false", "true");
         std::fs::write(&meta, text).unwrap();
         assert!(read(docker.path(), "lax", &nothing).unwrap_err().message.contains("SkipTLSVerify"));
+    }
+
+    #[test]
+    fn the_sockets_of_all_contexts_are_known_beside_one_that_cannot_be_read() {
+        let docker = tempfile::tempdir().unwrap();
+        assert!(sockets(docker.path()).is_empty());
+        for (name, host) in [
+            ("one", "unix:///srv/one.sock"),
+            ("broken", "unix:///srv/broken.sock"),
+            ("far", "tcp://far.example:2376"),
+            ("bare", "unix://bare.sock"),
+            ("two", "unix:///srv/two.sock"),
+        ] {
+            write(docker.path(), name, host, &[]);
+        }
+        std::fs::write(docker.path().join("contexts/meta").join(id("broken")).join("meta.json"), "{")
+            .unwrap();
+        std::fs::write(docker.path().join("contexts/meta/file"), "").unwrap();
+        let mut found = sockets(docker.path());
+        found.sort();
+        assert_eq!(found, ["/srv/one.sock", "/srv/two.sock"].map(PathBuf::from));
     }
 
     #[test]

@@ -6,9 +6,9 @@
 //! The first that is set decides, as with docker's own client. The usual sockets are tried one by one, and a failure lists them all.
 //! All of them, named or usual, are also what no agent is ever given: there is one list.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::address::Address;
+use super::address::{Address, CERTIFICATES};
 use super::contexts;
 use crate::error::{COULD_NOT_RUN, Failure};
 
@@ -44,28 +44,32 @@ pub fn candidates(told: &Told<'_>) -> Result<Vec<Candidate>, Failure> {
     Ok(usual(told.variable))
 }
 
-/// Every engine's socket that is known here, whichever of them is used: an agent that has one has this machine.
+/// Every engine's socket that is known here, whichever of them is used: an agent that has one has this machine. Known are the one that was
+/// named, those of all contexts of docker's, and the usual ones.
 pub fn sockets(told: &Told<'_>) -> Vec<PathBuf> {
     let ways = [by_option, by_host, by_context];
     // What cannot be read ends a run by `candidates` where it counts.
     let named = ways.into_iter().filter_map(|way| way(told).ok().flatten());
     let all = named.chain(usual(told.variable)).map(|candidate| candidate.address);
-    all.filter_map(|address| match address {
+    let sockets = all.filter_map(|address| match address {
         Address::Unix(path) => Some(path),
         _ => None,
-    })
-    .collect()
+    });
+    sockets.chain(docker_directories(told).iter().flat_map(|docker| contexts::sockets(docker))).collect()
 }
 
-/// Files in which docker's configuration says which engine is used, unless option or variable have settled it.
+/// Files in which docker's configuration says which engine is used, and by which it is known. Another engine may be named for this run:
+/// the next one may be without that.
 pub fn configuration(told: &Told<'_>) -> Vec<PathBuf> {
-    let named = |text: &str| text.contains("://") || text.starts_with('/');
-    let settled = match told.asked {
-        Some(asked) => named(asked),
-        None => (told.variable)("DOCKER_HOST").is_some(),
-    };
-    let docker = docker_directory(told).filter(|_| !settled);
-    docker.map(|docker| contexts::files(&docker).into()).unwrap_or_default()
+    let mut files = Vec::new();
+    for docker in docker_directories(told) {
+        files.extend(contexts::files(&docker));
+        files.extend(CERTIFICATES.map(|name| docker.join(name)));
+    }
+    if let Some(directory) = (told.variable)("DOCKER_CERT_PATH").map(here) {
+        files.extend(CERTIFICATES.map(|name| directory.join(name)));
+    }
+    files
 }
 
 /// `--engine` takes an address, a socket's path, or the name of a context.
@@ -111,9 +115,19 @@ fn named(from: &str, address: Address) -> Candidate {
 
 /// docker's own configuration: `DOCKER_CONFIG`, else `~/.docker`.
 fn docker_directory(told: &Told<'_>) -> Option<PathBuf> {
-    (told.variable)("DOCKER_CONFIG")
-        .map(PathBuf::from)
-        .or_else(|| Some(Path::new(&(told.variable)("HOME")?).join(".docker")))
+    docker_directories(told).into_iter().next()
+}
+
+/// Where docker's configuration is, with that variable and without, which the next run may be.
+fn docker_directories(told: &Told<'_>) -> Vec<PathBuf> {
+    let named = (told.variable)("DOCKER_CONFIG").map(here);
+    let own = (told.variable)("HOME").map(|home| here(home).join(".docker"));
+    named.into_iter().chain(own).collect()
+}
+
+/// A path in a variable, which counts from the working directory. Where there is none, nothing is found by it either.
+fn here(path: String) -> PathBuf {
+    std::path::absolute(&path).unwrap_or_else(|_| PathBuf::from(path))
 }
 
 /// The sockets that products make when nobody says otherwise.
@@ -179,6 +193,8 @@ pub fn none_answers(tried: &[(&Candidate, String)]) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn found(asked: Option<&str>, variables: &[(&str, &str)]) -> Result<Vec<String>, Failure> {
@@ -244,24 +260,49 @@ mod tests {
                 variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
             };
             let told = Told { asked, variable: &variable };
-            let found = sockets(&told).iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
-            (found, configuration(&told).len())
+            sockets(&told).iter().map(|path| path.display().to_string()).collect::<Vec<_>>()
         };
-        for (asked, more, wanted, decides) in [
-            (Some("/srv/a.sock"), None, "/srv/a.sock", 0),
-            (Some("unix:///srv/a.sock"), None, "/srv/a.sock", 0),
-            (Some("desk"), None, "/srv/desk.sock", 2),
-            (None, Some(("DOCKER_HOST", "unix:///srv/h.sock")), "/srv/h.sock", 0),
-            (None, Some(("DOCKER_CONTEXT", "desk")), "/srv/desk.sock", 2),
-            (None, None, "/srv/other.sock", 2),
+        for (asked, more, wanted) in [
+            (Some("/srv/a.sock"), None, "/srv/a.sock"),
+            (Some("unix:///srv/a.sock"), None, "/srv/a.sock"),
+            (Some("desk"), None, "/srv/desk.sock"),
+            (None, Some(("DOCKER_HOST", "unix:///srv/h.sock")), "/srv/h.sock"),
+            (None, Some(("DOCKER_CONTEXT", "desk")), "/srv/desk.sock"),
+            (None, None, "/srv/other.sock"),
             // What is not used now is somebody's engine too.
-            (Some("/srv/a.sock"), Some(("DOCKER_HOST", "unix:///srv/h.sock")), "/srv/h.sock", 0),
-            (Some("tcp://127.0.0.1:1"), None, "/var/run/docker.sock", 0),
+            (Some("/srv/a.sock"), Some(("DOCKER_HOST", "unix:///srv/h.sock")), "/srv/h.sock"),
+            (Some("tcp://127.0.0.1:1"), None, "/var/run/docker.sock"),
+            (None, None, "/srv/desk.sock"),
+            (Some("/srv/a.sock"), Some(("DOCKER_CONFIG", "/none")), "/srv/other.sock"),
         ] {
-            let (sockets, files) = known(asked, more.as_slice());
+            let sockets = known(asked, more.as_slice());
             assert!(sockets.iter().any(|socket| socket == wanted), "{asked:?} {more:?}: {sockets:?}");
-            assert_eq!(files, decides, "{asked:?} {more:?}");
         }
+    }
+
+    #[test]
+    fn what_the_next_run_obeys_is_known_whatever_this_one_is_told() {
+        let known = |asked: Option<&str>, more: &[(&str, &str)]| {
+            let variables = [&[("HOME", "/home/me")], more].concat();
+            let variable = |name: &str| {
+                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            };
+            configuration(&Told { asked, variable: &variable })
+        };
+        let all = ["config.json", "contexts", "ca.pem", "cert.pem", "key.pem"];
+        let of =
+            |folder: &Path, names: &[&str]| names.iter().map(|name| folder.join(name)).collect::<Vec<_>>();
+        let own = of(Path::new("/home/me/.docker"), &all);
+        assert_eq!(known(None, &[]), own);
+        for asked in ["/srv/a.sock", "unix:///srv/a.sock", "tcp://127.0.0.1:1", "lab", "default"] {
+            assert_eq!(known(Some(asked), &[]), own, "{asked}");
+        }
+        assert_eq!(known(None, &[("DOCKER_HOST", "unix:///srv/h.sock")]), own);
+        // As docker takes it: from the working directory.
+        let here = std::env::current_dir().unwrap();
+        let with = known(None, &[("DOCKER_CONFIG", ".docker"), ("DOCKER_CERT_PATH", "certs")]);
+        let wanted = [of(&here.join(".docker"), &all), own, of(&here.join("certs"), &all[2..])].concat();
+        assert_eq!(with, wanted);
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub struct Choice {
     candidates: Vec<Candidate>,
     /// Sockets of this engine and of others here: never given to an agent.
     pub sockets: Vec<PathBuf>,
-    /// Files that decided: not for an agent to write.
+    /// Files that decide in this run or may in the next: not for an agent to write.
     pub configuration: Vec<PathBuf>,
 }
 

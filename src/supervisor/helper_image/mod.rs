@@ -16,7 +16,11 @@ mod loaded;
 #[cfg(target_os = "linux")]
 mod system;
 
-use std::path::Path;
+use std::io::Read;
+#[cfg(target_os = "linux")]
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 #[cfg(target_os = "linux")]
 use self::bundle::{Digest, Identity};
@@ -24,16 +28,22 @@ use super::engine::Engine;
 #[cfg(target_os = "linux")]
 use super::state;
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::layers::check_owners;
 
 /// Names a bundle that goes before all others.
 const VARIABLE: &str = "RINGFENCE_HELPER_IMAGE";
 
 include!(concat!(env!("OUT_DIR"), "/helper_bundles.rs"));
 
+/// The bundle that was named, if one was: what fence and guard are made of, and so nothing that an agent may write.
+pub fn named() -> Option<PathBuf> {
+    std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
 /// Makes sure that the engine has the image; the engine's id of it.
 pub async fn ensure(engine: &Engine) -> Result<String, Failure> {
-    if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
-        return from_file(engine, Path::new(&path)).await;
+    if let Some(path) = named() {
+        return from_file(engine, &path).await;
     }
     if let Some((archive, about)) = carried(BUNDLES, &engine.architecture) {
         return ensure_bundle(engine, &about, archive).await;
@@ -76,7 +86,10 @@ fn there_is_none(bundles: &[&[u8]], architecture: &str) -> Failure {
 pub fn write(output: &Path) -> Result<String, Failure> {
     let layer = assemble::layer(&assemble::inputs()?)?;
     let archive = archive(own_architecture(), &layer)?;
-    std::fs::write(output, archive).map_err(|error| {
+    // A bundle that a group can write would not be read again, whatever the caller's umask is.
+    let mut file = std::fs::OpenOptions::new();
+    let file = file.write(true).create(true).truncate(true).mode(0o644).open(output);
+    file.and_then(|mut file| file.write_all(&archive)).map_err(|error| {
         Failure::new(COULD_NOT_RUN, format!("cannot write {}", output.display())).caused_by(&error)
     })?;
     Ok(of_this_machine(Digest::of(&layer)).tag())
@@ -87,12 +100,27 @@ async fn from_file(engine: &Engine, path: &Path) -> Result<String, Failure> {
         let mut failure =
             Failure::new(COULD_NOT_RUN, format!("{VARIABLE}: {} cannot be used", path.display()));
         failure.causes.push(why);
-        failure.hint("make it anew with `ringfence helper-image --output FILE`, or unset the variable")
+        failure.hint(
+            "make it anew with `ringfence helper-image --output FILE`, in a folder that only you or root can write, \
+             or unset the variable",
+        )
     };
-    let archive = std::fs::read(path).map_err(|error| cannot(error.to_string()))?;
+    let archive = bytes_of(path).map_err(cannot)?;
     let about = bundle::about(&archive).map_err(cannot)?;
     fits(&about, &engine.architecture).map_err(cannot)?;
     ensure_bundle(engine, &about, &archive).await
+}
+
+/// A bundle's bytes, of a file that only the caller or root could have written: what it says of itself, whoever wrote it can say.
+fn bytes_of(path: &Path) -> Result<Vec<u8>, String> {
+    // Not to wait for a FIFO's other end.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let opened = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let mut file = opened.map_err(|error| error.to_string())?;
+    check_owners(&file, path, &[0, rustix::process::geteuid().as_raw()])?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
 }
 
 /// Helpers of another version may understand each other's words otherwise.
@@ -181,6 +209,38 @@ mod tests {
         let mut changed = archive.to_vec();
         changed[at..at + own.len()].copy_from_slice(version.as_bytes());
         changed
+    }
+
+    #[test]
+    fn a_bundle_that_others_could_have_written_is_not_read() {
+        use std::fs::{Permissions, set_permissions};
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let (folder, file, link) = (root.join("folder"), root.join("folder/helper.tar"), root.join("link"));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(&file, "bundle").unwrap();
+        symlink(&file, &link).unwrap();
+        let mode = |path: &Path, mode| set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        for (of_folder, of_file, wrong) in [
+            (0o755, 0o644, None),
+            (0o1777, 0o644, None),
+            (0o755, 0o664, Some("can write it")),
+            (0o755, 0o646, Some("can write it")),
+            (0o775, 0o644, Some("can replace it")),
+            (0o777, 0o644, Some("can replace it")),
+        ] {
+            mode(&folder, of_folder);
+            mode(&file, of_file);
+            for path in [&file, &link] {
+                let read = bytes_of(path);
+                match wrong {
+                    None => assert_eq!(read, Ok(b"bundle".to_vec()), "{of_folder:o} {of_file:o}"),
+                    Some(why) => assert!(read.as_ref().is_err_and(|said| said.contains(why)), "{read:?}"),
+                }
+            }
+        }
+        assert!(bytes_of(&root).is_err());
     }
 
     #[test]
