@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use bollard::query_parameters::{InspectContainerOptions, StatsOptions};
 use futures_util::StreamExt;
+use tokio::time::timeout;
 
 use super::engine::{self, Engine};
 use super::growth::{self, Measure};
@@ -25,8 +26,8 @@ const SHORTEST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(60);
 /// Looking takes at most this part of the time.
 const SHARE: u32 = 10;
-/// Looks in a row at which the engine may give no answer.
-const SILENCES: u32 = 5;
+/// The disk may go unwatched for so long: an engine that restarts, a network that changes under ssh.
+const UNWATCHED: Duration = Duration::from_secs(60);
 
 /// What is watched of one agent.
 pub struct Watch {
@@ -58,7 +59,7 @@ impl Watch {
     /// Looks again and again; ends with the reason when the disk limit is passed, or cannot be watched any more.
     pub async fn until_over(&self, engine: &Engine, agent: &str) -> String {
         let mut wait = SHORTEST / 2;
-        let mut silences = 0;
+        let mut watched = Instant::now();
         loop {
             tokio::time::sleep(wait).await;
             let began = Instant::now();
@@ -70,16 +71,14 @@ impl Watch {
                         limits::bytes(self.limits.disk)
                     );
                 }
-                Ok(_) => silences = 0,
-                Err(failure) => {
-                    silences += 1;
-                    if silences == SILENCES {
-                        return format!(
-                            "the disk limit cannot be watched any more: {}",
-                            failure.causes.join(": ")
-                        );
-                    }
+                Ok(_) => watched = Instant::now(),
+                Err(failure) if watched.elapsed() > UNWATCHED => {
+                    return format!(
+                        "the disk limit cannot be watched any more: {}",
+                        failure.causes.join(": ")
+                    );
                 }
+                Err(_) => {}
             }
             if processes(engine, agent).await.is_some_and(|now| now >= self.limits.pids) {
                 self.processes_short.set(true);
@@ -90,7 +89,8 @@ impl Watch {
 
     /// Bytes on disk that are the agent's.
     async fn used(&self, engine: &Engine, agent: &str) -> Result<u64, Failure> {
-        let mut used = layer(engine, agent).await?;
+        let layer = timeout(UNWATCHED, layer(engine, agent)).await;
+        let mut used = layer.unwrap_or_else(|_| Err(silent()))?;
         for (bind, base) in &self.writable {
             let now = measure(bind).await.map_err(|error| {
                 Failure::new(COULD_NOT_RUN, format!("cannot measure {}", bind.source.display()))
@@ -100,6 +100,12 @@ impl Watch {
         }
         Ok(used)
     }
+}
+
+fn silent() -> Failure {
+    let mut failure = Failure::new(COULD_NOT_RUN, "cannot see what the agent wrote to disk");
+    failure.causes.push("the engine does not answer".to_owned());
+    failure
 }
 
 async fn measure(bind: &Bind) -> std::io::Result<Measure> {
@@ -126,6 +132,7 @@ pub async fn layer(engine: &Engine, container: &str) -> Result<u64, Failure> {
 /// Processes and threads of the container just now, where the engine says.
 async fn processes(engine: &Engine, container: &str) -> Option<u64> {
     let once = StatsOptions { stream: false, one_shot: true };
-    let stats = engine.api.stats(container, Some(once)).boxed().next().await?.ok()?;
+    let mut stats = engine.api.stats(container, Some(once)).boxed();
+    let stats = timeout(UNWATCHED, stats.next()).await.ok()??.ok()?;
     stats.pids_stats?.current
 }
