@@ -59,7 +59,7 @@ impl Watch {
     /// Looks again and again; ends with the reason when the disk limit is passed, or cannot be watched any more.
     pub async fn until_over(&self, engine: &Engine, agent: &str) -> String {
         let mut wait = SHORTEST / 2;
-        let mut watched = Instant::now();
+        let mut failing_since = None;
         loop {
             tokio::time::sleep(wait).await;
             let began = Instant::now();
@@ -71,14 +71,16 @@ impl Watch {
                         limits::bytes(self.limits.disk)
                     );
                 }
-                Ok(_) => watched = Instant::now(),
-                Err(failure) if watched.elapsed() > UNWATCHED => {
-                    return format!(
-                        "the disk limit cannot be watched any more: {}",
-                        failure.causes.join(": ")
-                    );
+                Ok(_) => failing_since = None,
+                Err(failure) => {
+                    // Not since the last good look: that may be longer ago by itself.
+                    if failing_since.get_or_insert(began).elapsed() > UNWATCHED {
+                        return format!(
+                            "the disk limit cannot be watched any more: {}",
+                            failure.causes.join(": ")
+                        );
+                    }
                 }
-                Err(_) => {}
             }
             if processes(engine, agent).await.is_some_and(|now| now >= self.limits.pids) {
                 self.processes_short.set(true);
