@@ -23,7 +23,7 @@ pub async fn gc(engine_host: Option<&str>, all: bool) -> Result<u8, Failure> {
     if all {
         failures.extend(networks::remove_uplinks(&engine).await.err());
     }
-    all_or_last(failures)
+    super::all_or_last(failures)
 }
 
 /// The same at the start of a run: what cannot be removed now is left to `ringfence gc`, which tells why.
@@ -60,13 +60,6 @@ async fn sweep(engine: &Engine) -> Result<Swept, Failure> {
     swept.failures.extend(masks::sweep(&engine.host, &known).err());
     swept.failures.extend(aftermath::sweep(engine, &known).err());
     Ok(swept)
-}
-
-/// All but the last are told here, and that one where every command's is.
-pub fn all_or_last(mut failures: Vec<Failure>) -> Result<u8, Failure> {
-    let last = failures.pop();
-    failures.iter().for_each(|failure| eprint!("{failure}"));
-    last.map_or(Ok(0), Err)
 }
 
 fn abandoned(found: &Found, now: u64) -> bool {

@@ -93,6 +93,13 @@ fn on_engine(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Fail
     result
 }
 
+/// The end of a command that goes on after a failure: all but the last are told here, and that one where every command's is.
+pub fn all_or_last(mut failures: Vec<Failure>) -> Result<u8, Failure> {
+    let last = failures.pop();
+    failures.iter().for_each(|failure| eprint!("{failure}"));
+    last.map_or(Ok(0), Err)
+}
+
 /// Writes data to stdout. A reader that has gone away (`| head`) is no error.
 pub fn print(text: &str) -> Result<(), Failure> {
     use std::io::Write;

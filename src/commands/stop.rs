@@ -29,5 +29,5 @@ pub async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result<u8, Fa
             Err(failure) => failures.push(failure),
         }
     }
-    super::gc::all_or_last(failures)
+    super::all_or_last(failures)
 }

@@ -36,8 +36,8 @@ impl Person {
         let look = |path: &Path| path.metadata().map_err(|error| format!("{}: {error}", path.display()));
         for place in way(socket) {
             for folder in place.ancestors().skip(1) {
-                self.owns(&look(folder)?, folder)?;
                 let meta = look(folder)?;
+                self.owns(&meta, folder)?;
                 if self.others_write(meta.gid(), meta.mode()) {
                     return Err(passed_over(&format!("others can write {}", folder.display())));
                 }

@@ -190,8 +190,9 @@ async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Res
     }
     let info = about(engine).await?;
     kept::by_engine(&info, engine.product)?.iter().for_each(|told| eprintln!("ringfence: {told}"));
-    request.agent.binds.sharing = Sharing::of(engine.product, &engine.version, is_rootless(&info));
-    if request.user_is_owner && is_rootless(&info) {
+    let rootless = is_rootless(&info);
+    request.agent.binds.sharing = Sharing::of(engine.product, &engine.version, rootless);
+    if request.user_is_owner && rootless {
         // There the person is root in the container, and the owner's number would be somebody else.
         request.agent.user = None;
     }
