@@ -25,11 +25,14 @@ mod fence;
 #[cfg(target_os = "linux")]
 mod guard;
 mod handover;
+mod host;
 mod kernel;
 mod layers;
 mod programs;
 mod resolve;
 mod supervisor;
+mod term;
+mod wire;
 mod workspace;
 
 fn main() -> std::process::ExitCode {

@@ -1,0 +1,3 @@
+//! This machine, seen without any policy: its files and folders, opened by descriptor.
+//!
+//! The ground floor: every other room may use it, and it uses none of them.

@@ -1,0 +1,3 @@
+//! What crosses a process boundary: types that can hold nothing but what the other side may say.
+//!
+//! The ground floor: every other room may use it, and it uses none of them.
