@@ -8,6 +8,7 @@ use crate::error::Failure;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::inventory::{self, Found};
 use crate::supervisor::{aftermath, networks, state};
+use crate::wire::WorkflowId;
 use crate::workspace::masks;
 
 /// A start may take so long that the agent does not exist yet.
@@ -39,7 +40,7 @@ pub async fn quietly(engine: &Engine) {
 
 /// What became of what was left.
 struct Swept {
-    removed: Vec<String>,
+    removed: Vec<WorkflowId>,
     failures: Vec<Failure>,
 }
 
@@ -47,11 +48,11 @@ struct Swept {
 async fn sweep(engine: &Engine) -> Result<Swept, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or(0);
     let workflows = inventory::workflows(engine).await?;
-    let known: Vec<String> = workflows.iter().map(|found| found.id.clone()).collect();
+    let known: Vec<WorkflowId> = workflows.iter().map(|found| found.id).collect();
     let mut swept = Swept { removed: Vec::new(), failures: Vec::new() };
     for found in workflows {
-        if abandoned(&found, now) && !state::is_supervised(&found.id) {
-            match inventory::end(engine, &found.id).await {
+        if abandoned(&found, now) && !state::is_supervised(found.id) {
+            match inventory::end(engine, &found).await {
                 Ok(()) => swept.removed.push(found.id),
                 Err(failure) => swept.failures.push(failure),
             }
@@ -64,17 +65,21 @@ async fn sweep(engine: &Engine) -> Result<Swept, Failure> {
 
 fn abandoned(found: &Found, now: u64) -> bool {
     let ended = matches!(found.agent.as_str(), "absent" | "exited" | "dead" | "created");
-    ended && now.saturating_sub(found.created_at) > YOUNG_SECONDS
+    ended && now.saturating_sub(found.created_at.0) > YOUNG_SECONDS
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::UnixTime;
 
     #[test]
     fn a_running_or_young_workflow_is_never_abandoned() {
-        let found =
-            |agent: &str, created_at| Found { agent: agent.to_owned(), created_at, ..Found::default() };
+        let found = |agent: &str, created_at| Found {
+            agent: agent.to_owned(),
+            created_at: UnixTime(created_at),
+            ..inventory::tests::found("00112233")
+        };
         assert!(!abandoned(&found("running", 0), 1_000_000));
         assert!(!abandoned(&found("paused", 0), 1_000_000));
         assert!(!abandoned(&found("absent", 999_950), 1_000_000));

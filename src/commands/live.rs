@@ -17,6 +17,7 @@ use crate::layers::record::Record;
 use crate::layers::{self, Wanted};
 use crate::supervisor::control::{self, Outcome};
 use crate::supervisor::engine::Engine;
+use crate::supervisor::workflow::Helpers;
 use crate::supervisor::{engine, inventory};
 
 /// The policy does not permit the change.
@@ -39,13 +40,13 @@ pub async fn deny(engine_host: Option<&str>, args: DenyArgs) -> Result<u8, Failu
 
 /// Reads the layers anew, without the project's: the agent may have written to it.
 pub async fn reload(engine_host: Option<&str>, args: ReloadArgs) -> Result<u8, Failure> {
-    let (engine, id) = running(engine_host, &args.workflow).await?;
+    let (engine, to) = running(engine_host, &args.workflow).await?;
     let given = super::policy::wanted(&args.policy, None);
     let wanted = if given == Wanted::default() {
-        let record = Record::of_workflow(&id)?.ok_or_else(|| {
+        let record = Record::of_workflow(to.id)?.ok_or_else(|| {
             Failure::new(
                 COULD_NOT_RUN,
-                format!("this machine did not start {id}, so it cannot tell which policies it has"),
+                format!("this machine did not start {}, so it cannot tell which policies it has", to.id),
             )
             .hint("name them: --policy, --allow, --deny, --gitlab")
         })?;
@@ -60,7 +61,7 @@ pub async fn reload(engine_host: Option<&str>, args: ReloadArgs) -> Result<u8, F
     };
     let loaded = layers::load(&wanted)?;
     layers::warn(&loaded);
-    make_on(&engine, &id, Change::Reload(loaded.policy.into()), args.json).await
+    make_on(&engine, &to, Change::Reload(loaded.policy.into()), args.json).await
 }
 
 /// Sets conditions, ends them, or says how the network stands.
@@ -68,8 +69,8 @@ pub async fn net(engine_host: Option<&str>, args: NetArgs) -> Result<u8, Failure
     match wish(&args.conditions)? {
         Some(change) => make(engine_host, &args.workflow, change, args.json).await,
         None => {
-            let (engine, id) = running(engine_host, &args.workflow).await?;
-            let state = control::state(&engine, &id).await?;
+            let (engine, to) = running(engine_host, &args.workflow).await?;
+            let state = control::state(&engine, &to).await?;
             show(&state, args.json)?;
             Ok(0)
         }
@@ -119,13 +120,13 @@ fn wish(words: &[String]) -> Result<Option<Change>, Failure> {
 }
 
 async fn make(engine_host: Option<&str>, workflow: &str, change: Change, json: bool) -> Result<u8, Failure> {
-    let (engine, id) = running(engine_host, workflow).await?;
-    make_on(&engine, &id, change, json).await
+    let (engine, to) = running(engine_host, workflow).await?;
+    make_on(&engine, &to, change, json).await
 }
 
-async fn make_on(engine: &Engine, id: &str, change: Change, json: bool) -> Result<u8, Failure> {
+async fn make_on(engine: &Engine, to: &Helpers, change: Change, json: bool) -> Result<u8, Failure> {
     let wanted = change.to_string();
-    match control::change(engine, id, change).await? {
+    match control::change(engine, to, change).await? {
         Outcome::Made(state) => {
             show(&state, json)?;
             Ok(0)
@@ -138,19 +139,16 @@ async fn make_on(engine: &Engine, id: &str, change: Change, json: bool) -> Resul
     }
 }
 
-/// The engine, and the id of the workflow that is meant.
-async fn running(engine_host: Option<&str>, workflow: &str) -> Result<(Engine, String), Failure> {
+/// The engine, and the helpers of the workflow that is meant.
+async fn running(engine_host: Option<&str>, workflow: &str) -> Result<(Engine, Helpers), Failure> {
     let engine = engine::connect(engine_host).await?;
     let all = inventory::workflows(&engine).await?;
     let found = inventory::pick(&all, workflow)?;
-    if found.guard != "running" {
-        return Err(Failure::new(
-            COULD_NOT_RUN,
-            format!("the guard of {} does not run ({})", found.id, found.guard),
-        )
-        .hint("everything is refused without it, and nothing can be changed"));
-    }
-    Ok((engine, found.id.clone()))
+    let helpers = found.helpers().filter(|_| found.guard == "running").ok_or_else(|| {
+        let what = format!("the guard of {} does not run ({})", found.id, found.guard);
+        Failure::new(COULD_NOT_RUN, what).hint("everything is refused without it, and nothing can be changed")
+    })?;
+    Ok((engine, helpers))
 }
 
 fn show(state: &State, json: bool) -> Result<(), Failure> {

@@ -41,15 +41,14 @@ fn table(all: &[Found], now: u64) -> String {
 
 fn row(found: &Found, now: u64) -> [String; 12] {
     let dash = || "-".to_owned();
-    let word = |word: &Option<String>| word.clone().unwrap_or_else(dash);
     let of = |show: fn(&Usage) -> String| found.usage.as_ref().map_or_else(dash, show);
     [
-        found.id.clone(),
-        word(&found.name),
+        found.id.to_string(),
+        found.name.as_ref().map_or_else(dash, ToString::to_string),
         found.agent.clone(),
         found.guard.clone(),
         found.fence.clone(),
-        short(now.saturating_sub(found.created_at)),
+        short(now.saturating_sub(found.created_at.0)),
         of(|usage| against(usage.cpus, |cpus| format!("{cpus}"))),
         of(|usage| against(usage.memory, bytes)),
         of(|usage| against(usage.pids, |pids| pids.to_string())),
@@ -58,7 +57,7 @@ fn row(found: &Found, now: u64) -> [String; 12] {
             Part { used: Some(used), limit: Some(limit) } => short(limit.saturating_sub(used)),
             _ => "-".to_owned(),
         }),
-        word(&found.image),
+        found.image.as_ref().map_or_else(dash, ToString::to_string),
     ]
 }
 
@@ -81,6 +80,7 @@ fn short(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::UnixTime;
 
     #[test]
     fn use_stands_against_limit() {
@@ -92,20 +92,18 @@ mod tests {
             seconds: Part { used: Some(100), limit: Some(7300) },
         };
         let running = Found {
-            id: "aa01".to_owned(),
             agent: "running".to_owned(),
             guard: "running".to_owned(),
             fence: "running".to_owned(),
-            image: Some("agent:dev".to_owned()),
-            created_at: 1000,
+            image: Some("agent:dev".parse().unwrap()),
+            created_at: UnixTime(1000),
             usage: Some(usage),
-            ..Found::default()
+            ..inventory::tests::found("0000aa01")
         };
         let ended = Found {
-            id: "bb02".to_owned(),
-            name: Some("night".to_owned()),
+            name: Some("night".parse().unwrap()),
             agent: "exited".to_owned(),
-            ..Found::default()
+            ..inventory::tests::found("0000bb02")
         };
         insta::assert_snapshot!(table(&[running, ended], 1100));
     }

@@ -15,7 +15,8 @@ use crate::supervisor::engine::Choice;
 use crate::supervisor::limits::Asked;
 use crate::supervisor::run::{Request, runtime};
 use crate::supervisor::surface::{self, Surface};
-use crate::supervisor::{ca, image, streams, workflow};
+use crate::supervisor::{ca, image, streams};
+use crate::wire::WorkflowName;
 use crate::workspace::identity::{self, Settings, TOKEN};
 use crate::workspace::machine::Machine;
 use crate::workspace::masks;
@@ -49,10 +50,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         disk: args.disk,
         time: args.time,
     };
-    if let Some(name) = args.name.as_deref().filter(|name| !workflow::valid_name(name)) {
-        return Err(Failure::new(COULD_NOT_RUN, format!("--name {name:?} cannot be a workflow's name"))
-            .hint("use at most 63 letters, digits, `-`, `_` and `.`, beginning with a letter or digit"));
-    }
+    let name = args.name.as_deref().map(workflow_name).transpose()?;
     if args.tty && args.interactive && !streams::stdin_is_terminal() {
         return Err(Failure::new(COULD_NOT_RUN, "-t and -i were given, but stdin is no terminal")
             .hint("leave out -t"));
@@ -108,7 +106,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     };
     let limits = asked.within(&policy);
     let request = Request {
-        name: args.name,
+        name,
         ca,
         policy,
         layers: Record::of(wanted)?,
@@ -147,6 +145,14 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         eprint!("{failure}");
     }
     ended
+}
+
+/// A name that is safe to type, to print and to be a label.
+fn workflow_name(text: &str) -> Result<WorkflowName, Failure> {
+    text.parse().map_err(|_| {
+        Failure::new(COULD_NOT_RUN, format!("--name {text:?} cannot be a workflow's name"))
+            .hint("use at most 63 letters, digits, `-`, `_` and `.`, beginning with a letter or digit")
+    })
 }
 
 /// Who the agent is to git.

@@ -3,8 +3,8 @@
 use bollard::query_parameters::StopContainerOptions;
 
 use crate::error::Failure;
-use crate::supervisor::workflow::{Role, object_name};
 use crate::supervisor::{engine, inventory};
+use crate::wire::Role;
 
 /// Ends each workflow: the agent is asked (TERM), after 10 s it is made to; the id on stdout.
 pub async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result<u8, Failure> {
@@ -15,16 +15,15 @@ pub async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result<u8, Fa
     let mut failures = Vec::new();
     for found in picked {
         let options = StopContainerOptions { t: Some(10), ..Default::default() };
-        match engine.api.stop_container(&object_name(&found.id, Role::Agent), Some(options)).await {
-            Err(error)
-                if !engine::is_missing(&error) && !engine::describe(&error).contains("not modified") =>
-            {
-                failures.push(engine::refused(format!("cannot stop the agent of {}", found.id), &error));
-                continue;
-            }
-            _ => {}
+        if let Some(agent) = found.container(Role::Agent)
+            && let Err(error) = engine.api.stop_container(agent, Some(options)).await
+            && !engine::is_missing(&error)
+            && !engine::describe(&error).contains("not modified")
+        {
+            failures.push(engine::refused(format!("cannot stop the agent of {}", found.id), &error));
+            continue;
         }
-        match inventory::end(&engine, &found.id).await {
+        match inventory::end(&engine, found).await {
             Ok(()) => super::print(&format!("{}\n", found.id))?,
             Err(failure) => failures.push(failure),
         }

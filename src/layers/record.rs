@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Wanted;
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::supervisor::state;
+use crate::wire::WorkflowId;
 
 /// The words, and where they were said: relative paths begin there.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +30,7 @@ impl Record {
     }
 
     /// Keeps it for a workflow.
-    pub fn keep(&self, id: &str) -> Result<(), Failure> {
+    pub fn keep(&self, id: WorkflowId) -> Result<(), Failure> {
         let path = path(id)?;
         let text = serde_json::to_vec(self).map_err(std::io::Error::from);
         text.and_then(|text| std::fs::write(&path, text)).map_err(|error| {
@@ -38,7 +39,7 @@ impl Record {
     }
 
     /// That of a workflow, if this machine has it.
-    pub fn of_workflow(id: &str) -> Result<Option<Record>, Failure> {
+    pub fn of_workflow(id: WorkflowId) -> Result<Option<Record>, Failure> {
         let path = path(id)?;
         let unusable = |error: &dyn std::error::Error| {
             Failure::new(COULD_NOT_RUN, format!("cannot use {}", path.display())).caused_by(error)
@@ -52,7 +53,7 @@ impl Record {
 }
 
 /// Forgets that of a workflow, if this machine has it.
-pub fn forget(id: &str) -> Result<(), Failure> {
+pub fn forget(id: WorkflowId) -> Result<(), Failure> {
     let path = path(id)?;
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -62,6 +63,6 @@ pub fn forget(id: &str) -> Result<(), Failure> {
     }
 }
 
-fn path(id: &str) -> Result<PathBuf, Failure> {
+fn path(id: WorkflowId) -> Result<PathBuf, Failure> {
     Ok(state::folder("layers")?.join(format!("{id}.json")))
 }

@@ -11,8 +11,10 @@ use tokio::time::timeout;
 
 use super::control;
 use super::engine::{self, Engine};
-use super::workflow::{Role, object_name};
+use super::inventory::Found;
+use super::workflow::{Role, Workflow};
 use crate::error::Failure;
+use crate::wire::WorkflowId;
 use crate::workspace::aftermath::{self, Aftermath, Told};
 
 /// A killed container has ended within this time, or is looked at again when it is removed.
@@ -21,29 +23,31 @@ const STEP: Duration = Duration::from_millis(50);
 /// An engine that says nothing for so long is not waited for.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Puts back after the agent of workflow `id`, once that has ended. What cannot be done now stays in `held`.
-pub async fn settle(engine: &Engine, id: &str, held: &mut Option<Aftermath>) -> Option<Told> {
-    if held.is_none() || !has_ended(engine, id).await {
+/// Puts back after the agent of a workflow, once that has ended. What cannot be done now stays in `held`.
+pub async fn settle(engine: &Engine, workflow: &Workflow, held: &mut Option<Aftermath>) -> Option<Told> {
+    if held.is_none() || !has_ended(engine, workflow).await {
         return None;
     }
     let told = held.take()?.settle();
     // A guard that is gone writes nothing any more; the person is told all the same.
-    let _ = timeout(SILENCE, control::note(engine, id, told.notes())).await;
+    let _ = timeout(SILENCE, control::note(engine, &workflow.helpers(), told.notes())).await;
     Some(told)
 }
 
 /// The same for a workflow whose agent was removed, and which nobody supervises any more; whether there was something to say.
-pub async fn settle_abandoned(engine: &Engine, id: &str) -> Result<bool, Failure> {
-    let Some(told) = aftermath::settle_abandoned(id)? else { return Ok(false) };
+pub async fn settle_abandoned(engine: &Engine, found: &Found) -> Result<bool, Failure> {
+    let Some(told) = aftermath::settle_abandoned(found.id)? else { return Ok(false) };
     tell(&told, false);
     let notes = told.notes();
     let any = !notes.is_empty();
-    let _ = timeout(SILENCE, control::note(engine, id, notes)).await;
+    if let Some(helpers) = found.helpers() {
+        let _ = timeout(SILENCE, control::note(engine, &helpers, notes)).await;
+    }
     Ok(any)
 }
 
 /// The same for workflows that are not on the engine any more; `living` are.
-pub fn sweep(engine: &Engine, living: &[String]) -> Result<(), Failure> {
+pub fn sweep(engine: &Engine, living: &[WorkflowId]) -> Result<(), Failure> {
     aftermath::sweep(&engine.host, living)?.iter().for_each(|told| tell(told, false));
     Ok(())
 }
@@ -56,12 +60,12 @@ pub fn tell(told: &Told, quiet: bool) {
     }
 }
 
-async fn has_ended(engine: &Engine, id: &str) -> bool {
-    timeout(SILENCE, is_seen_to_end(engine, id)).await.unwrap_or(false)
+async fn has_ended(engine: &Engine, workflow: &Workflow) -> bool {
+    timeout(SILENCE, is_seen_to_end(engine, workflow)).await.unwrap_or(false)
 }
 
-async fn is_seen_to_end(engine: &Engine, id: &str) -> bool {
-    let agent = object_name(id, Role::Agent);
+async fn is_seen_to_end(engine: &Engine, workflow: &Workflow) -> bool {
+    let agent = workflow.object(Role::Agent);
     let looks = ENDING.as_millis() / STEP.as_millis();
     for _ in 0..looks {
         match engine.api.inspect_container(&agent, None).await {

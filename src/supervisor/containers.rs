@@ -247,9 +247,7 @@ pub fn agent(workflow: &Workflow, agent: &Agent, filter: &str) -> ContainerCreat
     };
     let mut labels = workflow.labels(Role::Agent);
     labels.insert(LABEL_IMAGE.to_owned(), agent.image.name.clone());
-    if let Some(digest) = &agent.image.digest {
-        labels.insert(LABEL_IMAGE_DIGEST.to_owned(), digest.clone());
-    }
+    labels.insert(LABEL_IMAGE_DIGEST.to_owned(), agent.image.digest.clone().unwrap_or_default());
     // The engine knows the other limits itself.
     labels.insert(LABEL_DISK.to_owned(), agent.limits.disk.to_string());
     labels.insert(LABEL_TIME.to_owned(), agent.limits.time.as_secs().to_string());
@@ -276,9 +274,16 @@ pub fn agent(workflow: &Workflow, agent: &Agent, filter: &str) -> ContainerCreat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::UnixTime;
 
     fn workflow() -> Workflow {
-        Workflow { id: "0000002a".into(), name: None, digest: "sha256:d".into(), created_at: 1 }
+        let digest = format!("sha256:{}", "d".repeat(64));
+        Workflow {
+            id: "0000002a".parse().unwrap(),
+            name: None,
+            digest: Some(digest.parse().unwrap()),
+            created_at: UnixTime(1),
+        }
     }
 
     fn plain() -> Agent {

@@ -19,7 +19,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::engine::{self, Engine};
-use super::workflow::{Role, object_name};
+use super::workflow::Helpers;
 use crate::control::{Answer, Change, Good, Limit, Note, Request, State};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::FenceConfig;
@@ -38,30 +38,35 @@ pub enum Outcome {
 }
 
 /// How a workflow's network stands.
-pub async fn state(engine: &Engine, id: &str) -> Result<State, Failure> {
-    let mut session = Session::open(engine, id).await?;
+pub async fn state(engine: &Engine, to: &Helpers) -> Result<State, Failure> {
+    let mut session = Session::open(engine, to).await?;
     Ok(session.good(&Request::State).await?.map_err(unexpected)?.state)
 }
 
 /// Makes a change, in both places.
-pub async fn change(engine: &Engine, id: &str, change: Change) -> Result<Outcome, Failure> {
-    let mut session = Session::open(engine, id).await?;
+pub async fn change(engine: &Engine, to: &Helpers, change: Change) -> Result<Outcome, Failure> {
+    let mut session = Session::open(engine, to).await?;
     if matches!(change, Change::Reload(_)) {
-        replace(engine, id, &mut session, change).await
+        replace(engine, to, &mut session, change).await
     } else if change.closes() {
-        close(engine, id, &mut session, change).await
+        close(engine, to, &mut session, change).await
     } else {
-        open(engine, id, &mut session, change).await
+        open(engine, to, &mut session, change).await
     }
 }
 
-async fn close(engine: &Engine, id: &str, session: &mut Session, change: Change) -> Result<Outcome, Failure> {
+async fn close(
+    engine: &Engine,
+    to: &Helpers,
+    session: &mut Session,
+    change: Change,
+) -> Result<Outcome, Failure> {
     let would = match session.good(&Request::Propose(change.clone())).await? {
         Ok(good) => good.plan,
         Err(refused) => return Ok(Outcome::Refused(refused)),
     };
     // What fails here is told at the end: the guard refuses all the same.
-    let applied = apply(engine, id, &would).await;
+    let applied = apply(engine, to, &would).await;
     let made = match session.good(&Request::Make(change)).await? {
         Ok(good) => good,
         Err(refused) => return Ok(Outcome::Refused(refused)),
@@ -75,17 +80,22 @@ async fn close(engine: &Engine, id: &str, session: &mut Session, change: Change)
     })?;
     if made.plan != would {
         // A name got its address meanwhile.
-        apply(engine, id, &made.plan).await?;
+        apply(engine, to, &made.plan).await?;
     }
     Ok(Outcome::Made(made.state))
 }
 
-async fn open(engine: &Engine, id: &str, session: &mut Session, change: Change) -> Result<Outcome, Failure> {
+async fn open(
+    engine: &Engine,
+    to: &Helpers,
+    session: &mut Session,
+    change: Change,
+) -> Result<Outcome, Failure> {
     let made = match session.good(&Request::Make(change)).await? {
         Ok(good) => good,
         Err(refused) => return Ok(Outcome::Refused(refused)),
     };
-    if let Err(failure) = apply(engine, id, &made.plan).await {
+    if let Err(failure) = apply(engine, to, &made.plan).await {
         let taken_back = session.good(&Request::TakeBack).await.is_ok_and(|answer| answer.is_ok());
         let still = if taken_back { "nothing was opened" } else { "the fence still refuses" };
         let message = format!("{still}: the fence's rules could not be changed: {}", failure.message);
@@ -98,7 +108,7 @@ async fn open(engine: &Engine, id: &str, session: &mut Session, change: Change) 
 /// So if the fence does not follow, the guard keeps it: that is the most closed state there is.
 async fn replace(
     engine: &Engine,
-    id: &str,
+    to: &Helpers,
     session: &mut Session,
     change: Change,
 ) -> Result<Outcome, Failure> {
@@ -106,7 +116,7 @@ async fn replace(
         Ok(good) => good,
         Err(refused) => return Ok(Outcome::Refused(refused)),
     };
-    apply(engine, id, &made.plan).await.map_err(|failure| Failure {
+    apply(engine, to, &made.plan).await.map_err(|failure| Failure {
         message: format!(
             "the guard enforces the new policy; the fence refuses what it permits anew, since its rules could not be changed: {}",
             failure.message
@@ -117,17 +127,17 @@ async fn replace(
 }
 
 /// Has the guard write down that the agent met a limit.
-pub async fn reached(engine: &Engine, id: &str, limit: Limit, what: String) -> Result<(), Failure> {
-    let mut session = Session::open(engine, id).await?;
+pub async fn reached(engine: &Engine, to: &Helpers, limit: Limit, what: String) -> Result<(), Failure> {
+    let mut session = Session::open(engine, to).await?;
     session.good(&Request::Reached(limit, what)).await?.map_err(unexpected).map(|_| ())
 }
 
 /// Has the guard write down other things that only a supervisor sees.
-pub async fn note(engine: &Engine, id: &str, notes: Vec<(Note, String)>) -> Result<(), Failure> {
+pub async fn note(engine: &Engine, to: &Helpers, notes: Vec<(Note, String)>) -> Result<(), Failure> {
     if notes.is_empty() {
         return Ok(());
     }
-    let mut session = Session::open(engine, id).await?;
+    let mut session = Session::open(engine, to).await?;
     for (note, what) in notes {
         session.good(&Request::Noted(note, what)).await?.map_err(unexpected)?;
     }
@@ -139,8 +149,8 @@ fn unexpected(refused: String) -> Failure {
 }
 
 /// One nft transaction in the fence, by a process that has NET_ADMIN, does this, and ends.
-async fn apply(engine: &Engine, id: &str, plan: &FenceConfig) -> Result<(), Failure> {
-    let mut exec = Exec::start(engine, &object_name(id, Role::Fence), ["fence", "apply"]).await?;
+async fn apply(engine: &Engine, to: &Helpers, plan: &FenceConfig) -> Result<(), Failure> {
+    let mut exec = Exec::start(engine, &to.fence, ["fence", "apply"]).await?;
     exec.say(plan).await?;
     let said =
         timeout(RULES, exec.rest()).await.unwrap_or_else(|_| vec!["no end within its time".to_owned()]);
@@ -150,7 +160,7 @@ async fn apply(engine: &Engine, id: &str, plan: &FenceConfig) -> Result<(), Fail
             let ended =
                 status.map_or("it did not end".to_owned(), |status| format!("it ended with {status}"));
             let mut failure =
-                Failure::new(COULD_NOT_RUN, format!("`fence apply` failed in the fence of {id}"));
+                Failure::new(COULD_NOT_RUN, format!("`fence apply` failed in the fence of {}", to.id));
             failure.causes.push(ended);
             failure.causes.extend(said);
             Err(failure)
@@ -162,8 +172,8 @@ async fn apply(engine: &Engine, id: &str, plan: &FenceConfig) -> Result<(), Fail
 struct Session(Exec);
 
 impl Session {
-    async fn open(engine: &Engine, id: &str) -> Result<Session, Failure> {
-        Exec::start(engine, &object_name(id, Role::Guard), ["guard", "control"]).await.map(Session)
+    async fn open(engine: &Engine, to: &Helpers) -> Result<Session, Failure> {
+        Exec::start(engine, &to.guard, ["guard", "control"]).await.map(Session)
     }
 
     /// Asks one thing. What the policy refuses is the inner error, in words.

@@ -68,7 +68,7 @@ pub async fn create_own(
     workflow: &Workflow,
     taken: &[IpNet],
 ) -> Result<(String, IpNet), Failure> {
-    let seed = u32::from_str_radix(&workflow.id, 16).unwrap_or(0);
+    let seed = workflow.id.number();
     let pool = pool(WORKFLOW_POOL)?;
     create_in(engine, free_subnets(pool, 29, taken, seed), |subnet| own_request(workflow, subnet)).await
 }
@@ -131,8 +131,8 @@ fn oldest_uplink(networks: &[Network]) -> Option<&Network> {
 
 fn uplinks(networks: &[Network]) -> impl Iterator<Item = &Network> {
     networks.iter().filter(|network| {
-        let role = network.labels.as_ref().and_then(|labels| labels.get(LABEL_ROLE));
-        role.is_some_and(|role| role == "uplink")
+        let role = network.labels.as_ref().and_then(|labels| labels.get(LABEL_ROLE)?.parse().ok());
+        role == Some(Role::Uplink) && network.name.as_deref() == Some(UPLINK)
     })
 }
 

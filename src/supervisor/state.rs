@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::wire::WorkflowId;
 
 /// ringfence's own directory for state, created if need be, readable by its owner only.
 pub fn directory() -> Result<PathBuf, Failure> {
@@ -40,12 +41,12 @@ pub fn folder(name: &str) -> Result<PathBuf, Failure> {
 
 /// Whether a supervisor on this machine still writes down the events of workflow `id`: it holds a lock on their file until the guard
 /// has ended, and so does nobody after it, however it ended.
-pub fn is_supervised(id: &str) -> bool {
+pub fn is_supervised(id: WorkflowId) -> bool {
     let file = events_file(id).ok().and_then(|path| std::fs::File::open(path).ok());
     file.is_some_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
 }
 
 /// Where the events of workflow `id` are kept.
-pub fn events_file(id: &str) -> Result<PathBuf, Failure> {
+pub fn events_file(id: WorkflowId) -> Result<PathBuf, Failure> {
     Ok(folder("events")?.join(format!("{id}.jsonl")))
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::wire::WorkflowId;
+
 /// The parts of an event that the summary needs.
 #[derive(Debug, Deserialize)]
 pub struct Seen {
@@ -69,7 +71,7 @@ impl Summary {
 
     /// The summary's text, empty when nothing was refused. Control characters that an agent put into a
     /// name never reach the terminal.
-    pub fn text(&self, id: &str) -> String {
+    pub fn text(&self, id: WorkflowId) -> String {
         if self.refused.is_empty() {
             return String::new();
         }
@@ -93,6 +95,10 @@ impl Summary {
 mod tests {
     use super::*;
 
+    fn id() -> WorkflowId {
+        "0000002a".parse().unwrap()
+    }
+
     fn event(json: &str) -> Seen {
         serde_json::from_str(json).unwrap()
     }
@@ -103,7 +109,7 @@ mod tests {
         let line = r#"{"kind":"connect","verdict":"deny","reason":"raw-address","address":"10.0.0.1","port":22,"left_out":3}"#;
         summary.add(&event(line));
         summary.add(&event(r#"{"kind":"dns","verdict":"allow","host":"a.test"}"#));
-        let text = summary.text("2a");
+        let text = summary.text(id());
         assert!(text.starts_with("ringfence: refused 4 times:\n"), "{text}");
         assert!(text.contains("4 × 10.0.0.1:22  (raw-address)"), "{text}");
     }
@@ -112,7 +118,7 @@ mod tests {
     fn a_name_cannot_write_to_the_terminal() {
         let mut summary = Summary::default();
         summary.add(&event(r#"{"kind":"dns","verdict":"deny","reason":"not-allowed","host":"a\u001b[2J"}"#));
-        assert!(!summary.text("2a").contains('\u{1b}'));
+        assert!(!summary.text(id()).contains('\u{1b}'));
     }
 
     #[test]
@@ -124,6 +130,6 @@ mod tests {
             )));
         }
         assert_eq!(summary.refused.len(), REMEMBERED);
-        assert!(summary.text("2a").contains("refused 5000 times"));
+        assert!(summary.text(id()).contains("refused 5000 times"));
     }
 }

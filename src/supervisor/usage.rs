@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::engine::Engine;
 use super::inventory::Found;
-use super::workflow::{LABEL_DISK, LABEL_TIME, Role, object_name};
+use super::workflow::{LABEL_DISK, LABEL_TIME, Role};
 use crate::clock::unix_seconds;
 
 /// How long one engine may take to answer for one agent; what it did not say is left out.
@@ -46,14 +46,19 @@ pub struct Usage {
 pub async fn add(engine: &Engine, all: &mut [Found]) {
     let running = all.iter_mut().filter(|found| found.agent == "running");
     join_all(running.map(|found| async {
-        let asked = tokio::time::timeout(PATIENCE, ask(engine, &object_name(&found.id, Role::Agent))).await;
+        let asked = tokio::time::timeout(PATIENCE, ask(engine, found.container(Role::Agent))).await;
         let now = unix_seconds();
-        found.usage = asked.ok().flatten().map(|(about, stats)| usage(&about, &stats, now, found.created_at));
+        found.usage =
+            asked.ok().flatten().map(|(about, stats)| usage(&about, &stats, now, found.created_at.0));
     }))
     .await;
 }
 
-async fn ask(engine: &Engine, agent: &str) -> Option<(ContainerInspectResponse, ContainerStatsResponse)> {
+async fn ask(
+    engine: &Engine,
+    agent: Option<&str>,
+) -> Option<(ContainerInspectResponse, ContainerStatsResponse)> {
+    let agent = agent?;
     let once = StatsOptions { stream: false, one_shot: true };
     let size = InspectContainerOptions { size: true };
     let mut stats = engine.api.stats(agent, Some(once)).boxed();

@@ -6,6 +6,9 @@
 use std::collections::HashMap;
 use std::fmt;
 
+pub use crate::wire::Role;
+use crate::wire::{PolicyDigest, UnixTime, WorkflowId, WorkflowName};
+
 /// Label that holds the workflow's id.
 pub const LABEL_WORKFLOW: &str = "dev.ringfence.workflow";
 /// Label that holds the [`Role`].
@@ -28,100 +31,77 @@ pub const LABEL_DISK: &str = "dev.ringfence.disk-limit";
 /// Label of the agent that holds the seconds that it may run.
 pub const LABEL_TIME: &str = "dev.ringfence.time-limit";
 
-/// What an object on the engine is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// The container that runs the agent.
-    Agent,
-    /// The container that made the namespace and holds it.
-    Fence,
-    /// The container with the DNS filter and the gate.
-    Guard,
-    /// A short container that proves another runtime.
-    Probe,
-    /// The workflow's own internal network.
-    Network,
-    /// What the fence and the guard share.
-    Volume,
-    /// The authorities that the agent trusts besides its image's own.
-    Trust,
-    /// What the agent is handed over in memory.
-    Secrets,
-    /// A directory of the supervisor's machine; there may be several.
-    Mount,
-    /// The network of all guards.
-    Uplink,
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Role::Agent => "agent",
-            Role::Fence => "fence",
-            Role::Guard => "guard",
-            Role::Probe => "probe",
-            Role::Network => "network",
-            Role::Volume => "volume",
-            Role::Trust => "trust",
-            Role::Secrets => "secrets",
-            Role::Mount => "mount",
-            Role::Uplink => "uplink",
-        })
-    }
-}
+/// Labels that are filled for an agent only.
+const OF_AGENTS: [&str; 4] = [LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_DISK, LABEL_TIME];
 
 /// Identity of a workflow.
 #[derive(Debug, Clone)]
 pub struct Workflow {
-    /// Eight hexadecimal digits.
-    pub id: String,
+    /// Its id.
+    pub id: WorkflowId,
     /// The name that a person gave.
-    pub name: Option<String>,
-    /// Digest of the policy that it started with.
-    pub digest: String,
-    /// Unix time of the start, seconds.
-    pub created_at: u64,
+    pub name: Option<WorkflowName>,
+    /// Digest of the policy that it started with; none where it has no policy.
+    pub digest: Option<PolicyDigest>,
+    /// The time of the start.
+    pub created_at: UnixTime,
 }
 
 impl Workflow {
     /// A new identity; fails when the kernel gives no random bytes.
-    pub fn new(name: Option<String>, digest: String, created_at: u64) -> std::io::Result<Self> {
-        let mut bytes = [0u8; 4];
-        getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
-        Ok(Workflow { id: format!("{:08x}", u32::from_be_bytes(bytes)), name, digest, created_at })
+    pub fn new(
+        name: Option<WorkflowName>,
+        digest: Option<PolicyDigest>,
+        created_at: UnixTime,
+    ) -> std::io::Result<Self> {
+        Ok(Workflow { id: WorkflowId::random()?, name, digest, created_at })
     }
 
     /// The engine's name of a part.
     pub fn object(&self, role: Role) -> String {
-        object_name(&self.id, role)
+        object_name(self.id, role)
     }
 
-    /// The labels of a part.
+    /// The helpers of a run that this process made.
+    pub fn helpers(&self) -> Helpers {
+        Helpers { id: self.id, guard: self.object(Role::Guard), fence: self.object(Role::Fence) }
+    }
+
+    /// The labels of a part: every label that ringfence reads, the empty ones too. A container inherits from its image each label that
+    /// it is not given.
     pub fn labels(&self, role: Role) -> HashMap<String, String> {
-        let mut labels = HashMap::from([
-            (LABEL_WORKFLOW.to_owned(), self.id.clone()),
-            (LABEL_ROLE.to_owned(), role.to_string()),
-            (LABEL_DIGEST.to_owned(), self.digest.clone()),
-            (LABEL_VERSION.to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-            (LABEL_CREATED.to_owned(), self.created_at.to_string()),
-        ]);
-        if let Some(name) = &self.name {
-            labels.insert(LABEL_NAME.to_owned(), name.clone());
-        }
+        let text = |value: Option<&dyn fmt::Display>| value.map(ToString::to_string).unwrap_or_default();
+        let mut labels: HashMap<String, String> =
+            OF_AGENTS.iter().map(|label| ((*label).to_owned(), String::new())).collect();
+        labels.extend(
+            [
+                (LABEL_WORKFLOW, self.id.to_string()),
+                (LABEL_ROLE, role.to_string()),
+                (LABEL_NAME, text(self.name.as_ref().map(|name| name as &dyn fmt::Display))),
+                (LABEL_DIGEST, text(self.digest.as_ref().map(|digest| digest as &dyn fmt::Display))),
+                (LABEL_VERSION, env!("CARGO_PKG_VERSION").to_owned()),
+                (LABEL_CREATED, self.created_at.to_string()),
+            ]
+            .map(|(label, value)| (label.to_owned(), value)),
+        );
         labels
     }
 }
 
-/// The engine's name of a part of workflow `id`.
-pub fn object_name(id: &str, role: Role) -> String {
-    format!("ringfence-{id}-{role}")
+/// How the engine is asked for a workflow's helpers: by its own ids; by name in the run that made them.
+#[derive(Debug, Clone)]
+pub struct Helpers {
+    /// The workflow's id.
+    pub id: WorkflowId,
+    /// The guard's container.
+    pub guard: String,
+    /// The fence's container.
+    pub fence: String,
 }
 
-/// Whether `name` may be a workflow's name: it becomes a label and is typed on command lines.
-pub fn valid_name(name: &str) -> bool {
-    (1..=63).contains(&name.len())
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+/// The engine's name of a part of workflow `id`.
+pub fn object_name(id: WorkflowId, role: Role) -> String {
+    format!("ringfence-{id}-{role}")
 }
 
 #[cfg(test)]
@@ -129,21 +109,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_safe_to_print_and_to_type() {
-        for good in ["a", "nightly-3", "A.b_c"] {
-            assert!(valid_name(good), "{good}");
-        }
-        for bad in ["", "-a", "a b", "a\n", "ä", &"a".repeat(64), "a/b"] {
-            assert!(!valid_name(bad), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn every_object_is_labelled_with_its_workflow_and_role() {
-        let workflow = Workflow::new(Some("n".into()), "sha256:d".into(), 7).unwrap();
+    fn every_object_has_every_label_that_is_read() {
+        let digest = format!("sha256:{}", "d".repeat(64));
+        let workflow =
+            Workflow::new(Some("n".parse().unwrap()), Some(digest.parse().unwrap()), UnixTime(7)).unwrap();
         let labels = workflow.labels(Role::Fence);
-        assert_eq!(labels[LABEL_WORKFLOW], workflow.id);
-        assert_eq!(labels[LABEL_ROLE], "fence");
+        assert_eq!(labels[LABEL_WORKFLOW], workflow.id.to_string());
+        assert_eq!((labels[LABEL_ROLE].as_str(), labels[LABEL_NAME].as_str()), ("fence", "n"));
+        assert_eq!((&labels[LABEL_DIGEST], labels[LABEL_CREATED].as_str()), (&digest, "7"));
         assert_eq!(workflow.object(Role::Fence), format!("ringfence-{}-fence", workflow.id));
+        // What an image says of itself must not stay where a person said nothing.
+        let bare = Workflow::new(None, None, UnixTime(7)).unwrap().labels(Role::Agent);
+        for label in [LABEL_NAME, LABEL_DIGEST, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_DISK, LABEL_TIME] {
+            assert_eq!(bare.get(label).map(String::as_str), Some(""), "{label}");
+        }
     }
 }

@@ -1,3 +1,9 @@
 //! What crosses a process boundary: types that can hold nothing but what the other side may say.
 //!
 //! The ground floor: every other room may use it, and it uses none of them.
+
+pub mod identity;
+
+pub use identity::{
+    EngineId, ImageDigest, ImageName, PolicyDigest, Role, UnixTime, WorkflowId, WorkflowName,
+};

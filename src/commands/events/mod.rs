@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 use self::line::{Line, Rows};
 use crate::cli::EventsArgs;
 use crate::error::Failure;
-use crate::supervisor::workflow::{Role, object_name};
 use crate::supervisor::{engine, inventory, state};
+use crate::wire::Role;
 
 /// What could not be read or is not what was written.
 const NOT_GOOD: u8 = 1;
@@ -67,7 +67,11 @@ async fn follow(engine_host: Option<&str>, args: &EventsArgs) -> Result<u8, Fail
     let all = inventory::workflows(&engine).await?;
     let found = inventory::pick(&all, &args.source)?;
     let options = LogsOptions { stdout: true, stderr: false, follow: true, ..Default::default() };
-    let mut output = engine.api.logs(&object_name(&found.id, Role::Guard), Some(options));
+    let Some(guard) = found.container(Role::Guard) else {
+        return Err(Failure::new(CANNOT, format!("the guard of {} is gone", found.id))
+            .hint(format!("what it wrote may have been saved: ringfence events {}", found.id)));
+    };
+    let mut output = engine.api.logs(guard, Some(options));
     let mut rows = Rows::new(true);
     let mut pending = Vec::new();
     while let Some(chunk) = output.next().await {
@@ -99,12 +103,12 @@ async fn read(engine_host: Option<&str>, source: &str) -> Result<Log, Failure> {
     if let Ok(engine) = engine::connect(engine_host).await {
         let all = inventory::workflows(&engine).await?;
         if let Ok(found) = inventory::pick(&all, source)
-            && let Some(saved) = inventory::save_events(&engine, &found.id).await?
+            && let Some(saved) = inventory::save_events(&engine, found).await?
         {
             return read_file(&saved, found.guard == "running");
         }
     }
-    let dir = state::events_file("x")?.parent().map(Path::to_owned).unwrap_or_default();
+    let dir = state::folder("events")?;
     let mut ended: Vec<_> = std::fs::read_dir(&dir)
         .map_err(|error| Failure::new(CANNOT, format!("cannot read {}", dir.display())).caused_by(&error))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())

@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::doctor::facts::{Learned, Other, Others};
 use crate::supervisor::engine::{self, Engine};
-use crate::supervisor::workflow::LABEL_ROLE;
+use crate::supervisor::inventory::Part;
 
 /// So many are looked at; the rest is counted.
 const MOST: usize = 200;
@@ -35,7 +35,7 @@ pub async fn look(engine: &Engine) -> Learned<Others> {
 }
 
 fn is_ours(container: &ContainerSummary) -> bool {
-    container.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL_ROLE))
+    Part::of_container(container).is_some()
 }
 
 /// One of them; none where it ended meanwhile.

@@ -23,6 +23,7 @@ use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::interrupt::unless_interrupted;
 use crate::supervisor::workflow::{Role, Workflow};
 use crate::supervisor::{containers, helper_image, inventory, networks};
+use crate::wire::UnixTime;
 
 /// Longer than the probe gives itself.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -61,7 +62,7 @@ struct Stage<'a> {
 impl<'a> Stage<'a> {
     async fn set(engine: &'a Engine) -> Result<Stage<'a>, String> {
         let helper = helper_image::ensure(engine).await.map_err(words)?;
-        let workflow = Workflow::new(None, String::new(), crate::clock::unix_seconds())
+        let workflow = Workflow::new(None, None, UnixTime(crate::clock::unix_seconds()))
             .map_err(|error| format!("cannot make an id: {error}"))?;
         Ok(Stage { engine, workflow, helper })
     }
@@ -142,7 +143,8 @@ impl<'a> Stage<'a> {
     }
 
     async fn strike(&self) -> Result<(), String> {
-        inventory::remove(self.engine, &self.workflow.id).await.map_err(words)
+        let left = inventory::of_run(self.engine, &self.workflow).await.map_err(words)?;
+        inventory::remove(self.engine, &left).await.map_err(words)
     }
 }
 

@@ -17,6 +17,7 @@ use clap::ValueEnum;
 use self::reference::Reference;
 use super::engine::{self, Engine};
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::wire::{ImageDigest, ImageName};
 
 /// When the engine asks a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -46,6 +47,10 @@ pub struct Image {
 
 /// Makes sure that the image is on the engine. `quiet` keeps the progress to itself.
 pub async fn ready(engine: &Engine, name: &str, pull: Pull, quiet: bool) -> Result<Image, Failure> {
+    // It becomes part of a URL and of a label.
+    name.parse::<ImageName>().map_err(|error| {
+        Failure::new(COULD_NOT_RUN, format!("the image `{name}` cannot be looked for")).caused_by(&error)
+    })?;
     if pull != Pull::Always
         && let Some(image) = find(engine, name).await?
     {
@@ -96,7 +101,8 @@ fn digest_of(name: &str, digests: Vec<String>) -> Option<String> {
             Reference::parse(digest).is_some_and(|other| other.is_same_repository(typed))
         })
     };
-    digests.iter().find(same).or(digests.first()).cloned()
+    let of_their_form = || digests.iter().filter(|digest| digest.parse::<ImageDigest>().is_ok());
+    of_their_form().find(same).or(of_their_form().next()).cloned()
 }
 
 #[cfg(test)]

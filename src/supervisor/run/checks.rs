@@ -10,10 +10,11 @@ use netpolicy::policy::Policy;
 use super::super::engine::{self, Engine};
 use super::super::{inventory, limits};
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::wire::WorkflowName;
 
-pub(super) async fn check_name_is_free(engine: &Engine, name: Option<&str>) -> Result<(), Failure> {
+pub(super) async fn check_name_is_free(engine: &Engine, name: Option<&WorkflowName>) -> Result<(), Failure> {
     let Some(name) = name else { return Ok(()) };
-    if inventory::workflows(engine).await?.iter().any(|found| found.name.as_deref() == Some(name)) {
+    if inventory::workflows(engine).await?.iter().any(|found| found.name.as_ref() == Some(name)) {
         return Err(Failure::new(
             COULD_NOT_RUN,
             format!("a workflow named `{name}` is on this engine already"),

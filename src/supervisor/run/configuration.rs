@@ -27,7 +27,7 @@ pub(super) fn configuration(
     let end = SystemTime::now() + time;
     let deadline = end.duration_since(UNIX_EPOCH).map(|since| since.as_millis() as u64).unwrap_or(0);
     let fence = FenceConfig {
-        workflow: workflow.id.clone(),
+        workflow: workflow.id.to_string(),
         permits: netpolicy::ruleset::permits(&request.policy, &names),
         cut: netpolicy::ruleset::Cut::Nothing,
         devices: request.agent.runtime.is_some(),
@@ -35,10 +35,10 @@ pub(super) fn configuration(
         limits: engine.product == Product::Podman,
     };
     let guard = GuardConfig {
-        workflow: workflow.id.clone(),
+        workflow: workflow.id.to_string(),
         policy: request.policy.clone(),
         surroundings,
-        digest: workflow.digest.clone(),
+        digest: workflow.digest.as_ref().map(ToString::to_string).unwrap_or_default(),
         deadline_unix_ms: Some(deadline),
         image: request.agent.image.id.clone(),
         image_digest: request.agent.image.digest.clone(),

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::super::state;
 use super::super::summary::{Seen, Summary};
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::wire::WorkflowId;
 
 /// Where the guard's lines go.
 pub(super) struct EventFiles {
@@ -27,7 +28,7 @@ struct EventFile {
 }
 
 impl EventFiles {
-    pub(super) fn open(id: &str, also: Option<&Path>) -> Result<Self, Failure> {
+    pub(super) fn open(id: WorkflowId, also: Option<&Path>) -> Result<Self, Failure> {
         let mut files = Vec::new();
         for path in std::iter::once(state::events_file(id)?).chain(also.map(PathBuf::from)) {
             let file = File::create(&path).map_err(|error| {

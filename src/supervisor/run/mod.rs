@@ -39,6 +39,7 @@ use crate::clock::unix_seconds;
 use crate::control::Limit;
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::layers::record::Record;
+use crate::wire::{UnixTime, WorkflowName};
 use crate::workspace::aftermath::Aftermath;
 use crate::workspace::masks;
 use crate::workspace::secrets::Handed;
@@ -55,7 +56,7 @@ pub const TIME_OVER: u8 = 124;
 /// All that a run needs, checked as far as it can be without the engine.
 pub struct Request {
     /// A name for the workflow.
-    pub name: Option<String>,
+    pub name: Option<WorkflowName>,
     /// The policy, whole.
     pub policy: Policy,
     /// Where it comes from, for a reload.
@@ -113,18 +114,23 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
         }
     };
 
-    let digest = request.policy.digest();
-    let workflow = Workflow::new(request.name.clone(), digest, unix_seconds()).map_err(|error| {
+    let digest = request
+        .policy
+        .digest()
+        .parse()
+        .map_err(|error| Failure::new(COULD_NOT_RUN, "the policy has no digest").caused_by(&error))?;
+    let began = UnixTime(unix_seconds());
+    let workflow = Workflow::new(request.name.clone(), Some(digest), began).map_err(|error| {
         Failure::new(COULD_NOT_RUN, "cannot make an id for the workflow").caused_by(&error)
     })?;
-    let events = EventFiles::open(&workflow.id, request.events.as_deref())?;
+    let events = EventFiles::open(workflow.id, request.events.as_deref())?;
     if let Some(plan) = &request.masks {
-        request.agent.served = masks::serve(plan, &workflow.id, &engine.host)?;
+        request.agent.served = masks::serve(plan, workflow.id, &engine.host)?;
     }
     let covered = request.masks.as_ref().map(masks::Covered::of);
     let binds = &request.agent.binds.all;
-    let mut held = Aftermath::begin(binds, request.masks.as_ref(), &workflow.id, &engine.host)?;
-    request.layers.keep(&workflow.id)?;
+    let mut held = Aftermath::begin(binds, request.masks.as_ref(), workflow.id, &engine.host)?;
+    request.layers.keep(workflow.id)?;
     let prepared = Prepared { checked, events };
 
     // From here on things exist. A signal waits until the start is through, so that nothing is
@@ -180,7 +186,7 @@ async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Res
     let corporate = request.ca.as_ref().map(ca::read).transpose()?;
     means::without_proxies(&mut request.agent.env, engine.product);
     means::without_devices(&mut request.agent.env, engine.product);
-    check_name_is_free(engine, request.name.as_deref()).await?;
+    check_name_is_free(engine, request.name.as_ref()).await?;
     if let Some(runtime) = &request.agent.runtime {
         runtime::check(engine, runtime).await?;
     }
@@ -230,7 +236,10 @@ async fn remove(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
 
 /// Each step has the limit that every request has; all of them together, one that leaves room for a slow disk.
 async fn try_to_remove(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
-    let removed = tokio::time::timeout(REMOVAL_LIMIT, inventory::remove(engine, &workflow.id)).await;
+    let removed = tokio::time::timeout(REMOVAL_LIMIT, async {
+        inventory::remove(engine, &inventory::of_run(engine, workflow).await?).await
+    })
+    .await;
     removed.unwrap_or_else(|_| {
         let minutes = REMOVAL_LIMIT.as_secs() / 60;
         let what = format!("workflow {} was not removed within {minutes} minutes", workflow.id);
@@ -256,7 +265,7 @@ fn conclude(
     if let Some(summary) = summary
         && !quiet
     {
-        eprint!("{}", summary.text(&workflow.id));
+        eprint!("{}", summary.text(workflow.id));
     }
     Ok(ended.status)
 }

@@ -45,9 +45,10 @@ pub(super) async fn account(
         );
         ended.reached.push((Limit::Pids, what));
     }
+    let helpers = workflow.helpers();
     for (limit, what) in &ended.reached {
         // A guard that is gone writes nothing any more; the person is told all the same.
-        let told = control::reached(engine, &workflow.id, *limit, what.clone());
+        let told = control::reached(engine, &helpers, *limit, what.clone());
         let _ = timeout(ENGINE_LIMIT, told).await;
     }
     ended

@@ -114,9 +114,9 @@ impl Running {
                 }
                 said = &mut warning => {
                     warning.set(warn_of_token(None));
-                    let (engine, id) = (engine.clone(), workflow.id.clone());
+                    let (engine, helpers) = (engine.clone(), workflow.helpers());
                     // Beside the watching, which goes on.
-                    tokio::spawn(async move { control::note(&engine, &id, vec![(Note::TokenEnds, said)]).await });
+                    tokio::spawn(async move { control::note(&engine, &helpers, vec![(Note::TokenEnds, said)]).await });
                     continue;
                 }
                 () = &mut doubt => {
@@ -170,7 +170,7 @@ impl Running {
         let mut told = None;
         if !self.engine_is_silent {
             kill(Role::Agent, "KILL").await;
-            told = aftermath::settle(engine, &workflow.id, held).await;
+            told = aftermath::settle(engine, workflow, held).await;
             kill(Role::Guard, "TERM").await;
         }
         if let Some(collecting) = self.collecting.take() {

@@ -16,6 +16,7 @@ use super::told::Told;
 use crate::clock::unix_seconds;
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::supervisor::state;
+use crate::wire::WorkflowId;
 use crate::workspace::held;
 use crate::workspace::masks::Plan;
 use crate::workspace::mounts::{Bind, Identity};
@@ -27,7 +28,7 @@ const UNFINISHED: &str = "part";
 
 /// What a run may not leave behind, held while it goes on.
 pub struct Aftermath {
-    id: String,
+    id: WorkflowId,
     path: PathBuf,
     journal: Journal,
     roots: Vec<OwnedFd>,
@@ -40,7 +41,7 @@ impl Aftermath {
     pub fn begin(
         binds: &[Bind],
         masks: Option<&Plan>,
-        id: &str,
+        id: WorkflowId,
         engine: &str,
     ) -> Result<Option<Aftermath>, Failure> {
         let writable: Vec<&Bind> = binds.iter().filter(|bind| bind.writable && bind.directory).collect();
@@ -97,7 +98,7 @@ impl Aftermath {
         let lock = write(&folder, &path, &journal).map_err(|error| {
             Failure::new(COULD_NOT_RUN, format!("cannot write {}", path.display())).caused_by(&error)
         })?;
-        let held = Aftermath { id: id.to_owned(), path, journal, roots: opened, _lock: lock };
+        let held = Aftermath { id, path, journal, roots: opened, _lock: lock };
         // Of two that begin at once, both see the other's record by now, or one does.
         if let Err(error) = apart(&held.journal.roots, &self::others(&folder)) {
             // Its agent has never run.
@@ -111,7 +112,7 @@ impl Aftermath {
     pub fn settle(self) -> Told {
         let mut told = Told::default();
         for (root, open) in self.journal.roots.iter().zip(&self.roots) {
-            told.add(settle(root, open, &self.id));
+            told.add(settle(root, open, &self.id.to_string()));
         }
         finish(&self.path, &self.journal, &mut told);
         told
@@ -119,23 +120,23 @@ impl Aftermath {
 }
 
 /// Puts back after workflow `id`, whose agent has ended, unless its supervisor lives and does it itself.
-pub fn settle_abandoned(id: &str) -> Result<Option<Told>, Failure> {
+pub fn settle_abandoned(id: WorkflowId) -> Result<Option<Told>, Failure> {
     let path = state::folder("aftermath")?.join(format!("{id}.{ENDING}"));
     settle_file(&path, id, |_| true)
 }
 
 /// Puts back after workflows of this engine that are not on it any more.
-pub fn sweep(engine: &str, living: &[String]) -> Result<Vec<Told>, Failure> {
+pub fn sweep(engine: &str, living: &[WorkflowId]) -> Result<Vec<Told>, Failure> {
     let folder = state::folder("aftermath")?;
     let mut all = Vec::new();
     for entry in fs::read_dir(&folder).map_err(|error| unusable(&folder, &error))?.flatten() {
         let path = entry.path();
-        let Some(id) = path.file_stem().and_then(|id| id.to_str()) else { continue };
-        match path.extension().and_then(|end| end.to_str()) {
-            Some(ENDING) if !living.iter().any(|other| other == id) => {
+        let id = path.file_stem().and_then(|id| id.to_str()).and_then(|id| id.parse().ok());
+        match (path.extension().and_then(|end| end.to_str()), id) {
+            (Some(ENDING), Some(id)) if !living.contains(&id) => {
                 all.extend(settle_file(&path, id, |journal| journal.engine == engine)?);
             }
-            Some(UNFINISHED) => {
+            (Some(UNFINISHED), _) => {
                 let age = entry
                     .metadata()
                     .and_then(|meta| meta.modified())
@@ -152,7 +153,11 @@ pub fn sweep(engine: &str, living: &[String]) -> Result<Vec<Told>, Failure> {
     Ok(all)
 }
 
-fn settle_file(path: &Path, id: &str, ours: impl Fn(&Journal) -> bool) -> Result<Option<Told>, Failure> {
+fn settle_file(
+    path: &Path,
+    id: WorkflowId,
+    ours: impl Fn(&Journal) -> bool,
+) -> Result<Option<Told>, Failure> {
     let file = match fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -176,7 +181,7 @@ fn settle_file(path: &Path, id: &str, ours: impl Fn(&Journal) -> bool) -> Result
     let mut told = Told::default();
     for root in &journal.roots {
         match open(root) {
-            Ok(open) => told.add(settle(root, &open, id)),
+            Ok(open) => told.add(settle(root, &open, &id.to_string())),
             Err(error) => told.failures.push(format!(
                 "git's configuration in {} could NOT be put back: {error}",
                 netpolicy::diagnostic::harmless(&root.path.path().to_string_lossy())

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use super::{Cover, Plan, With};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::supervisor::state;
+use crate::wire::WorkflowId;
 
 /// Names the engine that the workflow is on.
 const ENGINE: &str = "engine";
@@ -31,11 +32,11 @@ pub struct Served {
 }
 
 /// Writes down what is laid over the project of workflow `id`.
-pub fn serve(plan: &Plan, id: &str, engine: &str) -> Result<Vec<Served>, Failure> {
+pub fn serve(plan: &Plan, id: WorkflowId, engine: &str) -> Result<Vec<Served>, Failure> {
     if plan.covers.is_empty() {
         return Ok(Vec::new());
     }
-    let folder = state::folder("workspace")?.join(id);
+    let folder = state::folder("workspace")?.join(id.to_string());
     let written = Writer { plan, folder: folder.clone(), copied: 0, bytes: 0 }.write(engine);
     written.map_err(|error| {
         // What was written is of no use; what cannot be removed now is removed by the next sweep.
@@ -49,17 +50,18 @@ pub fn serve(plan: &Plan, id: &str, engine: &str) -> Result<Vec<Served>, Failure
 }
 
 /// Removes the files of workflow `id`, if there are any.
-pub fn close(id: &str) -> Result<(), Failure> {
-    remove(&state::folder("workspace")?.join(id))
+pub fn close(id: WorkflowId) -> Result<(), Failure> {
+    remove(&state::folder("workspace")?.join(id.to_string()))
 }
 
 /// Removes the files of workflows that are no longer on their engine.
-pub fn sweep(engine: &str, living: &[String]) -> Result<(), Failure> {
+pub fn sweep(engine: &str, living: &[WorkflowId]) -> Result<(), Failure> {
     let folder = state::folder("workspace")?;
     let listed = fs::read_dir(&folder).map_err(|error| cannot("list", &folder, &error))?;
     for entry in listed.flatten() {
         let path = entry.path();
-        let id = entry.file_name().to_string_lossy().into_owned();
+        // What has another name was not put here by a run.
+        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let of_this_engine = fs::read_to_string(path.join(ENGINE)).is_ok_and(|name| name == engine);
         let age = entry.metadata().and_then(|meta| meta.modified()).ok();
         let old =

@@ -1,0 +1,231 @@
+//! Finding workflows again by the names and labels of their parts, and removing what is theirs.
+//!
+//! ```text
+//!  objects on the engine ─▶ Part (name and labels parse) ─▶ Found (id, parts, state) ─▶ ps | stop | gc
+//! ```
+
+mod part;
+mod remove;
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions, ListVolumesOptions};
+use serde::Serialize;
+
+pub use self::part::{Claim, Part};
+pub use self::remove::{end, remove, save_events};
+use super::engine::{self, Engine};
+use super::usage::Usage;
+use super::workflow::{Helpers, LABEL_WORKFLOW, Role, Workflow};
+use crate::error::{COULD_NOT_RUN, Failure};
+use crate::wire::{ImageDigest, ImageName, PolicyDigest, UnixTime, WorkflowId, WorkflowName};
+
+/// State of a container that is not there.
+const ABSENT: &str = "absent";
+
+/// A workflow of which parts are on the engine.
+#[derive(Debug, Clone, Serialize)]
+pub struct Found {
+    /// Its id.
+    pub id: WorkflowId,
+    /// The name that a person gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<WorkflowName>,
+    /// The agent's image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageName>,
+    /// The same by the digest under which a registry gave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<ImageDigest>,
+    /// running, exited, created, … of the agent; `absent` without one.
+    pub agent: String,
+    /// The same of the guard.
+    pub guard: String,
+    /// The same of the fence.
+    pub fence: String,
+    /// Digest of the policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<PolicyDigest>,
+    /// The time of the start.
+    pub created_at: UnixTime,
+    /// What a running agent uses of what it may, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// All that is there of it.
+    #[serde(skip)]
+    pub parts: Vec<Part>,
+}
+
+impl Found {
+    /// A workflow without any part.
+    fn of(claim: &Claim) -> Found {
+        Found {
+            id: claim.workflow,
+            name: claim.name.clone(),
+            image: None,
+            image_digest: None,
+            agent: ABSENT.to_owned(),
+            guard: ABSENT.to_owned(),
+            fence: ABSENT.to_owned(),
+            digest: claim.digest.clone(),
+            created_at: claim.created_at,
+            usage: None,
+            parts: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, part: Part) {
+        let state = part.state.clone();
+        match part.role {
+            Role::Agent => {
+                self.agent = state;
+                self.image.clone_from(&part.image);
+                self.image_digest.clone_from(&part.image_digest);
+            }
+            Role::Guard => self.guard = state,
+            Role::Fence => self.fence = state,
+            _ => {}
+        }
+        self.parts.push(part);
+    }
+
+    /// The engine's id of a container.
+    pub fn container(&self, role: Role) -> Option<&str> {
+        self.parts.iter().find(|part| part.role == role).map(|part| part.handle.as_str())
+    }
+
+    /// Its fence and guard, where both are there.
+    pub fn helpers(&self) -> Option<Helpers> {
+        let handle = |role| self.container(role).map(str::to_owned);
+        Some(Helpers { id: self.id, guard: handle(Role::Guard)?, fence: handle(Role::Fence)? })
+    }
+}
+
+/// All workflows of which anything is left on the engine, oldest first.
+pub async fn workflows(engine: &Engine) -> Result<Vec<Found>, Failure> {
+    Ok(group(parts(engine, LABEL_WORKFLOW).await?))
+}
+
+/// What is left on the engine of a workflow that this process made.
+pub async fn of_run(engine: &Engine, workflow: &Workflow) -> Result<Found, Failure> {
+    let own = Claim {
+        workflow: workflow.id,
+        name: workflow.name.clone(),
+        digest: workflow.digest.clone(),
+        created_at: workflow.created_at,
+    };
+    let mut found = Found::of(&own);
+    let parts = parts(engine, &format!("{LABEL_WORKFLOW}={}", workflow.id)).await?;
+    parts.into_iter().filter(|part| part.claim == own).for_each(|part| found.add(part));
+    Ok(found)
+}
+
+/// Everything with a label that is, by name and labels, a part of a workflow.
+async fn parts(engine: &Engine, label: &str) -> Result<Vec<Part>, Failure> {
+    let cannot = |what: &str| format!("cannot list the engine's {what}");
+    let by_label = || Some(HashMap::from([("label".to_owned(), vec![label.to_owned()])]));
+    let containers = engine
+        .api
+        .list_containers(Some(ListContainersOptions { all: true, filters: by_label(), ..Default::default() }))
+        .await
+        .map_err(|error| engine::refused(cannot("containers"), &error))?;
+    let networks = engine
+        .api
+        .list_networks(Some(ListNetworksOptions { filters: by_label() }))
+        .await
+        .map_err(|error| engine::refused(cannot("networks"), &error))?;
+    let volumes = engine
+        .api
+        .list_volumes(Some(ListVolumesOptions { filters: by_label() }))
+        .await
+        .map_err(|error| engine::refused(cannot("volumes"), &error))?;
+    let containers = containers.iter().filter_map(Part::of_container);
+    let networks = networks.iter().filter_map(Part::of_network);
+    let volumes = volumes.volumes.iter().flatten().filter_map(Part::of_volume);
+    Ok(containers.chain(networks).chain(volumes).collect())
+}
+
+/// The workflows that parts make. Parts of one id that do not agree on the rest are nobody's.
+fn group(parts: Vec<Part>) -> Vec<Found> {
+    let mut by_id: BTreeMap<WorkflowId, Vec<Part>> = BTreeMap::new();
+    for part in parts {
+        by_id.entry(part.claim.workflow).or_default().push(part);
+    }
+    let mut all: Vec<Found> = by_id.into_values().filter_map(one).collect();
+    all.sort_by_key(|found| (found.created_at, found.id));
+    all
+}
+
+/// The workflow of parts that claim one id: the fence's word counts most, since it is there first and stays longest.
+fn one(parts: Vec<Part>) -> Option<Found> {
+    let weight =
+        |part: &&Part| [Role::Fence, Role::Guard, Role::Agent].iter().position(|role| *role == part.role);
+    let claim = parts.iter().min_by_key(|part| weight(part).unwrap_or(usize::MAX))?.claim.clone();
+    let mut found = Found::of(&claim);
+    parts.into_iter().filter(|part| part.claim == claim).for_each(|part| found.add(part));
+    Some(found)
+}
+
+/// The one workflow that is meant by an id, a unique prefix of one, or a name.
+pub fn pick<'a>(all: &'a [Found], wanted: &str) -> Result<&'a Found, Failure> {
+    let named: Vec<_> =
+        all.iter().filter(|found| found.name.as_ref().is_some_and(|name| name.as_ref() == wanted)).collect();
+    let begun: Vec<_> =
+        all.iter().filter(|found| !wanted.is_empty() && found.id.to_string().starts_with(wanted)).collect();
+    let exact = begun.iter().find(|_| wanted.len() == 8);
+    match (exact, named.as_slice(), begun.as_slice()) {
+        (Some(found), ..) => Ok(found),
+        (None, [found], _) | (None, [], [found]) => Ok(found),
+        (None, [], []) => {
+            Err(Failure::new(COULD_NOT_RUN, format!("no workflow `{wanted}` is on this engine"))
+                .hint("`ringfence ps` lists them"))
+        }
+        _ => Err(Failure::new(COULD_NOT_RUN, format!("`{wanted}` may mean several workflows"))
+            .hint("give more of the id; `ringfence ps` lists them")),
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A workflow without any part.
+    pub fn found(id: &str) -> Found {
+        let workflow = id.parse().unwrap();
+        Found::of(&Claim { workflow, name: None, digest: None, created_at: UnixTime(0) })
+    }
+
+    #[test]
+    fn a_workflow_is_meant_by_id_prefix_or_name_and_never_by_chance() {
+        let named = |id, name: &str| Found { name: Some(name.parse().unwrap()), ..found(id) };
+        let all = [named("aa010000", "night"), found("aa020000"), found("bb030000")];
+        let meant = |wanted| pick(&all, wanted).map(|found| found.id.to_string());
+        assert_eq!(meant("aa020000").unwrap(), "aa020000");
+        assert_eq!(meant("b").unwrap(), "bb030000");
+        assert_eq!(meant("night").unwrap(), "aa010000");
+        for unclear in ["aa", "", "c", "nigh"] {
+            assert!(meant(unclear).is_err(), "{unclear:?}");
+        }
+        // An id that is somebody's name stays an id.
+        let all = [named("aa010000", "aa020000"), found("aa020000")];
+        assert_eq!(pick(&all, "aa020000").unwrap().id.to_string(), "aa020000");
+    }
+
+    #[test]
+    fn parts_that_disagree_with_the_fence_are_nobodys() {
+        let part = |role: &str, created: &str, id: char| {
+            let mut listed = part::tests::listed(
+                &format!("/ringfence-00112233-{role}"),
+                &[("dev.ringfence.role", role), ("dev.ringfence.created-at", created)],
+            );
+            listed.id = Some(id.to_string().repeat(64));
+            Part::of_container(&listed).unwrap()
+        };
+        let parts = vec![part("agent", "8", 'a'), part("guard", "7", 'b'), part("fence", "7", 'c')];
+        let all = group(parts);
+        assert_eq!(all.len(), 1);
+        assert_eq!((all[0].agent.as_str(), all[0].guard.as_str()), ("absent", "exited"));
+        assert_eq!(all[0].container(Role::Agent), None);
+        assert_eq!(all[0].helpers().unwrap().guard, "b".repeat(64));
+    }
+}

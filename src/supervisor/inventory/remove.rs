@@ -1,0 +1,135 @@
+//! Removing a workflow, by the engine's own ids of its parts: a name could be somebody else's by now.
+
+use std::time::Duration;
+
+use bollard::query_parameters::{LogsOptions, RemoveContainerOptions, RemoveVolumeOptions};
+use futures_util::StreamExt;
+
+use super::super::engine::{self, Engine};
+use super::super::workflow::Role;
+use super::super::{aftermath, state};
+use super::{Found, Part};
+use crate::error::{COULD_NOT_RUN, Failure};
+use crate::layers::record;
+use crate::workspace::masks;
+
+/// Between two pieces of a log an engine takes no longer than this.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Saves the events of a workflow whose agent has ended, and removes it. What cannot be saved is not removed: an agent that fills a
+/// disk would be rid of its traces. What it left in the project is settled all the same.
+pub async fn end(engine: &Engine, found: &Found) -> Result<(), Failure> {
+    let Err(mut failure) = save_events(engine, found).await else { return remove(engine, found).await };
+    if let Err(other) = aftermath::settle_abandoned(engine, found).await {
+        failure.causes.extend(std::iter::once(other.message).chain(other.causes));
+    }
+    let id = found.id;
+    Err(failure.hint(format!("workflow {id} is kept until its events can be saved; then `ringfence gc`")))
+}
+
+/// Removes everything of a workflow: agent first, so that it never runs without a guard, then the
+/// guard and the fence, then what they used. All of it is tried; all errors are told.
+pub async fn remove(engine: &Engine, found: &Found) -> Result<(), Failure> {
+    let id = found.id;
+    let mut errors = Vec::new();
+    let of = |roles: &'static [Role]| found.parts.iter().filter(move |part| roles.contains(&part.role));
+    for agent in of(&[Role::Agent]) {
+        errors.extend(remove_container(engine, agent).await);
+    }
+    if errors.is_empty() {
+        match aftermath::settle_abandoned(engine, found).await {
+            Ok(true) => _ = save_events(engine, found).await,
+            Ok(false) => {}
+            Err(failure) => errors.extend(std::iter::once(failure.message).chain(failure.causes)),
+        }
+    }
+    let helpers = of(&[Role::Guard, Role::Fence, Role::Probe]).map(|part| remove_container(engine, part));
+    errors.extend(futures_util::future::join_all(helpers).await.into_iter().flatten());
+    let networks = of(&[Role::Network]).map(|part| async move {
+        let removed = engine.api.remove_network(&part.handle).await;
+        let error = removed.err().filter(|error| !engine::is_missing(error))?;
+        Some(format!("{}: {}", part.role, engine::describe(&error)))
+    });
+    let volumes =
+        of(&[Role::Volume, Role::Trust, Role::Secrets, Role::Mount]).map(|part| remove_volume(engine, part));
+    let (networks, volumes) =
+        tokio::join!(futures_util::future::join_all(networks), futures_util::future::join_all(volumes));
+    errors.extend(networks.into_iter().chain(volumes).flatten());
+    if let Err(failure) = masks::close(id) {
+        errors.push(failure.message);
+        errors.extend(failure.causes);
+    }
+    if let Err(failure) = record::forget(id) {
+        errors.push(failure.message);
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let mut failure = Failure::new(COULD_NOT_RUN, format!("workflow {id} could not be removed whole"));
+    failure.causes = errors;
+    Err(failure.hint("`ringfence gc` tries again"))
+}
+
+/// Removes a container; the error in words.
+async fn remove_container(engine: &Engine, part: &Part) -> Option<String> {
+    let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+    let removed = engine.api.remove_container(&part.handle, Some(options)).await;
+    let error = removed.err().filter(|error| !engine::is_missing(error))?;
+    let why = engine::describe(&error);
+    // Somebody else removes it just now: the supervisor, or `stop`.
+    let done = why.contains("already in progress") && is_gone_soon(engine, &part.handle).await;
+    (!done).then(|| format!("{}: {why}", part.role))
+}
+
+/// Waits for the end of a removal that is under way.
+async fn is_gone_soon(engine: &Engine, container: &str) -> bool {
+    for _ in 0..100 {
+        let inspected = engine.api.inspect_container(container, None).await;
+        if inspected.is_err_and(|error| engine::is_missing(&error)) {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    false
+}
+
+/// Removes a volume; the error in words. Of a volume that shows a directory of a machine, the engine ends the mount first and removes
+/// its own empty directory.
+async fn remove_volume(engine: &Engine, part: &Part) -> Option<String> {
+    let force = Some(RemoveVolumeOptions { force: true });
+    let removed = engine.api.remove_volume(&part.handle, force).await;
+    let error = removed.err().filter(|error| !engine::is_missing(error))?;
+    Some(format!("volume {}: {}", part.handle, engine::describe(&error)))
+}
+
+/// Keeps the events of a workflow that no supervisor follows, from the guard's log; where they are.
+pub async fn save_events(engine: &Engine, found: &Found) -> Result<Option<std::path::PathBuf>, Failure> {
+    let id = found.id;
+    let path = state::events_file(id)?;
+    let Some(guard) = found.container(Role::Guard) else { return Ok(None) };
+    let options = LogsOptions { stdout: true, stderr: false, ..Default::default() };
+    let mut lines = engine.api.logs(guard, Some(options)).boxed();
+    let mut bytes = Vec::new();
+    loop {
+        let next = tokio::time::timeout(SILENCE, lines.next()).await;
+        let Some(chunk) = next.map_err(|_| {
+            let what = format!("cannot read the events of {id}");
+            Failure::new(COULD_NOT_RUN, format!("{what}: no word for {} s", SILENCE.as_secs()))
+        })?
+        else {
+            break;
+        };
+        match chunk {
+            Ok(chunk) => bytes.extend_from_slice(&chunk.into_bytes()),
+            Err(error) if engine::is_missing(&error) => return Ok(None),
+            Err(error) => return Err(engine::refused(format!("cannot read the events of {id}"), &error)),
+        }
+    }
+    let had = std::fs::metadata(&path).map(|meta| meta.len()).unwrap_or(0);
+    if bytes.len() as u64 > had {
+        std::fs::write(&path, bytes).map_err(|error| {
+            Failure::new(COULD_NOT_RUN, format!("cannot write {}", path.display())).caused_by(&error)
+        })?;
+    }
+    Ok(Some(path))
+}
