@@ -8,6 +8,7 @@
 //! The project's files are never changed. Nothing of the project is mounted but the project: what is laid over it are copies, so
 //! that nobody can exchange a source between the check and the start.
 
+mod copies;
 mod git;
 mod moved;
 mod names;

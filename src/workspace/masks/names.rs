@@ -5,9 +5,12 @@ use std::sync::OnceLock;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use super::copies;
 use super::scrub::Form;
 
 const TEXT: &str = include_str!("names.txt");
+/// Both code and secrets.
+pub const ENVIRONMENT: &str = ".envrc";
 
 /// What a name says about a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,11 @@ impl Names {
             let treatment = match word {
                 "spare" => Treatment::Spare,
                 "lines" => Treatment::Scrub(Form::Lines),
+                "values" => Treatment::Scrub(Form::Values),
+                "git" => Treatment::Scrub(Form::Git),
+                "words" => Treatment::Scrub(Form::Words),
+                "curl" => Treatment::Scrub(Form::Curl),
+                "php" => Treatment::Scrub(Form::Php),
                 "json" => Treatment::Scrub(Form::Json),
                 "xml" => Treatment::Scrub(Form::Xml),
                 "fixed" => Treatment::Fixed,
@@ -72,6 +80,24 @@ impl Names {
         self.set.matches_into(path, &mut matches);
         matches.into_iter().min().map(|index| &self.names[index])
     }
+
+    /// What the list says about a file: by its own name, else by the name of which it is a copy.
+    pub fn of_file(&self, path: &Path) -> Option<(Treatment, &'static str)> {
+        if let Some(name) = self.of(path) {
+            return Some((name.treatment, name.pattern));
+        }
+        copies::originals(path).iter().filter_map(|original| self.of(original)).find_map(|name| {
+            match name.treatment {
+                Treatment::Spare => None,
+                // Nothing runs a copy, but it holds the same secrets.
+                Treatment::Fixed if name.pattern == ENVIRONMENT => {
+                    Some((Treatment::Scrub(Form::Lines), name.pattern))
+                }
+                Treatment::Fixed => None,
+                other => Some((other, name.pattern)),
+            }
+        })
+    }
 }
 
 /// A pattern as the list and policies have them: in any case, `*` within one name.
@@ -84,14 +110,16 @@ mod tests {
     use super::*;
 
     fn treatment(path: &str) -> Option<Treatment> {
-        Names::get().of(Path::new(path)).map(|name| name.treatment)
+        Names::get().of_file(Path::new(path)).map(|(treatment, _)| treatment)
     }
 
     #[test]
     fn every_line_of_the_list_has_a_treatment_a_pattern_and_a_reason() {
         for line in TEXT.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let (word, rest) = line.split_once(' ').unwrap();
-            assert!(["spare", "empty", "lines", "json", "xml", "fixed"].contains(&word), "{line}");
+            let known =
+                ["spare", "empty", "lines", "values", "git", "words", "curl", "json", "xml", "php", "fixed"];
+            assert!(known.contains(&word), "{line}");
             let (pattern, reason) = rest.trim_start().split_once("  ").expect(line);
             assert!(!pattern.is_empty() && !reason.trim().is_empty(), "{line}");
         }
@@ -118,10 +146,40 @@ mod tests {
             ".dev.vars.staging",
             "dash/.streamlit/secrets.toml",
             "func/local.settings.json",
+            // Each as the documents promise it, or as a program writes it.
+            ".env~",
+            ".env1",
+            ".env copy",
+            "..env.un~",
+            ".env.keys",
+            ".envs/.production/.django",
+            ".azure/credentials",
+            ".azure/msal_token_cache.bin",
+            ".config/git/credentials",
+            ".aws/login/cache/a.json",
+            "infra/prod.tfplan",
+            "key.p8",
+            ".config/rclone/rclone.conf",
+            ".local/share/gem/credentials",
+            ".mylogin.cnf",
+            ".m2/settings-security.xml",
+            ".docker/trust/private/ab.key",
+            "id_rsa (1)",
+            "#.netrc#",
+            ".secrets.toml",
         ] {
             assert_eq!(treatment(path), Some(Treatment::Empty), "{path}");
         }
         assert_eq!(treatment("web/.npmrc"), Some(Treatment::Scrub(Form::Lines)));
+        for path in ["infra/prod.tfvars", "infra/.prod.tfvars.swp", "x.auto.tfvars", ".npmrc.bak", ".envrc~"]
+        {
+            assert_eq!(treatment(path), Some(Treatment::Scrub(Form::Lines)), "{path}");
+        }
+        assert_eq!(treatment("prod.tfvars.json"), Some(Treatment::Scrub(Form::Json)));
+        assert_eq!(treatment(".yarnrc"), Some(Treatment::Scrub(Form::Words)));
+        assert_eq!(treatment(".curlrc"), Some(Treatment::Scrub(Form::Curl)));
+        assert_eq!(treatment("config/secrets.yml"), Some(Treatment::Scrub(Form::Values)));
+        assert_eq!(treatment("www/wp-config.php"), Some(Treatment::Scrub(Form::Php)));
         assert_eq!(treatment(".databrickscfg"), Some(Treatment::Scrub(Form::Lines)));
         assert_eq!(treatment("web/.sentryclirc"), Some(Treatment::Scrub(Form::Lines)));
         assert_eq!(treatment(".terraform.d/credentials.tfrc.json"), Some(Treatment::Scrub(Form::Json)));

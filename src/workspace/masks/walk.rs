@@ -290,7 +290,7 @@ impl Walk<'_> {
             let word = self.mask_words.get(index / 2).cloned().unwrap_or_default();
             return Some((Treatment::Empty, Why::Policy(word)));
         }
-        Names::get().of(path).map(|name| (name.treatment, Why::Name(name.pattern)))
+        Names::get().of_file(path).map(|(treatment, pattern)| (treatment, Why::Name(pattern)))
     }
 }
 

@@ -1,0 +1,112 @@
+//! Configuration without its secret values, the rest intact.
+//!
+//! An emptied configuration would do harm: a registry mapping that is gone sends package managers to the public registry. What is
+//! written in a way that this module does not read for certain is hidden whole.
+
+mod json;
+mod lines;
+mod patterns;
+mod php;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::ops::Range;
+
+use patterns::Patterns;
+
+/// What stands in the place of a secret.
+pub const MASK: &str = "masked-by-ringfence";
+
+/// How a configuration is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `key = value` or `key: value`, one a line: INI, properties, TOML, YAML, HCL.
+    Lines,
+    /// The same, in a file whose every value is a secret.
+    Values,
+    /// git's own INI.
+    Git,
+    /// `key value`, one a line: yarn 1, Redis.
+    Words,
+    /// curl's options, one a line.
+    Curl,
+    /// JSON.
+    Json,
+    /// XML.
+    Xml,
+    /// PHP: literal texts that a telling name is given.
+    Php,
+}
+
+/// What is left of a configuration.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Scrubbed {
+    /// It holds no secret: it stays as it is, and the agent may change it.
+    Clean,
+    /// The same without its secrets.
+    Masked(Vec<u8>),
+    /// It cannot be read for certain.
+    Unclear,
+}
+
+/// Takes the secret values out.
+pub fn scrub(form: Form, text: &[u8]) -> Scrubbed {
+    let patterns = Patterns::get();
+    if form == Form::Json {
+        return json::scrub(text);
+    }
+    if std::str::from_utf8(text).is_err() || text.contains(&0) {
+        return Scrubbed::Unclear;
+    }
+    let spans = match form {
+        Form::Xml => Some(patterns.in_xml(text)),
+        Form::Php => Some(php::find(text)),
+        Form::Words => Some(words::find(text)),
+        Form::Curl => Some(words::find_curl(text)),
+        Form::Lines | Form::Values | Form::Git | Form::Json => lines::find(form, text),
+    };
+    match spans {
+        None => Scrubbed::Unclear,
+        Some(spans) if spans.is_empty() => Scrubbed::Clean,
+        Some(spans) => Scrubbed::Masked(replace(text, spans, |_| MASK.into())),
+    }
+}
+
+/// A text with other words in the place of some spans, which may overlap.
+pub fn replace(text: &[u8], mut spans: Vec<Range<usize>>, with: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
+    spans.sort_by_key(|span| (span.start, span.end));
+    let (mut out, mut at) = (Vec::with_capacity(text.len()), 0);
+    for span in spans {
+        if span.start < at {
+            // What overlaps is one secret, and has its words already.
+            at = at.max(span.end);
+            continue;
+        }
+        out.extend_from_slice(&text[at..span.start]);
+        out.extend_from_slice(&with(span.len()));
+        at = span.end;
+    }
+    out.extend_from_slice(&text[at..]);
+    out
+}
+
+/// The lines of a text without their ends, each with its place in it.
+fn each_line(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut at = 0;
+    text.split_inclusive(|byte| *byte == b'\n').map(move |line| {
+        let start = at;
+        at += line.len();
+        (start, line.strip_suffix(b"\n").unwrap_or(line).trim_ascii_end())
+    })
+}
+
+/// A word without the quotes around it.
+fn unquoted(word: &[u8]) -> &[u8] {
+    match word {
+        [first @ (b'"' | b'\''), inner @ .., last] if first == last => inner,
+        [inner @ .., b'"' | b'\''] => inner,
+        [b'"' | b'\'', inner @ ..] => inner,
+        all => all,
+    }
+}
