@@ -1,7 +1,7 @@
 //! The person's own programs (git, glab, ssh, credential helpers): by `PATH`, but for what an agent may have written.
 //!
 //! ```text
-//!  PATH ─▶ absolute parts, outside of the project here and of what agents are given ─▶ program, which gets that PATH too
+//!  PATH ─▶ absolute parts, outside of the project here and of what agents are given, or were in earlier runs ─▶ program, which gets that PATH too
 //! ```
 //! `npm run` and activated environments put a project's folders in front, and an agent that was given the project can leave a `git`
 //! there.
@@ -12,6 +12,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+
+use crate::host::territory;
 
 /// What marks a project's own folder.
 const MARKS: [&str; 2] = [".git", ".ringfence.yml"];
@@ -31,6 +33,7 @@ pub fn keep_from(given: impl IntoIterator<Item = PathBuf>) {
 /// When there is none.
 pub fn command(name: &str) -> io::Result<Command> {
     let mut avoided = GIVEN.get().cloned().unwrap_or_default();
+    avoided.extend(territory::known().paths());
     let home = std::env::var_os("HOME").map(PathBuf::from);
     avoided.extend(std::env::current_dir().ok().and_then(|here| project_at(&here, home.as_deref())));
     let folders = folders(&std::env::var_os("PATH").unwrap_or_default(), &avoided);

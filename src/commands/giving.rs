@@ -1,11 +1,15 @@
 //! What the command line of a run gives to the agent: variables, secrets by name, a prompt. Literal secrets end the start.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cli::run::RunArgs;
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::host::open;
 use crate::supervisor::handing;
 use crate::workspace::secrets::{Handed, Sent, check};
+
+/// The largest environment file that is read.
+const LARGEST_ENV_FILE: u64 = 1 << 20;
 
 /// What the agent is given.
 pub struct Giving {
@@ -17,6 +21,7 @@ pub struct Giving {
 
 /// Reads everything that is given, and looks for secrets in what is given in the clear.
 pub fn gather(args: &RunArgs) -> Result<Giving, Failure> {
+    check_standard_input(args)?;
     let mut handed = args.secret.iter().map(|given| Handed::secret(given)).collect::<Result<Vec<_>, _>>()?;
     let mut given: Vec<(String, String)> = Vec::new();
     for file in &args.env_file {
@@ -62,12 +67,33 @@ pub fn gather(args: &RunArgs) -> Result<Giving, Failure> {
     Ok(Giving { env, handed })
 }
 
+/// Standard input can be read once, and not at all where it is the agent's.
+fn check_standard_input(args: &RunArgs) -> Result<(), Failure> {
+    let secrets = args.secret.iter().filter_map(|given| Some(Path::new(given.split_once('=')?.1)));
+    let files = args.env_file.iter().chain(&args.prompt).map(PathBuf::as_path);
+    let readers = secrets.chain(files).filter(|file| open::is_standard_input(file)).count();
+    if readers > 1 {
+        return Err(Failure::new(
+            COULD_NOT_RUN,
+            "standard input is named for two files, and can be read once",
+        )
+        .hint("give the others by their names"));
+    }
+    if readers == 1 && args.interactive {
+        return Err(Failure::new(
+            COULD_NOT_RUN,
+            "standard input is the agent's (-i), and was named as a file too",
+        )
+        .hint("leave out -i, or give the file by its name"));
+    }
+    Ok(())
+}
+
 /// The lines of an environment file: `NAME=VALUE`, or `NAME` for the caller's value; `#` begins a comment.
 fn lines_of(file: &Path) -> Result<Vec<String>, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Failure::new(COULD_NOT_RUN, format!("--env-file {}: it cannot be read", file.display()))
-            .caused_by(&error)
-    })?;
+    let cannot = || Failure::new(COULD_NOT_RUN, format!("--env-file {}: it cannot be read", file.display()));
+    let bytes = open::read(file, LARGEST_ENV_FILE).map_err(|refused| refused.explain(cannot()))?;
+    let text = String::from_utf8(bytes).map_err(|error| cannot().caused_by(&error))?;
     let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
     Ok(lines.map(str::to_owned).collect())
 }

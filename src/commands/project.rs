@@ -5,6 +5,7 @@ use netpolicy::policy::Policy;
 
 use crate::cli::project::{CheckArgs, ProjectCommand};
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::host::open;
 use crate::layers;
 use crate::workspace::masks::{self, Wishes};
 
@@ -16,9 +17,8 @@ pub fn dispatch(command: ProjectCommand) -> Result<u8, Failure> {
 }
 
 fn check(args: &CheckArgs) -> Result<u8, Failure> {
-    let project = args.directory.canonicalize().map_err(|error| {
-        Failure::new(COULD_NOT_RUN, format!("{} cannot be read", args.directory.display())).caused_by(&error)
-    })?;
+    let cannot = || Failure::new(COULD_NOT_RUN, format!("{} cannot be read", args.directory.display()));
+    let project = open::real(&args.directory).map_err(|refused| refused.explain(cannot()))?;
     let loaded = layers::load(&super::policy::wanted(&args.policy, Some(&project)))?;
     layers::warn(&loaded);
     let mut policy = loaded.policy;

@@ -6,6 +6,7 @@ use netpolicy::settings::Capabilities;
 
 use crate::cli::run::RunArgs;
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::host::territory;
 use crate::layers::record::Record;
 use crate::layers::{self, Wanted};
 use crate::programs;
@@ -194,9 +195,12 @@ fn files(engine: &Choice, args: &RunArgs) -> Result<Files, Failure> {
     let machine = Machine::here(engine);
     let project = args.project.as_deref();
     let project = project.map(|given| mounts::project(given, WORKSPACE, &machine)).transpose()?;
+    project.iter().try_for_each(count_as_agents)?;
     let mut binds = Vec::new();
     for given in &args.mounts {
-        binds.push(mounts::mount(given, project.as_ref(), &machine)?);
+        let bind = mounts::mount(given, project.as_ref(), &machine)?;
+        count_as_agents(&bind)?;
+        binds.push(bind);
     }
     let memory = args.tmpfs.iter().map(|target| mounts::memory_target(target, project.as_ref()));
     let tmpfs = memory.collect::<Result<Vec<_>, _>>()?;
@@ -207,6 +211,15 @@ fn files(engine: &Choice, args: &RunArgs) -> Result<Files, Failure> {
         survey(bind, &machine, args.quiet)?;
     }
     Ok(Files { binds, tmpfs, owner: owner.map(|(user, group)| format!("{user}:{group}")) })
+}
+
+/// From here on no link in it is followed that leads to another file of the command line.
+fn count_as_agents(bind: &Bind) -> Result<(), Failure> {
+    let given = bind.given().map_err(|error| {
+        Failure::new(COULD_NOT_RUN, format!("cannot look at {}", bind.source.display())).caused_by(&error)
+    })?;
+    given.into_iter().for_each(territory::add);
+    Ok(())
 }
 
 /// Tells what is in a directory that a person should know of; a socket of the engine in it ends the run.

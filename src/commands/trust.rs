@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::cli::policy::TrustArgs;
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::host::open;
 use crate::layers::{self, trust};
 
 /// A person said no.
@@ -98,15 +99,18 @@ fn state_of(approval: &trust::Approval) -> &'static str {
 
 /// The project's folder, given it or its policy.
 fn project_of(file: &Path) -> Result<PathBuf, Failure> {
+    let cannot =
+        |folder: &Path| Failure::new(COULD_NOT_RUN, format!("cannot find the project {}", folder.display()));
+    let real = |folder: &Path| open::real(folder).map_err(|refused| refused.explain(cannot(folder)));
     if file.is_dir() {
-        return Ok(file.to_owned());
+        return real(file);
     }
     if file.file_name().is_none_or(|name| name != layers::PROJECT) {
         return Err(Failure::new(COULD_NOT_RUN, format!("{} is no project's policy", file.display()))
             .hint(format!("it is called {}, in the project's topmost folder", layers::PROJECT)));
     }
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    Ok(folder.unwrap_or(Path::new(".")).to_owned())
+    real(folder.unwrap_or(Path::new(".")))
 }
 
 /// The policy that was approved, from the texts that were kept; nothing where they can no longer be read.

@@ -1,3 +1,10 @@
 //! This machine, seen without any policy: its files and folders, opened by descriptor.
 //!
 //! The ground floor: every other room may use it, and it uses none of them.
+
+pub mod identity;
+pub mod open;
+pub mod owners;
+pub mod path_walk;
+pub mod state;
+pub mod territory;

@@ -1,18 +1,20 @@
 //! Reading a layer's file: who could have written it decides whether it counts.
 //!
-//! The file that was checked is the one that is read: everything is asked of the open file. Folders above it are
+//! The file that was checked is the one that is read: the way to it is walked by descriptors. Folders above it are
 //! looked at too, since whoever can write a folder can put another file there.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use netpolicy::load::MAX_FILE;
 use netpolicy::policy::Layer;
+use rustix::fs::{OFlags, Stat};
 
 use crate::error::{COULD_NOT_RUN, Failure};
-use crate::workspace::own::way;
+use crate::host::open;
+use crate::host::owners::Owners;
+use crate::host::path_walk::{Doubt, Folder, Rule, follow};
 
 /// The path of a layer's file when there is one. A neighbour with the other extension is an error: it was
 /// meant, and would be ignored.
@@ -47,103 +49,63 @@ pub fn present(path: &Path) -> Result<Option<String>, Failure> {
 
 /// Reads a file of any layer as that layer demands. `project` is the folder that the project's files may not leave.
 pub fn read(layer: Layer, path: &str, project: Option<&Path>) -> Result<Vec<u8>, String> {
-    let file = open(path)?;
+    let caller = rustix::process::geteuid().as_raw();
     match layer {
-        Layer::Organisation => check_owners(&file, Path::new(path), &[0])?,
-        Layer::User => check_owners(&file, Path::new(path), &[0, rustix::process::geteuid().as_raw()])?,
-        Layer::Project => check_inside(&file, Path::new(path), project)?,
-        Layer::Run | Layer::Floor => {}
+        Layer::Organisation => bytes(&Owners::strict(&[0]).open_file(Path::new(path))?),
+        Layer::User => bytes(&Owners::strict(&[0, caller]).open_file(Path::new(path))?),
+        Layer::Project => bytes(&open_inside(Path::new(path), project)?),
+        Layer::Run | Layer::Floor => read_any(path),
     }
-    bytes(&file)
 }
 
 /// Reads a file that a person named, whoever owns it.
 pub fn read_any(path: &str) -> Result<Vec<u8>, String> {
-    bytes(&open(path)?)
-}
-
-fn open(path: &str) -> Result<File, String> {
-    // Not to wait for a FIFO's other end.
-    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| error.to_string())
+    let file = open::open(Path::new(path)).map_err(|refused| match refused.hint() {
+        Some(hint) if !refused.is_missing() => format!("{refused}; {hint}"),
+        _ => refused.to_string(),
+    })?;
+    bytes(&file)
 }
 
 /// Larger files than the loader takes are not read to their end.
 fn bytes(file: &File) -> Result<Vec<u8>, String> {
-    let meta = file.metadata().map_err(|error| error.to_string())?;
-    if meta.is_dir() {
-        return Err("it is a directory".to_owned());
-    }
     let mut bytes = Vec::new();
     file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     Ok(bytes)
 }
 
-/// The file, every link on the way to it, and every folder above one of these belong to one of `owners`, and nobody else may write them.
-pub fn check_owners(file: &File, path: &Path, owners: &[u32]) -> Result<(), String> {
-    let meta = file.metadata().map_err(|error| error.to_string())?;
-    if !meta.is_file() {
-        return Err("it is no regular file".to_owned());
-    }
-    check_owner(&meta, path, owners)?;
-    let real = path.canonicalize().map_err(|error| error.to_string())?;
-    same_file(&meta, &real)?;
-    let owners: Vec<u32> = owners.iter().copied().chain([0]).collect();
-    for place in way(path).into_iter().chain([real]) {
-        // In a folder like /tmp others cannot replace what is not theirs; a link of theirs they can.
-        let link = place.symlink_metadata().map_err(|error| format!("{}: {error}", place.display()))?;
-        if !owners.contains(&link.uid()) {
-            return Err(format!("others can replace it: {} belongs to user {}", place.display(), link.uid()));
-        }
-        for folder in place.ancestors().skip(1) {
-            let meta = folder.metadata().map_err(|error| format!("{}: {error}", folder.display()))?;
-            let sticky = meta.mode() & 0o1000 != 0;
-            if !owners.contains(&meta.uid()) || (meta.mode() & 0o022 != 0 && !sticky) {
-                return Err(format!(
-                    "others than its owner can replace it: see the owner and mode of {}",
-                    folder.display()
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn check_owner(meta: &Metadata, path: &Path, owners: &[u32]) -> Result<(), String> {
-    if !owners.contains(&meta.uid()) {
-        let whose = if owners == [0] { "root" } else { "you or root" };
-        return Err(format!("it must belong to {whose}, and belongs to user {}", meta.uid()));
-    }
-    if meta.mode() & 0o022 != 0 {
-        let mode = meta.mode() & 0o777;
-        return Err(format!(
-            "others than its owner can write it (mode {mode:03o}): chmod go-w {}",
-            path.display()
-        ));
-    }
-    Ok(())
-}
-
-/// The project's files stay inside it, links followed.
-fn check_inside(file: &File, path: &Path, project: Option<&Path>) -> Result<(), String> {
-    let meta = file.metadata().map_err(|error| error.to_string())?;
-    if !meta.is_file() {
-        return Err("it is no regular file".to_owned());
-    }
-    let root = project.ok_or("there is no project")?.canonicalize().map_err(|error| error.to_string())?;
-    let real: PathBuf = path.canonicalize().map_err(|error| error.to_string())?;
-    if !real.starts_with(&root) {
+/// Opens a file of the project's, which stays inside it. Links inside are followed: they lead to what is the project's word as well.
+fn open_inside(path: &Path, project: Option<&Path>) -> Result<File, String> {
+    let project = project.ok_or("there is no project")?;
+    let inside = Inside { root: project.canonicalize().map_err(|error| error.to_string())? };
+    let end = follow(path, &inside).map_err(|stopped| stopped.to_string())?;
+    let real = end.path();
+    if !real.starts_with(&inside.root) {
         return Err(format!("it leads out of the project, to {}", real.display()));
     }
-    same_file(&meta, &real)
+    if end.stat.is_none() {
+        return Err(std::io::Error::from(rustix::io::Errno::NOENT).to_string());
+    }
+    let file = File::from(end.open(OFlags::RDONLY).map_err(|error| error.to_string())?);
+    if !file.metadata().map_err(|error| error.to_string())?.is_file() {
+        return Err("it is no regular file".to_owned());
+    }
+    Ok(file)
 }
 
-fn same_file(open: &Metadata, path: &Path) -> Result<(), String> {
-    let meta = path.metadata().map_err(|error| error.to_string())?;
-    if (meta.dev(), meta.ino()) == (open.dev(), open.ino()) {
-        return Ok(());
+/// Follows every link: where the path ends decides, and the very folder that it ended in is read from.
+struct Inside {
+    root: PathBuf,
+}
+
+impl Rule for Inside {
+    fn folder(&self, _: Option<&Folder>, _: &Folder) -> Result<Option<Doubt>, String> {
+        Ok(None)
     }
-    Err("it was replaced while it was being read".to_owned())
+
+    fn link(&self, _: &Folder, _: &Path, _: &Stat) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -239,7 +201,7 @@ mod tests {
         assert!(read(Layer::Run, dir.path().to_str().unwrap(), None).is_err());
         let fifo = dir.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(read(Layer::Run, fifo.to_str().unwrap(), None).as_deref(), Ok(&b""[..]));
+        assert!(read(Layer::Run, fifo.to_str().unwrap(), None).is_err());
         assert!(read(Layer::User, fifo.to_str().unwrap(), None).is_err());
     }
 }

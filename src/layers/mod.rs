@@ -20,7 +20,7 @@ use netpolicy::load::{self, LayerSource, Loaded};
 use netpolicy::policy::Layer;
 use serde::{Deserialize, Serialize};
 
-pub use self::file::{check_owners, read_any};
+pub use self::file::read_any;
 use crate::error::{COULD_NOT_RUN, Failure};
 
 /// The organisation's policy; fixed, since whoever could name another one could do without it.

@@ -25,6 +25,7 @@ use super::truststore;
 use super::workflow::{Role, Workflow};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::TRUST;
+use crate::host::open::{self, Refused};
 
 /// Where the agent finds the bundle.
 pub const DIRECTORY: &str = "/etc/ringfence";
@@ -84,6 +85,14 @@ pub fn read(ca: &Ca) -> Result<Certificates, Failure> {
 
 /// What this machine trusts: the corporate authority is there when the company put it there.
 pub fn of_this_machine() -> Result<Certificates, Failure> {
+    // The crate below follows them.
+    for variable in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        let named = std::env::var_os(variable).filter(|path| !path.is_empty());
+        if let Some(Err(refused @ Refused::Link(_))) = named.map(|path| open::resolve(Path::new(&path))) {
+            let what = format!("{variable}: the certificate authorities there are not read");
+            return Err(refused.explain(Failure::new(COULD_NOT_RUN, what)));
+        }
+    }
     let found = rustls_native_certs::load_native_certs();
     if found.certs.is_empty() {
         let mut failure =
@@ -97,7 +106,7 @@ pub fn of_this_machine() -> Result<Certificates, Failure> {
 fn of_file(path: &Path) -> Result<Certificates, Failure> {
     let cannot =
         || Failure::new(COULD_NOT_RUN, format!("--ca {}: no certificates to be had", path.display()));
-    let text = std::fs::read(path).map_err(|error| cannot().caused_by(&error))?;
+    let text = open::read(path, LONGEST).map_err(|refused| refused.explain(cannot()))?;
     let certificates = parse(&text).map_err(|error| cannot().caused_by(&error))?;
     if certificates.is_empty() {
         return Err(cannot().hint(

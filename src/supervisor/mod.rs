@@ -34,7 +34,6 @@ pub mod nonce;
 pub mod podman;
 pub mod run;
 pub mod seccomp;
-pub mod state;
 pub mod streams;
 pub mod summary;
 pub mod surface;
@@ -42,3 +41,5 @@ pub mod truststore;
 pub mod usage;
 pub mod watch;
 pub mod workflow;
+
+pub use crate::host::state;

@@ -4,7 +4,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::mounts::Identity;
-use super::own::{Own, way};
+use super::own::Own;
+use crate::host::path_walk::symlink_chain;
 use crate::layers;
 use crate::supervisor::engine::Choice;
 use crate::supervisor::{helper_image, state};
@@ -62,7 +63,7 @@ impl Machine {
             .into_iter()
             .chain(policies.iter().filter_map(|policy| policy.parent()).map(Path::to_owned))
             .collect();
-        let helper_ways = helper_image::named().map(|bundle| way(&bundle)).unwrap_or_default();
+        let helper_ways = helper_image::named().map(|bundle| symlink_chain(&bundle)).unwrap_or_default();
         let own = Own::of(&folders, &policies);
         Machine { homes, other_homes, engine, sockets, engine_ways, helper_ways, own }
     }
@@ -149,11 +150,11 @@ fn engine_places(
     let (mut engine, mut ways): (Vec<PathBuf>, Vec<PathBuf>) =
         (folders.iter().cloned().map(resolved).collect(), Vec::new());
     for socket in sockets {
-        let mut way = way(socket);
+        let mut way = symlink_chain(socket);
         engine.extend(way.pop());
         ways.append(&mut way);
     }
-    ways.extend(configuration.iter().flat_map(|file| way(file)));
+    ways.extend(configuration.iter().flat_map(|file| symlink_chain(file)));
     (engine, ways)
 }
 

@@ -16,6 +16,8 @@ use std::sync::Arc;
 use super::held;
 use super::machine::Machine;
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::host::territory::Given;
+use crate::host::{identity, open};
 
 /// Directories that nobody gives to an agent, themselves.
 const NOT_ITSELF: &[&str] = &[
@@ -128,6 +130,14 @@ pub fn mount(given: &str, project: Option<&Bind>, machine: &Machine) -> Result<B
 }
 
 impl Bind {
+    /// The directory as one that an agent can write; nothing for what it can only read, or whose content alone it can write.
+    pub fn given(&self) -> std::io::Result<Option<Given>> {
+        if !self.writable || !self.directory {
+            return Ok(None);
+        }
+        Ok(Some(Given::new(&self.source, identity::Identity::of(&*self.held)?)))
+    }
+
     /// Opens what was checked, to be read.
     pub fn reopen(&self) -> std::io::Result<OwnedFd> {
         if self.directory {
@@ -143,14 +153,18 @@ impl Bind {
     }
 }
 
-/// Resolves the path, and opens what it leads to; from here on that is meant, not the path.
+/// Resolves the path, and opens what it leads to; from here on that is meant, not the path. A link that an earlier agent could have left
+/// on the way would give this one another directory than the person means.
 fn hold(called: &str, given: &Path, target: String, writable: bool) -> Result<Bind, Failure> {
     let cannot = |error: std::io::Error| {
         Failure::new(COULD_NOT_RUN, format!("{called}: cannot be used"))
             .caused_by(&error)
             .hint("give an existing path")
     };
-    let source = given.canonicalize().map_err(cannot)?;
+    let source = open::real(given).map_err(|refused| match refused {
+        open::Refused::System(error) => cannot(error),
+        refused => refused.explain(Failure::new(COULD_NOT_RUN, format!("{called}: cannot be used"))),
+    })?;
     let held = held::open(&source).map_err(cannot)?;
     let stat = rustix::fs::fstat(&held).map_err(|error| cannot(error.into()))?;
     let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);

@@ -4,6 +4,8 @@
 //!  tests of all layers ──Decider──▶ results ──▶ TAP | JSON on stdout, JUnit XML in a file
 //! ```
 
+use std::io::Write as _;
+
 use netpolicy::decide::{Decider, Question, Verdict};
 use netpolicy::floor::Surroundings;
 use netpolicy::policy::Expectation;
@@ -14,6 +16,7 @@ use super::{COULD_NOT_TELL, load_here};
 use crate::cli::policy::{PolicyArgs, TestArgs};
 use crate::commands::{print, print_json};
 use crate::error::Failure;
+use crate::host::open;
 
 const ALL_HOLD: u8 = 0;
 const ONE_FAILS: u8 = 1;
@@ -63,9 +66,9 @@ pub fn test(args: &TestArgs) -> Result<u8, Failure> {
     }
     if let Some(path) = &args.junit {
         let xml = junit(&outcomes)?;
-        std::fs::write(path, xml).map_err(|error| {
-            Failure::new(COULD_NOT_TELL, format!("cannot write {}", path.display())).caused_by(&error)
-        })?;
+        let cannot = || Failure::new(COULD_NOT_TELL, format!("cannot write {}", path.display()));
+        let mut created = open::create(path, 0o666).map_err(|refused| refused.explain(cannot()))?;
+        created.file.write_all(xml.as_bytes()).map_err(|error| cannot().caused_by(&error))?;
     }
     if args.json {
         print_json(&outcomes)?;

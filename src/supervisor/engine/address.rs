@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::host::open;
 
 /// `1` has plain TCP to other machines accepted.
 const PLAIN: &str = "RINGFENCE_ALLOW_PLAIN_TCP";
@@ -69,10 +70,10 @@ impl TlsFiles {
     pub fn in_directory(directory: &Path, authority: Authority) -> Result<Self, Failure> {
         let file = |name: &str| {
             let path = directory.join(name);
-            match std::fs::File::open(&path) {
+            match open::open(&path) {
                 Ok(_) => Ok(Some(path)),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(unreadable(&path).caused_by(&error)),
+                Err(refused) if refused.is_missing() => Ok(None),
+                Err(refused) => Err(unreadable(&path).caused_by(&refused)),
             }
         };
         let [ca, cert, key] = CERTIFICATES;

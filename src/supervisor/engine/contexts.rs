@@ -13,9 +13,12 @@ use sha2::{Digest, Sha256};
 
 use super::address::{Address, Authority, TlsFiles, plain_accepted};
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::host::open::{self, Refused};
 
 /// The context that stands for no context.
 pub const DEFAULT: &str = "default";
+/// The largest configuration that is read.
+const LARGEST: u64 = 1 << 20;
 
 #[derive(Deserialize)]
 struct Configuration {
@@ -46,12 +49,14 @@ struct Endpoint {
 /// The context that docker's client uses, if it is told to use one.
 pub fn current(docker: &Path) -> Result<Option<String>, Failure> {
     let path = docker.join("config.json");
-    let text = match std::fs::read(&path) {
+    let text = match open::read(&path, LARGEST) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(refused) if refused.is_missing() => return Ok(None),
         // Another user's home, say: docker's client would not know of a context either.
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(None),
-        Err(error) => return Err(cannot_read(&path, &error)),
+        Err(Refused::System(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            return Ok(None);
+        }
+        Err(refused) => return Err(cannot_read(&path, &refused)),
     };
     let configuration: Configuration = serde_json::from_slice(&text).map_err(|error| {
         cannot_read(&path, &error)
@@ -86,10 +91,10 @@ pub fn read(
 ) -> Result<Address, Failure> {
     let directory = id(name);
     let path = docker.join("contexts/meta").join(&directory).join("meta.json");
-    let text = match std::fs::read(&path) {
+    let text = match open::read(&path, LARGEST) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(unknown(name)),
-        Err(error) => return Err(cannot_read(&path, &error)),
+        Err(refused) if refused.is_missing() => return Err(unknown(name)),
+        Err(refused) => return Err(cannot_read(&path, &refused)),
     };
     let meta: Meta = serde_json::from_slice(&text).map_err(|error| cannot_read(&path, &error))?;
     let endpoint = meta.endpoints.docker.filter(|endpoint| !endpoint.host.is_empty()).ok_or_else(|| {

@@ -5,16 +5,11 @@
 //! ```
 //! The person's first group counts as theirs: where each account has a group of its own, folders are made writable by it.
 
-use std::fs::Metadata;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use crate::workspace::own::way;
+use rustix::fs::FileType;
 
-/// Others may write, but not take away what is not theirs.
-const STICKY: u32 = 0o1000;
-/// Groups that are root's: its own, and macOS's `daemon`, which may write /var/run there.
-const OF_ROOT: &[u32] = if cfg!(target_os = "macos") { &[0, 1] } else { &[0] };
+use crate::host::owners::Owners;
 
 /// Who counts: `user` besides root, with `group` as the user's own.
 #[derive(Debug, Clone, Copy)]
@@ -33,34 +28,17 @@ impl Person {
 
     /// Why the socket may be somebody else's.
     pub fn doubt(self, socket: &Path) -> Result<(), String> {
-        let look = |path: &Path| path.metadata().map_err(|error| format!("{}: {error}", path.display()));
-        for place in way(socket) {
-            for folder in place.ancestors().skip(1) {
-                let meta = look(folder)?;
-                self.owns(&meta, folder)?;
-                if self.others_write(meta.gid(), meta.mode()) {
-                    return Err(passed_over(&format!("others can write {}", folder.display())));
-                }
-            }
-        }
-        let meta = look(socket)?;
-        if !meta.file_type().is_socket() {
+        let owners = Owners::of_person(self.user, self.group);
+        let end = owners.follow(socket).map_err(|why| passed_over(&why))?;
+        let Some(stat) = end.stat else { return Err(format!("{}: it is not there", socket.display())) };
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
             return Err("it is no socket".to_owned());
         }
-        self.owns(&meta, socket)
-    }
-
-    fn owns(self, meta: &Metadata, path: &Path) -> Result<(), String> {
-        if [0, self.user].contains(&meta.uid()) {
+        if owners.own(&stat) {
             return Ok(());
         }
-        Err(passed_over(&format!("{} belongs to user {}, neither you nor root", path.display(), meta.uid())))
-    }
-
-    /// Whether a folder of this group and mode is in other hands too, whosever it is.
-    fn others_write(self, group: u32, mode: u32) -> bool {
-        let trusted = group == self.group || OF_ROOT.contains(&group);
-        mode & (if trusted { 0o002 } else { 0o022 }) != 0 && mode & STICKY == 0
+        let whose = format!("{} belongs to user {}, neither you nor root", end.path().display(), stat.st_uid);
+        Err(passed_over(&whose))
     }
 }
 
@@ -92,24 +70,6 @@ mod tests {
         let other = Person { user: 4712, group: 4712 };
         let why = other.doubt(&socket).unwrap_err();
         assert!(why.contains("passed over") && why.contains("neither you nor root"), "{why}");
-    }
-
-    #[test]
-    fn a_group_may_write_if_it_is_the_persons_first_or_roots() {
-        let me = Person { user: 4711, group: 4711 };
-        for (group, mode, others) in [
-            (4711, 0o775, false),
-            (0, 0o775, false),
-            (1, 0o775, !cfg!(target_os = "macos")),
-            (100, 0o775, true),
-            (100, 0o1775, false),
-            (100, 0o755, false),
-            (4711, 0o777, true),
-            (0, 0o702, true),
-            (100, 0o1777, false),
-        ] {
-            assert_eq!(me.others_write(group, mode), others, "{group} {mode:o}");
-        }
     }
 
     /// Root's folders too.

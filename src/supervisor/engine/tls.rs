@@ -12,10 +12,14 @@ use tokio_rustls::TlsConnector;
 
 use super::address::{HostPort, TlsFiles};
 use super::dial::{Dial, Dialling, Stream};
+use crate::host::open;
 use crate::supervisor::ca;
 
 /// A machine that does not answer must not take the system's two minutes.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// The largest file of certificates that is read.
+const LARGEST: u64 = 16 << 20;
 
 /// Opens encrypted connections to one engine.
 #[derive(Clone)]
@@ -45,7 +49,9 @@ impl Tls {
         let configuration = match (&files.cert, &files.key) {
             (Some(cert), Some(key)) => {
                 let shown = key.display().to_string();
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("{shown}: {error}"))?;
+                let text = open::read(key, LARGEST).map_err(|refused| format!("{shown}: {refused}"))?;
+                let key =
+                    PrivateKeyDer::from_pem_slice(&text).map_err(|error| format!("{shown}: {error}"))?;
                 builder.with_client_auth_cert(certificates(cert)?, key).map_err(|error| error.to_string())?
             }
             (None, None) => builder.with_no_client_auth(),
@@ -76,8 +82,9 @@ impl Dial for Tls {
 
 fn certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let shown = path.display();
-    let all: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
+    let text = open::read(path, LARGEST).map_err(|refused| format!("{shown}: {refused}"))?;
+    let all: Vec<_> = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<_, _>>()
         .map_err(|error| format!("{shown}: {error}"))?;
     if all.is_empty() { Err(format!("{shown}: there is no certificate in it")) } else { Ok(all) }
 }

@@ -16,10 +16,8 @@ mod loaded;
 #[cfg(target_os = "linux")]
 mod system;
 
-use std::io::Read;
 #[cfg(target_os = "linux")]
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 #[cfg(target_os = "linux")]
@@ -28,10 +26,13 @@ use super::engine::Engine;
 #[cfg(target_os = "linux")]
 use super::state;
 use crate::error::{COULD_NOT_RUN, Failure};
-use crate::layers::check_owners;
+use crate::host::open;
+use crate::host::owners::Owners;
 
 /// Names a bundle that goes before all others.
 const VARIABLE: &str = "RINGFENCE_HELPER_IMAGE";
+/// The largest bundle that is read.
+const LARGEST_BUNDLE: u64 = 1 << 30;
 
 include!(concat!(env!("OUT_DIR"), "/helper_bundles.rs"));
 
@@ -86,12 +87,10 @@ fn there_is_none(bundles: &[&[u8]], architecture: &str) -> Failure {
 pub fn write(output: &Path) -> Result<String, Failure> {
     let layer = assemble::layer(&assemble::inputs()?)?;
     let archive = archive(own_architecture(), &layer)?;
+    let cannot = || Failure::new(COULD_NOT_RUN, format!("cannot write {}", output.display()));
     // A bundle that a group can write would not be read again, whatever the caller's umask is.
-    let mut file = std::fs::OpenOptions::new();
-    let file = file.write(true).create(true).truncate(true).mode(0o644).open(output);
-    file.and_then(|mut file| file.write_all(&archive)).map_err(|error| {
-        Failure::new(COULD_NOT_RUN, format!("cannot write {}", output.display())).caused_by(&error)
-    })?;
+    let mut created = open::create(output, 0o644).map_err(|refused| refused.explain(cannot()))?;
+    created.file.write_all(&archive).map_err(|error| cannot().caused_by(&error))?;
     Ok(of_this_machine(Digest::of(&layer)).tag())
 }
 
@@ -113,14 +112,8 @@ async fn from_file(engine: &Engine, path: &Path) -> Result<String, Failure> {
 
 /// A bundle's bytes, of a file that only the caller or root could have written: what it says of itself, whoever wrote it can say.
 fn bytes_of(path: &Path) -> Result<Vec<u8>, String> {
-    // Not to wait for a FIFO's other end.
-    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let opened = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
-    let mut file = opened.map_err(|error| error.to_string())?;
-    check_owners(&file, path, &[0, rustix::process::geteuid().as_raw()])?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    Ok(bytes)
+    let file = Owners::strict(&[0, rustix::process::geteuid().as_raw()]).open_file(path)?;
+    open::read_all(&file, LARGEST_BUNDLE).map_err(|refused| refused.to_string())
 }
 
 /// Helpers of another version may understand each other's words otherwise.

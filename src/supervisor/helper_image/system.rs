@@ -19,7 +19,7 @@ use object::{Endianness, elf};
 
 use super::VARIABLE;
 use crate::error::{COULD_NOT_RUN, Failure};
-use crate::layers::check_owners;
+use crate::host::owners::Owners;
 
 /// Where programs of a system are.
 const DIRECTORIES: [&str; 6] =
@@ -62,8 +62,7 @@ fn elsewhere() -> String {
 
 /// The file and the folders above it are `owner`'s, and nobody else may write them.
 fn check(path: &Path, owner: u32) -> Result<(), String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    check_owners(&file, path, &[owner])
+    Owners::strict(&[owner]).open_file(path).map(drop)
 }
 
 /// The system's program, with nothing of the caller's surroundings.

@@ -21,10 +21,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::places::{self, Owner, Place, plain};
 use super::reference::Reference;
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::host::open;
 use crate::programs;
 
 /// A helper may ask its person for a password.
 const HELPER_LIMIT: Duration = Duration::from_secs(60);
+/// The largest file of credentials that is read.
+const LARGEST: u64 = 4 << 20;
 /// What is read of a helper at most.
 const MOST_OUTPUT: u64 = 64 << 10;
 /// What helpers say, by their protocol, when they have none.
@@ -102,10 +105,10 @@ struct Answer {
 pub async fn find(reference: &Reference, first: Owner) -> Result<Option<Credentials>, Failure> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     for Place { path, owner } in places::in_order(first, set) {
-        let config = match std::fs::read(&path) {
+        let config = match open::read(&path, LARGEST) {
             Ok(bytes) => parse(&path, &bytes)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(unusable(&path).caused_by(&error)),
+            Err(refused) if refused.is_missing() => continue,
+            Err(refused) => return Err(refused.explain(unusable(&path))),
         };
         let server = owner.server(reference);
         let found = match config.helper(server) {

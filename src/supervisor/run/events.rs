@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::super::state;
 use super::super::summary::{Seen, Summary};
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::host::open;
 use crate::wire::WorkflowId;
 
 /// Where the guard's lines go.
@@ -31,11 +32,17 @@ impl EventFiles {
     pub(super) fn open(id: WorkflowId, also: Option<&Path>) -> Result<Self, Failure> {
         let mut files = Vec::new();
         for path in std::iter::once(state::events_file(id)?).chain(also.map(PathBuf::from)) {
-            let file = File::create(&path).map_err(|error| {
-                Failure::new(COULD_NOT_RUN, format!("cannot write events to {}", path.display()))
-                    .caused_by(&error)
-            })?;
-            files.push(EventFile { path, file, broken: false });
+            let cannot = || Failure::new(COULD_NOT_RUN, format!("cannot write events to {}", path.display()));
+            let created = open::create(&path, 0o666).map_err(|refused| refused.explain(cannot()))?;
+            if let (Some(why), Some(own)) = (&created.doubt, files.first()) {
+                let own: &EventFile = own;
+                eprintln!(
+                    "ringfence: {} can be exchanged or changed ({why}): what is there is no evidence; the same events are kept in {}",
+                    path.display(),
+                    own.path.display()
+                );
+            }
+            files.push(EventFile { path, file: created.file, broken: false });
         }
         // See `state::is_supervised`. Where files cannot be locked, nobody can be told.
         if let Some(own) = files.first() {

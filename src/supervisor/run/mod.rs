@@ -38,10 +38,12 @@ use super::{aftermath, ca, helper_image, inventory, kept, networks, nonce};
 use crate::clock::unix_seconds;
 use crate::control::Limit;
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::host::territory;
 use crate::layers::record::Record;
 use crate::wire::{UnixTime, WorkflowName};
 use crate::workspace::aftermath::Aftermath;
 use crate::workspace::masks;
+use crate::workspace::mounts::Bind;
 use crate::workspace::secrets::Handed;
 
 /// An engine that restarts is back within this time.
@@ -129,6 +131,7 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     }
     let covered = request.masks.as_ref().map(masks::Covered::of);
     let binds = &request.agent.binds.all;
+    remember(binds)?;
     let mut held = Aftermath::begin(binds, request.masks.as_ref(), workflow.id, &engine.host)?;
     request.layers.keep(workflow.id)?;
     let prepared = Prepared { checked, events };
@@ -178,6 +181,14 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
         eprintln!("ringfence: {moved}");
     }
     conclude(outcome, removed, &workflow, request.quiet)
+}
+
+/// Writes down what the agent will be able to write: no later run follows a link that it left there.
+fn remember(binds: &[Bind]) -> Result<(), Failure> {
+    let given: std::io::Result<Vec<_>> = binds.iter().filter_map(|bind| bind.given().transpose()).collect();
+    given.and_then(|given| territory::record(&given)).map_err(|error| {
+        Failure::new(COULD_NOT_RUN, "cannot write down what the agent is given").caused_by(&error)
+    })
 }
 
 /// Looks at all that can be looked at before anything is created, and has the helper image on the engine.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::host::open::{self, Refused};
 
 /// The largest of them.
 const LARGEST: u64 = 1 << 20;
@@ -60,9 +61,8 @@ const PROMPT: &str = "prompt";
 
 fn read(option: &str, file: &Path) -> Result<Vec<u8>, Failure> {
     let cannot = || Failure::new(COULD_NOT_RUN, format!("{option}: cannot read {}", file.display()));
-    let size = file.metadata().map_err(|error| cannot().caused_by(&error))?.len();
-    if size > LARGEST {
-        return Err(cannot().hint(format!("it may be {} KiB at most", LARGEST >> 10)));
-    }
-    std::fs::read(file).map_err(|error| cannot().caused_by(&error))
+    open::read(file, LARGEST).map_err(|refused| match refused {
+        Refused::TooLarge(most) => cannot().hint(format!("it may be {} KiB at most", most >> 10)),
+        refused => refused.explain(cannot()),
+    })
 }
