@@ -108,6 +108,21 @@ const SAMPLES: &[(&str, &str)] = &[
         "squid.conf",
         "acl a dstdomain .a.example\nacl words url_regex -i casino\nacl files dstdomain \"/etc/squid/list\"\nhttp_access allow files\nhttp_access allow all\nhttp_access deny words\nhttp_access allow a\n",
     ),
+    // A statement over several lines.
+    (
+        "squid.conf",
+        "acl good dstdomain .a.example \\\n    .b.example # why\nhttp_access allow \\\n good\nhttp_access deny all\n",
+    ),
+    // JSON with comments, which name the keys of another format.
+    (
+        "settings.json",
+        "// allowDomains is another program's word\n{\n  /* why */\n  \"network\": {\n    \"allowedDomains\": [\n      \"a.example\", // the one\n    ],\n  },\n}\n",
+    ),
+    ("broken.json", "{\n  \"network\": {\n    \"allowedDomains\": [\"a.example\"\n"),
+    (
+        "twice.json",
+        "{\"network\": {\"allowedDomains\": [\"a.example\"], \"allowedDomains\": [\"b.example\"]}}\n",
+    ),
     ("nothing.txt", ""),
     ("prose.txt", "this is: no list\n"),
 ];

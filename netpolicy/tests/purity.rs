@@ -32,14 +32,17 @@ const DEPENDENCIES: &[&str] = &[
     "idna",
     "ipnet",
     "jiff",
+    "jsonc-parser",
     "nftables",
     "psl",
+    "roxmltree",
     "saphyr-parser",
     "schemars",
     "serde",
     "serde_json",
     "sha2",
     "thiserror",
+    "toml",
 ];
 
 #[test]

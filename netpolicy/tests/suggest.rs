@@ -143,8 +143,8 @@ fn every_tool() {
 #[test]
 fn a_mirror_takes_the_place_of_the_default() {
     let files = [
-        ("package-lock.json", "{\n\"integrity\": \"x\"\n}\n"),
-        ("Cargo.lock", "source = \"registry+https://github.com/rust-lang/crates.io-index\"\n"),
+        ("package-lock.json", "{\"packages\": {\"node_modules/a\": {\"integrity\": \"x\"}}}\n"),
+        ("Cargo.lock", "[[package]]\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\n"),
         (
             ".cargo/config.toml",
             "[source.crates-io]\nreplace-with = \"corp\"\n[source.corp]\nregistry = \"sparse+https://cargo.corp.example/\"\n",
@@ -187,7 +187,6 @@ fn what_is_not_looked_at() {
         "config",
         ".git/credentials",
         ".git/HEAD",
-        "package.json",
         "settings.py",
     ] {
         assert!(!is_evidence(path), "{path}");

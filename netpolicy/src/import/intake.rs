@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Format, ImportError, Imported, MAX_ENTRIES};
+use super::{Format, ImportError, Imported, MAX_ENTRIES, json};
 use crate::host::HostPattern;
 use crate::load;
 use crate::note::{Note, NoteKind};
@@ -216,22 +216,30 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = (u32, &str)> {
     })
 }
 
-/// The root of a YAML or JSON file, which must be a mapping.
+/// Returns the root of a YAML or JSON file, which must be a mapping. JSON may hold comments and trailing commas.
 pub(super) fn root(file: &str, text: &str) -> Result<Vec<(Node, Node)>, ImportError> {
-    // JSON may be indented with tabs, YAML may not; inside JSON's strings there are none.
-    let json = text.trim_start().starts_with('{');
-    let text = if json { text.replace('\t', " ") } else { text.to_owned() };
-    let mut findings = Findings::default();
-    let root = yaml::parse(file, &text, &mut findings);
-    if findings.has_errors() {
-        return Err(ImportError::Unreadable(findings.finish(file)));
-    }
+    let root = if is_json(text) {
+        Some(json::parse(file, text)?)
+    } else {
+        let mut findings = Findings::default();
+        let root = yaml::parse(file, text, &mut findings);
+        if findings.has_errors() {
+            return Err(ImportError::Unreadable(findings.finish(file)));
+        }
+        root
+    };
     match root.map(|root| root.value) {
         Some(Value::Map(pairs)) => Ok(pairs),
         None => Ok(Vec::new()),
         Some(Value::Scalar { text, .. }) if text.is_empty() => Ok(Vec::new()),
         Some(_) => Err(ImportError::Shape { line: 1, message: "the file is no mapping".to_owned() }),
     }
+}
+
+/// Tells JSON by its first sign: no YAML mapping begins with one of these, but for JSON's own form.
+pub(super) fn is_json(text: &str) -> bool {
+    let text = text.trim_start();
+    text.starts_with('{') || text.starts_with("//") || text.starts_with("/*")
 }
 
 /// The pairs of a mapping; `null` has none.

@@ -10,6 +10,7 @@ mod gh_aw;
 pub mod gitlab;
 mod httpjail;
 mod intake;
+mod json;
 mod squid;
 mod srt;
 
@@ -19,6 +20,7 @@ use self::intake::Intake;
 use crate::diagnostic::Diagnostic;
 use crate::note::Note;
 use crate::policy::{Layer, Rule};
+use crate::yaml::Node;
 
 /// The largest file that is read.
 pub const MAX_TEXT: usize = 4 * 1024 * 1024;
@@ -124,20 +126,23 @@ pub fn import(file: &str, text: &str, format: Option<Format>, layer: Layer) -> R
     intake.finish(format)
 }
 
-/// The format, by the keys or the words that a file uses.
+/// Tells the format, by the structure of a file: its keys, or what its lines are. Words in comments and values say nothing.
 fn detect(file: &str, text: &str) -> Result<Format, ImportError> {
-    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
     if file.ends_with(".js") || file.ends_with(".mjs") {
         return Err(ImportError::Program);
     }
-    if has(&["network_policy", "allowed_domains", "denied_domains"]) || file.ends_with("agent-config.yml") {
+    match intake::root(file, text) {
+        Ok(root) => {
+            if let Some(format) = by_keys(&root) {
+                return Ok(format);
+            }
+        }
+        // Nothing else looks like JSON.
+        Err(error) if intake::is_json(text) => return Err(error),
+        Err(_) => {}
+    }
+    if file.ends_with("agent-config.yml") {
         return Ok(Format::Gitlab);
-    }
-    if has(&["allowedDomains", "deniedDomains"]) {
-        return Ok(Format::Srt);
-    }
-    if has(&["allowDomains", "blockDomains"]) {
-        return Ok(Format::GhAw);
     }
     let lines: Vec<&str> = intake::lines(text).map(|(_, line)| line).collect();
     if lines.first().is_some_and(|line| httpjail::is_rule(line)) {
@@ -157,5 +162,26 @@ fn detect(file: &str, text: &str) -> Result<Format, ImportError> {
         (true, false) => Ok(Format::GhAw),
         (false, true) if !lines.iter().any(|line| line.contains('*')) => Ok(Format::Squid),
         _ => Err(ImportError::Ambiguous),
+    }
+}
+
+/// Tells the format of a mapping by its keys.
+fn by_keys(root: &[(Node, Node)]) -> Option<Format> {
+    let get = |pairs: &[(Node, Node)], wanted: &str| {
+        let found = pairs.iter().find(|(key, _)| key.as_str() == Some(wanted));
+        found.map(|(_, value)| intake::pairs(wanted, value).map(<[_]>::to_vec).unwrap_or_default())
+    };
+    let has = |pairs: &[(Node, Node)], words: &[&str]| words.iter().any(|word| get(pairs, word).is_some());
+    if has(root, &["network_policy"]) {
+        return Some(Format::Gitlab);
+    }
+    let sandbox = get(root, "sandbox").and_then(|sandbox| get(&sandbox, "network"));
+    let network = get(root, "network").or(sandbox)?;
+    if has(&network, &["allowedDomains", "deniedDomains"]) {
+        Some(Format::Srt)
+    } else if has(&network, &["allowDomains", "blockDomains"]) {
+        Some(Format::GhAw)
+    } else {
+        None
     }
 }

@@ -31,14 +31,15 @@ const WHO: &[&str] = &[
 
 pub(super) fn read(text: &str, intake: &mut Intake) -> Result<(), ImportError> {
     let directive = |line: &str| ["acl", "http_access", "http_port"].contains(&first_word(line));
-    if !intake::lines(text).any(|(_, line)| directive(line)) {
+    let statements = statements(text);
+    if !statements.iter().any(|(_, line)| directive(line)) {
         list(text, intake);
         return Ok(());
     }
     let mut acls: BTreeMap<&str, Acl<'_>> = predefined();
     let mut state = State::default();
     let mut others: BTreeMap<&str, u32> = BTreeMap::new();
-    for (line, content) in intake::lines(text) {
+    for (line, content) in statements.iter().map(|(line, content)| (*line, content.as_str())) {
         let mut words = content.split_whitespace().take_while(|word| !word.starts_with('#'));
         match words.next() {
             Some("acl") => {
@@ -75,6 +76,28 @@ pub(super) fn read(text: &str, intake: &mut Intake) -> Result<(), ImportError> {
         intake.leave_out(line, directive, "not about what may be reached");
     }
     Ok(())
+}
+
+/// Returns the statements of a configuration with the lines where they begin: a backslash at a line's end joins the next.
+fn statements(text: &str) -> Vec<(u32, String)> {
+    let mut statements: Vec<(u32, String)> = Vec::new();
+    let mut open = false;
+    for (line, raw) in (1u32..).zip(text.lines()) {
+        let (content, goes_on) = match raw.trim().strip_suffix('\\') {
+            Some(content) => (content, true),
+            None => (raw.trim(), false),
+        };
+        match statements.last_mut().filter(|_| open) {
+            Some((_, statement)) => {
+                statement.push(' ');
+                statement.push_str(content);
+            }
+            None => statements.push((line, content.to_owned())),
+        }
+        open = goes_on;
+    }
+    statements.retain(|(_, statement)| !statement.is_empty() && !statement.starts_with('#'));
+    statements
 }
 
 fn first_word(line: &str) -> &str {

@@ -5,6 +5,7 @@ const TABLE: &[(&str, &[&str], &str)] = &[
     ("npm", &["registry.npmjs.org"], "https://docs.npmjs.com/cli/using-npm/config#registry"),
     ("pnpm", &["registry.npmjs.org"], "https://pnpm.io/settings#registry"),
     ("yarn", &["registry.yarnpkg.com"], "https://yarnpkg.com/configuration/yarnrc#npmRegistryServer"),
+    ("bun", &["registry.npmjs.org"], "https://bun.com/docs/runtime/bunfig#install-registry"),
     (
         "pip",
         &["pypi.org", "files.pythonhosted.org"],
@@ -38,6 +39,11 @@ const TABLE: &[(&str, &[&str], &str)] = &[
     ),
     (
         "gradle gradlePluginPortal()",
+        &["plugins.gradle.org", "plugins-artifacts.gradle.org"],
+        "https://docs.gradle.org/current/userguide/plugins.html",
+    ),
+    (
+        "gradle plugins",
         &["plugins.gradle.org", "plugins-artifacts.gradle.org"],
         "https://docs.gradle.org/current/userguide/plugins.html",
     ),

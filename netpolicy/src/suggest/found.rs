@@ -1,19 +1,19 @@
 //! Hosts as the readers find them, gathered by host and port.
 //!
 //! ```text
-//!  reader ──url, urls_in, default_of──▶ Found ──finish──▶ Suggested
+//!  reader ──reference, text, default_of, mirrored──▶ Found ──finish──▶ Suggested
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::defaults;
-use super::{Evidence, Suggested, Suggestion};
+use super::place::{self, Place};
+use super::tree::Unreadable;
+use super::{Evidence, Suggested, Suggestion, defaults};
 use crate::decide::Target;
 use crate::host::HostPattern;
 use crate::load;
 use crate::note::{Note, NoteKind};
 use crate::policy::{Layer, Matcher, Origin, Rule};
-use crate::target::Endpoint;
 use crate::uploads::accepts_uploads;
 
 /// Places that are kept for each host.
@@ -21,80 +21,138 @@ const SHOWN: usize = 3;
 /// Hosts and notes that are kept: nobody reads more.
 const MOST: usize = 2000;
 
+/// Folders that a tool's configuration lies in, below the folder that it is about.
+const TOOL_FOLDERS: &[&str] = &[".cargo", ".mvn", ".bundle", ".config", "gradle", "wrapper"];
+
 #[derive(Default)]
 pub(super) struct Found {
+    /// Every file that is read.
+    paths: BTreeSet<String>,
     path: String,
+    /// Whether the file at hand has said anything.
+    spoke: bool,
+    /// Files that said nothing.
+    silent: Vec<String>,
     hosts: BTreeMap<(String, u16), (Vec<Evidence>, usize)>,
     notes: BTreeMap<String, Note>,
-    /// Tools whose lockfiles imply their default, with the file.
-    defaults: Vec<(&'static str, String)>,
+    /// Tools whose files imply their default, with the file.
+    defaults: Vec<(&'static str, String, String)>,
     /// Tools that a configuration sends elsewhere, with the file.
-    mirrored: BTreeMap<&'static str, String>,
+    mirrored: Vec<(&'static str, String)>,
+    /// Values that build files refer to by name, with the folder that they are for.
+    variables: Vec<(String, String, String)>,
 }
 
 impl Found {
-    /// The file that is read from now on.
-    pub(super) fn begin(&mut self, path: &str) {
-        path.clone_into(&mut self.path);
+    /// Begins a project with these files.
+    pub(super) fn among<'p>(paths: impl Iterator<Item = &'p str>) -> Found {
+        Found { paths: paths.map(str::to_owned).collect(), ..Found::default() }
     }
 
-    /// Every URL in a stretch of a line.
+    /// Tells whether one of these files lies in the folder at hand, or above it.
+    pub(super) fn has_lockfile(&self, names: &[&str]) -> bool {
+        let here = folder_of(&self.path);
+        self.paths.iter().any(|path| {
+            let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+            names.contains(&name) && contains(folder, here)
+        })
+    }
+
+    /// Begins a file.
+    pub(super) fn begin(&mut self, path: &str) {
+        path.clone_into(&mut self.path);
+        self.spoke = false;
+    }
+
+    /// Ends a file: one that said nothing is told with the others at the end.
+    pub(super) fn end(&mut self) {
+        if !self.spoke {
+            self.silent.push(std::mem::take(&mut self.path));
+        }
+    }
+
+    /// Tells that a file could not be understood.
+    pub(super) fn unreadable(&mut self, error: &Unreadable) {
+        self.leave_out(error.line, "file", &format!("it could not be understood: {}", error.why));
+    }
+
+    /// Takes the host of one reference: a URL, or one of git's short forms.
+    pub(super) fn reference(&mut self, line: u32, text: &str, what: &str) {
+        match place::read(text) {
+            Place::Local => {}
+            Place::Unreadable(why) => self.leave_out(line, what, why),
+            Place::Remote(endpoint) => match endpoint.target {
+                Target::Name(name) => self.host(name.as_str(), endpoint.port, line, what),
+                Target::Address(_) => {
+                    self.leave_out(line, what, "an address; a policy permits it with `{cidr: …, ports: […]}`")
+                }
+            },
+        }
+    }
+
+    /// Takes every URL of a stretch of text.
     pub(super) fn urls_in(&mut self, line: u32, text: &str, what: &str) -> usize {
+        let word = |c: char| {
+            !(c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '(' | ')' | '<' | '>' | ',' | ';'))
+        };
+        let words = text.split(|c| !word(c)).filter(|word| word.contains("://"));
         let mut count = 0;
-        for (at, _) in text.match_indices("://") {
-            let scheme_from = text[..at]
+        for url in words {
+            let from = url.find("://").unwrap_or(0);
+            let scheme = url[..from]
                 .rfind(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')))
-                .map_or(0, |before| before + text[before..].chars().next().map_or(1, char::len_utf8));
-            let scheme = &text[scheme_from..at];
-            // `git+https`, `registry+https`, `sparse+https`: the last word is the transport.
-            let scheme = scheme.rsplit('+').next().unwrap_or(scheme);
-            let rest = &text[at + 3..];
-            let end = rest.find(|c: char| {
-                c.is_whitespace()
-                    || matches!(
-                        c,
-                        '/' | '"' | '\'' | ')' | ']' | '}' | '>' | '<' | ',' | ';' | '#' | '?' | '\\' | '`'
-                    )
-            });
-            let authority = &rest[..end.unwrap_or(rest.len())];
+                .map_or(0, |before| before + url[before..].chars().next().map_or(1, char::len_utf8));
+            self.reference(line, url[scheme..].trim_end_matches(['}', ']']), what);
             count += 1;
-            self.target(line, &format!("{scheme}://{authority}"), what);
         }
         count
     }
 
-    /// One target as `Endpoint` reads it: an URL, or `user@host:path` of git.
-    pub(super) fn target(&mut self, line: u32, text: &str, what: &str) {
-        if text.starts_with("file://") || text.contains('$') || text.contains('{') {
-            return self.leave_out(line, what, "names no host that can be read from it");
-        }
-        match Endpoint::parse(text) {
-            Ok(Endpoint { target: Target::Name(name), port, .. }) => {
-                self.host(name.as_str(), port, line, what)
-            }
-            Ok(_) => {
-                self.leave_out(line, what, "an address; a policy permits it with `{cidr: …, ports: […]}`")
-            }
-            // The text may hold a secret, and is not repeated.
-            Err(_) => self.leave_out(line, what, "names no host that can be read from it"),
-        }
-    }
-
-    /// A lockfile implies that a tool goes to its default.
+    /// Notes that a file implies that a tool goes to its default; `why` is said beside it.
     pub(super) fn default_of(&mut self, tool: &'static str) {
+        self.default_by(tool, "default of");
+    }
+
+    /// Notes the default of a tool for a project without a lockfile.
+    pub(super) fn default_without_lockfile(&mut self, tool: &'static str) {
+        self.default_by(tool, "no lockfile; default of");
+    }
+
+    fn default_by(&mut self, tool: &'static str, words: &str) {
+        self.spoke = true;
         if self.defaults.len() < MOST {
-            self.defaults.push((tool, self.path.clone()));
+            self.defaults.push((tool, self.path.clone(), format!("{words} {tool}")));
         }
     }
 
-    /// A configuration sends these tools elsewhere: their defaults are not needed.
+    /// Notes that the file at hand sends these tools elsewhere: their defaults are not needed.
     pub(super) fn mirrored(&mut self, tools: &[&'static str]) {
-        for tool in tools {
-            self.mirrored.entry(tool).or_insert_with(|| self.path.clone());
+        self.spoke = true;
+        if self.mirrored.len() < MOST {
+            self.mirrored.extend(tools.iter().map(|tool| (*tool, self.path.clone())));
         }
+    }
+
+    /// Keeps a value that build files of this folder, and below it, refer to.
+    pub(super) fn variable(&mut self, name: &str, value: &str) {
+        self.spoke = true;
+        if self.variables.len() < MOST {
+            self.variables.push((folder_of(&self.path).to_owned(), name.to_owned(), value.to_owned()));
+        }
+    }
+
+    /// Looks up a value for the file at hand: the nearest folder's counts.
+    pub(super) fn value_of(&self, name: &str) -> Option<&str> {
+        let here = folder_of(&self.path);
+        self.variables
+            .iter()
+            .filter(|(folder, known, _)| known == name && contains(folder, here))
+            .max_by_key(|(folder, ..)| folder.len())
+            .map(|(.., value)| value.as_str())
     }
 
     pub(super) fn leave_out(&mut self, line: u32, what: &str, why: &str) {
+        self.spoke = true;
         if self.notes.len() < MOST {
             let note = Note {
                 kind: NoteKind::LeftOut,
@@ -107,7 +165,9 @@ impl Found {
         }
     }
 
-    fn host(&mut self, host: &str, port: u16, line: u32, what: &str) {
+    /// Takes a host by its name.
+    pub(super) fn host(&mut self, host: &str, port: u16, line: u32, what: &str) {
+        self.spoke = true;
         if let Err(finding) = load::rule_from_flag("--allow", host) {
             return self.leave_out(line, what, &finding.message);
         }
@@ -124,15 +184,34 @@ impl Found {
         }
     }
 
+    /// Tells which files name no host, in one note.
+    fn tell_silent(&mut self) {
+        const NAMED: usize = 8;
+        let Some(first) = self.silent.first().cloned() else { return };
+        let more = self.silent.len().saturating_sub(NAMED);
+        let names = self.silent.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        let (what, why) = match (self.silent.len(), more) {
+            (1, _) => ("file", "no host is named in it".to_owned()),
+            (_, 0) => ("files", format!("no host is named in {names}")),
+            _ => ("files", format!("no host is named in {names} and {more} more")),
+        };
+        self.path = if what == "file" { first } else { String::new() };
+        self.leave_out(0, what, &why);
+    }
+
     pub(super) fn finish(mut self) -> Suggested {
-        for (tool, path) in std::mem::take(&mut self.defaults) {
+        for (tool, path, what) in std::mem::take(&mut self.defaults) {
+            let folder = folder_of(&path).to_owned();
+            let by =
+                self.mirrored.iter().find(|(known, by)| *known == tool && contains(folder_of(by), &folder));
+            let by = by.map(|(_, by)| by.clone());
             self.path = path;
-            let what = format!("default of {tool}");
-            match self.mirrored.get(tool).cloned() {
+            match by {
                 Some(by) => self.leave_out(0, &what, &format!("{by} names another place")),
                 None => defaults::of(tool).iter().for_each(|host| self.host(host, 443, 0, &what)),
             }
         }
+        self.tell_silent();
         let mut suggestions = Vec::new();
         for ((host, port), (evidence, more)) in self.hosts {
             let Ok(pattern) = HostPattern::parse(&host) else { continue };
@@ -156,13 +235,18 @@ impl Found {
     }
 }
 
-/// Lines with their numbers, from 1.
-pub(super) fn numbered(text: &str) -> impl Iterator<Item = (u32, &str)> {
-    (1..).zip(text.lines().map(str::trim))
+/// Returns the folder that a file is about: for `a/.cargo/config.toml`, `a`.
+fn folder_of(path: &str) -> &str {
+    let mut folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    while let Some(name) = TOOL_FOLDERS.iter().find(|name| {
+        folder == **name || folder.strip_suffix(**name).is_some_and(|before| before.ends_with('/'))
+    }) {
+        folder = folder[..folder.len() - name.len()].trim_end_matches('/');
+    }
+    folder
 }
 
-/// What stands behind `key`, an `=` or `:` between them.
-pub(super) fn value_of<'t>(line: &'t str, key: &str) -> Option<&'t str> {
-    let rest = line.strip_prefix(key)?.trim_start();
-    rest.strip_prefix(['=', ':']).map(str::trim)
+/// Tells whether `inner` is the folder `outer` or lies below it.
+fn contains(outer: &str, inner: &str) -> bool {
+    outer.is_empty() || inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  path ──is_evidence──▶ read it? (the caller's)
-//!  path, text ──a reader a tool──▶ Found ──▶ Suggestion (rule, evidence), notes
+//!  path, text ──the format's parser──▶ Tree, Setting, Token ──a reader a tool──▶ Found ──▶ Suggestion, notes
 //! ```
 //! Of a file only hosts and ports are taken, never a user, a token or a path of an URL. A tool's default hosts are suggested
 //! only where a lockfile implies them, and are called so. Nothing here decides anything: what comes out is for a person to read.
@@ -15,13 +15,18 @@ mod defaults;
 mod found;
 mod git;
 mod go;
+mod gradle;
+mod ini;
 mod javascript;
-mod jvm;
+mod maven;
+mod place;
 mod python;
+mod tree;
 
 use serde::Serialize;
 
 use self::found::Found;
+use self::tree::Unreadable;
 use crate::note::Note;
 use crate::policy::Rule;
 
@@ -61,8 +66,13 @@ pub struct Suggested {
     pub notes: Vec<Note>,
 }
 
-/// Reads one file of a tool.
-type Reader = fn(&str, &str, &mut Found);
+/// A reader of one tool's files: it takes a file's name and text.
+enum Reader {
+    /// Of a format with a parser, which may not understand the text.
+    Parsed(fn(&str, &str, &mut Found) -> Result<(), Unreadable>),
+    /// Of a format in which every line can be taken for something.
+    Scanned(fn(&str, &str, &mut Found)),
+}
 
 /// Whether a file can say what a project needs. `path` is relative to the project, with `/`.
 pub fn is_evidence(path: &str) -> bool {
@@ -71,62 +81,93 @@ pub fn is_evidence(path: &str) -> bool {
 
 /// Suggests from files, given as path and text.
 pub fn suggest<'t>(files: impl IntoIterator<Item = (&'t str, &'t str)>) -> Suggested {
-    let mut found = Found::default();
+    let mut files: Vec<(&str, &str)> = files.into_iter().collect();
+    let mut found = Found::among(files.iter().map(|(path, _)| *path));
+    // What build files refer to by name comes before them.
+    files.sort_by_key(|(path, _)| name_of(path) != PROPERTIES);
     for (path, text) in files {
-        if let Some(read) = reader(path) {
-            found.begin(path);
-            let name = path.rsplit('/').next().unwrap_or(path);
-            read(name, text, &mut found);
+        let Some(read) = reader(path) else { continue };
+        found.begin(path);
+        match read {
+            Reader::Parsed(read) => {
+                if let Err(error) = read(name_of(path), text, &mut found) {
+                    found.unreadable(&error);
+                }
+            }
+            Reader::Scanned(read) => read(name_of(path), text, &mut found),
         }
+        found.end();
     }
     found.finish()
 }
 
+/// Where gradle's scripts have their values from.
+const PROPERTIES: &str = "gradle.properties";
+
+fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
 fn reader(path: &str) -> Option<Reader> {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let folder = folder.rsplit('/').next().unwrap_or(folder);
-    let reader: Reader = match (folder, name) {
+    let folder = name_of(folder);
+    let text = |name: &str, beginnings: &[&str]| {
+        name.ends_with(".txt") && beginnings.iter().any(|beginning| name.starts_with(beginning))
+    };
+    let reader = match (folder, name) {
         (
             _,
-            "package-lock.json"
+            "package.json"
+            | "package-lock.json"
             | "npm-shrinkwrap.json"
             | ".npmrc"
             | "pnpm-lock.yaml"
+            | "pnpm-workspace.yaml"
             | "yarn.lock"
             | ".yarnrc.yml"
-            | ".yarnrc",
-        ) => javascript::read,
+            | ".yarnrc"
+            | "bun.lock"
+            | "bunfig.toml",
+        ) => Reader::Parsed(javascript::read),
         (
             _,
-            "pip.conf" | "pip.ini" | "pyproject.toml" | "poetry.lock" | "uv.lock" | "uv.toml" | "Pipfile"
-            | "Pipfile.lock",
-        ) => python::read,
-        (_, name)
-            if name.ends_with(".txt")
-                && (name.starts_with("requirements") || name.starts_with("constraints")) =>
-        {
-            python::read
+            "pip.conf" | "pip.ini" | "pyproject.toml" | "poetry.lock" | "uv.lock" | "uv.toml" | "pdm.lock"
+            | "Pipfile" | "Pipfile.lock",
+        ) => Reader::Parsed(python::read),
+        (_, name) if name.starts_with("pylock.") && name.ends_with("toml") => Reader::Parsed(python::read),
+        (_, name) if text(name, &["requirements", "constraints"]) => Reader::Parsed(python::read),
+        (_, name) if name.ends_with("-requirements.txt") || name.ends_with("_requirements.txt") => {
+            Reader::Parsed(python::read)
         }
-        ("requirements", name) if name.ends_with(".txt") => python::read,
-        (_, "Cargo.lock") | (".cargo", "config.toml" | "config") => cargo::read,
-        (_, "go.sum" | "go.mod") => go::read,
+        ("requirements", name) if text(name, &[""]) => Reader::Parsed(python::read),
+        (_, "Cargo.lock" | "Cargo.toml") | (".cargo", "config.toml" | "config") => {
+            Reader::Parsed(cargo::read)
+        }
+        (_, "go.sum" | "go.mod") => Reader::Scanned(go::read),
+        (_, "pom.xml" | "settings.xml" | "gradle-wrapper.properties" | "maven-wrapper.properties")
+        | (".mvn", "extensions.xml") => Reader::Parsed(maven::read),
+        (_, PROPERTIES) => Reader::Scanned(gradle::properties),
         (
             _,
-            "pom.xml"
-            | "settings.xml"
-            | "build.gradle"
+            "build.gradle"
             | "build.gradle.kts"
             | "settings.gradle"
             | "settings.gradle.kts"
-            | "gradle-wrapper.properties"
-            | "maven-wrapper.properties",
-        ) => jvm::read,
-        (_, "Gemfile" | "Gemfile.lock" | "gems.rb" | "gems.locked") => bundler::read,
-        (_, "composer.lock" | "composer.json") => composer::read,
-        (_, "sources.list" | "Dockerfile" | "Containerfile") => apt::read,
-        (_, name) if name.starts_with("Dockerfile.") || name.ends_with(".Dockerfile") => apt::read,
-        ("sources.list.d", name) if name.ends_with(".list") || name.ends_with(".sources") => apt::read,
-        (".git", "config") | (_, ".gitmodules") => git::read,
+            | "init.gradle"
+            | "init.gradle.kts",
+        ) => Reader::Scanned(gradle::read),
+        (_, "Gemfile" | "Gemfile.lock" | "gems.rb" | "gems.locked") | (".bundle", "config") => {
+            Reader::Parsed(bundler::read)
+        }
+        (_, "composer.lock" | "composer.json") => Reader::Parsed(composer::read),
+        (_, "sources.list" | "Dockerfile" | "Containerfile") => Reader::Scanned(apt::read),
+        (_, name) if name.starts_with("Dockerfile.") || name.ends_with(".Dockerfile") => {
+            Reader::Scanned(apt::read)
+        }
+        ("sources.list.d", name) if name.ends_with(".list") || name.ends_with(".sources") => {
+            Reader::Scanned(apt::read)
+        }
+        (".git", "config") | (_, ".gitmodules" | ".lfsconfig") => Reader::Scanned(git::read),
         _ => return None,
     };
     Some(reader)
