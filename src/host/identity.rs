@@ -24,6 +24,13 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Whether what is found now is this. Two births at one moment with one number are one file, whatever its device is called. Without a
+    /// time of birth the device decides, which is called so until the machine starts anew.
+    pub fn is(self, now: Identity, same_boot: bool) -> bool {
+        let device = self.device == now.device || (!same_boot && self.born.is_some());
+        self.inode == now.inode && self.born == now.born && device
+    }
+
     /// Of something that is open.
     pub fn of(open: impl AsFd) -> io::Result<Identity> {
         let meta = File::from(open.as_fd().try_clone_to_owned()?).metadata()?;
@@ -31,6 +38,21 @@ impl Identity {
         let born = since.and_then(|since| u64::try_from(since.as_nanos()).ok());
         Ok(Identity { device: meta.dev(), inode: meta.ino(), born })
     }
+}
+
+/// Returns the number of the mount that something open was reached by: where another file system is mounted over a folder, the path
+/// leads through another mount.
+#[cfg(target_os = "linux")]
+pub fn mount_of(open: impl AsFd) -> Option<u64> {
+    use rustix::fs::{AtFlags, StatxFlags};
+    let found = rustix::fs::statx(open, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
+    StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::MNT_ID).then_some(found.stx_mnt_id)
+}
+
+/// There are no such numbers.
+#[cfg(target_os = "macos")]
+pub fn mount_of(_: impl AsFd) -> Option<u64> {
+    None
 }
 
 #[cfg(test)]

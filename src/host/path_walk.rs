@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -121,6 +121,12 @@ impl fmt::Display for Stopped {
 
 impl std::error::Error for Stopped {}
 
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Stopped {
+        Stopped::Failed(error)
+    }
+}
+
 impl From<Errno> for Stopped {
     fn from(error: Errno) -> Stopped {
         Stopped::Failed(error.into())
@@ -182,12 +188,12 @@ fn ended(mut way: Vec<Folder>, name: OsString, stat: Option<Stat>) -> Result<End
 }
 
 fn root(rule: &dyn Rule) -> Result<Folder, Stopped> {
-    let fd = rustix::fs::open("/", folder_flags(), Mode::empty())?;
+    let fd = plain_folder(None, OsStr::new("/"))?;
     judged(None, fd, PathBuf::from("/"), rule)
 }
 
 fn enter(here: &Folder, name: &OsStr, rule: &dyn Rule) -> Result<Folder, Stopped> {
-    let fd = rustix::fs::openat(&here.fd, name, folder_flags() | OFlags::NOFOLLOW, Mode::empty())?;
+    let fd = plain_folder(Some(here.fd.as_fd()), name)?;
     judged(Some(here), fd, here.path.join(name), rule)
 }
 
@@ -196,6 +202,15 @@ fn judged(above: Option<&Folder>, fd: OwnedFd, path: PathBuf, rule: &dyn Rule) -
     let mut folder = Folder { fd, path, stat, doubt: None };
     folder.doubt = rule.folder(above, &folder).map_err(Stopped::Refused)?;
     Ok(folder)
+}
+
+/// Opens a folder in another one, or `/`: neither a link nor anything else. It need not be readable where the system has that.
+pub fn plain_folder(here: Option<BorrowedFd<'_>>, name: &OsStr) -> io::Result<OwnedFd> {
+    let flags = folder_flags() | OFlags::NOFOLLOW;
+    Ok(match here {
+        Some(here) => rustix::fs::openat(here, name, flags, Mode::empty())?,
+        None => rustix::fs::open("/", flags, Mode::empty())?,
+    })
 }
 
 /// A folder on the way need not be readable.

@@ -219,12 +219,8 @@ impl Territory {
         }
         let identity = Identity::of(&folder.fd).ok();
         let is_it = |given: &Given| {
-            identity.is_some_and(|now| {
-                (now.device, now.inode) == (given.identity.device, given.identity.inode)
-                    && (now.born == given.identity.born
-                        || now.born.is_none()
-                        || given.identity.born.is_none())
-            }) || given.path().is_some_and(|path| path == folder.path)
+            identity.is_some_and(|now| given.identity.is(now, false))
+                || given.path().is_some_and(|path| path == folder.path)
         };
         self.given.iter().any(is_it)
     }

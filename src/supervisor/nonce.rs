@@ -9,13 +9,15 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::Nonce;
+use crate::host::at::open_in;
+use crate::host::identity::Identity;
 use crate::workspace::mounts::Bind;
 
 /// A nonce in a directory, while this lives.
@@ -24,6 +26,8 @@ pub struct Planted {
     directory: OwnedFd,
     source: PathBuf,
     nonce: Nonce,
+    /// The file: another one of its name is not removed.
+    file: Identity,
 }
 
 /// Whether an engine that says to run on the kernel `theirs` runs on another than this program. Where the versions are the same, the
@@ -60,7 +64,8 @@ impl Planted {
             let nonce = Nonce { name: format!(".ringfence-{}", random()?), content: random()? };
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let file = rustix::fs::openat(&directory, &nonce.name, flags, Mode::from_raw_mode(0o644))?;
-            let planted = Planted { directory, source: bind.source.clone(), nonce };
+            let planted =
+                Planted { directory, source: bind.source.clone(), nonce, file: Identity::of(&file)? };
             File::from(file).write_all(planted.nonce.content.as_bytes())?;
             Ok(planted)
         };
@@ -78,8 +83,13 @@ impl Planted {
 
 impl Drop for Planted {
     fn drop(&mut self) {
-        if let Err(error) = rustix::fs::unlinkat(&self.directory, &self.nonce.name, AtFlags::empty()) {
-            eprintln!("ringfence: cannot remove {}: {error}", self.source.join(&self.nonce.name).display());
+        let shown = self.source.join(&self.nonce.name);
+        let now = open_in(self.directory.as_fd(), &*self.nonce.name, OFlags::RDONLY | OFlags::NONBLOCK);
+        if !now.is_ok_and(|now| Identity::of(now).is_ok_and(|now| now == self.file)) {
+            // Another agent is at work in the directory.
+            eprintln!("ringfence: {} is not what ringfence made any more, so it is left", shown.display());
+        } else if let Err(error) = rustix::fs::unlinkat(&self.directory, &self.nonce.name, AtFlags::empty()) {
+            eprintln!("ringfence: cannot remove {}: {error}", shown.display());
         }
     }
 }

@@ -8,8 +8,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat};
 use rustix::io::Errno;
+
+use crate::host::at::open_in;
 
 /// How far a walk goes.
 #[derive(Debug, Clone, Copy)]
@@ -97,13 +99,13 @@ pub fn walk(
             walked = Walked::CutShort;
             continue;
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::openat(here, name, flags, Mode::empty()).and_then(Dir::new) {
+        match open_in(here, name, OFlags::RDONLY | OFlags::DIRECTORY).and_then(Dir::new) {
             Ok(below) => {
                 above.push(name.to_owned());
                 open.push(below);
             }
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            // What is mounted there is not the directory's, also where it is of the same file system.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => {}
             Err(_) => hidden(&stat),
         }
     }

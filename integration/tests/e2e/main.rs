@@ -26,6 +26,7 @@ mod limits;
 mod live;
 mod masks;
 mod mounts;
+mod named_files;
 mod permitted;
 mod proxy;
 mod pull;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
         ("limits", limits::TESTS, true),
         ("surface", surface::TESTS, true),
         ("mounts", mounts::TESTS, true),
+        ("named_files", named_files::TESTS, true),
         ("leftovers", leftovers::TESTS, true),
     ];
     if arguments.list {

@@ -4,14 +4,19 @@
 //!  folder ──entries, sorted──▶ suggest::is_evidence? ──open (no link, no waiting)──▶ text
 //! ```
 
-use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use netpolicy::note::{Note, NoteKind};
 use netpolicy::suggest;
+use rustix::fs::{AtFlags, Dir, FileType, OFlags};
+
+use crate::host::at::open_in;
+use crate::host::open;
 
 /// How deep a project's packages may lie.
 const MAX_DEPTH: usize = 10;
@@ -56,11 +61,13 @@ pub struct Text {
 pub fn walk(root: &Path) -> io::Result<Walked> {
     let mut walk =
         Walk { walked: Walked { files: Vec::new(), notes: Vec::new() }, entries: 0, bytes: 0, full: false };
-    // The folder that a person names may be a link; below it none is followed.
-    let mut folders = vec![(root.to_owned(), String::new(), 0)];
+    // The folder that a person names may be behind a link; below it none is followed.
+    let root = open::resolve(root).map_err(io::Error::other)?.open(OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let mut folders = vec![(String::new(), 0)];
     let mut first = true;
-    while let Some((folder, name, depth)) = folders.pop() {
-        let listed = match std::fs::read_dir(&folder) {
+    while let Some((name, depth)) = folders.pop() {
+        let listed = open_below(&root, &name).and_then(|folder| Ok((list(&folder)?, folder)));
+        let (entries, folder) = match listed {
             Ok(listed) => listed,
             Err(error) if first => return Err(error),
             Err(error) => {
@@ -70,29 +77,28 @@ pub fn walk(root: &Path) -> io::Result<Walked> {
         };
         first = false;
         let mut below = Vec::new();
-        let mut entries: Vec<_> = listed.take(MAX_ENTRIES).collect::<io::Result<_>>()?;
-        entries.sort_by_key(std::fs::DirEntry::file_name);
-        for entry in entries {
+        for (own, kind) in entries {
             walk.entries += 1;
             if walk.entries > MAX_ENTRIES {
                 walk.note("", "there are more files than are looked at");
                 return Ok(walk.walked);
             }
-            let Some(own) = entry.file_name().to_str().map(str::to_owned) else { continue };
-            let path = if name.is_empty() { own.clone() } else { format!("{name}/{own}") };
-            let kind = entry.file_type()?;
-            if kind.is_dir() && !SKIPPED.contains(&own.as_str()) {
+            let Some(own) = own.to_str() else { continue };
+            let path = if name.is_empty() { own.to_owned() } else { format!("{name}/{own}") };
+            if kind == FileType::Directory && !SKIPPED.contains(&own) {
                 if own == ".git" {
                     // Of git's own folder, the configuration only.
-                    walk.read(&entry.path().join("config"), &format!("{path}/config"));
+                    if let Ok(git) = open_in(folder.as_fd(), own, OFlags::RDONLY | OFlags::DIRECTORY) {
+                        walk.read(&git, "config", &format!("{path}/config"));
+                    }
                 } else if depth < MAX_DEPTH {
-                    below.push((entry.path(), path, depth + 1));
+                    below.push((path, depth + 1));
                 } else {
                     walk.note(&path, "lies too deep");
                 }
-            } else if kind.is_file() && suggest::is_evidence(&path) {
-                walk.read(&entry.path(), &path);
-            } else if kind.is_symlink() && suggest::is_evidence(&path) {
+            } else if kind == FileType::RegularFile && suggest::is_evidence(&path) {
+                walk.read(&folder, own, &path);
+            } else if kind == FileType::Symlink && suggest::is_evidence(&path) {
                 walk.note(&path, "a link, which is not followed");
             }
             if walk.full {
@@ -104,6 +110,38 @@ pub fn walk(root: &Path) -> io::Result<Walked> {
     Ok(walk.walked)
 }
 
+/// Opens a folder below the root, name by name: somebody may put a link there meanwhile.
+fn open_below(root: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let mut here = open_in(root.as_fd(), ".", flags)?;
+    for name in path.split('/').filter(|name| !name.is_empty()) {
+        here = open_in(here.as_fd(), name, flags)?;
+    }
+    Ok(here)
+}
+
+/// Lists a folder by name, as far as entries are looked at.
+fn list(folder: &OwnedFd) -> io::Result<Vec<(OsString, FileType)>> {
+    let mut entries = Vec::new();
+    for entry in Dir::read_from(folder)?.take(MAX_ENTRIES) {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name == "." || name == ".." {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            FileType::Unknown => {
+                let stat = rustix::fs::statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+                FileType::from_raw_mode(stat.st_mode)
+            }
+            kind => kind,
+        };
+        entries.push((name.to_owned(), kind));
+    }
+    entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(entries)
+}
+
 struct Walk {
     walked: Walked,
     entries: usize,
@@ -112,15 +150,14 @@ struct Walk {
 }
 
 impl Walk {
-    fn read(&mut self, path: &Path, name: &str) {
-        if path.file_name() == Some(OsStr::new("config")) && !path.exists() {
-            return;
-        }
+    fn read(&mut self, folder: &OwnedFd, own: &str, name: &str) {
         if self.walked.files.len() >= MAX_FILES || self.bytes >= MAX_BYTES {
             self.full = true;
             return self.note(name, "there is more to read than is read");
         }
-        match text(path) {
+        match text(folder, own) {
+            // It vanished since it was listed; or a repository without a configuration.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Ok(text) => {
                 self.bytes += text.len();
                 self.walked.files.push(Text { path: name.to_owned(), text });
@@ -140,10 +177,9 @@ impl Walk {
     }
 }
 
-fn text(path: &Path) -> io::Result<String> {
+fn text(folder: &OwnedFd, name: &str) -> io::Result<String> {
     // The file may have become a link or a FIFO since it was listed.
-    let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
-    let file: File = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let file = File::from(open_in(folder.as_fd(), name, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?);
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }

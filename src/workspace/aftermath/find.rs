@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::place;
 use super::record::{Digest, digest};
+use crate::host::at;
 use crate::workspace::walk::{Bounds, Entry, Walked, walk};
 use crate::workspace::{held, masks};
 
@@ -81,7 +82,9 @@ pub fn find(root: BorrowedFd<'_>, look: Look<'_>) -> std::io::Result<Found> {
                 }
                 if look.after {
                     // Where that fails, the folder is hidden.
-                    let _ = place::unlock(entry.here, OsStr::from_bytes(entry.name.to_bytes()), entry.stat);
+                    if at::lacks_rights(entry.stat) {
+                        let _ = at::unlock(entry.here, OsStr::from_bytes(entry.name.to_bytes()));
+                    }
                 }
                 *last.borrow_mut() = path;
             }

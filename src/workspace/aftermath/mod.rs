@@ -16,6 +16,7 @@ mod place;
 mod record;
 mod settle;
 mod told;
+mod whereabouts;
 
 pub use journal::{Aftermath, settle_abandoned, sweep};
 pub use told::Told;

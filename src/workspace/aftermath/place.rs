@@ -1,5 +1,5 @@
 //! Reading and replacing files below a directory that an agent has written: by descriptors, no link is followed, nothing is opened but
-//! regular files, and what is written takes its place in one step.
+//! regular files, and what is written takes its place in one step. All of it holds while somebody else renames things there.
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
@@ -11,15 +11,20 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, RenameFlags};
 use rustix::io::Errno;
 
 use super::config::LARGEST;
-use super::record::{Bytes, File, Made, Was, digest};
+use super::record::{Bytes, Digest, File, Made, Was, digest};
+use crate::host::at;
+use crate::host::identity::Identity;
+
+/// Tries where somebody else renames things at the same time.
+const TRIES: usize = 100;
 
 /// The folder of a path, and its name there. A folder that is no folder any more is an error.
 pub fn folder<'a>(root: BorrowedFd<'_>, path: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
     let name = path.file_name().ok_or(Errno::INVAL)?;
-    let mut here = open(root, OsStr::new("."))?;
+    let mut here = at::open_folder(root, OsStr::new("."))?;
     for part in path.parent().into_iter().flat_map(Path::components) {
         let Component::Normal(part) = part else { return Err(Errno::INVAL.into()) };
-        here = open(here.as_fd(), part)?;
+        here = at::open_folder(here.as_fd(), part)?;
     }
     Ok((here, name))
 }
@@ -27,10 +32,10 @@ pub fn folder<'a>(root: BorrowedFd<'_>, path: &'a Path) -> io::Result<(OwnedFd, 
 /// A folder below the root.
 pub fn open_folder(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
     if path.as_os_str().is_empty() {
-        return open(root, OsStr::new("."));
+        return at::open_folder(root, OsStr::new("."));
     }
     let (here, name) = folder(root, path)?;
-    open(here.as_fd(), name)
+    at::open_folder(here.as_fd(), name)
 }
 
 /// What tells a folder from all others.
@@ -40,25 +45,6 @@ pub fn made(root: BorrowedFd<'_>, path: &Path) -> io::Result<Made> {
     let since = meta.created().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     let at = since.and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or(0);
     Ok(Made { inode: meta.ino(), at })
-}
-
-/// Opens a folder to be read and changed. An agent that runs as its owner may have taken the right to that.
-fn open(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let stat = rustix::fs::statat(here, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    unlock(here, name, &stat)?;
-    Ok(rustix::fs::openat(here, name, flags, Mode::empty())?)
-}
-
-/// Gives the owner of a folder the rights to it, if that is who asks.
-#[allow(clippy::unnecessary_cast, reason = "not on macOS")]
-pub fn unlock(here: BorrowedFd<'_>, name: &OsStr, stat: &rustix::fs::Stat) -> io::Result<()> {
-    let (mode, whole) = (permissions(stat), 0o700);
-    let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-    if is_folder && mode & whole != whole && stat.st_uid == rustix::process::geteuid().as_raw() {
-        rustix::fs::chmodat(here, name, Mode::from_raw_mode((mode | whole) as RawMode), AtFlags::empty())?;
-    }
-    Ok(())
 }
 
 /// The path that `target` is from a folder below the root, by its words; none: it leads out. Only ways up at its beginning are understood,
@@ -156,38 +142,155 @@ pub fn read(here: BorrowedFd<'_>, name: &OsStr, most: u64) -> io::Result<Option<
     Ok((text.len() as u64 <= most).then_some(text))
 }
 
+/// What happened to the file that another one was put in the place of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Displaced {
+    /// It was what had been looked at, or nothing that can be kept, and is gone.
+    Known,
+    /// Somebody had changed it meanwhile: it was put aside.
+    PutAside,
+}
+
 /// Puts a file there in one step, whatever is there; a folder is put aside first.
+pub fn replace(root: BorrowedFd<'_>, path: &Path, file: &File, id: &str) -> io::Result<Displaced> {
+    replace_known(root, path, file, None, id)
+}
+
+/// The same. What is displaced goes only if it is `known`, the content that was judged: somebody else may have written there meanwhile.
 #[allow(clippy::unnecessary_cast, reason = "not on macOS")]
-pub fn replace(root: BorrowedFd<'_>, path: &Path, file: &File, id: &str) -> io::Result<()> {
+pub fn replace_known(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    file: &File,
+    known: Option<&Digest>,
+    id: &str,
+) -> io::Result<Displaced> {
     let (here, name) = folder(root, path)?;
-    if matches!(look_in(here.as_fd(), name)?, Was::Folder) {
-        aside(here.as_fd(), name, id)?;
-    }
     let fresh = format!("ringfence-{}.tmp", random()?);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut out = std::fs::File::from(rustix::fs::openat(&here, &fresh, flags, Mode::RUSR | Mode::WUSR)?);
-    let (user, group) = file.owner;
-    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    if own != file.owner {
-        use rustix::fs::{Gid, Uid};
-        // Who is not root gives nothing away; the file is then its own, as it would be after `git config`.
-        let _ = rustix::fs::fchown(&out, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
+    let mut write = || {
+        let (user, group) = file.owner;
+        let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        if own != file.owner {
+            use rustix::fs::{Gid, Uid};
+            // Who is not root gives nothing away; the file is then its own, as it would be after `git config`.
+            let _ = rustix::fs::fchown(&out, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
+        }
+        rustix::fs::fchmod(&out, Mode::from_raw_mode((file.mode & 0o777) as RawMode))?;
+        out.write_all(&file.text.0)?;
+        out.sync_all()?;
+        let ours = Identity::of(&out)?;
+        let displaced = exchange(here.as_fd(), OsStr::new(&fresh), name, ours, known, id)?;
+        rustix::fs::fsync(&here)?;
+        Ok(displaced)
+    };
+    let done = write();
+    if done.is_err() && is_still(here.as_fd(), OsStr::new(&fresh), &out) {
+        // The error is told; a file that is left beside it harms nobody.
+        let _ = rustix::fs::unlinkat(&here, &fresh, AtFlags::empty());
     }
-    rustix::fs::fchmod(&out, Mode::from_raw_mode((file.mode & 0o777) as RawMode))?;
-    out.write_all(&file.text.0)?;
-    out.sync_all()?;
-    rustix::fs::renameat(&here, &fresh, &here, name)?;
-    rustix::fs::fsync(&here)?;
-    Ok(())
+    done
+}
+
+/// Gives the fresh file its name, and takes away what had that name before.
+fn exchange(
+    here: BorrowedFd<'_>,
+    fresh: &OsStr,
+    name: &OsStr,
+    ours: Identity,
+    known: Option<&Digest>,
+    id: &str,
+) -> io::Result<Displaced> {
+    let mut displaced = None;
+    for _ in 0..TRIES {
+        let moved = match look_in(here, name)? {
+            Was::Absent => rename_new(here, fresh, name),
+            Was::Folder => {
+                aside(here, name, id)?;
+                continue;
+            }
+            _ => rustix::fs::renameat_with(here, fresh, here, name, RenameFlags::EXCHANGE),
+        };
+        match moved {
+            Err(Errno::EXIST | Errno::NOENT) => {}
+            // File systems that cannot exchange.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                if let (Some(known), Was::File(now)) = (known, look_in(here, name)?)
+                    && now.whole != *known
+                {
+                    aside(here, name, id)?;
+                    displaced = Some(Displaced::PutAside);
+                }
+                rustix::fs::renameat(here, fresh, here, name)?;
+                return is_there(here, name, ours).map(|()| displaced.unwrap_or(Displaced::Known));
+            }
+            Err(error) => return Err(error.into()),
+            Ok(()) => {
+                is_there(here, name, ours)?;
+                return clear(here, fresh, known, name, id);
+            }
+        }
+    }
+    Err(io::Error::other("somebody changes it all the time"))
+}
+
+fn rename_new(here: BorrowedFd<'_>, fresh: &OsStr, name: &OsStr) -> rustix::io::Result<()> {
+    rustix::fs::renameat_with(here, fresh, here, name, RenameFlags::NOREPLACE)
+}
+
+/// Nobody may have put another file in the place of ours.
+fn is_there(here: BorrowedFd<'_>, name: &OsStr, ours: Identity) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    match at::open_in(here, name, flags).map_err(io::Error::from).and_then(Identity::of) {
+        Ok(now) if now == ours => Ok(()),
+        _ => Err(io::Error::other("somebody changed it at the same moment")),
+    }
+}
+
+/// Takes away what was displaced.
+fn clear(
+    here: BorrowedFd<'_>,
+    fresh: &OsStr,
+    known: Option<&Digest>,
+    name: &OsStr,
+    id: &str,
+) -> io::Result<Displaced> {
+    match look_in(here, fresh)? {
+        Was::Absent => Ok(Displaced::Known),
+        Was::File(old) if known.is_none_or(|known| old.whole == *known) => {
+            rustix::fs::unlinkat(here, fresh, AtFlags::empty())?;
+            Ok(Displaced::Known)
+        }
+        Was::Link(_) | Was::Else if known.is_none() => {
+            rustix::fs::unlinkat(here, fresh, AtFlags::empty())?;
+            Ok(Displaced::Known)
+        }
+        _ => {
+            aside_as(here, fresh, name, id)?;
+            Ok(Displaced::PutAside)
+        }
+    }
+}
+
+/// Whether a name still leads to an open file.
+fn is_still(here: BorrowedFd<'_>, name: &OsStr, file: &std::fs::File) -> bool {
+    Identity::of(file).is_ok_and(|ours| is_there(here, name, ours).is_ok())
 }
 
 /// Puts a link there.
 pub fn link(root: BorrowedFd<'_>, path: &Path, target: &[u8], id: &str) -> io::Result<()> {
     let (here, name) = folder(root, path)?;
-    if look_in(here.as_fd(), name)? != Was::Absent {
-        aside(here.as_fd(), name, id)?;
+    for _ in 0..TRIES {
+        if look_in(here.as_fd(), name)? != Was::Absent {
+            aside(here.as_fd(), name, id)?;
+        }
+        match rustix::fs::symlinkat(OsStr::from_bytes(target), &here, name) {
+            Err(Errno::EXIST) => {}
+            made => return Ok(made?),
+        }
     }
-    Ok(rustix::fs::symlinkat(OsStr::from_bytes(target), &here, name)?)
+    Err(io::Error::other("somebody changes it all the time"))
 }
 
 /// Gives what is there another name.
@@ -197,8 +300,13 @@ pub fn put_aside(root: BorrowedFd<'_>, path: &Path, id: &str) -> io::Result<()> 
 }
 
 fn aside(here: BorrowedFd<'_>, name: &OsStr, id: &str) -> io::Result<()> {
+    aside_as(here, name, name, id)
+}
+
+/// Gives `name` the other name that `called` would get.
+fn aside_as(here: BorrowedFd<'_>, name: &OsStr, called: &OsStr, id: &str) -> io::Result<()> {
     for _ in 0..100 {
-        let mut other = name.to_owned();
+        let mut other = called.to_owned();
         other.push(format!(".put-aside-{id}-{}", random()?));
         match rustix::fs::renameat_with(here, name, here, &other, RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => {}
@@ -275,5 +383,67 @@ mod tests {
         for name in ["pipe", "large"] {
             assert_eq!(look(root.as_fd(), Path::new(name)).unwrap(), Was::Else, "{name}");
         }
+    }
+
+    #[test]
+    fn what_somebody_wrote_meanwhile_is_put_aside_and_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = fs::File::open(dir.path()).unwrap();
+        let at = dir.path().join("config");
+        fs::write(&at, "judged").unwrap();
+        let known = digest(b"judged");
+        let put =
+            |known| replace_known(root.as_fd(), Path::new("config"), &file("ours"), known, "2a").unwrap();
+        assert_eq!(put(Some(&known)), Displaced::Known);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "what was judged is gone");
+        for other in ["by hand", "by git"] {
+            fs::write(&at, other).unwrap();
+            assert_eq!(put(Some(&known)), Displaced::PutAside);
+            let aside = fs::read_dir(dir.path()).unwrap().flatten().map(|entry| entry.path());
+            let mut kept = aside.filter(|path| path.to_string_lossy().contains("config.put-aside-2a-"));
+            assert!(kept.any(|path| fs::read_to_string(path).unwrap() == other), "{other}");
+            assert_eq!(fs::read_to_string(&at).unwrap(), "ours");
+        }
+    }
+
+    /// An agent at work: it swaps the folder for a link to one outside as fast as it can.
+    #[test]
+    fn nothing_outside_is_read_changed_or_made_whatever_is_swapped() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let root = fs::File::open(dir.path()).unwrap();
+        fs::create_dir(dir.path().join("git")).unwrap();
+        fs::write(outside.path().join("config"), "theirs").unwrap();
+        symlink(outside.path(), dir.path().join("bad")).unwrap();
+        let closed = fs::Permissions::from_mode(0o500);
+        fs::set_permissions(outside.path(), closed.clone()).unwrap();
+        let stop = AtomicBool::new(false);
+        let done = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let flags = RenameFlags::EXCHANGE;
+                    rustix::fs::renameat_with(&root, "git", &root, "bad", flags).unwrap();
+                    let _ = fs::set_permissions(dir.path().join("git"), closed.clone());
+                }
+            });
+            let mut done = 0;
+            for number in 0..3000 {
+                let path = Path::new("git/config");
+                done += usize::from(replace(root.as_fd(), path, &file("ours"), "2a").is_ok());
+                let _ = link(root.as_fd(), Path::new("git/link"), b"target", "2a");
+                let _ = put_aside(root.as_fd(), Path::new("git/link"), "2a");
+                if let Ok(Was::File(read)) = look(root.as_fd(), path) {
+                    assert_eq!(read.text.0, b"ours", "{number}");
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+            done
+        });
+        assert!(done > 0, "some were done");
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(outside.path().join("config")).unwrap(), "theirs");
+        let mode = fs::metadata(outside.path()).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o500, "its rights stay too");
     }
 }

@@ -1,13 +1,16 @@
 //! What is written down before a run, so that it can be put back after it: plain data.
 
 use std::ffi::OsString;
+use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
+
+use crate::host::identity::Identity;
 
 /// SHA-256.
 pub type Digest = [u8; 32];
@@ -47,9 +50,21 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
+/// The form of a journal. One of another form is not understood, and its directory not touched.
+pub const FORM: u32 = 2;
+/// A journal is smaller.
+const LARGEST_JOURNAL: u64 = 512 << 20;
+
 /// What a run may change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Journal {
+    /// Its form.
+    pub form: u32,
+    /// The machine that it was written on, where that has a name.
+    pub machine: Option<String>,
+    /// The boot of that machine: devices' numbers last as long.
+    pub boot: Option<String>,
     /// The engine that the workflow is on.
     pub engine: String,
     /// When it was written, seconds of Unix time.
@@ -60,13 +75,12 @@ pub struct Journal {
 
 /// A directory that an agent may write.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Root {
     /// Where it is.
     pub path: Bytes,
-    /// What it is.
-    pub device: u64,
-    /// What it is.
-    pub inode: u64,
+    /// What the folders from `/` down to it are, its own identity last.
+    pub way: Vec<Identity>,
     /// What is put back.
     pub pinned: Vec<Pinned>,
     /// Files that run code later, and what was in them.
@@ -74,8 +88,58 @@ pub struct Root {
     /// Folders of hooks besides the repositories' own.
     pub hooks: Vec<Bytes>,
     /// The repositories' folders, and what tells each from all others.
-    #[serde(default)]
     pub folders: Vec<(Bytes, Made)>,
+}
+
+impl Root {
+    /// What the directory is.
+    pub fn identity(&self) -> Option<Identity> {
+        self.way.last().copied()
+    }
+}
+
+impl Journal {
+    /// Reads a journal, and takes nothing that ringfence would not have written.
+    pub fn read(file: &std::fs::File) -> io::Result<Journal> {
+        let size = file.metadata()?.len();
+        if size > LARGEST_JOURNAL {
+            return Err(io::Error::other("it is larger than any journal"));
+        }
+        let mut text = Vec::new();
+        file.take(LARGEST_JOURNAL).read_to_end(&mut text)?;
+        let journal: Journal = serde_json::from_slice(&text)?;
+        match journal.fault() {
+            Some(fault) => Err(io::Error::other(fault)),
+            None => Ok(journal),
+        }
+    }
+
+    fn fault(&self) -> Option<&'static str> {
+        if self.form != FORM {
+            return Some("another version of ringfence wrote it");
+        }
+        for root in &self.roots {
+            let path = root.path.path();
+            let names = path.components().filter(|part| matches!(part, Component::Normal(_))).count();
+            let plain =
+                path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+            if !path.is_absolute() || !plain || root.way.len() != names + 1 {
+                return Some("it names no directory");
+            }
+            let pinned = root.pinned.iter().map(|pinned| &pinned.path);
+            let risky = root.risky.iter().map(|(path, _)| path);
+            let folders = root.folders.iter().map(|(path, _)| path);
+            if !pinned.chain(risky).chain(folders).chain(&root.hooks).all(is_below) {
+                return Some("it names a path outside of its directory");
+            }
+        }
+        None
+    }
+}
+
+/// Whether a path can only lead below the directory that it counts from.
+fn is_below(path: &Bytes) -> bool {
+    path.path().components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// What stays with a folder that is renamed: its inode, and when it was made, as far as the file system says so; inodes are given anew.

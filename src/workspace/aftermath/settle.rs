@@ -13,7 +13,7 @@ use super::find::{FOLDERS, Found, Look, find, is_hook};
 use super::judge::{Before, Judged, judge};
 use super::keys::Place;
 use super::pin::PARTS;
-use super::place;
+use super::place::{self, Displaced};
 use super::record::{Bytes, File, Made, Pinned, Root, Was};
 use super::told::Told;
 
@@ -172,7 +172,11 @@ impl Settling<'_> {
     fn rewrite(&mut self, path: &Path, was: &File, now: &File, judged: Judged) -> io::Result<()> {
         if judged.text != now.text.0 {
             let file = File { text: Bytes(judged.text), ..was.clone() };
-            place::replace(self.root, path, &file, self.id)?;
+            let displaced = place::replace_known(self.root, path, &file, Some(&now.whole), self.id)?;
+            if displaced == Displaced::PutAside {
+                self.told
+                    .whole(path, "somebody changed it while it was put back: what they wrote was put aside");
+            }
         }
         if !judged.lost.is_empty() {
             let lost = judged.lost.join(", ");

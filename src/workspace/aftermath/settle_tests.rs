@@ -37,8 +37,7 @@ impl Project {
         let pins = pins(open.as_fd(), at, &found, &[]).unwrap();
         Root {
             path: at.into(),
-            device: 0,
-            inode: 0,
+            way: vec![],
             pinned: pins.all.into_values().collect(),
             risky: found.risky.iter().map(|(path, print)| (path.as_path().into(), *print)).collect(),
             hooks: vec![],

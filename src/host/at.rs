@@ -1,0 +1,104 @@
+//! Opening and changing what has a name in an open folder, also while somebody else changes that folder.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FileType, Mode, OFlags, RawMode, Stat};
+use rustix::io::Errno;
+use rustix::path::Arg;
+
+use super::owners::mode;
+
+/// Tries of a kernel that was interrupted by renames.
+#[cfg(target_os = "linux")]
+const TRIES: usize = 100;
+
+/// Opens what has a name in a folder: neither a link nor what another file system, or the same one, is mounted over.
+#[cfg(target_os = "linux")]
+pub fn open_in(here: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    use rustix::fs::ResolveFlags;
+
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV;
+    for _ in 0..TRIES {
+        match rustix::fs::openat2(here, name, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN) => {}
+            // Kernels before 5.6, and sandboxes that do not know the call.
+            Err(Errno::NOSYS | Errno::PERM) => return open_on_one_device(here, name, flags),
+            opened => return opened,
+        }
+    }
+    Err(Errno::AGAIN)
+}
+
+/// Opens what has a name in a folder: neither a link nor what is on another file system.
+#[cfg(target_os = "macos")]
+pub fn open_in(here: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    open_on_one_device(here, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC)
+}
+
+fn open_on_one_device(here: BorrowedFd<'_>, name: impl Arg, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let opened = rustix::fs::openat(here, name, flags, Mode::empty())?;
+    let same = rustix::fs::fstat(&opened)?.st_dev == rustix::fs::fstat(here)?.st_dev;
+    if same { Ok(opened) } else { Err(Errno::XDEV) }
+}
+
+/// Opens a folder in a folder, to be read and changed. Its owner may lack the right to that, and gets it.
+#[cfg(target_os = "linux")]
+pub fn open_folder(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
+    let held = open_in(here, name, OFlags::PATH | OFlags::DIRECTORY)?;
+    let stat = rustix::fs::fstat(&held)?;
+    if lacks_rights(&stat) {
+        give_rights(&held, &stat)?;
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(&held, ".", flags, Mode::empty())?)
+}
+
+/// Opens a folder in a folder, to be read and changed. Its owner may lack the right to that, and gets it.
+#[cfg(target_os = "macos")]
+pub fn open_folder(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
+    unlock(here, name)?;
+    Ok(open_in(here, name, OFlags::RDONLY | OFlags::DIRECTORY)?)
+}
+
+/// Gives the owner of a folder the rights to it, if that is who asks. What is no folder stays as it is, and so does what a link leads to.
+#[cfg(target_os = "linux")]
+pub fn unlock(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    let held = open_in(here, name, OFlags::PATH | OFlags::DIRECTORY)?;
+    let stat = rustix::fs::fstat(&held)?;
+    if lacks_rights(&stat) { give_rights(&held, &stat) } else { Ok(()) }
+}
+
+/// Gives the owner of a folder the rights to it, if that is who asks. What a link leads to stays as it is.
+#[cfg(target_os = "macos")]
+pub fn unlock(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    use rustix::fs::AtFlags;
+
+    let stat = rustix::fs::statat(here, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if lacks_rights(&stat) {
+        let whole = Mode::from_raw_mode((mode(&stat) | 0o700) as RawMode);
+        rustix::fs::chmodat(here, name, whole, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
+}
+
+/// Whether a folder is the caller's own, and the caller cannot use it whole.
+pub fn lacks_rights(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+        && mode(stat) & 0o700 != 0o700
+        && stat.st_uid == rustix::process::geteuid().as_raw()
+}
+
+/// By the descriptor: the name may lead elsewhere by now.
+#[cfg(target_os = "linux")]
+fn give_rights(held: &OwnedFd, stat: &Stat) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+
+    let whole = Mode::from_raw_mode((mode(stat) | 0o700) as RawMode);
+    Ok(rustix::fs::chmod(format!("/proc/self/fd/{}", held.as_fd().as_raw_fd()), whole)?)
+}
