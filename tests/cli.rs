@@ -205,6 +205,17 @@ fn explain_names_rule_file_and_line() {
     insta::assert_snapshot!("explain_allowed", explain("https://gitlab.com/x"));
     insta::assert_snapshot!("explain_other_port", explain("gitlab.com:8443"));
     insta::assert_snapshot!("explain_denied", explain("api.gitlab.com"));
+    std::fs::write(
+        dir.path().join("below.yml"),
+        "version: 1\nnetwork:\n  allow: [\"*.a.test\", {host: \"*.b.test\", expires: 2020-01-01}]\n",
+    )
+    .unwrap();
+    let below =
+        |target| ringfence(dir.path(), &["policy", "explain", target, "--policy", "below.yml", "--json"]);
+    assert!(below("a.test").contains("\"hint\": \"`.a.test` in place of `*.a.test"), "{}", below("a.test"));
+    for without in ["x.a.test", "a.test:80", "b.test", "test"] {
+        assert!(!below(without).contains("hint"), "{without}: {}", below(without));
+    }
     insta::assert_snapshot!("explain_bad_input", explain("gitlab.com:443:443"));
     insta::assert_snapshot!(
         "explain_json",

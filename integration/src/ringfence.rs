@@ -258,7 +258,11 @@ impl Ringfence {
     /// # Errors
     /// When it cannot be written.
     pub fn allowing(&self, hosts: &[&str]) -> Result<PathBuf> {
-        let rules: String = hosts.iter().map(|host| format!("\n    - \"{host}\"")).collect();
+        let rule = |host: &&str| match host.strip_suffix("/tcp").and_then(|host| host.split_once(':')) {
+            Some((host, port)) => format!("\n    - {{host: {host}, ports: [{port}], protocol: tcp}}"),
+            None => format!("\n    - \"{host}\""),
+        };
+        let rules: String = hosts.iter().map(rule).collect();
         self.policy(&format!("  allow:{}", if rules.is_empty() { " []" } else { &rules }))
     }
 

@@ -19,7 +19,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::floor::{self, Surroundings};
-use crate::host::HostName;
+use crate::host::{HostName, HostPattern};
 use crate::index::RuleIndex;
 use crate::policy::{Layer, Matcher, Policy, Protocol, ResolvedBy, Rule};
 pub use crate::reason::Reason;
@@ -119,7 +119,7 @@ impl fmt::Display for Condition {
             Condition::TheHost => f.write_str("its address is the host's own"),
             Condition::Sni(name) => write!(f, "SNI = {name}"),
             Condition::HostHeader(name) => write!(f, "Host = {name}"),
-            Condition::SniOrHost(name) => write!(f, "SNI or Host = {name} where there is one"),
+            Condition::SniOrHost(name) => write!(f, "SNI or Host = {name}, or a protocol that has neither"),
         }
     }
 }
@@ -263,6 +263,19 @@ impl Decider {
         let mut notes = Vec::new();
         let verdict = self.judge(surroundings, question, &mut Notes(Some(&mut notes)));
         (verdict, notes)
+    }
+
+    /// Finds a rule `*.NAME` that would permit NAME itself if it were written `.NAME`: what a person often means.
+    pub fn with_itself(&self, surroundings: &Surroundings, question: &Question<'_>) -> Option<Rule> {
+        let Target::Name(name) = question.target else { return None };
+        let below = Matcher::Host(HostPattern::Below(name.clone()));
+        self.policy.allow.iter().filter(|rule| rule.matcher == below).find_map(|rule| {
+            let wider =
+                Rule { matcher: Matcher::Host(HostPattern::AtOrBelow(name.clone())), ..Rule::clone(rule) };
+            let mut policy = self.policy.clone();
+            policy.allow.push(Arc::new(wider.clone()));
+            Decider::new(policy).decide(surroundings, question).allowed.then_some(wider)
+        })
     }
 
     fn judge(&self, s: &Surroundings, q: &Question<'_>, notes: &mut Notes<'_>) -> Verdict {

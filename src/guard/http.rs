@@ -6,6 +6,7 @@
 //! ```
 //! Requests are parsed and written anew by hyper on both sides, so two readers cannot disagree on where one ends.
 
+mod interim;
 mod patience;
 mod request;
 
@@ -15,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self as client, SendRequest};
 use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1 as server;
@@ -28,9 +29,11 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use self::interim::{Interims, Wanted, Wish, WithInterims};
 pub use self::patience::Begun;
 use self::patience::HeadTimer;
-use self::request::{check, forward_headers, origin_form, upgrade_of};
+pub use self::request::is_target;
+use self::request::{check, forward_headers, origin_form, upgrade_of, write_anew};
 use super::events::Kind;
 use super::gate::{Link, Manner, Onward, Refusal};
 use super::io::{Replay, drain, read_some, write_all};
@@ -55,6 +58,7 @@ struct Door {
     upstream: tokio::sync::Mutex<Upstream>,
     upgraded: Mutex<Option<(OnUpgrade, OnUpgrade)>>,
     said: Mutex<bool>,
+    interims: Interims,
 }
 
 /// The connection to the server.
@@ -62,7 +66,7 @@ struct Door {
 struct Upstream {
     /// Dialled before the first request was known.
     dialled: Option<TcpStream>,
-    sender: Option<SendRequest<Incoming>>,
+    sender: Option<SendRequest<Wanted>>,
     running: Option<Running>,
 }
 
@@ -145,10 +149,11 @@ async fn serve(
         upstream: tokio::sync::Mutex::new(Upstream { dialled, sender: None, running: None }),
         upgraded: Mutex::new(None),
         said: Mutex::new(false),
+        interims: Interims::default(),
     });
     let timer = HeadTimer::default();
     let io = Replay::new(start, Arc::clone(agent), Arc::clone(&link.counts)).noting(timer.begun());
-    let io = Shaped::new(Arc::clone(link), io);
+    let io = WithInterims::new(Shaped::new(Arc::clone(link), io), door.interims.clone());
     let serving = server::Builder::new()
         .preserve_header_case(true)
         .half_close(true)
@@ -192,10 +197,10 @@ async fn switch(
     agent_side: Upgraded,
     server_side: Upgraded,
 ) -> Option<TcpStream> {
-    let agent_side = agent_side.downcast::<TokioIo<Shaped<Replay>>>().ok()?;
+    let agent_side = agent_side.downcast::<TokioIo<WithInterims<Shaped<Replay>>>>().ok()?;
     let server_side = server_side.downcast::<TokioIo<TcpStream>>().ok()?;
     let server = server_side.io.into_inner();
-    let unread = agent_side.io.into_inner().into_inner().into_unread();
+    let unread = agent_side.io.into_inner().into_inner().into_inner().into_unread();
     write_all(&server, &agent_side.read_buf).await.ok()?;
     write_all(&server, &unread).await.ok()?;
     link.sent(unread.len());
@@ -271,13 +276,20 @@ impl Door {
         }
         check(&request, &self.link.target, self.link.port)
             .map_err(|reason| Refusal::new(Kind::Http, reason))?;
+        self.interims.place().await;
         let upgrade = upgrade_of(request.headers());
+        let (version, length) = (request.version(), request.body().size_hint().exact());
         forward_headers(request.headers_mut(), upgrade.as_ref());
+        write_anew(request.headers_mut(), version, &self.link.target, length);
         *request.uri_mut() =
             origin_form(request.uri()).map_err(|()| Refusal::new(Kind::Http, Reason::Malformed))?;
         *request.version_mut() = Version::HTTP_11;
         let agent_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
-        let mut response = self.send(request).await?;
+        let (wish, expects) = (Wish::default(), request.headers().contains_key(header::EXPECT));
+        if version == Version::HTTP_11 {
+            self.interims.relay(&mut request);
+        }
+        let mut response = self.send(request.map(|body| wish.of(body))).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(agent_side) = agent_side else {
                 return Err(Refusal::failed(
@@ -288,14 +300,17 @@ impl Door {
             let server_side = hyper::upgrade::on(&mut response);
             *self.upgraded.lock().unwrap_or_else(PoisonError::into_inner) = Some((agent_side, server_side));
         } else {
-            let upgrade = None;
-            forward_headers(response.headers_mut(), upgrade);
+            forward_headers(response.headers_mut(), None);
+            if expects && wish.end() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
         }
         Ok(response.map(Either::Left))
     }
 
     /// Sends a request on the connection to the server, a new one when the last has ended.
-    async fn send(&self, mut request: Request<Incoming>) -> Result<Response<Incoming>, Refusal> {
+    async fn send(&self, mut request: Request<Wanted>) -> Result<Response<Incoming>, Refusal> {
         let failed = |error: hyper::Error| match error.is_user() {
             // The body that the agent sends, not the server: chunks that are none, or an end in the midst.
             true => Refusal::new(Kind::Http, Reason::Malformed),
@@ -323,7 +338,7 @@ impl Door {
     }
 
     /// A new connection to the server.
-    async fn dial(&self, upstream: &mut Upstream) -> Result<SendRequest<Incoming>, Refusal> {
+    async fn dial(&self, upstream: &mut Upstream) -> Result<SendRequest<Wanted>, Refusal> {
         let stream = match upstream.dialled.take() {
             Some(stream) => stream,
             None => self.link.connect().await?,
@@ -341,7 +356,7 @@ impl Door {
 }
 
 /// A sender whose connection is still there.
-async fn ready(sender: Option<SendRequest<Incoming>>) -> Option<SendRequest<Incoming>> {
+async fn ready(sender: Option<SendRequest<Wanted>>) -> Option<SendRequest<Wanted>> {
     let mut sender = sender?;
     sender.ready().await.is_ok().then_some(sender)
 }

@@ -24,6 +24,7 @@ use crate::handover::GuardConfig;
 mod fuzzing;
 mod http_ports;
 mod other_ports;
+mod real_servers;
 mod tls_ports;
 mod whole_gate;
 

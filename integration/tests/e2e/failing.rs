@@ -18,7 +18,7 @@ pub const TESTS: &[Test] = &[
 
 /// An agent that talks to echo.test for a minute and prints `open` and `shut` when that changes.
 pub fn talking_agent(bed: &Testbed) -> Result<Running> {
-    let policy = bed.ringfence.allowing(&["echo.test:7777"])?;
+    let policy = bed.ringfence.allowing(&["echo.test:7777/tcp"])?;
     let mut running =
         bed.ringfence.start(&policy, &[], &bed.images.agent, &["probe", "loop", "25.0.0.1:7777", "60"])?;
     running.wait_for_line("open", Duration::from_secs(60))?;

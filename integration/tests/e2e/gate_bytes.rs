@@ -46,7 +46,7 @@ fn counted(bed: &Testbed) -> Result<()> {
          while True:\n    b = s.recv(65536)\n    back += b\n    if not b: break\n\
          print(back == data)";
     let before = bed.services.echoed().len();
-    let outcome = python(bed, &["echo.test:7777"], script)?;
+    let outcome = python(bed, &["echo.test:7777/tcp"], script)?;
     expect_status(&outcome, 0)?;
     expect(outcome.stdout.trim() == "True", "what came back is what was sent", &outcome)?;
     let length = 250_001 * 32;
@@ -70,7 +70,7 @@ fn slow_reader(bed: &Testbed) -> Result<()> {
          got = 0\n\
          while True:\n    b = s.recv(1 << 20)\n    got += len(b)\n    if not b: break\n\
          print(got == sent, sent)";
-    let outcome = python(bed, &["echo.test:7777"], script)?;
+    let outcome = python(bed, &["echo.test:7777/tcp"], script)?;
     expect_status(&outcome, 0)?;
     let lines: Vec<&str> = outcome.stdout.lines().collect();
     expect(lines.first() == Some(&"stopped"), "back-pressure reaches the agent", &outcome)?;
@@ -88,7 +88,7 @@ fn agent_resets(bed: &Testbed) -> Result<()> {
          s.sendall(b'hello'); print(s.recv(10).decode())\n\
          s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); s.close()";
     let before = bed.services.echoed().len();
-    let outcome = python(bed, &["echo.test:7777"], script)?;
+    let outcome = python(bed, &["echo.test:7777/tcp"], script)?;
     expect_status(&outcome, 0)?;
     let echoed = last_echoed(bed, before)?;
     expect(echoed.reset && echoed.bytes == 5, &format!("the server: {echoed:?}"), &outcome)
@@ -100,7 +100,7 @@ fn server_resets(bed: &Testbed) -> Result<()> {
          s.sendall(b'x'); print(s.recv(100).decode())\n\
          try: print(s.recv(100))\n\
          except ConnectionResetError: print('reset')";
-    let outcome = python(bed, &["echo.test:7779"], script)?;
+    let outcome = python(bed, &["echo.test:7779/tcp"], script)?;
     expect_status(&outcome, 0)?;
     expect(outcome.stdout == "last words\nreset\n", "what it said, then the reset", &outcome)
 }

@@ -71,7 +71,7 @@ fn table(pid: &str) -> Result<u64> {
 }
 
 fn full_table(bed: &Testbed) -> Result<()> {
-    let policy = bed.ringfence.allowing(&["echo.test:7778"])?;
+    let policy = bed.ringfence.allowing(&["echo.test:7778/tcp"])?;
     let options = ["--memory", "2GiB"];
     let mut running =
         bed.ringfence.start(&policy, &options, &bed.images.agent, &["python3", "-u", "-c", AGENT])?;

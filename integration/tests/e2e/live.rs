@@ -30,8 +30,8 @@ while True:
     try:
         s = socket.create_connection(('echo.test', 7777), 5); s.settimeout(60); say('open')
         while True:
-            s.sendall(b'x')
-            if not s.recv(1): break
+            s.sendall(b'PING\r\n')
+            if not s.recv(64): break
             say('beat'); time.sleep(.05)
         say('end')
     except OSError as e:

@@ -90,7 +90,7 @@ fn banner(bed: &Testbed) -> Result<()> {
 }
 
 fn echo(bed: &Testbed) -> Result<()> {
-    let policy = bed.ringfence.allowing(&["echo.test:7777"])?;
+    let policy = bed.ringfence.allowing(&["echo.test:7777/tcp"])?;
     let script = "import socket\n\
          s = socket.create_connection(('echo.test', 7777), 5)\n\
          s.sendall(b'x' * 3000000); s.shutdown(socket.SHUT_WR)\n\

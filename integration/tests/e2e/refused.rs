@@ -258,7 +258,7 @@ fn events(bed: &Testbed) -> Result<()> {
 }
 
 fn ports(bed: &Testbed) -> Result<()> {
-    let policy = bed.ringfence.allowing(&["echo.test:7777"])?;
+    let policy = bed.ringfence.allowing(&["echo.test:7777/tcp"])?;
     let script = "v=$(getent ahostsv4 echo.test | head -1 | cut -d' ' -f1); \
          probe echo $v:7777 hello -- tcp $v:443 -- tcp $v:22 -- tcp $v:7778";
     let outcome = bed.ringfence.run(&policy, &[], &bed.images.agent, &["sh", "-c", script])?;

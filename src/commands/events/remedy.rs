@@ -67,6 +67,7 @@ pub fn of(line: &Line) -> Option<Remedy> {
             words("cannot be permitted: the floor refuses it whatever a policy says")
         }
         "no-sni" | "not-tls" | "http2" => unchecked(&host?, line.port?),
+        "protocol" if line.kind != "datagram" && host.is_some() => unchecked(&host?, line.port?),
         "sni-mismatch" | "host-mismatch" => words(
             "it asked for another name than the one it connected to: permit that name, and have it connect there",
         ),
@@ -185,6 +186,7 @@ mod tests {
             (refused("private-address", Some("a.test"), Some("10.1.2.3"), Some(22)), 22, Some("10.1.2.3")),
             (refused("private-address", Some("a.test"), Some("fd00::7"), None), 443, Some("fd00::7")),
             (refused("not-tls", Some("a.test"), None, Some(443)), 443, None),
+            (refused("protocol", Some("a.test"), None, Some(9000)), 9000, None),
             (refused("raw-address", None, Some("198.51.100.9"), Some(5432)), 5432, None),
         ] {
             let Some(Remedy::Line { yaml, allow, .. }) = of(&line) else { panic!("{line:?}: no line") };

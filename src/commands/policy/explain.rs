@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 use netpolicy::decide::{Considered, Decider, Finding, Question, Target, Verdict};
 use netpolicy::floor::Surroundings;
-use netpolicy::policy::Rule;
+use netpolicy::policy::{Matcher, Rule};
 use netpolicy::target::Endpoint;
 use serde_json::json;
 
@@ -36,18 +36,24 @@ pub fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
     };
     let decider = Decider::new(policy);
     let (verdict, considered) = decider.explain(&surroundings, &question);
+    let hint = if verdict.allowed { None } else { decider.with_itself(&surroundings, &question) };
+    let hint = hint.map(|wider| hint_of(&wider));
     let resolved = match (args.resolve && verdict.allowed, &wanted.target) {
         (true, Target::Name(name)) => Some(resolved::look(&decider, name, &question)?),
         _ => None,
     };
     if args.json {
         let mut all = to_json(&args.target, &verdict, &considered, &digest);
+        if let (Some(hint), Some(object)) = (&hint, all.as_object_mut()) {
+            object.insert("hint".to_owned(), json!(hint));
+        }
         if let (Some(resolved), Some(object)) = (&resolved, all.as_object_mut()) {
             object.insert("resolved".to_owned(), resolved.to_json());
         }
         print_json(&all)?;
     } else {
         let more = resolved.as_ref().map(Resolved::to_words).unwrap_or_default();
+        let more = hint.map_or(more, |hint| format!("  hint: {hint}\n"));
         let outcome = resolved.as_ref().map(Resolved::outcome);
         print(&(to_words(&wanted, &verdict, &considered, outcome) + &more))?;
     }
@@ -58,6 +64,12 @@ pub fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
         None if verdict.allowed => ALLOWED,
         None => DENIED,
     })
+}
+
+/// What to write in place of a rule that leaves its own name out.
+fn hint_of(wider: &Rule) -> String {
+    let Matcher::Host(pattern) = &wider.matcher else { return String::new() };
+    format!("`{pattern}` in place of `{}` would permit it", named(wider))
 }
 
 fn bad(text: &str, why: String) -> Failure {

@@ -1,13 +1,47 @@
 //! One request: whether it is for the name of its connection, and what of it goes on to the server.
 //!
 //! ```text
-//!  request ──check──▶ Host = name, once? absolute form agrees? a shape with one meaning? ──▶ origin form, headers of this hop out
+//!  request ──check──▶ Host = name, once? what stands for Host agrees? a shape with one meaning?
+//!              └────▶ origin form, headers of this hop out, what frames and routes written anew
 //! ```
+//! Decision 13 says what becomes of each header.
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri, Version};
 use netpolicy::decide::{Reason, Target};
 use netpolicy::host::HostName;
+
+/// Headers that frame a message, choose who answers it, or belong to one connection.
+const RESERVED: [&str; 21] = [
+    "connection",
+    "content-length",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-host",
+    "x-forwarded-server",
+    "x-host",
+    "x-http-host-override",
+    "x-original-host",
+    "x-original-url",
+    "x-rewrite-url",
+];
+/// Headers that servers take for the Host.
+const HOSTS: [&str; 5] =
+    ["x-forwarded-host", "x-forwarded-server", "x-host", "x-http-host-override", "x-original-host"];
+/// Headers that servers take for the path.
+const PATHS: [&str; 2] = ["x-original-url", "x-rewrite-url"];
+/// What a client says that waits for the server's word before it sends a body.
+const CONTINUE: &str = "100-continue";
 
 /// Whether a request is for the name of its connection and has one meaning only.
 pub fn check<B>(request: &Request<B>, target: &Target, port: u16) -> Result<(), Reason> {
@@ -26,6 +60,14 @@ pub fn check<B>(request: &Request<B>, target: &Target, port: u16) -> Result<(), 
             return Err(Reason::Malformed);
         }
     }
+    if headers.keys().any(|name| folds(name.as_str())) {
+        return Err(Reason::Malformed);
+    }
+    let mut expectations = headers.get_all(header::EXPECT).iter();
+    let one = expectations.next().is_none_or(|one| one.as_bytes().eq_ignore_ascii_case(CONTINUE.as_bytes()));
+    if !one || expectations.next().is_some() {
+        return Err(Reason::Malformed);
+    }
     let mut hosts = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Reason::HostMismatch) };
     let host = host.to_str().map_err(|_| Reason::HostMismatch)?;
@@ -38,11 +80,35 @@ pub fn check<B>(request: &Request<B>, target: &Target, port: u16) -> Result<(), 
             return Err(Reason::HostMismatch);
         }
     }
-    Ok(())
+    let agrees = |value: &HeaderValue, good: &dyn Fn(&str) -> bool| value.to_str().is_ok_and(good);
+    let host = |text: &str| text.split(',').all(|one| is_target(one.trim(), target, port));
+    let path = |text: &str| text.starts_with('/') && !text.starts_with("//");
+    let hosts = HOSTS.iter().flat_map(|name| headers.get_all(*name)).all(|value| agrees(value, &host));
+    let paths = PATHS.iter().flat_map(|name| headers.get_all(*name)).all(|value| agrees(value, &path));
+    let forwarded = headers.get_all(header::FORWARDED).iter();
+    let forwarded = forwarded.into_iter().all(|value| agrees(value, &|text| forwards(text, target, port)));
+    if hosts && paths && forwarded { Ok(()) } else { Err(Reason::HostMismatch) }
+}
+
+/// Whether some server takes a header's name for one that matters, since it takes other characters for a dash.
+fn folds(name: &str) -> bool {
+    let folded: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let folded = folded.trim_matches('-');
+    folded != name && RESERVED.contains(&folded)
+}
+
+/// Whether every `host` of a `Forwarded` header is the target. What is quoted is compared as it stands.
+fn forwards(text: &str, target: &Target, port: u16) -> bool {
+    text.split([',', ';']).all(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = value.trim();
+        let value = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+        !key.trim().trim_matches('"').eq_ignore_ascii_case("host") || is_target(value, target, port)
+    })
 }
 
 /// Whether the text of a Host is the target, with its port or without.
-fn is_target(text: &str, target: &Target, port: u16) -> bool {
+pub fn is_target(text: &str, target: &Target, port: u16) -> bool {
     let Target::Name(name) = target else {
         // A range of addresses: whatever is asked for, it goes there.
         return true;
@@ -76,7 +142,7 @@ pub fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
     let (value, None) = (values.next()?, values.next()) else { return None };
     let text = value.to_str().ok()?.to_ascii_lowercase();
     let harmless = text.split(',').map(str::trim).all(|one| one == "websocket");
-    harmless.then(|| value.clone())
+    harmless.then(|| HeaderValue::from_static("websocket"))
 }
 
 /// Takes out what is meant for one connection only; what a `Connection` header names as well.
@@ -87,7 +153,11 @@ pub fn forward_headers(headers: &mut HeaderMap, upgrade: Option<&HeaderValue>) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .filter(|name| ![header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING].contains(name))
+        .filter(|name| {
+            let kept =
+                [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::TE, header::EXPECT];
+            !kept.contains(name)
+        })
         .collect();
     for name in named {
         headers.remove(name);
@@ -98,6 +168,47 @@ pub fn forward_headers(headers: &mut HeaderMap, upgrade: Option<&HeaderValue>) {
     if let Some(upgrade) = upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, upgrade.clone());
+    }
+}
+
+/// Writes what frames and routes a checked request anew, so that the server gets one spelling of it, and takes out what only
+/// a proxy may say. `length` is that of the body, where it is known.
+pub fn write_anew(headers: &mut HeaderMap, version: Version, target: &Target, length: Option<u64>) {
+    if let (Target::Name(name), Some(host)) = (target, headers.get(header::HOST)) {
+        // The port that the agent wrote was checked.
+        let port = host.to_str().ok().and_then(|host| host.rsplit_once(':'));
+        let port = port.and_then(|(_, port)| port.parse::<u16>().ok());
+        let host = port.map_or_else(|| name.to_string(), |port| format!("{name}:{port}"));
+        if let Ok(host) = HeaderValue::from_str(&host) {
+            headers.insert(header::HOST, host);
+        }
+    }
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if let (true, Some(length)) = (headers.contains_key(header::CONTENT_LENGTH), length) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    // Without a body there is nothing to wait for, and HTTP/1.0 has no interim responses.
+    if headers.remove(header::EXPECT).is_some() && length != Some(0) && version == Version::HTTP_11 {
+        headers.insert(header::EXPECT, HeaderValue::from_static(CONTINUE));
+    }
+    let trailers = headers.get_all(header::TE).iter().filter_map(|value| value.to_str().ok());
+    let trailers =
+        trailers.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case("trailers"));
+    if headers.remove(header::TE).is_some() && trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.append(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    // A field behind a body would be one that nobody looked at.
+    headers.remove(header::TRAILER);
+    let proxy: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str() == "proxy" || name.as_str().starts_with("proxy-"))
+        .cloned()
+        .collect();
+    for name in proxy {
+        headers.remove(name);
     }
 }
 
@@ -143,6 +254,74 @@ mod tests {
         ] {
             let request = request(uri, hosts);
             assert_eq!(check(&request, &target(), 80).is_ok(), good, "{uri} {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_for_the_host_must_be_the_name_too() {
+        for (name, value, good) in [
+            ("x-forwarded-host", "gitlab.com", true),
+            ("x-forwarded-host", "GitLab.com:80, gitlab.com", true),
+            ("x-forwarded-host", "gitlab.com, evil.example", false),
+            ("x-forwarded-host", "", false),
+            ("x-host", "evil.example", false),
+            ("x-original-host", "gitlab.com:81", false),
+            ("x-http-host-override", "evil.example", false),
+            ("x-forwarded-server", "evil.example", false),
+            ("x-forwarded-for", "192.0.2.1", true),
+            ("forwarded", "for=192.0.2.1;host=gitlab.com;proto=https", true),
+            ("forwarded", "for=192.0.2.1, Host = \"gitlab.com\"", true),
+            ("forwarded", "for=\"x\";host=evil.example", false),
+            ("forwarded", "host=\"evil.example\"", false),
+            ("forwarded", "for=x;\"host\"=evil.example", false),
+            ("x-original-url", "/admin", true),
+            ("x-original-url", "http://evil.example/", false),
+            ("x-rewrite-url", "//evil.example/", false),
+            ("x_forwarded_host", "gitlab.com", false),
+            ("transfer_encoding", "chunked", false),
+            ("content.length", "3", false),
+            ("host_", "evil.example", false),
+            ("content-length_", "3", false),
+            ("te_", "x", false),
+            ("my_header", "x", true),
+            ("expect", "100-Continue", true),
+            ("expect", "y 100-continue", false),
+            ("expect", "", false),
+        ] {
+            let mut request = request("/", &["gitlab.com"]);
+            request.headers_mut().append(name, HeaderValue::from_static(value));
+            assert_eq!(check(&request, &target(), 80).is_ok(), good, "{name}: {value}");
+        }
+        let mut twice = request("/", &["gitlab.com"]);
+        for _ in 0..2 {
+            twice.headers_mut().append("expect", HeaderValue::from_static("100-continue"));
+        }
+        assert_eq!(check(&twice, &target(), 80), Err(Reason::Malformed));
+    }
+
+    #[test]
+    fn what_frames_and_routes_is_written_anew() {
+        let written = |lines: &[(&'static str, &'static str)], length| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            write_anew(&mut headers, Version::HTTP_11, &target(), length);
+            let line =
+                |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().unwrap());
+            headers.iter().map(line).collect::<Vec<_>>().join(", ")
+        };
+        for (lines, length, expected) in [
+            (&[("host", "GITLAB.com.:80")][..], Some(0), "host: gitlab.com:80"),
+            (&[("content-length", "0064")], Some(64), "content-length: 64"),
+            (&[("transfer-encoding", "ChUnKeD")], None, "transfer-encoding: chunked"),
+            (&[("expect", "100-CONTINUE")], Some(3), "expect: 100-continue"),
+            (&[("expect", "100-continue")], Some(0), ""),
+            (&[("te", "gzip, Trailers;q=1")], Some(0), ""),
+            (&[("te", "gzip, Trailers")], Some(0), "te: trailers, connection: te"),
+            (&[("trailer", "x-forwarded-host"), ("proxy", "x"), ("proxy-authorization", "x")], Some(0), ""),
+        ] {
+            assert_eq!(written(lines, length), expected, "{lines:?}");
         }
     }
 

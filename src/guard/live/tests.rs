@@ -187,7 +187,7 @@ async fn a_connection_whose_permission_went_is_reset_and_the_others_go_on() {
         let mut gone = connect(&guard, "raw.example", 443).await;
         let mut kept = connect(&guard, "gitlab.com", 22).await;
         for agent in [&mut gone, &mut kept] {
-            agent.write_all(b"hello\n").await.unwrap();
+            agent.write_all(b"PING\r\n").await.unwrap();
             assert_eq!(agent.read_exact(&mut [0; 6]).await.unwrap(), 6);
         }
         eventually(|| good(guard.live.state(&guard)).state.connections == 2).await;
@@ -290,7 +290,7 @@ async fn a_reload_closes_what_it_does_not_permit_and_keeps_what_was_given_live()
     let mut gone = connect(&guard, "raw.example", 443).await;
     let mut kept = connect(&guard, "gitlab.com", 22).await;
     for agent in [&mut gone, &mut kept] {
-        agent.write_all(b"hello\n").await.unwrap();
+        agent.write_all(b"PING\r\n").await.unwrap();
         agent.read_exact(&mut [0; 6]).await.unwrap();
     }
     good(guard.live.make(&guard, &allow("given.example")).0);
