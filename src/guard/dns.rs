@@ -42,6 +42,8 @@ pub struct Asked {
     metadata: Metadata,
     query: Query,
     edns: bool,
+    /// The DO bit, which an answer repeats (RFC 3225).
+    dnssec: bool,
     /// The largest UDP answer that the asker takes.
     pub payload: usize,
     /// What it is about.
@@ -97,32 +99,45 @@ pub fn read(bytes: &[u8]) -> Read {
     }
     let id = u16::from_be_bytes([id_high, id_low]);
     let op_code = OpCode::from_u8((flags >> 3) & 15);
-    let wrong = |code| Read::Wrong(bare(id, op_code, code));
+    // One question, no answer, no authority; beside the EDNS record a signature may follow, no more.
+    let formed =
+        matches!(counts, [0, 1, 0, 0, 0, 0, 0, 0..=2, ..]) && bytes.len() <= LONGEST && !points(bytes);
+    let asked = if formed { parse(bytes) } else { None };
+    let Some((asked, version)) = asked else {
+        let code = if op_code == OpCode::Query { ResponseCode::FormErr } else { ResponseCode::NotImp };
+        return Read::Wrong(bare(id, op_code, code));
+    };
+    // What could be read comes back with a refusal: the question, and an EDNS record for an EDNS record (RFC 6891, 6.1.1).
+    let wrong = |code| Read::Wrong(asked.write_with(code, Vec::new(), None, None, usize::MAX));
     if op_code != OpCode::Query {
         return wrong(ResponseCode::NotImp);
     }
-    // One question, no answer, no authority; beside the EDNS record a signature may follow, no more.
-    if !matches!(counts, [0, 1, 0, 0, 0, 0, 0, 0..=2, ..]) || bytes.len() > LONGEST || points(bytes) {
-        return wrong(ResponseCode::FormErr);
+    if version != 0 {
+        return wrong(ResponseCode::BADVERS);
     }
-    let mut decoder = BinDecoder::new(bytes);
-    let Ok(message) = Message::read(&mut decoder) else { return wrong(ResponseCode::FormErr) };
-    let Message { metadata, mut queries, edns, .. } = message;
-    let (Some(query), true, true) = (queries.pop(), queries.is_empty(), decoder.is_empty()) else {
-        return wrong(ResponseCode::FormErr);
-    };
-    if query.query_class() != DNSClass::IN {
+    if asked.query.query_class() != DNSClass::IN {
         return wrong(ResponseCode::Refused);
     }
-    let mut asked =
-        Asked { subject: subject(&query), metadata, query, edns: edns.is_some(), payload: UDP_PLAIN };
-    if let Some(edns) = edns {
-        asked.payload = usize::from(edns.max_payload()).clamp(UDP_PLAIN, UDP_LIMIT);
-        if edns.version() != 0 {
-            return Read::Wrong(asked.write_with(ResponseCode::BADVERS, Vec::new(), None, None, usize::MAX));
-        }
-    }
     Read::Asked(Box::new(asked))
+}
+
+/// Parses a message with one question, and the version of its EDNS record, 0 without one.
+fn parse(bytes: &[u8]) -> Option<(Asked, u8)> {
+    let mut decoder = BinDecoder::new(bytes);
+    let Message { metadata, mut queries, edns, .. } = Message::read(&mut decoder).ok()?;
+    let (Some(query), true, true) = (queries.pop(), queries.is_empty(), decoder.is_empty()) else {
+        return None;
+    };
+    let payload = edns.as_ref().map_or(UDP_PLAIN, |edns| usize::from(edns.max_payload()));
+    let asked = Asked {
+        subject: subject(&query),
+        metadata,
+        query,
+        edns: edns.is_some(),
+        dnssec: edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok),
+        payload: payload.clamp(UDP_PLAIN, UDP_LIMIT),
+    };
+    Some((asked, edns.map_or(0, |edns| edns.version())))
 }
 
 /// Whether the name of the question is compressed: before it there is nothing to point to but the header.
@@ -233,7 +248,7 @@ impl Asked {
         reason: Option<Reason>,
         limit: usize,
     ) -> Vec<u8> {
-        let mut message = Message::response(self.metadata.id, OpCode::Query);
+        let mut message = Message::response(self.metadata.id, self.metadata.op_code);
         message.metadata = Metadata::response_from_request(&self.metadata);
         message.metadata.message_type = MessageType::Response;
         message.metadata.recursion_available = true;
@@ -248,13 +263,14 @@ impl Asked {
             let mut edns = Edns::new();
             edns.set_max_payload(UDP_LIMIT as u16);
             edns.set_version(0);
+            edns.set_dnssec_ok(self.dnssec);
             edns.set_rcode_high((u16::from(code) >> 4) as u8);
             if let Some(reason) = reason {
                 edns.options_mut().insert(EdnsOption::Unknown(EDE, explained(reason)));
             }
             message.set_edns(edns);
         }
-        let failed = || bare(self.metadata.id, OpCode::Query, ResponseCode::ServFail);
+        let failed = || bare(self.metadata.id, self.metadata.op_code, ResponseCode::ServFail);
         let Ok(bytes) = message.to_vec() else { return failed() };
         if bytes.len() <= limit {
             return bytes;

@@ -71,7 +71,7 @@ fn step(guard: &Guard, bytes: &[u8], limit: Option<usize>) -> Step {
         Subject::Root => (Answer::NoData(1), None),
         Subject::NoHost => (Answer::Refused(Reason::NotAllowed), None),
         Subject::Reverse(address) => {
-            let answer = asked.answer_reverse(*address, guard.names.name_of(*address));
+            let answer = asked.answer_reverse(*address, guard.names.told_name_of(*address));
             // What has no name now may have one later.
             let (bytes, _) = finish(guard, &asked, &answer, None, limit);
             return Step::Now(Said::once(bytes));
@@ -106,6 +106,9 @@ fn finish(
     limit: usize,
 ) -> (Vec<u8>, Option<Sameness>) {
     let same = record(guard, asked, answer, found);
+    if let Answer::Address(address) = answer {
+        guard.names.tell(*address);
+    }
     (asked.write(answer, limit), same)
 }
 

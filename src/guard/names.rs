@@ -53,6 +53,8 @@ pub struct Names {
     range: Ipv4Net,
     virtuals: RwLock<VirtualNames>,
     asked: Mutex<Asked>,
+    /// Addresses that the agent was told: it may ask back for their names.
+    told: Mutex<HashSet<Ipv4Addr>>,
 }
 
 /// One policy, and what follows from it. Replaced whole, never changed.
@@ -100,6 +102,7 @@ impl Names {
             virtuals: RwLock::new(VirtualNames::new(&policy)),
             rules: RwLock::new(Arc::new(Rules::new(policy))),
             asked: Mutex::new(Asked::default()),
+            told: Mutex::default(),
         }
     }
 
@@ -225,6 +228,21 @@ impl Names {
     /// The name that a virtual address stands for.
     pub fn name_of(&self, address: Ipv4Addr) -> Option<HostName> {
         self.read().name_of(address).cloned()
+    }
+
+    /// Notes that the agent was told a virtual address, and so knows its name.
+    pub fn tell(&self, address: Ipv4Addr) {
+        self.told().insert(address);
+    }
+
+    /// The name of a virtual address that the agent was told. The others stay unnamed, or the range would be a list of
+    /// what the policy permits.
+    pub fn told_name_of(&self, address: Ipv4Addr) -> Option<HostName> {
+        if self.told().contains(&address) { self.name_of(address) } else { None }
+    }
+
+    fn told(&self) -> MutexGuard<'_, HashSet<Ipv4Addr>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What an address inside the fence stands for: a name, or itself outside the virtual range.

@@ -75,6 +75,37 @@ fn what_is_no_question() {
     assert_eq!(outcome(&padded), "FormErr", "over-long");
 }
 
+/// A question with DO, an unknown option and unknown flags, changed, and what is answered to it.
+fn asked_otherwise(change: &dyn Fn(&mut Message)) -> (Message, Message) {
+    let mut message = Message::from_vec(&question("GitLab.com.", RecordType::A)).unwrap();
+    let edns = message.edns.as_mut().unwrap();
+    edns.set_dnssec_ok(true);
+    edns.flags_mut().z = 0x40;
+    edns.options_mut().insert(EdnsOption::Unknown(65_001, vec![1; 9]));
+    change(&mut message);
+    match read(&message.to_vec().unwrap()) {
+        Read::Wrong(answer) => (message, Message::from_vec(&answer).unwrap()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn unknown_options_and_flags_are_no_fault() {
+    let mut message = Message::from_vec(&question("gitlab.com.", RecordType::A)).unwrap();
+    let edns = message.edns.as_mut().unwrap();
+    edns.flags_mut().z = 0x40;
+    edns.options_mut().insert(EdnsOption::Unknown(65_001, vec![1; 9]));
+    message.metadata.authentic_data = true;
+    message.metadata.truncation = true;
+    message.metadata.authoritative = true;
+    let answer = asked(&message.to_vec().unwrap()).write(&Answer::NoData(60), 1232);
+    let answer = Message::from_vec(&answer).unwrap();
+    let edns = answer.edns.unwrap();
+    assert_eq!((edns.flags().z, edns.flags().dnssec_ok), (0, false));
+    assert!(edns.option(65_001.into()).is_none());
+    assert!(!answer.metadata.authoritative && !answer.metadata.truncation && !answer.metadata.authentic_data);
+}
+
 #[test]
 fn classes_versions_and_records_that_are_refused() {
     let message = |change: &dyn Fn(&mut Message)| {
@@ -88,6 +119,30 @@ fn classes_versions_and_records_that_are_refused() {
         });
         assert_eq!(refused, "Refused", "{class:?}");
     }
+    for refused in [
+        asked_otherwise(&|message| message.metadata.op_code = OpCode::Status),
+        asked_otherwise(&|message| {
+            message.queries[0].set_query_class(DNSClass::CH);
+        }),
+        asked_otherwise(&|message| {
+            message.edns.as_mut().unwrap().set_version(1);
+        }),
+    ] {
+        let (question, answer) = refused;
+        assert_eq!(answer.queries, question.queries, "the question comes back");
+        assert_eq!(answer.metadata.op_code, question.metadata.op_code);
+        let edns = answer.edns.expect("EDNS is answered with EDNS");
+        assert_eq!((edns.version(), edns.flags().dnssec_ok, edns.flags().z), (0, true, 0));
+        assert!(answer.metadata.recursion_desired && !answer.metadata.authoritative);
+    }
+    // Without EDNS none comes back, and what cannot be read is a header.
+    let plain = [&[0, 7, 0x11, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], b"\x01x\x00", &[0, 1, 0, 1]].concat();
+    let Read::Wrong(answer) = read(&plain) else { panic!("another operation") };
+    let answer = Message::from_vec(&answer).unwrap();
+    assert!(answer.edns.is_none() && answer.queries.len() == 1);
+    let update = [0, 7, 0x28, 0, 0, 1, 0, 0, 0, 1, 0, 0];
+    let Read::Wrong(answer) = read(&update) else { panic!("another operation") };
+    assert_eq!(answer.len(), HEADER);
     let newer = message(&|message| {
         message.edns.as_mut().unwrap().set_version(1);
     });

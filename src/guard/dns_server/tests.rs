@@ -174,6 +174,30 @@ async fn the_table_of_answers() {
 }
 
 #[tokio::test]
+async fn the_virtual_range_names_only_what_was_asked_for() {
+    let served = Served::of(policy()).await;
+    let reverse = |name: &str| {
+        let address = virtual_address(&served.guard, name).to_string();
+        address.split('.').rev().collect::<Vec<_>>().join(".") + ".in-addr.arpa."
+    };
+    let (asked, other) = (reverse("gitlab.com"), reverse("inside.example"));
+    for kind in [RecordType::PTR, RecordType::SOA, RecordType::ANY] {
+        for unasked in [&asked, &other] {
+            assert_eq!(served.code(unasked, kind).await, ResponseCode::NXDomain, "{kind}");
+        }
+    }
+    // Another type tells no address.
+    served.ask("gitlab.com.", RecordType::AAAA).await;
+    assert_eq!(served.code(&asked, RecordType::PTR).await, ResponseCode::NXDomain);
+    served.ask("gitlab.com.", RecordType::A).await;
+    let answer = shown(&served.ask(&asked, RecordType::PTR).await);
+    assert!(answer.ends_with("PTR gitlab.com."), "{answer}");
+    let refused = shown(&served.ask(&other, RecordType::PTR).await);
+    // As an address that stands for nothing.
+    assert_eq!(refused, shown(&served.ask("250.0.0.25.in-addr.arpa.", RecordType::PTR).await));
+}
+
+#[tokio::test]
 async fn types_beyond_the_known_have_no_data() {
     let served = Served::of(policy()).await;
     for kind in 0..=u16::MAX {
