@@ -3,7 +3,8 @@
 //! ```text
 //!  moby-default.json ─▶ what needs a capability that no agent has: gone
 //!                    ─▶ socket, socketpair: a short list of families, everything else EAFNOSUPPORT
-//!                    ─▶ socketcall, io_uring: ENOSYS           ─▶ text for the engine's `seccomp=` option
+//!                    ─▶ socketcall, io_uring, calls that the oldest supported engine's profile does not know: ENOSYS
+//!                                                              ─▶ text for the engine's `seccomp=` option
 //! ```
 //! Why families by list: a filter sees 64 bits of an argument of which the kernel reads 32. "Every family but 40" lets
 //! 40 + 2³² pass, which is AF_VSOCK to the kernel, and with it the services of a virtual machine's host. `socketcall` hides the family behind a
@@ -24,6 +25,37 @@ const AF_NETLINK: u64 = 16;
 /// Netlink for what every program may ask: links and addresses, sockets, devices coming and going.
 const NETLINK: [u64; 3] = [0, 4, 15];
 
+/// Calls that moby's profile permits now and did not in its version 20.10, the oldest one that is supported. An agent has
+/// none of them on any engine, so that it has nowhere more than a plain container of that engine. Their absence is
+/// ENOSYS, as on an older kernel: what programs fall back from (the C library from fchmodat2, debuggers from process_vm_readv). Two
+/// of moby's newer calls stay: Landlock's take rights away and give none, and `uretprobe` is the kernel's own,
+/// which kills a process that is traced from outside where it is refused.
+const NEWER: [&str; 23] = [
+    "cachestat",
+    "fchmodat2",
+    "futex_requeue",
+    "futex_wait",
+    "futex_waitv",
+    "futex_wake",
+    "getxattrat",
+    "listmount",
+    "listxattrat",
+    "map_shadow_stack",
+    "memfd_secret",
+    "mseal",
+    "name_to_handle_at",
+    "pkey_alloc",
+    "pkey_free",
+    "pkey_mprotect",
+    "process_mrelease",
+    "process_vm_readv",
+    "process_vm_writev",
+    "removexattrat",
+    "riscv_hwprobe",
+    "setxattrat",
+    "statmount",
+];
+
 /// The profile, as engines read it.
 pub static PROFILE: LazyLock<String> = LazyLock::new(|| profile().to_string());
 
@@ -35,6 +67,7 @@ fn profile() -> Value {
     // each other there. A rule without conditions that stands already swallows them.
     let closed = ["socketcall", "io_uring_setup", "io_uring_enter", "io_uring_register"];
     let mut kept = vec![refuse(&closed, ENOSYS, Vec::new())];
+    kept.push(refuse(&NEWER, ENOSYS, Vec::new()));
     kept.extend(rules.into_iter().filter_map(narrowed));
     kept.extend(families("socket", &[AF_UNIX, AF_INET, AF_INET6, AF_NETLINK]));
     kept.extend(netlink());
@@ -57,7 +90,11 @@ fn narrowed(mut rule: Value) -> Option<Value> {
         }
     }
     let names = rule["names"].as_array_mut()?;
-    names.retain(|name| !matches!(name.as_str(), Some("socket" | "socketpair" | "socketcall")));
+    names.retain(|name| {
+        !name.as_str().is_some_and(|name| {
+            matches!(name, "socket" | "socketpair" | "socketcall") || NEWER.contains(&name)
+        })
+    });
     (!names.is_empty()).then_some(rule)
 }
 
@@ -190,8 +227,27 @@ mod tests {
             "reboot",
             "syslog",
             "clone3",
+            "process_vm_readv",
+            "pkey_mprotect",
+            "fchmodat2",
+            "mseal",
         ] {
             assert!(ours.iter().all(|(permitted, _)| permitted != call), "{call}");
+        }
+    }
+
+    #[test]
+    fn newer_calls_do_not_exist_and_landlock_does() {
+        let rules = profile()["syscalls"].as_array().unwrap().clone();
+        for call in NEWER {
+            let about = |rule: &&Value| rule["names"].as_array().unwrap().iter().any(|name| name == call);
+            let found: Vec<&Value> = rules.iter().filter(about).collect();
+            assert_eq!(found.len(), 1, "{call}: a filter does not rank rules");
+            assert_eq!((&found[0]["action"], &found[0]["errnoRet"]), (&"SCMP_ACT_ERRNO".into(), &38.into()));
+        }
+        let ours = permitted(&profile());
+        for call in ["landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "uretprobe"] {
+            assert!(ours.iter().any(|(permitted, _)| permitted == call), "{call}");
         }
     }
 
