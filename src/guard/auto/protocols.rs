@@ -34,8 +34,9 @@ pub enum Match {
 pub type Protocol = (&'static str, fn(&[u8], Here<'_>) -> Match);
 
 /// Every protocol whose opening is recognised.
-pub const CLOSED_LIST: [Protocol; 20] = [
+pub const CLOSED_LIST: [Protocol; 21] = [
     ("AMQP", |bytes, _| amqp(bytes)),
+    ("Bolt", |bytes, _| any_of(bytes, &[b"\x60\x60\xb0\x17"])),
     ("Cassandra", |bytes, _| cassandra(bytes)),
     ("git", git),
     ("IRC", |bytes, _| irc(bytes)),

@@ -130,20 +130,24 @@ impl Servers {
         servers
     }
 
-    /// Starts a program whose first line of output ends in its ports.
+    /// Starts a program that prints a line with its ports.
     fn add(&mut self, name: &'static str, command: &mut Command, folder: &Path) {
         let command = command.current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
         let Ok(mut program) = command.stderr(Stdio::null()).spawn() else {
             self.missing.push(name);
             return;
         };
+        let mut output = BufReader::new(program.stdout.take().unwrap());
+        let mut ports: Vec<u16> = Vec::new();
         let mut line = String::new();
-        BufReader::new(program.stdout.take().unwrap()).read_line(&mut line).ok();
-        let ports: Vec<u16> = line
-            .split([' ', ':'])
-            .filter_map(|word| word.trim().parse().ok())
-            .filter(|port| *port > 0)
-            .collect();
+        // OpenSSL says something else before.
+        while ports.is_empty() && output.read_line(&mut line).is_ok_and(|length| length > 0) {
+            let words = line.split([' ', ':']).filter_map(|word| word.trim().parse().ok());
+            ports.extend(words.filter(|port| *port > 0));
+            line.clear();
+        }
+        // It may go on talking.
+        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
         self.programs.push(program);
         // Something of that name that does not start is as good as nothing.
         if ports.is_empty() {

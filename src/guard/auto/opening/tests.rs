@@ -51,6 +51,7 @@ pub fn openings() -> Vec<(&'static str, Vec<u8>)> {
     [
         ("AMQP", &b"AMQP\0\0\x09\x01"[..]),
         ("AMQP", b"AMQP\x03\x01\0\0"),
+        ("Bolt", b"\x60\x60\xb0\x17\0\x02\x05\x05\0\0\x04\x04\0\0\0\0\0\0\0\0"),
         ("Cassandra", b"\x04\0\0\0\x05\0\0\0\0"),
         ("Cassandra", b"\x05\x10\0\0\x05\0\0\0\0"),
         ("git", GIT),
