@@ -102,7 +102,7 @@ impl Binds {
                 labels: Some(workflow.labels(Role::Mount)),
                 ..Default::default()
             };
-            engine.api.create_volume(request).await.map_err(|error| {
+            engine.create_volume(request).await.map_err(|error| {
                 engine::refused(format!("cannot create the volume for {}", bind.source.display()), &error)
             })?;
         }

@@ -35,9 +35,8 @@ pub async fn create_volume(engine: &Engine, workflow: &Workflow) -> Result<(), F
         driver_opts: Some(HashMap::from(options.map(|(key, value)| (key.to_owned(), value.to_owned())))),
         ..Default::default()
     };
-    let created = engine.api.create_volume(request).await;
+    let created = engine.create_volume(request).await;
     created
-        .map(|_| ())
         .map_err(|error| engine::refused("cannot create a volume in memory for secrets", &error))
 }
 

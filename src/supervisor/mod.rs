@@ -7,7 +7,8 @@
 //! ```
 //!
 //! `containers` and `networks` say as plain data what the engine is asked for; `engine` finds and
-//! speaks to it; `image` finds the agent's image there or has it fetched; `control` changes a workflow that runs; `inventory` finds workflows again by their labels; `state` keeps the
+//! speaks to it; `image` finds the agent's image there or has it fetched; `control` changes a workflow that runs; `inventory` finds workflows again by their labels; `removal` waits for what is still being made before it
+//! removes a run; `state` keeps the
 //! events; `means` and `ca` gather what guard and agent need of this machine (authorities, the proxy's credentials), `files` takes
 //! it to them; `podman` knows where Podman differs; `binds` says how it gets this machine's files, `surface` and `seccomp` what it has
 //! of the kernel, `limits`, `kept`, `growth` and `watch` what it may use up, `usage` what
@@ -32,6 +33,7 @@ pub mod means;
 pub mod networks;
 pub mod nonce;
 pub mod podman;
+pub mod removal;
 pub mod run;
 pub mod seccomp;
 pub mod streams;

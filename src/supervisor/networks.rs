@@ -147,8 +147,8 @@ async fn create_in(
 ) -> Result<(String, IpNet), Failure> {
     let mut clashes = 0;
     for subnet in candidates {
-        match engine.api.create_network(request(subnet)).await {
-            Ok(created) => return Ok((created.id, IpNet::V4(subnet))),
+        match engine.create_network(request(subnet)).await {
+            Ok(id) => return Ok((id, IpNet::V4(subnet))),
             Err(error) if overlaps(&engine::describe(&error)) && clashes < TRIES => clashes += 1,
             Err(error) => {
                 let failure = engine::refused(format!("cannot create a network on {subnet}"), &error);

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod control;
+mod creations;
 mod denied;
 mod dns;
 mod dns_tunnel;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         ("pull", pull::TESTS, true),
         ("engine_access", engine_access::TESTS, true),
         ("engine_trouble", engine_trouble::TESTS, true),
+        ("creations", creations::TESTS, true),
         ("runtimes", runtimes::TESTS, true),
         ("secrets", secrets::TESTS, true),
         ("token", token::TESTS, true),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::models::ContainerCreateBody;
-use bollard::query_parameters::{AttachContainerOptions, CreateContainerOptions};
+use bollard::query_parameters::AttachContainerOptions;
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
@@ -22,7 +22,7 @@ use crate::supervisor::binds::Binds;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::interrupt::unless_interrupted;
 use crate::supervisor::workflow::{Role, Workflow};
-use crate::supervisor::{containers, helper_image, inventory, networks};
+use crate::supervisor::{containers, helper_image, networks, removal};
 use crate::wire::UnixTime;
 
 /// Longer than the probe gives itself.
@@ -118,8 +118,8 @@ impl<'a> Stage<'a> {
         let refused = |doing: &str, error| {
             format!("the engine does not {doing} a container: {}", engine::describe(&error))
         };
-        let options = CreateContainerOptions { name: Some(name.to_owned()), ..Default::default() };
-        api.create_container(Some(options), body).await.map_err(|error| refused("create", error))?;
+        let created = self.engine.create_container(name.to_owned(), body).await;
+        created.map_err(|error| refused("create", error))?;
         let attach =
             AttachContainerOptions { stream: true, stdout: true, stderr: true, ..Default::default() };
         let mut output = api
@@ -143,8 +143,7 @@ impl<'a> Stage<'a> {
     }
 
     async fn strike(&self) -> Result<(), String> {
-        let left = inventory::of_run(self.engine, &self.workflow).await.map_err(words)?;
-        inventory::remove(self.engine, &left).await.map_err(words)
+        removal::remove(self.engine, &self.workflow).await.map_err(words)
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod address;
 mod contexts;
+mod creations;
 mod dial;
 mod discover;
 mod owner;
@@ -18,9 +19,13 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error as ApiError;
-use bollard::models::SystemVersion;
+use bollard::models::{
+    ContainerCreateBody, ContainerCreateResponse, NetworkCreateRequest, SystemVersion, VolumeCreateRequest,
+};
+use bollard::query_parameters::CreateContainerOptions;
 
 use self::address::Address;
+use self::creations::Creations;
 use self::discover::{Candidate, Told};
 use self::owner::Person;
 use self::ssh::Ssh;
@@ -58,9 +63,37 @@ pub struct Engine {
     pub architecture: String,
     /// Whether its socket is on this machine; the engine may live in a virtual machine all the same.
     pub local: bool,
+    /// What it was asked to make.
+    pub creations: Creations,
 }
 
 impl Engine {
+    /// Creates a container.
+    pub async fn create_container(
+        &self,
+        name: String,
+        body: ContainerCreateBody,
+    ) -> Result<ContainerCreateResponse, ApiError> {
+        let (api, object) = (self.api.clone(), format!("container {name}"));
+        let options = CreateContainerOptions { name: Some(name), ..Default::default() };
+        let request = async move { api.create_container(Some(options), body).await };
+        self.creations.follow(object, request).await
+    }
+
+    /// Creates a volume.
+    pub async fn create_volume(&self, request: VolumeCreateRequest) -> Result<(), ApiError> {
+        let object = format!("volume {}", request.name.as_deref().unwrap_or_default());
+        let api = self.api.clone();
+        self.creations.follow(object, async move { api.create_volume(request).await.map(|_| ()) }).await
+    }
+
+    /// Creates a network; its id.
+    pub async fn create_network(&self, request: NetworkCreateRequest) -> Result<String, ApiError> {
+        let object = format!("network {}", request.name);
+        let api = self.api.clone();
+        self.creations.follow(object, async move { api.create_network(request).await.map(|made| made.id) }).await
+    }
+
     /// Whether it answers now.
     pub async fn answers(&self) -> bool {
         matches!(tokio::time::timeout(Duration::from_secs(2), self.api.ping()).await, Ok(Ok(_)))
@@ -156,6 +189,7 @@ async fn try_address(address: &Address, found: bool) -> Result<Engine, String> {
         product,
         architecture: about.arch.unwrap_or_default(),
         local: address.is_local(),
+        creations: Creations::default(),
     })
 }
 

@@ -130,6 +130,7 @@ fn engine_at(listener: &TcpListener) -> Engine {
         product: Product::Docker,
         architecture: "amd64".to_owned(),
         local: true,
+        creations: Default::default(),
     }
 }
 

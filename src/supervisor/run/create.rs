@@ -2,7 +2,6 @@
 
 use bollard::errors::Error as ApiError;
 use bollard::models::{ContainerCreateBody, VolumeCreateRequest};
-use bollard::query_parameters::CreateContainerOptions;
 
 use super::super::containers::{self, Agent};
 use super::super::engine::{self, Engine};
@@ -57,8 +56,7 @@ async fn try_create(
     role: Role,
     body: ContainerCreateBody,
 ) -> Result<Vec<String>, ApiError> {
-    let options = CreateContainerOptions { name: Some(workflow.object(role)), ..Default::default() };
-    engine.api.create_container(Some(options), body).await.map(|created| created.warnings)
+    engine.create_container(workflow.object(role), body).await.map(|created| created.warnings)
 }
 
 fn refused(role: Role, error: &ApiError) -> Failure {
@@ -80,6 +78,6 @@ pub(super) async fn create_volume(
         labels: Some(workflow.labels(role)),
         ..Default::default()
     };
-    let created = engine.api.create_volume(request).await;
-    created.map(|_| ()).map_err(|error| engine::refused(format!("cannot create the {role} volume"), &error))
+    let created = engine.create_volume(request).await;
+    created.map_err(|error| engine::refused(format!("cannot create the {role} volume"), &error))
 }

@@ -34,7 +34,7 @@ use super::engine::Engine;
 use super::means::{self, Means};
 use super::summary::Summary;
 use super::workflow::Workflow;
-use super::{aftermath, ca, helper_image, inventory, kept, networks, nonce};
+use super::{aftermath, ca, helper_image, kept, networks, nonce, removal};
 use crate::clock::unix_seconds;
 use crate::control::Limit;
 use crate::error::{COULD_NOT_RUN, Failure};
@@ -247,10 +247,7 @@ async fn remove(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
 
 /// Each step has the limit that every request has; all of them together, one that leaves room for a slow disk.
 async fn try_to_remove(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
-    let removed = tokio::time::timeout(REMOVAL_LIMIT, async {
-        inventory::remove(engine, &inventory::of_run(engine, workflow).await?).await
-    })
-    .await;
+    let removed = tokio::time::timeout(REMOVAL_LIMIT, removal::remove(engine, workflow)).await;
     removed.unwrap_or_else(|_| {
         let minutes = REMOVAL_LIMIT.as_secs() / 60;
         let what = format!("workflow {} was not removed within {minutes} minutes", workflow.id);
