@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::conditions::{Applied, Condition, Conditions};
 use crate::error::Failure;
 use crate::handover::FenceConfig;
+use crate::wire::host_network::HostNetwork;
 
 /// Where the guard listens: in the volume that the fence and the guard share, for the guard's own user alone.
 pub const SOCKET: &str = "/run/ringfence/control.sock";
@@ -44,6 +45,8 @@ pub enum Request {
     Reached(Limit, String),
     /// Write down something else that only the supervisor sees.
     Noted(Note, String),
+    /// The engine's machine has these addresses now: refuse them too, also on open connections.
+    Host(HostNetwork),
 }
 
 /// What a supervisor has written down besides limits.

@@ -26,6 +26,8 @@ mod fence;
 mod guard;
 mod handover;
 mod host;
+#[cfg(target_os = "linux")]
+mod inside;
 mod kernel;
 mod layers;
 mod programs;

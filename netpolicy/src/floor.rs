@@ -30,6 +30,9 @@ pub const FLOOR_VERSION: &str = "iana-2025-10-09";
 pub struct Surroundings {
     /// Every address of the supervisor's machine and of the engine's.
     pub host_addresses: Vec<IpAddr>,
+    /// Ranges that are one of the machines' own as a whole.
+    #[serde(default)]
+    pub host_ranges: Vec<IpNet>,
     /// On-link prefixes of the machine; never routes through a gateway.
     pub on_link: Vec<IpNet>,
     /// Subnets of all networks of the engine.
@@ -41,11 +44,34 @@ pub struct Surroundings {
     pub host_gateway: Option<IpAddr>,
 }
 
+impl Surroundings {
+    /// The same and one more machine's own addresses and ranges, and its on-link prefixes.
+    #[must_use]
+    pub fn and_host(
+        mut self,
+        addresses: impl IntoIterator<Item = IpAddr>,
+        ranges: impl IntoIterator<Item = IpNet>,
+        on_link: impl IntoIterator<Item = IpNet>,
+    ) -> Surroundings {
+        add(&mut self.host_addresses, addresses);
+        add(&mut self.host_ranges, ranges);
+        add(&mut self.on_link, on_link);
+        self
+    }
+}
+
+fn add<T: Ord + Copy>(all: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
+    all.extend(more);
+    all.sort_unstable();
+    all.dedup();
+}
+
 impl Default for Surroundings {
     /// Nothing known of any machine: for decisions made offline.
     fn default() -> Self {
         Surroundings {
             host_addresses: Vec::new(),
+            host_ranges: Vec::new(),
             on_link: Vec::new(),
             engine_subnets: Vec::new(),
             virtual_range: crate::settings::DEFAULT_VIRTUAL_RANGE,
@@ -192,7 +218,7 @@ pub fn refusal(addr: IpAddr, private: &[IpNet], fake: &[IpNet], s: &Surroundings
     }
     if addr.is_loopback()
         || s.host_addresses.contains(&addr)
-        || s.engine_subnets.iter().any(|net| net.contains(&addr))
+        || s.host_ranges.iter().chain(&s.engine_subnets).any(|net| net.contains(&addr))
     {
         return Some(Reason::HostAddress);
     }
@@ -230,7 +256,7 @@ pub(crate) fn ranges(s: &Surroundings) -> impl Iterator<Item = IpNet> + '_ {
     let tables_v4 = RESERVED_V4.iter().chain(REACHABLE_V4).map(|net| IpNet::V4(*net));
     let tables_v6 = GLOBAL_V6.iter().chain(RESERVED_V6).chain(REACHABLE_V6).map(|net| IpNet::V6(*net));
     let single = METADATA_ADDRESSES.iter().chain(&s.host_addresses).map(|addr| IpNet::from(*addr));
-    let machine = s.on_link.iter().chain(&s.engine_subnets).copied();
+    let machine = s.on_link.iter().chain(&s.host_ranges).chain(&s.engine_subnets).copied();
     PRIVATE_RANGES
         .iter()
         .copied()

@@ -10,6 +10,7 @@ use netpolicy::host::HostName;
 fn surroundings() -> Surroundings {
     Surroundings {
         host_addresses: vec![addr("203.0.113.9"), addr("10.7.7.7"), addr("2001:4860::9")],
+        host_ranges: vec![net("10.66.0.0/16")],
         on_link: vec![net("192.168.178.0/24"), net("8.8.4.0/24")],
         engine_subnets: vec![net("172.17.0.0/16"), net("fd00:d0c::/64")],
         virtual_range: "25.0.0.0/16".parse().expect("a range"),
@@ -171,5 +172,16 @@ fn names_of_the_host() {
         ("metadata.example", None),
     ] {
         assert_eq!(refused_name(&HostName::parse(text).unwrap()), reason, "{text}");
+    }
+}
+
+#[test]
+fn a_range_that_is_a_machines_own_is_never_exempt() {
+    let everything: Vec<IpNet> = EVERYTHING_PRIVATE.iter().map(|text| net(text)).collect();
+    assert_eq!(refusal(addr("10.66.1.2"), &everything, &[], &surroundings()), Some(HostAddress));
+    assert_eq!(refusal(addr("10.67.1.2"), &everything, &[], &surroundings()), None);
+    let more = surroundings().and_host([addr("10.67.1.2")], [net("10.68.0.0/16")], [net("9.9.9.0/24")]);
+    for host in ["10.67.1.2", "10.68.0.1", "9.9.9.9", "10.7.7.7"] {
+        assert_eq!(refusal(addr(host), &everything, &[], &more), Some(HostAddress), "{host}");
     }
 }

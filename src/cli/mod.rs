@@ -95,6 +95,9 @@ pub enum Command {
     /// Inside the guard's container
     #[command(subcommand, hide = true)]
     Guard(GuardCommand),
+    /// Inside the container in the host's network
+    #[command(subcommand, hide = true)]
+    Host(HostCommand),
     /// Inside the doctor's containers
     #[command(subcommand, hide = true)]
     Probe(doctor::ProbeCommand),
@@ -142,6 +145,13 @@ pub enum FenceCommand {
         /// Any address: port 53 of each is the filter's
         address: std::net::Ipv4Addr,
     },
+}
+
+/// What the container in the host's network runs.
+#[derive(Debug, Subcommand)]
+pub enum HostCommand {
+    /// Say which addresses are the machine's own, and again when they change
+    Watch,
 }
 
 /// What the guard container runs.

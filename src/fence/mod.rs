@@ -16,7 +16,6 @@ mod handover;
 mod limits;
 mod links;
 mod mounts;
-mod netlink;
 mod proof;
 mod put;
 mod routes;

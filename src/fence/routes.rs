@@ -22,8 +22,8 @@ use nix::net::if_::if_nametoindex;
 use nix::sys::socket::SockProtocol;
 
 use super::failed;
-use super::netlink::Netlink;
 use crate::error::Failure;
+use crate::host::netlink::Netlink;
 
 /// The kernel's number of the table that is asked first.
 const LOCAL: u32 = 255;

@@ -23,9 +23,9 @@ use nix::sys::socket::{
 };
 
 use super::failed;
-use super::netlink::Netlink;
 use crate::error::Failure;
 use crate::handover::HandedSocket;
+use crate::host::netlink::Netlink;
 
 /// Connections that may wait while the guard is busy; the kernel's `somaxconn` bounds it further.
 const BACKLOG: i32 = 4096;

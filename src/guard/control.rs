@@ -82,7 +82,7 @@ async fn converse(mut stream: UnixStream, guard: &Guard) -> std::io::Result<()> 
 
 impl Session {
     async fn answer(&mut self, request: Request, guard: &Guard) -> Answer {
-        if !matches!(request, Request::State | Request::Reached(..) | Request::Noted(..))
+        if !matches!(request, Request::State | Request::Reached(..) | Request::Noted(..) | Request::Host(..))
             && self.turn.is_none()
         {
             match timeout(PATIENCE, Arc::clone(&guard.live.turn).lock_owned()).await {
@@ -110,6 +110,11 @@ impl Session {
                 guard.events.write(&event);
                 guard.live.state(guard)
             }
+            // No person's wish: it waits for nobody's turn.
+            Request::Host(network) => match network.check() {
+                Ok(()) => guard.live.host(guard, network),
+                Err(error) => Answer::Failed(format!("that is no machine's network: {error}")),
+            },
             Request::TakeBack => match self.before.take() {
                 Some(before) => guard.live.take_back(guard, before),
                 None => Answer::Failed("there is nothing to take back".to_owned()),

@@ -24,6 +24,7 @@ use super::shape::{self, Pace};
 use crate::conditions::{Applied, Conditions, Effect};
 use crate::control::{Answer, Change, Good, State};
 use crate::handover::FenceConfig;
+use crate::wire::host_network::HostNetwork;
 
 /// The live part of a guard.
 pub struct Live {
@@ -154,7 +155,7 @@ impl Live {
         };
         for port in &rule.ports {
             let question = Question::about(&target, crate::clock::today()).port(*port);
-            let verdict = decider.decide(guard.names.surroundings(), &question);
+            let verdict = decider.decide(&guard.names.surroundings(), &question);
             if !verdict.allowed {
                 return Err(Refused::ByPolicy { reason: verdict.reason, rule: verdict.rule });
             }
@@ -209,6 +210,21 @@ impl Live {
                 (refused.answer(), None)
             }
         }
+    }
+
+    /// Refuses the addresses that the engine's machine has now, from now on, on open connections too. Those that were known at the start
+    /// stay refused.
+    pub fn host(&self, guard: &Guard, network: HostNetwork) -> Answer {
+        let what = format!(
+            "the engine's machine has {} addresses, {} ranges and {} on-link prefixes",
+            network.addresses.len(),
+            network.ranges.len(),
+            network.on_link.len()
+        );
+        guard.names.replace_host(network);
+        self.changes.send_modify(|count| *count += 1);
+        guard.events.write(&Event { what: Some(what), ..Event::lifecycle("host-addresses") });
+        self.state(guard)
     }
 
     /// Takes a change back that its maker could not carry through.

@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 use super::upstream::Outside;
 use crate::conditions::Conditions;
+use crate::wire::host_network::HostNetwork;
 
 /// What is known about a name.
 #[derive(Debug, Clone)]
@@ -49,7 +50,10 @@ pub enum Found {
 pub struct Names {
     rules: RwLock<Arc<Rules>>,
     generation: AtomicU64,
-    surroundings: Surroundings,
+    /// What was known at the start.
+    start: Surroundings,
+    /// The same, and what was learnt since.
+    surroundings: RwLock<Arc<Surroundings>>,
     range: Ipv4Net,
     virtuals: RwLock<VirtualNames>,
     asked: Mutex<Asked>,
@@ -97,7 +101,8 @@ impl Names {
     pub fn new(policy: Policy, surroundings: Surroundings) -> Names {
         Names {
             generation: AtomicU64::new(0),
-            surroundings,
+            surroundings: RwLock::new(Arc::new(surroundings.clone())),
+            start: surroundings,
             range: policy.dns.virtual_range,
             virtuals: RwLock::new(VirtualNames::new(&policy)),
             rules: RwLock::new(Arc::new(Rules::new(policy))),
@@ -140,7 +145,7 @@ impl Names {
     }
 
     fn decide_by(&self, rules: &Rules, question: &Question<'_>) -> Verdict {
-        rules.decider.decide(&self.surroundings, question)
+        rules.decider.decide(&self.surroundings(), question)
     }
 
     /// Whether a rule permits a target whose address only the proxy will know.
@@ -273,8 +278,15 @@ impl Names {
     }
 
     /// The addresses of the machine and of the engine.
-    pub fn surroundings(&self) -> &Surroundings {
-        &self.surroundings
+    pub fn surroundings(&self) -> Arc<Surroundings> {
+        Arc::clone(&self.surroundings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The engine's machine has this network now. What was known at the start stays.
+    pub fn replace_host(&self, network: HostNetwork) {
+        let now = self.start.clone().and_host(network.addresses, network.ranges, network.on_link);
+        *self.surroundings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(now);
+        self.changed();
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, VirtualNames> {

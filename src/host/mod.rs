@@ -4,6 +4,9 @@
 
 pub mod at;
 pub mod identity;
+#[cfg(target_os = "linux")]
+pub mod netlink;
+pub mod network;
 pub mod open;
 pub mod owners;
 pub mod path_walk;

@@ -28,6 +28,9 @@ const FENCE_MEMORY: i64 = 256 << 20;
 const FENCE_NANO_CPUS: i64 = 1_000_000_000;
 /// The guard with every table full: its own part, and what the kernel keeps for twenty thousand sockets and holds in them.
 const GUARD_MEMORY: i64 = 512 << 20;
+/// The helper in the host's network holds a list of addresses.
+const HOST_MEMORY: i64 = 64 << 20;
+const HOST_NANO_CPUS: i64 = 500_000_000;
 /// Where the project is mounted.
 pub const WORKSPACE: &str = "/workspace";
 
@@ -89,6 +92,25 @@ pub fn probe(workflow: &Workflow, image: &str, runtime: &str, filter: Ipv4Addr) 
     body.cmd.get_or_insert_default().push(filter.to_string());
     body.networking_config = None;
     body
+}
+
+/// The helper in the network of the engine's machine: it sees that network and can do nothing with it. With user ids of their own
+/// (`remapped`) no container may be in that network, so this one has the machine's; its user owns nothing there.
+pub fn host(workflow: &Workflow, image: &str, remapped: bool) -> ContainerCreateBody {
+    let mut host = helper_host(workflow, "host", HOST_MEMORY);
+    host.mounts = None;
+    host.nano_cpus = Some(HOST_NANO_CPUS);
+    host.pids_limit = Some(16);
+    host.log_config = Some(log_config("1m"));
+    host.userns_mode = remapped.then(|| "host".to_owned());
+    ContainerCreateBody {
+        // It ends when nobody holds the other end.
+        open_stdin: Some(true),
+        stdin_once: Some(true),
+        attach_stdin: Some(true),
+        networking_config: None,
+        ..helper(workflow, Role::Host, image, "host", host, ["host", "watch"], GUARD_USER)
+    }
 }
 
 fn helper_host(workflow: &Workflow, network: &str, memory: i64) -> HostConfig {
@@ -323,11 +345,17 @@ mod tests {
             .unwrap();
         let guard = guard(&workflow(), "img", "uplink", true).host_config.unwrap();
         let agent = agent(&workflow(), &plain(), "PROFILE").host_config.unwrap();
+        let asked = host(&workflow(), "img", false);
+        assert_eq!((asked.user.as_deref(), asked.exposed_ports.is_none()), (Some(GUARD_USER), true));
+        let host = asked.host_config.unwrap();
+        assert_eq!(host.network_mode.as_deref(), Some("host"));
+        assert!(host.mounts.is_none() && host.cap_add.is_none() && host.readonly_rootfs == Some(true));
+        assert!(host.userns_mode.is_none(), "only where the engine wants it");
         assert_eq!(fence.cap_add.as_deref(), Some(&["NET_ADMIN".to_owned()][..]));
         assert_eq!(fence.network_mode.as_deref(), Some("net"));
         assert_eq!(guard.cap_add, None);
         assert_eq!(agent.network_mode.as_deref(), Some("container:ringfence-0000002a-fence"));
-        for host in [&fence, &guard, &agent] {
+        for host in [&fence, &guard, &agent, &host] {
             assert_eq!(host.cap_drop.as_deref(), Some(&["ALL".to_owned()][..]));
             assert_eq!(host.security_opt.as_deref().unwrap()[0], "no-new-privileges");
             assert!(host.privileged != Some(true) && host.devices.is_none() && host.pid_mode.is_none());

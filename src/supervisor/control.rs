@@ -23,6 +23,7 @@ use super::workflow::Helpers;
 use crate::control::{Answer, Change, Good, Limit, Note, Request, State};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::FenceConfig;
+use crate::wire::host_network::HostNetwork;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -142,6 +143,12 @@ pub async fn note(engine: &Engine, to: &Helpers, notes: Vec<(Note, String)>) -> 
         session.good(&Request::Noted(note, what)).await?.map_err(unexpected)?;
     }
     Ok(())
+}
+
+/// Tells the guard which addresses the engine's machine has now.
+pub async fn host(engine: &Engine, to: &Helpers, network: HostNetwork) -> Result<(), Failure> {
+    let mut session = Session::open(engine, to).await?;
+    session.good(&Request::Host(network)).await?.map_err(unexpected).map(|_| ())
 }
 
 fn unexpected(refused: String) -> Failure {

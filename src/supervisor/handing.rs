@@ -36,8 +36,7 @@ pub async fn create_volume(engine: &Engine, workflow: &Workflow) -> Result<(), F
         ..Default::default()
     };
     let created = engine.create_volume(request).await;
-    created
-        .map_err(|error| engine::refused("cannot create a volume in memory for secrets", &error))
+    created.map_err(|error| engine::refused("cannot create a volume in memory for secrets", &error))
 }
 
 /// Writes the files, once the fence's container runs. `user` is the agent's, if it is known by number.

@@ -73,6 +73,8 @@ pub enum Role {
     Fence,
     /// The container with the DNS filter and the gate.
     Guard,
+    /// The container in the host's network that says which addresses are the machine's own.
+    Host,
     /// A short container that proves another runtime.
     Probe,
     /// The workflow's own internal network.
@@ -90,10 +92,11 @@ pub enum Role {
 }
 
 /// Every role and its word in labels and names.
-const ROLES: [(Role, &str); 10] = [
+const ROLES: [(Role, &str); 11] = [
     (Role::Agent, "agent"),
     (Role::Fence, "fence"),
     (Role::Guard, "guard"),
+    (Role::Host, "host"),
     (Role::Probe, "probe"),
     (Role::Network, "network"),
     (Role::Volume, "volume"),

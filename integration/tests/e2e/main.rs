@@ -20,6 +20,7 @@ mod gate_many;
 mod gate_tls;
 mod git_config;
 mod helper_image;
+mod host_addresses;
 mod identity;
 mod layers;
 mod leftovers;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         ("engine_access", engine_access::TESTS, true),
         ("engine_trouble", engine_trouble::TESTS, true),
         ("creations", creations::TESTS, true),
+        ("host_addresses", host_addresses::TESTS, true),
         ("runtimes", runtimes::TESTS, true),
         ("secrets", secrets::TESTS, true),
         ("token", token::TESTS, true),

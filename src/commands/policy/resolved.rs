@@ -20,6 +20,7 @@ use crate::error::Failure;
 use crate::resolve::{Answer, Patience, Resolvers};
 use crate::supervisor::means;
 use crate::supervisor::run::checks;
+use crate::wire::host_network::HostNetwork;
 
 /// What came of it.
 pub struct Resolved {
@@ -57,7 +58,7 @@ pub fn look(decider: &Decider, name: &HostName, question: &Question<'_>) -> Resu
         return Ok(Resolved { found: Found::Host, proxy: None });
     }
     let cannot = |failure: Failure| Failure { exit: COULD_NOT_TELL, ..failure };
-    let surroundings = checks::surroundings(policy, Vec::new()).map_err(cannot)?;
+    let surroundings = checks::surroundings(policy, Vec::new(), HostNetwork::default()).map_err(cannot)?;
     let by_proxy = proxy.is_some()
         && decider.decide(&surroundings, &Question { resolver: ResolvedBy::Proxy, ..*question }).allowed;
     let roots = means::roots(policy, policy.container.ca.as_ref()).map_err(cannot)?.unwrap_or_default();

@@ -210,6 +210,36 @@ async fn a_connection_whose_permission_went_is_reset_and_the_others_go_on() {
 }
 
 #[tokio::test]
+async fn an_address_that_becomes_the_machines_is_lost_to_open_connections_too() {
+    let network = |addresses: &[&str], ranges: &[&str]| HostNetwork {
+        addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+        ranges: ranges.iter().map(|text| text.parse().unwrap()).collect(),
+        ..HostNetwork::default()
+    };
+    let away = network(&["127.0.0.1"], &[]);
+    for theirs in [network(&["198.51.100.7"], &[]), network(&["127.0.0.1"], &["198.51.100.0/28"])] {
+        let (guard, log) = guard_with(policy(), Some(echo().await), None);
+        let mut open = connect(&guard, "raw.example", 443).await;
+        open.write_all(b"x").await.unwrap();
+        open.read_u8().await.unwrap();
+        good(guard.live.host(&guard, away.clone()));
+        open.write_all(b"y").await.unwrap();
+        assert_eq!(open.read_u8().await.unwrap(), b'y', "another address changes nothing");
+        good(guard.live.host(&guard, theirs));
+        assert_eq!(heard(&mut open).await, Err(std::io::ErrorKind::ConnectionReset));
+        let mut late = connect(&guard, "raw.example", 443).await;
+        assert_eq!(heard(&mut late).await, Err(std::io::ErrorKind::ConnectionReset));
+        let refused = || log.lines().iter().filter(|line| line["reason"] == "host-address").count();
+        eventually(|| refused() >= 1).await;
+        // It moved on: what was not known at the start is free again.
+        good(guard.live.host(&guard, away.clone()));
+        let mut again = connect(&guard, "raw.example", 443).await;
+        again.write_all(b"z").await.unwrap();
+        assert_eq!(again.read_u8().await.unwrap(), b'z');
+    }
+}
+
+#[tokio::test]
 async fn deny_is_for_everything_and_restore_ends_it() {
     let (guard, log) = guard_with(policy(), Some(echo().await), None);
     let before = good(guard.live.state(&guard));

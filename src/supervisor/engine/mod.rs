@@ -91,7 +91,9 @@ impl Engine {
     pub async fn create_network(&self, request: NetworkCreateRequest) -> Result<String, ApiError> {
         let object = format!("network {}", request.name);
         let api = self.api.clone();
-        self.creations.follow(object, async move { api.create_network(request).await.map(|made| made.id) }).await
+        self.creations
+            .follow(object, async move { api.create_network(request).await.map(|made| made.id) })
+            .await
     }
 
     /// Whether it answers now.

@@ -50,7 +50,8 @@ impl Part {
     pub fn of_container(listed: &ContainerSummary) -> Option<Part> {
         let names = listed.names.iter().flatten().map(|name| name.trim_start_matches('/'));
         let part = Part::read(listed.labels.as_ref()?, names)?;
-        let is_container = matches!(part.role, Role::Agent | Role::Fence | Role::Guard | Role::Probe);
+        let is_container =
+            matches!(part.role, Role::Agent | Role::Fence | Role::Guard | Role::Host | Role::Probe);
         let id: EngineId = listed.id.as_deref()?.parse().ok()?;
         // The engine fills the list with its own words for what it cannot tell.
         let state = listed.state.map(|state| state.to_string()).unwrap_or_default();

@@ -43,7 +43,8 @@ pub async fn remove(engine: &Engine, found: &Found) -> Result<(), Failure> {
             Err(failure) => errors.extend(std::iter::once(failure.message).chain(failure.causes)),
         }
     }
-    let helpers = of(&[Role::Guard, Role::Fence, Role::Probe]).map(|part| remove_container(engine, part));
+    let helpers = of(&[Role::Guard, Role::Fence, Role::Host, Role::Probe]);
+    let helpers = helpers.map(|part| remove_container(engine, part));
     errors.extend(futures_util::future::join_all(helpers).await.into_iter().flatten());
     let networks = of(&[Role::Network]).map(|part| async move {
         let removed = engine.api.remove_network(&part.handle).await;

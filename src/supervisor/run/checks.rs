@@ -10,7 +10,9 @@ use netpolicy::policy::Policy;
 use super::super::engine::{self, Engine};
 use super::super::{inventory, limits};
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::host::network;
 use crate::wire::WorkflowName;
+use crate::wire::host_network::HostNetwork;
 
 pub(super) async fn check_name_is_free(engine: &Engine, name: Option<&WorkflowName>) -> Result<(), Failure> {
     let Some(name) = name else { return Ok(()) };
@@ -59,44 +61,30 @@ pub(super) fn nano_cpus(info: &SystemInfo, asked: Option<f64>, policy: &Policy) 
     Ok((cpus * 1e9) as i64)
 }
 
-/// The links of this machine.
-fn links() -> Result<Vec<if_addrs::Interface>, Failure> {
-    if_addrs::get_if_addrs().map_err(|error| {
+/// The network of this machine.
+fn own_network() -> Result<HostNetwork, Failure> {
+    network::read().map_err(|error| {
         Failure::new(COULD_NOT_RUN, "cannot list this machine's addresses").caused_by(&error)
     })
 }
 
 /// Every address of this machine.
 pub(super) fn own_addresses() -> Result<Vec<IpAddr>, Failure> {
-    Ok(links()?.iter().map(if_addrs::Interface::ip).collect())
+    Ok(own_network()?.addresses.into_iter().collect())
 }
 
-/// The addresses on which this machine or the engine answers, for the floor.
-pub fn surroundings(policy: &Policy, engine_subnets: Vec<IpNet>) -> Result<Surroundings, Failure> {
-    let links = links()?;
-    let mut host_addresses = Vec::new();
-    let mut on_link = Vec::new();
-    for link in links {
-        let address = link.ip();
-        host_addresses.push(address);
-        let prefix = match &link.addr {
-            if_addrs::IfAddr::V4(v4) => v4.prefixlen,
-            if_addrs::IfAddr::V6(v6) => v6.prefixlen,
-        };
-        // A prefix of 0 would be a default route, which says nothing about neighbours.
-        if prefix > 0
-            && let Ok(net) = IpNet::new(address, prefix)
-        {
-            on_link.push(net.trunc());
-        }
-    }
-    Ok(Surroundings {
-        host_addresses,
-        on_link,
-        engine_subnets,
-        virtual_range: policy.dns.virtual_range,
-        host_gateway: None,
-    })
+/// The addresses on which this machine or the engine answers, for the floor; `engines` is the network of the engine's machine.
+pub fn surroundings(
+    policy: &Policy,
+    engine_subnets: Vec<IpNet>,
+    engines: HostNetwork,
+) -> Result<Surroundings, Failure> {
+    let own = own_network()?;
+    let known =
+        Surroundings { engine_subnets, virtual_range: policy.dns.virtual_range, ..Surroundings::default() };
+    Ok([own, engines]
+        .into_iter()
+        .fold(known, |known, network| known.and_host(network.addresses, network.ranges, network.on_link)))
 }
 
 #[cfg(test)]

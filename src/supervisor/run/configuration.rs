@@ -14,7 +14,7 @@ use super::Request;
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::{FenceConfig, GuardConfig};
 
-/// The files that the fence and the guard begin with, and the agent's filter where the engine wants a file, as one archive.
+/// The files that the fence and the guard begin with, as one archive.
 pub(super) fn configuration(
     workflow: &Workflow,
     request: &Request,
@@ -51,9 +51,11 @@ pub(super) fn configuration(
     };
     let (fence, guard) = (json(serde_json::to_vec(&fence))?, json(serde_json::to_vec(&guard))?);
     let file = |name, content| File { name, content, mode: 0o644, owner: 0 };
-    let mut all = vec![file("fence.json", &fence), file("guard.json", &guard)];
-    if engine.product == Product::Podman {
-        all.push(file("seccomp.json", seccomp::PROFILE.as_bytes()));
-    }
-    files::archive(&all)
+    files::archive(&[file("fence.json", &fence), file("guard.json", &guard)])
+}
+
+/// The agent's filter, for an engine that wants it as a file.
+pub(super) fn filter() -> Result<Vec<u8>, Failure> {
+    let content = seccomp::PROFILE.as_bytes();
+    files::archive(&[File { name: "seccomp.json", content, mode: 0o644, owner: 0 }])
 }

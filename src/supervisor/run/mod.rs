@@ -9,6 +9,7 @@ mod clock;
 mod configuration;
 mod create;
 mod events;
+mod host;
 mod reached;
 mod ready;
 mod running;
@@ -208,6 +209,8 @@ async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Res
     let info = about(engine).await?;
     kept::by_engine(&info, engine.product)?.iter().for_each(|told| eprintln!("ringfence: {told}"));
     let rootless = is_rootless(&info);
+    host::check(&info, engine)?;
+    let remapped = host::is_remapped(&info, engine.product);
     request.agent.binds.sharing = Sharing::of(engine.product, &engine.version, rootless);
     if request.user_is_owner && rootless {
         // There the person is root in the container, and the owner's number would be somebody else.
@@ -221,7 +224,7 @@ async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Res
     clock.step("checked");
     let helper = helper_image::ensure(engine).await?;
     clock.step("helper image");
-    Ok(Checked { helper, networks, means, corporate, elsewhere })
+    Ok(Checked { helper, networks, means, corporate, elsewhere, remapped })
 }
 
 /// Removes everything of the workflow. An engine that restarts is waited for: what it leaves running is closed, but nobody's.

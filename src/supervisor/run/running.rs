@@ -1,5 +1,6 @@
 //! A run whose agent was started: until the agent ends, a helper dies, the time is over, or a signal says so.
 
+use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
 use bollard::query_parameters::KillContainerOptions;
@@ -62,6 +63,8 @@ pub(super) struct Running {
     pub(super) collecting: Option<JoinHandle<Summary>>,
     pub(super) summary: Option<Summary>,
     pub(super) watch: Watch,
+    /// Follows the addresses of the engine's machine; it returns when nothing does any more.
+    pub(super) host: Option<Pin<Box<dyn Future<Output = String> + Send>>>,
     /// Whether the engine was found not to answer: nothing can be ended then.
     pub(super) engine_is_silent: bool,
 }
@@ -83,7 +86,14 @@ impl Running {
         let disk_full = self.watch.until_over(engine, &names[0]);
         let warning = warn_of_token(request.token_ends);
         let doubt = after(None);
-        tokio::pin!(agent_exit, guard_exit, fence_exit, time_over, disk_full, warning, doubt);
+        let host = self.host.take();
+        let host_unknown = async {
+            match host {
+                Some(host) => host.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(host_unknown, agent_exit, guard_exit, fence_exit, time_over, disk_full, warning, doubt);
         let mut doubts = 0;
         let mut last_interrupt: Option<Instant> = None;
         let helper_died = |who: &str, status: i64| {
@@ -130,6 +140,9 @@ impl Running {
                     // Nor would it say what limits the agent met.
                     let why = format!("the engine {what}, so nobody knows whether the agent has ended");
                     return Ok(Ended::because(FENCE_ENDED, why));
+                }
+                why = &mut host_unknown => {
+                    Ended::because(FENCE_ENDED, format!("{why}, so the run was ended"))
                 }
                 what = &mut disk_full => Ended::at_limit(FENCE_ENDED, Limit::Disk, what),
                 number = signals.next() => {

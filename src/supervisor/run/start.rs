@@ -6,6 +6,7 @@ use bollard::errors::Error as ApiError;
 use bollard::query_parameters::AttachContainerOptions;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use super::super::engine::{self, Engine, Product};
 use super::super::files::upload;
@@ -15,9 +16,10 @@ use super::super::workflow::{Role, Workflow};
 use super::super::{ca, containers, handing, networks, nonce, podman, seccomp, streams};
 use super::checks::surroundings;
 use super::clock::Clock;
-use super::configuration::configuration;
+use super::configuration::{self, configuration};
 use super::create::{create, create_agent, create_volume};
 use super::events::EventFiles;
+use super::host::{self, Recipe};
 use super::ready::{await_ready, helpers_last_words};
 use super::running::Running;
 use super::{Ended, Request, account, runtime};
@@ -44,6 +46,8 @@ pub(super) struct Checked {
     pub(super) corporate: Option<Vec<CertificateDer<'static>>>,
     /// Whether the engine runs on another kernel, where device and inode mean nothing.
     pub(super) elsewhere: bool,
+    /// Whether the engine gives containers user ids of their own.
+    pub(super) remapped: bool,
 }
 
 /// Creates and starts everything, the agent last.
@@ -56,11 +60,17 @@ pub(super) async fn start(
     clock: &mut Clock,
 ) -> Result<Running, Failure> {
     let Prepared { checked, events } = prepared;
-    let Checked { helper, networks: existing, means, corporate, elsewhere } = checked;
+    let Checked { helper, networks: existing, means, corporate, elsewhere, remapped } = checked;
     let binds = &request.agent.binds;
     let writable = binds.all.iter().filter(|bind| bind.writable).cloned().collect();
     let watch = tokio::spawn(Watch::begin(request.agent.limits, writable));
     let mut subnets = networks::subnets(&existing);
+    let recipe =
+        Recipe { engine: engine.clone(), workflow: workflow.clone(), image: helper.clone(), remapped };
+    // It goes on beside the steps that follow, and ends with this function where one of them fails.
+    let mut asking = JoinSet::new();
+    let asked = recipe.clone();
+    asking.spawn(async move { host::begin(&asked).await });
     let (own, uplink, volume, trust, given) = tokio::join!(
         networks::create_own(engine, workflow, &subnets),
         networks::ensure_uplink(engine, &existing),
@@ -96,20 +106,28 @@ pub(super) async fn start(
     )?;
     let fence = workflow.object(Role::Fence);
     let planted = if elsewhere { nonce::plant(&binds.all)? } else { Vec::new() };
-    let config = configuration(workflow, request, engine, surroundings(&request.policy, subnets)?, &planted)?;
-    let sending = upload(engine, &fence, SHARED, config);
-    let agent = async |filter: &str| create_agent(engine, workflow, &request.agent, filter).await;
-    match engine.product {
-        Product::Docker => {
-            tokio::try_join!(sending, means.hand_over(engine, workflow), agent(&seccomp::PROFILE))?;
-        }
-        // It reads the filter from what is sent.
-        Product::Podman => {
-            sending.await?;
-            let filter = podman::filter(engine, workflow).await?;
-            tokio::try_join!(means.hand_over(engine, workflow), agent(&filter))?;
-        }
-    }
+    let sending = async {
+        let (watch, network) = match asking.join_next().await {
+            Some(Ok(begun)) => begun?,
+            _ => return Err(Failure::new(COULD_NOT_RUN, "the asking for the machine's addresses was ended")),
+        };
+        let known = surroundings(&request.policy, subnets, network.clone())?;
+        let config = configuration(workflow, request, engine, known, &planted)?;
+        upload(engine, &fence, SHARED, config).await?;
+        Ok((watch, network))
+    };
+    let agent = async {
+        let filter = match engine.product {
+            Product::Docker => seccomp::PROFILE.to_owned(),
+            // It reads the filter from a file in the volume.
+            Product::Podman => {
+                upload(engine, &fence, SHARED, configuration::filter()?).await?;
+                podman::filter(engine, workflow).await?
+            }
+        };
+        create_agent(engine, workflow, &request.agent, &filter).await
+    };
+    let ((watching, network), (), ()) = tokio::try_join!(sending, means.hand_over(engine, workflow), agent)?;
     if let Err(failure) = account::give(engine, workflow, &request.agent).await {
         // Only programs that ask for their user's name miss it.
         let message = format!("the agent's user gets no account of its own: {}", failure.message);
@@ -176,6 +194,7 @@ pub(super) async fn start(
         collecting: Some(summary),
         summary: None,
         watch,
+        host: Some(Box::pin(watching.follow(recipe, network))),
         engine_is_silent: false,
     })
 }

@@ -7,7 +7,7 @@
 //! Blocking and on this thread: a handful of requests, once, and no second thread that would keep capabilities.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
@@ -27,14 +27,36 @@ const DUMP_INTERRUPTED: u16 = 0x10;
 /// A netlink socket of this namespace.
 pub struct Netlink(OwnedFd);
 
+impl AsFd for Netlink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl Netlink {
     /// Opens a socket of one of netlink's protocols.
     pub fn open(protocol: SockProtocol) -> io::Result<Self> {
+        Self::listen(protocol, 0)
+    }
+
+    /// Opens a socket that hears what the kernel tells these groups, given as bits.
+    pub fn listen(protocol: SockProtocol, groups: u32) -> io::Result<Self> {
         let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
-        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
         // The kernel answers within the send; this only keeps a surprise from becoming a hang.
         setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::seconds(5))?;
         Ok(Netlink(fd))
+    }
+
+    /// Throws away what has arrived. More than the socket could hold is told as an error, which says the same: something changed.
+    pub fn drain(&self) {
+        let mut buffer = vec![0; LARGEST];
+        loop {
+            match recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(_) | Err(nix::errno::Errno::ENOBUFS | nix::errno::Errno::EINTR) => {}
+                Err(_) => return,
+            }
+        }
     }
 
     /// The socket itself.
@@ -65,12 +87,21 @@ impl Netlink {
     where
         T: NetlinkSerializable + NetlinkDeserializable,
     {
-        self.send(request, NLM_F_REQUEST | NLM_F_DUMP)?;
         let mut found = Vec::new();
+        self.dump_each(request, |message| found.push(message))?;
+        Ok(found)
+    }
+
+    /// Hands everything of a kind that the kernel has to `take`, one by one: a router has a million routes.
+    pub fn dump_each<T>(&self, request: T, mut take: impl FnMut(T)) -> io::Result<()>
+    where
+        T: NetlinkSerializable + NetlinkDeserializable,
+    {
+        self.send(request, NLM_F_REQUEST | NLM_F_DUMP)?;
         let mut answer = Ok(());
         self.receive::<T>(|payload| match payload {
             NetlinkPayload::InnerMessage(message) => {
-                found.push(message);
+                take(message);
                 true
             }
             NetlinkPayload::Error(error) => {
@@ -80,7 +111,7 @@ impl Netlink {
             NetlinkPayload::Done(_) => false,
             _ => true,
         })?;
-        answer.map(|()| found)
+        answer
     }
 
     fn send<T: NetlinkSerializable>(&self, request: T, flags: u16) -> io::Result<()> {

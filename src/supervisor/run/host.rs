@@ -1,0 +1,208 @@
+//! The addresses of the engine's machine: asked in that machine's own network, and followed while the run goes on.
+//!
+//! ```text
+//!  begin ─▶ container in the host's network ─first line─▶ the floor that the guard starts with
+//!  follow ─▶ a change ──▶ guard's control socket: the floor grows, connections to what is now the host's are reset
+//!        └─▶ silence, end ─▶ another helper, a few times ─▶ none: the run ends
+//! ```
+//! The supervisor may be on another machine, or in a container: its own addresses do not tell where the guard's packets can arrive.
+
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use bollard::container::{AttachContainerResults, LogOutput};
+use bollard::errors::Error as ApiError;
+use bollard::models::SystemInfo;
+use bollard::query_parameters::{AttachContainerOptions, RemoveContainerOptions};
+use futures_util::{Stream, StreamExt};
+use tokio::io::AsyncWrite;
+use tokio::time::timeout;
+
+use super::super::engine::{self, Engine, Product};
+use super::super::workflow::{Role, Workflow};
+use super::super::{containers, control};
+use super::checks::is_rootless;
+use super::create::create;
+use super::ready::last_words;
+use crate::error::{COULD_NOT_RUN, Failure};
+use crate::wire::host_network::{HostNetwork, LONGEST, Line};
+
+/// The first line comes within this time.
+const FIRST: Duration = Duration::from_secs(30);
+/// A helper that says nothing for three of its beats is taken for gone.
+const SILENCE: Duration = Duration::from_secs(15);
+/// How often a helper is started anew, and for how long a good one makes earlier ones forgotten.
+const RESTARTS: u32 = 3;
+const FORGOTTEN: Duration = Duration::from_secs(600);
+/// An engine starts another helper within this time.
+const RESTART_LIMIT: Duration = Duration::from_secs(60);
+/// The time before another helper, or another try to tell the guard.
+const PAUSE: Duration = Duration::from_secs(2);
+/// How often the guard is told of one change.
+const TELLINGS: u32 = 3;
+
+/// What making the helper needs.
+#[derive(Clone)]
+pub(super) struct Recipe {
+    pub(super) engine: Engine,
+    pub(super) workflow: Workflow,
+    /// The engine's id of the helper image.
+    pub(super) image: String,
+    /// Whether the engine gives containers other user ids, with which none may be in the host's network.
+    pub(super) remapped: bool,
+}
+
+/// Tells whether the engine gives containers user ids of their own.
+pub(super) fn is_remapped(info: &SystemInfo, product: Product) -> bool {
+    let options = info.security_options.iter().flatten();
+    product == Product::Docker
+        && options.flat_map(|option| option.split(',')).any(|word| word == "name=userns")
+}
+
+/// Refuses an engine whose machine cannot be asked: without root, its host network is a namespace of its own, and what goes out from
+/// there arrives at the machine's addresses all the same. On this machine the supervisor knows them.
+pub(super) fn check(info: &SystemInfo, engine: &Engine) -> Result<(), Failure> {
+    if engine.local || !is_rootless(info) {
+        return Ok(());
+    }
+    let what = "the engine is on another machine and runs without root, so it cannot say which addresses that machine has";
+    Err(Failure::new(COULD_NOT_RUN, what)
+        .hint("run ringfence on the engine's machine, or use an engine there that runs as root"))
+}
+
+/// A helper that speaks.
+pub(super) struct HostWatch {
+    output: Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>> + Send>>,
+    /// The helper ends with it.
+    _input: Pin<Box<dyn AsyncWrite + Send>>,
+    pending: Vec<u8>,
+}
+
+/// Starts the helper and waits for its first word.
+pub(super) async fn begin(recipe: &Recipe) -> Result<(HostWatch, HostNetwork), Failure> {
+    let Recipe { engine, workflow, image, remapped } = recipe;
+    let name = workflow.object(Role::Host);
+    let failed = |mut failure: Failure, more: Vec<String>| {
+        failure.causes.insert(0, std::mem::take(&mut failure.message));
+        failure.causes.extend(more);
+        failure.message =
+            "the addresses of the engine's machine are not known, so the agent was not started".to_owned();
+        failure.hint.get_or_insert_with(|| {
+            "let the engine run a container in its host network: `docker run --rm --network host` must work there"
+                .to_owned()
+        });
+        failure
+    };
+    let speaks = async {
+        create(engine, workflow, Role::Host, containers::host(workflow, image, *remapped)).await?;
+        let attach = AttachContainerOptions {
+            stream: true,
+            stdin: true,
+            stdout: true,
+            stderr: false,
+            ..Default::default()
+        };
+        let attached = engine.api.attach_container(&name, Some(attach)).await;
+        let AttachContainerResults { output, input } =
+            attached.map_err(|error| engine::refused("cannot hear the host's container", &error))?;
+        let started = engine.api.start_container(&name, None).await;
+        started.map_err(|error| engine::refused("cannot start the host's container", &error))?;
+        let mut watch = HostWatch { output, _input: input, pending: Vec::new() };
+        match watch.line().await {
+            Ok(Line::Network(network)) => Ok((watch, network)),
+            Ok(Line::Unchanged) => Err(Failure::new(COULD_NOT_RUN, "it began without its addresses")),
+            Err(why) => Err(Failure::new(COULD_NOT_RUN, why)),
+        }
+    };
+    let silent = || Failure::new(COULD_NOT_RUN, format!("no answer within {} s", FIRST.as_secs()));
+    match timeout(FIRST, speaks).await.unwrap_or_else(|_| Err(silent())) {
+        Ok(begun) => Ok(begun),
+        Err(failure) => Err(failed(failure, last_words(engine, &name).await)),
+    }
+}
+
+impl HostWatch {
+    /// Waits for the next line; an error says why there is none.
+    async fn line(&mut self) -> Result<Line, String> {
+        loop {
+            if let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.pending.drain(..=end).collect();
+                return Line::parse(&line).map_err(|error| format!("a line that is none: {error}"));
+            }
+            if self.pending.len() > LONGEST {
+                return Err("a line without an end".to_owned());
+            }
+            match self.output.next().await {
+                Some(Ok(LogOutput::StdOut { message })) => self.pending.extend_from_slice(&message),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(engine::describe(&error)),
+                None => return Err("it has ended".to_owned()),
+            }
+        }
+    }
+
+    /// Passes every change on to the guard; returns, with the reason, when that is not possible any more. `known` is what the guard
+    /// has already.
+    pub(super) async fn follow(mut self, recipe: Recipe, mut known: HostNetwork) -> String {
+        let (mut restarts, mut began) = (0, Instant::now());
+        loop {
+            let line = timeout(SILENCE, self.line()).await;
+            let now = match line.unwrap_or_else(|_| Err(format!("no word for {} s", SILENCE.as_secs()))) {
+                Ok(Line::Unchanged) => continue,
+                Ok(Line::Network(now)) => now,
+                Err(mut why) => loop {
+                    if began.elapsed() >= FORGOTTEN {
+                        restarts = 0;
+                    }
+                    if restarts == RESTARTS {
+                        return format!(
+                            "nothing says any more which addresses the engine's machine has: {why}"
+                        );
+                    }
+                    restarts += 1;
+                    tokio::time::sleep(PAUSE).await;
+                    began = Instant::now();
+                    match timeout(RESTART_LIMIT, again(&recipe)).await {
+                        Ok(Ok((watch, now))) => {
+                            self = watch;
+                            break now;
+                        }
+                        Ok(Err(failure)) => why = failure.causes.first().cloned().unwrap_or(failure.message),
+                        Err(_) => why = "the engine does not start another helper".to_owned(),
+                    }
+                },
+            };
+            if now == known {
+                continue;
+            }
+            if let Err(why) = tell(&recipe, &now).await {
+                return format!("the guard could not be told of the machine's new addresses: {why}");
+            }
+            known = now;
+        }
+    }
+}
+
+/// Another helper in the place of one that is gone.
+async fn again(recipe: &Recipe) -> Result<(HostWatch, HostNetwork), Failure> {
+    let name = recipe.workflow.object(Role::Host);
+    let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+    match recipe.engine.api.remove_container(&name, Some(options)).await {
+        Err(error) if !engine::is_missing(&error) => {
+            Err(engine::refused("cannot remove the host's container", &error))
+        }
+        _ => begin(recipe).await,
+    }
+}
+
+async fn tell(recipe: &Recipe, network: &HostNetwork) -> Result<(), String> {
+    let mut why = String::new();
+    for _ in 0..TELLINGS {
+        match control::host(&recipe.engine, &recipe.workflow.helpers(), network.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(failure) => why = failure.message,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Err(why)
+}
