@@ -57,6 +57,8 @@ pub enum Reason {
     ResolveFailed,
     /// The address could not be connected to.
     ConnectFailed,
+    /// The server acknowledges nothing any more.
+    Stalled,
     /// The run has no network.
     NetworkDenied,
     /// The run's time is over.
@@ -92,6 +94,7 @@ impl Reason {
         Reason::Limit,
         Reason::ResolveFailed,
         Reason::ConnectFailed,
+        Reason::Stalled,
         Reason::NetworkDenied,
         Reason::Deadline,
         Reason::Cut,
@@ -124,6 +127,7 @@ impl Reason {
             Reason::Limit => "limit",
             Reason::ResolveFailed => "resolve-failed",
             Reason::ConnectFailed => "connect-failed",
+            Reason::Stalled => "stalled",
             Reason::NetworkDenied => "network-denied",
             Reason::Deadline => "deadline",
             Reason::Cut => "cut",

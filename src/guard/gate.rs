@@ -146,7 +146,9 @@ impl Link {
         if !self.guard.limits.dial() {
             return Err(Refusal::new(Kind::Connect, Reason::Limit));
         }
-        self.guard.outside.connect(self).await
+        let stream = self.guard.outside.connect(self).await?;
+        self.guard.stalls.watch(&stream, self);
+        Ok(stream)
     }
 
     /// Counts bytes that went out beside the splice.
@@ -155,7 +157,7 @@ impl Link {
     }
 
     /// The target, in an event.
-    fn fill(&self, mut event: Event) -> Event {
+    pub fn fill(&self, mut event: Event) -> Event {
         event.conn = Some(self.conn);
         event.port = Some(self.port);
         event.protocol = Some(word(self.protocol).to_owned());

@@ -24,6 +24,7 @@ mod names;
 mod refused;
 mod shape;
 mod splice;
+mod stalled;
 mod tls;
 mod upstream;
 
@@ -47,6 +48,7 @@ use self::limits::Limits;
 use self::live::Live;
 use self::names::Names;
 use self::splice::Pipes;
+use self::stalled::Stalls;
 use self::upstream::Outside;
 use crate::error::Failure;
 use crate::handover::{GUARD_CONFIG, GUARD_FILES, GUARD_SOCKET, GuardConfig, HEARTBEAT};
@@ -70,6 +72,8 @@ pub struct Guard {
     pub pipes: Pipes,
     /// What a person may change.
     pub live: Live,
+    /// The guard's own connections, watched for such that stall.
+    pub stalls: Stalls,
     deadline_unix_ms: Option<u64>,
     closing: watch::Sender<Option<Reason>>,
     numbers: Numbers,
@@ -85,6 +89,7 @@ impl Guard {
             outside,
             limits,
             pipes: Pipes::default(),
+            stalls: Stalls::default(),
             deadline_unix_ms: config.deadline_unix_ms,
             closing: watch::Sender::new(None),
             numbers: Numbers::default(),
@@ -257,6 +262,7 @@ async fn serve(
     let mut parts = tokio::task::JoinSet::new();
     parts.spawn(control::serve(control, Arc::clone(&guard)));
     parts.spawn(gate::serve(gate, Arc::clone(&guard)));
+    parts.spawn(stalled::serve(Arc::clone(&guard)));
     parts.spawn(dns_server::serve_udp(sockets.dns_udp, Arc::clone(&guard)));
     parts.spawn(dns_server::serve_tcp(dns_tcp, Arc::clone(&guard)));
     if let Some(socket) = sockets.nflog {
