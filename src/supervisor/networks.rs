@@ -3,9 +3,10 @@
 //! Subnets are given, never left to the engine's pools, which hold about 31 networks. A workflow's is
 //! a free /29 of 198.18.0.0/16; nothing is ever routed there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
+use bollard::query_parameters::ListContainersOptions;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::engine::{self, Engine};
@@ -18,6 +19,14 @@ const WORKFLOW_POOL: &str = "198.18.0.0/16";
 const UPLINK_POOL: &str = "198.19.0.0/16";
 /// Name of the uplink; it is always used by id.
 pub const UPLINK: &str = "ringfence-uplink";
+/// What comes between that name and the largest packet, where an engine's default network has another one than everybody.
+const WITH_MTU: &str = "-mtu-";
+/// Options by which Docker and Podman say how large a packet may be.
+const MTU_OPTIONS: [&str; 2] = ["com.docker.network.driver.mtu", "mtu"];
+/// What Docker says where nobody configured anything.
+const USUAL_MTU: u16 = 1500;
+/// The smallest that IPv4 allows.
+const LEAST_MTU: u16 = 68;
 /// Other supervisors choose at the same time: as many clashes are borne before giving up.
 const TRIES: usize = 64;
 
@@ -75,21 +84,27 @@ pub async fn create_own(
 
 /// Finds the uplink, or creates it; its id and subnet. Of several that racing supervisors made, the
 /// oldest stays and is used by all.
+///
+/// Its packets are as large as those of the engine's default network: where a path drops larger ones without a word, connections
+/// would hang. A network cannot change that, so each size has an uplink with a name of its own.
 pub async fn ensure_uplink(
     engine: &Engine,
     networks: &[Network],
 ) -> Result<(String, Option<IpNet>), Failure> {
-    if let Some(network) = oldest_uplink(networks) {
+    let mtu = default_mtu(networks);
+    let name = uplink_name(mtu);
+    if let Some(network) = oldest_uplink(networks, &name) {
         return Ok((
             network.id.clone().unwrap_or_default(),
             subnets(std::slice::from_ref(network)).first().copied(),
         ));
     }
     let taken = subnets(networks);
-    let (mine, subnet) =
-        create_in(engine, free_subnets(pool(UPLINK_POOL)?, 22, &taken, 0), uplink_request).await?;
+    let request = |subnet| uplink_request(subnet, &name, mtu);
+    let (mine, subnet) = create_in(engine, free_subnets(pool(UPLINK_POOL)?, 22, &taken, 0), request).await?;
     let now = list(engine).await?;
-    match oldest_uplink(&now) {
+    remove_unused(engine, &now, &name).await;
+    match oldest_uplink(&now, &name) {
         Some(oldest) if oldest.id.as_deref() != Some(mine.as_str()) => {
             // Somebody was faster. Mine has no user yet, so removing it takes nothing from anybody.
             engine
@@ -125,14 +140,68 @@ pub async fn remove_uplinks(engine: &Engine) -> Result<(), Failure> {
     tried
 }
 
-fn oldest_uplink(networks: &[Network]) -> Option<&Network> {
-    uplinks(networks).min_by_key(|network| (network.created.clone(), network.id.clone()))
+/// Removes uplinks of other sizes that no container has. An engine keeps one that a running container uses; one of a container that is
+/// about to start is left alone.
+async fn remove_unused(engine: &Engine, networks: &[Network], name: &str) {
+    let mut others = uplinks(networks).filter(|network| network.name.as_deref() != Some(name)).peekable();
+    if others.peek().is_none() {
+        return;
+    }
+    let options = ListContainersOptions { all: true, ..Default::default() };
+    let Ok(containers) = engine.api.list_containers(Some(options)).await else { return };
+    let used: HashSet<String> = containers
+        .into_iter()
+        .flat_map(|container| {
+            let mode = container.host_config.and_then(|host| host.network_mode);
+            let networks = container.network_settings.and_then(|settings| settings.networks);
+            let networks = networks.into_iter().flatten();
+            networks
+                .flat_map(|(name, endpoint)| std::iter::once(name).chain(endpoint.network_id))
+                .chain(mode)
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    for other in others {
+        let is_used = [&other.id, &other.name].into_iter().flatten().any(|known| used.contains(known));
+        if let (Some(id), false) = (&other.id, is_used) {
+            // It costs nobody anything to leave it to `gc --all`.
+            let _ = engine.api.remove_network(id).await;
+        }
+    }
+}
+
+/// The largest packet of the engine's default network, where it is not the usual one.
+fn default_mtu(networks: &[Network]) -> Option<u16> {
+    let bridge = networks.iter().find(|network| network.name.as_deref() == Some("bridge"))?;
+    let options = bridge.options.as_ref()?;
+    let mtu = MTU_OPTIONS.iter().find_map(|option| options.get(*option)?.parse::<u16>().ok())?;
+    (mtu >= LEAST_MTU && mtu != USUAL_MTU).then_some(mtu)
+}
+
+/// The name of the uplink whose packets are so large.
+fn uplink_name(mtu: Option<u16>) -> String {
+    mtu.map_or(UPLINK.to_owned(), |mtu| format!("{UPLINK}{WITH_MTU}{mtu}"))
+}
+
+/// Tells whether ringfence gives that name to an uplink.
+fn is_uplink_name(name: &str) -> bool {
+    let size = name.strip_prefix(UPLINK).map(|rest| rest.strip_prefix(WITH_MTU).unwrap_or(rest));
+    size.is_some_and(|size| {
+        let mtu = size.parse().ok();
+        (size.is_empty() || mtu.is_some()) && uplink_name(mtu) == name
+    })
+}
+
+fn oldest_uplink<'a>(networks: &'a [Network], name: &str) -> Option<&'a Network> {
+    uplinks(networks)
+        .filter(|network| network.name.as_deref() == Some(name))
+        .min_by_key(|network| (network.created.clone(), network.id.clone()))
 }
 
 fn uplinks(networks: &[Network]) -> impl Iterator<Item = &Network> {
     networks.iter().filter(|network| {
         let role = network.labels.as_ref().and_then(|labels| labels.get(LABEL_ROLE)?.parse().ok());
-        role == Some(Role::Uplink) && network.name.as_deref() == Some(UPLINK)
+        role == Some(Role::Uplink) && network.name.as_deref().is_some_and(is_uplink_name)
     })
 }
 
@@ -186,17 +255,17 @@ fn own_request(workflow: &Workflow, subnet: Ipv4Net) -> NetworkCreateRequest {
 }
 
 /// The uplink: guards go out by it, listen on nothing there, and cannot reach each other.
-fn uplink_request(subnet: Ipv4Net) -> NetworkCreateRequest {
+fn uplink_request(subnet: Ipv4Net, name: &str, mtu: Option<u16>) -> NetworkCreateRequest {
+    let mut options =
+        HashMap::from([("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned())]);
+    options.extend(mtu.map(|mtu| (MTU_OPTIONS[0].to_owned(), mtu.to_string())));
     NetworkCreateRequest {
-        name: UPLINK.to_owned(),
+        name: name.to_owned(),
         driver: Some("bridge".to_owned()),
         internal: Some(false),
         enable_ipv6: Some(false),
         ipam: ipam(subnet),
-        options: Some(HashMap::from([(
-            "com.docker.network.bridge.enable_icc".to_owned(),
-            "false".to_owned(),
-        )])),
+        options: Some(options),
         labels: Some(HashMap::from([
             (LABEL_ROLE.to_owned(), Role::Uplink.to_string()),
             (LABEL_VERSION.to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
@@ -224,6 +293,46 @@ mod tests {
         assert_eq!(free, ["198.18.0.8/29".parse::<Ipv4Net>().unwrap()]);
         let all = ["198.16.0.0/12".parse().unwrap()];
         assert_eq!(free_subnets(pool, 29, &all, 0).count(), 0);
+    }
+
+    fn network(name: &str, options: &[(&str, &str)]) -> Network {
+        let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Network { name: Some(name.to_owned()), options: Some(options), ..Network::default() }
+    }
+
+    #[test]
+    fn the_uplink_carries_packets_of_the_default_networks_size() {
+        for (options, expected) in [
+            (&[][..], "ringfence-uplink"),
+            (&[("com.docker.network.driver.mtu", "1500")], "ringfence-uplink"),
+            (&[("com.docker.network.driver.mtu", "1400")], "ringfence-uplink-mtu-1400"),
+            (&[("mtu", "1280")], "ringfence-uplink-mtu-1280"),
+            (&[("com.docker.network.driver.mtu", "9000")], "ringfence-uplink-mtu-9000"),
+            (&[("com.docker.network.driver.mtu", "0")], "ringfence-uplink"),
+            (&[("com.docker.network.driver.mtu", "-1400; x")], "ringfence-uplink"),
+        ] {
+            // Another network's size says nothing.
+            let all = [network("other", &[("mtu", "1300")]), network("bridge", options)];
+            assert_eq!(uplink_name(default_mtu(&all)), expected, "{options:?}");
+            assert!(is_uplink_name(expected));
+        }
+        let subnet = "198.19.0.0/22".parse().unwrap();
+        let asked = |mtu| uplink_request(subnet, UPLINK, mtu).options.unwrap();
+        assert_eq!(asked(Some(1400))["com.docker.network.driver.mtu"], "1400");
+        assert!(!asked(None).contains_key("com.docker.network.driver.mtu"), "the engine's own default stays");
+    }
+
+    #[test]
+    fn only_names_that_ringfence_gives_are_uplinks() {
+        for other in [
+            "ringfence-uplink2",
+            "ringfence-uplink-mtu-",
+            "ringfence-uplink-mtu-01400",
+            "ringfence-uplink-1400",
+            "x",
+        ] {
+            assert!(!is_uplink_name(other), "{other}");
+        }
     }
 
     #[test]
