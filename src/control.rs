@@ -198,6 +198,9 @@ pub struct State {
     pub denied: Vec<String>,
     /// The conditions of the moment.
     pub conditions: Conditions,
+    /// Whether a supervisor is attached; absent where the guard cannot tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervised: Option<bool>,
 }
 
 impl State {

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::term::indented;
+
 /// ringfence could not run the agent: bad policy, no engine, refused.
 pub const COULD_NOT_RUN: u8 = 125;
 
@@ -45,20 +47,36 @@ impl Failure {
 
     /// Writes the failure to stderr; the exit status to end with.
     pub fn render(&self) -> ExitCode {
-        eprint!("{self}");
+        crate::term::talk_lines(self);
         ExitCode::from(self.exit)
     }
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "ringfence: {}", self.message)?;
+        // The words of engines, files and agents are among them.
+        writeln!(f, "ringfence: {}", indented(&self.message, 11))?;
         for cause in &self.causes {
-            writeln!(f, "  because: {}", cause.trim_end().replace('\n', "\n           "))?;
+            writeln!(f, "  because: {}", indented(cause, 11))?;
         }
         if let Some(hint) = &self.hint {
-            writeln!(f, "  hint: {hint}")?;
+            writeln!(f, "  hint: {}", indented(hint, 8))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_said_does_not_reach_the_terminal_raw() {
+        let hostile = "no such image: a\u{1b}[2J\u{9b}m\u{202e}\nringfence: all is well";
+        let mut failure = Failure::new(1, hostile).hint(hostile);
+        failure.causes.push(hostile.to_owned());
+        let text = failure.to_string();
+        assert!(text.chars().all(|c| c == '\n' || netpolicy::diagnostic::is_harmless(c)), "{text:?}");
+        assert_eq!(text.lines().filter(|line| line.starts_with("ringfence:")).count(), 1, "{text}");
     }
 }

@@ -4,6 +4,14 @@ use clap::Args;
 
 use super::policy::PolicyArgs;
 
+/// Whether a workflow is acted on that this machine did not make.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct RecordArgs {
+    /// Act on a workflow that this machine has no record of: it was started elsewhere, or the state folder is lost
+    #[arg(long)]
+    pub without_record: bool,
+}
+
 /// `ringfence allow ID HOST[:PORT]`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -19,6 +27,9 @@ pub struct AllowArgs {
     /// Print how the network stands then, as JSON
     #[arg(long)]
     pub json: bool,
+    /// Whether this machine must have made the workflow
+    #[command(flatten)]
+    pub record: RecordArgs,
 }
 
 /// `ringfence deny ID [HOST|CIDR]`
@@ -36,6 +47,9 @@ pub struct DenyArgs {
     /// Print how the network stands then, as JSON
     #[arg(long)]
     pub json: bool,
+    /// Whether this machine must have made the workflow
+    #[command(flatten)]
+    pub record: RecordArgs,
 }
 
 /// `ringfence reload ID`
@@ -61,6 +75,9 @@ pub struct ReloadArgs {
     /// Print how the network stands then, as JSON
     #[arg(long)]
     pub json: bool,
+    /// Whether this machine must have made the workflow
+    #[command(flatten)]
+    pub record: RecordArgs,
 }
 
 /// `ringfence net ID [CONDITION]… [host=NAME]`
@@ -92,4 +109,7 @@ pub struct NetArgs {
     /// Print how the network stands then, as JSON
     #[arg(long)]
     pub json: bool,
+    /// Whether this machine must have made the workflow
+    #[command(flatten)]
+    pub record: RecordArgs,
 }

@@ -42,7 +42,7 @@ pub async fn doctor(engine_host: Option<&str>, args: DoctorArgs) -> Result<u8, F
     if args.json {
         super::print_json(&rows)?;
     } else {
-        super::print(&report::text(&rows, colours()))?;
+        super::print_coloured(&report::text(&rows, colours()))?;
     }
     let failed = rows.iter().any(|row| row.verdict == Verdict::Fail);
     Ok(match (reached, failed) {
@@ -86,7 +86,7 @@ impl Progress {
     fn show(text: &str) -> Progress {
         let terminal = std::io::stderr().is_terminal();
         if terminal {
-            eprint!("{text}");
+            crate::term::talk_lines(text);
             // Only a convenience.
             let _ = std::io::stderr().flush();
         }

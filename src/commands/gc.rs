@@ -1,25 +1,39 @@
 //! `ringfence gc`: removes what workflows left behind that nobody supervises any more.
 //!
-//! A workflow goes only when its agent is absent or has ended, it is not in the middle of its start, and nobody is about to end it.
+//! ```text
+//!  the agent runs, or the start is young ─▶ left alone
+//!  this machine made it ─▶ does its supervisor hold the record's lock?
+//!  else ─▶ the guard: is a supervisor attached?  yes ─▶ left alone │ no ─▶ removed │ nobody can tell ─▶ kept, and told
+//! ```
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::timeout;
 
 use crate::error::Failure;
 use crate::supervisor::engine::{self, Engine};
-use crate::supervisor::inventory::{self, Found};
-use crate::supervisor::{aftermath, networks, state};
-use crate::wire::WorkflowId;
+use crate::supervisor::inventory::{self, Found, Recorded};
+use crate::supervisor::{aftermath, control, networks, runs};
+use crate::wire::{Role, WorkflowId};
 use crate::workspace::masks;
 
 /// A start may take so long that the agent does not exist yet.
 const YOUNG_SECONDS: u64 = 120;
+/// A supervisor has removed its workflow so long after the guard's end, or never will.
+const REMOVAL: Duration = Duration::from_secs(1800);
+/// How long a guard may take to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Removes leftovers; their ids on stdout.
 pub async fn gc(engine_host: Option<&str>, all: bool) -> Result<u8, Failure> {
     let engine = engine::connect(engine_host).await?;
-    let Swept { removed, mut failures } = sweep(&engine).await?;
-    for id in removed {
-        super::print(&format!("{id}\n"))?;
+    let Swept { removed, kept, mut failures } = sweep(&engine).await?;
+    for found in removed {
+        super::tell_what_is_not_kept(&found);
+        super::print(&format!("{}\n", found.id))?;
+    }
+    for (id, why) in kept {
+        crate::term::talk(format_args!("workflow {id} is kept: {why}; `ringfence stop {id}` removes it"));
     }
     if all {
         failures.extend(networks::remove_uplinks(&engine).await.err());
@@ -34,13 +48,18 @@ pub async fn quietly(engine: &Engine) {
         Err(failure) => vec![failure],
     };
     for failure in failures {
-        eprintln!("ringfence: left from an earlier run: {}; `ringfence gc` tells more", failure.message);
+        crate::term::talk(format_args!(
+            "left from an earlier run: {}; `ringfence gc` tells more",
+            failure.message
+        ));
     }
 }
 
 /// What became of what was left.
+#[derive(Default)]
 struct Swept {
-    removed: Vec<WorkflowId>,
+    removed: Vec<Found>,
+    kept: Vec<(WorkflowId, String)>,
     failures: Vec<Failure>,
 }
 
@@ -49,41 +68,149 @@ async fn sweep(engine: &Engine) -> Result<Swept, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or(0);
     let workflows = inventory::workflows(engine).await?;
     let known: Vec<WorkflowId> = workflows.iter().map(|found| found.id).collect();
-    let mut swept = Swept { removed: Vec::new(), failures: Vec::new() };
+    let mut swept = Swept::default();
     for found in workflows {
-        if abandoned(&found, now) && !state::is_supervised(found.id) {
-            match inventory::end(engine, &found).await {
-                Ok(()) => swept.removed.push(found.id),
+        if !has_ended(&found, now) {
+            continue;
+        }
+        match supervisor_of(engine, &found).await {
+            Supervisor::Lives => {}
+            Supervisor::Gone => match inventory::end(engine, &found).await {
+                Ok(()) => swept.removed.push(found),
                 Err(failure) => swept.failures.push(failure),
-            }
+            },
+            Supervisor::Unknown(why) => swept.kept.push((found.id, why)),
         }
     }
     swept.failures.extend(masks::sweep(&engine.host, &known).err());
     swept.failures.extend(aftermath::sweep(engine, &known).err());
+    swept.failures.extend(runs::sweep(&engine.host, &known).err());
     Ok(swept)
 }
 
-fn abandoned(found: &Found, now: u64) -> bool {
+fn has_ended(found: &Found, now: u64) -> bool {
     let ended = matches!(found.agent.as_str(), "absent" | "exited" | "dead" | "created");
     ended && now.saturating_sub(found.created_at.0) > YOUNG_SECONDS
+}
+
+/// How it stands with the supervisor of a workflow whose agent does not run.
+#[derive(Debug, PartialEq, Eq)]
+enum Supervisor {
+    Lives,
+    Gone,
+    /// And why nobody can tell.
+    Unknown(String),
+}
+
+/// Asks where the answer is certain: a lock on this machine, else the guard.
+async fn supervisor_of(engine: &Engine, found: &Found) -> Supervisor {
+    if runs::is_supervised(found.id) {
+        return Supervisor::Lives;
+    }
+    match found.recorded {
+        // It would hold the lock.
+        Recorded::Here { locked: true } | Recorded::Earlier => return Supervisor::Gone,
+        Recorded::Here { locked: false } | Recorded::No => {}
+    }
+    let Some(guard) = found.container(Role::Guard) else { return Supervisor::Gone };
+    match found.guard.as_str() {
+        "running" => by_guard(timeout(PATIENCE, control::is_supervised(engine, guard)).await.ok()),
+        // It never ran, and the start is long over.
+        "created" => Supervisor::Gone,
+        "exited" | "dead" => by_age(ended_ago(engine, guard).await),
+        other => Supervisor::Unknown(format!(
+            "its guard cannot be asked whether a supervisor is attached ({other})"
+        )),
+    }
+}
+
+fn by_guard(answer: Option<Result<Option<bool>, Failure>>) -> Supervisor {
+    match answer {
+        Some(Ok(Some(true))) => Supervisor::Lives,
+        Some(Ok(Some(false))) => Supervisor::Gone,
+        Some(Ok(None)) => {
+            Supervisor::Unknown("its guard cannot tell whether a supervisor is attached".to_owned())
+        }
+        Some(Err(failure)) => Supervisor::Unknown(format!(
+            "its guard does not say whether a supervisor is attached ({})",
+            failure.message
+        )),
+        None => Supervisor::Unknown("its guard does not answer whether a supervisor is attached".to_owned()),
+    }
+}
+
+/// A dead guard says nothing; the supervisor, if it lives, is about to remove what is left.
+fn by_age(ended_ago: Option<Duration>) -> Supervisor {
+    match ended_ago {
+        Some(ago) if ago > REMOVAL => Supervisor::Gone,
+        Some(ago) => Supervisor::Unknown(format!(
+            "its guard ended {} ago, so a supervisor elsewhere may be removing it; gc does after {} minutes",
+            humantime::format_duration(Duration::from_secs(ago.as_secs())),
+            REMOVAL.as_secs() / 60
+        )),
+        None => Supervisor::Unknown("its guard has ended, and the engine does not say when".to_owned()),
+    }
+}
+
+/// How long ago a container ended, by the engine's clock and this one.
+async fn ended_ago(engine: &Engine, container: &str) -> Option<Duration> {
+    let about = timeout(PATIENCE, engine.api.inspect_container(container, None)).await.ok()?.ok()?;
+    since(&about.state?.finished_at?, SystemTime::now())
+}
+
+/// The time since one that the engine wrote, in UTC or with an offset.
+fn since(text: &str, now: SystemTime) -> Option<Duration> {
+    let seconds = u64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_second()).ok()?;
+    let then = UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
+    // The engine's clock may be a little ahead.
+    Some(now.duration_since(then).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::COULD_NOT_RUN;
     use crate::wire::UnixTime;
 
     #[test]
-    fn a_running_or_young_workflow_is_never_abandoned() {
-        let found = |agent: &str, created_at| Found {
-            agent: agent.to_owned(),
-            created_at: UnixTime(created_at),
-            ..inventory::tests::found("00112233")
+    fn a_running_or_young_workflow_has_not_ended() {
+        let ended = |agent: &str, created_at, now| {
+            let found = Found {
+                agent: agent.to_owned(),
+                created_at: UnixTime(created_at),
+                ..inventory::tests::found("00112233")
+            };
+            has_ended(&found, now)
         };
-        assert!(!abandoned(&found("running", 0), 1_000_000));
-        assert!(!abandoned(&found("paused", 0), 1_000_000));
-        assert!(!abandoned(&found("absent", 999_950), 1_000_000));
-        assert!(abandoned(&found("exited", 0), 1_000_000));
-        assert!(!abandoned(&found("exited", 2_000_000), 1_000_000), "a clock that went back");
+        assert!(!ended("running", 0, 1_000_000));
+        assert!(!ended("paused", 0, 1_000_000));
+        assert!(!ended("absent", 999_950, 1_000_000));
+        assert!(ended("exited", 0, 1_000_000));
+        assert!(!ended("exited", 2_000_000, 1_000_000), "a clock that went back");
+    }
+
+    #[test]
+    fn only_a_guard_that_says_so_has_no_supervisor() {
+        let no_answer = || Failure::new(COULD_NOT_RUN, "the guard does not answer");
+        assert_eq!(by_guard(Some(Ok(Some(true)))), Supervisor::Lives);
+        assert_eq!(by_guard(Some(Ok(Some(false)))), Supervisor::Gone);
+        for unclear in [Some(Ok(None)), Some(Err(no_answer())), None] {
+            assert!(matches!(by_guard(unclear), Supervisor::Unknown(_)));
+        }
+    }
+
+    #[test]
+    fn a_guard_that_ended_just_now_may_have_a_supervisor_that_removes_it() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        for text in ["1970-01-01T01:00:00.123456789Z", "1970-01-01T02:00:00+01:00"] {
+            assert_eq!(since(text, at(3700)), Some(Duration::from_secs(100)), "{text}");
+        }
+        assert_eq!(since("1970-01-01T01:00:00Z", at(0)), Some(Duration::ZERO), "a clock that is ahead");
+        assert_eq!(since("", at(0)), None);
+        assert_eq!(since("0001-01-01T00:00:00Z", at(0)), None, "never");
+        assert_eq!(by_age(Some(REMOVAL + Duration::from_secs(1))), Supervisor::Gone);
+        for unclear in [Some(Duration::ZERO), Some(REMOVAL), None] {
+            assert!(matches!(by_age(unclear), Supervisor::Unknown(_)));
+        }
     }
 }

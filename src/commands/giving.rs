@@ -112,6 +112,6 @@ fn variable(pair: &str) -> Result<Option<String>, Failure> {
     if let Ok(value) = std::env::var(name) {
         return Ok(Some(format!("{name}={value}")));
     }
-    eprintln!("ringfence: -e {name}: not set here, so it is not passed on");
+    crate::term::talk(format_args!("-e {name}: not set here, so it is not passed on"));
     Ok(None)
 }

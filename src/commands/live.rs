@@ -9,7 +9,7 @@ use netpolicy::host::HostPattern;
 use netpolicy::load::rule_from_flag;
 use netpolicy::policy::Rule;
 
-use crate::cli::live::{AllowArgs, DenyArgs, NetArgs, ReloadArgs};
+use crate::cli::live::{AllowArgs, DenyArgs, NetArgs, RecordArgs, ReloadArgs};
 use crate::conditions::Condition;
 use crate::control::{Change, State};
 use crate::error::{COULD_NOT_RUN, Failure};
@@ -26,7 +26,7 @@ const REFUSED: u8 = 1;
 /// Permits a host, as a rule of the run.
 pub async fn allow(engine_host: Option<&str>, args: AllowArgs) -> Result<u8, Failure> {
     let change = Change::Allow(rule("--allow", "ringfence allow", &args.host)?.into());
-    make(engine_host, &args.workflow, change, args.json).await
+    make(engine_host, &args.workflow, change, args.record, args.json).await
 }
 
 /// Refuses a host, or everything.
@@ -35,12 +35,12 @@ pub async fn deny(engine_host: Option<&str>, args: DenyArgs) -> Result<u8, Failu
         Some(host) => Change::Deny(rule("--deny", "ringfence deny", host)?.into()),
         None => Change::Conditions { set: vec![Condition::Deny], host: None },
     };
-    make(engine_host, &args.workflow, change, args.json).await
+    make(engine_host, &args.workflow, change, args.record, args.json).await
 }
 
 /// Reads the layers anew, without the project's: the agent may have written to it.
 pub async fn reload(engine_host: Option<&str>, args: ReloadArgs) -> Result<u8, Failure> {
-    let (engine, to) = running(engine_host, &args.workflow).await?;
+    let (engine, to) = running(engine_host, &args.workflow, args.record).await?;
     let given = super::policy::wanted(&args.policy, None);
     let wanted = if given == Wanted::default() {
         let record = Record::of_workflow(to.id)?.ok_or_else(|| {
@@ -67,9 +67,9 @@ pub async fn reload(engine_host: Option<&str>, args: ReloadArgs) -> Result<u8, F
 /// Sets conditions, ends them, or says how the network stands.
 pub async fn net(engine_host: Option<&str>, args: NetArgs) -> Result<u8, Failure> {
     match wish(&args.conditions)? {
-        Some(change) => make(engine_host, &args.workflow, change, args.json).await,
+        Some(change) => make(engine_host, &args.workflow, change, args.record, args.json).await,
         None => {
-            let (engine, to) = running(engine_host, &args.workflow).await?;
+            let (engine, to) = running(engine_host, &args.workflow, args.record).await?;
             let state = control::state(&engine, &to).await?;
             show(&state, args.json)?;
             Ok(0)
@@ -119,8 +119,14 @@ fn wish(words: &[String]) -> Result<Option<Change>, Failure> {
     }
 }
 
-async fn make(engine_host: Option<&str>, workflow: &str, change: Change, json: bool) -> Result<u8, Failure> {
-    let (engine, to) = running(engine_host, workflow).await?;
+async fn make(
+    engine_host: Option<&str>,
+    workflow: &str,
+    change: Change,
+    record: RecordArgs,
+    json: bool,
+) -> Result<u8, Failure> {
+    let (engine, to) = running(engine_host, workflow, record).await?;
     make_on(&engine, &to, change, json).await
 }
 
@@ -140,10 +146,20 @@ async fn make_on(engine: &Engine, to: &Helpers, change: Change, json: bool) -> R
 }
 
 /// The engine, and the helpers of the workflow that is meant.
-async fn running(engine_host: Option<&str>, workflow: &str) -> Result<(Engine, Helpers), Failure> {
+async fn running(
+    engine_host: Option<&str>,
+    workflow: &str,
+    record: RecordArgs,
+) -> Result<(Engine, Helpers), Failure> {
     let engine = engine::connect(engine_host).await?;
     let all = inventory::workflows(&engine).await?;
     let found = inventory::pick(&all, workflow)?;
+    if !found.is_recorded() && !record.without_record {
+        let what = format!("this machine has no record of workflow {}, so nothing was changed", found.id);
+        return Err(Failure::new(COULD_NOT_RUN, what).hint(
+            "use the machine that started it; if it is yours and was started elsewhere, look at it with `ringfence ps` and add --without-record",
+        ));
+    }
     let helpers = found.helpers().filter(|_| found.guard == "running").ok_or_else(|| {
         let what = format!("the guard of {} does not run ({})", found.id, found.guard);
         Failure::new(COULD_NOT_RUN, what).hint("everything is refused without it, and nothing can be changed")
@@ -169,6 +185,9 @@ fn in_words(state: &State) -> String {
     state.conditions().for_each(|condition| row("condition", &condition));
     row("connections", &state.connections.to_string());
     row("events", &state.events.to_string());
+    if let Some(supervised) = state.supervised {
+        row("supervisor", if supervised { "attached" } else { "gone" });
+    }
     if let Some(deadline) = state.deadline_unix_ms {
         let at = std::time::UNIX_EPOCH + std::time::Duration::from_millis(deadline);
         row("until", &humantime::format_rfc3339_seconds(at).to_string());

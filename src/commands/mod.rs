@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::term;
 
 /// Carries out what was asked for. Errors become words here and nowhere else.
 pub fn dispatch(cli: Cli) -> ExitCode {
@@ -99,24 +100,49 @@ fn on_engine(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Fail
 /// The end of a command that goes on after a failure: all but the last are told here, and that one where every command's is.
 pub fn all_or_last(mut failures: Vec<Failure>) -> Result<u8, Failure> {
     let last = failures.pop();
-    failures.iter().for_each(|failure| eprint!("{failure}"));
+    failures.iter().for_each(term::talk_lines);
     last.map_or(Ok(0), Err)
 }
 
-/// Writes data to stdout. A reader that has gone away (`| head`) is no error.
-pub fn print(text: &str) -> Result<(), Failure> {
-    use std::io::Write;
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(COULD_NOT_RUN, "cannot write to stdout").caused_by(&error))
-        }
-        _ => Ok(()),
+/// Says what the removal of a workflow without a record on this machine leaves out.
+pub fn tell_what_is_not_kept(found: &crate::supervisor::inventory::Found) {
+    if !found.is_recorded() {
+        term::talk(format_args!(
+            "this machine has no record of workflow {}: its events were not kept here, and nothing was put back here",
+            found.id
+        ));
     }
+}
+
+/// Writes rows for people to stdout, with nothing in them that a terminal obeys.
+pub fn print(text: &str) -> Result<(), Failure> {
+    written(term::data(text))
+}
+
+/// Writes what is escaped already, part by part, and may have colours.
+pub fn print_coloured(text: &str) -> Result<(), Failure> {
+    written(term::verbatim(text))
+}
+
+/// Writes a document, which a program reads as it is: into a file or a pipe unchanged, to a terminal as rows are.
+pub fn print_document(text: &str) -> Result<(), Failure> {
+    use std::io::IsTerminal;
+    written(if std::io::stdout().is_terminal() { term::data(text) } else { term::verbatim(text) })
 }
 
 /// Data as JSON on stdout.
 pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot write JSON").caused_by(&error))?;
-    print(&format!("{text}\n"))
+    written(term::json(&format!("{text}\n")))
+}
+
+/// A reader that has gone away (`| head`) is no error.
+fn written(result: std::io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(COULD_NOT_RUN, "cannot write to stdout").caused_by(&error))
+        }
+        _ => Ok(()),
+    }
 }

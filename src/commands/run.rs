@@ -59,7 +59,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     let Giving { mut env, handed } = giving::gather(&args)?;
     let masks = folder.map(|folder| masks::plan(folder, &super::project::wishes(&policy))).transpose()?;
     if let Some(plan) = masks.as_ref().filter(|_| !args.quiet) {
-        eprint!("{}", plan.summary());
+        crate::term::talk_lines(plan.summary());
     }
     let ca = ca::of_run(args.ca.clone(), policy.container.ca.as_ref())?;
     let source = args.gitlab_token_env.as_deref().map(Source::Variable);
@@ -143,7 +143,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     if let Some(token) = token.filter(|_| args.revoke_token)
         && let Err(failure) = token.revoke().await
     {
-        eprint!("{failure}");
+        crate::term::talk_lines(failure);
     }
     ended
 }
@@ -239,7 +239,7 @@ fn survey(bind: &Bind, machine: &Machine, quiet: bool) -> Result<(), Failure> {
         );
     }
     if !quiet {
-        survey.lines(&bind.source).iter().for_each(|line| eprintln!("ringfence: {line}"));
+        survey.lines(&bind.source).iter().for_each(|line| crate::term::talk(format_args!("{line}")));
     }
     Ok(())
 }

@@ -24,7 +24,10 @@ pub async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result<u8, Fa
             continue;
         }
         match inventory::end(&engine, found).await {
-            Ok(()) => super::print(&format!("{}\n", found.id))?,
+            Ok(()) => {
+                super::tell_what_is_not_kept(found);
+                super::print(&format!("{}\n", found.id))?;
+            }
             Err(failure) => failures.push(failure),
         }
     }

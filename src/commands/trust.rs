@@ -19,6 +19,7 @@ use crate::cli::policy::TrustArgs;
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::open;
 use crate::layers::{self, trust};
+use crate::term;
 
 /// A person said no.
 const NOT_APPROVED: u8 = 1;
@@ -31,7 +32,8 @@ pub fn trust(args: &TrustArgs) -> Result<u8, Failure> {
     let folder = project_of(&args.file)?;
     if args.revoke {
         let was = trust::forget(&folder)?;
-        eprintln!("{} {}", folder.display(), if was { "is no longer approved" } else { "was not approved" });
+        let what = if was { "is no longer approved" } else { "was not approved" };
+        term::talk_lines(format_args!("{} {what}\n", term::line(&folder.to_string_lossy())));
         return Ok(0);
     }
     let source = layers::project_source(&folder)?.ok_or_else(|| {
@@ -42,11 +44,14 @@ pub fn trust(args: &TrustArgs) -> Result<u8, Failure> {
     let digest = now.closure_digest(Layer::Project);
     let before = trust::approved(&folder)?;
     if before.as_ref().is_some_and(|approval| approval.digest == digest) {
-        eprintln!("{} is approved as it is: {digest}", folder.display());
+        term::talk_lines(format_args!(
+            "{} is approved as it is: {digest}\n",
+            term::line(&folder.to_string_lossy())
+        ));
         return Ok(0);
     }
     let earlier = before.as_ref().map(|approval| policy_of(&approval.files));
-    eprint!("{}", summary(&folder, &now.policy, earlier.as_ref(), &digest));
+    crate::term::talk_lines(summary(&folder, &now.policy, earlier.as_ref(), &digest));
     if !args.yes && !agreed()? {
         eprintln!("not approved");
         return Ok(NOT_APPROVED);

@@ -1,6 +1,7 @@
 //! The rows as a person reads them.
 
 use super::row::{Row, Verdict};
+use crate::term::{line, lines};
 
 /// The rows as text; with colours where they are wanted.
 pub fn text(rows: &[Row], coloured: bool) -> String {
@@ -12,19 +13,15 @@ pub fn text(rows: &[Row], coloured: bool) -> String {
         let verdict = paint(&format!("{:<8}", row.verdict.as_str()));
         text.push_str(&format!("{:<4} {verdict} {}\n", row.risk, row.title));
         // Names of files and containers are other people's: nothing of them reaches the terminal raw.
-        for evidence in row.evidence.iter().map(|text| harmless(text)) {
+        for evidence in row.evidence.iter().map(|text| lines(text)) {
             text.push_str(&format!("              {}\n", evidence.replace('\n', "\n              ")));
         }
         for remedy in &row.remedy {
-            text.push_str(&format!("            > {remedy}\n"));
+            text.push_str(&format!("            > {}\n", line(remedy)));
         }
     }
     text.push_str(&format!("\n{}\n", summary(rows)));
     text
-}
-
-fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 fn summary(rows: &[Row]) -> String {

@@ -259,6 +259,7 @@ impl Live {
             allowed: texts(&given.allow),
             denied: texts(&given.deny),
             conditions: given.conditions.clone(),
+            supervised: guard.attached.now(),
         };
         let plan = FenceConfig {
             workflow: self.workflow.clone(),

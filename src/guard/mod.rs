@@ -8,6 +8,7 @@
 //!  fence ◀──── ready, then a beat each 250 ms; its end is the end of everything here
 //! ```
 
+mod attached;
 mod auto;
 mod control;
 mod dns;
@@ -41,6 +42,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use self::attached::Attached;
 use self::events::{Event, Events};
 use self::gate::Numbers;
 use self::handed::Sockets;
@@ -74,6 +76,8 @@ pub struct Guard {
     pub live: Live,
     /// The guard's own connections, watched for such that stall.
     pub stalls: Stalls,
+    /// Whether a supervisor is attached.
+    pub attached: Attached,
     deadline_unix_ms: Option<u64>,
     closing: watch::Sender<Option<Reason>>,
     numbers: Numbers,
@@ -90,6 +94,7 @@ impl Guard {
             limits,
             pipes: Pipes::default(),
             stalls: Stalls::default(),
+            attached: Attached::default(),
             deadline_unix_ms: config.deadline_unix_ms,
             closing: watch::Sender::new(None),
             numbers: Numbers::default(),
@@ -259,6 +264,7 @@ async fn serve(
     let dns_tcp = tokio::net::TcpListener::from_std(sockets.dns_tcp).map_err(failed)?;
     control.set_nonblocking(true).map_err(failed)?;
     let control = tokio::net::UnixListener::from_std(control).map_err(failed)?;
+    guard.attached.watch(std::io::stdin());
     let mut parts = tokio::task::JoinSet::new();
     parts.spawn(control::serve(control, Arc::clone(&guard)));
     parts.spawn(gate::serve(gate, Arc::clone(&guard)));

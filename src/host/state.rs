@@ -1,5 +1,5 @@
 //! What stays on this machine, in `$XDG_STATE_HOME/ringfence`: the events of workflows (`events/ID.jsonl`), where the
-//! policies of those that run come from (`layers/ID.json`), approvals of projects' policies (`trust/`).
+//! policies of those that run come from (`layers/ID.json`), which runs this machine made (`runs/ID.json`), approvals of projects' policies (`trust/`).
 
 use std::path::PathBuf;
 
@@ -41,7 +41,7 @@ pub fn folder(name: &str) -> Result<PathBuf, Failure> {
 
 /// Whether a supervisor on this machine still writes down the events of workflow `id`: it holds a lock on their file until the guard
 /// has ended, and so does nobody after it, however it ended.
-pub fn is_supervised(id: WorkflowId) -> bool {
+pub fn are_events_held(id: WorkflowId) -> bool {
     let file = events_file(id).ok().and_then(|path| std::fs::File::open(path).ok());
     file.is_some_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
 }

@@ -156,6 +156,6 @@ pub fn warn_of_nothing(loaded: &Loaded) {
 fn say(loaded: &Loaded, which: fn(&Diagnostic) -> bool) {
     let warnings: Vec<Diagnostic> = loaded.warnings.iter().filter(|found| which(found)).cloned().collect();
     if !warnings.is_empty() {
-        eprint!("{}", render(&warnings));
+        crate::term::talk_lines(render(&warnings));
     }
 }

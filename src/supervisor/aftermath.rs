@@ -56,7 +56,7 @@ pub fn sweep(engine: &Engine, living: &[WorkflowId]) -> Result<(), Failure> {
 pub fn tell(told: &Told, quiet: bool) {
     let risks = if quiet { Vec::new() } else { told.risks() };
     for line in told.put_back().iter().chain(&risks) {
-        eprintln!("ringfence: {line}");
+        crate::term::talk(format_args!("{line}"));
     }
 }
 

@@ -79,7 +79,13 @@ pub fn fence(
 pub fn guard(workflow: &Workflow, image: &str, uplink: &str, knows_host: bool) -> ContainerCreateBody {
     let mut host = helper_host(workflow, uplink, GUARD_MEMORY);
     host.extra_hosts = knows_host.then(|| vec![format!("{HOST_ALIAS}:host-gateway")]);
-    helper(workflow, Role::Guard, image, uplink, host, ["guard", "run"], GUARD_USER)
+    ContainerCreateBody {
+        // The supervisor holds it open: its end tells the guard that the supervisor is gone.
+        attach_stdin: Some(true),
+        open_stdin: Some(true),
+        stdin_once: Some(true),
+        ..helper(workflow, Role::Guard, image, uplink, host, ["guard", "run"], GUARD_USER)
+    }
 }
 
 /// The probe: in the fence's namespace like the agent, under the agent's runtime, with no power at all.

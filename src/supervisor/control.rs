@@ -40,13 +40,19 @@ pub enum Outcome {
 
 /// How a workflow's network stands.
 pub async fn state(engine: &Engine, to: &Helpers) -> Result<State, Failure> {
-    let mut session = Session::open(engine, to).await?;
+    let mut session = Session::open(engine, &to.guard).await?;
     Ok(session.good(&Request::State).await?.map_err(unexpected)?.state)
+}
+
+/// Whether a supervisor is attached, by the word of the guard's container; none where the guard cannot tell.
+pub async fn is_supervised(engine: &Engine, guard: &str) -> Result<Option<bool>, Failure> {
+    let mut session = Session::open(engine, guard).await?;
+    Ok(session.good(&Request::State).await?.map_err(unexpected)?.state.supervised)
 }
 
 /// Makes a change, in both places.
 pub async fn change(engine: &Engine, to: &Helpers, change: Change) -> Result<Outcome, Failure> {
-    let mut session = Session::open(engine, to).await?;
+    let mut session = Session::open(engine, &to.guard).await?;
     if matches!(change, Change::Reload(_)) {
         replace(engine, to, &mut session, change).await
     } else if change.closes() {
@@ -129,7 +135,7 @@ async fn replace(
 
 /// Has the guard write down that the agent met a limit.
 pub async fn reached(engine: &Engine, to: &Helpers, limit: Limit, what: String) -> Result<(), Failure> {
-    let mut session = Session::open(engine, to).await?;
+    let mut session = Session::open(engine, &to.guard).await?;
     session.good(&Request::Reached(limit, what)).await?.map_err(unexpected).map(|_| ())
 }
 
@@ -138,7 +144,7 @@ pub async fn note(engine: &Engine, to: &Helpers, notes: Vec<(Note, String)>) -> 
     if notes.is_empty() {
         return Ok(());
     }
-    let mut session = Session::open(engine, to).await?;
+    let mut session = Session::open(engine, &to.guard).await?;
     for (note, what) in notes {
         session.good(&Request::Noted(note, what)).await?.map_err(unexpected)?;
     }
@@ -179,8 +185,8 @@ async fn apply(engine: &Engine, to: &Helpers, plan: &FenceConfig) -> Result<(), 
 struct Session(Exec);
 
 impl Session {
-    async fn open(engine: &Engine, to: &Helpers) -> Result<Session, Failure> {
-        Exec::start(engine, &to.guard, ["guard", "control"]).await.map(Session)
+    async fn open(engine: &Engine, guard: &str) -> Result<Session, Failure> {
+        Exec::start(engine, guard, ["guard", "control"]).await.map(Session)
     }
 
     /// Asks one thing. What the policy refuses is the inner error, in words.

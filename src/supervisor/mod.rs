@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `containers` and `networks` say as plain data what the engine is asked for; `engine` finds and
-//! speaks to it; `image` finds the agent's image there or has it fetched; `control` changes a workflow that runs; `inventory` finds workflows again by their labels; `removal` waits for what is still being made before it
+//! speaks to it; `image` finds the agent's image there or has it fetched; `control` changes a workflow that runs; `inventory` finds workflows again by their names and labels, `runs` keeps the records of those that this machine made; `removal` waits for what is still being made before it
 //! removes a run; `state` keeps the
 //! events; `means` and `ca` gather what guard and agent need of this machine (authorities, the proxy's credentials), `files` takes
 //! it to them; `podman` knows where Podman differs; `binds` says how it gets this machine's files, `surface` and `seccomp` what it has
@@ -35,6 +35,7 @@ pub mod nonce;
 pub mod podman;
 pub mod removal;
 pub mod run;
+pub mod runs;
 pub mod seccomp;
 pub mod streams;
 pub mod summary;

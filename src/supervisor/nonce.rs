@@ -87,9 +87,12 @@ impl Drop for Planted {
         let now = open_in(self.directory.as_fd(), &*self.nonce.name, OFlags::RDONLY | OFlags::NONBLOCK);
         if !now.is_ok_and(|now| Identity::of(now).is_ok_and(|now| now == self.file)) {
             // Another agent is at work in the directory.
-            eprintln!("ringfence: {} is not what ringfence made any more, so it is left", shown.display());
+            crate::term::talk(format_args!(
+                "{} is not what ringfence made any more, so it is left",
+                shown.display()
+            ));
         } else if let Err(error) = rustix::fs::unlinkat(&self.directory, &self.nonce.name, AtFlags::empty()) {
-            eprintln!("ringfence: cannot remove {}: {error}", shown.display());
+            crate::term::talk(format_args!("cannot remove {}: {error}", shown.display()));
         }
     }
 }

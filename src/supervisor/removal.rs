@@ -26,7 +26,9 @@ pub async fn remove(engine: &Engine, workflow: &Workflow) -> Result<(), Failure>
     let mut doubtful = engine.creations.settled(QUIET).await;
     if !doubtful.unanswered.is_empty() {
         let (limit, what) = (ANSWERS.as_secs(), doubtful.objects());
-        eprintln!("ringfence: waiting up to {limit} s for the engine to say whether it made: {what}");
+        crate::term::talk(format_args!(
+            "waiting up to {limit} s for the engine to say whether it made: {what}"
+        ));
         doubtful = engine.creations.settled(ANSWERS).await;
     }
     let mut removed = remove_now(engine, workflow).await;

@@ -141,6 +141,12 @@ impl fmt::Display for UnixTime {
     }
 }
 
+impl<'de> Deserialize<'de> for UnixTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<UnixTime, D::Error> {
+        u64::deserialize(deserializer).map(UnixTime)
+    }
+}
+
 impl Serialize for UnixTime {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(self.0)

@@ -21,6 +21,7 @@ mod gate_tls;
 mod git_config;
 mod helper_image;
 mod host_addresses;
+mod hostile_labels;
 mod identity;
 mod layers;
 mod leftovers;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
         ("mounts", mounts::TESTS, true),
         ("named_files", named_files::TESTS, true),
         ("leftovers", leftovers::TESTS, true),
+        ("hostile_labels", hostile_labels::TESTS, true),
     ];
     if arguments.list {
         let nothing = || Ok::<(), Failed>(());

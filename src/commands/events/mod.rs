@@ -18,6 +18,8 @@ use self::line::{Line, Rows};
 use crate::cli::EventsArgs;
 use crate::error::Failure;
 use crate::host::open;
+use crate::supervisor::engine::Engine;
+use crate::supervisor::inventory::Found;
 use crate::supervisor::{engine, inventory, state};
 use crate::wire::Role;
 
@@ -53,8 +55,13 @@ pub async fn events(engine_host: Option<&str>, args: EventsArgs) -> Result<u8, F
     }
     let mut rows = Rows::new(live);
     let out: String = text.lines().filter_map(|line| shown(line, &args, &mut rows)).collect();
-    super::print(&out)?;
+    show(&out, &args)?;
     Ok(0)
+}
+
+/// Lines as they were written are for programs, unless a person looks at them.
+fn show(text: &str, args: &EventsArgs) -> Result<(), Failure> {
+    if args.json { super::print_document(text) } else { super::print(text) }
 }
 
 /// What is printed of a line, if anything.
@@ -88,7 +95,7 @@ async fn follow(engine_host: Option<&str>, args: &EventsArgs) -> Result<u8, Fail
         let whole: Vec<u8> = pending.drain(..=end).collect();
         let text = String::from_utf8_lossy(&whole);
         let out: String = text.lines().filter_map(|line| shown(line, args, &mut rows)).collect();
-        super::print(&out)?;
+        show(&out, args)?;
     }
     Ok(0)
 }
@@ -109,9 +116,9 @@ async fn read(engine_host: Option<&str>, source: &str) -> Result<Log, Failure> {
     if let Ok(engine) = engine::connect(engine_host).await {
         let all = inventory::workflows(&engine).await?;
         if let Ok(found) = inventory::pick(&all, source)
-            && let Some(saved) = inventory::save_events(&engine, found).await?
+            && let Some(log) = of_engine(&engine, found).await?
         {
-            return read_file(&saved, found.guard == "running");
+            return Ok(log);
         }
     }
     let dir = state::folder("events")?;
@@ -129,6 +136,16 @@ async fn read(engine_host: Option<&str>, source: &str) -> Result<Log, Failure> {
         _ => Err(Failure::new(CANNOT, format!("`{source}` may mean {} workflows", ended.len()))
             .hint("give more of the id")),
     }
+}
+
+/// What the guard wrote. It is kept too, where this machine made the workflow.
+async fn of_engine(engine: &Engine, found: &Found) -> Result<Option<Log>, Failure> {
+    let live = found.guard == "running";
+    if found.is_recorded() {
+        let saved = inventory::save_events(engine, found).await?;
+        return saved.map(|saved| read_file(&saved, live)).transpose();
+    }
+    Ok(inventory::read_events(engine, found).await?.map(|bytes| Log { bytes, live }))
 }
 
 fn read_file(path: &Path, live: bool) -> Result<Log, Failure> {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{COULD_NOT_TELL, say};
 use crate::cli::policy::ExportArgs;
-use crate::commands::{print, print_json};
+use crate::commands::{print_document, print_json};
 use crate::error::Failure;
 use crate::layers::{self, read_any};
 
@@ -25,7 +25,7 @@ pub fn export(args: &ExportArgs) -> Result<u8, Failure> {
     if args.json {
         print_json(&json!({"format": args.to, "text": exported.text, "notes": exported.notes}))?;
     } else {
-        print(&exported.text)?;
+        print_document(&exported.text)?;
         say(&exported.notes);
     }
     Ok(0)

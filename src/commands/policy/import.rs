@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{COULD_NOT_TELL, say};
 use crate::cli::policy::ImportArgs;
-use crate::commands::{print as out, print_json};
+use crate::commands::{print_document as out, print_json};
 use crate::error::Failure;
 use crate::layers::read_any;
 

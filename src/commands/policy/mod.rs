@@ -65,7 +65,7 @@ pub fn wanted(args: &PolicyArgs, project: Option<&Path>) -> layers::Wanted {
 /// Says what a translation could not carry over.
 fn say(notes: &[Note]) {
     for note in notes {
-        eprintln!("{note}");
+        crate::term::talk_lines(format_args!("{note}\n"));
     }
 }
 

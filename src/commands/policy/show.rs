@@ -5,7 +5,7 @@ use netpolicy::print;
 
 use super::load_here;
 use crate::cli::policy::ShowArgs;
-use crate::commands::{print as out, print_json};
+use crate::commands::{print_document as out, print_json};
 use crate::error::Failure;
 
 /// Prints the policy, its canonical text, or all of it as JSON.

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{COULD_NOT_TELL, say, walk};
 use crate::cli::policy::SuggestArgs;
-use crate::commands::{print as out, print_json};
+use crate::commands::{print_document as out, print_json};
 use crate::error::Failure;
 
 /// Looks through one project.

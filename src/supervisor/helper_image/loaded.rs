@@ -45,9 +45,9 @@ pub async fn ready(
     load(engine, archive()?).await?;
     match (look(engine, image).await?, before) {
         (Seen::Same(id), Seen::Another(why)) => {
-            eprintln!(
-                "ringfence: the engine had another image by the name {tag} ({why}); its own was loaded in its place"
-            );
+            crate::term::talk(format_args!(
+                "the engine had another image by the name {tag} ({why}); its own was loaded in its place"
+            ));
             Ok(id)
         }
         (Seen::Same(id), _) => Ok(id),

@@ -12,16 +12,40 @@ use std::collections::{BTreeMap, HashMap};
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions, ListVolumesOptions};
 use serde::Serialize;
 
+#[cfg(test)]
+pub use self::part::tests::agent as part_of_an_agent;
 pub use self::part::{Claim, Part};
-pub use self::remove::{end, remove, save_events};
+pub use self::remove::{end, read_events, remove, save_events};
 use super::engine::{self, Engine};
+use super::runs::Run;
 use super::usage::Usage;
 use super::workflow::{Helpers, LABEL_WORKFLOW, Role, Workflow};
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::layers::record::Record;
 use crate::wire::{ImageDigest, ImageName, PolicyDigest, UnixTime, WorkflowId, WorkflowName};
 
 /// State of a container that is not there.
 const ABSENT: &str = "absent";
+
+/// Whether a record on this machine agrees with what the engine lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// It does; `locked` tells whether its supervisor held a lock.
+    Here {
+        /// Whether it did.
+        locked: bool,
+    },
+    /// Version 0.1 made it here: the policy's sources alone were written down.
+    Earlier,
+    /// There is none: another machine's run, or a lost state folder.
+    No,
+}
+
+impl Serialize for Recorded {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bool(*self != Recorded::No)
+    }
+}
 
 /// A workflow of which parts are on the engine.
 #[derive(Debug, Clone, Serialize)]
@@ -48,6 +72,8 @@ pub struct Found {
     pub digest: Option<PolicyDigest>,
     /// The time of the start.
     pub created_at: UnixTime,
+    /// What this machine knows of it.
+    pub recorded: Recorded,
     /// What a running agent uses of what it may, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
@@ -69,6 +95,7 @@ impl Found {
             fence: ABSENT.to_owned(),
             digest: claim.digest.clone(),
             created_at: claim.created_at,
+            recorded: Recorded::No,
             usage: None,
             parts: Vec::new(),
         }
@@ -89,6 +116,11 @@ impl Found {
         self.parts.push(part);
     }
 
+    /// Whether this machine made it, so that its files here are the workflow's.
+    pub fn is_recorded(&self) -> bool {
+        self.recorded != Recorded::No
+    }
+
     /// The engine's id of a container.
     pub fn container(&self, role: Role) -> Option<&str> {
         self.parts.iter().find(|part| part.role == role).map(|part| part.handle.as_str())
@@ -103,7 +135,7 @@ impl Found {
 
 /// All workflows of which anything is left on the engine, oldest first.
 pub async fn workflows(engine: &Engine) -> Result<Vec<Found>, Failure> {
-    Ok(group(parts(engine, LABEL_WORKFLOW).await?))
+    Ok(group(parts(engine, LABEL_WORKFLOW).await?, known))
 }
 
 /// What is left on the engine of a workflow that this process made.
@@ -114,7 +146,7 @@ pub async fn of_run(engine: &Engine, workflow: &Workflow) -> Result<Found, Failu
         digest: workflow.digest.clone(),
         created_at: workflow.created_at,
     };
-    let mut found = Found::of(&own);
+    let mut found = Found { recorded: Recorded::Here { locked: true }, ..Found::of(&own) };
     let parts = parts(engine, &format!("{LABEL_WORKFLOW}={}", workflow.id)).await?;
     parts.into_iter().filter(|part| part.claim == own).for_each(|part| found.add(part));
     Ok(found)
@@ -145,23 +177,47 @@ async fn parts(engine: &Engine, label: &str) -> Result<Vec<Part>, Failure> {
     Ok(containers.chain(networks).chain(volumes).collect())
 }
 
-/// The workflows that parts make. Parts of one id that do not agree on the rest are nobody's.
-fn group(parts: Vec<Part>) -> Vec<Found> {
+/// What this machine wrote down of a workflow.
+enum Known {
+    Run(Run),
+    Earlier,
+    Nothing,
+}
+
+fn known(id: WorkflowId) -> Known {
+    match Run::of(id) {
+        Some(run) => Known::Run(run),
+        None if Record::of_workflow(id).is_ok_and(|record| record.is_some()) => Known::Earlier,
+        None => Known::Nothing,
+    }
+}
+
+/// The workflows that parts make.
+fn group(parts: Vec<Part>, known: impl Fn(WorkflowId) -> Known) -> Vec<Found> {
     let mut by_id: BTreeMap<WorkflowId, Vec<Part>> = BTreeMap::new();
     for part in parts {
         by_id.entry(part.claim.workflow).or_default().push(part);
     }
-    let mut all: Vec<Found> = by_id.into_values().filter_map(one).collect();
+    let mut all: Vec<Found> = by_id.into_iter().filter_map(|(id, parts)| one(parts, &known(id))).collect();
     all.sort_by_key(|found| (found.created_at, found.id));
     all
 }
 
-/// The workflow of parts that claim one id: the fence's word counts most, since it is there first and stays longest.
-fn one(parts: Vec<Part>) -> Option<Found> {
+/// The workflow of parts that claim one id. Parts that do not agree with the record are nobody's; without one, those that do not agree
+/// with the fence, which is there first and stays longest.
+fn one(mut parts: Vec<Part>, known: &Known) -> Option<Found> {
+    let recorded = match known {
+        Known::Run(run) => {
+            parts.retain(|part| run.knows(part));
+            Recorded::Here { locked: run.was_locked() }
+        }
+        Known::Earlier => Recorded::Earlier,
+        Known::Nothing => Recorded::No,
+    };
     let weight =
         |part: &&Part| [Role::Fence, Role::Guard, Role::Agent].iter().position(|role| *role == part.role);
     let claim = parts.iter().min_by_key(|part| weight(part).unwrap_or(usize::MAX))?.claim.clone();
-    let mut found = Found::of(&claim);
+    let mut found = Found { recorded, ..Found::of(&claim) };
     parts.into_iter().filter(|part| part.claim == claim).for_each(|part| found.add(part));
     Some(found)
 }
@@ -222,7 +278,7 @@ pub mod tests {
             Part::of_container(&listed).unwrap()
         };
         let parts = vec![part("agent", "8", 'a'), part("guard", "7", 'b'), part("fence", "7", 'c')];
-        let all = group(parts);
+        let all = group(parts, |_| Known::Nothing);
         assert_eq!(all.len(), 1);
         assert_eq!((all[0].agent.as_str(), all[0].guard.as_str()), ("absent", "exited"));
         assert_eq!(all[0].container(Role::Agent), None);

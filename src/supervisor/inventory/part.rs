@@ -122,6 +122,11 @@ pub mod tests {
 
     const ID: &str = "00112233";
 
+    /// The part that [`listed`] is.
+    pub fn agent() -> Part {
+        Part::of_container(&listed("/ringfence-00112233-agent", &[])).unwrap()
+    }
+
     /// A container as the engine lists it, with the labels that an agent of version 0.1 has, and others.
     pub fn listed(name: &str, labels: &[(&str, &str)]) -> ContainerSummary {
         let digest = format!("sha256:{}", "d".repeat(64));

@@ -7,18 +7,22 @@ use futures_util::StreamExt;
 
 use super::super::engine::{self, Engine};
 use super::super::workflow::Role;
-use super::super::{aftermath, state};
+use super::super::{aftermath, runs, state};
 use super::{Found, Part};
 use crate::error::{COULD_NOT_RUN, Failure};
-use crate::layers::record;
+use crate::wire::WorkflowId;
 use crate::workspace::masks;
 
 /// Between two pieces of a log an engine takes no longer than this.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Saves the events of a workflow whose agent has ended, and removes it. What cannot be saved is not removed: an agent that fills a
+/// Saves the events of a workflow whose agent has ended, and removes it. Of one that this machine has no record of, nothing is kept or
+/// settled here: its id is no more than what the engine's objects say. What cannot be saved is not removed: an agent that fills a
 /// disk would be rid of its traces. What it left in the project is settled all the same.
 pub async fn end(engine: &Engine, found: &Found) -> Result<(), Failure> {
+    if !found.is_recorded() {
+        return remove(engine, found).await;
+    }
     let Err(mut failure) = save_events(engine, found).await else { return remove(engine, found).await };
     if let Err(other) = aftermath::settle_abandoned(engine, found).await {
         failure.causes.extend(std::iter::once(other.message).chain(other.causes));
@@ -36,7 +40,7 @@ pub async fn remove(engine: &Engine, found: &Found) -> Result<(), Failure> {
     for agent in of(&[Role::Agent]) {
         errors.extend(remove_container(engine, agent).await);
     }
-    if errors.is_empty() {
+    if errors.is_empty() && found.is_recorded() {
         match aftermath::settle_abandoned(engine, found).await {
             Ok(true) => _ = save_events(engine, found).await,
             Ok(false) => {}
@@ -56,12 +60,8 @@ pub async fn remove(engine: &Engine, found: &Found) -> Result<(), Failure> {
     let (networks, volumes) =
         tokio::join!(futures_util::future::join_all(networks), futures_util::future::join_all(volumes));
     errors.extend(networks.into_iter().chain(volumes).flatten());
-    if let Err(failure) = masks::close(id) {
-        errors.push(failure.message);
-        errors.extend(failure.causes);
-    }
-    if let Err(failure) = record::forget(id) {
-        errors.push(failure.message);
+    if found.is_recorded() {
+        errors.extend(clean_up(id, errors.is_empty()));
     }
     if errors.is_empty() {
         return Ok(());
@@ -69,6 +69,38 @@ pub async fn remove(engine: &Engine, found: &Found) -> Result<(), Failure> {
     let mut failure = Failure::new(COULD_NOT_RUN, format!("workflow {id} could not be removed whole"));
     failure.causes = errors;
     Err(failure.hint("`ringfence gc` tries again"))
+}
+
+/// Removes what this machine keeps of a workflow; errors in words. The record stays while anything is left on the engine.
+fn clean_up(id: WorkflowId, forget: bool) -> Vec<String> {
+    let closed = masks::close(id);
+    let forgotten = if forget && closed.is_ok() { runs::forget(id) } else { Ok(()) };
+    let failures = [closed, forgotten].into_iter().filter_map(Result::err);
+    failures.flat_map(|failure| std::iter::once(failure.message).chain(failure.causes)).collect()
+}
+
+/// Reads the guard's log.
+pub async fn read_events(engine: &Engine, found: &Found) -> Result<Option<Vec<u8>>, Failure> {
+    let id = found.id;
+    let Some(guard) = found.container(Role::Guard) else { return Ok(None) };
+    let options = LogsOptions { stdout: true, stderr: false, ..Default::default() };
+    let mut lines = engine.api.logs(guard, Some(options)).boxed();
+    let mut bytes = Vec::new();
+    loop {
+        let next = tokio::time::timeout(SILENCE, lines.next()).await;
+        let Some(chunk) = next.map_err(|_| {
+            let what = format!("cannot read the events of {id}");
+            Failure::new(COULD_NOT_RUN, format!("{what}: no word for {} s", SILENCE.as_secs()))
+        })?
+        else {
+            return Ok(Some(bytes));
+        };
+        match chunk {
+            Ok(chunk) => bytes.extend_from_slice(&chunk.into_bytes()),
+            Err(error) if engine::is_missing(&error) => return Ok(None),
+            Err(error) => return Err(engine::refused(format!("cannot read the events of {id}"), &error)),
+        }
+    }
 }
 
 /// Removes a container; the error in words.
@@ -103,29 +135,10 @@ async fn remove_volume(engine: &Engine, part: &Part) -> Option<String> {
     Some(format!("volume {}: {}", part.handle, engine::describe(&error)))
 }
 
-/// Keeps the events of a workflow that no supervisor follows, from the guard's log; where they are.
+/// Keeps the events of a workflow of this machine that no supervisor follows, from the guard's log; where they are.
 pub async fn save_events(engine: &Engine, found: &Found) -> Result<Option<std::path::PathBuf>, Failure> {
-    let id = found.id;
-    let path = state::events_file(id)?;
-    let Some(guard) = found.container(Role::Guard) else { return Ok(None) };
-    let options = LogsOptions { stdout: true, stderr: false, ..Default::default() };
-    let mut lines = engine.api.logs(guard, Some(options)).boxed();
-    let mut bytes = Vec::new();
-    loop {
-        let next = tokio::time::timeout(SILENCE, lines.next()).await;
-        let Some(chunk) = next.map_err(|_| {
-            let what = format!("cannot read the events of {id}");
-            Failure::new(COULD_NOT_RUN, format!("{what}: no word for {} s", SILENCE.as_secs()))
-        })?
-        else {
-            break;
-        };
-        match chunk {
-            Ok(chunk) => bytes.extend_from_slice(&chunk.into_bytes()),
-            Err(error) if engine::is_missing(&error) => return Ok(None),
-            Err(error) => return Err(engine::refused(format!("cannot read the events of {id}"), &error)),
-        }
-    }
+    let path = state::events_file(found.id)?;
+    let Some(bytes) = read_events(engine, found).await? else { return Ok(None) };
     let had = std::fs::metadata(&path).map(|meta| meta.len()).unwrap_or(0);
     if bytes.len() as u64 > had {
         std::fs::write(&path, bytes).map_err(|error| {

@@ -23,7 +23,7 @@ impl Clock {
     pub(super) fn print(&self) {
         if self.wanted {
             for (name, time) in &self.steps {
-                eprintln!("ringfence: {:>8.1} ms  {name}", time.as_secs_f64() * 1e3);
+                crate::term::talk(format_args!("{:>8.1} ms  {name}", time.as_secs_f64() * 1e3));
             }
         }
     }

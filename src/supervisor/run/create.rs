@@ -18,7 +18,7 @@ pub(super) async fn create(
 ) -> Result<(), Failure> {
     let warnings = try_create(engine, workflow, role, body).await.map_err(|error| refused(role, &error))?;
     for warning in kept::by_warnings(&warnings)? {
-        eprintln!("ringfence: {role}: {warning}");
+        crate::term::talk(format_args!("{role}: {warning}"));
     }
     Ok(())
 }
@@ -38,7 +38,7 @@ pub(super) async fn create_agent(
     match try_create(engine, workflow, Role::Agent, body).await {
         Ok(warnings) => {
             for warning in kept::by_warnings(&warnings)? {
-                eprintln!("ringfence: agent: {warning}");
+                crate::term::talk(format_args!("agent: {warning}"));
             }
             Ok(())
         }

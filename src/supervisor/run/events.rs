@@ -44,7 +44,7 @@ impl EventFiles {
             }
             files.push(EventFile { path, file: created.file, broken: false });
         }
-        // See `state::is_supervised`. Where files cannot be locked, nobody can be told.
+        // See `state::are_events_held`. Where files cannot be locked, nobody can be told.
         if let Some(own) = files.first() {
             let _ = own.file.try_lock();
         }
@@ -83,7 +83,10 @@ impl EventFiles {
         for to in self.files.iter_mut().filter(|to| !to.broken) {
             if let Err(error) = to.file.write_all(line) {
                 to.broken = true;
-                eprintln!("ringfence: events are no longer written to {}: {error}", to.path.display());
+                crate::term::talk(format_args!(
+                    "events are no longer written to {}: {error}",
+                    to.path.display()
+                ));
             }
         }
     }

@@ -30,12 +30,12 @@ use self::events::EventFiles;
 use self::signals::Signals;
 use self::start::{Checked, Prepared, start};
 use super::binds::Sharing;
-use super::containers::Agent;
+use super::containers::{Agent, WORKSPACE};
 use super::engine::Engine;
 use super::means::{self, Means};
 use super::summary::Summary;
 use super::workflow::Workflow;
-use super::{aftermath, ca, helper_image, kept, networks, nonce, removal};
+use super::{aftermath, ca, helper_image, kept, networks, nonce, removal, runs};
 use crate::clock::unix_seconds;
 use crate::control::Limit;
 use crate::error::{COULD_NOT_RUN, Failure};
@@ -127,6 +127,8 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
         Failure::new(COULD_NOT_RUN, "cannot make an id for the workflow").caused_by(&error)
     })?;
     let events = EventFiles::open(workflow.id, request.events.as_deref())?;
+    let project = request.agent.binds.all.iter().find(|bind| bind.target == WORKSPACE);
+    let mut record = runs::Held::begin(&workflow, &engine.host, project.map(|bind| bind.source.as_path()))?;
     if let Some(plan) = &request.masks {
         request.agent.served = masks::serve(plan, workflow.id, &engine.host)?;
     }
@@ -135,7 +137,7 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     remember(binds)?;
     let mut held = Aftermath::begin(binds, request.masks.as_ref(), workflow.id, &engine.host)?;
     request.layers.keep(workflow.id)?;
-    let prepared = Prepared { checked, events };
+    let prepared = Prepared { checked, events, record: &mut record };
 
     // From here on things exist. A signal waits until the start is through, so that nothing is
     // created behind the back of the removal; a second one does not where the engine has gone silent.
@@ -179,7 +181,7 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
         aftermath::tell(&told, request.quiet);
     }
     if let Some(moved) = covered.and_then(|covered| covered.moved()) {
-        eprintln!("ringfence: {moved}");
+        crate::term::talk(format_args!("{moved}"));
     }
     conclude(outcome, removed, &workflow, request.quiet)
 }
@@ -207,7 +209,7 @@ async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Res
         ca::point(&mut request.agent.env, &request.agent.image.env);
     }
     let info = about(engine).await?;
-    kept::by_engine(&info, engine.product)?.iter().for_each(|told| eprintln!("ringfence: {told}"));
+    kept::by_engine(&info, engine.product)?.iter().for_each(|told| crate::term::talk(format_args!("{told}")));
     let rootless = is_rootless(&info);
     host::check(&info, engine)?;
     let remapped = host::is_remapped(&info, engine.product);
@@ -235,11 +237,11 @@ async fn remove(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
             return tried;
         }
     }
-    eprintln!(
-        "ringfence: the engine does not answer; waiting {} s for it, to remove workflow {}",
+    crate::term::talk(format_args!(
+        "the engine does not answer; waiting {} s for it, to remove workflow {}",
         ENGINE_LIMIT.as_secs(),
         workflow.id
-    );
+    ));
     engine.back_within(ENGINE_LIMIT).await;
     if engine.answers().await {
         return try_to_remove(engine, workflow).await;
@@ -267,16 +269,16 @@ fn conclude(
     quiet: bool,
 ) -> Result<u8, Failure> {
     if let Err(failure) = &removed {
-        eprint!("{failure}");
+        crate::term::talk_lines(failure);
     }
     let (ended, summary) = outcome?;
     for line in ended.reached.iter().map(|(_, line)| line).chain(&ended.why) {
-        eprintln!("ringfence: {line}");
+        crate::term::talk(format_args!("{line}"));
     }
     if let Some(summary) = summary
         && !quiet
     {
-        eprint!("{}", summary.text(workflow.id));
+        crate::term::talk_lines(summary.text(workflow.id));
     }
     Ok(ended.status)
 }

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
 use bollard::query_parameters::KillContainerOptions;
+use tokio::io::AsyncWrite;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -38,7 +39,7 @@ async fn warn_of_token(ends: Option<SystemTime>) -> String {
     let left = Duration::from_secs(left.min(WARNING).as_secs());
     let said =
         format!("the agent's GitLab token ends in {}, and the run with it", humantime::format_duration(left));
-    eprintln!("ringfence: {said}");
+    crate::term::talk(format_args!("{said}"));
     said
 }
 
@@ -67,6 +68,8 @@ pub(super) struct Running {
     pub(super) host: Option<Pin<Box<dyn Future<Output = String> + Send>>>,
     /// Whether the engine was found not to answer: nothing can be ended then.
     pub(super) engine_is_silent: bool,
+    /// The guard's stdin: while it is open, the guard knows that a supervisor is attached, wherever that is.
+    pub(super) _attached: Pin<Box<dyn AsyncWrite + Send>>,
 }
 
 impl Running {

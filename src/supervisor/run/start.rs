@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use bollard::container::AttachContainerResults;
 use bollard::errors::Error as ApiError;
 use bollard::query_parameters::AttachContainerOptions;
 use rustls::pki_types::CertificateDer;
@@ -11,9 +12,10 @@ use tokio::task::JoinSet;
 use super::super::engine::{self, Engine, Product};
 use super::super::files::upload;
 use super::super::means::Means;
+use super::super::runs::Held;
 use super::super::watch::Watch;
 use super::super::workflow::{Role, Workflow};
-use super::super::{ca, containers, handing, networks, nonce, podman, seccomp, streams};
+use super::super::{ca, containers, handing, inventory, networks, nonce, podman, seccomp, streams};
 use super::checks::surroundings;
 use super::clock::Clock;
 use super::configuration::{self, configuration};
@@ -27,11 +29,13 @@ use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::SHARED;
 
 /// What the start needs.
-pub(super) struct Prepared {
+pub(super) struct Prepared<'a> {
     /// What was looked at before.
     pub(super) checked: Checked,
     /// Where the events will go.
     pub(super) events: EventFiles,
+    /// What this machine will know of the run.
+    pub(super) record: &'a mut Held,
 }
 
 /// What the checks found.
@@ -55,11 +59,11 @@ pub(super) async fn start(
     engine: &Engine,
     workflow: &Workflow,
     request: &Request,
-    prepared: Prepared,
+    prepared: Prepared<'_>,
     early_signal: &Cell<Option<i32>>,
     clock: &mut Clock,
 ) -> Result<Running, Failure> {
-    let Prepared { checked, events } = prepared;
+    let Prepared { checked, events, record } = prepared;
     let Checked { helper, networks: existing, means, corporate, elsewhere, remapped } = checked;
     let binds = &request.agent.binds;
     let writable = binds.all.iter().filter(|bind| bind.writable).cloned().collect();
@@ -131,7 +135,7 @@ pub(super) async fn start(
     if let Err(failure) = account::give(engine, workflow, &request.agent).await {
         // Only programs that ask for their user's name miss it.
         let message = format!("the agent's user gets no account of its own: {}", failure.message);
-        eprint!("{}", Failure { message, ..failure });
+        crate::term::talk_lines(Failure { message, ..failure });
     }
     if let Some(corporate) = &corporate {
         ca::install(engine, workflow, corporate).await?;
@@ -141,14 +145,17 @@ pub(super) async fn start(
     let guard = workflow.object(Role::Guard);
     let guard_output = engine
         .api
-        .attach_container(&guard, Some(attach(false)))
+        .attach_container(&guard, Some(attach(true)))
         .await
-        .map_err(|error| engine::refused("cannot read the guard's events", &error))?
-        .output;
+        .map_err(|error| engine::refused("cannot read the guard's events", &error))?;
+    let AttachContainerResults { output: guard_output, input: guard_input } = guard_output;
     let (ready, is_ready) = oneshot::channel();
     let summary = tokio::spawn(events.collect(guard_output, ready));
     tokio::try_join!(start_one(engine, workflow, Role::Guard), start_one(engine, workflow, Role::Fence))?;
-    await_ready(engine, workflow, is_ready).await?;
+    // What the engine calls its objects is asked while fence and guard begin, so that it costs no time.
+    let noted = async { record.add_ids(&inventory::of_run(engine, workflow).await?.parts) };
+    let (ready, noted) = tokio::join!(await_ready(engine, workflow, is_ready), noted);
+    ready.and(noted)?;
     drop(planted);
     if request.agent.handed {
         let user = account::number(engine, workflow, &request.agent).await;
@@ -196,6 +203,7 @@ pub(super) async fn start(
         watch,
         host: Some(Box::pin(watching.follow(recipe, network))),
         engine_is_silent: false,
+        _attached: guard_input,
     })
 }
 
