@@ -57,6 +57,8 @@ pub enum Note {
     PutBack,
     /// The agent left files that run code on the person's machine.
     RunsCode,
+    /// The agent moved references, or changed something else below `.git`.
+    GitChanged,
     /// The agent's token ends soon.
     TokenEnds,
 }
@@ -67,6 +69,7 @@ impl Note {
         match self {
             Note::PutBack => "put-back",
             Note::RunsCode => "runs-code",
+            Note::GitChanged => "git-changed",
             Note::TokenEnds => "token-ends",
         }
     }

@@ -54,8 +54,8 @@ pub fn sweep(engine: &Engine, living: &[WorkflowId]) -> Result<(), Failure> {
 
 /// Says it to the person.
 pub fn tell(told: &Told, quiet: bool) {
-    let risks = if quiet { Vec::new() } else { told.risks() };
-    for line in told.put_back().iter().chain(&risks) {
+    let (risks, changes) = if quiet { (Vec::new(), Vec::new()) } else { (told.risks(), told.changes()) };
+    for line in told.put_back().iter().chain(&risks).chain(&changes) {
         crate::term::talk(format_args!("{line}"));
     }
 }

@@ -18,6 +18,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::find::{Found, Look, find};
+use super::gitdir;
 use super::pin::pins;
 use super::record::{Bytes, FORM, Journal, Pinned, Root};
 use super::settle::settle;
@@ -97,6 +98,7 @@ impl Aftermath {
                 risky: found.risky.iter().map(|(path, print)| (path.as_path().into(), *print)).collect(),
                 hooks: hooks.iter().map(|path| path.as_path().into()).collect(),
                 folders: pins.folders,
+                git: gitdir::facts(open.as_fd(), &found).map_err(cannot)?,
             };
             whole(&found, &bind.source)?;
             roots.push(root);
@@ -426,6 +428,7 @@ fn inherit(root: &mut Root, others: &[Other]) {
     root.pinned = first.pinned.iter().cloned().chain(later.filter(|pinned| pinned.config).map(was)).collect();
     root.risky = first.risky.clone();
     root.folders = first.folders.clone();
+    root.git = first.git.clone();
     // What the agents have made of the configuration by now may name none of these.
     root.hooks =
         first.hooks.iter().chain(&root.hooks).cloned().collect::<BTreeSet<_>>().into_iter().collect();
@@ -455,6 +458,7 @@ mod tests {
             risky: vec![],
             hooks: vec![],
             folders: vec![],
+            git: vec![],
         }
     }
 

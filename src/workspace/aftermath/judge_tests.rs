@@ -4,8 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+static BRANCHES: std::collections::BTreeSet<String> = std::collections::BTreeSet::new();
+
 fn place() -> Place<'static> {
-    Place { new: false, tree: None }
+    Place { new: false, tree: None, branches: &BRANCHES }
 }
 
 const BEFORE: &str = "; mine\n[core]\n\tbare = false\n\teditor = vim ; best\n[remote \"origin\"]\n\turl = https://gitlab.com/a/b.git\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[alias]st=status\n";
@@ -21,7 +23,7 @@ fn text(judged: &Judged) -> &str {
 #[test]
 fn what_may_stay_is_written_into_the_text_from_before_and_the_rest_is_put_back() {
     let after = BEFORE
-        .replace("editor = vim ; best\n", "editor = evil\n\tautocrlf = input\n\tfsmonitor = ./evil\n")
+        .replace("editor = vim ; best\n", "editor = evil\n\tabbrev = 12\n\tfsmonitor = ./evil\n")
         .replace("[alias]st=status\n", "[alias]st=!evil\n\tx = !evil\n[branch \"f\"]\n\tremote = origin\n\tmerge = refs/heads/f\n[user]\n\tname = \"A \\\"B\\\"\"\n");
     let judged = judged(&after);
     assert_eq!(judged.put_back, ["alias.st", "alias.x", "core.editor", "core.fsmonitor"]);
@@ -30,7 +32,7 @@ fn what_may_stay_is_written_into_the_text_from_before_and_the_rest_is_put_back()
     [core]
     	bare = false
     	editor = vim ; best
-    	autocrlf = input
+    	abbrev = 12
     [remote "origin"]
     	url = https://gitlab.com/a/b.git
     	fetch = +refs/heads/*:refs/remotes/origin/*
@@ -45,7 +47,7 @@ fn what_may_stay_is_written_into_the_text_from_before_and_the_rest_is_put_back()
 
 #[test]
 fn what_was_taken_away_is_back_and_what_may_go_is_gone() {
-    let before = "[user]name=A\n[core]\n\tbare = false\n\tautocrlf = true\n[alias]\n\tst = status";
+    let before = "[user]name=A\n[core]\n\tbare = false\n\tabbrev = 12\n[alias]\n\tst = status";
     let judge = |after: &str| {
         judge(Before { text: before.as_bytes(), hidden: &[] }, after.as_bytes(), place()).unwrap()
     };
@@ -97,7 +99,7 @@ fn configuration() -> impl Strategy<Value = String> {
         Just("\turl = https://x.test/y"),
         Just("\turl = ./z"),
         Just("\teditor = e"),
-        Just("\tautocrlf"),
+        Just("\tabbrev"),
         Just("\teol = lf \\\n  x"),
         Just("# comment"),
         Just(""),

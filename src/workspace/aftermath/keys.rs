@@ -1,6 +1,6 @@
 //! Which changes of git's configuration an agent may leave behind. The list is `keys.txt`; what it does not have is put back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use super::config::{Entry, Name};
@@ -12,7 +12,10 @@ const TEXT: &str = include_str!("keys.txt");
 enum May {
     Free,
     Remote,
+    Fetch,
+    Fresh,
     Branch,
+    Merge,
     Module,
     Update,
     Base,
@@ -41,6 +44,8 @@ pub struct Place<'a> {
     pub new: bool,
     /// What `core.worktree` may then say.
     pub tree: Option<&'a str>,
+    /// Branches that were there before the run.
+    pub branches: &'a BTreeSet<String>,
 }
 
 /// Whether the values of `name` may be what they are `after`.
@@ -68,15 +73,37 @@ pub fn may_stay(name: &[u8], before: &All<'_>, after: &All<'_>, place: Place<'_>
             let named = parts.section != b"remote" || is_plain(which);
             named && !has_address(before, parts.section, which) && each(&is_on_a_network)
         }
-        // Where a branch is pushed to follows from both.
+        // What a fetch overwrites.
+        Some(May::Fetch) => {
+            let which = parts.subsection.unwrap_or_default();
+            is_plain(which)
+                && !has_address(before, b"remote", which)
+                && each(&|value| is_fetched_apart(value, which))
+        }
+        Some(May::Fresh) => {
+            let which = parts.subsection.unwrap_or_default();
+            is_plain(which) && !has_address(before, b"remote", which)
+        }
+        // Where a branch is pushed to follows from all three.
         Some(May::Branch) => {
             let which = parts.subsection.unwrap_or_default();
-            !has(before, b"branch", which, [b"remote", b"pushremote"])
+            !follows(before, which)
                 && each(&|value| {
                     value == "."
                         || has_address(before, b"remote", value.as_bytes())
                         || (has_address(after, b"remote", value.as_bytes())
                             && all_good(after, before, value, place))
+                })
+        }
+        Some(May::Merge) => {
+            let which = String::from_utf8_lossy(parts.subsection.unwrap_or_default());
+            let remote = format!("branch.{which}.remote");
+            !follows(before, which.as_bytes())
+                && now.len() <= 1
+                && (now.is_empty() || may_stay(remote.as_bytes(), before, after, place))
+                && each(&|value| {
+                    let branch = value.strip_prefix("refs/heads/").unwrap_or_default();
+                    is_branch(branch) && (branch == which || !place.branches.contains(&*which))
                 })
         }
         Some(May::Update) => each(&|value| matches!(value, "checkout" | "rebase" | "merge" | "none")),
@@ -96,6 +123,31 @@ fn all_good(after: &All<'_>, before: &All<'_>, remote: &str, place: Place<'_>) -
     })
 }
 
+/// Whether anything says where a branch is pushed to.
+fn follows(all: &All<'_>, branch: &[u8]) -> bool {
+    let keys: [&[u8]; 3] = [b"remote", b"pushremote", b"merge"];
+    keys.iter().any(|key| all.contains_key([b"branch.", branch, b".", key].concat().as_slice()))
+}
+
+/// Whether a name is one that git gives to branches, as far as it matters here.
+fn is_branch(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(['-', '/', '.'])
+        && !name.contains("..")
+        && name.chars().all(|c| !c.is_control() && !c.is_whitespace() && !" ~^:?*[\\".contains(c))
+}
+
+/// Whether a refspec fetches branches to refs that are the remote's own, where they overwrite nothing of the person's.
+fn is_fetched_apart(refspec: &str, remote: &[u8]) -> bool {
+    let Ok(remote) = std::str::from_utf8(remote) else { return false };
+    let own = format!("refs/remotes/{remote}/");
+    refspec.trim_start_matches('+').split_once(':').is_some_and(|(from, to)| {
+        let from = from.strip_prefix("refs/heads/").unwrap_or_default();
+        let to = to.strip_prefix(&own).unwrap_or_default();
+        from == to && (from == "*" || is_branch(from))
+    })
+}
+
 fn may(name: &Name<'_>) -> Option<May> {
     static LIST: OnceLock<Vec<(May, &'static str)>> = OnceLock::new();
     let list = LIST.get_or_init(|| TEXT.lines().filter_map(line).collect());
@@ -108,7 +160,10 @@ fn line(text: &'static str) -> Option<(May, &'static str)> {
     let may = match word {
         "free" => May::Free,
         "remote" => May::Remote,
+        "fetch" => May::Fetch,
+        "fresh" => May::Fresh,
         "branch" => May::Branch,
+        "merge" => May::Merge,
         "module" => May::Module,
         "update" => May::Update,
         "base" => May::Base,
@@ -164,8 +219,10 @@ mod tests {
     use super::super::config::parse;
     use super::*;
 
+    static BRANCHES: BTreeSet<String> = BTreeSet::new();
+
     fn old() -> Place<'static> {
-        Place { new: false, tree: None }
+        Place { new: false, tree: None, branches: &BRANCHES }
     }
 
     /// The names that may not stay, of a file before and after.
@@ -185,7 +242,7 @@ mod tests {
     #[test]
     fn every_line_of_the_list_is_understood_and_in_lower_case() {
         let lines = || TEXT.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-        assert!(lines().count() > 150);
+        assert!(lines().count() > 100);
         for one in lines() {
             let (_, pattern) = line(one).expect(one);
             assert_eq!(pattern, pattern.to_ascii_lowercase());
@@ -202,33 +259,61 @@ mod tests {
             "browser.x.cmd",
             "browser.x.path",
             "bundle.x.uri",
+            "branch.autoSetupMerge",
+            "color.diff.new",
+            "commit.status",
             "commit.template",
             "core.alternateRefsCommand",
             "core.askPass",
             "core.attributesFile",
+            "core.autocrlf",
             "core.bare",
+            "core.bigFileThreshold",
+            "core.checkRoundtripEncoding",
+            "core.checkStat",
+            "core.createObject",
             "core.editor",
+            "core.eol",
             "core.excludesFile",
+            "core.fileMode",
             "core.fsmonitor",
             "core.gitProxy",
             "core.hooksPath",
+            "core.ignoreCase",
+            "core.ignoreStat",
+            "core.logAllRefUpdates",
+            "core.notesRef",
             "core.pager",
             "core.preferSymlinkRefs",
             "core.protectHFS",
             "core.protectNTFS",
+            "core.splitIndex",
             "core.sshCommand",
+            "core.symlinks",
+            "core.trustctime",
+            "core.untrackedCache",
+            "core.useReplaceRefs",
             "core.worktree",
             "credential.helper",
             "credential.username",
             "credential.useHttpPath",
             "credential.protectProtocol",
             "diff.external",
+            "diff.autoRefreshIndex",
             "diff.guitool",
+            "diff.ignoreSubmodules",
             "diff.orderFile",
+            "diff.relative",
             "diff.tool",
             "diff.trustExitCode",
             "extensions.partialClone",
+            "feature.experimental",
+            "feature.manyFiles",
+            "fetch.all",
             "fetch.bundleURI",
+            "fetch.prune",
+            "fetch.pruneTags",
+            "fetch.showForcedUpdates",
             "fetch.fsckObjects",
             "fsck.skipList",
             "fsmonitor.socketDir",
@@ -265,8 +350,13 @@ mod tests {
             "pager.log",
             "protocol.allow",
             "pull.twohead",
+            "push.autoSetupRemote",
+            "push.default",
+            "push.followTags",
             "push.gpgSign",
+            "push.pushOption",
             "push.recurseSubmodules",
+            "rebase.updateRefs",
             "receive.procReceiveRefs",
             "remote.pushDefault",
             "safe.bareRepository",
@@ -274,8 +364,13 @@ mod tests {
             "sendemail.smtpServer",
             "sendemail.toCmd",
             "sequence.editor",
+            "sparse.expectFilesOutsideOfPatterns",
+            "status.renames",
+            "status.short",
+            "status.showUntrackedFiles",
             "ssh.variant",
             "submodule.alternateLocation",
+            "submodule.recurse",
             "tag.gpgSign",
             "tar.umask",
             "trace2.eventTarget",
@@ -312,6 +407,8 @@ mod tests {
             ("includeIf", "path"),
             ("protocol", "allow"),
             ("remote", "uploadpack receivepack vcs proxy push mirror promisor"),
+            ("remote", "prune pruneTags"),
+            ("submodule", "ignore fetchRecurseSubmodules"),
             ("branch", "mergeOptions"),
             ("sendemail", "smtpServer"),
             ("hook", "command event"),
@@ -341,7 +438,9 @@ mod tests {
             "[remote \"up\"]\n url = ssh://git@gitlab.com:22/a/b\n pushurl = https://gitlab.com/c/d\n",
             "[submodule \"lib\"]\n active = true\n url = https://gitlab.com/a/lib.git\n update = rebase\n",
             "[core]\n sparseCheckout = true\n[extensions]\n worktreeConfig = true\n",
-            "[pull]\n rebase = true\n[rerere]\n enabled\n",
+            "[pull]\n rebase = true\n[color]\n ui\n",
+            "[branch \"new\"]\n remote = origin\n merge = refs/heads/main\n",
+            "[remote \"up\"]\n url = https://gitlab.com/c/d\n fetch = refs/heads/x/y:refs/remotes/up/x/y\n tagOpt = --no-tags\n",
         ] {
             assert_eq!(put_back(before, &format!("{before}{added}"), old()), Vec::<String>::new(), "{added}");
         }
@@ -351,8 +450,46 @@ mod tests {
                 before,
                 old()
             ),
-            ["branch.old.remote"]
+            ["branch.old.merge", "branch.old.remote"]
         );
+    }
+
+    #[test]
+    fn no_push_and_no_fetch_goes_where_the_person_did_not_send_it() {
+        let branches: BTreeSet<String> = ["main", "feature", "lone"].map(str::to_owned).into();
+        let place = Place { new: false, tree: None, branches: &branches };
+        let before = "[remote \"origin\"]\n url = https://gitlab.com/a/b.git\n fetch = +refs/heads/*:refs/remotes/origin/*\n[branch \"feature\"]\n remote = origin\n merge = refs/heads/feature\n";
+        let added = |text: &str| put_back(before, &format!("{before}{text}"), place);
+        assert_eq!(
+            put_back(before, &before.replace("merge = refs/heads/feature", "merge = refs/heads/main"), place),
+            ["branch.feature.merge"]
+        );
+        // A branch of the person's that followed nothing follows its own name, or nothing.
+        let lone = |merge: &str| added(&format!("[branch \"lone\"]\n remote = origin\n merge = {merge}\n"));
+        assert_eq!(lone("refs/heads/lone"), Vec::<String>::new());
+        for merge in
+            ["refs/heads/main", "main", "refs/tags/lone", "refs/heads/lone\n merge = refs/heads/main"]
+        {
+            assert_eq!(lone(merge), ["branch.lone.merge"], "{merge}");
+        }
+        assert_eq!(added("[branch \"x\"]\n remote = nobody\n merge = refs/heads/main\n").len(), 2);
+        for refspec in [
+            "+refs/heads/*:refs/heads/*",
+            "+refs/*:refs/*",
+            "refs/heads/main:refs/replace/1",
+            "+refs/heads/*:refs/remotes/origin/*",
+            "refs/heads/main:refs/remotes/up/../../heads/main",
+            "refs/heads/*",
+            "^refs/heads/x",
+        ] {
+            let text = format!("[remote \"up\"]\n url = https://gitlab.com/c/d\n fetch = {refspec}\n");
+            assert_eq!(added(&text), ["remote.up.fetch"], "{refspec}");
+        }
+        assert_eq!(
+            put_back(before, &before.replace("refs/remotes/origin/*", "refs/heads/*"), place),
+            ["remote.origin.fetch"]
+        );
+        assert_eq!(added("[remote \"origin\"]\n tagOpt = --tags\n"), ["remote.origin.tagopt"]);
     }
 
     #[test]
@@ -432,7 +569,7 @@ mod tests {
     #[test]
     fn a_new_repository_names_its_own_working_tree_and_fetches_nothing_by_itself() {
         let text = "[core]\n\tbare = false\n\tworktree = ../../../lib\n";
-        let new = |tree| Place { new: true, tree };
+        let new = |tree| Place { new: true, tree, branches: &BRANCHES };
         assert_eq!(put_back("", text, new(Some("../../../lib"))), Vec::<String>::new());
         for other in [None, Some("../../../lib/"), Some("x")] {
             assert_eq!(put_back("", text, new(other)), ["core.worktree"]);

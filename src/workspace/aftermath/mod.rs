@@ -8,6 +8,7 @@
 
 mod config;
 mod find;
+mod gitdir;
 mod journal;
 mod judge;
 mod keys;

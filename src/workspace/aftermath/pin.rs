@@ -14,13 +14,21 @@ use crate::error::{COULD_NOT_RUN, Failure};
 use crate::workspace::masks::{Cover, MASK, With};
 
 /// Of each repository, and whether it is a configuration.
-pub const PARTS: [(&str, bool); 6] = [
+pub const PARTS: [(&str, bool); 12] = [
     ("config", true),
     ("config.worktree", true),
     ("commondir", false),
     ("hooks", false),
     ("branches", false),
     ("remotes", false),
+    // Where a working tree is that `git worktree remove` deletes.
+    ("gitdir", false),
+    // What git hides, converts, or takes for history; and where it looks for objects besides its own.
+    ("info/exclude", false),
+    ("info/attributes", false),
+    ("info/grafts", false),
+    ("objects/info/alternates", false),
+    ("objects/info/http-alternates", false),
 ];
 
 /// Configurations that others include; git itself follows ten below each other.
@@ -271,7 +279,13 @@ mod tests {
                 (".git/commondir", false),
                 (".git/config", true),
                 (".git/config.worktree", true),
+                (".git/gitdir", false),
                 (".git/hooks", false),
+                (".git/info/attributes", false),
+                (".git/info/exclude", false),
+                (".git/info/grafts", false),
+                (".git/objects/info/alternates", false),
+                (".git/objects/info/http-alternates", false),
                 (".git/remotes", false),
                 (".gitconfig", true),
                 ("more", true),

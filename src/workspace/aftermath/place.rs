@@ -47,6 +47,11 @@ pub fn made(root: BorrowedFd<'_>, path: &Path) -> io::Result<Made> {
     Ok(Made { inode: meta.ino(), at })
 }
 
+/// A folder in an open one.
+pub fn open_in(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
+    at::open_folder(here, name)
+}
+
 /// The path that `target` is from a folder below the root, by its words; none: it leads out. Only ways up at its beginning are understood,
 /// as git writes them: behind a name, which may be a link, `..` can be anywhere.
 pub fn below(folder: &Path, target: &Path) -> Option<PathBuf> {
@@ -299,20 +304,36 @@ pub fn put_aside(root: BorrowedFd<'_>, path: &Path, id: &str) -> io::Result<()> 
     aside(here.as_fd(), name, id)
 }
 
+/// Moves what is there into the root itself, under another name, which begins with `name`.
+pub fn put_aside_to(root: BorrowedFd<'_>, path: &Path, name: &str, id: &str) -> io::Result<()> {
+    let (here, old) = folder(root, path)?;
+    rename_aside(here.as_fd(), old, root, OsStr::new(name), id)
+}
+
 fn aside(here: BorrowedFd<'_>, name: &OsStr, id: &str) -> io::Result<()> {
     aside_as(here, name, name, id)
 }
 
 /// Gives `name` the other name that `called` would get.
 fn aside_as(here: BorrowedFd<'_>, name: &OsStr, called: &OsStr, id: &str) -> io::Result<()> {
+    rename_aside(here, name, here, called, id)
+}
+
+fn rename_aside(
+    here: BorrowedFd<'_>,
+    name: &OsStr,
+    there: BorrowedFd<'_>,
+    begins: &OsStr,
+    id: &str,
+) -> io::Result<()> {
     for _ in 0..100 {
-        let mut other = called.to_owned();
+        let mut other = begins.to_owned();
         other.push(format!(".put-aside-{id}-{}", random()?));
-        match rustix::fs::renameat_with(here, name, here, &other, RenameFlags::NOREPLACE) {
+        match rustix::fs::renameat_with(here, name, there, &other, RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => {}
             // File systems that cannot tell: the name is free, as far as one can see.
-            Err(Errno::INVAL) if look_in(here, &other)? == Was::Absent => {
-                return Ok(rustix::fs::renameat(here, name, here, &other)?);
+            Err(Errno::INVAL) if look_in(there, &other)? == Was::Absent => {
+                return Ok(rustix::fs::renameat(here, name, there, &other)?);
             }
             other => return Ok(other?),
         }

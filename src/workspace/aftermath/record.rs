@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use super::gitdir::Facts;
 use crate::host::identity::Identity;
 
 /// SHA-256.
@@ -89,6 +90,8 @@ pub struct Root {
     pub hooks: Vec<Bytes>,
     /// The repositories' folders, and what tells each from all others.
     pub folders: Vec<(Bytes, Made)>,
+    /// What is known of each repository.
+    pub git: Vec<Facts>,
 }
 
 impl Root {

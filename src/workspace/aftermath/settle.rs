@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::config::parse;
 use super::find::{FOLDERS, Found, Look, find, is_hook};
+use super::gitdir;
 use super::judge::{Before, Judged, judge};
 use super::keys::Place;
 use super::pin::PARTS;
@@ -28,8 +29,14 @@ const MOST_ADDED: usize = 64 << 10;
 /// Puts back what is below one root, open; `id` is the workflow's.
 pub fn settle(root: &Root, open: &OwnedFd, id: &str) -> Told {
     let until = Instant::now() + TIME;
-    let mut settling =
-        Settling { root: open.as_fd(), at: root.path.path(), id, until, told: Told::default() };
+    let mut settling = Settling {
+        root: open.as_fd(),
+        at: root.path.path(),
+        id,
+        until,
+        branches: gitdir::branches(&root.git),
+        told: Told::default(),
+    };
     for pinned in &root.pinned {
         settling.settle(pinned, false);
     }
@@ -44,6 +51,7 @@ struct Settling<'a> {
     at: PathBuf,
     id: &'a str,
     until: Instant,
+    branches: BTreeSet<String>,
     told: Told,
 }
 
@@ -66,8 +74,21 @@ impl Settling<'_> {
             }
         }
         found.unseen.iter().for_each(|what| self.told.unseen(what));
+        self.git_folders(root, &found);
         self.risks(root, found);
         Ok(())
+    }
+
+    fn git_folders(&mut self, root: &Root, found: &Found) {
+        let known: BTreeMap<PathBuf, &gitdir::Facts> =
+            root.git.iter().map(|facts| (facts.repository.path(), facts)).collect();
+        let moved: BTreeMap<Made, PathBuf> =
+            root.folders.iter().map(|(path, made)| (*made, path.path())).collect();
+        let before = |repository: &Path| {
+            let from = || moved.get(&place::made(self.root, repository).ok()?);
+            known.get(repository).or_else(|| known.get(from()?)).copied()
+        };
+        gitdir::settle(self.root, found, before, self.id, &mut self.told);
     }
 
     fn settle(&mut self, pinned: &Pinned, new: bool) {
@@ -86,6 +107,11 @@ impl Settling<'_> {
                 // No link was on the way before the run.
                 if let Some(link) = place::link_on_the_way(self.root, path)? {
                     self.aside(&link, "a symbolic link in the place of a folder")?;
+                }
+                if let Was::File(was) = &pinned.was
+                    && self.make_info(path)?
+                {
+                    return self.whole(path, was, "nothing there");
                 }
                 // Nothing is made anew where a whole folder is gone: nothing is read there either.
                 if pinned.was == Was::Folder {
@@ -109,7 +135,7 @@ impl Settling<'_> {
             }
             (Was::File(was), Was::File(now)) if pinned.config => {
                 let before = Before { text: &was.text.0, hidden: &was.hidden };
-                let place = Place { new: false, tree: None };
+                let place = Place { new: false, tree: None, branches: &self.branches };
                 match self.judge(before, &now.text.0, place) {
                     Some(judged) => self.rewrite(path, was, now, judged),
                     None => self.whole(path, was, UNREADABLE),
@@ -117,7 +143,8 @@ impl Settling<'_> {
             }
             (Was::Absent, Was::File(now)) if pinned.config => {
                 let tree = if new { self.tree(folder, &now.text.0) } else { None };
-                match self.judge(Before::default(), &now.text.0, Place { new, tree: tree.as_deref() }) {
+                let place = Place { new, tree: tree.as_deref(), branches: &self.branches };
+                match self.judge(Before::default(), &now.text.0, place) {
                     Some(judged) => self.rewrite(path, now, now, judged),
                     None => self.aside(path, UNREADABLE),
                 }
@@ -128,6 +155,7 @@ impl Settling<'_> {
             {
                 Ok(())
             }
+            (Was::Absent, Was::File(now)) if new && is_gits_own(path, &now.text.0) => Ok(()),
             (Was::File(was), other) => self.whole(path, was, what(other)),
             (Was::Link(target), other) => {
                 place::link(self.root, path, &target.0, self.id)?;
@@ -137,6 +165,21 @@ impl Settling<'_> {
             }
             (Was::Absent | Was::Folder | Was::Else, other) => self.aside(path, what(other)),
         }
+    }
+
+    /// Makes the folder `info` of a repository anew, in which git finds what it must not add. Whether it was made.
+    fn make_info(&self, path: &Path) -> io::Result<bool> {
+        let Some(info) = path.parent().filter(|info| info.ends_with("info")) else { return Ok(false) };
+        let (here, name) = match place::folder(self.root, info) {
+            Ok(place) => place,
+            Err(error) if place::is_absent(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if place::look_in(here.as_fd(), name)? != Was::Absent {
+            return Ok(false);
+        }
+        rustix::fs::mkdirat(&here, name, rustix::fs::Mode::from_raw_mode(0o755))?;
+        Ok(true)
     }
 
     fn judge(&self, before: Before<'_>, now: &[u8], place: Place<'_>) -> Option<Judged> {
@@ -265,6 +308,13 @@ impl Settling<'_> {
             }
         }
     }
+}
+
+/// Whether a new repository has this file by git's own hand: patterns of what is not to be added, and where a linked working tree is.
+fn is_gits_own(path: &Path, text: &[u8]) -> bool {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    path.ends_with("info/exclude")
+        || (path.ends_with("gitdir") && is_of_worktree(folder) && place::one_path(text).ends_with(b"/.git"))
 }
 
 /// Whether a folder is one of `.git/worktrees`.

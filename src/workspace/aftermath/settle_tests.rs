@@ -42,6 +42,7 @@ impl Project {
             risky: found.risky.iter().map(|(path, print)| (path.as_path().into(), *print)).collect(),
             hooks: vec![],
             folders: pins.folders,
+            git: gitdir::facts(open.as_fd(), &found).unwrap(),
         }
     }
 
@@ -243,7 +244,7 @@ fn repositories_that_the_agent_makes_keep_what_git_writes() {
     // Addresses that are paths go: whoever pushes there runs the hooks of what is there.
     insta::assert_snapshot!([told.put_back(), told.risks()].concat().join("\n"), @r"
     put back in made/.git/config: core.fsmonitor, submodule.module.url
-    put back in made/.git/modules/module/config: branch.main.remote, remote.origin.url
+    put back in made/.git/modules/module/config: branch.main.merge, branch.main.remote, remote.origin.url
     sub/.git: gone, with the folder that it was in
     new, and can run code on this machine; look before you use it: made/.gitmodules
     ");

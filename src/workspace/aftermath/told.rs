@@ -33,6 +33,10 @@ pub struct Told {
     remotes: Vec<String>,
     /// What to do about the failures.
     advice: Vec<String>,
+    /// References that moved, in words.
+    moves: Vec<String>,
+    /// What was left as it is and should be known, in words.
+    notes: Vec<String>,
 }
 
 impl Told {
@@ -46,6 +50,22 @@ impl Told {
     /// Something was done with a file as a whole.
     pub fn whole(&mut self, path: &Path, what: &str) {
         self.whole.push(format!("{}: {what}", shown(path)));
+    }
+
+    /// A reference moved.
+    pub fn moved(&mut self, repository: &Path, name: &str, old: &str, new: &str) {
+        self.moves.push(format!(
+            "{}: {} moved: {} → {}",
+            shown(repository),
+            short(name),
+            short(old),
+            short(new)
+        ));
+    }
+
+    /// Something was left as it is that a person should know of.
+    pub fn noted(&mut self, path: &Path, what: &str) {
+        self.notes.push(format!("{}: {}", shown(path), short(what)));
     }
 
     /// Something could not be done.
@@ -101,6 +121,24 @@ impl Told {
         lines
     }
 
+    /// Lines for the person about references that moved, and what else is not as it was below `.git`.
+    pub fn changes(&self) -> Vec<String> {
+        let some = |all: &[String], what: &str| {
+            let mut lines: Vec<String> = all.iter().take(LINES).cloned().collect();
+            let more = all.len().saturating_sub(LINES);
+            if more > 0 {
+                lines.push(format!("{more} further {what}; `ringfence review` lists them"));
+            }
+            lines
+        };
+        [some(&self.moves, "references moved"), some(&self.notes, "changes below .git")].concat()
+    }
+
+    /// The same without a bound.
+    pub fn all_changes(&self) -> impl Iterator<Item = &String> {
+        self.moves.iter().chain(&self.notes)
+    }
+
     /// Lines for the person about files that run code later.
     pub fn risks(&self) -> Vec<String> {
         let line = |what: &str, paths: &[PathBuf]| {
@@ -123,7 +161,9 @@ impl Told {
     /// The same as events.
     pub fn notes(&self) -> Vec<(Note, String)> {
         let put_back = self.put_back().into_iter().map(|line| (Note::PutBack, line));
-        put_back.chain(self.risks().into_iter().map(|line| (Note::RunsCode, line))).collect()
+        let risks = self.risks().into_iter().map(|line| (Note::RunsCode, line));
+        let changes = self.changes().into_iter().map(|line| (Note::GitChanged, line));
+        put_back.chain(risks).chain(changes).collect()
     }
 
     /// Takes in what came of another directory.
@@ -135,6 +175,8 @@ impl Told {
         self.failures.extend(other.failures);
         self.remotes.extend(other.remotes);
         self.advice.extend(other.advice);
+        self.moves.extend(other.moves);
+        self.notes.extend(other.notes);
         self.cut_short |= other.cut_short;
     }
 }
