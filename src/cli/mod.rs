@@ -64,6 +64,8 @@ pub enum Command {
     },
     /// Show the decision log of a workflow, or of a file
     Events(EventsArgs),
+    /// Show what a run changed, after its end: references, commits, files, what was put back
+    Review(ReviewArgs),
     /// Permit a host to a workflow that runs
     Allow(live::AllowArgs),
     /// Refuse a host, or everything, to a workflow that runs
@@ -127,6 +129,20 @@ pub struct EventsArgs {
     #[arg(long)]
     pub verify: bool,
     /// Print the lines as they were written
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ringfence review`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Nothing in the project decides what is shown: git reads its objects only, with a configuration of ringfence's own.
+Exit status: 0 shown, 125 could not")]
+pub struct ReviewArgs {
+    /// A run's id, a unique prefix of it, or its name (of several, the latest)
+    #[arg(value_name = "ID")]
+    pub run: String,
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }

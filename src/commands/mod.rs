@@ -8,6 +8,7 @@ mod live;
 pub mod policy;
 mod project;
 mod ps;
+mod review;
 mod run;
 mod stop;
 mod trust;
@@ -27,6 +28,7 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Stop { workflows } => on_engine(stop::stop(engine, &workflows)),
         Command::Gc { all } => on_engine(gc::gc(engine, all)),
         Command::Events(args) => on_engine(events::events(engine, args)),
+        Command::Review(args) => review::review(&args),
         Command::Allow(args) => on_engine(live::allow(engine, args)),
         Command::Deny(args) => on_engine(live::deny(engine, args)),
         Command::Reload(args) => on_engine(live::reload(engine, args)),

@@ -1,5 +1,6 @@
 //! What stays on this machine, in `$XDG_STATE_HOME/ringfence`: the events of workflows (`events/ID.jsonl`), where the
-//! policies of those that run come from (`layers/ID.json`), which runs this machine made (`runs/ID.json`), approvals of projects' policies (`trust/`).
+//! policies of those that run come from (`layers/ID.json`), which runs this machine made (`runs/ID.json`), what is put back
+//! after them (`aftermath/ID.json`), what `ringfence review` needs of them (`reviews/ID.json`), approvals of projects' policies (`trust/`).
 
 use std::path::PathBuf;
 

@@ -10,6 +10,7 @@
 //!             secrets (how they look)                                       masks::close, when the run is over
 //!
 //!  what the agent may write ──aftermath::begin──▶ journal ──settle, when the agent has ended──▶ put back, told
+//!                                             └─▶ record of the run ──review──▶ what it changed
 //! ```
 
 pub mod aftermath;
@@ -19,6 +20,7 @@ pub mod machine;
 pub mod masks;
 pub mod mounts;
 pub mod own;
+pub mod review;
 pub mod secrets;
 pub mod survey;
 pub mod token;

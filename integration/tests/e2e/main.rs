@@ -18,6 +18,7 @@ mod gate_bytes;
 mod gate_http;
 mod gate_many;
 mod gate_tls;
+mod git_after;
 mod git_config;
 mod helper_image;
 mod host_addresses;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         ("doctor", doctor::TESTS, true),
         ("masks", masks::TESTS, true),
         ("git_config", git_config::TESTS, true),
+        ("git_after", git_after::TESTS, true),
         ("pull", pull::TESTS, true),
         ("engine_access", engine_access::TESTS, true),
         ("engine_trouble", engine_trouble::TESTS, true),

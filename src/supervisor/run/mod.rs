@@ -135,7 +135,8 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     let covered = request.masks.as_ref().map(masks::Covered::of);
     let binds = &request.agent.binds.all;
     remember(binds)?;
-    let mut held = Aftermath::begin(binds, request.masks.as_ref(), workflow.id, &engine.host)?;
+    let name = workflow.name.as_ref().map(AsRef::as_ref);
+    let mut held = Aftermath::begin(binds, request.masks.as_ref(), workflow.id, name, &engine.host)?;
     request.layers.keep(workflow.id)?;
     let prepared = Prepared { checked, events, record: &mut record };
 

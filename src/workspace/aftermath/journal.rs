@@ -21,6 +21,7 @@ use super::find::{Found, Look, find};
 use super::gitdir;
 use super::pin::pins;
 use super::record::{Bytes, FORM, Journal, Pinned, Root};
+use super::run_record;
 use super::settle::settle;
 use super::told::Told;
 use super::whereabouts::{self, Whereabouts};
@@ -57,6 +58,7 @@ impl Aftermath {
         binds: &[Bind],
         masks: Option<&Plan>,
         id: WorkflowId,
+        name: Option<&str>,
         engine: &str,
     ) -> Result<Option<Aftermath>, Failure> {
         let writable: Vec<&Bind> = binds.iter().filter(|bind| bind.writable && bind.directory).collect();
@@ -108,6 +110,7 @@ impl Aftermath {
         let _turn = turn(&folder)?;
         others.extend(readable(&folder)?);
         apart(&roots, &others)?;
+        run_record::begin(id, name, &roots, &opened)?;
         roots.iter_mut().for_each(|root| inherit(root, &others));
         let journal = Journal {
             form: FORM,
@@ -136,11 +139,11 @@ impl Aftermath {
                         None => told.add(settle(root, open, &self.id.to_string())),
                     }
                 }
-                finish(&self.path, &self.journal, &mut told);
+                finish(&self.path, self.id, &self.journal, &mut told);
             }
             Err(failure) => {
                 told.failures.push(format!("{}: {}", failure.message, failure.causes.join(": ")));
-                finish(&self.path, &self.journal, &mut told);
+                finish(&self.path, self.id, &self.journal, &mut told);
             }
         }
         told
@@ -151,6 +154,12 @@ impl Aftermath {
 pub fn settle_abandoned(id: WorkflowId) -> Result<Option<Told>, Failure> {
     let path = state::folder("aftermath")?.join(format!("{id}.{ENDING}"));
     settle_file(&path, id, |_| true)
+}
+
+/// Whether nothing of workflow `id` is left to be put back.
+pub fn is_settled(id: WorkflowId) -> Result<bool, Failure> {
+    let path = state::folder("aftermath")?.join(format!("{id}.{ENDING}"));
+    path.try_exists().map(|there| !there).map_err(|error| unusable(&path, &error))
 }
 
 /// Puts back after workflows of this engine that are not on it any more.
@@ -245,7 +254,7 @@ fn settle_file(
             )),
         }
     }
-    finish(path, &journal, &mut told);
+    finish(path, id, &journal, &mut told);
     Ok(Some(told))
 }
 
@@ -317,7 +326,10 @@ fn way_of(bind: &Bind) -> io::Result<Vec<Identity>> {
 }
 
 /// The journal goes when everything is put back; else it stays for another try.
-fn finish(path: &Path, journal: &Journal, told: &mut Told) {
+fn finish(path: &Path, id: WorkflowId, journal: &Journal, told: &mut Told) {
+    if let Err(error) = run_record::ended(id, told) {
+        told.noted(path, &format!("`ringfence review` will not know how this run ended: {error}"));
+    }
     if !told.failures.is_empty() {
         for root in &journal.roots {
             let root = root.path.path();

@@ -8,24 +8,33 @@
 
 mod config;
 mod find;
-mod gitdir;
+pub mod gitdir;
 mod journal;
 mod judge;
 mod keys;
+pub mod listing;
 mod pin;
-mod place;
-mod record;
+pub mod place;
+pub mod record;
+pub mod run_record;
 mod settle;
 mod told;
 mod whereabouts;
 
-pub use journal::{Aftermath, settle_abandoned, sweep};
+pub use journal::{Aftermath, is_settled, settle_abandoned, sweep};
 pub use told::Told;
 
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::mounts::Bind;
+
+/// The repositories below an open directory.
+#[cfg(test)]
+pub fn find_for_tests(root: &std::os::fd::OwnedFd) -> Vec<gitdir::Facts> {
+    let found = find::find(root.as_fd(), find::Look::default()).expect("it can be looked through");
+    gitdir::facts(root.as_fd(), &found).expect("its repositories can be read")
+}
 
 /// Whether the configuration of a project's own repository has a key, by its name in lower case.
 pub fn has_key(project: &Bind, key: &str) -> bool {

@@ -52,7 +52,7 @@ impl<'de> Deserialize<'de> for Bytes {
 }
 
 /// The form of a journal. One of another form is not understood, and its directory not touched.
-pub const FORM: u32 = 2;
+pub const FORM: u32 = 3;
 /// A journal is smaller.
 const LARGEST_JOURNAL: u64 = 512 << 20;
 
@@ -132,7 +132,8 @@ impl Journal {
             let pinned = root.pinned.iter().map(|pinned| &pinned.path);
             let risky = root.risky.iter().map(|(path, _)| path);
             let folders = root.folders.iter().map(|(path, _)| path);
-            if !pinned.chain(risky).chain(folders).chain(&root.hooks).all(is_below) {
+            let git = root.git.iter().map(|facts| &facts.repository);
+            if !pinned.chain(risky).chain(folders).chain(git).chain(&root.hooks).all(is_below) {
                 return Some("it names a path outside of its directory");
             }
         }

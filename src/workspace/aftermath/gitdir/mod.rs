@@ -32,7 +32,7 @@ use super::config::parse;
 use super::find::Found;
 use super::place;
 use super::record::{Bytes, Digest, digest};
-use crate::workspace::walk::{Bounds, walk};
+use crate::workspace::walk::{Bounds, Walked, walk};
 
 /// Of one repository; objects are most of it.
 const BOUNDS: Bounds = Bounds { depth: 60, entries: 2_000_000, time: Duration::from_secs(20) };
@@ -237,8 +237,9 @@ struct Contents {
 
 fn contents(here: &OwnedFd) -> io::Result<Contents> {
     let mut contents = Contents::default();
+    let mut crowded = false;
     let open = crate::workspace::held::reopen_directory(here)?;
-    walk(
+    let walked = walk(
         open,
         BOUNDS,
         |entry| {
@@ -261,10 +262,14 @@ fn contents(here: &OwnedFd) -> io::Result<Contents> {
                     };
                     contents.links.push((path.as_path().into(), Bytes(target.unwrap_or_default())));
                 }
-                _ => {}
+                _ => crowded = true,
             }
         },
         |_| {},
     )?;
-    Ok(contents)
+    // What was not looked at may be a link that git follows.
+    match crowded || walked == Walked::CutShort {
+        true => Err(io::Error::other("there is more in it than is looked through")),
+        false => Ok(contents),
+    }
 }

