@@ -142,7 +142,7 @@ impl Servers {
         let mut line = String::new();
         // OpenSSL says something else before.
         while ports.is_empty() && output.read_line(&mut line).is_ok_and(|length| length > 0) {
-            let words = line.split([' ', ':']).filter_map(|word| word.trim().parse().ok());
+            let words = line.split([' ', ':']).filter_map(|word| word.trim().parse::<u16>().ok());
             ports.extend(words.filter(|port| *port > 0));
             line.clear();
         }

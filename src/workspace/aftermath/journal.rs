@@ -551,6 +551,7 @@ mod tests {
                 risky: vec![],
                 hooks: vec![],
                 folders: pins.folders,
+                git: vec![],
             };
             let (others, _) = others(&self.folder()).unwrap();
             inherit(&mut root, &others);

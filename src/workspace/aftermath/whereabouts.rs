@@ -162,6 +162,7 @@ mod tests {
             risky: vec![],
             hooks: vec![],
             folders: vec![(Path::new(".git").into(), made)],
+            git: vec![],
         }
     }
 
