@@ -61,6 +61,10 @@ pub enum Note {
     GitChanged,
     /// The agent's token ends soon.
     TokenEnds,
+    /// A covered file was replaced from outside, or got another name.
+    Uncovered,
+    /// Another run works on the same files.
+    SharedFiles,
 }
 
 impl Note {
@@ -71,6 +75,8 @@ impl Note {
             Note::RunsCode => "runs-code",
             Note::GitChanged => "git-changed",
             Note::TokenEnds => "token-ends",
+            Note::Uncovered => "uncovered",
+            Note::SharedFiles => "shared-files",
         }
     }
 }

@@ -71,6 +71,36 @@ pub struct Given {
     pub nonce: Option<Nonce>,
 }
 
+/// The abstract socket in the agent's network namespace at which the fence waits for the agent's first program, `src/init`.
+pub const INIT_SOCKET: &[u8] = b"ringfence-init";
+/// What the fence says to it once every cover is in its place.
+pub const GO: &[u8] = b"go\n";
+
+/// What must lie at a place in the agent's container before the agent begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cover {
+    /// The place.
+    pub at: String,
+    /// The device of what is laid over it.
+    pub device: u64,
+    /// Its inode.
+    pub inode: u64,
+    /// What is beneath it.
+    #[serde(default)]
+    pub beneath: Option<Beneath>,
+}
+
+/// A covered file, as the fence sees it: without covers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beneath {
+    /// Where the fence has it.
+    pub at: String,
+    /// The device that it was on when the cover was made.
+    pub device: u64,
+    /// The inode that it was.
+    pub inode: u64,
+}
+
 /// A file that only one directory has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nonce {
@@ -99,6 +129,9 @@ pub struct FenceConfig {
     /// Whether the fence is to find the engine's limits on itself: for an engine that cannot say whether it keeps them.
     #[serde(default)]
     pub limits: bool,
+    /// What the agent's first program must find before it becomes the agent.
+    #[serde(default)]
+    pub covers: Vec<Cover>,
 }
 
 /// A file that the agent is handed over in memory.

@@ -118,6 +118,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
             env,
             binds: Binds { all: binds, ..Binds::default() },
             served: Vec::new(),
+            by_init: false,
             workdir: args.workdir,
             handed: !handed.is_empty(),
             trust: false,

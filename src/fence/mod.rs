@@ -12,6 +12,7 @@
 
 mod ask;
 mod capabilities;
+mod covers;
 mod handover;
 mod limits;
 mod links;
@@ -67,6 +68,7 @@ pub fn hold_in(shared: &Path) -> Result<(), Failure> {
     let (surroundings, held, missing) = make_and_prove(&config, began)?;
     held.forget_the_proof();
     capabilities::drop_all()?;
+    covers::expect(config.covers)?;
     say("proven", began, &missing);
     handover::keep_handing_over(&held, surroundings.own, &shared.join(file_name(GUARD_SOCKET)), &stop, || {
         say("handed over", began, &missing);
@@ -84,6 +86,7 @@ pub fn rehearse() -> Result<Vec<&'static str>, Failure> {
         devices: false,
         given: Vec::new(),
         limits: false,
+        covers: Vec::new(),
     };
     make_and_prove(&config, Instant::now()).map(|(_, _, missing)| missing)
 }

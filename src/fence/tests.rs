@@ -94,6 +94,7 @@ fn config() -> FenceConfig {
         devices: false,
         given: Vec::new(),
         limits: false,
+        covers: Vec::new(),
     }
 }
 

@@ -269,6 +269,7 @@ impl Live {
             devices: false,
             given: Vec::new(),
             limits: false,
+            covers: Vec::new(),
         };
         Answer::Good(Box::new(Good { state, plan }))
     }

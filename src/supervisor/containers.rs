@@ -11,11 +11,12 @@ use bollard::models::{
 };
 
 use super::binds::Binds;
+use super::etc::HOSTNAME;
 use super::image::Image;
 use super::limits::{Limits, for_engine};
 use super::surface::Surface;
 use super::workflow::{LABEL_DISK, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_TIME, Role, Workflow};
-use super::{ca, handing};
+use super::{ca, handing, init};
 use crate::handover::{HANDED, HOST_ALIAS, SHARED, TRUST};
 use crate::workspace::masks::Served;
 
@@ -31,6 +32,8 @@ const GUARD_MEMORY: i64 = 512 << 20;
 /// The helper in the host's network holds a list of addresses.
 const HOST_MEMORY: i64 = 64 << 20;
 const HOST_NANO_CPUS: i64 = 500_000_000;
+/// An agent with a small part of a CPU still has a prompt guard.
+const GUARD_LEAST_CPUS: i64 = 1_000_000_000;
 /// Where the project is mounted.
 pub const WORKSPACE: &str = "/workspace";
 
@@ -69,15 +72,23 @@ pub fn fence(
     host.dns_search = Some(vec![".".to_owned()]);
     host.dns_options = Some(vec!["ndots:1".to_owned()]);
     ContainerCreateBody {
-        hostname: Some("agent".to_owned()),
+        hostname: Some(HOSTNAME.to_owned()),
         ..helper(workflow, Role::Fence, image, network, host, ["fence", "hold"], "0:0")
     }
 }
 
 /// The guard: no capability, no root, on the uplink. Where it needs the host's address, the engine writes it into its hosts file
-/// (`knows_host`).
-pub fn guard(workflow: &Workflow, image: &str, uplink: &str, knows_host: bool) -> ContainerCreateBody {
+/// (`knows_host`). It works for its agent alone, and gets as much CPU time: an agent that floods it takes no more from other runs than its
+/// own limit.
+pub fn guard(
+    workflow: &Workflow,
+    image: &str,
+    uplink: &str,
+    knows_host: bool,
+    agent_cpus: i64,
+) -> ContainerCreateBody {
     let mut host = helper_host(workflow, uplink, GUARD_MEMORY);
+    host.nano_cpus = Some(agent_cpus.max(GUARD_LEAST_CPUS));
     host.extra_hosts = knows_host.then(|| vec![format!("{HOST_ALIAS}:host-gateway")]);
     ContainerCreateBody {
         // The supervisor holds it open: its end tells the guard that the supervisor is gone.
@@ -206,8 +217,10 @@ pub struct Agent {
     pub env: Vec<String>,
     /// What it gets of this machine's files; the project is mounted at [`WORKSPACE`].
     pub binds: Binds,
-    /// What is laid over files of the project.
+    /// What is laid over files that it is given.
     pub served: Vec<Served>,
+    /// Whether it begins by ringfence's own first program, which waits until the covers were looked at.
+    pub by_init: bool,
     /// Working directory; none: the project's, else the image's.
     pub workdir: Option<String>,
     /// Whether it is handed files in memory.
@@ -248,7 +261,7 @@ impl Agent {
 /// The agent: in the fence's namespace, with few capabilities and limits on. `filter`: see [`Surface::lay_on`].
 pub fn agent(workflow: &Workflow, agent: &Agent, filter: &str) -> ContainerCreateBody {
     let served = agent.served.iter().map(|served| Mount {
-        target: Some(format!("{WORKSPACE}/{}", served.below)),
+        target: Some(served.target.clone()),
         source: Some(served.source.to_string_lossy().into_owned()),
         typ: Some(MountType::BIND),
         read_only: Some(true),
@@ -280,10 +293,17 @@ pub fn agent(workflow: &Workflow, agent: &Agent, filter: &str) -> ContainerCreat
     labels.insert(LABEL_DISK.to_owned(), agent.limits.disk.to_string());
     labels.insert(LABEL_TIME.to_owned(), agent.limits.time.as_secs().to_string());
     agent.surface.lay_on(&mut host, agent.limits.memory, filter, agent.is_root());
+    let (entrypoint, cmd) = match agent.by_init {
+        true => (Some(vec![init::PLACE.to_owned()]), Some(init::words(agent))),
+        false => (
+            agent.entrypoint.clone().map(|program| vec![program]),
+            (!agent.command.is_empty()).then(|| agent.command.clone()),
+        ),
+    };
     ContainerCreateBody {
         image: Some(agent.image.id.clone()),
-        cmd: (!agent.command.is_empty()).then(|| agent.command.clone()),
-        entrypoint: agent.entrypoint.clone().map(|program| vec![program]),
+        cmd,
+        entrypoint,
         env: Some(agent.env.clone()),
         user: agent.user.clone(),
         working_dir: agent.workdir.clone().or_else(|| agent.has_project().then(|| WORKSPACE.to_owned())),
@@ -322,6 +342,7 @@ mod tests {
             env: vec![],
             binds: Binds::default(),
             served: vec![],
+            by_init: false,
             workdir: None,
             handed: true,
             trust: true,
@@ -345,11 +366,33 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_that_waits_for_the_word_begins_as_the_engine_would_begin_it() {
+        let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        for (entrypoint, command, expected) in [
+            (None, &[][..], &["/entry", "-x", "default"][..]),
+            (None, &["a", "b"], &["/entry", "-x", "a", "b"]),
+            (Some("/mine"), &[], &["/mine"]),
+            (Some("/mine"), &["a"], &["/mine", "a"]),
+        ] {
+            let image = Image {
+                entrypoint: list(&["/entry", "-x"]),
+                command: list(&["default"]),
+                ..Image::default()
+            };
+            let entrypoint = entrypoint.map(str::to_owned);
+            let asked = Agent { image, entrypoint, command: list(command), by_init: true, ..plain() };
+            let made = super::agent(&workflow(), &asked, "PROFILE");
+            assert_eq!(made.entrypoint.unwrap(), [init::PLACE]);
+            assert_eq!(made.cmd.unwrap(), expected);
+        }
+    }
+
+    #[test]
     fn only_the_fence_may_administer_a_network_and_only_its_own() {
         let fence = fence(&workflow(), "img", "net", Ipv4Addr::LOCALHOST, true, true, &Binds::default())
             .host_config
             .unwrap();
-        let guard = guard(&workflow(), "img", "uplink", true).host_config.unwrap();
+        let guard = guard(&workflow(), "img", "uplink", true, 5).host_config.unwrap();
         let agent = agent(&workflow(), &plain(), "PROFILE").host_config.unwrap();
         let asked = host(&workflow(), "img", false);
         assert_eq!((asked.user.as_deref(), asked.exposed_ports.is_none()), (Some(GUARD_USER), true));
@@ -357,6 +400,9 @@ mod tests {
         assert_eq!(host.network_mode.as_deref(), Some("host"));
         assert!(host.mounts.is_none() && host.cap_add.is_none() && host.readonly_rootfs == Some(true));
         assert!(host.userns_mode.is_none(), "only where the engine wants it");
+        assert_eq!(guard.nano_cpus, Some(GUARD_LEAST_CPUS));
+        let busy = super::guard(&workflow(), "img", "uplink", true, 4_000_000_000).host_config.unwrap();
+        assert_eq!(busy.nano_cpus, Some(4_000_000_000), "as much as its agent");
         assert_eq!(fence.cap_add.as_deref(), Some(&["NET_ADMIN".to_owned()][..]));
         assert_eq!(fence.network_mode.as_deref(), Some("net"));
         assert_eq!(guard.cap_add, None);

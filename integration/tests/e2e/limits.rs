@@ -20,6 +20,10 @@ pub const TESTS: &[Test] = &[
     ("an agent outlives the process that was too large", memory_hog_below),
     ("files in memory are memory", files_in_memory),
     ("a full layer ends the run", layer_filled),
+    (
+        "no file of the engine's disk can be filled past the limit, and localhost is what is there",
+        hosts_files,
+    ),
     ("a full project ends the run, what was there before is spared", project_filled),
     ("a policy's disk limit goes before a wider option", policy_disk),
     ("a flood of output fills neither disk nor memory", log_flood),
@@ -96,6 +100,30 @@ fn layer_filled(bed: &Testbed) -> Result<()> {
     let fill = "dd if=/dev/zero of=/fill bs=1M count=100 2>/dev/null; sleep 6";
     expect_status(&shell(bed, &["--disk", "1GiB"], fill)?, 0)?;
     disk_ended(&shell(bed, &["--disk", "64MiB"], &format!("{fill}; sleep 600"))?)
+}
+
+/// The files that an engine shares among containers lie on its disk, beside every layer.
+fn hosts_files(bed: &Testbed) -> Result<()> {
+    let script =
+        "for f in hosts hostname resolv.conf; do head -c 20000000 /dev/zero > /etc/$f && echo filled $f; \
+                  mount -o remount,rw /etc/$f; rm -f /etc/$f; wc -c < /etc/$f; done; cat /etc/hosts
+python3 -c \"
+import asyncio, socket
+async def main():
+    server = await asyncio.start_server(lambda r, w: w.close(), 'localhost', 8080)
+    for host in ('localhost', socket.gethostname()):
+        print(host, socket.getaddrinfo(host, 80, type=socket.SOCK_STREAM)[0][4][0])
+    reader, writer = await asyncio.open_connection('localhost', 8080)
+    print('served', await reader.read())
+asyncio.run(main())\"";
+    let policy = bed.ringfence.allowing(&[])?;
+    let options = ["--user", "0:0", "--disk", "60MiB"];
+    let outcome = bed.ringfence.run(&policy, &options, &bed.images.agent, &["sh", "-c", script])?;
+    expect_status(&outcome, 0)?;
+    expect(!outcome.stdout.contains("filled"), "none of them can be written", &outcome)?;
+    expect(!outcome.stdout.contains("::1"), "no address is named that is not there", &outcome)?;
+    expect(outcome.stdout.contains("localhost 127.0.0.1\nagent 127."), "both names are local", &outcome)?;
+    expect(outcome.stdout.contains("served b''"), "a server listens on localhost", &outcome)
 }
 
 fn project_filled(bed: &Testbed) -> Result<()> {

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod control;
+mod covers;
 mod creations;
 mod denied;
 mod dns;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         ("live", live::TESTS, true),
         ("doctor", doctor::TESTS, true),
         ("masks", masks::TESTS, true),
+        ("covers", covers::TESTS, true),
         ("git_config", git_config::TESTS, true),
         ("git_after", git_after::TESTS, true),
         ("pull", pull::TESTS, true),

@@ -68,7 +68,7 @@ impl<'a> Stage<'a> {
     }
 
     async fn container(&self) -> Learned<Inside> {
-        let mut body = containers::guard(&self.workflow, &self.helper, "none", false);
+        let mut body = containers::guard(&self.workflow, &self.helper, "none", false, 0);
         body.networking_config = None;
         if let Some(host) = &mut body.host_config {
             host.nano_cpus = Some(500_000_000);

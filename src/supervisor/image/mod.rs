@@ -43,6 +43,10 @@ pub struct Image {
     pub env: Vec<String>,
     /// Who its programs run as; empty: root.
     pub user: String,
+    /// Its entrypoint.
+    pub entrypoint: Vec<String>,
+    /// What its entrypoint is given unless a command is.
+    pub command: Vec<String>,
 }
 
 /// Makes sure that the image is on the engine. `quiet` keeps the progress to itself.
@@ -86,6 +90,8 @@ async fn find(engine: &Engine, name: &str) -> Result<Option<Image>, Failure> {
                 digest: digest_of(name, found.repo_digests.unwrap_or_default()),
                 env: config.env.unwrap_or_default(),
                 user: config.user.unwrap_or_default(),
+                entrypoint: config.entrypoint.unwrap_or_default(),
+                command: config.cmd.unwrap_or_default(),
             }))
         }
         Err(error) if engine::is_missing(&error) => Ok(None),

@@ -7,6 +7,7 @@ use netpolicy::virtual_names::VirtualNames;
 
 use super::super::engine::{Engine, Product};
 use super::super::files::{self, File};
+use super::super::init;
 use super::super::nonce::Planted;
 use super::super::seccomp;
 use super::super::workflow::Workflow;
@@ -33,6 +34,7 @@ pub(super) fn configuration(
         devices: request.agent.runtime.is_some(),
         given: request.agent.binds.expected(planted),
         limits: engine.product == Product::Podman,
+        covers: init::expected(&request.agent)?,
     };
     let guard = GuardConfig {
         workflow: workflow.id.to_string(),

@@ -35,7 +35,7 @@ use super::engine::Engine;
 use super::means::{self, Means};
 use super::summary::Summary;
 use super::workflow::Workflow;
-use super::{aftermath, ca, helper_image, kept, networks, nonce, removal, runs};
+use super::{aftermath, ca, etc, helper_image, init, kept, networks, nonce, removal, runs};
 use crate::clock::unix_seconds;
 use crate::control::Limit;
 use crate::error::{COULD_NOT_RUN, Failure};
@@ -127,18 +127,36 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
         Failure::new(COULD_NOT_RUN, "cannot make an id for the workflow").caused_by(&error)
     })?;
     let events = EventFiles::open(workflow.id, request.events.as_deref())?;
-    let project = request.agent.binds.all.iter().find(|bind| bind.target == WORKSPACE);
-    let mut record = runs::Held::begin(&workflow, &engine.host, project.map(|bind| bind.source.as_path()))?;
-    if let Some(plan) = &request.masks {
-        request.agent.served = masks::serve(plan, workflow.id, &engine.host)?;
-    }
-    let covered = request.masks.as_ref().map(masks::Covered::of);
     let binds = &request.agent.binds.all;
-    remember(binds)?;
+    let project = binds.iter().find(|bind| bind.target == WORKSPACE);
+    let mut record = runs::Held::begin(&workflow, &engine.host, project.map(|bind| bind.source.as_path()))?;
+    let own = checked.own_files.then(|| etc::files(request.policy.dns.virtual_range.broadcast()));
+    let given = masks::Given {
+        binds,
+        memory: &request.agent.surface.tmpfs,
+        workspace: WORKSPACE,
+        own: own.as_ref().map_or(&[], |own| own),
+        // Another runtime shows other numbers, and may have sockets of its own; so may another kernel.
+        init: init::PROGRAM.filter(|_| checked.own_files && request.agent.runtime.is_none()),
+    };
+    let laying = masks::serve(request.masks.as_ref(), given, workflow.id, &engine.host)?;
+    laying.told.iter().for_each(|told| crate::term::talk(format_args!("{told}")));
+    request.agent.served.clone_from(&laying.served);
+    request.agent.by_init = laying.by_init;
+    let binds = &request.agent.binds.all;
     let name = workflow.name.as_ref().map(AsRef::as_ref);
-    let mut held = Aftermath::begin(binds, request.masks.as_ref(), workflow.id, name, &engine.host)?;
-    request.layers.keep(workflow.id)?;
-    let prepared = Prepared { checked, events, record: &mut record };
+    let begun = remember(binds)
+        .and_then(|()| Aftermath::begin(binds, request.masks.as_ref(), workflow.id, name, &engine.host))
+        .and_then(|held| request.layers.keep(workflow.id).map(|()| held));
+    let mut held = match begun {
+        Ok(held) => held,
+        Err(failure) => {
+            // Else the next runs on these files would be held to the covers of one that never was.
+            masks::close(workflow.id).unwrap_or_else(|failure| crate::term::talk_lines(&failure));
+            return Err(failure);
+        }
+    };
+    let prepared = Prepared { checked, events, record: &mut record, covered: laying.covered.clone() };
 
     // From here on things exist. A signal waits until the start is through, so that nothing is
     // created behind the back of the removal; a second one does not where the engine has gone silent.
@@ -164,7 +182,7 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
             if let Some(number) = early_signal.get() {
                 signals.again(number);
             }
-            let ended = running.supervise(engine, &workflow, &request, &mut signals).await;
+            let ended = running.supervise(engine, &workflow, &request, &laying, &mut signals).await;
             told = running.close(engine, &workflow, &mut held).await;
             ended.map(|ended| (ended, running.summary.take()))
         }
@@ -181,7 +199,7 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     if let Some(told) = told {
         aftermath::tell(&told, request.quiet);
     }
-    if let Some(moved) = covered.and_then(|covered| covered.moved()) {
+    if let Some(moved) = laying.covered.moved() {
         crate::term::talk(format_args!("{moved}"));
     }
     conclude(outcome, removed, &workflow, request.quiet)
@@ -227,7 +245,8 @@ async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Res
     clock.step("checked");
     let helper = helper_image::ensure(engine).await?;
     clock.step("helper image");
-    Ok(Checked { helper, networks, means, corporate, elsewhere, remapped })
+    let own_files = etc::can_be_given(engine, &info, elsewhere);
+    Ok(Checked { helper, networks, means, corporate, elsewhere, remapped, own_files })
 }
 
 /// Removes everything of the workflow. An engine that restarts is waited for: what it leaves running is closed, but nobody's.

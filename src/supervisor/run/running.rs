@@ -19,6 +19,7 @@ use super::{ENGINE_LIMIT, Ended, FENCE_ENDED, Request, TIME_OVER, reached};
 use crate::control::{Limit, Note};
 use crate::error::Failure;
 use crate::workspace::aftermath::{Aftermath, Told};
+use crate::workspace::masks::Laying;
 
 /// Two Ctrl-C within this time stop at once.
 const DOUBLE_INTERRUPT: Duration = Duration::from_secs(2);
@@ -78,8 +79,15 @@ impl Running {
         engine: &Engine,
         workflow: &Workflow,
         request: &Request,
+        laying: &Laying,
         signals: &mut Signals,
     ) -> Result<Ended, Failure> {
+        let note = |notes: Vec<(Note, String)>| {
+            let (engine, helpers) = (engine.clone(), workflow.helpers());
+            // Beside the watching, which goes on.
+            tokio::spawn(async move { control::note(&engine, &helpers, notes).await });
+        };
+        note(laying.told.iter().map(|told| (Note::SharedFiles, told.clone())).collect());
         let names = [Role::Agent, Role::Guard, Role::Fence].map(|role| workflow.object(role));
         let agent_exit = exit_of(engine, &names[0]);
         let guard_exit = exit_of(engine, &names[1]);
@@ -88,6 +96,7 @@ impl Running {
         let time_over = tokio::time::sleep(time);
         let disk_full = self.watch.until_over(engine, &names[0]);
         let warning = warn_of_token(request.token_ends);
+        let uncovered = laying.covered.until_off();
         let doubt = after(None);
         let host = self.host.take();
         let host_unknown = async {
@@ -96,7 +105,17 @@ impl Running {
                 None => std::future::pending().await,
             }
         };
-        tokio::pin!(host_unknown, agent_exit, guard_exit, fence_exit, time_over, disk_full, warning, doubt);
+        tokio::pin!(
+            host_unknown,
+            agent_exit,
+            guard_exit,
+            fence_exit,
+            time_over,
+            disk_full,
+            warning,
+            uncovered,
+            doubt
+        );
         let mut doubts = 0;
         let mut last_interrupt: Option<Instant> = None;
         let helper_died = |who: &str, status: i64| {
@@ -127,9 +146,13 @@ impl Running {
                 }
                 said = &mut warning => {
                     warning.set(warn_of_token(None));
-                    let (engine, helpers) = (engine.clone(), workflow.helpers());
-                    // Beside the watching, which goes on.
-                    tokio::spawn(async move { control::note(&engine, &helpers, vec![(Note::TokenEnds, said)]).await });
+                    note(vec![(Note::TokenEnds, said)]);
+                    continue;
+                }
+                said = &mut uncovered => {
+                    uncovered.set(laying.covered.until_off());
+                    crate::term::talk(&said);
+                    note(vec![(Note::Uncovered, said)]);
                     continue;
                 }
                 () = &mut doubt => {

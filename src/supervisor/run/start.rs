@@ -1,6 +1,7 @@
 //! Creates and starts everything, the agent last.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use bollard::container::AttachContainerResults;
 use bollard::errors::Error as ApiError;
@@ -27,11 +28,14 @@ use super::running::Running;
 use super::{Ended, Request, account, runtime};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::SHARED;
+use crate::workspace::masks::Covered;
 
 /// What the start needs.
 pub(super) struct Prepared<'a> {
     /// What was looked at before.
     pub(super) checked: Checked,
+    /// What is covered in the agent's files.
+    pub(super) covered: Arc<Covered>,
     /// Where the events will go.
     pub(super) events: EventFiles,
     /// What this machine will know of the run.
@@ -52,6 +56,8 @@ pub(super) struct Checked {
     pub(super) elsewhere: bool,
     /// Whether the engine gives containers user ids of their own.
     pub(super) remapped: bool,
+    /// Whether the agent can have files of this machine in the place of the engine's own.
+    pub(super) own_files: bool,
 }
 
 /// Creates and starts everything, the agent last.
@@ -63,8 +69,8 @@ pub(super) async fn start(
     early_signal: &Cell<Option<i32>>,
     clock: &mut Clock,
 ) -> Result<Running, Failure> {
-    let Prepared { checked, events, record } = prepared;
-    let Checked { helper, networks: existing, means, corporate, elsewhere, remapped } = checked;
+    let Prepared { checked, events, record, covered } = prepared;
+    let Checked { helper, networks: existing, means, corporate, elsewhere, remapped, .. } = checked;
     let binds = &request.agent.binds;
     let writable = binds.all.iter().filter(|bind| bind.writable).cloned().collect();
     let watch = tokio::spawn(Watch::begin(request.agent.limits, writable));
@@ -105,7 +111,13 @@ pub(super) async fn start(
             engine,
             workflow,
             Role::Guard,
-            containers::guard(workflow, &helper, &uplink, means.knows_host || can_name_host)
+            containers::guard(
+                workflow,
+                &helper,
+                &uplink,
+                means.knows_host || can_name_host,
+                request.agent.nano_cpus
+            )
         ),
     )?;
     let fence = workflow.object(Role::Fence);
@@ -179,6 +191,10 @@ pub(super) async fn start(
     if let Some(number) = early_signal.get() {
         let status = Ended::with(128 + number).status;
         return Err(Failure::new(status, "interrupted before the agent was started"));
+    }
+    if !covered.are_in_place() {
+        let what = "covered files were moved, replaced or linked while the run started, so the agent was not started";
+        return Err(Failure::new(COULD_NOT_RUN, what).hint("is another program or agent at work there?"));
     }
     let terminal = (request.agent.tty && request.agent.interactive).then(streams::RawTerminal::enter);
     let carrying = tokio::spawn(streams::carry(attached, request.agent.interactive));

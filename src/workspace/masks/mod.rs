@@ -4,6 +4,7 @@
 //!  project directory ─▶ walk: every file, by name (names.txt) and by content (secrets) ─▶ Plan
 //!     Plan ─▶ report (what a person reads)
 //!     Plan ─▶ serve: an own copy of each such file in the run's private folder ─▶ read-only mounts over the originals
+//!             shared: and wherever else the agent would find the same files, by device and inode
 //! ```
 //! The project's files are never changed. Nothing of the project is mounted but the project: what is laid over it are copies, so
 //! that nobody can exchange a source between the check and the start.
@@ -15,6 +16,7 @@ mod names;
 mod report;
 mod scrub;
 mod serve;
+mod shared;
 mod walk;
 
 use std::path::PathBuf;
@@ -22,7 +24,7 @@ use std::path::PathBuf;
 pub use moved::Covered;
 pub use names::glob;
 pub use scrub::MASK;
-pub use serve::{Served, close, serve, sweep};
+pub use serve::{Given, Laying, Served, close, serve, sweep};
 pub use walk::{Wishes, plan};
 
 /// What is laid over a project.

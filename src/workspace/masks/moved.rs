@@ -2,39 +2,117 @@
 //!
 //! A file that is elsewhere keeps its cover for that run. For the next one it is found by its name and content again; told is told.
 
+use std::collections::HashSet;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::{Plan, report};
 use crate::workspace::mounts::Identity;
 
+/// How often covered files are looked at while an agent works: this, or longer where looking takes long.
+const SHORTEST: Duration = Duration::from_millis(400);
+/// Looking takes at most this part of the time.
+const SHARE: u32 = 20;
+
 /// Where covered files are before an agent can move them.
-pub struct Covered(Vec<(PathBuf, PathBuf, Identity)>);
+#[derive(Debug, Default)]
+pub struct Covered {
+    files: Vec<File>,
+    /// Those of which it was told that their cover is off.
+    told: Mutex<HashSet<usize>>,
+}
+
+#[derive(Debug)]
+struct File {
+    below: PathBuf,
+    path: PathBuf,
+    identity: Identity,
+    /// How many names it has; none for a folder.
+    names: Option<u64>,
+}
 
 impl Covered {
-    /// Those of a plan. What is gone already cannot be moved.
-    pub fn of(plan: &Plan) -> Covered {
-        let found = plan.covers.iter().filter_map(|cover| {
-            let path = plan.project.join(&cover.path);
-            let identity = identity(&path)?;
-            Some((cover.path.clone(), path, identity))
+    /// Those of a plan, and others by path. What is gone already cannot be moved.
+    pub fn of(plan: Option<&Plan>, others: Vec<(PathBuf, PathBuf)>) -> Covered {
+        let own = plan.into_iter().flat_map(|plan| {
+            plan.covers.iter().map(|cover| (cover.path.clone(), plan.project.join(&cover.path)))
         });
-        Covered(found.collect())
+        let files = own.chain(others).filter_map(|(below, path)| {
+            let (identity, names) = look(&path)?;
+            Some(File { below, path, identity, names })
+        });
+        Covered { files: files.collect(), told: Mutex::default() }
     }
 
     /// Those that are not there any more, in a line for a person.
     pub fn moved(&self) -> Option<String> {
-        let moved = self.0.iter().filter(|(_, path, before)| identity(path) != Some(*before));
-        let names: Vec<String> = moved.map(|(below, ..)| report::shown(below)).collect();
+        let gone = |file: &&File| look(&file.path).map(|(identity, _)| identity) != Some(file.identity);
+        let names: Vec<String> =
+            self.files.iter().filter(gone).map(|file| report::shown(&file.below)).collect();
         (!names.is_empty())
             .then(|| format!("covered in this run, and moved or replaced since: {}", report::few(names)))
     }
+
+    /// Whether all are where they were, and have no further name: before the agent starts nobody but others can have changed that.
+    pub fn are_in_place(&self) -> bool {
+        self.files.iter().all(|file| look(&file.path) == Some((file.identity, file.names)))
+    }
+
+    /// Waits until a cover is off, and says of which files; of each once.
+    pub async fn until_off(self: &Arc<Self>) -> String {
+        let mut wait = Duration::from_millis(50);
+        loop {
+            if self.files.is_empty() {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(wait).await;
+            let (covered, began) = (self.clone(), Instant::now());
+            let off = tokio::task::spawn_blocking(move || covered.off()).await;
+            if let Ok(Some(line)) = off {
+                return line;
+            }
+            wait = (began.elapsed() * SHARE).max(SHORTEST);
+        }
+    }
+
+    /// The files whose cover came off since the last call, in a line. A cover is a mount and follows its file; what takes the file's
+    /// place, and a further name of it, lie beside the cover.
+    fn off(&self) -> Option<String> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = Vec::new();
+        for (index, file) in self.files.iter().enumerate() {
+            if told.contains(&index) {
+                continue;
+            }
+            let Some((identity, names)) = look(&file.path) else { continue };
+            let what = if identity != file.identity {
+                "was replaced"
+            } else if names > file.names {
+                "got another name"
+            } else {
+                continue;
+            };
+            lines.push((index, format!("{} ({what})", report::shown(&file.below))));
+        }
+        told.extend(lines.iter().map(|(index, _)| *index));
+        let names: Vec<String> = lines.into_iter().map(|(_, line)| line).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "the agent may read what was covered, since it was changed from outside: {}",
+                report::few(names)
+            )
+        })
+    }
 }
 
-/// Of what a path leads to without links.
-fn identity(path: &Path) -> Option<Identity> {
-    let of = |meta: Metadata| Identity { device: meta.dev(), inode: meta.ino() };
+/// What a path leads to without links, and how many names that has.
+fn look(path: &Path) -> Option<(Identity, Option<u64>)> {
+    let of = |meta: Metadata| {
+        (Identity { device: meta.dev(), inode: meta.ino() }, meta.is_file().then(|| meta.nlink()))
+    };
     let is_plain = path.canonicalize().is_ok_and(|real| real == path);
     is_plain.then(|| path.symlink_metadata().ok().map(of)).flatten()
 }
@@ -55,7 +133,7 @@ mod tests {
             fs::create_dir(root.join(folder)).unwrap();
             fs::write(root.join(folder).join(".env"), "A=1\n").unwrap();
         }
-        let covered = Covered::of(&plan(&root, &Wishes::default()).unwrap());
+        let covered = Covered::of(Some(&plan(&root, &Wishes::default()).unwrap()), Vec::new());
         assert_eq!(covered.moved(), None);
         fs::write(root.join("web/.env"), "A=2\n").unwrap();
         // A link in its place does not hide that it was moved.
@@ -66,5 +144,27 @@ mod tests {
         fs::write(root.join("lib/.env"), "A=1\n").unwrap();
         let told = covered.moved().unwrap();
         assert!(told.ends_with(": app/.env, lib/.env"), "{told}");
+    }
+
+    #[test]
+    fn a_cover_that_came_off_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for name in [".env", ".netrc", "id_rsa", ".pgpass"] {
+            fs::write(root.join(name), "A=1\n").unwrap();
+        }
+        let covered = Covered::of(Some(&plan(&root, &Wishes::default()).unwrap()), Vec::new());
+        assert_eq!(covered.off(), None);
+        // In place: the cover stays. Away: it goes along.
+        fs::write(root.join(".pgpass"), "A=2\n").unwrap();
+        fs::rename(root.join("id_rsa"), root.join("moved")).unwrap();
+        assert_eq!(covered.off(), None);
+        // As editors save.
+        fs::write(root.join("new"), "A=2\n").unwrap();
+        fs::rename(root.join("new"), root.join(".env")).unwrap();
+        fs::hard_link(root.join(".netrc"), root.join("notes")).unwrap();
+        let told = covered.off().unwrap();
+        assert!(told.ends_with(": .env (was replaced), .netrc (got another name)"), "{told}");
+        assert_eq!(covered.off(), None);
     }
 }

@@ -3,19 +3,28 @@
 //! `workspace/ID/` holds them while workflow ID lives. They hold no secret: only what the agent may read. Who removes the
 //! workflow from the engine removes them; what a killed supervisor left goes with the next [`sweep`].
 
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Cover, Plan, With};
+use super::moved::Covered;
+use super::shared::{Guarded, HIDES_ALL, Laid, Place, is_seen};
+use super::walk::MOST_COVERS;
+use super::{Cover, Plan, With, report};
 use crate::error::{COULD_NOT_RUN, Failure};
-use crate::supervisor::state;
+use crate::supervisor::{init, state};
 use crate::wire::WorkflowId;
+use crate::workspace::held;
+use crate::workspace::mounts::{Bind, Identity};
 
 /// Names the engine that the workflow is on.
 const ENGINE: &str = "engine";
+/// An empty file.
+const NOTHING: &str = "nothing";
 /// What a folder that is laid over another may hold.
 const MOST_FILES: usize = 4096;
 const MOST_BYTES: u64 = 64 << 20;
@@ -27,26 +36,141 @@ const YOUNG: Duration = Duration::from_secs(120);
 pub struct Served {
     /// Where it lies on this machine.
     pub source: PathBuf,
-    /// The path below the project that it is laid over.
-    pub below: String,
+    /// The place in the container that it is laid over.
+    pub target: String,
+    /// What was there when it was made, unless it is ringfence's own.
+    pub original: Option<Identity>,
 }
 
-/// Writes down what is laid over the project of workflow `id`.
-pub fn serve(plan: &Plan, id: WorkflowId, engine: &str) -> Result<Vec<Served>, Failure> {
-    if plan.covers.is_empty() {
-        return Ok(Vec::new());
+/// What the agent is given of this machine.
+#[derive(Clone, Copy)]
+pub struct Given<'a> {
+    /// Directories and files.
+    pub binds: &'a [Bind],
+    /// Places in memory.
+    pub memory: &'a [String],
+    /// Where the project is.
+    pub workspace: &'a str,
+    /// Files of ringfence's own, by place and text.
+    pub own: &'a [(&'static str, String)],
+    /// The program that waits for the covers, where there is one.
+    pub init: Option<&'static [u8]>,
+}
+
+/// What is laid over the files that an agent is given.
+#[derive(Debug, Default)]
+pub struct Laying {
+    /// What is mounted.
+    pub served: Vec<Served>,
+    /// What a person should know of other runs on the same files.
+    pub told: Vec<String>,
+    /// Whether the program is there that waits for them.
+    pub by_init: bool,
+    /// What is to be watched while the agent works.
+    pub covered: Arc<Covered>,
+}
+
+/// Writes down what is laid over the files of workflow `id`, in the project and wherever else the agent would find them.
+pub fn serve(plan: Option<&Plan>, given: Given<'_>, id: WorkflowId, engine: &str) -> Result<Laying, Failure> {
+    if given.binds.is_empty() && given.own.is_empty() {
+        return Ok(Laying::default());
     }
-    let folder = state::folder("workspace")?.join(id.to_string());
-    let written = Writer { plan, folder: folder.clone(), copied: 0, bytes: 0 }.write(engine);
-    written.map_err(|error| {
+    let folders = state::folder("workspace")?;
+    let folder = folders.join(id.to_string());
+    let mut writer =
+        Writer { plan, folder: folder.clone(), copied: 0, bytes: 0, guarded: Guarded::default() };
+    let laid = writer.write(engine).and_then(|own| {
+        writer.guarded.write(&folder, given.binds)?;
+        let told = writer.guarded.add_others(&folders, id)?;
+        Ok((own, told))
+    });
+    let laid = match laid {
+        Err(error) => {
+            let what = match plan {
+                Some(plan) => format!("cannot prepare what the agent may see of {}", plan.project.display()),
+                None => "cannot prepare what the agent may see of what is mounted".to_owned(),
+            };
+            Err(Failure::new(COULD_NOT_RUN, what).caused_by(&error))
+        }
+        Ok((own, told)) => lay(&writer, own, told, given),
+    };
+    if laid.is_err() {
         // What was written is of no use; what cannot be removed now is removed by the next sweep.
         let _ = fs::remove_dir_all(&folder);
-        Failure::new(
-            COULD_NOT_RUN,
-            format!("cannot prepare what the agent may see of {}", plan.project.display()),
-        )
-        .caused_by(&error)
-    })
+    }
+    laid
+}
+
+/// Finds the place of every cover.
+fn lay(
+    writer: &Writer<'_>,
+    own: Vec<(PathBuf, PathBuf)>,
+    mut told: Vec<String>,
+    given: Given<'_>,
+) -> Result<Laying, Failure> {
+    let project = given.binds.iter().find(|bind| bind.target == given.workspace);
+    let by_path: HashMap<&Path, Identity> =
+        writer.guarded.0.iter().map(|(identity, laid)| (&*laid.path, *identity)).collect();
+    let mut all: BTreeMap<String, (PathBuf, Option<Identity>)> = BTreeMap::new();
+    // A mount over a place in another one hides it.
+    let targets: Vec<&str> =
+        given.binds.iter().map(|bind| &*bind.target).chain(given.memory.iter().map(|at| &**at)).collect();
+    for (below, source) in own {
+        let original = by_path.get(&*writer.original(&below)).copied();
+        let target = format!("{}/{}", given.workspace, below.display());
+        if is_seen(&target, given.workspace, &targets) {
+            all.insert(target, (source, original));
+        }
+    }
+    let places = writer.guarded.places(given.binds, project)?;
+    let mut of_others = Vec::new();
+    let mut watched: Vec<(PathBuf, PathBuf)> = Vec::new();
+    for Place { target, of, path, identity } in places {
+        let Some(laid) = writer.guarded.0.get(&identity) else { continue };
+        if !is_seen(&target, &of, &targets) {
+            continue;
+        }
+        let source = writer.copy_of(laid, identity).map_err(|error| {
+            let what = format!("cannot prepare what the agent may see at {target}");
+            Failure::new(COULD_NOT_RUN, what).caused_by(&error)
+        })?;
+        if let Some(id) = laid.of {
+            of_others.push(format!("{} ({id})", report::shown(&path)));
+            watched.push((path.clone(), path));
+        }
+        all.insert(target, (source, Some(identity)));
+    }
+    if !of_others.is_empty() {
+        told.push(format!(
+            "covered here too, as in another workflow that works on the same files: {}",
+            report::few(of_others)
+        ));
+    }
+    let mut served: Vec<Served> = Vec::new();
+    for (target, (source, original)) in all {
+        // A folder's copy holds what is in it.
+        let inside = |one: &Served| one.source.is_dir() && Path::new(&target).starts_with(&one.target);
+        if !served.iter().any(inside) {
+            served.push(Served { source, target, original });
+        }
+    }
+    if served.len() > MOST_COVERS {
+        let what = format!("{} files would have to be covered, more than {MOST_COVERS}", served.len());
+        return Err(Failure::new(COULD_NOT_RUN, what).hint("mount less of what is covered"));
+    }
+    let init = given.init.filter(|_| !served.is_empty());
+    if let Some(program) = init {
+        let source = writer.folder.join("init");
+        put(&source, program, 0o555).map_err(|error| cannot("write", &source, &error))?;
+        served.push(Served { source, target: init::PLACE.to_owned(), original: None });
+    }
+    for (number, (target, text)) in given.own.iter().enumerate() {
+        let source = writer.folder.join(format!("own-{number}"));
+        put(&source, text.as_bytes(), 0o444).map_err(|error| cannot("write", &source, &error))?;
+        served.push(Served { source, target: (*target).to_owned(), original: None });
+    }
+    let covered = Arc::new(Covered::of(writer.plan, watched));
+    Ok(Laying { served, told, by_init: init.is_some(), covered })
 }
 
 /// Removes the files of workflow `id`, if there are any.
@@ -85,42 +209,76 @@ fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
 }
 
 struct Writer<'a> {
-    plan: &'a Plan,
+    plan: Option<&'a Plan>,
     folder: PathBuf,
     copied: usize,
     bytes: u64,
+    guarded: Guarded,
 }
 
 impl Writer<'_> {
-    fn write(&mut self, engine: &str) -> std::io::Result<Vec<Served>> {
+    /// Writes the copies; path below the project and copy of each.
+    fn write(&mut self, engine: &str) -> std::io::Result<Vec<(PathBuf, PathBuf)>> {
         fs::DirBuilder::new().mode(0o700).create(&self.folder)?;
         put(&self.folder.join(ENGINE), engine.as_bytes(), 0o600)?;
-        let nothing = self.folder.join("nothing");
+        let nothing = self.folder.join(NOTHING);
         put(&nothing, b"", 0o444)?;
-        let mut served: Vec<Served> = Vec::new();
-        for (number, cover) in self.plan.covers.iter().enumerate() {
+        let mut served: Vec<(PathBuf, PathBuf)> = Vec::new();
+        let plan = self.plan;
+        for (number, cover) in plan.into_iter().flat_map(|plan| &plan.covers).enumerate() {
             // Sorted by path: a folder comes before what is in it, and its copy has that already.
-            let inside = |one: &Served| one.source.is_dir() && cover.path.starts_with(&one.below);
-            if served.iter().any(inside) {
+            let outer =
+                served.iter().find(|(below, source)| source.is_dir() && cover.path.starts_with(below));
+            if let Some((below, source)) = outer {
+                let inside = source.join(cover.path.strip_prefix(below).unwrap_or(&cover.path));
+                self.guard(cover, inside)?;
                 continue;
             }
             let source = match &cover.with {
                 With::Nothing => nothing.clone(),
                 _ => self.folder.join(number.to_string()),
             };
-            let original = self.plan.project.join(&cover.path);
-            if cover.with == With::Itself && original.symlink_metadata()?.is_dir() {
+            if cover.with == With::Itself && self.original(&cover.path).symlink_metadata()?.is_dir() {
                 self.copy_folder(&cover.path, &source)?;
             } else if cover.with != With::Nothing {
                 self.copy_file(cover, &source)?;
             }
-            served.push(Served { source, below: cover.path.to_string_lossy().into_owned() });
+            self.guard(cover, source.clone())?;
+            served.push((cover.path.clone(), source));
         }
         Ok(served)
     }
 
+    fn original(&self, below: &Path) -> PathBuf {
+        self.plan.map_or_else(|| below.to_owned(), |plan| plan.project.join(below))
+    }
+
+    /// Remembers what is covered by what it is. Where it is gone, an engine would make a file to lay the cover over.
+    fn guard(&mut self, cover: &Cover, source: PathBuf) -> std::io::Result<()> {
+        let path = self.original(&cover.path);
+        let stat = rustix::fs::fstat(held::open(&path)?)?;
+        let laid = Laid { path, source, rank: cover.with.rank(), of: None };
+        self.guarded.add(held::identity(&stat), laid);
+        Ok(())
+    }
+
+    /// The copy to be mounted: another run's may go before this run does.
+    fn copy_of(&self, laid: &Laid, identity: Identity) -> std::io::Result<PathBuf> {
+        if laid.rank == HIDES_ALL {
+            return Ok(self.folder.join(NOTHING));
+        }
+        let Some(id) = laid.of else { return Ok(laid.source.clone()) };
+        let own = self.folder.join(format!("of-{id}-{}-{}", identity.device, identity.inode));
+        match fs::read(&laid.source) {
+            _ if own.exists() => Ok(own),
+            Ok(text) => put(&own, &text, 0o444).map(|()| own),
+            // That run is over, or its record is no more to be trusted: what it hid stays hidden.
+            Err(_) => Ok(self.folder.join(NOTHING)),
+        }
+    }
+
     fn copy_file(&mut self, cover: &Cover, to: &Path) -> std::io::Result<()> {
-        let original = self.plan.project.join(&cover.path);
+        let original = self.original(&cover.path);
         let mode = (original.symlink_metadata()?.permissions().mode() & 0o555) | 0o444;
         match &cover.with {
             With::Nothing => put(to, b"", mode),
@@ -139,7 +297,7 @@ impl Writer<'_> {
         make_folder(to)?;
         let mut waiting = vec![(below.to_owned(), to.to_owned())];
         while let Some((from, to)) = waiting.pop() {
-            for entry in self.plan.project.join(&from).read_dir()? {
+            for entry in self.original(&from).read_dir()? {
                 let entry = entry?;
                 let (path, target) = (from.join(entry.file_name()), to.join(entry.file_name()));
                 let kind = entry.file_type()?;
@@ -150,9 +308,12 @@ impl Writer<'_> {
                 } else if kind.is_symlink() {
                     std::os::unix::fs::symlink(fs::read_link(entry.path())?, &target)?;
                 } else if kind.is_file() {
-                    let covered = self.plan.covers.iter().find(|cover| cover.path == path);
+                    let covered =
+                        self.plan.and_then(|plan| plan.covers.iter().find(|cover| cover.path == path));
                     let itself = Cover { path, with: With::Itself, why: Vec::new() };
-                    self.copy_file(covered.unwrap_or(&itself), &target)?;
+                    let cover = covered.unwrap_or(&itself);
+                    self.copy_file(cover, &target)?;
+                    self.guard(cover, target)?;
                 }
             }
         }

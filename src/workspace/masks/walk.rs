@@ -24,7 +24,7 @@ use crate::workspace::secrets::{Finding, Rules};
 /// Files and folders in a project.
 const MOST_ENTRIES: u64 = 3_000_000;
 /// What can be laid over a project: every one is a mount.
-const MOST_COVERS: usize = 2000;
+pub(super) const MOST_COVERS: usize = 2000;
 /// The largest text that is looked into.
 const LARGEST_TEXT: u64 = 8 << 20;
 /// The largest file that is no text.

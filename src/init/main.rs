@@ -1,0 +1,81 @@
+//! The first program in an agent's container: it starts the agent once the fence says that every cover is where it must be.
+//!
+//! ```text
+//!  fence ──paths──▶ init: what is there? ──device, inode──▶ fence: as the supervisor wrote them? ──go──▶ init becomes the agent
+//! ```
+//! The build compiles it by itself, static and with the standard library alone: nothing of the image runs, or is loaded, before the word is
+//! there. Without the word it ends, and no instruction of the agent ran. User, capabilities, filter of system calls, directory, terminal
+//! and signals are those that the agent gets; an exec passes them on.
+
+use std::ffi::OsStr;
+use std::io::{self, Read, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, exit};
+use std::time::Duration;
+
+/// As in `src/handover.rs`.
+const SOCKET: &[u8] = b"ringfence-init";
+const GO: &[u8] = b"go\n";
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What the supervisor takes for its own failure.
+const NOT_STARTED: i32 = 125;
+
+fn main() {
+    let mut words = std::env::args_os().skip(1);
+    let Some(program) = words.next() else {
+        eprintln!("ringfence: the image names no program and none was given");
+        exit(NOT_STARTED);
+    };
+    if let Err(error) = await_word() {
+        eprintln!(
+            "ringfence: the agent was not started: nobody could say that every cover is in its place: {error}"
+        );
+        exit(NOT_STARTED);
+    }
+    let error = Command::new(&program).args(words).exec();
+    eprintln!("exec {} failed: {error}", program.to_string_lossy());
+    exit(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 });
+}
+
+/// Shows the fence what is at each place, and waits for its word.
+fn await_word() -> io::Result<()> {
+    let address = SocketAddr::from_abstract_name(SOCKET)?;
+    let mut fence = UnixStream::connect_addr(&address)?;
+    fence.set_read_timeout(Some(PATIENCE))?;
+    fence.set_write_timeout(Some(PATIENCE))?;
+    let mut places = Vec::new();
+    let mut buffer = [0; 4096];
+    // An empty path ends the list.
+    while !places.ends_with(b"\0\0") {
+        let length = fence.read(&mut buffer)?;
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        places.extend_from_slice(&buffer[..length]);
+    }
+    let mut found = String::new();
+    for place in places.split(|byte| *byte == 0).filter(|place| !place.is_empty()) {
+        match look(Path::new(OsStr::from_bytes(place))) {
+            Ok((device, inode)) => found.push_str(&format!("{device} {inode}\n")),
+            Err(error) => found.push_str(&format!("{}\n", error.to_string().replace('\n', " "))),
+        }
+    }
+    fence.write_all(found.as_bytes())?;
+    let mut word = Vec::new();
+    fence.read_to_end(&mut word)?;
+    if word == GO { Ok(()) } else { Err(io::Error::other("the fence found a cover out of its place")) }
+}
+
+/// Device and inode of what is at a path that no link leads through.
+fn look(place: &Path) -> io::Result<(u64, u64)> {
+    if place.canonicalize()? != place {
+        return Err(io::Error::other("a link leads there"));
+    }
+    let found = place.symlink_metadata()?;
+    Ok((found.dev(), found.ino()))
+}

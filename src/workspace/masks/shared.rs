@@ -1,0 +1,304 @@
+//! Files that several mounts, or several runs, lead to: a cover holds at every place where its file is.
+//!
+//! ```text
+//!  own covers ─────────────▶ (device, inode) ─┐
+//!  records of other runs ──▶ (device, inode) ─┴─▶ every mount on such a device is walked ─▶ a cover at each place
+//! ```
+//! Each run writes its record before it reads the others', so that of two that start at once at least one knows of the other.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::report;
+use crate::error::{COULD_NOT_RUN, Failure};
+use crate::kernel;
+use crate::wire::WorkflowId;
+use crate::workspace::held;
+use crate::workspace::mounts::{Bind, Identity};
+use crate::workspace::walk::{Bounds, Walked, walk};
+
+/// The record in a run's folder.
+const RECORD: &str = "covers.json";
+const BOUNDS: Bounds = Bounds { depth: 200, entries: 3_000_000, time: Duration::from_secs(30) };
+
+/// What a run lays over files, for the runs that get the same files.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// Boot id of the kernel whose numbers these are.
+    boot: Option<String>,
+    /// Directories and files that the agent is given.
+    given: Vec<String>,
+    /// Files that it must not read.
+    hidden: Vec<Hidden>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Hidden {
+    path: String,
+    device: u64,
+    inode: u64,
+    /// Name of the copy in the run's folder; without one the file is empty.
+    copy: Option<String>,
+}
+
+/// A file or folder, and what is laid over it.
+#[derive(Debug, Clone)]
+pub(super) struct Laid {
+    /// The path of the original.
+    pub(super) path: PathBuf,
+    /// The copy; empty where [`Laid::hides`] all.
+    pub(super) source: PathBuf,
+    /// How much it hides: the least hides most.
+    pub(super) rank: u8,
+    /// The run that it was read from, if that is another one.
+    pub(super) of: Option<WorkflowId>,
+}
+
+/// Ranks of [`super::With`].
+pub(super) const HIDES_ALL: u8 = 0;
+pub(super) const HIDES_SECRETS: u8 = 1;
+
+/// Where something guarded is.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// In the container.
+    pub(super) target: String,
+    /// The target of the mount that it is in.
+    pub(super) of: String,
+    /// On this machine.
+    pub(super) path: PathBuf,
+    pub(super) identity: Identity,
+}
+
+/// Everything that must be covered, by what it is.
+#[derive(Debug, Default)]
+pub(super) struct Guarded(pub(super) HashMap<Identity, Laid>);
+
+impl Guarded {
+    /// Adds what is at a path; of two covers of one file the one that hides more counts.
+    pub(super) fn add(&mut self, identity: Identity, laid: Laid) {
+        let known = self.0.get(&identity).is_some_and(|known| known.rank <= laid.rank);
+        if !known {
+            self.0.insert(identity, laid);
+        }
+    }
+
+    /// Writes the record of this run into its folder, whole or not at all.
+    pub(super) fn write(&self, folder: &Path, binds: &[Bind]) -> std::io::Result<()> {
+        let hidden = self.0.iter().filter(|(_, laid)| laid.rank <= HIDES_SECRETS).map(|(identity, laid)| {
+            let name = laid.source.strip_prefix(folder).ok().and_then(Path::to_str).map(str::to_owned);
+            Hidden {
+                path: laid.path.to_string_lossy().into_owned(),
+                device: identity.device,
+                inode: identity.inode,
+                copy: name.filter(|_| laid.rank == HIDES_SECRETS),
+            }
+        });
+        let record = Record {
+            boot: kernel::boot_id(),
+            given: binds.iter().map(|bind| bind.source.to_string_lossy().into_owned()).collect(),
+            hidden: hidden.collect(),
+        };
+        let unfinished = folder.join("covers.new");
+        fs::write(&unfinished, serde_json::to_vec(&record)?)?;
+        fs::rename(unfinished, folder.join(RECORD))
+    }
+
+    /// Adds what other runs hide; tells which of them may read what is hidden here.
+    pub(super) fn add_others(&mut self, folder: &Path, own: WorkflowId) -> std::io::Result<Vec<String>> {
+        let mut told = Vec::new();
+        for entry in folder.read_dir()? {
+            let entry = entry?;
+            let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<WorkflowId>().ok()) else {
+                continue;
+            };
+            let text = match fs::read(entry.path().join(RECORD)) {
+                _ if id == own => continue,
+                Ok(text) => text,
+                // It has not got so far, and will read this run's record; or it is over.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let record: Record = serde_json::from_slice(&text)?;
+            if record.boot != kernel::boot_id() {
+                continue;
+            }
+            told.extend(self.shown_in(id, &record));
+            for hidden in record.hidden {
+                let rank = if hidden.copy.is_some() { HIDES_SECRETS } else { HIDES_ALL };
+                let source = hidden.copy.map(|name| entry.path().join(name)).unwrap_or_default();
+                let identity = Identity { device: hidden.device, inode: hidden.inode };
+                self.add(identity, Laid { path: PathBuf::from(hidden.path), source, rank, of: Some(id) });
+            }
+        }
+        Ok(told)
+    }
+
+    /// What is hidden here and not in another run that has it too.
+    fn shown_in(&self, id: WorkflowId, other: &Record) -> Option<String> {
+        let theirs: HashSet<(u64, u64)> =
+            other.hidden.iter().map(|hidden| (hidden.device, hidden.inode)).collect();
+        let has = |path: &Path| other.given.iter().any(|given| path.starts_with(given));
+        let mut shown: Vec<String> = self
+            .0
+            .iter()
+            .filter(|(_, laid)| laid.of.is_none() && laid.rank <= HIDES_SECRETS && has(&laid.path))
+            .filter(|(identity, _)| !theirs.contains(&(identity.device, identity.inode)))
+            .map(|(_, laid)| report::shown(&laid.path))
+            .collect();
+        shown.sort();
+        (!shown.is_empty()).then(|| {
+            format!(
+                "workflow {id} works on the same files and is shown what is covered here, so it can pass it on to this agent: {}",
+                report::few(shown)
+            )
+        })
+    }
+
+    /// Finds every place in the mounts where something guarded is. Of the mount `skip_own_in` only what other runs guard is not known yet.
+    pub(super) fn places(&self, binds: &[Bind], skip_own_in: Option<&Bind>) -> Result<Vec<Place>, Failure> {
+        let mut places = Vec::new();
+        let devices: HashSet<u64> = self.0.keys().map(|identity| identity.device).collect();
+        for bind in binds {
+            if let Some(laid) = self.0.get(&bind.identity)
+                && (laid.rank <= HIDES_SECRETS || bind.writable)
+            {
+                return Err(given_itself(bind, laid));
+            }
+            let needless = skip_own_in.is_some_and(|own| own.target == bind.target)
+                && self.0.values().all(|laid| laid.of.is_none());
+            if bind.directory && devices.contains(&bind.identity.device) && !needless {
+                self.walk(bind, &mut places)?;
+            }
+        }
+        Ok(places)
+    }
+
+    fn walk(&self, bind: &Bind, places: &mut Vec<Place>) -> Result<(), Failure> {
+        let cannot = |why: &str| {
+            Failure::new(
+                COULD_NOT_RUN,
+                format!("cannot look for covered files in {}: {why}", bind.source.display()),
+            )
+            .hint("give a smaller directory, or one that holds nothing of the project")
+        };
+        let opened = bind.reopen().map_err(|error| cannot(&error.to_string()))?;
+        let (mut unreadable, mut unnamed) = (false, None);
+        let walked = walk(
+            opened,
+            BOUNDS,
+            |entry| {
+                let identity = held::identity(entry.stat);
+                if !self.0.contains_key(&identity) {
+                    return;
+                }
+                let below = entry.path();
+                match std::str::from_utf8(below.as_os_str().as_bytes()) {
+                    Ok(text) => {
+                        let target = format!("{}/{text}", bind.target.trim_end_matches('/'));
+                        let path = bind.source.join(&below);
+                        places.push(Place { target, of: bind.target.clone(), path, identity });
+                    }
+                    Err(_) => unnamed = Some(below),
+                }
+            },
+            |_| unreadable = true,
+        );
+        match walked {
+            _ if unnamed.is_some() => {
+                let name = unnamed.unwrap_or_default();
+                Err(cannot(&format!("{} must be covered, and its name is no UTF-8", report::shown(&name))))
+            }
+            _ if unreadable => Err(cannot("a folder in it cannot be listed")),
+            Ok(Walked::Whole) => Ok(()),
+            Ok(Walked::CutShort) => Err(cannot("it is too large or too deep")),
+            Err(error) => Err(cannot(&error.to_string())),
+        }
+    }
+}
+
+fn given_itself(bind: &Bind, laid: &Laid) -> Failure {
+    let by = laid.of.map_or_else(
+        || "in the project".to_owned(),
+        |id| format!("in workflow {id}, which works on the same files"),
+    );
+    let what = if laid.rank <= HIDES_SECRETS { "is covered" } else { "must not be changed" };
+    let shown = report::shown(&laid.path);
+    Failure::new(
+        COULD_NOT_RUN,
+        format!("--mount {}:{}: {shown} {what} {by}", report::shown(&bind.source), bind.target),
+    )
+    .hint(match laid.of {
+        None => format!("--unmask {} shows it", laid.path.file_name().unwrap_or_default().display()),
+        Some(_) => "wait until that workflow has ended".to_owned(),
+    })
+}
+
+/// Whether a mount at `target` is what the agent sees there: no other mount lies between `of` and it.
+pub(super) fn is_seen(target: &str, of: &str, all: &[&str]) -> bool {
+    let inside = |outer: &str| Path::new(target).starts_with(outer);
+    all.iter().filter(|other| inside(other)).all(|other| other.len() <= of.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_beneath_another_mount_is_not_seen() {
+        let all = ["/workspace", "/workspace/sub", "/above"];
+        assert!(is_seen("/workspace/.env", "/workspace", &all));
+        assert!(is_seen("/workspace/sub/notes", "/workspace/sub", &all));
+        assert!(is_seen("/workspace/subway/.env", "/workspace", &all));
+        assert!(!is_seen("/workspace/sub/.env", "/workspace", &all));
+    }
+
+    fn laid(path: &str, rank: u8) -> Laid {
+        Laid { path: path.into(), source: PathBuf::new(), rank, of: None }
+    }
+
+    #[test]
+    fn of_two_covers_of_one_file_the_one_that_hides_more_counts() {
+        let (mut guarded, identity) = (Guarded::default(), Identity { device: 1, inode: 2 });
+        for (rank, kept) in [(2, 2), (1, 1), (2, 1), (0, 0), (1, 0)] {
+            guarded.add(identity, laid("/p/.env", rank));
+            assert_eq!(guarded.0[&identity].rank, kept);
+        }
+    }
+
+    #[test]
+    fn other_runs_hand_over_what_they_hide_and_are_told_of_when_they_hide_less() {
+        let dir = tempfile::tempdir().unwrap();
+        let ids = [1u32, 2, 3].map(|number| format!("{number:08x}").parse::<WorkflowId>().unwrap());
+        let folder = |id: WorkflowId| dir.path().join(id.to_string());
+        ids.iter().for_each(|id| fs::create_dir(folder(*id)).unwrap());
+        let (env, key) = (Identity { device: 1, inode: 2 }, Identity { device: 1, inode: 3 });
+        let mut theirs = Guarded::default();
+        theirs.add(env, Laid { source: folder(ids[0]).join("7"), ..laid("/p/.npmrc", HIDES_SECRETS) });
+        theirs.write(&folder(ids[0]), &[]).unwrap();
+        let mut record: Record =
+            serde_json::from_slice(&fs::read(folder(ids[0]).join(RECORD)).unwrap()).unwrap();
+        record.given = vec!["/p".to_owned()];
+        fs::write(folder(ids[0]).join(RECORD), serde_json::to_vec(&record).unwrap()).unwrap();
+        // Of another boot: its numbers mean nothing.
+        record.boot = Some("another".to_owned());
+        record.hidden[0].inode = 9;
+        fs::write(folder(ids[2]).join(RECORD), serde_json::to_vec(&record).unwrap()).unwrap();
+        let mut own = Guarded::default();
+        own.add(key, laid("/p/id_rsa", HIDES_ALL));
+        let told = own.add_others(dir.path(), ids[1]).unwrap();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains(&ids[0].to_string()) && told[0].ends_with(": /p/id_rsa"), "{told:?}");
+        assert_eq!(own.0.len(), 2);
+        assert_eq!(own.0[&env].source, folder(ids[0]).join("7"));
+        assert_eq!(own.0[&env].of, Some(ids[0]));
+        // A record that cannot be read is no reason to go on without it.
+        fs::write(folder(ids[2]).join(RECORD), "{").unwrap();
+        assert!(own.add_others(dir.path(), ids[1]).is_err());
+    }
+}
