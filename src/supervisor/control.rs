@@ -153,7 +153,7 @@ pub async fn note(engine: &Engine, to: &Helpers, notes: Vec<(Note, String)>) -> 
 
 /// Tells the guard which addresses the engine's machine has now.
 pub async fn host(engine: &Engine, to: &Helpers, network: HostNetwork) -> Result<(), Failure> {
-    let mut session = Session::open(engine, to).await?;
+    let mut session = Session::open(engine, &to.guard).await?;
     session.good(&Request::Host(network)).await?.map_err(unexpected).map(|_| ())
 }
 
