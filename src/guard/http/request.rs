@@ -4,7 +4,7 @@
 //!  request ──check──▶ Host = name, once? what stands for Host agrees? a shape with one meaning?
 //!              └────▶ origin form, headers of this hop out, what frames and routes written anew
 //! ```
-//! Decision 13 says what becomes of each header.
+//! Decision 20 says what becomes of each header.
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri, Version};
