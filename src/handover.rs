@@ -41,6 +41,9 @@ pub const CONNECTION_FILES: u32 = 2;
 pub const OTHER_FILES: u32 = 2048;
 /// What a guard may have open.
 pub const GUARD_FILES: u32 = GATE_CONNECTIONS * CONNECTION_FILES + OTHER_FILES;
+/// The most that one run's events may be, in bytes: then nothing goes out any more. The engine keeps more than that of the
+/// guard's output, so that it never rotates a log's beginning away.
+pub const EVENTS_BYTES: u64 = 256 << 20;
 /// How often the guard says that it is alive.
 pub const HEARTBEAT: Duration = Duration::from_millis(250);
 /// Silence after which the fence takes the guard for dead.

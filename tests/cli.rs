@@ -354,3 +354,37 @@ fn diff_tells_what_a_ceiling_lets_weaker_layers_permit() {
     insta::assert_snapshot!("diff_wider_ceiling", diff("old.yml", "new.yml"));
     insta::assert_snapshot!("diff_ceiling_gone", diff("old.yml", "none.yml"));
 }
+
+#[test]
+fn what_the_fence_keeps_for_itself_is_an_error_in_a_policy_and_denied_by_explain() {
+    let text = |rule: &str| format!("version: 1\nnetwork:\n  allow: [gitlab.com, {rule}]\n");
+    for rule in [
+        "'gitlab.com:53'",
+        "{host: gitlab.com, ports: [443, 53], protocol: tcp}",
+        "{host: '*.gitlab.com', ports: [65443]}",
+        "{cidr: 198.51.100.0/24, ports: [65053]}",
+        "{host: host.docker.internal, ports: [53], host-access: true}",
+        "{cidr: 127.0.0.0/8, ports: [80]}",
+        "{cidr: 127.0.0.11/32, ports: [80]}",
+    ] {
+        let dir = with_files(&[("p.yml", &text(rule))]);
+        let checked = ringfence(dir.path(), &["policy", "check", "p.yml"]);
+        assert!(checked.starts_with("exit: 1") && checked.contains("[reserved-"), "{rule}: {checked}");
+        let run = ringfence(dir.path(), &["run", "--policy", "p.yml", "image", "true"]);
+        assert!(run.starts_with("exit: 125") && run.contains("[reserved-"), "{rule}: {run}");
+    }
+    let dir = with_files(&[("p.yml", "version: 1\nnetwork: {allow: [gitlab.com]}\n")]);
+    let explain = |target| ringfence(dir.path(), &["policy", "explain", "--policy", "p.yml", target]);
+    for target in ["gitlab.com:53", "tcp://198.51.100.1:53", "tcp://127.0.0.11:53", "tcp://gitlab.com:65443"]
+    {
+        let said = explain(target);
+        assert!(said.starts_with("exit: 1") && said.contains("(reserved-port)"), "{target}: {said}");
+    }
+    // Inside the fence this address is the name.
+    let said = explain("tcp://25.0.0.1:443");
+    assert!(said.starts_with("exit: 0") && said.contains("allowed: gitlab.com:443"), "{said}");
+    for allow in ["gitlab.com:53", "x.example:65053"] {
+        let said = ringfence(dir.path(), &["run", "--allow", allow, "image", "true"]);
+        assert!(said.starts_with("exit: 125") && said.contains("[reserved-port]"), "{said}");
+    }
+}

@@ -6,7 +6,7 @@
 //!  Surroundings (machine, engine, virtual range) ───┴─ decide ──▶ Verdict (allowed?, reason, rule, protocol, conditions)
 //!                                                       └ explain: the same, with every consideration on the way
 //! ```
-//! In this order: network denied; transport; host aliases; `deny` by name; `allow` by name and port; its day; its
+//! In this order: network denied; transport; ports of the fence; host aliases; `deny` by name; `allow` by name and port; its day; its
 //! layer's trust; the ceilings at and above its layer; `deny` by range; floor. Each allowing rule is judged with its own
 //! ports and its own `private`: they are never mixed.
 
@@ -23,6 +23,7 @@ use crate::host::{HostName, HostPattern};
 use crate::index::RuleIndex;
 use crate::policy::{Layer, Matcher, Policy, Protocol, ResolvedBy, Rule};
 pub use crate::reason::Reason;
+use crate::ruleset::RESERVED_PORTS;
 use crate::target::Transport;
 
 /// What the agent wants to reach.
@@ -167,6 +168,8 @@ pub enum Finding {
     NetworkDenied,
     /// The transport is not TCP.
     Transport,
+    /// The port is the fence's own, on every address.
+    ReservedPort(u16),
     /// The name stands for the host or a metadata service.
     HostAlias(Reason),
     /// This denial speaks about the target.
@@ -290,6 +293,10 @@ impl Decider {
         if q.transport == Transport::Udp {
             notes.add(Finding::Transport, None);
             return Verdict::refused(Reason::Protocol, None);
+        }
+        if let Some(port) = q.port.filter(|port| RESERVED_PORTS.contains(port)) {
+            notes.add(Finding::ReservedPort(port), None);
+            return Verdict::refused(Reason::ReservedPort, None);
         }
         match q.target {
             Target::Name(name) => self.judge_name(s, name, q, notes),
@@ -446,6 +453,9 @@ impl Decider {
             notes.add(finding, Some(by));
             Some((reason, Arc::clone(by)))
         };
+        if RESERVED_PORTS.contains(&port) {
+            return refuse(Finding::ReservedPort(port), Reason::ReservedPort, rule);
+        }
         if rule.expired(q.today) {
             return refuse(Finding::Expired, Reason::Expired, rule);
         }

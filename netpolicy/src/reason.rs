@@ -65,6 +65,10 @@ pub enum Reason {
     Deadline,
     /// The network was cut on request.
     Cut,
+    /// The run's decision log has reached its bound.
+    LogFull,
+    /// A port that the fence keeps for itself.
+    ReservedPort,
 }
 
 impl Reason {
@@ -98,6 +102,8 @@ impl Reason {
         Reason::NetworkDenied,
         Reason::Deadline,
         Reason::Cut,
+        Reason::LogFull,
+        Reason::ReservedPort,
     ];
 
     /// The word as it stands in events and answers.
@@ -131,6 +137,8 @@ impl Reason {
             Reason::NetworkDenied => "network-denied",
             Reason::Deadline => "deadline",
             Reason::Cut => "cut",
+            Reason::LogFull => "log-full",
+            Reason::ReservedPort => "reserved-port",
         }
     }
 }

@@ -17,8 +17,8 @@ use nftables::expr::{
 };
 use nftables::schema::{Chain, NfCmd, NfListObject, NfObject, Set, SetFlag, SetType, SetTypeValue, Table};
 use nftables::stmt::{
-    AnonymousCounter, CTCount, Counter, JumpTarget, Limit, Log, Match, NAT, Operator, Reject, RejectType,
-    Statement,
+    AnonymousCounter, CTCount, Counter, JumpTarget, Limit, Log, Mangle, Match, NAT, Operator, Reject,
+    RejectType, Statement,
 };
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook, RejectCode};
 use serde::{Deserialize, Serialize};
@@ -31,8 +31,14 @@ use crate::virtual_names::VirtualNames;
 pub const GATE_PORT: u16 = 65443;
 /// The DNS filter's sockets, UDP and TCP.
 pub const DNS_PORT: u16 = 65053;
+/// The port that is the DNS filter's, whatever address it is asked at.
+pub const FILTER_PORT: u16 = 53;
+/// The ports that the fence keeps for itself, on every address: nothing behind them can be permitted.
+pub const RESERVED_PORTS: [u16; 3] = [FILTER_PORT, DNS_PORT, GATE_PORT];
 /// The log group of refused packets.
 pub const NFLOG_GROUP: u16 = 5;
+/// The log group of those beyond the rate at which they are listed: they come in batches and are counted only.
+pub const NFLOG_REST: u16 = 6;
 /// The name of every table of the fence.
 pub const TABLE: &str = "fence";
 /// The set of permitted pairs, in the inet table.
@@ -40,6 +46,57 @@ pub const PERMIT_SET: &str = "permit";
 
 const DNS_QUESTIONS_PER_SECOND: u32 = 1000;
 const DNS_CONNECTIONS: u32 = 64;
+/// A limit that refuses what is permitted; a refused packet carries its number as mark, so that the log can name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FenceLimit {
+    /// Connections to the DNS filter at once.
+    DnsConnections = 1,
+    /// Questions to it a second.
+    DnsQuestions = 2,
+    /// Permitted connections at once.
+    Connections = 3,
+    /// New permitted connections.
+    NewConnections = 4,
+}
+
+impl FenceLimit {
+    /// Every one.
+    pub const ALL: [FenceLimit; 4] = [
+        FenceLimit::DnsConnections,
+        FenceLimit::DnsQuestions,
+        FenceLimit::Connections,
+        FenceLimit::NewConnections,
+    ];
+
+    /// The limit that refused a packet with this mark.
+    pub fn of_mark(mark: u32) -> Option<FenceLimit> {
+        FenceLimit::ALL.into_iter().find(|limit| limit.mark() == mark)
+    }
+
+    fn mark(self) -> u32 {
+        u32::from(self as u8)
+    }
+}
+
+impl std::fmt::Display for FenceLimit {
+    /// The limit in words: how many of what.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            FenceLimit::DnsConnections => {
+                write!(f, "{DNS_CONNECTIONS} connections to the DNS filter at once")
+            }
+            FenceLimit::DnsQuestions => write!(f, "{DNS_QUESTIONS_PER_SECOND} DNS questions a second"),
+            FenceLimit::Connections => write!(f, "{GATE_CONNECTIONS} permitted connections at once"),
+            FenceLimit::NewConnections => write!(
+                f,
+                "{GATE_CONNECTIONS_BURST} new permitted connections in a moment, and \
+                 {GATE_CONNECTIONS_PER_SECOND} a second after that"
+            ),
+        }
+    }
+}
+
 /// Permitted connections that an agent may have open at once. The guard's own table, its descriptors and its container's
 /// memory follow this number; nothing else states it.
 pub const GATE_CONNECTIONS: u32 = 10_000;
@@ -47,8 +104,11 @@ pub const GATE_CONNECTIONS: u32 = 10_000;
 /// means a refusal and never a connection that hangs.
 pub const GATE_CONNECTIONS_BURST: u32 = 4000;
 /// Permitted connections a second after that. One that has ended stays in the connection table of the engine's machine for two
-/// minutes: with the burst these are 52,000 entries, of the 65,536 that a small machine has.
+/// minutes: with the guard's own burst these are 50,000 entries, of the 65,536 that a small machine has.
 pub const GATE_CONNECTIONS_PER_SECOND: u32 = 400;
+/// Connections that the guard makes at once; those beyond wait for their turn, at the rate above. Half of what the fence lets
+/// in, so that a fast client is slowed down by the guard before the fence refuses it.
+pub const DIALS_BURST: u32 = GATE_CONNECTIONS_BURST / 2;
 const LOGGED_PER_SECOND: u32 = 200;
 const LOGGED_BURST: u32 = 400;
 
@@ -105,10 +165,10 @@ pub fn permits(policy: &Policy, names: &VirtualNames) -> Vec<Permit> {
             Matcher::Cidr(ipnet::IpNet::V4(range)) => ranges.push(*range),
             Matcher::Cidr(ipnet::IpNet::V6(_)) => {}
         }
+        // What the fence keeps for itself is never redirected to the gate, whoever wrote it down.
+        let ports = || rule.ports.iter().filter(|port| !RESERVED_PORTS.contains(port));
         permits.extend(
-            ranges
-                .iter()
-                .flat_map(|range| rule.ports.iter().map(|port| Permit { range: *range, port: *port })),
+            ranges.iter().flat_map(|range| ports().map(|port| Permit { range: *range, port: *port })),
         );
     }
     without_overlaps(permits)
@@ -179,6 +239,8 @@ pub fn ruleset(plan: &FencePlan) -> Ruleset {
     for (name, kind, hook, priority, policy) in [
         ("raw_out", NfChainType::Filter, NfHook::Output, -300, NfChainPolicy::Accept),
         ("raw_in", NfChainType::Filter, NfHook::Prerouting, -300, NfChainPolicy::Accept),
+        // Connections are known, and none is redirected yet: what is refused here is logged with its true target.
+        ("limits", NfChainType::Filter, NfHook::Output, -150, NfChainPolicy::Accept),
         // Before Docker's own rules for 127.0.0.11, which stand at -100.
         ("nat_out", NfChainType::NAT, NfHook::Output, -110, NfChainPolicy::Accept),
         ("out", NfChainType::Filter, NfHook::Output, 0, NfChainPolicy::Drop),
@@ -189,7 +251,7 @@ pub fn ruleset(plan: &FencePlan) -> Ruleset {
         nftables.push(base_chain(NfFamily::INet, name, kind, hook, priority, policy, None));
     }
     let vanish = cut::vanish(plan);
-    for name in ["refuse"].into_iter().chain((!vanish.is_empty()).then_some(cut::CHAIN)) {
+    for name in ["refuse", "answer"].into_iter().chain((!vanish.is_empty()).then_some(cut::CHAIN)) {
         nftables.push(add(NfListObject::Chain(Chain {
             family: NfFamily::INet,
             table: TABLE.into(),
@@ -201,9 +263,11 @@ pub fn ruleset(plan: &FencePlan) -> Ruleset {
         (cut::CHAIN, vanish),
         ("raw_out", raw_out(plan)),
         ("raw_in", raw_in(plan)),
-        ("nat_out", nat_out()),
+        ("limits", limits()),
+        ("nat_out", nat_out(plan)),
         ("out", out(plan)),
         ("refuse", refuse()),
+        ("answer", answer()),
         ("last", last()),
         ("in", input()),
     ] {
@@ -276,71 +340,97 @@ fn local_untracked(plan: &FencePlan) -> Vec<Step> {
 }
 
 /// ```text
+/// ct state new tcp dport 53 ct count over 64 meta mark set 1 goto refuse
+/// ct state new udp dport 53 limit rate over 1000/second burst 1000 packets meta mark set 2 counter log group 6 drop
+/// ct state new ip daddr . tcp dport @permit ct count over 10000 meta mark set 3 goto refuse
+/// ct state new ip daddr . tcp dport @permit limit rate over 400/second burst 4000 packets meta mark set 4 goto refuse
+/// ```
+/// Limits refuse instead of letting a full backlog hang. A question too many is dropped: its asker asks again.
+fn limits() -> Vec<Vec<Step>> {
+    let new = || ct_has("state", "new");
+    let filter = |protocol: &'static str| equal(field(protocol, "dport"), port(FILTER_PORT));
+    vec![
+        steps([
+            new(),
+            filter("tcp"),
+            more_than(DNS_CONNECTIONS),
+            mark(FenceLimit::DnsConnections),
+            goto_refuse(),
+        ]),
+        steps([
+            new(),
+            filter("udp"),
+            over(DNS_QUESTIONS_PER_SECOND, DNS_QUESTIONS_PER_SECOND),
+            mark(FenceLimit::DnsQuestions),
+            counter(),
+            log_to(NFLOG_REST),
+            Statement::Drop(None),
+        ]),
+        steps([
+            new(),
+            permitted(),
+            more_than(GATE_CONNECTIONS),
+            mark(FenceLimit::Connections),
+            goto_refuse(),
+        ]),
+        steps([
+            new(),
+            permitted(),
+            over(GATE_CONNECTIONS_PER_SECOND, GATE_CONNECTIONS_BURST),
+            mark(FenceLimit::NewConnections),
+            goto_refuse(),
+        ]),
+    ]
+}
+
+/// ```text
 /// udp dport 53 redirect to :65053
 /// tcp dport 53 redirect to :65053
+/// ip daddr { 127.0.0.0/8, OWN } accept
 /// ip daddr . tcp dport @permit redirect to :65443
 /// ```
-fn nat_out() -> Vec<Vec<Step>> {
-    let pair = NamedExpression::Concat(vec![field("ip", "daddr"), field("tcp", "dport")]);
+/// The agent's own servers stay its own, whatever range is permitted.
+fn nat_out(plan: &FencePlan) -> Vec<Vec<Step>> {
     vec![
-        steps([equal(field("udp", "dport"), port(53)), redirect(DNS_PORT)]),
-        steps([equal(field("tcp", "dport"), port(53)), redirect(DNS_PORT)]),
-        steps([equal(Expression::Named(pair), text("@permit")), redirect(GATE_PORT)]),
+        steps([equal(field("udp", "dport"), port(FILTER_PORT)), redirect(DNS_PORT)]),
+        steps([equal(field("tcp", "dport"), port(FILTER_PORT)), redirect(DNS_PORT)]),
+        steps([equal(field("ip", "daddr"), own_or_loopback(plan)), Statement::Accept(None)]),
+        steps([permitted(), redirect(GATE_PORT)]),
     ]
 }
 
 /// ```text
 /// oifname != "lo" goto refuse
 /// …                              # what is cut, see there
-/// ct state new ct status dnat udp dport 65053 limit rate over 1000/second burst 1000 packets counter drop
-/// ct state new ct status dnat tcp dport 65053 ct count over 64 goto refuse
-/// ct state new ct status dnat tcp dport 65443 ct count over 10000 goto refuse
-/// ct state new ct status dnat tcp dport 65443 limit rate over 400/second burst 4000 packets goto refuse
 /// ct status dnat accept
+/// tcp flags & rst == rst accept
 /// ip daddr 127.0.0.11 goto refuse
 /// tcp dport { 65053, 65443 } goto refuse
 /// udp dport 65053 goto refuse
 /// ip daddr { 127.0.0.0/8, OWN } accept
 /// ip6 daddr ::1 accept
-/// tcp flags & rst == rst accept
 /// icmp type destination-unreachable accept
 /// icmpv6 type destination-unreachable accept
 /// ct state established accept
 /// goto refuse
 /// ```
-/// Limits refuse instead of letting a full backlog hang. No `ip saddr 127.0.0.0/8 accept`: a socket bound to
-/// 127.0.0.1 would go unlogged. OWN is accepted: programs reach their own servers by the host name's address.
+/// No `ip saddr 127.0.0.0/8 accept`: a socket bound to 127.0.0.1 would go unlogged. OWN is accepted: programs reach their own
+/// servers by the host name's address. Resets pass first: one to the gate's own port answers the guard's late packets on a
+/// connection that the agent has forgotten, and tells it so.
 fn out(plan: &FencePlan) -> Vec<Vec<Step>> {
     let accept = || Statement::Accept(None);
-    let new_redirected = |protocol: &'static str, to: u16| {
-        [ct_has("state", "new"), ct_has("status", "dnat"), equal(field(protocol, "dport"), port(to))]
-    };
-    let and = |mut some: Vec<Statement<'static>>, more: Vec<Statement<'static>>| {
-        some.extend(more);
-        steps(some)
-    };
     let reset =
         Expression::BinaryOperation(Box::new(BinaryOperation::AND(field("tcp", "flags"), text("rst"))));
     let mut rules = vec![steps([not_equal(meta(MetaKey::Oifname), text("lo")), goto_refuse()])];
     rules.extend(cut::out(plan));
     rules.extend([
-        and(
-            new_redirected("udp", DNS_PORT).into(),
-            vec![over(DNS_QUESTIONS_PER_SECOND, DNS_QUESTIONS_PER_SECOND), counter(), Statement::Drop(None)],
-        ),
-        and(new_redirected("tcp", DNS_PORT).into(), vec![more_than(DNS_CONNECTIONS), goto_refuse()]),
-        and(new_redirected("tcp", GATE_PORT).into(), vec![more_than(GATE_CONNECTIONS), goto_refuse()]),
-        and(
-            new_redirected("tcp", GATE_PORT).into(),
-            vec![over(GATE_CONNECTIONS_PER_SECOND, GATE_CONNECTIONS_BURST), goto_refuse()],
-        ),
         steps([ct_has("status", "dnat"), accept()]),
+        steps([equal(reset, text("rst")), accept()]),
         steps([equal(field("ip", "daddr"), text("127.0.0.11")), goto_refuse()]),
         steps([equal(field("tcp", "dport"), any_of([port(DNS_PORT), port(GATE_PORT)])), goto_refuse()]),
         steps([equal(field("udp", "dport"), port(DNS_PORT)), goto_refuse()]),
         steps([equal(field("ip", "daddr"), own_or_loopback(plan)), accept()]),
         steps([equal(field("ip6", "daddr"), text("::1")), accept()]),
-        steps([equal(reset, text("rst")), accept()]),
         steps([equal(field("icmp", "type"), text("destination-unreachable")), accept()]),
         steps([equal(field("icmpv6", "type"), text("destination-unreachable")), accept()]),
         steps([ct_has("state", "established"), accept()]),
@@ -349,20 +439,31 @@ fn out(plan: &FencePlan) -> Vec<Vec<Step>> {
     rules
 }
 
-/// One place to count, log and refuse.
+/// One place to count, log and refuse. A TCP packet that opens no connection belongs to one that is forgotten, so it is no
+/// attempt; an agent can make no such packet by itself.
 /// ```text
-/// counter
-/// limit rate 200/second burst 400 packets log group 5
+/// tcp flags & (fin | syn | rst | ack) != syn counter goto answer
+/// limit rate over 200/second burst 400 packets counter log group 6 goto answer
+/// counter log group 5
+/// goto answer
+/// ```
+fn refuse() -> Vec<Vec<Step>> {
+    vec![
+        steps([opens_nothing(), counter(), goto_answer()]),
+        steps([over(LOGGED_PER_SECOND, LOGGED_BURST), counter(), log_to(NFLOG_REST), goto_answer()]),
+        steps([counter(), log_to(NFLOG_GROUP)]),
+        steps([goto_answer()]),
+    ]
+}
+
+/// ```text
 /// meta l4proto tcp reject with tcp reset
 /// reject with icmpx admin-prohibited
 /// ```
-fn refuse() -> Vec<Vec<Step>> {
+fn answer() -> Vec<Vec<Step>> {
     let reset = Reject::new(Some(RejectType::TCPReset), None);
     let prohibited = Reject::new(Some(RejectType::ICMPX), Some(RejectCode::AdminProhibited));
-    let logged = Log::new(Some(u32::from(NFLOG_GROUP)));
     vec![
-        steps([counter()]),
-        steps([limit(LOGGED_PER_SECOND, LOGGED_BURST, None), Statement::Log(Some(logged))]),
         steps([equal(meta(MetaKey::L4proto), text("tcp")), Statement::Reject(Some(reset))]),
         steps([Statement::Reject(Some(prohibited))]),
     ]
@@ -498,6 +599,34 @@ fn goto_refuse() -> Statement<'static> {
     Statement::Goto(JumpTarget { target: "refuse".into() })
 }
 
+fn goto_answer() -> Statement<'static> {
+    Statement::Goto(JumpTarget { target: "answer".into() })
+}
+
+/// A pair that leads to the gate.
+fn permitted() -> Statement<'static> {
+    let pair = NamedExpression::Concat(vec![field("ip", "daddr"), field("tcp", "dport")]);
+    equal(Expression::Named(pair), text("@permit"))
+}
+
+/// A TCP packet without SYN, or one that answers to a SYN.
+fn opens_nothing() -> Statement<'static> {
+    /// FIN, SYN, RST, ACK.
+    const JUDGED: u32 = 0x17;
+    const SYN: u32 = 0x02;
+    let flags = BinaryOperation::AND(field("tcp", "flags"), Expression::Number(JUDGED));
+    not_equal(Expression::BinaryOperation(Box::new(flags)), Expression::Number(SYN))
+}
+
+fn mark(limit: FenceLimit) -> Statement<'static> {
+    let (key, value) = (meta(MetaKey::Mark), Expression::Number(limit.mark()));
+    Statement::Mangle(Mangle { key, value })
+}
+
+fn log_to(group: u16) -> Statement<'static> {
+    Statement::Log(Some(Log::new(Some(u32::from(group)))))
+}
+
 fn redirect(to: u16) -> Statement<'static> {
     Statement::Redirect(Some(NAT { addr: None, family: None, port: Some(port(to)), flags: None }))
 }
@@ -506,13 +635,16 @@ fn counter() -> Statement<'static> {
     Statement::Counter(Counter::Anonymous(Some(AnonymousCounter::default())))
 }
 
-fn limit(rate: u32, burst: u32, inv: Option<bool>) -> Statement<'static> {
-    let per = Some("second".into());
-    Statement::Limit(Limit { rate, rate_unit: None, per, burst: Some(burst), burst_unit: None, inv })
-}
-
 fn over(rate: u32, burst: u32) -> Statement<'static> {
-    limit(rate, burst, Some(true))
+    let per = Some("second".into());
+    Statement::Limit(Limit {
+        rate,
+        rate_unit: None,
+        per,
+        burst: Some(burst),
+        burst_unit: None,
+        inv: Some(true),
+    })
 }
 
 fn more_than(connections: u32) -> Statement<'static> {

@@ -62,7 +62,7 @@ fn nothing_said_is_nothing_permitted() {
 #[test]
 fn warnings_do_not_stop_a_policy() {
     let loaded = good(
-        "version: 1\nnetwork:\n  allow:\n    - \"*.github.io\"\n    - .corp\n    - {cidr: 10.0.0.0/24, ports: [22]}\n    - {cidr: 127.0.0.0/8, ports: [22]}\n",
+        "version: 1\nnetwork:\n  allow:\n    - \"*.github.io\"\n    - .corp\n    - {cidr: 10.0.0.0/24, ports: [22]}\n    - {cidr: 169.254.0.0/16, ports: [22]}\n",
     );
     insta::assert_snapshot!("warnings", render(&loaded.warnings));
 }

@@ -7,7 +7,7 @@ use netpolicy::floor::{Surroundings, refusal};
 use netpolicy::host::{HostName, HostPattern};
 use netpolicy::load::{load, rule_from_flag};
 use netpolicy::policy::{Date, Layer, Policy};
-use netpolicy::ruleset::permits;
+use netpolicy::ruleset::{RESERVED_PORTS, permits};
 use netpolicy::virtual_names::VirtualNames;
 use proptest::prelude::*;
 
@@ -133,6 +133,37 @@ proptest! {
                 Target::Address(IpAddr::V6(_)) => None,
             }.expect("an address");
             prop_assert!(permits.iter().any(|permit| permit.port == port && permit.range.contains(&address)));
+        }
+    }
+
+    #[test]
+    fn what_the_fence_keeps_for_itself_is_permitted_by_no_policy(
+        port in prop::sample::select(RESERVED_PORTS.to_vec()),
+        host in name(),
+        form in 0usize..5,
+        protocol in prop::sample::select(vec!["tcp", "tls", "http", "auto"]),
+    ) {
+        let rule = match form {
+            0 => format!("'{host}:{port}'"),
+            1 => format!("{{host: {host}, ports: [443, {port}], protocol: {protocol}}}"),
+            2 => format!("{{host: '*.a.{host}', ports: [{port}]}}"),
+            3 => format!("{{cidr: 198.51.100.0/24, ports: [{port}, 80]}}"),
+            _ => format!("{{host: host.docker.internal, ports: [{port}], host-access: true}}"),
+        };
+        let text = format!("version: 1\nnetwork:\n  allow: [{rule}]\n");
+        let findings = load("p.yml", Layer::Run, TODAY, &mut |_| Ok(text.clone())).unwrap_err();
+        prop_assert!(findings.iter().any(|finding| finding.code == "reserved-port" && finding.hint.is_some()), "{:?}", findings);
+        // A policy that came another way (over the control socket, say) is held to the same.
+        let mut policy = policy(&[format!("{{host: {host}, ports: [443]}}"), "{cidr: 198.51.100.0/24, ports: [80]}".into()], &[]);
+        for rule in &mut policy.allow {
+            let mut wider = netpolicy::policy::Rule::clone(rule);
+            wider.ports.push(port);
+            *rule = wider.into();
+        }
+        prop_assert!(permits(&policy, &VirtualNames::new(&policy)).iter().all(|permit| permit.port != port));
+        for target in [Target::Name(HostName::parse(&host).unwrap()), Target::Address("198.51.100.9".parse().unwrap())] {
+            let verdict = decide(&policy, &Surroundings::default(), &Question::about(&target, TODAY).port(port));
+            prop_assert_eq!((verdict.allowed, verdict.reason), (false, netpolicy::decide::Reason::ReservedPort));
         }
     }
 

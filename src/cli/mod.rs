@@ -125,10 +125,13 @@ pub struct EventsArgs {
     /// Go on printing until the workflow ends
     #[arg(long, conflicts_with = "verify")]
     pub follow: bool,
-    /// Check that every line is chained to the one before
-    #[arg(long)]
+    /// Check that the log is whole, as far as its chain can tell
+    #[arg(long, conflicts_with = "denied")]
     pub verify: bool,
-    /// Print the lines as they were written
+    /// The last digest, as the run printed it: proves that nothing is missing at the end
+    #[arg(long, value_name = "SHA256", requires = "verify", value_parser = digest)]
+    pub digest: Option<String>,
+    /// Print the lines as they were written; with --verify, the result as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -145,6 +148,13 @@ pub struct ReviewArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// A SHA-256 digest in hexadecimal digits, `sha256:` before it or not.
+fn digest(text: &str) -> Result<String, String> {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    let good = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    good.then(|| digits.to_ascii_lowercase()).ok_or_else(|| "a digest has 64 hexadecimal digits".to_owned())
 }
 
 /// What the fence container runs.

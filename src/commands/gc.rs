@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::error::Failure;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::inventory::{self, Found, Recorded};
-use crate::supervisor::{aftermath, control, networks, runs};
+use crate::supervisor::{aftermath, control, event_store, networks, runs};
 use crate::wire::{Role, WorkflowId};
 use crate::workspace::masks;
 
@@ -85,6 +85,7 @@ async fn sweep(engine: &Engine) -> Result<Swept, Failure> {
     swept.failures.extend(masks::sweep(&engine.host, &known).err());
     swept.failures.extend(aftermath::sweep(engine, &known).err());
     swept.failures.extend(runs::sweep(&engine.host, &known).err());
+    swept.failures.extend(event_store::sweep(&known).err());
     Ok(swept)
 }
 

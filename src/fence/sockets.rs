@@ -12,9 +12,9 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
-use netlink_packet_netfilter::nflog::{ConfigCmd, ConfigMode, ConfigNla, ULogMessage};
+use netlink_packet_netfilter::nflog::{ConfigCmd, ConfigFlags, ConfigMode, ConfigNla, ULogMessage};
 use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProtoFamily};
-use netpolicy::ruleset::{DNS_PORT, GATE_PORT, NFLOG_GROUP};
+use netpolicy::ruleset::{DNS_PORT, GATE_PORT, NFLOG_GROUP, NFLOG_REST};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
@@ -31,6 +31,8 @@ use crate::host::netlink::Netlink;
 const BACKLOG: i32 = 4096;
 /// Of each refused packet: enough for its addresses and ports.
 const LOGGED: u32 = 128;
+/// Packets beyond the rate that are told of together.
+const BATCH: u32 = 64;
 /// Room for logged packets and for questions that wait. More is dropped by the kernel, and counted.
 const WAITING: usize = 1 << 20;
 /// Nothing listens there.
@@ -89,16 +91,20 @@ fn datagrams(at: SocketAddrV4) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Binds the log group: the start of each refused packet, sent at once.
+/// Binds the log groups: the start of each refused packet, sent at once; and of those beyond the rate, many together. They are
+/// numbered, so that what gets lost on the way can be counted.
 fn log() -> io::Result<OwnedFd> {
     let netlink = Netlink::open(SockProtocol::NetlinkNetFilter)?;
-    let wishes = vec![
-        ConfigNla::Cmd(ConfigCmd::Bind),
-        ConfigNla::Mode(ConfigMode::new_packet(LOGGED)),
-        ConfigNla::QThresh(1),
-    ];
-    let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, NFLOG_GROUP);
-    netlink.ask(NetfilterMessage::new(header, ULogMessage::Config(wishes)), 0)?;
+    for (group, together) in [(NFLOG_GROUP, 1), (NFLOG_REST, BATCH)] {
+        let wishes = vec![
+            ConfigNla::Cmd(ConfigCmd::Bind),
+            ConfigNla::Mode(ConfigMode::new_packet(LOGGED)),
+            ConfigNla::QThresh(together),
+            ConfigNla::Flags(ConfigFlags::SEQ),
+        ];
+        let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, group);
+        netlink.ask(NetfilterMessage::new(header, ULogMessage::Config(wishes)), 0)?;
+    }
     let fd = netlink.into_fd();
     setsockopt(&fd, sockopt::RcvBuf, &WAITING)?;
     fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;

@@ -6,6 +6,9 @@
 //!
 //! No packet can leave the machine: both ends of the only cable lie in namespaces that end with the test. Needs root.
 
+mod agreement;
+mod log;
+
 use std::io::{self, IoSliceMut, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};

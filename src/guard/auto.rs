@@ -24,7 +24,7 @@ use self::protocols::Here;
 use super::events::Kind;
 use super::gate::{Link, Onward, Refusal};
 use super::io::write_all;
-use super::limits::Room;
+use super::limits::{Limit, Room};
 use super::tls::PATIENCE;
 use super::{http, shape, tls};
 
@@ -216,7 +216,7 @@ impl Beginning<'_> {
             Step::Agent => match take(self.agent)? {
                 Some(more) if more.is_empty() => self.agent_ended = true,
                 Some(more) if !self.room.grow(more.len()) => {
-                    return Err(refusal(Kind::Connect, Reason::Limit));
+                    return Err(Failure::Refused(Refusal::at_limit(Kind::Connect, Limit::Undecided)));
                 }
                 Some(more) => self.start.extend_from_slice(&more),
                 None => {}

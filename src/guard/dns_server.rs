@@ -23,6 +23,7 @@ pub use self::udp::serve_udp;
 use super::Guard;
 use super::dns::{self, Answer, Asked, Read, Subject};
 use super::events::{Decision, Event, Kind, LONG_WHILE, MOMENT, Sameness};
+use super::limits::Limit;
 use super::names::Found;
 
 /// What a question leads to: at once, or after the upstream was asked.
@@ -87,10 +88,29 @@ fn step(guard: &Guard, bytes: &[u8], limit: Option<usize>) -> Step {
     Step::Now(Said { bytes, lasting: (!passing).then_some(Lasting(same)) })
 }
 
+/// Says that a question or a connection was one too many.
+fn full(guard: &Guard, limit: String) {
+    let reason = Reason::Limit;
+    let same = Sameness {
+        kind: Kind::Dns,
+        allowed: false,
+        host: None,
+        address: None,
+        port: Some(53),
+        protocol: 0,
+        reason: reason.as_str(),
+    };
+    guard.events.write_folded(same, MOMENT, || Event {
+        port: Some(53),
+        limit: Some(limit),
+        ..Event::denied(Kind::Dns, reason)
+    });
+}
+
 /// Asks the upstream about a wildcard's name, then answers.
 async fn later(guard: &Guard, asked: &Asked, verdict: Verdict, limit: Option<usize>) -> Vec<u8> {
     let found = match &asked.subject {
-        Subject::Name(name) => guard.names.ask(name, verdict, &guard.outside).await,
+        Subject::Name(name) => guard.names.ask(name, verdict, &guard.outside, &guard.events).await,
         _ => Found::Unknown,
     };
     let answer = asked.answer(&found);
@@ -138,10 +158,11 @@ fn record(guard: &Guard, asked: &Asked, answer: &Answer, found: Option<&Found>) 
     };
     let same = Sameness {
         kind: Kind::Dns,
+        allowed: verdict == Decision::Allow,
         host: host.clone(),
         address: if host.is_some() { None } else { address },
         port: Some(u16::from(kind)),
-        protocol: u8::from(verdict == Decision::Allow),
+        protocol: 0,
         reason: "",
     };
     guard.events.write_folded(same.clone(), window, || {
@@ -151,6 +172,7 @@ fn record(guard: &Guard, asked: &Asked, answer: &Answer, found: Option<&Found>) 
             reason: Some(reason.to_string()),
             host: host.map(|name| name.to_string()),
             address,
+            limit: (reason == Reason::Limit).then(|| Limit::Names.to_string()),
             ..Event::default()
         };
         match found {

@@ -1,34 +1,39 @@
 //! The decision log: one JSON object a line, chained by hashes.
 //!
 //! ```text
-//!  dns, gate, refused ──Event──▶ fold (repeats of a moment counted) ──▶ seq, time, prev ──▶ stdout, one write a line
+//!  goes out, goes upstream, live change, lifecycle ─────────────────────────┬─▶ seq, time, prev ─▶ stdout, one write a line
+//!  refused, or answered by the guard itself ─▶ fold (repeats, budget, count)┘
 //! ```
 //!
-//! A line that cannot be written ends the guard: nothing is permitted that is not recorded.
+//! What goes out has a line of its own, always, and waits until that line is written. Refusals have a budget, and what
+//! it leaves out is counted by kind. A line that cannot be written ends the guard.
 
-use std::collections::{BTreeMap, HashMap};
+mod chain;
+mod fold;
+
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use netpolicy::decide::{Reason, Verdict};
 use netpolicy::host::HostName;
 use netpolicy::policy::Layer;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
+
+use self::chain::Chain;
+use self::fold::Fold;
+use crate::handover::EVENTS_BYTES;
 
 /// How long identical refusals are one event.
 pub const MOMENT: Duration = Duration::from_secs(1);
 /// How long well-known noise, and a name that is asked again, is one event.
 pub const LONG_WHILE: Duration = Duration::from_secs(60);
-/// Different foldable events that may be written in one moment; the rest are counted.
-const AT_MOST_A_MOMENT: u32 = 256;
-/// Different foldable events that are remembered at once.
-const AT_MOST_REMEMBERED: usize = 8192;
 
 /// What an event is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Default)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A DNS question.
@@ -59,7 +64,7 @@ pub enum Phase {
 }
 
 /// What was decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Decision {
     /// Permitted.
@@ -97,7 +102,7 @@ pub struct Event {
     /// `tls`, `http`, `tcp`, `auto`, `udp`, …
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
-    /// Who resolved the name.
+    /// Who resolved the name. On a line about DNS: who is asked about it now, outside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolver: Option<&'static str>,
     /// The deciding rule's text.
@@ -127,9 +132,13 @@ pub struct Event {
     /// How long it was open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ms: Option<u64>,
-    /// How many like it were not written.
+    /// How many like it were not written: the line stands for one more than these. A line that counts different
+    /// targets names none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_out: Option<u64>,
+    /// The limit behind `limit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
     /// Text of the error behind `resolve-failed` and `connect-failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -188,6 +197,8 @@ impl Event {
 pub struct Sameness {
     /// What it is about.
     pub kind: Kind,
+    /// Whether it was permitted. Permitted ones and refusals have budgets of their own.
+    pub allowed: bool,
     /// The name.
     pub host: Option<HostName>,
     /// The address.
@@ -200,46 +211,9 @@ pub struct Sameness {
     pub reason: &'static str,
 }
 
-/// The first of several like events, and how many followed.
-struct Folded {
-    since: Instant,
-    window: Duration,
-    more: u64,
-    event: Option<Event>,
-}
-
-/// Counts repeats.
-struct Fold {
-    seen: HashMap<Sameness, Folded>,
-    moment: Instant,
-    written: u32,
-    overflow: u64,
-}
-
-/// Where the lines go, and what the next one refers to.
-struct Chain {
-    out: Box<dyn Write + Send>,
-    seq: u64,
-    prev: Option<String>,
-}
-
-/// A line as it is written.
-#[derive(Serialize)]
-struct Line<'a> {
-    v: u8,
-    seq: u64,
-    time: String,
-    workflow: &'a str,
-    #[serde(flatten)]
-    event: &'a Event,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prev: Option<&'a str>,
-}
-
 /// The writer of the decision log.
 pub struct Events {
-    workflow: String,
-    chain: Mutex<Chain>,
+    chain: Chain,
     fold: Mutex<Fold>,
 }
 
@@ -251,102 +225,59 @@ fn take<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Events {
     /// A log that goes to `out`.
     pub fn new(workflow: &str, out: Box<dyn Write + Send>) -> Events {
-        Events {
-            workflow: workflow.to_owned(),
-            chain: Mutex::new(Chain { out, seq: 0, prev: None }),
-            fold: Mutex::new(Fold { seen: HashMap::new(), moment: Instant::now(), written: 0, overflow: 0 }),
-        }
+        Events::bounded(workflow, out, EVENTS_BYTES)
+    }
+
+    /// The same of so many bytes. What is open when they are used up may add its end.
+    fn bounded(workflow: &str, out: Box<dyn Write + Send>, bound: u64) -> Events {
+        let fold = Mutex::new(Fold::new(Instant::now()));
+        Events { chain: Chain::new(workflow, out, bound), fold }
+    }
+
+    /// Whether the log has reached its bound: nothing may go out any more.
+    pub fn is_full(&self) -> bool {
+        self.chain.is_full()
     }
 
     /// How many lines there are.
     pub fn count(&self) -> u64 {
-        take(&self.chain).seq
+        self.chain.count()
     }
 
-    /// Writes one event. When it cannot be written the process ends, and with it every path out.
+    /// Writes one event, or leaves it to [`Events::pump`] while the reader is slow. When it cannot be written the
+    /// process ends, and with it every path out.
     pub fn write(&self, event: &Event) {
-        let mut chain = take(&self.chain);
-        let line = Line {
-            v: 1,
-            seq: chain.seq,
-            time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
-            workflow: &self.workflow,
-            event,
-            prev: chain.prev.as_deref(),
-        };
-        let written = serde_json::to_vec(&line).map_err(std::io::Error::from).and_then(|mut text| {
-            let hash = hex::encode(Sha256::digest(&text));
-            text.push(b'\n');
-            chain.out.write_all(&text)?;
-            chain.out.flush()?;
-            Ok(hash)
-        });
-        match written {
-            Ok(hash) => {
-                chain.prev = Some(hash);
-                chain.seq += 1;
-            }
-            Err(error) => {
-                let _ =
-                    writeln!(std::io::stderr(), "ringfence guard: cannot write the decision log: {error}");
-                std::process::exit(1);
-            }
-        }
+        self.chain.write(event);
+    }
+
+    /// Waits until the log takes lines. `false` when it does not for long: nothing may go out then.
+    pub async fn takes_lines(&self) -> bool {
+        self.chain.takes_lines().await
+    }
+
+    /// Writes an event, and waits until the line is out of the process: whatever ends the guard then, it is in the log.
+    pub async fn write_through(&self, event: &Event) {
+        let line = self.chain.write(event);
+        self.chain.written(line).await;
     }
 
     /// Writes an event unless its like was written within `window`; then it is counted.
     pub fn write_folded(&self, same: Sameness, window: Duration, event: impl FnOnce() -> Event) {
-        if let Some(event) = self.first_of_its_kind(same, window, event) {
+        let (now, strained) = (Instant::now(), self.chain.is_scarce());
+        let event = take(&self.fold).first_of_its_kind(same, window, event, now, strained);
+        if let Some(event) = event {
             self.write(&event);
         }
     }
 
     /// Counts one more of what was written within its window, and is counted already; `false` when this one is not.
     pub fn repeat(&self, same: &Sameness, now: Instant) -> bool {
-        let mut fold = take(&self.fold);
-        match fold.seen.get_mut(same) {
-            Some(folded) if folded.event.is_some() && now.duration_since(folded.since) < folded.window => {
-                folded.more += 1;
-                true
-            }
-            _ => false,
-        }
+        take(&self.fold).repeat(same, now)
     }
 
-    /// The event, when it is to be written now.
-    fn first_of_its_kind(
-        &self,
-        same: Sameness,
-        window: Duration,
-        event: impl FnOnce() -> Event,
-    ) -> Option<Event> {
-        let now = Instant::now();
-        let mut fold = take(&self.fold);
-        if let Some(folded) = fold.seen.get_mut(&same) {
-            if now.duration_since(folded.since) < folded.window {
-                folded.more += 1;
-                if folded.event.is_none() {
-                    folded.event = Some(event());
-                }
-                return None;
-            }
-            // The sweep has not been here yet: what was counted goes with this one.
-            let mut event = event();
-            let more = std::mem::take(&mut folded.more);
-            event.left_out = (more > 0).then_some(more);
-            (folded.since, folded.event) = (now, None);
-            return Some(event);
-        }
-        if now.duration_since(fold.moment) >= MOMENT {
-            (fold.moment, fold.written) = (now, 0);
-        }
-        if fold.written >= AT_MOST_A_MOMENT || fold.seen.len() >= AT_MOST_REMEMBERED {
-            fold.overflow += 1;
-            return None;
-        }
-        fold.written += 1;
-        fold.seen.insert(same, Folded { since: now, window, more: 0, event: None });
-        Some(event())
+    /// Counts events without a line of their own.
+    pub fn count_only(&self, event: Event, times: u64) {
+        take(&self.fold).count(event, times, Instant::now());
     }
 
     /// Writes what was counted in windows that are over. To be called a few times a second.
@@ -356,37 +287,30 @@ impl Events {
 
     /// [`Events::sweep`] as of a given time.
     fn sweep_at(&self, now: Instant) {
-        let mut due = Vec::new();
-        let mut fold = take(&self.fold);
-        fold.seen.retain(|_, folded| {
-            if now.duration_since(folded.since) < folded.window {
-                return true;
-            }
-            if let Some(mut event) = folded.event.take() {
-                // This line is one of them itself.
-                event.left_out = (folded.more > 1).then(|| folded.more - 1);
-                due.push(event);
-            }
-            false
-        });
-        if fold.overflow > 0 && now.duration_since(fold.moment) >= MOMENT {
-            let left_out = Some(std::mem::take(&mut fold.overflow) - 1).filter(|more| *more > 0);
-            due.push(Event { left_out, ..Event::denied(Kind::Datagram, Reason::Limit) });
+        if self.chain.is_behind() {
+            // It goes on being counted.
+            return;
         }
-        drop(fold);
+        let due = take(&self.fold).sweep(now, self.is_full());
         for event in due {
             self.write(&event);
         }
     }
 
-    /// Adds refusals that nobody could see to the count of the moment.
-    pub fn lost(&self, count: u64) {
-        take(&self.fold).overflow += count;
+    /// Writes what waits whenever the reader takes it, for ever. To be called on a thread of its own, with the
+    /// descriptor that the log goes to.
+    pub fn pump(&self, out: BorrowedFd<'_>) {
+        self.chain.pump(out);
     }
 
-    /// Writes everything that is still counted, at the end.
+    /// Writes everything that is still counted, and how it ended, and waits a while for a slow reader.
     pub fn finish(&self) {
-        self.sweep_at(Instant::now() + LONG_WHILE + MOMENT);
+        let due = take(&self.fold).sweep(Instant::now() + LONG_WHILE * 2, false);
+        for event in due {
+            self.write(&event);
+        }
+        self.write(&Event::lifecycle("end"));
+        self.chain.drain();
     }
 }
 
@@ -430,59 +354,5 @@ pub mod tests {
         pub fn text(&self) -> String {
             String::from_utf8(take(&self.0).clone()).unwrap()
         }
-    }
-
-    fn same(port: u16) -> Sameness {
-        Sameness {
-            kind: Kind::Connect,
-            host: None,
-            address: None,
-            port: Some(port),
-            protocol: 6,
-            reason: "port",
-        }
-    }
-
-    #[test]
-    fn each_line_carries_the_hash_of_the_one_before_and_no_absent_field() {
-        let log = Log::default();
-        let events = Events::new("w1", Box::new(log.clone()));
-        events.write(&Event::lifecycle("start"));
-        events.write(&Event::denied(Kind::Dns, Reason::NotAllowed));
-        let text = log.text();
-        let (first, second) = text.trim_end().split_once('\n').unwrap();
-        assert!(first.starts_with(r#"{"v":1,"seq":0,"time":""#), "{first}");
-        assert!(!first.contains("null") && !first.contains("prev"), "{first}");
-        let second: serde_json::Value = serde_json::from_str(second).unwrap();
-        assert_eq!(second["prev"], hex::encode(Sha256::digest(first.as_bytes())));
-        assert_eq!(second["reason"], "not-allowed");
-        assert_eq!(second["verdict"], "deny");
-    }
-
-    #[test]
-    fn a_flood_of_one_thing_becomes_one_event_and_a_count() {
-        let log = Log::default();
-        let events = Events::new("w1", Box::new(log.clone()));
-        for _ in 0..1000 {
-            events.write_folded(same(22), MOMENT, || Event::denied(Kind::Connect, Reason::Port));
-        }
-        assert_eq!(log.lines().len(), 1);
-        events.sweep_at(Instant::now() + MOMENT);
-        let lines = log.lines();
-        assert_eq!(lines.len(), 2);
-        assert_eq!(lines[1]["left_out"], 998);
-    }
-
-    #[test]
-    fn a_flood_of_different_things_is_bounded_too() {
-        let log = Log::default();
-        let events = Events::new("w1", Box::new(log.clone()));
-        for port in 0..10_000 {
-            events.write_folded(same(port), MOMENT, || Event::denied(Kind::Connect, Reason::Port));
-        }
-        events.finish();
-        let lines = log.lines();
-        assert!(lines.len() < 1000, "{}", lines.len());
-        assert!(lines.iter().any(|line| line["left_out"].as_u64().unwrap_or(0) > 9000));
     }
 }

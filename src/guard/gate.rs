@@ -18,7 +18,7 @@ use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::events::{Event, Kind, MOMENT, Phase, Sameness};
-use super::limits::Place;
+use super::limits::{Limit, Place};
 use super::live::{self, Standing};
 use super::splice::Counts;
 use super::upstream::keep_alive;
@@ -55,12 +55,27 @@ pub struct Refusal {
     pub address: Option<IpAddr>,
     /// The policy's word, where it is the reason.
     pub verdict: Option<Box<Verdict>>,
+    /// The limit, where it is the reason.
+    pub limit: Option<Limit>,
 }
 
 impl Refusal {
     /// A refusal that the agent sees as a reset.
     pub fn new(kind: Kind, reason: Reason) -> Refusal {
-        Refusal { kind, reason, manner: Manner::Reset, error: None, address: None, verdict: None }
+        Refusal {
+            kind,
+            reason,
+            manner: Manner::Reset,
+            error: None,
+            address: None,
+            verdict: None,
+            limit: None,
+        }
+    }
+
+    /// A refusal of what is permitted, because of a limit.
+    pub fn at_limit(kind: Kind, limit: Limit) -> Refusal {
+        Refusal { limit: Some(limit), ..Refusal::new(kind, Reason::Limit) }
     }
 
     /// A permitted connection that did not come to be.
@@ -120,32 +135,40 @@ pub struct Link {
     pub standing: Standing,
     begin: Instant,
     open: AtomicBool,
+    /// A question or a packet may have gone out that no line tells of yet.
+    untold: AtomicBool,
 }
 
 impl Link {
-    /// Notes in the log that the way out is open, once: to this address, or to one that a proxy chose.
-    pub fn opened(&self, address: Option<IpAddr>, resolver: ResolvedBy) {
+    /// Notes in the log that the way out is open: to this address, or to one that a proxy chose. Each connection to a server
+    /// has its line, and the line is out before a byte of the agent is.
+    pub async fn opened(&self, address: Option<IpAddr>, resolver: ResolvedBy) {
         if let Some(address) = address {
             let _ = self.standing.address.set(address);
         }
-        if !self.open.swap(true, Ordering::SeqCst) {
-            let mut event = self.fill(Event::allowed(Kind::Connect)).by(&self.verdict);
-            event.phase = Some(Phase::Open);
-            event.address = address.or(event.address);
-            event.resolver = match (&self.target, resolver) {
-                (Target::Address(_), _) => None,
-                (Target::Name(_), ResolvedBy::Guard) => Some("guard"),
-                (Target::Name(_), ResolvedBy::Proxy) => Some("proxy"),
-            };
-            self.guard.events.write(&event);
-        }
+        self.open.store(true, Ordering::SeqCst);
+        self.untold.store(false, Ordering::SeqCst);
+        let mut event = self.fill(Event::allowed(Kind::Connect)).by(&self.verdict);
+        event.phase = Some(Phase::Open);
+        event.address = address.or(event.address);
+        event.resolver = match (&self.target, resolver) {
+            (Target::Address(_), _) => None,
+            (Target::Name(_), ResolvedBy::Guard) => Some("guard"),
+            (Target::Name(_), ResolvedBy::Proxy) => Some("proxy"),
+        };
+        self.guard.events.write_through(&event).await;
     }
 
-    /// A connection to the target, within the budget of dials.
+    /// A connection to the target, within the budget of dials, while the log takes lines.
     pub async fn connect(&self) -> Result<TcpStream, Refusal> {
-        if !self.guard.limits.dial() {
-            return Err(Refusal::new(Kind::Connect, Reason::Limit));
+        if !self.guard.limits.dial().await {
+            return Err(Refusal::at_limit(Kind::Connect, Limit::Dials));
         }
+        // Nothing goes out without its line.
+        if !self.guard.events.takes_lines().await {
+            return Err(Refusal::at_limit(Kind::Connect, Limit::Log));
+        }
+        self.untold.store(true, Ordering::SeqCst);
         let stream = self.guard.outside.connect(self).await?;
         self.guard.stalls.watch(&stream, self);
         Ok(stream)
@@ -168,14 +191,27 @@ impl Link {
         event
     }
 
-    /// Puts a refusal into the log.
+    /// Puts a refusal into the log. One after a question or a packet went out is not left to the fold.
     pub fn refused(&self, refusal: &Refusal) {
+        let event = || {
+            let verdict = refusal.verdict.as_deref().unwrap_or(&self.verdict);
+            let mut event = self.fill(Event::denied(refusal.kind, refusal.reason)).by(verdict);
+            event.address = refusal.address.or(event.address);
+            event.error.clone_from(&refusal.error);
+            event.limit = refusal.limit.map(|limit| limit.to_string());
+            event
+        };
+        if self.untold.swap(false, Ordering::SeqCst) {
+            self.guard.events.write(&event());
+            return;
+        }
         let host = match &self.target {
             Target::Name(name) => Some(name.clone()),
             Target::Address(_) => None,
         };
         let same = Sameness {
             kind: refusal.kind,
+            allowed: false,
             host,
             address: refusal.address.or(match &self.target {
                 Target::Address(address) => Some(*address),
@@ -185,18 +221,17 @@ impl Link {
             protocol: 6,
             reason: refusal.reason.as_str(),
         };
-        self.guard.events.write_folded(same, MOMENT, || {
-            let verdict = refusal.verdict.as_deref().unwrap_or(&self.verdict);
-            let mut event = self.fill(Event::denied(refusal.kind, refusal.reason)).by(verdict);
-            event.address = refusal.address.or(event.address);
-            event.error.clone_from(&refusal.error);
-            event
-        });
+        self.guard.events.write_folded(same, MOMENT, event);
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
+        if self.untold.load(Ordering::SeqCst) && !self.open.load(Ordering::SeqCst) {
+            // The agent, or a change, ended it while it was dialled.
+            let gone = Refusal::failed(Reason::ConnectFailed, "ended before it was connected".to_owned());
+            self.refused(&gone);
+        }
         if self.open.load(Ordering::SeqCst) {
             let mut event = self.fill(Event::allowed(Kind::Connect));
             event.phase = Some(Phase::Close);
@@ -232,7 +267,7 @@ pub async fn serve(listener: TcpListener, guard: Arc<Guard>) {
         let Ok(to) = sockopt::ip_original_dst(&stream) else {
             // Nobody was redirected here: somebody found the gate's own port.
             let _ = stream.set_zero_linger();
-            turn_away(&guard, None, Reason::RawAddress);
+            turn_away(&guard, None, Reason::RawAddress, None);
             continue;
         };
         admit(stream, to, &guard);
@@ -243,14 +278,14 @@ pub async fn serve(listener: TcpListener, guard: Arc<Guard>) {
 pub fn admit(stream: TcpStream, to: SocketAddrV4, guard: &Arc<Guard>) {
     let Some(place) = guard.limits.connection() else {
         let _ = stream.set_zero_linger();
-        turn_away(guard, Some(to), Reason::Limit);
+        turn_away(guard, Some(to), Reason::Limit, Some(Limit::Connections));
         return;
     };
     tokio::spawn(handle(stream, to, Arc::clone(guard), place));
 }
 
 /// Puts the refusal of a connection that was not looked at into the log.
-fn turn_away(guard: &Guard, to: Option<SocketAddrV4>, reason: Reason) {
+fn turn_away(guard: &Guard, to: Option<SocketAddrV4>, reason: Reason, limit: Option<Limit>) {
     let target =
         to.map(|to| guard.names.target_of(*to.ip()).unwrap_or(Target::Address(IpAddr::V4(*to.ip()))));
     let (host, address) = match target {
@@ -261,6 +296,7 @@ fn turn_away(guard: &Guard, to: Option<SocketAddrV4>, reason: Reason) {
     let port = to.map(|to| to.port());
     let same = Sameness {
         kind: Kind::Connect,
+        allowed: false,
         host: host.clone(),
         address,
         port,
@@ -271,6 +307,7 @@ fn turn_away(guard: &Guard, to: Option<SocketAddrV4>, reason: Reason) {
         host: host.map(|name| name.to_string()),
         address,
         port,
+        limit: limit.map(|limit| limit.to_string()),
         ..Event::denied(Kind::Connect, reason)
     });
 }
@@ -292,7 +329,7 @@ async fn handle(agent: TcpStream, to: SocketAddrV4, guard: Arc<Guard>, place: Pl
         done = carry(&link, &agent) => done,
         reason = link.guard.closing() => Err(Refusal::new(Kind::Connect, reason)),
         refusal = live::revoked(&link) => Err(refusal),
-        () = idle(&link.counts) => Err(Refusal::new(Kind::Connect, Reason::Limit)),
+        () = idle(&link.counts) => Err(Refusal::at_limit(Kind::Connect, Limit::Idle)),
     };
     if let Err(refusal) = done {
         link.refused(&refusal);
@@ -339,6 +376,7 @@ fn look_up(to: SocketAddrV4, guard: &Arc<Guard>) -> (Arc<Link>, Option<Reason>) 
         standing: Standing::default(),
         begin: Instant::now(),
         open: AtomicBool::new(false),
+        untold: AtomicBool::new(false),
     };
     (Arc::new(link), reason)
 }

@@ -37,6 +37,7 @@ use self::request::{check, forward_headers, origin_form, upgrade_of, write_anew}
 use super::events::Kind;
 use super::gate::{Link, Manner, Onward, Refusal};
 use super::io::{Replay, drain, read_some, write_all};
+use super::limits::Limit;
 use super::shape::Shaped;
 use super::tls::PATIENCE;
 
@@ -91,7 +92,7 @@ pub async fn carry(
         let _ = agent.peek(&mut [0]).await;
     }
     let Some(_place) = link.guard.limits.requests() else {
-        return Err(Refusal::new(Kind::Http, Reason::Limit));
+        return Err(Refusal::at_limit(Kind::Http, Limit::Requests));
     };
     let start = not_http2(agent, start).await?;
     serve(link, agent, start, dialled, None).await

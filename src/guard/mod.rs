@@ -31,6 +31,7 @@ mod upstream;
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -53,7 +54,7 @@ use self::splice::Pipes;
 use self::stalled::Stalls;
 use self::upstream::Outside;
 use crate::error::Failure;
-use crate::handover::{GUARD_CONFIG, GUARD_FILES, GUARD_SOCKET, GuardConfig, HEARTBEAT};
+use crate::handover::{EVENTS_BYTES, GUARD_CONFIG, GUARD_FILES, GUARD_SOCKET, GuardConfig, HEARTBEAT};
 
 /// The guard could not begin, or a part of it stopped.
 const BROKEN: u8 = 1;
@@ -103,6 +104,9 @@ impl Guard {
 
     /// Why nothing at all is permitted now, if so. By the wall clock, which a sleeping machine does not stop.
     pub fn closed(&self) -> Option<Reason> {
+        if self.events.is_full() {
+            return Some(Reason::LogFull);
+        }
         let deadline = self.deadline_unix_ms?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u128::MAX, |now| now.as_millis());
         (now >= u128::from(deadline)).then_some(Reason::Deadline)
@@ -129,7 +133,13 @@ impl Guard {
     /// What is looked at a few times a second: the deadline, and counted events.
     fn tick(&self) {
         if let Some(reason) = self.closed() {
-            self.closing.send_if_modified(|now| now.replace(reason).is_none());
+            let closes = self.closing.send_if_modified(|now| now.replace(reason).is_none());
+            if closes && reason == Reason::LogFull {
+                let what =
+                    format!("the events have reached {} MiB: nothing goes out any more", EVENTS_BYTES >> 20);
+                self.events.write(&Event { what: Some(what), ..Event::lifecycle(reason.as_str()) });
+                self.names.changed();
+            }
         }
         self.live.tick(self);
         self.events.sweep();
@@ -157,10 +167,17 @@ pub fn run() -> Result<(), Failure> {
         Outside::world(&config.policy, &means)
             .map_err(|error| broken("there is no upstream resolver").caused_by(&error))?
     };
-    let events = Events::new(&config.workflow, Box::new(std::io::stdout()));
+    let (events, out) = log_to_stdout(&config.workflow)
+        .map_err(|error| broken("cannot write to its own output").caused_by(&error))?;
     let (digest, image, engine) = (config.digest.clone(), config.image.clone(), config.engine.clone());
     let image_digest = config.image_digest.clone();
     let guard = Arc::new(Guard::new(config, events, outside, limits));
+    let pumping = Arc::clone(&guard);
+    std::thread::Builder::new()
+        .name("log".to_owned())
+        .stack_size(256 * 1024)
+        .spawn(move || pumping.events.pump(out.as_fd()))
+        .map_err(|error| broken("cannot start a thread for the log").caused_by(&error))?;
     guard.events.write(&Event {
         digest: Some(digest),
         image: Some(image),
@@ -176,6 +193,14 @@ pub fn run() -> Result<(), Failure> {
     runtime.shutdown_timeout(Duration::from_millis(200));
     guard.events.finish();
     result
+}
+
+/// The log on stdout, and stdout for [`Events::pump`]: without a buffer, and without a wait.
+fn log_to_stdout(workflow: &str) -> std::io::Result<(Events, OwnedFd)> {
+    let out = std::io::stdout().as_fd().try_clone_to_owned()?;
+    rustix::io::ioctl_fionbio(&out, true)?;
+    let events = Events::new(workflow, Box::new(fs::File::from(out.try_clone()?)));
+    Ok((events, out))
 }
 
 /// Takes as many descriptors as it can, and says how many those are: with few, connections are refused earlier. They are not asked of
@@ -335,4 +360,4 @@ fn say(fence: &tokio::net::UnixStream, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

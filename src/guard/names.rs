@@ -23,6 +23,7 @@ use netpolicy::virtual_names::{VirtualNames, exact_names};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+use super::events::{Event, Events, Kind};
 use super::upstream::Outside;
 use crate::conditions::Conditions;
 use crate::wire::host_network::HostNetwork;
@@ -181,8 +182,8 @@ impl Names {
 
     /// Asks the upstream whether a name under a wildcard exists: once a run, each question within the wildcard's budget.
     /// One that failed may be asked again, later, and is paid again: who answers for the wildcard's names could let all fail
-    /// and read the repetitions.
-    pub async fn ask(&self, name: &HostName, verdict: Verdict, outside: &Outside) -> Found {
+    /// and read the repetitions. Each question has its line in the log, and the line is out first.
+    pub async fn ask(&self, name: &HostName, verdict: Verdict, outside: &Outside, events: &Events) -> Found {
         let Some(wildcard) = wildcard(&verdict) else { return refused(verdict, Reason::NotAllowed) };
         let budget = self.rules().decider.policy().dns.names_per_wildcard;
         let cell = {
@@ -201,9 +202,18 @@ impl Names {
         let by_proxy = self.permits_by_proxy(&Target::Name(name.clone()), None);
         let exists = cell
             .get_or_try_init(|| async {
+                if !events.takes_lines().await {
+                    return Err(Unanswered::Upstream);
+                }
                 if !self.spend(wildcard, budget) {
                     return Err(Unanswered::Budget);
                 }
+                let question = Event {
+                    host: Some(name.to_string()),
+                    resolver: Some("guard"),
+                    ..Event::allowed(Kind::Dns).by(&verdict)
+                };
+                events.write_through(&question).await;
                 outside.exists(name, by_proxy).await.map_err(|_| {
                     self.asked().fail(name);
                     Unanswered::Upstream

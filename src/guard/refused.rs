@@ -5,13 +5,15 @@
 //! ```
 //! Everything in a packet was chosen by the agent: every length is checked, and nothing else is believed.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use netpolicy::decide::{Reason, Target};
+use netpolicy::decide::{Reason, Target, Verdict};
+use netpolicy::ruleset::{FenceLimit, NFLOG_REST};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
@@ -20,8 +22,10 @@ use super::events::{Event, Kind, LONG_WHILE, MOMENT, Sameness};
 
 /// Type of a logged packet: subsystem "ulog", message "packet".
 const PACKET: u16 = 4 << 8;
-/// Attribute that holds the packet.
+/// Attributes: the packet's mark, the packet, its number in the group.
+const MARK: u16 = 2;
 const PAYLOAD: u16 = 9;
+const NUMBER: u16 = 12;
 /// Sizes of the headers of a netlink message, of netfilter's own, and of an attribute.
 const MESSAGE_HEADER: usize = 16;
 const NETFILTER_HEADER: usize = 4;
@@ -33,14 +37,26 @@ const UDP: u8 = 17;
 const NOISE: [u16; 6] = [123, 137, 138, 1900, 5353, 5355];
 
 /// A packet that did not pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Packet {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Packet {
     /// Where it was sent to.
-    pub address: IpAddr,
+    address: IpAddr,
     /// The port, where the protocol has one.
-    pub port: Option<u16>,
+    port: Option<u16>,
     /// Number of the protocol.
-    pub protocol: u8,
+    protocol: u8,
+    /// What the fence's rules marked it with.
+    mark: u32,
+}
+
+/// One that the kernel logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Logged {
+    packet: Packet,
+    /// The group that it was logged to.
+    group: u16,
+    /// Its number there.
+    number: Option<u32>,
 }
 
 /// Reads refused packets for ever, on a thread of its own: what waits here holds up no connection.
@@ -56,69 +72,142 @@ pub fn serve(socket: OwnedFd, guard: Arc<Guard>) -> io::Result<()> {
 /// Reads refused packets for ever.
 fn read(socket: &OwnedFd, guard: &Guard) {
     let mut buffer = vec![0; 64 * 1024];
+    let mut gaps = Gaps::default();
     loop {
         match rustix::net::recv(socket, &mut buffer[..], RecvFlags::empty()) {
-            Ok((_, length)) => {
-                let length = length.min(buffer.len());
-                for packet in packets(&buffer[..length]) {
-                    note(guard, packet);
-                }
-            }
+            Ok((_, length)) => take(guard, &mut gaps, &buffer[..length.min(buffer.len())]),
             Err(Errno::INTR) => {}
-            // The kernel had more than the socket holds.
-            Err(Errno::NOBUFS) => guard.events.lost(1),
+            // The kernel had more than the socket holds: how many, the next number tells.
+            Err(Errno::NOBUFS) => lost(guard, gaps.overrun()),
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
 }
 
-/// Puts a refused packet into the log.
-fn note(guard: &Guard, packet: Packet) {
-    let kind = if packet.protocol == TCP { Kind::Connect } else { Kind::Datagram };
-    let noise = packet.protocol == UDP && packet.port.is_some_and(|port| NOISE.contains(&port));
-    let target = match packet.address {
-        IpAddr::V4(address) => guard.names.target_of(address),
-        IpAddr::V6(_) => None,
-    };
-    let known = target.unwrap_or(Target::Address(packet.address));
-    let verdict = guard.names.decide(&known, Some(packet.port.unwrap_or(0)), None);
-    let name = if let Target::Name(name) = &known { Some(name) } else { None };
-    let reason = match (guard.closed(), verdict.allowed, packet.protocol) {
-        _ if guard.live.effect(name).cut => Reason::Cut,
-        (Some(reason), _, _) => reason,
-        // Permitted, and refused all the same: too many of them.
-        (None, true, TCP) => Reason::Limit,
-        (None, true, _) => Reason::Protocol,
-        (None, false, TCP | UDP) => verdict.reason,
-        (None, false, _) => Reason::Protocol,
-    };
-    let same = Sameness {
-        kind,
-        host: None,
-        address: (!noise).then_some(packet.address),
-        port: packet.port,
-        protocol: packet.protocol,
-        reason: "",
-    };
-    guard.events.write_folded(same, if noise { LONG_WHILE } else { MOMENT }, || {
-        let mut event = Event::denied(kind, reason).by(&verdict);
-        match &known {
+/// Puts the packets of one datagram into the log, and counts those that are missing before them.
+fn take(guard: &Guard, gaps: &mut Gaps, datagram: &[u8]) {
+    let mut rest: HashMap<Packet, u64> = HashMap::new();
+    for logged in packets(datagram) {
+        lost(guard, gaps.before(&logged));
+        if logged.group == NFLOG_REST {
+            *rest.entry(logged.packet).or_default() += 1;
+        } else {
+            let refusal = Refused::of(guard, logged.packet);
+            let window = if refusal.noise { LONG_WHILE } else { MOMENT };
+            guard.events.write_folded(refusal.same(), window, || refusal.event());
+        }
+    }
+    for (packet, times) in rest {
+        guard.events.count_only(Refused::of(guard, packet).event(), times);
+    }
+}
+
+/// The kernel numbers what it logs in each group: what is missing was dropped on the way here.
+#[derive(Default)]
+struct Gaps {
+    next: [Option<u32>; 2],
+    /// Told of already, without a number.
+    told: u64,
+}
+
+impl Gaps {
+    /// How many packets were dropped before this one that nobody told of.
+    fn before(&mut self, logged: &Logged) -> u64 {
+        let Some(number) = logged.number else { return 0 };
+        let next = &mut self.next[usize::from(logged.group == NFLOG_REST)];
+        let missing = next.replace(number.wrapping_add(1)).map_or(0, |next| number.wrapping_sub(next));
+        let missing = u64::from(missing);
+        let told = self.told.min(missing);
+        self.told -= told;
+        missing - told
+    }
+
+    /// One packet at least was dropped.
+    fn overrun(&mut self) -> u64 {
+        self.told += 1;
+        1
+    }
+}
+
+/// Counts refused packets that the kernel could not tell of.
+fn lost(guard: &Guard, times: u64) {
+    let limit = Some("room for copies of refused packets: their targets are not known".to_owned());
+    guard.events.count_only(Event { limit, ..Event::denied(Kind::Datagram, Reason::Limit) }, times);
+}
+
+/// A packet that did not pass, and why.
+struct Refused {
+    packet: Packet,
+    kind: Kind,
+    noise: bool,
+    known: Target,
+    verdict: Verdict,
+    reason: Reason,
+    limit: Option<FenceLimit>,
+}
+
+impl Refused {
+    fn of(guard: &Guard, packet: Packet) -> Refused {
+        let limit = FenceLimit::of_mark(packet.mark);
+        let kind = match (limit, packet.protocol) {
+            (Some(FenceLimit::DnsConnections | FenceLimit::DnsQuestions), _) => Kind::Dns,
+            (_, TCP) => Kind::Connect,
+            _ => Kind::Datagram,
+        };
+        let target = match packet.address {
+            IpAddr::V4(address) => guard.names.target_of(address),
+            IpAddr::V6(_) => None,
+        };
+        let known = target.unwrap_or(Target::Address(packet.address));
+        let verdict = guard.names.decide(&known, Some(packet.port.unwrap_or(0)), None);
+        let name = if let Target::Name(name) = &known { Some(name) } else { None };
+        let reason = match (guard.closed(), verdict.allowed, packet.protocol) {
+            _ if guard.live.effect(name).cut => Reason::Cut,
+            (Some(reason), _, _) => reason,
+            _ if limit.is_some() => Reason::Limit,
+            // Permitted, and not in the fence's rules: a change is under way.
+            (None, true, TCP) => Reason::Limit,
+            (None, true, _) => Reason::Protocol,
+            (None, false, TCP | UDP) => verdict.reason,
+            (None, false, _) => Reason::Protocol,
+        };
+        let noise = packet.protocol == UDP && packet.port.is_some_and(|port| NOISE.contains(&port));
+        let limit = limit.filter(|_| reason == Reason::Limit);
+        Refused { packet, kind, noise, known, verdict, reason, limit }
+    }
+
+    fn same(&self) -> Sameness {
+        Sameness {
+            kind: self.kind,
+            allowed: false,
+            host: None,
+            address: (!self.noise).then_some(self.packet.address),
+            port: self.packet.port,
+            protocol: self.packet.protocol,
+            reason: self.reason.as_str(),
+        }
+    }
+
+    fn event(&self) -> Event {
+        let mut event = Event::denied(self.kind, self.reason).by(&self.verdict);
+        match &self.known {
             Target::Name(name) => event.host = Some(name.to_string()),
             Target::Address(address) => event.address = Some(*address),
         }
-        event.port = packet.port;
-        event.protocol = Some(match packet.protocol {
+        event.port = self.packet.port;
+        event.limit = self.limit.map(|limit| limit.to_string());
+        event.protocol = Some(match self.packet.protocol {
             ICMP | 58 => "icmp".to_owned(),
             TCP => "tcp".to_owned(),
             UDP => "udp".to_owned(),
             other => other.to_string(),
         });
         event
-    });
+    }
 }
 
 /// The packets of one netlink datagram.
-pub fn packets(datagram: &[u8]) -> Vec<Packet> {
+fn packets(datagram: &[u8]) -> Vec<Logged> {
     let mut found = Vec::new();
     let mut rest = datagram;
     while let Some(length) = u32_ne(rest, 0) {
@@ -127,24 +216,28 @@ pub fn packets(datagram: &[u8]) -> Vec<Packet> {
             break;
         };
         if u16_ne(message, 4) == Some(PACKET)
+            && let Some(group) = message.get(MESSAGE_HEADER + 2..MESSAGE_HEADER + NETFILTER_HEADER)
             && let Some(attributes) = message.get(MESSAGE_HEADER + NETFILTER_HEADER..)
-            && let Some(packet) = payload(attributes).and_then(packet)
+            && let Some(mut packet) = attribute(attributes, PAYLOAD).and_then(packet)
         {
-            found.push(packet);
+            let number = |kind| Some(u32::from_be_bytes(attribute(attributes, kind)?.try_into().ok()?));
+            packet.mark = number(MARK).unwrap_or_default();
+            let group = u16::from_be_bytes([group[0], group[1]]);
+            found.push(Logged { packet, group, number: number(NUMBER) });
         }
         rest = rest.get(aligned(length)..).unwrap_or_default();
     }
     found
 }
 
-/// The attribute that holds the packet.
-fn payload(attributes: &[u8]) -> Option<&[u8]> {
+/// What is in the first attribute of a kind.
+fn attribute(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     let mut rest = attributes;
     loop {
         let length = usize::from(u16_ne(rest, 0)?);
         let kind = u16_ne(rest, 2)? & 0x3fff;
         let content = rest.get(ATTRIBUTE_HEADER..length)?;
-        if kind == PAYLOAD {
+        if kind == wanted {
             return Some(content);
         }
         rest = rest.get(aligned(length)..)?;
@@ -173,7 +266,7 @@ fn packet(bytes: &[u8]) -> Option<Packet> {
             .map(|port| u16::from_be_bytes([port[0], port[1]])),
         _ => None,
     };
-    Some(Packet { address, port, protocol })
+    Some(Packet { address, port, protocol, mark: 0 })
 }
 
 /// Netlink pads to four bytes.
@@ -198,6 +291,10 @@ mod tests {
 
     /// A netlink message with one packet, as the kernel makes it.
     fn logged(ip: &[u8]) -> Vec<u8> {
+        logged_as(ip, 5, 0, None)
+    }
+
+    fn logged_as(ip: &[u8], group: u16, mark: u32, number: Option<u32>) -> Vec<u8> {
         let attribute = |kind: u16, content: &[u8]| {
             let mut all = u16::try_from(content.len() + 4).unwrap().to_ne_bytes().to_vec();
             all.extend(kind.to_ne_bytes());
@@ -205,10 +302,17 @@ mod tests {
             all.resize(all.len().next_multiple_of(4), 0);
             all
         };
-        let mut body = vec![2, 0, 0, 5];
+        let mut body = vec![2, 0];
+        body.extend(group.to_be_bytes());
         body.extend(attribute(1, &[8, 0, 3, 0]));
+        if mark != 0 {
+            body.extend(attribute(MARK, &mark.to_be_bytes()));
+        }
         body.extend(attribute(10, b"refused\0"));
         body.extend(attribute(PAYLOAD, ip));
+        if let Some(number) = number {
+            body.extend(attribute(NUMBER, &number.to_be_bytes()));
+        }
         let mut all = u32::try_from(body.len() + 16).unwrap().to_ne_bytes().to_vec();
         all.extend(PACKET.to_ne_bytes());
         all.extend([0; 10]);
@@ -229,11 +333,14 @@ mod tests {
     fn packets_are_found_in_a_datagram_of_several() {
         let datagram =
             [logged(&ipv4(TCP, [10, 0, 0, 1], 22)), logged(&ipv4(UDP, [8, 8, 8, 8], 443))].concat();
+        let shown = |datagram: &[u8]| -> Vec<Packet> {
+            packets(datagram).into_iter().map(|logged| logged.packet).collect()
+        };
         assert_eq!(
-            packets(&datagram),
+            shown(&datagram),
             [
-                Packet { address: "10.0.0.1".parse().unwrap(), port: Some(22), protocol: TCP },
-                Packet { address: "8.8.8.8".parse().unwrap(), port: Some(443), protocol: UDP },
+                Packet { address: "10.0.0.1".parse().unwrap(), port: Some(22), protocol: TCP, mark: 0 },
+                Packet { address: "8.8.8.8".parse().unwrap(), port: Some(443), protocol: UDP, mark: 0 },
             ]
         );
         let mut ipv6 = vec![0x60, 0, 0, 0, 0, 20, TCP, 64];
@@ -241,12 +348,12 @@ mod tests {
         ipv6.push(1);
         ipv6.extend([0, 9, 0, 80]);
         assert_eq!(
-            packets(&logged(&ipv6)),
-            [Packet { address: "::1".parse().unwrap(), port: Some(80), protocol: TCP }]
+            shown(&logged(&ipv6)),
+            [Packet { address: "::1".parse().unwrap(), port: Some(80), protocol: TCP, mark: 0 }]
         );
         let mut fragment = ipv4(UDP, [1, 2, 3, 4], 9);
         fragment[7] = 5;
-        assert_eq!(packets(&logged(&fragment))[0].port, None);
+        assert_eq!(packets(&logged(&fragment))[0].packet.port, None);
     }
 
     #[test]
@@ -256,13 +363,50 @@ mod tests {
         datagram.extend([20, 0, 0, 0, 3, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(packets(&datagram).len(), 5);
         let (guard, log) = crate::guard::tests::guard_with(crate::guard::tests::policy(), None, None);
-        for packet in packets(&datagram) {
-            note(&guard, packet);
-        }
+        take(&guard, &mut Gaps::default(), &datagram);
         guard.events.finish();
         let lines = log.lines();
-        assert_eq!(lines.len(), 2);
+        assert_eq!(lines.len(), 3, "and the end");
         assert_eq!((&lines[0]["reason"], &lines[1]["left_out"]), (&"raw-address".into(), &3.into()));
+    }
+
+    #[test]
+    fn a_limit_is_named_with_the_true_target_and_the_count() {
+        let (guard, log) = crate::guard::tests::guard_with(crate::guard::tests::policy(), None, None);
+        let address = crate::guard::tests::virtual_address(&guard, "gitlab.com").octets();
+        let mark = 4;
+        for number in 0..50 {
+            let datagram = logged_as(&ipv4(TCP, address, 80), 5, mark, Some(number));
+            take(&guard, &mut Gaps::default(), &datagram);
+        }
+        let rest: Vec<u8> = (0..1000)
+            .flat_map(|number| logged_as(&ipv4(TCP, address, 80)[..29], NFLOG_REST, mark, Some(number)))
+            .collect();
+        take(&guard, &mut Gaps::default(), &rest);
+        guard.events.finish();
+        let lines: Vec<_> = log.lines().into_iter().filter(|line| line["reason"] == "limit").collect();
+        let count: u64 = lines.iter().map(|line| 1 + line["left_out"].as_u64().unwrap_or(0)).sum();
+        assert_eq!(count, 1050);
+        for line in &lines {
+            assert_eq!((&line["host"], &line["kind"]), (&"gitlab.com".into(), &"connect".into()), "{line}");
+            assert!(line["limit"].as_str().unwrap().contains("4000 new permitted connections"), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_dropped_is_counted() {
+        let (guard, log) = crate::guard::tests::guard_with(crate::guard::tests::policy(), None, None);
+        let mut gaps = Gaps::default();
+        let packet = ipv4(UDP, [8, 8, 4, 4], 443);
+        for (group, number) in [(5, 7), (5, 8), (NFLOG_REST, 0), (5, 19), (NFLOG_REST, 31)] {
+            take(&guard, &mut gaps, &logged_as(&packet, group, 0, Some(number)));
+        }
+        // Ten and thirty so far; the next overrun is told once, with or without its number.
+        lost(&guard, gaps.overrun());
+        take(&guard, &mut gaps, &logged_as(&packet, 5, 0, Some(25)));
+        guard.events.finish();
+        let lost = log.lines().into_iter().find(|line| line["limit"].is_string()).unwrap();
+        assert_eq!((&lost["reason"], &lost["left_out"]), (&"limit".into(), &(10 + 30 + 5 - 1).into()));
     }
 
     proptest! {

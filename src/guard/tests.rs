@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use netpolicy::decide::Reason;
+use netpolicy::decide::{Reason, Target};
 use netpolicy::floor::Surroundings;
 use netpolicy::host::HostPattern;
 use netpolicy::policy::{Layer, Matcher, Origin, Policy, Protocol, Rule};
@@ -13,8 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::Guard;
 use super::events::Events;
-use super::events::tests::Log;
+pub use super::events::tests::Log;
 use super::limits::Limits;
+use super::names::Found;
 use super::splice::tests::pair;
 use super::tls::tests::{hello, hello_with, names, vector};
 use super::upstream::Outside;
@@ -91,6 +92,61 @@ pub fn stage(guard: &Guard) -> &Stage {
         Outside::Stage(stage) => stage,
         Outside::World(_) => panic!("tests have a stage"),
     }
+}
+
+/// A guard of a policy, whose stage has these names at one address.
+pub fn of_policy(policy: Policy, names: &[&str], address: IpAddr, server: SocketAddr) -> Arc<Guard> {
+    let names = names.iter().map(|name| ((*name).to_owned(), vec![address])).collect();
+    guard_on(policy, Stage { names, server: Some(server), ..Stage::default() }, None).0
+}
+
+/// What the fence is to let through to this guard.
+pub fn permits(guard: &Guard, policy: &Policy) -> Vec<netpolicy::ruleset::Permit> {
+    guard.names.permits(policy)
+}
+
+/// How often the guard dialled.
+pub fn dials(guard: &Guard) -> usize {
+    stage(guard).dialled.lock().unwrap().len()
+}
+
+/// Where an agent connects to for a target: for a name what the filter answers, if anything.
+pub async fn address_of(guard: &Guard, target: &Target) -> Option<IpAddr> {
+    let name = match target {
+        Target::Name(name) => name,
+        Target::Address(address) => return Some(*address),
+    };
+    let found = match guard.names.find(name) {
+        Found::Ask(verdict) => guard.names.ask(name, verdict, &guard.outside, &guard.events).await,
+        found => found,
+    };
+    match found {
+        Found::Virtual(address) => Some(address.into()),
+        Found::Localhost => Some(std::net::Ipv4Addr::LOCALHOST.into()),
+        _ => None,
+    }
+}
+
+/// The gate on a listening socket of a fence. To be called within a runtime.
+pub async fn serve_gate(listener: std::os::fd::OwnedFd, guard: Arc<Guard>) {
+    let listener = std::net::TcpListener::from(listener);
+    listener.set_nonblocking(true).unwrap();
+    super::gate::serve(TcpListener::from_std(listener).unwrap(), guard).await;
+}
+
+/// Reads refused packets into the guard's log.
+pub fn read_refusals(nflog: std::os::fd::OwnedFd, guard: &Arc<Guard>) {
+    super::refused::serve(nflog, Arc::clone(guard)).unwrap();
+}
+
+/// Writes what is counted.
+pub fn finish(guard: &Guard) {
+    guard.events.finish();
+}
+
+/// A ClientHello that names a host.
+pub fn client_hello(name: &str) -> Vec<u8> {
+    hello(Some(name), 1 << 14, 0)
 }
 
 /// The virtual address of a permitted name.

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::events::Kind;
 use super::gate::{Link, Manner, Onward, Refusal};
 use super::io::{drain, write_all};
-use super::limits::Room;
+use super::limits::{Limit, Room};
 
 /// The most that a ClientHello may take, records and all.
 const LONGEST: usize = 16 * 1024;
@@ -65,7 +65,7 @@ pub fn permits(link: &Link, hello: &Hello) -> Result<(), Refusal> {
 /// Reads a ClientHello over however many segments and records it takes.
 pub async fn read_hello(agent: &TcpStream, start: Vec<u8>, mut room: Room) -> Result<Hello, Refusal> {
     let until = Instant::now() + PATIENCE;
-    let full = || Refusal::new(Kind::Tls, Reason::Limit);
+    let full = || Refusal::at_limit(Kind::Tls, Limit::Undecided);
     if !room.grow(start.len()) {
         return Err(full());
     }

@@ -34,6 +34,9 @@ const HOST_MEMORY: i64 = 64 << 20;
 const HOST_NANO_CPUS: i64 = 500_000_000;
 /// An agent with a small part of a CPU still has a prompt guard.
 const GUARD_LEAST_CPUS: i64 = 1_000_000_000;
+/// What an engine keeps of a helper's output before it rotates its beginning away. The guard stops long before: an engine writes a
+/// line as JSON again, with all quotes escaped, which takes up to twice its bytes.
+const HELPERS_OUTPUT: &str = "1g";
 /// Where the project is mounted.
 pub const WORKSPACE: &str = "/workspace";
 
@@ -140,7 +143,7 @@ fn helper_host(workflow: &Workflow, network: &str, memory: i64) -> HostConfig {
         memory_swap: Some(memory),
         pids_limit: Some(64),
         restart_policy: Some(no_restart()),
-        log_config: Some(log_config("64m")),
+        log_config: Some(log_config(HELPERS_OUTPUT)),
         mounts: Some(vec![volume(workflow.object(Role::Volume), SHARED, false)]),
         ..Default::default()
     }
@@ -385,6 +388,15 @@ mod tests {
             assert_eq!(made.entrypoint.unwrap(), [init::PLACE]);
             assert_eq!(made.cmd.unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn no_engine_rotates_the_beginning_of_a_log_away() {
+        let guard = guard(&workflow(), "img", "uplink", true, 5).host_config.unwrap().log_config.unwrap();
+        assert_eq!(guard.typ.as_deref(), Some("json-file"));
+        assert_eq!(guard.config.unwrap()["max-size"], "1g");
+        // All lines twice, and as much again for what is open at the bound and what a supervisor has written down.
+        const { assert!(3 * crate::handover::EVENTS_BYTES < 1 << 30) };
     }
 
     #[test]

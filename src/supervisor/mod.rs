@@ -21,6 +21,7 @@ pub mod containers;
 pub mod control;
 pub mod engine;
 pub mod etc;
+pub mod event_store;
 pub mod files;
 pub mod growth;
 pub mod handing;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::wire::WorkflowId;
+use crate::wire::chain::Checked;
 
 /// The parts of an event that the summary needs.
 #[derive(Debug, Deserialize)]
@@ -29,11 +30,15 @@ pub struct Seen {
     /// Further events that were folded into this one.
     #[serde(default)]
     pub left_out: u64,
+    /// The limit behind the reason `limit`.
+    pub limit: Option<String>,
 }
 
 /// Counts refusals as they happen. Bounded: an agent may try any number of targets.
 #[derive(Debug, Default)]
 pub struct Summary {
+    /// The chain of the lines.
+    pub log: Checked,
     refused: BTreeMap<(String, String), u64>,
     beyond: u64,
 }
@@ -50,7 +55,8 @@ impl Summary {
             return;
         }
         let times = 1 + event.left_out;
-        let target = event.host.clone().or_else(|| event.address.clone()).unwrap_or_else(|| "?".to_owned());
+        let target = event.host.clone().or_else(|| event.address.clone());
+        let target = target.unwrap_or_else(|| format!("other targets of {}", event.kind));
         let target = match event.port {
             Some(port) if event.kind != "dns" => format!("{target}:{port}"),
             _ => target,
@@ -59,7 +65,12 @@ impl Summary {
             Some(protocol @ ("udp" | "icmp")) => format!("{target} ({protocol})"),
             _ => target,
         };
-        let key = (target, event.reason.clone().unwrap_or_default());
+        let reason = event.reason.clone().unwrap_or_default();
+        let reason = match &event.limit {
+            Some(limit) => format!("{reason}: {limit}"),
+            None => reason,
+        };
+        let key = (target, reason);
         if let Some(count) = self.refused.get_mut(&key) {
             *count += times;
         } else if self.refused.len() < REMEMBERED {
@@ -81,6 +92,7 @@ impl Summary {
         let mut text = format!("ringfence: refused {total} time{}:\n", if total == 1 { "" } else { "s" });
         for ((target, reason), count) in lines.iter().take(SHOWN) {
             let target: String = target.chars().flat_map(char::escape_default).collect();
+            let reason: String = reason.chars().flat_map(char::escape_default).collect();
             text.push_str(&format!("  {count:>5} × {target}  ({reason})\n"));
         }
         if lines.len() > SHOWN {
@@ -89,6 +101,25 @@ impl Summary {
         text.push_str(&format!("  details, and what would permit each: ringfence events {id} --denied\n"));
         text
     }
+}
+
+/// The last line about a run's events: what proves later that the log is whole.
+pub fn last_digest(summary: Option<&Summary>, id: WorkflowId) -> String {
+    let Some((log, digest)) = summary.and_then(|summary| Some((&summary.log, summary.log.digest.as_ref()?)))
+    else {
+        return format!(
+            "ringfence: the events' last digest is not known; what there is: ringfence events {id}\n"
+        );
+    };
+    let mut text = String::new();
+    if let Some(finding) = log.findings.first() {
+        text.push_str(&format!("ringfence: the events came damaged: {finding}\n"));
+    }
+    let lines = log.lines;
+    text.push_str(&format!(
+        "ringfence: {lines} events, last digest sha256:{digest} (ringfence events {id} --verify --digest …)\n"
+    ));
+    text
 }
 
 #[cfg(test)]

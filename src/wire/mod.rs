@@ -2,6 +2,7 @@
 //!
 //! The ground floor: every other room may use it, and it uses none of them.
 
+pub mod chain;
 pub mod host_network;
 pub mod identity;
 

@@ -29,6 +29,7 @@ mod layers;
 mod leftovers;
 mod limits;
 mod live;
+mod log;
 mod masks;
 mod mounts;
 mod named_files;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         ("failing", failing::TESTS, true),
         ("layers", layers::TESTS, true),
         ("live", live::TESTS, true),
+        ("log", log::TESTS, true),
         ("doctor", doctor::TESTS, true),
         ("masks", masks::TESTS, true),
         ("covers", covers::TESTS, true),

@@ -14,6 +14,7 @@ use crate::host::HostPattern;
 use crate::load;
 use crate::note::{Note, NoteKind};
 use crate::policy::{Layer, Origin, Rule};
+use crate::ruleset::RESERVED_PORTS;
 use crate::yaml::{self, Findings, Node, Value};
 
 /// Rules and notes of one file, as they come.
@@ -145,8 +146,18 @@ impl Intake {
         if self.entries > MAX_ENTRIES {
             return;
         }
+        let (reserved, ports): (Vec<u16>, Vec<u16>) =
+            ports.iter().partition(|port| allow && RESERVED_PORTS.contains(port));
+        if let Some(port) = reserved.first() {
+            let why = format!("the fence keeps port {port} for itself");
+            let what = Rule::text(&rule.matcher, &reserved);
+            self.leave_out(line, &what, &why);
+            if ports.is_empty() {
+                return;
+            }
+        }
         let origin = Origin { layer: self.layer, file: self.file.clone(), line, text: String::new() };
-        let mut rule = Rule::new(rule.matcher, ports.to_vec(), origin);
+        let mut rule = Rule::new(rule.matcher, ports, origin);
         rule.ports.sort_unstable();
         rule.ports.dedup();
         rule.origin.text = Rule::text(&rule.matcher, &rule.ports);

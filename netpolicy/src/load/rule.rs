@@ -1,6 +1,8 @@
 //! One line of `allow`, `deny` or `ceiling`: a host with its port, or a mapping.
 
-use ipnet::IpNet;
+use std::net::Ipv4Addr;
+
+use ipnet::{IpNet, Ipv4Net};
 
 use super::host::{host_and_port, host_of_map, port_from_text, udp};
 use super::range::{private_range, range, warn_of_floor};
@@ -9,6 +11,7 @@ use crate::decide::Reason;
 use crate::diagnostic::Diagnostic;
 use crate::floor;
 use crate::policy::{Date, Layer, Matcher, Origin, Protocol, ResolvedBy, Rule};
+use crate::ruleset::{FILTER_PORT, RESERVED_PORTS};
 use crate::yaml::{Findings, Node, Place, Value};
 
 /// Which list a rule stands in: they read the same and are held to different rules, since a wide denial
@@ -23,6 +26,11 @@ pub(super) enum Side {
     Ceiling,
 }
 
+/// Addresses by which the agent reaches itself; the kernel takes the second for the first.
+const LOOPBACK: [IpNet; 2] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 32)),
+];
 const PROTOCOLS: &[&str] = &["tls", "http", "tcp", "auto"];
 
 impl Side {
@@ -220,6 +228,21 @@ pub(super) fn check(rule: &Rule, side: Side, place: &Place, findings: &mut Findi
     if side == Side::Deny {
         return true;
     }
+    if let Some(port) = rule.ports.iter().find(|port| RESERVED_PORTS.contains(port)) {
+        let (message, hint) = match *port {
+            FILTER_PORT => (
+                "port 53 of every address is the DNS filter's: no rule can permit what is behind it"
+                    .to_owned(),
+                "leave it out: names are resolved without a rule, and a resolver may be asked by HTTPS on port 443",
+            ),
+            port => (
+                format!("the fence listens on port {port} itself: no rule can permit what is behind it"),
+                "have the server listen on another port",
+            ),
+        };
+        findings.push(place.error("reserved-port", message, Some(hint.into())));
+        return false;
+    }
     let pattern = match &rule.matcher {
         Matcher::Host(pattern) => pattern,
         Matcher::Cidr(_) => return check_range(rule, place, findings),
@@ -276,6 +299,11 @@ fn check_range(rule: &Rule, place: &Place, findings: &mut Findings) -> bool {
     } else if rule.host_access {
         let hint = Some("give access to the host by name: `host: host.docker.internal`".into());
         place.error("host-alias", "`host-access` needs a name of the host", hint)
+    } else if let Matcher::Cidr(net @ IpNet::V4(_)) = &rule.matcher
+        && LOOPBACK.iter().any(|own| own.contains(net) || net.contains(own))
+    {
+        let hint = Some("leave it out: the agent's own servers need no rule".into());
+        place.error("reserved-range", format!("{net} is the agent's own inside the fence"), hint)
     } else if rule.resolved_by == ResolvedBy::Proxy {
         let hint = Some("leave `resolved-by` out: a range is not resolved".into());
         place.error("resolved-by", "`resolved-by` needs a name", hint)

@@ -12,12 +12,13 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use nftables::expr::{Expression, MetaKey};
-use nftables::stmt::{JumpTarget, Log, Statement};
+use nftables::stmt::{JumpTarget, Statement};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DNS_PORT, FencePlan, GATE_PORT, LOGGED_BURST, LOGGED_PER_SECOND, NFLOG_GROUP, Step, any_of, counter,
-    equal, field, limit, meta, not_equal, own_or_loopback, port, range, steps, text,
+    DNS_PORT, FencePlan, GATE_PORT, LOGGED_BURST, LOGGED_PER_SECOND, NFLOG_GROUP, NFLOG_REST, Step, any_of,
+    counter, equal, field, log_to, meta, not_equal, opens_nothing, over, own_or_loopback, port, range, steps,
+    text,
 };
 
 /// The chain in which packets vanish; there is none while nothing is cut.
@@ -47,19 +48,21 @@ fn cut_off(plan: &FencePlan) -> Option<Statement<'static>> {
 }
 
 /// ```text
-/// counter
-/// limit rate 200/second burst 400 packets log group 5
+/// tcp flags & (fin | syn | rst | ack) != syn counter drop
+/// limit rate over 200/second burst 400 packets counter log group 6 drop
+/// counter log group 5
 /// drop
 /// ```
 pub(super) fn vanish(plan: &FencePlan) -> Vec<Vec<Step>> {
     if cut_off(plan).is_none() {
         return Vec::new();
     }
-    let logged = Log::new(Some(u32::from(NFLOG_GROUP)));
+    let drop = || Statement::Drop(None);
     vec![
-        steps([counter()]),
-        steps([limit(LOGGED_PER_SECOND, LOGGED_BURST, None), Statement::Log(Some(logged))]),
-        steps([Statement::Drop(None)]),
+        steps([opens_nothing(), counter(), drop()]),
+        steps([over(LOGGED_PER_SECOND, LOGGED_BURST), counter(), log_to(NFLOG_REST), drop()]),
+        steps([counter(), log_to(NFLOG_GROUP)]),
+        steps([drop()]),
     ]
 }
 

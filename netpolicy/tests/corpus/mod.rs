@@ -100,6 +100,10 @@ pub const BAD: &[(&str, &str)] = &[
     ("no upstreams", "version: 1\nnetwork: {dns: {upstreams: []}}\n"),
     ("numbers", "version: 1\nnetwork: {dns: {names-per-wildcard: 0}}\n"),
     ("a text for a number", "version: 1\nnetwork: {dns: {names-per-wildcard: many}}\n"),
+    (
+        "what the fence keeps for itself",
+        "- gitlab.com:53\n- {host: a.example, ports: [443, 65443]}\n- {cidr: 198.51.100.0/24, ports: [65053], protocol: tcp}\n- {cidr: 127.0.0.0/8, ports: [80]}\n- {cidr: 127.0.0.11/32, ports: [443]}\n- {cidr: 0.0.0.0/8, ports: [443]}\n- {host: host.docker.internal, ports: [53], host-access: true}\n",
+    ),
     ("virtual range", "version: 1\nnetwork: {dns: {virtual-range: 127.0.0.0/16}}\n"),
     ("narrow virtual range", "version: 1\nnetwork: {dns: {virtual-range: 25.0.0.0/30}}\n"),
     ("unknown presets", "version: 1\nextends: [gitlab, gitlab@9, gitlba@1, nobody@1]\n"),

@@ -1,18 +1,18 @@
 //! `ringfence events`: the decision log of a workflow or of a file.
 //!
 //! ```text
-//!  file, state directory ──▶ all lines ─┬─ --verify: is each chained to the one before?
+//!  file, state directory ──▶ all lines ─┬─ --verify: is the chain whole, and does it end in the digest?
 //!  guard's log (engine) ──▶ as it grows ┴─ --denied? ─▶ as it was written, or line: a row and what would permit it
 //! ```
 
 mod line;
 mod remedy;
+mod verify;
 
 use std::path::Path;
 
 use bollard::query_parameters::LogsOptions;
 use futures_util::StreamExt;
-use sha2::{Digest, Sha256};
 
 use self::line::{Line, Rows};
 use crate::cli::EventsArgs;
@@ -20,11 +20,10 @@ use crate::error::Failure;
 use crate::host::open;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::inventory::Found;
-use crate::supervisor::{engine, inventory, state};
+use crate::supervisor::{engine, event_store, inventory};
 use crate::wire::Role;
 
-/// What could not be read or is not what was written.
-const NOT_GOOD: u8 = 1;
+/// What could not be read.
 const CANNOT: u8 = 2;
 /// How the name of a log ends.
 const ENDING: &str = ".jsonl";
@@ -37,22 +36,10 @@ pub async fn events(engine_host: Option<&str>, args: EventsArgs) -> Result<u8, F
         return follow(engine_host, &args).await;
     }
     let Log { bytes, live } = read(engine_host, &args.source).await?;
-    let text = String::from_utf8_lossy(&bytes);
     if args.verify {
-        return match broken_link(&text) {
-            None => {
-                super::print(&format!(
-                    "{} events, every one chained to the one before\n",
-                    text.lines().count()
-                ))?;
-                Ok(0)
-            }
-            Some(line) => {
-                super::print(&format!("line {line} is not chained to the line before it\n"))?;
-                Ok(NOT_GOOD)
-            }
-        };
+        return verify::verify(&bytes, args.digest.as_deref(), args.json);
     }
+    let text = String::from_utf8_lossy(&bytes);
     let mut rows = Rows::new(live);
     let out: String = text.lines().filter_map(|line| shown(line, &args, &mut rows)).collect();
     show(&out, &args)?;
@@ -121,15 +108,12 @@ async fn read(engine_host: Option<&str>, source: &str) -> Result<Log, Failure> {
             return Ok(log);
         }
     }
-    let dir = state::folder("events")?;
-    let mut ended: Vec<_> = std::fs::read_dir(&dir)
-        .map_err(|error| Failure::new(CANNOT, format!("cannot read {}", dir.display())).caused_by(&error))?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| !source.is_empty() && name.starts_with(source) && name.ends_with(ENDING))
+    let ended: Vec<_> = event_store::runs()?
+        .into_iter()
+        .filter(|id| !source.is_empty() && id.to_string().starts_with(source))
         .collect();
-    ended.sort();
     match ended.as_slice() {
-        [one] => read_file(&dir.join(one), false),
+        [one] => Ok(Log { bytes: event_store::read(*one)?, live: false }),
         [] if path.symlink_metadata().is_ok() => read_file(path, false),
         [] => Err(Failure::new(CANNOT, format!("no events of `{source}` are here"))
             .hint("give a workflow's id or an events file")),
@@ -143,7 +127,7 @@ async fn of_engine(engine: &Engine, found: &Found) -> Result<Option<Log>, Failur
     let live = found.guard == "running";
     if found.is_recorded() {
         let saved = inventory::save_events(engine, found).await?;
-        return saved.map(|saved| read_file(&saved, live)).transpose();
+        return saved.then(|| event_store::read(found.id).map(|bytes| Log { bytes, live })).transpose();
     }
     Ok(inventory::read_events(engine, found).await?.map(|bytes| Log { bytes, live }))
 }
@@ -152,33 +136,4 @@ fn read_file(path: &Path, live: bool) -> Result<Log, Failure> {
     open::read(path, LARGEST_LOG)
         .map(|bytes| Log { bytes, live })
         .map_err(|refused| refused.explain(Failure::new(CANNOT, format!("cannot read {}", path.display()))))
-}
-
-/// The first line (from 1) whose `prev` is not the hash of the line before.
-fn broken_link(text: &str) -> Option<usize> {
-    let mut before: Option<String> = None;
-    for (index, line) in text.lines().enumerate() {
-        let Ok(value) = serde_json::from_str::<serde_json::Value>(line) else { return Some(index + 1) };
-        let prev = value.get("prev").and_then(|prev| prev.as_str()).map(str::to_owned);
-        if index > 0 && prev != before {
-            return Some(index + 1);
-        }
-        before = Some(hex::encode(Sha256::digest(line)));
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_changed_or_missing_line_breaks_the_chain() {
-        let first = r#"{"seq":1}"#;
-        let link = hex::encode(Sha256::digest(first));
-        let second = format!(r#"{{"seq":2,"prev":"{link}"}}"#);
-        assert_eq!(broken_link(&format!("{first}\n{second}\n")), None);
-        assert_eq!(broken_link(&format!("{}\n{second}\n", r#"{"seq":9}"#)), Some(2));
-        assert_eq!(broken_link("nonsense\n"), Some(1));
-    }
 }

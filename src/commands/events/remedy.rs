@@ -87,6 +87,10 @@ pub fn of(line: &Line) -> Option<Remedy> {
         ))),
         "deadline" => words("the time of the run (--time) is over"),
         "limit" => words("too much at once: nothing to permit"),
+        "log-full" => words(
+            "the decision log of the run is full, and nothing goes out without a line in it: start another run",
+        ),
+        "reserved-port" => words("cannot be permitted: the fence keeps this port for itself"),
         "resolve-failed" | "connect-failed" => {
             let why = line.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
             Some(Remedy::Words(format!("permitted, and failed on the way out{why}")))
@@ -240,6 +244,8 @@ mod tests {
             "network-denied",
             "deadline",
             "cut",
+            "log-full",
+            "reserved-port",
         ] {
             assert!(!said(reason).is_empty(), "{reason}");
         }

@@ -6,11 +6,15 @@
 //! ```
 
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use netpolicy::decide::{Considered, Decider, Finding, Question, Target, Verdict};
 use netpolicy::floor::Surroundings;
-use netpolicy::policy::{Matcher, Rule};
+use netpolicy::host::HostName;
+use netpolicy::policy::{Matcher, Policy, Rule};
+use netpolicy::ruleset::FILTER_PORT;
 use netpolicy::target::Endpoint;
+use netpolicy::virtual_names::VirtualNames;
 use serde_json::json;
 
 use super::resolved::{self, Outcome, Resolved};
@@ -24,10 +28,14 @@ const DENIED: u8 = 1;
 
 /// Says whether a target may be reached under the policy of a run with these options.
 pub fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
-    let wanted = Endpoint::parse(&args.target).map_err(|error| bad(&args.target, error.to_string()))?;
+    let mut wanted = Endpoint::parse(&args.target).map_err(|error| bad(&args.target, error.to_string()))?;
     let loaded = load_here(&args.policy)?;
     crate::layers::warn_of_nothing(&loaded);
     let policy = loaded.policy;
+    // Inside the fence an address of the virtual range is the name that it stands for.
+    if let Some(name) = name_behind(&policy, &wanted.target) {
+        wanted.target = Target::Name(name);
+    }
     let surroundings = Surroundings { virtual_range: policy.dns.virtual_range, ..Surroundings::default() };
     let digest = policy.digest();
     let question = Question {
@@ -70,6 +78,14 @@ pub fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
 fn hint_of(wider: &Rule) -> String {
     let Matcher::Host(pattern) = &wider.matcher else { return String::new() };
     format!("`{pattern}` in place of `{}` would permit it", named(wider))
+}
+
+/// The name that a virtual address stands for, as far as the policy alone tells: names under wildcards get theirs in a run.
+fn name_behind(policy: &Policy, target: &Target) -> Option<HostName> {
+    match target {
+        Target::Address(IpAddr::V4(address)) => VirtualNames::new(policy).name_of(*address).cloned(),
+        _ => None,
+    }
 }
 
 fn bad(text: &str, why: String) -> Failure {
@@ -176,6 +192,10 @@ fn words_of(step: &Considered) -> String {
     match step.finding {
         Finding::NetworkDenied => "the run has no network".to_owned(),
         Finding::Transport => "only TCP leaves the fence, and DNS to the filter".to_owned(),
+        Finding::ReservedPort(FILTER_PORT) => {
+            "port 53 of every address is the DNS filter's, whatever a policy says".to_owned()
+        }
+        Finding::ReservedPort(port) => format!("the fence keeps port {port} for itself"),
         Finding::HostAlias(reason) => {
             format!("the name stands for the host or a metadata service ({reason})")
         }

@@ -26,6 +26,7 @@ pub fn step(guard: &Guard, asked: &Asked, limit: usize) -> Option<Step> {
     };
     let same = Sameness {
         kind: Kind::Dns,
+        allowed: false,
         host: name.cloned(),
         address: None,
         port: Some(u16::from(asked.kind())),

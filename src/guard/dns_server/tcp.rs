@@ -5,15 +5,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use netpolicy::decide::Reason;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{Guard, Said, Step, later, step};
+use super::{Guard, Said, Step, full, later, step};
 use crate::guard::dns;
-use crate::guard::events::{Event, Kind, MOMENT, Sameness};
 
 /// Connections at once.
 const CONNECTIONS: usize = 64;
@@ -34,7 +32,7 @@ pub async fn serve_tcp(listener: TcpListener, guard: Arc<Guard>) {
             }
         };
         let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-            full(&guard);
+            full(&guard, format!("{CONNECTIONS} connections at once to the DNS filter"));
             let _ = stream.set_zero_linger();
             continue;
         };
@@ -45,24 +43,6 @@ pub async fn serve_tcp(listener: TcpListener, guard: Arc<Guard>) {
             drop(permit);
         });
     }
-}
-
-/// Says that a connection was one too many.
-fn full(guard: &Guard) {
-    let reason = Reason::Limit;
-    let same = Sameness {
-        kind: Kind::Dns,
-        host: None,
-        address: None,
-        port: Some(53),
-        protocol: 6,
-        reason: reason.as_str(),
-    };
-    guard.events.write_folded(same, MOMENT, || Event {
-        port: Some(53),
-        protocol: Some("tcp".to_owned()),
-        ..Event::denied(Kind::Dns, reason)
-    });
 }
 
 /// Answers the questions of one connection in their order.

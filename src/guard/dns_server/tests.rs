@@ -240,6 +240,26 @@ async fn wildcards_ask_once_and_within_their_budget() {
 }
 
 #[tokio::test]
+async fn no_flood_hides_a_question_that_goes_upstream() {
+    let served = Served::of(policy()).await;
+    for number in 0..700 {
+        served.ask(&format!("n{number}.evil.test."), RecordType::A).await;
+    }
+    for name in ["a.wild.example", "none.wild.example"] {
+        served.ask(&format!("{name}."), RecordType::A).await;
+        let line =
+            served.log.lines().into_iter().find(|line| line["resolver"] == "guard" && line["host"] == name);
+        let line = line.unwrap_or_else(|| panic!("{name} went upstream without a line"));
+        assert_eq!((&line["kind"], &line["verdict"]), (&"dns".into(), &"allow".into()));
+    }
+    assert_eq!(served.questions(), 2);
+    served.guard.events.finish();
+    let lines = served.log.lines();
+    let refused = lines.iter().filter(|line| line["verdict"] == "deny");
+    assert_eq!(refused.map(|line| 1 + line["left_out"].as_u64().unwrap_or(0)).sum::<u64>(), 700);
+}
+
+#[tokio::test]
 async fn a_question_that_failed_is_repeated_later_and_paid_again() {
     tokio::time::pause();
     let mut policy = policy();
@@ -251,7 +271,7 @@ async fn a_question_that_failed_is_repeated_later_and_paid_again() {
     for second in 0..20 {
         let Found::Ask(verdict) = guard.names.find(&name) else { panic!("a wildcard's name") };
         let before = stage(&guard).questions.load(Ordering::SeqCst);
-        let found = guard.names.ask(&name, verdict, &guard.outside).await;
+        let found = guard.names.ask(&name, verdict, &guard.outside, &guard.events).await;
         if stage(&guard).questions.load(Ordering::SeqCst) > before {
             assert!(matches!(found, Found::Unknown));
             asked.push(second);

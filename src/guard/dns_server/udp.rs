@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::memo::Memo;
-use super::{Guard, Said, Step, later, step};
+use super::{Guard, Said, Step, full, later, step};
 use crate::guard::dns::{self, Answer};
 
 /// Questions that may wait for the upstream at once.
@@ -119,6 +119,7 @@ impl Server {
             }
             Step::Later(asked, verdict) => {
                 let Ok(permit) = Arc::clone(&self.waiting).try_acquire_owned() else {
+                    full(&self.guard, format!("{WAITING} questions at once that wait for the upstream"));
                     out.extend_from_slice(&asked.write(&Answer::Failed, asked.payload));
                     return;
                 };

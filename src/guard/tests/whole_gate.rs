@@ -24,7 +24,7 @@ async fn ports_and_addresses_that_are_not_permitted_are_reset() {
         (name, 8080, "port"),
         ("25.0.9.9".parse().unwrap(), 8443, "raw-address"),
         ("198.51.100.65".parse().unwrap(), 22, "port"),
-        ("127.0.0.1".parse().unwrap(), 65_443, "host-address"),
+        ("127.0.0.1".parse().unwrap(), 65_443, "reserved-port"),
         ("10.0.0.1".parse().unwrap(), 22, "private-address"),
     ] {
         let mut agent = connect_address(&guard, address, port).await;

@@ -99,7 +99,7 @@ impl Outside {
             Way::Direct(addresses) => {
                 let (stream, address) =
                     self.dial(addresses).await.map_err(|error| failed(error.to_string()))?;
-                link.opened(Some(address.ip()), ResolvedBy::Guard);
+                link.opened(Some(address.ip()), ResolvedBy::Guard).await;
                 Ok(stream)
             }
             Way::Proxy(proxy, resolver) => {
@@ -112,7 +112,7 @@ impl Outside {
                     .tunnel(stream, &target, link.port)
                     .await
                     .map_err(|error| failed(error.to_string()))?;
-                link.opened(None, resolver);
+                link.opened(None, resolver).await;
                 Ok(stream)
             }
         }

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 
 use super::super::engine::{self, Engine};
 use super::super::workflow::Role;
-use super::super::{aftermath, runs, state};
+use super::super::{aftermath, event_store, runs};
 use super::{Found, Part};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
@@ -135,15 +135,15 @@ async fn remove_volume(engine: &Engine, part: &Part) -> Option<String> {
     Some(format!("volume {}: {}", part.handle, engine::describe(&error)))
 }
 
-/// Keeps the events of a workflow of this machine that no supervisor follows, from the guard's log; where they are.
-pub async fn save_events(engine: &Engine, found: &Found) -> Result<Option<std::path::PathBuf>, Failure> {
-    let path = state::events_file(found.id)?;
-    let Some(bytes) = read_events(engine, found).await? else { return Ok(None) };
-    let had = std::fs::metadata(&path).map(|meta| meta.len()).unwrap_or(0);
-    if bytes.len() as u64 > had {
-        std::fs::write(&path, bytes).map_err(|error| {
-            Failure::new(COULD_NOT_RUN, format!("cannot write {}", path.display())).caused_by(&error)
-        })?;
+/// Keeps the events of a workflow that no supervisor follows, from the guard's log. `false` when the engine has none.
+pub async fn save_events(engine: &Engine, found: &Found) -> Result<bool, Failure> {
+    let id = found.id;
+    let Some(bytes) = read_events(engine, found).await? else { return Ok(false) };
+    let added = event_store::add(id, &bytes)?;
+    if let Some((from, to)) = added.missing {
+        crate::term::talk(format_args!(
+            "the engine has lost events {from} to {to} of {id}: `ringfence events {id} --verify` says so too"
+        ));
     }
-    Ok(Some(path))
+    Ok(true)
 }

@@ -10,7 +10,7 @@ use bollard::errors::Error as ApiError;
 use futures_util::{Stream, StreamExt};
 use tokio::sync::oneshot;
 
-use super::super::state;
+use super::super::event_store::Writer;
 use super::super::summary::{Seen, Summary};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::open;
@@ -18,40 +18,33 @@ use crate::wire::WorkflowId;
 
 /// Where the guard's lines go.
 pub(super) struct EventFiles {
-    files: Vec<EventFile>,
-}
-
-struct EventFile {
-    path: PathBuf,
-    file: File,
-    /// Nothing more is written; the file stays open for its lock.
-    broken: bool,
+    own: Writer,
+    /// The file that a person asked for.
+    also: Option<(PathBuf, File)>,
+    /// Nothing more is written to ringfence's own; it stays open for its lock.
+    own_is_broken: bool,
 }
 
 impl EventFiles {
     pub(super) fn open(id: WorkflowId, also: Option<&Path>) -> Result<Self, Failure> {
-        let mut files = Vec::new();
-        for path in std::iter::once(state::events_file(id)?).chain(also.map(PathBuf::from)) {
+        let own = Writer::begin(id)?;
+        let opened = |path: &Path| {
             let cannot = || Failure::new(COULD_NOT_RUN, format!("cannot write events to {}", path.display()));
-            let created = open::create(&path, 0o666).map_err(|refused| refused.explain(cannot()))?;
-            if let (Some(why), Some(own)) = (&created.doubt, files.first()) {
-                let own: &EventFile = own;
-                eprintln!(
-                    "ringfence: {} can be exchanged or changed ({why}): what is there is no evidence; the same events are kept in {}",
+            let created = open::create(path, 0o666).map_err(|refused| refused.explain(cannot()))?;
+            if let Some(why) = &created.doubt {
+                crate::term::talk(format_args!(
+                    "{} can be exchanged or changed ({why}): what is there is no evidence; the same events are kept in {}",
                     path.display(),
-                    own.path.display()
-                );
+                    own.path().display()
+                ));
             }
-            files.push(EventFile { path, file: created.file, broken: false });
-        }
-        // See `state::are_events_held`. Where files cannot be locked, nobody can be told.
-        if let Some(own) = files.first() {
-            let _ = own.file.try_lock();
-        }
-        Ok(EventFiles { files })
+            Ok::<_, Failure>((path.to_owned(), created.file))
+        };
+        let also = also.map(opened).transpose()?;
+        Ok(EventFiles { own, also, own_is_broken: false })
     }
 
-    /// Writes each line to the files and counts it; says when the guard is ready.
+    /// Writes each line to the files, checks and counts it; says when the guard is ready.
     pub(super) async fn collect(
         mut self,
         mut output: Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>> + Send>>,
@@ -62,15 +55,24 @@ impl EventFiles {
         let mut pending = Vec::new();
         while let Some(Ok(chunk)) = output.next().await {
             let LogOutput::StdOut { message } = chunk else { continue };
+            // What was looked at already has no end of a line.
+            let mut looked_at = pending.len();
             pending.extend_from_slice(&message);
-            while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = pending.drain(..=end).collect();
+            while let Some(end) = pending[looked_at..].iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = pending.drain(..=looked_at + end).collect();
+                looked_at = 0;
                 self.write(&line);
+                summary.log.add(&line[..line.len() - 1]);
                 let Ok(event) = serde_json::from_slice::<Seen>(&line) else { continue };
-                let is_ready = event.kind == "lifecycle" && event.reason.as_deref() == Some("ready");
-                if let Some(ready) = ready.take_if(|_| is_ready) {
-                    // The run may have been given up meanwhile.
-                    let _ = ready.send(());
+                if event.kind == "lifecycle" {
+                    match event.reason.as_deref() {
+                        // The run may have been given up meanwhile.
+                        Some("ready") => _ = ready.take().map(|ready| ready.send(())),
+                        Some("log-full") => crate::term::talk(
+                            "the events of this run have reached their bound, so its network was closed",
+                        ),
+                        _ => {}
+                    }
                 }
                 summary.add(&event);
             }
@@ -78,16 +80,22 @@ impl EventFiles {
         summary
     }
 
-    /// A full disk must not end the reading: the guard would block. It is told once a file.
+    /// A full disk must not end the reading: the guard would wait. It is told once a file.
     fn write(&mut self, line: &[u8]) {
-        for to in self.files.iter_mut().filter(|to| !to.broken) {
-            if let Err(error) = to.file.write_all(line) {
-                to.broken = true;
-                crate::term::talk(format_args!(
-                    "events are no longer written to {}: {error}",
-                    to.path.display()
-                ));
-            }
+        let told = |path: &Path, error: &std::io::Error| {
+            crate::term::talk(format_args!("events are no longer written to {}: {error}", path.display()));
+        };
+        if !self.own_is_broken
+            && let Err(error) = self.own.write(line)
+        {
+            self.own_is_broken = true;
+            told(&self.own.path(), &error);
+        }
+        if let Some((path, file)) = &mut self.also
+            && let Err(error) = file.write_all(line)
+        {
+            told(path, &error);
+            self.also = None;
         }
     }
 }

@@ -33,7 +33,7 @@ use super::binds::Sharing;
 use super::containers::{Agent, WORKSPACE};
 use super::engine::Engine;
 use super::means::{self, Means};
-use super::summary::Summary;
+use super::summary::{Summary, last_digest};
 use super::workflow::Workflow;
 use super::{aftermath, ca, etc, helper_image, init, kept, networks, nonce, removal, runs};
 use crate::clock::unix_seconds;
@@ -295,10 +295,11 @@ fn conclude(
     for line in ended.reached.iter().map(|(_, line)| line).chain(&ended.why) {
         crate::term::talk(format_args!("{line}"));
     }
-    if let Some(summary) = summary
-        && !quiet
-    {
-        crate::term::talk_lines(summary.text(workflow.id));
+    if !quiet {
+        if let Some(summary) = &summary {
+            crate::term::talk_lines(summary.text(workflow.id));
+        }
+        crate::term::talk_lines(last_digest(summary.as_ref(), workflow.id));
     }
     Ok(ended.status)
 }

@@ -25,6 +25,8 @@ use crate::workspace::masks::Laying;
 const DOUBLE_INTERRUPT: Duration = Duration::from_secs(2);
 /// After that an agent has ended within this time, or the engine is asked whether it is there at all.
 const KILLED_LIMIT: Duration = Duration::from_secs(5);
+/// The guard's last lines arrive within this time after its end.
+const COLLECTING: Duration = Duration::from_secs(10);
 /// An engine that is there and does not end a killed agent is given as many times that.
 const DOUBTS: u32 = 6;
 
@@ -213,7 +215,7 @@ impl Running {
             kill(Role::Guard, "TERM").await;
         }
         if let Some(collecting) = self.collecting.take() {
-            self.summary = timeout(Duration::from_secs(3), collecting).await.ok().and_then(Result::ok);
+            self.summary = timeout(COLLECTING, collecting).await.ok().and_then(Result::ok);
         }
         self.carrying.abort();
         if let Some(sizing) = self.sizing.take() {

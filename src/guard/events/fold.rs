@@ -1,0 +1,319 @@
+//! What has no line of its own: repeats, and what is beyond the budget.
+//!
+//! ```text
+//!  event ─┬─ its like was written within the window ─▶ counted with it ───────────────┐
+//!         ├─ budget left ─▶ a line                                                    ├─▶ sweep ─▶ lines that count
+//!         └─ none left ───▶ counted by kind, reason and, for as many as fit, target ──┘
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::{Decision, Event, Kind, LONG_WHILE, MOMENT, Sameness};
+
+/// Lines of different events at once, for refusals and for answers each, and how many a second come back after that.
+const BURST: f64 = 256.0;
+const PER_SECOND: f64 = 16.0;
+/// Different events that are remembered at once.
+const REMEMBERED: usize = 8192;
+/// Targets that are counted one by one until the next sweep; the others are counted together.
+const TARGETS: usize = 64;
+
+/// How often counts are written once the log is full.
+const AFTER_THE_END: Duration = Duration::from_secs(600);
+
+/// The first of several like events, and how many followed.
+struct Folded {
+    since: Instant,
+    window: Duration,
+    more: u64,
+    event: Option<Event>,
+}
+
+/// Lines that may be written.
+struct Budget {
+    left: f64,
+    filled: Instant,
+}
+
+impl Budget {
+    fn new(now: Instant) -> Budget {
+        Budget { left: BURST, filled: now }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        let gone = now.saturating_duration_since(self.filled);
+        self.left = (self.left + gone.as_secs_f64() * PER_SECOND).min(BURST);
+        self.filled = now;
+        let good = self.left >= 1.0;
+        if good {
+            self.left -= 1.0;
+        }
+        good
+    }
+}
+
+/// What events without a line have in common.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Common {
+    kind: Kind,
+    verdict: Option<Decision>,
+    reason: Option<String>,
+    limit: Option<String>,
+    protocol: Option<String>,
+    target: Option<(Option<String>, Option<IpAddr>)>,
+}
+
+/// Counts.
+pub(super) struct Fold {
+    seen: HashMap<Sameness, Folded>,
+    refusals: Budget,
+    answers: Budget,
+    left_out: BTreeMap<Common, u64>,
+    /// How many of those name their target.
+    targets: usize,
+    /// Since when they are counted, and how long until they are written: longer while it goes on.
+    counting: Option<Instant>,
+    pause: Duration,
+}
+
+impl Fold {
+    pub(super) fn new(now: Instant) -> Fold {
+        Fold {
+            seen: HashMap::new(),
+            refusals: Budget::new(now),
+            answers: Budget::new(now),
+            left_out: BTreeMap::new(),
+            targets: 0,
+            counting: None,
+            pause: MOMENT,
+        }
+    }
+
+    /// Counts one more of what was written within its window, and is counted already; `false` when this one is not.
+    pub(super) fn repeat(&mut self, same: &Sameness, now: Instant) -> bool {
+        match self.seen.get_mut(same) {
+            Some(folded) if folded.event.is_some() && now.duration_since(folded.since) < folded.window => {
+                folded.more += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The event, when it is to be written now. Nothing new is while the log is `strained`.
+    pub(super) fn first_of_its_kind(
+        &mut self,
+        same: Sameness,
+        window: Duration,
+        event: impl FnOnce() -> Event,
+        now: Instant,
+        strained: bool,
+    ) -> Option<Event> {
+        if let Some(folded) = self.seen.get_mut(&same) {
+            if strained || now.duration_since(folded.since) < folded.window {
+                folded.more += 1;
+                if folded.event.is_none() {
+                    folded.event = Some(event());
+                }
+                return None;
+            }
+            // The sweep has not been here yet: what was counted goes with this one.
+            let mut event = event();
+            let more = std::mem::take(&mut folded.more);
+            event.left_out = (more > 0).then_some(more);
+            (folded.since, folded.event) = (now, None);
+            return Some(event);
+        }
+        let budget = if same.allowed { &mut self.answers } else { &mut self.refusals };
+        if strained || self.seen.len() >= REMEMBERED || !budget.take(now) {
+            self.count(event(), 1, now);
+            return None;
+        }
+        self.seen.insert(same, Folded { since: now, window, more: 0, event: None });
+        Some(event())
+    }
+
+    /// Counts events without a line.
+    pub(super) fn count(&mut self, event: Event, times: u64, now: Instant) {
+        if times == 0 {
+            return;
+        }
+        self.counting.get_or_insert(now);
+        let target = (event.host, event.address);
+        let mut common = Common {
+            kind: event.kind,
+            verdict: event.verdict,
+            reason: event.reason,
+            limit: event.limit,
+            protocol: event.protocol,
+            target: (target != (None, None)).then_some(target),
+        };
+        if common.target.is_some() && !self.left_out.contains_key(&common) {
+            if self.targets < TARGETS {
+                self.targets += 1;
+            } else {
+                common.target = None;
+            }
+        }
+        let count = self.left_out.entry(common).or_default();
+        *count = count.saturating_add(times);
+    }
+
+    /// The lines for what was counted in windows that are over.
+    pub(super) fn sweep(&mut self, now: Instant, full: bool) -> Vec<Event> {
+        let mut due = Vec::new();
+        self.seen.retain(|_, folded| {
+            if now.duration_since(folded.since) < folded.window {
+                return true;
+            }
+            if let Some(mut event) = folded.event.take() {
+                // This line is one of them itself.
+                event.left_out = (folded.more > 1).then(|| folded.more - 1);
+                due.push(event);
+            }
+            false
+        });
+        match self.counting {
+            Some(since) if now.duration_since(since) >= if full { AFTER_THE_END } else { self.pause } => {
+                due.extend(
+                    std::mem::take(&mut self.left_out).into_iter().map(|(common, times)| common.line(times)),
+                );
+                (self.targets, self.counting) = (0, None);
+                self.pause = (self.pause * 2).min(LONG_WHILE);
+            }
+            Some(_) => {}
+            None => self.pause = MOMENT,
+        }
+        due
+    }
+}
+
+impl Common {
+    fn line(self, times: u64) -> Event {
+        let (host, address) = self.target.unwrap_or_default();
+        Event {
+            kind: self.kind,
+            verdict: self.verdict,
+            reason: self.reason,
+            limit: self.limit,
+            protocol: self.protocol,
+            host,
+            address,
+            left_out: (times > 1).then(|| times - 1),
+            ..Event::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netpolicy::decide::Reason;
+
+    use super::super::tests::Log;
+    use super::super::{Events, take};
+    use super::*;
+
+    fn same(port: u16) -> Sameness {
+        Sameness {
+            kind: Kind::Connect,
+            allowed: false,
+            host: None,
+            address: None,
+            port: Some(port),
+            protocol: 6,
+            reason: "port",
+        }
+    }
+
+    fn logged() -> (Events, Log) {
+        let log = Log::default();
+        (Events::new("w1", Box::new(log.clone())), log)
+    }
+
+    #[test]
+    fn a_flood_of_one_thing_becomes_one_event_and_a_count() {
+        let (events, log) = logged();
+        for _ in 0..1000 {
+            events.write_folded(same(22), MOMENT, || Event::denied(Kind::Connect, Reason::Port));
+        }
+        assert_eq!(log.lines().len(), 1);
+        events.sweep_at(Instant::now() + MOMENT);
+        let lines = log.lines();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[1]["left_out"], 998);
+    }
+
+    #[test]
+    fn what_the_budget_leaves_out_is_counted_by_kind_reason_and_target() {
+        let now = Instant::now();
+        let mut fold = Fold::new(now);
+        let mut lines = Vec::new();
+        let mut refused = |port: u16, host: &str, reason| {
+            let event = || Event { host: Some(host.to_owned()), ..Event::denied(Kind::Connect, reason) };
+            lines.extend(fold.first_of_its_kind(same(port), MOMENT, event, now, false));
+        };
+        for port in 0..10_000 {
+            refused(port, "decoy.test", Reason::Port);
+        }
+        for port in 10_000..10_050 {
+            refused(port, "target.test", Reason::NotAllowed);
+        }
+        // More targets than are counted one by one.
+        for port in 20_000..20_500 {
+            refused(port, &format!("n{port}.test"), Reason::NotAllowed);
+        }
+        assert_eq!(lines.len(), 256);
+        let counts = fold.sweep(now + MOMENT, false);
+        let stand_for = |host: Option<&str>, reason: Reason| -> u64 {
+            let of_it = counts.iter().filter(|event| {
+                event.host.as_deref() == host && event.reason.as_deref() == Some(reason.as_str())
+            });
+            of_it.map(|event| 1 + event.left_out.unwrap_or(0)).sum()
+        };
+        assert_eq!(counts.len(), TARGETS + 1);
+        assert_eq!(stand_for(Some("decoy.test"), Reason::Port), 10_000 - 256);
+        assert_eq!(stand_for(Some("target.test"), Reason::NotAllowed), 50);
+        assert_eq!(stand_for(Some("n20000.test"), Reason::NotAllowed), 1);
+        assert_eq!(stand_for(None, Reason::NotAllowed), 500 - 62);
+    }
+
+    #[test]
+    fn refusals_take_no_line_of_answers_and_the_rest_of_the_log_grows_slowly() {
+        let (events, log) = logged();
+        for port in 0..9000 {
+            events.write_folded(same(port), MOMENT, || Event::denied(Kind::Connect, Reason::Port));
+        }
+        let before = log.lines().len();
+        let answer = Sameness { allowed: true, ..same(1) };
+        events.write_folded(answer, MOMENT, || Event::allowed(Kind::Dns));
+        assert_eq!(log.lines().len(), before + 1);
+        // An hour of a flood of different things.
+        let begin = Instant::now();
+        let mut fold = Fold::new(begin);
+        let mut lines = 0;
+        for tick in 0..4 * 3600 {
+            let now = begin + MOMENT * tick / 4;
+            for port in 0..250 {
+                let same =
+                    Sameness { port: Some(u16::try_from(tick % 200).unwrap() * 250 + port), ..same(0) };
+                let event = || Event::denied(Kind::Connect, Reason::Port);
+                lines += usize::from(fold.first_of_its_kind(same, MOMENT, event, now, false).is_some());
+            }
+            lines += fold.sweep(now, false).len();
+        }
+        assert!((3600 * 10..3600 * 20).contains(&lines), "{lines}");
+    }
+
+    #[test]
+    fn what_is_counted_only_is_told_at_the_end_too() {
+        let (events, log) = logged();
+        events.count_only(Event::denied(Kind::Datagram, Reason::Limit), 7);
+        events.finish();
+        let lines = log.lines();
+        assert_eq!((&lines[0]["reason"], &lines[0]["left_out"]), (&"limit".into(), &6.into()));
+        assert_eq!(lines[1]["reason"], "end");
+        assert!(take(&events.fold).left_out.is_empty());
+    }
+}
