@@ -73,10 +73,12 @@ fn demo(arguments: &[String]) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let bed = Testbed::up(Beside::Nothing, &|text| eprintln!("demo: {text}"))?;
-    match arguments.split_first() {
+    let shown = match arguments.split_first() {
         None => show(&bed),
         Some((image, command)) => run_own(&bed, image, command),
-    }
+    };
+    bed.down()?;
+    shown
 }
 
 /// The demo proper.

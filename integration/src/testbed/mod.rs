@@ -8,6 +8,7 @@ pub mod encrypted_dns;
 pub mod engine;
 pub mod gitlab;
 pub mod images;
+pub mod machine;
 pub mod netns;
 pub mod proxy;
 pub mod registry;
@@ -30,6 +31,7 @@ use self::engine::variants::Variant;
 use self::engine::{Choice, Engine};
 use self::gitlab::GitLab;
 use self::images::{Images, Sources};
+use self::machine::Witness;
 use self::netns::Networks;
 use self::proxy::Proxies;
 use self::services::Services;
@@ -68,6 +70,7 @@ pub struct Testbed {
     /// Files of this run: state and configuration directories of ringfence, projects.
     pub directory: tempfile::TempDir,
     _networks: Networks,
+    witness: Witness,
     _lock: Flock<File>,
 }
 
@@ -106,6 +109,8 @@ impl Testbed {
         let authority = Authority::load(&cache)?;
         let corporate = Authority::load_corporate(&cache)?;
 
+        // Packages and the cache are what the README names; from here on nothing may stay.
+        let witness = Witness::begin()?;
         // From here on nothing needs the world outside.
         if matches!(choice, Choice::Private(_)) {
             engine::isolate()?;
@@ -151,8 +156,30 @@ impl Testbed {
             canaries,
             directory,
             _networks: networks,
+            witness,
             _lock: lock,
         })
+    }
+
+    /// Takes everything down and looks whether anything is left on the machine.
+    ///
+    /// # Errors
+    /// When something is left, with what; or when nobody can say.
+    pub fn down(self) -> Result<()> {
+        let is_private = self.engine.is_private();
+        let Self { engine, mut witness, directory, _networks, _lock, .. } = self;
+        drop(engine);
+        drop(_networks);
+        let place = directory.path().to_owned();
+        directory.close().with_context(|| format!("cannot remove {}", place.display()))?;
+        let mut left = witness.changes()?;
+        if is_private {
+            left.extend(machine::others_inside()?);
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        bail!("the testbed left something on the machine:\n  {}", left.join("\n  "))
     }
 
     /// An empty directory of this run.

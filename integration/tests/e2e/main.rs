@@ -32,6 +32,7 @@ mod live;
 mod log;
 mod masks;
 mod mounts;
+mod mtu;
 mod named_files;
 mod permitted;
 mod proxy;
@@ -97,6 +98,7 @@ fn main() -> ExitCode {
         ("limits", limits::TESTS, true),
         ("surface", surface::TESTS, true),
         ("mounts", mounts::TESTS, true),
+        ("mtu", mtu::TESTS, true),
         ("named_files", named_files::TESTS, true),
         ("leftovers", leftovers::TESTS, true),
         ("hostile_labels", hostile_labels::TESTS, true),
@@ -127,7 +129,12 @@ fn main() -> ExitCode {
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
-    drop(bed);
+    // Every trial has ended, and with it its share.
+    let left = Arc::into_inner(bed).map_or_else(|| bail!("a test still holds the testbed"), Testbed::down);
+    if let Err(error) = left {
+        eprintln!("testbed: {error:#}");
+        return ExitCode::FAILURE;
+    }
     conclusion.exit_code()
 }
 

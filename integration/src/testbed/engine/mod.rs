@@ -83,7 +83,12 @@ pub fn choose() -> Result<Choice> {
     Ok(if answers(USUAL) { Choice::At(USUAL.to_owned()) } else { Choice::Private(&MACHINE) })
 }
 
-/// Moves this process into a network of its own that leads nowhere. Call it before any thread is started.
+/// Where engines write beside their own folders: sockets, an identity, plugins, and whatever a container is to have of the machine and is
+/// not there.
+const WRITTEN: [&str; 2] = ["/etc", "/opt"];
+
+/// Moves this process into a network of its own that leads nowhere, and into a view of the machine's files in which what an engine
+/// writes beside its own folders is gone at the end. Call it before any thread is started.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -92,10 +97,41 @@ pub fn isolate() -> Result<()> {
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
         .context("cannot make mounts private")?;
-    fs::create_dir_all("/run/netns")?;
-    mount(Some("tmpfs"), "/run/netns", Some("tmpfs"), MsFlags::empty(), none)?;
+    let fresh = |at: &str| {
+        mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))
+            .with_context(|| format!("cannot cover {at}"))
+    };
+    fresh("/run")?;
+    // On most machines a link to the other.
+    if !fs::canonicalize("/var/run")?.starts_with("/run") {
+        fresh("/var/run")?;
+    }
+    for below in ["/run/netns", "/run/lock"] {
+        fs::create_dir_all(below)?;
+    }
+    for folder in WRITTEN {
+        let layers = Path::new("/run/layers").join(folder.trim_start_matches('/'));
+        let (upper, work) = (layers.join("upper"), layers.join("work"));
+        fs::create_dir_all(&upper)?;
+        fs::create_dir_all(&work)?;
+        let mounted = mounted_files(folder)?;
+        let options = format!("lowerdir={folder},upperdir={},workdir={}", upper.display(), work.display());
+        mount(Some("overlay"), folder, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+            .with_context(|| format!("cannot lay a layer over {folder}"))?;
+        for (path, content) in mounted {
+            fs::write(&path, content).with_context(|| format!("cannot show {} again", path.display()))?;
+        }
+    }
     ip("link set lo up")?;
     Ok(())
+}
+
+/// The files below a folder that are mounts of their own, which a layer over the folder hides: `resolv.conf` in a container.
+fn mounted_files(folder: &str) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let places = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    let below = places.filter(|place| place.starts_with(folder) && place.is_file());
+    Ok(below.filter_map(|place| Some((place.clone(), fs::read(&place).ok()?))).collect())
 }
 
 impl Engine {
