@@ -59,6 +59,12 @@ pub enum Note {
     RunsCode,
     /// The agent moved references, or changed something else below `.git`.
     GitChanged,
+    /// The agent left files that give others rights.
+    GivesRights,
+    /// The agent left links, sockets and the like, which lead out of the project.
+    LeadsOut,
+    /// Covers are where the agent moved the folders around them.
+    CoverMoved,
     /// The agent's token ends soon.
     TokenEnds,
     /// A covered file was replaced from outside, or got another name.
@@ -74,6 +80,9 @@ impl Note {
             Note::PutBack => "put-back",
             Note::RunsCode => "runs-code",
             Note::GitChanged => "git-changed",
+            Note::GivesRights => "gives-rights",
+            Note::LeadsOut => "leads-out",
+            Note::CoverMoved => "cover-moved",
             Note::TokenEnds => "token-ends",
             Note::Uncovered => "uncovered",
             Note::SharedFiles => "shared-files",

@@ -1,6 +1,8 @@
 //! `ringfence run`: everything that can be checked without the engine is checked here, all of it before
 //! the engine is even asked.
 
+use std::os::fd::AsFd;
+
 use netpolicy::policy::Policy;
 use netpolicy::settings::Capabilities;
 
@@ -22,6 +24,7 @@ use crate::workspace::identity::{self, Settings, TOKEN};
 use crate::workspace::machine::Machine;
 use crate::workspace::masks;
 use crate::workspace::mounts::{self, Bind};
+use crate::workspace::repository;
 use crate::workspace::secrets::Handed;
 use crate::workspace::survey::Survey;
 use crate::workspace::token::{Source, Token};
@@ -241,6 +244,10 @@ fn survey(bind: &Bind, machine: &Machine, quiet: bool) -> Result<(), Failure> {
     }
     if !quiet {
         survey.lines(&bind.source).iter().for_each(|line| crate::term::talk(format_args!("{line}")));
+        let root = bind.reopen().ok().filter(|_| bind.target == WORKSPACE);
+        if let Some(why) = root.and_then(|root| repository::outside(root.as_fd(), &bind.source)) {
+            crate::term::talk(format_args!("{why}"));
+        }
     }
     Ok(())
 }

@@ -12,10 +12,11 @@ use tokio::time::timeout;
 use super::control;
 use super::engine::{self, Engine};
 use super::inventory::Found;
-use super::workflow::{Role, Workflow};
+use super::workflow::{Helpers, Role, Workflow};
 use crate::error::Failure;
 use crate::wire::WorkflowId;
-use crate::workspace::aftermath::{self, Aftermath, Told};
+use crate::workspace::aftermath::{self, Aftermath, Told, list};
+use crate::workspace::masks::Covered;
 
 /// A killed container has ended within this time, or is looked at again when it is removed.
 const ENDING: Duration = Duration::from_secs(10);
@@ -24,38 +25,77 @@ const STEP: Duration = Duration::from_millis(50);
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// Puts back after the agent of a workflow, once that has ended. What cannot be done now stays in `held`.
-pub async fn settle(engine: &Engine, workflow: &Workflow, held: &mut Option<Aftermath>) -> Option<Told> {
+pub async fn settle(
+    engine: &Engine,
+    workflow: &Workflow,
+    held: &mut Option<Aftermath>,
+    covered: Option<&Covered>,
+) -> Option<Report> {
     if held.is_none() || !has_ended(engine, workflow).await {
         return None;
     }
-    let told = held.take()?.settle();
+    let mut told = held.take()?.settle();
+    told.uncovered = covered.map(Covered::moved).unwrap_or_default();
+    Some(record(engine, &workflow.helpers(), workflow.id, told).await)
+}
+
+/// Has it written down: in the events, and where these do not hold all of it, in a list.
+async fn record(engine: &Engine, helpers: &Helpers, id: WorkflowId, told: Told) -> Report {
+    let (notes, all) = told.notes();
     // A guard that is gone writes nothing any more; the person is told all the same.
-    let _ = timeout(SILENCE, control::note(engine, &workflow.helpers(), told.notes())).await;
-    Some(told)
+    let noted = timeout(SILENCE, control::note(engine, helpers, notes)).await;
+    match noted {
+        Ok(Ok(())) if all => Report { told, place: format!("ringfence events {id}") },
+        _ => Report::listed(told, id),
+    }
+}
+
+/// What came of a run, and where all of it is named.
+pub struct Report {
+    told: Told,
+    place: String,
+}
+
+impl Report {
+    /// One whose whole is in a list.
+    pub fn listed(told: Told, id: WorkflowId) -> Report {
+        let place = match told.is_empty() {
+            true => String::new(),
+            false => match list::write(&told, id) {
+                Ok(path) => path.display().to_string(),
+                Err(error) => format!("nowhere, since no list could be written: {error}"),
+            },
+        };
+        Report { told, place }
+    }
 }
 
 /// The same for a workflow whose agent was removed, and which nobody supervises any more; whether there was something to say.
 pub async fn settle_abandoned(engine: &Engine, found: &Found) -> Result<bool, Failure> {
     let Some(told) = aftermath::settle_abandoned(found.id)? else { return Ok(false) };
-    tell(&told, false);
-    let notes = told.notes();
-    let any = !notes.is_empty();
-    if let Some(helpers) = found.helpers() {
-        let _ = timeout(SILENCE, control::note(engine, &helpers, notes)).await;
-    }
+    let any = !told.is_empty();
+    let report = match found.helpers() {
+        Some(helpers) => record(engine, &helpers, found.id, told).await,
+        None => Report::listed(told, found.id),
+    };
+    tell(&report, false);
     Ok(any)
 }
 
 /// The same for workflows that are not on the engine any more; `living` are.
 pub fn sweep(engine: &Engine, living: &[WorkflowId]) -> Result<(), Failure> {
-    aftermath::sweep(&engine.host, living)?.iter().for_each(|told| tell(told, false));
+    for (id, told) in aftermath::sweep(&engine.host, living)? {
+        tell(&Report::listed(told, id), false);
+    }
     Ok(())
 }
 
 /// Says it to the person.
-pub fn tell(told: &Told, quiet: bool) {
-    let (risks, changes) = if quiet { (Vec::new(), Vec::new()) } else { (told.risks(), told.changes()) };
-    for line in told.put_back().iter().chain(&risks).chain(&changes) {
+pub fn tell(report: &Report, quiet: bool) {
+    let told = &report.told;
+    let (left, changes) =
+        if quiet { (Vec::new(), Vec::new()) } else { (told.left(&report.place), told.changes()) };
+    for line in told.put_back().iter().chain(&left).chain(&changes) {
         crate::term::talk(format_args!("{line}"));
     }
 }

@@ -20,6 +20,7 @@ pub mod machine;
 pub mod masks;
 pub mod mounts;
 pub mod own;
+pub mod repository;
 pub mod review;
 pub mod secrets;
 pub mod survey;

@@ -123,16 +123,19 @@ impl Survey {
     }
 }
 
-/// Whether a link at `at` below `root` leads out of it, by its words alone.
-fn leads_out(root: &Path, at: &Path, target: &Path) -> bool {
+/// Whether a link at `at` below `root` leads out of it, or may, by its words alone: behind a name, which may be a link, `..` can be
+/// anywhere.
+pub(super) fn leads_out(root: &Path, at: &Path, target: &Path) -> bool {
     if target.is_absolute() {
         return !target.starts_with(root);
     }
     let mut depth = at.components().count() as i64 - 1;
+    let mut down = false;
     for part in target.components() {
         match part {
+            Component::ParentDir if down => return true,
             Component::ParentDir => depth -= 1,
-            Component::Normal(_) => depth += 1,
+            Component::Normal(_) => down = true,
             _ => {}
         }
         if depth < 0 {

@@ -29,6 +29,7 @@ use self::clock::Clock;
 use self::events::EventFiles;
 use self::signals::Signals;
 use self::start::{Checked, Prepared, start};
+use super::aftermath::Report;
 use super::binds::Sharing;
 use super::containers::{Agent, WORKSPACE};
 use super::engine::Engine;
@@ -183,7 +184,7 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
                 signals.again(number);
             }
             let ended = running.supervise(engine, &workflow, &request, &laying, &mut signals).await;
-            told = running.close(engine, &workflow, &mut held).await;
+            told = running.close(engine, &workflow, &mut held, Some(&laying.covered)).await;
             ended.map(|ended| (ended, running.summary.take()))
         }
     };
@@ -192,15 +193,14 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
         && let Some(held) = held.take()
     {
         // The agent never ran, or its end could not be seen before.
-        told = Some(held.settle());
+        let mut left = held.settle();
+        left.uncovered = laying.covered.moved();
+        told = Some(Report::listed(left, workflow.id));
     }
     clock.step("removed");
     clock.print();
     if let Some(told) = told {
         aftermath::tell(&told, request.quiet);
-    }
-    if let Some(moved) = laying.covered.moved() {
-        crate::term::talk(format_args!("{moved}"));
     }
     conclude(outcome, removed, &workflow, request.quiet)
 }

@@ -8,6 +8,7 @@ use tokio::io::AsyncWrite;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::super::aftermath::Report;
 use super::super::engine::Engine;
 use super::super::summary::Summary;
 use super::super::watch::Watch;
@@ -18,8 +19,8 @@ use super::signals::{SIGINT, Signals, signal_name};
 use super::{ENGINE_LIMIT, Ended, FENCE_ENDED, Request, TIME_OVER, reached};
 use crate::control::{Limit, Note};
 use crate::error::Failure;
-use crate::workspace::aftermath::{Aftermath, Told};
-use crate::workspace::masks::Laying;
+use crate::workspace::aftermath::Aftermath;
+use crate::workspace::masks::{Covered, Laying};
 
 /// Two Ctrl-C within this time stop at once.
 const DOUBLE_INTERRUPT: Duration = Duration::from_secs(2);
@@ -199,7 +200,8 @@ impl Running {
         engine: &Engine,
         workflow: &Workflow,
         held: &mut Option<Aftermath>,
-    ) -> Option<Told> {
+        covered: Option<&Covered>,
+    ) -> Option<Report> {
         let kill = |role: Role, signal: &str| {
             let options = KillContainerOptions { signal: signal.to_owned() };
             let name = workflow.object(role);
@@ -211,7 +213,7 @@ impl Running {
         let mut told = None;
         if !self.engine_is_silent {
             kill(Role::Agent, "KILL").await;
-            told = aftermath::settle(engine, workflow, held).await;
+            told = aftermath::settle(engine, workflow, held, covered).await;
             kill(Role::Guard, "TERM").await;
         }
         if let Some(collecting) = self.collecting.take() {

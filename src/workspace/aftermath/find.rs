@@ -1,27 +1,27 @@
 //! Looking through a directory that an agent may write, before the run and after it: for repositories, and for files that run code later.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use globset::{GlobSet, GlobSetBuilder};
 use rustix::fs::{Access, AtFlags, FileType, Stat};
 use rustix::io::Errno;
 
-use super::place;
+use super::kinds::{GITS, Kinds};
 use super::record::{Digest, digest};
+use super::remembered::Remembered;
+use super::signs::{Before, Signs};
+use super::{lifecycle, place, through};
 use crate::host::at;
+use crate::workspace::held;
 use crate::workspace::walk::{Bounds, Entry, Walked, walk};
-use crate::workspace::{held, masks};
 
-const TEXT: &str = include_str!("risky.txt");
 const BOUNDS: Bounds = Bounds { depth: 200, entries: 3_000_000, time: Duration::from_secs(20) };
-/// Of repositories, of what is called `.git`, and of files that run code: each has its own, so that none crowds out another.
+/// Of repositories, and of what is called `.git`: each has its own, so that none crowds out another.
 const MOST: usize = 20_000;
 /// Files in one folder of hooks, and in all of them.
 const MOST_HOOKS: usize = 2_000;
@@ -45,6 +45,10 @@ pub struct Look<'a> {
     pub known: &'a [PathBuf],
     /// Whether the agent has ended: folders of one's own that it made unreadable are made readable.
     pub after: bool,
+    /// Where the directory is; links to that place do not lead out.
+    pub at: Option<&'a Path>,
+    /// What gave others rights before.
+    pub signs: Option<&'a Before>,
 }
 
 /// What there is.
@@ -55,13 +59,15 @@ pub struct Found {
     /// What is called `.git` and is no folder.
     pub gitfiles: Vec<PathBuf>,
     /// Files that run code later, and what is in them.
-    pub risky: BTreeMap<PathBuf, Digest>,
+    pub risky: Remembered,
+    /// What gives others rights, or leads out.
+    pub signs: Signs,
     /// Folders of hooks with more in them than is looked at.
     pub crowded: Vec<PathBuf>,
     /// What may hold repositories that were not seen; no more than some are named.
     pub unseen: Vec<String>,
-    /// Whether there are more files that run code than are remembered.
-    pub cut_short: bool,
+    /// Links in the place of files that run code, or of folders that may hold some.
+    pub links: Vec<PathBuf>,
 }
 
 /// Looks through the directory.
@@ -69,6 +75,9 @@ pub fn find(root: BorrowedFd<'_>, look: Look<'_>) -> std::io::Result<Found> {
     // Anew: a copy of the descriptor would go on where the last look ended.
     let root = held::reopen_directory(root)?;
     let mut found = Found::default();
+    let stat = rustix::fs::fstat(&root)?;
+    let (at, owner) = (look.at.unwrap_or(Path::new("/")), (stat.st_uid, stat.st_gid));
+    found.signs.root(&stat, look.signs);
     let last = RefCell::new(PathBuf::new());
     let hidden = RefCell::new(Vec::new());
     let walked = walk(
@@ -88,6 +97,7 @@ pub fn find(root: BorrowedFd<'_>, look: Look<'_>) -> std::io::Result<Found> {
                 }
                 *last.borrow_mut() = path;
             }
+            found.signs.take_in(entry, at, owner, look.signs);
             found.take_in(entry, look.hooks);
         },
         |stat| {
@@ -111,6 +121,11 @@ pub fn find(root: BorrowedFd<'_>, look: Look<'_>) -> std::io::Result<Found> {
     found.repositories.dedup();
     found.gitfiles.sort();
     found.hooks(root.as_fd(), &look.known.iter().collect());
+    for link in std::mem::take(&mut found.links) {
+        through::read(root.as_fd(), &link, LARGEST, |path, kind, print| {
+            found.risky.insert(path, kind, print)
+        });
+    }
     Ok(found)
 }
 
@@ -144,15 +159,30 @@ impl Found {
             return;
         }
         let path = entry.path();
-        let named = risky_names().is_match(&path) || hooks.iter().any(|hooks| path.starts_with(hooks));
-        let attributes = path.file_name().is_some_and(|name| name.eq_ignore_ascii_case(".gitattributes"));
-        if (named || attributes || is_gits(entry, &path))
+        let is_gits = || hooks.iter().any(|hooks| path.starts_with(hooks)) || is_gits(entry, &path);
+        let named = Kinds::get().of(&path).or_else(|| is_gits().then_some(GITS));
+        if kind == FileType::Symlink {
+            let kind = named.or_else(|| Kinds::get().below(&path));
+            if let (Some(kind), Some(print)) = (kind, print(entry.here, entry.name, entry.stat, &path)) {
+                if self.links.len() < MOST {
+                    self.links.push(path.clone());
+                }
+                self.risky.insert(path, kind, print);
+            }
+        } else if let Some(kind) = named
             && let Some(print) = print(entry.here, entry.name, entry.stat, &path)
         {
-            match self.risky.len() < MOST {
-                true => _ = self.risky.insert(path, print),
-                false => self.cut_short = true,
+            let name = OsStr::from_bytes(entry.name.to_bytes());
+            // What runs at an install is told apart, as a name that no list has.
+            if lifecycle::is_asked(name.as_bytes())
+                && let Ok(Some(text)) = place::read(entry.here, name, LARGEST)
+                && let Some((suffix, kind, print)) = lifecycle::of(name.as_bytes(), &text)
+            {
+                let mut name = path.clone().into_os_string();
+                name.push(suffix);
+                self.risky.insert(name.into(), kind, print);
             }
+            self.risky.insert(path, kind, print);
         }
     }
 
@@ -178,7 +208,7 @@ impl Found {
                 match hooks_in(root, &folder, left.min(MOST_HOOKS)) {
                     Ok(Some(hooks)) => {
                         left -= hooks.len();
-                        self.risky.extend(hooks);
+                        hooks.into_iter().for_each(|(path, print)| self.risky.insert(path, GITS, print));
                     }
                     Ok(None) => self.crowded.push(folder),
                     Err(_) => self.unseen(&folder.to_string_lossy()),
@@ -257,12 +287,15 @@ fn print(here: BorrowedFd<'_>, name: &CStr, stat: &Stat, path: &Path) -> Option<
     let is_hook = FOLDERS.iter().any(|hooks| folder.eq_ignore_ascii_case(hooks));
     let most = if is_hook { LARGEST_HOOK } else { LARGEST };
     let text = read(here, OsStr::from_bytes(name.to_bytes()), stat, most);
+    // A hook that could not be started, and now can, is another.
+    let runs = place::permissions(stat) & 0o111 != 0;
+    let whole = |text: &[u8]| digest(&[text, if runs { b" runs" } else { b"" }].concat());
     let kept: Vec<&[u8]> = match name.to_bytes().to_ascii_lowercase().as_slice() {
-        _ if is_hook => return Some(digest(&text)),
+        _ if is_hook => return Some(whole(&text)),
         b".gitattributes" | b"attributes" => lines_with(&text, &[b"filter", b"diff=", b"merge="]),
         // A rebase that a person continues runs the commands in it.
         b"git-rebase-todo" => commands(&text),
-        _ => return Some(digest(&text)),
+        _ => return Some(whole(&text)),
     };
     (!kept.is_empty()).then(|| digest(&kept.concat()))
 }
@@ -290,20 +323,6 @@ fn read(here: BorrowedFd<'_>, name: &OsStr, stat: &Stat, most: u64) -> Vec<u8> {
     }
 }
 
-fn risky_names() -> &'static GlobSet {
-    static NAMES: OnceLock<GlobSet> = OnceLock::new();
-    NAMES.get_or_init(|| names().unwrap_or_else(|error| unreachable!("a test reads the list: {error}")))
-}
-
-fn names() -> Result<GlobSet, globset::Error> {
-    let mut set = GlobSetBuilder::new();
-    for line in TEXT.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let pattern = line.split("  ").next().unwrap_or_default().trim();
-        set.add(masks::glob(&format!("**/{pattern}"))?);
-    }
-    set.build()
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -320,13 +339,6 @@ mod tests {
         let path = dir.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
-    }
-
-    #[test]
-    fn every_line_has_a_pattern_and_a_reason() {
-        let lines = || TEXT.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-        assert!(lines().all(|line| line.split_once("  ").is_some_and(|(_, why)| !why.trim().is_empty())));
-        assert_eq!(names().unwrap().len(), lines().count());
     }
 
     #[test]
@@ -368,7 +380,6 @@ mod tests {
         for path in [
             ".git/hooks/pre-commit.sample",
             "src/main.rs",
-            "Makefile",
             "HEAD",
             "b/.gitattributes",
             "x/hooks/y",
@@ -385,7 +396,10 @@ mod tests {
         assert_eq!(found.gitfiles, paths(&["lib/.GIT", "sub/.git"]));
         let mut wanted = paths(&risky);
         wanted.sort();
-        assert_eq!(found.risky.keys().cloned().collect::<Vec<_>>(), wanted);
-        assert!(!found.cut_short && found.unseen.is_empty() && found.crowded.is_empty(), "{found:?}");
+        assert_eq!(found.risky.paths(), wanted);
+        assert!(
+            found.risky.forgotten().is_empty() && found.unseen.is_empty() && found.crowded.is_empty(),
+            "{found:?}"
+        );
     }
 }

@@ -84,25 +84,27 @@ impl Aftermath {
             let open = bind.reopen().map_err(cannot)?;
             let covers =
                 masks.filter(|plan| plan.project == bind.source).map_or(&[][..], |plan| &plan.covers);
-            let found = find(open.as_fd(), Look::default()).map_err(cannot)?;
+            let look = Look { at: Some(&bind.source), ..Look::default() };
+            let found = find(open.as_fd(), look).map_err(cannot)?;
             whole(&found, &bind.source)?;
             let pins = pins(open.as_fd(), &bind.source, &found, covers)?;
             // Once more, with the folders of hooks that the configurations name.
             let hooks: Vec<PathBuf> = pins.hooks.into_iter().collect();
             let found = match hooks.is_empty() {
                 true => found,
-                false => find(open.as_fd(), Look { hooks: &hooks, ..Look::default() }).map_err(cannot)?,
+                false => find(open.as_fd(), Look { hooks: &hooks, ..look }).map_err(cannot)?,
             };
+            whole(&found, &bind.source)?;
             let root = Root {
                 path: bind.source.as_path().into(),
                 way: way_of(bind).map_err(cannot)?,
                 pinned: pins.all.into_values().collect(),
-                risky: found.risky.iter().map(|(path, print)| (path.as_path().into(), *print)).collect(),
+                risky: found.risky.iter().map(|(path, _, print)| (path.as_path().into(), *print)).collect(),
                 hooks: hooks.iter().map(|path| path.as_path().into()).collect(),
+                signs: Some(Bytes(found.signs.seen.clone())),
                 folders: pins.folders,
                 git: gitdir::facts(open.as_fd(), &found).map_err(cannot)?,
             };
-            whole(&found, &bind.source)?;
             roots.push(root);
             opened.push(open);
         }
@@ -163,7 +165,7 @@ pub fn is_settled(id: WorkflowId) -> Result<bool, Failure> {
 }
 
 /// Puts back after workflows of this engine that are not on it any more.
-pub fn sweep(engine: &str, living: &[WorkflowId]) -> Result<Vec<Told>, Failure> {
+pub fn sweep(engine: &str, living: &[WorkflowId]) -> Result<Vec<(WorkflowId, Told)>, Failure> {
     let folder = state::folder("aftermath")?;
     let (mut all, mut failed) = (Vec::new(), None);
     for entry in fs::read_dir(&folder).map_err(|error| unusable(&folder, &error))?.flatten() {
@@ -172,7 +174,7 @@ pub fn sweep(engine: &str, living: &[WorkflowId]) -> Result<Vec<Told>, Failure> 
         match (path.extension().and_then(|end| end.to_str()), id) {
             (Some(ENDING), Some(id)) if !living.contains(&id) => {
                 match settle_file(&path, id, |journal| journal.engine == engine) {
-                    Ok(told) => all.extend(told),
+                    Ok(told) => all.extend(told.map(|told| (id, told))),
                     // One that cannot be used keeps nobody from the others.
                     Err(failure) => failed = Some(failure),
                 }
@@ -197,7 +199,7 @@ pub fn sweep(engine: &str, living: &[WorkflowId]) -> Result<Vec<Told>, Failure> 
             let mut told = Told::default();
             told.failures.push(failure.message);
             failure.hint.into_iter().for_each(|hint| told.advise(hint));
-            all.push(told);
+            all.last_mut().into_iter().for_each(|(_, last)| last.add(std::mem::take(&mut told)));
             Ok(all)
         }
         None => Ok(all),
@@ -439,6 +441,7 @@ fn inherit(root: &mut Root, others: &[Other]) {
     let was = |pinned: &Pinned| Pinned { was: super::record::Was::Absent, ..pinned.clone() };
     root.pinned = first.pinned.iter().cloned().chain(later.filter(|pinned| pinned.config).map(was)).collect();
     root.risky = first.risky.clone();
+    root.signs = first.signs.clone();
     root.folders = first.folders.clone();
     root.git = first.git.clone();
     // What the agents have made of the configuration by now may name none of these.
@@ -469,6 +472,7 @@ mod tests {
             pinned: vec![],
             risky: vec![],
             hooks: vec![],
+            signs: None,
             folders: vec![],
             git: vec![],
         }
@@ -550,6 +554,7 @@ mod tests {
                 pinned: pins.all.into_values().collect(),
                 risky: vec![],
                 hooks: vec![],
+                signs: None,
                 folders: pins.folders,
                 git: vec![],
             };
@@ -697,7 +702,7 @@ mod tests {
 
     #[test]
     fn what_was_not_seen_whole_ends_the_start() {
-        let seen = Found { cut_short: true, ..Found::default() };
+        let seen = Found::default();
         assert!(whole(&seen, Path::new("/p")).is_ok());
         let unseen = Found { unseen: vec!["d".to_owned()], ..Found::default() };
         assert!(whole(&unseen, Path::new("/p")).is_err());

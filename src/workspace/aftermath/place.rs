@@ -131,7 +131,7 @@ pub fn look_in(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<Was> {
 
 /// A number of 16 bits on macOS.
 #[allow(clippy::unnecessary_cast, reason = "not on macOS")]
-fn permissions(stat: &rustix::fs::Stat) -> u32 {
+pub fn permissions(stat: &rustix::fs::Stat) -> u32 {
     (stat.st_mode & 0o7777) as u32
 }
 

@@ -88,6 +88,9 @@ pub struct Root {
     pub risky: Vec<(Bytes, Digest)>,
     /// Folders of hooks besides the repositories' own.
     pub hooks: Vec<Bytes>,
+    /// What gave others rights or led out, as digests; a record of an older version has none.
+    #[serde(default)]
+    pub signs: Option<Bytes>,
     /// The repositories' folders, and what tells each from all others.
     pub folders: Vec<(Bytes, Made)>,
     /// What is known of each repository.

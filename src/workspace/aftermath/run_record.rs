@@ -102,7 +102,7 @@ pub(super) fn ended(id: WorkflowId, told: &Told) -> io::Result<()> {
     run.ended = Some(unix_seconds());
     run.put_back.extend(told.put_back());
     run.changes.extend(told.all_changes().cloned());
-    run.runs_code.extend(told.risks());
+    run.runs_code.extend(told.risks.events());
     write(&folder, &path, &serde_json::to_vec(&run)?)
 }
 

@@ -13,13 +13,15 @@ use super::find::{FOLDERS, Found, Look, find, is_hook};
 use super::gitdir;
 use super::judge::{Before, Judged, judge};
 use super::keys::Place;
+use super::kinds::Kinds;
 use super::pin::PARTS;
 use super::place::{self, Displaced};
 use super::record::{Bytes, File, Made, Pinned, Root, Was};
+use super::risks::State;
+use super::signs;
 use super::told::Told;
+use crate::workspace::repository::PROJECT;
 
-/// Where the project is in the container.
-const PROJECT: &str = "/workspace";
 const UNREADABLE: &str = "what git could not read, or more than anybody writes";
 /// Settling takes no longer; what it did not come to is a failure, and tried again.
 const TIME: Duration = Duration::from_secs(60);
@@ -65,7 +67,10 @@ impl Settling<'_> {
             .filter(|path| path.ends_with("hooks"))
             .filter_map(|path| path.parent().map(Path::to_owned))
             .collect();
-        let found = find(self.root, Look { hooks: &hooks, known: &known, after: true })?;
+        let signs = root.signs.as_ref().map(|signs| signs::before(&signs.0));
+        let look =
+            Look { hooks: &hooks, known: &known, after: true, at: Some(&self.at), signs: signs.as_ref() };
+        let found = find(self.root, look)?;
         self.new_repositories(root, &found);
         self.new_gitfiles(root, &found);
         for folder in &found.crowded {
@@ -280,7 +285,10 @@ impl Settling<'_> {
                     })
             });
             let done = match stays {
-                Ok(true) => Ok(()),
+                Ok(true) => {
+                    self.new_tree(gitfile);
+                    Ok(())
+                }
                 Ok(false) => self.aside(gitfile, "something there that leads git to what was not looked at"),
                 Err(error) => Err(error),
             };
@@ -290,21 +298,41 @@ impl Settling<'_> {
         }
     }
 
+    /// A linked working tree that was made in the container has the paths that hold there.
+    fn new_tree(&mut self, gitfile: &Path) {
+        let Ok(Some(target)) = self.led_to(gitfile) else { return };
+        let Ok(below) = target.strip_prefix(PROJECT) else { return };
+        let (Some(tree), Some(own)) = (gitfile.parent(), place::below(Path::new(""), below)) else { return };
+        let own = own.ancestors().find(|folder| folder.ends_with("worktrees")).and_then(Path::parent);
+        let Some(main) = own.and_then(Path::parent) else { return };
+        let main = if main.as_os_str().is_empty() { self.at.clone() } else { self.at.join(main) };
+        self.told.tree(tree, &main, &self.at.join(tree));
+    }
+
     fn risks(&mut self, root: &Root, found: Found) {
-        if found.cut_short {
-            self.told.cut_short();
-        }
+        self.told.risks.forget(found.risky.forgotten());
+        self.told.signs.append(found.signs.told);
         let before: BTreeMap<PathBuf, _> =
             root.risky.iter().map(|(path, print)| (path.path(), print)).collect();
-        for (path, print) in found.risky {
-            let was = before.get(&path);
-            if was.is_some_and(|was| **was == print) {
+        for (path, kind, print) in found.risky.iter() {
+            let was = before.get(path);
+            if was.is_some_and(|was| *was == print) {
                 continue;
             }
-            if !is_hook(&path, &found.repositories) {
-                self.told.risky(path, was.is_none());
-            } else if let Err(error) = self.aside(&path, "a hook there") {
-                self.told.failed(&path, &error);
+            if !is_hook(path, &found.repositories) {
+                let state = if was.is_none() { State::New } else { State::Changed };
+                self.told.risks.add(path.clone(), kind, state);
+            } else if let Err(error) = self.aside(path, "a hook there") {
+                self.told.failed(path, &error);
+            }
+        }
+        // What was told of before is not, where names had to be forgotten.
+        if !found.risky.forgotten().is_empty() {
+            return;
+        }
+        for path in before.keys().filter(|path| found.risky.get(path).is_none()) {
+            if let Some(kind) = Kinds::get().of(path) {
+                self.told.risks.add(path.clone(), kind, State::Gone);
             }
         }
     }

@@ -33,14 +33,15 @@ impl Project {
     /// What is written down of a folder.
     fn seen(at: &Path) -> Root {
         let open = open(at);
-        let found = find(open.as_fd(), Look::default()).unwrap();
+        let found = find(open.as_fd(), Look { at: Some(at), ..Look::default() }).unwrap();
         let pins = pins(open.as_fd(), at, &found, &[]).unwrap();
         Root {
             path: at.into(),
             way: vec![],
             pinned: pins.all.into_values().collect(),
-            risky: found.risky.iter().map(|(path, print)| (path.as_path().into(), *print)).collect(),
+            risky: found.risky.iter().map(|(path, _, print)| (path.as_path().into(), *print)).collect(),
             hooks: vec![],
+            signs: Some(Bytes(found.signs.seen.clone())),
             folders: pins.folders,
             git: gitdir::facts(open.as_fd(), &found).unwrap(),
         }
@@ -151,7 +152,7 @@ fn a_repository_that_was_exchanged_is_held_against_the_one_that_was_there() {
     fs::create_dir_all(project.at(".git/objects")).unwrap();
     fs::create_dir_all(project.at(".git/refs")).unwrap();
     let told = project.settle();
-    let text = [told.put_back(), told.risks()].concat().join("\n");
+    let text = [told.put_back(), told.left("x")].concat().join("\n");
     assert!(text.contains("put back in .git/config: alias.st, core.bare, remote.origin.url"), "{text}");
     assert!(text.contains(".git/hooks/pre-commit: put aside"), "{text}");
     assert!(!project.at(".git/hooks/pre-commit").exists());
@@ -242,11 +243,13 @@ fn repositories_that_the_agent_makes_keep_what_git_writes() {
     git(&["-C", "made", "submodule", "--quiet", "add", "../other", "module"]);
     let told = project.settle();
     // Addresses that are paths go: whoever pushes there runs the hooks of what is there.
-    insta::assert_snapshot!([told.put_back(), told.risks()].concat().join("\n"), @r"
+    insta::assert_snapshot!([told.put_back(), told.left("x")].concat().join("\n"), @r"
     put back in made/.git/config: core.fsmonitor, submodule.module.url
     put back in made/.git/modules/module/config: branch.main.merge, branch.main.remote, remote.origin.url
     sub/.git: gone, with the folder that it was in
-    new, and can run code on this machine; look before you use it: made/.gitmodules
+    new or changed files can run code on this machine; look before you use them:
+      at an ordinary command: made/.gitmodules (new; git)
+    all of these are named here: x
     ");
     git(&["-C", "made", "status"]);
     git(&["-C", "tree", "status"]);
@@ -261,16 +264,21 @@ fn files_that_run_code_are_told_when_they_are_new_or_changed() {
     project.put(".envrc", "old");
     project.put(".vscode/tasks.json", "{}");
     let found = find(open(project.dir.path()).as_fd(), Look::default()).unwrap();
-    project.root.risky = found.risky.iter().map(|(path, print)| (path.as_path().into(), *print)).collect();
-    assert_eq!(project.settle().risks(), Vec::<String>::new());
+    project.root.risky = found.risky.iter().map(|(path, _, print)| (path.as_path().into(), *print)).collect();
+    assert_eq!(project.settle().left("x"), Vec::<String>::new());
     project.put(".envrc", "evil");
     project.put(".husky/pre-commit", "evil");
     project.put("src/main.rs", "fn main() {}");
     symlink("/etc", project.at(".idea")).unwrap();
-    let risks = project.settle().risks();
-    assert_eq!(risks.len(), 2, "{risks:?}");
-    assert!(risks[0].starts_with("new") && risks[0].ends_with(": .husky/pre-commit"), "{risks:?}");
-    assert!(risks[1].starts_with("changed") && risks[1].ends_with(": .envrc"), "{risks:?}");
+    fs::remove_file(project.at(".vscode/tasks.json")).unwrap();
+    insta::assert_snapshot!(project.settle().left("x").join("\n"), @r"
+    new or changed files can run code on this machine; look before you use them:
+      by itself, as soon as the folder is entered or opened: .envrc (changed; direnv), .idea (new; JetBrains), .vscode/tasks.json (gone; VS Code)
+      at an ordinary command: .husky/pre-commit (new; hooks)
+    new or changed files give others rights, or lead out:
+      links that lead out of the directory: .idea (/etc)
+    all of these are named here: x
+    ");
 }
 
 /// A project of git's own making, and a program of the agent's that leaves a mark.
@@ -389,7 +397,7 @@ fn a_new_file_that_leads_git_to_what_nobody_judged_is_put_aside() {
     lure.project.put("good/.git", "gitdir: ../.git\n");
     lure.project.put("inside/.git", "gitdir: /workspace/.git/worktrees/inside\n");
     let told = lure.project.settle();
-    assert_eq!((told.put_back().len(), told.failures.len()), (words.len() + 1, 0), "{told:?}");
+    assert_eq!((told.put_back().len(), told.failures.len()), (words.len() + 2, 0), "{told:?}");
     assert!(lure.project.at("good/.git").exists());
     assert_eq!(lure.project.at("inside/.git").exists(), !Path::new("/workspace").exists());
 }
@@ -411,7 +419,7 @@ fn no_number_of_other_files_keeps_a_hook_from_being_seen() {
         assert!(!project.at(folder).join("hooks/post-checkout").exists(), "{folder}");
     }
     assert_eq!(told.failures, Vec::<String>::new());
-    assert!(told.risks().iter().any(|line| line.contains("not all that are new are named")), "{told:?}");
+    assert!(told.left("x").iter().any(|line| line.contains("19977 more")), "{told:?}");
     // And a folder of hooks that nobody looks through goes whole.
     (0..2_001).for_each(|number| fs::write(project.at(&format!(".git/hooks/{number}")), "").unwrap());
     let told = project.settle();
@@ -565,4 +573,120 @@ fn no_configuration_takes_long() {
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(fs::read_to_string(project.at(".git/config")).unwrap(), CONFIG, "{told:?}");
     assert!(project.config("sub").contains("branch.999.remote=."));
+}
+
+#[test]
+fn what_lies_behind_the_persons_links_is_told_too() {
+    let lure = Lure::new(|lure| {
+        lure.project.put("scripts/env.sh", "export A=1\n");
+        lure.project.put("conf/vscode/tasks.json", "{}");
+        symlink("scripts/env.sh", lure.project.at(".envrc")).unwrap();
+        symlink("conf/vscode", lure.project.at(".vscode")).unwrap();
+    });
+    assert_eq!(lure.project.settle().left("x"), Vec::<String>::new());
+    lure.project.put("scripts/env.sh", "evil\n");
+    lure.project.put("conf/vscode/tasks.json", "evil");
+    lure.project.put("evil/config.yml", "evil");
+    symlink("evil", lure.project.at(".circleci")).unwrap();
+    let text = lure.project.settle().left("x").join("\n");
+    for part in [
+        ".envrc (changed; direnv)",
+        ".vscode/tasks.json (changed; VS Code)",
+        ".circleci (new; CircleCI)",
+        ".circleci/config.yml (new",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn what_gives_rights_or_leads_out_is_told_and_nothing_that_was_there() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode =
+        |path: PathBuf, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let lure = Lure::new(|lure| {
+        for path in ["had-suid", "had-write", "key", "script", "plain"] {
+            lure.project.put(path, "#!/bin/sh\n");
+        }
+        mode(lure.project.at("had-suid"), 0o4755);
+        mode(lure.project.at("had-write"), 0o666);
+        mode(lure.project.at("key"), 0o600);
+        symlink("/etc/passwd", lure.project.at("had-link")).unwrap();
+    });
+    assert_eq!(lure.project.settle().left("x"), Vec::<String>::new(), "what was there is not told");
+    for (path, bits) in [("plain", 0o2755), ("key", 0o644), ("script", 0o755)] {
+        mode(lure.project.at(path), bits);
+    }
+    lure.project.put("new-suid", "x");
+    mode(lure.project.at("new-suid"), 0o4755);
+    fs::create_dir(lure.project.at("open")).unwrap();
+    mode(lure.project.at("open"), 0o777);
+    mode(lure.project.dir.path().to_owned(), 0o777);
+    symlink("../../etc", lure.project.at("out")).unwrap();
+    symlink("sub/../../../x", lure.project.at("out2\u{1b}[2J")).unwrap();
+    symlink("plain", lure.project.at("in")).unwrap();
+    fs::hard_link(lure.project.at("plain"), lure.project.at("second")).unwrap();
+    nix::unistd::mkfifo(&lure.project.at("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(lure.project.at("sock")).unwrap();
+    let told = lure.project.settle();
+    let text = told.left("x").join("\n");
+    for part in [
+        "run as their owner, whoever starts them (set-user-ID): new-suid\n",
+        "(set-group-ID): plain, second\n",
+        "written by everybody on this machine: .",
+        "open to others: ",
+        "key",
+        "lead out of the directory: out (../../etc), out2\\u{1b}[2J (sub/../../../x)\n",
+        "sockets: sock\n",
+        "pipes: pipe\n",
+        "(hard links): plain, second\n",
+        "can be executed, and could not before: plain, script\n",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("had-") && !text.contains('\u{1b}'), "{text}");
+    let (notes, all) = told.notes();
+    assert!(
+        all && notes.iter().any(|(note, text)| note.reason() == "gives-rights" && text.contains("script")),
+        "{notes:?}"
+    );
+    assert!(
+        notes.iter().any(|(note, text)| note.reason() == "leads-out" && text.contains("pipe")),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn a_working_tree_that_was_made_inside_is_told_with_what_mends_it() {
+    let lure = Lure::new(|_| {});
+    fs::remove_dir_all(lure.project.at(".git")).unwrap();
+    assert!(lure.git(&["init", "--quiet"]));
+    let id = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
+    assert!(lure.git(&[&id[..], &["commit", "--quiet", "--allow-empty", "-m", "x"]].concat()));
+    assert!(lure.git(&["worktree", "add", "--quiet", "-b", "made", "made tree"]));
+    // As it is where the project lies at the container's path.
+    let at = lure.project.dir.path().to_str().unwrap().to_owned();
+    for file in [".git/worktrees/made tree/gitdir", "made tree/.git"] {
+        let file = fs::read_dir(lure.project.at(".git/worktrees")).unwrap().flatten().next().map_or(
+            file.into(),
+            |entry| {
+                file.replace(
+                    "worktrees/made tree",
+                    &format!("worktrees/{}", entry.file_name().to_str().unwrap()),
+                )
+            },
+        );
+        let text = fs::read_to_string(lure.project.at(&file)).unwrap().replace(&at, "/workspace");
+        lure.project.put(&file, &text);
+    }
+    let broken =
+        Command::new("git").args(["status"]).current_dir(lure.project.at("made tree")).output().unwrap();
+    assert!(!broken.status.success());
+    let lines = lure.project.settle().put_back();
+    let line = lines.iter().find(|line| line.contains("new linked working tree")).expect("told");
+    let command = line.split('`').nth(1).unwrap();
+    assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
+    let mended =
+        Command::new("git").args(["status"]).current_dir(lure.project.at("made tree")).output().unwrap();
+    assert!(mended.status.success(), "{command}: {}", String::from_utf8_lossy(&mended.stderr));
 }

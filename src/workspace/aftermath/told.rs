@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use netpolicy::diagnostic::harmless;
+use serde_json::{Value, json};
 
+use super::names::{LONGEST_LISTED, cut, exact, listed, parts, shown};
+use super::risks::Risks;
+use super::signs;
 use crate::control::Note;
 
 /// Names in a line before "and N more".
@@ -13,23 +17,26 @@ const NAMED: usize = 10;
 const LONGEST: usize = 200;
 /// Lines about what was put back.
 const LINES: usize = 30;
+/// Bytes of one run's notes in the events, and how many.
+const MOST_NOTED: usize = 1 << 20;
+const MOST_NOTES: usize = 1_000;
 
 /// What came of a run.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Told {
     /// Keys that were put back, by file.
     keys: BTreeMap<PathBuf, Vec<String>>,
-    /// Files that were put back whole, or put aside, in words.
-    whole: Vec<String>,
-    /// Files that run code later and were not there before.
-    new: Vec<PathBuf>,
-    /// The same that were.
-    changed: Vec<PathBuf>,
+    /// Files that were put back whole, or put aside, and in words what was done.
+    whole: Vec<(PathBuf, String)>,
+    /// Files that run code later.
+    pub risks: Risks,
+    /// What gives others rights, or leads out.
+    pub signs: signs::Told,
+    /// Covered files that are not where they were.
+    pub uncovered: Vec<PathBuf>,
     /// What could not be put back.
     pub failures: Vec<String>,
-    /// Whether not everything was looked at.
-    cut_short: bool,
-    /// Remotes that the agent added, in words.
+    /// Remotes and linked working trees that the agent added, in words.
     remotes: Vec<String>,
     /// What to do about the failures.
     advice: Vec<String>,
@@ -49,7 +56,7 @@ impl Told {
 
     /// Something was done with a file as a whole.
     pub fn whole(&mut self, path: &Path, what: &str) {
-        self.whole.push(format!("{}: {what}", shown(path)));
+        self.whole.push((path.to_owned(), what.to_owned()));
     }
 
     /// A reference moved.
@@ -94,22 +101,13 @@ impl Told {
         }
     }
 
-    /// A file that runs code later appeared, or changed.
-    pub fn risky(&mut self, path: PathBuf, new: bool) {
-        if new { self.new.push(path) } else { self.changed.push(path) }
-    }
-
-    /// Not everything was looked at.
-    pub fn cut_short(&mut self) {
-        self.cut_short = true;
-    }
-
     /// Lines for the person about what was put back, or could not be.
     pub fn put_back(&self) -> Vec<String> {
         let keys = self.keys.iter().map(|(path, keys)| {
             format!("put back in {}: {}", shown(path), few(keys.iter().map(|key| short(key)).collect()))
         });
-        let mut lines: Vec<String> = keys.chain(self.whole.iter().cloned()).collect();
+        let mut lines: Vec<String> =
+            keys.chain(self.whole.iter().map(|(path, what)| format!("{}: {what}", shown(path)))).collect();
         let more = lines.len().saturating_sub(LINES);
         if more > 0 {
             lines.truncate(LINES);
@@ -139,45 +137,102 @@ impl Told {
         self.moves.iter().chain(&self.notes)
     }
 
-    /// Lines for the person about files that run code later.
-    pub fn risks(&self) -> Vec<String> {
-        let line = |what: &str, paths: &[PathBuf]| {
-            let names = paths.iter().map(|path| shown(path)).collect();
-            (!paths.is_empty()).then(|| {
-                format!("{what}, and can run code on this machine; look before you use it: {}", few(names))
-            })
-        };
-        let mut lines: Vec<String> =
-            [line("new", &self.new), line("changed", &self.changed)].into_iter().flatten().collect();
-        if self.cut_short {
-            lines.push(
-                "there are more files that run code than are remembered: not all that are new are named"
-                    .to_owned(),
-            );
+    /// Lines for the person about what was left; `place` says where all of it is named.
+    pub fn left(&self, place: &str) -> Vec<String> {
+        let mut lines = [self.risks.lines(), self.signs.lines()].concat();
+        if !lines.is_empty() {
+            lines.push(format!("all of these are named here: {place}"));
+        }
+        if !self.uncovered.is_empty() {
+            let names = few(self.uncovered.iter().map(|path| shown(path)).collect());
+            lines.push(format!("covered in this run, and moved or replaced since: {names}"));
         }
         lines
     }
 
-    /// The same as events.
-    pub fn notes(&self) -> Vec<(Note, String)> {
-        let put_back = self.put_back().into_iter().map(|line| (Note::PutBack, line));
-        let risks = self.risks().into_iter().map(|line| (Note::RunsCode, line));
-        let changes = self.changes().into_iter().map(|line| (Note::GitChanged, line));
-        put_back.chain(risks).chain(changes).collect()
+    /// All of it as events, and whether that is all: a flood is not to push the agent's own deeds out of the log.
+    pub fn notes(&self) -> (Vec<(Note, String)>, bool) {
+        let keys = self.keys.iter().flat_map(|(path, keys)| {
+            let keys = keys.iter().map(|key| cut(&harmless(key), LONGEST_LISTED)).collect();
+            parts(&format!("put back in {}: ", listed(path)), keys)
+        });
+        let whole = self.whole.iter().map(|(path, what)| format!("{}: {what}", listed(path)));
+        let others = [&self.remotes, &self.failures, &self.advice].into_iter().flatten().cloned();
+        let moved = self.uncovered.iter().map(|path| listed(path)).collect();
+        let moved = parts("covered in this run, and moved or replaced since: ", moved);
+        let put_back = keys.chain(whole).chain(others).map(|text| (Note::PutBack, text));
+        let risks = self.risks.events().into_iter().map(|text| (Note::RunsCode, text));
+        let changes = self.all_changes().map(|text| (Note::GitChanged, text.clone()));
+        let all = put_back
+            .chain(risks)
+            .chain(changes)
+            .chain(self.signs.events())
+            .chain(moved.into_iter().map(|text| (Note::CoverMoved, text)));
+        let (mut notes, mut bytes, mut more) = (Vec::new(), 0, 0u64);
+        for (note, text) in all {
+            bytes += text.len();
+            match bytes <= MOST_NOTED && notes.len() < MOST_NOTES {
+                true => notes.push((note, text)),
+                false => more += 1,
+            }
+        }
+        if more > 0 {
+            let text = format!("{more} more lines like these; all are in ringfence's state folder (told/)");
+            notes.push((Note::RunsCode, text));
+        }
+        (notes, more == 0)
+    }
+
+    /// All of it as data, for a list in a file.
+    pub fn list(&self) -> Vec<Value> {
+        let keys = self.keys.iter().flat_map(|(path, keys)| {
+            keys.iter()
+                .map(move |key| json!({"reason": "put-back", "path": exact(path), "key": harmless(key)}))
+        });
+        let whole = self
+            .whole
+            .iter()
+            .map(|(path, what)| json!({"reason": "put-back", "path": exact(path), "what": what}));
+        let others = [&self.remotes, &self.failures, &self.advice].into_iter().flatten();
+        let others = others.map(|text| json!({"reason": "put-back", "what": text}));
+        let moved = self.uncovered.iter().map(|path| json!({"reason": "cover-moved", "path": exact(path)}));
+        let changes = self.all_changes().map(|text| json!({"reason": "git-changed", "what": text}));
+        keys.chain(whole)
+            .chain(others)
+            .chain(changes)
+            .chain(self.risks.json())
+            .chain(self.signs.json())
+            .chain(moved)
+            .collect()
+    }
+
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        *self == Told::default()
+    }
+
+    /// The agent made a linked working tree, whose paths hold in the container alone.
+    pub fn tree(&mut self, tree: &Path, main: &Path, whole: &Path) {
+        self.remotes.push(format!(
+            "new linked working tree {}: git finds it here after `git -C {} worktree repair {}`",
+            shown(tree),
+            quoted(main),
+            quoted(whole)
+        ));
     }
 
     /// Takes in what came of another directory.
     pub fn add(&mut self, other: Told) {
         self.keys.extend(other.keys);
         self.whole.extend(other.whole);
-        self.new.extend(other.new);
-        self.changed.extend(other.changed);
+        self.risks.append(other.risks);
+        self.signs.append(other.signs);
+        self.uncovered.extend(other.uncovered);
         self.failures.extend(other.failures);
         self.remotes.extend(other.remotes);
         self.advice.extend(other.advice);
         self.moves.extend(other.moves);
         self.notes.extend(other.notes);
-        self.cut_short |= other.cut_short;
     }
 }
 
@@ -188,9 +243,11 @@ fn few(mut names: Vec<String>) -> String {
     format!("{}{more}", names.join(", "))
 }
 
-/// A name that an agent gave never reaches the terminal raw, nor in any length.
-fn shown(path: &Path) -> String {
-    short(&path.to_string_lossy())
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = exact(path);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@=".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 fn short(text: &str) -> String {
@@ -203,24 +260,37 @@ fn short(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::risks::State;
     use super::*;
 
     #[test]
     fn everything_is_told_and_nothing_of_it_raw_or_without_end() {
         let mut told = Told::default();
+        let kind = crate::workspace::aftermath::kinds::GITS;
         told.keys("a\u{1b}[2J/.git/config".into(), vec!["alias.x\u{1b}".to_owned(), "core.pager".to_owned()]);
         told.whole(Path::new(".git"), "put aside");
-        (0..1000).for_each(|number| told.risky(format!("{number}/{}", "x".repeat(900)).into(), true));
-        told.risky(".envrc".into(), false);
-        told.cut_short();
+        (0..1000).for_each(|n| told.risks.add(format!("{n}/{}", "x".repeat(900)).into(), kind, State::New));
+        told.risks.add(".envrc".into(), kind, State::Changed);
         (0..1000).for_each(|number| told.whole(Path::new(&format!("{number}")), "put aside"));
-        let lines = [told.put_back(), told.risks()].concat();
-        let text = lines.join("\n");
-        assert!(
-            text.contains("core.pager") && text.contains(".envrc") && text.contains("and 990 more"),
-            "{text}"
-        );
-        assert!(!text.contains('\u{1b}') && text.len() < 5000, "{}: {text}", text.len());
-        assert_eq!(told.notes().len(), lines.len());
+        told.uncovered.push("c\u{1b}d".into());
+        let text = [told.put_back(), told.left("x")].concat().join("\n");
+        assert!(text.contains("core.pager") && text.contains("985 more"), "{text}");
+        assert!(text.contains("971 further files") || text.contains("972 further files"), "{text}");
+        assert!(!text.contains('\u{1b}') && text.len() < 8000, "{}: {text}", text.len());
+        let (notes, all) = told.notes();
+        let text = notes.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n");
+        assert!(!all && !text.contains('\u{1b}') && text.len() < MOST_NOTED + 1000, "{}", text.len());
+        assert_eq!(told.list().len(), 2 + 1 + 1001 + 1000 + 1);
+    }
+
+    #[test]
+    fn what_fits_is_whole_in_the_events() {
+        let mut told = Told::default();
+        (0..900).for_each(|number| told.whole(Path::new(&format!("{number}-file")), "put aside"));
+        told.keys(".git/config".into(), (0..900).map(|number| format!("alias.a{number}")).collect());
+        let (notes, all) = told.notes();
+        let text: String = notes.iter().map(|(_, text)| format!("{text}\n")).collect();
+        assert!(all && (0..900).all(|n| text.contains(&format!("{n}-file: put aside\n"))));
+        assert!((0..900).all(|n| text.contains(&format!("alias.a{n}"))));
     }
 }

@@ -161,6 +161,7 @@ mod tests {
             pinned: vec![],
             risky: vec![],
             hooks: vec![],
+            signs: None,
             folders: vec![(Path::new(".git").into(), made)],
             git: vec![],
         }

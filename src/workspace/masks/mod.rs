@@ -22,7 +22,6 @@ mod walk;
 use std::path::PathBuf;
 
 pub use moved::Covered;
-pub use names::glob;
 pub use scrub::MASK;
 pub use serve::{Given, Laying, Served, close, serve, sweep};
 pub use walk::{Wishes, plan};

@@ -47,13 +47,10 @@ impl Covered {
         Covered { files: files.collect(), told: Mutex::default() }
     }
 
-    /// Those that are not there any more, in a line for a person.
-    pub fn moved(&self) -> Option<String> {
+    /// Those that are not there any more.
+    pub fn moved(&self) -> Vec<PathBuf> {
         let gone = |file: &&File| look(&file.path).map(|(identity, _)| identity) != Some(file.identity);
-        let names: Vec<String> =
-            self.files.iter().filter(gone).map(|file| report::shown(&file.below)).collect();
-        (!names.is_empty())
-            .then(|| format!("covered in this run, and moved or replaced since: {}", report::few(names)))
+        self.files.iter().filter(gone).map(|file| file.below.clone()).collect()
     }
 
     /// Whether all are where they were, and have no further name: before the agent starts nobody but others can have changed that.
@@ -134,7 +131,7 @@ mod tests {
             fs::write(root.join(folder).join(".env"), "A=1\n").unwrap();
         }
         let covered = Covered::of(Some(&plan(&root, &Wishes::default()).unwrap()), Vec::new());
-        assert_eq!(covered.moved(), None);
+        assert_eq!(covered.moved(), Vec::<PathBuf>::new());
         fs::write(root.join("web/.env"), "A=2\n").unwrap();
         // A link in its place does not hide that it was moved.
         fs::rename(root.join("app"), root.join("other")).unwrap();
@@ -142,8 +139,7 @@ mod tests {
         fs::rename(root.join("lib"), root.join("old")).unwrap();
         fs::create_dir(root.join("lib")).unwrap();
         fs::write(root.join("lib/.env"), "A=1\n").unwrap();
-        let told = covered.moved().unwrap();
-        assert!(told.ends_with(": app/.env, lib/.env"), "{told}");
+        assert_eq!(covered.moved(), [Path::new("app/.env"), Path::new("lib/.env")]);
     }
 
     #[test]

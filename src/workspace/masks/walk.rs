@@ -19,6 +19,7 @@ use super::scrub::{self, Form, Scrubbed};
 use super::{Cover, Plan, Seen, Why, With};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::workspace::held;
+use crate::workspace::repository::is_of_elsewhere;
 use crate::workspace::secrets::{Finding, Rules};
 
 /// Files and folders in a project.
@@ -207,7 +208,11 @@ impl Walk<'_> {
                         continue;
                     }
                     let hooks = repository && name == Path::new("hooks");
-                    self.fixed_folder(&path, hooks);
+                    // What git keeps about working trees elsewhere: inside they look gone, and git would clear it away.
+                    let record = within.own.is_some()
+                        && folder.ends_with("worktrees")
+                        && is_of_elsewhere(&self.project.join(&path));
+                    self.fixed_folder(&path, hooks || record);
                     let store = Store::named(&name).filter(|_| repository);
                     let store = store.map(|store| (store, path.iter().count())).or(within.store);
                     waiting.push((path, Within { store, ..within }));

@@ -32,6 +32,7 @@ impl Project {
             pinned: vec![],
             risky: vec![],
             hooks: vec![],
+            signs: None,
             folders: vec![],
             git: vec![],
         };
@@ -53,7 +54,8 @@ impl Project {
         let pins = pins(open.as_fd(), self.dir.path(), &found, &[]).unwrap();
         self.root.pinned = pins.all.into_values().collect();
         self.root.folders = pins.folders;
-        self.root.risky = found.risky.iter().map(|(path, print)| (path.as_path().into(), *print)).collect();
+        self.root.risky =
+            found.risky.iter().map(|(path, _, print)| (path.as_path().into(), *print)).collect();
         self.root.git = super::super::facts(open.as_fd(), &found).unwrap();
     }
 
