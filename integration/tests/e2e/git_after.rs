@@ -174,21 +174,19 @@ echo /nonexistent > .git/objects/info/alternates; echo x > .git/tool-state; git 
     Ok(())
 }
 
-const EVIL: &str = "mkdir -p .git/hooks; echo evil > .git/hooks/pre-commit; git config core.fsmonitor evil";
+const EVIL: &str = "git config core.fsmonitor evil; git config alias.st evil";
 
 fn two(bed: &Testbed) -> Result<()> {
     let folder = fresh(bed, "two")?;
     repository(&folder)?;
-    let hook = folder.join(".git/hooks/pre-commit");
-    let clean =
-        || -> Result<bool> { Ok(!hook.exists() && !git(&folder, &["config", "--list"])?.contains("evil")) };
+    let clean = || -> Result<bool> { Ok(!git(&folder, &["config", "--list"])?.contains("evil")) };
     let policy = bed.ringfence.allowing(&[])?;
     let options = ["--project", text(&folder)?];
     let first = format!("cd /workspace; {EVIL}; echo up; while [ ! -e go ]; do sleep 0.2; done");
     let mut running = bed.ringfence.start(&policy, &options, &bed.images.agent, &["sh", "-c", &first])?;
     let name = running.name.clone();
     running.wait_for_line("up", Duration::from_secs(60))?;
-    ensure!(hook.exists(), "the first agent's hook is there while it works");
+    ensure!(!clean()?, "what the first agent left is there while it works");
     let early = bed.ringfence.call(&["review", &name])?;
     ensure!(early.status.code() == Some(125) && early.stderr.contains("has not ended"), "{early:?}");
 
@@ -201,7 +199,7 @@ fn two(bed: &Testbed) -> Result<()> {
     )?;
     expect_status(&second, 0)?;
     expect(second.stderr.contains("still works there"), "the other is told of", &second)?;
-    ensure!(hook.exists(), "the first goes on");
+    ensure!(!clean()?, "the first goes on");
 
     fs::write(folder.join("go"), "")?;
     let outcome = running.finish(Duration::from_secs(60))?;

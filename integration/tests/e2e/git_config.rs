@@ -219,7 +219,7 @@ fn killed(bed: &Testbed) -> Result<()> {
         if end == "gc" {
             // It is gone by another hand; the agent first, which some engines insist on.
             let ours = format!("label=dev.ringfence.name={name}");
-            for role in ["agent", "guard", "fence"] {
+            for role in ["agent", "host", "guard", "fence"] {
                 let role = format!("label=dev.ringfence.role={role}");
                 let id =
                     bed.engine.docker(&["ps", "--all", "--quiet", "--filter", &ours, "--filter", &role])?;
