@@ -682,7 +682,7 @@ mod tests {
             text[..text.len() / 2].to_owned(),
             String::new(),
             changed("/form", 1.into()),
-            changed("/form", 3.into()),
+            changed("/form", (FORM + 1).into()),
             changed("/roots/0/pinned/0/path", serde_json::to_value(above).unwrap()),
             changed("/roots/0/path", serde_json::to_value(relative).unwrap()),
             changed("/roots/0/way", serde_json::json!([])),
