@@ -96,11 +96,17 @@ pub fn of(bytes: &[u8], answered: bool, here: Here<'_>) -> Opening {
     }
 }
 
-/// Looks for `HTTP/`, in any case and with white space before the slash, in the first line that a server may read.
+/// Looks for `HTTP/`, in any case and with white space before the slash, in the first line that a server may read. Some servers
+/// take three words of any kind for a request (Twisted): behind such a line it looks for `Host:` at the beginning of the others.
 #[derive(Debug, Default)]
 pub struct FirstLine {
     read: usize,
     matched: usize,
+    /// Words of the line so far, and whether the last one goes on.
+    words: usize,
+    in_word: bool,
+    /// Of a later line: how much of `host` it begins with; none when it begins otherwise.
+    header: Option<Option<usize>>,
 }
 
 /// What a first line is so far.
@@ -123,6 +129,19 @@ impl FirstLine {
         const WORD: &[u8] = b"http";
         for byte in bytes {
             self.read += 1;
+            if let Some(begun) = self.header {
+                if self.header_goes_on(begun, byte.to_ascii_lowercase()) {
+                    return Line::Request;
+                }
+                continue;
+            }
+            let is_word = !is_space(*byte) && !is_end(*byte);
+            self.words += usize::from(is_word && !self.in_word);
+            self.in_word = is_word;
+            if *byte == b'\n' && self.words >= 3 {
+                self.header = Some(Some(0));
+                continue;
+            }
             self.matched = match (byte.to_ascii_lowercase(), self.matched) {
                 (b'\n', _) => return Line::Plain,
                 (b'/', 4) => return Line::Request,
@@ -133,6 +152,20 @@ impl FirstLine {
             };
         }
         if self.read > FirstLine::LONGEST { Line::Plain } else { Line::Open }
+    }
+
+    /// Whether a later line turns out to be the Host of a request.
+    fn header_goes_on(&mut self, begun: Option<usize>, byte: u8) -> bool {
+        const HOST: &[u8] = b"host";
+        let next = match (byte, begun) {
+            (b'\n' | b'\r', _) => Some(0),
+            (b':', Some(4)) => return true,
+            (space, Some(begun @ (0 | 4))) if is_space(space) => Some(begun),
+            (letter, Some(begun)) if HOST.get(begun) == Some(&letter) => Some(begun + 1),
+            _ => None,
+        };
+        self.header = Some(next);
+        false
     }
 }
 

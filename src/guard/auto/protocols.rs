@@ -127,6 +127,15 @@ fn line(bytes: &[u8], words: &[&str], longest: usize, good: impl FnOnce(&[u8]) -
     }
 }
 
+/// Whether a line is a request to servers that take any method, in any case, and any version or none: its second word is a path
+/// or an address.
+fn asks(line: &[u8]) -> bool {
+    let aim = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).nth(1).unwrap_or_default();
+    let scheme =
+        |known: &str| aim.get(..known.len()).is_some_and(|aim| aim.eq_ignore_ascii_case(known.as_bytes()));
+    aim.starts_with(b"/") || scheme("http:") || scheme("https:") || aim.windows(3).any(|part| part == b"://")
+}
+
 fn big_endian(bytes: &[u8]) -> usize {
     bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte))
 }
@@ -195,7 +204,7 @@ fn git(bytes: &[u8], here: Here<'_>) -> Match {
 
 /// The words with which a client registers.
 fn irc(bytes: &[u8]) -> Match {
-    line(bytes, &["CAP", "NICK", "PASS", "USER"], 510, |line| line.contains(&b' '))
+    line(bytes, &["CAP", "NICK", "PASS", "USER"], 510, |line| line.contains(&b' ') && !asks(line))
 }
 
 /// A request for versions, metadata or a SASL handshake, by a client whose name fits in it.
@@ -264,8 +273,7 @@ fn memcached(bytes: &[u8]) -> Match {
             request[1] <= 0x25 && request[3] <= 250 && request[4] <= 20
         });
     }
-    // `get /path` is a request to servers that mind no case and no version.
-    line(bytes, &WORDS, 2048, |line| !line.contains(&b'/'))
+    line(bytes, &WORDS, 2048, |line| !asks(line))
 }
 
 /// A request with OP_QUERY, OP_MSG or OP_COMPRESSED.

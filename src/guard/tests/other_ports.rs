@@ -60,6 +60,7 @@ async fn what_is_not_recognised_is_refused_and_reaches_no_server() {
         (b"hello\n", "protocol"),
         (b"\x05\x01\0\x03\x0cevil.example\x01\xbb", "protocol"),
         (hidden, "protocol"),
+        (b"CAP LS 302\r\nHost: evil.example\r\n\r\n", "protocol"),
         (b"GET /\r\n", "malformed"),
     ] {
         let judged = judge(bytes, 3000).await;

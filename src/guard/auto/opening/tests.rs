@@ -62,6 +62,8 @@ pub fn openings() -> Vec<(&'static str, Vec<u8>)> {
         ("LDAP", ACTIVE_DIRECTORY),
         ("Memcached", b"version\r\n"),
         ("Memcached", b"get user:1\r\n"),
+        ("Memcached", b"get views/user/1 views/user/2\r\n"),
+        ("Memcached", b"set session/1 0 0 5\r\nhosts\r\n"),
         ("Memcached", BINARY_MEMCACHED),
         ("MongoDB", MONGODB),
         ("MongoDB", LONG_MONGODB),
@@ -201,6 +203,10 @@ fn what_is_nearly_on_the_list_is_not_on_it() {
         b"SSH-2.0-x/y\r\n",
         b"AMQP\0\0\x0a\0",
         b"PING /\r\n",
+        b"USER /x y\r\n",
+        b"USER  http:evil.example y\r\n",
+        b"gets /x\r\n",
+        b"touch ftp://evil.example/ 1\r\n",
         b"*1\r\nGET\r\n",
         b"@RSYNCD: 31.0 / x\n",
         b"EHLO me\r\n",
@@ -244,8 +250,15 @@ fn a_first_line_is_read_to_its_end_however_it_is_cut() {
     for (bytes, line) in [
         (&b"AMQP\0\0\x09\x01 HTTP/1.1\r\n"[..], Line::Request),
         (b"AMQP\0\0\x09\x01 hhttp \x0b/1.1\r\n", Line::Request),
-        (b"AMQP\0\0\x09\x01 htt\0p/\n HTTP/1.1", Line::Plain),
+        (b"AMQP\0\0\x09\x01htt\0p/\n HTTP/1.1", Line::Plain),
         (b"AMQP\0\0\x09\x01 httpd", Line::Open),
+        // Three words of any kind are a request to some servers.
+        (b"USER / x\r\nHost: evil.example\r\n", Line::Request),
+        (b"CAP LS 302\r\nx: y\r\nHOST : evil.example\r\n", Line::Request),
+        (b"get a b\nhost:evil.example\n\n", Line::Request),
+        (b"set a 0 0 5\r\nhosts\r\nghost:\r\n", Line::Open),
+        (b"NICK agent\r\nUSER agent 0 host: :x\r\n", Line::Plain),
+        (b"CONNECT\naccept-version:1.2\nhost:/\n\n\0", Line::Plain),
     ] {
         assert_eq!(FirstLine::default().take(bytes), line, "{}", bytes.escape_ascii());
         let mut first = FirstLine::default();
