@@ -144,7 +144,7 @@ impl Link {
     /// has its line, and the line is out before a byte of the agent is.
     pub async fn opened(&self, address: Option<IpAddr>, resolver: ResolvedBy) {
         if let Some(address) = address {
-            let _ = self.standing.address.set(address);
+            self.standing.at(address);
         }
         self.open.store(true, Ordering::SeqCst);
         self.untold.store(false, Ordering::SeqCst);

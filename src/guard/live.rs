@@ -9,7 +9,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use netpolicy::decide::{Decider, Question, Reason, Target, Verdict};
 use netpolicy::host::{HostName, HostPattern};
@@ -18,7 +18,7 @@ use netpolicy::successor::{Unfit, successor};
 use tokio::sync::{Notify, watch};
 
 use super::Guard;
-use super::events::{Event, Kind};
+use super::events::{Event, Kind, LONG_WHILE, Sameness};
 use super::gate::{Link, Refusal};
 use super::shape::{self, Pace};
 use crate::conditions::{Applied, Conditions, Effect};
@@ -53,12 +53,19 @@ pub struct Given {
 /// How one connection stands: what a later decision about it needs.
 #[derive(Debug, Default)]
 pub struct Standing {
-    /// The real address, once it is dialled.
-    pub address: OnceLock<IpAddr>,
+    /// The real address that was dialled last. Requests on one connection may go to several, one after the other.
+    address: Mutex<Option<IpAddr>>,
     /// A condition wants its end.
     pub ended: Notify,
     /// Conditions have come to concern its bytes.
     shaped: Notify,
+}
+
+impl Standing {
+    /// Notes the real address that is connected to now.
+    pub fn at(&self, address: IpAddr) {
+        *take(&self.address) = Some(address);
+    }
 }
 
 /// A change that is not made.
@@ -223,7 +230,20 @@ impl Live {
         );
         guard.names.replace_host(network);
         self.changes.send_modify(|count| *count += 1);
-        guard.events.write(&Event { what: Some(what), ..Event::lifecycle("host-addresses") });
+        // Other containers come and go by the hundred on such a machine: their networks must not use up the log of this run.
+        let reason = "host-addresses";
+        let same = Sameness {
+            kind: Kind::Lifecycle,
+            allowed: true,
+            host: None,
+            address: None,
+            port: None,
+            protocol: 0,
+            reason,
+        };
+        guard
+            .events
+            .write_folded(same, LONG_WHILE, || Event { what: Some(what), ..Event::lifecycle(reason) });
         self.state(guard)
     }
 
@@ -367,7 +387,7 @@ pub async fn shaped(link: &Link) {
 
 /// Why a connection is not permitted any more. What it was checked for must still be enough, too.
 fn lost(link: &Link) -> Option<Verdict> {
-    let address = link.standing.address.get().copied();
+    let address = *take(&link.standing.address);
     let verdict = link.guard.names.decide(&link.target, Some(link.port), address);
     let enough = verdict.protocol.is_none_or(|check| link.protocol.is_within(check));
     match (verdict.allowed, enough) {

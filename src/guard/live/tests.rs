@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::conditions::Condition;
-use crate::guard::tests::{connect, echo, eventually, guard_with, policy};
+use crate::guard::tests::{connect, echo, eventually, guard_with, policy, stage};
 
 fn rule(text: &str, flag: &str) -> Arc<Rule> {
     netpolicy::load::rule_from_flag(flag, text).unwrap().into()
@@ -237,6 +237,42 @@ async fn an_address_that_becomes_the_machines_is_lost_to_open_connections_too() 
         again.write_all(b"z").await.unwrap();
         assert_eq!(again.read_u8().await.unwrap(), b'z');
     }
+}
+
+#[tokio::test]
+async fn an_address_that_becomes_the_machines_while_it_is_dialled_is_not_connected_to() {
+    let theirs =
+        HostNetwork { addresses: ["198.51.100.7".parse().unwrap()].into(), ..HostNetwork::default() };
+    for change in [None, Some(deny("198.51.100.7"))] {
+        let (guard, log) = guard_with(policy(), Some(echo().await), None);
+        let (during, theirs) = (Arc::downgrade(&guard), theirs.clone());
+        let reason = if change.is_some() { "denied-by-rule" } else { "host-address" };
+        *stage(&guard).meanwhile.lock().unwrap() = Some(Box::new(move || {
+            let guard = during.upgrade().unwrap();
+            match &change {
+                None => drop(guard.live.host(&guard, theirs.clone())),
+                Some(change) => drop(guard.live.make(&guard, change)),
+            }
+        }));
+        let mut agent = connect(&guard, "raw.example", 443).await;
+        agent.write_all(b"x").await.unwrap();
+        assert_eq!(heard(&mut agent).await, Err(std::io::ErrorKind::ConnectionReset), "{reason}");
+        eventually(|| log.lines().iter().any(|line| line["reason"] == reason)).await;
+        assert!(log.lines().iter().all(|line| line["phase"] != "open"), "{:?}", log.lines());
+    }
+}
+
+#[tokio::test]
+async fn a_machine_whose_networks_come_and_go_does_not_use_up_the_log() {
+    let (guard, log) = guard_with(policy(), None, None);
+    for number in 0..500u32 {
+        let addresses = [IpAddr::from((0xac10_0001 + (number << 8)).to_be_bytes())].into();
+        good(guard.live.host(&guard, HostNetwork { addresses, ..HostNetwork::default() }));
+    }
+    assert_eq!(log.lines().len(), 1);
+    guard.events.finish();
+    let told = log.lines().into_iter().filter(|line| line["reason"] == "host-addresses");
+    assert_eq!(told.map(|line| 1 + line["left_out"].as_u64().unwrap_or(0)).sum::<u64>(), 500);
 }
 
 #[tokio::test]

@@ -99,6 +99,12 @@ impl Outside {
             Way::Direct(addresses) => {
                 let (stream, address) =
                     self.dial(addresses).await.map_err(|error| failed(error.to_string()))?;
+                // Dialling takes seconds, and a change in the meantime knew nothing of this address.
+                let verdict = link.guard.names.decide(&link.target, Some(link.port), Some(address.ip()));
+                if !verdict.allowed {
+                    let _ = stream.set_zero_linger();
+                    return Err(Refusal::of_address(address.ip(), verdict));
+                }
                 link.opened(Some(address.ip()), ResolvedBy::Guard).await;
                 Ok(stream)
             }

@@ -31,6 +31,8 @@ pub struct Stage {
     pub proxy: Option<Proxy>,
     /// Where the host is.
     pub host: Option<IpAddr>,
+    /// What happens while a dial is under way, each time.
+    pub meanwhile: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 impl Stage {
@@ -46,6 +48,9 @@ impl Stage {
 
     pub async fn dial(&self, to: SocketAddr) -> io::Result<TcpStream> {
         self.dialled.lock().unwrap().push(to);
+        if let Some(meanwhile) = &*self.meanwhile.lock().unwrap() {
+            meanwhile();
+        }
         match self.server {
             Some(server) => TcpStream::connect(server).await,
             None => Err(io::ErrorKind::ConnectionRefused.into()),
