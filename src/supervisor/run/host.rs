@@ -14,7 +14,7 @@ use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::errors::Error as ApiError;
 use bollard::models::SystemInfo;
 use bollard::query_parameters::{AttachContainerOptions, RemoveContainerOptions};
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::io::AsyncWrite;
 use tokio::time::timeout;
 
@@ -141,13 +141,27 @@ impl HostWatch {
         }
     }
 
+    /// Takes what was said since, without a wait: only the newest counts, however slowly the guard is told. What is no line of the
+    /// helper's takes the place of one.
+    fn newest(&mut self, mut line: Result<Line, String>) -> Result<Line, String> {
+        while line.is_ok()
+            && let Some(next) = self.line().now_or_never()
+        {
+            if !matches!(next, Ok(Line::Unchanged)) {
+                line = next;
+            }
+        }
+        line
+    }
+
     /// Passes every change on to the guard; returns, with the reason, when that is not possible any more. `known` is what the guard
     /// has already.
     pub(super) async fn follow(mut self, recipe: Recipe, mut known: HostNetwork) -> String {
         let (mut restarts, mut began) = (0, Instant::now());
         loop {
             let line = timeout(SILENCE, self.line()).await;
-            let now = match line.unwrap_or_else(|_| Err(format!("no word for {} s", SILENCE.as_secs()))) {
+            let line = line.unwrap_or_else(|_| Err(format!("no word for {} s", SILENCE.as_secs())));
+            let now = match self.newest(line) {
                 Ok(Line::Unchanged) => continue,
                 Ok(Line::Network(now)) => now,
                 Err(mut why) => loop {
@@ -205,4 +219,44 @@ async fn tell(recipe: &Recipe, network: &HostNetwork) -> Result<(), String> {
         tokio::time::sleep(PAUSE).await;
     }
     Err(why)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    fn network(last: u8) -> HostNetwork {
+        HostNetwork { addresses: [IpAddr::from([192, 0, 2, last])].into(), ..HostNetwork::default() }
+    }
+
+    /// A helper that has said so much already.
+    fn said(bytes: Vec<Vec<u8>>, and_lives: bool) -> HostWatch {
+        let said = bytes.into_iter().map(|bytes| Ok(LogOutput::StdOut { message: bytes.into() }));
+        let said = futures_util::stream::iter(said);
+        let output: Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>> + Send>> =
+            if and_lives { Box::pin(said.chain(futures_util::stream::pending())) } else { Box::pin(said) };
+        HostWatch { output, _input: Box::pin(tokio::io::sink()), pending: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn of_what_a_helper_has_said_only_the_newest_counts() {
+        let mut all: Vec<u8> =
+            (1..=200).flat_map(|last| Line::Network(network(last)).text().unwrap()).collect();
+        all.extend(Line::Unchanged.text().unwrap());
+        let parts = |all: &[u8]| all.chunks(700).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let mut lives = said(parts(&all), true);
+        let first = lives.line().await;
+        assert_eq!(lives.newest(first), Ok(Line::Network(network(200))));
+        assert!(lives.line().now_or_never().is_none(), "nothing is left");
+        // A helper that is gone, or says what is no line, is not believed for what it said before.
+        let mut gone = said(parts(&all), false);
+        let first = gone.line().await;
+        assert_eq!(gone.newest(first), Err("it has ended".to_owned()));
+        all.extend(b"{}\n");
+        let mut strange = said(parts(&all), true);
+        let first = strange.line().await;
+        assert!(strange.newest(first).is_err());
+    }
 }
