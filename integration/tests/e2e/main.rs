@@ -42,6 +42,7 @@ mod runtimes;
 mod secrets;
 mod shared_address;
 mod surface;
+mod telling;
 mod token;
 mod upstream;
 
@@ -98,6 +99,7 @@ fn main() -> ExitCode {
         ("limits", limits::TESTS, true),
         ("surface", surface::TESTS, true),
         ("mounts", mounts::TESTS, true),
+        ("telling", telling::TESTS, true),
         ("mtu", mtu::TESTS, true),
         ("named_files", named_files::TESTS, true),
         ("leftovers", leftovers::TESTS, true),

@@ -101,7 +101,8 @@ impl Told {
         }
     }
 
-    /// Lines for the person about what was put back, or could not be.
+    /// Lines for the person about what was put back, or could not be, and about covers that came off: `--quiet` does not
+    /// leave them out.
     pub fn put_back(&self) -> Vec<String> {
         let keys = self.keys.iter().map(|(path, keys)| {
             format!("put back in {}: {}", shown(path), few(keys.iter().map(|key| short(key)).collect()))
@@ -116,6 +117,10 @@ impl Told {
         lines.extend(self.remotes.iter().take(LINES).cloned());
         lines.extend(self.failures.iter().take(LINES).cloned());
         lines.extend(self.advice.iter().take(LINES).cloned());
+        if !self.uncovered.is_empty() {
+            let names = few(self.uncovered.iter().map(|path| shown(path)).collect());
+            lines.push(format!("covered in this run, and moved or replaced since: {names}"));
+        }
         lines
     }
 
@@ -142,10 +147,6 @@ impl Told {
         let mut lines = [self.risks.lines(), self.signs.lines()].concat();
         if !lines.is_empty() {
             lines.push(format!("all of these are named here: {place}"));
-        }
-        if !self.uncovered.is_empty() {
-            let names = few(self.uncovered.iter().map(|path| shown(path)).collect());
-            lines.push(format!("covered in this run, and moved or replaced since: {names}"));
         }
         lines
     }
