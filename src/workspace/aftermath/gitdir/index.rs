@@ -12,6 +12,10 @@ use super::ewah;
 
 /// No index is larger.
 pub const LARGEST: u64 = 256 << 20;
+/// No path is longer: the kernel takes none.
+const LONGEST_PATH: usize = 4096;
+/// All paths of an index. In version 4 each repeats what is the same as in the one before, so a small file can stand for any number.
+const ALL_PATHS: usize = 512 << 20;
 
 const FLAG_VALID: u16 = 0x8000;
 const FLAG_EXTENDED: u16 = 0x4000;
@@ -130,9 +134,11 @@ pub fn read(bytes: &[u8], sha256: bool) -> Option<Index> {
     }
     let count = usize::try_from(reader.u32()?).ok()?;
     let mut entries: Vec<Entry> = Vec::with_capacity(count.min(body / 62));
+    let mut left = ALL_PATHS;
     for _ in 0..count {
         let before = entries.last().map(|entry| entry.path.as_slice());
         let entry = entry(&mut reader, version, length, before)?;
+        left = left.checked_sub(entry.path.len())?;
         entries.push(entry);
     }
     let mut base = None;
@@ -188,7 +194,7 @@ fn entry(reader: &mut Reader<'_>, version: u32, length: usize, before: Option<&[
         path
     };
     let said = usize::from(flags & 0xfff);
-    if said != path.len().min(0xfff) {
+    if said != path.len().min(0xfff) || path.len() > LONGEST_PATH {
         return None;
     }
     Some(Entry {

@@ -167,6 +167,29 @@ fn what_git_might_read_otherwise_is_not_read() {
     assert_eq!(read(&known, false), read(&good, false), "what need not");
 }
 
+/// In version 4 an entry of 65 bytes can have a path of any length: a file of some megabytes would fill the memory.
+#[test]
+fn a_small_index_does_not_stand_for_more_than_memory_holds() {
+    let many = |length: usize, count: usize| {
+        let mut bytes = [&b"DIRC\0\0\0\x04"[..], &u32::try_from(count).unwrap().to_be_bytes()].concat();
+        for number in 0..count {
+            let end = format!("{number:07}");
+            let path = if number == 0 { "a".repeat(length) + &end } else { end };
+            let said = u16::try_from((length + 7).min(0xfff)).unwrap();
+            bytes.extend([0; 60]);
+            bytes.extend(said.to_be_bytes());
+            bytes.push(if number == 0 { 0 } else { 7 });
+            bytes.extend(path.as_bytes());
+            bytes.push(0);
+        }
+        bytes.extend([0; 20]);
+        bytes
+    };
+    assert!(read(&many(100, 3), false).is_some() && read(&many(4089, 3), false).is_some());
+    assert!(read(&many(4090, 3), false).is_none(), "no file has such a path");
+    assert!(read(&many(4000, 140_000), false).is_none());
+}
+
 /// A small one: entries in two forms, with long and equal beginnings.
 fn small(version: u32) -> Vec<u8> {
     let entry = |path: &str, skip| Entry {
