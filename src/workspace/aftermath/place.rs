@@ -11,12 +11,15 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, RenameFlags};
 use rustix::io::Errno;
 
 use super::config::LARGEST;
+use super::gitdir;
 use super::record::{Bytes, Digest, File, Made, Was, digest};
 use crate::host::at;
 use crate::host::identity::Identity;
 
 /// Tries where somebody else renames things at the same time.
 const TRIES: usize = 100;
+/// Bytes of a name that are kept when something is put aside: file systems have 255 in all.
+const LONGEST_BEGIN: usize = 180;
 
 /// The folder of a path, and its name there. A folder that is no folder any more is an error.
 pub fn folder<'a>(root: BorrowedFd<'_>, path: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
@@ -221,8 +224,8 @@ fn exchange(
             Err(Errno::EXIST | Errno::NOENT) => {}
             // File systems that cannot exchange.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                if let (Some(known), Was::File(now)) = (known, look_in(here, name)?)
-                    && now.whole != *known
+                if let Some(known) = known
+                    && !is_known(here, name, known)
                 {
                     aside(here, name, id)?;
                     displaced = Some(Displaced::PutAside);
@@ -267,6 +270,11 @@ fn clear(
             rustix::fs::unlinkat(here, fresh, AtFlags::empty())?;
             Ok(Displaced::Known)
         }
+        // An index is larger than any configuration.
+        Was::Else if known.is_some_and(|known| is_known(here, fresh, known)) => {
+            rustix::fs::unlinkat(here, fresh, AtFlags::empty())?;
+            Ok(Displaced::Known)
+        }
         Was::Link(_) | Was::Else if known.is_none() => {
             rustix::fs::unlinkat(here, fresh, AtFlags::empty())?;
             Ok(Displaced::Known)
@@ -276,6 +284,11 @@ fn clear(
             Ok(Displaced::PutAside)
         }
     }
+}
+
+/// Whether a large file has this content.
+fn is_known(here: BorrowedFd<'_>, name: &OsStr, known: &Digest) -> bool {
+    read(here, name, gitdir::LARGEST).is_ok_and(|text| text.is_some_and(|text| digest(&text) == *known))
 }
 
 /// Whether a name still leads to an open file.
@@ -327,7 +340,9 @@ fn rename_aside(
     id: &str,
 ) -> io::Result<()> {
     for _ in 0..100 {
-        let mut other = begins.to_owned();
+        // A name that leaves no room for more must not keep what has it in its place.
+        let begins = begins.as_bytes();
+        let mut other = OsStr::from_bytes(&begins[..begins.len().min(LONGEST_BEGIN)]).to_owned();
         other.push(format!(".put-aside-{id}-{}", random()?));
         match rustix::fs::renameat_with(here, name, there, &other, RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => {}
@@ -425,6 +440,13 @@ mod tests {
             assert!(kept.any(|path| fs::read_to_string(path).unwrap() == other), "{other}");
             assert_eq!(fs::read_to_string(&at).unwrap(), "ours");
         }
+        // An index is larger than a configuration, and goes if it was judged.
+        let large = vec![b'x'; LARGEST as usize + 1];
+        let judged = digest(&large);
+        fs::write(&at, &large).unwrap();
+        assert_eq!(put(Some(&judged)), Displaced::Known);
+        fs::write(&at, &large).unwrap();
+        assert_eq!(put(Some(&known)), Displaced::PutAside);
     }
 
     /// An agent at work: it swaps the folder for a link to one outside as fast as it can.

@@ -25,7 +25,7 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, FileType, Stat};
 use serde::{Deserialize, Serialize};
 
-pub use self::index::Index;
+pub use self::index::{Index, LARGEST};
 use self::refs::Refs;
 pub use self::settle::settle;
 use super::config::parse;
@@ -250,8 +250,11 @@ fn contents(here: &OwnedFd) -> io::Result<Contents> {
             match entry.kind() {
                 FileType::Directory => {}
                 FileType::RegularFile => {
-                    if names::is_cache(&path) && contents.caches.len() < MOST {
-                        contents.caches.push((path.as_path().into(), Print::of(entry.stat)));
+                    if names::is_cache(&path) {
+                        match contents.caches.len() < MOST {
+                            true => contents.caches.push((path.as_path().into(), Print::of(entry.stat))),
+                            false => crowded = true,
+                        }
                     }
                 }
                 kind if contents.links.len() < MOST => {

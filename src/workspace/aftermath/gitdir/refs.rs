@@ -14,9 +14,9 @@ use crate::workspace::walk::{Bounds, Walked, walk};
 
 const BOUNDS: Bounds = Bounds { depth: 40, entries: 300_000, time: Duration::from_secs(10) };
 /// A reference is one line.
-const LONGEST: u64 = 4096;
+pub const LONGEST: u64 = 4096;
 /// `packed-refs` of the largest projects is smaller.
-const LARGEST: u64 = 64 << 20;
+pub const LARGEST: u64 = 64 << 20;
 
 /// The references of a repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,14 +107,22 @@ fn lines(text: &[u8]) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// `packed-refs` without references of these names; nothing where none is there.
-pub fn packed_without(text: &[u8], gone: &[String]) -> Option<Vec<u8>> {
+/// Whether git shows another object in the place of one by a reference of this name.
+pub fn replaces(name: &str) -> bool {
+    name.starts_with(REPLACING)
+}
+
+const REPLACING: &str = "refs/replace/";
+
+/// `packed-refs` without references that replace objects and were not there; nothing where there are none. A line that only may be one
+/// goes too: git takes any white space for a space, and names of objects in capital letters.
+pub fn packed_without_replacing(text: &[u8], was: &Refs) -> Option<Vec<u8>> {
     let (mut out, mut taken, mut found) = (Vec::with_capacity(text.len()), false, false);
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         // What an annotated tag leads to stands behind it.
         if !line.starts_with(b"^") {
-            let name = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default().trim_ascii_end();
-            taken = gone.iter().any(|gone| gone.as_bytes() == name);
+            let may = line.windows(REPLACING.len()).any(|part| part == REPLACING.as_bytes());
+            taken = may && !lines(line).any(|(name, value)| was.all.get(&name) == Some(&value));
             found |= taken;
         }
         if !taken {
@@ -205,13 +213,16 @@ mod tests {
         let text = format!(
             "# pack-refs with: peeled\n{one} refs/heads/a\n{one} refs/replace/{two}\n^{two}\n{two} refs/tags/t\n^{one}\n"
         );
-        let gone = [format!("refs/replace/{two}")];
-        let left = packed_without(text.as_bytes(), &gone).unwrap();
+        let refs =
+            |name: &str| Refs { all: BTreeMap::from([(name.to_owned(), one.clone())]), ..Refs::default() };
+        let left = packed_without_replacing(text.as_bytes(), &Refs::default()).unwrap();
         assert_eq!(
-            String::from_utf8(left).unwrap(),
+            String::from_utf8(left.clone()).unwrap(),
             format!("# pack-refs with: peeled\n{one} refs/heads/a\n{two} refs/tags/t\n^{one}\n")
         );
-        assert_eq!(packed_without(text.as_bytes(), &["refs/heads/b".to_owned()]), None);
+        let own = refs(&format!("refs/replace/{two}"));
+        assert_eq!(packed_without_replacing(text.as_bytes(), &own), None);
+        assert_eq!(packed_without_replacing(left.as_slice(), &Refs::default()), None);
     }
 
     #[test]

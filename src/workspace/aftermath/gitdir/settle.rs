@@ -11,12 +11,13 @@ use rustix::fs::{AtFlags, FileType, Stat};
 use rustix::io::Errno;
 
 use super::super::find::Found;
-use super::super::place;
-use super::super::record::{Bytes, File, digest};
+use super::super::place::{self, Displaced};
+use super::super::record::{Bytes, Digest, File, digest};
 use super::super::told::Told;
 use super::index::{self, Index};
 use super::judge_index::{Beside, Marks, judge};
-use super::{Facts, Hiding, Print, names, print_of, refs, whole_index};
+use super::{BOUNDS, Facts, Hiding, Print, names, print_of, refs, whole_index};
+use crate::workspace::walk::{Walked, walk};
 
 /// Judges all repositories that are there now; `before` finds what is known of each, moved ones too.
 pub fn settle<'a>(
@@ -56,20 +57,23 @@ struct One<'a> {
 }
 
 impl One<'_> {
+    /// Every step is done, whatever became of those before it: what an agent makes one stumble over must not keep the index from
+    /// being judged.
     fn settle(&mut self) -> io::Result<()> {
+        let listed = self.listed();
+        let head = self.head();
+        let index = self.index();
+        listed.and(head).and(index).and(self.references())
+    }
+
+    fn listed(&mut self) -> io::Result<()> {
         let contents = super::contents(self.here)?;
-        let links: Vec<PathBuf> = contents.links.iter().map(|(path, _)| path.path()).collect();
         self.links(&contents.links)?;
         if let Some(was) = self.was {
             self.caches(&contents.caches, was)?;
             self.names(&contents.names, was)?;
         }
-        self.head()?;
-        // HEAD, or the index, may have been one of these links.
-        if !links.iter().any(|link| link == Path::new("index")) {
-            self.index()?;
-        }
-        self.references()
+        Ok(())
     }
 
     /// git follows links when it writes: a log, a message or an object would go where the agent says.
@@ -164,7 +168,7 @@ impl One<'_> {
         let Some(head) = self.was.and_then(|was| was.refs.head.clone()) else { return Ok(()) };
         let path = self.repository.join("HEAD");
         let text = format!("{head}\n").into_bytes();
-        self.write(&path, text, None)?;
+        self.write(&path, text, None, None)?;
         self.told.whole(&path, &format!("put back as it was; the agent had left {left}"));
         Ok(())
     }
@@ -179,11 +183,15 @@ impl One<'_> {
             return Ok(());
         };
         const UNREADABLE: &str = "what git may read otherwise than ringfence does; `git reset` makes it anew";
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return self.aside(Path::new("index"), UNREADABLE);
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {}
+            // A link of the person's own.
+            FileType::Symlink if self.was_link(name)? => return Ok(()),
+            _ => return self.aside(Path::new("index"), UNREADABLE),
         }
         let bytes = place::read(self.here.as_fd(), name, index::LARGEST)?.unwrap_or_default();
-        let same = self.was.is_some_and(|was| was.index == Some(digest(&bytes)));
+        let known = digest(&bytes);
+        let same = self.was.is_some_and(|was| was.index == Some(known));
         let sha256 = match self.was {
             Some(was) => was.sha256,
             None => {
@@ -214,7 +222,7 @@ impl One<'_> {
         let Some(judged) = judge(now, &Beside { hiding: &hiding, is_there: &is_there, folds }) else {
             return self.aside(Path::new("index"), UNREADABLE);
         };
-        self.write(&path, index::write(&judged.index, sha256), Some(&stat))?;
+        self.write(&path, index::write(&judged.index, sha256), Some(&stat), Some(&known))?;
         if !judged.out.is_empty() {
             let paths = shown(&judged.out);
             self.told.whole(
@@ -232,6 +240,13 @@ impl One<'_> {
             );
         }
         Ok(())
+    }
+
+    /// Whether a link was there before the run, and led where it leads.
+    fn was_link(&self, name: &OsStr) -> io::Result<bool> {
+        let target = rustix::fs::readlinkat(self.here, name, Vec::new())?;
+        let is_it = |(path, to): &(Bytes, Bytes)| path.0 == name.as_bytes() && to.0 == target.as_bytes();
+        Ok(self.was.is_some_and(|was| was.links.iter().any(is_it)))
     }
 
     /// Whether git could take a file for unchanged, by its size and time, that was written since.
@@ -263,22 +278,9 @@ impl One<'_> {
     fn references(&mut self) -> io::Result<()> {
         let mut now = refs::read(self.here)?;
         let was = self.was.map(|was| was.refs.clone()).unwrap_or_default();
-        let replacing: Vec<String> = now
-            .all
-            .iter()
-            .filter(|(name, value)| name.starts_with("refs/replace/") && was.all.get(*name) != Some(value))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in &replacing {
-            if stat_below(self.here, Path::new(name))? {
-                self.aside(
-                    Path::new(name),
-                    "a reference by which git shows another object in the place of one",
-                )?;
-            }
-            now.all.remove(name);
-        }
-        self.packed(&replacing)?;
+        now.all.retain(|name, value| !refs::replaces(name) || was.all.get(name) == Some(value));
+        self.replacing(&was)?;
+        self.packed(&was)?;
         if self.was.is_none() {
             return Ok(());
         }
@@ -291,16 +293,52 @@ impl One<'_> {
         Ok(())
     }
 
-    fn packed(&mut self, gone: &[String]) -> io::Result<()> {
-        let name = OsStr::new("packed-refs");
-        if gone.is_empty() || stat(self.here, name)?.is_none() {
-            return Ok(());
+    /// What lies in `refs/replace` is not taken for what ringfence reads in it: git reads more forms than that.
+    fn replacing(&mut self, was: &refs::Refs) -> io::Result<()> {
+        let folder = match place::open_folder(self.here.as_fd(), Path::new("refs/replace")) {
+            Ok(folder) => folder,
+            Err(error) if place::is_absent(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let mut new = Vec::new();
+        let walked = walk(
+            folder,
+            BOUNDS,
+            |entry| {
+                let path = Path::new("refs/replace").join(entry.path());
+                let read = || {
+                    let name = OsStr::from_bytes(entry.name.to_bytes());
+                    refs::value(&place::read(entry.here, name, refs::LONGEST).ok()??)
+                };
+                let known = path.to_str().and_then(|name| was.all.get(name));
+                if entry.kind() != FileType::Directory && (known.is_none() || read().as_ref() != known) {
+                    new.push(path);
+                }
+            },
+            |_| {},
+        )?;
+        for path in new {
+            self.aside(&path, "a reference by which git shows another object in the place of one")?;
         }
-        let stat = stat(self.here, name)?;
-        let text = place::read(self.here.as_fd(), name, 64 << 20)?.unwrap_or_default();
-        if let Some(left) = refs::packed_without(&text, gone) {
+        match walked {
+            Walked::CutShort => Err(io::Error::other("refs/replace holds more than is looked through")),
+            _ => Ok(()),
+        }
+    }
+
+    fn packed(&mut self, was: &refs::Refs) -> io::Result<()> {
+        let name = OsStr::new("packed-refs");
+        let Some(stat) = stat(self.here, name)? else { return Ok(()) };
+        let Some(text) = place::read(self.here.as_fd(), name, refs::LARGEST)? else {
+            // One that was that large before is told of.
+            return match was.more {
+                true => Ok(()),
+                false => Err(io::Error::other("packed-refs is larger than what is looked through")),
+            };
+        };
+        if let Some(left) = refs::packed_without_replacing(&text, was) {
             let path = self.repository.join(name);
-            self.write(&path, left, stat.as_ref())?;
+            self.write(&path, left, Some(&stat), Some(&digest(&text)))?;
             self.told
                 .whole(&path, "references taken out by which git shows another object in the place of one");
         }
@@ -320,7 +358,13 @@ impl One<'_> {
     }
 
     #[allow(clippy::unnecessary_cast, reason = "not on macOS")]
-    fn write(&self, path: &Path, text: Vec<u8>, like: Option<&Stat>) -> io::Result<()> {
+    fn write(
+        &mut self,
+        path: &Path,
+        text: Vec<u8>,
+        like: Option<&Stat>,
+        known: Option<&Digest>,
+    ) -> io::Result<()> {
         let folder = rustix::fs::fstat(self.here)?;
         let mode = like.map_or(0o644, |stat| (stat.st_mode & 0o666) as u32 | 0o600);
         let like = like.unwrap_or(&folder);
@@ -331,8 +375,10 @@ impl One<'_> {
             mode,
             owner: (like.st_uid, like.st_gid),
         };
-        // What somebody else wrote in between lies beside it.
-        place::replace(self.root, path, &file, self.id).map(|_| ())
+        if place::replace_known(self.root, path, &file, known, self.id)? == Displaced::PutAside {
+            self.told.whole(path, "somebody changed it while it was judged: what they wrote was put aside");
+        }
+        Ok(())
     }
 }
 
@@ -359,14 +405,6 @@ fn stat(here: impl AsFd, name: &OsStr) -> io::Result<Option<Stat>> {
         Ok(stat) => Ok(Some(stat)),
         Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(error.into()),
-    }
-}
-
-fn stat_below(here: impl AsFd, path: &Path) -> io::Result<bool> {
-    match place::folder(here.as_fd(), path) {
-        Ok((folder, name)) => Ok(stat(&folder, name)?.is_some()),
-        Err(error) if place::is_absent(&error) => Ok(false),
-        Err(error) => Err(error),
     }
 }
 

@@ -8,6 +8,7 @@ use super::super::super::find::{Look, find};
 use super::super::super::pin::pins;
 use super::super::super::record::Root;
 use super::super::super::settle::settle as settle_root;
+use super::super::MOST;
 use super::super::index::{Entry, write};
 use super::*;
 
@@ -654,4 +655,85 @@ fn a_push_goes_where_it_went_before_the_run() {
             .git(&["ls-remote", &url, "refs/heads/feature"])
             .starts_with(project.git(&["rev-parse", "feature"]).trim())
     );
+}
+
+/// A reference by which git shows `evil` in the place of the script, in every form that git reads.
+#[test]
+fn no_object_is_shown_in_the_place_of_another_whatever_the_form() {
+    let forms: [fn(&Project, &str, &str); 7] = [
+        |project, old, new| project.put(&format!(".git/refs/replace/{old}"), &format!("{new}\n")),
+        |project, old, new| project.put(&format!(".git/refs/replace/{old}"), &new.to_uppercase()),
+        |project, old, new| project.put(&format!(".git/refs/replace/{old}"), &format!("{new} and more")),
+        |project, old, new| {
+            project.put(&format!(".git/refs/replace/{old}"), &format!("{new}{}", " ".repeat(5000)));
+        },
+        |project, old, new| {
+            project.put(".git/ORIG_HEAD", &format!("{new}\n"));
+            project.put(&format!(".git/refs/replace/below/{old}"), "ref: ORIG_HEAD\n");
+        },
+        |project, old, new| project.put(".git/packed-refs", &format!("{new}\trefs/replace/{old}\n")),
+        |project, old, new| {
+            project.put(".git/packed-refs", &format!("{} refs/replace/{old}\n", new.to_uppercase()));
+        },
+    ];
+    for (number, form) in forms.iter().enumerate() {
+        let project = Project::new();
+        let old = project.git(&["rev-parse", "HEAD:script.sh"]);
+        let show = || project.git(&["show", "HEAD:script.sh"]);
+        form(&project, old.trim(), &project.object("echo evil\n"));
+        assert_eq!(show(), "echo evil\n", "git reads form {number}");
+        let told = project.settle().put_back().join("\n");
+        assert_eq!(show(), "echo good\n", "{number}: {told}");
+        assert!(told.contains("in the place of one"), "{number}: {told}");
+    }
+    // The person's own stays.
+    let project = Project::with(|project| {
+        let old = project.git(&["rev-parse", "HEAD:script.sh"]);
+        project.git(&["replace", old.trim(), &project.object("mine\n")]);
+        project.git(&["pack-refs", "--all"]);
+    });
+    assert_eq!(project.settle(), Told::default());
+    assert_eq!(project.git(&["show", "HEAD:script.sh"]), "mine\n");
+}
+
+#[test]
+fn what_cannot_be_looked_through_keeps_nothing_else_from_being_judged() {
+    let deep = |project: &Project| {
+        fs::create_dir_all(project.at(&format!(".git/objects/{}", "d/".repeat(70)))).unwrap();
+    };
+    let many = |project: &Project| {
+        for number in 0..=MOST {
+            fs::File::create(project.at(&format!(".git/objects/pack/{number}.bitmap"))).unwrap();
+        }
+    };
+    for crowd in [&deep as &dyn Fn(&Project), &many] {
+        let project = Project::new();
+        crowd(&project);
+        let blob = project.object("echo evil\n");
+        project.bend_index(|entries| entries.push(entry(".git/hooks/post-checkout", 0o100_755, &blob)));
+        project.put(&format!(".git/refs/replace/{blob}"), &format!("{blob}\n"));
+        let told = settle_root(&project.root, &fs::File::open(project.dir.path()).unwrap().into(), "2a");
+        assert_eq!(told.failures.len(), 1, "it is said: {:?}", told.failures);
+        assert!(!project.git(&["ls-files"]).contains("hooks"), "{told:?}");
+        assert!(!project.at(&format!(".git/refs/replace/{blob}")).exists(), "{told:?}");
+    }
+}
+
+#[test]
+fn a_name_that_leaves_no_room_is_put_aside_all_the_same() {
+    let project = Project::new();
+    let path = format!(".git/logs/refs/{}", "a".repeat(250));
+    symlink(project.outside.path(), project.at(&path)).unwrap();
+    project.settle();
+    assert!(project.at(&path).symlink_metadata().is_err());
+}
+
+#[test]
+fn a_persons_own_link_to_an_index_stays() {
+    let project = Project::with(|project| {
+        fs::rename(project.at(".git/index"), project.at(".git/elsewhere")).unwrap();
+        symlink("elsewhere", project.at(".git/index")).unwrap();
+    });
+    assert_eq!(project.settle(), Told::default());
+    assert_eq!(project.status(), "");
 }
