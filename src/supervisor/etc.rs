@@ -17,7 +17,7 @@ pub fn files(resolver: Ipv4Addr) -> [(&'static str, String); 3] {
     [
         ("/etc/hosts", format!("127.0.0.1\tlocalhost\n127.0.1.1\t{HOSTNAME}\n")),
         ("/etc/hostname", format!("{HOSTNAME}\n")),
-        ("/etc/resolv.conf", format!("nameserver {resolver}\nsearch .\noptions ndots:1\n")),
+        ("/etc/resolv.conf", format!("nameserver {resolver}\noptions ndots:1\n")),
     ]
 }
 
@@ -36,6 +36,6 @@ mod tests {
         let [hosts, hostname, resolv] = files(Ipv4Addr::new(25, 0, 255, 255)).map(|(_, text)| text);
         assert!(hosts.contains("localhost\n") && hosts.contains("\tagent\n") && !hosts.contains("::"));
         assert_eq!(hostname, "agent\n");
-        assert_eq!(resolv, "nameserver 25.0.255.255\nsearch .\noptions ndots:1\n");
+        assert_eq!(resolv, "nameserver 25.0.255.255\noptions ndots:1\n");
     }
 }
