@@ -227,8 +227,8 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        if self.untold.load(Ordering::SeqCst) && !self.open.load(Ordering::SeqCst) {
-            // The agent, or a change, ended it while it was dialled.
+        if self.untold.load(Ordering::SeqCst) {
+            // The agent, or a change, ended it while it was dialled; for requests that may be the second time.
             let gone = Refusal::failed(Reason::ConnectFailed, "ended before it was connected".to_owned());
             self.refused(&gone);
         }
@@ -458,7 +458,7 @@ impl Numbers {
 mod tests {
     use super::*;
     use crate::guard::splice::tests::pair;
-    use crate::guard::tests::{guard_with, policy};
+    use crate::guard::tests::{guard_with, policy, virtual_address};
 
     #[tokio::test]
     async fn a_connection_that_waits_is_small() {
@@ -470,5 +470,20 @@ mod tests {
         // Ten thousand of them are less than thirty megabytes.
         assert!(size <= 2720, "{size}");
         assert!(std::mem::size_of::<Link>() <= 640, "{}", std::mem::size_of::<Link>());
+    }
+
+    #[tokio::test]
+    async fn each_dial_has_its_line_though_its_agent_goes_meanwhile() {
+        for dialled_before in [false, true] {
+            let (guard, log) = guard_with(policy(), None, None);
+            let (link, _) = look_up(SocketAddrV4::new(virtual_address(&guard, "gitlab.com"), 80), &guard);
+            if dialled_before {
+                link.opened(None, ResolvedBy::Guard).await;
+            }
+            link.untold.store(true, Ordering::SeqCst);
+            drop(link);
+            let told = log.lines().iter().filter(|line| line["reason"] == "connect-failed").count();
+            assert_eq!((told, log.lines().len()), if dialled_before { (1, 3) } else { (1, 1) });
+        }
     }
 }
