@@ -159,7 +159,7 @@ fn nowhere(bed: &Testbed) -> Result<()> {
         }
     }
     let ids = bed.engine.docker(&["ps", "-aq", "--filter", "label=dev.ringfence.name=nowhere"])?;
-    ensure!(ids.lines().count() == 3, "agent, guard and fence: {ids:?}");
+    ensure!(ids.lines().count() == 4, "agent, guard, fence and the look at the host: {ids:?}");
     for id in ids.lines() {
         told += &bed.engine.docker(&["inspect", id])?;
         told += &bed.engine.docker(&["logs", id])?;
