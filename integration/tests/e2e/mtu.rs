@@ -58,7 +58,7 @@ fn through_a_narrow_path<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 fn upload(bed: &Testbed) -> Result<Outcome> {
-    let policy = bed.ringfence.allowing(&["echo.test:7777"])?;
+    let policy = bed.ringfence.allowing(&["echo.test:7777/tcp"])?;
     bed.ringfence.run(&policy, &[], &bed.images.agent, &["python3", "-c", UPLOAD])
 }
 
