@@ -25,10 +25,12 @@ const LINUX_ALONE: [&str; 17] = [
 ];
 const GUARDED: &str = "#[cfg(target_os = \"linux\")]";
 /// Files that are Linux's as a whole, where their module is declared.
-const ITS_OWN: [&str; 5] = [
+const ITS_OWN: [&str; 7] = [
     "src/fence",
     "src/guard",
     "src/doctor/inside",
+    "src/host/netlink.rs",
+    "src/init",
     "src/supervisor/helper_image/assemble.rs",
     "src/supervisor/helper_image/system.rs",
 ];

@@ -17,8 +17,8 @@ const MAX_DEPTH: usize = 32;
 pub(super) fn parse(file: &str, text: &str) -> Result<Node, ImportError> {
     let reader = Reader { file, text, begins: begins(text) };
     let parsed = jsonc_parser::parse_to_ast(text, &Default::default(), &Default::default())
-        .map_err(|error| reader.shape(error.range().start, format!("no JSON: {}", error.kind())))?;
-    let value = parsed.value.ok_or_else(|| reader.shape(0, "the file is empty".to_owned()))?;
+        .map_err(|error| reader.unreadable(error.range().start, format!("not JSON: {}", error.kind())))?;
+    let value = parsed.value.ok_or_else(|| reader.unreadable(0, "the file is empty".to_owned()))?;
     reader.node(&value, 0)
 }
 
@@ -37,7 +37,7 @@ impl Reader<'_> {
     fn node(&self, value: &ast::Value<'_>, depth: usize) -> Result<Node, ImportError> {
         let at = value.start();
         if depth > MAX_DEPTH {
-            return Err(self.shape(at, "it is nested deeper than is read".to_owned()));
+            return Err(self.unreadable(at, "it is nested deeper than is read".to_owned()));
         }
         let scalar = |text: &str, plain| Value::Scalar { text: text.to_owned(), plain };
         let value = match value {
@@ -55,7 +55,7 @@ impl Reader<'_> {
                     let key = property.name.as_str();
                     let at = property.start();
                     if !keys.insert(key.to_owned()) {
-                        return Err(self.shape(at, "a key stands twice in one mapping".to_owned()));
+                        return Err(self.unreadable(at, "a key stands twice in one mapping".to_owned()));
                     }
                     let name = Node { value: scalar(key, false), place: self.place(at) };
                     pairs.push((name, self.node(&property.value, depth + 1)?));
@@ -79,7 +79,7 @@ impl Reader<'_> {
         Place::line_of(self.file, line + 1, column, whole)
     }
 
-    fn shape(&self, at: usize, message: String) -> ImportError {
-        ImportError::Shape { line: u32::try_from(self.line(at) + 1).unwrap_or(u32::MAX), message }
+    fn unreadable(&self, at: usize, message: String) -> ImportError {
+        ImportError::Unreadable(vec![self.place(at).error("json", message, None)])
     }
 }
