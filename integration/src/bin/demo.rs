@@ -14,6 +14,7 @@ use integration::cargo::Beside;
 use integration::ringfence::Outcome;
 use integration::testbed::canary::{FOREIGN_DNS, PORT};
 use integration::testbed::netns::{HOST_LAN, HOST_LINK};
+use integration::testbed::site::Site;
 use integration::testbed::{Testbed, dns, gitlab, setup};
 use serde_json::Value;
 
@@ -72,12 +73,15 @@ fn demo(arguments: &[String]) -> Result<ExitCode> {
         );
         return Ok(ExitCode::SUCCESS);
     }
-    let bed = Testbed::up(Beside::Nothing, &|text| eprintln!("demo: {text}"))?;
+    let say = |text: &str| eprintln!("demo: {text}");
+    let (site, materials) = Site::claim(Beside::Nothing, &say)?;
+    let bed = Testbed::up(materials, 0, &say)?;
     let shown = match arguments.split_first() {
         None => show(&bed),
         Some((image, command)) => run_own(&bed, image, command),
     };
     bed.down()?;
+    site.leave()?;
     shown
 }
 

@@ -1,8 +1,8 @@
 //! End-to-end tests: the `ringfence` executable on a real engine in a testbed that it cannot get out of.
 //!
-//! One binary, because the testbed is expensive; one test at a time, because the canaries must know whom they
-//! heard. After every test the canaries must have heard nothing, save after those of [`control`], which prove
-//! that the canaries hear.
+//! One binary, because the testbed is expensive; one test at a time in each testbed, because the canaries must know whom they
+//! heard; as many testbeds side by side as the machine can bear, because many tests wait ([`workers`]). After every test the
+//! canaries must have heard nothing, save after those of [`control`], which prove that the canaries hear.
 
 mod bad_input;
 mod control;
@@ -45,24 +45,38 @@ mod surface;
 mod telling;
 mod token;
 mod upstream;
+mod workers;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use integration::cargo::Beside;
 use integration::ringfence::Outcome;
 use integration::testbed::Testbed;
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use integration::testbed::site::Site;
+use libtest_mimic::{Arguments, Completion, Trial};
 use serde_json::Value;
 
-/// A test: it gets the testbed and fails by an error.
+use self::workers::{Verdict, Workers};
+
+/// A test's name and its work: it gets the testbed and fails by an error.
 type Test = (&'static str, fn(&Testbed) -> Result<()>);
 
-fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    let modules: Vec<(&str, &[Test], bool)> = vec![
+/// Testbeds side by side, unless [`TESTBEDS`] says otherwise.
+const USUAL: u32 = 2;
+/// The variable that says how many testbeds there are side by side.
+const TESTBEDS: &str = "RINGFENCE_TESTBEDS";
+/// A testbed takes half a minute to come up; fewer tests than this are no reason for one more.
+const WORTH_A_TESTBED: usize = 8;
+/// Modules whose tests want the machine for themselves: they fill what all runs share, or measure time. They go first.
+const ALONE: [&str; 1] = ["gate_many"];
+/// Modules whose tests wait longest. They go next, so that none of them is the last at work.
+const LONGEST: [&str; 2] = ["hostile_labels", "engine_trouble"];
+
+/// Every module: its name, its tests, and whether the canaries must hear nothing.
+fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
+    vec![
         ("control", control::TESTS, false),
         ("bad_input", bad_input::TESTS, true),
         ("permitted", permitted::TESTS, true),
@@ -104,57 +118,88 @@ fn main() -> ExitCode {
         ("named_files", named_files::TESTS, true),
         ("leftovers", leftovers::TESTS, true),
         ("hostile_labels", hostile_labels::TESTS, true),
-    ];
+    ]
+}
+
+/// The test of this name, and whether the canaries must hear nothing.
+fn find(name: &str) -> Option<(Test, bool)> {
+    modules().into_iter().find_map(|(module, tests, quiet)| {
+        let rest = name.strip_prefix(module)?.strip_prefix("::")?;
+        Some((*tests.iter().find(|(name, _)| *name == rest)?, quiet))
+    })
+}
+
+fn main() -> ExitCode {
+    let done = match std::env::var(workers::NUMBER) {
+        Ok(number) => number.parse().context("no number").and_then(workers::work).map(|()| ExitCode::SUCCESS),
+        Err(_) => all(),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("testbed: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs what the command line asks for.
+fn all() -> Result<ExitCode> {
+    let mut arguments = Arguments::from_args();
+    let mut modules = modules();
+    let place = |module: &str| match module {
+        _ if ALONE.contains(&module) => 0,
+        _ if LONGEST.contains(&module) => 1,
+        _ => 2,
+    };
+    modules.sort_by_key(|(module, ..)| place(module));
+    let names = modules.iter().flat_map(|(module, tests, _)| {
+        tests.iter().map(move |(name, _)| (format!("{module}::{name}"), place(module) == 0))
+    });
     if arguments.list {
-        let nothing = || Ok::<(), Failed>(());
-        let trials = modules
-            .iter()
-            .flat_map(|(module, tests, _)| tests.iter().map(move |(name, _)| format!("{module}::{name}")))
-            .map(|name| Trial::test(name, nothing))
-            .collect();
-        return libtest_mimic::run(&arguments, trials).exit_code();
+        let trials = names.map(|(name, _)| Trial::test(name, || Ok(()))).collect();
+        return Ok(libtest_mimic::run(&arguments, trials).exit_code());
     }
 
-    let bed = match Testbed::up(Beside::Tests, &|text| eprintln!("testbed: {text}")) {
-        Ok(bed) => Arc::new(bed),
-        Err(error) => {
-            eprintln!("testbed: {error:#}");
-            return ExitCode::FAILURE;
-        }
+    let (site, materials) = Site::claim(Beside::Tests, &|text| eprintln!("testbed: {text}"))?;
+    let most = match std::env::var(TESTBEDS) {
+        Ok(number) => number.parse().with_context(|| format!("{TESTBEDS}={number} is no number"))?,
+        Err(_) if materials.are_for_many() => USUAL,
+        Err(_) => 1,
     };
-    let mut trials = Vec::new();
-    for (module, tests, quiet) in modules {
-        for (name, test) in tests {
-            let bed = bed.clone();
-            let judged = move || judge(&bed, *test, quiet);
-            trials.push(Trial::ignorable_test(format!("{module}::{name}"), judged));
-        }
-    }
+    let workers = Arc::new(Workers::new(most));
+    let trials: Vec<Trial> = names
+        .map(|(name, alone)| {
+            let (workers, test) = (workers.clone(), name.clone());
+            Trial::ignorable_test(name, move || match workers.run(&test, alone) {
+                Verdict::Passed => Ok(Completion::Completed),
+                Verdict::Skipped(why) => Ok(Completion::ignored_with(why)),
+                Verdict::Failed(why) => Err(why.into()),
+            })
+        })
+        .collect();
+    let chosen = trials.iter().filter(|trial| !arguments.is_filtered_out(trial)).count();
+    arguments.test_threads = Some(chosen.div_ceil(WORTH_A_TESTBED).clamp(1, usize::try_from(most)?));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Every trial has ended, and with it its share.
-    let left = Arc::into_inner(bed).map_or_else(|| bail!("a test still holds the testbed"), Testbed::down);
-    if let Err(error) = left {
-        eprintln!("testbed: {error:#}");
-        return ExitCode::FAILURE;
-    }
-    conclusion.exit_code()
+    let ended = Arc::into_inner(workers).context("a test still holds the workers").and_then(Workers::end);
+    let left = site.leave();
+    ended.and(left)?;
+    Ok(conclusion.exit_code())
 }
 
 /// Runs a test; then the canaries have their say.
-fn judge(bed: &Testbed, test: fn(&Testbed) -> Result<()>, quiet: bool) -> Result<Completion, Failed> {
+fn judge(bed: &Testbed, (_, test): Test, quiet: bool) -> Verdict {
     bed.canaries.take();
-    let result = match test(bed) {
-        Ok(()) => Ok(Completion::Completed),
+    let verdict = match test(bed) {
+        Ok(()) => Verdict::Passed,
         Err(error) => match error.downcast_ref::<Skipped>() {
-            Some(skipped) => Ok(Completion::ignored_with(&skipped.0)),
-            None => Err(format!("{error:#}")),
+            Some(skipped) => Verdict::Skipped(skipped.0.clone()),
+            None => Verdict::Failed(format!("{error:#}")),
         },
     };
     let heard = bed.canaries.take();
     if quiet && !heard.is_empty() {
-        return Err(format!("canaries heard: {heard:#?}\nand the test itself: {:?}", result.err()).into());
+        return Verdict::Failed(format!("canaries heard: {heard:#?}\nand the test itself: {verdict:?}"));
     }
-    result.map_err(Failed::from)
+    verdict
 }
 
 /// Why a test cannot say anything here. It counts as ignored, with its reason, and never as passed.

@@ -141,11 +141,16 @@ impl Engine {
         Self { host, private: None }
     }
 
-    /// Starts a private engine that keeps its images in `cache`. Its tree must have been prepared.
+    /// Starts a private engine that keeps its images in `cache`, apart from those of other numbers. Its tree must have been prepared.
     ///
     /// # Errors
     /// When it does not come up.
-    pub fn start(variant: &'static Variant, cache: &Path, tree: Option<PathBuf>) -> Result<Self> {
+    pub fn start(
+        variant: &'static Variant,
+        cache: &Path,
+        number: u32,
+        tree: Option<PathBuf>,
+    ) -> Result<Self> {
         let prefix = "/run/ringfence-testbed-";
         // Directories whose maker was killed.
         for left in fs::read_dir("/run")?.flatten().map(|entry| entry.path()) {
@@ -157,9 +162,10 @@ impl Engine {
                 fs::remove_dir_all(&left).ok();
             }
         }
+        let suffix = if number == 0 { String::new() } else { format!("-{number}") };
         let data = match variant.tree {
-            Some(_) => cache.join("engines").join(variant.name),
-            None => cache.join("engine"),
+            Some(_) => cache.join("engines").join(format!("{}{suffix}", variant.name)),
+            None => cache.join(format!("engine{suffix}")),
         };
         let directory = PathBuf::from(format!("{prefix}{}", std::process::id()));
         fs::create_dir_all(&directory)?;
