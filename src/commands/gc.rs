@@ -155,7 +155,7 @@ fn by_age(ended_ago: Option<Duration>) -> Supervisor {
 
 /// How long ago a container ended, by the engine's clock and this one.
 async fn ended_ago(engine: &Engine, container: &str) -> Option<Duration> {
-    let about = timeout(PATIENCE, engine.api.inspect_container(container, None)).await.ok()?.ok()?;
+    let about = timeout(PATIENCE, engine.inspect_container(container, None)).await.ok()?.ok()?;
     since(&about.state?.finished_at?, SystemTime::now())
 }
 

@@ -108,7 +108,7 @@ async fn is_seen_to_end(engine: &Engine, workflow: &Workflow) -> bool {
     let agent = workflow.object(Role::Agent);
     let looks = ENDING.as_millis() / STEP.as_millis();
     for _ in 0..looks {
-        match engine.api.inspect_container(&agent, None).await {
+        match engine.inspect_container(&agent, None).await {
             Err(error) => return engine::is_missing(&error),
             Ok(found) => {
                 let state = found.state.unwrap_or_default();

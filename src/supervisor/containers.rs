@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use bollard::models::{
-    ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, Mount, MountType,
+    ContainerCreateBody, EndpointSettings, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
     MountVolumeOptions, NetworkingConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 
@@ -186,6 +186,11 @@ fn helper(
     }
 }
 
+/// Switches the image's health check off: the engine would run it beside the first program, before the covers were looked at.
+fn no_health_check() -> HealthConfig {
+    HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() }
+}
+
 fn no_restart() -> RestartPolicy {
     RestartPolicy { name: Some(RestartPolicyNameEnum::NO), ..Default::default() }
 }
@@ -309,6 +314,7 @@ pub fn agent(workflow: &Workflow, agent: &Agent, filter: &str) -> ContainerCreat
         entrypoint,
         env: Some(agent.env.clone()),
         user: agent.user.clone(),
+        healthcheck: Some(no_health_check()),
         working_dir: agent.workdir.clone().or_else(|| agent.has_project().then(|| WORKSPACE.to_owned())),
         tty: Some(agent.tty),
         open_stdin: Some(agent.interactive),
@@ -376,6 +382,7 @@ mod tests {
             (None, &["a", "b"], &["/entry", "-x", "a", "b"]),
             (Some("/mine"), &[], &["/mine"]),
             (Some("/mine"), &["a"], &["/mine", "a"]),
+            (Some(""), &["a"], &["a"]),
         ] {
             let image = Image {
                 entrypoint: list(&["/entry", "-x"]),

@@ -46,12 +46,14 @@ fn beneath(agent: &Agent, served: &Served) -> Option<Beneath> {
     Some(Beneath { at, device: original.device, inode: original.inode })
 }
 
-/// The words that start the agent behind it: those that the engine would put together itself.
+/// The words that start the agent behind it: those that the engine would put together itself. An entrypoint of one empty word is none.
 pub fn words(agent: &Agent) -> Vec<String> {
     let own = agent.entrypoint.clone().map(|program| vec![program]);
     let command = match (&own, agent.command.is_empty()) {
         (None, true) => agent.image.command.clone(),
         _ => agent.command.clone(),
     };
-    own.unwrap_or_else(|| agent.image.entrypoint.clone()).into_iter().chain(command).collect()
+    let entrypoint = own.unwrap_or_else(|| agent.image.entrypoint.clone());
+    let is_none = entrypoint == [""];
+    entrypoint.into_iter().filter(|_| !is_none).chain(command).collect()
 }

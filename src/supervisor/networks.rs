@@ -148,7 +148,7 @@ async fn remove_unused(engine: &Engine, networks: &[Network], name: &str) {
         return;
     }
     let options = ListContainersOptions { all: true, ..Default::default() };
-    let Ok(containers) = engine.api.list_containers(Some(options)).await else { return };
+    let Ok(containers) = engine.list_containers(options).await else { return };
     let used: HashSet<String> = containers
         .into_iter()
         .flat_map(|container| {

@@ -8,6 +8,7 @@ use netpolicy::policy::Policy;
 use netpolicy::virtual_names::VirtualNames;
 
 use super::engine::{self, Engine, Product};
+use super::etc::HOSTNAME;
 use super::workflow::{Role, Workflow};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::FILTER;
@@ -16,6 +17,32 @@ use crate::handover::FILTER;
 const HOST_NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
 /// What an init says that cannot start its program: `ERROR (catatonit:2): failed to exec pid1: No such file or directory`.
 const INIT: (&str, &str) = ("ERROR (catatonit:", ": failed to exec pid1: ");
+
+/// The first version that keeps an image's annotations from the OCI runtime.
+const WITHOUT_ANNOTATIONS: (u32, u32) = (4, 6);
+
+/// Refuses a Podman that passes an image's annotations on to the OCI runtime: by them an image can replace the agent's filter of system
+/// calls (crun), start hooks of the machine, and change limits that systemd keeps.
+///
+/// # Errors
+/// When its version is older, or is not told.
+pub fn check(engine: &Engine) -> Result<(), Failure> {
+    if engine.product == Product::Docker || keeps_annotations_back(&engine.version) {
+        return Ok(());
+    }
+    let what = format!(
+        "{} lets an image's annotations change how the OCI runtime confines the agent",
+        engine.version.trim()
+    );
+    Err(Failure::new(COULD_NOT_RUN, what).hint("use Podman 4.6 or later, or Docker"))
+}
+
+fn keeps_annotations_back(version: &str) -> bool {
+    let number = version.split(' ').next_back().unwrap_or_default();
+    let mut parts = number.split('.').map(|part| part.parse::<u32>().ok());
+    let (major, minor) = (parts.next().flatten(), parts.next().flatten());
+    major.zip(minor).is_some_and(|version| version >= WITHOUT_ANNOTATIONS)
+}
 
 /// docker's exit status for a command that could not be started. Docker's init ends with it; Podman's ends with 1, and what
 /// happened is only in its words. An agent that prints them itself changes nothing but its own status.
@@ -32,6 +59,13 @@ pub async fn status(engine: &Engine, status: i64, last_words: impl AsyncFnOnce()
 pub fn name_host(engine: &Engine, policy: &Policy, fence: &mut ContainerCreateBody) {
     if engine.product == Product::Podman {
         fence.host_config.get_or_insert_default().extra_hosts = Some(aliases(policy));
+    }
+}
+
+/// Names the agent's machine as its hosts file does. On Docker the agent shares the fence's name; Podman makes a name for each container.
+pub fn name_agent(engine: &Engine, agent: &mut ContainerCreateBody) {
+    if engine.product == Product::Podman {
+        agent.hostname = Some(HOSTNAME.to_owned());
     }
 }
 
@@ -76,7 +110,24 @@ fn not_started(line: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::not_started;
+    use super::{keeps_annotations_back, not_started};
+
+    #[test]
+    fn a_podman_that_believes_an_images_annotations_is_refused() {
+        for (version, expected) in [
+            ("Podman 3.4.4", false),
+            ("Podman 4.3.1", false),
+            ("Podman 4.5.1", false),
+            ("Podman ", false),
+            ("Podman 4", false),
+            ("Podman 4.6.0", true),
+            ("Podman 4.9.3", true),
+            ("Podman 5.4.2", true),
+            ("Podman 6.0.0-dev", true),
+        ] {
+            assert_eq!(keeps_annotations_back(version), expected, "{version}");
+        }
+    }
 
     #[test]
     fn the_words_of_an_init_are_told_from_those_of_a_program() {

@@ -62,7 +62,7 @@ async fn ask(
     let once = StatsOptions { stream: false, one_shot: true };
     let size = InspectContainerOptions { size: true };
     let mut stats = engine.api.stats(agent, Some(once)).boxed();
-    let (about, stats) = tokio::join!(engine.api.inspect_container(agent, Some(size)), stats.next());
+    let (about, stats) = tokio::join!(engine.inspect_container(agent, Some(size)), stats.next());
     Some((about.ok()?, stats?.ok()?))
 }
 

@@ -119,7 +119,6 @@ async fn measure(bind: &Bind) -> std::io::Result<Measure> {
 pub async fn layer(engine: &Engine, container: &str) -> Result<u64, Failure> {
     let asked = InspectContainerOptions { size: true };
     let answer = engine
-        .api
         .inspect_container(container, Some(asked))
         .await
         .map_err(|error| engine::refused("cannot ask for the size of the agent's layer", &error))?;

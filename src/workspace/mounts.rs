@@ -66,7 +66,8 @@ const NOT_BELOW: &[&str] = &[
 /// Where nothing is mounted in the agent's container, nor below.
 const NO_TARGET_BELOW: &[&str] = &["/proc", "/sys", "/dev", "/run/ringfence"];
 /// Where nothing is mounted itself.
-const NO_TARGET: &[&str] = &["/", "/etc", "/run", "/etc/resolv.conf", "/etc/hosts", "/etc/hostname"];
+const NO_TARGET: &[&str] =
+    &["/", "/etc", "/run", "/etc/resolv.conf", "/etc/hosts", "/etc/hostname", "/run/.containerenv"];
 /// What the project keeps for itself: runs code on this machine later, or is policy.
 const PROTECTED: &[&str] = &[".git", ".ringfence.yml", ".gitlab", ".envrc", ".vscode", ".idea"];
 

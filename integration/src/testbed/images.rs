@@ -10,6 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use super::engine::Engine;
 use super::setup;
@@ -158,6 +159,36 @@ impl Sources {
             path(tar.path())?,
             image,
         ])?;
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Loads an image like another one, with other words in its configuration: what no engine's `commit` would write for all.
+    ///
+    /// # Errors
+    /// When the engine does not give the image, or refuses the changed one.
+    pub fn load_changed(&self, image: &str, name: &str, change: impl FnOnce(&mut Value)) -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let (archive, place) = (folder.path().join("image.tar"), folder.path().join("image"));
+        fs::create_dir(&place)?;
+        self.docker(&["save", "--output", path(&archive)?, image])?;
+        let tar = |arguments: &[&str]| run("tar", arguments, Duration::from_secs(60));
+        tar(&["-C", path(&place)?, "-xf", path(&archive)?])?;
+        let mut manifest: Value = serde_json::from_slice(&fs::read(place.join("manifest.json"))?)?;
+        let known = manifest[0]["Config"].as_str().context("the archive names no configuration")?;
+        let mut config: Value = serde_json::from_slice(&fs::read(place.join(known))?)?;
+        change(&mut config["config"]);
+        fs::write(place.join("changed.json"), config.to_string())?;
+        manifest[0]["Config"] = "changed.json".into();
+        manifest[0]["RepoTags"] = vec![name].into();
+        fs::write(place.join("manifest.json"), manifest.to_string())?;
+        // What newer engines write besides would lead to the old configuration.
+        for other in ["index.json", "oci-layout", "repositories"] {
+            fs::remove_file(place.join(other)).ok();
+        }
+        tar(&["-C", path(&place)?, "-cf", path(&archive)?, "."])?;
+        self.docker(&["load", "--quiet", "--input", path(&archive)?])?;
         Ok(())
     }
 }

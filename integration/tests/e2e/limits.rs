@@ -102,11 +102,12 @@ fn layer_filled(bed: &Testbed) -> Result<()> {
     disk_ended(&shell(bed, &["--disk", "64MiB"], &format!("{fill}; sleep 600"))?)
 }
 
-/// The files that an engine shares among containers lie on its disk, beside every layer.
+/// The files that an engine lays into every container are on its disk, or in its machine's memory, beside every layer.
 fn hosts_files(bed: &Testbed) -> Result<()> {
     let script =
-        "for f in hosts hostname resolv.conf; do head -c 20000000 /dev/zero > /etc/$f && echo filled $f; \
-                  mount -o remount,rw /etc/$f; rm -f /etc/$f; wc -c < /etc/$f; done; cat /etc/hosts
+        "for f in $(cut -d' ' -f5 /proc/self/mountinfo); do [ -f $f ] || continue; echo mounted $f; \
+                  head -c 20000000 /dev/zero > $f && echo filled $f; \
+                  mount -o remount,rw $f; rm -f $f; wc -c < $f; done; cat /etc/hosts
 python3 -c \"
 import asyncio, socket
 async def main():
@@ -120,6 +121,10 @@ asyncio.run(main())\"";
     let options = ["--user", "0:0", "--disk", "60MiB"];
     let outcome = bed.ringfence.run(&policy, &options, &bed.images.agent, &["sh", "-c", script])?;
     expect_status(&outcome, 0)?;
+    for file in ["hosts", "hostname", "resolv.conf"] {
+        let mounted = format!("mounted /etc/{file}\n");
+        expect(outcome.stdout.contains(&mounted), "those that every engine has are among them", &outcome)?;
+    }
     expect(!outcome.stdout.contains("filled"), "none of them can be written", &outcome)?;
     expect(!outcome.stdout.contains("::1"), "no address is named that is not there", &outcome)?;
     expect(outcome.stdout.contains("localhost 127.0.0.1\nagent 127."), "both names are local", &outcome)?;

@@ -25,6 +25,7 @@ mod helper_image;
 mod host_addresses;
 mod hostile_labels;
 mod identity;
+mod image_words;
 mod layers;
 mod leftovers;
 mod limits;
@@ -109,6 +110,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("secrets", secrets::TESTS, true),
         ("token", token::TESTS, true),
         ("identity", identity::TESTS, true),
+        ("image_words", image_words::TESTS, true),
         ("helper_image", helper_image::TESTS, true),
         ("limits", limits::TESTS, true),
         ("surface", surface::TESTS, true),

@@ -16,10 +16,10 @@ const AT_ONCE: usize = 8;
 /// Looks at those that run.
 pub async fn look(engine: &Engine) -> Learned<Others> {
     let options = ListContainersOptions { all: false, ..Default::default() };
-    let running =
-        engine.api.list_containers(Some(options)).await.map_err(|error| {
-            format!("the engine does not list its containers: {}", engine::describe(&error))
-        })?;
+    let running = engine
+        .list_containers(options)
+        .await
+        .map_err(|error| format!("the engine does not list its containers: {}", engine::describe(&error)))?;
     let mut foreign: Vec<ContainerSummary> = running.into_iter().filter(|one| !is_ours(one)).collect();
     let images = foreign.iter().filter_map(|one| one.image.as_deref());
     let builders =
@@ -41,7 +41,7 @@ fn is_ours(container: &ContainerSummary) -> bool {
 /// One of them; none where it ended meanwhile.
 async fn inspect(engine: &Engine, listed: ContainerSummary) -> Result<Option<Other>, String> {
     let id = listed.id.clone().unwrap_or_default();
-    match engine.api.inspect_container(&id, None).await {
+    match engine.inspect_container(&id, None).await {
         Ok(found) => Ok(Some(describe(listed, found))),
         Err(error) if engine::is_missing(&error) => Ok(None),
         Err(error) => {

@@ -12,6 +12,7 @@ mod dial;
 mod discover;
 mod owner;
 mod ssh;
+mod states;
 mod tls;
 
 use std::path::PathBuf;

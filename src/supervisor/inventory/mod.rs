@@ -157,8 +157,7 @@ async fn parts(engine: &Engine, label: &str) -> Result<Vec<Part>, Failure> {
     let cannot = |what: &str| format!("cannot list the engine's {what}");
     let by_label = || Some(HashMap::from([("label".to_owned(), vec![label.to_owned()])]));
     let containers = engine
-        .api
-        .list_containers(Some(ListContainersOptions { all: true, filters: by_label(), ..Default::default() }))
+        .list_containers(ListContainersOptions { all: true, filters: by_label(), ..Default::default() })
         .await
         .map_err(|error| engine::refused(cannot("containers"), &error))?;
     let networks = engine

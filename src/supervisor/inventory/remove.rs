@@ -117,7 +117,7 @@ async fn remove_container(engine: &Engine, part: &Part) -> Option<String> {
 /// Waits for the end of a removal that is under way.
 async fn is_gone_soon(engine: &Engine, container: &str) -> bool {
     for _ in 0..100 {
-        let inspected = engine.api.inspect_container(container, None).await;
+        let inspected = engine.inspect_container(container, None).await;
         if inspected.is_err_and(|error| engine::is_missing(&error)) {
             return true;
         }

@@ -5,8 +5,8 @@ use bollard::models::{ContainerCreateBody, VolumeCreateRequest};
 
 use super::super::containers::{self, Agent};
 use super::super::engine::{self, Engine};
-use super::super::kept;
 use super::super::workflow::{Role, Workflow};
+use super::super::{kept, podman};
 use crate::error::Failure;
 
 /// Creates one container as it is asked for; one that is less than that is a failure.
@@ -31,7 +31,12 @@ pub(super) async fn create_agent(
     agent: &Agent,
     filter: &str,
 ) -> Result<(), Failure> {
-    let body = containers::agent(workflow, agent, filter);
+    let asked = |agent: &Agent| {
+        let mut body = containers::agent(workflow, agent, filter);
+        podman::name_agent(engine, &mut body);
+        body
+    };
+    let body = asked(agent);
     if !agent.quota {
         return create(engine, workflow, Role::Agent, body).await;
     }
@@ -43,7 +48,7 @@ pub(super) async fn create_agent(
             Ok(())
         }
         Err(error) if engine::describe(&error).contains("storage-opt") => {
-            let without = containers::agent(workflow, &Agent { quota: false, ..agent.clone() }, filter);
+            let without = asked(&Agent { quota: false, ..agent.clone() });
             create(engine, workflow, Role::Agent, without).await
         }
         Err(error) => Err(refused(Role::Agent, &error)),

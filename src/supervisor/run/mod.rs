@@ -36,7 +36,7 @@ use super::engine::Engine;
 use super::means::{self, Means};
 use super::summary::{Summary, last_digest};
 use super::workflow::Workflow;
-use super::{aftermath, ca, etc, helper_image, init, kept, networks, nonce, removal, runs};
+use super::{aftermath, ca, etc, helper_image, init, kept, networks, nonce, podman, removal, runs};
 use crate::clock::unix_seconds;
 use crate::control::Limit;
 use crate::error::{COULD_NOT_RUN, Failure};
@@ -131,7 +131,8 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     let binds = &request.agent.binds.all;
     let project = binds.iter().find(|bind| bind.target == WORKSPACE);
     let mut record = runs::Held::begin(&workflow, &engine.host, project.map(|bind| bind.source.as_path()))?;
-    let own = checked.own_files.then(|| etc::files(request.policy.dns.virtual_range.broadcast()));
+    let resolver = request.policy.dns.virtual_range.broadcast();
+    let own = checked.own_files.then(|| etc::files(engine.product, resolver));
     let given = masks::Given {
         binds,
         memory: &request.agent.surface.tmpfs,
@@ -227,6 +228,7 @@ async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Res
         request.agent.trust = true;
         ca::point(&mut request.agent.env, &request.agent.image.env);
     }
+    podman::check(engine)?;
     let info = about(engine).await?;
     kept::by_engine(&info, engine.product)?.iter().for_each(|told| crate::term::talk(format_args!("{told}")));
     let rootless = is_rootless(&info);

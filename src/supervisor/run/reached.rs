@@ -56,6 +56,6 @@ pub(super) async fn account(
 
 async fn ran_out_of_memory(engine: &Engine, workflow: &Workflow) -> bool {
     let agent = workflow.object(Role::Agent);
-    let asked = timeout(ENGINE_LIMIT, engine.api.inspect_container(&agent, None)).await;
+    let asked = timeout(ENGINE_LIMIT, engine.inspect_container(&agent, None)).await;
     asked.ok().and_then(Result::ok).and_then(|agent| agent.state?.oom_killed).unwrap_or(false)
 }
