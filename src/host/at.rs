@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, RawMode, Stat};
 use rustix::io::Errno;
@@ -45,6 +46,53 @@ fn open_on_one_device(here: BorrowedFd<'_>, name: impl Arg, flags: OFlags) -> ru
     let opened = rustix::fs::openat(here, name, flags, Mode::empty())?;
     let same = rustix::fs::fstat(&opened)?.st_dev == rustix::fs::fstat(here)?.st_dev;
     if same { Ok(opened) } else { Err(Errno::XDEV) }
+}
+
+/// Opens as a name only, where a system can do that: what may not be read can be opened so.
+#[cfg(target_os = "linux")]
+pub const NAME_ONLY: OFlags = OFlags::PATH;
+/// Opens as a name only, where a system can do that: what may not be read can be opened so.
+#[cfg(target_os = "macos")]
+pub const NAME_ONLY: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+/// Opens what has a path below an open folder; an empty path is the folder itself. A link on the way, or at the end, is an error, and so is
+/// what is mounted there.
+#[cfg(target_os = "linux")]
+pub fn open_below(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    use rustix::fs::ResolveFlags;
+
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV;
+    let whole = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    match rustix::fs::openat2(root, whole, flags, Mode::empty(), resolve) {
+        Err(Errno::NOSYS | Errno::PERM) => open_by_steps(root, path, flags),
+        opened => opened,
+    }
+}
+
+/// Opens what has a path below an open folder; an empty path is the folder itself. A link on the way, or at the end, is an error.
+#[cfg(target_os = "macos")]
+pub fn open_below(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    open_by_steps(root, path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC)
+}
+
+/// Opens one name after the other, none of them a link.
+fn open_by_steps(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let Some(last) = path.file_name() else {
+        return rustix::fs::openat(root, c".", flags, Mode::empty());
+    };
+    let way = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut here = rustix::fs::openat(root, c".", way, Mode::empty())?;
+    for name in path.parent().unwrap_or(Path::new("")) {
+        if name == ".." {
+            return Err(Errno::XDEV);
+        }
+        here = rustix::fs::openat(&here, name, way, Mode::empty())?;
+    }
+    rustix::fs::openat(&here, last, flags, Mode::empty())
 }
 
 /// Opens a folder in a folder, to be read and changed. Its owner may lack the right to that, and gets it.

@@ -49,26 +49,6 @@ pub fn open(source: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(source, flags, Mode::empty())?)
 }
 
-/// Opens a path without links to be read; a link in it, put there meanwhile, is an error. A pipe is not waited for.
-#[cfg(target_os = "linux")]
-pub fn open_to_read(source: &Path) -> io::Result<OwnedFd> {
-    use rustix::fs::ResolveFlags;
-    use rustix::io::Errno;
-
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match rustix::fs::openat2(rustix::fs::CWD, source, flags, Mode::empty(), resolve) {
-        Err(Errno::NOSYS | Errno::PERM) => reopen_file(&open(source)?, source),
-        other => Ok(other?),
-    }
-}
-
-/// Opens a path without links to be read; a link in it, put there meanwhile, is an error. A pipe is not waited for.
-#[cfg(target_os = "macos")]
-pub fn open_to_read(source: &Path) -> io::Result<OwnedFd> {
-    open(source)
-}
-
 /// Opens a directory that is held, to be read.
 pub fn reopen_directory(held: impl AsFd) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::DIRECTORY;

@@ -11,19 +11,23 @@
 
 mod copies;
 mod git;
+mod look;
 mod moved;
 mod names;
 mod report;
 mod scrub;
 mod serve;
 mod shared;
+mod snapshot;
 mod walk;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 pub use moved::Covered;
 pub use scrub::MASK;
 pub use serve::{Given, Laying, Served, close, serve, sweep};
+pub use snapshot::Mark;
 pub use walk::{Wishes, plan};
 
 /// What is laid over a project.
@@ -31,8 +35,12 @@ pub use walk::{Wishes, plan};
 pub struct Plan {
     /// The project, resolved.
     pub project: PathBuf,
+    /// What was looked through there.
+    root: Option<Mark>,
     /// What is laid over its files, sorted by path.
     pub covers: Vec<Cover>,
+    /// The files in folders that are covered, as they were looked at.
+    files: HashMap<PathBuf, Mark>,
     /// What was looked at.
     pub seen: Seen,
 }
@@ -42,6 +50,8 @@ pub struct Plan {
 pub struct Cover {
     /// The path below the project.
     pub path: PathBuf,
+    /// What was there.
+    pub mark: Mark,
     /// What the agent finds there.
     pub with: With,
     /// Why.

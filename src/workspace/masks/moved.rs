@@ -3,14 +3,13 @@
 //! A file that is elsewhere keeps its cover for that run. For the next one it is found by its name and content again; told is told.
 
 use std::collections::HashSet;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::snapshot::Mark;
 use super::{Plan, report};
-use crate::workspace::mounts::Identity;
+use crate::workspace::held;
 
 /// How often covered files are looked at while an agent works: this, or longer where looking takes long.
 const SHORTEST: Duration = Duration::from_millis(400);
@@ -29,33 +28,30 @@ pub struct Covered {
 struct File {
     below: PathBuf,
     path: PathBuf,
-    identity: Identity,
-    /// How many names it has; none for a folder.
-    names: Option<u64>,
+    mark: Mark,
 }
 
 impl Covered {
-    /// Those of a plan, and others by path. What is gone already cannot be moved.
+    /// Those of a plan, as they were when they were looked at, and others by path. What is gone already cannot be moved.
     pub fn of(plan: Option<&Plan>, others: Vec<(PathBuf, PathBuf)>) -> Covered {
         let own = plan.into_iter().flat_map(|plan| {
-            plan.covers.iter().map(|cover| (cover.path.clone(), plan.project.join(&cover.path)))
+            plan.covers.iter().map(|cover| (cover.path.clone(), plan.project.join(&cover.path), cover.mark))
         });
-        let files = own.chain(others).filter_map(|(below, path)| {
-            let (identity, names) = look(&path)?;
-            Some(File { below, path, identity, names })
-        });
+        let others =
+            others.into_iter().filter_map(|(below, path)| look(&path).map(|mark| (below, path, mark)));
+        let files = own.chain(others).map(|(below, path, mark)| File { below, path, mark });
         Covered { files: files.collect(), told: Mutex::default() }
     }
 
     /// Those that are not there any more.
     pub fn moved(&self) -> Vec<PathBuf> {
-        let gone = |file: &&File| look(&file.path).map(|(identity, _)| identity) != Some(file.identity);
+        let gone = |file: &&File| look(&file.path).map(|now| now.identity) != Some(file.mark.identity);
         self.files.iter().filter(gone).map(|file| file.below.clone()).collect()
     }
 
     /// Whether all are where they were, and have no further name: before the agent starts nobody but others can have changed that.
     pub fn are_in_place(&self) -> bool {
-        self.files.iter().all(|file| look(&file.path) == Some((file.identity, file.names)))
+        self.files.iter().all(|file| look(&file.path).is_some_and(|now| file.mark.still(&now)))
     }
 
     /// Waits until a cover is off, and says of which files; of each once.
@@ -84,10 +80,10 @@ impl Covered {
             if told.contains(&index) {
                 continue;
             }
-            let Some((identity, names)) = look(&file.path) else { continue };
-            let what = if identity != file.identity {
+            let Some(now) = look(&file.path) else { continue };
+            let what = if now.identity != file.mark.identity {
                 "was replaced"
-            } else if names > file.names {
+            } else if !now.is_folder() && now.names > file.mark.names {
                 "got another name"
             } else {
                 continue;
@@ -105,13 +101,10 @@ impl Covered {
     }
 }
 
-/// What a path leads to without links, and how many names that has.
-fn look(path: &Path) -> Option<(Identity, Option<u64>)> {
-    let of = |meta: Metadata| {
-        (Identity { device: meta.dev(), inode: meta.ino() }, meta.is_file().then(|| meta.nlink()))
-    };
-    let is_plain = path.canonicalize().is_ok_and(|real| real == path);
-    is_plain.then(|| path.symlink_metadata().ok().map(of)).flatten()
+/// What a path leads to without links.
+fn look(path: &Path) -> Option<Mark> {
+    let opened = held::open(path).ok()?;
+    rustix::fs::fstat(opened).ok().map(|stat| Mark::of(&stat))
 }
 
 #[cfg(test)]
@@ -140,6 +133,39 @@ mod tests {
         fs::create_dir(root.join("lib")).unwrap();
         fs::write(root.join("lib/.env"), "A=1\n").unwrap();
         assert_eq!(covered.moved(), [Path::new("app/.env"), Path::new("lib/.env")]);
+    }
+
+    #[test]
+    fn what_changed_since_the_look_is_not_in_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for folder in ["app", "web"] {
+            fs::create_dir(root.join(folder)).unwrap();
+            fs::write(root.join(folder).join(".env"), "A=1\n").unwrap();
+        }
+        let covered = || Covered::of(Some(&plan(&root, &Wishes::default()).unwrap()), Vec::new());
+        let looked = covered();
+        // An editor that saves in place, as some do.
+        std::thread::sleep(Duration::from_millis(20));
+        fs::write(root.join("app/.env"), "A=2\n").unwrap();
+        assert!(looked.are_in_place());
+        let swap = || {
+            let (cwd, flags) = (rustix::fs::CWD, rustix::fs::RenameFlags::EXCHANGE);
+            rustix::fs::renameat_with(cwd, root.join("app"), cwd, root.join("web"), flags).unwrap();
+        };
+        swap();
+        assert!(!looked.are_in_place());
+        swap();
+        assert!(looked.are_in_place());
+        let (other, looked) = (root.join("notes"), covered());
+        fs::hard_link(root.join("app/.env"), &other).unwrap();
+        assert!(!looked.are_in_place());
+        // As many names as before, another one among them.
+        let looked = covered();
+        std::thread::sleep(Duration::from_millis(20));
+        fs::hard_link(&other, root.join("seen")).unwrap();
+        fs::remove_file(&other).unwrap();
+        assert!(!looked.are_in_place());
     }
 
     #[test]

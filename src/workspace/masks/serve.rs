@@ -4,18 +4,25 @@
 //! workflow from the engine removes them; what a killed supervisor left goes with the next [`sweep`].
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::{AtFlags, Dir, FileType, OFlags};
+
 use super::moved::Covered;
 use super::shared::{Guarded, HIDES_ALL, Laid, Place, is_seen};
+use super::snapshot::Mark;
 use super::walk::MOST_COVERS;
 use super::{Cover, Plan, With, report};
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::host::at::{NAME_ONLY, open_below, open_in};
 use crate::supervisor::{init, state};
 use crate::wire::WorkflowId;
 use crate::workspace::held;
@@ -77,8 +84,9 @@ pub fn serve(plan: Option<&Plan>, given: Given<'_>, id: WorkflowId, engine: &str
     }
     let folders = state::folder("workspace")?;
     let folder = folders.join(id.to_string());
+    let root = plan.map(|plan| root_of(plan, given)).transpose()?;
     let mut writer =
-        Writer { plan, folder: folder.clone(), copied: 0, bytes: 0, guarded: Guarded::default() };
+        Writer { plan, root, folder: folder.clone(), copied: 0, bytes: 0, guarded: Guarded::default() };
     let laid = writer.write(engine).and_then(|own| {
         writer.guarded.write(&folder, given.binds)?;
         let told = writer.guarded.add_others(&folders, id)?;
@@ -99,6 +107,26 @@ pub fn serve(plan: Option<&Plan>, given: Given<'_>, id: WorkflowId, engine: &str
         let _ = fs::remove_dir_all(&folder);
     }
     laid
+}
+
+/// Opens the project that was looked through, if it is the one that the agent gets.
+fn root_of(plan: &Plan, given: Given<'_>) -> Result<OwnedFd, Failure> {
+    let opened = held::open(&plan.project).and_then(held::reopen_directory);
+    let found = opened.and_then(|opened| {
+        let now = Mark::of(&rustix::fs::fstat(&opened)?);
+        let bind = given.binds.iter().find(|bind| bind.target == given.workspace);
+        let same = plan.root.is_some_and(|was| was.still(&now))
+            && bind.is_none_or(|bind| bind.identity == now.identity);
+        if same { Ok(opened) } else { Err(std::io::Error::other(MOVED)) }
+    });
+    found.map_err(|error| {
+        Failure::new(
+            COULD_NOT_RUN,
+            format!("{} was looked through and cannot be covered", plan.project.display()),
+        )
+        .caused_by(&error)
+        .hint("is another program or agent at work there?")
+    })
 }
 
 /// Finds the place of every cover.
@@ -208,8 +236,12 @@ fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(COULD_NOT_RUN, format!("cannot {what} {}", path.display())).caused_by(error)
 }
 
+const MOVED: &str =
+    "it was moved, replaced or linked since it was looked at: is another program or agent at work there?";
+
 struct Writer<'a> {
     plan: Option<&'a Plan>,
+    root: Option<OwnedFd>,
     folder: PathBuf,
     copied: usize,
     bytes: u64,
@@ -238,8 +270,8 @@ impl Writer<'_> {
                 With::Nothing => nothing.clone(),
                 _ => self.folder.join(number.to_string()),
             };
-            if cover.with == With::Itself && self.original(&cover.path).symlink_metadata()?.is_dir() {
-                self.copy_folder(&cover.path, &source)?;
+            if cover.with == With::Itself && cover.mark.is_folder() {
+                self.copy_folder(cover, &source)?;
             } else if cover.with != With::Nothing {
                 self.copy_file(cover, &source)?;
             }
@@ -253,13 +285,25 @@ impl Writer<'_> {
         self.plan.map_or_else(|| below.to_owned(), |plan| plan.project.join(below))
     }
 
-    /// Remembers what is covered by what it is. Where it is gone, an engine would make a file to lay the cover over.
+    /// Remembers what is covered by what it is. It must be where it was found: where it is gone, an engine would make a file to lay the
+    /// cover over, and what has its place now would have the cover in its stead.
     fn guard(&mut self, cover: &Cover, source: PathBuf) -> std::io::Result<()> {
         let path = self.original(&cover.path);
-        let stat = rustix::fs::fstat(held::open(&path)?)?;
+        let opened = self.open(&cover.path, NAME_ONLY)?;
+        self.is_still(cover, &opened)?;
         let laid = Laid { path, source, rank: cover.with.rank(), of: None };
-        self.guarded.add(held::identity(&stat), laid);
+        self.guarded.add(cover.mark.identity, laid);
         Ok(())
+    }
+
+    fn open(&self, below: &Path, flags: OFlags) -> std::io::Result<OwnedFd> {
+        let root = self.root.as_ref().ok_or(std::io::ErrorKind::NotFound)?;
+        open_below(root.as_fd(), below, flags).map_err(|error| named(below, error.into()))
+    }
+
+    fn is_still(&self, cover: &Cover, opened: &OwnedFd) -> std::io::Result<()> {
+        let now = Mark::of(&rustix::fs::fstat(opened)?);
+        if cover.mark.still(&now) { Ok(()) } else { Err(named(&cover.path, std::io::Error::other(MOVED))) }
     }
 
     /// The copy to be mounted: another run's may go before this run does.
@@ -278,46 +322,82 @@ impl Writer<'_> {
     }
 
     fn copy_file(&mut self, cover: &Cover, to: &Path) -> std::io::Result<()> {
-        let original = self.original(&cover.path);
-        let mode = (original.symlink_metadata()?.permissions().mode() & 0o555) | 0o444;
         match &cover.with {
-            With::Nothing => put(to, b"", mode),
-            With::Masked(text) => put(to, text, mode),
+            With::Nothing => put(to, b"", mode(cover)),
+            With::Masked(text) => put(to, text, mode(cover)),
             With::Itself => {
-                let mut text = Vec::new();
-                let left = MOST_BYTES - self.bytes;
-                super::walk::open(&original)?.take(left + 1).read_to_end(&mut text)?;
-                self.count(text.len() as u64, &cover.path)?;
-                put(to, &text, mode)
+                let opened = self.open(&cover.path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+                self.is_still(cover, &opened)?;
+                let text = self.read(opened, &cover.path)?;
+                put(to, &text, mode(cover))
             }
         }
     }
 
-    fn copy_folder(&mut self, below: &Path, to: &Path) -> std::io::Result<()> {
+    fn read(&mut self, opened: OwnedFd, below: &Path) -> std::io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        fs::File::from(opened).take(MOST_BYTES - self.bytes + 1).read_to_end(&mut text)?;
+        self.count(text.len() as u64, below)?;
+        Ok(text)
+    }
+
+    /// Copies a folder that the agent must not change. Of what is in it the agent gets the files that were looked at; one that has come
+    /// or was changed since then is empty.
+    fn copy_folder(&mut self, cover: &Cover, to: &Path) -> std::io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
+        let opened = self.open(&cover.path, flags)?;
+        self.is_still(cover, &opened)?;
         make_folder(to)?;
-        let mut waiting = vec![(below.to_owned(), to.to_owned())];
-        while let Some((from, to)) = waiting.pop() {
-            for entry in self.original(&from).read_dir()? {
-                let entry = entry?;
-                let (path, target) = (from.join(entry.file_name()), to.join(entry.file_name()));
-                let kind = entry.file_type()?;
+        let mut waiting = vec![(opened, cover.path.clone(), to.to_owned())];
+        while let Some((from, below, to)) = waiting.pop() {
+            for listed in Dir::read_from(&from)? {
+                let listed = listed?;
+                let name = listed.file_name();
+                if name == c"." || name == c".." {
+                    continue;
+                }
+                let own = OsStr::from_bytes(name.to_bytes());
+                let (path, target) = (below.join(own), to.join(own));
                 self.count(0, &path)?;
-                if kind.is_dir() {
-                    make_folder(&target)?;
-                    waiting.push((path, target));
-                } else if kind.is_symlink() {
-                    std::os::unix::fs::symlink(fs::read_link(entry.path())?, &target)?;
-                } else if kind.is_file() {
-                    let covered =
-                        self.plan.and_then(|plan| plan.covers.iter().find(|cover| cover.path == path));
-                    let itself = Cover { path, with: With::Itself, why: Vec::new() };
-                    let cover = covered.unwrap_or(&itself);
-                    self.copy_file(cover, &target)?;
-                    self.guard(cover, target)?;
+                let stat = rustix::fs::statat(&from, name, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_err(|error| named(&path, error.into()))?;
+                match FileType::from_raw_mode(stat.st_mode) {
+                    FileType::Directory => {
+                        make_folder(&target)?;
+                        let inner = open_in(from.as_fd(), name, flags);
+                        waiting.push((inner.map_err(|error| named(&path, error.into()))?, path, target));
+                    }
+                    FileType::Symlink => {
+                        let to = rustix::fs::readlinkat(&from, name, Vec::new())
+                            .map_err(|error| named(&path, error.into()))?;
+                        std::os::unix::fs::symlink(OsStr::from_bytes(to.as_bytes()), &target)?;
+                    }
+                    FileType::RegularFile => self.copy_inner(&from, own, path, &target)?,
+                    _ => {}
                 }
             }
         }
         Ok(())
+    }
+
+    /// Copies a file in a folder that the agent must not change.
+    fn copy_inner(&mut self, from: &OwnedFd, name: &OsStr, path: PathBuf, to: &Path) -> std::io::Result<()> {
+        let plan = self.plan;
+        if let Some(cover) = plan.and_then(|plan| plan.covers.iter().find(|cover| cover.path == path)) {
+            self.copy_file(cover, to)?;
+            return self.guard(cover, to.to_owned());
+        }
+        let opened = open_in(from.as_fd(), name, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)
+            .map_err(|error| named(&path, error.into()))?;
+        let mark = || Ok::<_, std::io::Error>(Mark::of(&rustix::fs::fstat(&opened)?));
+        let before = mark()?;
+        let text = self.read(opened.try_clone()?, &path)?;
+        let looked_at = plan.and_then(|plan| plan.files.get(&path));
+        let is_known = looked_at == Some(&before) && mark()? == before;
+        let with = if is_known { With::Itself } else { With::Nothing };
+        let cover = Cover { path, mark: before, with, why: Vec::new() };
+        put(to, if is_known { &text } else { b"" }, mode(&cover))?;
+        self.guard(&cover, to.to_owned())
     }
 
     fn count(&mut self, bytes: u64, path: &Path) -> std::io::Result<()> {
@@ -332,6 +412,15 @@ impl Writer<'_> {
         }
         Ok(())
     }
+}
+
+/// The rights of a copy: those of the file, and everybody may read it.
+fn mode(cover: &Cover) -> u32 {
+    cover.mark.executable() | 0o444
+}
+
+fn named(below: &Path, error: std::io::Error) -> std::io::Error {
+    std::io::Error::new(error.kind(), format!("{}: {error}", report::shown(below)))
 }
 
 fn make_folder(path: &Path) -> std::io::Result<()> {

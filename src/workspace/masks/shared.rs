@@ -8,23 +8,23 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::report;
+use super::snapshot::{self, Mark, Snapshot};
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::host::at::{NAME_ONLY, open_below};
 use crate::kernel;
 use crate::wire::WorkflowId;
 use crate::workspace::held;
 use crate::workspace::mounts::{Bind, Identity};
-use crate::workspace::walk::{Bounds, Walked, walk};
 
 /// The record in a run's folder.
 const RECORD: &str = "covers.json";
-const BOUNDS: Bounds = Bounds { depth: 200, entries: 3_000_000, time: Duration::from_secs(30) };
 
 /// What a run lays over files, for the runs that get the same files.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -179,46 +179,59 @@ impl Guarded {
         Ok(places)
     }
 
+    /// Finds what is guarded in one mount. A file with one name that is there has its own path; one with several names could be missed while
+    /// something moves, so then the mount must be at rest.
     fn walk(&self, bind: &Bind, places: &mut Vec<Place>) -> Result<(), Failure> {
-        let cannot = |why: &str| {
-            Failure::new(
-                COULD_NOT_RUN,
-                format!("cannot look for covered files in {}: {why}", bind.source.display()),
-            )
-            .hint("give a smaller directory, or one that holds nothing of the project")
+        let cannot = |why: &dyn std::error::Error| {
+            Failure::new(COULD_NOT_RUN, format!("cannot look for covered files in {}", bind.source.display()))
+                .caused_by(why)
+                .hint("give a smaller directory, or one that holds nothing of the project")
         };
-        let opened = bind.reopen().map_err(|error| cannot(&error.to_string()))?;
-        let (mut unreadable, mut unnamed) = (false, None);
-        let walked = walk(
-            opened,
-            BOUNDS,
-            |entry| {
-                let identity = held::identity(entry.stat);
-                if !self.0.contains_key(&identity) {
-                    return;
-                }
-                let below = entry.path();
-                match std::str::from_utf8(below.as_os_str().as_bytes()) {
-                    Ok(text) => {
-                        let target = format!("{}/{text}", bind.target.trim_end_matches('/'));
-                        let path = bind.source.join(&below);
-                        places.push(Place { target, of: bind.target.clone(), path, identity });
-                    }
-                    Err(_) => unnamed = Some(below),
-                }
-            },
-            |_| unreadable = true,
-        );
-        match walked {
-            _ if unnamed.is_some() => {
-                let name = unnamed.unwrap_or_default();
-                Err(cannot(&format!("{} must be covered, and its name is no UTF-8", report::shown(&name))))
+        let opened = bind.reopen().map_err(|error| cannot(&error))?;
+        let (root, at) = (opened.as_fd(), bind.source.as_path());
+        let has_several = |(identity, laid): (&Identity, &Laid)| {
+            let found = held::open(&laid.path).and_then(|opened| Ok(rustix::fs::fstat(opened)?));
+            found.map_or(true, |stat| {
+                let mark = Mark::of(&stat);
+                mark.identity != *identity || (mark.names > 1 && !mark.is_folder())
+            })
+        };
+        let snapshot = match self.0.iter().any(has_several) {
+            true => snapshot::at_rest(root, at)?,
+            false => Snapshot::take(root, at, |_| false)?,
+        };
+        for (identity, laid) in &self.0 {
+            let Ok(below) = laid.path.strip_prefix(at) else { continue };
+            let found = match open_below(root, below, NAME_ONLY) {
+                // On another file system, which is not given.
+                Err(Errno::XDEV) => continue,
+                found => found.and_then(rustix::fs::fstat),
+            };
+            if !found.is_ok_and(|stat| held::identity(&stat) == *identity) {
+                return Err(cannot(&std::io::Error::other(format!(
+                    "{} has moved",
+                    report::shown(&laid.path)
+                ))));
             }
-            _ if unreadable => Err(cannot("a folder in it cannot be listed")),
-            Ok(Walked::Whole) => Ok(()),
-            Ok(Walked::CutShort) => Err(cannot("it is too large or too deep")),
-            Err(error) => Err(cannot(&error.to_string())),
+            if let Some(text) = below.to_str() {
+                let target = format!("{}/{text}", bind.target.trim_end_matches('/'));
+                let (of, path) = (bind.target.clone(), laid.path.clone());
+                places.push(Place { target, of, path, identity: *identity });
+            }
         }
+        let listed = snapshot.folders.iter().flat_map(|folder| {
+            folder.entries.iter().map(|entry| (folder.path.join(&entry.name), entry.mark.identity))
+        });
+        for (below, identity) in listed.filter(|(_, identity)| self.0.contains_key(identity)) {
+            let Some(text) = below.to_str() else {
+                let what = format!("{} must be covered, and its name is no UTF-8", report::shown(&below));
+                return Err(cannot(&std::io::Error::other(what)));
+            };
+            let target = format!("{}/{text}", bind.target.trim_end_matches('/'));
+            let path = bind.source.join(&below);
+            places.push(Place { target, of: bind.target.clone(), path, identity });
+        }
+        Ok(())
     }
 }
 

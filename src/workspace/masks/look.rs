@@ -1,0 +1,305 @@
+//! Looking at files: what their name and their content say together.
+//!
+//! ```text
+//!  candidate ─▶ open, below the project and never a link ─▶ is it what was listed? ─▶ read ─▶ rules, and the form that the name means ─▶ look
+//! ```
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
+
+use super::git::{self, Store};
+use super::names::Treatment;
+use super::scrub::{self, Form, Scrubbed};
+use super::snapshot::{Differences, Mark};
+use super::walk::Eye;
+use super::{Cover, Why, With};
+use crate::host::at::open_below;
+use crate::workspace::mounts::Identity;
+use crate::workspace::secrets::{Finding, Rules};
+
+/// The largest text that is looked into.
+const LARGEST_TEXT: u64 = 8 << 20;
+/// The largest file that is no text.
+const LARGEST_BINARY: u64 = 1 << 20;
+/// A file is no text when it has a zero byte here.
+pub(super) const HEAD: usize = 8 << 10;
+
+/// Where the walk is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Within {
+    /// In what may be a repository's own folder.
+    pub(super) git: bool,
+    /// In a folder that is a repository's own for certain; how many names its path has.
+    pub(super) own: Option<usize>,
+    /// In a repository's store; how many names its path has.
+    pub(super) store: Option<(Store, usize)>,
+    /// In a cache.
+    pub(super) cache: bool,
+}
+
+/// A file that is to be looked at.
+#[derive(PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) path: PathBuf,
+    /// What was listed there.
+    pub(super) mark: Mark,
+    /// What its name says, or a name that leads to it.
+    pub(super) name: Option<(Treatment, Why)>,
+    pub(super) within: Within,
+}
+
+/// What earlier looks showed.
+pub(super) type Known = HashMap<PathBuf, Vec<(Candidate, Look)>>;
+
+/// What looking at a file showed.
+pub(super) enum Look {
+    /// It is not what was listed there.
+    Moved,
+    /// Nothing.
+    Clean,
+    /// It is no text, and large.
+    NotText,
+    /// It is too large to look into.
+    TooLarge,
+    /// A secret in git's own files: nothing can be laid over what git must write.
+    InGit(&'static str),
+    /// It must be covered.
+    Cover(With, Vec<Why>),
+}
+
+impl Eye<'_> {
+    /// Opens a file, and never a link, a FIFO or a device. A folder on the way that another agent swaps for a link meanwhile would lead to
+    /// files of this machine, whose copies the agent would get.
+    pub(super) fn open(&self, path: &Path) -> std::io::Result<(std::fs::File, Mark)> {
+        open(self.root.as_fd(), path)
+    }
+
+    /// Looks at all candidates, on as many threads as the machine has. What is known of those that did not change is taken over.
+    pub(super) fn look(&self, candidates: &[Candidate], known: &mut Known) -> Vec<Look> {
+        let mut looks: Vec<Option<Look>> = candidates
+            .iter()
+            .map(|candidate| {
+                let before = known.get_mut(&candidate.path)?;
+                let index = before.iter().position(|(other, _)| other == candidate)?;
+                Some(before.swap_remove(index).1).filter(|look| !matches!(look, Look::Moved))
+            })
+            .collect();
+        known.clear();
+        let waiting: Vec<usize> = (0..looks.len()).filter(|index| looks[*index].is_none()).collect();
+        let threads = std::thread::available_parallelism().map_or(2, usize::from).min(8);
+        let next = AtomicUsize::new(0);
+        let worker = || {
+            let mut looks = Vec::new();
+            loop {
+                let Some(index) = waiting.get(next.fetch_add(1, Ordering::Relaxed)) else { return looks };
+                looks.push((*index, self.look_at(&candidates[*index]).0));
+            }
+        };
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+            for worker in workers {
+                // A worker that panicked has found a fault of ours: it must not look like a clean project.
+                let found = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                found.into_iter().for_each(|(index, look)| looks[index] = Some(look));
+            }
+        });
+        // Each has been looked at; if one had not, it would count as moved.
+        looks.into_iter().map(|look| look.unwrap_or(Look::Moved)).collect()
+    }
+
+    /// Looks once more at the files that were written meanwhile; names what moved.
+    pub(super) fn settle(
+        &self,
+        candidates: &[Candidate],
+        looks: &mut [Look],
+        found: Differences,
+    ) -> BTreeSet<PathBuf> {
+        let Differences { mut moved, changed } = found;
+        for (candidate, look) in candidates.iter().zip(looks) {
+            let mut hides = matches!(look, Look::Cover(..));
+            if let Some(now) = changed.get(&candidate.path) {
+                let (again, read) = self.look_at(candidate);
+                hides |= matches!(again, Look::Cover(..));
+                let linked =
+                    !candidate.mark.still(now) || read.is_some_and(|read| !candidate.mark.still(&read));
+                *look = if hides && linked { Look::Moved } else { again };
+            }
+            if matches!(look, Look::Moved) {
+                moved.insert(candidate.path.clone());
+            }
+        }
+        moved
+    }
+
+    /// Looks at a file; its mark when it was opened.
+    fn look_at(&self, candidate: &Candidate) -> (Look, Option<Mark>) {
+        let why = |first: &Why| vec![first.clone()];
+        if let Some((Treatment::Empty, first)) = &candidate.name {
+            return (Look::Cover(With::Nothing, why(first)), None);
+        }
+        match self.open(&candidate.path) {
+            Ok((_, mark)) if mark.identity != candidate.mark.identity => (Look::Moved, None),
+            Ok((mut file, mark)) => (read_and_judge(candidate, &mut file), Some(mark)),
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::Other => (Look::Moved, None),
+                _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => (Look::Moved, None),
+                _ => (Look::Cover(With::Nothing, vec![Why::Unreadable]), None),
+            },
+        }
+    }
+}
+
+fn read_and_judge(candidate: &Candidate, file: &mut std::fs::File) -> Look {
+    let why = |first: &Why| vec![first.clone()];
+    let named = candidate.name.as_ref().filter(|(treatment, _)| *treatment != Treatment::Spare);
+    let size = file.metadata().map_or(u64::MAX, |meta| meta.len());
+    if size > LARGEST_TEXT {
+        return match named {
+            Some((Treatment::Fixed, first)) => Look::Cover(With::Itself, why(first)),
+            Some((_, first)) => Look::Cover(With::Nothing, vec![first.clone(), Why::Unclear]),
+            None => match head_is_text(file) {
+                Ok(false) => Look::NotText,
+                Ok(true) => Look::TooLarge,
+                Err(_error) => Look::Cover(With::Nothing, vec![Why::Unreadable]),
+            },
+        };
+    }
+    let most = match &named {
+        Some(_) => u64::MAX,
+        None if candidate.within.cache => HEAD as u64,
+        None => LARGEST_BINARY,
+    };
+    let mut text = Vec::with_capacity(size as usize);
+    if let Err(_error) = read(file, &mut text, most) {
+        return Look::Cover(With::Nothing, vec![Why::Unreadable]);
+    }
+    if named.is_none() && text.len() < size as usize {
+        return Look::NotText;
+    }
+    judge(candidate, named, &text)
+}
+
+fn head_is_text(file: &mut std::fs::File) -> std::io::Result<bool> {
+    let mut head = Vec::with_capacity(HEAD);
+    file.take(HEAD as u64).read_to_end(&mut head)?;
+    Ok(!head.contains(&0))
+}
+
+/// Reads a file; of one that is no text, and larger than `most`, only the beginning.
+fn read(file: &mut std::fs::File, text: &mut Vec<u8>, most: u64) -> std::io::Result<()> {
+    file.take(HEAD as u64).read_to_end(text)?;
+    if text.contains(&0) && file.metadata()?.len() > most {
+        return Ok(());
+    }
+    file.take(LARGEST_TEXT).read_to_end(text)?;
+    Ok(())
+}
+
+/// What the text and the name say together.
+fn judge(candidate: &Candidate, named: Option<&(Treatment, Why)>, text: &[u8]) -> Look {
+    let findings = Rules::get().find(text);
+    let in_content = || findings.iter().map(|finding| content(text, finding));
+    let spans = || findings.iter().map(|finding| finding.span.clone()).collect();
+    match named {
+        Some((Treatment::Scrub(form), first)) => {
+            // What the rules find goes first: what they put in its place is no secret to the second pass.
+            let known = scrub::replace(text, spans(), |_| scrub::MASK.into());
+            let why: Vec<Why> = std::iter::once(first.clone()).chain(in_content()).collect();
+            match scrub::scrub(*form, &known) {
+                Scrubbed::Clean if findings.is_empty() => Look::Clean,
+                Scrubbed::Clean => Look::Cover(With::Masked(known), why),
+                Scrubbed::Masked(left) => Look::Cover(With::Masked(left), why),
+                Scrubbed::Unclear => {
+                    Look::Cover(With::Nothing, why.into_iter().chain([Why::Unclear]).collect())
+                }
+            }
+        }
+        Some((Treatment::Fixed, first)) => {
+            let why: Vec<Why> = std::iter::once(first.clone()).chain(in_content()).collect();
+            // `.envrc` and the like hold both code and secrets.
+            let known = scrub::replace(text, spans(), |_| scrub::MASK.into());
+            let with = match scrub::scrub(Form::Lines, &known) {
+                Scrubbed::Masked(left) if is_environment(&candidate.path) => With::Masked(left),
+                Scrubbed::Unclear if is_environment(&candidate.path) => With::Nothing,
+                _ if findings.is_empty() => With::Itself,
+                _ => With::Masked(known),
+            };
+            Look::Cover(with, why)
+        }
+        _ if findings.is_empty() => Look::Clean,
+        _ if candidate.within.own.is_some_and(|names| git::writes(below(&candidate.path, names), text)) => {
+            Look::InGit(findings[0].rule)
+        }
+        _ => {
+            // What is no text keeps its layout.
+            let binary = text[..text.len().min(HEAD)].contains(&0);
+            let word = |length: usize| if binary { vec![b'x'; length] } else { scrub::MASK.into() };
+            Look::Cover(With::Masked(scrub::replace(text, spans(), word)), in_content().collect())
+        }
+    }
+}
+
+/// A path without its first names.
+pub(super) fn below(path: &Path, names: usize) -> &Path {
+    let mut parts = path.components();
+    parts.by_ref().take(names).for_each(drop);
+    parts.as_path()
+}
+
+fn is_environment(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.eq_ignore_ascii_case(".envrc"))
+}
+
+fn content(text: &[u8], finding: &Finding) -> Why {
+    let before = &text[..finding.span.start];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    Why::Content { rule: finding.rule, line, column }
+}
+
+/// Hard links: what is hidden under one name is hidden under all of them that are in the project.
+pub(super) fn same_files(candidates: &[Candidate], looked: &[Look], covers: &mut Vec<Cover>) {
+    let several = |mark: &Mark| (mark.names > 1).then_some(mark.identity);
+    let mut hidden: HashMap<Identity, (&Path, &With)> = HashMap::new();
+    for (candidate, look) in candidates.iter().zip(looked) {
+        if let Look::Cover(with, _) = look
+            && *with != With::Itself
+            && let Some(identity) = several(&candidate.mark)
+        {
+            hidden.insert(identity, (&candidate.path, with));
+        }
+    }
+    if hidden.is_empty() {
+        return;
+    }
+    for (candidate, look) in candidates.iter().zip(looked) {
+        if matches!(look, Look::Cover(..)) {
+            continue;
+        }
+        let Some((other, with)) = several(&candidate.mark).and_then(|identity| hidden.get(&identity)) else {
+            continue;
+        };
+        let with = match with {
+            With::Masked(left) => With::Masked(left.clone()),
+            _ => With::Nothing,
+        };
+        let why = vec![Why::SameFile((*other).to_owned())];
+        covers.push(Cover { path: candidate.path.clone(), mark: candidate.mark, with, why });
+    }
+}
+
+/// Opens a file below a folder, and never a link, a FIFO or a device.
+pub(super) fn open(root: BorrowedFd<'_>, path: &Path) -> std::io::Result<(std::fs::File, Mark)> {
+    let opened = open_below(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+    let stat = rustix::fs::fstat(&opened)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(std::io::Error::other("it is no file any more"));
+    }
+    Ok((std::fs::File::from(opened), Mark::of(&stat)))
+}
