@@ -6,7 +6,7 @@
 //! ```
 //! While its supervisor lives, the journal is locked. After a kill whoever removes the workflow finds it unlocked, and puts back.
 
-mod config;
+pub mod config;
 mod find;
 pub mod gitdir;
 mod journal;

@@ -9,6 +9,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use sha1::Digest as _;
 
 use crate::workspace::aftermath::place;
+use crate::workspace::versions::without_returns;
 
 /// Larger files are not looked into: that they were touched is all that is said.
 const LARGEST: u64 = 256 << 20;
@@ -48,17 +49,6 @@ fn name_of(bytes: &[u8], digits: usize) -> String {
         64 => hex::encode(sha2::Sha256::new().chain_update(&head).chain_update(bytes).finalize()),
         _ => hex::encode(sha1::Sha1::new().chain_update(&head).chain_update(bytes).finalize()),
     }
-}
-
-/// A text with the ends of lines that git keeps.
-fn without_returns(bytes: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(bytes.len());
-    for (at, byte) in bytes.iter().enumerate() {
-        if *byte != b'\r' || bytes.get(at + 1) != Some(&b'\n') {
-            plain.push(*byte);
-        }
-    }
-    plain
 }
 
 /// Only so that a path is shown in one way everywhere.

@@ -1,23 +1,45 @@
 //! Which content git has for a path of the project: in the index, and in the commit that HEAD names.
 //!
 //! ```text
-//!  path ─▶ locate: whose working tree? ─▶ index ──────────────────▶ entry ─┐
-//!                                    └──▶ head ─▶ commit ─▶ trees ─▶ entry ─┼─▶ store ─▶ blob, verified
-//!                                    └──▶ attributes: is it filtered?       ┘
+//!  path ─▶ repository: whose working tree? ─▶ index ──────────────────▶ entry ─┐
+//!                                        └──▶ head ─▶ commit ─▶ trees ─▶ entry ─┼─▶ store ─▶ blob, verified
+//!                                        └──▶ attributes: is it filtered?       ┘   (loose, pack ─▶ delta)
 //! ```
 //! git is never run. The project may be hostile: everything is read by descriptor and without following links, sizes
-//! are bounded, every object is held against its name, and configuration, stat data, replaced objects and grafts
-//! count for nothing. What cannot be read for certain is a [`Doubt`].
+//! are bounded, every object is held against its name. Stat data, replaced objects, grafts and caches count for
+//! nothing; of the configuration counts what form the repository has. What cannot be read for certain is a [`Doubt`].
 
+mod attributes;
+mod delta;
 mod doubt;
+mod folder;
+mod head;
+mod object;
+mod pack;
+mod repository;
+mod settings;
+mod store;
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use self::doubt::Doubt;
+use self::object::Kind;
+pub use self::object::ObjectId;
+use self::repository::Repository;
+use self::store::Store;
+use crate::workspace::held;
 
 /// The repositories of a project, whose working trees lie in it.
-#[derive(Debug)]
-pub struct Versions {}
+pub struct Versions {
+    root: OwnedFd,
+    /// By the folder of the working tree.
+    repositories: Mutex<HashMap<PathBuf, Located>>,
+}
+
+type Located = Result<Option<Arc<Repository>>, Doubt>;
 
 /// What git has for one path. Both are empty where no repository has the path.
 #[derive(Debug, Default)]
@@ -31,10 +53,6 @@ pub struct Version {
     pub filtered: bool,
 }
 
-/// The name of an object.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct ObjectId(Vec<u8>);
-
 /// An ordinary file, as the index or a tree names it.
 #[derive(Debug)]
 pub struct Entry {
@@ -42,19 +60,51 @@ pub struct Entry {
     pub id: ObjectId,
     /// Whether it can be executed.
     pub executable: bool,
+    store: Arc<Store>,
 }
 
 impl Versions {
     /// Opens a project, whose path is resolved.
     pub fn open(project: &Path) -> Result<Versions, Doubt> {
-        let _ = project;
-        Ok(Versions {})
+        let unreadable = |_| Doubt::Unreadable(project.display().to_string());
+        let root = held::open_to_read(project).and_then(held::reopen_directory).map_err(unreadable)?;
+        Ok(Versions { root, repositories: Mutex::default() })
     }
 
-    /// Says what git has for a path below the project. Paths in submodules and nested repositories are those
-    /// repositories' own.
+    /// Says what git has for a path below the project. A path in a submodule or a nested repository is that one's.
     pub fn of(&self, path: &Path) -> Result<Version, Doubt> {
-        Err(Doubt::Unreadable(path.display().to_string()))
+        let unreadable = || Doubt::Unreadable(path.display().to_string());
+        let mut repository: Located = Ok(None);
+        let (mut at, mut here) = (PathBuf::new(), folder::descend(&self.root, Path::new("")));
+        for part in path.components() {
+            let Component::Normal(part) = part else { return Err(unreadable()) };
+            if part.eq_ignore_ascii_case(".git") {
+                return Ok(Version::default());
+            }
+            let folder = here.map_err(|_| unreadable())?;
+            here = folder::folder(&folder, part);
+            match self.located(&at, folder) {
+                Ok(None) => {}
+                found => repository = found,
+            }
+            at.push(part);
+        }
+        match repository? {
+            Some(repository) => {
+                repository.of(path.strip_prefix(&repository.folder).map_err(|_| unreadable())?)
+            }
+            None => Ok(Version::default()),
+        }
+    }
+
+    fn located(&self, at: &Path, folder: OwnedFd) -> Located {
+        let mut all = self.repositories.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(located) = all.get(at) {
+            return located.clone();
+        }
+        let located = Repository::open(&self.root, at, folder).map(|found| found.map(Arc::new));
+        all.insert(at.to_owned(), located.clone());
+        located
     }
 }
 
@@ -74,25 +124,15 @@ impl Version {
 impl Entry {
     /// Reads the content from the project's own object store; it is bounded, and verified by its name.
     pub fn blob(&self) -> Result<Vec<u8>, Doubt> {
-        Err(Doubt::Missing(self.id.clone()))
+        self.store.read(&self.id, Kind::Blob)
     }
 }
 
 /// A text with the line ends that git keeps.
-fn without_returns(bytes: &[u8]) -> Vec<u8> {
-    let followed = |at: usize| bytes.get(at + 1) == Some(&b'\n');
-    let kept = |(at, byte): &(usize, &u8)| **byte != b'\r' || !followed(*at);
-    bytes.iter().enumerate().filter(kept).map(|(_, byte)| *byte).collect()
+pub fn without_returns(bytes: &[u8]) -> Vec<u8> {
+    let is_kept = |(at, byte): &(usize, &u8)| **byte != b'\r' || bytes.get(at + 1) != Some(&b'\n');
+    bytes.iter().enumerate().filter(is_kept).map(|(_, byte)| *byte).collect()
 }
 
-impl std::fmt::Display for ObjectId {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(&hex::encode(&self.0))
-    }
-}
-
-impl std::fmt::Debug for ObjectId {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        std::fmt::Display::fmt(self, out)
-    }
-}
+#[cfg(test)]
+mod tests;
