@@ -37,6 +37,8 @@ const GUARD_LEAST_CPUS: i64 = 1_000_000_000;
 /// What an engine keeps of a helper's output before it rotates its beginning away. The guard stops long before: an engine writes a
 /// line as JSON again, with all quotes escaped, which takes up to twice its bytes.
 const HELPERS_OUTPUT: &str = "1g";
+/// By it an image says to Podman which capabilities it needs: it can only take some away, and empty it would take all.
+const LABEL_CAPABILITIES: &str = "io.containers.capabilities";
 /// Where the project is mounted.
 pub const WORKSPACE: &str = "/workspace";
 
@@ -294,7 +296,10 @@ pub fn agent(workflow: &Workflow, agent: &Agent, filter: &str) -> ContainerCreat
         ),
         ..Default::default()
     };
-    let mut labels = workflow.labels(Role::Agent);
+    // Without a value the image's own steer no program that acts on containers by their labels (podman auto-update, compose, proxies).
+    let images = agent.image.labels.iter().filter(|name| *name != LABEL_CAPABILITIES);
+    let mut labels: HashMap<String, String> = images.map(|name| (name.clone(), String::new())).collect();
+    labels.extend(workflow.labels(Role::Agent));
     labels.insert(LABEL_IMAGE.to_owned(), agent.image.name.clone());
     labels.insert(LABEL_IMAGE_DIGEST.to_owned(), agent.image.digest.clone().unwrap_or_default());
     // The engine knows the other limits itself.
@@ -372,6 +377,16 @@ mod tests {
         // Labels and options are in no order.
         let shown = serde_json::to_value(super::agent(&workflow(), &asked, "PROFILE")).unwrap();
         insta::assert_snapshot!(serde_json::to_string_pretty(&shown).unwrap());
+    }
+
+    #[test]
+    fn an_images_labels_have_no_value_and_ringfences_own_stay() {
+        let labels = [LABEL_DISK, "io.containers.autoupdate", LABEL_CAPABILITIES].map(str::to_owned);
+        let image = Image { labels: labels.to_vec(), ..Image::default() };
+        let made = super::agent(&workflow(), &Agent { image, ..plain() }, "PROFILE").labels.unwrap();
+        assert_eq!(made["io.containers.autoupdate"], "");
+        assert_eq!(made[LABEL_DISK], Limits::default().disk.to_string());
+        assert!(!made.contains_key(LABEL_CAPABILITIES));
     }
 
     #[test]

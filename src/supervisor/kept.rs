@@ -33,6 +33,11 @@ pub fn said(info: &SystemInfo, product: Product) -> Limits {
     }
 }
 
+/// Tells whether the engine runs as a person, whose files are root's in its containers.
+pub fn is_rootless(info: &SystemInfo) -> bool {
+    info.security_options.iter().flatten().any(|option| option.split(',').any(|word| word == "name=rootless"))
+}
+
 /// Refuses an engine that says of itself that it does not keep a limit; what is to be told a person besides.
 pub fn by_engine(info: &SystemInfo, product: Product) -> Result<Vec<String>, Failure> {
     let said = said(info, product);
@@ -43,6 +48,12 @@ pub fn by_engine(info: &SystemInfo, product: Product) -> Result<Vec<String>, Fai
         return Err(Failure::new(COULD_NOT_RUN, format!("the engine cannot keep these limits: {limits}"))
             .hint("a rootless engine needs cgroup v2 and systemd's delegation of cpu, memory and pids to your user; \
                    `docker info` (or `podman info`) shows its own warnings"));
+    }
+    // Podman's says what the kernel could limit, not what its user may.
+    if is_rootless(info) && info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_1) {
+        let what = "the engine runs without root and without unified cgroups, so it keeps no limit";
+        return Err(Failure::new(COULD_NOT_RUN, what)
+            .hint("boot with unified cgroups (cgroup v2), or use an engine that runs as root"));
     }
     let filtered = info.security_options.iter().flatten().any(|option| option.contains("seccomp"));
     if !filtered {
@@ -104,6 +115,34 @@ mod tests {
         let failure = docker(SystemInfo { security_options: None, ..able() }).unwrap_err();
         assert!(failure.message.contains("seccomp"));
         assert_eq!(docker(SystemInfo { swap_limit: Some(false), ..able() }).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn without_root_only_unified_cgroups_limit() {
+        let rootless = |version| SystemInfo {
+            cgroup_version: Some(version),
+            security_options: Some(vec![
+                "name=seccomp,profile=default".to_owned(),
+                "name=rootless".to_owned(),
+            ]),
+            ..able()
+        };
+        for product in [Product::Docker, Product::Podman] {
+            let failure = by_engine(&rootless(SystemInfoCgroupVersionEnum::_1), product).unwrap_err();
+            assert!(failure.message.contains("without unified cgroups"), "{failure}");
+            assert!(by_engine(&rootless(SystemInfoCgroupVersionEnum::_2), product).is_ok());
+        }
+    }
+
+    #[test]
+    fn an_engine_that_runs_as_a_person_says_so() {
+        let of = |options: &[&str]| SystemInfo {
+            security_options: Some(options.iter().map(|option| (*option).to_owned()).collect()),
+            ..SystemInfo::default()
+        };
+        assert!(is_rootless(&of(&["name=seccomp,profile=builtin", "name=rootless"])));
+        assert!(!is_rootless(&of(&["name=seccomp,profile=rootless", "name=cgroupns"])));
+        assert!(!is_rootless(&SystemInfo::default()));
     }
 
     #[test]

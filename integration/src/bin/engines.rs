@@ -1,9 +1,10 @@
-//! `cargo engines [NAME…] [--only FILTER]…`: the end-to-end tests on every engine of the matrix, or on those named.
+//! `cargo engines [NAME…] [--only FILTER | --without FILTER]…`: the end-to-end tests on every engine of the matrix, or on those named.
 //!
 //! ```text
 //!  each engine ─▶ the tests' own binary, RINGFENCE_TEST_ENGINE=NAME ─▶ lines ─▶ one row of docs/engines.md
 //! ```
-//! `machine` is the machine's own dockerd. `--only` runs a part of the tests, and the row says so. `--list` prints the names. The exit
+//! `machine` is the machine's own dockerd. `--only` runs a part of the tests, each filter in a testbed of its own; `--without` leaves a part
+//! out. The row says so. `--list` prints the names. The exit
 //! status is 1 when a test failed. A row replaces the one of the same engine; all other text of the page stays.
 
 use std::collections::BTreeMap;
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
 fn engines() -> Result<bool> {
     let all: Vec<&str> =
         std::iter::once(&variants::MACHINE).chain(variants::MATRIX).map(|variant| variant.name).collect();
-    let (mut names, mut filters) = (Vec::new(), Vec::new());
+    let (mut names, mut filters, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--");
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -48,6 +49,9 @@ fn engines() -> Result<bool> {
                 return Ok(true);
             }
             "--only" => filters.push(arguments.next().context("--only wants a part of a test's name")?),
+            "--without" => {
+                left_out.push(arguments.next().context("--without wants a part of a test's name")?);
+            }
             name if all.contains(&name) => names.push(argument),
             other => bail!("`{other}` is none of {}", all.join(", ")),
         }
@@ -59,7 +63,7 @@ fn engines() -> Result<bool> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(PAGE);
     let mut good = true;
     for name in names {
-        let row = one(&tests, &name, &filters)?;
+        let row = one(&tests, &name, &filters, &left_out)?;
         // A word that fits no test would wipe the row of a whole run.
         if row.passed + row.failed.len() == 0 {
             bail!("{name}: no test was run; does `--only {}` fit one?", filters.join(" "));
@@ -101,7 +105,7 @@ struct Row {
 }
 
 /// Runs the tests on one engine, each filter on its own, and shows their lines as they come.
-fn one(tests: &Path, name: &str, filters: &[String]) -> Result<Row> {
+fn one(tests: &Path, name: &str, filters: &[String], left_out: &[String]) -> Result<Row> {
     let mut row = Row { engine: name.to_owned(), when: today()?, ..Row::default() };
     let parts: Vec<Option<&String>> =
         if filters.is_empty() { vec![None] } else { filters.iter().map(Some).collect() };
@@ -110,6 +114,7 @@ fn one(tests: &Path, name: &str, filters: &[String]) -> Result<Row> {
         eprintln!("engines: {name}{}", filter.map(|part| format!(", {part}")).unwrap_or_default());
         let mut child = Command::new(tests)
             .args(filter)
+            .args(left_out.iter().flat_map(|part| ["--skip", part]))
             .env(VARIABLE, name)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -136,10 +141,12 @@ fn one(tests: &Path, name: &str, filters: &[String]) -> Result<Row> {
             row.failed.push("the tests did not come to their end".to_owned());
         }
     }
-    row.tests = match filters {
-        [] => "all".to_owned(),
-        some => some.iter().map(|part| format!("`{part}`")).collect::<Vec<_>>().join(", "),
-    };
+    let shown =
+        |parts: &[String]| parts.iter().map(|part| format!("`{part}`")).collect::<Vec<_>>().join(", ");
+    row.tests = if filters.is_empty() { "all".to_owned() } else { shown(filters) };
+    if !left_out.is_empty() {
+        row.tests = format!("{}, without {}", row.tests, shown(left_out));
+    }
     eprintln!("engines: {name} took {} s", began.elapsed().as_secs());
     Ok(row)
 }

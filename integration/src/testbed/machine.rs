@@ -12,6 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// Files, by place and content where tests have no business; links, addresses, routes, rules and the firewall; mounts; users.
 /// What other programs of a machine change all the time is left out: logs, package lists, sockets of running services.
@@ -114,18 +116,32 @@ pub fn others_inside() -> Result<Vec<String>> {
     }
 }
 
+/// Ends the processes of this name in this process's network namespace.
+pub(super) fn end_inside(name: &str) {
+    for (pid, found) in inside().unwrap_or_default() {
+        if found == name {
+            kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
+        }
+    }
+}
+
 fn others_now() -> Result<Vec<String>> {
+    Ok(inside()?.into_iter().map(|(_, name)| format!("process {name}")).collect())
+}
+
+/// The processes in this process's network namespace besides itself.
+fn inside() -> Result<Vec<(i32, String)>> {
     let own = std::fs::read_link("/proc/self/ns/net")?;
     let mut others = Vec::new();
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let path = entry.path();
-        let is_process = entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit());
-        let is_self = entry.file_name().to_string_lossy() == std::process::id().to_string();
-        if !is_process || is_self || std::fs::read_link(path.join("ns/net")).ok().as_ref() != Some(&own) {
+        let pid = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+        let Some(pid) = pid.filter(|pid| *pid != std::process::id()) else { continue };
+        if std::fs::read_link(path.join("ns/net")).ok().as_ref() != Some(&own) {
             continue;
         }
         let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
-        others.push(format!("process {}", name.trim()));
+        others.push((i32::try_from(pid)?, name.trim().to_owned()));
     }
     Ok(others)
 }

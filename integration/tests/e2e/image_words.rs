@@ -11,23 +11,32 @@ use serde_json::json;
 
 use crate::{Test, expect_status};
 
-pub const TESTS: &[Test] = &[("an image's health check never runs beside its agent", health_check)];
+pub const TESTS: &[Test] =
+    &[("an image's health check never runs beside its agent, and its labels have no value", words)];
 
 const CHECK: &str = "test -d /workspace && echo checked >> /workspace/checked";
+/// By it `podman auto-update` restarts what another label names.
+const LABEL: &str = "io.containers.autoupdate";
 const SECOND: u64 = 1_000_000_000;
 
-fn health_check(bed: &Testbed) -> Result<()> {
+fn words(bed: &Testbed) -> Result<()> {
     let image = "ringfence-testbed/checked:latest";
     let check = json!({"Test": ["CMD-SHELL", CHECK], "Interval": SECOND, "Timeout": SECOND, "Retries": 1});
-    bed.engine.load_changed(&bed.images.tiny, image, |config| config["Healthcheck"] = check)?;
-    // The control: a plain container has it.
+    bed.engine.load_changed(&bed.images.tiny, image, |config| {
+        config["Healthcheck"] = check;
+        config["Labels"] = json!({LABEL: "registry"});
+    })?;
+    // The control: a plain container has both.
     let of = |container: &str| {
-        bed.engine.docker(&["inspect", "--format", "{{json .Config.Healthcheck}}", container])
+        let format =
+            format!("{{{{json .Config.Healthcheck}}}} {{{{json (index .Config.Labels {LABEL:?})}}}}");
+        bed.engine.docker(&["inspect", "--format", &format, container])
     };
     let plain = bed.engine.docker(&["create", image, "true"])?;
     let asked = of(&plain)?;
     bed.engine.docker(&["rm", &plain])?;
     ensure!(asked.contains("CMD-SHELL"), "a plain container has the image's check: {asked}");
+    ensure!(asked.ends_with(" \"registry\""), "and its label: {asked}");
     let project = bed.fresh_directory("health-check")?;
     fs::write(project.join(".env"), "KEY=9dJq4TzX-covered\n")?;
     let at = project.to_str().context("a path of text")?;
@@ -50,6 +59,7 @@ fn health_check(bed: &Testbed) -> Result<()> {
     let outcome = running.finish(Duration::from_secs(60))?;
     expect_status(&outcome, 0)?;
     ensure!(!kept.contains("CMD-SHELL"), "the agent's container has a check: {kept}");
+    ensure!(kept.ends_with(" \"\""), "the image's label has a value: {kept}");
     ensure!(!project.join("checked").exists(), "the check ran");
     bed.engine.docker(&["rmi", image])?;
     Ok(())

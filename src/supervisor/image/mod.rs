@@ -47,6 +47,8 @@ pub struct Image {
     pub entrypoint: Vec<String>,
     /// What its entrypoint is given unless a command is.
     pub command: Vec<String>,
+    /// The names of its labels.
+    pub labels: Vec<String>,
 }
 
 /// Makes sure that the image is on the engine. `quiet` keeps the progress to itself.
@@ -92,6 +94,7 @@ async fn find(engine: &Engine, name: &str) -> Result<Option<Image>, Failure> {
                 user: config.user.unwrap_or_default(),
                 entrypoint: config.entrypoint.unwrap_or_default(),
                 command: config.cmd.unwrap_or_default(),
+                labels: config.labels.unwrap_or_default().into_keys().collect(),
             }))
         }
         Err(error) if engine::is_missing(&error) => Ok(None),

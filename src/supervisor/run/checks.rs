@@ -46,11 +46,6 @@ pub(super) fn may_hold_quotas(info: &SystemInfo) -> bool {
     }
 }
 
-/// Whether the engine runs as a person, whose files are root's in its containers.
-pub(super) fn is_rootless(info: &SystemInfo) -> bool {
-    info.security_options.iter().flatten().any(|option| option.split(',').any(|word| word == "name=rootless"))
-}
-
 /// The engine refuses more CPUs than it has.
 pub(super) fn nano_cpus(info: &SystemInfo, asked: Option<f64>, policy: &Policy) -> Result<i64, Failure> {
     let has = info.ncpu.unwrap_or(1).max(1) as f64;
@@ -85,20 +80,4 @@ pub fn surroundings(
     Ok([own, engines]
         .into_iter()
         .fold(known, |known, network| known.and_host(network.addresses, network.ranges, network.on_link)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_engine_that_runs_as_a_person_says_so() {
-        let of = |options: &[&str]| SystemInfo {
-            security_options: Some(options.iter().map(|option| (*option).to_owned()).collect()),
-            ..SystemInfo::default()
-        };
-        assert!(is_rootless(&of(&["name=seccomp,profile=builtin", "name=rootless"])));
-        assert!(!is_rootless(&of(&["name=seccomp,profile=rootless", "name=cgroupns"])));
-        assert!(!is_rootless(&SystemInfo::default()));
-    }
 }

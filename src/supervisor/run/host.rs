@@ -19,9 +19,9 @@ use tokio::io::AsyncWrite;
 use tokio::time::timeout;
 
 use super::super::engine::{self, Engine, Product};
+use super::super::kept::is_rootless;
 use super::super::workflow::{Role, Workflow};
 use super::super::{containers, control};
-use super::checks::is_rootless;
 use super::create::create;
 use super::ready::last_words;
 use crate::error::{COULD_NOT_RUN, Failure};

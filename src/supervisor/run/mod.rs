@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime};
 use netpolicy::policy::Policy;
 use netpolicy::settings::Ca;
 
-use self::checks::{about, check_name_is_free, is_rootless, may_hold_quotas, nano_cpus, own_addresses};
+use self::checks::{about, check_name_is_free, may_hold_quotas, nano_cpus, own_addresses};
 use self::clock::Clock;
 use self::events::EventFiles;
 use self::signals::Signals;
@@ -231,7 +231,7 @@ async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Res
     podman::check(engine)?;
     let info = about(engine).await?;
     kept::by_engine(&info, engine.product)?.iter().for_each(|told| crate::term::talk(format_args!("{told}")));
-    let rootless = is_rootless(&info);
+    let rootless = kept::is_rootless(&info);
     host::check(&info, engine)?;
     let remapped = host::is_remapped(&info, engine.product);
     request.agent.binds.sharing = Sharing::of(engine.product, &engine.version, rootless);

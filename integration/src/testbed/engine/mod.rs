@@ -396,6 +396,10 @@ impl Drop for Engine {
         }
         let Some(private) = self.private.take() else { return };
         private.end();
+        if private.variant.product == Product::Podman {
+            // For five minutes after an exec by the API its monitor waits to be asked how it went.
+            super::machine::end_inside("conmon");
+        }
         fs::remove_dir_all(&private.places.directory).ok();
     }
 }
