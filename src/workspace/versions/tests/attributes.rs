@@ -89,7 +89,8 @@ fn attributes_of_index_and_commit_count_too_and_a_doubt_is_a_yes() {
     world.git(&["commit", "--quiet", "-m", "x"]);
     world.git(&["rm", "--quiet", "--cached", "sub/.gitattributes"]);
     assert!(filtered(&world));
-    let doubts: [(&str, fn(&World)); 6] = [
+    type Left = (&'static str, fn(&World));
+    let doubts: [Left; 6] = [
         ("a link", |world| symlink("other", world.at(".gitattributes")).unwrap()),
         ("a folder", |world| fs::create_dir(world.at(".gitattributes")).unwrap()),
         ("too large", |world| world.put(".gitattributes", "#".repeat(300 << 10))),
