@@ -67,7 +67,7 @@ impl Versions {
     /// Opens a project, whose path is resolved.
     pub fn open(project: &Path) -> Result<Versions, Doubt> {
         let unreadable = |_| Doubt::Unreadable(project.display().to_string());
-        let root = held::open_to_read(project).and_then(held::reopen_directory).map_err(unreadable)?;
+        let root = held::open(project).and_then(held::reopen_directory).map_err(unreadable)?;
         Ok(Versions { root, repositories: Mutex::default() })
     }
 
