@@ -207,11 +207,15 @@ fn judge(candidate: &Candidate, named: Option<&(Treatment, Why)>, text: &[u8]) -
     let in_content = || findings.iter().map(|finding| content(text, finding));
     let spans = || findings.iter().map(|finding| finding.span.clone()).collect();
     match named {
-        Some((Treatment::Scrub(form), first)) => {
+        Some((treatment @ (Treatment::Scrub(form) | Treatment::Judge(form)), first)) => {
             // What the rules find goes first: what they put in its place is no secret to the second pass.
             let known = scrub::replace(text, spans(), |_| scrub::MASK.into());
             let why: Vec<Why> = std::iter::once(first.clone()).chain(in_content()).collect();
-            match scrub::scrub(*form, &known) {
+            let left = match treatment {
+                Treatment::Judge(_) => scrub::judge(*form, &candidate.path, &known),
+                _ => scrub::scrub(*form, &known),
+            };
+            match left {
                 Scrubbed::Clean if findings.is_empty() => Look::Clean,
                 Scrubbed::Clean => Look::Cover(With::Masked(known), why),
                 Scrubbed::Masked(left) => Look::Cover(With::Masked(left), why),

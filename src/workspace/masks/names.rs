@@ -21,6 +21,8 @@ pub enum Treatment {
     Empty,
     /// Configuration whose secret values go.
     Scrub(Form),
+    /// The same by a name that other files have too.
+    Judge(Form),
     /// What the agent must not change.
     Fixed,
 }
@@ -54,19 +56,26 @@ impl Names {
         for line in TEXT.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             let pattern = rest.trim_start().split("  ").next().unwrap_or_default().trim();
+            let form = |word: &str| {
+                Some(match word {
+                    "lines" => Form::Lines,
+                    "values" => Form::Values,
+                    "git" => Form::Git,
+                    "words" => Form::Words,
+                    "curl" => Form::Curl,
+                    "php" => Form::Php,
+                    "json" => Form::Json,
+                    "xml" => Form::Xml,
+                    _ => return None,
+                })
+            };
+            let scrubbed = form(word).map(Treatment::Scrub);
+            let judged = || word.strip_suffix('?').and_then(form).map(Treatment::Judge);
             let treatment = match word {
                 "spare" => Treatment::Spare,
-                "lines" => Treatment::Scrub(Form::Lines),
-                "values" => Treatment::Scrub(Form::Values),
-                "git" => Treatment::Scrub(Form::Git),
-                "words" => Treatment::Scrub(Form::Words),
-                "curl" => Treatment::Scrub(Form::Curl),
-                "php" => Treatment::Scrub(Form::Php),
-                "json" => Treatment::Scrub(Form::Json),
-                "xml" => Treatment::Scrub(Form::Xml),
                 "fixed" => Treatment::Fixed,
                 // An unknown word hides most.
-                _ => Treatment::Empty,
+                _ => scrubbed.or_else(judged).unwrap_or(Treatment::Empty),
             };
             set.add(glob(&format!("**/{pattern}"))?);
             names.push(Name { treatment, pattern });
@@ -119,7 +128,9 @@ mod tests {
             let (word, rest) = line.split_once(' ').unwrap();
             let known =
                 ["spare", "empty", "lines", "values", "git", "words", "curl", "json", "xml", "php", "fixed"];
-            assert!(known.contains(&word), "{line}");
+            let plain =
+                word.strip_suffix('?').filter(|word| !["spare", "empty", "fixed", "git"].contains(word));
+            assert!(known.contains(&plain.unwrap_or(word)), "{line}");
             let (pattern, reason) = rest.trim_start().split_once("  ").expect(line);
             assert!(!pattern.is_empty() && !reason.trim().is_empty(), "{line}");
         }
@@ -170,15 +181,19 @@ mod tests {
         ] {
             assert_eq!(treatment(path), Some(Treatment::Empty), "{path}");
         }
-        assert_eq!(treatment("web/.npmrc"), Some(Treatment::Scrub(Form::Lines)));
-        for path in ["infra/prod.tfvars", "infra/.prod.tfvars.swp", "x.auto.tfvars", ".npmrc.bak", ".envrc~"]
-        {
+        for path in ["web/.npmrc", ".npmrc.bak", ".envrc~"] {
             assert_eq!(treatment(path), Some(Treatment::Scrub(Form::Lines)), "{path}");
         }
-        assert_eq!(treatment("prod.tfvars.json"), Some(Treatment::Scrub(Form::Json)));
+        for path in ["infra/prod.tfvars", "infra/.prod.tfvars.swp", "x.auto.tfvars", "config/database.yml"] {
+            assert_eq!(treatment(path), Some(Treatment::Judge(Form::Lines)), "{path}");
+        }
+        for path in ["prod.tfvars.json", "auth.json", "locales/de/auth.json", "auth.json.bak"] {
+            assert_eq!(treatment(path), Some(Treatment::Judge(Form::Json)), "{path}");
+        }
+        assert_eq!(treatment("opencode/auth.json"), Some(Treatment::Empty));
         assert_eq!(treatment(".yarnrc"), Some(Treatment::Scrub(Form::Words)));
         assert_eq!(treatment(".curlrc"), Some(Treatment::Scrub(Form::Curl)));
-        assert_eq!(treatment("config/secrets.yml"), Some(Treatment::Scrub(Form::Values)));
+        assert_eq!(treatment("config/secrets.yml"), Some(Treatment::Judge(Form::Values)));
         assert_eq!(treatment("www/wp-config.php"), Some(Treatment::Scrub(Form::Php)));
         assert_eq!(treatment(".databrickscfg"), Some(Treatment::Scrub(Form::Lines)));
         assert_eq!(treatment("web/.sentryclirc"), Some(Treatment::Scrub(Form::Lines)));
@@ -205,6 +220,7 @@ mod tests {
             ".streamlit/secrets.toml.example",
             "local.settings.json.sample",
             "example.env",
+            "wp-config-sample.php",
             "docker/web.env.dist",
             ".npmrc.example",
             "terraform.tfvars.example",

@@ -9,12 +9,15 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use aho_corasick::AhoCorasick;
+use base64::Engine;
 use regex::bytes::{Regex, RegexBuilder};
 
 /// The rules as text; its head says where they are from.
 const TEXT: &str = include_str!("rules.txt");
+/// The rule for keys in PEM.
+const KEY: &str = "private-key";
 /// Words that only an example has in the place of a secret.
-const PLACEHOLDERS: [&[u8]; 21] = [
+const PLACEHOLDERS: [&[u8]; 22] = [
     b"example",
     b"placeholder",
     b"changeme",
@@ -36,6 +39,8 @@ const PLACEHOLDERS: [&[u8]; 21] = [
     b"{{",
     b"$(",
     b"%(",
+    // dotenv's own example.
+    b"key_1234",
 ];
 
 /// A secret in a text.
@@ -117,7 +122,10 @@ impl Rules {
                 let group = captures.name("s");
                 let Some(found) = group.or_else(|| captures.get(0)) else { continue };
                 let secret = found.as_bytes();
-                let spared = if rule.loose { is_placeholder(secret) } else { is_drill(secret) };
+                let spared = match rule.loose {
+                    true => is_placeholder(secret) || is_placeholder(&of_base64(secret)),
+                    false => is_drill(secret) || (rule.name == KEY && is_cut(secret, &text[found.end()..])),
+                };
                 if entropy(secret) >= rule.least_entropy && !spared {
                     // A group says itself where it ends.
                     let rest = if group.is_some() { 0 } else { rest_of_word(&text[found.end()..]) };
@@ -135,6 +143,23 @@ impl Rules {
         });
         findings
     }
+}
+
+/// Whether a private key is one of documentation: it has an end, a line of dots, and too little besides to be a key.
+fn is_cut(key: &[u8], rest: &[u8]) -> bool {
+    let mut lines = key.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let dots = |line: &[u8]| {
+        let line = line.strip_prefix(b"# ").unwrap_or(line);
+        line.len() >= 3 && line.iter().all(|byte| *byte == b'.') || line == "…".as_bytes()
+    };
+    rest.starts_with(b"-----END")
+        && lines.clone().any(dots)
+        && lines.by_ref().filter(|line| !dots(line)).count() <= 6
+}
+
+/// The text that base64 stands for; nothing where it stands for none.
+fn of_base64(text: &[u8]) -> Vec<u8> {
+    base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default()
 }
 
 /// What follows a token of fixed length and is still part of the word: newer, longer forms are masked whole.
@@ -255,9 +280,35 @@ mod tests {
             "if text.contains(\"-----BEGIN PRIVATE KEY-----\") { return text.find(\"-----END PRIVATE KEY-----\"); }",
             "Authorization: Bearer <your access token here>",
             "const tokenizer = makeTokenizer(options)",
+            "'//registry.npmjs.org/:_authToken': 'abcd1234',",
+            // `isaacs:not my real password`
+            "'//basic.auth.only.foo.com:_auth': 'aXNhYWNzOm5vdCBteSByZWFsIHBhc3N3b3Jk',",
+            "valid uri format like dotenv://:key_1234@dotenv.org/vault/.env.vault",
+            "-----BEGIN RSA PRIVATE KEY-----\n  MIIEpAIBAAKCAQEA2iX3M4d3LHrRAoVUbeFZN3EaGzKhyBsz7GWwTgETiNj\n  ....\n  -----END RSA PRIVATE KEY-----\n",
             "sha512-9dJq4TzX0kV2bLw7NmRs3YcH6GfP8eUa1QtB9dJq4TzX0kV2bLw7NmRs3YcH6GfP8eUa1Q==",
         ] {
             assert_eq!(Rules::get().find(text.as_bytes()), [], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_whole_or_has_no_end_is_one() {
+        let line = "9dJq4TzX0kV2bLw7NmRs3YcH6GfP8eUa1QtB9dJq4TzX0kV2bLw7NmRs3YcH6GfP\n";
+        let (begin, end) = ("-----BEGIN PRIVATE KEY-----\n", "-----END PRIVATE KEY-----\n");
+        for text in [
+            format!("{begin}{}{end}", line.repeat(3)),
+            format!("{begin}{}...\n", line.repeat(2)),
+            // Dots in a comment do not make a key an example.
+            format!("{begin}{}...\n{end}", line.repeat(12)),
+        ] {
+            assert_eq!(Rules::get().find(text.as_bytes()).len(), 1, "{text}");
+        }
+        for (text, rule) in [
+            ("//r.corp.example/:_password=\"cGFzczEyMzQ=\"", "npm-registry-auth"),
+            ("'//r.corp.example/:_authToken': '9dJq4TzX0kV2bLw7NmRs'", "npm-registry-token"),
+        ] {
+            let found = Rules::get().find(text.as_bytes());
+            assert_eq!(found.first().map(|found| found.rule), Some(rule), "{text}");
         }
     }
 

@@ -7,11 +7,12 @@
 
 use std::ops::Range;
 
+use super::manner::{Manner, is_human};
 use super::patterns::Patterns;
 use super::{Form, each_line};
 
 /// Finds the secrets; `None` when a secret value goes on in a way that is not read for certain.
-pub(super) fn find(form: Form, text: &[u8]) -> Option<Vec<Range<usize>>> {
+pub(super) fn find(form: Form, text: &[u8], manner: Manner) -> Option<Vec<Range<usize>>> {
     let patterns = Patterns::get();
     let mut spans = patterns.in_urls(text);
     let mut section = form == Form::Values;
@@ -24,7 +25,9 @@ pub(super) fn find(form: Form, text: &[u8]) -> Option<Vec<Range<usize>>> {
         if body.is_empty() {
             continue;
         }
-        let mut found = Found { patterns, start, line, spans: &mut spans };
+        let comment = matches!(body[0], b'#' | b';');
+        let manner = if comment { manner.of_comment() } else { manner };
+        let mut found = Found { patterns, manner, start, line, spans: &mut spans };
         if form != Form::Git && form != Form::Values && body.starts_with(b"[") && body.ends_with(b"]") {
             section = patterns.secret_section.is_match(body);
         }
@@ -36,7 +39,6 @@ pub(super) fn find(form: Form, text: &[u8]) -> Option<Vec<Range<usize>>> {
         if !is_below {
             below = None;
         }
-        let comment = matches!(body[0], b'#' | b';');
         if (is_below || section) && !comment && !body.starts_with(b"[") {
             found.any(is_below)?;
             named = false;
@@ -59,6 +61,7 @@ pub(super) fn find(form: Form, text: &[u8]) -> Option<Vec<Range<usize>>> {
 /// A line, and where what was found goes.
 struct Found<'a> {
     patterns: &'a Patterns,
+    manner: Manner,
     /// Where the line begins in the text.
     start: usize,
     line: &'a [u8],
@@ -80,6 +83,12 @@ impl Found<'_> {
     fn any(&mut self, is_below: bool) -> Option<()> {
         let Some(captures) = self.patterns.any_line.captures(self.line) else { return Some(()) };
         let value = captures.name("v").map(|value| value.range())?;
+        if self.manner != Manner::Strict
+            && let Some(key) = captures.name("k")
+            && describes(super::unquoted(key.as_bytes()), super::unquoted(&self.line[value.clone()]))
+        {
+            return Some(());
+        }
         let has_key = captures.name("k").is_some() || captures.name("dash").is_some();
         match has_key || is_below {
             // Closing brackets of HCL and TOML are nobody's secret.
@@ -103,7 +112,7 @@ impl Found<'_> {
     /// Takes the part of a value that is secret; `None` when the value goes on elsewhere.
     fn value(&mut self, span: Range<usize>) -> Option<()> {
         let value = &self.line[span.clone()];
-        if self.patterns.is_plain(value) {
+        if self.manner.is_plain(value) {
             return Some(());
         }
         let (first, last) = (value.first()?, value.last()?);
@@ -115,11 +124,13 @@ impl Found<'_> {
                 if inner.is_empty() && value.len() > 2 && value[2] == *quote {
                     return None;
                 }
-                if self.patterns.is_plain(inner) {
+                if self.manner.is_plain(inner) {
                     return Some(());
                 }
                 span.start + 1..span.start + end
             }
+            // The lines of the text are judged one by one.
+            b'|' | b'>' if self.manner == Manner::Texts => return Some(()),
             b'|' | b'>' | b'{' | b'[' | b'<' => return None,
             _ if *last == b'\\' => return None,
             _ => span,
@@ -146,6 +157,20 @@ impl Found<'_> {
             self.value(whole.end()..whole.end() + plain)?;
         }
         Some(())
+    }
+}
+
+/// Whether a line below a secret key only describes it, as schemas and the descriptions of APIs do.
+fn describes(key: &[u8], value: &[u8]) -> bool {
+    let is =
+        |words: &[&str], text: &[u8]| words.iter().any(|word| text.eq_ignore_ascii_case(word.as_bytes()));
+    match key {
+        b"type" | b"format" => is(super::shape::TYPES, value) || is(&["password", "byte", "uuid"], value),
+        b"in" => is(&["query", "header", "path", "cookie", "body", "formData"], value),
+        b"description" | b"title" | b"summary" | b"label" | b"help" | b"hint" => {
+            is_human(value) && value.contains(&b' ')
+        }
+        _ => false,
     }
 }
 

@@ -5,14 +5,18 @@
 
 mod json;
 mod lines;
+mod manner;
 mod patterns;
 mod php;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod words;
 
 use std::ops::Range;
+use std::path::Path;
 
+use manner::Manner;
 use patterns::Patterns;
 
 /// What stands in the place of a secret.
@@ -50,21 +54,29 @@ pub enum Scrubbed {
     Unclear,
 }
 
-/// Takes the secret values out.
+/// Takes the secret values out of a credential store.
 pub fn scrub(form: Form, text: &[u8]) -> Scrubbed {
-    let patterns = Patterns::get();
+    scrub_as(Manner::Strict, form, text)
+}
+
+/// Takes the secret values out of a file whose name other files have too, by what it shows itself to be.
+pub fn judge(form: Form, path: &Path, text: &[u8]) -> Scrubbed {
+    scrub_as(shape::manner(form, path, text), form, text)
+}
+
+fn scrub_as(manner: Manner, form: Form, text: &[u8]) -> Scrubbed {
     if form == Form::Json {
-        return json::scrub(text);
+        return json::scrub(text, manner);
     }
     if std::str::from_utf8(text).is_err() || text.contains(&0) {
         return Scrubbed::Unclear;
     }
     let spans = match form {
-        Form::Xml => Some(patterns.in_xml(text)),
-        Form::Php => Some(php::find(text)),
-        Form::Words => Some(words::find(text)),
-        Form::Curl => Some(words::find_curl(text)),
-        Form::Lines | Form::Values | Form::Git | Form::Json => lines::find(form, text),
+        Form::Xml => Some(Patterns::get().in_xml(text, manner)),
+        Form::Php => Some(php::find(text, manner)),
+        Form::Words => Some(words::find(text, manner)),
+        Form::Curl => Some(words::find_curl(text, manner)),
+        Form::Lines | Form::Values | Form::Git | Form::Json => lines::find(form, text, manner),
     };
     match spans {
         None => Scrubbed::Unclear,

@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
+use super::manner::Manner;
+
 /// Words in a key that make its value a secret.
 pub(super) const SECRET_WORDS: &str = r"password|passwd|pass_?phrase|passcode|pwd|pass\b|secret|token|authorization|authident|\bauth\b|auths\b|_auth\b|masterauth|auth[_-]?key|auth[_-]?string|http-basic|oauth\b|bearer|credential|api[_-]?key|private[_-]?key|access[_-]?key|key-data|key\b|keys\b|\bpsk\b|_psk\b|_pat\b|\bpat\b|_sas\b|\bsas\b|jwt|cookie|headers?\b|connection[_-]?string|\bdsn\b|sas_?url|webhook|bundle_[^\s=:]*__";
 /// Ends of keys whose values only say where a secret is, or how long it lives; and keys that are public.
@@ -114,14 +116,14 @@ impl Patterns {
 
     pub(super) fn in_urls(&self, text: &[u8]) -> Vec<Range<usize>> {
         let found = [&self.http_user, &self.url_password, &self.proxy_user, &self.path_token];
-        found.into_iter().flat_map(|regex| self.secrets(regex, text)).collect()
+        found.into_iter().flat_map(|regex| self.secrets(regex, text, Manner::Strict)).collect()
     }
 
-    pub(super) fn in_xml(&self, text: &[u8]) -> Vec<Range<usize>> {
+    pub(super) fn in_xml(&self, text: &[u8], manner: Manner) -> Vec<Range<usize>> {
         let mut spans = self.in_urls(text);
-        spans.extend(self.xml.iter().flat_map(|regex| self.secrets(regex, text)));
+        spans.extend(self.xml.iter().flat_map(|regex| self.secrets(regex, text, manner)));
         for section in self.xml_section.find_iter(text) {
-            let inner = self.secrets(&self.xml_value, section.as_bytes());
+            let inner = self.secrets(&self.xml_value, section.as_bytes(), manner);
             spans.extend(
                 inner.into_iter().map(|span| section.start() + span.start..section.start() + span.end),
             );
@@ -129,11 +131,11 @@ impl Patterns {
         spans
     }
 
-    /// What a pattern captures as `s`, unless it only refers to a secret.
-    pub(super) fn secrets(&self, regex: &Regex, text: &[u8]) -> Vec<Range<usize>> {
+    /// What a pattern captures as `s`, unless that is no secret.
+    pub(super) fn secrets(&self, regex: &Regex, text: &[u8], manner: Manner) -> Vec<Range<usize>> {
         let secret = |captures: Captures<'_>| {
             let found = captures.name("s")?;
-            (!self.is_plain(found.as_bytes())).then(|| found.range())
+            (!manner.is_plain(found.as_bytes())).then(|| found.range())
         };
         regex.captures_iter(text).filter_map(secret).collect()
     }

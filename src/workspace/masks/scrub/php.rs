@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use regex::bytes::Regex;
 
+use super::manner::Manner;
 use super::patterns::{Patterns, regex};
 
 /// Names whose texts are secrets. A key of WordPress ends in `_KEY` or `_SALT`.
@@ -13,7 +14,7 @@ const NAMES: &str = r"[\w.-]*(?:password|passwd|pass|pwd|secret|token|_key|salt|
 const TEXTS: [&str; 2] = [r"'(?P<s>(?:[^'\\]|\\.)*)'", r#""(?P<s>(?:[^"\\]|\\.)*)""#];
 
 /// Finds the secrets.
-pub(super) fn find(text: &[u8]) -> Vec<Range<usize>> {
+pub(super) fn find(text: &[u8], manner: Manner) -> Vec<Range<usize>> {
     static PATTERNS: OnceLock<Vec<Regex>> = OnceLock::new();
     let all = PATTERNS.get_or_init(|| {
         let given = |value: &str| {
@@ -27,6 +28,6 @@ pub(super) fn find(text: &[u8]) -> Vec<Range<usize>> {
     });
     let patterns = Patterns::get();
     let mut spans = patterns.in_urls(text);
-    spans.extend(all.iter().flat_map(|regex| patterns.secrets(regex, text)));
+    spans.extend(all.iter().flat_map(|regex| patterns.secrets(regex, text, manner)));
     spans
 }

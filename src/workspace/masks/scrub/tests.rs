@@ -250,3 +250,178 @@ fn what_programs_write_loses_its_secrets_and_nothing_else() {
         assert_eq!(shown.matches("KEEP").count(), text.matches("KEEP").count(), "{program}:\n{shown}");
     }
 }
+
+/// What is left of a file whose name others have too.
+fn judged(form: Form, path: &str, text: &str) -> String {
+    match judge(form, Path::new(path), text.as_bytes()) {
+        Scrubbed::Clean => "clean".to_owned(),
+        Scrubbed::Unclear => "unclear".to_owned(),
+        Scrubbed::Masked(left) => String::from_utf8(left).unwrap().replace(MASK, "MASK"),
+    }
+}
+
+#[test]
+fn what_only_has_the_name_of_a_store_keeps_its_words() {
+    for (form, path, text) in [
+        (
+            Form::Json,
+            "web/locales/de/auth.json",
+            r#"{"login": {"password": "Passwort", "forgot": "Passwort vergessen?", "token_expired": "Der Token ist abgelaufen"}, "secret": "Geheimnis"}"#,
+        ),
+        (
+            Form::Json,
+            "public/de/auth.json",
+            r#"{"password": "Passwort", "a": "Bitte gib dein Passwort ein", "b": "Das Token ist abgelaufen", "c": "Der Link ist nicht mehr gültig", "token": "Dein Token ist ungültig"}"#,
+        ),
+        (
+            Form::Json,
+            "i18n/ja/credentials.json",
+            r#"{"title": "認証", "password": "パスワード", "apiKey": "キー", "token": "トークン"}"#,
+        ),
+        (
+            Form::Values,
+            "config/locales/secrets.yml",
+            "de:\n  secrets:\n    password: Passwort\n    token: \"Zugriffs-Token\"\n    hint: >\n      Mindestens 12 Zeichen\n",
+        ),
+        (
+            Form::Lines,
+            "src/main/resources/i18n/credentials.properties",
+            "title=Anmeldung\npassword=Passwort\npassword.forgotten=Passwort vergessen?\napi.key=API-Key eingeben\n",
+        ),
+        // As redis describes its commands.
+        (
+            Form::Json,
+            "src/commands/auth.json",
+            r#"{"AUTH": {"summary": "Authenticates the connection.", "arity": -2, "command_flags": ["NO_AUTH"], "arguments": [{"name": "password", "type": "string"}]}}"#,
+        ),
+        (
+            Form::Json,
+            "api/auth.json",
+            r##"{"properties": {"password": {"type": "string", "format": "password", "minLength": 12, "description": "The password"}, "token": {"$ref": "#/x"}}}"##,
+        ),
+        (
+            Form::Lines,
+            "openapi/parameters.yaml",
+            "password:\n  name: password\n  in: query\n  required: true\n  description: The user's password\n  schema:\n    type: string\n    format: password\n",
+        ),
+        (
+            Form::Lines,
+            "config/database.yml",
+            "test:\n  username: app\n  password: <%= ENV[\"PW\"] %>\n  token: changeme\n",
+        ),
+        (
+            Form::Lines,
+            "x.tfvars",
+            "db_password = \"<your password>\"\napi_token = \"xxxxxxxx\"\nkey = \"REPLACE_ME\"\n",
+        ),
+        (
+            Form::Json,
+            "credentials.json",
+            r#"{"username": "you", "password": "your-password", "token": "${TOKEN}", "secret": "..."}"#,
+        ),
+        (
+            Form::Words,
+            "redis.conf",
+            "# masterauth <master-password>\n# requirepass foobared\n# tls-key-file-pass secret\n#   \"nopass\" status. Moreover it sets\n# \"active expire key\".\nport 6379\n",
+        ),
+        (
+            Form::Xml,
+            "app/res/values/settings.xml",
+            "<resources><password>password</password><token>changeme</token></resources>",
+        ),
+        (
+            Form::Php,
+            "config/autoload/x.local.php",
+            "<?php return ['password' => 'changeme', 'token' => 'your-token'];",
+        ),
+    ] {
+        assert_eq!(judged(form, path, text), "clean", "{path}: {text}");
+    }
+}
+
+#[test]
+fn a_real_value_in_such_a_file_is_still_taken() {
+    for (form, path, text, least) in [
+        // Stores by what they are, wherever they lie: a literal value counts.
+        (
+            Form::Json,
+            "auth.json",
+            r#"{"http-basic": {"r.example": {"username": "u", "password": "changeme"}}}"#,
+            2,
+        ),
+        (
+            Form::Json,
+            "locales/de/auth.json",
+            r#"{"github-oauth": {"github.com": "Geheimnis"}, "a": "b", "c": "d"}"#,
+            1,
+        ),
+        (Form::Json, "containers/auth.json", r#"{"auths": {"r.example": {"auth": "dTpw"}}}"#, 1),
+        (
+            Form::Json,
+            "credentials.json",
+            r#"{"installed": {"client_secret": "GOCSPX-9dJq4TzX", "type": "string"}}"#,
+            1,
+        ),
+        (
+            Form::Xml,
+            "ci/settings.xml",
+            "<settings><servers><server><password>test</password></server></servers></settings>",
+            1,
+        ),
+        (
+            Form::Php,
+            "configuration.php",
+            "<?php class JConfig { public $password = 'test'; public $secret = 'x'; }",
+            2,
+        ),
+        (Form::Lines, "profiles.yml", "p:\n  outputs:\n    dev:\n      password: test\n", 1),
+        (Form::Values, "config/secrets.yml", "production:\n  secret_key_base: test\n  other: changeme\n", 2),
+        // Real values among what is none.
+        (
+            Form::Json,
+            "locales/de/auth.json",
+            r#"{"password": "Passwort", "a": "Ein Text", "b": "Noch ein Text", "token": "9dJq4TzX0kV2", "c": "Text"}"#,
+            1,
+        ),
+        (Form::Json, "locales/auth.json", r#"{"password": "hunter2", "token": "9dJq4TzX"}"#, 2),
+        (Form::Json, "auth.json", r#"{"password": "Passwort", "token": "Geheimnis"}"#, 2),
+        (
+            Form::Json,
+            "secrets.json",
+            r#"{"ConnectionStrings": {"Db": "Server=x;Password=y"}, "Smtp:Password": "sommer", "ApiKey": 123456}"#,
+            3,
+        ),
+        (
+            Form::Json,
+            "api/auth.json",
+            r#"{"properties": {"password": {"type": "string", "default": "Tr0ub4dor-3"}}, "token": "9dJq4TzX"}"#,
+            2,
+        ),
+        (Form::Values, "secrets.yaml", "wifi: sommer\nmap:\n  pin: a123\n", 2),
+        (
+            Form::Lines,
+            "parameters.yml",
+            "parameters:\n  database_password: sommer\n  secret: ThisTokenIsNotSoSecret9\n",
+            2,
+        ),
+        (Form::Lines, "config/database.yml", "production:\n  password: sommer # test\n", 1),
+        (Form::Lines, "prod.tfvars", "password = \"changeme-9dJq\"\n# token = \"old-one\"\n", 2),
+        (Form::Words, "redis.conf", "requirepass sommer\nmasterauth test-9dJq\n", 2),
+        (Form::Php, "x.local.php", "<?php return ['password' => 'sommer'];", 1),
+        (Form::Lines, "auth.toml", "token = \"abc\"\n", 1),
+    ] {
+        assert_eq!(
+            judged(form, path, text).matches("MASK").count(),
+            least,
+            "{path}: {}",
+            judged(form, path, text)
+        );
+    }
+}
+
+#[test]
+fn placeholders_count_in_a_store_and_not_in_its_comments() {
+    assert_eq!(left(Form::Lines, "//r.example/:_authToken=changeme\n"), "//r.example/:_authToken=MASK\n");
+    assert_eq!(left(Form::Lines, "# //r.example/:_authToken=<your token>\n; password = changeme\n"), "clean");
+    assert_eq!(left(Form::Json, r#"{"auths":{"r.example":{"auth":"example"}}}"#).matches("MASK").count(), 1);
+}

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::manner::Manner;
 use super::patterns::Patterns;
 use super::{each_line, unquoted};
 
@@ -80,14 +81,20 @@ const CURL_PLAIN_LETTERS: &[u8] = b"AcCDeKmortwxXyYzT";
 const CURL_FLAGS: &[u8] = b"#0123456:aBfgGiIjJklLMnNOpqRsSvVZ";
 
 /// Finds the values of secret keys.
-pub(super) fn find(text: &[u8]) -> Vec<Range<usize>> {
+pub(super) fn find(text: &[u8], manner: Manner) -> Vec<Range<usize>> {
     let patterns = Patterns::get();
     let mut spans = patterns.in_urls(text);
     for (start, line) in each_line(text) {
         let Some((key, value)) = split(line) else { continue };
         let word = &line[key.clone()];
-        // Prose has no key in quotes.
-        if line.trim_ascii_start().starts_with(b"#") && !matches!(word.first(), Some(b'"' | b'\'')) {
+        let comment = line.trim_ascii_start().starts_with(b"#");
+        let manner = if comment { manner.of_comment() } else { manner };
+        // Prose has no key in quotes, or goes on after it with more than one word.
+        let goes_on = |value: &[u8]| value.contains(&b' ') && !matches!(value.first(), Some(b'"' | b'\''));
+        let prose = !matches!(word.first(), Some(b'"' | b'\''))
+            || key.end == value.start
+            || goes_on(&line[value.clone()]);
+        if comment && prose {
             continue;
         }
         let text = &line[value.clone()];
@@ -96,7 +103,7 @@ pub(super) fn find(text: &[u8]) -> Vec<Range<usize>> {
         let of_redis = (word == b"user" && text.iter().any(|byte| matches!(byte, b'>' | b'#' | b'<')))
             || (word == b"sentinel" && patterns.is_secret(first));
         if of_redis || patterns.is_secret(word) {
-            take(&mut spans, patterns, start, line, value);
+            take(&mut spans, manner, start, line, value);
         }
     }
     spans
@@ -117,21 +124,22 @@ fn split(line: &[u8]) -> Option<(Range<usize>, Range<usize>)> {
 }
 
 /// Takes a value without its quotes, unless it is no secret.
-fn take(spans: &mut Vec<Range<usize>>, patterns: &Patterns, start: usize, line: &[u8], value: Range<usize>) {
+fn take(spans: &mut Vec<Range<usize>>, manner: Manner, start: usize, line: &[u8], value: Range<usize>) {
     let inner = unquoted(&line[value.clone()]);
-    if !patterns.is_plain(inner) {
+    if !manner.is_plain(inner) {
         let from = start + value.start + usize::from(line[value.start] == b'"' || line[value.start] == b'\'');
         spans.push(from..from + inner.len());
     }
 }
 
 /// Finds what curl's options say that is not known to be harmless: a new option may hold a secret.
-pub(super) fn find_curl(text: &[u8]) -> Vec<Range<usize>> {
+pub(super) fn find_curl(text: &[u8], manner: Manner) -> Vec<Range<usize>> {
     let patterns = Patterns::get();
     let mut spans = patterns.in_urls(text);
     for (start, line) in each_line(text) {
         let blank = line.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'#')).count();
         let comment = line[..blank].contains(&b'#');
+        let manner = if comment { manner.of_comment() } else { manner };
         let body = &line[blank..];
         let dashes = body.iter().take_while(|byte| **byte == b'-').count();
         let value = if dashes == 1 { after_letters(body) } else { after_word(body, dashes, comment) };
@@ -140,7 +148,7 @@ pub(super) fn find_curl(text: &[u8]) -> Vec<Range<usize>> {
             let has_user = line[value.clone()].contains(&b'@');
             // Prose in a comment is no option: it has several words and no password's mark.
             if !comment || has_user || line[value.clone()].contains(&b':') {
-                take(&mut spans, patterns, start, line, value);
+                take(&mut spans, manner, start, line, value);
             }
         }
     }
