@@ -12,6 +12,9 @@ use crate::supervisor::image::Pull;
 /// `ringfence run [OPTIONS] IMAGE [COMMAND]…`
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Example: git worktree add ../fix && ringfence run --worktree --project ../fix --policy gitlab@1 IMAGE AGENT
+lets an agent commit and push in a working tree of its own, while you work in yours.
+
 Exit status: the agent's own; 123 the fence ended the run (a helper died, a limit of memory or disk); 124 its time is over;
 125 ringfence could not run it; 126/127 as docker; 128+N ended by signal N")]
 pub struct RunArgs {
@@ -30,6 +33,10 @@ pub struct RunArgs {
     /// The project directory, mounted at /workspace, which becomes the working directory
     #[arg(long, value_name = "DIR")]
     pub project: Option<PathBuf>,
+    /// Give the agent the project's git repository too, where that lies outside of DIR: a linked working tree, a submodule, a part
+    /// of a larger repository. What git keeps for other working trees stays unchangeable
+    #[arg(long, requires = "project")]
+    pub worktree: bool,
     /// A directory or file of this machine for the agent, read-only unless it ends in `:rw`
     #[arg(short = 'v', long = "mount", visible_alias = "volume", value_name = "SRC:DST[:rw]")]
     pub mounts: Vec<String>,

@@ -22,12 +22,13 @@ use crate::supervisor::{ca, image, streams};
 use crate::wire::WorkflowName;
 use crate::workspace::identity::{self, Settings, TOKEN};
 use crate::workspace::machine::Machine;
-use crate::workspace::masks;
+use crate::workspace::masks::{self, Plan, Wishes};
 use crate::workspace::mounts::{self, Bind};
 use crate::workspace::repository;
 use crate::workspace::secrets::Handed;
 use crate::workspace::survey::Survey;
 use crate::workspace::token::{Source, Token};
+use crate::workspace::worktree::{self, REPOSITORY, Worktree};
 
 use super::giving::{self, Giving};
 
@@ -35,11 +36,12 @@ use super::giving::{self, Giving};
 pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure> {
     let denied = args.network_denied();
     let choice = Choice::of(engine_host)?;
-    let Files { binds, tmpfs, owner } = files(&choice, &args)?;
+    let Files { binds, tmpfs, owner, worktree } = files(&choice, &args)?;
     // Before the first of the person's own programs is asked for something.
     programs::keep_from(binds.iter().map(|bind| bind.source.clone()));
     let project = binds.iter().find(|bind| bind.target == WORKSPACE);
-    let folder = project.map(|bind| bind.source.as_path());
+    let part = worktree.as_ref().and_then(|worktree| worktree.part.as_ref());
+    let folder = part.or(project).map(|bind| bind.source.as_path());
     let wanted = Wanted { network_denied: denied, ..super::policy::wanted(&args.policy, folder) };
     let loaded = layers::load(&wanted)?;
     layers::warn(&loaded);
@@ -60,9 +62,9 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
             .hint("leave out -t"));
     }
     let Giving { mut env, handed } = giving::gather(&args)?;
-    let masks = folder.map(|folder| masks::plan(folder, &super::project::wishes(&policy))).transpose()?;
-    if let Some(plan) = masks.as_ref().filter(|_| !args.quiet) {
-        crate::term::talk_lines(plan.summary());
+    let masks = plans(project, worktree.as_ref(), &super::project::wishes(&policy))?;
+    if !args.quiet {
+        masks.iter().enumerate().for_each(|(number, plan)| tell_plan(number, plan));
     }
     let ca = ca::of_run(args.ca.clone(), policy.container.ca.as_ref())?;
     let source = args.gitlab_token_env.as_deref().map(Source::Variable);
@@ -86,7 +88,11 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         // No account can be added, and no home be written.
         env.push("HOME=/tmp".to_owned());
     }
-    settings(project, args.policy.gitlab.as_deref(), &env, &handed).lay_on(&mut env);
+    let config = match &worktree {
+        Some(worktree) => Some((&worktree.git, "config")),
+        None => project.map(|project| (project, ".git/config")),
+    };
+    settings(config, args.policy.gitlab.as_deref(), &env, &handed).lay_on(&mut env);
     let engine = choice.connect().await?;
     if !binds.is_empty() && !engine.local {
         return Err(Failure::new(
@@ -122,7 +128,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
             binds: Binds { all: binds, ..Binds::default() },
             served: Vec::new(),
             by_init: false,
-            workdir: args.workdir,
+            workdir: args.workdir.or_else(|| worktree.as_ref()?.workdir()),
             handed: !handed.is_empty(),
             trust: false,
             user: args.user.clone().or(owner),
@@ -137,6 +143,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         handed,
         user_is_owner: args.user.is_none(),
         masks,
+        worktree,
         token_ends: token.as_ref().and_then(|token| token.ends),
         events: args.events,
         cpus: args.cpus,
@@ -161,10 +168,15 @@ fn workflow_name(text: &str) -> Result<WorkflowName, Failure> {
 }
 
 /// Who the agent is to git.
-fn settings(project: Option<&Bind>, gitlab: Option<&str>, env: &[String], handed: &[Handed]) -> Settings {
+fn settings(
+    config: Option<(&Bind, &str)>,
+    gitlab: Option<&str>,
+    env: &[String],
+    handed: &[Handed],
+) -> Settings {
     let mut settings = Settings::default();
-    if let Some(project) = project {
-        settings.for_project(project, WORKSPACE);
+    if let Some(config) = config {
+        settings.for_project(WORKSPACE, config);
     }
     let has_token = handed.iter().any(|file| file.name == TOKEN)
         || env.iter().any(|pair| pair.split_once('=').is_some_and(|(name, _)| name == TOKEN));
@@ -193,6 +205,37 @@ struct Files {
     tmpfs: Vec<String>,
     /// The project's owner, unless that is root.
     owner: Option<String>,
+    /// The project as a working tree whose repository lies elsewhere.
+    worktree: Option<Worktree>,
+}
+
+/// What is laid over the project, and over its repository where that is mounted apart from it.
+fn plans(project: Option<&Bind>, worktree: Option<&Worktree>, wishes: &Wishes) -> Result<Vec<Plan>, Failure> {
+    let Some(project) = project else { return Ok(Vec::new()) };
+    let Some(worktree) = worktree else { return Ok(vec![masks::plan(&project.source, wishes)?]) };
+    let part = worktree.part.as_ref().and_then(|part| part.source.strip_prefix(&project.source).ok());
+    let mut plans = vec![match part {
+        Some(part) => masks::plan(&project.source, &wishes.of_part(part))?,
+        None => masks::plan(&project.source, wishes)?,
+    }];
+    if worktree.mirror.is_some() {
+        plans.push(masks::plan_repository(&worktree.git.source, &worktree.record, wishes)?);
+    }
+    plans.iter_mut().for_each(|plan| plan.point(&worktree.pointers));
+    Ok(plans)
+}
+
+fn tell_plan(number: usize, plan: &Plan) {
+    let text = plan.summary();
+    if number == 0 {
+        return crate::term::talk_lines(text);
+    }
+    // Of a repository: its paths are below another directory.
+    let place =
+        format!("ringfence: in {}: ", netpolicy::diagnostic::harmless(&plan.project.to_string_lossy()));
+    let lines = text.lines().filter(|line| !line.contains("--unmask PATH"));
+    let lines = lines.map(|line| format!("{}\n", line.replacen("ringfence: ", &place, 1)));
+    crate::term::talk_lines(lines.collect::<String>());
 }
 
 fn files(engine: &Choice, args: &RunArgs) -> Result<Files, Failure> {
@@ -200,21 +243,35 @@ fn files(engine: &Choice, args: &RunArgs) -> Result<Files, Failure> {
     let project = args.project.as_deref();
     let project = project.map(|given| mounts::project(given, WORKSPACE, &machine)).transpose()?;
     project.iter().try_for_each(count_as_agents)?;
+    let worktree = project.as_ref().filter(|_| args.worktree);
+    let worktree = worktree.map(|project| Worktree::of(project, &machine)).transpose()?;
+    let owner = project.as_ref().map(|project| project.owner).filter(|(user, _)| *user != 0);
+    let root = worktree.as_ref().map(|worktree| worktree.root.clone()).or_else(|| project.clone());
+    let mut own: Vec<Bind> = project.into_iter().collect();
+    if let Some(worktree) = &worktree {
+        own = worktree.binds();
+        own.iter().try_for_each(count_as_agents)?;
+        crate::term::talk(format_args!("{}", worktree.told));
+    }
+    let project = root;
     let mut binds = Vec::new();
     for given in &args.mounts {
         let bind = mounts::mount(given, project.as_ref(), &machine)?;
+        if worktree.is_some() && worktree::is_below_repository(&bind.target) {
+            let what = format!("--mount {given}: {REPOSITORY} is where the repository is");
+            return Err(Failure::new(COULD_NOT_RUN, what).hint("choose another place in the container"));
+        }
         count_as_agents(&bind)?;
         binds.push(bind);
     }
     let memory = args.tmpfs.iter().map(|target| mounts::memory_target(target, project.as_ref()));
     let tmpfs = memory.collect::<Result<Vec<_>, _>>()?;
-    let owner = project.as_ref().map(|project| project.owner).filter(|(user, _)| *user != 0);
-    binds.splice(0..0, project);
+    binds.splice(0..0, own);
     mounts::all_differ(&binds, &tmpfs)?;
     for bind in binds.iter().filter(|bind| bind.directory) {
-        survey(bind, &machine, args.quiet)?;
+        survey(bind, &machine, args.quiet, worktree.is_some())?;
     }
-    Ok(Files { binds, tmpfs, owner: owner.map(|(user, group)| format!("{user}:{group}")) })
+    Ok(Files { binds, tmpfs, worktree, owner: owner.map(|(user, group)| format!("{user}:{group}")) })
 }
 
 /// From here on no link in it is followed that leads to another file of the command line.
@@ -227,7 +284,7 @@ fn count_as_agents(bind: &Bind) -> Result<(), Failure> {
 }
 
 /// Tells what is in a directory that a person should know of; a socket of the engine in it ends the run.
-fn survey(bind: &Bind, machine: &Machine, quiet: bool) -> Result<(), Failure> {
+fn survey(bind: &Bind, machine: &Machine, quiet: bool, worktree: bool) -> Result<(), Failure> {
     let survey = bind
         .reopen()
         .and_then(|opened| Survey::of(opened, &bind.source, &machine.sockets))
@@ -244,7 +301,7 @@ fn survey(bind: &Bind, machine: &Machine, quiet: bool) -> Result<(), Failure> {
     }
     if !quiet {
         survey.lines(&bind.source).iter().for_each(|line| crate::term::talk(format_args!("{line}")));
-        let root = bind.reopen().ok().filter(|_| bind.target == WORKSPACE);
+        let root = bind.reopen().ok().filter(|_| bind.target == WORKSPACE && !worktree);
         if let Some(why) = root.and_then(|root| repository::outside(root.as_fd(), &bind.source)) {
             crate::term::talk(format_args!("{why}"));
         }

@@ -22,12 +22,12 @@ const HELPER: &str = r#"!f() { test "$1" = get || exit 0; t=$GITLAB_TOKEN; test 
 pub struct Settings(Vec<(String, String)>);
 
 impl Settings {
-    /// For a project that is mounted at `place`.
-    pub fn for_project(&mut self, project: &Bind, place: &str) {
+    /// For a project that is mounted at `place`, and whose repository is configured by the file `config` in a mount.
+    pub fn for_project(&mut self, place: &str, (mount, config): (&Bind, &str)) {
         // git refuses a directory that another user owns; the mount is the one that was asked for.
         self.add("safe.directory", place);
         for key in ["user.name", "user.email"] {
-            if !aftermath::has_key(project, key)
+            if !aftermath::has_key(mount, config, key)
                 && let Some(value) = of_caller(key)
             {
                 self.add(key, &value);

@@ -28,3 +28,4 @@ pub mod token;
 #[allow(dead_code, reason = "the masks are to use it")]
 pub mod versions;
 pub mod walk;
+pub mod worktree;

@@ -110,6 +110,23 @@ pub fn project(given: &Path, target: &str, machine: &Machine) -> Result<Bind, Fa
     Ok(bind)
 }
 
+/// A directory that git needs for a project, for `target`; `called` says for what it is asked.
+pub fn of_repository(
+    called: &str,
+    path: &Path,
+    target: String,
+    writable: bool,
+    machine: &Machine,
+) -> Result<Bind, Failure> {
+    let bind = hold(called, path, target, writable)?;
+    if !bind.directory {
+        return Err(refusal(called, "it is not a directory", "leave out --worktree"));
+    }
+    may_be_given(called, &bind, machine)?;
+    may_be_used(called, &bind)?;
+    Ok(bind)
+}
+
 /// `SRC:DST[:ro|:rw]`, read-only unless it says otherwise.
 pub fn mount(given: &str, project: Option<&Bind>, machine: &Machine) -> Result<Bind, Failure> {
     let called = format!("--mount {given}");
@@ -137,6 +154,11 @@ impl Bind {
             return Ok(None);
         }
         Ok(Some(Given::new(&self.source, identity::Identity::of(&*self.held)?)))
+    }
+
+    /// The same for another place in the container.
+    pub fn moved_to(&self, target: String) -> Bind {
+        Bind { target, ..self.clone() }
     }
 
     /// Opens what was checked, to be read.

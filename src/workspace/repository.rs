@@ -23,6 +23,7 @@ const LONGEST: u64 = 64 << 10;
 
 /// Says why git will not work in a project, and what to do; nothing where it will, or where no repository is.
 pub fn outside(root: BorrowedFd<'_>, at: &Path) -> Option<String> {
+    let mut by_worktree = true;
     let (why, whole) = match kind(root, ".git") {
         Some(FileType::RegularFile) => gitfile(root, at)?,
         Some(FileType::Symlink) => {
@@ -32,6 +33,7 @@ pub fn outside(root: BorrowedFd<'_>, at: &Path) -> Option<String> {
             if inside && !target.as_bytes().starts_with(b"/") {
                 return None;
             }
+            by_worktree = false;
             ("its .git is a link that leads elsewhere".to_owned(), None)
         }
         Some(FileType::Directory) => return borrowed(root, at),
@@ -42,9 +44,16 @@ pub fn outside(root: BorrowedFd<'_>, at: &Path) -> Option<String> {
             (format!("it is a part of the repository in {}", shown(above)), Some(above.to_owned()))
         }
     };
-    let hint = match whole {
-        Some(whole) => format!("; if the agent is to use git, give it --project {}", shown(&whole)),
-        None => "; if the agent is to use git, give it a clone of its own (`git clone`)".to_owned(),
+    let other = match whole {
+        Some(whole) => format!("give it --project {}", shown(&whole)),
+        None => "give it a clone of its own (`git clone`)".to_owned(),
+    };
+    let hint = match by_worktree {
+        true => format!(
+            "; if the agent is to use git, write `ringfence run --worktree --project {} …`, or {other}",
+            shown(at)
+        ),
+        false => format!("; if the agent is to use git, {other}"),
     };
     Some(format!("git will not work in this run: {why}, and that is not given to the agent{hint}"))
 }
@@ -176,7 +185,8 @@ mod tests {
             (
                 "main/sub",
                 format!(
-                    "it is a submodule of {main_shown}, and that is not given to the agent; if the agent is to use git, give it --project {main_shown}"
+                    "it is a submodule of {main_shown}, and that is not given to the agent; if the agent is to use git, \
+                     write `ringfence run --worktree --project {main_shown}/sub …`, or give it --project {main_shown}"
                 ),
             ),
             ("main/packages/app", format!("it is a part of the repository in {main_shown},")),

@@ -47,6 +47,7 @@ mod telling;
 mod token;
 mod upstream;
 mod workers;
+mod worktree;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -116,6 +117,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("surface", surface::TESTS, true),
         ("mounts", mounts::TESTS, true),
         ("telling", telling::TESTS, true),
+        ("worktree", worktree::TESTS, true),
         ("mtu", mtu::TESTS, true),
         ("named_files", named_files::TESTS, true),
         ("leftovers", leftovers::TESTS, true),

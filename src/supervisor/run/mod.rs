@@ -47,6 +47,7 @@ use crate::workspace::aftermath::Aftermath;
 use crate::workspace::masks;
 use crate::workspace::mounts::Bind;
 use crate::workspace::secrets::Handed;
+use crate::workspace::worktree::Worktree;
 
 /// An engine that restarts is back within this time.
 const ENGINE_LIMIT: Duration = Duration::from_secs(30);
@@ -71,8 +72,10 @@ pub struct Request {
     pub handed: Vec<Handed>,
     /// Whether the agent's user is the project's owner for want of another word.
     pub user_is_owner: bool,
-    /// What is laid over the project's files.
-    pub masks: Option<masks::Plan>,
+    /// What is laid over the project's files, and over those of its repository where that lies elsewhere.
+    pub masks: Vec<masks::Plan>,
+    /// The project as a working tree whose repository lies elsewhere.
+    pub worktree: Option<Worktree>,
     /// Authorities for the agent besides its image's own.
     pub ca: Option<Ca>,
     /// When the agent's token ends, which ends the run.
@@ -129,7 +132,8 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     })?;
     let events = EventFiles::open(workflow.id, request.events.as_deref())?;
     let binds = &request.agent.binds.all;
-    let project = binds.iter().find(|bind| bind.target == WORKSPACE);
+    let part = request.worktree.as_ref().and_then(|worktree| worktree.part.as_ref());
+    let project = part.or_else(|| binds.iter().find(|bind| bind.target == WORKSPACE));
     let mut record = runs::Held::begin(&workflow, &engine.host, project.map(|bind| bind.source.as_path()))?;
     let resolver = request.policy.dns.virtual_range.broadcast();
     let own = checked.own_files.then(|| etc::files(engine.product, resolver));
@@ -137,18 +141,20 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
         binds,
         memory: &request.agent.surface.tmpfs,
         workspace: WORKSPACE,
+        mirror: request.worktree.as_ref().and_then(|worktree| worktree.mirror.as_ref()),
         own: own.as_ref().map_or(&[], |own| own),
         // Another runtime shows other numbers, and may have sockets of its own; so may another kernel.
         init: init::PROGRAM.filter(|_| checked.own_files && request.agent.runtime.is_none()),
     };
-    let laying = masks::serve(request.masks.as_ref(), given, workflow.id, &engine.host)?;
+    let laying = masks::serve(&request.masks, given, workflow.id, &engine.host)?;
     laying.told.iter().for_each(|told| crate::term::talk(format_args!("{told}")));
     request.agent.served.clone_from(&laying.served);
     request.agent.by_init = laying.by_init;
     let binds = &request.agent.binds.all;
     let name = workflow.name.as_ref().map(AsRef::as_ref);
+    let worktree = request.worktree.as_ref();
     let begun = remember(binds)
-        .and_then(|()| Aftermath::begin(binds, request.masks.as_ref(), workflow.id, name, &engine.host))
+        .and_then(|()| Aftermath::begin(binds, &request.masks, worktree, workflow.id, name, &engine.host))
         .and_then(|held| request.layers.keep(workflow.id).map(|()| held));
     let mut held = match begun {
         Ok(held) => held,

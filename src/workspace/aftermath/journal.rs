@@ -20,9 +20,9 @@ use rustix::io::Errno;
 use super::find::{Found, Look, find};
 use super::gitdir;
 use super::pin::pins;
-use super::record::{Bytes, FORM, Journal, Pinned, Root};
+use super::record::{Bytes, FORM, Journal, Pinned, Root, Tree};
 use super::run_record;
-use super::settle::settle;
+use super::settle::{settle, trees_apart};
 use super::told::Told;
 use super::whereabouts::{self, Whereabouts};
 use crate::clock::unix_seconds;
@@ -31,8 +31,9 @@ use crate::host::identity::Identity;
 use crate::kernel;
 use crate::supervisor::state;
 use crate::wire::WorkflowId;
-use crate::workspace::masks::Plan;
+use crate::workspace::masks::{Cover, Plan};
 use crate::workspace::mounts::Bind;
+use crate::workspace::worktree::Worktree;
 
 /// A journal that was being written when its writer was killed is removed after this time.
 const OLD: Duration = Duration::from_secs(3600);
@@ -56,7 +57,8 @@ impl Aftermath {
     /// Looks at what the agent will be able to write, and writes down what is put back. The agent must not run yet.
     pub fn begin(
         binds: &[Bind],
-        masks: Option<&Plan>,
+        masks: &[Plan],
+        worktree: Option<&Worktree>,
         id: WorkflowId,
         name: Option<&str>,
         engine: &str,
@@ -82,12 +84,13 @@ impl Aftermath {
                     .caused_by(&error)
             };
             let open = bind.reopen().map_err(cannot)?;
-            let covers =
-                masks.filter(|plan| plan.project == bind.source).map_or(&[][..], |plan| &plan.covers);
+            let covers = covers_in(&bind.source, masks);
+            let trees = worktree.filter(|worktree| worktree.git.source == bind.source);
+            let trees = trees.map(tree_of).transpose().map_err(cannot)?.into_iter().collect::<Vec<_>>();
             let look = Look { at: Some(&bind.source), ..Look::default() };
             let found = find(open.as_fd(), look).map_err(cannot)?;
             whole(&found, &bind.source)?;
-            let pins = pins(open.as_fd(), &bind.source, &found, covers)?;
+            let pins = pins(open.as_fd(), &bind.source, &found, &covers)?;
             // Once more, with the folders of hooks that the configurations name.
             let hooks: Vec<PathBuf> = pins.hooks.into_iter().collect();
             let found = match hooks.is_empty() {
@@ -103,7 +106,8 @@ impl Aftermath {
                 hooks: hooks.iter().map(|path| path.as_path().into()).collect(),
                 signs: Some(Bytes(found.signs.seen.clone())),
                 folders: pins.folders,
-                git: gitdir::facts(open.as_fd(), &found).map_err(cannot)?,
+                git: gitdir::facts(open.as_fd(), &found, &trees_apart(&trees)).map_err(cannot)?,
+                trees,
             };
             roots.push(root);
             opened.push(open);
@@ -317,6 +321,25 @@ fn open_journal(path: &Path) -> io::Result<Option<fs::File>> {
     Ok(Some(file))
 }
 
+/// What the agent cannot read in a directory, by paths below it: a plan may be of one around it.
+fn covers_in(at: &Path, plans: &[Plan]) -> Vec<Cover> {
+    let all = plans.iter().flat_map(|plan| plan.covers.iter().map(move |cover| (plan, cover)));
+    let mine = all.filter_map(|(plan, cover)| {
+        let path = plan.project.join(&cover.path).strip_prefix(at).ok()?.to_owned();
+        Some(Cover { path, ..cover.clone() })
+    });
+    mine.collect()
+}
+
+/// The working tree of a repository that lies elsewhere.
+fn tree_of(worktree: &Worktree) -> io::Result<Tree> {
+    Ok(Tree {
+        repository: worktree.record.as_path().into(),
+        path: worktree.root.source.as_path().into(),
+        identity: Identity::of(worktree.root.reopen()?)?,
+    })
+}
+
 /// The folders from `/` down to what was checked; another one may have its path by now.
 fn way_of(bind: &Bind) -> io::Result<Vec<Identity>> {
     let way = whereabouts::way_to(&bind.source)?;
@@ -444,6 +467,9 @@ fn inherit(root: &mut Root, others: &[Other]) {
     root.signs = first.signs.clone();
     root.folders = first.folders.clone();
     root.git = first.git.clone();
+    let known: BTreeSet<&Bytes> = first.trees.iter().map(|tree| &tree.repository).collect();
+    let own = root.trees.iter().filter(|tree| !known.contains(&tree.repository));
+    root.trees = first.trees.iter().chain(own).cloned().collect();
     // What the agents have made of the configuration by now may name none of these.
     root.hooks =
         first.hooks.iter().chain(&root.hooks).cloned().collect::<BTreeSet<_>>().into_iter().collect();
@@ -475,6 +501,7 @@ mod tests {
             signs: None,
             folders: vec![],
             git: vec![],
+            trees: vec![],
         }
     }
 
@@ -557,6 +584,7 @@ mod tests {
                 signs: None,
                 folders: pins.folders,
                 git: vec![],
+                trees: vec![],
             };
             let (others, _) = others(&self.folder()).unwrap();
             inherit(&mut root, &others);

@@ -6,6 +6,8 @@
 //! ```
 //! While its supervisor lives, the journal is locked. After a kill whoever removes the workflow finds it unlocked, and puts back.
 
+#[cfg(test)]
+mod apart_tests;
 pub mod config;
 mod find;
 pub mod gitdir;
@@ -41,12 +43,17 @@ use super::mounts::Bind;
 #[cfg(test)]
 pub fn find_for_tests(root: &std::os::fd::OwnedFd) -> Vec<gitdir::Facts> {
     let found = find::find(root.as_fd(), find::Look::default()).expect("it can be looked through");
-    gitdir::facts(root.as_fd(), &found).expect("its repositories can be read")
+    gitdir::facts(root.as_fd(), &found, &[]).expect("its repositories can be read")
 }
 
-/// Whether the configuration of a project's own repository has a key, by its name in lower case.
-pub fn has_key(project: &Bind, key: &str) -> bool {
-    let config = project.reopen().and_then(|root| place::look(root.as_fd(), Path::new(".git/config")));
+/// The last value of a key in the text of a configuration, by its name in lower case.
+pub fn config_value(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+    config::parse(text)?.into_iter().rev().find(|entry| entry.name == key)?.value
+}
+
+/// Whether the configuration at `path` in a mount has a key, by its name in lower case.
+pub fn has_key(bind: &Bind, path: &str, key: &str) -> bool {
+    let config = bind.reopen().and_then(|root| place::look(root.as_fd(), Path::new(path)));
     match config {
         Ok(record::Was::File(file)) => config::parse(&file.text.0)
             .is_some_and(|entries| entries.iter().any(|entry| entry.name == key.as_bytes())),

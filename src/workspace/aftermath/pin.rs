@@ -218,7 +218,7 @@ impl Pinner<'_> {
 /// Takes out of a file what the agent cannot read: no copy of a secret is kept.
 fn hide(file: &mut File, entries: &[Entry], with: &With) {
     let masked = match with {
-        With::Itself => return,
+        With::Itself | With::Instead(_) => return,
         With::Masked(text) => text.clone(),
         // What cannot be read for certain is all hidden.
         With::Nothing => entries.iter().flat_map(masked).collect(),

@@ -95,6 +95,21 @@ pub struct Root {
     pub folders: Vec<(Bytes, Made)>,
     /// What is known of each repository.
     pub git: Vec<Facts>,
+    /// Working trees that lie elsewhere: the directory is a repository's own folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trees: Vec<Tree>,
+}
+
+/// A working tree whose repository lies elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tree {
+    /// The folder with its index, below the root.
+    pub repository: Bytes,
+    /// Where it is.
+    pub path: Bytes,
+    /// What it is.
+    pub identity: Identity,
 }
 
 impl Root {
@@ -136,6 +151,15 @@ impl Journal {
             let risky = root.risky.iter().map(|(path, _)| path);
             let folders = root.folders.iter().map(|(path, _)| path);
             let git = root.git.iter().map(|facts| &facts.repository);
+            let git = git.chain(root.trees.iter().map(|tree| &tree.repository));
+            let is_plain = |tree: &Tree| {
+                let path = tree.path.path();
+                let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+                path.is_absolute() && path.components().all(plain)
+            };
+            if !root.trees.iter().all(is_plain) {
+                return Some("it names no working tree");
+            }
             if !pinned.chain(risky).chain(folders).chain(git).chain(&root.hooks).all(is_below) {
                 return Some("it names a path outside of its directory");
             }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gitdir::Facts;
 use super::listing::{Listing, list};
-use super::record::{Bytes, Root};
+use super::record::{Bytes, Root, Tree};
 use super::told::Told;
 use crate::clock::unix_seconds;
 use crate::error::{COULD_NOT_RUN, Failure};
@@ -51,6 +51,9 @@ pub struct RunRoot {
     pub identity: Option<Identity>,
     /// Its repositories before the run.
     pub git: Vec<Facts>,
+    /// Working trees that lie elsewhere: the directory is a repository's own folder, of which no files are listed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trees: Vec<Tree>,
 }
 
 /// Writes down what there is before the agent starts.
@@ -67,13 +70,17 @@ pub(super) fn begin(
     };
     for (number, (root, open)) in roots.iter().zip(opened).enumerate() {
         let path = files_of(&folder, id, number);
-        let listing = list(open.as_fd()).map_err(|error| cannot(&root.path.path(), &error))?;
+        let listing = match root.trees.is_empty() {
+            true => list(open.as_fd()).map_err(|error| cannot(&root.path.path(), &error))?,
+            false => Listing { whole: true, ..Listing::default() },
+        };
         write(&folder, &path, &listing.bytes()).map_err(|error| cannot(&path, &error))?;
     }
     let roots = roots.iter().map(|root| RunRoot {
         path: root.path.clone(),
         identity: root.identity(),
         git: root.git.clone(),
+        trees: root.trees.clone(),
     });
     let run = Run {
         name: name.map(str::to_owned),

@@ -10,17 +10,20 @@ use std::time::{Duration, Instant};
 
 use super::config::parse;
 use super::find::{FOLDERS, Found, Look, find, is_hook};
-use super::gitdir;
+use super::gitdir::{self, Apart};
 use super::judge::{Before, Judged, judge};
 use super::keys::Place;
 use super::kinds::Kinds;
 use super::pin::PARTS;
 use super::place::{self, Displaced};
-use super::record::{Bytes, File, Made, Pinned, Root, Was};
+use super::record::{Bytes, File, Made, Pinned, Root, Tree, Was};
 use super::risks::State;
 use super::signs;
 use super::told::Told;
+use crate::host::identity::Identity;
+use crate::workspace::held;
 use crate::workspace::repository::PROJECT;
+use crate::workspace::worktree::REPOSITORY;
 
 const UNREADABLE: &str = "what git could not read, or more than anybody writes";
 /// Settling takes no longer; what it did not come to is a failure, and tried again.
@@ -93,7 +96,7 @@ impl Settling<'_> {
             let from = || moved.get(&place::made(self.root, repository).ok()?);
             known.get(repository).or_else(|| known.get(from()?)).copied()
         };
-        gitdir::settle(self.root, found, before, self.id, &mut self.told);
+        gitdir::settle(self.root, found, &trees_apart(&root.trees), before, self.id, &mut self.told);
     }
 
     fn settle(&mut self, pinned: &Pinned, new: bool) {
@@ -281,7 +284,9 @@ impl Settling<'_> {
                 repository.is_some_and(judged)
                     // A linked working tree has its path in the container, which leads nowhere here.
                     || self.led_to(gitfile).ok().flatten().is_some_and(|target| {
-                        target.starts_with(PROJECT) && Path::new(PROJECT).symlink_metadata().is_err()
+                        [PROJECT, REPOSITORY].iter().any(|place| {
+                            target.starts_with(place) && Path::new(place).symlink_metadata().is_err()
+                        })
                     })
             });
             let done = match stays {
@@ -301,7 +306,18 @@ impl Settling<'_> {
     /// A linked working tree that was made in the container has the paths that hold there.
     fn new_tree(&mut self, gitfile: &Path) {
         let Ok(Some(target)) = self.led_to(gitfile) else { return };
-        let Ok(below) = target.strip_prefix(PROJECT) else { return };
+        let Ok(below) = target.strip_prefix(PROJECT) else {
+            if !target.starts_with(REPOSITORY) {
+                return;
+            }
+            let tree = gitfile.parent().map(|tree| self.at.join(tree)).unwrap_or_default();
+            let tree = netpolicy::diagnostic::harmless(&tree.to_string_lossy());
+            self.told.noted(
+                gitfile,
+                &format!("a linked working tree that the agent made, with paths that hold inside only: `git worktree repair {tree}` mends it"),
+            );
+            return;
+        };
         let (Some(tree), Some(own)) = (gitfile.parent(), place::below(Path::new(""), below)) else { return };
         let own = own.ancestors().find(|folder| folder.ends_with("worktrees")).and_then(Path::parent);
         let Some(main) = own.and_then(Path::parent) else { return };
@@ -336,6 +352,17 @@ impl Settling<'_> {
             }
         }
     }
+}
+
+/// Opens the working trees that are what they were. Without one, every mark by which git does not look at a file goes, but those of the
+/// person's.
+pub fn trees_apart(trees: &[Tree]) -> Vec<Apart> {
+    let open = |tree: &Tree| {
+        let open = held::reopen_directory(held::open(&tree.path.path()).ok()?).ok()?;
+        let is_it = tree.identity.is(Identity::of(&open).ok()?, false);
+        is_it.then(|| Apart { repository: tree.repository.path(), open })
+    };
+    trees.iter().filter_map(open).collect()
 }
 
 /// Whether a new repository has this file by git's own hand: patterns of what is not to be added, and where a linked working tree is.

@@ -43,7 +43,8 @@ impl Project {
             hooks: vec![],
             signs: Some(Bytes(found.signs.seen.clone())),
             folders: pins.folders,
-            git: gitdir::facts(open.as_fd(), &found).unwrap(),
+            git: gitdir::facts(open.as_fd(), &found, &[]).unwrap(),
+            trees: vec![],
         }
     }
 

@@ -164,6 +164,7 @@ mod tests {
             signs: None,
             folders: vec![(Path::new(".git").into(), made)],
             git: vec![],
+            trees: vec![],
         }
     }
 

@@ -15,6 +15,7 @@ mod look;
 mod moved;
 mod names;
 mod report;
+mod repository;
 mod scrub;
 mod serve;
 mod shared;
@@ -25,6 +26,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 pub use moved::Covered;
+pub use repository::plan_repository;
 pub use scrub::MASK;
 pub use serve::{Given, Laying, Served, close, serve, sweep};
 pub use snapshot::Mark;
@@ -46,7 +48,7 @@ pub struct Plan {
 }
 
 /// What is laid over one path.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Cover {
     /// The path below the project.
     pub path: PathBuf,
@@ -59,7 +61,7 @@ pub struct Cover {
 }
 
 /// What the agent finds in the place of a file.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum With {
     /// An empty file.
     Nothing,
@@ -67,6 +69,8 @@ pub enum With {
     Masked(Vec<u8>),
     /// The file or folder as it is, but unchangeable.
     Itself,
+    /// Another text, unchangeable: what is there hides nothing, but names paths of this machine.
+    Instead(Vec<u8>),
 }
 
 impl With {
@@ -75,7 +79,7 @@ impl With {
         match self {
             With::Nothing => 0,
             With::Masked(_) => 1,
-            With::Itself => 2,
+            With::Itself | With::Instead(_) => 2,
         }
     }
 }
@@ -89,6 +93,8 @@ pub enum Why {
     Policy(String),
     /// It is part of a repository.
     Git,
+    /// git keeps it for another working tree than the one that is given.
+    Record,
     /// A secret in it.
     Content {
         /// The rule's name.

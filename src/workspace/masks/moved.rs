@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::snapshot::Mark;
-use super::{Plan, report};
+use super::{Cover, Plan, Why, With, report};
 use crate::workspace::held;
 
 /// How often covered files are looked at while an agent works: this, or longer where looking takes long.
@@ -32,10 +32,15 @@ struct File {
 }
 
 impl Covered {
-    /// Those of a plan, as they were when they were looked at, and others by path. What is gone already cannot be moved.
-    pub fn of(plan: Option<&Plan>, others: Vec<(PathBuf, PathBuf)>) -> Covered {
-        let own = plan.into_iter().flat_map(|plan| {
-            plan.covers.iter().map(|cover| (cover.path.clone(), plan.project.join(&cover.path), cover.mark))
+    /// Those of plans, as they were when they were looked at, and others by path. What is gone already cannot be moved. git itself
+    /// replaces what it keeps for other working trees, while a person works in them.
+    pub fn of(plans: &[Plan], others: Vec<(PathBuf, PathBuf)>) -> Covered {
+        let counts = |cover: &&Cover| !matches!(cover.with, With::Instead(_)) && cover.why != [Why::Record];
+        let own = plans.iter().enumerate().flat_map(|(number, plan)| {
+            plan.covers.iter().filter(counts).map(move |cover| {
+                let path = plan.project.join(&cover.path);
+                (if number == 0 { cover.path.clone() } else { path.clone() }, path, cover.mark)
+            })
         });
         let others =
             others.into_iter().filter_map(|(below, path)| look(&path).map(|mark| (below, path, mark)));
@@ -123,7 +128,7 @@ mod tests {
             fs::create_dir(root.join(folder)).unwrap();
             fs::write(root.join(folder).join(".env"), "A=1\n").unwrap();
         }
-        let covered = Covered::of(Some(&plan(&root, &Wishes::default()).unwrap()), Vec::new());
+        let covered = Covered::of(&[plan(&root, &Wishes::default()).unwrap()], Vec::new());
         assert_eq!(covered.moved(), Vec::<PathBuf>::new());
         fs::write(root.join("web/.env"), "A=2\n").unwrap();
         // A link in its place does not hide that it was moved.
@@ -143,7 +148,7 @@ mod tests {
             fs::create_dir(root.join(folder)).unwrap();
             fs::write(root.join(folder).join(".env"), "A=1\n").unwrap();
         }
-        let covered = || Covered::of(Some(&plan(&root, &Wishes::default()).unwrap()), Vec::new());
+        let covered = || Covered::of(&[plan(&root, &Wishes::default()).unwrap()], Vec::new());
         let looked = covered();
         // An editor that saves in place, as some do.
         std::thread::sleep(Duration::from_millis(20));
@@ -175,7 +180,7 @@ mod tests {
         for name in [".env", ".netrc", "id_rsa", ".pgpass"] {
             fs::write(root.join(name), "A=1\n").unwrap();
         }
-        let covered = Covered::of(Some(&plan(&root, &Wishes::default()).unwrap()), Vec::new());
+        let covered = Covered::of(&[plan(&root, &Wishes::default()).unwrap()], Vec::new());
         assert_eq!(covered.off(), None);
         // In place: the cover stays. Away: it goes along.
         fs::write(root.join(".pgpass"), "A=2\n").unwrap();

@@ -126,6 +126,7 @@ impl With {
             With::Nothing => "empty",
             With::Masked(_) => "masked",
             With::Itself => "read-only",
+            With::Instead(_) => "paths",
         }
     }
 }
@@ -136,6 +137,7 @@ impl fmt::Display for Why {
             Why::Name(pattern) => write!(f, "by its name, {pattern}"),
             Why::Policy(pattern) => write!(f, "workspace.mask, {pattern}"),
             Why::Git => f.write_str("git"),
+            Why::Record => f.write_str("git keeps it for another working tree"),
             Why::Content { rule, line, column } => write!(f, "{rule} at {line}:{column}"),
             Why::Unclear => f.write_str("it cannot be read for certain"),
             Why::Unreadable => f.write_str("ringfence may not read it"),
@@ -150,6 +152,7 @@ impl Why {
             Why::Name(pattern) => json!({"by": "name", "pattern": pattern}),
             Why::Policy(pattern) => json!({"by": "policy", "pattern": pattern}),
             Why::Git => json!({"by": "git"}),
+            Why::Record => json!({"by": "record"}),
             Why::Content { rule, line, column } => {
                 json!({"by": "content", "rule": rule, "line": line, "column": column})
             }

@@ -27,6 +27,7 @@ use crate::supervisor::{init, state};
 use crate::wire::WorkflowId;
 use crate::workspace::held;
 use crate::workspace::mounts::{Bind, Identity};
+use crate::workspace::worktree::{Mirror, REPOSITORY};
 
 /// Names the engine that the workflow is on.
 const ENGINE: &str = "engine";
@@ -35,6 +36,9 @@ const NOTHING: &str = "nothing";
 /// What a folder that is laid over another may hold.
 const MOST_FILES: usize = 4096;
 const MOST_BYTES: u64 = 64 << 20;
+const MOST_BYTES_OF_GIT: u64 = 1 << 30;
+/// Longer than any run.
+const YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// A run that is starting has its folder before its containers.
 const YOUNG: Duration = Duration::from_secs(120);
 
@@ -58,6 +62,8 @@ pub struct Given<'a> {
     pub memory: &'a [String],
     /// Where the project is.
     pub workspace: &'a str,
+    /// Where a repository is that lies outside the project.
+    pub mirror: Option<&'a Mirror>,
     /// Files of ringfence's own, by place and text.
     pub own: &'a [(&'static str, String)],
     /// The program that waits for the covers, where there is one.
@@ -78,15 +84,22 @@ pub struct Laying {
 }
 
 /// Writes down what is laid over the files of workflow `id`, in the project and wherever else the agent would find them.
-pub fn serve(plan: Option<&Plan>, given: Given<'_>, id: WorkflowId, engine: &str) -> Result<Laying, Failure> {
+pub fn serve(plans: &[Plan], given: Given<'_>, id: WorkflowId, engine: &str) -> Result<Laying, Failure> {
     if given.binds.is_empty() && given.own.is_empty() {
         return Ok(Laying::default());
     }
     let folders = state::folder("workspace")?;
     let folder = folders.join(id.to_string());
-    let root = plan.map(|plan| root_of(plan, given)).transpose()?;
-    let mut writer =
-        Writer { plan, root, folder: folder.clone(), copied: 0, bytes: 0, guarded: Guarded::default() };
+    let roots = plans.iter().map(|plan| root_of(plan, given)).collect::<Result<Vec<_>, _>>()?;
+    let mut writer = Writer {
+        plans,
+        roots,
+        at: 0,
+        folder: folder.clone(),
+        copied: 0,
+        bytes: 0,
+        guarded: Guarded::default(),
+    };
     let laid = writer.write(engine).and_then(|own| {
         writer.guarded.write(&folder, given.binds)?;
         let told = writer.guarded.add_others(&folders, id)?;
@@ -94,7 +107,7 @@ pub fn serve(plan: Option<&Plan>, given: Given<'_>, id: WorkflowId, engine: &str
     });
     let laid = match laid {
         Err(error) => {
-            let what = match plan {
+            let what = match plans.first() {
                 Some(plan) => format!("cannot prepare what the agent may see of {}", plan.project.display()),
                 None => "cannot prepare what the agent may see of what is mounted".to_owned(),
             };
@@ -114,7 +127,7 @@ fn root_of(plan: &Plan, given: Given<'_>) -> Result<OwnedFd, Failure> {
     let opened = held::open(&plan.project).and_then(held::reopen_directory);
     let found = opened.and_then(|opened| {
         let now = Mark::of(&rustix::fs::fstat(&opened)?);
-        let bind = given.binds.iter().find(|bind| bind.target == given.workspace);
+        let bind = given.binds.iter().find(|bind| bind.source == plan.project);
         let same = plan.root.is_some_and(|was| was.still(&now))
             && bind.is_none_or(|bind| bind.identity == now.identity);
         if same { Ok(opened) } else { Err(std::io::Error::other(MOVED)) }
@@ -132,25 +145,27 @@ fn root_of(plan: &Plan, given: Given<'_>) -> Result<OwnedFd, Failure> {
 /// Finds the place of every cover.
 fn lay(
     writer: &Writer<'_>,
-    own: Vec<(PathBuf, PathBuf)>,
+    own: Vec<Own<'_>>,
     mut told: Vec<String>,
     given: Given<'_>,
 ) -> Result<Laying, Failure> {
-    let project = given.binds.iter().find(|bind| bind.target == given.workspace);
+    let mount_of = |plan: &Plan| given.binds.iter().find(|bind| bind.source == plan.project);
     let by_path: HashMap<&Path, Identity> =
         writer.guarded.0.iter().map(|(identity, laid)| (&*laid.path, *identity)).collect();
     let mut all: BTreeMap<String, (PathBuf, Option<Identity>)> = BTreeMap::new();
     // A mount over a place in another one hides it.
     let targets: Vec<&str> =
         given.binds.iter().map(|bind| &*bind.target).chain(given.memory.iter().map(|at| &**at)).collect();
-    for (below, source) in own {
-        let original = by_path.get(&*writer.original(&below)).copied();
-        let target = format!("{}/{}", given.workspace, below.display());
-        if is_seen(&target, given.workspace, &targets) {
+    for Own { plan, below, source } in own {
+        let Some(bind) = mount_of(plan) else { continue };
+        let original = by_path.get(&*plan.project.join(&below)).copied();
+        let target = format!("{}/{}", bind.target, below.display());
+        if is_seen(&target, &bind.target, &targets) {
             all.insert(target, (source, original));
         }
     }
-    let places = writer.guarded.places(given.binds, project)?;
+    let known: Vec<&Bind> = writer.plans.iter().filter_map(mount_of).collect();
+    let places = writer.guarded.places(given.binds, &known)?;
     let mut of_others = Vec::new();
     let mut watched: Vec<(PathBuf, PathBuf)> = Vec::new();
     for Place { target, of, path, identity } in places {
@@ -186,6 +201,12 @@ fn lay(
         let what = format!("{} files would have to be covered, more than {MOST_COVERS}", served.len());
         return Err(Failure::new(COULD_NOT_RUN, what).hint("mount less of what is covered"));
     }
+    if let Some(mirror) = given.mirror {
+        // Beneath what is mounted in it, and no copy of anything.
+        let source = writer.folder.join("repository");
+        mirror_into(&source, mirror, given.workspace).map_err(|error| cannot("make", &source, &error))?;
+        served.push(Served { source, target: REPOSITORY.to_owned(), original: None });
+    }
     let init = given.init.filter(|_| !served.is_empty());
     if let Some(program) = init {
         let source = writer.folder.join("init");
@@ -197,7 +218,7 @@ fn lay(
         put(&source, text.as_bytes(), 0o444).map_err(|error| cannot("write", &source, &error))?;
         served.push(Served { source, target: (*target).to_owned(), original: None });
     }
-    let covered = Arc::new(Covered::of(writer.plan, watched));
+    let covered = Arc::new(Covered::of(writer.plans, watched));
     Ok(Laying { served, told, by_init: init.is_some(), covered })
 }
 
@@ -239,50 +260,89 @@ fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
 const MOVED: &str =
     "it was moved, replaced or linked since it was looked at: is another program or agent at work there?";
 
+/// A copy of something in a plan's directory.
+struct Own<'a> {
+    plan: &'a Plan,
+    below: PathBuf,
+    source: PathBuf,
+}
+
+/// Makes the folder with the way to a repository, and the link to its working tree.
+fn mirror_into(folder: &Path, mirror: &Mirror, workspace: &str) -> std::io::Result<()> {
+    make_folder(folder)?;
+    let make = |below: &Path| {
+        let mut at = folder.to_owned();
+        for part in below {
+            at.push(part);
+            if !at.is_dir() {
+                make_folder(&at)?;
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    make(&mirror.git)?;
+    make(mirror.tree.parent().unwrap_or(Path::new("")))?;
+    std::os::unix::fs::symlink(workspace, folder.join(&mirror.tree))
+}
+
 struct Writer<'a> {
-    plan: Option<&'a Plan>,
-    root: Option<OwnedFd>,
+    plans: &'a [Plan],
+    /// The directory of each, open.
+    roots: Vec<OwnedFd>,
+    /// The plan that is written now.
+    at: usize,
     folder: PathBuf,
     copied: usize,
     bytes: u64,
     guarded: Guarded,
 }
 
-impl Writer<'_> {
-    /// Writes the copies; path below the project and copy of each.
-    fn write(&mut self, engine: &str) -> std::io::Result<Vec<(PathBuf, PathBuf)>> {
+impl<'a> Writer<'a> {
+    /// Writes the copies.
+    fn write(&mut self, engine: &str) -> std::io::Result<Vec<Own<'a>>> {
         fs::DirBuilder::new().mode(0o700).create(&self.folder)?;
         put(&self.folder.join(ENGINE), engine.as_bytes(), 0o600)?;
         let nothing = self.folder.join(NOTHING);
         put(&nothing, b"", 0o444)?;
-        let mut served: Vec<(PathBuf, PathBuf)> = Vec::new();
-        let plan = self.plan;
-        for (number, cover) in plan.into_iter().flat_map(|plan| &plan.covers).enumerate() {
-            // Sorted by path: a folder comes before what is in it, and its copy has that already.
-            let outer =
-                served.iter().find(|(below, source)| source.is_dir() && cover.path.starts_with(below));
-            if let Some((below, source)) = outer {
-                let inside = source.join(cover.path.strip_prefix(below).unwrap_or(&cover.path));
-                self.guard(cover, inside)?;
-                continue;
+        let mut served: Vec<Own<'a>> = Vec::new();
+        let plans = self.plans;
+        let mut number = 0;
+        for (at, plan) in plans.iter().enumerate() {
+            self.at = at;
+            for cover in &plan.covers {
+                // Sorted by path: a folder comes before what is in it, and its copy has that already.
+                let is_outer = |own: &&Own<'_>| {
+                    std::ptr::eq(own.plan, plan) && own.source.is_dir() && cover.path.starts_with(&own.below)
+                };
+                if let Some(outer) = served.iter().find(is_outer) {
+                    let below = cover.path.strip_prefix(&outer.below).unwrap_or(&cover.path);
+                    let inside = outer.source.join(below);
+                    self.guard(cover, inside)?;
+                    continue;
+                }
+                let source = match &cover.with {
+                    With::Nothing => nothing.clone(),
+                    _ => self.folder.join(number.to_string()),
+                };
+                number += 1;
+                if cover.with == With::Itself && cover.mark.is_folder() {
+                    self.copy_folder(cover, &source)?;
+                } else if cover.with != With::Nothing {
+                    self.copy_file(cover, &source)?;
+                }
+                self.guard(cover, source.clone())?;
+                served.push(Own { plan, below: cover.path.clone(), source });
             }
-            let source = match &cover.with {
-                With::Nothing => nothing.clone(),
-                _ => self.folder.join(number.to_string()),
-            };
-            if cover.with == With::Itself && cover.mark.is_folder() {
-                self.copy_folder(cover, &source)?;
-            } else if cover.with != With::Nothing {
-                self.copy_file(cover, &source)?;
-            }
-            self.guard(cover, source.clone())?;
-            served.push((cover.path.clone(), source));
         }
         Ok(served)
     }
 
+    fn plan(&self) -> Option<&'a Plan> {
+        self.plans.get(self.at)
+    }
+
     fn original(&self, below: &Path) -> PathBuf {
-        self.plan.map_or_else(|| below.to_owned(), |plan| plan.project.join(below))
+        self.plan().map_or_else(|| below.to_owned(), |plan| plan.project.join(below))
     }
 
     /// Remembers what is covered by what it is. It must be where it was found: where it is gone, an engine would make a file to lay the
@@ -297,7 +357,7 @@ impl Writer<'_> {
     }
 
     fn open(&self, below: &Path, flags: OFlags) -> std::io::Result<OwnedFd> {
-        let root = self.root.as_ref().ok_or(std::io::ErrorKind::NotFound)?;
+        let root = self.roots.get(self.at).ok_or(std::io::ErrorKind::NotFound)?;
         open_below(root.as_fd(), below, flags).map_err(|error| named(below, error.into()))
     }
 
@@ -325,6 +385,11 @@ impl Writer<'_> {
         match &cover.with {
             With::Nothing => put(to, b"", mode(cover)),
             With::Masked(text) => put(to, text, mode(cover)),
+            With::Instead(text) => {
+                put(to, text, mode(cover))?;
+                // git writes `gitdir` anew when it is a day old, and cannot.
+                fs::File::open(to)?.set_modified(SystemTime::now() + YEARS)
+            }
             With::Itself => {
                 let opened = self.open(&cover.path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
                 self.is_still(cover, &opened)?;
@@ -336,7 +401,7 @@ impl Writer<'_> {
 
     fn read(&mut self, opened: OwnedFd, below: &Path) -> std::io::Result<Vec<u8>> {
         let mut text = Vec::new();
-        fs::File::from(opened).take(MOST_BYTES - self.bytes + 1).read_to_end(&mut text)?;
+        fs::File::from(opened).take(self.most_bytes() - self.bytes + 1).read_to_end(&mut text)?;
         self.count(text.len() as u64, below)?;
         Ok(text)
     }
@@ -382,7 +447,7 @@ impl Writer<'_> {
 
     /// Copies a file in a folder that the agent must not change.
     fn copy_inner(&mut self, from: &OwnedFd, name: &OsStr, path: PathBuf, to: &Path) -> std::io::Result<()> {
-        let plan = self.plan;
+        let plan = self.plan();
         if let Some(cover) = plan.and_then(|plan| plan.covers.iter().find(|cover| cover.path == path)) {
             self.copy_file(cover, to)?;
             return self.guard(cover, to.to_owned());
@@ -400,14 +465,20 @@ impl Writer<'_> {
         self.guard(&cover, to.to_owned())
     }
 
+    /// The index of each working tree of a repository is among them.
+    fn most_bytes(&self) -> u64 {
+        if self.plans.len() > 1 { MOST_BYTES_OF_GIT } else { MOST_BYTES }
+    }
+
     fn count(&mut self, bytes: u64, path: &Path) -> std::io::Result<()> {
         self.copied += 1;
         self.bytes += bytes;
-        if self.copied > MOST_FILES || self.bytes > MOST_BYTES {
+        let most = self.most_bytes();
+        if self.copied > MOST_FILES || self.bytes > most {
             return Err(std::io::Error::other(format!(
                 "{}: what the agent must not change is more than {MOST_FILES} files or {} MiB; --unmask what need not be protected",
                 path.display(),
-                MOST_BYTES >> 20
+                most >> 20
             )));
         }
         Ok(())

@@ -160,8 +160,8 @@ impl Guarded {
         })
     }
 
-    /// Finds every place in the mounts where something guarded is. Of the mount `skip_own_in` only what other runs guard is not known yet.
-    pub(super) fn places(&self, binds: &[Bind], skip_own_in: Option<&Bind>) -> Result<Vec<Place>, Failure> {
+    /// Finds every place in the mounts where something guarded is. Of the mounts `known` only what other runs guard is not known yet.
+    pub(super) fn places(&self, binds: &[Bind], known: &[&Bind]) -> Result<Vec<Place>, Failure> {
         let mut places = Vec::new();
         let devices: HashSet<u64> = self.0.keys().map(|identity| identity.device).collect();
         for bind in binds {
@@ -170,7 +170,7 @@ impl Guarded {
             {
                 return Err(given_itself(bind, laid));
             }
-            let needless = skip_own_in.is_some_and(|own| own.target == bind.target)
+            let needless = known.iter().any(|own| own.target == bind.target)
                 && self.0.values().all(|laid| laid.of.is_none());
             if bind.directory && devices.contains(&bind.identity.device) && !needless {
                 self.walk(bind, &mut places)?;

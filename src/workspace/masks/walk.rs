@@ -18,6 +18,7 @@ use rustix::fs::FileType;
 use super::git::{self, Store};
 use super::look::{Candidate, Known, Look, Within, below, same_files};
 use super::names::{Names, Treatment, glob};
+use super::repository::is_of_main;
 use super::scrub::Form;
 use super::snapshot::{Folder, Mark, Patience, Snapshot};
 use super::{Cover, Plan, Seen, Why, With};
@@ -42,7 +43,12 @@ pub struct Wishes {
 
 /// Looks through a project.
 pub fn plan(project: &Path, wishes: &Wishes) -> Result<Plan, Failure> {
-    plan_while(project, wishes, Patience::new(), &mut |_| {})
+    plan_while(project, wishes, None, Patience::new(), &mut |_| {})
+}
+
+/// Looks through a repository's own folder. `record` is what it keeps for the working tree that is given.
+pub(super) fn plan_own(git: &Path, wishes: &Wishes, record: &Path) -> Result<Plan, Failure> {
+    plan_while(git, wishes, Some(record), Patience::new(), &mut |_| {})
 }
 
 /// When a test changes something.
@@ -57,10 +63,11 @@ enum Step {
 fn plan_while(
     project: &Path,
     wishes: &Wishes,
+    record: Option<&Path>,
     mut patience: Patience,
     meanwhile: &mut dyn FnMut(Step),
 ) -> Result<Plan, Failure> {
-    let eye = Eye::new(project, wishes)?;
+    let eye = Eye { record, ..Eye::new(project, wishes)? };
     let mut known = Known::new();
     loop {
         let snapshot = Snapshot::take(eye.root.as_fd(), project, |path| eye.passes_over(path))?;
@@ -139,6 +146,8 @@ pub(super) struct Eye<'a> {
     mask: GlobSet,
     mask_words: &'a [String],
     unmask: GlobSet,
+    /// Of a repository's own folder: what it keeps for the working tree that is given.
+    record: Option<&'a Path>,
 }
 
 impl<'a> Eye<'a> {
@@ -153,6 +162,7 @@ impl<'a> Eye<'a> {
             mask: patterns("mask", &wishes.mask)?,
             mask_words: &wishes.mask,
             unmask: patterns("unmask", &wishes.unmask)?,
+            record: None,
         })
     }
 
@@ -186,7 +196,11 @@ impl<'a> Walk<'a> {
         let mut inside: HashMap<PathBuf, Within> = HashMap::new();
         let mut links = Vec::new();
         for folder in &snapshot.folders {
-            let within = inside.remove(&folder.path).unwrap_or_default();
+            let own = eye.record.is_some() && folder.path.as_os_str().is_empty();
+            let within = match own {
+                true => Within { git: true, own: Some(0), ..Within::default() },
+                false => inside.remove(&folder.path).unwrap_or_default(),
+            };
             walk.folder(folder, within, &mut inside, &mut links);
         }
         let of = |path: &Path| snapshot.mark(path);
@@ -226,16 +240,30 @@ impl<'a> Walk<'a> {
                     // What git keeps about working trees elsewhere: inside they look gone, and git would clear it away.
                     let record = within.own.is_some()
                         && folder.ends_with("worktrees")
-                        && is_of_elsewhere(&self.eye.project.join(&path));
+                        && self.eye.record != Some(&path)
+                        && (self.eye.record.is_some() || is_of_elsewhere(&self.eye.project.join(&path)));
                     self.fixed_folder(&path, hooks || record, mark);
+                    self.of_main(&path, mark);
                     let store = Store::named(name).filter(|_| repository);
                     let store = store.map(|store| (store, path.iter().count())).or(within.store);
                     inside.insert(path, Within { store, ..within });
                 }
                 FileType::Symlink => links.push((path, repository && name == Path::new("hooks"))),
-                FileType::RegularFile => self.file(path, mark, within, repository),
+                FileType::RegularFile => {
+                    self.of_main(&path, mark);
+                    self.file(path, mark, within, repository);
+                }
                 _ => {}
             }
+        }
+    }
+
+    /// What a repository's own folder holds for the main working tree cannot be changed where a linked one is given.
+    fn of_main(&mut self, path: &Path, mark: Mark) {
+        let of_linked = self.eye.record.is_some_and(|record| !record.as_os_str().is_empty());
+        if of_linked && is_of_main(path, mark.is_folder()) {
+            let why = vec![Why::Record];
+            self.covers.push(Cover { path: path.to_owned(), mark, with: With::Itself, why });
         }
     }
 

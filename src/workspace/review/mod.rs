@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use self::git::Git;
+use super::aftermath::gitdir::refs::Refs;
 use super::aftermath::gitdir::{self, Facts};
 use super::aftermath::run_record::{self, Run, RunRoot};
 use super::aftermath::{is_settled, place};
@@ -147,13 +148,38 @@ pub fn review(id: WorkflowId, run: &Run) -> Result<Review, Failure> {
         runs_code: run.runs_code.clone(),
         directories: Vec::new(),
     };
-    for (number, root) in run.roots.iter().enumerate() {
-        review.directories.push(directory(id, number, root)?);
-    }
+    // What a repository knows of a working tree elsewhere is asked first.
+    let mut order: Vec<_> = run.roots.iter().enumerate().collect();
+    order.sort_by_key(|(_, root)| root.trees.is_empty());
+    let mut apart = Vec::new();
+    let mut directories: Vec<_> = order
+        .into_iter()
+        .map(|(number, root)| Ok((number, directory(id, number, root, &mut apart)?)))
+        .collect::<Result<_, Failure>>()?;
+    directories.sort_by_key(|(number, _)| *number);
+    review.directories = directories.into_iter().map(|(_, directory)| directory).collect();
     Ok(review)
 }
 
-fn directory(id: WorkflowId, number: usize, root: &RunRoot) -> Result<Directory, Failure> {
+/// A working tree whose repository lies elsewhere, and what git had in it.
+type Apart = (PathBuf, Option<Git>, Tracked);
+
+/// What of such a working tree lies in a directory.
+fn of_apart(at: &Path, apart: &mut Vec<Apart>) -> Option<(Option<Git>, Tracked)> {
+    let index = apart.iter().position(|(tree, ..)| at.starts_with(tree))?;
+    let (tree, git, tracked) = apart.swap_remove(index);
+    let part = at.strip_prefix(tree).unwrap_or(Path::new(""));
+    let below =
+        tracked.into_iter().filter_map(|(path, had)| Some((path.strip_prefix(part).ok()?.to_owned(), had)));
+    Some((git, below.collect()))
+}
+
+fn directory(
+    id: WorkflowId,
+    number: usize,
+    root: &RunRoot,
+    apart: &mut Vec<Apart>,
+) -> Result<Directory, Failure> {
     let at = root.path.path();
     let mut directory = Directory { path: blob::text(&at), ..Directory::default() };
     let open = match open(root, &at) {
@@ -166,11 +192,21 @@ fn directory(id: WorkflowId, number: usize, root: &RunRoot) -> Result<Directory,
     let mut heads = BTreeMap::new();
     for facts in &root.git {
         let git = own_git(&at, &open, facts);
-        let (repository, tracked) = repository(&open, facts, git.as_ref().map_err(ToString::to_string));
+        let head = head_of(facts, &root.git);
+        let (repository, tracked) =
+            repository(&open, facts, head.as_deref(), git.as_ref().map_err(ToString::to_string));
         directory.repositories.push(repository);
         if let Some(tree) = &facts.tree {
             heads.insert(tree.path(), (git.ok(), tracked));
+        } else if let Some(tree) = root.trees.iter().find(|tree| tree.repository == facts.repository) {
+            apart.push((tree.path.path(), git.ok(), tracked));
         }
+    }
+    if !root.trees.is_empty() {
+        return Ok(directory);
+    }
+    if let Some(head) = of_apart(&at, apart) {
+        heads.insert(PathBuf::new(), head);
     }
     let before = run_record::files(id, number)?;
     directory.files =
@@ -217,7 +253,23 @@ fn own_git_in(state: &Path, at: &Path, open: &OwnedFd, facts: &Facts) -> io::Res
 /// What git had at each path when the run began: mode and object.
 type Tracked = BTreeMap<PathBuf, (String, String)>;
 
-fn repository(open: &OwnedFd, facts: &Facts, git: Result<&Git, String>) -> (Repository, Tracked) {
+/// The object that HEAD led to; of a linked working tree, by the references of its repository.
+fn head_of(facts: &Facts, all: &[Facts]) -> Option<String> {
+    if let Some(head) = facts.refs.head_object() {
+        return Some(head.to_owned());
+    }
+    let record = facts.repository.path();
+    let common = record.parent().filter(|folder| folder.ends_with("worktrees"))?.parent()?;
+    let common = all.iter().find(|other| other.repository.path() == common)?;
+    Refs { head: facts.refs.head.clone(), ..common.refs.clone() }.head_object().map(str::to_owned)
+}
+
+fn repository(
+    open: &OwnedFd,
+    facts: &Facts,
+    head: Option<&str>,
+    git: Result<&Git, String>,
+) -> (Repository, Tracked) {
     let path = facts.repository.path();
     let mut repository = Repository { path: blob::text(&path), ..Repository::default() };
     let now = place::open_folder(open.as_fd(), &path).and_then(|here| gitdir::refs::read(&here));
@@ -247,7 +299,6 @@ fn repository(open: &OwnedFd, facts: &Facts, git: Result<&Git, String>) -> (Repo
     if let Err(error) = commits(git, &new, &was, &mut repository) {
         repository.doubts.push(format!("not all commits can be shown: {error}"));
     }
-    let head = facts.refs.head_object();
     match verified(git, head, &new, &was) {
         Ok(verified) => repository.objects_are_good = verified,
         Err(error) => repository.doubts.push(format!("its objects cannot be looked at: {error}")),

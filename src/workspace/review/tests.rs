@@ -62,7 +62,8 @@ impl Project {
         let mut heads = BTreeMap::new();
         for facts in &facts {
             let git = own_git_in(self.state.path(), &at, &open, facts);
-            let (repository, tracked) = repository(&open, facts, git.as_ref().map_err(ToString::to_string));
+            let (repository, tracked) =
+                repository(&open, facts, facts.refs.head_object(), git.as_ref().map_err(ToString::to_string));
             directory.repositories.push(repository);
             heads.insert(facts.tree.as_ref().unwrap().path(), (git.ok(), tracked));
         }

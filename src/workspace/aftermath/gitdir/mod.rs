@@ -99,15 +99,40 @@ pub struct Hiding {
     pub print: Option<Print>,
 }
 
+/// A working tree that does not lie below the root, open.
+#[derive(Debug)]
+pub struct Apart {
+    /// The folder with its index, below the root.
+    pub repository: PathBuf,
+    /// The working tree.
+    pub open: OwnedFd,
+}
+
+/// The working tree of a repository: the directory that its path counts from, and the path.
+fn tree_of<'a>(
+    root: BorrowedFd<'a>,
+    repository: &Path,
+    trees: &'a BTreeMap<PathBuf, PathBuf>,
+    apart: &'a [Apart],
+) -> (BorrowedFd<'a>, Option<&'a Path>) {
+    match apart.iter().find(|tree| tree.repository == repository) {
+        Some(tree) => (tree.open.as_fd(), Some(Path::new(""))),
+        None => (root, trees.get(repository).map(PathBuf::as_path)),
+    }
+}
+
 /// Looks at every repository before the run.
-pub fn facts(root: BorrowedFd<'_>, found: &Found) -> io::Result<Vec<Facts>> {
+pub fn facts(root: BorrowedFd<'_>, found: &Found, apart: &[Apart]) -> io::Result<Vec<Facts>> {
     let trees = trees(root, found);
     let mut all = Vec::new();
     for repository in &found.repositories {
         match place::open_folder(root, repository) {
             Ok(here) => {
-                let tree = trees.get(repository).map(PathBuf::as_path);
-                all.push(Facts::of(root, &here, repository, tree)?);
+                let tree = tree_of(root, repository, &trees, apart);
+                let facts = Facts::of(root, &here, repository, tree)?;
+                // Below the root only.
+                let tree = trees.get(repository).map(|tree| Bytes::from(tree.as_path()));
+                all.push(Facts { tree, ..facts });
             }
             Err(error) if place::is_absent(&error) => {}
             Err(error) => return Err(error),
@@ -171,13 +196,13 @@ impl Facts {
         root: BorrowedFd<'_>,
         here: &OwnedFd,
         repository: &Path,
-        tree: Option<&Path>,
+        tree: (BorrowedFd<'_>, Option<&Path>),
     ) -> io::Result<Facts> {
         let common = common(root, here, repository);
         let sha256 = value(root, &common, b"extensions.objectformat").is_some_and(|form| form == b"sha256");
         let mut facts = Facts {
             repository: repository.into(),
-            tree: tree.map(Bytes::from),
+            tree: tree.1.map(Bytes::from),
             sha256,
             refs: refs::read(here)?,
             shallow: place::read(here.as_fd(), OsStr::new("shallow"), 16 << 20).ok().flatten().map(Bytes),
@@ -186,7 +211,7 @@ impl Facts {
         if let Ok(Some(bytes)) = place::read(here.as_fd(), OsStr::new("index"), index::LARGEST) {
             facts.index = Some(digest(&bytes));
             let index = whole_index(here, &bytes, sha256);
-            facts.hiding = index.map(|index| hiding(root, tree, &index)).unwrap_or_default();
+            facts.hiding = index.map(|index| hiding(tree, &index)).unwrap_or_default();
         }
         let contents = contents(here)?;
         facts.links = contents.links;
@@ -206,14 +231,15 @@ fn whole_index(here: &OwnedFd, bytes: &[u8], sha256: bool) -> Option<Index> {
 }
 
 /// Files whose changes git does not show, since somebody said so.
-fn hiding(root: BorrowedFd<'_>, tree: Option<&Path>, index: &Index) -> Vec<Hiding> {
+fn hiding((root, tree): (BorrowedFd<'_>, Option<&Path>), index: &Index) -> Vec<Hiding> {
     let marked = index.entries.iter().filter(|entry| entry.valid || entry.skip);
     let hiding = marked.map(|entry| {
         let print = print_of(root, tree, &entry.path);
         Hiding {
             path: Bytes(entry.path.clone()),
             valid: entry.valid,
-            skip: entry.skip && print.is_some(),
+            // Of a working tree that is not looked at, what is marked stays marked.
+            skip: entry.skip && (print.is_some() || tree.is_none()),
             print,
         }
     });

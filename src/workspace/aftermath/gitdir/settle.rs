@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Stat};
 use rustix::io::Errno;
@@ -16,13 +16,14 @@ use super::super::record::{Bytes, Digest, File, digest};
 use super::super::told::Told;
 use super::index::{self, Index};
 use super::judge_index::{Beside, Marks, judge};
-use super::{BOUNDS, Facts, Hiding, Print, names, print_of, refs, whole_index};
+use super::{Apart, BOUNDS, Facts, Hiding, Print, names, print_of, refs, tree_of, whole_index};
 use crate::workspace::walk::{Walked, walk};
 
 /// Judges all repositories that are there now; `before` finds what is known of each, moved ones too.
 pub fn settle<'a>(
     root: BorrowedFd<'_>,
     found: &Found,
+    apart: &[Apart],
     before: impl Fn(&Path) -> Option<&'a Facts>,
     id: &str,
     told: &mut Told,
@@ -37,9 +38,9 @@ pub fn settle<'a>(
                 continue;
             }
         };
-        let tree = trees.get(repository).map(PathBuf::as_path);
+        let (around, tree) = tree_of(root, repository, &trees, apart);
         let was = before(repository);
-        let mut one = One { root, here: &here, repository, tree, was, id, told };
+        let mut one = One { root, here: &here, repository, around, tree, was, id, told };
         if let Err(error) = one.settle() {
             told.failed(repository, &error);
         }
@@ -50,6 +51,8 @@ struct One<'a> {
     root: BorrowedFd<'a>,
     here: &'a OwnedFd,
     repository: &'a Path,
+    /// The directory that the path of the working tree counts from.
+    around: BorrowedFd<'a>,
     tree: Option<&'a Path>,
     was: Option<&'a Facts>,
     id: &'a str,
@@ -217,7 +220,7 @@ impl One<'_> {
             .flat_map(|was| &was.hiding)
             .map(|one| (one.path.0.as_slice(), (one.valid, one.skip)))
             .collect();
-        let is_there = |path: &[u8]| print_of(self.root, self.tree, path).is_some() || self.tree.is_none();
+        let is_there = |path: &[u8]| print_of(self.around, self.tree, path).is_some() || self.tree.is_none();
         let folds = rustix::fs::statat(self.here, "hEaD", AtFlags::SYMLINK_NOFOLLOW).is_ok();
         let Some(judged) = judge(now, &Beside { hiding: &hiding, is_there: &is_there, folds }) else {
             return self.aside(Path::new("index"), UNREADABLE);
@@ -254,7 +257,7 @@ impl One<'_> {
         let Some(tree) = self.tree else { return false };
         index.entries.iter().any(|entry| {
             let path = tree.join(OsStr::from_bytes(&entry.path));
-            let Ok(stat) = rustix::fs::statat(self.root, &path, AtFlags::SYMLINK_NOFOLLOW) else {
+            let Ok(stat) = rustix::fs::statat(self.around, &path, AtFlags::SYMLINK_NOFOLLOW) else {
                 return false;
             };
             looks_unchanged(&entry.stat, &stat)
@@ -265,7 +268,7 @@ impl One<'_> {
     fn hidden_changes(&mut self) {
         let Some(was) = self.was else { return };
         for Hiding { path, print, .. } in &was.hiding {
-            if print_of(self.root, self.tree, &path.0) != *print {
+            if print_of(self.around, self.tree, &path.0) != *print {
                 let path = self.tree.unwrap_or(Path::new("")).join(path.path());
                 self.told.noted(
                     &path,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::super::super::find::{Look, find};
@@ -10,6 +11,7 @@ use super::super::super::record::Root;
 use super::super::super::settle::settle as settle_root;
 use super::super::MOST;
 use super::super::index::{Entry, write};
+
 use super::*;
 
 /// A project with one commit of two files, and a person's configuration.
@@ -36,6 +38,7 @@ impl Project {
             signs: None,
             folders: vec![],
             git: vec![],
+            trees: vec![],
         };
         let mut project = Project { dir, outside, root };
         project.git(&["init", "--quiet", "--initial-branch=main", "."]);
@@ -57,7 +60,7 @@ impl Project {
         self.root.folders = pins.folders;
         self.root.risky =
             found.risky.iter().map(|(path, _, print)| (path.as_path().into(), *print)).collect();
-        self.root.git = super::super::facts(open.as_fd(), &found).unwrap();
+        self.root.git = super::super::facts(open.as_fd(), &found, &[]).unwrap();
     }
 
     fn settle(&self) -> Told {

@@ -49,6 +49,7 @@ impl Project {
                     With::Nothing => "empty".to_owned(),
                     With::Itself => "itself".to_owned(),
                     With::Masked(text) => String::from_utf8_lossy(text).replace(scrub::MASK, "MASK"),
+                    With::Instead(text) => String::from_utf8_lossy(text).into_owned(),
                 };
                 (cover.path.display().to_string(), with)
             })

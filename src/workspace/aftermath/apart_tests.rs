@@ -1,0 +1,142 @@
+//! A repository's own folder that an agent could write, with its working tree elsewhere, judged by the person's own git.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::find::{Look, find};
+use super::gitdir;
+use super::pin::pins;
+use super::record::{Root, Tree};
+use super::settle::{settle, trees_apart};
+use super::told::Told;
+use crate::host::identity::Identity;
+
+struct World {
+    _dir: tempfile::TempDir,
+    at: PathBuf,
+}
+
+fn open(path: &Path) -> OwnedFd {
+    fs::File::open(path).unwrap().into()
+}
+
+impl World {
+    /// `main`, and the linked working trees `tree` and `other`, all with `script` and `left/out`; `tree` is sparse.
+    fn new() -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let world = World { at: dir.path().canonicalize().unwrap(), _dir: dir };
+        world.git("", &["init", "--quiet", "-b", "main", "main"]);
+        fs::create_dir(world.at.join("main/left")).unwrap();
+        for path in ["main/script", "main/left/out"] {
+            fs::write(world.at.join(path), "good\n").unwrap();
+        }
+        world.git("main", &["add", "."]);
+        world.git("main", &["commit", "--quiet", "-m", "start"]);
+        for name in ["tree", "other"] {
+            world.git("main", &["worktree", "add", "--quiet", &format!("../{name}")]);
+            world.git(name, &["sparse-checkout", "set", "--no-cone", "/script"]);
+        }
+        world
+    }
+
+    fn git(&self, at: &str, words: &[&str]) -> String {
+        let output = Command::new("git")
+            .args(["-c", "user.name=a", "-c", "user.email=a@example.com"])
+            .args(words)
+            .current_dir(self.at.join(at))
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    }
+
+    /// As before a run in `tree`; without `trees`, as if nobody knew where the working tree is.
+    fn begin(&self, knows: bool) -> Root {
+        let at = self.at.join("main/.git");
+        let open = open(&at);
+        let found = find(open.as_fd(), Look::default()).unwrap();
+        let pins = pins(open.as_fd(), &at, &found, &[]).unwrap();
+        let tree = self.at.join("tree");
+        let identity = Identity::of(self::open(&tree)).unwrap();
+        let tree =
+            Tree { repository: Path::new("worktrees/tree").into(), path: tree.as_path().into(), identity };
+        let trees = if knows { vec![tree] } else { Vec::new() };
+        Root {
+            path: at.as_path().into(),
+            way: vec![],
+            pinned: pins.all.into_values().collect(),
+            risky: found.risky.iter().map(|(path, _, print)| (path.as_path().into(), *print)).collect(),
+            hooks: vec![],
+            signs: None,
+            folders: pins.folders,
+            git: gitdir::facts(open.as_fd(), &found, &trees_apart(&trees)).unwrap(),
+            trees,
+        }
+    }
+
+    fn settle(&self, root: &Root) -> Told {
+        let told = settle(root, &open(&self.at.join("main/.git")), "2a");
+        assert_eq!(told.failures, Vec::<String>::new());
+        told
+    }
+}
+
+/// The agent writes a file, gives it its old size and time, and writes these into the index.
+fn forge(world: &World) {
+    let script = world.at.join("tree/script");
+    let modified = script.metadata().unwrap().modified().unwrap();
+    fs::write(&script, "evil\n").unwrap();
+    fs::File::open(&script).unwrap().set_modified(modified).unwrap();
+    world.git("tree", &["update-index", "--assume-unchanged", "script"]);
+}
+
+#[test]
+fn what_an_agent_hides_in_a_linked_working_tree_is_shown_and_what_the_person_left_out_stays_out() {
+    let world = World::new();
+    let root = world.begin(true);
+    forge(&world);
+    assert_eq!(world.git("tree", &["status", "--porcelain"]), "", "the control: git shows nothing");
+    let told = world.settle(&root).put_back().join("\n");
+    assert_eq!(world.git("tree", &["status", "--porcelain"]), " M script\n", "{told}");
+    assert!(told.contains("had told it not to look at: script"), "{told}");
+    assert_eq!(world.git("other", &["status", "--porcelain"]), "", "another one is as it was");
+    // What a journal says is read again.
+    let text = serde_json::to_vec(&root).unwrap();
+    assert_eq!(serde_json::from_slice::<Root>(&text).unwrap().trees, root.trees);
+}
+
+#[test]
+fn marks_of_the_person_stay_where_the_working_tree_is_not_known() {
+    let world = World::new();
+    let root = world.begin(false);
+    fs::write(world.at.join("tree/script"), "work\n").unwrap();
+    world.git("tree", &["add", "script"]);
+    world.settle(&root);
+    assert_eq!(world.git("tree", &["status", "--porcelain"]), "M  script\n");
+}
+
+#[test]
+fn records_of_other_working_trees_hooks_and_configuration_are_put_back() {
+    let world = World::new();
+    let root = world.begin(true);
+    let git = world.at.join("main/.git");
+    let before = fs::read(git.join("worktrees/other/gitdir")).unwrap();
+    fs::write(git.join("worktrees/other/gitdir"), "/elsewhere/.git\n").unwrap();
+    fs::write(git.join("worktrees/other/HEAD"), "../../../evil\n").unwrap();
+    fs::create_dir_all(git.join("hooks")).unwrap();
+    fs::write(git.join("hooks/post-commit"), "evil").unwrap();
+    world.git("tree", &["config", "core.sshCommand", "evil"]);
+    world.git("tree", &["config", "--worktree", "core.hooksPath", "evil"]);
+    world.git("tree", &["commit", "--quiet", "--allow-empty", "-m", "work"]);
+    let told = world.settle(&root);
+    assert_eq!(fs::read(git.join("worktrees/other/gitdir")).unwrap(), before);
+    assert_eq!(world.git("other", &["symbolic-ref", "HEAD"]), "refs/heads/other\n", "{told:?}");
+    assert!(!git.join("hooks/post-commit").exists());
+    let config = world.git("tree", &["config", "--list", "--show-scope"]);
+    assert!(!config.contains("evil") && config.contains("core.sparsecheckout=true"), "{config}");
+    assert_eq!(world.git("tree", &["log", "-1", "--format=%s"]), "work\n", "the control: work stays");
+    assert!(told.changes().join("\n").contains("refs/heads/tree moved"), "{told:?}");
+}

@@ -1,0 +1,90 @@
+//! A repository's own folder that is mounted by itself: what is covered there besides hooks and secrets.
+//!
+//! ```text
+//!  HEAD, index, ORIG_HEAD, rebase-merge … ── the main working tree's ─┐
+//!  worktrees/OTHER ───────────────────────── other linked ones' ──────┴─▶ as they are, unchangeable
+//!  worktrees/NAME/gitdir, .git ───────────── paths of this machine ─────▶ paths inside
+//! ```
+
+use std::path::Path;
+
+use globset::escape;
+
+use super::walk::plan_own;
+use super::{Cover, Mark, Plan, Why, Wishes, With};
+use crate::error::Failure;
+use crate::workspace::held;
+use crate::workspace::worktree::Pointer;
+
+/// Files in a repository's own folder that are no working tree's: git replaces them for all.
+const COMMON: &[&str] = &["config", "packed-refs", "shallow", "description"];
+/// What it holds for the main working tree besides files: what git is in the middle of there, and what is left out.
+const OF_MAIN: &[&str] = &["rebase-merge", "rebase-apply", "sequencer", "info/sparse-checkout"];
+
+/// Looks through a repository's own folder. `record` is what it keeps for the linked working tree that is given, if that is one.
+pub fn plan_repository(git: &Path, record: &Path, wishes: &Wishes) -> Result<Plan, Failure> {
+    plan_own(git, &wishes.below_git(), record)
+}
+
+/// Whether something in a repository's own folder is the main working tree's.
+pub(super) fn is_of_main(path: &Path, is_folder: bool) -> bool {
+    let name = path.to_string_lossy();
+    let is_common = COMMON.contains(&&*name) || name.starts_with("gc.") || name.ends_with(".lock");
+    OF_MAIN.contains(&&*name) || (!is_folder && path.components().count() == 1 && !is_common)
+}
+
+impl Plan {
+    /// Adds covers where there are none.
+    fn add(&mut self, covers: impl Iterator<Item = Cover>) {
+        self.covers.extend(covers);
+        self.covers.sort_by(|a, b| (&a.path, a.with.rank()).cmp(&(&b.path, b.with.rank())));
+        self.covers.dedup_by(|b, a| a.path == b.path);
+    }
+
+    /// Has the agent find paths inside in the files of these that lie here.
+    pub fn point(&mut self, pointers: &[Pointer]) {
+        let project = self.project.clone();
+        let mine = pointers.iter().filter_map(|pointer| {
+            let path = pointer.path.strip_prefix(&project).ok()?.to_owned();
+            let mark = Mark::of(&rustix::fs::fstat(held::open(&pointer.path).ok()?).ok()?);
+            let with = With::Instead(pointer.text.clone().into_bytes());
+            Some(Cover { path, mark, with, why: vec![Why::Git] })
+        });
+        self.add(mine);
+    }
+}
+
+impl Wishes {
+    /// The same for a repository's own folder: what is said of `.git` in a project holds for it.
+    fn below_git(&self) -> Wishes {
+        let below = |texts: &[String]| {
+            let below = texts.iter().filter_map(|text| {
+                let inner = text.trim_matches('/');
+                match inner.strip_prefix(".git/") {
+                    // A slash in it keeps it from being taken for a name at any depth.
+                    Some(rest) => Some(format!("{{{rest},./{rest}}}")),
+                    None => (!inner.contains('/')).then(|| text.clone()),
+                }
+            });
+            below.collect()
+        };
+        Wishes { mask: below(&self.mask), unmask: below(&self.unmask) }
+    }
+
+    /// The same for the working tree around a part: a path counts from the part, and nothing is shown outside of it.
+    pub fn of_part(&self, part: &Path) -> Wishes {
+        let part = escape(&part.to_string_lossy());
+        let below = |text: &String| {
+            let inner = text.trim_matches('/');
+            match inner.contains('/') {
+                true => format!("{part}/{inner}"),
+                false => format!("{part}/**/{inner}"),
+            }
+        };
+        let everywhere = self.mask.iter().filter(|text| !text.trim_matches('/').contains('/')).cloned();
+        Wishes {
+            mask: everywhere.chain(self.mask.iter().map(below)).collect(),
+            unmask: self.unmask.iter().map(below).collect(),
+        }
+    }
+}
