@@ -54,6 +54,8 @@ pub const FILTER_ZONE: &str = "ringfence.invalid.";
 
 /// Where the fence has what the agent is given of this machine's files, numbered.
 pub const GIVEN: &str = "/run/given";
+/// Where the helper that counts the agent's files has the volumes that the image declares, numbered.
+pub const COUNTED: &str = "/run/counted";
 
 /// Something of the supervisor's machine that the agent is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

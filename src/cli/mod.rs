@@ -100,6 +100,9 @@ pub enum Command {
     /// Inside the container in the host's network
     #[command(subcommand, hide = true)]
     Host(HostCommand),
+    /// Inside the container that counts the agent's files
+    #[command(subcommand, hide = true)]
+    Disk(DiskCommand),
     /// Inside the doctor's containers
     #[command(subcommand, hide = true)]
     Probe(doctor::ProbeCommand),
@@ -177,6 +180,13 @@ pub enum FenceCommand {
 #[derive(Debug, Subcommand)]
 pub enum HostCommand {
     /// Say which addresses are the machine's own, and again when they change
+    Watch,
+}
+
+/// What the container that counts the agent's files runs.
+#[derive(Debug, Subcommand)]
+pub enum DiskCommand {
+    /// Say again and again what the agent has on the engine's disk
     Watch,
 }
 

@@ -39,11 +39,13 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Trust(args) => trust::trust(&args),
         Command::HelperImage { output } => helper_image(&output),
         #[cfg(target_os = "linux")]
-        Command::Fence(_) | Command::Guard(_) | Command::Host(_) | Command::Probe(_) => {
+        Command::Fence(_) | Command::Guard(_) | Command::Host(_) | Command::Disk(_) | Command::Probe(_) => {
             in_a_container(cli.command)
         }
         #[cfg(not(target_os = "linux"))]
-        Command::Fence(_) | Command::Guard(_) | Command::Host(_) | Command::Probe(_) => Err(linux_alone()),
+        Command::Fence(_) | Command::Guard(_) | Command::Host(_) | Command::Disk(_) | Command::Probe(_) => {
+            Err(linux_alone())
+        }
     };
     match result {
         Ok(status) => ExitCode::from(status),
@@ -55,7 +57,7 @@ pub fn dispatch(cli: Cli) -> ExitCode {
 #[cfg(target_os = "linux")]
 fn in_a_container(command: Command) -> Result<u8, Failure> {
     use crate::cli::doctor::ProbeCommand;
-    use crate::cli::{FenceCommand, GuardCommand, HostCommand};
+    use crate::cli::{DiskCommand, FenceCommand, GuardCommand, HostCommand};
 
     match command {
         Command::Fence(FenceCommand::Hold) => crate::fence::hold(),
@@ -65,6 +67,7 @@ fn in_a_container(command: Command) -> Result<u8, Failure> {
         Command::Guard(GuardCommand::Run) => crate::guard::run(),
         Command::Guard(GuardCommand::Control) => crate::control::relay(),
         Command::Host(HostCommand::Watch) => crate::inside::host_network::watch(),
+        Command::Disk(DiskCommand::Watch) => crate::inside::disk_use::watch(),
         Command::Probe(ProbeCommand::Container) => crate::doctor::inside::container(),
         Command::Probe(ProbeCommand::Fence) => crate::doctor::inside::fence(),
         _ => Err(Failure::new(COULD_NOT_RUN, "that is no command of a container")),

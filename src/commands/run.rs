@@ -128,6 +128,8 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
             binds: Binds { all: binds, ..Binds::default() },
             served: Vec::new(),
             by_init: false,
+            data: Vec::new(),
+            names_read_only: false,
             workdir: args.workdir.or_else(|| worktree.as_ref()?.workdir()),
             handed: !handed.is_empty(),
             trust: false,

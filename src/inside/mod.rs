@@ -1,3 +1,4 @@
 //! What runs in a run's other containers, beside the fence and the guard.
 
+pub mod disk_use;
 pub mod host_network;

@@ -16,7 +16,8 @@ use super::image::Image;
 use super::limits::{Limits, for_engine};
 use super::surface::Surface;
 use super::workflow::{LABEL_DISK, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_TIME, Role, Workflow};
-use super::{ca, handing, init};
+use super::{ca, data, etc, handing, init};
+use crate::error::Failure;
 use crate::handover::{HANDED, HOST_ALIAS, SHARED, TRUST};
 use crate::workspace::masks::Served;
 
@@ -32,6 +33,11 @@ const GUARD_MEMORY: i64 = 512 << 20;
 /// The helper in the host's network holds a list of addresses.
 const HOST_MEMORY: i64 = 64 << 20;
 const HOST_NANO_CPUS: i64 = 500_000_000;
+/// The helper that counts remembers each file that has several names.
+const DISK_MEMORY: i64 = 512 << 20;
+const DISK_NANO_CPUS: i64 = 500_000_000;
+/// It holds a descriptor for each folder on its way down.
+const DISK_OPEN_FILES: u64 = 4096;
 /// An agent with a small part of a CPU still has a prompt guard.
 const GUARD_LEAST_CPUS: i64 = 1_000_000_000;
 /// What an engine keeps of a helper's output before it rotates its beginning away. The guard stops long before: an engine writes a
@@ -135,6 +141,27 @@ pub fn host(workflow: &Workflow, image: &str, remapped: bool) -> ContainerCreate
     }
 }
 
+/// The helper that counts what the agent has on the engine's disk. It is among the agent's processes, may read all that they have, and
+/// has no network. More rights than the agent's own keep the agent from tracing it.
+pub fn disk(workflow: &Workflow, image: &str, volumes: usize) -> ContainerCreateBody {
+    let mut host = helper_host(workflow, "none", DISK_MEMORY);
+    host.mounts = Some(data::for_counting(workflow, volumes));
+    host.nano_cpus = Some(DISK_NANO_CPUS);
+    host.pids_limit = Some(16);
+    host.ulimits = Some(vec![open_files(DISK_OPEN_FILES)]);
+    host.log_config = Some(log_config("1m"));
+    host.pid_mode = Some(format!("container:{}", workflow.object(Role::Agent)));
+    host.cap_add = Some(vec!["DAC_READ_SEARCH".to_owned(), "SYS_PTRACE".to_owned()]);
+    ContainerCreateBody {
+        // It ends when nobody holds the other end.
+        open_stdin: Some(true),
+        stdin_once: Some(true),
+        attach_stdin: Some(true),
+        networking_config: None,
+        ..helper(workflow, Role::Disk, image, "none", host, ["disk", "watch"], "0:0")
+    }
+}
+
 fn helper_host(workflow: &Workflow, network: &str, memory: i64) -> HostConfig {
     HostConfig {
         network_mode: Some(network.to_owned()),
@@ -233,6 +260,10 @@ pub struct Agent {
     pub by_init: bool,
     /// Working directory; none: the project's, else the image's.
     pub workdir: Option<String>,
+    /// Places of the volumes that its image declares.
+    pub data: Vec<String>,
+    /// Whether the engine's own files that name hosts and resolvers are to be read-only.
+    pub names_read_only: bool,
     /// Whether it is handed files in memory.
     pub handed: bool,
     /// Whether it trusts authorities besides its image's own.
@@ -266,6 +297,18 @@ impl Agent {
     pub fn has_project(&self) -> bool {
         self.binds.all.iter().any(|bind| bind.target == WORKSPACE)
     }
+
+    /// Finds the places of the volumes that its image declares: all but those where something else is mounted.
+    pub fn place_data(&mut self) -> Result<(), Failure> {
+        let surface = self.surface.places_in_memory();
+        let binds = self.binds.all.iter().map(|bind| &*bind.target);
+        let served = self.served.iter().map(|served| &*served.target);
+        let handed = self.handed.then_some(handing::DIRECTORY);
+        let trust = self.trust.then_some(ca::DIRECTORY);
+        let own = binds.chain(served).chain(surface.iter().map(|at| &**at)).chain(handed).chain(trust);
+        self.data = data::places(&self.image.volumes, &own.collect::<Vec<_>>())?;
+        Ok(())
+    }
 }
 
 /// The agent: in the fence's namespace, with few capabilities and limits on. `filter`: see [`Surface::lay_on`].
@@ -292,8 +335,17 @@ pub fn agent(workflow: &Workflow, agent: &Agent, filter: &str) -> ContainerCreat
         restart_policy: Some(no_restart()),
         log_config: Some(log_config("64m")),
         mounts: Some(
-            agent.binds.for_agent(workflow).into_iter().chain(served).chain(trust).chain(handed).collect(),
+            agent
+                .binds
+                .for_agent(workflow)
+                .into_iter()
+                .chain(served)
+                .chain(trust)
+                .chain(handed)
+                .chain(data::for_agent(workflow, &agent.data))
+                .collect(),
         ),
+        readonly_paths: agent.names_read_only.then(etc::read_only_paths),
         ..Default::default()
     };
     // Without a value the image's own steer no program that acts on containers by their labels (podman auto-update, compose, proxies).
@@ -358,6 +410,8 @@ mod tests {
             served: vec![],
             by_init: false,
             workdir: None,
+            data: vec![],
+            names_read_only: false,
             handed: true,
             trust: true,
             user: None,

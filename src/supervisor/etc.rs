@@ -34,6 +34,14 @@ pub fn can_be_given(engine: &Engine, info: &SystemInfo, elsewhere: bool) -> bool
     engine.local && !elsewhere && !labelled
 }
 
+/// Paths that stay read-only where the engine's own files are the agent's: those files, and what engines have read-only unless they are told
+/// otherwise, since a list takes the place of theirs.
+pub fn read_only_paths() -> Vec<String> {
+    let usual = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+    let names = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+    usual.into_iter().chain(names).map(str::to_owned).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,6 +24,8 @@ const ENTRY: u64 = 256;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Measure {
     bytes: u64,
+    /// Files and folders.
+    entries: u64,
     /// Inodes of directories that could not be looked into.
     hidden: HashSet<u64>,
     /// Whether a bound ended the walk.
@@ -37,6 +39,12 @@ impl Measure {
         // st_blocks counts 512 bytes, whatever the file system's blocks are.
         let blocks = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
         self.bytes = self.bytes.saturating_add(blocks).saturating_add(ENTRY);
+        self.entries += 1;
+    }
+
+    /// Files and folders that came in between. Of what cannot be looked into, nobody knows them; bytes count there.
+    pub fn entries_since(&self, base: &Measure) -> u64 {
+        self.entries.saturating_sub(base.entries)
     }
 
     /// What came in between, in bytes.
@@ -105,6 +113,18 @@ mod tests {
         });
         assert!((3 << 20..4 << 20).contains(&added), "{added}");
         assert_eq!(grown(|dir| std::fs::remove_file(dir.join("there before")).unwrap()), 0);
+    }
+
+    #[test]
+    fn files_count_one_by_one_however_small() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: String| std::fs::File::create(dir.path().join(name)).unwrap();
+        file("there before".to_owned());
+        let base = measure_at(dir.path()).unwrap();
+        (0..100).for_each(|number| drop(file(number.to_string())));
+        std::fs::hard_link(dir.path().join("1"), dir.path().join("once more")).unwrap();
+        let now = measure_at(dir.path()).unwrap();
+        assert_eq!((now.entries_since(&base), base.entries_since(&now)), (100, 0));
     }
 
     #[test]

@@ -14,6 +14,10 @@ const PIDS: u64 = 1024;
 const OPEN_FILES: u64 = 16_384;
 /// Disk unless anybody says otherwise.
 const DISK: u64 = 10 << 30;
+/// Disk for each file and folder.
+const FILE: u64 = 4096;
+/// Files and folders that every agent may make: what a package manager unpacks.
+const LEAST_FILES: u64 = 65_536;
 /// Wall-clock time unless anybody says otherwise: long enough for every task, and an end to what was forgotten.
 const TIME: Duration = Duration::from_secs(24 * 3600);
 
@@ -45,6 +49,14 @@ pub struct Limits {
     pub disk: u64,
     /// Wall-clock time.
     pub time: Duration,
+}
+
+impl Limits {
+    /// Files and folders that an agent may make: one for each 4 KiB of its disk limit. Each takes an inode, of which a file system has so
+    /// many and no more.
+    pub fn files(&self) -> u64 {
+        (self.disk / FILE).max(LEAST_FILES)
+    }
 }
 
 impl Asked {
@@ -127,6 +139,13 @@ mod tests {
         policy.container.memory = Some(16 << 30);
         assert_eq!(Asked::default().within(&policy).memory, 16 << 30);
         assert_eq!(asked.within(&policy).memory, 8 << 30);
+    }
+
+    #[test]
+    fn the_number_of_files_follows_the_disk() {
+        assert_eq!(Limits::default().files(), 2_621_440);
+        assert_eq!(Limits { disk: 1 << 20, ..Limits::default() }.files(), 65_536);
+        assert_eq!(Limits { disk: 1 << 30, ..Limits::default() }.files(), 262_144);
     }
 
     #[test]

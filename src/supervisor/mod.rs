@@ -19,6 +19,8 @@ pub mod binds;
 pub mod ca;
 pub mod containers;
 pub mod control;
+pub mod counting;
+pub mod data;
 pub mod engine;
 pub mod etc;
 pub mod event_store;

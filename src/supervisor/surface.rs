@@ -51,9 +51,14 @@ impl Surface {
         host.shm_size = Some(i64::try_from(self.shm).unwrap_or(i64::MAX));
         // No half of the memory is worth more than an agent that is told "no space" rather than killed.
         let options = format!("rw,exec,nosuid,nodev,mode=1777,size={}", memory / 2);
-        let scratch = if self.read_only { &SCRATCH[..] } else { &[] };
-        let places = scratch.iter().map(|path| (*path).to_owned()).chain(self.tmpfs.iter().cloned());
+        let places = self.places_in_memory().into_iter();
         host.tmpfs = Some(places.map(|path| (path, options.clone())).collect::<HashMap<_, _>>());
+    }
+
+    /// Paths of the agent's container that lie in memory.
+    pub fn places_in_memory(&self) -> Vec<String> {
+        let scratch = if self.read_only { &SCRATCH[..] } else { &[] };
+        scratch.iter().map(|path| (*path).to_owned()).chain(self.tmpfs.iter().cloned()).collect()
     }
 }
 

@@ -75,6 +75,8 @@ pub enum Role {
     Guard,
     /// The container in the host's network that says which addresses are the machine's own.
     Host,
+    /// The container that counts what the agent has on the engine's disk.
+    Disk,
     /// A short container that proves another runtime.
     Probe,
     /// The workflow's own internal network.
@@ -87,22 +89,26 @@ pub enum Role {
     Secrets,
     /// A directory of the supervisor's machine; there may be several.
     Mount,
+    /// A volume that the agent's image declares; there may be several.
+    Data,
     /// The network of all guards.
     Uplink,
 }
 
 /// Every role and its word in labels and names.
-const ROLES: [(Role, &str); 11] = [
+const ROLES: [(Role, &str); 13] = [
     (Role::Agent, "agent"),
     (Role::Fence, "fence"),
     (Role::Guard, "guard"),
     (Role::Host, "host"),
+    (Role::Disk, "disk"),
     (Role::Probe, "probe"),
     (Role::Network, "network"),
     (Role::Volume, "volume"),
     (Role::Trust, "trust"),
     (Role::Secrets, "secrets"),
     (Role::Mount, "mount"),
+    (Role::Data, "data"),
     (Role::Uplink, "uplink"),
 ];
 

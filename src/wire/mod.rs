@@ -3,6 +3,7 @@
 //! The ground floor: every other room may use it, and it uses none of them.
 
 pub mod chain;
+pub mod disk_use;
 pub mod host_network;
 pub mod identity;
 

@@ -67,6 +67,21 @@ fn tls(bed: &Testbed) -> Result<()> {
     tested
 }
 
+/// Files of this machine cannot be given by such an engine, so its own name hosts and resolvers, on its disk: root cannot fill them.
+fn names_stay(bed: &Testbed, policy: &Path, host: &str, certificates: &Path) -> Result<()> {
+    let script = "for f in hosts hostname resolv.conf; do [ -s /etc/$f ] && echo has $f; \
+                  mount -o remount,rw /etc/$f; umount /etc/$f; head -c 9000000 /dev/zero > /etc/$f && echo filled $f; done
+                  echo 1 > /proc/sys/kernel/ngroups_max && echo filled; echo written > /etc/other && cat /etc/other";
+    let mut command = bed.ringfence.command();
+    command.env_remove("DOCKER_HOST").arg("run").arg("--policy").arg(policy);
+    command.args(["--user", "0:0", &bed.images.agent, "sh", "-c", script]);
+    command.env("DOCKER_HOST", host).env("DOCKER_TLS_VERIFY", "1").env("DOCKER_CERT_PATH", certificates);
+    let output = bounded(&mut command, b"", Duration::from_secs(120))?;
+    let expected = "has hosts\nhas hostname\nhas resolv.conf\nwritten\n";
+    ensure!(output.status.success() && output.stdout == expected, "{output:#?}");
+    Ok(())
+}
+
 fn with_tls(bed: &Testbed, right: &Path, wrong: &Path) -> Result<()> {
     let host = format!("tcp://127.0.0.1:{TLS_PORT}");
     let policy = bed.ringfence.allowing(&["a.test"])?;
@@ -79,6 +94,7 @@ fn with_tls(bed: &Testbed, right: &Path, wrong: &Path) -> Result<()> {
         })
     };
     works(&by_variables(right)?)?;
+    names_stay(bed, &policy, &host, right)?;
     // Somebody else's authority: neither does the engine's certificate count, nor ours there.
     says(&by_variables(wrong)?, "certificate")?;
     let anonymous = bed.fresh_directory("engine-tls-anonymous")?;

@@ -9,6 +9,7 @@ mod control;
 mod covers;
 mod creations;
 mod denied;
+mod disk;
 mod dns;
 mod dns_tunnel;
 mod doctor;
@@ -35,6 +36,7 @@ mod masks;
 mod mounts;
 mod mtu;
 mod named_files;
+mod neighbours;
 mod permitted;
 mod proxy;
 mod pull;
@@ -114,6 +116,8 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("image_words", image_words::TESTS, true),
         ("helper_image", helper_image::TESTS, true),
         ("limits", limits::TESTS, true),
+        ("disk", disk::TESTS, true),
+        ("neighbours", neighbours::TESTS, true),
         ("surface", surface::TESTS, true),
         ("mounts", mounts::TESTS, true),
         ("telling", telling::TESTS, true),

@@ -49,6 +49,8 @@ pub struct Image {
     pub command: Vec<String>,
     /// The names of its labels.
     pub labels: Vec<String>,
+    /// Paths for which it wants volumes.
+    pub volumes: Vec<String>,
 }
 
 /// Makes sure that the image is on the engine. `quiet` keeps the progress to itself.
@@ -95,6 +97,7 @@ async fn find(engine: &Engine, name: &str) -> Result<Option<Image>, Failure> {
                 entrypoint: config.entrypoint.unwrap_or_default(),
                 command: config.cmd.unwrap_or_default(),
                 labels: config.labels.unwrap_or_default().into_keys().collect(),
+                volumes: config.volumes.unwrap_or_default(),
             }))
         }
         Err(error) if engine::is_missing(&error) => Ok(None),

@@ -50,8 +50,10 @@ impl Part {
     pub fn of_container(listed: &ContainerSummary) -> Option<Part> {
         let names = listed.names.iter().flatten().map(|name| name.trim_start_matches('/'));
         let part = Part::read(listed.labels.as_ref()?, names)?;
-        let is_container =
-            matches!(part.role, Role::Agent | Role::Fence | Role::Guard | Role::Host | Role::Probe);
+        let is_container = matches!(
+            part.role,
+            Role::Agent | Role::Fence | Role::Guard | Role::Host | Role::Disk | Role::Probe
+        );
         let id: EngineId = listed.id.as_deref()?.parse().ok()?;
         // The engine fills the list with its own words for what it cannot tell.
         let state = listed.state.map(|state| state.to_string()).unwrap_or_default();
@@ -69,7 +71,8 @@ impl Part {
     /// A volume.
     pub fn of_volume(listed: &Volume) -> Option<Part> {
         let part = Part::read(&listed.labels, std::iter::once(listed.name.as_str()))?;
-        let is_volume = matches!(part.role, Role::Volume | Role::Trust | Role::Secrets | Role::Mount);
+        let is_volume =
+            matches!(part.role, Role::Volume | Role::Trust | Role::Secrets | Role::Mount | Role::Data);
         is_volume.then_some(part)
     }
 
@@ -107,7 +110,7 @@ fn is_name_of(name: &str, workflow: WorkflowId, role: Role) -> bool {
     let Some(rest) = name.strip_prefix(&object_name(workflow, role)) else { return false };
     match role {
         // One volume a directory, numbered.
-        Role::Mount => rest.strip_prefix('-').is_some_and(|number| {
+        Role::Mount | Role::Data => rest.strip_prefix('-').is_some_and(|number| {
             (1..=5).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit())
         }),
         _ => rest.is_empty(),
@@ -205,9 +208,11 @@ pub mod tests {
                                 "Scope": "local", "Options": {}});
             Part::of_volume(&serde_json::from_value(listed).unwrap()).map(|part| part.handle)
         };
-        for (name, role) in
-            [("ringfence-00112233-volume", "volume"), ("ringfence-00112233-mount-12", "mount")]
-        {
+        for (name, role) in [
+            ("ringfence-00112233-volume", "volume"),
+            ("ringfence-00112233-mount-12", "mount"),
+            ("ringfence-00112233-data-0", "data"),
+        ] {
             assert_eq!(volume(name, role).as_deref(), Some(name));
         }
         for (name, role) in [
@@ -217,6 +222,9 @@ pub mod tests {
             ("ringfence-00112233-mount-1/2", "mount"),
             ("ringfence-00112233-mount-x", "mount"),
             ("ringfence-44556677-volume", "volume"),
+            ("ringfence-00112233-data", "data"),
+            ("ringfence-00112233-data-1", "mount"),
+            ("ringfence-00112233-disk", "disk"),
             ("my-data", "volume"),
         ] {
             assert_eq!(volume(name, role), None, "{name}");

@@ -37,8 +37,9 @@ pub async fn remove(engine: &Engine, found: &Found) -> Result<(), Failure> {
     let id = found.id;
     let mut errors = Vec::new();
     let of = |roles: &'static [Role]| found.parts.iter().filter(move |part| roles.contains(&part.role));
-    for agent in of(&[Role::Agent]) {
-        errors.extend(remove_container(engine, agent).await);
+    // Podman removes no container whose processes another one is among.
+    for part in of(&[Role::Disk]).chain(of(&[Role::Agent])) {
+        errors.extend(remove_container(engine, part).await);
     }
     if errors.is_empty() && found.is_recorded() {
         match aftermath::settle_abandoned(engine, found).await {
@@ -55,8 +56,8 @@ pub async fn remove(engine: &Engine, found: &Found) -> Result<(), Failure> {
         let error = removed.err().filter(|error| !engine::is_missing(error))?;
         Some(format!("{}: {}", part.role, engine::describe(&error)))
     });
-    let volumes =
-        of(&[Role::Volume, Role::Trust, Role::Secrets, Role::Mount]).map(|part| remove_volume(engine, part));
+    let volumes = of(&[Role::Volume, Role::Trust, Role::Secrets, Role::Mount, Role::Data])
+        .map(|part| remove_volume(engine, part));
     let (networks, volumes) =
         tokio::join!(futures_util::future::join_all(networks), futures_util::future::join_all(volumes));
     errors.extend(networks.into_iter().chain(volumes).flatten());

@@ -32,7 +32,7 @@ use self::start::{Checked, Prepared, start};
 use super::aftermath::Report;
 use super::binds::Sharing;
 use super::containers::{Agent, WORKSPACE};
-use super::engine::Engine;
+use super::engine::{Engine, Product};
 use super::means::{self, Means};
 use super::summary::{Summary, last_digest};
 use super::workflow::Workflow;
@@ -150,6 +150,10 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
     laying.told.iter().for_each(|told| crate::term::talk(format_args!("{told}")));
     request.agent.served.clone_from(&laying.served);
     request.agent.by_init = laying.by_init;
+    if let Err(failure) = request.agent.place_data() {
+        masks::close(workflow.id).unwrap_or_else(|failure| crate::term::talk_lines(&failure));
+        return Err(failure);
+    }
     let binds = &request.agent.binds.all;
     let name = workflow.name.as_ref().map(AsRef::as_ref);
     let worktree = request.worktree.as_ref();
@@ -254,6 +258,7 @@ async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Res
     let helper = helper_image::ensure(engine).await?;
     clock.step("helper image");
     let own_files = etc::can_be_given(engine, &info, elsewhere);
+    request.agent.names_read_only = !own_files && engine.product == Product::Docker;
     Ok(Checked { helper, networks, means, corporate, elsewhere, remapped, own_files })
 }
 

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::super::aftermath::Report;
+use super::super::counting::Recipe;
 use super::super::engine::Engine;
 use super::super::summary::Summary;
 use super::super::watch::Watch;
@@ -68,6 +69,8 @@ pub(super) struct Running {
     pub(super) collecting: Option<JoinHandle<Summary>>,
     pub(super) summary: Option<Summary>,
     pub(super) watch: Watch,
+    /// How the agent's files are counted; under another runtime they are not.
+    pub(super) counting: Option<Recipe>,
     /// Follows the addresses of the engine's machine; it returns when nothing does any more.
     pub(super) host: Option<Pin<Box<dyn Future<Output = String> + Send>>>,
     /// Whether the engine was found not to answer: nothing can be ended then.
@@ -97,7 +100,7 @@ impl Running {
         let fence_exit = exit_of(engine, &names[2]);
         let (time, limit, why) = request.left();
         let time_over = tokio::time::sleep(time);
-        let disk_full = self.watch.until_over(engine, &names[0]);
+        let disk_full = self.watch.until_over(engine, workflow, self.counting.as_ref());
         let warning = warn_of_token(request.token_ends);
         let uncovered = laying.covered.until_off();
         let doubt = after(None);

@@ -16,7 +16,9 @@ use super::super::means::Means;
 use super::super::runs::Held;
 use super::super::watch::Watch;
 use super::super::workflow::{Role, Workflow};
-use super::super::{ca, containers, handing, inventory, networks, nonce, podman, seccomp, streams};
+use super::super::{
+    ca, containers, counting, data, handing, inventory, networks, nonce, podman, seccomp, streams,
+};
 use super::checks::surroundings;
 use super::clock::Clock;
 use super::configuration::{self, configuration};
@@ -81,15 +83,16 @@ pub(super) async fn start(
     let mut asking = JoinSet::new();
     let asked = recipe.clone();
     asking.spawn(async move { host::begin(&asked).await });
-    let (own, uplink, volume, trust, given) = tokio::join!(
+    let (own, uplink, volume, trust, given, data) = tokio::join!(
         networks::create_own(engine, workflow, &subnets),
         networks::ensure_uplink(engine, &existing),
         create_volume(engine, workflow, Role::Volume, true),
         create_volume(engine, workflow, Role::Trust, corporate.is_some()),
         binds.create(engine, workflow),
+        data::create(engine, workflow, &request.agent),
     );
     let ((network, own_subnet), (uplink, uplink_subnet)) = (own?, uplink?);
-    volume.and(trust).and(given)?;
+    volume.and(trust).and(given).and(data)?;
     subnets.push(own_subnet);
     subnets.extend(uplink_subnet);
     clock.step("networks");
@@ -141,7 +144,8 @@ pub(super) async fn start(
                 podman::filter(engine, workflow).await?
             }
         };
-        create_agent(engine, workflow, &request.agent, &filter).await
+        create_agent(engine, workflow, &request.agent, &filter).await?;
+        data::check(engine, workflow).await
     };
     let ((watching, network), (), ()) = tokio::try_join!(sending, means.hand_over(engine, workflow), agent)?;
     if let Err(failure) = account::give(engine, workflow, &request.agent).await {
@@ -217,6 +221,8 @@ pub(super) async fn start(
         collecting: Some(summary),
         summary: None,
         watch,
+        counting: (request.agent.runtime.is_none())
+            .then_some(counting::Recipe { image: helper, volumes: request.agent.data.len() }),
         host: Some(Box::pin(watching.follow(recipe, network))),
         engine_is_silent: false,
         _attached: guard_input,

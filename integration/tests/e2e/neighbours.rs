@@ -1,0 +1,80 @@
+//! What a run is to the host and to other containers: nothing comes in.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use integration::testbed::Testbed;
+
+use crate::{Test, failing};
+
+pub const TESTS: &[Test] =
+    &[("no port of an agent is reached from the host or another container", nothing_comes_in)];
+
+/// Listens on every address, and reaches itself by its loopback.
+const LISTENER: &str = "\
+import fcntl, socket, struct, threading
+server = socket.create_server(('0.0.0.0', 9000))
+def serve():
+    while True:
+        connection, peer = server.accept()
+        print('reached by', peer[0], flush=True); connection.close()
+threading.Thread(target=serve, daemon=True).start()
+asked = fcntl.ioctl(server, 0x8915, struct.pack('256s', b'eth0'))
+address = socket.inet_ntoa(asked[20:24])
+socket.create_connection(('127.0.0.1', 9000), 2).close()
+print('listens on', address, flush=True)
+threading.Event().wait()
+";
+
+fn nothing_comes_in(bed: &Testbed) -> Result<()> {
+    let policy = bed.ringfence.allowing(&["a.test"])?;
+    let agent = ["python3", "-u", "-c", LISTENER];
+    let reached = |network: &str, address: &str| -> Result<(bool, bool)> {
+        let to = format!("{address}:9000").parse()?;
+        let by_host = std::net::TcpStream::connect_timeout(&to, Duration::from_secs(2)).is_ok();
+        let probe = [
+            "run",
+            "--rm",
+            "--network",
+            network,
+            &bed.images.agent,
+            "probe",
+            "tcp",
+            &format!("{address}:9000"),
+        ];
+        let said = bed.engine.docker(&probe)?;
+        Ok((by_host, said.contains("\"ok\":true")))
+    };
+    // The control: the same program in a plain container is reached both ways.
+    let plain = bed.engine.docker(&[&["run", "--detach", &bed.images.agent][..], &agent].concat())?;
+    let control = (|| {
+        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let address = bed.engine.docker(&["inspect", "--format", format, plain.trim()])?;
+        integration::command::until("the plain one listens", Duration::from_secs(20), || {
+            bed.engine.docker(&["logs", plain.trim()]).is_ok_and(|said| said.contains("listens on"))
+        })?;
+        reached("bridge", address.trim())
+    })();
+    bed.engine.docker(&["rm", "--force", plain.trim()])?;
+    ensure!(control? == (true, true), "a plain container is reached");
+
+    let mut running = bed.ringfence.start(&policy, &[], &bed.images.agent, &agent)?;
+    running.wait_for_line("listens on", Duration::from_secs(60))?;
+    let fence = failing::container(bed, "fence")?;
+    let format = "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{.IPAddress}}{{end}}";
+    let found = bed.engine.docker(&["inspect", "--format", format, &fence])?;
+    let (network, address) = found.trim().split_once(' ').context("the fence's network")?;
+    let reached = reached(network, address)?;
+    let lines = running.lines();
+    failing::end(bed, running)?;
+    ensure!(reached == (false, false), "by the host, by a container: {reached:?}");
+    ensure!(
+        lines.iter().filter(|line| line.starts_with("reached by")).count() == 1,
+        "by itself alone: {lines:?}"
+    );
+    ensure!(
+        lines.contains(&format!("listens on {address}")),
+        "the address that was tried: {lines:?} {address}"
+    );
+    Ok(())
+}

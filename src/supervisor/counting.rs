@@ -1,0 +1,228 @@
+//! The helper that counts what the agent has on the engine's disk, as the supervisor sees it.
+//!
+//! ```text
+//!  agent runs for a while ─▶ container in its process namespace ─a line each look─▶ newest() ─▶ watch
+//!                                    └─ silence, end ─▶ another helper, a few times ─▶ an error, each time
+//! ```
+//! The engine tells a layer's size by the ends of files. It knows neither how many there are, nor what is reserved beyond an end, nor what
+//! was deleted and is kept open.
+
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use bollard::container::{AttachContainerResults, LogOutput};
+use bollard::errors::Error as ApiError;
+use bollard::query_parameters::{AttachContainerOptions, RemoveContainerOptions};
+use futures_util::{FutureExt, Stream, StreamExt};
+use tokio::io::AsyncWrite;
+use tokio::time::timeout;
+
+use super::containers;
+use super::engine::{self, Engine};
+use super::workflow::{Role, Workflow};
+use crate::wire::disk_use::{DiskUse, LONGEST};
+
+/// Most runs are over by then, and need no helper.
+const FIRST: Duration = Duration::from_secs(4);
+/// An engine starts a helper within this time.
+const START: Duration = Duration::from_secs(60);
+/// A helper that says nothing for four of its beats is taken for gone.
+const SILENCE: Duration = Duration::from_secs(20);
+/// How often a helper is started anew, and for how long a good one makes earlier ones forgotten.
+const RESTARTS: u32 = 3;
+const FORGOTTEN: Duration = Duration::from_secs(600);
+/// The time before another helper.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What making the helper needs.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// The engine's id of the helper image.
+    pub image: String,
+    /// Number of volumes that it counts.
+    pub volumes: usize,
+}
+
+/// The counting of one agent's files.
+pub struct Counting<'a> {
+    engine: &'a Engine,
+    workflow: &'a Workflow,
+    /// None under another runtime, whose processes are not seen from outside.
+    recipe: Option<&'a Recipe>,
+    helper: Option<Helper>,
+    /// The first helper is started then.
+    due: Instant,
+    /// Time of the last helper's start.
+    began: Instant,
+    restarts: u32,
+    /// Whether the engine does not start such a helper at all.
+    refused: bool,
+    given_up: bool,
+    last: DiskUse,
+}
+
+struct Helper {
+    output: Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>>>>,
+    /// The helper ends with it.
+    _input: Pin<Box<dyn AsyncWrite + Send>>,
+    pending: Vec<u8>,
+    heard: Instant,
+}
+
+impl<'a> Counting<'a> {
+    /// Nothing is started yet.
+    pub fn new(engine: &'a Engine, workflow: &'a Workflow, recipe: Option<&'a Recipe>) -> Self {
+        Counting {
+            engine,
+            workflow,
+            recipe,
+            helper: None,
+            due: Instant::now() + FIRST,
+            began: Instant::now(),
+            restarts: 0,
+            refused: false,
+            given_up: false,
+            last: DiskUse::default(),
+        }
+    }
+
+    /// The newest count; an error, while nobody counts who should.
+    pub async fn newest(&mut self) -> Result<DiskUse, String> {
+        let Some(recipe) = self.recipe.filter(|_| !self.refused && Instant::now() >= self.due) else {
+            return Ok(self.last);
+        };
+        let Some(helper) = &mut self.helper else { return self.start(recipe).await };
+        match helper.newest() {
+            Ok(found) => {
+                self.last = found.unwrap_or(self.last);
+                if self.began.elapsed() >= FORGOTTEN {
+                    self.restarts = 0;
+                }
+                if self.last.cut_short {
+                    return Err("the agent's files are too many, or too deep, to be counted".to_owned());
+                }
+                Ok(self.last)
+            }
+            Err(why) => {
+                if self.restarts == RESTARTS {
+                    self.given_up = true;
+                    return Err(why);
+                }
+                self.restarts += 1;
+                self.helper = None;
+                // Where the agent has just ended, its end is seen meanwhile.
+                tokio::time::sleep(PAUSE).await;
+                self.start(recipe).await
+            }
+        }
+    }
+
+    /// Whether no further helper is started, since too many have ended.
+    pub fn has_given_up(&self) -> bool {
+        self.given_up
+    }
+
+    /// An engine that does not answer is asked again at the next look.
+    async fn start(&mut self, recipe: &Recipe) -> Result<DiskUse, String> {
+        let is_first = self.restarts == 0;
+        self.began = Instant::now();
+        let started = timeout(START, begin(self.engine, self.workflow, recipe)).await;
+        let why = match started.unwrap_or_else(|_| Err("the engine does not start a helper".to_owned())) {
+            Ok(helper) => {
+                self.helper = Some(helper);
+                return Ok(self.last);
+            }
+            Err(why) => why,
+        };
+        tokio::time::sleep(PAUSE).await;
+        // No agent has a part in that: the helper has not run. A declared volume has nobody else who counts it.
+        if is_first && recipe.volumes == 0 && self.engine.answers().await {
+            self.refused = true;
+            crate::term::talk(format_args!(
+                "the engine starts no helper that counts the agent's files, so only its layer's size and what is given of \
+                 this machine count as disk: {why}"
+            ));
+            return Ok(self.last);
+        }
+        Err(why)
+    }
+}
+
+impl Helper {
+    /// What was said since, without a wait; an error when it is gone or says what is no count.
+    fn newest(&mut self) -> Result<Option<DiskUse>, String> {
+        let mut newest = None;
+        while let Some(next) = self.output.next().now_or_never() {
+            match next {
+                Some(Ok(LogOutput::StdOut { message })) => self.pending.extend_from_slice(&message),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(engine::describe(&error)),
+                None => return Err("the helper that counts the agent's files has ended".to_owned()),
+            }
+            while let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.pending.drain(..=end).collect();
+                let found = DiskUse::parse(&line).map_err(|error| format!("a line that is none: {error}"))?;
+                newest = Some(found);
+                self.heard = Instant::now();
+            }
+            if self.pending.len() > LONGEST {
+                return Err("a line without an end".to_owned());
+            }
+        }
+        if newest.is_none() && self.heard.elapsed() > SILENCE {
+            return Err(format!("no count of the agent's files for {} s", SILENCE.as_secs()));
+        }
+        Ok(newest)
+    }
+}
+
+async fn begin(engine: &Engine, workflow: &Workflow, recipe: &Recipe) -> Result<Helper, String> {
+    let said = |error: ApiError| engine::describe(&error);
+    let name = workflow.object(Role::Disk);
+    let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+    match engine.api.remove_container(&name, Some(options)).await {
+        Err(error) if !engine::is_missing(&error) => return Err(said(error)),
+        _ => {}
+    }
+    let body = containers::disk(workflow, &recipe.image, recipe.volumes);
+    engine.create_container(name.clone(), body).await.map_err(said)?;
+    let attach = AttachContainerOptions {
+        stream: true,
+        stdin: true,
+        stdout: true,
+        stderr: false,
+        ..Default::default()
+    };
+    let AttachContainerResults { output, input } =
+        engine.api.attach_container(&name, Some(attach)).await.map_err(said)?;
+    engine.api.start_container(&name, None).await.map_err(said)?;
+    Ok(Helper { output, _input: input, pending: Vec::new(), heard: Instant::now() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(parts: &[&[u8]], lives: bool) -> Helper {
+        let parts: Vec<_> =
+            parts.iter().map(|part| Ok(LogOutput::StdOut { message: part.to_vec().into() })).collect();
+        let said = futures_util::stream::iter(parts);
+        let output: Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>>>> =
+            if lives { Box::pin(said.chain(futures_util::stream::pending())) } else { Box::pin(said) };
+        Helper { output, _input: Box::pin(tokio::io::sink()), pending: Vec::new(), heard: Instant::now() }
+    }
+
+    #[test]
+    fn the_newest_count_is_believed_and_no_other_word() {
+        let line = |files| DiskUse { files, ..DiskUse::default() }.text().unwrap();
+        let all = [line(1), line(2), line(3)].concat();
+        let mut lives = said(&[&all[..30], &all[30..]], true);
+        assert_eq!(lives.newest().unwrap().unwrap().files, 3);
+        assert_eq!(lives.newest().unwrap(), None, "nothing is new");
+        lives.heard -= 2 * SILENCE;
+        assert!(lives.newest().is_err(), "it is silent");
+        assert!(said(&[&all], false).newest().is_err(), "it has ended");
+        assert!(said(&[b"{}\n"], true).newest().is_err());
+        assert!(said(&[&b" ".repeat(LONGEST + 1)], true).newest().is_err());
+    }
+}
