@@ -348,7 +348,12 @@ impl Engine {
                 .ok();
         }
         self.docker(&["network", "prune", "--force"]).ok();
-        self.docker(&["volume", "prune", "--force"]).ok();
+        // `prune` keeps volumes with names, from Docker 23 on.
+        if let Ok(list) = self.docker(&["volume", "ls", "--quiet"])
+            && !list.is_empty()
+        {
+            self.docker(&[&["volume", "rm", "--force"], &list.lines().collect::<Vec<_>>()[..]].concat()).ok();
+        }
     }
 }
 
