@@ -10,5 +10,6 @@ pub mod network;
 pub mod open;
 pub mod owners;
 pub mod path_walk;
+pub mod signals;
 pub mod state;
 pub mod territory;

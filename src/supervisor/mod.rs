@@ -42,6 +42,7 @@ pub mod removal;
 pub mod run;
 pub mod runs;
 pub mod seccomp;
+pub mod signals;
 pub mod streams;
 pub mod summary;
 pub mod surface;

@@ -43,8 +43,9 @@ pub fn stdin_is_terminal() -> bool {
 
 /// Carries the agent's output to ours until it ends, and our stdin to the agent meanwhile.
 ///
-/// A reader that closed our stdout or stderr does not end the agent, as with `docker run`.
-pub async fn carry(attached: AttachContainerResults, interactive: bool) {
+/// A reader that closed our stdout or stderr does not end the agent, as with `docker run`. Gives in words what could not be written for
+/// another reason, such as a full disk: nobody else tells.
+pub async fn carry(attached: AttachContainerResults, interactive: bool) -> Option<String> {
     let AttachContainerResults { mut output, mut input } = attached;
     let feeding = interactive.then(|| {
         tokio::spawn(async move {
@@ -68,20 +69,32 @@ pub async fn carry(attached: AttachContainerResults, interactive: bool) {
             let _ = input.shutdown().await;
         })
     });
+    let mut lost = None;
     while let Some(Ok(chunk)) = output.next().await {
-        let result = match &chunk {
-            LogOutput::StdErr { message } => write_all(&mut std::io::stderr().lock(), message),
+        let (place, result) = match &chunk {
+            LogOutput::StdErr { message } => ("stderr", write_all(&mut std::io::stderr().lock(), message)),
             LogOutput::StdOut { message } | LogOutput::Console { message } => {
-                write_all(&mut std::io::stdout().lock(), message)
+                ("stdout", write_all(&mut std::io::stdout().lock(), message))
             }
-            LogOutput::StdIn { .. } => Ok(()),
+            LogOutput::StdIn { .. } => continue,
         };
-        // A closed pipe is no reason to stop reading: the agent would block on a full one.
-        let _ = result;
+        // That is no reason to stop reading: the agent would block on a full pipe.
+        if let Err(error) = result
+            && lost.is_none()
+        {
+            lost = loss(place, &error);
+        }
     }
     if let Some(feeding) = feeding {
         feeding.abort();
     }
+    lost
+}
+
+/// What a failed write means to the person; nothing where the reader has gone away.
+fn loss(place: &str, error: &std::io::Error) -> Option<String> {
+    let gone = error.kind() == std::io::ErrorKind::BrokenPipe;
+    (!gone).then(|| format!("the agent's output could not be written to {place}, and is not whole: {error}"))
 }
 
 fn write_all(stream: &mut impl Write, bytes: &[u8]) -> std::io::Result<()> {
@@ -109,5 +122,18 @@ pub async fn follow_size(engine: Engine, container: String) {
         if changes.recv().await.is_none() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_loss_and_a_full_disk_is_one() {
+        use std::io::{Error, ErrorKind};
+        assert_eq!(loss("stdout", &Error::from(ErrorKind::BrokenPipe)), None);
+        let told = loss("stdout", &Error::from(ErrorKind::StorageFull)).unwrap();
+        assert!(told.contains("stdout") && told.contains("not whole"), "{told}");
     }
 }

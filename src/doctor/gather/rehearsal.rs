@@ -20,7 +20,7 @@ use crate::doctor::facts::{Fence, Inside, Learned};
 use crate::error::Failure;
 use crate::supervisor::binds::Binds;
 use crate::supervisor::engine::{self, Engine};
-use crate::supervisor::interrupt::unless_interrupted;
+use crate::supervisor::interrupt::{Tidies, unless_interrupted};
 use crate::supervisor::workflow::{Role, Workflow};
 use crate::supervisor::{containers, helper_image, networks, removal};
 use crate::wire::UnixTime;
@@ -32,6 +32,7 @@ const MOST_OUTPUT: usize = 1 << 20;
 
 /// Both containers. The failure is an interrupt.
 pub async fn everything(engine: &Engine) -> Result<(Learned<Inside>, Learned<Fence>), Failure> {
+    let _tidies = Tidies::begin();
     let stage = match Stage::set(engine).await {
         Ok(stage) => stage,
         Err(why) => return Ok((Err(why.clone()), Err(why))),
@@ -44,6 +45,7 @@ pub async fn everything(engine: &Engine) -> Result<(Learned<Inside>, Learned<Fen
 
 /// The first container alone. The failure is an interrupt.
 pub async fn container_alone(engine: &Engine) -> Result<Learned<Inside>, Failure> {
+    let _tidies = Tidies::begin();
     let stage = match Stage::set(engine).await {
         Ok(stage) => stage,
         Err(why) => return Ok(Err(why)),

@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::reference::Reference;
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::supervisor::engine::{self, Engine, Product};
-use crate::supervisor::interrupt::unless_interrupted;
+use crate::supervisor::interrupt::{Tidies, unless_interrupted};
 
 /// An engine that says nothing for so long has lost its registry.
 const SILENCE: Duration = Duration::from_secs(600);
@@ -35,6 +35,8 @@ pub async fn pull(engine: &Engine, reference: &Reference, quiet: bool) -> Result
     let owner = if engine.product == Product::Podman { Owner::Podman } else { Owner::Docker };
     let credentials = credentials::find(reference, owner).await?;
     let shown = shown(reference);
+    // The line of progress is ended.
+    let _tidies = Tidies::begin();
     let mut progress = Progress::new(&shown, quiet);
     let fetched = unless_interrupted(fetch(engine, reference, credentials.as_ref(), &mut progress)).await;
     progress.end(matches!(fetched, Ok(Ok(()))));

@@ -14,7 +14,6 @@ mod reached;
 mod ready;
 mod running;
 pub mod runtime;
-mod signals;
 mod start;
 
 use std::cell::Cell;
@@ -27,13 +26,14 @@ use netpolicy::settings::Ca;
 use self::checks::{about, check_name_is_free, may_hold_quotas, nano_cpus, own_addresses};
 use self::clock::Clock;
 use self::events::EventFiles;
-use self::signals::Signals;
 use self::start::{Checked, Prepared, start};
 use super::aftermath::Report;
 use super::binds::Sharing;
 use super::containers::{Agent, WORKSPACE};
 use super::engine::{Engine, Product};
+use super::interrupt::until_signal;
 use super::means::{self, Means};
+use super::signals::Signals;
 use super::summary::{Summary, last_digest};
 use super::workflow::Workflow;
 use super::{aftermath, ca, etc, helper_image, init, kept, networks, nonce, podman, removal, runs};
@@ -109,17 +109,10 @@ impl Request {
 }
 
 /// Runs the agent to its end; the exit status for the program.
-pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
+pub async fn run(engine: &Engine, mut request: Request, signals: &mut Signals) -> Result<u8, Failure> {
     let mut clock = Clock::new(request.timings);
-    let mut signals = Signals::new()?;
-
     // Nothing has been created yet, so an engine that has gone silent is simply left.
-    let checked = tokio::select! {
-        checked = check(engine, &mut request, &mut clock) => checked?,
-        number = signals.next() => {
-            return Err(Failure::new(Ended::with(128 + number).status, "interrupted before anything was created"));
-        }
-    };
+    let checked = until_signal(signals, check(engine, &mut request, &mut clock)).await?;
 
     let digest = request
         .policy
@@ -194,7 +187,7 @@ pub async fn run(engine: &Engine, mut request: Request) -> Result<u8, Failure> {
             if let Some(number) = early_signal.get() {
                 signals.again(number);
             }
-            let ended = running.supervise(engine, &workflow, &request, &laying, &mut signals).await;
+            let ended = running.supervise(engine, &workflow, &request, &laying, signals).await;
             told = running.close(engine, &workflow, &mut held, Some(&laying.covered)).await;
             ended.map(|ended| (ended, running.summary.take()))
         }
@@ -305,7 +298,7 @@ fn conclude(
         crate::term::talk_lines(failure);
     }
     let (ended, summary) = outcome?;
-    for line in ended.reached.iter().map(|(_, line)| line).chain(&ended.why) {
+    for line in ended.reached.iter().map(|(_, line)| line).chain(&ended.why).chain(&ended.lost) {
         crate::term::talk(format_args!("{line}"));
     }
     if !quiet {
@@ -322,18 +315,34 @@ struct Ended {
     why: Option<String>,
     /// The limits that the agent met, whether they ended it or not, in words.
     reached: Vec<(Limit, String)>,
+    /// What of its output could not be written, in words.
+    lost: Option<String>,
 }
 
 impl Ended {
     fn with(status: i32) -> Self {
-        Ended { status: u8::try_from(status).unwrap_or(u8::MAX), why: None, reached: Vec::new() }
+        Ended { status: u8::try_from(status).unwrap_or(u8::MAX), why: None, reached: Vec::new(), lost: None }
+    }
+
+    /// The same where output was lost: a program that was given part of it must not take that for a success.
+    fn without(mut self, lost: Option<String>) -> Self {
+        if lost.is_some() && self.status == 0 {
+            self.status = COULD_NOT_RUN;
+        }
+        self.lost = lost;
+        self
     }
 
     fn because(status: u8, why: impl Into<String>) -> Self {
-        Ended { status, why: Some(why.into()), reached: Vec::new() }
+        Ended { status, why: Some(why.into()), reached: Vec::new(), lost: None }
     }
 
     fn at_limit(status: u8, limit: Limit, what: String) -> Self {
-        Ended { status, why: None, reached: vec![(limit, format!("{what}, so the run was ended"))] }
+        Ended {
+            status,
+            why: None,
+            reached: vec![(limit, format!("{what}, so the run was ended"))],
+            lost: None,
+        }
     }
 }

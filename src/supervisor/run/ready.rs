@@ -53,6 +53,17 @@ pub(super) async fn helpers_last_words(engine: &Engine, workflow: &Workflow) -> 
     all
 }
 
+/// Whether the fence or the guard runs no more.
+pub(super) async fn has_a_helper_ended(engine: &Engine, workflow: &Workflow) -> bool {
+    for role in [Role::Fence, Role::Guard] {
+        let looked = engine.api.inspect_container(&workflow.object(role), None).await;
+        if looked.ok().and_then(|found| found.state?.running) != Some(true) {
+            return true;
+        }
+    }
+    false
+}
+
 pub(super) async fn last_words(engine: &Engine, container: &str) -> Vec<String> {
     let options = LogsOptions { stderr: true, stdout: false, tail: "20".to_owned(), ..Default::default() };
     let all = engine.api.logs(container, Some(options)).collect::<Vec<_>>();

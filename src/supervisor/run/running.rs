@@ -11,12 +11,12 @@ use tokio::time::timeout;
 use super::super::aftermath::Report;
 use super::super::counting::Recipe;
 use super::super::engine::Engine;
+use super::super::signals::{SIGINT, Signals, signal_name};
 use super::super::summary::Summary;
 use super::super::watch::Watch;
 use super::super::workflow::{Role, Workflow};
 use super::super::{aftermath, control, podman, streams};
 use super::ready::{exit_of, last_words};
-use super::signals::{SIGINT, Signals, signal_name};
 use super::{ENGINE_LIMIT, Ended, FENCE_ENDED, Request, TIME_OVER, reached};
 use crate::control::{Limit, Note};
 use crate::error::Failure;
@@ -25,6 +25,8 @@ use crate::workspace::masks::{Covered, Laying};
 
 /// Two Ctrl-C within this time stop at once.
 const DOUBLE_INTERRUPT: Duration = Duration::from_secs(2);
+/// An agent that was asked to end and goes on is killed after this time, as `docker stop` does.
+const ASKED_LIMIT: Duration = Duration::from_secs(10);
 /// After that an agent has ended within this time, or the engine is asked whether it is there at all.
 const KILLED_LIMIT: Duration = Duration::from_secs(5);
 /// The guard's last lines arrive within this time after its end.
@@ -56,14 +58,14 @@ async fn after(limit: Option<Duration>) {
     }
 }
 
-/// The agent's last output may still be under way when its exit is known.
-async fn drain(carrying: &mut JoinHandle<()>) {
-    let _ = timeout(Duration::from_secs(5), carrying).await;
+/// Waits for the agent's last output, which may still be under way when its exit is known; what of it was lost, in words.
+async fn drain(carrying: &mut JoinHandle<Option<String>>) -> Option<String> {
+    timeout(Duration::from_secs(5), carrying).await.ok()?.ok()?
 }
 
 /// A run whose agent has been started.
 pub(super) struct Running {
-    pub(super) carrying: JoinHandle<()>,
+    pub(super) carrying: JoinHandle<Option<String>>,
     pub(super) sizing: Option<JoinHandle<()>>,
     pub(super) terminal: Option<streams::RawTerminal>,
     pub(super) collecting: Option<JoinHandle<Summary>>,
@@ -104,6 +106,7 @@ impl Running {
         let warning = warn_of_token(request.token_ends);
         let uncovered = laying.covered.until_off();
         let doubt = after(None);
+        let asked_long_ago = after(None);
         let host = self.host.take();
         let host_unknown = async {
             match host {
@@ -120,8 +123,17 @@ impl Running {
             disk_full,
             warning,
             uncovered,
-            doubt
+            doubt,
+            asked_long_ago
         );
+        let mut asked = false;
+        let send = |name: &str| {
+            let options = KillContainerOptions { signal: name.to_owned() };
+            let (api, agent) = (engine.api.clone(), names[0].clone());
+            // Beside the watching: the next signal is not to wait for a silent engine. The agent may have ended just now; its exit is
+            // seen in the next round.
+            tokio::spawn(async move { api.kill_container(&agent, Some(options)).await });
+        };
         let mut doubts = 0;
         let mut last_interrupt: Option<Instant> = None;
         let helper_died = |who: &str, status: i64| {
@@ -140,9 +152,9 @@ impl Running {
                     if status < 0 {
                         Ended::because(FENCE_ENDED, "the engine does not answer for the agent any more")
                     } else {
-                        drain(&mut self.carrying).await;
+                        let lost = drain(&mut self.carrying).await;
                         let said = async || last_words(engine, &names[0]).await;
-                        Ended::with(podman::status(engine, status, said).await as i32)
+                        Ended::with(podman::status(engine, status, said).await as i32).without(lost)
                     }
                 }
                 status = &mut guard_exit => helper_died("guard", status),
@@ -176,6 +188,15 @@ impl Running {
                 why = &mut host_unknown => {
                     Ended::because(FENCE_ENDED, format!("{why}, so the run was ended"))
                 }
+                () = &mut asked_long_ago => {
+                    asked_long_ago.set(after(None));
+                    crate::term::talk(format_args!(
+                        "the agent was asked to end and went on for {} s, so it is ended (KILL)", ASKED_LIMIT.as_secs()
+                    ));
+                    send("KILL");
+                    doubt.set(after(Some(KILLED_LIMIT)));
+                    continue;
+                }
                 what = &mut disk_full => Ended::at_limit(FENCE_ENDED, Limit::Disk, what),
                 number = signals.next() => {
                     let now = Instant::now();
@@ -185,11 +206,11 @@ impl Running {
                     if twice {
                         doubt.set(after(Some(KILLED_LIMIT)));
                     }
-                    let options = KillContainerOptions { signal: name.to_owned() };
-                    let (api, agent) = (engine.api.clone(), names[0].clone());
-                    // Beside the watching: the next signal is not to wait for a silent engine. The agent may have ended just now; its
-                    // exit is seen in the next round.
-                    tokio::spawn(async move { api.kill_container(&agent, Some(options)).await });
+                    if signals.is_an_end(number) && !asked {
+                        asked = true;
+                        asked_long_ago.set(after(Some(ASKED_LIMIT)));
+                    }
+                    send(name);
                     continue;
                 }
             };

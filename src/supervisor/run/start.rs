@@ -25,7 +25,7 @@ use super::configuration::{self, configuration};
 use super::create::{create, create_agent, create_volume};
 use super::events::EventFiles;
 use super::host::{self, Recipe};
-use super::ready::{await_ready, helpers_last_words};
+use super::ready::{await_ready, has_a_helper_ended, helpers_last_words};
 use super::running::Running;
 use super::{Ended, Request, account, runtime};
 use crate::error::{COULD_NOT_RUN, Failure};
@@ -204,7 +204,10 @@ pub(super) async fn start(
     let carrying = tokio::spawn(streams::carry(attached, request.agent.interactive));
     if let Err(error) = engine.api.start_container(&agent, None).await {
         let mut failure = agent_start_failure(&error);
-        failure.causes.extend(helpers_last_words(engine, workflow).await);
+        // What they say while they live has nothing to do with it.
+        if has_a_helper_ended(engine, workflow).await {
+            failure.causes.extend(helpers_last_words(engine, workflow).await);
+        }
         return Err(failure);
     }
     if let Some(bind) = binds.swapped() {
