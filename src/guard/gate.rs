@@ -100,7 +100,12 @@ impl Refusal {
 
     /// The same, to a TLS client.
     pub fn in_tls(self) -> Refusal {
-        let alert = if self.is_failure() { tls::INTERNAL_ERROR } else { tls::ACCESS_DENIED };
+        let alert = match self.reason {
+            // What a server says that does not know the name: clients show it in these words.
+            Reason::ResolveFailed => tls::UNRECOGNIZED_NAME,
+            Reason::ConnectFailed => tls::INTERNAL_ERROR,
+            _ => tls::ACCESS_DENIED,
+        };
         self.manner(Manner::Alert(alert))
     }
 

@@ -27,6 +27,8 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 pub const ACCESS_DENIED: u8 = 49;
 /// `internal_error`.
 pub const INTERNAL_ERROR: u8 = 80;
+/// `unrecognized_name`.
+pub const UNRECOGNIZED_NAME: u8 = 112;
 /// First byte of a handshake record.
 pub const HANDSHAKE: u8 = 0x16;
 

@@ -32,6 +32,8 @@ pub struct Seen {
     pub left_out: u64,
     /// The limit behind the reason `limit`.
     pub limit: Option<String>,
+    /// Why a permitted connection did not come to be.
+    pub error: Option<String>,
 }
 
 /// Counts refusals as they happen. Bounded: an agent may try any number of targets.
@@ -45,6 +47,8 @@ pub struct Summary {
 
 /// Distinct (target, reason) pairs that are remembered.
 const REMEMBERED: usize = 1000;
+/// Characters that are shown of why something failed.
+const LONGEST_WHY: usize = 160;
 /// Lines that are shown.
 const SHOWN: usize = 12;
 
@@ -66,8 +70,8 @@ impl Summary {
             _ => target,
         };
         let reason = event.reason.clone().unwrap_or_default();
-        let reason = match &event.limit {
-            Some(limit) => format!("{reason}: {limit}"),
+        let reason = match event.limit.as_ref().or(event.error.as_ref()) {
+            Some(why) => format!("{reason}: {}", why.chars().take(LONGEST_WHY).collect::<String>()),
             None => reason,
         };
         let key = (target, reason);
@@ -143,6 +147,21 @@ mod tests {
         let text = summary.text(id());
         assert!(text.starts_with("ringfence: refused 4 times:\n"), "{text}");
         assert!(text.contains("4 × 10.0.0.1:22  (raw-address)"), "{text}");
+    }
+
+    #[test]
+    fn a_name_that_does_not_resolve_is_told_as_such() {
+        let mut summary = Summary::default();
+        let line = |error: &str| {
+            format!(
+                r#"{{"kind":"connect","verdict":"deny","reason":"resolve-failed","host":"a.test","port":443,"error":"{error}"}}"#
+            )
+        };
+        summary.add(&event(&line("there is no such name")));
+        summary.add(&event(&line(&"x".repeat(5000))));
+        let text = summary.text(id());
+        assert!(text.contains("1 × a.test:443  (resolve-failed: there is no such name)\n"), "{text}");
+        assert!(text.len() < 600, "{text}");
     }
 
     #[test]

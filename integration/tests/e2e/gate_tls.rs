@@ -139,7 +139,7 @@ fn unreachable(bed: &Testbed) -> Result<()> {
         "openssl s_client -connect $0:443 -servername $0 </dev/null 2>&1 | grep -oE 'alert number [0-9]+'";
     let policy = bed.ringfence.allowing(&["broken.test", "private.test"])?;
     for (name, alert, reason) in
-        [("broken.test", "80", "resolve-failed"), ("private.test", "49", "private-address")]
+        [("broken.test", "112", "resolve-failed"), ("private.test", "49", "private-address")]
     {
         let outcome = bed.ringfence.run(&policy, &[], &bed.images.agent, &["sh", "-c", script, name])?;
         expect(
@@ -148,6 +148,9 @@ fn unreachable(bed: &Testbed) -> Result<()> {
             &outcome,
         )?;
         expect(outcome.has_event(&[("host", name), ("reason", reason)]), "an event", &outcome)?;
+        let told =
+            !reason.starts_with("resolve") || outcome.stderr.contains("broken.test:443  (resolve-failed: ");
+        expect(told, "the summary says that the name does not resolve", &outcome)?;
     }
     Ok(())
 }
