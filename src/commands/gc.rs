@@ -47,11 +47,10 @@ pub async fn quietly(engine: &Engine) {
         Ok(swept) => swept.failures,
         Err(failure) => vec![failure],
     };
-    for failure in failures {
-        crate::term::talk(format_args!(
-            "left from an earlier run: {}; `ringfence gc` tells more",
-            failure.message
-        ));
+    let mut told: Vec<String> = failures.into_iter().map(|failure| failure.message).collect();
+    told.dedup();
+    for message in told {
+        crate::term::talk(format_args!("left from an earlier run: {message}; `ringfence gc` tells more"));
     }
 }
 

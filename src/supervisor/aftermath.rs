@@ -5,6 +5,7 @@
 //!  stop, gc, the next start (nobody holds the journal): agent removed ─▶ settle ─▶ guard: events, if there is one
 //! ```
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -15,7 +16,7 @@ use super::inventory::Found;
 use super::workflow::{Helpers, Role, Workflow};
 use crate::error::Failure;
 use crate::wire::WorkflowId;
-use crate::workspace::aftermath::{self, Aftermath, Told, list};
+use crate::workspace::aftermath::{self, Abandoned, Aftermath, Told, list};
 use crate::workspace::masks::Covered;
 
 /// A killed container has ended within this time, or is looked at again when it is removed.
@@ -72,32 +73,51 @@ impl Report {
 
 /// The same for a workflow whose agent was removed, and which nobody supervises any more; whether there was something to say.
 pub async fn settle_abandoned(engine: &Engine, found: &Found) -> Result<bool, Failure> {
-    let Some(told) = aftermath::settle_abandoned(found.id)? else { return Ok(false) };
+    let Some(Abandoned { told, of }) = aftermath::settle_abandoned(found.id)? else { return Ok(false) };
     let any = !told.is_empty();
     let report = match found.helpers() {
         Some(helpers) => record(engine, &helpers, found.id, told).await,
         None => Report::listed(told, found.id),
     };
-    tell(&report, false);
+    tell_of_another(&report, found.id, &of);
     Ok(any)
 }
 
 /// The same for workflows that are not on the engine any more; `living` are.
 pub fn sweep(engine: &Engine, living: &[WorkflowId]) -> Result<(), Failure> {
-    for (id, told) in aftermath::sweep(&engine.host, living)? {
-        tell(&Report::listed(told, id), false);
+    for (id, Abandoned { told, of }) in aftermath::sweep(&engine.host, living)? {
+        tell_of_another(&Report::listed(told, id), id, &of);
     }
     Ok(())
 }
 
 /// Says it to the person.
 pub fn tell(report: &Report, quiet: bool) {
+    lines(report, quiet).iter().for_each(|line| crate::term::talk(line));
+}
+
+/// Says of each line which run and which directory it is about: the person is in the middle of something else, in another project
+/// perhaps.
+fn tell_of_another(report: &Report, id: WorkflowId, of: &[PathBuf]) {
+    lines(report, false).iter().for_each(|line| crate::term::talk(of_another(line, id, of)));
+}
+
+fn of_another(line: &str, id: WorkflowId, of: &[PathBuf]) -> String {
+    let place = match of {
+        [] => String::new(),
+        [first, rest @ ..] => {
+            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            format!(" in {}{more}", first.display())
+        }
+    };
+    format!("of an earlier run ({id}{place}): {line}")
+}
+
+fn lines(report: &Report, quiet: bool) -> Vec<String> {
     let told = &report.told;
     let (left, changes) =
         if quiet { (Vec::new(), Vec::new()) } else { (told.left(&report.place), told.changes()) };
-    for line in told.put_back().iter().chain(&left).chain(&changes) {
-        crate::term::talk(format_args!("{line}"));
-    }
+    [told.put_back(), left, changes].concat()
 }
 
 async fn has_ended(engine: &Engine, workflow: &Workflow) -> bool {
@@ -120,4 +140,21 @@ async fn is_seen_to_end(engine: &Engine, workflow: &Workflow) -> bool {
         tokio::time::sleep(STEP).await;
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_of_another_run_says_which_and_where() {
+        let id: WorkflowId = "0000002a".parse().unwrap();
+        let line =
+            of_another("put back in .git/config: alias.x", id, &["/home/me/other".into(), "/b".into()]);
+        assert_eq!(
+            line,
+            "of an earlier run (0000002a in /home/me/other and 1 more): put back in .git/config: alias.x"
+        );
+        assert_eq!(of_another("x", id, &[]), "of an earlier run (0000002a): x");
+    }
 }

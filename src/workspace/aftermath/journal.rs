@@ -157,7 +157,7 @@ impl Aftermath {
 }
 
 /// Puts back after workflow `id`, whose agent has ended, unless its supervisor lives and does it itself.
-pub fn settle_abandoned(id: WorkflowId) -> Result<Option<Told>, Failure> {
+pub fn settle_abandoned(id: WorkflowId) -> Result<Option<Abandoned>, Failure> {
     let path = state::folder("aftermath")?.join(format!("{id}.{ENDING}"));
     settle_file(&path, id, |_| true)
 }
@@ -169,7 +169,7 @@ pub fn is_settled(id: WorkflowId) -> Result<bool, Failure> {
 }
 
 /// Puts back after workflows of this engine that are not on it any more.
-pub fn sweep(engine: &str, living: &[WorkflowId]) -> Result<Vec<(WorkflowId, Told)>, Failure> {
+pub fn sweep(engine: &str, living: &[WorkflowId]) -> Result<Vec<(WorkflowId, Abandoned)>, Failure> {
     let folder = state::folder("aftermath")?;
     let (mut all, mut failed) = (Vec::new(), None);
     for entry in fs::read_dir(&folder).map_err(|error| unusable(&folder, &error))?.flatten() {
@@ -203,7 +203,7 @@ pub fn sweep(engine: &str, living: &[WorkflowId]) -> Result<Vec<(WorkflowId, Tol
             let mut told = Told::default();
             told.failures.push(failure.message);
             failure.hint.into_iter().for_each(|hint| told.advise(hint));
-            all.last_mut().into_iter().for_each(|(_, last)| last.add(std::mem::take(&mut told)));
+            all.last_mut().into_iter().for_each(|(_, last)| last.told.add(std::mem::take(&mut told)));
             Ok(all)
         }
         None => Ok(all),
@@ -214,7 +214,7 @@ fn settle_file(
     path: &Path,
     id: WorkflowId,
     ours: impl Fn(&Journal) -> bool,
-) -> Result<Option<Told>, Failure> {
+) -> Result<Option<Abandoned>, Failure> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let _turn = turn(folder)?;
     let Some(file) = open_journal(path).map_err(|error| unusable(path, &error))? else { return Ok(None) };
@@ -261,7 +261,16 @@ fn settle_file(
         }
     }
     finish(path, id, &journal, &mut told);
-    Ok(Some(told))
+    Ok(Some(Abandoned { told, of: journal.roots.iter().map(|root| root.path.path()).collect() }))
+}
+
+/// What came of a run that nobody supervised to its end.
+#[derive(Debug)]
+pub struct Abandoned {
+    /// What came of it.
+    pub told: Told,
+    /// The directories that its agent could write.
+    pub of: Vec<PathBuf>,
 }
 
 fn shown(path: &Path) -> String {
@@ -609,7 +618,7 @@ mod tests {
             // A child of another test has the lock too, between its start and its own program.
             for _ in 0..500 {
                 if let Some(told) = settle_file(&self.path(name), id(name), |_| true).unwrap() {
-                    return told;
+                    return told.told;
                 }
                 std::thread::sleep(Duration::from_millis(10));
             }

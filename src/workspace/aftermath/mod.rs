@@ -31,7 +31,7 @@ mod through;
 mod told;
 mod whereabouts;
 
-pub use journal::{Aftermath, is_settled, settle_abandoned, sweep};
+pub use journal::{Abandoned, Aftermath, is_settled, settle_abandoned, sweep};
 pub use told::Told;
 
 use std::os::fd::AsFd;
