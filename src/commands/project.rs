@@ -1,5 +1,7 @@
 //! `ringfence project check`: what an agent would see of a project. Nothing is created, no engine is asked.
 
+use std::path::Path;
+
 use netpolicy::load::pattern_fault;
 use netpolicy::policy::Policy;
 
@@ -7,7 +9,7 @@ use crate::cli::project::{CheckArgs, ProjectCommand};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::open;
 use crate::layers;
-use crate::workspace::masks::{self, Wishes};
+use crate::workspace::masks::{self, Plan, Wishes};
 
 /// Carries out one of the commands.
 pub fn dispatch(command: ProjectCommand) -> Result<u8, Failure> {
@@ -22,8 +24,9 @@ fn check(args: &CheckArgs) -> Result<u8, Failure> {
     let loaded = layers::load(&super::policy::wanted(&args.policy, Some(&project)))?;
     layers::warn(&loaded);
     let mut policy = loaded.policy;
-    unmask(&mut policy, &args.unmask)?;
+    let shown = unmask(&mut policy, &args.unmask, Some(&project))?;
     let plan = masks::plan(&project, &wishes(&policy))?;
+    check_unmasked(&plan, &shown)?;
     match args.json {
         true => super::print_json(&plan.json())?,
         false => super::print(&plan.text())?,
@@ -31,21 +34,62 @@ fn check(args: &CheckArgs) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Adds what the command line shows to the policy, so that it is part of what is digested.
-pub fn unmask(policy: &mut Policy, paths: &[String]) -> Result<(), Failure> {
-    for path in paths {
-        if let Some((why, hint)) = pattern_fault(path, "unmask") {
-            return Err(Failure::new(COULD_NOT_RUN, format!("--unmask {path}: {why}")).hint(hint));
+/// Adds what the command line shows to the policy, so that it is part of what is digested; the paths as they are below the project.
+pub fn unmask(policy: &mut Policy, paths: &[String], project: Option<&Path>) -> Result<Vec<String>, Failure> {
+    let mut shown = Vec::new();
+    for given in paths {
+        let path = below(given, project);
+        if let Some((why, hint)) = pattern_fault(&path, "unmask") {
+            return Err(Failure::new(COULD_NOT_RUN, format!("--unmask {given}: {why}")).hint(hint));
         }
-        if !policy.workspace.unmask.contains(path) {
+        if !policy.workspace.unmask.contains(&path) {
             policy.workspace.unmask.push(path.clone());
         }
+        shown.push(path);
     }
     policy.workspace.unmask.sort();
-    Ok(())
+    Ok(shown)
+}
+
+/// An absolute path as it is below the project; every other as it was given.
+fn below(given: &str, project: Option<&Path>) -> String {
+    let project = project.and_then(Path::to_str);
+    match project.and_then(|project| given.strip_prefix(project)?.strip_prefix('/')) {
+        Some(inside) => format!("./{inside}"),
+        None => given.to_owned(),
+    }
+}
+
+/// What is to be shown must be there.
+pub fn check_unmasked(plan: &Plan, shown: &[String]) -> Result<(), Failure> {
+    let Some(path) = masks::showing_nothing(plan, shown)? else { return Ok(()) };
+    Err(Failure::new(
+        COULD_NOT_RUN,
+        format!("--unmask {path}: nothing in {} has this path", plan.project.display()),
+    )
+    .hint("write it as seen from the project's directory; `ringfence project check` lists what is covered"))
 }
 
 /// What the policy says about masks.
 pub fn wishes(policy: &Policy) -> Wishes {
     Wishes { mask: policy.workspace.mask.clone(), unmask: policy.workspace.unmask.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absolute_path_is_one_below_the_project() {
+        let project = Some(Path::new("/a/b"));
+        for (given, expected) in
+            [("/a/b/.env", "./.env"), ("/a/bc/.env", "/a/bc/.env"), ("./x", "./x"), (".env", ".env")]
+        {
+            assert_eq!(below(given, project), expected);
+        }
+        let mut policy = Policy::nothing();
+        for bad in ["/elsewhere/.env", "../.env", "./", ".", "", "./*", "~/x"] {
+            assert!(unmask(&mut policy, &[bad.to_owned()], project).is_err(), "{bad}");
+        }
+    }
 }

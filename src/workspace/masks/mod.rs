@@ -20,6 +20,7 @@ mod scrub;
 mod serve;
 mod shared;
 mod snapshot;
+mod unmask;
 mod walk;
 
 use std::collections::HashMap;
@@ -30,6 +31,7 @@ pub use repository::plan_repository;
 pub use scrub::MASK;
 pub use serve::{Given, Laying, Served, close, serve, sweep};
 pub use snapshot::Mark;
+pub use unmask::showing_nothing;
 pub use walk::{Wishes, plan};
 
 /// What is laid over a project.

@@ -122,12 +122,14 @@ fn within_bounds(project: &Path, covers: &[Cover]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Patterns of a policy or the command line: without a slash at any depth, else from the project's root; a folder means all in it.
-fn patterns(key: &str, texts: &[String]) -> Result<GlobSet, Failure> {
+/// Patterns of a policy or the command line: a name alone at any depth, `./NAME` and what has a slash within from the project's root; a
+/// folder means all in it.
+pub(super) fn patterns(key: &str, texts: &[String]) -> Result<GlobSet, Failure> {
     let mut set = GlobSetBuilder::new();
     for text in texts {
-        let inner = text.trim_matches('/');
-        let rooted = if inner.contains('/') { inner.to_owned() } else { format!("**/{inner}") };
+        let inner: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+        let is_rooted = text.starts_with("./") || inner.len() > 1;
+        let rooted = format!("{}{}", if is_rooted { "" } else { "**/" }, inner.join("/"));
         let refused = |error: globset::Error| {
             Failure::new(COULD_NOT_RUN, format!("{key}: `{text}` is no pattern"))
                 .caused_by(&error)
@@ -300,8 +302,12 @@ impl<'a> Walk<'a> {
 
     /// A link with a telling name: what it points to is meant.
     fn link(&mut self, path: &Path, hooks: bool, listed: &dyn Fn(&Path) -> Option<Mark>) {
+        if self.eye.spared(path) {
+            self.seen.unmasked.push(path.to_owned());
+            return;
+        }
         let Some(name) = self.named(path).or(hooks.then_some((Treatment::Fixed, Why::Git))) else { return };
-        if self.eye.spared(path) || name.0 == Treatment::Spare {
+        if name.0 == Treatment::Spare {
             return;
         }
         // A link that leads nowhere, or out of the project, leads nowhere in the agent's container either.
