@@ -38,5 +38,8 @@ mod wire;
 mod workspace;
 
 fn main() -> std::process::ExitCode {
-    commands::dispatch(cli::parse())
+    match cli::usage::read(std::env::args_os().collect()) {
+        Ok(cli) => commands::dispatch(cli),
+        Err(status) => status,
+    }
 }

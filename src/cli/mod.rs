@@ -1,23 +1,15 @@
 //! The words of the command line: what a person typed, as data. Nothing here acts.
 
+pub mod docker;
 pub mod doctor;
 pub mod live;
 pub mod policy;
 pub mod project;
 pub mod run;
+pub mod usage;
+pub mod values;
 
 use clap::{Args, Parser, Subcommand};
-
-/// Reads the command line; wrong usage ends the program with clap's message and status 125,
-/// as `docker run` does.
-pub fn parse() -> Cli {
-    Cli::try_parse().unwrap_or_else(|error| {
-        let status = if error.use_stderr() { i32::from(crate::error::COULD_NOT_RUN) } else { 0 };
-        // Nothing can be said when even this cannot be printed.
-        let _ = error.print();
-        std::process::exit(status)
-    })
-}
 
 /// Run an AI agent in a container that reaches exactly the names its policy permits.
 #[derive(Debug, Parser)]

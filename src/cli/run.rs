@@ -3,20 +3,25 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use netpolicy::settings::Ca;
 
+use super::docker::WithoutEffect;
 use super::policy::PolicyArgs;
+use super::values;
 use crate::supervisor::image::Pull;
 
 /// `ringfence run [OPTIONS] IMAGE [COMMAND]…`
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "ringfence run [OPTIONS] IMAGE [COMMAND]...",
+    after_help = "\
 Example: git worktree add ../fix && ringfence run --worktree --project ../fix --policy gitlab@1 IMAGE AGENT
 lets an agent commit and push in a working tree of its own, while you work in yours.
 
 Exit status: the agent's own; 123 the fence ended the run (a helper died, a limit of memory or disk); 124 its time is over;
-125 ringfence could not run it; 126/127 as docker; 128+N ended by signal N")]
+125 ringfence could not run it; 126/127 as docker; 128+N ended by signal N"
+)]
 pub struct RunArgs {
     /// The policy
     #[command(flatten)]
@@ -25,7 +30,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "sha256:…")]
     pub expect_digest: Option<String>,
     /// `policy`: what the policy permits; `denied`: nothing
-    #[arg(long, value_name = "CONDITION", default_value = "policy")]
+    #[arg(long, alias = "net", value_name = "CONDITION", default_value = "policy", value_parser = values::network)]
     pub network: Network,
     /// The same as --network denied
     #[arg(long, conflicts_with = "network")]
@@ -68,7 +73,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "PATH", requires = "project")]
     pub unmask: Vec<String>,
     /// Certificate authorities for the agent's TLS clients besides its image's own: a PEM file, or this machine's
-    #[arg(long, value_name = "FILE|system", value_parser = parse_ca)]
+    #[arg(long, value_name = "FILE|system", value_parser = values::authorities)]
     pub ca: Option<Ca>,
     /// A name for the workflow
     #[arg(long, value_name = "NAME")]
@@ -80,38 +85,38 @@ pub struct RunArgs {
     #[arg(short = 't', long)]
     pub tty: bool,
     /// User of the agent's process [default: the project's owner, else the image's]
-    #[arg(short = 'u', long, value_name = "USER")]
+    #[arg(short = 'u', long, value_name = "USER", value_parser = values::user)]
     pub user: Option<String>,
     /// Working directory in the container
-    #[arg(short = 'w', long, value_name = "DIR")]
+    #[arg(short = 'w', long, value_name = "DIR", value_parser = values::workdir)]
     pub workdir: Option<String>,
     /// The program to start instead of the image's entrypoint
     #[arg(long, value_name = "PROGRAM")]
     pub entrypoint: Option<String>,
     /// CPUs that the agent may use [default: 2, or what the engine has]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::cpus)]
     pub cpus: Option<f64>,
     /// Memory that the agent may use, swap and its tmpfs files included [default: 4GiB]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(short = 'm', long, value_name = "SIZE", value_parser = values::size)]
     pub memory: Option<u64>,
     /// Processes and threads that the agent may have [default: 1024]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, alias = "pids-limit", value_name = "N", value_parser = values::pids)]
     pub pids: Option<u64>,
     /// Files that each of its processes may have open [default: 16384]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(64..=1_048_576))]
     pub open_files: Option<u64>,
     /// Disk that the agent may fill: its container's own layer, and what it adds to writable mounts; watched, and held by the
     /// storage driver where that can [default: 10GiB]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub disk: Option<u64>,
     /// Wall-clock time after which the run is ended (2h, 90s) [default: 24h]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = values::time)]
     pub time: Option<Duration>,
     /// When to fetch the image: `missing`, `always` or `never`
     #[arg(long, value_name = "WHEN", default_value = "missing", hide_possible_values = true)]
     pub pull: Pull,
     /// The OCI runtime of the agent's container, as the engine names it [default: the engine's own]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub runtime: Option<String>,
     /// The image cannot be written; /tmp, /run and /var/tmp are in memory
     #[arg(long)]
@@ -120,7 +125,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "PATH")]
     pub tmpfs: Vec<String>,
     /// Size of /dev/shm, which counts as the agent's memory [default: 1GiB]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub shm_size: Option<u64>,
     /// Take from root in the container every capability, the few that installing packages needs included
     #[arg(long)]
@@ -134,15 +139,16 @@ pub struct RunArgs {
     /// No summary at the end
     #[arg(short, long)]
     pub quiet: bool,
-    /// The agent's image
-    pub image: String,
-    /// The agent's command
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
-    pub command: Vec<String>,
+    /// Options of docker's that change nothing
+    #[command(flatten)]
+    pub docker: WithoutEffect,
+    /// The agent's image, and its command: what follows the image is the agent's, `--` included
+    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE")]
+    pub words: Vec<String>,
 }
 
 /// What the network is to the agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
     /// What the policy permits.
     Policy,
@@ -151,25 +157,18 @@ pub enum Network {
 }
 
 impl RunArgs {
+    /// The agent's image as it was typed.
+    pub fn image(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+
+    /// The agent's command; empty: the image's.
+    pub fn command(&self) -> &[String] {
+        self.words.get(1..).unwrap_or_default()
+    }
+
     /// Whether the agent is to have no network at all.
     pub fn network_denied(&self) -> bool {
         self.no_network || self.network == Network::Denied
     }
-}
-
-/// `system` or a file.
-fn parse_ca(text: &str) -> Result<Ca, String> {
-    match text {
-        "" => Err("expected a file, or `system`".to_owned()),
-        "system" => Ok(Ca::System),
-        file => Ok(Ca::File(file.to_owned())),
-    }
-}
-
-/// Bytes, as policies write them too.
-fn parse_size(text: &str) -> Result<u64, String> {
-    // The engine refuses less than 6 MiB with a text of its own.
-    netpolicy::settings::size(text)
-        .filter(|bytes| *bytes >= 6 << 20)
-        .ok_or_else(|| "expected a size of at least 6MiB, such as 512MiB or 4GiB".to_owned())
 }

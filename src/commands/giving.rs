@@ -1,5 +1,6 @@
 //! What the command line of a run gives to the agent: variables, secrets by name, a prompt. Literal secrets end the start.
 
+use std::env::VarError;
 use std::path::{Path, PathBuf};
 
 use crate::cli::run::RunArgs;
@@ -35,7 +36,7 @@ pub fn gather(args: &RunArgs) -> Result<Giving, Failure> {
             sent.push(Sent { place, variable: Some(name), text: value.as_bytes() });
         }
     }
-    for (number, argument) in args.entrypoint.iter().chain(&args.command).enumerate() {
+    for (number, argument) in args.entrypoint.iter().chain(args.command()).enumerate() {
         let number = number + usize::from(args.entrypoint.is_none());
         sent.push(Sent { place: format!("argument:{number}"), variable: None, text: argument.as_bytes() });
     }
@@ -89,19 +90,63 @@ fn check_standard_input(args: &RunArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The lines of an environment file: `NAME=VALUE`, or `NAME` for the caller's value; `#` begins a comment.
+/// The lines of an environment file.
 fn lines_of(file: &Path) -> Result<Vec<String>, Failure> {
     let cannot = || Failure::new(COULD_NOT_RUN, format!("--env-file {}: it cannot be read", file.display()));
     let bytes = open::read(file, LARGEST_ENV_FILE).map_err(|refused| refused.explain(cannot()))?;
-    let text = String::from_utf8(bytes).map_err(|error| cannot().caused_by(&error))?;
-    let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    Ok(lines.map(str::to_owned).collect())
+    let text = String::from_utf8(bytes).map_err(|error| {
+        cannot()
+            .caused_by(&error)
+            .hint("variables are text: save the file as UTF-8, and give bytes by --secret NAME=FILE")
+    })?;
+    variables_of(&text).map_err(|(number, why, hint)| {
+        Failure::new(COULD_NOT_RUN, format!("--env-file {}: line {number}: {why}", file.display())).hint(hint)
+    })
+}
+
+/// A line that is no variable: its number, why, and what to write.
+type BadLine = (usize, String, &'static str);
+
+/// The variables of an environment file, as docker reads it: `NAME=VALUE`, or `NAME` for the caller's value; `#` begins a comment, the
+/// rest of a line is the value as it stands. A byte order mark is no part of the first name.
+fn variables_of(text: &str) -> Result<Vec<String>, BadLine> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut found = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let bad = |why: &str, hint| Err((index + 1, why.to_owned(), hint));
+        let name = line.split('=').next().unwrap_or_default();
+        if name.is_empty() {
+            return bad(
+                "the variable has no name",
+                "write NAME=VALUE, or NAME for the value that it has here",
+            );
+        }
+        if line.contains('\0') {
+            return bad(
+                "it has a zero byte",
+                "a variable ends at the first: give bytes by --secret NAME=FILE",
+            );
+        }
+        if name.starts_with("export ") || name.starts_with("export\t") {
+            return bad("`export` is a shell's word, and this is no script", "write NAME=VALUE without it");
+        }
+        if name.contains(char::is_whitespace) {
+            let why = format!("the name `{name}` has white space");
+            return Err((index + 1, why, "write NAME=VALUE, with nothing between name, `=` and value"));
+        }
+        found.push(line.to_owned());
+    }
+    Ok(found)
 }
 
 /// `NAME=VALUE` as given, `NAME` from the caller.
 fn variable(pair: &str) -> Result<Option<String>, Failure> {
     let name = pair.split('=').next().unwrap_or_default();
-    if name.is_empty() || name.contains('\0') {
+    if name.is_empty() {
         return Err(
             Failure::new(COULD_NOT_RUN, "-e: a variable needs a name").hint("-e NAME or -e NAME=VALUE")
         );
@@ -109,9 +154,48 @@ fn variable(pair: &str) -> Result<Option<String>, Failure> {
     if pair.contains('=') {
         return Ok(Some(pair.to_owned()));
     }
-    if let Ok(value) = std::env::var(name) {
-        return Ok(Some(format!("{name}={value}")));
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(format!("{name}={value}"))),
+        Err(VarError::NotPresent) => {
+            crate::term::talk(format_args!("-e {name}: not set here, so it is not passed on"));
+            Ok(None)
+        }
+        Err(VarError::NotUnicode(_)) => {
+            Err(Failure::new(COULD_NOT_RUN, format!("-e {name}: its value here is no UTF-8")).hint(format!(
+                "engines take text only: write --secret {name}, which the agent finds in /run/secrets/{name}"
+            )))
+        }
     }
-    crate::term::talk(format_args!("-e {name}: not set here, so it is not passed on"));
-    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_variables_is_read_as_docker_reads_it() {
+        for (text, expected) in [
+            ("\u{feff}A=1\nB=2\n", &["A=1", "B=2"][..]),
+            ("A=1\r\nB=2\r\n", &["A=1", "B=2"]),
+            ("#x\n\n  # y\n \tA= x \n", &["A= x "]),
+            ("A=\"q\"\nB=a=b\nC=\nD", &["A=\"q\"", "B=a=b", "C=", "D"]),
+            ("A-B=1\n1=2\nexported=3", &["A-B=1", "1=2", "exported=3"]),
+            ("", &[]),
+        ] {
+            assert_eq!(variables_of(text).unwrap(), expected, "{text:?}");
+        }
+        for (text, line, why) in [
+            ("A=1\nexport B=2\n", 2, "export"),
+            ("export\tB\n", 1, "export"),
+            ("A B=1", 1, "white space"),
+            ("\n\nA =1", 3, "white space"),
+            ("A\u{a0}=1", 1, "white space"),
+            ("B=\u{feff}\n\u{feff}\u{2003}A=1", 2, "white space"),
+            ("=x", 1, "no name"),
+            ("A=b\0c", 1, "zero byte"),
+        ] {
+            let (number, said, _) = variables_of(text).unwrap_err();
+            assert!(number == line && said.contains(why), "{text:?}: {number} {said}");
+        }
+    }
 }

@@ -8,15 +8,17 @@ use netpolicy::settings::Capabilities;
 
 use crate::cli::run::RunArgs;
 use crate::error::{COULD_NOT_RUN, Failure};
-use crate::host::territory;
+use crate::host::{state, territory};
 use crate::layers::record::Record;
 use crate::layers::{self, Wanted};
 use crate::programs;
 use crate::supervisor::binds::Binds;
 use crate::supervisor::containers::{Agent, WORKSPACE};
 use crate::supervisor::engine::Choice;
+use crate::supervisor::interrupt::until_signal;
 use crate::supervisor::limits::Asked;
 use crate::supervisor::run::{Request, runtime};
+use crate::supervisor::signals::Signals;
 use crate::supervisor::surface::{self, Surface};
 use crate::supervisor::{ca, image, streams};
 use crate::wire::WorkflowName;
@@ -35,6 +37,10 @@ use super::giving::{self, Giving};
 /// Runs the agent; its exit status.
 pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure> {
     let denied = args.network_denied();
+    state::is_usable()?;
+    if !args.quiet {
+        args.docker.told().iter().for_each(|told| crate::term::talk(told));
+    }
     let choice = Choice::of(engine_host)?;
     let Files { binds, tmpfs, owner, worktree } = files(&choice, &args)?;
     // Before the first of the person's own programs is asked for something.
@@ -46,7 +52,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     let loaded = layers::load(&wanted)?;
     layers::warn(&loaded);
     let mut policy = loaded.policy;
-    super::project::unmask(&mut policy, &args.unmask)?;
+    let unmasked = super::project::unmask(&mut policy, &args.unmask, folder)?;
     check_digest(&policy, args.expect_digest.as_deref())?;
     let runtime = runtime::wanted(policy.container.runtime.as_deref(), args.runtime.as_deref())?;
     let asked = Asked {
@@ -63,6 +69,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     }
     let Giving { mut env, handed } = giving::gather(&args)?;
     let masks = plans(project, worktree.as_ref(), &super::project::wishes(&policy))?;
+    masks.first().map_or(Ok(()), |plan| super::project::check_unmasked(plan, &unmasked))?;
     if !args.quiet {
         masks.iter().enumerate().for_each(|(number, plan)| tell_plan(number, plan));
     }
@@ -93,17 +100,23 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         None => project.map(|project| (project, ".git/config")),
     };
     settings(config, args.policy.gitlab.as_deref(), &env, &handed).lay_on(&mut env);
-    let engine = choice.connect().await?;
-    if !binds.is_empty() && !engine.local {
-        return Err(Failure::new(
-            COULD_NOT_RUN,
-            format!("--project, --mount: {} may not see this machine's files", engine.host),
-        )
-        .hint("this version mounts files only for an engine on a local socket"));
-    }
-    super::gc::quietly(&engine).await;
-    crate::doctor::require::refuse_unmet(&engine, &policy).await?;
-    let image = image::ready(&engine, &args.image, args.pull, args.quiet).await?;
+    // Until here a signal ends the program by itself: there is nothing to tidy up.
+    let mut signals = Signals::new()?;
+    let on_the_engine = async {
+        let engine = choice.connect().await?;
+        if !binds.is_empty() && !engine.local {
+            return Err(Failure::new(
+                COULD_NOT_RUN,
+                format!("--project, --mount: {} may not see this machine's files", engine.host),
+            )
+            .hint("this version mounts files only for an engine on a local socket"));
+        }
+        super::gc::quietly(&engine).await;
+        crate::doctor::require::refuse_unmet(&engine, &policy).await?;
+        let image = image::ready(&engine, args.image(), args.pull, args.quiet).await?;
+        Ok((engine, image))
+    };
+    let (engine, image) = until_signal(&mut signals, on_the_engine).await?;
     let surface = Surface {
         capabilities: if args.no_capabilities {
             Capabilities::None
@@ -122,7 +135,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         layers: Record::of(wanted)?,
         agent: Agent {
             image,
-            command: args.command,
+            command: args.command().to_vec(),
             entrypoint: args.entrypoint,
             env,
             binds: Binds { all: binds, ..Binds::default() },
@@ -152,7 +165,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         timings: args.timings,
         quiet: args.quiet,
     };
-    let ended = crate::supervisor::run::run(&engine, request).await;
+    let ended = crate::supervisor::run::run(&engine, request, &mut signals).await;
     if let Some(token) = token.filter(|_| args.revoke_token)
         && let Err(failure) = token.revoke().await
     {

@@ -10,7 +10,8 @@ use crate::wire::WorkflowId;
 /// ringfence's own directory for state, created if need be, readable by its owner only.
 pub fn directory() -> Result<PathBuf, Failure> {
     let dir = place().ok_or_else(|| {
-        Failure::new(COULD_NOT_RUN, "no place for ringfence's state").hint("set HOME or XDG_STATE_HOME")
+        Failure::new(COULD_NOT_RUN, "no place for ringfence's state")
+            .hint("set HOME or XDG_STATE_HOME to an absolute path")
     })?;
     private_dir(&dir)?;
     Ok(dir)
@@ -18,18 +19,32 @@ pub fn directory() -> Result<PathBuf, Failure> {
 
 /// Where that directory is, or will be.
 pub fn place() -> Option<PathBuf> {
-    let base = std::env::var_os("XDG_STATE_HOME")
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")))?;
-    // A relative one counts from here.
-    std::path::absolute(base.join("ringfence")).ok()
+    Some(base("XDG_STATE_HOME", ".local/state")?.join("ringfence"))
+}
+
+/// A base directory of the XDG specification: the variable, else a folder of the home. What is not absolute counts for nothing, as that
+/// says: state that lies wherever a run was started is found by none of the next.
+pub fn base(variable: &str, in_home: &str) -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute(variable).or_else(|| Some(absolute("HOME")?.join(in_home)))
 }
 
 fn private_dir(dir: &std::path::Path) -> Result<(), Failure> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
-        Failure::new(COULD_NOT_RUN, format!("cannot create {}", dir.display())).caused_by(&error)
+        Failure::new(COULD_NOT_RUN, format!("cannot create {}", dir.display()))
+            .caused_by(&error)
+            .hint("ringfence keeps its state there: set XDG_STATE_HOME to a directory that you may write")
+    })
+}
+
+/// Checks that state can be kept, before anything is done that leaves some.
+pub fn is_usable() -> Result<(), Failure> {
+    let dir = directory()?;
+    rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).map_err(|error| {
+        Failure::new(COULD_NOT_RUN, format!("cannot write in {}", dir.display()))
+            .caused_by(&error)
+            .hint("ringfence keeps its state there: set XDG_STATE_HOME to a directory that you may write")
     })
 }
 

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::file::read_any;
 use crate::error::{COULD_NOT_RUN, Failure};
+use crate::host::state;
 
 /// The organisation's policy; fixed, since whoever could name another one could do without it.
 const ORGANISATION: &str = "/etc/ringfence/policy.yml";
@@ -109,11 +110,7 @@ pub fn fixed_files() -> Vec<PathBuf> {
 
 /// `$XDG_CONFIG_HOME` or `~/.config`, on every system.
 fn user_file() -> Option<PathBuf> {
-    let base = std::env::var_os("XDG_CONFIG_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")))?;
-    Some(base.join("ringfence/policy.yml"))
+    Some(state::base("XDG_CONFIG_HOME", ".config")?.join("ringfence/policy.yml"))
 }
 
 fn no_policy() -> Diagnostic {

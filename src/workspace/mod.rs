@@ -14,6 +14,7 @@
 //! ```
 
 pub mod aftermath;
+mod docker;
 mod held;
 pub mod identity;
 pub mod machine;

@@ -13,8 +13,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::held;
 use super::machine::Machine;
+use super::{docker, held};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::territory::Given;
 use crate::host::{identity, open};
@@ -132,9 +132,13 @@ pub fn mount(given: &str, project: Option<&Bind>, machine: &Machine) -> Result<B
     let called = format!("--mount {given}");
     let form = "write SRC:DST, or SRC:DST:rw for one that the agent may write";
     let (source, target, writable) = match given.split(':').collect::<Vec<_>>()[..] {
-        [source, target] | [source, target, "ro"] => (source, target, false),
+        [source, target] | [source, target, "ro"] if !docker::is_long_form(given) => (source, target, false),
         [source, target, "rw"] => (source, target, true),
-        _ => return Err(refusal(&called, "it is not understood", form)),
+        _ => {
+            let (why, hint) =
+                docker::mount(given).unwrap_or(("it is not understood".to_owned(), form.to_owned()));
+            return Err(refusal(&called, &why, &hint));
+        }
     };
     if !source.contains('/') && !source.starts_with('.') {
         let why = "a path is wanted, and volumes of the engine are not given to agents";
@@ -184,10 +188,24 @@ fn hold(called: &str, given: &Path, target: String, writable: bool) -> Result<Bi
             .caused_by(&error)
             .hint("give an existing path")
     };
+    if given.to_str().is_none() {
+        return Err(refusal(
+            called,
+            "its path is no UTF-8, which engines do not take",
+            "rename it, or name it by a link",
+        ));
+    }
     let source = open::real(given).map_err(|refused| match refused {
         open::Refused::System(error) => cannot(error),
         refused => refused.explain(Failure::new(COULD_NOT_RUN, format!("{called}: cannot be used"))),
     })?;
+    if source.to_str().is_none() {
+        return Err(refusal(
+            called,
+            "its path is no UTF-8, which engines do not take",
+            "rename what is above it",
+        ));
+    }
     let held = held::open(&source).map_err(cannot)?;
     let stat = rustix::fs::fstat(&held).map_err(|error| cannot(error.into()))?;
     let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
@@ -289,6 +307,10 @@ fn may_be_target(target: &str, project: Option<&Bind>) -> Result<String, String>
     if !path.is_absolute() || !plain {
         return Err(format!("{target} is no absolute path without `..`"));
     }
+    // Engines take them for the end of the path.
+    if target.contains(|c: char| c == ':' || c.is_control()) {
+        return Err(format!("{target} has a `:` or a control character in it"));
+    }
     let path: PathBuf = path.components().collect();
     let below = NO_TARGET_BELOW.iter().find(|dir| path.starts_with(dir));
     if let Some(dir) = below.or_else(|| NO_TARGET.iter().find(|dir| path == Path::new(dir))) {
@@ -326,8 +348,18 @@ pub fn all_differ(binds: &[Bind], tmpfs: &[String]) -> Result<(), Failure> {
 
 /// A path for a tmpfs, by the same rules.
 pub fn memory_target(target: &str, project: Option<&Bind>) -> Result<String, Failure> {
+    let called = format!("--tmpfs {target}");
+    if let Some((path, options)) = target.split_once(':') {
+        let why =
+            format!("options (`{options}`) are not taken; what is in memory counts as the agent's memory");
+        return Err(refusal(
+            &called,
+            &why,
+            &format!("write --tmpfs {path}, and --memory SIZE for the limit of all"),
+        ));
+    }
     may_be_target(target, project)
-        .map_err(|why| refusal(&format!("--tmpfs {target}"), &why, "give an absolute path in the container"))
+        .map_err(|why| refusal(&called, &why, "give an absolute path in the container"))
 }
 
 fn refusal(called: &str, why: &str, hint: &str) -> Failure {

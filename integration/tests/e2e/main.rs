@@ -13,6 +13,7 @@ mod disk;
 mod dns;
 mod dns_tunnel;
 mod doctor;
+mod edges;
 mod engine_access;
 mod engine_trouble;
 mod failing;
@@ -105,6 +106,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("git_config", git_config::TESTS, true),
         ("git_after", git_after::TESTS, true),
         ("pull", pull::TESTS, true),
+        ("edges", edges::TESTS, true),
         ("engine_access", engine_access::TESTS, true),
         ("engine_trouble", engine_trouble::TESTS, true),
         ("creations", creations::TESTS, true),

@@ -182,7 +182,7 @@ pub fn none_answers(tried: &[(&Candidate, String)]) -> Failure {
     let closed =
         |(one, why): &(&Candidate, String)| one.address.is_local() && why.contains("ermission denied");
     let hint = if tried.iter().any(closed) {
-        "let your user use the engine's socket (group docker, then log in anew), or name another engine with --engine"
+        "let your user use the engine's socket (group docker, then log in anew), or name another engine with --engine: one that you run yourself, rootless, needs no group"
     } else {
         "start Docker or Podman, or name the engine with --engine, DOCKER_HOST or a docker context"
     };

@@ -279,7 +279,9 @@ pub fn refused(doing: impl Into<String>, error: &ApiError) -> Failure {
             "the host's firewall was flushed under the engine: restart the engine, which puts its rules back",
         )
     } else if no_connection(error) == Some(std::io::ErrorKind::PermissionDenied) {
-        Some("let your user reach the engine's socket (group docker), or name another engine with --engine")
+        Some(
+            "let your user reach the engine's socket (group docker), or name another engine with --engine: one that you run yourself, rootless, needs no group",
+        )
     } else {
         None
     };

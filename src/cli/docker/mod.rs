@@ -1,0 +1,118 @@
+//! The options of `docker run`, for people who come from there: each has an answer.
+//!
+//! ```text
+//!  table ─▶ Same: an option of ringfence's │ NoEffect: read, told, nothing changes │ Other: refused, with what to write
+//!    └────▶ docs/from-docker.md
+//! ```
+
+mod table;
+
+use clap::Args;
+
+pub use self::table::FLAGS;
+
+/// One option of `docker run`.
+#[derive(Debug)]
+pub struct Flag {
+    /// Its name, without dashes.
+    pub long: &'static str,
+    /// Its letter.
+    pub short: Option<char>,
+    /// Whether a value follows.
+    pub takes: Takes,
+    /// What `ringfence run` makes of it.
+    pub answer: Answer,
+}
+
+/// Whether a value follows an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// It is there or not; `=true` and `=false` are docker's.
+    Nothing,
+    /// Behind `=` or as the next word.
+    Value,
+}
+
+/// What `ringfence run` makes of an option of docker's.
+#[derive(Debug)]
+pub enum Answer {
+    /// An option of ringfence's own does the same; what differs.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test makes docs/from-docker.md of it"))]
+    Same(&'static str),
+    /// It is read and told, and changes nothing; why.
+    NoEffect(&'static str),
+    /// It is refused; why, and what to write.
+    Other(&'static str),
+}
+
+impl Flag {
+    /// The option as it is typed: `--publish, -p`.
+    pub fn shown(&self) -> String {
+        match self.short {
+            Some(short) => format!("--{}, -{short}", self.long),
+            None => format!("--{}", self.long),
+        }
+    }
+}
+
+/// The flag that a word of the command line begins: `--publish`, `--publish=80`, `-p`, `-p80`.
+pub fn flag_of(word: &str) -> Option<&'static Flag> {
+    if let Some(long) = word.strip_prefix("--") {
+        let name = long.split('=').next()?;
+        return FLAGS.iter().find(|flag| flag.long == name);
+    }
+    let letter = word.strip_prefix('-')?.chars().next()?;
+    FLAGS.iter().find(|flag| flag.short == Some(letter))
+}
+
+/// Options of docker's that change nothing here.
+#[derive(Debug, Args)]
+pub struct WithoutEffect {
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = on)]
+    rm: Option<bool>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = on)]
+    init: Option<bool>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = on)]
+    sig_proxy: Option<bool>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    disable_content_trust: Option<String>,
+}
+
+impl WithoutEffect {
+    /// What to tell of those that were given.
+    pub fn told(&self) -> Vec<String> {
+        let given = [
+            ("rm", self.rm.is_some()),
+            ("init", self.init.is_some()),
+            ("sig-proxy", self.sig_proxy.is_some()),
+            ("disable-content-trust", self.disable_content_trust.is_some()),
+        ];
+        let told = |flag: &Flag| match flag.answer {
+            Answer::NoEffect(why) if given.contains(&(flag.long, true)) => {
+                Some(format!("--{} changes nothing: {why}", flag.long))
+            }
+            _ => None,
+        };
+        FLAGS.iter().filter_map(told).collect()
+    }
+}
+
+/// What cannot be turned off.
+fn on(text: &str) -> Result<bool, String> {
+    if truth(text) == Some(true) {
+        return Ok(true);
+    }
+    Err("ringfence always does this, and it cannot be turned off: leave the option out".to_owned())
+}
+
+/// A truth value as docker reads it.
+pub fn truth(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
