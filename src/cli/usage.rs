@@ -37,12 +37,14 @@ fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&command().try_get_matches_from(words)?)
 }
 
-/// The command line as data. An option of `run` takes the next word whatever it is, as docker's do.
+/// The command line as data. An option of `run` takes the next word whatever it is, and the last of several counts, as with docker's.
 fn command() -> clap::Command {
     Cli::command().mut_subcommand("run", |run| {
-        run.mut_args(|arg| match arg.get_action().takes_values() && !arg.is_positional() {
-            true => arg.allow_hyphen_values(true),
-            false => arg,
+        run.args_override_self(true).mut_args(|arg| {
+            match arg.get_action().takes_values() && !arg.is_positional() {
+                true => arg.allow_hyphen_values(true),
+                false => arg,
+            }
         })
     })
 }
@@ -98,6 +100,10 @@ fn with_a_value(option: &str, value: &str) -> Option<Failure> {
 
 /// Options of docker's that `run` does not have: the one that was met, and all others of this command line.
 fn of_docker(met: &str, words: &[OsString]) -> Option<Failure> {
+    if met == "-=" {
+        let what = "a letter such as -i takes no `=`";
+        return Some(Failure::new(COULD_NOT_RUN, what).hint("write the letter alone, or leave it out"));
+    }
     let first = refused(met)?;
     let mut all = vec![first];
     for flag in others(words) {
@@ -255,6 +261,8 @@ mod tests {
     fn an_option_takes_the_next_word_whatever_it_is() {
         let given = args("run --name -x -e -y -w /a -u 0 image");
         assert_eq!((given.name.as_deref(), &given.env[..]), (Some("-x"), &["-y".to_owned()][..]));
+        assert_eq!(args("run -i -m 1g -i -v a:/b -v c:/d --memory 2g image").memory, Some(2 << 30));
+        assert_eq!(args("run -v a:/b -v c:/d image").mounts.len(), 2);
         for text in ["run --memory -1 image", "run --cpus -1 image", "run --pids-limit -1 image"] {
             let error = parse(&words(text)).unwrap_err().to_string();
             assert!(error.contains("no run is without a limit") && !error.contains("tip:"), "{error}");
@@ -264,6 +272,7 @@ mod tests {
     #[test]
     fn truth_values_of_dockers_are_explained() {
         assert_eq!(failure("run --tty=true image").hint.as_deref(), Some("write --tty"));
+        assert!(failure("run -i=true image").message.contains("takes no `=`"));
         assert_eq!(failure("run --interactive=false image").hint.as_deref(), Some("leave --interactive out"));
         assert_eq!(args("run --rm --init=true --sig-proxy=1 image").docker.told().len(), 3);
         assert_eq!(args("run -it image").docker.told().len(), 0);

@@ -39,7 +39,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     let denied = args.network_denied();
     state::is_usable()?;
     if !args.quiet {
-        args.docker.told().iter().for_each(|told| crate::term::talk(told));
+        args.docker.told().iter().for_each(crate::term::talk);
     }
     let choice = Choice::of(engine_host)?;
     let Files { binds, tmpfs, owner, worktree } = files(&choice, &args)?;
@@ -69,7 +69,10 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     }
     let Giving { mut env, handed } = giving::gather(&args)?;
     let masks = plans(project, worktree.as_ref(), &super::project::wishes(&policy))?;
-    masks.first().map_or(Ok(()), |plan| super::project::check_unmasked(plan, &unmasked))?;
+    // With a repository from elsewhere, wishes count from the part of it that was named.
+    if let Some(plan) = masks.first().filter(|_| worktree.is_none()) {
+        super::project::check_unmasked(plan, &unmasked)?;
+    }
     if !args.quiet {
         masks.iter().enumerate().for_each(|(number, plan)| tell_plan(number, plan));
     }

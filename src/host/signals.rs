@@ -1,4 +1,4 @@
-//! Signals that whoever started this program wants ignored: `nohup`, and a shell that starts something in the background.
+//! Signals that whoever started this program wants ignored, as `nohup` does.
 
 use std::sync::OnceLock;
 

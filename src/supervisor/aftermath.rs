@@ -93,7 +93,7 @@ pub fn sweep(engine: &Engine, living: &[WorkflowId]) -> Result<(), Failure> {
 
 /// Says it to the person.
 pub fn tell(report: &Report, quiet: bool) {
-    lines(report, quiet).iter().for_each(|line| crate::term::talk(line));
+    lines(report, quiet).iter().for_each(crate::term::talk);
 }
 
 /// Says of each line which run and which directory it is about: the person is in the middle of something else, in another project

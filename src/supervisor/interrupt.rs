@@ -54,10 +54,11 @@ pub async fn until_signal<T>(
         done = &mut work => return done,
         number = signals.next() => number,
     };
-    while Tidies::is_any() {
+    if Tidies::is_any() {
+        // A second signal is obeyed at once: the engine may have gone silent.
         tokio::select! {
             done = &mut work => return Err(done.err().unwrap_or_else(|| interrupted(number))),
-            _ = signals.next() => break,
+            _ = signals.next() => {}
         }
     }
     Err(interrupted(number))

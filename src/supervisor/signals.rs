@@ -32,11 +32,12 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on. What was ignored from the start stays so, but for TERM.
+    /// Listens from now on. HUP that was ignored from the start stays so: that is what `nohup` is for. A shell starts what is in the
+    /// background with INT ignored; whoever sends that means the agent, as with docker.
     pub fn new() -> Result<Self, Failure> {
         let (send, received) = mpsc::unbounded_channel();
         for number in [SIGHUP, SIGINT, 3, SIGTERM] {
-            if number != SIGTERM && is_ignored(number) {
+            if number == SIGHUP && is_ignored(number) {
                 continue;
             }
             let mut stream: Signal = signal(SignalKind::from_raw(number)).map_err(|error| {

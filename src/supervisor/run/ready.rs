@@ -56,7 +56,7 @@ pub(super) async fn helpers_last_words(engine: &Engine, workflow: &Workflow) -> 
 /// Whether the fence or the guard runs no more.
 pub(super) async fn has_a_helper_ended(engine: &Engine, workflow: &Workflow) -> bool {
     for role in [Role::Fence, Role::Guard] {
-        let looked = engine.api.inspect_container(&workflow.object(role), None).await;
+        let looked = engine.inspect_container(&workflow.object(role), None).await;
         if looked.ok().and_then(|found| found.state?.running) != Some(true) {
             return true;
         }
