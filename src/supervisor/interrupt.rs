@@ -77,8 +77,9 @@ mod tests {
             until_signal(&mut signals, std::future::pending::<Result<(), Failure>>()).await.unwrap_err();
         assert_eq!(failure.exit, 143);
 
-        let tidy = async {
-            let _tidies = Tidies::begin();
+        let tidies = Tidies::begin();
+        let tidy = async move {
+            let _tidies = tidies;
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             Err::<(), _>(Failure::new(COULD_NOT_RUN, "tidied"))
         };
