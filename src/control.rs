@@ -65,6 +65,8 @@ pub enum Note {
     LeadsOut,
     /// Covers are where the agent moved the folders around them.
     CoverMoved,
+    /// A commit, or the index, holds a stand-in for a covered file.
+    StandIn,
     /// The agent's token ends soon.
     TokenEnds,
     /// A covered file was replaced from outside, or got another name.
@@ -83,6 +85,7 @@ impl Note {
             Note::GivesRights => "gives-rights",
             Note::LeadsOut => "leads-out",
             Note::CoverMoved => "cover-moved",
+            Note::StandIn => "stand-in",
             Note::TokenEnds => "token-ends",
             Note::Uncovered => "uncovered",
             Note::SharedFiles => "shared-files",

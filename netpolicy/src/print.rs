@@ -193,7 +193,7 @@ fn container(text: &mut String, container: &Container) {
 
 fn workspace(text: &mut String, workspace: &Workspace) {
     let lists = [("mask", &workspace.mask), ("unmask", &workspace.unmask)];
-    if lists.iter().any(|(_, list)| !list.is_empty()) {
+    if workspace.hide_committed || lists.iter().any(|(_, list)| !list.is_empty()) {
         text.push_str("workspace:\n");
     }
     for (key, list) in lists {
@@ -201,6 +201,9 @@ fn workspace(text: &mut String, workspace: &Workspace) {
             let words: Vec<String> = list.iter().map(|word| quoted(word)).collect();
             push(text, format_args!("  {key}: [{}]\n", words.join(", ")));
         }
+    }
+    if workspace.hide_committed {
+        text.push_str("  hide-committed: true\n");
     }
 }
 

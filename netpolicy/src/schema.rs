@@ -264,6 +264,8 @@ struct Workspace {
     mask: Option<Vec<String>>,
     /// Paths that are shown as they are, unless `mask` has them. Not for projects.
     unmask: Option<Vec<String>>,
+    /// Hide secrets from the agent even where git has the file as it is. One layer that demands it is enough.
+    hide_committed: Option<bool>,
 }
 
 #[derive(JsonSchema)]

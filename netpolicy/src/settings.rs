@@ -236,6 +236,7 @@ pub struct Container {
 
 /// `workspace`: paths below the project, in which `*` and `?` stand for parts of a name and `**` for any folders.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Workspace {
     /// Empty to the agent, besides what is a secret by itself.
     #[serde(default)]
@@ -243,6 +244,9 @@ pub struct Workspace {
     /// Shown as they are, unless `mask` has them too.
     #[serde(default)]
     pub unmask: Vec<String>,
+    /// Hidden from the agent even where git has the file as it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hide_committed: bool,
 }
 
 /// `credentials`: what a token may be that an agent is given.

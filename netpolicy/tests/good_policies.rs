@@ -103,3 +103,23 @@ fn windows_line_ends_and_a_byte_order_mark_are_read() {
     let loaded = good("version: 1\rnetwork:\r  allow:\r    - gitlab.com\r");
     assert_eq!(loaded.policy.allow[0].origin.line, 4);
 }
+
+#[test]
+fn any_layer_hides_what_is_committed_and_none_takes_it_back() {
+    let read = |path: &str| {
+        let says = path.trim_start_matches("./");
+        Ok(format!("version: 1\nworkspace: {{hide-committed: {says}}}\n").into_bytes())
+    };
+    for (strong, weak, hides) in
+        [("false", "false", false), ("true", "false", true), ("false", "true", true), ("true", "true", true)]
+    {
+        let layers = [(Layer::User, strong), (Layer::Run, weak)];
+        let layers = layers.map(|(layer, says)| LayerSource::files(layer, vec![format!("./{says}")]));
+        let loaded = load_layers(&layers, TODAY, &mut |_, path| read(path)).unwrap();
+        assert_eq!(loaded.policy.workspace.hide_committed, hides, "{strong} {weak}");
+    }
+    // A project may hide more.
+    let text = "version: 1\nworkspace: {hide-committed: true}\n";
+    let loaded = load("p.yml", Layer::Project, TODAY, &mut |_| Ok(text.to_owned())).unwrap();
+    assert!(loaded.policy.workspace.hide_committed);
+}

@@ -72,7 +72,11 @@ pub fn check_unmasked(plan: &Plan, shown: &[String]) -> Result<(), Failure> {
 
 /// What the policy says about masks.
 pub fn wishes(policy: &Policy) -> Wishes {
-    Wishes { mask: policy.workspace.mask.clone(), unmask: policy.workspace.unmask.clone() }
+    Wishes {
+        mask: policy.workspace.mask.clone(),
+        unmask: policy.workspace.unmask.clone(),
+        stand_ins: policy.workspace.hide_committed,
+    }
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         Some(worktree) => Some((&worktree.git, "config")),
         None => project.map(|project| (project, ".git/config")),
     };
-    settings(config, args.policy.gitlab.as_deref(), &env, &handed).lay_on(&mut env);
+    settings(config, masks.first(), args.policy.gitlab.as_deref(), &env, &handed).lay_on(&mut env);
     // Until here a signal ends the program by itself: there is nothing to tidy up.
     let mut signals = Signals::new()?;
     let on_the_engine = async {
@@ -188,11 +188,15 @@ fn workflow_name(text: &str) -> Result<WorkflowName, Failure> {
 /// Who the agent is to git.
 fn settings(
     config: Option<(&Bind, &str)>,
+    masks: Option<&masks::Plan>,
     gitlab: Option<&str>,
     env: &[String],
     handed: &[Handed],
 ) -> Settings {
     let mut settings = Settings::default();
+    if let Some(plan) = masks {
+        settings.for_covers(plan);
+    }
     if let Some(config) = config {
         settings.for_project(WORKSPACE, config);
     }

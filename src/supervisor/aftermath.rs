@@ -18,6 +18,7 @@ use crate::error::Failure;
 use crate::wire::WorkflowId;
 use crate::workspace::aftermath::{self, Abandoned, Aftermath, Told, list};
 use crate::workspace::masks::Covered;
+use crate::workspace::review;
 
 /// A killed container has ended within this time, or is looked at again when it is removed.
 const ENDING: Duration = Duration::from_secs(10);
@@ -36,6 +37,7 @@ pub async fn settle(
         return None;
     }
     let mut told = held.take()?.settle();
+    review::look_for_stand_ins(workflow.id, &mut told);
     told.uncovered = covered.map(Covered::moved).unwrap_or_default();
     Some(record(engine, &workflow.helpers(), workflow.id, told).await)
 }
@@ -73,7 +75,8 @@ impl Report {
 
 /// The same for a workflow whose agent was removed, and which nobody supervises any more; whether there was something to say.
 pub async fn settle_abandoned(engine: &Engine, found: &Found) -> Result<bool, Failure> {
-    let Some(Abandoned { told, of }) = aftermath::settle_abandoned(found.id)? else { return Ok(false) };
+    let Some(Abandoned { mut told, of }) = aftermath::settle_abandoned(found.id)? else { return Ok(false) };
+    review::look_for_stand_ins(found.id, &mut told);
     let any = !told.is_empty();
     let report = match found.helpers() {
         Some(helpers) => record(engine, &helpers, found.id, told).await,
@@ -85,7 +88,8 @@ pub async fn settle_abandoned(engine: &Engine, found: &Found) -> Result<bool, Fa
 
 /// The same for workflows that are not on the engine any more; `living` are.
 pub fn sweep(engine: &Engine, living: &[WorkflowId]) -> Result<(), Failure> {
-    for (id, Abandoned { told, of }) in aftermath::sweep(&engine.host, living)? {
+    for (id, Abandoned { mut told, of }) in aftermath::sweep(&engine.host, living)? {
+        review::look_for_stand_ins(id, &mut told);
         tell_of_another(&Report::listed(told, id), id, &of);
     }
     Ok(())

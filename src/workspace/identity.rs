@@ -2,12 +2,14 @@
 //!
 //! ```text
 //!  the project is somebody's ─▶ safe.directory      the caller's git: user.name, user.email (unless the project has its own)
+//!  files are covered         ─▶ excludes and attributes of ringfence's own, so that no stand-in is added
 //!  a GitLab token is given   ─▶ a helper for its instance alone, which reads the token where the agent has it
 //! ```
 
 use std::process::Stdio;
 
 use super::aftermath;
+use super::masks::Plan;
 use super::mounts::Bind;
 use crate::programs;
 
@@ -41,6 +43,12 @@ impl Settings {
         // An empty one ends what the image has: a helper there might keep the token.
         self.add(&key, "");
         self.add(&key, HELPER);
+    }
+
+    /// For a project of which something is covered: git adds no stand-in.
+    pub fn for_covers(&mut self, plan: &Plan) {
+        let for_git = plan.for_git().unwrap_or_default();
+        for_git.settings.iter().for_each(|(key, value)| self.add(key, value));
     }
 
     fn add(&mut self, key: &str, value: &str) {

@@ -26,7 +26,6 @@ pub mod review;
 pub mod secrets;
 pub mod survey;
 pub mod token;
-#[allow(dead_code, reason = "the masks are to use it")]
 pub mod versions;
 pub mod walk;
 pub mod worktree;

@@ -322,7 +322,9 @@ fn may_be_target(target: &str, project: Option<&Bind>) -> Result<String, String>
             return Err(format!("{} is where the project is", project.target));
         }
         if let Ok(within) = path.strip_prefix(workspace) {
-            if PROTECTED.iter().any(|name| within.starts_with(name)) {
+            // Also of a repository deeper in the project: what is shown since its objects lie there must lie there.
+            let is_gits = within.iter().any(|part| part.eq_ignore_ascii_case(".git"));
+            if is_gits || PROTECTED.iter().any(|name| within.starts_with(name)) {
                 return Err(format!("{} of the project is protected", within.display()));
             }
             if project.source.join(within).symlink_metadata().is_err() {

@@ -244,6 +244,8 @@ fn targets_are_plain_places_that_nothing_else_needs() {
         "/run/ringfence",
         "/workspace",
         "/workspace/.git/hooks",
+        "/workspace/sub/.git",
+        "/workspace/sub/.git/objects",
         "/workspace/.ringfence.yml",
         "/workspace/new",
         "/etc//hosts",

@@ -23,6 +23,7 @@ mod gate_many;
 mod gate_tls;
 mod git_after;
 mod git_config;
+mod git_covers;
 mod helper_image;
 mod host_addresses;
 mod hostile_labels;
@@ -105,6 +106,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("covers", covers::TESTS, true),
         ("git_config", git_config::TESTS, true),
         ("git_after", git_after::TESTS, true),
+        ("git_covers", git_covers::TESTS, true),
         ("pull", pull::TESTS, true),
         ("edges", edges::TESTS, true),
         ("engine_access", engine_access::TESTS, true),

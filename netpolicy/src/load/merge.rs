@@ -53,6 +53,7 @@ pub(super) fn merge(drafts: &[Draft], diagnostics: &mut Vec<Diagnostic>) -> Poli
         workspace: Workspace {
             mask: all(drafts, |draft| &draft.mask),
             unmask: all(drafts, |draft| &draft.unmask),
+            hide_committed: drafts.iter().any(|draft| draft.hide_committed),
         },
         credentials: Credentials {
             scopes: in_all(drafts, |draft| &draft.scopes),

@@ -38,7 +38,7 @@ pub(crate) const CONTAINER: Section = Section {
 };
 pub(crate) const ENGINE: Section = Section { name: "`engine`", keys: &["require"], not_in_project: &[] };
 pub(crate) const WORKSPACE: Section =
-    Section { name: "`workspace`", keys: &["mask", "unmask"], not_in_project: &["unmask"] };
+    Section { name: "`workspace`", keys: &["mask", "unmask", "hide-committed"], not_in_project: &["unmask"] };
 pub(crate) const CREDENTIALS: Section =
     Section { name: "`credentials`", keys: &["scopes", "max-lifetime"], not_in_project: &[] };
 pub(crate) const RULE: Section = Section {

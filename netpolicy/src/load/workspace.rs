@@ -9,6 +9,11 @@ use crate::yaml::{Findings, Node};
 /// Reads `workspace` into the draft; the lists of all layers add up.
 pub(super) fn workspace(node: &Node, layer: Layer, draft: &mut Draft, findings: &mut Findings) {
     for (word, _, value) in shape::WORKSPACE.pairs(node, layer, findings) {
+        if word == "hide-committed" {
+            // No layer takes back what another one demands.
+            draft.hide_committed |= shape::boolean(value, "`hide-committed`", findings).unwrap_or(false);
+            continue;
+        }
         let expected = format!("`{word}` is a list");
         let read = list(value, &expected, findings).iter().filter_map(|item| pattern(item, word, findings));
         let read: Vec<String> = read.collect();

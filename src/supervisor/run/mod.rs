@@ -44,10 +44,10 @@ use crate::host::territory;
 use crate::layers::record::Record;
 use crate::wire::{UnixTime, WorkflowName};
 use crate::workspace::aftermath::Aftermath;
-use crate::workspace::masks;
 use crate::workspace::mounts::Bind;
 use crate::workspace::secrets::Handed;
 use crate::workspace::worktree::Worktree;
+use crate::workspace::{masks, review};
 
 /// An engine that restarts is back within this time.
 const ENGINE_LIMIT: Duration = Duration::from_secs(30);
@@ -192,12 +192,14 @@ pub async fn run(engine: &Engine, mut request: Request, signals: &mut Signals) -
             ended.map(|ended| (ended, running.summary.take()))
         }
     };
+    let ran = outcome.is_ok();
     let removed = remove(engine, &workflow).await;
     if removed.is_ok()
         && let Some(held) = held.take()
     {
         // The agent never ran, or its end could not be seen before.
         let mut left = held.settle();
+        review::look_for_stand_ins(workflow.id, &mut left);
         left.uncovered = laying.covered.moved();
         told = Some(Report::listed(left, workflow.id));
     }
@@ -205,6 +207,9 @@ pub async fn run(engine: &Engine, mut request: Request, signals: &mut Signals) -
     clock.print();
     if let Some(told) = told {
         aftermath::tell(&told, request.quiet);
+    }
+    if let Some(line) = request.masks.first().filter(|_| ran && !request.quiet).and_then(masks::Plan::busy) {
+        crate::term::talk(format_args!("{line}"));
     }
     conclude(outcome, removed, &workflow, request.quiet)
 }

@@ -116,7 +116,7 @@ impl Aftermath {
         let _turn = turn(&folder)?;
         others.extend(readable(&folder)?);
         apart(&roots, &others)?;
-        run_record::begin(id, name, &roots, &opened)?;
+        run_record::begin(id, name, masks, &roots, &opened)?;
         roots.iter_mut().for_each(|root| inherit(root, &others));
         let journal = Journal {
             form: FORM,

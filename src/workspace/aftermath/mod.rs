@@ -32,7 +32,7 @@ mod told;
 mod whereabouts;
 
 pub use journal::{Abandoned, Aftermath, is_settled, settle_abandoned, sweep};
-pub use told::Told;
+pub use told::{HeldStandIn, Told};
 
 use std::os::fd::AsFd;
 use std::path::Path;

@@ -219,7 +219,7 @@ impl Pinner<'_> {
 fn hide(file: &mut File, entries: &[Entry], with: &With) {
     let masked = match with {
         With::Itself | With::Instead(_) => return,
-        With::Masked(text) => text.clone(),
+        With::Masked(text) | With::Committed { text, .. } => text.clone(),
         // What cannot be read for certain is all hidden.
         With::Nothing => entries.iter().flat_map(masked).collect(),
     };

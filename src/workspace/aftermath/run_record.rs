@@ -19,6 +19,7 @@ use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::identity::Identity;
 use crate::host::state;
 use crate::wire::WorkflowId;
+use crate::workspace::masks::Plan;
 
 /// Records are kept for this time.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -54,12 +55,45 @@ pub struct RunRoot {
     /// Working trees that lie elsewhere: the directory is a repository's own folder, of which no files are listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trees: Vec<Tree>,
+    /// What the agent found in the place of covered files.
+    #[serde(default)]
+    pub stand_ins: Vec<StandIn>,
+}
+
+/// What the agent found in the place of a covered file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StandIn {
+    /// The file's path below the directory.
+    pub path: Bytes,
+    /// Whether it was empty: so are other files.
+    pub empty: bool,
+    /// The name that git gives to its content, by SHA-1 and by SHA-256.
+    pub names: [String; 2],
+}
+
+impl StandIn {
+    /// Of a path and the text there.
+    pub fn of((path, text): (PathBuf, Vec<u8>)) -> StandIn {
+        let names = [40, 64].map(|digits| blob_name(&text, digits));
+        StandIn { path: path.as_path().into(), empty: text.is_empty(), names }
+    }
+}
+
+/// The name of a content, with so many digits.
+fn blob_name(text: &[u8], digits: usize) -> String {
+    use sha1::Digest as _;
+    let head = format!("blob {}\0", text.len());
+    match digits {
+        64 => hex::encode(sha2::Sha256::new().chain_update(&head).chain_update(text).finalize()),
+        _ => hex::encode(sha1::Sha1::new().chain_update(&head).chain_update(text).finalize()),
+    }
 }
 
 /// Writes down what there is before the agent starts.
 pub(super) fn begin(
     id: WorkflowId,
     name: Option<&str>,
+    masks: &[Plan],
     roots: &[Root],
     opened: &[OwnedFd],
 ) -> Result<(), Failure> {
@@ -76,11 +110,16 @@ pub(super) fn begin(
         };
         write(&folder, &path, &listing.bytes()).map_err(|error| cannot(&path, &error))?;
     }
+    let stand_ins = |root: &Root| {
+        let plan = masks.first().filter(|plan| plan.project == root.path.path());
+        plan.into_iter().flat_map(Plan::stand_ins).map(StandIn::of).collect()
+    };
     let roots = roots.iter().map(|root| RunRoot {
         path: root.path.clone(),
         identity: root.identity(),
         git: root.git.clone(),
         trees: root.trees.clone(),
+        stand_ins: stand_ins(root),
     });
     let run = Run {
         name: name.map(str::to_owned),
@@ -111,6 +150,16 @@ pub(super) fn ended(id: WorkflowId, told: &Told) -> io::Result<()> {
     run.changes.extend(told.all_changes().cloned());
     run.runs_code.extend(told.risks.events());
     write(&folder, &path, &serde_json::to_vec(&run)?)
+}
+
+/// The record of one run, if there is one.
+pub fn one(id: WorkflowId) -> io::Result<Option<Run>> {
+    let folder = state::folder("reviews").map_err(|failure| io::Error::other(failure.message))?;
+    match fs::read(folder.join(format!("{id}.json"))) {
+        Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// All records, the latest last.

@@ -44,6 +44,40 @@ pub struct Told {
     moves: Vec<String>,
     /// What was left as it is and should be known, in words.
     notes: Vec<String>,
+    /// Commits, and files in the index, that hold a stand-in, in words.
+    stand_ins: Vec<String>,
+}
+
+/// A stand-in that git has in the place of a covered file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldStandIn {
+    /// The working tree.
+    pub tree: PathBuf,
+    /// The file's path there.
+    pub path: PathBuf,
+    /// The commit that brought it; none: it is only in the index.
+    pub commit: Option<String>,
+    /// Whether that commit is what HEAD names.
+    pub is_head: bool,
+    /// The commit that has the file as it was; none: git did not have it.
+    pub was_in: Option<String>,
+}
+
+impl HeldStandIn {
+    /// The command that puts into git what was there, and touches no file of the working tree.
+    fn mended_by(&self) -> String {
+        let (git, path) = (format!("git -C {}", quoted(&self.tree)), quoted(&self.path));
+        let mut command = match (&self.was_in, &self.commit) {
+            (Some(commit), _) => format!("{git} restore --staged --source={} -- {path}", short(commit)),
+            (None, _) => format!("{git} rm --cached --force --quiet -- {path}"),
+        };
+        match (&self.commit, self.is_head) {
+            (None, _) => {}
+            (Some(_), true) => command.push_str(&format!(" && {git} commit --amend --no-edit --allow-empty")),
+            (Some(_), false) => command.push_str(&format!(" && {git} commit -m 'Put back what was covered'")),
+        }
+        command
+    }
 }
 
 impl Told {
@@ -73,6 +107,27 @@ impl Told {
     /// Something was left as it is that a person should know of.
     pub fn noted(&mut self, path: &Path, what: &str) {
         self.notes.push(format!("{}: {}", shown(path), short(what)));
+    }
+
+    /// git has a stand-in in the place of a covered file.
+    pub fn stand_in(&mut self, held: &HeldStandIn) {
+        let path = shown(&held.tree.join(&held.path));
+        let mend = held.mended_by();
+        self.stand_ins.push(match &held.commit {
+            None => format!("git's index has ringfence's stand-in for {path}, not the file; this mends it: {mend}"),
+            Some(commit) => format!(
+                "commit {} has ringfence's stand-in for {path}, not the file; this mends it on its branch, before a push: {mend}",
+                harmless(commit).chars().take(12).collect::<String>()
+            ),
+        });
+    }
+
+    /// It could not be looked whether git has stand-ins.
+    pub fn unlooked(&mut self, why: &str) {
+        self.stand_ins.push(format!(
+            "it could not be looked whether commits hold stand-ins for covered files: {}",
+            short(why)
+        ));
     }
 
     /// Something could not be done.
@@ -115,6 +170,9 @@ impl Told {
             lines.push(format!("{more} further files of git were put back"));
         }
         lines.extend(self.remotes.iter().take(LINES).cloned());
+        lines.extend(self.stand_ins.iter().take(LINES).cloned());
+        let more = self.stand_ins.len().saturating_sub(LINES);
+        lines.extend((more > 0).then(|| format!("{more} further stand-ins in commits or the index")));
         lines.extend(self.failures.iter().take(LINES).cloned());
         lines.extend(self.advice.iter().take(LINES).cloned());
         if !self.uncovered.is_empty() {
@@ -168,6 +226,7 @@ impl Told {
             .chain(risks)
             .chain(changes)
             .chain(self.signs.events())
+            .chain(self.stand_ins.iter().map(|text| (Note::StandIn, text.clone())))
             .chain(moved.into_iter().map(|text| (Note::CoverMoved, text)));
         let (mut notes, mut bytes, mut more) = (Vec::new(), 0, 0u64);
         for (note, text) in all {
@@ -203,6 +262,7 @@ impl Told {
             .chain(changes)
             .chain(self.risks.json())
             .chain(self.signs.json())
+            .chain(self.stand_ins.iter().map(|text| json!({"reason": "stand-in", "what": text})))
             .chain(moved)
             .collect()
     }
@@ -234,6 +294,7 @@ impl Told {
         self.advice.extend(other.advice);
         self.moves.extend(other.moves);
         self.notes.extend(other.notes);
+        self.stand_ins.extend(other.stand_ins);
     }
 }
 

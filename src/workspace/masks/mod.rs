@@ -1,7 +1,8 @@
 //! Secrets and risky files of a project, seen before the agent sees them (R7).
 //!
 //! ```text
-//!  project directory ─▶ walk: every file, by name (names.txt) and by content (secrets) ─▶ Plan
+//!  project directory ─▶ walk: every file, by name (names.txt) and by content (secrets) ─▶ covers
+//!     covers ─▶ tracked: what git has for each ─▶ decide: the file itself, the index's version, or a stand-in ─▶ Plan
 //!     Plan ─▶ report (what a person reads)
 //!     Plan ─▶ serve: an own copy of each such file in the run's private folder ─▶ read-only mounts over the originals
 //!             shared: and wherever else the agent would find the same files, by device and inode
@@ -10,16 +11,20 @@
 //! that nobody can exchange a source between the check and the start.
 
 mod copies;
+mod decide;
 mod git;
+mod inside;
 mod look;
 mod moved;
 mod names;
 mod report;
 mod repository;
+mod routes;
 mod scrub;
 mod serve;
 mod shared;
 mod snapshot;
+mod tracked;
 mod unmask;
 mod walk;
 
@@ -31,6 +36,7 @@ pub use repository::plan_repository;
 pub use scrub::MASK;
 pub use serve::{Given, Laying, Served, close, serve, sweep};
 pub use snapshot::Mark;
+pub use tracked::Decided;
 pub use unmask::showing_nothing;
 pub use walk::{Wishes, plan};
 
@@ -47,6 +53,8 @@ pub struct Plan {
     files: HashMap<PathBuf, Mark>,
     /// What was looked at.
     pub seen: Seen,
+    /// What git's versions made of it.
+    pub decided: Decided,
 }
 
 /// What is laid over one path.
@@ -69,6 +77,13 @@ pub enum With {
     Nothing,
     /// The file without its secrets.
     Masked(Vec<u8>),
+    /// A version that git has, so that git sees no change.
+    Committed {
+        /// Its text.
+        text: Vec<u8>,
+        /// Whether it can be executed.
+        executable: bool,
+    },
     /// The file or folder as it is, but unchangeable.
     Itself,
     /// Another text, unchangeable: what is there hides nothing, but names paths of this machine.
@@ -80,7 +95,7 @@ impl With {
     fn rank(&self) -> u8 {
         match self {
             With::Nothing => 0,
-            With::Masked(_) => 1,
+            With::Masked(_) | With::Committed { .. } => 1,
             With::Itself | With::Instead(_) => 2,
         }
     }

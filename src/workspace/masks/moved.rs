@@ -1,14 +1,17 @@
 //! What became of covered files: covers are mounts, and go where an agent moves the folders around them.
 //!
+//! What is shown as git has it is watched too: what is written into it during the run may be another secret.
 //! A file that is elsewhere keeps its cover for that run. For the next one it is found by its name and content again; told is told.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::snapshot::Mark;
+use super::tracked::{Print, Shown, secrets};
 use super::{Cover, Plan, Why, With, report};
+use crate::workspace::aftermath::record::Digest;
 use crate::workspace::held;
 
 /// How often covered files are looked at while an agent works: this, or longer where looking takes long.
@@ -20,8 +23,22 @@ const SHARE: u32 = 20;
 #[derive(Debug, Default)]
 pub struct Covered {
     files: Vec<File>,
+    /// What the agent sees as it is, since git has it so.
+    shown: Mutex<Vec<AsCommitted>>,
     /// Those of which it was told that their cover is off.
     told: Mutex<HashSet<usize>>,
+}
+
+/// A file that the agent sees as it is.
+#[derive(Debug)]
+struct AsCommitted {
+    below: PathBuf,
+    path: PathBuf,
+    print: Print,
+    /// The secrets that git has too.
+    secrets: HashSet<Digest>,
+    by_name: bool,
+    told: bool,
 }
 
 #[derive(Debug)]
@@ -45,7 +62,11 @@ impl Covered {
         let others =
             others.into_iter().filter_map(|(below, path)| look(&path).map(|mark| (below, path, mark)));
         let files = own.chain(others).map(|(below, path, mark)| File { below, path, mark });
-        Covered { files: files.collect(), told: Mutex::default() }
+        let shown = plans.iter().flat_map(|plan| {
+            let shown = plan.decided.shown.iter().filter(|shown| !shown.fixed);
+            shown.map(|shown| AsCommitted::of(shown, &plan.project))
+        });
+        Covered { files: files.collect(), shown: Mutex::new(shown.collect()), told: Mutex::default() }
     }
 
     /// Those that are not there any more.
@@ -54,21 +75,27 @@ impl Covered {
         self.files.iter().filter(gone).map(|file| file.below.clone()).collect()
     }
 
-    /// Whether all are where they were, and have no further name: before the agent starts nobody but others can have changed that.
+    /// Whether all are where they were, and have no further name, and what is shown holds what git has: before the agent starts nobody
+    /// but others can have changed that.
     pub fn are_in_place(&self) -> bool {
         self.files.iter().all(|file| look(&file.path).is_some_and(|now| file.mark.still(&now)))
+            && self.shown().iter().all(AsCommitted::is_unchanged)
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Vec<AsCommitted>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until a cover is off, and says of which files; of each once.
     pub async fn until_off(self: &Arc<Self>) -> String {
         let mut wait = Duration::from_millis(50);
         loop {
-            if self.files.is_empty() {
+            if self.files.is_empty() && self.shown().is_empty() {
                 std::future::pending::<()>().await;
             }
             tokio::time::sleep(wait).await;
             let (covered, began) = (self.clone(), Instant::now());
-            let off = tokio::task::spawn_blocking(move || covered.off()).await;
+            let off = tokio::task::spawn_blocking(move || covered.off().or_else(|| covered.changed())).await;
             if let Ok(Some(line)) = off {
                 return line;
             }
@@ -103,6 +130,54 @@ impl Covered {
                 report::few(names)
             )
         })
+    }
+
+    /// The shown files that changed since the last call, in a line; each is told once. The agent may have written it itself.
+    fn changed(&self) -> Option<String> {
+        let mut shown = self.shown();
+        let mut names = Vec::new();
+        for file in shown.iter_mut().filter(|file| !file.told) {
+            if file.has_changed() {
+                file.told = true;
+                names.push(report::shown(&file.below));
+            }
+        }
+        (!names.is_empty()).then(|| {
+            format!(
+                "shown to the agent as committed, and changed since: the agent reads what is in it now: {}",
+                report::few(names)
+            )
+        })
+    }
+}
+
+impl AsCommitted {
+    fn of(shown: &Shown, project: &Path) -> AsCommitted {
+        AsCommitted {
+            below: shown.path.clone(),
+            path: project.join(&shown.path),
+            print: shown.print.clone(),
+            secrets: shown.secrets.clone(),
+            by_name: shown.is_by_name(),
+            told: false,
+        }
+    }
+
+    fn is_unchanged(&self) -> bool {
+        match self.print.again(&self.path) {
+            Ok(None) => true,
+            Ok(Some((now, _))) => now.digest == self.print.digest,
+            Err(_) => false,
+        }
+    }
+
+    /// Whether something was written into it that git does not have, and that may be a secret.
+    fn has_changed(&mut self) -> bool {
+        // What is gone shows nothing.
+        let Ok(Some((now, text))) = self.print.again(&self.path) else { return false };
+        let another = now.digest != self.print.digest;
+        self.print = now;
+        another && (self.by_name || !secrets(&text).is_subset(&self.secrets))
     }
 }
 
@@ -193,5 +268,54 @@ mod tests {
         let told = covered.off().unwrap();
         assert!(told.ends_with(": .env (was replaced), .netrc (got another name)"), "{told}");
         assert_eq!(covered.off(), None);
+    }
+
+    fn shown(root: &Path, name: &str, by_name: bool) -> AsCommitted {
+        let path = root.join(name);
+        let (text, print) = super::super::tracked::read(&path).unwrap();
+        let secrets = secrets(&text);
+        AsCommitted { below: name.into(), path, print, secrets, by_name, told: false }
+    }
+
+    #[test]
+    fn a_shown_file_that_holds_something_else_stops_the_start_and_is_told_in_the_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let token = |letter: &str| format!("glpat-{}", letter.repeat(2) + "dJq4TzX0kV2bLw7NmR");
+        for name in [".env", "a.py", "b.py", "c.py"] {
+            fs::write(root.join(name), format!("KEY = '{}'\n", token("9"))).unwrap();
+        }
+        let all = || {
+            let of = |name| shown(&root, name, name == ".env");
+            let shown = Mutex::new([".env", "a.py", "b.py", "c.py"].map(of).into());
+            Covered { files: Vec::new(), shown, told: Mutex::default() }
+        };
+        let covered = all();
+        assert!(covered.are_in_place());
+        assert_eq!(covered.changed(), None);
+        // The same bytes anew are the same file to a reader.
+        fs::write(root.join("new"), fs::read(root.join(".env")).unwrap()).unwrap();
+        fs::rename(root.join("new"), root.join(".env")).unwrap();
+        assert!(covered.are_in_place());
+        assert_eq!(covered.changed(), None);
+        // Another secret in a file that is known by its content, and none in another.
+        fs::write(root.join("a.py"), format!("KEY = '{}'\n", token("8"))).unwrap();
+        fs::write(root.join("b.py"), format!("# a word more\nKEY = '{}'\n", token("9"))).unwrap();
+        assert!(!covered.are_in_place());
+        let told = covered.changed().unwrap();
+        assert!(told.ends_with("what is in it now: a.py"), "{told}");
+        fs::write(root.join(".env"), "A=2\n").unwrap();
+        fs::remove_file(root.join("c.py")).unwrap();
+        let told = covered.changed().unwrap();
+        assert!(told.ends_with("what is in it now: .env"), "{told}");
+        assert_eq!(covered.changed(), None);
+        // In place, and of the same size.
+        let covered = Covered {
+            files: Vec::new(),
+            shown: Mutex::new(vec![shown(&root, "a.py", false)]),
+            told: Mutex::default(),
+        };
+        fs::write(root.join("a.py"), format!("KEY = '{}'\n", token("7"))).unwrap();
+        assert!(!covered.are_in_place());
     }
 }

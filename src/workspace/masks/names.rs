@@ -90,6 +90,11 @@ impl Names {
         matches.into_iter().min().map(|index| &self.names[index])
     }
 
+    /// What is done by a pattern of the list.
+    pub fn by_pattern(&self, pattern: &str) -> Option<Treatment> {
+        self.names.iter().find(|name| name.pattern == pattern).map(|name| name.treatment)
+    }
+
     /// What the list says about a file: by its own name, else by the name of which it is a copy.
     pub fn of_file(&self, path: &Path) -> Option<(Treatment, &'static str)> {
         if let Some(name) = self.of(path) {

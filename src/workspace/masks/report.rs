@@ -6,6 +6,7 @@ use std::path::Path;
 use netpolicy::diagnostic::harmless;
 use serde_json::{Value, json};
 
+use super::decide::{Reason, Verdict};
 use super::{Cover, Plan, Why, With};
 
 /// Names in a line before "and N more".
@@ -28,13 +29,38 @@ impl Plan {
             "without its secret values to the agent",
             all().filter(|cover| cover.is_masked()).filter(named).collect(),
         );
-        line("unchangeable to the agent", all().filter(|cover| cover.with == With::Itself).collect());
+        line(
+            "as in git's index to the agent, without what you changed since",
+            all().filter(|cover| self.verdict(cover) == Some(&Verdict::Committed)).collect(),
+        );
+        line(
+            "unchangeable to the agent",
+            all().filter(|cover| cover.with == With::Itself || self.is_shown(cover)).collect(),
+        );
         for cover in all().filter(|cover| cover.by_content_alone()) {
             let places = cover.why.iter().map(ToString::to_string).collect();
             text.push_str(&format!(
                 "ringfence: {}: a secret is masked and the file unchangeable to the agent: {}\n",
                 shown(&cover.path),
                 few(places)
+            ));
+        }
+        let tracked = all().filter(|cover| self.reason(cover).is_some_and(Reason::may_be_tracked));
+        let tracked: Vec<String> = tracked
+            .filter_map(|cover| Some(format!("{} ({})", shown(&cover.path), self.reason(cover)?)))
+            .collect();
+        if !tracked.is_empty() {
+            text.push_str(&format!(
+                "ringfence: a stand-in is there inside, not what git has, so do not let it be committed: {}\n",
+                few(tracked)
+            ));
+        }
+        if !self.decided.shown.is_empty() {
+            let names = self.decided.shown.iter().map(|one| shown(&one.path)).collect();
+            text.push_str(&format!(
+                "ringfence: shown to the agent, since git has it just so: {}; change these secrets if they are real: \
+                 whoever has the repository can read them\n",
+                few(names)
             ));
         }
         for (path, rule) in &self.seen.in_git {
@@ -47,7 +73,7 @@ impl Plan {
             let names = self.seen.too_large.iter().map(|path| shown(path)).collect();
             text.push_str(&format!("ringfence: too large to look for secrets in: {}\n", few(names)));
         }
-        if text.contains("masked") || text.contains("empty") {
+        if text.contains("masked") || text.contains("empty") || text.contains("as in git's index") {
             text.push_str(
                 "ringfence: --unmask PATH shows a file as it is; `ringfence project check` tells more\n",
             );
@@ -58,14 +84,23 @@ impl Plan {
     /// Everything, a line a file.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        for cover in &self.covers {
-            let why: Vec<String> = cover.why.iter().map(ToString::to_string).collect();
-            text.push_str(&format!(
-                "{:<9} {}  ({})\n",
-                cover.with.word(),
-                shown(&cover.path),
-                why.join(", ")
-            ));
+        let mut line = |word: &str, path: &Path, why: &[Why], then: String| {
+            let why: Vec<String> = why.iter().map(ToString::to_string).collect();
+            text.push_str(&format!("{word:<9} {}  ({}{then})\n", shown(path), why.join(", ")));
+        };
+        for cover in self.covers.iter().filter(|cover| !self.is_shown(cover)) {
+            let then = match self.verdict(cover) {
+                Some(Verdict::StandIn(reason)) => format!("; a stand-in: {reason}"),
+                Some(Verdict::Committed) => {
+                    "; the index's version, since the file differs from it".to_owned()
+                }
+                Some(Verdict::Show) | None => String::new(),
+            };
+            line(cover.with.word(), &cover.path, &cover.why, then);
+        }
+        for one in &self.decided.shown {
+            let fixed = if one.fixed { ", unchangeable" } else { "" };
+            line("shown", &one.path, &one.why, format!("; git has it just so{fixed}"));
         }
         for (path, rule) in &self.seen.in_git {
             text.push_str(&format!(
@@ -89,24 +124,56 @@ impl Plan {
     /// The same as data.
     pub fn json(&self) -> Value {
         let path = |path: &Path| path.display().to_string();
+        let why = |why: &[Why]| why.iter().map(Why::json).collect::<Vec<_>>();
         let covers: Vec<Value> = self
             .covers
             .iter()
+            .filter(|cover| !self.is_shown(cover))
             .map(|cover| {
-                let why: Vec<Value> = cover.why.iter().map(Why::json).collect();
-                json!({"path": path(&cover.path), "agent-sees": cover.with.word(), "why": why})
+                let mut one =
+                    json!({"path": path(&cover.path), "agent-sees": cover.with.word(), "why": why(&cover.why)});
+                match self.verdict(cover) {
+                    Some(Verdict::StandIn(reason)) => {
+                        one["stand-in"] = json!({"reason": reason.word(), "text": reason.to_string()});
+                    }
+                    Some(Verdict::Committed | Verdict::Show) | None => {}
+                }
+                one
             })
             .collect();
+        let shown = self.decided.shown.iter().map(|one| {
+            json!({"path": path(&one.path), "agent-sees": "shown", "why": why(&one.why), "unchangeable": one.fixed})
+        });
+        let shown: Vec<Value> = shown.collect();
         let paths = |list: &[std::path::PathBuf]| list.iter().map(|one| path(one)).collect::<Vec<_>>();
         json!({
             "project": path(&self.project),
             "covers": covers,
+            "shown": shown,
             "visible-in-git": self.seen.in_git.iter().map(|(one, rule)| json!({"path": path(one), "rule": rule})).collect::<Vec<_>>(),
             "files": self.seen.files,
             "too-large": paths(&self.seen.too_large),
             "caches": paths(&self.seen.caches),
             "unmasked": paths(&self.seen.unmasked),
         })
+    }
+}
+
+impl Plan {
+    fn verdict(&self, cover: &Cover) -> Option<&Verdict> {
+        self.decided.verdicts.get(&cover.path)
+    }
+
+    fn reason(&self, cover: &Cover) -> Option<&Reason> {
+        match self.verdict(cover) {
+            Some(Verdict::StandIn(reason)) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Whether the agent finds what is in the file, though it cannot change it.
+    fn is_shown(&self, cover: &Cover) -> bool {
+        self.decided.shown.iter().any(|shown| shown.path == cover.path)
     }
 }
 
@@ -125,6 +192,7 @@ impl With {
         match self {
             With::Nothing => "empty",
             With::Masked(_) => "masked",
+            With::Committed { .. } => "committed",
             With::Itself => "read-only",
             With::Instead(_) => "paths",
         }

@@ -68,7 +68,7 @@ impl Wishes {
             });
             below.collect()
         };
-        Wishes { mask: below(&self.mask), unmask: below(&self.unmask) }
+        Wishes { mask: below(&self.mask), unmask: below(&self.unmask), ..self.clone() }
     }
 
     /// The same for the working tree around a part: a path counts from the part, and nothing is shown outside of it.
@@ -85,6 +85,7 @@ impl Wishes {
         Wishes {
             mask: everywhere.chain(self.mask.iter().map(below)).collect(),
             unmask: self.unmask.iter().map(below).collect(),
+            stand_ins: self.stand_ins,
         }
     }
 }

@@ -20,7 +20,7 @@ use super::moved::Covered;
 use super::shared::{Guarded, HIDES_ALL, Laid, Place, is_seen};
 use super::snapshot::Mark;
 use super::walk::MOST_COVERS;
-use super::{Cover, Plan, With, report};
+use super::{Cover, Plan, With, inside, report};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::at::{NAME_ONLY, open_below, open_in};
 use crate::supervisor::{init, state};
@@ -218,6 +218,15 @@ fn lay(
         put(&source, text.as_bytes(), 0o444).map_err(|error| cannot("write", &source, &error))?;
         served.push(Served { source, target: (*target).to_owned(), original: None });
     }
+    if let Some(for_git) = writer.plans.first().and_then(Plan::for_git) {
+        let source = writer.folder.join("git");
+        make_folder(&source).map_err(|error| cannot("make", &source, &error))?;
+        for (name, text) in for_git.files {
+            let file = source.join(name);
+            put(&file, &text, 0o444).map_err(|error| cannot("write", &file, &error))?;
+        }
+        served.push(Served { source, target: inside::FOLDER.to_owned(), original: None });
+    }
     let covered = Arc::new(Covered::of(writer.plans, watched));
     Ok(Laying { served, told, by_init: init.is_some(), covered })
 }
@@ -389,6 +398,11 @@ impl<'a> Writer<'a> {
                 put(to, text, mode(cover))?;
                 // git writes `gitdir` anew when it is a day old, and cannot.
                 fs::File::open(to)?.set_modified(SystemTime::now() + YEARS)
+            }
+            // git looks at the owner's right alone.
+            With::Committed { text, executable } => {
+                self.count(text.len() as u64, &cover.path)?;
+                put(to, text, if *executable { 0o555 } else { 0o444 })
             }
             With::Itself => {
                 let opened = self.open(&cover.path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;

@@ -68,7 +68,7 @@ mod tests {
         std::os::unix::fs::symlink("a/.env", dir.path().join("linked.env")).unwrap();
         let nothing = |unmask: &[&str], mask: &[&str]| {
             let words = |all: &[&str]| all.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-            let wishes = Wishes { mask: words(mask), unmask: words(unmask) };
+            let wishes = Wishes { mask: words(mask), unmask: words(unmask), ..Wishes::default() };
             let plan = plan(dir.path(), &wishes).unwrap();
             showing_nothing(&plan, &wishes.unmask).unwrap().map(str::to_owned)
         };

@@ -21,7 +21,7 @@ use super::names::{Names, Treatment, glob};
 use super::repository::is_of_main;
 use super::scrub::Form;
 use super::snapshot::{Folder, Mark, Patience, Snapshot};
-use super::{Cover, Plan, Seen, Why, With};
+use super::{Cover, Decided, Plan, Seen, Why, With, tracked};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::workspace::held;
 use crate::workspace::repository::is_of_elsewhere;
@@ -39,6 +39,8 @@ pub struct Wishes {
     pub mask: Vec<String>,
     /// Not looked at.
     pub unmask: Vec<String>,
+    /// Stand-ins for files that git tracks, too.
+    pub stand_ins: bool,
 }
 
 /// Looks through a project.
@@ -148,6 +150,7 @@ pub(super) struct Eye<'a> {
     mask: GlobSet,
     mask_words: &'a [String],
     unmask: GlobSet,
+    stand_ins: bool,
     /// Of a repository's own folder: what it keeps for the working tree that is given.
     record: Option<&'a Path>,
 }
@@ -164,6 +167,7 @@ impl<'a> Eye<'a> {
             mask: patterns("mask", &wishes.mask)?,
             mask_words: &wishes.mask,
             unmask: patterns("unmask", &wishes.unmask)?,
+            stand_ins: wishes.stand_ins,
             record: None,
         })
     }
@@ -286,9 +290,14 @@ impl<'a> Walk<'a> {
         // Where a file has several names, what hides most counts.
         covers.sort_by(|a, b| (&a.path, a.with.rank()).cmp(&(&b.path, b.with.rank())));
         covers.dedup_by(|b, a| a.path == b.path);
+        // git has no versions of what is in its own folder.
+        let decided = match eye.record {
+            None => tracked::settle(eye.project, &mut covers, eye.stand_ins),
+            Some(_) => Decided::default(),
+        };
         within_bounds(eye.project, &covers)?;
         let files = snapshot.files_below(&covers);
-        Ok(Plan { project: eye.project.to_owned(), root: snapshot.root(), covers, files, seen })
+        Ok(Plan { project: eye.project.to_owned(), root: snapshot.root(), covers, files, seen, decided })
     }
 
     fn fixed_folder(&mut self, path: &Path, hooks: bool, mark: Mark) {

@@ -96,6 +96,11 @@ impl Git {
         self.answer(&mut self.command(words)?, b"")
     }
 
+    /// The answer of git to a question about what it reads.
+    pub fn ask_about(&self, words: &[&str], input: &[u8]) -> io::Result<Vec<u8>> {
+        self.answer(&mut self.command(words)?, input)
+    }
+
     /// Those of these objects that cannot be read, or are not what their names say.
     pub fn forged(&self, objects: &[String]) -> io::Result<Vec<String>> {
         let input: Vec<u8> = objects.iter().flat_map(|object| format!("{object}\n").into_bytes()).collect();

@@ -10,6 +10,7 @@
 mod blob;
 mod files;
 mod git;
+mod stand_ins;
 mod text;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use self::git::Git;
+pub use self::stand_ins::look as look_for_stand_ins;
 use super::aftermath::gitdir::refs::Refs;
 use super::aftermath::gitdir::{self, Facts};
 use super::aftermath::run_record::{self, Run, RunRoot};

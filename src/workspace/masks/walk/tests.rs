@@ -40,7 +40,7 @@ impl Project {
     /// Path and word of every cover.
     fn covers(&self, mask: &[&str], unmask: &[&str]) -> BTreeMap<String, String> {
         let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect();
-        let wishes = Wishes { mask: words(mask), unmask: words(unmask) };
+        let wishes = Wishes { mask: words(mask), unmask: words(unmask), ..Wishes::default() };
         let plan = plan(&self.root(), &wishes).unwrap();
         plan.covers
             .iter()
@@ -48,6 +48,7 @@ impl Project {
                 let with = match &cover.with {
                     With::Nothing => "empty".to_owned(),
                     With::Itself => "itself".to_owned(),
+                    With::Committed { text, .. } => format!("committed: {}", String::from_utf8_lossy(text)),
                     With::Masked(text) => String::from_utf8_lossy(text).replace(scrub::MASK, "MASK"),
                     With::Instead(text) => String::from_utf8_lossy(text).into_owned(),
                 };

@@ -1,0 +1,325 @@
+//! What git in the container is told about covered files, so that no stand-in is added to a repository.
+//!
+//! ```text
+//!  covers of one working tree ─▶ excludes:   `git add .` passes over what is not tracked
+//!                            └─▶ attributes: a filter by which git takes the index's version for the content of what is tracked
+//!  GIT_CONFIG_*: includeIf the repository's folder ─▶ a configuration that names both
+//! ```
+//! The files are ringfence's, outside of the project. Nothing in the repository is changed: neither its configuration nor marks in its
+//! index. Other repositories, and the excludes that an image has for them, are left alone.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::decide::{Reason, Verdict};
+use super::{Cover, Plan, With, tracked};
+use crate::workspace::aftermath::place;
+use crate::workspace::repository::PROJECT;
+
+/// Where the agent's git finds the files.
+pub const FOLDER: &str = "/run/ringfence/git";
+/// A file `.git` is no longer.
+const LONGEST: u64 = 4096;
+
+/// Gives git the index's version in the place of a covered file; where there is none, the file is not added.
+const FILTER: &str = r#"[filter "ringfence"]
+	clean = "f() { git cat-file blob \":$1\" 2>/dev/null && return; echo \"ringfence: $1 is covered, so it cannot be added\" >&2; exit 1; }; f %f"
+	required = true
+"#;
+
+/// What git is told.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ForGit {
+    /// Files by their names in the folder.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// Keys and values of the environment.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Plan {
+    /// What git is told of the covers; nothing where no cover hides a file of a working tree.
+    pub fn for_git(&self) -> Option<ForGit> {
+        self.for_git_at(PROJECT, FOLDER)
+    }
+
+    fn for_git_at(&self, project: &str, folder: &str) -> Option<ForGit> {
+        let mut trees: BTreeMap<PathBuf, (Vec<u8>, Vec<u8>)> = BTreeMap::new();
+        for cover in self.covers.iter().filter(|cover| self.differs(cover)) {
+            let (tree, path) = in_tree(&self.project, &cover.path);
+            let Some(pattern) = pattern(path) else { continue };
+            let (excludes, attributes) = trees.entry(tree.to_owned()).or_default();
+            excludes.extend([b"/", &pattern[..], b"\n"].concat());
+            attributes.extend([&quoted(&pattern)[..], b" filter=ringfence -text\n"].concat());
+        }
+        let mut all = ForGit::default();
+        for (number, (tree, (excludes, attributes))) in trees.into_iter().enumerate() {
+            let own = own_folder(&self.project, &tree).and_then(|own| String::from_utf8(pattern(&own)?).ok());
+            let Some(own) = own else { continue };
+            let config = format!(
+                "[core]\n\texcludesFile = \"{folder}/{number}.excludes\"\n\tattributesFile = \"{folder}/{number}.attributes\"\n{FILTER}"
+            );
+            let key = format!("includeIf.gitdir:{project}/{own}.path");
+            all.settings.push((key, format!("{folder}/{number}.config")));
+            let files = [("config", config.into_bytes()), ("excludes", excludes), ("attributes", attributes)];
+            all.files.extend(files.map(|(name, text)| (format!("{number}.{name}"), text)));
+        }
+        (!all.settings.is_empty()).then_some(all)
+    }
+
+    /// Whether the agent finds something else than the file, in a working tree.
+    fn differs(&self, cover: &Cover) -> bool {
+        let hides = matches!(cover.with, With::Nothing | With::Masked(_) | With::Committed { .. });
+        hides
+            && matches!(
+                self.decided.verdicts.get(&cover.path),
+                Some(Verdict::Committed | Verdict::StandIn(_))
+            )
+            && self.decided.verdicts.get(&cover.path) != Some(&Verdict::StandIn(Reason::GitsOwn))
+    }
+
+    /// The texts that stand in for files of working trees, by the files' paths.
+    pub fn stand_ins(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let text = |cover: &Cover| match &cover.with {
+            With::Nothing => Some(Vec::new()),
+            With::Masked(text) => Some(text.clone()),
+            With::Committed { .. } | With::Itself | With::Instead(_) => None,
+        };
+        let all = self.covers.iter().filter(|cover| self.differs(cover));
+        all.filter_map(|cover| Some((cover.path.clone(), text(cover)?))).collect()
+    }
+
+    /// What git's error means that it cannot replace a covered file, for the end of a run; nothing where no tracked file is covered.
+    pub fn busy(&self) -> Option<String> {
+        let tracked = |cover: &&Cover| match self.decided.verdicts.get(&cover.path) {
+            Some(Verdict::Committed) => true,
+            Some(Verdict::StandIn(reason)) => reason.may_be_tracked(),
+            Some(Verdict::Show) | None => false,
+        };
+        let names: Vec<String> =
+            self.covers.iter().filter(tracked).map(|cover| super::report::shown(&cover.path)).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "covered in this run: {}; where git said \"Device or resource busy\" of them, it could not replace the cover, \
+                 and your own file is as it was",
+                super::report::few(names)
+            )
+        })
+    }
+}
+
+/// The working tree that a path is in, and the path there.
+fn in_tree<'a>(project: &Path, path: &'a Path) -> (&'a Path, &'a Path) {
+    let above = path.ancestors().skip(1).take_while(|folder| !folder.as_os_str().is_empty());
+    let mut above = above.filter(|folder| project.join(folder).join(".git").symlink_metadata().is_ok());
+    let whole = (Path::new(""), path);
+    above.next().and_then(|tree| Some((tree, path.strip_prefix(tree).ok()?))).unwrap_or(whole)
+}
+
+/// The folder below the project where git keeps what is of a working tree. The agent may make one that is not there yet.
+fn own_folder(project: &Path, tree: &Path) -> Option<PathBuf> {
+    let own = tree.join(".git");
+    let mut text = Vec::new();
+    match tracked::open(&project.join(&own)) {
+        Ok(file) => file.take(LONGEST).read_to_end(&mut text).ok()?,
+        Err(_) => return Some(own),
+    };
+    let target = text.strip_prefix(b"gitdir: ").map(place::one_path)?;
+    place::below(tree, Path::new(OsStr::from_bytes(target)))
+}
+
+/// A pattern that fits this path alone; nothing for one that no line can hold.
+fn pattern(path: &Path) -> Option<Vec<u8>> {
+    let mut pattern = Vec::new();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'\n' | b'\r' | 0 => return None,
+            b'*' | b'?' | b'[' | b'\\' | b' ' | b'\t' => pattern.extend([b'\\', *byte]),
+            other => pattern.push(*other),
+        }
+    }
+    Some(pattern)
+}
+
+/// A pattern as a file of attributes has it: from the top, and in quotes, since white space ends it.
+fn quoted(pattern: &[u8]) -> Vec<u8> {
+    let mut quoted = b"\"/".to_vec();
+    for byte in pattern {
+        match byte {
+            b'"' | b'\\' => quoted.extend([b'\\', *byte]),
+            b'\t' => quoted.extend(b"\\t"),
+            other => quoted.push(*other),
+        }
+    }
+    quoted.push(b'"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::Command;
+
+    use super::super::{Mark, Why, Wishes, plan};
+    use super::*;
+
+    struct Repository {
+        dir: tempfile::TempDir,
+        plan: Plan,
+    }
+
+    impl Repository {
+        /// One with these files, tracked or not, each covered by a stand-in.
+        fn new(files: &[(&str, bool)]) -> Repository {
+            let dir = tempfile::tempdir().unwrap();
+            let tree = dir.path().join("tree");
+            fs::create_dir(&tree).unwrap();
+            let mut plan = plan(&tree.canonicalize().unwrap(), &Wishes::default()).unwrap();
+            git(&plan, &["init", "--quiet", "."]);
+            fs::write(tree.join("README"), "x\n").unwrap();
+            for (name, tracked) in files {
+                let path = tree.join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(&path, "A=old\n").unwrap();
+                if *tracked {
+                    git(&plan, &["add", "--force", "--", name]);
+                }
+                let reason = if *tracked { Reason::Demanded } else { Reason::Untracked };
+                plan.decided.verdicts.insert(name.into(), Verdict::StandIn(reason));
+                let mark = Mark::of(&rustix::fs::stat(&path).unwrap());
+                plan.covers.push(Cover {
+                    path: name.into(),
+                    mark,
+                    with: With::Nothing,
+                    why: vec![Why::Name(".env")],
+                });
+            }
+            git(&plan, &["add", "README"]);
+            git(&plan, &["commit", "--quiet", "-m", "x"]);
+            // As inside: the stand-in has the file's place.
+            files.iter().for_each(|(name, _)| fs::write(tree.join(name), "").unwrap());
+            Repository { dir, plan }
+        }
+
+        /// git as the agent has it.
+        fn inside(&self, words: &[&str]) -> (bool, String) {
+            let folder = self.dir.path().join("for git");
+            let for_git =
+                self.plan.for_git_at(self.plan.project.to_str().unwrap(), folder.to_str().unwrap()).unwrap();
+            fs::create_dir_all(&folder).unwrap();
+            for (name, text) in for_git.files {
+                fs::write(folder.join(name), text).unwrap();
+            }
+            let mut command = command(&self.plan, words);
+            for (number, (key, value)) in for_git.settings.iter().enumerate() {
+                command.env(format!("GIT_CONFIG_KEY_{number}"), key);
+                command.env(format!("GIT_CONFIG_VALUE_{number}"), value);
+            }
+            command.env("GIT_CONFIG_COUNT", for_git.settings.len().to_string());
+            let done = command.output().unwrap();
+            (
+                done.status.success(),
+                String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned(),
+            )
+        }
+    }
+
+    fn command(plan: &Plan, words: &[&str]) -> Command {
+        let mut command = Command::new("git");
+        command
+            .args(["-c", "user.name=a", "-c", "user.email=a@example.com"])
+            .args(words)
+            .current_dir(&plan.project)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1");
+        command
+    }
+
+    fn git(plan: &Plan, words: &[&str]) -> String {
+        let done = command(plan, words).output().unwrap();
+        assert!(done.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    }
+
+    #[test]
+    fn no_stand_in_gets_into_a_commit() {
+        let odd = "s p/we*rd[x]?\\\"q\t.env ";
+        let repository = Repository::new(&[
+            (".env", true),
+            ("s p/.env", true),
+            (odd, true),
+            ("new/.env", false),
+            ("new/o*d .env", false),
+        ]);
+        let plan = &repository.plan;
+        for (number, words) in [
+            &["commit", "--quiet", "-am", "all that is tracked"][..],
+            &["add", "--all"],
+            &["add", "."],
+            &["add", "--update"],
+            &["add", ".env", "s p"],
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            fs::write(plan.project.join("README"), format!("{number}\n")).unwrap();
+            let (good, said) = repository.inside(words);
+            assert!(good, "{words:?}: {said}");
+            let (good, said) = repository.inside(&["commit", "--quiet", "--allow-empty", "-m", "y"]);
+            assert!(good, "{words:?}: {said}");
+        }
+        let changed = git(plan, &["log", "--format=", "--name-only", "HEAD~6..HEAD"]);
+        assert_eq!(changed.lines().collect::<std::collections::BTreeSet<_>>().len(), 1, "{changed}");
+        assert!(changed.contains("README"), "{changed}");
+        // By force neither.
+        let (good, said) = repository.inside(&["add", "--force", "new/.env"]);
+        assert!(!good && said.contains("new/.env is covered"), "{said}");
+        // The positive control: without these settings, the stand-in is committed.
+        git(plan, &["commit", "--quiet", "-am", "z"]);
+        assert!(git(plan, &["show", "--format=", "--name-only"]).contains(".env"));
+    }
+
+    #[test]
+    fn what_is_covered_alone_is_named() {
+        let repository = Repository::new(&[("a*.env", true), ("new/b?.env", false)]);
+        let plan = &repository.plan;
+        for name in ["aa.env", "new/bb.env", "other/new/b?.env"] {
+            fs::create_dir_all(plan.project.join(name).parent().unwrap()).unwrap();
+            fs::write(plan.project.join(name), "A=agents own\n").unwrap();
+        }
+        let (good, said) = repository.inside(&["add", "--all"]);
+        assert!(good, "{said}");
+        assert_eq!(git(plan, &["diff", "--cached", "--name-only"]), "aa.env\nnew/bb.env\nother/new/b?.env\n");
+        assert_eq!(git(plan, &["show", ":aa.env"]), "A=agents own\n");
+    }
+
+    #[test]
+    fn a_path_is_seen_from_its_own_working_tree() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("sub/deep/.git")).unwrap();
+        for (path, expected) in [("sub/deep/a/.env", "a/.env"), ("sub/.env", "sub/.env"), (".env", ".env")] {
+            assert_eq!(in_tree(dir.path(), Path::new(path)).1, Path::new(expected));
+        }
+        fs::create_dir(dir.path().join("module")).unwrap();
+        fs::write(dir.path().join("module/.git"), "gitdir: ../.git/modules/x\n").unwrap();
+        fs::write(dir.path().join("sub/.git"), "gitdir: ../../elsewhere\n").unwrap();
+        let own = |tree: &str| own_folder(&dir.path().canonicalize().unwrap(), Path::new(tree));
+        assert_eq!(own("module"), Some(".git/modules/x".into()));
+        assert_eq!(own("sub"), None);
+        assert_eq!(own("sub/deep"), Some("sub/deep/.git".into()));
+        assert_eq!(own(""), Some(".git".into()));
+    }
+
+    #[test]
+    fn other_repositories_are_left_alone() {
+        let repository = Repository::new(&[(".env", true)]);
+        let plan = &repository.plan;
+        git(plan, &["init", "--quiet", "other"]);
+        fs::write(plan.project.join("other/.env"), "A=agents own\n").unwrap();
+        let (good, said) = repository.inside(&["-C", "other", "add", "--all"]);
+        assert!(good, "{said}");
+        assert_eq!(git(plan, &["-C", "other", "show", ":.env"]), "A=agents own\n");
+    }
+}
