@@ -24,6 +24,7 @@ mod gate_tls;
 mod git_after;
 mod git_config;
 mod git_covers;
+mod git_matrix;
 mod helper_image;
 mod host_addresses;
 mod hostile_labels;
@@ -107,6 +108,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("git_config", git_config::TESTS, true),
         ("git_after", git_after::TESTS, true),
         ("git_covers", git_covers::TESTS, true),
+        ("git_matrix", git_matrix::TESTS, true),
         ("pull", pull::TESTS, true),
         ("edges", edges::TESTS, true),
         ("engine_access", engine_access::TESTS, true),
