@@ -236,16 +236,28 @@ pub(super) async fn start(
 fn agent_start_failure(error: &ApiError) -> Failure {
     let text = engine::describe(error);
     let mut failure = engine::refused("the agent cannot be started", error);
-    if text.contains("executable file not found") || text.contains("no such file or directory") {
-        failure.exit = 127;
-        failure.hint = Some("is the command in the image, and on its PATH?".to_owned());
-    } else if text.contains("permission denied") || text.contains("is a directory") {
-        failure.exit = 126;
-        failure.hint = Some("the command is in the image but cannot be executed".to_owned());
-    } else if text.contains("rlimit") {
-        failure.hint = Some("the engine itself may open fewer files: give a lower --open-files".to_owned());
+    if let Some((exit, hint)) = start_fault(&text) {
+        failure.exit = exit;
+        failure.hint = Some(hint.to_owned());
     }
     failure
+}
+
+/// Tells from an engine's words what was wrong, and what to do.
+fn start_fault(text: &str) -> Option<(u8, &'static str)> {
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    // A place to mount something at was moved away: that is no fault of the command.
+    if has(&["error mounting", "crun: mount ", "crun: creating "]) {
+        return Some((COULD_NOT_RUN, "is another program or agent at work in what is mounted?"));
+    }
+    if has(&["executable file not found", "no such file or directory"]) {
+        return Some((127, "is the command in the image, and on its PATH?"));
+    }
+    if has(&["permission denied", "is a directory"]) {
+        return Some((126, "the command is in the image but cannot be executed"));
+    }
+    let files = (COULD_NOT_RUN, "the engine itself may open fewer files: give a lower --open-files");
+    has(&["rlimit"]).then_some(files)
 }
 
 fn attach(stdin: bool) -> AttachContainerOptions {
@@ -258,4 +270,26 @@ async fn start_one(engine: &Engine, workflow: &Workflow, role: Role) -> Result<(
         .start_container(&workflow.object(role), None)
         .await
         .map_err(|error| engine::refused(format!("cannot start the {role}'s container"), &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_is_gone_is_no_command_that_is_missing() {
+        for (text, exit) in [
+            (
+                "error mounting \"/x\" to rootfs at \"/workspace/.env\": open o_path procfd: no such file or directory",
+                125,
+            ),
+            ("crun: mount `/x` to `workspace/.env`: No such file or directory", 125),
+            ("exec: \"nothing\": executable file not found in $PATH", 127),
+            ("exec: \"/nothing\": stat /nothing: no such file or directory", 127),
+            ("exec: \"/etc\": permission denied", 126),
+        ] {
+            assert_eq!(start_fault(text).map(|(exit, _)| exit), Some(exit), "{text}");
+        }
+        assert_eq!(start_fault("no space left on device"), None);
+    }
 }
