@@ -254,6 +254,29 @@ fn python() {
 }
 
 #[test]
+fn dotnet() {
+    const NUGET: &str = "api.nuget.org:443";
+    let project = "<Project><ItemGroup><PackageReference Include=\"A\" Version=\"1\"/></ItemGroup></Project>";
+    let lockfile = r#"{"version":1,"dependencies":{"net8.0":{"A":{"type":"Direct","resolved":"1.0.0"}}}}"#;
+    let own = "\u{FEFF}<configuration><packageSources><clear /><add key=\"corp\" value=\"https://nuget.corp.example/v3/index.json\" /><add key=\"local\" value=\"..\\packages\" /></packageSources><packageSourceCredentials><corp><add key=\"Password\" value=\"https://no.example\"/></corp></packageSourceCredentials></configuration>";
+    check(&[
+        (&[("src/a/a.csproj", project)], &[NUGET]),
+        (&[("packages.lock.json", lockfile), ("a.fsproj", project)], &[NUGET]),
+        // Only projects of the same solution.
+        (
+            &[("packages.lock.json", r#"{"dependencies":{"net8.0":{"b":{"type":"Project"}}}}"#)],
+            &["!no host is named in"],
+        ),
+        (
+            &[("NuGet.Config", own), ("src/a.csproj", project)],
+            &["nuget.corp.example:443", "!NuGet.Config names another place"],
+        ),
+        (&[("a.csproj", "<Project><PropertyGroup/></Project>")], &["!no host is named in"]),
+        (&[("nuget.config", "<configuration>")], &["!it could not be understood: no XML"]),
+    ]);
+}
+
+#[test]
 fn rust_go_php_ruby() {
     check(&[
         (

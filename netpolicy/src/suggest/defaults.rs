@@ -47,6 +47,11 @@ const TABLE: &[(&str, &[&str], &str)] = &[
         &["plugins.gradle.org", "plugins-artifacts.gradle.org"],
         "https://docs.gradle.org/current/userguide/plugins.html",
     ),
+    (
+        "nuget",
+        &["api.nuget.org"],
+        "https://learn.microsoft.com/nuget/reference/nuget-config-file#packagesources",
+    ),
     ("composer", &["repo.packagist.org"], "https://getcomposer.org/doc/05-repositories.md#packagist"),
 ];
 

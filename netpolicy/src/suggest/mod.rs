@@ -19,6 +19,7 @@ mod gradle;
 mod ini;
 mod javascript;
 mod maven;
+mod nuget;
 mod place;
 mod python;
 mod tree;
@@ -160,6 +161,7 @@ fn reader(path: &str) -> Option<Reader> {
             Reader::Parsed(bundler::read)
         }
         (_, "composer.lock" | "composer.json") => Reader::Parsed(composer::read),
+        (_, name) if nuget::is_its(name) => Reader::Parsed(nuget::read),
         (_, "sources.list" | "Dockerfile" | "Containerfile") => Reader::Scanned(apt::read),
         (_, name) if name.starts_with("Dockerfile.") || name.ends_with(".Dockerfile") => {
             Reader::Scanned(apt::read)
