@@ -14,7 +14,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use netpolicy::diagnostic::harmless;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, OFlags};
+
+use crate::host::at;
 
 /// Where the project is in the container.
 pub const PROJECT: &str = "/workspace";
@@ -60,7 +62,7 @@ pub fn outside(root: BorrowedFd<'_>, at: &Path) -> Option<String> {
 
 /// What a file `.git` leads to, in words, and the directory that holds all of it.
 fn gitfile(root: BorrowedFd<'_>, at: &Path) -> Option<(String, Option<PathBuf>)> {
-    let text = read(root, ".git").ok()?;
+    let text = read(root, Path::new(".git")).ok()?;
     let target = Path::new(OsStr::from_bytes(line(text.strip_prefix(b"gitdir: ")?)));
     let real = at.join(target).canonicalize().ok();
     let inside = real.as_deref().is_some_and(|real| real.starts_with(at));
@@ -94,7 +96,7 @@ fn around(own: &Path) -> Option<&Path> {
 
 /// Says that a repository takes objects from outside the project.
 fn borrowed(root: BorrowedFd<'_>, at: &Path) -> Option<String> {
-    let text = read(root, ".git/objects/info/alternates").ok()?;
+    let text = read(root, Path::new(".git/objects/info/alternates")).ok()?;
     let from = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && !line.starts_with(b"#"));
     let outside = from.map(|line| Path::new(OsStr::from_bytes(line))).find(|path| {
         path.is_absolute()
@@ -112,10 +114,14 @@ fn kind(root: BorrowedFd<'_>, name: &str) -> Option<FileType> {
     Some(FileType::from_raw_mode(stat.st_mode))
 }
 
-fn read(root: BorrowedFd<'_>, path: &str) -> io::Result<Vec<u8>> {
+/// Reads a regular file below the project, without a link on the way.
+fn read(root: BorrowedFd<'_>, path: &Path) -> io::Result<Vec<u8>> {
     use std::io::Read;
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = std::fs::File::from(rustix::fs::openat(root, path, flags, Mode::empty())?);
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = std::fs::File::from(at::open_below(root, path, flags)?);
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
     let mut text = Vec::new();
     file.take(LONGEST).read_to_end(&mut text)?;
     Ok(text)
@@ -131,10 +137,13 @@ fn shown(path: &Path) -> String {
     harmless(&path.to_string_lossy())
 }
 
-/// Whether what git keeps in this folder about a linked working tree is about a place that is not there inside, so that git would take
-/// it for gone.
-pub fn is_of_elsewhere(folder: &Path) -> bool {
-    let Ok(text) = std::fs::read(folder.join("gitdir")) else { return false };
+/// Tells whether what git keeps in this folder about a linked working tree is about a place that is not there inside, so that git would
+/// take it for gone. What cannot be read is taken for that too: an agent may have left a link or a pipe.
+pub fn is_of_elsewhere(root: BorrowedFd<'_>, folder: &Path) -> bool {
+    let text = match read(root, &folder.join("gitdir")) {
+        Ok(text) => text,
+        Err(error) => return error.kind() != io::ErrorKind::NotFound,
+    };
     let target = Path::new(OsStr::from_bytes(line(&text)));
     match target.is_absolute() {
         true => !target.starts_with(PROJECT),
@@ -199,7 +208,18 @@ mod tests {
         for place in ["main", "none", "store"] {
             assert_eq!(said(&at.join(place)), None, "{place}");
         }
-        assert!(is_of_elsewhere(&main.join(".git/worktrees/tree")));
-        assert!(!is_of_elsewhere(&main.join(".git")));
+        let root = std::fs::File::open(&main).unwrap();
+        let is_of_elsewhere = |folder: &str| super::is_of_elsewhere(root.as_fd(), Path::new(folder));
+        assert!(is_of_elsewhere(".git/worktrees/tree"));
+        assert!(!is_of_elsewhere(".git"));
+        // What an agent may have left: a pipe that nobody writes to, a link to something endless.
+        let record = main.join(".git/worktrees/tree");
+        let left = record.join("gitdir");
+        std::fs::remove_file(&left).unwrap();
+        nix::unistd::mkfifo(&left, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(is_of_elsewhere(".git/worktrees/tree"));
+        std::fs::remove_file(&left).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &left).unwrap();
+        assert!(is_of_elsewhere(".git/worktrees/tree"));
     }
 }

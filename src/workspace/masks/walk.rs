@@ -247,7 +247,7 @@ impl<'a> Walk<'a> {
                     let record = within.own.is_some()
                         && folder.ends_with("worktrees")
                         && self.eye.record != Some(&path)
-                        && (self.eye.record.is_some() || is_of_elsewhere(&self.eye.project.join(&path)));
+                        && (self.eye.record.is_some() || is_of_elsewhere(self.eye.root.as_fd(), &path));
                     self.fixed_folder(&path, hooks || record, mark);
                     self.of_main(&path, mark);
                     let store = Store::named(name).filter(|_| repository);
