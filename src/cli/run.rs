@@ -17,7 +17,7 @@ use crate::supervisor::image::Pull;
     override_usage = "ringfence run [OPTIONS] IMAGE [COMMAND]...",
     after_help = "\
 Example: git worktree add ../fix && ringfence run --worktree --project ../fix --policy gitlab@1 IMAGE AGENT
-lets an agent commit and push in a working tree of its own, while you work in yours.
+lets an agent commit and push in a working tree of its own. Run no git in the other ones until it has ended.
 
 Exit status: the agent's own; 123 the fence ended the run (a helper died, a limit of memory or disk); 124 its time is over;
 125 ringfence could not run it; 126/127 as docker; 128+N ended by signal N"

@@ -28,10 +28,11 @@ use crate::handover::COUNTED;
 use crate::wire::disk_use::DiskUse;
 use crate::workspace::walk::{Bounds, Walked, walk};
 
-/// A folder below each other folder keeps a descriptor; the container has twice as many.
-const BOUNDS: Bounds = Bounds { depth: 2000, entries: 12_000_000, time: Duration::from_secs(60) };
+/// A folder below each other folder keeps a descriptor; the container has twice as many. A look goes through the whole image, which
+/// may lie on a slow disk: meanwhile the engine's word on the layer counts.
+const BOUNDS: Bounds = Bounds { depth: 2000, entries: 12_000_000, time: Duration::from_secs(600) };
 /// Open files are looked through within this time.
-const OPEN_FILES: Duration = Duration::from_secs(20);
+const OPEN_FILES: Duration = Duration::from_secs(120);
 /// The time between two lines, at most.
 const BEAT: Duration = Duration::from_secs(5);
 /// No two looks are closer.
@@ -65,10 +66,12 @@ pub fn watch() -> Result<(), Failure> {
         }
     });
     let stdin = io::stdin();
+    // Once: a step of the clock would make other files the agent's.
+    let since = began(Path::new("/proc/1")).map_err(failed("cannot look at the agent"))?;
     loop {
         let began = Instant::now();
-        let found =
-            look(Path::new("/proc"), &volumes()).map_err(failed("cannot look at the agent's files"))?;
+        let found = look(Path::new("/proc"), &volumes(), since)
+            .map_err(failed("cannot look at the agent's files"))?;
         *newest.lock().unwrap_or_else(PoisonError::into_inner) = found;
         say(&found).map_err(failed("nobody listens"))?;
         let pause = (began.elapsed() * SHARE).clamp(SHORTEST, LONGEST);
@@ -96,8 +99,8 @@ fn volumes() -> Vec<PathBuf> {
 }
 
 /// Looks once.
-fn look(proc: &Path, volumes: &[PathBuf]) -> io::Result<DiskUse> {
-    let mut count = Count { since: began(&proc.join("1"))?, ..Count::default() };
+fn look(proc: &Path, volumes: &[PathBuf], since: (i64, i64)) -> io::Result<DiskUse> {
+    let mut count = Count { since, ..Count::default() };
     let mut found = DiskUse { layer: count.tree(&proc.join("1/root"))?, ..DiskUse::default() };
     for volume in volumes {
         found.volumes = found.volumes.saturating_add(count.tree(volume)?);

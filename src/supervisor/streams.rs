@@ -1,10 +1,13 @@
 //! The agent's stdin, stdout, stderr and terminal, as `docker run` carries them.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::query_parameters::ResizeContainerTTYOptionsBuilder;
 use futures_util::StreamExt;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{self, SetArg, Termios};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -44,8 +47,12 @@ pub fn stdin_is_terminal() -> bool {
 /// Carries the agent's output to ours until it ends, and our stdin to the agent meanwhile.
 ///
 /// A reader that closed our stdout or stderr does not end the agent, as with `docker run`. Gives in words what could not be written for
-/// another reason, such as a full disk: nobody else tells.
-pub async fn carry(attached: AttachContainerResults, interactive: bool) -> Option<String> {
+/// another reason, such as a full disk: nobody else tells. `writing` says whether a reader of ours is waited for.
+pub async fn carry(
+    attached: AttachContainerResults,
+    interactive: bool,
+    writing: &'static AtomicBool,
+) -> Option<String> {
     let AttachContainerResults { mut output, mut input } = attached;
     let feeding = interactive.then(|| {
         tokio::spawn(async move {
@@ -71,13 +78,19 @@ pub async fn carry(attached: AttachContainerResults, interactive: bool) -> Optio
     });
     let mut lost = None;
     while let Some(Ok(chunk)) = output.next().await {
-        let (place, result) = match &chunk {
-            LogOutput::StdErr { message } => ("stderr", write_all(&mut std::io::stderr().lock(), message)),
-            LogOutput::StdOut { message } | LogOutput::Console { message } => {
-                ("stdout", write_all(&mut std::io::stdout().lock(), message))
-            }
+        let (place, message) = match chunk {
+            LogOutput::StdErr { message } => ("stderr", message),
+            LogOutput::StdOut { message } | LogOutput::Console { message } => ("stdout", message),
             LogOutput::StdIn { .. } => continue,
         };
+        // On a thread of its own: a reader that stands still must keep nobody from seeing limits and signals.
+        writing.store(true, Ordering::Relaxed);
+        let written = tokio::task::spawn_blocking(move || match place {
+            "stderr" => write_all(&mut std::io::stderr().lock(), &message),
+            _ => write_all(&mut std::io::stdout().lock(), &message),
+        });
+        let result = written.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        writing.store(false, Ordering::Relaxed);
         // That is no reason to stop reading: the agent would block on a full pipe.
         if let Err(error) = result
             && lost.is_none()
@@ -97,9 +110,28 @@ fn loss(place: &str, error: &std::io::Error) -> Option<String> {
     (!gone).then(|| format!("the agent's output could not be written to {place}, and is not whole: {error}"))
 }
 
-fn write_all(stream: &mut impl Write, bytes: &[u8]) -> std::io::Result<()> {
-    stream.write_all(bytes)?;
-    stream.flush()
+/// Writes all of it, also where whoever shares the stream has made it one that does not block.
+fn write_all(stream: &mut (impl Write + AsFd), mut bytes: &[u8]) -> std::io::Result<()> {
+    loop {
+        let done = match bytes.is_empty() {
+            true => stream.flush().map(|()| None),
+            false => stream.write(bytes).map(Some),
+        };
+        match done {
+            Ok(None) => return Ok(()),
+            Ok(Some(0)) => return Err(ErrorKind::WriteZero.into()),
+            Ok(Some(count)) => bytes = &bytes[count..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let mut waited = [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)];
+                match poll(&mut waited, PollTimeout::NONE) {
+                    Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Tells the agent's terminal the size of ours, now and at every change.

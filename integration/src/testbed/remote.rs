@@ -64,6 +64,8 @@ pub fn certificates(directory: &Path) -> Result<()> {
 pub struct Sshd {
     daemon: Child,
     home: PathBuf,
+    /// Whether there was no such folder before.
+    is_new: bool,
     /// A directory with an `ssh` that knows key and host; to be put before the others on `PATH`.
     pub client: PathBuf,
 }
@@ -84,6 +86,7 @@ impl Sshd {
         let public = made.lines().find(|line| line.starts_with("ssh-")).context("no host key")?;
 
         let home = PathBuf::from("/root/.ssh");
+        let is_new = !home.exists();
         fs::create_dir_all(&home)?;
         mount(Some("tmpfs"), &home, Some("tmpfs"), MsFlags::empty(), Some("mode=0700"))?;
         let allowed = fs::read_to_string(format!("{client_key}.pub"))?;
@@ -118,7 +121,7 @@ impl Sshd {
             .stdin(Stdio::null())
             .stderr(File::create(at("log"))?)
             .spawn()?;
-        let sshd = Self { daemon, home, client };
+        let sshd = Self { daemon, home, is_new, client };
         until("the ssh server listens", Duration::from_secs(10), || {
             TcpStream::connect(("127.0.0.1", SSH_PORT)).is_ok()
         })?;
@@ -131,5 +134,9 @@ impl Drop for Sshd {
         self.daemon.kill().ok();
         self.daemon.wait().ok();
         umount(&self.home).ok();
+        if self.is_new {
+            // Empty by now, or not ours.
+            fs::remove_dir(&self.home).ok();
+        }
     }
 }

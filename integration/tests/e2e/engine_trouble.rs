@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use integration::command::{ip, run};
+use integration::command::{ip, run, until};
 use integration::ringfence::Running;
 use integration::testbed::Testbed;
 use integration::testbed::capture::Capture;
@@ -144,6 +144,10 @@ fn silent(bed: &Testbed) -> Result<()> {
     }
     let running = talking_agent(bed)?;
     let (name, pid) = (running.name.clone(), Pid::from_raw(i32::try_from(running.pid())?));
+    // The start is through when what it starts beside the agent is there; the agent may speak before.
+    until("the run is watched", Duration::from_secs(30), || {
+        container(bed, "disk").is_ok_and(|id| !id.trim().is_empty())
+    })?;
     let outcome = bed.engine.while_silent(|| {
         for _ in 0..2 {
             kill(pid, Signal::SIGINT)?;

@@ -10,7 +10,7 @@ async fn a_permitted_name_with_an_inside_address_is_not_dialled() {
     assert_eq!(read_all(&mut agent).await.unwrap()[6], 49);
     let mut agent = connect(&guard, "gone.example", 443).await;
     agent.write_all(&hello(Some("gone.example"), 16_000, 0)).await.unwrap();
-    assert_eq!(read_all(&mut agent).await.unwrap()[6], 80);
+    assert_eq!(read_all(&mut agent).await.unwrap()[6], 112);
     assert_eq!(reasons(&log), ["private-address", "resolve-failed"]);
     assert_eq!(log.lines()[0]["address"], "10.0.0.8");
     assert!(stage(&guard).dialled.lock().unwrap().is_empty());

@@ -1,6 +1,7 @@
 //! A run whose agent was started: until the agent ends, a helper dies, the time is over, or a signal says so.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bollard::query_parameters::KillContainerOptions;
@@ -58,9 +59,27 @@ async fn after(limit: Option<Duration>) {
     }
 }
 
-/// Waits for the agent's last output, which may still be under way when its exit is known; what of it was lost, in words.
-async fn drain(carrying: &mut JoinHandle<Option<String>>) -> Option<String> {
-    timeout(Duration::from_secs(5), carrying).await.ok()?.ok()?
+/// Whether a reader of our stdout or stderr is waited for. There is one run in a process.
+pub(super) static WRITING: AtomicBool = AtomicBool::new(false);
+/// An engine may leave the stream of an agent open that has ended.
+const LAST_OUTPUT: Duration = Duration::from_secs(5);
+
+/// Waits for the agent's last output, which may still be under way when its exit is known; what of it was lost, in words. A slow
+/// reader is waited for until a signal comes, as `docker run` does.
+async fn drain(carrying: &mut JoinHandle<Option<String>>, signals: &mut Signals) -> Option<String> {
+    loop {
+        tokio::select! {
+            done = &mut *carrying => return done.ok()?,
+            _ = signals.next() => {
+                return Some("the agent's last output was not waited for, and is not whole".to_owned());
+            }
+            () = tokio::time::sleep(LAST_OUTPUT) => {
+                if !WRITING.load(Ordering::Relaxed) {
+                    return None;
+                }
+            }
+        }
+    }
 }
 
 /// A run whose agent has been started.
@@ -152,7 +171,7 @@ impl Running {
                     if status < 0 {
                         Ended::because(FENCE_ENDED, "the engine does not answer for the agent any more")
                     } else {
-                        let lost = drain(&mut self.carrying).await;
+                        let lost = drain(&mut self.carrying, signals).await;
                         let said = async || last_words(engine, &names[0]).await;
                         Ended::with(podman::status(engine, status, said).await as i32).without(lost)
                     }

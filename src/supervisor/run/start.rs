@@ -26,7 +26,7 @@ use super::create::{create, create_agent, create_volume};
 use super::events::EventFiles;
 use super::host::{self, Recipe};
 use super::ready::{await_ready, has_a_helper_ended, helpers_last_words};
-use super::running::Running;
+use super::running::{Running, WRITING};
 use super::{Ended, Request, account, runtime};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::SHARED;
@@ -201,7 +201,7 @@ pub(super) async fn start(
         return Err(Failure::new(COULD_NOT_RUN, what).hint("is another program or agent at work there?"));
     }
     let terminal = (request.agent.tty && request.agent.interactive).then(streams::RawTerminal::enter);
-    let carrying = tokio::spawn(streams::carry(attached, request.agent.interactive));
+    let carrying = tokio::spawn(streams::carry(attached, request.agent.interactive, &WRITING));
     if let Err(error) = engine.api.start_container(&agent, None).await {
         let mut failure = agent_start_failure(&error);
         // What they say while they live has nothing to do with it.

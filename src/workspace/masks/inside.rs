@@ -27,6 +27,7 @@ const LONGEST: u64 = 4096;
 /// Gives git the index's version in the place of a covered file; where there is none, the file is not added.
 const FILTER: &str = r#"[filter "ringfence"]
 	clean = "f() { git cat-file blob \":$1\" 2>/dev/null && return; echo \"ringfence: $1 is covered, so it cannot be added\" >&2; exit 1; }; f %f"
+	smudge = cat
 	required = true
 "#;
 

@@ -174,7 +174,12 @@ impl AsCommitted {
     /// Whether something was written into it that git does not have, and that may be a secret.
     fn has_changed(&mut self) -> bool {
         // What is gone shows nothing.
-        let Ok(Some((now, text))) = self.print.again(&self.path) else { return false };
+        let (now, text) = match self.print.again(&self.path) {
+            Ok(Some(again)) => again,
+            Ok(None) => return false,
+            // It is too large by now, or no file.
+            Err(error) => return self.by_name && error.kind() != std::io::ErrorKind::NotFound,
+        };
         let another = now.digest != self.print.digest;
         self.print = now;
         another && (self.by_name || !secrets(&text).is_subset(&self.secrets))

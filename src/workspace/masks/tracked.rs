@@ -26,8 +26,10 @@ use crate::workspace::mounts::Identity;
 use crate::workspace::secrets::Rules;
 use crate::workspace::versions::{Doubt, Version, Versions};
 
-/// A larger file is not compared.
-const LARGEST: u64 = 64 << 20;
+/// A larger file is not compared: git's versions are read up to 8 MiB, in which each line's end may have one byte more.
+const LARGEST: u64 = 16 << 20;
+/// What is kept of texts until all is decided. What comes after is not compared.
+const KEPT: usize = 256 << 20;
 
 /// What became of the files that would have been covered.
 #[derive(Debug, Default)]
@@ -87,6 +89,8 @@ impl Shown {
 /// A file that would be covered, and what was found out about it.
 struct Case {
     place: usize,
+    /// Which file it is, where that has other names.
+    linked: Option<Identity>,
     read: Option<(Vec<u8>, Print)>,
     verdict: Verdict,
     index: Option<InIndex>,
@@ -125,21 +129,32 @@ fn settle_by(
 ) -> Decided {
     let unchangeable: HashSet<PathBuf> =
         covers.iter().filter(|cover| !hides(cover)).map(|cover| cover.path.clone()).collect();
-    let mut cases = Vec::new();
+    let (mut cases, mut kept) = (Vec::new(), 0);
     for (place, cover) in covers.iter().enumerate().filter(|(_, cover)| hides(cover)) {
         // What was put in its place meanwhile was not looked at.
-        let read = read(&project.join(&cover.path)).ok();
-        let read = read.filter(|(_, print)| print.identity == cover.mark.identity);
+        let is_enough = kept > KEPT;
+        let read = (!is_enough).then(|| read(&project.join(&cover.path)).ok()).flatten();
+        let mut read = read.filter(|(_, print)| print.identity == cover.mark.identity);
         let masked = cover.why.iter().any(|why| matches!(why, Why::Policy(_)));
         let (known, index) = match is_gits_own(cover) {
             true => (Known::GitsOwn, None),
+            false if is_enough => (Known::Doubt("there was too much to compare".to_owned()), None),
             false => ask(cover, read.as_ref().map(|(text, _)| text.as_slice())),
         };
-        cases.push(Case { place, read, verdict: decide(&known, Demands { masked, stand_ins }), index });
+        let verdict = decide(&known, Demands { masked, stand_ins });
+        // A project can hold far more than this machine's memory.
+        if let Some((text, _)) = read.as_mut().filter(|_| verdict != Verdict::Show) {
+            *text = Vec::new();
+        }
+        let index = index.filter(|_| verdict == Verdict::Committed);
+        kept += read.as_ref().map_or(0, |(text, _)| text.len());
+        kept += index.as_ref().map_or(0, |index| index.text.len());
+        let linked = (cover.mark.names > 1).then_some(cover.mark.identity);
+        cases.push(Case { place, linked, read, verdict, index });
     }
     same_files(&mut cases);
     let (mut decided, mut gone) = (Decided::default(), HashSet::new());
-    for Case { place, read, mut verdict, index } in cases {
+    for Case { place, read, mut verdict, index, .. } in cases {
         let cover = &mut covers[place];
         let path = cover.path.clone();
         match (&verdict, read, index) {
@@ -219,14 +234,10 @@ fn with_ends_of(file: &[u8], version: Vec<u8>) -> Vec<u8> {
 
 /// A file that is hidden under one of its names is hidden under all of them.
 fn same_files(cases: &mut [Case]) {
-    let linked = |case: &Case| {
-        let print = case.read.as_ref().map(|(_, print)| print);
-        print.filter(|print| print.names > 1).map(|print| print.identity)
-    };
     let hidden: HashSet<Identity> =
-        cases.iter().filter(|case| case.verdict != Verdict::Show).filter_map(linked).collect();
+        cases.iter().filter(|case| case.verdict != Verdict::Show).filter_map(|case| case.linked).collect();
     for case in cases.iter_mut().filter(|case| case.verdict == Verdict::Show) {
-        if linked(case).is_some_and(|identity| hidden.contains(&identity)) {
+        if case.linked.is_some_and(|identity| hidden.contains(&identity)) {
             case.verdict = Verdict::StandIn(Reason::SameFile);
         }
     }

@@ -289,7 +289,14 @@ impl<'a> Walk<'a> {
         }
         // Where a file has several names, what hides most counts.
         covers.sort_by(|a, b| (&a.path, a.with.rank()).cmp(&(&b.path, b.with.rank())));
-        covers.dedup_by(|b, a| a.path == b.path);
+        covers.dedup_by(|b, a| {
+            let same = a.path == b.path;
+            if same {
+                // What a policy hides is hidden whatever git has.
+                a.why.extend(b.why.extract_if(.., |why| matches!(why, Why::Policy(_))));
+            }
+            same
+        });
         // git has no versions of what is in its own folder.
         let decided = match eye.record {
             None => tracked::settle(eye.project, &mut covers, eye.stand_ins),

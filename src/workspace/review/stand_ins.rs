@@ -107,7 +107,8 @@ impl Mine {
     }
 
     fn is(&self, path: &Path, name: &str) -> bool {
-        self.name == name && (!self.empty || self.path == path)
+        // Folders move, and their covers with them.
+        self.name == name && (!self.empty || self.path.file_name() == path.file_name())
     }
 }
 

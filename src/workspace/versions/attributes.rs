@@ -13,7 +13,7 @@ use gix_attributes::{AssignmentRef, StateRef};
 /// What converts a file.
 const CONVERTING: [&[u8]; 3] = [b"filter", b"ident", b"working-tree-encoding"];
 /// Stars of a pattern: matching takes more time with each.
-const MOST_STARS: usize = 24;
+const MOST_STARS: usize = 8;
 /// Macros of a repository; with more, each counts as one that converts.
 const MOST_MACROS: usize = 500;
 

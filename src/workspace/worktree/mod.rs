@@ -153,13 +153,14 @@ fn told(at: &Path, root: &Bind, is_part: bool, git: &Bind, found: &Found) -> Str
         false => found.what.clone(),
     };
     format!(
-        "--worktree: {} is {what}; for git the agent may also write {}{}",
+        "--worktree: {} is {what}; for git the agent may also write {}{}. A commit may hold the stand-in of a file that is \
+         covered, and nobody tells: look at it before you push",
         shown(at),
         shown(&git.source),
         if found.record.as_os_str().is_empty() {
             ""
         } else {
-            ", but not what is kept there for other working trees"
+            ", but not what is kept there now for other working trees; run no git in those until the run has ended"
         }
     )
 }
