@@ -9,7 +9,7 @@ const LINUX_ALONE: [&str; 17] = [
     "netlink_packet",
     "nix::mount",
     "nix::sched",
-    "object::",
+    "use object::",
     "std::os::linux",
     "std::os::android",
     "openat2",
