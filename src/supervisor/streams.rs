@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::query_parameters::ResizeContainerTTYOptionsBuilder;
@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{self, SetArg, Termios};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 
 use super::engine::Engine;
 
@@ -47,11 +48,12 @@ pub fn stdin_is_terminal() -> bool {
 /// Carries the agent's output to ours until it ends, and our stdin to the agent meanwhile.
 ///
 /// A reader that closed our stdout or stderr does not end the agent, as with `docker run`. Gives in words what could not be written for
-/// another reason, such as a full disk: nobody else tells. `writing` says whether a reader of ours is waited for.
+/// another reason, such as a full disk: nobody else tells. `over` says that the agent has ended: then a stream that brings nothing
+/// more for a while is at its end.
 pub async fn carry(
     attached: AttachContainerResults,
     interactive: bool,
-    writing: &'static AtomicBool,
+    mut over: watch::Receiver<bool>,
 ) -> Option<String> {
     let AttachContainerResults { mut output, mut input } = attached;
     let feeding = interactive.then(|| {
@@ -77,20 +79,24 @@ pub async fn carry(
         })
     });
     let mut lost = None;
-    while let Some(Ok(chunk)) = output.next().await {
+    loop {
+        let chunk = tokio::select! {
+            biased;
+            chunk = output.next() => chunk,
+            () = quiet(&mut over) => break,
+        };
+        let Some(Ok(chunk)) = chunk else { break };
         let (place, message) = match chunk {
             LogOutput::StdErr { message } => ("stderr", message),
             LogOutput::StdOut { message } | LogOutput::Console { message } => ("stdout", message),
             LogOutput::StdIn { .. } => continue,
         };
         // On a thread of its own: a reader that stands still must keep nobody from seeing limits and signals.
-        writing.store(true, Ordering::Relaxed);
         let written = tokio::task::spawn_blocking(move || match place {
             "stderr" => write_all(&mut std::io::stderr().lock(), &message),
             _ => write_all(&mut std::io::stdout().lock(), &message),
         });
         let result = written.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        writing.store(false, Ordering::Relaxed);
         // That is no reason to stop reading: the agent would block on a full pipe.
         if let Err(error) = result
             && lost.is_none()
@@ -104,7 +110,19 @@ pub async fn carry(
     lost
 }
 
-/// What a failed write means to the person; nothing where the reader has gone away.
+/// An engine may leave the stream of an agent open that has ended.
+const LAST_OUTPUT: Duration = Duration::from_secs(5);
+
+/// Waits for the agent's end, and then for as long as its last output may take to come.
+async fn quiet(over: &mut watch::Receiver<bool>) {
+    if over.wait_for(|over| *over).await.is_err() {
+        // Nobody will ever say so.
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(LAST_OUTPUT).await;
+}
+
+/// Puts into words what a failed write means to the person; nothing where the reader has gone away.
 fn loss(place: &str, error: &std::io::Error) -> Option<String> {
     let gone = error.kind() == std::io::ErrorKind::BrokenPipe;
     (!gone).then(|| format!("the agent's output could not be written to {place}, and is not whole: {error}"))

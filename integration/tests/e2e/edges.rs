@@ -1,10 +1,11 @@
 //! Where a command line meets an engine: docker's own options, output that cannot be written, an agent that does not want to end.
 
-use std::process::Command;
+use std::io::Read as _;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use integration::command::bounded;
+use integration::command::{bounded, wait};
 use integration::testbed::Testbed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,6 +15,7 @@ use crate::{Test, expect, expect_status};
 pub const TESTS: &[Test] = &[
     ("every option of this machine's docker has an answer", options_of_docker),
     ("output that cannot be written is told, and no success", output_lost),
+    ("a slow reader gets all of the output, and one that stands still does not stop the clock", readers),
     ("an agent that is asked to end and does not is killed", asked_in_vain),
 ];
 
@@ -75,6 +77,31 @@ fn output_lost(bed: &Testbed) -> Result<()> {
     ensure!(own.status.code() == Some(4), "the agent's own failure stays: {own:?}");
     let control = run("/dev/null", "echo kept")?;
     ensure!(control.status.success() && !control.stderr.contains("could not be written"), "{control:?}");
+    Ok(())
+}
+
+fn readers(bed: &Testbed) -> Result<()> {
+    const ALL: usize = 1_000_000;
+    let policy = bed.ringfence.allowing(&[])?;
+    let start = |time: &str, agent: &str| -> Result<Child> {
+        let mut command = bed.ringfence.command();
+        command.args(["run", "--time", time, "--policy"]).arg(&policy);
+        command.args([&bed.images.tiny, "sh", "-c", agent]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        Ok(command.spawn()?)
+    };
+    let limit = Duration::from_secs(60);
+    // More than a pipe holds, and read later than the end of a stream is waited for.
+    let mut slow = start("60s", &format!("head -c {ALL} /dev/zero"))?;
+    std::thread::sleep(Duration::from_secs(9));
+    let mut read = Vec::new();
+    slow.stdout.take().context("no stdout")?.read_to_end(&mut read)?;
+    let status = wait(&mut slow, limit)?.context("it did not end")?;
+    ensure!(read.len() == ALL && status.success(), "{} bytes, {status}", read.len());
+
+    let mut still = start("5s", "yes")?;
+    let status = wait(&mut still, limit)?.context("the clock stands still")?;
+    ensure!(status.code() == Some(124), "{status}");
     Ok(())
 }
 

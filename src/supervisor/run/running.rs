@@ -1,11 +1,11 @@
 //! A run whose agent was started: until the agent ends, a helper dies, the time is over, or a signal says so.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bollard::query_parameters::KillContainerOptions;
 use tokio::io::AsyncWrite;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -24,6 +24,8 @@ use crate::error::Failure;
 use crate::workspace::aftermath::Aftermath;
 use crate::workspace::masks::{Covered, Laying};
 
+/// What is told where the last output was given up.
+const NOT_WHOLE: &str = "the agent's last output was not waited for, and is not whole";
 /// Two Ctrl-C within this time stop at once.
 const DOUBLE_INTERRUPT: Duration = Duration::from_secs(2);
 /// An agent that was asked to end and goes on is killed after this time, as `docker stop` does.
@@ -59,32 +61,25 @@ async fn after(limit: Option<Duration>) {
     }
 }
 
-/// Whether a reader of our stdout or stderr is waited for. There is one run in a process.
-pub(super) static WRITING: AtomicBool = AtomicBool::new(false);
-/// An engine may leave the stream of an agent open that has ended.
-const LAST_OUTPUT: Duration = Duration::from_secs(5);
-
 /// Waits for the agent's last output, which may still be under way when its exit is known; what of it was lost, in words. A slow
-/// reader is waited for until a signal comes, as `docker run` does.
-async fn drain(carrying: &mut JoinHandle<Option<String>>, signals: &mut Signals) -> Option<String> {
-    loop {
-        tokio::select! {
-            done = &mut *carrying => return done.ok()?,
-            _ = signals.next() => {
-                return Some("the agent's last output was not waited for, and is not whole".to_owned());
-            }
-            () = tokio::time::sleep(LAST_OUTPUT) => {
-                if !WRITING.load(Ordering::Relaxed) {
-                    return None;
-                }
-            }
-        }
+/// reader is waited for, as `docker run` does, until a signal comes or the run's time is over.
+async fn drain(
+    carrying: &mut JoinHandle<Option<String>>,
+    signals: &mut Signals,
+    time_over: impl Future<Output = ()>,
+) -> Option<String> {
+    tokio::select! {
+        done = carrying => done.ok()?,
+        _ = signals.next() => Some(NOT_WHOLE.to_owned()),
+        () = time_over => Some(NOT_WHOLE.to_owned()),
     }
 }
 
 /// A run whose agent has been started.
 pub(super) struct Running {
     pub(super) carrying: JoinHandle<Option<String>>,
+    /// Says to who carries the output that the agent has ended.
+    pub(super) over: watch::Sender<bool>,
     pub(super) sizing: Option<JoinHandle<()>>,
     pub(super) terminal: Option<streams::RawTerminal>,
     pub(super) collecting: Option<JoinHandle<Summary>>,
@@ -171,7 +166,8 @@ impl Running {
                     if status < 0 {
                         Ended::because(FENCE_ENDED, "the engine does not answer for the agent any more")
                     } else {
-                        let lost = drain(&mut self.carrying, signals).await;
+                        self.over.send_replace(true);
+                        let lost = drain(&mut self.carrying, signals, time_over.as_mut()).await;
                         let said = async || last_words(engine, &names[0]).await;
                         Ended::with(podman::status(engine, status, said).await as i32).without(lost)
                     }

@@ -7,7 +7,7 @@ use bollard::container::AttachContainerResults;
 use bollard::errors::Error as ApiError;
 use bollard::query_parameters::AttachContainerOptions;
 use rustls::pki_types::CertificateDer;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::super::engine::{self, Engine, Product};
@@ -26,7 +26,7 @@ use super::create::{create, create_agent, create_volume};
 use super::events::EventFiles;
 use super::host::{self, Recipe};
 use super::ready::{await_ready, has_a_helper_ended, helpers_last_words};
-use super::running::{Running, WRITING};
+use super::running::Running;
 use super::{Ended, Request, account, runtime};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::SHARED;
@@ -201,7 +201,8 @@ pub(super) async fn start(
         return Err(Failure::new(COULD_NOT_RUN, what).hint("is another program or agent at work there?"));
     }
     let terminal = (request.agent.tty && request.agent.interactive).then(streams::RawTerminal::enter);
-    let carrying = tokio::spawn(streams::carry(attached, request.agent.interactive, &WRITING));
+    let (over, ended) = watch::channel(false);
+    let carrying = tokio::spawn(streams::carry(attached, request.agent.interactive, ended));
     if let Err(error) = engine.api.start_container(&agent, None).await {
         let mut failure = agent_start_failure(&error);
         // What they say while they live has nothing to do with it.
@@ -219,6 +220,7 @@ pub(super) async fn start(
     clock.step("agent started");
     Ok(Running {
         carrying,
+        over,
         sizing,
         terminal,
         collecting: Some(summary),
