@@ -7,18 +7,15 @@
 //! The engine tells a layer's size by the ends of files. It knows neither how many there are, nor what is reserved beyond an end, nor what
 //! was deleted and is kept open.
 
-use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::errors::Error as ApiError;
-use bollard::query_parameters::{AttachContainerOptions, RemoveContainerOptions};
-use futures_util::{FutureExt, Stream, StreamExt};
-use tokio::io::AsyncWrite;
+use bollard::query_parameters::RemoveContainerOptions;
 use tokio::time::timeout;
 
 use super::containers;
 use super::engine::{self, Engine};
+use super::helper_lines::HelperLines;
 use super::workflow::{Role, Workflow};
 use crate::wire::disk_use::{DiskUse, LONGEST};
 
@@ -62,10 +59,7 @@ pub struct Counting<'a> {
 }
 
 struct Helper {
-    output: Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>>>>,
-    /// The helper ends with it.
-    _input: Pin<Box<dyn AsyncWrite + Send>>,
-    pending: Vec<u8>,
+    lines: HelperLines,
     heard: Instant,
 }
 
@@ -152,22 +146,10 @@ impl Helper {
     /// What was said since, without a wait; an error when it is gone or says what is no count.
     fn newest(&mut self) -> Result<Option<DiskUse>, String> {
         let mut newest = None;
-        while let Some(next) = self.output.next().now_or_never() {
-            match next {
-                Some(Ok(LogOutput::StdOut { message })) => self.pending.extend_from_slice(&message),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(engine::describe(&error)),
-                None => return Err("the helper that counts the agent's files has ended".to_owned()),
-            }
-            while let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.pending.drain(..=end).collect();
-                let found = DiskUse::parse(&line).map_err(|error| format!("a line that is none: {error}"))?;
-                newest = Some(found);
-                self.heard = Instant::now();
-            }
-            if self.pending.len() > LONGEST {
-                return Err("a line without an end".to_owned());
-            }
+        while let Some(line) = self.lines.at_hand() {
+            let line = line.map_err(|why| format!("the helper that counts the agent's files: {why}"))?;
+            newest = Some(DiskUse::parse(&line).map_err(|error| format!("a line that is none: {error}"))?);
+            self.heard = Instant::now();
         }
         if newest.is_none() && self.heard.elapsed() > SILENCE {
             return Err(format!("no count of the agent's files for {} s", SILENCE.as_secs()));
@@ -186,17 +168,9 @@ async fn begin(engine: &Engine, workflow: &Workflow, recipe: &Recipe) -> Result<
     }
     let body = containers::disk(workflow, &recipe.image, recipe.volumes);
     engine.create_container(name.clone(), body).await.map_err(said)?;
-    let attach = AttachContainerOptions {
-        stream: true,
-        stdin: true,
-        stdout: true,
-        stderr: false,
-        ..Default::default()
-    };
-    let AttachContainerResults { output, input } =
-        engine.api.attach_container(&name, Some(attach)).await.map_err(said)?;
+    let lines = HelperLines::of(engine, &name, LONGEST).await.map_err(said)?;
     engine.api.start_container(&name, None).await.map_err(said)?;
-    Ok(Helper { output, _input: input, pending: Vec::new(), heard: Instant::now() })
+    Ok(Helper { lines, heard: Instant::now() })
 }
 
 #[cfg(test)]
@@ -204,12 +178,8 @@ mod tests {
     use super::*;
 
     fn said(parts: &[&[u8]], lives: bool) -> Helper {
-        let parts: Vec<_> =
-            parts.iter().map(|part| Ok(LogOutput::StdOut { message: part.to_vec().into() })).collect();
-        let said = futures_util::stream::iter(parts);
-        let output: Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>>>> =
-            if lives { Box::pin(said.chain(futures_util::stream::pending())) } else { Box::pin(said) };
-        Helper { output, _input: Box::pin(tokio::io::sink()), pending: Vec::new(), heard: Instant::now() }
+        let parts = parts.iter().map(|part| part.to_vec());
+        Helper { lines: HelperLines::said(parts, lives, LONGEST), heard: Instant::now() }
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod files;
 pub mod growth;
 pub mod handing;
 pub mod helper_image;
+pub mod helper_lines;
 pub mod image;
 pub mod init;
 pub mod interrupt;

@@ -7,18 +7,15 @@
 //! ```
 //! The supervisor may be on another machine, or in a container: its own addresses do not tell where the guard's packets can arrive.
 
-use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use bollard::container::{AttachContainerResults, LogOutput};
-use bollard::errors::Error as ApiError;
 use bollard::models::SystemInfo;
-use bollard::query_parameters::{AttachContainerOptions, RemoveContainerOptions};
-use futures_util::{FutureExt, Stream, StreamExt};
-use tokio::io::AsyncWrite;
+use bollard::query_parameters::RemoveContainerOptions;
+use futures_util::FutureExt;
 use tokio::time::timeout;
 
 use super::super::engine::{self, Engine, Product};
+use super::super::helper_lines::HelperLines;
 use super::super::kept::is_rootless;
 use super::super::workflow::{Role, Workflow};
 use super::super::{containers, control};
@@ -71,12 +68,7 @@ pub(super) fn check(info: &SystemInfo, engine: &Engine) -> Result<(), Failure> {
 }
 
 /// A helper that speaks.
-pub(super) struct HostWatch {
-    output: Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>> + Send>>,
-    /// The helper ends with it.
-    _input: Pin<Box<dyn AsyncWrite + Send>>,
-    pending: Vec<u8>,
-}
+pub(super) struct HostWatch(HelperLines);
 
 /// Starts the helper and waits for its first word.
 pub(super) async fn begin(recipe: &Recipe) -> Result<(HostWatch, HostNetwork), Failure> {
@@ -95,19 +87,11 @@ pub(super) async fn begin(recipe: &Recipe) -> Result<(HostWatch, HostNetwork), F
     };
     let speaks = async {
         create(engine, workflow, Role::Host, containers::host(workflow, image, *remapped)).await?;
-        let attach = AttachContainerOptions {
-            stream: true,
-            stdin: true,
-            stdout: true,
-            stderr: false,
-            ..Default::default()
-        };
-        let attached = engine.api.attach_container(&name, Some(attach)).await;
-        let AttachContainerResults { output, input } =
-            attached.map_err(|error| engine::refused("cannot hear the host's container", &error))?;
+        let lines = HelperLines::of(engine, &name, LONGEST).await;
+        let lines = lines.map_err(|error| engine::refused("cannot hear the host's container", &error))?;
         let started = engine.api.start_container(&name, None).await;
         started.map_err(|error| engine::refused("cannot start the host's container", &error))?;
-        let mut watch = HostWatch { output, _input: input, pending: Vec::new() };
+        let mut watch = HostWatch(lines);
         match watch.line().await {
             Ok(Line::Network(network)) => Ok((watch, network)),
             Ok(Line::Unchanged) => Err(Failure::new(COULD_NOT_RUN, "it began without its addresses")),
@@ -124,21 +108,8 @@ pub(super) async fn begin(recipe: &Recipe) -> Result<(HostWatch, HostNetwork), F
 impl HostWatch {
     /// Waits for the next line; an error says why there is none.
     async fn line(&mut self) -> Result<Line, String> {
-        loop {
-            if let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.pending.drain(..=end).collect();
-                return Line::parse(&line).map_err(|error| format!("a line that is none: {error}"));
-            }
-            if self.pending.len() > LONGEST {
-                return Err("a line without an end".to_owned());
-            }
-            match self.output.next().await {
-                Some(Ok(LogOutput::StdOut { message })) => self.pending.extend_from_slice(&message),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(engine::describe(&error)),
-                None => return Err("it has ended".to_owned()),
-            }
-        }
+        let line = self.0.next().await?;
+        Line::parse(&line).map_err(|error| format!("a line that is none: {error}"))
     }
 
     /// Takes what was said since, without a wait: only the newest counts, however slowly the guard is told. What is no line of the
@@ -233,11 +204,7 @@ mod tests {
 
     /// A helper that has said so much already.
     fn said(bytes: Vec<Vec<u8>>, and_lives: bool) -> HostWatch {
-        let said = bytes.into_iter().map(|bytes| Ok(LogOutput::StdOut { message: bytes.into() }));
-        let said = futures_util::stream::iter(said);
-        let output: Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>> + Send>> =
-            if and_lives { Box::pin(said.chain(futures_util::stream::pending())) } else { Box::pin(said) };
-        HostWatch { output, _input: Box::pin(tokio::io::sink()), pending: Vec::new() }
+        HostWatch(HelperLines::said(bytes, and_lives, LONGEST))
     }
 
     #[tokio::test]
