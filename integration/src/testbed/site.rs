@@ -57,7 +57,7 @@ impl Site {
             Choice::At(_) => lock(Path::new("/run/ringfence-testbed.lock"), say)?,
             Choice::Private(_) => lock(&cache.join("lock"), say)?,
         };
-        let materials = Materials::prepare(beside, say)?;
+        let materials = Materials::gather(choice, cache, beside, say)?;
         // Packages and the cache are what the README names; from here on nothing may stay.
         Ok((Self { witness: Witness::begin()?, _lock: lock }, materials))
     }
@@ -82,6 +82,10 @@ impl Materials {
     /// When the machine lacks something that cannot be installed, or a step fails.
     pub fn prepare(beside: Beside, say: &dyn Fn(&str)) -> Result<Self> {
         let (choice, cache) = choose(say)?;
+        Self::gather(choice, cache, beside, say)
+    }
+
+    fn gather(choice: Choice, cache: PathBuf, beside: Beside, say: &dyn Fn(&str)) -> Result<Self> {
         let tree = match choice {
             Choice::Private(Variant { tree: Some(tree), .. }) => Some(tree.prepare(&cache, say)?),
             _ => None,
