@@ -15,6 +15,8 @@
 
 pub mod aftermath;
 mod docker;
+#[cfg(test)]
+pub mod git_for_tests;
 mod held;
 pub mod identity;
 pub mod machine;

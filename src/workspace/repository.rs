@@ -155,21 +155,9 @@ pub fn is_of_elsewhere(root: BorrowedFd<'_>, folder: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
-    use std::process::Command;
 
     use super::*;
-
-    fn git(at: &Path, words: &[&str]) {
-        let done = Command::new("git")
-            .args(["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "protocol.file.allow=always"])
-            .args(words)
-            .current_dir(at)
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .output()
-            .unwrap();
-        assert!(done.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&done.stderr));
-    }
+    use crate::workspace::git_for_tests::git;
 
     fn said(at: &Path) -> Option<String> {
         outside(std::fs::File::open(at).unwrap().as_fd(), at)

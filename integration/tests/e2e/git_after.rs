@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use integration::command::{bounded, run, until};
+use integration::git::git_with_complaints as git;
 use integration::testbed::Testbed;
 
 use crate::{Test, expect, expect_status};
@@ -21,21 +22,6 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 fn text(path: &Path) -> Result<&str> {
     path.to_str().context("a path of text")
-}
-
-/// The person's git.
-fn git(folder: &Path, words: &[&str]) -> Result<String> {
-    let mut command = Command::new("git");
-    command
-        .args(words)
-        .current_dir(folder)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1");
-    for name in ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"] {
-        command.env(name, "testbed@example.com");
-    }
-    let output = bounded(&mut command, b"", LIMIT)?;
-    Ok(output.stdout + &output.stderr)
 }
 
 fn repository(folder: &Path) -> Result<()> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use integration::command::{bounded, run};
+use integration::git::git;
 use integration::testbed::Testbed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -30,18 +31,6 @@ mkdir .husky; echo evil > .husky/pre-commit; echo evil >> .envrc2; echo evil > .
 
 fn text(path: &Path) -> Result<&str> {
     path.to_str().context("a path of text")
-}
-
-fn git(folder: &Path, words: &[&str]) -> Result<String> {
-    let mut command = Command::new("git");
-    command
-        .args(words)
-        .current_dir(folder)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1");
-    let identity = ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"];
-    identity.iter().for_each(|name| _ = command.env(name, "testbed@example.com"));
-    Ok(bounded(&mut command, b"", Duration::from_secs(20))?.stdout)
 }
 
 /// A repository with a remote and a person's own settings.

@@ -2,11 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use integration::command::bounded;
+use integration::git::git;
 use integration::testbed::Testbed;
 
 use crate::{Test, expect, expect_status};
@@ -100,18 +98,6 @@ fn flood(bed: &Testbed) -> Result<()> {
     // The control: what is there already is not told.
     let quiet = bed.ringfence.run(&policy, &["--project", text(&folder)?], &bed.images.agent, &["true"])?;
     expect(!quiet.stderr.contains("run code") && !quiet.stderr.contains("rights"), "nothing is told", &quiet)
-}
-
-fn git(folder: &Path, words: &[&str]) -> Result<String> {
-    let mut command = Command::new("git");
-    command
-        .args(words)
-        .current_dir(folder)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1");
-    let identity = ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"];
-    identity.iter().for_each(|name| _ = command.env(name, "testbed@example.com"));
-    Ok(bounded(&mut command, b"", Duration::from_secs(20))?.stdout)
 }
 
 fn elsewhere(bed: &Testbed) -> Result<()> {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use integration::command::{bounded, until};
+use integration::command::until;
+use integration::git::git_with_complaints as git;
 use integration::testbed::Testbed;
 
 use crate::{Test, expect, expect_status};
@@ -19,26 +19,8 @@ pub const TESTS: &[Test] = &[
     ("of two runs on two working trees of one repository the last one's end puts back for both", two),
 ];
 
-const LIMIT: Duration = Duration::from_secs(20);
-
 fn text(path: &Path) -> Result<&str> {
     path.to_str().context("a path of text")
-}
-
-/// The person's git.
-fn git(folder: &Path, words: &[&str]) -> Result<String> {
-    let mut command = Command::new("git");
-    command
-        .args(["-c", "protocol.file.allow=always"])
-        .args(words)
-        .current_dir(folder)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1");
-    for name in ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"] {
-        command.env(name, "testbed@example.com");
-    }
-    let output = bounded(&mut command, b"", LIMIT)?;
-    Ok(output.stdout + &output.stderr)
 }
 
 /// `main` with a submodule and a package, and the linked working trees `tree` (branch mine), `other` (work that is not committed)

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::find::{Look, find};
 use super::gitdir;
@@ -12,6 +11,7 @@ use super::record::{Root, Tree};
 use super::settle::{settle, trees_apart};
 use super::told::Told;
 use crate::host::identity::Identity;
+use crate::workspace::git_for_tests::command;
 
 struct World {
     _dir: tempfile::TempDir,
@@ -42,14 +42,7 @@ impl World {
     }
 
     fn git(&self, at: &str, words: &[&str]) -> String {
-        let output = Command::new("git")
-            .args(["-c", "user.name=a", "-c", "user.email=a@example.com"])
-            .args(words)
-            .current_dir(self.at.join(at))
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .output()
-            .unwrap();
+        let output = command(&self.at.join(at), words).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
     }
 

@@ -165,6 +165,7 @@ mod tests {
 
     use super::super::{Mark, Why, Wishes, plan};
     use super::*;
+    use crate::workspace::git_for_tests;
 
     struct Repository {
         dir: tempfile::TempDir,
@@ -228,20 +229,11 @@ mod tests {
     }
 
     fn command(plan: &Plan, words: &[&str]) -> Command {
-        let mut command = Command::new("git");
-        command
-            .args(["-c", "user.name=a", "-c", "user.email=a@example.com"])
-            .args(words)
-            .current_dir(&plan.project)
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_NOSYSTEM", "1");
-        command
+        git_for_tests::command(&plan.project, words)
     }
 
     fn git(plan: &Plan, words: &[&str]) -> String {
-        let done = command(plan, words).output().unwrap();
-        assert!(done.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8(done.stdout).unwrap()
+        git_for_tests::git(&plan.project, words)
     }
 
     #[test]

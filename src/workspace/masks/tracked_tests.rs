@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
 use super::*;
+use crate::workspace::git_for_tests::git as git_in;
 use crate::workspace::masks::{Plan, Wishes, plan};
 
 fn token(letter: char) -> String {
@@ -49,19 +50,6 @@ impl Project {
     fn seen(&self) -> BTreeMap<String, String> {
         seen(&self.plan())
     }
-}
-
-fn git_in(at: &Path, words: &[&str]) -> String {
-    let done = Command::new("git")
-        .args(["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "protocol.file.allow=always"])
-        .args(words)
-        .current_dir(at)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .output()
-        .unwrap();
-    assert!(done.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8(done.stdout).unwrap()
 }
 
 fn seen(plan: &Plan) -> BTreeMap<String, String> {

@@ -7,6 +7,7 @@ use super::super::own_git_in;
 use super::*;
 use crate::host::identity::Identity;
 use crate::workspace::aftermath::find_for_tests;
+use crate::workspace::git_for_tests::git;
 
 struct Project {
     dir: tempfile::TempDir,
@@ -29,16 +30,7 @@ impl Project {
     }
 
     fn git(&self, words: &[&str]) -> String {
-        let done = Command::new("git")
-            .args(["-c", "user.name=a", "-c", "user.email=a@example.com"])
-            .args(words)
-            .current_dir(self.at())
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .output()
-            .unwrap();
-        assert!(done.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8(done.stdout).unwrap()
+        git(&self.at(), words)
     }
 
     /// The record of a run that covers these.

@@ -2,28 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::process::Command;
 
 use super::super::own::Own;
 use super::*;
+use crate::workspace::git_for_tests::git;
 
 /// A machine with repositories of git's own making.
 struct World {
     _dir: tempfile::TempDir,
     at: PathBuf,
     machine: Machine,
-}
-
-fn git(at: &Path, words: &[&str]) {
-    let done = Command::new("git")
-        .args(["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "protocol.file.allow=always"])
-        .args(words)
-        .current_dir(at)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .output()
-        .unwrap();
-    assert!(done.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
 impl World {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::*;
+use crate::workspace::git_for_tests;
 
 /// A directory with a project in it, and whatever lies beside.
 struct World {
@@ -42,20 +43,11 @@ impl World {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new("git");
-        command
-            .args(["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "protocol.file.allow=always"])
-            .args(words)
-            .current_dir(self.at(""))
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_NOSYSTEM", "1");
-        command
+        git_for_tests::command(&self.at(""), words)
     }
 
     fn bytes(&self, words: &[&str]) -> Vec<u8> {
-        let done = self.command(words).output().unwrap();
-        assert!(done.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&done.stderr));
-        done.stdout
+        git_for_tests::bytes(&self.at(""), words)
     }
 
     fn git(&self, words: &[&str]) -> String {
