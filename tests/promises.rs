@@ -32,7 +32,7 @@ fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
     }
 }
 
-/// Whether a function of this name is a test, and one that runs.
+/// Tells whether a function of this name is a test, and one that runs.
 fn is_test(text: &str, name: &str) -> bool {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let begins = [format!("fn {name}("), format!("async fn {name}(")];

@@ -167,7 +167,7 @@ impl RunArgs {
         self.words.get(1..).unwrap_or_default()
     }
 
-    /// Whether the agent is to have no network at all.
+    /// Tells whether the agent is to have no network at all.
     pub fn network_denied(&self) -> bool {
         self.no_network || self.network == Network::Denied
     }

@@ -49,7 +49,7 @@ fn command() -> clap::Command {
     })
 }
 
-/// What is wrong, where clap's own words do not say what to do.
+/// Returns what is wrong, where clap's own words do not say what to do.
 fn explain(error: &clap::Error, words: &[OsString]) -> Option<Failure> {
     let about = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
@@ -66,7 +66,7 @@ fn explain(error: &clap::Error, words: &[OsString]) -> Option<Failure> {
     }
 }
 
-/// Whether the command is `run`.
+/// Tells whether the command is `run`.
 fn is_run(words: &[OsString]) -> bool {
     let mut words = words.iter();
     while let Some(word) = words.next() {

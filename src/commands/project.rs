@@ -60,7 +60,7 @@ fn below(given: &str, project: Option<&Path>) -> String {
     }
 }
 
-/// What is to be shown must be there.
+/// Refuses to show what is not there.
 pub fn check_unmasked(plan: &Plan, shown: &[String]) -> Result<(), Failure> {
     let Some(path) = masks::showing_nothing(plan, shown)? else { return Ok(()) };
     Err(Failure::new(

@@ -231,7 +231,7 @@ struct Files {
     worktree: Option<Worktree>,
 }
 
-/// What is laid over the project, and over its repository where that is mounted apart from it.
+/// Returns what is laid over the project, and over its repository where that is mounted apart from it.
 fn plans(project: Option<&Bind>, worktree: Option<&Worktree>, wishes: &Wishes) -> Result<Vec<Plan>, Failure> {
     let Some(project) = project else { return Ok(Vec::new()) };
     let Some(worktree) = worktree else { return Ok(vec![masks::plan(&project.source, wishes)?]) };

@@ -39,7 +39,7 @@ const BEAT: Duration = Duration::from_secs(5);
 const SHORTEST: Duration = Duration::from_secs(2);
 /// No two are further apart.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Looking takes at most this part of the time.
+/// A pause is so many times as long as the look before it, within these bounds.
 const SHARE: u32 = 15;
 /// Clocks of file systems go in steps, and so do those of processes.
 const STEP: Duration = Duration::from_millis(50);
@@ -200,7 +200,7 @@ impl Count {
     }
 }
 
-/// What has a number for its name. A folder that is gone, or that nobody may list, has nothing.
+/// Returns what has a number for its name. A folder that is gone, or that nobody may list, has nothing.
 fn numbered(folder: &Path) -> impl Iterator<Item = OsString> {
     let listed = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let names = listed.map(|entry| entry.file_name());

@@ -262,7 +262,7 @@ pub struct Agent {
     pub workdir: Option<String>,
     /// Places of the volumes that its image declares.
     pub data: Vec<String>,
-    /// Whether the engine's own files that name hosts and resolvers are to be read-only.
+    /// Tells whether the engine's own files that name hosts and resolvers are to be read-only.
     pub names_read_only: bool,
     /// Whether it is handed files in memory.
     pub handed: bool,

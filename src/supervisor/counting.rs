@@ -31,7 +31,7 @@ const FORGOTTEN: Duration = Duration::from_secs(600);
 /// The time before another helper.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What making the helper needs.
+/// The facts that making the helper needs.
 #[derive(Debug, Clone)]
 pub struct Recipe {
     /// The engine's id of the helper image.
@@ -52,7 +52,7 @@ pub struct Counting<'a> {
     /// Time of the last helper's start.
     began: Instant,
     restarts: u32,
-    /// Whether the engine does not start such a helper at all.
+    /// Tells whether the engine does not start such a helper at all.
     refused: bool,
     given_up: bool,
     last: DiskUse,
@@ -111,7 +111,7 @@ impl<'a> Counting<'a> {
         }
     }
 
-    /// Whether no further helper is started, since too many have ended.
+    /// Tells whether no further helper is started, since too many have ended.
     pub fn has_given_up(&self) -> bool {
         self.given_up
     }
@@ -143,7 +143,7 @@ impl<'a> Counting<'a> {
 }
 
 impl Helper {
-    /// What was said since, without a wait; an error when it is gone or says what is no count.
+    /// Returns what was said since, without a wait; an error when it is gone or says what is no count.
     fn newest(&mut self) -> Result<Option<DiskUse>, String> {
         let mut newest = None;
         while let Some(line) = self.lines.at_hand() {

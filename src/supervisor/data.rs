@@ -116,7 +116,7 @@ pub async fn check(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Whether an engine made the name up.
+/// Tells whether an engine made the name up.
 fn is_nameless(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

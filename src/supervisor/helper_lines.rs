@@ -1,4 +1,4 @@
-//! What a helper's container says, line by line.
+//! The lines that a helper's container says.
 //!
 //! ```text
 //!  attach ─▶ stdout ─▶ pieces ─▶ lines     dropped ─▶ end of the helper's stdin ─▶ the helper ends

@@ -18,7 +18,7 @@ impl Tidies {
         Tidies(())
     }
 
-    /// Whether there is one.
+    /// Tells whether there is one.
     pub fn is_any() -> bool {
         TIDY.load(Ordering::SeqCst) > 0
     }

@@ -10,7 +10,7 @@ use crate::host::signals::is_ignored;
 pub const SIGHUP: i32 = 1;
 /// Ctrl-C.
 pub const SIGINT: i32 = 2;
-/// What asks a program to end.
+/// A request to end.
 pub const SIGTERM: i32 = 15;
 
 /// The name by which an engine sends a signal on.
@@ -27,7 +27,7 @@ pub fn signal_name(number: i32) -> &'static str {
 pub struct Signals {
     send: mpsc::UnboundedSender<i32>,
     received: mpsc::UnboundedReceiver<i32>,
-    /// Whether there was a terminal to be hung up.
+    /// Tells whether there was a terminal to be hung up.
     had_terminal: bool,
 }
 
@@ -62,7 +62,7 @@ impl Signals {
         Signals { send, received, had_terminal: false }
     }
 
-    /// Whether a signal wants the run to end: TERM, and HUP where it says that the terminal has gone. A HUP from somebody is the agent's.
+    /// Tells whether a signal wants the run to end: TERM, and HUP where it says that the terminal has gone. A HUP from somebody is the agent's.
     pub fn is_an_end(&self, number: i32) -> bool {
         number == SIGTERM || number == SIGHUP && self.had_terminal && !has_terminal()
     }
@@ -82,7 +82,7 @@ impl Signals {
     }
 }
 
-/// Whether this program has a terminal that it is controlled by.
+/// Tells whether this program has a terminal that it is controlled by.
 fn has_terminal() -> bool {
     std::fs::File::open("/dev/tty").is_ok()
 }

@@ -95,7 +95,7 @@ impl Watch {
         }
     }
 
-    /// What is over its limit, in words.
+    /// Returns what is over its limit, in words.
     fn over(&self, used: &Used) -> Option<String> {
         let disk = limits::bytes(self.limits.disk);
         let asked = "--disk, or container.disk of a policy";
@@ -119,7 +119,7 @@ impl Watch {
         over
     }
 
-    /// What on disk is the agent's.
+    /// Returns what on disk is the agent's.
     async fn used(&self, engine: &Engine, agent: &str, counted: &DiskUse) -> Result<Used, Failure> {
         let layer = timeout(UNWATCHED, layer(engine, agent)).await;
         let layer = layer.unwrap_or_else(|_| Err(silent()))?;
@@ -138,7 +138,7 @@ impl Watch {
     }
 }
 
-/// What an agent has on disk.
+/// Bytes and files that an agent has on disk.
 struct Used {
     bytes: u64,
     /// Those of them in files without a name.

@@ -1,11 +1,11 @@
-//! What an agent has on the engine's disk: what the helper that counts it says, one JSON object a line.
+//! Bytes and files that an agent has on the engine's disk, as the helper that counts them says it: one JSON object a line.
 
 use serde::{Deserialize, Serialize};
 
 /// The longest line, in bytes.
 pub const LONGEST: usize = 4096;
 
-/// What was found by one look. Bytes are blocks on disk.
+/// The find of one look. Bytes are blocks on disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DiskUse {
@@ -17,7 +17,7 @@ pub struct DiskUse {
     pub nameless: u64,
     /// Files and folders, all these together.
     pub files: u64,
-    /// Whether a bound ended the look before it had seen everything.
+    /// Tells whether a bound ended the look before it had seen everything.
     pub cut_short: bool,
 }
 

@@ -1,6 +1,6 @@
 //! Mounts as `docker run` has them, and how to write them here.
 
-/// Whether this is the long form of docker's `--mount`: `type=bind,source=…`.
+/// Tells whether this is the long form of docker's `--mount`: `type=bind,source=…`.
 pub fn is_long_form(given: &str) -> bool {
     let keys = ["type=", "source=", "src=", "target=", "destination=", "dst="];
     given.contains(',') && given.split(',').any(|part| keys.iter().any(|key| part.trim().starts_with(key)))

@@ -64,7 +64,7 @@ pub fn certificates(directory: &Path) -> Result<()> {
 pub struct Sshd {
     daemon: Child,
     home: PathBuf,
-    /// Whether there was no such folder before.
+    /// Tells whether there was no such folder before.
     is_new: bool,
     /// A directory with an `ssh` that knows key and host; to be put before the others on `PATH`.
     pub client: PathBuf,

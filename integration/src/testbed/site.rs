@@ -32,7 +32,7 @@ pub struct Site {
     _lock: Flock<File>,
 }
 
-/// What every testbed of a command is made from.
+/// The programs, images and authorities that every testbed of a command is made from.
 #[derive(Debug)]
 pub struct Materials {
     pub(super) choice: Choice,
@@ -98,7 +98,7 @@ impl Materials {
         Ok(Self { choice, cache, tree, executable, sources, authority, corporate })
     }
 
-    /// Whether several testbeds can stand side by side. Engines of the machine are one for all, and services of Podman share their locks.
+    /// Tells whether several testbeds can stand side by side. Engines of the machine are one for all, and services of Podman share their locks.
     #[must_use]
     pub fn are_for_many(&self) -> bool {
         matches!(self.choice, Choice::Private(variant) if variant.product == Product::Docker)

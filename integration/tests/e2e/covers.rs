@@ -196,7 +196,7 @@ fn out_of_place(bed: &Testbed) -> Result<()> {
     expect_status(&bed.ringfence.run(&policy, &options, &bed.images.tiny, &read)?, 0)
 }
 
-/// Whether the first program in the agent's container refused to begin the agent.
+/// Tells whether the first program in the agent's container refused to begin the agent.
 fn was_caught(outcome: &Outcome) -> bool {
     outcome.stderr.contains("ringfence: the agent was not started")
 }

@@ -1,4 +1,4 @@
-//! What of the engine's disk an agent can use up beside the bytes of its files: volumes of its image, files without a name, space beyond
+//! Parts of the engine's disk that an agent can use up beside the bytes of its files: volumes of its image, files without a name, space beyond
 //! an end, empty files.
 
 use std::fs;

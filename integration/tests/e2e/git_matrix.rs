@@ -126,7 +126,7 @@ fn world(templates: &Path, at: &Path) -> Result<PathBuf> {
     Ok(project)
 }
 
-/// What the file, or a version of it, is.
+/// The content of the file, or of a version of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Content {
     Mine,
@@ -148,7 +148,7 @@ fn content(bytes: Option<&str>) -> Content {
     }
 }
 
-/// What one play left.
+/// The state that one play left.
 #[derive(Debug, PartialEq, Eq)]
 struct Left {
     works: bool,

@@ -1,4 +1,4 @@
-//! What an image asks the engine for in its configuration, beside the program to run.
+//! Things that an image asks the engine for in its configuration, beside the program to run.
 
 use std::fs;
 use std::time::Duration;

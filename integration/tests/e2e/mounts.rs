@@ -267,7 +267,7 @@ fn swapped(bed: &Testbed) -> Result<()> {
     expect(outcome.status == 0 && outcome.stdout == "good", "at rest the project is given", &outcome)
 }
 
-/// Whether a run was refused for what changed after its path was taken for a project's.
+/// Tells whether a run was refused for what changed after its path was taken for a project's.
 fn is_caught(outcome: &integration::ringfence::Outcome) -> bool {
     let words = ["something else than", "changed places meanwhile", "moved, replaced", "was changed while"];
     outcome.status == 125 && words.iter().any(|words| outcome.stderr.contains(words))

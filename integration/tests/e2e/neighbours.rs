@@ -1,4 +1,4 @@
-//! What a run is to the host and to other containers: nothing comes in.
+//! The host and other containers reach nothing in a run.
 
 use std::time::Duration;
 

@@ -77,7 +77,7 @@ fn content(folder: &Path, below: &[&str]) -> Result<BTreeMap<PathBuf, Vec<u8>>> 
     Ok(all)
 }
 
-/// What is nobody's but the person's.
+/// Files that are nobody's but the person's.
 const OTHERS: &[&str] = &[
     "main/file",
     "main/packages",

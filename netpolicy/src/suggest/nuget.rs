@@ -7,7 +7,7 @@ use super::tree::{self, Tree, Unreadable};
 
 const TOOL: &str = "nuget";
 
-/// Whether NuGet, or a build of .NET, reads a file of this name.
+/// Tells whether NuGet, or a build of .NET, reads a file of this name.
 pub(super) fn is_its(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     matches!(

@@ -18,13 +18,13 @@ pub struct Flag {
     pub long: &'static str,
     /// Its letter.
     pub short: Option<char>,
-    /// Whether a value follows.
+    /// Says whether a value follows.
     pub takes: Takes,
-    /// What `ringfence run` makes of it.
+    /// The answer of `ringfence run`.
     pub answer: Answer,
 }
 
-/// Whether a value follows an option.
+/// The value that follows an option, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
     /// It is there or not; `=true` and `=false` are docker's.
@@ -33,7 +33,7 @@ pub enum Takes {
     Value,
 }
 
-/// What `ringfence run` makes of an option of docker's.
+/// The answer of `ringfence run` to an option of docker's.
 #[derive(Debug)]
 pub enum Answer {
     /// An option of ringfence's own does the same; what differs.
@@ -79,7 +79,7 @@ pub struct WithoutEffect {
 }
 
 impl WithoutEffect {
-    /// What to tell of those that were given.
+    /// Returns what to tell of those that were given.
     pub fn told(&self) -> Vec<String> {
         let given = [
             ("rm", self.rm.is_some()),
@@ -97,7 +97,7 @@ impl WithoutEffect {
     }
 }
 
-/// What cannot be turned off.
+/// Reads the value of something that cannot be turned off.
 fn on(text: &str) -> Result<bool, String> {
     if truth(text) == Some(true) {
         return Ok(true);

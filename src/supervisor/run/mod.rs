@@ -320,7 +320,7 @@ struct Ended {
     why: Option<String>,
     /// The limits that the agent met, whether they ended it or not, in words.
     reached: Vec<(Limit, String)>,
-    /// What of its output could not be written, in words.
+    /// The output that could not be written, in words.
     lost: Option<String>,
 }
 

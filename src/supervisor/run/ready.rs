@@ -53,7 +53,7 @@ pub(super) async fn helpers_last_words(engine: &Engine, workflow: &Workflow) -> 
     all
 }
 
-/// Whether the fence or the guard runs no more.
+/// Tells whether the fence or the guard runs no more.
 pub(super) async fn has_a_helper_ended(engine: &Engine, workflow: &Workflow) -> bool {
     for role in [Role::Fence, Role::Guard] {
         let looked = engine.inspect_container(&workflow.object(role), None).await;

@@ -24,7 +24,7 @@ use crate::error::Failure;
 use crate::workspace::aftermath::Aftermath;
 use crate::workspace::masks::{Covered, Laying};
 
-/// What is told where the last output was given up.
+/// Words for the last output where it was given up.
 const NOT_WHOLE: &str = "the agent's last output was not waited for, and is not whole";
 /// Two Ctrl-C within this time stop at once.
 const DOUBLE_INTERRUPT: Duration = Duration::from_secs(2);

@@ -264,7 +264,7 @@ fn settle_file(
     Ok(Some(Abandoned { told, of: journal.roots.iter().map(|root| root.path.path()).collect() }))
 }
 
-/// What came of a run that nobody supervised to its end.
+/// The outcome of a run that nobody supervised to its end.
 #[derive(Debug)]
 pub struct Abandoned {
     /// What came of it.
@@ -330,7 +330,7 @@ fn open_journal(path: &Path) -> io::Result<Option<fs::File>> {
     Ok(Some(file))
 }
 
-/// What the agent cannot read in a directory, by paths below it: a plan may be of one around it.
+/// Returns what the agent cannot read in a directory, by paths below it: a plan may be of one around it.
 fn covers_in(at: &Path, plans: &[Plan]) -> Vec<Cover> {
     let all = plans.iter().flat_map(|plan| plan.covers.iter().map(move |cover| (plan, cover)));
     let mine = all.filter_map(|(plan, cover)| {

@@ -51,7 +51,7 @@ pub fn config_value(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
     config::parse(text)?.into_iter().rev().find(|entry| entry.name == key)?.value
 }
 
-/// Whether the configuration at `path` in a mount has a key, by its name in lower case.
+/// Tells whether the configuration at `path` in a mount has a key, by its name in lower case.
 pub fn has_key(bind: &Bind, path: &str, key: &str) -> bool {
     let config = bind.reopen().and_then(|root| place::look(root.as_fd(), Path::new(path)));
     match config {

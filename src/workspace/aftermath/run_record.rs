@@ -55,17 +55,17 @@ pub struct RunRoot {
     /// Working trees that lie elsewhere: the directory is a repository's own folder, of which no files are listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trees: Vec<Tree>,
-    /// What the agent found in the place of covered files.
+    /// The files that the agent found in the place of covered ones.
     #[serde(default)]
     pub stand_ins: Vec<StandIn>,
 }
 
-/// What the agent found in the place of a covered file.
+/// A file that the agent found in the place of a covered one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StandIn {
     /// The file's path below the directory.
     pub path: Bytes,
-    /// Whether it was empty: so are other files.
+    /// Tells whether it was empty: so are other files.
     pub empty: bool,
     /// The name that git gives to its content, by SHA-1 and by SHA-256.
     pub names: [String; 2],

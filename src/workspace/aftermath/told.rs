@@ -57,7 +57,7 @@ pub struct HeldStandIn {
     pub path: PathBuf,
     /// The commit that brought it; none: it is only in the index.
     pub commit: Option<String>,
-    /// Whether that commit is what HEAD names.
+    /// Tells whether that commit is what HEAD names.
     pub is_head: bool,
     /// The commit that has the file as it was; none: git did not have it.
     pub was_in: Option<String>,

@@ -10,7 +10,7 @@
 
 use std::fmt;
 
-/// What git has for a path.
+/// Git's knowledge of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Known {
     /// No repository in the project has the path.
@@ -36,7 +36,7 @@ pub struct Tracked {
     pub routes_alike: bool,
 }
 
-/// What people said about a path.
+/// People's words about a path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Demands {
     /// A policy's `workspace.mask` names it.
@@ -45,7 +45,7 @@ pub struct Demands {
     pub stand_ins: bool,
 }
 
-/// What the agent finds at the path of a file that holds a secret.
+/// The thing that the agent finds at the path of a file that holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The file itself.
@@ -97,7 +97,7 @@ pub fn decide(known: &Known, demands: Demands) -> Verdict {
 }
 
 impl Reason {
-    /// Whether git tracks the file, or may.
+    /// Tells whether git tracks the file, or may.
     pub fn may_be_tracked(&self) -> bool {
         !matches!(self, Reason::Untracked | Reason::GitsOwn)
     }

@@ -1,4 +1,4 @@
-//! What git in the container is told about covered files, so that no stand-in is added to a repository.
+//! Settings for git in the container about covered files, so that no stand-in is added to a repository.
 //!
 //! ```text
 //!  covers of one working tree ─▶ excludes:   `git add .` passes over what is not tracked
@@ -31,7 +31,7 @@ const FILTER: &str = r#"[filter "ringfence"]
 	required = true
 "#;
 
-/// What git is told.
+/// Settings for git.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ForGit {
     /// Files by their names in the folder.
@@ -41,7 +41,7 @@ pub struct ForGit {
 }
 
 impl Plan {
-    /// What git is told of the covers; nothing where no cover hides a file of a working tree.
+    /// Returns what git is told of the covers; nothing where no cover hides a file of a working tree.
     pub fn for_git(&self) -> Option<ForGit> {
         self.for_git_at(PROJECT, FOLDER)
     }
@@ -70,7 +70,7 @@ impl Plan {
         (!all.settings.is_empty()).then_some(all)
     }
 
-    /// Whether the agent finds something else than the file, in a working tree.
+    /// Tells whether the agent finds something else than the file, in a working tree.
     fn differs(&self, cover: &Cover) -> bool {
         let hides = matches!(cover.with, With::Nothing | With::Masked(_) | With::Committed { .. });
         hides
@@ -92,7 +92,8 @@ impl Plan {
         all.filter_map(|cover| Some((cover.path.clone(), text(cover)?))).collect()
     }
 
-    /// What git's error means that it cannot replace a covered file, for the end of a run; nothing where no tracked file is covered.
+    /// Explains, for the end of a run, the error by which git says that it cannot replace a covered file; nothing where no tracked file
+    /// is covered.
     pub fn busy(&self) -> Option<String> {
         let tracked = |cover: &&Cover| match self.decided.verdicts.get(&cover.path) {
             Some(Verdict::Committed) => true,

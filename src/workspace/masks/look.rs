@@ -54,10 +54,10 @@ pub(super) struct Candidate {
     pub(super) within: Within,
 }
 
-/// What earlier looks showed.
+/// The results of earlier looks.
 pub(super) type Known = HashMap<PathBuf, Vec<(Candidate, Look)>>;
 
-/// What looking at a file showed.
+/// The result of a look at a file.
 pub(super) enum Look {
     /// It is not what was listed there.
     Moved,
@@ -201,7 +201,7 @@ fn read(file: &mut std::fs::File, text: &mut Vec<u8>, most: u64) -> std::io::Res
     Ok(())
 }
 
-/// What the text and the name say together.
+/// Returns what the text and the name say together.
 fn judge(candidate: &Candidate, named: Option<&(Treatment, Why)>, text: &[u8]) -> Look {
     let findings = Rules::get().find(text);
     let in_content = || findings.iter().map(|finding| content(text, finding));

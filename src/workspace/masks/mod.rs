@@ -81,7 +81,7 @@ pub enum With {
     Committed {
         /// Its text.
         text: Vec<u8>,
-        /// Whether it can be executed.
+        /// Tells whether it can be executed.
         executable: bool,
     },
     /// The file or folder as it is, but unchangeable.

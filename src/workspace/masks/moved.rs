@@ -1,6 +1,6 @@
 //! What became of covered files: covers are mounts, and go where an agent moves the folders around them.
 //!
-//! What is shown as git has it is watched too: what is written into it during the run may be another secret.
+//! A file that is shown as git has it is watched too: what is written into it during the run may be another secret.
 //! A file that is elsewhere keeps its cover for that run. For the next one it is found by its name and content again; told is told.
 
 use std::collections::HashSet;
@@ -75,7 +75,7 @@ impl Covered {
         self.files.iter().filter(gone).map(|file| file.below.clone()).collect()
     }
 
-    /// Whether all are where they were, and have no further name, and what is shown holds what git has: before the agent starts nobody
+    /// Tells whether all are where they were, and have no further name, and what is shown holds what git has: before the agent starts nobody
     /// but others can have changed that.
     pub fn are_in_place(&self) -> bool {
         self.files.iter().all(|file| look(&file.path).is_some_and(|now| file.mark.still(&now)))
@@ -171,7 +171,7 @@ impl AsCommitted {
         }
     }
 
-    /// Whether something was written into it that git does not have, and that may be a secret.
+    /// Tells whether something was written into it that git does not have, and that may be a secret.
     fn has_changed(&mut self) -> bool {
         // What is gone shows nothing.
         let (now, text) = match self.print.again(&self.path) {
@@ -186,7 +186,7 @@ impl AsCommitted {
     }
 }
 
-/// What a path leads to without links.
+/// Returns what a path leads to without links.
 fn look(path: &Path) -> Option<Mark> {
     let opened = held::open(path).ok()?;
     rustix::fs::fstat(opened).ok().map(|stat| Mark::of(&stat))

@@ -90,7 +90,7 @@ impl Names {
         matches.into_iter().min().map(|index| &self.names[index])
     }
 
-    /// What is done by a pattern of the list.
+    /// Returns what is done by a pattern of the list.
     pub fn by_pattern(&self, pattern: &str) -> Option<Treatment> {
         self.names.iter().find(|name| name.pattern == pattern).map(|name| name.treatment)
     }

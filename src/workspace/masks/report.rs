@@ -171,7 +171,7 @@ impl Plan {
         }
     }
 
-    /// Whether the agent finds what is in the file, though it cannot change it.
+    /// Tells whether the agent finds what is in the file, though it cannot change it.
     fn is_shown(&self, cover: &Cover) -> bool {
         self.decided.shown.iter().any(|shown| shown.path == cover.path)
     }

@@ -18,7 +18,7 @@ use crate::workspace::worktree::Pointer;
 
 /// Files in a repository's own folder that are no working tree's: git replaces them for all.
 const COMMON: &[&str] = &["config", "packed-refs", "shallow", "description"];
-/// What it holds for the main working tree besides files: what git is in the middle of there, and what is left out.
+/// Names that it holds for the main working tree besides files: what git is in the middle of there, and what is left out.
 const OF_MAIN: &[&str] = &["rebase-merge", "rebase-apply", "sequencer", "info/sparse-checkout"];
 
 /// Looks through a repository's own folder. `record` is what it keeps for the linked working tree that is given, if that is one.
@@ -26,7 +26,7 @@ pub fn plan_repository(git: &Path, record: &Path, wishes: &Wishes) -> Result<Pla
     plan_own(git, &wishes.below_git(), record)
 }
 
-/// Whether something in a repository's own folder is the main working tree's.
+/// Tells whether something in a repository's own folder is the main working tree's.
 pub(super) fn is_of_main(path: &Path, is_folder: bool) -> bool {
     let name = path.to_string_lossy();
     let is_common = COMMON.contains(&&*name) || name.starts_with("gc.") || name.ends_with(".lock");

@@ -1,4 +1,4 @@
-//! Whether two versions of a file lead programs to the same places: registries, mirrors, hosts.
+//! A comparison of two versions of a file: do they lead programs to the same places: registries, mirrors, hosts.
 //!
 //! A package manager that loses a registry's line asks the public one instead. So the index's version covers a file only where nothing
 //! but secrets makes the difference. What this module cannot tell for certain counts as a difference.

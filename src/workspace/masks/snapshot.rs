@@ -52,7 +52,7 @@ const LOOKS: (u32, u32) = (3, 60);
 /// Between two looks: this, and more with every look.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// What tells a file or folder from others, and from itself after a change.
+/// The facts that tell a file or folder from others, and from itself after a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
     /// Device and inode.
@@ -77,7 +77,7 @@ impl Mark {
         }
     }
 
-    /// Whether it is a folder.
+    /// Tells whether it is a folder.
     pub fn is_folder(&self) -> bool {
         FileType::from_raw_mode(self.mode as RawMode) == FileType::Directory
     }
@@ -87,7 +87,7 @@ impl Mark {
         self.mode & 0o111
     }
 
-    /// Whether `now` is the same folder; or the same file, under the names that it had. A further name sets the time of change, and not that of
+    /// Tells whether `now` is the same folder; or the same file, under the names that it had. A further name sets the time of change, and not that of
     /// writing. Somebody may write the file meanwhile.
     pub fn still(&self, now: &Mark) -> bool {
         let names = self.names == now.names && (self.changed == now.changed || self.written != now.written);
@@ -116,7 +116,7 @@ pub struct Folder {
     pub entries: Vec<Listed>,
     /// The mark before it was listed.
     mark: Mark,
-    /// Whether nothing changed while it was listed.
+    /// Tells whether nothing changed while it was listed.
     quiet: bool,
 }
 
@@ -129,7 +129,7 @@ pub struct Snapshot {
     moved: BTreeSet<PathBuf>,
 }
 
-/// What a second listing shows.
+/// The differences that a second listing shows.
 #[derive(Debug, Default)]
 pub struct Differences {
     /// What has come, gone, or changed its place.
@@ -263,7 +263,7 @@ fn tick() -> Option<(i64, i64)> {
     None
 }
 
-/// What has the path of a folder.
+/// The thing that has the path of a folder.
 enum There {
     /// It.
     Folder(Folder),

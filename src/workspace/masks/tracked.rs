@@ -28,10 +28,10 @@ use crate::workspace::versions::{Doubt, Version, Versions};
 
 /// A larger file is not compared: git's versions are read up to 8 MiB, in which each line's end may have one byte more.
 const LARGEST: u64 = 16 << 20;
-/// What is kept of texts until all is decided. What comes after is not compared.
+/// Bytes of texts that are kept until all is decided. Files that come after are not compared.
 const KEPT: usize = 256 << 20;
 
-/// What became of the files that would have been covered.
+/// The outcome for the files that would have been covered.
 #[derive(Debug, Default)]
 pub struct Decided {
     /// Files that the agent sees as they are, since git has them so.
@@ -47,7 +47,7 @@ pub struct Shown {
     pub path: PathBuf,
     /// Why it would have been covered.
     pub why: Vec<Why>,
-    /// Whether the agent cannot change it all the same.
+    /// Tells whether the agent cannot change it all the same.
     pub fixed: bool,
     /// What it is and holds.
     pub print: Print,
@@ -55,7 +55,7 @@ pub struct Shown {
     pub secrets: HashSet<Digest>,
 }
 
-/// What a file is and holds.
+/// The identity and content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Print {
     /// Device and inode.
@@ -80,7 +80,7 @@ impl Print {
 }
 
 impl Shown {
-    /// Whether its name made it a secret, whatever it holds.
+    /// Tells whether its name made it a secret, whatever it holds.
     pub fn is_by_name(&self) -> bool {
         !self.why.iter().all(|why| matches!(why, Why::Content { .. }))
     }
@@ -102,7 +102,7 @@ struct InIndex {
     executable: bool,
 }
 
-/// What git says about a path: what the decision needs, and the index's version.
+/// Git's word about a path: what the decision needs, and the index's version.
 type Answer = (Known, Option<InIndex>);
 
 /// Decides for all covers of a project that hide a secret, and changes the covers accordingly.
@@ -184,7 +184,7 @@ fn settle_by(
     decided
 }
 
-/// What git's versions mean for the decision about a cover, over a file with this text.
+/// Returns what git's versions mean for the decision about a cover, over a file with this text.
 fn answer(version: Result<Version, Doubt>, text: Option<&[u8]>, cover: &Cover) -> Answer {
     let doubt = |doubt: Doubt| (Known::Doubt(doubt.to_string()), None);
     let version = match version {
@@ -247,12 +247,12 @@ fn hides(cover: &Cover) -> bool {
     matches!(cover.with, With::Nothing | With::Masked(_))
 }
 
-/// Whether it lies in a repository's own folder, where git has no versions of it.
+/// Tells whether it lies in a repository's own folder, where git has no versions of it.
 fn is_gits_own(cover: &Cover) -> bool {
     cover.why.contains(&Why::Git) || cover.path.iter().any(|part| part.eq_ignore_ascii_case(".git"))
 }
 
-/// Whether it is one of git's objects: where these are covered, the agent cannot read what git has.
+/// Tells whether it is one of git's objects: where these are covered, the agent cannot read what git has.
 fn is_object(path: &Path) -> bool {
     let mut parts = path.components();
     while let Some(part) = parts.next() {
@@ -263,7 +263,7 @@ fn is_object(path: &Path) -> bool {
     false
 }
 
-/// Whether the agent must not change it, whatever it holds.
+/// Tells whether the agent must not change it, whatever it holds.
 fn is_fixed(cover: &Cover) -> bool {
     let is_fixed = |pattern: &str| Names::get().by_pattern(pattern) == Some(Treatment::Fixed);
     cover.why.iter().any(|why| matches!(why, Why::Name(pattern) if is_fixed(pattern)))

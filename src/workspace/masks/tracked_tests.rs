@@ -46,7 +46,7 @@ impl Project {
         plan(&self.root(), &Wishes::default()).unwrap()
     }
 
-    /// What the agent finds at each path that is of interest.
+    /// Returns what the agent finds at each path that is of interest.
     fn seen(&self) -> BTreeMap<String, String> {
         seen(&self.plan())
     }

@@ -23,7 +23,7 @@ pub fn showing_nothing<'a>(plan: &Plan, wishes: &'a [String]) -> Result<Option<&
     Ok(None)
 }
 
-/// Whether a shown folder contains what is wished for: what is in it was not looked at one by one.
+/// Tells whether a shown folder contains what is wished for: what is in it was not looked at one by one.
 fn is_below(shown: &Path, wish: &str) -> bool {
     Path::new(below(wish)).starts_with(shown)
 }

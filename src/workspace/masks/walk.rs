@@ -176,7 +176,7 @@ impl<'a> Eye<'a> {
         self.unmask.is_match(path) && !self.mask.is_match(path)
     }
 
-    /// Whether nothing in a folder is looked at. What is to be hidden may lie in a folder that is shown.
+    /// Tells whether nothing in a folder is looked at. What is to be hidden may lie in a folder that is shown.
     fn passes_over(&self, folder: &Path) -> bool {
         self.spared(folder) && self.mask.is_empty()
     }
@@ -264,7 +264,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What a repository's own folder holds for the main working tree cannot be changed where a linked one is given.
+    /// Keeps from change what a repository's own folder holds for the main working tree, where a linked one is given.
     fn of_main(&mut self, path: &Path, mark: Mark) {
         let of_linked = self.eye.record.is_some_and(|record| !record.as_os_str().is_empty());
         if of_linked && is_of_main(path, mark.is_folder()) {

@@ -166,7 +166,7 @@ pub fn review(id: WorkflowId, run: &Run) -> Result<Review, Failure> {
 /// A working tree whose repository lies elsewhere, and what git had in it.
 type Apart = (PathBuf, Option<Git>, Tracked);
 
-/// What of such a working tree lies in a directory.
+/// Returns what of such a working tree lies in a directory.
 fn of_apart(at: &Path, apart: &mut Vec<Apart>) -> Option<(Option<Git>, Tracked)> {
     let index = apart.iter().position(|(tree, ..)| at.starts_with(tree))?;
     let (tree, git, tracked) = apart.swap_remove(index);

@@ -1,4 +1,4 @@
-//! Whether git has a stand-in after a run: in a commit that the run made, or in the index.
+//! Stand-ins that git has after a run: in a commit that the run made, or in the index.
 //!
 //! ```text
 //!  record of the start (what stood in for which file, references) ─┐
@@ -119,7 +119,7 @@ struct Repository<'a> {
 }
 
 impl Repository<'_> {
-    /// What new commits brought, and whether there are more commits than were looked at.
+    /// Returns what new commits brought, and whether there are more commits than were looked at.
     fn held(&self, git: &Git, now: &Refs) -> io::Result<(Vec<HeldStandIn>, bool)> {
         let (was, is) = (self.facts.refs.objects(), now.objects());
         let new: Vec<&String> = is.difference(&was).collect();

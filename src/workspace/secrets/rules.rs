@@ -145,7 +145,7 @@ impl Rules {
     }
 }
 
-/// Whether a private key is one of documentation: it has an end, a line of dots, and too little besides to be a key.
+/// Tells whether a private key is one of documentation: it has an end, a line of dots, and too little besides to be a key.
 fn is_cut(key: &[u8], rest: &[u8]) -> bool {
     let mut lines = key.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     let dots = |line: &[u8]| {

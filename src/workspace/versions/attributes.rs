@@ -1,4 +1,4 @@
-//! Whether attributes let git convert a file by more than line endings.
+//! Attributes that let git convert a file by more than line endings.
 //!
 //! Every file with attributes is asked for itself: if one of them names a filter for the path, it counts, whatever the
 //! others say. git's own rule of which one wins hangs on which of them git reads: working tree, index or commit.
@@ -10,7 +10,7 @@ use gix_attributes::glob::wildmatch;
 use gix_attributes::parse::Kind;
 use gix_attributes::{AssignmentRef, StateRef};
 
-/// What converts a file.
+/// Attributes that convert a file.
 const CONVERTING: [&[u8]; 3] = [b"filter", b"ident", b"working-tree-encoding"];
 /// Stars of a pattern: matching takes more time with each.
 const MOST_STARS: usize = 8;

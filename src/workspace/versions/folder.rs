@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::host::at::open_in;
 
-/// What cannot be opened: it is absent, or it is a link, a mount, or not for ringfence.
+/// The reason why something cannot be opened: it is absent, or it is a link, a mount, or not for ringfence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
     /// Nothing has the name.

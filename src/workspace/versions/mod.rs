@@ -41,14 +41,14 @@ pub struct Versions {
 
 type Located = Result<Option<Arc<Repository>>, Doubt>;
 
-/// What git has for one path. Both are empty where no repository has the path.
+/// Git's versions of one path. Both are empty where no repository has the path.
 #[derive(Debug, Default)]
 pub struct Version {
     /// The ordinary file that the index has there.
     pub index: Option<Entry>,
     /// The ordinary file that HEAD's commit has there.
     pub head: Option<Entry>,
-    /// Whether git converts the content by more than line endings: a filter (git-crypt, git-lfs), `ident`, or an
+    /// Tells whether git converts the content by more than line endings: a filter (git-crypt, git-lfs), `ident`, or an
     /// encoding. A doubt counts as yes.
     pub filtered: bool,
 }
@@ -58,7 +58,7 @@ pub struct Version {
 pub struct Entry {
     /// Its content's name.
     pub id: ObjectId,
-    /// Whether it can be executed.
+    /// Tells whether it can be executed.
     pub executable: bool,
     store: Arc<Store>,
 }

@@ -32,7 +32,7 @@ impl At for File {
     }
 }
 
-/// What follows a place.
+/// The bytes from a place on.
 struct From<'a, R> {
     source: &'a R,
     offset: u64,
@@ -67,7 +67,7 @@ pub struct Pack<R> {
     pub form: Form,
 }
 
-/// What a pack has at a place.
+/// The thing that a pack has at a place.
 enum Step {
     Whole(Kind, Vec<u8>),
     Delta { base: u64, delta: Vec<u8> },

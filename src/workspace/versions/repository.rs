@@ -174,7 +174,7 @@ impl Repository {
         index::joined(index, shared).ok_or_else(unreadable)
     }
 
-    /// What HEAD's commit has. A HEAD that cannot be read (a reftable) counts as one without commits: the index says
+    /// Returns what HEAD's commit has. A HEAD that cannot be read (a reftable) counts as one without commits: the index says
     /// what git compares with.
     fn in_head(&self, path: &[u8]) -> Result<Option<Named>, Doubt> {
         let tree = self.head.get_or_init(|| {
@@ -220,7 +220,7 @@ impl Repository {
         Ok(text)
     }
 
-    /// Whether a filter or another attribute converts the path.
+    /// Tells whether a filter or another attribute converts the path.
     fn converts(&self, path: &[u8]) -> bool {
         let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at + 1);
         let mut all = Vec::new();

@@ -11,16 +11,16 @@ use super::folder;
 use super::object::Form;
 use crate::workspace::aftermath::{config, place};
 
-/// What matters of a repository's configuration.
+/// The part of a repository's configuration that matters.
 #[derive(Debug)]
 pub struct Settings {
     /// How objects are named.
     pub form: Form,
-    /// Whether references are files.
+    /// Tells whether references are files.
     pub has_files: bool,
-    /// Whether objects may be left with a server.
+    /// Tells whether objects may be left with a server.
     pub partial: bool,
-    /// Whether git reads attributes from elsewhere too.
+    /// Tells whether git reads attributes from elsewhere too.
     pub other_attributes: bool,
 }
 

@@ -22,10 +22,10 @@ const LARGEST_BLOB: usize = 8 << 20;
 const LARGEST_OTHER: usize = 32 << 20;
 /// Packs of one repository.
 const MOST_PACKS: usize = 20_000;
-/// What may be unpacked for one object, all steps together, and for all objects of a repository.
+/// Bytes that may be unpacked for one object, all steps together, and for all objects of a repository.
 const ONE: u64 = 1 << 30;
 const ALL: u64 = 64 << 30;
-/// What stands before the content of a loose object.
+/// Bytes that stand before the content of a loose object, at most.
 const LONGEST_HEAD: usize = 32;
 
 /// Why an object cannot be had.

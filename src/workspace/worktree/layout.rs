@@ -117,7 +117,7 @@ fn plain(path: &Path) -> Option<PathBuf> {
     Some(plain)
 }
 
-/// Whether a place in the container is one of those.
+/// Tells whether a place in the container is one of those.
 pub fn is_below_repository(target: &str) -> bool {
     Path::new(target).starts_with(REPOSITORY) || Path::new(REPOSITORY).starts_with(target)
 }

@@ -139,7 +139,7 @@ impl Worktree {
     }
 }
 
-/// What a project's `.git` leads to.
+/// The repository that a project's `.git` leads to.
 struct Found {
     git: PathBuf,
     record: PathBuf,
@@ -165,7 +165,7 @@ fn told(at: &Path, root: &Bind, is_part: bool, git: &Bind, found: &Found) -> Str
     )
 }
 
-/// What a file `.git` leads to, if that leads back.
+/// Returns what a file `.git` leads to, if that leads back.
 fn led_to(root: &Path, open: &OwnedFd) -> Result<Found, Failure> {
     let text = read(open, ".git", LONGEST).map_err(|error| unreadable(&root.join(".git"), &error))?;
     let Some(target) = text.strip_prefix(b"gitdir: ").map(path).filter(|path| !path.as_os_str().is_empty())
@@ -269,7 +269,7 @@ fn must_be_repository(git: &Path) -> Result<(), String> {
     whole.then_some(()).ok_or_else(|| format!("{} is no repository", shown(git)))
 }
 
-/// What belongs to somebody else is not given to an agent by a word in a project.
+/// Returns what belongs to somebody else is not given to an agent by a word in a project.
 fn must_be_own(bind: &Bind, project: &Bind) -> Result<(), Failure> {
     let caller = rustix::process::geteuid().as_raw();
     if bind.owner.0 == caller || bind.owner.0 == project.owner.0 {
@@ -344,7 +344,7 @@ fn folder(path: &Path) -> io::Result<OwnedFd> {
     super::held::reopen_directory(super::held::open(path)?)
 }
 
-/// Whether a path leads to this directory.
+/// Tells whether a path leads to this directory.
 fn is(path: &Path, here: Identity) -> bool {
     let found = real(path).ok().and_then(|path| folder(&path).ok()).and_then(|open| identity(&open).ok());
     found == Some(here)

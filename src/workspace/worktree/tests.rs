@@ -1,4 +1,4 @@
-//! What git makes, and what somebody else could leave in a project, beside it.
+//! Things that git makes, and others that somebody could leave in a project, beside it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -64,7 +64,7 @@ impl World {
     }
 }
 
-/// What is mounted where, and whether it can be written.
+/// Returns what is mounted where, and whether it can be written.
 fn places(world: &World, found: &Worktree) -> Vec<String> {
     let place = |bind: Bind| {
         let source = bind.source.strip_prefix(&world.at).unwrap().display().to_string();

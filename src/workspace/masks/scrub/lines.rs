@@ -160,7 +160,7 @@ impl Found<'_> {
     }
 }
 
-/// Whether a line below a secret key only describes it, as schemas and the descriptions of APIs do.
+/// Tells whether a line below a secret key only describes it, as schemas and the descriptions of APIs do.
 fn describes(key: &[u8], value: &[u8]) -> bool {
     let is =
         |words: &[&str], text: &[u8]| words.iter().any(|word| text.eq_ignore_ascii_case(word.as_bytes()));

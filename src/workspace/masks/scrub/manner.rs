@@ -20,7 +20,7 @@ pub(super) enum Manner {
     Texts,
 }
 
-/// What stands in the place of a secret, whole and in any case.
+/// Words that stand in the place of a secret, whole and in any case.
 const PLACEHOLDERS: &[&str] = &[
     // Words that ask to be replaced.
     r"change[-_ ]?(?:me|it|this|that)[!.]*",
@@ -45,31 +45,31 @@ const PLACEHOLDERS: &[&str] = &[
 ];
 
 impl Manner {
-    /// Whether a value is no secret, whatever its key.
+    /// Tells whether a value is no secret, whatever its key.
     pub(super) fn is_plain(self, value: &[u8]) -> bool {
         Patterns::get().is_plain(value)
             || (self != Manner::Strict && is_placeholder(value))
             || (self == Manner::Texts && is_human(value))
     }
 
-    /// What was commented out is judged as well, but comments also explain.
+    /// Judges what was commented out as well, though comments also explain.
     pub(super) fn of_comment(self) -> Manner {
         if self == Manner::Strict { Manner::Loose } else { self }
     }
 }
 
-/// Whether a value stands in the place of a secret.
+/// Tells whether a value stands in the place of a secret.
 fn is_placeholder(value: &[u8]) -> bool {
     static WHOLE: OnceLock<Regex> = OnceLock::new();
     let whole = WHOLE.get_or_init(|| regex(&format!("^(?:{})$", PLACEHOLDERS.join("|"))));
     whole.is_match(super::unquoted(value.trim_ascii()))
 }
 
-/// What programs put into texts: `{{name}}`, `%{count}`, `%1$s`, `<b>`, `&nbsp;`, `\n`.
+/// Marks that programs put into texts: `{{name}}`, `%{count}`, `%1$s`, `<b>`, `&nbsp;`, `\n`.
 const INSERTED: &str =
     r"\{\{?[^{}]*\}?\}|[%$]\{[^{}]*\}|%\(?\w*\)?\$?[sdif@]|</?[a-z][^<>]*>|&[a-z]+;|\\[nrt\x22']";
 
-/// Whether a value is a text for people: words of letters, with the marks that stand between words.
+/// Tells whether a value is a text for people: words of letters, with the marks that stand between words.
 pub(super) fn is_human(value: &[u8]) -> bool {
     static PARTS: OnceLock<Regex> = OnceLock::new();
     let parts = PARTS.get_or_init(|| regex(INSERTED));

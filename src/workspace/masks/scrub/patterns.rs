@@ -131,7 +131,7 @@ impl Patterns {
         spans
     }
 
-    /// What a pattern captures as `s`, unless that is no secret.
+    /// Returns what a pattern captures as `s`, unless that is no secret.
     pub(super) fn secrets(&self, regex: &Regex, text: &[u8], manner: Manner) -> Vec<Range<usize>> {
         let secret = |captures: Captures<'_>| {
             let found = captures.name("s")?;

@@ -1,4 +1,4 @@
-//! What a file is whose name others have too: `auth.json` is Composer's store, and the texts of a login form.
+//! The kind of a file whose name others have too: `auth.json` is Composer's store, and the texts of a login form.
 
 use std::path::Path;
 
@@ -62,7 +62,7 @@ const LINES: &[&str] = &["outputs:", "secret_key_base:"];
 /// A translation has more than a few texts; one that lies elsewhere has sentences, too.
 const FEWEST_TEXTS: usize = 3;
 const FEWEST_SENTENCES: usize = 4;
-/// What a schema says that a value is.
+/// Types of values in a schema.
 pub(super) const TYPES: &[&str] = &["array", "boolean", "integer", "null", "number", "object", "string"];
 /// Keys of which an object in a schema has one besides `type`.
 const OF_SCHEMA: &[&str] = &[
@@ -107,7 +107,7 @@ fn is_json_store(value: &Value) -> bool {
             .any(|key| map.get(*key).and_then(Value::as_str).is_some_and(|text| !is_human(text.as_bytes())))
 }
 
-/// Whether this is a translation by its place and by what most of its texts are. An agent can choose the place, and cannot read the texts
+/// Tells whether this is a translation by its place and by what most of its texts are. An agent can choose the place, and cannot read the texts
 /// of what was covered; so a random text counts as a secret in a translation too.
 fn is_translation(form: Form, path: &Path, text: &[u8]) -> bool {
     let named = path
@@ -148,7 +148,7 @@ fn each_text(value: &Value, count: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// Whether a JSON file describes values, as a schema or the description of an API does: an object has a type and a further key of schemas.
+/// Tells whether a JSON file describes values, as a schema or the description of an API does: an object has a type and a further key of schemas.
 pub(super) fn describes(value: &Value) -> bool {
     match value {
         Value::Object(map) => {

@@ -251,7 +251,7 @@ fn what_programs_write_loses_its_secrets_and_nothing_else() {
     }
 }
 
-/// What is left of a file whose name others have too.
+/// Returns what is left of a file whose name others have too.
 fn judged(form: Form, path: &str, text: &str) -> String {
     match judge(form, Path::new(path), text.as_bytes()) {
         Scrubbed::Clean => "clean".to_owned(),

@@ -1,4 +1,4 @@
-//! What an agent of an earlier run, or whoever made the project, could have left.
+//! Things that an agent of an earlier run, or whoever made the project, could have left.
 
 use super::*;
 

@@ -67,12 +67,12 @@ impl World {
         self.versions().of(Path::new(path))
     }
 
-    /// Whether the file that is there is shown.
+    /// Tells whether the file that is there is shown.
     fn shows(&self, path: &str) -> bool {
         self.of(path).is_ok_and(|version| version.shows(&fs::read(self.at(path)).unwrap()))
     }
 
-    /// What git has under these names, in order.
+    /// Returns what git has under these names, in order.
     fn blobs(&self, names: &[String]) -> Vec<Vec<u8>> {
         use std::io::Write;
         use std::process::Stdio;
