@@ -18,6 +18,23 @@ const TRIES: usize = 100;
 /// Opens what has a name in a folder: neither a link nor what another file system, or the same one, is mounted over.
 #[cfg(target_os = "linux")]
 pub fn open_in(here: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    beneath(here, name, flags).unwrap_or_else(|| open_on_one_device(here, name, flags))
+}
+
+/// Opens what has a name in a folder: neither a link nor what is on another file system.
+#[cfg(target_os = "macos")]
+pub fn open_in(here: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    open_on_one_device(here, name, flags)
+}
+
+/// Opens what lies below a folder, without a link or a mount on the way (openat2(2)); nothing where the kernel cannot do that: before
+/// Linux 5.6, and in sandboxes that do not know the call.
+#[cfg(target_os = "linux")]
+fn beneath(
+    root: BorrowedFd<'_>,
+    path: impl Arg + Copy,
+    flags: OFlags,
+) -> Option<rustix::io::Result<OwnedFd>> {
     use rustix::fs::ResolveFlags;
 
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -26,24 +43,17 @@ pub fn open_in(here: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> ru
         | ResolveFlags::NO_MAGICLINKS
         | ResolveFlags::NO_XDEV;
     for _ in 0..TRIES {
-        match rustix::fs::openat2(here, name, flags, Mode::empty(), resolve) {
+        match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
             Err(Errno::AGAIN) => {}
-            // Kernels before 5.6, and sandboxes that do not know the call.
-            Err(Errno::NOSYS | Errno::PERM) => return open_on_one_device(here, name, flags),
-            opened => return opened,
+            Err(Errno::NOSYS | Errno::PERM) => return None,
+            opened => return Some(opened),
         }
     }
-    Err(Errno::AGAIN)
-}
-
-/// Opens what has a name in a folder: neither a link nor what is on another file system.
-#[cfg(target_os = "macos")]
-pub fn open_in(here: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    open_on_one_device(here, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC)
+    Some(Err(Errno::AGAIN))
 }
 
 fn open_on_one_device(here: BorrowedFd<'_>, name: impl Arg, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let opened = rustix::fs::openat(here, name, flags, Mode::empty())?;
+    let opened = rustix::fs::openat(here, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     let same = rustix::fs::fstat(&opened)?.st_dev == rustix::fs::fstat(here)?.st_dev;
     if same { Ok(opened) } else { Err(Errno::XDEV) }
 }
@@ -59,40 +69,31 @@ pub const NAME_ONLY: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlag
 /// what is mounted there.
 #[cfg(target_os = "linux")]
 pub fn open_below(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    use rustix::fs::ResolveFlags;
-
-    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH
-        | ResolveFlags::NO_SYMLINKS
-        | ResolveFlags::NO_MAGICLINKS
-        | ResolveFlags::NO_XDEV;
     let whole = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    match rustix::fs::openat2(root, whole, flags, Mode::empty(), resolve) {
-        Err(Errno::NOSYS | Errno::PERM) => open_by_steps(root, path, flags),
-        opened => opened,
-    }
+    beneath(root, whole, flags).unwrap_or_else(|| open_by_steps(root, path, flags))
 }
 
-/// Opens what has a path below an open folder; an empty path is the folder itself. A link on the way, or at the end, is an error.
+/// Opens what has a path below an open folder; an empty path is the folder itself. A link on the way, or at the end, is an error, and so is
+/// what is on another file system.
 #[cfg(target_os = "macos")]
 pub fn open_below(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    open_by_steps(root, path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC)
+    open_by_steps(root, path, flags)
 }
 
-/// Opens one name after the other, none of them a link.
+/// Opens one name after the other, none of them a link nor on another file system.
 fn open_by_steps(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let Some(last) = path.file_name() else {
-        return rustix::fs::openat(root, c".", flags, Mode::empty());
+        return open_on_one_device(root, c".", flags);
     };
-    let way = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut here = rustix::fs::openat(root, c".", way, Mode::empty())?;
+    let way = OFlags::RDONLY | OFlags::DIRECTORY;
+    let mut here = open_on_one_device(root, c".", way)?;
     for name in path.parent().unwrap_or(Path::new("")) {
         if name == ".." {
             return Err(Errno::XDEV);
         }
-        here = rustix::fs::openat(&here, name, way, Mode::empty())?;
+        here = open_on_one_device(here.as_fd(), name, way)?;
     }
-    rustix::fs::openat(&here, last, flags, Mode::empty())
+    open_on_one_device(here.as_fd(), last, flags)
 }
 
 /// Opens a folder in a folder, to be read and changed. Its owner may lack the right to that, and gets it.
@@ -149,4 +150,40 @@ fn give_rights(held: &OwnedFd, stat: &Stat) -> io::Result<()> {
 
     let whole = Mode::from_raw_mode((mode(stat) | 0o700) as RawMode);
     Ok(rustix::fs::chmod(format!("/proc/self/fd/{}", held.as_fd().as_raw_fd()), whole)?)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_without_the_call_opens_the_same_and_refuses_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("folder")).unwrap();
+        std::fs::write(dir.path().join("folder/file"), "x").unwrap();
+        std::os::unix::fs::symlink("folder", dir.path().join("link")).unwrap();
+        let root = std::fs::File::open(dir.path()).unwrap();
+        let whole = std::fs::File::open("/").unwrap();
+        for (root, path, good) in [
+            (&root, "", true),
+            (&root, "folder", true),
+            (&root, "folder/file", true),
+            (&root, "folder/none", false),
+            (&root, "link", false),
+            (&root, "link/file", false),
+            (&root, "folder/../folder/file", false),
+            // Another file system.
+            (&whole, "proc", false),
+            (&whole, "proc/version", false),
+        ] {
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+            let path = Path::new(path);
+            let by_steps = open_by_steps(root.as_fd(), path, flags).map_err(drop);
+            assert_eq!(by_steps.is_ok(), good, "{}", path.display());
+            // The call itself permits `..` that stays beneath, which no caller has.
+            if !path.iter().any(|name| name == "..") {
+                assert_eq!(open_below(root.as_fd(), path, flags).is_ok(), good, "{}", path.display());
+            }
+        }
+    }
 }
