@@ -96,7 +96,7 @@ fn refuses_every_address(policy: &Policy, port: Option<u16>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_the_decision_does_otherwise_is_mentioned(
@@ -278,4 +278,26 @@ fn a_wildcard_says_what_it_does_not_open() {
         "  allow:\n    - .example.org\n  deny:\n    - .secret.example.org\n    - '*.half.example.org'\n",
     );
     insta::assert_snapshot!(told(&old, &new));
+}
+
+/// The private ranges of the allow list and of the ceiling are two lists: which is which counts.
+#[test]
+fn a_ceiling_of_one_name_does_not_hide_ranges_of_another() {
+    let old = of_text(concat!(
+        "  ceiling:\n    - {host: .a.example, private: [192.168.7.0/24, fc00::/7]}\n",
+        "    - {host: .d.example, private: ['fc00::/7']}\n",
+    ));
+    let new = of_text(concat!(
+        "  allow:\n    - {host: .a.example, private: [10.0.0.0/8]}\n",
+        "    - {host: .d.example, private: [10.0.0.0/8, 192.168.7.0/24]}\n",
+    ));
+    for lines in [difference(&old, &new, TODAY).opens, difference(&new, &old, TODAY).closes] {
+        let lines: Vec<String> = agents_words(&lines);
+        assert!(lines.contains(&".a.example:443 at 10.0.0.0/8".to_owned()), "{lines:#?}");
+        assert!(lines.contains(&".d.example:443 at 10.0.0.0/8,192.168.7.0/24".to_owned()), "{lines:#?}");
+    }
+}
+
+fn agents_words(lines: &[Line]) -> Vec<String> {
+    agents(lines).map(ToString::to_string).collect()
 }

@@ -84,6 +84,9 @@ fn public_address(sides: &Both<Side>) -> IpAddr {
     IpAddr::V4(free.unwrap_or(well_known[0]))
 }
 
+/// Private ranges that rules write: those of `allow`, then those of ceilings, each in order and once.
+type Written = (Vec<IpNet>, Vec<IpNet>);
+
 /// Spans, a port, and the policies that let names through to them.
 type Passage = (Vec<Span>, u16, Both<bool>);
 
@@ -93,7 +96,7 @@ struct Asking<'a> {
     addresses: &'a Addresses,
     public: IpAddr,
     /// Private ranges, cut at each other's ends and at the floor's.
-    atoms: HashMap<Vec<IpNet>, Rc<[Span]>>,
+    atoms: HashMap<Written, Rc<[Span]>>,
     items: Vec<(Item, Option<IpAddr>)>,
     index: HashMap<Item, Option<usize>>,
     /// An address at which a change shows: by place, port, and the policies that must let it through.
@@ -263,19 +266,21 @@ impl Asking<'_> {
     }
 
     /// The cells of private addresses that grants speak of.
-    fn atoms(&mut self, mut grants: Vec<IpNet>, limits: Vec<IpNet>) -> Rc<[Span]> {
+    fn atoms(&mut self, mut grants: Vec<IpNet>, mut limits: Vec<IpNet>) -> Rc<[Span]> {
         if grants.is_empty() {
             return Rc::new([]);
         }
-        grants.sort_unstable();
-        grants.dedup();
-        let mut key = grants.clone();
-        key.extend(&limits);
+        for nets in [&mut grants, &mut limits] {
+            nets.sort_unstable();
+            nets.dedup();
+        }
         let sides = self.sides;
-        let atoms = self.atoms.entry(key).or_insert_with_key(|key| {
+        // The two lists stay apart: only what a grant speaks of is a cell, whatever a ceiling holds besides.
+        let atoms = self.atoms.entry((grants, limits)).or_insert_with_key(|(grants, limits)| {
             let floor = sides.iter().flat_map(|side| floor::ranges(&side.surroundings));
             let inside = |span: &Span| grants.iter().any(|net| net.contains(&span.first));
-            super::spans::cut(key.iter().copied().chain(floor)).into_iter().filter(inside).collect()
+            let ends = grants.iter().chain(limits).copied().chain(floor);
+            super::spans::cut(ends).into_iter().filter(inside).collect()
         });
         Rc::clone(atoms)
     }
