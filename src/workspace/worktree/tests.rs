@@ -52,6 +52,7 @@ impl World {
     fn refused(&self, project: &str, why: &str) {
         let failure = self.of(project).expect_err(why);
         let words = format!("{}: {}", failure.message, failure.causes.join(": "));
+        assert!(!why.is_empty(), "a refusal has a reason: {words}");
         assert!(failure.exit == 125 && words.contains(why), "{words}, instead of {why}");
         eprintln!("{words}");
         assert!(failure.hint.is_some(), "{words}");
@@ -186,7 +187,7 @@ fn a_repository_that_does_not_lead_back_is_not_given() {
         // What is no repository at all.
         (at("state"), "is no repository"),
         (at("nothing"), "cannot be used"),
-        ("/proc/self/root".to_owned() + &at("main/.git"), ""),
+        ("/proc/self/root".to_owned() + &at("main/.git"), "its core.worktree names no working tree"),
     ] {
         hostile(target);
         world.refused("download/x", why);
@@ -202,7 +203,7 @@ fn a_repository_that_does_not_lead_back_is_not_given() {
     // A link to what does lead to somewhere.
     symlink(at("main/.git/worktrees/tree"), world.at.join("download/link")).unwrap();
     hostile("../link".to_owned());
-    world.refused("download/x", "");
+    world.refused("download/x", "does not lead back: it is kept for");
     fs::remove_file(world.at.join("download/x/.git")).unwrap();
     symlink(at("main/.git"), world.at.join("download/x/.git")).unwrap();
     world.refused("download/x", "is a link");
@@ -216,7 +217,7 @@ fn a_link_that_an_agent_could_have_left_is_not_followed() {
     let moved = world.at.join("main/moved");
     fs::rename(world.at.join("main/.git/worktrees"), &moved).unwrap();
     symlink(&moved, world.at.join("main/.git/worktrees")).unwrap();
-    world.refused("tree", "");
+    world.refused("tree", "worktrees is a link that is not followed");
     fs::remove_file(world.at.join("main/.git/worktrees")).unwrap();
     fs::rename(&moved, world.at.join("main/.git/worktrees")).unwrap();
     world.of("tree").unwrap();
