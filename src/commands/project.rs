@@ -26,7 +26,7 @@ fn check(args: &CheckArgs) -> Result<u8, Failure> {
     let mut policy = loaded.policy;
     let shown = unmask(&mut policy, &args.unmask, Some(&project))?;
     let plan = masks::plan(&project, &wishes(&policy))?;
-    check_unmasked(&plan, &shown)?;
+    check_unmasked(std::slice::from_ref(&plan), None, &shown)?;
     match args.json {
         true => super::print_json(&plan.json())?,
         false => super::print(&plan.text())?,
@@ -60,12 +60,14 @@ fn below(given: &str, project: Option<&Path>) -> String {
     }
 }
 
-/// Refuses to show what is not there.
-pub fn check_unmasked(plan: &Plan, shown: &[String]) -> Result<(), Failure> {
-    let Some(path) = masks::showing_nothing(plan, shown)? else { return Ok(()) };
+/// Refuses to show what is not there. `part` is the folder of the first plan's directory that the paths count from.
+pub fn check_unmasked(plans: &[Plan], part: Option<&Path>, shown: &[String]) -> Result<(), Failure> {
+    let Some(first) = plans.first() else { return Ok(()) };
+    let Some(path) = masks::showing_nothing_in(plans, part, shown)? else { return Ok(()) };
+    let project = part.map_or_else(|| first.project.clone(), |part| first.project.join(part));
     Err(Failure::new(
         COULD_NOT_RUN,
-        format!("--unmask {path}: nothing in {} has this path", plan.project.display()),
+        format!("--unmask {path}: nothing in {} has this path", project.display()),
     )
     .hint("write it as seen from the project's directory; `ringfence project check` lists what is covered"))
 }

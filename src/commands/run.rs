@@ -69,10 +69,8 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     }
     let Giving { mut env, handed } = giving::gather(&args)?;
     let masks = plans(project, worktree.as_ref(), &super::project::wishes(&policy))?;
-    // With a repository from elsewhere, wishes count from the part of it that was named.
-    if let Some(plan) = masks.first().filter(|_| worktree.is_none()) {
-        super::project::check_unmasked(plan, &unmasked)?;
-    }
+    let below = worktree.as_ref().and_then(Worktree::below);
+    super::project::check_unmasked(&masks, below, &unmasked)?;
     if !args.quiet {
         masks.iter().enumerate().for_each(|(number, plan)| tell_plan(number, plan));
     }
@@ -235,8 +233,7 @@ struct Files {
 fn plans(project: Option<&Bind>, worktree: Option<&Worktree>, wishes: &Wishes) -> Result<Vec<Plan>, Failure> {
     let Some(project) = project else { return Ok(Vec::new()) };
     let Some(worktree) = worktree else { return Ok(vec![masks::plan(&project.source, wishes)?]) };
-    let part = worktree.part.as_ref().and_then(|part| part.source.strip_prefix(&project.source).ok());
-    let mut plans = vec![match part {
+    let mut plans = vec![match worktree.below() {
         Some(part) => masks::plan(&project.source, &wishes.of_part(part))?,
         None => masks::plan(&project.source, wishes)?,
     }];

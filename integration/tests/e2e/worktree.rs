@@ -244,8 +244,13 @@ fn refused(bed: &Testbed) -> Result<()> {
         "an ordinary project",
         &outcome,
     )?;
+    let tree = folder.join("tree");
+    let options = ["--worktree", "--project", text(&tree)?, "--unmask", "file", "--unmask", "not/there"];
+    let outcome = bed.ringfence.run(&policy, &options, &bed.images.agent, &["true"])?;
+    expect_status(&outcome, 125)?;
+    expect(outcome.stderr.contains("--unmask not/there: nothing in"), "nothing to be shown", &outcome)?;
     // The control.
-    let outcome = run(&folder.join("tree"))?;
+    let outcome = run(&tree)?;
     expect(outcome.stdout == "gitdir: /repository/main/.git/worktrees/tree\n", "its own is given", &outcome)
 }
 

@@ -37,7 +37,7 @@ pub use scrub::MASK;
 pub use serve::{Given, Laying, Served, close, serve, sweep};
 pub use snapshot::Mark;
 pub use tracked::Decided;
-pub use unmask::showing_nothing;
+pub use unmask::showing_nothing_in;
 pub use walk::{Wishes, plan};
 
 /// What is laid over a project.

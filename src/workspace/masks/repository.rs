@@ -10,6 +10,7 @@ use std::path::Path;
 
 use globset::escape;
 
+use super::unmask::of_git;
 use super::walk::plan_own;
 use super::{Cover, Mark, Plan, Why, Wishes, With};
 use crate::error::Failure;
@@ -56,11 +57,11 @@ impl Plan {
 
 impl Wishes {
     /// The same for a repository's own folder: what is said of `.git` in a project holds for it.
-    fn below_git(&self) -> Wishes {
+    pub(super) fn below_git(&self) -> Wishes {
         let below = |texts: &[String]| {
             let below = texts.iter().filter_map(|text| {
                 let inner = text.trim_matches('/');
-                match inner.strip_prefix(".git/") {
+                match of_git(text) {
                     // A slash in it keeps it from being taken for a name at any depth.
                     Some(rest) => Some(format!("{{{rest},./{rest}}}")),
                     None => (!inner.contains('/')).then(|| text.clone()),
@@ -77,6 +78,8 @@ impl Wishes {
         let below = |text: &String| {
             let inner = text.trim_matches('/');
             match inner.contains('/') {
+                // The repository is that of the whole.
+                true if of_git(text).is_some() => text.clone(),
                 true => format!("{part}/{inner}"),
                 false => format!("{part}/**/{inner}"),
             }

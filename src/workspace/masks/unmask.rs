@@ -2,21 +2,50 @@
 
 use std::path::Path;
 
-use super::Plan;
 use super::walk::patterns;
+use super::{Plan, Wishes};
 use crate::error::Failure;
 
 /// The first of these patterns that shows nothing of the project, since nothing there has such a path.
 ///
 /// # Errors
 /// When one is no pattern.
-pub fn showing_nothing<'a>(plan: &Plan, wishes: &'a [String]) -> Result<Option<&'a str>, Failure> {
+fn showing_nothing<'a>(plan: &Plan, wishes: &'a [String]) -> Result<Option<&'a str>, Failure> {
     for wish in wishes {
         let set = patterns("unmask", std::slice::from_ref(wish))?;
         let shows = plan.seen.unmasked.iter().any(|path| set.is_match(path) || is_below(path, wish));
         // A policy's `mask` goes before it, or the folder is empty.
-        let is_there = || plan.project.join(below(wish)).symlink_metadata().is_ok();
+        let is_there = || exists(plan, below(wish));
         if !shows && !is_there() && !plan.covers.iter().any(|cover| set.is_match(&cover.path)) {
+            return Ok(Some(wish));
+        }
+    }
+    Ok(None)
+}
+
+/// The same for a working tree whose repository lies elsewhere: the plan of the tree comes first, that of the repository behind it.
+/// `part` is the folder of the tree from which wishes count.
+///
+/// # Errors
+/// When one is no pattern.
+pub fn showing_nothing_in<'a>(
+    plans: &[Plan],
+    part: Option<&Path>,
+    wishes: &'a [String],
+) -> Result<Option<&'a str>, Failure> {
+    for wish in wishes {
+        let one = Wishes { unmask: vec![wish.clone()], ..Wishes::default() };
+        let mut shows = false;
+        for (number, plan) in plans.iter().enumerate() {
+            let here = match (number, part) {
+                (0, None) => one.clone(),
+                (0, Some(part)) => one.of_part(part),
+                _ => one.below_git(),
+            };
+            let in_git = || number > 0 && of_git(wish).is_some_and(|path| exists(plan, path));
+            shows |= in_git() || (!here.unmask.is_empty() && showing_nothing(plan, &here.unmask)?.is_none());
+        }
+        if !shows {
             return Ok(Some(wish));
         }
     }
@@ -28,6 +57,15 @@ fn is_below(shown: &Path, wish: &str) -> bool {
     Path::new(below(wish)).starts_with(shown)
 }
 
+fn exists(plan: &Plan, path: &str) -> bool {
+    plan.project.join(path).symlink_metadata().is_ok()
+}
+
+/// The path in the repository's own folder that a wish about `.git` means.
+pub(super) fn of_git(wish: &str) -> Option<&str> {
+    below(wish).strip_prefix(".git/")
+}
+
 fn below(wish: &str) -> &str {
     wish.trim_start_matches("./").trim_matches('/')
 }
@@ -35,7 +73,7 @@ fn below(wish: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workspace::masks::{Wishes, plan};
+    use crate::workspace::masks::{plan, plan_repository};
 
     #[test]
     fn a_path_from_the_root_shows_that_file_and_no_other() {
@@ -90,6 +128,63 @@ mod tests {
         assert_eq!(nothing(&["a", "a/keys/id_rsa"], &[]), None, "in a shown folder");
         for not_there in ["a/env", "./.env", "keys/id_rsa", "b/**", "nowhere", "*.key"] {
             assert_eq!(nothing(&[".env", not_there], &[]).as_deref(), Some(not_there));
+        }
+    }
+
+    #[test]
+    fn with_a_repository_elsewhere_a_wish_to_show_what_is_not_there_is_found_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().canonicalize().unwrap();
+        for folder in ["tree/part/keys", "main.git/objects", "main.git/refs/heads"] {
+            std::fs::create_dir_all(at.join(folder)).unwrap();
+        }
+        for file in ["tree/.env", "tree/part/.env", "tree/part/keys/id_rsa", "main.git/notes.env"] {
+            std::fs::write(at.join(file), "TOKEN=x").unwrap();
+        }
+        std::fs::write(at.join("main.git/HEAD"), "ref: refs/heads/main\n").unwrap();
+        let secret = "[remote \"o\"]\n\turl = https://me:s3cret-of-mine@x.test/\n";
+        std::fs::write(at.join("main.git/config"), secret).unwrap();
+        let part = Path::new("part");
+        let plans = |part: Option<&Path>, unmask: &[&str]| {
+            let unmask = unmask.iter().map(|word| (*word).to_owned()).collect();
+            let wishes = Wishes { unmask, ..Wishes::default() };
+            let tree = part.map_or(wishes.clone(), |part| wishes.of_part(part));
+            let plans = vec![
+                plan(&at.join("tree"), &tree).unwrap(),
+                plan_repository(&at.join("main.git"), Path::new("worktrees/tree"), &wishes).unwrap(),
+            ];
+            let nothing = showing_nothing_in(&plans, part, &wishes.unmask).unwrap().map(str::to_owned);
+            (plans, nothing)
+        };
+        for (part, there) in [
+            (None, "./.env"),
+            (None, "part/keys"),
+            (None, "id_rsa"),
+            (Some(part), "./.env"),
+            (Some(part), "keys"),
+            (Some(part), "keys/id_rsa"),
+            (None, ".git/config"),
+            (Some(part), ".git/refs/heads"),
+            (Some(part), "./.git/config"),
+        ] {
+            assert_eq!(plans(part, &[there]).1, None, "{part:?} {there}");
+        }
+        for (part, not_there) in [
+            (None, "keys/id_rsa"),
+            (None, "nowhere"),
+            (None, ".git/nowhere"),
+            (None, "config/.git"),
+            (Some(part), "part/.env"),
+            (Some(part), "*.key"),
+            (Some(part), "./.git/objects/nothing"),
+        ] {
+            assert_eq!(plans(part, &[".env", not_there]).1.as_deref(), Some(not_there), "{part:?}");
+        }
+        // However it is written, it shows the repository's own file.
+        for wish in [".git/config", "./.git/config"] {
+            let (plans, _) = plans(Some(part), &[wish]);
+            let covered = |name: &str| plans[1].covers.iter().any(|cover| cover.path == Path::new(name));
+            assert!(!covered("config") && covered("notes.env"), "{wish}");
         }
     }
 }

@@ -133,6 +133,11 @@ impl Worktree {
         [Some(&self.root), self.part.as_ref(), Some(&self.git)].into_iter().flatten().cloned().collect()
     }
 
+    /// The path of the part in the working tree, where the project is a part.
+    pub fn below(&self) -> Option<&Path> {
+        self.part.as_ref()?.source.strip_prefix(&self.root.source).ok()
+    }
+
     /// The working directory inside, where that is not the root of the working tree.
     pub fn workdir(&self) -> Option<String> {
         self.part.as_ref().map(|part| part.target.clone())
