@@ -131,5 +131,13 @@ fn records_of_other_working_trees_hooks_and_configuration_are_put_back() {
     let config = world.git("tree", &["config", "--list", "--show-scope"]);
     assert!(!config.contains("evil") && config.contains("core.sparsecheckout=true"), "{config}");
     assert_eq!(world.git("tree", &["log", "-1", "--format=%s"]), "work\n", "the control: work stays");
-    assert!(told.changes().join("\n").contains("refs/heads/tree moved"), "{told:?}");
+    // Below the repository's own folder, its path is empty.
+    let (was, now) = (world.git("main", &["rev-parse", "main"]), world.git("main", &["rev-parse", "tree"]));
+    let moved = format!("{}: refs/heads/tree moved: {} → {}", git.display(), &was[..12], &now[..12]);
+    assert!(told.changes().contains(&moved), "{moved}: {told:?}");
+    let put_back = told.put_back().join("\n");
+    assert!(
+        put_back.contains(&format!("put back in {}/config: core.sshcommand", git.display())),
+        "{put_back}"
+    );
 }

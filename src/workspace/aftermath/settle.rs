@@ -34,13 +34,15 @@ const MOST_ADDED: usize = 64 << 10;
 /// Puts back what is below one root, open; `id` is the workflow's.
 pub fn settle(root: &Root, open: &OwnedFd, id: &str) -> Told {
     let until = Instant::now() + TIME;
+    // Below a directory that is a repository's own folder, `config` or nothing at all would name what is meant.
+    let is_own = !root.trees.is_empty() || root.git.iter().any(|facts| facts.repository.0.is_empty());
     let mut settling = Settling {
         root: open.as_fd(),
         at: root.path.path(),
         id,
         until,
         branches: gitdir::branches(&root.git),
-        told: Told::default(),
+        told: if is_own { Told::below(root.path.path()) } else { Told::default() },
     };
     for pinned in &root.pinned {
         settling.settle(pinned, false);
@@ -48,7 +50,7 @@ pub fn settle(root: &Root, open: &OwnedFd, id: &str) -> Told {
     if let Err(error) = settling.look_through(root) {
         settling.told.failed(&root.path.path(), &error);
     }
-    settling.told
+    settling.told.settled()
 }
 
 struct Settling<'a> {

@@ -24,6 +24,8 @@ const MOST_NOTES: usize = 1_000;
 /// What came of a run.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Told {
+    /// The directory that paths are told below, while it is settled; nothing where a path below it says enough.
+    place: PathBuf,
     /// Keys that were put back, by file.
     keys: BTreeMap<PathBuf, Vec<String>>,
     /// Files that were put back whole, or put aside, and in words what was done.
@@ -81,23 +83,45 @@ impl HeldStandIn {
 }
 
 impl Told {
+    /// Nothing yet, of a directory whose paths are to be told in full.
+    pub(super) fn below(place: PathBuf) -> Told {
+        Told { place, ..Told::default() }
+    }
+
+    /// All of it, when the directory is settled.
+    pub(super) fn settled(self) -> Told {
+        Told { place: PathBuf::new(), ..self }
+    }
+
+    /// The path as it is told.
+    fn path(&self, path: &Path) -> PathBuf {
+        match path.as_os_str().is_empty() {
+            true => self.place.clone(),
+            false => self.place.join(path),
+        }
+    }
+
+    fn named(&self, path: &Path) -> String {
+        shown(&self.path(path))
+    }
+
     /// Keys of a configuration were put back.
     pub fn keys(&mut self, path: PathBuf, keys: Vec<String>) {
         if !keys.is_empty() {
-            self.keys.entry(path).or_default().extend(keys);
+            self.keys.entry(self.path(&path)).or_default().extend(keys);
         }
     }
 
     /// Something was done with a file as a whole.
     pub fn whole(&mut self, path: &Path, what: &str) {
-        self.whole.push((path.to_owned(), what.to_owned()));
+        self.whole.push((self.path(path), what.to_owned()));
     }
 
     /// A reference moved.
     pub fn moved(&mut self, repository: &Path, name: &str, old: &str, new: &str) {
         self.moves.push(format!(
             "{}: {} moved: {} → {}",
-            shown(repository),
+            self.named(repository),
             short(name),
             short(old),
             short(new)
@@ -106,7 +130,7 @@ impl Told {
 
     /// Something was left as it is that a person should know of.
     pub fn noted(&mut self, path: &Path, what: &str) {
-        self.notes.push(format!("{}: {}", shown(path), short(what)));
+        self.notes.push(format!("{}: {}", self.named(path), short(what)));
     }
 
     /// git has a stand-in in the place of a covered file.
@@ -132,7 +156,7 @@ impl Told {
 
     /// Something could not be done.
     pub fn failed(&mut self, path: &Path, error: &dyn std::fmt::Display) {
-        self.failures.push(format!("{} could NOT be put back: {error}", shown(path)));
+        self.failures.push(format!("{} could NOT be put back: {error}", self.named(path)));
     }
 
     /// Something could not be looked at.
@@ -152,7 +176,7 @@ impl Told {
     pub fn remotes(&mut self, path: &Path, remotes: &[String]) {
         if !remotes.is_empty() {
             let names = few(remotes.iter().map(|remote| short(remote)).collect());
-            self.remotes.push(format!("new remotes in {}: {names}", shown(path)));
+            self.remotes.push(format!("new remotes in {}: {names}", self.named(path)));
         }
     }
 

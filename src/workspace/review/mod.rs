@@ -273,7 +273,9 @@ fn repository(
     git: Result<&Git, String>,
 ) -> (Repository, Tracked) {
     let path = facts.repository.path();
-    let mut repository = Repository { path: blob::text(&path), ..Repository::default() };
+    // The directory may be the repository's own folder itself.
+    let shown = if path.as_os_str().is_empty() { Path::new(".") } else { &path };
+    let mut repository = Repository { path: blob::text(shown), ..Repository::default() };
     let now = place::open_folder(open.as_fd(), &path).and_then(|here| gitdir::refs::read(&here));
     let now = match now {
         Ok(now) => now,
