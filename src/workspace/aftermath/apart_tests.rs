@@ -141,3 +141,56 @@ fn records_of_other_working_trees_hooks_and_configuration_are_put_back() {
         "{put_back}"
     );
 }
+
+#[test]
+fn what_an_agent_begins_for_a_working_tree_that_it_was_not_given_is_put_aside() {
+    let world = World::new();
+    world.git("main", &["commit", "--quiet", "--allow-empty", "-m", "mine"]);
+    let before = world.git("main", &["rev-parse", "main"]);
+    world.git("main", &["init", "--quiet", "--bare", ".git/worktrees/tree/modules/sub"]);
+    let root = world.begin(true);
+    let (git, own) = (world.at.join("main/.git"), world.at.join("main/.git/worktrees/tree"));
+    // A stash that the next commit would lay over the person's files, made by git itself.
+    fs::write(world.at.join("tree/script"), "evil\n").unwrap();
+    let stash = world.git("tree", &["stash", "create"]);
+    let object = world.git("tree", &["rev-parse", "HEAD"]);
+    for folder in [&git, &own] {
+        for name in ["MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "BISECT_START", "BISECT_LOG"] {
+            fs::write(folder.join(name), &object).unwrap();
+        }
+        fs::write(folder.join("MERGE_AUTOSTASH"), &stash).unwrap();
+        fs::write(folder.join("MERGE_MSG"), "evil\n").unwrap();
+        fs::create_dir(folder.join("rebase-merge")).unwrap();
+        fs::write(folder.join("rebase-merge/git-rebase-todo"), "exec evil\n").unwrap();
+        fs::create_dir(folder.join("sequencer")).unwrap();
+    }
+    // A submodule of the given working tree may be in the middle of something too.
+    fs::write(own.join("modules/sub/MERGE_HEAD"), &object).unwrap();
+    let told = world.settle(&root);
+    let names = |folder: &Path| {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| {
+            ["MERGE", "CHERRY", "REVERT", "BISECT", "rebase", "sequencer"]
+                .iter()
+                .any(|one| name.starts_with(one))
+        });
+        names
+    };
+    let left = names(&git);
+    assert!(left.len() == 9 && left.iter().all(|name| name.contains(".put-aside-2a-")), "{left:?}");
+    let kept = names(&own);
+    assert!(own.join("modules/sub/MERGE_HEAD").exists());
+    assert!(kept.len() == 9 && kept.iter().all(|name| !name.contains("put-aside")), "{kept:?}");
+    let lines = told.put_back().join("\n");
+    assert!(lines.contains(&format!("{}: put aside", git.join("MERGE_HEAD").display())), "{lines}");
+    assert!(told.changes().join("\n").contains("left a rebase unfinished"), "{told:?}");
+    // The person's own git commits what is the person's.
+    fs::write(world.at.join("main/new"), "mine\n").unwrap();
+    world.git("main", &["add", "new"]);
+    world.git("main", &["commit", "--quiet", "-m", "next"]);
+    let parents = world.git("main", &["log", "-1", "--format=%P"]);
+    assert_eq!(parents, before);
+    assert_eq!(fs::read_to_string(world.at.join("main/script")).unwrap(), "good\n");
+    assert_eq!(world.settle(&root).put_back(), Vec::<String>::new(), "and once is enough");
+}

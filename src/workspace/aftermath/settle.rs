@@ -98,7 +98,12 @@ impl Settling<'_> {
             let from = || moved.get(&place::made(self.root, repository).ok()?);
             known.get(repository).or_else(|| known.get(from()?)).copied()
         };
-        gitdir::settle(self.root, found, &trees_apart(&root.trees), before, self.id, &mut self.told);
+        let beforehand = gitdir::Beforehand {
+            apart: &trees_apart(&root.trees),
+            facts: before,
+            is_of_others: &|repository| is_of_others(&root.trees, repository),
+        };
+        gitdir::settle(self.root, found, &beforehand, self.id, &mut self.told);
     }
 
     fn settle(&mut self, pinned: &Pinned, new: bool) {
@@ -365,6 +370,15 @@ pub fn trees_apart(trees: &[Tree]) -> Vec<Apart> {
         is_it.then(|| Apart { repository: tree.repository.path(), open })
     };
     trees.iter().filter_map(open).collect()
+}
+
+/// Whether a repository's own folder keeps this one for a working tree that is none of these, nor a submodule of one.
+fn is_of_others(trees: &[Tree], repository: &Path) -> bool {
+    let is_of = |tree: &Tree| {
+        let own = tree.repository.path();
+        repository == own || repository.starts_with(own.join("modules"))
+    };
+    !trees.is_empty() && !trees.iter().any(is_of)
 }
 
 /// Whether a new repository has this file by git's own hand: patterns of what is not to be added, and where a linked working tree is.

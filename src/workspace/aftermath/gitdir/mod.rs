@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::index::{Index, LARGEST};
 use self::refs::Refs;
-pub use self::settle::settle;
+pub use self::settle::{Beforehand, settle};
 use super::config::parse;
 use super::find::Found;
 use super::place;

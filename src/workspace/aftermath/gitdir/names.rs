@@ -46,6 +46,15 @@ pub const UNFINISHED: [(&str, &str); 7] = [
     ("BISECT_START", "bisect"),
 ];
 
+/// Whether git acts on it in the middle of something, or takes it for the next commit: a stash that `git commit` applies, a message.
+pub fn is_unfinished(name: &Path) -> bool {
+    let name = name.to_string_lossy();
+    UNFINISHED.iter().any(|(mark, _)| name == *mark)
+        || CAPITALS.contains(&&*name)
+        || ["MERGE_MSG", "SQUASH_MSG"].contains(&&*name)
+        || ["BISECT_", "NOTES_MERGE_"].into_iter().any(|start| name.starts_with(start))
+}
+
 /// Whether a name in a repository's own folder is one of git's.
 pub fn is_known(name: &Path) -> bool {
     let name = name.to_string_lossy();

@@ -19,12 +19,21 @@ use super::judge_index::{Beside, Marks, judge};
 use super::{Apart, BOUNDS, Facts, Hiding, Print, names, print_of, refs, tree_of, whole_index};
 use crate::workspace::walk::{Walked, walk};
 
-/// Judges all repositories that are there now; `before` finds what is known of each, moved ones too.
+/// What is known of the repositories that are judged.
+pub struct Beforehand<'a, F> {
+    /// Working trees that lie elsewhere.
+    pub apart: &'a [Apart],
+    /// Finds what is known of each, moved ones too.
+    pub facts: F,
+    /// Tells whether one is kept for a working tree that the agent was not given.
+    pub is_of_others: &'a dyn Fn(&Path) -> bool,
+}
+
+/// Judges all repositories that are there now.
 pub fn settle<'a>(
     root: BorrowedFd<'_>,
     found: &Found,
-    apart: &[Apart],
-    before: impl Fn(&Path) -> Option<&'a Facts>,
+    beforehand: &Beforehand<'_, impl Fn(&Path) -> Option<&'a Facts>>,
     id: &str,
     told: &mut Told,
 ) {
@@ -38,9 +47,10 @@ pub fn settle<'a>(
                 continue;
             }
         };
-        let (around, tree) = tree_of(root, repository, &trees, apart);
-        let was = before(repository);
-        let mut one = One { root, here: &here, repository, around, tree, was, id, told };
+        let (around, tree) = tree_of(root, repository, &trees, beforehand.apart);
+        let was = (beforehand.facts)(repository);
+        let of_others = (beforehand.is_of_others)(repository);
+        let mut one = One { root, here: &here, repository, around, tree, was, of_others, id, told };
         if let Err(error) = one.settle() {
             told.failed(repository, &error);
         }
@@ -55,6 +65,8 @@ struct One<'a> {
     around: BorrowedFd<'a>,
     tree: Option<&'a Path>,
     was: Option<&'a Facts>,
+    /// Whether it is kept for a working tree that the agent was not given.
+    of_others: bool,
     id: &'a str,
     told: &'a mut Told,
 }
@@ -124,7 +136,15 @@ impl One<'_> {
             if shown.contains(".put-aside-") {
                 continue;
             }
-            if let Some((_, doing)) = names::UNFINISHED.iter().find(|(mark, _)| name == Path::new(mark)) {
+            if self.of_others && names::is_unfinished(&name) {
+                self.aside(
+                    &name,
+                    "it there, for a working tree that it was not given: git would go on with it, or commit it. If your own git \
+                     made it during the run, rename it back",
+                )?;
+            } else if let Some((_, doing)) =
+                names::UNFINISHED.iter().find(|(mark, _)| name == Path::new(mark))
+            {
                 self.told.noted(
                     self.repository,
                     &format!("the agent left a {doing} unfinished: what `--continue` does is its word"),
