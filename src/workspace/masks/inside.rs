@@ -49,11 +49,12 @@ impl Plan {
     fn for_git_at(&self, project: &str, folder: &str) -> Option<ForGit> {
         let mut trees: BTreeMap<PathBuf, (Vec<u8>, Vec<u8>)> = BTreeMap::new();
         for cover in self.covers.iter().filter(|cover| self.differs(cover)) {
-            let (tree, path) = in_tree(&self.project, &cover.path);
-            let Some(pattern) = pattern(path) else { continue };
-            let (excludes, attributes) = trees.entry(tree.to_owned()).or_default();
-            excludes.extend([b"/", &pattern[..], b"\n"].concat());
-            attributes.extend([&quoted(&pattern)[..], b" filter=ringfence -text\n"].concat());
+            for (tree, path) in in_trees(&self.project, &cover.path) {
+                let Some(pattern) = pattern(path) else { continue };
+                let (excludes, attributes) = trees.entry(tree.to_owned()).or_default();
+                excludes.extend([b"/", &pattern[..], b"\n"].concat());
+                attributes.extend([&quoted(&pattern)[..], b" filter=ringfence -text\n"].concat());
+            }
         }
         let mut all = ForGit::default();
         for (number, (tree, (excludes, attributes))) in trees.into_iter().enumerate() {
@@ -112,12 +113,15 @@ impl Plan {
     }
 }
 
-/// The working tree that a path is in, and the path there.
-fn in_tree<'a>(project: &Path, path: &'a Path) -> (&'a Path, &'a Path) {
-    let above = path.ancestors().skip(1).take_while(|folder| !folder.as_os_str().is_empty());
-    let mut above = above.filter(|folder| project.join(folder).join(".git").symlink_metadata().is_ok());
-    let whole = (Path::new(""), path);
-    above.next().and_then(|tree| Some((tree, path.strip_prefix(tree).ok()?))).unwrap_or(whole)
+/// Lists every folder that is, or may become, a working tree with the path in it, and the path there: the project, and each with
+/// a `.git` of whatever kind. Which of these git takes for a repository may change during the run, by one file in `.git`. A pattern
+/// too many does nothing, since git looks at no path of another repository.
+fn in_trees<'a>(project: &Path, path: &'a Path) -> impl Iterator<Item = (&'a Path, &'a Path)> {
+    let is_tree = |folder: &&Path| {
+        folder.as_os_str().is_empty() || project.join(folder).join(".git").symlink_metadata().is_ok()
+    };
+    let trees = path.ancestors().skip(1).filter(is_tree);
+    trees.filter_map(|tree| Some((tree, path.strip_prefix(tree).ok()?)))
 }
 
 /// The folder below the project where git keeps what is of a working tree. The agent may make one that is not there yet.
@@ -290,11 +294,16 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_seen_from_its_own_working_tree() {
+    fn a_path_is_seen_from_each_working_tree() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("sub/deep/.git")).unwrap();
-        for (path, expected) in [("sub/deep/a/.env", "a/.env"), ("sub/.env", "sub/.env"), (".env", ".env")] {
-            assert_eq!(in_tree(dir.path(), Path::new(path)).1, Path::new(expected));
+        for (path, expected) in [
+            ("sub/deep/a/.env", &["a/.env", "sub/deep/a/.env"][..]),
+            ("sub/.env", &["sub/.env"]),
+            (".env", &[".env"]),
+        ] {
+            let found: Vec<_> = in_trees(dir.path(), Path::new(path)).map(|(_, path)| path).collect();
+            assert_eq!(found, expected.iter().map(Path::new).collect::<Vec<_>>());
         }
         fs::create_dir(dir.path().join("module")).unwrap();
         fs::write(dir.path().join("module/.git"), "gitdir: ../.git/modules/x\n").unwrap();
@@ -304,6 +313,54 @@ mod tests {
         assert_eq!(own("sub"), None);
         assert_eq!(own("sub/deep"), Some("sub/deep/.git".into()));
         assert_eq!(own(""), Some(".git".into()));
+    }
+
+    /// git passes over a `.git` that is no repository's, and adds what lies beside it to the repository above.
+    #[test]
+    fn a_git_that_is_no_repository_leads_no_stand_in_into_the_one_above() {
+        let forms: [(&str, &[(&str, &str)]); 6] = [
+            ("empty folder", &[]),
+            ("no refs", &[("HEAD", "ref: refs/heads/main\n"), ("objects/x", "")]),
+            ("no HEAD", &[("objects/x", ""), ("refs/x", "")]),
+            ("HEAD that says nothing", &[("HEAD", "x\n"), ("objects/x", ""), ("refs/x", "")]),
+            ("file", &[("", "x\n")]),
+            ("file that leads nowhere", &[("", "gitdir: ../.git/modules/gone\n")]),
+        ];
+        for (form, files) in forms {
+            let repository = Repository::new(&[("sub/deep/.env", false), ("sub/old.env", true)]);
+            let plan = &repository.plan;
+            let own = plan.project.join("sub/.git");
+            if files.first().is_none_or(|(name, _)| !name.is_empty()) {
+                fs::create_dir(&own).unwrap();
+            }
+            for (name, text) in files {
+                let path = if name.is_empty() { own.clone() } else { own.join(name) };
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            }
+            fs::write(plan.project.join("sub/new"), "x\n").unwrap();
+            let (good, said) = repository.inside(&["add", "--all"]);
+            assert!(good, "{form}: {said}");
+            assert_eq!(git(plan, &["diff", "--cached", "--name-only"]), "sub/new\n", "{form}");
+            // The positive control: without these settings, both get in.
+            git(plan, &["add", "--all"]);
+            assert_eq!(
+                git(plan, &["diff", "--cached", "--name-only"]),
+                "sub/deep/.env\nsub/new\nsub/old.env\n",
+                "{form}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_repository_in_the_tree_keeps_its_own_stand_ins_out() {
+        let repository = Repository::new(&[("sub/deep/.env", false)]);
+        let plan = &repository.plan;
+        git(plan, &["init", "--quiet", "sub"]);
+        fs::write(plan.project.join("sub/new"), "x\n").unwrap();
+        let (good, said) = repository.inside(&["-C", "sub", "add", "--all"]);
+        assert!(good, "{said}");
+        assert_eq!(git(plan, &["-C", "sub", "ls-files"]), "new\n");
     }
 
     #[test]
