@@ -296,6 +296,37 @@ fn a_suggestion_shows_its_evidence_and_follows_no_link() {
     );
 }
 
+#[test]
+fn names_of_test_data_are_no_names_of_the_project() {
+    let pom = "<project><repositories><repository><url>https://NAME.example/</url></repository></repositories></project>";
+    let pom = |name: &str| pom.replace("NAME", name);
+    let dir = with_files(&[
+        ("p/pom.xml", &pom("real")),
+        ("p/core/src/test/resources/a/pom.xml", &pom("resource")),
+        ("p/core/src/it/b/pom.xml", &pom("invoker")),
+        ("p/tests/deep/fixtures/pom.xml", &pom("fixture")),
+        ("p/web/__fixtures__/pom.xml", &pom("fixture")),
+        ("p/pkg/testdata/pom.xml", &pom("testdata")),
+        ("p/resources/pom.xml", &pom("kept")),
+        ("p/tests/suite/in/pom.xml", &pom("git")),
+        ("p/tests/both/pom.xml", &pom("real")),
+    ]);
+    let said = ringfence(dir.path(), &["policy", "suggest", "p"]);
+    for name in ["- real.example ", "- kept.example ", "- git.example "] {
+        assert!(said.contains(name), "{name}: {said}");
+    }
+    for name in ["resource.", "invoker.", "fixture.example", "testdata.example"] {
+        assert!(!said.contains(name), "{name}: {said}");
+    }
+    assert!(said.contains("5 folders of test data"), "what is not read is told: {said}");
+    assert!(said.contains("core/src/it, core/src/test/resources, pkg/testdata"), "{said}");
+    assert_eq!(said.matches("only in tests").count(), 1, "{said}");
+    assert!(said.contains("tests/suite/in/pom.xml:1 (maven repository); only in tests"), "{said}");
+    // The folder that is asked about is read, whatever its name.
+    let said = ringfence(dir.path(), &["policy", "suggest", "p/tests/deep/fixtures"]);
+    assert!(said.contains("- fixture.example ") && !said.contains("only in tests"), "{said}");
+}
+
 /// A file that nobody must wait for.
 fn nix_fifo(path: &Path) {
     let made = Command::new("mkfifo").arg(path).status().expect("mkfifo starts");

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::place::{self, Place};
 use super::tree::Unreadable;
-use super::{Evidence, Suggested, Suggestion, defaults};
+use super::{Evidence, Suggested, Suggestion, defaults, test_data};
 use crate::decide::Target;
 use crate::host::HostPattern;
 use crate::load;
@@ -24,6 +24,15 @@ const MOST: usize = 2000;
 /// Folders that a tool's configuration lies in, below the folder that it is about.
 const TOOL_FOLDERS: &[&str] = &[".cargo", ".mvn", ".bundle", ".config", "gradle", "wrapper"];
 
+/// The places that show one host.
+#[derive(Default)]
+struct Host {
+    evidence: Vec<Evidence>,
+    more: usize,
+    /// Tells whether one of them is no test's.
+    outside_tests: bool,
+}
+
 #[derive(Default)]
 pub(super) struct Found {
     /// Every file that is read.
@@ -33,7 +42,7 @@ pub(super) struct Found {
     spoke: bool,
     /// Files that said nothing.
     silent: Vec<String>,
-    hosts: BTreeMap<(String, u16), (Vec<Evidence>, usize)>,
+    hosts: BTreeMap<(String, u16), Host>,
     notes: BTreeMap<String, Note>,
     /// Tools whose files imply their default, with the file.
     defaults: Vec<(&'static str, String, String)>,
@@ -174,7 +183,8 @@ impl Found {
         if self.hosts.len() >= MOST && !self.hosts.contains_key(&(host.to_owned(), port)) {
             return self.leave_out(0, "further hosts", "there are more than a person reads");
         }
-        let (evidence, more) = self.hosts.entry((host.to_owned(), port)).or_default();
+        let Host { evidence, more, outside_tests } = self.hosts.entry((host.to_owned(), port)).or_default();
+        *outside_tests |= !test_data::is_of_tests(&self.path);
         let place = Evidence { file: self.path.clone(), line, what: what.to_owned() };
         let known = evidence.iter().any(|known| known.file == place.file && known.what == place.what);
         if known || evidence.len() >= SHOWN {
@@ -213,7 +223,7 @@ impl Found {
         }
         self.tell_silent();
         let mut suggestions = Vec::new();
-        for ((host, port), (evidence, more)) in self.hosts {
+        for ((host, port), Host { evidence, more, outside_tests }) in self.hosts {
             let Ok(pattern) = HostPattern::parse(&host) else { continue };
             let uploads = accepts_uploads(&pattern);
             let matcher = Matcher::Host(pattern);
@@ -228,6 +238,7 @@ impl Found {
                 rule: Rule::new(matcher, vec![port], origin),
                 evidence,
                 more,
+                only_in_tests: !outside_tests,
                 uploads,
             });
         }

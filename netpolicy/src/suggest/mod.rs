@@ -22,11 +22,13 @@ mod maven;
 mod nuget;
 mod place;
 mod python;
+mod test_data;
 mod tree;
 
 use serde::Serialize;
 
 use self::found::Found;
+pub use self::test_data::is_test_data;
 use self::tree::Unreadable;
 use crate::note::Note;
 use crate::policy::Rule;
@@ -54,6 +56,8 @@ pub struct Suggestion {
     pub evidence: Vec<Evidence>,
     /// How many more there are.
     pub more: usize,
+    /// Tells whether every place lies below a folder of tests.
+    pub only_in_tests: bool,
     /// What the host takes from whoever sends it, when it is known to.
     pub uploads: Option<&'static str>,
 }

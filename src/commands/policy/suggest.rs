@@ -68,5 +68,6 @@ fn words(suggestion: &Suggestion) -> String {
         words.push(format!("{} more", suggestion.more));
     }
     let uploads = suggestion.uploads.map_or_else(String::new, |what| format!("; accepts uploads: {what}"));
-    words.join(", ") + &uploads
+    let tests = if suggestion.only_in_tests { "; only in tests" } else { "" };
+    words.join(", ") + tests + &uploads
 }

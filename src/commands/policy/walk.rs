@@ -59,8 +59,8 @@ pub struct Text {
 
 /// Looks through a folder.
 pub fn walk(root: &Path) -> io::Result<Walked> {
-    let mut walk =
-        Walk { walked: Walked { files: Vec::new(), notes: Vec::new() }, entries: 0, bytes: 0, full: false };
+    let walked = Walked { files: Vec::new(), notes: Vec::new() };
+    let mut walk = Walk { walked, test_data: Vec::new(), entries: 0, bytes: 0, full: false };
     // The folder that a person names may be behind a link; below it none is followed.
     let root = open::resolve(root).map_err(io::Error::other)?.open(OFlags::RDONLY | OFlags::DIRECTORY)?;
     let mut folders = vec![(String::new(), 0)];
@@ -81,7 +81,7 @@ pub fn walk(root: &Path) -> io::Result<Walked> {
             walk.entries += 1;
             if walk.entries > MAX_ENTRIES {
                 walk.note("", "there are more files than are looked at");
-                return Ok(walk.walked);
+                return Ok(walk.finish());
             }
             let Some(own) = own.to_str() else { continue };
             let path = if name.is_empty() { own.to_owned() } else { format!("{name}/{own}") };
@@ -91,6 +91,8 @@ pub fn walk(root: &Path) -> io::Result<Walked> {
                     if let Ok(git) = open_in(folder.as_fd(), own, OFlags::RDONLY | OFlags::DIRECTORY) {
                         walk.read(&git, "config", &format!("{path}/config"));
                     }
+                } else if suggest::is_test_data(&path) {
+                    walk.test_data.push(path);
                 } else if depth < MAX_DEPTH {
                     below.push((path, depth + 1));
                 } else {
@@ -102,12 +104,12 @@ pub fn walk(root: &Path) -> io::Result<Walked> {
                 walk.note(&path, "a link, which is not followed");
             }
             if walk.full {
-                return Ok(walk.walked);
+                return Ok(walk.finish());
             }
         }
         folders.extend(below.into_iter().rev());
     }
-    Ok(walk.walked)
+    Ok(walk.finish())
 }
 
 /// Opens a folder below the root, name by name: somebody may put a link there meanwhile.
@@ -144,6 +146,8 @@ fn list(folder: &OwnedFd) -> io::Result<Vec<(OsString, FileType)>> {
 
 struct Walk {
     walked: Walked,
+    /// Folders that are passed over: the projects in them are made up.
+    test_data: Vec<String>,
     entries: usize,
     bytes: usize,
     full: bool,
@@ -166,10 +170,29 @@ impl Walk {
         }
     }
 
+    /// Tells, in one note, which folders were passed over.
+    fn finish(mut self) -> Walked {
+        const NAMED: usize = 4;
+        let mut names = std::mem::take(&mut self.test_data);
+        names.sort_unstable();
+        let count = names.len();
+        let more = if count > NAMED { format!(" and {} more", count - NAMED) } else { String::new() };
+        let named = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        if count > 0 {
+            let folders = if count == 1 { "a folder".to_owned() } else { format!("{count} folders") };
+            self.add(&format!("{folders} of test data"), "", &format!("{named}{more}"));
+        }
+        self.walked
+    }
+
     fn note(&mut self, file: &str, why: &str) {
+        self.add(if file.is_empty() { "the rest" } else { "file" }, file, why);
+    }
+
+    fn add(&mut self, what: &str, file: &str, why: &str) {
         self.walked.notes.push(Note {
             kind: NoteKind::LeftOut,
-            what: if file.is_empty() { "the rest" } else { "file" }.to_owned(),
+            what: what.to_owned(),
             file: file.to_owned(),
             line: 0,
             why: why.to_owned(),
