@@ -129,16 +129,45 @@ impl<'a> Counting<'a> {
             Err(why) => why,
         };
         tokio::time::sleep(PAUSE).await;
-        // No agent has a part in that: the helper has not run. A declared volume has nobody else who counts it.
-        if is_first && recipe.volumes == 0 && self.engine.answers().await {
-            self.refused = true;
-            crate::term::talk(format_args!(
-                "the engine starts no helper that counts the agent's files, so only its layer's size and what is given of \
-                 this machine count as disk: {why}"
-            ));
-            return Ok(self.last);
+        // No agent has a part in that: the helper has not run.
+        if !is_first || !self.engine.answers().await {
+            return Err(why);
         }
-        Err(why)
+        match refusal(recipe.volumes, &why) {
+            Refusal::GoOn(told) => {
+                self.refused = true;
+                crate::term::talk(told);
+                Ok(self.last)
+            }
+            Refusal::End(why) => {
+                self.given_up = true;
+                Err(why)
+            }
+        }
+    }
+}
+
+/// What follows where the engine answers, and does not start the helper.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    /// The engine's word on the layer is enough: said once.
+    GoOn(String),
+    /// Nobody counts what the agent may write.
+    End(String),
+}
+
+/// Decides what a refusal means for a run with so many declared volumes, which nobody else counts. Another try would be refused
+/// as well, and the agent would write without a limit meanwhile.
+fn refusal(volumes: usize, why: &str) -> Refusal {
+    match volumes {
+        0 => Refusal::GoOn(format!(
+            "the engine starts no helper that counts the agent's files, so only its layer's size and what is given of this \
+             machine count as disk: {why}"
+        )),
+        _ => Refusal::End(format!(
+            "the engine starts no helper that counts the agent's files, and nobody else counts the volumes that the image \
+             declares ({volumes}): {why}; mount something of your own there, or use an image without VOLUME"
+        )),
     }
 }
 
@@ -180,6 +209,13 @@ mod tests {
     fn said(parts: &[&[u8]], lives: bool) -> Helper {
         let parts = parts.iter().map(|part| part.to_vec());
         Helper { lines: HelperLines::said(parts, lives, LONGEST), heard: Instant::now() }
+    }
+
+    #[test]
+    fn a_refusal_ends_a_run_whose_volumes_nobody_counts() {
+        assert!(matches!(refusal(0, "no"), Refusal::GoOn(told) if told.contains("layer")));
+        let Refusal::End(why) = refusal(2, "authorization denied") else { panic!("volumes have no limit") };
+        assert!(why.contains("(2): authorization denied") && why.contains("VOLUME"), "{why}");
     }
 
     #[test]
