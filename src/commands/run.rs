@@ -8,7 +8,7 @@ use netpolicy::settings::Capabilities;
 
 use crate::cli::run::RunArgs;
 use crate::error::{COULD_NOT_RUN, Failure};
-use crate::host::{state, territory};
+use crate::host::{open_files, state, territory};
 use crate::layers::record::Record;
 use crate::layers::{self, Wanted};
 use crate::programs;
@@ -34,8 +34,13 @@ use crate::workspace::worktree::{self, REPOSITORY, Worktree};
 
 use super::giving::{self, Giving};
 
+/// Repositories of the project may have thousands of packs, with two open files for each, and many systems permit 1,024. Not
+/// more than needed: some programs close every number up to their limit when they start.
+const OPEN_FILES: u64 = 1 << 16;
+
 /// Runs the agent; its exit status.
 pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure> {
+    open_files::raise_limit(OPEN_FILES);
     let denied = args.network_denied();
     state::is_usable()?;
     if !args.quiet {

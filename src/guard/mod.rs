@@ -39,7 +39,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use netpolicy::decide::Reason;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -207,12 +206,8 @@ fn log_to_stdout(workflow: &str) -> std::io::Result<(Events, OwnedFd)> {
 /// the engine, since one that may not give them would not start the guard at all.
 fn raise_limit() -> u32 {
     let enough = u64::from(GUARD_FILES);
-    let limit = getrlimit(Resource::Nofile);
-    let most = limit.maximum.map_or(enough, |maximum| maximum.min(enough));
-    let current = limit.current.unwrap_or(enough);
-    let raised = current < most
-        && setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum }).is_ok();
-    let descriptors = u32::try_from(if raised { most } else { current.min(enough) }).unwrap_or(u32::MAX);
+    let descriptors = crate::host::open_files::raise_limit(enough).min(enough);
+    let descriptors = u32::try_from(descriptors).unwrap_or(u32::MAX);
     let (some, all) = (limits::connections(descriptors), limits::connections(GUARD_FILES));
     if some < all {
         eprintln!(

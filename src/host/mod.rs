@@ -8,6 +8,7 @@ pub mod identity;
 pub mod netlink;
 pub mod network;
 pub mod open;
+pub mod open_files;
 pub mod owners;
 pub mod path_walk;
 pub mod signals;

@@ -118,13 +118,14 @@ pub fn settle(project: &Path, covers: &mut Vec<Cover>, stand_ins: bool) -> Decid
         Ok(versions) => answer(versions.of(&cover.path), text, cover),
         Err(doubt) => (Known::Doubt(doubt.clone()), None),
     };
-    settle_by(project, covers, stand_ins, ask)
+    settle_by(project, covers, stand_ins, KEPT, ask)
 }
 
 fn settle_by(
     project: &Path,
     covers: &mut Vec<Cover>,
     stand_ins: bool,
+    most: usize,
     ask: impl Fn(&Cover, Option<&[u8]>) -> Answer,
 ) -> Decided {
     let unchangeable: HashSet<PathBuf> =
@@ -132,7 +133,7 @@ fn settle_by(
     let (mut cases, mut kept) = (Vec::new(), 0);
     for (place, cover) in covers.iter().enumerate().filter(|(_, cover)| hides(cover)) {
         // What was put in its place meanwhile was not looked at.
-        let is_enough = kept > KEPT;
+        let is_enough = kept > most;
         let read = (!is_enough).then(|| read(&project.join(&cover.path)).ok()).flatten();
         let mut read = read.filter(|(_, print)| print.identity == cover.mark.identity);
         let masked = cover.why.iter().any(|why| matches!(why, Why::Policy(_)));

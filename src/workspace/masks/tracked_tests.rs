@@ -288,3 +288,32 @@ fn what_is_said_names_each_file_and_the_reason() {
     assert_eq!(stand_in["stand-in"]["reason"], "untracked");
     assert_eq!(stand_in["agent-sees"], "empty");
 }
+
+/// A project can hold more texts than this machine has memory: beyond the bound nothing is compared, shown or kept.
+#[test]
+fn texts_beyond_the_bound_are_not_kept() {
+    let project = Project::new();
+    let names = ["a.env", "b.env", "c.env"];
+    names.iter().for_each(|name| _ = project.put(name, "A=1\n"));
+    let settled = |most: usize, known: Known| {
+        let mut covers = plan(&project.root(), &Wishes::default()).unwrap().covers;
+        assert_eq!(covers.iter().filter(|cover| hides(cover)).count(), names.len());
+        let asked = std::cell::Cell::new(0);
+        let ask = |_: &Cover, _: Option<&[u8]>| {
+            asked.set(asked.get() + 1);
+            (known.clone(), Some(InIndex { text: b"A=2\n".to_vec(), executable: false }))
+        };
+        let decided = settle_by(&project.root(), &mut covers, false, most, ask);
+        let stands = |verdict: &&Verdict| matches!(verdict, Verdict::StandIn(Reason::Doubt(_)));
+        (asked.get(), decided.shown.len(), decided.verdicts.values().filter(stands).count())
+    };
+    let tracked = |as_committed| {
+        Known::Tracked(Tracked { as_committed, in_index: true, filtered: false, routes_alike: true })
+    };
+    for shown in [true, false] {
+        let count = |many: usize| if shown { many } else { 0 };
+        assert_eq!(settled(KEPT, tracked(shown)), (3, count(3), 0), "the positive control");
+        assert_eq!(settled(4, tracked(shown)), (2, count(2), 1));
+        assert_eq!(settled(0, tracked(shown)), (1, count(1), 2));
+    }
+}

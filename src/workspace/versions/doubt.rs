@@ -32,6 +32,9 @@ pub enum Doubt {
     /// The object's content is not what its name says, or cannot be read.
     #[error("the object {0} is damaged")]
     Damaged(ObjectId),
+    /// The budget of the whole look is spent.
+    #[error("git has more here than is looked at")]
+    Spent,
     /// A part of the repository cannot be read for certain.
     #[error("{0} cannot be read for certain")]
     Unreadable(String),

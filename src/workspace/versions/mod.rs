@@ -14,6 +14,7 @@ mod delta;
 mod doubt;
 mod folder;
 mod head;
+mod look;
 mod object;
 mod pack;
 mod repository;
@@ -26,6 +27,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use self::doubt::Doubt;
+use self::look::{BOUNDS, Bounds, Look};
 use self::object::Kind;
 pub use self::object::ObjectId;
 use self::repository::Repository;
@@ -37,6 +39,7 @@ pub struct Versions {
     root: OwnedFd,
     /// By the folder of the working tree.
     repositories: Mutex<HashMap<PathBuf, Located>>,
+    look: Arc<Look>,
 }
 
 type Located = Result<Option<Arc<Repository>>, Doubt>;
@@ -66,9 +69,13 @@ pub struct Entry {
 impl Versions {
     /// Opens a project, whose path is resolved.
     pub fn open(project: &Path) -> Result<Versions, Doubt> {
+        Versions::within(project, BOUNDS)
+    }
+
+    fn within(project: &Path, bounds: Bounds) -> Result<Versions, Doubt> {
         let unreadable = |_| Doubt::Unreadable(project.display().to_string());
         let root = held::open(project).and_then(held::reopen_directory).map_err(unreadable)?;
-        Ok(Versions { root, repositories: Mutex::default() })
+        Ok(Versions { root, repositories: Mutex::default(), look: Arc::new(Look::begin(bounds)) })
     }
 
     /// Says what git has for a path below the project. A path in a submodule or a nested repository is that one's.
@@ -102,7 +109,7 @@ impl Versions {
         if let Some(located) = all.get(at) {
             return located.clone();
         }
-        let located = Repository::open(&self.root, at, folder).map(|found| found.map(Arc::new));
+        let located = Repository::open(&self.root, at, folder, &self.look).map(|found| found.map(Arc::new));
         all.insert(at.to_owned(), located.clone());
         located
     }

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::attributes::{Attributes, Converting};
 use super::folder::{self, Closed};
+use super::look::Look;
 use super::object::{self, FOLDER, Form, Kind, Named, ObjectId};
 use super::settings::{Settings, Whereabouts};
 use super::store::Store;
@@ -40,6 +41,7 @@ pub struct Repository {
     common: OwnedFd,
     settings: Settings,
     store: Arc<Store>,
+    look: Arc<Look>,
     index: OnceLock<Result<Index, Doubt>>,
     /// The tree of HEAD's commit.
     head: OnceLock<Result<Option<ObjectId>, Doubt>>,
@@ -53,7 +55,12 @@ type AboutFolder = Option<Arc<Vec<Attributes>>>;
 
 impl Repository {
     /// Opens the repository whose working tree is this folder of the project; none where there is none.
-    pub fn open(root: &OwnedFd, at: &Path, tree: OwnedFd) -> Result<Option<Repository>, Doubt> {
+    pub fn open(
+        root: &OwnedFd,
+        at: &Path,
+        tree: OwnedFd,
+        look: &Arc<Look>,
+    ) -> Result<Option<Repository>, Doubt> {
         let stat = match rustix::fs::statat(&tree, ".git", AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(None),
@@ -84,7 +91,7 @@ impl Repository {
         let whereabouts = Whereabouts { tree: at, own: &own_at, common: &common_at };
         let settings = Settings::read(&own, &common, whereabouts)?;
         let objects = folder::folder(&common, OsStr::new("objects")).map_err(outside)?;
-        let store = Store::new(objects, settings.form, settings.partial);
+        let store = Store::new(objects, settings.form, settings.partial, look.clone());
         Ok(Some(Repository {
             folder: at.to_owned(),
             tree,
@@ -92,6 +99,7 @@ impl Repository {
             common,
             settings,
             store: Arc::new(store),
+            look: look.clone(),
             index: OnceLock::new(),
             head: OnceLock::new(),
             trees: Mutex::default(),
@@ -159,7 +167,12 @@ impl Repository {
         let unreadable = || Doubt::Unreadable("the index".to_owned());
         let sha256 = self.form() == Form::Sha256;
         let read = |name: &str| {
-            folder::read_if_there(&self.own, OsStr::new(name), index::LARGEST).map_err(|_| unreadable())
+            let bytes = folder::read_if_there(&self.own, OsStr::new(name), index::LARGEST);
+            let bytes = bytes.map_err(|_| unreadable())?;
+            match &bytes {
+                Some(bytes) if !self.look.keeps(bytes.len()) => Err(Doubt::Spent),
+                _ => Ok(bytes),
+            }
         };
         let Some(bytes) = read("index")? else {
             return Ok(Index { version: 2, entries: Vec::new(), base: None });
@@ -214,7 +227,7 @@ impl Repository {
         }
         let text = Arc::new(self.store.read(id, Kind::Tree)?);
         let mut trees = trees();
-        if trees.len() < MOST_TREES && text.len() <= LARGEST_TREE {
+        if trees.len() < MOST_TREES && text.len() <= LARGEST_TREE && self.look.keeps(text.len()) {
             trees.insert(id.clone(), text.clone());
         }
         Ok(text)
@@ -256,6 +269,9 @@ impl Repository {
             }
             let file = Attributes { folder: folder.to_owned(), text };
             if !files.contains(&file) {
+                if !self.look.keeps(file.text.len()) {
+                    return Err(Doubt::Spent);
+                }
                 files.push(file);
             }
             Ok(())

@@ -6,13 +6,14 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use flate2::read::ZlibDecoder;
 use rustix::fs::Dir;
 
 use super::Doubt;
 use super::folder::{self, Closed};
+use super::look::{Look, Rest};
 use super::object::{Form, Kind, ObjectId};
 use super::pack::Pack;
 
@@ -22,9 +23,8 @@ const LARGEST_BLOB: usize = 8 << 20;
 const LARGEST_OTHER: usize = 32 << 20;
 /// Packs of one repository.
 const MOST_PACKS: usize = 20_000;
-/// Bytes that may be unpacked for one object, all steps together, and for all objects of a repository.
+/// Bytes that may be unpacked for one object, all steps together.
 const ONE: u64 = 1 << 30;
-const ALL: u64 = 64 << 30;
 /// Bytes that stand before the content of a loose object, at most.
 const LONGEST_HEAD: usize = 32;
 
@@ -78,27 +78,30 @@ pub struct Store {
     form: Form,
     partial: bool,
     packs: OnceLock<Result<Vec<Pack<File>>, Closed>>,
-    /// What may still be unpacked. Whoever reads from a pack holds it: one at a time, so that memory is bounded too.
-    left: Mutex<Budget>,
+    look: Arc<Look>,
 }
 
 impl Store {
     /// The objects in an open folder.
-    pub fn new(objects: OwnedFd, form: Form, partial: bool) -> Store {
-        Store { objects, form, partial, packs: OnceLock::new(), left: Mutex::new(Budget(ALL)) }
+    pub fn new(objects: OwnedFd, form: Form, partial: bool, look: Arc<Look>) -> Store {
+        Store { objects, form, partial, packs: OnceLock::new(), look }
     }
 
     /// Reads an object that must be of this kind. What is given has the name.
     pub fn read(&self, id: &ObjectId, kind: Kind) -> Result<Vec<u8>, Doubt> {
         let most = if kind == Kind::Blob { LARGEST_BLOB } else { LARGEST_OTHER };
+        let mut rest = self.look.object().ok_or(Doubt::Spent)?;
         let mut fault = None;
-        let found = self.packed(id, most, &mut fault).or_else(|| match self.loose(id, most) {
+        let found = self.packed(id, most, &mut rest, &mut fault).or_else(|| match self.loose(id, most) {
             Ok(found) => found,
             Err(other) => {
                 fault.get_or_insert(other);
                 None
             }
         });
+        let read = found.as_ref().map_or(0, |(_, content)| content.len() as u64);
+        rest.bytes.0 = rest.bytes.0.saturating_sub(read);
+        drop(rest);
         match (found, fault) {
             (Some((is, content)), _) if is == kind && self.form.names(id, is, &content) => Ok(content),
             (Some(_), _) | (None, Some(Fault::Damaged)) => Err(Doubt::Damaged(id.clone())),
@@ -108,7 +111,13 @@ impl Store {
         }
     }
 
-    fn packed(&self, id: &ObjectId, most: usize, fault: &mut Option<Fault>) -> Option<(Kind, Vec<u8>)> {
+    fn packed(
+        &self,
+        id: &ObjectId,
+        most: usize,
+        rest: &mut Rest,
+        fault: &mut Option<Fault>,
+    ) -> Option<(Kind, Vec<u8>)> {
         let packs = match self.packs.get_or_init(|| self.open_packs()) {
             Ok(packs) => packs,
             Err(_) => {
@@ -116,14 +125,13 @@ impl Store {
                 return None;
             }
         };
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         for pack in packs {
             let found = pack.find(id).and_then(|place| {
                 let Some(place) = place else { return Ok(None) };
-                let mut own = Budget(left.0.min(ONE));
-                left.0 -= own.0;
+                let mut own = Budget(rest.bytes.0.min(ONE));
+                rest.bytes.0 -= own.0;
                 let object = pack.object(place, most, &mut own);
-                left.0 += own.0;
+                rest.bytes.0 += own.0;
                 object.map(Some)
             });
             match found {

@@ -1,5 +1,7 @@
 //! Things that an agent of an earlier run, or whoever made the project, could have left.
 
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -143,6 +145,35 @@ fn large_contents_are_a_doubt() {
     for _ in 0..2 {
         assert!(world.shows("fits") && !world.shows("not"));
         assert!(matches!(world.of("not").unwrap().index.unwrap().blob(), Err(Doubt::TooLarge(_))));
+        world.git(&["gc", "--quiet"]);
+    }
+}
+
+/// One budget holds for all repositories of a project, loose or packed: beyond it nothing certain is said.
+#[test]
+fn what_is_beyond_the_budget_of_the_look_is_a_doubt() {
+    let world = World::with_repository(&[]);
+    world.put(".env", "A=1\n");
+    world.commit();
+    world.git(&["init", "--quiet", "sub"]);
+    world.put("sub/.env", "A=2\n");
+    world.git(&["-C", "sub", "add", ".env"]);
+    let shown = |bounds| {
+        let versions = Versions::within(&world.at(""), bounds).unwrap();
+        [".env", "sub/.env"].map(|path| {
+            let version = versions.of(Path::new(path));
+            version.and_then(|version| version.index.unwrap().blob()).map(|_| ())
+        })
+    };
+    let spent = Err(Doubt::Spent);
+    for packed in [false, true] {
+        assert_eq!(shown(BOUNDS), [Ok(()), Ok(())], "packed {packed}");
+        // HEAD's commit, its tree, and the file of the first.
+        assert_eq!(shown(Bounds { objects: 3, ..BOUNDS }), [Ok(()), spent.clone()], "packed {packed}");
+        assert_eq!(shown(Bounds { bytes: 0, ..BOUNDS }), [spent.clone(), spent.clone()]);
+        assert_eq!(shown(Bounds { time: Duration::ZERO, ..BOUNDS }), [spent.clone(), spent.clone()]);
+        let one = fs::metadata(world.at(".git/index")).unwrap().len();
+        assert_eq!(shown(Bounds { kept: one, ..BOUNDS }), [Ok(()), spent.clone()]);
         world.git(&["gc", "--quiet"]);
     }
 }
