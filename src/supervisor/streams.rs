@@ -179,6 +179,36 @@ pub async fn follow_size(engine: Engine, container: String) {
 mod tests {
     use super::*;
 
+    /// Whoever shares our stdout may have made it one that does not block, as node does.
+    #[test]
+    fn a_stream_that_does_not_block_loses_nothing() {
+        use std::os::unix::net::UnixStream;
+        let text: Vec<u8> = (0..4 << 20).map(|number: u32| number.to_le_bytes()[0]).collect();
+        let (mut stream, mut reader) = UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        // The positive control: a plain write meets the full buffer.
+        let refused = stream.write_all(&text).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::WouldBlock);
+        let before = {
+            reader.set_nonblocking(true).unwrap();
+            let mut rest = Vec::new();
+            std::io::Read::read_to_end(&mut reader, &mut rest).unwrap_err();
+            reader.set_nonblocking(false).unwrap();
+            rest.len()
+        };
+        assert!(before < text.len());
+        let reading = std::thread::spawn(move || {
+            // The writer has filled the buffer by then.
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            let mut all = Vec::new();
+            std::io::Read::read_to_end(&mut reader, &mut all).unwrap();
+            all
+        });
+        write_all(&mut stream, &text).unwrap();
+        drop(stream);
+        assert!(reading.join().unwrap() == text, "every byte arrives, in order");
+    }
+
     #[test]
     fn a_reader_that_has_gone_is_no_loss_and_a_full_disk_is_one() {
         use std::io::{Error, ErrorKind};
