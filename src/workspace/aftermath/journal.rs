@@ -31,6 +31,7 @@ use crate::host::identity::Identity;
 use crate::kernel;
 use crate::supervisor::state;
 use crate::wire::WorkflowId;
+use crate::workspace::held;
 use crate::workspace::masks::{Cover, Plan};
 use crate::workspace::mounts::Bind;
 use crate::workspace::worktree::Worktree;
@@ -86,7 +87,7 @@ impl Aftermath {
             let open = bind.reopen().map_err(cannot)?;
             let covers = covers_in(&bind.source, masks);
             let trees = worktree.filter(|worktree| worktree.git.source == bind.source);
-            let trees = trees.map(tree_of).transpose().map_err(cannot)?.into_iter().collect::<Vec<_>>();
+            let trees = trees.map(trees_of).transpose().map_err(cannot)?.unwrap_or_default();
             let look = Look { at: Some(&bind.source), ..Look::default() };
             let found = find(open.as_fd(), look).map_err(cannot)?;
             whole(&found, &bind.source)?;
@@ -340,13 +341,19 @@ fn covers_in(at: &Path, plans: &[Plan]) -> Vec<Cover> {
     mine.collect()
 }
 
-/// The working tree of a repository that lies elsewhere.
-fn tree_of(worktree: &Worktree) -> io::Result<Tree> {
-    Ok(Tree {
+/// The working tree of a repository that lies elsewhere, and those of its submodules.
+fn trees_of(worktree: &Worktree) -> io::Result<Vec<Tree>> {
+    let mut trees = vec![Tree {
         repository: worktree.record.as_path().into(),
         path: worktree.root.source.as_path().into(),
         identity: Identity::of(worktree.root.reopen()?)?,
-    })
+    }];
+    for (path, repository) in worktree.submodules() {
+        let open = held::reopen_directory(held::open(&path)?)?;
+        let (repository, path) = (repository.as_path().into(), path.as_path().into());
+        trees.push(Tree { repository, path, identity: Identity::of(&open)? });
+    }
+    Ok(trees)
 }
 
 /// The folders from `/` down to what was checked; another one may have its path by now.

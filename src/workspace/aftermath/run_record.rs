@@ -63,7 +63,7 @@ pub struct RunRoot {
 /// A file that the agent found in the place of a covered one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StandIn {
-    /// The file's path below the directory.
+    /// The file's path below the directory, or below the first of its working trees that lie elsewhere.
     pub path: Bytes,
     /// Tells whether it was empty: so are other files.
     pub empty: bool,
@@ -111,7 +111,12 @@ pub(super) fn begin(
         write(&folder, &path, &listing.bytes()).map_err(|error| cannot(&path, &error))?;
     }
     let stand_ins = |root: &Root| {
-        let plan = masks.first().filter(|plan| plan.project == root.path.path());
+        // The covers of a working tree are also those of its repository that lies elsewhere.
+        let is_its = |plan: &&Plan| {
+            plan.project == root.path.path()
+                || root.trees.first().is_some_and(|tree| tree.path.path() == plan.project)
+        };
+        let plan = masks.first().filter(is_its);
         plan.into_iter().flat_map(Plan::stand_ins).map(StandIn::of).collect()
     };
     let roots = roots.iter().map(|root| RunRoot {

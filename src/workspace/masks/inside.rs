@@ -58,17 +58,29 @@ impl Plan {
         }
         let mut all = ForGit::default();
         for (number, (tree, (excludes, attributes))) in trees.into_iter().enumerate() {
-            let own = own_folder(&self.project, &tree).and_then(|own| String::from_utf8(pattern(&own)?).ok());
+            // A file `.git` that leads elsewhere is covered with the path that holds inside.
+            let led = self.led_inside(&tree);
+            let below = || own_folder(&self.project, &tree).map(|own| Path::new(project).join(own));
+            let own = led.or_else(below).and_then(|own| String::from_utf8(pattern(&own)?).ok());
             let Some(own) = own else { continue };
             let config = format!(
                 "[core]\n\texcludesFile = \"{folder}/{number}.excludes\"\n\tattributesFile = \"{folder}/{number}.attributes\"\n{FILTER}"
             );
-            let key = format!("includeIf.gitdir:{project}/{own}.path");
+            let key = format!("includeIf.gitdir:{own}.path");
             all.settings.push((key, format!("{folder}/{number}.config")));
             let files = [("config", config.into_bytes()), ("excludes", excludes), ("attributes", attributes)];
             all.files.extend(files.map(|(name, text)| (format!("{number}.{name}"), text)));
         }
         (!all.settings.is_empty()).then_some(all)
+    }
+
+    /// The path inside to which the cover of a working tree's `.git` leads.
+    fn led_inside(&self, tree: &Path) -> Option<PathBuf> {
+        let gitfile = tree.join(".git");
+        let cover = self.covers.iter().find(|cover| cover.path == gitfile)?;
+        let With::Instead(text) = &cover.with else { return None };
+        let target = text.strip_prefix(b"gitdir: ").map(place::one_path)?;
+        Some(PathBuf::from(OsStr::from_bytes(target)))
     }
 
     /// Tells whether the agent finds something else than the file, in a working tree.
@@ -361,6 +373,50 @@ mod tests {
         let (good, said) = repository.inside(&["-C", "sub", "add", "--all"]);
         assert!(good, "{said}");
         assert_eq!(git(plan, &["-C", "sub", "ls-files"]), "new\n");
+    }
+
+    #[test]
+    fn no_stand_in_gets_into_a_commit_where_the_repository_lies_elsewhere() {
+        let mut repository = Repository::new(&[(".env", true), ("sub/.env", true), ("new/b*d .env", false)]);
+        // A linked working tree of it, and a submodule there, as `--worktree` gives them: the covers of `.git` lead elsewhere.
+        let main = repository.plan.project.clone();
+        let tree = repository.dir.path().canonicalize().unwrap().join("linked");
+        git(&repository.plan, &["worktree", "add", "--quiet", tree.to_str().unwrap()]);
+        let module = main.join(".git/worktrees/linked/modules/m");
+        fs::create_dir_all(tree.join("m")).unwrap();
+        fs::create_dir_all(module.parent().unwrap()).unwrap();
+        let words = ["init", "--quiet", "--separate-git-dir", module.to_str().unwrap(), "m"];
+        git_for_tests::git(&tree, &words);
+        fs::create_dir_all(tree.join("new")).unwrap();
+        for name in [".env", "new/b*d .env", "m/.env"] {
+            fs::write(tree.join(name), "").unwrap();
+        }
+        let mark = repository.plan.covers[0].mark;
+        let cover = |path: &str, with: With| Cover { path: path.into(), mark, with, why: Vec::new() };
+        repository.plan.project = tree.clone();
+        repository.plan.covers.push(cover("m/.env", With::Nothing));
+        let untracked = Verdict::StandIn(Reason::Untracked);
+        repository.plan.decided.verdicts.insert("m/.env".into(), untracked);
+        for (gitfile, own) in [(".git", main.join(".git/worktrees/linked")), ("m/.git", module)] {
+            let text = format!("gitdir: {}\n", own.display());
+            repository.plan.covers.push(cover(gitfile, With::Instead(text.into_bytes())));
+        }
+        for at in ["m", "."] {
+            fs::write(tree.join(at).join("README"), "changed\n").unwrap();
+            let (good, said) = repository.inside(&["-C", at, "add", "--all"]);
+            assert!(good, "{said}");
+            let (good, said) = repository.inside(&["-C", at, "commit", "--quiet", "-am", "work"]);
+            assert!(good, "{said}");
+            let words = ["-C", at, "show", "--format=", "--name-only"];
+            let changed = git_for_tests::git(&tree, &words);
+            let expected = if at == "." { "README\nm\n" } else { "README\n" };
+            assert_eq!(changed, expected, "{at}");
+        }
+        let (good, said) = repository.inside(&["add", "--force", "new/b*d .env"]);
+        assert!(!good && said.contains("is covered"), "{said}");
+        // The positive control: without these settings, the stand-in is committed.
+        git(&repository.plan, &["commit", "--quiet", "-am", "z"]);
+        assert!(git(&repository.plan, &["show", "--format=", "--name-only"]).contains(".env"));
     }
 
     #[test]

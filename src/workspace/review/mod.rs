@@ -257,13 +257,22 @@ type Tracked = BTreeMap<PathBuf, (String, String)>;
 
 /// The object that HEAD led to; of a linked working tree, by the references of its repository.
 fn head_of(facts: &Facts, all: &[Facts]) -> Option<String> {
-    if let Some(head) = facts.refs.head_object() {
-        return Some(head.to_owned());
-    }
+    refs_of(facts, all).head_object().map(str::to_owned)
+}
+
+/// The repository of a linked working tree, by what it keeps for that.
+fn common_of<'a>(facts: &Facts, all: &'a [Facts]) -> Option<&'a Facts> {
     let record = facts.repository.path();
     let common = record.parent().filter(|folder| folder.ends_with("worktrees"))?.parent()?;
-    let common = all.iter().find(|other| other.repository.path() == common)?;
-    Refs { head: facts.refs.head.clone(), ..common.refs.clone() }.head_object().map(str::to_owned)
+    all.iter().find(|other| other.repository.path() == common)
+}
+
+/// The references before the run; of a linked working tree, those of its repository too.
+fn refs_of(facts: &Facts, all: &[Facts]) -> Refs {
+    match common_of(facts, all) {
+        Some(common) => facts.refs.clone().with_common(&common.refs),
+        None => facts.refs.clone(),
+    }
 }
 
 fn repository(

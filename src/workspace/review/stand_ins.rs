@@ -15,9 +15,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::git::Git;
-use super::{open, own_git};
+use super::{common_of, open, own_git, refs_of};
 use crate::wire::WorkflowId;
-use crate::workspace::aftermath::gitdir::{self, Facts, refs::Refs};
+use crate::workspace::aftermath::gitdir::{self, Facts, Index, refs::Refs};
 use crate::workspace::aftermath::run_record::{self, RunRoot, StandIn};
 use crate::workspace::aftermath::{HeldStandIn, Told, place};
 use crate::workspace::versions::Versions;
@@ -43,31 +43,91 @@ fn look_in(root: &RunRoot, told: &mut Told, own_git: impl Fn(&Path, &OwnedFd, &F
         Ok(open) => open,
         Err(error) => return told.unlooked(&error.to_string()),
     };
+    let mut all = AllHeld::default();
     for facts in &root.git {
-        let Some(tree) = facts.tree.as_ref().map(|tree| tree.path()) else { continue };
+        let Some(tree) = WorkingTree::of(root, &at, facts) else { continue };
         // Deeper repositories have the files below them for themselves; a path of another one fits no entry here.
-        let mine: Vec<Mine> = root.stand_ins.iter().filter_map(|one| Mine::of(one, &tree, facts)).collect();
+        let mine: Vec<Mine> =
+            root.stand_ins.iter().filter_map(|one| Mine::of(one, &tree.below, facts)).collect();
         if mine.is_empty() {
             continue;
         }
         let looked = own_git(&at, &open, facts).and_then(|git| {
             let here = place::open_folder(open.as_fd(), &facts.repository.path())?;
-            Ok((git, gitdir::refs::read(&here)?))
+            let mut now = gitdir::refs::read(&here)?;
+            if let Some(common) = common_of(facts, &root.git) {
+                let common = place::open_folder(open.as_fd(), &common.repository.path())?;
+                now = now.with_common(&gitdir::refs::read(&common)?);
+            }
+            let was = refs_of(facts, &root.git);
+            let repository = Repository { at: tree.at, was, mine: &mine };
+            let (held, more) = repository.held(&git, &now)?;
+            let staged = match tree.is_apart {
+                true => repository.staged(&git, &now, gitdir::read_index(&here, facts.sha256))?,
+                false => Vec::new(),
+            };
+            Ok((held, staged, more))
         });
-        let looked = looked
-            .and_then(|(git, now)| Repository { at: below(&at, &tree), facts, mine: &mine }.held(&git, &now));
         match looked {
-            Ok((held, more)) => {
-                held.iter().for_each(|one| told.stand_in(one));
-                if more {
-                    told.unlooked("there are more new commits than are looked at");
-                }
+            Ok((held, staged, more)) => {
+                held.into_iter().chain(staged).for_each(|one| all.add(one));
+                all.more |= more;
             }
             Err(error) => told.unlooked(&error.to_string()),
         }
     }
-    if let Ok(versions) = Versions::open(&at) {
+    all.held.iter().for_each(|one| told.stand_in(one));
+    if all.more {
+        told.unlooked("there are more new commits than are looked at");
+    }
+    if let Some(versions) = Versions::open(&at).ok().filter(|_| root.trees.is_empty()) {
         staged(root, &at, &versions, told);
+    }
+}
+
+/// The working tree of a repository: below the directory, or elsewhere.
+struct WorkingTree {
+    at: PathBuf,
+    /// Its path below the directory that the paths of stand-ins count from.
+    below: PathBuf,
+    is_apart: bool,
+}
+
+impl WorkingTree {
+    fn of(root: &RunRoot, at: &Path, facts: &Facts) -> Option<WorkingTree> {
+        match (root.trees.first(), &facts.tree) {
+            (Some(first), _) => {
+                let tree = root.trees.iter().find(|tree| tree.repository == facts.repository)?.path.path();
+                let below = tree.strip_prefix(first.path.path()).ok()?.to_owned();
+                Some(WorkingTree { at: tree, below, is_apart: true })
+            }
+            (None, Some(tree)) => {
+                let tree = tree.path();
+                Some(WorkingTree { at: below(at, &tree), below: tree, is_apart: false })
+            }
+            (None, None) => None,
+        }
+    }
+}
+
+/// All that were found: a commit that several working trees of one repository can name is told once, where it is checked out if it is.
+#[derive(Default)]
+struct AllHeld {
+    held: Vec<HeldStandIn>,
+    /// Whether there are more new commits than were looked at.
+    more: bool,
+}
+
+impl AllHeld {
+    fn add(&mut self, one: HeldStandIn) {
+        let same = |other: &&mut HeldStandIn| {
+            other.commit.is_some() && (&other.commit, &other.path) == (&one.commit, &one.path)
+        };
+        match self.held.iter_mut().find(same) {
+            Some(other) if other.is_head || !one.is_head => {}
+            Some(other) => *other = one,
+            None => self.held.push(one),
+        }
     }
 }
 
@@ -114,14 +174,15 @@ impl Mine {
 
 struct Repository<'a> {
     at: PathBuf,
-    facts: &'a Facts,
+    /// The references before the run.
+    was: Refs,
     mine: &'a [Mine],
 }
 
 impl Repository<'_> {
     /// Returns what new commits brought, and whether there are more commits than were looked at.
     fn held(&self, git: &Git, now: &Refs) -> io::Result<(Vec<HeldStandIn>, bool)> {
-        let (was, is) = (self.facts.refs.objects(), now.objects());
+        let (was, is) = (self.was.objects(), now.objects());
         let new: Vec<&String> = is.difference(&was).collect();
         if new.is_empty() {
             return Ok((Vec::new(), false));
@@ -136,7 +197,7 @@ impl Repository<'_> {
         let words =
             ["diff-tree", "--stdin", "-r", "-m", "--root", "-z", "--raw", "--no-renames", "--no-abbrev"];
         let answer = git.ask_about(&words, &commits)?;
-        let (head, start) = (now.head_object(), self.facts.refs.head_object());
+        let (head, start) = (now.head_object(), self.was.head_object());
         let mut held = Vec::new();
         for (commit, path) in self.brought(&answer) {
             let had = match start {
@@ -157,6 +218,30 @@ impl Repository<'_> {
             });
         }
         Ok((held, more))
+    }
+
+    /// Returns what is in the index of a working tree elsewhere, and not in HEAD.
+    fn staged(&self, git: &Git, now: &Refs, index: Option<Index>) -> io::Result<Vec<HeldStandIn>> {
+        let mut all = Vec::new();
+        for entry in index.into_iter().flat_map(|index| index.entries) {
+            let path = Path::new(OsStr::from_bytes(&entry.path));
+            let name = hex::encode(&entry.object);
+            if !self.mine.iter().any(|mine| mine.is(path, &name)) {
+                continue;
+            }
+            let in_head = match (now.head_object(), path.to_str()) {
+                (Some(head), Some(path)) => git.ask(&["ls-tree", "-z", "--full-tree", head, "--", path])?,
+                _ => Vec::new(),
+            };
+            let in_head = String::from_utf8_lossy(&in_head).into_owned();
+            // A commit that has it is told by itself.
+            if !in_head.contains(&name) {
+                let was_in = (!in_head.is_empty()).then(|| "HEAD".to_owned());
+                let (tree, path) = (self.at.clone(), path.to_owned());
+                all.push(HeldStandIn { tree, path, commit: None, is_head: false, was_in });
+            }
+        }
+        Ok(all)
     }
 
     fn has(&self, git: &Git, tree: &str, path: &Path) -> io::Result<bool> {

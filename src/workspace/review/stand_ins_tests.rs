@@ -149,3 +149,63 @@ fn a_stand_in_in_a_stash_or_a_merge_is_found() {
     let told = project.told(&root);
     assert!(!told.is_empty() && told.iter().all(|line| line.contains("/.env")), "{told:?}");
 }
+
+#[test]
+fn a_commit_in_a_working_tree_whose_repository_lies_elsewhere_is_told_and_the_command_mends_it() {
+    let project = Project::new();
+    project.put(".env", "A=committed\n");
+    project.put("README", "x\n");
+    project.git(&["add", "."]);
+    project.git(&["commit", "--quiet", "-m", "one"]);
+    let outside = tempfile::tempdir().unwrap();
+    let tree = outside.path().canonicalize().unwrap().join("tree");
+    project.git(&["worktree", "add", "--quiet", "-b", "mine", tree.to_str().unwrap()]);
+    let sub = tree.join("sub");
+    let module = project.at().join(".git/worktrees/tree/modules/sub");
+    fs::create_dir_all(module.parent().unwrap()).unwrap();
+    git(&tree, &["init", "--quiet", "--separate-git-dir", module.to_str().unwrap(), "sub"]);
+    fs::write(sub.join(".env"), "S=committed\n").unwrap();
+    git(&sub, &["add", "."]);
+    git(&sub, &["commit", "--quiet", "-m", "one"]);
+    // The record of a run in `tree`, whose covers are counted from there.
+    let repository = project.at().join(".git");
+    let open = open_folder(&repository);
+    let apart = |path: &Path, repository: &str| crate::workspace::aftermath::record::Tree {
+        repository: Path::new(repository).into(),
+        path: path.into(),
+        identity: Identity::of(open_folder(path)).unwrap(),
+    };
+    let stand_in = |(path, text): (&str, &str)| StandIn::of((path.into(), text.as_bytes().to_vec()));
+    let root = RunRoot {
+        path: repository.as_path().into(),
+        identity: Some(Identity::of(&open).unwrap()),
+        git: find_for_tests(&open),
+        trees: vec![apart(&tree, "worktrees/tree"), apart(&sub, "worktrees/tree/modules/sub")],
+        stand_ins: [(".env", ""), ("b.npmrc", "t=masked\n"), ("sub/.env", "S=masked\n")].map(stand_in).into(),
+    };
+    assert_eq!(project.told(&root), Vec::<String>::new());
+    fs::write(tree.join(".env"), "").unwrap();
+    fs::write(tree.join("b.npmrc"), "t=masked\n").unwrap();
+    git(&tree, &["commit", "--quiet", "-m", "two", ".env"]);
+    git(&tree, &["add", "b.npmrc"]);
+    fs::write(sub.join(".env"), "S=masked\n").unwrap();
+    git(&sub, &["commit", "--quiet", "-am", "two"]);
+    for (path, text) in [(".env", "A=secret\n"), ("b.npmrc", "t=secret\n"), ("sub/.env", "S=secret\n")] {
+        fs::write(tree.join(path), text).unwrap();
+    }
+    let told = project.told(&root);
+    let id = |at: &Path| git(at, &["rev-parse", "HEAD"])[..12].to_owned();
+    let line =
+        |id: String| told.iter().find(|line| line.starts_with(&format!("commit {id} has ringfence's")));
+    let staged = told.iter().find(|line| line.contains("index has ringfence's stand-in")).unwrap();
+    assert!(told.len() == 3 && staged.contains("tree/b.npmrc"), "{told:?}");
+    mend(staged);
+    mend(line(id(&tree)).unwrap());
+    mend(line(id(&sub)).unwrap());
+    assert_eq!(git(&tree, &["show", "HEAD:.env"]), "A=committed\n");
+    assert_eq!(git(&sub, &["show", "HEAD:.env"]), "S=committed\n");
+    assert_eq!(git(&tree, &["status", "--short"]), " M .env\n?? b.npmrc\n?? sub/\n");
+    assert_eq!(fs::read_to_string(tree.join(".env")).unwrap(), "A=secret\n");
+    assert_eq!(project.git(&["log", "--format=%s", "main"]), "one\n", "another branch is as it was");
+    assert_eq!(project.told(&root), Vec::<String>::new(), "and once is enough");
+}

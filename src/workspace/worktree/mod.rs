@@ -133,6 +133,21 @@ impl Worktree {
         [Some(&self.root), self.part.as_ref(), Some(&self.git)].into_iter().flatten().cloned().collect()
     }
 
+    /// The working trees of submodules, and where their repositories are below the repository. A file `.git` that leads to what is
+    /// kept for another working tree does not count.
+    pub fn submodules(&self) -> Vec<(PathBuf, PathBuf)> {
+        let Some(mirror) = &self.mirror else { return Vec::new() };
+        let place = Path::new(REPOSITORY).join(&mirror.git);
+        let modules = self.record.join("modules");
+        let of = |pointer: &Pointer| {
+            let folder = pointer.path.parent().filter(|_| pointer.path.ends_with(".git"))?;
+            let target = Path::new(pointer.text.strip_prefix("gitdir: ")?.trim_end_matches('\n'));
+            let below = target.strip_prefix(&place).ok().filter(|below| below.starts_with(&modules))?;
+            Some((folder.to_owned(), below.to_owned()))
+        };
+        self.pointers.iter().filter_map(of).collect()
+    }
+
     /// The path of the part in the working tree, where the project is a part.
     pub fn below(&self) -> Option<&Path> {
         self.part.as_ref()?.source.strip_prefix(&self.root.source).ok()
@@ -158,8 +173,7 @@ fn told(at: &Path, root: &Bind, is_part: bool, git: &Bind, found: &Found) -> Str
         false => found.what.clone(),
     };
     format!(
-        "--worktree: {} is {what}; for git the agent may also write {}{}. A commit may hold the stand-in of a file that is \
-         covered, and nobody tells: look at it before you push",
+        "--worktree: {} is {what}; for git the agent may also write {}{}",
         shown(at),
         shown(&git.source),
         if found.record.as_os_str().is_empty() {

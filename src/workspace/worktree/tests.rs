@@ -97,6 +97,18 @@ fn a_linked_working_tree_gets_its_repository() {
             "tree/libs/sub/.git gitdir: /repository/main/.git/worktrees/tree/modules/libs/sub",
         ]
     );
+    let submodules = vec![(world.at.join("tree/libs/sub"), PathBuf::from("worktrees/tree/modules/libs/sub"))];
+    assert_eq!(found.submodules(), submodules);
+    // What a project leads to is not its own by that.
+    for (place, target) in
+        [("a", "worktrees/other"), ("b", "modules/libs/sub"), ("c", "worktrees/other/modules/x")]
+    {
+        let text = format!("gitdir: {}\n", world.at.join("main/.git").join(target).display());
+        world.put(&format!("tree/{place}/.git"), text);
+    }
+    let more = world.of("tree").unwrap();
+    assert_eq!((more.pointers.len(), more.submodules()), (6, submodules));
+    ["a", "b", "c"].iter().for_each(|place| fs::remove_dir_all(world.at.join("tree").join(place)).unwrap());
     let mirror = Mirror { git: "main/.git".into(), tree: "tree".into() };
     assert_eq!(found.mirror, Some(mirror));
     let main = world.at.join("main").display().to_string();

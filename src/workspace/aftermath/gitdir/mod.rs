@@ -221,6 +221,12 @@ impl Facts {
     }
 }
 
+/// Reads the index in a repository's folder, open; nothing where it is none that can be read for certain.
+pub fn read_index(here: &OwnedFd, sha256: bool) -> Option<Index> {
+    let bytes = place::read(here.as_fd(), OsStr::new("index"), index::LARGEST).ok()??;
+    whole_index(here, &bytes, sha256)
+}
+
 /// Reads an index, and what a split one stands on.
 fn whole_index(here: &OwnedFd, bytes: &[u8], sha256: bool) -> Option<Index> {
     let split = index::read(bytes, sha256)?;

@@ -133,6 +133,14 @@ pub fn packed_without_replacing(text: &[u8], was: &Refs) -> Option<Vec<u8>> {
 }
 
 impl Refs {
+    /// Those of a linked working tree with those of its repository.
+    pub fn with_common(mut self, common: &Refs) -> Refs {
+        let own = std::mem::replace(&mut self.all, common.all.clone());
+        self.all.extend(own);
+        self.more |= common.more;
+        self
+    }
+
     /// All objects that are named.
     pub fn objects(&self) -> BTreeSet<String> {
         let values = self.all.values().chain(&self.head);
