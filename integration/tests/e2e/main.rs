@@ -17,6 +17,7 @@ mod edges;
 mod engine_access;
 mod engine_trouble;
 mod failing;
+mod flood;
 mod gate_bytes;
 mod gate_http;
 mod gate_many;
@@ -77,7 +78,7 @@ const TESTBEDS: &str = "RINGFENCE_TESTBEDS";
 /// A testbed takes half a minute to come up; fewer tests than this are no reason for one more.
 const WORTH_A_TESTBED: usize = 8;
 /// Modules whose tests want the machine for themselves: they fill what all runs share, or measure time. They go first.
-const ALONE: [&str; 1] = ["gate_many"];
+const ALONE: [&str; 2] = ["flood", "gate_many"];
 /// Modules whose tests wait longest. They go next, so that none of them is the last at work.
 const LONGEST: [&str; 2] = ["hostile_labels", "engine_trouble"];
 
@@ -90,6 +91,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("shared_address", shared_address::TESTS, true),
         ("upstream", upstream::TESTS, true),
         ("proxy", proxy::TESTS, true),
+        ("flood", flood::TESTS, true),
         ("gate_tls", gate_tls::TESTS, true),
         ("gate_http", gate_http::TESTS, true),
         ("gate_bytes", gate_bytes::TESTS, true),
@@ -209,11 +211,27 @@ fn judge(bed: &Testbed, (_, test): Test, quiet: bool) -> Verdict {
             None => Verdict::Failed(format!("{error:#}")),
         },
     };
+    if matches!(verdict, Verdict::Failed(_)) {
+        end_runs(bed);
+    }
     let heard = bed.canaries.take();
     if quiet && !heard.is_empty() {
         return Verdict::Failed(format!("canaries heard: {heard:#?}\nand the test itself: {verdict:?}"));
     }
     verdict
+}
+
+/// Ends the runs that a failed test left behind, so that the tests after it speak for themselves.
+fn end_runs(bed: &Testbed) {
+    let agents = ["ps", "--all", "--filter", "label=dev.ringfence.role=agent"];
+    let format = ["--format", "{{.Label \"dev.ringfence.workflow\"}}"];
+    let listed = bed.engine.docker(&[&agents[..], &format].concat()).unwrap_or_default();
+    for workflow in listed.lines().filter(|line| !line.is_empty()) {
+        match bed.ringfence.call(&["stop", workflow]) {
+            Ok(ended) if ended.status.success() => {}
+            other => eprintln!("testbed: {workflow} of a failed test is not ended: {other:?}"),
+        }
+    }
 }
 
 /// Why a test cannot say anything here. It counts as ignored, with its reason, and never as passed.
