@@ -31,7 +31,7 @@ enum Deed {
     Pass,
     /// Passes it on later, whether anybody waits or not.
     Hold(Duration),
-    /// Answers that it failed.
+    /// Answers that it failed, once another request was met too.
     Fail,
     /// Passes it on and hangs up.
     Lose,
@@ -97,6 +97,7 @@ fn carry(mut client: UnixStream, server: UnixStream, judge: fn(&str) -> Deed, me
             Deed::Pass => {}
             Deed::Hold(time) => thread::sleep(time),
             Deed::Fail => {
+                until("another is met", Duration::from_secs(10), || met.load(Ordering::SeqCst) >= 2).ok();
                 let body = r#"{"message":"the proxy fails it"}"#;
                 let head = format!(
                     "HTTP/1.1 500 Fail\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",

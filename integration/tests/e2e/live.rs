@@ -246,25 +246,44 @@ fn measured(live: &Live<'_>, mark: usize) -> Result<(f64, u64, i32)> {
     Ok((time.parse()?, bytes.parse()?, status.parse()?))
 }
 
+/// How many rounds are measured under the same conditions.
+const MEASURED: usize = 3;
+
+/// The line after the next `round`.
+fn after_round(live: &Live<'_>, mark: usize) -> Result<usize> {
+    live.until_line(mark, 60, |line| line == "round")?;
+    let lines = live.running.lines();
+    let place = lines.iter().skip(mark).position(|line| line == "round").context("no round")?;
+    Ok(mark + place + 1)
+}
+
+/// The one of two measures that took less time.
+fn shorter(one: (f64, u64, i32), other: (f64, u64, i32)) -> (f64, u64, i32) {
+    if other.0 < one.0 { other } else { one }
+}
+
 fn shaping(bed: &Testbed) -> Result<()> {
     let script = "while :; do for u in http://plain.test/bytes/125000 https://a.test/bytes/125000; do \
          m=$(curl -s -m 20 -o /dev/null -w '%{time_total} %{size_download}' $u); echo \"m $m $?\"; done; echo round; sleep 0.1; done";
     let live = Live::start(bed, "  allow: [a.test, \"plain.test:80\"]", &["sh", "-c", script])?;
     live.until_line(0, 60, |line| line == "round")?;
-    // The measures of one whole round under conditions: plain, then TLS.
+    // The shortest of some rounds under conditions, each whole: plain, then TLS. What else the machine does can only add time.
     let round = |words: &[&str]| -> Result<[(f64, u64, i32); 2]> {
         live.call("net", &["restore"])?;
         if !words.is_empty() {
             live.call("net", words)?;
         }
-        let mark = live.mark();
-        live.until_line(mark, 60, |line| line == "round")?;
-        let begin =
-            live.running.lines().iter().skip(mark).position(|line| line == "round").unwrap_or(0) + mark + 1;
-        let plain = measured(&live, begin)?;
-        live.until_line(begin, 60, |line| line == "round")?;
-        let tls = measured(&live, begin + 1)?;
-        Ok([plain, tls])
+        let mut begin = after_round(&live, live.mark())?;
+        let mut shortest: Option<[(f64, u64, i32); 2]> = None;
+        for _ in 0..MEASURED {
+            let found = [measured(&live, begin)?, measured(&live, begin + 1)?];
+            begin = after_round(&live, begin)?;
+            shortest = Some(match shortest {
+                Some(before) => [shorter(before[0], found[0]), shorter(before[1], found[1])],
+                None => found,
+            });
+        }
+        shortest.context("a round")
     };
     let [plain, tls] = round(&[])?;
     ensure!(plain.0 < 0.2 && tls.0 < 0.3 && plain.1 == 125_000 && tls.2 == 0, "at rest: {plain:?} {tls:?}");

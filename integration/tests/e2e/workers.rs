@@ -134,7 +134,10 @@ impl Workers {
 
 impl Worker {
     fn start(number: u32) -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
+        // Under `nohup` every program below would ignore what the tests send to it.
+        let mut child = Command::new("env")
+            .arg("--default-signal=HUP")
+            .arg(std::env::current_exe()?)
             .env(NUMBER, number.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
