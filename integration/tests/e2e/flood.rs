@@ -25,7 +25,7 @@ const GUARD: f64 = 1.0;
 /// What is measured goes on a little before and after the time is taken, and a period of the kernel's count is begun at once.
 const ROOM: f64 = 0.1;
 /// A guard that takes less was not flooded, or other work kept the machine busy.
-const FLOODED: f64 = 0.15;
+const FLOODED: f64 = 0.05;
 /// How much longer half the requests may take beside the flood, in times and in milliseconds on top of it.
 const TIMES: f64 = 8.0;
 const MORE: f64 = 60.0;
