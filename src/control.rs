@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::conditions::{Applied, Condition, Conditions};
 use crate::error::Failure;
 use crate::handover::FenceConfig;
+use crate::wire::event::{AgentEnded, Note};
 use crate::wire::host_network::HostNetwork;
 
 /// Where the guard listens: in the volume that the fence and the guard share, for the guard's own user alone.
@@ -41,84 +42,29 @@ pub enum Request {
     Make(Change),
     /// Take back the change that this connection made last.
     TakeBack,
-    /// Write down that the agent met a limit, which only the supervisor sees.
-    Reached(Limit, String),
-    /// Write down something else that only the supervisor sees.
-    Noted(Note, String),
+    /// Write down something that only the supervisor sees.
+    Noted(Note),
+    /// Write down how the agent ended, for a supervisor that is gone.
+    Ended(AgentEnded),
     /// The engine's machine has these addresses now: refuse them too, also on open connections.
     Host(HostNetwork),
 }
 
-/// What a supervisor has written down besides limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What the supervisor says by the guard's stdin, a line each.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Note {
-    /// Something that the agent left was put back.
-    PutBack,
-    /// The agent left files that run code on the person's machine.
-    RunsCode,
-    /// The agent moved references, or changed something else below `.git`.
-    GitChanged,
-    /// The agent left files that give others rights.
-    GivesRights,
-    /// The agent left links, sockets and the like, which lead out of the project.
-    LeadsOut,
-    /// Covers are where the agent moved the folders around them.
-    CoverMoved,
-    /// A commit, or the index, holds a stand-in for a covered file.
-    StandIn,
-    /// The agent's token ends soon.
-    TokenEnds,
-    /// A covered file was replaced from outside, or got another name.
-    Uncovered,
-    /// Another run works on the same files.
-    SharedFiles,
+pub enum FromSupervisor {
+    /// The agent has ended, or was ended.
+    AgentEnded(AgentEnded),
 }
 
-impl Note {
-    /// The reason in events.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Note::PutBack => "put-back",
-            Note::RunsCode => "runs-code",
-            Note::GitChanged => "git-changed",
-            Note::GivesRights => "gives-rights",
-            Note::LeadsOut => "leads-out",
-            Note::CoverMoved => "cover-moved",
-            Note::StandIn => "stand-in",
-            Note::TokenEnds => "token-ends",
-            Note::Uncovered => "uncovered",
-            Note::SharedFiles => "shared-files",
-        }
-    }
-}
-
-/// A limit of the agent's container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Limit {
-    /// Memory.
-    Memory,
-    /// Processes and threads.
-    Pids,
-    /// Disk.
-    Disk,
-    /// Wall-clock time.
-    Time,
-    /// The life of the agent's token.
-    Token,
-}
-
-impl Limit {
-    /// The reason in events.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Limit::Memory => "memory-limit",
-            Limit::Pids => "pids-limit",
-            Limit::Disk => "disk-limit",
-            Limit::Time => "time-limit",
-            Limit::Token => "token-over",
-        }
+impl FromSupervisor {
+    /// Returns the line, with its end.
+    pub fn line(&self) -> Vec<u8> {
+        // A word and a number can always be written.
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line
     }
 }
 

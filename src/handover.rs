@@ -14,6 +14,9 @@ use netpolicy::policy::Policy;
 use netpolicy::ruleset::{Cut, GATE_CONNECTIONS, Permit};
 use serde::{Deserialize, Serialize};
 
+use crate::wire::WorkflowId;
+use crate::wire::event::Start;
+
 /// The volume that the fence and the guard share, and nobody else.
 pub const SHARED: &str = "/run/ringfence";
 /// The volume for the agent's authorities, where the fence has it: only to be filled before anything runs.
@@ -154,22 +157,15 @@ pub struct HandedFile {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct GuardConfig {
     /// The workflow's id.
-    pub workflow: String,
+    pub workflow: WorkflowId,
     /// The policy, whole.
     pub policy: Policy,
     /// The addresses of the machine and of the engine, which nothing may reach.
     pub surroundings: Surroundings,
-    /// Digest of the policy.
-    pub digest: String,
     /// Unix time in milliseconds after which everything is refused.
     pub deadline_unix_ms: Option<u64>,
-    /// The agent's image, as an id.
-    pub image: String,
-    /// The same by the digest under which a registry gave it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image_digest: Option<String>,
-    /// Product and version of the engine.
-    pub engine: String,
+    /// Who started what: for the first line of the log.
+    pub start: Start,
 }
 
 /// The sockets that are handed over, in the order of the line that goes with them.

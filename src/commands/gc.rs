@@ -14,6 +14,7 @@ use crate::error::Failure;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::inventory::{self, Found, Recorded};
 use crate::supervisor::{aftermath, control, event_store, networks, runs};
+use crate::wire::event::How;
 use crate::wire::{Role, WorkflowId};
 use crate::workspace::masks;
 
@@ -74,7 +75,7 @@ async fn sweep(engine: &Engine) -> Result<Swept, Failure> {
         }
         match supervisor_of(engine, &found).await {
             Supervisor::Lives => {}
-            Supervisor::Gone => match inventory::end(engine, &found).await {
+            Supervisor::Gone => match inventory::end(engine, &found, How::SupervisorLost).await {
                 Ok(()) => swept.removed.push(found),
                 Err(failure) => swept.failures.push(failure),
             },

@@ -1,10 +1,18 @@
 //! `ringfence stop`: ends workflows and removes what is theirs.
 
+use std::time::Duration;
+
 use bollard::query_parameters::StopContainerOptions;
 
 use crate::error::Failure;
-use crate::supervisor::{engine, inventory};
+use crate::supervisor::engine::Engine;
+use crate::supervisor::inventory::Found;
+use crate::supervisor::{control, engine, inventory};
 use crate::wire::Role;
+use crate::wire::event::{How, Observation};
+
+/// How long a guard is asked to write down who ends its run.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ends each workflow: the agent is asked (TERM), after 10 s it is made to; the id on stdout.
 pub async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result<u8, Failure> {
@@ -14,6 +22,7 @@ pub async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result<u8, Fa
     let picked = wanted.iter().map(|word| inventory::pick(&all, word)).collect::<Result<Vec<_>, _>>()?;
     let mut failures = Vec::new();
     for found in picked {
+        ask(&engine, found).await;
         let options = StopContainerOptions { t: Some(10), ..Default::default() };
         if let Some(agent) = found.container(Role::Agent)
             && let Err(error) = engine.api.stop_container(agent, Some(options)).await
@@ -23,7 +32,7 @@ pub async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result<u8, Fa
             failures.push(engine::refused(format!("cannot stop the agent of {}", found.id), &error));
             continue;
         }
-        match inventory::end(&engine, found).await {
+        match inventory::end(&engine, found, How::Stopped).await {
             Ok(()) => {
                 super::tell_what_is_not_kept(found);
                 super::print(&format!("{}\n", found.id))?;
@@ -32,4 +41,15 @@ pub async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result<u8, Fa
         }
     }
     super::all_or_last(failures)
+}
+
+/// Has the guard write down who asked for the end. It ends all the same where the guard does not answer.
+async fn ask(engine: &Engine, found: &Found) {
+    let Some(helpers) = found.helpers().filter(|_| found.guard == "running") else { return };
+    let uid = nix::unistd::Uid::current();
+    let account = nix::unistd::User::from_uid(uid).ok().flatten();
+    let who =
+        account.map_or_else(|| format!("user {uid}"), |account| format!("{} (uid {uid})", account.name));
+    let note = vec![(Observation::StopAsked, format!("by {who}, with `ringfence stop`"))];
+    let _ = tokio::time::timeout(PATIENCE, control::note(engine, &helpers, note)).await;
 }

@@ -21,12 +21,12 @@ use tokio::time::{Instant, sleep_until};
 
 use self::opening::{FirstLine, Line, Opening};
 use self::protocols::Here;
-use super::events::Kind;
 use super::gate::{Link, Onward, Refusal};
 use super::io::write_all;
 use super::limits::{Limit, Room};
 use super::tls::PATIENCE;
 use super::{http, shape, tls};
+use crate::wire::event::Kind;
 
 /// The most that is read to tell what it is.
 const LONGEST: usize = 16 * 1024;

@@ -15,7 +15,6 @@ use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio::time::timeout;
 
 use super::Guard;
-use super::events::Event;
 use super::live::Given;
 use crate::control::{Answer, LONGEST, Request, TURN};
 
@@ -82,7 +81,7 @@ async fn converse(mut stream: UnixStream, guard: &Guard) -> std::io::Result<()> 
 
 impl Session {
     async fn answer(&mut self, request: Request, guard: &Guard) -> Answer {
-        if !matches!(request, Request::State | Request::Reached(..) | Request::Noted(..) | Request::Host(..))
+        if !matches!(request, Request::State | Request::Noted(..) | Request::Ended(..) | Request::Host(..))
             && self.turn.is_none()
         {
             match timeout(PATIENCE, Arc::clone(&guard.live.turn).lock_owned()).await {
@@ -100,14 +99,12 @@ impl Session {
                 self.before = before;
                 answer
             }
-            Request::Reached(limit, what) => {
-                let event = Event { what: Some(what), ..Event::lifecycle(limit.reason()) };
-                guard.events.write(&event);
+            Request::Noted(note) => {
+                guard.life.note(&guard.events, note);
                 guard.live.state(guard)
             }
-            Request::Noted(note, what) => {
-                let event = Event { what: Some(what), ..Event::lifecycle(note.reason()) };
-                guard.events.write(&event);
+            Request::Ended(ended) => {
+                guard.life.agent_ended(&guard.events, ended);
                 guard.live.state(guard)
             }
             // No person's wish: it waits for nobody's turn.

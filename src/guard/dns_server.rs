@@ -22,9 +22,10 @@ pub use self::tcp::serve_tcp;
 pub use self::udp::serve_udp;
 use super::Guard;
 use super::dns::{self, Answer, Asked, Read, Subject};
-use super::events::{Decision, Event, Kind, LONG_WHILE, MOMENT, Sameness};
+use super::events::{LONG_WHILE, MOMENT, Sameness};
 use super::limits::Limit;
 use super::names::Found;
+use crate::wire::event::{Access, Decision, Kind};
 
 /// What a question leads to: at once, or after the upstream was asked.
 enum Step {
@@ -92,7 +93,7 @@ fn step(guard: &Guard, bytes: &[u8], limit: Option<usize>) -> Step {
 fn full(guard: &Guard, limit: String) {
     let reason = Reason::Limit;
     let same = Sameness {
-        kind: Kind::Dns,
+        kind: Some(Kind::Dns),
         allowed: false,
         host: None,
         address: None,
@@ -100,10 +101,10 @@ fn full(guard: &Guard, limit: String) {
         protocol: 0,
         reason: reason.as_str(),
     };
-    guard.events.write_folded(same, MOMENT, || Event {
+    guard.events.write_folded(same, MOMENT, || Access {
         port: Some(53),
         limit: Some(limit),
-        ..Event::denied(Kind::Dns, reason)
+        ..Access::denied(Kind::Dns, reason)
     });
 }
 
@@ -157,7 +158,7 @@ fn record(guard: &Guard, asked: &Asked, answer: &Answer, found: Option<&Found>) 
         other => other,
     };
     let same = Sameness {
-        kind: Kind::Dns,
+        kind: Some(Kind::Dns),
         allowed: verdict == Decision::Allow,
         host: host.clone(),
         address: if host.is_some() { None } else { address },
@@ -166,14 +167,14 @@ fn record(guard: &Guard, asked: &Asked, answer: &Answer, found: Option<&Found>) 
         reason: "",
     };
     guard.events.write_folded(same.clone(), window, || {
-        let event = Event {
+        let event = Access {
             kind: Kind::Dns,
-            verdict: Some(verdict),
-            reason: Some(reason.to_string()),
-            host: host.map(|name| name.to_string()),
+            verdict: Some(verdict.into()),
+            reason: Some(reason.into()),
+            host,
             address,
             limit: (reason == Reason::Limit).then(|| Limit::Names.to_string()),
-            ..Event::default()
+            ..Access::default()
         };
         match found {
             Some(Found::Refused(verdict)) => event.by(verdict),

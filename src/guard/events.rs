@@ -11,192 +11,30 @@
 mod chain;
 mod fold;
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use netpolicy::decide::{Reason, Verdict};
 use netpolicy::host::HostName;
-use netpolicy::policy::Layer;
-use serde::Serialize;
 
 use self::chain::Chain;
 use self::fold::Fold;
 use crate::handover::EVENTS_BYTES;
+use crate::wire::WorkflowId;
+use crate::wire::event::{Access, Event, Kind, Lifecycle};
 
 /// How long identical refusals are one event.
 pub const MOMENT: Duration = Duration::from_secs(1);
 /// How long well-known noise, and a name that is asked again, is one event.
 pub const LONG_WHILE: Duration = Duration::from_secs(60);
 
-/// What an event is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Default)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// A DNS question.
-    Dns,
-    /// A connection, or the attempt at one.
-    #[default]
-    Connect,
-    /// What the ClientHello of a connection said.
-    Tls,
-    /// What a request said.
-    Http,
-    /// A packet that is not TCP.
-    Datagram,
-    /// A change that a person made, or wanted to.
-    Control,
-    /// The guard itself.
-    Lifecycle,
-}
-
-/// Start or end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// It was opened.
-    Open,
-    /// It ended.
-    Close,
-}
-
-/// What was decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Decision {
-    /// Permitted.
-    Allow,
-    /// Refused.
-    Deny,
-}
-
-/// One line, without what the writer adds.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Event {
-    /// What it is about.
-    pub kind: Kind,
-    /// Start or end, where it has both.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub phase: Option<Phase>,
-    /// Joins open and close.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub conn: Option<u64>,
-    /// What was decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<Decision>,
-    /// Why, from the closed list; for the life cycle what happened.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// The name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
-    /// The address: the real one for a connection, the virtual one for a DNS answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub address: Option<IpAddr>,
-    /// The port.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// `tls`, `http`, `tcp`, `auto`, `udp`, …
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub protocol: Option<String>,
-    /// Who resolved the name. On a line about DNS: who is asked about it now, outside.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resolver: Option<&'static str>,
-    /// The deciding rule's text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rule: Option<String>,
-    /// The deciding rule's layer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub layer: Option<Layer>,
-    /// The file that the deciding rule stands in, or the option that it was given by.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// The line in that file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub line: Option<u32>,
-    /// By what way a change came.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub who: Option<&'static str>,
-    /// The change.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub what: Option<String>,
-    /// From the agent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes_out: Option<u64>,
-    /// To the agent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes_in: Option<u64>,
-    /// How long it was open.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ms: Option<u64>,
-    /// How many like it were not written: the line stands for one more than these. A line that counts different
-    /// targets names none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub left_out: Option<u64>,
-    /// The limit behind `limit`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<String>,
-    /// Text of the error behind `resolve-failed` and `connect-failed`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// Digest of the policy; first line, and where it changes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
-    /// Id of the agent's image; first line only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub image: Option<String>,
-    /// The same by the digest under which a registry gave it; first line only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub image_digest: Option<String>,
-    /// Product and version of the engine; first line only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub engine: Option<String>,
-    /// The virtual addresses; first line only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub map: Option<BTreeMap<String, IpAddr>>,
-}
-
-impl Event {
-    /// An event of the guard's own life.
-    pub fn lifecycle(what: &str) -> Event {
-        Event { kind: Kind::Lifecycle, reason: Some(what.to_owned()), ..Event::default() }
-    }
-
-    /// A refusal.
-    pub fn denied(kind: Kind, reason: Reason) -> Event {
-        Event { kind, verdict: Some(Decision::Deny), reason: Some(reason.to_string()), ..Event::default() }
-    }
-
-    /// A permission.
-    pub fn allowed(kind: Kind) -> Event {
-        Event {
-            kind,
-            verdict: Some(Decision::Allow),
-            reason: Some(Reason::Allowed.to_string()),
-            ..Event::default()
-        }
-    }
-
-    /// Adds the rule that decided.
-    pub fn by(mut self, verdict: &Verdict) -> Event {
-        if let Some(rule) = &verdict.rule {
-            self.rule = Some(rule.origin.text.clone());
-            self.layer = Some(rule.origin.layer);
-            self.file = Some(rule.origin.file.clone());
-            self.line = (rule.origin.line > 0).then_some(rule.origin.line);
-        }
-        self
-    }
-}
-
 /// What makes two events the same to the fold.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Sameness {
-    /// What it is about.
-    pub kind: Kind,
+    /// What the agent asked for; none where it asked for nothing.
+    pub kind: Option<Kind>,
     /// Whether it was permitted. Permitted ones and refusals have budgets of their own.
     pub allowed: bool,
     /// The name.
@@ -224,12 +62,12 @@ fn take<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Events {
     /// A log that goes to `out`.
-    pub fn new(workflow: &str, out: Box<dyn Write + Send>) -> Events {
+    pub fn new(workflow: WorkflowId, out: Box<dyn Write + Send>) -> Events {
         Events::bounded(workflow, out, EVENTS_BYTES)
     }
 
     /// The same of so many bytes. What is open when they are used up may add its end.
-    fn bounded(workflow: &str, out: Box<dyn Write + Send>, bound: u64) -> Events {
+    fn bounded(workflow: WorkflowId, out: Box<dyn Write + Send>, bound: u64) -> Events {
         let fold = Mutex::new(Fold::new(Instant::now()));
         Events { chain: Chain::new(workflow, out, bound), fold }
     }
@@ -246,8 +84,8 @@ impl Events {
 
     /// Writes one event, or leaves it to [`Events::pump`] while the reader is slow. When it cannot be written the
     /// process ends, and with it every path out.
-    pub fn write(&self, event: &Event) {
-        self.chain.write(event);
+    pub fn write(&self, event: impl Into<Event>) {
+        self.chain.write(event.into());
     }
 
     /// Waits until the log takes lines. `false` when it does not for long: nothing may go out then.
@@ -256,17 +94,17 @@ impl Events {
     }
 
     /// Writes an event, and waits until the line is out of the process: whatever ends the guard then, it is in the log.
-    pub async fn write_through(&self, event: &Event) {
-        let line = self.chain.write(event);
+    pub async fn write_through(&self, event: impl Into<Event>) {
+        let line = self.chain.write(event.into());
         self.chain.written(line).await;
     }
 
     /// Writes an event unless its like was written within `window`; then it is counted.
-    pub fn write_folded(&self, same: Sameness, window: Duration, event: impl FnOnce() -> Event) {
+    pub fn write_folded<E: Into<Event>>(&self, same: Sameness, window: Duration, event: impl FnOnce() -> E) {
         let (now, strained) = (Instant::now(), self.chain.is_scarce());
-        let event = take(&self.fold).first_of_its_kind(same, window, event, now, strained);
+        let event = take(&self.fold).first_of_its_kind(same, window, || event().into(), now, strained);
         if let Some(event) = event {
-            self.write(&event);
+            self.write(event);
         }
     }
 
@@ -276,8 +114,8 @@ impl Events {
     }
 
     /// Counts events without a line of their own.
-    pub fn count_only(&self, event: Event, times: u64) {
-        take(&self.fold).count(event, times, Instant::now());
+    pub fn count_only(&self, access: Access, times: u64) {
+        take(&self.fold).count(access.into(), times, Instant::now());
     }
 
     /// Writes what was counted in windows that are over. To be called a few times a second.
@@ -293,7 +131,7 @@ impl Events {
         }
         let due = take(&self.fold).sweep(now, self.is_full());
         for event in due {
-            self.write(&event);
+            self.write(event);
         }
     }
 
@@ -307,9 +145,9 @@ impl Events {
     pub fn finish(&self) {
         let due = take(&self.fold).sweep(Instant::now() + LONG_WHILE * 2, false);
         for event in due {
-            self.write(&event);
+            self.write(event);
         }
-        self.write(&Event::lifecycle("end"));
+        self.write(Lifecycle::End);
         self.chain.drain();
     }
 }
@@ -319,6 +157,11 @@ pub mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    /// The workflow of tests.
+    pub fn workflow() -> WorkflowId {
+        "0000002a".parse().unwrap()
+    }
 
     /// A log that a test can read.
     #[derive(Clone, Default)]

@@ -17,12 +17,13 @@ use netpolicy::policy::{Protocol, ResolvedBy};
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::events::{Event, Kind, MOMENT, Phase, Sameness};
+use super::events::{MOMENT, Sameness};
 use super::limits::{Limit, Place};
 use super::live::{self, Standing};
 use super::splice::Counts;
 use super::upstream::keep_alive;
 use super::{Guard, auto, http, shape, tls};
+use crate::wire::event::{Access, Kind, Phase, Transport};
 
 /// How long a connection may carry nothing.
 const IDLE: Duration = Duration::from_secs(4 * 3600);
@@ -153,15 +154,14 @@ impl Link {
         }
         self.open.store(true, Ordering::SeqCst);
         self.untold.store(false, Ordering::SeqCst);
-        let mut event = self.fill(Event::allowed(Kind::Connect)).by(&self.verdict);
-        event.phase = Some(Phase::Open);
+        let mut event = self.fill(Access::allowed(Kind::Connect)).by(&self.verdict);
+        event.phase = Some(Phase::Open.into());
         event.address = address.or(event.address);
-        event.resolver = match (&self.target, resolver) {
-            (Target::Address(_), _) => None,
-            (Target::Name(_), ResolvedBy::Guard) => Some("guard"),
-            (Target::Name(_), ResolvedBy::Proxy) => Some("proxy"),
+        event.resolver = match &self.target {
+            Target::Address(_) => None,
+            Target::Name(_) => Some(resolver.into()),
         };
-        self.guard.events.write_through(&event).await;
+        self.guard.events.write_through(event).await;
     }
 
     /// A connection to the target, within the budget of dials, while the log takes lines.
@@ -185,12 +185,12 @@ impl Link {
     }
 
     /// The target, in an event.
-    pub fn fill(&self, mut event: Event) -> Event {
+    pub fn fill(&self, mut event: Access) -> Access {
         event.conn = Some(self.conn);
         event.port = Some(self.port);
-        event.protocol = Some(word(self.protocol).to_owned());
+        event.protocol = Some(Transport::from(self.protocol).into());
         match &self.target {
-            Target::Name(name) => event.host = Some(name.to_string()),
+            Target::Name(name) => event.host = Some(name.clone()),
             Target::Address(address) => event.address = Some(*address),
         }
         event
@@ -200,14 +200,14 @@ impl Link {
     pub fn refused(&self, refusal: &Refusal) {
         let event = || {
             let verdict = refusal.verdict.as_deref().unwrap_or(&self.verdict);
-            let mut event = self.fill(Event::denied(refusal.kind, refusal.reason)).by(verdict);
+            let mut event = self.fill(Access::denied(refusal.kind, refusal.reason)).by(verdict);
             event.address = refusal.address.or(event.address);
             event.error.clone_from(&refusal.error);
             event.limit = refusal.limit.map(|limit| limit.to_string());
             event
         };
         if self.untold.swap(false, Ordering::SeqCst) {
-            self.guard.events.write(&event());
+            self.guard.events.write(event());
             return;
         }
         let host = match &self.target {
@@ -215,7 +215,7 @@ impl Link {
             Target::Address(_) => None,
         };
         let same = Sameness {
-            kind: refusal.kind,
+            kind: Some(refusal.kind),
             allowed: false,
             host,
             address: refusal.address.or(match &self.target {
@@ -238,23 +238,13 @@ impl Drop for Link {
             self.refused(&gone);
         }
         if self.open.load(Ordering::SeqCst) {
-            let mut event = self.fill(Event::allowed(Kind::Connect));
-            event.phase = Some(Phase::Close);
+            let mut event = self.fill(Access::allowed(Kind::Connect));
+            event.phase = Some(Phase::Close.into());
             event.bytes_out = Some(self.counts.out.load(Ordering::Relaxed));
             event.bytes_in = Some(self.counts.back.load(Ordering::Relaxed));
             event.ms = Some(u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX));
-            self.guard.events.write(&event);
+            self.guard.events.write(event);
         }
-    }
-}
-
-/// A protocol as events call it.
-pub fn word(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tls => "tls",
-        Protocol::Http => "http",
-        Protocol::Tcp => "tcp",
-        Protocol::Auto => "auto",
     }
 }
 
@@ -300,7 +290,7 @@ fn turn_away(guard: &Guard, to: Option<SocketAddrV4>, reason: Reason, limit: Opt
     };
     let port = to.map(|to| to.port());
     let same = Sameness {
-        kind: Kind::Connect,
+        kind: Some(Kind::Connect),
         allowed: false,
         host: host.clone(),
         address,
@@ -308,12 +298,12 @@ fn turn_away(guard: &Guard, to: Option<SocketAddrV4>, reason: Reason, limit: Opt
         protocol: 6,
         reason: reason.as_str(),
     };
-    guard.events.write_folded(same, MOMENT, || Event {
-        host: host.map(|name| name.to_string()),
+    guard.events.write_folded(same, MOMENT, || Access {
+        host,
         address,
         port,
         limit: limit.map(|limit| limit.to_string()),
-        ..Event::denied(Kind::Connect, reason)
+        ..Access::denied(Kind::Connect, reason)
     });
 }
 

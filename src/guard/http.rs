@@ -34,12 +34,12 @@ pub use self::patience::Begun;
 use self::patience::HeadTimer;
 pub use self::request::is_target;
 use self::request::{check, forward_headers, origin_form, upgrade_of, write_anew};
-use super::events::Kind;
 use super::gate::{Link, Manner, Onward, Refusal};
 use super::io::{Replay, drain, read_some, write_all};
 use super::limits::Limit;
 use super::shape::Shaped;
 use super::tls::PATIENCE;
+use crate::wire::event::Kind;
 
 /// The most that the head of a request may take, and the most of a body that is held while the server is slow.
 const HEAD: usize = 32 * 1024;

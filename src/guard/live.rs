@@ -18,17 +18,19 @@ use netpolicy::successor::{Unfit, successor};
 use tokio::sync::{Notify, watch};
 
 use super::Guard;
-use super::events::{Event, Kind, LONG_WHILE, Sameness};
+use super::events::{LONG_WHILE, Sameness};
 use super::gate::{Link, Refusal};
 use super::shape::{self, Pace};
 use crate::conditions::{Applied, Conditions, Effect};
 use crate::control::{Answer, Change, Good, State};
 use crate::handover::FenceConfig;
+use crate::wire::WorkflowId;
+use crate::wire::event::{Control, Kind, Note, Observation};
 use crate::wire::host_network::HostNetwork;
 
 /// The live part of a guard.
 pub struct Live {
-    workflow: String,
+    workflow: WorkflowId,
     given: Mutex<Given>,
     conditions: RwLock<Arc<Conditions>>,
     /// Counts changes; every open connection waits for the next.
@@ -82,9 +84,9 @@ fn take<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Live {
     /// A run as it starts: nothing given, no conditions.
-    pub fn new(workflow: &str, base: Policy) -> Live {
+    pub fn new(workflow: WorkflowId, base: Policy) -> Live {
         Live {
-            workflow: workflow.to_owned(),
+            workflow,
             given: Mutex::new(Given {
                 base: base.into(),
                 allow: Vec::new(),
@@ -185,21 +187,16 @@ impl Live {
 
     /// Makes a change and records it; what was given before.
     pub fn make(&self, guard: &Guard, change: &Change) -> (Answer, Option<Given>) {
-        let what = Some(change.to_string());
+        let what = change.to_string();
         match self.after(guard, change) {
             Ok(given) => {
                 let before = take(&self.given).clone();
                 let answer = self.put(guard, given);
                 let digest = match &answer {
-                    Answer::Good(good) => Some(good.state.digest.clone()),
+                    Answer::Good(good) => good.state.digest.parse().ok(),
                     _ => None,
                 };
-                guard.events.write(&Event {
-                    who: Some("exec"),
-                    what,
-                    digest,
-                    ..Event::allowed(Kind::Control)
-                });
+                guard.events.write(Control::made(what, digest));
                 (answer, Some(before))
             }
             Err(refused) => {
@@ -211,8 +208,7 @@ impl Live {
                         protocol: None,
                         conditions: Vec::new(),
                     };
-                    let event = Event::denied(Kind::Control, *reason).by(&verdict);
-                    guard.events.write(&Event { who: Some("exec"), what, ..event });
+                    guard.events.write(Control::refused(what, &verdict));
                 }
                 (refused.answer(), None)
             }
@@ -231,27 +227,23 @@ impl Live {
         guard.names.replace_host(network);
         self.changes.send_modify(|count| *count += 1);
         // Other containers come and go by the hundred on such a machine: their networks must not use up the log of this run.
-        let reason = "host-addresses";
         let same = Sameness {
-            kind: Kind::Lifecycle,
+            kind: None,
             allowed: true,
             host: None,
             address: None,
             port: None,
             protocol: 0,
-            reason,
+            reason: "host-addresses",
         };
-        guard
-            .events
-            .write_folded(same, LONG_WHILE, || Event { what: Some(what), ..Event::lifecycle(reason) });
+        guard.events.write_folded(same, LONG_WHILE, || Note::new(Observation::HostAddresses, what));
         self.state(guard)
     }
 
     /// Takes a change back that its maker could not carry through.
     pub fn take_back(&self, guard: &Guard, before: Given) -> Answer {
         let answer = self.put(guard, before);
-        let what = Some("take back: the fence did not follow".to_owned());
-        guard.events.write(&Event { who: Some("exec"), what, ..Event::allowed(Kind::Control) });
+        guard.events.write(Control::made("take back: the fence did not follow".to_owned(), None));
         answer
     }
 
@@ -270,7 +262,7 @@ impl Live {
         let texts = |rules: &[Arc<Rule>]| rules.iter().map(|rule| rule.origin.text.clone()).collect();
         let enforced = given.enforced();
         let state = State {
-            workflow: self.workflow.clone(),
+            workflow: self.workflow.to_string(),
             digest: given.policy().digest(),
             closed: guard.closed().or(enforced.network_denied.then_some(Reason::NetworkDenied)),
             deadline_unix_ms: guard.deadline_unix_ms,
@@ -282,7 +274,7 @@ impl Live {
             supervised: guard.attached.now(),
         };
         let plan = FenceConfig {
-            workflow: self.workflow.clone(),
+            workflow: self.workflow.to_string(),
             permits: guard.names.permits(&enforced),
             cut: guard.names.cut(&given.conditions),
             // Proven at the start, and a transaction that fails leaves what stands.

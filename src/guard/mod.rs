@@ -18,6 +18,7 @@ mod gate;
 mod handed;
 mod http;
 mod io;
+mod life;
 mod limits;
 mod live;
 mod means;
@@ -43,9 +44,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use self::attached::Attached;
-use self::events::{Event, Events};
+use self::events::Events;
 use self::gate::Numbers;
 use self::handed::Sockets;
+use self::life::Life;
 use self::limits::Limits;
 use self::live::Live;
 use self::names::Names;
@@ -54,6 +56,8 @@ use self::stalled::Stalls;
 use self::upstream::Outside;
 use crate::error::Failure;
 use crate::handover::{EVENTS_BYTES, GUARD_CONFIG, GUARD_FILES, GUARD_SOCKET, GuardConfig, HEARTBEAT};
+use crate::wire::WorkflowId;
+use crate::wire::event::{Lifecycle, Note, Observation, Start};
 
 /// The guard could not begin, or a part of it stopped.
 const BROKEN: u8 = 1;
@@ -78,6 +82,8 @@ pub struct Guard {
     pub stalls: Stalls,
     /// Whether a supervisor is attached.
     pub attached: Attached,
+    /// How far the run has come.
+    pub life: Life,
     deadline_unix_ms: Option<u64>,
     closing: watch::Sender<Option<Reason>>,
     numbers: Numbers,
@@ -87,7 +93,7 @@ impl Guard {
     /// A guard of this configuration.
     fn new(config: GuardConfig, events: Events, outside: Outside, limits: Limits) -> Guard {
         Guard {
-            live: Live::new(&config.workflow, config.policy.clone()),
+            live: Live::new(config.workflow, config.policy.clone()),
             names: Names::new(config.policy, config.surroundings),
             events,
             outside,
@@ -95,6 +101,7 @@ impl Guard {
             pipes: Pipes::default(),
             stalls: Stalls::default(),
             attached: Attached::default(),
+            life: Life::default(),
             deadline_unix_ms: config.deadline_unix_ms,
             closing: watch::Sender::new(None),
             numbers: Numbers::default(),
@@ -136,7 +143,7 @@ impl Guard {
             if closes && reason == Reason::LogFull {
                 let what =
                     format!("the events have reached {} MiB: nothing goes out any more", EVENTS_BYTES >> 20);
-                self.events.write(&Event { what: Some(what), ..Event::lifecycle(reason.as_str()) });
+                self.events.write(Note::new(Observation::LogFull, what));
                 self.names.changed();
             }
         }
@@ -166,10 +173,9 @@ pub fn run() -> Result<(), Failure> {
         Outside::world(&config.policy, &means)
             .map_err(|error| broken("there is no upstream resolver").caused_by(&error))?
     };
-    let (events, out) = log_to_stdout(&config.workflow)
+    let (events, out) = log_to_stdout(config.workflow)
         .map_err(|error| broken("cannot write to its own output").caused_by(&error))?;
-    let (digest, image, engine) = (config.digest.clone(), config.image.clone(), config.engine.clone());
-    let image_digest = config.image_digest.clone();
+    let start = config.start.clone();
     let guard = Arc::new(Guard::new(config, events, outside, limits));
     let pumping = Arc::clone(&guard);
     std::thread::Builder::new()
@@ -177,14 +183,8 @@ pub fn run() -> Result<(), Failure> {
         .stack_size(256 * 1024)
         .spawn(move || pumping.events.pump(out.as_fd()))
         .map_err(|error| broken("cannot start a thread for the log").caused_by(&error))?;
-    guard.events.write(&Event {
-        digest: Some(digest),
-        image: Some(image),
-        image_digest,
-        engine: Some(engine),
-        map: Some(guard.names.map()),
-        ..Event::lifecycle("start")
-    });
+    let start = Start { map: Some(guard.names.map()), ..start };
+    guard.events.write(Lifecycle::Start(Box::new(start)));
     let (fence, sockets) = handover(&listener)?;
     drop(listener);
     let result = runtime.block_on(serve(Arc::clone(&guard), fence, sockets, control));
@@ -195,7 +195,7 @@ pub fn run() -> Result<(), Failure> {
 }
 
 /// The log on stdout, and stdout for [`Events::pump`]: without a buffer, and without a wait.
-fn log_to_stdout(workflow: &str) -> std::io::Result<(Events, OwnedFd)> {
+fn log_to_stdout(workflow: WorkflowId) -> std::io::Result<(Events, OwnedFd)> {
     let out = std::io::stdout().as_fd().try_clone_to_owned()?;
     rustix::io::ioctl_fionbio(&out, true)?;
     let events = Events::new(workflow, Box::new(fs::File::from(out.try_clone()?)));
@@ -284,7 +284,7 @@ async fn serve(
     let dns_tcp = tokio::net::TcpListener::from_std(sockets.dns_tcp).map_err(failed)?;
     control.set_nonblocking(true).map_err(failed)?;
     let control = tokio::net::UnixListener::from_std(control).map_err(failed)?;
-    guard.attached.watch(std::io::stdin());
+    life::listen(&guard, std::io::stdin());
     let mut parts = tokio::task::JoinSet::new();
     parts.spawn(control::serve(control, Arc::clone(&guard)));
     parts.spawn(gate::serve(gate, Arc::clone(&guard)));
@@ -320,7 +320,7 @@ async fn beat(guard: &Guard, fence: &tokio::net::UnixStream) -> Failure {
             Ok(_) | Err(_) => return gone(),
         }
     }
-    guard.events.write(&Event::lifecycle("ready"));
+    guard.events.write(Lifecycle::Ready);
     let mut beats = tokio::time::interval(HEARTBEAT);
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ignored = [0; 64];

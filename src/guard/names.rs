@@ -23,9 +23,10 @@ use netpolicy::virtual_names::{VirtualNames, exact_names};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use super::events::{Event, Events, Kind};
+use super::events::Events;
 use super::upstream::Outside;
 use crate::conditions::Conditions;
+use crate::wire::event::{Access, Kind};
 use crate::wire::host_network::HostNetwork;
 
 /// What is known about a name.
@@ -208,12 +209,12 @@ impl Names {
                 if !self.spend(wildcard, budget) {
                     return Err(Unanswered::Budget);
                 }
-                let question = Event {
-                    host: Some(name.to_string()),
-                    resolver: Some("guard"),
-                    ..Event::allowed(Kind::Dns).by(&verdict)
+                let question = Access {
+                    host: Some(name.clone()),
+                    resolver: Some(ResolvedBy::Guard.into()),
+                    ..Access::allowed(Kind::Dns).by(&verdict)
                 };
-                events.write_through(&question).await;
+                events.write_through(question).await;
                 outside.exists(name, by_proxy).await.map_err(|_| {
                     self.asked().fail(name);
                     Unanswered::Upstream

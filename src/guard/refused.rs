@@ -18,7 +18,8 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
 use super::Guard;
-use super::events::{Event, Kind, LONG_WHILE, MOMENT, Sameness};
+use super::events::{LONG_WHILE, MOMENT, Sameness};
+use crate::wire::event::{Access, Kind, Transport};
 
 /// Type of a logged packet: subsystem "ulog", message "packet".
 const PACKET: u16 = 4 << 8;
@@ -132,7 +133,7 @@ impl Gaps {
 /// Counts refused packets that the kernel could not tell of.
 fn lost(guard: &Guard, times: u64) {
     let limit = Some("room for copies of refused packets: their targets are not known".to_owned());
-    guard.events.count_only(Event { limit, ..Event::denied(Kind::Datagram, Reason::Limit) }, times);
+    guard.events.count_only(Access { limit, ..Access::denied(Kind::Datagram, Reason::Limit) }, times);
 }
 
 /// A packet that did not pass, and why.
@@ -178,7 +179,7 @@ impl Refused {
 
     fn same(&self) -> Sameness {
         Sameness {
-            kind: self.kind,
+            kind: Some(self.kind),
             allowed: false,
             host: None,
             address: (!self.noise).then_some(self.packet.address),
@@ -188,20 +189,21 @@ impl Refused {
         }
     }
 
-    fn event(&self) -> Event {
-        let mut event = Event::denied(self.kind, self.reason).by(&self.verdict);
+    fn event(&self) -> Access {
+        let mut event = Access::denied(self.kind, self.reason).by(&self.verdict);
         match &self.known {
-            Target::Name(name) => event.host = Some(name.to_string()),
+            Target::Name(name) => event.host = Some(name.clone()),
             Target::Address(address) => event.address = Some(*address),
         }
         event.port = self.packet.port;
         event.limit = self.limit.map(|limit| limit.to_string());
-        event.protocol = Some(match self.packet.protocol {
-            ICMP | 58 => "icmp".to_owned(),
-            TCP => "tcp".to_owned(),
-            UDP => "udp".to_owned(),
-            other => other.to_string(),
-        });
+        let transport = match self.packet.protocol {
+            ICMP | 58 => Transport::Icmp,
+            TCP => Transport::Tcp,
+            UDP => Transport::Udp,
+            other => Transport::Number(other),
+        };
+        event.protocol = Some(transport.into());
         event
     }
 }

@@ -16,8 +16,8 @@ use netpolicy::decide::Reason;
 use tokio::net::TcpStream;
 
 use super::Guard;
-use super::events::{Event, Kind};
 use super::gate::Link;
+use crate::wire::event::{Access, Kind};
 
 /// The time between two looks.
 const LOOK: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ pub struct Stalls(Mutex<HashMap<Ends, Watched>>);
 struct Watched {
     since: Instant,
     /// Taken when it was told.
-    event: Option<Box<Event>>,
+    event: Option<Box<Access>>,
 }
 
 impl Stalls {
@@ -45,18 +45,18 @@ impl Stalls {
         // One that has ended already is not watched.
         let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else { return };
         let text = "the server has acknowledged nothing for a while; does the path drop large packets (MTU)?";
-        let event = Event {
-            reason: Some(Reason::Stalled.to_string()),
+        let event = Access {
+            reason: Some(Reason::Stalled.into()),
             address: Some(peer.ip()),
             error: Some(text.to_owned()),
-            ..link.fill(Event { kind: Kind::Connect, ..Event::default() })
+            ..link.fill(Access { kind: Kind::Connect, ..Access::default() })
         };
         let watched = Watched { since: Instant::now(), event: Some(Box::new(event)) };
         self.lock().insert((local, peer), watched);
     }
 
     /// Takes the events of those that repeat in vain; forgets those that the kernel does not list, unless they are newer than the list.
-    fn look(&self, listed: &HashMap<Ends, u32>, began: Instant) -> Vec<Event> {
+    fn look(&self, listed: &HashMap<Ends, u32>, began: Instant) -> Vec<Access> {
         let mut told = Vec::new();
         self.lock().retain(|ends, watched| match listed.get(ends) {
             None => watched.since >= began,
@@ -90,7 +90,7 @@ pub async fn serve(guard: Arc<Guard>) {
             listed.extend(text.lines().skip(1).filter_map(socket));
         }
         for event in guard.stalls.look(&listed, began) {
-            guard.events.write(&event);
+            guard.events.write(event);
         }
     }
 }

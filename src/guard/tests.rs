@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::Guard;
 use super::events::Events;
-pub use super::events::tests::Log;
+pub use super::events::tests::{Log, workflow};
 use super::limits::Limits;
 use super::names::Found;
 use super::splice::tests::pair;
@@ -21,6 +21,7 @@ use super::tls::tests::{hello, hello_with, names, vector};
 use super::upstream::Outside;
 use super::upstream::tests::Stage;
 use crate::handover::GuardConfig;
+use crate::wire::event::Start;
 
 mod fuzzing;
 mod http_ports;
@@ -74,16 +75,13 @@ pub fn guard_with(
 pub fn guard_on(policy: Policy, stage: Stage, deadline_unix_ms: Option<u64>) -> (Arc<Guard>, Log) {
     let log = Log::default();
     let config = GuardConfig {
-        workflow: "w".to_owned(),
+        workflow: workflow(),
         policy,
         surroundings: Surroundings { host_gateway: stage.host, ..Surroundings::default() },
-        digest: String::new(),
         deadline_unix_ms,
-        image: String::new(),
-        image_digest: None,
-        engine: String::new(),
+        start: Start::default(),
     };
-    let events = Events::new("w", Box::new(log.clone()));
+    let events = Events::new(workflow(), Box::new(log.clone()));
     (Arc::new(Guard::new(config, events, Outside::Stage(stage), Limits::new(1 << 16))), log)
 }
 

@@ -14,10 +14,10 @@ use rustls::server::Acceptor;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
-use super::events::Kind;
 use super::gate::{Link, Manner, Onward, Refusal};
 use super::io::{drain, write_all};
 use super::limits::{Limit, Room};
+use crate::wire::event::Kind;
 
 /// The most that a ClientHello may take, records and all.
 const LONGEST: usize = 16 * 1024;

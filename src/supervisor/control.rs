@@ -20,9 +20,10 @@ use tokio::time::timeout;
 
 use super::engine::{self, Engine};
 use super::workflow::Helpers;
-use crate::control::{Answer, Change, Good, Limit, Note, Request, State};
+use crate::control::{Answer, Change, Good, Request, State};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::FenceConfig;
+use crate::wire::event::{AgentEnded, Note, Observation};
 use crate::wire::host_network::HostNetwork;
 
 /// How long an answer may take.
@@ -133,20 +134,20 @@ async fn replace(
     Ok(Outcome::Made(made.state))
 }
 
-/// Has the guard write down that the agent met a limit.
-pub async fn reached(engine: &Engine, to: &Helpers, limit: Limit, what: String) -> Result<(), Failure> {
+/// Has the guard write down how the agent of a supervisor that is gone ended.
+pub async fn ended(engine: &Engine, to: &Helpers, ended: AgentEnded) -> Result<(), Failure> {
     let mut session = Session::open(engine, &to.guard).await?;
-    session.good(&Request::Reached(limit, what)).await?.map_err(unexpected).map(|_| ())
+    session.good(&Request::Ended(ended)).await?.map_err(unexpected).map(|_| ())
 }
 
-/// Has the guard write down other things that only a supervisor sees.
-pub async fn note(engine: &Engine, to: &Helpers, notes: Vec<(Note, String)>) -> Result<(), Failure> {
+/// Has the guard write down things that only a supervisor sees.
+pub async fn note(engine: &Engine, to: &Helpers, notes: Vec<(Observation, String)>) -> Result<(), Failure> {
     if notes.is_empty() {
         return Ok(());
     }
     let mut session = Session::open(engine, &to.guard).await?;
-    for (note, what) in notes {
-        session.good(&Request::Noted(note, what)).await?.map_err(unexpected)?;
+    for (seen, what) in notes {
+        session.good(&Request::Noted(Note::new(seen, what))).await?.map_err(unexpected)?;
     }
     Ok(())
 }

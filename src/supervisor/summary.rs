@@ -4,37 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
 use crate::wire::WorkflowId;
 use crate::wire::chain::Checked;
-
-/// The parts of an event that the summary needs.
-#[derive(Debug, Deserialize)]
-pub struct Seen {
-    /// dns, connect, tls, http, datagram, control, lifecycle.
-    #[serde(default)]
-    pub kind: String,
-    /// allow or deny.
-    pub verdict: Option<String>,
-    /// Why.
-    pub reason: Option<String>,
-    /// The name, where it is known.
-    pub host: Option<String>,
-    /// The address.
-    pub address: Option<String>,
-    /// The port.
-    pub port: Option<u16>,
-    /// tcp, udp, …
-    pub protocol: Option<String>,
-    /// Further events that were folded into this one.
-    #[serde(default)]
-    pub left_out: u64,
-    /// The limit behind the reason `limit`.
-    pub limit: Option<String>,
-    /// Why a permitted connection did not come to be.
-    pub error: Option<String>,
-}
+use crate::wire::event::{Access, Control, Event, Kind, Known, Transport};
 
 /// Counts refusals as they happen. Bounded: an agent may try any number of targets.
 #[derive(Debug, Default)]
@@ -54,33 +26,27 @@ const SHOWN: usize = 12;
 
 impl Summary {
     /// Takes in one event.
-    pub fn add(&mut self, event: &Seen) {
-        if event.verdict.as_deref() != Some("deny") {
+    pub fn add(&mut self, event: &Event) {
+        if !event.is_denied() {
             return;
         }
-        let times = 1 + event.left_out;
-        let target = event.host.clone().or_else(|| event.address.clone());
-        let target = target.unwrap_or_else(|| format!("other targets of {}", event.kind));
-        let target = match event.port {
-            Some(port) if event.kind != "dns" => format!("{target}:{port}"),
-            _ => target,
-        };
-        let target = match event.protocol.as_deref() {
-            Some(protocol @ ("udp" | "icmp")) => format!("{target} ({protocol})"),
-            _ => target,
-        };
-        let reason = event.reason.clone().unwrap_or_default();
-        let reason = match event.limit.as_ref().or(event.error.as_ref()) {
-            Some(why) => format!("{reason}: {}", why.chars().take(LONGEST_WHY).collect::<String>()),
-            None => reason,
+        let (target, reason, times) = match event {
+            Event::Access(access) => {
+                (target(access), reason(access), access.left_out.unwrap_or(0).saturating_add(1))
+            }
+            Event::Control(Control { reason, .. }) => {
+                let reason = reason.as_ref().map(ToString::to_string).unwrap_or_default();
+                ("other targets of control".to_owned(), reason, 1)
+            }
+            Event::Lifecycle(_) | Event::Other(_) => return,
         };
         let key = (target, reason);
         if let Some(count) = self.refused.get_mut(&key) {
-            *count += times;
+            *count = count.saturating_add(times);
         } else if self.refused.len() < REMEMBERED {
             self.refused.insert(key, times);
         } else {
-            self.beyond += times;
+            self.beyond = self.beyond.saturating_add(times);
         }
     }
 
@@ -90,7 +56,7 @@ impl Summary {
         if self.refused.is_empty() {
             return String::new();
         }
-        let total: u64 = self.refused.values().sum::<u64>() + self.beyond;
+        let total = self.refused.values().fold(self.beyond, |total, count| total.saturating_add(*count));
         let mut lines: Vec<_> = self.refused.iter().collect();
         lines.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
         let mut text = format!("ringfence: refused {total} time{}:\n", if total == 1 { "" } else { "s" });
@@ -104,6 +70,30 @@ impl Summary {
         }
         text.push_str(&format!("  details, and what would permit each: ringfence events {id} --denied\n"));
         text
+    }
+}
+
+/// Returns where something was refused to go.
+fn target(access: &Access) -> String {
+    let host = access.host.as_ref().map(ToString::to_string);
+    let target = host.or_else(|| access.address.map(|address| address.to_string()));
+    let target = target.unwrap_or_else(|| format!("other targets of {}", access.kind.as_str()));
+    let target = match access.port {
+        Some(port) if access.kind != Kind::Dns => format!("{target}:{port}"),
+        _ => target,
+    };
+    match &access.protocol {
+        Some(Known::This(protocol @ (Transport::Udp | Transport::Icmp))) => format!("{target} ({protocol})"),
+        _ => target,
+    }
+}
+
+/// Returns why something was refused.
+fn reason(access: &Access) -> String {
+    let reason = access.reason.as_ref().map(ToString::to_string).unwrap_or_default();
+    match access.limit.as_ref().or(access.error.as_ref()) {
+        Some(why) => format!("{reason}: {}", why.chars().take(LONGEST_WHY).collect::<String>()),
+        None => reason,
     }
 }
 
@@ -129,13 +119,17 @@ pub fn last_digest(summary: Option<&Summary>, id: WorkflowId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::event::Line;
 
     fn id() -> WorkflowId {
         "0000002a".parse().unwrap()
     }
 
-    fn event(json: &str) -> Seen {
-        serde_json::from_str(json).unwrap()
+    /// The event of these fields, by way of a line.
+    fn event(json: &str) -> Event {
+        let head = r#"{"v":1,"seq":1,"time":"2026-11-30T00:00:00.000Z","workflow":"0000002a","#;
+        let line = json.replacen('{', head, 1);
+        Line::read(line.as_bytes()).unwrap_or_else(|| panic!("{line}")).event
     }
 
     #[test]
@@ -165,10 +159,11 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_write_to_the_terminal() {
+    fn no_text_can_write_to_the_terminal() {
         let mut summary = Summary::default();
-        summary.add(&event(r#"{"kind":"dns","verdict":"deny","reason":"not-allowed","host":"a\u001b[2J"}"#));
-        assert!(!summary.text(id()).contains('\u{1b}'));
+        let line = r#"{"kind":"connect","verdict":"deny","reason":"resolve-failed","host":"a.test","error":"a\u001b[2J"}"#;
+        summary.add(&event(line));
+        assert!(summary.text(id()).contains("a.test") && !summary.text(id()).contains('\u{1b}'));
     }
 
     #[test]

@@ -9,8 +9,8 @@
 
 use std::fmt;
 
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
+use super::event::{Event, Lifecycle, Line};
+use super::{LineHash, WorkflowId};
 
 /// Findings that are kept; the others are counted.
 const KEPT: usize = 20;
@@ -71,17 +71,6 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The parts of a line that chain it.
-#[derive(Deserialize)]
-struct Link {
-    seq: u64,
-    workflow: String,
-    prev: Option<String>,
-    #[serde(default)]
-    kind: String,
-    reason: Option<String>,
-}
-
 /// A log, as far as it was read.
 #[derive(Debug, Clone, Default)]
 pub struct Checked {
@@ -90,7 +79,7 @@ pub struct Checked {
     /// The number of the last event.
     pub last: Option<u64>,
     /// Hash of the last line.
-    pub digest: Option<String>,
+    pub digest: Option<LineHash>,
     /// Whether the last line says that the guard ended.
     pub ended: bool,
     /// The first findings, in their order.
@@ -99,7 +88,7 @@ pub struct Checked {
     pub more: u64,
     /// The line whose digest was asked for.
     pub vouched: Option<u64>,
-    workflow: Option<String>,
+    workflow: Option<WorkflowId>,
     wanted: Option<String>,
 }
 
@@ -113,41 +102,39 @@ impl Checked {
     /// Takes in the next line, without its end.
     pub fn add(&mut self, line: &[u8]) {
         self.lines += 1;
-        let digest = hex::encode(Sha256::digest(line));
-        if self.wanted.as_ref() == Some(&digest) {
+        // The bytes as they stand: what was read is never written anew to be hashed.
+        let digest = LineHash::of(line);
+        if self.wanted.as_deref() == Some(digest.as_ref()) {
             self.vouched = Some(self.lines);
         }
         let before = self.digest.replace(digest);
-        let Ok(link) = serde_json::from_slice::<Link>(line) else {
+        let Some(read) = Line::read(line) else {
             self.ended = false;
             return self.find(Finding::NoEvent(self.lines));
         };
-        self.judge(&link, before);
-        self.last = Some(link.seq);
-        self.ended = link.kind == "lifecycle" && link.reason.as_deref() == Some("end");
-        self.workflow.get_or_insert(link.workflow);
+        self.judge(&read, before);
+        self.last = Some(read.seq);
+        self.ended = read.event == Event::Lifecycle(Lifecycle::End);
+        self.workflow.get_or_insert(read.workflow);
     }
 
-    fn judge(&mut self, link: &Link, before: Option<String>) {
+    fn judge(&mut self, read: &Line, before: Option<LineHash>) {
         let line = self.lines;
-        if self.workflow.as_ref().is_some_and(|workflow| *workflow != link.workflow) {
+        if self.workflow.is_some_and(|workflow| workflow != read.workflow) {
             self.find(Finding::Other(line));
         }
         match self.last {
             None if line > 1 => {}
-            None if link.seq > 0 => self.find(Finding::NoBeginning(link.seq)),
-            None if link.prev.is_some()
-                || link.kind != "lifecycle"
-                || link.reason.as_deref() != Some("start") =>
-            {
-                self.find(Finding::NoStart);
+            None if read.seq > 0 => self.find(Finding::NoBeginning(read.seq)),
+            None => match &read.event {
+                Event::Lifecycle(Lifecycle::Start(_)) if read.prev.is_none() => {}
+                _ => self.find(Finding::NoStart),
+            },
+            Some(last) if read.seq <= last => self.find(Finding::Moved(line)),
+            Some(last) if read.seq > last + 1 => {
+                self.find(Finding::Missing { line, from: last + 1, to: read.seq - 1 });
             }
-            None => {}
-            Some(last) if link.seq <= last => self.find(Finding::Moved(line)),
-            Some(last) if link.seq > last + 1 => {
-                self.find(Finding::Missing { line, from: last + 1, to: link.seq - 1 });
-            }
-            Some(_) if link.prev != before => self.find(Finding::Changed(line)),
+            Some(_) if read.prev != before => self.find(Finding::Changed(line)),
             Some(_) => {}
         }
     }
@@ -190,9 +177,9 @@ mod tests {
         let mut all: Vec<String> = Vec::new();
         for seq in 0..lines {
             let reason = if seq == 0 { "start" } else { "note" };
-            let prev = all.last().map(|line| format!(r#","prev":"{}""#, hex::encode(Sha256::digest(line))));
+            let prev = all.last().map(|line| format!(r#","prev":"{}""#, LineHash::of(line.as_bytes())));
             all.push(format!(
-                r#"{{"v":1,"seq":{seq},"workflow":"w","kind":"lifecycle","reason":"{reason}"{}}}"#,
+                r#"{{"v":1,"seq":{seq},"time":"2026-11-30T00:00:00.000Z","workflow":"0000002a","kind":"lifecycle","reason":"{reason}"{}}}"#,
                 prev.unwrap_or_default()
             ));
         }
@@ -218,7 +205,11 @@ mod tests {
             ("one was changed", |lines| lines[2] = lines[2].replace("note", "nope"), Finding::Changed(4)),
             ("one is no event", |lines| lines[2] = "{".to_owned(), Finding::NoEvent(3)),
             ("the first is another", |lines| lines[0] = lines[0].replace("start", "note"), Finding::NoStart),
-            ("another's line", |lines| lines[2] = lines[2].replace("\"w\"", "\"x\""), Finding::Other(3)),
+            (
+                "another's line",
+                |lines| lines[2] = lines[2].replace("0000002a", "0000002b"),
+                Finding::Other(3),
+            ),
         ];
         for (what, damage, expected) in cases {
             let mut lines = good.clone();
@@ -239,15 +230,15 @@ mod tests {
             let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
             Checked::looking_for(digest).of(text.as_bytes())
         };
-        assert!(with(&good, &digest).is_vouched());
-        assert!(with(&good, &format!("sha256:{}", digest.to_uppercase())).is_vouched());
+        assert!(with(&good, digest.as_ref()).is_vouched());
+        assert!(with(&good, &format!("sha256:{}", digest.as_ref().to_uppercase())).is_vouched());
         // What the chain alone cannot see.
-        let cut = with(&good[..4], &digest);
+        let cut = with(&good[..4], digest.as_ref());
         assert!(cut.findings.is_empty() && !cut.is_vouched() && cut.vouched.is_none());
-        let longer = with(&log(8), &digest);
+        let longer = with(&log(8), digest.as_ref());
         assert!(longer.findings.is_empty() && !longer.is_vouched());
         assert_eq!(longer.vouched, Some(6));
-        assert!(!with(&[], &digest).is_vouched());
+        assert!(!with(&[], digest.as_ref()).is_vouched());
     }
 
     #[test]
@@ -255,7 +246,7 @@ mod tests {
         let checked = Checked::default().of(&b"x\n".repeat(100_000));
         assert_eq!((checked.findings.len(), checked.more), (KEPT, 100_000 - KEPT as u64));
         // The largest number has no next one.
-        let last = format!(r#"{{"seq":{},"workflow":"w"}}"#, u64::MAX);
+        let last = log(1)[0].replace("\"seq\":0", &format!("\"seq\":{}", u64::MAX));
         assert_eq!(check(&[last.clone(), last]).findings.len(), 2);
     }
 }

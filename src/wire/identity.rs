@@ -11,6 +11,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
 
 /// An error of a text that is not of the wanted form. It does not repeat the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,6 +229,20 @@ text!(
     "policy's digest",
     |text| is_sha256(text)
 );
+
+text!(
+    /// The hash of a line of the decision log: 64 hexadecimal digits.
+    LineHash,
+    "line's hash",
+    |text| is_lower_hex(text, 64)
+);
+
+impl LineHash {
+    /// Returns the hash of a line, without its end.
+    pub fn of(line: &[u8]) -> LineHash {
+        LineHash(hex::encode(Sha256::digest(line)))
+    }
+}
 
 text!(
     /// The engine's own id of a container or a network.

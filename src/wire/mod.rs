@@ -4,9 +4,10 @@
 
 pub mod chain;
 pub mod disk_use;
+pub mod event;
 pub mod host_network;
 pub mod identity;
 
 pub use identity::{
-    EngineId, ImageDigest, ImageName, PolicyDigest, Role, UnixTime, WorkflowId, WorkflowName,
+    EngineId, ImageDigest, ImageName, LineHash, PolicyDigest, Role, UnixTime, WorkflowId, WorkflowName,
 };

@@ -37,8 +37,8 @@ impl Guard {
     pub fn start(executable: &Path, policy: &Policy, core: usize) -> Result<Guard> {
         let directory = tempfile::tempdir()?;
         let config = json!({
-            "workflow": "bench", "policy": policy, "surroundings": netpolicy::floor::Surroundings::default(),
-            "digest": "", "deadline_unix_ms": null, "image": "", "engine": "",
+            "workflow": "0000002a", "policy": policy, "surroundings": netpolicy::floor::Surroundings::default(),
+            "deadline_unix_ms": null, "start": {},
         });
         fs::write(directory.path().join("guard.json"), config.to_string())?;
         let script = "mount -t tmpfs none /run && mkdir /run/ringfence && mount --bind \"$1\" /run/ringfence \

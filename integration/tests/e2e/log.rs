@@ -1,14 +1,21 @@
 //! The decision log under floods, and what can be proven of it afterwards.
 
 use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use integration::command::until;
+use integration::ringfence::Outcome;
 use integration::testbed::{Testbed, dns};
+use serde_json::{Value, json};
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] =
-    &[("a flood hides nothing, a fast client is served, and the log can be proven", whole)];
+pub const TESTS: &[Test] = &[
+    ("a flood hides nothing, a fast client is served, and the log can be proven", whole),
+    ("the log says who started what, and how it ended", started_and_ended),
+];
 
 /// Refused names, then one under a wildcard; then more connections than may be made in a moment, fifty at once.
 const AGENT: &str = "\
@@ -45,6 +52,7 @@ fn whole(bed: &Testbed) -> Result<()> {
     let text = fs::read_to_string(&outcome.events_file)?;
     let events: Vec<serde_json::Value> =
         text.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("a line is no JSON")?;
+    hold_against_schema(&events)?;
     let of = |phase: &str| events.iter().filter(|event| event["phase"] == phase).count();
     ensure!((of("open"), of("close")) == (5000, 5000), "{} {}", of("open"), of("close"));
     let refused =
@@ -85,4 +93,108 @@ fn whole(bed: &Testbed) -> Result<()> {
     let own: serde_json::Value = serde_json::from_str(&own.stdout)?;
     ensure!(own["good"] == true && own["events"] == events.len(), "{own}");
     expect(outcome.stderr.contains("refused"), "the summary stands before it", &outcome)
+}
+
+/// Holds each event of a log against the published schema, which describes no field more than are written.
+fn hold_against_schema(events: &[Value]) -> Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/events.schema.json");
+    let schema: Value = serde_json::from_str(&fs::read_to_string(path)?)?;
+    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+    compiler.enable_format_assertions();
+    compiler.add_resource("events.schema.json", schema).map_err(|error| anyhow!("{error}"))?;
+    let compiled =
+        compiler.compile("events.schema.json", &mut schemas).map_err(|error| anyhow!("{error}"))?;
+    for event in events {
+        schemas.validate(event, compiled).map_err(|error| anyhow!("{event}\n{error}"))?;
+    }
+    ensure!(!events.is_empty(), "no events");
+    Ok(())
+}
+
+/// The events of a run, by ringfence's own copy.
+fn of_run(bed: &Testbed, run: &str) -> Result<Vec<Value>> {
+    let said = bed.ringfence.call(&["events", run, "--json"])?;
+    Ok(said.stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+}
+
+fn find<'a>(events: &'a [Value], reason: &str) -> Result<&'a Value> {
+    events.iter().find(|event| event["reason"] == reason).with_context(|| format!("no {reason}: {events:#?}"))
+}
+
+fn started_and_ended(bed: &Testbed) -> Result<()> {
+    let policy = bed.ringfence.allowing(&[])?;
+    let image = bed.images.agent.as_str();
+    let project = bed.fresh_directory("audited")?.join("project");
+    fs::create_dir_all(&project)?;
+    let project = project.to_string_lossy().into_owned();
+
+    // An agent that ends by itself, with words that no log may have.
+    let secret = format!("glpat-{}", "9dJq4TzX0kV2bLw7NmRs");
+    let script = format!("echo {secret} >/dev/null; exit 3");
+    let options =
+        ["--project", project.as_str(), "-e", "COLOUR=chartreuse", "--allow-secret", "gitlab-pat@argument:3"];
+    let outcome: Outcome = bed.ringfence.run(
+        &policy,
+        &options,
+        image,
+        &["sh", "-c", &script, "x", "--password", "Tr0ub4dor-3"],
+    )?;
+    expect_status(&outcome, 3)?;
+    hold_against_schema(&outcome.events)?;
+    let start = find(&outcome.events, "start")?;
+    ensure!(start["uid"] == own_uid() && start["user"].is_string(), "{start}");
+    ensure!(start["image_name"] == image && start["project"] == project, "{start}");
+    ensure!(start["digest"].as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{start}");
+    let command =
+        ["sh", "-c", "echo masked-by-ringfence >/dev/null; exit 3", "x", "--password", "masked-by-ringfence"];
+    ensure!(start["command"] == json!(command), "{start}");
+    let text = fs::read_to_string(&outcome.events_file)?;
+    for word in [secret.as_str(), "Tr0ub4dor", "chartreuse"] {
+        ensure!(!text.contains(word), "{word} is in the log");
+    }
+    let ended = find(&outcome.events, "agent-ended")?;
+    ensure!(ended["how"] == "exited" && ended["exit_status"] == 3, "{ended}");
+    ensure!(outcome.events.last().is_some_and(|last| last["reason"] == "end"), "{text}");
+
+    // One whose time is over.
+    let outcome = bed.ringfence.run(&policy, &["--time", "2s"], image, &["sleep", "60"])?;
+    expect_status(&outcome, 124)?;
+    let ended = find(&outcome.events, "agent-ended")?;
+    ensure!(ended["how"] == "time-limit" && ended["exit_status"] == 124, "{ended}");
+
+    // One that is stopped.
+    let wait = Duration::from_secs(60);
+    let agent = ["sh", "-c", "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done"];
+    let mut running = bed.ringfence.start(&policy, &[], image, &agent)?;
+    running.wait_for_line("up", wait)?;
+    let stopped = bed.ringfence.call(&["stop", &running.name])?;
+    ensure!(stopped.status.success(), "{stopped:?}");
+    let outcome = running.finish(wait)?;
+    ensure!(
+        find(&outcome.events, "stop-asked")?["what"].as_str().is_some_and(|by| by.contains("uid")),
+        "{outcome:?}"
+    );
+    ensure!(find(&outcome.events, "agent-ended")?["how"] == "stopped", "{outcome:?}");
+    hold_against_schema(&outcome.events)?;
+
+    // One whose supervisor is killed: the guard says so, and who removes the run says how the agent ended.
+    let agent = ["sh", "-c", "echo up; sleep 8; exit 7"];
+    let mut running = bed.ringfence.start(&policy, &[], image, &agent)?;
+    running.wait_for_line("up", wait)?;
+    let id = find(&of_run(bed, &running.name)?, "start")?["workflow"].as_str().context("no id")?.to_owned();
+    drop(running);
+    until("the guard misses its supervisor, and gc removes the run", wait, || {
+        let swept = bed.ringfence.call(&["gc"]).is_ok();
+        swept && of_run(bed, &id).is_ok_and(|events| find(&events, "agent-ended").is_ok())
+    })?;
+    let events = of_run(bed, &id)?;
+    find(&events, "supervisor-lost")?;
+    let ended = find(&events, "agent-ended")?;
+    ensure!(ended["how"] == "supervisor-lost" && ended["exit_status"] == 7, "{ended}");
+    hold_against_schema(&events)
+}
+
+/// The number of the account that runs the tests.
+fn own_uid() -> u32 {
+    nix::unistd::Uid::current().as_raw()
 }

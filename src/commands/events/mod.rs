@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!  file, state directory ──▶ all lines ─┬─ --verify: is the chain whole, and does it end in the digest?
-//!  guard's log (engine) ──▶ as it grows ┴─ --denied? ─▶ as it was written, or line: a row and what would permit it
+//!  guard's log (engine) ──▶ as it grows ┴─ --denied? ─▶ as it was written, or a row and what would permit it
 //! ```
 
-mod line;
 mod remedy;
+mod rows;
 mod verify;
 
 use std::path::Path;
@@ -14,7 +14,7 @@ use std::path::Path;
 use bollard::query_parameters::LogsOptions;
 use futures_util::StreamExt;
 
-use self::line::{Line, Rows};
+use self::rows::Rows;
 use crate::cli::EventsArgs;
 use crate::error::Failure;
 use crate::host::open;
@@ -22,6 +22,7 @@ use crate::supervisor::engine::Engine;
 use crate::supervisor::inventory::Found;
 use crate::supervisor::{engine, event_store, inventory};
 use crate::wire::Role;
+use crate::wire::event::Line;
 
 /// What could not be read.
 const CANNOT: u8 = 2;
@@ -41,8 +42,14 @@ pub async fn events(engine_host: Option<&str>, args: EventsArgs) -> Result<u8, F
     }
     let text = String::from_utf8_lossy(&bytes);
     let mut rows = Rows::new(live);
+    let unread = text.lines().filter(|line| Line::read(line.as_bytes()).is_none()).count();
     let out: String = text.lines().filter_map(|line| shown(line, &args, &mut rows)).collect();
     show(&out, &args)?;
+    if unread > 0 {
+        crate::term::talk(format_args!(
+            "{unread} lines are no events and are not shown; --verify says which"
+        ));
+    }
     Ok(0)
 }
 
@@ -53,8 +60,8 @@ fn show(text: &str, args: &EventsArgs) -> Result<(), Failure> {
 
 /// What is printed of a line, if anything.
 fn shown(text: &str, args: &EventsArgs, rows: &mut Rows) -> Option<String> {
-    let line = Line::read(text)?;
-    if args.denied && !line.denied() {
+    let line = Line::read(text.as_bytes())?;
+    if args.denied && !line.event.is_denied() {
         return None;
     }
     Some(if args.json { format!("{text}\n") } else { rows.of(&line) })

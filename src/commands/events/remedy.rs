@@ -6,10 +6,12 @@
 
 use std::net::IpAddr;
 
+use netpolicy::decide::Reason;
 use netpolicy::floor::PRIVATE_RANGES;
 use netpolicy::host::HostName;
 
-use super::line::Line;
+use crate::wire::WorkflowId;
+use crate::wire::event::{Event, Kind, Line};
 
 /// What to do about a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +31,7 @@ pub enum Remedy {
 
 impl Remedy {
     /// The remedy as a row; with the id of a workflow that can still be changed.
-    pub fn text(&self, live: Option<&str>) -> String {
+    pub fn text(&self, live: Option<WorkflowId>) -> String {
         match self {
             Remedy::Words(words) => words.clone(),
             Remedy::Line { yaml, allow, but } => {
@@ -48,51 +50,53 @@ impl Remedy {
 
 /// What to do about an event; nothing when nothing was refused.
 pub fn of(line: &Line) -> Option<Remedy> {
-    if !line.denied() || line.kind == "control" {
+    let Event::Access(access) = &line.event else { return None };
+    if !line.event.is_denied() {
         return None;
     }
-    let host = line.host.as_deref().and_then(|host| HostName::parse(host).ok());
-    let address = line.address.as_deref().and_then(|address| address.parse::<IpAddr>().ok());
+    let (host, port, is_packet) = (access.host.clone(), access.port, access.kind == Kind::Datagram);
     let words = |words: &str| Some(Remedy::Words(words.to_owned()));
-    let place = || line.ruling().map(|rule| format!(": {rule}")).unwrap_or_default();
-    match line.reason.as_deref()? {
-        "not-allowed" | "port" => name(&host?, line.port),
-        "name-budget" => {
+    let place = || access.by.rule.as_ref().map(|_| format!(": {}", access.by)).unwrap_or_default();
+    match *access.reason.as_ref()?.known()? {
+        Reason::NotAllowed | Reason::Port => name(&host?, port),
+        Reason::NameBudget => {
             let but = "or more of them: network.dns.names-per-wildcard";
-            name(&host?, line.port).map(|remedy| with(remedy, but))
+            name(&host?, port).map(|remedy| with(remedy, but))
         }
-        "raw-address" => range(address?, line.port?),
-        "private-address" => private(host, address?, line.port),
-        "host-address" | "metadata-address" | "reserved-address" => {
+        Reason::RawAddress => range(access.address?, port?),
+        Reason::PrivateAddress => private(host, access.address?, port),
+        Reason::HostAddress | Reason::MetadataAddress | Reason::ReservedAddress => {
             words("cannot be permitted: the floor refuses it whatever a policy says")
         }
-        "no-sni" | "not-tls" | "http2" => unchecked(&host?, line.port?),
-        "protocol" if line.kind != "datagram" && host.is_some() => unchecked(&host?, line.port?),
-        "sni-mismatch" | "host-mismatch" => words(
+        Reason::NoSni | Reason::NotTls | Reason::Http2 => unchecked(&host?, port?),
+        Reason::Protocol if !is_packet && host.is_some() => unchecked(&host?, port?),
+        Reason::SniMismatch | Reason::HostMismatch => words(
             "it asked for another name than the one it connected to: permit that name, and have it connect there",
         ),
-        "protocol" if line.kind == "datagram" => words("cannot be permitted: only TCP can"),
-        "protocol" | "malformed" | "query-type" => words("cannot be permitted: it cannot be checked"),
-        "denied-by-rule" => Some(Remedy::Words(format!("take the denial away{}", place()))),
-        "outside-ceiling" => words(
+        Reason::Protocol if is_packet => words("cannot be permitted: only TCP can"),
+        Reason::Protocol | Reason::Malformed | Reason::QueryType => {
+            words("cannot be permitted: it cannot be checked")
+        }
+        Reason::DeniedByRule => Some(Remedy::Words(format!("take the denial away{}", place()))),
+        Reason::OutsideCeiling => words(
             "only within the ceiling of the stronger layer, which whoever sets it can widen; `ringfence policy explain` shows it",
         ),
-        "untrusted-layer" => {
+        Reason::UntrustedLayer => {
             words("`ringfence trust` approves the project's policy; or permit it in another layer")
         }
-        "expired" => Some(Remedy::Words(format!("its last day is over; change `expires`{}", place()))),
-        "network-denied" | "cut" => Some(Remedy::Words(format!(
+        Reason::Expired => Some(Remedy::Words(format!("its last day is over; change `expires`{}", place()))),
+        Reason::NetworkDenied | Reason::Cut => Some(Remedy::Words(format!(
             "the network is so on purpose: `ringfence net {} restore` ends conditions",
             line.workflow
         ))),
-        "deadline" => words("the time of the run (--time) is over"),
-        "limit" => words("too much at once: nothing to permit"),
-        "log-full" => words(
+        Reason::Deadline => words("the time of the run (--time) is over"),
+        Reason::Limit => words("too much at once: nothing to permit"),
+        Reason::LogFull => words(
             "the decision log of the run is full, and nothing goes out without a line in it: start another run",
         ),
-        "reserved-port" => words("cannot be permitted: the fence keeps this port for itself"),
-        "resolve-failed" | "connect-failed" => {
-            let why = line.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
+        Reason::ReservedPort => words("cannot be permitted: the fence keeps this port for itself"),
+        Reason::ResolveFailed | Reason::ConnectFailed => {
+            let why = access.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
             Some(Remedy::Words(format!("permitted, and failed on the way out{why}")))
         }
         _ => None,
@@ -160,18 +164,24 @@ mod tests {
     use netpolicy::policy::{Layer, Policy};
 
     use super::*;
+    use crate::wire::event::{Access, Decision};
+
+    fn id() -> WorkflowId {
+        "0000002a".parse().unwrap()
+    }
+
+    fn access(reason: &str, host: Option<&str>, address: Option<&str>, port: Option<u16>) -> Access {
+        let reason = Reason::ALL.iter().find(|known| known.as_str() == reason).unwrap();
+        Access {
+            host: host.map(|host| host.parse().unwrap()),
+            address: address.map(|address| address.parse().unwrap()),
+            port,
+            ..Access::denied(Kind::Connect, *reason)
+        }
+    }
 
     fn refused(reason: &str, host: Option<&str>, address: Option<&str>, port: Option<u16>) -> Line {
-        Line {
-            kind: "connect".to_owned(),
-            verdict: Some("deny".to_owned()),
-            reason: Some(reason.to_owned()),
-            host: host.map(str::to_owned),
-            address: address.map(str::to_owned),
-            port,
-            workflow: "2a".to_owned(),
-            ..Line::default()
-        }
+        Line::now(0, id(), access(reason, host, address, port).into(), None)
     }
 
     fn policy(yaml: &str) -> Policy {
@@ -194,9 +204,10 @@ mod tests {
             (refused("raw-address", None, Some("198.51.100.9"), Some(5432)), 5432, None),
         ] {
             let Some(Remedy::Line { yaml, allow, .. }) = of(&line) else { panic!("{line:?}: no line") };
-            let target = match (&line.host, &line.address) {
-                (Some(host), _) => Target::Name(HostName::parse(host).unwrap()),
-                (None, address) => Target::Address(address.as_deref().unwrap().parse().unwrap()),
+            let Event::Access(access) = line.event else { unreachable!() };
+            let target = match (access.host, access.address) {
+                (Some(host), _) => Target::Name(host),
+                (None, address) => Target::Address(address.unwrap()),
             };
             let mut question = Question::about(&target, crate::clock::today()).port(port);
             question.address = address.map(|address| address.parse().unwrap());
@@ -214,7 +225,7 @@ mod tests {
     #[test]
     fn what_cannot_be_permitted_says_so_and_every_reason_says_something() {
         let said = |reason: &str| match of(&refused(reason, Some("a.test"), Some("192.0.2.1"), Some(9))) {
-            Some(remedy) => remedy.text(Some("2a")),
+            Some(remedy) => remedy.text(Some(id())),
             None => String::new(),
         };
         for floor in ["host-address", "metadata-address", "reserved-address"] {
@@ -249,16 +260,8 @@ mod tests {
         ] {
             assert!(!said(reason).is_empty(), "{reason}");
         }
-        assert_eq!(
-            of(&Line { verdict: Some("allow".to_owned()), ..refused("port", Some("a.test"), None, Some(1)) }),
-            None
-        );
-    }
-
-    #[test]
-    fn what_is_no_name_becomes_no_line() {
-        for host in ["a\u{1b}[2J", "x, ports: [1]}", "*.com", "10.0.0.1"] {
-            assert_eq!(of(&refused("not-allowed", Some(host), None, None)), None, "{host}");
-        }
+        let mut permitted = access("port", Some("a.test"), None, Some(1));
+        permitted.verdict = Some(Decision::Allow.into());
+        assert_eq!(of(&Line::now(0, id(), permitted.into(), None)), None);
     }
 }

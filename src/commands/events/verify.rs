@@ -84,16 +84,16 @@ fn in_words(checked: &Checked, wanted: bool) -> String {
 mod tests {
     use super::*;
 
-    const FIRST: &str = r#"{"seq":0,"workflow":"w","kind":"lifecycle","reason":"start"}"#;
+    const FIRST: &str = r#"{"v":1,"seq":0,"time":"2026-11-30T00:00:00.000Z","workflow":"0000002a","kind":"lifecycle","reason":"start"}"#;
 
     /// Two lines, and the digest of the last.
     fn log() -> (String, String) {
         let first = Checked::default().of(format!("{FIRST}\n").as_bytes()).digest.unwrap();
-        let second =
-            format!(r#"{{"seq":1,"workflow":"w","kind":"lifecycle","reason":"end","prev":"{first}"}}"#);
+        let second = FIRST.replace("\"seq\":0", "\"seq\":1").replace("start", "end");
+        let second = second.replace('}', &format!(r#","prev":"{first}"}}"#));
         let log = format!("{FIRST}\n{second}\n");
         let digest = Checked::default().of(log.as_bytes()).digest.unwrap();
-        (log, digest)
+        (log, digest.to_string())
     }
 
     fn said(log: &str, digest: Option<&str>) -> String {
@@ -116,7 +116,9 @@ mod tests {
         assert!(with.contains("of no line: lines are missing at the end"), "{with}");
         assert!(said(&cut, None).contains("runs, or was killed"));
         let first = Checked::default().of(cut.as_bytes()).digest.unwrap();
-        assert!(said(&log, Some(&first)).contains("of line 1: the 1 lines after it were added later"));
+        assert!(
+            said(&log, Some(first.as_ref())).contains("of line 1: the 1 lines after it were added later")
+        );
         assert_eq!(said("", None), "there is no event in it\n");
     }
 
@@ -132,7 +134,7 @@ mod tests {
             (log.trim_end(), None),
             (&log.replace("start", "nope"), None),
             (&format!("{FIRST}\n"), Some(&digest)),
-            (&log, Some(&first)),
+            (&log, Some(&first.to_string())),
         ] {
             assert!(!good(log, digest.map(String::as_str)), "{log:?}");
         }

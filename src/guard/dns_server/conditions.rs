@@ -6,7 +6,8 @@ use super::{Said, Step};
 use crate::conditions::DnsFault;
 use crate::guard::Guard;
 use crate::guard::dns::{Answer, Asked, Subject};
-use crate::guard::events::{Event, Kind, MOMENT, Sameness};
+use crate::guard::events::{MOMENT, Sameness};
+use crate::wire::event::{Access, Kind};
 use netpolicy::decide::Reason;
 
 /// What the conditions make of a question; `None`: nothing, it is answered as ever.
@@ -25,7 +26,7 @@ pub fn step(guard: &Guard, asked: &Asked, limit: usize) -> Option<Step> {
         (_, Some(DnsFault::ServFail)) => Some(Answer::Failed),
     };
     let same = Sameness {
-        kind: Kind::Dns,
+        kind: Some(Kind::Dns),
         allowed: false,
         host: name.cloned(),
         address: None,
@@ -33,9 +34,9 @@ pub fn step(guard: &Guard, asked: &Asked, limit: usize) -> Option<Step> {
         protocol: 0,
         reason: Reason::Cut.as_str(),
     };
-    guard.events.write_folded(same, MOMENT, || Event {
-        host: name.map(ToString::to_string),
-        ..Event::denied(Kind::Dns, Reason::Cut)
+    guard.events.write_folded(same, MOMENT, || Access {
+        host: name.cloned(),
+        ..Access::denied(Kind::Dns, Reason::Cut)
     });
     Some(match answer {
         Some(answer) => Step::Now(Said::once(asked.write(&answer, limit))),

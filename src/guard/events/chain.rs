@@ -13,15 +13,15 @@ use std::io::{ErrorKind, Write};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use serde::Serialize;
-use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::{Event, take};
+use super::take;
+use crate::wire::event::{Event, Line};
+use crate::wire::{LineHash, WorkflowId};
 
 /// Lines that may wait for a slow reader before nothing new may go out. What is open already may add to them.
 const BEHIND: usize = 256;
@@ -30,22 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the end of the guard waits for it.
 const LAST: Duration = Duration::from_secs(5);
 
-/// A line as it is written.
-#[derive(Serialize)]
-struct Line<'a> {
-    v: u8,
-    seq: u64,
-    time: String,
-    workflow: &'a str,
-    #[serde(flatten)]
-    event: &'a Event,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prev: Option<&'a str>,
-}
-
 /// Where the lines go, and what the next one refers to.
 pub(super) struct Chain {
-    workflow: String,
+    workflow: WorkflowId,
     bound: u64,
     full: AtomicBool,
     state: Mutex<State>,
@@ -58,7 +45,7 @@ pub(super) struct Chain {
 struct State {
     out: Box<dyn Write + Send>,
     seq: u64,
-    prev: Option<String>,
+    prev: Option<LineHash>,
     /// Lines that the reader did not take yet.
     waiting: VecDeque<Vec<u8>>,
     /// How much of the first of them it took.
@@ -93,10 +80,10 @@ impl State {
 }
 
 impl Chain {
-    pub(super) fn new(workflow: &str, out: Box<dyn Write + Send>, bound: u64) -> Chain {
+    pub(super) fn new(workflow: WorkflowId, out: Box<dyn Write + Send>, bound: u64) -> Chain {
         let state = State { out, seq: 0, prev: None, waiting: VecDeque::new(), taken: 0, bytes: 0 };
         Chain {
-            workflow: workflow.to_owned(),
+            workflow,
             bound,
             full: AtomicBool::new(false),
             state: Mutex::new(state),
@@ -127,21 +114,13 @@ impl Chain {
     }
 
     /// Adds a line, and says how many there are with it. When it cannot be written the process ends.
-    pub(super) fn write(&self, event: &Event) -> u64 {
+    pub(super) fn write(&self, event: Event) -> u64 {
         let mut state = take(&self.state);
-        let line = Line {
-            v: 1,
-            seq: state.seq,
-            time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
-            workflow: &self.workflow,
-            event,
-            prev: state.prev.as_deref(),
-        };
+        let line = Line::now(state.seq, self.workflow, event, state.prev.take());
         let behind = !state.waiting.is_empty();
         let added = serde_json::to_vec(&line).map_err(std::io::Error::from).and_then(|mut text| {
-            let hash = hex::encode(Sha256::digest(&text));
+            state.prev = Some(LineHash::of(&text));
             text.push(b'\n');
-            state.prev = Some(hash);
             state.seq += 1;
             state.bytes = state.bytes.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX));
             state.waiting.push_back(text);
@@ -225,9 +204,10 @@ mod tests {
 
     use netpolicy::decide::Reason;
 
-    use super::super::tests::Log;
-    use super::super::{Events, Kind, MOMENT, Sameness};
+    use super::super::tests::{Log, workflow};
+    use super::super::{Events, MOMENT, Sameness};
     use super::*;
+    use crate::wire::event::{Access, Kind, Lifecycle, Note, Observation};
 
     /// A reader that takes so many more bytes.
     #[derive(Clone, Default)]
@@ -253,15 +233,15 @@ mod tests {
     #[test]
     fn each_line_carries_the_hash_of_the_one_before_and_no_absent_field() {
         let log = Log::default();
-        let events = Events::new("w1", Box::new(log.clone()));
-        events.write(&Event::lifecycle("start"));
-        events.write(&Event::denied(Kind::Dns, Reason::NotAllowed));
+        let events = Events::new(workflow(), Box::new(log.clone()));
+        events.write(Lifecycle::Start(Box::default()));
+        events.write(Access::denied(Kind::Dns, Reason::NotAllowed));
         let text = log.text();
         let (first, second) = text.trim_end().split_once('\n').unwrap();
         assert!(first.starts_with(r#"{"v":1,"seq":0,"time":""#), "{first}");
         assert!(!first.contains("null") && !first.contains("prev"), "{first}");
         let second: serde_json::Value = serde_json::from_str(second).unwrap();
-        assert_eq!(second["prev"], hex::encode(Sha256::digest(first.as_bytes())));
+        assert_eq!(second["prev"], LineHash::of(first.as_bytes()).to_string());
         assert_eq!(second["reason"], "not-allowed");
         assert_eq!(second["verdict"], "deny");
     }
@@ -269,13 +249,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_reader_holds_up_what_goes_out_and_nothing_else() {
         let reader = Slow::default();
-        let events = Arc::new(Events::new("w1", Box::new(reader.clone())));
-        let out = Event::allowed(Kind::Connect);
+        let events = Arc::new(Events::new(workflow(), Box::new(reader.clone())));
+        let out = Access::allowed(Kind::Connect);
         // It waits until its own line is taken whole.
         let going = tokio::spawn({
             let events = Arc::clone(&events);
             let out = out.clone();
-            async move { events.write_through(&out).await }
+            async move { events.write_through(out).await }
         });
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(!going.is_finished());
@@ -290,7 +270,7 @@ mod tests {
         reader.takes.store(0, Ordering::SeqCst);
         for port in 0..2000u16 {
             let same = Sameness {
-                kind: Kind::Connect,
+                kind: Some(Kind::Connect),
                 allowed: port % 2 == 0,
                 host: None,
                 address: None,
@@ -298,7 +278,7 @@ mod tests {
                 protocol: 6,
                 reason: "",
             };
-            events.write_folded(same, MOMENT, || Event::denied(Kind::Connect, Reason::Port));
+            events.write_folded(same, MOMENT, || Access::denied(Kind::Connect, Reason::Port));
         }
         assert!(take(&events.chain.state).waiting.len() <= BEHIND);
         assert!(!events.takes_lines().await, "nothing may go out without its line");
@@ -321,9 +301,9 @@ mod tests {
 
         let (mut reader, writer) = std::io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&writer, true).unwrap();
-        let events = Arc::new(Events::new("w1", Box::new(writer.try_clone().unwrap())));
+        let events = Arc::new(Events::new(workflow(), Box::new(writer.try_clone().unwrap())));
         for _ in 0..2000 {
-            events.write(&Event { what: Some("x".repeat(100)), ..Event::lifecycle("note") });
+            events.write(Note::new(Observation::PutBack, "x".repeat(100)));
         }
         assert!(events.chain.is_behind());
         let pumping = Arc::clone(&events);
@@ -339,10 +319,10 @@ mod tests {
     #[test]
     fn beyond_half_its_bound_a_log_is_for_what_goes_out_and_beyond_all_of_it_nothing_does() {
         let log = Log::default();
-        let events = Events::bounded("w1", Box::new(log.clone()), 4000);
+        let events = Events::bounded(workflow(), Box::new(log.clone()), 4000);
         let refused = |port: u16| {
             let same = Sameness {
-                kind: Kind::Connect,
+                kind: Some(Kind::Connect),
                 allowed: false,
                 host: None,
                 address: None,
@@ -350,17 +330,17 @@ mod tests {
                 protocol: 6,
                 reason: "",
             };
-            events.write_folded(same, MOMENT, || Event::denied(Kind::Connect, Reason::Port));
+            events.write_folded(same, MOMENT, || Access::denied(Kind::Connect, Reason::Port));
         };
         (0..100).for_each(refused);
         let half = log.text().len();
         assert!((2000..2300).contains(&half) && !events.is_full(), "{half}");
         while !events.is_full() {
-            events.write(&Event::allowed(Kind::Connect));
+            events.write(Access::allowed(Kind::Connect));
         }
         assert!((4000..4300).contains(&log.text().len()));
         // What is open may still say how it ends.
-        events.write(&Event::allowed(Kind::Connect));
+        events.write(Access::allowed(Kind::Connect));
         events.finish();
         let count: u64 = log.lines().iter().map(|line| 1 + line["left_out"].as_u64().unwrap_or(0)).sum();
         assert!(count > 100 + 10, "{count}");

@@ -10,7 +10,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::{Decision, Event, Kind, LONG_WHILE, MOMENT, Sameness};
+use netpolicy::decide::Reason;
+use netpolicy::host::HostName;
+
+use super::{LONG_WHILE, MOMENT, Sameness};
+use crate::wire::event::{Access, Decision, Event, Kind, Known, Lifecycle, Note, Observation, Transport};
 
 /// Lines of different events at once, for refusals and for answers each, and how many a second come back after that.
 const BURST: f64 = 256.0;
@@ -56,13 +60,16 @@ impl Budget {
 
 /// What events without a line have in common.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Common {
-    kind: Kind,
-    verdict: Option<Decision>,
-    reason: Option<String>,
-    limit: Option<String>,
-    protocol: Option<String>,
-    target: Option<(Option<String>, Option<IpAddr>)>,
+enum Common {
+    Access {
+        kind: Kind,
+        verdict: Option<Known<Decision>>,
+        reason: Option<Known<Reason>>,
+        limit: Option<String>,
+        protocol: Option<Known<Transport>>,
+        target: Option<(Option<HostName>, Option<IpAddr>)>,
+    },
+    Note(Known<Observation>),
 }
 
 /// Counts.
@@ -121,8 +128,7 @@ impl Fold {
             }
             // The sweep has not been here yet: what was counted goes with this one.
             let mut event = event();
-            let more = std::mem::take(&mut folded.more);
-            event.left_out = (more > 0).then_some(more);
+            event.leave_out(std::mem::take(&mut folded.more));
             (folded.since, folded.event) = (now, None);
             return Some(event);
         }
@@ -140,21 +146,16 @@ impl Fold {
         if times == 0 {
             return;
         }
+        let Some(mut common) = Common::of(event) else { return };
         self.counting.get_or_insert(now);
-        let target = (event.host, event.address);
-        let mut common = Common {
-            kind: event.kind,
-            verdict: event.verdict,
-            reason: event.reason,
-            limit: event.limit,
-            protocol: event.protocol,
-            target: (target != (None, None)).then_some(target),
-        };
-        if common.target.is_some() && !self.left_out.contains_key(&common) {
+        let known = self.left_out.contains_key(&common);
+        if let Common::Access { target: target @ Some(_), .. } = &mut common
+            && !known
+        {
             if self.targets < TARGETS {
                 self.targets += 1;
             } else {
-                common.target = None;
+                *target = None;
             }
         }
         let count = self.left_out.entry(common).or_default();
@@ -170,7 +171,7 @@ impl Fold {
             }
             if let Some(mut event) = folded.event.take() {
                 // This line is one of them itself.
-                event.left_out = (folded.more > 1).then(|| folded.more - 1);
+                event.leave_out(folded.more.saturating_sub(1));
                 due.push(event);
             }
             false
@@ -191,33 +192,40 @@ impl Fold {
 }
 
 impl Common {
-    fn line(self, times: u64) -> Event {
-        let (host, address) = self.target.unwrap_or_default();
-        Event {
-            kind: self.kind,
-            verdict: self.verdict,
-            reason: self.reason,
-            limit: self.limit,
-            protocol: self.protocol,
-            host,
-            address,
-            left_out: (times > 1).then(|| times - 1),
-            ..Event::default()
+    /// Returns what is counted of an event. Steps of the run and changes are written one by one, and counted never.
+    fn of(event: Event) -> Option<Common> {
+        match event {
+            Event::Access(Access { kind, verdict, reason, limit, protocol, host, address, .. }) => {
+                let target = (host.is_some() || address.is_some()).then_some((host, address));
+                Some(Common::Access { kind, verdict, reason, limit, protocol, target })
+            }
+            Event::Lifecycle(Lifecycle::Note(note)) => Some(Common::Note(note.reason)),
+            Event::Lifecycle(_) | Event::Control(_) | Event::Other(_) => None,
         }
+    }
+
+    fn line(self, times: u64) -> Event {
+        let mut event: Event = match self {
+            Common::Access { kind, verdict, reason, limit, protocol, target } => {
+                let (host, address) = target.unwrap_or_default();
+                Access { kind, verdict, reason, limit, protocol, host, address, ..Access::default() }.into()
+            }
+            Common::Note(reason) => Note { reason, what: None, left_out: None }.into(),
+        };
+        event.leave_out(times.saturating_sub(1));
+        event
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use netpolicy::decide::Reason;
-
-    use super::super::tests::Log;
+    use super::super::tests::{Log, workflow};
     use super::super::{Events, take};
     use super::*;
 
     fn same(port: u16) -> Sameness {
         Sameness {
-            kind: Kind::Connect,
+            kind: Some(Kind::Connect),
             allowed: false,
             host: None,
             address: None,
@@ -229,14 +237,14 @@ mod tests {
 
     fn logged() -> (Events, Log) {
         let log = Log::default();
-        (Events::new("w1", Box::new(log.clone())), log)
+        (Events::new(workflow(), Box::new(log.clone())), log)
     }
 
     #[test]
     fn a_flood_of_one_thing_becomes_one_event_and_a_count() {
         let (events, log) = logged();
         for _ in 0..1000 {
-            events.write_folded(same(22), MOMENT, || Event::denied(Kind::Connect, Reason::Port));
+            events.write_folded(same(22), MOMENT, || Access::denied(Kind::Connect, Reason::Port));
         }
         assert_eq!(log.lines().len(), 1);
         events.sweep_at(Instant::now() + MOMENT);
@@ -251,7 +259,7 @@ mod tests {
         let mut fold = Fold::new(now);
         let mut lines = Vec::new();
         let mut refused = |port: u16, host: &str, reason| {
-            let event = || Event { host: Some(host.to_owned()), ..Event::denied(Kind::Connect, reason) };
+            let event = || Access { host: host.parse().ok(), ..Access::denied(Kind::Connect, reason) }.into();
             lines.extend(fold.first_of_its_kind(same(port), MOMENT, event, now, false));
         };
         for port in 0..10_000 {
@@ -267,10 +275,14 @@ mod tests {
         assert_eq!(lines.len(), 256);
         let counts = fold.sweep(now + MOMENT, false);
         let stand_for = |host: Option<&str>, reason: Reason| -> u64 {
-            let of_it = counts.iter().filter(|event| {
-                event.host.as_deref() == host && event.reason.as_deref() == Some(reason.as_str())
+            let accesses = counts.iter().map(|event| match event {
+                Event::Access(access) => access,
+                other => panic!("{other:?}"),
             });
-            of_it.map(|event| 1 + event.left_out.unwrap_or(0)).sum()
+            let of_it = accesses.filter(|access| {
+                access.host.as_ref().map(HostName::as_str) == host && access.reason == Some(reason.into())
+            });
+            of_it.map(|access| 1 + access.left_out.unwrap_or(0)).sum()
         };
         assert_eq!(counts.len(), TARGETS + 1);
         assert_eq!(stand_for(Some("decoy.test"), Reason::Port), 10_000 - 256);
@@ -283,11 +295,11 @@ mod tests {
     fn refusals_take_no_line_of_answers_and_the_rest_of_the_log_grows_slowly() {
         let (events, log) = logged();
         for port in 0..9000 {
-            events.write_folded(same(port), MOMENT, || Event::denied(Kind::Connect, Reason::Port));
+            events.write_folded(same(port), MOMENT, || Access::denied(Kind::Connect, Reason::Port));
         }
         let before = log.lines().len();
         let answer = Sameness { allowed: true, ..same(1) };
-        events.write_folded(answer, MOMENT, || Event::allowed(Kind::Dns));
+        events.write_folded(answer, MOMENT, || Access::allowed(Kind::Dns));
         assert_eq!(log.lines().len(), before + 1);
         // An hour of a flood of different things.
         let begin = Instant::now();
@@ -298,7 +310,7 @@ mod tests {
             for port in 0..250 {
                 let same =
                     Sameness { port: Some(u16::try_from(tick % 200).unwrap() * 250 + port), ..same(0) };
-                let event = || Event::denied(Kind::Connect, Reason::Port);
+                let event = || Access::denied(Kind::Connect, Reason::Port).into();
                 lines += usize::from(fold.first_of_its_kind(same, MOMENT, event, now, false).is_some());
             }
             lines += fold.sweep(now, false).len();
@@ -309,7 +321,7 @@ mod tests {
     #[test]
     fn what_is_counted_only_is_told_at_the_end_too() {
         let (events, log) = logged();
-        events.count_only(Event::denied(Kind::Datagram, Reason::Limit), 7);
+        events.count_only(Access::denied(Kind::Datagram, Reason::Limit), 7);
         events.finish();
         let lines = log.lines();
         assert_eq!((&lines[0]["reason"], &lines[0]["left_out"]), (&"limit".into(), &6.into()));

@@ -15,6 +15,7 @@ mod proxy;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::wire::event::Kind;
 use netpolicy::decide::{Reason, Target};
 use netpolicy::floor;
 use netpolicy::host::HostName;
@@ -27,7 +28,6 @@ use tokio::time::timeout;
 pub use self::dial::keep_alive;
 pub use self::proxy::Credentials;
 use self::proxy::Proxy;
-use super::events::Kind;
 use super::gate::{Link, Refusal};
 use crate::resolve::{self, Answer, Patience, Resolvers};
 

@@ -7,10 +7,11 @@ use futures_util::StreamExt;
 
 use super::super::engine::{self, Engine};
 use super::super::workflow::Role;
-use super::super::{aftermath, event_store, runs};
+use super::super::{aftermath, control, event_store, runs};
 use super::{Found, Part};
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
+use crate::wire::event::{AgentEnded, How};
 use crate::workspace::masks;
 
 /// Between two pieces of a log an engine takes no longer than this.
@@ -19,7 +20,8 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// Saves the events of a workflow whose agent has ended, and removes it. Of one that this machine has no record of, nothing is kept or
 /// settled here: its id is no more than what the engine's objects say. What cannot be saved is not removed: an agent that fills a
 /// disk would be rid of its traces. What it left in the project is settled all the same.
-pub async fn end(engine: &Engine, found: &Found) -> Result<(), Failure> {
+pub async fn end(engine: &Engine, found: &Found, how: How) -> Result<(), Failure> {
+    write_end_down(engine, found, how).await;
     if !found.is_recorded() {
         return remove(engine, found).await;
     }
@@ -29,6 +31,20 @@ pub async fn end(engine: &Engine, found: &Found) -> Result<(), Failure> {
     }
     let id = found.id;
     Err(failure.hint(format!("workflow {id} is kept until its events can be saved; then `ringfence gc`")))
+}
+
+/// Has the guard write down how the agent ended, where its supervisor has not done so. A guard that is gone writes nothing any more.
+async fn write_end_down(engine: &Engine, found: &Found, how: How) {
+    let (Some(helpers), Some(agent)) = (found.helpers(), found.container(Role::Agent)) else { return };
+    if found.guard != "running" {
+        return;
+    }
+    let state = engine.inspect_container(agent, None).await.ok().and_then(|found| found.state);
+    // One that runs is ended by its removal, and has no status yet.
+    let status = state.filter(|state| state.running == Some(false)).and_then(|state| state.exit_code);
+    let ended =
+        AgentEnded { how: how.into(), exit_status: status.and_then(|status| u8::try_from(status).ok()) };
+    let _ = tokio::time::timeout(SILENCE, control::ended(engine, &helpers, ended)).await;
 }
 
 /// Removes everything of a workflow: agent first, so that it never runs without a guard, then the

@@ -14,6 +14,8 @@ use super::super::workflow::Workflow;
 use super::Request;
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::handover::{FenceConfig, GuardConfig};
+use crate::wire::event::Start;
+use crate::workspace::secrets::{is_secret_variable, without_secrets};
 
 /// The files that the fence and the guard begin with, as one archive.
 pub(super) fn configuration(
@@ -37,14 +39,11 @@ pub(super) fn configuration(
         covers: init::expected(&request.agent)?,
     };
     let guard = GuardConfig {
-        workflow: workflow.id.to_string(),
+        workflow: workflow.id,
         policy: request.policy.clone(),
         surroundings,
-        digest: workflow.digest.as_ref().map(ToString::to_string).unwrap_or_default(),
         deadline_unix_ms: Some(deadline),
-        image: request.agent.image.id.clone(),
-        image_digest: request.agent.image.digest.clone(),
-        engine: engine.version.clone(),
+        start: start(workflow, request, engine),
     };
     let json = |result: serde_json::Result<Vec<u8>>| {
         result.map_err(|error| {
@@ -54,6 +53,36 @@ pub(super) fn configuration(
     let (fence, guard) = (json(serde_json::to_vec(&fence))?, json(serde_json::to_vec(&guard))?);
     let file = |name, content| File { name, content, mode: 0o644, owner: 0 };
     files::archive(&[file("fence.json", &fence), file("guard.json", &guard)])
+}
+
+/// Who started what, for the first line of the log. No secret is in it.
+fn start(workflow: &Workflow, request: &Request, engine: &Engine) -> Start {
+    let agent = &request.agent;
+    let uid = nix::unistd::Uid::current();
+    let account = nix::unistd::User::from_uid(uid).ok().flatten();
+    let of_variables = agent.env.iter().filter_map(|pair| pair.split_once('='));
+    let of_variables = of_variables.filter(|(name, value)| is_secret_variable(name, value.as_bytes()));
+    let of_files = request.handed.iter().filter(|file| !file.is_prompt());
+    let known: Vec<&[u8]> = of_variables
+        .map(|(_, value)| value.as_bytes())
+        .chain(of_files.map(|file| file.content.as_slice()))
+        .collect();
+    let written = |words: &[String]| without_secrets(words, &known);
+    Start {
+        digest: workflow.digest.clone(),
+        image: Some(agent.image.id.clone()),
+        image_digest: agent.image.digest.as_ref().and_then(|digest| digest.parse().ok()),
+        image_name: agent.image.name.parse().ok(),
+        engine: Some(engine.version.clone()),
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        name: workflow.name.clone(),
+        user: account.map(|account| account.name),
+        uid: Some(uid.as_raw()),
+        project: request.project().map(|project| project.source.display().to_string()),
+        entrypoint: agent.entrypoint.as_ref().and_then(|word| written(std::slice::from_ref(word)).pop()),
+        command: (!agent.command.is_empty()).then(|| written(&agent.command)),
+        map: None,
+    }
 }
 
 /// The agent's filter, for an engine that wants it as a file.

@@ -1,4 +1,4 @@
-//! The guard's lines: to files, to the summary, and its word that it is ready to who waits for it.
+//! The guard's lines: to files, to the summary, and steps of the run to those who wait for them.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,13 +11,37 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::oneshot;
 
 use super::super::event_store::Writer;
-use super::super::summary::{Seen, Summary};
+use super::super::summary::Summary;
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::open;
 use crate::wire::WorkflowId;
+use crate::wire::event::{Event, Lifecycle, Line, Observation};
+
+/// Those who wait for a step of the run.
+pub(super) struct Awaited {
+    ready: Option<oneshot::Sender<()>>,
+    agent_ended: Option<oneshot::Sender<()>>,
+}
+
+impl Awaited {
+    pub(super) fn new(ready: oneshot::Sender<()>, agent_ended: oneshot::Sender<()>) -> Self {
+        Awaited { ready: Some(ready), agent_ended: Some(agent_ended) }
+    }
+
+    /// Tells who waits for this step. The run may have been given up meanwhile.
+    fn tell(&mut self, step: &Lifecycle) {
+        let awaited = match step {
+            Lifecycle::Ready => &mut self.ready,
+            Lifecycle::AgentEnded(_) => &mut self.agent_ended,
+            Lifecycle::Start(_) | Lifecycle::End | Lifecycle::Note(_) => return,
+        };
+        awaited.take().map(|awaited| awaited.send(()));
+    }
+}
 
 /// Where the guard's lines go.
 pub(super) struct EventFiles {
+    id: WorkflowId,
     own: Writer,
     /// The file that a person asked for.
     also: Option<(PathBuf, File)>,
@@ -41,16 +65,15 @@ impl EventFiles {
             Ok::<_, Failure>((path.to_owned(), created.file))
         };
         let also = also.map(opened).transpose()?;
-        Ok(EventFiles { own, also, own_is_broken: false })
+        Ok(EventFiles { id, own, also, own_is_broken: false })
     }
 
-    /// Writes each line to the files, checks and counts it; says when the guard is ready.
+    /// Writes each line to the files, checks and counts it. A step counts only where the line is one of this run.
     pub(super) async fn collect(
         mut self,
         mut output: Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>> + Send>>,
-        ready: oneshot::Sender<()>,
+        mut awaited: Awaited,
     ) -> Summary {
-        let mut ready = Some(ready);
         let mut summary = Summary::default();
         let mut pending = Vec::new();
         while let Some(Ok(chunk)) = output.next().await {
@@ -63,15 +86,14 @@ impl EventFiles {
                 looked_at = 0;
                 self.write(&line);
                 summary.log.add(&line[..line.len() - 1]);
-                let Ok(event) = serde_json::from_slice::<Seen>(&line) else { continue };
-                if event.kind == "lifecycle" {
-                    match event.reason.as_deref() {
-                        // The run may have been given up meanwhile.
-                        Some("ready") => _ = ready.take().map(|ready| ready.send(())),
-                        Some("log-full") => crate::term::talk(
+                let read = Line::read(&line[..line.len() - 1]).filter(|line| line.workflow == self.id);
+                let Some(Line { event, .. }) = read else { continue };
+                if let Event::Lifecycle(step) = &event {
+                    awaited.tell(step);
+                    if step.is_note(Observation::LogFull) {
+                        crate::term::talk(
                             "the events of this run have reached their bound, so its network was closed",
-                        ),
-                        _ => {}
+                        );
                     }
                 }
                 summary.add(&event);

@@ -38,10 +38,10 @@ use super::summary::{Summary, last_digest};
 use super::workflow::Workflow;
 use super::{aftermath, ca, etc, helper_image, init, kept, networks, nonce, podman, removal, runs};
 use crate::clock::unix_seconds;
-use crate::control::Limit;
 use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::territory;
 use crate::layers::record::Record;
+use crate::wire::event::{AgentEnded, How, Observation};
 use crate::wire::{UnixTime, WorkflowName};
 use crate::workspace::aftermath::Aftermath;
 use crate::workspace::mounts::Bind;
@@ -91,18 +91,24 @@ pub struct Request {
 }
 
 impl Request {
+    /// The project, as a person named it.
+    fn project(&self) -> Option<&Bind> {
+        let part = self.worktree.as_ref().and_then(|worktree| worktree.part.as_ref());
+        part.or_else(|| self.agent.binds.all.iter().find(|bind| bind.target == WORKSPACE))
+    }
+
     /// What is left until the run must end, what ends it, and in words.
-    fn left(&self) -> (Duration, Limit, String) {
+    fn left(&self) -> (Duration, Observation, String) {
         let time = self.agent.limits.time;
         let shown = humantime::format_duration(time);
         let limit = (
             time,
-            Limit::Time,
+            Observation::TimeLimit,
             format!("the time of {shown} is over (--time, or container.time of a policy)"),
         );
         let token = self.token_ends.map(|end| {
             let left = end.duration_since(SystemTime::now()).unwrap_or_default();
-            (left, Limit::Token, "the agent's GitLab token is over".to_owned())
+            (left, Observation::TokenOver, "the agent's GitLab token is over".to_owned())
         });
         token.filter(|(left, ..)| *left < time).unwrap_or(limit)
     }
@@ -125,9 +131,8 @@ pub async fn run(engine: &Engine, mut request: Request, signals: &mut Signals) -
     })?;
     let events = EventFiles::open(workflow.id, request.events.as_deref())?;
     let binds = &request.agent.binds.all;
-    let part = request.worktree.as_ref().and_then(|worktree| worktree.part.as_ref());
-    let project = part.or_else(|| binds.iter().find(|bind| bind.target == WORKSPACE));
-    let mut record = runs::Held::begin(&workflow, &engine.host, project.map(|bind| bind.source.as_path()))?;
+    let project = request.project().map(|bind| bind.source.as_path());
+    let mut record = runs::Held::begin(&workflow, &engine.host, project)?;
     let resolver = request.policy.dns.virtual_range.broadcast();
     let own = checked.own_files.then(|| etc::files(engine.product, resolver));
     let given = masks::Given {
@@ -188,7 +193,8 @@ pub async fn run(engine: &Engine, mut request: Request, signals: &mut Signals) -
                 signals.again(number);
             }
             let ended = running.supervise(engine, &workflow, &request, &laying, signals).await;
-            told = running.close(engine, &workflow, &mut held, Some(&laying.covered)).await;
+            let end = ended.as_ref().ok().map(Ended::event);
+            told = running.close(engine, &workflow, &mut held, Some(&laying.covered), end).await;
             ended.map(|ended| (ended, running.summary.take()))
         }
     };
@@ -317,16 +323,19 @@ fn conclude(
 
 struct Ended {
     status: u8,
+    /// What ended the agent.
+    how: How,
     why: Option<String>,
     /// The limits that the agent met, whether they ended it or not, in words.
-    reached: Vec<(Limit, String)>,
+    reached: Vec<(Observation, String)>,
     /// The output that could not be written, in words.
     lost: Option<String>,
 }
 
 impl Ended {
     fn with(status: i32) -> Self {
-        Ended { status: u8::try_from(status).unwrap_or(u8::MAX), why: None, reached: Vec::new(), lost: None }
+        let status = u8::try_from(status).unwrap_or(u8::MAX);
+        Ended { status, how: How::Exited, why: None, reached: Vec::new(), lost: None }
     }
 
     /// The same where output was lost: a program that was given part of it must not take that for a success.
@@ -338,13 +347,25 @@ impl Ended {
         self
     }
 
-    fn because(status: u8, why: impl Into<String>) -> Self {
-        Ended { status, why: Some(why.into()), reached: Vec::new(), lost: None }
+    /// One that the supervisor ended, or could not follow any more.
+    fn because(how: How, why: impl Into<String>) -> Self {
+        Ended { status: FENCE_ENDED, how, why: Some(why.into()), reached: Vec::new(), lost: None }
     }
 
-    fn at_limit(status: u8, limit: Limit, what: String) -> Self {
+    /// How it ended, for the log.
+    fn event(&self) -> AgentEnded {
+        AgentEnded { how: self.how.into(), exit_status: Some(self.status) }
+    }
+
+    fn at_limit(status: u8, limit: Observation, what: String) -> Self {
+        let how = match limit {
+            Observation::TokenOver => How::TokenOver,
+            Observation::DiskLimit => How::DiskLimit,
+            _ => How::TimeLimit,
+        };
         Ended {
             status,
+            how,
             why: None,
             reached: vec![(limit, format!("{what}, so the run was ended"))],
             lost: None,

@@ -8,7 +8,7 @@ use super::super::limits;
 use super::super::watch::Watch;
 use super::super::workflow::{Role, Workflow};
 use super::{ENGINE_LIMIT, Ended, FENCE_ENDED, Request};
-use crate::control::Limit;
+use crate::wire::event::{How, Observation};
 
 /// What the kernel's SIGKILL makes of an exit status.
 const KILLED: u8 = 128 + 9;
@@ -33,9 +33,10 @@ pub(super) async fn account(
         );
         if ended.status == KILLED && ended.why.is_none() {
             ended.status = FENCE_ENDED;
+            ended.how = How::MemoryLimit;
             what.push_str(", and the run with it");
         }
-        ended.reached.push((Limit::Memory, what));
+        ended.reached.push((Observation::MemoryLimit, what));
     }
     if watch.processes_were_short() {
         let what = format!(
@@ -43,14 +44,12 @@ pub(super) async fn account(
              it could start no more",
             limits.pids
         );
-        ended.reached.push((Limit::Pids, what));
+        ended.reached.push((Observation::PidsLimit, what));
     }
+    // A guard that is gone writes nothing any more; the person is told all the same.
     let helpers = workflow.helpers();
-    for (limit, what) in &ended.reached {
-        // A guard that is gone writes nothing any more; the person is told all the same.
-        let told = control::reached(engine, &helpers, *limit, what.clone());
-        let _ = timeout(ENGINE_LIMIT, told).await;
-    }
+    let noted = control::note(engine, &helpers, ended.reached.clone());
+    let _ = timeout(ENGINE_LIMIT, noted).await;
     ended
 }
 

@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
 use bollard::query_parameters::KillContainerOptions;
-use tokio::io::AsyncWrite;
-use tokio::sync::watch;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -19,8 +19,9 @@ use super::super::workflow::{Role, Workflow};
 use super::super::{aftermath, control, podman, streams};
 use super::ready::{exit_of, last_words};
 use super::{ENGINE_LIMIT, Ended, FENCE_ENDED, Request, TIME_OVER, reached};
-use crate::control::{Limit, Note};
+use crate::control::FromSupervisor;
 use crate::error::Failure;
+use crate::wire::event::{AgentEnded, How, Observation};
 use crate::workspace::aftermath::Aftermath;
 use crate::workspace::masks::{Covered, Laying};
 
@@ -32,6 +33,8 @@ const DOUBLE_INTERRUPT: Duration = Duration::from_secs(2);
 const ASKED_LIMIT: Duration = Duration::from_secs(10);
 /// After that an agent has ended within this time, or the engine is asked whether it is there at all.
 const KILLED_LIMIT: Duration = Duration::from_secs(5);
+/// A guard that listens to its stdin writes the agent's end down within this time.
+const SAYING: Duration = Duration::from_secs(1);
 /// The guard's last lines arrive within this time after its end.
 const COLLECTING: Duration = Duration::from_secs(10);
 /// An engine that is there and does not end a killed agent is given as many times that.
@@ -91,8 +94,11 @@ pub(super) struct Running {
     pub(super) host: Option<Pin<Box<dyn Future<Output = String> + Send>>>,
     /// Whether the engine was found not to answer: nothing can be ended then.
     pub(super) engine_is_silent: bool,
-    /// The guard's stdin: while it is open, the guard knows that a supervisor is attached, wherever that is.
-    pub(super) _attached: Pin<Box<dyn AsyncWrite + Send>>,
+    /// The guard's stdin: while it is open, the guard knows that a supervisor is attached, wherever that is. Its last line says how
+    /// the agent ended.
+    pub(super) guard_input: Pin<Box<dyn AsyncWrite + Send>>,
+    /// The guard's word that it has written the agent's end down.
+    pub(super) end_is_written: oneshot::Receiver<()>,
 }
 
 impl Running {
@@ -104,12 +110,12 @@ impl Running {
         laying: &Laying,
         signals: &mut Signals,
     ) -> Result<Ended, Failure> {
-        let note = |notes: Vec<(Note, String)>| {
+        let note = |notes: Vec<(Observation, String)>| {
             let (engine, helpers) = (engine.clone(), workflow.helpers());
             // Beside the watching, which goes on.
             tokio::spawn(async move { control::note(&engine, &helpers, notes).await });
         };
-        note(laying.told.iter().map(|told| (Note::SharedFiles, told.clone())).collect());
+        note(laying.told.iter().map(|told| (Observation::SharedFiles, told.clone())).collect());
         let names = [Role::Agent, Role::Guard, Role::Fence].map(|role| workflow.object(role));
         let agent_exit = exit_of(engine, &names[0]);
         let guard_exit = exit_of(engine, &names[1]);
@@ -141,6 +147,7 @@ impl Running {
             asked_long_ago
         );
         let mut asked = false;
+        let mut sent = None;
         let send = |name: &str| {
             let options = KillContainerOptions { signal: name.to_owned() };
             let (api, agent) = (engine.api.clone(), names[0].clone());
@@ -156,7 +163,7 @@ impl Running {
             } else {
                 format!("the {who} ended with status {status}, so the run was ended")
             };
-            Ended::because(FENCE_ENDED, why)
+            Ended::because(if status < 0 { How::EngineLost } else { How::HelperLost }, why)
         };
         loop {
             let ended = tokio::select! {
@@ -164,12 +171,15 @@ impl Running {
                 biased;
                 status = &mut agent_exit => {
                     if status < 0 {
-                        Ended::because(FENCE_ENDED, "the engine does not answer for the agent any more")
+                        Ended::because(How::EngineLost, "the engine does not answer for the agent any more")
                     } else {
                         self.over.send_replace(true);
                         let lost = drain(&mut self.carrying, signals, time_over.as_mut()).await;
                         let said = async || last_words(engine, &names[0]).await;
-                        Ended::with(podman::status(engine, status, said).await as i32).without(lost)
+                        let status = podman::status(engine, status, said).await as i32;
+                        let stopped = asked || sent.is_some_and(|number| status == 128 + number);
+                        let how = if stopped { How::Stopped } else { How::Exited };
+                        Ended { how, ..Ended::with(status) }.without(lost)
                     }
                 }
                 status = &mut guard_exit => helper_died("guard", status),
@@ -179,13 +189,13 @@ impl Running {
                 }
                 said = &mut warning => {
                     warning.set(warn_of_token(None));
-                    note(vec![(Note::TokenEnds, said)]);
+                    note(vec![(Observation::TokenEnds, said)]);
                     continue;
                 }
                 said = &mut uncovered => {
                     uncovered.set(laying.covered.until_off());
                     crate::term::talk(&said);
-                    note(vec![(Note::Uncovered, said)]);
+                    note(vec![(Observation::Uncovered, said)]);
                     continue;
                 }
                 () = &mut doubt => {
@@ -198,10 +208,10 @@ impl Running {
                     let what = if self.engine_is_silent { "does not answer" } else { "does not end the agent" };
                     // Nor would it say what limits the agent met.
                     let why = format!("the engine {what}, so nobody knows whether the agent has ended");
-                    return Ok(Ended::because(FENCE_ENDED, why));
+                    return Ok(Ended::because(How::EngineLost, why));
                 }
                 why = &mut host_unknown => {
-                    Ended::because(FENCE_ENDED, format!("{why}, so the run was ended"))
+                    Ended::because(How::HostUnknown, format!("{why}, so the run was ended"))
                 }
                 () = &mut asked_long_ago => {
                     asked_long_ago.set(after(None));
@@ -212,13 +222,15 @@ impl Running {
                     doubt.set(after(Some(KILLED_LIMIT)));
                     continue;
                 }
-                what = &mut disk_full => Ended::at_limit(FENCE_ENDED, Limit::Disk, what),
+                what = &mut disk_full => Ended::at_limit(FENCE_ENDED, Observation::DiskLimit, what),
                 number = signals.next() => {
                     let now = Instant::now();
                     let twice = number == SIGINT
                         && last_interrupt.replace(now).is_some_and(|last| now - last < DOUBLE_INTERRUPT);
                     let name = if twice { "KILL" } else { signal_name(number) };
+                    sent = Some(number);
                     if twice {
+                        asked = true;
                         doubt.set(after(Some(KILLED_LIMIT)));
                     }
                     if signals.is_an_end(number) && !asked {
@@ -233,6 +245,21 @@ impl Running {
         }
     }
 
+    /// Has the guard write down how the agent ended, and waits for the line. Where the guard's stdin leads nowhere, by its control
+    /// socket. A guard that is gone writes nothing any more.
+    async fn write_end_down(&mut self, engine: &Engine, workflow: &Workflow, ended: AgentEnded) {
+        let line = FromSupervisor::AgentEnded(ended.clone()).line();
+        let said = async {
+            self.guard_input.write_all(&line).await?;
+            self.guard_input.flush().await
+        };
+        let said = timeout(SAYING, said).await;
+        if matches!(said, Ok(Ok(()))) && timeout(SAYING, &mut self.end_is_written).await.is_ok() {
+            return;
+        }
+        let _ = timeout(COLLECTING, control::ended(engine, &workflow.helpers(), ended)).await;
+    }
+
     /// Ends the agent if it still runs, puts back what it left, then ends the guard, so that its last events are written.
     pub(super) async fn close(
         &mut self,
@@ -240,6 +267,7 @@ impl Running {
         workflow: &Workflow,
         held: &mut Option<Aftermath>,
         covered: Option<&Covered>,
+        ended: Option<AgentEnded>,
     ) -> Option<Report> {
         let kill = |role: Role, signal: &str| {
             let options = KillContainerOptions { signal: signal.to_owned() };
@@ -252,6 +280,9 @@ impl Running {
         let mut told = None;
         if !self.engine_is_silent {
             kill(Role::Agent, "KILL").await;
+            if let Some(ended) = ended {
+                self.write_end_down(engine, workflow, ended).await;
+            }
             told = aftermath::settle(engine, workflow, held, covered).await;
             kill(Role::Guard, "TERM").await;
         }

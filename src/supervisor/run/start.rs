@@ -23,7 +23,7 @@ use super::checks::surroundings;
 use super::clock::Clock;
 use super::configuration::{self, configuration};
 use super::create::{create, create_agent, create_volume};
-use super::events::EventFiles;
+use super::events::{Awaited, EventFiles};
 use super::host::{self, Recipe};
 use super::ready::{await_ready, has_a_helper_ended, helpers_last_words};
 use super::running::Running;
@@ -166,7 +166,8 @@ pub(super) async fn start(
         .map_err(|error| engine::refused("cannot read the guard's events", &error))?;
     let AttachContainerResults { output: guard_output, input: guard_input } = guard_output;
     let (ready, is_ready) = oneshot::channel();
-    let summary = tokio::spawn(events.collect(guard_output, ready));
+    let (agent_ended, end_is_written) = oneshot::channel();
+    let summary = tokio::spawn(events.collect(guard_output, Awaited::new(ready, agent_ended)));
     tokio::try_join!(start_one(engine, workflow, Role::Guard), start_one(engine, workflow, Role::Fence))?;
     // What the engine calls its objects is asked while fence and guard begin, so that it costs no time.
     let noted = async { record.add_ids(&inventory::of_run(engine, workflow).await?.parts) };
@@ -230,7 +231,8 @@ pub(super) async fn start(
             .then_some(counting::Recipe { image: helper, volumes: request.agent.data.len() }),
         host: Some(Box::pin(watching.follow(recipe, network))),
         engine_is_silent: false,
-        _attached: guard_input,
+        guard_input,
+        end_is_written,
     })
 }
 

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use super::super::pin::pins;
 use super::*;
+use crate::wire::event::Observation;
 
 struct Project {
     dir: tempfile::TempDir,
@@ -648,11 +649,11 @@ fn what_gives_rights_or_leads_out_is_told_and_nothing_that_was_there() {
     assert!(!text.contains("had-") && !text.contains('\u{1b}'), "{text}");
     let (notes, all) = told.notes();
     assert!(
-        all && notes.iter().any(|(note, text)| note.reason() == "gives-rights" && text.contains("script")),
+        all && notes.iter().any(|(note, text)| *note == Observation::GivesRights && text.contains("script")),
         "{notes:?}"
     );
     assert!(
-        notes.iter().any(|(note, text)| note.reason() == "leads-out" && text.contains("pipe")),
+        notes.iter().any(|(note, text)| *note == Observation::LeadsOut && text.contains("pipe")),
         "{notes:?}"
     );
 }

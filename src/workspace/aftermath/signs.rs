@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::kinds::is_vendored;
 use super::names::{cut, exact, listed, parts, shown};
 use super::place::permissions;
-use crate::control::Note;
+use crate::wire::event::Observation;
 use crate::workspace::survey::leads_out;
 use crate::workspace::walk::Entry;
 
@@ -88,10 +88,10 @@ impl Sign {
         }
     }
 
-    fn note(self) -> Note {
+    fn note(self) -> Observation {
         match self {
-            Sign::Link | Sign::Socket | Sign::Pipe | Sign::Device | Sign::Shared => Note::LeadsOut,
-            _ => Note::GivesRights,
+            Sign::Link | Sign::Socket | Sign::Pipe | Sign::Device | Sign::Shared => Observation::LeadsOut,
+            _ => Observation::GivesRights,
         }
     }
 }
@@ -235,7 +235,7 @@ impl Told {
     }
 
     /// Every one, in as many texts as it takes.
-    pub fn events(&self) -> Vec<(Note, String)> {
+    pub fn events(&self) -> Vec<(Observation, String)> {
         let mut events = Vec::new();
         for (sign, paths) in self.sorted() {
             let names = paths.iter().map(|(path, what)| told(listed(path), what)).collect();
@@ -253,13 +253,13 @@ impl Told {
     pub fn json(&self) -> Vec<Value> {
         let all = self.sorted().into_iter().flat_map(|(sign, paths)| {
             let one = move |(path, what): &(PathBuf, String)| {
-                json!({"reason": sign.note().reason(), "path": exact(path), "what": sign.words(), "detail": what})
+                json!({"reason": sign.note(), "path": exact(path), "what": sign.words(), "detail": what})
             };
             paths.into_iter().map(one).collect::<Vec<_>>()
         });
-        let beyond = self.beyond.iter().map(|(sign, more)| {
-            json!({"reason": sign.note().reason(), "what": sign.words(), "more-without-a-name": more})
-        });
+        let beyond = self.beyond.iter().map(
+            |(sign, more)| json!({"reason": sign.note(), "what": sign.words(), "more-without-a-name": more}),
+        );
         all.chain(beyond).collect()
     }
 }

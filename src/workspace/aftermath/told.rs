@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::names::{LONGEST_LISTED, cut, exact, listed, parts, shown};
 use super::risks::Risks;
 use super::signs;
-use crate::control::Note;
+use crate::wire::event::Observation;
 
 /// Names in a line before "and N more".
 const NAMED: usize = 10;
@@ -234,7 +234,7 @@ impl Told {
     }
 
     /// All of it as events, and whether that is all: a flood is not to push the agent's own deeds out of the log.
-    pub fn notes(&self) -> (Vec<(Note, String)>, bool) {
+    pub fn notes(&self) -> (Vec<(Observation, String)>, bool) {
         let keys = self.keys.iter().flat_map(|(path, keys)| {
             let keys = keys.iter().map(|key| cut(&harmless(key), LONGEST_LISTED)).collect();
             parts(&format!("put back in {}: ", listed(path)), keys)
@@ -243,15 +243,15 @@ impl Told {
         let others = [&self.remotes, &self.failures, &self.advice].into_iter().flatten().cloned();
         let moved = self.uncovered.iter().map(|path| listed(path)).collect();
         let moved = parts("covered in this run, and moved or replaced since: ", moved);
-        let put_back = keys.chain(whole).chain(others).map(|text| (Note::PutBack, text));
-        let risks = self.risks.events().into_iter().map(|text| (Note::RunsCode, text));
-        let changes = self.all_changes().map(|text| (Note::GitChanged, text.clone()));
+        let put_back = keys.chain(whole).chain(others).map(|text| (Observation::PutBack, text));
+        let risks = self.risks.events().into_iter().map(|text| (Observation::RunsCode, text));
+        let changes = self.all_changes().map(|text| (Observation::GitChanged, text.clone()));
         let all = put_back
             .chain(risks)
             .chain(changes)
             .chain(self.signs.events())
-            .chain(self.stand_ins.iter().map(|text| (Note::StandIn, text.clone())))
-            .chain(moved.into_iter().map(|text| (Note::CoverMoved, text)));
+            .chain(self.stand_ins.iter().map(|text| (Observation::StandIn, text.clone())))
+            .chain(moved.into_iter().map(|text| (Observation::CoverMoved, text)));
         let (mut notes, mut bytes, mut more) = (Vec::new(), 0, 0u64);
         for (note, text) in all {
             bytes += text.len();
@@ -262,7 +262,7 @@ impl Told {
         }
         if more > 0 {
             let text = format!("{more} more lines like these; all are in ringfence's state folder (told/)");
-            notes.push((Note::RunsCode, text));
+            notes.push((Observation::RunsCode, text));
         }
         (notes, more == 0)
     }

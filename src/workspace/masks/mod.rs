@@ -33,7 +33,7 @@ use std::path::PathBuf;
 
 pub use moved::Covered;
 pub use repository::plan_repository;
-pub use scrub::MASK;
+pub use scrub::{MASK, replace};
 pub use serve::{Given, Laying, Served, close, serve, sweep};
 pub use snapshot::Mark;
 pub use tracked::Decided;

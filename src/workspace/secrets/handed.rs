@@ -50,6 +50,11 @@ impl Handed {
         Ok(Handed { name: name.to_owned(), content })
     }
 
+    /// Whether it is the prompt, which is no secret.
+    pub fn is_prompt(&self) -> bool {
+        self.name == PROMPT
+    }
+
     /// `--prompt FILE`.
     pub fn prompt(file: &Path) -> Result<Handed, Failure> {
         Ok(Handed { name: PROMPT.to_owned(), content: read("--prompt", file)? })

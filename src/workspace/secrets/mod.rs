@@ -3,7 +3,9 @@
 mod handed;
 mod rules;
 mod sent;
+mod written;
 
 pub use handed::Handed;
 pub use rules::{Finding, Rules};
-pub use sent::{Sent, check};
+pub use sent::{Sent, check, is_secret_variable};
+pub use written::without_secrets;

@@ -72,10 +72,15 @@ fn beginning(secret: &[u8]) -> String {
     }
 }
 
-fn is_secret_variable(name: &str, value: &[u8]) -> bool {
+/// Tells whether the name of a variable says that its value is a secret.
+pub(super) fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    NAMES.iter().any(|word| name.contains(word))
-        && !HARMLESS.iter().any(|end| name.ends_with(end))
+    NAMES.iter().any(|word| name.contains(word)) && !HARMLESS.iter().any(|end| name.ends_with(end))
+}
+
+/// Tells whether a variable's value is a secret, by its name.
+pub fn is_secret_variable(name: &str, value: &[u8]) -> bool {
+    is_secret_name(name)
         && value.len() >= 6
         && !value.starts_with(b"/")
         && !value.iter().all(u8::is_ascii_digit)

@@ -1,0 +1,122 @@
+//! How far the run has come, by the words of those who start and end it.
+//!
+//! ```text
+//!  supervisor ──stdin: Word, a line──▶ agent-ended, once        stdin ends before that ──▶ supervisor-lost
+//!  stop ──control: stop-asked──▶ what ends after that was stopped
+//! ```
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::Guard;
+use super::attached::Heard;
+use super::events::Events;
+use crate::wire::event::{AgentEnded, How, Lifecycle, Note, Observation};
+
+/// A supervisor that ends in order removes its guard within this time, and is not lost.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What has been said about the end of the run.
+#[derive(Debug, Default)]
+pub struct Life {
+    stop_asked: AtomicBool,
+    agent_ended: AtomicBool,
+}
+
+impl Life {
+    /// Writes a note down.
+    pub fn note(&self, events: &Events, note: Note) {
+        if note.reason.known() == Some(&Observation::StopAsked) {
+            self.stop_asked.store(true, Ordering::SeqCst);
+        }
+        events.write(note);
+    }
+
+    /// Writes down how the agent ended, by the first who says it. An agent that ended after a person asked for that was stopped.
+    pub fn agent_ended(&self, events: &Events, mut ended: AgentEnded) {
+        if self.agent_ended.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let exited = ended.how.known() == Some(&How::Exited);
+        if exited && self.stop_asked.load(Ordering::SeqCst) {
+            ended.how = How::Stopped.into();
+        }
+        events.write(Lifecycle::AgentEnded(ended));
+    }
+
+    /// Writes down that nobody supervises an agent whose end nobody told of.
+    fn lost(&self, events: &Events) {
+        if !self.agent_ended.load(Ordering::SeqCst) {
+            events
+                .write(Note::new(Observation::SupervisorLost, "the supervisor has gone; the agent goes on"));
+        }
+    }
+}
+
+/// Listens to the supervisor until it is gone.
+pub fn listen(guard: &Arc<Guard>, stdin: impl AsFd) {
+    let hearing = Arc::clone(guard);
+    guard.attached.watch(stdin, move |heard| match heard {
+        Heard::Ended(ended) => hearing.life.agent_ended(&hearing.events, ended),
+        Heard::Gone => {
+            let guard = Arc::clone(&hearing);
+            tokio::spawn(async move {
+                tokio::time::sleep(GRACE).await;
+                guard.life.lost(&guard.events);
+            });
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::events::tests::{Log, workflow};
+    use super::*;
+
+    fn ended(how: How) -> AgentEnded {
+        AgentEnded { how: how.into(), exit_status: Some(143) }
+    }
+
+    fn logged() -> (Life, Events, Log) {
+        let log = Log::default();
+        (Life::default(), Events::new(workflow(), Box::new(log.clone())), log)
+    }
+
+    #[test]
+    fn the_end_is_told_once_and_by_the_first() {
+        let (life, events, log) = logged();
+        life.agent_ended(&events, ended(How::TimeLimit));
+        life.agent_ended(&events, ended(How::SupervisorLost));
+        life.lost(&events);
+        let lines = log.lines();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert_eq!((&lines[0]["how"], &lines[0]["exit_status"]), (&"time-limit".into(), &143.into()));
+    }
+
+    #[test]
+    fn an_agent_that_ends_when_asked_was_stopped() {
+        let (life, events, log) = logged();
+        life.note(&events, Note::new(Observation::StopAsked, "by me"));
+        life.agent_ended(&events, ended(How::Exited));
+        let reasons: Vec<_> =
+            log.lines().iter().map(|line| (line["reason"].clone(), line["how"].clone())).collect();
+        assert_eq!(reasons[0].0, "stop-asked");
+        assert_eq!(reasons[1], ("agent-ended".into(), "stopped".into()));
+        // A limit stays one, whoever else wants the end.
+        let (life, events, log) = logged();
+        life.note(&events, Note::new(Observation::StopAsked, "by me"));
+        life.agent_ended(&events, ended(How::TimeLimit));
+        assert_eq!(log.lines()[1]["how"], "time-limit");
+    }
+
+    #[test]
+    fn a_supervisor_that_goes_without_a_word_is_lost() {
+        let (life, events, log) = logged();
+        life.lost(&events);
+        life.agent_ended(&events, ended(How::SupervisorLost));
+        assert_eq!(log.lines()[0]["reason"], "supervisor-lost");
+        assert_eq!(log.lines()[1]["how"], "supervisor-lost");
+    }
+}

@@ -1,0 +1,69 @@
+//! A change that a person made, or wanted to.
+
+use netpolicy::decide::{Reason, Verdict};
+use serde::{Deserialize, Serialize};
+
+use super::access::{Decision, Ruling};
+use super::word::Known;
+use crate::wire::PolicyDigest;
+
+/// By what way a change came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// A program in the guard's container, started by the engine's API.
+    Exec,
+}
+
+/// A change, made or refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Control {
+    /// Whether it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Known<Decision>>,
+    /// Why, from the closed list of the policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(schema_with = "super::schema::reasons"))]
+    pub reason: Option<Known<Reason>>,
+    /// The rule that refused it.
+    #[serde(flatten)]
+    pub by: Ruling,
+    /// By what way it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<Known<Way>>,
+    /// The change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub what: Option<String>,
+    /// The policy's digest after the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(schema_with = "super::schema::sha256"))]
+    pub digest: Option<PolicyDigest>,
+}
+
+impl Control {
+    /// Returns a change that was made.
+    pub fn made(what: String, digest: Option<PolicyDigest>) -> Control {
+        Control {
+            verdict: Some(Decision::Allow.into()),
+            reason: Some(Reason::Allowed.into()),
+            who: Some(Way::Exec.into()),
+            what: Some(what),
+            digest,
+            ..Control::default()
+        }
+    }
+
+    /// Returns a change that the policy did not permit.
+    pub fn refused(what: String, verdict: &Verdict) -> Control {
+        Control {
+            verdict: Some(Decision::Deny.into()),
+            reason: Some(verdict.reason.into()),
+            by: verdict.into(),
+            who: Some(Way::Exec.into()),
+            what: Some(what),
+            ..Control::default()
+        }
+    }
+}

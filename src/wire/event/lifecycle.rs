@@ -1,0 +1,203 @@
+//! The life of a run: its beginning, what was noted in it, its end.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::word::{Known, Word};
+use crate::wire::{ImageDigest, ImageName, PolicyDigest, WorkflowName};
+
+/// What happened to the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+pub enum Lifecycle {
+    /// The guard began. The first line of a log.
+    Start(Box<Start>),
+    /// The fence is proven and the guard serves it: the agent may be started.
+    Ready,
+    /// The agent has ended, or was ended.
+    AgentEnded(AgentEnded),
+    /// The guard ended, and nothing of its log is missing.
+    End,
+    /// Something that was seen, in words.
+    #[serde(untagged)]
+    Note(Note),
+}
+
+impl Lifecycle {
+    /// Whether it is a note of this observation.
+    pub fn is_note(&self, seen: Observation) -> bool {
+        matches!(self, Lifecycle::Note(note) if note.reason == Known::This(seen))
+    }
+}
+
+/// Who started what, and under which policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Start {
+    /// Digest of the policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(schema_with = "super::schema::sha256"))]
+    pub digest: Option<PolicyDigest>,
+    /// The agent's image, by the engine's id of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The agent's image, by the digest under which a registry gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub image_digest: Option<ImageDigest>,
+    /// The agent's image, as it was typed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub image_name: Option<ImageName>,
+    /// Product and version of the engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// Version of ringfence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The run's name (`--name`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub name: Option<WorkflowName>,
+    /// The name of the account that started the run, by the account's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The number of the account that started the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// The project's directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// The entrypoint (`--entrypoint`), where it is not the image's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<String>,
+    /// The agent's command, word by word, without secrets; absent where it is the image's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// The virtual addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(schema_with = "super::schema::map"))]
+    pub map: Option<BTreeMap<String, IpAddr>>,
+}
+
+/// How the agent ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct AgentEnded {
+    /// What ended it.
+    pub how: Known<How>,
+    /// Exit status of `ringfence run`. Where no supervisor was left: the agent's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_status: Option<u8>,
+}
+
+/// What ended an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    /// It ended by itself.
+    Exited,
+    /// A person ended it: `ringfence stop`, or a signal to `ringfence run`.
+    Stopped,
+    /// Its time was over.
+    TimeLimit,
+    /// Its GitLab token was over.
+    TokenOver,
+    /// It reached its disk limit, or that limit could not be watched.
+    DiskLimit,
+    /// The kernel ended it for want of memory.
+    MemoryLimit,
+    /// Its fence or its guard had ended.
+    HelperLost,
+    /// The engine did not answer any more.
+    EngineLost,
+    /// The addresses of the engine's machine could not be followed any more.
+    HostUnknown,
+    /// Its supervisor was gone, so it was removed later.
+    SupervisorLost,
+}
+
+/// Something that was seen in a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Note {
+    /// What was seen.
+    #[serde(deserialize_with = "observation")]
+    pub reason: Known<Observation>,
+    /// What it is about, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub what: Option<String>,
+    /// Notes like this one that have no line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<u64>,
+}
+
+impl Note {
+    /// Returns a note in words.
+    pub fn new(reason: Observation, what: impl Into<String>) -> Note {
+        Note { reason: reason.into(), what: Some(what.into()), left_out: None }
+    }
+}
+
+/// What can be seen in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Observation {
+    /// The log has reached its bound: the network was closed.
+    LogFull,
+    /// The engine's machine has other addresses than before.
+    HostAddresses,
+    /// The agent met its memory limit.
+    MemoryLimit,
+    /// The agent had every process and thread that it may have.
+    PidsLimit,
+    /// The agent met its disk limit.
+    DiskLimit,
+    /// The time of the run is over.
+    TimeLimit,
+    /// The agent's token is over.
+    TokenOver,
+    /// The agent's token ends soon.
+    TokenEnds,
+    /// Something that the agent left was put back.
+    PutBack,
+    /// The agent left files that run code on the person's machine.
+    RunsCode,
+    /// The agent moved references, or changed something else below `.git`.
+    GitChanged,
+    /// The agent left files that give others rights.
+    GivesRights,
+    /// The agent left links, sockets and the like, which lead out of the project.
+    LeadsOut,
+    /// Covers are where the agent moved the folders around them.
+    CoverMoved,
+    /// A commit, or the index, holds a stand-in for a covered file.
+    StandIn,
+    /// A covered file was replaced from outside, or got another name.
+    Uncovered,
+    /// Another run works on the same files.
+    SharedFiles,
+    /// A person asked for the end of the run (`ringfence stop`).
+    StopAsked,
+    /// The supervisor has gone: nobody holds the limits of time and disk any more.
+    SupervisorLost,
+}
+
+/// The words of [`Lifecycle`] that are no note's.
+const STEPS: [&str; 4] = ["start", "ready", "agent-ended", "end"];
+
+/// Reads the word of a note. A step whose fields do not fit is no note.
+fn observation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Known<Observation>, D::Error> {
+    let read = Known::deserialize(deserializer)?;
+    match &read {
+        Known::Other(word) if STEPS.contains(&Word::as_ref(word)) => {
+            Err(serde::de::Error::custom("a step of the run with fields that do not fit"))
+        }
+        _ => Ok(read),
+    }
+}
