@@ -22,7 +22,12 @@ pub async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result<u8, Fa
     let picked = wanted.iter().map(|word| inventory::pick(&all, word)).collect::<Result<Vec<_>, _>>()?;
     let mut failures = Vec::new();
     for found in picked {
-        ask(&engine, found).await;
+        // An agent that has ended already is stopped by nobody.
+        let has_ended = matches!(found.agent.as_str(), "exited" | "dead");
+        let how = if has_ended { How::SupervisorLost } else { How::Stopped };
+        if !has_ended {
+            ask(&engine, found).await;
+        }
         let options = StopContainerOptions { t: Some(10), ..Default::default() };
         if let Some(agent) = found.container(Role::Agent)
             && let Err(error) = engine.api.stop_container(agent, Some(options)).await
@@ -32,7 +37,7 @@ pub async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result<u8, Fa
             failures.push(engine::refused(format!("cannot stop the agent of {}", found.id), &error));
             continue;
         }
-        match inventory::end(&engine, found, How::Stopped).await {
+        match inventory::end(&engine, found, how).await {
             Ok(()) => {
                 super::tell_what_is_not_kept(found);
                 super::print(&format!("{}\n", found.id))?;

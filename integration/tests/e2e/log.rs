@@ -178,17 +178,22 @@ fn started_and_ended(bed: &Testbed) -> Result<()> {
     hold_against_schema(&outcome.events)?;
 
     // One whose supervisor is killed: the guard says so, and who removes the run says how the agent ended.
-    let agent = ["sh", "-c", "echo up; sleep 8; exit 7"];
+    let agent = ["sh", "-c", "echo up; sleep 3; exit 7"];
     let mut running = bed.ringfence.start(&policy, &[], image, &agent)?;
     running.wait_for_line("up", wait)?;
     let id = find(&of_run(bed, &running.name)?, "start")?["workflow"].as_str().context("no id")?.to_owned();
     drop(running);
-    until("the guard misses its supervisor, and gc removes the run", wait, || {
-        let swept = bed.ringfence.call(&["gc"]).is_ok();
-        swept && of_run(bed, &id).is_ok_and(|events| find(&events, "agent-ended").is_ok())
+    until("the guard misses its supervisor, and the agent ends", wait, || {
+        let ended = bed.ringfence.call(&["ps", "--json"]).is_ok_and(|listed| {
+            let all: Value = serde_json::from_str(&listed.stdout).unwrap_or_default();
+            all.as_array().into_iter().flatten().any(|run| run["id"] == id && run["agent"] == "exited")
+        });
+        ended && of_run(bed, &id).is_ok_and(|events| find(&events, "supervisor-lost").is_ok())
     })?;
+    let removed = bed.ringfence.call(&["stop", &id])?;
+    ensure!(removed.status.success(), "{removed:?}");
     let events = of_run(bed, &id)?;
-    find(&events, "supervisor-lost")?;
+    ensure!(find(&events, "stop-asked").is_err(), "nobody was stopped: {events:#?}");
     let ended = find(&events, "agent-ended")?;
     ensure!(ended["how"] == "supervisor-lost" && ended["exit_status"] == 7, "{ended}");
     hold_against_schema(&events)

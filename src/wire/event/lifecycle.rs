@@ -117,7 +117,7 @@ pub enum How {
     EngineLost,
     /// The addresses of the engine's machine could not be followed any more.
     HostUnknown,
-    /// Its supervisor was gone, so it was removed later.
+    /// It ended while nobody supervised it, and was removed later.
     SupervisorLost,
 }
 
