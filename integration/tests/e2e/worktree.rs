@@ -107,11 +107,14 @@ git worktree remove --force ../other 2>/dev/null; git worktree remove --force /r
 G=/repository/main/.git; ls /repository/main/file /repository/other 2>/dev/null | wc -l
 for file in $G/HEAD $G/index $G/worktrees/other/HEAD $G/worktrees/other/index $G/worktrees/tree/gitdir $G/hooks/post-commit; do echo evil 2>/dev/null > $file && echo "wrote $file"; rm $file 2>/dev/null && echo "removed $file"; done
 git config core.sshCommand evil; git config alias.st '!evil'; echo '*' > $G/info/exclude; echo evil > $G/info/attributes
+env -u GIT_CONFIG_COUNT git add --force .env; env -u GIT_CONFIG_COUNT git commit --quiet -m forced
 echo evil >> file; touch -r .git file; git update-index --assume-unchanged file; git worktree add --quiet made; echo done"#;
 
 fn linked(bed: &Testbed) -> Result<()> {
     let folder = world(bed, "linked")?;
     let (main, tree) = (folder.join("main"), folder.join("tree"));
+    // Covered, not tracked: `git add .` passes over it.
+    fs::write(tree.join(".env"), "PASSWORD=s3cr3t-of-tree\n")?;
     let before = content(&folder, OTHERS)?;
     let list = git(&main, &["worktree", "list", "--porcelain"])?;
     let policy = bed.ringfence.allowing(&["gitlab.test"])?;
@@ -155,6 +158,20 @@ fn linked(bed: &Testbed) -> Result<()> {
     ensure!(git(&main, &["status", "--porcelain"])?.starts_with("MM file\n"), "and in the main one");
     let fsck = git(&main, &["fsck"])?;
     ensure!(!fsck.contains("missing") && !fsck.contains("error"), "{fsck}");
+    let files = |commit: &str| git(&tree, &["show", "--format=", "--name-only", commit]);
+    ensure!(
+        files("mine~1")? == "file\nnew\n" && files("mine")? == ".env\n",
+        "the stand-in went in by force alone"
+    );
+    let told = outcome.stderr.lines().find(|line| line.contains("has ringfence's stand-in for"));
+    let (_, mend) = told.and_then(|line| line.rsplit_once(": ")).context("no commit is told")?;
+    ensure!(told.is_some_and(|line| {
+        line.contains(git(&tree, &["rev-parse", "mine"]).unwrap_or_default()[..12].trim())
+    }));
+    let as_person = ["GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"].map(|name| (name, "me@example.test"));
+    let mended = std::process::Command::new("sh").args(["-c", mend]).envs(as_person).output()?;
+    ensure!(mended.status.success() && files("mine")?.is_empty(), "{mend}: {mended:?}");
+    ensure!(fs::read_to_string(tree.join(".env"))? == "PASSWORD=s3cr3t-of-tree\n", "your file is as it was");
     let status = git(&tree, &["status", "--porcelain", "--untracked-files=no"])?;
     ensure!(status == " M file\n", "what the agent hid is shown: {status}");
     let config = git(&main, &["config", "--local", "--list"])?;

@@ -3,10 +3,11 @@
 //! ```text
 //!  HEAD, index, ORIG_HEAD, rebase-merge … ── the main working tree's ─┐
 //!  worktrees/OTHER ───────────────────────── other linked ones' ──────┴─▶ as they are, unchangeable
+//!  modules, worktrees/OTHER/modules ──────── their submodules' ─────────▶ empty, unchangeable
 //!  worktrees/NAME/gitdir, .git ───────────── paths of this machine ─────▶ paths inside
 //! ```
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use globset::escape;
 
@@ -19,8 +20,10 @@ use crate::workspace::worktree::Pointer;
 
 /// Files in a repository's own folder that are no working tree's: git replaces them for all.
 const COMMON: &[&str] = &["config", "packed-refs", "shallow", "description"];
-/// Names that it holds for the main working tree besides files: what git is in the middle of there, and what is left out.
-const OF_MAIN: &[&str] = &["rebase-merge", "rebase-apply", "sequencer", "info/sparse-checkout"];
+/// Names that it holds for the main working tree besides files: what git is in the middle of there, what is left out, and its submodules.
+const OF_MAIN: &[&str] = &["rebase-merge", "rebase-apply", "sequencer", "info/sparse-checkout", SUBMODULES];
+/// The folder with repositories of a working tree's submodules.
+const SUBMODULES: &str = "modules";
 
 /// Looks through a repository's own folder. `record` is what it keeps for the linked working tree that is given, if that is one.
 pub fn plan_repository(git: &Path, record: &Path, wishes: &Wishes) -> Result<Plan, Failure> {
@@ -32,6 +35,20 @@ pub(super) fn is_of_main(path: &Path, is_folder: bool) -> bool {
     let name = path.to_string_lossy();
     let is_common = COMMON.contains(&&*name) || name.starts_with("gc.") || name.ends_with(".lock");
     OF_MAIN.contains(&&*name) || (!is_folder && path.components().count() == 1 && !is_common)
+}
+
+/// The folder with submodules' repositories in what git keeps for another working tree. It is empty to the agent: nothing in it is
+/// needed inside, and it may be as large as the submodules.
+pub(super) fn submodules_in(cover: &Cover) -> Option<PathBuf> {
+    if !cover.mark.is_folder() || cover.with != With::Itself {
+        return None;
+    }
+    let is_record = cover.path.parent().is_some_and(|folder| folder.ends_with("worktrees"));
+    match cover.why.as_slice() {
+        [Why::Record] if cover.path == Path::new(SUBMODULES) => Some(cover.path.clone()),
+        [Why::Record | Why::Git] if is_record => Some(cover.path.join(SUBMODULES)),
+        _ => None,
+    }
 }
 
 impl Plan {

@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{AtFlags, Dir, FileType, OFlags};
 
 use super::moved::Covered;
+use super::repository::submodules_in;
 use super::shared::{Guarded, HIDES_ALL, Laid, Place, is_seen};
 use super::snapshot::Mark;
 use super::walk::MOST_COVERS;
@@ -318,12 +319,17 @@ impl<'a> Writer<'a> {
         let mut number = 0;
         for (at, plan) in plans.iter().enumerate() {
             self.at = at;
+            let left_out: Vec<PathBuf> = plan.covers.iter().filter_map(submodules_in).collect();
+            let is_left_out =
+                |path: &Path| left_out.iter().any(|folder| path != folder && path.starts_with(folder));
             for cover in &plan.covers {
                 // Sorted by path: a folder comes before what is in it, and its copy has that already.
                 let is_outer = |own: &&Own<'_>| {
                     std::ptr::eq(own.plan, plan) && own.source.is_dir() && cover.path.starts_with(&own.below)
                 };
-                if let Some(outer) = served.iter().find(is_outer) {
+                // What is in a folder that is empty to the agent has a copy for other mounts alone.
+                let is_left_out = is_left_out(&cover.path);
+                if let Some(outer) = served.iter().find(is_outer).filter(|_| !is_left_out) {
                     let below = cover.path.strip_prefix(&outer.below).unwrap_or(&cover.path);
                     let inside = outer.source.join(below);
                     self.guard(cover, inside)?;
@@ -340,6 +346,9 @@ impl<'a> Writer<'a> {
                     self.copy_file(cover, &source)?;
                 }
                 self.guard(cover, source.clone())?;
+                if is_left_out {
+                    continue;
+                }
                 served.push(Own { plan, below: cover.path.clone(), source });
             }
         }
@@ -427,6 +436,10 @@ impl<'a> Writer<'a> {
         let opened = self.open(&cover.path, flags)?;
         self.is_still(cover, &opened)?;
         make_folder(to)?;
+        let left_out = submodules_in(cover);
+        if left_out.as_ref() == Some(&cover.path) {
+            return Ok(());
+        }
         let mut waiting = vec![(opened, cover.path.clone(), to.to_owned())];
         while let Some((from, below, to)) = waiting.pop() {
             for listed in Dir::read_from(&from)? {
@@ -443,6 +456,9 @@ impl<'a> Writer<'a> {
                 match FileType::from_raw_mode(stat.st_mode) {
                     FileType::Directory => {
                         make_folder(&target)?;
+                        if left_out.as_ref() == Some(&path) {
+                            continue;
+                        }
                         let inner = open_in(from.as_fd(), name, flags);
                         waiting.push((inner.map_err(|error| named(&path, error.into()))?, path, target));
                     }
@@ -517,4 +533,56 @@ fn put(path: &Path, text: &[u8], mode: u32) -> std::io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text)?;
     file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Wishes, plan_repository};
+    use super::*;
+
+    #[test]
+    fn submodules_of_other_working_trees_are_not_copied_and_their_secrets_are_guarded() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().canonicalize().unwrap();
+        let git = at.join("main.git");
+        let put = |path: &str, text: &[u8]| {
+            fs::create_dir_all(git.join(path).parent().unwrap()).unwrap();
+            fs::write(git.join(path), text).unwrap();
+        };
+        let secret = b"[remote \"o\"]\n\turl = https://me:s3cret-of-mine@x.test/\n";
+        for (folder, config) in
+            [("", &b"[core]\n"[..]), ("modules/a/", secret), ("worktrees/other/modules/b/", secret)]
+        {
+            put(&format!("{folder}HEAD"), b"ref: refs/heads/main\n");
+            put(&format!("{folder}index"), b"DIRC");
+            put(&format!("{folder}refs/heads/main"), b"0\n");
+            put(&format!("{folder}config"), config);
+            // More than is copied, without a block on the disk.
+            put(&format!("{folder}objects/pack/large"), b"");
+            let large = fs::File::options().write(true).open(git.join(folder).join("objects/pack/large"));
+            large.unwrap().set_len(MOST_BYTES + 1).unwrap();
+        }
+        put("worktrees/other/gitdir", b"/elsewhere/.git\n");
+        put("worktrees/other/HEAD", b"ref: refs/heads/theirs\n");
+        put("worktrees/tree/modules/c/HEAD", b"ref: refs/heads/main\n");
+        let plans = [plan_repository(&git, Path::new("worktrees/tree"), &Wishes::default()).unwrap()];
+        let folder = at.join("served");
+        let roots = vec![held::reopen_directory(held::open(&git).unwrap()).unwrap()];
+        let guarded = Guarded::default();
+        let mut writer =
+            Writer { plans: &plans, roots, at: 0, folder: folder.clone(), copied: 0, bytes: 0, guarded };
+        let own = writer.write("engine").unwrap();
+        let source = |path: &str| &own.iter().find(|own| own.below == Path::new(path)).expect(path).source;
+        assert_eq!(fs::read_dir(source("modules")).unwrap().count(), 0);
+        let other = source("worktrees/other");
+        assert_eq!(fs::read_to_string(other.join("HEAD")).unwrap(), "ref: refs/heads/theirs\n");
+        assert_eq!(fs::read_dir(other.join("modules")).unwrap().count(), 0);
+        assert!(own.iter().all(|own| !own.below.starts_with("worktrees/tree/modules")));
+        // Where another mount shows the same file, there is something to lay over it.
+        for path in ["modules/a/config", "worktrees/other/modules/b/config"] {
+            let laid = writer.guarded.0.values().find(|laid| laid.path == git.join(path)).expect(path);
+            let text = fs::read_to_string(&laid.source).unwrap();
+            assert!(!text.contains("s3cret") && text.contains("x.test"), "{path}: {text}");
+        }
+    }
 }
