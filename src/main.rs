@@ -11,27 +11,13 @@
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 compile_error!("ringfence builds on Linux and macOS; on Windows it runs inside WSL 2, as a Linux program");
 
-mod cgroups;
 mod cli;
-mod clock;
 mod commands;
-mod conditions;
-mod control;
-mod devices;
 mod doctor;
-mod error;
-#[cfg(target_os = "linux")]
-mod fence;
-#[cfg(target_os = "linux")]
-mod guard;
-mod handover;
 mod host;
 #[cfg(target_os = "linux")]
 mod inside;
-mod kernel;
 mod layers;
-mod programs;
-mod resolve;
 mod supervisor;
 mod term;
 mod wire;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// Crates, modules and names that are nowhere else. `/proc` is a path like others: who reads it lives with its absence.
-const LINUX_ALONE: [&str; 17] = [
+const LINUX_ALONE: [&str; 15] = [
     "caps::",
     "netlink_packet",
     "nix::mount",
@@ -19,16 +19,12 @@ const LINUX_ALONE: [&str; 17] = [
     "/proc/self/fd",
     "eventfd",
     "rustix::pipe::splice",
-    "crate::fence",
-    "crate::guard",
-    "doctor::inside",
+    "crate::inside",
 ];
 const GUARDED: &str = "#[cfg(target_os = \"linux\")]";
 /// Files that are Linux's as a whole, where their module is declared.
-const ITS_OWN: [&str; 7] = [
-    "src/fence",
-    "src/guard",
-    "src/doctor/inside",
+const ITS_OWN: [&str; 5] = [
+    "src/inside",
     "src/host/netlink.rs",
     "src/init",
     "src/supervisor/helper_image/assemble.rs",
@@ -98,9 +94,9 @@ fn what_only_linux_has_stays_with_fence_and_guard() {
 
 #[test]
 fn an_unmarked_use_is_found() {
-    let marked = "#[cfg(target_os = \"linux\")]\nfn f() {\n    crate::fence::hold();\n}\n";
+    let marked = "#[cfg(target_os = \"linux\")]\nfn f() {\n    crate::inside::hold();\n}\n";
     assert!(unmarked(marked).is_empty());
-    assert_eq!(unmarked("fn f() {\n    crate::fence::hold();\n}\n").len(), 1);
-    assert_eq!(unmarked(&format!("{marked}fn g() {{\n    crate::guard::run();\n}}\n")).len(), 1);
+    assert_eq!(unmarked("fn f() {\n    crate::inside::hold();\n}\n").len(), 1);
+    assert_eq!(unmarked(&format!("{marked}fn g() {{\n    crate::inside::run();\n}}\n")).len(), 1);
     assert_eq!(unmarked("use caps::CapSet;\n").len(), 1);
 }

@@ -13,7 +13,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use super::Cli;
 use super::docker::{Answer, Flag, Takes, flag_of, truth};
-use crate::error::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Reads the command line, the program's name first. Wrong usage is told, and ends the program with 125, as `docker run` does.
 pub fn read(words: Vec<OsString>) -> Result<Cli, ExitCode> {

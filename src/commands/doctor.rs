@@ -9,10 +9,10 @@ use crate::doctor::cves::Holes;
 use crate::doctor::facts::{Facts, Project};
 use crate::doctor::row::Verdict;
 use crate::doctor::{gather, judge, report};
-use crate::error::Failure;
 use crate::layers;
-use crate::supervisor::containers::WORKSPACE;
 use crate::supervisor::engine::Choice;
+use crate::supervisor::spec::containers::WORKSPACE;
+use crate::term::Failure;
 use crate::workspace::machine::Machine;
 use crate::workspace::mounts;
 

@@ -10,10 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::timeout;
 
-use crate::error::Failure;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::inventory::{self, Found, Recorded};
-use crate::supervisor::{aftermath, control, event_store, networks, runs};
+use crate::supervisor::records::{events, runs};
+use crate::supervisor::{aftermath, live, networks};
+use crate::term::Failure;
 use crate::wire::event::How;
 use crate::wire::{Role, WorkflowId};
 use crate::workspace::masks;
@@ -85,7 +86,7 @@ async fn sweep(engine: &Engine) -> Result<Swept, Failure> {
     swept.failures.extend(masks::sweep(&engine.host, &known).err());
     swept.failures.extend(aftermath::sweep(engine, &known).err());
     swept.failures.extend(runs::sweep(&engine.host, &known).err());
-    swept.failures.extend(event_store::sweep(&known).err());
+    swept.failures.extend(events::sweep(&known).err());
     Ok(swept)
 }
 
@@ -115,7 +116,7 @@ async fn supervisor_of(engine: &Engine, found: &Found) -> Supervisor {
     }
     let Some(guard) = found.container(Role::Guard) else { return Supervisor::Gone };
     match found.guard.as_str() {
-        "running" => by_guard(timeout(PATIENCE, control::is_supervised(engine, guard)).await.ok()),
+        "running" => by_guard(timeout(PATIENCE, live::is_supervised(engine, guard)).await.ok()),
         // It never ran, and the start is long over.
         "created" => Supervisor::Gone,
         "exited" | "dead" => by_age(ended_ago(engine, guard).await),
@@ -170,7 +171,7 @@ fn since(text: &str, now: SystemTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::COULD_NOT_RUN;
+    use crate::term::COULD_NOT_RUN;
     use crate::wire::UnixTime;
 
     #[test]

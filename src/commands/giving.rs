@@ -4,9 +4,9 @@ use std::env::VarError;
 use std::path::{Path, PathBuf};
 
 use crate::cli::run::RunArgs;
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::open;
-use crate::supervisor::handing;
+use crate::supervisor::upload::secrets;
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::workspace::secrets::{Handed, Sent, check};
 
 /// The largest environment file that is read.
@@ -57,7 +57,7 @@ pub fn gather(args: &RunArgs) -> Result<Giving, Failure> {
         env.extend(variable(pair)?);
     }
     if let Some(prompt) = prompt {
-        env.push(format!("RINGFENCE_PROMPT={}/{}", handing::DIRECTORY, prompt.name));
+        env.push(format!("RINGFENCE_PROMPT={}/{}", secrets::DIRECTORY, prompt.name));
         handed.push(prompt);
     }
     let mut names: Vec<&str> = handed.iter().map(|file| file.name.as_str()).collect();

@@ -10,15 +10,15 @@ use netpolicy::load::rule_from_flag;
 use netpolicy::policy::Rule;
 
 use crate::cli::live::{AllowArgs, DenyArgs, NetArgs, RecordArgs, ReloadArgs};
-use crate::conditions::Condition;
-use crate::control::{Change, State};
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::layers::record::Record;
 use crate::layers::{self, Wanted};
-use crate::supervisor::control::{self, Outcome};
 use crate::supervisor::engine::Engine;
-use crate::supervisor::workflow::Helpers;
+use crate::supervisor::live::{self, Outcome};
+use crate::supervisor::spec::workflow::Helpers;
 use crate::supervisor::{engine, inventory};
+use crate::term::{COULD_NOT_RUN, Failure};
+use crate::wire::conditions::Condition;
+use crate::wire::control::{Change, State};
 
 /// The policy does not permit the change.
 const REFUSED: u8 = 1;
@@ -70,7 +70,7 @@ pub async fn net(engine_host: Option<&str>, args: NetArgs) -> Result<u8, Failure
         Some(change) => make(engine_host, &args.workflow, change, args.record, args.json).await,
         None => {
             let (engine, to) = running(engine_host, &args.workflow, args.record).await?;
-            let state = control::state(&engine, &to).await?;
+            let state = live::state(&engine, &to).await?;
             show(&state, args.json)?;
             Ok(0)
         }
@@ -132,7 +132,7 @@ async fn make(
 
 async fn make_on(engine: &Engine, to: &Helpers, change: Change, json: bool) -> Result<u8, Failure> {
     let wanted = change.to_string();
-    match control::change(engine, to, change).await? {
+    match live::change(engine, to, change).await? {
         Outcome::Made(state) => {
             show(&state, json)?;
             Ok(0)

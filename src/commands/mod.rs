@@ -16,8 +16,8 @@ mod trust;
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::term;
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Carries out what was asked for. Errors become words here and nowhere else.
 pub fn dispatch(cli: Cli) -> ExitCode {
@@ -60,16 +60,16 @@ fn in_a_container(command: Command) -> Result<u8, Failure> {
     use crate::cli::{DiskCommand, FenceCommand, GuardCommand, HostCommand};
 
     match command {
-        Command::Fence(FenceCommand::Hold) => crate::fence::hold(),
-        Command::Fence(FenceCommand::Apply) => crate::fence::apply(),
-        Command::Fence(FenceCommand::Put) => crate::fence::put(),
-        Command::Fence(FenceCommand::Ask { address }) => crate::fence::ask(address),
-        Command::Guard(GuardCommand::Run) => crate::guard::run(),
-        Command::Guard(GuardCommand::Control) => crate::control::relay(),
-        Command::Host(HostCommand::Watch) => crate::inside::host_network::watch(),
-        Command::Disk(DiskCommand::Watch) => crate::inside::disk_use::watch(),
-        Command::Probe(ProbeCommand::Container) => crate::doctor::inside::container(),
-        Command::Probe(ProbeCommand::Fence) => crate::doctor::inside::fence(),
+        Command::Fence(FenceCommand::Hold) => crate::inside::fence::hold(),
+        Command::Fence(FenceCommand::Apply) => crate::inside::fence::apply(),
+        Command::Fence(FenceCommand::Put) => crate::inside::fence::put(),
+        Command::Fence(FenceCommand::Ask { address }) => crate::inside::fence::ask(address),
+        Command::Guard(GuardCommand::Run) => crate::inside::guard::run(),
+        Command::Guard(GuardCommand::Control) => crate::wire::control::relay(),
+        Command::Host(HostCommand::Watch) => crate::inside::probe::host_network::watch(),
+        Command::Disk(DiskCommand::Watch) => crate::inside::probe::disk_use::watch(),
+        Command::Probe(ProbeCommand::Container) => crate::inside::probe::doctor::container(),
+        Command::Probe(ProbeCommand::Fence) => crate::inside::probe::doctor::fence(),
         _ => Err(Failure::new(COULD_NOT_RUN, "that is no command of a container")),
     }
     .map(|()| 0)

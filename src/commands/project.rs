@@ -6,9 +6,9 @@ use netpolicy::load::pattern_fault;
 use netpolicy::policy::Policy;
 
 use crate::cli::project::{CheckArgs, ProjectCommand};
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::open;
 use crate::layers;
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::workspace::masks::{self, Plan, Wishes};
 
 /// Carries out one of the commands.

@@ -1,11 +1,12 @@
 //! `ringfence ps`: the workflows on the engine, and what their agents use of what they may.
 
-use crate::clock::unix_seconds;
-use crate::error::Failure;
+use crate::host::clock::unix_seconds;
 use crate::supervisor::inventory::Found;
-use crate::supervisor::limits::bytes;
-use crate::supervisor::usage::{Part, Usage};
-use crate::supervisor::{engine, inventory, usage};
+use crate::supervisor::inventory::usage;
+use crate::supervisor::inventory::usage::{Part, Usage};
+use crate::supervisor::spec::limits::bytes;
+use crate::supervisor::{engine, inventory};
+use crate::term::Failure;
 
 const TITLES: [&str; 12] =
     ["ID", "NAME", "AGENT", "GUARD", "FENCE", "AGE", "CPUS", "MEMORY", "PIDS", "DISK", "LEFT", "IMAGE"];

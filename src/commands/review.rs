@@ -1,7 +1,7 @@
 //! `ringfence review`: what a run changed.
 
 use crate::cli::ReviewArgs;
-use crate::error::Failure;
+use crate::term::Failure;
 use crate::workspace::review;
 
 /// Shows what a run changed, from its record and the project as it is now. Needs no engine.

@@ -7,20 +7,22 @@ use netpolicy::policy::Policy;
 use netpolicy::settings::Capabilities;
 
 use crate::cli::run::RunArgs;
-use crate::error::{COULD_NOT_RUN, Failure};
+use crate::host::programs;
 use crate::host::{open_files, state, territory};
 use crate::layers::record::Record;
 use crate::layers::{self, Wanted};
-use crate::programs;
-use crate::supervisor::binds::Binds;
-use crate::supervisor::containers::{Agent, WORKSPACE};
 use crate::supervisor::engine::Choice;
-use crate::supervisor::interrupt::until_signal;
-use crate::supervisor::limits::Asked;
+use crate::supervisor::image;
+use crate::supervisor::mounts::binds::Binds;
+use crate::supervisor::run::streams;
 use crate::supervisor::run::{Request, runtime};
 use crate::supervisor::signals::Signals;
-use crate::supervisor::surface::{self, Surface};
-use crate::supervisor::{ca, image, streams};
+use crate::supervisor::signals::interrupt::until_signal;
+use crate::supervisor::spec::containers::{Agent, WORKSPACE};
+use crate::supervisor::spec::limits::Asked;
+use crate::supervisor::spec::surface::{self, Surface};
+use crate::supervisor::upload::authorities;
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowName;
 use crate::workspace::identity::{self, Settings, TOKEN};
 use crate::workspace::machine::Machine;
@@ -79,7 +81,7 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     if !args.quiet {
         masks.iter().enumerate().for_each(|(number, plan)| tell_plan(number, plan));
     }
-    let ca = ca::of_run(args.ca.clone(), policy.container.ca.as_ref())?;
+    let ca = authorities::of_run(args.ca.clone(), policy.container.ca.as_ref())?;
     let source = args.gitlab_token_env.as_deref().map(Source::Variable);
     let token = match source.or(args.gitlab_token_glab.then_some(Source::Glab)) {
         None => None,

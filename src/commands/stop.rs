@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bollard::query_parameters::StopContainerOptions;
 
-use crate::error::Failure;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::inventory::Found;
-use crate::supervisor::{control, engine, inventory};
+use crate::supervisor::{engine, inventory, live};
+use crate::term::Failure;
 use crate::wire::Role;
 use crate::wire::event::{How, Observation};
 
@@ -56,5 +56,5 @@ async fn ask(engine: &Engine, found: &Found) {
     let who =
         account.map_or_else(|| format!("user {uid}"), |account| format!("{} (uid {uid})", account.name));
     let note = vec![(Observation::StopAsked, format!("by {who}, with `ringfence stop`"))];
-    let _ = tokio::time::timeout(PATIENCE, control::note(engine, &helpers, note)).await;
+    let _ = tokio::time::timeout(PATIENCE, live::note(engine, &helpers, note)).await;
 }

@@ -16,10 +16,10 @@ use netpolicy::reach::difference;
 use serde::Serialize;
 
 use crate::cli::policy::TrustArgs;
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::open;
 use crate::layers::{self, trust};
 use crate::term;
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// A person said no.
 const NOT_APPROVED: u8 = 1;
@@ -130,7 +130,7 @@ fn policy_of(files: &[(String, String)]) -> Policy {
         agent_config: configs.first().map(|name| (*name).clone()),
         ..LayerSource::files(Layer::Project, own.first().map(|name| (*name).clone()).into_iter().collect())
     };
-    load::load_layers(&[source], crate::clock::today(), &mut read)
+    load::load_layers(&[source], crate::host::clock::today(), &mut read)
         .map_or_else(|_| Policy::nothing(), |loaded| loaded.policy)
 }
 
@@ -146,7 +146,7 @@ fn summary(folder: &Path, now: &Policy, earlier: Option<&Policy>, digest: &str) 
         }
         Some(earlier) => {
             text.push_str("since it was approved:\n");
-            let found = difference(&approved(earlier), &approved(now), crate::clock::today());
+            let found = difference(&approved(earlier), &approved(now), crate::host::clock::today());
             let words = super::policy::diff::to_words(&found);
             text.push_str(if words.is_empty() { "it reaches the same\n" } else { &words });
         }

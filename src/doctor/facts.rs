@@ -1,6 +1,6 @@
 //! What was found, as plain data. No opinion is in here.
 
-pub use crate::supervisor::kept::Limits;
+pub use crate::supervisor::engine::abilities::Limits;
 use std::collections::BTreeMap;
 
 use netpolicy::policy::Date;

@@ -14,8 +14,6 @@
 pub mod cves;
 pub mod facts;
 pub mod gather;
-#[cfg(target_os = "linux")]
-pub mod inside;
 pub mod judge;
 pub mod report;
 pub mod require;

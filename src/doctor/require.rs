@@ -14,8 +14,8 @@ use super::facts::{Engine as EngineFacts, Facts, Inside, Learned, Machine};
 use super::gather;
 use super::judge::boundary::{self, Kernel};
 use super::judge::holes::{self, Standing};
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::supervisor::engine::Engine;
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// A demand that is not met.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub async fn refuse_unmet(engine: &Engine, policy: &Policy) -> Result<(), Failur
         (false, _) => Err("nobody asked".to_owned()),
     };
     let facts = Facts {
-        today: crate::clock::today(),
+        today: crate::host::clock::today(),
         machine,
         engine: itself,
         inside,

@@ -3,7 +3,11 @@
 //! The ground floor: every other room may use it, and it uses none of them.
 
 pub mod at;
+pub mod cgroups;
+pub mod clock;
+pub mod devices;
 pub mod identity;
+pub mod kernel;
 #[cfg(target_os = "linux")]
 pub mod netlink;
 pub mod network;
@@ -11,6 +15,9 @@ pub mod open;
 pub mod open_files;
 pub mod owners;
 pub mod path_walk;
+pub mod programs;
+pub mod resolve;
 pub mod signals;
 pub mod state;
 pub mod territory;
+pub mod walk;

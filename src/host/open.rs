@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::owners::Owners;
 use super::path_walk::{Doubt, End, Stopped, follow};
 use super::territory::{self, Territory};
-use crate::error::Failure;
+use crate::term::Failure;
 
 /// What the process has open already, by its number.
 #[cfg(target_os = "linux")]

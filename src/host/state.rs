@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
 
 /// ringfence's own directory for state, created if need be, readable by its owner only.

@@ -11,10 +11,10 @@ use netpolicy::load::MAX_FILE;
 use netpolicy::policy::Layer;
 use rustix::fs::{OFlags, Stat};
 
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::open;
 use crate::host::owners::Owners;
 use crate::host::path_walk::{Doubt, Folder, Rule, follow};
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// The path of a layer's file when there is one. A neighbour with the other extension is an error: it was
 /// meant, and would be ignored.

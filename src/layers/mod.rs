@@ -21,8 +21,8 @@ use netpolicy::policy::Layer;
 use serde::{Deserialize, Serialize};
 
 pub use self::file::read_any;
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::state;
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// The organisation's policy; fixed, since whoever could name another one could do without it.
 const ORGANISATION: &str = "/etc/ringfence/policy.yml";
@@ -73,8 +73,8 @@ pub fn load(wanted: &Wanted) -> Result<Loaded, Failure> {
     let nothing_given = sources.len() == 1 && !run_says_something && !wanted.network_denied;
 
     let mut read = |layer: Layer, path: &str| file::read(layer, path, wanted.project.as_deref());
-    let mut loaded =
-        load::load_layers(&sources, crate::clock::today(), &mut read).map_err(|errors| unusable(&errors))?;
+    let mut loaded = load::load_layers(&sources, crate::host::clock::today(), &mut read)
+        .map_err(|errors| unusable(&errors))?;
     if nothing_given {
         loaded.warnings.push(no_policy());
     }
@@ -100,7 +100,7 @@ pub fn project_source(folder: &Path) -> Result<Option<LayerSource>, Failure> {
 /// One project's layer by itself, as a person looks at it before approving.
 pub fn load_alone(source: LayerSource, project: &Path) -> Result<Loaded, Failure> {
     let mut read = |layer: Layer, path: &str| file::read(layer, path, Some(project));
-    load::load_layers(&[source], crate::clock::today(), &mut read).map_err(|errors| unusable(&errors))
+    load::load_layers(&[source], crate::host::clock::today(), &mut read).map_err(|errors| unusable(&errors))
 }
 
 /// The policies that are read without being named: the organisation's and the user's, whether they are there or not.

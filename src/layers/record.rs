@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Wanted;
-use crate::error::{COULD_NOT_RUN, Failure};
-use crate::supervisor::state;
+use crate::host::state;
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
 
 /// The words, and where they were said: relative paths begin there.

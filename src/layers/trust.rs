@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use netpolicy::load::SourceFile;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{COULD_NOT_RUN, Failure};
-use crate::supervisor::state;
+use crate::host::state;
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// One approval.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::control;
 use super::engine::{self, Engine};
 use super::inventory::Found;
-use super::workflow::{Helpers, Role, Workflow};
-use crate::error::Failure;
+use crate::supervisor::live;
+use crate::supervisor::spec::workflow::{Helpers, Role, Workflow};
+use crate::term::Failure;
 use crate::wire::WorkflowId;
 use crate::workspace::aftermath::{self, Abandoned, Aftermath, Told, list};
 use crate::workspace::masks::Covered;
@@ -46,7 +46,7 @@ pub async fn settle(
 async fn record(engine: &Engine, helpers: &Helpers, id: WorkflowId, told: Told) -> Report {
     let (notes, all) = told.notes();
     // A guard that is gone writes nothing any more; the person is told all the same.
-    let noted = timeout(SILENCE, control::note(engine, helpers, notes)).await;
+    let noted = timeout(SILENCE, live::note(engine, helpers, notes)).await;
     match noted {
         Ok(Ok(())) if all => Report { told, place: format!("ringfence events {id}") },
         _ => Report::listed(told, id),

@@ -15,41 +15,17 @@
 //! it uses; `aftermath` puts back what a run may not leave behind.
 
 pub mod aftermath;
-pub mod binds;
-pub mod ca;
-pub mod containers;
-pub mod control;
-pub mod counting;
-pub mod data;
 pub mod engine;
-pub mod etc;
-pub mod event_store;
-pub mod files;
-pub mod growth;
-pub mod handing;
 pub mod helper_image;
-pub mod helper_lines;
 pub mod image;
-pub mod init;
-pub mod interrupt;
 pub mod inventory;
-pub mod kept;
-pub mod limits;
-pub mod means;
+pub mod live;
+pub mod mounts;
 pub mod networks;
-pub mod nonce;
 pub mod podman;
-pub mod removal;
+pub mod records;
 pub mod run;
-pub mod runs;
-pub mod seccomp;
 pub mod signals;
-pub mod streams;
-pub mod summary;
-pub mod surface;
-pub mod truststore;
-pub mod usage;
+pub mod spec;
+pub mod upload;
 pub mod watch;
-pub mod workflow;
-
-pub use crate::host::state;

@@ -10,8 +10,8 @@ use bollard::query_parameters::ListContainersOptions;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::engine::{self, Engine};
-use super::workflow::{LABEL_ROLE, LABEL_VERSION, Role, Workflow};
-use crate::error::{COULD_NOT_RUN, Failure};
+use crate::supervisor::spec::workflow::{LABEL_ROLE, LABEL_VERSION, Role, Workflow};
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Where workflows' networks are taken from: benchmarking range, RFC 2544.
 const WORKFLOW_POOL: &str = "198.18.0.0/16";

@@ -8,10 +8,10 @@ use netpolicy::policy::Policy;
 use netpolicy::virtual_names::VirtualNames;
 
 use super::engine::{self, Engine, Product};
-use super::etc::HOSTNAME;
-use super::workflow::{Role, Workflow};
-use crate::error::{COULD_NOT_RUN, Failure};
-use crate::handover::FILTER;
+use crate::supervisor::spec::etc::HOSTNAME;
+use crate::supervisor::spec::workflow::{Role, Workflow};
+use crate::term::{COULD_NOT_RUN, Failure};
+use crate::wire::handover::FILTER;
 
 /// Names that it writes into every hosts file, with the host's address.
 const HOST_NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal"];

@@ -9,10 +9,14 @@
 //!
 //! The ground floor: every other room may use it, and it uses none of them.
 
+mod failure;
+
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
 
 use netpolicy::diagnostic::is_harmless;
+
+pub use self::failure::{COULD_NOT_RUN, Failure};
 
 /// A text on one line: line breaks and whatever else a terminal obeys are written out.
 pub fn line(text: &str) -> String {

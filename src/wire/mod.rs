@@ -3,8 +3,11 @@
 //! The ground floor: every other room may use it, and it uses none of them.
 
 pub mod chain;
+pub mod conditions;
+pub mod control;
 pub mod disk_use;
 pub mod event;
+pub mod handover;
 pub mod host_network;
 pub mod identity;
 

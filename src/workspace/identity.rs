@@ -11,7 +11,7 @@ use std::process::Stdio;
 use super::aftermath;
 use super::masks::Plan;
 use super::mounts::Bind;
-use crate::programs;
+use crate::host::programs;
 
 /// Where the agent finds its token: in this variable, or in the file of this name.
 pub const TOKEN: &str = "GITLAB_TOKEN";

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use super::mounts::Identity;
 use super::own::Own;
 use crate::host::path_walk::symlink_chain;
+use crate::host::state;
 use crate::layers;
 use crate::supervisor::engine::Choice;
-use crate::supervisor::{helper_image, state};
+use crate::supervisor::helper_image;
 
 /// The lowest number of a person's account; macOS begins at 501.
 const FIRST_PERSON: u32 = if cfg!(target_os = "macos") { 501 } else { 1000 };

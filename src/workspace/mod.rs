@@ -29,5 +29,4 @@ pub mod secrets;
 pub mod survey;
 pub mod token;
 pub mod versions;
-pub mod walk;
 pub mod worktree;

@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use super::machine::Machine;
 use super::{docker, held};
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::territory::Given;
 use crate::host::{identity, open};
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Directories that nobody gives to an agent, themselves.
 const NOT_ITSELF: &[&str] = &[

@@ -13,7 +13,7 @@ use rustix::fs::FileType;
 
 use super::held::identity;
 use super::mounts::Identity;
-use super::walk::{Bounds, Walked, walk};
+use crate::host::walk::{Bounds, Walked, walk};
 
 const BOUNDS: Bounds = Bounds { depth: 100, entries: 300_000, time: Duration::from_secs(3) };
 /// How many of a kind are named.

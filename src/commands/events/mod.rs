@@ -16,11 +16,12 @@ use futures_util::StreamExt;
 
 use self::rows::Rows;
 use crate::cli::EventsArgs;
-use crate::error::Failure;
 use crate::host::open;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::inventory::Found;
-use crate::supervisor::{engine, event_store, inventory};
+use crate::supervisor::records::events;
+use crate::supervisor::{engine, inventory};
+use crate::term::Failure;
 use crate::wire::Role;
 use crate::wire::event::Line;
 
@@ -115,12 +116,12 @@ async fn read(engine_host: Option<&str>, source: &str) -> Result<Log, Failure> {
             return Ok(log);
         }
     }
-    let ended: Vec<_> = event_store::runs()?
+    let ended: Vec<_> = events::runs()?
         .into_iter()
         .filter(|id| !source.is_empty() && id.to_string().starts_with(source))
         .collect();
     match ended.as_slice() {
-        [one] => Ok(Log { bytes: event_store::read(*one)?, live: false }),
+        [one] => Ok(Log { bytes: events::read(*one)?, live: false }),
         [] if path.symlink_metadata().is_ok() => read_file(path, false),
         [] => Err(Failure::new(CANNOT, format!("no events of `{source}` are here"))
             .hint("give a workflow's id or an events file")),
@@ -134,7 +135,7 @@ async fn of_engine(engine: &Engine, found: &Found) -> Result<Option<Log>, Failur
     let live = found.guard == "running";
     if found.is_recorded() {
         let saved = inventory::save_events(engine, found).await?;
-        return saved.then(|| event_store::read(found.id).map(|bytes| Log { bytes, live })).transpose();
+        return saved.then(|| events::read(found.id).map(|bytes| Log { bytes, live })).transpose();
     }
     Ok(inventory::read_events(engine, found).await?.map(|bytes| Log { bytes, live }))
 }

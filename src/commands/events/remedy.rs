@@ -187,7 +187,7 @@ mod tests {
     fn policy(yaml: &str) -> Policy {
         let text = format!("version: 1\nnetwork:\n  allow:\n    - {yaml}\n");
         let mut read = |_: &str| Ok(text.clone());
-        netpolicy::load::load("p.yml", Layer::Run, crate::clock::today(), &mut read).unwrap().policy
+        netpolicy::load::load("p.yml", Layer::Run, crate::host::clock::today(), &mut read).unwrap().policy
     }
 
     #[test]
@@ -209,7 +209,7 @@ mod tests {
                 (Some(host), _) => Target::Name(host),
                 (None, address) => Target::Address(address.unwrap()),
             };
-            let mut question = Question::about(&target, crate::clock::today()).port(port);
+            let mut question = Question::about(&target, crate::host::clock::today()).port(port);
             question.address = address.map(|address| address.parse().unwrap());
             let surroundings = Surroundings::default();
             assert!(!decide(&Policy::nothing(), &surroundings, &question).allowed);

@@ -7,7 +7,7 @@
 
 use serde_json::json;
 
-use crate::error::Failure;
+use crate::term::Failure;
 use crate::wire::chain::Checked;
 
 /// The log is not what the guard wrote.

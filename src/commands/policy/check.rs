@@ -7,8 +7,8 @@ use netpolicy::load::{self, LayerSource};
 use netpolicy::policy::Layer;
 
 use crate::commands::{print, print_json};
-use crate::error::Failure;
 use crate::layers::{PROJECT, read_any};
+use crate::term::Failure;
 
 const GOOD: u8 = 0;
 const NOT_GOOD: u8 = 1;
@@ -21,7 +21,7 @@ pub fn check(files: &[String], json: bool) -> Result<u8, Failure> {
     for file in files {
         let source = source_of(file);
         let mut found =
-            match load::load_layers(&[source], crate::clock::today(), &mut |_, path| read_any(path)) {
+            match load::load_layers(&[source], crate::host::clock::today(), &mut |_, path| read_any(path)) {
                 Ok(loaded) => loaded.warnings,
                 Err(found) => found,
             };

@@ -12,8 +12,8 @@ use serde_json::json;
 use super::COULD_NOT_TELL;
 use crate::cli::policy::DiffArgs;
 use crate::commands::{print, print_json};
-use crate::error::Failure;
 use crate::layers::{self, read_any};
+use crate::term::Failure;
 
 const NOTHING_MORE: u8 = 0;
 const MORE: u8 = 1;
@@ -22,7 +22,7 @@ const MORE: u8 = 1;
 pub fn diff(args: &DiffArgs) -> Result<u8, Failure> {
     let old = load_one(&args.old)?.policy;
     let new = load_one(&args.new)?.policy;
-    let found = difference(&old, &new, crate::clock::today());
+    let found = difference(&old, &new, crate::host::clock::today());
     if args.json {
         let mut whole = found.to_json();
         whole["digests"] = json!({ "old": old.digest(), "new": new.digest() });
@@ -38,7 +38,7 @@ pub fn diff(args: &DiffArgs) -> Result<u8, Failure> {
 fn load_one(entry: &str) -> Result<Loaded, Failure> {
     let source = LayerSource::files(Layer::Run, vec![entry.to_owned()]);
     let mut read = |_: Layer, path: &str| read_any(path);
-    load::load_layers(&[source], crate::clock::today(), &mut read).map_err(|errors| {
+    load::load_layers(&[source], crate::host::clock::today(), &mut read).map_err(|errors| {
         let failure = layers::unusable(&errors);
         Failure { exit: COULD_NOT_TELL, message: format!("{} ({entry})", failure.message), ..failure }
     })

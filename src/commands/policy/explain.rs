@@ -21,7 +21,7 @@ use super::resolved::{self, Outcome, Resolved};
 use super::{COULD_NOT_TELL, load_here};
 use crate::cli::policy::ExplainArgs;
 use crate::commands::{print, print_json};
-use crate::error::Failure;
+use crate::term::Failure;
 
 const ALLOWED: u8 = 0;
 const DENIED: u8 = 1;
@@ -40,7 +40,7 @@ pub fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
     let digest = policy.digest();
     let question = Question {
         transport: wanted.transport,
-        ..Question::about(&wanted.target, crate::clock::today()).port(wanted.port)
+        ..Question::about(&wanted.target, crate::host::clock::today()).port(wanted.port)
     };
     let decider = Decider::new(policy);
     let (verdict, considered) = decider.explain(&surroundings, &question);

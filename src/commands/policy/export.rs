@@ -8,12 +8,12 @@ use serde_json::json;
 use super::{COULD_NOT_TELL, say};
 use crate::cli::policy::ExportArgs;
 use crate::commands::{print_document, print_json};
-use crate::error::Failure;
 use crate::layers::{self, read_any};
+use crate::term::Failure;
 
 /// Writes one policy, as it stands today.
 pub fn export(args: &ExportArgs) -> Result<u8, Failure> {
-    let today = crate::clock::today();
+    let today = crate::host::clock::today();
     let source = LayerSource::files(Layer::Run, vec![args.file.clone()]);
     let loaded = load::load_layers(&[source], today, &mut |_, path| read_any(path))
         .map_err(|errors| Failure { exit: COULD_NOT_TELL, ..layers::unusable(&errors) })?;

@@ -28,8 +28,8 @@ use netpolicy::load::Loaded;
 use netpolicy::note::Note;
 
 use crate::cli::policy::{PolicyArgs, PolicyCommand};
-use crate::error::Failure;
 use crate::layers;
+use crate::term::Failure;
 
 /// Nothing could be told: bad input.
 const COULD_NOT_TELL: u8 = 2;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::COULD_NOT_TELL;
 use crate::cli::policy::PresetsArgs;
 use crate::commands::{print, print_json};
-use crate::error::Failure;
+use crate::term::Failure;
 
 /// Lists or prints.
 pub fn presets(args: &PresetsArgs) -> Result<u8, Failure> {

@@ -16,10 +16,10 @@ use netpolicy::settings::Proxy;
 use serde_json::json;
 
 use super::COULD_NOT_TELL;
-use crate::error::Failure;
-use crate::resolve::{Answer, Patience, Resolvers};
-use crate::supervisor::means;
+use crate::host::resolve::{Answer, Patience, Resolvers};
 use crate::supervisor::run::checks;
+use crate::supervisor::upload::guard_inputs;
+use crate::term::Failure;
 use crate::wire::host_network::HostNetwork;
 
 /// What came of it.
@@ -61,7 +61,8 @@ pub fn look(decider: &Decider, name: &HostName, question: &Question<'_>) -> Resu
     let surroundings = checks::surroundings(policy, Vec::new(), HostNetwork::default()).map_err(cannot)?;
     let by_proxy = proxy.is_some()
         && decider.decide(&surroundings, &Question { resolver: ResolvedBy::Proxy, ..*question }).allowed;
-    let roots = means::roots(policy, policy.container.ca.as_ref()).map_err(cannot)?.unwrap_or_default();
+    let roots =
+        guard_inputs::roots(policy, policy.container.ca.as_ref()).map_err(cannot)?.unwrap_or_default();
     let patience = if by_proxy { Patience::Little } else { Patience::Full };
     let ask = async {
         let resolvers = Resolvers::new(&policy.dns, &roots).map_err(|error| {

@@ -6,7 +6,7 @@ use netpolicy::print;
 use super::load_here;
 use crate::cli::policy::ShowArgs;
 use crate::commands::{print_document as out, print_json};
-use crate::error::Failure;
+use crate::term::Failure;
 
 /// Prints the policy, its canonical text, or all of it as JSON.
 pub fn show(args: &ShowArgs) -> Result<u8, Failure> {

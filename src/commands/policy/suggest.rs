@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{COULD_NOT_TELL, say, walk};
 use crate::cli::policy::SuggestArgs;
 use crate::commands::{print_document as out, print_json};
-use crate::error::Failure;
+use crate::term::Failure;
 
 /// Looks through one project.
 pub fn suggest(args: &SuggestArgs) -> Result<u8, Failure> {

@@ -15,8 +15,8 @@ use serde::Serialize;
 use super::{COULD_NOT_TELL, load_here};
 use crate::cli::policy::{PolicyArgs, TestArgs};
 use crate::commands::{print, print_json};
-use crate::error::Failure;
 use crate::host::open;
+use crate::term::Failure;
 
 const ALL_HOLD: u8 = 0;
 const ONE_FAILS: u8 = 1;
@@ -48,7 +48,7 @@ pub fn test(args: &TestArgs) -> Result<u8, Failure> {
     let tests = policy.tests.clone();
     let surroundings = Surroundings { virtual_range: policy.dns.virtual_range, ..Surroundings::default() };
     let decider = Decider::new(policy);
-    let today = crate::clock::today();
+    let today = crate::host::clock::today();
     let outcomes: Vec<Outcome> = tests
         .iter()
         .map(|test| {

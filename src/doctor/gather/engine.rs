@@ -3,8 +3,8 @@
 use bollard::models::{SystemInfo, SystemVersion};
 
 use crate::doctor::facts::{Component, Engine as Facts, Learned};
+use crate::supervisor::engine::abilities::{self, Limits};
 use crate::supervisor::engine::{self, Engine};
-use crate::supervisor::kept::{self, Limits};
 
 /// How Podman calls itself.
 const PODMAN: &str = "Podman Engine";
@@ -16,7 +16,7 @@ pub async fn ask(engine: &Engine) -> Learned<Facts> {
         info.map_err(|error| format!("the engine says nothing of itself: {}", engine::describe(&error)))?;
     let version = version
         .map_err(|error| format!("the engine does not tell its version: {}", engine::describe(&error)))?;
-    let limits = kept::said(&info, engine.product);
+    let limits = abilities::said(&info, engine.product);
     Ok(facts(&engine.host, engine.local, limits, info, version))
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::doctor::facts::Machine;
 #[cfg(target_os = "linux")]
-use crate::doctor::inside::namespaces;
+use crate::inside::probe::doctor::namespaces;
 
 /// Where systemd-resolved listens.
 const STUBS: [&str; 2] = ["127.0.0.53", "127.0.0.54"];
@@ -14,7 +14,7 @@ pub fn look() -> Machine {
     let read = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
     let system = rustix::system::uname();
     Machine {
-        boot_id: crate::kernel::boot_id(),
+        boot_id: crate::host::kernel::boot_id(),
         // Never from a file that could be missing: no Linux here means that containers run on another kernel.
         kernel: cfg!(target_os = "linux").then(|| system.release().to_string_lossy().into_owned()),
         name: system.nodename().to_string_lossy().into_owned(),

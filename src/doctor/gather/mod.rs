@@ -18,8 +18,8 @@ use std::time::Duration;
 use netpolicy::policy::Policy;
 
 use super::facts::{Component, Engine as EngineFacts, Facts, Inside, Learned, Machine, Project};
-use crate::error::Failure;
 use crate::supervisor::engine::Engine;
+use crate::term::Failure;
 
 pub use self::project::look as project;
 
@@ -46,7 +46,7 @@ pub async fn everything(
         }));
     }
     Ok(Facts {
-        today: crate::clock::today(),
+        today: crate::host::clock::today(),
         machine: machine::look(),
         engine: itself,
         inside,
@@ -66,7 +66,7 @@ async fn answered<T>(question: impl Future<Output = Learned<T>>) -> Learned<T> {
 /// What is left to say where no engine answers: why.
 pub fn without_engine(why: &str, policy: &Policy, project: Option<Project>) -> Facts {
     Facts {
-        today: crate::clock::today(),
+        today: crate::host::clock::today(),
         machine: machine::look(),
         engine: Err(why.to_owned()),
         inside: Err(why.to_owned()),

@@ -17,12 +17,14 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
 use crate::doctor::facts::{Fence, Inside, Learned};
-use crate::error::Failure;
-use crate::supervisor::binds::Binds;
 use crate::supervisor::engine::{self, Engine};
-use crate::supervisor::interrupt::{Tidies, unless_interrupted};
-use crate::supervisor::workflow::{Role, Workflow};
-use crate::supervisor::{containers, helper_image, networks, removal};
+use crate::supervisor::mounts::binds::Binds;
+use crate::supervisor::run::removal;
+use crate::supervisor::signals::interrupt::{Tidies, unless_interrupted};
+use crate::supervisor::spec::containers;
+use crate::supervisor::spec::workflow::{Role, Workflow};
+use crate::supervisor::{helper_image, networks};
+use crate::term::Failure;
 use crate::wire::UnixTime;
 
 /// Longer than the probe gives itself.
@@ -64,7 +66,7 @@ struct Stage<'a> {
 impl<'a> Stage<'a> {
     async fn set(engine: &'a Engine) -> Result<Stage<'a>, String> {
         let helper = helper_image::ensure(engine).await.map_err(words)?;
-        let workflow = Workflow::new(None, None, UnixTime(crate::clock::unix_seconds()))
+        let workflow = Workflow::new(None, None, UnixTime(crate::host::clock::unix_seconds()))
             .map_err(|error| format!("cannot make an id: {error}"))?;
         Ok(Stage { engine, workflow, helper })
     }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::open;
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// `1` has plain TCP to other machines accepted.
 const PLAIN: &str = "RINGFENCE_ALLOW_PLAIN_TCP";

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::address::{Address, Authority, TlsFiles, plain_accepted};
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::open::{self, Refused};
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// The context that stands for no context.
 pub const DEFAULT: &str = "default";

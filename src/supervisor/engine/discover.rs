@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use super::address::{Address, CERTIFICATES};
 use super::contexts;
-use crate::error::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// docker's own socket.
 const DOCKER: &str = "/var/run/docker.sock";

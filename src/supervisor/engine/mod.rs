@@ -5,6 +5,7 @@
 //!  contexts ──┘                       └─ tcp:// with TLS, ssh:// ─────────▶ dial: tls, ssh
 //! ```
 
+pub mod abilities;
 mod address;
 mod contexts;
 mod creations;
@@ -30,7 +31,7 @@ use self::creations::Creations;
 use self::discover::{Candidate, Told};
 use self::owner::Person;
 use self::ssh::Ssh;
-use crate::error::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// The lowest API version that has all that ringfence asks for (Docker 20.10).
 const LOWEST_API: (usize, usize) = (1, 41);

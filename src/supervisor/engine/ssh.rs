@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use super::dial::{Dial, Dialling, Stream};
-use crate::programs;
+use crate::host::programs;
 
 /// What is started on the other machine. Podman's client has the same command.
 const REMOTE: &str =

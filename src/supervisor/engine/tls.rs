@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 use super::address::{HostPort, TlsFiles};
 use super::dial::{Dial, Dialling, Stream};
 use crate::host::open;
-use crate::supervisor::ca;
+use crate::supervisor::upload::authorities;
 
 /// A machine that does not answer must not take the system's two minutes.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -35,7 +35,7 @@ impl Tls {
         let mut roots = RootCertStore::empty();
         let authorities = match &files.ca {
             Some(path) => certificates(path)?,
-            None => ca::of_this_machine().map_err(|failure| failure.message)?,
+            None => authorities::of_this_machine().map_err(|failure| failure.message)?,
         };
         roots.add_parsable_certificates(authorities);
         if roots.is_empty() {

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::bundle::header;
 use super::system;
-use crate::error::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Path in the image → file on this machine.
 pub type Files = BTreeMap<String, PathBuf>;

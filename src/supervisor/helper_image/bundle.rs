@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::supervisor::workflow::LABEL_VERSION;
+use crate::supervisor::spec::workflow::LABEL_VERSION;
 
 /// The image's name before the tag.
 const REPOSITORY: &str = "ringfence-helper";

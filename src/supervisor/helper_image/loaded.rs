@@ -20,8 +20,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use super::bundle::{self, Identity};
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::supervisor::engine::{self, Engine, Product};
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// An engine that takes nothing and says nothing for so long is not loading. It unpacks the image in silence, and the last
 /// megabytes of a slow link are on their way after they were sent.

@@ -23,11 +23,11 @@ use std::path::{Path, PathBuf};
 #[cfg(target_os = "linux")]
 use self::bundle::{Digest, Identity};
 use super::engine::Engine;
-#[cfg(target_os = "linux")]
-use super::state;
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::open;
 use crate::host::owners::Owners;
+#[cfg(target_os = "linux")]
+use crate::host::state;
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Names a bundle that goes before all others.
 const VARIABLE: &str = "RINGFENCE_HELPER_IMAGE";

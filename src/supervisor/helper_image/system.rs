@@ -18,8 +18,8 @@ use object::read::{FileKind, ReadCache};
 use object::{Endianness, elf};
 
 use super::VARIABLE;
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::owners::Owners;
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Where programs of a system are.
 const DIRECTORIES: [&str; 6] =

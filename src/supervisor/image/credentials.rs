@@ -20,9 +20,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::places::{self, Owner, Place, plain};
 use super::reference::Reference;
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::open;
-use crate::programs;
+use crate::host::programs;
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// A helper may ask its person for a password.
 const HELPER_LIMIT: Duration = Duration::from_secs(60);

@@ -16,7 +16,7 @@ use clap::ValueEnum;
 
 use self::reference::Reference;
 use super::engine::{self, Engine};
-use crate::error::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::{ImageDigest, ImageName};
 
 /// When the engine asks a registry.

@@ -10,9 +10,9 @@ use super::credentials::{self, Credentials};
 use super::places::Owner;
 use super::progress::Progress;
 use super::reference::Reference;
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::supervisor::engine::{self, Engine, Product};
-use crate::supervisor::interrupt::{Tidies, unless_interrupted};
+use crate::supervisor::signals::interrupt::{Tidies, unless_interrupted};
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// An engine that says nothing for so long has lost its registry.
 const SILENCE: Duration = Duration::from_secs(600);

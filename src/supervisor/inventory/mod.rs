@@ -6,6 +6,7 @@
 
 mod part;
 mod remove;
+pub mod usage;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,11 +18,11 @@ pub use self::part::tests::agent as part_of_an_agent;
 pub use self::part::{Claim, Part};
 pub use self::remove::{end, read_events, remove, save_events};
 use super::engine::{self, Engine};
-use super::runs::Run;
-use super::usage::Usage;
-use super::workflow::{Helpers, LABEL_WORKFLOW, Role, Workflow};
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::layers::record::Record;
+use crate::supervisor::inventory::usage::Usage;
+use crate::supervisor::records::runs::Run;
+use crate::supervisor::spec::workflow::{Helpers, LABEL_WORKFLOW, Role, Workflow};
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::{ImageDigest, ImageName, PolicyDigest, UnixTime, WorkflowId, WorkflowName};
 
 /// State of a container that is not there.

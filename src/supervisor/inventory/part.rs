@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use bollard::models::{ContainerSummary, Network, Volume};
 
-use super::super::workflow::{
+use crate::supervisor::spec::workflow::{
     LABEL_CREATED, LABEL_DIGEST, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_NAME, LABEL_ROLE, LABEL_WORKFLOW,
     object_name,
 };

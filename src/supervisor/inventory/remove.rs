@@ -5,11 +5,13 @@ use std::time::Duration;
 use bollard::query_parameters::{LogsOptions, RemoveContainerOptions, RemoveVolumeOptions};
 use futures_util::StreamExt;
 
+use super::super::aftermath;
 use super::super::engine::{self, Engine};
-use super::super::workflow::Role;
-use super::super::{aftermath, control, event_store, runs};
 use super::{Found, Part};
-use crate::error::{COULD_NOT_RUN, Failure};
+use crate::supervisor::live;
+use crate::supervisor::records::{events, runs};
+use crate::supervisor::spec::workflow::Role;
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
 use crate::wire::event::{AgentEnded, How};
 use crate::workspace::masks;
@@ -44,7 +46,7 @@ async fn write_end_down(engine: &Engine, found: &Found, how: How) {
     let status = state.filter(|state| state.running == Some(false)).and_then(|state| state.exit_code);
     let ended =
         AgentEnded { how: how.into(), exit_status: status.and_then(|status| u8::try_from(status).ok()) };
-    let _ = tokio::time::timeout(SILENCE, control::ended(engine, &helpers, ended)).await;
+    let _ = tokio::time::timeout(SILENCE, live::ended(engine, &helpers, ended)).await;
 }
 
 /// Removes everything of a workflow: agent first, so that it never runs without a guard, then the
@@ -156,7 +158,7 @@ async fn remove_volume(engine: &Engine, part: &Part) -> Option<String> {
 pub async fn save_events(engine: &Engine, found: &Found) -> Result<bool, Failure> {
     let id = found.id;
     let Some(bytes) = read_events(engine, found).await? else { return Ok(false) };
-    let added = event_store::add(id, &bytes)?;
+    let added = events::add(id, &bytes)?;
     if let Some((from, to)) = added.missing {
         crate::term::talk(format_args!(
             "the engine has lost events {from} to {to} of {id}: `ringfence events {id} --verify` says so too"

@@ -9,11 +9,11 @@
 use bollard::query_parameters::DownloadFromContainerOptions;
 use futures_util::StreamExt;
 
-use super::super::containers::Agent;
 use super::super::engine::Engine;
-use super::super::files::upload;
-use super::super::workflow::{Role, Workflow};
-use crate::error::{COULD_NOT_RUN, Failure};
+use crate::supervisor::spec::containers::Agent;
+use crate::supervisor::spec::workflow::{Role, Workflow};
+use crate::supervisor::upload::files::upload;
+use crate::term::{COULD_NOT_RUN, Failure};
 
 const PASSWD: &str = "etc/passwd";
 const HOME: &str = "home/agent";

@@ -8,9 +8,10 @@ use netpolicy::floor::Surroundings;
 use netpolicy::policy::Policy;
 
 use super::super::engine::{self, Engine};
-use super::super::{inventory, limits};
-use crate::error::{COULD_NOT_RUN, Failure};
+use super::super::inventory;
 use crate::host::network;
+use crate::supervisor::spec::limits;
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowName;
 use crate::wire::host_network::HostNetwork;
 

@@ -6,15 +6,15 @@ use netpolicy::floor::Surroundings;
 use netpolicy::virtual_names::VirtualNames;
 
 use super::super::engine::{Engine, Product};
-use super::super::files::{self, File};
-use super::super::init;
-use super::super::nonce::Planted;
-use super::super::seccomp;
-use super::super::workflow::Workflow;
 use super::Request;
-use crate::error::{COULD_NOT_RUN, Failure};
-use crate::handover::{FenceConfig, GuardConfig};
+use crate::supervisor::mounts::nonce::Planted;
+use crate::supervisor::spec::init;
+use crate::supervisor::spec::seccomp;
+use crate::supervisor::spec::workflow::Workflow;
+use crate::supervisor::upload::files::{self, File};
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::event::Start;
+use crate::wire::handover::{FenceConfig, GuardConfig};
 use crate::workspace::secrets::{is_secret_variable, without_secrets};
 
 /// The files that the fence and the guard begin with, as one archive.

@@ -3,11 +3,12 @@
 use bollard::errors::Error as ApiError;
 use bollard::models::{ContainerCreateBody, VolumeCreateRequest};
 
-use super::super::containers::{self, Agent};
 use super::super::engine::{self, Engine};
-use super::super::workflow::{Role, Workflow};
-use super::super::{kept, podman};
-use crate::error::Failure;
+use super::super::podman;
+use crate::supervisor::engine::abilities;
+use crate::supervisor::spec::containers::{self, Agent};
+use crate::supervisor::spec::workflow::{Role, Workflow};
+use crate::term::Failure;
 
 /// Creates one container as it is asked for; one that is less than that is a failure.
 pub(super) async fn create(
@@ -17,7 +18,7 @@ pub(super) async fn create(
     body: ContainerCreateBody,
 ) -> Result<(), Failure> {
     let warnings = try_create(engine, workflow, role, body).await.map_err(|error| refused(role, &error))?;
-    for warning in kept::by_warnings(&warnings)? {
+    for warning in abilities::by_warnings(&warnings)? {
         crate::term::talk(format_args!("{role}: {warning}"));
     }
     Ok(())
@@ -42,7 +43,7 @@ pub(super) async fn create_agent(
     }
     match try_create(engine, workflow, Role::Agent, body).await {
         Ok(warnings) => {
-            for warning in kept::by_warnings(&warnings)? {
+            for warning in abilities::by_warnings(&warnings)? {
                 crate::term::talk(format_args!("agent: {warning}"));
             }
             Ok(())

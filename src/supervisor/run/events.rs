@@ -10,10 +10,10 @@ use bollard::errors::Error as ApiError;
 use futures_util::{Stream, StreamExt};
 use tokio::sync::oneshot;
 
-use super::super::event_store::Writer;
-use super::super::summary::Summary;
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::open;
+use crate::supervisor::records::events::Writer;
+use crate::supervisor::run::summary::Summary;
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
 use crate::wire::event::{Event, Lifecycle, Line, Observation};
 

@@ -15,13 +15,14 @@ use futures_util::FutureExt;
 use tokio::time::timeout;
 
 use super::super::engine::{self, Engine, Product};
-use super::super::helper_lines::HelperLines;
-use super::super::kept::is_rootless;
-use super::super::workflow::{Role, Workflow};
-use super::super::{containers, control};
 use super::create::create;
 use super::ready::last_words;
-use crate::error::{COULD_NOT_RUN, Failure};
+use crate::supervisor::engine::abilities::is_rootless;
+use crate::supervisor::live;
+use crate::supervisor::spec::containers;
+use crate::supervisor::spec::workflow::{Role, Workflow};
+use crate::supervisor::watch::helper_lines::HelperLines;
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::host_network::{HostNetwork, LONGEST, Line};
 
 /// The first line comes within this time.
@@ -183,7 +184,7 @@ async fn again(recipe: &Recipe) -> Result<(HostWatch, HostNetwork), Failure> {
 async fn tell(recipe: &Recipe, network: &HostNetwork) -> Result<(), String> {
     let mut why = String::new();
     for _ in 0..TELLINGS {
-        match control::host(&recipe.engine, &recipe.workflow.helpers(), network.clone()).await {
+        match live::host(&recipe.engine, &recipe.workflow.helpers(), network.clone()).await {
             Ok(()) => return Ok(()),
             Err(failure) => why = failure.message,
         }

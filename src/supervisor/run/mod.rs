@@ -12,9 +12,12 @@ mod events;
 mod host;
 mod reached;
 mod ready;
+pub mod removal;
 mod running;
 pub mod runtime;
 mod start;
+pub mod streams;
+pub mod summary;
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -28,19 +31,24 @@ use self::clock::Clock;
 use self::events::EventFiles;
 use self::start::{Checked, Prepared, start};
 use super::aftermath::Report;
-use super::binds::Sharing;
-use super::containers::{Agent, WORKSPACE};
 use super::engine::{Engine, Product};
-use super::interrupt::until_signal;
-use super::means::{self, Means};
 use super::signals::Signals;
-use super::summary::{Summary, last_digest};
-use super::workflow::Workflow;
-use super::{aftermath, ca, etc, helper_image, init, kept, networks, nonce, podman, removal, runs};
-use crate::clock::unix_seconds;
-use crate::error::{COULD_NOT_RUN, Failure};
+use super::{aftermath, helper_image, networks, podman};
+use crate::host::clock::unix_seconds;
 use crate::host::territory;
 use crate::layers::record::Record;
+use crate::supervisor::engine::abilities;
+use crate::supervisor::mounts::binds::Sharing;
+use crate::supervisor::mounts::nonce;
+use crate::supervisor::records::runs;
+use crate::supervisor::run::summary::{Summary, last_digest};
+use crate::supervisor::signals::interrupt::until_signal;
+use crate::supervisor::spec::containers::{Agent, WORKSPACE};
+use crate::supervisor::spec::workflow::Workflow;
+use crate::supervisor::spec::{etc, init};
+use crate::supervisor::upload::authorities;
+use crate::supervisor::upload::guard_inputs::{self, Means};
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::event::{AgentEnded, How, Observation};
 use crate::wire::{UnixTime, WorkflowName};
 use crate::workspace::aftermath::Aftermath;
@@ -231,21 +239,23 @@ fn remember(binds: &[Bind]) -> Result<(), Failure> {
 /// Looks at all that can be looked at before anything is created, and has the helper image on the engine.
 async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Result<Checked, Failure> {
     let means = Means::gather(&request.policy, request.ca.as_ref())?;
-    let corporate = request.ca.as_ref().map(ca::read).transpose()?;
-    means::without_proxies(&mut request.agent.env, engine.product);
-    means::without_devices(&mut request.agent.env, engine.product);
+    let corporate = request.ca.as_ref().map(authorities::read).transpose()?;
+    guard_inputs::without_proxies(&mut request.agent.env, engine.product);
+    guard_inputs::without_devices(&mut request.agent.env, engine.product);
     check_name_is_free(engine, request.name.as_ref()).await?;
     if let Some(runtime) = &request.agent.runtime {
         runtime::check(engine, runtime).await?;
     }
     if corporate.is_some() {
         request.agent.trust = true;
-        ca::point(&mut request.agent.env, &request.agent.image.env);
+        authorities::point(&mut request.agent.env, &request.agent.image.env);
     }
     podman::check(engine)?;
     let info = about(engine).await?;
-    kept::by_engine(&info, engine.product)?.iter().for_each(|told| crate::term::talk(format_args!("{told}")));
-    let rootless = kept::is_rootless(&info);
+    abilities::by_engine(&info, engine.product)?
+        .iter()
+        .for_each(|told| crate::term::talk(format_args!("{told}")));
+    let rootless = abilities::is_rootless(&info);
     host::check(&info, engine)?;
     let remapped = host::is_remapped(&info, engine.product);
     request.agent.binds.sharing = Sharing::of(engine.product, &engine.version, rootless);
@@ -257,7 +267,7 @@ async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Res
     request.agent.quota = may_hold_quotas(&info);
     let elsewhere = nonce::is_needed(info.kernel_version.as_deref());
     let networks = networks::list(engine).await?;
-    means::check_proxy(&request.policy, &networks, &own_addresses()?).await?;
+    guard_inputs::check_proxy(&request.policy, &networks, &own_addresses()?).await?;
     clock.step("checked");
     let helper = helper_image::ensure(engine).await?;
     clock.step("helper image");

@@ -2,12 +2,12 @@
 
 use tokio::time::timeout;
 
-use super::super::control;
 use super::super::engine::Engine;
-use super::super::limits;
 use super::super::watch::Watch;
-use super::super::workflow::{Role, Workflow};
 use super::{ENGINE_LIMIT, Ended, FENCE_ENDED, Request};
+use crate::supervisor::live;
+use crate::supervisor::spec::limits;
+use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::wire::event::{How, Observation};
 
 /// What the kernel's SIGKILL makes of an exit status.
@@ -48,7 +48,7 @@ pub(super) async fn account(
     }
     // A guard that is gone writes nothing any more; the person is told all the same.
     let helpers = workflow.helpers();
-    let noted = control::note(engine, &helpers, ended.reached.clone());
+    let noted = live::note(engine, &helpers, ended.reached.clone());
     let _ = timeout(ENGINE_LIMIT, noted).await;
     ended
 }

@@ -8,8 +8,8 @@ use futures_util::StreamExt;
 use tokio::sync::oneshot;
 
 use super::super::engine::Engine;
-use super::super::workflow::{Role, Workflow};
-use crate::error::{COULD_NOT_RUN, Failure};
+use crate::supervisor::spec::workflow::{Role, Workflow};
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// The fence must stand and the guard serve within this time.
 const READY_LIMIT: Duration = Duration::from_secs(30);

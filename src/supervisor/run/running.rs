@@ -10,17 +10,19 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::super::aftermath::Report;
-use super::super::counting::Recipe;
 use super::super::engine::Engine;
 use super::super::signals::{SIGINT, Signals, signal_name};
-use super::super::summary::Summary;
 use super::super::watch::Watch;
-use super::super::workflow::{Role, Workflow};
-use super::super::{aftermath, control, podman, streams};
+use super::super::{aftermath, podman};
 use super::ready::{exit_of, last_words};
 use super::{ENGINE_LIMIT, Ended, FENCE_ENDED, Request, TIME_OVER, reached};
-use crate::control::FromSupervisor;
-use crate::error::Failure;
+use crate::supervisor::live;
+use crate::supervisor::run::streams;
+use crate::supervisor::run::summary::Summary;
+use crate::supervisor::spec::workflow::{Role, Workflow};
+use crate::supervisor::watch::disk_use::Recipe;
+use crate::term::Failure;
+use crate::wire::control::FromSupervisor;
 use crate::wire::event::{AgentEnded, How, Observation};
 use crate::workspace::aftermath::Aftermath;
 use crate::workspace::masks::{Covered, Laying};
@@ -113,7 +115,7 @@ impl Running {
         let note = |notes: Vec<(Observation, String)>| {
             let (engine, helpers) = (engine.clone(), workflow.helpers());
             // Beside the watching, which goes on.
-            tokio::spawn(async move { control::note(&engine, &helpers, notes).await });
+            tokio::spawn(async move { live::note(&engine, &helpers, notes).await });
         };
         note(laying.told.iter().map(|told| (Observation::SharedFiles, told.clone())).collect());
         let names = [Role::Agent, Role::Guard, Role::Fence].map(|role| workflow.object(role));
@@ -257,7 +259,7 @@ impl Running {
         if matches!(said, Ok(Ok(()))) && timeout(SAYING, &mut self.end_is_written).await.is_ok() {
             return;
         }
-        let _ = timeout(COLLECTING, control::ended(engine, &workflow.helpers(), ended)).await;
+        let _ = timeout(COLLECTING, live::ended(engine, &workflow.helpers(), ended)).await;
     }
 
     /// Ends the agent if it still runs, puts back what it left, then ends the guard, so that its last events are written.

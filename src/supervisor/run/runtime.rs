@@ -14,12 +14,12 @@ use std::time::Duration;
 use bollard::errors::Error as ApiError;
 use tokio::time::timeout;
 
-use super::super::containers;
 use super::super::engine::{self, Engine, Product};
-use super::super::workflow::{Role, Workflow};
 use super::create::create;
 use super::ready::{exit_of, last_words};
-use crate::error::{COULD_NOT_RUN, Failure};
+use crate::supervisor::spec::containers;
+use crate::supervisor::spec::workflow::{Role, Workflow};
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// A sandbox boots, asks and ends within this time.
 const PROBE_LIMIT: Duration = Duration::from_secs(60);

@@ -11,14 +11,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::super::engine::{self, Engine, Product};
-use super::super::files::upload;
-use super::super::means::Means;
-use super::super::runs::Held;
 use super::super::watch::Watch;
-use super::super::workflow::{Role, Workflow};
-use super::super::{
-    ca, containers, counting, data, handing, inventory, networks, nonce, podman, seccomp, streams,
-};
+use super::super::{inventory, networks, podman};
 use super::checks::surroundings;
 use super::clock::Clock;
 use super::configuration::{self, configuration};
@@ -28,8 +22,17 @@ use super::host::{self, Recipe};
 use super::ready::{await_ready, has_a_helper_ended, helpers_last_words};
 use super::running::Running;
 use super::{Ended, Request, account, runtime};
-use crate::error::{COULD_NOT_RUN, Failure};
-use crate::handover::SHARED;
+use crate::supervisor::mounts::{declared, nonce};
+use crate::supervisor::records::runs::Held;
+use crate::supervisor::run::streams;
+use crate::supervisor::spec::workflow::{Role, Workflow};
+use crate::supervisor::spec::{containers, seccomp};
+use crate::supervisor::upload::files::upload;
+use crate::supervisor::upload::guard_inputs::Means;
+use crate::supervisor::upload::{authorities, secrets};
+use crate::supervisor::watch::disk_use;
+use crate::term::{COULD_NOT_RUN, Failure};
+use crate::wire::handover::SHARED;
 use crate::workspace::masks::Covered;
 
 /// What the start needs.
@@ -89,7 +92,7 @@ pub(super) async fn start(
         create_volume(engine, workflow, Role::Volume, true),
         create_volume(engine, workflow, Role::Trust, corporate.is_some()),
         binds.create(engine, workflow),
-        data::create(engine, workflow, &request.agent),
+        declared::create(engine, workflow, &request.agent),
     );
     let ((network, own_subnet), (uplink, uplink_subnet)) = (own?, uplink?);
     volume.and(trust).and(given).and(data)?;
@@ -98,7 +101,7 @@ pub(super) async fn start(
     clock.step("networks");
 
     if request.agent.handed {
-        handing::create_volume(engine, workflow).await?;
+        secrets::create_volume(engine, workflow).await?;
     }
     let resolver = request.policy.dns.virtual_range.broadcast();
     let (trust, handed) = (corporate.is_some(), request.agent.handed);
@@ -145,7 +148,7 @@ pub(super) async fn start(
             }
         };
         create_agent(engine, workflow, &request.agent, &filter).await?;
-        data::check(engine, workflow).await
+        declared::check(engine, workflow).await
     };
     let ((watching, network), (), ()) = tokio::try_join!(sending, means.hand_over(engine, workflow), agent)?;
     if let Err(failure) = account::give(engine, workflow, &request.agent).await {
@@ -154,7 +157,7 @@ pub(super) async fn start(
         crate::term::talk_lines(Failure { message, ..failure });
     }
     if let Some(corporate) = &corporate {
-        ca::install(engine, workflow, corporate).await?;
+        authorities::install(engine, workflow, corporate).await?;
     }
     clock.step("containers");
 
@@ -176,7 +179,7 @@ pub(super) async fn start(
     drop(planted);
     if request.agent.handed {
         let user = account::number(engine, workflow, &request.agent).await;
-        handing::hand_over(engine, workflow, &request.handed, user.as_deref()).await?;
+        secrets::hand_over(engine, workflow, &request.handed, user.as_deref()).await?;
     }
     clock.step("fence proven, guard ready");
     if let Some(runtime) = &request.agent.runtime {
@@ -228,7 +231,7 @@ pub(super) async fn start(
         summary: None,
         watch,
         counting: (request.agent.runtime.is_none())
-            .then_some(counting::Recipe { image: helper, volumes: request.agent.data.len() }),
+            .then_some(disk_use::Recipe { image: helper, volumes: request.agent.data.len() }),
         host: Some(Box::pin(watching.follow(recipe, network))),
         engine_is_silent: false,
         guard_input,

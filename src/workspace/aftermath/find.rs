@@ -17,8 +17,8 @@ use super::remembered::Remembered;
 use super::signs::{Before, Signs};
 use super::{lifecycle, place, through};
 use crate::host::at;
+use crate::host::walk::{Bounds, Entry, Walked, walk};
 use crate::workspace::held;
-use crate::workspace::walk::{Bounds, Entry, Walked, walk};
 
 const BOUNDS: Bounds = Bounds { depth: 200, entries: 3_000_000, time: Duration::from_secs(20) };
 /// Of repositories, and of what is called `.git`: each has its own, so that none crowds out another.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::told::Told;
-use crate::supervisor::state;
+use crate::host::state;
 use crate::wire::WorkflowId;
 
 /// Lists are kept no longer.

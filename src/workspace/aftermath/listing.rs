@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use rustix::fs::FileType;
 
+use crate::host::walk::{Bounds, Walked, walk};
 use crate::workspace::held;
-use crate::workspace::walk::{Bounds, Walked, walk};
 
 const BOUNDS: Bounds = Bounds { depth: 200, entries: 1_000_000, time: Duration::from_secs(20) };
 

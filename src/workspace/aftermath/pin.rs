@@ -10,7 +10,7 @@ use super::config::{Entry, Name, head, line, parse};
 use super::find::Found;
 use super::place;
 use super::record::{Bytes, File, Made, Pinned, Was, digest};
-use crate::error::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::workspace::masks::{Cover, MASK, With};
 
 /// Of each repository, and whether it is a configuration.

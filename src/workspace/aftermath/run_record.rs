@@ -14,10 +14,10 @@ use super::gitdir::Facts;
 use super::listing::{Listing, list};
 use super::record::{Bytes, Root, Tree};
 use super::told::Told;
-use crate::clock::unix_seconds;
-use crate::error::{COULD_NOT_RUN, Failure};
+use crate::host::clock::unix_seconds;
 use crate::host::identity::Identity;
 use crate::host::state;
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
 use crate::workspace::masks::Plan;
 

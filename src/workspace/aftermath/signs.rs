@@ -15,9 +15,9 @@ use sha2::{Digest as _, Sha256};
 use super::kinds::is_vendored;
 use super::names::{cut, exact, listed, parts, shown};
 use super::place::permissions;
+use crate::host::walk::Entry;
 use crate::wire::event::Observation;
 use crate::workspace::survey::leads_out;
-use crate::workspace::walk::Entry;
 
 /// Of each kind; what is beyond is counted. No project has as many before a run.
 const MOST: usize = 20_000;

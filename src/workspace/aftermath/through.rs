@@ -23,7 +23,7 @@ pub fn read(root: BorrowedFd<'_>, link: &Path, most: u64, mut take: impl FnMut(P
     use super::kinds::{GITS, Kinds};
     use super::place;
     use super::record::digest;
-    use crate::workspace::walk::{Bounds, walk};
+    use crate::host::walk::{Bounds, walk};
 
     /// Of the folder that a link leads to.
     const BOUNDS: Bounds = Bounds { depth: 8, entries: 10_000, time: std::time::Duration::from_secs(1) };

@@ -14,7 +14,7 @@ use globset::escape;
 use super::unmask::of_git;
 use super::walk::plan_own;
 use super::{Cover, Mark, Plan, Why, Wishes, With};
-use crate::error::Failure;
+use crate::term::Failure;
 use crate::workspace::held;
 use crate::workspace::worktree::Pointer;
 

@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::report;
 use super::snapshot::{self, Mark, Snapshot};
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::at::{NAME_ONLY, open_below};
-use crate::kernel;
+use crate::host::kernel;
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
 use crate::workspace::held;
 use crate::workspace::mounts::{Bind, Identity};

@@ -34,8 +34,8 @@ use rustix::fs::{AtFlags, Dir, FileType, OFlags, RawMode, Stat};
 use rustix::io::Errno;
 
 use super::{Cover, report};
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::at::open_below;
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::workspace::held;
 use crate::workspace::mounts::Identity;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::walk::patterns;
 use super::{Plan, Wishes};
-use crate::error::Failure;
+use crate::term::Failure;
 
 /// The first of these patterns that shows nothing of the project, since nothing there has such a path.
 ///

@@ -22,7 +22,7 @@ use super::repository::is_of_main;
 use super::scrub::Form;
 use super::snapshot::{Folder, Mark, Patience, Snapshot};
 use super::{Cover, Decided, Plan, Seen, Why, With, tracked};
-use crate::error::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::workspace::held;
 use crate::workspace::repository::is_of_elsewhere;
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use sha1::Digest as _;
 
-use crate::programs;
+use crate::host::programs;
 
 /// A question to git takes no longer.
 const TIME: Duration = Duration::from_secs(120);

@@ -27,9 +27,9 @@ use super::aftermath::gitdir::{self, Facts};
 use super::aftermath::run_record::{self, Run, RunRoot};
 use super::aftermath::{is_settled, place};
 use super::held;
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::identity::Identity;
 use crate::host::state;
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
 
 /// Commits of one repository that are listed.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::open::{self, Refused};
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// The largest of them.
 const LARGEST: u64 = 1 << 20;

@@ -7,7 +7,7 @@
 //! A literal stays in the shell's history, in the list of processes and in the container's configuration; a name does not.
 
 use super::rules::{Rules, is_placeholder};
-use crate::error::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Names of variables whose values are secrets.
 const NAMES: [&str; 8] =

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::Stdio;
 
 use super::instance::Instance;
-use crate::programs;
+use crate::host::programs;
 
 /// No token is longer.
 const LONGEST: u64 = 4096;

@@ -18,8 +18,8 @@ use netpolicy::target::Endpoint;
 use serde_json::Value;
 
 use self::instance::{AskError, Instance};
-use crate::error::{COULD_NOT_RUN, Failure};
-use crate::supervisor::{ca, means};
+use crate::supervisor::upload::{authorities, guard_inputs};
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// A token that may be given to an agent.
 pub struct Token {
@@ -151,9 +151,9 @@ fn find(url: &str, corporate: Option<&Ca>, policy: &Policy) -> Result<Instance, 
     let endpoint = Endpoint::parse(url).map_err(|error| no("names no instance").caused_by(&error))?;
     let host = endpoint.target.to_string();
     let path = rest.split_once('/').map_or("", |(_, path)| path).trim_end_matches('/');
-    let mut authorities = ca::of_this_machine()?;
+    let mut authorities = authorities::of_this_machine()?;
     if let Some(file @ Ca::File(_)) = corporate {
-        authorities.extend(ca::read(file)?);
+        authorities.extend(authorities::read(file)?);
     }
     let direct = |proxy: &netpolicy::settings::Proxy| {
         proxy.direct.iter().any(|one| match (one, &endpoint.target) {
@@ -165,7 +165,8 @@ fn find(url: &str, corporate: Option<&Ca>, policy: &Policy) -> Result<Instance, 
     let proxy = match policy.proxy.as_ref().filter(|proxy| !direct(proxy)) {
         None => None,
         Some(proxy) => {
-            let credentials = proxy.credentials_env.as_deref().map(means::proxy_credentials).transpose()?;
+            let credentials =
+                proxy.credentials_env.as_deref().map(guard_inputs::proxy_credentials).transpose()?;
             Some((proxy.clone(), credentials))
         }
     };

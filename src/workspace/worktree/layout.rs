@@ -18,9 +18,9 @@ use rustix::fs::FileType;
 
 use super::super::aftermath::place;
 use super::super::mounts::Bind;
-use super::super::walk::{Bounds, Walked, walk};
 use super::{inside, path, shown};
-use crate::error::{COULD_NOT_RUN, Failure};
+use crate::host::walk::{Bounds, Walked, walk};
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Where repositories are inside.
 pub const REPOSITORY: &str = "/repository";

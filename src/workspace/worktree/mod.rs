@@ -24,9 +24,9 @@ use super::aftermath::{config_value, place};
 use super::machine::Machine;
 use super::mounts::{self, Bind};
 use super::repository::PROJECT;
-use crate::error::{COULD_NOT_RUN, Failure};
 use crate::host::identity::Identity;
 use crate::host::open;
+use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Files that hold one path are shorter.
 const LONGEST: u64 = 64 << 10;

@@ -32,7 +32,7 @@ use super::config::parse;
 use super::find::Found;
 use super::place;
 use super::record::{Bytes, Digest, digest};
-use crate::workspace::walk::{Bounds, Walked, walk};
+use crate::host::walk::{Bounds, Walked, walk};
 
 /// Of one repository; objects are most of it.
 const BOUNDS: Bounds = Bounds { depth: 60, entries: 2_000_000, time: Duration::from_secs(20) };

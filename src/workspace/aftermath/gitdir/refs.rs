@@ -10,7 +10,7 @@ use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
 use super::super::place;
-use crate::workspace::walk::{Bounds, Walked, walk};
+use crate::host::walk::{Bounds, Walked, walk};
 
 const BOUNDS: Bounds = Bounds { depth: 40, entries: 300_000, time: Duration::from_secs(10) };
 /// A reference is one line.

@@ -17,7 +17,7 @@ use super::super::told::Told;
 use super::index::{self, Index};
 use super::judge_index::{Beside, Marks, judge};
 use super::{Apart, BOUNDS, Facts, Hiding, Print, names, print_of, refs, tree_of, whole_index};
-use crate::workspace::walk::{Walked, walk};
+use crate::host::walk::{Walked, walk};
 
 /// What is known of the repositories that are judged.
 pub struct Beforehand<'a, F> {

@@ -1,0 +1,162 @@
+//! Letting the agent begin: its first program shows what is at the place of every cover, and waits here for a word.
+//!
+//! The agent's container is not there yet when the fence is handed over; nobody else is in this network namespace, so that whoever connects
+//! to the socket is `src/init`. One connection is served, and the name is free afterwards.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::time::Duration;
+
+use super::failed;
+use crate::term::Failure;
+use crate::wire::handover::{Cover, GO, INIT_SOCKET};
+
+/// Listing thousands of places takes the other side less.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Two numbers, or the words of an error.
+const LONGEST_LINE: u64 = 4096;
+
+/// Waits beside everything else for the agent's first program; nothing to do where there are no covers.
+pub(super) fn expect(covers: Vec<Cover>) -> Result<(), Failure> {
+    if covers.is_empty() {
+        return Ok(());
+    }
+    let listener = listen().map_err(failed("cannot wait for the agent's first program"))?;
+    let serve = move || {
+        let served = listener.accept().and_then(|(stream, _)| {
+            drop(listener);
+            answer(stream, &covers)
+        });
+        match served {
+            Ok(None) => {}
+            Ok(Some(cover)) => eprintln!("ringfence fence: no agent: {cover}"),
+            Err(error) => eprintln!("ringfence fence: no agent: its first program was lost: {error}"),
+        }
+    };
+    std::thread::Builder::new()
+        .name("covers".to_owned())
+        .spawn(serve)
+        .map(drop)
+        .map_err(failed("cannot wait for the agent's first program"))
+}
+
+fn listen() -> io::Result<UnixListener> {
+    UnixListener::bind_addr(&SocketAddr::from_abstract_name(INIT_SOCKET)?)
+}
+
+/// Asks for every place, and says go if each is as expected; else what is not.
+fn answer(mut stream: UnixStream, covers: &[Cover]) -> io::Result<Option<String>> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    if let Some(moved) = moved(covers) {
+        return Ok(Some(moved));
+    }
+    let mut places = Vec::new();
+    for cover in covers {
+        places.extend_from_slice(cover.at.as_bytes());
+        places.push(0);
+    }
+    places.push(0);
+    stream.write_all(&places)?;
+    let mut found = BufReader::new(stream.try_clone()?);
+    for cover in covers {
+        let mut line = String::new();
+        (&mut found).take(LONGEST_LINE).read_line(&mut line)?;
+        if line != format!("{} {}\n", cover.device, cover.inode) {
+            return Ok(Some(format!(
+                "{} is not covered there: {}",
+                cover.at,
+                line.trim_end().escape_debug()
+            )));
+        }
+    }
+    // Once more: what was moved and came back in between would have its cover on something else.
+    if let Some(moved) = moved(covers) {
+        return Ok(Some(moved));
+    }
+    stream.write_all(GO)?;
+    Ok(None)
+}
+
+/// Whether what is to be covered is where it was when the covers were made. A folder that is closed to the fence, which has no power over
+/// other users' files, tells nothing.
+fn moved(covers: &[Cover]) -> Option<String> {
+    let beneath = covers.iter().filter_map(|cover| Some((cover, cover.beneath.as_ref()?)));
+    beneath.into_iter().find_map(|(cover, beneath)| match std::fs::symlink_metadata(&beneath.at) {
+        Ok(found) if (found.dev(), found.ino()) == (beneath.device, beneath.inode) => None,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+        _ => Some(format!("what {} covers was moved meanwhile", cover.at)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+    use crate::supervisor::spec::init;
+    use crate::wire::handover::Beneath;
+
+    fn cover(at: &Path, like: &Path) -> Cover {
+        let like = like.metadata().unwrap();
+        let at = at.to_str().unwrap().to_owned();
+        Cover { at, device: like.dev(), inode: like.ino(), beneath: None }
+    }
+
+    fn above(at: &Path, like: &Path) -> Vec<Cover> {
+        let like = like.metadata().unwrap();
+        let at = at.to_str().unwrap().to_owned();
+        let beneath = Beneath { at: at.clone(), device: like.dev(), inode: like.ino() };
+        vec![Cover { at, device: like.dev(), inode: like.ino(), beneath: Some(beneath) }]
+    }
+
+    /// The real program, in a network namespace where this test is the fence.
+    #[test]
+    fn only_an_agent_whose_covers_are_in_place_begins() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let program = root.join("init");
+        std::fs::write(&program, init::PROGRAM.unwrap()).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        for file in ["cover", "other"] {
+            std::fs::write(root.join(file), "").unwrap();
+        }
+        std::fs::create_dir(root.join("real")).unwrap();
+        std::fs::hard_link(root.join("cover"), root.join("real/cover")).unwrap();
+        symlink("real", root.join("link")).unwrap();
+        let run = |words: &[&str]| {
+            let output = Command::new(&program).args(words).env("RUST_BACKTRACE", "0").output().unwrap();
+            (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+        };
+        let right = || vec![cover(&root.join("cover"), &root.join("cover"))];
+        // Nobody listens.
+        assert_eq!(run(&["echo", "ran"]), (125, String::new()));
+        for (covers, words, expected) in [
+            (right(), vec!["echo", "ran"], (0, "ran\n")),
+            (right(), vec!["sh", "-c", "kill -PIPE $$; exit 3"], (-1, "")),
+            (right(), vec!["/nowhere"], (127, "")),
+            (right(), vec!["no-such-program"], (127, "")),
+            (right(), vec!["/"], (126, "")),
+            (vec![cover(&root.join("cover"), &root.join("other"))], vec!["echo", "ran"], (125, "")),
+            (vec![cover(&root.join("nothing"), &root.join("other"))], vec!["echo", "ran"], (125, "")),
+            (above(&root.join("cover"), &root.join("cover")), vec!["echo", "ran"], (0, "ran\n")),
+            (above(&root.join("cover"), &root.join("other")), vec!["echo", "ran"], (125, "")),
+            // A link on the way: what is covered is elsewhere.
+            (vec![cover(&root.join("link/cover"), &root.join("cover"))], vec!["echo", "ran"], (125, "")),
+        ] {
+            expect(covers).unwrap();
+            if expected.0 == -1 {
+                use std::os::unix::process::ExitStatusExt as _;
+                let status = Command::new(&program).args(&words).status().unwrap();
+                assert_eq!(status.signal(), Some(13), "signals are as the agent gets them");
+                continue;
+            }
+            let (status, text) = run(&words);
+            assert_eq!((status, &*text), expected, "{words:?}");
+        }
+    }
+}

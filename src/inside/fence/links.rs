@@ -1,0 +1,158 @@
+//! What network this namespace has, read from the kernel.
+//!
+//! ```text
+//!  getifaddrs ─▶ devices, the own address and its prefix        /proc/thread-self/net/dev ─▶ frames sent by each
+//! ```
+//!
+//! Nothing of it is configuration: the engine chooses addresses and device names, and the proof compares with what is
+//! there, not with what was meant.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::net::if_::InterfaceFlags;
+
+use super::{failed, failure};
+use crate::term::Failure;
+
+/// The namespace as the fence finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The address on the workflow's network.
+    pub own: Ipv4Addr,
+    /// `own` with its prefix: the neighbours that must not be reached.
+    pub subnet: Ipv4Net,
+    /// The device that has it.
+    pub device: String,
+    /// Every device but `lo`, addressed or not.
+    pub links: Vec<String>,
+}
+
+/// One line of what the kernel lists: a device, or one address of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Found {
+    device: String,
+    loopback: bool,
+    address: Option<(Ipv4Addr, Ipv4Addr)>,
+}
+
+/// Reads devices and addresses.
+pub fn discover() -> Result<Surroundings, Failure> {
+    let found =
+        getifaddrs().map_err(failed("cannot list the network devices"))?.map(|entry| Found::from(&entry));
+    understand(found.collect())
+}
+
+/// Exactly one address outside `lo`, or nothing that follows can be relied on.
+fn understand(found: Vec<Found>) -> Result<Surroundings, Failure> {
+    let links: BTreeSet<String> = found.iter().filter(|f| !f.loopback).map(|f| f.device.clone()).collect();
+    let addressed: Vec<_> = found
+        .iter()
+        .filter(|f| !f.loopback)
+        .filter_map(|f| f.address.map(|(own, mask)| (&f.device, own, mask)))
+        .collect();
+    let (device, own, mask) = match addressed.as_slice() {
+        [only] => *only,
+        [] => return Err(failure("this namespace has no device with an IPv4 address besides lo")),
+        several => {
+            let names: Vec<_> = several.iter().map(|(device, own, _)| format!("{device} {own}")).collect();
+            return Err(failure(format!(
+                "this namespace has more than one IPv4 address: {}",
+                names.join(", ")
+            )));
+        }
+    };
+    let subnet =
+        Ipv4Net::with_netmask(own, mask).map_err(failed(format!("{device} has the netmask {mask}")))?;
+    Ok(Surroundings { own, subnet, device: device.clone(), links: links.into_iter().collect() })
+}
+
+impl From<&InterfaceAddress> for Found {
+    fn from(entry: &InterfaceAddress) -> Self {
+        let ipv4 = |storage: &Option<nix::sys::socket::SockaddrStorage>| {
+            storage.as_ref().and_then(|s| s.as_sockaddr_in()).map(|address| address.ip())
+        };
+        Found {
+            device: entry.interface_name.clone(),
+            loopback: entry.flags.contains(InterfaceFlags::IFF_LOOPBACK),
+            address: ipv4(&entry.address).zip(ipv4(&entry.netmask)),
+        }
+    }
+}
+
+impl Surroundings {
+    /// Addresses of the own network where its gateway may be, and another one: first and last, never the own.
+    pub fn neighbours(&self) -> Vec<Ipv4Addr> {
+        let hosts = self.subnet.hosts();
+        let last = Ipv4Addr::from(u32::from(self.subnet.broadcast()).saturating_sub(1));
+        let mut neighbours: Vec<_> = hosts.filter(|host| *host != self.own).take(1).collect();
+        if last != self.own && self.subnet.contains(&last) && !neighbours.contains(&last) {
+            neighbours.push(last);
+        }
+        neighbours
+    }
+}
+
+/// Frames that each device but `lo` has sent.
+pub fn frames_sent() -> Result<BTreeMap<String, u64>, Failure> {
+    // `/proc/net` is the namespace of the process; this is the one of the thread that asks.
+    let path = "/proc/thread-self/net/dev";
+    let text = std::fs::read_to_string(path).map_err(failed(format!("cannot read {path}")))?;
+    counters(&text).ok_or_else(|| failure(format!("{path} is not what was expected")))
+}
+
+/// The tenth number of each line is what was sent.
+fn counters(text: &str) -> Option<BTreeMap<String, u64>> {
+    const SENT: usize = 9;
+    let mut sent = BTreeMap::new();
+    for line in text.lines().skip(2) {
+        let (device, numbers) = line.split_once(':')?;
+        let device = device.trim();
+        if device != "lo" {
+            sent.insert(device.to_owned(), numbers.split_whitespace().nth(SENT)?.parse().ok()?);
+        }
+    }
+    Some(sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(device: &str, loopback: bool, address: Option<[u8; 4]>) -> Found {
+        let address = address.map(|a| (Ipv4Addr::from(a), Ipv4Addr::new(255, 255, 255, 248)));
+        Found { device: device.to_owned(), loopback, address }
+    }
+
+    #[test]
+    fn own_address_is_the_only_one_outside_lo() {
+        let s = understand(vec![
+            found("lo", true, Some([127, 0, 0, 1])),
+            found("eth0", false, None),
+            found("eth0", false, Some([198, 18, 77, 2])),
+            found("tunl0", false, None),
+        ])
+        .unwrap();
+        assert_eq!(s.own, Ipv4Addr::new(198, 18, 77, 2));
+        assert_eq!((s.device.as_str(), s.links.len()), ("eth0", 2));
+        assert_eq!(s.neighbours(), [Ipv4Addr::new(198, 18, 77, 1), Ipv4Addr::new(198, 18, 77, 6)]);
+    }
+
+    #[test]
+    fn none_or_two_addresses_are_refused() {
+        assert!(understand(vec![found("lo", true, Some([127, 0, 0, 1]))]).is_err());
+        let two =
+            vec![found("eth0", false, Some([198, 18, 77, 2])), found("eth1", false, Some([198, 18, 78, 2]))];
+        assert!(understand(two).unwrap_err().message.contains("eth1 198.18.78.2"));
+    }
+
+    #[test]
+    fn counters_are_read_and_lo_left_out() {
+        let text = "Inter-| Receive | Transmit\n face |bytes packets\n    lo: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n  \
+                    eth0:1 2 3 4 5 6 7 8 9 4711 11 12 13 14 15 16\n";
+        assert_eq!(counters(text), Some(BTreeMap::from([("eth0".to_owned(), 4711)])));
+        assert_eq!(counters("a\nb\nnonsense\n"), None);
+    }
+}

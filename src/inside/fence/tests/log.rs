@@ -1,0 +1,143 @@
+//! What the kernel's log says of refusals, read by the guard's own reader.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::inside::guard::tests as guard;
+
+/// How many refusals lines stand for.
+fn stand_for<'l>(lines: impl Iterator<Item = &'l serde_json::Value>) -> u64 {
+    lines.map(|line| 1 + line["left_out"].as_u64().unwrap_or(0)).sum()
+}
+
+/// A fence whose one permitted pair is gitlab.com:443, and what its refusals become in the log.
+fn logged(held: &sockets::Held) -> (Arc<crate::inside::guard::Guard>, guard::Log) {
+    let (guard, log) = guard::guard_with(guard::policy(), None, None);
+    let nflog = held.nflog.as_ref().expect("this kernel logs").try_clone().unwrap();
+    guard::read_refusals(nflog, &guard);
+    (guard, log)
+}
+
+fn make_for(guard_policy: &netpolicy::policy::Policy) -> (links::Surroundings, sockets::Held) {
+    let permits = ruleset::permits(guard_policy, &netpolicy::virtual_names::VirtualNames::new(guard_policy));
+    let (surroundings, held, _) = make(&FenceConfig { permits, ..config() }).unwrap();
+    (surroundings, held)
+}
+
+/// Takes connections and ends them, until told.
+fn take_and_end(gate: OwnedFd) -> (Arc<AtomicBool>, std::thread::JoinHandle<()>) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let thread = std::thread::spawn(move || {
+        while !stopped.load(Ordering::SeqCst) {
+            if rustix::net::accept(&gate).is_err() {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        }
+    });
+    (stop, thread)
+}
+
+#[test]
+fn a_flood_of_refusals_is_counted_whole() {
+    in_namespace(|_| {
+        let (_, held) = make_for(&guard::policy());
+        held.forget_the_proof();
+        let (guard, log) = logged(&held);
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        for number in 0..5000u32 {
+            let to = SocketAddrV4::new(Ipv4Addr::new(8, 8, 8, (number % 7) as u8), 9000);
+            assert!(socket.send_to(b"x", to).is_err());
+        }
+        // One that a flood would hide.
+        assert!(connect("10.20.30.40:22").is_err());
+        // The kernel keeps what is told of together for a second.
+        std::thread::sleep(Duration::from_millis(1500));
+        guard::finish(&guard);
+        let lines = log.lines();
+        let told = |kind: &str| stand_for(lines.iter().filter(|line| line["kind"] == kind));
+        assert_eq!(told("datagram"), 5000);
+        assert_eq!(told("connect"), 1);
+        let hidden = lines.iter().find(|line| line["address"] == "10.20.30.40").expect("it is named");
+        assert_eq!(hidden["reason"], "private-address");
+        assert!(lines.len() < 60, "{}", lines.len());
+    });
+}
+
+#[test]
+fn a_limit_is_logged_with_its_name_and_the_true_target() {
+    in_namespace(|_| {
+        let (_, held) = make_for(&guard::policy());
+        held.forget_the_proof();
+        let (guard, log) = logged(&held);
+        let (stop, taking) = take_and_end(held.gate.try_clone().unwrap());
+        let to = SocketAddrV4::new(guard::virtual_address(&guard, "gitlab.com"), 443);
+        let refused = (0..6000)
+            .filter(|_| {
+                let made = TcpStream::connect_timeout(&to.into(), Duration::from_secs(3));
+                matches!(made, Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+            })
+            .count();
+        assert!(refused > 0, "the burst is over");
+        // Connections to the filter, more than it takes at once.
+        let many: Vec<_> = (0..80).filter_map(|_| connect("203.0.113.9:53").ok()).collect();
+        assert_eq!(many.len(), 64);
+        std::thread::sleep(Duration::from_millis(1500));
+        guard::finish(&guard);
+        stop.store(true, Ordering::SeqCst);
+        taking.join().unwrap();
+        let lines: Vec<_> = log.lines().into_iter().filter(|line| line["verdict"] == "deny").collect();
+        let of = |words: &str| {
+            let named = move |line: &&serde_json::Value| {
+                line["limit"].as_str().is_some_and(|limit| limit.contains(words))
+            };
+            lines.iter().filter(named).collect::<Vec<_>>()
+        };
+        let new = of("new permitted connections");
+        assert_eq!(stand_for(new.iter().copied()), u64::try_from(refused).unwrap(), "{new:#?}");
+        assert!(new.iter().all(|line| line["host"] == "gitlab.com" && line["reason"] == "limit"), "{new:#?}");
+        let dns = of("connections to the DNS filter");
+        assert_eq!(stand_for(dns.iter().copied()), 16, "{dns:#?}");
+        assert!(dns.iter().all(|line| line["address"] == "203.0.113.9" && line["kind"] == "dns"), "{dns:#?}");
+        assert_eq!(lines.iter().filter(|line| line["reason"] == "host-address").count(), 0, "{lines:#?}");
+    });
+}
+
+#[test]
+fn packets_of_a_forgotten_connection_are_no_attempts() {
+    in_namespace(|_| {
+        let (_, held) = make_for(&guard::policy());
+        held.forget_the_proof();
+        for (switch, seconds) in [
+            ("net/netfilter/nf_conntrack_tcp_timeout_close_wait", "1"),
+            ("net/netfilter/nf_conntrack_tcp_timeout_fin_wait", "1"),
+            ("net/netfilter/nf_conntrack_tcp_timeout_last_ack", "1"),
+            ("net/ipv4/tcp_fin_timeout", "1"),
+        ] {
+            std::fs::write(format!("/proc/sys/{switch}"), seconds).unwrap();
+        }
+        let (guard, log) = logged(&held);
+        let to = SocketAddrV4::new(guard::virtual_address(&guard, "gitlab.com"), 443);
+        let agent = TcpStream::connect(to).unwrap();
+        let mut gate = loop {
+            if let Ok(accepted) = rustix::net::accept(&held.gate) {
+                break TcpStream::from(accepted);
+            }
+        };
+        // The agent gives up; the server answers when nobody remembers the connection.
+        drop(agent);
+        std::thread::sleep(Duration::from_secs(4));
+        gate.write_all(b"a late answer").unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(gate.write_all(b"more").is_err(), "the guard is told that the agent has gone");
+        // The control: an attempt at the gate's own port is one.
+        assert!(connect(&format!("127.0.0.1:{GATE_PORT}")).is_err());
+        std::thread::sleep(Duration::from_millis(300));
+        guard::finish(&guard);
+        let refused: Vec<_> = log.lines().into_iter().filter(|line| line["verdict"] == "deny").collect();
+        assert_eq!(stand_for(refused.iter()), 1, "{refused:#?}");
+        assert_eq!((&refused[0]["address"], &refused[0]["port"]), (&"127.0.0.1".into(), &GATE_PORT.into()));
+    });
+}

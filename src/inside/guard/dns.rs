@@ -1,0 +1,316 @@
+//! DNS questions and answers, as bytes; nothing here waits or is asked of anybody.
+//!
+//! ```text
+//!  bytes ──read──▶ Asked (type, name) ─ names: Found ─▶ answer ──write──▶ bytes
+//!            └───▶ FORMERR, NOTIMP, REFUSED, BADVERS or silence
+//! ```
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::LazyLock;
+
+use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::opt::EdnsOption;
+use hickory_proto::rr::rdata::{A, PTR, SOA};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
+use netpolicy::decide::Reason;
+use netpolicy::host::HostName;
+
+use super::names::Found;
+use crate::wire::handover::FILTER_ZONE;
+
+/// How long a virtual address may be kept: it never changes during a run.
+const VIRTUAL_TTL: u32 = 60;
+/// How long a refusal may be kept: a live `allow` must work at once.
+const REFUSAL_TTL: u32 = 1;
+/// The largest UDP answer that is sent to anybody.
+pub const UDP_LIMIT: usize = 1232;
+/// The largest UDP answer to somebody who did not say more (RFC 1035).
+const UDP_PLAIN: usize = 512;
+/// The longest question that is read. A name and its options need no more.
+pub const LONGEST: usize = 4096;
+/// Length of a DNS header.
+pub const HEADER: usize = 12;
+/// What a refusal says to who reads it, as the gate's 403 does.
+const BLOCKED: &str = "blocked by policy; do not retry; ask the user";
+/// The option that carries an Extended DNS Error (RFC 8914).
+const EDE: u16 = 15;
+
+/// A question that deserves an answer.
+#[derive(Debug)]
+pub struct Asked {
+    metadata: Metadata,
+    query: Query,
+    edns: bool,
+    /// The DO bit, which an answer repeats (RFC 3225).
+    dnssec: bool,
+    /// The largest UDP answer that the asker takes.
+    pub payload: usize,
+    /// What it is about.
+    pub subject: Subject,
+}
+
+/// What a question is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// A name.
+    Name(HostName),
+    /// An address, by its name below `in-addr.arpa`.
+    Reverse(Ipv4Addr),
+    /// The root.
+    Root,
+    /// A name that cannot be one of a host.
+    NoHost,
+}
+
+/// What to do with the bytes of a question.
+#[derive(Debug)]
+pub enum Read {
+    /// Nothing: not a question, and an answer could be a loop.
+    Silence,
+    /// Send this back.
+    Wrong(Vec<u8>),
+    /// Find out and answer.
+    Asked(Box<Asked>),
+}
+
+/// What an answer says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// This address.
+    Address(Ipv4Addr),
+    /// This name.
+    Pointer(HostName),
+    /// The name is there, without anything of this type.
+    NoData(u32),
+    /// There is no such name, because of this.
+    Refused(Reason),
+    /// There is no such name.
+    NoName,
+    /// Nobody can tell.
+    Failed,
+}
+
+/// Reads the bytes of a question.
+pub fn read(bytes: &[u8]) -> Read {
+    let &[id_high, id_low, flags, _, ref counts @ ..] = bytes else { return Read::Silence };
+    if bytes.len() < HEADER || flags & 0x80 != 0 {
+        return Read::Silence;
+    }
+    let id = u16::from_be_bytes([id_high, id_low]);
+    let op_code = OpCode::from_u8((flags >> 3) & 15);
+    // One question, no answer, no authority; beside the EDNS record a signature may follow, no more.
+    let formed =
+        matches!(counts, [0, 1, 0, 0, 0, 0, 0, 0..=2, ..]) && bytes.len() <= LONGEST && !points(bytes);
+    let asked = if formed { parse(bytes) } else { None };
+    let Some((asked, version)) = asked else {
+        let code = if op_code == OpCode::Query { ResponseCode::FormErr } else { ResponseCode::NotImp };
+        return Read::Wrong(bare(id, op_code, code));
+    };
+    // What could be read comes back with a refusal: the question, and an EDNS record for an EDNS record (RFC 6891, 6.1.1).
+    let wrong = |code| Read::Wrong(asked.write_with(code, Vec::new(), None, None, usize::MAX));
+    if op_code != OpCode::Query {
+        return wrong(ResponseCode::NotImp);
+    }
+    if version != 0 {
+        return wrong(ResponseCode::BADVERS);
+    }
+    if asked.query.query_class() != DNSClass::IN {
+        return wrong(ResponseCode::Refused);
+    }
+    Read::Asked(Box::new(asked))
+}
+
+/// Parses a message with one question, and the version of its EDNS record, 0 without one.
+fn parse(bytes: &[u8]) -> Option<(Asked, u8)> {
+    let mut decoder = BinDecoder::new(bytes);
+    let Message { metadata, mut queries, edns, .. } = Message::read(&mut decoder).ok()?;
+    let (Some(query), true, true) = (queries.pop(), queries.is_empty(), decoder.is_empty()) else {
+        return None;
+    };
+    let payload = edns.as_ref().map_or(UDP_PLAIN, |edns| usize::from(edns.max_payload()));
+    let asked = Asked {
+        subject: subject(&query),
+        metadata,
+        query,
+        edns: edns.is_some(),
+        dnssec: edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok),
+        payload: payload.clamp(UDP_PLAIN, UDP_LIMIT),
+    };
+    Some((asked, edns.map_or(0, |edns| edns.version())))
+}
+
+/// Whether the name of the question is compressed: before it there is nothing to point to but the header.
+fn points(bytes: &[u8]) -> bool {
+    let mut at = HEADER;
+    while let Some(&length @ 1..) = bytes.get(at) {
+        if length > 63 {
+            return true;
+        }
+        at += 1 + usize::from(length);
+    }
+    false
+}
+
+/// An answer of nothing but a code.
+fn bare(id: u16, op_code: OpCode, code: ResponseCode) -> Vec<u8> {
+    Message::error_msg(id, op_code, code).to_vec().unwrap_or_default()
+}
+
+/// What a question is about: labels as they are on the wire, in ASCII lower case.
+fn subject(query: &Query) -> Subject {
+    if query.name().is_root() {
+        return Subject::Root;
+    }
+    let mut text = String::with_capacity(64);
+    for label in query.name().iter() {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        for &byte in label {
+            // A dot inside a label would make two of it; what is not ASCII would be converted.
+            if !(byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
+                return Subject::NoHost;
+            }
+            text.push(char::from(byte.to_ascii_lowercase()));
+        }
+    }
+    if let Some(address) = reverse(&text) {
+        return Subject::Reverse(address);
+    }
+    HostName::parse(&text).map_or(Subject::NoHost, Subject::Name)
+}
+
+/// The address of a name below `in-addr.arpa`.
+fn reverse(name: &str) -> Option<Ipv4Addr> {
+    let mut octets = [0; 4];
+    let mut labels = name.strip_suffix(".in-addr.arpa")?.split('.');
+    for octet in octets.iter_mut().rev() {
+        let label = labels.next()?;
+        *octet = label.parse().ok()?;
+        if label.len() > 1 && label.starts_with('0') {
+            return None;
+        }
+    }
+    labels.next().is_none().then_some(Ipv4Addr::from(octets))
+}
+
+/// What the mailbox and the server of the made-up zone are called.
+static ZONE: LazyLock<Name> =
+    LazyLock::new(|| Name::from_ascii(FILTER_ZONE).unwrap_or_else(|_| Name::root()));
+
+impl Asked {
+    /// The type of the question, as its number.
+    pub fn kind(&self) -> RecordType {
+        self.query.query_type()
+    }
+
+    /// The table: what is said of a name that is in this state.
+    pub fn answer(&self, found: &Found) -> Answer {
+        let address = self.kind() == RecordType::A;
+        match found {
+            Found::Virtual(virtual_address) if address => Answer::Address(*virtual_address),
+            Found::Localhost if address => Answer::Address(Ipv4Addr::LOCALHOST),
+            Found::Virtual(_) | Found::Localhost => Answer::NoData(VIRTUAL_TTL),
+            // Whether it exists only matters to who wants its address: no other type costs an upstream question.
+            Found::Ask(_) if !address => Answer::NoData(REFUSAL_TTL),
+            Found::Ancestor => Answer::NoData(REFUSAL_TTL),
+            Found::Refused(verdict) => Answer::Refused(verdict.reason),
+            Found::Missing => Answer::NoName,
+            Found::Ask(_) | Found::Unknown => Answer::Failed,
+        }
+    }
+
+    /// The bytes of an answer of at most `limit` bytes; truncated beyond.
+    pub fn write(&self, answer: &Answer, limit: usize) -> Vec<u8> {
+        let record = |ttl, data| vec![Record::from_rdata(self.query.name().clone(), ttl, data)];
+        let (code, answers, soa, reason) = match answer {
+            Answer::Address(address) => {
+                (ResponseCode::NoError, record(VIRTUAL_TTL, RData::A(A(*address))), None, None)
+            }
+            Answer::Pointer(name) => match Name::from_ascii(format!("{name}.")) {
+                Ok(name) => (ResponseCode::NoError, record(VIRTUAL_TTL, RData::PTR(PTR(name))), None, None),
+                Err(_) => (ResponseCode::ServFail, Vec::new(), None, None),
+            },
+            Answer::NoData(ttl) => (ResponseCode::NoError, Vec::new(), Some(*ttl), None),
+            Answer::Refused(reason) => (ResponseCode::NXDomain, Vec::new(), Some(REFUSAL_TTL), Some(*reason)),
+            Answer::NoName => (ResponseCode::NXDomain, Vec::new(), Some(REFUSAL_TTL), None),
+            Answer::Failed => (ResponseCode::ServFail, Vec::new(), None, Some(Reason::ResolveFailed)),
+        };
+        self.write_with(code, answers, soa, reason, limit)
+    }
+
+    fn write_with(
+        &self,
+        code: ResponseCode,
+        answers: Vec<Record>,
+        soa: Option<u32>,
+        reason: Option<Reason>,
+        limit: usize,
+    ) -> Vec<u8> {
+        let mut message = Message::response(self.metadata.id, self.metadata.op_code);
+        message.metadata = Metadata::response_from_request(&self.metadata);
+        message.metadata.message_type = MessageType::Response;
+        message.metadata.recursion_available = true;
+        message.metadata.response_code = code;
+        message.queries.push(self.query.clone());
+        message.answers = answers;
+        if let Some(ttl) = soa {
+            let data = SOA::new(ZONE.clone(), ZONE.clone(), 1, 60, 60, 60, ttl);
+            message.authorities.push(Record::from_rdata(Name::root(), ttl, RData::SOA(data)));
+        }
+        if self.edns {
+            let mut edns = Edns::new();
+            edns.set_max_payload(UDP_LIMIT as u16);
+            edns.set_version(0);
+            edns.set_dnssec_ok(self.dnssec);
+            edns.set_rcode_high((u16::from(code) >> 4) as u8);
+            if let Some(reason) = reason {
+                edns.options_mut().insert(EdnsOption::Unknown(EDE, explained(reason)));
+            }
+            message.set_edns(edns);
+        }
+        let failed = || bare(self.metadata.id, self.metadata.op_code, ResponseCode::ServFail);
+        let Ok(bytes) = message.to_vec() else { return failed() };
+        if bytes.len() <= limit {
+            return bytes;
+        }
+        message.truncate().to_vec().unwrap_or_else(|_| failed())
+    }
+
+    /// What is said of an address that stands for this name.
+    pub fn answer_reverse(&self, address: Ipv4Addr, name: Option<HostName>) -> Answer {
+        let localhost = || HostName::parse("localhost").ok().filter(|_| address.is_loopback());
+        match name.or_else(localhost) {
+            Some(name) if self.kind() == RecordType::PTR => Answer::Pointer(name),
+            Some(_) => Answer::NoData(VIRTUAL_TTL),
+            None => Answer::Refused(Reason::RawAddress),
+        }
+    }
+}
+
+/// An Extended DNS Error: its code, and the reason with what to make of it, for whoever reads it in the agent.
+fn explained(reason: Reason) -> Vec<u8> {
+    let (code, hint): (u16, &str) = match reason {
+        // Network error.
+        Reason::ResolveFailed => (23, "the upstream resolver did not answer"),
+        // Filtered: somebody asked for it.
+        Reason::DeniedByRule => (17, BLOCKED),
+        // Blocked.
+        _ => (15, BLOCKED),
+    };
+    let mut bytes = Vec::from(code.to_be_bytes());
+    bytes.extend_from_slice(format!("{reason}: {hint}").as_bytes());
+    bytes
+}
+
+/// An address as the log wants it.
+pub fn shown(answer: &Answer) -> Option<IpAddr> {
+    match answer {
+        Answer::Address(address) => Some(IpAddr::V4(*address)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+pub mod tests;

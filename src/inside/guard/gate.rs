@@ -1,0 +1,484 @@
+//! The gate: every permitted connection of the agent arrives here, and leaves as one of the guard's own.
+//!
+//! ```text
+//!  accept ─▶ where to (SO_ORIGINAL_DST) ─▶ name or address ─▶ decide ─┬─ tls, http, auto: a look at the first bytes
+//!    └─ no place left: reset                                          ├─ upstream: resolve, decide each address, dial
+//!     refused: alert, 403 or reset ◀──── any doubt ◀──────────────────┴─ splice
+//! ```
+
+use std::io;
+use std::net::{IpAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use netpolicy::decide::{Reason, Target, Verdict};
+use netpolicy::policy::{Protocol, ResolvedBy};
+use rustix::net::sockopt;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::events::{MOMENT, Sameness};
+use super::limits::{Limit, Place};
+use super::live::{self, Standing};
+use super::splice::Counts;
+use super::upstream::keep_alive;
+use super::{Guard, auto, http, shape, tls};
+use crate::wire::event::{Access, Kind, Phase, Transport};
+
+/// How long a connection may carry nothing.
+const IDLE: Duration = Duration::from_secs(4 * 3600);
+/// How often that is looked at.
+const IDLE_CHECK: Duration = Duration::from_secs(300);
+
+/// How a refusal looks to the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// A reset.
+    Reset,
+    /// A fatal TLS alert with this description.
+    Alert(u8),
+    /// It was said already, or the agent itself ended the connection.
+    Said,
+}
+
+/// Why a connection ends before its time.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What was looked at.
+    pub kind: Kind,
+    /// Why.
+    pub reason: Reason,
+    /// How the agent sees it.
+    pub manner: Manner,
+    /// The error, where there was one.
+    pub error: Option<String>,
+    /// The address, where it is the reason.
+    pub address: Option<IpAddr>,
+    /// The policy's word, where it is the reason.
+    pub verdict: Option<Box<Verdict>>,
+    /// The limit, where it is the reason.
+    pub limit: Option<Limit>,
+}
+
+impl Refusal {
+    /// A refusal that the agent sees as a reset.
+    pub fn new(kind: Kind, reason: Reason) -> Refusal {
+        Refusal {
+            kind,
+            reason,
+            manner: Manner::Reset,
+            error: None,
+            address: None,
+            verdict: None,
+            limit: None,
+        }
+    }
+
+    /// A refusal of what is permitted, because of a limit.
+    pub fn at_limit(kind: Kind, limit: Limit) -> Refusal {
+        Refusal { limit: Some(limit), ..Refusal::new(kind, Reason::Limit) }
+    }
+
+    /// A permitted connection that did not come to be.
+    pub fn failed(reason: Reason, error: String) -> Refusal {
+        Refusal { error: Some(error), ..Refusal::new(Kind::Connect, reason) }
+    }
+
+    /// The policy's refusal of a real address.
+    pub fn of_address(address: IpAddr, verdict: Verdict) -> Refusal {
+        Refusal { address: Some(address), ..Refusal::by(verdict) }
+    }
+
+    /// The policy's refusal.
+    pub fn by(verdict: Verdict) -> Refusal {
+        Refusal { verdict: Some(Box::new(verdict.clone())), ..Refusal::new(Kind::Connect, verdict.reason) }
+    }
+
+    /// The same, seen differently.
+    pub fn manner(self, manner: Manner) -> Refusal {
+        Refusal { manner, ..self }
+    }
+
+    /// The same, to a TLS client.
+    pub fn in_tls(self) -> Refusal {
+        let alert = match self.reason {
+            // What a server says that does not know the name: clients show it in these words.
+            Reason::ResolveFailed => tls::UNRECOGNIZED_NAME,
+            Reason::ConnectFailed => tls::INTERNAL_ERROR,
+            _ => tls::ACCESS_DENIED,
+        };
+        self.manner(Manner::Alert(alert))
+    }
+
+    /// Whether the connection was permitted and failed.
+    pub fn is_failure(&self) -> bool {
+        matches!(self.reason, Reason::ResolveFailed | Reason::ConnectFailed)
+    }
+
+    /// What an error on a connection that was carried means: its end, with a reset, and no refusal.
+    pub fn ended(_: io::Error) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+/// One connection of the agent, as far as it is known.
+pub struct Link {
+    /// What all connections share.
+    pub guard: Arc<Guard>,
+    /// Its number.
+    pub conn: u64,
+    /// Where it goes to.
+    pub target: Target,
+    /// The port.
+    pub port: u16,
+    /// How it is looked at.
+    pub protocol: Protocol,
+    /// The permission.
+    pub verdict: Verdict,
+    /// What it carried.
+    pub counts: Arc<Counts>,
+    /// How it stands.
+    pub standing: Standing,
+    begin: Instant,
+    open: AtomicBool,
+    /// A question or a packet may have gone out that no line tells of yet.
+    untold: AtomicBool,
+}
+
+impl Link {
+    /// Notes in the log that the way out is open: to this address, or to one that a proxy chose. Each connection to a server
+    /// has its line, and the line is out before a byte of the agent is.
+    pub async fn opened(&self, address: Option<IpAddr>, resolver: ResolvedBy) {
+        if let Some(address) = address {
+            self.standing.at(address);
+        }
+        self.open.store(true, Ordering::SeqCst);
+        self.untold.store(false, Ordering::SeqCst);
+        let mut event = self.fill(Access::allowed(Kind::Connect)).by(&self.verdict);
+        event.phase = Some(Phase::Open.into());
+        event.address = address.or(event.address);
+        event.resolver = match &self.target {
+            Target::Address(_) => None,
+            Target::Name(_) => Some(resolver.into()),
+        };
+        self.guard.events.write_through(event).await;
+    }
+
+    /// A connection to the target, within the budget of dials, while the log takes lines.
+    pub async fn connect(&self) -> Result<TcpStream, Refusal> {
+        if !self.guard.limits.dial().await {
+            return Err(Refusal::at_limit(Kind::Connect, Limit::Dials));
+        }
+        // Nothing goes out without its line.
+        if !self.guard.events.takes_lines().await {
+            return Err(Refusal::at_limit(Kind::Connect, Limit::Log));
+        }
+        self.untold.store(true, Ordering::SeqCst);
+        let stream = self.guard.outside.connect(self).await?;
+        self.guard.stalls.watch(&stream, self);
+        Ok(stream)
+    }
+
+    /// Counts bytes that went out beside the splice.
+    pub fn sent(&self, bytes: usize) {
+        self.counts.out.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The target, in an event.
+    pub fn fill(&self, mut event: Access) -> Access {
+        event.conn = Some(self.conn);
+        event.port = Some(self.port);
+        event.protocol = Some(Transport::from(self.protocol).into());
+        match &self.target {
+            Target::Name(name) => event.host = Some(name.clone()),
+            Target::Address(address) => event.address = Some(*address),
+        }
+        event
+    }
+
+    /// Puts a refusal into the log. One after a question or a packet went out is not left to the fold.
+    pub fn refused(&self, refusal: &Refusal) {
+        let event = || {
+            let verdict = refusal.verdict.as_deref().unwrap_or(&self.verdict);
+            let mut event = self.fill(Access::denied(refusal.kind, refusal.reason)).by(verdict);
+            event.address = refusal.address.or(event.address);
+            event.error.clone_from(&refusal.error);
+            event.limit = refusal.limit.map(|limit| limit.to_string());
+            event
+        };
+        if self.untold.swap(false, Ordering::SeqCst) {
+            self.guard.events.write(event());
+            return;
+        }
+        let host = match &self.target {
+            Target::Name(name) => Some(name.clone()),
+            Target::Address(_) => None,
+        };
+        let same = Sameness {
+            kind: Some(refusal.kind),
+            allowed: false,
+            host,
+            address: refusal.address.or(match &self.target {
+                Target::Address(address) => Some(*address),
+                Target::Name(_) => None,
+            }),
+            port: Some(self.port),
+            protocol: 6,
+            reason: refusal.reason.as_str(),
+        };
+        self.guard.events.write_folded(same, MOMENT, event);
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if self.untold.load(Ordering::SeqCst) {
+            // The agent, or a change, ended it while it was dialled; for requests that may be the second time.
+            let gone = Refusal::failed(Reason::ConnectFailed, "ended before it was connected".to_owned());
+            self.refused(&gone);
+        }
+        if self.open.load(Ordering::SeqCst) {
+            let mut event = self.fill(Access::allowed(Kind::Connect));
+            event.phase = Some(Phase::Close.into());
+            event.bytes_out = Some(self.counts.out.load(Ordering::Relaxed));
+            event.bytes_in = Some(self.counts.back.load(Ordering::Relaxed));
+            event.ms = Some(u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX));
+            self.guard.events.write(event);
+        }
+    }
+}
+
+/// Accepts for ever. Without room, or on a connection whose destination nobody knows, it resets.
+pub async fn serve(listener: TcpListener, guard: Arc<Guard>) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(_) => {
+                // No memory left, or the connection is gone already: what is open may end meanwhile.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        let Ok(to) = sockopt::ip_original_dst(&stream) else {
+            // Nobody was redirected here: somebody found the gate's own port.
+            let _ = stream.set_zero_linger();
+            turn_away(&guard, None, Reason::RawAddress, None);
+            continue;
+        };
+        admit(stream, to, &guard);
+    }
+}
+
+/// Gives a connection its place and its task, or refuses it at once.
+pub fn admit(stream: TcpStream, to: SocketAddrV4, guard: &Arc<Guard>) {
+    let Some(place) = guard.limits.connection() else {
+        let _ = stream.set_zero_linger();
+        turn_away(guard, Some(to), Reason::Limit, Some(Limit::Connections));
+        return;
+    };
+    tokio::spawn(handle(stream, to, Arc::clone(guard), place));
+}
+
+/// Puts the refusal of a connection that was not looked at into the log.
+fn turn_away(guard: &Guard, to: Option<SocketAddrV4>, reason: Reason, limit: Option<Limit>) {
+    let target =
+        to.map(|to| guard.names.target_of(*to.ip()).unwrap_or(Target::Address(IpAddr::V4(*to.ip()))));
+    let (host, address) = match target {
+        Some(Target::Name(name)) => (Some(name), None),
+        Some(Target::Address(address)) => (None, Some(address)),
+        None => (None, None),
+    };
+    let port = to.map(|to| to.port());
+    let same = Sameness {
+        kind: Some(Kind::Connect),
+        allowed: false,
+        host: host.clone(),
+        address,
+        port,
+        protocol: 6,
+        reason: reason.as_str(),
+    };
+    guard.events.write_folded(same, MOMENT, || Access {
+        host,
+        address,
+        port,
+        limit: limit.map(|limit| limit.to_string()),
+        ..Access::denied(Kind::Connect, reason)
+    });
+}
+
+/// One connection, from its destination to its end. Ten thousand of these wait at once, so what a phase needs is on the heap
+/// while it lasts, and a connection that only carries bytes is small.
+async fn handle(agent: TcpStream, to: SocketAddrV4, guard: Arc<Guard>, place: Place) {
+    let agent = Arc::new(agent);
+    let (link, reason) = look_up(to, &guard);
+    drop(guard);
+    let _ = agent.set_nodelay(true);
+    keep_alive(&agent);
+    if let Some(reason) = reason {
+        link.refused(&Refusal::new(Kind::Connect, reason));
+        Box::pin(say_no(&link, &agent, reason)).await;
+        return;
+    }
+    let done = tokio::select! {
+        done = carry(&link, &agent) => done,
+        reason = link.guard.closing() => Err(Refusal::new(Kind::Connect, reason)),
+        refusal = live::revoked(&link) => Err(refusal),
+        () = idle(&link.counts) => Err(Refusal::at_limit(Kind::Connect, Limit::Idle)),
+    };
+    if let Err(refusal) = done {
+        link.refused(&refusal);
+        match refusal.manner {
+            Manner::Said => {}
+            Manner::Alert(description) => Box::pin(tls::alert(&agent, description)).await,
+            Manner::Reset => {
+                let _ = agent.set_zero_linger();
+            }
+        }
+    }
+    // The connection goes first: whoever waits for the place finds it empty.
+    drop((link, agent));
+    drop(place);
+}
+
+/// What a connection is, and why it is refused, if it is.
+fn look_up(to: SocketAddrV4, guard: &Arc<Guard>) -> (Arc<Link>, Option<Reason>) {
+    let target = guard.names.target_of(*to.ip());
+    let known = target.is_some();
+    let target = target.unwrap_or(Target::Address(IpAddr::V4(*to.ip())));
+    let verdict = guard.names.decide(&target, Some(to.port()), None);
+    let protocol = verdict.protocol.unwrap_or(match to.port() {
+        443 => Protocol::Tls,
+        80 => Protocol::Http,
+        _ => Protocol::Tcp,
+    });
+    let reason = if let Some(reason) = guard.closed() {
+        Some(reason)
+    } else if !known {
+        // A virtual address that stands for nothing.
+        Some(Reason::RawAddress)
+    } else {
+        (!verdict.allowed).then_some(verdict.reason)
+    };
+    let link = Link {
+        guard: Arc::clone(guard),
+        conn: guard.next_conn(),
+        target,
+        port: to.port(),
+        protocol,
+        verdict,
+        counts: Arc::new(Counts::default()),
+        standing: Standing::default(),
+        begin: Instant::now(),
+        open: AtomicBool::new(false),
+        untold: AtomicBool::new(false),
+    };
+    (Arc::new(link), reason)
+}
+
+/// How a connection goes on once it has been looked at.
+pub enum Onward {
+    /// As bytes, to this server.
+    Bytes(TcpStream),
+    /// It was carried to its end.
+    Done,
+}
+
+/// Carries one connection in the manner of its protocol.
+async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<(), Refusal> {
+    let onward = match link.protocol {
+        Protocol::Tls => Box::pin(tls::open(link, agent)).await?,
+        Protocol::Http => Box::pin(http::carry(link, agent, Vec::new(), None)).await?,
+        Protocol::Auto => Box::pin(auto::open(link, agent)).await?,
+        Protocol::Tcp => Onward::Bytes(Box::pin(link.connect()).await?),
+    };
+    match onward {
+        Onward::Bytes(server) => shape::carry(link, agent, server).await.or_else(Refusal::ended),
+        Onward::Done => Ok(()),
+    }
+}
+
+/// Refuses a connection in words that its protocol has, as far as the agent begins to speak it.
+async fn say_no(link: &Arc<Link>, agent: &Arc<TcpStream>, reason: Reason) {
+    let _ = agent.set_zero_linger();
+    match link.protocol {
+        // An alert counts only after a ClientHello.
+        Protocol::Tls => {
+            if tls::read_hello(agent, Vec::new(), link.guard.limits.undecided()).await.is_ok()
+                && linger(agent).is_ok()
+            {
+                tls::alert(agent, tls::ACCESS_DENIED).await;
+            }
+        }
+        Protocol::Http => {
+            if linger(agent).is_ok() {
+                let _ = tokio::time::timeout(tls::PATIENCE, http::refuse(link, agent, reason)).await;
+            }
+        }
+        Protocol::Auto | Protocol::Tcp => {}
+    }
+}
+
+/// Lets what was written arrive before the end.
+fn linger(agent: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_socket_linger(agent, None)
+}
+
+/// Ends when nothing moved for as long as nothing may move.
+async fn idle(counts: &Counts) {
+    let mut last = (counts.sum(), Instant::now());
+    loop {
+        tokio::time::sleep(IDLE_CHECK).await;
+        let sum = counts.sum();
+        if sum != last.0 {
+            last = (sum, Instant::now());
+        } else if last.1.elapsed() >= IDLE {
+            return;
+        }
+    }
+}
+
+/// Numbers of connections.
+#[derive(Debug, Default)]
+pub struct Numbers(AtomicU64);
+
+impl Numbers {
+    /// The next one, from 1.
+    pub fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inside::guard::splice::tests::pair;
+    use crate::inside::guard::tests::{guard_with, policy, virtual_address};
+
+    #[tokio::test]
+    async fn a_connection_that_waits_is_small() {
+        let (guard, _log) = guard_with(policy(), None, None);
+        let (_agent, near) = pair().await;
+        let place = guard.limits.connection().unwrap();
+        let task = handle(near, "25.0.0.1:443".parse().unwrap(), guard, place);
+        let size = std::mem::size_of_val(&task);
+        // Ten thousand of them are less than thirty megabytes.
+        assert!(size <= 2720, "{size}");
+        assert!(std::mem::size_of::<Link>() <= 640, "{}", std::mem::size_of::<Link>());
+    }
+
+    #[tokio::test]
+    async fn each_dial_has_its_line_though_its_agent_goes_meanwhile() {
+        for dialled_before in [false, true] {
+            let (guard, log) = guard_with(policy(), None, None);
+            let (link, _) = look_up(SocketAddrV4::new(virtual_address(&guard, "gitlab.com"), 80), &guard);
+            if dialled_before {
+                link.opened(None, ResolvedBy::Guard).await;
+            }
+            link.untold.store(true, Ordering::SeqCst);
+            drop(link);
+            let told = log.lines().iter().filter(|line| line["reason"] == "connect-failed").count();
+            assert_eq!((told, log.lines().len()), if dialled_before { (1, 3) } else { (1, 1) });
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! What one run may take of its guard, so that an agent cannot exhaust it. A full table refuses at once, and says `limit`.
+//!
+//! ```text
+//!  accept ──connections──▶ first bytes ──undecided──▶ dial ──dials──▶ splice ── no memory of its own
+//!                             └─ http ──requests──▶ hyper's buffers, for as long as it is open
+//! ```
+//! The number of connections is `netpolicy`'s: the fence's ruleset refuses there already, in the agent's own namespace. What is here holds for
+//! itself all the same. At every limit at once the guard stays within the memory that its container has.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use netpolicy::ruleset::{DIALS_BURST, GATE_CONNECTIONS, GATE_CONNECTIONS_PER_SECOND};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::wire::handover::{CONNECTION_FILES, OTHER_FILES};
+
+/// Connections on which requests are read one by one: those hold buffers (see [`super::http`]), the others hold none.
+const REQUESTS: usize = 1024;
+/// Bytes that wait for a decision (beginnings of ClientHellos and the like), all connections together. A parser may hold them
+/// once more. A connection of good faith needs two thousand for some milliseconds.
+const UNDECIDED: usize = 32 << 20;
+
+/// How long a dial waits for its turn. Nobody waits longer than the fence's own limit lets queue up.
+const TURN: Duration = Duration::from_secs(10);
+
+/// A limit that refuses what is permitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Connections at once.
+    Connections,
+    /// Connections with requests at once.
+    Requests,
+    /// First bytes at once.
+    Undecided,
+    /// New connections to servers.
+    Dials,
+    /// How long a connection may carry nothing.
+    Idle,
+    /// Lines that the engine has not taken yet.
+    Log,
+    /// Names that can have an address.
+    Names,
+}
+
+impl fmt::Display for Limit {
+    /// How many of what.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Limit::Connections => write!(f, "{GATE_CONNECTIONS} connections at once, or fewer open files"),
+            Limit::Requests => write!(f, "{REQUESTS} connections with HTTP requests at once"),
+            Limit::Undecided => write!(f, "{} MiB of first bytes at once", UNDECIDED >> 20),
+            Limit::Dials => write!(
+                f,
+                "{DIALS_BURST} new connections in a moment, {GATE_CONNECTIONS_PER_SECOND} a second after that, \
+                 and {} s of waiting for a turn",
+                TURN.as_secs()
+            ),
+            Limit::Idle => f.write_str("4 hours without a byte"),
+            Limit::Log => f.write_str("lines of the decision log that the engine has not taken yet"),
+            Limit::Names => f.write_str("addresses that stand for names (network.dns.virtual-range)"),
+        }
+    }
+}
+
+/// What is left of everything that is limited.
+#[derive(Debug)]
+pub struct Limits {
+    connections: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
+    undecided: Arc<Semaphore>,
+    dials: Mutex<Bucket>,
+}
+
+/// A place that is free again when this is dropped.
+#[derive(Debug)]
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Room for bytes that wait for a decision; given back when it is dropped.
+#[derive(Debug)]
+pub struct Room {
+    all: Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
+}
+
+/// How many dials there may be: some at once, and so many a second.
+#[derive(Debug)]
+struct Bucket {
+    left: f64,
+    filled: Instant,
+}
+
+impl Limits {
+    /// The limits of a process that may have so many descriptors.
+    pub fn new(descriptors: u32) -> Limits {
+        let table = usize::try_from(connections(descriptors)).unwrap_or(0);
+        Limits {
+            connections: Arc::new(Semaphore::new(table)),
+            requests: Arc::new(Semaphore::new(REQUESTS)),
+            undecided: Arc::new(Semaphore::new(UNDECIDED)),
+            dials: Mutex::new(Bucket { left: f64::from(DIALS_BURST), filled: Instant::now() }),
+        }
+    }
+
+    /// A place for one more connection.
+    pub fn connection(&self) -> Option<Place> {
+        place(&self.connections)
+    }
+
+    /// A place for one more connection whose requests are read.
+    pub fn requests(&self) -> Option<Place> {
+        place(&self.requests)
+    }
+
+    /// Room for the first bytes of a connection: none yet.
+    pub fn undecided(&self) -> Room {
+        Room { all: Arc::clone(&self.undecided), held: None }
+    }
+
+    /// Waits for the turn of one more dial; `false` when that would take too long. Each leaves an entry in the connection table of the
+    /// engine's machine, for two minutes after its end, and that table is everybody's.
+    pub async fn dial(&self) -> bool {
+        match self.turn_at(Instant::now()) {
+            Some(Duration::ZERO) => true,
+            Some(wait) => {
+                tokio::time::sleep(wait).await;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// When the next dial has its turn, counted from now. The turns are in the order in which they are asked for.
+    fn turn_at(&self, now: Instant) -> Option<Duration> {
+        let rate = f64::from(GATE_CONNECTIONS_PER_SECOND);
+        let mut bucket = self.dials.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = now.saturating_duration_since(bucket.filled).as_secs_f64() * rate;
+        bucket.left = (bucket.left + more).min(f64::from(DIALS_BURST));
+        bucket.filled = bucket.filled.max(now);
+        let left = bucket.left - 1.0;
+        let wait = Duration::from_secs_f64((-left).max(0.0) / rate);
+        if wait > TURN {
+            return None;
+        }
+        bucket.left = left;
+        Some(wait)
+    }
+
+    /// All dials again, for tests that make more than any agent.
+    #[cfg(test)]
+    pub fn refill(&self) {
+        self.dials.lock().unwrap_or_else(PoisonError::into_inner).left = f64::from(DIALS_BURST);
+    }
+
+    /// No dial for longer than anybody waits, for tests.
+    #[cfg(test)]
+    pub fn spend(&self) {
+        self.dials.lock().unwrap_or_else(PoisonError::into_inner).left =
+            -2.0 * TURN.as_secs_f64() * f64::from(GATE_CONNECTIONS_PER_SECOND);
+    }
+
+    /// Whether every place is free.
+    #[cfg(test)]
+    pub fn is_idle(&self) -> bool {
+        let all = usize::try_from(GATE_CONNECTIONS).unwrap_or(0);
+        self.connections.available_permits() == all && self.undecided.available_permits() == UNDECIDED
+    }
+
+    /// Leaves so little, for tests of full tables.
+    #[cfg(test)]
+    pub fn leave(&self, connections: usize, requests: usize, undecided: usize) {
+        for (table, left) in
+            [(&self.connections, connections), (&self.requests, requests), (&self.undecided, undecided)]
+        {
+            table.forget_permits(table.available_permits().saturating_sub(left));
+        }
+    }
+}
+
+/// How many connections so many descriptors are enough for.
+pub fn connections(descriptors: u32) -> u32 {
+    GATE_CONNECTIONS.min(descriptors.saturating_sub(OTHER_FILES) / CONNECTION_FILES)
+}
+
+fn place(all: &Arc<Semaphore>) -> Option<Place> {
+    Arc::clone(all).try_acquire_owned().ok().map(|permit| Place { _permit: permit })
+}
+
+impl Room {
+    /// Room for so many bytes more, if there is any.
+    #[must_use]
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let Ok(count) = u32::try_from(bytes) else { return false };
+        let Ok(more) = Arc::clone(&self.all).try_acquire_many_owned(count) else { return false };
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            None => self.held = Some(more),
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_table_is_full_at_its_number_and_frees() {
+        let limits = Limits::new(1 << 20);
+        let all: Vec<Place> = std::iter::from_fn(|| limits.connection()).collect();
+        assert_eq!(all.len(), 10_000);
+        assert!(limits.connection().is_none());
+        drop(all);
+        assert!(limits.connection().is_some());
+    }
+
+    #[test]
+    fn few_descriptors_mean_fewer_connections_and_never_a_failing_accept() {
+        assert_eq!(connections(1 << 16), 10_000);
+        assert_eq!(connections(20_000), 8976);
+        assert_eq!(connections(1024), 0);
+        assert_eq!(connections(crate::wire::handover::GUARD_FILES), GATE_CONNECTIONS);
+    }
+
+    #[test]
+    fn waiting_bytes_are_bounded_together() {
+        let limits = Limits::new(1 << 20);
+        let mut rooms: Vec<Room> = (0..3000).map(|_| limits.undecided()).collect();
+        let grown = rooms.iter_mut().filter_map(|room| room.grow(16 << 10).then_some(())).count();
+        assert_eq!(grown, UNDECIDED / (16 << 10));
+        drop(rooms);
+        assert!(limits.undecided().grow(UNDECIDED));
+    }
+
+    #[test]
+    fn dials_have_a_burst_and_then_wait_for_their_turn() {
+        let limits = Limits::new(1 << 20);
+        let begin = Instant::now();
+        let turns: Vec<Duration> = (0..20_000).map_while(|_| limits.turn_at(begin)).collect();
+        let at_once = turns.iter().filter(|wait| wait.is_zero()).count();
+        assert_eq!(at_once, usize::try_from(DIALS_BURST).unwrap());
+        // The rest have theirs one after the other, at the rate, and nobody waits for ever.
+        assert_eq!(turns.len() - at_once, 4000);
+        assert!(turns.is_sorted());
+        assert_eq!(turns.last().unwrap().as_secs(), TURN.as_secs());
+        // Two seconds later as many have had theirs.
+        let later = begin + Duration::from_secs(2);
+        assert_eq!((0..20_000).map_while(|_| limits.turn_at(later)).count(), 800);
+        // A clock that stands still, or an old time, gives nothing.
+        assert_eq!(limits.turn_at(begin), None);
+    }
+
+    #[test]
+    fn a_fast_client_is_slowed_down_before_the_fence_refuses_it() {
+        use netpolicy::ruleset::GATE_CONNECTIONS_BURST;
+        // One after the other, or a thousand at once: what the fence has seen beyond its rate stays below its burst.
+        for at_once in [1usize, 100, 1000] {
+            let limits = Limits::new(1 << 20);
+            let begin = Instant::now();
+            let (mut ends, mut fence) = (std::collections::VecDeque::new(), 0.0f64);
+            let (mut now, mut seen) = (Duration::ZERO, Duration::ZERO);
+            for _ in 0..20_000 {
+                if ends.len() == at_once {
+                    now = ends.pop_front().unwrap();
+                }
+                let gone = (now - seen).as_secs_f64() * f64::from(GATE_CONNECTIONS_PER_SECOND);
+                fence = (fence - gone).max(0.0) + 1.0;
+                seen = now;
+                assert!(fence <= f64::from(GATE_CONNECTIONS_BURST), "{at_once} at once");
+                let wait = limits.turn_at(begin + now).expect("a turn");
+                ends.push_back(now + wait + Duration::from_micros(100));
+            }
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! What a person may change while the agent runs: rules within the ceilings, the whole policy, and conditions.
+//!
+//! ```text
+//!  control ──Change──▶ judged (decide, ceilings) ─▶ made: names get the policy, readers the conditions
+//!                                                    └─▶ every open connection is decided again ─▶ kept, or reset
+//! ```
+//! Given rules stand beside the policy, in the layer of the run, and outlive its reload; the conditions `deny` become part of
+//! the policy that is enforced, and of no digest.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use netpolicy::decide::{Decider, Question, Reason, Target, Verdict};
+use netpolicy::host::{HostName, HostPattern};
+use netpolicy::policy::{Date, Layer, Matcher, Policy, Rule};
+use netpolicy::successor::{Unfit, successor};
+use tokio::sync::{Notify, watch};
+
+use super::Guard;
+use super::events::{LONG_WHILE, Sameness};
+use super::gate::{Link, Refusal};
+use super::shape::{self, Pace};
+use crate::wire::WorkflowId;
+use crate::wire::conditions::{Applied, Conditions, Effect};
+use crate::wire::control::{Answer, Change, Good, State};
+use crate::wire::event::{Control, Kind, Note, Observation};
+use crate::wire::handover::FenceConfig;
+use crate::wire::host_network::HostNetwork;
+
+/// The live part of a guard.
+pub struct Live {
+    workflow: WorkflowId,
+    given: Mutex<Given>,
+    conditions: RwLock<Arc<Conditions>>,
+    /// Counts changes; every open connection waits for the next.
+    changes: watch::Sender<u64>,
+    open: AtomicUsize,
+    day: Mutex<Date>,
+    /// What connections under a bandwidth share.
+    pub pace: Pace,
+    /// Who may change things now.
+    pub turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// The policy, and what was given beside it since the start.
+#[derive(Debug, Clone)]
+pub struct Given {
+    base: Arc<Policy>,
+    allow: Vec<Arc<Rule>>,
+    deny: Vec<Arc<Rule>>,
+    conditions: Conditions,
+}
+
+/// How one connection stands: what a later decision about it needs.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// The real address that was dialled last. Requests on one connection may go to several, one after the other.
+    address: Mutex<Option<IpAddr>>,
+    /// A condition wants its end.
+    pub ended: Notify,
+    /// Conditions have come to concern its bytes.
+    shaped: Notify,
+}
+
+impl Standing {
+    /// Notes the real address that is connected to now.
+    pub fn at(&self, address: IpAddr) {
+        *take(&self.address) = Some(address);
+    }
+}
+
+/// A change that is not made.
+enum Refused {
+    /// The policy does not permit it.
+    ByPolicy { reason: Reason, rule: Option<Arc<Rule>> },
+    /// A run cannot follow it.
+    Unfit(Unfit),
+}
+
+fn take<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Live {
+    /// A run as it starts: nothing given, no conditions.
+    pub fn new(workflow: WorkflowId, base: Policy) -> Live {
+        Live {
+            workflow,
+            given: Mutex::new(Given {
+                base: base.into(),
+                allow: Vec::new(),
+                deny: Vec::new(),
+                conditions: Conditions::default(),
+            }),
+            conditions: RwLock::default(),
+            changes: watch::Sender::new(0),
+            open: AtomicUsize::new(0),
+            day: Mutex::new(crate::host::clock::today()),
+            pace: Pace::default(),
+            turn: Arc::default(),
+        }
+    }
+
+    /// Counts changes.
+    pub fn version(&self) -> u64 {
+        *self.changes.borrow()
+    }
+
+    /// Tells of changes from now on.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// What the conditions mean for a name now.
+    pub fn effect(&self, name: Option<&HostName>) -> Effect {
+        self.conditions.read().unwrap_or_else(PoisonError::into_inner).on(name)
+    }
+
+    /// What would be given after a change, if the policy permits it.
+    fn after(&self, guard: &Guard, change: &Change) -> Result<Given, Refused> {
+        let mut given = take(&self.given).clone();
+        match change {
+            Change::Allow(rule) => {
+                let rule = of_the_run(rule);
+                given.deny.retain(|denial| denial.matcher != rule.matcher);
+                let same = |old: &Arc<Rule>| old.matcher == rule.matcher && old.ports == rule.ports;
+                if !given.allow.iter().any(same) {
+                    given.allow.push(Arc::clone(&rule));
+                }
+                self.permits(guard, &given, &rule)?;
+            }
+            Change::Deny(rule) => {
+                let rule = of_the_run(rule);
+                given.allow.retain(|grant| grant.matcher != rule.matcher);
+                if !given.deny.iter().any(|old| old.matcher == rule.matcher && old.ports == rule.ports) {
+                    given.deny.push(rule);
+                }
+            }
+            Change::Conditions { set, host } => {
+                for condition in set {
+                    given.conditions.set(Applied { condition: *condition, host: host.clone() });
+                }
+            }
+            Change::Reload(policy) => {
+                given.base = successor(&given.base, policy).map_err(Refused::Unfit)?.into();
+            }
+            Change::Restore { host } => given.conditions.restore(host.as_ref()),
+        }
+        Ok(given)
+    }
+
+    /// Whether a rule would permit what it says: the one decision, ceilings and denials included, on each of its ports. Of a
+    /// wildcard a name is asked about that nobody else speaks of.
+    fn permits(&self, guard: &Guard, given: &Given, rule: &Rule) -> Result<(), Refused> {
+        let decider = Decider::new(given.policy());
+        let target = match &rule.matcher {
+            Matcher::Host(HostPattern::Below(name)) => {
+                let below = HostName::parse(&format!("any-name-below.{name}"));
+                Target::Name(below.unwrap_or_else(|_| name.clone()))
+            }
+            Matcher::Host(pattern) => Target::Name(pattern.name().clone()),
+            Matcher::Cidr(range) => Target::Address(range.addr()),
+        };
+        for port in &rule.ports {
+            let question = Question::about(&target, crate::host::clock::today()).port(*port);
+            let verdict = decider.decide(&guard.names.surroundings(), &question);
+            if !verdict.allowed {
+                return Err(Refused::ByPolicy { reason: verdict.reason, rule: verdict.rule });
+            }
+        }
+        Ok(())
+    }
+
+    /// How things are.
+    pub fn state(&self, guard: &Guard) -> Answer {
+        self.good(guard, &take(&self.given).clone())
+    }
+
+    /// How the kernel's rules would be after a change.
+    pub fn propose(&self, guard: &Guard, change: &Change) -> Answer {
+        match self.after(guard, change) {
+            Ok(given) => self.good(guard, &given),
+            Err(refused) => refused.answer(),
+        }
+    }
+
+    /// Makes a change and records it; what was given before.
+    pub fn make(&self, guard: &Guard, change: &Change) -> (Answer, Option<Given>) {
+        let what = change.to_string();
+        match self.after(guard, change) {
+            Ok(given) => {
+                let before = take(&self.given).clone();
+                let answer = self.put(guard, given);
+                let digest = match &answer {
+                    Answer::Good(good) => good.state.digest.parse().ok(),
+                    _ => None,
+                };
+                guard.events.write(Control::made(what, digest));
+                (answer, Some(before))
+            }
+            Err(refused) => {
+                if let Refused::ByPolicy { reason, rule } = &refused {
+                    let verdict = Verdict {
+                        allowed: false,
+                        reason: *reason,
+                        rule: rule.clone(),
+                        protocol: None,
+                        conditions: Vec::new(),
+                    };
+                    guard.events.write(Control::refused(what, &verdict));
+                }
+                (refused.answer(), None)
+            }
+        }
+    }
+
+    /// Refuses the addresses that the engine's machine has now, from now on, on open connections too. Those that were known at the start
+    /// stay refused.
+    pub fn host(&self, guard: &Guard, network: HostNetwork) -> Answer {
+        let what = format!(
+            "the engine's machine has {} addresses, {} ranges and {} on-link prefixes",
+            network.addresses.len(),
+            network.ranges.len(),
+            network.on_link.len()
+        );
+        guard.names.replace_host(network);
+        self.changes.send_modify(|count| *count += 1);
+        // Other containers come and go by the hundred on such a machine: their networks must not use up the log of this run.
+        let same = Sameness {
+            kind: None,
+            allowed: true,
+            host: None,
+            address: None,
+            port: None,
+            protocol: 0,
+            reason: "host-addresses",
+        };
+        guard.events.write_folded(same, LONG_WHILE, || Note::new(Observation::HostAddresses, what));
+        self.state(guard)
+    }
+
+    /// Takes a change back that its maker could not carry through.
+    pub fn take_back(&self, guard: &Guard, before: Given) -> Answer {
+        let answer = self.put(guard, before);
+        guard.events.write(Control::made("take back: the fence did not follow".to_owned(), None));
+        answer
+    }
+
+    /// Enforces what is given, from now on, on open connections too.
+    fn put(&self, guard: &Guard, given: Given) -> Answer {
+        *self.conditions.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(given.conditions.clone());
+        self.pace.forget();
+        guard.names.replace(given.enforced());
+        *take(&self.given) = given.clone();
+        self.changes.send_modify(|count| *count += 1);
+        self.good(guard, &given)
+    }
+
+    /// What is given, and what the kernel has to do about it.
+    fn good(&self, guard: &Guard, given: &Given) -> Answer {
+        let texts = |rules: &[Arc<Rule>]| rules.iter().map(|rule| rule.origin.text.clone()).collect();
+        let enforced = given.enforced();
+        let state = State {
+            workflow: self.workflow.to_string(),
+            digest: given.policy().digest(),
+            closed: guard.closed().or(enforced.network_denied.then_some(Reason::NetworkDenied)),
+            deadline_unix_ms: guard.deadline_unix_ms,
+            connections: self.open.load(Ordering::Relaxed),
+            events: guard.events.count(),
+            allowed: texts(&given.allow),
+            denied: texts(&given.deny),
+            conditions: given.conditions.clone(),
+            supervised: guard.attached.now(),
+        };
+        let plan = FenceConfig {
+            workflow: self.workflow.to_string(),
+            permits: guard.names.permits(&enforced),
+            cut: guard.names.cut(&given.conditions),
+            // Proven at the start, and a transaction that fails leaves what stands.
+            devices: false,
+            given: Vec::new(),
+            limits: false,
+            covers: Vec::new(),
+        };
+        Answer::Good(Box::new(Good { state, plan }))
+    }
+
+    /// A new day may end a permission: to be called a few times a second.
+    pub fn tick(&self, guard: &Guard) {
+        self.tick_on(guard, crate::host::clock::today());
+    }
+
+    fn tick_on(&self, guard: &Guard, today: Date) {
+        let before = std::mem::replace(&mut *take(&self.day), today);
+        if before != today {
+            guard.names.changed();
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+impl Given {
+    /// The policy with the given rules; its digest is the digest now.
+    fn policy(&self) -> Policy {
+        let mut policy = Policy::clone(&self.base);
+        policy.allow.extend(self.allow.iter().cloned());
+        policy.deny.extend(self.deny.iter().cloned());
+        policy
+    }
+
+    /// The policy that is enforced: the same under the conditions.
+    fn enforced(&self) -> Policy {
+        let mut policy = self.policy();
+        let (all, some) = self.conditions.denied();
+        policy.network_denied |= all;
+        policy.network_denied_to = some;
+        policy
+    }
+}
+
+impl Refused {
+    fn answer(self) -> Answer {
+        let place = |rule: Arc<Rule>| {
+            format!("{} ({}, {})", rule.origin.text, rule.origin.place(), rule.origin.layer)
+        };
+        match self {
+            Refused::ByPolicy { reason, rule } => Answer::Refused { reason, rule: rule.map(place) },
+            Refused::Unfit(unfit) => Answer::Failed(format!("the policy was not reloaded: {unfit}")),
+        }
+    }
+}
+
+/// Whatever comes over the control socket is the run's, and nothing stronger.
+fn of_the_run(rule: &Arc<Rule>) -> Arc<Rule> {
+    let mut rule = Rule::clone(rule);
+    rule.origin.layer = Layer::Run;
+    Arc::new(rule)
+}
+
+/// Counts one open connection.
+struct Open<'a>(&'a AtomicUsize);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Waits until an open connection is permitted no more, or a condition ends it.
+pub async fn revoked(link: &Link) -> Refusal {
+    let live = &link.guard.live;
+    live.open.fetch_add(1, Ordering::Relaxed);
+    let _open = Open(&live.open);
+    let mut changes = live.changes.subscribe();
+    loop {
+        // The first time too: something may have changed since the connection was looked up.
+        if let Some(verdict) = lost(link) {
+            return Refusal::by(verdict);
+        }
+        if live.effect(shape::name(link)).shapes() {
+            link.standing.shaped.notify_waiters();
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() {
+                std::future::pending::<()>().await;
+            },
+            () = link.standing.ended.notified() => return Refusal::new(Kind::Connect, Reason::Cut),
+        }
+    }
+}
+
+/// Waits until conditions concern the bytes of a connection; told by [`revoked`], which the same task polls.
+pub async fn shaped(link: &Link) {
+    while !link.guard.live.effect(shape::name(link)).shapes() {
+        link.standing.shaped.notified().await;
+    }
+}
+
+/// Why a connection is not permitted any more. What it was checked for must still be enough, too.
+fn lost(link: &Link) -> Option<Verdict> {
+    let address = *take(&link.standing.address);
+    let verdict = link.guard.names.decide(&link.target, Some(link.port), address);
+    let enough = verdict.protocol.is_none_or(|check| link.protocol.is_within(check));
+    match (verdict.allowed, enough) {
+        (true, true) => None,
+        (true, false) => Some(Verdict { allowed: false, reason: Reason::Protocol, ..verdict }),
+        (false, _) => Some(verdict),
+    }
+}
+
+#[cfg(test)]
+#[path = "live/tests.rs"]
+mod tests;

@@ -1,0 +1,369 @@
+//! Names and the addresses that stand for them.
+//!
+//! ```text
+//!  name ──decide──▶ refused
+//!            └────▶ permitted ──exact──▶ its virtual address (no upstream)
+//!                        └──under a wildcard──▶ budget ──upstream: does it exist? (once a run)──▶ a new virtual address
+//! ```
+//! The rules can be replaced while the run goes on; an address, once given to a name, stands for it until the end.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use netpolicy::decide::{Decider, Question, Reason, Target, Verdict};
+use netpolicy::floor::Surroundings;
+use netpolicy::host::{HostName, HostPattern};
+use netpolicy::policy::{Matcher, Policy, ResolvedBy};
+use netpolicy::ruleset::{self, Cut, Permit};
+use netpolicy::virtual_names::{VirtualNames, exact_names};
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use super::events::Events;
+use super::upstream::Outside;
+use crate::wire::conditions::Conditions;
+use crate::wire::event::{Access, Kind};
+use crate::wire::host_network::HostNetwork;
+
+/// What is known about a name.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// Permitted; this address stands for it.
+    Virtual(Ipv4Addr),
+    /// `localhost` or below it.
+    Localhost,
+    /// Something below it is permitted.
+    Ancestor,
+    /// Not permitted.
+    Refused(Verdict),
+    /// Permitted by a wildcard; the upstream must say whether it exists.
+    Ask(Verdict),
+    /// Permitted by a wildcard, and the upstream says that there is no such name.
+    Missing,
+    /// Permitted by a wildcard, and the upstream says nothing.
+    Unknown,
+}
+
+/// The names of one workflow.
+pub struct Names {
+    rules: RwLock<Arc<Rules>>,
+    generation: AtomicU64,
+    /// What was known at the start.
+    start: Surroundings,
+    /// The same, and what was learnt since.
+    surroundings: RwLock<Arc<Surroundings>>,
+    range: Ipv4Net,
+    virtuals: RwLock<VirtualNames>,
+    asked: Mutex<Asked>,
+    /// Addresses that the agent was told: it may ask back for their names.
+    told: Mutex<HashSet<Ipv4Addr>>,
+}
+
+/// One policy, and what follows from it. Replaced whole, never changed.
+struct Rules {
+    decider: Decider,
+    ancestors: HashSet<HostName>,
+}
+
+/// What the upstream was asked about names under wildcards.
+#[derive(Default)]
+struct Asked {
+    names: HashMap<HostName, Arc<OnceCell<bool>>>,
+    failed: HashMap<HostName, Failed>,
+    spent: HashMap<HostPattern, u32>,
+}
+
+/// A name about which the upstream said nothing.
+#[derive(Clone, Copy)]
+struct Failed {
+    /// It is not asked before.
+    until: Instant,
+    /// How long it was left alone.
+    pause: Duration,
+}
+
+/// After a failure a name is left alone so long, then twice as long, so that an outage does not use up a budget.
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(64);
+
+/// Why the upstream's word on a name is not there.
+enum Unanswered {
+    /// The wildcard's budget is used up.
+    Budget,
+    /// The upstream failed.
+    Upstream,
+}
+
+impl Names {
+    /// The names of a policy.
+    pub fn new(policy: Policy, surroundings: Surroundings) -> Names {
+        Names {
+            generation: AtomicU64::new(0),
+            surroundings: RwLock::new(Arc::new(surroundings.clone())),
+            start: surroundings,
+            range: policy.dns.virtual_range,
+            virtuals: RwLock::new(VirtualNames::new(&policy)),
+            rules: RwLock::new(Arc::new(Rules::new(policy))),
+            asked: Mutex::new(Asked::default()),
+            told: Mutex::default(),
+        }
+    }
+
+    /// Another policy from now on. No name loses its address, and none gets another; new exact names get the next free
+    /// ones, in their sorted order. The virtual range is the run's, whatever the new policy says of it.
+    pub fn replace(&self, policy: Policy) {
+        let mut virtuals = self.virtuals.write().unwrap_or_else(PoisonError::into_inner);
+        for name in exact_names(&policy) {
+            // With the range used up the name is refused, as at the start.
+            let _ = virtuals.allocate(name);
+        }
+        drop(virtuals);
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Rules::new(policy));
+        self.changed();
+    }
+
+    /// Counts what makes earlier answers stale: whoever keeps answers compares.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Makes every kept answer stale.
+    pub fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The policy's word on a target.
+    pub fn decide(&self, target: &Target, port: Option<u16>, address: Option<IpAddr>) -> Verdict {
+        let question = Question { port, address, ..Question::about(target, crate::host::clock::today()) };
+        self.decide_by(&self.rules(), &question)
+    }
+
+    fn decide_by(&self, rules: &Rules, question: &Question<'_>) -> Verdict {
+        rules.decider.decide(&self.surroundings(), question)
+    }
+
+    /// Whether a rule permits a target whose address only the proxy will know.
+    pub fn permits_by_proxy(&self, target: &Target, port: Option<u16>) -> bool {
+        let question = Question {
+            port,
+            resolver: ResolvedBy::Proxy,
+            ..Question::about(target, crate::host::clock::today())
+        };
+        self.decide_by(&self.rules(), &question).allowed
+    }
+
+    /// What is known about a name without asking anybody.
+    pub fn find(&self, name: &HostName) -> Found {
+        if is_localhost(name.as_str()) {
+            return Found::Localhost;
+        }
+        // One set of rules for the whole answer.
+        let rules = self.rules();
+        let target = Target::Name(name.clone());
+        let verdict = self.decide_by(&rules, &Question::about(&target, crate::host::clock::today()));
+        if !verdict.allowed {
+            if rules.ancestors.contains(name) {
+                return Found::Ancestor;
+            }
+            return Found::Refused(verdict);
+        }
+        let virtuals = self.read();
+        match virtuals.address_of(name) {
+            Some(address) => Found::Virtual(address),
+            // An exact name that got no address is not asked about either.
+            None if virtuals.is_full() => refused(verdict, Reason::Limit),
+            None => Found::Ask(verdict),
+        }
+    }
+
+    /// Asks the upstream whether a name under a wildcard exists: once a run, each question within the wildcard's budget.
+    /// One that failed may be asked again, later, and is paid again: who answers for the wildcard's names could let all fail
+    /// and read the repetitions. Each question has its line in the log, and the line is out first.
+    pub async fn ask(&self, name: &HostName, verdict: Verdict, outside: &Outside, events: &Events) -> Found {
+        let Some(wildcard) = wildcard(&verdict) else { return refused(verdict, Reason::NotAllowed) };
+        let budget = self.rules().decider.policy().dns.names_per_wildcard;
+        let cell = {
+            let mut asked = self.asked();
+            if asked.failed.get(name).is_some_and(|failed| Instant::now() < failed.until) {
+                return Found::Unknown;
+            }
+            match asked.names.get(name) {
+                Some(cell) => Arc::clone(cell),
+                None if asked.spent.get(&wildcard).is_some_and(|spent| *spent >= budget) => {
+                    return refused(verdict, Reason::NameBudget);
+                }
+                None => Arc::clone(asked.names.entry(name.clone()).or_default()),
+            }
+        };
+        let by_proxy = self.permits_by_proxy(&Target::Name(name.clone()), None);
+        let exists = cell
+            .get_or_try_init(|| async {
+                if !events.takes_lines().await {
+                    return Err(Unanswered::Upstream);
+                }
+                if !self.spend(wildcard, budget) {
+                    return Err(Unanswered::Budget);
+                }
+                let question = Access {
+                    host: Some(name.clone()),
+                    resolver: Some(ResolvedBy::Guard.into()),
+                    ..Access::allowed(Kind::Dns).by(&verdict)
+                };
+                events.write_through(question).await;
+                outside.exists(name, by_proxy).await.map_err(|_| {
+                    self.asked().fail(name);
+                    Unanswered::Upstream
+                })
+            })
+            .await;
+        match exists {
+            Err(Unanswered::Budget) => refused(verdict, Reason::NameBudget),
+            Err(Unanswered::Upstream) => Found::Unknown,
+            Ok(false) => Found::Missing,
+            Ok(true) => {
+                let mut virtuals = self.virtuals.write().unwrap_or_else(PoisonError::into_inner);
+                virtuals.allocate(name).map_or_else(|| refused(verdict, Reason::Limit), Found::Virtual)
+            }
+        }
+    }
+
+    /// Takes one question from a wildcard's budget, if there is one left.
+    fn spend(&self, wildcard: HostPattern, budget: u32) -> bool {
+        let mut asked = self.asked();
+        let spent = asked.spent.entry(wildcard).or_insert(0);
+        let left = *spent < budget;
+        *spent += u32::from(left);
+        left
+    }
+
+    /// The name that a virtual address stands for.
+    pub fn name_of(&self, address: Ipv4Addr) -> Option<HostName> {
+        self.read().name_of(address).cloned()
+    }
+
+    /// Notes that the agent was told a virtual address, and so knows its name.
+    pub fn tell(&self, address: Ipv4Addr) {
+        self.told().insert(address);
+    }
+
+    /// The name of a virtual address that the agent was told. The others stay unnamed, or the range would be a list of
+    /// what the policy permits.
+    pub fn told_name_of(&self, address: Ipv4Addr) -> Option<HostName> {
+        if self.told().contains(&address) { self.name_of(address) } else { None }
+    }
+
+    fn told(&self) -> MutexGuard<'_, HashSet<Ipv4Addr>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What an address inside the fence stands for: a name, or itself outside the virtual range.
+    pub fn target_of(&self, address: Ipv4Addr) -> Option<Target> {
+        if self.range.contains(&address) {
+            return self.name_of(address).map(Target::Name);
+        }
+        Some(Target::Address(IpAddr::V4(address)))
+    }
+
+    /// The map of the names that have an address now.
+    pub fn map(&self) -> BTreeMap<String, IpAddr> {
+        self.read().entries().map(|(address, name)| (name.to_string(), IpAddr::V4(address))).collect()
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the kernel lets through to the gate under a policy.
+    pub fn permits(&self, policy: &Policy) -> Vec<Permit> {
+        ruleset::permits(policy, &self.read())
+    }
+
+    /// What the kernel lets vanish under these conditions.
+    pub fn cut(&self, conditions: &Conditions) -> Cut {
+        conditions.cut(self.read().entries())
+    }
+
+    /// The addresses of the machine and of the engine.
+    pub fn surroundings(&self) -> Arc<Surroundings> {
+        Arc::clone(&self.surroundings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The engine's machine has this network now. What was known at the start stays.
+    pub fn replace_host(&self, network: HostNetwork) {
+        let now = self.start.clone().and_host(network.addresses, network.ranges, network.on_link);
+        *self.surroundings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(now);
+        self.changed();
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, VirtualNames> {
+        self.virtuals.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Asked {
+    /// Leaves a name alone for a while, each time longer.
+    fn fail(&mut self, name: &HostName) {
+        let before = self.failed.get(name).map(|failed| failed.pause * 2);
+        let pause = before.unwrap_or(PAUSE).min(LONGEST_PAUSE);
+        self.failed.insert(name.clone(), Failed { until: Instant::now() + pause, pause });
+    }
+}
+
+impl Rules {
+    fn new(policy: Policy) -> Rules {
+        let ancestors = if policy.network_denied { HashSet::new() } else { ancestors(&policy) };
+        Rules { decider: Decider::new(policy), ancestors }
+    }
+}
+
+/// A refusal where the policy itself said yes.
+fn refused(verdict: Verdict, reason: Reason) -> Found {
+    Found::Refused(Verdict { allowed: false, reason, ..verdict })
+}
+
+/// The wildcard that permits, if it is one.
+fn wildcard(verdict: &Verdict) -> Option<HostPattern> {
+    match &verdict.rule.as_ref()?.matcher {
+        Matcher::Host(pattern) if pattern.is_wildcard() => Some(pattern.clone()),
+        _ => None,
+    }
+}
+
+/// Whether a name is the machine's own.
+fn is_localhost(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+/// Every name that has a permitted name below it.
+fn ancestors(policy: &Policy) -> HashSet<HostName> {
+    let mut all = HashSet::new();
+    for rule in &policy.allow {
+        let Matcher::Host(pattern) = &rule.matcher else { continue };
+        let (name, itself) = match pattern {
+            HostPattern::Exact(name) => (name, false),
+            HostPattern::Below(name) | HostPattern::AtOrBelow(name) => (name, true),
+        };
+        let mut next = if itself { Some(name.as_str()) } else { parent(name.as_str()) };
+        while let Some(text) = next {
+            let Ok(ancestor) = HostName::parse(text) else { break };
+            if !all.insert(ancestor) {
+                break;
+            }
+            next = parent(text);
+        }
+    }
+    all
+}
+
+/// What is left of a name without its first label.
+fn parent(name: &str) -> Option<&str> {
+    name.split_once('.').map(|(_, rest)| rest)
+}

@@ -1,0 +1,278 @@
+//! The way out: names to real addresses, addresses to the policy, connections to those that pass.
+//!
+//! ```text
+//!  name ──resolve──▶ real addresses ──decide, each──▶ permitted ──dial, a little apart──▶ the first that connects
+//!    │ nobody knows it                   │ one refused ▶ nothing dialled  └─ behind a proxy: CONNECT name:port
+//!    └─ `resolved-by: proxy` ────────────┼──────────────────────────────▶ CONNECT name:port
+//!  host alias ──────▶ the host's address ┘
+//! ```
+//! Without a proxy, addresses that are refused are left out and the others dialled. With one, a single refused address
+//! refuses the name: which of them the proxy would dial is not ours to choose.
+
+mod dial;
+mod proxy;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::wire::event::Kind;
+use netpolicy::decide::{Reason, Target};
+use netpolicy::floor;
+use netpolicy::host::HostName;
+use netpolicy::policy::{Policy, ResolvedBy};
+use netpolicy::settings::Server;
+use rustls::pki_types::CertificateDer;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+pub use self::dial::keep_alive;
+pub use self::proxy::Credentials;
+use self::proxy::Proxy;
+use super::gate::{Link, Refusal};
+use crate::host::resolve::{self, Answer, Patience, Resolvers};
+
+/// What a policy does not say, and the guard needs to follow it.
+#[derive(Debug, Default)]
+pub struct Means {
+    /// Authorities whose certificates encrypted upstreams may show.
+    pub roots: Vec<CertificateDer<'static>>,
+    /// What the proxy is shown.
+    pub credentials: Option<Credentials>,
+    /// Where the host itself is: it is reached at the first.
+    pub hosts: Vec<IpAddr>,
+}
+
+/// What is outside the fence.
+pub enum Outside {
+    /// The world.
+    World(World),
+    /// A stage for tests: fixed names, and every dial goes to one place.
+    #[cfg(test)]
+    Stage(tests::Stage),
+}
+
+/// The world, as a policy wants it reached.
+pub struct World {
+    resolvers: Resolvers,
+    proxy: Option<Proxy>,
+    host: Option<IpAddr>,
+}
+
+/// How a target is reached, once everything about it has been decided.
+enum Way<'o> {
+    /// One of these.
+    Direct(Vec<SocketAddr>),
+    /// Through the proxy; who resolved the name, or would.
+    Proxy(&'o Proxy, ResolvedBy),
+}
+
+impl Outside {
+    /// The world, reached as this policy says. To be called within a runtime.
+    pub fn world(policy: &Policy, means: &Means) -> Result<Outside, resolve::Unusable> {
+        Ok(Outside::World(World {
+            resolvers: Resolvers::new(&policy.dns, &means.roots)?,
+            proxy: policy.proxy.as_ref().map(|proxy| Proxy::new(proxy, means.credentials.clone())),
+            host: means.hosts.first().copied(),
+        }))
+    }
+
+    /// Whether a name exists, as far as the upstreams know. Of one that a proxy may resolve (`by_proxy`), they need not
+    /// know anything.
+    pub async fn exists(&self, name: &HostName, by_proxy: bool) -> Result<bool, String> {
+        let by_proxy = by_proxy && self.proxy().is_some_and(|proxy| !proxy.leaves_out(name));
+        match self.resolve(name, by_proxy).await {
+            Ok(Answer::Addresses(_) | Answer::NoAddress) => Ok(true),
+            Ok(Answer::NoName) => Ok(by_proxy),
+            Err(_) if by_proxy => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Connects to a target: resolves, has every address decided, dials only what is permitted.
+    pub async fn connect(&self, link: &Link) -> Result<TcpStream, Refusal> {
+        let way = self.way(link).await?;
+        if let Some(reason) = link.guard.closed() {
+            return Err(Refusal::new(Kind::Connect, reason));
+        }
+        let failed = |error: String| Refusal::failed(Reason::ConnectFailed, error);
+        match way {
+            Way::Direct(addresses) => {
+                let (stream, address) =
+                    self.dial(addresses).await.map_err(|error| failed(error.to_string()))?;
+                // Dialling takes seconds, and a change in the meantime knew nothing of this address.
+                let verdict = link.guard.names.decide(&link.target, Some(link.port), Some(address.ip()));
+                if !verdict.allowed {
+                    let _ = stream.set_zero_linger();
+                    return Err(Refusal::of_address(address.ip(), verdict));
+                }
+                link.opened(Some(address.ip()), ResolvedBy::Guard).await;
+                Ok(stream)
+            }
+            Way::Proxy(proxy, resolver) => {
+                let stream = self.dial_proxy(proxy).await.map_err(failed)?;
+                let target = match &link.target {
+                    Target::Name(name) => Server::Name(name.clone()),
+                    Target::Address(address) => Server::Address(*address),
+                };
+                let stream = proxy
+                    .tunnel(stream, &target, link.port)
+                    .await
+                    .map_err(|error| failed(error.to_string()))?;
+                link.opened(None, resolver).await;
+                Ok(stream)
+            }
+        }
+    }
+
+    /// Decides everything that can be decided before anything is dialled.
+    async fn way(&self, link: &Link) -> Result<Way<'_>, Refusal> {
+        let (addresses, proxy) = match &link.target {
+            Target::Address(address) => (vec![*address], self.proxy()),
+            // Only a rule with `host-access` permits one of these, and it means this one address.
+            Target::Name(name) if floor::refused_name(name).is_some() => {
+                let unknown = "the engine did not tell the guard where the host is".to_owned();
+                let host = self.host().ok_or_else(|| Refusal::failed(Reason::ConnectFailed, unknown))?;
+                (vec![host], None)
+            }
+            Target::Name(name) => {
+                let proxy = self.proxy().filter(|proxy| !proxy.leaves_out(name));
+                let by_proxy =
+                    proxy.filter(|_| link.guard.names.permits_by_proxy(&link.target, Some(link.port)));
+                let failed = |error: String| Refusal::failed(Reason::ResolveFailed, error);
+                match self.resolve(name, by_proxy.is_some()).await {
+                    Ok(Answer::Addresses(addresses)) => (addresses, proxy),
+                    other => match (by_proxy, other) {
+                        (Some(proxy), _) => return Ok(Way::Proxy(proxy, ResolvedBy::Proxy)),
+                        (None, Err(error)) => return Err(failed(only_the_proxy(error, proxy))),
+                        (None, Ok(answer)) => return Err(failed(only_the_proxy(answer.to_string(), proxy))),
+                    },
+                }
+            }
+        };
+        let mut permitted = Vec::new();
+        let mut refused = None;
+        for address in addresses {
+            let verdict = link.guard.names.decide(&link.target, Some(link.port), Some(address));
+            if verdict.allowed {
+                permitted.push(address);
+            } else if refused.is_none() {
+                refused = Some((address, verdict));
+            }
+        }
+        let behind =
+            proxy.filter(|proxy| !permitted.iter().any(|address| proxy.leaves_out_address(*address)));
+        match (behind, refused) {
+            (_, Some((address, verdict))) if permitted.is_empty() || behind.is_some() => {
+                Err(Refusal::of_address(address, verdict))
+            }
+            (Some(proxy), _) => Ok(Way::Proxy(proxy, ResolvedBy::Guard)),
+            (None, _) => {
+                // With a proxy, what it is not for is dialled, and nothing beside it.
+                if let Some(proxy) = proxy {
+                    permitted.retain(|address| proxy.leaves_out_address(*address));
+                }
+                Ok(Way::Direct(permitted.into_iter().map(|ip| SocketAddr::new(ip, link.port)).collect()))
+            }
+        }
+    }
+
+    /// A connection to the proxy. Its own address is nobody's business but the policy's: the floor is for the agent.
+    async fn dial_proxy(&self, proxy: &Proxy) -> Result<TcpStream, String> {
+        let on_host = proxy.is_on_the_host();
+        let addresses = match proxy.server() {
+            // Seen from the guard's container, the person's loopback is the host.
+            _ if on_host => vec![self.host().ok_or_else(|| {
+                format!("the proxy {proxy} is on this machine, and the engine did not tell the guard where that is")
+            })?],
+            Server::Address(address) => vec![*address],
+            Server::Name(name) => match self.resolve_for_guard(name).await {
+                Ok(Answer::Addresses(addresses)) => addresses,
+                Ok(answer) => return Err(format!("the proxy {proxy}: {answer}")),
+                Err(error) => return Err(format!("the proxy {proxy}: {error}")),
+            },
+        };
+        let addresses: Vec<SocketAddr> =
+            addresses.into_iter().map(|address| SocketAddr::new(address, proxy.port())).collect();
+        let shown = addresses.first().map(SocketAddr::to_string).unwrap_or_default();
+        self.dial(addresses).await.map(|(stream, _)| stream).map_err(|error| {
+            let hint = if on_host { "; it must listen where containers reach the host" } else { "" };
+            format!("the proxy {proxy} at {shown}: {error}{hint}")
+        })
+    }
+
+    /// Dials the addresses, the better ones first; the first that answers wins.
+    async fn dial(&self, addresses: Vec<SocketAddr>) -> io::Result<(TcpStream, SocketAddr)> {
+        let addresses = dial::order(addresses, |address| self.has_route(address));
+        let (stream, address) = timeout(dial::LIMIT, dial::race(&addresses, |to| self.dial_one(to)))
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        let _ = stream.set_nodelay(true);
+        keep_alive(&stream);
+        Ok((stream, address))
+    }
+
+    fn proxy(&self) -> Option<&Proxy> {
+        match self {
+            Outside::World(world) => world.proxy.as_ref(),
+            #[cfg(test)]
+            Outside::Stage(stage) => stage.proxy.as_ref(),
+        }
+    }
+
+    fn host(&self) -> Option<IpAddr> {
+        match self {
+            Outside::World(world) => world.host,
+            #[cfg(test)]
+            Outside::Stage(stage) => stage.host,
+        }
+    }
+
+    /// What the upstreams say about a name; without much patience where the proxy may be asked instead.
+    async fn resolve(&self, name: &HostName, by_proxy: bool) -> Result<Answer, String> {
+        let patience = if by_proxy { Patience::Little } else { Patience::Full };
+        match self {
+            Outside::World(world) => world.resolvers.resolve(name, patience).await,
+            #[cfg(test)]
+            Outside::Stage(stage) => stage.resolve(name),
+        }
+    }
+
+    /// The same for a name that the policy itself needs.
+    async fn resolve_for_guard(&self, name: &HostName) -> Result<Answer, String> {
+        match self {
+            Outside::World(world) => world.resolvers.resolve_for_guard(name).await,
+            #[cfg(test)]
+            Outside::Stage(stage) => stage.resolve(name),
+        }
+    }
+
+    fn has_route(&self, address: IpAddr) -> bool {
+        match self {
+            Outside::World(_) => dial::has_route(address),
+            #[cfg(test)]
+            Outside::Stage(_) => address.is_ipv4(),
+        }
+    }
+
+    /// One attempt at one address.
+    async fn dial_one(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        match self {
+            Outside::World(_) => TcpStream::connect(to).await,
+            #[cfg(test)]
+            Outside::Stage(stage) => stage.dial(to).await,
+        }
+    }
+}
+
+/// Why a name does not resolve; where there is a proxy, with what would let it try.
+fn only_the_proxy(error: String, proxy: Option<&Proxy>) -> String {
+    match proxy {
+        Some(_) => {
+            format!("{error}; if only the proxy can resolve it, the rule must say `resolved-by: proxy`")
+        }
+        None => error,
+    }
+}
+
+#[cfg(test)]
+pub mod tests;

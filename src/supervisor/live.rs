@@ -1,0 +1,307 @@
+//! Changing a workflow that runs, from any machine that reaches its engine.
+//!
+//! ```text
+//!  closing (deny, cut): what would it be? ─▶ fence: one nft transaction ─▶ guard
+//!  opening (allow, restore):                                  guard ─▶ fence: one nft transaction   (fails: guard takes it back)
+//!  both (reload):                                             guard ─▶ fence: one nft transaction   (fails: what closed stays closed)
+//! ```
+//! The side that still refuses is always the last to open and the first to close, so that a failure in between leaves it closed. Both
+//! sides are reached by the engine's exec; the guard keeps others waiting until this session ends. The fence is told every time, since
+//! nobody but the kernel knows whether it followed the time before.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use bollard::container::LogOutput;
+use bollard::exec::{CreateExecOptions, StartExecResults};
+use futures_util::{Stream, StreamExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::engine::{self, Engine};
+use crate::supervisor::spec::workflow::Helpers;
+use crate::term::{COULD_NOT_RUN, Failure};
+use crate::wire::control::{Answer, Change, Good, Request, State};
+use crate::wire::event::{AgentEnded, Note, Observation};
+use crate::wire::handover::FenceConfig;
+use crate::wire::host_network::HostNetwork;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a new ruleset may take.
+const RULES: Duration = Duration::from_secs(15);
+
+/// How a change went.
+pub enum Outcome {
+    /// It is made.
+    Made(State),
+    /// The policy does not permit it; nothing was changed.
+    Refused(String),
+}
+
+/// How a workflow's network stands.
+pub async fn state(engine: &Engine, to: &Helpers) -> Result<State, Failure> {
+    let mut session = Session::open(engine, &to.guard).await?;
+    Ok(session.good(&Request::State).await?.map_err(unexpected)?.state)
+}
+
+/// Whether a supervisor is attached, by the word of the guard's container; none where the guard cannot tell.
+pub async fn is_supervised(engine: &Engine, guard: &str) -> Result<Option<bool>, Failure> {
+    let mut session = Session::open(engine, guard).await?;
+    Ok(session.good(&Request::State).await?.map_err(unexpected)?.state.supervised)
+}
+
+/// Makes a change, in both places.
+pub async fn change(engine: &Engine, to: &Helpers, change: Change) -> Result<Outcome, Failure> {
+    let mut session = Session::open(engine, &to.guard).await?;
+    if matches!(change, Change::Reload(_)) {
+        replace(engine, to, &mut session, change).await
+    } else if change.closes() {
+        close(engine, to, &mut session, change).await
+    } else {
+        open(engine, to, &mut session, change).await
+    }
+}
+
+async fn close(
+    engine: &Engine,
+    to: &Helpers,
+    session: &mut Session,
+    change: Change,
+) -> Result<Outcome, Failure> {
+    let would = match session.good(&Request::Propose(change.clone())).await? {
+        Ok(good) => good.plan,
+        Err(refused) => return Ok(Outcome::Refused(refused)),
+    };
+    // What fails here is told at the end: the guard refuses all the same.
+    let applied = apply(engine, to, &would).await;
+    let made = match session.good(&Request::Make(change)).await? {
+        Ok(good) => good,
+        Err(refused) => return Ok(Outcome::Refused(refused)),
+    };
+    applied.map_err(|failure| Failure {
+        message: format!(
+            "the guard refuses it now; the fence's rules could not be changed: {}",
+            failure.message
+        ),
+        ..failure
+    })?;
+    if made.plan != would {
+        // A name got its address meanwhile.
+        apply(engine, to, &made.plan).await?;
+    }
+    Ok(Outcome::Made(made.state))
+}
+
+async fn open(
+    engine: &Engine,
+    to: &Helpers,
+    session: &mut Session,
+    change: Change,
+) -> Result<Outcome, Failure> {
+    let made = match session.good(&Request::Make(change)).await? {
+        Ok(good) => good,
+        Err(refused) => return Ok(Outcome::Refused(refused)),
+    };
+    if let Err(failure) = apply(engine, to, &made.plan).await {
+        let taken_back = session.good(&Request::TakeBack).await.is_ok_and(|answer| answer.is_ok());
+        let still = if taken_back { "nothing was opened" } else { "the fence still refuses" };
+        let message = format!("{still}: the fence's rules could not be changed: {}", failure.message);
+        return Err(Failure { message, ..failure });
+    }
+    Ok(Outcome::Made(made.state))
+}
+
+/// Nothing that the new policy refuses passes once the guard has it, and nothing that it permits anew before the fence has it too.
+/// So if the fence does not follow, the guard keeps it: that is the most closed state there is.
+async fn replace(
+    engine: &Engine,
+    to: &Helpers,
+    session: &mut Session,
+    change: Change,
+) -> Result<Outcome, Failure> {
+    let made = match session.good(&Request::Make(change)).await? {
+        Ok(good) => good,
+        Err(refused) => return Ok(Outcome::Refused(refused)),
+    };
+    apply(engine, to, &made.plan).await.map_err(|failure| Failure {
+        message: format!(
+            "the guard enforces the new policy; the fence refuses what it permits anew, since its rules could not be changed: {}",
+            failure.message
+        ),
+        ..failure
+    })?;
+    Ok(Outcome::Made(made.state))
+}
+
+/// Has the guard write down how the agent of a supervisor that is gone ended.
+pub async fn ended(engine: &Engine, to: &Helpers, ended: AgentEnded) -> Result<(), Failure> {
+    let mut session = Session::open(engine, &to.guard).await?;
+    session.good(&Request::Ended(ended)).await?.map_err(unexpected).map(|_| ())
+}
+
+/// Has the guard write down things that only a supervisor sees.
+pub async fn note(engine: &Engine, to: &Helpers, notes: Vec<(Observation, String)>) -> Result<(), Failure> {
+    if notes.is_empty() {
+        return Ok(());
+    }
+    let mut session = Session::open(engine, &to.guard).await?;
+    for (seen, what) in notes {
+        session.good(&Request::Noted(Note::new(seen, what))).await?.map_err(unexpected)?;
+    }
+    Ok(())
+}
+
+/// Tells the guard which addresses the engine's machine has now.
+pub async fn host(engine: &Engine, to: &Helpers, network: HostNetwork) -> Result<(), Failure> {
+    let mut session = Session::open(engine, &to.guard).await?;
+    session.good(&Request::Host(network)).await?.map_err(unexpected).map(|_| ())
+}
+
+fn unexpected(refused: String) -> Failure {
+    Failure::new(COULD_NOT_RUN, format!("the guard refuses to say how it stands: {refused}"))
+}
+
+/// One nft transaction in the fence, by a process that has NET_ADMIN, does this, and ends.
+async fn apply(engine: &Engine, to: &Helpers, plan: &FenceConfig) -> Result<(), Failure> {
+    let mut exec = Exec::start(engine, &to.fence, ["fence", "apply"]).await?;
+    exec.say(plan).await?;
+    let said =
+        timeout(RULES, exec.rest()).await.unwrap_or_else(|_| vec!["no end within its time".to_owned()]);
+    match exec.status(engine).await? {
+        Some(0) => Ok(()),
+        status => {
+            let ended =
+                status.map_or("it did not end".to_owned(), |status| format!("it ended with {status}"));
+            let mut failure =
+                Failure::new(COULD_NOT_RUN, format!("`fence apply` failed in the fence of {}", to.id));
+            failure.causes.push(ended);
+            failure.causes.extend(said);
+            Err(failure)
+        }
+    }
+}
+
+/// A conversation with the guard.
+struct Session(Exec);
+
+impl Session {
+    async fn open(engine: &Engine, guard: &str) -> Result<Session, Failure> {
+        Exec::start(engine, guard, ["guard", "control"]).await.map(Session)
+    }
+
+    /// Asks one thing. What the policy refuses is the inner error, in words.
+    async fn good(&mut self, request: &Request) -> Result<Result<Good, String>, Failure> {
+        self.0.say(request).await?;
+        let line = timeout(PATIENCE, self.0.line()).await.unwrap_or(None);
+        let answer = line.as_deref().and_then(|line| serde_json::from_slice::<Answer>(line).ok());
+        match answer {
+            Some(Answer::Good(good)) => Ok(Ok(*good)),
+            Some(Answer::Refused { reason, rule }) => {
+                Ok(Err(rule.map_or(reason.to_string(), |rule| format!("{reason}: {rule}"))))
+            }
+            Some(Answer::Failed(why)) => Err(Failure::new(COULD_NOT_RUN, why)),
+            None => {
+                let mut failure = Failure::new(COULD_NOT_RUN, "the guard does not answer");
+                failure.causes = std::mem::take(&mut self.0.complaints);
+                Err(failure.hint("does the workflow still run? `ringfence ps` says"))
+            }
+        }
+    }
+}
+
+/// One of ringfence's own programs in one of a workflow's helpers.
+pub(super) struct Exec {
+    id: String,
+    input: Pin<Box<dyn AsyncWrite + Send>>,
+    output: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
+    pending: Vec<u8>,
+    complaints: Vec<String>,
+}
+
+impl Exec {
+    async fn start(engine: &Engine, container: &str, words: [&str; 2]) -> Result<Exec, Failure> {
+        Exec::start_as(engine, container, words, None).await
+    }
+
+    /// The same as another user than the container's.
+    pub(super) async fn start_as(
+        engine: &Engine,
+        container: &str,
+        words: [&str; 2],
+        user: Option<&str>,
+    ) -> Result<Exec, Failure> {
+        let cannot =
+            |error| engine::refused(format!("cannot run `{}` in {container}", words.join(" ")), &error);
+        let command = [&["/usr/bin/ringfence"], &words[..]].concat();
+        let options = CreateExecOptions {
+            attach_stdin: Some(true),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            user: user.map(str::to_owned),
+            cmd: Some(command.into_iter().map(str::to_owned).collect()),
+            ..CreateExecOptions::<String>::default()
+        };
+        let id = engine.api.create_exec(container, options).await.map_err(cannot)?.id;
+        match engine.api.start_exec(&id, None).await.map_err(cannot)? {
+            StartExecResults::Attached { output, input } => {
+                Ok(Exec { id, input, output, pending: Vec::new(), complaints: Vec::new() })
+            }
+            StartExecResults::Detached => {
+                Err(Failure::new(COULD_NOT_RUN, "the engine did not attach to an exec"))
+            }
+        }
+    }
+
+    /// Writes one line.
+    pub(super) async fn say(&mut self, what: &impl serde::Serialize) -> Result<(), Failure> {
+        let failed = |error: &dyn std::error::Error| {
+            Failure::new(COULD_NOT_RUN, "cannot speak to a helper of the workflow").caused_by(error)
+        };
+        let mut line = serde_json::to_vec(what).map_err(|error| failed(&error))?;
+        line.push(b'\n');
+        self.input.write_all(&line).await.map_err(|error| failed(&error))?;
+        self.input.flush().await.map_err(|error| failed(&error))
+    }
+
+    /// The next line that it prints; none when it has ended.
+    async fn line(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
+                return Some(self.pending.drain(..=end).collect());
+            }
+            match self.output.next().await? {
+                Ok(LogOutput::StdErr { message }) => self.complain(&message),
+                Ok(output) => self.pending.extend_from_slice(&output.into_bytes()),
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Everything it complains about until its end.
+    pub(super) async fn rest(&mut self) -> Vec<String> {
+        while let Some(Ok(output)) = self.output.next().await {
+            self.complain(&output.into_bytes());
+        }
+        std::mem::take(&mut self.complaints)
+    }
+
+    fn complain(&mut self, bytes: &[u8]) {
+        self.complaints.extend(String::from_utf8_lossy(bytes).lines().map(str::to_owned));
+    }
+
+    /// How it ended, if it did.
+    pub(super) async fn status(&self, engine: &Engine) -> Result<Option<i64>, Failure> {
+        // The engine may notice the end a little later than its output's.
+        for _ in 0..40 {
+            let inspected = engine.api.inspect_exec(&self.id).await;
+            let inspected = inspected
+                .map_err(|error| engine::refused("cannot ask how a helper's program ended", &error))?;
+            if inspected.running == Some(false) && inspected.exit_code.is_some() {
+                return Ok(inspected.exit_code);
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,60 @@
+//! Removing what a run of this program made, once nothing of it can still come into being.
+//!
+//! ```text
+//!  answers of all creations ─▶ remove by name and label ─┬─ all outcomes known ─▶ done
+//!                                                        └─ some unknown ─▶ look again for a while ─▶ remove, and say so
+//! ```
+
+use std::time::Duration;
+
+use crate::supervisor::engine::Engine;
+use crate::supervisor::inventory;
+use crate::supervisor::spec::workflow::Workflow;
+use crate::term::{COULD_NOT_RUN, Failure};
+
+/// An engine at work answers a request within this time, so nothing is said before.
+const QUIET: Duration = Duration::from_secs(3);
+/// A slow disk may hold a request up for this long.
+const ANSWERS: Duration = Duration::from_secs(60);
+/// How often the engine is looked at again for what nobody knows of.
+const LOOKS: u32 = 5;
+/// The time between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Removes everything of a workflow that this program asked the engine for. Call it when nothing asks for more.
+pub async fn remove(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
+    let mut doubtful = engine.creations.settled(QUIET).await;
+    if !doubtful.unanswered.is_empty() {
+        let (limit, what) = (ANSWERS.as_secs(), doubtful.objects());
+        crate::term::talk(format_args!(
+            "waiting up to {limit} s for the engine to say whether it made: {what}"
+        ));
+        doubtful = engine.creations.settled(ANSWERS).await;
+    }
+    let mut removed = remove_now(engine, workflow).await;
+    if doubtful.is_empty() {
+        return removed;
+    }
+    for _ in 0..LOOKS {
+        tokio::time::sleep(PAUSE).await;
+        if removed.is_err() || !inventory::of_run(engine, workflow).await?.parts.is_empty() {
+            removed = remove_now(engine, workflow).await;
+        }
+    }
+    removed?;
+    let doubtful = engine.creations.settled(Duration::ZERO).await;
+    if doubtful.is_empty() {
+        // All were answered meanwhile, perhaps after the last look.
+        return remove_now(engine, workflow).await;
+    }
+    let seconds = (PAUSE * LOOKS).as_secs();
+    let what = format!("the engine did not say whether it made: {}", doubtful.objects());
+    let mut failure = Failure::new(COULD_NOT_RUN, what);
+    failure.causes.push(format!("what was there within {seconds} s was removed; something may come later"));
+    Err(failure.hint("`ringfence ps` shows what is there; `ringfence gc` removes it"))
+}
+
+/// Removes what is there at this moment.
+async fn remove_now(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
+    inventory::remove(engine, &inventory::of_run(engine, workflow).await?).await
+}

@@ -1,0 +1,219 @@
+//! The agent's stdin, stdout, stderr and terminal, as `docker run` carries them.
+
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use bollard::container::{AttachContainerResults, LogOutput};
+use bollard::query_parameters::ResizeContainerTTYOptionsBuilder;
+use futures_util::StreamExt;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{self, SetArg, Termios};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+
+use crate::supervisor::engine::Engine;
+
+/// Puts the person's terminal into raw mode for the time of a `-t` run, and back at its end.
+pub struct RawTerminal(Option<Termios>);
+
+impl RawTerminal {
+    /// Raw mode when stdin is a terminal; otherwise nothing.
+    pub fn enter() -> Self {
+        let stdin = std::io::stdin();
+        let Ok(before) = termios::tcgetattr(&stdin) else { return RawTerminal(None) };
+        let mut raw = before.clone();
+        termios::cfmakeraw(&mut raw);
+        match termios::tcsetattr(&stdin, SetArg::TCSANOW, &raw) {
+            Ok(()) => RawTerminal(Some(before)),
+            Err(_) => RawTerminal(None),
+        }
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            // The terminal may be gone; there is nobody to tell then.
+            let _ = termios::tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, before);
+        }
+    }
+}
+
+/// Whether stdin is a terminal.
+pub fn stdin_is_terminal() -> bool {
+    std::io::stdin().is_terminal()
+}
+
+/// Carries the agent's output to ours until it ends, and our stdin to the agent meanwhile.
+///
+/// A reader that closed our stdout or stderr does not end the agent, as with `docker run`. Gives in words what could not be written for
+/// another reason, such as a full disk: nobody else tells. `over` says that the agent has ended: then a stream that brings nothing
+/// more for a while is at its end.
+pub async fn carry(
+    attached: AttachContainerResults,
+    interactive: bool,
+    mut over: watch::Receiver<bool>,
+) -> Option<String> {
+    let AttachContainerResults { mut output, mut input } = attached;
+    let feeding = interactive.then(|| {
+        tokio::spawn(async move {
+            let mut stdin = tokio::io::stdin();
+            let mut buffer = vec![0u8; 16 * 1024];
+            loop {
+                match stdin.read(&mut buffer).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(count) => {
+                        let sent = async {
+                            input.write_all(&buffer[..count]).await?;
+                            input.flush().await
+                        };
+                        if sent.await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+            // End of our stdin is the end of the agent's; the stream's other half stays.
+            let _ = input.shutdown().await;
+        })
+    });
+    let mut lost = None;
+    loop {
+        let chunk = tokio::select! {
+            biased;
+            chunk = output.next() => chunk,
+            () = quiet(&mut over) => break,
+        };
+        let Some(Ok(chunk)) = chunk else { break };
+        let (place, message) = match chunk {
+            LogOutput::StdErr { message } => ("stderr", message),
+            LogOutput::StdOut { message } | LogOutput::Console { message } => ("stdout", message),
+            LogOutput::StdIn { .. } => continue,
+        };
+        // On a thread of its own: a reader that stands still must keep nobody from seeing limits and signals.
+        let written = tokio::task::spawn_blocking(move || match place {
+            "stderr" => write_all(&mut std::io::stderr().lock(), &message),
+            _ => write_all(&mut std::io::stdout().lock(), &message),
+        });
+        let result = written.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        // That is no reason to stop reading: the agent would block on a full pipe.
+        if let Err(error) = result
+            && lost.is_none()
+        {
+            lost = loss(place, &error);
+        }
+    }
+    if let Some(feeding) = feeding {
+        feeding.abort();
+    }
+    lost
+}
+
+/// An engine may leave the stream of an agent open that has ended.
+const LAST_OUTPUT: Duration = Duration::from_secs(5);
+
+/// Waits for the agent's end, and then for as long as its last output may take to come.
+async fn quiet(over: &mut watch::Receiver<bool>) {
+    if over.wait_for(|over| *over).await.is_err() {
+        // Nobody will ever say so.
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(LAST_OUTPUT).await;
+}
+
+/// Puts into words what a failed write means to the person; nothing where the reader has gone away.
+fn loss(place: &str, error: &std::io::Error) -> Option<String> {
+    let gone = error.kind() == std::io::ErrorKind::BrokenPipe;
+    (!gone).then(|| format!("the agent's output could not be written to {place}, and is not whole: {error}"))
+}
+
+/// Writes all of it, also where whoever shares the stream has made it one that does not block.
+fn write_all(stream: &mut (impl Write + AsFd), mut bytes: &[u8]) -> std::io::Result<()> {
+    loop {
+        let done = match bytes.is_empty() {
+            true => stream.flush().map(|()| None),
+            false => stream.write(bytes).map(Some),
+        };
+        match done {
+            Ok(None) => return Ok(()),
+            Ok(Some(0)) => return Err(ErrorKind::WriteZero.into()),
+            Ok(Some(count)) => bytes = &bytes[count..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let mut waited = [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)];
+                match poll(&mut waited, PollTimeout::NONE) {
+                    Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Tells the agent's terminal the size of ours, now and at every change.
+pub async fn follow_size(engine: Engine, container: String) {
+    let Ok(mut changes) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())
+    else {
+        return;
+    };
+    loop {
+        if let Ok(size) = rustix::termios::tcgetwinsize(std::io::stdout())
+            && size.ws_row > 0
+        {
+            let options = ResizeContainerTTYOptionsBuilder::new()
+                .h(i32::from(size.ws_row))
+                .w(i32::from(size.ws_col))
+                .build();
+            // The agent may have ended meanwhile.
+            let _ = engine.api.resize_container_tty(&container, options).await;
+        }
+        if changes.recv().await.is_none() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever shares our stdout may have made it one that does not block, as node does.
+    #[test]
+    fn a_stream_that_does_not_block_loses_nothing() {
+        use std::os::unix::net::UnixStream;
+        let text: Vec<u8> = (0..4 << 20).map(|number: u32| number.to_le_bytes()[0]).collect();
+        let (mut stream, mut reader) = UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        // The positive control: a plain write meets the full buffer.
+        let refused = stream.write_all(&text).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::WouldBlock);
+        let before = {
+            reader.set_nonblocking(true).unwrap();
+            let mut rest = Vec::new();
+            std::io::Read::read_to_end(&mut reader, &mut rest).unwrap_err();
+            reader.set_nonblocking(false).unwrap();
+            rest.len()
+        };
+        assert!(before < text.len());
+        let reading = std::thread::spawn(move || {
+            // The writer has filled the buffer by then.
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            let mut all = Vec::new();
+            std::io::Read::read_to_end(&mut reader, &mut all).unwrap();
+            all
+        });
+        write_all(&mut stream, &text).unwrap();
+        drop(stream);
+        assert!(reading.join().unwrap() == text, "every byte arrives, in order");
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_loss_and_a_full_disk_is_one() {
+        use std::io::{Error, ErrorKind};
+        assert_eq!(loss("stdout", &Error::from(ErrorKind::BrokenPipe)), None);
+        let told = loss("stdout", &Error::from(ErrorKind::StorageFull)).unwrap();
+        assert!(told.contains("stdout") && told.contains("not whole"), "{told}");
+    }
+}

@@ -1,0 +1,90 @@
+//! The signals that a run passes on to its agent.
+
+pub mod interrupt;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::host::signals::is_ignored;
+use crate::term::{COULD_NOT_RUN, Failure};
+
+/// A terminal's end.
+pub const SIGHUP: i32 = 1;
+/// Ctrl-C.
+pub const SIGINT: i32 = 2;
+/// A request to end.
+pub const SIGTERM: i32 = 15;
+
+/// The name by which an engine sends a signal on.
+pub fn signal_name(number: i32) -> &'static str {
+    match number {
+        SIGHUP => "HUP",
+        SIGINT => "INT",
+        3 => "QUIT",
+        _ => "TERM",
+    }
+}
+
+/// The signals that are passed on to the agent.
+pub struct Signals {
+    send: mpsc::UnboundedSender<i32>,
+    received: mpsc::UnboundedReceiver<i32>,
+    /// Tells whether there was a terminal to be hung up.
+    had_terminal: bool,
+}
+
+impl Signals {
+    /// Listens from now on. HUP that was ignored from the start stays so: that is what `nohup` is for. A shell starts what is in the
+    /// background with INT ignored; whoever sends that means the agent, as with docker.
+    pub fn new() -> Result<Self, Failure> {
+        let (send, received) = mpsc::unbounded_channel();
+        for number in [SIGHUP, SIGINT, 3, SIGTERM] {
+            if number == SIGHUP && is_ignored(number) {
+                continue;
+            }
+            let mut stream: Signal = signal(SignalKind::from_raw(number)).map_err(|error| {
+                Failure::new(COULD_NOT_RUN, "cannot listen for signals").caused_by(&error)
+            })?;
+            let send = send.clone();
+            tokio::spawn(async move {
+                while stream.recv().await.is_some() {
+                    if send.send(number).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        Ok(Signals { send, received, had_terminal: has_terminal() })
+    }
+
+    /// Listens to no signal.
+    #[cfg(test)]
+    pub fn none() -> Self {
+        let (send, received) = mpsc::unbounded_channel();
+        Signals { send, received, had_terminal: false }
+    }
+
+    /// Tells whether a signal wants the run to end: TERM, and HUP where it says that the terminal has gone. A HUP from somebody is the agent's.
+    pub fn is_an_end(&self, number: i32) -> bool {
+        number == SIGTERM || number == SIGHUP && self.had_terminal && !has_terminal()
+    }
+
+    /// Has a signal noticed again, by the next who waits.
+    pub fn again(&self, number: i32) {
+        // The receiver is this very value's.
+        let _ = self.send.send(number);
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) -> i32 {
+        match self.received.recv().await {
+            Some(number) => number,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Tells whether this program has a terminal that it is controlled by.
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
+}

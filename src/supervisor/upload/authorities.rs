@@ -1,0 +1,292 @@
+//! The corporate authorities: read here, merged with the image's own, and mounted read-only into the agent.
+//!
+//! ```text
+//!  --ca FILE | system ──▶ certificates ──┐
+//!  the agent's image ──archive API──▶ its own bundle ──┴─▶ one bundle ──archive API──▶ volume ──▶ agent, and variables
+//! ```
+//! Never a bind mount: the engine may be on another machine. The volume is filled through the fence's container before
+//! it runs; the agent has it read-only.
+
+use std::collections::HashSet;
+use std::io::Read;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bollard::query_parameters::DownloadFromContainerOptions;
+use futures_util::StreamExt;
+use netpolicy::settings::Ca;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::files::{self, File, upload};
+use super::truststore;
+use crate::host::open::{self, Refused};
+use crate::supervisor::engine::{self, Engine};
+use crate::supervisor::spec::workflow::{Role, Workflow};
+use crate::term::{COULD_NOT_RUN, Failure};
+use crate::wire::handover::TRUST;
+
+/// Where the agent finds the bundle.
+pub const DIRECTORY: &str = "/etc/ringfence";
+/// The bundle's file in it.
+const BUNDLE: &str = "ca-bundle.pem";
+/// The same for Java.
+const TRUSTSTORE: &str = "truststore.jks";
+/// The variables by which TLS clients are pointed at a bundle. All but node's replace what the client would use.
+const VARIABLES: [&str; 7] = [
+    "SSL_CERT_FILE",
+    "NODE_EXTRA_CA_CERTS",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_CERT",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+];
+/// The variable by which any JVM is given options; it says so on stderr.
+const JAVA_OPTIONS: &str = "JAVA_TOOL_OPTIONS";
+/// Where images keep their own bundle: as files, since the archive API does not follow links.
+const IMAGE_BUNDLES: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt", // Debian, Alpine, Arch
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // Fedora, RHEL
+    "/etc/pki/tls/certs/ca-bundle.crt",   // older RHEL
+    "/var/lib/ca-certificates/ca-bundle.pem", // SUSE
+    "/etc/ssl/cert.pem",                  // Alpine without the package
+];
+/// The longest bundle that is read.
+const LONGEST: u64 = 16 << 20;
+
+/// Authorities.
+pub type Certificates = Vec<CertificateDer<'static>>;
+
+/// The authorities that a run gets: the policy's, or its own where the policy names none. It may repeat the policy's words and
+/// not change them, as one layer's to another.
+pub fn of_run(given: Option<Ca>, policy: Option<&Ca>) -> Result<Option<Ca>, Failure> {
+    let (Some(own), Some(set)) = (&given, policy) else { return Ok(given.or_else(|| policy.cloned())) };
+    if own == set {
+        return Ok(given);
+    }
+    let words = |ca: &Ca| match ca {
+        Ca::System => "system".to_owned(),
+        Ca::File(file) => file.clone(),
+    };
+    let message = format!("--ca {}: the policy sets container.ca to {} already", words(own), words(set));
+    Err(Failure::new(COULD_NOT_RUN, message)
+        .hint("leave --ca out; `ringfence policy show` says whose policy that is"))
+}
+
+/// The authorities that were asked for.
+pub fn read(ca: &Ca) -> Result<Certificates, Failure> {
+    match ca {
+        Ca::System => of_this_machine(),
+        Ca::File(file) => of_file(Path::new(file)),
+    }
+}
+
+/// What this machine trusts: the corporate authority is there when the company put it there.
+pub fn of_this_machine() -> Result<Certificates, Failure> {
+    // The crate below follows them.
+    for variable in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        let named = std::env::var_os(variable).filter(|path| !path.is_empty());
+        if let Some(Err(refused @ Refused::Link(_))) = named.map(|path| open::resolve(Path::new(&path))) {
+            let what = format!("{variable}: the certificate authorities there are not read");
+            return Err(refused.explain(Failure::new(COULD_NOT_RUN, what)));
+        }
+    }
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        let mut failure =
+            Failure::new(COULD_NOT_RUN, "this machine's store of certificate authorities is empty");
+        failure.causes = found.errors.iter().map(ToString::to_string).collect();
+        return Err(failure.hint("install the ca-certificates package, or name a file by SSL_CERT_FILE"));
+    }
+    Ok(found.certs)
+}
+
+fn of_file(path: &Path) -> Result<Certificates, Failure> {
+    let cannot =
+        || Failure::new(COULD_NOT_RUN, format!("--ca {}: no certificates to be had", path.display()));
+    let text = open::read(path, LONGEST).map_err(|refused| refused.explain(cannot()))?;
+    let certificates = parse(&text).map_err(|error| cannot().caused_by(&error))?;
+    if certificates.is_empty() {
+        return Err(cannot().hint(
+            "the file must hold PEM: -----BEGIN CERTIFICATE-----; from DER: openssl x509 -inform der",
+        ));
+    }
+    Ok(certificates)
+}
+
+/// The certificates of a PEM text; a key that lies among them stays where it is.
+fn parse(text: &[u8]) -> Result<Certificates, rustls::pki_types::pem::Error> {
+    CertificateDer::pem_slice_iter(text).collect()
+}
+
+/// Puts the bundle into the agent's volume: the image's own authorities, then the corporate ones. An image without any
+/// gets this machine's, so that the public web stays as trusted as the variables make it look.
+pub async fn install(engine: &Engine, workflow: &Workflow, corporate: &Certificates) -> Result<(), Failure> {
+    let mut all = of_image(engine, workflow).await?;
+    if all.is_empty() {
+        all = rustls_native_certs::load_native_certs().certs;
+    }
+    all.extend(corporate.iter().cloned());
+    let all = distinct(all);
+    let (bundle, store) = (pem(&all), truststore::jks(&all));
+    let file = |name, content| File { name, content, mode: 0o644, owner: 0 };
+    let archive = files::archive(&[file(BUNDLE, bundle.as_bytes()), file(TRUSTSTORE, &store)])?;
+    upload(engine, &workflow.object(Role::Fence), TRUST, archive).await
+}
+
+/// The authorities in the agent's image.
+async fn of_image(engine: &Engine, workflow: &Workflow) -> Result<Certificates, Failure> {
+    let agent = workflow.object(Role::Agent);
+    for path in IMAGE_BUNDLES {
+        let options = DownloadFromContainerOptions { path: path.to_owned() };
+        let mut chunks = engine.api.download_from_container(&agent, Some(options)).boxed();
+        let mut archive = Vec::new();
+        let mut missing = false;
+        while let Some(chunk) = chunks.next().await {
+            match chunk {
+                Ok(chunk) => archive.extend_from_slice(&chunk),
+                Err(error) if engine::is_missing(&error) => {
+                    missing = true;
+                    break;
+                }
+                Err(error) => {
+                    return Err(engine::refused(format!("cannot read {path} of the image"), &error));
+                }
+            }
+            if archive.len() as u64 > LONGEST {
+                return Err(Failure::new(COULD_NOT_RUN, format!("{path} of the image is too long")));
+            }
+        }
+        if missing {
+            continue;
+        }
+        // A link, or a file that is no PEM, has none; the next place may.
+        let found = first_file(&archive).and_then(|text| parse(&text).ok()).unwrap_or_default();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// The first regular file of an archive.
+fn first_file(archive: &[u8]) -> Option<Vec<u8>> {
+    let mut archive = tar::Archive::new(archive);
+    for entry in archive.entries().ok()? {
+        let mut entry = entry.ok()?;
+        if entry.header().entry_type().is_file() {
+            let mut text = Vec::new();
+            entry.by_ref().take(LONGEST).read_to_end(&mut text).ok()?;
+            return Some(text);
+        }
+    }
+    None
+}
+
+/// Each certificate once.
+fn distinct(mut certificates: Certificates) -> Certificates {
+    let mut seen = HashSet::new();
+    certificates.retain(|certificate| seen.insert(certificate.as_ref().to_vec()));
+    certificates
+}
+
+/// Certificates as PEM.
+pub fn pem(certificates: &Certificates) -> String {
+    let mut text = String::new();
+    for certificate in certificates {
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        let encoded = STANDARD.encode(certificate);
+        let mut rest = encoded.as_str();
+        while !rest.is_empty() {
+            let (line, more) = rest.split_at(rest.len().min(64));
+            text.push_str(line);
+            text.push('\n');
+            rest = more;
+        }
+        text.push_str("-----END CERTIFICATE-----\n");
+    }
+    text
+}
+
+/// Points the agent's TLS clients at the bundle, save those that the person pointed elsewhere. Options that the image has
+/// for its JVM stay: Java takes the last word on each.
+pub fn point(env: &mut Vec<String>, image: &[String]) {
+    for name in VARIABLES {
+        if !is_set(env, name) {
+            env.push(format!("{name}={DIRECTORY}/{BUNDLE}"));
+        }
+    }
+    if !is_set(env, JAVA_OPTIONS) {
+        let prefix = format!("{JAVA_OPTIONS}=");
+        let own = image.iter().find_map(|pair| pair.strip_prefix(&prefix)).unwrap_or_default();
+        let password = truststore::PASSWORD;
+        let store = format!(
+            "{own} -Djavax.net.ssl.trustStore={DIRECTORY}/{TRUSTSTORE} -Djavax.net.ssl.trustStoreType=JKS \
+             -Djavax.net.ssl.trustStorePassword={password}"
+        );
+        env.push(format!("{prefix}{}", store.trim_start()));
+    }
+}
+
+/// Whether a variable is among `NAME=VALUE` pairs.
+pub fn is_set(env: &[String], name: &str) -> bool {
+    env.iter().any(|pair| pair.split('=').next() == Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_may_repeat_what_the_policy_sets_and_not_change_it() {
+        let file = |name: &str| Ca::File(name.to_owned());
+        assert_eq!(of_run(None, None).unwrap(), None);
+        assert_eq!(of_run(None, Some(&Ca::System)).unwrap(), Some(Ca::System));
+        assert_eq!(of_run(Some(file("/a")), None).unwrap(), Some(file("/a")));
+        assert_eq!(of_run(Some(file("/a")), Some(&file("/a"))).unwrap(), Some(file("/a")));
+        let refused = of_run(Some(file("/a")), Some(&Ca::System)).unwrap_err();
+        assert_eq!(
+            (refused.exit, refused.message.as_str()),
+            (125, "--ca /a: the policy sets container.ca to system already")
+        );
+    }
+
+    #[test]
+    fn a_bundle_is_read_back_as_it_was_written_each_certificate_once() {
+        let certificates: Certificates =
+            [vec![7; 100], vec![9; 48], vec![7; 100]].into_iter().map(CertificateDer::from).collect();
+        let text = pem(&distinct(certificates.clone()));
+        assert!(text.lines().all(|line| line.len() <= 64), "{text}");
+        assert_eq!(parse(text.as_bytes()).unwrap(), certificates[..2]);
+    }
+
+    #[test]
+    fn what_a_person_set_stays() {
+        let mut env = vec!["CURL_CA_BUNDLE=/mine".to_owned(), "PIP_CERTIFICATE=x".to_owned()];
+        point(&mut env, &["JAVA_TOOL_OPTIONS=-Xmx1g".to_owned()]);
+        assert_eq!(env.iter().filter(|pair| pair.starts_with("CURL_CA_BUNDLE=")).count(), 1);
+        assert!(env.contains(&"PIP_CERT=/etc/ringfence/ca-bundle.pem".to_owned()));
+        assert_eq!(env.len(), 2 + VARIABLES.len() - 1 + 1);
+        let java = env.iter().find(|pair| pair.starts_with("JAVA_TOOL_OPTIONS=")).unwrap();
+        assert!(
+            java.starts_with("JAVA_TOOL_OPTIONS=-Xmx1g -Djavax.net.ssl.trustStore=/etc/ringfence/"),
+            "{java}"
+        );
+        let mut env = vec!["JAVA_TOOL_OPTIONS=-Dmine".to_owned()];
+        point(&mut env, &[]);
+        assert_eq!(env[0], "JAVA_TOOL_OPTIONS=-Dmine");
+        assert_eq!(env.len(), 1 + VARIABLES.len());
+    }
+
+    #[test]
+    fn a_file_without_certificates_is_refused_with_what_to_do() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+            .unwrap();
+        let failure = of_file(file.path()).unwrap_err();
+        assert!(failure.hint.unwrap().contains("BEGIN CERTIFICATE"));
+        assert!(of_file(Path::new("/nowhere/ca.pem")).unwrap_err().causes[0].contains("No such file"));
+    }
+}

@@ -1,0 +1,51 @@
+//! Files for containers: as an archive, into a volume through a container that does not run yet.
+
+use bollard::query_parameters::UploadToContainerOptions;
+
+use crate::supervisor::engine::{self, Engine};
+use crate::term::{COULD_NOT_RUN, Failure};
+
+/// A file for a container.
+pub struct File<'a> {
+    /// Its name in the directory.
+    pub name: &'a str,
+    /// What is in it.
+    pub content: &'a [u8],
+    /// Who may read it.
+    pub mode: u32,
+    /// User and group.
+    pub owner: u64,
+}
+
+/// Files as the engine takes them.
+pub fn archive(files: &[File<'_>]) -> Result<Vec<u8>, Failure> {
+    let build = || -> std::io::Result<Vec<u8>> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for file in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(file.mode);
+            header.set_uid(file.owner);
+            header.set_gid(file.owner);
+            header.set_size(file.content.len() as u64);
+            tar.append_data(&mut header, file.name, file.content)?;
+        }
+        tar.into_inner()
+    };
+    build()
+        .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot write down the configuration").caused_by(&error))
+}
+
+/// Files go into a volume through a container that has it and does not run yet.
+pub async fn upload(
+    engine: &Engine,
+    container: &str,
+    directory: &str,
+    archive: Vec<u8>,
+) -> Result<(), Failure> {
+    let options = UploadToContainerOptions { path: directory.to_owned(), ..Default::default() };
+    engine
+        .api
+        .upload_to_container(container, Some(options), bollard::body_full(archive.into()))
+        .await
+        .map_err(|error| engine::refused(format!("cannot put files into {container}"), &error))
+}

@@ -1,0 +1,232 @@
+//! What the guard needs of this machine beside the policy: authorities for encrypted upstreams, the proxy's credentials, the
+//! way to the host.
+//!
+//! ```text
+//!  policy ─┬─ tls://, https:// ──▶ this machine's authorities ──▶ roots.pem ──────────┐
+//!          ├─ credentials-env ───▶ the variable's value ────────▶ proxy-credentials ──┴─▶ volume, through the guard
+//!          └─ host-access, a proxy on loopback ──▶ the engine is asked to tell the guard where the host is
+//! ```
+//! The credentials are in no label, no container's configuration, no argument and no log: one file that only the guard's
+//! user can read.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bollard::models::Network;
+use ipnet::IpNet;
+use netpolicy::floor;
+use netpolicy::policy::Policy;
+use netpolicy::settings::{Ca, Proxy, Server, Upstream};
+
+use super::files::{File, archive, upload};
+use crate::supervisor::engine::{Engine, Product};
+use crate::supervisor::spec::containers::GUARD_ID;
+use crate::supervisor::spec::workflow::{Role, Workflow};
+use crate::supervisor::upload::authorities;
+use crate::term::{COULD_NOT_RUN, Failure};
+use crate::wire::handover::{GUARD_CREDENTIALS, GUARD_ROOTS, SHARED};
+
+/// How long a program on this machine may take to accept a connection.
+const LOCAL_CONNECT: Duration = Duration::from_secs(1);
+
+/// What was gathered; nothing has been created yet.
+#[derive(Default)]
+pub struct Means {
+    roots: Option<String>,
+    credentials: Option<String>,
+    /// Whether the engine must tell the guard where the host is.
+    pub knows_host: bool,
+}
+
+impl Means {
+    /// Gathers what a policy needs. The corporate authorities count for the upstreams too.
+    pub fn gather(policy: &Policy, corporate: Option<&Ca>) -> Result<Means, Failure> {
+        let roots = roots(policy, corporate)?.map(|all| authorities::pem(&all));
+        let credentials = policy.proxy.as_ref().and_then(|proxy| proxy.credentials_env.as_deref());
+        Ok(Means {
+            roots,
+            credentials: credentials
+                .map(|name| read_credentials(name, std::env::var(name).ok()))
+                .transpose()?,
+            knows_host: policy.allow.iter().any(|rule| rule.host_access)
+                || policy.proxy.as_ref().is_some_and(is_on_this_machine),
+        })
+    }
+
+    /// Hands the files to the guard's container, which does not run yet.
+    pub async fn hand_over(&self, engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
+        let mut files = Vec::new();
+        if let Some(roots) = &self.roots {
+            files.push(File {
+                name: base(GUARD_ROOTS),
+                content: roots.as_bytes(),
+                mode: 0o644,
+                owner: GUARD_ID,
+            });
+        }
+        if let Some(credentials) = &self.credentials {
+            let content = credentials.as_bytes();
+            files.push(File { name: base(GUARD_CREDENTIALS), content, mode: 0o600, owner: GUARD_ID });
+        }
+        if files.is_empty() {
+            return Ok(());
+        }
+        upload(engine, &workflow.object(Role::Guard), SHARED, archive(&files)?).await
+    }
+}
+
+/// The authorities whose certificates encrypted upstreams may show, where there are such upstreams.
+pub fn roots(policy: &Policy, corporate: Option<&Ca>) -> Result<Option<authorities::Certificates>, Failure> {
+    let mut upstreams =
+        policy.dns.upstreams.iter().chain(policy.dns.domains.iter().flat_map(|domain| &domain.upstreams));
+    if !upstreams.any(|one| matches!(one, Upstream::Tls { .. } | Upstream::Https { .. })) {
+        return Ok(None);
+    }
+    let mut all = authorities::of_this_machine()?;
+    if let Some(file @ Ca::File(_)) = corporate {
+        all.extend(authorities::read(file)?);
+    }
+    Ok(Some(all))
+}
+
+/// The name of a file in the volume.
+fn base(path: &'static str) -> &'static str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// `user:password` for the proxy from a variable of this name.
+pub fn proxy_credentials(name: &str) -> Result<String, Failure> {
+    read_credentials(name, std::env::var(name).ok())
+}
+
+/// `user:password` from a variable. The error never has the value.
+fn read_credentials(name: &str, value: Option<String>) -> Result<String, Failure> {
+    let cannot = |why: &str| {
+        Failure::new(COULD_NOT_RUN, format!("the proxy's credentials: the variable {name} {why}"))
+            .hint(format!("export {name}=USER:PASSWORD before the run"))
+    };
+    match value {
+        None => Err(cannot("is not set here")),
+        Some(value) if !value.contains(':') || value.chars().any(char::is_control) => {
+            Err(cannot("does not hold USER:PASSWORD"))
+        }
+        Some(value) => Ok(value),
+    }
+}
+
+/// Whether a proxy is a program on the person's own machine.
+fn is_on_this_machine(proxy: &Proxy) -> bool {
+    match &proxy.server {
+        Server::Address(address) => address.is_loopback(),
+        Server::Name(name) => floor::refused_name(name).is_some(),
+    }
+}
+
+/// A proxy on this machine's loopback: where the engine shares this machine's network, containers reach the host by the
+/// bridge's address only, and the proxy must listen there. Said before anything is created. An engine in a virtual
+/// machine (Docker Desktop, OrbStack, Colima) passes connections on to the loopback itself, so there is nothing to try.
+pub async fn check_proxy(policy: &Policy, networks: &[Network], own: &[IpAddr]) -> Result<(), Failure> {
+    let Some(proxy) = policy.proxy.as_ref().filter(|proxy| is_on_this_machine(proxy)) else { return Ok(()) };
+    let Some(bridge) = default_gateway(networks).filter(|address| own.contains(address)) else {
+        return Ok(());
+    };
+    let at = SocketAddr::new(bridge, proxy.port);
+    let tried = tokio::time::timeout(LOCAL_CONNECT, tokio::net::TcpStream::connect(at)).await;
+    let cause = match tried {
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer".to_owned(),
+    };
+    let mut failure = Failure::new(
+        COULD_NOT_RUN,
+        format!(
+            "the proxy {}:{} does not listen where containers reach this machine",
+            proxy.server, proxy.port
+        ),
+    );
+    failure.causes.push(format!("{at}: {cause}"));
+    Err(failure.hint(format!("have it listen on {bridge} too, or name a proxy that is not on the loopback")))
+}
+
+/// The host's address on the engine's default network: what it says, else the first of its subnet (Docker 20.10 does not
+/// say).
+fn default_gateway(networks: &[Network]) -> Option<IpAddr> {
+    let bridge = networks.iter().find(|network| network.name.as_deref() == Some("bridge"))?;
+    bridge.ipam.as_ref()?.config.as_ref()?.iter().find_map(|config| {
+        let given = config.gateway.as_deref().and_then(|address| address.parse().ok());
+        given.or_else(|| config.subnet.as_deref()?.parse::<IpNet>().ok()?.hosts().next())
+    })
+}
+
+/// The variables by which programs are sent to a proxy.
+const PROXY_VARIABLES: [&str; 8] = [
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+];
+
+/// Variables by which images ask a default runtime made for such hardware for devices, and the one value that NVIDIA's knows for none.
+const DEVICES: [&str; 4] =
+    ["NVIDIA_VISIBLE_DEVICES", "AMD_VISIBLE_DEVICES", "HABANA_VISIBLE_DEVICES", "ASCEND_VISIBLE_DEVICES"];
+
+/// Keeps a default runtime from giving the agent devices, whatever image and person say.
+pub fn without_devices(env: &mut Vec<String>, product: Product) {
+    env.retain(|pair| !DEVICES.contains(&pair.split('=').next().unwrap_or_default()));
+    env.push(format!("{}=void", DEVICES[0]));
+    env.extend(DEVICES[1..].iter().map(|name| removed(name, product)));
+}
+
+/// What takes a variable of the image out. A name alone removes it; Podman wants an empty value.
+fn removed(name: &str, product: Product) -> String {
+    format!("{name}{}", if product == Product::Podman { "=" } else { "" })
+}
+
+/// Takes proxies that the image or the engine would set out of the agent's environment: inside the fence there is none,
+/// the guard goes through it. One that the person gave stays.
+pub fn without_proxies(env: &mut Vec<String>, product: Product) {
+    for name in PROXY_VARIABLES {
+        if !authorities::is_set(env, name) {
+            env.push(removed(name, product));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_taken_from_the_variable_and_never_shown() {
+        assert_eq!(read_credentials("PROXY", Some("u:p".to_owned())).unwrap(), "u:p");
+        for bad in [None, Some("no-colon-s3cret"), Some("s3cret:\n")] {
+            let failure = read_credentials("PROXY", bad.map(str::to_owned)).unwrap_err();
+            assert!(!failure.to_string().contains("s3cret"), "{failure}");
+            assert!(failure.to_string().contains("PROXY"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn no_image_and_no_person_asks_for_devices() {
+        let mut env =
+            ["NVIDIA_VISIBLE_DEVICES=all", "A=b", "AMD_VISIBLE_DEVICES"].map(str::to_owned).to_vec();
+        without_devices(&mut env, Product::Docker);
+        let removed = ["AMD_VISIBLE_DEVICES", "HABANA_VISIBLE_DEVICES", "ASCEND_VISIBLE_DEVICES"];
+        assert_eq!(env[..2], ["A=b", "NVIDIA_VISIBLE_DEVICES=void"]);
+        assert_eq!(env[2..], removed);
+    }
+
+    #[test]
+    fn proxies_that_nobody_gave_are_taken_out() {
+        let mut env = vec!["HTTP_PROXY=http://mine".to_owned()];
+        without_proxies(&mut env, Product::Docker);
+        assert!(env.contains(&"https_proxy".to_owned()) && !env.contains(&"HTTP_PROXY".to_owned()));
+        let mut env = Vec::new();
+        without_proxies(&mut env, Product::Podman);
+        assert!(env.contains(&"https_proxy=".to_owned()));
+    }
+}

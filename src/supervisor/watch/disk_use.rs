@@ -1,0 +1,234 @@
+//! The helper that counts what the agent has on the engine's disk, as the supervisor sees it.
+//!
+//! ```text
+//!  agent runs for a while ─▶ container in its process namespace ─a line each look─▶ newest() ─▶ watch
+//!                                    └─ silence, end ─▶ another helper, a few times ─▶ an error, each time
+//! ```
+//! The engine tells a layer's size by the ends of files. It knows neither how many there are, nor what is reserved beyond an end, nor what
+//! was deleted and is kept open.
+
+use std::time::{Duration, Instant};
+
+use bollard::errors::Error as ApiError;
+use bollard::query_parameters::RemoveContainerOptions;
+use tokio::time::timeout;
+
+use super::helper_lines::HelperLines;
+use crate::supervisor::engine::{self, Engine};
+use crate::supervisor::spec::containers;
+use crate::supervisor::spec::workflow::{Role, Workflow};
+use crate::wire::disk_use::{DiskUse, LONGEST};
+
+/// Most runs are over by then, and need no helper.
+const FIRST: Duration = Duration::from_secs(4);
+/// An engine starts a helper within this time.
+const START: Duration = Duration::from_secs(60);
+/// A helper that says nothing for four of its beats is taken for gone.
+const SILENCE: Duration = Duration::from_secs(20);
+/// How often a helper is started anew, and for how long a good one makes earlier ones forgotten.
+const RESTARTS: u32 = 3;
+const FORGOTTEN: Duration = Duration::from_secs(600);
+/// The time before another helper.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The facts that making the helper needs.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// The engine's id of the helper image.
+    pub image: String,
+    /// Number of volumes that it counts.
+    pub volumes: usize,
+}
+
+/// The counting of one agent's files.
+pub struct Counting<'a> {
+    engine: &'a Engine,
+    workflow: &'a Workflow,
+    /// None under another runtime, whose processes are not seen from outside.
+    recipe: Option<&'a Recipe>,
+    helper: Option<Helper>,
+    /// The first helper is started then.
+    due: Instant,
+    /// Time of the last helper's start.
+    began: Instant,
+    restarts: u32,
+    /// Tells whether the engine does not start such a helper at all.
+    refused: bool,
+    given_up: bool,
+    last: DiskUse,
+}
+
+struct Helper {
+    lines: HelperLines,
+    heard: Instant,
+}
+
+impl<'a> Counting<'a> {
+    /// Nothing is started yet.
+    pub fn new(engine: &'a Engine, workflow: &'a Workflow, recipe: Option<&'a Recipe>) -> Self {
+        Counting {
+            engine,
+            workflow,
+            recipe,
+            helper: None,
+            due: Instant::now() + FIRST,
+            began: Instant::now(),
+            restarts: 0,
+            refused: false,
+            given_up: false,
+            last: DiskUse::default(),
+        }
+    }
+
+    /// The newest count; an error, while nobody counts who should.
+    pub async fn newest(&mut self) -> Result<DiskUse, String> {
+        let Some(recipe) = self.recipe.filter(|_| !self.refused && Instant::now() >= self.due) else {
+            return Ok(self.last);
+        };
+        let Some(helper) = &mut self.helper else { return self.start(recipe).await };
+        match helper.newest() {
+            Ok(found) => {
+                self.last = found.unwrap_or(self.last);
+                if self.began.elapsed() >= FORGOTTEN {
+                    self.restarts = 0;
+                }
+                if self.last.cut_short {
+                    return Err("the agent's files are too many, or too deep, to be counted".to_owned());
+                }
+                Ok(self.last)
+            }
+            Err(why) => {
+                if self.restarts == RESTARTS {
+                    self.given_up = true;
+                    return Err(why);
+                }
+                self.restarts += 1;
+                self.helper = None;
+                // Where the agent has just ended, its end is seen meanwhile.
+                tokio::time::sleep(PAUSE).await;
+                self.start(recipe).await
+            }
+        }
+    }
+
+    /// Tells whether no further helper is started, since too many have ended.
+    pub fn has_given_up(&self) -> bool {
+        self.given_up
+    }
+
+    /// An engine that does not answer is asked again at the next look.
+    async fn start(&mut self, recipe: &Recipe) -> Result<DiskUse, String> {
+        let is_first = self.restarts == 0;
+        self.began = Instant::now();
+        let started = timeout(START, begin(self.engine, self.workflow, recipe)).await;
+        let why = match started.unwrap_or_else(|_| Err("the engine does not start a helper".to_owned())) {
+            Ok(helper) => {
+                self.helper = Some(helper);
+                return Ok(self.last);
+            }
+            Err(why) => why,
+        };
+        tokio::time::sleep(PAUSE).await;
+        // No agent has a part in that: the helper has not run.
+        if !is_first || !self.engine.answers().await {
+            return Err(why);
+        }
+        match refusal(recipe.volumes, &why) {
+            Refusal::GoOn(told) => {
+                self.refused = true;
+                crate::term::talk(told);
+                Ok(self.last)
+            }
+            Refusal::End(why) => {
+                self.given_up = true;
+                Err(why)
+            }
+        }
+    }
+}
+
+/// What follows where the engine answers, and does not start the helper.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    /// The engine's word on the layer is enough: said once.
+    GoOn(String),
+    /// Nobody counts what the agent may write.
+    End(String),
+}
+
+/// Decides what a refusal means for a run with so many declared volumes, which nobody else counts. Another try would be refused
+/// as well, and the agent would write without a limit meanwhile.
+fn refusal(volumes: usize, why: &str) -> Refusal {
+    match volumes {
+        0 => Refusal::GoOn(format!(
+            "the engine starts no helper that counts the agent's files, so only its layer's size and what is given of this \
+             machine count as disk: {why}"
+        )),
+        _ => Refusal::End(format!(
+            "the engine starts no helper that counts the agent's files, and nobody else counts the volumes that the image \
+             declares ({volumes}): {why}; mount something of your own there, or use an image without VOLUME"
+        )),
+    }
+}
+
+impl Helper {
+    /// Returns what was said since, without a wait; an error when it is gone or says what is no count.
+    fn newest(&mut self) -> Result<Option<DiskUse>, String> {
+        let mut newest = None;
+        while let Some(line) = self.lines.at_hand() {
+            let line = line.map_err(|why| format!("the helper that counts the agent's files: {why}"))?;
+            newest = Some(DiskUse::parse(&line).map_err(|error| format!("a line that is none: {error}"))?);
+            self.heard = Instant::now();
+        }
+        if newest.is_none() && self.heard.elapsed() > SILENCE {
+            return Err(format!("no count of the agent's files for {} s", SILENCE.as_secs()));
+        }
+        Ok(newest)
+    }
+}
+
+async fn begin(engine: &Engine, workflow: &Workflow, recipe: &Recipe) -> Result<Helper, String> {
+    let said = |error: ApiError| engine::describe(&error);
+    let name = workflow.object(Role::Disk);
+    let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+    match engine.api.remove_container(&name, Some(options)).await {
+        Err(error) if !engine::is_missing(&error) => return Err(said(error)),
+        _ => {}
+    }
+    let body = containers::disk(workflow, &recipe.image, recipe.volumes);
+    engine.create_container(name.clone(), body).await.map_err(said)?;
+    let lines = HelperLines::of(engine, &name, LONGEST).await.map_err(said)?;
+    engine.api.start_container(&name, None).await.map_err(said)?;
+    Ok(Helper { lines, heard: Instant::now() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(parts: &[&[u8]], lives: bool) -> Helper {
+        let parts = parts.iter().map(|part| part.to_vec());
+        Helper { lines: HelperLines::said(parts, lives, LONGEST), heard: Instant::now() }
+    }
+
+    #[test]
+    fn a_refusal_ends_a_run_whose_volumes_nobody_counts() {
+        assert!(matches!(refusal(0, "no"), Refusal::GoOn(told) if told.contains("layer")));
+        let Refusal::End(why) = refusal(2, "authorization denied") else { panic!("volumes have no limit") };
+        assert!(why.contains("(2): authorization denied") && why.contains("VOLUME"), "{why}");
+    }
+
+    #[test]
+    fn the_newest_count_is_believed_and_no_other_word() {
+        let line = |files| DiskUse { files, ..DiskUse::default() }.text().unwrap();
+        let all = [line(1), line(2), line(3)].concat();
+        let mut lives = said(&[&all[..30], &all[30..]], true);
+        assert_eq!(lives.newest().unwrap().unwrap().files, 3);
+        assert_eq!(lives.newest().unwrap(), None, "nothing is new");
+        lives.heard -= 2 * SILENCE;
+        assert!(lives.newest().is_err(), "it is silent");
+        assert!(said(&[&all], false).newest().is_err(), "it has ended");
+        assert!(said(&[b"{}\n"], true).newest().is_err());
+        assert!(said(&[&b" ".repeat(LONGEST + 1)], true).newest().is_err());
+    }
+}

@@ -1,0 +1,212 @@
+//! Live changes: what a person's `ringfence` and the guard of a running workflow say to each other.
+//!
+//! ```text
+//!  allow, deny, net, reload ──engine's exec──▶ `ringfence guard control` ──control.sock──▶ guard: a Request a line, an Answer a line
+//!                           ──engine's exec──▶ `ringfence fence apply`   ◀── Answer's plan: what the kernel must do
+//! ```
+//! A connection that proposes or makes a change has the guard to itself until it ends, so that the kernel's rules, which its other end
+//! replaces meanwhile, follow the changes in their order.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use netpolicy::decide::Reason;
+use netpolicy::host::HostPattern;
+use netpolicy::policy::{Policy, Rule};
+use serde::{Deserialize, Serialize};
+
+use crate::term::Failure;
+use crate::wire::conditions::{Applied, Condition, Conditions};
+use crate::wire::event::{AgentEnded, Note};
+use crate::wire::handover::FenceConfig;
+use crate::wire::host_network::HostNetwork;
+
+/// Where the guard listens: in the volume that the fence and the guard share, for the guard's own user alone.
+pub const SOCKET: &str = "/run/ringfence/control.sock";
+/// The longest request, in bytes: a policy of a hundred thousand names.
+pub const LONGEST: u64 = 64 << 20;
+/// How long one connection may have the guard to itself.
+pub const TURN: Duration = Duration::from_secs(30);
+
+/// What the guard is asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// How things are.
+    State,
+    /// How the kernel's rules would be after a change, which is not made.
+    Propose(Change),
+    /// Make a change.
+    Make(Change),
+    /// Take back the change that this connection made last.
+    TakeBack,
+    /// Write down something that only the supervisor sees.
+    Noted(Note),
+    /// Write down how the agent ended, for a supervisor that is gone.
+    Ended(AgentEnded),
+    /// The engine's machine has these addresses now: refuse them too, also on open connections.
+    Host(HostNetwork),
+}
+
+/// What the supervisor says by the guard's stdin, a line each.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FromSupervisor {
+    /// The agent has ended, or was ended.
+    AgentEnded(AgentEnded),
+}
+
+impl FromSupervisor {
+    /// Returns the line, with its end.
+    pub fn line(&self) -> Vec<u8> {
+        // A word and a number can always be written.
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+}
+
+/// A change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// Permit this, as a rule of the run's layer, as far as the ceilings let it.
+    Allow(Arc<Rule>),
+    /// Refuse this.
+    Deny(Arc<Rule>),
+    /// Let these conditions be, for some names or for all.
+    Conditions {
+        /// The conditions.
+        set: Vec<Condition>,
+        /// The names.
+        host: Option<HostPattern>,
+    },
+    /// Enforce another policy, as far as a run can follow.
+    Reload(Arc<Policy>),
+    /// End the conditions, those of some names or all.
+    Restore {
+        /// The names.
+        host: Option<HostPattern>,
+    },
+}
+
+impl Change {
+    /// Whether nothing that was refused before may pass after it: such a change is made in the kernel first.
+    pub fn closes(&self) -> bool {
+        matches!(self, Change::Deny(_) | Change::Conditions { .. })
+    }
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Change::Allow(rule) => write!(f, "allow {}", rule.origin.text),
+            Change::Deny(rule) => write!(f, "deny {}", rule.origin.text),
+            Change::Conditions { set, host } => {
+                f.write_str("net")?;
+                set.iter().try_for_each(|condition| write!(f, " {condition}"))?;
+                host.iter().try_for_each(|host| write!(f, " host={host}"))
+            }
+            Change::Reload(policy) => write!(f, "reload {}", policy.digest()),
+            Change::Restore { host: None } => f.write_str("net restore"),
+            Change::Restore { host: Some(host) } => write!(f, "net restore host={host}"),
+        }
+    }
+}
+
+/// What the guard answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// It is so, or it would be.
+    Good(Box<Good>),
+    /// The policy does not permit the change; nothing was changed.
+    Refused {
+        /// Why.
+        reason: Reason,
+        /// The rule that says so: its text, and where it stands.
+        rule: Option<String>,
+    },
+    /// The request cannot be answered.
+    Failed(String),
+}
+
+/// The state of a workflow's network, and the kernel's part of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Good {
+    /// For people.
+    pub state: State,
+    /// For the fence.
+    pub plan: FenceConfig,
+}
+
+/// The state of a workflow's network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The workflow's id.
+    pub workflow: String,
+    /// Digest of the policy now, live rules included.
+    pub digest: String,
+    /// Why everything is refused now, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Reason>,
+    /// Unix time in milliseconds after which everything is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_unix_ms: Option<u64>,
+    /// Connections that are open.
+    pub connections: usize,
+    /// Events so far.
+    pub events: u64,
+    /// Rules that were given since the start.
+    pub allowed: Vec<String>,
+    /// The same of denials.
+    pub denied: Vec<String>,
+    /// The conditions of the moment.
+    pub conditions: Conditions,
+    /// Whether a supervisor is attached; absent where the guard cannot tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervised: Option<bool>,
+}
+
+impl State {
+    /// The conditions as a person wrote them.
+    pub fn conditions(&self) -> impl Iterator<Item = String> {
+        self.conditions.0.iter().map(Applied::to_string)
+    }
+}
+
+/// `ringfence guard control`, inside the guard's container: carries lines from stdin to the guard, and its answers to stdout.
+pub fn relay() -> Result<(), Failure> {
+    let failed =
+        |doing: &str, error: &std::io::Error| Failure::new(1, format!("control: {doing}")).caused_by(error);
+    let guard = UnixStream::connect(SOCKET).map_err(|error| failed("no guard answers here", &error))?;
+    guard
+        .set_read_timeout(Some(TURN))
+        .and_then(|()| guard.set_write_timeout(Some(TURN)))
+        .map_err(|error| failed("cannot bound the time of an answer", &error))?;
+    let mut answers = BufReader::new(&guard);
+    let mut requests = std::io::stdin().lock().take(LONGEST * 4);
+    loop {
+        let (mut request, mut answer) = (Vec::new(), Vec::new());
+        let read = requests.read_until(b'\n', &mut request);
+        if read.map_err(|error| failed("cannot read the request", &error))? == 0 {
+            return Ok(());
+        }
+        (&guard)
+            .write_all(&request)
+            .map_err(|error| failed("the guard does not take the request", &error))?;
+        answers
+            .read_until(b'\n', &mut answer)
+            .map_err(|error| failed("the guard does not answer", &error))?;
+        if answer.is_empty() {
+            return Err(Failure::new(1, "control: the guard closed the connection"));
+        }
+        let mut stdout = std::io::stdout().lock();
+        stdout
+            .write_all(&answer)
+            .and_then(|()| stdout.flush())
+            .map_err(|error| failed("cannot pass the answer on", &error))?;
+    }
+}
