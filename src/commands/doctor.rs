@@ -13,7 +13,6 @@ use crate::layers;
 use crate::supervisor::engine::Choice;
 use crate::supervisor::spec::containers::WORKSPACE;
 use crate::term::Failure;
-use crate::workspace::machine::Machine;
 use crate::workspace::mounts;
 
 /// A row failed.
@@ -28,7 +27,8 @@ pub async fn doctor(engine_host: Option<&str>, args: DoctorArgs) -> Result<u8, F
     let (choice, project) = match (args.project.as_deref(), choice) {
         (None, choice) => (choice, None),
         (Some(given), Ok(choice)) => {
-            let project = mounts::project(given, WORKSPACE, &Machine::here(&choice)).map_err(could_not)?;
+            let project =
+                mounts::project(given, WORKSPACE, &super::machine::with(&choice)).map_err(could_not)?;
             (Ok(choice), Some(project))
         }
         // What an agent may be given cannot be said then.
@@ -40,9 +40,9 @@ pub async fn doctor(engine_host: Option<&str>, args: DoctorArgs) -> Result<u8, F
     let (facts, reached) = facts(choice, &loaded.policy, project).await?;
     let rows = judge::rows(&facts, &Holes::built_in());
     if args.json {
-        super::print_json(&rows)?;
+        crate::term::print_json(&rows)?;
     } else {
-        super::print_coloured(&report::text(&rows, colours()))?;
+        crate::term::print_coloured(&report::text(&rows, colours()))?;
     }
     let failed = rows.iter().any(|row| row.verdict == Verdict::Fail);
     Ok(match (reached, failed) {

@@ -32,7 +32,7 @@ pub async fn gc(engine_host: Option<&str>, all: bool) -> Result<u8, Failure> {
     let Swept { removed, kept, mut failures } = sweep(&engine).await?;
     for found in removed {
         super::tell_what_is_not_kept(&found);
-        super::print(&format!("{}\n", found.id))?;
+        crate::term::print(&format!("{}\n", found.id))?;
     }
     for (id, why) in kept {
         crate::term::talk(format_args!("workflow {id} is kept: {why}; `ringfence stop {id}` removes it"));

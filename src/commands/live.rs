@@ -168,7 +168,7 @@ async fn running(
 }
 
 fn show(state: &State, json: bool) -> Result<(), Failure> {
-    if json { super::print_json(state) } else { super::print(&in_words(state)) }
+    if json { crate::term::print_json(state) } else { crate::term::print(&in_words(state)) }
 }
 
 fn in_words(state: &State) -> String {

@@ -5,6 +5,7 @@ mod events;
 mod gc;
 mod giving;
 mod live;
+mod machine;
 pub mod policy;
 mod project;
 mod ps;
@@ -78,7 +79,7 @@ fn in_a_container(command: Command) -> Result<u8, Failure> {
 #[cfg(target_os = "linux")]
 fn helper_image(output: &std::path::Path) -> Result<u8, Failure> {
     let tag = crate::supervisor::helper_image::write(output)?;
-    print(&format!("{tag}\n")).map(|()| 0)
+    term::print(&format!("{tag}\n")).map(|()| 0)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -116,38 +117,5 @@ pub fn tell_what_is_not_kept(found: &crate::supervisor::inventory::Found) {
             "this machine has no record of workflow {}: its events were not kept here, and nothing was put back here",
             found.id
         ));
-    }
-}
-
-/// Writes rows for people to stdout, with nothing in them that a terminal obeys.
-pub fn print(text: &str) -> Result<(), Failure> {
-    written(term::data(text))
-}
-
-/// Writes what is escaped already, part by part, and may have colours.
-pub fn print_coloured(text: &str) -> Result<(), Failure> {
-    written(term::verbatim(text))
-}
-
-/// Writes a document, which a program reads as it is: into a file or a pipe unchanged, to a terminal as rows are.
-pub fn print_document(text: &str) -> Result<(), Failure> {
-    use std::io::IsTerminal;
-    written(if std::io::stdout().is_terminal() { term::data(text) } else { term::verbatim(text) })
-}
-
-/// Data as JSON on stdout.
-pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot write JSON").caused_by(&error))?;
-    written(term::json(&format!("{text}\n")))
-}
-
-/// A reader that has gone away (`| head`) is no error.
-fn written(result: std::io::Result<()>) -> Result<(), Failure> {
-    match result {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(COULD_NOT_RUN, "cannot write to stdout").caused_by(&error))
-        }
-        _ => Ok(()),
     }
 }

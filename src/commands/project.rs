@@ -28,8 +28,8 @@ fn check(args: &CheckArgs) -> Result<u8, Failure> {
     let plan = masks::plan(&project, &wishes(&policy))?;
     check_unmasked(std::slice::from_ref(&plan), None, &shown)?;
     match args.json {
-        true => super::print_json(&plan.json())?,
-        false => super::print(&plan.text())?,
+        true => crate::term::print_json(&plan.json())?,
+        false => crate::term::print(&plan.text())?,
     }
     Ok(0)
 }

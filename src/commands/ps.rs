@@ -17,10 +17,10 @@ pub async fn ps(engine_host: Option<&str>, json: bool) -> Result<u8, Failure> {
     let mut all = inventory::workflows(&engine).await?;
     usage::add(&engine, &mut all).await;
     if json {
-        super::print_json(&all)?;
+        crate::term::print_json(&all)?;
         return Ok(0);
     }
-    super::print(&table(&all, unix_seconds()))?;
+    crate::term::print(&table(&all, unix_seconds()))?;
     Ok(0)
 }
 

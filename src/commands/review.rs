@@ -9,8 +9,8 @@ pub fn review(args: &ReviewArgs) -> Result<u8, Failure> {
     let (id, run) = review::find(&args.run)?;
     let review = review::review(id, &run)?;
     match args.json {
-        true => super::print_json(&review)?,
-        false => super::print(&review.text())?,
+        true => crate::term::print_json(&review)?,
+        false => crate::term::print(&review.text())?,
     }
     Ok(0)
 }

@@ -265,7 +265,7 @@ fn tell_plan(number: usize, plan: &Plan) {
 }
 
 fn files(engine: &Choice, args: &RunArgs) -> Result<Files, Failure> {
-    let machine = Machine::here(engine);
+    let machine = super::machine::with(engine);
     let project = args.project.as_deref();
     let project = project.map(|given| mounts::project(given, WORKSPACE, &machine)).transpose()?;
     project.iter().try_for_each(count_as_agents)?;

@@ -40,7 +40,7 @@ pub async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result<u8, Fa
         match inventory::end(&engine, found, how).await {
             Ok(()) => {
                 super::tell_what_is_not_kept(found);
-                super::print(&format!("{}\n", found.id))?;
+                crate::term::print(&format!("{}\n", found.id))?;
             }
             Err(failure) => failures.push(failure),
         }

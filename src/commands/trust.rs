@@ -80,10 +80,10 @@ fn list(json: bool) -> Result<u8, Failure> {
         })
         .collect();
     if json {
-        super::print_json(&listed)?;
+        crate::term::print_json(&listed)?;
     } else {
         let line = |one: &Listed| format!("{:<7}  {}  {}\n", one.state, one.digest, one.project.display());
-        super::print(&listed.iter().map(line).collect::<String>())?;
+        crate::term::print(&listed.iter().map(line).collect::<String>())?;
     }
     Ok(0)
 }

@@ -1,11 +1,11 @@
 //! What was found, as plain data. No opinion is in here.
 
 pub use crate::supervisor::engine::abilities::Limits;
+pub use crate::wire::probe::{Fence, Inside};
 use std::collections::BTreeMap;
 
 use netpolicy::policy::Date;
 use netpolicy::settings::Requirement;
-use serde::{Deserialize, Serialize};
 
 /// A fact, or why it could not be learned.
 pub type Learned<T> = Result<T, String>;
@@ -114,55 +114,6 @@ pub struct Component {
     pub version: String,
     /// The commit that it was built from, as it says it; empty where it says none.
     pub commit: String,
-}
-
-/// What a process sees of its container; carried out of it as JSON.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inside {
-    /// The kernel's boot.
-    pub boot_id: Option<String>,
-    /// The kernel's release.
-    pub kernel: Option<String>,
-    /// `Seccomp:` of its status: 2 is a filter.
-    pub seccomp: Option<u32>,
-    /// `NoNewPrivs:` of its status.
-    pub no_new_privileges: Option<bool>,
-    /// `CapEff:` and `CapBnd:` of its status.
-    pub capabilities: Option<(String, String)>,
-    /// The label that AppArmor or SELinux gave it.
-    pub confinement: Option<String>,
-    /// Whether root inside is root outside; absent where that cannot be read.
-    pub root_is_root: Option<bool>,
-    /// Devices beyond the pseudo ones that every container has.
-    pub devices: Vec<String>,
-    /// Namespaces by kind.
-    pub namespaces: BTreeMap<String, String>,
-    /// Memory limit in bytes; absent where there is none.
-    pub memory: Option<u64>,
-    /// Process limit.
-    pub pids: Option<u64>,
-    /// Whether CPU time is bounded.
-    pub cpu: bool,
-}
-
-/// A rehearsal of the fence; carried out of its container as JSON.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fence {
-    /// What the kernel can do of what the fence is made of.
-    pub features: Vec<Feature>,
-    /// Empty: made, and every attempt to get out failed. Else what is in doubt.
-    pub doubts: Vec<String>,
-}
-
-/// One thing that the fence asks of the kernel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Feature {
-    /// What it is.
-    pub name: String,
-    /// Whether there is no fence without it.
-    pub needed: bool,
-    /// The kernel's words, where it cannot.
-    pub error: Option<String>,
 }
 
 /// Containers that are not ringfence's.

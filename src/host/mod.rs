@@ -3,6 +3,7 @@
 //! The ground floor: every other room may use it, and it uses none of them.
 
 pub mod at;
+pub mod authorities;
 pub mod cgroups;
 pub mod clock;
 pub mod devices;
@@ -16,6 +17,7 @@ pub mod open_files;
 pub mod owners;
 pub mod path_walk;
 pub mod programs;
+pub mod proxy;
 pub mod resolve;
 pub mod signals;
 pub mod state;

@@ -10,6 +10,7 @@
 //! The ground floor: every other room may use it, and it uses none of them.
 
 mod failure;
+mod output;
 
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
@@ -17,6 +18,7 @@ use std::io::{self, Write};
 use netpolicy::diagnostic::is_harmless;
 
 pub use self::failure::{COULD_NOT_RUN, Failure};
+pub use self::output::{print, print_coloured, print_document, print_json};
 
 /// A text on one line: line breaks and whatever else a terminal obeys are written out.
 pub fn line(text: &str) -> String {

@@ -10,6 +10,8 @@ pub mod event;
 pub mod handover;
 pub mod host_network;
 pub mod identity;
+pub mod init;
+pub mod probe;
 
 pub use identity::{
     EngineId, ImageDigest, ImageName, LineHash, PolicyDigest, Role, UnixTime, WorkflowId, WorkflowName,

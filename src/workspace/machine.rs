@@ -7,9 +7,6 @@ use super::mounts::Identity;
 use super::own::Own;
 use crate::host::path_walk::symlink_chain;
 use crate::host::state;
-use crate::layers;
-use crate::supervisor::engine::Choice;
-use crate::supervisor::helper_image;
 
 /// The lowest number of a person's account; macOS begins at 501.
 const FIRST_PERSON: u32 = if cfg!(target_os = "macos") { 501 } else { 1000 };
@@ -35,9 +32,22 @@ pub struct Machine {
     pub own: Own,
 }
 
+/// Files of this machine that decide over runs, and that other rooms know of.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Sockets of the engine that will be asked, by every name that led to it.
+    pub sockets: Vec<PathBuf>,
+    /// Files that say which engine that is.
+    pub configuration: Vec<PathBuf>,
+    /// The bundle that was named for the helper image.
+    pub helper_bundle: Option<PathBuf>,
+    /// Policies of this machine and of its user.
+    pub policies: Vec<PathBuf>,
+}
+
 impl Machine {
-    /// This machine, with the engine that will be asked.
-    pub fn here(engine_of: &Choice) -> Machine {
+    /// This machine, with what other rooms know of it.
+    pub fn here(known: &Known) -> Machine {
         let own = rustix::process::getuid().as_raw();
         let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
         let by_environment = std::env::var_os("HOME").map(PathBuf::from);
@@ -53,19 +63,18 @@ impl Machine {
         other_homes.retain(|home| home.parent().is_some() && !homes.iter().any(|own| own.starts_with(home)));
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         let folders = engine_folders(&homes, runtime.as_deref());
-        let (engine, engine_ways) = engine_places(&folders, &engine_of.sockets, &engine_of.configuration);
+        let (engine, engine_ways) = engine_places(&folders, &known.sockets, &known.configuration);
         let sockets = engine.iter().filter_map(|path| path.metadata().ok());
         let sockets = sockets
             .filter(|meta| meta.file_type().is_socket())
             .map(|meta| Identity { device: meta.dev(), inode: meta.ino() })
             .collect();
-        let policies = layers::fixed_files();
         let folders: Vec<PathBuf> = state::place()
             .into_iter()
-            .chain(policies.iter().filter_map(|policy| policy.parent()).map(Path::to_owned))
+            .chain(known.policies.iter().filter_map(|policy| policy.parent()).map(Path::to_owned))
             .collect();
-        let helper_ways = helper_image::named().map(|bundle| symlink_chain(&bundle)).unwrap_or_default();
-        let own = Own::of(&folders, &policies);
+        let helper_ways = known.helper_bundle.as_deref().map(symlink_chain).unwrap_or_default();
+        let own = Own::of(&folders, &known.policies);
         Machine { homes, other_homes, engine, sockets, engine_ways, helper_ways, own }
     }
 }

@@ -56,7 +56,7 @@ pub async fn events(engine_host: Option<&str>, args: EventsArgs) -> Result<u8, F
 
 /// Lines as they were written are for programs, unless a person looks at them.
 fn show(text: &str, args: &EventsArgs) -> Result<(), Failure> {
-    if args.json { super::print_document(text) } else { super::print(text) }
+    if args.json { crate::term::print_document(text) } else { crate::term::print(text) }
 }
 
 /// What is printed of a line, if anything.

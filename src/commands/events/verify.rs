@@ -17,7 +17,7 @@ const NOT_GOOD: u8 = 1;
 pub fn verify(log: &[u8], digest: Option<&str>, as_json: bool) -> Result<u8, Failure> {
     let (checked, good) = judge(log, digest);
     if as_json {
-        super::super::print_json(&json!({
+        crate::term::print_json(&json!({
             "events": checked.lines,
             "digest": checked.digest.as_ref().map(|digest| format!("sha256:{digest}")),
             "whole": checked.findings.is_empty() && checked.lines > 0,
@@ -27,7 +27,7 @@ pub fn verify(log: &[u8], digest: Option<&str>, as_json: bool) -> Result<u8, Fai
             "good": good,
         }))?;
     } else {
-        super::super::print(&in_words(&checked, digest.is_some()))?;
+        crate::term::print(&in_words(&checked, digest.is_some()))?;
     }
     Ok(if good { 0 } else { NOT_GOOD })
 }

@@ -6,9 +6,9 @@ use netpolicy::diagnostic::{Diagnostic, Severity, render};
 use netpolicy::load::{self, LayerSource};
 use netpolicy::policy::Layer;
 
-use crate::commands::{print, print_json};
 use crate::layers::{PROJECT, read_any};
 use crate::term::Failure;
+use crate::term::{print, print_json};
 
 const GOOD: u8 = 0;
 const NOT_GOOD: u8 = 1;

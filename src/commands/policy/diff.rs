@@ -11,9 +11,9 @@ use serde_json::json;
 
 use super::COULD_NOT_TELL;
 use crate::cli::policy::DiffArgs;
-use crate::commands::{print, print_json};
 use crate::layers::{self, read_any};
 use crate::term::Failure;
+use crate::term::{print, print_json};
 
 const NOTHING_MORE: u8 = 0;
 const MORE: u8 = 1;

@@ -20,8 +20,8 @@ use serde_json::json;
 use super::resolved::{self, Outcome, Resolved};
 use super::{COULD_NOT_TELL, load_here};
 use crate::cli::policy::ExplainArgs;
-use crate::commands::{print, print_json};
 use crate::term::Failure;
+use crate::term::{print, print_json};
 
 const ALLOWED: u8 = 0;
 const DENIED: u8 = 1;

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::{COULD_NOT_TELL, say};
 use crate::cli::policy::ExportArgs;
-use crate::commands::{print_document, print_json};
 use crate::layers::{self, read_any};
 use crate::term::Failure;
+use crate::term::{print_document, print_json};
 
 /// Writes one policy, as it stands today.
 pub fn export(args: &ExportArgs) -> Result<u8, Failure> {

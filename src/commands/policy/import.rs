@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::{COULD_NOT_TELL, say};
 use crate::cli::policy::ImportArgs;
-use crate::commands::{print_document as out, print_json};
 use crate::layers::read_any;
 use crate::term::Failure;
+use crate::term::{print_document as out, print_json};
 
 /// Translates one file.
 pub fn import(args: &ImportArgs) -> Result<u8, Failure> {

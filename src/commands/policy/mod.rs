@@ -41,7 +41,7 @@ pub fn dispatch(command: PolicyCommand) -> Result<u8, Failure> {
         PolicyCommand::Explain(args) => explain::explain(&args),
         PolicyCommand::Show(args) => show::show(&args),
         PolicyCommand::Test(args) => test::test(&args),
-        PolicyCommand::Schema => crate::commands::print(&netpolicy::schema::json()).map(|()| 0),
+        PolicyCommand::Schema => crate::term::print(&netpolicy::schema::json()).map(|()| 0),
         PolicyCommand::Import(args) => import::import(&args),
         PolicyCommand::Export(args) => export::export(&args),
         PolicyCommand::Suggest(args) => suggest::suggest(&args),

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::COULD_NOT_TELL;
 use crate::cli::policy::PresetsArgs;
-use crate::commands::{print, print_json};
 use crate::term::Failure;
+use crate::term::{print, print_json};
 
 /// Lists or prints.
 pub fn presets(args: &PresetsArgs) -> Result<u8, Failure> {

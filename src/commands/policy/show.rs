@@ -5,8 +5,8 @@ use netpolicy::print;
 
 use super::load_here;
 use crate::cli::policy::ShowArgs;
-use crate::commands::{print_document as out, print_json};
 use crate::term::Failure;
+use crate::term::{print_document as out, print_json};
 
 /// Prints the policy, its canonical text, or all of it as JSON.
 pub fn show(args: &ShowArgs) -> Result<u8, Failure> {

@@ -13,8 +13,8 @@ use serde_json::json;
 
 use super::{COULD_NOT_TELL, say, walk};
 use crate::cli::policy::SuggestArgs;
-use crate::commands::{print_document as out, print_json};
 use crate::term::Failure;
+use crate::term::{print_document as out, print_json};
 
 /// Looks through one project.
 pub fn suggest(args: &SuggestArgs) -> Result<u8, Failure> {

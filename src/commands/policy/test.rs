@@ -14,9 +14,9 @@ use serde::Serialize;
 
 use super::{COULD_NOT_TELL, load_here};
 use crate::cli::policy::{PolicyArgs, TestArgs};
-use crate::commands::{print, print_json};
 use crate::host::open;
 use crate::term::Failure;
+use crate::term::{print, print_json};
 
 const ALL_HOLD: u8 = 0;
 const ONE_FAILS: u8 = 1;

@@ -8,10 +8,11 @@ use netpolicy::settings::Requirement;
 use super::rows;
 use crate::doctor::cves::{FRESH_DAYS, Holes};
 use crate::doctor::facts::{
-    Component, Engine, Facts, Feature, Fence, Inside, Limits, Machine, Masks, Other, Others, Project,
+    Component, Engine, Facts, Fence, Inside, Limits, Machine, Masks, Other, Others, Project,
 };
 use crate::doctor::report;
 use crate::doctor::row::Verdict::{self, Fail, Ok as Good, Unknown, Warn};
+use crate::wire::probe::Feature;
 
 /// A list of its own, so that what is added to the built-in one changes no verdict here.
 fn holes() -> Result<Holes, String> {

@@ -98,8 +98,8 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::supervisor::spec::init;
     use crate::wire::handover::Beneath;
+    use crate::wire::init;
 
     fn cover(at: &Path, like: &Path) -> Cover {
         let like = like.metadata().unwrap();

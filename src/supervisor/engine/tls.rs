@@ -12,8 +12,8 @@ use tokio_rustls::TlsConnector;
 
 use super::address::{HostPort, TlsFiles};
 use super::dial::{Dial, Dialling, Stream};
+use crate::host::authorities;
 use crate::host::open;
-use crate::supervisor::upload::authorities;
 
 /// A machine that does not answer must not take the system's two minutes.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);

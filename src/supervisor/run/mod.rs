@@ -44,8 +44,8 @@ use crate::supervisor::records::runs;
 use crate::supervisor::run::summary::{Summary, last_digest};
 use crate::supervisor::signals::interrupt::until_signal;
 use crate::supervisor::spec::containers::{Agent, WORKSPACE};
+use crate::supervisor::spec::etc;
 use crate::supervisor::spec::workflow::Workflow;
-use crate::supervisor::spec::{etc, init};
 use crate::supervisor::upload::authorities;
 use crate::supervisor::upload::guard_inputs::{self, Means};
 use crate::term::{COULD_NOT_RUN, Failure};
@@ -150,7 +150,7 @@ pub async fn run(engine: &Engine, mut request: Request, signals: &mut Signals) -
         mirror: request.worktree.as_ref().and_then(|worktree| worktree.mirror.as_ref()),
         own: own.as_ref().map_or(&[], |own| own),
         // Another runtime shows other numbers, and may have sockets of its own; so may another kernel.
-        init: init::PROGRAM.filter(|_| checked.own_files && request.agent.runtime.is_none()),
+        init: crate::wire::init::PROGRAM.filter(|_| checked.own_files && request.agent.runtime.is_none()),
     };
     let laying = masks::serve(&request.masks, given, workflow.id, &engine.host)?;
     laying.told.iter().for_each(|told| crate::term::talk(format_args!("{told}")));
@@ -239,7 +239,7 @@ fn remember(binds: &[Bind]) -> Result<(), Failure> {
 /// Looks at all that can be looked at before anything is created, and has the helper image on the engine.
 async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Result<Checked, Failure> {
     let means = Means::gather(&request.policy, request.ca.as_ref())?;
-    let corporate = request.ca.as_ref().map(authorities::read).transpose()?;
+    let corporate = request.ca.as_ref().map(crate::host::authorities::read).transpose()?;
     guard_inputs::without_proxies(&mut request.agent.env, engine.product);
     guard_inputs::without_devices(&mut request.agent.env, engine.product);
     check_name_is_free(engine, request.name.as_ref()).await?;

@@ -361,7 +361,7 @@ pub fn agent(workflow: &Workflow, agent: &Agent, filter: &str) -> ContainerCreat
     labels.insert(LABEL_TIME.to_owned(), agent.limits.time.as_secs().to_string());
     agent.surface.lay_on(&mut host, agent.limits.memory, filter, agent.is_root());
     let (entrypoint, cmd) = match agent.by_init {
-        true => (Some(vec![init::PLACE.to_owned()]), Some(init::words(agent))),
+        true => (Some(vec![crate::wire::init::PLACE.to_owned()]), Some(init::words(agent))),
         false => (
             agent.entrypoint.clone().map(|program| vec![program]),
             (!agent.command.is_empty()).then(|| agent.command.clone()),
@@ -463,7 +463,7 @@ mod tests {
             let entrypoint = entrypoint.map(str::to_owned);
             let asked = Agent { image, entrypoint, command: list(command), by_init: true, ..plain() };
             let made = super::agent(&workflow(), &asked, "PROFILE");
-            assert_eq!(made.entrypoint.unwrap(), [init::PLACE]);
+            assert_eq!(made.entrypoint.unwrap(), [crate::wire::init::PLACE]);
             assert_eq!(made.cmd.unwrap(), expected);
         }
     }

@@ -8,13 +8,6 @@ use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::handover::{Beneath, Cover, GIVEN};
 use crate::workspace::masks::Served;
 
-include!(concat!(env!("OUT_DIR"), "/init.rs"));
-
-/// The program, where this build has one.
-pub const PROGRAM: Option<&[u8]> = INIT;
-/// Where it is in the agent's container.
-pub const PLACE: &str = "/run/ringfence/init";
-
 /// What it must find. Nothing is asked for where nothing is covered, or where the agent does not begin by it.
 pub fn expected(agent: &Agent) -> Result<Vec<Cover>, Failure> {
     if !agent.by_init {

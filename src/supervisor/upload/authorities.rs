@@ -9,19 +9,14 @@
 
 use std::collections::HashSet;
 use std::io::Read;
-use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bollard::query_parameters::DownloadFromContainerOptions;
 use futures_util::StreamExt;
 use netpolicy::settings::Ca;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
 use super::files::{self, File, upload};
 use super::truststore;
-use crate::host::open::{self, Refused};
+use crate::host::authorities::{Certificates, parse, pem};
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
@@ -56,9 +51,6 @@ const IMAGE_BUNDLES: [&str; 5] = [
 /// The longest bundle that is read.
 const LONGEST: u64 = 16 << 20;
 
-/// Authorities.
-pub type Certificates = Vec<CertificateDer<'static>>;
-
 /// The authorities that a run gets: the policy's, or its own where the policy names none. It may repeat the policy's words and
 /// not change them, as one layer's to another.
 pub fn of_run(given: Option<Ca>, policy: Option<&Ca>) -> Result<Option<Ca>, Failure> {
@@ -73,52 +65,6 @@ pub fn of_run(given: Option<Ca>, policy: Option<&Ca>) -> Result<Option<Ca>, Fail
     let message = format!("--ca {}: the policy sets container.ca to {} already", words(own), words(set));
     Err(Failure::new(COULD_NOT_RUN, message)
         .hint("leave --ca out; `ringfence policy show` says whose policy that is"))
-}
-
-/// The authorities that were asked for.
-pub fn read(ca: &Ca) -> Result<Certificates, Failure> {
-    match ca {
-        Ca::System => of_this_machine(),
-        Ca::File(file) => of_file(Path::new(file)),
-    }
-}
-
-/// What this machine trusts: the corporate authority is there when the company put it there.
-pub fn of_this_machine() -> Result<Certificates, Failure> {
-    // The crate below follows them.
-    for variable in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
-        let named = std::env::var_os(variable).filter(|path| !path.is_empty());
-        if let Some(Err(refused @ Refused::Link(_))) = named.map(|path| open::resolve(Path::new(&path))) {
-            let what = format!("{variable}: the certificate authorities there are not read");
-            return Err(refused.explain(Failure::new(COULD_NOT_RUN, what)));
-        }
-    }
-    let found = rustls_native_certs::load_native_certs();
-    if found.certs.is_empty() {
-        let mut failure =
-            Failure::new(COULD_NOT_RUN, "this machine's store of certificate authorities is empty");
-        failure.causes = found.errors.iter().map(ToString::to_string).collect();
-        return Err(failure.hint("install the ca-certificates package, or name a file by SSL_CERT_FILE"));
-    }
-    Ok(found.certs)
-}
-
-fn of_file(path: &Path) -> Result<Certificates, Failure> {
-    let cannot =
-        || Failure::new(COULD_NOT_RUN, format!("--ca {}: no certificates to be had", path.display()));
-    let text = open::read(path, LONGEST).map_err(|refused| refused.explain(cannot()))?;
-    let certificates = parse(&text).map_err(|error| cannot().caused_by(&error))?;
-    if certificates.is_empty() {
-        return Err(cannot().hint(
-            "the file must hold PEM: -----BEGIN CERTIFICATE-----; from DER: openssl x509 -inform der",
-        ));
-    }
-    Ok(certificates)
-}
-
-/// The certificates of a PEM text; a key that lies among them stays where it is.
-fn parse(text: &[u8]) -> Result<Certificates, rustls::pki_types::pem::Error> {
-    CertificateDer::pem_slice_iter(text).collect()
 }
 
 /// Puts the bundle into the agent's volume: the image's own authorities, then the corporate ones. An image without any
@@ -192,24 +138,6 @@ fn distinct(mut certificates: Certificates) -> Certificates {
     certificates
 }
 
-/// Certificates as PEM.
-pub fn pem(certificates: &Certificates) -> String {
-    let mut text = String::new();
-    for certificate in certificates {
-        text.push_str("-----BEGIN CERTIFICATE-----\n");
-        let encoded = STANDARD.encode(certificate);
-        let mut rest = encoded.as_str();
-        while !rest.is_empty() {
-            let (line, more) = rest.split_at(rest.len().min(64));
-            text.push_str(line);
-            text.push('\n');
-            rest = more;
-        }
-        text.push_str("-----END CERTIFICATE-----\n");
-    }
-    text
-}
-
 /// Points the agent's TLS clients at the bundle, save those that the person pointed elsewhere. Options that the image has
 /// for its JVM stay: Java takes the last word on each.
 pub fn point(env: &mut Vec<String>, image: &[String]) {
@@ -237,6 +165,8 @@ pub fn is_set(env: &[String], name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rustls::pki_types::CertificateDer;
+
     use super::*;
 
     #[test]
@@ -278,15 +208,5 @@ mod tests {
         point(&mut env, &[]);
         assert_eq!(env[0], "JAVA_TOOL_OPTIONS=-Dmine");
         assert_eq!(env.len(), 1 + VARIABLES.len());
-    }
-
-    #[test]
-    fn a_file_without_certificates_is_refused_with_what_to_do() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
-            .unwrap();
-        let failure = of_file(file.path()).unwrap_err();
-        assert!(failure.hint.unwrap().contains("BEGIN CERTIFICATE"));
-        assert!(of_file(Path::new("/nowhere/ca.pem")).unwrap_err().causes[0].contains("No such file"));
     }
 }

@@ -18,11 +18,13 @@ use netpolicy::floor;
 use netpolicy::policy::Policy;
 use netpolicy::settings::{Ca, Proxy, Server, Upstream};
 
+use super::authorities::is_set;
 use super::files::{File, archive, upload};
+use crate::host::authorities;
+use crate::host::proxy::proxy_credentials;
 use crate::supervisor::engine::{Engine, Product};
 use crate::supervisor::spec::containers::GUARD_ID;
 use crate::supervisor::spec::workflow::{Role, Workflow};
-use crate::supervisor::upload::authorities;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::handover::{GUARD_CREDENTIALS, GUARD_ROOTS, SHARED};
 
@@ -45,9 +47,7 @@ impl Means {
         let credentials = policy.proxy.as_ref().and_then(|proxy| proxy.credentials_env.as_deref());
         Ok(Means {
             roots,
-            credentials: credentials
-                .map(|name| read_credentials(name, std::env::var(name).ok()))
-                .transpose()?,
+            credentials: credentials.map(proxy_credentials).transpose()?,
             knows_host: policy.allow.iter().any(|rule| rule.host_access)
                 || policy.proxy.as_ref().is_some_and(is_on_this_machine),
         })
@@ -92,26 +92,6 @@ pub fn roots(policy: &Policy, corporate: Option<&Ca>) -> Result<Option<authoriti
 /// The name of a file in the volume.
 fn base(path: &'static str) -> &'static str {
     path.rsplit('/').next().unwrap_or(path)
-}
-
-/// `user:password` for the proxy from a variable of this name.
-pub fn proxy_credentials(name: &str) -> Result<String, Failure> {
-    read_credentials(name, std::env::var(name).ok())
-}
-
-/// `user:password` from a variable. The error never has the value.
-fn read_credentials(name: &str, value: Option<String>) -> Result<String, Failure> {
-    let cannot = |why: &str| {
-        Failure::new(COULD_NOT_RUN, format!("the proxy's credentials: the variable {name} {why}"))
-            .hint(format!("export {name}=USER:PASSWORD before the run"))
-    };
-    match value {
-        None => Err(cannot("is not set here")),
-        Some(value) if !value.contains(':') || value.chars().any(char::is_control) => {
-            Err(cannot("does not hold USER:PASSWORD"))
-        }
-        Some(value) => Ok(value),
-    }
 }
 
 /// Whether a proxy is a program on the person's own machine.
@@ -190,7 +170,7 @@ fn removed(name: &str, product: Product) -> String {
 /// the guard goes through it. One that the person gave stays.
 pub fn without_proxies(env: &mut Vec<String>, product: Product) {
     for name in PROXY_VARIABLES {
-        if !authorities::is_set(env, name) {
+        if !is_set(env, name) {
             env.push(removed(name, product));
         }
     }
@@ -199,16 +179,6 @@ pub fn without_proxies(env: &mut Vec<String>, product: Product) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn credentials_are_taken_from_the_variable_and_never_shown() {
-        assert_eq!(read_credentials("PROXY", Some("u:p".to_owned())).unwrap(), "u:p");
-        for bad in [None, Some("no-colon-s3cret"), Some("s3cret:\n")] {
-            let failure = read_credentials("PROXY", bad.map(str::to_owned)).unwrap_err();
-            assert!(!failure.to_string().contains("s3cret"), "{failure}");
-            assert!(failure.to_string().contains("PROXY"), "{failure}");
-        }
-    }
 
     #[test]
     fn no_image_and_no_person_asks_for_devices() {

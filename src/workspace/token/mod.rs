@@ -18,7 +18,7 @@ use netpolicy::target::Endpoint;
 use serde_json::Value;
 
 use self::instance::{AskError, Instance};
-use crate::supervisor::upload::{authorities, guard_inputs};
+use crate::host::{authorities, proxy};
 use crate::term::{COULD_NOT_RUN, Failure};
 
 /// A token that may be given to an agent.
@@ -165,8 +165,7 @@ fn find(url: &str, corporate: Option<&Ca>, policy: &Policy) -> Result<Instance, 
     let proxy = match policy.proxy.as_ref().filter(|proxy| !direct(proxy)) {
         None => None,
         Some(proxy) => {
-            let credentials =
-                proxy.credentials_env.as_deref().map(guard_inputs::proxy_credentials).transpose()?;
+            let credentials = proxy.credentials_env.as_deref().map(proxy::proxy_credentials).transpose()?;
             Some((proxy.clone(), credentials))
         }
     };

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::doctor::facts::Inside;
 use crate::host::{cgroups, devices, kernel};
+use crate::wire::probe::Inside;
 
 /// Kinds of namespaces that a container must not share with its host.
 pub const NAMESPACES: [&str; 5] = ["mnt", "pid", "net", "ipc", "uts"];

@@ -6,8 +6,8 @@
 
 use serde_json::{Value, json};
 
-use crate::doctor::facts::Feature;
 use crate::inside::fence;
+use crate::wire::probe::Feature;
 
 const TABLE: &str = "probe";
 

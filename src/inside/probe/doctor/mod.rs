@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::doctor::facts::{Feature, Fence};
 use crate::term::Failure;
+use crate::wire::probe::{Feature, Fence};
 
 pub use self::container::namespaces;
 
@@ -61,5 +61,5 @@ fn end_in_time() {
 fn say(found: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(found)
         .map_err(|error| Failure::new(1, "cannot write JSON").caused_by(&error))?;
-    crate::commands::print(&format!("\n{text}\n"))
+    crate::term::print(&format!("\n{text}\n"))
 }

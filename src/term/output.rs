@@ -1,0 +1,36 @@
+//! Data on stdout, with an error that says so.
+
+use super::{COULD_NOT_RUN, Failure};
+
+/// Writes rows for people to stdout, with nothing in them that a terminal obeys.
+pub fn print(text: &str) -> Result<(), Failure> {
+    written(super::data(text))
+}
+
+/// Writes what is escaped already, part by part, and may have colours.
+pub fn print_coloured(text: &str) -> Result<(), Failure> {
+    written(super::verbatim(text))
+}
+
+/// Writes a document, which a program reads as it is: into a file or a pipe unchanged, to a terminal as rows are.
+pub fn print_document(text: &str) -> Result<(), Failure> {
+    use std::io::IsTerminal;
+    written(if std::io::stdout().is_terminal() { super::data(text) } else { super::verbatim(text) })
+}
+
+/// Data as JSON on stdout.
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot write JSON").caused_by(&error))?;
+    written(super::json(&format!("{text}\n")))
+}
+
+/// A reader that has gone away (`| head`) is no error.
+fn written(result: std::io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(COULD_NOT_RUN, "cannot write to stdout").caused_by(&error))
+        }
+        _ => Ok(()),
+    }
+}

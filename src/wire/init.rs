@@ -1,0 +1,8 @@
+//! The first program in an agent's container (`src/init`), as this build carries it.
+
+include!(concat!(env!("OUT_DIR"), "/init.rs"));
+
+/// The program, where this build has one.
+pub const PROGRAM: Option<&[u8]> = INIT;
+/// Where it is in the agent's container.
+pub const PLACE: &str = "/run/ringfence/init";
