@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bollard::query_parameters::StopContainerOptions;
 
+use crate::host::account;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::inventory::Found;
 use crate::supervisor::{engine, inventory, live};
@@ -51,10 +52,8 @@ pub async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result<u8, Fa
 /// Has the guard write down who asked for the end. It ends all the same where the guard does not answer.
 async fn ask(engine: &Engine, found: &Found) {
     let Some(helpers) = found.helpers().filter(|_| found.guard == "running") else { return };
-    let uid = nix::unistd::Uid::current();
-    let account = nix::unistd::User::from_uid(uid).ok().flatten();
-    let who =
-        account.map_or_else(|| format!("user {uid}"), |account| format!("{} (uid {uid})", account.name));
+    let (uid, name) = account::of_caller();
+    let who = name.map_or_else(|| format!("user {uid}"), |name| format!("{name} (uid {uid})"));
     let note = vec![(Observation::StopAsked, format!("by {who}, with `ringfence stop`"))];
     let _ = tokio::time::timeout(PATIENCE, live::note(engine, &helpers, note)).await;
 }

@@ -7,6 +7,7 @@ use netpolicy::virtual_names::VirtualNames;
 
 use super::super::engine::{Engine, Product};
 use super::Request;
+use crate::host::account;
 use crate::supervisor::mounts::nonce::Planted;
 use crate::supervisor::spec::init;
 use crate::supervisor::spec::seccomp;
@@ -58,8 +59,7 @@ pub(super) fn configuration(
 /// Who started what, for the first line of the log. No secret is in it.
 fn start(workflow: &Workflow, request: &Request, engine: &Engine) -> Start {
     let agent = &request.agent;
-    let uid = nix::unistd::Uid::current();
-    let account = nix::unistd::User::from_uid(uid).ok().flatten();
+    let (uid, user) = account::of_caller();
     let of_variables = agent.env.iter().filter_map(|pair| pair.split_once('='));
     let of_variables = of_variables.filter(|(name, value)| is_secret_variable(name, value.as_bytes()));
     let of_files = request.handed.iter().filter(|file| !file.is_prompt());
@@ -76,8 +76,8 @@ fn start(workflow: &Workflow, request: &Request, engine: &Engine) -> Start {
         engine: Some(engine.version.clone()),
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         name: workflow.name.clone(),
-        user: account.map(|account| account.name),
-        uid: Some(uid.as_raw()),
+        user,
+        uid: Some(uid),
         project: request.project().map(|project| project.source.display().to_string()),
         entrypoint: agent.entrypoint.as_ref().and_then(|word| written(std::slice::from_ref(word)).pop()),
         command: (!agent.command.is_empty()).then(|| written(&agent.command)),
