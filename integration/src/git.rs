@@ -16,7 +16,7 @@ pub fn git(folder: &Path, words: &[&str]) -> Result<String> {
     Ok(run(folder, words)?.stdout)
 }
 
-/// The same, with what it complained about behind it.
+/// Runs git like the function above, and gives its stderr behind its stdout.
 ///
 /// # Errors
 /// When it cannot be started or hangs.

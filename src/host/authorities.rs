@@ -25,7 +25,7 @@ pub fn read(ca: &Ca) -> Result<Certificates, Failure> {
     }
 }
 
-/// What this machine trusts: the corporate authority is there when the company put it there.
+/// Reads the authorities that this machine trusts: the corporate one is among them where the company installed it.
 pub fn of_this_machine() -> Result<Certificates, Failure> {
     // The crate below follows them.
     for variable in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {

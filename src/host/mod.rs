@@ -1,7 +1,8 @@
 //! This machine, seen without any policy: its files and folders, opened by descriptor.
 //!
-//! The ground floor: every other room may use it, and it uses none of them.
+//! The ground floor, above `wire` and `term`: every other room may use it.
 
+pub mod account;
 pub mod at;
 pub mod authorities;
 pub mod cgroups;

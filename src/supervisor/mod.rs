@@ -6,13 +6,14 @@
 //!          ◀─ remove, report ◀─ wait: agent ends | guard or fence dies | time | signal ◀─ start agent ◀──┘
 //! ```
 //!
-//! `containers` and `networks` say as plain data what the engine is asked for; `engine` finds and
-//! speaks to it; `image` finds the agent's image there or has it fetched; `control` changes a workflow that runs; `inventory` finds workflows again by their names and labels, `runs` keeps the records of those that this machine made; `removal` waits for what is still being made before it
-//! removes a run; `state` keeps the
-//! events; `means` and `ca` gather what guard and agent need of this machine (authorities, the proxy's credentials), `files` takes
-//! it to them; `podman` knows where Podman differs; `binds` says how it gets this machine's files, `surface` and `seccomp` what it has
-//! of the kernel, `limits`, `kept`, `growth` and `watch` what it may use up, `usage` what
-//! it uses; `aftermath` puts back what a run may not leave behind.
+//! `engine` finds the engine and speaks to it. `spec` says as plain data what it is asked for: containers,
+//! limits, system calls, names and labels; `networks` makes a run's networks. `image` finds the agent's
+//! image or has it fetched, `helper_image` is the one of fence and guard. `mounts` gives the agent this
+//! machine's files, `upload` takes authorities, secrets and the guard's inputs into containers. `run` is
+//! the story above, `watch` counts what an agent uses, `signals` passes signals on, `live` changes a run
+//! that goes on. `records` keeps what this machine knows of its runs, `inventory` finds them on the engine
+//! and removes them, `aftermath` puts back what a run may not leave behind. `podman` knows where Podman
+//! differs.
 
 pub mod aftermath;
 pub mod engine;

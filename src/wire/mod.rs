@@ -1,6 +1,6 @@
 //! What crosses a process boundary: types that can hold nothing but what the other side may say.
 //!
-//! The ground floor: every other room may use it, and it uses none of them.
+//! The ground floor, above `term`: every other room may use it.
 
 pub mod chain;
 pub mod conditions;

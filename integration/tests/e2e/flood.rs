@@ -1,4 +1,4 @@
-//! What a flood in one run is to another run: the requests of that one go on in bounds.
+//! A flood in one run, and the requests of another run beside it, which go on in bounds.
 //!
 //! ```text
 //!  run 1: a request, a pause, a request, …      at rest ─▶ median     beside the flood ─▶ median    } the ratio
@@ -17,12 +17,12 @@ use crate::{Test, failing};
 
 pub const TESTS: &[Test] = &[("requests of one run go on in bounds beside a flood in another", flood)];
 
-/// What the flooding agent may take, in CPUs: less than its guard, whose work for a question is the dearer one.
+/// The flooding agent's limit, in CPUs: less than its guard's, whose work for a question is the dearer one.
 const AGENT: &str = "0.75";
-/// What a guard may take at the least, in CPUs. Two cores alone do not show that the limit is what holds it: without it
+/// The lowest limit of a guard, in CPUs. Two cores alone do not show that the limit is what holds it: without it
 /// the guard of an agent this small took no more.
 const GUARD: f64 = 1.0;
-/// What is measured goes on a little before and after the time is taken, and a period of the kernel's count is begun at once.
+/// Room for what is counted before and after the time is taken, and for a period of the kernel's count, which begins at once.
 const ROOM: f64 = 0.1;
 /// A guard that takes less was not flooded, or other work kept the machine busy.
 const FLOODED: f64 = 0.05;
