@@ -6,9 +6,10 @@
 //!  Surroundings (machine, engine, virtual range) ───┴─ decide ──▶ Verdict (allowed?, reason, rule, protocol, conditions)
 //!                                                       └ explain: the same, with every consideration on the way
 //! ```
-//! In this order: network denied; transport; ports of the fence; host aliases; `deny` by name; `allow` by name and port; its day; its
-//! layer's trust; the ceilings at and above its layer; `deny` by range; floor. Each allowing rule is judged with its own
-//! ports and its own `private`: they are never mixed.
+//! In this order: network denied; transport; ports of the fence; host aliases; `deny` by name;
+//! `allow` by name and port; its day; its layer's trust; the ceilings at and above its layer;
+//! `deny` by range; floor. Each allowing rule is judged with its own ports and its own `private`:
+//! they are never mixed.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -56,7 +57,8 @@ pub struct Question<'a> {
     pub port: Option<u16>,
     /// The real address of a name, once it is known.
     pub address: Option<IpAddr>,
-    /// Who resolves: through [`ResolvedBy::Proxy`] the address will never be known, and only rules that say so count.
+    /// Who resolves: through [`ResolvedBy::Proxy`] the address will never be known, and only rules
+    /// that say so count.
     pub resolver: ResolvedBy,
     /// The day, in UTC, for rules that expire.
     pub today: Date,
@@ -268,7 +270,8 @@ impl Decider {
         (verdict, notes)
     }
 
-    /// Finds a rule `*.NAME` that would permit NAME itself if it were written `.NAME`: what a person often means.
+    /// Finds a rule `*.NAME` that would permit NAME itself if it were written `.NAME`: what a
+    /// person often means.
     pub fn with_itself(&self, surroundings: &Surroundings, question: &Question<'_>) -> Option<Rule> {
         let Target::Name(name) = question.target else { return None };
         let below = Matcher::Host(HostPattern::Below(name.clone()));
@@ -470,7 +473,8 @@ impl Decider {
         Some((reason, by))
     }
 
-    /// Why a real address is refused to a rule, whatever name it belongs to: denied ranges, then the floor.
+    /// Why a real address is refused to a rule, whatever name it belongs to: denied ranges, then
+    /// the floor.
     pub(crate) fn refusal_of_address(
         &self,
         s: &Surroundings,
@@ -489,8 +493,8 @@ impl Decider {
         refused.map(|reason| (Finding::Floor(reason), (reason, Arc::clone(rule))))
     }
 
-    /// What the rule's layer is worth: the ceilings at and above it must contain the grant, and the project's
-    /// needs a ceiling or a person's approval.
+    /// What the rule's layer is worth: the ceilings at and above it must contain the grant, and the
+    /// project's needs a ceiling or a person's approval.
     fn refusal_by_layer(
         &self,
         rule: &Arc<Rule>,
@@ -573,7 +577,8 @@ impl Decider {
     }
 }
 
-/// Answers one question about a policy that is not asked again: whoever asks often keeps a [`Decider`].
+/// Answers one question about a policy that is not asked again: whoever asks often keeps a
+/// [`Decider`].
 pub fn decide(policy: &Policy, surroundings: &Surroundings, question: &Question<'_>) -> Verdict {
     Decider::new(policy.clone()).decide(surroundings, question)
 }
@@ -588,8 +593,8 @@ fn allowed(rule: &Arc<Rule>, protocol: Protocol, conditions: Vec<Condition>) -> 
     }
 }
 
-/// Whether an entry of a ceiling, which speaks about the target, contains what the rule grants of it: the port, the
-/// check, who resolves, the private address.
+/// Whether an entry of a ceiling, which speaks about the target, contains what the rule grants of
+/// it: the port, the check, who resolves, the private address.
 fn contains(entry: &Rule, rule: &Rule, port: u16, q: &Question<'_>) -> bool {
     let private = |addr: &IpAddr| floor::PRIVATE_RANGES.iter().any(|net| net.contains(addr));
     entry.ports.contains(&port)

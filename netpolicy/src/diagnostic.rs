@@ -77,8 +77,8 @@ fn render_one(text: &mut String, d: &Diagnostic) {
     }
 }
 
-/// Whether a character shows as itself: no control character, and none that hides, joins or turns others, so that
-/// what a person sees is what is there.
+/// Whether a character shows as itself: no control character, and none that hides, joins or turns
+/// others, so that what a person sees is what is there.
 pub fn is_harmless(c: char) -> bool {
     !(c.is_control()
         || matches!(

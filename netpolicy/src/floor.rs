@@ -7,11 +7,12 @@
 //!            ├─ private ranges ───────────────▶ private-address   (unless the rule's `private` holds it)
 //!            └─ IPv6 that carries an IPv4 ────▶ what that IPv4 address is
 //! ```
-//! A loopback address is the machine that dials, so its reason is always `host-address`. Of IPv6 only
-//! 2000::/3 and the well-known NAT64 prefix can be reached at all. 6to4, Teredo, v4-mapped and v4-compatible forms are
-//! refused even when they carry a public address: nothing honest answers with them any more.
-//! An on-link prefix with private addresses is exempt where a rule's `private` says so; the machine's own addresses
-//! in it never are. The three IPv4 documentation ranges are not in the floor: they are nobody's intranet.
+//! A loopback address is the machine that dials, so its reason is always `host-address`. Of IPv6
+//! only 2000::/3 and the well-known NAT64 prefix can be reached at all. 6to4, Teredo, v4-mapped and
+//! v4-compatible forms are refused even when they carry a public address: nothing honest answers
+//! with them any more. An on-link prefix with private addresses is exempt where a rule's `private`
+//! says so; the machine's own addresses in it never are. The three IPv4 documentation ranges are
+//! not in the floor: they are nobody's intranet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
@@ -158,7 +159,8 @@ pub const METADATA_ADDRESSES: &[IpAddr] = &[
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x254)), // Google
 ];
 
-/// IPv4: not globally reachable and not private (the documentation ranges left out), multicast, 240/4.
+/// IPv4: not globally reachable and not private (the documentation ranges left out), multicast,
+/// 240/4.
 pub(crate) const RESERVED_V4: &[Ipv4Net] = &[
     v4(0, 0, 0, 0, 8),
     v4(169, 254, 0, 0, 16),
@@ -203,14 +205,14 @@ const REACHABLE_V6: &[Ipv6Net] = &[
 ];
 
 /// Why the floor refuses an address, or `None` when it does not. `private` are the ranges that the
-/// deciding rule exempts; they count inside [`PRIVATE_RANGES`] only. `fake` are ranges with which a resolver
-/// answers public names; they count against being reserved, and against nothing else.
+/// deciding rule exempts; they count inside [`PRIVATE_RANGES`] only. `fake` are ranges with which a
+/// resolver answers public names; they count against being reserved, and against nothing else.
 pub fn refusal(addr: IpAddr, private: &[IpNet], fake: &[IpNet], s: &Surroundings) -> Option<Reason> {
     if METADATA_ADDRESSES.contains(&addr) {
         return Some(Reason::MetadataAddress);
     }
-    // What an IPv6 form carries is judged first: it names the true target. Where it may carry one of
-    // several, the worst counts.
+    // What an IPv6 form carries is judged first: it names the true target. Where it may carry one
+    // of several, the worst counts.
     let carried =
         embedded_v4(addr).into_iter().filter_map(|carried| refusal(IpAddr::V4(carried), &[], &[], s));
     if let Some(worst) = carried.min_by_key(|reason| severity(*reason)) {
@@ -246,10 +248,12 @@ pub fn refusal(addr: IpAddr, private: &[IpNet], fake: &[IpNet], s: &Surroundings
     (reserved && !fake.iter().any(|net| net.contains(&addr))).then_some(Reason::ReservedAddress)
 }
 
-/// The reserved ranges that resolvers of VPNs answer public names with; `upstream-fake-range` may name parts of them.
+/// The reserved ranges that resolvers of VPNs answer public names with; `upstream-fake-range` may
+/// name parts of them.
 pub const FAKE_RANGES: &[IpNet] = &[IpNet::V4(v4(198, 18, 0, 0, 15)), IpNet::V4(v4(240, 0, 0, 0, 4))];
 
-/// Every range that the floor knows: between their ends, and but for [`embedded_v4`], it says the same of all addresses.
+/// Every range that the floor knows: between their ends, and but for [`embedded_v4`], it says the
+/// same of all addresses.
 pub(crate) fn ranges(s: &Surroundings) -> impl Iterator<Item = IpNet> + '_ {
     const LOOPBACK: [IpNet; 2] =
         [IpNet::V4(v4(127, 0, 0, 0, 8)), IpNet::V6(v6([0, 0, 0, 0, 0, 0, 0, 1], 128))];

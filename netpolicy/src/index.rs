@@ -4,7 +4,8 @@
 //!  name ─▶ exact ──┐                        address ─▶ ranges (IPv4, IPv6) ─▶ every range that holds it
 //!       └▶ each name above it ─▶ below ─────▶ ids of rules, in the order of the policy
 //! ```
-//! A policy of 100,000 names and 100,000 ranges is asked at every DNS question and every connection.
+//! A policy of 100,000 names and 100,000 ranges is asked at every DNS question and every
+//! connection.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -56,8 +57,8 @@ impl RuleIndex {
         index
     }
 
-    /// The rules that speak about a name, nearest first: an exact rule before a wildcard, a long one
-    /// before a short one, else in the order of the policy.
+    /// The rules that speak about a name, nearest first: an exact rule before a wildcard, a long
+    /// one before a short one, else in the order of the policy.
     pub(crate) fn of_name(&self, name: &HostName) -> impl Iterator<Item = &Arc<Rule>> {
         let text = name.as_str();
         let exact = self.exact.get(text).map_or(&[][..], Vec::as_slice);
@@ -83,8 +84,8 @@ impl RuleIndex {
         }
     }
 
-    /// The rules that speak about everything that a matcher speaks about, that matcher's own among them, with
-    /// their positions in the list.
+    /// The rules that speak about everything that a matcher speaks about, that matcher's own among
+    /// them, with their positions in the list.
     pub(crate) fn covering<'s>(&'s self, matcher: &'s Matcher) -> impl Iterator<Item = (u32, &'s Arc<Rule>)> {
         let ids: Vec<&Ids> = match matcher {
             Matcher::Host(pattern) => {

@@ -1,4 +1,5 @@
-//! What a translation between formats could not carry over: importers, exporters and `suggest` say it with this.
+//! What a translation between formats could not carry over: importers, exporters and `suggest` say
+//! it with this.
 //!
 //! ```text
 //!  import, export, suggest ──Note (kind, what, place, why)──▶ stderr, `--json`
@@ -18,7 +19,8 @@ pub enum NoteKind {
     LeftOut,
     /// What stands for it permits less.
     Narrower,
-    /// What stands for it permits more. Only exporters do this, where a format cannot say it more narrowly.
+    /// What stands for it permits more. Only exporters do this, where a format cannot say it more
+    /// narrowly.
     Wider,
 }
 

@@ -1,4 +1,5 @@
-//! The policy as data: what the loader makes of all layers, what `decide` reads, what the guard is given.
+//! The policy as data: what the loader makes of all layers, what `decide` reads, what the guard is
+//! given.
 //!
 //! Rules stand behind `Arc`, since every verdict, event and compiled index points at them.
 
@@ -93,8 +94,8 @@ impl Protocol {
         }
     }
 
-    /// Whether every connection that passes this check passes the other too: `tcp` looks at nothing,
-    /// `auto` lets a ClientHello and an HTTP/1 request with the right name through.
+    /// Whether every connection that passes this check passes the other too: `tcp` looks at
+    /// nothing, `auto` lets a ClientHello and an HTTP/1 request with the right name through.
     pub fn is_within(self, other: Protocol) -> bool {
         self == other || other == Protocol::Tcp || (other == Protocol::Auto && self != Protocol::Tcp)
     }
@@ -193,8 +194,8 @@ impl Rule {
         })
     }
 
-    /// Whether the rule asks for more than names: a person's approval of a project does not cover private networks,
-    /// ranges, or bytes that nothing looks at.
+    /// Whether the rule asks for more than names: a person's approval of a project does not cover
+    /// private networks, ranges, or bytes that nothing looks at.
     pub fn is_beyond_trust(&self) -> bool {
         matches!(self.matcher, Matcher::Cidr(_))
             || !self.private.is_empty()
@@ -213,7 +214,8 @@ impl Rule {
 pub struct Ceiling {
     /// The layer that sets it.
     pub layer: Layer,
-    /// Full rules: whatever is permitted lies within one of them, ports, `private` and protocol included.
+    /// Full rules: whatever is permitted lies within one of them, ports, `private` and protocol
+    /// included.
     pub rules: Vec<Arc<Rule>>,
 }
 
@@ -265,7 +267,8 @@ pub struct Policy {
     /// `--network denied`: nothing is permitted, whatever `allow` says.
     #[serde(default)]
     pub network_denied: bool,
-    /// A condition of the moment, no part of what is digested: these names are refused as if there were no network.
+    /// A condition of the moment, no part of what is digested: these names are refused as if there
+    /// were no network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub network_denied_to: Vec<HostPattern>,
 }
@@ -276,8 +279,9 @@ impl Policy {
         Policy::default()
     }
 
-    /// The text that is digested and signed: what the policy says and the floor's version, without the
-    /// places it was written in, so that a file says the same from wherever it is read. JSON, keys sorted.
+    /// The text that is digested and signed: what the policy says and the floor's version, without
+    /// the places it was written in, so that a file says the same from wherever it is read. JSON,
+    /// keys sorted.
     pub fn canonical(&self) -> String {
         let rules = |rules: &[Arc<Rule>]| -> Vec<serde_json::Value> {
             rules.iter().map(|rule| canonical_rule(rule)).collect()

@@ -1,4 +1,5 @@
-//! Policies that ship with ringfence, by name and version, and the rules of a GitLab instance of one's own.
+//! Policies that ship with ringfence, by name and version, and the rules of a GitLab instance of
+//! one's own.
 //!
 //! ```text
 //!  presets/NAME.yml ──find──▶ text for the loader
@@ -78,9 +79,9 @@ pub enum InstanceError {
     Refused(String),
 }
 
-/// The rules of a self-managed GitLab at this URL: web, API, git over https and the agent's websocket are all one host
-/// and port. The registry and Pages are elsewhere, and where cannot be known. Private
-/// addresses are not implied: a policy that needs them says `private` itself.
+/// The rules of a self-managed GitLab at this URL: web, API, git over https and the agent's
+/// websocket are all one host and port. The registry and Pages are elsewhere, and where cannot be
+/// known. Private addresses are not implied: a policy that needs them says `private` itself.
 pub fn self_managed(url: &str) -> Result<Vec<Rule>, InstanceError> {
     let (scheme, _) = url.split_once("://").ok_or(InstanceError::Scheme)?;
     let https = match scheme.to_ascii_lowercase().as_str() {

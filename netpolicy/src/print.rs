@@ -3,8 +3,8 @@
 //! ```text
 //!  Policy ──policy──▶ text ──load──▶ the same Policy (save the places of its rules)
 //! ```
-//! Every rule stands on a line of its own, so that a comment can tell where it comes from. Every text that is not a
-//! plain word is quoted.
+//! Every rule stands on a line of its own, so that a comment can tell where it comes from. Every
+//! text that is not a plain word is quoted.
 
 use std::fmt::Write;
 
@@ -249,7 +249,8 @@ pub(crate) fn quoted(text: &str) -> String {
     if starts && word && text.chars().all(plain) && !text.ends_with(':') {
         return text.to_owned();
     }
-    // YAML 1.2 reads every JSON string; what JSON may leave bare and YAML may not is written as an escape.
+    // YAML 1.2 reads every JSON string; what JSON may leave bare and YAML may not is written as an
+    // escape.
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {

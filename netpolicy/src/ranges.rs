@@ -3,8 +3,9 @@
 //! ```text
 //!  address ──binary search──▶ the last range that begins at or before it ──around──▶ … ──▶ every range that holds it
 //! ```
-//! Two ranges are nested or apart, so whatever holds the address stands around the last one that begins before it. The
-//! beginnings lie side by side in memory: a search over 100,000 of them costs few cache misses, where a trie costs one a bit.
+//! Two ranges are nested or apart, so whatever holds the address stands around the last one that
+//! begins before it. The beginnings lie side by side in memory: a search over 100,000 of them costs
+//! few cache misses, where a trie costs one a bit.
 
 /// Positions in the list that the ranges were made of.
 type Ids = Vec<u32>;

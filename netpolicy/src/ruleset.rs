@@ -4,8 +4,9 @@
 //!  Policy + VirtualNames ──permits──▶ FencePlan ──┬─ ruleset ────────▶ one transaction: inet and arp tables, replaced whole
 //!                                                 └─ netdev_ruleset ─▶ a second one: not every kernel has netdev egress
 //! ```
-//! Nothing leaves the fence by any device but `lo`: chain `last` and the arp table see to that, the netdev
-//! chains are a further lock. Inside, port 53 goes to the DNS filter's socket, permitted pairs to the gate's, the rest is refused.
+//! Nothing leaves the fence by any device but `lo`: chain `last` and the arp table see to that, the
+//! netdev chains are a further lock. Inside, port 53 goes to the DNS filter's socket, permitted
+//! pairs to the gate's, the rest is refused.
 
 mod cut;
 
@@ -33,11 +34,13 @@ pub const GATE_PORT: u16 = 65443;
 pub const DNS_PORT: u16 = 65053;
 /// The port that is the DNS filter's, whatever address it is asked at.
 pub const FILTER_PORT: u16 = 53;
-/// The ports that the fence keeps for itself, on every address: nothing behind them can be permitted.
+/// The ports that the fence keeps for itself, on every address: nothing behind them can be
+/// permitted.
 pub const RESERVED_PORTS: [u16; 3] = [FILTER_PORT, DNS_PORT, GATE_PORT];
 /// The log group of refused packets.
 pub const NFLOG_GROUP: u16 = 5;
-/// The log group of those beyond the rate at which they are listed: they come in batches and are counted only.
+/// The log group of those beyond the rate at which they are listed: they come in batches and are
+/// counted only.
 pub const NFLOG_REST: u16 = 6;
 /// The name of every table of the fence.
 pub const TABLE: &str = "fence";
@@ -46,7 +49,8 @@ pub const PERMIT_SET: &str = "permit";
 
 const DNS_QUESTIONS_PER_SECOND: u32 = 1000;
 const DNS_CONNECTIONS: u32 = 64;
-/// A limit that refuses what is permitted; a refused packet carries its number as mark, so that the log can name it.
+/// A limit that refuses what is permitted; a refused packet carries its number as mark, so that the
+/// log can name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum FenceLimit {
@@ -97,17 +101,19 @@ impl std::fmt::Display for FenceLimit {
     }
 }
 
-/// Permitted connections that an agent may have open at once. The guard's own table, its descriptors and its container's
-/// memory follow this number; nothing else states it.
+/// Permitted connections that an agent may have open at once. The guard's own table, its
+/// descriptors and its container's memory follow this number; nothing else states it.
 pub const GATE_CONNECTIONS: u32 = 10_000;
-/// Permitted connections that an agent may make in a moment: no more than wait in the gate's backlog, so that a busy guard
-/// means a refusal and never a connection that hangs.
+/// Permitted connections that an agent may make in a moment: no more than wait in the gate's
+/// backlog, so that a busy guard means a refusal and never a connection that hangs.
 pub const GATE_CONNECTIONS_BURST: u32 = 4000;
-/// Permitted connections a second after that. One that has ended stays in the connection table of the engine's machine for two
-/// minutes: with the guard's own burst these are 50,000 entries, of the 65,536 that a small machine has.
+/// Permitted connections a second after that. One that has ended stays in the connection table of
+/// the engine's machine for two minutes: with the guard's own burst these are 50,000 entries, of
+/// the 65,536 that a small machine has.
 pub const GATE_CONNECTIONS_PER_SECOND: u32 = 400;
-/// Connections that the guard makes at once; those beyond wait for their turn, at the rate above. Half of what the fence lets
-/// in, so that a fast client is slowed down by the guard before the fence refuses it.
+/// Connections that the guard makes at once; those beyond wait for their turn, at the rate above.
+/// Half of what the fence lets in, so that a fast client is slowed down by the guard before the
+/// fence refuses it.
 pub const DIALS_BURST: u32 = GATE_CONNECTIONS_BURST / 2;
 const LOGGED_PER_SECOND: u32 = 200;
 const LOGGED_BURST: u32 = 400;
@@ -134,8 +140,8 @@ pub struct FencePlan {
     pub cut: Cut,
 }
 
-/// The pairs that a policy lets through to the gate, without overlaps. The gate decides again; a pair
-/// too many opens nothing, a pair too few is a refusal without a name.
+/// The pairs that a policy lets through to the gate, without overlaps. The gate decides again; a
+/// pair too many opens nothing, a pair too few is a refusal without a name.
 pub fn permits(policy: &Policy, names: &VirtualNames) -> Vec<Permit> {
     if policy.network_denied {
         return Vec::new();
@@ -152,7 +158,8 @@ pub fn permits(policy: &Policy, names: &VirtualNames) -> Vec<Permit> {
                     ranges.push(Ipv4Net::from(address));
                 }
                 if pattern.is_wildcard() {
-                    // A name that is written elsewhere in the policy keeps its own address under a wildcard too.
+                    // A name that is written elsewhere in the policy keeps its own address under a
+                    // wildcard too.
                     ranges.extend(&wildcards);
                     ranges.extend(
                         names
@@ -210,8 +217,8 @@ enum Object {
     Rule { add: AddRule },
 }
 
-/// `{"rule": …}` of our own: a statement list of the `nftables` crate cannot hold `notrack` (it writes
-/// a string where nft wants an object).
+/// `{"rule": …}` of our own: a statement list of the `nftables` crate cannot hold `notrack` (it
+/// writes a string where nft wants an object).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct AddRule {
     rule: Rule,
@@ -239,7 +246,8 @@ pub fn ruleset(plan: &FencePlan) -> Ruleset {
     for (name, kind, hook, priority, policy) in [
         ("raw_out", NfChainType::Filter, NfHook::Output, -300, NfChainPolicy::Accept),
         ("raw_in", NfChainType::Filter, NfHook::Prerouting, -300, NfChainPolicy::Accept),
-        // Connections are known, and none is redirected yet: what is refused here is logged with its true target.
+        // Connections are known, and none is redirected yet: what is refused here is logged with
+        // its true target.
         ("limits", NfChainType::Filter, NfHook::Output, -150, NfChainPolicy::Accept),
         // Before Docker's own rules for 127.0.0.11, which stand at -100.
         ("nat_out", NfChainType::NAT, NfHook::Output, -110, NfChainPolicy::Accept),
@@ -283,8 +291,8 @@ pub fn ruleset(plan: &FencePlan) -> Ruleset {
     Ruleset { nftables }
 }
 
-/// The netdev table: every frame of every device but `lo` is dropped, both ways. Apart, since a kernel
-/// below 5.16 has no egress hook, and since it binds to names of devices.
+/// The netdev table: every frame of every device but `lo` is dropped, both ways. Apart, since a
+/// kernel below 5.16 has no egress hook, and since it binds to names of devices.
 pub fn netdev_ruleset(plan: &FencePlan) -> Ruleset {
     let mut nftables = replaced_table(NfFamily::NetDev);
     for (index, link) in plan.links.iter().enumerate() {
@@ -345,7 +353,8 @@ fn local_untracked(plan: &FencePlan) -> Vec<Step> {
 /// ct state new ip daddr . tcp dport @permit ct count over 10000 meta mark set 3 goto refuse
 /// ct state new ip daddr . tcp dport @permit limit rate over 400/second burst 4000 packets meta mark set 4 goto refuse
 /// ```
-/// Limits refuse instead of letting a full backlog hang. A question too many is dropped: its asker asks again.
+/// Limits refuse instead of letting a full backlog hang. A question too many is dropped: its asker
+/// asks again.
 fn limits() -> Vec<Vec<Step>> {
     let new = || ct_has("state", "new");
     let filter = |protocol: &'static str| equal(field(protocol, "dport"), port(FILTER_PORT));
@@ -414,9 +423,10 @@ fn nat_out(plan: &FencePlan) -> Vec<Vec<Step>> {
 /// ct state established accept
 /// goto refuse
 /// ```
-/// No `ip saddr 127.0.0.0/8 accept`: a socket bound to 127.0.0.1 would go unlogged. OWN is accepted: programs reach their own
-/// servers by the host name's address. Resets pass first: one to the gate's own port answers the guard's late packets on a
-/// connection that the agent has forgotten, and tells it so.
+/// No `ip saddr 127.0.0.0/8 accept`: a socket bound to 127.0.0.1 would go unlogged. OWN is
+/// accepted: programs reach their own servers by the host name's address. Resets pass first: one to
+/// the gate's own port answers the guard's late packets on a connection that the agent has
+/// forgotten, and tells it so.
 fn out(plan: &FencePlan) -> Vec<Vec<Step>> {
     let accept = || Statement::Accept(None);
     let reset =
@@ -439,8 +449,8 @@ fn out(plan: &FencePlan) -> Vec<Vec<Step>> {
     rules
 }
 
-/// One place to count, log and refuse. A TCP packet that opens no connection belongs to one that is forgotten, so it is no
-/// attempt; an agent can make no such packet by itself.
+/// One place to count, log and refuse. A TCP packet that opens no connection belongs to one that is
+/// forgotten, so it is no attempt; an agent can make no such packet by itself.
 /// ```text
 /// tcp flags & (fin | syn | rst | ack) != syn counter goto answer
 /// limit rate over 200/second burst 400 packets counter log group 6 goto answer

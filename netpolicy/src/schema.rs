@@ -1,9 +1,11 @@
-//! The JSON Schema of a policy file, for editors: what may stand where. Whether it makes sense is the loader's to say.
+//! The JSON Schema of a policy file, for editors: what may stand where. Whether it makes sense is
+//! the loader's to say.
 //!
 //! ```text
 //!  the types below ──schemars──▶ JSON Schema ──▶ docs/policy.schema.json (a test keeps the copy and the loader's keys in step)
 //! ```
-//! The types exist for the schema alone; policies are read by `load`, which knows places and gives hints.
+//! The types exist for the schema alone; policies are read by `load`, which knows places and gives
+//! hints.
 
 #![allow(dead_code, reason = "the types are never filled: their shape is what counts")]
 
@@ -85,7 +87,8 @@ struct Network {
     allow: Option<Vec<Rule>>,
     /// What is refused whatever permits it.
     deny: Option<Vec<Denial>>,
-    /// The most that this layer and weaker ones may permit; an empty list lets nothing through. Not for projects.
+    /// The most that this layer and weaker ones may permit; an empty list lets nothing through. Not
+    /// for projects.
     ceiling: Option<Vec<Rule>>,
     /// Resolution. Not for projects.
     dns: Option<Dns>,
@@ -125,9 +128,11 @@ struct FullRule {
     /// The last day, whole in UTC, on which the rule counts.
     #[schemars(regex(pattern = r"^\d{4}-\d{2}-\d{2}$"))]
     expires: Option<String>,
-    /// `proxy` for names that only the corporate proxy can resolve: their addresses are not checked. Not for projects.
+    /// `proxy` for names that only the corporate proxy can resolve: their addresses are not
+    /// checked. Not for projects.
     resolved_by: Option<ResolvedBy>,
-    /// The host itself is meant, by one of its names such as `host.docker.internal`. Not for projects.
+    /// The host itself is meant, by one of its names such as `host.docker.internal`. Not for
+    /// projects.
     host_access: Option<bool>,
 }
 
@@ -264,14 +269,16 @@ struct Workspace {
     mask: Option<Vec<String>>,
     /// Paths that are shown as they are, unless `mask` has them. Not for projects.
     unmask: Option<Vec<String>>,
-    /// Hide secrets from the agent even where git has the file as it is. One layer that demands it is enough.
+    /// Hide secrets from the agent even where git has the file as it is. One layer that demands it
+    /// is enough.
     hide_committed: Option<bool>,
 }
 
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields, rename_all = "kebab-case")]
 struct Credentials {
-    /// The scopes that a token may have; `[ai_workflows]` unless given. Of several layers what all list.
+    /// The scopes that a token may have; `[ai_workflows]` unless given. Of several layers what all
+    /// list.
     scopes: Option<Vec<String>>,
     /// How long a token may live still, `8h`; of several layers the shortest.
     max_lifetime: Option<String>,

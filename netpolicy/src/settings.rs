@@ -1,6 +1,8 @@
-//! What a policy sets besides rules: resolution, the corporate proxy, the agent's container, the engine.
+//! What a policy sets besides rules: resolution, the corporate proxy, the agent's container, the
+//! engine.
 //!
-//! Plain data. Of limits the smallest of all layers counts; `dns` and `proxy` come from the strongest layer that sets them.
+//! Plain data. Of limits the smallest of all layers counts; `dns` and `proxy` come from the
+//! strongest layer that sets them.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -39,7 +41,8 @@ pub enum Upstream {
     System,
     /// Plain DNS at an address.
     Plain(SocketAddr),
-    /// DNS over TLS (RFC 7858): the address, port 853 unless given, and the name in its certificate.
+    /// DNS over TLS (RFC 7858): the address, port 853 unless given, and the name in its
+    /// certificate.
     Tls {
         /// Where it listens.
         address: SocketAddr,
@@ -234,7 +237,8 @@ pub struct Container {
     pub ca: Option<Ca>,
 }
 
-/// `workspace`: paths below the project, in which `*` and `?` stand for parts of a name and `**` for any folders.
+/// `workspace`: paths below the project, in which `*` and `?` stand for parts of a name and `**`
+/// for any folders.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Workspace {
@@ -298,7 +302,8 @@ impl Requirement {
     }
 }
 
-/// Bytes from `512MiB`, `4g`, `1048576`; 1024-based, as docker reads them. `None` when it is no size.
+/// Bytes from `512MiB`, `4g`, `1048576`; 1024-based, as docker reads them. `None` when it is no
+/// size.
 pub fn size(text: &str) -> Option<u64> {
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());

@@ -4,8 +4,9 @@
 //!  policy now ──the project's rules──────┐
 //!  layers read anew, without the project ┴──▶ the policy from now on, or what only a new run can follow
 //! ```
-//! The project's own file is never read again: the agent may have written it. What the container and the guard were made with
-//! cannot change under them, and is not silently left as it was either.
+//! The project's own file is never read again: the agent may have written it. What the container
+//! and the guard were made with cannot change under them, and is not silently left as it was
+//! either.
 
 use std::sync::Arc;
 
@@ -24,13 +25,16 @@ pub enum Unfit {
     OrganisationGone,
 }
 
-/// Keys that hold rules, which may change; every other key of a policy is one that a run is made with.
+/// Keys that hold rules, which may change; every other key of a policy is one that a run is made
+/// with.
 const RULES: [&str; 4] = ["allow", "deny", "ceilings", "tests"];
 
-/// The policy that a run has from now on: rules, ceilings and tests of `next`, those of the project as they were.
+/// The policy that a run has from now on: rules, ceilings and tests of `next`, those of the project
+/// as they were.
 ///
 /// # Errors
-/// When `next` differs in anything else than rules and the budget of names, or has lost the organisation's layer.
+/// When `next` differs in anything else than rules and the budget of names, or has lost the
+/// organisation's layer.
 pub fn successor(now: &Policy, next: &Policy) -> Result<Policy, Unfit> {
     if has_organisation(now) && !has_organisation(next) {
         return Err(Unfit::OrganisationGone);

@@ -148,8 +148,8 @@ static PATTERNS: LazyLock<Vec<(HostPattern, &'static str)>> = LazyLock::new(|| {
     TABLE.iter().filter_map(|(text, what)| Some((HostPattern::parse(text).ok()?, *what))).collect()
 });
 
-/// What a host that this pattern permits is known to take from whoever sends it. Of several, the one that is named
-/// most exactly.
+/// What a host that this pattern permits is known to take from whoever sends it. Of several, the
+/// one that is named most exactly.
 pub fn accepts_uploads(pattern: &HostPattern) -> Option<&'static str> {
     let known = PATTERNS.iter().filter(|(known, _)| overlap(pattern, known));
     known.max_by_key(|(known, _)| (known == pattern, known.name().as_str().len())).map(|(_, what)| *what)

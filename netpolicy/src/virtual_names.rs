@@ -4,7 +4,8 @@
 //!  Policy ──exact names, sorted──▶ .1 .2 .3 …│ wildcard range: names under wildcards, as they are asked
 //!  address_of(name): DNS filter              │ name_of(address): gate
 //! ```
-//! An address stands for one name for the whole run. The first and the last address of the range are not used.
+//! An address stands for one name for the whole run. The first and the last address of the range
+//! are not used.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
@@ -92,8 +93,8 @@ impl VirtualNames {
         self.next = self.next.max(u32::from(address).saturating_add(1));
     }
 
-    /// The part of the range that names under wildcards get their addresses from. (Exact names that are permitted during the run
-    /// have theirs there too.)
+    /// The part of the range that names under wildcards get their addresses from. (Exact names that
+    /// are permitted during the run have theirs there too.)
     pub fn wildcard_range(&self) -> Vec<Ipv4Net> {
         let last = u32::from(self.range.broadcast()).saturating_sub(1);
         if self.first_free > last {

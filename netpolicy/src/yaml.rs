@@ -4,8 +4,8 @@
 //!  text ──saphyr events──▶ Node (scalar, list, map; line, column, length) ──▶ load
 //!                   └────▶ Diagnostics: what YAML can do and a policy may not
 //! ```
-//! Anchors, aliases, tags, merge keys, several documents, duplicate keys and keys that are no scalars are
-//! refused: what a reader sees in the file is what it says.
+//! Anchors, aliases, tags, merge keys, several documents, duplicate keys and keys that are no
+//! scalars are refused: what a reader sees in the file is what it says.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,7 +31,8 @@ pub(crate) struct Place {
     line: u32,
     column: u32,
     length: u32,
-    /// Columns between the beginning of the place and its text: 1 for a quote; none when they differ.
+    /// Columns between the beginning of the place and its text: 1 for a quote; none when they
+    /// differ.
     inset: Option<u32>,
 }
 
@@ -235,7 +236,8 @@ fn is_number(text: &str) -> bool {
 /// Reads one file. `None` when there is nothing to go on with.
 pub(crate) fn parse(file: &str, text: &str, findings: &mut Findings) -> Option<Node> {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
-    // To YAML a lone carriage return ends a line too (5.4): lines must be counted as the scanner counts them.
+    // To YAML a lone carriage return ends a line too (5.4): lines must be counted as the scanner
+    // counts them.
     let breaks = text.contains('\r').then(|| text.replace("\r\n", "\n").replace('\r', "\n"));
     let text = breaks.as_deref().unwrap_or(text);
     let mut own = Findings::default();
@@ -248,7 +250,8 @@ pub(crate) fn parse(file: &str, text: &str, findings: &mut Findings) -> Option<N
         }
         return root;
     }
-    // `- *.x` without quotes breaks the whole file for YAML: say so once per place, and read on without it.
+    // `- *.x` without quotes breaks the whole file for YAML: say so once per place, and read on
+    // without it.
     let masked = mask(text, &stars);
     let mut builder = Builder::new(file, text, findings);
     for star in &stars {
@@ -521,7 +524,8 @@ impl<'f> Builder<'f> {
                 self.place(line, column, characters.max(1), inset)
             }
             ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => {
-                // A quoted text with escapes is longer in the file than it reads: no parts of it then.
+                // A quoted text with escapes is longer in the file than it reads: no parts of it
+                // then.
                 let length = if span.end.line() == line { span.len() } else { usize::MAX };
                 self.place(line, column, length, (length == characters + 2).then_some(1))
             }

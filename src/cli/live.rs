@@ -7,7 +7,8 @@ use super::policy::PolicyArgs;
 /// Whether a workflow is acted on that this machine did not make.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct RecordArgs {
-    /// Act on a workflow that this machine has no record of: it was started elsewhere, or the state folder is lost
+    /// Act on a workflow that this machine has no record of: it was started elsewhere, or the state
+    /// folder is lost
     #[arg(long)]
     pub without_record: bool,
 }

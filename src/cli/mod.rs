@@ -26,8 +26,8 @@ Examples:
   ringfence events ID --denied"
 )]
 pub struct Cli {
-    /// The engine to use: unix:///path, tcp://host:port, ssh://[user@]host, or a docker context [default: DOCKER_HOST, else
-    /// the current docker context, else the usual sockets]
+    /// The engine to use: unix:///path, tcp://host:port, ssh://[user@]host, or a docker context
+    /// [default: DOCKER_HOST, else the current docker context, else the usual sockets]
     #[arg(long, global = true, value_name = "HOST")]
     pub engine: Option<String>,
     /// What to do.

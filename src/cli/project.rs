@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 /// See a project as an agent would.
 #[derive(Debug, Subcommand)]
 pub enum ProjectCommand {
-    /// List what of a project would be hidden from an agent, masked, or kept from its changes, and why
+    /// List what of a project would be hidden from an agent, masked, or kept from its changes, and
+    /// why
     Check(CheckArgs),
 }
 

@@ -38,8 +38,9 @@ pub struct RunArgs {
     /// The project directory, mounted at /workspace, which becomes the working directory
     #[arg(long, value_name = "DIR")]
     pub project: Option<PathBuf>,
-    /// Give the agent the project's git repository too, where that lies outside of DIR: a linked working tree, a submodule, a part
-    /// of a larger repository. What git keeps for other working trees stays unchangeable
+    /// Give the agent the project's git repository too, where that lies outside of DIR: a linked
+    /// working tree, a submodule, a part of a larger repository. What git keeps for other working
+    /// trees stays unchangeable
     #[arg(long, requires = "project")]
     pub worktree: bool,
     /// A directory or file of this machine for the agent, read-only unless it ends in `:rw`
@@ -51,7 +52,8 @@ pub struct RunArgs {
     /// A file of environment variables, NAME=VALUE or NAME a line
     #[arg(long, value_name = "FILE")]
     pub env_file: Vec<PathBuf>,
-    /// A secret for the agent, from the caller's environment or a file: /run/secrets/NAME, in memory only
+    /// A secret for the agent, from the caller's environment or a file: /run/secrets/NAME, in
+    /// memory only
     #[arg(long, value_name = "NAME[=FILE]")]
     pub secret: Vec<String>,
     /// A file for the agent, in memory: /run/secrets/prompt, named by RINGFENCE_PROMPT
@@ -60,7 +62,8 @@ pub struct RunArgs {
     /// Send what looks like a secret all the same: the rule and the place that the refusal names
     #[arg(long, value_name = "RULE@PLACE")]
     pub allow_secret: Vec<String>,
-    /// Give the agent a GitLab token as GITLAB_TOKEN, once the instance (--gitlab, else gitlab.com) said what it may do and when it ends
+    /// Give the agent a GitLab token as GITLAB_TOKEN, once the instance (--gitlab, else gitlab.com)
+    /// said what it may do and when it ends
     #[arg(long, value_name = "NAME", group = "gitlab_token")]
     pub gitlab_token_env: Option<String>,
     /// The same with the token that glab has for the instance
@@ -72,7 +75,8 @@ pub struct RunArgs {
     /// A path below the project that is shown as it is, although it looks like a secret
     #[arg(long, value_name = "PATH", requires = "project")]
     pub unmask: Vec<String>,
-    /// Certificate authorities for the agent's TLS clients besides its image's own: a PEM file, or this machine's
+    /// Certificate authorities for the agent's TLS clients besides its image's own: a PEM file, or
+    /// this machine's
     #[arg(long, value_name = "FILE|system", value_parser = values::authorities)]
     pub ca: Option<Ca>,
     /// A name for the workflow
@@ -105,8 +109,8 @@ pub struct RunArgs {
     /// Files that each of its processes may have open [default: 16384]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(64..=1_048_576))]
     pub open_files: Option<u64>,
-    /// Disk that the agent may fill: its container's own layer, and what it adds to writable mounts; watched, and held by the
-    /// storage driver where that can [default: 10GiB]
+    /// Disk that the agent may fill: its container's own layer, and what it adds to writable
+    /// mounts; watched, and held by the storage driver where that can [default: 10GiB]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub disk: Option<u64>,
     /// Wall-clock time after which the run is ended (2h, 90s) [default: 24h]
@@ -127,7 +131,8 @@ pub struct RunArgs {
     /// Size of /dev/shm, which counts as the agent's memory [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub shm_size: Option<u64>,
-    /// Take from root in the container every capability, the few that installing packages needs included
+    /// Take from root in the container every capability, the few that installing packages needs
+    /// included
     #[arg(long)]
     pub no_capabilities: bool,
     /// Write the events to this file too

@@ -15,7 +15,8 @@ use super::Cli;
 use super::docker::{Answer, Flag, Takes, flag_of, truth};
 use crate::term::{COULD_NOT_RUN, Failure};
 
-/// Reads the command line, the program's name first. Wrong usage is told, and ends the program with 125, as `docker run` does.
+/// Reads the command line, the program's name first. Wrong usage is told, and ends the program with
+/// 125, as `docker run` does.
 pub fn read(words: Vec<OsString>) -> Result<Cli, ExitCode> {
     let error = match parse(&words) {
         Ok(cli) => return Ok(cli),
@@ -37,7 +38,8 @@ fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&command().try_get_matches_from(words)?)
 }
 
-/// The command line as data. An option of `run` takes the next word whatever it is, and the last of several counts, as with docker's.
+/// The command line as data. An option of `run` takes the next word whatever it is, and the last of
+/// several counts, as with docker's.
 fn command() -> clap::Command {
     Cli::command().mut_subcommand("run", |run| {
         run.args_override_self(true).mut_args(|arg| {
@@ -98,7 +100,8 @@ fn with_a_value(option: &str, value: &str) -> Option<Failure> {
     Some(Failure::new(COULD_NOT_RUN, format!("{option} takes no value, and was given `{value}`")).hint(hint))
 }
 
-/// Options of docker's that `run` does not have: the one that was met, and all others of this command line.
+/// Options of docker's that `run` does not have: the one that was met, and all others of this
+/// command line.
 fn of_docker(met: &str, words: &[OsString]) -> Option<Failure> {
     if met == "-=" {
         let what = "a letter such as -i takes no `=`";
@@ -130,7 +133,8 @@ fn refused(word: &str) -> Option<&'static Flag> {
     flag_of(word).filter(|flag| matches!(flag.answer, Answer::Other(_)))
 }
 
-/// The refused options before the image. Where an unknown option makes it unclear what is a value, the looking ends.
+/// The refused options before the image. Where an unknown option makes it unclear what is a value,
+/// the looking ends.
 fn others(words: &[OsString]) -> Vec<&'static Flag> {
     let run = Cli::command();
     let Some(run) = run.find_subcommand("run") else { return Vec::new() };

@@ -43,7 +43,8 @@ pub async fn gc(engine_host: Option<&str>, all: bool) -> Result<u8, Failure> {
     super::all_or_last(failures)
 }
 
-/// The same at the start of a run: what cannot be removed now is left to `ringfence gc`, which tells why.
+/// The same at the start of a run: what cannot be removed now is left to `ringfence gc`, which
+/// tells why.
 pub async fn quietly(engine: &Engine) {
     let failures = match sweep(engine).await {
         Ok(swept) => swept.failures,

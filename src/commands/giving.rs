@@ -1,4 +1,5 @@
-//! What the command line of a run gives to the agent: variables, secrets by name, a prompt. Literal secrets end the start.
+//! What the command line of a run gives to the agent: variables, secrets by name, a prompt. Literal
+//! secrets end the start.
 
 use std::env::VarError;
 use std::path::{Path, PathBuf};
@@ -107,8 +108,9 @@ fn lines_of(file: &Path) -> Result<Vec<String>, Failure> {
 /// A line that is no variable: its number, why, and what to write.
 type BadLine = (usize, String, &'static str);
 
-/// The variables of an environment file, as docker reads it: `NAME=VALUE`, or `NAME` for the caller's value; `#` begins a comment, the
-/// rest of a line is the value as it stands. A byte order mark is no part of the first name.
+/// The variables of an environment file, as docker reads it: `NAME=VALUE`, or `NAME` for the
+/// caller's value; `#` begins a comment, the rest of a line is the value as it stands. A byte order
+/// mark is no part of the first name.
 fn variables_of(text: &str) -> Result<Vec<String>, BadLine> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut found = Vec::new();

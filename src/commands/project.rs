@@ -1,4 +1,5 @@
-//! `ringfence project check`: what an agent would see of a project. Nothing is created, no engine is asked.
+//! `ringfence project check`: what an agent would see of a project. Nothing is created, no engine
+//! is asked.
 
 use std::path::Path;
 
@@ -34,7 +35,8 @@ fn check(args: &CheckArgs) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Adds what the command line shows to the policy, so that it is part of what is digested; the paths as they are below the project.
+/// Adds what the command line shows to the policy, so that it is part of what is digested; the
+/// paths as they are below the project.
 pub fn unmask(policy: &mut Policy, paths: &[String], project: Option<&Path>) -> Result<Vec<String>, Failure> {
     let mut shown = Vec::new();
     for given in paths {
@@ -60,7 +62,8 @@ fn below(given: &str, project: Option<&Path>) -> String {
     }
 }
 
-/// Refuses to show what is not there. `part` is the folder of the first plan's directory that the paths count from.
+/// Refuses to show what is not there. `part` is the folder of the first plan's directory that the
+/// paths count from.
 pub fn check_unmasked(plans: &[Plan], part: Option<&Path>, shown: &[String]) -> Result<(), Failure> {
     let Some(first) = plans.first() else { return Ok(()) };
     let Some(path) = masks::showing_nothing_in(plans, part, shown)? else { return Ok(()) };

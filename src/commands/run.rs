@@ -1,5 +1,5 @@
-//! `ringfence run`: everything that can be checked without the engine is checked here, all of it before
-//! the engine is even asked.
+//! `ringfence run`: everything that can be checked without the engine is checked here, all of it
+//! before the engine is even asked.
 
 use std::os::fd::AsFd;
 
@@ -36,8 +36,9 @@ use crate::workspace::worktree::{self, REPOSITORY, Worktree};
 
 use super::giving::{self, Giving};
 
-/// Repositories of the project may have thousands of packs, with two open files for each, and many systems permit 1,024. Not
-/// more than needed: some programs close every number up to their limit when they start.
+/// Repositories of the project may have thousands of packs, with two open files for each, and many
+/// systems permit 1,024. Not more than needed: some programs close every number up to their limit
+/// when they start.
 const OPEN_FILES: u64 = 1 << 16;
 
 /// Runs the agent; its exit status.
@@ -226,7 +227,8 @@ fn check_digest(policy: &Policy, expected: Option<&str>) -> Result<(), Failure> 
     }
 }
 
-/// What the agent is given of this machine's files: the project and the mounts, and the places in memory.
+/// What the agent is given of this machine's files: the project and the mounts, and the places in
+/// memory.
 struct Files {
     binds: Vec<Bind>,
     tmpfs: Vec<String>,
@@ -236,7 +238,8 @@ struct Files {
     worktree: Option<Worktree>,
 }
 
-/// Returns what is laid over the project, and over its repository where that is mounted apart from it.
+/// Returns what is laid over the project, and over its repository where that is mounted apart from
+/// it.
 fn plans(project: Option<&Bind>, worktree: Option<&Worktree>, wishes: &Wishes) -> Result<Vec<Plan>, Failure> {
     let Some(project) = project else { return Ok(Vec::new()) };
     let Some(worktree) = worktree else { return Ok(vec![masks::plan(&project.source, wishes)?]) };
@@ -309,7 +312,8 @@ fn count_as_agents(bind: &Bind) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tells what is in a directory that a person should know of; a socket of the engine in it ends the run.
+/// Tells what is in a directory that a person should know of; a socket of the engine in it ends the
+/// run.
 fn survey(bind: &Bind, machine: &Machine, quiet: bool, worktree: bool) -> Result<(), Failure> {
     let survey = bind
         .reopen()

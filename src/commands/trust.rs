@@ -118,7 +118,8 @@ fn project_of(file: &Path) -> Result<PathBuf, Failure> {
     real(folder.unwrap_or(Path::new(".")))
 }
 
-/// The policy that was approved, from the texts that were kept; nothing where they can no longer be read.
+/// The policy that was approved, from the texts that were kept; nothing where they can no longer be
+/// read.
 fn policy_of(files: &[(String, String)]) -> Policy {
     let mut read = |_: Layer, path: &str| {
         let found = files.iter().find(|(name, _)| name == path);

@@ -4,8 +4,9 @@
 //!  cves.json ─▶ Holes      (component, number, build) ─▶ holes by that number
 //! ```
 //!
-//! The list holds what bears on a container that wants out, or on who may use the engine; each entry says where it is
-//! written. It is data, so that it can be renewed without touching code: docs/doctor.md tells how.
+//! The list holds what bears on a container that wants out, or on who may use the engine; each
+//! entry says where it is written. It is data, so that it can be renewed without touching code:
+//! docs/doctor.md tells how.
 
 use netpolicy::policy::Date;
 use serde::Deserialize;
@@ -41,7 +42,8 @@ pub struct Hole {
     pub affected: Vec<Range>,
     /// Where this is written.
     pub sources: Vec<String>,
-    /// The day on which ranges and severity were compared with what the sources say. What could not be is not in the list.
+    /// The day on which ranges and severity were compared with what the sources say. What could not
+    /// be is not in the list.
     #[cfg_attr(not(test), expect(dead_code, reason = "for those who renew the list"))]
     pub checked: Date,
 }
@@ -83,7 +85,8 @@ impl Holes {
         self.holes.iter().any(|hole| hole.component == component)
     }
 
-    /// The holes that a component of this number has, before anybody mends them without changing it.
+    /// The holes that a component of this number has, before anybody mends them without changing
+    /// it.
     pub fn of(&self, component: &str, number: &semver::Version) -> Vec<&Hole> {
         self.holes.iter().filter(|hole| hole.component == component && hole.has(number)).collect()
     }

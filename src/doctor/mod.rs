@@ -8,8 +8,8 @@
 //!  others ──┘  (containers of the person's own)                  └─▶ require: a policy's demands, refusals of `run`
 //! ```
 //!
-//! Gathering has effects and no opinion; judging has opinions and no effects. A fact that could not be learned is never
-//! taken for a good one: its row is `unknown`, and a demand on it is refused.
+//! Gathering has effects and no opinion; judging has opinions and no effects. A fact that could not
+//! be learned is never taken for a good one: its row is `unknown`, and a demand on it is refused.
 
 pub mod cves;
 pub mod facts;

@@ -12,7 +12,8 @@ pub fn text(rows: &[Row], coloured: bool) -> String {
         };
         let verdict = paint(&format!("{:<8}", row.verdict.as_str()));
         text.push_str(&format!("{:<4} {verdict} {}\n", row.risk, row.title));
-        // Names of files and containers are other people's: nothing of them reaches the terminal raw.
+        // Names of files and containers are other people's: nothing of them reaches the terminal
+        // raw.
         for evidence in row.evidence.iter().map(|text| lines(text)) {
             text.push_str(&format!("              {}\n", evidence.replace('\n', "\n              ")));
         }

@@ -1,4 +1,5 @@
-//! `engine.require` of a policy: what `doctor` holds against a row, `run` refuses, before anything of a workflow exists.
+//! `engine.require` of a policy: what `doctor` holds against a row, `run` refuses, before anything
+//! of a workflow exists.
 //!
 //! ```text
 //!  vm        boot id of a container ≠ this machine's      rootless  the engine's own word
@@ -111,8 +112,8 @@ fn rootless(engine: &Learned<EngineFacts>, inside: &Learned<Inside>) -> Option<S
     }
 }
 
-/// An engine that leaves out its own version, or that of what starts its containers, is judged by neither: that is no good news. Nor
-/// is a list too old.
+/// An engine that leaves out its own version, or that of what starts its containers, is judged by
+/// neither: that is no good news. Nor is a list too old.
 fn patched(
     engine: &Learned<EngineFacts>,
     known: &Result<Holes, String>,

@@ -4,8 +4,9 @@
 //!  "v1.7.27", "1.1.5+ds1", "5.15.167.4-microsoft-standard-WSL2", a commit ─▶ number (semver) + build
 //! ```
 //!
-//! A number says which holes upstream closed. A distribution closes holes without changing the number, so its build is
-//! told apart from upstream's: by what follows the number, and by a commit that is none.
+//! A number says which holes upstream closed. A distribution closes holes without changing the
+//! number, so its build is told apart from upstream's: by what follows the number, and by a commit
+//! that is none.
 
 /// A version.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! Opening and changing what has a name in an open folder, also while somebody else changes that folder.
+//! Opening and changing what has a name in an open folder, also while somebody else changes that
+//! folder.
 
 use std::ffi::OsStr;
 use std::io;
@@ -15,7 +16,8 @@ use super::owners::mode;
 #[cfg(target_os = "linux")]
 const TRIES: usize = 100;
 
-/// Opens what has a name in a folder: neither a link nor what another file system, or the same one, is mounted over.
+/// Opens what has a name in a folder: neither a link nor what another file system, or the same one,
+/// is mounted over.
 #[cfg(target_os = "linux")]
 pub fn open_in(here: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     beneath(here, name, flags).unwrap_or_else(|| open_on_one_device(here, name, flags))
@@ -27,8 +29,8 @@ pub fn open_in(here: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> ru
     open_on_one_device(here, name, flags)
 }
 
-/// Opens what lies below a folder, without a link or a mount on the way (openat2(2)); nothing where the kernel cannot do that: before
-/// Linux 5.6, and in sandboxes that do not know the call.
+/// Opens what lies below a folder, without a link or a mount on the way (openat2(2)); nothing where
+/// the kernel cannot do that: before Linux 5.6, and in sandboxes that do not know the call.
 #[cfg(target_os = "linux")]
 fn beneath(
     root: BorrowedFd<'_>,
@@ -65,16 +67,16 @@ pub const NAME_ONLY: OFlags = OFlags::PATH;
 #[cfg(target_os = "macos")]
 pub const NAME_ONLY: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
-/// Opens what has a path below an open folder; an empty path is the folder itself. A link on the way, or at the end, is an error, and so is
-/// what is mounted there.
+/// Opens what has a path below an open folder; an empty path is the folder itself. A link on the
+/// way, or at the end, is an error, and so is what is mounted there.
 #[cfg(target_os = "linux")]
 pub fn open_below(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let whole = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     beneath(root, whole, flags).unwrap_or_else(|| open_by_steps(root, path, flags))
 }
 
-/// Opens what has a path below an open folder; an empty path is the folder itself. A link on the way, or at the end, is an error, and so is
-/// what is on another file system.
+/// Opens what has a path below an open folder; an empty path is the folder itself. A link on the
+/// way, or at the end, is an error, and so is what is on another file system.
 #[cfg(target_os = "macos")]
 pub fn open_below(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     open_by_steps(root, path, flags)
@@ -96,7 +98,8 @@ fn open_by_steps(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io
     open_on_one_device(here.as_fd(), last, flags)
 }
 
-/// Opens a folder in a folder, to be read and changed. Its owner may lack the right to that, and gets it.
+/// Opens a folder in a folder, to be read and changed. Its owner may lack the right to that, and
+/// gets it.
 #[cfg(target_os = "linux")]
 pub fn open_folder(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     let held = open_in(here, name, OFlags::PATH | OFlags::DIRECTORY)?;
@@ -108,14 +111,16 @@ pub fn open_folder(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(&held, ".", flags, Mode::empty())?)
 }
 
-/// Opens a folder in a folder, to be read and changed. Its owner may lack the right to that, and gets it.
+/// Opens a folder in a folder, to be read and changed. Its owner may lack the right to that, and
+/// gets it.
 #[cfg(target_os = "macos")]
 pub fn open_folder(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     unlock(here, name)?;
     Ok(open_in(here, name, OFlags::RDONLY | OFlags::DIRECTORY)?)
 }
 
-/// Gives the owner of a folder the rights to it, if that is who asks. What is no folder stays as it is, and so does what a link leads to.
+/// Gives the owner of a folder the rights to it, if that is who asks. What is no folder stays as it
+/// is, and so does what a link leads to.
 #[cfg(target_os = "linux")]
 pub fn unlock(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     let held = open_in(here, name, OFlags::PATH | OFlags::DIRECTORY)?;
@@ -123,7 +128,8 @@ pub fn unlock(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     if lacks_rights(&stat) { give_rights(&held, &stat) } else { Ok(()) }
 }
 
-/// Gives the owner of a folder the rights to it, if that is who asks. What a link leads to stays as it is.
+/// Gives the owner of a folder the rights to it, if that is who asks. What a link leads to stays as
+/// it is.
 #[cfg(target_os = "macos")]
 pub fn unlock(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     use rustix::fs::AtFlags;

@@ -25,7 +25,8 @@ pub fn read(ca: &Ca) -> Result<Certificates, Failure> {
     }
 }
 
-/// Reads the authorities that this machine trusts: the corporate one is among them where the company installed it.
+/// Reads the authorities that this machine trusts: the corporate one is among them where the
+/// company installed it.
 pub fn of_this_machine() -> Result<Certificates, Failure> {
     // The crate below follows them.
     for variable in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {

@@ -1,4 +1,5 @@
-//! The limits of this process's own cgroup, as a container sees them: unified cgroups first, then the older ones.
+//! The limits of this process's own cgroup, as a container sees them: unified cgroups first, then
+//! the older ones.
 
 use std::fs;
 
@@ -7,8 +8,9 @@ pub fn memory() -> Option<u64> {
     limit(&["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"])
 }
 
-/// Whether swap is limited as well, or there is none. Only unified cgroups are looked at: of the older ones every engine knows by
-/// itself, and crun passes over a `memory.swap.max` that is not there.
+/// Whether swap is limited as well, or there is none. Only unified cgroups are looked at: of the
+/// older ones every engine knows by itself, and crun passes over a `memory.swap.max` that is not
+/// there.
 pub fn bounds_swap() -> bool {
     if read("/sys/fs/cgroup/cgroup.controllers").is_none() {
         return true;

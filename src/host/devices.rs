@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-/// Pseudo devices that every container has, by number (Linux, `admin-guide/devices.txt`), since a name says nothing: null, zero, full,
-/// random, urandom; tty, ptmx.
+/// Pseudo devices that every container has, by number (Linux, `admin-guide/devices.txt`), since a
+/// name says nothing: null, zero, full, random, urandom; tty, ptmx.
 const USUAL: [(u64, u64); 7] = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2)];
 /// Terminals made by ptmx.
 const TERMINALS: std::ops::RangeInclusive<u64> = 136..=143;

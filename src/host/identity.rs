@@ -1,4 +1,5 @@
-//! What tells a folder from every other one, also from a later one at the same path or with the same inode.
+//! What tells a folder from every other one, also from a later one at the same path or with the
+//! same inode.
 
 use std::fs::File;
 use std::io;
@@ -10,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 /// A file or folder of this machine.
 ///
-/// A device's number lasts until the machine starts anew. An inode's number is given again once its file is gone: the time of its birth
-/// then differs. A file system that has no such time leaves it out.
+/// A device's number lasts until the machine starts anew. An inode's number is given again once its
+/// file is gone: the time of its birth then differs. A file system that has no such time leaves it
+/// out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
@@ -24,8 +26,9 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Whether what is found now is this. Two births at one moment with one number are one file, whatever its device is called. Without a
-    /// time of birth the device decides, which is called so until the machine starts anew.
+    /// Whether what is found now is this. Two births at one moment with one number are one file,
+    /// whatever its device is called. Without a time of birth the device decides, which is called
+    /// so until the machine starts anew.
     pub fn is(self, now: Identity, same_boot: bool) -> bool {
         let device = self.device == now.device || (!same_boot && self.born.is_some());
         self.inode == now.inode && self.born == now.born && device
@@ -40,8 +43,8 @@ impl Identity {
     }
 }
 
-/// Returns the number of the mount that something open was reached by: where another file system is mounted over a folder, the path
-/// leads through another mount.
+/// Returns the number of the mount that something open was reached by: where another file system is
+/// mounted over a folder, the path leads through another mount.
 #[cfg(target_os = "linux")]
 pub fn mount_of(open: impl AsFd) -> Option<u64> {
     use rustix::fs::{AtFlags, StatxFlags};

@@ -4,7 +4,8 @@
 //!  message (netlink-packet-*) ─bytes─▶ kernel ─bytes─▶ acknowledgement, or the messages of a dump
 //! ```
 //!
-//! Blocking and on this thread: a handful of requests, once, and no second thread that would keep capabilities.
+//! Blocking and on this thread: a handful of requests, once, and no second thread that would keep
+//! capabilities.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -48,7 +49,8 @@ impl Netlink {
         Ok(Netlink(fd))
     }
 
-    /// Throws away what has arrived. More than the socket could hold is told as an error, which says the same: something changed.
+    /// Throws away what has arrived. More than the socket could hold is told as an error, which
+    /// says the same: something changed.
     pub fn drain(&self) {
         let mut buffer = vec![0; LARGEST];
         loop {
@@ -92,7 +94,8 @@ impl Netlink {
         Ok(found)
     }
 
-    /// Hands everything of a kind that the kernel has to `take`, one by one: a router has a million routes.
+    /// Hands everything of a kind that the kernel has to `take`, one by one: a router has a million
+    /// routes.
     pub fn dump_each<T>(&self, request: T, mut take: impl FnMut(T)) -> io::Result<()>
     where
         T: NetlinkSerializable + NetlinkDeserializable,

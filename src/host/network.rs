@@ -5,9 +5,9 @@
 //!  routes, all tables ─┬─ local ──────────────────▶ own, one address or a range
 //!                      └─ unicast, no gateway ────▶ on link, where the device has neighbours
 //! ```
-//! A route over a point-to-point device (a VPN's) leads through its other end, so what lies behind it is no neighbour: wg-quick
-//! sends half of the internet that way. Link-local and multicast ranges are left out: no policy can permit them, and every new
-//! container of an engine adds some.
+//! A route over a point-to-point device (a VPN's) leads through its other end, so what lies behind
+//! it is no neighbour: wg-quick sends half of the internet that way. Link-local and multicast
+//! ranges are left out: no policy can permit them, and every new container of an engine adds some.
 
 #[cfg(target_os = "linux")]
 pub use self::linux::{notices, read};

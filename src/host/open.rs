@@ -4,7 +4,8 @@
 //!  path ─▶ territory: follow no link where an agent could have written ─▶ open without waiting ─▶ a regular file? ─▶ bounded read
 //!                                                                       └▶ create: O_EXCL there; elsewhere the file is overwritten
 //! ```
-//! `-`, `/dev/stdin`, and what the shell opens for `<(command)` are read as they come: the person's own shell opened them.
+//! `-`, `/dev/stdin`, and what the shell opens for `<(command)` are read as they come: the person's
+//! own shell opened them.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -152,10 +153,12 @@ pub fn real(path: &Path) -> Result<PathBuf, Refused> {
     Ok(resolve(path)?.path())
 }
 
-/// Creates a file, or empties the one that is there. Where an agent could have written, nothing is emptied.
+/// Creates a file, or empties the one that is there. Where an agent could have written, nothing is
+/// emptied.
 ///
 /// # Errors
-/// When something is there that is no regular file, or that an agent may have put there, or a link leads there that it could have made.
+/// When something is there that is no regular file, or that an agent may have put there, or a link
+/// leads there that it could have made.
 pub fn create(path: &Path, mode: u32) -> Result<Created, Refused> {
     create_within(path, mode, &territory::known())
 }
@@ -199,7 +202,8 @@ fn must_be_regular(stat: &Stat) -> Result<(), Refused> {
     }
 }
 
-/// What this process has open already, or nothing at all: the path by which the system opens it anew.
+/// What this process has open already, or nothing at all: the path by which the system opens it
+/// anew.
 fn of_this_process(path: &Path) -> Option<&Path> {
     let text = path.to_str()?;
     let number = |prefix: &&str| {

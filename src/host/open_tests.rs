@@ -184,7 +184,8 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// An agent at work: it swaps a folder, and a file, for a link out of the project as fast as it can.
+/// An agent at work: it swaps a folder, and a file, for a link out of the project as fast as it
+/// can.
 #[test]
 fn a_swap_at_any_moment_leads_nowhere() {
     let world = world();

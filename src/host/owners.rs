@@ -1,9 +1,11 @@
-//! Decides whether a path is in trusted hands: who could have put there what lies there, or led the path elsewhere.
+//! Decides whether a path is in trusted hands: who could have put there what lies there, or led the
+//! path elsewhere.
 //!
 //! ```text
 //!  path ─▶ every folder: a trusted owner's, and nobody else writes it ─▶ every link: a trusted owner's ─▶ end: a trusted owner's
 //! ```
-//! A folder like `/tmp` passes: nobody exchanges there what is another's, and each link and file in it is judged by its own owner.
+//! A folder like `/tmp` passes: nobody exchanges there what is another's, and each link and file in
+//! it is judged by its own owner.
 
 use std::fs::File;
 use std::io;
@@ -24,8 +26,8 @@ const GROUPS_OF_ROOT: &[u32] = if cfg!(target_os = "macos") { &[0, 1] } else { &
 pub struct Owners {
     /// Users that a file may belong to. Folders and links may be root's besides.
     users: Vec<u32>,
-    /// A group that may write folders, besides root's: the caller's first one. Where each account has a group of its own, folders are
-    /// made writable by it.
+    /// A group that may write folders, besides root's: the caller's first one. Where each account
+    /// has a group of its own, folders are made writable by it.
     group: Option<u32>,
 }
 
@@ -93,7 +95,8 @@ impl Owners {
         stat.st_uid == 0 || self.users.contains(&stat.st_uid)
     }
 
-    /// Whether a folder of this group and mode can be written by others than its owner, whosever it is.
+    /// Whether a folder of this group and mode can be written by others than its owner, whosever it
+    /// is.
     pub fn others_write(&self, group: u32, mode: u32) -> bool {
         let trusted = self.group.is_some_and(|own| group == own || GROUPS_OF_ROOT.contains(&group));
         mode & (if trusted { 0o002 } else { 0o022 }) != 0

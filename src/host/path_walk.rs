@@ -1,12 +1,13 @@
-//! The one walk along a path: name by name and by descriptor, with a rule that sees every folder and every link on the way.
+//! The one walk along a path: name by name and by descriptor, with a rule that sees every folder
+//! and every link on the way.
 //!
 //! ```text
 //!  path ─▶ name ─┬─ folder ─▶ rule.folder: may the walk go on? who else can write here? ─▶ next name
 //!                ├─ link   ─▶ rule.link:   may it be followed?                           ─▶ its names come first
 //!                └─ end    ─▶ the open folder, and the name in it
 //! ```
-//! No name is resolved by the kernel beyond its own folder, so that a link that somebody puts there meanwhile is met here, by the
-//! rule, or ends the opening.
+//! No name is resolved by the kernel beyond its own folder, so that a link that somebody puts there
+//! meanwhile is met here, by the rule, or ends the opening.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -88,7 +89,8 @@ impl End {
         }
     }
 
-    /// Opens what is there. A link that was put there since is an error, and a FIFO is not waited for.
+    /// Opens what is there. A link that was put there since is an error, and a FIFO is not waited
+    /// for.
     pub fn open(&self, flags: OFlags) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.folder.fd, &self.name, flags, Mode::empty())?)
@@ -204,7 +206,8 @@ fn judged(above: Option<&Folder>, fd: OwnedFd, path: PathBuf, rule: &dyn Rule) -
     Ok(folder)
 }
 
-/// Opens a folder in another one, or `/`: neither a link nor anything else. It need not be readable where the system has that.
+/// Opens a folder in another one, or `/`: neither a link nor anything else. It need not be readable
+/// where the system has that.
 pub fn plain_folder(here: Option<BorrowedFd<'_>>, name: &OsStr) -> io::Result<OwnedFd> {
     let flags = folder_flags() | OFlags::NOFOLLOW;
     Ok(match here {
@@ -225,8 +228,9 @@ fn folder_flags() -> OFlags {
     OFlags::RDONLY | OFlags::NONBLOCK | OFlags::DIRECTORY | OFlags::CLOEXEC
 }
 
-/// Lists every link on the way that a path leads, then where it ends, whether that exists or not. Their folders are without links.
-/// A relative path counts from the working directory, as it does for whoever opens it.
+/// Lists every link on the way that a path leads, then where it ends, whether that exists or not.
+/// Their folders are without links. A relative path counts from the working directory, as it does
+/// for whoever opens it.
 pub fn symlink_chain(path: &Path) -> Vec<PathBuf> {
     let absolute = std::path::absolute(path);
     let path = absolute.as_deref().unwrap_or(path);

@@ -1,10 +1,11 @@
-//! The person's own programs (git, glab, ssh, credential helpers): by `PATH`, but for what an agent may have written.
+//! The person's own programs (git, glab, ssh, credential helpers): by `PATH`, but for what an agent
+//! may have written.
 //!
 //! ```text
 //!  PATH ─▶ absolute parts, outside of the project here and of what agents are given, or were in earlier runs ─▶ program, which gets that PATH too
 //! ```
-//! `npm run` and activated environments put a project's folders in front, and an agent that was given the project can leave a `git`
-//! there.
+//! `npm run` and activated environments put a project's folders in front, and an agent that was
+//! given the project can leave a `git` there.
 
 use std::ffi::{OsStr, OsString};
 use std::io;

@@ -1,12 +1,14 @@
-//! Asking upstreams: the group that is for a name, its members in order, each within a bound, all within another.
+//! Asking upstreams: the group that is for a name, its members in order, each within a bound, all
+//! within another.
 //!
 //! ```text
 //!  name ──longest domain that holds it──▶ its group, else the general one
 //!  group ─▶ member ─▶ member ─▶ …        answer, no address, no name: that is it
 //!             └─ silent, refused, failed: the next; who was silent is asked last for a while
 //! ```
-//! One hickory resolver a member, because its own pool shares one time-out among all servers: a dead first one would use it
-//! up. A DNS-over-HTTPS server that is given by name is looked up through `system`, when it is first needed.
+//! One hickory resolver a member, because its own pool shares one time-out among all servers: a
+//! dead first one would use it up. A DNS-over-HTTPS server that is given by name is looked up
+//! through `system`, when it is first needed.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -155,7 +157,8 @@ impl Resolvers {
         self.of_domain(name).unwrap_or(&self.general).ask(name, patience).await
     }
 
-    /// The same for a name that the policy itself needs: its domain's upstreams, else the machine's own.
+    /// The same for a name that the policy itself needs: its domain's upstreams, else the machine's
+    /// own.
     pub async fn resolve_for_guard(&self, name: &HostName) -> Result<Answer, String> {
         self.of_domain(name).unwrap_or(&self.system).ask(name, Patience::Full).await
     }
@@ -221,7 +224,8 @@ impl Member {
         let now = Instant::now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &answer {
-            // One name that takes too long is not a silent server: it may have answered others meanwhile.
+            // One name that takes too long is not a silent server: it may have answered others
+            // meanwhile.
             Err(Trouble::Silent) if state.answered.is_none_or(|answered| answered < began) => {
                 state.silent_until = Some(now + SILENCE);
             }
@@ -289,7 +293,8 @@ impl HttpsByName {
 
     /// Looks the server up through `system`, which the policy's own names do not reach.
     async fn find(&self) -> Result<TokioResolver, String> {
-        // Boxed: the group's members may look servers up themselves, were `system` ever more than plain servers.
+        // Boxed: the group's members may look servers up themselves, were `system` ever more than
+        // plain servers.
         match Box::pin(self.system.ask(&self.name, Patience::Full)).await {
             Ok(Answer::Addresses(addresses)) => {
                 let name = self.name.as_str();
@@ -386,7 +391,8 @@ fn set(options: &mut ResolverOpts) {
 /// TLS to upstreams: these authorities and no others.
 fn client_config(roots: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig, Unusable> {
     let mut store = RootCertStore::empty();
-    // What a machine's store holds beside usable authorities is passed over, as every TLS library does.
+    // What a machine's store holds beside usable authorities is passed over, as every TLS library
+    // does.
     store.add_parsable_certificates(roots.iter().cloned());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     rustls::ClientConfig::builder_with_provider(provider)

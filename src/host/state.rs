@@ -1,6 +1,8 @@
-//! What stays on this machine, in `$XDG_STATE_HOME/ringfence`: the events of workflows (`events/ID.jsonl`), where the
-//! policies of those that run come from (`layers/ID.json`), which runs this machine made (`runs/ID.json`), what is put back
-//! after them (`aftermath/ID.json`), what `ringfence review` needs of them (`reviews/ID.json`), approvals of projects' policies (`trust/`).
+//! What stays on this machine, in `$XDG_STATE_HOME/ringfence`: the events of workflows
+//! (`events/ID.jsonl`), where the policies of those that run come from (`layers/ID.json`), which
+//! runs this machine made (`runs/ID.json`), what is put back after them (`aftermath/ID.json`), what
+//! `ringfence review` needs of them (`reviews/ID.json`), approvals of projects' policies
+//! (`trust/`).
 
 use std::path::PathBuf;
 
@@ -22,8 +24,9 @@ pub fn place() -> Option<PathBuf> {
     Some(base("XDG_STATE_HOME", ".local/state")?.join("ringfence"))
 }
 
-/// A base directory of the XDG specification: the variable, else a folder of the home. What is not absolute counts for nothing, as that
-/// says: state that lies wherever a run was started is found by none of the next.
+/// A base directory of the XDG specification: the variable, else a folder of the home. What is not
+/// absolute counts for nothing, as that says: state that lies wherever a run was started is found
+/// by none of the next.
 pub fn base(variable: &str, in_home: &str) -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute(variable).or_else(|| Some(absolute("HOME")?.join(in_home)))
@@ -55,8 +58,8 @@ pub fn folder(name: &str) -> Result<PathBuf, Failure> {
     Ok(dir)
 }
 
-/// Whether a supervisor on this machine still writes down the events of workflow `id`: it holds a lock on their file until the guard
-/// has ended, and so does nobody after it, however it ended.
+/// Whether a supervisor on this machine still writes down the events of workflow `id`: it holds a
+/// lock on their file until the guard has ended, and so does nobody after it, however it ended.
 pub fn are_events_held(id: WorkflowId) -> bool {
     let file = events_file(id).ok().and_then(|path| std::fs::File::open(path).ok());
     file.is_some_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))

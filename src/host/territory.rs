@@ -1,4 +1,5 @@
-//! Where an agent could have written: links there are never followed, and files there are never overwritten.
+//! Where an agent could have written: links there are never followed, and files there are never
+//! overwritten.
 //!
 //! ```text
 //!  folder on the way ─┬─ given to an agent, in this run or an earlier one ─▶ writable by an agent
@@ -6,8 +7,9 @@
 //!                     ├─ a working tree of git                             ─▶ links in it came from others
 //!                     └─ none of these                                     ─▶ links are followed as everywhere
 //! ```
-//! The record of what agents were given, `$XDG_STATE_HOME/ringfence/given/`, has one small file for each directory. A lost record
-//! leaves the other two rules; one that cannot be read makes every folder count as an agent's.
+//! The record of what agents were given, `$XDG_STATE_HOME/ringfence/given/`, has one small file for
+//! each directory. A lost record leaves the other two rules; one that cannot be read makes every
+//! folder count as an agent's.
 
 use std::ffi::OsString;
 use std::fs;

@@ -1,6 +1,7 @@
 //! Walking a directory that an agent may write, and may change meanwhile.
 //!
-//! By descriptors, so that no link is followed whatever is swapped; on one file system; bounded in depth, number and time.
+//! By descriptors, so that no link is followed whatever is swapped; on one file system; bounded in
+//! depth, number and time.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -57,7 +58,8 @@ pub enum Walked {
     CutShort,
 }
 
-/// Shows every entry below `root` to `visit`; directories that cannot be looked into also to `hidden`.
+/// Shows every entry below `root` to `visit`; directories that cannot be looked into also to
+/// `hidden`.
 pub fn walk(
     root: OwnedFd,
     bounds: Bounds,
@@ -104,7 +106,8 @@ pub fn walk(
                 above.push(name.to_owned());
                 open.push(below);
             }
-            // What is mounted there is not the directory's, also where it is of the same file system.
+            // What is mounted there is not the directory's, also where it is of the same file
+            // system.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => {}
             Err(_) => hidden(&stat),
         }

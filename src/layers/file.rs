@@ -1,7 +1,7 @@
 //! Reading a layer's file: who could have written it decides whether it counts.
 //!
-//! The file that was checked is the one that is read: the way to it is walked by descriptors. Folders above it are
-//! looked at too, since whoever can write a folder can put another file there.
+//! The file that was checked is the one that is read: the way to it is walked by descriptors.
+//! Folders above it are looked at too, since whoever can write a folder can put another file there.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,8 +16,8 @@ use crate::host::owners::Owners;
 use crate::host::path_walk::{Doubt, Folder, Rule, follow};
 use crate::term::{COULD_NOT_RUN, Failure};
 
-/// The path of a layer's file when there is one. A neighbour with the other extension is an error: it was
-/// meant, and would be ignored.
+/// The path of a layer's file when there is one. A neighbour with the other extension is an error:
+/// it was meant, and would be ignored.
 pub fn present(path: &Path) -> Result<Option<String>, Failure> {
     let missing = |path: &Path| match std::fs::symlink_metadata(path) {
         Ok(_) => Ok(false),
@@ -47,7 +47,8 @@ pub fn present(path: &Path) -> Result<Option<String>, Failure> {
     }
 }
 
-/// Reads a file of any layer as that layer demands. `project` is the folder that the project's files may not leave.
+/// Reads a file of any layer as that layer demands. `project` is the folder that the project's
+/// files may not leave.
 pub fn read(layer: Layer, path: &str, project: Option<&Path>) -> Result<Vec<u8>, String> {
     let caller = rustix::process::geteuid().as_raw();
     match layer {
@@ -74,7 +75,8 @@ fn bytes(file: &File) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// Opens a file of the project's, which stays inside it. Links inside are followed: they lead to what is the project's word as well.
+/// Opens a file of the project's, which stays inside it. Links inside are followed: they lead to
+/// what is the project's word as well.
 fn open_inside(path: &Path, project: Option<&Path>) -> Result<File, String> {
     let project = project.ok_or("there is no project")?;
     let inside = Inside { root: project.canonicalize().map_err(|error| error.to_string())? };
@@ -93,7 +95,8 @@ fn open_inside(path: &Path, project: Option<&Path>) -> Result<File, String> {
     Ok(file)
 }
 
-/// Follows every link: where the path ends decides, and the very folder that it ended in is read from.
+/// Follows every link: where the path ends decides, and the very folder that it ended in is read
+/// from.
 struct Inside {
     root: PathBuf,
 }

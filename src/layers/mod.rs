@@ -103,7 +103,8 @@ pub fn load_alone(source: LayerSource, project: &Path) -> Result<Loaded, Failure
     load::load_layers(&[source], crate::host::clock::today(), &mut read).map_err(|errors| unusable(&errors))
 }
 
-/// The policies that are read without being named: the organisation's and the user's, whether they are there or not.
+/// The policies that are read without being named: the organisation's and the user's, whether they
+/// are there or not.
 pub fn fixed_files() -> Vec<PathBuf> {
     std::iter::once(PathBuf::from(ORGANISATION)).chain(user_file()).collect()
 }

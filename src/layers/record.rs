@@ -1,6 +1,8 @@
-//! What the command line of a run said about its policy, for a reload: `$XDG_STATE_HOME/ringfence/layers/ID.json`.
+//! What the command line of a run said about its policy, for a reload:
+//! `$XDG_STATE_HOME/ringfence/layers/ID.json`.
 //!
-//! Kept on the machine that the paths in it belong to, from before the agent's start until the workflow is removed.
+//! Kept on the machine that the paths in it belong to, from before the agent's start until the
+//! workflow is removed.
 
 use std::path::PathBuf;
 

@@ -1,7 +1,9 @@
-//! What a person has approved of projects' own policies: one file a project, in ringfence's state directory.
+//! What a person has approved of projects' own policies: one file a project, in ringfence's state
+//! directory.
 //!
-//! The approval pins the digest of every text that the project's policy is made of, presets included; the texts are
-//! kept so that a later difference can be shown. It lies outside the project, where no agent can write.
+//! The approval pins the digest of every text that the project's policy is made of, presets
+//! included; the texts are kept so that a later difference can be shown. It lies outside the
+//! project, where no agent can write.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -4,8 +4,8 @@
 //!  line ─▶ seq: the next one? ─▶ prev: the hash of the line before? ─▶ its own hash: the digest so far
 //!            └─ no ─────────────────┴─ no ─▶ a finding: what is missing, moved or changed
 //! ```
-//! The hashes are no secret: who can write the file can forge a log that is whole. Only a digest that was kept elsewhere proves more,
-//! and it proves everything before it.
+//! The hashes are no secret: who can write the file can forge a log that is whole. Only a digest
+//! that was kept elsewhere proves more, and it proves everything before it.
 
 use std::fmt;
 

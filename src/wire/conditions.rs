@@ -1,9 +1,11 @@
-//! Network conditions: what a person may do to the network of a running workflow, as words and as data.
+//! Network conditions: what a person may do to the network of a running workflow, as words and as
+//! data.
 //!
 //! ```text
 //!  "latency=200ms±50ms" ⇄ Condition ─ for all, or for a name ─▶ Applied ─▶ Conditions ──on(name)──▶ Effect
 //! ```
-//! Nothing here acts, and nothing here is about time: whoever wants a condition at a moment asks for it at that moment.
+//! Nothing here acts, and nothing here is about time: whoever wants a condition at a moment asks
+//! for it at that moment.
 
 use std::fmt;
 use std::str::FromStr;
@@ -188,7 +190,8 @@ impl Applied {
 #[serde(transparent)]
 pub struct Conditions(pub Vec<Applied>);
 
-/// What the conditions mean for one name, or for an address. Of several of one kind the newest counts.
+/// What the conditions mean for one name, or for an address. Of several of one kind the newest
+/// counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Effect {
     /// Nothing passes.

@@ -4,8 +4,8 @@
 //!  allow, deny, net, reload ──engine's exec──▶ `ringfence guard control` ──control.sock──▶ guard: a Request a line, an Answer a line
 //!                           ──engine's exec──▶ `ringfence fence apply`   ◀── Answer's plan: what the kernel must do
 //! ```
-//! A connection that proposes or makes a change has the guard to itself until it ends, so that the kernel's rules, which its other end
-//! replaces meanwhile, follow the changes in their order.
+//! A connection that proposes or makes a change has the guard to itself until it ends, so that the
+//! kernel's rules, which its other end replaces meanwhile, follow the changes in their order.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -23,7 +23,8 @@ use crate::wire::event::{AgentEnded, Note};
 use crate::wire::handover::FenceConfig;
 use crate::wire::host_network::HostNetwork;
 
-/// Where the guard listens: in the volume that the fence and the guard share, for the guard's own user alone.
+/// Where the guard listens: in the volume that the fence and the guard share, for the guard's own
+/// user alone.
 pub const SOCKET: &str = "/run/ringfence/control.sock";
 /// The longest request, in bytes: a policy of a hundred thousand names.
 pub const LONGEST: u64 = 64 << 20;
@@ -93,7 +94,8 @@ pub enum Change {
 }
 
 impl Change {
-    /// Whether nothing that was refused before may pass after it: such a change is made in the kernel first.
+    /// Whether nothing that was refused before may pass after it: such a change is made in the
+    /// kernel first.
     pub fn closes(&self) -> bool {
         matches!(self, Change::Deny(_) | Change::Conditions { .. })
     }
@@ -177,7 +179,8 @@ impl State {
     }
 }
 
-/// `ringfence guard control`, inside the guard's container: carries lines from stdin to the guard, and its answers to stdout.
+/// `ringfence guard control`, inside the guard's container: carries lines from stdin to the guard,
+/// and its answers to stdout.
 pub fn relay() -> Result<(), Failure> {
     let failed =
         |doing: &str, error: &std::io::Error| Failure::new(1, format!("control: {doing}")).caused_by(error);

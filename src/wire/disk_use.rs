@@ -1,4 +1,5 @@
-//! Bytes and files that an agent has on the engine's disk, as the helper that counts them says it: one JSON object a line.
+//! Bytes and files that an agent has on the engine's disk, as the helper that counts them says it:
+//! one JSON object a line.
 
 use serde::{Deserialize, Serialize};
 

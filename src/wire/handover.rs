@@ -19,9 +19,11 @@ use crate::wire::event::Start;
 
 /// The volume that the fence and the guard share, and nobody else.
 pub const SHARED: &str = "/run/ringfence";
-/// The volume for the agent's authorities, where the fence has it: only to be filled before anything runs.
+/// The volume for the agent's authorities, where the fence has it: only to be filled before
+/// anything runs.
 pub const TRUST: &str = "/run/trust";
-/// The volume of what the agent is handed over in memory, where the fence has it: to be written by `fence put`.
+/// The volume of what the agent is handed over in memory, where the fence has it: to be written by
+/// `fence put`.
 pub const HANDED: &str = "/run/handed";
 /// Where the guard waits for the fence.
 pub const GUARD_SOCKET: &str = "/run/ringfence/guard.sock";
@@ -29,23 +31,26 @@ pub const GUARD_SOCKET: &str = "/run/ringfence/guard.sock";
 pub const FENCE_CONFIG: &str = "/run/ringfence/fence.json";
 /// The guard's [`GuardConfig`].
 pub const GUARD_CONFIG: &str = "/run/ringfence/guard.json";
-/// PEM of the authorities that the guard's encrypted upstreams may show; absent where no upstream is encrypted.
+/// PEM of the authorities that the guard's encrypted upstreams may show; absent where no upstream
+/// is encrypted.
 pub const GUARD_ROOTS: &str = "/run/ringfence/roots.pem";
-/// `user:password` for the proxy, for the guard's user alone; absent where the policy names no credentials.
+/// `user:password` for the proxy, for the guard's user alone; absent where the policy names no
+/// credentials.
 pub const GUARD_CREDENTIALS: &str = "/run/ringfence/proxy-credentials";
-/// The agent's filter of system calls, where the engine wants it as a file: it is read when the agent's container is made, before
-/// anybody has the volume.
+/// The agent's filter of system calls, where the engine wants it as a file: it is read when the
+/// agent's container is made, before anybody has the volume.
 pub const FILTER: &str = "/run/ringfence/seccomp.json";
 /// The name under which the engine tells the guard where the host is, in its `/etc/hosts`.
 pub const HOST_ALIAS: &str = "host.docker.internal";
 /// Descriptors of a connection at the gate: the agent's end and the server's.
 pub const CONNECTION_FILES: u32 = 2;
-/// A guard's other descriptors: sockets of the fence, questions to upstreams, attempts beside the first, pipes.
+/// A guard's other descriptors: sockets of the fence, questions to upstreams, attempts beside the
+/// first, pipes.
 pub const OTHER_FILES: u32 = 2048;
 /// What a guard may have open.
 pub const GUARD_FILES: u32 = GATE_CONNECTIONS * CONNECTION_FILES + OTHER_FILES;
-/// The most that one run's events may be, in bytes: then nothing goes out any more. The engine keeps more than that of the
-/// guard's output, so that it never rotates a log's beginning away.
+/// The most that one run's events may be, in bytes: then nothing goes out any more. The engine
+/// keeps more than that of the guard's output, so that it never rotates a log's beginning away.
 pub const EVENTS_BYTES: u64 = 256 << 20;
 /// How often the guard says that it is alive.
 pub const HEARTBEAT: Duration = Duration::from_millis(250);
@@ -57,7 +62,8 @@ pub const FILTER_ZONE: &str = "ringfence.invalid.";
 
 /// Where the fence has what the agent is given of this machine's files, numbered.
 pub const GIVEN: &str = "/run/given";
-/// Where the helper that counts the agent's files has the volumes that the image declares, numbered.
+/// Where the helper that counts the agent's files has the volumes that the image declares,
+/// numbered.
 pub const COUNTED: &str = "/run/counted";
 
 /// Something of the supervisor's machine that the agent is given.
@@ -74,12 +80,14 @@ pub struct Given {
     /// The boot id of the kernel whose numbers these are.
     #[serde(default)]
     pub kernel: Option<String>,
-    /// What must be in it instead, where the supervisor's kernel is another one and numbers mean nothing.
+    /// What must be in it instead, where the supervisor's kernel is another one and numbers mean
+    /// nothing.
     #[serde(default)]
     pub nonce: Option<Nonce>,
 }
 
-/// The abstract socket in the agent's network namespace at which the fence waits for the agent's first program, `src/init`.
+/// The abstract socket in the agent's network namespace at which the fence waits for the agent's
+/// first program, `src/init`.
 pub const INIT_SOCKET: &[u8] = b"ringfence-init";
 /// What the fence says to it once every cover is in its place.
 pub const GO: &[u8] = b"go\n";
@@ -128,13 +136,15 @@ pub struct FenceConfig {
     /// What vanishes.
     #[serde(default)]
     pub cut: Cut,
-    /// Whether the lock of every device must hold, which older kernels do not have: for a runtime that may send frames itself.
+    /// Whether the lock of every device must hold, which older kernels do not have: for a runtime
+    /// that may send frames itself.
     #[serde(default)]
     pub devices: bool,
     /// What must be mounted, and is looked at once, before anything else.
     #[serde(default)]
     pub given: Vec<Given>,
-    /// Whether the fence is to find the engine's limits on itself: for an engine that cannot say whether it keeps them.
+    /// Whether the fence is to find the engine's limits on itself: for an engine that cannot say
+    /// whether it keeps them.
     #[serde(default)]
     pub limits: bool,
     /// What the agent's first program must find before it becomes the agent.

@@ -1,4 +1,5 @@
-//! The addresses of one machine: what the helper in the host's network says, one JSON object a line.
+//! The addresses of one machine: what the helper in the host's network says, one JSON object a
+//! line.
 //!
 //! ```text
 //!  helper ──{"network": {…}}, then {"unchanged": …} or a new one──▶ supervisor ──Request::Host──▶ guard's floor

@@ -4,8 +4,8 @@
 //!  text from the engine, a file's name, a person ──parse──▶ WorkflowId │ WorkflowName │ Role │ EngineId │ … ──▶ paths, URLs, terminals
 //!                                                     └─ none: the object is somebody else's
 //! ```
-//! An image chooses its own labels, and the engine passes them on: a text that was not parsed here never becomes part of a path, a
-//! URL or a row.
+//! An image chooses its own labels, and the engine passes them on: a text that was not parsed here
+//! never becomes part of a path, a URL or a row.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,5 @@
-//! What a container sees of itself, and what a rehearsed fence came to: the lines that the doctor's probes print.
+//! What a container sees of itself, and what a rehearsed fence came to: the lines that the doctor's
+//! probes print.
 
 use std::collections::BTreeMap;
 

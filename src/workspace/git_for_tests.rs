@@ -1,4 +1,5 @@
-//! The real git, for tests: with a name of its own, and without the configuration of whoever runs them.
+//! The real git, for tests: with a name of its own, and without the configuration of whoever runs
+//! them.
 
 use std::path::Path;
 use std::process::Command;

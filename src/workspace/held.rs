@@ -3,7 +3,8 @@
 //! ```text
 //!  Linux: openat2, NO_SYMLINKS, as a name only (O_PATH)       macOS: open, NOFOLLOW_ANY, to be read
 //! ```
-//! Elsewhere ringfence does not build: each system has its own way, and a weaker one would be a hole in what an agent is given.
+//! Elsewhere ringfence does not build: each system has its own way, and a weaker one would be a
+//! hole in what an agent is given.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,7 +25,8 @@ pub fn open(source: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match rustix::fs::openat2(rustix::fs::CWD, source, flags, Mode::empty(), resolve) {
-        // Kernels before 5.6, and sandboxes that do not know the call: the path that the kernel took must be the one that was meant.
+        // Kernels before 5.6, and sandboxes that do not know the call: the path that the kernel
+        // took must be the one that was meant.
         Err(Errno::NOSYS | Errno::PERM) => {
             let file = rustix::fs::open(source, flags, Mode::empty())?;
             let taken = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
@@ -34,12 +36,14 @@ pub fn open(source: &Path) -> io::Result<OwnedFd> {
     }
 }
 
-/// Opens it; a link in it is an error. There is no opening of a name alone, so what cannot be read cannot be given.
+/// Opens it; a link in it is an error. There is no opening of a name alone, so what cannot be read
+/// cannot be given.
 #[cfg(target_os = "macos")]
 pub fn open(source: &Path) -> io::Result<OwnedFd> {
     // NONBLOCK: a pipe would wait for its other end, and is refused afterwards.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW_ANY;
-    // A system before macOS 11 passes over a flag that it does not know. /etc is a link on every macOS.
+    // A system before macOS 11 passes over a flag that it does not know. /etc is a link on every
+    // macOS.
     if rustix::fs::open("/etc", flags, Mode::empty()).is_ok() {
         return Err(io::Error::new(
             io::ErrorKind::Unsupported,
@@ -79,7 +83,8 @@ fn changed() -> io::Error {
     io::Error::other("the path changed while it was opened")
 }
 
-/// Device and inode, as the standard library writes them too. A device is a signed number of 32 bits on macOS.
+/// Device and inode, as the standard library writes them too. A device is a signed number of 32
+/// bits on macOS.
 #[allow(clippy::unnecessary_cast, reason = "not on macOS")]
 pub fn identity(stat: &Stat) -> Identity {
     Identity { device: stat.st_dev as u64, inode: stat.st_ino as u64 }

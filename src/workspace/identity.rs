@@ -1,4 +1,5 @@
-//! Who the agent is to git: settings by the environment, so that nothing is written into the project or the image.
+//! Who the agent is to git: settings by the environment, so that nothing is written into the
+//! project or the image.
 //!
 //! ```text
 //!  the project is somebody's ─▶ safe.directory      the caller's git: user.name, user.email (unless the project has its own)
@@ -16,7 +17,8 @@ use crate::host::programs;
 /// Where the agent finds its token: in this variable, or in the file of this name.
 pub const TOKEN: &str = "GITLAB_TOKEN";
 
-/// A helper that answers with the token, whichever of both ways it was given. It is no secret itself.
+/// A helper that answers with the token, whichever of both ways it was given. It is no secret
+/// itself.
 const HELPER: &str = r#"!f() { test "$1" = get || exit 0; t=$GITLAB_TOKEN; test -n "$t" || t=$(cat /run/secrets/GITLAB_TOKEN) || exit 0; echo username=oauth2; echo "password=$t"; }; f"#;
 
 /// What git is told.
@@ -24,7 +26,8 @@ const HELPER: &str = r#"!f() { test "$1" = get || exit 0; t=$GITLAB_TOKEN; test 
 pub struct Settings(Vec<(String, String)>);
 
 impl Settings {
-    /// For a project that is mounted at `place`, and whose repository is configured by the file `config` in a mount.
+    /// For a project that is mounted at `place`, and whose repository is configured by the file
+    /// `config` in a mount.
     pub fn for_project(&mut self, place: &str, (mount, config): (&Bind, &str)) {
         // git refuses a directory that another user owns; the mount is the one that was asked for.
         self.add("safe.directory", place);
@@ -85,7 +88,8 @@ pub fn authority(url: &str) -> Option<&str> {
     (!authority.is_empty() && authority.chars().all(plain)).then(|| authority.trim_end_matches(":443"))
 }
 
-/// What the caller's git says outside of any repository: what is in a project may be an agent's word.
+/// What the caller's git says outside of any repository: what is in a project may be an agent's
+/// word.
 fn of_caller(key: &str) -> Option<String> {
     let output = programs::command("git")
         .ok()?

@@ -1,4 +1,5 @@
-//! What of this machine no agent is given, whatever it is called: homes, the container engine's files, its sockets.
+//! What of this machine no agent is given, whatever it is called: homes, the container engine's
+//! files, its sockets.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -24,9 +25,11 @@ pub struct Machine {
     pub engine: Vec<PathBuf>,
     /// Engines' sockets, which may have other names too.
     pub sockets: Vec<Identity>,
-    /// Links on the way to those, and files that say which engine is used: no directory around one is given to be written.
+    /// Links on the way to those, and files that say which engine is used: no directory around one
+    /// is given to be written.
     pub engine_ways: Vec<PathBuf>,
-    /// The bundle that was named for the helper image, and links on the way to it: the next run's fence and guard come out of it.
+    /// The bundle that was named for the helper image, and links on the way to it: the next run's
+    /// fence and guard come out of it.
     pub helper_ways: Vec<PathBuf>,
     /// ringfence's own files.
     pub own: Own,
@@ -107,7 +110,8 @@ fn people(accounts: &str, own: u32) -> impl Iterator<Item = PathBuf> {
     others.map(|(_, home)| home)
 }
 
-/// Directories in `dir` that belong to somebody else: accounts of a directory service are in no file.
+/// Directories in `dir` that belong to somebody else: accounts of a directory service are in no
+/// file.
 fn of_others(dir: &Path, own: u32) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     entries
@@ -150,8 +154,8 @@ fn engine_folders(homes: &[PathBuf], runtime: Option<&Path>) -> Vec<PathBuf> {
     folders
 }
 
-/// What is given to nobody, and what nobody is given to write: with another link in the place of one, the next run would speak to an engine
-/// of the agent's.
+/// What is given to nobody, and what nobody is given to write: with another link in the place of
+/// one, the next run would speak to an engine of the agent's.
 fn engine_places(
     folders: &[PathBuf],
     sockets: &[PathBuf],

@@ -1,13 +1,15 @@
-//! Which files of this machine an agent may be given: `--project` and `--mount`, after every link is resolved.
+//! Which files of this machine an agent may be given: `--project` and `--mount`, after every link
+//! is resolved.
 //!
 //! ```text
 //!  words ─▶ resolved path ─▶ held open, without following a link ─▶ may it be given? ─▶ Bind
 //!                                    │                                                   │
 //!                                    └── device and inode, which the fence finds again ◀─┘  or there is no agent
 //! ```
-//! The engine resolves a path anew when it mounts it, so that what was checked may be something else by then: another agent that has
-//! the directory above can swap it for a link at the right moment. Hence the identity: the fence looks at the very mount that the agent
-//! gets, before the agent starts.
+//! The engine resolves a path anew when it mounts it, so that what was checked may be something
+//! else by then: another agent that has the directory above can swap it for a link at the right
+//! moment. Hence the identity: the fence looks at the very mount that the agent gets, before the
+//! agent starts.
 
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
@@ -95,7 +97,8 @@ pub struct Bind {
     pub identity: Identity,
     /// User and group that it belongs to.
     pub owner: (u32, u32),
-    /// What was checked, whatever the path leads to by now; it also keeps the inode from being given to another file.
+    /// What was checked, whatever the path leads to by now; it also keeps the inode from being
+    /// given to another file.
     held: Arc<OwnedFd>,
 }
 
@@ -152,7 +155,8 @@ pub fn mount(given: &str, project: Option<&Bind>, machine: &Machine) -> Result<B
 }
 
 impl Bind {
-    /// The directory as one that an agent can write; nothing for what it can only read, or whose content alone it can write.
+    /// The directory as one that an agent can write; nothing for what it can only read, or whose
+    /// content alone it can write.
     pub fn given(&self) -> std::io::Result<Option<Given>> {
         if !self.writable || !self.directory {
             return Ok(None);
@@ -180,8 +184,9 @@ impl Bind {
     }
 }
 
-/// Resolves the path, and opens what it leads to; from here on that is meant, not the path. A link that an earlier agent could have left
-/// on the way would give this one another directory than the person means.
+/// Resolves the path, and opens what it leads to; from here on that is meant, not the path. A link
+/// that an earlier agent could have left on the way would give this one another directory than the
+/// person means.
 fn hold(called: &str, given: &Path, target: String, writable: bool) -> Result<Bind, Failure> {
     let cannot = |error: std::io::Error| {
         Failure::new(COULD_NOT_RUN, format!("{called}: cannot be used"))
@@ -322,7 +327,8 @@ fn may_be_target(target: &str, project: Option<&Bind>) -> Result<String, String>
             return Err(format!("{} is where the project is", project.target));
         }
         if let Ok(within) = path.strip_prefix(workspace) {
-            // Also of a repository deeper in the project: what is shown since its objects lie there must lie there.
+            // Also of a repository deeper in the project: what is shown since its objects lie there
+            // must lie there.
             let is_gits = within.iter().any(|part| part.eq_ignore_ascii_case(".git"));
             if is_gits || PROTECTED.iter().any(|name| within.starts_with(name)) {
                 return Err(format!("{} of the project is protected", within.display()));

@@ -1,4 +1,5 @@
-//! Where ringfence's own files are: its state (records, approvals, copies) and the policies that are read from fixed places.
+//! Where ringfence's own files are: its state (records, approvals, copies) and the policies that
+//! are read from fixed places.
 //!
 //! ```text
 //!  ~/.config/ringfence ──link──▶ ~/dotfiles/ringfence/policy.yml ──link──▶ …      every place on the way counts:
@@ -15,7 +16,8 @@ use crate::host::path_walk::symlink_chain;
 pub struct Own {
     /// Folders of which nothing is given; without links.
     folders: Vec<PathBuf>,
-    /// Links and files on the way to these and to the policies: no directory around one is given to be written.
+    /// Links and files on the way to these and to the policies: no directory around one is given to
+    /// be written.
     ways: Vec<PathBuf>,
 }
 

@@ -1,4 +1,5 @@
-//! Where a project's repository is: git finds nothing inside when it lies outside the directory that the agent is given.
+//! Where a project's repository is: git finds nothing inside when it lies outside the directory
+//! that the agent is given.
 //!
 //! ```text
 //!  .git  a folder ─────────────▶ in the project, unless it borrows objects from elsewhere
@@ -23,7 +24,8 @@ pub const PROJECT: &str = "/workspace";
 /// A file that says where a repository is, is no longer.
 const LONGEST: u64 = 64 << 10;
 
-/// Says why git will not work in a project, and what to do; nothing where it will, or where no repository is.
+/// Says why git will not work in a project, and what to do; nothing where it will, or where no
+/// repository is.
 pub fn outside(root: BorrowedFd<'_>, at: &Path) -> Option<String> {
     let mut by_worktree = true;
     let (why, whole) = match kind(root, ".git") {
@@ -137,8 +139,9 @@ fn shown(path: &Path) -> String {
     harmless(&path.to_string_lossy())
 }
 
-/// Tells whether what git keeps in this folder about a linked working tree is about a place that is not there inside, so that git would
-/// take it for gone. What cannot be read is taken for that too: an agent may have left a link or a pipe.
+/// Tells whether what git keeps in this folder about a linked working tree is about a place that is
+/// not there inside, so that git would take it for gone. What cannot be read is taken for that too:
+/// an agent may have left a link or a pipe.
 pub fn is_of_elsewhere(root: BorrowedFd<'_>, folder: &Path) -> bool {
     let text = match read(root, &folder.join("gitdir")) {
         Ok(text) => text,
@@ -147,7 +150,8 @@ pub fn is_of_elsewhere(root: BorrowedFd<'_>, folder: &Path) -> bool {
     let target = Path::new(OsStr::from_bytes(line(&text)));
     match target.is_absolute() {
         true => !target.starts_with(PROJECT),
-        // Relative ones that stay in the project are there inside too; three folders up is the repository's own, or above it.
+        // Relative ones that stay in the project are there inside too; three folders up is the
+        // repository's own, or above it.
         false => target.components().take_while(|part| part.as_os_str() == "..").count() > 3,
     }
 }

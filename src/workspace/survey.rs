@@ -1,7 +1,9 @@
-//! What a person should know of a directory before an agent has it: links that lead out, files that are doors.
+//! What a person should know of a directory before an agent has it: links that lead out, files that
+//! are doors.
 //!
-//! A link resolves inside the agent's container, so it opens nothing there; whoever follows it outside later is led out. A socket is a
-//! door: its file works from inside, and whoever listens behind it answers.
+//! A link resolves inside the agent's container, so it opens nothing there; whoever follows it
+//! outside later is led out. A socket is a door: its file works from inside, and whoever listens
+//! behind it answers.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -42,7 +44,8 @@ impl Found {
     fn add(&mut self, what: String) {
         self.count += 1;
         if self.first.len() < NAMED {
-            // A file's name is the agent's word once it ran: nothing of it reaches the terminal raw.
+            // A file's name is the agent's word once it ran: nothing of it reaches the terminal
+            // raw.
             self.first.push(what.chars().flat_map(char::escape_debug).collect());
         }
     }
@@ -123,8 +126,8 @@ impl Survey {
     }
 }
 
-/// Whether a link at `at` below `root` leads out of it, or may, by its words alone: behind a name, which may be a link, `..` can be
-/// anywhere.
+/// Whether a link at `at` below `root` leads out of it, or may, by its words alone: behind a name,
+/// which may be a link, `..` can be anywhere.
 pub(super) fn leads_out(root: &Path, at: &Path, target: &Path) -> bool {
     if target.is_absolute() {
         return !target.starts_with(root);

@@ -5,8 +5,8 @@
 //!  ranges ───────▶ toCIDR + ports                     denied ranges, private ranges ──▶ egressDeny
 //!  every name ───▶ the DNS rule, so that nothing else is resolved
 //! ```
-//! <https://docs.cilium.io/en/stable/security/policy/language/>. Names cannot be refused there, so a grant that a denial
-//! of names touches is left out.
+//! <https://docs.cilium.io/en/stable/security/policy/language/>. Names cannot be refused there, so
+//! a grant that a denial of names touches is left out.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! `network_policy` of GitLab's `.gitlab/duo/agent-config.yml`: lists of names, for every port.
 //!
-//! <https://docs.gitlab.com/user/duo_agent_platform/environment_sandbox/>: `x.example` is that name, `*.x.example` what
-//! is below it, at most 1000 entries a list, denials win.
+//! <https://docs.gitlab.com/user/duo_agent_platform/environment_sandbox/>: `x.example` is that
+//! name, `*.x.example` what is below it, at most 1000 entries a list, denials win.
 
 use std::sync::Arc;
 

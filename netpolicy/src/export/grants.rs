@@ -1,4 +1,5 @@
-//! What a policy permits on a day, rule by rule: expired, outside a ceiling, the host itself taken off.
+//! What a policy permits on a day, rule by rule: expired, outside a ceiling, the host itself taken
+//! off.
 //!
 //! ```text
 //!  Policy.allow ──▶ of ──▶ grants ──without (denials that a format cannot say)──▶ what may be written
@@ -96,8 +97,8 @@ fn overlaps(a: &HostPattern, b: &HostPattern) -> bool {
     below_both || (!a.is_wildcard() && b.matches(a.name())) || (!b.is_wildcard() && a.matches(b.name()))
 }
 
-/// The grants without what these denials of names refuse, for a format that cannot refuse it: a grant that a
-/// denial touches loses the ports in question, and stays out when none is left.
+/// The grants without what these denials of names refuse, for a format that cannot refuse it: a
+/// grant that a denial touches loses the ports in question, and stays out when none is left.
 pub(super) fn without(grants: &[Rule], denials: &[&Arc<Rule>], notes: &mut Vec<Note>) -> Vec<Rule> {
     let mut left = Vec::new();
     for grant in grants {

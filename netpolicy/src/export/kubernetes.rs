@@ -1,7 +1,7 @@
 //! A Kubernetes NetworkPolicy: ranges and ports; it knows no names.
 //!
-//! <https://kubernetes.io/docs/concepts/services-networking/network-policies/>: nothing is refused by rule, so a denied range
-//! becomes an `except` of the ranges it lies in.
+//! <https://kubernetes.io/docs/concepts/services-networking/network-policies/>: nothing is refused
+//! by rule, so a denied range becomes an `except` of the ranges it lies in.
 
 use ipnet::IpNet;
 use serde_json::{Value, json};

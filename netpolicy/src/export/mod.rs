@@ -4,8 +4,8 @@
 //!  Policy ──grants (expired, ceilings, denials taken off)──▶ gitlab | cilium | kubernetes ──block──▶ YAML text
 //!                                                                     └──▶ notes: left out, narrower, wider
 //! ```
-//! Nothing is exported more widely than the policy says without a note that says so. What another program cannot refuse
-//! is not permitted to it either.
+//! Nothing is exported more widely than the policy says without a note that says so. What another
+//! program cannot refuse is not permitted to it either.
 
 mod block;
 mod cilium;

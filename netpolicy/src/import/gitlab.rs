@@ -5,9 +5,10 @@
 //!  denied_domains  ─────────────────────────────▶ deny (every port); they win there too
 //!  include_recommended_allowed, allow_all_unix_sockets, what is always allowed ──▶ notes
 //! ```
-//! <https://docs.gitlab.com/user/duo_agent_platform/environment_sandbox/>. The list is enforced there by srt: a bare
-//! name is that name alone, `*.x` is everything below it, and without a port every port is meant. Port 443 is what is
-//! imported: the format knows no ports, and what a flow needs is HTTPS.
+//! <https://docs.gitlab.com/user/duo_agent_platform/environment_sandbox/>. The list is enforced
+//! there by srt: a bare name is that name alone, `*.x` is everything below it, and without a port
+//! every port is meant. Port 443 is what is imported: the format knows no ports, and what a flow
+//! needs is HTTPS.
 
 use super::intake::{self, Intake, is_true, pairs, strings};
 use super::{Format, ImportError, Imported};

@@ -1,11 +1,13 @@
-//! Rules of httpjail and its relatives: `allow: REGEX`, `deny-post: REGEX`, a line each; the first that matches a URL wins.
+//! Rules of httpjail and its relatives: `allow: REGEX`, `deny-post: REGEX`, a line each; the first
+//! that matches a URL wins.
 //!
 //! ```text
 //!  ^https://(.*\.)?x\.example/ ──Pattern::read──▶ scheme, below?, host, path? ──┬─ allow ──▶ a name, where no denial before it can match
 //!                                                                               └─ deny  ──▶ a name, and what it may match besides
 //! ```
-//! The expressions are searched for in a URL, so `x\.example` matches everything below that name too, and much else.
-//! Only expressions that spell a host out are read. A denial that is not understood ends what is permitted.
+//! The expressions are searched for in a URL, so `x\.example` matches everything below that name
+//! too, and much else. Only expressions that spell a host out are read. A denial that is not
+//! understood ends what is permitted.
 
 use super::ImportError;
 use super::intake::{self, Intake};
@@ -246,7 +248,8 @@ impl<'r> Pattern<'r> {
 /// Stands for a bare dot.
 const ANY: char = '?';
 
-/// The letters, digits, hyphens and dots that an expression begins with, as far as no operator changes them.
+/// The letters, digits, hyphens and dots that an expression begins with, as far as no operator
+/// changes them.
 fn literal(regex: &str) -> (String, &str) {
     let mut text = String::new();
     let mut rest = regex;

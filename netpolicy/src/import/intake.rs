@@ -210,7 +210,8 @@ pub(super) fn split_port(text: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// An entry as srt reads it: a name with a dot, or `*.` before one, and perhaps a port. `None` for what it takes for no entry.
+/// An entry as srt reads it: a name with a dot, or `*.` before one, and perhaps a port. `None` for
+/// what it takes for no entry.
 pub(super) fn srt_entry(text: &str) -> Option<(&str, Option<u16>)> {
     let (pattern, port) = split_port(text);
     let name = pattern.strip_prefix("*.").unwrap_or(pattern);
@@ -227,7 +228,8 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = (u32, &str)> {
     })
 }
 
-/// Returns the root of a YAML or JSON file, which must be a mapping. JSON may hold comments and trailing commas.
+/// Returns the root of a YAML or JSON file, which must be a mapping. JSON may hold comments and
+/// trailing commas.
 pub(super) fn root(file: &str, text: &str) -> Result<Vec<(Node, Node)>, ImportError> {
     let root = if is_json(text) {
         Some(json::parse(file, text)?)

@@ -13,7 +13,8 @@ use crate::yaml::{Node, Place, Value};
 /// Nesting that no allowlist needs.
 const MAX_DEPTH: usize = 32;
 
-/// Reads one file. A key that stands twice in a mapping is an error: two readers might take two values.
+/// Reads one file. A key that stands twice in a mapping is an error: two readers might take two
+/// values.
 pub(super) fn parse(file: &str, text: &str) -> Result<Node, ImportError> {
     let reader = Reader { file, text, begins: begins(text) };
     let parsed = jsonc_parser::parse_to_ast(text, &Default::default(), &Default::default())

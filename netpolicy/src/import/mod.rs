@@ -3,8 +3,8 @@
 //! ```text
 //!  text ──detect or --from──▶ gitlab | srt | gh-aw | httpjail | squid ──▶ Intake ──▶ Imported (rules, notes)
 //! ```
-//! An import never permits a name that its source does not: what cannot be said exactly is permitted more narrowly or
-//! left out, and denied more widely. Whatever differs is in the notes.
+//! An import never permits a name that its source does not: what cannot be said exactly is
+//! permitted more narrowly or left out, and denied more widely. Whatever differs is in the notes.
 
 mod gh_aw;
 pub mod gitlab;
@@ -126,7 +126,8 @@ pub fn import(file: &str, text: &str, format: Option<Format>, layer: Layer) -> R
     intake.finish(format)
 }
 
-/// Tells the format, by the structure of a file: its keys, or what its lines are. Words in comments and values say nothing.
+/// Tells the format, by the structure of a file: its keys, or what its lines are. Words in comments
+/// and values say nothing.
 fn detect(file: &str, text: &str) -> Result<Format, ImportError> {
     if file.ends_with(".js") || file.ends_with(".mjs") {
         return Err(ImportError::Program);
@@ -155,7 +156,8 @@ fn detect(file: &str, text: &str) -> Result<Format, ImportError> {
     if lines.is_empty() || !lines.iter().all(names) {
         return Err(ImportError::Unknown);
     }
-    // Guessing wrong would widen: a name is read with everything below it only where nobody else writes so.
+    // Guessing wrong would widen: a name is read with everything below it only where nobody else
+    // writes so.
     let awf = lines.iter().any(|line| line.contains("://") || line.contains(','));
     let squid = lines.iter().any(|line| line.starts_with('.'));
     match (awf, squid) {

@@ -5,8 +5,9 @@
 //!  acl N dstdomain …, port …, src … ──▶ Acl ─┐
 //!  http_access allow|deny [!]N… in order ────┴─▶ State ──▶ allow, deny, notes
 //! ```
-//! A name with a leading dot is the name and everything below it, without it that name alone. The first `http_access`
-//! whose lists all match wins. A denial that is not about names, ports or who asks ends what is permitted.
+//! A name with a leading dot is the name and everything below it, without it that name alone. The
+//! first `http_access` whose lists all match wins. A denial that is not about names, ports or who
+//! asks ends what is permitted.
 
 use std::collections::BTreeMap;
 
@@ -78,7 +79,8 @@ pub(super) fn read(text: &str, intake: &mut Intake) -> Result<(), ImportError> {
     Ok(())
 }
 
-/// Returns the statements of a configuration with the lines where they begin: a backslash at a line's end joins the next.
+/// Returns the statements of a configuration with the lines where they begin: a backslash at a
+/// line's end joins the next.
 fn statements(text: &str) -> Vec<(u32, String)> {
     let mut statements: Vec<(u32, String)> = Vec::new();
     let mut open = false;

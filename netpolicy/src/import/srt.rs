@@ -5,8 +5,8 @@
 //!  network.deniedDomains  ── the same, and *, addresses ──────▶ deny; they win there too
 //!  every other key ───────────────────────────────────────────▶ notes
 //! ```
-//! A bare name is that name alone, `*.x` is everything below it, and an entry without a port means every port. Agents
-//! that embed srt keep the same settings under `sandbox`.
+//! A bare name is that name alone, `*.x` is everything below it, and an entry without a port means
+//! every port. Agents that embed srt keep the same settings under `sandbox`.
 
 use super::ImportError;
 use super::intake::{self, Intake, is_true, pairs, strings};

@@ -1,5 +1,5 @@
-//! What is suspicious about a policy as a whole: rules that can never permit, that say nothing new, that end, and
-//! those that reach further than they look.
+//! What is suspicious about a policy as a whole: rules that can never permit, that say nothing new,
+//! that end, and those that reach further than they look.
 //!
 //! ```text
 //!  Draft rules (with their places) + Policy ──index──▶ covering rules, denials, ceilings ──▶ warnings, notes
@@ -36,7 +36,8 @@ pub(super) fn lint(drafts: &[Draft], policy: &Policy, today: Date) -> Vec<Diagno
         findings.push(untrusted(rule, unheard.len()).at(place));
     }
     for (id, (rule, place)) in (0u32..).zip(&allow) {
-        // What a preset permits may well be denied or bounded elsewhere: that is how presets are narrowed.
+        // What a preset permits may well be denied or bounded elsewhere: that is how presets are
+        // narrowed.
         let shipped = rule.origin.file.starts_with("preset ");
         let idle = if shipped { None } else { idle(id, rule, &permitted, &denied, &ceilings, today) };
         let finding = idle.or_else(|| ends_soon(rule, today));
@@ -135,7 +136,8 @@ fn never_by_denial(rule: &Rule, denied: &RuleIndex) -> Option<Found> {
     Some(Found::new("denied", message, "denials always win: remove one of the two"))
 }
 
-/// The rules of an index that speak about everything that a rule speaks about, as many as are compared.
+/// The rules of an index that speak about everything that a rule speaks about, as many as are
+/// compared.
 fn looked_at<'r>(index: &'r RuleIndex, rule: &'r Rule) -> impl Iterator<Item = (u32, &'r Arc<Rule>)> {
     index.covering(&rule.matcher).take(COMPARED)
 }
@@ -185,7 +187,8 @@ fn beyond_a_ceiling(rule: &Rule, ceilings: &[(Layer, RuleIndex)]) -> Option<Foun
     None
 }
 
-/// Whether an entry of a ceiling grants, on the ports of both, at least the check, resolver and private ranges of a rule.
+/// Whether an entry of a ceiling grants, on the ports of both, at least the check, resolver and
+/// private ranges of a rule.
 fn as_wide(entry: &Rule, rule: &Rule) -> bool {
     rule.ports
         .iter()
@@ -212,8 +215,8 @@ fn shadowed(id: u32, rule: &Arc<Rule>, permitted: &RuleIndex) -> Option<Found> {
     Some(Found::new("shadowed", message, "remove one of the two"))
 }
 
-/// Whether one rule grants what another does of the targets that both speak about. Another check on a port is no
-/// grant of the same: it may have been meant to be the stricter one.
+/// Whether one rule grants what another does of the targets that both speak about. Another check on
+/// a port is no grant of the same: it may have been meant to be the stricter one.
 fn grants_all_of(one: &Rule, other: &Rule) -> bool {
     one.origin.layer <= other.origin.layer
         && within(&other.ports, &one.ports)

@@ -5,9 +5,10 @@
 //!                                                                          └─ rule, network, container ──▶ Draft
 //!  Drafts, strongest layer first ──merge──▶ Policy ──lint──▶ Loaded | all Diagnostics of all files
 //! ```
-//! Within a layer lists append and of single values the extending file's wins; a file that is extended twice counts once.
-//! Across layers rules append, of limits the smallest counts, requirements add up, and `dns` and `proxy` come from the
-//! strongest layer that sets them: a weaker one that sets them too is an error.
+//! Within a layer lists append and of single values the extending file's wins; a file that is
+//! extended twice counts once. Across layers rules append, of limits the smallest counts,
+//! requirements add up, and `dns` and `proxy` come from the strongest layer that sets them: a
+//! weaker one that sets them too is an error.
 
 mod container;
 mod files;
@@ -110,10 +111,12 @@ impl Loaded {
     }
 }
 
-/// Reads a file's bytes, given its layer and its path as written, joined to the folder of the file that names it.
+/// Reads a file's bytes, given its layer and its path as written, joined to the folder of the file
+/// that names it.
 pub type Read<'a> = dyn FnMut(Layer, &str) -> Result<Vec<u8>, String> + 'a;
 
-/// Loads one policy file, or a preset (`gitlab`, `gitlab@1`), with everything it extends, as the only layer.
+/// Loads one policy file, or a preset (`gitlab`, `gitlab@1`), with everything it extends, as the
+/// only layer.
 pub fn load(
     entry: &str,
     layer: Layer,
@@ -153,7 +156,8 @@ pub fn load_layers(
 
 fn closure_digest(files: &[SourceFile], layer: Layer) -> String {
     let of_layer = || files.iter().filter(|file| file.layer == layer);
-    // Names are seen from the first file, so that the digest does not depend on where the project lies.
+    // Names are seen from the first file, so that the digest does not depend on where the project
+    // lies.
     let folder = of_layer().next().and_then(|file| file.name.rfind('/').map(|slash| &file.name[..=slash]));
     let mut text = String::new();
     for file in of_layer() {
@@ -367,7 +371,8 @@ impl Loader<'_, '_> {
         reading.draft
     }
 
-    /// Reads the part of GitLab's file that is about the network. What of it cannot be carried over permits less.
+    /// Reads the part of GitLab's file that is about the network. What of it cannot be carried over
+    /// permits less.
     fn agent_config(&mut self, reading: &mut Reading<'_>, path: &str) {
         let place = Place::file(path);
         let layer = reading.draft.layer;

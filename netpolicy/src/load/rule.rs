@@ -14,8 +14,8 @@ use crate::policy::{Date, Layer, Matcher, Origin, Protocol, ResolvedBy, Rule};
 use crate::ruleset::{FILTER_PORT, RESERVED_PORTS};
 use crate::yaml::{Findings, Node, Place, Value};
 
-/// Which list a rule stands in: they read the same and are held to different rules, since a wide denial
-/// opens nothing.
+/// Which list a rule stands in: they read the same and are held to different rules, since a wide
+/// denial opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     /// Permits.

@@ -1,10 +1,12 @@
-//! Shapes that every part of a policy is read by: mappings, lists, texts, numbers, and what is said when it is another.
+//! Shapes that every part of a policy is read by: mappings, lists, texts, numbers, and what is said
+//! when it is another.
 
 use crate::diagnostic::Diagnostic;
 use crate::policy::Layer;
 use crate::yaml::{Findings, Node, Value};
 
-/// A mapping of the language: what it is called in messages, its keys, and those that a project's file may not hold.
+/// A mapping of the language: what it is called in messages, its keys, and those that a project's
+/// file may not hold.
 pub(crate) struct Section {
     /// `a policy`, `` `network.dns` ``.
     pub(crate) name: &'static str,
@@ -72,7 +74,8 @@ const HOMES: &[(&Section, &str)] = &[
 ];
 
 impl Section {
-    /// Says what is wrong with a key that stands in this section and is not read; `false` for one that is.
+    /// Says what is wrong with a key that stands in this section and is not read; `false` for one
+    /// that is.
     pub(super) fn refuses(&self, key: &Node, layer: Layer, findings: &mut Findings) -> bool {
         let Value::Scalar { text, .. } = &key.value else { return true };
         let text = text.as_str();

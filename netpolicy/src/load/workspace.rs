@@ -1,4 +1,5 @@
-//! `workspace` and `credentials`: what of the project's files is hidden, and which tokens may be given away.
+//! `workspace` and `credentials`: what of the project's files is hidden, and which tokens may be
+//! given away.
 
 use super::container::seconds;
 use super::shape::{self, list, string};
@@ -25,7 +26,8 @@ pub(super) fn workspace(node: &Node, layer: Layer, draft: &mut Draft, findings: 
     }
 }
 
-/// A path below the project, in which `*` and `?` stand for parts of a name and `**` for any folders.
+/// A path below the project, in which `*` and `?` stand for parts of a name and `**` for any
+/// folders.
 fn pattern(node: &Node, word: &str, findings: &mut Findings) -> Option<String> {
     let text = string(node, "a path below the project, such as `tests/keys`", findings)?;
     match pattern_fault(text, word) {

@@ -93,8 +93,8 @@ pub(super) fn is_private(address: IpAddr) -> bool {
     floor::PRIVATE_RANGES.iter().any(|net| net.contains(&address))
 }
 
-/// An address of a span that carries no IPv4 address; where all do, one whose IPv4 address is refused by nothing on a port
-/// (`None`: on any that no denial of a range names).
+/// An address of a span that carries no IPv4 address; where all do, one whose IPv4 address is
+/// refused by nothing on a port (`None`: on any that no denial of a range names).
 fn witness(span: &Span, spans: &[Span], sides: &Both<Side>, port: Option<u16>) -> IpAddr {
     let plain = |address: &IpAddr| floor::embedded_v4(*address).is_empty();
     if let Some(address) = [span.first, span.last].into_iter().find(plain) {

@@ -1,4 +1,5 @@
-//! What a policy reaches, and what another reaches beyond it: over names, ports and ranges, not over text.
+//! What a policy reaches, and what another reaches beyond it: over names, ports and ranges, not
+//! over text.
 //!
 //! ```text
 //!  two policies ──side──▶ deciders ─┬─ names ─────▶ cells of names ──────┐
@@ -6,10 +7,11 @@
 //!                                   ├─ ceiling of weaker layers (again) ─┘                    (equal neighbours joined)
 //!                                   └─ settings ──▶ changes
 //! ```
-//! The space of targets is cut into cells on which neither policy makes a difference: a written name; what lies below it and
-//! below no other written name; the addresses between the ends of all ranges; the days between the ends of permissions. One
-//! witness of each cell is put to the one decision, in both policies. What differs is printed as few patterns and ranges as hold
-//! it. The floor stands above both policies, and is not repeated in every line.
+//! The space of targets is cut into cells on which neither policy makes a difference: a written
+//! name; what lies below it and below no other written name; the addresses between the ends of all
+//! ranges; the days between the ends of permissions. One witness of each cell is put to the one
+//! decision, in both policies. What differs is printed as few patterns and ranges as hold it. The
+//! floor stands above both policies, and is not repeated in every line.
 
 mod addresses;
 mod names;
@@ -147,7 +149,8 @@ pub struct Witness {
     pub day: Date,
 }
 
-/// What `new` reaches beyond `old` from `today` on, what it no longer reaches, and what else it sets.
+/// What `new` reaches beyond `old` from `today` on, what it no longer reaches, and what else it
+/// sets.
 pub fn difference(old: &Policy, new: &Policy, today: Date) -> Difference {
     let mut difference = Difference { changes: settings::changes(old, new), ..Difference::default() };
     compare(old, new, today, Whose::Agent, &mut difference);
@@ -157,7 +160,8 @@ pub fn difference(old: &Policy, new: &Policy, today: Date) -> Difference {
     difference
 }
 
-/// A policy that permits all that its ceilings let weaker layers permit: the entries of one, held against the others.
+/// A policy that permits all that its ceilings let weaker layers permit: the entries of one, held
+/// against the others.
 fn most(policy: &Policy) -> Policy {
     let below = |rule: &Arc<Rule>| {
         let mut rule = Rule::clone(rule);

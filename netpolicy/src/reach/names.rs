@@ -41,7 +41,8 @@ enum Place {
     Host,
 }
 
-/// Finds names that are permitted in one policy and not in the other, or under another check; and what names reach at all.
+/// Finds names that are permitted in one policy and not in the other, or under another check; and
+/// what names reach at all.
 pub(super) fn compare(
     sides: &Both<Side>,
     today: Date,
@@ -84,7 +85,8 @@ fn public_address(sides: &Both<Side>) -> IpAddr {
     IpAddr::V4(free.unwrap_or(well_known[0]))
 }
 
-/// Private ranges that rules write: those of `allow`, then those of ceilings, each in order and once.
+/// Private ranges that rules write: those of `allow`, then those of ceilings, each in order and
+/// once.
 type Written = (Vec<IpNet>, Vec<IpNet>);
 
 /// Spans, a port, and the policies that let names through to them.
@@ -99,7 +101,8 @@ struct Asking<'a> {
     atoms: HashMap<Written, Rc<[Span]>>,
     items: Vec<(Item, Option<IpAddr>)>,
     index: HashMap<Item, Option<usize>>,
-    /// An address at which a change shows: by place, port, and the policies that must let it through.
+    /// An address at which a change shows: by place, port, and the policies that must let it
+    /// through.
     visible: HashMap<(Place, u16, Both<bool>), Option<Option<IpAddr>>>,
     /// Spans without what is denied in them: by port, and the policies that must let them through.
     undenied: HashMap<Passage, Rc<[Span]>>,
@@ -246,8 +249,8 @@ impl Asking<'_> {
         }
     }
 
-    /// What is left of some spans without the addresses that a policy that lets names through to them denies: there
-    /// it reaches nothing.
+    /// What is left of some spans without the addresses that a policy that lets names through to
+    /// them denies: there it reaches nothing.
     fn not_denied(&mut self, spans: Vec<Span>, port: u16, through: Both<bool>) -> Rc<[Span]> {
         let key: Passage = (spans, self.addresses.alike(port), through);
         if let Some(known) = self.undenied.get(&key) {
@@ -275,7 +278,8 @@ impl Asking<'_> {
             nets.dedup();
         }
         let sides = self.sides;
-        // The two lists stay apart: only what a grant speaks of is a cell, whatever a ceiling holds besides.
+        // The two lists stay apart: only what a grant speaks of is a cell, whatever a ceiling holds
+        // besides.
         let atoms = self.atoms.entry((grants, limits)).or_insert_with_key(|(grants, limits)| {
             let floor = sides.iter().flat_map(|side| floor::ranges(&side.surroundings));
             let inside = |span: &Span| grants.iter().any(|net| net.contains(&span.first));
@@ -311,7 +315,8 @@ impl Asking<'_> {
         number
     }
 
-    /// An address of the place that passes in the policies that matter; `Some(None)` where none is looked at.
+    /// An address of the place that passes in the policies that matter; `Some(None)` where none is
+    /// looked at.
     fn address_of(&self, place: &Place, port: u16, through: Both<bool>) -> Option<Option<IpAddr>> {
         let sides = self.sides;
         let matters = || [OLD, NEW].into_iter().filter(|side| through[*side]);
@@ -323,7 +328,8 @@ impl Asking<'_> {
         let cells = |spans| self.addresses.within(spans).map(|cell| cell.on(port));
         match place {
             Place::Proxy => Some(None),
-            // Where every address is denied the name is answered all the same, and one below a wildcard asked about upstream.
+            // Where every address is denied the name is answered all the same, and one below a
+            // wildcard asked about upstream.
             Place::Public => Some(cells(None).find(open)),
             Place::Private(spans) => cells(Some(&**spans)).find(open).map(Some),
             // Engines give the host a private address; any will do.
@@ -400,7 +406,8 @@ fn backwards(name: &HostName) -> String {
     name.as_str().rsplit('.').collect::<Vec<_>>().join("\u{1}")
 }
 
-/// A name directly below another that is not written anywhere; `None` when there is no room for one.
+/// A name directly below another that is not written anywhere; `None` when there is no room for
+/// one.
 fn unwritten_below(name: &HostName, written: &HashSet<&str>) -> Option<HostName> {
     (0usize..)
         .map(|number| format!("{}.{name}", label(number)))

@@ -1,4 +1,5 @@
-//! What the names of one policy reach at all: the half of the comparison that is about addresses asks here.
+//! What the names of one policy reach at all: the half of the comparison that is about addresses
+//! asks here.
 //!
 //! ```text
 //!  (port, kind of address) ──▶ a name that is permitted there, and the day on which it is

@@ -4,8 +4,9 @@
 //!  Policy ─┬─ whole ─────────────────▶ raw addresses; what an address is to any name; witnesses
 //!          └─ without denied ranges ─▶ names: their own rules, whatever address they have
 //! ```
-//! A name's connection is permitted when its rules permit it *and* the real address is refused to nobody: the second half is
-//! the same for all names, so each half is asked for its own cells instead of for every pair of cells.
+//! A name's connection is permitted when its rules permit it *and* the real address is refused to
+//! nobody: the second half is the same for all names, so each half is asked for its own cells
+//! instead of for every pair of cells.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -5,8 +5,8 @@
 //!        ── UDP ──▶ out: let through ─▶ raw_in: gone, since a drop on the way out is an error at the send, no silence
 //!  guard ─────────▶ gone in raw_out (all), or in raw_in by the address that it answers for
 //! ```
-//! Questions over UDP do arrive at the DNS filter, which says nothing to them and has their names for the log; were it to answer,
-//! the answer would vanish too.
+//! Questions over UDP do arrive at the DNS filter, which says nothing to them and has their names
+//! for the log; were it to answer, the answer would vanish too.
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,5 @@
-//! apt: sources in their files and in Dockerfiles. Images themselves are fetched by the engine, not by the agent.
+//! apt: sources in their files and in Dockerfiles. Images themselves are fetched by the engine, not
+//! by the agent.
 
 use super::found::Found;
 

@@ -1,4 +1,5 @@
-//! go: modules come through the proxy, whatever their own hosts are. Its environment is not looked at.
+//! go: modules come through the proxy, whatever their own hosts are. Its environment is not looked
+//! at.
 
 use super::found::Found;
 

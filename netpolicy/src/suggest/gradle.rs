@@ -1,4 +1,5 @@
-//! Gradle: repositories in Groovy and Kotlin scripts, read as far as a script can be without running it.
+//! Gradle: repositories in Groovy and Kotlin scripts, read as far as a script can be without
+//! running it.
 //!
 //! ```text
 //!  script ──tokens──▶ word, string, sign ──blocks──▶ repositories { maven { url = … } }

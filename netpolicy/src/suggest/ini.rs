@@ -1,4 +1,5 @@
-//! Line formats without a kept parser that tells places: ini files, Java properties, git's configuration.
+//! Line formats without a kept parser that tells places: ini files, Java properties, git's
+//! configuration.
 //!
 //! ```text
 //!  text ──sections──▶ Setting (section, key, value, line)
@@ -15,8 +16,8 @@ pub(super) struct Setting {
     pub(super) line: u32,
 }
 
-/// Reads an ini file as Python's `configparser` and npm do: comments on lines of their own, a value may go on on
-/// indented lines when `continued`.
+/// Reads an ini file as Python's `configparser` and npm do: comments on lines of their own, a value
+/// may go on on indented lines when `continued`.
 pub(super) fn ini(text: &str, continued: bool) -> Vec<Setting> {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let mut settings: Vec<Setting> = Vec::new();
@@ -58,7 +59,8 @@ fn unquoted(text: &str) -> String {
     text.to_owned()
 }
 
-/// Reads Java properties (`java.util.Properties.load`): escapes, `=`, `:` or white space, lines that go on.
+/// Reads Java properties (`java.util.Properties.load`): escapes, `=`, `:` or white space, lines
+/// that go on.
 pub(super) fn properties(text: &str) -> Vec<Setting> {
     let mut settings = Vec::new();
     let mut lines = (1u32..).zip(text.lines());
@@ -110,8 +112,8 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
-/// Reads git's configuration (git-config(1), "Syntax"): several settings may share a line with their section, values may be
-/// quoted, commented and go on on the next line.
+/// Reads git's configuration (git-config(1), "Syntax"): several settings may share a line with
+/// their section, values may be quoted, commented and go on on the next line.
 pub(super) fn git(text: &str) -> Vec<Setting> {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let mut settings = Vec::new();

@@ -29,7 +29,8 @@ pub(super) fn read(name: &str, text: &str, found: &mut Found) -> Result<(), Unre
     Ok(())
 }
 
-/// Reads `package-lock.json` of every version: 1 nests `dependencies`, 2 has both, 3 lists `packages`.
+/// Reads `package-lock.json` of every version: 1 nests `dependencies`, 2 has both, 3 lists
+/// `packages`.
 fn npm(lockfile: &Tree, found: &mut Found) {
     let mut implied = false;
     for entry in lockfile.get("packages").map_or(&[] as &[_], Tree::entries) {
@@ -159,7 +160,8 @@ fn workspace(settings: &Tree, found: &mut Found) {
     }
 }
 
-/// Reads a lockfile of yarn 1, a format of its own: `key value` and `key:`, indented, strings as in JSON.
+/// Reads a lockfile of yarn 1, a format of its own: `key value` and `key:`, indented, strings as in
+/// JSON.
 fn yarn(text: &str, found: &mut Found) {
     let mut packages = 0_usize;
     for (line, raw) in (1u32..).zip(text.lines()) {
@@ -204,7 +206,8 @@ fn words(line: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// Reads a lockfile of later yarns: `resolution: "a@npm:1.0.0"`, `"a@https://…#commit=…"`, with parameters behind `::`.
+/// Reads a lockfile of later yarns: `resolution: "a@npm:1.0.0"`, `"a@https://…#commit=…"`, with
+/// parameters behind `::`.
 fn berry(lockfile: &Tree, found: &mut Found) {
     let mut implied = false;
     for entry in lockfile.entries().iter().filter(|entry| entry.key != "__metadata") {
@@ -309,7 +312,8 @@ fn npmrc(text: &str, found: &mut Found) {
     }
 }
 
-/// Tells whether a setting names where a package's own installer downloads from: `disturl`, `electron_mirror`.
+/// Tells whether a setting names where a package's own installer downloads from: `disturl`,
+/// `electron_mirror`.
 fn is_mirror(key: &str, value: &str) -> bool {
     let named = ["mirror", "disturl", "_site", "_host", "_url", "-url", "cdnurl", "base_url"];
     value.contains("://") && named.iter().any(|end| key.ends_with(end) || key.contains("mirror"))
@@ -359,7 +363,8 @@ fn yarnrc_yml(settings: &Tree, found: &mut Found) {
     }
 }
 
-/// Replaces `${NAME:-default}` and `${NAME-default}` by the default, which is what the file itself says.
+/// Replaces `${NAME:-default}` and `${NAME-default}` by the default, which is what the file itself
+/// says.
 fn with_defaults(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;

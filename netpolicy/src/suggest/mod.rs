@@ -4,8 +4,9 @@
 //!  path ──is_evidence──▶ read it? (the caller's)
 //!  path, text ──the format's parser──▶ Tree, Setting, Token ──a reader a tool──▶ Found ──▶ Suggestion, notes
 //! ```
-//! Of a file only hosts and ports are taken, never a user, a token or a path of an URL. A tool's default hosts are suggested
-//! only where a lockfile implies them, and are called so. Nothing here decides anything: what comes out is for a person to read.
+//! Of a file only hosts and ports are taken, never a user, a token or a path of an URL. A tool's
+//! default hosts are suggested only where a lockfile implies them, and are called so. Nothing here
+//! decides anything: what comes out is for a person to read.
 
 mod apt;
 mod bundler;

@@ -26,7 +26,8 @@ pub(super) fn read(name: &str, text: &str, found: &mut Found) -> Result<(), Unre
     Ok(())
 }
 
-/// Reads a requirements file: options, requirements, `name @ URL`; a backslash at the end goes on on the next line.
+/// Reads a requirements file: options, requirements, `name @ URL`; a backslash at the end goes on
+/// on the next line.
 fn requirements(text: &str, found: &mut Found) {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let (mut packages, mut index) = (false, false);

@@ -1,4 +1,5 @@
-//! Files of tests: projects that are made up so that a test has something to read, and names that tests alone need.
+//! Files of tests: projects that are made up so that a test has something to read, and names that
+//! tests alone need.
 
 /// Names of folders that hold data of tests, by custom of a language or a tool.
 const DATA: &[&str] = &[

@@ -107,7 +107,8 @@ async fn read(engine_host: Option<&str>, source: &str) -> Result<Log, Failure> {
     if source.contains('/') || source.ends_with(ENDING) || open::is_standard_input(path) {
         return read_file(path, false);
     }
-    // A workflow that still runs has its newest events on the engine; one that ended, in the state directory.
+    // A workflow that still runs has its newest events on the engine; one that ended, in the state
+    // directory.
     if let Ok(engine) = engine::connect(engine_host).await {
         let all = inventory::workflows(&engine).await?;
         if let Ok(found) = inventory::pick(&all, source)

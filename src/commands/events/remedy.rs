@@ -1,4 +1,5 @@
-//! What would permit a thing that was refused: for the person who reads the log, never for the agent.
+//! What would permit a thing that was refused: for the person who reads the log, never for the
+//! agent.
 //!
 //! ```text
 //!  reason, name, address, port ──▶ the line to add below `network.allow`, or why no line would do

@@ -14,7 +14,8 @@ const GOOD: u8 = 0;
 const NOT_GOOD: u8 = 1;
 const COULD_NOT_CHECK: u8 = 2;
 
-/// Checks each file by itself. 0: all can be used, perhaps with warnings; 1: one cannot; 2: one cannot be read.
+/// Checks each file by itself. 0: all can be used, perhaps with warnings; 1: one cannot; 2: one
+/// cannot be read.
 pub fn check(files: &[String], json: bool) -> Result<u8, Failure> {
     let mut findings: Vec<Diagnostic> = Vec::new();
     let mut status = GOOD;
@@ -25,7 +26,8 @@ pub fn check(files: &[String], json: bool) -> Result<u8, Failure> {
                 Ok(loaded) => loaded.warnings,
                 Err(found) => found,
             };
-        // Looked at by itself, a project's policy has no ceiling over it and no approval: that is no fault of its own.
+        // Looked at by itself, a project's policy has no ceiling over it and no approval: that is
+        // no fault of its own.
         found.retain(|finding| finding.code != "untrusted");
         status = status.max(status_of(file, &found));
         findings.extend(found);
@@ -39,7 +41,8 @@ pub fn check(files: &[String], json: bool) -> Result<u8, Failure> {
     Ok(status)
 }
 
-/// A project's policy is held to what projects may say, any other file to nothing more than the language.
+/// A project's policy is held to what projects may say, any other file to nothing more than the
+/// language.
 fn source_of(file: &str) -> LayerSource {
     let path = Path::new(file);
     if path.file_name().is_none_or(|name| name != PROJECT) {

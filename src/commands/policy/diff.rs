@@ -18,7 +18,8 @@ use crate::term::{print, print_json};
 const NOTHING_MORE: u8 = 0;
 const MORE: u8 = 1;
 
-/// Compares two policies from today on. 0: NEW reaches nothing more; 1: it reaches more; 2: one cannot be used.
+/// Compares two policies from today on. 0: NEW reaches nothing more; 1: it reaches more; 2: one
+/// cannot be used.
 pub fn diff(args: &DiffArgs) -> Result<u8, Failure> {
     let old = load_one(&args.old)?.policy;
     let new = load_one(&args.new)?.policy;

@@ -1,4 +1,5 @@
-//! `ringfence policy explain TARGET`: the verdict of the one decision function, offline, and how it came to be.
+//! `ringfence policy explain TARGET`: the verdict of the one decision function, offline, and how it
+//! came to be.
 //!
 //! ```text
 //!  TARGET ──parse──▶ Endpoint ──Decider::explain──▶ Verdict, considerations ──▶ words and a tree, or JSON
@@ -80,7 +81,8 @@ fn hint_of(wider: &Rule) -> String {
     format!("`{pattern}` in place of `{}` would permit it", named(wider))
 }
 
-/// The name that a virtual address stands for, as far as the policy alone tells: names under wildcards get theirs in a run.
+/// The name that a virtual address stands for, as far as the policy alone tells: names under
+/// wildcards get theirs in a run.
 fn name_behind(policy: &Policy, target: &Target) -> Option<HostName> {
     match target {
         Target::Address(IpAddr::V4(address)) => VirtualNames::new(policy).name_of(*address).cloned(),

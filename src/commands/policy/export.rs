@@ -1,4 +1,5 @@
-//! `ringfence policy export FILE --to FORMAT`: a policy in another program's format on stdout, what differs on stderr.
+//! `ringfence policy export FILE --to FORMAT`: a policy in another program's format on stdout, what
+//! differs on stderr.
 
 use netpolicy::export;
 use netpolicy::load::{self, LayerSource};

@@ -1,4 +1,5 @@
-//! `ringfence policy import FILE`: another program's allowlist as a policy on stdout, what differs on stderr.
+//! `ringfence policy import FILE`: another program's allowlist as a policy on stdout, what differs
+//! on stderr.
 
 use netpolicy::import::{self, ImportError, Imported};
 use netpolicy::policy::{Layer, Policy, Rule};

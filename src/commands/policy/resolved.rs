@@ -1,10 +1,12 @@
-//! `policy explain --resolve`: the upstreams are asked as the guard asks them, and every address is decided as it decides.
+//! `policy explain --resolve`: the upstreams are asked as the guard asks them, and every address is
+//! decided as it decides.
 //!
 //! ```text
 //!  name ──Resolvers (the policy's upstreams)──▶ addresses ──decide, each──▶ may be dialled | refused ──▶ Outcome
 //!   │ nobody knows it, and the rule says `resolved-by: proxy` ──▶ the proxy would be asked
 //! ```
-//! What only a run knows is not looked at: the engine's networks, and the place of the host for `host-access`.
+//! What only a run knows is not looked at: the engine's networks, and the place of the host for
+//! `host-access`.
 
 use std::net::IpAddr;
 

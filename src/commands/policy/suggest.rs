@@ -1,4 +1,5 @@
-//! `ringfence policy suggest [DIR]`: a policy of the names that a project's own files show to be needed.
+//! `ringfence policy suggest [DIR]`: a policy of the names that a project's own files show to be
+//! needed.
 //!
 //! ```text
 //!  DIR ──walk (bounded, no links)──▶ paths, texts ──netpolicy::suggest──▶ policy on stdout, each line with its evidence

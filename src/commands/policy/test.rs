@@ -1,4 +1,5 @@
-//! `ringfence policy test`: a policy's own promises about itself, asked of the one decision function.
+//! `ringfence policy test`: a policy's own promises about itself, asked of the one decision
+//! function.
 //!
 //! ```text
 //!  tests of all layers ──Decider──▶ results ──▶ TAP | JSON on stdout, JUnit XML in a file

@@ -1,4 +1,5 @@
-//! Reads a project's files that say what it needs: bounded in depth, number and size, following no link.
+//! Reads a project's files that say what it needs: bounded in depth, number and size, following no
+//! link.
 //!
 //! ```text
 //!  folder ──entries, sorted──▶ suggest::is_evidence? ──open (no link, no waiting)──▶ text

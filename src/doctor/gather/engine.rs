@@ -66,8 +66,9 @@ fn facts(host: &str, local: bool, limits: Limits, info: SystemInfo, version: Sys
     }
 }
 
-/// The names that the list of known holes uses. Podman is an `Engine` to Docker's clients besides, and tells its other parts in the
-/// words that they print: `OCI Runtime (runc)` is of version `runc version 1.1.15`, and more lines.
+/// The names that the list of known holes uses. Podman is an `Engine` to Docker's clients besides,
+/// and tells its other parts in the words that they print: `OCI Runtime (runc)` is of version `runc
+/// version 1.1.15`, and more lines.
 fn components(told: Vec<bollard::models::SystemVersionComponents>) -> Vec<Component> {
     let podman = told.iter().any(|part| part.name == PODMAN);
     let known = |told: bollard::models::SystemVersionComponents| {

@@ -15,7 +15,8 @@ pub fn look() -> Machine {
     let system = rustix::system::uname();
     Machine {
         boot_id: crate::host::kernel::boot_id(),
-        // Never from a file that could be missing: no Linux here means that containers run on another kernel.
+        // Never from a file that could be missing: no Linux here means that containers run on
+        // another kernel.
         kernel: cfg!(target_os = "linux").then(|| system.release().to_string_lossy().into_owned()),
         name: system.nodename().to_string_lossy().into_owned(),
         namespaces: namespaces(),

@@ -1,5 +1,5 @@
-//! Gathering facts: the one part of the doctor that has effects. Each source is asked for itself, so that one that does not
-//! answer costs its own rows only.
+//! Gathering facts: the one part of the doctor that has effects. Each source is asked for itself,
+//! so that one that does not answer costs its own rows only.
 //!
 //! ```text
 //!  machine   /proc, /etc/resolv.conf            rehearsal  network + fence container ─┐ made, looked at,

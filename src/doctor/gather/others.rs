@@ -1,4 +1,5 @@
-//! The containers on the engine that are not ringfence's: what they open to the machine, and what of it they hold.
+//! The containers on the engine that are not ringfence's: what they open to the machine, and what
+//! of it they hold.
 
 use bollard::models::{ContainerInspectResponse, ContainerSummary, HostConfig};
 use bollard::query_parameters::ListContainersOptions;

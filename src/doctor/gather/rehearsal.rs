@@ -4,8 +4,8 @@
 //!  helper image ─┬─ the guard's container, on no network ─▶ `probe container` ─▶ Inside
 //!                └─ own network, the fence's container ───▶ `probe fence` ─────▶ Fence
 //! ```
-//! They carry the labels and names of a workflow without an agent, so that `ps` shows them while they are there, and `gc`
-//! removes what a killed doctor leaves.
+//! They carry the labels and names of a workflow without an agent, so that `ps` shows them while
+//! they are there, and `gc` removes what a killed doctor leaves.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! R1: whether the engine shares this machine's kernel. The boot id tells: a kernel draws it at its start, and nobody else has it.
+//! R1: whether the engine shares this machine's kernel. The boot id tells: a kernel draws it at its
+//! start, and nobody else has it.
 
 use super::known;
 use crate::doctor::facts::{Engine, Inside, Learned, Machine};
@@ -34,8 +35,8 @@ pub fn kernel(machine: &Machine, inside: &Learned<Inside>) -> Kernel {
     }
 }
 
-/// Whether the engine says that it is on this machine: the same host name and the same kernel, by a local socket. It is
-/// no proof, but nothing has to be created to hear it.
+/// Whether the engine says that it is on this machine: the same host name and the same kernel, by a
+/// local socket. It is no proof, but nothing has to be created to hear it.
 pub fn says_it_is_here(machine: &Machine, engine: &Engine) -> bool {
     engine.local
         && !machine.name.is_empty()

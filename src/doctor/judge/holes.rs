@@ -1,5 +1,6 @@
-//! R5: known holes of the engine's parts. A number that falls under none is good news only while the list is fresh; a number
-//! that falls under some is bad news only of a build that nobody may have mended.
+//! R5: known holes of the engine's parts. A number that falls under none is good news only while
+//! the list is fresh; a number that falls under some is bad news only of a build that nobody may
+//! have mended.
 
 use netpolicy::policy::Date;
 

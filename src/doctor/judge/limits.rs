@@ -1,4 +1,5 @@
-//! R3: whether what a container may use is bounded. The engine says what it can bound; a container was asked whether it is.
+//! R3: whether what a container may use is bounded. The engine says what it can bound; a container
+//! was asked whether it is.
 
 use super::{known, list};
 use crate::doctor::facts::{Engine, Inside, Learned};

@@ -1,6 +1,8 @@
-//! From facts to ten rows. Nothing here has an effect, so every verdict can be tested with a table of facts.
+//! From facts to ten rows. Nothing here has an effect, so every verdict can be tested with a table
+//! of facts.
 //!
-//! A row's judge takes the facts that it needs and no others: `run` asks the same judges when a policy demands something.
+//! A row's judge takes the facts that it needs and no others: `run` asks the same judges when a
+//! policy demands something.
 
 pub mod boundary;
 pub mod holes;

@@ -1,4 +1,5 @@
-//! R2: whether a fence stands on this engine. It was made there and tried; nothing is concluded from versions.
+//! R2: whether a fence stands on this engine. It was made there and tried; nothing is concluded
+//! from versions.
 
 use super::{known, list};
 use crate::doctor::facts::{Engine, Fence, Learned, Machine};

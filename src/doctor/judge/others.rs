@@ -1,5 +1,5 @@
-//! R8: what else runs on the engine. An agent reaches none of it from inside the fence; whoever escapes from one container
-//! lands among the others, and what they hold.
+//! R8: what else runs on the engine. An agent reaches none of it from inside the fence; whoever
+//! escapes from one container lands among the others, and what they hold.
 
 use super::{known, list};
 use crate::doctor::facts::{Engine, Learned, Other, Others};

@@ -1,4 +1,5 @@
-//! R6, R7, R9, R10: what an agent is given. These rows say what this version does, and does not do, about each.
+//! R6, R7, R9, R10: what an agent is given. These rows say what this version does, and does not do,
+//! about each.
 
 use crate::doctor::facts::Project;
 use crate::doctor::row::{Row, Verdict};

@@ -1,4 +1,5 @@
-//! R4: devices, namespaces and powers, as a container without any finds them; and what confines its system calls.
+//! R4: devices, namespaces and powers, as a container without any finds them; and what confines its
+//! system calls.
 
 use super::{known, list};
 use crate::doctor::facts::{Engine, Inside, Learned, Machine};

@@ -1,7 +1,9 @@
-//! Asking the filter from another container in the fence's namespace: an answer proves that its sockets are the fence's.
+//! Asking the filter from another container in the fence's namespace: an answer proves that its
+//! sockets are the fence's.
 //!
-//! What is asked costs no event of a refusal: whether `localhost` has a text. The filter says no, in the name of a zone that no other
-//! name server has, so an answer that came from elsewhere is told from it.
+//! What is asked costs no event of a refusal: whether `localhost` has a text. The filter says no,
+//! in the name of a zone that no other name server has, so an answer that came from elsewhere is
+//! told from it.
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::Duration;

@@ -4,7 +4,8 @@
 //!  no new privileges ─▶ bounding, ambient ─▶ effective, permitted, inheritable ─▶ not dumpable ─▶ read back
 //! ```
 //!
-//! What holds the sockets afterwards parses bytes of the guard; it needs nothing for that, so it has nothing.
+//! What holds the sockets afterwards parses bytes of the guard; it needs nothing for that, so it
+//! has nothing.
 
 use std::path::Path;
 
@@ -20,7 +21,8 @@ const EMPTY: [&str; 4] = ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"];
 /// Drops every capability of this process, for good, and reads back that it did.
 pub fn drop_all() -> Result<(), Failure> {
     prctl::set_no_new_privs().map_err(failed("cannot renounce new privileges"))?;
-    // Takes CAP_SETPCAP, which the container does not have; without new privileges nothing comes out of it anyway.
+    // Takes CAP_SETPCAP, which the container does not have; without new privileges nothing comes
+    // out of it anyway.
     let _ = caps::clear(None, CapSet::Bounding);
     // Absent before Linux 4.3; read back below.
     let _ = caps::clear(None, CapSet::Ambient);

@@ -1,7 +1,9 @@
-//! Letting the agent begin: its first program shows what is at the place of every cover, and waits here for a word.
+//! Letting the agent begin: its first program shows what is at the place of every cover, and waits
+//! here for a word.
 //!
-//! The agent's container is not there yet when the fence is handed over; nobody else is in this network namespace, so that whoever connects
-//! to the socket is `src/init`. One connection is served, and the name is free afterwards.
+//! The agent's container is not there yet when the fence is handed over; nobody else is in this
+//! network namespace, so that whoever connects to the socket is `src/init`. One connection is
+//! served, and the name is free afterwards.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::linux::net::SocketAddrExt as _;
@@ -18,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Two numbers, or the words of an error.
 const LONGEST_LINE: u64 = 4096;
 
-/// Waits beside everything else for the agent's first program; nothing to do where there are no covers.
+/// Waits beside everything else for the agent's first program; nothing to do where there are no
+/// covers.
 pub(super) fn expect(covers: Vec<Cover>) -> Result<(), Failure> {
     if covers.is_empty() {
         return Ok(());
@@ -80,8 +83,8 @@ fn answer(mut stream: UnixStream, covers: &[Cover]) -> io::Result<Option<String>
     Ok(None)
 }
 
-/// Whether what is to be covered is where it was when the covers were made. A folder that is closed to the fence, which has no power over
-/// other users' files, tells nothing.
+/// Whether what is to be covered is where it was when the covers were made. A folder that is closed
+/// to the fence, which has no power over other users' files, tells nothing.
 fn moved(covers: &[Cover]) -> Option<String> {
     let beneath = covers.iter().filter_map(|cover| Some((cover, cover.beneath.as_ref()?)));
     beneath.into_iter().find_map(|(cover, beneath)| match std::fs::symlink_metadata(&beneath.at) {

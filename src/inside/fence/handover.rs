@@ -4,9 +4,10 @@
 //!  connect ─▶ line + sockets (SCM_RIGHTS) ─▶ `ready` ─▶ heartbeat … silence or end ─▶ shut ─▶ connect ─▶ open again ─▶ …
 //! ```
 //!
-//! Open again comes before the line: a guard that says `ready` must be able to accept. Between the two a connection
-//! waits in the backlog, as it does when the guard is busy; if no `ready` comes, the sockets are shut again. A guard that
-//! fell silent is not asked again: it ends itself when it wakes, and a new one has a new socket.
+//! Open again comes before the line: a guard that says `ready` must be able to accept. Between the
+//! two a connection waits in the backlog, as it does when the guard is busy; if no `ready` comes,
+//! the sockets are shut again. A guard that fell silent is not asked again: it ends itself when it
+//! wakes, and a new one has a new socket.
 
 use std::io::{self, ErrorKind, IoSlice, Read as _};
 use std::net::Ipv4Addr;
@@ -55,7 +56,8 @@ pub fn keep_handing_over(
     let mut shut = false;
     let mut hung = None;
     loop {
-        // The kernel connects to a listener whose program hangs, and the sockets would stand open for nobody.
+        // The kernel connects to a listener whose program hangs, and the sockets would stand open
+        // for nobody.
         let same_that_hung = hung.is_some() && hung == identity(guard);
         let connected =
             if same_that_hung { Err(ErrorKind::TimedOut.into()) } else { UnixStream::connect(guard) };

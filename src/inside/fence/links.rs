@@ -4,8 +4,8 @@
 //!  getifaddrs ─▶ devices, the own address and its prefix        /proc/thread-self/net/dev ─▶ frames sent by each
 //! ```
 //!
-//! Nothing of it is configuration: the engine chooses addresses and device names, and the proof compares with what is
-//! there, not with what was meant.
+//! Nothing of it is configuration: the engine chooses addresses and device names, and the proof
+//! compares with what is there, not with what was meant.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -83,7 +83,8 @@ impl From<&InterfaceAddress> for Found {
 }
 
 impl Surroundings {
-    /// Addresses of the own network where its gateway may be, and another one: first and last, never the own.
+    /// Addresses of the own network where its gateway may be, and another one: first and last,
+    /// never the own.
     pub fn neighbours(&self) -> Vec<Ipv4Addr> {
         let hosts = self.subnet.hosts();
         let last = Ipv4Addr::from(u32::from(self.subnet.broadcast()).saturating_sub(1));

@@ -6,9 +6,10 @@
 //!                is here)  leaves)   log)      locks)   get out)  NET_ADMIN)      shut, again)
 //! ```
 //!
-//! The order is the argument: routes before rules, since they alone already keep packets inside; sockets before the
-//! proof, since reaching them is its positive control; the proof before the capability goes, since a fence that is in
-//! doubt must not be handed over; and nothing is handed over by a process that could still take the fence down.
+//! The order is the argument: routes before rules, since they alone already keep packets inside;
+//! sockets before the proof, since reaching them is its positive control; the proof before the
+//! capability goes, since a fence that is in doubt must not be handed over; and nothing is handed
+//! over by a process that could still take the fence down.
 
 mod ask;
 mod capabilities;
@@ -42,9 +43,11 @@ use crate::wire::handover::{FENCE_CONFIG, FenceConfig, GUARD_SOCKET, SHARED};
 /// What exits with: the supervisor reads the words on stderr.
 const FAILED: u8 = 1;
 
-/// Makes the fence, proves it, hands its sockets to the guard and holds them until it is told to end.
+/// Makes the fence, proves it, hands its sockets to the guard and holds them until it is told to
+/// end.
 ///
-/// What the engine gives to every container without being asked (Podman's `devices` in containers.conf) the agent would have too.
+/// What the engine gives to every container without being asked (Podman's `devices` in
+/// containers.conf) the agent would have too.
 pub fn hold() -> Result<(), Failure> {
     let devices =
         devices::unusual(Path::new("/dev")).map_err(failed("cannot look at the container's devices"))?;
@@ -96,8 +99,9 @@ pub fn load_rules(rules: &serde_json::Value) -> Result<(), String> {
     rules::load(rules).map_err(|failure| failure.causes.join(": "))
 }
 
-/// Replaces the rules of a fence that stands, with the [`FenceConfig`] that arrives on stdin as one line. (Not up to the end of
-/// stdin: whether an engine passes that on depends on how it is reached.)
+/// Replaces the rules of a fence that stands, with the [`FenceConfig`] that arrives on stdin as one
+/// line. (Not up to the end of stdin: whether an engine passes that on depends on how it is
+/// reached.)
 pub fn apply() -> Result<(), Failure> {
     let mut text = String::new();
     std::io::stdin()
@@ -108,7 +112,8 @@ pub fn apply() -> Result<(), Failure> {
         .map_err(failed("the fence's configuration on stdin is not what was expected"))?;
     let surroundings = links::discover()?;
     let plan = surroundings.plan(&config);
-    // Whether this namespace can log was found out when the fence was made; the rules say it again by failing.
+    // Whether this namespace can log was found out when the fence was made; the rules say it again
+    // by failing.
     rules::replace(&plan, rules::Logging::IfPossible)?;
     lock_devices(&plan, Vec::new());
     Ok(())
@@ -121,7 +126,8 @@ fn make_and_prove(
 ) -> Result<(links::Surroundings, sockets::Held, Vec<&'static str>), Failure> {
     let (surroundings, held, missing) = make(config)?;
     say("made", began, &missing);
-    // Proven without the netdev lock, then with it: counters behind that lock could not tell whether the others hold.
+    // Proven without the netdev lock, then with it: counters behind that lock could not tell
+    // whether the others hold.
     proof::prove(&surroundings, &held, &config.permits)?;
     let missing = lock_devices(&surroundings.plan(config), missing);
     if config.devices && missing.contains(&"netdev") {
@@ -147,7 +153,8 @@ fn make(config: &FenceConfig) -> Result<(links::Surroundings, sockets::Held, Vec
     Ok((surroundings, held, missing))
 }
 
-/// The third lock. A kernel without it (below 5.16) is named, not refused: the two others hold alone, as was proven.
+/// The third lock. A kernel without it (below 5.16) is named, not refused: the two others hold
+/// alone, as was proven.
 fn lock_devices(plan: &FencePlan, mut missing: Vec<&'static str>) -> Vec<&'static str> {
     if let Err(failure) = rules::replace_netdev(plan) {
         eprintln!("ringfence fence: no netdev lock: {}", failure.causes.join(": "));

@@ -1,7 +1,8 @@
 //! Whether the engine mounted what the supervisor checked.
 //!
-//! The supervisor names device and inode of everything that the agent is given. An engine that does not see the supervisor's
-//! files, or a path that somebody swapped between check and use, shows here, before the agent starts.
+//! The supervisor names device and inode of everything that the agent is given. An engine that does
+//! not see the supervisor's files, or a path that somebody swapped between check and use, shows
+//! here, before the agent starts.
 
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt;

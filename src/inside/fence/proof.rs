@@ -7,9 +7,10 @@
 //!  frames sent by every device ─unchanged?─┘
 //! ```
 //!
-//! Engines ignore options they do not know, kernels lack modules, nft can fail in silence: what counts is what happens
-//! to a packet. The controls stand beside the escapes so that a namespace in which nothing works does not pass for a
-//! fence. The devices' own counters are the last word: they see what a hook missed, answer or no answer.
+//! Engines ignore options they do not know, kernels lack modules, nft can fail in silence: what
+//! counts is what happens to a packet. The controls stand beside the escapes so that a namespace in
+//! which nothing works does not pass for a fence. The devices' own counters are the last word: they
+//! see what a hook missed, answer or no answer.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -281,7 +282,8 @@ fn refused_port(permits: &[Permit], address: Ipv4Addr) -> u16 {
     (9..=u16::MAX).find(|port| *port != 53 && !permitted(*port)).unwrap_or(9)
 }
 
-/// One address and port of the first and of the last permission; port 53 is the DNS filter's whatever is permitted.
+/// One address and port of the first and of the last permission; port 53 is the DNS filter's
+/// whatever is permitted.
 fn permitted(permits: &[Permit]) -> Vec<SocketAddrV4> {
     let pairs: Vec<_> = permits.iter().filter(|permit| permit.port != 53).collect();
     let mut chosen: Vec<_> = pairs.first().into_iter().chain(pairs.last()).collect();
@@ -402,7 +404,8 @@ fn datagram6(to: SocketAddrV6) -> Outcome {
     sent(send())
 }
 
-/// Routed to `lo` with its first half, bound to the device before its second: the output hook sees `lo` still.
+/// Routed to `lo` with its first half, bound to the device before its second: the output hook sees
+/// `lo` still.
 fn half_sent(to: SocketAddrV4, device: &str) -> Outcome {
     let send = || -> nix::Result<usize> {
         let fd = udp(AddressFamily::Inet)?;
@@ -441,7 +444,8 @@ fn reached(arrived: nix::Result<bool>) -> Outcome {
     }
 }
 
-/// A question to a foreign name server arrives at our socket, and our answer seems to come from there.
+/// A question to a foreign name server arrives at our socket, and our answer seems to come from
+/// there.
 fn dns_udp(held: &Held) -> Outcome {
     let there_and_back = || -> nix::Result<bool> {
         let asking = udp(AddressFamily::Inet)?;

@@ -4,8 +4,8 @@
 //!  lo up ─▶ every route outside table `local` away ─▶ `local default dev lo src OWN` ─▶ read back
 //! ```
 //!
-//! The flush comes first: without rules of its own a namespace merges the tables `main` and `local`, and an on-link
-//! route there is longer than `default`, so it would win.
+//! The flush comes first: without rules of its own a namespace merges the tables `main` and
+//! `local`, and an on-link route there is longer than `default`, so it would win.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -72,7 +72,8 @@ fn judge(routes: &[Route], lo: u32, own: Ipv4Addr) -> Vec<String> {
     let mut doubts: Vec<String> = routes
         .iter()
         .filter(|r| !fence(r))
-        // The kernel's own entries: an address of this machine, and the broadcast addresses of its networks.
+        // The kernel's own entries: an address of this machine, and the broadcast addresses of its
+        // networks.
         .filter(|r| r.table != LOCAL || !matches!(r.kind, RouteType::Local | RouteType::Broadcast))
         .map(|r| format!("there is another route: {r:?}"))
         .collect();

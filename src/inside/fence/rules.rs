@@ -4,9 +4,10 @@
 //!  FencePlan ─netpolicy─▶ rules as JSON ─(without logging where the kernel has none)─▶ `nft -j -f -` ─▶ kernel
 //! ```
 //!
-//! Each call is one transaction that replaces the fence's own tables. The inet and arp tables are never optional; the
-//! netdev table is loaded apart, since kernels before 5.16 refuse it and would refuse the others with it. What `nft -j`
-//! prints is never read: it changes between versions. Its exit status and the proof are the judges.
+//! Each call is one transaction that replaces the fence's own tables. The inet and arp tables are
+//! never optional; the netdev table is loaded apart, since kernels before 5.16 refuse it and would
+//! refuse the others with it. What `nft -j` prints is never read: it changes between versions. Its
+//! exit status and the proof are the judges.
 
 use std::io::Write as _;
 use std::path::Path;

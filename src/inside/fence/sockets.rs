@@ -4,9 +4,10 @@
 //!  open ─▶ (proof) ─▶ forget_the_proof ─▶ handed over ─▶ shut, while no guard is there ─▶ open again ─▶ handed over …
 //! ```
 //!
-//! The fence keeps a copy of each for as long as it lives: a closed port would be free for the agent to take, a shut
-//! one is not. For the same reason `SO_REUSEADDR` is on only while a socket listens: the kernel shares a port between two
-//! such sockets as long as neither listens. (It must be on then: connections of a dead guard linger on the port.)
+//! The fence keeps a copy of each for as long as it lives: a closed port would be free for the
+//! agent to take, a shut one is not. For the same reason `SO_REUSEADDR` is on only while a socket
+//! listens: the kernel shares a port between two such sockets as long as neither listens. (It must
+//! be on then: connections of a dead guard linger on the port.)
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -91,8 +92,8 @@ fn datagrams(at: SocketAddrV4) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Binds the log groups: the start of each refused packet, sent at once; and of those beyond the rate, many together. They are
-/// numbered, so that what gets lost on the way can be counted.
+/// Binds the log groups: the start of each refused packet, sent at once; and of those beyond the
+/// rate, many together. They are numbered, so that what gets lost on the way can be counted.
 fn log() -> io::Result<OwnedFd> {
     let netlink = Netlink::open(SockProtocol::NetlinkNetFilter)?;
     for (group, together) in [(NFLOG_GROUP, 1), (NFLOG_REST, BATCH)] {

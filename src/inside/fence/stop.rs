@@ -5,7 +5,8 @@
 //!  the guard's stream ──────────┴─▶ poll ─▶ Woken
 //! ```
 //!
-//! The fence is PID 1 of its container: signals without a handler would be ignored, and `stop` would take ten seconds.
+//! The fence is PID 1 of its container: signals without a handler would be ignored, and `stop`
+//! would take ten seconds.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;

@@ -4,7 +4,8 @@
 //!  a thread ─unshare─▶ its own namespace: lo, eth0 198.18.77.2/29 ══veth══ p0 .1: the namespace of a sleeping process
 //! ```
 //!
-//! No packet can leave the machine: both ends of the only cable lie in namespaces that end with the test. Needs root.
+//! No packet can leave the machine: both ends of the only cable lie in namespaces that end with the
+//! test. Needs root.
 
 mod agreement;
 mod log;
@@ -170,7 +171,8 @@ fn ipv6_that_is_on_is_a_doubt() {
     assert!(doubts.iter().any(|doubt| doubt.contains("IPv6 is not off")), "{doubts:#?}");
 }
 
-/// The counters alone, once nothing else is left to refuse, and a positive control of the neighbour's ears.
+/// The counters alone, once nothing else is left to refuse, and a positive control of the
+/// neighbour's ears.
 #[test]
 fn a_frame_that_leaves_is_seen_by_the_counters() {
     let (doubts, heard) = doubts_after(&["nft delete table inet fence", "nft delete table arp fence"]);
@@ -264,7 +266,8 @@ fn handed_over_shut_when_the_guard_is_lost_and_handed_over_anew() {
         let (mut accepted, _) = gate.accept().unwrap();
         assert_eq!(accepted.local_addr().unwrap().port(), GATE_PORT);
         accepted.write_all(b"hello").unwrap();
-        // The guard's side closes first: the connection lingers on the port, as after a guard's death.
+        // The guard's side closes first: the connection lingers on the port, as after a guard's
+        // death.
         drop(accepted);
         let mut hello = String::new();
         agent.read_to_string(&mut hello).unwrap();

@@ -1,9 +1,11 @@
-//! Whether a supervisor is attached: it holds the guard's stdin open, by the engine, from before the guard's start until its own end.
+//! Whether a supervisor is attached: it holds the guard's stdin open, by the engine, from before
+//! the guard's start until its own end.
 //!
 //! ```text
 //!  supervisor ──attach──▶ engine ──pipe──▶ stdin   open: attached   lines: what it says of the agent's end   └─ ends: gone
 //! ```
-//! A supervisor that is stopped is attached all the same; one whose process or machine has gone is not, once the engine has noticed.
+//! A supervisor that is stopped is attached all the same; one whose process or machine has gone is
+//! not, once the engine has noticed.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;

@@ -30,10 +30,11 @@ use crate::wire::event::Kind;
 
 /// The most that is read to tell what it is.
 const LONGEST: usize = 16 * 1024;
-/// How long unknown bytes wait for a server that speaks first: a client may have been quicker than its greeting.
+/// How long unknown bytes wait for a server that speaks first: a client may have been quicker than
+/// its greeting.
 const GREETING: Duration = Duration::from_secs(1);
-/// How long bytes that could still become a request are held back behind a server that spoke first. Whoever types into such a
-/// dialogue wants to see an echo.
+/// How long bytes that could still become a request are held back behind a server that spoke first.
+/// Whoever types into such a dialogue wants to see an echo.
 const HOLD: Duration = Duration::from_millis(50);
 
 /// The beginning of a connection whose protocol is not known yet.
@@ -128,7 +129,8 @@ fn refusal(kind: Kind, reason: Reason) -> Failure {
 }
 
 impl Beginning<'_> {
-    /// Reads until it is sure what the connection is. What may pass as bytes is [`Opening::Known`] or [`Opening::Unknown`] then.
+    /// Reads until it is sure what the connection is. What may pass as bytes is [`Opening::Known`]
+    /// or [`Opening::Unknown`] then.
     async fn look(&mut self) -> Result<Opening, Failure> {
         let mut since = Instant::now();
         let mut last = Opening::Unsure;
@@ -187,8 +189,9 @@ impl Beginning<'_> {
         }
     }
 
-    /// Passes bytes on behind an opening of the closed list, until the server answers or the first line ends without being
-    /// that of a request. Whoever waits for the end of a line has answered nothing.
+    /// Passes bytes on behind an opening of the closed list, until the server answers or the first
+    /// line ends without being that of a request. Whoever waits for the end of a line has answered
+    /// nothing.
     async fn watch(&mut self) -> Result<Opening, Failure> {
         loop {
             let more = &self.start[self.passed..];

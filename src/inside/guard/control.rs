@@ -1,10 +1,12 @@
-//! The guard's control socket: the one way to change what it enforces, and the agent has no path to it.
+//! The guard's control socket: the one way to change what it enforces, and the agent has no path to
+//! it.
 //!
 //! ```text
 //!  `ringfence guard control` (same container, same user) ──Request, a line──▶ its turn? ─▶ live ──Answer, a line──▶
 //! ```
-//! It lies in the volume of fence and guard, open to the guard's user alone; who connects is asked for once more. What comes
-//! over it is a person's wish, made with the engine's API, and still bounded in size, number and time.
+//! It lies in the volume of fence and guard, open to the guard's user alone; who connects is asked
+//! for once more. What comes over it is a person's wish, made with the engine's API, and still
+//! bounded in size, number and time.
 
 use std::sync::Arc;
 use std::time::Duration;

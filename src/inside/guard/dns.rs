@@ -99,7 +99,8 @@ pub fn read(bytes: &[u8]) -> Read {
     }
     let id = u16::from_be_bytes([id_high, id_low]);
     let op_code = OpCode::from_u8((flags >> 3) & 15);
-    // One question, no answer, no authority; beside the EDNS record a signature may follow, no more.
+    // One question, no answer, no authority; beside the EDNS record a signature may follow, no
+    // more.
     let formed =
         matches!(counts, [0, 1, 0, 0, 0, 0, 0, 0..=2, ..]) && bytes.len() <= LONGEST && !points(bytes);
     let asked = if formed { parse(bytes) } else { None };
@@ -107,7 +108,8 @@ pub fn read(bytes: &[u8]) -> Read {
         let code = if op_code == OpCode::Query { ResponseCode::FormErr } else { ResponseCode::NotImp };
         return Read::Wrong(bare(id, op_code, code));
     };
-    // What could be read comes back with a refusal: the question, and an EDNS record for an EDNS record (RFC 6891, 6.1.1).
+    // What could be read comes back with a refusal: the question, and an EDNS record for an EDNS
+    // record (RFC 6891, 6.1.1).
     let wrong = |code| Read::Wrong(asked.write_with(code, Vec::new(), None, None, usize::MAX));
     if op_code != OpCode::Query {
         return wrong(ResponseCode::NotImp);
@@ -140,7 +142,8 @@ fn parse(bytes: &[u8]) -> Option<(Asked, u8)> {
     Some((asked, edns.map_or(0, |edns| edns.version())))
 }
 
-/// Whether the name of the question is compressed: before it there is nothing to point to but the header.
+/// Whether the name of the question is compressed: before it there is nothing to point to but the
+/// header.
 fn points(bytes: &[u8]) -> bool {
     let mut at = HEADER;
     while let Some(&length @ 1..) = bytes.get(at) {
@@ -212,7 +215,8 @@ impl Asked {
             Found::Virtual(virtual_address) if address => Answer::Address(*virtual_address),
             Found::Localhost if address => Answer::Address(Ipv4Addr::LOCALHOST),
             Found::Virtual(_) | Found::Localhost => Answer::NoData(VIRTUAL_TTL),
-            // Whether it exists only matters to who wants its address: no other type costs an upstream question.
+            // Whether it exists only matters to who wants its address: no other type costs an
+            // upstream question.
             Found::Ask(_) if !address => Answer::NoData(REFUSAL_TTL),
             Found::Ancestor => Answer::NoData(REFUSAL_TTL),
             Found::Refused(verdict) => Answer::Refused(verdict.reason),
@@ -289,7 +293,8 @@ impl Asked {
     }
 }
 
-/// An Extended DNS Error: its code, and the reason with what to make of it, for whoever reads it in the agent.
+/// An Extended DNS Error: its code, and the reason with what to make of it, for whoever reads it in
+/// the agent.
 fn explained(reason: Reason) -> Vec<u8> {
     let (code, hint): (u16, &str) = match reason {
         // Network error.

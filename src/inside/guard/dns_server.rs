@@ -61,7 +61,8 @@ fn step(guard: &Guard, bytes: &[u8], limit: Option<usize>) -> Step {
         Read::Asked(asked) => asked,
     };
     let limit = limit.unwrap_or(asked.payload);
-    // What holds for every name stands here, and lasts only this time: whatever changes it calls `names.changed()`.
+    // What holds for every name stands here, and lasts only this time: whatever changes it calls
+    // `names.changed()`.
     if let Some(reason) = guard.closed() {
         let (bytes, _) = finish(guard, &asked, &Answer::Refused(reason), None, limit);
         return Step::Now(Said::once(bytes));
@@ -133,7 +134,8 @@ fn finish(
     (asked.write(answer, limit), same)
 }
 
-/// Puts an answer into the log: a permitted name once in a while, refusals once a moment. Says under what it is counted.
+/// Puts an answer into the log: a permitted name once in a while, refusals once a moment. Says
+/// under what it is counted.
 fn record(guard: &Guard, asked: &Asked, answer: &Answer, found: Option<&Found>) -> Option<Sameness> {
     let (verdict, reason, window) = match (answer, found) {
         (Answer::Refused(reason), _) => (Decision::Deny, *reason, MOMENT),

@@ -5,8 +5,9 @@
 //!  refused, or answered by the guard itself ─▶ fold (repeats, budget, count)┘
 //! ```
 //!
-//! What goes out has a line of its own, always, and waits until that line is written. Refusals have a budget, and what
-//! it leaves out is counted by kind. A line that cannot be written ends the guard.
+//! What goes out has a line of its own, always, and waits until that line is written. Refusals have
+//! a budget, and what it leaves out is counted by kind. A line that cannot be written ends the
+//! guard.
 
 mod chain;
 mod fold;
@@ -55,7 +56,8 @@ pub struct Events {
     fold: Mutex<Fold>,
 }
 
-/// Takes a lock whoever panicked with it: the data behind these locks is whole after every statement.
+/// Takes a lock whoever panicked with it: the data behind these locks is whole after every
+/// statement.
 fn take<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -82,8 +84,8 @@ impl Events {
         self.chain.count()
     }
 
-    /// Writes one event, or leaves it to [`Events::pump`] while the reader is slow. When it cannot be written the
-    /// process ends, and with it every path out.
+    /// Writes one event, or leaves it to [`Events::pump`] while the reader is slow. When it cannot
+    /// be written the process ends, and with it every path out.
     pub fn write(&self, event: impl Into<Event>) {
         self.chain.write(event.into());
     }
@@ -93,7 +95,8 @@ impl Events {
         self.chain.takes_lines().await
     }
 
-    /// Writes an event, and waits until the line is out of the process: whatever ends the guard then, it is in the log.
+    /// Writes an event, and waits until the line is out of the process: whatever ends the guard
+    /// then, it is in the log.
     pub async fn write_through(&self, event: impl Into<Event>) {
         let line = self.chain.write(event.into());
         self.chain.written(line).await;
@@ -108,7 +111,8 @@ impl Events {
         }
     }
 
-    /// Counts one more of what was written within its window, and is counted already; `false` when this one is not.
+    /// Counts one more of what was written within its window, and is counted already; `false` when
+    /// this one is not.
     pub fn repeat(&self, same: &Sameness, now: Instant) -> bool {
         take(&self.fold).repeat(same, now)
     }
@@ -135,13 +139,14 @@ impl Events {
         }
     }
 
-    /// Writes what waits whenever the reader takes it, for ever. To be called on a thread of its own, with the
-    /// descriptor that the log goes to.
+    /// Writes what waits whenever the reader takes it, for ever. To be called on a thread of its
+    /// own, with the descriptor that the log goes to.
     pub fn pump(&self, out: BorrowedFd<'_>) {
         self.chain.pump(out);
     }
 
-    /// Writes everything that is still counted, and how it ended, and waits a while for a slow reader.
+    /// Writes everything that is still counted, and how it ended, and waits a while for a slow
+    /// reader.
     pub fn finish(&self) {
         let due = take(&self.fold).sweep(Instant::now() + LONG_WHILE * 2, false);
         for event in due {

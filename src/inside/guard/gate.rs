@@ -1,4 +1,5 @@
-//! The gate: every permitted connection of the agent arrives here, and leaves as one of the guard's own.
+//! The gate: every permitted connection of the agent arrives here, and leaves as one of the guard's
+//! own.
 //!
 //! ```text
 //!  accept ─▶ where to (SO_ORIGINAL_DST) ─▶ name or address ─▶ decide ─┬─ tls, http, auto: a look at the first bytes
@@ -146,8 +147,8 @@ pub struct Link {
 }
 
 impl Link {
-    /// Notes in the log that the way out is open: to this address, or to one that a proxy chose. Each connection to a server
-    /// has its line, and the line is out before a byte of the agent is.
+    /// Notes in the log that the way out is open: to this address, or to one that a proxy chose.
+    /// Each connection to a server has its line, and the line is out before a byte of the agent is.
     pub async fn opened(&self, address: Option<IpAddr>, resolver: ResolvedBy) {
         if let Some(address) = address {
             self.standing.at(address);
@@ -196,7 +197,8 @@ impl Link {
         event
     }
 
-    /// Puts a refusal into the log. One after a question or a packet went out is not left to the fold.
+    /// Puts a refusal into the log. One after a question or a packet went out is not left to the
+    /// fold.
     pub fn refused(&self, refusal: &Refusal) {
         let event = || {
             let verdict = refusal.verdict.as_deref().unwrap_or(&self.verdict);
@@ -233,7 +235,8 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         if self.untold.load(Ordering::SeqCst) {
-            // The agent, or a change, ended it while it was dialled; for requests that may be the second time.
+            // The agent, or a change, ended it while it was dialled; for requests that may be the
+            // second time.
             let gone = Refusal::failed(Reason::ConnectFailed, "ended before it was connected".to_owned());
             self.refused(&gone);
         }
@@ -254,7 +257,8 @@ pub async fn serve(listener: TcpListener, guard: Arc<Guard>) {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(_) => {
-                // No memory left, or the connection is gone already: what is open may end meanwhile.
+                // No memory left, or the connection is gone already: what is open may end
+                // meanwhile.
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             }
@@ -307,8 +311,8 @@ fn turn_away(guard: &Guard, to: Option<SocketAddrV4>, reason: Reason, limit: Opt
     });
 }
 
-/// One connection, from its destination to its end. Ten thousand of these wait at once, so what a phase needs is on the heap
-/// while it lasts, and a connection that only carries bytes is small.
+/// One connection, from its destination to its end. Ten thousand of these wait at once, so what a
+/// phase needs is on the heap while it lasts, and a connection that only carries bytes is small.
 async fn handle(agent: TcpStream, to: SocketAddrV4, guard: Arc<Guard>, place: Place) {
     let agent = Arc::new(agent);
     let (link, reason) = look_up(to, &guard);

@@ -4,7 +4,8 @@
 //!  agent ──request──▶ Host = name?, shape sound? ──▶ one connection to the server ──response──▶ agent
 //!                         └─ no: 403 as JSON            └─ 101: both become byte streams
 //! ```
-//! Requests are parsed and written anew by hyper on both sides, so two readers cannot disagree on where one ends.
+//! Requests are parsed and written anew by hyper on both sides, so two readers cannot disagree on
+//! where one ends.
 
 mod interim;
 mod patience;
@@ -41,7 +42,8 @@ use super::shape::Shaped;
 use super::tls::PATIENCE;
 use crate::wire::event::Kind;
 
-/// The most that the head of a request may take, and the most of a body that is held while the server is slow.
+/// The most that the head of a request may take, and the most of a body that is held while the
+/// server is slow.
 const HEAD: usize = 32 * 1024;
 /// The same for what a server answers.
 const ANSWER: usize = 64 * 1024;
@@ -80,7 +82,8 @@ impl Drop for Running {
     }
 }
 
-/// Carries a connection on which HTTP/1 is expected. `start` was read already, `dialled` is used first.
+/// Carries a connection on which HTTP/1 is expected. `start` was read already, `dialled` is used
+/// first.
 pub async fn carry(
     link: &Arc<Link>,
     agent: &Arc<TcpStream>,
@@ -88,7 +91,8 @@ pub async fn carry(
     dialled: Option<TcpStream>,
 ) -> Result<Onward, Refusal> {
     if start.is_empty() {
-        // Nothing is held, no place and no buffer, while nothing has come. (A fresh connection counts as readable unseen.)
+        // Nothing is held, no place and no buffer, while nothing has come. (A fresh connection
+        // counts as readable unseen.)
         let _ = agent.peek(&mut [0]).await;
     }
     let Some(_place) = link.guard.limits.requests() else {
@@ -106,7 +110,8 @@ pub async fn refuse(link: &Arc<Link>, agent: &Arc<TcpStream>, reason: Reason) {
 
 /// Reads until it is sure that the first bytes are not those of HTTP/2.
 async fn not_http2(agent: &TcpStream, mut start: Vec<u8>) -> Result<Vec<u8>, Refusal> {
-    // A connection may wait for its first request; one that has begun may not stop in the midst of these few bytes.
+    // A connection may wait for its first request; one that has begun may not stop in the midst of
+    // these few bytes.
     let mut until = None;
     loop {
         let same = start.iter().zip(PREFACE).take_while(|(one, other)| one == other).count();
@@ -191,7 +196,8 @@ async fn serve(
     }
 }
 
-/// Takes both connections back from hyper, with what it had read beyond the switch. None when one of them is gone.
+/// Takes both connections back from hyper, with what it had read beyond the switch. None when one
+/// of them is gone.
 async fn switch(
     link: &Link,
     agent: &TcpStream,
@@ -313,7 +319,8 @@ impl Door {
     /// Sends a request on the connection to the server, a new one when the last has ended.
     async fn send(&self, mut request: Request<Wanted>) -> Result<Response<Incoming>, Refusal> {
         let failed = |error: hyper::Error| match error.is_user() {
-            // The body that the agent sends, not the server: chunks that are none, or an end in the midst.
+            // The body that the agent sends, not the server: chunks that are none, or an end in the
+            // midst.
             true => Refusal::new(Kind::Http, Reason::Malformed),
             false => Refusal::failed(Reason::ConnectFailed, error.to_string()),
         };
@@ -329,7 +336,8 @@ impl Door {
                     return Ok(response);
                 }
                 Err(mut error) => match error.take_message() {
-                    // The server closed an idle connection at this moment: nothing of the request was sent.
+                    // The server closed an idle connection at this moment: nothing of the request
+                    // was sent.
                     Some(unsent) if !last => request = unsent,
                     _ => return Err(failed(error.into_error())),
                 },

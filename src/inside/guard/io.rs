@@ -48,8 +48,8 @@ pub async fn read_some(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usiz
     }
 }
 
-/// Says that nothing more comes and gives the other side a moment to read and go: a close with unread
-/// bytes would be a reset that overtakes what was said.
+/// Says that nothing more comes and gives the other side a moment to read and go: a close with
+/// unread bytes would be a reset that overtakes what was said.
 pub async fn drain(stream: &TcpStream) {
     if rustix::net::shutdown(stream, rustix::net::Shutdown::Write).is_err() {
         return;

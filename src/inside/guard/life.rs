@@ -34,7 +34,8 @@ impl Life {
         events.write(note);
     }
 
-    /// Writes down how the agent ended, by the first who says it. An agent that ended after a person asked for that was stopped.
+    /// Writes down how the agent ended, by the first who says it. An agent that ended after a
+    /// person asked for that was stopped.
     pub fn agent_ended(&self, events: &Events, mut ended: AgentEnded) {
         if self.agent_ended.swap(true, Ordering::SeqCst) {
             return;

@@ -1,11 +1,13 @@
-//! What one run may take of its guard, so that an agent cannot exhaust it. A full table refuses at once, and says `limit`.
+//! What one run may take of its guard, so that an agent cannot exhaust it. A full table refuses at
+//! once, and says `limit`.
 //!
 //! ```text
 //!  accept ──connections──▶ first bytes ──undecided──▶ dial ──dials──▶ splice ── no memory of its own
 //!                             └─ http ──requests──▶ hyper's buffers, for as long as it is open
 //! ```
-//! The number of connections is `netpolicy`'s: the fence's ruleset refuses there already, in the agent's own namespace. What is here holds for
-//! itself all the same. At every limit at once the guard stays within the memory that its container has.
+//! The number of connections is `netpolicy`'s: the fence's ruleset refuses there already, in the
+//! agent's own namespace. What is here holds for itself all the same. At every limit at once the
+//! guard stays within the memory that its container has.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,13 +18,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::wire::handover::{CONNECTION_FILES, OTHER_FILES};
 
-/// Connections on which requests are read one by one: those hold buffers (see [`super::http`]), the others hold none.
+/// Connections on which requests are read one by one: those hold buffers (see [`super::http`]), the
+/// others hold none.
 const REQUESTS: usize = 1024;
-/// Bytes that wait for a decision (beginnings of ClientHellos and the like), all connections together. A parser may hold them
-/// once more. A connection of good faith needs two thousand for some milliseconds.
+/// Bytes that wait for a decision (beginnings of ClientHellos and the like), all connections
+/// together. A parser may hold them once more. A connection of good faith needs two thousand for
+/// some milliseconds.
 const UNDECIDED: usize = 32 << 20;
 
-/// How long a dial waits for its turn. Nobody waits longer than the fence's own limit lets queue up.
+/// How long a dial waits for its turn. Nobody waits longer than the fence's own limit lets queue
+/// up.
 const TURN: Duration = Duration::from_secs(10);
 
 /// A limit that refuses what is permitted.
@@ -120,8 +125,9 @@ impl Limits {
         Room { all: Arc::clone(&self.undecided), held: None }
     }
 
-    /// Waits for the turn of one more dial; `false` when that would take too long. Each leaves an entry in the connection table of the
-    /// engine's machine, for two minutes after its end, and that table is everybody's.
+    /// Waits for the turn of one more dial; `false` when that would take too long. Each leaves an
+    /// entry in the connection table of the engine's machine, for two minutes after its end, and
+    /// that table is everybody's.
     pub async fn dial(&self) -> bool {
         match self.turn_at(Instant::now()) {
             Some(Duration::ZERO) => true,
@@ -133,7 +139,8 @@ impl Limits {
         }
     }
 
-    /// When the next dial has its turn, counted from now. The turns are in the order in which they are asked for.
+    /// When the next dial has its turn, counted from now. The turns are in the order in which they
+    /// are asked for.
     fn turn_at(&self, now: Instant) -> Option<Duration> {
         let rate = f64::from(GATE_CONNECTIONS_PER_SECOND);
         let mut bucket = self.dials.lock().unwrap_or_else(PoisonError::into_inner);
@@ -258,7 +265,8 @@ mod tests {
     #[test]
     fn a_fast_client_is_slowed_down_before_the_fence_refuses_it() {
         use netpolicy::ruleset::GATE_CONNECTIONS_BURST;
-        // One after the other, or a thousand at once: what the fence has seen beyond its rate stays below its burst.
+        // One after the other, or a thousand at once: what the fence has seen beyond its rate stays
+        // below its burst.
         for at_once in [1usize, 100, 1000] {
             let limits = Limits::new(1 << 20);
             let begin = Instant::now();

@@ -1,11 +1,12 @@
-//! What a person may change while the agent runs: rules within the ceilings, the whole policy, and conditions.
+//! What a person may change while the agent runs: rules within the ceilings, the whole policy, and
+//! conditions.
 //!
 //! ```text
 //!  control ──Change──▶ judged (decide, ceilings) ─▶ made: names get the policy, readers the conditions
 //!                                                    └─▶ every open connection is decided again ─▶ kept, or reset
 //! ```
-//! Given rules stand beside the policy, in the layer of the run, and outlive its reload; the conditions `deny` become part of
-//! the policy that is enforced, and of no digest.
+//! Given rules stand beside the policy, in the layer of the run, and outlive its reload; the
+//! conditions `deny` become part of the policy that is enforced, and of no digest.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,7 +56,8 @@ pub struct Given {
 /// How one connection stands: what a later decision about it needs.
 #[derive(Debug, Default)]
 pub struct Standing {
-    /// The real address that was dialled last. Requests on one connection may go to several, one after the other.
+    /// The real address that was dialled last. Requests on one connection may go to several, one
+    /// after the other.
     address: Mutex<Option<IpAddr>>,
     /// A condition wants its end.
     pub ended: Notify,
@@ -150,8 +152,8 @@ impl Live {
         Ok(given)
     }
 
-    /// Whether a rule would permit what it says: the one decision, ceilings and denials included, on each of its ports. Of a
-    /// wildcard a name is asked about that nobody else speaks of.
+    /// Whether a rule would permit what it says: the one decision, ceilings and denials included,
+    /// on each of its ports. Of a wildcard a name is asked about that nobody else speaks of.
     fn permits(&self, guard: &Guard, given: &Given, rule: &Rule) -> Result<(), Refused> {
         let decider = Decider::new(given.policy());
         let target = match &rule.matcher {
@@ -215,8 +217,8 @@ impl Live {
         }
     }
 
-    /// Refuses the addresses that the engine's machine has now, from now on, on open connections too. Those that were known at the start
-    /// stay refused.
+    /// Refuses the addresses that the engine's machine has now, from now on, on open connections
+    /// too. Those that were known at the start stay refused.
     pub fn host(&self, guard: &Guard, network: HostNetwork) -> Answer {
         let what = format!(
             "the engine's machine has {} addresses, {} ranges and {} on-link prefixes",
@@ -226,7 +228,8 @@ impl Live {
         );
         guard.names.replace_host(network);
         self.changes.send_modify(|count| *count += 1);
-        // Other containers come and go by the hundred on such a machine: their networks must not use up the log of this run.
+        // Other containers come and go by the hundred on such a machine: their networks must not
+        // use up the log of this run.
         let same = Sameness {
             kind: None,
             allowed: true,
@@ -370,7 +373,8 @@ pub async fn revoked(link: &Link) -> Refusal {
     }
 }
 
-/// Waits until conditions concern the bytes of a connection; told by [`revoked`], which the same task polls.
+/// Waits until conditions concern the bytes of a connection; told by [`revoked`], which the same
+/// task polls.
 pub async fn shaped(link: &Link) {
     while !link.guard.live.effect(shape::name(link)).shapes() {
         link.standing.shaped.notified().await;

@@ -1,4 +1,5 @@
-//! What the guard is given beside its configuration: authorities, the proxy's credentials, the host's address.
+//! What the guard is given beside its configuration: authorities, the proxy's credentials, the
+//! host's address.
 //!
 //! ```text
 //!  roots.pem, proxy-credentials (volume), /etc/hosts (the engine's word) ──read──▶ Means
@@ -77,7 +78,8 @@ fn hosts_in(hosts: &str) -> Vec<IpAddr> {
     HOST_NAMES.iter().flat_map(of).collect()
 }
 
-/// Lets rules with `host-access` mean the first of these addresses, and nothing else reach any of them.
+/// Lets rules with `host-access` mean the first of these addresses, and nothing else reach any of
+/// them.
 pub fn place_host(surroundings: &mut Surroundings, hosts: &[IpAddr]) {
     surroundings.host_gateway = hosts.first().copied();
     for host in hosts {

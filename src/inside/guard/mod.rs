@@ -108,7 +108,8 @@ impl Guard {
         }
     }
 
-    /// Why nothing at all is permitted now, if so. By the wall clock, which a sleeping machine does not stop.
+    /// Why nothing at all is permitted now, if so. By the wall clock, which a sleeping machine does
+    /// not stop.
     pub fn closed(&self) -> Option<Reason> {
         if self.events.is_full() {
             return Some(Reason::LogFull);
@@ -202,8 +203,9 @@ fn log_to_stdout(workflow: WorkflowId) -> std::io::Result<(Events, OwnedFd)> {
     Ok((events, out))
 }
 
-/// Takes as many descriptors as it can, and says how many those are: with few, connections are refused earlier. They are not asked of
-/// the engine, since one that may not give them would not start the guard at all.
+/// Takes as many descriptors as it can, and says how many those are: with few, connections are
+/// refused earlier. They are not asked of the engine, since one that may not give them would not
+/// start the guard at all.
 fn raise_limit() -> u32 {
     let enough = u64::from(GUARD_FILES);
     let descriptors = crate::host::open_files::raise_limit(enough).min(enough);
@@ -230,7 +232,8 @@ fn read_config(path: &Path) -> Result<GuardConfig, Failure> {
         .map_err(|error| broken(format!("cannot understand {}", path.display())).caused_by(&error))
 }
 
-/// A socket in the volume: for the fence to hand over, and for the guard's own user to change things.
+/// A socket in the volume: for the fence to hand over, and for the guard's own user to change
+/// things.
 fn listen(path: &Path, mode: u32) -> Result<UnixListener, Failure> {
     let failed =
         |error: std::io::Error| broken(format!("cannot listen on {}", path.display())).caused_by(&error);
@@ -309,7 +312,8 @@ async fn serve(
 /// Says `ready`, then that it lives; returns when the fence is gone.
 async fn beat(guard: &Guard, fence: &tokio::net::UnixStream) -> Failure {
     let gone = || Failure::new(FENCE_GONE, "guard: the fence is gone");
-    // Unlike a heartbeat this word must arrive: a fresh stream reports `WouldBlock` until it was polled once.
+    // Unlike a heartbeat this word must arrive: a fresh stream reports `WouldBlock` until it was
+    // polled once.
     loop {
         if fence.writable().await.is_err() {
             return gone();

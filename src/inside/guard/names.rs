@@ -5,7 +5,8 @@
 //!            └────▶ permitted ──exact──▶ its virtual address (no upstream)
 //!                        └──under a wildcard──▶ budget ──upstream: does it exist? (once a run)──▶ a new virtual address
 //! ```
-//! The rules can be replaced while the run goes on; an address, once given to a name, stands for it until the end.
+//! The rules can be replaced while the run goes on; an address, once given to a name, stands for it
+//! until the end.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -86,7 +87,8 @@ struct Failed {
     pause: Duration,
 }
 
-/// After a failure a name is left alone so long, then twice as long, so that an outage does not use up a budget.
+/// After a failure a name is left alone so long, then twice as long, so that an outage does not use
+/// up a budget.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(64);
 
@@ -113,8 +115,9 @@ impl Names {
         }
     }
 
-    /// Another policy from now on. No name loses its address, and none gets another; new exact names get the next free
-    /// ones, in their sorted order. The virtual range is the run's, whatever the new policy says of it.
+    /// Another policy from now on. No name loses its address, and none gets another; new exact
+    /// names get the next free ones, in their sorted order. The virtual range is the run's,
+    /// whatever the new policy says of it.
     pub fn replace(&self, policy: Policy) {
         let mut virtuals = self.virtuals.write().unwrap_or_else(PoisonError::into_inner);
         for name in exact_names(&policy) {
@@ -184,9 +187,10 @@ impl Names {
         }
     }
 
-    /// Asks the upstream whether a name under a wildcard exists: once a run, each question within the wildcard's budget.
-    /// One that failed may be asked again, later, and is paid again: who answers for the wildcard's names could let all fail
-    /// and read the repetitions. Each question has its line in the log, and the line is out first.
+    /// Asks the upstream whether a name under a wildcard exists: once a run, each question within
+    /// the wildcard's budget. One that failed may be asked again, later, and is paid again: who
+    /// answers for the wildcard's names could let all fail and read the repetitions. Each question
+    /// has its line in the log, and the line is out first.
     pub async fn ask(&self, name: &HostName, verdict: Verdict, outside: &Outside, events: &Events) -> Found {
         let Some(wildcard) = wildcard(&verdict) else { return refused(verdict, Reason::NotAllowed) };
         let budget = self.rules().decider.policy().dns.names_per_wildcard;
@@ -254,8 +258,8 @@ impl Names {
         self.told().insert(address);
     }
 
-    /// The name of a virtual address that the agent was told. The others stay unnamed, or the range would be a list of
-    /// what the policy permits.
+    /// The name of a virtual address that the agent was told. The others stay unnamed, or the range
+    /// would be a list of what the policy permits.
     pub fn told_name_of(&self, address: Ipv4Addr) -> Option<HostName> {
         if self.told().contains(&address) { self.name_of(address) } else { None }
     }

@@ -3,7 +3,8 @@
 //! ```text
 //!  netlink datagram ──messages──▶ attributes ──payload──▶ IP, TCP or UDP header ──decide──▶ event (reason)
 //! ```
-//! Everything in a packet was chosen by the agent: every length is checked, and nothing else is believed.
+//! Everything in a packet was chosen by the agent: every length is checked, and nothing else is
+//! believed.
 
 use std::collections::HashMap;
 use std::io;

@@ -4,8 +4,9 @@
 //!  agent ──────────────▶ bandwidth ───────────────▶ server      what the server says waits its time in a line,
 //!  agent ◀── line (due) ◀── bandwidth ◀───────────── server      so that latency costs no bandwidth
 //! ```
-//! A wrapper around the agent's side of a connection, passed through untouched while no condition concerns it. Whoever polls it
-//! is polled again at every change (see [`super::live::revoked`]), so what is held needs no waker of its own.
+//! A wrapper around the agent's side of a connection, passed through untouched while no condition
+//! concerns it. Whoever polls it is polled again at every change (see [`super::live::revoked`]), so
+//! what is held needs no waker of its own.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -206,7 +207,8 @@ pub async fn toll(link: &Link, bytes: usize) {
     }
 }
 
-/// Carries a connection's bytes: by splice until conditions concern it, through [`Shaped`] from then on.
+/// Carries a connection's bytes: by splice until conditions concern it, through [`Shaped`] from
+/// then on.
 pub async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>, server: TcpStream) -> io::Result<()> {
     match splice::both(agent, &server, &link.counts, &link.guard.pipes, || live::shaped(link)).await? {
         Carried::Ended => Ok(()),
@@ -248,7 +250,8 @@ impl<T> Shaped<T> {
         Shaped { link, inner, seen: None, shape: None }
     }
 
-    /// Bytes that the server said before the conditions came, and the agent has not got: they come first.
+    /// Bytes that the server said before the conditions came, and the agent has not got: they come
+    /// first.
     pub fn already_said(mut self, bytes: &[u8]) -> Shaped<T> {
         self.look();
         if !bytes.is_empty() {
@@ -313,7 +316,8 @@ impl Shape {
         }
     }
 
-    /// Whether bytes may pass now. At the end of what may pass the connection is ended, once the agent has its part.
+    /// Whether bytes may pass now. At the end of what may pass the connection is ended, once the
+    /// agent has its part.
     fn poll_may_pass<T: AsyncWrite + Unpin>(
         &mut self,
         way: Way,

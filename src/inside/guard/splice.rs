@@ -6,10 +6,11 @@
 //!                     │ ▲
 //!                     └─┴─ lent while bytes move, given back empty: a connection that waits holds none
 //! ```
-//! When conditions come to bear on a connection it stops between two bytes, and [`super::shape`] goes on.
+//! When conditions come to bear on a connection it stops between two bytes, and [`super::shape`]
+//! goes on.
 //!
-//! With every pipe lent (slow readers hold theirs) bytes are peeked at, sent, and then taken by exactly what was sent: slower, but
-//! nothing has to be kept either.
+//! With every pipe lent (slow readers hold theirs) bytes are peeked at, sent, and then taken by
+//! exactly what was sent: slower, but nothing has to be kept either.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -31,7 +32,8 @@ const WIDE: usize = 1 << 20;
 const MUCH: u64 = 1 << 20;
 /// Pipes at once. Two descriptors each, and pages out of what the kernel lets a user have.
 const PIPES: usize = 256;
-/// Empty pipes that are kept for the next who needs one. Few, since all guards of a machine are one user to the kernel.
+/// Empty pipes that are kept for the next who needs one. Few, since all guards of a machine are one
+/// user to the kernel.
 const KEPT: usize = 4;
 /// What is copied at once where no pipe is left. On the stack, and only while it is copied.
 const COPIED: usize = 16 * 1024;
@@ -125,7 +127,8 @@ impl Drop for Lent<'_> {
 }
 
 impl Lent<'_> {
-    /// From the connection into the pipe, which is empty: only the connection can be what would block.
+    /// From the connection into the pipe, which is empty: only the connection can be what would
+    /// block.
     fn push(&mut self, from: &TcpStream) -> io::Result<usize> {
         let Some(pipe) = &self.pipe else { return Err(io::ErrorKind::BrokenPipe.into()) };
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
@@ -186,7 +189,8 @@ pub enum Carried {
     },
 }
 
-/// Carries both directions until both have ended, or `stop` does. On an error both connections are set to be reset.
+/// Carries both directions until both have ended, or `stop` does. On an error both connections are
+/// set to be reset.
 pub async fn both<F: Future<Output = ()>>(
     agent: &TcpStream,
     server: &TcpStream,
@@ -212,7 +216,8 @@ pub async fn both<F: Future<Output = ()>>(
 enum End {
     /// It has ended, and its reader knows.
     Reached,
-    /// Its reader is gone, so that nothing more can be carried. What that side sent before is still carried the other way.
+    /// Its reader is gone, so that nothing more can be carried. What that side sent before is still
+    /// carried the other way.
     Gone,
     /// It was to stop; what was taken and not yet given.
     Stopped(Vec<u8>),
@@ -229,8 +234,8 @@ impl End {
     }
 }
 
-/// Carries one direction to its end. A side that has gone is noticed while the other is waited for: its keepalive, or its
-/// reset, ends a connection on which nothing else would ever move.
+/// Carries one direction to its end. A side that has gone is noticed while the other is waited for:
+/// its keepalive, or its reset, ends a connection on which nothing else would ever move.
 async fn one(
     from: &TcpStream,
     to: &TcpStream,
@@ -264,7 +269,8 @@ async fn one(
     }
 }
 
-/// Waits until one side can be written to, and no longer than the other is there; `false` when it is to stop instead.
+/// Waits until one side can be written to, and no longer than the other is there; `false` when it
+/// is to stop instead.
 async fn writable(
     to: &TcpStream,
     from: &TcpStream,
@@ -499,7 +505,8 @@ pub mod tests {
             let (mut agent, mut server, task) = spliced(&pipes).await;
             agent.shutdown().await.unwrap();
             assert_eq!(server.read(&mut [0; 1]).await.unwrap(), 0);
-            // After the half-close the agent dies: what its kernel, or a keepalive, answers later is a reset.
+            // After the half-close the agent dies: what its kernel, or a keepalive, answers later
+            // is a reset.
             agent.set_zero_linger().unwrap();
             drop(agent);
             let done = tokio::time::timeout(Duration::from_secs(5), task).await.unwrap();

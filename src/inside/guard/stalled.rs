@@ -3,9 +3,10 @@
 //! ```text
 //!  every few seconds: the kernel's list of sockets ─▶ one that repeats in vain for the n-th time ─▶ event `stalled`, once a connection
 //! ```
-//! A path that drops large packets without a word (a smaller MTU, its ICMP filtered) looks like a server that thinks: bytes go out,
-//! and nothing comes. The connection is left alone, as the kernel leaves it. The list costs one read for all connections, whatever
-//! their protocol, and no place in any of them.
+//! A path that drops large packets without a word (a smaller MTU, its ICMP filtered) looks like a
+//! server that thinks: bytes go out, and nothing comes. The connection is left alone, as the kernel
+//! leaves it. The list costs one read for all connections, whatever their protocol, and no place in
+//! any of them.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -55,7 +56,8 @@ impl Stalls {
         self.lock().insert((local, peer), watched);
     }
 
-    /// Takes the events of those that repeat in vain; forgets those that the kernel does not list, unless they are newer than the list.
+    /// Takes the events of those that repeat in vain; forgets those that the kernel does not list,
+    /// unless they are newer than the list.
     fn look(&self, listed: &HashMap<Ends, u32>, began: Instant) -> Vec<Access> {
         let mut told = Vec::new();
         self.lock().retain(|ends, watched| match listed.get(ends) {

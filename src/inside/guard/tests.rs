@@ -1,4 +1,5 @@
-//! The guard on loopback: policy and names are real, what is outside is a stage that remembers each dial.
+//! The guard on loopback: policy and names are real, what is outside is a stage that remembers each
+//! dial.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -183,7 +184,8 @@ pub async fn echo() -> SocketAddr {
     address
 }
 
-/// A server that answers every request with the head it got; `switch` makes it a WebSocket server that echoes.
+/// A server that answers every request with the head it got; `switch` makes it a WebSocket server
+/// that echoes.
 pub async fn web(switch: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -53,7 +53,8 @@ pub async fn open(link: &Link, agent: &TcpStream) -> Result<Onward, Refusal> {
     Ok(Onward::Bytes(server))
 }
 
-/// Whether a ClientHello asks for the name of its connection. A range of addresses has no name to compare.
+/// Whether a ClientHello asks for the name of its connection. A range of addresses has no name to
+/// compare.
 pub fn permits(link: &Link, hello: &Hello) -> Result<(), Refusal> {
     let refused = |reason| Err(Refusal::new(Kind::Tls, reason).manner(Manner::Alert(ACCESS_DENIED)));
     match (&link.target, &hello.name) {
@@ -161,8 +162,8 @@ pub mod tests {
         vector(2, &list)
     }
 
-    /// A ClientHello of TLS 1.2 form with these extensions besides the usual ones, in records of a version, of at most
-    /// `record` bytes.
+    /// A ClientHello of TLS 1.2 form with these extensions besides the usual ones, in records of a
+    /// version, of at most `record` bytes.
     pub fn hello_with(extensions: &[(u16, Vec<u8>)], version: [u8; 2], record: usize) -> Vec<u8> {
         let usual =
             [(10, vector(2, &[0, 29])), (13, vector(2, &[4, 3, 8, 4])), (43, vector(1, &[3, 4, 3, 3]))];
@@ -195,7 +196,8 @@ pub mod tests {
         hello_with(&extensions, [3, 1], record)
     }
 
-    /// What the parser makes of bytes that arrive in such pieces: a name, no name, not yet, or a refusal.
+    /// What the parser makes of bytes that arrive in such pieces: a name, no name, not yet, or a
+    /// refusal.
     pub fn parsed(bytes: &[u8], pieces: &[usize]) -> Result<Option<Option<HostName>>, Reason> {
         let mut acceptor = Acceptor::default();
         let (mut rest, mut pieces) = (bytes, pieces.iter().cycle());

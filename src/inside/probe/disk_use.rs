@@ -5,11 +5,13 @@
 //!  declared volumes, mounted here ─▶ the same                      ├─▶ one line     supervisor gone (end of stdin) ─▶ end
 //!  /proc/*/task/*/fd ─▶ files without a name ──────────────────────┘
 //! ```
-//! It is in the agent's process namespace and sees its files by that. It may read everything there (`DAC_READ_SEARCH`, `SYS_PTRACE`),
-//! writes nothing, and has no network. It holds more rights than the agent, so the agent can end it or stop it, but
-//! neither trace it nor enter it; the supervisor takes its silence for its end.
+//! It is in the agent's process namespace and sees its files by that. It may read everything there
+//! (`DAC_READ_SEARCH`, `SYS_PTRACE`), writes nothing, and has no network. It holds more rights than
+//! the agent, so the agent can end it or stop it, but neither trace it nor enter it; the supervisor
+//! takes its silence for its end.
 //!
-//! A file is the agent's if its inode changed since process 1 began: no agent can set that time back.
+//! A file is the agent's if its inode changed since process 1 began: no agent can set that time
+//! back.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -28,8 +30,9 @@ use crate::term::Failure;
 use crate::wire::disk_use::DiskUse;
 use crate::wire::handover::COUNTED;
 
-/// A folder below each other folder keeps a descriptor; the container has twice as many. A look goes through the whole image, which
-/// may lie on a slow disk: meanwhile the engine's word on the layer counts.
+/// A folder below each other folder keeps a descriptor; the container has twice as many. A look
+/// goes through the whole image, which may lie on a slow disk: meanwhile the engine's word on the
+/// layer counts.
 const BOUNDS: Bounds = Bounds { depth: 2000, entries: 12_000_000, time: Duration::from_secs(600) };
 /// Open files are looked through within this time.
 const OPEN_FILES: Duration = Duration::from_secs(120);
@@ -43,7 +46,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 const SHARE: u32 = 15;
 /// Clocks of file systems go in steps, and so do those of processes.
 const STEP: Duration = Duration::from_millis(50);
-/// Steps of a process's clock in a second: the same on every platform that ringfence runs on, whatever the kernel's own are.
+/// Steps of a process's clock in a second: the same on every platform that ringfence runs on,
+/// whatever the kernel's own are.
 const TICKS: f64 = 100.0;
 /// File systems whose files are memory.
 const IN_MEMORY: [i64; 3] = [0x0102_1994, 0x8584_58f6, 0x9584_58f6];
@@ -200,7 +204,8 @@ impl Count {
     }
 }
 
-/// Returns what has a number for its name. A folder that is gone, or that nobody may list, has nothing.
+/// Returns what has a number for its name. A folder that is gone, or that nobody may list, has
+/// nothing.
 fn numbered(folder: &Path) -> impl Iterator<Item = OsString> {
     let listed = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let names = listed.map(|entry| entry.file_name());

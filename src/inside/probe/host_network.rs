@@ -1,11 +1,12 @@
-//! The helper in the network of the engine's machine: it says which addresses are the machine's own, and again when they change.
+//! The helper in the network of the engine's machine: it says which addresses are the machine's
+//! own, and again when they change.
 //!
 //! ```text
 //!  kernel ──a notice──▶ read all ─▶ changed? ──▶ {"network": …}      supervisor gone (end of stdin) ─▶ end
 //!  every BEAT ───────────────────────────────▶ "unchanged"
 //! ```
-//! It listens on nothing, has no capability, no volume and no root, and it obeys nobody. Its silence tells that it is gone, so it
-//! speaks when nothing has changed, too.
+//! It listens on nothing, has no capability, no volume and no root, and it obeys nobody. Its
+//! silence tells that it is gone, so it speaks when nothing has changed, too.
 
 use std::io::Write as _;
 use std::os::fd::AsFd as _;

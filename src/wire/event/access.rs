@@ -220,7 +220,8 @@ pub struct Access {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub host: Option<HostName>,
-    /// The real address of a connection; the virtual one of an answer; the target of a refused packet.
+    /// The real address of a connection; the virtual one of an answer; the target of a refused
+    /// packet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(schema_with = "super::schema::address"))]
     pub address: Option<IpAddr>,
@@ -247,8 +248,8 @@ pub struct Access {
     /// Milliseconds that a connection was open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ms: Option<u64>,
-    /// Events like this one that have no line: the line stands for one more than these. A line that counts different targets
-    /// names none.
+    /// Events like this one that have no line: the line stands for one more than these. A line that
+    /// counts different targets names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<u64>,
     /// The limit behind the reason `limit`, in words.

@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::Event;
 use crate::wire::{LineHash, WorkflowId};
 
-/// The longest line that is read, in bytes. The first one holds the virtual addresses of a whole policy.
+/// The longest line that is read, in bytes. The first one holds the virtual addresses of a whole
+/// policy.
 const LONGEST: usize = 32 << 20;
 
 /// A line of the log.

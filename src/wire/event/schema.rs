@@ -1,7 +1,8 @@
 //! The JSON Schema of a line: what this version writes, and nothing else.
 //!
-//! A reader takes more than that, since later versions add kinds, words and fields. The schema is closed all the same: a test holds
-//! the logs of real runs against it, and would not see a field that nobody described.
+//! A reader takes more than that, since later versions add kinds, words and fields. The schema is
+//! closed all the same: a test holds the logs of real runs against it, and would not see a field
+//! that nobody described.
 
 use netpolicy::decide::Reason;
 use schemars::transform::{RecursiveTransform, Transform};

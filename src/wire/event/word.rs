@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The longest word.
 const LONGEST: usize = 64;
 
-/// A word that this version does not know: letters, digits, `-`, `_` and `.`, so that it can be shown as it is.
+/// A word that this version does not know: letters, digits, `-`, `_` and `.`, so that it can be
+/// shown as it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Word(String);
 

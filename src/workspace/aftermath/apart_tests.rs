@@ -1,4 +1,5 @@
-//! A repository's own folder that an agent could write, with its working tree elsewhere, judged by the person's own git.
+//! A repository's own folder that an agent could write, with its working tree elsewhere, judged by
+//! the person's own git.
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,7 +24,8 @@ fn open(path: &Path) -> OwnedFd {
 }
 
 impl World {
-    /// `main`, and the linked working trees `tree` and `other`, all with `script` and `left/out`; `tree` is sparse.
+    /// `main`, and the linked working trees `tree` and `other`, all with `script` and `left/out`;
+    /// `tree` is sparse.
     fn new() -> World {
         let dir = tempfile::tempdir().unwrap();
         let world = World { at: dir.path().canonicalize().unwrap(), _dir: dir };

@@ -1,7 +1,8 @@
 //! git's configuration files: reading them as git does, and writing single entries.
 //!
-//! What git would refuse is refused here too, and a little more: a zero byte, and an entry outside of a section. A test holds this
-//! against git itself. Nothing that is read from an agent's file is ever copied as it stands: values are written anew, quoted.
+//! What git would refuse is refused here too, and a little more: a zero byte, and an entry outside
+//! of a section. A test holds this against git itself. Nothing that is read from an agent's file is
+//! ever copied as it stands: values are written anew, quoted.
 
 use std::ops::Range;
 

@@ -1,4 +1,5 @@
-//! Looking through a directory that an agent may write, before the run and after it: for repositories, and for files that run code later.
+//! Looking through a directory that an agent may write, before the run and after it: for
+//! repositories, and for files that run code later.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -21,19 +22,22 @@ use crate::host::walk::{Bounds, Entry, Walked, walk};
 use crate::workspace::held;
 
 const BOUNDS: Bounds = Bounds { depth: 200, entries: 3_000_000, time: Duration::from_secs(20) };
-/// Of repositories, and of what is called `.git`: each has its own, so that none crowds out another.
+/// Of repositories, and of what is called `.git`: each has its own, so that none crowds out
+/// another.
 const MOST: usize = 20_000;
 /// Files in one folder of hooks, and in all of them.
 const MOST_HOOKS: usize = 2_000;
 const MOST_HOOKS_IN_ALL: usize = 100_000;
-/// Of a larger file, its inode and times stand for its content: nobody but the kernel sets the time of a change.
+/// Of a larger file, its inode and times stand for its content: nobody but the kernel sets the time
+/// of a change.
 const LARGEST: u64 = 4 << 20;
 /// The same for a hook, of which there may be many.
 const LARGEST_HOOK: u64 = 256 << 10;
 /// Places that could not be looked at and are named.
 const NAMED: usize = 10;
 
-/// Folders of a repository in which every file is git's: it runs hooks, and takes addresses from the two others.
+/// Folders of a repository in which every file is git's: it runs hooks, and takes addresses from
+/// the two others.
 pub const FOLDERS: [&str; 3] = ["hooks", "branches", "remotes"];
 
 /// What is looked for besides what the walk meets.
@@ -102,7 +106,8 @@ pub fn find(root: BorrowedFd<'_>, look: Look<'_>) -> std::io::Result<Found> {
         },
         |stat| {
             let path = last.borrow().clone();
-            // Where this user cannot go, git does not go for them. What is one's own can be opened by everybody who is oneself.
+            // Where this user cannot go, git does not go for them. What is one's own can be opened
+            // by everybody who is oneself.
             let own = stat.st_uid == rustix::process::geteuid().as_raw();
             let enters = || {
                 rustix::fs::accessat(&root, &path, Access::EXEC_OK, AtFlags::EACCESS) != Err(Errno::ACCESS)
@@ -133,12 +138,14 @@ impl Found {
     fn take_in(&mut self, entry: &Entry<'_>, hooks: &[PathBuf]) {
         let kind = entry.kind();
         let has = |name: &CStr| rustix::fs::statat(entry.here, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-        // In any case: whether `head` is HEAD too, the file system says. git asks for no more than that these names exist.
+        // In any case: whether `head` is HEAD too, the file system says. git asks for no more than
+        // that these names exist.
         let is_head = entry.name.to_bytes().eq_ignore_ascii_case(b"head") && has(c"HEAD");
         let leads = is_head && has(c"commondir");
         if kind != FileType::Directory && is_head && ((has(c"objects") && has(c"refs")) || leads) {
             let folder = entry.path().parent().map(Path::to_owned).unwrap_or_default();
-            // Of what it leads to git reads the configuration and the hooks, without asking for a HEAD there.
+            // Of what it leads to git reads the configuration and the hooks, without asking for a
+            // HEAD there.
             let common = leads.then(|| common(entry.here, &folder)).flatten();
             for repository in [Some(folder), common].into_iter().flatten() {
                 match self.repositories.len() < MOST {

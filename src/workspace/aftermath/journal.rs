@@ -1,6 +1,8 @@
-//! The record of a run on this machine, `$XDG_STATE_HOME/ringfence/aftermath/ID.json`: written before the agent starts, gone when everything is put back.
+//! The record of a run on this machine, `$XDG_STATE_HOME/ringfence/aftermath/ID.json`: written
+//! before the agent starts, gone when everything is put back.
 //!
-//! Its supervisor holds a lock on it, which ends with the process, however that ends. What is unlocked is anybody's to settle.
+//! Its supervisor holds a lock on it, which ends with the process, however that ends. What is
+//! unlocked is anybody's to settle.
 //!
 //! ```text
 //!  several runs on one directory: each has a journal with how it was before the first ─▶ the last one to end puts back
@@ -55,7 +57,8 @@ pub struct Aftermath {
 }
 
 impl Aftermath {
-    /// Looks at what the agent will be able to write, and writes down what is put back. The agent must not run yet.
+    /// Looks at what the agent will be able to write, and writes down what is put back. The agent
+    /// must not run yet.
     pub fn begin(
         binds: &[Bind],
         masks: &[Plan],
@@ -157,7 +160,8 @@ impl Aftermath {
     }
 }
 
-/// Puts back after workflow `id`, whose agent has ended, unless its supervisor lives and does it itself.
+/// Puts back after workflow `id`, whose agent has ended, unless its supervisor lives and does it
+/// itself.
 pub fn settle_abandoned(id: WorkflowId) -> Result<Option<Abandoned>, Failure> {
     let path = state::folder("aftermath")?.join(format!("{id}.{ENDING}"));
     settle_file(&path, id, |_| true)
@@ -230,7 +234,8 @@ fn settle_file(
         return Ok(None);
     }
     let journal = Journal::read(&file).map_err(|error| broken(path, &error))?;
-    // A state folder may be shared by machines, or be a copy: another machine's paths are not this one's.
+    // A state folder may be shared by machines, or be a copy: another machine's paths are not this
+    // one's.
     if !ours(&journal) || journal.machine != kernel::machine_id() {
         return Ok(None);
     }
@@ -292,7 +297,8 @@ struct Other {
     journal: Journal,
 }
 
-/// Another run whose supervisor lives, and will put back this directory: its journal says how it was before the first of both.
+/// Another run whose supervisor lives, and will put back this directory: its journal says how it
+/// was before the first of both.
 fn still_at_work(root: &Root, others: &[Other], id: WorkflowId) -> Option<WorkflowId> {
     let mut others = others.iter().filter(|other| other.lives && other.id != id);
     others.find(|other| other.journal.roots.iter().any(|there| same(root, there))).map(|other| other.id)
@@ -331,7 +337,8 @@ fn open_journal(path: &Path) -> io::Result<Option<fs::File>> {
     Ok(Some(file))
 }
 
-/// Returns what the agent cannot read in a directory, by paths below it: a plan may be of one around it.
+/// Returns what the agent cannot read in a directory, by paths below it: a plan may be of one
+/// around it.
 fn covers_in(at: &Path, plans: &[Plan]) -> Vec<Cover> {
     let all = plans.iter().flat_map(|plan| plan.covers.iter().map(move |cover| (plan, cover)));
     let mine = all.filter_map(|(plan, cover)| {
@@ -388,7 +395,8 @@ fn finish(path: &Path, id: WorkflowId, journal: &Journal, told: &mut Told) {
     }
 }
 
-/// Writes the journal so that it is whole, on disk and locked from the first moment that anybody can see it.
+/// Writes the journal so that it is whole, on disk and locked from the first moment that anybody
+/// can see it.
 fn write(folder: &Path, path: &Path, journal: &Journal) -> io::Result<fs::File> {
     let mut file = tempfile::Builder::new().suffix(&format!(".{UNFINISHED}")).tempfile_in(folder)?;
     file.as_file().lock()?;
@@ -470,7 +478,8 @@ fn same(one: &Root, other: &Root) -> bool {
     one.identity().zip(other.identity()).is_some_and(|(one, other)| one.is(other, false))
 }
 
-/// Another run on the same directory may have changed it already: what counts is how it was before the first of them.
+/// Another run on the same directory may have changed it already: what counts is how it was before
+/// the first of them.
 fn inherit(root: &mut Root, others: &[Other]) {
     let mut there = others.iter().flat_map(|other| &other.journal.roots);
     let Some(first) = there.find(|other| same(root, other)) else { return };

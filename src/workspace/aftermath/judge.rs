@@ -4,8 +4,8 @@
 //!  text before ──────────────────────────────┐
 //!  text after ─▶ entries ─▶ what may stay? ──┴─▶ text before, with those changes written into it
 //! ```
-//! It is built on the text from before: what an agent wrote comes in as single entries of permitted names, written anew. So a text that
-//! git reads otherwise than we do changes nothing.
+//! It is built on the text from before: what an agent wrote comes in as single entries of permitted
+//! names, written anew. So a text that git reads otherwise than we do changes nothing.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -89,7 +89,8 @@ fn address(name: &[u8], values: &[Option<&[u8]>]) -> Option<String> {
     Some(format!("{} ({})", shown(which), shown(value)))
 }
 
-/// Puts the secrets back into the entries of the text before, as far as the text after still has them; the names of the others.
+/// Puts the secrets back into the entries of the text before, as far as the text after still has
+/// them; the names of the others.
 fn uncover(was: &mut [Entry], hidden: &[(usize, Digest)], now: &[Entry], edits: &mut Edits) -> Vec<String> {
     let mut lost = Vec::new();
     for (index, wanted) in hidden {
@@ -137,7 +138,8 @@ impl<'a> Index<'a> {
     }
 }
 
-/// Other texts in the place of some parts of a text, by where these begin and end, and new sections behind it.
+/// Other texts in the place of some parts of a text, by where these begin and end, and new sections
+/// behind it.
 #[derive(Debug, Default)]
 struct Edits {
     within: BTreeMap<(usize, usize), Vec<u8>>,
@@ -147,7 +149,8 @@ struct Edits {
 }
 
 impl Edits {
-    /// Gives a name other values: behind the last entry of its section, else in a new section at the end.
+    /// Gives a name other values: behind the last entry of its section, else in a new section at
+    /// the end.
     fn set(&mut self, name: &[u8], values: &[Option<&[u8]>], index: &Index<'_>) {
         let parts = Name::of(name);
         let spelled = index.spelled.get(name).copied().unwrap_or(parts.key);

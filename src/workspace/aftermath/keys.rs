@@ -1,4 +1,5 @@
-//! Which changes of git's configuration an agent may leave behind. The list is `keys.txt`; what it does not have is put back.
+//! Which changes of git's configuration an agent may leave behind. The list is `keys.txt`; what it
+//! does not have is put back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -137,7 +138,8 @@ fn is_branch(name: &str) -> bool {
         && name.chars().all(|c| !c.is_control() && !c.is_whitespace() && !" ~^:?*[\\".contains(c))
 }
 
-/// Whether a refspec fetches branches to refs that are the remote's own, where they overwrite nothing of the person's.
+/// Whether a refspec fetches branches to refs that are the remote's own, where they overwrite
+/// nothing of the person's.
 fn is_fetched_apart(refspec: &str, remote: &[u8]) -> bool {
     let Ok(remote) = std::str::from_utf8(remote) else { return false };
     let own = format!("refs/remotes/{remote}/");
@@ -183,14 +185,15 @@ fn fits(pattern: &str, name: &Name<'_>) -> bool {
         && (wanted.key == b"*" || wanted.key == name.key)
 }
 
-/// A name of a remote that nobody takes for an address: git looks for a remote of that name first, whatever it is given.
+/// A name of a remote that nobody takes for an address: git looks for a remote of that name first,
+/// whatever it is given.
 fn is_plain(name: &[u8]) -> bool {
     name.first().is_some_and(u8::is_ascii_alphanumeric)
         && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
-/// An address that leads to another machine by a way of git's own. A path may hold a repository with hooks of the agent's; `NAME::` starts
-/// a program; what begins with `-` is an option.
+/// An address that leads to another machine by a way of git's own. A path may hold a repository
+/// with hooks of the agent's; `NAME::` starts a program; what begins with `-` is an option.
 fn is_on_a_network(address: &str) -> bool {
     let plain = address.chars().all(|c| c.is_ascii_graphic())
         && !address.contains("::")

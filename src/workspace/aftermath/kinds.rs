@@ -1,4 +1,5 @@
-//! The kinds of files by which code runs on a person's machine later. The list itself is `risky.txt`.
+//! The kinds of files by which code runs on a person's machine later. The list itself is
+//! `risky.txt`.
 //!
 //! ```text
 //!  path ─▶ names as a file system without case, or one that ignores invisible characters, takes them ─▶ the first line that fits
@@ -160,7 +161,8 @@ impl Kinds {
         (kind.tier != Tier::Build || !is_vendored(path)).then_some(kind)
     }
 
-    /// What files below a folder of this name may be, the most direct first: a link in its place puts them there.
+    /// What files below a folder of this name may be, the most direct first: a link in its place
+    /// puts them there.
     pub fn below(&self, path: &Path) -> Option<Kind> {
         let (set, places) = &self.ways;
         let kinds = set.matches(folded(path).as_ref()).into_iter().map(|index| places[index]);
@@ -199,8 +201,9 @@ fn set(patterns: Vec<(String, (usize, usize))>) -> Result<Patterns, globset::Err
     Ok((set.build()?, places))
 }
 
-/// A path as file systems may take it that know no case, leave out what is not seen, or drop dots and spaces at a name's end (APFS,
-/// ext4 with `casefold`, HFS+, NTFS): of all letters beyond ASCII, two are the same as one in it.
+/// A path as file systems may take it that know no case, leave out what is not seen, or drop dots
+/// and spaces at a name's end (APFS, ext4 with `casefold`, HFS+, NTFS): of all letters beyond
+/// ASCII, two are the same as one in it.
 fn folded(path: &Path) -> Cow<'_, str> {
     let bytes = path.as_os_str().as_bytes();
     let is_plain = |byte: &u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();

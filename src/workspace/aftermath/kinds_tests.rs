@@ -1,4 +1,5 @@
-//! What the list knows. Claims about programs are tried with the programs themselves where they are on this machine.
+//! What the list knows. Claims about programs are tried with the programs themselves where they are
+//! on this machine.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -144,7 +145,8 @@ fn a_million_names_are_looked_up_in_seconds() {
             format!("packages/module-{number}/node_modules/some-package/lib/internal/file-{number}.js");
         assert_eq!(tier(&path), None);
     }
-    // A million would take fifty times that; the look through a directory has 20 seconds, in a build that is faster by far.
+    // A million would take fifty times that; the look through a directory has 20 seconds, in a
+    // build that is faster by far.
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
 }
 

@@ -1,4 +1,5 @@
-//! What a package manager's file runs at an install, which nobody thinks of as running the project: told apart from its other scripts.
+//! What a package manager's file runs at an install, which nobody thinks of as running the project:
+//! told apart from its other scripts.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,5 @@
-//! The whole of what a run left, in a file of ringfence's own: where the events cannot hold it, or nobody writes events any more.
+//! The whole of what a run left, in a file of ringfence's own: where the events cannot hold it, or
+//! nobody writes events any more.
 
 use std::fs;
 use std::io::{self, Write};

@@ -1,6 +1,8 @@
-//! Every file below a directory, and when it was changed last: so that it can be said later which were touched.
+//! Every file below a directory, and when it was changed last: so that it can be said later which
+//! were touched.
 //!
-//! Nobody but the kernel sets the time of a change, so two equal ones mean that nothing was written in between.
+//! Nobody but the kernel sets the time of a change, so two equal ones mean that nothing was written
+//! in between.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -1,4 +1,5 @@
-//! Names that an agent gave, written so that a terminal obeys nothing in them and none is taken for two.
+//! Names that an agent gave, written so that a terminal obeys nothing in them and none is taken for
+//! two.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! What is put back after a run: of each repository its configurations, and the files that say where they are.
+//! What is put back after a run: of each repository its configurations, and the files that say
+//! where they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -23,7 +24,8 @@ pub const PARTS: [(&str, bool); 12] = [
     ("remotes", false),
     // Where a working tree is that `git worktree remove` deletes.
     ("gitdir", false),
-    // What git hides, converts, or takes for history; and where it looks for objects besides its own.
+    // What git hides, converts, or takes for history; and where it looks for objects besides its
+    // own.
     ("info/exclude", false),
     ("info/attributes", false),
     ("info/grafts", false),
@@ -48,7 +50,8 @@ pub struct Pins {
     pub folders: Vec<(Bytes, Made)>,
 }
 
-/// Pins what was found below `root`, which lies at `at`; `covers` is what the agent cannot read there.
+/// Pins what was found below `root`, which lies at `at`; `covers` is what the agent cannot read
+/// there.
 pub fn pins(root: BorrowedFd<'_>, at: &Path, found: &Found, covers: &[Cover]) -> Result<Pins, Failure> {
     let mut pins = Pins::default();
     let mut pinner = Pinner { root, at, covers, pins: &mut pins, included: 0 };
@@ -56,7 +59,8 @@ pub fn pins(root: BorrowedFd<'_>, at: &Path, found: &Found, covers: &[Cover]) ->
         if repository.file_name().is_some_and(|name| name == ".git") {
             pinner.pin(repository, false)?;
         }
-        // A path may name nothing here: what several working trees have in common can lie elsewhere.
+        // A path may name nothing here: what several working trees have in common can lie
+        // elsewhere.
         if let Ok(made) = place::made(root, repository) {
             pinner.pins.folders.push((repository.as_path().into(), made));
         }
@@ -148,8 +152,8 @@ impl Pinner<'_> {
         Ok(())
     }
 
-    /// The path below the root that is meant from a folder there, links on the way resolved and pinned; none: it leads elsewhere, where
-    /// no agent writes.
+    /// The path below the root that is meant from a folder there, links on the way resolved and
+    /// pinned; none: it leads elsewhere, where no agent writes.
     fn resolve(&mut self, folder: &Path, target: &Path) -> Result<Option<PathBuf>, Failure> {
         let home = std::env::var_os("HOME").map(PathBuf::from);
         let target = match (target.strip_prefix("~"), home) {

@@ -1,5 +1,6 @@
-//! Reading and replacing files below a directory that an agent has written: by descriptors, no link is followed, nothing is opened but
-//! regular files, and what is written takes its place in one step. All of it holds while somebody else renames things there.
+//! Reading and replacing files below a directory that an agent has written: by descriptors, no link
+//! is followed, nothing is opened but regular files, and what is written takes its place in one
+//! step. All of it holds while somebody else renames things there.
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
@@ -55,8 +56,9 @@ pub fn open_in(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     at::open_folder(here, name)
 }
 
-/// The path that `target` is from a folder below the root, by its words; none: it leads out. Only ways up at its beginning are understood,
-/// as git writes them: behind a name, which may be a link, `..` can be anywhere.
+/// The path that `target` is from a folder below the root, by its words; none: it leads out. Only
+/// ways up at its beginning are understood, as git writes them: behind a name, which may be a link,
+/// `..` can be anywhere.
 pub fn below(folder: &Path, target: &Path) -> Option<PathBuf> {
     let (mut place, mut down) = (folder.to_owned(), false);
     for part in target.components() {
@@ -164,7 +166,8 @@ pub fn replace(root: BorrowedFd<'_>, path: &Path, file: &File, id: &str) -> io::
     replace_known(root, path, file, None, id)
 }
 
-/// The same. What is displaced goes only if it is `known`, the content that was judged: somebody else may have written there meanwhile.
+/// The same. What is displaced goes only if it is `known`, the content that was judged: somebody
+/// else may have written there meanwhile.
 #[allow(clippy::unnecessary_cast, reason = "not on macOS")]
 pub fn replace_known(
     root: BorrowedFd<'_>,
@@ -182,7 +185,8 @@ pub fn replace_known(
         let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         if own != file.owner {
             use rustix::fs::{Gid, Uid};
-            // Who is not root gives nothing away; the file is then its own, as it would be after `git config`.
+            // Who is not root gives nothing away; the file is then its own, as it would be after
+            // `git config`.
             let _ = rustix::fs::fchown(&out, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
         }
         rustix::fs::fchmod(&out, Mode::from_raw_mode((file.mode & 0o777) as RawMode))?;

@@ -173,7 +173,8 @@ fn is_below(path: &Bytes) -> bool {
     path.path().components().all(|part| matches!(part, Component::Normal(_)))
 }
 
-/// What stays with a folder that is renamed: its inode, and when it was made, as far as the file system says so; inodes are given anew.
+/// What stays with a folder that is renamed: its inode, and when it was made, as far as the file
+/// system says so; inodes are given anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Made {
     /// The inode.

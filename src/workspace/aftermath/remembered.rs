@@ -1,4 +1,5 @@
-//! Files that run code later and what is in them, bounded: what is least likely to run is forgotten first, and counted.
+//! Files that run code later and what is in them, bounded: what is least likely to run is forgotten
+//! first, and counted.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

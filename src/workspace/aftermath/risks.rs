@@ -1,4 +1,5 @@
-//! Files by which code runs later, as a run left them: the riskiest first for the person, every one in the events.
+//! Files by which code runs later, as a run left them: the riskiest first for the person, every one
+//! in the events.
 //!
 //! ```text
 //!  changed, new, gone ─▶ rank (tier ─ fetched folders last ─ one of each pattern before the next ─ shallow first)
@@ -85,8 +86,8 @@ impl Risks {
         self.all.is_empty() && self.forgotten.is_empty()
     }
 
-    /// The riskiest first. Of files that one pattern names, the second comes behind the first of every other pattern: many of a
-    /// kind hide none of another.
+    /// The riskiest first. Of files that one pattern names, the second comes behind the first of
+    /// every other pattern: many of a kind hide none of another.
     fn ranked(&self) -> Vec<&Risk> {
         let is_fetched = |risk: &Risk| risk.state == State::New && is_vendored(&risk.path);
         let depth = |risk: &Risk| risk.path.components().count();

@@ -1,6 +1,8 @@
-//! What `ringfence review` needs of a run, in `$XDG_STATE_HOME/ringfence/reviews`: `ID.json`, and the files of each directory, `ID.N.files`.
+//! What `ringfence review` needs of a run, in `$XDG_STATE_HOME/ringfence/reviews`: `ID.json`, and
+//! the files of each directory, `ID.N.files`.
 //!
-//! Written before the agent starts, out of its reach; what came of the run is added when it is settled. The journal is gone by then.
+//! Written before the agent starts, out of its reach; what came of the run is added when it is
+//! settled. The journal is gone by then.
 
 use std::fs;
 use std::io::{self, Write};
@@ -52,7 +54,8 @@ pub struct RunRoot {
     pub identity: Option<Identity>,
     /// Its repositories before the run.
     pub git: Vec<Facts>,
-    /// Working trees that lie elsewhere: the directory is a repository's own folder, of which no files are listed.
+    /// Working trees that lie elsewhere: the directory is a repository's own folder, of which no
+    /// files are listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trees: Vec<Tree>,
     /// The files that the agent found in the place of covered ones.
@@ -63,7 +66,8 @@ pub struct RunRoot {
 /// A file that the agent found in the place of a covered one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StandIn {
-    /// The file's path below the directory, or below the first of its working trees that lie elsewhere.
+    /// The file's path below the directory, or below the first of its working trees that lie
+    /// elsewhere.
     pub path: Bytes,
     /// Tells whether it was empty: so are other files.
     pub empty: bool,

@@ -34,7 +34,8 @@ const MOST_ADDED: usize = 64 << 10;
 /// Puts back what is below one root, open; `id` is the workflow's.
 pub fn settle(root: &Root, open: &OwnedFd, id: &str) -> Told {
     let until = Instant::now() + TIME;
-    // Below a directory that is a repository's own folder, `config` or nothing at all would name what is meant.
+    // Below a directory that is a repository's own folder, `config` or nothing at all would name
+    // what is meant.
     let is_own = !root.trees.is_empty() || root.git.iter().any(|facts| facts.repository.0.is_empty());
     let mut settling = Settling {
         root: open.as_fd(),
@@ -182,7 +183,8 @@ impl Settling<'_> {
         }
     }
 
-    /// Makes the folder `info` of a repository anew, in which git finds what it must not add. Whether it was made.
+    /// Makes the folder `info` of a repository anew, in which git finds what it must not add.
+    /// Whether it was made.
     fn make_info(&self, path: &Path) -> io::Result<bool> {
         let Some(info) = path.parent().filter(|info| info.ends_with("info")) else { return Ok(false) };
         let (here, name) = match place::folder(self.root, info) {
@@ -202,7 +204,8 @@ impl Settling<'_> {
         (now.len() <= most).then(|| judge(before, now, place))?
     }
 
-    /// The working tree that a new repository names, if that is a folder below the root which names the repository in turn.
+    /// The working tree that a new repository names, if that is a folder below the root which names
+    /// the repository in turn.
     fn tree(&self, folder: &Path, config: &[u8]) -> Option<String> {
         let entries = parse(config)?;
         let mut named = entries.iter().filter(|entry| entry.name == b"core.worktree");
@@ -262,7 +265,8 @@ impl Settling<'_> {
         Ok(())
     }
 
-    /// Repositories that were not there before: nothing of their configuration is the person's, unless they were only moved.
+    /// Repositories that were not there before: nothing of their configuration is the person's,
+    /// unless they were only moved.
     fn new_repositories(&mut self, root: &Root, found: &Found) {
         let before: BTreeMap<PathBuf, &Pinned> =
             root.pinned.iter().map(|pinned| (pinned.path.path(), pinned)).collect();
@@ -289,7 +293,8 @@ impl Settling<'_> {
             let judged = |repository| found.repositories.binary_search(&repository).is_ok();
             let stays = self.repository_of(gitfile).map(|repository| {
                 repository.is_some_and(judged)
-                    // A linked working tree has its path in the container, which leads nowhere here.
+                    // A linked working tree has its path in the container, which leads nowhere
+                    // here.
                     || self.led_to(gitfile).ok().flatten().is_some_and(|target| {
                         [PROJECT, REPOSITORY].iter().any(|place| {
                             target.starts_with(place) && Path::new(place).symlink_metadata().is_err()
@@ -361,8 +366,8 @@ impl Settling<'_> {
     }
 }
 
-/// Opens the working trees that are what they were. Without one, every mark by which git does not look at a file goes, but those of the
-/// person's.
+/// Opens the working trees that are what they were. Without one, every mark by which git does not
+/// look at a file goes, but those of the person's.
 pub fn trees_apart(trees: &[Tree]) -> Vec<Apart> {
     let open = |tree: &Tree| {
         let open = held::reopen_directory(held::open(&tree.path.path()).ok()?).ok()?;
@@ -372,7 +377,8 @@ pub fn trees_apart(trees: &[Tree]) -> Vec<Apart> {
     trees.iter().filter_map(open).collect()
 }
 
-/// Whether a repository's own folder keeps this one for a working tree that is none of these, nor a submodule of one.
+/// Whether a repository's own folder keeps this one for a working tree that is none of these, nor a
+/// submodule of one.
 fn is_of_others(trees: &[Tree], repository: &Path) -> bool {
     let is_of = |tree: &Tree| {
         let own = tree.repository.path();
@@ -381,7 +387,8 @@ fn is_of_others(trees: &[Tree], repository: &Path) -> bool {
     !trees.is_empty() && !trees.iter().any(is_of)
 }
 
-/// Whether a new repository has this file by git's own hand: patterns of what is not to be added, and where a linked working tree is.
+/// Whether a new repository has this file by git's own hand: patterns of what is not to be added,
+/// and where a linked working tree is.
 fn is_gits_own(path: &Path, text: &[u8]) -> bool {
     let folder = path.parent().unwrap_or(Path::new(""));
     path.ends_with("info/exclude")

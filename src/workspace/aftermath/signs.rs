@@ -1,6 +1,8 @@
-//! What gives others rights in a directory, or leads out of it: noted before a run, compared after it.
+//! What gives others rights in a directory, or leads out of it: noted before a run, compared after
+//! it.
 //!
-//! Of what was there before, digests are kept: what a person has is not told, and a large project's record stays small.
+//! Of what was there before, digests are kept: what a person has is not told, and a large project's
+//! record stays small.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, OsStr};
@@ -134,7 +136,8 @@ impl Signs {
             }
         }
         signs.extend(attributes(entry.here, entry.name, entry.kind()));
-        // Scripts are what an agent works on: one that was there and could not be started is told when it can.
+        // Scripts are what an agent works on: one that was there and could not be started is told
+        // when it can.
         signs.retain(|(sign, _)| {
             *sign != Sign::Runs
                 || before.is_some_and(|before| before.contains(&digest(Sign::Plain, &path, "")))
@@ -332,7 +335,8 @@ fn is_program(here: BorrowedFd<'_>, name: &CStr) -> bool {
         || MACH.contains(&text)
 }
 
-/// Attributes by which others have rights. The path leads through a descriptor, and its last name is not followed.
+/// Attributes by which others have rights. The path leads through a descriptor, and its last name
+/// is not followed.
 #[cfg(target_os = "linux")]
 fn attributes(here: BorrowedFd<'_>, name: &CStr, kind: FileType) -> Vec<(Sign, String)> {
     use std::os::fd::AsRawFd;

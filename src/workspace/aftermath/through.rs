@@ -1,4 +1,5 @@
-//! What lies behind a link in the place of a file that runs code, or of a folder that may hold some: the agent can change that instead.
+//! What lies behind a link in the place of a file that runs code, or of a folder that may hold
+//! some: the agent can change that instead.
 //!
 //! ```text
 //!  .envrc ─▶ scripts/env.sh     told as .envrc, when either changes
@@ -11,7 +12,8 @@ use std::path::{Path, PathBuf};
 use super::kinds::Kind;
 use super::record::Digest;
 
-/// Reads what a link leads to inside the root, and gives each file that counts to `take`. What lies outside is not read: no agent writes there.
+/// Reads what a link leads to inside the root, and gives each file that counts to `take`. What lies
+/// outside is not read: no agent writes there.
 #[cfg(target_os = "linux")]
 pub fn read(root: BorrowedFd<'_>, link: &Path, most: u64, mut take: impl FnMut(PathBuf, Kind, Digest)) {
     use std::ffi::OsStr;
@@ -38,7 +40,8 @@ pub fn read(root: BorrowedFd<'_>, link: &Path, most: u64, mut take: impl FnMut(P
             let kind = of(link).or_else(|| Kinds::get().below(link)).unwrap_or(GITS);
             let mut text = Vec::new();
             let file = std::fs::File::from(open);
-            // Of one that is too large or cannot be read, the beginning stands for the whole, with its times.
+            // Of one that is too large or cannot be read, the beginning stands for the whole, with
+            // its times.
             let _ = std::io::Read::read_to_end(&mut std::io::Read::take(file, most), &mut text);
             let times = match text.len() as u64 == most {
                 true => format!("{} {} {}", stat.st_size, stat.st_ctime, stat.st_ctime_nsec),
@@ -72,6 +75,7 @@ pub fn read(root: BorrowedFd<'_>, link: &Path, most: u64, mut take: impl FnMut(P
     }
 }
 
-/// Reads what a link leads to inside the root: not on this system, where only the link itself is told.
+/// Reads what a link leads to inside the root: not on this system, where only the link itself is
+/// told.
 #[cfg(not(target_os = "linux"))]
 pub fn read(_: BorrowedFd<'_>, _: &Path, _: u64, _: impl FnMut(PathBuf, Kind, Digest)) {}

@@ -24,7 +24,8 @@ const MOST_NOTES: usize = 1_000;
 /// What came of a run.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Told {
-    /// The directory that paths are told below, while it is settled; nothing where a path below it says enough.
+    /// The directory that paths are told below, while it is settled; nothing where a path below it
+    /// says enough.
     place: PathBuf,
     /// Keys that were put back, by file.
     keys: BTreeMap<PathBuf, Vec<String>>,
@@ -180,8 +181,8 @@ impl Told {
         }
     }
 
-    /// Lines for the person about what was put back, or could not be, and about covers that came off: `--quiet` does not
-    /// leave them out.
+    /// Lines for the person about what was put back, or could not be, and about covers that came
+    /// off: `--quiet` does not leave them out.
     pub fn put_back(&self) -> Vec<String> {
         let keys = self.keys.iter().map(|(path, keys)| {
             format!("put back in {}: {}", shown(path), few(keys.iter().map(|key| short(key)).collect()))
@@ -206,7 +207,8 @@ impl Told {
         lines
     }
 
-    /// Lines for the person about references that moved, and what else is not as it was below `.git`.
+    /// Lines for the person about references that moved, and what else is not as it was below
+    /// `.git`.
     pub fn changes(&self) -> Vec<String> {
         let some = |all: &[String], what: &str| {
             let mut lines: Vec<String> = all.iter().take(LINES).cloned().collect();
@@ -233,7 +235,8 @@ impl Told {
         lines
     }
 
-    /// All of it as events, and whether that is all: a flood is not to push the agent's own deeds out of the log.
+    /// All of it as events, and whether that is all: a flood is not to push the agent's own deeds
+    /// out of the log.
     pub fn notes(&self) -> (Vec<(Observation, String)>, bool) {
         let keys = self.keys.iter().flat_map(|(path, keys)| {
             let keys = keys.iter().map(|key| cut(&harmless(key), LONGEST_LISTED)).collect();

@@ -7,8 +7,9 @@
 //!     ├─▶ every folder above is as it was, and nothing is mounted ────▶ gone: the journal ends with it
 //!     └─▶ anything else (not mounted, something mounted over it) ─────▶ unclear: nothing is touched, the journal stays
 //! ```
-//! An inode's number is given again, so that it proves nothing by itself. Where a file system has no time of birth, the repositories'
-//! own folders must be there as well, and the machine must not have started anew.
+//! An inode's number is given again, so that it proves nothing by itself. Where a file system has
+//! no time of birth, the repositories' own folders must be there as well, and the machine must not
+//! have started anew.
 
 use std::ffi::OsStr;
 use std::io;

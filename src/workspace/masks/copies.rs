@@ -1,7 +1,8 @@
 //! Names of copies: what editors, tools and people leave beside a file, with the same text in it.
 //!
-//! Seen of the real programs: `.env.swp`, `.prod.tfvars.swp` and `..env.un~` (vim), `.env~` (vim, Emacs, nano, cp --backup), `#.env#`
-//! (Emacs), `.env.save` (nano), `.env.orig` (git, patch, Mercurial), `x.conf.dpkg-old`, `x.rpmsave`, `x___jb_old___` (JetBrains).
+//! Seen of the real programs: `.env.swp`, `.prod.tfvars.swp` and `..env.un~` (vim), `.env~` (vim,
+//! Emacs, nano, cp --backup), `#.env#` (Emacs), `.env.save` (nano), `.env.orig` (git, patch,
+//! Mercurial), `x.conf.dpkg-old`, `x.rpmsave`, `x___jb_old___` (JetBrains).
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

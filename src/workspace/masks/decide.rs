@@ -1,12 +1,14 @@
-//! The decision what an agent finds at the path of a secret: the file as committed, the index's version, or a stand-in.
+//! The decision what an agent finds at the path of a secret: the file as committed, the index's
+//! version, or a stand-in.
 //!
 //! ```text
 //!  what was found about the file ─┐
 //!  what git has for its path ─────┼─▶ decide ─▶ Show │ Committed │ StandIn(reason)
 //!  what the policy demands ───────┘
 //! ```
-//! It is a pure function over plain data. The person's own demand comes first, then doubt, then the rule of the
-//! documents: a file is shown only if the agent can read the same bytes in git's objects anyway.
+//! It is a pure function over plain data. The person's own demand comes first, then doubt, then the
+//! rule of the documents: a file is shown only if the agent can read the same bytes in git's
+//! objects anyway.
 
 use std::fmt;
 
@@ -26,13 +28,15 @@ pub enum Known {
 /// A path that the index, or the commit that HEAD names, has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tracked {
-    /// The file's bytes, after line-ending conversion alone, are a version that lies in the project's own objects.
+    /// The file's bytes, after line-ending conversion alone, are a version that lies in the
+    /// project's own objects.
     pub as_committed: bool,
     /// The index has an ordinary file there, whose content could be read and verified.
     pub in_index: bool,
     /// git converts the content by more than line endings.
     pub filtered: bool,
-    /// The index's version leads programs to the same places as the file. True where the file leads nowhere.
+    /// The index's version leads programs to the same places as the file. True where the file leads
+    /// nowhere.
     pub routes_alike: bool,
 }
 
@@ -151,7 +155,8 @@ mod tests {
         let doubt = || Known::Doubt("it is so".to_owned());
         let stand_in = Verdict::StandIn;
         let why = || Reason::Doubt("it is so".to_owned());
-        // What git has, and the outcome where nobody demands anything, and where stand-ins are demanded.
+        // What git has, and the outcome where nobody demands anything, and where stand-ins are
+        // demanded.
         let mut table = vec![
             (Known::Untracked, stand_in(Reason::Untracked), stand_in(Reason::Untracked)),
             (Known::GitsOwn, stand_in(Reason::GitsOwn), stand_in(Reason::GitsOwn)),

@@ -1,12 +1,15 @@
-//! What git itself makes in a repository's own folder: what need not be looked at, and what nothing can be laid over.
+//! What git itself makes in a repository's own folder: what need not be looked at, and what nothing
+//! can be laid over.
 //!
-//! An agent can make a folder look like a repository, move another into it and leave a link in its place, all for the next run. So no
-//! folder is passed over whole: what counts is the name of each file, which a move leaves as it was, and what is written in it.
+//! An agent can make a folder look like a repository, move another into it and leave a link in its
+//! place, all for the next run. So no folder is passed over whole: what counts is the name of each
+//! file, which a move leaves as it was, and what is written in it.
 
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// What a repository's own folder holds when it is nothing else, besides what ends in `.lock` or `HEAD`.
+/// What a repository's own folder holds when it is nothing else, besides what ends in `.lock` or
+/// `HEAD`.
 const OWN: &[&str] = &[
     "branches",
     "COMMIT_EDITMSG",
@@ -51,7 +54,8 @@ impl Store {
         }
     }
 
-    /// Whether a file of this store, by its path in it, has a name that only its content gives. Most are compressed; nothing in them can be hidden one by one.
+    /// Whether a file of this store, by its path in it, has a name that only its content gives.
+    /// Most are compressed; nothing in them can be hidden one by one.
     pub fn holds(self, below: &Path) -> bool {
         let Some(parts) = parts(below) else { return false };
         match (self, parts.as_slice()) {
@@ -74,7 +78,8 @@ pub fn is_repository(has: impl Fn(&str) -> bool) -> bool {
     ["HEAD", "objects", "refs"].into_iter().all(has)
 }
 
-/// Whether these entries are all of a repository's own folder, so that it is no project with a repository's names laid into it.
+/// Whether these entries are all of a repository's own folder, so that it is no project with a
+/// repository's names laid into it.
 pub fn is_nothing_else<'a>(mut names: impl Iterator<Item = &'a Path>) -> bool {
     names.all(|name| {
         let name = name.to_str().unwrap_or_default();
@@ -85,8 +90,8 @@ pub fn is_nothing_else<'a>(mut names: impl Iterator<Item = &'a Path>) -> bool {
     })
 }
 
-/// Whether git writes this file itself, and gives it anew by a rename, which fails where something is laid over it. `below` is the path
-/// in the repository's own folder.
+/// Whether git writes this file itself, and gives it anew by a rename, which fails where something
+/// is laid over it. `below` is the path in the repository's own folder.
 pub fn writes(below: &Path, text: &[u8]) -> bool {
     let Some(parts) = parts(below) else { return false };
     let parts = match parts.as_slice() {

@@ -1,12 +1,14 @@
-//! Settings for git in the container about covered files, so that no stand-in is added to a repository.
+//! Settings for git in the container about covered files, so that no stand-in is added to a
+//! repository.
 //!
 //! ```text
 //!  covers of one working tree ─▶ excludes:   `git add .` passes over what is not tracked
 //!                            └─▶ attributes: a filter by which git takes the index's version for the content of what is tracked
 //!  GIT_CONFIG_*: includeIf the repository's folder ─▶ a configuration that names both
 //! ```
-//! The files are ringfence's, outside of the project. Nothing in the repository is changed: neither its configuration nor marks in its
-//! index. Other repositories, and the excludes that an image has for them, are left alone.
+//! The files are ringfence's, outside of the project. Nothing in the repository is changed: neither
+//! its configuration nor marks in its index. Other repositories, and the excludes that an image has
+//! for them, are left alone.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -24,7 +26,8 @@ pub const FOLDER: &str = "/run/ringfence/git";
 /// A file `.git` is no longer.
 const LONGEST: u64 = 4096;
 
-/// Gives git the index's version in the place of a covered file; where there is none, the file is not added.
+/// Gives git the index's version in the place of a covered file; where there is none, the file is
+/// not added.
 const FILTER: &str = r#"[filter "ringfence"]
 	clean = "f() { git cat-file blob \":$1\" 2>/dev/null && return; echo \"ringfence: $1 is covered, so it cannot be added\" >&2; exit 1; }; f %f"
 	smudge = cat
@@ -41,7 +44,8 @@ pub struct ForGit {
 }
 
 impl Plan {
-    /// Returns what git is told of the covers; nothing where no cover hides a file of a working tree.
+    /// Returns what git is told of the covers; nothing where no cover hides a file of a working
+    /// tree.
     pub fn for_git(&self) -> Option<ForGit> {
         self.for_git_at(PROJECT, FOLDER)
     }
@@ -105,8 +109,8 @@ impl Plan {
         all.filter_map(|cover| Some((cover.path.clone(), text(cover)?))).collect()
     }
 
-    /// Explains, for the end of a run, the error by which git says that it cannot replace a covered file; nothing where no tracked file
-    /// is covered.
+    /// Explains, for the end of a run, the error by which git says that it cannot replace a covered
+    /// file; nothing where no tracked file is covered.
     pub fn busy(&self) -> Option<String> {
         let tracked = |cover: &&Cover| match self.decided.verdicts.get(&cover.path) {
             Some(Verdict::Committed) => true,
@@ -125,9 +129,10 @@ impl Plan {
     }
 }
 
-/// Lists every folder that is, or may become, a working tree with the path in it, and the path there: the project, and each with
-/// a `.git` of whatever kind. Which of these git takes for a repository may change during the run, by one file in `.git`. A pattern
-/// too many does nothing, since git looks at no path of another repository.
+/// Lists every folder that is, or may become, a working tree with the path in it, and the path
+/// there: the project, and each with a `.git` of whatever kind. Which of these git takes for a
+/// repository may change during the run, by one file in `.git`. A pattern too many does nothing,
+/// since git looks at no path of another repository.
 fn in_trees<'a>(project: &Path, path: &'a Path) -> impl Iterator<Item = (&'a Path, &'a Path)> {
     let is_tree = |folder: &&Path| {
         folder.as_os_str().is_empty() || project.join(folder).join(".git").symlink_metadata().is_ok()
@@ -136,7 +141,8 @@ fn in_trees<'a>(project: &Path, path: &'a Path) -> impl Iterator<Item = (&'a Pat
     trees.filter_map(|tree| Some((tree, path.strip_prefix(tree).ok()?)))
 }
 
-/// The folder below the project where git keeps what is of a working tree. The agent may make one that is not there yet.
+/// The folder below the project where git keeps what is of a working tree. The agent may make one
+/// that is not there yet.
 fn own_folder(project: &Path, tree: &Path) -> Option<PathBuf> {
     let own = tree.join(".git");
     let mut text = Vec::new();
@@ -161,7 +167,8 @@ fn pattern(path: &Path) -> Option<Vec<u8>> {
     Some(pattern)
 }
 
-/// A pattern as a file of attributes has it: from the top, and in quotes, since white space ends it.
+/// A pattern as a file of attributes has it: from the top, and in quotes, since white space ends
+/// it.
 fn quoted(pattern: &[u8]) -> Vec<u8> {
     let mut quoted = b"\"/".to_vec();
     for byte in pattern {
@@ -327,7 +334,8 @@ mod tests {
         assert_eq!(own(""), Some(".git".into()));
     }
 
-    /// git passes over a `.git` that is no repository's, and adds what lies beside it to the repository above.
+    /// git passes over a `.git` that is no repository's, and adds what lies beside it to the
+    /// repository above.
     #[test]
     fn a_git_that_is_no_repository_leads_no_stand_in_into_the_one_above() {
         let forms: [(&str, &[(&str, &str)]); 6] = [
@@ -378,7 +386,8 @@ mod tests {
     #[test]
     fn no_stand_in_gets_into_a_commit_where_the_repository_lies_elsewhere() {
         let mut repository = Repository::new(&[(".env", true), ("sub/.env", true), ("new/b*d .env", false)]);
-        // A linked working tree of it, and a submodule there, as `--worktree` gives them: the covers of `.git` lead elsewhere.
+        // A linked working tree of it, and a submodule there, as `--worktree` gives them: the
+        // covers of `.git` lead elsewhere.
         let main = repository.plan.project.clone();
         let tree = repository.dir.path().canonicalize().unwrap().join("linked");
         git(&repository.plan, &["worktree", "add", "--quiet", tree.to_str().unwrap()]);

@@ -74,13 +74,15 @@ pub(super) enum Look {
 }
 
 impl Eye<'_> {
-    /// Opens a file, and never a link, a FIFO or a device. A folder on the way that another agent swaps for a link meanwhile would lead to
-    /// files of this machine, whose copies the agent would get.
+    /// Opens a file, and never a link, a FIFO or a device. A folder on the way that another agent
+    /// swaps for a link meanwhile would lead to files of this machine, whose copies the agent would
+    /// get.
     pub(super) fn open(&self, path: &Path) -> std::io::Result<(std::fs::File, Mark)> {
         open(self.root.as_fd(), path)
     }
 
-    /// Looks at all candidates, on as many threads as the machine has. What is known of those that did not change is taken over.
+    /// Looks at all candidates, on as many threads as the machine has. What is known of those that
+    /// did not change is taken over.
     pub(super) fn look(&self, candidates: &[Candidate], known: &mut Known) -> Vec<Look> {
         let mut looks: Vec<Option<Look>> = candidates
             .iter()
@@ -104,7 +106,8 @@ impl Eye<'_> {
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
             for worker in workers {
-                // A worker that panicked has found a fault of ours: it must not look like a clean project.
+                // A worker that panicked has found a fault of ours: it must not look like a clean
+                // project.
                 let found = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
                 found.into_iter().for_each(|(index, look)| looks[index] = Some(look));
             }
@@ -208,7 +211,8 @@ fn judge(candidate: &Candidate, named: Option<&(Treatment, Why)>, text: &[u8]) -
     let spans = || findings.iter().map(|finding| finding.span.clone()).collect();
     match named {
         Some((treatment @ (Treatment::Scrub(form) | Treatment::Judge(form)), first)) => {
-            // What the rules find goes first: what they put in its place is no secret to the second pass.
+            // What the rules find goes first: what they put in its place is no secret to the second
+            // pass.
             let known = scrub::replace(text, spans(), |_| scrub::MASK.into());
             let why: Vec<Why> = std::iter::once(first.clone()).chain(in_content()).collect();
             let left = match treatment {

@@ -7,8 +7,9 @@
 //!     Plan ─▶ serve: an own copy of each such file in the run's private folder ─▶ read-only mounts over the originals
 //!             shared: and wherever else the agent would find the same files, by device and inode
 //! ```
-//! The project's files are never changed. Nothing of the project is mounted but the project: what is laid over it are copies, so
-//! that nobody can exchange a source between the check and the start.
+//! The project's files are never changed. Nothing of the project is mounted but the project: what
+//! is laid over it are copies, so that nobody can exchange a source between the check and the
+//! start.
 
 mod copies;
 mod decide;

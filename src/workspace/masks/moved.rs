@@ -1,7 +1,9 @@
-//! What became of covered files: covers are mounts, and go where an agent moves the folders around them.
+//! What became of covered files: covers are mounts, and go where an agent moves the folders around
+//! them.
 //!
-//! A file that is shown as git has it is watched too: what is written into it during the run may be another secret.
-//! A file that is elsewhere keeps its cover for that run. For the next one it is found by its name and content again; told is told.
+//! A file that is shown as git has it is watched too: what is written into it during the run may be
+//! another secret. A file that is elsewhere keeps its cover for that run. For the next one it is
+//! found by its name and content again; told is told.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,8 @@ use super::{Cover, Plan, Why, With, report};
 use crate::workspace::aftermath::record::Digest;
 use crate::workspace::held;
 
-/// How often covered files are looked at while an agent works: this, or longer where looking takes long.
+/// How often covered files are looked at while an agent works: this, or longer where looking takes
+/// long.
 const SHORTEST: Duration = Duration::from_millis(400);
 /// Looking takes at most this part of the time.
 const SHARE: u32 = 20;
@@ -49,8 +52,9 @@ struct File {
 }
 
 impl Covered {
-    /// Those of plans, as they were when they were looked at, and others by path. What is gone already cannot be moved. git itself
-    /// replaces what it keeps for other working trees, while a person works in them.
+    /// Those of plans, as they were when they were looked at, and others by path. What is gone
+    /// already cannot be moved. git itself replaces what it keeps for other working trees, while a
+    /// person works in them.
     pub fn of(plans: &[Plan], others: Vec<(PathBuf, PathBuf)>) -> Covered {
         let counts = |cover: &&Cover| !matches!(cover.with, With::Instead(_)) && cover.why != [Why::Record];
         let own = plans.iter().enumerate().flat_map(|(number, plan)| {
@@ -75,8 +79,8 @@ impl Covered {
         self.files.iter().filter(gone).map(|file| file.below.clone()).collect()
     }
 
-    /// Tells whether all are where they were, and have no further name, and what is shown holds what git has: before the agent starts nobody
-    /// but others can have changed that.
+    /// Tells whether all are where they were, and have no further name, and what is shown holds
+    /// what git has: before the agent starts nobody but others can have changed that.
     pub fn are_in_place(&self) -> bool {
         self.files.iter().all(|file| look(&file.path).is_some_and(|now| file.mark.still(&now)))
             && self.shown().iter().all(AsCommitted::is_unchanged)
@@ -103,8 +107,9 @@ impl Covered {
         }
     }
 
-    /// The files whose cover came off since the last call, in a line. A cover is a mount and follows its file; what takes the file's
-    /// place, and a further name of it, lie beside the cover.
+    /// The files whose cover came off since the last call, in a line. A cover is a mount and
+    /// follows its file; what takes the file's place, and a further name of it, lie beside the
+    /// cover.
     fn off(&self) -> Option<String> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lines = Vec::new();
@@ -132,7 +137,8 @@ impl Covered {
         })
     }
 
-    /// The shown files that changed since the last call, in a line; each is told once. The agent may have written it itself.
+    /// The shown files that changed since the last call, in a line; each is told once. The agent
+    /// may have written it itself.
     fn changed(&self) -> Option<String> {
         let mut shown = self.shown();
         let mut names = Vec::new();
@@ -171,7 +177,8 @@ impl AsCommitted {
         }
     }
 
-    /// Tells whether something was written into it that git does not have, and that may be a secret.
+    /// Tells whether something was written into it that git does not have, and that may be a
+    /// secret.
     fn has_changed(&mut self) -> bool {
         // What is gone shows nothing.
         let (now, text) = match self.print.again(&self.path) {

@@ -1,4 +1,5 @@
-//! What a person reads about masks: in a few lines before a run, in full from `ringfence project check`.
+//! What a person reads about masks: in a few lines before a run, in full from `ringfence project
+//! check`.
 
 use std::fmt;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! A repository's own folder that is mounted by itself: what is covered there besides hooks and secrets.
+//! A repository's own folder that is mounted by itself: what is covered there besides hooks and
+//! secrets.
 //!
 //! ```text
 //!  HEAD, index, ORIG_HEAD, rebase-merge … ── the main working tree's ─┐
@@ -20,12 +21,14 @@ use crate::workspace::worktree::Pointer;
 
 /// Files in a repository's own folder that are no working tree's: git replaces them for all.
 const COMMON: &[&str] = &["config", "packed-refs", "shallow", "description"];
-/// Names that it holds for the main working tree besides files: what git is in the middle of there, what is left out, and its submodules.
+/// Names that it holds for the main working tree besides files: what git is in the middle of there,
+/// what is left out, and its submodules.
 const OF_MAIN: &[&str] = &["rebase-merge", "rebase-apply", "sequencer", "info/sparse-checkout", SUBMODULES];
 /// The folder with repositories of a working tree's submodules.
 const SUBMODULES: &str = "modules";
 
-/// Looks through a repository's own folder. `record` is what it keeps for the linked working tree that is given, if that is one.
+/// Looks through a repository's own folder. `record` is what it keeps for the linked working tree
+/// that is given, if that is one.
 pub fn plan_repository(git: &Path, record: &Path, wishes: &Wishes) -> Result<Plan, Failure> {
     plan_own(git, &wishes.below_git(), record)
 }
@@ -37,8 +40,8 @@ pub(super) fn is_of_main(path: &Path, is_folder: bool) -> bool {
     OF_MAIN.contains(&&*name) || (!is_folder && path.components().count() == 1 && !is_common)
 }
 
-/// The folder with submodules' repositories in what git keeps for another working tree. It is empty to the agent: nothing in it is
-/// needed inside, and it may be as large as the submodules.
+/// The folder with submodules' repositories in what git keeps for another working tree. It is empty
+/// to the agent: nothing in it is needed inside, and it may be as large as the submodules.
 pub(super) fn submodules_in(cover: &Cover) -> Option<PathBuf> {
     if !cover.mark.is_folder() || cover.with != With::Itself {
         return None;
@@ -89,7 +92,8 @@ impl Wishes {
         Wishes { mask: below(&self.mask), unmask: below(&self.unmask), ..self.clone() }
     }
 
-    /// The same for the working tree around a part: a path counts from the part, and nothing is shown outside of it.
+    /// The same for the working tree around a part: a path counts from the part, and nothing is
+    /// shown outside of it.
     pub fn of_part(&self, part: &Path) -> Wishes {
         let part = escape(&part.to_string_lossy());
         let below = |text: &String| {

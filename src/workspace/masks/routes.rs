@@ -1,7 +1,9 @@
-//! A comparison of two versions of a file: do they lead programs to the same places: registries, mirrors, hosts.
+//! A comparison of two versions of a file: do they lead programs to the same places: registries,
+//! mirrors, hosts.
 //!
-//! A package manager that loses a registry's line asks the public one instead. So the index's version covers a file only where nothing
-//! but secrets makes the difference. What this module cannot tell for certain counts as a difference.
+//! A package manager that loses a registry's line asks the public one instead. So the index's
+//! version covers a file only where nothing but secrets makes the difference. What this module
+//! cannot tell for certain counts as a difference.
 
 use super::names::{Names, Treatment};
 use super::scrub::{self, Form, MASK, Scrubbed};
@@ -36,8 +38,9 @@ fn masked(form: Option<Form>, text: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Compares two versions without their secrets. In configuration, the file may have more lines with a secret, as long as these name
-/// no address; in any other text, the lines that name an address must be the same.
+/// Compares two versions without their secrets. In configuration, the file may have more lines with
+/// a secret, as long as these name no address; in any other text, the lines that name an address
+/// must be the same.
 fn alike(form: Option<Form>, file: &[u8], version: &[u8]) -> bool {
     let (file, version) = (lines(file), lines(version));
     if form.is_none() {

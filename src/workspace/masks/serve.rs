@@ -1,7 +1,8 @@
 //! The files of a run that are laid over the project's, in a private folder of ringfence's state.
 //!
-//! `workspace/ID/` holds them while workflow ID lives. They hold no secret: only what the agent may read. Who removes the
-//! workflow from the engine removes them; what a killed supervisor left goes with the next [`sweep`].
+//! `workspace/ID/` holds them while workflow ID lives. They hold no secret: only what the agent may
+//! read. Who removes the workflow from the engine removes them; what a killed supervisor left goes
+//! with the next [`sweep`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
@@ -85,7 +86,8 @@ pub struct Laying {
     pub covered: Arc<Covered>,
 }
 
-/// Writes down what is laid over the files of workflow `id`, in the project and wherever else the agent would find them.
+/// Writes down what is laid over the files of workflow `id`, in the project and wherever else the
+/// agent would find them.
 pub fn serve(plans: &[Plan], given: Given<'_>, id: WorkflowId, engine: &str) -> Result<Laying, Failure> {
     if given.binds.is_empty() && given.own.is_empty() {
         return Ok(Laying::default());
@@ -324,7 +326,8 @@ impl<'a> Writer<'a> {
             let is_left_out =
                 |path: &Path| left_out.iter().any(|folder| path != folder && path.starts_with(folder));
             for cover in &plan.covers {
-                // Sorted by path: a folder comes before what is in it, and its copy has that already.
+                // Sorted by path: a folder comes before what is in it, and its copy has that
+                // already.
                 let is_outer = |own: &&Own<'_>| {
                     std::ptr::eq(own.plan, plan) && own.source.is_dir() && cover.path.starts_with(&own.below)
                 };
@@ -364,8 +367,9 @@ impl<'a> Writer<'a> {
         self.plan().map_or_else(|| below.to_owned(), |plan| plan.project.join(below))
     }
 
-    /// Remembers what is covered by what it is. It must be where it was found: where it is gone, an engine would make a file to lay the
-    /// cover over, and what has its place now would have the cover in its stead.
+    /// Remembers what is covered by what it is. It must be where it was found: where it is gone, an
+    /// engine would make a file to lay the cover over, and what has its place now would have the
+    /// cover in its stead.
     fn guard(&mut self, cover: &Cover, source: PathBuf) -> std::io::Result<()> {
         let path = self.original(&cover.path);
         let opened = self.open(&cover.path, NAME_ONLY)?;
@@ -430,8 +434,8 @@ impl<'a> Writer<'a> {
         Ok(text)
     }
 
-    /// Copies a folder that the agent must not change. Of what is in it the agent gets the files that were looked at; one that has come
-    /// or was changed since then is empty.
+    /// Copies a folder that the agent must not change. Of what is in it the agent gets the files
+    /// that were looked at; one that has come or was changed since then is empty.
     fn copy_folder(&mut self, cover: &Cover, to: &Path) -> std::io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
         let opened = self.open(&cover.path, flags)?;

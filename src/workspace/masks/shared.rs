@@ -1,10 +1,12 @@
-//! Files that several mounts, or several runs, lead to: a cover holds at every place where its file is.
+//! Files that several mounts, or several runs, lead to: a cover holds at every place where its file
+//! is.
 //!
 //! ```text
 //!  own covers ─────────────▶ (device, inode) ─┐
 //!  records of other runs ──▶ (device, inode) ─┴─▶ every mount on such a device is walked ─▶ a cover at each place
 //! ```
-//! Each run writes its record before it reads the others', so that of two that start at once at least one knows of the other.
+//! Each run writes its record before it reads the others', so that of two that start at once at
+//! least one knows of the other.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -160,7 +162,8 @@ impl Guarded {
         })
     }
 
-    /// Finds every place in the mounts where something guarded is. Of the mounts `known` only what other runs guard is not known yet.
+    /// Finds every place in the mounts where something guarded is. Of the mounts `known` only what
+    /// other runs guard is not known yet.
     pub(super) fn places(&self, binds: &[Bind], known: &[&Bind]) -> Result<Vec<Place>, Failure> {
         let mut places = Vec::new();
         let devices: HashSet<u64> = self.0.keys().map(|identity| identity.device).collect();
@@ -179,8 +182,8 @@ impl Guarded {
         Ok(places)
     }
 
-    /// Finds what is guarded in one mount. A file with one name that is there has its own path; one with several names could be missed while
-    /// something moves, so then the mount must be at rest.
+    /// Finds what is guarded in one mount. A file with one name that is there has its own path; one
+    /// with several names could be missed while something moves, so then the mount must be at rest.
     fn walk(&self, bind: &Bind, places: &mut Vec<Place>) -> Result<(), Failure> {
         let cannot = |why: &dyn std::error::Error| {
             Failure::new(COULD_NOT_RUN, format!("cannot look for covered files in {}", bind.source.display()))
@@ -252,7 +255,8 @@ fn given_itself(bind: &Bind, laid: &Laid) -> Failure {
     })
 }
 
-/// Whether a mount at `target` is what the agent sees there: no other mount lies between `of` and it.
+/// Whether a mount at `target` is what the agent sees there: no other mount lies between `of` and
+/// it.
 pub(super) fn is_seen(target: &str, of: &str, all: &[&str]) -> bool {
     let inside = |outer: &str| Path::new(target).starts_with(outer);
     all.iter().filter(|other| inside(other)).all(|other| other.len() <= of.len())

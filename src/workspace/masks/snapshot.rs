@@ -4,24 +4,31 @@
 //!  take: every folder ─▶ a tick ─▶ links resolved, files read ─▶ differences: every folder once more
 //!                                                                 none: the tree was so at one moment   some: look again
 //! ```
-//! A walk sees each folder at another time. What moves meanwhile, from a folder that is still to be listed into one that has been, is in
-//! no list; and a second walk can miss it in the same way. So it does not do to compare what two walks have seen. Compared are the times at which
-//! the folders were changed.
+//! A walk sees each folder at another time. What moves meanwhile, from a folder that is still to be
+//! listed into one that has been, is in no list; and a second walk can miss it in the same way. So
+//! it does not do to compare what two walks have seen. Compared are the times at which the folders
+//! were changed.
 //!
-//! - Every change of a folder's entries (made, removed, renamed, exchanged, linked) sets the folder's time of change. Nobody can set that
-//!   time back but who can set the machine's clock, which is root.
-//! - [`Snapshot::take`] asks each folder for it before it lists the folder. [`Snapshot::differences`] asks again after it has listed
-//!   the folder and has looked at each entry. Where both times are the same, the folder had these entries all the time between, but for a
-//!   change in the same tick of the file system's clock as the first question. [`wait_a_tick`] lets that tick pass before anything else
-//!   is done.
-//! - So at the moment after the tick every folder had the entries that `differences` lists. The project's own folder is held open; each folder below it has the
-//!   device and inode that the list of the folder above has for it. The tree at that moment was what was recorded, whole.
-//! - A file is read in between, and counts only if it has the device and inode that the list has for its path.
+//! - Every change of a folder's entries (made, removed, renamed, exchanged, linked) sets the
+//!   folder's time of change. Nobody can set that time back but who can set the machine's clock,
+//!   which is root.
+//! - [`Snapshot::take`] asks each folder for it before it lists the folder.
+//!   [`Snapshot::differences`] asks again after it has listed the folder and has looked at each
+//!   entry. Where both times are the same, the folder had these entries all the time between, but
+//!   for a change in the same tick of the file system's clock as the first question.
+//!   [`wait_a_tick`] lets that tick pass before anything else is done.
+//! - So at the moment after the tick every folder had the entries that `differences` lists. The
+//!   project's own folder is held open; each folder below it has the device and inode that the list
+//!   of the folder above has for it. The tree at that moment was what was recorded, whole.
+//! - A file is read in between, and counts only if it has the device and inode that the list has
+//!   for its path.
 //!
-//! What comes into being afterwards, or is moved into the project, was written during the run. What moves within the project until
-//! the agent starts is found by the marks of what is covered: a file without a cover holds nothing, wherever it goes.
+//! What comes into being afterwards, or is moved into the project, was written during the run. What
+//! moves within the project until the agent starts is found by the marks of what is covered: a file
+//! without a cover holds nothing, wherever it goes.
 //!
-//! The price is a second listing. It asks for every entry, on as many threads as the machine has, and reads no file.
+//! The price is a second listing. It asks for every entry, on as many threads as the machine has,
+//! and reads no file.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -87,8 +94,9 @@ impl Mark {
         self.mode & 0o111
     }
 
-    /// Tells whether `now` is the same folder; or the same file, under the names that it had. A further name sets the time of change, and not that of
-    /// writing. Somebody may write the file meanwhile.
+    /// Tells whether `now` is the same folder; or the same file, under the names that it had. A
+    /// further name sets the time of change, and not that of writing. Somebody may write the file
+    /// meanwhile.
     pub fn still(&self, now: &Mark) -> bool {
         let names = self.names == now.names && (self.changed == now.changed || self.written != now.written);
         let folder = self.is_folder();
@@ -280,7 +288,8 @@ impl Folder {
             Ok(folder) => Ok(There::Folder(folder)),
             Err(Errno::XDEV) => Ok(There::Mount),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::STALE) => Ok(There::Nothing),
-            // What ringfence may not read may still be readable to the agent, which may run as another user.
+            // What ringfence may not read may still be readable to the agent, which may run as
+            // another user.
             Err(error) => {
                 let what = format!("cannot look through {}", project.join(path).display());
                 Err(Failure::new(COULD_NOT_RUN, what)
@@ -367,7 +376,8 @@ impl Patience {
         Patience { longest: Duration::ZERO, ..Patience::new() }
     }
 
-    /// Waits before another look, since something moved in the last one; or says that there will be none.
+    /// Waits before another look, since something moved in the last one; or says that there will be
+    /// none.
     pub fn again(&mut self, at: &Path, moved: &BTreeSet<PathBuf>) -> Result<(), Failure> {
         let (least, most) = LOOKS;
         if self.looks < most && (self.looks < least || self.began.elapsed() < self.longest) {
@@ -391,7 +401,8 @@ impl Patience {
     }
 }
 
-/// Lists every folder below `root`, which lies at `at`, until all of them were as listed at one moment.
+/// Lists every folder below `root`, which lies at `at`, until all of them were as listed at one
+/// moment.
 pub fn at_rest(root: BorrowedFd<'_>, at: &Path) -> Result<Snapshot, Failure> {
     let mut patience = Patience::new();
     loop {

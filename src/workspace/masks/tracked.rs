@@ -1,11 +1,13 @@
-//! Covers over files that git tracks: which of them give way to the file itself, or to the index's version.
+//! Covers over files that git tracks: which of them give way to the file itself, or to the index's
+//! version.
 //!
 //! ```text
 //!  covers of the walk ─▶ read the file, ask git's versions ─▶ decide ─▶ shown: no cover │ the index's version │ a stand-in
 //!                                                                └─▶ other names of the same file: what hides most counts
 //! ```
-//! Only files that would be covered are looked at. What is shown is remembered by what it is and what it holds, so that the start,
-//! and the watch during the run, know another content from the one that was compared.
+//! Only files that would be covered are looked at. What is shown is remembered by what it is and
+//! what it holds, so that the start, and the watch during the run, know another content from the
+//! one that was compared.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{File, Metadata};
@@ -26,7 +28,8 @@ use crate::workspace::mounts::Identity;
 use crate::workspace::secrets::Rules;
 use crate::workspace::versions::{Doubt, Version, Versions};
 
-/// A larger file is not compared: git's versions are read up to 8 MiB, in which each line's end may have one byte more.
+/// A larger file is not compared: git's versions are read up to 8 MiB, in which each line's end may
+/// have one byte more.
 const LARGEST: u64 = 16 << 20;
 /// Bytes of texts that are kept until all is decided. Files that come after are not compared.
 const KEPT: usize = 256 << 20;
@@ -215,8 +218,9 @@ fn answer(version: Result<Version, Doubt>, text: Option<&[u8]>, cover: &Cover) -
     (Known::Tracked(tracked), index)
 }
 
-/// A version with the ends of lines that git writes: where every line of the file ends in a carriage return too, and none of the version
-/// does, git has converted them. git takes a file of another size for a changed one.
+/// A version with the ends of lines that git writes: where every line of the file ends in a
+/// carriage return too, and none of the version does, git has converted them. git takes a file of
+/// another size for a changed one.
 fn with_ends_of(file: &[u8], version: Vec<u8>) -> Vec<u8> {
     let newlines = |text: &[u8]| text.iter().filter(|byte| **byte == b'\n').count();
     let both = |text: &[u8]| text.windows(2).filter(|pair| *pair == b"\r\n").count();
@@ -253,7 +257,8 @@ fn is_gits_own(cover: &Cover) -> bool {
     cover.why.contains(&Why::Git) || cover.path.iter().any(|part| part.eq_ignore_ascii_case(".git"))
 }
 
-/// Tells whether it is one of git's objects: where these are covered, the agent cannot read what git has.
+/// Tells whether it is one of git's objects: where these are covered, the agent cannot read what
+/// git has.
 fn is_object(path: &Path) -> bool {
     let mut parts = path.components();
     while let Some(part) = parts.next() {

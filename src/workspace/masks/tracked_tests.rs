@@ -172,7 +172,8 @@ fn what_a_partial_clone_lacks_is_not_shown() {
     let object = project.git(&["rev-parse", ":.env"]);
     let (folder, file) = object.trim().split_at(2);
     let path = project.root().join(".git/objects").join(folder).join(file);
-    // A file of that name that is no object at all, as somebody could leave it who knows the name alone.
+    // A file of that name that is no object at all, as somebody could leave it who knows the name
+    // alone.
     for broken in [None, Some("not an object")] {
         fs::remove_file(&path).unwrap();
         if let Some(text) = broken {
@@ -289,7 +290,8 @@ fn what_is_said_names_each_file_and_the_reason() {
     assert_eq!(stand_in["agent-sees"], "empty");
 }
 
-/// A project can hold more texts than this machine has memory: beyond the bound nothing is compared, shown or kept.
+/// A project can hold more texts than this machine has memory: beyond the bound nothing is
+/// compared, shown or kept.
 #[test]
 fn texts_beyond_the_bound_are_not_kept() {
     let project = Project::new();

@@ -1,4 +1,5 @@
-//! Wishes to show what is not there: a person who mistyped a path would find out from the agent's confusion.
+//! Wishes to show what is not there: a person who mistyped a path would find out from the agent's
+//! confusion.
 
 use std::path::Path;
 
@@ -6,7 +7,8 @@ use super::walk::patterns;
 use super::{Plan, Wishes};
 use crate::term::Failure;
 
-/// The first of these patterns that shows nothing of the project, since nothing there has such a path.
+/// The first of these patterns that shows nothing of the project, since nothing there has such a
+/// path.
 ///
 /// # Errors
 /// When one is no pattern.
@@ -23,8 +25,8 @@ fn showing_nothing<'a>(plan: &Plan, wishes: &'a [String]) -> Result<Option<&'a s
     Ok(None)
 }
 
-/// The same for a working tree whose repository lies elsewhere: the plan of the tree comes first, that of the repository behind it.
-/// `part` is the folder of the tree from which wishes count.
+/// The same for a working tree whose repository lies elsewhere: the plan of the tree comes first,
+/// that of the repository behind it. `part` is the folder of the tree from which wishes count.
 ///
 /// # Errors
 /// When one is no pattern.
@@ -52,7 +54,8 @@ pub fn showing_nothing_in<'a>(
     Ok(None)
 }
 
-/// Tells whether a shown folder contains what is wished for: what is in it was not looked at one by one.
+/// Tells whether a shown folder contains what is wished for: what is in it was not looked at one by
+/// one.
 fn is_below(shown: &Path, wish: &str) -> bool {
     Path::new(below(wish)).starts_with(shown)
 }

@@ -5,7 +5,8 @@
 //!     ▲                                                                                    │ no                              the same file
 //!     └────────────────────────────────────────────────────────────────────────────────────┘ a few times, else no run
 //! ```
-//! Symbolic links are never followed; one with a secret's name makes what it points to a secret, if that is in the project.
+//! Symbolic links are never followed; one with a secret's name makes what it points to a secret, if
+//! that is in the project.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -28,8 +29,9 @@ use crate::workspace::repository::is_of_elsewhere;
 
 /// What can be laid over a project: every one is a mount.
 pub(super) const MOST_COVERS: usize = 2000;
-/// The tag by which a folder says that it is a cache (bford.info/cachedir). What is no text is not read there: builds make thousands of such
-/// files. An agent can write a tag too, so that texts are looked into as anywhere, and a tag in the project's own folder says nothing.
+/// The tag by which a folder says that it is a cache (bford.info/cachedir). What is no text is not
+/// read there: builds make thousands of such files. An agent can write a tag too, so that texts are
+/// looked into as anywhere, and a tag in the project's own folder says nothing.
 const CACHE_TAG: (&str, &[u8]) = ("CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55");
 
 /// What a person says about masks besides the built-in list.
@@ -48,7 +50,8 @@ pub fn plan(project: &Path, wishes: &Wishes) -> Result<Plan, Failure> {
     plan_while(project, wishes, None, Patience::new(), &mut |_| {})
 }
 
-/// Looks through a repository's own folder. `record` is what it keeps for the working tree that is given.
+/// Looks through a repository's own folder. `record` is what it keeps for the working tree that is
+/// given.
 pub(super) fn plan_own(git: &Path, wishes: &Wishes, record: &Path) -> Result<Plan, Failure> {
     plan_while(git, wishes, Some(record), Patience::new(), &mut |_| {})
 }
@@ -124,8 +127,8 @@ fn within_bounds(project: &Path, covers: &[Cover]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Patterns of a policy or the command line: a name alone at any depth, `./NAME` and what has a slash within from the project's root; a
-/// folder means all in it.
+/// Patterns of a policy or the command line: a name alone at any depth, `./NAME` and what has a
+/// slash within from the project's root; a folder means all in it.
 pub(super) fn patterns(key: &str, texts: &[String]) -> Result<GlobSet, Failure> {
     let mut set = GlobSetBuilder::new();
     for text in texts {
@@ -176,7 +179,8 @@ impl<'a> Eye<'a> {
         self.unmask.is_match(path) && !self.mask.is_match(path)
     }
 
-    /// Tells whether nothing in a folder is looked at. What is to be hidden may lie in a folder that is shown.
+    /// Tells whether nothing in a folder is looked at. What is to be hidden may lie in a folder
+    /// that is shown.
     fn passes_over(&self, folder: &Path) -> bool {
         self.spared(folder) && self.mask.is_empty()
     }
@@ -243,7 +247,8 @@ impl<'a> Walk<'a> {
                 FileType::Directory if self.eye.passes_over(&path) => self.seen.unmasked.push(path),
                 FileType::Directory => {
                     let hooks = repository && name == Path::new("hooks");
-                    // What git keeps about working trees elsewhere: inside they look gone, and git would clear it away.
+                    // What git keeps about working trees elsewhere: inside they look gone, and git
+                    // would clear it away.
                     let record = within.own.is_some()
                         && folder.ends_with("worktrees")
                         && self.eye.record != Some(&path)
@@ -264,7 +269,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Keeps from change what a repository's own folder holds for the main working tree, where a linked one is given.
+    /// Keeps from change what a repository's own folder holds for the main working tree, where a
+    /// linked one is given.
     fn of_main(&mut self, path: &Path, mark: Mark) {
         let of_linked = self.eye.record.is_some_and(|record| !record.as_os_str().is_empty());
         if of_linked && is_of_main(path, mark.is_folder()) {
@@ -326,7 +332,8 @@ impl<'a> Walk<'a> {
         if name.0 == Treatment::Spare {
             return;
         }
-        // A link that leads nowhere, or out of the project, leads nowhere in the agent's container either.
+        // A link that leads nowhere, or out of the project, leads nowhere in the agent's container
+        // either.
         let Ok(target) = self.eye.project.join(path).canonicalize() else { return };
         let Ok(below) = target.strip_prefix(self.eye.project) else { return };
         // What lies in a folder that is passed over was not listed.

@@ -1,4 +1,5 @@
-//! The name that git would give to a file of a working tree, without git: no filter, no conversion but that of line ends.
+//! The name that git would give to a file of a working tree, without git: no filter, no conversion
+//! but that of line ends.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};

@@ -1,4 +1,5 @@
-//! Files that a run touched, by what the kernel says of each, and by their content where git had them.
+//! Files that a run touched, by what the kernel says of each, and by their content where git had
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -110,7 +111,8 @@ fn innermost<'a>(heads: &'a Heads, path: &Path) -> Option<(&'a PathBuf, &'a (Opt
     path.ancestors().skip(1).find_map(|folder| heads.get_key_value(folder))
 }
 
-/// Asks git which of the files that it did not have it would not show, and why: the patterns' files are read, nothing else is.
+/// Asks git which of the files that it did not have it would not show, and why: the patterns' files
+/// are read, nothing else is.
 fn ask(
     git: &Git,
     at: &Path,

@@ -3,8 +3,8 @@
 //! ```text
 //!  own folder: config, HEAD, no hooks, no index, no references ──alternates──▶ the project's objects, to be read
 //! ```
-//! git gets no configuration but the one written here, no variable but those set here, and never looks at the working tree, save for
-//! the patterns of files that are not to be added.
+//! git gets no configuration but the one written here, no variable but those set here, and never
+//! looks at the working tree, save for the patterns of files that are not to be added.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -24,7 +24,8 @@ const TIME: Duration = Duration::from_secs(120);
 const LARGEST: u64 = 256 << 20;
 const STEP: Duration = Duration::from_millis(5);
 
-/// Nothing here starts a program, follows a path, reads a cache that an agent may have written, or reaches a network.
+/// Nothing here starts a program, follows a path, reads a cache that an agent may have written, or
+/// reaches a network.
 const CONFIG: &str = "[core]
 	bare = true
 	hooksPath = /dev/null
@@ -62,7 +63,8 @@ pub struct Git {
 }
 
 impl Git {
-    /// Makes one below `state` that shows `objects`, a folder without links on the way. `shallow` is where its history begins.
+    /// Makes one below `state` that shows `objects`, a folder without links on the way. `shallow`
+    /// is where its history begins.
     pub fn new(state: &Path, objects: &Path, sha256: bool, shallow: Option<&[u8]>) -> io::Result<Git> {
         let dir = tempfile::Builder::new().prefix("review-").tempdir_in(state)?;
         let at = dir.path();
@@ -114,7 +116,8 @@ impl Git {
         }
     }
 
-    /// Which of these paths of a working tree, each ended by a zero byte, are not to be added, and by which pattern.
+    /// Which of these paths of a working tree, each ended by a zero byte, are not to be added, and
+    /// by which pattern.
     pub fn ignored(&self, tree: &Path, paths: &[u8]) -> io::Result<Vec<u8>> {
         let words = ["check-ignore", "--no-index", "-v", "-z", "--stdin"];
         let mut command = self.command(&words)?;
@@ -162,7 +165,8 @@ impl Git {
         Err(io::Error::other(format!("git says: {}", said.trim().lines().next().unwrap_or("nothing"))))
     }
 
-    /// Starts git, gives it `input`, and reads what it says; its status, what was read, and its errors.
+    /// Starts git, gives it `input`, and reads what it says; its status, what was read, and its
+    /// errors.
     fn talk<T: Send + 'static>(
         &self,
         command: &mut Command,

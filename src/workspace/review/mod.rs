@@ -5,7 +5,8 @@
 //!  project now: references, files, by descriptor ─┼─▶ Review ─▶ text │ JSON
 //!  its objects, through a git directory of ours  ─┘
 //! ```
-//! Nothing is changed, and nothing in the project decides what is shown: not its configuration, index, attributes, filters or hooks.
+//! Nothing is changed, and nothing in the project decides what is shown: not its configuration,
+//! index, attributes, filters or hooks.
 
 mod blob;
 mod files;
@@ -86,7 +87,8 @@ pub struct Repository {
     pub commits: Vec<Commit>,
     /// Whether there are more.
     pub more_commits: bool,
-    /// Whether the objects of HEAD at the start, and of the new commits, are what their names say; none: git could not tell.
+    /// Whether the objects of HEAD at the start, and of the new commits, are what their names say;
+    /// none: git could not tell.
     pub objects_are_good: Option<bool>,
     /// What could not be looked at.
     pub doubts: Vec<String>,
@@ -116,7 +118,8 @@ pub struct Commit {
     pub subject: String,
 }
 
-/// Finds the run that is meant: by id, by the beginning of one, or by name, of which the latest counts.
+/// Finds the run that is meant: by id, by the beginning of one, or by name, of which the latest
+/// counts.
 pub fn find(wanted: &str) -> Result<(WorkflowId, Run), Failure> {
     let runs = run_record::all()?;
     let is = |(id, run): &&(WorkflowId, Run)| id.to_string() == wanted || run.name.as_deref() == Some(wanted);
@@ -133,7 +136,8 @@ pub fn find(wanted: &str) -> Result<(WorkflowId, Run), Failure> {
     }
 }
 
-/// Looks at what a run changed. It must have been settled: until then hooks and configurations of the agent's are where git finds them.
+/// Looks at what a run changed. It must have been settled: until then hooks and configurations of
+/// the agent's are where git finds them.
 pub fn review(id: WorkflowId, run: &Run) -> Result<Review, Failure> {
     if run.ended.is_none() || !is_settled(id)? {
         return Err(Failure::new(COULD_NOT_RUN, format!("run {id} has not ended, or was not settled")).hint(
@@ -364,7 +368,8 @@ fn commits(
     Ok(())
 }
 
-/// Whether objects are what their names say: an agent can write into the store whatever it likes, and git believes most of it.
+/// Whether objects are what their names say: an agent can write into the store whatever it likes,
+/// and git believes most of it.
 fn verified(
     git: &Git,
     head: Option<&str>,

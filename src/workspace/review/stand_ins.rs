@@ -5,7 +5,8 @@
 //!  new commits, by what they changed ──────────────────────────────┼─▶ told, with the command that mends it
 //!  the index now ──────────────────────────────────────────────────┘
 //! ```
-//! A file is known by the name of its content: an empty one at its own path alone, since other files are empty too.
+//! A file is known by the name of its content: an empty one at its own path alone, since other
+//! files are empty too.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -46,7 +47,8 @@ fn look_in(root: &RunRoot, told: &mut Told, own_git: impl Fn(&Path, &OwnedFd, &F
     let mut all = AllHeld::default();
     for facts in &root.git {
         let Some(tree) = WorkingTree::of(root, &at, facts) else { continue };
-        // Deeper repositories have the files below them for themselves; a path of another one fits no entry here.
+        // Deeper repositories have the files below them for themselves; a path of another one fits
+        // no entry here.
         let mine: Vec<Mine> =
             root.stand_ins.iter().filter_map(|one| Mine::of(one, &tree.below, facts)).collect();
         if mine.is_empty() {
@@ -110,7 +112,8 @@ impl WorkingTree {
     }
 }
 
-/// All that were found: a commit that several working trees of one repository can name is told once, where it is checked out if it is.
+/// All that were found: a commit that several working trees of one repository can name is told
+/// once, where it is checked out if it is.
 #[derive(Default)]
 struct AllHeld {
     held: Vec<HeldStandIn>,

@@ -145,7 +145,8 @@ impl Rules {
     }
 }
 
-/// Tells whether a private key is one of documentation: it has an end, a line of dots, and too little besides to be a key.
+/// Tells whether a private key is one of documentation: it has an end, a line of dots, and too
+/// little besides to be a key.
 fn is_cut(key: &[u8], rest: &[u8]) -> bool {
     let mut lines = key.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     let dots = |line: &[u8]| {
@@ -162,7 +163,8 @@ fn of_base64(text: &[u8]) -> Vec<u8> {
     base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default()
 }
 
-/// What follows a token of fixed length and is still part of the word: newer, longer forms are masked whole.
+/// What follows a token of fixed length and is still part of the word: newer, longer forms are
+/// masked whole.
 fn rest_of_word(text: &[u8]) -> usize {
     text.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')).count()
 }
@@ -212,7 +214,8 @@ mod tests {
         assert!(rules.keywords.patterns_len() == rules.owners.len());
     }
 
-    /// Texts with a secret, made so that no scanner takes this file for a leak: `~` is left out of them.
+    /// Texts with a secret, made so that no scanner takes this file for a leak: `~` is left out of
+    /// them.
     const SECRETS: &[(&str, &str, &str)] = &[
         ("gitlab-pat", "token = \"{}\", x", "glpat-~9dJq4TzX0kV2bLw7NmRs"),
         ("gitlab-pat", "see {}!", "glpat-~9dJq4TzX0kV2bLw7NmRs.01.0z1b2c3d4"),

@@ -4,7 +4,8 @@
 //!  command, -e NAME=VALUE, --env-file, --prompt ──▶ rules ──▶ a finding ends the start: where, which rule, what to do instead
 //!  -e NAME, --secret NAME[=FILE] ──▶ consent: not looked at, never shown
 //! ```
-//! A literal stays in the shell's history, in the list of processes and in the container's configuration; a name does not.
+//! A literal stays in the shell's history, in the list of processes and in the container's
+//! configuration; a name does not.
 
 use super::rules::{Rules, is_placeholder};
 use crate::term::{COULD_NOT_RUN, Failure};

@@ -1,4 +1,5 @@
-//! The token that a person's glab has for an instance: glab is asked, since it alone knows where it keeps tokens.
+//! The token that a person's glab has for an instance: glab is asked, since it alone knows where it
+//! keeps tokens.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -9,7 +10,8 @@ use crate::host::programs;
 /// No token is longer.
 const LONGEST: u64 = 4096;
 
-/// Asks `glab config get token`; why there is none, never with the token. Outside of any repository, whose settings an agent may have written.
+/// Asks `glab config get token`; why there is none, never with the token. Outside of any
+/// repository, whose settings an agent may have written.
 pub fn token(instance: &Instance) -> Result<String, String> {
     let cannot = |error: std::io::Error| format!("glab cannot be asked: {error}");
     let mut child = programs::command("glab")

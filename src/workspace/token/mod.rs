@@ -1,4 +1,5 @@
-//! The GitLab token of an agent (R9): what it may do and how long it lives is read from the instance before anything is created.
+//! The GitLab token of an agent (R9): what it may do and how long it lives is read from the
+//! instance before anything is created.
 //!
 //! ```text
 //!  --gitlab-token-env NAME, --gitlab-token-glab ─▶ instance: /personal_access_tokens/self, else /oauth/token/info ─▶ scopes, end
@@ -65,7 +66,8 @@ struct About {
 }
 
 impl Token {
-    /// Reads the token, asks the instance about it, and refuses one that is more than the policy permits.
+    /// Reads the token, asks the instance about it, and refuses one that is more than the policy
+    /// permits.
     pub async fn check(
         source: Source<'_>,
         url: Option<&str>,

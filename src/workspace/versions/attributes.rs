@@ -1,7 +1,8 @@
 //! Attributes that let git convert a file by more than line endings.
 //!
-//! Every file with attributes is asked for itself: if one of them names a filter for the path, it counts, whatever the
-//! others say. git's own rule of which one wins hangs on which of them git reads: working tree, index or commit.
+//! Every file with attributes is asked for itself: if one of them names a filter for the path, it
+//! counts, whatever the others say. git's own rule of which one wins hangs on which of them git
+//! reads: working tree, index or commit.
 
 use std::collections::HashSet;
 

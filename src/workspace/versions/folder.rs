@@ -1,5 +1,5 @@
-//! Opening what lies in a folder: by descriptor, no link is followed, nothing that is mounted there is taken, and no
-//! right of the project's folders is changed.
+//! Opening what lies in a folder: by descriptor, no link is followed, nothing that is mounted there
+//! is taken, and no right of the project's folders is changed.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -12,7 +12,8 @@ use rustix::io::Errno;
 
 use crate::host::at::open_in;
 
-/// The reason why something cannot be opened: it is absent, or it is a link, a mount, or not for ringfence.
+/// The reason why something cannot be opened: it is absent, or it is a link, a mount, or not for
+/// ringfence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
     /// Nothing has the name.

@@ -1,7 +1,8 @@
-//! One budget for a whole look at a project's repositories: all of them together, loose objects, packs and indexes.
+//! One budget for a whole look at a project's repositories: all of them together, loose objects,
+//! packs and indexes.
 //!
-//! A project may hold thousands of repositories, each within its own bounds. What is beyond the budget is a doubt, so a stand-in
-//! covers the file, and the person is told why.
+//! A project may hold thousands of repositories, each within its own bounds. What is beyond the
+//! budget is a doubt, so a stand-in covers the file, and the person is told why.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,7 +22,8 @@ pub struct Bounds {
     pub time: Duration,
 }
 
-/// Enough for the largest repositories that are known, and an end for those that were made to have none.
+/// Enough for the largest repositories that are known, and an end for those that were made to have
+/// none.
 pub const BOUNDS: Bounds =
     Bounds { objects: 1_000_000, bytes: 64 << 30, kept: 1 << 30, time: Duration::from_secs(120) };
 
@@ -49,8 +51,8 @@ impl Look {
         Look { rest, ends: Instant::now() + time }
     }
 
-    /// Takes one object, and holds the rest until it is read: one object at a time, so that memory is bounded too. None when
-    /// nothing more is read.
+    /// Takes one object, and holds the rest until it is read: one object at a time, so that memory
+    /// is bounded too. None when nothing more is read.
     pub fn object(&self) -> Option<MutexGuard<'_, Rest>> {
         let mut rest = self.rest();
         if rest.bytes.0 == 0 || Instant::now() >= self.ends {

@@ -1,13 +1,15 @@
-//! Which content git has for a path of the project: in the index, and in the commit that HEAD names.
+//! Which content git has for a path of the project: in the index, and in the commit that HEAD
+//! names.
 //!
 //! ```text
 //!  path ─▶ repository: whose working tree? ─▶ index ──────────────────▶ entry ─┐
 //!                                        └──▶ head ─▶ commit ─▶ trees ─▶ entry ─┼─▶ store ─▶ blob, verified
 //!                                        └──▶ attributes: is it filtered?       ┘   (loose, pack ─▶ delta)
 //! ```
-//! git is never run. The project may be hostile: everything is read by descriptor and without following links, sizes
-//! are bounded, every object is held against its name. Stat data, replaced objects, grafts and caches count for
-//! nothing; of the configuration counts what form the repository has. What cannot be read for certain is a [`Doubt`].
+//! git is never run. The project may be hostile: everything is read by descriptor and without
+//! following links, sizes are bounded, every object is held against its name. Stat data, replaced
+//! objects, grafts and caches count for nothing; of the configuration counts what form the
+//! repository has. What cannot be read for certain is a [`Doubt`].
 
 mod attributes;
 mod delta;
@@ -51,8 +53,8 @@ pub struct Version {
     pub index: Option<Entry>,
     /// The ordinary file that HEAD's commit has there.
     pub head: Option<Entry>,
-    /// Tells whether git converts the content by more than line endings: a filter (git-crypt, git-lfs), `ident`, or an
-    /// encoding. A doubt counts as yes.
+    /// Tells whether git converts the content by more than line endings: a filter (git-crypt,
+    /// git-lfs), `ident`, or an encoding. A doubt counts as yes.
     pub filtered: bool,
 }
 
@@ -78,7 +80,8 @@ impl Versions {
         Ok(Versions { root, repositories: Mutex::default(), look: Arc::new(Look::begin(bounds)) })
     }
 
-    /// Says what git has for a path below the project. A path in a submodule or a nested repository is that one's.
+    /// Says what git has for a path below the project. A path in a submodule or a nested repository
+    /// is that one's.
     pub fn of(&self, path: &Path) -> Result<Version, Doubt> {
         let unreadable = || Doubt::Unreadable(path.display().to_string());
         let mut repository: Located = Ok(None);
@@ -116,8 +119,8 @@ impl Versions {
 }
 
 impl Version {
-    /// Says whether these bytes, as they are or with git's line ends, are what index or HEAD has, and that content
-    /// lies in the project's own object store.
+    /// Says whether these bytes, as they are or with git's line ends, are what index or HEAD has,
+    /// and that content lies in the project's own object store.
     pub fn shows(&self, bytes: &[u8]) -> bool {
         let plain = without_returns(bytes);
         [&self.index, &self.head]
@@ -129,7 +132,8 @@ impl Version {
 }
 
 impl Entry {
-    /// Reads the content from the project's own object store; it is bounded, and verified by its name.
+    /// Reads the content from the project's own object store; it is bounded, and verified by its
+    /// name.
     pub fn blob(&self) -> Result<Vec<u8>, Doubt> {
         self.store.read(&self.id, Kind::Blob)
     }

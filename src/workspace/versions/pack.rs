@@ -1,7 +1,8 @@
 //! Packs: where the index of one has an object, and what the pack has there.
 //!
-//! Read in small pieces from the open files. Mapped into memory, as libraries do it, a file that somebody makes shorter
-//! meanwhile would end ringfence; and those take paths, where links could be swapped in.
+//! Read in small pieces from the open files. Mapped into memory, as libraries do it, a file that
+//! somebody makes shorter meanwhile would end ringfence; and those take paths, where links could be
+//! swapped in.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -87,7 +88,8 @@ impl<R: At> Pack<R> {
         if low > high || high > all {
             return Err(Fault::Damaged);
         }
-        // The first form has the place before each name, the second has all names, checksums, and places.
+        // The first form has the place before each name, the second has all names, checksums, and
+        // places.
         let (names, step) = if second { (table + FANOUT, length) } else { (FANOUT + 4, length + 4) };
         let mut name = vec![0; self.form.length()];
         while low < high {

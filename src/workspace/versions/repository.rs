@@ -54,7 +54,8 @@ pub struct Repository {
 type AboutFolder = Option<Arc<Vec<Attributes>>>;
 
 impl Repository {
-    /// Opens the repository whose working tree is this folder of the project; none where there is none.
+    /// Opens the repository whose working tree is this folder of the project; none where there is
+    /// none.
     pub fn open(
         root: &OwnedFd,
         at: &Path,
@@ -187,8 +188,8 @@ impl Repository {
         index::joined(index, shared).ok_or_else(unreadable)
     }
 
-    /// Returns what HEAD's commit has. A HEAD that cannot be read (a reftable) counts as one without commits: the index says
-    /// what git compares with.
+    /// Returns what HEAD's commit has. A HEAD that cannot be read (a reftable) counts as one
+    /// without commits: the index says what git compares with.
     fn in_head(&self, path: &[u8]) -> Result<Option<Named>, Doubt> {
         let tree = self.head.get_or_init(|| {
             let commit = match head::commit(&self.own, &self.common, self.form()) {

@@ -1,5 +1,5 @@
-//! The few settings of a repository that say in which form it is and where its working tree is. Whatever they say,
-//! every object is held against its name.
+//! The few settings of a repository that say in which form it is and where its working tree is.
+//! Whatever they say, every object is held against its name.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -52,7 +52,8 @@ impl Settings {
         let is_linked = whereabouts.own != whereabouts.common;
         let per_tree = !all("extensions.worktreeconfig").is_empty();
         let mut places = Vec::new();
-        // git does not take the main working tree's place for a linked one, unless each has a configuration.
+        // git does not take the main working tree's place for a linked one, unless each has a
+        // configuration.
         if !is_linked || per_tree {
             places.extend(placed(&entries));
         }

@@ -1,4 +1,5 @@
-//! A repository's own objects, loose and packed. What its alternates lead to is not looked at: it lies elsewhere.
+//! A repository's own objects, loose and packed. What its alternates lead to is not looked at: it
+//! lies elsewhere.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;

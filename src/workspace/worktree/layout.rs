@@ -1,4 +1,5 @@
-//! Where a repository is inside: its place relative to the working tree is what it is on this machine.
+//! Where a repository is inside: its place relative to the working tree is what it is on this
+//! machine.
 //!
 //! ```text
 //!  this machine                        inside
@@ -6,8 +7,9 @@
 //!  A/tree                              /repository/tree           a link to /workspace
 //!  A/tree/.git: gitdir: A/main/.git/…  /workspace/.git            a cover: gitdir: /repository/main/.git/…
 //! ```
-//! So relative paths that git keeps (`core.worktree`, `commondir`) hold inside without a change, and no path of this machine must be
-//! there. Variables such as GIT_DIR would hold for every other repository, too.
+//! So relative paths that git keeps (`core.worktree`, `commondir`) hold inside without a change,
+//! and no path of this machine must be there. Variables such as GIT_DIR would hold for every other
+//! repository, too.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -60,7 +62,8 @@ pub struct Pointer {
     pub text: String,
 }
 
-/// Finds the files `.git` in a working tree that lead into the repository: its own, and those of submodules.
+/// Finds the files `.git` in a working tree that lead into the repository: its own, and those of
+/// submodules.
 pub(super) fn pointers(root: &Bind, git: &Path, mirror: &Mirror) -> Result<Vec<Pointer>, Failure> {
     let cannot = |error: &dyn std::error::Error| {
         let what = format!("--worktree: cannot look through {}", shown(&root.source));

@@ -5,8 +5,9 @@
 //!                    ─▶ SUPER/.git/modules/NAME ─ core.worktree ─▶ DIR?   a submodule
 //!  a folder above, with one of these or a folder `.git` ────────────────▶ a part of a working tree
 //! ```
-//! A file `.git` in a project is anybody's word. What it leads to counts only where that leads back to the working tree: by its own
-//! files, which the project's author did not write. What is given is told by path.
+//! A file `.git` in a project is anybody's word. What it leads to counts only where that leads back
+//! to the working tree: by its own files, which the project's author did not write. What is given
+//! is told by path.
 
 mod layout;
 
@@ -42,7 +43,8 @@ pub struct Worktree {
     pub part: Option<Bind>,
     /// The folder with objects, references and configuration, to be written.
     pub git: Bind,
-    /// What the repository keeps for this working tree, below it: `worktrees/NAME` of a linked one, else nothing.
+    /// What the repository keeps for this working tree, below it: `worktrees/NAME` of a linked one,
+    /// else nothing.
     pub record: PathBuf,
     /// Files that hold paths of this machine, and what they say inside.
     pub pointers: Vec<Pointer>,
@@ -56,7 +58,8 @@ impl Worktree {
     /// Finds the repository of a project.
     ///
     /// # Errors
-    /// Where it is not needed, where nothing leads back to the project, and where what it leads to is not given to an agent.
+    /// Where it is not needed, where nothing leads back to the project, and where what it leads to
+    /// is not given to an agent.
     pub fn of(project: &Bind, machine: &Machine) -> Result<Worktree, Failure> {
         let at = &project.source;
         let Some(root_path) = at.ancestors().find(|folder| has_git(folder)) else {
@@ -133,8 +136,8 @@ impl Worktree {
         [Some(&self.root), self.part.as_ref(), Some(&self.git)].into_iter().flatten().cloned().collect()
     }
 
-    /// The working trees of submodules, and where their repositories are below the repository. A file `.git` that leads to what is
-    /// kept for another working tree does not count.
+    /// The working trees of submodules, and where their repositories are below the repository. A
+    /// file `.git` that leads to what is kept for another working tree does not count.
     pub fn submodules(&self) -> Vec<(PathBuf, PathBuf)> {
         let Some(mirror) = &self.mirror else { return Vec::new() };
         let place = Path::new(REPOSITORY).join(&mirror.git);

@@ -15,7 +15,8 @@ struct World {
 }
 
 impl World {
-    /// `main` with a submodule `libs/sub`, a linked working tree `tree` with the same, and another one, `other`.
+    /// `main` with a submodule `libs/sub`, a linked working tree `tree` with the same, and another
+    /// one, `other`.
     fn new() -> World {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().canonicalize().unwrap().join("home/me");

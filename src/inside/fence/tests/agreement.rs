@@ -1,5 +1,6 @@
-//! What `explain` says of a target is what becomes of a connection to it: the kernel's rules, the names and the gate are the
-//! real ones, the world behind the gate is a stage that remembers each dial.
+//! What `explain` says of a target is what becomes of a connection to it: the kernel's rules, the
+//! names and the gate are the real ones, the world behind the gate is a stage that remembers each
+//! dial.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -178,7 +179,8 @@ fn what_explain_says_is_what_happens() {
     });
 }
 
-/// Connects, says something, and waits for an answer or the end. Nobody answers for the filter here.
+/// Connects, says something, and waits for an answer or the end. Nobody answers for the filter
+/// here.
 async fn say(to: SocketAddr, words: &[u8]) {
     let patience = Duration::from_millis(if to.port() == ruleset::FILTER_PORT { 50 } else { 5000 });
     let conversation = async {

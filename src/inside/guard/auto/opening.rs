@@ -6,9 +6,11 @@
 //!               ├─ on the closed list ───────────────────▶ Known
 //!               └─ nothing of these ─────────────────────▶ Unknown: passes only behind a server that spoke first
 //! ```
-//! Lenience is that of servers that are in use: Python's strip every white space of Latin-1 before and between the words,
-//! others skip empty lines, mind no case, take any method, a missing version, or a lone CR as an end. Go takes a record of any version
-//! below 0x1000 for TLS, and skips records of other types before the handshake; OpenSSL answers a ClientHello in the form of SSLv2.
+//! Lenience is that of servers that are in use: Python's strip every white space of Latin-1 before
+//! and between the words, others skip empty lines, mind no case, take any method, a missing
+//! version, or a lone CR as an end. Go takes a record of any version below 0x1000 for TLS, and
+//! skips records of other types before the handshake; OpenSSL answers a ClientHello in the form of
+//! SSLv2.
 
 use super::protocols::{self, Here, Match};
 
@@ -23,7 +25,8 @@ pub enum Opening {
     Http,
     /// The preface of HTTP/2.
     Http2,
-    /// A relative of HTTP, or what proxies write before a connection: names that nobody here looks at.
+    /// A relative of HTTP, or what proxies write before a connection: names that nobody here looks
+    /// at.
     Kin,
     /// A protocol on the closed list.
     Known,
@@ -96,8 +99,9 @@ pub fn of(bytes: &[u8], answered: bool, here: Here<'_>) -> Opening {
     }
 }
 
-/// Looks for `HTTP/`, in any case and with white space before the slash, in the first line that a server may read. Some servers
-/// take three words of any kind for a request (Twisted): behind such a line it looks for `Host:` at the beginning of the others.
+/// Looks for `HTTP/`, in any case and with white space before the slash, in the first line that a
+/// server may read. Some servers take three words of any kind for a request (Twisted): behind such
+/// a line it looks for `Host:` at the beginning of the others.
 #[derive(Debug, Default)]
 pub struct FirstLine {
     read: usize,
@@ -172,8 +176,9 @@ impl FirstLine {
 /// Whether some server takes the bytes for TLS.
 fn tls(bytes: &[u8], answered: bool, here: Here<'_>) -> Match {
     match bytes {
-        // A record of any type and version. MySQL answers its server with a length, which may begin so: its next byte is
-        // a number, 1, and the second one of its flags is never just 1, as the type of a ClientHello is.
+        // A record of any type and version. MySQL answers its server with a length, which may begin
+        // so: its next byte is a number, 1, and the second one of its flags is never just 1, as the
+        // type of a ClientHello is.
         [0x14..=0x18, ..] if answered => match bytes {
             [_, _, 0, 1, _, sixth, ..] if *sixth != 1 => Match::No,
             [_, _, 0, 1] | [_, _, 0, 1, _] | [_] | [_, _] | [_, _, _] => Match::Partial,
@@ -219,7 +224,8 @@ fn request(bytes: &[u8], answered: bool) -> Opening {
             Match::Partial => return Opening::Unsure,
             Match::No => {}
         }
-        // Lower case may be another protocol's word, and a server that spoke may be no HTTP server: a path tells.
+        // Lower case may be another protocol's word, and a server that spoke may be no HTTP server:
+        // a path tells.
         let exact = word.iter().all(|byte| !byte.is_ascii_lowercase());
         if (exact && !answered) || aim.starts_with(b"/") || has_scheme(aim) {
             return Opening::Http;

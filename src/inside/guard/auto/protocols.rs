@@ -3,8 +3,9 @@
 //! ```text
 //!  first bytes ──each matcher──▶ No │ Partial: more bytes may complete it │ Yes
 //! ```
-//! What a matcher says yes to passes unchecked, so in doubt it says no. A request may still hide behind an opening without a
-//! line end, since some servers take any word for a method: [`super::opening::FirstLine`] looks for that.
+//! What a matcher says yes to passes unchecked, so in doubt it says no. A request may still hide
+//! behind an opening without a line end, since some servers take any word for a method:
+//! [`super::opening::FirstLine`] looks for that.
 
 use netpolicy::decide::Target;
 
@@ -127,8 +128,8 @@ fn line(bytes: &[u8], words: &[&str], longest: usize, good: impl FnOnce(&[u8]) -
     }
 }
 
-/// Whether a line is a request to servers that take any method, in any case, and any version or none: its second word is a path
-/// or an address.
+/// Whether a line is a request to servers that take any method, in any case, and any version or
+/// none: its second word is a path or an address.
 fn asks(line: &[u8]) -> bool {
     let aim = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).nth(1).unwrap_or_default();
     let scheme =
@@ -165,13 +166,15 @@ fn cassandra(bytes: &[u8]) -> Match {
         return Match::No;
     }
     header(bytes, [ANY, ANY, ANY, ANY, ANY, Some(0), Some(0), ANY, ANY], |frame| {
-        // The version's first byte is that of SOCKS too; there, no flags means no method, or no command.
+        // The version's first byte is that of SOCKS too; there, no flags means no method, or no
+        // command.
         matches!(frame[1], 0 | 0x10 if frame[1] == 0 || frame[0] == 5)
             && matches!((frame[4], big_endian(&frame[5..])), (5, 0) | (1, 2..=4096))
     })
 }
 
-/// The first packet of `git://`. Its `host`, by which a server chooses among its names, must be the target.
+/// The first packet of `git://`. Its `host`, by which a server chooses among its names, must be the
+/// target.
 fn git(bytes: &[u8], here: Here<'_>) -> Match {
     const SERVICES: [&[u8]; 3] = [b"git-upload-pack ", b"git-receive-pack ", b"git-upload-archive "];
     let digits = bytes.iter().take(4).take_while(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')).count();
@@ -279,7 +282,8 @@ fn memcached(bytes: &[u8]) -> Match {
 /// A request with OP_QUERY, OP_MSG or OP_COMPRESSED.
 fn mongodb(bytes: &[u8]) -> Match {
     const ZERO: Option<u8> = Some(0);
-    // By its length it may begin as a TLS record does. Then the rest of its number tells it from a handshake.
+    // By its length it may begin as a TLS record does. Then the rest of its number tells it from a
+    // handshake.
     let number = if matches!(bytes, [0x14..=0x18, ..]) { ZERO } else { ANY };
     let form =
         [ANY, ANY, ANY, ZERO, ANY, number, number, number, ZERO, ZERO, ZERO, ZERO, ANY, ANY, ZERO, ZERO];
@@ -375,8 +379,8 @@ fn sql_server(bytes: &[u8]) -> Match {
     })
 }
 
-/// The identification line of version 2. With a second space, or a slash, it would be a request to servers that take any
-/// method.
+/// The identification line of version 2. With a second space, or a slash, it would be a request to
+/// servers that take any method.
 fn ssh(bytes: &[u8]) -> Match {
     match any_of(bytes, &[b"SSH-2.0-", b"SSH-1.99-"]) {
         Match::Yes => {}

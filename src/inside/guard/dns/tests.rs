@@ -1,4 +1,5 @@
-//! Bytes in, bytes out: what is a question, what is said to what is none, and that no answer is more than one.
+//! Bytes in, bytes out: what is a question, what is said to what is none, and that no answer is
+//! more than one.
 
 use hickory_proto::op::{Edns, Message, OpCode, Query};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
@@ -182,7 +183,8 @@ fn names_as_they_can_be_on_the_wire() {
         (b"\x011\x010\x010\x0225\x07IN-addr\x04arpa\x00", "Reverse(25.0.0.1)"),
         (b"\x0201\x010\x010\x0225\x07in-addr\x04arpa\x00", r#"Name(HostName("01.0.0.25.in-addr.arpa"))"#),
         (b"\x03256\x010\x010\x0225\x07in-addr\x04arpa\x00", r#"Name(HostName("256.0.0.25.in-addr.arpa"))"#),
-        // Pointers: to itself, behind itself, into the header, after a label; label types nobody defined.
+        // Pointers: to itself, behind itself, into the header, after a label; label types nobody
+        // defined.
         (b"\xc0\x0c", "FormErr"),
         (b"\xc0\x10", "FormErr"),
         (b"\xc0\x00", "FormErr"),

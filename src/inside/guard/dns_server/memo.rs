@@ -4,7 +4,8 @@
 //!  question ──all but its id──▶ kept? rules the same? not older than a moment? counted? ──▶ its answer, with this id
 //!                                 └─ no to any ──▶ the long way
 //! ```
-//! Nothing is understood here: whoever asks with other bytes (another case, a cookie) goes the long way.
+//! Nothing is understood here: whoever asks with other bytes (another case, a cookie) goes the long
+//! way.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -15,12 +16,14 @@ use crate::inside::guard::events::{Events, Sameness};
 const KEPT: usize = 1024;
 /// Longest question that is worth keeping.
 const LONGEST: usize = 300;
-/// How long an answer is kept: what nobody announced (a rule's last day is over) comes through as soon as that.
+/// How long an answer is kept: what nobody announced (a rule's last day is over) comes through as
+/// soon as that.
 const WHILE: Duration = Duration::from_secs(5);
 /// Length of a message's id.
 const ID: usize = 2;
 
-/// An answer that holds as long as the rules do, and under what its repeats are counted, if they are.
+/// An answer that holds as long as the rules do, and under what its repeats are counted, if they
+/// are.
 pub struct Lasting(pub Option<Sameness>);
 
 /// One answer.
@@ -47,7 +50,8 @@ impl Memo {
         }
     }
 
-    /// Puts the answer to a question behind what is in `out`, and counts it. `false` when there is none to give.
+    /// Puts the answer to a question behind what is in `out`, and counts it. `false` when there is
+    /// none to give.
     pub fn answer(&self, question: &[u8], now: Instant, events: &Events, out: &mut Vec<u8>) -> bool {
         let Some((id, rest)) = question.split_at_checked(ID) else { return false };
         let Some(kept) = self.kept.get(rest) else { return false };

@@ -69,8 +69,8 @@ async fn converse(mut stream: TcpStream, guard: &Guard) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a message whose length begins with `first`. One that is too long for a question is read as its header alone,
-/// which promises more than is there; the connection is of no use then.
+/// Reads a message whose length begins with `first`. One that is too long for a question is read as
+/// its header alone, which promises more than is there; the connection is of no use then.
 async fn rest(first: u8, read: &mut (impl AsyncRead + Unpin), message: &mut Vec<u8>) -> io::Result<bool> {
     let length = usize::from(u16::from_be_bytes([first, read.read_u8().await?]));
     let whole = length <= dns::LONGEST;

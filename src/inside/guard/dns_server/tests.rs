@@ -1,4 +1,5 @@
-//! The filter on loopback, asked as an agent asks; what is outside is a stage that counts questions.
+//! The filter on loopback, asked as an agent asks; what is outside is a stage that counts
+//! questions.
 
 use std::net::UdpSocket as StdSocket;
 use std::sync::Arc;

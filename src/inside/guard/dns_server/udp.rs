@@ -1,4 +1,5 @@
-//! DNS over UDP: datagrams in batches, on a thread of its own, so that a busy gate makes no name wait.
+//! DNS over UDP: datagrams in batches, on a thread of its own, so that a busy gate makes no name
+//! wait.
 //!
 //! ```text
 //!  poll ─▶ recvmmsg ─▶ each: memo, else step ─▶ sendmmsg
@@ -94,7 +95,8 @@ impl Server {
                 let (Some(sender), Some(question)) = (datagram.address, datagram.iovs().next()) else {
                     continue;
                 };
-                // What did not fit is taken for its header alone, which promises more than is there.
+                // What did not fit is taken for its header alone, which promises more than is
+                // there.
                 let cut = datagram.flags.contains(MsgFlags::MSG_TRUNC);
                 let question = if cut { &question[..dns::HEADER] } else { question };
                 let sender = SocketAddrV4::new(sender.ip(), sender.port());
@@ -135,7 +137,8 @@ impl Server {
     }
 }
 
-/// A step that ends in silence, not in the end of the guard, when some bytes should find a fault in a parser.
+/// A step that ends in silence, not in the end of the guard, when some bytes should find a fault in
+/// a parser.
 fn survive(step: impl FnOnce() -> Step) -> Step {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(step)).unwrap_or(Step::Silence)
 }

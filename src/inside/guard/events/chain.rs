@@ -5,8 +5,8 @@
 //!                                └─ not: waits in its order ─▶ pump ──┘   who sends something out waits for its line
 //! ```
 //!
-//! The pipe never blocks a thread: the heartbeat goes on, refusals are counted, and only what would go out stands still
-//! while the engine is slow.
+//! The pipe never blocks a thread: the heartbeat goes on, refusals are counted, and only what would
+//! go out stands still while the engine is slow.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Write};
@@ -23,7 +23,8 @@ use super::take;
 use crate::wire::event::{Event, Line};
 use crate::wire::{LineHash, WorkflowId};
 
-/// Lines that may wait for a slow reader before nothing new may go out. What is open already may add to them.
+/// Lines that may wait for a slow reader before nothing new may go out. What is open already may
+/// add to them.
 const BEHIND: usize = 256;
 /// How long something that would go out waits for the log.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -113,7 +114,8 @@ impl Chain {
         self.full.load(Ordering::Relaxed)
     }
 
-    /// Adds a line, and says how many there are with it. When it cannot be written the process ends.
+    /// Adds a line, and says how many there are with it. When it cannot be written the process
+    /// ends.
     pub(super) fn write(&self, event: Event) -> u64 {
         let mut state = take(&self.state);
         let line = Line::now(state.seq, self.workflow, event, state.prev.take());

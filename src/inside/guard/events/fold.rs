@@ -16,7 +16,8 @@ use netpolicy::host::HostName;
 use super::{LONG_WHILE, MOMENT, Sameness};
 use crate::wire::event::{Access, Decision, Event, Kind, Known, Lifecycle, Note, Observation, Transport};
 
-/// Lines of different events at once, for refusals and for answers each, and how many a second come back after that.
+/// Lines of different events at once, for refusals and for answers each, and how many a second come
+/// back after that.
 const BURST: f64 = 256.0;
 const PER_SECOND: f64 = 16.0;
 /// Different events that are remembered at once.
@@ -98,7 +99,8 @@ impl Fold {
         }
     }
 
-    /// Counts one more of what was written within its window, and is counted already; `false` when this one is not.
+    /// Counts one more of what was written within its window, and is counted already; `false` when
+    /// this one is not.
     pub(super) fn repeat(&mut self, same: &Sameness, now: Instant) -> bool {
         match self.seen.get_mut(same) {
             Some(folded) if folded.event.is_some() && now.duration_since(folded.since) < folded.window => {
@@ -192,7 +194,8 @@ impl Fold {
 }
 
 impl Common {
-    /// Returns what is counted of an event. Steps of the run and changes are written one by one, and counted never.
+    /// Returns what is counted of an event. Steps of the run and changes are written one by one,
+    /// and counted never.
     fn of(event: Event) -> Option<Common> {
         match event {
             Event::Access(Access { kind, verdict, reason, limit, protocol, host, address, .. }) => {

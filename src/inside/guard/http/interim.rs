@@ -4,9 +4,9 @@
 //!  server ──1xx──▶ hyper's callback ──▶ Interims ──between two responses──▶ agent
 //!  hyper's own `100 Continue`, written as soon as it reads a body ──▶ left out
 //! ```
-//! hyper has no way to send an interim response. So they are written where hyper writes, at the one place where that is between
-//! two messages: its buffer is empty, and the next response has not begun. Requests wait for that place before they
-//! go to the server.
+//! hyper has no way to send an interim response. So they are written where hyper writes, at the one
+//! place where that is between two messages: its buffer is empty, and the next response has not
+//! begun. Requests wait for that place before they go to the server.
 
 use std::future::poll_fn;
 use std::io;
@@ -184,8 +184,8 @@ pub struct Wanted {
     wish: Wish,
 }
 
-/// Whether a server still wants the body of a request that expects a word about it. One that answers without having asked for
-/// the body may take what follows for another request.
+/// Whether a server still wants the body of a request that expects a word about it. One that
+/// answers without having asked for the body may take what follows for another request.
 #[derive(Clone, Default)]
 pub struct Wish(Arc<Mutex<Wishes>>);
 

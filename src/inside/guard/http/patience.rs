@@ -1,4 +1,5 @@
-//! How long the head of a request may take: from its first byte, however long the connection waited for that.
+//! How long the head of a request may take: from its first byte, however long the connection waited
+//! for that.
 //!
 //! ```text
 //!  hyper waits for a head ──sleep_until──▶ HeadSleep ◀──first byte at── Replay
@@ -57,7 +58,8 @@ impl Timer for HeadTimer {
     }
 }
 
-/// Ends some time after the first byte. Without one it waits: who polls it polls the connection first, and again when bytes come.
+/// Ends some time after the first byte. Without one it waits: who polls it polls the connection
+/// first, and again when bytes come.
 struct HeadSleep {
     begun: Begun,
     patience: Duration,

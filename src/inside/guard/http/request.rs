@@ -54,7 +54,8 @@ pub fn check<B>(request: &Request<B>, target: &Target, port: u16) -> Result<(), 
     let headers = request.headers();
     let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
     if let Some(encoding) = encodings.next() {
-        // `chunked`, alone and once: whatever else stands here, some server takes for no encoding at all.
+        // `chunked`, alone and once: whatever else stands here, some server takes for no encoding
+        // at all.
         let plain = encoding.as_bytes().eq_ignore_ascii_case(b"chunked") && encodings.next().is_none();
         if !plain || headers.contains_key(header::CONTENT_LENGTH) || request.version() != Version::HTTP_11 {
             return Err(Reason::Malformed);
@@ -90,14 +91,16 @@ pub fn check<B>(request: &Request<B>, target: &Target, port: u16) -> Result<(), 
     if hosts && paths && forwarded { Ok(()) } else { Err(Reason::HostMismatch) }
 }
 
-/// Whether some server takes a header's name for one that matters, since it takes other characters for a dash.
+/// Whether some server takes a header's name for one that matters, since it takes other characters
+/// for a dash.
 fn folds(name: &str) -> bool {
     let folded: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let folded = folded.trim_matches('-');
     folded != name && RESERVED.contains(&folded)
 }
 
-/// Whether every `host` of a `Forwarded` header is the target. What is quoted is compared as it stands.
+/// Whether every `host` of a `Forwarded` header is the target. What is quoted is compared as it
+/// stands.
 fn forwards(text: &str, target: &Target, port: u16) -> bool {
     text.split([',', ';']).all(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -135,8 +138,8 @@ pub fn origin_form(uri: &Uri) -> Result<Uri, ()> {
     format!("{slash}{path}").parse().map_err(|_| ())
 }
 
-/// The protocols that a request wants to switch to, when all of them stay with this host. HTTP/2 would carry
-/// names that nobody looks at.
+/// The protocols that a request wants to switch to, when all of them stay with this host. HTTP/2
+/// would carry names that nobody looks at.
 pub fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut values = headers.get_all(header::UPGRADE).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };
@@ -171,8 +174,8 @@ pub fn forward_headers(headers: &mut HeaderMap, upgrade: Option<&HeaderValue>) {
     }
 }
 
-/// Writes what frames and routes a checked request anew, so that the server gets one spelling of it, and takes out what only
-/// a proxy may say. `length` is that of the body, where it is known.
+/// Writes what frames and routes a checked request anew, so that the server gets one spelling of
+/// it, and takes out what only a proxy may say. `length` is that of the body, where it is known.
 pub fn write_anew(headers: &mut HeaderMap, version: Version, target: &Target, length: Option<u64>) {
     if let (Target::Name(name), Some(host)) = (target, headers.get(header::HOST)) {
         // The port that the agent wrote was checked.

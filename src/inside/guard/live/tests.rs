@@ -152,7 +152,8 @@ async fn ceilings_and_denials_of_the_policy_hold_and_nothing_changes() {
         Some("bad.corp.example (/etc/ringfence/policy.yml:7, organisation)")
     );
     assert_eq!(good(guard.live.state(&guard)).plan, before.plan);
-    // Positive control: within the ceiling it is permitted, as a rule of the run whoever it says it is.
+    // Positive control: within the ceiling it is permitted, as a rule of the run whoever it says it
+    // is.
     let mut stronger = Rule::clone(&rule("a.corp.example", "--allow"));
     stronger.origin.layer = Layer::Floor;
     good(guard.live.make(&guard, &Change::Allow(stronger.into())).0);
@@ -318,7 +319,8 @@ async fn a_permission_ends_with_its_last_day_on_open_connections_too() {
     let mut policy = policy();
     let mut rule = Rule::clone(&policy.allow[4]);
     assert_eq!(rule.matcher, Matcher::Host(HostPattern::parse("raw.example").unwrap()));
-    // Its last day was yesterday, which a connection of yesterday did not know: it is looked up without the day.
+    // Its last day was yesterday, which a connection of yesterday did not know: it is looked up
+    // without the day.
     rule.expires = None;
     policy.allow[4] = Arc::new(rule.clone());
     let (guard, log) = guard_with(policy.clone(), Some(echo().await), None);

@@ -1,6 +1,7 @@
 //! Fuzz targets of the gate; CONTRIBUTING.md says how to run them for longer.
 //!
-//! Each holds the gate against a second, stricter reader of the same bytes: what the gate lets pass must mean the same to it.
+//! Each holds the gate against a second, stricter reader of the same bytes: what the gate lets pass
+//! must mean the same to it.
 
 use ::fuzz::proptest::test_runner::TestCaseError;
 use ::fuzz::{Bytes, bytes, run, segments};
@@ -130,7 +131,8 @@ pub const TOKENS: [&[u8]; 24] = [
     b"\xc2\xa0",
 ];
 
-/// A server that reads as strictly as can be, and keeps the first thing that it should not have got.
+/// A server that reads as strictly as can be, and keeps the first thing that it should not have
+/// got.
 async fn strict() -> (SocketAddr, Arc<Mutex<Option<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -149,7 +151,8 @@ async fn strict() -> (SocketAddr, Arc<Mutex<Option<String>>>) {
     (address, wrong)
 }
 
-/// Reads requests to the end of a connection, and answers each. What ends in the midst of one is the gate's good right.
+/// Reads requests to the end of a connection, and answers each. What ends in the midst of one is
+/// the gate's good right.
 async fn read_strictly(stream: &mut TcpStream) -> Result<(), String> {
     loop {
         let Some(head) = line_by_line(stream).await else { return Ok(()) };
@@ -320,7 +323,8 @@ fn fuzz_first_bytes_elsewhere() {
     seeds.extend(hellos());
     seeds.extend(openings().into_iter().map(|(_, bytes)| bytes));
     run("first bytes", &bytes(seeds, &TOKENS, 3000), |Bytes(input)| {
-        // What passes as a protocol of the closed list is no TLS, and no request may hide behind it.
+        // What passes as a protocol of the closed list is no TLS, and no request may hide behind
+        // it.
         let passes = passes(&input);
         if passes && matches!(input[..], [0x14..=0x18, 0..=0x0f, _, _, _, 1 | 2, ..]) {
             return Err(TestCaseError::fail("a handshake is let pass as something else"));

@@ -96,7 +96,8 @@ async fn recorder() -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
     (address, kept)
 }
 
-/// What a request on a connection to gitlab.com:80 comes to: the answer, the reason, and what the server got.
+/// What a request on a connection to gitlab.com:80 comes to: the answer, the reason, and what the
+/// server got.
 async fn exchange(request: &[u8]) -> String {
     let (server, kept) = recorder().await;
     let (guard, log) = guard_with(policy(), Some(server), None);
@@ -454,7 +455,8 @@ async fn a_large_body_passes_a_slow_server_without_being_kept() {
     agent.write_all(head_of.as_bytes()).await.unwrap();
     let (mut server, _) = listener.accept().await.unwrap();
     head(&mut server).await;
-    // The server stands still: what fits into the kernel's buffers and a little more is taken, the rest waits at the agent.
+    // The server stands still: what fits into the kernel's buffers and a little more is taken, the
+    // rest waits at the agent.
     let part = vec![1; 64 << 10];
     let mut sent = 0;
     while let Ok(done) = tokio::time::timeout(Duration::from_millis(300), agent.write(&part)).await {

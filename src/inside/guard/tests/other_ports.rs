@@ -28,7 +28,8 @@ async fn other_ports_pass_bytes_and_look_at_tls_and_http() {
     eventually(|| reasons(&log) == ["sni-mismatch", "host-mismatch", "protocol"]).await;
 }
 
-/// What becomes of bytes of an agent: the reason of a refusal, and what a server got that says nothing.
+/// What becomes of bytes of an agent: the reason of a refusal, and what a server got that says
+/// nothing.
 async fn judge(bytes: &[u8], patience: u64) -> (String, Vec<u8>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (guard, log) = guard_with(policy(), Some(listener.local_addr().unwrap()), None);
@@ -154,7 +155,8 @@ async fn a_server_that_speaks_first_is_heard_at_once() {
 
 #[tokio::test]
 async fn a_dialogue_that_the_server_begins_goes_on_as_bytes() {
-    // SMTP with STARTTLS, as far as the gate can see it: banner, lines both ways, then bytes of any kind.
+    // SMTP with STARTTLS, as far as the gate can see it: banner, lines both ways, then bytes of any
+    // kind.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (guard, log) = guard_with(policy(), Some(listener.local_addr().unwrap()), None);
     let mut agent = connect(&guard, "gitlab.com", 9000).await;

@@ -1,4 +1,5 @@
-//! What an `auto` port lets pass, given to real servers: none of them may take it for a request or a handshake.
+//! What an `auto` port lets pass, given to real servers: none of them may take it for a request or
+//! a handshake.
 //!
 //! ```text
 //!  openings, requests, ClientHellos ──bent──▶ passes? ──yes──▶ Python, node, nginx, OpenSSL, Go (as far as they are here)
@@ -20,7 +21,8 @@ use crate::inside::guard::auto::{openings, passes};
 /// What each server says to a request, whatever it asks for.
 const CANARY: &[u8] = b"CANARY-OF-A-SERVER";
 
-/// Three servers that take any method: Python's bare one, the one of WSGI, and one that strips lines first.
+/// Three servers that take any method: Python's bare one, the one of WSGI, and one that strips
+/// lines first.
 const PYTHON: &str = r#"
 import os, sys, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -185,7 +187,8 @@ impl Servers {
         }
     }
 
-    /// The servers that take bytes for a request or a handshake. The bytes come in two pieces, since some read twice.
+    /// The servers that take bytes for a request or a handshake. The bytes come in two pieces,
+    /// since some read twice.
     fn taken_in(&self, bytes: &[u8]) -> Vec<&str> {
         let takes = |port: u16| {
             let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
@@ -232,7 +235,8 @@ fn fuzz_no_real_server_takes_what_passes_for_a_request_or_a_handshake() {
     for name in &servers.missing {
         eprintln!("SKIPPED: {name}");
     }
-    // The controls: each server takes what it serves, and lenient ones take what a strict parser refuses.
+    // The controls: each server takes what it serves, and lenient ones take what a strict parser
+    // refuses.
     let evil = hello();
     let odd = [&[0x16, 4, 3], &evil[3..]].concat();
     let request = b"GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";

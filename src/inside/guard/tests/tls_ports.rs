@@ -41,7 +41,8 @@ async fn tls_of_another_name_or_none_gets_an_alert_and_nothing_is_dialled() {
     assert!(stage(&guard).dialled.lock().unwrap().is_empty());
 }
 
-/// What becomes of a connection to gitlab.com:443 that begins so: the server's echo, an alert, or a reset; and the reason.
+/// What becomes of a connection to gitlab.com:443 that begins so: the server's echo, an alert, or a
+/// reset; and the reason.
 async fn outcome(bytes: &[u8]) -> String {
     let (guard, log) = guard_with(policy(), Some(echo().await), None);
     let mut agent = connect(&guard, "gitlab.com", 443).await;
@@ -105,7 +106,8 @@ async fn the_name_of_a_hello_in_every_shape() {
             MALFORMED,
         ),
         ("a length that lies", vec![(0, vec![0, 200, 0, 0, 10, b'g'])], MALFORMED),
-        // Encrypted ClientHello: the outer name is what is looked at, and no client here ever gets the key for an inner one.
+        // Encrypted ClientHello: the outer name is what is looked at, and no client here ever gets
+        // the key for an inner one.
         ("ECH, outer the name", vec![(0, names(&[(0, b"gitlab.com")])), (0xfe0d, ech.clone())], CARRIED),
         ("ECH, outer another", vec![(0, names(&[(0, b"ech.example")])), (0xfe0d, ech.clone())], MISMATCH),
     ];
@@ -193,7 +195,8 @@ async fn hellos_that_never_end_cannot_fill_the_guards_memory() {
         agent.write_all(part).await.unwrap();
         held.push(agent);
     }
-    // Five times ten thousand bytes have room; the sixth is refused at once, not after its ten seconds.
+    // Five times ten thousand bytes have room; the sixth is refused at once, not after its ten
+    // seconds.
     eventually(|| reasons(&log) == ["limit"]).await;
     held.clear();
     eventually(|| reasons(&log).len() >= 2).await;

@@ -1,4 +1,5 @@
-//! Dialling: several addresses, the better ones first, each a little later than the one before (RFC 8305).
+//! Dialling: several addresses, the better ones first, each a little later than the one before (RFC
+//! 8305).
 //!
 //! ```text
 //!  addresses ──order──▶ v6, v4, v6, v4, … then those without a route ──race──▶ the first that connects
@@ -48,7 +49,8 @@ pub fn has_route(address: IpAddr) -> bool {
     UdpSocket::bind((any, 0)).and_then(|socket| socket.connect((address, 9))).is_ok()
 }
 
-/// Dials the addresses one beside the other, each a little later, or as soon as the one before has failed.
+/// Dials the addresses one beside the other, each a little later, or as soon as the one before has
+/// failed.
 pub async fn race<S, F>(
     addresses: &[SocketAddr],
     dial: impl Fn(SocketAddr) -> F,

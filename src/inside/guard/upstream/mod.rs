@@ -6,8 +6,9 @@
 //!    └─ `resolved-by: proxy` ────────────┼──────────────────────────────▶ CONNECT name:port
 //!  host alias ──────▶ the host's address ┘
 //! ```
-//! Without a proxy, addresses that are refused are left out and the others dialled. With one, a single refused address
-//! refuses the name: which of them the proxy would dial is not ours to choose.
+//! Without a proxy, addresses that are refused are left out and the others dialled. With one, a
+//! single refused address refuses the name: which of them the proxy would dial is not ours to
+//! choose.
 
 mod dial;
 mod proxy;
@@ -76,8 +77,8 @@ impl Outside {
         }))
     }
 
-    /// Whether a name exists, as far as the upstreams know. Of one that a proxy may resolve (`by_proxy`), they need not
-    /// know anything.
+    /// Whether a name exists, as far as the upstreams know. Of one that a proxy may resolve
+    /// (`by_proxy`), they need not know anything.
     pub async fn exists(&self, name: &HostName, by_proxy: bool) -> Result<bool, String> {
         let by_proxy = by_proxy && self.proxy().is_some_and(|proxy| !proxy.leaves_out(name));
         match self.resolve(name, by_proxy).await {
@@ -99,7 +100,8 @@ impl Outside {
             Way::Direct(addresses) => {
                 let (stream, address) =
                     self.dial(addresses).await.map_err(|error| failed(error.to_string()))?;
-                // Dialling takes seconds, and a change in the meantime knew nothing of this address.
+                // Dialling takes seconds, and a change in the meantime knew nothing of this
+                // address.
                 let verdict = link.guard.names.decide(&link.target, Some(link.port), Some(address.ip()));
                 if !verdict.allowed {
                     let _ = stream.set_zero_linger();
@@ -176,7 +178,8 @@ impl Outside {
         }
     }
 
-    /// A connection to the proxy. Its own address is nobody's business but the policy's: the floor is for the agent.
+    /// A connection to the proxy. Its own address is nobody's business but the policy's: the floor
+    /// is for the agent.
     async fn dial_proxy(&self, proxy: &Proxy) -> Result<TcpStream, String> {
         let on_host = proxy.is_on_the_host();
         let addresses = match proxy.server() {
@@ -227,7 +230,8 @@ impl Outside {
         }
     }
 
-    /// What the upstreams say about a name; without much patience where the proxy may be asked instead.
+    /// What the upstreams say about a name; without much patience where the proxy may be asked
+    /// instead.
     async fn resolve(&self, name: &HostName, by_proxy: bool) -> Result<Answer, String> {
         let patience = if by_proxy { Patience::Little } else { Patience::Full };
         match self {

@@ -1,11 +1,12 @@
-//! The corporate proxy: `CONNECT name:port`, its answer read byte for byte, then the connection is the target's.
+//! The corporate proxy: `CONNECT name:port`, its answer read byte for byte, then the connection is
+//! the target's.
 //!
 //! ```text
 //!  connection ──CONNECT──▶ proxy ──head, at most 8 KiB, within 15 s──▶ 2xx: bytes from here on are the target's
 //!                                                                └────▶ else: what the proxy says, as an error
 //! ```
-//! What the proxy says is somebody else's text: of it only the status gets into the events. The credentials are
-//! written to the proxy and nowhere else.
+//! What the proxy says is somebody else's text: of it only the status gets into the events. The
+//! credentials are written to the proxy and nowhere else.
 
 use std::fmt;
 use std::io;
@@ -150,7 +151,8 @@ impl Proxy {
     }
 }
 
-/// The status of the answer. Not a byte behind its head is taken: that belongs to the target already.
+/// The status of the answer. Not a byte behind its head is taken: that belongs to the target
+/// already.
 async fn read_status(stream: &mut TcpStream) -> Result<u16, NoTunnel> {
     loop {
         let head = read_head(stream).await?;

@@ -70,7 +70,8 @@ fn by_proxy(pattern: &str, ports: &[u16]) -> Arc<Rule> {
     Arc::new(Rule { resolved_by: ResolvedBy::Proxy, ..(*host(pattern, ports, None)).clone() })
 }
 
-/// A proxy that answers every CONNECT so, then says what it was asked and echoes. With no answer it is silent.
+/// A proxy that answers every CONNECT so, then says what it was asked and echoes. With no answer it
+/// is silent.
 async fn proxy_server(answer: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -109,7 +110,8 @@ fn corporate(direct: Vec<Direct>) -> Proxy {
     Proxy::new(&settings, None)
 }
 
-/// A stage with a proxy; `lost.example` cannot be asked about, `inner.example` is unknown to the resolver.
+/// A stage with a proxy; `lost.example` cannot be asked about, `inner.example` is unknown to the
+/// resolver.
 async fn behind_proxy(answer: &'static str, direct: Vec<Direct>) -> Stage {
     let names = [
         ("gitlab.test", addresses(&["198.51.100.7"])),

@@ -51,7 +51,8 @@ fn read(path: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// `docker-default (enforce)`, `system_u:system_r:container_t:s0:c1,c2`; `unconfined` is no confinement.
+/// `docker-default (enforce)`, `system_u:system_r:container_t:s0:c1,c2`; `unconfined` is no
+/// confinement.
 fn label_of(label: &str) -> Option<String> {
     let free = label == "unconfined" || label == "kernel" || label.contains("unconfined_t");
     (!free).then(|| label.to_owned())

@@ -1,8 +1,8 @@
-//! What the fence asks of the kernel, tried piece by piece in a scratch table: a version says little, since kernels for
-//! virtual machines leave modules out.
+//! What the fence asks of the kernel, tried piece by piece in a scratch table: a version says
+//! little, since kernels for virtual machines leave modules out.
 //!
-//! The pieces are those of `netpolicy::ruleset`; that the whole loads is for the rehearsal to show. Here the piece that is
-//! missing gets its name.
+//! The pieces are those of `netpolicy::ruleset`; that the whole loads is for the rehearsal to show.
+//! Here the piece that is missing gets its name.
 
 use serde_json::{Value, json};
 
@@ -92,7 +92,8 @@ fn tcp() -> Value {
     json!({"match": {"op": "==", "left": {"meta": {"key": "l4proto"}}, "right": "tcp"}})
 }
 
-/// The engine was asked to turn it off for this container. A kernel without IPv6 has nothing to turn off.
+/// The engine was asked to turn it off for this container. A kernel without IPv6 has nothing to
+/// turn off.
 fn ipv6_left_on() -> Option<String> {
     let switch = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
     match std::fs::read_to_string(switch) {

@@ -1,5 +1,5 @@
-//! What the doctor runs inside containers: `ringfence probe container` and `ringfence probe fence`. Each prints one line of
-//! JSON, the last on its stdout, and ends.
+//! What the doctor runs inside containers: `ringfence probe container` and `ringfence probe fence`.
+//! Each prints one line of JSON, the last on its stdout, and ends.
 //!
 //! ```text
 //!  container: no power, no network ─▶ /proc, /sys, /dev ─▶ Inside
@@ -27,7 +27,8 @@ pub fn container() -> Result<(), Failure> {
     say(&container::look())
 }
 
-/// Prints what the kernel can do of what the fence is made of, makes the fence, and prints what is in doubt.
+/// Prints what the kernel can do of what the fence is made of, makes the fence, and prints what is
+/// in doubt.
 pub fn fence() -> Result<(), Failure> {
     end_in_time();
     let mut features = features::probe();

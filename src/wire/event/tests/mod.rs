@@ -1,4 +1,5 @@
-//! What the guard writes is what everybody reads, byte by byte; what no version writes is read by nobody.
+//! What the guard writes is what everybody reads, byte by byte; what no version writes is read by
+//! nobody.
 
 mod any;
 mod documents;
@@ -10,7 +11,8 @@ use netpolicy::policy::{Layer, Matcher, Origin, Protocol, ResolvedBy, Rule};
 use super::*;
 use crate::wire::chain::Checked;
 
-/// A log with each kind of line that version 0.1 wrote, from real runs; names of files and runs are changed.
+/// A log with each kind of line that version 0.1 wrote, from real runs; names of files and runs are
+/// changed.
 pub const OLD: &str = include_str!("version-0.1.jsonl");
 
 /// The line of an event, at a moment of no meaning.

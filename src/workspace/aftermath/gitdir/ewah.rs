@@ -15,7 +15,8 @@ pub fn read(bytes: &[u8]) -> Option<(Vec<usize>, &[u8])> {
     let mut words = words.as_chunks::<8>().0.iter().map(|word| u64::from_be_bytes(*word));
     let (mut set, mut at) = (Vec::new(), 0usize);
     while let Some(marker) = words.next() {
-        // One bit, 32 bits of how often its word is repeated, 31 bits of how many words follow as they are.
+        // One bit, 32 bits of how often its word is repeated, 31 bits of how many words follow as
+        // they are.
         let repeated = usize::try_from((marker >> 1) & 0xffff_ffff).ok()?.checked_mul(64)?;
         let end = at.checked_add(repeated).filter(|end| *end <= MOST + 64)?;
         if marker & 1 == 1 {

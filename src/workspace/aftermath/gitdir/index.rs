@@ -3,8 +3,9 @@
 //! ```text
 //!  bytes ─▶ entries (path, mode, object, stage, three bits) ─▶ judged ─▶ bytes of ours
 //! ```
-//! Nothing of the agent's bytes survives but permitted entries: no stat data (git looks at every file's content again), no cached trees, no
-//! list of untracked files, no word of a file system monitor. So a mistake in this reader loses what was staged, and hides nothing.
+//! Nothing of the agent's bytes survives but permitted entries: no stat data (git looks at every
+//! file's content again), no cached trees, no list of untracked files, no word of a file system
+//! monitor. So a mistake in this reader loses what was staged, and hides nothing.
 
 use sha1::Digest as _;
 
@@ -14,7 +15,8 @@ use super::ewah;
 pub const LARGEST: u64 = 256 << 20;
 /// No path is longer: the kernel takes none.
 const LONGEST_PATH: usize = 4096;
-/// All paths of an index. In version 4 each repeats what is the same as in the one before, so a small file can stand for any number.
+/// All paths of an index. In version 4 each repeats what is the same as in the one before, so a
+/// small file can stand for any number.
 const ALL_PATHS: usize = 512 << 20;
 
 const FLAG_VALID: u16 = 0x8000;
@@ -261,7 +263,8 @@ pub fn joined(split: Index, shared: Index) -> Option<Index> {
     is_ordered(&entries).then_some(Index { version: split.version, entries, base: None })
 }
 
-/// Writes an index that holds these entries, and nothing else. git looks at the content of every file that it names.
+/// Writes an index that holds these entries, and nothing else. git looks at the content of every
+/// file that it names.
 pub fn write(index: &Index, sha256: bool) -> Vec<u8> {
     let extended = |entry: &Entry| entry.skip || entry.intent;
     let version = match index.version {

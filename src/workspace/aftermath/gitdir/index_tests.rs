@@ -167,7 +167,8 @@ fn what_git_might_read_otherwise_is_not_read() {
     assert_eq!(read(&known, false), read(&good, false), "what need not");
 }
 
-/// In version 4 an entry of 65 bytes can have a path of any length: a file of some megabytes would fill the memory.
+/// In version 4 an entry of 65 bytes can have a path of any length: a file of some megabytes would
+/// fill the memory.
 #[test]
 fn a_small_index_does_not_stand_for_more_than_memory_holds() {
     let many = |length: usize, count: usize| {
@@ -212,7 +213,8 @@ fn small(version: u32) -> Vec<u8> {
     )
 }
 
-/// Bytes of chance, and bent good ones, are read in time or refused; what is read is written so that it is read again as it was.
+/// Bytes of chance, and bent good ones, are read in time or refused; what is read is written so
+/// that it is read again as it was.
 #[test]
 fn fuzz_any_bytes_are_read_or_refused() {
     let words: [&[u8]; 6] = [b"DIRC", b"TREE", b"link", b"sdir", b".git/", b"\0\0\0\x01"];

@@ -1,10 +1,12 @@
-//! Everything below a repository's own folder that is no configuration and no hook: what git runs, follows or trusts without asking.
+//! Everything below a repository's own folder that is no configuration and no hook: what git runs,
+//! follows or trusts without asking.
 //!
 //! ```text
 //!  before: facts (HEAD, refs, index, links, caches, names) ─▶ journal
 //!  after:  index ─▶ written anew      links, replaced objects, … ─▶ put aside      caches ─▶ removed      refs, the rest ─▶ told
 //! ```
-//! The table is in docs/workspace.md. Permitted is what it lists; a file that nobody knows is told, and never moved.
+//! The table is in docs/workspace.md. Permitted is what it lists; a file that nobody knows is told,
+//! and never moved.
 
 mod ewah;
 pub mod index;
@@ -36,7 +38,8 @@ use crate::host::walk::{Bounds, Walked, walk};
 
 /// Of one repository; objects are most of it.
 const BOUNDS: Bounds = Bounds { depth: 60, entries: 2_000_000, time: Duration::from_secs(20) };
-/// Links in one repository, names beside git's own, and files whose changes a person hides: nobody has more.
+/// Links in one repository, names beside git's own, and files whose changes a person hides: nobody
+/// has more.
 const MOST: usize = 50_000;
 
 /// What tells that a file was written since: nobody but the kernel sets the last of these times.
@@ -74,7 +77,8 @@ pub struct Facts {
     pub refs: Refs,
     /// The index.
     pub index: Option<Digest>,
-    /// Files whose changes the person hides from git: assume-unchanged, or skip-worktree though they are there.
+    /// Files whose changes the person hides from git: assume-unchanged, or skip-worktree though
+    /// they are there.
     pub hiding: Vec<Hiding>,
     /// Links, sockets and the like, and where links lead.
     pub links: Vec<(Bytes, Bytes)>,
@@ -147,7 +151,8 @@ pub fn branches(facts: &[Facts]) -> BTreeSet<String> {
     names.filter_map(|name| name.strip_prefix("refs/heads/")).map(str::to_owned).collect()
 }
 
-/// The working trees of repositories, as far as they lie below the root: around `.git`, or where a file `.git` leads from.
+/// The working trees of repositories, as far as they lie below the root: around `.git`, or where a
+/// file `.git` leads from.
 pub fn trees(root: BorrowedFd<'_>, found: &Found) -> BTreeMap<PathBuf, PathBuf> {
     let mut trees = BTreeMap::new();
     for gitfile in &found.gitfiles {
@@ -182,7 +187,8 @@ fn value(root: BorrowedFd<'_>, repository: &Path, key: &[u8]) -> Option<Vec<u8>>
     parse(&text)?.into_iter().rev().find(|entry| entry.name == key)?.value
 }
 
-/// The folder that holds the objects of a repository: of a linked working tree, that of its main one.
+/// The folder that holds the objects of a repository: of a linked working tree, that of its main
+/// one.
 pub fn common(root: BorrowedFd<'_>, here: &OwnedFd, repository: &Path) -> PathBuf {
     let text = place::read(here.as_fd(), OsStr::new("commondir"), 4096).ok().flatten();
     let led =
@@ -221,7 +227,8 @@ impl Facts {
     }
 }
 
-/// Reads the index in a repository's folder, open; nothing where it is none that can be read for certain.
+/// Reads the index in a repository's folder, open; nothing where it is none that can be read for
+/// certain.
 pub fn read_index(here: &OwnedFd, sha256: bool) -> Option<Index> {
     let bytes = place::read(here.as_fd(), OsStr::new("index"), index::LARGEST).ok()??;
     whole_index(here, &bytes, sha256)

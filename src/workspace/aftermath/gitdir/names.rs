@@ -46,7 +46,8 @@ pub const UNFINISHED: [(&str, &str); 7] = [
     ("BISECT_START", "bisect"),
 ];
 
-/// Whether git acts on it in the middle of something, or takes it for the next commit: a stash that `git commit` applies, a message.
+/// Whether git acts on it in the middle of something, or takes it for the next commit: a stash that
+/// `git commit` applies, a message.
 pub fn is_unfinished(name: &Path) -> bool {
     let name = name.to_string_lossy();
     UNFINISHED.iter().any(|(mark, _)| name == *mark)
@@ -67,7 +68,8 @@ pub fn is_known(name: &Path) -> bool {
         || name.contains(".put-aside-")
 }
 
-/// Whether git makes this file anew from others when it is gone: it trusts what stands in it about commits, trees and where objects are.
+/// Whether git makes this file anew from others when it is gone: it trusts what stands in it about
+/// commits, trees and where objects are.
 pub fn is_cache(path: &Path) -> bool {
     let Ok(below) = path.strip_prefix("objects") else { return false };
     let name = below.file_name().unwrap_or_default().to_string_lossy();

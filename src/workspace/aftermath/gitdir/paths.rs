@@ -1,7 +1,8 @@
-//! Paths that git may write in a working tree: none that is, or that some file system takes for, a part of a repository's own folder.
+//! Paths that git may write in a working tree: none that is, or that some file system takes for, a
+//! part of a repository's own folder.
 //!
-//! git itself checks what it adds to an index, and not what it reads from one. So an index written by hand can name
-//! `.git/hooks/post-checkout`, and `git restore .` writes it.
+//! git itself checks what it adds to an index, and not what it reads from one. So an index written
+//! by hand can name `.git/hooks/post-checkout`, and `git restore .` writes it.
 
 /// Letters that HFS+ passes over in a name.
 const IGNORED: [(u32, u32); 4] = [(0x200c, 0x200f), (0x202a, 0x202e), (0x206a, 0x206f), (0xfeff, 0xfeff)];
@@ -25,7 +26,8 @@ fn is_dot_git(name: &[u8]) -> bool {
     plain == ".git" || plain == "git~1"
 }
 
-/// What git reads from a working tree to know where submodules are; it must not be led elsewhere. Others it does not follow.
+/// What git reads from a working tree to know where submodules are; it must not be led elsewhere.
+/// Others it does not follow.
 fn is_read_by_git(name: &[u8]) -> bool {
     let plain = plain(name);
     let short = |start: &str| {
@@ -36,7 +38,8 @@ fn is_read_by_git(name: &[u8]) -> bool {
     plain == ".gitmodules" || short("gitmod~")
 }
 
-/// A name as file systems compare it: without case, without letters that HFS+ ignores, and without what NTFS cuts off.
+/// A name as file systems compare it: without case, without letters that HFS+ ignores, and without
+/// what NTFS cuts off.
 fn plain(name: &[u8]) -> String {
     let text = String::from_utf8_lossy(name);
     let seen = text.chars().filter(|c| {

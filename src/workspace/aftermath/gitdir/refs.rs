@@ -114,8 +114,9 @@ pub fn replaces(name: &str) -> bool {
 
 const REPLACING: &str = "refs/replace/";
 
-/// `packed-refs` without references that replace objects and were not there; nothing where there are none. A line that only may be one
-/// goes too: git takes any white space for a space, and names of objects in capital letters.
+/// `packed-refs` without references that replace objects and were not there; nothing where there
+/// are none. A line that only may be one goes too: git takes any white space for a space, and names
+/// of objects in capital letters.
 pub fn packed_without_replacing(text: &[u8], was: &Refs) -> Option<Vec<u8>> {
     let (mut out, mut taken, mut found) = (Vec::with_capacity(text.len()), false, false);
     for line in text.split_inclusive(|byte| *byte == b'\n') {

@@ -72,8 +72,8 @@ struct One<'a> {
 }
 
 impl One<'_> {
-    /// Every step is done, whatever became of those before it: what an agent makes one stumble over must not keep the index from
-    /// being judged.
+    /// Every step is done, whatever became of those before it: what an agent makes one stumble over
+    /// must not keep the index from being judged.
     fn settle(&mut self) -> io::Result<()> {
         let listed = self.listed();
         let head = self.head();
@@ -91,7 +91,8 @@ impl One<'_> {
         Ok(())
     }
 
-    /// git follows links when it writes: a log, a message or an object would go where the agent says.
+    /// git follows links when it writes: a log, a message or an object would go where the agent
+    /// says.
     fn links(&mut self, now: &[(Bytes, Bytes)]) -> io::Result<()> {
         let known: BTreeMap<&Bytes, &Bytes> =
             self.was.map(|was| was.links.iter().map(|(path, to)| (path, to)).collect()).unwrap_or_default();
@@ -316,7 +317,8 @@ impl One<'_> {
         Ok(())
     }
 
-    /// What lies in `refs/replace` is not taken for what ringfence reads in it: git reads more forms than that.
+    /// What lies in `refs/replace` is not taken for what ringfence reads in it: git reads more
+    /// forms than that.
     fn replacing(&mut self, was: &refs::Refs) -> io::Result<()> {
         let folder = match place::open_folder(self.here.as_fd(), Path::new("refs/replace")) {
             Ok(folder) => folder,

@@ -1,4 +1,5 @@
-//! JSON: what stands below a secret key, however deep; in a file that describes values, only what it gives as a value.
+//! JSON: what stands below a secret key, however deep; in a file that describes values, only what
+//! it gives as a value.
 
 use serde_json::Value;
 

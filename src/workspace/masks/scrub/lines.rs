@@ -79,7 +79,8 @@ impl Found<'_> {
         (!harmless).then(|| (key.start(), value.range()))
     }
 
-    /// Takes the value of whatever key, or the whole line where it has none and goes on from the one before.
+    /// Takes the value of whatever key, or the whole line where it has none and goes on from the
+    /// one before.
     fn any(&mut self, is_below: bool) -> Option<()> {
         let Some(captures) = self.patterns.any_line.captures(self.line) else { return Some(()) };
         let value = captures.name("v").map(|value| value.range())?;
@@ -160,7 +161,8 @@ impl Found<'_> {
     }
 }
 
-/// Tells whether a line below a secret key only describes it, as schemas and the descriptions of APIs do.
+/// Tells whether a line below a secret key only describes it, as schemas and the descriptions of
+/// APIs do.
 fn describes(key: &[u8], value: &[u8]) -> bool {
     let is =
         |words: &[&str], text: &[u8]| words.iter().any(|word| text.eq_ignore_ascii_case(word.as_bytes()));

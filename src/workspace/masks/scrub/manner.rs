@@ -1,7 +1,8 @@
 //! Values that are no secret, though their key says so.
 //!
-//! In a credential store every literal value counts. A name such as `auth.json` is also that of translations, schemas and examples: there
-//! a value counts unless it stands in every guide, says that something is to be filled in, or is a text for people to read.
+//! In a credential store every literal value counts. A name such as `auth.json` is also that of
+//! translations, schemas and examples: there a value counts unless it stands in every guide, says
+//! that something is to be filled in, or is a text for people to read.
 
 use std::sync::OnceLock;
 
@@ -69,7 +70,8 @@ fn is_placeholder(value: &[u8]) -> bool {
 const INSERTED: &str =
     r"\{\{?[^{}]*\}?\}|[%$]\{[^{}]*\}|%\(?\w*\)?\$?[sdif@]|</?[a-z][^<>]*>|&[a-z]+;|\\[nrt\x22']";
 
-/// Tells whether a value is a text for people: words of letters, with the marks that stand between words.
+/// Tells whether a value is a text for people: words of letters, with the marks that stand between
+/// words.
 pub(super) fn is_human(value: &[u8]) -> bool {
     static PARTS: OnceLock<Regex> = OnceLock::new();
     let parts = PARTS.get_or_init(|| regex(INSERTED));
@@ -89,7 +91,8 @@ pub(super) fn is_human(value: &[u8]) -> bool {
         && (odd == 0 || (words.len() >= 4 && odd * 4 <= words.len() && text.len() / words.len() < 20))
 }
 
-/// Letters, perhaps with a hyphen or accents; a number of few digits. A change to capitals within a Latin word is none of a language.
+/// Letters, perhaps with a hyphen or accents; a number of few digits. A change to capitals within a
+/// Latin word is none of a language.
 fn is_word(word: &str) -> bool {
     let number = word.len() <= 4 && word.bytes().all(|byte| byte.is_ascii_digit());
     let parts = || word.split('-').filter(|part| !part.is_empty());

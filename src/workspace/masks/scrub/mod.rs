@@ -1,7 +1,8 @@
 //! Configuration without its secret values, the rest intact.
 //!
-//! An emptied configuration would do harm: a registry mapping that is gone sends package managers to the public registry. What is
-//! written in a way that this module does not read for certain is hidden whole.
+//! An emptied configuration would do harm: a registry mapping that is gone sends package managers
+//! to the public registry. What is written in a way that this module does not read for certain is
+//! hidden whole.
 
 mod json;
 mod lines;
@@ -59,7 +60,8 @@ pub fn scrub(form: Form, text: &[u8]) -> Scrubbed {
     scrub_as(Manner::Strict, form, text)
 }
 
-/// Takes the secret values out of a file whose name other files have too, by what it shows itself to be.
+/// Takes the secret values out of a file whose name other files have too, by what it shows itself
+/// to be.
 pub fn judge(form: Form, path: &Path, text: &[u8]) -> Scrubbed {
     scrub_as(shape::manner(form, path, text), form, text)
 }

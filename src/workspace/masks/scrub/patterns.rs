@@ -9,7 +9,8 @@ use super::manner::Manner;
 
 /// Words in a key that make its value a secret.
 pub(super) const SECRET_WORDS: &str = r"password|passwd|pass_?phrase|passcode|pwd|pass\b|secret|token|authorization|authident|\bauth\b|auths\b|_auth\b|masterauth|auth[_-]?key|auth[_-]?string|http-basic|oauth\b|bearer|credential|api[_-]?key|private[_-]?key|access[_-]?key|key-data|key\b|keys\b|\bpsk\b|_psk\b|_pat\b|\bpat\b|_sas\b|\bsas\b|jwt|cookie|headers?\b|connection[_-]?string|\bdsn\b|sas_?url|webhook|bundle_[^\s=:]*__";
-/// Ends of keys whose values only say where a secret is, or how long it lives; and keys that are public.
+/// Ends of keys whose values only say where a secret is, or how long it lives; and keys that are
+/// public.
 const HARMLESS_ENDS: &str = r"(?:file|path|uri|url|endpoint|command|cmd|type|name|ttl|expiry|expires|date|scopes?|helper|store|providers?|alias|source|public[_-]?keys?|key\.?id)$|^bundle_(?:local|build|mirror|gem)__";
 /// Ends that are secrets all the same: such an address is the permission to use it.
 const NEVER_HARMLESS: &str = r"(?:sas|webhook|signed)[_-]?ur[il]$";

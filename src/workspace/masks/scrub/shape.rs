@@ -1,4 +1,5 @@
-//! The kind of a file whose name others have too: `auth.json` is Composer's store, and the texts of a login form.
+//! The kind of a file whose name others have too: `auth.json` is Composer's store, and the texts of
+//! a login form.
 
 use std::path::Path;
 
@@ -107,8 +108,9 @@ fn is_json_store(value: &Value) -> bool {
             .any(|key| map.get(*key).and_then(Value::as_str).is_some_and(|text| !is_human(text.as_bytes())))
 }
 
-/// Tells whether this is a translation by its place and by what most of its texts are. An agent can choose the place, and cannot read the texts
-/// of what was covered; so a random text counts as a secret in a translation too.
+/// Tells whether this is a translation by its place and by what most of its texts are. An agent can
+/// choose the place, and cannot read the texts of what was covered; so a random text counts as a
+/// secret in a translation too.
 fn is_translation(form: Form, path: &Path, text: &[u8]) -> bool {
     let named = path
         .parent()
@@ -148,7 +150,8 @@ fn each_text(value: &Value, count: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// Tells whether a JSON file describes values, as a schema or the description of an API does: an object has a type and a further key of schemas.
+/// Tells whether a JSON file describes values, as a schema or the description of an API does: an
+/// object has a type and a further key of schemas.
 pub(super) fn describes(value: &Value) -> bool {
     match value {
         Value::Object(map) => {

@@ -147,8 +147,8 @@ fn what_cannot_be_read_for_certain_is_hidden() {
     assert_eq!(left(Form::Json, "{\"auths\": // logins\n {}}"), "unclear");
 }
 
-/// A program, the form that its file has in the list, and the file as the program wrote it. Each `SEC` marks a secret, each `KEEP` what
-/// the agent needs.
+/// A program, the form that its file has in the list, and the file as the program wrote it. Each
+/// `SEC` marks a secret, each `KEEP` what the agent needs.
 const WRITTEN: &[(&str, Form, &str)] = &[
     (
         "yarn 1.22 config set",

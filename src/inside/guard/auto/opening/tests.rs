@@ -1,4 +1,5 @@
-//! First bytes: what real clients send, what passes for HTTP or TLS with some server, and what is nothing known.
+//! First bytes: what real clients send, what passes for HTTP or TLS with some server, and what is
+//! nothing known.
 
 use netpolicy::decide::Target;
 use netpolicy::host::HostName;
@@ -6,7 +7,8 @@ use netpolicy::host::HostName;
 use super::super::protocols::{CLOSED_LIST, name_of};
 use super::*;
 
-/// What happens to the first bytes of an agent to `gitlab.com:9000` before the server has spoken, in a word.
+/// What happens to the first bytes of an agent to `gitlab.com:9000` before the server has spoken,
+/// in a word.
 pub fn judged(bytes: &[u8]) -> Opening {
     let target = Target::Name(HostName::parse("gitlab.com").unwrap());
     of(bytes, false, Here { target: &target, port: 9000 })
