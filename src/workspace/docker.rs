@@ -6,8 +6,8 @@ pub fn is_long_form(given: &str) -> bool {
     given.contains(',') && given.split(',').any(|part| keys.iter().any(|key| part.trim().starts_with(key)))
 }
 
-/// Why a mount of docker's is refused, and what to write; nothing for what docker does not
-/// understand either.
+/// Explains why a `--mount` or `-v` in docker's syntax is refused, and what to write instead.
+/// Returns nothing for a text that docker does not understand either.
 pub fn mount(given: &str) -> Option<(String, String)> {
     if is_long_form(given) { Some(long_form(given)) } else { short_form(given) }
 }

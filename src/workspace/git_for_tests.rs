@@ -1,5 +1,5 @@
-//! The real git, for tests: with a name of its own, and without the configuration of whoever runs
-//! them.
+//! Runs the real git in tests, under a fixed name and without the configuration of the account that
+//! runs the tests.
 
 use std::path::Path;
 use std::process::Command;

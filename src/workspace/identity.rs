@@ -1,5 +1,5 @@
-//! Who the agent is to git: settings by the environment, so that nothing is written into the
-//! project or the image.
+//! The agent's identity towards git, given by environment variables, so that nothing is written
+//! into the project or the image.
 //!
 //! ```text
 //!  the project is somebody's ─▶ safe.directory      the caller's git: user.name, user.email (unless the project has its own)
@@ -14,14 +14,14 @@ use super::masks::Plan;
 use super::mounts::Bind;
 use crate::host::programs;
 
-/// Where the agent finds its token: in this variable, or in the file of this name.
+/// The variable that holds the agent's token, and the name of the file that holds it.
 pub const TOKEN: &str = "GITLAB_TOKEN";
 
 /// A helper that answers with the token, whichever of both ways it was given. It is no secret
 /// itself.
 const HELPER: &str = r#"!f() { test "$1" = get || exit 0; t=$GITLAB_TOKEN; test -n "$t" || t=$(cat /run/secrets/GITLAB_TOKEN) || exit 0; echo username=oauth2; echo "password=$t"; }; f"#;
 
-/// What git is told.
+/// Git settings for the agent, as pairs of name and value.
 #[derive(Debug, Default)]
 pub struct Settings(Vec<(String, String)>);
 
@@ -88,8 +88,8 @@ pub fn authority(url: &str) -> Option<&str> {
     (!authority.is_empty() && authority.chars().all(plain)).then(|| authority.trim_end_matches(":443"))
 }
 
-/// What the caller's git says outside of any repository: what is in a project may be an agent's
-/// word.
+/// Reads a setting of the caller's own git. The question is asked outside of any repository: an
+/// agent may have written what a project's configuration says.
 fn of_caller(key: &str) -> Option<String> {
     let output = programs::command("git")
         .ok()?

@@ -1,5 +1,5 @@
-//! What of this machine no agent is given, whatever it is called: homes, the container engine's
-//! files, its sockets.
+//! Files of this machine that are given to no agent, whatever path leads to them: homes, the
+//! container engine's files, its sockets.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -120,7 +120,8 @@ fn of_others(dir: &Path, own: u32) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Where engines keep what they have; their sockets are known to `engine::Choice`.
+/// Lists the folders in which container engines keep their files. `engine::Choice` knows the
+/// engines' sockets.
 fn engine_folders(homes: &[PathBuf], runtime: Option<&Path>) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = [
         "/run/containerd",
@@ -154,8 +155,8 @@ fn engine_folders(homes: &[PathBuf], runtime: Option<&Path>) -> Vec<PathBuf> {
     folders
 }
 
-/// What is given to nobody, and what nobody is given to write: with another link in the place of
-/// one, the next run would speak to an engine of the agent's.
+/// Collects the engine's places, which no agent is given, and the links that lead to them, which no
+/// agent may write: an agent that exchanges such a link makes the next run speak to another engine.
 fn engine_places(
     folders: &[PathBuf],
     sockets: &[PathBuf],

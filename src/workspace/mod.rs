@@ -1,4 +1,5 @@
-//! What of this machine's files the agent may see.
+//! The project as the agent gets it: which files of this machine it sees, which are covered, and
+//! what is put back after the run.
 //!
 //! ```text
 //!  --project, --mount ─▶ mounts (may it be given? what exactly is it?) ─▶ Bind ─▶ engine, fence

@@ -1,5 +1,5 @@
-//! Which files of this machine an agent may be given: `--project` and `--mount`, after every link
-//! is resolved.
+//! Checks of the directories that `--project` and `--mount` give to an agent, after every link is
+//! resolved.
 //!
 //! ```text
 //!  words ─▶ resolved path ─▶ held open, without following a link ─▶ may it be given? ─▶ Bind
@@ -65,12 +65,13 @@ const NOT_BELOW: &[&str] = &[
     "/private/var/db",
     "/private/var/run",
 ];
-/// Where nothing is mounted in the agent's container, nor below.
+/// Targets at and below which nothing is mounted in the agent's container.
 const NO_TARGET_BELOW: &[&str] = &["/proc", "/sys", "/dev", "/run/ringfence"];
-/// Where nothing is mounted itself.
+/// Targets at which nothing is mounted; below them it may be.
 const NO_TARGET: &[&str] =
     &["/", "/etc", "/run", "/etc/resolv.conf", "/etc/hosts", "/etc/hostname", "/run/.containerenv"];
-/// What the project keeps for itself: runs code on this machine later, or is policy.
+/// Parts of a project that may not be mounted over from elsewhere: they run code on this machine
+/// later, or are policy.
 const PROTECTED: &[&str] = &[".git", ".ringfence.yml", ".gitlab", ".envrc", ".vscode", ".idea"];
 
 /// Device and inode.
@@ -85,20 +86,20 @@ pub struct Identity {
 /// Something of this machine that the agent is given.
 #[derive(Debug, Clone)]
 pub struct Bind {
-    /// Where it is, without links.
+    /// Path on this machine, without links.
     pub source: PathBuf,
-    /// Where the agent finds it.
+    /// Path in the agent's container.
     pub target: String,
-    /// Whether the agent may write it.
+    /// Set when the agent may write the mount.
     pub writable: bool,
-    /// Whether it is a directory; else a regular file.
+    /// Set for a directory; unset for a regular file.
     pub directory: bool,
-    /// What it is.
+    /// Device and inode that were checked.
     pub identity: Identity,
     /// User and group that it belongs to.
     pub owner: (u32, u32),
-    /// What was checked, whatever the path leads to by now; it also keeps the inode from being
-    /// given to another file.
+    /// The checked file, held open: it stays the same file wherever the path leads later, and its
+    /// inode is not given to another file.
     held: Arc<OwnedFd>,
 }
 
@@ -164,7 +165,7 @@ impl Bind {
         Ok(Some(Given::new(&self.source, identity::Identity::of(&*self.held)?)))
     }
 
-    /// The same for another place in the container.
+    /// Returns the same source, mounted at another place in the container.
     pub fn moved_to(&self, target: String) -> Bind {
         Bind { target, ..self.clone() }
     }
@@ -177,7 +178,7 @@ impl Bind {
         held::reopen_file(&self.held, &self.source)
     }
 
-    /// Whether its path still leads to what was checked.
+    /// Tells whether the path still leads to the file that was checked.
     pub fn is_still_there(&self) -> bool {
         let now = held::open(&self.source).and_then(|file| Ok(rustix::fs::fstat(file)?));
         now.is_ok_and(|now| held::identity(&now) == self.identity)
@@ -230,7 +231,7 @@ fn hold(called: &str, given: &Path, target: String, writable: bool) -> Result<Bi
     })
 }
 
-/// Whether what is held lies where nothing is given to an agent.
+/// Refuses a file that is given to no agent: a home directory, an engine's files, ringfence's own.
 fn may_be_given(called: &str, bind: &Bind, machine: &Machine) -> Result<(), Failure> {
     let path = bind.source.as_path();
     let project = "give the directory of one project";

@@ -1,5 +1,5 @@
-//! Where ringfence's own files are: its state (records, approvals, copies) and the policies that
-//! are read from fixed places.
+//! Ringfence's own files: its state (records, approvals, copies) and the policies that it reads
+//! from fixed places.
 //!
 //! ```text
 //!  ~/.config/ringfence ──link──▶ ~/dotfiles/ringfence/policy.yml ──link──▶ …      every place on the way counts:
@@ -34,7 +34,8 @@ impl Own {
         own
     }
 
-    /// What of ringfence an agent that is given this would have, or could exchange.
+    /// Returns the first of ringfence's own files that a mount of `given` would expose to the
+    /// agent, or, when the mount is writable, let the agent exchange.
     pub fn exposed_by(&self, given: &Path, writable: bool) -> Option<&Path> {
         let of_folder = self.folders.iter().find(|own| own.starts_with(given) || given.starts_with(own));
         let on_the_way = || self.ways.iter().find(|own| writable && own.starts_with(given));

@@ -1,5 +1,5 @@
-//! Where a project's repository is: git finds nothing inside when it lies outside the directory
-//! that the agent is given.
+//! Location of a project's repository: git inside finds no repository that lies outside the
+//! directory that the agent is given.
 //!
 //! ```text
 //!  .git  a folder ─────────────▶ in the project, unless it borrows objects from elsewhere
@@ -19,7 +19,7 @@ use rustix::fs::{AtFlags, FileType, OFlags};
 
 use crate::host::at;
 
-/// Where the project is in the container.
+/// The project's path in the container.
 pub const PROJECT: &str = "/workspace";
 /// A file that says where a repository is, is no longer.
 const LONGEST: u64 = 64 << 10;
@@ -62,7 +62,8 @@ pub fn outside(root: BorrowedFd<'_>, at: &Path) -> Option<String> {
     Some(format!("git will not work in this run: {why}, and that is not given to the agent{hint}"))
 }
 
-/// What a file `.git` leads to, in words, and the directory that holds all of it.
+/// Reads a `.git` file: returns in words what its `gitdir` leads to, and the directory that holds
+/// both the project and that repository.
 fn gitfile(root: BorrowedFd<'_>, at: &Path) -> Option<(String, Option<PathBuf>)> {
     let text = read(root, Path::new(".git")).ok()?;
     let target = Path::new(OsStr::from_bytes(line(text.strip_prefix(b"gitdir: ")?)));

@@ -1,9 +1,8 @@
-//! What a person should know of a directory before an agent has it: links that lead out, files that
-//! are doors.
+//! | Warnings about a directory before an agent has it: links that lead out of it, sockets in it.
 //!
-//! A link resolves inside the agent's container, so it opens nothing there; whoever follows it
-//! outside later is led out. A socket is a door: its file works from inside, and whoever listens
-//! behind it answers.
+//! A link resolves inside the agent's container, so it opens nothing there; a person who follows it
+//! outside later is led out. A socket works from inside: the program that listens at it answers the
+//! agent.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -18,7 +17,7 @@ use super::mounts::Identity;
 use crate::host::walk::{Bounds, Walked, walk};
 
 const BOUNDS: Bounds = Bounds { depth: 100, entries: 300_000, time: Duration::from_secs(3) };
-/// How many of a kind are named.
+/// The most names shown of each kind.
 const NAMED: usize = 3;
 
 /// Paths of one kind: how many, and the first few.
@@ -28,7 +27,7 @@ pub struct Found {
     first: Vec<String>,
 }
 
-/// What was found in a directory.
+/// Findings about a directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Survey {
     links: Found,
@@ -126,8 +125,8 @@ impl Survey {
     }
 }
 
-/// Whether a link at `at` below `root` leads out of it, or may, by its words alone: behind a name,
-/// which may be a link, `..` can be anywhere.
+/// Tells by its words alone whether a link at `at` below `root` leads out of it, or may. Behind a
+/// name, which may be a link itself, `..` can be anywhere.
 pub(super) fn leads_out(root: &Path, at: &Path, target: &Path) -> bool {
     if target.is_absolute() {
         return !target.starts_with(root);

@@ -18,7 +18,7 @@ pub struct Entry {
     pub key: Vec<u8>,
     /// Without `=` there is none, which git takes for true.
     pub value: Option<Vec<u8>>,
-    /// Where it stands in the text, the end of its line included.
+    /// The entry's bytes in the text, the end of its line included.
     pub span: Range<usize>,
 }
 
@@ -62,7 +62,7 @@ struct Reader<'a> {
     ended: bool,
 }
 
-/// What git takes for white space.
+/// Tells whether git takes a byte for white space.
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
@@ -112,7 +112,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What stands in brackets, with a dot at its end.
+    /// Reads a section's name in brackets, and returns it with a dot at its end.
     fn section(&mut self) -> Option<Vec<u8>> {
         let mut name = Vec::new();
         loop {

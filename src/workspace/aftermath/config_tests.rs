@@ -1,4 +1,4 @@
-//! Whether git reads these texts as we do.
+//! Compares our reading of configurations with git's own.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use super::*;
 
 type Pairs = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-/// What git itself reads.
+/// Reads a configuration with git itself.
 fn by_git(text: &[u8]) -> Option<Pairs> {
     let mut git = Command::new("git")
         .args(["config", "--no-includes", "--list", "-z", "--file", "-"])

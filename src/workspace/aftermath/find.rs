@@ -31,7 +31,7 @@ const MOST_HOOKS_IN_ALL: usize = 100_000;
 /// Of a larger file, its inode and times stand for its content: nobody but the kernel sets the time
 /// of a change.
 const LARGEST: u64 = 4 << 20;
-/// The same for a hook, of which there may be many.
+/// The largest hook that is read, in bytes. There may be many hooks.
 const LARGEST_HOOK: u64 = 256 << 10;
 /// Places that could not be looked at and are named.
 const NAMED: usize = 10;
@@ -40,35 +40,37 @@ const NAMED: usize = 10;
 /// the two others.
 pub const FOLDERS: [&str; 3] = ["hooks", "branches", "remotes"];
 
-/// What is looked for besides what the walk meets.
+/// Inputs of a search beside the directory that is walked.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Look<'a> {
     /// Folders of hooks besides the repositories' own.
     pub hooks: &'a [PathBuf],
     /// Repositories that are looked into however far the walk gets.
     pub known: &'a [PathBuf],
-    /// Whether the agent has ended: folders of one's own that it made unreadable are made readable.
+    /// Set after the agent has ended: folders of the caller's own that the agent made unreadable
+    /// are then made readable.
     pub after: bool,
-    /// Where the directory is; links to that place do not lead out.
+    /// Path of the directory on this machine; links to places below it do not lead out.
     pub at: Option<&'a Path>,
-    /// What gave others rights before.
+    /// Signs that were there before the run, such as files that run as another user.
     pub signs: Option<&'a Before>,
 }
 
-/// What there is.
+/// Files in a directory that run code or belong to a repository.
 #[derive(Debug, Default)]
 pub struct Found {
     /// Folders that git takes for repositories, or for what several working trees have in common.
     pub repositories: Vec<PathBuf>,
-    /// What is called `.git` and is no folder.
+    /// Entries called `.git` that are no folder.
     pub gitfiles: Vec<PathBuf>,
     /// Files that run code later, and what is in them.
     pub risky: Remembered,
-    /// What gives others rights, or leads out.
+    /// Signs that give others rights, or lead out of the directory.
     pub signs: Signs,
     /// Folders of hooks with more in them than is looked at.
     pub crowded: Vec<PathBuf>,
-    /// What may hold repositories that were not seen; no more than some are named.
+    /// Folders that could not be looked through, and may hold repositories. Only the first few are
+    /// named.
     pub unseen: Vec<String>,
     /// Links in the place of files that run code, or of folders that may hold some.
     pub links: Vec<PathBuf>,
@@ -231,7 +233,7 @@ fn common(here: BorrowedFd<'_>, folder: &Path) -> Option<PathBuf> {
     place::below(folder, Path::new(OsStr::from_bytes(place::one_path(&text))))
 }
 
-/// What lies in a folder of hooks; nothing when that is too much.
+/// Lists the files in a folder of hooks. Returns nothing when there are more than `most`.
 fn hooks_in(
     root: BorrowedFd<'_>,
     folder: &Path,
@@ -266,7 +268,8 @@ fn hooks_in(
     Ok(Some(hooks))
 }
 
-/// Whether a path is a hook, or an address, in a repository's own folder, of these.
+/// Tells whether a path is a hook, or an old-style address of a remote, in the own folder of one of
+/// these repositories.
 pub fn is_hook(path: &Path, repositories: &[PathBuf]) -> bool {
     let folder = path.parent().filter(|folder| FOLDERS.iter().any(|name| folder.ends_with(name)));
     folder
@@ -284,7 +287,7 @@ fn is_gits(entry: &Entry<'_>, path: &Path) -> bool {
     meant && (has(c"../HEAD") || (has(c"../objects") && has(c"../refs")))
 }
 
-/// What stands for a file's content; nothing when there is nothing in it that runs code.
+/// Digests a file's content. Returns nothing for content that runs no code.
 fn print(here: BorrowedFd<'_>, name: &CStr, stat: &Stat, path: &Path) -> Option<Digest> {
     if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
         let target = rustix::fs::readlinkat(here, name, Vec::new()).ok()?;

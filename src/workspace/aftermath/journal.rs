@@ -46,7 +46,7 @@ const STEP: Duration = Duration::from_millis(50);
 const ENDING: &str = "json";
 const UNFINISHED: &str = "part";
 
-/// What a run may not leave behind, held while it goes on.
+/// Journal of a run, locked while the run goes on: what is put back when the agent has ended.
 pub struct Aftermath {
     id: WorkflowId,
     path: PathBuf,
@@ -167,7 +167,7 @@ pub fn settle_abandoned(id: WorkflowId) -> Result<Option<Abandoned>, Failure> {
     settle_file(&path, id, |_| true)
 }
 
-/// Whether nothing of workflow `id` is left to be put back.
+/// Tells whether nothing of workflow `id` is left to be put back.
 pub fn is_settled(id: WorkflowId) -> Result<bool, Failure> {
     let path = state::folder("aftermath")?.join(format!("{id}.{ENDING}"));
     path.try_exists().map(|there| !there).map_err(|error| unusable(&path, &error))
@@ -273,7 +273,7 @@ fn settle_file(
 /// The outcome of a run that nobody supervised to its end.
 #[derive(Debug)]
 pub struct Abandoned {
-    /// What came of it.
+    /// Report on what was put back, and what could not be.
     pub told: Told,
     /// The directories that its agent could write.
     pub of: Vec<PathBuf>,
@@ -283,7 +283,7 @@ fn shown(path: &Path) -> String {
     netpolicy::diagnostic::harmless(&path.to_string_lossy())
 }
 
-/// What is said where another run goes on.
+/// Explains that git's configuration stays as it is until another run in the same directory ends.
 fn left_to(other: WorkflowId) -> String {
     format!(
         "workflow {other} still works there, so git's configuration is put back when that ends; do NOT run git there before"
@@ -407,7 +407,8 @@ fn write(folder: &Path, path: &Path, journal: &Journal) -> io::Result<fs::File> 
     Ok(file)
 }
 
-/// What was not seen before a run is not known to be the person's after it.
+/// Refuses a directory that could not be looked through whole: files that were not seen before a
+/// run cannot be told from the agent's after it.
 fn whole(found: &Found, at: &Path) -> Result<(), Failure> {
     if found.unseen.is_empty() && found.crowded.is_empty() {
         return Ok(());
@@ -464,7 +465,8 @@ fn others(folder: &Path) -> Result<(Vec<Other>, Option<Failure>), Failure> {
     Ok((others, unread))
 }
 
-/// The same. One that cannot be read may be about the very directory of a run that begins.
+/// Reads the other runs' journals, and fails when one cannot be read: it may be about the directory
+/// of the run that begins.
 fn readable(folder: &Path) -> Result<Vec<Other>, Failure> {
     let (others, unread) = others(folder)?;
     match unread {
@@ -473,7 +475,7 @@ fn readable(folder: &Path) -> Result<Vec<Other>, Failure> {
     }
 }
 
-/// Whether two journals are about one directory.
+/// Tells whether two journals are about the same directory.
 fn same(one: &Root, other: &Root) -> bool {
     one.identity().zip(other.identity()).is_some_and(|(one, other)| one.is(other, false))
 }

@@ -1,4 +1,4 @@
-//! What a configuration of git is to be after a run.
+//! Judgement of a git configuration after a run: which of the agent's changes stay.
 //!
 //! ```text
 //!  text before ──────────────────────────────┐
@@ -22,11 +22,11 @@ const MOST_ADDED: usize = 4_000;
 pub struct Before<'a> {
     /// Its text; secrets that the agent could not read are masked in it.
     pub text: &'a [u8],
-    /// Which entries those are, and their values' digests.
+    /// Entries of the text from before whose values are secrets, with the digests of these values.
     pub hidden: &'a [(usize, Digest)],
 }
 
-/// What it is to be.
+/// A configuration as it is to be after the run.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Judged {
     /// The text.
@@ -116,7 +116,7 @@ fn shown(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
 
-/// Where the entries of a name, and of a section, are.
+/// Positions of the entries of each name, and of each section.
 struct Index<'a> {
     spans: BTreeMap<&'a [u8], Vec<Range<usize>>>,
     ends: BTreeMap<(&'a [u8], Option<&'a [u8]>), usize>,
@@ -144,7 +144,7 @@ impl<'a> Index<'a> {
 struct Edits {
     within: BTreeMap<(usize, usize), Vec<u8>>,
     behind: Vec<Vec<u8>>,
-    /// Which of these has a head.
+    /// Positions of the sections' heads, by section.
     heads: BTreeMap<Vec<u8>, usize>,
 }
 

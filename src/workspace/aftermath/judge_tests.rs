@@ -1,4 +1,4 @@
-//! What is left of agents' configurations.
+//! Tests of what is kept of configurations that agents wrote.
 
 use proptest::prelude::*;
 

@@ -1,5 +1,5 @@
-//! Which changes of git's configuration an agent may leave behind. The list is `keys.txt`; what it
-//! does not have is put back.
+//! Changes of git's configuration that an agent may leave behind. `keys.txt` lists the permitted
+//! names; every other change is put back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -8,7 +8,7 @@ use super::config::{Entry, Name};
 
 const TEXT: &str = include_str!("keys.txt");
 
-/// When a change may stay.
+/// Conditions under which a change may stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum May {
     Free,
@@ -26,7 +26,7 @@ enum May {
 /// The values of a name, in their order.
 pub type Values<'a> = Vec<Option<&'a [u8]>>;
 
-/// What an entry held before, or its digest where it is a secret.
+/// All values of each name, or their digests where they are secret.
 pub type All<'a> = BTreeMap<&'a [u8], Values<'a>>;
 
 /// Entries by name.
@@ -38,18 +38,18 @@ pub fn by_name(entries: &[Entry]) -> All<'_> {
     all
 }
 
-/// Where a file is, as far as it matters here.
+/// Facts about a configuration file that decide which values it may have.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
-    /// Whether the file was not there before the run.
+    /// Set when the file was not there before the run.
     pub new: bool,
-    /// What `core.worktree` may then say.
+    /// The value that `core.worktree` may then have.
     pub tree: Option<&'a str>,
     /// Branches that were there before the run.
     pub branches: &'a BTreeSet<String>,
 }
 
-/// Whether the values of `name` may be what they are `after`.
+/// Tells whether the values that `name` has `after` a run may stay.
 pub fn may_stay(name: &[u8], before: &All<'_>, after: &All<'_>, place: Place<'_>) -> bool {
     let parts = Name::of(name);
     let (none, was) = (Values::new(), before.get(name));
@@ -116,7 +116,7 @@ pub fn may_stay(name: &[u8], before: &All<'_>, after: &All<'_>, place: Place<'_>
     }
 }
 
-/// Whether the addresses of a remote that an agent made may stay.
+/// Tells whether all addresses of a remote that an agent made may stay.
 fn all_good(after: &All<'_>, before: &All<'_>, remote: &str, place: Place<'_>) -> bool {
     ["url", "pushurl"].into_iter().all(|key| {
         let name = format!("remote.{remote}.{key}");
@@ -124,13 +124,13 @@ fn all_good(after: &All<'_>, before: &All<'_>, remote: &str, place: Place<'_>) -
     })
 }
 
-/// Whether anything says where a branch is pushed to.
+/// Tells whether any entry says where a branch is pushed to.
 fn follows(all: &All<'_>, branch: &[u8]) -> bool {
     let keys: [&[u8]; 3] = [b"remote", b"pushremote", b"merge"];
     keys.iter().any(|key| all.contains_key([b"branch.", branch, b".", key].concat().as_slice()))
 }
 
-/// Whether a name is one that git gives to branches, as far as it matters here.
+/// Tells whether git accepts a name for a branch. Stricter than git itself.
 fn is_branch(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(['-', '/', '.'])
@@ -138,7 +138,7 @@ fn is_branch(name: &str) -> bool {
         && name.chars().all(|c| !c.is_control() && !c.is_whitespace() && !" ~^:?*[\\".contains(c))
 }
 
-/// Whether a refspec fetches branches to refs that are the remote's own, where they overwrite
+/// Tells whether a refspec fetches branches to references of the remote's own, where they overwrite
 /// nothing of the person's.
 fn is_fetched_apart(refspec: &str, remote: &[u8]) -> bool {
     let Ok(remote) = std::str::from_utf8(remote) else { return false };

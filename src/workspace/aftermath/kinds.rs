@@ -15,7 +15,7 @@ use netpolicy::diagnostic::is_harmless;
 
 const TEXT: &str = include_str!("risky.txt");
 
-/// How directly code runs, the most direct first.
+/// Risk classes of a file that runs code, the most direct first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
     /// By itself, on entering or opening the folder.
@@ -45,7 +45,7 @@ impl Tier {
         }
     }
 
-    /// When code runs, in words.
+    /// Says in words when a file of this class runs code.
     pub fn when(self) -> &'static str {
         match self {
             Tier::Opens => "by itself, as soon as the folder is entered or opened",
@@ -60,17 +60,17 @@ impl Tier {
 /// A line of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
-    /// How directly code runs.
+    /// Risk class of the file.
     pub tier: Tier,
     /// The place in the list: of one tier, the lower is told first.
     pub place: usize,
-    /// Which of the line's patterns fits.
+    /// Position of the matching pattern in its line.
     pub pattern: usize,
-    /// Which program, and when.
+    /// The program that runs the code, and when.
     pub why: &'static str,
 }
 
-/// What git itself reads, wherever hooks and attributes were found.
+/// The kind of files that git itself reads, such as hooks and attributes, wherever they are found.
 pub const GITS: Kind =
     Kind { tier: Tier::Command, place: 0, pattern: 0, why: "git: hooks, filters, commands of a rebase" };
 
@@ -146,7 +146,7 @@ impl Kinds {
         Ok(Kinds { lines, files: set(files)?, trees: set(trees)?, ways: set(ways)? })
     }
 
-    /// What a file is, by its path below the root.
+    /// Classifies a file by its path below the root. Returns nothing for a file that runs no code.
     pub fn of(&self, path: &Path) -> Option<Kind> {
         let path = folded(path);
         let path = Path::new(path.as_ref());
@@ -161,8 +161,8 @@ impl Kinds {
         (kind.tier != Tier::Build || !is_vendored(path)).then_some(kind)
     }
 
-    /// What files below a folder of this name may be, the most direct first: a link in its place
-    /// puts them there.
+    /// Returns the most direct kind that a file below a folder of this name can be: a link in the
+    /// folder's place brings such files in.
     pub fn below(&self, path: &Path) -> Option<Kind> {
         let (set, places) = &self.ways;
         let kinds = set.matches(folded(path).as_ref()).into_iter().map(|index| places[index]);
@@ -171,7 +171,7 @@ impl Kinds {
     }
 }
 
-/// Whether a path lies in a folder of fetched or made files.
+/// Tells whether a path lies in a folder of fetched or built files.
 pub fn is_vendored(path: &Path) -> bool {
     let above = path.parent().into_iter().flat_map(Path::components);
     above.into_iter().any(|part| VENDORED.iter().any(|name| part.as_os_str().eq_ignore_ascii_case(name)))

@@ -1,5 +1,5 @@
-//! What the list knows. Claims about programs are tried with the programs themselves where they are
-//! on this machine.
+//! Tests of the list of files that run code. Claims about programs are tried with the programs
+//! themselves where they are on this machine.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! What a package manager's file runs at an install, which nobody thinks of as running the project:
-//! told apart from its other scripts.
+//! Scripts that a package manager runs at an install, told apart from a project's other scripts:
+//! few people think of an install as running the project.
 
 use serde_json::{Map, Value};
 
@@ -23,12 +23,13 @@ const NPM: [&str; 11] = [
 /// Composer runs these, and what else is called like them, at `composer install`.
 const COMPOSER: [&str; 4] = ["pre-", "post-", "init", "command"];
 
-/// Whether a file of this name may say what runs at an install.
+/// Tells whether a file of this name can name scripts that run at an install.
 pub fn is_asked(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"package.json") || name.eq_ignore_ascii_case(b"composer.json")
 }
 
-/// What runs at an install, by a name behind the file's own; nothing where nothing does.
+/// Finds the scripts that run at an install: returns a name to append to the file's own, the kind,
+/// and a digest. Returns nothing when none runs.
 pub fn of(name: &[u8], text: &[u8]) -> Option<(&'static str, Kind, Digest)> {
     let name = name.to_ascii_lowercase();
     let is_composer = name == b"composer.json";

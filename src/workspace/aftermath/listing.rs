@@ -22,9 +22,9 @@ const BOUNDS: Bounds = Bounds { depth: 200, entries: 1_000_000, time: Duration::
 /// The files of a directory; what lies below a folder `.git` is not among them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// When each was changed last, to the nanosecond.
+    /// Time of each file's last change: seconds and nanoseconds.
     pub files: BTreeMap<PathBuf, (i64, i64)>,
-    /// Whether that is all.
+    /// Set when the listing is complete.
     pub whole: bool,
 }
 

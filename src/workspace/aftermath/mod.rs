@@ -1,12 +1,12 @@
-//! What a run may not leave behind: git's configuration as git would run code by it, and files that
-//! do without anybody having seen them.
+//! Aftermath of a run: git's configuration is put back where git would run code by it, and new or
+//! changed files that run code are reported.
 //!
 //! ```text
 //!  before the agent: find ─▶ pin (repositories' configurations, where they are) ─▶ journal, on disk and locked
 //!  after its end:    journal ─▶ judge (keys) ─▶ put back;  find ─▶ new or changed files that run code ─▶ told, events
 //! ```
-//! While its supervisor lives, the journal is locked. After a kill whoever removes the workflow
-//! finds it unlocked, and puts back.
+//! While its supervisor lives, the journal is locked. After a kill, the command that removes the
+//! workflow finds the journal unlocked, and puts back.
 
 #[cfg(test)]
 mod apart_tests;

@@ -1,5 +1,5 @@
-//! What is put back after a run: of each repository its configurations, and the files that say
-//! where they are.
+//! Files that are put back after a run: each repository's configurations, and the files that name
+//! the repository's place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -39,7 +39,7 @@ const MOST_INCLUDED: usize = 50;
 /// Parts of a path that are looked at, those of links on it included.
 const MOST_STEPS: usize = 500;
 
-/// What is pinned, and folders of hooks besides the repositories' own.
+/// The pinned files, and folders of hooks besides the repositories' own.
 #[derive(Debug, Default)]
 pub struct Pins {
     /// By path.
@@ -122,7 +122,8 @@ impl Pinner<'_> {
         Ok(())
     }
 
-    /// What a configuration leads to inside the root: other configurations, and folders of hooks.
+    /// Pins what a configuration refers to inside the root: other configurations, and folders of
+    /// hooks.
     fn follow(&mut self, path: &Path, entry: &Entry) -> Result<(), Failure> {
         let Some(value) = entry.value.as_deref() else { return Ok(()) };
         let target = Path::new(std::ffi::OsStr::from_bytes(value));
@@ -195,7 +196,8 @@ impl Pinner<'_> {
         Err(self.cannot(&folder.join(target)).hint("it leads through too many links"))
     }
 
-    /// Where a path begins below the root, and the rest of its parts, the first last.
+    /// Splits a path into the folder below the root at which it begins, and its remaining parts,
+    /// the first part last.
     fn start(&self, folder: &Path, target: &Path) -> Option<(PathBuf, Vec<OsString>)> {
         let parts = |path: &Path| -> Vec<OsString> {
             let parts =

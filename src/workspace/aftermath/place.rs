@@ -42,7 +42,7 @@ pub fn open_folder(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
     at::open_folder(here.as_fd(), name)
 }
 
-/// What tells a folder from all others.
+/// Reads a folder's inode and time of birth, which together tell it from all other folders.
 pub fn made(root: BorrowedFd<'_>, path: &Path) -> io::Result<Made> {
     use std::os::unix::fs::MetadataExt;
     let meta = std::fs::File::from(open_folder(root, path)?).metadata()?;
@@ -75,7 +75,8 @@ pub fn below(folder: &Path, target: &Path) -> Option<PathBuf> {
     Some(place)
 }
 
-/// What git reads of a file that holds one path: no end of the line, but any other white space.
+/// Returns the path that git reads from a file with a single path: the text without its end of
+/// line; other white space counts.
 pub fn one_path(text: &[u8]) -> &[u8] {
     let end = text.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
     &text[..end]
@@ -95,7 +96,7 @@ pub fn link_on_the_way(root: BorrowedFd<'_>, path: &Path) -> io::Result<Option<P
     Ok(None)
 }
 
-/// What is at a path.
+/// Reads what is at a path: a folder, a link, a file, or nothing.
 pub fn look(root: BorrowedFd<'_>, path: &Path) -> io::Result<Was> {
     match folder(root, path) {
         Ok((here, name)) => look_in(here.as_fd(), name),
@@ -104,13 +105,14 @@ pub fn look(root: BorrowedFd<'_>, path: &Path) -> io::Result<Was> {
     }
 }
 
-/// Whether nothing is there, since a folder on the way is missing or is no folder.
+/// Tells whether an error means that nothing is at a path, since a folder on the way is missing or
+/// is no folder.
 pub fn is_absent(error: &io::Error) -> bool {
     let number = Errno::from_io_error(error);
     matches!(number, Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
 }
 
-/// The same in an open folder.
+/// Reads what has this name in an open folder, as [`look`] does for a path.
 pub fn look_in(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<Was> {
     let stat = match rustix::fs::statat(here, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
@@ -152,7 +154,7 @@ pub fn read(here: BorrowedFd<'_>, name: &OsStr, most: u64) -> io::Result<Option<
     Ok((text.len() as u64 <= most).then_some(text))
 }
 
-/// What happened to the file that another one was put in the place of.
+/// Outcome for the file whose place another one took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Displaced {
     /// It was what had been looked at, or nothing that can be kept, and is gone.
@@ -166,8 +168,8 @@ pub fn replace(root: BorrowedFd<'_>, path: &Path, file: &File, id: &str) -> io::
     replace_known(root, path, file, None, id)
 }
 
-/// The same. What is displaced goes only if it is `known`, the content that was judged: somebody
-/// else may have written there meanwhile.
+/// Replaces a file as [`replace`] does, but removes the displaced file only if it has the content
+/// `known`, which was judged: another program may have written there meanwhile.
 #[allow(clippy::unnecessary_cast, reason = "not on macOS")]
 pub fn replace_known(
     root: BorrowedFd<'_>,
@@ -290,12 +292,12 @@ fn clear(
     }
 }
 
-/// Whether a large file has this content.
+/// Tells whether a large file has this content.
 fn is_known(here: BorrowedFd<'_>, name: &OsStr, known: &Digest) -> bool {
     read(here, name, gitdir::LARGEST).is_ok_and(|text| text.is_some_and(|text| digest(&text) == *known))
 }
 
-/// Whether a name still leads to an open file.
+/// Tells whether a name still leads to an open file.
 fn is_still(here: BorrowedFd<'_>, name: &OsStr, file: &std::fs::File) -> bool {
     Identity::of(file).is_ok_and(|ours| is_there(here, name, ours).is_ok())
 }

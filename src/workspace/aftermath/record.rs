@@ -1,4 +1,5 @@
-//! What is written down before a run, so that it can be put back after it: plain data.
+//! Records, as plain data, of a directory's state before a run, so that it can be put back after
+//! the run.
 
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -56,7 +57,7 @@ pub const FORM: u32 = 3;
 /// A journal is smaller.
 const LARGEST_JOURNAL: u64 = 512 << 20;
 
-/// What a run may change.
+/// State before a run of everything that the run may change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Journal {
@@ -68,7 +69,7 @@ pub struct Journal {
     pub boot: Option<String>,
     /// The engine that the workflow is on.
     pub engine: String,
-    /// When it was written, seconds of Unix time.
+    /// Time of writing, in seconds of Unix time.
     pub began: u64,
     /// Directories that the agent may write.
     pub roots: Vec<Root>,
@@ -78,22 +79,23 @@ pub struct Journal {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Root {
-    /// Where it is.
+    /// Path of the directory.
     pub path: Bytes,
-    /// What the folders from `/` down to it are, its own identity last.
+    /// Identities of the folders from `/` down to the directory, its own last.
     pub way: Vec<Identity>,
-    /// What is put back.
+    /// Files that are put back after the run.
     pub pinned: Vec<Pinned>,
     /// Files that run code later, and what was in them.
     pub risky: Vec<(Bytes, Digest)>,
     /// Folders of hooks besides the repositories' own.
     pub hooks: Vec<Bytes>,
-    /// What gave others rights or led out, as digests; a record of an older version has none.
+    /// Digests of the signs that gave others rights or led out. A record of an older version has
+    /// none.
     #[serde(default)]
     pub signs: Option<Bytes>,
     /// The repositories' folders, and what tells each from all others.
     pub folders: Vec<(Bytes, Made)>,
-    /// What is known of each repository.
+    /// Facts about each repository.
     pub git: Vec<Facts>,
     /// Working trees that lie elsewhere: the directory is a repository's own folder.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -106,14 +108,14 @@ pub struct Root {
 pub struct Tree {
     /// The folder with its index, below the root.
     pub repository: Bytes,
-    /// Where it is.
+    /// Path of the folder.
     pub path: Bytes,
-    /// What it is.
+    /// Device and inode.
     pub identity: Identity,
 }
 
 impl Root {
-    /// What the directory is.
+    /// Returns the directory's own identity.
     pub fn identity(&self) -> Option<Identity> {
         self.way.last().copied()
     }
@@ -168,13 +170,13 @@ impl Journal {
     }
 }
 
-/// Whether a path can only lead below the directory that it counts from.
+/// Tells whether a path can only lead below the directory that it counts from.
 fn is_below(path: &Bytes) -> bool {
     path.path().components().all(|part| matches!(part, Component::Normal(_)))
 }
 
-/// What stays with a folder that is renamed: its inode, and when it was made, as far as the file
-/// system says so; inodes are given anew.
+/// Marks of a folder that stay with it through a rename: its inode, and its time of birth where the
+/// file system keeps one. The time is needed since inodes are given anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Made {
     /// The inode.
@@ -188,13 +190,13 @@ pub struct Made {
 pub struct Pinned {
     /// The path.
     pub path: Bytes,
-    /// Whether it is a configuration of git, which the agent may change within limits.
+    /// Set for a configuration of git, which the agent may change within limits.
     pub config: bool,
-    /// What was there.
+    /// State before the run.
     pub was: Was,
 }
 
-/// What is at a path.
+/// State of a path: a folder, a link, a file, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Was {
     /// Nothing.

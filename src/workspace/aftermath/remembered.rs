@@ -51,7 +51,7 @@ impl Remembered {
         }
     }
 
-    /// What is known of a path.
+    /// Returns the kind and the digest that are remembered of a path.
     pub fn get(&self, path: &Path) -> Option<&(Kind, Digest)> {
         self.all.get(path)
     }
@@ -61,7 +61,7 @@ impl Remembered {
         self.all.iter().map(|(path, (kind, print))| (path, *kind, print))
     }
 
-    /// How many are not, by tier.
+    /// Returns the number of files that are not remembered, by class.
     pub fn forgotten(&self) -> &BTreeMap<Tier, u64> {
         &self.forgotten
     }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::kinds::{Kind, Tier, is_vendored};
 use super::names::{listed, shown};
 
-/// What became of a file.
+/// Change of a file that runs code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     /// It was there, and is another now.
@@ -54,7 +54,7 @@ pub struct Risks {
     forgotten: BTreeMap<Tier, u64>,
 }
 
-/// How many of a tier a person is shown; of builds only the number.
+/// Returns the most files of a class that a person is shown. Of builds only the number is shown.
 fn most_shown(tier: Tier) -> usize {
     match tier {
         Tier::Opens => 24,
@@ -81,7 +81,7 @@ impl Risks {
         self.forget(&other.forgotten);
     }
 
-    /// Whether there is nothing to say.
+    /// Tells whether there is nothing to report.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty() && self.forgotten.is_empty()
     }
@@ -182,7 +182,8 @@ impl Risk {
     }
 }
 
-/// How the least of what is remembered is known: what comes last is forgotten first.
+/// Returns the order in which files are remembered when there is no room for all: the last in this
+/// order are forgotten first.
 pub fn worth(path: &Path, kind: Kind) -> (Tier, bool, usize) {
     (kind.tier, is_vendored(path), path.components().count())
 }

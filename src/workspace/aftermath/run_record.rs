@@ -1,4 +1,4 @@
-//! What `ringfence review` needs of a run, in `$XDG_STATE_HOME/ringfence/reviews`: `ID.json`, and
+//! Record of a run for `ringfence review`, in `$XDG_STATE_HOME/ringfence/reviews`: `ID.json`, and
 //! the files of each directory, `ID.N.files`.
 //!
 //! Written before the agent starts, out of its reach; what came of the run is added when it is
@@ -31,15 +31,15 @@ const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 pub struct Run {
     /// The name that the person gave.
     pub name: Option<String>,
-    /// When the agent was about to start, seconds of Unix time.
+    /// Time just before the agent's start, in seconds of Unix time.
     pub began: u64,
-    /// When it was settled.
+    /// Time of settling.
     pub ended: Option<u64>,
     /// Directories that the agent could write.
     pub roots: Vec<RunRoot>,
-    /// What was put back, put aside or removed, in words.
+    /// Files that were put back, put aside or removed, in words.
     pub put_back: Vec<String>,
-    /// What moved or changed below `.git`, in words.
+    /// Changes below `.git`, in words.
     pub changes: Vec<String>,
     /// Files that run code later, in words.
     pub runs_code: Vec<String>,
@@ -48,9 +48,9 @@ pub struct Run {
 /// A directory that the agent could write.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunRoot {
-    /// Where it is.
+    /// Path of the directory.
     pub path: Bytes,
-    /// What it is.
+    /// Device and inode.
     pub identity: Option<Identity>,
     /// Its repositories before the run.
     pub git: Vec<Facts>,

@@ -28,7 +28,7 @@ use crate::workspace::worktree::REPOSITORY;
 const UNREADABLE: &str = "what git could not read, or more than anybody writes";
 /// Settling takes no longer; what it did not come to is a failure, and tried again.
 const TIME: Duration = Duration::from_secs(60);
-/// What an agent may add to a configuration; beyond that nothing of it is kept.
+/// The most bytes that an agent may add to a configuration; of a longer addition nothing is kept.
 const MOST_ADDED: usize = 64 << 10;
 
 /// Puts back what is below one root, open; `id` is the workflow's.
@@ -223,7 +223,7 @@ impl Settling<'_> {
         }))
     }
 
-    /// What a file `.git` says.
+    /// Returns the target of a `.git` file.
     fn led_to(&self, gitfile: &Path) -> io::Result<Option<PathBuf>> {
         let Was::File(file) = place::look(self.root, gitfile)? else { return Ok(None) };
         let Some(target) = file.text.0.strip_prefix(b"gitdir: ") else { return Ok(None) };
@@ -377,8 +377,8 @@ pub fn trees_apart(trees: &[Tree]) -> Vec<Apart> {
     trees.iter().filter_map(open).collect()
 }
 
-/// Whether a repository's own folder keeps this one for a working tree that is none of these, nor a
-/// submodule of one.
+/// Tells whether a repository's folder serves a working tree that is none of these, nor a submodule
+/// of one.
 fn is_of_others(trees: &[Tree], repository: &Path) -> bool {
     let is_of = |tree: &Tree| {
         let own = tree.repository.path();
@@ -387,15 +387,15 @@ fn is_of_others(trees: &[Tree], repository: &Path) -> bool {
     !trees.is_empty() && !trees.iter().any(is_of)
 }
 
-/// Whether a new repository has this file by git's own hand: patterns of what is not to be added,
-/// and where a linked working tree is.
+/// Tells whether git itself writes this file into a new repository: `info/exclude`, or the place of
+/// a linked working tree.
 fn is_gits_own(path: &Path, text: &[u8]) -> bool {
     let folder = path.parent().unwrap_or(Path::new(""));
     path.ends_with("info/exclude")
         || (path.ends_with("gitdir") && is_of_worktree(folder) && place::one_path(text).ends_with(b"/.git"))
 }
 
-/// Whether a folder is one of `.git/worktrees`.
+/// Tells whether a folder is one of `.git/worktrees`.
 fn is_of_worktree(folder: &Path) -> bool {
     folder.parent().is_some_and(|parent| parent.ends_with("worktrees"))
 }

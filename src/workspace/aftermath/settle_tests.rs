@@ -1,4 +1,4 @@
-//! What agents may leave of a repository, judged by git itself.
+//! Tests of what agents may leave of a repository, judged by git itself.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -31,7 +31,7 @@ impl Project {
         Project { dir, root }
     }
 
-    /// What is written down of a folder.
+    /// Records a folder as before a run.
     fn seen(at: &Path) -> Root {
         let open = open(at);
         let found = find(open.as_fd(), Look { at: Some(at), ..Look::default() }).unwrap();
@@ -62,7 +62,7 @@ impl Project {
         settle(&self.root, &open(self.dir.path()), "2a")
     }
 
-    /// What git reads there.
+    /// Returns the configuration that git reads in a folder.
     fn config(&self, folder: &str) -> String {
         let output = Command::new("git")
             .args(["config", "--local", "--list"])
@@ -244,7 +244,7 @@ fn repositories_that_the_agent_makes_keep_what_git_writes() {
     git(&["-C", "other", "commit", "--quiet", "--allow-empty", "-m", "x"]);
     git(&["-C", "made", "submodule", "--quiet", "add", "../other", "module"]);
     let told = project.settle();
-    // Addresses that are paths go: whoever pushes there runs the hooks of what is there.
+    // Addresses that are paths go: a push to such a path runs the hooks of the repository there.
     insta::assert_snapshot!([told.put_back(), told.left("x")].concat().join("\n"), @r"
     put back in made/.git/config: core.fsmonitor, submodule.module.url
     put back in made/.git/modules/module/config: branch.main.merge, branch.main.remote, remote.origin.url
@@ -332,7 +332,7 @@ impl Lure {
         self.project.put(&format!("{path}/config"), &self.evil());
     }
 
-    /// What git takes for a submodule, in the index of the project.
+    /// Makes git take a path for a submodule, in the project's index.
     fn gitlink(&self, path: &str) {
         assert!(self.git(&[
             "update-index",
@@ -342,7 +342,7 @@ impl Lure {
         ]));
     }
 
-    /// Whether `git status` starts the program.
+    /// Tells whether `git status` starts the program.
     fn starts(&self) -> bool {
         let _ = fs::remove_file(&self.mark);
         self.git(&["status"]);
@@ -454,7 +454,7 @@ fn a_folder_that_cannot_be_listed_is_looked_into_by_its_owner() {
     assert!(lure.starts());
     let told = lure.project.settle();
     assert!(!lure.starts() && told.failures.is_empty(), "{told:?}");
-    // Whoever may look into everything sees it anyway.
+    // An account that may look into everything sees it anyway.
     let mode = lure.project.at("lib").metadata().unwrap().permissions().mode();
     assert!(mode & 0o400 != 0, "{mode:o}");
 }

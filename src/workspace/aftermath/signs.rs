@@ -1,5 +1,5 @@
-//! What gives others rights in a directory, or leads out of it: noted before a run, compared after
-//! it.
+//! Signs in a directory that give others rights, or lead out of it: noted before a run, compared
+//! after it.
 //!
 //! Of what was there before, digests are kept: what a person has is not told, and a large project's
 //! record stays small.
@@ -27,16 +27,16 @@ const MOST: usize = 20_000;
 const MOST_BEFORE: usize = 2_000_000;
 /// Of a digest; nobody finds a second path with the same.
 const LENGTH: usize = 16;
-/// How many of a kind a person is shown.
+/// The most signs of a kind that a person is shown.
 const SHOWN: usize = 5;
 
-/// How a program of macOS begins.
+/// First bytes of a macOS program.
 const MACH: [[u8; 4]; 3] = [[0xcf, 0xfa, 0xed, 0xfe], [0xca, 0xfe, 0xba, 0xbe], [0xce, 0xfa, 0xed, 0xfe]];
 
-/// What a file can have about it, the gravest first.
+/// Signs that a file can have, the gravest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sign {
-    /// It runs as its owner, whoever starts it.
+    /// A file that runs with its owner's rights, whichever user starts it.
     SetUser,
     /// It runs as its group.
     SetGroup,
@@ -109,13 +109,13 @@ pub fn before(bytes: &[u8]) -> Before {
 /// Collects signs on a walk.
 #[derive(Debug, Default)]
 pub struct Signs {
-    /// What was there, as bytes for a record.
+    /// Digests of the signs that were there, as bytes for a record.
     pub seen: Vec<u8>,
-    /// What was not there before.
+    /// Signs that were not there before.
     pub told: Told,
 }
 
-/// What appeared during a run.
+/// Signs that appeared during a run.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Told {
     all: BTreeMap<Sign, Vec<(PathBuf, String)>>,
@@ -146,7 +146,7 @@ impl Signs {
         self.compare(path, entry.kind(), signs, before);
     }
 
-    /// The same for the directory itself.
+    /// Compares the directory itself with its state before.
     pub fn root(&mut self, stat: &Stat, before: Option<&Before>) {
         let owner = (stat.st_uid, stat.st_gid);
         self.compare(PathBuf::from("."), FileType::Directory, of(stat, owner, Path::new(".")), before);
@@ -197,7 +197,7 @@ impl Told {
         other.beyond.into_iter().for_each(|(sign, more)| *self.beyond.entry(sign).or_default() += more);
     }
 
-    /// Whether there is nothing to say.
+    /// Tells whether there is nothing to report.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
@@ -282,7 +282,7 @@ fn digest(sign: Sign, path: &Path, what: &str) -> [u8; LENGTH] {
     std::array::from_fn(|index| whole[index])
 }
 
-/// What the inode says.
+/// Reads the signs that a file's inode shows.
 fn of(stat: &Stat, owner: (u32, u32), path: &Path) -> Vec<(Sign, String)> {
     let mut signs = Vec::new();
     let (kind, mode) = (FileType::from_raw_mode(stat.st_mode), permissions(stat));
@@ -323,7 +323,8 @@ fn of(stat: &Stat, owner: (u32, u32), path: &Path) -> Vec<(Sign, String)> {
     signs
 }
 
-/// Whether the kernel would start what is in a file: a script, or a program.
+/// Tells whether the kernel would start a file: a script, or a program. A file that cannot be read
+/// counts as one.
 fn is_program(here: BorrowedFd<'_>, name: &CStr) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let Ok(file) = rustix::fs::openat(here, name, flags, Mode::empty()) else { return true };

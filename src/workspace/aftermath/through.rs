@@ -1,5 +1,5 @@
-//! What lies behind a link in the place of a file that runs code, or of a folder that may hold
-//! some: the agent can change that instead.
+//! Files behind a link that stands in the place of a file that runs code, or of a folder that may
+//! hold some: the agent can change the link's target instead.
 //!
 //! ```text
 //!  .envrc ─▶ scripts/env.sh     told as .envrc, when either changes

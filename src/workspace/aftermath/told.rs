@@ -1,4 +1,4 @@
-//! What is said about what a run left: to the person, and as events.
+//! Report on what a run left behind, for the person and as events.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ const LINES: usize = 30;
 const MOST_NOTED: usize = 1 << 20;
 const MOST_NOTES: usize = 1_000;
 
-/// What came of a run.
+/// Report on a run's changes, and on what was put back.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Told {
     /// The directory that paths are told below, while it is settled; nothing where a path below it
@@ -33,19 +33,19 @@ pub struct Told {
     whole: Vec<(PathBuf, String)>,
     /// Files that run code later.
     pub risks: Risks,
-    /// What gives others rights, or leads out.
+    /// New signs that give others rights, or lead out of the directory.
     pub signs: signs::Told,
     /// Covered files that are not where they were.
     pub uncovered: Vec<PathBuf>,
-    /// What could not be put back.
+    /// Files that could not be put back.
     pub failures: Vec<String>,
     /// Remotes and linked working trees that the agent added, in words.
     remotes: Vec<String>,
-    /// What to do about the failures.
+    /// Advice about the failures.
     advice: Vec<String>,
     /// References that moved, in words.
     moves: Vec<String>,
-    /// What was left as it is and should be known, in words.
+    /// Things that were left as they are and that the person should know, in words.
     notes: Vec<String>,
     /// Commits, and files in the index, that hold a stand-in, in words.
     stand_ins: Vec<String>,
@@ -168,12 +168,13 @@ impl Told {
         ));
     }
 
-    /// What to do about the failures, said behind all of them.
+    /// Adds advice about the failures, which is printed behind all of them.
     pub fn advise(&mut self, what: String) {
         self.advice.push(what);
     }
 
-    /// The agent added remotes: whoever pushes there sends it there.
+    /// Reports remotes that the agent added: a person who pushes to one sends the commits to the
+    /// agent's address.
     pub fn remotes(&mut self, path: &Path, remotes: &[String]) {
         if !remotes.is_empty() {
             let names = few(remotes.iter().map(|remote| short(remote)).collect());
@@ -221,7 +222,7 @@ impl Told {
         [some(&self.moves, "references moved"), some(&self.notes, "changes below .git")].concat()
     }
 
-    /// The same without a bound.
+    /// Returns all changes, without the bound on their number.
     pub fn all_changes(&self) -> impl Iterator<Item = &String> {
         self.moves.iter().chain(&self.notes)
     }
@@ -294,7 +295,7 @@ impl Told {
             .collect()
     }
 
-    /// Whether there is nothing to say.
+    /// Tells whether there is nothing to report.
     pub fn is_empty(&self) -> bool {
         *self == Told::default()
     }

@@ -1,4 +1,5 @@
-//! Where the directory of a journal is now: the very one, or none.
+//! Search for the directory of a journal at its present place: that very directory is found, or
+//! none.
 //!
 //! ```text
 //!  its path ─▶ the same inode, born at the same time? ─▶ here
@@ -30,7 +31,7 @@ use crate::workspace::held;
 /// Entries beside the old place that are looked at.
 const MOST_BESIDE: usize = 100_000;
 
-/// Where a directory is.
+/// Outcome of the search for a directory.
 #[derive(Debug)]
 pub enum Whereabouts {
     /// At this path.

@@ -1,5 +1,5 @@
-//! What git itself makes in a repository's own folder: what need not be looked at, and what nothing
-//! can be laid over.
+//! Files that git itself makes in a repository's own folder: which need no look at their content,
+//! and which nothing can be laid over.
 //!
 //! An agent can make a folder look like a repository, move another into it and leave a link in its
 //! place, all for the next run. So no folder is passed over whole: what counts is the name of each
@@ -8,8 +8,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// What a repository's own folder holds when it is nothing else, besides what ends in `.lock` or
-/// `HEAD`.
+/// Names in a repository's own folder, besides those that end in `.lock` or `HEAD`.
 const OWN: &[&str] = &[
     "branches",
     "COMMIT_EDITMSG",
@@ -35,7 +34,7 @@ const MESSAGES: &[&str] = &["COMMIT_EDITMSG", "MERGE_MSG", "SQUASH_MSG", "TAG_ED
 /// Digits of a SHA-1 or a SHA-256.
 const DIGITS: [usize; 2] = [40, 64];
 
-/// Where a repository keeps content under names that are made of it.
+/// Folders in which a repository keeps files under names made of their content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Store {
     /// `objects`.
@@ -54,8 +53,8 @@ impl Store {
         }
     }
 
-    /// Whether a file of this store, by its path in it, has a name that only its content gives.
-    /// Most are compressed; nothing in them can be hidden one by one.
+    /// Tells whether a file of this store, by its path in the store, has a name that only its
+    /// content gives. Most such files are compressed; no secret in them can be hidden by itself.
     pub fn holds(self, below: &Path) -> bool {
         let Some(parts) = parts(below) else { return false };
         match (self, parts.as_slice()) {
@@ -73,13 +72,13 @@ impl Store {
     }
 }
 
-/// Whether a folder with these entries can be a repository's own.
+/// Tells whether a folder with these entries can be a repository's own.
 pub fn is_repository(has: impl Fn(&str) -> bool) -> bool {
     ["HEAD", "objects", "refs"].into_iter().all(has)
 }
 
-/// Whether these entries are all of a repository's own folder, so that it is no project with a
-/// repository's names laid into it.
+/// Tells whether all of these names belong to a repository's own folder. One other name makes the
+/// folder a project with a repository's names laid into it.
 pub fn is_nothing_else<'a>(mut names: impl Iterator<Item = &'a Path>) -> bool {
     names.all(|name| {
         let name = name.to_str().unwrap_or_default();
@@ -90,7 +89,7 @@ pub fn is_nothing_else<'a>(mut names: impl Iterator<Item = &'a Path>) -> bool {
     })
 }
 
-/// Whether git writes this file itself, and gives it anew by a rename, which fails where something
+/// Tells whether git writes a file by renaming a new one to its place, which fails where something
 /// is laid over it. `below` is the path in the repository's own folder.
 pub fn writes(below: &Path, text: &[u8]) -> bool {
     let Some(parts) = parts(below) else { return false };
@@ -131,7 +130,7 @@ fn is_of_log(line: &[u8]) -> bool {
     second.and_then(after_name).is_some_and(|rest| rest.starts_with(b" "))
 }
 
-/// What follows the name of an object.
+/// Returns the rest of a line behind the name of an object.
 fn after_name(line: &[u8]) -> Option<&[u8]> {
     let digits = line.iter().take_while(|byte| is_digit(**byte)).count();
     DIGITS.contains(&digits).then(|| &line[digits..])

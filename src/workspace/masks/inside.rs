@@ -21,7 +21,7 @@ use super::{Cover, Plan, With, tracked};
 use crate::workspace::aftermath::place;
 use crate::workspace::repository::PROJECT;
 
-/// Where the agent's git finds the files.
+/// Folder in the container with ringfence's files for the agent's git.
 pub const FOLDER: &str = "/run/ringfence/git";
 /// A file `.git` is no longer.
 const LONGEST: u64 = 4096;

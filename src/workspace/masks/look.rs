@@ -30,7 +30,7 @@ const LARGEST_BINARY: u64 = 1 << 20;
 /// A file is no text when it has a zero byte here.
 pub(super) const HEAD: usize = 8 << 10;
 
-/// Where the walk is.
+/// Position of the walk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Within {
     /// In what may be a repository's own folder.
@@ -47,9 +47,9 @@ pub(super) struct Within {
 #[derive(PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) path: PathBuf,
-    /// What was listed there.
+    /// Mark of the file when it was listed.
     pub(super) mark: Mark,
-    /// What its name says, or a name that leads to it.
+    /// Treatment by the file's name, or by a name that leads to the file.
     pub(super) name: Option<(Treatment, Why)>,
     pub(super) within: Within,
 }

@@ -41,37 +41,37 @@ pub use tracked::Decided;
 pub use unmask::showing_nothing_in;
 pub use walk::{Wishes, plan};
 
-/// What is laid over a project.
+/// Covers for a project, decided before the run.
 #[derive(Debug)]
 pub struct Plan {
     /// The project, resolved.
     pub project: PathBuf,
-    /// What was looked through there.
+    /// Mark of the directory that was looked through.
     root: Option<Mark>,
-    /// What is laid over its files, sorted by path.
+    /// Covers of the project's files, sorted by path.
     pub covers: Vec<Cover>,
     /// The files in folders that are covered, as they were looked at.
     files: HashMap<PathBuf, Mark>,
-    /// What was looked at.
+    /// Counts of what was looked at.
     pub seen: Seen,
-    /// What git's versions made of it.
+    /// Decisions by git's versions of files.
     pub decided: Decided,
 }
 
-/// What is laid over one path.
+/// Cover of one path.
 #[derive(Debug, Clone)]
 pub struct Cover {
     /// The path below the project.
     pub path: PathBuf,
-    /// What was there.
+    /// Mark of the covered file.
     pub mark: Mark,
-    /// What the agent finds there.
+    /// Replacement that the agent finds at the path.
     pub with: With,
-    /// Why.
+    /// Reasons for the cover.
     pub why: Vec<Why>,
 }
 
-/// What the agent finds in the place of a file.
+/// Replacement of a covered file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum With {
     /// An empty file.
@@ -92,7 +92,7 @@ pub enum With {
 }
 
 impl With {
-    /// What hides most comes first.
+    /// Ranks the replacement: the one that hides most comes first.
     fn rank(&self) -> u8 {
         match self {
             With::Nothing => 0,
@@ -102,7 +102,7 @@ impl With {
     }
 }
 
-/// Why something is laid over a file.
+/// Reason for a cover.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
     /// Its name, by a pattern of the list.
@@ -130,7 +130,7 @@ pub enum Why {
     SameFile(PathBuf),
 }
 
-/// What was looked at and what was not.
+/// Counts of what was looked at and what was not.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// Files.
@@ -141,7 +141,7 @@ pub struct Seen {
     pub too_large: Vec<PathBuf>,
     /// Folders that say of themselves that they are caches: what is no text was not read there.
     pub caches: Vec<PathBuf>,
-    /// What the policy or the command line spares.
+    /// Paths that the policy or the command line spares.
     pub unmasked: Vec<PathBuf>,
     /// Secrets in git's own files that cannot be hidden without breaking git.
     pub in_git: Vec<(PathBuf, &'static str)>,

@@ -1,5 +1,5 @@
-//! What became of covered files: covers are mounts, and go where an agent moves the folders around
-//! them.
+//! Watch over covered files during a run: covers are mounts, and move along when an agent moves the
+//! folders around them.
 //!
 //! A file that is shown as git has it is watched too: what is written into it during the run may be
 //! another secret. A file that is elsewhere keeps its cover for that run. For the next one it is
@@ -16,17 +16,17 @@ use super::{Cover, Plan, Why, With, report};
 use crate::workspace::aftermath::record::Digest;
 use crate::workspace::held;
 
-/// How often covered files are looked at while an agent works: this, or longer where looking takes
-/// long.
+/// Shortest time between two looks at the covered files while an agent works. It is longer where a
+/// look takes long.
 const SHORTEST: Duration = Duration::from_millis(400);
 /// Looking takes at most this part of the time.
 const SHARE: u32 = 20;
 
-/// Where covered files are before an agent can move them.
+/// Places of covered files before an agent can move them.
 #[derive(Debug, Default)]
 pub struct Covered {
     files: Vec<File>,
-    /// What the agent sees as it is, since git has it so.
+    /// Files that the agent sees as they are, since git has the same content.
     shown: Mutex<Vec<AsCommitted>>,
     /// Those of which it was told that their cover is off.
     told: Mutex<HashSet<usize>>,

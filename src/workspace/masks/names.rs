@@ -1,4 +1,4 @@
-//! Which files are handled by name. The list itself is `names.txt`.
+//! Files that are handled by name. `names.txt` has the list.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ const TEXT: &str = include_str!("names.txt");
 /// Both code and secrets.
 pub const ENVIRONMENT: &str = ".envrc";
 
-/// What a name says about a file.
+/// Treatment of a file by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Treatment {
     /// An example: the name says nothing.
@@ -21,16 +21,16 @@ pub enum Treatment {
     Empty,
     /// Configuration whose secret values go.
     Scrub(Form),
-    /// The same by a name that other files have too.
+    /// A configuration by a name that other files have too.
     Judge(Form),
-    /// What the agent must not change.
+    /// A file that the agent must not change.
     Fixed,
 }
 
 /// A line of the list.
 #[derive(Debug)]
 pub struct Name {
-    /// What is done.
+    /// Treatment of files with this name.
     pub treatment: Treatment,
     /// The pattern as it stands in the list.
     pub pattern: &'static str,
@@ -83,7 +83,7 @@ impl Names {
         Ok(Names { set: set.build()?, names })
     }
 
-    /// What the list says about a path below the project; of several lines the first.
+    /// Returns the first line of the list that matches a path below the project.
     pub fn of(&self, path: &Path) -> Option<&Name> {
         let mut matches = Vec::new();
         self.set.matches_into(path, &mut matches);
@@ -95,7 +95,8 @@ impl Names {
         self.names.iter().find(|name| name.pattern == pattern).map(|name| name.treatment)
     }
 
-    /// What the list says about a file: by its own name, else by the name of which it is a copy.
+    /// Returns the treatment of a file by its own name, or else by the name of the file of which it
+    /// is a copy.
     pub fn of_file(&self, path: &Path) -> Option<(Treatment, &'static str)> {
         if let Some(name) = self.of(path) {
             return Some((name.treatment, name.pattern));

@@ -1,5 +1,4 @@
-//! What a person reads about masks: in a few lines before a run, in full from `ringfence project
-//! check`.
+//! Report on masks: a few lines before a run, all of it in `ringfence project check`.
 
 use std::fmt;
 use std::path::Path;
@@ -14,7 +13,7 @@ use super::{Cover, Plan, Why, With};
 const NAMED: usize = 6;
 
 impl Plan {
-    /// What is said before a run: short, and every secret that was found by content.
+    /// Summarizes the covers before a run: short, but with every secret that was found by content.
     pub fn summary(&self) -> String {
         let mut text = String::new();
         let mut line = |what: &str, covers: Vec<&Cover>| {
@@ -122,7 +121,7 @@ impl Plan {
         text
     }
 
-    /// The same as data.
+    /// Returns the report as JSON.
     pub fn json(&self) -> Value {
         let path = |path: &Path| path.display().to_string();
         let why = |why: &[Why]| why.iter().map(Why::json).collect::<Vec<_>>();

@@ -76,7 +76,8 @@ impl Plan {
 }
 
 impl Wishes {
-    /// The same for a repository's own folder: what is said of `.git` in a project holds for it.
+    /// Rewrites the wishes for a repository's own folder: wishes about `.git` in a project hold for
+    /// it.
     pub(super) fn below_git(&self) -> Wishes {
         let below = |texts: &[String]| {
             let below = texts.iter().filter_map(|text| {
@@ -92,8 +93,8 @@ impl Wishes {
         Wishes { mask: below(&self.mask), unmask: below(&self.unmask), ..self.clone() }
     }
 
-    /// The same for the working tree around a part: a path counts from the part, and nothing is
-    /// shown outside of it.
+    /// Rewrites the wishes for the working tree around a part: a path counts from the part, and
+    /// nothing is shown outside of it.
     pub fn of_part(&self, part: &Path) -> Wishes {
         let part = escape(&part.to_string_lossy());
         let below = |text: &String| {

@@ -36,7 +36,7 @@ use crate::workspace::worktree::{Mirror, REPOSITORY};
 const ENGINE: &str = "engine";
 /// An empty file.
 const NOTHING: &str = "nothing";
-/// What a folder that is laid over another may hold.
+/// The most files in a folder that is laid over another.
 const MOST_FILES: usize = 4096;
 const MOST_BYTES: u64 = 64 << 20;
 const MOST_BYTES_OF_GIT: u64 = 1 << 30;
@@ -48,24 +48,24 @@ const YOUNG: Duration = Duration::from_secs(120);
 /// A file or folder to be mounted read-only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Served {
-    /// Where it lies on this machine.
+    /// Path on this machine.
     pub source: PathBuf,
     /// The place in the container that it is laid over.
     pub target: String,
-    /// What was there when it was made, unless it is ringfence's own.
+    /// Identity of the covered file when the cover was made, unless that file is ringfence's own.
     pub original: Option<Identity>,
 }
 
-/// What the agent is given of this machine.
+/// Directories of this machine that the agent is given.
 #[derive(Clone, Copy)]
 pub struct Given<'a> {
     /// Directories and files.
     pub binds: &'a [Bind],
     /// Places in memory.
     pub memory: &'a [String],
-    /// Where the project is.
+    /// Path of the project in the container.
     pub workspace: &'a str,
-    /// Where a repository is that lies outside the project.
+    /// Place of a repository that lies outside the project.
     pub mirror: Option<&'a Mirror>,
     /// Files of ringfence's own, by place and text.
     pub own: &'a [(&'static str, String)],
@@ -73,16 +73,16 @@ pub struct Given<'a> {
     pub init: Option<&'static [u8]>,
 }
 
-/// What is laid over the files that an agent is given.
+/// Covers of one run, laid over the files that its agent is given.
 #[derive(Debug, Default)]
 pub struct Laying {
-    /// What is mounted.
+    /// The mounts that lay the covers.
     pub served: Vec<Served>,
-    /// What a person should know of other runs on the same files.
+    /// Warnings about other runs on the same files.
     pub told: Vec<String>,
-    /// Whether the program is there that waits for them.
+    /// Set when the agent's first program is ringfence's own, which waits for the covers.
     pub by_init: bool,
-    /// What is to be watched while the agent works.
+    /// Covered files, to be watched while the agent works.
     pub covered: Arc<Covered>,
 }
 

@@ -28,7 +28,7 @@ use crate::workspace::mounts::{Bind, Identity};
 /// The record in a run's folder.
 const RECORD: &str = "covers.json";
 
-/// What a run lays over files, for the runs that get the same files.
+/// Record of one run's covers, for other runs that are given the same files.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Record {
     /// Boot id of the kernel whose numbers these are.
@@ -55,7 +55,7 @@ pub(super) struct Laid {
     pub(super) path: PathBuf,
     /// The copy; empty where [`Laid::hides`] all.
     pub(super) source: PathBuf,
-    /// How much it hides: the least hides most.
+    /// Strength of the cover: the lowest rank hides most.
     pub(super) rank: u8,
     /// The run that it was read from, if that is another one.
     pub(super) of: Option<WorkflowId>,
@@ -65,7 +65,7 @@ pub(super) struct Laid {
 pub(super) const HIDES_ALL: u8 = 0;
 pub(super) const HIDES_SECRETS: u8 = 1;
 
-/// Where something guarded is.
+/// Identity of a guarded file.
 #[derive(Debug)]
 pub(super) struct Place {
     /// In the container.
@@ -141,7 +141,7 @@ impl Guarded {
         Ok(told)
     }
 
-    /// What is hidden here and not in another run that has it too.
+    /// Lists files that are hidden in this run and not in another run that has them too.
     fn shown_in(&self, id: WorkflowId, other: &Record) -> Option<String> {
         let theirs: HashSet<(u64, u64)> =
             other.hidden.iter().map(|hidden| (hidden.device, hidden.inode)).collect();
@@ -255,8 +255,7 @@ fn given_itself(bind: &Bind, laid: &Laid) -> Failure {
     })
 }
 
-/// Whether a mount at `target` is what the agent sees there: no other mount lies between `of` and
-/// it.
+/// Tells whether the agent sees the mount at `target`: no other mount lies between `of` and it.
 pub(super) fn is_seen(target: &str, of: &str, all: &[&str]) -> bool {
     let inside = |outer: &str| Path::new(target).starts_with(outer);
     all.iter().filter(|other| inside(other)).all(|other| other.len() <= of.len())

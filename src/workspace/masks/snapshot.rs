@@ -53,7 +53,8 @@ const TICK: Duration = Duration::from_millis(12);
 /// Longer than a tick of file systems that know whole seconds only, the longest of which is two.
 const LONG_TICK: Duration = Duration::from_millis(2100);
 
-/// How long a tree that changes is listed again and again, and how often at least and at most.
+/// Limits for a tree that changes while it is listed: the longest time, and how often it is listed
+/// at least and at most.
 const LONGEST: Duration = Duration::from_secs(5);
 const LOOKS: (u32, u32) = (3, 60);
 /// Between two looks: this, and more with every look.
@@ -64,7 +65,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub struct Mark {
     /// Device and inode.
     pub identity: Identity,
-    /// How many names it has.
+    /// Number of the file's names (hard links).
     pub names: u64,
     mode: u32,
     changed: (i64, i64),
@@ -133,14 +134,14 @@ pub struct Folder {
 pub struct Snapshot {
     /// The folders.
     pub folders: Vec<Folder>,
-    /// What was seen to move already.
+    /// Paths that were seen to move already.
     moved: BTreeSet<PathBuf>,
 }
 
 /// The differences that a second listing shows.
 #[derive(Debug, Default)]
 pub struct Differences {
-    /// What has come, gone, or changed its place.
+    /// Paths that have come, gone, or changed their place.
     pub moved: BTreeSet<PathBuf>,
     /// Files in their place that were changed.
     pub changed: HashMap<PathBuf, Mark>,
@@ -356,7 +357,7 @@ impl Folder {
     }
 }
 
-/// How often something that changes was looked at, and how long.
+/// Number and time of looks at a tree that changes.
 #[derive(Debug)]
 pub struct Patience {
     longest: Duration,

@@ -48,11 +48,11 @@ pub struct Decided {
 pub struct Shown {
     /// The path below the project.
     pub path: PathBuf,
-    /// Why it would have been covered.
+    /// Reasons for which the file would have been covered.
     pub why: Vec<Why>,
     /// Tells whether the agent cannot change it all the same.
     pub fixed: bool,
-    /// What it is and holds.
+    /// Print of the file and its content.
     pub print: Print,
     /// Digests of the secrets that the rules find in it.
     pub secrets: HashSet<Digest>,
@@ -92,7 +92,7 @@ impl Shown {
 /// A file that would be covered, and what was found out about it.
 struct Case {
     place: usize,
-    /// Which file it is, where that has other names.
+    /// Identity of the file, where it has other names.
     linked: Option<Identity>,
     read: Option<(Vec<u8>, Print)>,
     verdict: Verdict,

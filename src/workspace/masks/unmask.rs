@@ -25,8 +25,9 @@ fn showing_nothing<'a>(plan: &Plan, wishes: &'a [String]) -> Result<Option<&'a s
     Ok(None)
 }
 
-/// The same for a working tree whose repository lies elsewhere: the plan of the tree comes first,
-/// that of the repository behind it. `part` is the folder of the tree from which wishes count.
+/// Returns the first wish that shows nothing in any plan. The plan of the working tree comes first,
+/// that of a repository elsewhere behind it. `part` is the folder of the tree from which wishes
+/// count.
 ///
 /// # Errors
 /// When one is no pattern.

@@ -27,14 +27,14 @@ use crate::term::{COULD_NOT_RUN, Failure};
 use crate::workspace::held;
 use crate::workspace::repository::is_of_elsewhere;
 
-/// What can be laid over a project: every one is a mount.
+/// The most covers of a project: each is a mount.
 pub(super) const MOST_COVERS: usize = 2000;
 /// The tag by which a folder says that it is a cache (bford.info/cachedir). What is no text is not
 /// read there: builds make thousands of such files. An agent can write a tag too, so that texts are
 /// looked into as anywhere, and a tag in the project's own folder says nothing.
 const CACHE_TAG: (&str, &[u8]) = ("CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55");
 
-/// What a person says about masks besides the built-in list.
+/// A person's wishes about masks, beside the built-in list.
 #[derive(Debug, Default, Clone)]
 pub struct Wishes {
     /// Hidden whole, whatever else is said.
@@ -56,7 +56,7 @@ pub(super) fn plan_own(git: &Path, wishes: &Wishes, record: &Path) -> Result<Pla
     plan_while(git, wishes, Some(record), Patience::new(), &mut |_| {})
 }
 
-/// When a test changes something.
+/// Points of the walk at which a test changes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// The folders are listed.

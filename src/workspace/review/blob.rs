@@ -15,7 +15,8 @@ use crate::workspace::versions::without_returns;
 /// Larger files are not looked into: that they were touched is all that is said.
 const LARGEST: u64 = 256 << 20;
 
-/// Whether a file is, but for the form of its lines' ends, the object that git had at its path.
+/// Tells whether a file is the object that git had at its path; only the form of line ends may
+/// differ.
 pub fn is(root: BorrowedFd<'_>, path: &Path, mode: &str, object: &str) -> io::Result<bool> {
     let (here, name) = place::folder(root, path)?;
     let stat = rustix::fs::statat(&here, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -57,7 +58,7 @@ pub fn text(path: &Path) -> String {
     String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned()
 }
 
-/// Whether a path can be opened without a link on the way.
+/// Tells whether a path can be opened without a link on the way.
 pub fn is_plain(root: BorrowedFd<'_>, path: &Path) -> bool {
     place::open_folder(root.as_fd(), path).is_ok()
 }

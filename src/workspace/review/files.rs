@@ -20,18 +20,18 @@ use crate::workspace::aftermath::listing::{Listing, list};
 pub struct File {
     /// Its path below the directory.
     pub path: String,
-    /// What happened to it.
+    /// Change of the file.
     pub change: Change,
-    /// Whether git had it when the run began.
+    /// Set when git had the file as the run began.
     pub tracked: bool,
     /// The file and the pattern that keep `git status` from showing it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignored_by: Option<String>,
-    /// Whether that pattern stands in a file which the run added or changed.
+    /// Set when that pattern stands in a file that the run added or changed.
     pub newly_ignored: bool,
 }
 
-/// What happened to a file.
+/// Kinds of change of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
@@ -101,7 +101,7 @@ pub fn compare(
     Ok(files.collect())
 }
 
-/// What git had at a path, in the innermost working tree around it.
+/// Returns the mode and object that git had at a path, in the innermost working tree around it.
 fn tracked<'a>(heads: &'a Heads, path: &Path) -> Option<&'a (String, String)> {
     let (tree, (_, tracked)) = innermost(heads, path)?;
     tracked.get(path.strip_prefix(tree).ok()?)

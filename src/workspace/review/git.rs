@@ -116,7 +116,7 @@ impl Git {
         }
     }
 
-    /// Which of these paths of a working tree, each ended by a zero byte, are not to be added, and
+    /// Asks git which of these paths of a working tree, each ended by a zero byte, are ignored, and
     /// by which pattern.
     pub fn ignored(&self, tree: &Path, paths: &[u8]) -> io::Result<Vec<u8>> {
         let words = ["check-ignore", "--no-index", "-v", "-z", "--stdin"];

@@ -1,4 +1,4 @@
-//! What a run changed, for a person to look at before they use it.
+//! Review of a run: what the run changed, for a person to look at before they use it.
 //!
 //! ```text
 //!  record of the start (HEAD, references, files) ─┐
@@ -39,7 +39,7 @@ const MOST_COMMITS: usize = 500;
 /// Objects of one repository that are compared with their names.
 const MOST_OBJECTS: usize = 2_000_000;
 
-/// What a run changed.
+/// Changes of a run.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Review {
@@ -47,13 +47,13 @@ pub struct Review {
     pub id: String,
     /// Its name.
     pub name: Option<String>,
-    /// When its agent started, seconds of Unix time.
+    /// Time of the agent's start, in seconds of Unix time.
     pub began: u64,
-    /// When it was settled.
+    /// Time of settling.
     pub ended: Option<u64>,
-    /// What was put back, put aside or removed.
+    /// Files that were put back, put aside or removed.
     pub put_back: Vec<String>,
-    /// What else changed below `.git`.
+    /// Other changes below `.git`.
     pub git_changed: Vec<String>,
     /// Files that run code later.
     pub runs_code: Vec<String>,
@@ -65,13 +65,13 @@ pub struct Review {
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Directory {
-    /// Where it is.
+    /// Path of the directory.
     pub path: String,
     /// Its repositories.
     pub repositories: Vec<Repository>,
     /// Files that were added, changed or deleted.
     pub files: Vec<files::File>,
-    /// What could not be looked at.
+    /// Things that could not be looked at.
     pub doubts: Vec<String>,
 }
 
@@ -85,12 +85,12 @@ pub struct Repository {
     pub moves: Vec<Move>,
     /// Commits that are reachable now and were not.
     pub commits: Vec<Commit>,
-    /// Whether there are more.
+    /// Set when there are more commits.
     pub more_commits: bool,
-    /// Whether the objects of HEAD at the start, and of the new commits, are what their names say;
-    /// none: git could not tell.
+    /// Set when the objects of HEAD at the start, and of the new commits, have the content that
+    /// their names say; none when git could not tell.
     pub objects_are_good: Option<bool>,
-    /// What could not be looked at.
+    /// Things that could not be looked at.
     pub doubts: Vec<String>,
 }
 
@@ -99,9 +99,9 @@ pub struct Repository {
 pub struct Move {
     /// Its name.
     pub name: String,
-    /// What it said.
+    /// Value before the run.
     pub old: Option<String>,
-    /// What it says.
+    /// Value after the run.
     pub new: Option<String>,
 }
 
@@ -110,9 +110,9 @@ pub struct Move {
 pub struct Commit {
     /// Its name.
     pub id: String,
-    /// Who made it, by its own word.
+    /// Author, as the commit itself claims.
     pub author: String,
-    /// When, by its own word.
+    /// Date, as the commit itself claims.
     pub date: String,
     /// The first line of its message.
     pub subject: String,
@@ -256,7 +256,7 @@ fn own_git_in(state: &Path, at: &Path, open: &OwnedFd, facts: &Facts) -> io::Res
     Ok(git)
 }
 
-/// What git had at each path when the run began: mode and object.
+/// Mode and object that git had at each path when the run began.
 type Tracked = BTreeMap<PathBuf, (String, String)>;
 
 /// The object that HEAD led to; of a linked working tree, by the references of its repository.
@@ -368,8 +368,8 @@ fn commits(
     Ok(())
 }
 
-/// Whether objects are what their names say: an agent can write into the store whatever it likes,
-/// and git believes most of it.
+/// Tells whether objects have the content that their names say: an agent can write anything into
+/// the store, and git believes most of it.
 fn verified(
     git: &Git,
     head: Option<&str>,

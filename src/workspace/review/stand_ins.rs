@@ -117,7 +117,7 @@ impl WorkingTree {
 #[derive(Default)]
 struct AllHeld {
     held: Vec<HeldStandIn>,
-    /// Whether there are more new commits than were looked at.
+    /// Set when there are more new commits than were looked at.
     more: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What is shown of runs, whatever their agents did to hide it.
+//! Tests of reviews of runs whose agents hide what they did.
 
 use std::fs;
 use std::process::Command;
@@ -49,7 +49,7 @@ impl Project {
         fs::File::open(self.dir.path()).unwrap().into()
     }
 
-    /// What a review shows of `work`.
+    /// Reviews the project after `work`.
     fn review(&self, work: impl Fn(&Project)) -> Directory {
         let open = self.open();
         let at = self.dir.path().canonicalize().unwrap();

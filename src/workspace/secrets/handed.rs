@@ -14,7 +14,7 @@ const LARGEST: u64 = 1 << 20;
 pub struct Handed {
     /// Its name in the agent's folder.
     pub name: String,
-    /// What is in it. Never shown.
+    /// Content of the file. Never shown.
     pub content: Vec<u8>,
 }
 
@@ -50,7 +50,7 @@ impl Handed {
         Ok(Handed { name: name.to_owned(), content })
     }
 
-    /// Whether it is the prompt, which is no secret.
+    /// Tells whether the file is the prompt, which is no secret.
     pub fn is_prompt(&self) -> bool {
         self.name == PROMPT
     }

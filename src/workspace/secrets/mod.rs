@@ -1,4 +1,4 @@
-//! What a secret looks like, where one is, and how one is handed over.
+//! Secrets: rules that recognize them, and the files in which they are handed over.
 
 mod handed;
 mod rules;

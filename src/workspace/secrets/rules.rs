@@ -48,7 +48,7 @@ const PLACEHOLDERS: [&[u8]; 22] = [
 pub struct Finding {
     /// The rule's name.
     pub rule: &'static str,
-    /// Where the secret itself is.
+    /// Range of the secret itself in the text.
     pub span: Range<usize>,
 }
 
@@ -163,20 +163,21 @@ fn of_base64(text: &[u8]) -> Vec<u8> {
     base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default()
 }
 
-/// What follows a token of fixed length and is still part of the word: newer, longer forms are
-/// masked whole.
+/// Measures the rest of the word behind a token of fixed length: newer, longer forms are masked
+/// whole.
 fn rest_of_word(text: &[u8]) -> usize {
     text.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')).count()
 }
 
-/// Whether a text stands where a secret would, in an example or a template.
+/// Tells whether a text stands where a secret would, in an example or a template.
 pub(super) fn is_placeholder(text: &[u8]) -> bool {
     let lower = text.to_ascii_lowercase();
     let has = |word: &[u8]| lower.windows(word.len()).any(|window| window == word);
     PLACEHOLDERS.iter().any(|word| has(word)) || lower.starts_with(b"$") || is_drill(text)
 }
 
-/// The same for forms that carry their issuer's mark: documentation has them with letters in a row.
+/// Tells whether a text with its issuer's mark is documentation: there it ends in "example" or has
+/// letters in a row.
 fn is_drill(text: &[u8]) -> bool {
     let lower = text.to_ascii_lowercase();
     let has = |word: &[u8]| lower.windows(word.len()).any(|window| window == word);

@@ -1,4 +1,5 @@
-//! What a person types or hands over is held against the rules before anything is created (R10).
+//! Check of what a person types or hands over against the secret rules, before anything is created
+//! (R10).
 //!
 //! ```text
 //!  command, -e NAME=VALUE, --env-file, --prompt ──▶ rules ──▶ a finding ends the start: where, which rule, what to do instead

@@ -20,12 +20,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// How long one question may take.
+/// Time limit of one question.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The longest answer.
 const LONGEST: usize = 1 << 20;
 
-/// Why an instance could not be asked. Never has the token.
+/// Reason for which an instance could not be asked. Never has the token.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// Nobody there.
@@ -42,7 +42,7 @@ pub enum AskError {
     Silent,
 }
 
-/// Where an instance is, and how it is reached.
+/// Address of an instance, and the way to it.
 pub struct Instance {
     /// Its name.
     pub host: String,
@@ -52,7 +52,7 @@ pub struct Instance {
     pub path: String,
     /// The policy's proxy, and `user:password` for it.
     pub proxy: Option<(Proxy, Option<String>)>,
-    /// Whom its certificate may be from.
+    /// Authorities that may have issued the instance's certificate.
     pub authorities: Vec<CertificateDer<'static>>,
 }
 

@@ -29,11 +29,11 @@ pub struct Token {
     value: String,
     instance: Instance,
     kind: Kind,
-    /// When it ends.
+    /// End of the token's life.
     pub ends: Option<SystemTime>,
 }
 
-/// Where a token comes from.
+/// Source of a token.
 #[derive(Debug, Clone, Copy)]
 pub enum Source<'a> {
     /// A variable of the caller.
@@ -51,14 +51,14 @@ impl std::fmt::Display for Source<'_> {
     }
 }
 
-/// What kind of token it is: each has its own place to ask.
+/// Kind of a token: each kind has its own address to ask at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Personal,
     OAuth,
 }
 
-/// What the instance says about a token.
+/// The instance's facts about a token.
 #[derive(Debug, PartialEq, Eq)]
 struct About {
     scopes: Vec<String>,
@@ -105,7 +105,7 @@ impl Token {
         format!("GITLAB_TOKEN={}", self.value)
     }
 
-    /// Whether it can be revoked after the run.
+    /// Refuses a token that cannot be revoked after the run.
     pub fn can_be_revoked(&self) -> Result<(), Failure> {
         match self.kind {
             Kind::Personal => Ok(()),
@@ -175,7 +175,7 @@ fn find(url: &str, corporate: Option<&Ca>, policy: &Policy) -> Result<Instance, 
     Ok(Instance { host, port: endpoint.port, path, proxy, authorities })
 }
 
-/// What the instance says about a token; nothing when it does not know it.
+/// Asks the instance about a token. Returns nothing when the instance does not know it.
 async fn ask(instance: &Instance, token: &str) -> Result<Option<(Kind, About)>, AskError> {
     let (status, body) =
         instance.ask(Method::GET, "/api/v4/personal_access_tokens/self", ("private-token", token)).await?;
@@ -232,7 +232,7 @@ fn oauth(body: &[u8], now: SystemTime) -> Result<About, &'static str> {
     Ok(About { scopes: scopes(&value["scope"])?, ends })
 }
 
-/// Whether a token is no more than the policy permits; else why not, and what to do.
+/// Refuses a token that may do more than the policy permits: returns the reason, and what to do.
 fn permitted(about: &About, policy: &Policy, now: SystemTime) -> Result<(), (String, String)> {
     let permitted = policy.credentials.scopes.clone().unwrap_or(DEFAULT_SCOPES.map(str::to_owned).to_vec());
     let wider: Vec<&str> =

@@ -1,4 +1,4 @@
-//! Which commit HEAD names, by loose and packed references.
+//! Resolves HEAD to a commit, by loose and packed references.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;

@@ -18,7 +18,7 @@ pub struct Bounds {
     pub bytes: u64,
     /// Bytes of indexes, trees and attributes that may be kept.
     pub kept: u64,
-    /// How long it may take.
+    /// Time limit.
     pub time: Duration,
 }
 

@@ -1,5 +1,4 @@
-//! Which content git has for a path of the project: in the index, and in the commit that HEAD
-//! names.
+//! Git's content for a path of the project: in the index, and in the commit that HEAD names.
 //!
 //! ```text
 //!  path ─▶ repository: whose working tree? ─▶ index ──────────────────▶ entry ─┐

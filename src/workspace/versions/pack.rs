@@ -64,7 +64,7 @@ pub struct Pack<R> {
     pub index: R,
     /// The pack.
     pub pack: R,
-    /// How objects are named.
+    /// Hash by which objects are named.
     pub form: Form,
 }
 

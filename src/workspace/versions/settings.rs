@@ -14,7 +14,7 @@ use crate::workspace::aftermath::{config, place};
 /// The part of a repository's configuration that matters.
 #[derive(Debug)]
 pub struct Settings {
-    /// How objects are named.
+    /// Hash by which objects are named.
     pub form: Form,
     /// Tells whether references are files.
     pub has_files: bool,
@@ -24,7 +24,7 @@ pub struct Settings {
     pub other_attributes: bool,
 }
 
-/// Where a working tree and its repository are, below the project.
+/// Places of a working tree and its repository, below the project.
 #[derive(Debug, Clone, Copy)]
 pub struct Whereabouts<'a> {
     /// The working tree.

@@ -29,7 +29,7 @@ const ONE: u64 = 1 << 30;
 /// Bytes that stand before the content of a loose object, at most.
 const LONGEST_HEAD: usize = 32;
 
-/// Why an object cannot be had.
+/// Reason for which an object cannot be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// It is larger than permitted, or too much must be unpacked for it.
@@ -50,7 +50,7 @@ impl From<Closed> for Fault {
     }
 }
 
-/// How much may still be unpacked.
+/// Bytes that may still be unpacked.
 #[derive(Debug)]
 pub struct Budget(pub u64);
 

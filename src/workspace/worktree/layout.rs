@@ -1,5 +1,5 @@
-//! Where a repository is inside: its place relative to the working tree is what it is on this
-//! machine.
+//! Place of a repository in the container: its path relative to the working tree is the same as on
+//! this machine.
 //!
 //! ```text
 //!  this machine                        inside
@@ -24,7 +24,7 @@ use super::{inside, path, shown};
 use crate::host::walk::{Bounds, Walked, walk};
 use crate::term::{COULD_NOT_RUN, Failure};
 
-/// Where repositories are inside.
+/// Folder for repositories in the container.
 pub const REPOSITORY: &str = "/repository";
 const BOUNDS: Bounds = Bounds { depth: 200, entries: 3_000_000, time: Duration::from_secs(30) };
 
@@ -56,7 +56,7 @@ impl Mirror {
 /// A file that holds a path of this machine, and what it says inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pointer {
-    /// Where it is on this machine.
+    /// Path on this machine.
     pub path: PathBuf,
     /// Its text inside.
     pub text: String,

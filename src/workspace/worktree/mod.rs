@@ -43,14 +43,14 @@ pub struct Worktree {
     pub part: Option<Bind>,
     /// The folder with objects, references and configuration, to be written.
     pub git: Bind,
-    /// What the repository keeps for this working tree, below it: `worktrees/NAME` of a linked one,
-    /// else nothing.
+    /// Folder in the repository for this working tree: `worktrees/NAME` of a linked one, else
+    /// nothing.
     pub record: PathBuf,
     /// Files that hold paths of this machine, and what they say inside.
     pub pointers: Vec<Pointer>,
-    /// Where the repository is inside, if not at its place in the working tree.
+    /// Place of the repository in the container, if it differs from its place in the working tree.
     pub mirror: Option<Mirror>,
-    /// What is given, in words.
+    /// Description of what is given, in words.
     pub told: String,
 }
 
@@ -166,7 +166,7 @@ impl Worktree {
 struct Found {
     git: PathBuf,
     record: PathBuf,
-    /// What the working tree is, in words.
+    /// Description of the working tree, in words.
     what: String,
 }
 
@@ -272,7 +272,7 @@ fn alone(root: &Path, here: Identity, at: PathBuf, own: &OwnedFd) -> Result<Foun
     Ok(Found { git: at, record: PathBuf::new(), what })
 }
 
-/// How a repository is made to name its working tree.
+/// Returns the advice that makes a repository name its working tree.
 fn to_name(root: &Path, git: &Path) -> String {
     let common = root.ancestors().find(|folder| git.starts_with(folder)).unwrap_or(Path::new("/"));
     let up = git.strip_prefix(common).unwrap_or(git).iter().count();

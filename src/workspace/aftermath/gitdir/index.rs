@@ -31,7 +31,7 @@ pub const GITLINK: u32 = 0o160_000;
 /// A symbolic link's.
 pub const LINK: u32 = 0o120_000;
 
-/// What a file was when git looked at it: as in the index, ten numbers.
+/// File times, device, inode, owner and size as git's index records them, in ten numbers.
 pub type Stat = [u32; 10];
 
 /// Places in it.
@@ -54,7 +54,7 @@ pub struct Entry {
     pub skip: bool,
     /// Intent to add.
     pub intent: bool,
-    /// What the file was. It is never written.
+    /// The file's stat data when git last looked at it. Never written.
     pub stat: Stat,
 }
 
@@ -69,7 +69,7 @@ pub struct Index {
     pub base: Option<Base>,
 }
 
-/// What a split index has on top of a shared one.
+/// Entries that a split index has on top of a shared one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base {
     /// The shared one's name.

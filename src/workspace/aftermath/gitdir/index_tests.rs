@@ -1,4 +1,4 @@
-//! Whether git reads what we write, and we what git writes.
+//! Tests that git reads the indexes that we write, and that we read git's.
 
 use std::fs;
 use std::path::Path;
@@ -39,7 +39,7 @@ fn repository(form: &str) -> tempfile::TempDir {
     dir
 }
 
-/// What git itself sees in an index, stat data apart.
+/// Lists an index as git itself reads it, without stat data.
 fn listed(at: &Path) -> String {
     git(at, &["ls-files", "--stage", "-v", "-f"])
 }

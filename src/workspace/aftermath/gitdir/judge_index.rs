@@ -1,4 +1,4 @@
-//! Which entries of an index may stay, and which of their bits.
+//! Judgement of an index after a run: which entries may stay, and which of their bits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,17 +14,17 @@ const EMPTY: [&str; 2] = [
 /// Assume-unchanged, and skip-worktree.
 pub type Marks = (bool, bool);
 
-/// What is known beside the index.
+/// Facts beside the index that the judgement needs.
 pub struct Beside<'a> {
     /// Paths that the person marked so that git does not look at them.
     pub hiding: &'a BTreeMap<&'a [u8], Marks>,
-    /// Whether something is at a path of the working tree.
+    /// Tells whether something is at a path of the working tree.
     pub is_there: &'a dyn Fn(&[u8]) -> bool,
-    /// Whether the file system takes `A` and `a` for one name.
+    /// Set when the file system takes `A` and `a` for one name.
     pub folds: bool,
 }
 
-/// What is left of an index.
+/// An index as it is to be after the run.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Judged {
     /// The entries that stay.

@@ -42,7 +42,7 @@ const BOUNDS: Bounds = Bounds { depth: 60, entries: 2_000_000, time: Duration::f
 /// has more.
 const MOST: usize = 50_000;
 
-/// What tells that a file was written since: nobody but the kernel sets the last of these times.
+/// Marks that change when a file is written: only the kernel sets the last of these times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Print {
     inode: u64,
@@ -71,7 +71,7 @@ pub struct Facts {
     pub repository: Bytes,
     /// Its working tree below the root.
     pub tree: Option<Bytes>,
-    /// Whether objects are named by SHA-256.
+    /// Set when objects are named by SHA-256.
     pub sha256: bool,
     /// Its HEAD and references.
     pub refs: Refs,
@@ -84,7 +84,7 @@ pub struct Facts {
     pub links: Vec<(Bytes, Bytes)>,
     /// Files that git makes anew from others.
     pub caches: Vec<(Bytes, Print)>,
-    /// What lies in its folder.
+    /// Names in the repository's folder.
     pub names: Vec<Bytes>,
     /// Its `shallow`.
     pub shallow: Option<Bytes>,
@@ -99,7 +99,7 @@ pub struct Hiding {
     pub valid: bool,
     /// By skip-worktree.
     pub skip: bool,
-    /// What it was.
+    /// Print of the index before the run.
     pub print: Option<Print>,
 }
 
@@ -266,7 +266,7 @@ fn print_of(root: BorrowedFd<'_>, tree: Option<&Path>, path: &[u8]) -> Option<Pr
     Some(Print::of(&stat))
 }
 
-/// What lies below a repository's folder, as far as it matters here.
+/// Contents of a repository's folder that are judged after a run.
 #[derive(Debug, Default)]
 struct Contents {
     links: Vec<(Bytes, Bytes)>,

@@ -35,7 +35,7 @@ const KNOWN: &[&str] = &[
 const CAPITALS: &[&str] =
     &["AUTO_MERGE", "MERGE_AUTOSTASH", "MERGE_MODE", "MERGE_RR", "REBASE_MERGE", "NOTES_MERGE_REF"];
 
-/// What git is in the middle of, and the command that goes on with it.
+/// Files that mark an operation of git as unfinished, each with the command that goes on with it.
 pub const UNFINISHED: [(&str, &str); 7] = [
     ("MERGE_HEAD", "merge"),
     ("CHERRY_PICK_HEAD", "cherry-pick"),
@@ -46,8 +46,8 @@ pub const UNFINISHED: [(&str, &str); 7] = [
     ("BISECT_START", "bisect"),
 ];
 
-/// Whether git acts on it in the middle of something, or takes it for the next commit: a stash that
-/// `git commit` applies, a message.
+/// Tells whether git acts on a file in the middle of an operation, or takes it over into the next
+/// commit: a stash that `git commit` applies, a message.
 pub fn is_unfinished(name: &Path) -> bool {
     let name = name.to_string_lossy();
     UNFINISHED.iter().any(|(mark, _)| name == *mark)
@@ -56,7 +56,7 @@ pub fn is_unfinished(name: &Path) -> bool {
         || ["BISECT_", "NOTES_MERGE_"].into_iter().any(|start| name.starts_with(start))
 }
 
-/// Whether a name in a repository's own folder is one of git's.
+/// Tells whether git itself uses a name in a repository's own folder.
 pub fn is_known(name: &Path) -> bool {
     let name = name.to_string_lossy();
     let name = name.strip_suffix(".lock").unwrap_or(&name);
@@ -68,8 +68,8 @@ pub fn is_known(name: &Path) -> bool {
         || name.contains(".put-aside-")
 }
 
-/// Whether git makes this file anew from others when it is gone: it trusts what stands in it about
-/// commits, trees and where objects are.
+/// Tells whether git makes a file anew from others when it is missing. Such a file is dangerous:
+/// git trusts what it says about commits, trees and the places of objects.
 pub fn is_cache(path: &Path) -> bool {
     let Ok(below) = path.strip_prefix("objects") else { return false };
     let name = below.file_name().unwrap_or_default().to_string_lossy();

@@ -7,7 +7,8 @@
 /// Letters that HFS+ passes over in a name.
 const IGNORED: [(u32, u32); 4] = [(0x200c, 0x200f), (0x202a, 0x202e), (0x206a, 0x206f), (0xfeff, 0xfeff)];
 
-/// Whether git may write this path below a working tree; `is_link`: as a symbolic link.
+/// Tells whether git may write a path below a working tree. `is_link` says that the entry is a
+/// symbolic link.
 pub fn is_good(path: &[u8], is_link: bool) -> bool {
     let good = |part: &[u8]| {
         !part.is_empty()
@@ -20,14 +21,14 @@ pub fn is_good(path: &[u8], is_link: bool) -> bool {
     !path.is_empty() && !path.contains(&0) && path.split(|byte| *byte == b'/').all(good)
 }
 
-/// Whether a name is `.git` to any file system.
+/// Tells whether some file system takes a name for `.git`.
 fn is_dot_git(name: &[u8]) -> bool {
     let plain = plain(name);
     plain == ".git" || plain == "git~1"
 }
 
-/// What git reads from a working tree to know where submodules are; it must not be led elsewhere.
-/// Others it does not follow.
+/// Tells whether a name is `.gitmodules` to some file system. Git reads submodules' places from
+/// that file, so it must be no link; git follows no link at its other files.
 fn is_read_by_git(name: &[u8]) -> bool {
     let plain = plain(name);
     let short = |start: &str| {

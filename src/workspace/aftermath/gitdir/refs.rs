@@ -21,11 +21,11 @@ pub const LARGEST: u64 = 64 << 20;
 /// The references of a repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refs {
-    /// What HEAD says: an object's name, or `ref: ` and a reference.
+    /// Content of HEAD: an object's name, or `ref: ` and a reference.
     pub head: Option<String>,
-    /// What each says, by its whole name.
+    /// Content of each reference, by its whole name.
     pub all: BTreeMap<String, String>,
-    /// Whether there may be more: too many, or in a form that is not read (reftable).
+    /// Set when there may be more references: too many, or in a form that is not read (reftable).
     pub more: bool,
 }
 
@@ -72,7 +72,8 @@ fn line(here: &OwnedFd, name: &str) -> Option<String> {
     value(&text)
 }
 
-/// What a reference's file says, if that can be one.
+/// Reads the content of a reference's file. Returns nothing when a reference cannot have that
+/// content.
 pub fn value(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?;
     let text = text.trim_end_matches(['\n', '\r', ' ', '\t']);
@@ -85,12 +86,12 @@ pub fn value(text: &[u8]) -> Option<String> {
     }
 }
 
-/// Whether a text is the name of an object.
+/// Tells whether a text is the name of an object.
 pub fn is_object(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether a text is the whole name of a reference, as far as it matters here.
+/// Tells whether a text is the whole name of a reference. Stricter than git itself.
 pub fn is_name(text: &str) -> bool {
     text.starts_with("refs/")
         && !text.contains("..")
@@ -107,7 +108,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// Whether git shows another object in the place of one by a reference of this name.
+/// Tells whether a reference of this name makes git show another object in the place of one.
 pub fn replaces(name: &str) -> bool {
     name.starts_with(REPLACING)
 }
@@ -162,7 +163,7 @@ impl Refs {
     }
 }
 
-/// What moved: old and new.
+/// Lists the references that moved, with their old and new values.
 pub fn changes<'a>(
     before: &'a Refs,
     after: &'a Refs,
@@ -179,7 +180,7 @@ pub fn changes<'a>(
     head.into_iter().chain(moved)
 }
 
-/// What moved, in words: old and new.
+/// Lists the references that moved, in words: name, old and new value.
 pub fn moves(before: &Refs, after: &Refs) -> Vec<(String, String, String)> {
     let shown = |value: Option<String>| value.map_or("none".to_owned(), |value| short(&value));
     changes(before, after).map(|(name, was, now)| (name, shown(was), shown(now))).collect()

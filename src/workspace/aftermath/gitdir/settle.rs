@@ -19,7 +19,7 @@ use super::judge_index::{Beside, Marks, judge};
 use super::{Apart, BOUNDS, Facts, Hiding, Print, names, print_of, refs, tree_of, whole_index};
 use crate::host::walk::{Walked, walk};
 
-/// What is known of the repositories that are judged.
+/// Facts from before the run about the repositories that are judged.
 pub struct Beforehand<'a, F> {
     /// Working trees that lie elsewhere.
     pub apart: &'a [Apart],
@@ -65,7 +65,7 @@ struct One<'a> {
     around: BorrowedFd<'a>,
     tree: Option<&'a Path>,
     was: Option<&'a Facts>,
-    /// Whether it is kept for a working tree that the agent was not given.
+    /// Set when the repository serves a working tree that the agent was not given.
     of_others: bool,
     id: &'a str,
     told: &'a mut Told,
@@ -113,7 +113,7 @@ impl One<'_> {
         Ok(())
     }
 
-    /// What git trusts about commits and packs, and makes anew when it is gone.
+    /// Removes new or changed caches, which git trusts about commits and packs and makes anew.
     fn caches(&mut self, now: &[(Bytes, Print)], was: &Facts) -> io::Result<()> {
         for (path, print) in now.iter().filter(|one| !was.caches.contains(one)) {
             // Written again since it was listed: by git, at work for the person.
@@ -266,14 +266,15 @@ impl One<'_> {
         Ok(())
     }
 
-    /// Whether a link was there before the run, and led where it leads.
+    /// Tells whether a link was there before the run with the same target.
     fn was_link(&self, name: &OsStr) -> io::Result<bool> {
         let target = rustix::fs::readlinkat(self.here, name, Vec::new())?;
         let is_it = |(path, to): &(Bytes, Bytes)| path.0 == name.as_bytes() && to.0 == target.as_bytes();
         Ok(self.was.is_some_and(|was| was.links.iter().any(is_it)))
     }
 
-    /// Whether git could take a file for unchanged, by its size and time, that was written since.
+    /// Tells whether git could take a file that was written since for unchanged, by its size and
+    /// time.
     fn has_doubtful_stat(&self, index: &Index) -> bool {
         let Some(tree) = self.tree else { return false };
         index.entries.iter().any(|entry| {
@@ -317,8 +318,8 @@ impl One<'_> {
         Ok(())
     }
 
-    /// What lies in `refs/replace` is not taken for what ringfence reads in it: git reads more
-    /// forms than that.
+    /// Puts aside new files in `refs/replace`, whatever they hold: git reads more forms of them
+    /// than ringfence does.
     fn replacing(&mut self, was: &refs::Refs) -> io::Result<()> {
         let folder = match place::open_folder(self.here.as_fd(), Path::new("refs/replace")) {
             Ok(folder) => folder,
@@ -407,12 +408,12 @@ impl One<'_> {
     }
 }
 
-/// Whether an index stands on another file, which the agent may have written.
+/// Tells whether an index builds on another file, which the agent may have written.
 fn is_split(bytes: &[u8], sha256: bool) -> bool {
     index::read(bytes, sha256).is_none_or(|index| index.base.is_some())
 }
 
-/// Whether a file has the size and the time of an entry, and was written since all the same.
+/// Tells whether a file has the size and the time of its index entry, and yet was written since.
 #[allow(
     clippy::unnecessary_cast,
     clippy::cast_possible_truncation,

@@ -1,4 +1,4 @@
-//! What an agent leaves below `.git`, judged by what the person's own git does afterwards.
+//! Tests of what an agent leaves below `.git`, judged by what the person's own git does afterwards.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -486,7 +486,7 @@ fn references_that_moved_are_told_old_and_new() {
     }
 }
 
-/// What a person, or an agent, does every day. Nothing of it is lost, and nothing is put back.
+/// Does what a person, or an agent, does every day. Nothing of it is lost, and nothing is put back.
 #[test]
 fn ordinary_operations_stay_as_they_are() {
     type Work = fn(&Project);

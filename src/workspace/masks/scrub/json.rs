@@ -23,7 +23,7 @@ pub(super) fn scrub(text: &[u8], manner: Manner) -> Scrubbed {
     }
 }
 
-/// How a file is read.
+/// Judgement of a file's values while it is read.
 #[derive(Clone, Copy)]
 struct Eye {
     manner: Manner,

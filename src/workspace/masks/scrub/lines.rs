@@ -62,7 +62,7 @@ pub(super) fn find(form: Form, text: &[u8], manner: Manner) -> Option<Vec<Range<
 struct Found<'a> {
     patterns: &'a Patterns,
     manner: Manner,
-    /// Where the line begins in the text.
+    /// Offset of the line in the text.
     start: usize,
     line: &'a [u8],
     spans: &'a mut Vec<Range<usize>>,
@@ -176,7 +176,7 @@ fn describes(key: &[u8], value: &[u8]) -> bool {
     }
 }
 
-/// Where the quote ends that a value begins with.
+/// Returns the offset of the quote that ends a quoted value.
 fn end_of_quoted(value: &[u8], quote: u8) -> Option<usize> {
     let mut escaped = false;
     for (index, byte) in value.iter().enumerate().skip(1) {

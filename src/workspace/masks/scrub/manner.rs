@@ -10,7 +10,7 @@ use regex::bytes::Regex;
 
 use super::patterns::{Patterns, regex};
 
-/// How a value is judged.
+/// Rules by which a value is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manner {
     /// In a credential store: only references are no secrets.

@@ -20,15 +20,15 @@ use std::path::Path;
 use manner::Manner;
 use patterns::Patterns;
 
-/// What stands in the place of a secret.
+/// Text that stands in the place of a secret.
 pub const MASK: &str = "masked-by-ringfence";
 
-/// How a configuration is written.
+/// Syntax of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// `key = value` or `key: value`, one a line: INI, properties, TOML, YAML, HCL.
     Lines,
-    /// The same, in a file whose every value is a secret.
+    /// Lines of which every value is a secret.
     Values,
     /// git's own INI.
     Git,
@@ -44,12 +44,12 @@ pub enum Form {
     Php,
 }
 
-/// What is left of a configuration.
+/// Outcome for a configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Scrubbed {
     /// It holds no secret: it stays as it is, and the agent may change it.
     Clean,
-    /// The same without its secrets.
+    /// The configuration without its secrets.
     Masked(Vec<u8>),
     /// It cannot be read for certain.
     Unclear,

@@ -1,4 +1,4 @@
-//! Which keys are secret, which values are none, and what stands in URLs.
+//! Patterns of secret keys, of harmless values, and of credentials in URLs.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -31,10 +31,10 @@ pub(super) struct Patterns {
     /// Values that are no secret: `${NAME}`, numbers, booleans.
     reference: Regex,
     trivial: Regex,
-    /// What stands before `@` in URLs.
+    /// Credentials before `@` in URLs.
     http_user: Regex,
     url_password: Regex,
-    /// The same in a proxy's address without a scheme.
+    /// Credentials in a proxy's address without a scheme.
     proxy_user: Regex,
     /// conda's tokens in paths.
     path_token: Regex,
@@ -99,18 +99,18 @@ impl Patterns {
         })
     }
 
-    /// Whether what this key is given is a secret.
+    /// Tells whether the value of this key is a secret.
     pub(super) fn is_secret(&self, key: &[u8]) -> bool {
         self.secret_key.is_match(key) && !self.is_harmless(key)
     }
 
-    /// Whether a key with a telling word only says where a secret is.
+    /// Tells whether a key with a telling word only says where a secret is.
     pub(super) fn is_harmless(&self, key: &[u8]) -> bool {
         let key = super::unquoted(key);
         self.harmless_key.is_match(key) && !self.never_harmless.is_match(key)
     }
 
-    /// Whether a value is no secret, whatever its key.
+    /// Tells whether a value is no secret, whatever its key.
     pub(super) fn is_plain(&self, value: &[u8]) -> bool {
         self.trivial.is_match(value) || self.reference.is_match(value)
     }

@@ -83,7 +83,7 @@ const OF_SCHEMA: &[&str] = &[
     "minLength",
 ];
 
-/// How the values of a file are judged.
+/// Chooses the rules by which a file's values are judged.
 pub(super) fn manner(form: Form, path: &Path, text: &[u8]) -> Manner {
     let has = |words: &[&str]| words.iter().any(|word| contains(text, word.as_bytes()));
     let is_store = match form {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What is left, as text; `clean` or `unclear` else.
+/// Returns the scrubbed text, or `clean` or `unclear`.
 fn left(form: Form, text: &str) -> String {
     match scrub(form, text.as_bytes()) {
         Scrubbed::Clean => "clean".to_owned(),

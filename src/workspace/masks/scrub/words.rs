@@ -76,7 +76,7 @@ const CURL_PLAIN: &[&str] = &[
     "user-agent",
     "write-out",
 ];
-/// The same as letters. A letter of `CURL_FLAGS` takes none.
+/// Short options of curl without a secret. A letter of `CURL_FLAGS` takes no value.
 const CURL_PLAIN_LETTERS: &[u8] = b"AcCDeKmortwxXyYzT";
 const CURL_FLAGS: &[u8] = b"#0123456:aBfgGiIjJklLMnNOpqRsSvVZ";
 
@@ -155,7 +155,8 @@ pub(super) fn find_curl(text: &[u8], manner: Manner) -> Vec<Range<usize>> {
     spans
 }
 
-/// Where the value of `-u value`, `-uvalue` or `-sSu value` begins, if it may be a secret.
+/// Returns the offset at which the value of `-u value`, `-uvalue` or `-sSu value` begins, if it may
+/// be a secret.
 fn after_letters(body: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
@@ -170,7 +171,8 @@ fn after_letters(body: &[u8]) -> Option<usize> {
     }
 }
 
-/// Where the value of `user = value` or `--user value` begins, if it may be a secret.
+/// Returns the offset at which the value of `user = value` or `--user value` begins, if it may be a
+/// secret.
 fn after_word(body: &[u8], dashes: usize, comment: bool) -> Option<usize> {
     let word = &body[dashes..];
     let length = word.iter().position(|byte| matches!(byte, b' ' | b'\t' | b'=' | b':'))?;

@@ -1,4 +1,4 @@
-//! Things that an agent of an earlier run, or whoever made the project, could have left.
+//! Tests with files that an agent of an earlier run, or the project's author, could have left.
 
 use std::time::Duration;
 
