@@ -11,7 +11,7 @@ use crate::doctor::row::Verdict;
 use crate::doctor::{gather, judge, report};
 use crate::layers;
 use crate::supervisor::engine::Choice;
-use crate::supervisor::spec::containers::WORKSPACE;
+use crate::supervisor::spec::places::WORKSPACE;
 use crate::term::Failure;
 use crate::workspace::mounts;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::run::RunArgs;
 use crate::host::open;
-use crate::supervisor::upload::secrets;
+use crate::supervisor::spec::places::SECRETS;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::workspace::secrets::{Handed, Sent, check};
 
@@ -58,7 +58,7 @@ pub fn gather(args: &RunArgs) -> Result<Giving, Failure> {
         env.extend(variable(pair)?);
     }
     if let Some(prompt) = prompt {
-        env.push(format!("RINGFENCE_PROMPT={}/{}", secrets::DIRECTORY, prompt.name));
+        env.push(format!("RINGFENCE_PROMPT={}/{}", SECRETS, prompt.name));
         handed.push(prompt);
     }
     let mut names: Vec<&str> = handed.iter().map(|file| file.name.as_str()).collect();

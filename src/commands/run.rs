@@ -13,13 +13,13 @@ use crate::layers::record::Record;
 use crate::layers::{self, Wanted};
 use crate::supervisor::engine::Choice;
 use crate::supervisor::image;
-use crate::supervisor::mounts::binds::Binds;
 use crate::supervisor::run::streams;
-use crate::supervisor::run::{Request, runtime};
+use crate::supervisor::run::{RunRequest, runtime};
 use crate::supervisor::signals::Signals;
 use crate::supervisor::signals::interrupt::until_signal;
-use crate::supervisor::spec::containers::{Agent, WORKSPACE};
 use crate::supervisor::spec::limits::Asked;
+use crate::supervisor::spec::places::WORKSPACE;
+use crate::supervisor::spec::request::AgentRequest;
 use crate::supervisor::spec::surface::{self, Surface};
 use crate::supervisor::upload::authorities;
 use crate::term::{COULD_NOT_RUN, Failure};
@@ -63,7 +63,8 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     let unmasked = super::project::unmask(&mut policy, &args.unmask, folder)?;
     check_digest(&policy, args.expect_digest.as_deref())?;
     let runtime = runtime::wanted(policy.container.runtime.as_deref(), args.runtime.as_deref())?;
-    let asked = Asked {
+    let limits = Asked {
+        cpus: args.cpus,
         memory: args.memory,
         pids: args.pids,
         open_files: args.open_files,
@@ -136,45 +137,34 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
         tmpfs,
         shm: args.shm_size.unwrap_or(surface::SHM),
     };
-    let limits = asked.within(&policy);
-    let request = Request {
+    let request = RunRequest {
         name,
-        ca,
         policy,
         layers: Record::of(wanted)?,
-        agent: Agent {
-            image,
+        agent: AgentRequest {
             command: args.command().to_vec(),
             entrypoint: args.entrypoint,
             env,
-            binds: Binds { all: binds, ..Binds::default() },
-            served: Vec::new(),
-            by_init: false,
-            data: Vec::new(),
-            names_read_only: false,
+            binds,
             workdir: args.workdir.or_else(|| worktree.as_ref()?.workdir()),
-            handed: !handed.is_empty(),
-            trust: false,
-            user: args.user.clone().or(owner),
+            handed,
+            ca,
+            user: args.user,
+            owner,
             runtime,
             interactive: args.interactive,
             tty: args.tty,
-            nano_cpus: 0,
             limits,
-            quota: false,
             surface,
         },
-        handed,
-        user_is_owner: args.user.is_none(),
         masks,
         worktree,
         token_ends: token.as_ref().and_then(|token| token.ends),
         events: args.events,
-        cpus: args.cpus,
         timings: args.timings,
         quiet: args.quiet,
     };
-    let ended = crate::supervisor::run::run(&engine, request, &mut signals).await;
+    let ended = crate::supervisor::run::run(&engine, &image, request, &mut signals).await;
     if let Some(token) = token.filter(|_| args.revoke_token)
         && let Err(failure) = token.revoke().await
     {

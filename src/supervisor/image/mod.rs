@@ -16,6 +16,7 @@ use clap::ValueEnum;
 
 use self::reference::Reference;
 use super::engine::{self, Engine};
+use crate::supervisor::spec::image::Image;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::{ImageDigest, ImageName};
 
@@ -28,29 +29,6 @@ pub enum Pull {
     Always,
     /// Never.
     Never,
-}
-
-/// An image that is on the engine.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Image {
-    /// As it was typed.
-    pub name: String,
-    /// The engine's id of it.
-    pub id: String,
-    /// Where it came from, by content: `registry.example/agent@sha256:…`. Absent for what no registry gave.
-    pub digest: Option<String>,
-    /// The variables that it sets.
-    pub env: Vec<String>,
-    /// Who its programs run as; empty: root.
-    pub user: String,
-    /// Its entrypoint.
-    pub entrypoint: Vec<String>,
-    /// What its entrypoint is given unless a command is.
-    pub command: Vec<String>,
-    /// The names of its labels.
-    pub labels: Vec<String>,
-    /// Paths for which it wants volumes.
-    pub volumes: Vec<String>,
 }
 
 /// Makes sure that the image is on the engine. `quiet` keeps the progress to itself.

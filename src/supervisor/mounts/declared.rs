@@ -12,7 +12,7 @@ use std::path::{Component, Path};
 use bollard::models::{Mount, MountType, MountVolumeOptions, VolumeCreateRequest};
 
 use crate::supervisor::engine::{self, Engine};
-use crate::supervisor::spec::containers::Agent;
+use crate::supervisor::spec::agent::AgentSpec;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::handover::COUNTED;
@@ -57,7 +57,7 @@ fn cleaned(path: &str) -> Option<String> {
 }
 
 /// Makes the volumes; the engine fills them from the image when the agent's container is created.
-pub async fn create(engine: &Engine, workflow: &Workflow, agent: &Agent) -> Result<(), Failure> {
+pub async fn create(engine: &Engine, workflow: &Workflow, agent: &AgentSpec) -> Result<(), Failure> {
     for (number, place) in agent.data.iter().enumerate() {
         let request = VolumeCreateRequest {
             name: Some(name(workflow, number)),

@@ -10,7 +10,7 @@ use bollard::query_parameters::DownloadFromContainerOptions;
 use futures_util::StreamExt;
 
 use super::super::engine::Engine;
-use crate::supervisor::spec::containers::Agent;
+use crate::supervisor::spec::agent::AgentSpec;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::supervisor::upload::files::upload;
 use crate::term::{COULD_NOT_RUN, Failure};
@@ -22,7 +22,7 @@ const LONGEST: usize = 1 << 20;
 
 /// Gives the agent's user, where that is `UID:GID`, an account, unless the image has one or no accounts at all. Where the image cannot be
 /// written, or the person mounts accounts, nothing is added.
-pub(super) async fn give(engine: &Engine, workflow: &Workflow, agent: &Agent) -> Result<(), Failure> {
+pub(super) async fn give(engine: &Engine, workflow: &Workflow, agent: &AgentSpec) -> Result<(), Failure> {
     let user = agent.user.as_deref().and_then(|user| user.split_once(':'));
     let Some((number, group)) =
         user.and_then(|(user, group)| Some((user.parse().ok()?, group.parse().ok()?)))
@@ -43,7 +43,7 @@ pub(super) async fn give(engine: &Engine, workflow: &Workflow, agent: &Agent) ->
 }
 
 /// The number, and group, of the user that the agent will be; nothing where not even its image tells.
-pub(super) async fn number(engine: &Engine, workflow: &Workflow, agent: &Agent) -> Option<String> {
+pub(super) async fn number(engine: &Engine, workflow: &Workflow, agent: &AgentSpec) -> Option<String> {
     let user = agent.user.as_deref().unwrap_or(&agent.image.user);
     if user.is_empty() {
         return Some("0:0".to_owned());

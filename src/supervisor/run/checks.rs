@@ -10,7 +10,6 @@ use netpolicy::policy::Policy;
 use super::super::engine::{self, Engine};
 use super::super::inventory;
 use crate::host::network;
-use crate::supervisor::spec::limits;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowName;
 use crate::wire::host_network::HostNetwork;
@@ -47,14 +46,9 @@ pub(super) fn may_hold_quotas(info: &SystemInfo) -> bool {
     }
 }
 
-/// The engine refuses more CPUs than it has.
-pub(super) fn nano_cpus(info: &SystemInfo, asked: Option<f64>, policy: &Policy) -> Result<i64, Failure> {
-    let has = info.ncpu.unwrap_or(1).max(1) as f64;
-    let cpus = limits::cpus(asked, policy, has).ok_or_else(|| {
-        Failure::new(COULD_NOT_RUN, format!("--cpus {}: the engine has {has}", asked.unwrap_or_default()))
-            .hint(format!("give a number from 0.01 to {has}"))
-    })?;
-    Ok((cpus * 1e9) as i64)
+/// Returns the number of CPUs that the engine has: it refuses more.
+pub(super) fn cpus(info: &SystemInfo) -> f64 {
+    info.ncpu.unwrap_or(1).max(1) as f64
 }
 
 /// The network of this machine.

@@ -6,9 +6,10 @@ use netpolicy::floor::Surroundings;
 use netpolicy::virtual_names::VirtualNames;
 
 use super::super::engine::{Engine, Product};
-use super::Request;
+use super::RunRequest;
 use crate::host::account;
 use crate::supervisor::mounts::nonce::Planted;
+use crate::supervisor::spec::agent::AgentSpec;
 use crate::supervisor::spec::init;
 use crate::supervisor::spec::seccomp;
 use crate::supervisor::spec::workflow::Workflow;
@@ -21,30 +22,31 @@ use crate::workspace::secrets::{is_secret_variable, without_secrets};
 /// The files that the fence and the guard begin with, as one archive.
 pub(super) fn configuration(
     workflow: &Workflow,
-    request: &Request,
+    request: &RunRequest,
+    agent: &AgentSpec,
     engine: &Engine,
     surroundings: Surroundings,
     planted: &[Planted],
 ) -> Result<Vec<u8>, Failure> {
     let names = VirtualNames::new(&request.policy);
-    let (time, ..) = request.left();
+    let (time, ..) = request.left(&agent.limits);
     let end = SystemTime::now() + time;
     let deadline = end.duration_since(UNIX_EPOCH).map(|since| since.as_millis() as u64).unwrap_or(0);
     let fence = FenceConfig {
         workflow: workflow.id.to_string(),
         permits: netpolicy::ruleset::permits(&request.policy, &names),
         cut: netpolicy::ruleset::Cut::Nothing,
-        devices: request.agent.runtime.is_some(),
-        given: request.agent.binds.expected(planted),
+        devices: agent.runtime.is_some(),
+        given: agent.binds.expected(planted),
         limits: engine.product == Product::Podman,
-        covers: init::expected(&request.agent)?,
+        covers: init::expected(agent)?,
     };
     let guard = GuardConfig {
         workflow: workflow.id,
         policy: request.policy.clone(),
         surroundings,
         deadline_unix_ms: Some(deadline),
-        start: start(workflow, request, engine),
+        start: start(workflow, request, agent, engine),
     };
     let json = |result: serde_json::Result<Vec<u8>>| {
         result.map_err(|error| {
@@ -57,12 +59,11 @@ pub(super) fn configuration(
 }
 
 /// Who started what, for the first line of the log. No secret is in it.
-fn start(workflow: &Workflow, request: &Request, engine: &Engine) -> Start {
-    let agent = &request.agent;
+fn start(workflow: &Workflow, request: &RunRequest, agent: &AgentSpec, engine: &Engine) -> Start {
     let (uid, user) = account::of_caller();
     let of_variables = agent.env.iter().filter_map(|pair| pair.split_once('='));
     let of_variables = of_variables.filter(|(name, value)| is_secret_variable(name, value.as_bytes()));
-    let of_files = request.handed.iter().filter(|file| !file.is_prompt());
+    let of_files = request.agent.handed.iter().filter(|file| !file.is_prompt());
     let known: Vec<&[u8]> = of_variables
         .map(|(_, value)| value.as_bytes())
         .chain(of_files.map(|file| file.content.as_slice()))

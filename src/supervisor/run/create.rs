@@ -6,7 +6,8 @@ use bollard::models::{ContainerCreateBody, VolumeCreateRequest};
 use super::super::engine::{self, Engine};
 use super::super::podman;
 use crate::supervisor::engine::abilities;
-use crate::supervisor::spec::containers::{self, Agent};
+use crate::supervisor::spec::agent::AgentSpec;
+use crate::supervisor::spec::containers;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::Failure;
 
@@ -29,10 +30,10 @@ pub(super) async fn create(
 pub(super) async fn create_agent(
     engine: &Engine,
     workflow: &Workflow,
-    agent: &Agent,
+    agent: &AgentSpec,
     filter: &str,
 ) -> Result<(), Failure> {
-    let asked = |agent: &Agent| {
+    let asked = |agent: &AgentSpec| {
         let mut body = containers::agent(workflow, agent, filter);
         podman::name_agent(engine, &mut body);
         body
@@ -49,7 +50,7 @@ pub(super) async fn create_agent(
             Ok(())
         }
         Err(error) if engine::describe(&error).contains("storage-opt") => {
-            let without = asked(&Agent { quota: false, ..agent.clone() });
+            let without = asked(&AgentSpec { quota: false, ..agent.clone() });
             create(engine, workflow, Role::Agent, without).await
         }
         Err(error) => Err(refused(Role::Agent, &error)),

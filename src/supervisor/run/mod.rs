@@ -24,14 +24,13 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use netpolicy::policy::Policy;
-use netpolicy::settings::Ca;
 
-use self::checks::{about, check_name_is_free, may_hold_quotas, nano_cpus, own_addresses};
+use self::checks::{about, check_name_is_free, cpus, may_hold_quotas, own_addresses};
 use self::clock::Clock;
 use self::events::EventFiles;
 use self::start::{Checked, Prepared, start};
 use super::aftermath::Report;
-use super::engine::{Engine, Product};
+use super::engine::Engine;
 use super::signals::Signals;
 use super::{aftermath, helper_image, networks, podman};
 use crate::host::clock::unix_seconds;
@@ -43,17 +42,19 @@ use crate::supervisor::mounts::nonce;
 use crate::supervisor::records::runs;
 use crate::supervisor::run::summary::{Summary, last_digest};
 use crate::supervisor::signals::interrupt::until_signal;
-use crate::supervisor::spec::containers::{Agent, WORKSPACE};
+use crate::supervisor::spec::agent::{AgentSpec, EngineFacts, Facts};
 use crate::supervisor::spec::etc;
+use crate::supervisor::spec::image::Image;
+use crate::supervisor::spec::limits::Limits;
+use crate::supervisor::spec::places::WORKSPACE;
+use crate::supervisor::spec::request::AgentRequest;
 use crate::supervisor::spec::workflow::Workflow;
-use crate::supervisor::upload::authorities;
 use crate::supervisor::upload::guard_inputs::{self, Means};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::event::{AgentEnded, How, Observation};
 use crate::wire::{UnixTime, WorkflowName};
 use crate::workspace::aftermath::Aftermath;
 use crate::workspace::mounts::Bind;
-use crate::workspace::secrets::Handed;
 use crate::workspace::worktree::Worktree;
 use crate::workspace::{masks, review};
 
@@ -67,47 +68,39 @@ pub const FENCE_ENDED: u8 = 123;
 pub const TIME_OVER: u8 = 124;
 
 /// All that a run needs, checked as far as it can be without the engine.
-pub struct Request {
+pub struct RunRequest {
     /// A name for the workflow.
     pub name: Option<WorkflowName>,
     /// The policy, whole.
     pub policy: Policy,
     /// Where it comes from, for a reload.
     pub layers: Record,
-    /// The agent.
-    pub agent: Agent,
-    /// What the agent is handed over in memory.
-    pub handed: Vec<Handed>,
-    /// Whether the agent's user is the project's owner for want of another word.
-    pub user_is_owner: bool,
+    /// The agent, as it was asked for.
+    pub agent: AgentRequest,
     /// What is laid over the project's files, and over those of its repository where that lies elsewhere.
     pub masks: Vec<masks::Plan>,
     /// The project as a working tree whose repository lies elsewhere.
     pub worktree: Option<Worktree>,
-    /// Authorities for the agent besides its image's own.
-    pub ca: Option<Ca>,
     /// When the agent's token ends, which ends the run.
     pub token_ends: Option<SystemTime>,
     /// Where a person wants the events too.
     pub events: Option<PathBuf>,
-    /// CPUs asked for.
-    pub cpus: Option<f64>,
     /// Print how long each step took.
     pub timings: bool,
     /// No summary.
     pub quiet: bool,
 }
 
-impl Request {
+impl RunRequest {
     /// The project, as a person named it.
     fn project(&self) -> Option<&Bind> {
         let part = self.worktree.as_ref().and_then(|worktree| worktree.part.as_ref());
-        part.or_else(|| self.agent.binds.all.iter().find(|bind| bind.target == WORKSPACE))
+        part.or_else(|| self.agent.project())
     }
 
     /// What is left until the run must end, what ends it, and in words.
-    fn left(&self) -> (Duration, Observation, String) {
-        let time = self.agent.limits.time;
+    fn left(&self, limits: &Limits) -> (Duration, Observation, String) {
+        let time = limits.time;
         let shown = humantime::format_duration(time);
         let limit = (
             time,
@@ -123,10 +116,15 @@ impl Request {
 }
 
 /// Runs the agent to its end; the exit status for the program.
-pub async fn run(engine: &Engine, mut request: Request, signals: &mut Signals) -> Result<u8, Failure> {
+pub async fn run(
+    engine: &Engine,
+    image: &Image,
+    request: RunRequest,
+    signals: &mut Signals,
+) -> Result<u8, Failure> {
     let mut clock = Clock::new(request.timings);
     // Nothing has been created yet, so an engine that has gone silent is simply left.
-    let checked = until_signal(signals, check(engine, &mut request, &mut clock)).await?;
+    let checked = until_signal(signals, check(engine, &request, &mut clock)).await?;
 
     let digest = request
         .policy
@@ -138,11 +136,11 @@ pub async fn run(engine: &Engine, mut request: Request, signals: &mut Signals) -
         Failure::new(COULD_NOT_RUN, "cannot make an id for the workflow").caused_by(&error)
     })?;
     let events = EventFiles::open(workflow.id, request.events.as_deref())?;
-    let binds = &request.agent.binds.all;
+    let binds = &request.agent.binds;
     let project = request.project().map(|bind| bind.source.as_path());
     let mut record = runs::Held::begin(&workflow, &engine.host, project)?;
     let resolver = request.policy.dns.virtual_range.broadcast();
-    let own = checked.own_files.then(|| etc::files(engine.product, resolver));
+    let own = checked.facts.own_files.then(|| etc::files(engine.product, resolver));
     let given = masks::Given {
         binds,
         memory: &request.agent.surface.tmpfs,
@@ -150,24 +148,22 @@ pub async fn run(engine: &Engine, mut request: Request, signals: &mut Signals) -
         mirror: request.worktree.as_ref().and_then(|worktree| worktree.mirror.as_ref()),
         own: own.as_ref().map_or(&[], |own| own),
         // Another runtime shows other numbers, and may have sockets of its own; so may another kernel.
-        init: crate::wire::init::PROGRAM.filter(|_| checked.own_files && request.agent.runtime.is_none()),
+        init: crate::wire::init::PROGRAM
+            .filter(|_| checked.facts.own_files && request.agent.runtime.is_none()),
     };
     let laying = masks::serve(&request.masks, given, workflow.id, &engine.host)?;
     laying.told.iter().for_each(|told| crate::term::talk(format_args!("{told}")));
-    request.agent.served.clone_from(&laying.served);
-    request.agent.by_init = laying.by_init;
-    if let Err(failure) = request.agent.place_data() {
-        masks::close(workflow.id).unwrap_or_else(|failure| crate::term::talk_lines(&failure));
-        return Err(failure);
-    }
-    let binds = &request.agent.binds.all;
+    let facts = Facts { image, engine: checked.facts, limits: checked.limits, covers: &laying };
     let name = workflow.name.as_ref().map(AsRef::as_ref);
     let worktree = request.worktree.as_ref();
-    let begun = remember(binds)
-        .and_then(|()| Aftermath::begin(binds, &request.masks, worktree, workflow.id, name, &engine.host))
-        .and_then(|held| request.layers.keep(workflow.id).map(|()| held));
-    let mut held = match begun {
-        Ok(held) => held,
+    let begun = AgentSpec::new(&request.agent, facts).and_then(|agent| {
+        let held = remember(binds).and_then(|()| {
+            Aftermath::begin(binds, &request.masks, worktree, workflow.id, name, &engine.host)
+        })?;
+        request.layers.keep(workflow.id).map(|()| (agent, held))
+    });
+    let (agent, mut held) = match begun {
+        Ok(begun) => begun,
         Err(failure) => {
             // Else the next runs on these files would be held to the covers of one that never was.
             masks::close(workflow.id).unwrap_or_else(|failure| crate::term::talk_lines(&failure));
@@ -180,7 +176,7 @@ pub async fn run(engine: &Engine, mut request: Request, signals: &mut Signals) -
     // created behind the back of the removal; a second one does not where the engine has gone silent.
     let early_signal = Cell::new(None);
     let started = {
-        let start = start(engine, &workflow, &request, prepared, &early_signal, &mut clock);
+        let start = start(engine, &workflow, &request, &agent, prepared, &early_signal, &mut clock);
         tokio::pin!(start);
         loop {
             tokio::select! {
@@ -200,7 +196,7 @@ pub async fn run(engine: &Engine, mut request: Request, signals: &mut Signals) -
             if let Some(number) = early_signal.get() {
                 signals.again(number);
             }
-            let ended = running.supervise(engine, &workflow, &request, &laying, signals).await;
+            let ended = running.supervise(engine, &workflow, &request, &agent.limits, &laying, signals).await;
             let end = ended.as_ref().ok().map(Ended::event);
             told = running.close(engine, &workflow, &mut held, Some(&laying.covered), end).await;
             ended.map(|ended| (ended, running.summary.take()))
@@ -237,18 +233,12 @@ fn remember(binds: &[Bind]) -> Result<(), Failure> {
 }
 
 /// Looks at all that can be looked at before anything is created, and has the helper image on the engine.
-async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Result<Checked, Failure> {
-    let means = Means::gather(&request.policy, request.ca.as_ref())?;
-    let corporate = request.ca.as_ref().map(crate::host::authorities::read).transpose()?;
-    guard_inputs::without_proxies(&mut request.agent.env, engine.product);
-    guard_inputs::without_devices(&mut request.agent.env, engine.product);
+async fn check(engine: &Engine, request: &RunRequest, clock: &mut Clock) -> Result<Checked, Failure> {
+    let means = Means::gather(&request.policy, request.agent.ca.as_ref())?;
+    let corporate = request.agent.ca.as_ref().map(crate::host::authorities::read).transpose()?;
     check_name_is_free(engine, request.name.as_ref()).await?;
     if let Some(runtime) = &request.agent.runtime {
         runtime::check(engine, runtime).await?;
-    }
-    if corporate.is_some() {
-        request.agent.trust = true;
-        authorities::point(&mut request.agent.env, &request.agent.image.env);
     }
     podman::check(engine)?;
     let info = about(engine).await?;
@@ -257,23 +247,23 @@ async fn check(engine: &Engine, request: &mut Request, clock: &mut Clock) -> Res
         .for_each(|told| crate::term::talk(format_args!("{told}")));
     let rootless = abilities::is_rootless(&info);
     host::check(&info, engine)?;
-    let remapped = host::is_remapped(&info, engine.product);
-    request.agent.binds.sharing = Sharing::of(engine.product, &engine.version, rootless);
-    if request.user_is_owner && rootless {
-        // There the person is root in the container, and the owner's number would be somebody else.
-        request.agent.user = None;
-    }
-    request.agent.nano_cpus = nano_cpus(&info, request.cpus, &request.policy)?;
-    request.agent.quota = may_hold_quotas(&info);
+    let limits = request.agent.limits.within(&request.policy, cpus(&info))?;
     let elsewhere = nonce::is_needed(info.kernel_version.as_deref());
+    let facts = EngineFacts {
+        product: engine.product,
+        rootless,
+        quotas: may_hold_quotas(&info),
+        sharing: Sharing::of(engine.product, &engine.version, rootless),
+        own_files: etc::can_be_given(engine, &info, elsewhere),
+        elsewhere,
+        remapped: host::is_remapped(&info, engine.product),
+    };
     let networks = networks::list(engine).await?;
     guard_inputs::check_proxy(&request.policy, &networks, &own_addresses()?).await?;
     clock.step("checked");
     let helper = helper_image::ensure(engine).await?;
     clock.step("helper image");
-    let own_files = etc::can_be_given(engine, &info, elsewhere);
-    request.agent.names_read_only = !own_files && engine.product == Product::Docker;
-    Ok(Checked { helper, networks, means, corporate, elsewhere, remapped, own_files })
+    Ok(Checked { helper, networks, means, corporate, facts, limits })
 }
 
 /// Removes everything of the workflow. An engine that restarts is waited for: what it leaves running is closed, but nobody's.

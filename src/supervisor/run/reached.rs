@@ -4,9 +4,9 @@ use tokio::time::timeout;
 
 use super::super::engine::Engine;
 use super::super::watch::Watch;
-use super::{ENGINE_LIMIT, Ended, FENCE_ENDED, Request};
+use super::{ENGINE_LIMIT, Ended, FENCE_ENDED};
 use crate::supervisor::live;
-use crate::supervisor::spec::limits;
+use crate::supervisor::spec::limits::{self, Limits};
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::wire::event::{How, Observation};
 
@@ -20,11 +20,10 @@ const KILLED: u8 = 128 + 9;
 pub(super) async fn account(
     engine: &Engine,
     workflow: &Workflow,
-    request: &Request,
+    limits: &Limits,
     watch: &Watch,
     mut ended: Ended,
 ) -> Ended {
-    let limits = &request.agent.limits;
     if ran_out_of_memory(engine, workflow).await {
         let mut what = format!(
             "the agent reached its memory limit of {} (--memory, or container.memory of a policy): \

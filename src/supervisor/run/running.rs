@@ -15,10 +15,11 @@ use super::super::signals::{SIGINT, Signals, signal_name};
 use super::super::watch::Watch;
 use super::super::{aftermath, podman};
 use super::ready::{exit_of, last_words};
-use super::{ENGINE_LIMIT, Ended, FENCE_ENDED, Request, TIME_OVER, reached};
+use super::{ENGINE_LIMIT, Ended, FENCE_ENDED, RunRequest, TIME_OVER, reached};
 use crate::supervisor::live;
 use crate::supervisor::run::streams;
 use crate::supervisor::run::summary::Summary;
+use crate::supervisor::spec::limits::Limits;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::supervisor::watch::disk_use::Recipe;
 use crate::term::Failure;
@@ -108,7 +109,8 @@ impl Running {
         &mut self,
         engine: &Engine,
         workflow: &Workflow,
-        request: &Request,
+        request: &RunRequest,
+        limits: &Limits,
         laying: &Laying,
         signals: &mut Signals,
     ) -> Result<Ended, Failure> {
@@ -122,7 +124,7 @@ impl Running {
         let agent_exit = exit_of(engine, &names[0]);
         let guard_exit = exit_of(engine, &names[1]);
         let fence_exit = exit_of(engine, &names[2]);
-        let (time, limit, why) = request.left();
+        let (time, limit, why) = request.left(limits);
         let time_over = tokio::time::sleep(time);
         let disk_full = self.watch.until_over(engine, workflow, self.counting.as_ref());
         let warning = warn_of_token(request.token_ends);
@@ -243,7 +245,7 @@ impl Running {
                     continue;
                 }
             };
-            return Ok(reached::account(engine, workflow, request, &self.watch, ended).await);
+            return Ok(reached::account(engine, workflow, limits, &self.watch, ended).await);
         }
     }
 

@@ -21,10 +21,12 @@ use super::events::{Awaited, EventFiles};
 use super::host::{self, Recipe};
 use super::ready::{await_ready, has_a_helper_ended, helpers_last_words};
 use super::running::Running;
-use super::{Ended, Request, account, runtime};
+use super::{Ended, RunRequest, account, runtime};
 use crate::supervisor::mounts::{declared, nonce};
 use crate::supervisor::records::runs::Held;
 use crate::supervisor::run::streams;
+use crate::supervisor::spec::agent::{AgentSpec, EngineFacts};
+use crate::supervisor::spec::limits::Limits;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::supervisor::spec::{containers, seccomp};
 use crate::supervisor::upload::files::upload;
@@ -57,28 +59,28 @@ pub(super) struct Checked {
     pub(super) means: Means,
     /// Authorities for the agent.
     pub(super) corporate: Option<Vec<CertificateDer<'static>>>,
-    /// Whether the engine runs on another kernel, where device and inode mean nothing.
-    pub(super) elsewhere: bool,
-    /// Whether the engine gives containers user ids of their own.
-    pub(super) remapped: bool,
-    /// Whether the agent can have files of this machine in the place of the engine's own.
-    pub(super) own_files: bool,
+    /// The engine.
+    pub(super) facts: EngineFacts,
+    /// The agent's limits.
+    pub(super) limits: Limits,
 }
 
 /// Creates and starts everything, the agent last.
 pub(super) async fn start(
     engine: &Engine,
     workflow: &Workflow,
-    request: &Request,
+    request: &RunRequest,
+    agent: &AgentSpec,
     prepared: Prepared<'_>,
     early_signal: &Cell<Option<i32>>,
     clock: &mut Clock,
 ) -> Result<Running, Failure> {
     let Prepared { checked, events, record, covered } = prepared;
-    let Checked { helper, networks: existing, means, corporate, elsewhere, remapped, .. } = checked;
-    let binds = &request.agent.binds;
+    let Checked { helper, networks: existing, means, corporate, facts, limits } = checked;
+    let EngineFacts { elsewhere, remapped, .. } = facts;
+    let binds = &agent.binds;
     let writable = binds.all.iter().filter(|bind| bind.writable).cloned().collect();
-    let watch = tokio::spawn(Watch::begin(request.agent.limits, writable));
+    let watch = tokio::spawn(Watch::begin(limits, writable));
     let mut subnets = networks::subnets(&existing);
     let recipe =
         Recipe { engine: engine.clone(), workflow: workflow.clone(), image: helper.clone(), remapped };
@@ -92,7 +94,7 @@ pub(super) async fn start(
         create_volume(engine, workflow, Role::Volume, true),
         create_volume(engine, workflow, Role::Trust, corporate.is_some()),
         binds.create(engine, workflow),
-        declared::create(engine, workflow, &request.agent),
+        declared::create(engine, workflow, agent),
     );
     let ((network, own_subnet), (uplink, uplink_subnet)) = (own?, uplink?);
     volume.and(trust).and(given).and(data)?;
@@ -100,11 +102,11 @@ pub(super) async fn start(
     subnets.extend(uplink_subnet);
     clock.step("networks");
 
-    if request.agent.handed {
+    if agent.handed {
         secrets::create_volume(engine, workflow).await?;
     }
     let resolver = request.policy.dns.virtual_range.broadcast();
-    let (trust, handed) = (corporate.is_some(), request.agent.handed);
+    let (trust, handed) = (corporate.is_some(), agent.handed);
     let mut fence = containers::fence(workflow, &helper, &network, resolver, trust, handed, binds);
     podman::name_host(engine, &request.policy, &mut fence);
     // On another kernel this machine's addresses are not the host's as containers see it (192.168.65.254), and the floor is to have that.
@@ -122,7 +124,7 @@ pub(super) async fn start(
                 &helper,
                 &uplink,
                 means.knows_host || can_name_host,
-                request.agent.nano_cpus
+                agent.limits.nano_cpus
             )
         ),
     )?;
@@ -134,11 +136,11 @@ pub(super) async fn start(
             _ => return Err(Failure::new(COULD_NOT_RUN, "the asking for the machine's addresses was ended")),
         };
         let known = surroundings(&request.policy, subnets, network.clone())?;
-        let config = configuration(workflow, request, engine, known, &planted)?;
+        let config = configuration(workflow, request, agent, engine, known, &planted)?;
         upload(engine, &fence, SHARED, config).await?;
         Ok((watch, network))
     };
-    let agent = async {
+    let making = async {
         let filter = match engine.product {
             Product::Docker => seccomp::PROFILE.to_owned(),
             // It reads the filter from a file in the volume.
@@ -147,11 +149,11 @@ pub(super) async fn start(
                 podman::filter(engine, workflow).await?
             }
         };
-        create_agent(engine, workflow, &request.agent, &filter).await?;
+        create_agent(engine, workflow, agent, &filter).await?;
         declared::check(engine, workflow).await
     };
-    let ((watching, network), (), ()) = tokio::try_join!(sending, means.hand_over(engine, workflow), agent)?;
-    if let Err(failure) = account::give(engine, workflow, &request.agent).await {
+    let ((watching, network), (), ()) = tokio::try_join!(sending, means.hand_over(engine, workflow), making)?;
+    if let Err(failure) = account::give(engine, workflow, agent).await {
         // Only programs that ask for their user's name miss it.
         let message = format!("the agent's user gets no account of its own: {}", failure.message);
         crate::term::talk_lines(Failure { message, ..failure });
@@ -177,12 +179,12 @@ pub(super) async fn start(
     let (ready, noted) = tokio::join!(await_ready(engine, workflow, is_ready), noted);
     ready.and(noted)?;
     drop(planted);
-    if request.agent.handed {
-        let user = account::number(engine, workflow, &request.agent).await;
-        secrets::hand_over(engine, workflow, &request.handed, user.as_deref()).await?;
+    if agent.handed {
+        let user = account::number(engine, workflow, agent).await;
+        secrets::hand_over(engine, workflow, &request.agent.handed, user.as_deref()).await?;
     }
     clock.step("fence proven, guard ready");
-    if let Some(runtime) = &request.agent.runtime {
+    if let Some(runtime) = &agent.runtime {
         runtime::prove(engine, workflow, &helper, runtime, resolver).await?;
         clock.step("runtime proven");
     }
@@ -190,10 +192,10 @@ pub(super) async fn start(
     let watch = watch.await.map_err(|error| {
         Failure::new(COULD_NOT_RUN, "the measuring of what the agent may write was ended").caused_by(&error)
     })??;
-    let agent = workflow.object(Role::Agent);
+    let name = workflow.object(Role::Agent);
     let attached = engine
         .api
-        .attach_container(&agent, Some(attach(request.agent.interactive)))
+        .attach_container(&name, Some(attach(agent.interactive)))
         .await
         .map_err(|error| engine::refused("cannot attach to the agent", &error))?;
     if let Some(number) = early_signal.get() {
@@ -204,10 +206,10 @@ pub(super) async fn start(
         let what = "covered files were moved, replaced or linked while the run started, so the agent was not started";
         return Err(Failure::new(COULD_NOT_RUN, what).hint("is another program or agent at work there?"));
     }
-    let terminal = (request.agent.tty && request.agent.interactive).then(streams::RawTerminal::enter);
+    let terminal = (agent.tty && agent.interactive).then(streams::RawTerminal::enter);
     let (over, ended) = watch::channel(false);
-    let carrying = tokio::spawn(streams::carry(attached, request.agent.interactive, ended));
-    if let Err(error) = engine.api.start_container(&agent, None).await {
+    let carrying = tokio::spawn(streams::carry(attached, agent.interactive, ended));
+    if let Err(error) = engine.api.start_container(&name, None).await {
         let mut failure = agent_start_failure(&error);
         // What they say while they live has nothing to do with it.
         if has_a_helper_ended(engine, workflow).await {
@@ -220,7 +222,7 @@ pub(super) async fn start(
             format!("{} was changed while the agent was started, so it was ended", bind.source.display());
         return Err(Failure::new(COULD_NOT_RUN, what).hint("is another program or agent at work there?"));
     }
-    let sizing = request.agent.tty.then(|| tokio::spawn(streams::follow_size(engine.clone(), agent)));
+    let sizing = agent.tty.then(|| tokio::spawn(streams::follow_size(engine.clone(), name)));
     clock.step("agent started");
     Ok(Running {
         carrying,
@@ -230,8 +232,8 @@ pub(super) async fn start(
         collecting: Some(summary),
         summary: None,
         watch,
-        counting: (request.agent.runtime.is_none())
-            .then_some(disk_use::Recipe { image: helper, volumes: request.agent.data.len() }),
+        counting: (agent.runtime.is_none())
+            .then_some(disk_use::Recipe { image: helper, volumes: agent.data.len() }),
         host: Some(Box::pin(watching.follow(recipe, network))),
         engine_is_silent: false,
         guard_input,

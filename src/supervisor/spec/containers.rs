@@ -10,18 +10,15 @@ use bollard::models::{
     MountVolumeOptions, NetworkingConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 
+use super::agent::AgentSpec;
 use super::etc::HOSTNAME;
-use super::limits::{Limits, for_engine};
-use super::surface::Surface;
+use super::limits::for_engine;
+use super::places::{AUTHORITIES, SECRETS, WORKSPACE};
 use super::workflow::{LABEL_DISK, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_TIME, Role, Workflow};
 use super::{etc, init};
-use crate::supervisor::image::Image;
 use crate::supervisor::mounts::binds::Binds;
 use crate::supervisor::mounts::declared;
-use crate::supervisor::upload::{authorities, secrets};
-use crate::term::Failure;
 use crate::wire::handover::{HANDED, HOST_ALIAS, SHARED, TRUST};
-use crate::workspace::masks::Served;
 
 /// The guard's user: no root, and in no passwd file.
 pub const GUARD_USER: &str = "65532:65532";
@@ -47,8 +44,6 @@ const GUARD_LEAST_CPUS: i64 = 1_000_000_000;
 const HELPERS_OUTPUT: &str = "1g";
 /// By it an image says to Podman which capabilities it needs: it can only take some away, and empty it would take all.
 const LABEL_CAPABILITIES: &str = "io.containers.capabilities";
-/// Where the project is mounted.
-pub const WORKSPACE: &str = "/workspace";
 
 /// The fence: root with `NET_ADMIN` in its own namespace only, and no other power. The volume of the agent's authorities
 /// (`trust`) is filled through it, since the agent has it read-only; what the agent is given of this machine (`binds`) is looked at by it.
@@ -243,78 +238,8 @@ fn log_config(max_size: &str) -> HostConfigLogConfig {
     }
 }
 
-/// What the agent is given.
-#[derive(Debug, Clone)]
-pub struct Agent {
-    /// Image; by its id, what was looked at is what runs.
-    pub image: Image,
-    /// Command, empty: the image's.
-    pub command: Vec<String>,
-    /// Instead of the image's entrypoint.
-    pub entrypoint: Option<String>,
-    /// `NAME=VALUE`.
-    pub env: Vec<String>,
-    /// What it gets of this machine's files; the project is mounted at [`WORKSPACE`].
-    pub binds: Binds,
-    /// What is laid over files that it is given.
-    pub served: Vec<Served>,
-    /// Whether it begins by ringfence's own first program, which waits until the covers were looked at.
-    pub by_init: bool,
-    /// Working directory; none: the project's, else the image's.
-    pub workdir: Option<String>,
-    /// Places of the volumes that its image declares.
-    pub data: Vec<String>,
-    /// Tells whether the engine's own files that name hosts and resolvers are to be read-only.
-    pub names_read_only: bool,
-    /// Whether it is handed files in memory.
-    pub handed: bool,
-    /// Whether it trusts authorities besides its image's own.
-    pub trust: bool,
-    /// User; none: the image's.
-    pub user: Option<String>,
-    /// OCI runtime; none: the engine's own.
-    pub runtime: Option<String>,
-    /// Whether stdin stays open.
-    pub interactive: bool,
-    /// Whether it has a terminal.
-    pub tty: bool,
-    /// CPUs, in billionths.
-    pub nano_cpus: i64,
-    /// The other limits.
-    pub limits: Limits,
-    /// Whether the storage driver is to hold the disk limit for the container's layer.
-    pub quota: bool,
-    /// What it has of the kernel and its image.
-    pub surface: Surface,
-}
-
-impl Agent {
-    /// Whether it begins as root, by its own user or its image's. One that has root's number under another name does not count.
-    fn is_root(&self) -> bool {
-        let user = self.user.as_deref().unwrap_or(&self.image.user);
-        matches!(user.split(':').next(), None | Some("" | "0" | "root"))
-    }
-
-    /// Whether it is given a project.
-    pub fn has_project(&self) -> bool {
-        self.binds.all.iter().any(|bind| bind.target == WORKSPACE)
-    }
-
-    /// Finds the places of the volumes that its image declares: all but those where something else is mounted.
-    pub fn place_data(&mut self) -> Result<(), Failure> {
-        let surface = self.surface.places_in_memory();
-        let binds = self.binds.all.iter().map(|bind| &*bind.target);
-        let served = self.served.iter().map(|served| &*served.target);
-        let handed = self.handed.then_some(secrets::DIRECTORY);
-        let trust = self.trust.then_some(authorities::DIRECTORY);
-        let own = binds.chain(served).chain(surface.iter().map(|at| &**at)).chain(handed).chain(trust);
-        self.data = declared::places(&self.image.volumes, &own.collect::<Vec<_>>())?;
-        Ok(())
-    }
-}
-
-/// The agent: in the fence's namespace, with few capabilities and limits on. `filter`: see [`Surface::lay_on`].
-pub fn agent(workflow: &Workflow, agent: &Agent, filter: &str) -> ContainerCreateBody {
+/// The agent: in the fence's namespace, with few capabilities and limits on. `filter`: see [`super::surface::Surface::lay_on`].
+pub fn agent(workflow: &Workflow, agent: &AgentSpec, filter: &str) -> ContainerCreateBody {
     let served = agent.served.iter().map(|served| Mount {
         target: Some(served.target.clone()),
         source: Some(served.source.to_string_lossy().into_owned()),
@@ -322,13 +247,13 @@ pub fn agent(workflow: &Workflow, agent: &Agent, filter: &str) -> ContainerCreat
         read_only: Some(true),
         ..Default::default()
     });
-    let handed = agent.handed.then(|| volume(workflow.object(Role::Secrets), secrets::DIRECTORY, true));
-    let trust = agent.trust.then(|| volume(workflow.object(Role::Trust), authorities::DIRECTORY, true));
+    let handed = agent.handed.then(|| volume(workflow.object(Role::Secrets), SECRETS, true));
+    let trust = agent.trust.then(|| volume(workflow.object(Role::Trust), AUTHORITIES, true));
     let mut host = HostConfig {
         network_mode: Some(format!("container:{}", workflow.object(Role::Fence))),
         runtime: agent.runtime.clone(),
         init: Some(true),
-        nano_cpus: Some(agent.nano_cpus),
+        nano_cpus: Some(agent.limits.nano_cpus),
         memory: Some(for_engine(agent.limits.memory)),
         memory_swap: Some(for_engine(agent.limits.memory)),
         pids_limit: Some(for_engine(agent.limits.pids)),
@@ -390,6 +315,9 @@ pub fn agent(workflow: &Workflow, agent: &Agent, filter: &str) -> ContainerCreat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::supervisor::spec::image::Image;
+    use crate::supervisor::spec::limits::Limits;
+    use crate::supervisor::spec::surface::Surface;
     use crate::wire::UnixTime;
 
     fn workflow() -> Workflow {
@@ -402,8 +330,8 @@ mod tests {
         }
     }
 
-    fn plain() -> Agent {
-        Agent {
+    fn plain() -> AgentSpec {
+        AgentSpec {
             image: Image::default(),
             command: vec![],
             entrypoint: None,
@@ -420,8 +348,7 @@ mod tests {
             runtime: None,
             interactive: false,
             tty: false,
-            nano_cpus: 1,
-            limits: Limits::default(),
+            limits: Limits { nano_cpus: 1, ..Limits::default() },
             quota: false,
             surface: Surface::default(),
         }
@@ -429,7 +356,7 @@ mod tests {
 
     #[test]
     fn an_agent_is_asked_for_as_it_was_read() {
-        let asked = Agent { handed: false, ..plain() };
+        let asked = AgentSpec { handed: false, ..plain() };
         // Labels and options are in no order.
         let shown = serde_json::to_value(super::agent(&workflow(), &asked, "PROFILE")).unwrap();
         insta::assert_snapshot!(serde_json::to_string_pretty(&shown).unwrap());
@@ -439,7 +366,7 @@ mod tests {
     fn an_images_labels_have_no_value_and_ringfences_own_stay() {
         let labels = [LABEL_DISK, "io.containers.autoupdate", LABEL_CAPABILITIES].map(str::to_owned);
         let image = Image { labels: labels.to_vec(), ..Image::default() };
-        let made = super::agent(&workflow(), &Agent { image, ..plain() }, "PROFILE").labels.unwrap();
+        let made = super::agent(&workflow(), &AgentSpec { image, ..plain() }, "PROFILE").labels.unwrap();
         assert_eq!(made["io.containers.autoupdate"], "");
         assert_eq!(made[LABEL_DISK], Limits::default().disk.to_string());
         assert!(!made.contains_key(LABEL_CAPABILITIES));
@@ -461,7 +388,7 @@ mod tests {
                 ..Image::default()
             };
             let entrypoint = entrypoint.map(str::to_owned);
-            let asked = Agent { image, entrypoint, command: list(command), by_init: true, ..plain() };
+            let asked = AgentSpec { image, entrypoint, command: list(command), by_init: true, ..plain() };
             let made = super::agent(&workflow(), &asked, "PROFILE");
             assert_eq!(made.entrypoint.unwrap(), [crate::wire::init::PLACE]);
             assert_eq!(made.cmd.unwrap(), expected);
@@ -509,7 +436,7 @@ mod tests {
             [(None, "", 7), (None, "node", 0), (Some("0:0"), "node", 7), (Some("1000:1000"), "", 0)]
         {
             let image = Image { user: images.to_owned(), ..Image::default() };
-            let asked = Agent { user: user.map(str::to_owned), image, ..plain() };
+            let asked = AgentSpec { user: user.map(str::to_owned), image, ..plain() };
             let made = super::agent(&workflow(), &asked, "PROFILE").host_config.unwrap();
             assert_eq!(made.cap_add.unwrap().len(), own, "{user:?} {images}");
         }

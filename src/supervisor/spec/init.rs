@@ -3,13 +3,13 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::containers::Agent;
+use super::agent::AgentSpec;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::handover::{Beneath, Cover, GIVEN};
 use crate::workspace::masks::Served;
 
 /// What it must find. Nothing is asked for where nothing is covered, or where the agent does not begin by it.
-pub fn expected(agent: &Agent) -> Result<Vec<Cover>, Failure> {
+pub fn expected(agent: &AgentSpec) -> Result<Vec<Cover>, Failure> {
     if !agent.by_init {
         return Ok(Vec::new());
     }
@@ -29,7 +29,7 @@ pub fn expected(agent: &Agent) -> Result<Vec<Cover>, Failure> {
 }
 
 /// The covered file, where the fence has the directory that it is in.
-fn beneath(agent: &Agent, served: &Served) -> Option<Beneath> {
+fn beneath(agent: &AgentSpec, served: &Served) -> Option<Beneath> {
     let original = served.original?;
     let within = |target: &str| Path::new(&served.target).strip_prefix(target).ok();
     let all = agent.binds.all.iter().enumerate();
@@ -40,7 +40,7 @@ fn beneath(agent: &Agent, served: &Served) -> Option<Beneath> {
 }
 
 /// The words that start the agent behind it: those that the engine would put together itself. An entrypoint of one empty word is none.
-pub fn words(agent: &Agent) -> Vec<String> {
+pub fn words(agent: &AgentSpec) -> Vec<String> {
     let own = agent.entrypoint.clone().map(|program| vec![program]);
     let command = match (&own, agent.command.is_empty()) {
         (None, true) => agent.image.command.clone(),

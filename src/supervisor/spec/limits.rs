@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use netpolicy::policy::Policy;
 
+use crate::term::{COULD_NOT_RUN, Failure};
+
 /// Memory unless anybody says otherwise.
 const MEMORY: u64 = 4 << 30;
 /// Processes and threads unless anybody says otherwise.
@@ -22,8 +24,10 @@ const LEAST_FILES: u64 = 65_536;
 const TIME: Duration = Duration::from_secs(24 * 3600);
 
 /// Limits as somebody asks for them; absent where nobody said anything.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Asked {
+    /// CPUs.
+    pub cpus: Option<f64>,
     /// Bytes; swap is equal, so none is added.
     pub memory: Option<u64>,
     /// Processes and threads.
@@ -39,6 +43,8 @@ pub struct Asked {
 /// Limits of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
+    /// CPUs, in billionths.
+    pub nano_cpus: i64,
     /// Bytes; swap is equal, so none is added.
     pub memory: u64,
     /// Processes and threads.
@@ -60,22 +66,32 @@ impl Limits {
 }
 
 impl Asked {
-    /// The command line's limits, lowered by the policy's.
-    pub fn within(self, policy: &Policy) -> Limits {
+    /// Returns the command line's limits, lowered by the policy's. `engine_cpus`: the CPUs that the engine has.
+    ///
+    /// # Errors
+    /// When more CPUs were asked for than the engine has.
+    pub fn within(self, policy: &Policy, engine_cpus: f64) -> Result<Limits, Failure> {
         let of = &policy.container;
-        Limits {
+        let cpus = cpus(self.cpus, policy, engine_cpus).ok_or_else(|| {
+            let asked = self.cpus.unwrap_or_default();
+            Failure::new(COULD_NOT_RUN, format!("--cpus {asked}: the engine has {engine_cpus}"))
+                .hint(format!("give a number from 0.01 to {engine_cpus}"))
+        })?;
+        Ok(Limits {
+            nano_cpus: (cpus * 1e9) as i64,
             memory: smallest(self.memory, of.memory).unwrap_or(MEMORY),
             pids: smallest(self.pids, of.pids).unwrap_or(PIDS),
             open_files: smallest(self.open_files, of.open_files).unwrap_or(OPEN_FILES),
             disk: smallest(self.disk, of.disk).unwrap_or(DISK),
             time: smallest(self.time, of.seconds.map(Duration::from_secs)).unwrap_or(TIME),
-        }
+        })
     }
 }
 
+#[cfg(test)]
 impl Default for Limits {
     fn default() -> Self {
-        Asked::default().within(&Policy::nothing())
+        Asked::default().within(&Policy::nothing(), 8.0).unwrap()
     }
 }
 
@@ -96,7 +112,7 @@ pub fn bytes(number: u64) -> String {
 
 /// CPUs, of those that the engine has: asked for, lowered by the policy's, by default 2. `None` when more are asked for
 /// than there are; a policy that would permit more than there are permits all.
-pub fn cpus(asked: Option<f64>, policy: &Policy, has: f64) -> Option<f64> {
+fn cpus(asked: Option<f64>, policy: &Policy, has: f64) -> Option<f64> {
     let most = policy.container.milli_cpus.map(|milli| milli as f64 / 1000.0);
     let asked = match asked {
         Some(asked) if !(0.01..=has).contains(&asked) => return None,
@@ -120,25 +136,27 @@ mod tests {
     #[test]
     fn the_smallest_limit_counts() {
         let mut policy = Policy::nothing();
+        let within = |asked: Asked, policy: &Policy| asked.within(policy, 8.0).unwrap();
         let asked = Asked { memory: Some(8 << 30), disk: Some(1 << 30), ..Asked::default() };
-        assert_eq!(asked.within(&policy), Limits { memory: 8 << 30, disk: 1 << 30, ..Limits::default() });
+        assert_eq!(within(asked, &policy), Limits { memory: 8 << 30, disk: 1 << 30, ..Limits::default() });
         policy.container.memory = Some(2 << 30);
         policy.container.pids = Some(64);
         policy.container.open_files = Some(128);
         policy.container.disk = Some(2 << 30);
         policy.container.seconds = Some(60);
         let held = Limits {
+            nano_cpus: 2_000_000_000,
             memory: 2 << 30,
             pids: 64,
             open_files: 128,
             disk: 1 << 30,
             time: Duration::from_secs(60),
         };
-        assert_eq!(asked.within(&policy), held);
+        assert_eq!(within(asked, &policy), held);
         // A policy may allow more than the default, and the command line less than the policy.
         policy.container.memory = Some(16 << 30);
-        assert_eq!(Asked::default().within(&policy).memory, 16 << 30);
-        assert_eq!(asked.within(&policy).memory, 8 << 30);
+        assert_eq!(within(Asked::default(), &policy).memory, 16 << 30);
+        assert_eq!(within(asked, &policy).memory, 8 << 30);
     }
 
     #[test]
@@ -151,6 +169,7 @@ mod tests {
     #[test]
     fn every_limit_is_on_without_anybody_asking() {
         let usual = Limits {
+            nano_cpus: 2_000_000_000,
             memory: 4 << 30,
             pids: 1024,
             open_files: 16_384,

@@ -1,9 +1,14 @@
 //! What the engine is asked for, as plain data: nothing in here acts.
 
+pub mod agent;
 pub mod containers;
+mod environment;
 pub mod etc;
+pub mod image;
 pub mod init;
 pub mod limits;
+pub mod places;
+pub mod request;
 pub mod seccomp;
 pub mod surface;
 pub mod workflow;

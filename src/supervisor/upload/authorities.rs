@@ -18,28 +18,11 @@ use super::files::{self, File, upload};
 use super::truststore;
 use crate::host::authorities::{Certificates, parse, pem};
 use crate::supervisor::engine::{self, Engine};
+use crate::supervisor::spec::places::{BUNDLE, TRUSTSTORE};
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::handover::TRUST;
 
-/// Where the agent finds the bundle.
-pub const DIRECTORY: &str = "/etc/ringfence";
-/// The bundle's file in it.
-const BUNDLE: &str = "ca-bundle.pem";
-/// The same for Java.
-const TRUSTSTORE: &str = "truststore.jks";
-/// The variables by which TLS clients are pointed at a bundle. All but node's replace what the client would use.
-const VARIABLES: [&str; 7] = [
-    "SSL_CERT_FILE",
-    "NODE_EXTRA_CA_CERTS",
-    "REQUESTS_CA_BUNDLE",
-    "PIP_CERT",
-    "CURL_CA_BUNDLE",
-    "GIT_SSL_CAINFO",
-    "CARGO_HTTP_CAINFO",
-];
-/// The variable by which any JVM is given options; it says so on stderr.
-const JAVA_OPTIONS: &str = "JAVA_TOOL_OPTIONS";
 /// Where images keep their own bundle: as files, since the archive API does not follow links.
 const IMAGE_BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt", // Debian, Alpine, Arch
@@ -138,31 +121,6 @@ fn distinct(mut certificates: Certificates) -> Certificates {
     certificates
 }
 
-/// Points the agent's TLS clients at the bundle, save those that the person pointed elsewhere. Options that the image has
-/// for its JVM stay: Java takes the last word on each.
-pub fn point(env: &mut Vec<String>, image: &[String]) {
-    for name in VARIABLES {
-        if !is_set(env, name) {
-            env.push(format!("{name}={DIRECTORY}/{BUNDLE}"));
-        }
-    }
-    if !is_set(env, JAVA_OPTIONS) {
-        let prefix = format!("{JAVA_OPTIONS}=");
-        let own = image.iter().find_map(|pair| pair.strip_prefix(&prefix)).unwrap_or_default();
-        let password = truststore::PASSWORD;
-        let store = format!(
-            "{own} -Djavax.net.ssl.trustStore={DIRECTORY}/{TRUSTSTORE} -Djavax.net.ssl.trustStoreType=JKS \
-             -Djavax.net.ssl.trustStorePassword={password}"
-        );
-        env.push(format!("{prefix}{}", store.trim_start()));
-    }
-}
-
-/// Whether a variable is among `NAME=VALUE` pairs.
-pub fn is_set(env: &[String], name: &str) -> bool {
-    env.iter().any(|pair| pair.split('=').next() == Some(name))
-}
-
 #[cfg(test)]
 mod tests {
     use rustls::pki_types::CertificateDer;
@@ -190,23 +148,5 @@ mod tests {
         let text = pem(&distinct(certificates.clone()));
         assert!(text.lines().all(|line| line.len() <= 64), "{text}");
         assert_eq!(parse(text.as_bytes()).unwrap(), certificates[..2]);
-    }
-
-    #[test]
-    fn what_a_person_set_stays() {
-        let mut env = vec!["CURL_CA_BUNDLE=/mine".to_owned(), "PIP_CERTIFICATE=x".to_owned()];
-        point(&mut env, &["JAVA_TOOL_OPTIONS=-Xmx1g".to_owned()]);
-        assert_eq!(env.iter().filter(|pair| pair.starts_with("CURL_CA_BUNDLE=")).count(), 1);
-        assert!(env.contains(&"PIP_CERT=/etc/ringfence/ca-bundle.pem".to_owned()));
-        assert_eq!(env.len(), 2 + VARIABLES.len() - 1 + 1);
-        let java = env.iter().find(|pair| pair.starts_with("JAVA_TOOL_OPTIONS=")).unwrap();
-        assert!(
-            java.starts_with("JAVA_TOOL_OPTIONS=-Xmx1g -Djavax.net.ssl.trustStore=/etc/ringfence/"),
-            "{java}"
-        );
-        let mut env = vec!["JAVA_TOOL_OPTIONS=-Dmine".to_owned()];
-        point(&mut env, &[]);
-        assert_eq!(env[0], "JAVA_TOOL_OPTIONS=-Dmine");
-        assert_eq!(env.len(), 1 + VARIABLES.len());
     }
 }

@@ -18,11 +18,10 @@ use netpolicy::floor;
 use netpolicy::policy::Policy;
 use netpolicy::settings::{Ca, Proxy, Server, Upstream};
 
-use super::authorities::is_set;
 use super::files::{File, archive, upload};
 use crate::host::authorities;
 use crate::host::proxy::proxy_credentials;
-use crate::supervisor::engine::{Engine, Product};
+use crate::supervisor::engine::Engine;
 use crate::supervisor::spec::containers::GUARD_ID;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
@@ -136,67 +135,4 @@ fn default_gateway(networks: &[Network]) -> Option<IpAddr> {
         let given = config.gateway.as_deref().and_then(|address| address.parse().ok());
         given.or_else(|| config.subnet.as_deref()?.parse::<IpNet>().ok()?.hosts().next())
     })
-}
-
-/// The variables by which programs are sent to a proxy.
-const PROXY_VARIABLES: [&str; 8] = [
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-    "no_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-    "NO_PROXY",
-];
-
-/// Variables by which images ask a default runtime made for such hardware for devices, and the one value that NVIDIA's knows for none.
-const DEVICES: [&str; 4] =
-    ["NVIDIA_VISIBLE_DEVICES", "AMD_VISIBLE_DEVICES", "HABANA_VISIBLE_DEVICES", "ASCEND_VISIBLE_DEVICES"];
-
-/// Keeps a default runtime from giving the agent devices, whatever image and person say.
-pub fn without_devices(env: &mut Vec<String>, product: Product) {
-    env.retain(|pair| !DEVICES.contains(&pair.split('=').next().unwrap_or_default()));
-    env.push(format!("{}=void", DEVICES[0]));
-    env.extend(DEVICES[1..].iter().map(|name| removed(name, product)));
-}
-
-/// What takes a variable of the image out. A name alone removes it; Podman wants an empty value.
-fn removed(name: &str, product: Product) -> String {
-    format!("{name}{}", if product == Product::Podman { "=" } else { "" })
-}
-
-/// Takes proxies that the image or the engine would set out of the agent's environment: inside the fence there is none,
-/// the guard goes through it. One that the person gave stays.
-pub fn without_proxies(env: &mut Vec<String>, product: Product) {
-    for name in PROXY_VARIABLES {
-        if !is_set(env, name) {
-            env.push(removed(name, product));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_image_and_no_person_asks_for_devices() {
-        let mut env =
-            ["NVIDIA_VISIBLE_DEVICES=all", "A=b", "AMD_VISIBLE_DEVICES"].map(str::to_owned).to_vec();
-        without_devices(&mut env, Product::Docker);
-        let removed = ["AMD_VISIBLE_DEVICES", "HABANA_VISIBLE_DEVICES", "ASCEND_VISIBLE_DEVICES"];
-        assert_eq!(env[..2], ["A=b", "NVIDIA_VISIBLE_DEVICES=void"]);
-        assert_eq!(env[2..], removed);
-    }
-
-    #[test]
-    fn proxies_that_nobody_gave_are_taken_out() {
-        let mut env = vec!["HTTP_PROXY=http://mine".to_owned()];
-        without_proxies(&mut env, Product::Docker);
-        assert!(env.contains(&"https_proxy".to_owned()) && !env.contains(&"HTTP_PROXY".to_owned()));
-        let mut env = Vec::new();
-        without_proxies(&mut env, Product::Podman);
-        assert!(env.contains(&"https_proxy=".to_owned()));
-    }
 }

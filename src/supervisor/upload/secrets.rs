@@ -20,8 +20,6 @@ use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::handover::HandedFile;
 use crate::workspace::secrets::Handed;
 
-/// Where the agent finds them.
-pub const DIRECTORY: &str = "/run/secrets";
 /// How long writing may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 

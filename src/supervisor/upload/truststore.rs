@@ -9,8 +9,8 @@
 use rustls::pki_types::CertificateDer;
 use sha1::{Digest, Sha1};
 
-/// What Java's own stores are protected with by custom.
-pub const PASSWORD: &str = "changeit";
+use crate::supervisor::spec::places::TRUSTSTORE_PASSWORD;
+
 const MAGIC: u32 = 0xfeed_feed;
 const VERSION: u32 = 2;
 /// The tag of an entry that holds a trusted certificate.
@@ -39,7 +39,7 @@ pub fn jks(certificates: &[CertificateDer<'static>]) -> Vec<u8> {
         store.extend_from_slice(certificate);
     }
     let mut digest = Sha1::new();
-    for unit in PASSWORD.encode_utf16() {
+    for unit in TRUSTSTORE_PASSWORD.encode_utf16() {
         digest.update(unit.to_be_bytes());
     }
     digest.update(PHRASE);

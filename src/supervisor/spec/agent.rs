@@ -1,0 +1,206 @@
+//! The agent as it will be made: everything that the engine is asked for, decided.
+
+use super::environment;
+use super::image::Image;
+use super::limits::Limits;
+use super::places::{AUTHORITIES, SECRETS, WORKSPACE};
+use super::request::AgentRequest;
+use super::surface::Surface;
+use crate::supervisor::engine::Product;
+use crate::supervisor::mounts::binds::{Binds, Sharing};
+use crate::supervisor::mounts::declared;
+use crate::term::Failure;
+use crate::workspace::masks::{Laying, Served};
+
+/// What the engine says of itself, as far as the agent depends on it.
+#[derive(Debug, Clone, Copy)]
+pub struct EngineFacts {
+    /// Product.
+    pub product: Product,
+    /// Tells whether the engine runs as a person, who is root in its containers.
+    pub rootless: bool,
+    /// Tells whether the storage driver may hold a disk limit for one container.
+    pub quotas: bool,
+    /// How a directory is mounted.
+    pub sharing: Sharing,
+    /// Tells whether the agent can have files of this machine in the place of the engine's own.
+    pub own_files: bool,
+    /// Tells whether the engine runs on another kernel, where device and inode mean nothing.
+    pub elsewhere: bool,
+    /// Tells whether the engine gives containers user ids of their own.
+    pub remapped: bool,
+}
+
+/// All that a request does not say and a spec needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The image on the engine.
+    pub image: &'a Image,
+    /// The engine.
+    pub engine: EngineFacts,
+    /// The limits: what was asked for, lowered by the policy and by what the engine has.
+    pub limits: Limits,
+    /// What is laid over the files of this machine.
+    pub covers: &'a Laying,
+}
+
+/// An agent as it will be made.
+#[derive(Debug, Clone)]
+pub struct AgentSpec {
+    /// Image; by its id, what was looked at is what runs.
+    pub image: Image,
+    /// Command; empty: the image's.
+    pub command: Vec<String>,
+    /// Program in the place of the image's entrypoint.
+    pub entrypoint: Option<String>,
+    /// `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// Files and directories of this machine; the project is mounted at [`WORKSPACE`].
+    pub binds: Binds,
+    /// What is laid over files that it is given.
+    pub served: Vec<Served>,
+    /// Tells whether it begins by ringfence's own first program, which waits until the covers were looked at.
+    pub by_init: bool,
+    /// Working directory; none: the project's, else the image's.
+    pub workdir: Option<String>,
+    /// Places of the volumes that its image declares.
+    pub data: Vec<String>,
+    /// Tells whether the engine's own files that name hosts and resolvers are to be read-only.
+    pub names_read_only: bool,
+    /// Tells whether it is handed files in memory.
+    pub handed: bool,
+    /// Tells whether it trusts authorities besides its image's own.
+    pub trust: bool,
+    /// User; none: the image's.
+    pub user: Option<String>,
+    /// OCI runtime; none: the engine's own.
+    pub runtime: Option<String>,
+    /// Tells whether stdin stays open.
+    pub interactive: bool,
+    /// Tells whether it has a terminal.
+    pub tty: bool,
+    /// Limits.
+    pub limits: Limits,
+    /// Tells whether the storage driver is to hold the disk limit for the container's layer.
+    pub quota: bool,
+    /// What it has of the kernel and its image.
+    pub surface: Surface,
+}
+
+impl AgentSpec {
+    /// Decides what will be made. Nothing of it changes afterwards.
+    ///
+    /// # Errors
+    /// When the image declares a volume where none can be.
+    pub fn new(asked: &AgentRequest, facts: Facts<'_>) -> Result<AgentSpec, Failure> {
+        let Facts { image, engine, limits, covers } = facts;
+        // On a rootless engine the person is root in the container, and the owner's number would be somebody else.
+        let owner = asked.owner.clone().filter(|_| !engine.rootless);
+        let trust = asked.ca.is_some();
+        Ok(AgentSpec {
+            image: image.clone(),
+            command: asked.command.clone(),
+            entrypoint: asked.entrypoint.clone(),
+            env: environment::variables(&asked.env, trust.then_some(&image.env), engine.product),
+            binds: Binds { all: asked.binds.clone(), sharing: engine.sharing },
+            served: covers.served.clone(),
+            by_init: covers.by_init,
+            workdir: asked.workdir.clone(),
+            data: places_of_volumes(asked, image, &covers.served)?,
+            names_read_only: !engine.own_files && engine.product == Product::Docker,
+            handed: !asked.handed.is_empty(),
+            trust,
+            user: asked.user.clone().or(owner),
+            runtime: asked.runtime.clone(),
+            interactive: asked.interactive,
+            tty: asked.tty,
+            limits,
+            quota: engine.quotas,
+            surface: asked.surface.clone(),
+        })
+    }
+
+    /// Tells whether it begins as root, by its own user or its image's. One that has root's number under another name does not count.
+    pub(super) fn is_root(&self) -> bool {
+        let user = self.user.as_deref().unwrap_or(&self.image.user);
+        matches!(user.split(':').next(), None | Some("" | "0" | "root"))
+    }
+
+    /// Tells whether it is given a project.
+    pub(super) fn has_project(&self) -> bool {
+        self.binds.all.iter().any(|bind| bind.target == WORKSPACE)
+    }
+}
+
+/// Finds the places of the volumes that the image declares: all but those where something else is mounted.
+fn places_of_volumes(asked: &AgentRequest, image: &Image, served: &[Served]) -> Result<Vec<String>, Failure> {
+    let memory = asked.surface.places_in_memory();
+    let binds = asked.binds.iter().map(|bind| &*bind.target);
+    let served = served.iter().map(|served| &*served.target);
+    let handed = (!asked.handed.is_empty()).then_some(SECRETS);
+    let trust = asked.ca.is_some().then_some(AUTHORITIES);
+    let mounted = binds.chain(served).chain(memory.iter().map(|at| &**at)).chain(handed).chain(trust);
+    declared::places(&image.volumes, &mounted.collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts<'a>(image: &'a Image, covers: &'a Laying) -> Facts<'a> {
+        let engine = EngineFacts {
+            product: Product::Docker,
+            rootless: false,
+            quotas: true,
+            sharing: Sharing::Volume,
+            own_files: true,
+            elsewhere: false,
+            remapped: false,
+        };
+        Facts { image, engine, limits: Limits::default(), covers }
+    }
+
+    #[test]
+    fn a_rootless_engine_takes_the_owners_number_from_nobody_who_asked_for_a_user() {
+        let (image, covers) = (Image::default(), Laying::default());
+        let made = |user: Option<&str>, rootless| {
+            let user = user.map(str::to_owned);
+            let asked = AgentRequest { user, owner: Some("1000:1000".to_owned()), ..Default::default() };
+            let facts = facts(&image, &covers);
+            let engine = EngineFacts { rootless, ..facts.engine };
+            AgentSpec::new(&asked, Facts { engine, ..facts }).unwrap().user
+        };
+        assert_eq!(made(None, false).as_deref(), Some("1000:1000"));
+        assert_eq!(made(None, true), None);
+        assert_eq!(made(Some("7"), false).as_deref(), Some("7"));
+        assert_eq!(made(Some("7"), true).as_deref(), Some("7"));
+    }
+
+    #[test]
+    fn the_engines_own_name_files_are_read_only_where_ringfences_cannot_be_given() {
+        let (image, covers) = (Image::default(), Laying::default());
+        for (product, own_files, read_only) in
+            [(Product::Docker, true, false), (Product::Docker, false, true), (Product::Podman, false, false)]
+        {
+            let facts = facts(&image, &covers);
+            let engine = EngineFacts { product, own_files, ..facts.engine };
+            let made = AgentSpec::new(&AgentRequest::default(), Facts { engine, ..facts }).unwrap();
+            assert_eq!(made.names_read_only, read_only, "{product:?} {own_files}");
+        }
+    }
+
+    #[test]
+    fn an_image_declares_no_volume_over_what_is_mounted() {
+        let volumes = ["/data", "/run/secrets", "/etc/ringfence", "/tmp"].map(str::to_owned).to_vec();
+        let (image, covers) = (Image { volumes, ..Image::default() }, Laying::default());
+        let plain = AgentSpec::new(&AgentRequest::default(), facts(&image, &covers)).unwrap();
+        assert_eq!(plain.data, ["/data", "/etc/ringfence", "/run/secrets", "/tmp"]);
+        assert!(!plain.trust && plain.env.iter().all(|pair| !pair.starts_with("PIP_CERT=")));
+        let surface = Surface { read_only: true, ..Surface::default() };
+        let ca = Some(netpolicy::settings::Ca::System);
+        let asked = AgentRequest { surface, ca, ..AgentRequest::default() };
+        let made = AgentSpec::new(&asked, facts(&image, &covers)).unwrap();
+        assert_eq!(made.data, ["/data", "/run/secrets"]);
+        assert!(made.trust && made.env.iter().any(|pair| pair.starts_with("PIP_CERT=")));
+    }
+}
