@@ -3,7 +3,6 @@
 mod doctor;
 mod events;
 mod gc;
-mod giving;
 mod live;
 mod machine;
 pub mod policy;

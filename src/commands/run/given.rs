@@ -13,25 +13,55 @@ use crate::workspace::secrets::{Handed, Sent, check};
 /// The largest environment file that is read.
 const LARGEST_ENV_FILE: u64 = 1 << 20;
 
-/// What the agent is given.
-pub struct Giving {
+/// Variables and files that a person gives to the agent.
+pub struct Given {
     /// `NAME=VALUE`.
     pub env: Vec<String>,
     /// Files in memory.
     pub handed: Vec<Handed>,
 }
 
-/// Reads everything that is given, and looks for secrets in what is given in the clear.
-pub fn gather(args: &RunArgs) -> Result<Giving, Failure> {
-    check_standard_input(args)?;
-    let mut handed = args.secret.iter().map(|given| Handed::secret(given)).collect::<Result<Vec<_>, _>>()?;
-    let mut given: Vec<(String, String)> = Vec::new();
-    for file in &args.env_file {
-        given.extend(lines_of(file)?.into_iter().map(|line| ("env-file".to_owned(), line)));
+impl Given {
+    /// Reads everything that is given, and refuses secrets in what is given in the clear.
+    ///
+    /// # Errors
+    /// When something cannot be read, or looks like a secret.
+    pub fn gather(args: &RunArgs) -> Result<Given, Failure> {
+        check_standard_input(args)?;
+        let mut handed =
+            args.secret.iter().map(|given| Handed::secret(given)).collect::<Result<Vec<_>, _>>()?;
+        let mut given: Vec<(String, String)> = Vec::new();
+        for file in &args.env_file {
+            given.extend(lines_of(file)?.into_iter().map(|line| ("env-file".to_owned(), line)));
+        }
+        given.extend(args.env.iter().map(|pair| ("env".to_owned(), pair.clone())));
+        let prompt = args.prompt.as_deref().map(Handed::prompt).transpose()?;
+        check(&in_the_clear(args, &given, prompt.as_ref()), &args.allow_secret)?;
+        let mut env = Vec::new();
+        for (_, pair) in &given {
+            env.extend(variable(pair)?);
+        }
+        if let Some(prompt) = prompt {
+            env.push(format!("RINGFENCE_PROMPT={SECRETS}/{}", prompt.name));
+            handed.push(prompt);
+        }
+        let mut names: Vec<&str> = handed.iter().map(|file| file.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Failure::new(COULD_NOT_RUN, format!("--secret {}: it is given twice", twice[0])));
+        }
+        Ok(Given { env, handed })
     }
-    given.extend(args.env.iter().map(|pair| ("env".to_owned(), pair.clone())));
+}
+
+/// Lists what the agent is sent in the clear, each with its place on the command line.
+fn in_the_clear<'a>(
+    args: &'a RunArgs,
+    variables: &'a [(String, String)],
+    prompt: Option<&'a Handed>,
+) -> Vec<Sent<'a>> {
     let mut sent = Vec::new();
-    for (place, pair) in &given {
+    for (place, pair) in variables {
         if let Some((name, value)) = pair.split_once('=') {
             let place = format!("{place}:{name}");
             sent.push(Sent { place, variable: Some(name), text: value.as_bytes() });
@@ -48,25 +78,10 @@ pub fn gather(args: &RunArgs) -> Result<Giving, Failure> {
             text: text.as_bytes(),
         }));
     }
-    let prompt = args.prompt.as_deref().map(Handed::prompt).transpose()?;
-    if let Some(prompt) = &prompt {
+    if let Some(prompt) = prompt {
         sent.push(Sent { place: "prompt".to_owned(), variable: None, text: &prompt.content });
     }
-    check(&sent, &args.allow_secret)?;
-    let mut env = Vec::new();
-    for (_, pair) in &given {
-        env.extend(variable(pair)?);
-    }
-    if let Some(prompt) = prompt {
-        env.push(format!("RINGFENCE_PROMPT={}/{}", SECRETS, prompt.name));
-        handed.push(prompt);
-    }
-    let mut names: Vec<&str> = handed.iter().map(|file| file.name.as_str()).collect();
-    names.sort_unstable();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Failure::new(COULD_NOT_RUN, format!("--secret {}: it is given twice", twice[0])));
-    }
-    Ok(Giving { env, handed })
+    sent
 }
 
 /// Standard input can be read once, and not at all where it is the agent's.

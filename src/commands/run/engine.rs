@@ -1,0 +1,32 @@
+//! The engine and the agent's image, before a run begins.
+
+use crate::cli::run::RunArgs;
+use crate::commands::gc;
+use crate::doctor::require;
+use crate::supervisor::engine::{Choice, Engine};
+use crate::supervisor::image;
+use crate::supervisor::run::RunRequest;
+use crate::supervisor::spec::image::Image;
+use crate::term::{COULD_NOT_RUN, Failure};
+
+/// Connects to the engine, removes what earlier runs left there, and makes sure that it meets the
+/// policy and has the image.
+///
+/// # Errors
+/// When no engine answers, when it cannot give what was asked for, or when the image cannot be had.
+pub async fn ready(
+    choice: &Choice,
+    args: &RunArgs,
+    request: &RunRequest,
+) -> Result<(Engine, Image), Failure> {
+    let engine = choice.connect().await?;
+    if !request.agent.binds.is_empty() && !engine.local {
+        let what = format!("--project, --mount: {} may not see this machine's files", engine.host);
+        return Err(Failure::new(COULD_NOT_RUN, what)
+            .hint("this version mounts files only for an engine on a local socket"));
+    }
+    gc::quietly(&engine).await;
+    require::refuse_unmet(&engine, &request.policy).await?;
+    let image = image::ready(&engine, args.image(), args.pull, args.quiet).await?;
+    Ok((engine, image))
+}

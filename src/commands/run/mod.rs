@@ -1,0 +1,138 @@
+//! `ringfence run`.
+//!
+//! ```text
+//!  words ─▶ files ─▶ policy ─▶ secrets, masks, token ─▶ RunRequest ─▶ engine, image ─▶ supervisor::run
+//!           everything that can be checked without the engine, before the engine is asked
+//! ```
+
+mod engine;
+mod environment;
+mod files;
+mod given;
+mod masks;
+mod policy;
+mod token;
+
+use netpolicy::policy::Policy;
+use netpolicy::settings::Capabilities;
+
+use self::files::Files;
+use self::given::Given;
+use self::policy::RunPolicy;
+use crate::cli::run::RunArgs;
+use crate::host::{open_files, state};
+use crate::supervisor::engine::Choice;
+use crate::supervisor::run::{self as supervised, RunRequest, streams};
+use crate::supervisor::signals::Signals;
+use crate::supervisor::signals::interrupt::until_signal;
+use crate::supervisor::spec::limits::Asked;
+use crate::supervisor::spec::request::AgentRequest;
+use crate::supervisor::spec::surface::{self, Surface};
+use crate::supervisor::upload::authorities;
+use crate::term::{COULD_NOT_RUN, Failure};
+use crate::wire::WorkflowName;
+use crate::workspace::token::Token;
+use crate::workspace::worktree::Worktree;
+
+/// Repositories of the project may have thousands of packs, with two open files for each, and many
+/// systems permit 1,024. Not more than needed: some programs close every number up to their limit
+/// when they start.
+const OPEN_FILES: u64 = 1 << 16;
+
+/// Runs the agent; its exit status.
+pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure> {
+    open_files::raise_limit(OPEN_FILES);
+    state::is_usable()?;
+    if !args.quiet {
+        args.docker.told().iter().for_each(crate::term::talk);
+    }
+    let choice = Choice::of(engine_host)?;
+    let (request, token) = check(&choice, &args).await?;
+    // Until here a signal ends the program by itself: there is nothing to tidy up.
+    let mut signals = Signals::new()?;
+    let (engine, image) = until_signal(&mut signals, engine::ready(&choice, &args, &request)).await?;
+    let ended = supervised::run(&engine, &image, request, &mut signals).await;
+    token::revoke(token.filter(|_| args.revoke_token)).await;
+    ended
+}
+
+/// Checks everything that can be checked without the engine.
+async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<Token>), Failure> {
+    let files = Files::gather(choice, args)?;
+    let policy = RunPolicy::load(args, &files)?;
+    let name = args.name.as_deref().map(workflow_name).transpose()?;
+    check_terminal(args)?;
+    let given = Given::gather(args)?;
+    let masks = masks::plan(args.quiet, &files, &policy)?;
+    let ca = authorities::of_run(args.ca.clone(), policy.policy.container.ca.as_ref())?;
+    let token = token::check(args, &policy.policy).await?;
+    let env = environment::variables(args, &files, &given, &masks, token.as_ref());
+    let agent = AgentRequest {
+        command: args.command().to_vec(),
+        entrypoint: args.entrypoint.clone(),
+        env,
+        binds: files.binds,
+        workdir: args.workdir.clone().or_else(|| files.worktree.as_ref().and_then(Worktree::workdir)),
+        handed: given.handed,
+        ca,
+        user: args.user.clone(),
+        owner: files.owner,
+        runtime: policy.runtime,
+        interactive: args.interactive,
+        tty: args.tty,
+        limits: limits(args),
+        surface: surface(args, files.tmpfs, &policy.policy),
+    };
+    let request = RunRequest {
+        name,
+        policy: policy.policy,
+        layers: policy.layers,
+        agent,
+        masks,
+        worktree: files.worktree,
+        token_ends: token.as_ref().and_then(|token| token.ends),
+        events: args.events.clone(),
+        timings: args.timings,
+        quiet: args.quiet,
+    };
+    Ok((request, token))
+}
+
+/// Reads a name that is safe to type, to print and to be a label.
+fn workflow_name(text: &str) -> Result<WorkflowName, Failure> {
+    text.parse().map_err(|_| {
+        Failure::new(COULD_NOT_RUN, format!("--name {text:?} cannot be a workflow's name"))
+            .hint("use at most 63 letters, digits, `-`, `_` and `.`, beginning with a letter or digit")
+    })
+}
+
+/// Refuses a terminal that is none.
+fn check_terminal(args: &RunArgs) -> Result<(), Failure> {
+    if args.tty && args.interactive && !streams::stdin_is_terminal() {
+        return Err(Failure::new(COULD_NOT_RUN, "-t and -i were given, but stdin is no terminal")
+            .hint("leave out -t"));
+    }
+    Ok(())
+}
+
+/// Returns the limits that the command line asks for.
+fn limits(args: &RunArgs) -> Asked {
+    Asked {
+        cpus: args.cpus,
+        memory: args.memory,
+        pids: args.pids,
+        open_files: args.open_files,
+        disk: args.disk,
+        time: args.time,
+    }
+}
+
+/// Returns what the agent has of the kernel and its image.
+fn surface(args: &RunArgs, tmpfs: Vec<String>, policy: &Policy) -> Surface {
+    let capabilities = match args.no_capabilities {
+        true => Capabilities::None,
+        false => policy.container.capabilities.unwrap_or(Capabilities::Default),
+    };
+    let shm = args.shm_size.unwrap_or(surface::SHM);
+    Surface { capabilities, read_only: args.read_only, tmpfs, shm }
+}
