@@ -1,4 +1,4 @@
-//! What the command line of a run gives to the agent: variables, secrets by name, a prompt. Literal
+//! Variables, secrets by name and a prompt, as the command line gives them to the agent. Literal
 //! secrets end the start.
 
 use std::env::VarError;
