@@ -21,8 +21,6 @@ fn documents() -> Vec<PathBuf> {
             let path = entry.expect("an entry").path();
             if path.is_dir() && path.starts_with(root().join("docs")) {
                 folders.push(path);
-            } else if path.file_name().is_some_and(|name| name == "docs") {
-                folders.push(path);
             } else if path.extension().is_some_and(|ending| ending == "md") {
                 found.push(path);
             }
