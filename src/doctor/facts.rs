@@ -1,6 +1,6 @@
 //! What was found, as plain data. No opinion is in here.
 
-pub use crate::supervisor::engine::abilities::Limits;
+pub use crate::supervisor::engine::dialect::{Component, Limits};
 pub use crate::wire::probe::{Fence, Inside};
 use std::collections::BTreeMap;
 
@@ -103,17 +103,6 @@ pub struct Engine {
     pub warnings: Vec<String>,
     /// Itself and what it is made of.
     pub components: Vec<Component>,
-}
-
-/// A part of the engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Component {
-    /// Its name in the list of known holes: `engine`, `containerd`, `runc`, `desktop`, `linux`, …
-    pub name: String,
-    /// Its version, as it says it.
-    pub version: String,
-    /// The commit that it was built from, as it says it; empty where it says none.
-    pub commit: String,
 }
 
 /// Containers that are not ringfence's.

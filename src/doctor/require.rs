@@ -51,9 +51,9 @@ pub async fn refuse_unmet(engine: &Engine, policy: &Policy) -> Result<(), Failur
     if policy.require.is_empty() {
         return Ok(());
     }
-    let (machine, itself) = gather::said(engine).await;
+    let (machine, itself) = gather::said(engine);
     let wants_vm = policy.require.contains(&Requirement::Vm);
-    let plainly_here = itself.as_ref().is_ok_and(|itself| boundary::says_it_is_here(&machine, itself));
+    let plainly_here = boundary::says_it_is_here(&machine, &itself);
     let inside = match (wants_vm, plainly_here) {
         (true, false) => gather::seen(engine).await?,
         (true, true) => Err("the engine itself says that it runs on this machine and its kernel".to_owned()),
@@ -62,7 +62,7 @@ pub async fn refuse_unmet(engine: &Engine, policy: &Policy) -> Result<(), Failur
     let facts = Facts {
         today: crate::host::clock::today(),
         machine,
-        engine: itself,
+        engine: Ok(itself),
         inside,
         fence: Err(String::new()),
         others: Err(String::new()),

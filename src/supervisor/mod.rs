@@ -12,8 +12,8 @@
 //! machine's files, `upload` takes authorities, secrets and the guard's inputs into containers. `run` is
 //! the story above, `watch` counts what an agent uses, `signals` passes signals on, `live` changes a run
 //! that goes on. `records` keeps what this machine knows of its runs, `inventory` finds them on the engine
-//! and removes them, `aftermath` puts back what a run may not leave behind. `podman` knows where Podman
-//! differs.
+//! and removes them, `aftermath` puts back what a run may not leave behind. In what engines differ,
+//! `engine::dialect` alone knows.
 
 pub mod aftermath;
 pub mod engine;
@@ -23,7 +23,6 @@ pub mod inventory;
 pub mod live;
 pub mod mounts;
 pub mod networks;
-pub mod podman;
 pub mod records;
 pub mod run;
 pub mod signals;

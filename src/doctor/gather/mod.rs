@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  machine   /proc, /etc/resolv.conf            rehearsal  network + fence container ─┐ made, looked at,
-//!  engine    info, version                      container  one without any power ─────┴ and removed again
+//!  engine    what it said when connected to     container  one without any power ─────┴ and removed again
 //!  others    list, inspect (bounded)
 //! ```
 
@@ -32,13 +32,10 @@ pub async fn everything(
     policy: &Policy,
     project: Option<Project>,
 ) -> Result<Facts, Failure> {
-    let (mut itself, others, probes) = tokio::join!(
-        answered(engine::ask(engine)),
-        answered(others::look(engine)),
-        rehearsal::everything(engine)
-    );
+    let (others, probes) = tokio::join!(answered(others::look(engine)), rehearsal::everything(engine));
     let (inside, fence) = probes?;
-    if let (Ok(itself), Ok(others)) = (&mut itself, &others) {
+    let mut itself = engine::facts(engine);
+    if let Ok(others) = &others {
         itself.components.extend(others.builders.iter().map(|version| Component {
             name: "buildkit".to_owned(),
             version: version.clone(),
@@ -48,7 +45,7 @@ pub async fn everything(
     Ok(Facts {
         today: crate::host::clock::today(),
         machine: machine::look(),
-        engine: itself,
+        engine: Ok(itself),
         inside,
         fence,
         others,
@@ -78,8 +75,8 @@ pub fn without_engine(why: &str, policy: &Policy, project: Option<Project>) -> F
 }
 
 /// This machine, and what the engine says of itself: nothing is created for that.
-pub async fn said(engine: &Engine) -> (Machine, Learned<EngineFacts>) {
-    (machine::look(), answered(engine::ask(engine)).await)
+pub fn said(engine: &Engine) -> (Machine, EngineFacts) {
+    (machine::look(), engine::facts(engine))
 }
 
 /// What a container without powers sees, from one that is made for it and removed again. The

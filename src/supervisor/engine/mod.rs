@@ -5,50 +5,47 @@
 //!  contexts ──┘                       └─ tcp:// with TLS, ssh:// ─────────▶ dial: tls, ssh
 //! ```
 
-pub mod abilities;
 mod address;
 mod contexts;
 mod creations;
 mod dial;
+pub mod dialect;
 mod discover;
 mod owner;
 mod ssh;
 mod states;
 mod tls;
+pub mod warnings;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error as ApiError;
 use bollard::models::{
-    ContainerCreateBody, ContainerCreateResponse, NetworkCreateRequest, SystemVersion, VolumeCreateRequest,
+    ContainerCreateBody, ContainerCreateResponse, NetworkCreateRequest, SystemInfo, SystemVersion,
+    VolumeCreateRequest,
 };
 use bollard::query_parameters::CreateContainerOptions;
 
 use self::address::Address;
 use self::creations::Creations;
+use self::dialect::{ApiVersion, Dialect};
 use self::discover::{Candidate, Told};
 use self::owner::Person;
 use self::ssh::Ssh;
 use crate::term::{COULD_NOT_RUN, Failure};
 
-/// The lowest API version that has all that ringfence asks for (Docker 20.10).
-const LOWEST_API: (usize, usize) = (1, 41);
 /// An engine may need minutes to load an image; what must not hang has limits of its own.
 const TIMEOUT_SECONDS: u64 = 600;
-/// An engine answers a first question within this time. ssh may have to ask the person for a password.
+/// An engine answers a first question within this time. ssh may have to ask the person for a
+/// password.
 const ANSWER_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 const SSH_ANSWER_LIMIT: Duration = Duration::from_secs(60);
-
-/// What speaks the API: they differ in places.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Product {
-    /// dockerd, wherever it lives.
-    Docker,
-    /// Podman's service.
-    Podman,
-}
+/// An engine that answered tells all of itself within this time: it counts its containers and
+/// images for that.
+const INFO_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
 
 /// A connection to an engine that answered.
 #[derive(Clone)]
@@ -57,15 +54,17 @@ pub struct Engine {
     pub api: Docker,
     /// Where it was found.
     pub host: String,
-    /// Product and version, for the events.
-    pub version: String,
-    /// What it is.
-    pub product: Product,
-    /// What its containers run on, in its own words: `amd64`, `arm64`.
+    /// Everything in which the engine differs from others.
+    pub dialect: Arc<Dialect>,
+    /// The engine's answer to `/info`, from when it was connected to. Its differences are in
+    /// `dialect`.
+    pub info: Arc<SystemInfo>,
+    /// Architecture of its containers, in the engine's own words: `amd64`, `arm64`.
     pub architecture: String,
-    /// Whether its socket is on this machine; the engine may live in a virtual machine all the same.
+    /// Set where the engine's socket is on this machine; the engine may live in a virtual machine
+    /// all the same.
     pub local: bool,
-    /// What it was asked to make.
+    /// Requests to make something.
     pub creations: Creations,
 }
 
@@ -98,7 +97,7 @@ impl Engine {
             .await
     }
 
-    /// Whether it answers now.
+    /// Tells whether the engine answers now.
     pub async fn answers(&self) -> bool {
         matches!(tokio::time::timeout(Duration::from_secs(2), self.api.ping()).await, Ok(Ok(_)))
     }
@@ -115,7 +114,8 @@ impl Engine {
     }
 }
 
-/// Which engine is meant. It is read once, so that what is kept from an agent belongs to the very engine that is spoken to.
+/// Which engine is meant. It is read once, so that what is kept from an agent belongs to the very
+/// engine that is spoken to.
 pub struct Choice {
     candidates: Vec<Candidate>,
     /// Sockets of this engine and of others here: never given to an agent.
@@ -156,7 +156,7 @@ pub async fn connect(asked: Option<&str>) -> Result<Engine, Failure> {
 
 async fn try_address(address: &Address, found: bool) -> Result<Engine, String> {
     let version = bollard::API_DEFAULT_VERSION;
-    let (api, about) = match address {
+    let (api, about, info) = match address {
         Address::Unix(path) if !path.exists() => return Err("no such socket".to_owned()),
         Address::Unix(path) => {
             if found {
@@ -185,49 +185,45 @@ async fn try_address(address: &Address, found: bool) -> Result<Engine, String> {
             }
         }
     };
-    let product = product(&about);
+    let dialect = Dialect::of(&about, &info)?;
+    let spoken = api.client_version();
+    let spoken = ApiVersion { major: spoken.major_version, minor: spoken.minor_version };
+    if !dialect.api.has(spoken) {
+        return Err(format!("it speaks API {}, and ringfence {spoken}", dialect.api));
+    }
     Ok(Engine {
         api,
         host: address.to_string(),
-        version: version_of(product, &about),
-        product,
+        dialect: Arc::new(dialect),
+        info: Arc::new(info),
         architecture: about.arch.unwrap_or_default(),
         local: address.is_local(),
         creations: Creations::default(),
     })
 }
 
-/// Its first words within the limit: what it speaks, and what it says of itself.
-async fn asked(api: Result<Docker, ApiError>, limit: Duration) -> Result<(Docker, SystemVersion), String> {
+/// Asks an engine for its first words within the limit, and then for what it says of itself and its
+/// machine.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "everybody else asks the dialect that is made of these answers"
+)]
+async fn asked(
+    api: Result<Docker, ApiError>,
+    limit: Duration,
+) -> Result<(Docker, SystemVersion, SystemInfo), String> {
     let api = api.map_err(|error| error.to_string())?;
     let words = async {
         let api = api.negotiate_version().await.map_err(|error| describe(&error))?;
-        let spoken = api.client_version();
-        if (spoken.major_version, spoken.minor_version) < LOWEST_API {
-            return Err(format!("it speaks API {spoken}, 1.41 (Docker 20.10) is the lowest that will do"));
-        }
         let about = api.version().await.map_err(|error| describe(&error))?;
         Ok((api, about))
     };
-    let silent = |_| Err(format!("no answer within {} s", limit.as_secs()));
-    tokio::time::timeout(limit, words).await.unwrap_or_else(silent)
-}
-
-fn product(about: &SystemVersion) -> Product {
-    let parts = about.components.iter().flatten();
-    let podman = parts.map(|part| part.name.as_str()).any(|name| name.contains("Podman"));
-    if podman { Product::Podman } else { Product::Docker }
-}
-
-/// Podman puts the machine's kind where Docker has the product's name.
-fn version_of(product: Product, about: &SystemVersion) -> String {
-    let platform = about.platform.as_ref().map(|platform| platform.name.as_str()).unwrap_or_default();
-    let name = match product {
-        Product::Podman => "Podman",
-        Product::Docker if platform.is_empty() => "Docker",
-        Product::Docker => platform,
-    };
-    format!("{name} {}", about.version.as_deref().unwrap_or_default())
+    let silent = |limit: Duration| format!("no answer within {} s", limit.as_secs());
+    let words = tokio::time::timeout(limit, words).await.unwrap_or_else(|_| Err(silent(limit)));
+    let (api, about) = words?;
+    let info = tokio::time::timeout(INFO_LIMIT, api.info()).await.map_err(|_| silent(INFO_LIMIT))?;
+    let info = info.map_err(|error| format!("it says nothing of itself: {}", describe(&error)))?;
+    Ok((api, about, info))
 }
 
 /// The engine's own words of an error, without the layers of the transport around them.
@@ -249,7 +245,8 @@ pub fn describe(error: &ApiError) -> String {
     }
 }
 
-/// Whether the engine said that the object does not exist. Podman says so with another status when somebody else removes it meanwhile.
+/// Tells whether the engine said that the object does not exist. Podman says so with another status
+/// when somebody else removes it meanwhile.
 pub fn is_missing(error: &ApiError) -> bool {
     match error {
         ApiError::DockerResponseServerError { status_code: 404, .. } => true,
@@ -262,7 +259,8 @@ pub fn is_missing(error: &ApiError) -> bool {
     }
 }
 
-/// Why no connection to the engine came about, where that is what failed. An engine's own words may be of permissions too: a file's, say.
+/// Why no connection to the engine came about, where that is what failed. An engine's own words may
+/// be of permissions too: a file's, say.
 fn no_connection(error: &ApiError) -> Option<std::io::ErrorKind> {
     if let ApiError::IOError { err } = error {
         return Some(err.kind());
@@ -300,6 +298,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "any question will do")]
     async fn only_a_closed_socket_is_a_matter_of_the_group() {
         let said = ApiError::DockerResponseServerError {
             status_code: 500,

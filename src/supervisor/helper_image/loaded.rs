@@ -20,7 +20,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use super::bundle::{self, Identity};
-use crate::supervisor::engine::{self, Engine, Product};
+use crate::supervisor::engine::dialect::HelperImage;
+use crate::supervisor::engine::{self, Engine};
 use crate::term::{COULD_NOT_RUN, Failure};
 
 /// An engine that takes nothing and says nothing for so long is not loading. It unpacks the image in silence, and the last
@@ -85,13 +86,12 @@ enum Seen {
 }
 
 async fn look(engine: &Engine, image: &Identity) -> Result<Seen, Failure> {
-    let name = match engine.product {
-        Product::Docker => image.tag(),
-        // A tag may mean several images there, by the registries that it stands for.
-        Product::Podman => id_by_configuration(image),
+    let name = match engine.dialect.helper_image {
+        HelperImage::ByName => image.tag(),
+        HelperImage::ByHashOfConfiguration => id_by_configuration(image),
     };
     match engine.api.inspect_image(&name).await {
-        Ok(found) => Ok(compare(&found, image, engine.product)),
+        Ok(found) => Ok(compare(&found, image, engine.dialect.helper_image)),
         Err(error) if engine::is_missing(&error) => Ok(Seen::None),
         Err(error) => {
             Err(engine::refused(format!("cannot look for the helper image {}", image.tag()), &error))
@@ -99,12 +99,12 @@ async fn look(engine: &Engine, image: &Identity) -> Result<Seen, Failure> {
     }
 }
 
-/// The id of an engine that makes ids of configurations. Docker with containerd's store makes them of manifests.
+/// Returns the id of an engine that makes ids of configurations.
 fn id_by_configuration(image: &Identity) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(image.config())))
 }
 
-fn compare(found: &ImageInspect, image: &Identity, product: Product) -> Seen {
+fn compare(found: &ImageInspect, image: &Identity, by: HelperImage) -> Seen {
     let Some(id) = &found.id else { return Seen::Another("it has no id".to_owned()) };
     let layers = found.root_fs.as_ref().and_then(|root| root.layers.as_deref()).unwrap_or_default();
     if layers != [image.layer.diff_id()] {
@@ -113,8 +113,7 @@ fn compare(found: &ImageInspect, image: &Identity, product: Product) -> Seen {
     if let Some(why) = other_settings(found) {
         return Seen::Another(why);
     }
-    // Podman shows no health check, which it would run beside the fence; the id covers it.
-    if product == Product::Podman && *id != id_by_configuration(image) {
+    if by == HelperImage::ByHashOfConfiguration && *id != id_by_configuration(image) {
         return Seen::Another(format!("its id is {id}"));
     }
     Seen::Same(id.clone())

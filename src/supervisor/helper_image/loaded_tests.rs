@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::supervisor::engine::dialect::example;
 use crate::supervisor::helper_image::bundle::Digest;
 
 const CONTENT: &[u8] = b"a layer";
@@ -34,16 +35,16 @@ fn told(id: &str) -> Value {
     })
 }
 
-fn seen(told: Value, product: Product) -> Seen {
-    compare(&serde_json::from_value(told).unwrap(), &image(), product)
+fn seen(told: Value, by: HelperImage) -> Seen {
+    compare(&serde_json::from_value(told).unwrap(), &image(), by)
 }
 
 #[test]
 fn an_image_is_the_helper_image_by_its_layer_and_its_settings() {
-    assert_eq!(seen(told("sha256:any"), Product::Docker), Seen::Same("sha256:any".to_owned()));
+    assert_eq!(seen(told("sha256:any"), HelperImage::ByName), Seen::Same("sha256:any".to_owned()));
     let mut root = told("sha256:any");
     root["Config"]["WorkingDir"] = json!("/");
-    assert_eq!(seen(root, Product::Docker), Seen::Same("sha256:any".to_owned()));
+    assert_eq!(seen(root, HelperImage::ByName), Seen::Same("sha256:any".to_owned()));
 
     for (name, value, why) in [
         ("Env", json!(["PATH=/usr/sbin:/usr/bin", "LD_PRELOAD=/x.so"]), "its Env is"),
@@ -66,31 +67,36 @@ fn an_image_is_the_helper_image_by_its_layer_and_its_settings() {
     ] {
         let mut other = told("sha256:any");
         other["Config"][name] = value;
-        let Seen::Another(said) = seen(other, Product::Docker) else { panic!("{name} was not seen") };
+        let Seen::Another(said) = seen(other, HelperImage::ByName) else { panic!("{name} was not seen") };
         assert!(said.starts_with(why), "{said}");
     }
     let own = image().layer.diff_id();
     for layers in [json!(null), json!([]), json!(["sha256:0"]), json!([own, own]), json!([own, "sha256:0"])] {
         let mut other = told("sha256:any");
         other["RootFS"]["Layers"] = layers;
-        let Seen::Another(said) = seen(other, Product::Docker) else { panic!("other layers were not seen") };
+        let Seen::Another(said) = seen(other, HelperImage::ByName) else {
+            panic!("other layers were not seen")
+        };
         assert!(said.starts_with("its layers are"), "{said}");
     }
     for part in ["RootFS", "Config", "Id"] {
         let mut less = told("sha256:any");
         less.as_object_mut().unwrap().remove(part);
-        assert!(matches!(seen(less, Product::Docker), Seen::Another(_)), "without {part}");
+        assert!(matches!(seen(less, HelperImage::ByName), Seen::Another(_)), "without {part}");
     }
 }
 
 #[test]
 fn podman_is_held_to_the_hash_of_the_configuration_since_it_shows_less_of_it() {
     assert_eq!(
-        seen(told(&id_by_configuration(&image())), Product::Podman),
+        seen(told(&id_by_configuration(&image())), HelperImage::ByHashOfConfiguration),
         Seen::Same(id_by_configuration(&image()))
     );
     let other = format!("sha256:{}", "0".repeat(64));
-    assert_eq!(seen(told(&other), Product::Podman), Seen::Another(format!("its id is {other}")));
+    assert_eq!(
+        seen(told(&other), HelperImage::ByHashOfConfiguration),
+        Seen::Another(format!("its id is {other}"))
+    );
 }
 
 /// An engine with some images to show, one after the other at each look; what is loaded is kept.
@@ -126,8 +132,8 @@ fn engine_at(listener: &TcpListener) -> Engine {
     Engine {
         api,
         host: address,
-        version: String::new(),
-        product: Product::Docker,
+        dialect: Arc::new(example("Docker 20.10")),
+        info: Default::default(),
         architecture: "amd64".to_owned(),
         local: true,
         creations: Default::default(),
@@ -135,10 +141,11 @@ fn engine_at(listener: &TcpListener) -> Engine {
 }
 
 /// What comes of it, and what was loaded.
-async fn asked_of(product: Product, looks: Vec<Option<Value>>) -> (Result<String, Failure>, Vec<Vec<u8>>) {
+async fn asked_of(name: &str, looks: Vec<Option<Value>>) -> (Result<String, Failure>, Vec<Vec<u8>>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let engine = Engine { product, ..engine_at(&listener) };
-    let name = if product == Product::Docker { image().tag() } else { id_by_configuration(&image()) };
+    let engine = Engine { dialect: Arc::new(example(name)), ..engine_at(&listener) };
+    let by_name = engine.dialect.helper_image == HelperImage::ByName;
+    let name = if by_name { image().tag() } else { id_by_configuration(&image()) };
     let fake = Arc::new(Mutex::new(Fake { name, looks, loaded: Vec::new() }));
     let served = fake.clone();
     let server = tokio::spawn(async move {
@@ -168,21 +175,21 @@ async fn what_is_used_is_what_was_seen_and_another_image_is_replaced_or_refused(
     };
     let own = bundle::write("amd64", CONTENT).unwrap();
 
-    let (result, loaded) = asked_of(Product::Docker, vec![good()]).await;
+    let (result, loaded) = asked_of("Docker 20.10", vec![good()]).await;
     assert_eq!((result.unwrap().as_str(), loaded), ("sha256:good", vec![]));
     for before in [None, foreign()] {
-        let (result, loaded) = asked_of(Product::Docker, vec![before, good()]).await;
+        let (result, loaded) = asked_of("Docker 20.10", vec![before, good()]).await;
         assert_eq!((result.unwrap().as_str(), loaded), ("sha256:good", vec![own.clone()]));
     }
-    let (result, loaded) = asked_of(Product::Docker, vec![foreign(), foreign()]).await;
+    let (result, loaded) = asked_of("Docker 20.10", vec![foreign(), foreign()]).await;
     let failure = result.unwrap_err();
     assert!(failure.message.ends_with("is not the helper image"), "{failure}");
     assert_eq!((failure.causes, loaded.len()), (vec!["its layers are [\"sha256:0\"]".to_owned()], 1));
-    let (result, _) = asked_of(Product::Docker, vec![None, None]).await;
+    let (result, _) = asked_of("Docker 20.10", vec![None, None]).await;
     assert!(result.unwrap_err().message.contains("does not know ringfence-helper:"));
 
     let (result, loaded) =
-        asked_of(Product::Podman, vec![None, Some(told(&id_by_configuration(&image())))]).await;
+        asked_of("Podman 5.4", vec![None, Some(told(&id_by_configuration(&image())))]).await;
     assert_eq!((result.unwrap(), loaded), (id_by_configuration(&image()), vec![own]));
 }
 

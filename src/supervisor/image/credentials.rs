@@ -18,10 +18,11 @@ use bollard::auth::DockerCredentials;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::places::{self, Owner, Place, plain};
+use super::places::{self, Place, plain};
 use super::reference::Reference;
 use crate::host::open;
 use crate::host::programs;
+use crate::supervisor::engine::dialect::CredentialFiles;
 use crate::term::{COULD_NOT_RUN, Failure};
 
 /// A helper may ask its person for a password.
@@ -102,7 +103,7 @@ struct Answer {
 }
 
 /// The credentials for an image, where there are any.
-pub async fn find(reference: &Reference, first: Owner) -> Result<Option<Credentials>, Failure> {
+pub async fn find(reference: &Reference, first: CredentialFiles) -> Result<Option<Credentials>, Failure> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     for Place { path, owner } in places::in_order(first, set) {
         let config = match open::read(&path, LARGEST) {
@@ -148,8 +149,8 @@ impl Config {
     }
 
     /// What stands in the file itself.
-    fn own(&self, owner: Owner, reference: &Reference) -> Result<Option<Credentials>, String> {
-        let exact = self.auths.get(owner.server(reference)).filter(|_| owner == Owner::Docker);
+    fn own(&self, owner: CredentialFiles, reference: &Reference) -> Result<Option<Credentials>, String> {
+        let exact = self.auths.get(owner.server(reference)).filter(|_| owner == CredentialFiles::Docker);
         let found = exact.or_else(|| {
             let under = |name: &String| {
                 let all = self.auths.iter();
@@ -241,14 +242,14 @@ mod tests {
 
     type Found = Option<(String, Option<String>, Option<String>)>;
 
-    fn own_of(config: &Config, owner: Owner, image: &str) -> Found {
+    fn own_of(config: &Config, owner: CredentialFiles, image: &str) -> Found {
         let reference = Reference::parse(image).unwrap();
         let found = config.own(owner, &reference).unwrap()?.for_engine(reference.server());
         Some((found.username.unwrap_or_default(), found.password, found.identitytoken))
     }
 
     fn own(config: &Config, image: &str) -> Found {
-        own_of(config, Owner::Docker, image)
+        own_of(config, CredentialFiles::Docker, image)
     }
 
     #[test]
@@ -281,8 +282,9 @@ mod tests {
                 "docker.io/me": {"auth": "YTptZQ=="}
             }}"#,
         );
-        let podman =
-            |image: &str| own_of(&config, Owner::Podman, image).and_then(|(_, password, _)| password);
+        let podman = |image: &str| {
+            own_of(&config, CredentialFiles::Containers, image).and_then(|(_, password, _)| password)
+        };
         for (image, expected) in [
             ("quay.io/team/agent:1", Some("agent")),
             ("quay.io/team/other", Some("team")),
@@ -314,7 +316,7 @@ mod tests {
         );
         let reference = Reference::parse("a.b/c").unwrap();
         let wrong = config(r#"{"auths": {"a.b": {"auth": "s3cret!"}}}"#);
-        let wrong = wrong.own(Owner::Docker, &reference).map(|_| ()).unwrap_err();
+        let wrong = wrong.own(CredentialFiles::Docker, &reference).map(|_| ()).unwrap_err();
         assert!(!wrong.contains("s3cret"), "{wrong}");
     }
 

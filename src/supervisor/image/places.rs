@@ -9,15 +9,7 @@
 use std::path::PathBuf;
 
 use super::reference::Reference;
-
-/// Whose file it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
-    /// Docker's.
-    Docker,
-    /// Podman's, Buildah's and Skopeo's.
-    Podman,
-}
+use crate::supervisor::engine::dialect::CredentialFiles;
 
 /// A file that may hold credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,11 +17,11 @@ pub struct Place {
     /// Where it is, if it is.
     pub path: PathBuf,
     /// Whose it is.
-    pub owner: Owner,
+    pub owner: CredentialFiles,
 }
 
 /// All of them, in the order in which they are asked; `set` reads a variable.
-pub fn in_order(first: Owner, set: impl Fn(&str) -> Option<PathBuf>) -> Vec<Place> {
+pub fn in_order(first: CredentialFiles, set: impl Fn(&str) -> Option<PathBuf>) -> Vec<Place> {
     let home = || set("HOME");
     let docker = set("DOCKER_CONFIG").or_else(|| Some(home()?.join(".docker")));
     let docker = docker.map(|folder| folder.join("config.json"));
@@ -45,34 +37,35 @@ pub fn in_order(first: Owner, set: impl Fn(&str) -> Option<PathBuf>) -> Vec<Plac
         .collect(),
     };
     let of = |owner, paths: Vec<PathBuf>| paths.into_iter().map(move |path| Place { path, owner });
-    let (docker, podman) = (of(Owner::Docker, docker.into_iter().collect()), of(Owner::Podman, podman));
+    let (docker, podman) =
+        (of(CredentialFiles::Docker, docker.into_iter().collect()), of(CredentialFiles::Containers, podman));
     match first {
-        Owner::Docker => docker.chain(podman).collect(),
-        Owner::Podman => podman.chain(docker).collect(),
+        CredentialFiles::Docker => docker.chain(podman).collect(),
+        CredentialFiles::Containers => podman.chain(docker).collect(),
     }
 }
 
-impl Owner {
+impl CredentialFiles {
     /// What a helper program is asked for.
     pub fn server(self, reference: &Reference) -> &str {
         match self {
-            Owner::Docker => reference.server(),
-            Owner::Podman => &reference.registry,
+            CredentialFiles::Docker => reference.server(),
+            CredentialFiles::Containers => &reference.registry,
         }
     }
 
     /// The names under which credentials for an image may stand, the better ones first.
     pub fn names(self, reference: &Reference) -> Vec<String> {
         match self {
-            Owner::Docker => vec![plain(reference.server())],
-            Owner::Podman => reference.scopes(),
+            CredentialFiles::Docker => vec![plain(reference.server())],
+            CredentialFiles::Containers => reference.scopes(),
         }
     }
 
     /// The name that a key of the file stands for.
     pub fn name_of(self, key: &str) -> String {
         let is_url = key.starts_with("https://") || key.starts_with("http://");
-        if self == Owner::Docker {
+        if self == CredentialFiles::Docker {
             return plain(key);
         }
         let name = if is_url { plain(key) } else { key.trim_end_matches('/').to_owned() };
@@ -93,7 +86,7 @@ pub fn plain(key: &str) -> String {
 mod tests {
     use super::*;
 
-    fn paths(first: Owner, set: &[(&str, &str)]) -> Vec<String> {
+    fn paths(first: CredentialFiles, set: &[(&str, &str)]) -> Vec<String> {
         let set =
             |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| PathBuf::from(value));
         in_order(first, set).into_iter().map(|place| place.path.display().to_string()).collect()
@@ -104,11 +97,11 @@ mod tests {
         let home = [("HOME", "/h"), ("XDG_RUNTIME_DIR", "/run/user/1")];
         let docker = "/h/.docker/config.json";
         let podman = ["/run/user/1/containers/auth.json", "/h/.config/containers/auth.json"];
-        assert_eq!(paths(Owner::Docker, &home), [docker, podman[0], podman[1]]);
-        assert_eq!(paths(Owner::Podman, &home), [podman[0], podman[1], docker]);
+        assert_eq!(paths(CredentialFiles::Docker, &home), [docker, podman[0], podman[1]]);
+        assert_eq!(paths(CredentialFiles::Containers, &home), [podman[0], podman[1], docker]);
         let named = [("HOME", "/h"), ("REGISTRY_AUTH_FILE", "/a.json"), ("DOCKER_CONFIG", "/d")];
-        assert_eq!(paths(Owner::Podman, &named), ["/a.json", "/d/config.json"]);
-        assert!(paths(Owner::Docker, &[]).is_empty());
+        assert_eq!(paths(CredentialFiles::Containers, &named), ["/a.json", "/d/config.json"]);
+        assert!(paths(CredentialFiles::Docker, &[]).is_empty());
     }
 
     #[test]
@@ -120,14 +113,20 @@ mod tests {
             ("quay.io/team/agent", "quay.io", "quay.io/team/agent"),
             ("https://registry.example/v2/", "registry.example", "registry.example"),
         ] {
-            assert_eq!(Owner::Docker.name_of(key), docker, "{key}");
-            assert_eq!(Owner::Podman.name_of(key), podman, "{key}");
+            assert_eq!(CredentialFiles::Docker.name_of(key), docker, "{key}");
+            assert_eq!(CredentialFiles::Containers.name_of(key), podman, "{key}");
         }
         let reference = Reference::parse("quay.io/team/agent:1").unwrap();
-        assert_eq!(Owner::Podman.names(&reference), ["quay.io/team/agent", "quay.io/team", "quay.io"]);
-        assert_eq!(Owner::Docker.names(&reference), ["quay.io"]);
+        assert_eq!(
+            CredentialFiles::Containers.names(&reference),
+            ["quay.io/team/agent", "quay.io/team", "quay.io"]
+        );
+        assert_eq!(CredentialFiles::Docker.names(&reference), ["quay.io"]);
         let hub = Reference::parse("debian").unwrap();
-        assert_eq!(Owner::Podman.names(&hub), ["docker.io/library/debian", "docker.io/library", "docker.io"]);
-        assert_eq!(Owner::Docker.names(&hub), ["index.docker.io"]);
+        assert_eq!(
+            CredentialFiles::Containers.names(&hub),
+            ["docker.io/library/debian", "docker.io/library", "docker.io"]
+        );
+        assert_eq!(CredentialFiles::Docker.names(&hub), ["index.docker.io"]);
     }
 }

@@ -7,10 +7,9 @@ use bollard::query_parameters::CreateImageOptions;
 use futures_util::StreamExt;
 
 use super::credentials::{self, Credentials};
-use super::places::Owner;
 use super::progress::Progress;
 use super::reference::Reference;
-use crate::supervisor::engine::{self, Engine, Product};
+use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::signals::interrupt::{Tidies, unless_interrupted};
 use crate::term::{COULD_NOT_RUN, Failure};
 
@@ -32,8 +31,7 @@ enum Refusal {
 
 /// Has the engine fetch it.
 pub async fn pull(engine: &Engine, reference: &Reference, quiet: bool) -> Result<(), Failure> {
-    let owner = if engine.product == Product::Podman { Owner::Podman } else { Owner::Docker };
-    let credentials = credentials::find(reference, owner).await?;
+    let credentials = credentials::find(reference, engine.dialect.credentials).await?;
     let shown = shown(reference);
     // The line of progress is ended.
     let _tidies = Tidies::begin();

@@ -13,7 +13,8 @@ use bollard::models::{Mount, MountBindOptions, MountType, MountVolumeOptions, Vo
 
 use super::nonce::Planted;
 use crate::host::kernel;
-use crate::supervisor::engine::{self, Engine, Product};
+use crate::supervisor::engine::dialect::Sharing;
+use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::Failure;
 use crate::wire::handover::{GIVEN, Given};
@@ -26,32 +27,6 @@ pub struct Binds {
     pub all: Vec<Bind>,
     /// How the engine mounts a directory.
     pub sharing: Sharing,
-}
-
-/// Whether an engine mounts a directory once for all containers, and what it wants to be told for that.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Sharing {
-    /// It does not.
-    #[default]
-    Never,
-    /// By a volume.
-    Volume,
-    /// By a volume that it is told an owner of. Podman gives a volume without one, if it is empty, to the first container's user, and
-    /// here that would be a person's directory. The owner told is that of the place to mount at and changes nothing else.
-    OwnedVolume,
-}
-
-impl Sharing {
-    /// What this engine does: Podman mounts nothing without root, and what versions before 5 do was never seen.
-    pub fn of(product: Product, version: &str, rootless: bool) -> Sharing {
-        let number = version.split(' ').next_back().unwrap_or_default();
-        let major: Option<u32> = number.split('.').next().and_then(|major| major.parse().ok());
-        match product {
-            Product::Podman if rootless || major.is_none_or(|major| major < 5) => Sharing::Never,
-            Product::Podman => Sharing::OwnedVolume,
-            Product::Docker => Sharing::Volume,
-        }
-    }
 }
 
 impl Binds {
@@ -144,23 +119,4 @@ impl Binds {
 /// The engine's name of one volume.
 fn name(workflow: &Workflow, index: usize) -> String {
     format!("{}-{index}", workflow.object(Role::Mount))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_engine_that_may_change_a_directorys_owner_gets_no_volume_of_it() {
-        for (product, version, rootless, expected) in [
-            (Product::Docker, "Docker 20.10.24", false, Sharing::Volume),
-            (Product::Docker, "Docker 26.1.5", true, Sharing::Volume),
-            (Product::Podman, "Podman 5.4.2", false, Sharing::OwnedVolume),
-            (Product::Podman, "Podman 5.4.2", true, Sharing::Never),
-            (Product::Podman, "Podman 4.9.3", false, Sharing::Never),
-            (Product::Podman, "Podman ", false, Sharing::Never),
-        ] {
-            assert_eq!(Sharing::of(product, version, rootless), expected, "{version}");
-        }
-    }
 }

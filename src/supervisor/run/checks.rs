@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use netpolicy::floor::Surroundings;
 use netpolicy::policy::Policy;
 
-use super::super::engine::{self, Engine};
+use super::super::engine::Engine;
 use super::super::inventory;
 use crate::host::network;
 use crate::term::{COULD_NOT_RUN, Failure};
@@ -24,12 +24,6 @@ pub(super) async fn check_name_is_free(engine: &Engine, name: Option<&WorkflowNa
         .hint(format!("choose another name, or end it: ringfence stop {name}")));
     }
     Ok(())
-}
-
-/// What the engine says of itself.
-pub(super) async fn about(engine: &Engine) -> Result<SystemInfo, Failure> {
-    let answer = engine.api.info().await;
-    answer.map_err(|error| engine::refused("cannot ask the engine about itself", &error))
 }
 
 /// Whether its storage driver may hold a limit for one container. It has the last word when the container is created.

@@ -5,13 +5,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use netpolicy::floor::Surroundings;
 use netpolicy::virtual_names::VirtualNames;
 
-use super::super::engine::{Engine, Product};
+use super::super::engine::Engine;
+use super::super::engine::dialect::LimitsShown;
 use super::RunRequest;
 use crate::host::account;
 use crate::supervisor::mounts::nonce::Planted;
 use crate::supervisor::spec::agent::AgentSpec;
 use crate::supervisor::spec::init;
-use crate::supervisor::spec::seccomp;
 use crate::supervisor::spec::workflow::Workflow;
 use crate::supervisor::upload::files::{self, File};
 use crate::term::{COULD_NOT_RUN, Failure};
@@ -38,7 +38,7 @@ pub(super) fn configuration(
         cut: netpolicy::ruleset::Cut::Nothing,
         devices: agent.runtime.is_some(),
         given: agent.binds.expected(planted),
-        limits: engine.product == Product::Podman,
+        limits: engine.dialect.limits_shown == LimitsShown::FromWithin,
         covers: init::expected(agent)?,
     };
     let guard = GuardConfig {
@@ -74,7 +74,7 @@ fn start(workflow: &Workflow, request: &RunRequest, agent: &AgentSpec, engine: &
         image: Some(agent.image.id.clone()),
         image_digest: agent.image.digest.as_ref().and_then(|digest| digest.parse().ok()),
         image_name: agent.image.name.parse().ok(),
-        engine: Some(engine.version.clone()),
+        engine: Some(engine.dialect.title.to_string()),
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         name: workflow.name.clone(),
         user,
@@ -84,10 +84,4 @@ fn start(workflow: &Workflow, request: &RunRequest, agent: &AgentSpec, engine: &
         command: (!agent.command.is_empty()).then(|| written(&agent.command)),
         map: None,
     }
-}
-
-/// The agent's filter, for an engine that wants it as a file.
-pub(super) fn filter() -> Result<Vec<u8>, Failure> {
-    let content = seccomp::PROFILE.as_bytes();
-    files::archive(&[File { name: "seccomp.json", content, mode: 0o644, owner: 0 }])
 }

@@ -4,10 +4,10 @@ use bollard::errors::Error as ApiError;
 use bollard::models::{ContainerCreateBody, VolumeCreateRequest};
 
 use super::super::engine::{self, Engine};
-use super::super::podman;
-use crate::supervisor::engine::abilities;
+use crate::supervisor::engine::warnings;
 use crate::supervisor::spec::agent::AgentSpec;
 use crate::supervisor::spec::containers;
+use crate::supervisor::spec::etc;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::Failure;
 
@@ -19,7 +19,7 @@ pub(super) async fn create(
     body: ContainerCreateBody,
 ) -> Result<(), Failure> {
     let warnings = try_create(engine, workflow, role, body).await.map_err(|error| refused(role, &error))?;
-    for warning in abilities::by_warnings(&warnings)? {
+    for warning in warnings::judge(&warnings)? {
         crate::term::talk(format_args!("{role}: {warning}"));
     }
     Ok(())
@@ -35,7 +35,7 @@ pub(super) async fn create_agent(
 ) -> Result<(), Failure> {
     let asked = |agent: &AgentSpec| {
         let mut body = containers::agent(workflow, agent, filter);
-        podman::name_agent(engine, &mut body);
+        etc::name_agent(engine.dialect.hostname, &mut body);
         body
     };
     let body = asked(agent);
@@ -44,7 +44,7 @@ pub(super) async fn create_agent(
     }
     match try_create(engine, workflow, Role::Agent, body).await {
         Ok(warnings) => {
-            for warning in abilities::by_warnings(&warnings)? {
+            for warning in warnings::judge(&warnings)? {
                 crate::term::talk(format_args!("agent: {warning}"));
             }
             Ok(())

@@ -9,15 +9,13 @@
 
 use std::time::{Duration, Instant};
 
-use bollard::models::SystemInfo;
 use bollard::query_parameters::RemoveContainerOptions;
 use futures_util::FutureExt;
 use tokio::time::timeout;
 
-use super::super::engine::{self, Engine, Product};
+use super::super::engine::{self, Engine};
 use super::create::create;
 use super::ready::last_words;
-use crate::supervisor::engine::abilities::is_rootless;
 use crate::supervisor::live;
 use crate::supervisor::spec::containers;
 use crate::supervisor::spec::workflow::{Role, Workflow};
@@ -46,21 +44,12 @@ pub(super) struct Recipe {
     pub(super) workflow: Workflow,
     /// The engine's id of the helper image.
     pub(super) image: String,
-    /// Whether the engine gives containers other user ids, with which none may be in the host's network.
-    pub(super) remapped: bool,
-}
-
-/// Tells whether the engine gives containers user ids of their own.
-pub(super) fn is_remapped(info: &SystemInfo, product: Product) -> bool {
-    let options = info.security_options.iter().flatten();
-    product == Product::Docker
-        && options.flat_map(|option| option.split(',')).any(|word| word == "name=userns")
 }
 
 /// Refuses an engine whose machine cannot be asked: without root, its host network is a namespace of its own, and what goes out from
 /// there arrives at the machine's addresses all the same. On this machine the supervisor knows them.
-pub(super) fn check(info: &SystemInfo, engine: &Engine) -> Result<(), Failure> {
-    if engine.local || !is_rootless(info) {
+pub(super) fn check(engine: &Engine) -> Result<(), Failure> {
+    if engine.local || !engine.dialect.rootless {
         return Ok(());
     }
     let what = "the engine is on another machine and runs without root, so it cannot say which addresses that machine has";
@@ -73,7 +62,8 @@ pub(super) struct HostWatch(HelperLines);
 
 /// Starts the helper and waits for its first word.
 pub(super) async fn begin(recipe: &Recipe) -> Result<(HostWatch, HostNetwork), Failure> {
-    let Recipe { engine, workflow, image, remapped } = recipe;
+    let Recipe { engine, workflow, image } = recipe;
+    let remapped = engine.dialect.remaps_users;
     let name = workflow.object(Role::Host);
     let failed = |mut failure: Failure, more: Vec<String>| {
         failure.causes.insert(0, std::mem::take(&mut failure.message));
@@ -87,7 +77,7 @@ pub(super) async fn begin(recipe: &Recipe) -> Result<(HostWatch, HostNetwork), F
         failure
     };
     let speaks = async {
-        create(engine, workflow, Role::Host, containers::host(workflow, image, *remapped)).await?;
+        create(engine, workflow, Role::Host, containers::host(workflow, image, remapped)).await?;
         let lines = HelperLines::of(engine, &name, LONGEST).await;
         let lines = lines.map_err(|error| engine::refused("cannot hear the host's container", &error))?;
         let started = engine.api.start_container(&name, None).await;

@@ -9,6 +9,8 @@ mod clock;
 mod configuration;
 mod create;
 mod events;
+mod exit_status;
+mod filter;
 mod host;
 mod reached;
 mod ready;
@@ -25,19 +27,17 @@ use std::time::{Duration, SystemTime};
 
 use netpolicy::policy::Policy;
 
-use self::checks::{about, check_name_is_free, cpus, may_hold_quotas, own_addresses};
+use self::checks::{check_name_is_free, cpus, may_hold_quotas, own_addresses};
 use self::clock::Clock;
 use self::events::EventFiles;
 use self::start::{Checked, Prepared, start};
 use super::aftermath::Report;
 use super::engine::Engine;
 use super::signals::Signals;
-use super::{aftermath, helper_image, networks, podman};
+use super::{aftermath, helper_image, networks};
 use crate::host::clock::unix_seconds;
 use crate::host::territory;
 use crate::layers::record::Record;
-use crate::supervisor::engine::abilities;
-use crate::supervisor::mounts::binds::Sharing;
 use crate::supervisor::mounts::nonce;
 use crate::supervisor::records::runs;
 use crate::supervisor::run::summary::{Summary, last_digest};
@@ -140,7 +140,7 @@ pub async fn run(
     let project = request.project().map(|bind| bind.source.as_path());
     let mut record = runs::Held::begin(&workflow, &engine.host, project)?;
     let resolver = request.policy.dns.virtual_range.broadcast();
-    let own = checked.facts.own_files.then(|| etc::files(engine.product, resolver));
+    let own = checked.facts.own_files.then(|| etc::files(engine.dialect.container_mark, resolver));
     let given = masks::Given {
         binds,
         memory: &request.agent.surface.tmpfs,
@@ -153,7 +153,13 @@ pub async fn run(
     };
     let laying = masks::serve(&request.masks, given, workflow.id, &engine.host)?;
     laying.told.iter().for_each(|told| crate::term::talk(format_args!("{told}")));
-    let facts = Facts { image, engine: checked.facts, limits: checked.limits, covers: &laying };
+    let facts = Facts {
+        image,
+        dialect: &engine.dialect,
+        engine: checked.facts,
+        limits: checked.limits,
+        covers: &laying,
+    };
     let name = workflow.name.as_ref().map(AsRef::as_ref);
     let worktree = request.worktree.as_ref();
     let begun = AgentSpec::new(&request.agent, facts).and_then(|agent| {
@@ -238,25 +244,16 @@ async fn check(engine: &Engine, request: &RunRequest, clock: &mut Clock) -> Resu
     let corporate = request.agent.ca.as_ref().map(crate::host::authorities::read).transpose()?;
     check_name_is_free(engine, request.name.as_ref()).await?;
     if let Some(runtime) = &request.agent.runtime {
-        runtime::check(engine, runtime).await?;
+        runtime::check(engine, runtime)?;
     }
-    podman::check(engine)?;
-    let info = about(engine).await?;
-    abilities::by_engine(&info, engine.product)?
-        .iter()
-        .for_each(|told| crate::term::talk(format_args!("{told}")));
-    let rootless = abilities::is_rootless(&info);
-    host::check(&info, engine)?;
-    let limits = request.agent.limits.within(&request.policy, cpus(&info))?;
-    let elsewhere = nonce::is_needed(info.kernel_version.as_deref());
+    engine.dialect.check()?.iter().for_each(|told| crate::term::talk(format_args!("{told}")));
+    host::check(engine)?;
+    let limits = request.agent.limits.within(&request.policy, cpus(&engine.info))?;
+    let elsewhere = nonce::is_needed(engine.info.kernel_version.as_deref());
     let facts = EngineFacts {
-        product: engine.product,
-        rootless,
-        quotas: may_hold_quotas(&info),
-        sharing: Sharing::of(engine.product, &engine.version, rootless),
-        own_files: etc::can_be_given(engine, &info, elsewhere),
+        quotas: may_hold_quotas(&engine.info),
+        own_files: etc::can_be_given(engine, elsewhere),
         elsewhere,
-        remapped: host::is_remapped(&info, engine.product),
     };
     let networks = networks::list(engine).await?;
     guard_inputs::check_proxy(&request.policy, &networks, &own_addresses()?).await?;

@@ -35,8 +35,8 @@ pub(super) async fn await_ready(
         Failure::new(COULD_NOT_RUN, "the fence could not be made, so the agent was not started");
     failure.causes.push(why);
     failure.causes.extend(helpers_last_words(engine, workflow).await);
-    let default = engine.api.info().await.ok().and_then(|info| info.default_runtime).unwrap_or_default();
-    if let Some(words) = super::runtime::of_helpers(&default) {
+    let default = engine.info.default_runtime.as_deref().unwrap_or_default();
+    if let Some(words) = super::runtime::of_helpers(default) {
         failure.causes.push(words);
         failure = failure.hint(super::runtime::OF_HELPERS_HINT);
     }

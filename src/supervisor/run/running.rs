@@ -9,13 +9,12 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::super::aftermath::Report;
+use super::super::aftermath::{self, Report};
 use super::super::engine::Engine;
 use super::super::signals::{SIGINT, Signals, signal_name};
 use super::super::watch::Watch;
-use super::super::{aftermath, podman};
 use super::ready::{exit_of, last_words};
-use super::{ENGINE_LIMIT, Ended, FENCE_ENDED, RunRequest, TIME_OVER, reached};
+use super::{ENGINE_LIMIT, Ended, FENCE_ENDED, RunRequest, TIME_OVER, exit_status, reached};
 use crate::supervisor::live;
 use crate::supervisor::run::streams;
 use crate::supervisor::run::summary::Summary;
@@ -180,7 +179,7 @@ impl Running {
                         self.over.send_replace(true);
                         let lost = drain(&mut self.carrying, signals, time_over.as_mut()).await;
                         let said = async || last_words(engine, &names[0]).await;
-                        let status = podman::status(engine, status, said).await as i32;
+                        let status = exit_status::of_agent(engine.dialect.unstartable_command, status, said).await as i32;
                         let stopped = asked || sent.is_some_and(|number| status == 128 + number);
                         let how = if stopped { How::Stopped } else { How::Exited };
                         Ended { how, ..Ended::with(status) }.without(lost)

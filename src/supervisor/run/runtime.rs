@@ -14,9 +14,10 @@ use std::time::Duration;
 use bollard::errors::Error as ApiError;
 use tokio::time::timeout;
 
-use super::super::engine::{self, Engine, Product};
+use super::super::engine::{self, Engine};
 use super::create::create;
 use super::ready::{exit_of, last_words};
+use crate::supervisor::engine::dialect::TakesRuntime;
 use crate::supervisor::spec::containers;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
@@ -39,21 +40,16 @@ pub fn wanted(policy: Option<&str>, asked: Option<&str>) -> Result<Option<String
 }
 
 /// Whether the engine has it. Nothing exists yet.
-pub(super) async fn check(engine: &Engine, name: &str) -> Result<(), Failure> {
-    if engine.product == Product::Podman {
+pub(super) fn check(engine: &Engine, name: &str) -> Result<(), Failure> {
+    if engine.dialect.takes_runtime == TakesRuntime::No {
         return Err(Failure::new(
             COULD_NOT_RUN,
             format!("the runtime `{name}` cannot be asked for through Podman's Docker API"),
         )
         .hint("make it the default of Podman's service (containers.conf, engine.runtime), and leave it out here"));
     }
-    let info = engine
-        .api
-        .info()
-        .await
-        .map_err(|error| engine::refused("cannot ask the engine about its runtimes", &error))?;
-    let mut has: Vec<String> = info.runtimes.unwrap_or_default().into_keys().collect();
-    if has.iter().any(|known| known == name) {
+    let mut has: Vec<&str> = engine.info.runtimes.iter().flatten().map(|(name, _)| name.as_str()).collect();
+    if has.contains(&name) {
         return Ok(());
     }
     has.sort();

@@ -10,25 +10,26 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::super::engine::{self, Engine, Product};
+use super::super::engine::{self, Engine};
 use super::super::watch::Watch;
-use super::super::{inventory, networks, podman};
+use super::super::{inventory, networks};
 use super::checks::surroundings;
 use super::clock::Clock;
-use super::configuration::{self, configuration};
+use super::configuration::configuration;
 use super::create::{create, create_agent, create_volume};
 use super::events::{Awaited, EventFiles};
 use super::host::{self, Recipe};
 use super::ready::{await_ready, has_a_helper_ended, helpers_last_words};
 use super::running::Running;
-use super::{Ended, RunRequest, account, runtime};
+use super::{Ended, RunRequest, account, filter, runtime};
+use crate::supervisor::engine::dialect::HostNames;
 use crate::supervisor::mounts::{declared, nonce};
 use crate::supervisor::records::runs::Held;
 use crate::supervisor::run::streams;
 use crate::supervisor::spec::agent::{AgentSpec, EngineFacts};
 use crate::supervisor::spec::limits::Limits;
 use crate::supervisor::spec::workflow::{Role, Workflow};
-use crate::supervisor::spec::{containers, seccomp};
+use crate::supervisor::spec::{containers, etc};
 use crate::supervisor::upload::files::upload;
 use crate::supervisor::upload::guard_inputs::Means;
 use crate::supervisor::upload::{authorities, secrets};
@@ -77,13 +78,12 @@ pub(super) async fn start(
 ) -> Result<Running, Failure> {
     let Prepared { checked, events, record, covered } = prepared;
     let Checked { helper, networks: existing, means, corporate, facts, limits } = checked;
-    let EngineFacts { elsewhere, remapped, .. } = facts;
+    let elsewhere = facts.elsewhere;
     let binds = &agent.binds;
     let writable = binds.all.iter().filter(|bind| bind.writable).cloned().collect();
     let watch = tokio::spawn(Watch::begin(limits, writable));
     let mut subnets = networks::subnets(&existing);
-    let recipe =
-        Recipe { engine: engine.clone(), workflow: workflow.clone(), image: helper.clone(), remapped };
+    let recipe = Recipe { engine: engine.clone(), workflow: workflow.clone(), image: helper.clone() };
     // It goes on beside the steps that follow, and ends with this function where one of them fails.
     let mut asking = JoinSet::new();
     let asked = recipe.clone();
@@ -108,11 +108,11 @@ pub(super) async fn start(
     let resolver = request.policy.dns.virtual_range.broadcast();
     let (trust, handed) = (corporate.is_some(), agent.handed);
     let mut fence = containers::fence(workflow, &helper, &network, resolver, trust, handed, binds);
-    podman::name_host(engine, &request.policy, &mut fence);
+    etc::name_host(engine.dialect.host_names, &request.policy, &mut fence);
     // On another kernel this machine's addresses are not the host's as containers see it (192.168.65.254), and the floor is to have that.
-    // Podman writes it by itself; a dockerd without its own bridge does not know it.
-    let can_name_host =
-        elsewhere && engine.product == Product::Docker && networks::has_default_bridge(&existing);
+    // A dockerd without its own bridge does not know it.
+    let on_request = engine.dialect.host_names == HostNames::OnRequest;
+    let can_name_host = elsewhere && on_request && networks::has_default_bridge(&existing);
     tokio::try_join!(
         create(engine, workflow, Role::Fence, fence),
         create(
@@ -141,14 +141,7 @@ pub(super) async fn start(
         Ok((watch, network))
     };
     let making = async {
-        let filter = match engine.product {
-            Product::Docker => seccomp::PROFILE.to_owned(),
-            // It reads the filter from a file in the volume.
-            Product::Podman => {
-                upload(engine, &fence, SHARED, configuration::filter()?).await?;
-                podman::filter(engine, workflow).await?
-            }
-        };
+        let filter = filter::for_agent(engine, workflow).await?;
         create_agent(engine, workflow, agent, &filter).await?;
         declared::check(engine, workflow).await
     };

@@ -6,29 +6,21 @@ use super::limits::Limits;
 use super::places::{AUTHORITIES, SECRETS, WORKSPACE};
 use super::request::AgentRequest;
 use super::surface::Surface;
-use crate::supervisor::engine::Product;
-use crate::supervisor::mounts::binds::{Binds, Sharing};
+use crate::supervisor::engine::dialect::{Dialect, ReadOnlyPaths};
+use crate::supervisor::mounts::binds::Binds;
 use crate::supervisor::mounts::declared;
 use crate::term::Failure;
 use crate::workspace::masks::{Laying, Served};
 
-/// What the engine says of itself, as far as the agent depends on it.
+/// Facts of the engine and its machine beside the dialect, as far as the agent depends on them.
 #[derive(Debug, Clone, Copy)]
 pub struct EngineFacts {
-    /// Product.
-    pub product: Product,
-    /// Tells whether the engine runs as a person, who is root in its containers.
-    pub rootless: bool,
     /// Tells whether the storage driver may hold a disk limit for one container.
     pub quotas: bool,
-    /// How a directory is mounted.
-    pub sharing: Sharing,
     /// Tells whether the agent can have files of this machine in the place of the engine's own.
     pub own_files: bool,
     /// Tells whether the engine runs on another kernel, where device and inode mean nothing.
     pub elsewhere: bool,
-    /// Tells whether the engine gives containers user ids of their own.
-    pub remapped: bool,
 }
 
 /// All that a request does not say and a spec needs.
@@ -36,7 +28,9 @@ pub struct EngineFacts {
 pub struct Facts<'a> {
     /// The image on the engine.
     pub image: &'a Image,
-    /// The engine.
+    /// Everything in which the engine differs from others.
+    pub dialect: &'a Dialect,
+    /// The engine's machine.
     pub engine: EngineFacts,
     /// The limits: what was asked for, lowered by the policy and by what the engine has.
     pub limits: Limits,
@@ -93,21 +87,21 @@ impl AgentSpec {
     /// # Errors
     /// When the image declares a volume where none can be.
     pub fn new(asked: &AgentRequest, facts: Facts<'_>) -> Result<AgentSpec, Failure> {
-        let Facts { image, engine, limits, covers } = facts;
+        let Facts { image, dialect, engine, limits, covers } = facts;
         // On a rootless engine the person is root in the container, and the owner's number would be somebody else.
-        let owner = asked.owner.clone().filter(|_| !engine.rootless);
+        let owner = asked.owner.clone().filter(|_| !dialect.rootless);
         let trust = asked.ca.is_some();
         Ok(AgentSpec {
             image: image.clone(),
             command: asked.command.clone(),
             entrypoint: asked.entrypoint.clone(),
-            env: environment::variables(&asked.env, trust.then_some(&image.env), engine.product),
-            binds: Binds { all: asked.binds.clone(), sharing: engine.sharing },
+            env: environment::variables(&asked.env, trust.then_some(&image.env), dialect.removes_variable),
+            binds: Binds { all: asked.binds.clone(), sharing: dialect.shares_binds },
             served: covers.served.clone(),
             by_init: covers.by_init,
             workdir: asked.workdir.clone(),
             data: places_of_volumes(asked, image, &covers.served)?,
-            names_read_only: !engine.own_files && engine.product == Product::Docker,
+            names_read_only: !engine.own_files && dialect.read_only_paths == ReadOnlyPaths::Kept,
             handed: !asked.handed.is_empty(),
             trust,
             user: asked.user.clone().or(owner),
@@ -146,18 +140,11 @@ fn places_of_volumes(asked: &AgentRequest, image: &Image, served: &[Served]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::supervisor::engine::dialect::example;
 
-    fn facts<'a>(image: &'a Image, covers: &'a Laying) -> Facts<'a> {
-        let engine = EngineFacts {
-            product: Product::Docker,
-            rootless: false,
-            quotas: true,
-            sharing: Sharing::Volume,
-            own_files: true,
-            elsewhere: false,
-            remapped: false,
-        };
-        Facts { image, engine, limits: Limits::default(), covers }
+    fn facts<'a>(dialect: &'a Dialect, image: &'a Image, covers: &'a Laying) -> Facts<'a> {
+        let engine = EngineFacts { quotas: true, own_files: true, elsewhere: false };
+        Facts { image, dialect, engine, limits: Limits::default(), covers }
     }
 
     #[test]
@@ -166,9 +153,8 @@ mod tests {
         let made = |user: Option<&str>, rootless| {
             let user = user.map(str::to_owned);
             let asked = AgentRequest { user, owner: Some("1000:1000".to_owned()), ..Default::default() };
-            let facts = facts(&image, &covers);
-            let engine = EngineFacts { rootless, ..facts.engine };
-            AgentSpec::new(&asked, Facts { engine, ..facts }).unwrap().user
+            let dialect = Dialect { rootless, ..example("Docker 26.1") };
+            AgentSpec::new(&asked, facts(&dialect, &image, &covers)).unwrap().user
         };
         assert_eq!(made(None, false).as_deref(), Some("1000:1000"));
         assert_eq!(made(None, true), None);
@@ -179,13 +165,14 @@ mod tests {
     #[test]
     fn the_engines_own_name_files_are_read_only_where_ringfences_cannot_be_given() {
         let (image, covers) = (Image::default(), Laying::default());
-        for (product, own_files, read_only) in
-            [(Product::Docker, true, false), (Product::Docker, false, true), (Product::Podman, false, false)]
+        for (name, own_files, read_only) in
+            [("Docker 20.10", true, false), ("Docker 20.10", false, true), ("Podman 5.4", false, false)]
         {
-            let facts = facts(&image, &covers);
-            let engine = EngineFacts { product, own_files, ..facts.engine };
+            let dialect = example(name);
+            let facts = facts(&dialect, &image, &covers);
+            let engine = EngineFacts { own_files, ..facts.engine };
             let made = AgentSpec::new(&AgentRequest::default(), Facts { engine, ..facts }).unwrap();
-            assert_eq!(made.names_read_only, read_only, "{product:?} {own_files}");
+            assert_eq!(made.names_read_only, read_only, "{name} {own_files}");
         }
     }
 
@@ -193,13 +180,14 @@ mod tests {
     fn an_image_declares_no_volume_over_what_is_mounted() {
         let volumes = ["/data", "/run/secrets", "/etc/ringfence", "/tmp"].map(str::to_owned).to_vec();
         let (image, covers) = (Image { volumes, ..Image::default() }, Laying::default());
-        let plain = AgentSpec::new(&AgentRequest::default(), facts(&image, &covers)).unwrap();
+        let dialect = example("Docker 20.10");
+        let plain = AgentSpec::new(&AgentRequest::default(), facts(&dialect, &image, &covers)).unwrap();
         assert_eq!(plain.data, ["/data", "/etc/ringfence", "/run/secrets", "/tmp"]);
         assert!(!plain.trust && plain.env.iter().all(|pair| !pair.starts_with("PIP_CERT=")));
         let surface = Surface { read_only: true, ..Surface::default() };
         let ca = Some(netpolicy::settings::Ca::System);
         let asked = AgentRequest { surface, ca, ..AgentRequest::default() };
-        let made = AgentSpec::new(&asked, facts(&image, &covers)).unwrap();
+        let made = AgentSpec::new(&asked, facts(&dialect, &image, &covers)).unwrap();
         assert_eq!(made.data, ["/data", "/run/secrets"]);
         assert!(made.trust && made.env.iter().any(|pair| pair.starts_with("PIP_CERT=")));
     }

@@ -1,7 +1,7 @@
 //! The agent's environment: variables as they were given, and those that the fence, the engine and the authorities call for.
 
 use super::places::{AUTHORITIES, BUNDLE, TRUSTSTORE, TRUSTSTORE_PASSWORD};
-use crate::supervisor::engine::Product;
+use crate::supervisor::engine::dialect::RemovesVariable;
 
 /// The variables by which programs are sent to a proxy.
 const PROXY_VARIABLES: [&str; 8] = [
@@ -31,10 +31,10 @@ const VARIABLES: [&str; 7] = [
 const JAVA_OPTIONS: &str = "JAVA_TOOL_OPTIONS";
 
 /// Returns the agent's variables. `authorities`: the variables of its image, where authorities besides the image's own are mounted.
-pub fn variables(given: &[String], authorities: Option<&[String]>, product: Product) -> Vec<String> {
+pub fn variables(given: &[String], authorities: Option<&[String]>, removes: RemovesVariable) -> Vec<String> {
     let mut env = given.to_vec();
-    without_proxies(&mut env, product);
-    without_devices(&mut env, product);
+    without_proxies(&mut env, removes);
+    without_devices(&mut env, removes);
     if let Some(image) = authorities {
         point(&mut env, image);
     }
@@ -42,23 +42,26 @@ pub fn variables(given: &[String], authorities: Option<&[String]>, product: Prod
 }
 
 /// Keeps a default runtime from giving the agent devices, whatever image and person say.
-fn without_devices(env: &mut Vec<String>, product: Product) {
+fn without_devices(env: &mut Vec<String>, removes: RemovesVariable) {
     env.retain(|pair| !DEVICES.contains(&pair.split('=').next().unwrap_or_default()));
     env.push(format!("{}=void", DEVICES[0]));
-    env.extend(DEVICES[1..].iter().map(|name| removed(name, product)));
+    env.extend(DEVICES[1..].iter().map(|name| removed(name, removes)));
 }
 
-/// What takes a variable of the image out. A name alone removes it; Podman wants an empty value.
-fn removed(name: &str, product: Product) -> String {
-    format!("{name}{}", if product == Product::Podman { "=" } else { "" })
+/// Returns what takes a variable of the image out of a container's environment.
+fn removed(name: &str, removes: RemovesVariable) -> String {
+    match removes {
+        RemovesVariable::NameAlone => name.to_owned(),
+        RemovesVariable::EmptyValue => format!("{name}="),
+    }
 }
 
 /// Takes proxies that the image or the engine would set out of the agent's environment: inside the fence there is none,
 /// the guard goes through it. One that the person gave stays.
-fn without_proxies(env: &mut Vec<String>, product: Product) {
+fn without_proxies(env: &mut Vec<String>, removes: RemovesVariable) {
     for name in PROXY_VARIABLES {
         if !is_set(env, name) {
-            env.push(removed(name, product));
+            env.push(removed(name, removes));
         }
     }
 }
@@ -95,7 +98,7 @@ mod tests {
     fn no_image_and_no_person_asks_for_devices() {
         let mut env =
             ["NVIDIA_VISIBLE_DEVICES=all", "A=b", "AMD_VISIBLE_DEVICES"].map(str::to_owned).to_vec();
-        without_devices(&mut env, Product::Docker);
+        without_devices(&mut env, RemovesVariable::NameAlone);
         let removed = ["AMD_VISIBLE_DEVICES", "HABANA_VISIBLE_DEVICES", "ASCEND_VISIBLE_DEVICES"];
         assert_eq!(env[..2], ["A=b", "NVIDIA_VISIBLE_DEVICES=void"]);
         assert_eq!(env[2..], removed);
@@ -104,10 +107,10 @@ mod tests {
     #[test]
     fn proxies_that_nobody_gave_are_taken_out() {
         let mut env = vec!["HTTP_PROXY=http://mine".to_owned()];
-        without_proxies(&mut env, Product::Docker);
+        without_proxies(&mut env, RemovesVariable::NameAlone);
         assert!(env.contains(&"https_proxy".to_owned()) && !env.contains(&"HTTP_PROXY".to_owned()));
         let mut env = Vec::new();
-        without_proxies(&mut env, Product::Podman);
+        without_proxies(&mut env, RemovesVariable::EmptyValue);
         assert!(env.contains(&"https_proxy=".to_owned()));
     }
 

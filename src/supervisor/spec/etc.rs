@@ -1,41 +1,68 @@
-//! The files that an engine lays into every container, as the agent has them: ringfence's own, and read-only.
+//! The files that an engine lays into every container, as the agent has them: ringfence's own, and
+//! read-only.
 //!
-//! An engine gives the agent its own, which lie on the engine's disk, or in its machine's memory: root in the agent's container could fill
-//! that by them, past any limit. And they name what is not there: `::1` for `localhost` while IPv6 is off, the engine's own name server.
+//! An engine gives the agent its own, which lie on the engine's disk, or in its machine's memory:
+//! root in the agent's container could fill that by them, past any limit. And they name what is not
+//! there: `::1` for `localhost` while IPv6 is off, the engine's own name server.
 
 use std::net::Ipv4Addr;
 
-use bollard::models::SystemInfo;
+use bollard::models::ContainerCreateBody;
+use netpolicy::host::HostName;
+use netpolicy::policy::Policy;
+use netpolicy::virtual_names::VirtualNames;
 
-use crate::supervisor::engine::{Engine, Product};
+use crate::supervisor::engine::Engine;
+use crate::supervisor::engine::dialect::{HostNames, Hostname};
 
 /// The name of the agent's machine, as the fence's container has it.
 pub const HOSTNAME: &str = "agent";
 
-/// Podman's mark of a container, in `/run` of its machine.
-const MARK: &str = "/run/.containerenv";
+/// Names of the host that an engine may write into every hosts file, with the host's address.
+const HOST_NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
 
-/// The files by their place. Port 53 of every address is the filter's, `resolver`'s too.
-pub fn files(product: Product, resolver: Ipv4Addr) -> Vec<(&'static str, String)> {
+/// Returns the files by their place, `mark` among them where the engine lays it into containers.
+/// Port 53 of every address is the filter's, `resolver`'s too.
+pub fn files(mark: Option<&'static str>, resolver: Ipv4Addr) -> Vec<(&'static str, String)> {
     let mut files = vec![
         ("/etc/hosts", format!("127.0.0.1\tlocalhost\n127.0.1.1\t{HOSTNAME}\n")),
         ("/etc/hostname", format!("{HOSTNAME}\n")),
         ("/etc/resolv.conf", format!("nameserver {resolver}\noptions ndots:1\n")),
     ];
-    if product == Product::Podman {
-        files.push((MARK, String::new()));
-    }
+    files.extend(mark.map(|mark| (mark, String::new())));
     files
 }
 
-/// Whether the engine can mount a file of this machine into every container: it sees them, and no labels of SELinux keep it from that.
-pub fn can_be_given(engine: &Engine, info: &SystemInfo, elsewhere: bool) -> bool {
-    let labelled = info.security_options.iter().flatten().any(|option| option.contains("selinux"));
-    engine.local && !elsewhere && !labelled
+/// Whether the engine can mount a file of this machine into every container: it sees them, and no
+/// labels of SELinux keep it from that.
+pub fn can_be_given(engine: &Engine, elsewhere: bool) -> bool {
+    engine.local && !elsewhere && !engine.dialect.labels_files
 }
 
-/// Paths that stay read-only where the engine's own files are the agent's: those files, and what engines have read-only unless they are told
-/// otherwise, since a list takes the place of theirs.
+/// Gives the agent's hosts file, which is the fence's, lines for the host's names, where the engine
+/// would write the host's own address there: programs would not ask the filter for a name that the
+/// policy permits, and what they then connect to is refused.
+pub fn name_host(names: HostNames, policy: &Policy, fence: &mut ContainerCreateBody) {
+    if names == HostNames::Always {
+        fence.host_config.get_or_insert_default().extra_hosts = Some(host_lines(policy));
+    }
+}
+
+fn host_lines(policy: &Policy) -> Vec<String> {
+    let names = VirtualNames::new(policy);
+    let address = |name: &str| names.address_of(&HostName::parse(name).ok()?);
+    HOST_NAMES.iter().filter_map(|name| Some(format!("{name}:{}", address(name)?))).collect()
+}
+
+/// Names the agent's machine as its hosts file does, where it would have a name of its own.
+pub fn name_agent(hostname: Hostname, agent: &mut ContainerCreateBody) {
+    if hostname == Hostname::OfEachContainer {
+        agent.hostname = Some(HOSTNAME.to_owned());
+    }
+}
+
+/// Paths that stay read-only where the engine's own files are the agent's: those files, and what
+/// engines have read-only unless they are told otherwise, since a list takes the place of theirs.
 pub fn read_only_paths() -> Vec<String> {
     let usual = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
     let names = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
@@ -48,10 +75,9 @@ mod tests {
 
     #[test]
     fn nothing_is_named_that_is_not_there() {
-        let texts =
-            |product| files(product, Ipv4Addr::new(25, 0, 255, 255)).into_iter().map(|(_, text)| text);
-        let [hosts, hostname, resolv] = texts(Product::Docker).collect::<Vec<_>>().try_into().unwrap();
-        assert_eq!(texts(Product::Podman).skip(3).collect::<Vec<_>>(), [""]);
+        let texts = |mark| files(mark, Ipv4Addr::new(25, 0, 255, 255)).into_iter().map(|(_, text)| text);
+        let [hosts, hostname, resolv] = texts(None).collect::<Vec<_>>().try_into().unwrap();
+        assert_eq!(texts(Some("/run/.containerenv")).skip(3).collect::<Vec<_>>(), [""]);
         assert!(hosts.contains("localhost\n") && hosts.contains("\tagent\n") && !hosts.contains("::"));
         assert_eq!(hostname, "agent\n");
         assert_eq!(resolv, "nameserver 25.0.255.255\noptions ndots:1\n");
