@@ -19,6 +19,7 @@ use serde_json::Value;
 pub fn json() -> String {
     let mut schema = schema_for!(File);
     RecursiveTransform(without_null).transform(&mut schema);
+    RecursiveTransform(on_one_line).transform(&mut schema);
     schema.insert("title".to_owned(), "ringfence policy".into());
     // A map of strings and numbers can always be written.
     let text = serde_json::to_string_pretty(&schema).unwrap_or_default();
@@ -42,6 +43,14 @@ fn without_null(schema: &mut Schema) {
         let only = only.clone();
         object.remove("anyOf");
         object.extend(only);
+    }
+}
+
+/// Joins the lines of descriptions: the source wraps them, an editor wraps them anew.
+fn on_one_line(schema: &mut Schema) {
+    if let Some(Value::String(text)) = schema.as_object_mut().and_then(|object| object.get_mut("description"))
+    {
+        *text = text.split("\n\n").map(|part| part.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
     }
 }
 
