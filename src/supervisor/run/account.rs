@@ -1,5 +1,5 @@
-//! An account for the project's owner in the agent's image: programs look for their user's name and home, and git, ssh and npm fail
-//! without.
+//! An account for the project's owner in the agent's image: programs look for their user's name and
+//! home, and git, ssh and npm fail without.
 //!
 //! ```text
 //!  agent's container, created and not started: /etc/passwd ─▶ is the number there? ─▶ no: a line more, and a home ─▶ its own layer
@@ -20,8 +20,9 @@ const HOME: &str = "home/agent";
 /// No image has a longer one.
 const LONGEST: usize = 1 << 20;
 
-/// Gives the agent's user, where that is `UID:GID`, an account, unless the image has one or no accounts at all. Where the image cannot be
-/// written, or the person mounts accounts, nothing is added.
+/// Gives the agent's user, where that is `UID:GID`, an account, unless the image has one or no
+/// accounts at all. Where the image cannot be written, or the person mounts accounts, nothing is
+/// added.
 pub(super) async fn give(engine: &Engine, workflow: &Workflow, agent: &AgentSpec) -> Result<(), Failure> {
     let user = agent.user.as_deref().and_then(|user| user.split_once(':'));
     let Some((number, group)) =
@@ -42,7 +43,8 @@ pub(super) async fn give(engine: &Engine, workflow: &Workflow, agent: &AgentSpec
     upload(engine, &agent, "/", archive).await
 }
 
-/// The number, and group, of the user that the agent will be; nothing where not even its image tells.
+/// The number, and group, of the user that the agent will be; nothing where not even its image
+/// tells.
 pub(super) async fn number(engine: &Engine, workflow: &Workflow, agent: &AgentSpec) -> Option<String> {
     let user = agent.user.as_deref().unwrap_or(&agent.image.user);
     if user.is_empty() {

@@ -7,9 +7,9 @@ use ipnet::IpNet;
 use netpolicy::floor::Surroundings;
 use netpolicy::policy::Policy;
 
-use super::super::engine::Engine;
-use super::super::inventory;
 use crate::host::network;
+use crate::supervisor::engine::Engine;
+use crate::supervisor::inventory;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowName;
 use crate::wire::host_network::HostNetwork;
@@ -43,6 +43,17 @@ pub(super) fn may_hold_quotas(info: &SystemInfo) -> bool {
 /// Returns the number of CPUs that the engine has: it refuses more.
 pub(super) fn cpus(info: &SystemInfo) -> f64 {
     info.ncpu.unwrap_or(1).max(1) as f64
+}
+
+/// Refuses an engine whose machine cannot be asked: without root, its host network is a namespace of its own, and what goes out from
+/// there arrives at the machine's addresses all the same. On this machine the supervisor knows them.
+pub(super) fn check_machine_is_known(engine: &Engine) -> Result<(), Failure> {
+    if engine.local || !engine.dialect.rootless {
+        return Ok(());
+    }
+    let what = "the engine is on another machine and runs without root, so it cannot say which addresses that machine has";
+    Err(Failure::new(COULD_NOT_RUN, what)
+        .hint("run ringfence on the engine's machine, or use an engine there that runs as root"))
 }
 
 /// The network of this machine.

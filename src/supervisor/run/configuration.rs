@@ -5,14 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use netpolicy::floor::Surroundings;
 use netpolicy::virtual_names::VirtualNames;
 
-use super::super::engine::Engine;
-use super::super::engine::dialect::LimitsShown;
-use super::RunRequest;
+use super::prepared::RunPlan;
 use crate::host::account;
+use crate::supervisor::engine::dialect::LimitsShown;
 use crate::supervisor::mounts::nonce::Planted;
-use crate::supervisor::spec::agent::AgentSpec;
 use crate::supervisor::spec::init;
-use crate::supervisor::spec::workflow::Workflow;
 use crate::supervisor::upload::files::{self, File};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::event::Start;
@@ -21,16 +18,13 @@ use crate::workspace::secrets::{is_secret_variable, without_secrets};
 
 /// The files that the fence and the guard begin with, as one archive.
 pub(super) fn configuration(
-    workflow: &Workflow,
-    request: &RunRequest,
-    agent: &AgentSpec,
-    engine: &Engine,
+    plan: &RunPlan,
     surroundings: Surroundings,
     planted: &[Planted],
 ) -> Result<Vec<u8>, Failure> {
+    let RunPlan { engine, workflow, request, agent, .. } = plan;
     let names = VirtualNames::new(&request.policy);
-    let (time, ..) = request.left(&agent.limits);
-    let end = SystemTime::now() + time;
+    let end = SystemTime::now() + request.deadline(&agent.limits).left;
     let deadline = end.duration_since(UNIX_EPOCH).map(|since| since.as_millis() as u64).unwrap_or(0);
     let fence = FenceConfig {
         workflow: workflow.id.to_string(),
@@ -46,7 +40,7 @@ pub(super) fn configuration(
         policy: request.policy.clone(),
         surroundings,
         deadline_unix_ms: Some(deadline),
-        start: start(workflow, request, agent, engine),
+        start: start(plan),
     };
     let json = |result: serde_json::Result<Vec<u8>>| {
         result.map_err(|error| {
@@ -58,8 +52,9 @@ pub(super) fn configuration(
     files::archive(&[file("fence.json", &fence), file("guard.json", &guard)])
 }
 
-/// Who started what, for the first line of the log. No secret is in it.
-fn start(workflow: &Workflow, request: &RunRequest, agent: &AgentSpec, engine: &Engine) -> Start {
+/// Returns who started what, for the first line of the log. No secret is in it.
+fn start(plan: &RunPlan) -> Start {
+    let RunPlan { engine, workflow, request, agent, .. } = plan;
     let (uid, user) = account::of_caller();
     let of_variables = agent.env.iter().filter_map(|pair| pair.split_once('='));
     let of_variables = of_variables.filter(|(name, value)| is_secret_variable(name, value.as_bytes()));

@@ -25,8 +25,8 @@ pub(super) async fn create(
     Ok(())
 }
 
-/// The agent. A storage driver that was asked to hold the disk limit may say only now that it cannot; the limit is watched all
-/// the same.
+/// The agent. A storage driver that was asked to hold the disk limit may say only now that it
+/// cannot; the limit is watched all the same.
 pub(super) async fn create_agent(
     engine: &Engine,
     workflow: &Workflow,

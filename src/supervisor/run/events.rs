@@ -68,7 +68,8 @@ impl EventFiles {
         Ok(EventFiles { id, own, also, own_is_broken: false })
     }
 
-    /// Writes each line to the files, checks and counts it. A step counts only where the line is one of this run.
+    /// Writes each line to the files, checks and counts it. A step counts only where the line is
+    /// one of this run.
     pub(super) async fn collect(
         mut self,
         mut output: Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>> + Send>>,

@@ -13,9 +13,10 @@ use bollard::query_parameters::RemoveContainerOptions;
 use futures_util::FutureExt;
 use tokio::time::timeout;
 
-use super::super::engine::{self, Engine};
 use super::create::create;
+use super::prepared::RunPlan;
 use super::ready::last_words;
+use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::live;
 use crate::supervisor::spec::containers;
 use crate::supervisor::spec::workflow::{Role, Workflow};
@@ -46,15 +47,11 @@ pub(super) struct Recipe {
     pub(super) image: String,
 }
 
-/// Refuses an engine whose machine cannot be asked: without root, its host network is a namespace of its own, and what goes out from
-/// there arrives at the machine's addresses all the same. On this machine the supervisor knows them.
-pub(super) fn check(engine: &Engine) -> Result<(), Failure> {
-    if engine.local || !engine.dialect.rootless {
-        return Ok(());
+impl Recipe {
+    /// Returns what the helper of a run needs.
+    pub(super) fn of(plan: &RunPlan) -> Recipe {
+        Recipe { engine: plan.engine.clone(), workflow: plan.workflow.clone(), image: plan.helper.clone() }
     }
-    let what = "the engine is on another machine and runs without root, so it cannot say which addresses that machine has";
-    Err(Failure::new(COULD_NOT_RUN, what)
-        .hint("run ringfence on the engine's machine, or use an engine there that runs as root"))
 }
 
 /// A helper that speaks.

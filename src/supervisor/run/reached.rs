@@ -2,28 +2,27 @@
 
 use tokio::time::timeout;
 
-use super::super::engine::Engine;
-use super::super::watch::Watch;
-use super::{ENGINE_LIMIT, Ended, FENCE_ENDED};
+use super::agent_end::{AgentEnd, FENCE_ENDED};
+use super::prepared::RunPlan;
+use super::removal::ENGINE_LIMIT;
+use crate::supervisor::engine::Engine;
 use crate::supervisor::live;
-use crate::supervisor::spec::limits::{self, Limits};
+use crate::supervisor::spec::limits;
 use crate::supervisor::spec::workflow::{Role, Workflow};
+use crate::supervisor::watch::Watch;
 use crate::wire::event::{How, Observation};
 
 /// What the kernel's SIGKILL makes of an exit status.
 const KILLED: u8 = 128 + 9;
 
-/// Adds the limits that show only now to those that ended the run, and has the guard write all of them down.
+/// Adds the limits that show only now to those that ended the run, and has the guard write all of
+/// them down.
 ///
-/// Processes that end for want of memory are the kernel's doing. Where it took the agent with them, the run was ended by a limit,
-/// and its status says so; an agent that went on keeps its own.
-pub(super) async fn account(
-    engine: &Engine,
-    workflow: &Workflow,
-    limits: &Limits,
-    watch: &Watch,
-    mut ended: Ended,
-) -> Ended {
+/// Processes that end for want of memory are the kernel's doing. Where it took the agent with them,
+/// the run was ended by a limit, and its status says so; an agent that went on keeps its own.
+pub(super) async fn account(plan: &RunPlan, watch: &Watch, mut ended: AgentEnd) -> AgentEnd {
+    let RunPlan { engine, workflow, agent, .. } = plan;
+    let limits = &agent.limits;
     if ran_out_of_memory(engine, workflow).await {
         let mut what = format!(
             "the agent reached its memory limit of {} (--memory, or container.memory of a policy): \

@@ -16,7 +16,8 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 /// An engine gives a few lines of a log within this time, or there are none.
 const WORDS_LIMIT: Duration = Duration::from_secs(10);
 
-/// Waits for the guard's word; the death of either helper, or silence, is a failure with its last words.
+/// Waits for the guard's word; the death of either helper, or silence, is a failure with its last
+/// words.
 pub(super) async fn await_ready(
     engine: &Engine,
     workflow: &Workflow,

@@ -12,6 +12,11 @@ use crate::supervisor::inventory;
 use crate::supervisor::spec::workflow::Workflow;
 use crate::term::{COULD_NOT_RUN, Failure};
 
+/// An engine that restarts is back within this time.
+pub(super) const ENGINE_LIMIT: Duration = Duration::from_secs(30);
+/// Removing what a run made takes seconds, or minutes where an agent left millions of files on a
+/// slow disk.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(900);
 /// An engine at work answers a request within this time, so nothing is said before.
 const QUIET: Duration = Duration::from_secs(3);
 /// A slow disk may hold a request up for this long.
@@ -21,7 +26,42 @@ const LOOKS: u32 = 5;
 /// The time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Removes everything of a workflow that this program asked the engine for. Call it when nothing asks for more.
+/// Removes everything of a run. An engine that restarts is waited for: what it leaves running is
+/// closed, but nobody's.
+pub(super) async fn of_run(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
+    if engine.answers().await {
+        let tried = within_limit(engine, workflow).await;
+        if tried.is_ok() || engine.answers().await {
+            return tried;
+        }
+    }
+    crate::term::talk(format_args!(
+        "the engine does not answer; waiting {} s for it, to remove workflow {}",
+        ENGINE_LIMIT.as_secs(),
+        workflow.id
+    ));
+    engine.back_within(ENGINE_LIMIT).await;
+    if engine.answers().await {
+        return within_limit(engine, workflow).await;
+    }
+    let what = format!("workflow {} could not be removed: the engine does not answer", workflow.id);
+    Err(Failure::new(COULD_NOT_RUN, what).hint("`ringfence gc` tries again once it does"))
+}
+
+/// Removes with a limit on the whole. Each step has the limit that every request has; all of them
+/// together have one that leaves room for a slow disk.
+async fn within_limit(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
+    let removed = tokio::time::timeout(REMOVAL_LIMIT, remove(engine, workflow)).await;
+    removed.unwrap_or_else(|_| {
+        let minutes = REMOVAL_LIMIT.as_secs() / 60;
+        let what = format!("workflow {} was not removed within {minutes} minutes", workflow.id);
+        Err(Failure::new(COULD_NOT_RUN, what)
+            .hint("`ringfence ps` tells what is there, `ringfence gc` tries again"))
+    })
+}
+
+/// Removes everything of a workflow that this program asked the engine for. Call it when nothing
+/// asks for more.
 pub async fn remove(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
     let mut doubtful = engine.creations.settled(QUIET).await;
     if !doubtful.unanswered.is_empty() {

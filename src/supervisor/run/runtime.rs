@@ -1,12 +1,13 @@
-//! Another runtime than the engine's own: a sandbox (runsc, Kata) may bring a network stack of its own, which the fence's routes and
-//! rules do not see.
+//! Another runtime than the engine's own: a sandbox (runsc, Kata) may bring a network stack of its
+//! own, which the fence's routes and rules do not see.
 //!
 //! ```text
 //!  name ─▶ is it registered? ─▶ fence, with its netdev lock required ─▶ probe container, same runtime, same namespace:
 //!                                                                       does the filter answer it? ─ no ─▶ no agent
 //! ```
-//! Nothing is guessed from a name or from a registered flag: a stack of its own cannot reach the filter, since the netdev lock drops
-//! every frame, and a stack that reaches the filter is the fence's. (`runsc --network=host` uses the namespace's own sockets.)
+//! Nothing is guessed from a name or from a registered flag: a stack of its own cannot reach the
+//! filter, since the netdev lock drops every frame, and a stack that reaches the filter is the
+//! fence's. (`runsc --network=host` uses the namespace's own sockets.)
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -27,7 +28,8 @@ const PROBE_LIMIT: Duration = Duration::from_secs(60);
 /// A policy's and the command line's word for the engine's own.
 const DEFAULT: &str = "default";
 
-/// The runtime that the agent must have, of what the policy and the command line say; none: the engine's own.
+/// The runtime that the agent must have, of what the policy and the command line say; none: the
+/// engine's own.
 pub fn wanted(policy: Option<&str>, asked: Option<&str>) -> Result<Option<String>, Failure> {
     match (policy, asked) {
         (Some(policy), Some(asked)) if policy != asked => Err(Failure::new(
@@ -57,7 +59,8 @@ pub(super) fn check(engine: &Engine, name: &str) -> Result<(), Failure> {
         .hint("register it in the daemon's configuration, as docs/engines.md shows"))
 }
 
-/// Starts a short container as the agent's will be and has it ask the filter; unless that answers there is no agent.
+/// Starts a short container as the agent's will be and has it ask the filter; unless that answers
+/// there is no agent.
 pub(super) async fn prove(
     engine: &Engine,
     workflow: &Workflow,
@@ -95,7 +98,8 @@ const PLAIN: [&str; 4] = ["runc", "crun", "youki", "io.containerd.runc.v2"];
 /// What to do about [`of_helpers`].
 pub const OF_HELPERS_HINT: &str = "make runc the engine's default runtime again; the agent alone gets a sandbox by --runtime or container.runtime";
 
-/// A remark for a fence that could not be made: fence and guard are of the engine's default runtime, which may be to blame.
+/// A remark for a fence that could not be made: fence and guard are of the engine's default
+/// runtime, which may be to blame.
 pub fn of_helpers(default: &str) -> Option<String> {
     let plain = default.is_empty() || PLAIN.contains(&default);
     (!plain).then(|| {

@@ -47,9 +47,10 @@ pub fn stdin_is_terminal() -> bool {
 
 /// Carries the agent's output to ours until it ends, and our stdin to the agent meanwhile.
 ///
-/// A reader that closed our stdout or stderr does not end the agent, as with `docker run`. Gives in words what could not be written for
-/// another reason, such as a full disk: nobody else tells. `over` says that the agent has ended: then a stream that brings nothing
-/// more for a while is at its end.
+/// A reader that closed our stdout or stderr does not end the agent, as with `docker run`. Gives in
+/// words what could not be written for another reason, such as a full disk: nobody else tells.
+/// `over` says that the agent has ended: then a stream that brings nothing more for a while is at
+/// its end.
 pub async fn carry(
     attached: AttachContainerResults,
     interactive: bool,
@@ -91,7 +92,8 @@ pub async fn carry(
             LogOutput::StdOut { message } | LogOutput::Console { message } => ("stdout", message),
             LogOutput::StdIn { .. } => continue,
         };
-        // On a thread of its own: a reader that stands still must keep nobody from seeing limits and signals.
+        // On a thread of its own: a reader that stands still must keep nobody from seeing limits
+        // and signals.
         let written = tokio::task::spawn_blocking(move || match place {
             "stderr" => write_all(&mut std::io::stderr().lock(), &message),
             _ => write_all(&mut std::io::stdout().lock(), &message),

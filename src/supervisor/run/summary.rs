@@ -50,8 +50,8 @@ impl Summary {
         }
     }
 
-    /// The summary's text, empty when nothing was refused. Control characters that an agent put into a
-    /// name never reach the terminal.
+    /// The summary's text, empty when nothing was refused. Control characters that an agent put
+    /// into a name never reach the terminal.
     pub fn text(&self, id: WorkflowId) -> String {
         if self.refused.is_empty() {
             return String::new();

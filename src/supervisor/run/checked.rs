@@ -1,0 +1,80 @@
+//! The first phase: everything that can be looked at was looked at, and nothing exists.
+
+use bollard::models::Network;
+
+use super::checks::{check_machine_is_known, check_name_is_free, cpus, may_hold_quotas, own_addresses};
+use super::clock::Clock;
+use super::request::RunRequest;
+use super::runtime;
+use crate::host::authorities::{self, Certificates};
+use crate::supervisor::engine::Engine;
+use crate::supervisor::mounts::nonce;
+use crate::supervisor::spec::agent::EngineFacts;
+use crate::supervisor::spec::etc;
+use crate::supervisor::spec::limits::Limits;
+use crate::supervisor::upload::guard_inputs::{self, Means};
+use crate::supervisor::{helper_image, networks};
+use crate::term::Failure;
+
+/// A run that can begin, as far as anybody can tell before.
+pub(super) struct Checked {
+    /// The engine's machine.
+    pub(super) facts: EngineFacts,
+    /// The agent's limits.
+    pub(super) limits: Limits,
+    /// The engine's id of the helper image.
+    pub(super) helper: String,
+    /// What the start needs once.
+    pub(super) gathered: Gathered,
+}
+
+/// What was gathered for the start.
+pub(super) struct Gathered {
+    /// All networks of the engine.
+    pub(super) networks: Vec<Network>,
+    /// What the guard needs of this machine.
+    pub(super) means: Means,
+    /// Authorities for the agent.
+    pub(super) corporate: Option<Certificates>,
+}
+
+impl Checked {
+    /// Looks at all that can be looked at before anything is created, and has the helper image on
+    /// the engine.
+    ///
+    /// # Errors
+    /// When the run cannot be as it was asked for.
+    pub(super) async fn check(
+        engine: &Engine,
+        request: &RunRequest,
+        clock: &mut Clock,
+    ) -> Result<Checked, Failure> {
+        let ca = request.agent.ca.as_ref();
+        let means = Means::gather(&request.policy, ca)?;
+        let corporate = ca.map(authorities::read).transpose()?;
+        check_name_is_free(engine, request.name.as_ref()).await?;
+        if let Some(runtime) = &request.agent.runtime {
+            runtime::check(engine, runtime)?;
+        }
+        engine.dialect.check()?.iter().for_each(|told| crate::term::talk(format_args!("{told}")));
+        check_machine_is_known(engine)?;
+        let limits = request.agent.limits.within(&request.policy, cpus(&engine.info))?;
+        let facts = facts(engine);
+        let networks = networks::list(engine).await?;
+        guard_inputs::check_proxy(&request.policy, &networks, &own_addresses()?).await?;
+        clock.step("checked");
+        let helper = helper_image::ensure(engine).await?;
+        clock.step("helper image");
+        Ok(Checked { facts, limits, helper, gathered: Gathered { networks, means, corporate } })
+    }
+}
+
+/// Returns what an agent depends on of the engine's machine, beside the dialect.
+fn facts(engine: &Engine) -> EngineFacts {
+    let elsewhere = nonce::is_needed(engine.info.kernel_version.as_deref());
+    EngineFacts {
+        quotas: may_hold_quotas(&engine.info),
+        own_files: etc::can_be_given(engine, elsewhere),
+        elsewhere,
+    }
+}

@@ -1,0 +1,50 @@
+//! The end of a run: what is told, and the exit status.
+
+use super::ended::Closed;
+use super::prepared::RunPlan;
+use super::summary::last_digest;
+use crate::supervisor::aftermath::{self, Report};
+use crate::term::Failure;
+use crate::workspace::aftermath::Aftermath;
+use crate::workspace::{masks, review};
+
+/// Puts back after an agent that never ran, or whose end could not be seen before the removal.
+pub(super) fn settle_late(plan: &RunPlan, left: Aftermath) -> Report {
+    let mut left = left.settle();
+    review::look_for_stand_ins(plan.workflow.id, &mut left);
+    left.uncovered = plan.covers.covered.moved();
+    Report::listed(left, plan.workflow.id)
+}
+
+/// Tells what came of a run; its exit status. An error in removing is told, and never hides the
+/// agent's status.
+pub(super) fn conclude(
+    plan: &RunPlan,
+    mut outcome: Result<Closed, Failure>,
+    removed: Result<(), Failure>,
+    late: Option<Report>,
+) -> Result<u8, Failure> {
+    let quiet = plan.request.quiet;
+    let settled = outcome.as_mut().ok().and_then(|closed| closed.report.take());
+    if let Some(report) = late.or(settled) {
+        aftermath::tell(&report, quiet);
+    }
+    let busy = plan.request.masks.first().filter(|_| outcome.is_ok() && !quiet).and_then(masks::Plan::busy);
+    if let Some(line) = busy {
+        crate::term::talk(format_args!("{line}"));
+    }
+    if let Err(failure) = &removed {
+        crate::term::talk_lines(failure);
+    }
+    let Closed { end, summary, .. } = outcome?;
+    for line in end.reached.iter().map(|(_, line)| line).chain(&end.why).chain(&end.lost) {
+        crate::term::talk(format_args!("{line}"));
+    }
+    if !quiet {
+        if let Some(summary) = &summary {
+            crate::term::talk_lines(summary.text(plan.workflow.id));
+        }
+        crate::term::talk_lines(last_digest(summary.as_ref(), plan.workflow.id));
+    }
+    Ok(end.status)
+}

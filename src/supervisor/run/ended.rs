@@ -1,0 +1,65 @@
+//! The last phase: the agent is over, or is ended now.
+
+use bollard::query_parameters::KillContainerOptions;
+use tokio::time::timeout;
+
+use super::agent_end::AgentEnd;
+use super::agent_streams::AgentStreams;
+use super::guard_link::GuardLink;
+use super::prepared::RunPlan;
+use super::removal::ENGINE_LIMIT;
+use super::summary::Summary;
+use crate::supervisor::aftermath::{self, Report};
+use crate::supervisor::spec::workflow::Role;
+use crate::workspace::aftermath::Aftermath;
+
+/// A run whose agent is over.
+pub(super) struct Ended<'a> {
+    /// What was decided.
+    pub(super) plan: &'a RunPlan,
+    /// The agent's end.
+    pub(super) end: AgentEnd,
+    /// The agent's streams.
+    pub(super) streams: AgentStreams,
+    /// The guard.
+    pub(super) guard: GuardLink,
+    /// Tells whether the engine was found not to answer: nothing can be ended then.
+    pub(super) engine_is_silent: bool,
+}
+
+/// What came of a run, once nothing of it works any more.
+pub(super) struct Closed {
+    /// The agent's end.
+    pub(super) end: AgentEnd,
+    /// The guard's lines, counted.
+    pub(super) summary: Option<Summary>,
+    /// What was put back after the agent.
+    pub(super) report: Option<Report>,
+}
+
+impl Ended<'_> {
+    /// Ends the agent if it still runs, puts back what it left, then ends the guard, so that its
+    /// last events are written.
+    pub(super) async fn close(self, aftermath: &mut Option<Aftermath>) -> Closed {
+        let Ended { plan, end, streams, mut guard, engine_is_silent } = self;
+        let mut report = None;
+        if !engine_is_silent {
+            kill(plan, Role::Agent, "KILL").await;
+            guard.write_end_down(plan, end.event()).await;
+            let covered = Some(&*plan.covers.covered);
+            report = aftermath::settle(&plan.engine, &plan.workflow, aftermath, covered).await;
+            kill(plan, Role::Guard, "TERM").await;
+        }
+        let summary = guard.summary().await;
+        streams.end();
+        Closed { end, summary, report }
+    }
+}
+
+/// Sends a container a signal. It may have ended by itself; what stays is found by the removal,
+/// which tells.
+async fn kill(plan: &RunPlan, role: Role, signal: &str) {
+    let options = KillContainerOptions { signal: signal.to_owned() };
+    let name = plan.workflow.object(role);
+    let _ = timeout(ENGINE_LIMIT, plan.engine.api.kill_container(&name, Some(options))).await;
+}

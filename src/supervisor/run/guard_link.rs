@@ -1,0 +1,82 @@
+//! The guard as the supervisor holds it: its lines, and its stdin.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use bollard::container::AttachContainerResults;
+use bollard::query_parameters::AttachContainerOptions;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::events::{Awaited, EventFiles};
+use super::prepared::RunPlan;
+use super::summary::Summary;
+use crate::supervisor::spec::workflow::Role;
+use crate::supervisor::{engine, live};
+use crate::term::Failure;
+use crate::wire::control::FromSupervisor;
+use crate::wire::event::AgentEnded;
+
+/// A guard that listens to its stdin writes the agent's end down within this time.
+const SAYING: Duration = Duration::from_secs(1);
+/// The guard's last lines arrive within this time after its end.
+const COLLECTING: Duration = Duration::from_secs(10);
+
+/// Both ends of the guard's streams.
+pub(super) struct GuardLink {
+    /// The guard's stdin: while it is open, the guard knows that a supervisor is attached, wherever
+    /// that is. Its last line says how the agent ended.
+    input: Pin<Box<dyn AsyncWrite + Send>>,
+    /// The guard's word that it has written the agent's end down.
+    end_is_written: oneshot::Receiver<()>,
+    /// Writing and counting of the guard's lines.
+    collecting: JoinHandle<Summary>,
+}
+
+/// Returns the options to attach to a container.
+pub(super) fn attach(stdin: bool) -> AttachContainerOptions {
+    AttachContainerOptions { stream: true, stdin, stdout: true, stderr: true, ..Default::default() }
+}
+
+impl GuardLink {
+    /// Attaches to a guard that does not run yet, so that no line is lost. The receiver hears that
+    /// the guard is ready.
+    pub(super) async fn attach(
+        plan: &RunPlan,
+        events: EventFiles,
+    ) -> Result<(GuardLink, oneshot::Receiver<()>), Failure> {
+        let guard = plan.workflow.object(Role::Guard);
+        let attached = plan.engine.api.attach_container(&guard, Some(attach(true))).await;
+        let AttachContainerResults { output, input } =
+            attached.map_err(|error| engine::refused("cannot read the guard's events", &error))?;
+        let (ready, is_ready) = oneshot::channel();
+        let (agent_ended, end_is_written) = oneshot::channel();
+        let collecting = tokio::spawn(events.collect(output, Awaited::new(ready, agent_ended)));
+        Ok((GuardLink { input, end_is_written, collecting }, is_ready))
+    }
+
+    /// Has the guard write down how the agent ended, and waits for the line. Where the guard's
+    /// stdin leads nowhere, by its control socket. A guard that is gone writes nothing any more.
+    pub(super) async fn write_end_down(&mut self, plan: &RunPlan, ended: AgentEnded) {
+        let line = FromSupervisor::AgentEnded(ended.clone()).line();
+        let said = async {
+            self.input.write_all(&line).await?;
+            self.input.flush().await
+        };
+        let said = timeout(SAYING, said).await;
+        if matches!(said, Ok(Ok(()))) && timeout(SAYING, &mut self.end_is_written).await.is_ok() {
+            return;
+        }
+        let _ = timeout(COLLECTING, live::ended(&plan.engine, &plan.workflow.helpers(), ended)).await;
+    }
+
+    /// Waits for the guard's last lines; the summary of all, where they came.
+    pub(super) async fn summary(self) -> Option<Summary> {
+        let GuardLink { input, collecting, .. } = self;
+        let summary = timeout(COLLECTING, collecting).await.ok().and_then(Result::ok);
+        drop(input);
+        summary
+    }
+}

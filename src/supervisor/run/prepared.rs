@@ -1,0 +1,148 @@
+//! The second phase: this machine has written down what will be, and the engine has nothing of it.
+
+use super::checked::{Checked, Gathered};
+use super::events::EventFiles;
+use super::request::RunRequest;
+use crate::host::clock::unix_seconds;
+use crate::host::territory;
+use crate::supervisor::engine::Engine;
+use crate::supervisor::live;
+use crate::supervisor::records::runs::Held;
+use crate::supervisor::spec::agent::{AgentSpec, EngineFacts, Facts};
+use crate::supervisor::spec::etc;
+use crate::supervisor::spec::image::Image;
+use crate::supervisor::spec::places::WORKSPACE;
+use crate::supervisor::spec::workflow::Workflow;
+use crate::term::{COULD_NOT_RUN, Failure};
+use crate::wire::event::Observation;
+use crate::wire::{UnixTime, WorkflowId, init};
+use crate::workspace::aftermath::Aftermath;
+use crate::workspace::masks::{self, Laying};
+use crate::workspace::mounts::Bind;
+
+/// All that is decided about a run. It does not change while the run goes through its phases.
+pub(super) struct RunPlan {
+    /// The engine.
+    pub(super) engine: Engine,
+    /// Names and labels.
+    pub(super) workflow: Workflow,
+    /// What was asked for.
+    pub(super) request: RunRequest,
+    /// The agent.
+    pub(super) agent: AgentSpec,
+    /// What the agent depends on of the engine's machine, beside the dialect.
+    pub(super) facts: EngineFacts,
+    /// What is laid over files of this machine.
+    pub(super) covers: Laying,
+    /// The engine's id of the helper image.
+    pub(super) helper: String,
+}
+
+/// A run of which this machine knows.
+pub(super) struct Prepared {
+    /// What will be.
+    pub(super) plan: RunPlan,
+    /// What the start needs once.
+    pub(super) gathered: Gathered,
+    /// The log.
+    pub(super) events: EventFiles,
+    /// The run's record, locked.
+    pub(super) record: Held,
+    /// The journal by which is put back after the run, where anything can be written.
+    pub(super) aftermath: Option<Aftermath>,
+}
+
+impl Checked {
+    /// Writes down on this machine what will be: log, record, covers, journal.
+    ///
+    /// # Errors
+    /// When one of them cannot be written; the covers are taken back then.
+    pub(super) fn prepare(
+        self,
+        engine: &Engine,
+        image: &Image,
+        request: RunRequest,
+    ) -> Result<Prepared, Failure> {
+        let Checked { facts, limits, helper, gathered } = self;
+        let workflow = workflow(&request)?;
+        let events = EventFiles::open(workflow.id, request.events.as_deref())?;
+        let project = request.project().map(|bind| bind.source.as_path());
+        let record = Held::begin(&workflow, &engine.host, project)?;
+        let covers = cover(&request, &facts, engine, workflow.id)?;
+        let known = Facts { image, dialect: &engine.dialect, engine: facts, limits, covers: &covers };
+        let begun = AgentSpec::new(&request.agent, known)
+            .and_then(|agent| Ok((agent, begin_aftermath(&request, engine, &workflow)?)));
+        let (agent, aftermath) = begun.inspect_err(|_| {
+            // Else the next runs on these files would be held to the covers of one that never was.
+            masks::close(workflow.id).unwrap_or_else(|failure| crate::term::talk_lines(&failure));
+        })?;
+        let plan = RunPlan { engine: engine.clone(), workflow, request, agent, facts, covers, helper };
+        Ok(Prepared { plan, gathered, events, record, aftermath })
+    }
+}
+
+impl RunPlan {
+    /// Has the guard write something down, beside whatever goes on.
+    pub(super) fn note(&self, notes: Vec<(Observation, String)>) {
+        let (engine, helpers) = (self.engine.clone(), self.workflow.helpers());
+        tokio::spawn(async move { live::note(&engine, &helpers, notes).await });
+    }
+}
+
+/// Makes an identity for the run.
+fn workflow(request: &RunRequest) -> Result<Workflow, Failure> {
+    let digest = request
+        .policy
+        .digest()
+        .parse()
+        .map_err(|error| Failure::new(COULD_NOT_RUN, "the policy has no digest").caused_by(&error))?;
+    Workflow::new(request.name.clone(), Some(digest), UnixTime(unix_seconds()))
+        .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot make an id for the workflow").caused_by(&error))
+}
+
+/// Writes what is laid over the files that the agent is given, and tells it.
+fn cover(
+    request: &RunRequest,
+    facts: &EngineFacts,
+    engine: &Engine,
+    id: WorkflowId,
+) -> Result<Laying, Failure> {
+    let resolver = request.policy.dns.virtual_range.broadcast();
+    let own = facts.own_files.then(|| etc::files(engine.dialect.container_mark, resolver));
+    let given = masks::Given {
+        binds: &request.agent.binds,
+        memory: &request.agent.surface.tmpfs,
+        workspace: WORKSPACE,
+        mirror: request.worktree.as_ref().and_then(|worktree| worktree.mirror.as_ref()),
+        own: own.as_ref().map_or(&[], |own| own),
+        // Another runtime shows other numbers, and may have sockets of its own; so may another
+        // kernel.
+        init: init::PROGRAM.filter(|_| facts.own_files && request.agent.runtime.is_none()),
+    };
+    let covers = masks::serve(&request.masks, given, id, &engine.host)?;
+    covers.told.iter().for_each(|told| crate::term::talk(format_args!("{told}")));
+    Ok(covers)
+}
+
+/// Writes down what is there before the agent, and the layers for a reload.
+fn begin_aftermath(
+    request: &RunRequest,
+    engine: &Engine,
+    workflow: &Workflow,
+) -> Result<Option<Aftermath>, Failure> {
+    let binds = &request.agent.binds;
+    remember(binds)?;
+    let (name, worktree) = (workflow.name.as_ref().map(AsRef::as_ref), request.worktree.as_ref());
+    let aftermath = Aftermath::begin(binds, &request.masks, worktree, workflow.id, name, &engine.host)?;
+    request.layers.keep(workflow.id)?;
+    Ok(aftermath)
+}
+
+/// Writes down what the agent will be able to write: no later run follows a link that it left
+/// there.
+fn remember(binds: &[Bind]) -> Result<(), Failure> {
+    let given: std::io::Result<Vec<_>> = binds.iter().filter_map(|bind| bind.given().transpose()).collect();
+    given.and_then(|given| territory::record(&given)).map_err(|error| {
+        Failure::new(COULD_NOT_RUN, "cannot write down what the agent is given").caused_by(&error)
+    })
+}

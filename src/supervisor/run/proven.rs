@@ -1,0 +1,181 @@
+//! The fourth phase: the fence has proven itself, the guard serves its sockets, the agent may
+//! begin.
+
+use bollard::container::AttachContainerResults;
+use bollard::errors::Error as ApiError;
+
+use super::account;
+use super::agent_streams::AgentStreams;
+use super::clock::Clock;
+use super::created::{Created, KnownHost};
+use super::early_signal::EarlySignal;
+use super::events::EventFiles;
+use super::guard_link::{GuardLink, attach};
+use super::prepared::RunPlan;
+use super::ready::{await_ready, has_a_helper_ended, helpers_last_words};
+use super::running::Running;
+use super::runtime;
+use crate::supervisor::engine;
+use crate::supervisor::inventory;
+use crate::supervisor::records::runs::Held;
+use crate::supervisor::spec::workflow::Role;
+use crate::supervisor::upload::secrets;
+use crate::supervisor::watch::Watch;
+use crate::term::{COULD_NOT_RUN, Failure};
+
+/// A run whose fence stands and whose guard serves.
+pub(super) struct Proven<'a> {
+    plan: &'a RunPlan,
+    watch: Watch,
+    host: KnownHost,
+    guard: GuardLink,
+}
+
+impl<'a> Created<'a> {
+    /// Starts fence and guard, and waits until the guard says that it serves the sockets of a fence
+    /// that proved itself.
+    ///
+    /// # Errors
+    /// When it does not; when secrets cannot be handed over, or the agent's runtime does not keep
+    /// to the fence.
+    pub(super) async fn prove(
+        self,
+        events: EventFiles,
+        record: &mut Held,
+        clock: &mut Clock,
+    ) -> Result<Proven<'a>, Failure> {
+        let Created { plan, measuring, host, planted } = self;
+        let RunPlan { engine, workflow, agent, .. } = plan;
+        let (guard, is_ready) = GuardLink::attach(plan, events).await?;
+        tokio::try_join!(start(plan, Role::Guard), start(plan, Role::Fence))?;
+        // What the engine calls its objects is asked while fence and guard begin, so that it costs
+        // no time.
+        let noted = async { record.add_ids(&inventory::of_run(engine, workflow).await?.parts) };
+        let (ready, noted) = tokio::join!(await_ready(engine, workflow, is_ready), noted);
+        ready.and(noted)?;
+        drop(planted);
+        if agent.handed {
+            let user = account::number(engine, workflow, agent).await;
+            secrets::hand_over(engine, workflow, &plan.request.agent.handed, user.as_deref()).await?;
+        }
+        clock.step("fence proven, guard ready");
+        if let Some(runtime) = &agent.runtime {
+            let filter = plan.request.policy.dns.virtual_range.broadcast();
+            runtime::prove(engine, workflow, &plan.helper, runtime, filter).await?;
+            clock.step("runtime proven");
+        }
+        let watch = measuring.await.map_err(|error| {
+            Failure::new(COULD_NOT_RUN, "the measuring of what the agent may write was ended")
+                .caused_by(&error)
+        })??;
+        Ok(Proven { plan, watch, host, guard })
+    }
+}
+
+impl<'a> Proven<'a> {
+    /// Starts the agent.
+    ///
+    /// # Errors
+    /// When a signal has come, when something was exchanged while the run started, or when the
+    /// engine does not start the agent.
+    pub(super) async fn start_agent(
+        self,
+        early: &EarlySignal,
+        clock: &mut Clock,
+    ) -> Result<Running<'a>, Failure> {
+        let Proven { plan, watch, host, guard } = self;
+        let RunPlan { engine, workflow, agent, .. } = plan;
+        let name = workflow.object(Role::Agent);
+        let attached = attach_agent(plan, &name).await?;
+        early.check()?;
+        if !plan.covers.covered.are_in_place() {
+            let what = "covered files were moved, replaced or linked while the run started, so the agent was not started";
+            return Err(exchanged(what));
+        }
+        let mut streams = AgentStreams::carry(attached, agent);
+        if let Err(error) = engine.api.start_container(&name, None).await {
+            let mut failure = agent_start_failure(&error);
+            // What they say while they live has nothing to do with it.
+            if has_a_helper_ended(engine, workflow).await {
+                failure.causes.extend(helpers_last_words(engine, workflow).await);
+            }
+            return Err(failure);
+        }
+        if let Some(bind) = agent.binds.swapped() {
+            let source = bind.source.display();
+            return Err(exchanged(&format!(
+                "{source} was changed while the agent was started, so it was ended"
+            )));
+        }
+        streams.follow_size(engine, agent, name);
+        clock.step("agent started");
+        Ok(Running { plan, streams, watch, host, guard })
+    }
+}
+
+/// Attaches to the agent, so that no word of it is lost.
+async fn attach_agent(plan: &RunPlan, name: &str) -> Result<AttachContainerResults, Failure> {
+    let attached = plan.engine.api.attach_container(name, Some(attach(plan.agent.interactive))).await;
+    attached.map_err(|error| engine::refused("cannot attach to the agent", &error))
+}
+
+/// Makes the failure of a start during which somebody exchanged something.
+fn exchanged(what: &str) -> Failure {
+    Failure::new(COULD_NOT_RUN, what).hint("is another program or agent at work there?")
+}
+
+/// Starts the container of a helper.
+async fn start(plan: &RunPlan, role: Role) -> Result<(), Failure> {
+    let started = plan.engine.api.start_container(&plan.workflow.object(role), None).await;
+    started.map_err(|error| engine::refused(format!("cannot start the {role}'s container"), &error))
+}
+
+/// Makes the failure of an agent that cannot be started, with docker's status for it.
+fn agent_start_failure(error: &ApiError) -> Failure {
+    let text = engine::describe(error);
+    let mut failure = engine::refused("the agent cannot be started", error);
+    if let Some((exit, hint)) = start_fault(&text) {
+        failure.exit = exit;
+        failure.hint = Some(hint.to_owned());
+    }
+    failure
+}
+
+/// Tells from an engine's words what was wrong, and what to do.
+fn start_fault(text: &str) -> Option<(u8, &'static str)> {
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    // A place to mount something at was moved away: that is no fault of the command.
+    if has(&["error mounting", "crun: mount ", "crun: creating "]) {
+        return Some((COULD_NOT_RUN, "is another program or agent at work in what is mounted?"));
+    }
+    if has(&["executable file not found", "no such file or directory"]) {
+        return Some((127, "is the command in the image, and on its PATH?"));
+    }
+    if has(&["permission denied", "is a directory"]) {
+        return Some((126, "the command is in the image but cannot be executed"));
+    }
+    let files = (COULD_NOT_RUN, "the engine itself may open fewer files: give a lower --open-files");
+    has(&["rlimit"]).then_some(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_is_gone_is_no_command_that_is_missing() {
+        for (text, exit) in [
+            (
+                "error mounting \"/x\" to rootfs at \"/workspace/.env\": open o_path procfd: no such file or directory",
+                125,
+            ),
+            ("crun: mount `/x` to `workspace/.env`: No such file or directory", 125),
+            ("exec: \"nothing\": executable file not found in $PATH", 127),
+            ("exec: \"/nothing\": stat /nothing: no such file or directory", 127),
+            ("exec: \"/etc\": permission denied", 126),
+        ] {
+            assert_eq!(start_fault(text).map(|(exit, _)| exit), Some(exit), "{text}");
+        }
+        assert_eq!(start_fault("no space left on device"), None);
+    }
+}

@@ -1,0 +1,73 @@
+//! A run as it was asked for, checked as far as it can be without the engine.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use netpolicy::policy::Policy;
+
+use crate::layers::record::Record;
+use crate::supervisor::spec::limits::Limits;
+use crate::supervisor::spec::request::AgentRequest;
+use crate::wire::WorkflowName;
+use crate::wire::event::Observation;
+use crate::workspace::masks;
+use crate::workspace::mounts::Bind;
+use crate::workspace::worktree::Worktree;
+
+/// All that a run needs besides the engine and the image.
+pub struct RunRequest {
+    /// A name for the workflow.
+    pub name: Option<WorkflowName>,
+    /// The policy, whole.
+    pub policy: Policy,
+    /// The origin of the policy, for a reload.
+    pub layers: Record,
+    /// The agent, as it was asked for.
+    pub agent: AgentRequest,
+    /// Covers of the project's files, and of those of its repository where that lies elsewhere.
+    pub masks: Vec<masks::Plan>,
+    /// The project as a working tree whose repository lies elsewhere.
+    pub worktree: Option<Worktree>,
+    /// End of the agent's token, which ends the run.
+    pub token_ends: Option<SystemTime>,
+    /// A second file for the events.
+    pub events: Option<PathBuf>,
+    /// Tells whether to print how long each step took.
+    pub timings: bool,
+    /// Tells whether to leave out the summary.
+    pub quiet: bool,
+}
+
+/// The time after which a run is ended.
+pub(super) struct Deadline {
+    /// Time that is left.
+    pub(super) left: Duration,
+    /// The limit that it is.
+    pub(super) limit: Observation,
+    /// The same in words.
+    pub(super) why: String,
+}
+
+impl RunRequest {
+    /// Returns the project, as a person named it.
+    pub(super) fn project(&self) -> Option<&Bind> {
+        let part = self.worktree.as_ref().and_then(|worktree| worktree.part.as_ref());
+        part.or_else(|| self.agent.project())
+    }
+
+    /// Returns what ends the run if nothing else does: its time, or the end of its token.
+    pub(super) fn deadline(&self, limits: &Limits) -> Deadline {
+        let shown = humantime::format_duration(limits.time);
+        let time = Deadline {
+            left: limits.time,
+            limit: Observation::TimeLimit,
+            why: format!("the time of {shown} is over (--time, or container.time of a policy)"),
+        };
+        let token = self.token_ends.map(|end| Deadline {
+            left: end.duration_since(SystemTime::now()).unwrap_or_default(),
+            limit: Observation::TokenOver,
+            why: "the agent's GitLab token is over".to_owned(),
+        });
+        token.filter(|token| token.left < limits.time).unwrap_or(time)
+    }
+}
