@@ -5,9 +5,10 @@
 //!  opening (allow, restore):                                  guard ─▶ fence: one nft transaction   (fails: guard takes it back)
 //!  both (reload):                                             guard ─▶ fence: one nft transaction   (fails: what closed stays closed)
 //! ```
-//! The side that still refuses is always the last to open and the first to close, so that a failure in between leaves it closed. Both
-//! sides are reached by the engine's exec; the guard keeps others waiting until this session ends. The fence is told every time, since
-//! nobody but the kernel knows whether it followed the time before.
+//! The side that still refuses is always the last to open and the first to close, so that a failure
+//! in between leaves it closed. Both sides are reached by the engine's exec; the guard keeps others
+//! waiting until this session ends. The fence is told every time, since nobody but the kernel knows
+//! whether it followed the time before.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::engine::{self, Engine};
+use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::workflow::Helpers;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::control::{Answer, Change, Good, Request, State};
@@ -39,105 +40,51 @@ pub enum Outcome {
     Refused(String),
 }
 
-/// How a workflow's network stands.
+/// Why a change or a question came to nothing.
+enum Trouble {
+    /// The policy does not permit it, in words.
+    Refused(String),
+    /// It could not be done.
+    Failed(Failure),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Trouble::Failed(failure)
+    }
+}
+
+/// A question that no policy refuses, refused all the same, is a failure.
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Failed(failure) => failure,
+            Trouble::Refused(why) => {
+                Failure::new(COULD_NOT_RUN, format!("the guard refuses to say how it stands: {why}"))
+            }
+        }
+    }
+}
+
+/// Asks how a workflow's network stands.
 pub async fn state(engine: &Engine, to: &Helpers) -> Result<State, Failure> {
-    let mut session = Session::open(engine, &to.guard).await?;
-    Ok(session.good(&Request::State).await?.map_err(unexpected)?.state)
+    Ok(ask(engine, &to.guard, &Request::State).await?.state)
 }
 
-/// Whether a supervisor is attached, by the word of the guard's container; none where the guard cannot tell.
+/// Tells whether a supervisor is attached, by the word of the guard's container; none where the
+/// guard cannot tell.
 pub async fn is_supervised(engine: &Engine, guard: &str) -> Result<Option<bool>, Failure> {
-    let mut session = Session::open(engine, guard).await?;
-    Ok(session.good(&Request::State).await?.map_err(unexpected)?.state.supervised)
-}
-
-/// Makes a change, in both places.
-pub async fn change(engine: &Engine, to: &Helpers, change: Change) -> Result<Outcome, Failure> {
-    let mut session = Session::open(engine, &to.guard).await?;
-    if matches!(change, Change::Reload(_)) {
-        replace(engine, to, &mut session, change).await
-    } else if change.closes() {
-        close(engine, to, &mut session, change).await
-    } else {
-        open(engine, to, &mut session, change).await
-    }
-}
-
-async fn close(
-    engine: &Engine,
-    to: &Helpers,
-    session: &mut Session,
-    change: Change,
-) -> Result<Outcome, Failure> {
-    let would = match session.good(&Request::Propose(change.clone())).await? {
-        Ok(good) => good.plan,
-        Err(refused) => return Ok(Outcome::Refused(refused)),
-    };
-    // What fails here is told at the end: the guard refuses all the same.
-    let applied = apply(engine, to, &would).await;
-    let made = match session.good(&Request::Make(change)).await? {
-        Ok(good) => good,
-        Err(refused) => return Ok(Outcome::Refused(refused)),
-    };
-    applied.map_err(|failure| Failure {
-        message: format!(
-            "the guard refuses it now; the fence's rules could not be changed: {}",
-            failure.message
-        ),
-        ..failure
-    })?;
-    if made.plan != would {
-        // A name got its address meanwhile.
-        apply(engine, to, &made.plan).await?;
-    }
-    Ok(Outcome::Made(made.state))
-}
-
-async fn open(
-    engine: &Engine,
-    to: &Helpers,
-    session: &mut Session,
-    change: Change,
-) -> Result<Outcome, Failure> {
-    let made = match session.good(&Request::Make(change)).await? {
-        Ok(good) => good,
-        Err(refused) => return Ok(Outcome::Refused(refused)),
-    };
-    if let Err(failure) = apply(engine, to, &made.plan).await {
-        let taken_back = session.good(&Request::TakeBack).await.is_ok_and(|answer| answer.is_ok());
-        let still = if taken_back { "nothing was opened" } else { "the fence still refuses" };
-        let message = format!("{still}: the fence's rules could not be changed: {}", failure.message);
-        return Err(Failure { message, ..failure });
-    }
-    Ok(Outcome::Made(made.state))
-}
-
-/// Nothing that the new policy refuses passes once the guard has it, and nothing that it permits anew before the fence has it too.
-/// So if the fence does not follow, the guard keeps it: that is the most closed state there is.
-async fn replace(
-    engine: &Engine,
-    to: &Helpers,
-    session: &mut Session,
-    change: Change,
-) -> Result<Outcome, Failure> {
-    let made = match session.good(&Request::Make(change)).await? {
-        Ok(good) => good,
-        Err(refused) => return Ok(Outcome::Refused(refused)),
-    };
-    apply(engine, to, &made.plan).await.map_err(|failure| Failure {
-        message: format!(
-            "the guard enforces the new policy; the fence refuses what it permits anew, since its rules could not be changed: {}",
-            failure.message
-        ),
-        ..failure
-    })?;
-    Ok(Outcome::Made(made.state))
+    Ok(ask(engine, guard, &Request::State).await?.state.supervised)
 }
 
 /// Has the guard write down how the agent of a supervisor that is gone ended.
 pub async fn ended(engine: &Engine, to: &Helpers, ended: AgentEnded) -> Result<(), Failure> {
-    let mut session = Session::open(engine, &to.guard).await?;
-    session.good(&Request::Ended(ended)).await?.map_err(unexpected).map(|_| ())
+    ask(engine, &to.guard, &Request::Ended(ended)).await.map(|_| ())
+}
+
+/// Tells the guard which addresses the engine's machine has now.
+pub async fn host(engine: &Engine, to: &Helpers, network: HostNetwork) -> Result<(), Failure> {
+    ask(engine, &to.guard, &Request::Host(network)).await.map(|_| ())
 }
 
 /// Has the guard write down things that only a supervisor sees.
@@ -147,19 +94,79 @@ pub async fn note(engine: &Engine, to: &Helpers, notes: Vec<(Observation, String
     }
     let mut session = Session::open(engine, &to.guard).await?;
     for (seen, what) in notes {
-        session.good(&Request::Noted(Note::new(seen, what))).await?.map_err(unexpected)?;
+        session.good(&Request::Noted(Note::new(seen, what))).await?;
     }
     Ok(())
 }
 
-/// Tells the guard which addresses the engine's machine has now.
-pub async fn host(engine: &Engine, to: &Helpers, network: HostNetwork) -> Result<(), Failure> {
-    let mut session = Session::open(engine, &to.guard).await?;
-    session.good(&Request::Host(network)).await?.map_err(unexpected).map(|_| ())
+/// Asks the guard one thing.
+async fn ask(engine: &Engine, guard: &str, request: &Request) -> Result<Good, Failure> {
+    Ok(Session::open(engine, guard).await?.good(request).await?)
 }
 
-fn unexpected(refused: String) -> Failure {
-    Failure::new(COULD_NOT_RUN, format!("the guard refuses to say how it stands: {refused}"))
+/// Makes a change, in both places.
+pub async fn change(engine: &Engine, to: &Helpers, change: Change) -> Result<Outcome, Failure> {
+    let mut session = Session::open(engine, &to.guard).await?;
+    let made = match change.closes() {
+        true => close(engine, to, &mut session, change).await,
+        false => open(engine, to, &mut session, change).await,
+    };
+    match made {
+        Ok(state) => Ok(Outcome::Made(state)),
+        Err(Trouble::Refused(why)) => Ok(Outcome::Refused(why)),
+        Err(Trouble::Failed(failure)) => Err(failure),
+    }
+}
+
+/// Closes: the fence first, then the guard.
+async fn close(
+    engine: &Engine,
+    to: &Helpers,
+    session: &mut Session,
+    change: Change,
+) -> Result<State, Trouble> {
+    let would = session.good(&Request::Propose(change.clone())).await?.plan;
+    // What fails here is told at the end: the guard refuses all the same.
+    let applied = apply(engine, to, &would).await;
+    let made = session.good(&Request::Make(change)).await?;
+    applied.map_err(|failure| {
+        not_followed("the guard refuses it now; the fence's rules could not be changed", failure)
+    })?;
+    if made.plan != would {
+        // A name got its address meanwhile.
+        apply(engine, to, &made.plan).await?;
+    }
+    Ok(made.state)
+}
+
+/// Opens, or does both (a reload): the guard first, then the fence. If the fence does not follow,
+/// what was opened is taken back. A reload stays with the guard: nothing that the new policy
+/// refuses passes once the guard has it, and nothing that it permits anew before the fence has it
+/// too, so that is the most closed state there is.
+async fn open(
+    engine: &Engine,
+    to: &Helpers,
+    session: &mut Session,
+    change: Change,
+) -> Result<State, Trouble> {
+    let is_reload = matches!(change, Change::Reload(_));
+    let made = session.good(&Request::Make(change)).await?;
+    if let Err(failure) = apply(engine, to, &made.plan).await {
+        let now = if is_reload {
+            "the guard enforces the new policy; the fence refuses what it permits anew, since its rules could not be changed"
+        } else if session.good(&Request::TakeBack).await.is_ok() {
+            "nothing was opened: the fence's rules could not be changed"
+        } else {
+            "the fence still refuses: the fence's rules could not be changed"
+        };
+        return Err(not_followed(now, failure).into());
+    }
+    Ok(made.state)
+}
+
+/// Makes the failure of a change that the fence did not follow.
+fn not_followed(now: &str, failure: Failure) -> Failure {
+    Failure { message: format!("{now}: {}", failure.message), ..failure }
 }
 
 /// One nft transaction in the fence, by a process that has NET_ADMIN, does this, and ends.
@@ -190,21 +197,21 @@ impl Session {
         Exec::start(engine, guard, ["guard", "control"]).await.map(Session)
     }
 
-    /// Asks one thing. What the policy refuses is the inner error, in words.
-    async fn good(&mut self, request: &Request) -> Result<Result<Good, String>, Failure> {
+    /// Asks one thing.
+    async fn good(&mut self, request: &Request) -> Result<Good, Trouble> {
         self.0.say(request).await?;
         let line = timeout(PATIENCE, self.0.line()).await.unwrap_or(None);
         let answer = line.as_deref().and_then(|line| serde_json::from_slice::<Answer>(line).ok());
         match answer {
-            Some(Answer::Good(good)) => Ok(Ok(*good)),
+            Some(Answer::Good(good)) => Ok(*good),
             Some(Answer::Refused { reason, rule }) => {
-                Ok(Err(rule.map_or(reason.to_string(), |rule| format!("{reason}: {rule}"))))
+                Err(Trouble::Refused(rule.map_or(reason.to_string(), |rule| format!("{reason}: {rule}"))))
             }
-            Some(Answer::Failed(why)) => Err(Failure::new(COULD_NOT_RUN, why)),
+            Some(Answer::Failed(why)) => Err(Failure::new(COULD_NOT_RUN, why).into()),
             None => {
                 let mut failure = Failure::new(COULD_NOT_RUN, "the guard does not answer");
                 failure.causes = std::mem::take(&mut self.0.complaints);
-                Err(failure.hint("does the workflow still run? `ringfence ps` says"))
+                Err(failure.hint("does the workflow still run? `ringfence ps` says").into())
             }
         }
     }
