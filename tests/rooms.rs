@@ -1,7 +1,8 @@
 //! Rooms of `src/` and which of them may use which: the matrix here is the one that CONTRIBUTING
 //! shows, and no room uses another that its line does not name. A room may only use rooms on lines
-//! above its own, so there are no circles. Nor does any file outside `supervisor/engine/` ask which
-//! engine it is: the dialect there says what differs.
+//! above its own, so there are no circles. The parts of the supervisor have a matrix of their own,
+//! held in the same way. Nor does any file outside `supervisor/engine/` ask which engine it is: the
+//! dialect there says what differs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,40 @@ const MATRIX: [(&str, &[&str]); 10] = [
     ("doctor", &["term", "wire", "host", "inside", "workspace", "supervisor"]),
     ("cli", &["term", "supervisor"]),
     ("commands", &["term", "wire", "host", "inside", "workspace", "layers", "supervisor", "doctor", "cli"]),
+];
+
+/// The parts of the supervisor from the ground up, each with those that it may use.
+const PARTS: [(&str, &[&str]); 14] = [
+    ("signals", &[]),
+    ("engine", &[]),
+    ("spec", &["engine"]),
+    ("live", &["engine", "spec"]),
+    ("networks", &["engine", "spec"]),
+    ("helper_image", &["engine", "spec"]),
+    ("image", &["signals", "engine", "spec"]),
+    ("mounts", &["engine", "spec"]),
+    ("upload", &["engine", "spec", "live"]),
+    ("watch", &["engine", "spec"]),
+    ("records", &["spec"]),
+    ("aftermath", &["engine", "spec", "live"]),
+    ("inventory", &["engine", "spec", "live", "records", "aftermath"]),
+    (
+        "run",
+        &[
+            "signals",
+            "engine",
+            "spec",
+            "live",
+            "networks",
+            "helper_image",
+            "mounts",
+            "upload",
+            "watch",
+            "records",
+            "aftermath",
+            "inventory",
+        ],
+    ),
 ];
 
 fn root() -> &'static Path {
@@ -37,35 +72,110 @@ fn sources(folder: PathBuf) -> Vec<PathBuf> {
     found
 }
 
-/// The rooms that a text names by a path from the crate, comments left out.
+/// Lists the names that follow a path in a text's code, those of a group in braces too. Comments
+/// are left out.
+fn names_after(text: &str, path: &str) -> BTreeSet<String> {
+    let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let code = code.join("\n");
+    let name = |rest: &str| -> String {
+        rest.trim_start().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+    };
+    let mut found = BTreeSet::new();
+    for rest in code.split(path).skip(1) {
+        match rest.strip_prefix('{') {
+            Some(group) => found.extend(members(group).map(name)),
+            None => _ = found.insert(name(rest)),
+        }
+    }
+    found.remove("");
+    found
+}
+
+/// Splits a group at its own commas: what is in braces further inside belongs to the member before.
+fn members(group: &str) -> impl Iterator<Item = &str> {
+    let (mut depth, mut starts, mut end) = (0, vec![0], group.len());
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                end = at;
+                break;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => starts.push(at + 1),
+            _ => {}
+        }
+    }
+    starts.into_iter().filter(move |start| *start < end).map(move |start| &group[start..end])
+}
+
+/// Lists the rooms that a text names by a path from the crate.
 fn used(text: &str) -> BTreeSet<String> {
-    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-    let parts = code.flat_map(|line| line.split("crate::").skip(1).map(str::to_owned).collect::<Vec<_>>());
-    parts
-        .map(|rest| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect())
-        .filter(|name: &String| !name.is_empty())
-        .collect()
+    names_after(text, "crate::")
+}
+
+/// Lists the parts of the supervisor that a file of it names, by a path from the crate or upwards.
+fn used_parts(text: &str, file: &Path) -> BTreeSet<String> {
+    let below = file.strip_prefix(root().join("src/supervisor")).expect("a file of the supervisor");
+    let depth = below.components().count() - usize::from(below.ends_with("mod.rs"));
+    let mut found = names_after(text, "crate::supervisor::");
+    found.extend(names_after(text, &"super::".repeat(depth)));
+    found.retain(|name| PARTS.iter().any(|(part, _)| part == name));
+    found
+}
+
+/// Lists the uses that a matrix does not permit. Its lines name only lines above them.
+fn unpermitted(
+    matrix: &[(&str, &[&str])],
+    files_of: impl Fn(&str) -> Vec<PathBuf>,
+    used: impl Fn(&str, &Path) -> BTreeSet<String>,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut above = BTreeSet::new();
+    for (room, may_use) in matrix {
+        for other in *may_use {
+            assert!(above.contains(other), "{room} may use {other}, which is not below it");
+        }
+        above.insert(*room);
+        let files = files_of(room);
+        assert!(!files.is_empty(), "there is no {room}");
+        for file in files {
+            let text = std::fs::read_to_string(&file).expect("a source file");
+            let bad = used(&text, &file)
+                .into_iter()
+                .filter(|other| other != room && !may_use.contains(&other.as_str()));
+            wrong.extend(bad.map(|other| format!("{} uses {other}", file.display())));
+        }
+    }
+    wrong
 }
 
 #[test]
 fn no_room_uses_another_that_its_line_does_not_name() {
-    let mut wrong = Vec::new();
-    let mut above = BTreeSet::new();
-    for (room, may_use) in MATRIX {
-        for other in may_use {
-            assert!(above.contains(other), "{room} may use {other}, which is not below it");
-        }
-        above.insert(room);
-        let files = sources(root().join("src").join(room));
-        assert!(!files.is_empty(), "there is no room {room}");
-        for file in files {
-            let text = std::fs::read_to_string(&file).expect("a source file");
-            let bad =
-                used(&text).into_iter().filter(|other| other != room && !may_use.contains(&other.as_str()));
-            wrong.extend(bad.map(|other| format!("{} uses {other}", file.display())));
-        }
-    }
+    let wrong = unpermitted(&MATRIX, |room| sources(root().join("src").join(room)), |text, _| used(text));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_part_of_the_supervisor_uses_another_that_its_line_does_not_name() {
+    let folder = root().join("src/supervisor");
+    let files_of = |part: &str| match folder.join(part) {
+        folder if folder.is_dir() => sources(folder),
+        file => vec![file.with_extension("rs")],
+    };
+    let wrong = unpermitted(&PARTS, files_of, used_parts);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_part_of_the_supervisor_is_in_the_matrix() {
+    let entries = root().join("src/supervisor").read_dir().expect("the supervisor");
+    let there: BTreeSet<String> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .filter_map(|path| path.file_stem().map(|name| name.to_string_lossy().into_owned()))
+        .filter(|name| name != "mod")
+        .collect();
+    assert_eq!(there, PARTS.iter().map(|(part, _)| (*part).to_owned()).collect());
 }
 
 #[test]
@@ -84,80 +194,29 @@ fn every_folder_is_a_room_of_the_matrix() {
     assert_eq!(folders, rooms);
 }
 
-#[test]
-fn contributing_shows_the_same_matrix() {
+/// Reads the table of CONTRIBUTING under a head.
+fn shown(head: &str) -> BTreeMap<String, String> {
     let text = std::fs::read_to_string(root().join("CONTRIBUTING.md")).expect("CONTRIBUTING.md");
-    let lines = text.lines().skip_while(|line| *line != "| room | may use |").skip(2);
-    let shown: BTreeMap<String, String> = lines
+    let lines = text.lines().skip_while(|line| *line != head).skip(2);
+    lines
         .take_while(|line| line.starts_with('|'))
         .filter_map(|line| {
             let mut cells = line.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', ""));
             Some((cells.next()?, cells.next()?))
         })
-        .collect();
-    let expected: BTreeMap<String, String> = MATRIX
-        .iter()
-        .map(|(room, may_use)| {
-            ((*room).to_owned(), if may_use.is_empty() { "none".to_owned() } else { may_use.join(", ") })
-        })
-        .collect();
-    assert_eq!(shown, expected);
+        .collect()
 }
 
-/// Words of code that asks which engine it is. Clippy holds that nobody asks `/version` and `/info`
-/// anew, and a dialect's `Title` can only be shown, so nobody parses a version.
-const WORDS_OF_ENGINES: [&str; 12] = [
-    "Product",
-    "SystemVersion",
-    "SystemVersionComponents",
-    "ServerVersion",
-    "server_version",
-    "api_version",
-    "security_options",
-    "cgroup_version",
-    "is_podman",
-    "is_docker",
-    "is_rootless",
-    "engine.version",
-];
-
-/// The words of engines in a text's code, comments left out.
-fn words_of_engines(text: &str) -> Vec<&'static str> {
-    let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-    let part_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let stands_in = |line: &str, word: &str| {
-        line.match_indices(word).any(|(at, _)| {
-            !line[..at].ends_with(part_of_name) && !line[at + word.len()..].starts_with(part_of_name)
-        })
-    };
-    WORDS_OF_ENGINES.into_iter().filter(|word| code.iter().any(|line| stands_in(line, word))).collect()
+/// Makes of a matrix the table that CONTRIBUTING is to show.
+fn table(matrix: &[(&str, &[&str])]) -> BTreeMap<String, String> {
+    let cell = |may_use: &[&str]| if may_use.is_empty() { "none".to_owned() } else { may_use.join(", ") };
+    matrix.iter().map(|(room, may_use)| ((*room).to_owned(), cell(may_use))).collect()
 }
 
 #[test]
-fn only_the_dialect_asks_which_engine_it_is() {
-    let own = root().join("src/supervisor/engine");
-    let (mut wrong, mut in_own) = (Vec::new(), BTreeSet::new());
-    for file in sources(root().join("src")) {
-        let text = std::fs::read_to_string(&file).expect("a source file");
-        let found = words_of_engines(&text);
-        if file.starts_with(&own) {
-            in_own.extend(found);
-        } else {
-            wrong.extend(found.into_iter().map(|word| {
-                format!("{} has `{word}`: make what differs a field of engine::dialect", file.display())
-            }));
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // The control: what is looked for is found where it may be.
-    assert!(["SystemVersion", "security_options", "cgroup_version"].iter().all(|word| in_own.contains(word)));
-}
-
-#[test]
-fn words_of_engines_are_found_in_code_alone() {
-    let text = "use a::Product;\n// security_options\nif info.security_options.is_some() && engine.version.len() > 1 {}\n";
-    assert_eq!(words_of_engines(text), ["Product", "security_options", "engine.version"]);
-    assert!(words_of_engines("/// Product\nlet by_product = of_product(is_podman_machine);\n").is_empty());
+fn contributing_shows_the_same_matrices() {
+    assert_eq!(shown("| room | may use |"), table(&MATRIX));
+    assert_eq!(shown("| part of the supervisor | may use |"), table(&PARTS));
 }
 
 #[test]
@@ -165,4 +224,14 @@ fn a_use_is_found_wherever_it_stands() {
     let text = "use crate::host::open;\n// crate::doctor\nfn f() { crate::term::talk(crate::wire::x()) }\n";
     assert_eq!(used(text), BTreeSet::from(["host", "term", "wire"].map(str::to_owned)));
     assert!(used("use super::x;\n/// [`crate::cli`]\n").is_empty());
+    let file = |name: &str| root().join("src/supervisor").join(name);
+    let group = "use crate::supervisor::{engine::{self, Engine}, live,\n    run as x};\n";
+    assert_eq!(
+        used_parts(group, &file("live.rs")),
+        BTreeSet::from(["engine", "live", "run"].map(str::to_owned))
+    );
+    let up = "use super::super::watch::Watch;\nuse super::live;\n";
+    assert_eq!(used_parts(up, &file("run/start.rs")), BTreeSet::from(["watch".to_owned()]));
+    assert_eq!(used_parts("use super::run;\n", &file("live.rs")), BTreeSet::from(["run".to_owned()]));
+    assert_eq!(used_parts("use super::run;\n", &file("watch/mod.rs")), BTreeSet::from(["run".to_owned()]));
 }

@@ -1,4 +1,5 @@
-//! When what a run left is put back: after the agent's end, and while the guard still writes events if that can be.
+//! When what a run left is put back: after the agent's end, and while the guard still writes events
+//! if that can be.
 //!
 //! ```text
 //!  run: agent killed ─▶ has it ended? ─▶ settle ─▶ guard: events ─▶ guard ended, everything removed
@@ -10,8 +11,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::engine::{self, Engine};
-use super::inventory::Found;
+use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::live;
 use crate::supervisor::spec::workflow::{Helpers, Role, Workflow};
 use crate::term::Failure;
@@ -26,7 +26,8 @@ const STEP: Duration = Duration::from_millis(50);
 /// An engine that says nothing for so long is not waited for.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Puts back after the agent of a workflow, once that has ended. What cannot be done now stays in `held`.
+/// Puts back after the agent of a workflow, once that has ended. What cannot be done now stays in
+/// `held`.
 pub async fn settle(
     engine: &Engine,
     workflow: &Workflow,
@@ -73,16 +74,21 @@ impl Report {
     }
 }
 
-/// The same for a workflow whose agent was removed, and which nobody supervises any more; whether there was something to say.
-pub async fn settle_abandoned(engine: &Engine, found: &Found) -> Result<bool, Failure> {
-    let Some(Abandoned { mut told, of }) = aftermath::settle_abandoned(found.id)? else { return Ok(false) };
-    review::look_for_stand_ins(found.id, &mut told);
+/// The same for a workflow whose agent was removed, and which nobody supervises any more; whether
+/// there was something to say.
+pub async fn settle_abandoned(
+    engine: &Engine,
+    id: WorkflowId,
+    helpers: Option<Helpers>,
+) -> Result<bool, Failure> {
+    let Some(Abandoned { mut told, of }) = aftermath::settle_abandoned(id)? else { return Ok(false) };
+    review::look_for_stand_ins(id, &mut told);
     let any = !told.is_empty();
-    let report = match found.helpers() {
-        Some(helpers) => record(engine, &helpers, found.id, told).await,
-        None => Report::listed(told, found.id),
+    let report = match helpers {
+        Some(helpers) => record(engine, &helpers, id, told).await,
+        None => Report::listed(told, id),
     };
-    tell_of_another(&report, found.id, &of);
+    tell_of_another(&report, id, &of);
     Ok(any)
 }
 
@@ -100,8 +106,8 @@ pub fn tell(report: &Report, quiet: bool) {
     lines(report, quiet).iter().for_each(crate::term::talk);
 }
 
-/// Says of each line which run and which directory it is about: the person is in the middle of something else, in another project
-/// perhaps.
+/// Says of each line which run and which directory it is about: the person is in the middle of
+/// something else, in another project perhaps.
 fn tell_of_another(report: &Report, id: WorkflowId, of: &[PathBuf]) {
     lines(report, false).iter().for_each(|line| crate::term::talk(of_another(line, id, of)));
 }

@@ -9,7 +9,7 @@ use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
 use bollard::query_parameters::ListContainersOptions;
 use ipnet::{IpNet, Ipv4Net};
 
-use super::engine::{self, Engine};
+use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::workflow::{LABEL_ROLE, LABEL_VERSION, Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
 

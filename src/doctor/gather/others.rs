@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::doctor::facts::{Learned, Other, Others};
 use crate::supervisor::engine::{self, Engine};
-use crate::supervisor::inventory::Part;
+use crate::supervisor::spec::part::Part;
 
 /// So many are looked at; the rest is counted.
 const MOST: usize = 200;

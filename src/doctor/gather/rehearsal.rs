@@ -18,9 +18,9 @@ use serde::de::DeserializeOwned;
 
 use crate::doctor::facts::{Fence, Inside, Learned};
 use crate::supervisor::engine::{self, Engine};
-use crate::supervisor::mounts::binds::Binds;
 use crate::supervisor::run::removal;
 use crate::supervisor::signals::interrupt::{Tidies, unless_interrupted};
+use crate::supervisor::spec::binds::Binds;
 use crate::supervisor::spec::containers;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::supervisor::{helper_image, networks};

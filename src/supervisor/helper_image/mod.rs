@@ -22,11 +22,11 @@ use std::path::{Path, PathBuf};
 
 #[cfg(target_os = "linux")]
 use self::bundle::{Digest, Identity};
-use super::engine::Engine;
 use crate::host::open;
 use crate::host::owners::Owners;
 #[cfg(target_os = "linux")]
 use crate::host::state;
+use crate::supervisor::engine::Engine;
 use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Names a bundle that goes before all others.

@@ -15,7 +15,7 @@ mod reference;
 use clap::ValueEnum;
 
 use self::reference::Reference;
-use super::engine::{self, Engine};
+use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::image::Image;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::{ImageDigest, ImageName};

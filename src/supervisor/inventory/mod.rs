@@ -4,7 +4,6 @@
 //!  objects on the engine ─▶ Part (name and labels parse) ─▶ Found (id, parts, state) ─▶ ps | stop | gc
 //! ```
 
-mod part;
 mod remove;
 pub mod usage;
 
@@ -13,14 +12,12 @@ use std::collections::{BTreeMap, HashMap};
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions, ListVolumesOptions};
 use serde::Serialize;
 
-#[cfg(test)]
-pub use self::part::tests::agent as part_of_an_agent;
-pub use self::part::{Claim, Part};
 pub use self::remove::{end, read_events, remove, save_events};
-use super::engine::{self, Engine};
 use crate::layers::record::Record;
+use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::inventory::usage::Usage;
 use crate::supervisor::records::runs::Run;
+use crate::supervisor::spec::part::{Claim, Part};
 use crate::supervisor::spec::workflow::{Helpers, LABEL_WORKFLOW, Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::{ImageDigest, ImageName, PolicyDigest, UnixTime, WorkflowId, WorkflowName};
@@ -244,6 +241,7 @@ pub fn pick<'a>(all: &'a [Found], wanted: &str) -> Result<&'a Found, Failure> {
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use crate::supervisor::spec::part::tests::listed;
 
     /// A workflow without any part.
     pub fn found(id: &str) -> Found {
@@ -270,7 +268,7 @@ pub mod tests {
     #[test]
     fn parts_that_disagree_with_the_fence_are_nobodys() {
         let part = |role: &str, created: &str, id: char| {
-            let mut listed = part::tests::listed(
+            let mut listed = listed(
                 &format!("/ringfence-00112233-{role}"),
                 &[("dev.ringfence.role", role), ("dev.ringfence.created-at", created)],
             );

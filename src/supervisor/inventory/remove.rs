@@ -5,11 +5,12 @@ use std::time::Duration;
 use bollard::query_parameters::{LogsOptions, RemoveContainerOptions, RemoveVolumeOptions};
 use futures_util::StreamExt;
 
-use super::super::aftermath;
-use super::super::engine::{self, Engine};
-use super::{Found, Part};
+use super::Found;
+use crate::supervisor::aftermath;
+use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::live;
 use crate::supervisor::records::{events, runs};
+use crate::supervisor::spec::part::Part;
 use crate::supervisor::spec::workflow::Role;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
@@ -28,7 +29,7 @@ pub async fn end(engine: &Engine, found: &Found, how: How) -> Result<(), Failure
         return remove(engine, found).await;
     }
     let Err(mut failure) = save_events(engine, found).await else { return remove(engine, found).await };
-    if let Err(other) = aftermath::settle_abandoned(engine, found).await {
+    if let Err(other) = aftermath::settle_abandoned(engine, found.id, found.helpers()).await {
         failure.causes.extend(std::iter::once(other.message).chain(other.causes));
     }
     let id = found.id;
@@ -60,7 +61,7 @@ pub async fn remove(engine: &Engine, found: &Found) -> Result<(), Failure> {
         errors.extend(remove_container(engine, part).await);
     }
     if errors.is_empty() && found.is_recorded() {
-        match aftermath::settle_abandoned(engine, found).await {
+        match aftermath::settle_abandoned(engine, found.id, found.helpers()).await {
             Ok(true) => _ = save_events(engine, found).await,
             Ok(false) => {}
             Err(failure) => errors.extend(std::iter::once(failure.message).chain(failure.causes)),

@@ -3,9 +3,11 @@
 //! ```text
 //!  held directory ─▶ a file with a name and content that nobody can guess ─▶ the fence reads it through the mount ─▶ removed
 //! ```
-//! Device and inode mean nothing on the other side of a virtual machine's file sharing. The file is made in the directory that is
-//! held since it was checked, whatever its path leads to by now; only a mount of that directory shows it. It is removed before the
-//! agent starts, and where it cannot be, that is said; a supervisor that is killed meanwhile leaves it. What no file can be made in, a single file or a directory that the person cannot write, is not given there.
+//! Device and inode mean nothing on the other side of a virtual machine's file sharing. The file is
+//! made in the directory that is held since it was checked, whatever its path leads to by now; only
+//! a mount of that directory shows it. It is removed before the agent starts, and where it cannot
+//! be, that is said; a supervisor that is killed meanwhile leaves it. What no file can be made in,
+//! a single file or a directory that the person cannot write, is not given there.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -30,8 +32,8 @@ pub struct Planted {
     file: Identity,
 }
 
-/// Whether an engine that says to run on the kernel `theirs` runs on another than this program. Where the versions are the same, the
-/// fence compares boot ids.
+/// Whether an engine that says to run on the kernel `theirs` runs on another than this program.
+/// Where the versions are the same, the fence compares boot ids.
 pub fn is_needed(theirs: Option<&str>) -> bool {
     let own = rustix::system::uname();
     // Whoever says nothing is held to device and inode.

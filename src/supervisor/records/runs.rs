@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::state;
 use crate::layers::record;
-use crate::supervisor::inventory::{Claim, Part};
+use crate::supervisor::spec::part::{Claim, Part};
 use crate::supervisor::spec::workflow::Workflow;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::{EngineId, PolicyDigest, Role, UnixTime, WorkflowId, WorkflowName};
@@ -187,7 +187,7 @@ fn cannot(what: &str, path: &Path, error: &dyn std::error::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::supervisor::inventory::part_of_an_agent;
+    use crate::supervisor::spec::part::tests::agent as part_of_an_agent;
 
     fn run(part: &Part) -> Run {
         Run {

@@ -9,7 +9,7 @@
 use bollard::query_parameters::DownloadFromContainerOptions;
 use futures_util::StreamExt;
 
-use super::super::engine::Engine;
+use crate::supervisor::engine::Engine;
 use crate::supervisor::spec::agent::AgentSpec;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::supervisor::upload::files::upload;

@@ -26,7 +26,8 @@ pub(super) async fn check_name_is_free(engine: &Engine, name: Option<&WorkflowNa
     Ok(())
 }
 
-/// Whether its storage driver may hold a limit for one container. It has the last word when the container is created.
+/// Whether its storage driver may hold a limit for one container. It has the last word when the
+/// container is created.
 pub(super) fn may_hold_quotas(info: &SystemInfo) -> bool {
     let backing = |word: &str| {
         info.driver_status.iter().flatten().any(
@@ -45,8 +46,9 @@ pub(super) fn cpus(info: &SystemInfo) -> f64 {
     info.ncpu.unwrap_or(1).max(1) as f64
 }
 
-/// Refuses an engine whose machine cannot be asked: without root, its host network is a namespace of its own, and what goes out from
-/// there arrives at the machine's addresses all the same. On this machine the supervisor knows them.
+/// Refuses an engine whose machine cannot be asked: without root, its host network is a namespace
+/// of its own, and what goes out from there arrives at the machine's addresses all the same. On
+/// this machine the supervisor knows them.
 pub(super) fn check_machine_is_known(engine: &Engine) -> Result<(), Failure> {
     if engine.local || !engine.dialect.rootless {
         return Ok(());
@@ -68,7 +70,8 @@ pub(super) fn own_addresses() -> Result<Vec<IpAddr>, Failure> {
     Ok(own_network()?.addresses.into_iter().collect())
 }
 
-/// The addresses on which this machine or the engine answers, for the floor; `engines` is the network of the engine's machine.
+/// The addresses on which this machine or the engine answers, for the floor; `engines` is the
+/// network of the engine's machine.
 pub fn surroundings(
     policy: &Policy,
     engine_subnets: Vec<IpNet>,

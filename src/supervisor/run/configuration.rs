@@ -6,7 +6,7 @@ use netpolicy::floor::Surroundings;
 use netpolicy::virtual_names::VirtualNames;
 
 use super::prepared::RunPlan;
-use crate::host::account;
+use crate::host::{account, kernel};
 use crate::supervisor::engine::dialect::LimitsShown;
 use crate::supervisor::mounts::nonce::Planted;
 use crate::supervisor::spec::init;
@@ -26,12 +26,13 @@ pub(super) fn configuration(
     let names = VirtualNames::new(&request.policy);
     let end = SystemTime::now() + request.deadline(&agent.limits).left;
     let deadline = end.duration_since(UNIX_EPOCH).map(|since| since.as_millis() as u64).unwrap_or(0);
+    let nonces: Vec<_> = planted.iter().map(Planted::nonce).collect();
     let fence = FenceConfig {
         workflow: workflow.id.to_string(),
         permits: netpolicy::ruleset::permits(&request.policy, &names),
         cut: netpolicy::ruleset::Cut::Nothing,
         devices: agent.runtime.is_some(),
-        given: agent.binds.expected(planted),
+        given: agent.binds.expected(&nonces, kernel::boot_id().as_deref()),
         limits: engine.dialect.limits_shown == LimitsShown::FromWithin,
         covers: init::expected(agent)?,
     };

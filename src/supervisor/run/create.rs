@@ -3,8 +3,8 @@
 use bollard::errors::Error as ApiError;
 use bollard::models::{ContainerCreateBody, VolumeCreateRequest};
 
-use super::super::engine::{self, Engine};
 use crate::supervisor::engine::warnings;
+use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::agent::AgentSpec;
 use crate::supervisor::spec::containers;
 use crate::supervisor::spec::etc;

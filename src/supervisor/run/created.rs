@@ -21,8 +21,8 @@ use super::host::{self, HostWatch, Recipe};
 use super::prepared::RunPlan;
 use super::{account, filter};
 use crate::supervisor::engine::dialect::HostNames;
-use crate::supervisor::mounts::declared;
 use crate::supervisor::mounts::nonce::{self, Planted};
+use crate::supervisor::mounts::{directories, image_volumes};
 use crate::supervisor::networks;
 use crate::supervisor::spec::workflow::Role;
 use crate::supervisor::spec::{containers, etc};
@@ -121,8 +121,8 @@ async fn create_places(plan: &RunPlan, gathered: &Gathered) -> Result<Places, Fa
         networks::ensure_uplink(engine, &gathered.networks),
         create_volume(engine, workflow, Role::Volume, true),
         create_volume(engine, workflow, Role::Trust, agent.trust),
-        agent.binds.create(engine, workflow),
-        declared::create(engine, workflow, agent),
+        directories::create(engine, workflow, &agent.binds),
+        image_volumes::create(engine, workflow, agent),
     );
     let ((own, own_subnet), (uplink, uplink_subnet)) = (own?, uplink?);
     volume.and(trust).and(given).and(data)?;
@@ -139,7 +139,8 @@ async fn create_helpers(plan: &RunPlan, gathered: &Gathered, places: &Places) ->
     }
     let fence = fence(plan, &places.own);
     // On another kernel this machine's addresses are not the host's as containers see it
-    // (192.168.65.254), and the floor is to have that. A dockerd without its own bridge does not know it.
+    // (192.168.65.254), and the floor is to have that. A dockerd without its own bridge does not
+    // know it.
     let can_name_host = plan.facts.elsewhere
         && engine.dialect.host_names == HostNames::OnRequest
         && networks::has_default_bridge(&gathered.networks);
@@ -186,7 +187,7 @@ async fn create_agent_last(plan: &RunPlan) -> Result<(), Failure> {
     let RunPlan { engine, workflow, agent, .. } = plan;
     let filter = filter::for_agent(engine, workflow).await?;
     create_agent(engine, workflow, agent, &filter).await?;
-    declared::check(engine, workflow).await
+    image_volumes::check(engine, workflow).await
 }
 
 /// Gives the agent's user an account. Only programs that ask for their user's name miss one.

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::super::engine::{self, Engine};
 use crate::supervisor::engine::dialect::TakesProfile;
+use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::seccomp;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::supervisor::upload::files::{self, File, upload};

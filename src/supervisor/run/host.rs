@@ -1,11 +1,13 @@
-//! The addresses of the engine's machine: asked in that machine's own network, and followed while the run goes on.
+//! The addresses of the engine's machine: asked in that machine's own network, and followed while
+//! the run goes on.
 //!
 //! ```text
 //!  begin ─▶ container in the host's network ─first line─▶ the floor that the guard starts with
 //!  follow ─▶ a change ──▶ guard's control socket: the floor grows, connections to what is now the host's are reset
 //!        └─▶ silence, end ─▶ another helper, a few times ─▶ none: the run ends
 //! ```
-//! The supervisor may be on another machine, or in a container: its own addresses do not tell where the guard's packets can arrive.
+//! The supervisor may be on another machine, or in a container: its own addresses do not tell where
+//! the guard's packets can arrive.
 
 use std::time::{Duration, Instant};
 
@@ -100,8 +102,8 @@ impl HostWatch {
         Line::parse(&line).map_err(|error| format!("a line that is none: {error}"))
     }
 
-    /// Takes what was said since, without a wait: only the newest counts, however slowly the guard is told. What is no line of the
-    /// helper's takes the place of one.
+    /// Takes what was said since, without a wait: only the newest counts, however slowly the guard
+    /// is told. What is no line of the helper's takes the place of one.
     fn newest(&mut self, mut line: Result<Line, String>) -> Result<Line, String> {
         while line.is_ok()
             && let Some(next) = self.line().now_or_never()
@@ -113,8 +115,8 @@ impl HostWatch {
         line
     }
 
-    /// Passes every change on to the guard; returns, with the reason, when that is not possible any more. `known` is what the guard
-    /// has already.
+    /// Passes every change on to the guard; returns, with the reason, when that is not possible any
+    /// more. `known` is what the guard has already.
     pub(super) async fn follow(mut self, recipe: Recipe, mut known: HostNetwork) -> String {
         let (mut restarts, mut began) = (0, Instant::now());
         loop {

@@ -17,6 +17,7 @@ use super::running::Running;
 use super::runtime;
 use crate::supervisor::engine;
 use crate::supervisor::inventory;
+use crate::supervisor::mounts::directories;
 use crate::supervisor::records::runs::Held;
 use crate::supervisor::spec::workflow::Role;
 use crate::supervisor::upload::secrets;
@@ -101,7 +102,7 @@ impl<'a> Proven<'a> {
             }
             return Err(failure);
         }
-        if let Some(bind) = agent.binds.swapped() {
+        if let Some(bind) = directories::swapped(&agent.binds) {
             let source = bind.source.display();
             return Err(exchanged(&format!(
                 "{source} was changed while the agent was started, so it was ended"

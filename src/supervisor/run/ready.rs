@@ -7,7 +7,7 @@ use bollard::query_parameters::LogsOptions;
 use futures_util::StreamExt;
 use tokio::sync::oneshot;
 
-use super::super::engine::Engine;
+use crate::supervisor::engine::Engine;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
 

@@ -15,10 +15,10 @@ use std::time::Duration;
 use bollard::errors::Error as ApiError;
 use tokio::time::timeout;
 
-use super::super::engine::{self, Engine};
 use super::create::create;
 use super::ready::{exit_of, last_words};
 use crate::supervisor::engine::dialect::TakesRuntime;
+use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::containers;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};

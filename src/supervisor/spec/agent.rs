@@ -1,14 +1,13 @@
 //! The agent as it will be made: everything that the engine is asked for, decided.
 
-use super::environment;
+use super::binds::Binds;
 use super::image::Image;
 use super::limits::Limits;
 use super::places::{AUTHORITIES, SECRETS, WORKSPACE};
 use super::request::AgentRequest;
 use super::surface::Surface;
+use super::{environment, image_volumes};
 use crate::supervisor::engine::dialect::{Dialect, ReadOnlyPaths};
-use crate::supervisor::mounts::binds::Binds;
-use crate::supervisor::mounts::declared;
 use crate::term::Failure;
 use crate::workspace::masks::{Laying, Served};
 
@@ -53,7 +52,8 @@ pub struct AgentSpec {
     pub binds: Binds,
     /// What is laid over files that it is given.
     pub served: Vec<Served>,
-    /// Tells whether it begins by ringfence's own first program, which waits until the covers were looked at.
+    /// Tells whether it begins by ringfence's own first program, which waits until the covers were
+    /// looked at.
     pub by_init: bool,
     /// Working directory; none: the project's, else the image's.
     pub workdir: Option<String>,
@@ -88,7 +88,8 @@ impl AgentSpec {
     /// When the image declares a volume where none can be.
     pub fn new(asked: &AgentRequest, facts: Facts<'_>) -> Result<AgentSpec, Failure> {
         let Facts { image, dialect, engine, limits, covers } = facts;
-        // On a rootless engine the person is root in the container, and the owner's number would be somebody else.
+        // On a rootless engine the person is root in the container, and the owner's number would be
+        // somebody else.
         let owner = asked.owner.clone().filter(|_| !dialect.rootless);
         let trust = asked.ca.is_some();
         Ok(AgentSpec {
@@ -114,7 +115,8 @@ impl AgentSpec {
         })
     }
 
-    /// Tells whether it begins as root, by its own user or its image's. One that has root's number under another name does not count.
+    /// Tells whether it begins as root, by its own user or its image's. One that has root's number
+    /// under another name does not count.
     pub(super) fn is_root(&self) -> bool {
         let user = self.user.as_deref().unwrap_or(&self.image.user);
         matches!(user.split(':').next(), None | Some("" | "0" | "root"))
@@ -126,7 +128,8 @@ impl AgentSpec {
     }
 }
 
-/// Finds the places of the volumes that the image declares: all but those where something else is mounted.
+/// Finds the places of the volumes that the image declares: all but those where something else is
+/// mounted.
 fn places_of_volumes(asked: &AgentRequest, image: &Image, served: &[Served]) -> Result<Vec<String>, Failure> {
     let memory = asked.surface.places_in_memory();
     let binds = asked.binds.iter().map(|bind| &*bind.target);
@@ -134,7 +137,7 @@ fn places_of_volumes(asked: &AgentRequest, image: &Image, served: &[Served]) -> 
     let handed = (!asked.handed.is_empty()).then_some(SECRETS);
     let trust = asked.ca.is_some().then_some(AUTHORITIES);
     let mounted = binds.chain(served).chain(memory.iter().map(|at| &**at)).chain(handed).chain(trust);
-    declared::places(&image.volumes, &mounted.collect::<Vec<_>>())
+    image_volumes::places(&image.volumes, &mounted.collect::<Vec<_>>())
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The agent's environment: variables as they were given, and those that the fence, the engine and the authorities call for.
+//! The agent's environment: variables as they were given, and those that the fence, the engine and
+//! the authorities call for.
 
 use super::places::{AUTHORITIES, BUNDLE, TRUSTSTORE, TRUSTSTORE_PASSWORD};
 use crate::supervisor::engine::dialect::RemovesVariable;
@@ -14,10 +15,12 @@ const PROXY_VARIABLES: [&str; 8] = [
     "ALL_PROXY",
     "NO_PROXY",
 ];
-/// Variables by which images ask a default runtime made for such hardware for devices, and the one value that NVIDIA's knows for none.
+/// Variables by which images ask a default runtime made for such hardware for devices, and the one
+/// value that NVIDIA's knows for none.
 const DEVICES: [&str; 4] =
     ["NVIDIA_VISIBLE_DEVICES", "AMD_VISIBLE_DEVICES", "HABANA_VISIBLE_DEVICES", "ASCEND_VISIBLE_DEVICES"];
-/// The variables by which TLS clients are pointed at a bundle. All but node's replace what the client would use.
+/// The variables by which TLS clients are pointed at a bundle. All but node's replace what the
+/// client would use.
 const VARIABLES: [&str; 7] = [
     "SSL_CERT_FILE",
     "NODE_EXTRA_CA_CERTS",
@@ -30,7 +33,8 @@ const VARIABLES: [&str; 7] = [
 /// The variable by which any JVM is given options; it says so on stderr.
 const JAVA_OPTIONS: &str = "JAVA_TOOL_OPTIONS";
 
-/// Returns the agent's variables. `authorities`: the variables of its image, where authorities besides the image's own are mounted.
+/// Returns the agent's variables. `authorities`: the variables of its image, where authorities
+/// besides the image's own are mounted.
 pub fn variables(given: &[String], authorities: Option<&[String]>, removes: RemovesVariable) -> Vec<String> {
     let mut env = given.to_vec();
     without_proxies(&mut env, removes);
@@ -56,8 +60,8 @@ fn removed(name: &str, removes: RemovesVariable) -> String {
     }
 }
 
-/// Takes proxies that the image or the engine would set out of the agent's environment: inside the fence there is none,
-/// the guard goes through it. One that the person gave stays.
+/// Takes proxies that the image or the engine would set out of the agent's environment: inside the
+/// fence there is none, the guard goes through it. One that the person gave stays.
 fn without_proxies(env: &mut Vec<String>, removes: RemovesVariable) {
     for name in PROXY_VARIABLES {
         if !is_set(env, name) {
@@ -66,8 +70,8 @@ fn without_proxies(env: &mut Vec<String>, removes: RemovesVariable) {
     }
 }
 
-/// Points the agent's TLS clients at the bundle, save those that the person pointed elsewhere. Options that the image has
-/// for its JVM stay: Java takes the last word on each.
+/// Points the agent's TLS clients at the bundle, save those that the person pointed elsewhere.
+/// Options that the image has for its JVM stay: Java takes the last word on each.
 fn point(env: &mut Vec<String>, image: &[String]) {
     for name in VARIABLES {
         if !is_set(env, name) {

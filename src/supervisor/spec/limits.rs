@@ -1,6 +1,8 @@
-//! What the agent may use: the smallest of what the command line and the layers of policy say, else what is usual here.
+//! What the agent may use: the smallest of what the command line and the layers of policy say, else
+//! what is usual here.
 //!
-//! What a policy demands and this version cannot keep ends the start: nothing of a policy is ignored.
+//! What a policy demands and this version cannot keep ends the start: nothing of a policy is
+//! ignored.
 
 use std::time::Duration;
 
@@ -12,7 +14,8 @@ use crate::term::{COULD_NOT_RUN, Failure};
 const MEMORY: u64 = 4 << 30;
 /// Processes and threads unless anybody says otherwise.
 const PIDS: u64 = 1024;
-/// Open files of a process unless anybody says otherwise: some engines set no limit, others have a low one that cannot be passed.
+/// Open files of a process unless anybody says otherwise: some engines set no limit, others have a
+/// low one that cannot be passed.
 const OPEN_FILES: u64 = 16_384;
 /// Disk unless anybody says otherwise.
 const DISK: u64 = 10 << 30;
@@ -20,7 +23,8 @@ const DISK: u64 = 10 << 30;
 const FILE: u64 = 4096;
 /// Files and folders that every agent may make: what a package manager unpacks.
 const LEAST_FILES: u64 = 65_536;
-/// Wall-clock time unless anybody says otherwise: long enough for every task, and an end to what was forgotten.
+/// Wall-clock time unless anybody says otherwise: long enough for every task, and an end to what
+/// was forgotten.
 const TIME: Duration = Duration::from_secs(24 * 3600);
 
 /// Limits as somebody asks for them; absent where nobody said anything.
@@ -58,15 +62,16 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Files and folders that an agent may make: one for each 4 KiB of its disk limit. Each takes an inode, of which a file system has so
-    /// many and no more.
+    /// Files and folders that an agent may make: one for each 4 KiB of its disk limit. Each takes
+    /// an inode, of which a file system has so many and no more.
     pub fn files(&self) -> u64 {
         (self.disk / FILE).max(LEAST_FILES)
     }
 }
 
 impl Asked {
-    /// Returns the command line's limits, lowered by the policy's. `engine_cpus`: the CPUs that the engine has.
+    /// Returns the command line's limits, lowered by the policy's. `engine_cpus`: the CPUs that the
+    /// engine has.
     ///
     /// # Errors
     /// When more CPUs were asked for than the engine has.
@@ -110,8 +115,9 @@ pub fn bytes(number: u64) -> String {
     }
 }
 
-/// CPUs, of those that the engine has: asked for, lowered by the policy's, by default 2. `None` when more are asked for
-/// than there are; a policy that would permit more than there are permits all.
+/// CPUs, of those that the engine has: asked for, lowered by the policy's, by default 2. `None`
+/// when more are asked for than there are; a policy that would permit more than there are permits
+/// all.
 fn cpus(asked: Option<f64>, policy: &Policy, has: f64) -> Option<f64> {
     let most = policy.container.milli_cpus.map(|milli| milli as f64 / 1000.0);
     let asked = match asked {

@@ -1,12 +1,15 @@
 //! What the engine is asked for, as plain data: nothing in here acts.
 
 pub mod agent;
+pub mod binds;
 pub mod containers;
 mod environment;
 pub mod etc;
 pub mod image;
+pub mod image_volumes;
 pub mod init;
 pub mod limits;
+pub mod part;
 pub mod places;
 pub mod request;
 pub mod seccomp;

@@ -4,7 +4,8 @@
 //!  command line, layers, policy ──▶ AgentRequest ──┐
 //!  engine, image, this machine ───▶ Facts ─────────┴─ AgentSpec::new ──▶ AgentSpec ──▶ what the engine is asked for
 //! ```
-//! Everything that can ask for an agent makes a request, and nothing else: the spec is made of it in one place.
+//! Everything that can ask for an agent makes a request, and nothing else: the spec is made of it
+//! in one place.
 
 use netpolicy::settings::Ca;
 
@@ -23,7 +24,8 @@ pub struct AgentRequest {
     pub entrypoint: Option<String>,
     /// `NAME=VALUE`.
     pub env: Vec<String>,
-    /// Files and directories of this machine; the project, if there is one, is mounted at [`WORKSPACE`].
+    /// Files and directories of this machine; the project, if there is one, is mounted at
+    /// [`WORKSPACE`].
     pub binds: Vec<Bind>,
     /// Working directory; none: the project's, else the image's.
     pub workdir: Option<String>,

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use self::disk_use::{Counting, Recipe};
 use self::growth::Measure;
-use super::engine::{self, Engine};
+use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::limits::{self, Limits};
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};

@@ -5,22 +5,22 @@
 //!                 └─ else a volume of the run's own ─┬─▶ agent, filled from the image by the engine
 //!                                                    └─▶ the helper that counts, read-only
 //! ```
-//! An engine would make a volume without a name or label for each, on its own disk, that no limit counts.
+//! An engine would make a volume without a name or label for each, on its own disk, that no limit
+//! counts.
 
 use std::path::{Component, Path};
 
 use bollard::models::{Mount, MountType, MountVolumeOptions, VolumeCreateRequest};
 
-use crate::supervisor::engine::{self, Engine};
-use crate::supervisor::spec::agent::AgentSpec;
-use crate::supervisor::spec::workflow::{Role, Workflow};
+use super::workflow::{Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::handover::COUNTED;
 
 /// An image may declare as many.
 const MOST: usize = 64;
 
-/// Paths in the agent's container for which the run makes volumes. `mounted` are those where something else is mounted.
+/// Returns the paths in the agent's container for which the run makes volumes. `mounted` are those
+/// where something else is mounted.
 pub fn places(declared: &[String], mounted: &[&str]) -> Result<Vec<String>, Failure> {
     let refused = |what: String| {
         Err(Failure::new(COULD_NOT_RUN, what).hint("see VOLUME in the image's Dockerfile; build it without"))
@@ -56,28 +56,28 @@ fn cleaned(path: &str) -> Option<String> {
     is_one.then(|| format!("/{}", parts.join("/")))
 }
 
-/// Makes the volumes; the engine fills them from the image when the agent's container is created.
-pub async fn create(engine: &Engine, workflow: &Workflow, agent: &AgentSpec) -> Result<(), Failure> {
-    for (number, place) in agent.data.iter().enumerate() {
+/// Returns what the engine is asked for as volumes, each with its place.
+pub fn requests<'a>(
+    workflow: &'a Workflow,
+    places: &'a [String],
+) -> impl Iterator<Item = (&'a String, VolumeCreateRequest)> {
+    places.iter().enumerate().map(|(number, place)| {
         let request = VolumeCreateRequest {
             name: Some(name(workflow, number)),
             labels: Some(workflow.labels(Role::Data)),
             ..Default::default()
         };
-        engine.create_volume(request).await.map_err(|error| {
-            engine::refused(format!("cannot create the volume that the image declares at {place}"), &error)
-        })?;
-    }
-    Ok(())
+        (place, request)
+    })
 }
 
-/// Their mounts in the agent's container.
+/// Returns their mounts in the agent's container.
 pub fn for_agent(workflow: &Workflow, places: &[String]) -> Vec<Mount> {
     let mount = |(number, place): (usize, &String)| mount(workflow, number, place.clone(), false);
     places.iter().enumerate().map(mount).collect()
 }
 
-/// Their mounts where they are counted.
+/// Returns their mounts where they are counted.
 pub fn for_counting(workflow: &Workflow, how_many: usize) -> Vec<Mount> {
     (0..how_many).map(|number| mount(workflow, number, format!("{COUNTED}/{number}"), true)).collect()
 }
@@ -99,25 +99,8 @@ fn name(workflow: &Workflow, number: usize) -> String {
     format!("{}-{number}", workflow.object(Role::Data))
 }
 
-/// Refuses an agent's container for which the engine made a volume of its own: nobody would count it.
-pub async fn check(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
-    let agent = workflow.object(Role::Agent);
-    let about = engine.inspect_container(&agent, None).await;
-    let about = about.map_err(|error| engine::refused("cannot look at the agent's mounts", &error))?;
-    let volumes = about.mounts.iter().flatten().filter(|mount| mount.typ.as_deref() == Some("volume"));
-    for mount in volumes {
-        if mount.name.as_deref().is_some_and(is_nameless) {
-            let place = mount.destination.as_deref().unwrap_or("a place that it does not tell");
-            let what = format!("the engine made a volume of its own for the agent, at {place}");
-            return Err(Failure::new(COULD_NOT_RUN, what)
-                .hint("see VOLUME in the image's Dockerfile; build it without"));
-        }
-    }
-    Ok(())
-}
-
 /// Tells whether an engine made the name up.
-fn is_nameless(name: &str) -> bool {
+pub fn is_nameless(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 

@@ -4,20 +4,17 @@
 //!  Bind ─▶ volume whose content is the directory ─▶ mounted once by the engine ─┬─▶ fence: is it what was checked? (device, inode)
 //!                                                                               └─▶ agent: the same mount, later
 //! ```
-//! An engine resolves the path of a plain bind anew for every container, at its start. A volume is mounted when the first container
-//! needs it and shared by the next, so nobody can put something else between the fence's look and the agent. Files, and what an
-//! engine cannot mount once, are plain binds: the fence looks all the same, and the path is looked at once more when the agent has
-//! been started.
+//! An engine resolves the path of a plain bind anew for every container, at its start. A volume is
+//! mounted when the first container needs it and shared by the next, so nobody can put something
+//! else between the fence's look and the agent. Files, and what an engine cannot mount once, are
+//! plain binds: the fence looks all the same, and the path is looked at once more when the agent
+//! has been started.
 
 use bollard::models::{Mount, MountBindOptions, MountType, MountVolumeOptions, VolumeCreateRequest};
 
-use super::nonce::Planted;
-use crate::host::kernel;
+use super::workflow::{Role, Workflow};
 use crate::supervisor::engine::dialect::Sharing;
-use crate::supervisor::engine::{self, Engine};
-use crate::supervisor::spec::workflow::{Role, Workflow};
-use crate::term::Failure;
-use crate::wire::handover::{GIVEN, Given};
+use crate::wire::handover::{GIVEN, Given, Nonce};
 use crate::workspace::mounts::Bind;
 
 /// Everything of this machine that an agent is given, in order.
@@ -30,61 +27,57 @@ pub struct Binds {
 }
 
 impl Binds {
-    /// For the agent.
+    /// Returns the mounts of the agent.
     pub fn for_agent(&self, workflow: &Workflow) -> Vec<Mount> {
         self.mounts(workflow, |_, bind| (bind.target.clone(), !bind.writable))
     }
 
-    /// For the fence, which only looks.
+    /// Returns the mounts of the fence, which only looks.
     pub fn for_fence(&self, workflow: &Workflow) -> Vec<Mount> {
         self.mounts(workflow, |index, _| (format!("{GIVEN}/{index}"), true))
     }
 
-    /// What the fence must find; with nonces, one for each, where device and inode mean nothing.
-    pub fn expected(&self, planted: &[Planted]) -> Vec<Given> {
+    /// Returns what the fence must find; with nonces, one for each, where device and inode mean
+    /// nothing. `kernel`: the boot id of this machine, where the fence can compare it.
+    pub fn expected(&self, nonces: &[Nonce], kernel: Option<&str>) -> Vec<Given> {
         let given = |(index, bind): (usize, &Bind)| Given {
-            nonce: planted.get(index).map(Planted::nonce),
+            nonce: nonces.get(index).cloned(),
             at: format!("{GIVEN}/{index}"),
             source: bind.source.to_string_lossy().into_owned(),
             device: bind.identity.device,
             inode: bind.identity.inode,
-            kernel: planted.get(index).is_none().then(kernel::boot_id).flatten(),
+            kernel: kernel.filter(|_| nonces.get(index).is_none()).map(str::to_owned),
         };
         self.all.iter().enumerate().map(given).collect()
     }
 
-    /// The first that an engine may have mounted anew for the agent, and whose path leads elsewhere by now.
-    pub fn swapped(&self) -> Option<&Bind> {
-        self.all.iter().find(|bind| !self.is_shared(bind) && !bind.is_still_there())
+    /// Returns what the engine is asked for as volumes, each with the directory that it shows.
+    pub fn volumes(&self, workflow: &Workflow) -> Vec<(&Bind, VolumeCreateRequest)> {
+        let shared = self.all.iter().enumerate().filter(|(_, bind)| self.is_shared(bind));
+        shared.map(|(index, bind)| (bind, self.volume(workflow, index, bind))).collect()
     }
 
-    /// Makes the volumes; nothing is mounted yet.
-    pub async fn create(&self, engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
-        for (index, bind) in self.all.iter().enumerate().filter(|(_, bind)| self.is_shared(bind)) {
-            let device = bind.source.to_string_lossy();
-            let mut options = vec![("type", "none"), ("o", "bind"), ("device", &device)];
-            if self.sharing == Sharing::OwnedVolume {
-                options[1].1 = "bind,uid=0,gid=0";
-                // What the mount says of this is lost in Podman's API, and an empty directory would be filled from the image.
-                options.push(("nocopy", "true"));
-            }
-            let request = VolumeCreateRequest {
-                name: Some(name(workflow, index)),
-                driver: Some("local".to_owned()),
-                driver_opts: Some(
-                    options.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-                ),
-                labels: Some(workflow.labels(Role::Mount)),
-                ..Default::default()
-            };
-            engine.create_volume(request).await.map_err(|error| {
-                engine::refused(format!("cannot create the volume for {}", bind.source.display()), &error)
-            })?;
+    fn volume(&self, workflow: &Workflow, index: usize, bind: &Bind) -> VolumeCreateRequest {
+        let device = bind.source.to_string_lossy();
+        let mut options = vec![("type", "none"), ("o", "bind"), ("device", &device)];
+        if self.sharing == Sharing::OwnedVolume {
+            options[1].1 = "bind,uid=0,gid=0";
+            // What the mount says of this is lost in Podman's API, and an empty directory would be
+            // filled from the image.
+            options.push(("nocopy", "true"));
         }
-        Ok(())
+        let options = options.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
+        VolumeCreateRequest {
+            name: Some(name(workflow, index)),
+            driver: Some("local".to_owned()),
+            driver_opts: Some(options.collect()),
+            labels: Some(workflow.labels(Role::Mount)),
+            ..Default::default()
+        }
     }
 
-    fn is_shared(&self, bind: &Bind) -> bool {
+    /// Tells whether the engine mounts a directory once, for fence and agent.
+    pub fn is_shared(&self, bind: &Bind) -> bool {
         self.sharing != Sharing::Never && bind.directory
     }
 

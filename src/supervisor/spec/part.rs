@@ -3,13 +3,14 @@
 //! ```text
 //!  name, labels, id of an object ──▶ Part: every label parses, the name is the one that ringfence gives   └─ else: none, somebody else's
 //! ```
-//! An image chooses labels, and any container that is made of it inherits them; a name it cannot choose.
+//! An image chooses labels, and any container that is made of it inherits them; a name it cannot
+//! choose.
 
 use std::collections::HashMap;
 
 use bollard::models::{ContainerSummary, Network, Volume};
 
-use crate::supervisor::spec::workflow::{
+use super::workflow::{
     LABEL_CREATED, LABEL_DIGEST, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_NAME, LABEL_ROLE, LABEL_WORKFLOW,
     object_name,
 };
@@ -35,7 +36,8 @@ pub struct Part {
     pub claim: Claim,
     /// What it is for.
     pub role: Role,
-    /// What the engine is asked for it by: its own id of a container or network, the name of a volume, which has no other.
+    /// What the engine is asked for it by: its own id of a container or network, the name of a
+    /// volume, which has no other.
     pub handle: String,
     /// State of a container.
     pub state: String,
@@ -130,7 +132,8 @@ pub mod tests {
         Part::of_container(&listed("/ringfence-00112233-agent", &[])).unwrap()
     }
 
-    /// A container as the engine lists it, with the labels that an agent of version 0.1 has, and others.
+    /// A container as the engine lists it, with the labels that an agent of version 0.1 has, and
+    /// others.
     pub fn listed(name: &str, labels: &[(&str, &str)]) -> ContainerSummary {
         let digest = format!("sha256:{}", "d".repeat(64));
         let mut all = json!({
@@ -181,7 +184,8 @@ pub mod tests {
 
     #[test]
     fn what_an_image_says_of_a_plain_container_counts_for_nothing() {
-        // `docker create` of an image with every label in good form: the engine makes the name up, or a person gives another.
+        // `docker create` of an image with every label in good form: the engine makes the name up,
+        // or a person gives another.
         for name in [
             "/happy_turing",
             "/ringfence-00112233",

@@ -1,0 +1,35 @@
+//! The volumes that an agent's image declares, on the engine.
+
+use crate::supervisor::engine::{self, Engine};
+use crate::supervisor::spec::agent::AgentSpec;
+use crate::supervisor::spec::image_volumes::{is_nameless, requests};
+use crate::supervisor::spec::workflow::{Role, Workflow};
+use crate::term::{COULD_NOT_RUN, Failure};
+
+/// Makes the volumes; the engine fills them from the image when the agent's container is created.
+pub async fn create(engine: &Engine, workflow: &Workflow, agent: &AgentSpec) -> Result<(), Failure> {
+    for (place, request) in requests(workflow, &agent.data) {
+        engine.create_volume(request).await.map_err(|error| {
+            engine::refused(format!("cannot create the volume that the image declares at {place}"), &error)
+        })?;
+    }
+    Ok(())
+}
+
+/// Refuses an agent's container for which the engine made a volume of its own: nobody would count
+/// it.
+pub async fn check(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
+    let agent = workflow.object(Role::Agent);
+    let about = engine.inspect_container(&agent, None).await;
+    let about = about.map_err(|error| engine::refused("cannot look at the agent's mounts", &error))?;
+    let volumes = about.mounts.iter().flatten().filter(|mount| mount.typ.as_deref() == Some("volume"));
+    for mount in volumes {
+        if mount.name.as_deref().is_some_and(is_nameless) {
+            let place = mount.destination.as_deref().unwrap_or("a place that it does not tell");
+            let what = format!("the engine made a volume of its own for the agent, at {place}");
+            return Err(Failure::new(COULD_NOT_RUN, what)
+                .hint("see VOLUME in the image's Dockerfile; build it without"));
+        }
+    }
+    Ok(())
+}

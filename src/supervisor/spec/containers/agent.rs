@@ -1,0 +1,113 @@
+//! The agent's container.
+
+use std::collections::HashMap;
+
+use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, Mount, MountType};
+
+use super::{log_config, no_restart, open_files, volume};
+use crate::supervisor::spec::agent::AgentSpec;
+use crate::supervisor::spec::limits::for_engine;
+use crate::supervisor::spec::places::{AUTHORITIES, SECRETS, WORKSPACE};
+use crate::supervisor::spec::workflow::{
+    LABEL_DISK, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_TIME, Role, Workflow,
+};
+use crate::supervisor::spec::{etc, image_volumes, init};
+
+/// By it an image says to Podman which capabilities it needs: it can only take some away, and empty
+/// it would take all.
+pub(super) const LABEL_CAPABILITIES: &str = "io.containers.capabilities";
+
+/// Returns the agent: in the fence's namespace, with few capabilities and limits on. `filter`: see
+/// [`Surface::lay_on`](crate::supervisor::spec::surface::Surface::lay_on).
+pub fn agent(workflow: &Workflow, agent: &AgentSpec, filter: &str) -> ContainerCreateBody {
+    let mut host = HostConfig {
+        network_mode: Some(format!("container:{}", workflow.object(Role::Fence))),
+        runtime: agent.runtime.clone(),
+        init: Some(true),
+        nano_cpus: Some(agent.limits.nano_cpus),
+        memory: Some(for_engine(agent.limits.memory)),
+        memory_swap: Some(for_engine(agent.limits.memory)),
+        pids_limit: Some(for_engine(agent.limits.pids)),
+        ulimits: Some(vec![open_files(agent.limits.open_files)]),
+        storage_opt: agent.quota.then(|| HashMap::from([("size".to_owned(), agent.limits.disk.to_string())])),
+        restart_policy: Some(no_restart()),
+        log_config: Some(log_config("64m")),
+        mounts: Some(mounts(workflow, agent)),
+        readonly_paths: agent.names_read_only.then(etc::read_only_paths),
+        ..Default::default()
+    };
+    agent.surface.lay_on(&mut host, agent.limits.memory, filter, agent.is_root());
+    let (entrypoint, cmd) = words(agent);
+    ContainerCreateBody {
+        image: Some(agent.image.id.clone()),
+        cmd,
+        entrypoint,
+        env: Some(agent.env.clone()),
+        user: agent.user.clone(),
+        healthcheck: Some(no_health_check()),
+        working_dir: agent.workdir.clone().or_else(|| agent.has_project().then(|| WORKSPACE.to_owned())),
+        tty: Some(agent.tty),
+        open_stdin: Some(agent.interactive),
+        stdin_once: Some(agent.interactive),
+        attach_stdin: Some(agent.interactive),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        labels: Some(labels(workflow, agent)),
+        host_config: Some(host),
+        ..Default::default()
+    }
+}
+
+/// Returns the agent's mounts, those that are laid over others behind them.
+fn mounts(workflow: &Workflow, agent: &AgentSpec) -> Vec<Mount> {
+    let served = agent.served.iter().map(|served| Mount {
+        target: Some(served.target.clone()),
+        source: Some(served.source.to_string_lossy().into_owned()),
+        typ: Some(MountType::BIND),
+        read_only: Some(true),
+        ..Default::default()
+    });
+    let handed = agent.handed.then(|| volume(workflow.object(Role::Secrets), SECRETS, true));
+    let trust = agent.trust.then(|| volume(workflow.object(Role::Trust), AUTHORITIES, true));
+    agent
+        .binds
+        .for_agent(workflow)
+        .into_iter()
+        .chain(served)
+        .chain(trust)
+        .chain(handed)
+        .chain(image_volumes::for_agent(workflow, &agent.data))
+        .collect()
+}
+
+/// Returns the agent's labels: those that ringfence reads, and its image's without their values.
+fn labels(workflow: &Workflow, agent: &AgentSpec) -> HashMap<String, String> {
+    // Without a value the image's own steer no program that acts on containers by their labels
+    // (podman auto-update, compose, proxies).
+    let images = agent.image.labels.iter().filter(|name| *name != LABEL_CAPABILITIES);
+    let mut labels: HashMap<String, String> = images.map(|name| (name.clone(), String::new())).collect();
+    labels.extend(workflow.labels(Role::Agent));
+    labels.insert(LABEL_IMAGE.to_owned(), agent.image.name.clone());
+    labels.insert(LABEL_IMAGE_DIGEST.to_owned(), agent.image.digest.clone().unwrap_or_default());
+    // The engine knows the other limits itself.
+    labels.insert(LABEL_DISK.to_owned(), agent.limits.disk.to_string());
+    labels.insert(LABEL_TIME.to_owned(), agent.limits.time.as_secs().to_string());
+    labels
+}
+
+/// Returns the entrypoint and the command that the engine is asked for; none: the image's.
+fn words(agent: &AgentSpec) -> (Option<Vec<String>>, Option<Vec<String>>) {
+    match agent.by_init {
+        true => (Some(vec![crate::wire::init::PLACE.to_owned()]), Some(init::words(agent))),
+        false => (
+            agent.entrypoint.clone().map(|program| vec![program]),
+            (!agent.command.is_empty()).then(|| agent.command.clone()),
+        ),
+    }
+}
+
+/// Switches the image's health check off: the engine would run it beside the first program, before
+/// the covers were looked at.
+fn no_health_check() -> HealthConfig {
+    HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() }
+}

@@ -1,0 +1,55 @@
+//! Containers as the engine is asked for them, as plain data: the agent, and the helpers around it.
+//!
+//! Nothing here acts, so what each container may do can be read and tested without an engine.
+
+mod agent;
+mod helpers;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    HostConfigLogConfig, Mount, MountType, MountVolumeOptions, ResourcesUlimits, RestartPolicy,
+    RestartPolicyNameEnum,
+};
+
+pub use self::agent::agent;
+pub use self::helpers::{GUARD_ID, disk, fence, guard, host, probe};
+use super::limits::for_engine;
+
+/// Returns the mount of a volume at a path. What is only read there is not filled from the image
+/// first.
+fn volume(name: String, path: &str, read_only: bool) -> Mount {
+    Mount {
+        target: Some(path.to_owned()),
+        source: Some(name),
+        typ: Some(MountType::VOLUME),
+        read_only: Some(read_only),
+        volume_options: Some(MountVolumeOptions { no_copy: Some(read_only), ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+/// Returns the policy of a container that is never started anew.
+fn no_restart() -> RestartPolicy {
+    RestartPolicy { name: Some(RestartPolicyNameEnum::NO), ..Default::default() }
+}
+
+/// Returns a limit of open files, soft and hard alike: what a process may raise is no limit.
+fn open_files(limit: u64) -> ResourcesUlimits {
+    let limit = Some(for_engine(limit));
+    ResourcesUlimits { name: Some("nofile".to_owned()), soft: limit, hard: limit }
+}
+
+/// Returns how an engine keeps a container's output. Explicit, since an engine's default driver may
+/// keep nothing that can be read back.
+fn log_config(max_size: &str) -> HostConfigLogConfig {
+    HostConfigLogConfig {
+        typ: Some("json-file".to_owned()),
+        config: Some(HashMap::from([
+            ("max-size".to_owned(), max_size.to_owned()),
+            ("max-file".to_owned(), "2".to_owned()),
+        ])),
+    }
+}
