@@ -15,9 +15,9 @@ use bollard::query_parameters::RemoveContainerOptions;
 use futures_util::FutureExt;
 use tokio::time::timeout;
 
+use super::container_end::last_words;
 use super::create::create;
 use super::prepared::RunPlan;
-use super::ready::last_words;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::live;
 use crate::supervisor::spec::containers;

@@ -17,6 +17,7 @@ pub mod checks;
 mod clock;
 mod conclusion;
 mod configuration;
+mod container_end;
 mod create;
 mod created;
 mod early_signal;

@@ -1,20 +1,16 @@
-//! Waiting for the guard's word, and for the end of a container; what the helpers said last.
+//! Waiting for the guard's word, and what the helpers said last where it does not come.
 
 use std::time::Duration;
 
-use bollard::errors::Error as ApiError;
-use bollard::query_parameters::LogsOptions;
-use futures_util::StreamExt;
 use tokio::sync::oneshot;
 
+use super::container_end::{exit_of, last_words};
 use crate::supervisor::engine::Engine;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
 
 /// The fence must stand and the guard serve within this time.
 const READY_LIMIT: Duration = Duration::from_secs(30);
-/// An engine gives a few lines of a log within this time, or there are none.
-const WORDS_LIMIT: Duration = Duration::from_secs(10);
 
 /// Waits for the guard's word; the death of either helper, or silence, is a failure with its last
 /// words.
@@ -63,22 +59,4 @@ pub(super) async fn has_a_helper_ended(engine: &Engine, workflow: &Workflow) -> 
         }
     }
     false
-}
-
-pub(super) async fn last_words(engine: &Engine, container: &str) -> Vec<String> {
-    let options = LogsOptions { stderr: true, stdout: false, tail: "20".to_owned(), ..Default::default() };
-    let all = engine.api.logs(container, Some(options)).collect::<Vec<_>>();
-    let chunks = tokio::time::timeout(WORDS_LIMIT, all).await.unwrap_or_default();
-    let bytes: Vec<u8> = chunks.into_iter().flatten().flat_map(|chunk| chunk.into_bytes().to_vec()).collect();
-    String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
-}
-
-/// The exit status of a container, when it has ended; -1 when the engine cannot say any more.
-pub(super) async fn exit_of(engine: &Engine, container: &str) -> i64 {
-    let mut answers = engine.api.wait_container(container, None).boxed();
-    match answers.next().await {
-        Some(Ok(answer)) => answer.status_code,
-        Some(Err(ApiError::DockerContainerWaitError { code, .. })) => code,
-        Some(Err(_)) | None => -1,
-    }
 }

@@ -3,13 +3,13 @@
 
 use super::agent_end::{AgentEnd, FENCE_ENDED, TIME_OVER};
 use super::agent_streams::AgentStreams;
+use super::container_end::last_words;
 use super::created::KnownHost;
 use super::ended::Ended;
 use super::exit_status;
 use super::guard_link::GuardLink;
 use super::prepared::RunPlan;
 use super::reached;
-use super::ready::last_words;
 use super::stopping::Stopping;
 use super::waiting::{Happened, Waiting};
 use crate::supervisor::signals::Signals;

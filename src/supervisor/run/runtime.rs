@@ -15,8 +15,8 @@ use std::time::Duration;
 use bollard::errors::Error as ApiError;
 use tokio::time::timeout;
 
+use super::container_end::{exit_of, last_words};
 use super::create::create;
-use super::ready::{exit_of, last_words};
 use crate::supervisor::engine::dialect::TakesRuntime;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::containers;

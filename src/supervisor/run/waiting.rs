@@ -6,9 +6,9 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::container_end::exit_of;
 use super::created::KnownHost;
 use super::prepared::RunPlan;
-use super::ready::exit_of;
 use super::stopping::Stopping;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::signals::Signals;
