@@ -6,6 +6,7 @@
 //! ```
 //! What runs in containers is Linux's alone; everything else builds on macOS too, for engines in a virtual machine.
 
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "fence and guard use it"))]
 
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]

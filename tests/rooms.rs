@@ -235,3 +235,64 @@ fn a_use_is_found_wherever_it_stands() {
     assert_eq!(used_parts("use super::run;\n", &file("live.rs")), BTreeSet::from(["run".to_owned()]));
     assert_eq!(used_parts("use super::run;\n", &file("watch/mod.rs")), BTreeSet::from(["run".to_owned()]));
 }
+
+/// The files that write to stdout and stderr, and why each does.
+const WRITERS: [(&str, &str); 4] = [
+    ("src/term/printer.rs", "the printer"),
+    ("src/inside/output.rs", "what runs in containers writes to the engine's log streams"),
+    (
+        "src/init/main.rs",
+        "the agent's first program is a crate of its own, and runs in the agent's container",
+    ),
+    ("src/supervisor/run/streams.rs", "the agent's own stdout and stderr pass unchanged"),
+];
+
+/// What writes to stdout or stderr, or may: macros and handles.
+const WRITES: [&str; 7] = ["print!", "println!", "eprint!", "eprintln!", "dbg!", "stdout()", "stderr()"];
+
+/// The lines of a source file, without comments and the tests at its end, that write.
+fn writing(text: &str) -> Vec<&str> {
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let writes = |line: &str| {
+        WRITES.iter().any(|word| {
+            // `fold_stdout()` and `sprint!` are other names; `tokio::io::stdout()` is a handle too.
+            line.match_indices(word).any(|(at, _)| !line[..at].ends_with(is_name))
+        })
+    };
+    code.lines().filter(|line| !line.trim_start().starts_with("//") && writes(line)).collect()
+}
+
+#[test]
+fn only_the_printer_prints() {
+    let mut wrong = Vec::new();
+    for file in sources(root().join("src")) {
+        let path = file.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned();
+        let of_tests = path.ends_with("tests.rs") || path.contains("/tests/") || path.contains("_for_tests");
+        let text = std::fs::read_to_string(&file).expect("a source file");
+        let writes = writing(&text);
+        if let Some((_, why)) = WRITERS.iter().find(|(writer, _)| *writer == path) {
+            assert!(!writes.is_empty(), "{path} writes nothing any more: {why}");
+        } else if !of_tests {
+            wrong.extend(writes.into_iter().map(|line| format!("{path}: {}", line.trim())));
+        }
+    }
+    assert!(wrong.is_empty(), "write by `term`, or `inside::output` in containers:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_prints_is_found() {
+    for line in [
+        "    println!(\"x\");",
+        "std::eprint!(\"x\")",
+        "let mut out = std::io::stdout().lock();",
+        "tokio::io::stderr().write_all(b)",
+        "Some(why) => eprintln!(),",
+    ] {
+        assert_eq!(writing(line).len(), 1, "{line}");
+    }
+    for line in ["// println!()", "sprintln!()", "error.use_stderr()", "command.stderr(Stdio::null())"] {
+        assert!(writing(line).is_empty(), "{line}");
+    }
+    assert!(writing("fn f() {}\n#[cfg(test)]\nmod tests {\n  eprintln!()\n}\n").is_empty());
+}

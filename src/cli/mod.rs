@@ -30,6 +30,9 @@ pub struct Cli {
     /// [default: DOCKER_HOST, else the current docker context, else the usual sockets]
     #[arg(long, global = true, value_name = "HOST")]
     pub engine: Option<String>,
+    /// Write errors only: no summary, no warning, no progress
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

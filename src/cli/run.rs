@@ -141,9 +141,6 @@ pub struct RunArgs {
     /// Print how long each step of the start took
     #[arg(long)]
     pub timings: bool,
-    /// No summary at the end
-    #[arg(short, long)]
-    pub quiet: bool,
     /// Options of docker's that change nothing
     #[command(flatten)]
     pub docker: WithoutEffect,

@@ -25,7 +25,7 @@ pub fn read(words: Vec<OsString>) -> Result<Cli, ExitCode> {
     if let Some(failure) = explain(&error, words.get(1..).unwrap_or_default()) {
         return Err(failure.render());
     }
-    match error.print() {
+    match crate::term::usage(&error.render(), error.use_stderr()) {
         // A reader that has gone away (`| head`) is no error.
         Err(why) if !error.use_stderr() && why.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::new(COULD_NOT_RUN, "cannot write to stdout").caused_by(&why).render())
@@ -136,7 +136,9 @@ fn refused(word: &str) -> Option<&'static Flag> {
 /// The refused options before the image. Where an unknown option makes it unclear what is a value,
 /// the looking ends.
 fn others(words: &[OsString]) -> Vec<&'static Flag> {
-    let run = Cli::command();
+    let mut run = Cli::command();
+    // Options of all commands are among those of `run` then.
+    run.build();
     let Some(run) = run.find_subcommand("run") else { return Vec::new() };
     let takes_value = |arg: &clap::Arg| arg.get_action().takes_values() && !arg.is_require_equals_set();
     let by_name = |name: &str| {
@@ -278,8 +280,8 @@ mod tests {
         assert_eq!(failure("run --tty=true image").hint.as_deref(), Some("write --tty"));
         assert!(failure("run -i=true image").message.contains("takes no `=`"));
         assert_eq!(failure("run --interactive=false image").hint.as_deref(), Some("leave --interactive out"));
-        assert_eq!(args("run --rm --init=true --sig-proxy=1 image").docker.told().len(), 3);
-        assert_eq!(args("run -it image").docker.told().len(), 0);
+        assert_eq!(args("run --rm --init=true --sig-proxy=1 image").docker.warnings().len(), 3);
+        assert_eq!(args("run -it image").docker.warnings().len(), 0);
         for off in ["--rm=false", "--sig-proxy=false", "--init=0"] {
             assert!(
                 parse(&words(&format!("run {off} image"))).unwrap_err().to_string().contains("turned off")

@@ -1,7 +1,5 @@
 //! `ringfence doctor`: a row for each risk, with evidence, verdict and remedy.
 
-use std::io::{IsTerminal, Write};
-
 use netpolicy::policy::Policy;
 
 use crate::cli::doctor::DoctorArgs;
@@ -42,7 +40,7 @@ pub async fn doctor(engine_host: Option<&str>, args: DoctorArgs) -> Result<u8, F
     if args.json {
         crate::term::print_json(&rows)?;
     } else {
-        crate::term::print_coloured(&report::text(&rows, colours()))?;
+        crate::term::print_coloured(&report::text(&rows, crate::term::stdout_has_colours()))?;
     }
     let failed = rows.iter().any(|row| row.verdict == Verdict::Fail);
     Ok(match (reached, failed) {
@@ -69,35 +67,7 @@ async fn facts(
             return Ok((gather::without_engine(&why, policy, project), false));
         }
     };
-    let progress = Progress::show("making a fence on the engine, to see whether it holds …");
+    let _progress = crate::term::progress("making a fence on the engine, to see whether it holds");
     let facts = gather::everything(&engine, policy, project).await?;
-    drop(progress);
     Ok((facts, true))
-}
-
-fn colours() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-/// A line on a terminal while something takes its time.
-struct Progress(bool);
-
-impl Progress {
-    fn show(text: &str) -> Progress {
-        let terminal = std::io::stderr().is_terminal();
-        if terminal {
-            crate::term::talk_lines(text);
-            // Only a convenience.
-            let _ = std::io::stderr().flush();
-        }
-        Progress(terminal)
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if self.0 {
-            eprint!("\r\x1b[K");
-        }
-    }
 }

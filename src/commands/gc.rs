@@ -14,7 +14,7 @@ use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::inventory::{self, Found, Recorded};
 use crate::supervisor::records::{events, runs};
 use crate::supervisor::{aftermath, live, networks};
-use crate::term::Failure;
+use crate::term::{Failure, Warning};
 use crate::wire::event::How;
 use crate::wire::{Role, WorkflowId};
 use crate::workspace::masks;
@@ -35,7 +35,8 @@ pub async fn gc(engine_host: Option<&str>, all: bool) -> Result<u8, Failure> {
         crate::term::print(&format!("{}\n", found.id))?;
     }
     for (id, why) in kept {
-        crate::term::talk(format_args!("workflow {id} is kept: {why}; `ringfence stop {id}` removes it"));
+        let workflow = id.to_string();
+        crate::term::warn(Warning::WorkflowKept { workflow, why: why.to_string() });
     }
     if all {
         failures.extend(networks::remove_uplinks(&engine).await.err());
@@ -53,7 +54,7 @@ pub async fn quietly(engine: &Engine) {
     let mut told: Vec<String> = failures.into_iter().map(|failure| failure.message).collect();
     told.dedup();
     for message in told {
-        crate::term::talk(format_args!("left from an earlier run: {message}; `ringfence gc` tells more"));
+        crate::term::warn(Warning::LeftFromEarlier(message));
     }
 }
 

@@ -17,10 +17,13 @@ use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
 use crate::term;
-use crate::term::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure, Warning};
 
 /// Carries out what was asked for. Errors become words here and nowhere else.
 pub fn dispatch(cli: Cli) -> ExitCode {
+    if cli.quiet {
+        term::be_quiet();
+    }
     let engine = cli.engine.as_deref();
     let result = match cli.command {
         Command::Run(args) => on_engine(run::run(engine, *args)),
@@ -65,7 +68,7 @@ fn in_a_container(command: Command) -> Result<u8, Failure> {
         Command::Fence(FenceCommand::Put) => crate::inside::fence::put(),
         Command::Fence(FenceCommand::Ask { address }) => crate::inside::fence::ask(address),
         Command::Guard(GuardCommand::Run) => crate::inside::guard::run(),
-        Command::Guard(GuardCommand::Control) => crate::wire::control::relay(),
+        Command::Guard(GuardCommand::Control) => crate::inside::guard::relay(),
         Command::Host(HostCommand::Watch) => crate::inside::probe::host_network::watch(),
         Command::Disk(DiskCommand::Watch) => crate::inside::probe::disk_use::watch(),
         Command::Probe(ProbeCommand::Container) => crate::inside::probe::doctor::container(),
@@ -106,16 +109,13 @@ fn on_engine(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Fail
 /// where every command's is.
 pub fn all_or_last(mut failures: Vec<Failure>) -> Result<u8, Failure> {
     let last = failures.pop();
-    failures.iter().for_each(term::talk_lines);
+    failures.iter().for_each(Failure::tell);
     last.map_or(Ok(0), Err)
 }
 
 /// Says what the removal of a workflow without a record on this machine leaves out.
 pub fn tell_what_is_not_kept(found: &crate::supervisor::inventory::Found) {
     if !found.is_recorded() {
-        term::talk(format_args!(
-            "this machine has no record of workflow {}: its events were not kept here, and nothing was put back here",
-            found.id
-        ));
+        term::warn(Warning::NotRecordedHere(found.id.to_string()));
     }
 }

@@ -5,7 +5,7 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,11 +53,11 @@ pub fn trust(args: &TrustArgs) -> Result<u8, Failure> {
     let earlier = before.as_ref().map(|approval| policy_of(&approval.files));
     crate::term::talk_lines(summary(&folder, &now.policy, earlier.as_ref(), &digest));
     if !args.yes && !agreed()? {
-        eprintln!("not approved");
+        term::talk_lines("not approved\n");
         return Ok(NOT_APPROVED);
     }
     trust::keep(&trust::Approval::of(&folder, digest, &now.files)?)?;
-    eprintln!("approved");
+    term::talk_lines("approved\n");
     Ok(0)
 }
 
@@ -177,11 +177,8 @@ fn agreed() -> Result<bool, Failure> {
         return Err(Failure::new(COULD_NOT_RUN, "nobody can be asked: stdin is no terminal")
             .hint("look at it first, then give --yes"));
     }
-    eprint!("approve it? [y/N] ");
-    let cannot = |error: std::io::Error| Failure::new(COULD_NOT_RUN, "cannot ask").caused_by(&error);
-    std::io::stderr().flush().map_err(cannot)?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).map_err(cannot)?;
+    let answer = term::ask("approve it? [y/N] ")
+        .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot ask").caused_by(&error))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 

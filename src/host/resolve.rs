@@ -357,7 +357,7 @@ fn system_members(tls: &rustls::ClientConfig) -> Result<Vec<Member>, Unusable> {
     let (config, _) = match hickory_resolver::system_conf::read_system_conf() {
         Ok(read) => read,
         Err(error) => {
-            eprintln!("ringfence guard: no resolver in /etc/resolv.conf: {error}");
+            crate::term::warn(crate::term::Warning::NoSystemResolver(error.to_string()));
             return Ok(Vec::new());
         }
     };

@@ -2,4 +2,5 @@
 
 pub mod fence;
 pub mod guard;
+mod output;
 pub mod probe;

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::file::read_any;
 use crate::host::state;
-use crate::term::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure, Warning};
 
 /// The organisation's policy; fixed, since whoever could name another one could do without it.
 const ORGANISATION: &str = "/etc/ringfence/policy.yml";
@@ -154,6 +154,6 @@ pub fn warn_of_nothing(loaded: &Loaded) {
 fn say(loaded: &Loaded, which: fn(&Diagnostic) -> bool) {
     let warnings: Vec<Diagnostic> = loaded.warnings.iter().filter(|found| which(found)).cloned().collect();
     if !warnings.is_empty() {
-        crate::term::talk_lines(render(&warnings));
+        crate::term::warn(Warning::Policy(warnings));
     }
 }

@@ -101,15 +101,18 @@ pub fn sweep(engine: &Engine, living: &[WorkflowId]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says it to the person.
-pub fn tell(report: &Report, quiet: bool) {
-    lines(report, quiet).iter().for_each(crate::term::talk);
+/// Says it to the person: what was put back, `--quiet` or not.
+pub fn tell(report: &Report) {
+    report.told.put_back().iter().for_each(crate::term::essential);
+    rest(report).iter().for_each(crate::term::talk);
 }
 
 /// Says of each line which run and which directory it is about: the person is in the middle of
 /// something else, in another project perhaps.
 fn tell_of_another(report: &Report, id: WorkflowId, of: &[PathBuf]) {
-    lines(report, false).iter().for_each(|line| crate::term::talk(of_another(line, id, of)));
+    let put_back = report.told.put_back();
+    put_back.iter().for_each(|line| crate::term::essential(of_another(line, id, of)));
+    rest(report).iter().for_each(|line| crate::term::talk(of_another(line, id, of)));
 }
 
 fn of_another(line: &str, id: WorkflowId, of: &[PathBuf]) -> String {
@@ -123,11 +126,9 @@ fn of_another(line: &str, id: WorkflowId, of: &[PathBuf]) -> String {
     format!("of an earlier run ({id}{place}): {line}")
 }
 
-fn lines(report: &Report, quiet: bool) -> Vec<String> {
-    let told = &report.told;
-    let (left, changes) =
-        if quiet { (Vec::new(), Vec::new()) } else { (told.left(&report.place), told.changes()) };
-    [told.put_back(), left, changes].concat()
+/// What the agent left, and what it changed.
+fn rest(report: &Report) -> Vec<String> {
+    [report.told.left(&report.place), report.told.changes()].concat()
 }
 
 async fn has_ended(engine: &Engine, workflow: &Workflow) -> bool {

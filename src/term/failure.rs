@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use crate::term::indented;
+use super::escape::indented;
+use super::printer::to_stderr;
 
 /// ringfence could not run the agent: bad policy, no engine, refused.
 pub const COULD_NOT_RUN: u8 = 125;
@@ -45,9 +46,14 @@ impl Failure {
         self
     }
 
+    /// Writes the failure to stderr, `--quiet` or not.
+    pub fn tell(&self) {
+        to_stderr(&self.to_string());
+    }
+
     /// Writes the failure to stderr; the exit status to end with.
     pub fn render(&self) -> ExitCode {
-        crate::term::talk_lines(self);
+        self.tell();
         ExitCode::from(self.exit)
     }
 }

@@ -1,129 +1,30 @@
-//! What reaches the person's terminal.
+//! The printer: the only room that writes to stdout and stderr.
 //!
 //! ```text
-//!  labels, engine's words, file names, events ──▶ line | lines (what a terminal obeys is written out) ──▶ talk: stderr │ data: stdout
-//!                                                                                      JSON ──▶ json: stdout, as `\uXXXX` in its strings
+//!  print, print_json, …  ──▶ data ─────────────────────────────────────────────▶ stdout
+//!  talk, talk_lines      ──▶ talk ──────────── unless --quiet ──┐
+//!  warn(Warning)         ──▶ warning.rs: words ─ unless --quiet ─┼──▶ escaped ──▶ stderr
+//!  Failure, essential    ──▶ errors, and what nobody may miss ──┘
+//!  progress(what)        ──▶ one line that changes, on a terminal ────────────▶ stderr
 //! ```
-//! Everything is escaped on its way out, whoever wrote it: no caller has to remember. What the agent itself prints goes another way,
-//! unchanged.
+//! Text is escaped on its way out, whoever wrote it: no caller has to remember. A line of progress is
+//! cleared before anything else is written, and while an agent has the screen there is none.
+//!
+//! What the agent prints goes another way, unchanged (`supervisor/run/streams.rs`). What runs in
+//! containers writes by `inside/output.rs`.
 //!
 //! The ground floor: every other room may use it, and it uses none of them.
 
+mod data;
+mod escape;
 mod failure;
-mod output;
+mod printer;
+mod progress;
+mod warning;
 
-use std::fmt::{Display, Write as _};
-use std::io::{self, Write};
-
-use netpolicy::diagnostic::is_harmless;
-
+pub use self::data::{print, print_coloured, print_document, print_json};
+pub use self::escape::{line, lines};
 pub use self::failure::{COULD_NOT_RUN, Failure};
-pub use self::output::{print, print_coloured, print_document, print_json};
-
-/// A text on one line: line breaks and whatever else a terminal obeys are written out.
-pub fn line(text: &str) -> String {
-    netpolicy::diagnostic::harmless(text)
-}
-
-/// A text of several lines: its line breaks stay, whatever else a terminal obeys is written out.
-pub fn lines(text: &str) -> String {
-    escaped(text, |c| c == '\n', |out, c| out.extend(c.escape_unicode()))
-}
-
-/// A text whose further lines are set off, so that none of them looks like the program's own.
-pub fn indented(text: &str, by: usize) -> String {
-    lines(text.trim_end()).replace('\n', &format!("\n{:by$}", ""))
-}
-
-/// JSON with the same value, in which nothing stands that a terminal obeys.
-pub fn json_text(text: &str) -> String {
-    escaped(
-        text,
-        |c| matches!(c, '\n' | '\r' | '\t'),
-        |out, c| {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing to a text does not fail.
-                let _ = write!(out, "\\u{unit:04x}");
-            }
-        },
-    )
-}
-
-fn escaped(text: &str, stays: impl Fn(char) -> bool, escape: impl Fn(&mut String, char)) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_harmless(c) || stays(c) { shown.push(c) } else { escape(&mut shown, c) }
-    }
-    shown
-}
-
-/// Says one thing to the person, on stderr.
-pub fn talk(what: impl Display) {
-    to_stderr(&format!("ringfence: {}\n", indented(&what.to_string(), 11)));
-}
-
-/// Says a text of several lines that is laid out already, on stderr.
-pub fn talk_lines(text: impl Display) {
-    to_stderr(&lines(&text.to_string()));
-}
-
-fn to_stderr(text: &str) {
-    // Talk that nobody reads is no reason to stop.
-    let _ = io::stderr().lock().write_all(text.as_bytes());
-}
-
-/// Writes data to stdout: rows for people.
-pub fn data(text: &str) -> io::Result<()> {
-    verbatim(&lines(text))
-}
-
-/// Writes JSON to stdout.
-pub fn json(text: &str) -> io::Result<()> {
-    verbatim(&json_text(text))
-}
-
-/// Writes to stdout what is escaped already, part by part, and has colours of our own, or is a document that a program reads.
-pub fn verbatim(text: &str) -> io::Result<()> {
-    io::stdout().lock().write_all(text.as_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What terminals obey: CSI, OSC, C1, erasing, bidi overrides and isolates, line and paragraph separators, tags, a bell.
-    const HOSTILE: &str = "a\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}31m\u{85}\r\u{8}\u{7f}\u{202e}\u{2066}\u{2028}\u{2029}\u{200b}\u{feff}\u{e0041}\0z";
-
-    #[test]
-    fn nothing_that_a_terminal_obeys_is_left() {
-        for shown in [line(HOSTILE), lines(HOSTILE), indented(HOSTILE, 4), json_text(HOSTILE)] {
-            let left: Vec<char> = shown.chars().filter(|c| !is_harmless(*c) && *c != '\r').collect();
-            assert!(left.is_empty(), "{shown:?}: {left:?}");
-            assert!(shown.starts_with('a') && shown.ends_with('z'));
-        }
-        assert!(!line(HOSTILE).contains('\r') && !lines(HOSTILE).contains('\r'));
-    }
-
-    #[test]
-    fn a_new_line_cannot_pass_for_our_own() {
-        assert_eq!(line("x\nringfence: all is well"), "x\\u{a}ringfence: all is well");
-        assert_eq!(indented("x\nringfence: all is well\n", 3), "x\n   ringfence: all is well");
-    }
-
-    #[test]
-    fn what_is_harmless_stays_as_it_is() {
-        for text in ["plain", "ä 漢字 ±", "a \\u{1b} that was escaped before"] {
-            assert_eq!((line(text), lines(text), json_text(text)), (text.into(), text.into(), text.into()));
-        }
-    }
-
-    #[test]
-    fn json_has_the_same_value() {
-        let value = serde_json::json!({"a": HOSTILE, "b": [1, "x\ny"]});
-        for text in [serde_json::to_string_pretty(&value).unwrap(), value.to_string()] {
-            let shown = json_text(&text);
-            assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
-            assert!(!shown.contains('\u{9b}') && !shown.contains('\u{202e}'));
-        }
-    }
-}
+pub use self::printer::{ask, be_quiet, essential, stdout_has_colours, talk, talk_lines, usage};
+pub use self::progress::{Progress, leave_to_agent, progress};
+pub use self::warning::{Finding, Warning, warn};

@@ -7,8 +7,6 @@
 //! A connection that proposes or makes a change has the guard to itself until it ends, so that the
 //! kernel's rules, which its other end replaces meanwhile, follow the changes in their order.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +15,6 @@ use netpolicy::host::HostPattern;
 use netpolicy::policy::{Policy, Rule};
 use serde::{Deserialize, Serialize};
 
-use crate::term::Failure;
 use crate::wire::conditions::{Applied, Condition, Conditions};
 use crate::wire::event::{AgentEnded, Note};
 use crate::wire::handover::FenceConfig;
@@ -176,40 +173,5 @@ impl State {
     /// The conditions as a person wrote them.
     pub fn conditions(&self) -> impl Iterator<Item = String> {
         self.conditions.0.iter().map(Applied::to_string)
-    }
-}
-
-/// `ringfence guard control`, inside the guard's container: carries lines from stdin to the guard,
-/// and its answers to stdout.
-pub fn relay() -> Result<(), Failure> {
-    let failed =
-        |doing: &str, error: &std::io::Error| Failure::new(1, format!("control: {doing}")).caused_by(error);
-    let guard = UnixStream::connect(SOCKET).map_err(|error| failed("no guard answers here", &error))?;
-    guard
-        .set_read_timeout(Some(TURN))
-        .and_then(|()| guard.set_write_timeout(Some(TURN)))
-        .map_err(|error| failed("cannot bound the time of an answer", &error))?;
-    let mut answers = BufReader::new(&guard);
-    let mut requests = std::io::stdin().lock().take(LONGEST * 4);
-    loop {
-        let (mut request, mut answer) = (Vec::new(), Vec::new());
-        let read = requests.read_until(b'\n', &mut request);
-        if read.map_err(|error| failed("cannot read the request", &error))? == 0 {
-            return Ok(());
-        }
-        (&guard)
-            .write_all(&request)
-            .map_err(|error| failed("the guard does not take the request", &error))?;
-        answers
-            .read_until(b'\n', &mut answer)
-            .map_err(|error| failed("the guard does not answer", &error))?;
-        if answer.is_empty() {
-            return Err(Failure::new(1, "control: the guard closed the connection"));
-        }
-        let mut stdout = std::io::stdout().lock();
-        stdout
-            .write_all(&answer)
-            .and_then(|()| stdout.flush())
-            .map_err(|error| failed("cannot pass the answer on", &error))?;
     }
 }

@@ -15,6 +15,7 @@ use rustix::fs::FileType;
 use super::held::identity;
 use super::mounts::Identity;
 use crate::host::walk::{Bounds, Walked, walk};
+use crate::term::{Finding, Warning};
 
 const BOUNDS: Bounds = Bounds { depth: 100, entries: 300_000, time: Duration::from_secs(3) };
 /// The most names shown of each kind.
@@ -49,17 +50,16 @@ impl Found {
         }
     }
 
-    fn line(&self, one: &str, many: &str) -> Option<String> {
-        let more = self.count - self.first.len() as u64;
-        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        let what = if self.count == 1 { one } else { many };
-        (self.count > 0).then(|| format!("{} {what}: {}{more}", self.count, self.first.join(", ")))
+    fn warning(&self, directory: &Path, finding: Finding) -> Option<Warning> {
+        let (count, first) = (self.count, self.first.clone());
+        (count > 0).then(|| Warning::Files { directory: directory.to_owned(), finding, count, first })
     }
 }
 
 impl Survey {
     /// Looks through the directory that was `opened` at `root`; `engine` are the engine's sockets.
     pub fn of(opened: OwnedFd, root: &Path, engine: &[Identity]) -> std::io::Result<Survey> {
+        let _progress = crate::term::progress(&format!("looking through {}", root.display()));
         let owner = rustix::fs::fstat(&opened)?.st_uid;
         let mut survey = Survey::default();
         let walked = walk(
@@ -94,34 +94,16 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Lines for the person, about the directory as it is called on the command line.
-    pub fn lines(&self, called: &Path) -> Vec<String> {
-        let of = |line: String| format!("{}: {line}", called.display());
-        let mut lines: Vec<String> = [
-            self.links.line(
-                "link leads out of it, where the agent finds its own image's files",
-                "links lead out of it, where the agent finds its own image's files",
-            ),
-            self.sockets.line(
-                "socket, whose listener the agent can speak to",
-                "sockets, whose listeners the agent can speak to",
-            ),
-            self.specials.line("pipe or device node", "pipes or device nodes"),
-            self.shared.line(
-                "file of another owner with a name elsewhere too",
-                "files of other owners with names elsewhere too",
-            ),
-        ]
-        .into_iter()
-        .flatten()
-        .map(of)
-        .collect();
-        if self.cut_short {
-            lines.push(of(
-                "too large to be looked through whole for links, sockets and device nodes".to_owned()
-            ));
-        }
-        lines
+    /// Warnings about the directory as it is called on the command line.
+    pub fn warnings(&self, called: &Path) -> Vec<Warning> {
+        let found = [
+            (&self.links, Finding::LinksOut),
+            (&self.sockets, Finding::Sockets),
+            (&self.specials, Finding::Specials),
+            (&self.shared, Finding::OthersFiles),
+        ];
+        let of_files = found.into_iter().filter_map(|(found, finding)| found.warning(called, finding));
+        of_files.chain(self.cut_short.then(|| Warning::NotLookedThrough(called.to_owned()))).collect()
     }
 }
 
@@ -182,7 +164,7 @@ mod tests {
             (2, 2, 1),
             "{survey:?}"
         );
-        let lines = survey.lines(Path::new("p"));
+        let lines: Vec<String> = survey.warnings(Path::new("p")).iter().map(Warning::to_string).collect();
         assert_eq!(lines.len(), 3, "{lines:?}");
         assert!(
             lines[0].starts_with("p: 2 links lead out of it") && lines[0].contains("a/etc -> /etc"),
@@ -198,7 +180,8 @@ mod tests {
     fn a_name_cannot_write_to_the_terminal() {
         let dir = tempfile::tempdir().unwrap();
         symlink("/etc", dir.path().join("a\u{1b}[2J")).unwrap();
-        let lines = Survey::of(open(dir.path()), dir.path(), &[]).unwrap().lines(Path::new("p"));
+        let survey = Survey::of(open(dir.path()), dir.path(), &[]).unwrap();
+        let lines: Vec<String> = survey.warnings(Path::new("p")).iter().map(Warning::to_string).collect();
         assert!(lines[0].contains("\\u{1b}[2J") && !lines[0].contains('\u{1b}'), "{lines:?}");
     }
 }

@@ -9,6 +9,8 @@ mod table;
 
 use clap::Args;
 
+use crate::term::Warning;
+
 pub use self::table::FLAGS;
 
 /// One option of `docker run`.
@@ -79,21 +81,21 @@ pub struct WithoutEffect {
 }
 
 impl WithoutEffect {
-    /// Returns what to tell of those that were given.
-    pub fn told(&self) -> Vec<String> {
+    /// Returns warnings of those that were given.
+    pub fn warnings(&self) -> Vec<Warning> {
         let given = [
             ("rm", self.rm.is_some()),
             ("init", self.init.is_some()),
             ("sig-proxy", self.sig_proxy.is_some()),
             ("disable-content-trust", self.disable_content_trust.is_some()),
         ];
-        let told = |flag: &Flag| match flag.answer {
+        let warning = |flag: &Flag| match flag.answer {
             Answer::NoEffect(why) if given.contains(&(flag.long, true)) => {
-                Some(format!("--{} changes nothing: {why}", flag.long))
+                Some(Warning::OptionWithoutEffect { option: flag.long, why })
             }
             _ => None,
         };
-        FLAGS.iter().filter_map(told).collect()
+        FLAGS.iter().filter_map(warning).collect()
     }
 }
 

@@ -210,7 +210,7 @@ pub const FLAGS: &[Flag] = &[
     flag("publish", Some('p'), VALUE, Other(NO_PORT)),
     flag("publish-all", Some('P'), NOTHING, Other(NO_PORT)),
     flag("pull", None, VALUE, Same("")),
-    flag("quiet", Some('q'), NOTHING, Same("no summary at the end either")),
+    flag("quiet", Some('q'), NOTHING, Same("no warnings and no summary at the end either")),
     flag("read-only", None, NOTHING, Same("/tmp, /run and /var/tmp are in memory")),
     flag("restart", None, VALUE, Other("a run ends with its agent: start it again from a loop of the shell")),
     flag("rm", None, NOTHING, NoEffect("a run's containers are always removed; its events stay")),

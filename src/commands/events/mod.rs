@@ -21,7 +21,7 @@ use crate::supervisor::engine::Engine;
 use crate::supervisor::inventory::Found;
 use crate::supervisor::records::events;
 use crate::supervisor::{engine, inventory};
-use crate::term::Failure;
+use crate::term::{Failure, Warning};
 use crate::wire::Role;
 use crate::wire::event::Line;
 
@@ -47,9 +47,7 @@ pub async fn events(engine_host: Option<&str>, args: EventsArgs) -> Result<u8, F
     let out: String = text.lines().filter_map(|line| shown(line, &args, &mut rows)).collect();
     show(&out, &args)?;
     if unread > 0 {
-        crate::term::talk(format_args!(
-            "{unread} lines are no events and are not shown; --verify says which"
-        ));
+        crate::term::warn(Warning::EventsUnread(unread));
     }
     Ok(0)
 }

@@ -8,7 +8,7 @@ use netpolicy::policy::Layer;
 
 use crate::layers::{PROJECT, read_any};
 use crate::term::Failure;
-use crate::term::{print, print_json};
+use crate::term::{print, print_json, talk_lines};
 
 const GOOD: u8 = 0;
 const NOT_GOOD: u8 = 1;
@@ -36,7 +36,7 @@ pub fn check(files: &[String], json: bool) -> Result<u8, Failure> {
         print_json(&findings)?;
     } else {
         print(&render(&findings))?;
-        eprintln!("{}", summary(files.len(), &findings));
+        talk_lines(format_args!("{}\n", summary(files.len(), &findings)));
     }
     Ok(status)
 }

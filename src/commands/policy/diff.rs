@@ -13,7 +13,7 @@ use super::COULD_NOT_TELL;
 use crate::cli::policy::DiffArgs;
 use crate::layers::{self, read_any};
 use crate::term::Failure;
-use crate::term::{print, print_json};
+use crate::term::{print, print_json, talk_lines};
 
 const NOTHING_MORE: u8 = 0;
 const MORE: u8 = 1;
@@ -30,7 +30,7 @@ pub fn diff(args: &DiffArgs) -> Result<u8, Failure> {
         print_json(&whole)?;
     } else {
         print(&to_words(&found))?;
-        eprintln!("{}", summary(&found));
+        talk_lines(format_args!("{}\n", summary(&found)));
     }
     Ok(if found.reaches_more() { MORE } else { NOTHING_MORE })
 }

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::{COULD_NOT_TELL, say, walk};
 use crate::cli::policy::SuggestArgs;
 use crate::term::Failure;
-use crate::term::{print_document as out, print_json};
+use crate::term::{print_document as out, print_json, talk_lines};
 
 /// Looks through one project.
 pub fn suggest(args: &SuggestArgs) -> Result<u8, Failure> {
@@ -37,7 +37,7 @@ pub fn suggest(args: &SuggestArgs) -> Result<u8, Failure> {
         out(&policy(&suggested))?;
         say(&suggested.notes);
         let (names, files) = (suggested.suggestions.len(), walked.files.len());
-        eprintln!("{names} name{} from {files} file{}", plural(names), plural(files));
+        talk_lines(format_args!("{names} name{} from {files} file{}\n", plural(names), plural(files)));
     }
     Ok(0)
 }

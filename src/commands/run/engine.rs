@@ -27,6 +27,6 @@ pub async fn ready(
     }
     gc::quietly(&engine).await;
     require::refuse_unmet(&engine, &request.policy).await?;
-    let image = image::ready(&engine, args.image(), args.pull, args.quiet).await?;
+    let image = image::ready(&engine, args.image(), args.pull).await?;
     Ok((engine, image))
 }

@@ -49,7 +49,7 @@ impl Files {
         let tmpfs = memory.collect::<Result<Vec<_>, _>>()?;
         mounts::all_differ(&binds, &tmpfs)?;
         for bind in binds.iter().filter(|bind| bind.directory) {
-            survey(bind, &machine, args.quiet, worktree.is_some())?;
+            survey(bind, &machine, worktree.is_some())?;
         }
         // Before the first of the person's own programs is asked for something.
         programs::keep_from(binds.iter().map(|bind| bind.source.clone()));
@@ -110,7 +110,7 @@ fn count_as_agents(bind: &Bind) -> Result<(), Failure> {
 
 /// Tells what is in a directory that a person should know of. The engine's socket in it ends the
 /// run.
-fn survey(bind: &Bind, machine: &Machine, quiet: bool, worktree: bool) -> Result<(), Failure> {
+fn survey(bind: &Bind, machine: &Machine, worktree: bool) -> Result<(), Failure> {
     let survey = bind
         .reopen()
         .and_then(|opened| Survey::of(opened, &bind.source, &machine.sockets))
@@ -124,12 +124,10 @@ fn survey(bind: &Bind, machine: &Machine, quiet: bool, worktree: bool) -> Result
         return Err(Failure::new(COULD_NOT_RUN, what)
             .hint("this socket controls the machine: move it out of the mounted directory"));
     }
-    if !quiet {
-        survey.lines(&bind.source).iter().for_each(|line| crate::term::talk(format_args!("{line}")));
-        let root = bind.reopen().ok().filter(|_| bind.target == WORKSPACE && !worktree);
-        if let Some(why) = root.and_then(|root| repository::outside(root.as_fd(), &bind.source)) {
-            crate::term::talk(format_args!("{why}"));
-        }
+    survey.warnings(&bind.source).into_iter().for_each(crate::term::warn);
+    let root = bind.reopen().ok().filter(|_| bind.target == WORKSPACE && !worktree);
+    if let Some(why) = root.and_then(|root| repository::outside(root.as_fd(), &bind.source)) {
+        crate::term::talk(why);
     }
     Ok(())
 }

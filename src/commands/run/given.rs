@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::run::RunArgs;
 use crate::host::open;
 use crate::supervisor::spec::places::SECRETS;
-use crate::term::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure, Warning};
 use crate::workspace::secrets::{Handed, Sent, check};
 
 /// The largest environment file that is read.
@@ -174,7 +174,7 @@ fn variable(pair: &str) -> Result<Option<String>, Failure> {
     match std::env::var(name) {
         Ok(value) => Ok(Some(format!("{name}={value}"))),
         Err(VarError::NotPresent) => {
-            crate::term::talk(format_args!("-e {name}: not set here, so it is not passed on"));
+            crate::term::warn(Warning::VariableNotSet(name.to_owned()));
             Ok(None)
         }
         Err(VarError::NotUnicode(_)) => {

@@ -43,9 +43,7 @@ const OPEN_FILES: u64 = 1 << 16;
 pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure> {
     open_files::raise_limit(OPEN_FILES);
     state::is_usable()?;
-    if !args.quiet {
-        args.docker.told().iter().for_each(crate::term::talk);
-    }
+    args.docker.warnings().into_iter().for_each(crate::term::warn);
     let choice = Choice::of(engine_host)?;
     let (request, token) = check(&choice, &args).await?;
     // Until here a signal ends the program by itself: there is nothing to tidy up.
@@ -63,7 +61,7 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
     let name = args.name.as_deref().map(workflow_name).transpose()?;
     check_terminal(args)?;
     let given = Given::gather(args)?;
-    let masks = masks::plan(args.quiet, &files, &policy)?;
+    let masks = masks::plan(&files, &policy)?;
     let ca = authorities::of_run(args.ca.clone(), policy.policy.container.ca.as_ref())?;
     let token = token::check(args, &policy.policy).await?;
     let env = environment::variables(args, &files, &given, &masks, token.as_ref());
@@ -93,7 +91,6 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
         token_ends: token.as_ref().and_then(|token| token.ends),
         events: args.events.clone(),
         timings: args.timings,
-        quiet: args.quiet,
     };
     Ok((request, token))
 }

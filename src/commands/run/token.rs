@@ -26,6 +26,6 @@ pub async fn revoke(token: Option<Token>) {
     if let Some(token) = token
         && let Err(failure) = token.revoke().await
     {
-        crate::term::talk_lines(failure);
+        failure.tell();
     }
 }

@@ -12,6 +12,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::time::Duration;
 
 use super::failed;
+use crate::inside::output;
 use crate::term::Failure;
 use crate::wire::handover::{Cover, GO, INIT_SOCKET};
 
@@ -34,8 +35,10 @@ pub(super) fn expect(covers: Vec<Cover>) -> Result<(), Failure> {
         });
         match served {
             Ok(None) => {}
-            Ok(Some(cover)) => eprintln!("ringfence fence: no agent: {cover}"),
-            Err(error) => eprintln!("ringfence fence: no agent: its first program was lost: {error}"),
+            Ok(Some(cover)) => output::complain("fence", format_args!("no agent: {cover}")),
+            Err(error) => {
+                output::complain("fence", format_args!("no agent: its first program was lost: {error}"));
+            }
         }
     };
     std::thread::Builder::new()

@@ -22,6 +22,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use super::sockets::Held;
 use super::stop::{Stop, Woken};
 use super::{failed, failure};
+use crate::inside::output;
 use crate::term::Failure;
 use crate::wire::handover::{HEARTBEAT_LIMIT, Handover};
 
@@ -94,7 +95,10 @@ pub fn keep_handing_over(
         if !served_once {
             return Err(failure(format!("the guard did not take the sockets: {why}")));
         }
-        eprintln!("ringfence fence: the guard is lost ({why}): everything is refused until one returns");
+        output::complain(
+            "fence",
+            format_args!("the guard is lost ({why}): everything is refused until one returns"),
+        );
     }
 }
 

@@ -29,7 +29,7 @@ mod tests;
 
 pub use self::put::put;
 
-use std::io::{BufRead as _, Write as _};
+use std::io::BufRead as _;
 use std::path::Path;
 use std::time::Instant;
 
@@ -37,6 +37,7 @@ use netpolicy::ruleset::{self, FencePlan};
 use serde_json::json;
 
 use crate::host::devices;
+use crate::inside::output;
 use crate::term::Failure;
 use crate::wire::handover::{FENCE_CONFIG, FenceConfig, GUARD_SOCKET, SHARED};
 
@@ -157,7 +158,7 @@ fn make(config: &FenceConfig) -> Result<(links::Surroundings, sockets::Held, Vec
 /// alone, as was proven.
 fn lock_devices(plan: &FencePlan, mut missing: Vec<&'static str>) -> Vec<&'static str> {
     if let Err(failure) = rules::replace_netdev(plan) {
-        eprintln!("ringfence fence: no netdev lock: {}", failure.causes.join(": "));
+        output::complain("fence", format_args!("no netdev lock: {}", failure.causes.join(": ")));
         missing.push("netdev");
     }
     missing
@@ -189,7 +190,7 @@ fn file_name(path: &str) -> &str {
 fn say(step: &str, began: Instant, missing: &[&str]) {
     let ms = began.elapsed().as_micros() as f64 / 1000.0;
     let line = json!({"step": step, "ms": ms, "missing": missing});
-    let _ = writeln!(std::io::stdout(), "{line}");
+    let _ = output::to_supervisor(format!("{line}\n").as_bytes());
 }
 
 /// Turns an error into a [`Failure`] that says what was being done.

@@ -25,6 +25,7 @@ use nix::sys::socket::{
 
 use super::failed;
 use crate::host::netlink::Netlink;
+use crate::inside::output;
 use crate::term::Failure;
 use crate::wire::handover::HandedSocket;
 
@@ -58,7 +59,7 @@ pub fn open() -> Result<Held, Failure> {
     let nflog = match log() {
         Ok(fd) => Some(fd),
         Err(error) => {
-            eprintln!("ringfence fence: refused packets cannot be logged: {error}");
+            output::complain("fence", format_args!("refused packets cannot be logged: {error}"));
             None
         }
     };

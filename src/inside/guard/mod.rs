@@ -24,11 +24,14 @@ mod live;
 mod means;
 mod names;
 mod refused;
+mod relay;
 mod shape;
 mod splice;
 mod stalled;
 mod tls;
 mod upstream;
+
+pub use self::relay::relay;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -54,6 +57,7 @@ use self::names::Names;
 use self::splice::Pipes;
 use self::stalled::Stalls;
 use self::upstream::Outside;
+use crate::inside::output;
 use crate::term::Failure;
 use crate::wire::WorkflowId;
 use crate::wire::event::{Lifecycle, Note, Observation, Start};
@@ -197,7 +201,7 @@ pub fn run() -> Result<(), Failure> {
 
 /// The log on stdout, and stdout for [`Events::pump`]: without a buffer, and without a wait.
 fn log_to_stdout(workflow: WorkflowId) -> std::io::Result<(Events, OwnedFd)> {
-    let out = std::io::stdout().as_fd().try_clone_to_owned()?;
+    let out = output::log()?;
     rustix::io::ioctl_fionbio(&out, true)?;
     let events = Events::new(workflow, Box::new(fs::File::from(out.try_clone()?)));
     Ok((events, out))
@@ -212,8 +216,11 @@ fn raise_limit() -> u32 {
     let descriptors = u32::try_from(descriptors).unwrap_or(u32::MAX);
     let (some, all) = (limits::connections(descriptors), limits::connections(GUARD_FILES));
     if some < all {
-        eprintln!(
-            "ringfence guard: {descriptors} open files are permitted, enough for {some} connections instead of {all}"
+        output::complain(
+            "guard",
+            format_args!(
+                "{descriptors} open files are permitted, enough for {some} connections instead of {all}"
+            ),
         );
     }
     descriptors
@@ -253,7 +260,7 @@ fn handover(listener: &UnixListener) -> Result<(UnixStream, Sockets), Failure> {
             listener.accept().map_err(|error| broken("cannot accept the fence").caused_by(&error))?;
         match handed::receive(&stream) {
             Ok(sockets) => return Ok((stream, sockets)),
-            Err(error) => eprintln!("ringfence guard: {}", Chain(&error)),
+            Err(error) => output::complain("guard", Chain(&error)),
         }
     }
 }
@@ -297,7 +304,7 @@ async fn serve(
     if let Some(socket) = sockets.nflog {
         // Without it refusals are as good, only not listed.
         if let Err(error) = refused::serve(socket, Arc::clone(&guard)) {
-            eprintln!("ringfence guard: refused packets are not logged: {error}");
+            output::complain("guard", format_args!("refused packets are not logged: {error}"));
         }
     }
     let mut stop = signal(SignalKind::terminate()).map_err(failed)?;

@@ -15,7 +15,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +26,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 use crate::host::walk::{Bounds, Walked, walk};
+use crate::inside::output;
 use crate::term::Failure;
 use crate::wire::disk_use::DiskUse;
 use crate::wire::handover::COUNTED;
@@ -91,10 +92,7 @@ pub fn watch() -> Result<(), Failure> {
 }
 
 fn say(found: &DiskUse) -> io::Result<()> {
-    let text = found.text()?;
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(&text)?;
-    stdout.flush()
+    output::to_supervisor(&found.text()?)
 }
 
 /// The places where declared volumes are mounted.

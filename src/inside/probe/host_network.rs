@@ -8,7 +8,6 @@
 //! It listens on nothing, has no capability, no volume and no root, and it obeys nobody. Its
 //! silence tells that it is gone, so it speaks when nothing has changed, too.
 
-use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::host::network;
+use crate::inside::output;
 use crate::term::Failure;
 use crate::wire::host_network::Line;
 
@@ -47,9 +47,7 @@ pub fn watch() -> Result<(), Failure> {
             }
         }
         let text = line.text().map_err(std::io::Error::other).map_err(failed("cannot write a line"))?;
-        let mut stdout = std::io::stdout().lock();
-        stdout.write_all(&text).and_then(|()| stdout.flush()).map_err(failed("nobody listens"))?;
-        drop(stdout);
+        output::to_supervisor(&text).map_err(failed("nobody listens"))?;
         let mut waited =
             [PollFd::new(notices.as_fd(), PollFlags::POLLIN), PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
         match poll(&mut waited, PollTimeout::from(BEAT)) {

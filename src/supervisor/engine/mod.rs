@@ -139,7 +139,9 @@ impl Choice {
     /// Connects to the engine, or says everything that was tried.
     pub async fn connect(&self) -> Result<Engine, Failure> {
         let mut tried = Vec::new();
+        let progress = crate::term::progress("waiting for the engine");
         for candidate in &self.candidates {
+            progress.detail(candidate.address.to_string());
             match try_address(&candidate.address, candidate.found).await {
                 Ok(engine) => return Ok(engine),
                 Err(why) => tried.push((candidate, why)),

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use super::bundle::{self, Identity};
 use crate::supervisor::engine::dialect::HelperImage;
 use crate::supervisor::engine::{self, Engine};
-use crate::term::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure, Warning};
 
 /// An engine that takes nothing and says nothing for so long is not loading. It unpacks the image in silence, and the last
 /// megabytes of a slow link are on their way after they were sent.
@@ -43,12 +43,12 @@ pub async fn ready(
     if let Seen::Same(id) = before {
         return Ok(id);
     }
+    let progress = crate::term::progress("giving the engine the helper image");
     load(engine, archive()?).await?;
+    drop(progress);
     match (look(engine, image).await?, before) {
         (Seen::Same(id), Seen::Another(why)) => {
-            crate::term::talk(format_args!(
-                "the engine had another image by the name {tag} ({why}); its own was loaded in its place"
-            ));
+            crate::term::warn(Warning::HelperImageReplaced { tag, why });
             Ok(id)
         }
         (Seen::Same(id), _) => Ok(id),

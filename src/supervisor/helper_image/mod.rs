@@ -152,8 +152,10 @@ async fn from_this_machine(engine: &Engine) -> Result<String, Failure> {
     {
         return Ok(id);
     }
+    let progress = crate::term::progress("making the helper image");
     let layer = assemble::layer(&files)?;
     let digest = Digest::of(&layer);
+    drop(progress);
     let image = of_this_machine(digest.clone());
     let id = loaded::ready(engine, &image, || archive(own_architecture(), &layer)).await?;
     if let Some(path) = remembered {

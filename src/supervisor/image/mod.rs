@@ -7,8 +7,8 @@
 //! The agent runs by the image's id: what was looked at is what runs. Nothing of a credential is in an error, an event or a label.
 
 mod credentials;
+mod layers;
 mod places;
-mod progress;
 mod pull;
 mod reference;
 
@@ -31,8 +31,8 @@ pub enum Pull {
     Never,
 }
 
-/// Makes sure that the image is on the engine. `quiet` keeps the progress to itself.
-pub async fn ready(engine: &Engine, name: &str, pull: Pull, quiet: bool) -> Result<Image, Failure> {
+/// Makes sure that the image is on the engine.
+pub async fn ready(engine: &Engine, name: &str, pull: Pull) -> Result<Image, Failure> {
     // It becomes part of a URL and of a label.
     name.parse::<ImageName>().map_err(|error| {
         Failure::new(COULD_NOT_RUN, format!("the image `{name}` cannot be looked for")).caused_by(&error)
@@ -53,7 +53,7 @@ pub async fn ready(engine: &Engine, name: &str, pull: Pull, quiet: bool) -> Resu
         Failure::new(COULD_NOT_RUN, format!("the image `{name}` is not on the engine, and no registry can be asked for it"))
             .hint("an id is known to the engine only that has the image; a name is `[REGISTRY/]NAME[:TAG][@DIGEST]`")
     })?;
-    pull::pull(engine, &reference, quiet).await?;
+    pull::pull(engine, &reference).await?;
     // By its full name: a short one may be that of another image here as well.
     let pulled = find(engine, &reference.full()).await?;
     pulled.map(|image| Image { name: name.to_owned(), ..image }).ok_or_else(|| {

@@ -7,11 +7,11 @@ use bollard::query_parameters::CreateImageOptions;
 use futures_util::StreamExt;
 
 use super::credentials::{self, Credentials};
-use super::progress::Progress;
+use super::layers::Layers;
 use super::reference::Reference;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::signals::interrupt::{Tidies, unless_interrupted};
-use crate::term::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure, Progress};
 
 /// An engine that says nothing for so long has lost its registry.
 const SILENCE: Duration = Duration::from_secs(600);
@@ -30,14 +30,14 @@ enum Refusal {
 }
 
 /// Has the engine fetch it.
-pub async fn pull(engine: &Engine, reference: &Reference, quiet: bool) -> Result<(), Failure> {
+pub async fn pull(engine: &Engine, reference: &Reference) -> Result<(), Failure> {
     let credentials = credentials::find(reference, engine.dialect.credentials).await?;
     let shown = shown(reference);
     // The line of progress is ended.
     let _tidies = Tidies::begin();
-    let mut progress = Progress::new(&shown, quiet);
-    let fetched = unless_interrupted(fetch(engine, reference, credentials.as_ref(), &mut progress)).await;
-    progress.end(matches!(fetched, Ok(Ok(()))));
+    let progress = crate::term::progress(&format!("pulling {shown}"));
+    let fetched = unless_interrupted(fetch(engine, reference, credentials.as_ref(), &progress)).await;
+    drop(progress);
     let result = fetched?;
     result.map_err(|text| {
         let text = credentials.as_ref().map_or(text.clone(), |known| known.hide_in(&text));
@@ -55,7 +55,7 @@ async fn fetch(
     engine: &Engine,
     reference: &Reference,
     credentials: Option<&Credentials>,
-    progress: &mut Progress,
+    progress: &Progress,
 ) -> Result<(), String> {
     // Engines read the header as base64 for URLs; the library writes the other alphabet.
     let api = engine.api.clone().with_request_modifier(|mut request| {
@@ -75,12 +75,16 @@ async fn fetch(
         ..Default::default()
     };
     let credentials = credentials.map(|known| known.for_engine(reference.server()));
+    let mut layers = Layers::default();
     let mut told = api.create_image(Some(options), None, credentials).boxed();
     loop {
         match tokio::time::timeout(SILENCE, told.next()).await {
             Err(_) => return Err(format!("the engine said nothing for {} minutes", SILENCE.as_secs() / 60)),
             Ok(None) => return Ok(()),
-            Ok(Some(Ok(info))) => progress.heard(&info),
+            Ok(Some(Ok(info))) => {
+                layers.heard(&info);
+                progress.detail(layers.words());
+            }
             Ok(Some(Err(error))) => return Err(words(&error)),
         }
     }

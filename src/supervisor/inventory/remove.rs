@@ -12,7 +12,7 @@ use crate::supervisor::live;
 use crate::supervisor::records::{events, runs};
 use crate::supervisor::spec::part::Part;
 use crate::supervisor::spec::workflow::Role;
-use crate::term::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure, Warning};
 use crate::wire::WorkflowId;
 use crate::wire::event::{AgentEnded, How};
 use crate::workspace::masks;
@@ -161,9 +161,7 @@ pub async fn save_events(engine: &Engine, found: &Found) -> Result<bool, Failure
     let Some(bytes) = read_events(engine, found).await? else { return Ok(false) };
     let added = events::add(id, &bytes)?;
     if let Some((from, to)) = added.missing {
-        crate::term::talk(format_args!(
-            "the engine has lost events {from} to {to} of {id}: `ringfence events {id} --verify` says so too"
-        ));
+        crate::term::warn(Warning::EventsLost { workflow: id.to_string(), from, to });
     }
     Ok(true)
 }

@@ -18,7 +18,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 
 use crate::host::at::open_in;
 use crate::host::identity::Identity;
-use crate::term::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure, Warning};
 use crate::wire::handover::Nonce;
 use crate::workspace::mounts::Bind;
 
@@ -89,12 +89,9 @@ impl Drop for Planted {
         let now = open_in(self.directory.as_fd(), &*self.nonce.name, OFlags::RDONLY | OFlags::NONBLOCK);
         if !now.is_ok_and(|now| Identity::of(now).is_ok_and(|now| now == self.file)) {
             // Another agent is at work in the directory.
-            crate::term::talk(format_args!(
-                "{} is not what ringfence made any more, so it is left",
-                shown.display()
-            ));
+            crate::term::warn(Warning::NonceReplaced(shown));
         } else if let Err(error) = rustix::fs::unlinkat(&self.directory, &self.nonce.name, AtFlags::empty()) {
-            crate::term::talk(format_args!("cannot remove {}: {error}", shown.display()));
+            crate::term::warn(Warning::NonceLeft { file: shown, error: error.to_string() });
         }
     }
 }

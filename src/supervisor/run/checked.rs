@@ -14,7 +14,7 @@ use crate::supervisor::spec::etc;
 use crate::supervisor::spec::limits::Limits;
 use crate::supervisor::upload::guard_inputs::{self, Means};
 use crate::supervisor::{helper_image, networks};
-use crate::term::Failure;
+use crate::term::{Failure, Warning};
 
 /// A run that can begin, as far as anybody can tell before.
 pub(super) struct Checked {
@@ -56,7 +56,8 @@ impl Checked {
         if let Some(runtime) = &request.agent.runtime {
             runtime::check(engine, runtime)?;
         }
-        engine.dialect.check()?.iter().for_each(|told| crate::term::talk(format_args!("{told}")));
+        let words = engine.dialect.check()?.into_iter();
+        words.for_each(|words| crate::term::warn(Warning::ByEngine { about: None, words }));
         check_machine_is_known(engine)?;
         let limits = request.agent.limits.within(&request.policy, cpus(&engine.info))?;
         let facts = facts(engine);

@@ -24,27 +24,24 @@ pub(super) fn conclude(
     removed: Result<(), Failure>,
     late: Option<Report>,
 ) -> Result<u8, Failure> {
-    let quiet = plan.request.quiet;
     let settled = outcome.as_mut().ok().and_then(|closed| closed.report.take());
     if let Some(report) = late.or(settled) {
-        aftermath::tell(&report, quiet);
+        aftermath::tell(&report);
     }
-    let busy = plan.request.masks.first().filter(|_| outcome.is_ok() && !quiet).and_then(masks::Plan::busy);
+    let busy = plan.request.masks.first().filter(|_| outcome.is_ok()).and_then(masks::Plan::busy);
     if let Some(line) = busy {
-        crate::term::talk(format_args!("{line}"));
+        crate::term::talk(line);
     }
     if let Err(failure) = &removed {
-        crate::term::talk_lines(failure);
+        failure.tell();
     }
     let Closed { end, summary, .. } = outcome?;
     for line in end.reached.iter().map(|(_, line)| line).chain(&end.why).chain(&end.lost) {
-        crate::term::talk(format_args!("{line}"));
+        crate::term::essential(line);
     }
-    if !quiet {
-        if let Some(summary) = &summary {
-            crate::term::talk_lines(summary.text(plan.workflow.id));
-        }
-        crate::term::talk_lines(last_digest(summary.as_ref(), plan.workflow.id));
+    if let Some(summary) = &summary {
+        crate::term::talk_lines(summary.text(plan.workflow.id));
     }
+    crate::term::talk_lines(last_digest(summary.as_ref(), plan.workflow.id));
     Ok(end.status)
 }

@@ -9,7 +9,7 @@ use crate::supervisor::spec::agent::AgentSpec;
 use crate::supervisor::spec::containers;
 use crate::supervisor::spec::etc;
 use crate::supervisor::spec::workflow::{Role, Workflow};
-use crate::term::Failure;
+use crate::term::{Failure, Warning};
 
 /// Creates one container as it is asked for; one that is less than that is a failure.
 pub(super) async fn create(
@@ -19,8 +19,8 @@ pub(super) async fn create(
     body: ContainerCreateBody,
 ) -> Result<(), Failure> {
     let warnings = try_create(engine, workflow, role, body).await.map_err(|error| refused(role, &error))?;
-    for warning in warnings::judge(&warnings)? {
-        crate::term::talk(format_args!("{role}: {warning}"));
+    for words in warnings::judge(&warnings)? {
+        crate::term::warn(Warning::ByEngine { about: Some(role.to_string()), words });
     }
     Ok(())
 }
@@ -44,8 +44,8 @@ pub(super) async fn create_agent(
     }
     match try_create(engine, workflow, Role::Agent, body).await {
         Ok(warnings) => {
-            for warning in warnings::judge(&warnings)? {
-                crate::term::talk(format_args!("agent: {warning}"));
+            for words in warnings::judge(&warnings)? {
+                crate::term::warn(Warning::ByEngine { about: Some(Role::Agent.to_string()), words });
             }
             Ok(())
         }

@@ -29,7 +29,7 @@ use crate::supervisor::spec::{containers, etc};
 use crate::supervisor::upload::files::upload;
 use crate::supervisor::upload::{authorities, secrets};
 use crate::supervisor::watch::Watch;
-use crate::term::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure, Warning};
 use crate::wire::handover::SHARED;
 use crate::wire::host_network::HostNetwork;
 
@@ -193,7 +193,6 @@ async fn create_agent_last(plan: &RunPlan) -> Result<(), Failure> {
 /// Gives the agent's user an account. Only programs that ask for their user's name miss one.
 async fn give_account(plan: &RunPlan) {
     if let Err(failure) = account::give(&plan.engine, &plan.workflow, &plan.agent).await {
-        let message = format!("the agent's user gets no account of its own: {}", failure.message);
-        crate::term::talk_lines(Failure { message, ..failure });
+        crate::term::warn(Warning::NoAccount(failure));
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::host::open;
 use crate::supervisor::records::events::Writer;
 use crate::supervisor::run::summary::Summary;
-use crate::term::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure, Warning};
 use crate::wire::WorkflowId;
 use crate::wire::event::{Event, Lifecycle, Line, Observation};
 
@@ -56,11 +56,8 @@ impl EventFiles {
             let cannot = || Failure::new(COULD_NOT_RUN, format!("cannot write events to {}", path.display()));
             let created = open::create(path, 0o666).map_err(|refused| refused.explain(cannot()))?;
             if let Some(why) = &created.doubt {
-                crate::term::talk(format_args!(
-                    "{} can be exchanged or changed ({why}): what is there is no evidence; the same events are kept in {}",
-                    path.display(),
-                    own.path().display()
-                ));
+                let (why, kept) = (why.to_string(), own.path().to_owned());
+                crate::term::warn(Warning::EventsExposed { file: path.to_owned(), why, kept });
             }
             Ok::<_, Failure>((path.to_owned(), created.file))
         };
@@ -92,9 +89,7 @@ impl EventFiles {
                 if let Event::Lifecycle(step) = &event {
                     awaited.tell(step);
                     if step.is_note(Observation::LogFull) {
-                        crate::term::talk(
-                            "the events of this run have reached their bound, so its network was closed",
-                        );
+                        crate::term::warn(Warning::LogFull);
                     }
                 }
                 summary.add(&event);
@@ -106,7 +101,7 @@ impl EventFiles {
     /// A full disk must not end the reading: the guard would wait. It is told once a file.
     fn write(&mut self, line: &[u8]) {
         let told = |path: &Path, error: &std::io::Error| {
-            crate::term::talk(format_args!("events are no longer written to {}: {error}", path.display()));
+            crate::term::warn(Warning::EventsUnwritable { file: path.to_owned(), error: error.to_string() });
         };
         if !self.own_is_broken
             && let Err(error) = self.own.write(line)

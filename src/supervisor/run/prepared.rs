@@ -13,7 +13,7 @@ use crate::supervisor::spec::etc;
 use crate::supervisor::spec::image::Image;
 use crate::supervisor::spec::places::WORKSPACE;
 use crate::supervisor::spec::workflow::Workflow;
-use crate::term::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure, Warning};
 use crate::wire::event::Observation;
 use crate::wire::{UnixTime, WorkflowId, init};
 use crate::workspace::aftermath::Aftermath;
@@ -74,7 +74,7 @@ impl Checked {
             .and_then(|agent| Ok((agent, begin_aftermath(&request, engine, &workflow)?)));
         let (agent, aftermath) = begun.inspect_err(|_| {
             // Else the next runs on these files would be held to the covers of one that never was.
-            masks::close(workflow.id).unwrap_or_else(|failure| crate::term::talk_lines(&failure));
+            masks::close(workflow.id).unwrap_or_else(|failure| failure.tell());
         })?;
         let plan = RunPlan { engine: engine.clone(), workflow, request, agent, facts, covers, helper };
         Ok(Prepared { plan, gathered, events, record, aftermath })
@@ -120,7 +120,7 @@ fn cover(
         init: init::PROGRAM.filter(|_| facts.own_files && request.agent.runtime.is_none()),
     };
     let covers = masks::serve(&request.masks, given, id, &engine.host)?;
-    covers.told.iter().for_each(|told| crate::term::talk(format_args!("{told}")));
+    covers.told.iter().for_each(|told| crate::term::warn(Warning::Noted(told.clone())));
     Ok(covers)
 }
 

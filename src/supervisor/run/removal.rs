@@ -40,7 +40,9 @@ pub(super) async fn of_run(engine: &Engine, workflow: &Workflow) -> Result<(), F
         ENGINE_LIMIT.as_secs(),
         workflow.id
     ));
+    let waiting = crate::term::progress("waiting for the engine");
     engine.back_within(ENGINE_LIMIT).await;
+    drop(waiting);
     if engine.answers().await {
         return within_limit(engine, workflow).await;
     }
@@ -63,6 +65,7 @@ async fn within_limit(engine: &Engine, workflow: &Workflow) -> Result<(), Failur
 /// Removes everything of a workflow that this program asked the engine for. Call it when nothing
 /// asks for more.
 pub async fn remove(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
+    let _progress = crate::term::progress("removing what the run made");
     let mut doubtful = engine.creations.settled(QUIET).await;
     if !doubtful.unanswered.is_empty() {
         let (limit, what) = (ANSWERS.as_secs(), doubtful.objects());

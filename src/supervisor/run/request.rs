@@ -34,8 +34,6 @@ pub struct RunRequest {
     pub events: Option<PathBuf>,
     /// Tells whether to print how long each step took.
     pub timings: bool,
-    /// Tells whether to leave out the summary.
-    pub quiet: bool,
 }
 
 /// The time after which a run is ended.

@@ -16,6 +16,7 @@ use crate::supervisor::signals::Signals;
 use crate::supervisor::spec::workflow::Role;
 use crate::supervisor::watch::Watch;
 use crate::supervisor::watch::disk_use::Recipe;
+use crate::term::Warning;
 use crate::wire::event::{How, Observation};
 
 /// A run whose agent was started.
@@ -99,6 +100,6 @@ async fn agents_status(plan: &RunPlan, status: i64) -> i32 {
 
 /// Tells the person something, and has it written down.
 fn tell(plan: &RunPlan, what: Observation, said: String) {
-    crate::term::talk(&said);
+    crate::term::warn(Warning::Noted(said.clone()));
     plan.note(vec![(what, said)]);
 }

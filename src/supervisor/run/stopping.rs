@@ -16,6 +16,7 @@ use super::prepared::RunPlan;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::signals::{SIGINT, Signals, signal_name};
 use crate::supervisor::spec::workflow::Role;
+use crate::term::Warning;
 use crate::wire::event::How;
 
 /// Two Ctrl-C within this time stop at once.
@@ -68,10 +69,7 @@ impl Stopping {
     /// Kills an agent that was asked to end and went on.
     pub(super) fn kill(&mut self, plan: &RunPlan) {
         self.kill_at = None;
-        crate::term::talk(format_args!(
-            "the agent was asked to end and went on for {} s, so it is ended (KILL)",
-            ASKED_LIMIT.as_secs()
-        ));
+        crate::term::warn(Warning::AgentKilled { seconds: ASKED_LIMIT.as_secs() });
         send(plan, "KILL");
         self.doubt_at = Some(Instant::now() + KILLED_LIMIT);
     }

@@ -56,6 +56,7 @@ pub async fn carry(
     interactive: bool,
     mut over: watch::Receiver<bool>,
 ) -> Option<String> {
+    let _screen = crate::term::leave_to_agent();
     let AttachContainerResults { mut output, mut input } = attached;
     let feeding = interactive.then(|| {
         tokio::spawn(async move {

@@ -17,6 +17,7 @@ use super::helper_lines::HelperLines;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::containers;
 use crate::supervisor::spec::workflow::{Role, Workflow};
+use crate::term::Warning;
 use crate::wire::disk_use::{DiskUse, LONGEST};
 
 /// Most runs are over by then, and need no helper.
@@ -134,9 +135,9 @@ impl<'a> Counting<'a> {
             return Err(why);
         }
         match refusal(recipe.volumes, &why) {
-            Refusal::GoOn(told) => {
+            Refusal::GoOn(why) => {
                 self.refused = true;
-                crate::term::talk(told);
+                crate::term::warn(Warning::DiskNotCounted(why));
                 Ok(self.last)
             }
             Refusal::End(why) => {
@@ -160,10 +161,7 @@ enum Refusal {
 /// as well, and the agent would write without a limit meanwhile.
 fn refusal(volumes: usize, why: &str) -> Refusal {
     match volumes {
-        0 => Refusal::GoOn(format!(
-            "the engine starts no helper that counts the agent's files, so only its layer's size and what is given of this \
-             machine count as disk: {why}"
-        )),
+        0 => Refusal::GoOn(why.to_owned()),
         _ => Refusal::End(format!(
             "the engine starts no helper that counts the agent's files, and nobody else counts the volumes that the image \
              declares ({volumes}): {why}; mount something of your own there, or use an image without VOLUME"
@@ -213,7 +211,9 @@ mod tests {
 
     #[test]
     fn a_refusal_ends_a_run_whose_volumes_nobody_counts() {
-        assert!(matches!(refusal(0, "no"), Refusal::GoOn(told) if told.contains("layer")));
+        assert!(
+            matches!(refusal(0, "no"), Refusal::GoOn(why) if Warning::DiskNotCounted(why.clone()).to_string().contains("layer"))
+        );
         let Refusal::End(why) = refusal(2, "authorization denied") else { panic!("volumes have no limit") };
         assert!(why.contains("(2): authorization denied") && why.contains("VOLUME"), "{why}");
     }

@@ -72,6 +72,7 @@ fn plan_while(
     mut patience: Patience,
     meanwhile: &mut dyn FnMut(Step),
 ) -> Result<Plan, Failure> {
+    let _progress = crate::term::progress(&format!("looking through {}", project.display()));
     let eye = Eye { record, ..Eye::new(project, wishes)? };
     let mut known = Known::new();
     loop {

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::take;
+use crate::inside::output;
 use crate::wire::event::{Event, Line};
 use crate::wire::{LineHash, WorkflowId};
 
@@ -195,7 +196,7 @@ impl Chain {
 
 /// Ends the process: what cannot be recorded must not happen.
 fn give_up(error: &std::io::Error) {
-    let _ = writeln!(std::io::stderr(), "ringfence guard: cannot write the decision log: {error}");
+    output::complain("guard", format_args!("cannot write the decision log: {error}"));
     std::process::exit(1);
 }
 

@@ -1,33 +1,35 @@
 //! Data on stdout, with an error that says so.
 
+use super::escape::{json_text, lines};
+use super::printer::{Stream, is_terminal, write};
 use super::{COULD_NOT_RUN, Failure};
 
 /// Writes rows for people to stdout, with nothing in them that a terminal obeys.
 pub fn print(text: &str) -> Result<(), Failure> {
-    written(super::data(text))
+    written(&lines(text))
 }
 
 /// Writes what is escaped already, part by part, and may have colours.
 pub fn print_coloured(text: &str) -> Result<(), Failure> {
-    written(super::verbatim(text))
+    written(text)
 }
 
-/// Writes a document, which a program reads as it is: into a file or a pipe unchanged, to a terminal as rows are.
+/// Writes a document, which a program reads as it is: into a file or a pipe unchanged, to a terminal
+/// as rows are.
 pub fn print_document(text: &str) -> Result<(), Failure> {
-    use std::io::IsTerminal;
-    written(if std::io::stdout().is_terminal() { super::data(text) } else { super::verbatim(text) })
+    if is_terminal(Stream::Data) { print(text) } else { written(text) }
 }
 
-/// Data as JSON on stdout.
+/// Writes JSON to stdout.
 pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot write JSON").caused_by(&error))?;
-    written(super::json(&format!("{text}\n")))
+    written(&json_text(&format!("{text}\n")))
 }
 
-/// A reader that has gone away (`| head`) is no error.
-fn written(result: std::io::Result<()>) -> Result<(), Failure> {
-    match result {
+/// Writes to stdout. A reader that has gone away (`| head`) is no error.
+fn written(text: &str) -> Result<(), Failure> {
+    match write(Stream::Data, text) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::new(COULD_NOT_RUN, "cannot write to stdout").caused_by(&error))
         }

@@ -1,0 +1,109 @@
+//! The two streams, and what `--quiet`, `NO_COLOR` and `TERM` mean for them.
+
+use std::fmt::Display;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::escape::{indented, lines};
+use super::progress;
+
+/// `--quiet` was given.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Where a text goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    /// Data: stdout.
+    Data,
+    /// Talk: stderr.
+    Talk,
+}
+
+/// Keeps talk, warnings and progress back from now on; errors stay.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+pub(super) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// Says one thing to the person, on stderr.
+pub fn talk(what: impl Display) {
+    if !is_quiet() {
+        essential(what);
+    }
+}
+
+/// Says a text of several lines that is laid out already, on stderr.
+pub fn talk_lines(text: impl Display) {
+    if !is_quiet() {
+        to_stderr(&lines(&text.to_string()));
+    }
+}
+
+/// Says what nobody may miss, on stderr, `--quiet` or not: why a run ended, what was put back.
+pub fn essential(what: impl Display) {
+    to_stderr(&format!("ringfence: {}\n", indented(&what.to_string(), 11)));
+}
+
+/// Writes escaped text to stderr.
+pub(super) fn to_stderr(text: &str) {
+    // Talk that nobody reads is no reason to stop.
+    let _ = write(Stream::Talk, text);
+}
+
+/// Writes help to stdout or the words of a usage error to stderr, both as clap laid them out.
+pub fn usage(text: &clap::builder::StyledStr, is_error: bool) -> io::Result<()> {
+    let stream = if is_error { Stream::Talk } else { Stream::Data };
+    let text = if colours(stream) { text.ansi().to_string() } else { text.to_string() };
+    write(stream, &text)
+}
+
+/// Asks a person on the terminal, and reads one line of stdin.
+pub fn ask(question: &str) -> io::Result<String> {
+    write(Stream::Talk, &lines(question))?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(answer)
+}
+
+/// Writes all of a text, without a line of progress in its way.
+pub(super) fn write(stream: Stream, text: &str) -> io::Result<()> {
+    progress::aside(|| match stream {
+        Stream::Data => whole(io::stdout().lock(), text),
+        Stream::Talk => whole(io::stderr().lock(), text),
+    })
+}
+
+fn whole(mut stream: impl Write, text: &str) -> io::Result<()> {
+    stream.write_all(text.as_bytes())?;
+    stream.flush()
+}
+
+/// Tells whether a person looks at the stream.
+pub(super) fn is_terminal(stream: Stream) -> bool {
+    match stream {
+        Stream::Data => io::stdout().is_terminal(),
+        Stream::Talk => io::stderr().is_terminal(),
+    }
+}
+
+/// Tells whether stdout takes colours.
+pub fn stdout_has_colours() -> bool {
+    colours(Stream::Data)
+}
+
+/// Tells whether stderr takes colours.
+pub(super) fn has_colours() -> bool {
+    colours(Stream::Talk)
+}
+
+fn colours(stream: Stream) -> bool {
+    is_terminal(stream) && !is_dumb() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Tells whether the terminal obeys nothing.
+pub(super) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}

@@ -1,0 +1,326 @@
+//! Warnings: the facts of each, and their words.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use netpolicy::diagnostic::{Diagnostic, render};
+
+use super::Failure;
+use super::escape::{indented, lines};
+use super::printer::{has_colours, is_quiet, to_stderr};
+
+/// Something that ends nothing, and that a person should know of.
+#[derive(Debug)]
+pub enum Warning {
+    /// Findings of the policy's loader, which are shown with their lines.
+    Policy(Vec<Diagnostic>),
+    /// An option of docker's that is taken and changes nothing.
+    OptionWithoutEffect {
+        /// Its name, without dashes.
+        option: &'static str,
+        /// The reason.
+        why: &'static str,
+    },
+    /// A variable is passed on by its name, and is not set.
+    VariableNotSet(String),
+    /// Files of a directory that is given to the agent.
+    Files {
+        /// The directory.
+        directory: PathBuf,
+        /// Their kind.
+        finding: Finding,
+        /// How many there are.
+        count: u64,
+        /// The first few, escaped.
+        first: Vec<String>,
+    },
+    /// A directory was too large to be looked through.
+    NotLookedThrough(PathBuf),
+    /// The engine's words of itself, or of a container that it made.
+    ByEngine {
+        /// What they are about: `agent`, or nothing in particular.
+        about: Option<String>,
+        /// The words.
+        words: String,
+    },
+    /// The engine had another image by the helper image's name.
+    HelperImageReplaced {
+        /// The name.
+        tag: String,
+        /// The difference.
+        why: String,
+    },
+    /// The agent's user gets no entry in its passwd file.
+    NoAccount(Failure),
+    /// The file of events that a person asked for can be changed by others.
+    EventsExposed {
+        /// The file.
+        file: PathBuf,
+        /// How.
+        why: String,
+        /// Where the same events are kept.
+        kept: PathBuf,
+    },
+    /// A file of events cannot be written any more.
+    EventsUnwritable {
+        /// The file.
+        file: PathBuf,
+        /// The system's words.
+        error: String,
+    },
+    /// Lines of the engine's log are missing.
+    EventsLost {
+        /// The workflow.
+        workflow: String,
+        /// The first that is missing.
+        from: u64,
+        /// The last one.
+        to: u64,
+    },
+    /// Lines of a log that are no events.
+    EventsUnread(usize),
+    /// The decision log has reached its bound.
+    LogFull,
+    /// A note of the decision log, by its own words.
+    Noted(String),
+    /// The engine starts no helper that counts the agent's files.
+    DiskNotCounted(String),
+    /// An agent that was asked to end goes on, and is killed.
+    AgentKilled {
+        /// How long it went on.
+        seconds: u64,
+    },
+    /// A file of ringfence's in a mounted directory is another one now.
+    NonceReplaced(PathBuf),
+    /// A file of ringfence's in a mounted directory cannot be removed.
+    NonceLeft {
+        /// The file.
+        file: PathBuf,
+        /// The system's words.
+        error: String,
+    },
+    /// A workflow of another machine was removed.
+    NotRecordedHere(String),
+    /// A workflow that may be supervised from elsewhere.
+    WorkflowKept {
+        /// The workflow.
+        workflow: String,
+        /// Why nobody can tell.
+        why: String,
+    },
+    /// An earlier run left something that cannot be removed now.
+    LeftFromEarlier(String),
+    /// This machine's /etc/resolv.conf names no resolver.
+    NoSystemResolver(String),
+}
+
+/// Kinds of files in a directory that is given to the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// Links that lead out of it.
+    LinksOut,
+    /// Sockets, which work from inside.
+    Sockets,
+    /// Pipes and device nodes.
+    Specials,
+    /// Files of other owners that have a name elsewhere too.
+    OthersFiles,
+}
+
+impl Finding {
+    fn words(self, one: bool) -> &'static str {
+        match (self, one) {
+            (Finding::LinksOut, true) => "link leads out of it, where the agent finds its own image's files",
+            (Finding::LinksOut, false) => "links lead out of it, where the agent finds its own image's files",
+            (Finding::Sockets, true) => "socket, whose listener the agent can speak to",
+            (Finding::Sockets, false) => "sockets, whose listeners the agent can speak to",
+            (Finding::Specials, true) => "pipe or device node",
+            (Finding::Specials, false) => "pipes or device nodes",
+            (Finding::OthersFiles, true) => "file of another owner with a name elsewhere too",
+            (Finding::OthersFiles, false) => "files of other owners with names elsewhere too",
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::Policy(found) => f.write_str(render(found).trim_end()),
+            Warning::OptionWithoutEffect { option, why } => write!(f, "--{option} changes nothing: {why}"),
+            Warning::VariableNotSet(name) => {
+                write!(f, "-e {name}: the variable is not set here, so it is not passed on")
+            }
+            Warning::Files { directory, finding, count, first } => {
+                let what = finding.words(*count == 1);
+                write!(f, "{}: {count} {what}: {}", directory.display(), first.join(", "))?;
+                match count.saturating_sub(first.len() as u64) {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
+            }
+            Warning::NotLookedThrough(directory) => write!(
+                f,
+                "{}: too large to be looked through whole for links, sockets and device nodes",
+                directory.display()
+            ),
+            Warning::ByEngine { about: Some(about), words } => write!(f, "{about}: {words}"),
+            Warning::ByEngine { about: None, words } | Warning::Noted(words) => f.write_str(words),
+            Warning::HelperImageReplaced { tag, why } => write!(
+                f,
+                "the engine had another image by the name {tag} ({why}); its own was loaded in its place"
+            ),
+            Warning::NoAccount(failure) => {
+                write!(f, "the agent's user gets no account of its own: {}", failure.message)?;
+                failure.causes.iter().try_for_each(|cause| write!(f, "\nbecause: {cause}"))
+            }
+            Warning::AgentKilled { seconds } => {
+                write!(f, "the agent was asked to end and went on for {seconds} s, so it is ended (KILL)")
+            }
+            other => other.fmt_of_records(f),
+        }
+    }
+}
+
+impl Warning {
+    /// Writes those about events, helpers' files and workflows.
+    fn fmt_of_records(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::EventsExposed { file, why, kept } => write!(
+                f,
+                "{} can be exchanged or changed ({why}): what is there is no evidence; the same events are kept in {}",
+                file.display(),
+                kept.display()
+            ),
+            Warning::EventsUnwritable { file, error } => {
+                write!(f, "events are no longer written to {}: {error}", file.display())
+            }
+            Warning::EventsLost { workflow, from, to } => write!(
+                f,
+                "the engine has lost events {from} to {to} of {workflow}: `ringfence events {workflow} --verify` says so too"
+            ),
+            Warning::EventsUnread(count) => {
+                write!(f, "{count} lines are no events and are not shown; --verify says which")
+            }
+            Warning::LogFull => {
+                f.write_str("the events of this run have reached their bound, so its network was closed")
+            }
+            Warning::DiskNotCounted(why) => write!(
+                f,
+                "the engine starts no helper that counts the agent's files, so only its layer's size and what is given of \
+                 this machine count as disk: {why}"
+            ),
+            Warning::NonceReplaced(file) => {
+                write!(f, "{} is not what ringfence made any more, so it is left", file.display())
+            }
+            Warning::NonceLeft { file, error } => write!(f, "cannot remove {}: {error}", file.display()),
+            Warning::NotRecordedHere(workflow) => write!(
+                f,
+                "this machine has no record of workflow {workflow}: its events were not kept here, and nothing was put \
+                 back here"
+            ),
+            Warning::WorkflowKept { workflow, why } => {
+                write!(f, "workflow {workflow} is kept: {why}; `ringfence stop {workflow}` removes it")
+            }
+            Warning::LeftFromEarlier(what) => {
+                write!(f, "left from an earlier run: {what}; `ringfence gc` tells more")
+            }
+            Warning::NoSystemResolver(error) => {
+                write!(f, "no resolver in /etc/resolv.conf: {error}")
+            }
+            Warning::Policy(_)
+            | Warning::OptionWithoutEffect { .. }
+            | Warning::VariableNotSet(_)
+            | Warning::Files { .. }
+            | Warning::NotLookedThrough(_)
+            | Warning::ByEngine { .. }
+            | Warning::HelperImageReplaced { .. }
+            | Warning::NoAccount(_)
+            | Warning::Noted(_)
+            | Warning::AgentKilled { .. } => Ok(()),
+        }
+    }
+
+    /// The lines as they are written.
+    fn rendered(&self, colours: bool) -> String {
+        // The loader's findings say themselves that they are warnings, and where.
+        if let Warning::Policy(found) = self {
+            return lines(&render(found));
+        }
+        let label = if colours { "\u{1b}[33mwarning:\u{1b}[0m" } else { "warning:" };
+        format!("ringfence: {label} {}\n", indented(&self.to_string(), 11))
+    }
+}
+
+/// Warns the person, on stderr, unless `--quiet` was given.
+pub fn warn(warning: Warning) {
+    if !is_quiet() {
+        to_stderr(&warning.rendered(has_colours()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::term::COULD_NOT_RUN;
+
+    fn all() -> Vec<Warning> {
+        let text = |text: &str| text.to_owned();
+        let failure =
+            Failure { causes: vec![text("no space left")], ..Failure::new(COULD_NOT_RUN, "cannot write") };
+        let files = |finding, count, first: &[&str]| Warning::Files {
+            directory: "/p".into(),
+            finding,
+            count,
+            first: first.iter().map(|name| text(name)).collect(),
+        };
+        vec![
+            Warning::OptionWithoutEffect { option: "rm", why: "containers are always removed" },
+            Warning::VariableNotSet(text("TOKEN")),
+            files(Finding::LinksOut, 1, &["etc -> /etc"]),
+            files(Finding::LinksOut, 5, &["a -> /a", "b -> /b", "c -> /c"]),
+            files(Finding::Sockets, 2, &["a", "b"]),
+            files(Finding::Specials, 1, &["pipe"]),
+            files(Finding::OthersFiles, 1, &["file"]),
+            Warning::NotLookedThrough("/p".into()),
+            Warning::ByEngine { about: None, words: text("the engine cannot limit swap") },
+            Warning::ByEngine { about: Some(text("agent")), words: text("IPv4 forwarding is disabled.") },
+            Warning::HelperImageReplaced { tag: text("ringfence-helper:1"), why: text("another layer") },
+            Warning::NoAccount(failure),
+            Warning::EventsExposed {
+                file: "/e".into(),
+                why: text("others can write it"),
+                kept: "/kept".into(),
+            },
+            Warning::EventsUnwritable { file: "/e".into(), error: text("no space left on device") },
+            Warning::EventsLost { workflow: text("0000002a"), from: 3, to: 9 },
+            Warning::EventsUnread(2),
+            Warning::LogFull,
+            Warning::Noted(text("the agent's GitLab token ends in 2m, and the run with it")),
+            Warning::DiskNotCounted(text("no such runtime")),
+            Warning::AgentKilled { seconds: 10 },
+            Warning::NonceReplaced("/p/.nonce".into()),
+            Warning::NonceLeft { file: "/p/.nonce".into(), error: text("read-only file system") },
+            Warning::NotRecordedHere(text("0000002a")),
+            Warning::WorkflowKept { workflow: text("0000002a"), why: text("its guard does not answer") },
+            Warning::LeftFromEarlier(text("workflow 0000002a could not be removed whole")),
+            Warning::NoSystemResolver(text("No such file or directory (os error 2)")),
+        ]
+    }
+
+    #[test]
+    fn every_warning_has_its_words() {
+        let words: String = all().iter().map(|warning| warning.rendered(false)).collect();
+        insta::assert_snapshot!(words);
+        assert!(all().iter().all(|warning| !warning.to_string().is_empty()));
+    }
+
+    #[test]
+    fn a_warning_obeys_no_terminal_and_begins_one_line() {
+        let hostile = "a\u{1b}[2J\nringfence: all is well";
+        for colours in [true, false] {
+            let shown = Warning::Noted(hostile.to_owned()).rendered(colours);
+            assert!(!shown.contains("\u{1b}[2J"), "{shown:?}");
+            assert_eq!(shown.lines().filter(|line| line.starts_with("ringfence:")).count(), 1, "{shown}");
+        }
+    }
+}
