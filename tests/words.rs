@@ -11,7 +11,6 @@ const NOT_YET: &[&str] = &[
     "src/doctor",
     "src/host",
     "src/init",
-    "src/inside",
     "src/layers",
     "src/main.rs",
     "src/supervisor",

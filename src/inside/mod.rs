@@ -1,4 +1,4 @@
-//! What runs in a run's other containers, beside the fence and the guard.
+//! Programs that run in a run's containers: the fence, the guard, and single looks.
 
 pub mod fence;
 pub mod guard;

@@ -1,4 +1,4 @@
-//! | Warnings about a directory before an agent has it: links that lead out of it, sockets in it.
+//! Warnings about a directory before an agent has it: links that lead out of it, sockets in it.
 //!
 //! A link resolves inside the agent's container, so it opens nothing there; a person who follows it
 //! outside later is led out. A socket works from inside: the program that listens at it answers the

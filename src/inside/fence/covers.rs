@@ -1,8 +1,8 @@
-//! Letting the agent begin: its first program shows what is at the place of every cover, and waits
-//! here for a word.
+//! The agent's start: its first program reports the file at the place of every cover, and waits
+//! here for permission to go on.
 //!
-//! The agent's container is not there yet when the fence is handed over; nobody else is in this
-//! network namespace, so that whoever connects to the socket is `src/init`. One connection is
+//! The agent's container does not exist yet when the fence is handed over, and nobody else is in
+//! this network namespace: the program that connects to the socket is `src/init`. One connection is
 //! served, and the name is free afterwards.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -86,8 +86,8 @@ fn answer(mut stream: UnixStream, covers: &[Cover]) -> io::Result<Option<String>
     Ok(None)
 }
 
-/// Whether what is to be covered is where it was when the covers were made. A folder that is closed
-/// to the fence, which has no power over other users' files, tells nothing.
+/// Returns why a covered file is not where it was when the covers were made. A folder that is
+/// closed to the fence, which has no power over other users' files, counts as unchanged.
 fn moved(covers: &[Cover]) -> Option<String> {
     let beneath = covers.iter().filter_map(|cover| Some((cover, cover.beneath.as_ref()?)));
     beneath.into_iter().find_map(|(cover, beneath)| match std::fs::symlink_metadata(&beneath.at) {

@@ -26,15 +26,16 @@ use crate::inside::output;
 use crate::term::Failure;
 use crate::wire::handover::{HEARTBEAT_LIMIT, Handover};
 
-/// How often a guard that is not there yet is looked for, and for how long at the start.
+/// Time between two looks for a guard that is not there yet, and the time limit at the start.
 const LOOK: Duration = Duration::from_millis(5);
 const LOOK_LIMIT: Duration = Duration::from_secs(20);
-/// The same after a guard was lost: nobody waits for a start then, and a run may last for hours.
+/// Time between two looks after a guard was lost: nobody waits for a start then, and a run may last
+/// for hours.
 const LOOK_LATER: Duration = Duration::from_millis(100);
-/// What a guard says when it serves.
+/// Answer of a guard that serves.
 const READY: &[u8] = b"ready\n";
 
-/// How serving, or trying to, came to an end.
+/// Reason for which serving a guard, or the search for one, ended.
 enum Ended {
     /// Somebody asked the fence to end.
     Stopped,
@@ -102,7 +103,8 @@ pub fn keep_handing_over(
     }
 }
 
-/// Which listener it is: a guard that starts again makes a new one at the same path.
+/// Returns the identity of the guard's listener: a guard that starts again makes a new one at the
+/// same path.
 fn identity(guard: &Path) -> Option<(u64, i64, i64)> {
     std::fs::metadata(guard).ok().map(|of| (of.ino(), of.ctime(), of.ctime_nsec()))
 }

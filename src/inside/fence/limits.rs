@@ -1,4 +1,5 @@
-//! Whether the engine keeps limits, seen from within: the fence has all kinds that the agent gets.
+//! Check from within that the engine enforces limits: the fence has every kind of limit that the
+//! agent gets.
 
 use super::failure;
 use crate::host::cgroups;

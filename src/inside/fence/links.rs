@@ -1,4 +1,4 @@
-//! What network this namespace has, read from the kernel.
+//! Network devices and addresses of this namespace, read from the kernel.
 //!
 //! ```text
 //!  getifaddrs ─▶ devices, the own address and its prefix        /proc/thread-self/net/dev ─▶ frames sent by each

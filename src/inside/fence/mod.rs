@@ -41,7 +41,7 @@ use crate::inside::output;
 use crate::term::Failure;
 use crate::wire::handover::{FENCE_CONFIG, FenceConfig, GUARD_SOCKET, SHARED};
 
-/// What exits with: the supervisor reads the words on stderr.
+/// Exit status on failure. The supervisor reads the words on stderr.
 const FAILED: u8 = 1;
 
 /// Makes the fence, proves it, hands its sockets to the guard and holds them until it is told to
@@ -165,7 +165,7 @@ fn lock_devices(plan: &FencePlan, mut missing: Vec<&'static str>) -> Vec<&'stati
 }
 
 impl links::Surroundings {
-    /// What the ruleset is made from.
+    /// Returns the plan that the ruleset is made from.
     fn plan(&self, config: &FenceConfig) -> FencePlan {
         FencePlan {
             own: self.own,

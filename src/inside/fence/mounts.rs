@@ -1,4 +1,4 @@
-//! Whether the engine mounted what the supervisor checked.
+//! Check that the engine mounted the files that the supervisor checked.
 //!
 //! The supervisor names device and inode of everything that the agent is given. An engine that does
 //! not see the supervisor's files, or a path that somebody swapped between check and use, shows

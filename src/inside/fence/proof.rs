@@ -35,7 +35,7 @@ use super::sockets::Held;
 use super::{failed, failure, routes};
 use crate::term::Failure;
 
-/// Where the kernel keeps its IPv6 switches.
+/// Folder of the kernel's IPv6 switches.
 const IPV6: &str = "/proc/sys/net/ipv6/conf";
 /// An address of nobody's that stands for the internet, and one for a name server out there.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
@@ -46,7 +46,7 @@ const DATAGRAM: &[u8] = b"ringfence: proof of the fence";
 /// A refusal takes microseconds; this is for a machine that is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What became of an attempt.
+/// Outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     /// It went out, or got an answer.
@@ -57,7 +57,7 @@ enum Outcome {
     Refused(Errno),
 }
 
-/// What must have become of it.
+/// Outcome that an attempt must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expect {
     /// A reset, at once: programs must not hang.
@@ -341,7 +341,7 @@ impl Connecting {
         }
     }
 
-    /// What has become of it by now.
+    /// Reads the outcome so far.
     fn outcome(&self) -> Outcome {
         let fd = match &self.state {
             Ok(fd) => fd,

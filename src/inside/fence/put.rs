@@ -11,7 +11,8 @@ use super::failed;
 use crate::term::Failure;
 use crate::wire::handover::{HANDED, HandedFile};
 
-/// Writes them, one line of JSON, as whoever it is run as.
+/// Writes the files in one line of JSON on stdin, with the rights of the user that this program
+/// runs as.
 pub fn put() -> Result<(), Failure> {
     let mut text = String::new();
     std::io::stdin().lock().read_line(&mut text).map_err(failed("cannot read files from stdin"))?;

@@ -61,7 +61,7 @@ pub fn make(own: Ipv4Addr) -> Result<(), Failure> {
         .map_err(failed("cannot add `local default dev lo`"))
 }
 
-/// What is wrong with the routes that the kernel has now; empty when they are what [`make`] made.
+/// Compares the kernel's routes with those that [`make`] made, and returns the differences.
 pub fn doubts(own: Ipv4Addr) -> Result<Vec<String>, Failure> {
     let routes: Vec<Route> = dump(&open()?)?.iter().map(Route::from).collect();
     Ok(judge(&routes, loopback()?, own))

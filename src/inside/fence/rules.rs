@@ -20,10 +20,10 @@ use serde_json::Value;
 use super::{failed, failure};
 use crate::term::Failure;
 
-/// Where the helper image has it; elsewhere the search path is asked.
+/// Path of `nft` in the helper image; elsewhere it is found by the search path.
 const NFT: &str = "/usr/sbin/nft";
 
-/// Whether refused packets are logged.
+/// Choice whether refused packets are logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Logging {
     /// The log group is open, so the rules must log.
@@ -54,7 +54,7 @@ fn data(rules: &impl Serialize) -> Result<Value, Failure> {
     serde_json::to_value(rules).map_err(failed("the rules cannot be written as JSON"))
 }
 
-/// The same rules, every one without its `log` statement.
+/// Returns the rules without their `log` statements.
 fn without_logging(mut rules: Value) -> Value {
     match &mut rules {
         Value::Array(items) => {

@@ -114,7 +114,7 @@ fn log() -> io::Result<OwnedFd> {
 }
 
 impl Held {
-    /// What is handed over, in the order of the line that goes with it.
+    /// Returns the sockets to hand over, in the order of the line that goes with them.
     pub fn handed(&self) -> Vec<(HandedSocket, BorrowedFd<'_>)> {
         let mut handed = vec![
             (HandedSocket::Gate, self.gate.as_fd()),

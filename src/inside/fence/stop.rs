@@ -19,7 +19,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::failed;
 use crate::term::Failure;
 
-/// Why a wait ended.
+/// Reason for which a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Woken {
     /// Somebody asked for the end.

@@ -102,7 +102,7 @@ fn config() -> FenceConfig {
     }
 }
 
-/// What the proof says after `tamper` has had its hands on a made fence without its netdev lock.
+/// Returns the proof's doubts after `tamper` has changed a fence that lacks its netdev lock.
 fn doubts_after(tamper: &'static [&'static str]) -> (Vec<String>, u64) {
     in_namespace(move |neighbour| {
         let (surroundings, held, _) = make(&config()).unwrap();
@@ -180,7 +180,7 @@ fn a_frame_that_leaves_is_seen_by_the_counters() {
     assert!(heard > 0);
 }
 
-/// What the output hook would let through, `last` stops.
+/// Shows that the chain `last` stops packets that the output hook would let through.
 #[test]
 fn the_last_chain_holds_alone() {
     let (doubts, heard) = doubts_after(&[
@@ -193,7 +193,7 @@ fn the_last_chain_holds_alone() {
     assert!(!doubts.is_empty(), "the refusals are gone all the same");
 }
 
-/// What a guard gets: the line, and the sockets.
+/// Receives the line and the sockets as a guard does.
 fn take_over(stream: &UnixStream) -> (Handover, Vec<OwnedFd>) {
     let mut line = [0; 1024];
     let mut space = nix::cmsg_space!([RawFd; 8]);
@@ -307,13 +307,14 @@ fn handed_over_shut_when_the_guard_is_lost_and_handed_over_anew() {
     });
 }
 
-/// Whether a connection comes to be within a moment: `Some` of how it failed otherwise.
+/// Connects, and returns `None` when the connection is made within a moment, or else the kind of
+/// error.
 fn reaches(address: &str) -> Option<io::ErrorKind> {
     let address = address.parse().unwrap();
     TcpStream::connect_timeout(&address, Duration::from_millis(300)).err().map(|error| error.kind())
 }
 
-/// Whether a byte arrives within so many milliseconds.
+/// Tells whether a byte arrives within so many milliseconds.
 fn arrives(mut from: &TcpStream, mut to: &TcpStream, within: u64) -> bool {
     to.set_read_timeout(Some(Duration::from_millis(within))).unwrap();
     from.write_all(b"x").unwrap();

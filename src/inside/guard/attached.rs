@@ -1,5 +1,5 @@
-//! Whether a supervisor is attached: it holds the guard's stdin open, by the engine, from before
-//! the guard's start until its own end.
+//! Presence of a supervisor: it holds the guard's stdin open, by the engine, from before the
+//! guard's start until its own end.
 //!
 //! ```text
 //!  supervisor ──attach──▶ engine ──pipe──▶ stdin   open: attached   lines: what it says of the agent's end   └─ ends: gone
@@ -23,7 +23,7 @@ const GONE: u8 = 2;
 /// The longest line that a supervisor says.
 const LONGEST: u64 = 4096;
 
-/// What is heard of a supervisor.
+/// Message of a supervisor, or its end.
 #[derive(Debug, PartialEq)]
 pub enum Heard {
     /// It says how the agent ended.
@@ -32,12 +32,12 @@ pub enum Heard {
     Gone,
 }
 
-/// What the guard knows of its supervisor.
+/// The guard's knowledge of its supervisor.
 #[derive(Debug, Clone, Default)]
 pub struct Attached(Arc<AtomicU8>);
 
 impl Attached {
-    /// Whether one is attached; none where the guard cannot tell.
+    /// Tells whether a supervisor is attached. Returns nothing when the guard cannot tell.
     pub fn now(&self) -> Option<bool> {
         match self.0.load(Ordering::Relaxed) {
             UNKNOWN => None,

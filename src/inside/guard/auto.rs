@@ -30,11 +30,11 @@ use crate::wire::event::Kind;
 
 /// The most that is read to tell what it is.
 const LONGEST: usize = 16 * 1024;
-/// How long unknown bytes wait for a server that speaks first: a client may have been quicker than
-/// its greeting.
+/// Time that unknown bytes wait for a server that speaks first: a client may have been quicker than
+/// the server's greeting.
 const GREETING: Duration = Duration::from_secs(1);
-/// How long bytes that could still become a request are held back behind a server that spoke first.
-/// Whoever types into such a dialogue wants to see an echo.
+/// Time that bytes which could still become a request are held back behind a server that spoke
+/// first. A person who types into such a dialogue wants to see an echo.
 const HOLD: Duration = Duration::from_millis(50);
 
 /// The beginning of a connection whose protocol is not known yet.
@@ -43,9 +43,9 @@ struct Beginning<'a> {
     agent: &'a TcpStream,
     server: &'a TcpStream,
     room: Room,
-    /// What the agent sent.
+    /// Bytes from the agent.
     start: Vec<u8>,
-    /// How much of it the server has got.
+    /// Number of these bytes that the server has got.
     passed: usize,
     server_spoke: bool,
     server_ended: bool,
@@ -54,7 +54,7 @@ struct Beginning<'a> {
     line: Option<FirstLine>,
 }
 
-/// What happened last.
+/// Latest step of a connection.
 enum Step {
     Agent,
     Server,
@@ -110,7 +110,7 @@ pub async fn open(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<Onward, Re
     Ok(Onward::Bytes(server))
 }
 
-/// Why a beginning has no end.
+/// Reason for which a beginning has no end.
 enum Failure {
     /// It may not go on.
     Refused(Refusal),
@@ -171,7 +171,7 @@ impl Beginning<'_> {
         }
     }
 
-    /// What the bytes so far are.
+    /// Judges the bytes so far.
     fn opening(&mut self) -> Opening {
         let link = self.link;
         let here = Here { target: &link.target, port: link.port };
@@ -190,7 +190,7 @@ impl Beginning<'_> {
     }
 
     /// Passes bytes on behind an opening of the closed list, until the server answers or the first
-    /// line ends without being that of a request. Whoever waits for the end of a line has answered
+    /// line turns out to be no request. A server that waits for the end of a line has answered
     /// nothing.
     async fn watch(&mut self) -> Result<Opening, Failure> {
         loop {
@@ -258,7 +258,8 @@ impl Beginning<'_> {
     }
 }
 
-/// What there is to read without a wait: nothing yet, or bytes, none of them at the end.
+/// Reads without waiting. Returns nothing when there is nothing to read yet, and no bytes at the
+/// end.
 fn take(stream: &TcpStream) -> io::Result<Option<Vec<u8>>> {
     let mut buffer = [0; 4096];
     match stream.try_read(&mut buffer) {

@@ -22,7 +22,7 @@ use crate::wire::control::{Answer, LONGEST, Request, TURN};
 
 /// Connections at once. Each may hold a request of the longest.
 const CONNECTIONS: usize = 4;
-/// How long a change waits for the one before it.
+/// Time that a change waits for the one before it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Answers for ever.
@@ -47,7 +47,7 @@ pub async fn serve(listener: UnixListener, guard: Arc<Guard>) {
     }
 }
 
-/// What one connection holds.
+/// State of one control connection.
 #[derive(Default)]
 struct Session {
     turn: Option<OwnedMutexGuard<()>>,

@@ -19,9 +19,9 @@ use netpolicy::host::HostName;
 use super::names::Found;
 use crate::wire::handover::FILTER_ZONE;
 
-/// How long a virtual address may be kept: it never changes during a run.
+/// Seconds that a client may keep a virtual address: it never changes during a run.
 const VIRTUAL_TTL: u32 = 60;
-/// How long a refusal may be kept: a live `allow` must work at once.
+/// Seconds that a client may keep a refusal: a live `allow` must work at once.
 const REFUSAL_TTL: u32 = 1;
 /// The largest UDP answer that is sent to anybody.
 pub const UDP_LIMIT: usize = 1232;
@@ -31,7 +31,7 @@ const UDP_PLAIN: usize = 512;
 pub const LONGEST: usize = 4096;
 /// Length of a DNS header.
 pub const HEADER: usize = 12;
-/// What a refusal says to who reads it, as the gate's 403 does.
+/// Words of a refusal for its reader, as in the gate's 403.
 const BLOCKED: &str = "blocked by policy; do not retry; ask the user";
 /// The option that carries an Extended DNS Error (RFC 8914).
 const EDE: u16 = 15;
@@ -46,11 +46,11 @@ pub struct Asked {
     dnssec: bool,
     /// The largest UDP answer that the asker takes.
     pub payload: usize,
-    /// What it is about.
+    /// Subject of the question.
     pub subject: Subject,
 }
 
-/// What a question is about.
+/// Subject of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// A name.
@@ -63,7 +63,7 @@ pub enum Subject {
     NoHost,
 }
 
-/// What to do with the bytes of a question.
+/// Outcome of reading a question's bytes.
 #[derive(Debug)]
 pub enum Read {
     /// Nothing: not a question, and an answer could be a loop.
@@ -74,7 +74,7 @@ pub enum Read {
     Asked(Box<Asked>),
 }
 
-/// What an answer says.
+/// Content of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// This address.
@@ -142,7 +142,7 @@ fn parse(bytes: &[u8]) -> Option<(Asked, u8)> {
     Some((asked, edns.map_or(0, |edns| edns.version())))
 }
 
-/// Whether the name of the question is compressed: before it there is nothing to point to but the
+/// Tells whether the question's name is compressed: before it there is nothing to point to but the
 /// header.
 fn points(bytes: &[u8]) -> bool {
     let mut at = HEADER;
@@ -160,7 +160,7 @@ fn bare(id: u16, op_code: OpCode, code: ResponseCode) -> Vec<u8> {
     Message::error_msg(id, op_code, code).to_vec().unwrap_or_default()
 }
 
-/// What a question is about: labels as they are on the wire, in ASCII lower case.
+/// Returns the subject of a question. Labels are as on the wire, in ASCII lower case.
 fn subject(query: &Query) -> Subject {
     if query.name().is_root() {
         return Subject::Root;
@@ -198,7 +198,7 @@ fn reverse(name: &str) -> Option<Ipv4Addr> {
     labels.next().is_none().then_some(Ipv4Addr::from(octets))
 }
 
-/// What the mailbox and the server of the made-up zone are called.
+/// Name of the made-up zone, and of its mailbox and server.
 static ZONE: LazyLock<Name> =
     LazyLock::new(|| Name::from_ascii(FILTER_ZONE).unwrap_or_else(|_| Name::root()));
 
@@ -282,7 +282,7 @@ impl Asked {
         message.truncate().to_vec().unwrap_or_else(|_| failed())
     }
 
-    /// What is said of an address that stands for this name.
+    /// Answers the question for the name behind an address.
     pub fn answer_reverse(&self, address: Ipv4Addr, name: Option<HostName>) -> Answer {
         let localhost = || HostName::parse("localhost").ok().filter(|_| address.is_loopback());
         match name.or_else(localhost) {
@@ -293,8 +293,7 @@ impl Asked {
     }
 }
 
-/// An Extended DNS Error: its code, and the reason with what to make of it, for whoever reads it in
-/// the agent.
+/// Writes an Extended DNS Error: its code, and the reason with advice, for a reader in the agent.
 fn explained(reason: Reason) -> Vec<u8> {
     let (code, hint): (u16, &str) = match reason {
         // Network error.

@@ -27,7 +27,7 @@ use super::limits::Limit;
 use super::names::Found;
 use crate::wire::event::{Access, Decision, Kind};
 
-/// What a question leads to: at once, or after the upstream was asked.
+/// Next step for a question: an answer at once, or after the upstream was asked.
 enum Step {
     /// Say nothing.
     Silence,
@@ -42,7 +42,7 @@ enum Step {
 /// The bytes of an answer.
 struct Said {
     bytes: Vec<u8>,
-    /// Whether the same question gets the same answer as long as the rules stay.
+    /// Set when the same question gets the same answer as long as the rules stay.
     lasting: Option<Lasting>,
 }
 

@@ -26,17 +26,17 @@ use crate::wire::WorkflowId;
 use crate::wire::event::{Access, Event, Kind, Lifecycle};
 use crate::wire::handover::EVENTS_BYTES;
 
-/// How long identical refusals are one event.
+/// Time in which identical refusals are one event.
 pub const MOMENT: Duration = Duration::from_secs(1);
-/// How long well-known noise, and a name that is asked again, is one event.
+/// Time in which well-known noise, and a name that is asked for again, is one event.
 pub const LONG_WHILE: Duration = Duration::from_secs(60);
 
-/// What makes two events the same to the fold.
+/// Properties that two events share when they are folded into one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Sameness {
-    /// What the agent asked for; none where it asked for nothing.
+    /// Kind of the agent's request; none for an event without one.
     pub kind: Option<Kind>,
-    /// Whether it was permitted. Permitted ones and refusals have budgets of their own.
+    /// Set for a permitted request. Permitted requests and refusals have budgets of their own.
     pub allowed: bool,
     /// The name.
     pub host: Option<HostName>,
@@ -56,7 +56,7 @@ pub struct Events {
     fold: Mutex<Fold>,
 }
 
-/// Takes a lock whoever panicked with it: the data behind these locks is whole after every
+/// Takes a lock even after a panic under it: the data behind these locks is whole after every
 /// statement.
 fn take<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
@@ -68,18 +68,19 @@ impl Events {
         Events::bounded(workflow, out, EVENTS_BYTES)
     }
 
-    /// The same of so many bytes. What is open when they are used up may add its end.
+    /// Writes at most so many bytes. Connections that are open when these are used up may still add
+    /// their ends.
     fn bounded(workflow: WorkflowId, out: Box<dyn Write + Send>, bound: u64) -> Events {
         let fold = Mutex::new(Fold::new(Instant::now()));
         Events { chain: Chain::new(workflow, out, bound), fold }
     }
 
-    /// Whether the log has reached its bound: nothing may go out any more.
+    /// Tells whether the log has reached its bound: nothing may go out any more.
     pub fn is_full(&self) -> bool {
         self.chain.is_full()
     }
 
-    /// How many lines there are.
+    /// Counts the lines.
     pub fn count(&self) -> u64 {
         self.chain.count()
     }

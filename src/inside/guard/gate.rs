@@ -26,12 +26,12 @@ use super::upstream::keep_alive;
 use super::{Guard, auto, http, shape, tls};
 use crate::wire::event::{Access, Kind, Phase, Transport};
 
-/// How long a connection may carry nothing.
+/// Time that a connection may carry nothing.
 const IDLE: Duration = Duration::from_secs(4 * 3600);
-/// How often that is looked at.
+/// Time between two looks at idle connections.
 const IDLE_CHECK: Duration = Duration::from_secs(300);
 
-/// How a refusal looks to the agent.
+/// Form in which the agent sees a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
     /// A reset.
@@ -42,14 +42,14 @@ pub enum Manner {
     Said,
 }
 
-/// Why a connection ends before its time.
+/// Reason for which a connection ends before its time.
 #[derive(Debug)]
 pub struct Refusal {
-    /// What was looked at.
+    /// Protocol in which the connection was judged.
     pub kind: Kind,
-    /// Why.
+    /// Reason of the refusal.
     pub reason: Reason,
-    /// How the agent sees it.
+    /// Form in which the agent sees the refusal.
     pub manner: Manner,
     /// The error, where there was one.
     pub error: Option<String>,
@@ -95,12 +95,12 @@ impl Refusal {
         Refusal { verdict: Some(Box::new(verdict.clone())), ..Refusal::new(Kind::Connect, verdict.reason) }
     }
 
-    /// The same, seen differently.
+    /// Returns the refusal in another form.
     pub fn manner(self, manner: Manner) -> Refusal {
         Refusal { manner, ..self }
     }
 
-    /// The same, to a TLS client.
+    /// Returns the refusal in the form of a TLS alert.
     pub fn in_tls(self) -> Refusal {
         let alert = match self.reason {
             // What a server says that does not know the name: clients show it in these words.
@@ -111,12 +111,13 @@ impl Refusal {
         self.manner(Manner::Alert(alert))
     }
 
-    /// Whether the connection was permitted and failed.
+    /// Tells whether the connection was permitted and then failed.
     pub fn is_failure(&self) -> bool {
         matches!(self.reason, Reason::ResolveFailed | Reason::ConnectFailed)
     }
 
-    /// What an error on a connection that was carried means: its end, with a reset, and no refusal.
+    /// Takes an error on a connection that was carried for its end, with a reset, and not for a
+    /// refusal.
     pub fn ended(_: io::Error) -> Result<(), Refusal> {
         Ok(())
     }
@@ -124,21 +125,21 @@ impl Refusal {
 
 /// One connection of the agent, as far as it is known.
 pub struct Link {
-    /// What all connections share.
+    /// State that all connections share.
     pub guard: Arc<Guard>,
     /// Its number.
     pub conn: u64,
-    /// Where it goes to.
+    /// Target of the connection.
     pub target: Target,
     /// The port.
     pub port: u16,
-    /// How it is looked at.
+    /// Protocol in which the connection is judged.
     pub protocol: Protocol,
     /// The permission.
     pub verdict: Verdict,
-    /// What it carried.
+    /// Bytes that the connection carried.
     pub counts: Arc<Counts>,
-    /// How it stands.
+    /// State of the connection that later decisions need.
     pub standing: Standing,
     begin: Instant,
     open: AtomicBool,
@@ -340,12 +341,12 @@ async fn handle(agent: TcpStream, to: SocketAddrV4, guard: Arc<Guard>, place: Pl
             }
         }
     }
-    // The connection goes first: whoever waits for the place finds it empty.
+    // The connection goes first: the next owner of the place finds it empty.
     drop((link, agent));
     drop(place);
 }
 
-/// What a connection is, and why it is refused, if it is.
+/// Finds the target of a connection, and the reason to refuse it, if any.
 fn look_up(to: SocketAddrV4, guard: &Arc<Guard>) -> (Arc<Link>, Option<Reason>) {
     let target = guard.names.target_of(*to.ip());
     let known = target.is_some();
@@ -380,7 +381,7 @@ fn look_up(to: SocketAddrV4, guard: &Arc<Guard>) -> (Arc<Link>, Option<Reason>) 
     (Arc::new(link), reason)
 }
 
-/// How a connection goes on once it has been looked at.
+/// Next step for a connection that has been judged.
 pub enum Onward {
     /// As bytes, to this server.
     Bytes(TcpStream),

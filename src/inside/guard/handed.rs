@@ -20,7 +20,7 @@ use crate::wire::handover::{HandedSocket, Handover};
 
 /// The longest line that is read.
 const LINE: usize = 4096;
-/// How long the line may take.
+/// Time limit for the line.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The sockets that the guard serves on; all of them live in the fence.
@@ -35,7 +35,7 @@ pub struct Sockets {
     pub nflog: Option<OwnedFd>,
 }
 
-/// Why a handover is not taken.
+/// Reason for which a handover is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum HandedError {
     /// The connection failed.
@@ -129,7 +129,7 @@ fn sort(handover: &Handover, descriptors: Vec<OwnedFd>) -> Result<Sockets, Hande
     Ok(sockets)
 }
 
-/// Whether a descriptor is the socket that it is called.
+/// Tells whether a descriptor is the kind of socket that its role says.
 fn is(role: HandedSocket, descriptor: &OwnedFd) -> rustix::io::Result<bool> {
     let family = sockopt::socket_domain(descriptor)?;
     let kind = sockopt::socket_type(descriptor)?;

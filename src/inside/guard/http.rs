@@ -45,15 +45,16 @@ use crate::wire::event::Kind;
 /// The most that the head of a request may take, and the most of a body that is held while the
 /// server is slow.
 const HEAD: usize = 32 * 1024;
-/// The same for what a server answers.
+/// The largest head of a response, and the most of its body that is held while the agent is slow,
+/// in bytes.
 const ANSWER: usize = 64 * 1024;
-/// What an HTTP/2 client says first.
+/// First line of an HTTP/2 client.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A response: the server's, or one of the gate.
 type Answer = Response<Either<Incoming, Full<Bytes>>>;
 
-/// What all requests of a connection share.
+/// State that all requests of a connection share.
 struct Door {
     link: Arc<Link>,
     /// Refuses every request, for a connection that is not permitted at all.

@@ -18,9 +18,9 @@ use tokio::net::TcpStream;
 use super::http::Begun;
 use super::splice::Counts;
 
-/// How long a refused agent may take to read the refusal.
+/// Time that a refused agent has to read the refusal.
 const FAREWELL: Duration = Duration::from_millis(500);
-/// What a refused agent may still send before it is reset.
+/// Bytes that a refused agent may still send before it is reset.
 const FAREWELL_BYTES: usize = 64 * 1024;
 
 /// Writes all bytes to a connection that others hold too.
@@ -87,7 +87,7 @@ impl Replay {
         Replay { begun: Some(begun), ..self }
     }
 
-    /// What was read before and not asked for since.
+    /// Returns the bytes that were read in advance and not asked for since.
     pub fn into_unread(mut self) -> Vec<u8> {
         self.start.split_off(self.given)
     }

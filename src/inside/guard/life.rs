@@ -1,4 +1,4 @@
-//! How far the run has come, by the words of those who start and end it.
+//! Progress of the run towards its end, by the messages of those who start and end it.
 //!
 //! ```text
 //!  supervisor ──stdin: Word, a line──▶ agent-ended, once        stdin ends before that ──▶ supervisor-lost
@@ -18,7 +18,7 @@ use crate::wire::event::{AgentEnded, How, Lifecycle, Note, Observation};
 /// A supervisor that ends in order removes its guard within this time, and is not lost.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// What has been said about the end of the run.
+/// Messages about the end of the run so far.
 #[derive(Debug, Default)]
 pub struct Life {
     stop_asked: AtomicBool,
@@ -105,7 +105,7 @@ mod tests {
             log.lines().iter().map(|line| (line["reason"].clone(), line["how"].clone())).collect();
         assert_eq!(reasons[0].0, "stop-asked");
         assert_eq!(reasons[1], ("agent-ended".into(), "stopped".into()));
-        // A limit stays one, whoever else wants the end.
+        // A limit stays one, even when a person wants the end too.
         let (life, events, log) = logged();
         life.note(&events, Note::new(Observation::StopAsked, "by me"));
         life.agent_ended(&events, ended(How::TimeLimit));

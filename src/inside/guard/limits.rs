@@ -1,5 +1,5 @@
-//! What one run may take of its guard, so that an agent cannot exhaust it. A full table refuses at
-//! once, and says `limit`.
+//! Limits of what one run may take of its guard, so that an agent cannot exhaust the guard. A full
+//! table refuses at once, and says `limit`.
 //!
 //! ```text
 //!  accept ──connections──▶ first bytes ──undecided──▶ dial ──dials──▶ splice ── no memory of its own
@@ -26,8 +26,8 @@ const REQUESTS: usize = 1024;
 /// some milliseconds.
 const UNDECIDED: usize = 32 << 20;
 
-/// How long a dial waits for its turn. Nobody waits longer than the fence's own limit lets queue
-/// up.
+/// Time that a dial may wait for its turn: as long as the longest queue that the fence's own limit
+/// permits.
 const TURN: Duration = Duration::from_secs(10);
 
 /// A limit that refuses what is permitted.
@@ -41,7 +41,7 @@ pub enum Limit {
     Undecided,
     /// New connections to servers.
     Dials,
-    /// How long a connection may carry nothing.
+    /// A connection that carried nothing for too long.
     Idle,
     /// Lines that the engine has not taken yet.
     Log,
@@ -50,7 +50,7 @@ pub enum Limit {
 }
 
 impl fmt::Display for Limit {
-    /// How many of what.
+    /// Writes the number and the thing that it limits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Limit::Connections => write!(f, "{GATE_CONNECTIONS} connections at once, or fewer open files"),
@@ -69,7 +69,7 @@ impl fmt::Display for Limit {
     }
 }
 
-/// What is left of everything that is limited.
+/// Remaining room under every limit.
 #[derive(Debug)]
 pub struct Limits {
     connections: Arc<Semaphore>,
@@ -91,7 +91,7 @@ pub struct Room {
     held: Option<OwnedSemaphorePermit>,
 }
 
-/// How many dials there may be: some at once, and so many a second.
+/// Bucket of permitted dials: some at once, and so many a second.
 #[derive(Debug)]
 struct Bucket {
     left: f64,
@@ -139,8 +139,8 @@ impl Limits {
         }
     }
 
-    /// When the next dial has its turn, counted from now. The turns are in the order in which they
-    /// are asked for.
+    /// Returns the time from now until the next dial has its turn. The turns are in the order in
+    /// which they are asked for.
     fn turn_at(&self, now: Instant) -> Option<Duration> {
         let rate = f64::from(GATE_CONNECTIONS_PER_SECOND);
         let mut bucket = self.dials.lock().unwrap_or_else(PoisonError::into_inner);
@@ -169,7 +169,7 @@ impl Limits {
             -2.0 * TURN.as_secs_f64() * f64::from(GATE_CONNECTIONS_PER_SECOND);
     }
 
-    /// Whether every place is free.
+    /// Tells whether every place is free.
     #[cfg(test)]
     pub fn is_idle(&self) -> bool {
         let all = usize::try_from(GATE_CONNECTIONS).unwrap_or(0);
@@ -187,7 +187,7 @@ impl Limits {
     }
 }
 
-/// How many connections so many descriptors are enough for.
+/// Returns the number of connections that so many descriptors are enough for.
 pub fn connections(descriptors: u32) -> u32 {
     GATE_CONNECTIONS.min(descriptors.saturating_sub(OTHER_FILES) / CONNECTION_FILES)
 }

@@ -1,5 +1,5 @@
-//! What a person may change while the agent runs: rules within the ceilings, the whole policy, and
-//! conditions.
+//! Changes that a person may make while the agent runs: rules within the ceilings, the whole
+//! policy, and conditions.
 //!
 //! ```text
 //!  control ──Change──▶ judged (decide, ceilings) ─▶ made: names get the policy, readers the conditions
@@ -38,9 +38,9 @@ pub struct Live {
     changes: watch::Sender<u64>,
     open: AtomicUsize,
     day: Mutex<Date>,
-    /// What connections under a bandwidth share.
+    /// Pace that connections under one bandwidth share.
     pub pace: Pace,
-    /// Who may change things now.
+    /// Lock of the one session that may change things now.
     pub turn: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -53,7 +53,7 @@ pub struct Given {
     conditions: Conditions,
 }
 
-/// How one connection stands: what a later decision about it needs.
+/// State of one connection that a later decision about it needs.
 #[derive(Debug, Default)]
 pub struct Standing {
     /// The real address that was dialled last. Requests on one connection may go to several, one
@@ -114,12 +114,12 @@ impl Live {
         self.changes.subscribe()
     }
 
-    /// What the conditions mean for a name now.
+    /// Returns the effect of the conditions on a name now.
     pub fn effect(&self, name: Option<&HostName>) -> Effect {
         self.conditions.read().unwrap_or_else(PoisonError::into_inner).on(name)
     }
 
-    /// What would be given after a change, if the policy permits it.
+    /// Returns the rules and conditions after a change, if the policy permits the change.
     fn after(&self, guard: &Guard, change: &Change) -> Result<Given, Refused> {
         let mut given = take(&self.given).clone();
         match change {
@@ -152,8 +152,9 @@ impl Live {
         Ok(given)
     }
 
-    /// Whether a rule would permit what it says: the one decision, ceilings and denials included,
-    /// on each of its ports. Of a wildcard a name is asked about that nobody else speaks of.
+    /// Refuses a rule that the policy would not permit: asks the one decision, ceilings and denials
+    /// included, about each of its ports. A wildcard is tried with a name that no other rule speaks
+    /// of.
     fn permits(&self, guard: &Guard, given: &Given, rule: &Rule) -> Result<(), Refused> {
         let decider = Decider::new(given.policy());
         let target = match &rule.matcher {
@@ -174,12 +175,12 @@ impl Live {
         Ok(())
     }
 
-    /// How things are.
+    /// Reports the present state.
     pub fn state(&self, guard: &Guard) -> Answer {
         self.good(guard, &take(&self.given).clone())
     }
 
-    /// How the kernel's rules would be after a change.
+    /// Reports the kernel's rules as they would be after a change.
     pub fn propose(&self, guard: &Guard, change: &Change) -> Answer {
         match self.after(guard, change) {
             Ok(given) => self.good(guard, &given),
@@ -260,7 +261,8 @@ impl Live {
         self.good(guard, &given)
     }
 
-    /// What is given, and what the kernel has to do about it.
+    /// Reports the state of these rules and conditions, with the rules that the kernel needs for
+    /// them.
     fn good(&self, guard: &Guard, given: &Given) -> Answer {
         let texts = |rules: &[Arc<Rule>]| rules.iter().map(|rule| rule.origin.text.clone()).collect();
         let enforced = given.enforced();
@@ -334,7 +336,7 @@ impl Refused {
     }
 }
 
-/// Whatever comes over the control socket is the run's, and nothing stronger.
+/// Lowers a rule to the layer of the run: the control socket carries nothing stronger.
 fn of_the_run(rule: &Arc<Rule>) -> Arc<Rule> {
     let mut rule = Rule::clone(rule);
     rule.origin.layer = Layer::Run;
@@ -381,7 +383,8 @@ pub async fn shaped(link: &Link) {
     }
 }
 
-/// Why a connection is not permitted any more. What it was checked for must still be enough, too.
+/// Returns the verdict when a connection is not permitted any more. The protocol in which it was
+/// judged must still be enough, too.
 fn lost(link: &Link) -> Option<Verdict> {
     let address = *take(&link.standing.address);
     let verdict = link.guard.names.decide(&link.target, Some(link.port), address);

@@ -1,5 +1,5 @@
-//! What the guard is given beside its configuration: authorities, the proxy's credentials, the
-//! host's address.
+//! Inputs of the guard beside its configuration: authorities, the proxy's credentials, the host's
+//! address.
 //!
 //! ```text
 //!  roots.pem, proxy-credentials (volume), /etc/hosts (the engine's word) ──read──▶ Means
@@ -27,9 +27,9 @@ pub enum Missing {
     /// A file.
     #[error("cannot read {path}")]
     File {
-        /// Which.
+        /// Path of the file.
         path: &'static str,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
     /// The authorities are no PEM.

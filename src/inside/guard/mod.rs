@@ -68,7 +68,7 @@ const BROKEN: u8 = 1;
 /// The fence is gone.
 const FENCE_GONE: u8 = 3;
 
-/// What all parts share.
+/// State that all parts of the guard share.
 pub struct Guard {
     /// Names, their addresses, and the policy's word on them.
     pub names: Names,
@@ -76,17 +76,17 @@ pub struct Guard {
     pub events: Events,
     /// The world.
     pub outside: Outside,
-    /// What the agent may still take of it.
+    /// Remaining room for the agent under the guard's limits.
     pub limits: Limits,
     /// Pipes for bytes that pass.
     pub pipes: Pipes,
-    /// What a person may change.
+    /// Rules and conditions that a person may change.
     pub live: Live,
     /// The guard's own connections, watched for such that stall.
     pub stalls: Stalls,
-    /// Whether a supervisor is attached.
+    /// Presence of a supervisor.
     pub attached: Attached,
-    /// How far the run has come.
+    /// Progress of the run towards its end.
     pub life: Life,
     deadline_unix_ms: Option<u64>,
     closing: watch::Sender<Option<Reason>>,
@@ -112,8 +112,8 @@ impl Guard {
         }
     }
 
-    /// Why nothing at all is permitted now, if so. By the wall clock, which a sleeping machine does
-    /// not stop.
+    /// Returns the reason for which nothing at all is permitted now, if there is one. The deadline
+    /// is by the wall clock, which a sleeping machine does not stop.
     pub fn closed(&self) -> Option<Reason> {
         if self.events.is_full() {
             return Some(Reason::LogFull);
@@ -141,7 +141,7 @@ impl Guard {
         self.numbers.next()
     }
 
-    /// What is looked at a few times a second: the deadline, and counted events.
+    /// Enforces the deadline and writes counted events, a few times a second.
     fn tick(&self) {
         if let Some(reason) = self.closed() {
             let closes = self.closing.send_if_modified(|now| now.replace(reason).is_none());

@@ -30,7 +30,7 @@ use crate::wire::conditions::Conditions;
 use crate::wire::event::{Access, Kind};
 use crate::wire::host_network::HostNetwork;
 
-/// What is known about a name.
+/// Knowledge about a name.
 #[derive(Debug, Clone)]
 pub enum Found {
     /// Permitted; this address stands for it.
@@ -53,9 +53,9 @@ pub enum Found {
 pub struct Names {
     rules: RwLock<Arc<Rules>>,
     generation: AtomicU64,
-    /// What was known at the start.
+    /// Surroundings at the start.
     start: Surroundings,
-    /// The same, and what was learnt since.
+    /// Surroundings with everything that was learnt since.
     surroundings: RwLock<Arc<Surroundings>>,
     range: Ipv4Net,
     virtuals: RwLock<VirtualNames>,
@@ -70,7 +70,7 @@ struct Rules {
     ancestors: HashSet<HostName>,
 }
 
-/// What the upstream was asked about names under wildcards.
+/// Upstream's answers about names under wildcards.
 #[derive(Default)]
 struct Asked {
     names: HashMap<HostName, Arc<OnceCell<bool>>>,
@@ -83,7 +83,7 @@ struct Asked {
 struct Failed {
     /// It is not asked before.
     until: Instant,
-    /// How long it was left alone.
+    /// Time for which the upstream was left alone.
     pause: Duration,
 }
 
@@ -92,7 +92,7 @@ struct Failed {
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(64);
 
-/// Why the upstream's word on a name is not there.
+/// Reason for which there is no answer of the upstream about a name.
 enum Unanswered {
     /// The wildcard's budget is used up.
     Budget,
@@ -129,7 +129,8 @@ impl Names {
         self.changed();
     }
 
-    /// Counts what makes earlier answers stale: whoever keeps answers compares.
+    /// Returns a number that grows with every change that makes earlier answers stale: a keeper of
+    /// answers compares it.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -153,7 +154,7 @@ impl Names {
         rules.decider.decide(&self.surroundings(), question)
     }
 
-    /// Whether a rule permits a target whose address only the proxy will know.
+    /// Tells whether a rule permits a target whose address only the proxy will know.
     pub fn permits_by_proxy(&self, target: &Target, port: Option<u16>) -> bool {
         let question = Question {
             port,
@@ -163,7 +164,7 @@ impl Names {
         self.decide_by(&self.rules(), &question).allowed
     }
 
-    /// What is known about a name without asking anybody.
+    /// Returns the knowledge about a name without asking the upstream.
     pub fn find(&self, name: &HostName) -> Found {
         if is_localhost(name.as_str()) {
             return Found::Localhost;
@@ -268,7 +269,8 @@ impl Names {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What an address inside the fence stands for: a name, or itself outside the virtual range.
+    /// Returns the target behind an address inside the fence: a name, or outside the virtual range
+    /// the address itself.
     pub fn target_of(&self, address: Ipv4Addr) -> Option<Target> {
         if self.range.contains(&address) {
             return self.name_of(address).map(Target::Name);
@@ -285,12 +287,12 @@ impl Names {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the kernel lets through to the gate under a policy.
+    /// Returns the permits by which the kernel lets packets through to the gate under a policy.
     pub fn permits(&self, policy: &Policy) -> Vec<Permit> {
         ruleset::permits(policy, &self.read())
     }
 
-    /// What the kernel lets vanish under these conditions.
+    /// Returns the targets whose packets the kernel drops silently under these conditions.
     pub fn cut(&self, conditions: &Conditions) -> Cut {
         conditions.cut(self.read().entries())
     }
@@ -341,7 +343,7 @@ fn wildcard(verdict: &Verdict) -> Option<HostPattern> {
     }
 }
 
-/// Whether a name is the machine's own.
+/// Tells whether a name is the machine's own.
 fn is_localhost(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }
@@ -367,7 +369,7 @@ fn ancestors(policy: &Policy) -> HashSet<HostName> {
     all
 }
 
-/// What is left of a name without its first label.
+/// Returns a name without its first label.
 fn parent(name: &str) -> Option<&str> {
     name.split_once('.').map(|(_, rest)| rest)
 }

@@ -1,4 +1,4 @@
-//! What the fence's kernel refused, from the copies that its log gives (NFLOG).
+//! Packets that the fence's kernel refused, read from the copies in its log (NFLOG).
 //!
 //! ```text
 //!  netlink datagram ──messages──▶ attributes ──payload──▶ IP, TCP or UDP header ──decide──▶ event (reason)
@@ -41,13 +41,13 @@ const NOISE: [u16; 6] = [123, 137, 138, 1900, 5353, 5355];
 /// A packet that did not pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Packet {
-    /// Where it was sent to.
+    /// Destination of the packet.
     address: IpAddr,
     /// The port, where the protocol has one.
     port: Option<u16>,
     /// Number of the protocol.
     protocol: u8,
-    /// What the fence's rules marked it with.
+    /// Mark that the fence's rules set.
     mark: u32,
 }
 
@@ -113,7 +113,7 @@ struct Gaps {
 }
 
 impl Gaps {
-    /// How many packets were dropped before this one that nobody told of.
+    /// Counts the packets that were dropped before this one and that nobody reported.
     fn before(&mut self, logged: &Logged) -> u64 {
         let Some(number) = logged.number else { return 0 };
         let next = &mut self.next[usize::from(logged.group == NFLOG_REST)];
@@ -233,7 +233,7 @@ fn packets(datagram: &[u8]) -> Vec<Logged> {
     found
 }
 
-/// What is in the first attribute of a kind.
+/// Returns the content of the first attribute of a kind.
 fn attribute(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     let mut rest = attributes;
     loop {
@@ -247,7 +247,7 @@ fn attribute(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     }
 }
 
-/// Where an IP packet goes.
+/// Reads the destination of an IP packet.
 fn packet(bytes: &[u8]) -> Option<Packet> {
     let (address, protocol, transport): (IpAddr, u8, Option<&[u8]>) = match bytes.first()? >> 4 {
         4 => {

@@ -5,8 +5,8 @@
 //!  agent ◀── line (due) ◀── bandwidth ◀───────────── server      so that latency costs no bandwidth
 //! ```
 //! A wrapper around the agent's side of a connection, passed through untouched while no condition
-//! concerns it. Whoever polls it is polled again at every change (see [`super::live::revoked`]), so
-//! what is held needs no waker of its own.
+//! concerns it. The task that polls it is polled again at every change (see
+//! [`super::live::revoked`]), so bytes that are held need no waker of their own.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -32,7 +32,7 @@ use crate::wire::conditions::{Effect, Latency};
 const CHUNK: usize = 16 * 1024;
 /// The least that passes at once: less would be more headers than bytes.
 const CRUMB: usize = 256;
-/// What waits in the line of one connection, and of all.
+/// Bytes that wait in the line of one connection, and of all.
 const LINE: usize = 1 << 20;
 const LINES: usize = 32 << 20;
 /// Under a bandwidth, this part of a second passes at once.
@@ -45,7 +45,7 @@ enum Way {
     Back,
 }
 
-/// What connections under the same conditions share.
+/// Pace that connections under the same conditions share.
 #[derive(Debug, Default)]
 pub struct Pace {
     /// For each bandwidth, by its position among the conditions: when the next bytes may pass.
@@ -60,7 +60,7 @@ impl Pace {
         self.next.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Takes its time for bytes that passed; when whoever sent them may go on.
+    /// Reserves time for bytes that passed, and returns when their sender may go on.
     fn reserve(&self, position: usize, way: Way, bits_a_second: u64, bytes: usize) -> Instant {
         let now = Instant::now();
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,7 +78,7 @@ pub struct Shaped<T> {
     shape: Option<Box<Shape>>,
 }
 
-/// What a connection under conditions needs.
+/// State of a connection under conditions.
 struct Shape {
     effect: Effect,
     left: Option<u64>,
@@ -179,7 +179,7 @@ pub fn name(link: &Link) -> Option<&HostName> {
     }
 }
 
-/// What a server that speaks first has to wait, for as long as nobody knows what its agent speaks.
+/// Delays a server that speaks first, for as long as nobody knows the agent's protocol.
 pub async fn toll(link: &Link, bytes: usize) {
     let mut delayed = false;
     loop {
@@ -293,7 +293,7 @@ impl Shape {
         Shape { effect: Effect::default(), left: None, out: Pause::default(), back: Pause::default(), line }
     }
 
-    /// How much may pass at once.
+    /// Returns the number of bytes that may pass at once.
     fn portion(&self, wanted: usize) -> usize {
         let slice = self.effect.bandwidth.map_or(CHUNK, |(_, bits)| {
             usize::try_from(bits / 8 / SLICES).unwrap_or(CHUNK).clamp(CRUMB, CHUNK)
@@ -316,7 +316,7 @@ impl Shape {
         }
     }
 
-    /// Whether bytes may pass now. At the end of what may pass the connection is ended, once the
+    /// Tells whether bytes may pass now. When no more may pass, the connection is ended, once the
     /// agent has its part.
     fn poll_may_pass<T: AsyncWrite + Unpin>(
         &mut self,

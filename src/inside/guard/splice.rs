@@ -24,7 +24,7 @@ use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// What one splice may take.
+/// The most bytes that one splice moves.
 const CHUNK: usize = 1 << 20;
 /// The pipe of a connection that carries much.
 const WIDE: usize = 1 << 20;
@@ -35,7 +35,8 @@ const PIPES: usize = 256;
 /// Empty pipes that are kept for the next who needs one. Few, since all guards of a machine are one
 /// user to the kernel.
 const KEPT: usize = 4;
-/// What is copied at once where no pipe is left. On the stack, and only while it is copied.
+/// Bytes that are copied at once where no pipe is left. The buffer is on the stack, and only while
+/// it is copied.
 const COPIED: usize = 16 * 1024;
 
 /// Bytes of a connection, counted as they pass.
@@ -175,7 +176,7 @@ impl Lent<'_> {
     }
 }
 
-/// How carrying came to an end.
+/// Reason for which carrying ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Carried {
     /// Both directions have ended.
@@ -212,7 +213,7 @@ pub async fn both<F: Future<Output = ()>>(
     Err(moved)
 }
 
-/// How a direction stands.
+/// State of a direction.
 enum End {
     /// It has ended, and its reader knows.
     Reached,
@@ -473,7 +474,8 @@ pub mod tests {
         }
     }
 
-    /// How much a writer can send before it has to wait, nobody reading at the other end.
+    /// Counts the bytes that a writer can send before it has to wait, while nobody reads at the
+    /// other end.
     async fn fill(writer: &mut TcpStream) -> usize {
         let part = [7; 64 << 10];
         let mut sent = 0;

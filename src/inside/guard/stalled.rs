@@ -24,7 +24,7 @@ use crate::wire::event::{Access, Kind};
 const LOOK: Duration = Duration::from_secs(5);
 /// Repetitions without an answer: they take six seconds at the least, and twice as long each time.
 const REPEATED: u32 = 5;
-/// What the kernel lists.
+/// The kernel's lists of sockets.
 const LISTS: [&str; 2] = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
 
 /// The two ends of a connection of the guard.

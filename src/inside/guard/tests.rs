@@ -99,17 +99,18 @@ pub fn of_policy(policy: Policy, names: &[&str], address: IpAddr, server: Socket
     guard_on(policy, Stage { names, server: Some(server), ..Stage::default() }, None).0
 }
 
-/// What the fence is to let through to this guard.
+/// Returns the permits for which the fence lets packets through to this guard.
 pub fn permits(guard: &Guard, policy: &Policy) -> Vec<netpolicy::ruleset::Permit> {
     guard.names.permits(policy)
 }
 
-/// How often the guard dialled.
+/// Counts the guard's dials.
 pub fn dials(guard: &Guard) -> usize {
     stage(guard).dialled.lock().unwrap().len()
 }
 
-/// Where an agent connects to for a target: for a name what the filter answers, if anything.
+/// Returns the address to which an agent connects for a target: for a name, the filter's answer, if
+/// any.
 pub async fn address_of(guard: &Guard, target: &Target) -> Option<IpAddr> {
     let name = match target {
         Target::Name(name) => name,

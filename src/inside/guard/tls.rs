@@ -21,7 +21,7 @@ use crate::wire::event::Kind;
 
 /// The most that a ClientHello may take, records and all.
 const LONGEST: usize = 16 * 1024;
-/// How long it may take.
+/// Time limit for a ClientHello.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// `access_denied`.
 pub const ACCESS_DENIED: u8 = 49;
@@ -53,8 +53,8 @@ pub async fn open(link: &Link, agent: &TcpStream) -> Result<Onward, Refusal> {
     Ok(Onward::Bytes(server))
 }
 
-/// Whether a ClientHello asks for the name of its connection. A range of addresses has no name to
-/// compare.
+/// Refuses a ClientHello that does not ask for the name of its connection. A range of addresses has
+/// no name to compare.
 pub fn permits(link: &Link, hello: &Hello) -> Result<(), Refusal> {
     let refused = |reason| Err(Refusal::new(Kind::Tls, reason).manner(Manner::Alert(ACCESS_DENIED)));
     match (&link.target, &hello.name) {
@@ -196,8 +196,7 @@ pub mod tests {
         hello_with(&extensions, [3, 1], record)
     }
 
-    /// What the parser makes of bytes that arrive in such pieces: a name, no name, not yet, or a
-    /// refusal.
+    /// Parses bytes that arrive in such pieces: returns a name, no name, nothing yet, or a refusal.
     pub fn parsed(bytes: &[u8], pieces: &[usize]) -> Result<Option<Option<HostName>>, Reason> {
         let mut acceptor = Acceptor::default();
         let (mut rest, mut pieces) = (bytes, pieces.iter().cycle());

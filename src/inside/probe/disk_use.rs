@@ -111,7 +111,7 @@ fn look(proc: &Path, volumes: &[PathBuf], since: (i64, i64)) -> io::Result<DiskU
     Ok(DiskUse { files: count.files, cut_short: count.cut_short, ..found })
 }
 
-/// When a process began: seconds and nanoseconds of the wall clock.
+/// Returns the time at which a process began: seconds and nanoseconds of the wall clock.
 fn began(process: &Path) -> io::Result<(i64, i64)> {
     let strange = || io::Error::other("the kernel does not say when the agent began");
     let text = std::fs::read_to_string(process.join("stat"))?;

@@ -1,6 +1,5 @@
-//! What `explain` says of a target is what becomes of a connection to it: the kernel's rules, the
-//! names and the gate are the real ones, the world behind the gate is a stage that remembers each
-//! dial.
+//! Tests that `explain` agrees with the fence about a connection: the kernel's rules, the names and
+//! the gate are the real ones, and the world behind the gate is a stage that remembers each dial.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -18,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::*;
 use crate::inside::guard::tests as guard;
 
-/// Where every name of the stage is.
+/// Address of every name of the stage.
 const REAL: &str = "198.51.100.7";
 const NAMES: [&str; 6] =
     ["a.example", "b.a.example", "c.b.a.example", "d.example", "host.docker.internal", "localhost"];
@@ -102,7 +101,7 @@ fn target() -> impl Strategy<Value = Target> {
     ]
 }
 
-/// What an agent says first on a connection of this protocol.
+/// Returns an agent's first bytes on a connection of this protocol.
 fn words(protocol: Protocol, name: &str) -> Vec<u8> {
     match protocol {
         Protocol::Tls => guard::client_hello(name),

@@ -1,4 +1,4 @@
-//! What the kernel's log says of refusals, read by the guard's own reader.
+//! Tests of refusals in the kernel's log, read by the guard's own reader.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::inside::guard::tests as guard;
 
-/// How many refusals lines stand for.
+/// Counts the refusals that lines stand for.
 fn stand_for<'l>(lines: impl Iterator<Item = &'l serde_json::Value>) -> u64 {
     lines.map(|line| 1 + line["left_out"].as_u64().unwrap_or(0)).sum()
 }

@@ -1,4 +1,4 @@
-//! What the first bytes of an agent are on an `auto` port.
+//! Judgement of an agent's first bytes on an `auto` port.
 //!
 //! ```text
 //!  first bytes ─┬─ any server's TLS, however old or odd ──▶ Tls: the name must be in it
@@ -14,14 +14,14 @@
 
 use super::protocols::{self, Here, Match};
 
-/// What the first bytes of an agent are.
+/// Protocol of an agent's first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opening {
     /// Too short to tell.
     Unsure,
-    /// What some server takes for the beginning of a TLS handshake.
+    /// Bytes that some server takes for the beginning of a TLS handshake.
     Tls,
-    /// What some server takes for a request of HTTP/1.
+    /// Bytes that some server takes for a request of HTTP/1.
     Http,
     /// The preface of HTTP/2.
     Http2,
@@ -68,10 +68,10 @@ const METHODS: [&str; 30] = [
     "ACL",
 ];
 
-/// What begins the addresses of HTTP's relatives.
+/// Schemes of HTTP's relatives.
 const KIN: [&str; 5] = ["rtsp:", "rtsps:", "sip:", "sips:", "icap:"];
 
-/// What a proxy writes before the connection that it passes on, by version.
+/// Header that a proxy writes before the connection that it passes on, by version.
 const PROXY: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
 
 /// Tells what the first bytes are; `answered` says that the server spoke before them.
@@ -113,7 +113,7 @@ pub struct FirstLine {
     header: Option<Option<usize>>,
 }
 
-/// What a first line is so far.
+/// Judgement of a first line so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
     /// It goes on.
@@ -158,7 +158,7 @@ impl FirstLine {
         if self.read > FirstLine::LONGEST { Line::Plain } else { Line::Open }
     }
 
-    /// Whether a later line turns out to be the Host of a request.
+    /// Follows a later line, and tells whether it turns out to be the Host of a request.
     fn header_goes_on(&mut self, begun: Option<usize>, byte: u8) -> bool {
         const HOST: &[u8] = b"host";
         let next = match (byte, begun) {
@@ -173,7 +173,7 @@ impl FirstLine {
     }
 }
 
-/// Whether some server takes the bytes for TLS.
+/// Tells whether some server takes the bytes for TLS.
 fn tls(bytes: &[u8], answered: bool, here: Here<'_>) -> Match {
     match bytes {
         // A record of any type and version. MySQL answers its server with a length, which may begin
@@ -197,7 +197,7 @@ fn tls(bytes: &[u8], answered: bool, here: Here<'_>) -> Match {
     }
 }
 
-/// Whether some server takes the bytes for a request.
+/// Tells whether some server takes the bytes for a request.
 fn request(bytes: &[u8], answered: bool) -> Opening {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let blank = bytes.iter().take_while(|byte| is_space(**byte) || is_end(**byte)).count();
@@ -257,18 +257,18 @@ fn has_scheme(aim: &[u8]) -> bool {
     beginning_of(aim, &["http:", "https:"], true) == Match::Yes
 }
 
-/// Whether a line has `HTTP/` in it, in any case and with white space before the slash.
+/// Tells whether a line has `HTTP/` in it, in any case and with white space before the slash.
 fn names_http(line: &[u8]) -> bool {
     FirstLine::default().take(line) == Line::Request
 }
 
-/// Where a line ends. Some servers end one at a lone CR.
+/// Returns the offset at which a line ends. Some servers end a line at a lone CR.
 fn end_of_line(text: &[u8]) -> Option<usize> {
     let ends = |pair: &[u8]| pair[0] == b'\n' || (pair[0] == b'\r' && pair[1] != b'\n');
     text.windows(2).position(ends).or_else(|| text.ends_with(b"\n").then(|| text.len() - 1))
 }
 
-/// Whether some server takes a byte for white space within a line.
+/// Tells whether some server takes a byte for white space within a line.
 fn is_space(byte: u8) -> bool {
     matches!(byte, b'\t' | 0x0b | 0x0c | 0x1c..=0x20 | 0x85 | 0xa0)
 }
@@ -277,7 +277,7 @@ fn is_end(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n')
 }
 
-/// Whether a byte may be in the method of a request.
+/// Tells whether a byte may be in the method of a request.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

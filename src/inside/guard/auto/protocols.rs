@@ -11,7 +11,7 @@ use netpolicy::decide::Target;
 
 use crate::inside::guard::http::is_target;
 
-/// Where a connection goes.
+/// Target and port of a connection.
 #[derive(Clone, Copy)]
 pub struct Here<'a> {
     /// The name or address.
@@ -20,7 +20,7 @@ pub struct Here<'a> {
     pub port: u16,
 }
 
-/// What the bytes so far are to one protocol.
+/// Match of the bytes so far with one protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Match {
     /// They do not open it.
@@ -128,8 +128,8 @@ fn line(bytes: &[u8], words: &[&str], longest: usize, good: impl FnOnce(&[u8]) -
     }
 }
 
-/// Whether a line is a request to servers that take any method, in any case, and any version or
-/// none: its second word is a path or an address.
+/// Tells whether a line is a request to servers that take any method, in any case, and any version
+/// or none: its second word is a path or an address.
 fn asks(line: &[u8]) -> bool {
     let aim = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).nth(1).unwrap_or_default();
     let scheme =

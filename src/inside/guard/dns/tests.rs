@@ -23,7 +23,7 @@ fn with_name(name: &[u8]) -> Vec<u8> {
     [&[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], name, &[0, 1, 0, 1]].concat()
 }
 
-/// What is made of some bytes.
+/// Describes the outcome of reading some bytes.
 fn outcome(bytes: &[u8]) -> String {
     match read(bytes) {
         Read::Silence => "silence".to_owned(),

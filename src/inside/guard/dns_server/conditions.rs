@@ -10,7 +10,8 @@ use crate::wire::conditions::DnsFault;
 use crate::wire::event::{Access, Kind};
 use netpolicy::decide::Reason;
 
-/// What the conditions make of a question; `None`: nothing, it is answered as ever.
+/// Applies the conditions to a question. Returns `None` where they have no effect, and the question
+/// is answered as ever.
 pub fn step(guard: &Guard, asked: &Asked, limit: usize) -> Option<Step> {
     let name = match &asked.subject {
         Subject::Name(name) => Some(name),
@@ -55,7 +56,7 @@ mod tests {
     use crate::inside::guard::tests::{guard_with, policy};
     use crate::wire::control::Change;
 
-    /// What is answered to a question of this name; `None`: nothing.
+    /// Returns the response code for a question of this name; `None` for no answer.
     fn code(guard: &Guard, name: &str) -> Option<ResponseCode> {
         match whole(guard, &question(name, RecordType::A), None) {
             Step::Now(Said { bytes, lasting }) => {

@@ -4,7 +4,7 @@
 //!  question ──all but its id──▶ kept? rules the same? not older than a moment? counted? ──▶ its answer, with this id
 //!                                 └─ no to any ──▶ the long way
 //! ```
-//! Nothing is understood here: whoever asks with other bytes (another case, a cookie) goes the long
+//! Nothing is understood here: a question with other bytes (another case, a cookie) goes the long
 //! way.
 
 use std::collections::HashMap;
@@ -16,8 +16,8 @@ use crate::inside::guard::events::{Events, Sameness};
 const KEPT: usize = 1024;
 /// Longest question that is worth keeping.
 const LONGEST: usize = 300;
-/// How long an answer is kept: what nobody announced (a rule's last day is over) comes through as
-/// soon as that.
+/// Time that an answer is kept. Changes that nobody announces, such as a rule's last day, show
+/// after this time.
 const WHILE: Duration = Duration::from_secs(5);
 /// Length of a message's id.
 const ID: usize = 2;

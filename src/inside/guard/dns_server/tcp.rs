@@ -15,9 +15,9 @@ use crate::inside::guard::dns;
 
 /// Connections at once.
 const CONNECTIONS: usize = 64;
-/// How long a connection may say nothing.
+/// Time that a connection may say nothing.
 const IDLE: Duration = Duration::from_secs(30);
-/// How long the rest of a message may take once it began, or an answer to be taken.
+/// Time limit for the rest of a message once it began, and for an answer to be taken.
 const MESSAGE: Duration = Duration::from_secs(10);
 
 /// Answers on connections for ever.

@@ -53,7 +53,7 @@ pub async fn serve_udp(socket: UdpSocket, guard: Arc<Guard>) {
     }
 }
 
-/// What the thread has.
+/// State of the thread.
 struct Server {
     socket: Arc<UdpSocket>,
     guard: Arc<Guard>,

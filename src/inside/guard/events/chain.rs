@@ -27,12 +27,12 @@ use crate::wire::{LineHash, WorkflowId};
 /// Lines that may wait for a slow reader before nothing new may go out. What is open already may
 /// add to them.
 const BEHIND: usize = 256;
-/// How long something that would go out waits for the log.
+/// Time that something which would go out waits for the log.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the end of the guard waits for it.
+/// Time that the end of the guard waits for the log.
 const LAST: Duration = Duration::from_secs(5);
 
-/// Where the lines go, and what the next one refers to.
+/// Writer of the lines, and the hash that the next line refers to.
 pub(super) struct Chain {
     workflow: WorkflowId,
     bound: u64,
@@ -50,7 +50,7 @@ struct State {
     prev: Option<LineHash>,
     /// Lines that the reader did not take yet.
     waiting: VecDeque<Vec<u8>>,
-    /// How much of the first of them it took.
+    /// Bytes of the first line that were written.
     taken: usize,
     /// All lines together, in bytes.
     bytes: u64,
@@ -94,23 +94,23 @@ impl Chain {
         }
     }
 
-    /// How many lines there are.
+    /// Counts the lines.
     pub(super) fn count(&self) -> u64 {
         take(&self.state).seq
     }
 
-    /// Whether the reader is so far behind that nothing is added but what went out.
+    /// Tells whether the reader is so far behind that nothing is added but what went out.
     pub(super) fn is_behind(&self) -> bool {
         take(&self.state).waiting.len() >= BEHIND
     }
 
-    /// Whether refusals get no line any more: the rest is for what goes out.
+    /// Tells whether refusals get no line any more: the rest of the log is for what goes out.
     pub(super) fn is_scarce(&self) -> bool {
         let state = take(&self.state);
         state.waiting.len() >= BEHIND || state.bytes >= self.bound / 2
     }
 
-    /// Whether the log has reached its bound: nothing goes out any more.
+    /// Tells whether the log has reached its bound: nothing goes out any more.
     pub(super) fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
     }

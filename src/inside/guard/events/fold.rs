@@ -1,4 +1,4 @@
-//! What has no line of its own: repeats, and what is beyond the budget.
+//! Events without a line of their own: repeats, and those beyond the budget.
 //!
 //! ```text
 //!  event ─┬─ its like was written within the window ─▶ counted with it ───────────────┐
@@ -25,7 +25,7 @@ const REMEMBERED: usize = 8192;
 /// Targets that are counted one by one until the next sweep; the others are counted together.
 const TARGETS: usize = 64;
 
-/// How often counts are written once the log is full.
+/// Time between two lines with counts once the log is full.
 const AFTER_THE_END: Duration = Duration::from_secs(600);
 
 /// The first of several like events, and how many followed.
@@ -59,7 +59,7 @@ impl Budget {
     }
 }
 
-/// What events without a line have in common.
+/// Properties that events without a line have in common.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Common {
     Access {
@@ -79,7 +79,7 @@ pub(super) struct Fold {
     refusals: Budget,
     answers: Budget,
     left_out: BTreeMap<Common, u64>,
-    /// How many of those name their target.
+    /// Number of these that name their target.
     targets: usize,
     /// Since when they are counted, and how long until they are written: longer while it goes on.
     counting: Option<Instant>,

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::request::forward_headers;
 
-/// What hyper says by itself when the body of an expecting request is read.
+/// Response that hyper itself sends when the body of an expecting request is read.
 const OWN_WORD: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// The most that waits for an agent that does not read. What is over it is left out.
 const WAITING: usize = 64 * 1024;
@@ -32,7 +32,7 @@ pub struct Interims(Arc<Mutex<State>>);
 
 struct State {
     waiting: Vec<u8>,
-    /// How much of them was written.
+    /// Bytes of them that were written.
     written: usize,
     /// hyper's buffer is empty, and the next response has not begun.
     between: bool,
@@ -184,8 +184,9 @@ pub struct Wanted {
     wish: Wish,
 }
 
-/// Whether a server still wants the body of a request that expects a word about it. One that
-/// answers without having asked for the body may take what follows for another request.
+/// Record whether a server still wants the body of a request that expects an answer before it sends
+/// one. A server that answers without having asked for the body may take the bytes that follow for
+/// another request.
 #[derive(Clone, Default)]
 pub struct Wish(Arc<Mutex<Wishes>>);
 

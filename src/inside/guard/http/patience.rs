@@ -1,5 +1,5 @@
-//! How long the head of a request may take: from its first byte, however long the connection waited
-//! for that.
+//! Time limit for the head of a request: from its first byte, however long the connection waited
+//! for that byte.
 //!
 //! ```text
 //!  hyper waits for a head ──sleep_until──▶ HeadSleep ◀──first byte at── Replay
@@ -16,7 +16,7 @@ use std::time::Duration;
 use hyper::rt::{Sleep, Timer};
 use tokio::time::Instant;
 
-/// When the first byte of the head that is waited for came.
+/// Time of the first byte of the head that is waited for.
 #[derive(Debug, Clone, Default)]
 pub struct Begun(Arc<Mutex<Option<Instant>>>);
 
@@ -41,7 +41,7 @@ impl Begun {
 pub struct HeadTimer(Begun);
 
 impl HeadTimer {
-    /// What the connection's bytes are to be noted in.
+    /// Returns the mark in which the connection's bytes are to be noted.
     pub fn begun(&self) -> Begun {
         self.0.clone()
     }

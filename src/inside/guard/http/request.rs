@@ -40,10 +40,10 @@ const HOSTS: [&str; 5] =
     ["x-forwarded-host", "x-forwarded-server", "x-host", "x-http-host-override", "x-original-host"];
 /// Headers that servers take for the path.
 const PATHS: [&str; 2] = ["x-original-url", "x-rewrite-url"];
-/// What a client says that waits for the server's word before it sends a body.
+/// Value of `Expect` from a client that waits for the server's word before it sends a body.
 const CONTINUE: &str = "100-continue";
 
-/// Whether a request is for the name of its connection and has one meaning only.
+/// Refuses a request that is not for the name of its connection, or has more than one meaning.
 pub fn check<B>(request: &Request<B>, target: &Target, port: u16) -> Result<(), Reason> {
     if request.method() == Method::CONNECT {
         return Err(Reason::Protocol);
@@ -91,15 +91,15 @@ pub fn check<B>(request: &Request<B>, target: &Target, port: u16) -> Result<(), 
     if hosts && paths && forwarded { Ok(()) } else { Err(Reason::HostMismatch) }
 }
 
-/// Whether some server takes a header's name for one that matters, since it takes other characters
-/// for a dash.
+/// Tells whether some server takes a header's name for a reserved one, since it takes other
+/// characters for a dash.
 fn folds(name: &str) -> bool {
     let folded: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let folded = folded.trim_matches('-');
     folded != name && RESERVED.contains(&folded)
 }
 
-/// Whether every `host` of a `Forwarded` header is the target. What is quoted is compared as it
+/// Tells whether every `host` of a `Forwarded` header is the target. Quoted text is compared as it
 /// stands.
 fn forwards(text: &str, target: &Target, port: u16) -> bool {
     text.split([',', ';']).all(|pair| {
@@ -110,7 +110,7 @@ fn forwards(text: &str, target: &Target, port: u16) -> bool {
     })
 }
 
-/// Whether the text of a Host is the target, with its port or without.
+/// Tells whether the text of a Host is the target, with its port or without.
 pub fn is_target(text: &str, target: &Target, port: u16) -> bool {
     let Target::Name(name) = target else {
         // A range of addresses: whatever is asked for, it goes there.
@@ -127,7 +127,7 @@ pub fn is_target(text: &str, target: &Target, port: u16) -> bool {
         && HostName::parse(host).is_ok_and(|host| host == *name)
 }
 
-/// What a request asks for, without the host that was checked.
+/// Returns a request's path and query, without the host that was checked.
 pub fn origin_form(uri: &Uri) -> Result<Uri, ()> {
     if uri.authority().is_none() {
         return Ok(uri.clone());

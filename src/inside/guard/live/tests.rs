@@ -17,7 +17,7 @@ fn allow(text: &str) -> Change {
     Change::Allow(rule(text, "--allow"))
 }
 
-/// What the command line itself would refuse already.
+/// Makes a change that the command line itself would refuse already.
 fn aliased(name: &str) -> Change {
     let mut rule = Rule::clone(&rule("any.example", "--allow"));
     rule.matcher = Matcher::Host(HostPattern::parse(name).unwrap());
@@ -152,8 +152,8 @@ async fn ceilings_and_denials_of_the_policy_hold_and_nothing_changes() {
         Some("bad.corp.example (/etc/ringfence/policy.yml:7, organisation)")
     );
     assert_eq!(good(guard.live.state(&guard)).plan, before.plan);
-    // Positive control: within the ceiling it is permitted, as a rule of the run whoever it says it
-    // is.
+    // Positive control: within the ceiling it is permitted, as a rule of the run whatever layer it
+    // claims.
     let mut stronger = Rule::clone(&rule("a.corp.example", "--allow"));
     stronger.origin.layer = Layer::Floor;
     good(guard.live.make(&guard, &Change::Allow(stronger.into())).0);
@@ -171,7 +171,7 @@ async fn a_run_without_network_cannot_be_opened() {
     assert_eq!((state.state.closed, state.plan.permits.len()), (Some(Reason::NetworkDenied), 0));
 }
 
-/// What an agent on an open connection sees.
+/// Reads everything that an agent on an open connection sees.
 async fn heard(agent: &mut tokio::net::TcpStream) -> Result<Vec<u8>, std::io::ErrorKind> {
     let mut all = Vec::new();
     tokio::time::timeout(Duration::from_secs(5), agent.read_to_end(&mut all))

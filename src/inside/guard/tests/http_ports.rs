@@ -96,8 +96,8 @@ async fn recorder() -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
     (address, kept)
 }
 
-/// What a request on a connection to gitlab.com:80 comes to: the answer, the reason, and what the
-/// server got.
+/// Sends a request on a connection to gitlab.com:80, and returns the answer, the reason, and the
+/// bytes that the server got.
 async fn exchange(request: &[u8]) -> String {
     let (server, kept) = recorder().await;
     let (guard, log) = guard_with(policy(), Some(server), None);
@@ -507,7 +507,7 @@ impl Played {
         (server, head)
     }
 
-    /// Whether the agent hears nothing for a moment.
+    /// Tells whether the agent hears nothing for a moment.
     async fn is_silent(&mut self) -> bool {
         tokio::time::timeout(Duration::from_millis(200), self.agent.read(&mut [0])).await.is_err()
     }

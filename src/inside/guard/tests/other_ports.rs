@@ -28,8 +28,8 @@ async fn other_ports_pass_bytes_and_look_at_tls_and_http() {
     eventually(|| reasons(&log) == ["sni-mismatch", "host-mismatch", "protocol"]).await;
 }
 
-/// What becomes of bytes of an agent: the reason of a refusal, and what a server got that says
-/// nothing.
+/// Sends bytes of an agent, and returns the reason of a refusal, and the bytes that a server got
+/// that says nothing.
 async fn judge(bytes: &[u8], patience: u64) -> (String, Vec<u8>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (guard, log) = guard_with(policy(), Some(listener.local_addr().unwrap()), None);

@@ -1,5 +1,5 @@
-//! What an `auto` port lets pass, given to real servers: none of them may take it for a request or
-//! a handshake.
+//! Tests of bytes that an `auto` port lets pass, given to real servers: none of them may take the
+//! bytes for a request or a handshake.
 //!
 //! ```text
 //!  openings, requests, ClientHellos ──bent──▶ passes? ──yes──▶ Python, node, nginx, OpenSSL, Go (as far as they are here)
@@ -18,7 +18,7 @@ use ::fuzz::{Bytes, bytes, run};
 use super::fuzzing::{TOKENS, hellos, requests};
 use crate::inside::guard::auto::{openings, passes};
 
-/// What each server says to a request, whatever it asks for.
+/// Every server's answer to a request, whatever it asks for.
 const CANARY: &[u8] = b"CANARY-OF-A-SERVER";
 
 /// Three servers that take any method: Python's bare one, the one of WSGI, and one that strips

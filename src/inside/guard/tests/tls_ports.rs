@@ -41,8 +41,8 @@ async fn tls_of_another_name_or_none_gets_an_alert_and_nothing_is_dialled() {
     assert!(stage(&guard).dialled.lock().unwrap().is_empty());
 }
 
-/// What becomes of a connection to gitlab.com:443 that begins so: the server's echo, an alert, or a
-/// reset; and the reason.
+/// Begins a connection to gitlab.com:443 with these bytes, and returns the server's echo, an alert,
+/// or a reset; and the reason.
 async fn outcome(bytes: &[u8]) -> String {
     let (guard, log) = guard_with(policy(), Some(echo().await), None);
     let mut agent = connect(&guard, "gitlab.com", 443).await;

@@ -16,9 +16,9 @@ use futures_util::stream::FuturesUnordered;
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
 
-/// How long all dialling may take.
+/// Time limit for all dialling.
 pub const LIMIT: Duration = Duration::from_secs(10);
-/// How much later the next address is dialled beside the one before.
+/// Time between the dial of one address and that of the next.
 const STAGGER: Duration = Duration::from_millis(250);
 /// Silence after which a peer is asked whether it is there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ pub fn order(addresses: Vec<SocketAddr>, has_route: impl Fn(IpAddr) -> bool) -> 
     ordered
 }
 
-/// Whether the kernel knows a way to an address. Nothing is sent.
+/// Tells whether the kernel knows a way to an address. Nothing is sent.
 pub fn has_route(address: IpAddr) -> bool {
     let any: IpAddr =
         if address.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };

@@ -32,18 +32,18 @@ use self::proxy::Proxy;
 use super::gate::{Link, Refusal};
 use crate::host::resolve::{self, Answer, Patience, Resolvers};
 
-/// What a policy does not say, and the guard needs to follow it.
+/// Inputs that the guard needs to follow a policy and that the policy does not have.
 #[derive(Debug, Default)]
 pub struct Means {
     /// Authorities whose certificates encrypted upstreams may show.
     pub roots: Vec<CertificateDer<'static>>,
-    /// What the proxy is shown.
+    /// Credentials for the proxy.
     pub credentials: Option<Credentials>,
-    /// Where the host itself is: it is reached at the first.
+    /// Addresses of the host. It is reached at the first.
     pub hosts: Vec<IpAddr>,
 }
 
-/// What is outside the fence.
+/// The world outside the fence.
 pub enum Outside {
     /// The world.
     World(World),
@@ -59,7 +59,7 @@ pub struct World {
     host: Option<IpAddr>,
 }
 
-/// How a target is reached, once everything about it has been decided.
+/// Way to a target, once everything about the target has been decided.
 enum Way<'o> {
     /// One of these.
     Direct(Vec<SocketAddr>),
@@ -77,8 +77,8 @@ impl Outside {
         }))
     }
 
-    /// Whether a name exists, as far as the upstreams know. Of one that a proxy may resolve
-    /// (`by_proxy`), they need not know anything.
+    /// Tells whether a name exists, as far as the upstreams know. They need not know a name that a
+    /// proxy may resolve (`by_proxy`).
     pub async fn exists(&self, name: &HostName, by_proxy: bool) -> Result<bool, String> {
         let by_proxy = by_proxy && self.proxy().is_some_and(|proxy| !proxy.leaves_out(name));
         match self.resolve(name, by_proxy).await {
@@ -230,8 +230,7 @@ impl Outside {
         }
     }
 
-    /// What the upstreams say about a name; without much patience where the proxy may be asked
-    /// instead.
+    /// Asks the upstreams about a name, without much patience where the proxy may be asked instead.
     async fn resolve(&self, name: &HostName, by_proxy: bool) -> Result<Answer, String> {
         let patience = if by_proxy { Patience::Little } else { Patience::Full };
         match self {
@@ -241,7 +240,7 @@ impl Outside {
         }
     }
 
-    /// The same for a name that the policy itself needs.
+    /// Asks the upstreams about a name that the policy itself needs.
     async fn resolve_for_guard(&self, name: &HostName) -> Result<Answer, String> {
         match self {
             Outside::World(world) => world.resolvers.resolve_for_guard(name).await,
@@ -268,7 +267,8 @@ impl Outside {
     }
 }
 
-/// Why a name does not resolve; where there is a proxy, with what would let it try.
+/// Explains why a name does not resolve; where there is a proxy, with the rule that would let the
+/// proxy try.
 fn only_the_proxy(error: String, proxy: Option<&Proxy>) -> String {
     match proxy {
         Some(_) => {

@@ -22,7 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long the proxy may take to reach the target.
+/// Time that the proxy has to reach the target.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The longest head of an answer.
 const HEAD: usize = 8 * 1024;
@@ -46,7 +46,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Why there is no tunnel.
+/// Reason for which there is no tunnel.
 #[derive(Debug, thiserror::Error)]
 pub enum NoTunnel {
     /// The connection to the proxy broke.
@@ -94,7 +94,7 @@ impl Proxy {
         Proxy { settings: settings.clone(), credentials }
     }
 
-    /// Where it is.
+    /// Returns the proxy's address or name.
     pub fn server(&self) -> &Server {
         &self.settings.server
     }
@@ -104,7 +104,8 @@ impl Proxy {
         self.settings.port
     }
 
-    /// Whether it is a program on the person's own machine: by loopback, or by a name of the host.
+    /// Tells whether the proxy is a program on the person's own machine: by loopback, or by a name
+    /// of the host.
     pub fn is_on_the_host(&self) -> bool {
         match &self.settings.server {
             Server::Address(address) => address.is_loopback(),
@@ -112,12 +113,12 @@ impl Proxy {
         }
     }
 
-    /// Whether a name is dialled without it, whatever it resolves to.
+    /// Tells whether a name is dialled without the proxy, whatever it resolves to.
     pub fn leaves_out(&self, name: &HostName) -> bool {
         self.settings.leaves_out(name)
     }
 
-    /// Whether an address is dialled without it.
+    /// Tells whether an address is dialled without the proxy.
     pub fn leaves_out_address(&self, address: IpAddr) -> bool {
         self.settings.leaves_out_address(address)
     }
@@ -214,7 +215,7 @@ mod tests {
         )
     }
 
-    /// What the proxy heard, and what became of it.
+    /// Opens a tunnel by a proxy with this answer, and returns the proxy's view and the outcome.
     async fn ask(answer: &[&'static [u8]], credentials: Option<&str>) -> (String, Result<Vec<u8>, String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -21,17 +21,17 @@ use super::*;
 pub struct Stage {
     /// Names and their addresses.
     pub names: HashMap<String, Vec<IpAddr>>,
-    /// Where every dial goes.
+    /// Address that every dial reaches.
     pub server: Option<SocketAddr>,
-    /// What was dialled.
+    /// Addresses that were dialled.
     pub dialled: Mutex<Vec<SocketAddr>>,
-    /// How often the upstream was asked.
+    /// Number of questions to the upstream.
     pub questions: AtomicUsize,
     /// The proxy, if there is one.
     pub proxy: Option<Proxy>,
-    /// Where the host is.
+    /// Address of the host.
     pub host: Option<IpAddr>,
-    /// What happens while a dial is under way, each time.
+    /// Action that is taken during every dial.
     pub meanwhile: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 

@@ -1,5 +1,5 @@
-//! What the fence asks of the kernel, tried piece by piece in a scratch table: a version says
-//! little, since kernels for virtual machines leave modules out.
+//! Trial of the kernel's features that the fence needs, piece by piece in a scratch table: a
+//! version says little, since kernels for virtual machines leave modules out.
 //!
 //! The pieces are those of `netpolicy::ruleset`; that the whole loads is for the rehearsal to show.
 //! Here the piece that is missing gets its name.

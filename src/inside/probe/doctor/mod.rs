@@ -1,4 +1,4 @@
-//! What the doctor runs inside containers: `ringfence probe container` and `ringfence probe fence`.
+//! Looks of the doctor inside containers: `ringfence probe container` and `ringfence probe fence`.
 //! Each prints one line of JSON, the last on its stdout, and ends.
 //!
 //! ```text

@@ -7,14 +7,13 @@ use netpolicy::host::HostName;
 use super::super::protocols::{CLOSED_LIST, name_of};
 use super::*;
 
-/// What happens to the first bytes of an agent to `gitlab.com:9000` before the server has spoken,
-/// in a word.
+/// Judges the first bytes of an agent to `gitlab.com:9000` before the server has spoken.
 pub fn judged(bytes: &[u8]) -> Opening {
     let target = Target::Name(HostName::parse("gitlab.com").unwrap());
     of(bytes, false, Here { target: &target, port: 9000 })
 }
 
-/// Whether bytes reach a server that says nothing, all of them.
+/// Tells whether all of these bytes reach a server that says nothing.
 pub fn passes(bytes: &[u8]) -> bool {
     let decided = (1..=bytes.len().min(4096)).map(|length| judged(&bytes[..length]));
     decided.into_iter().find(|opening| *opening != Opening::Unsure) == Some(Opening::Known)
@@ -31,7 +30,7 @@ fn known(bytes: &[u8]) -> Option<&'static str> {
     name_of(bytes, Here { target: &target, port: 9000 })
 }
 
-/// What clients of the closed list send first, by protocol.
+/// Lists the first bytes of clients of the closed list, by protocol.
 pub fn openings() -> Vec<(&'static str, Vec<u8>)> {
     const POSTGRESQL: &[u8] = b"\0\0\0\x27\0\x03\0\0user\0postgres\0database\0app\0\0";
     const MONGODB: &[u8] =
