@@ -4,19 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// Folders and files that are not rewritten yet. The list only gets shorter.
-const NOT_YET: &[&str] = &[
-    "netpolicy/src",
-    "src/cli",
-    "src/commands",
-    "src/doctor",
-    "src/host",
-    "src/init",
-    "src/layers",
-    "src/main.rs",
-    "src/supervisor",
-    "src/term",
-    "src/wire",
-];
+const NOT_YET: &[&str] = &["src/commands/run", "src/init", "src/main.rs", "src/supervisor", "src/term"];
 
 /// Words that no doc comment begins with.
 const FIRST: [&str; 7] = ["How", "The same", "What", "Whether", "Who", "Whom", "Whose"];

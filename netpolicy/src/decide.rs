@@ -27,7 +27,7 @@ pub use crate::reason::Reason;
 use crate::ruleset::RESERVED_PORTS;
 use crate::target::Transport;
 
-/// What the agent wants to reach.
+/// Target of a request of the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
@@ -49,16 +49,16 @@ impl fmt::Display for Target {
 /// One question to the policy.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// What is to be reached.
+    /// Target of the question.
     pub target: &'a Target,
-    /// How.
+    /// Transport of the question.
     pub transport: Transport,
     /// The port; `None` for a DNS question, which is about any port.
     pub port: Option<u16>,
     /// The real address of a name, once it is known.
     pub address: Option<IpAddr>,
-    /// Who resolves: through [`ResolvedBy::Proxy`] the address will never be known, and only rules
-    /// that say so count.
+    /// Resolver of the name. Through [`ResolvedBy::Proxy`] the address will never be known, and
+    /// only rules that say so count.
     pub resolver: ResolvedBy,
     /// The day, in UTC, for rules that expire.
     pub today: Date,
@@ -77,18 +77,18 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// The same on one port.
+    /// Returns the question about one port.
     pub fn port(self, port: u16) -> Question<'a> {
         Question { port: Some(port), ..self }
     }
 
-    /// The same once the name has resolved to this address.
+    /// Returns the question once the name has resolved to this address.
     pub fn address(self, address: IpAddr) -> Question<'a> {
         Question { address: Some(address), ..self }
     }
 }
 
-/// What is still open when something is allowed.
+/// Check that remains when something is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// The real address must not lie in the floor, save in these ranges.
@@ -103,7 +103,7 @@ pub enum Condition {
     Sni(HostName),
     /// Every HTTP request must carry this name.
     HostHeader(HostName),
-    /// Whatever of the two appears must be this name.
+    /// The SNI or the Host, whichever appears, must be this name.
     SniOrHost(HostName),
 }
 
@@ -136,15 +136,15 @@ impl Serialize for Condition {
 /// The answer, with everything that explains it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verdict {
-    /// Whether it may go on.
+    /// Set when it may go on.
     pub allowed: bool,
-    /// Why.
+    /// Reason of the verdict.
     pub reason: Reason,
     /// The rule that decided, or the nearest one.
     pub rule: Option<Arc<Rule>>,
-    /// How the gate must check the connection.
+    /// Check of the connection by the gate.
     pub protocol: Option<Protocol>,
-    /// What is still open when it is allowed.
+    /// Checks that remain when it is allowed.
     pub conditions: Vec<Condition>,
 }
 
@@ -157,13 +157,13 @@ impl Verdict {
 /// One thing that the decision looked at, in order: what `explain` shows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Considered {
-    /// What was found.
+    /// Result of the consideration.
     pub finding: Finding,
     /// The rule it is about.
     pub rule: Option<Arc<Rule>>,
 }
 
-/// What the decision found about one rule, or about the question.
+/// Result about one rule, or about the question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
     /// The run has no network.
@@ -208,7 +208,7 @@ pub enum Finding {
     Permits,
 }
 
-/// Where considerations go: nowhere while enforcing.
+/// Collector of considerations; none while enforcing.
 struct Notes<'n>(Option<&'n mut Vec<Considered>>);
 
 impl Notes<'_> {
@@ -219,7 +219,7 @@ impl Notes<'_> {
     }
 }
 
-/// Why a rule does not permit, and the rule that says so.
+/// Reason for which a rule does not permit, and the rule that says so.
 pub(crate) type Refusal = (Reason, Arc<Rule>);
 
 /// A policy, ready to be asked often.
@@ -443,7 +443,8 @@ impl Decider {
         }
     }
 
-    /// Why a rule that speaks about the target and the port does not permit it after all.
+    /// Returns the reason for which a rule that speaks about the target and the port does not
+    /// permit it after all.
     fn refusal_of_grant(
         &self,
         s: &Surroundings,
@@ -473,8 +474,8 @@ impl Decider {
         Some((reason, by))
     }
 
-    /// Why a real address is refused to a rule, whatever name it belongs to: denied ranges, then
-    /// the floor.
+    /// Returns the reason for which a real address is refused to a rule, whatever name the address
+    /// belongs to: denied ranges, then the floor.
     pub(crate) fn refusal_of_address(
         &self,
         s: &Surroundings,
@@ -493,8 +494,8 @@ impl Decider {
         refused.map(|reason| (Finding::Floor(reason), (reason, Arc::clone(rule))))
     }
 
-    /// What the rule's layer is worth: the ceilings at and above it must contain the grant, and the
-    /// project's needs a ceiling or a person's approval.
+    /// Judges a rule by its layer: the ceilings at and above the layer must contain the grant, and
+    /// a project's grant needs a ceiling or a person's approval.
     fn refusal_by_layer(
         &self,
         rule: &Arc<Rule>,
@@ -577,8 +578,8 @@ impl Decider {
     }
 }
 
-/// Answers one question about a policy that is not asked again: whoever asks often keeps a
-/// [`Decider`].
+/// Answers one question about a policy that is not asked again. A caller with many questions keeps
+/// a [`Decider`].
 pub fn decide(policy: &Policy, surroundings: &Surroundings, question: &Question<'_>) -> Verdict {
     Decider::new(policy.clone()).decide(surroundings, question)
 }
@@ -593,8 +594,8 @@ fn allowed(rule: &Arc<Rule>, protocol: Protocol, conditions: Vec<Condition>) -> 
     }
 }
 
-/// Whether an entry of a ceiling, which speaks about the target, contains what the rule grants of
-/// it: the port, the check, who resolves, the private address.
+/// Tells whether an entry of a ceiling, which speaks about the target, contains the rule's grant:
+/// the port, the check, the resolver, the private address.
 fn contains(entry: &Rule, rule: &Rule, port: u16, q: &Question<'_>) -> bool {
     let private = |addr: &IpAddr| floor::PRIVATE_RANGES.iter().any(|net| net.contains(addr));
     entry.ports.contains(&port)
@@ -619,7 +620,8 @@ fn denies_an_alias(rule: &Rule) -> bool {
     }
 }
 
-/// Whether a denial covers the whole question. One with ports covers no question about any port.
+/// Tells whether a denial covers the whole question. A denial with ports covers no question about
+/// any port.
 fn denies_port(rule: &Rule, port: Option<u16>) -> bool {
     rule.ports.is_empty() || port.is_some_and(|port| rule.ports.contains(&port))
 }

@@ -1,4 +1,4 @@
-//! What is wrong with a policy, and where.
+//! Faults of a policy, with their places.
 //!
 //! ```text
 //!  yaml, load ──Diagnostic (file, line, column, source line, hint)──▶ render ──▶ text for a person
@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-/// How bad it is.
+/// Severity of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -27,7 +27,7 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// A stable word for the kind of finding, for example `unknown-key`.
     pub code: &'static str,
-    /// What is wrong.
+    /// The fault, in words.
     pub message: String,
     /// The file as it was named, `preset gitlab@1`, or `--allow`/`--deny`.
     pub file: String,
@@ -35,11 +35,11 @@ pub struct Diagnostic {
     pub line: u32,
     /// Column in characters, from 1; 0 where the finding has no place.
     pub column: u32,
-    /// How many characters are meant.
+    /// Number of characters that are marked.
     pub length: u32,
     /// The whole line, for underlining.
     pub source_line: String,
-    /// What to do.
+    /// Advice what to do.
     pub hint: Option<String>,
 }
 
@@ -77,8 +77,8 @@ fn render_one(text: &mut String, d: &Diagnostic) {
     }
 }
 
-/// Whether a character shows as itself: no control character, and none that hides, joins or turns
-/// others, so that what a person sees is what is there.
+/// Tells whether a character shows as itself: no control character, and none that hides, joins or
+/// turns others, so that a person sees the text as it is.
 pub fn is_harmless(c: char) -> bool {
     !(c.is_control()
         || matches!(

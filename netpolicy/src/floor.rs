@@ -26,7 +26,7 @@ use crate::host::HostName;
 /// The state of the IANA special-purpose registries that the tables follow; part of every digest.
 pub const FLOOR_VERSION: &str = "iana-2025-10-09";
 
-/// What the guard must know of the machine and of the engine: nothing may reach these.
+/// Addresses of the machine and of the engine, which the guard must know: nothing may reach them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Surroundings {
     /// Every address of the supervisor's machine and of the engine's.
@@ -40,13 +40,13 @@ pub struct Surroundings {
     pub engine_subnets: Vec<IpNet>,
     /// The range whose addresses stand for names.
     pub virtual_range: Ipv4Net,
-    /// Where the guard reaches the host itself, for rules with `host-access`.
+    /// Address at which the guard reaches the host itself, for rules with `host-access`.
     #[serde(default)]
     pub host_gateway: Option<IpAddr>,
 }
 
 impl Surroundings {
-    /// The same and one more machine's own addresses and ranges, and its on-link prefixes.
+    /// Adds one more machine's own addresses and ranges, and its on-link prefixes.
     #[must_use]
     pub fn and_host(
         mut self,
@@ -120,7 +120,7 @@ pub fn aliases() -> impl Iterator<Item = &'static HostName> {
     NAMES.iter()
 }
 
-/// Why a name is refused whatever it resolves to, if it is.
+/// Returns the reason for which a name is refused whatever it resolves to, if there is one.
 pub fn refused_name(name: &HostName) -> Option<Reason> {
     let text = name.as_str();
     HOST_ALIASES.iter().find_map(|(alias, reason)| {
@@ -146,7 +146,7 @@ pub const PRIVATE_RANGES: &[IpNet] = &[
     IpNet::V6(v6([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7)),
 ];
 
-/// Addresses at which clouds serve credentials to whoever asks.
+/// Addresses at which clouds serve credentials to every caller.
 pub const METADATA_ADDRESSES: &[IpAddr] = &[
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), // nearly everybody
     IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),   // Amazon ECS
@@ -204,9 +204,10 @@ const REACHABLE_V6: &[Ipv6Net] = &[
     v6([0x2001, 0x30, 0, 0, 0, 0, 0, 0], 28),
 ];
 
-/// Why the floor refuses an address, or `None` when it does not. `private` are the ranges that the
-/// deciding rule exempts; they count inside [`PRIVATE_RANGES`] only. `fake` are ranges with which a
-/// resolver answers public names; they count against being reserved, and against nothing else.
+/// Returns the reason for which the floor refuses an address, or `None`. `private` are the ranges
+/// that the deciding rule exempts; they count inside [`PRIVATE_RANGES`] only. `fake` are ranges
+/// with which a resolver answers public names; they count against being reserved, and against
+/// nothing else.
 pub fn refusal(addr: IpAddr, private: &[IpNet], fake: &[IpNet], s: &Surroundings) -> Option<Reason> {
     if METADATA_ADDRESSES.contains(&addr) {
         return Some(Reason::MetadataAddress);

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-/// Why a text is no name, or no pattern of names.
+/// Reason for which a text is no name, or no pattern of names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
     /// Nothing at all, or only a dot.
@@ -47,7 +47,7 @@ pub enum HostError {
 }
 
 impl HostError {
-    /// What to write instead.
+    /// Returns the text to write instead.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             HostError::Address(_) => Some("permit addresses with `{cidr: ADDRESS/32, ports: [PORT]}`"),
@@ -94,7 +94,7 @@ impl HostName {
         &self.0
     }
 
-    /// Whether this name stands below `other`, at any depth.
+    /// Tells whether this name stands below `other`, at any depth.
     pub fn is_below(&self, other: &HostName) -> bool {
         self.0.strip_suffix(other.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
     }
@@ -165,7 +165,7 @@ impl std::str::FromStr for HostName {
     }
 }
 
-/// What a rule says about names.
+/// Pattern of names in a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum HostPattern {
@@ -196,7 +196,7 @@ impl HostPattern {
         Ok(make(HostName::parse(name)?))
     }
 
-    /// Whether the pattern speaks about this name.
+    /// Tells whether the pattern matches this name.
     pub fn matches(&self, name: &HostName) -> bool {
         match self {
             HostPattern::Exact(own) => own == name,
@@ -212,7 +212,7 @@ impl HostPattern {
         }
     }
 
-    /// Whether names that are not written in the pattern match it.
+    /// Tells whether names that are not written in the pattern match it.
     pub fn is_wildcard(&self) -> bool {
         !matches!(self, HostPattern::Exact(_))
     }

@@ -118,7 +118,7 @@ impl RuleIndex {
         }
     }
 
-    /// Whether any rule is about addresses.
+    /// Tells whether any rule is about addresses.
     pub(crate) fn has_ranges(&self) -> bool {
         !self.v4.is_empty() || !self.v6.is_empty()
     }
@@ -129,7 +129,7 @@ impl RuleIndex {
     }
 }
 
-/// What is left of a name without its first label.
+/// Returns a name without its first label.
 fn parent(name: &str) -> Option<&str> {
     name.split_once('.').map(|(_, rest)| rest)
 }

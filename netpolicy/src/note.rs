@@ -1,5 +1,5 @@
-//! What a translation between formats could not carry over: importers, exporters and `suggest` say
-//! it with this.
+//! Notes about a translation between formats: importers, exporters and `suggest` report with them
+//! what they could not carry over.
 //!
 //! ```text
 //!  import, export, suggest ──Note (kind, what, place, why)──▶ stderr, `--json`
@@ -11,15 +11,15 @@ use serde::Serialize;
 
 use crate::diagnostic::harmless;
 
-/// How the result differs from what it was made of.
+/// Difference between the result and its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoteKind {
     /// Nothing stands for it in the result.
     LeftOut,
-    /// What stands for it permits less.
+    /// The replacement permits less.
     Narrower,
-    /// What stands for it permits more. Only exporters do this, where a format cannot say it more
+    /// The replacement permits more. Only exporters do this, where a format cannot say it more
     /// narrowly.
     Wider,
 }
@@ -38,17 +38,17 @@ impl NoteKind {
 /// One thing that is not the same on the other side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Note {
-    /// How it differs.
+    /// Kind of the difference.
     pub kind: NoteKind,
     /// The entry or key, as the source has it.
     pub what: String,
-    /// Where it stands; empty when nowhere in particular.
+    /// File of the source; empty when the note is about no place in particular.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub file: String,
     /// Line, from 1; 0 when the whole file is meant.
     #[serde(skip_serializing_if = "is_zero")]
     pub line: u32,
-    /// Why.
+    /// Cause of the difference.
     pub why: String,
 }
 

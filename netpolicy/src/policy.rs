@@ -47,7 +47,7 @@ impl fmt::Display for Layer {
     }
 }
 
-/// Where a rule was written, for every verdict, event and explanation.
+/// Place where a rule was written, for every verdict, event and explanation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The layer that the file belongs to.
@@ -70,7 +70,7 @@ impl Origin {
     }
 }
 
-/// How the gate checks a connection.
+/// Check of a connection by the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
@@ -85,7 +85,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// What the gate does on a port unless a rule says otherwise.
+    /// Returns the check on a port unless a rule says otherwise.
     pub fn of_port(port: u16) -> Protocol {
         match port {
             443 => Protocol::Tls,
@@ -94,7 +94,7 @@ impl Protocol {
         }
     }
 
-    /// Whether every connection that passes this check passes the other too: `tcp` looks at
+    /// Tells whether every connection that passes this check passes the other too: `tcp` looks at
     /// nothing, `auto` lets a ClientHello and an HTTP/1 request with the right name through.
     pub fn is_within(self, other: Protocol) -> bool {
         self == other || other == Protocol::Tcp || (other == Protocol::Auto && self != Protocol::Tcp)
@@ -111,7 +111,7 @@ impl Protocol {
     }
 }
 
-/// Who turns the name of a permitted connection into an address.
+/// Resolver that turns the name of a permitted connection into an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ResolvedBy {
@@ -122,7 +122,7 @@ pub enum ResolvedBy {
     Proxy,
 }
 
-/// What a rule speaks about.
+/// Targets of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Matcher {
@@ -135,7 +135,7 @@ pub enum Matcher {
 /// One line of `allow` or `deny`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
-    /// What it speaks about.
+    /// Targets of the rule.
     pub matcher: Matcher,
     /// The ports; empty means every port and is possible in `deny` only.
     pub ports: Vec<u16>,
@@ -146,7 +146,7 @@ pub struct Rule {
     /// The last day (UTC, whole) on which the rule permits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Date>,
-    /// Who resolves the names.
+    /// Resolver of the names.
     #[serde(default)]
     pub resolved_by: ResolvedBy,
     /// The host itself is meant: the one way to a host alias.
@@ -154,7 +154,7 @@ pub struct Rule {
     pub host_access: bool,
     /// The author's words, shown by explain, events and reports.
     pub reason: Option<String>,
-    /// Where it stands.
+    /// Place of the rule.
     pub origin: Origin,
 }
 
@@ -194,8 +194,8 @@ impl Rule {
         })
     }
 
-    /// Whether the rule asks for more than names: a person's approval of a project does not cover
-    /// private networks, ranges, or bytes that nothing looks at.
+    /// Tells whether the rule asks for more than names: a person's approval of a project does not
+    /// cover private networks, ranges, or bytes that nothing looks at.
     pub fn is_beyond_trust(&self) -> bool {
         matches!(self.matcher, Matcher::Cidr(_))
             || !self.private.is_empty()
@@ -203,7 +203,7 @@ impl Rule {
             || self.resolved_by == ResolvedBy::Proxy
     }
 
-    /// Whether the rule permits nothing any more.
+    /// Tells whether the rule permits nothing any more.
     pub fn expired(&self, today: Date) -> bool {
         self.expires.is_some_and(|last| today > last)
     }
@@ -222,20 +222,20 @@ pub struct Ceiling {
 /// One line of `tests`: what a policy promises about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expectation {
-    /// Whether the target is to be permitted.
+    /// Set when the target is to be permitted.
     pub allow: bool,
     /// The target.
     pub endpoint: Endpoint,
-    /// Where it stands.
+    /// Place of the expectation.
     pub origin: Origin,
 }
 
 /// A whole policy, all files of all layers merged: plain data, the same for every command.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// What is permitted, as far as the ceilings let it.
+    /// Permissions, as far as the ceilings let them count.
     pub allow: Vec<Arc<Rule>>,
-    /// What is refused even where `allow` permits it.
+    /// Denials. They refuse even what `allow` permits.
     pub deny: Vec<Arc<Rule>>,
     /// At most one for each layer, strongest first.
     #[serde(default)]
@@ -252,16 +252,16 @@ pub struct Policy {
     /// Limits and setting of the agent's container.
     #[serde(default)]
     pub container: Container,
-    /// What the engine must be like.
+    /// Demands on the engine.
     #[serde(default)]
     pub require: Vec<Requirement>,
-    /// What of the project's files is hidden.
+    /// Files of the project that are hidden, or spared.
     #[serde(default)]
     pub workspace: Workspace,
-    /// What a token may be that the agent is given.
+    /// Limits of a token that the agent is given.
     #[serde(default)]
     pub credentials: Credentials,
-    /// What `policy test` checks.
+    /// Expectations that `policy test` checks.
     #[serde(default)]
     pub tests: Vec<Expectation>,
     /// `--network denied`: nothing is permitted, whatever `allow` says.

@@ -26,7 +26,7 @@ pub struct Preset {
 }
 
 impl Preset {
-    /// What it is for: the first line of its text.
+    /// Returns the purpose of the preset: the first line of its text.
     pub fn summary(&self) -> &'static str {
         self.text.lines().next().unwrap_or_default().trim_start_matches(['#', ' '])
     }
@@ -59,7 +59,7 @@ pub fn find(reference: &str) -> Option<&'static Preset> {
     }
 }
 
-/// Why an URL names no instance.
+/// Reason for which a URL names no instance.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InstanceError {
     /// Neither `https://…` nor `http://…`.

@@ -12,7 +12,7 @@ use crate::diagnostic::harmless;
 use crate::policy::{Matcher, Policy, Protocol, ResolvedBy, Rule};
 use crate::settings::{Ca, Container, Credentials, Dns, Proxy, Workspace};
 
-/// What is written behind a rule as a comment.
+/// Function that returns the comment behind a rule.
 pub type Comment<'c> = dyn Fn(&Rule) -> Option<String> + 'c;
 
 /// The whole policy of one layer. Several ceilings cannot stand in one file: the first is written.

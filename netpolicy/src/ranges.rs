@@ -13,7 +13,7 @@ type Ids = Vec<u32>;
 /// Ranges, none of which overlaps another without holding it or lying in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Ranges<A> {
-    /// Where each range begins, in order; of those that begin together the widest first.
+    /// Beginnings of the ranges, in order; of those that begin together the widest first.
     first: Vec<A>,
     rest: Vec<Rest<A>>,
 }

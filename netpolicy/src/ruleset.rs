@@ -132,11 +132,11 @@ pub struct Permit {
 pub struct FencePlan {
     /// The namespace's own address on the workflow's network.
     pub own: Ipv4Addr,
-    /// What leads to the gate.
+    /// Targets that lead to the gate.
     pub permits: Vec<Permit>,
     /// Every device but `lo`.
     pub links: Vec<String>,
-    /// What vanishes.
+    /// Packets that are dropped silently.
     pub cut: Cut,
 }
 
@@ -172,7 +172,7 @@ pub fn permits(policy: &Policy, names: &VirtualNames) -> Vec<Permit> {
             Matcher::Cidr(ipnet::IpNet::V4(range)) => ranges.push(*range),
             Matcher::Cidr(ipnet::IpNet::V6(_)) => {}
         }
-        // What the fence keeps for itself is never redirected to the gate, whoever wrote it down.
+        // The fence's own ports are never redirected to the gate, whichever layer names them.
         let ports = || rule.ports.iter().filter(|port| !RESERVED_PORTS.contains(port));
         permits.extend(
             ranges.iter().flat_map(|range| ports().map(|port| Permit { range: *range, port: *port })),

@@ -62,17 +62,17 @@ struct File {
     version: Version,
     /// Presets by name and version (`gitlab@1`), files relative to this one (`./team.yml`).
     extends: Option<Vec<String>>,
-    /// What may be reached.
+    /// Targets that may be reached.
     network: Option<Network>,
     /// Limits and setting of the agent's container; of several layers the smallest limit counts.
     container: Option<Container>,
-    /// What the engine must be like before anything is created. Not for projects.
+    /// Demands on the engine, checked before anything is created. Not for projects.
     engine: Option<Engine>,
-    /// What of the project's files the agent does not see.
+    /// Files of the project that the agent does not see.
     workspace: Option<Workspace>,
-    /// What a token may be that the agent is given. Not for projects.
+    /// Limits of a token that the agent is given. Not for projects.
     credentials: Option<Credentials>,
-    /// What `ringfence policy test` checks.
+    /// Expectations that `ringfence policy test` checks.
     tests: Option<Vec<Test>>,
 }
 
@@ -92,9 +92,9 @@ impl JsonSchema for Version {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields, rename_all = "kebab-case")]
 struct Network {
-    /// What is permitted.
+    /// Permissions.
     allow: Option<Vec<Rule>>,
-    /// What is refused whatever permits it.
+    /// Denials. They refuse whatever permits the target.
     deny: Option<Vec<Denial>>,
     /// The most that this layer and weaker ones may permit; an empty list lets nothing through. Not
     /// for projects.
@@ -127,7 +127,7 @@ struct FullRule {
     /// The ports; 443 unless given.
     #[schemars(length(min = 1), inner(range(min = 1)))]
     ports: Option<Vec<u16>>,
-    /// How the gate checks; by the port unless given: 443 tls, 80 http, else auto.
+    /// Check by the gate; by the port unless given: 443 tls, 80 http, else auto.
     protocol: Option<Protocol>,
     /// Private ranges in which the addresses of this name may lie too.
     private: Option<Vec<String>>,
@@ -235,11 +235,11 @@ struct Container {
     /// Files that a process may have open.
     #[schemars(range(min = 64, max = 1048576))]
     open_files: Option<u32>,
-    /// What the agent may write, `10GiB`.
+    /// Bytes that the agent may write, `10GiB`.
     disk: Option<Size>,
     /// Wall-clock time, `2h`.
     time: Option<String>,
-    /// What the agent keeps of root's powers in its own container.
+    /// Root's powers that the agent keeps in its own container.
     capabilities: Option<Capabilities>,
     /// The OCI runtime, `default` for the engine's. Not for projects.
     runtime: Option<String>,
@@ -267,7 +267,7 @@ enum Size {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields, rename_all = "kebab-case")]
 struct Engine {
-    /// What `ringfence doctor` must find; what several layers require adds up.
+    /// Risks that `ringfence doctor` must find closed; what several layers require adds up.
     require: Option<Vec<Requirement>>,
 }
 
@@ -289,7 +289,7 @@ struct Credentials {
     /// The scopes that a token may have; `[ai_workflows]` unless given. Of several layers what all
     /// list.
     scopes: Option<Vec<String>>,
-    /// How long a token may live still, `8h`; of several layers the shortest.
+    /// Longest remaining life of a token, `8h`; of several layers the shortest.
     max_lifetime: Option<String>,
 }
 
@@ -347,7 +347,7 @@ mod tests {
             assert_eq!(keys(&schema, name), known, "{}", section.name);
             let object = if name.is_empty() { &schema } else { &schema["$defs"][name] };
             assert_eq!(object["additionalProperties"], Value::Bool(false), "{}", section.name);
-            // What a project may not hold is said to whoever writes one.
+            // The description tells a project's author which keys a project may not hold.
             for key in section.not_in_project {
                 let words = object["properties"][*key]["description"].as_str().unwrap_or_default();
                 assert!(words.contains("Not for projects"), "{key}");

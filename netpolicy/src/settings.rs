@@ -1,5 +1,5 @@
-//! What a policy sets besides rules: resolution, the corporate proxy, the agent's container, the
-//! engine.
+//! Settings of a policy besides its rules: resolution, the corporate proxy, the agent's container,
+//! the engine.
 //!
 //! Plain data. Of limits the smallest of all layers counts; `dns` and `proxy` come from the
 //! strongest layer that sets them.
@@ -44,14 +44,14 @@ pub enum Upstream {
     /// DNS over TLS (RFC 7858): the address, port 853 unless given, and the name in its
     /// certificate.
     Tls {
-        /// Where it listens.
+        /// Address at which the resolver listens.
         address: SocketAddr,
         /// The name that its certificate must carry.
         name: HostName,
     },
     /// DNS over HTTPS (RFC 8484).
     Https {
-        /// Who answers, and whose name or address its certificate must carry.
+        /// The resolver's server. Its certificate must carry this name or address.
         server: Server,
         /// The port, 443 unless given.
         port: u16,
@@ -122,7 +122,7 @@ impl Default for Dns {
     }
 }
 
-/// What the guard dials itself although there is a proxy.
+/// Targets that the guard dials itself although there is a proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direct {
@@ -151,19 +151,19 @@ pub struct Proxy {
     /// The environment variable of the supervisor that holds `user:password`; never the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_env: Option<String>,
-    /// What does not go through it.
+    /// Targets that do not go through the proxy.
     #[serde(default)]
     pub direct: Vec<Direct>,
 }
 
 impl Proxy {
-    /// Whether a name is dialled without it, whatever it resolves to.
+    /// Tells whether a name is dialled without the proxy, whatever it resolves to.
     #[must_use]
     pub fn leaves_out(&self, name: &HostName) -> bool {
         self.direct.iter().any(|direct| matches!(direct, Direct::Host(pattern) if pattern.matches(name)))
     }
 
-    /// Whether an address is dialled without it.
+    /// Tells whether an address is dialled without the proxy.
     #[must_use]
     pub fn leaves_out_address(&self, address: IpAddr) -> bool {
         self.direct.iter().any(|direct| matches!(direct, Direct::Cidr(net) if net.contains(&address)))
@@ -180,7 +180,7 @@ pub enum Ca {
     File(String),
 }
 
-/// What the agent keeps of root's powers in its own container. The least counts.
+/// Root's powers that the agent keeps in its own container. The least counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Capabilities {
@@ -226,7 +226,7 @@ pub struct Container {
     /// Wall-clock seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
-    /// What the agent keeps of root's powers.
+    /// Root's powers that the agent keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
     /// The OCI runtime; `default` is the engine's.
@@ -265,7 +265,7 @@ pub struct Credentials {
     pub max_lifetime: Option<u64>,
 }
 
-/// What a token may do unless a policy says otherwise.
+/// Scopes that a token may have unless a policy says otherwise.
 pub const DEFAULT_SCOPES: [&str; 1] = ["ai_workflows"];
 
 /// `engine.require`: what `doctor` must find before anything is created.

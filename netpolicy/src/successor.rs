@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::policy::{Layer, Policy, Rule};
 
-/// Why a policy cannot take the place of another.
+/// Reason for which a policy cannot take the place of another.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// It changes what only a new run can follow.

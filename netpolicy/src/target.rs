@@ -48,7 +48,7 @@ pub struct Endpoint {
     pub transport: Transport,
 }
 
-/// Why a text is no target.
+/// Reason for which a text is no target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// A scheme that says nothing about a port.

@@ -1,4 +1,4 @@
-//! Well-known hosts that take data from whoever sends it: permitting one is permitting a way out.
+//! Well-known hosts that take data from every sender: permitting one is permitting a way out.
 //!
 //! ```text
 //!  HostPattern ──accepts_uploads (do they share a name?)──▶ what such a host takes, for notes of `policy check`
@@ -148,14 +148,14 @@ static PATTERNS: LazyLock<Vec<(HostPattern, &'static str)>> = LazyLock::new(|| {
     TABLE.iter().filter_map(|(text, what)| Some((HostPattern::parse(text).ok()?, *what))).collect()
 });
 
-/// What a host that this pattern permits is known to take from whoever sends it. Of several, the
-/// one that is named most exactly.
+/// Returns the data that a host which this pattern permits is known to take from every sender. Of
+/// several hosts, the one that is named most exactly counts.
 pub fn accepts_uploads(pattern: &HostPattern) -> Option<&'static str> {
     let known = PATTERNS.iter().filter(|(known, _)| overlap(pattern, known));
     known.max_by_key(|(known, _)| (known == pattern, known.name().as_str().len())).map(|(_, what)| *what)
 }
 
-/// Whether some name matches both.
+/// Tells whether some name matches both.
 fn overlap(a: &HostPattern, b: &HostPattern) -> bool {
     if !a.is_wildcard() {
         return b.matches(a.name());

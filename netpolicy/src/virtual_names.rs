@@ -68,7 +68,7 @@ impl VirtualNames {
         Some(address)
     }
 
-    /// Whether no further name can get an address.
+    /// Tells whether no further name can get an address.
     pub fn is_full(&self) -> bool {
         self.next >= u32::from(self.range.broadcast())
     }

@@ -166,7 +166,7 @@ impl Findings {
     }
 }
 
-/// What a node holds.
+/// Content of a node.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     /// A string, number, boolean or null: plain ones mean what the core schema says.
@@ -187,7 +187,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// What the node is, in the words of a message.
+    /// Returns the kind of the node, in the words of a message.
     pub(crate) fn kind(&self) -> &'static str {
         match &self.value {
             Value::List(_) => "a list",

@@ -24,11 +24,11 @@ pub struct DoctorArgs {
     pub json: bool,
 }
 
-/// What the doctor's containers run.
+/// Programs that the doctor's containers run.
 #[derive(Debug, Subcommand)]
 pub enum ProbeCommand {
-    /// Say what a process sees of its container
+    /// Print what a process sees of its container
     Container,
-    /// Make a fence, prove it, and say what is in doubt
+    /// Make a fence, prove it, and print the doubts
     Fence,
 }

@@ -1,10 +1,10 @@
-//! `ringfence allow`, `deny`, `net`: changes to a workflow that runs.
+//! `ringfence allow`, `deny`, `net`: changes to a running workflow.
 
 use clap::Args;
 
 use super::policy::PolicyArgs;
 
-/// Whether a workflow is acted on that this machine did not make.
+/// Option for workflows that this machine did not make.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct RecordArgs {
     /// Act on a workflow that this machine has no record of: it was started elsewhere, or the state
@@ -22,13 +22,13 @@ pub struct AllowArgs {
     /// A workflow's id, a unique prefix of it, or its name
     #[arg(value_name = "ID")]
     pub workflow: String,
-    /// What to permit (port 443 unless given)
+    /// Host to permit (port 443 unless given)
     #[arg(value_name = "HOST[:PORT]")]
     pub host: String,
-    /// Print how the network stands then, as JSON
+    /// Print the network's new state as JSON
     #[arg(long)]
     pub json: bool,
-    /// Whether this machine must have made the workflow
+    /// Option for workflows that this machine did not make
     #[command(flatten)]
     pub record: RecordArgs,
 }
@@ -42,13 +42,13 @@ pub struct DenyArgs {
     /// A workflow's id, a unique prefix of it, or its name
     #[arg(value_name = "ID")]
     pub workflow: String,
-    /// What to refuse, every port; without it: everything
+    /// Host to refuse, on every port; without it: everything
     #[arg(value_name = "HOST|CIDR")]
     pub host: Option<String>,
-    /// Print how the network stands then, as JSON
+    /// Print the network's new state as JSON
     #[arg(long)]
     pub json: bool,
-    /// Whether this machine must have made the workflow
+    /// Option for workflows that this machine did not make
     #[command(flatten)]
     pub record: RecordArgs,
 }
@@ -73,10 +73,10 @@ pub struct ReloadArgs {
     /// The policy
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// Print how the network stands then, as JSON
+    /// Print the network's new state as JSON
     #[arg(long)]
     pub json: bool,
-    /// Whether this machine must have made the workflow
+    /// Option for workflows that this machine did not make
     #[command(flatten)]
     pub record: RecordArgs,
 }
@@ -94,7 +94,7 @@ Conditions, for everything or for the names of host=NAME:
   reset-after=64KiB         a connection is reset after so many bytes
   restore                   ends them: all, or those of host=NAME
 
-Without a condition it says how the network stands.
+Without a condition, the present state is printed.
 
 Examples:
   ringfence net ID cut
@@ -104,13 +104,13 @@ pub struct NetArgs {
     /// A workflow's id, a unique prefix of it, or its name
     #[arg(value_name = "ID")]
     pub workflow: String,
-    /// What the network shall be like
+    /// Conditions to set
     #[arg(value_name = "CONDITION")]
     pub conditions: Vec<String>,
-    /// Print how the network stands then, as JSON
+    /// Print the network's new state as JSON
     #[arg(long)]
     pub json: bool,
-    /// Whether this machine must have made the workflow
+    /// Option for workflows that this machine did not make
     #[command(flatten)]
     pub record: RecordArgs,
 }

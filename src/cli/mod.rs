@@ -33,7 +33,7 @@ pub struct Cli {
     /// Write errors only: no summary, no warning, no progress
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// What to do.
+    /// Command to run.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -45,13 +45,13 @@ pub enum Command {
     Run(Box<run::RunArgs>),
     /// List the workflows on the engine
     Ps(JsonArgs),
-    /// End workflows and remove what is theirs
+    /// End workflows and remove their containers, networks and volumes
     Stop {
         /// Ids, unique prefixes of ids, or names
         #[arg(required = true, value_name = "ID")]
         workflows: Vec<String>,
     },
-    /// Remove what workflows left behind that nobody supervises any more
+    /// Remove the leftovers of workflows that nobody supervises any more
     Gc {
         /// Remove the shared uplink network too
         #[arg(long)]
@@ -59,22 +59,22 @@ pub enum Command {
     },
     /// Show the decision log of a workflow, or of a file
     Events(EventsArgs),
-    /// Show what a run changed, after its end: references, commits, files, what was put back
+    /// Show what a run changed, after its end: references, commits, files, and what was put back
     Review(ReviewArgs),
-    /// Permit a host to a workflow that runs
+    /// Permit a host to a running workflow
     Allow(live::AllowArgs),
-    /// Refuse a host, or everything, to a workflow that runs
+    /// Refuse a host, or everything, to a running workflow
     Deny(live::DenyArgs),
-    /// Read the policy of a workflow that runs anew
+    /// Reload the policy of a running workflow
     Reload(live::ReloadArgs),
-    /// Make the network of a workflow that runs slow, broken or gone, and whole again
+    /// Slow down, break or cut the network of a running workflow, and restore it
     Net(live::NetArgs),
-    /// Say of each risk how it stands on this machine and engine
+    /// Check this machine and engine for each risk
     Doctor(doctor::DoctorArgs),
     /// Check and explain policies, offline
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
-    /// See a project as an agent would
+    /// Show a project as an agent would see it
     #[command(subcommand)]
     Project(project::ProjectCommand),
     /// Approve a project's own policy as it is now
@@ -82,23 +82,23 @@ pub enum Command {
     /// Write the helper image of this machine's files, for engines that need it from elsewhere
     #[command(hide = true)]
     HelperImage {
-        /// Where to
+        /// File to write
         #[arg(long, value_name = "FILE")]
         output: std::path::PathBuf,
     },
-    /// Inside the fence's container
+    /// Run inside the fence's container
     #[command(subcommand, hide = true)]
     Fence(FenceCommand),
-    /// Inside the guard's container
+    /// Run inside the guard's container
     #[command(subcommand, hide = true)]
     Guard(GuardCommand),
-    /// Inside the container in the host's network
+    /// Run inside the container in the host's network
     #[command(subcommand, hide = true)]
     Host(HostCommand),
-    /// Inside the container that counts the agent's files
+    /// Run inside the container that counts the agent's files
     #[command(subcommand, hide = true)]
     Disk(DiskCommand),
-    /// Inside the doctor's containers
+    /// Run inside the doctor's containers
     #[command(subcommand, hide = true)]
     Probe(doctor::ProbeCommand),
 }
@@ -117,10 +117,10 @@ pub struct EventsArgs {
     /// A workflow's id, unique prefix or name, or an events file
     #[arg(value_name = "ID|FILE")]
     pub source: String,
-    /// Only what was refused
+    /// Show refusals only
     #[arg(long)]
     pub denied: bool,
-    /// Go on printing until the workflow ends
+    /// Keep printing until the workflow ends
     #[arg(long, conflicts_with = "verify")]
     pub follow: bool,
     /// Check that the log is whole, as far as its chain can tell
@@ -155,7 +155,7 @@ fn digest(text: &str) -> Result<String, String> {
     good.then(|| digits.to_ascii_lowercase()).ok_or_else(|| "a digest has 64 hexadecimal digits".to_owned())
 }
 
-/// What the fence container runs.
+/// Programs that the fence container runs.
 #[derive(Debug, Subcommand)]
 pub enum FenceCommand {
     /// Make the fence, prove it, hand its sockets over, hold it
@@ -164,28 +164,28 @@ pub enum FenceCommand {
     Put,
     /// Replace the ruleset by the one described on stdin
     Apply,
-    /// From another container in the fence: does its filter answer?
+    /// Ask the fence's filter, from another container in the fence
     Ask {
         /// Any address: port 53 of each is the filter's
         address: std::net::Ipv4Addr,
     },
 }
 
-/// What the container in the host's network runs.
+/// Programs that the container in the host's network runs.
 #[derive(Debug, Subcommand)]
 pub enum HostCommand {
-    /// Say which addresses are the machine's own, and again when they change
+    /// Print the machine's own addresses, and again when they change
     Watch,
 }
 
-/// What the container that counts the agent's files runs.
+/// Programs that the container that counts the agent's files runs.
 #[derive(Debug, Subcommand)]
 pub enum DiskCommand {
-    /// Say again and again what the agent has on the engine's disk
+    /// Print the agent's use of the engine's disk, again and again
     Watch,
 }
 
-/// What the guard container runs.
+/// Programs that the guard container runs.
 #[derive(Debug, Subcommand)]
 pub enum GuardCommand {
     /// Serve the fence's sockets

@@ -8,7 +8,7 @@ use netpolicy::import::Format as Import;
 /// Work with policies, offline.
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
-    /// Say everything that is wrong with policy files
+    /// Report every fault in policy files
     Check {
         /// The files
         #[arg(required = true, value_name = "FILE")]
@@ -17,7 +17,7 @@ pub enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Say whether a target is permitted, and by which rule
+    /// Explain whether a target is permitted, and by which rule
     #[command(after_help = "\
 Targets: https://host/path, host (port 443), host:port, tcp://addr:port, ssh://host
 Exit status: 0 allowed, 1 denied, 2 cannot tell (bad input)")]
@@ -29,7 +29,7 @@ The digest is the one that labels, events and --expect-digest carry; --canonical
     /// Run the tests that the policies hold, and print TAP
     #[command(after_help = "Exit status: 0 all hold, 1 one does not, 2 could not run")]
     Test(TestArgs),
-    /// Say what a policy reaches that another does not, by names, ports and ranges
+    /// Compare the reach of two policies, by names, ports and ranges
     #[command(after_help = "\
 Exit status: 0 NEW reaches nothing more, 1 it reaches more, 2 could not run")]
     Diff(DiffArgs),
@@ -95,7 +95,7 @@ pub struct SuggestArgs {
 /// `ringfence policy presets`.
 #[derive(Debug, Args)]
 pub struct PresetsArgs {
-    /// Which one to print, as `gitlab` or `gitlab@1`
+    /// Preset to print, as `gitlab` or `gitlab@1`
     pub name: Option<String>,
     /// Print JSON
     #[arg(long)]
@@ -112,7 +112,7 @@ fn words<T: Copy + Send + Sync + 'static>(
     })
 }
 
-/// Where the policy comes from, besides the organisation's and the user's files.
+/// Sources of the policy, besides the organisation's and the user's files.
 #[derive(Debug, Args)]
 pub struct PolicyArgs {
     /// A policy file, or the name of a preset; may be given several times
@@ -132,12 +132,12 @@ pub struct PolicyArgs {
 /// `ringfence policy explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// What would be reached
+    /// Target to explain
     pub target: String,
     /// The policy
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// Ask the policy's upstreams for the name, and say of each address whether it may be dialled
+    /// Ask the policy's upstreams for the name, and judge each of its addresses
     #[arg(long)]
     pub resolve: bool,
     /// Print JSON
@@ -188,7 +188,7 @@ pub struct TrustArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
-    /// Take the approval back
+    /// Withdraw the approval
     #[arg(long, conflicts_with = "yes")]
     pub revoke: bool,
     /// List what was approved
@@ -204,7 +204,7 @@ pub struct TrustArgs {
 pub struct DiffArgs {
     /// A policy file, or the name of a preset
     pub old: String,
-    /// The same, as it is to be
+    /// New policy
     pub new: String,
     /// Print JSON
     #[arg(long)]

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-/// See a project as an agent would.
+/// Show a project as an agent would see it.
 #[derive(Debug, Subcommand)]
 pub enum ProjectCommand {
-    /// List what of a project would be hidden from an agent, masked, or kept from its changes, and
-    /// why
+    /// List the files that would be hidden from an agent, masked, or protected from its changes,
+    /// and why
     Check(CheckArgs),
 }
 

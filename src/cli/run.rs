@@ -32,7 +32,7 @@ pub struct RunArgs {
     /// `policy`: what the policy permits; `denied`: nothing
     #[arg(long, alias = "net", value_name = "CONDITION", default_value = "policy", value_parser = values::network)]
     pub network: Network,
-    /// The same as --network denied
+    /// Deny all network, as --network denied does
     #[arg(long, conflicts_with = "network")]
     pub no_network: bool,
     /// The project directory, mounted at /workspace, which becomes the working directory
@@ -59,14 +59,14 @@ pub struct RunArgs {
     /// A file for the agent, in memory: /run/secrets/prompt, named by RINGFENCE_PROMPT
     #[arg(long, value_name = "FILE")]
     pub prompt: Option<PathBuf>,
-    /// Send what looks like a secret all the same: the rule and the place that the refusal names
+    /// Send a value although it looks like a secret: the rule and the place that the refusal names
     #[arg(long, value_name = "RULE@PLACE")]
     pub allow_secret: Vec<String>,
     /// Give the agent a GitLab token as GITLAB_TOKEN, once the instance (--gitlab, else gitlab.com)
-    /// said what it may do and when it ends
+    /// has confirmed its scopes and its end
     #[arg(long, value_name = "NAME", group = "gitlab_token")]
     pub gitlab_token_env: Option<String>,
-    /// The same with the token that glab has for the instance
+    /// Hand over the token that glab has for the instance
     #[arg(long, group = "gitlab_token")]
     pub gitlab_token_glab: bool,
     /// Revoke that token after the run
@@ -116,13 +116,13 @@ pub struct RunArgs {
     /// Wall-clock time after which the run is ended (2h, 90s) [default: 24h]
     #[arg(long, value_name = "TIME", value_parser = values::time)]
     pub time: Option<Duration>,
-    /// When to fetch the image: `missing`, `always` or `never`
+    /// Fetch the image: `missing`, `always` or `never`
     #[arg(long, value_name = "WHEN", default_value = "missing", hide_possible_values = true)]
     pub pull: Pull,
     /// The OCI runtime of the agent's container, as the engine names it [default: the engine's own]
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub runtime: Option<String>,
-    /// The image cannot be written; /tmp, /run and /var/tmp are in memory
+    /// Make the image read-only; /tmp, /run and /var/tmp are in memory
     #[arg(long)]
     pub read_only: bool,
     /// A directory in memory, which counts as the agent's memory
@@ -149,10 +149,10 @@ pub struct RunArgs {
     pub words: Vec<String>,
 }
 
-/// What the network is to the agent.
+/// Choice of the agent's network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
-    /// What the policy permits.
+    /// Names and ranges that the policy permits.
     Policy,
     /// Nothing.
     Denied,

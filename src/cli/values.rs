@@ -11,7 +11,7 @@ const LARGEST_ID: u64 = 2_147_483_647;
 /// The engine refuses less with a text of its own.
 const LEAST_SIZE: u64 = 6 << 20;
 
-/// Why docker's words for "no limit" are refused.
+/// Explains why docker's words for "no limit" are refused.
 fn no_limit(text: &str) -> Option<String> {
     let is_none = matches!(text.trim(), "0" | "-1" | "0.0");
     is_none.then(|| "no run is without a limit: leave the option out for the default".to_owned())

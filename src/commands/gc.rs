@@ -23,7 +23,7 @@ use crate::workspace::masks;
 const YOUNG_SECONDS: u64 = 120;
 /// A supervisor has removed its workflow so long after the guard's end, or never will.
 const REMOVAL: Duration = Duration::from_secs(1800);
-/// How long a guard may take to answer.
+/// Time limit for a guard's answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Removes leftovers; their ids on stdout.
@@ -44,8 +44,8 @@ pub async fn gc(engine_host: Option<&str>, all: bool) -> Result<u8, Failure> {
     super::all_or_last(failures)
 }
 
-/// The same at the start of a run: what cannot be removed now is left to `ringfence gc`, which
-/// tells why.
+/// Removes what is left from earlier runs, at the start of a run. What cannot be removed now is
+/// left to `ringfence gc`, which gives the reason.
 pub async fn quietly(engine: &Engine) {
     let failures = match sweep(engine).await {
         Ok(swept) => swept.failures,
@@ -58,7 +58,7 @@ pub async fn quietly(engine: &Engine) {
     }
 }
 
-/// What became of what was left.
+/// Outcome of the removal.
 #[derive(Default)]
 struct Swept {
     removed: Vec<Found>,
@@ -97,7 +97,7 @@ fn has_ended(found: &Found, now: u64) -> bool {
     ended && now.saturating_sub(found.created_at.0) > YOUNG_SECONDS
 }
 
-/// How it stands with the supervisor of a workflow whose agent does not run.
+/// Presence of the supervisor of a workflow whose agent does not run.
 #[derive(Debug, PartialEq, Eq)]
 enum Supervisor {
     Lives,
@@ -156,7 +156,7 @@ fn by_age(ended_ago: Option<Duration>) -> Supervisor {
     }
 }
 
-/// How long ago a container ended, by the engine's clock and this one.
+/// Returns the time since a container ended, by the engine's clock and this one.
 async fn ended_ago(engine: &Engine, container: &str) -> Option<Duration> {
     let about = timeout(PATIENCE, engine.inspect_container(container, None)).await.ok()?.ok()?;
     since(&about.state?.finished_at?, SystemTime::now())

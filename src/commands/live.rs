@@ -50,7 +50,7 @@ pub async fn reload(engine_host: Option<&str>, args: ReloadArgs) -> Result<u8, F
             )
             .hint("name them: --policy, --allow, --deny, --gitlab")
         })?;
-        // Relative paths are the run's, whoever reloads from wherever.
+        // Relative paths count from the run's directory, wherever the reload is typed.
         std::env::set_current_dir(&record.directory).map_err(|error| {
             Failure::new(COULD_NOT_RUN, format!("the run was started in {}", record.directory.display()))
                 .caused_by(&error)
@@ -88,7 +88,7 @@ fn rule(flag: &str, command: &str, text: &str) -> Result<Rule, Failure> {
     Ok(rule)
 }
 
-/// What the words of `net` ask for; nothing without a word.
+/// Reads the change that the words of `net` ask for; nothing without a word.
 fn wish(words: &[String]) -> Result<Option<Change>, Failure> {
     let wrong = |what: String| {
         Failure::new(COULD_NOT_RUN, what).hint("`ringfence net --help` lists the conditions and their forms")

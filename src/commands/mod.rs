@@ -56,7 +56,7 @@ pub fn dispatch(cli: Cli) -> ExitCode {
     }
 }
 
-/// What the containers of a workflow run.
+/// Runs a program of a workflow's container.
 #[cfg(target_os = "linux")]
 fn in_a_container(command: Command) -> Result<u8, Failure> {
     use crate::cli::doctor::ProbeCommand;

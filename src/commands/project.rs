@@ -75,7 +75,7 @@ pub fn check_unmasked(plans: &[Plan], part: Option<&Path>, shown: &[String]) -> 
     .hint("write it as seen from the project's directory; `ringfence project check` lists what is covered"))
 }
 
-/// What the policy says about masks.
+/// Returns the policy's wishes about masks.
 pub fn wishes(policy: &Policy) -> Wishes {
     Wishes {
         mask: policy.workspace.mask.clone(),

@@ -12,7 +12,7 @@ use crate::term::Failure;
 use crate::wire::Role;
 use crate::wire::event::{How, Observation};
 
-/// How long a guard is asked to write down who ends its run.
+/// Time limit for a guard to write down who ends its run.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ends each workflow: the agent is asked (TERM), after 10 s it is made to; the id on stdout.

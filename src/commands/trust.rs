@@ -88,7 +88,8 @@ fn list(json: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// What cannot be read now does not count now, whatever the reason.
+/// Compares an approval with the project's present policy. A policy that cannot be read now does
+/// not count now, whatever the reason.
 fn state_of(approval: &trust::Approval) -> &'static str {
     let folder = &approval.project;
     let now = match layers::project_source(folder) {

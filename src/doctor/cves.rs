@@ -36,11 +36,11 @@ pub struct Hole {
     pub component: String,
     /// The gravest of them.
     pub severity: Severity,
-    /// What it lets somebody do.
+    /// Harm that the vulnerability lets somebody do.
     pub title: String,
     /// The versions that have it.
     pub affected: Vec<Range>,
-    /// Where this is written.
+    /// Addresses of the sources.
     pub sources: Vec<String>,
     /// The day on which ranges and severity were compared with what the sources say. What could not
     /// be is not in the list.
@@ -59,7 +59,7 @@ pub struct Range {
     pub fixed: String,
 }
 
-/// How grave, as the source says.
+/// Severity as the source says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -80,7 +80,7 @@ impl Holes {
             .map_err(|error| format!("the built-in list of known holes cannot be read: {error}"))
     }
 
-    /// Whether the list says anything about a component.
+    /// Tells whether the list says anything about a component.
     pub fn knows(&self, component: &str) -> bool {
         self.holes.iter().any(|hole| hole.component == component)
     }

@@ -1,4 +1,4 @@
-//! What was found, as plain data. No opinion is in here.
+//! Facts about machine and engine as plain data, without any opinion.
 
 pub use crate::supervisor::engine::dialect::{Component, Limits};
 pub use crate::wire::probe::{Fence, Inside};
@@ -19,7 +19,7 @@ pub struct Facts {
     pub machine: Machine,
     /// The engine, as it tells of itself.
     pub engine: Learned<Engine>,
-    /// What a container without powers sees.
+    /// Facts as a container without powers sees them.
     pub inside: Learned<Inside>,
     /// A fence made and proven on the engine, without an agent.
     pub fence: Learned<Fence>,
@@ -27,20 +27,20 @@ pub struct Facts {
     pub others: Learned<Others>,
     /// The project that was asked about.
     pub project: Option<Project>,
-    /// What the policy demands of the engine.
+    /// Demands of the policy on the engine.
     pub require: Vec<Requirement>,
 }
 
 /// A project directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
-    /// Where it is.
+    /// Path of the project.
     pub path: String,
-    /// What a run would lay over its files, in lines.
+    /// Covers that a run would lay over the project's files, in lines.
     pub masks: Learned<Masks>,
 }
 
-/// What is laid over a project's files.
+/// Covers of a project's files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Masks {
     /// Files without their secrets.
@@ -64,16 +64,16 @@ pub struct Machine {
     pub name: String,
     /// The namespaces of this process by kind.
     pub namespaces: BTreeMap<String, String>,
-    /// Whether systemd-resolved answers its programs' questions.
+    /// Set when systemd-resolved answers the questions of the machine's programs.
     pub resolved: bool,
 }
 
-/// What the engine's API says.
+/// Facts from the engine's API.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Engine {
-    /// Where it is reached.
+    /// Address of the engine.
     pub host: String,
-    /// Whether that is a socket on this machine.
+    /// Set when that is a socket on this machine.
     pub local: bool,
     /// Docker Engine, Docker Desktop, Podman, Colima, …
     pub product: String,
@@ -83,9 +83,9 @@ pub struct Engine {
     pub system: String,
     /// That machine's kernel.
     pub kernel: String,
-    /// Whether it runs without root.
+    /// Set when the engine runs without root.
     pub rootless: bool,
-    /// Whether users in containers are others outside.
+    /// Set when users in containers are others outside.
     pub user_namespaces: bool,
     /// The seccomp profile that containers get, where there is one.
     pub seccomp: Option<String>,
@@ -95,11 +95,11 @@ pub struct Engine {
     pub runtimes: Vec<String>,
     /// The runtime that containers get.
     pub default_runtime: String,
-    /// What can be limited.
+    /// Limits that the engine can enforce.
     pub limits: Limits,
     /// Storage driver, and the file system below it.
     pub storage: (String, Option<String>),
-    /// What it warns of itself.
+    /// Warnings of the engine itself.
     pub warnings: Vec<String>,
     /// Itself and what it is made of.
     pub components: Vec<Component>,
@@ -110,7 +110,7 @@ pub struct Engine {
 pub struct Others {
     /// Those that were looked at, in the engine's order.
     pub looked_at: Vec<Other>,
-    /// How many more run.
+    /// Number of further containers that run.
     pub left_out: usize,
     /// Versions of the BuildKit images among them.
     pub builders: Vec<String>,
@@ -125,7 +125,7 @@ pub struct Other {
     pub ports: Vec<String>,
     /// Sockets of an engine that are mounted into it.
     pub sockets: Vec<String>,
-    /// Whether it has every power.
+    /// Set when the container has every power.
     pub privileged: bool,
     /// Namespaces of the host that it is in.
     pub host_namespaces: Vec<&'static str>,

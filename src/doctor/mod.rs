@@ -1,4 +1,4 @@
-//! What stands between an agent and the machine, risk by risk, with evidence.
+//! Risks of running an agent on this machine, each with its verdict and evidence.
 //!
 //! ```text
 //!  machine ─┐

@@ -25,9 +25,9 @@ pub struct Unmet {
     pub requirement: Requirement,
     /// The row that it belongs to.
     pub risk: &'static str,
-    /// Why it is not met.
+    /// Reason for which the demand is not met.
     pub why: String,
-    /// What to do.
+    /// Advice what to do.
     pub remedy: &'static str,
 }
 

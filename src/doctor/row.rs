@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// How a risk stands.
+/// Verdict about a risk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -46,11 +46,11 @@ pub struct Row {
     pub risk: &'static str,
     /// The risk in a few words.
     pub title: &'static str,
-    /// How it stands.
+    /// Verdict about the risk.
     pub verdict: Verdict,
-    /// What was found, a statement each.
+    /// Evidence, a statement each.
     pub evidence: Vec<String>,
-    /// What to do, a step each; empty where there is nothing to do.
+    /// Advice, a step each; empty where there is nothing to do.
     pub remedy: Vec<String>,
 }
 

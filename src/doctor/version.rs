@@ -11,13 +11,13 @@
 /// A version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
-    /// What is compared; pre-releases come before their release.
+    /// Number that is compared; pre-releases come before their release.
     pub number: semver::Version,
-    /// Who built it.
+    /// Maker of the build.
     pub build: Build,
 }
 
-/// Who built a component.
+/// Maker of a component's build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Build {
     /// The project itself.
@@ -43,7 +43,7 @@ pub fn of_component(text: &str, commit: &str) -> Option<Version> {
     Some(Version { number, build })
 }
 
-/// The same of something that has no commit to tell and is built by one maker only.
+/// Reads the version of a component that names no commit and has one maker only.
 pub fn of_product(text: &str) -> Option<Version> {
     let (number, rest) = parse(text)?;
     let build = if rest.is_empty() { Build::Upstream } else { Build::Distribution(rest) };

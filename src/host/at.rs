@@ -142,7 +142,7 @@ pub fn unlock(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a folder is the caller's own, and the caller cannot use it whole.
+/// Tells whether a folder is the caller's own and the caller lacks rights to use it whole.
 pub fn lacks_rights(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
         && mode(stat) & 0o700 != 0o700

@@ -8,9 +8,9 @@ pub fn memory() -> Option<u64> {
     limit(&["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"])
 }
 
-/// Whether swap is limited as well, or there is none. Only unified cgroups are looked at: of the
-/// older ones every engine knows by itself, and crun passes over a `memory.swap.max` that is not
-/// there.
+/// Tells whether swap is limited as well, or there is none. Only unified cgroups are looked at:
+/// every engine knows about the older ones by itself, and crun passes over a `memory.swap.max` that
+/// is not there.
 pub fn bounds_swap() -> bool {
     if read("/sys/fs/cgroup/cgroup.controllers").is_none() {
         return true;
@@ -27,7 +27,7 @@ pub fn processes() -> Option<u64> {
     limit(&["/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"])
 }
 
-/// Whether its CPU time has a limit that can be seen.
+/// Tells whether the CPU time has a limit that can be seen.
 pub fn bounds_cpu() -> bool {
     let unified = read("/sys/fs/cgroup/cpu.max").map(|max| !max.starts_with("max"));
     let older = || {

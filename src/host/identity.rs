@@ -1,5 +1,5 @@
-//! What tells a folder from every other one, also from a later one at the same path or with the
-//! same inode.
+//! Identity of a folder: facts that tell it from every other one, also from a later one at the same
+//! path or with the same inode.
 
 use std::fs::File;
 use std::io;
@@ -26,9 +26,9 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Whether what is found now is this. Two births at one moment with one number are one file,
-    /// whatever its device is called. Without a time of birth the device decides, which is called
-    /// so until the machine starts anew.
+    /// Tells whether the file found now is this one. Two births at one moment with one inode number
+    /// are one file, whatever its device is called. Without a time of birth the device decides,
+    /// whose number holds until the machine starts anew.
     pub fn is(self, now: Identity, same_boot: bool) -> bool {
         let device = self.device == now.device || (!same_boot && self.born.is_some());
         self.inode == now.inode && self.born == now.born && device

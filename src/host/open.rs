@@ -19,14 +19,14 @@ use super::path_walk::{Doubt, End, Stopped, follow};
 use super::territory::{self, Territory};
 use crate::term::Failure;
 
-/// What the process has open already, by its number.
+/// Prefixes of a path that means a descriptor of this process, by its number.
 #[cfg(target_os = "linux")]
 const DESCRIPTORS: &[&str] = &["/dev/fd/", "/proc/self/fd/"];
-/// What the process has open already, by its number.
+/// Prefixes of a path that means a descriptor of this process, by its number.
 #[cfg(target_os = "macos")]
 const DESCRIPTORS: &[&str] = &["/dev/fd/"];
 
-/// Why a file was not opened.
+/// Reason for which a file was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// The system's reason.
@@ -47,7 +47,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// What to do about it.
+    /// Returns the advice what to do.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Refused::Link(_) => Some("look where it leads, and name the file itself"),
@@ -66,7 +66,7 @@ impl Refused {
         }
     }
 
-    /// Whether there is no such file.
+    /// Tells whether there is no such file.
     pub fn is_missing(&self) -> bool {
         matches!(self, Refused::System(error) if error.kind() == io::ErrorKind::NotFound)
     }
@@ -92,7 +92,7 @@ impl From<Errno> for Refused {
 pub struct Created {
     /// The file, empty.
     pub file: File,
-    /// Who else can exchange it, if anybody can.
+    /// The others who can exchange the file, if there are any.
     pub doubt: Option<String>,
 }
 
@@ -202,8 +202,8 @@ fn must_be_regular(stat: &Stat) -> Result<(), Refused> {
     }
 }
 
-/// What this process has open already, or nothing at all: the path by which the system opens it
-/// anew.
+/// Recognizes a path that means a descriptor of this process, or the null device, and returns the
+/// path by which the system opens it anew.
 fn of_this_process(path: &Path) -> Option<&Path> {
     let text = path.to_str()?;
     let number = |prefix: &&str| {
@@ -217,7 +217,7 @@ fn of_this_process(path: &Path) -> Option<&Path> {
     }
 }
 
-/// Whether a path means the standard input of this process.
+/// Tells whether a path means the standard input of this process.
 pub fn is_standard_input(path: &Path) -> bool {
     ["-", "/dev/stdin", "/dev/fd/0"].iter().any(|input| path == Path::new(input))
 }

@@ -42,7 +42,7 @@ impl Owners {
         Owners { users: vec![0, user], group: Some(group) }
     }
 
-    /// Those of whoever runs this program.
+    /// Trusts the account that runs this program.
     pub fn caller() -> Owners {
         Owners::of_person(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
     }
@@ -90,13 +90,13 @@ impl Owners {
         Ok(())
     }
 
-    /// Whether something belongs to root or to one of these users.
+    /// Tells whether something belongs to root or to one of these users.
     pub fn own(&self, stat: &Stat) -> bool {
         stat.st_uid == 0 || self.users.contains(&stat.st_uid)
     }
 
-    /// Whether a folder of this group and mode can be written by others than its owner, whosever it
-    /// is.
+    /// Tells whether others than its owner can write a folder of this group and mode, whichever
+    /// user the owner is.
     pub fn others_write(&self, group: u32, mode: u32) -> bool {
         let trusted = self.group.is_some_and(|own| group == own || GROUPS_OF_ROOT.contains(&group));
         mode & (if trusted { 0o002 } else { 0o022 }) != 0

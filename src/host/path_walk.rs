@@ -30,9 +30,9 @@ pub struct Folder {
     pub fd: OwnedFd,
     /// Its path, without links.
     pub path: PathBuf,
-    /// What it is.
+    /// Stat data of the folder.
     pub stat: Stat,
-    /// Who else could have written in it, by the rule.
+    /// Others who could have written in the folder, by the rule.
     pub doubt: Option<Doubt>,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for Doubt {
     }
 }
 
-/// What a walk asks about each step.
+/// Rule that a walk asks about each step.
 pub trait Rule {
     /// Judges a folder before anything in it is looked at; `above` is the folder around it.
     ///
@@ -69,14 +69,14 @@ pub trait Rule {
     fn link(&self, inside: &Folder, path: &Path, stat: &Stat) -> Result<(), String>;
 }
 
-/// Where a path ends.
+/// End of a path.
 #[derive(Debug)]
 pub struct End {
     /// The folder that it ends in.
     pub folder: Folder,
     /// The name there; `.` where the path ends at the folder itself.
     pub name: OsString,
-    /// What is there, which is never a link; nothing where the name is free.
+    /// Stat data at the end, which is never a link; nothing where the name is free.
     pub stat: Option<Stat>,
 }
 
@@ -103,7 +103,7 @@ impl End {
     }
 }
 
-/// Why a walk ended early.
+/// Reason for which a walk ended early.
 #[derive(Debug)]
 pub enum Stopped {
     /// The rule forbids the way.
@@ -228,9 +228,9 @@ fn folder_flags() -> OFlags {
     OFlags::RDONLY | OFlags::NONBLOCK | OFlags::DIRECTORY | OFlags::CLOEXEC
 }
 
-/// Lists every link on the way that a path leads, then where it ends, whether that exists or not.
-/// Their folders are without links. A relative path counts from the working directory, as it does
-/// for whoever opens it.
+/// Lists every link on the way that a path leads, then the path's end, whether that exists or not.
+/// The folders of all of them are without links. A relative path counts from the working directory,
+/// as it does for a program that opens it.
 pub fn symlink_chain(path: &Path) -> Vec<PathBuf> {
     let absolute = std::path::absolute(path);
     let path = absolute.as_deref().unwrap_or(path);

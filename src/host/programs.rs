@@ -16,10 +16,10 @@ use std::sync::OnceLock;
 
 use crate::host::territory;
 
-/// What marks a project's own folder.
+/// Names that mark a project's own folder.
 const MARKS: [&str; 2] = [".git", ".ringfence.yml"];
 
-/// What the agent of this run is given.
+/// Folders that the agent of this run is given.
 static GIVEN: OnceLock<Vec<PathBuf>> = OnceLock::new();
 
 /// Looks for no program below these, from now on. Said once, at the start of a run.

@@ -29,20 +29,20 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, timeout};
 
-/// How long one upstream may take for an answer.
+/// Time limit of one upstream for an answer.
 const QUESTION: Duration = Duration::from_secs(2);
-/// How long a name may take, all its upstreams together.
+/// Time limit of a name, all its upstreams together.
 const RESOLUTION: Duration = Duration::from_secs(6);
-/// The same where a proxy may be asked instead.
+/// Time limit of a name where a proxy may be asked instead.
 const RESOLUTION_OR_PROXY: Duration = Duration::from_millis(2500);
-/// How long an upstream that was silent is asked last.
+/// Time for which an upstream that was silent is asked last.
 const SILENCE: Duration = Duration::from_secs(30);
 /// Addresses of a name that are looked at.
 const ADDRESSES: usize = 16;
 /// Answers that each member keeps.
 const CACHE: u64 = 64;
 
-/// What upstreams say about a name.
+/// Answer of the upstreams about a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// These addresses.
@@ -63,7 +63,7 @@ impl fmt::Display for Answer {
     }
 }
 
-/// How long upstreams are waited for.
+/// Patience with upstreams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
     /// They are the only ones who can know.
@@ -99,14 +99,14 @@ struct Member {
     state: Mutex<State>,
 }
 
-/// When a member spoke, and when it did not.
+/// Times at which a member answered, and at which it did not.
 #[derive(Default)]
 struct State {
     answered: Option<Instant>,
     silent_until: Option<Instant>,
 }
 
-/// Where a member's resolver comes from.
+/// Source of a member's resolver.
 enum Source {
     /// It was made at the start.
     Ready(Box<TokioResolver>),
@@ -124,7 +124,7 @@ struct HttpsByName {
     found: Mutex<Option<TokioResolver>>,
 }
 
-/// Why a member gave no answer.
+/// Reason for which a member gave no answer.
 enum Trouble {
     /// It said nothing.
     Silent,
@@ -152,13 +152,13 @@ impl Resolvers {
         Ok(Resolvers { domains, general: group(&dns.upstreams)?, system })
     }
 
-    /// What is said about a name by those who are for it; nobody else hears of it.
+    /// Asks the upstreams that are responsible for a name. No other upstream learns of the name.
     pub async fn resolve(&self, name: &HostName, patience: Patience) -> Result<Answer, String> {
         self.of_domain(name).unwrap_or(&self.general).ask(name, patience).await
     }
 
-    /// The same for a name that the policy itself needs: its domain's upstreams, else the machine's
-    /// own.
+    /// Asks about a name that the policy itself needs: the upstreams of its domain, or else the
+    /// machine's own.
     pub async fn resolve_for_guard(&self, name: &HostName) -> Result<Answer, String> {
         self.of_domain(name).unwrap_or(&self.system).ask(name, Patience::Full).await
     }
@@ -168,7 +168,7 @@ impl Resolvers {
     }
 }
 
-/// Whether a name is a domain, or lies below it.
+/// Tells whether a name is a domain, or lies below it.
 fn is_within(name: &HostName, domain: &HostName) -> bool {
     name.as_str().strip_suffix(domain.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
@@ -256,7 +256,7 @@ impl Member {
         answer
     }
 
-    /// What an error of the resolver means.
+    /// Reads an error of the resolver: as an answer, or as trouble with the member.
     fn read_error(&self, error: &NetError) -> Result<Answer, Trouble> {
         let failed = |why: &str| Err(Trouble::Failed(why.to_owned()));
         match error {
@@ -440,7 +440,7 @@ mod tests {
 
     use super::*;
 
-    /// How a name server behaves.
+    /// Behaviour of a name server.
     #[derive(Clone, Copy)]
     enum Manner {
         Silent,

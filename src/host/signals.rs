@@ -1,4 +1,4 @@
-//! Signals that whoever started this program wants ignored, as `nohup` does.
+//! Signals that the parent process wants ignored, as `nohup` does.
 
 use std::sync::OnceLock;
 

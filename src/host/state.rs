@@ -1,8 +1,8 @@
-//! What stays on this machine, in `$XDG_STATE_HOME/ringfence`: the events of workflows
-//! (`events/ID.jsonl`), where the policies of those that run come from (`layers/ID.json`), which
-//! runs this machine made (`runs/ID.json`), what is put back after them (`aftermath/ID.json`), what
-//! `ringfence review` needs of them (`reviews/ID.json`), approvals of projects' policies
-//! (`trust/`).
+//! State that stays on this machine, in `$XDG_STATE_HOME/ringfence`: the events of workflows
+//! (`events/ID.jsonl`), the sources of the running workflows' policies (`layers/ID.json`), the runs
+//! that this machine made (`runs/ID.json`), the files that are put back after them
+//! (`aftermath/ID.json`), the records for `ringfence review` (`reviews/ID.json`), approvals of
+//! projects' policies (`trust/`).
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ pub fn directory() -> Result<PathBuf, Failure> {
     Ok(dir)
 }
 
-/// Where that directory is, or will be.
+/// Returns the path of the state directory, whether it exists or not.
 pub fn place() -> Option<PathBuf> {
     Some(base("XDG_STATE_HOME", ".local/state")?.join("ringfence"))
 }
@@ -58,14 +58,15 @@ pub fn folder(name: &str) -> Result<PathBuf, Failure> {
     Ok(dir)
 }
 
-/// Whether a supervisor on this machine still writes down the events of workflow `id`: it holds a
-/// lock on their file until the guard has ended, and so does nobody after it, however it ended.
+/// Tells whether a supervisor on this machine still writes down the events of workflow `id`: it
+/// holds a lock on their file until the guard has ended. After the supervisor, however it ended,
+/// nobody holds that lock.
 pub fn are_events_held(id: WorkflowId) -> bool {
     let file = events_file(id).ok().and_then(|path| std::fs::File::open(path).ok());
     file.is_some_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
 }
 
-/// Where the events of workflow `id` are kept.
+/// Returns the file with the events of workflow `id`.
 pub fn events_file(id: WorkflowId) -> Result<PathBuf, Failure> {
     Ok(folder("events")?.join(format!("{id}.jsonl")))
 }

@@ -1,5 +1,5 @@
-//! Where an agent could have written: links there are never followed, and files there are never
-//! overwritten.
+//! Folders in which an agent could have written: links there are never followed, and files there
+//! are never overwritten.
 //!
 //! ```text
 //!  folder on the way ─┬─ given to an agent, in this run or an earlier one ─▶ writable by an agent
@@ -40,7 +40,7 @@ const ENDING: &str = "json";
 pub struct Given {
     /// Its path in hexadecimal digits, since it need not be text.
     path: String,
-    /// What it was.
+    /// Identity of the folder when it was given.
     identity: Identity,
 }
 
@@ -56,18 +56,18 @@ impl Given {
     }
 }
 
-/// What is known of agents' directories.
+/// Directories that agents were given.
 #[derive(Debug, Clone)]
 pub struct Territory {
     given: Vec<Given>,
-    /// Why everything counts as an agent's.
+    /// Reason for which every folder counts as an agent's.
     unknown: Option<String>,
     owners: Owners,
     /// The caller's home, which no agent is given: a repository there is the caller's own.
     home: Option<PathBuf>,
 }
 
-/// What agents were given, of this run and of the record.
+/// Directories that agents were given, in this run and by the record.
 static KNOWN: OnceLock<Mutex<Territory>> = OnceLock::new();
 
 /// Returns what is known in this process.
@@ -155,7 +155,7 @@ fn read_record(path: &Path) -> io::Result<Given> {
 }
 
 impl Territory {
-    /// What the record in this folder says.
+    /// Reads the record in this folder.
     pub fn recorded(folder: Option<PathBuf>) -> Territory {
         let mut territory = Territory {
             given: Vec::new(),
@@ -186,7 +186,7 @@ impl Territory {
         territory
     }
 
-    /// Why an agent, or another user, could have written in a folder.
+    /// Returns the reason for which an agent, or another user, could have written in a folder.
     fn doubt(&self, above: Option<&Folder>, folder: &Folder) -> Option<Doubt> {
         let above = above.and_then(|above| above.doubt.as_ref());
         if let Some(Doubt::Writable(why)) = above {

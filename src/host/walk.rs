@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use crate::host::at::open_in;
 
-/// How far a walk goes.
+/// Bounds of a walk.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Directories below each other; each keeps a descriptor.
@@ -31,13 +31,13 @@ pub struct Entry<'a> {
     pub here: BorrowedFd<'a>,
     /// Its name there.
     pub name: &'a CStr,
-    /// What it is.
+    /// Stat data of the entry.
     pub stat: &'a Stat,
     above: &'a [CString],
 }
 
 impl Entry<'_> {
-    /// What kind of file it is.
+    /// Returns the kind of the file.
     pub fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.stat.st_mode)
     }
@@ -49,7 +49,7 @@ impl Entry<'_> {
     }
 }
 
-/// What came of a walk.
+/// Outcome of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Walked {
     /// Everything was seen, but for what was reported as hidden.

@@ -1,7 +1,8 @@
-//! Reading a layer's file: who could have written it decides whether it counts.
+//! Reading of a layer's file: it counts only if no untrusted user could have written it.
 //!
 //! The file that was checked is the one that is read: the way to it is walked by descriptors.
-//! Folders above it are looked at too, since whoever can write a folder can put another file there.
+//! Folders above it are looked at too, since a user who can write a folder can put another file
+//! there.
 
 use std::fs::File;
 use std::io::Read;
@@ -59,7 +60,7 @@ pub fn read(layer: Layer, path: &str, project: Option<&Path>) -> Result<Vec<u8>,
     }
 }
 
-/// Reads a file that a person named, whoever owns it.
+/// Reads a file that a person named, whichever user owns it.
 pub fn read_any(path: &str) -> Result<Vec<u8>, String> {
     let file = open::open(Path::new(path)).map_err(|refused| match refused.hint() {
         Some(hint) if !refused.is_missing() => format!("{refused}; {hint}"),

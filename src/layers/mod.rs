@@ -24,15 +24,17 @@ pub use self::file::read_any;
 use crate::host::state;
 use crate::term::{COULD_NOT_RUN, Failure, Warning};
 
-/// The organisation's policy; fixed, since whoever could name another one could do without it.
+/// The organisation's policy. Its path is fixed: a user who could name another file could do
+/// without this policy.
 const ORGANISATION: &str = "/etc/ringfence/policy.yml";
 const NO_POLICY: &str = "no-policy";
 /// A project's policy, in its topmost folder.
 pub const PROJECT: &str = ".ringfence.yml";
-/// What GitLab's own agents read of a project; its `network_policy` counts as the project's word.
+/// File of a project that GitLab's own agents read; its `network_policy` counts as the project's
+/// policy.
 const AGENT_CONFIG: &str = ".gitlab/duo/agent-config.yml";
 
-/// What a command line says about the policy.
+/// Policy options of a command line.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
     /// `--policy`.

@@ -1,4 +1,4 @@
-//! What the command line of a run said about its policy, for a reload:
+//! Record of the policy options of a run's command line, for a reload:
 //! `$XDG_STATE_HOME/ringfence/layers/ID.json`.
 //!
 //! Kept on the machine that the paths in it belong to, from before the agent's start until the
@@ -23,7 +23,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// What is said here and now.
+    /// Records the options together with the present working directory.
     pub fn of(wanted: Wanted) -> Result<Record, Failure> {
         let directory = std::env::current_dir().map_err(|error| {
             Failure::new(COULD_NOT_RUN, "cannot tell the working directory").caused_by(&error)

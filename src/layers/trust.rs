@@ -1,4 +1,4 @@
-//! What a person has approved of projects' own policies: one file a project, in ringfence's state
+//! Approvals of projects' own policies by a person: one file a project, in ringfence's state
 //! directory.
 //!
 //! The approval pins the digest of every text that the project's policy is made of, presets
@@ -33,7 +33,7 @@ impl Approval {
     }
 }
 
-/// What was approved for a project, if anything was.
+/// Reads the approval of a project, if there is one.
 pub fn approved(project: &Path) -> Result<Option<Approval>, Failure> {
     let path = place(project)?;
     let text = match fs::read(&path) {

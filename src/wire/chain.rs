@@ -15,7 +15,7 @@ use super::{LineHash, WorkflowId};
 /// Findings that are kept; the others are counted.
 const KEPT: usize = 20;
 
-/// What a log is not.
+/// Fault of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     /// This line is no event.
@@ -80,7 +80,7 @@ pub struct Checked {
     pub last: Option<u64>,
     /// Hash of the last line.
     pub digest: Option<LineHash>,
-    /// Whether the last line says that the guard ended.
+    /// Set when the last line says that the guard ended.
     pub ended: bool,
     /// The first findings, in their order.
     pub findings: Vec<Finding>,
@@ -162,7 +162,7 @@ impl Checked {
         self
     }
 
-    /// Whether a digest was asked for and is that of the last line.
+    /// Tells whether a digest was asked for and is that of the last line.
     pub fn is_vouched(&self) -> bool {
         self.vouched == Some(self.lines) && self.lines > 0
     }

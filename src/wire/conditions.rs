@@ -4,8 +4,8 @@
 //! ```text
 //!  "latency=200ms±50ms" ⇄ Condition ─ for all, or for a name ─▶ Applied ─▶ Conditions ──on(name)──▶ Effect
 //! ```
-//! Nothing here acts, and nothing here is about time: whoever wants a condition at a moment asks
-//! for it at that moment.
+//! Nothing here acts, and nothing here is about time: a person who wants a condition at a moment
+//! asks for it at that moment.
 
 use std::fmt;
 use std::str::FromStr;
@@ -29,7 +29,7 @@ pub enum Condition {
     Cut,
     /// DNS questions fail like this.
     Dns(DnsFault),
-    /// Whatever comes back comes later.
+    /// Everything that comes back is delayed.
     Latency(Latency),
     /// So many bits a second, each way, all connections together.
     Bandwidth(u64),
@@ -37,7 +37,7 @@ pub enum Condition {
     ResetAfter(u64),
 }
 
-/// How DNS fails.
+/// Failure of DNS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DnsFault {
     /// There is no such name.
@@ -53,7 +53,7 @@ pub enum DnsFault {
 pub struct Latency {
     /// The delay.
     pub delay: Duration,
-    /// How far it may be off.
+    /// The most by which the latency may be off.
     pub jitter: Duration,
 }
 
@@ -190,15 +190,15 @@ impl Applied {
 #[serde(transparent)]
 pub struct Conditions(pub Vec<Applied>);
 
-/// What the conditions mean for one name, or for an address. Of several of one kind the newest
-/// counts.
+/// Effect of the conditions on one name, or on an address. Of several conditions of one kind the
+/// newest counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Effect {
     /// Nothing passes.
     pub cut: bool,
     /// DNS fails.
     pub dns: Option<DnsFault>,
-    /// What comes back comes later.
+    /// Delay of everything that comes back.
     pub latency: Option<Latency>,
     /// So many bits a second; the position of the condition, since those it concerns share them.
     pub bandwidth: Option<(usize, u64)>,
@@ -207,7 +207,7 @@ pub struct Effect {
 }
 
 impl Effect {
-    /// Whether the gate has to do with the bytes of a connection.
+    /// Tells whether the gate must handle the bytes of a connection.
     pub fn shapes(&self) -> bool {
         self.cut || self.latency.is_some() || self.bandwidth.is_some() || self.reset_after.is_some()
     }
@@ -226,7 +226,7 @@ impl Conditions {
         self.0.retain(|old| host.is_some() && old.host.as_ref() != host);
     }
 
-    /// What they mean for a name; `None`: for an address.
+    /// Returns the effect on a name; `None` stands for an address.
     pub fn on(&self, name: Option<&HostName>) -> Effect {
         let mut effect = Effect::default();
         for (position, applied) in self.0.iter().enumerate().filter(|(_, applied)| applied.concerns(name)) {
@@ -249,7 +249,8 @@ impl Conditions {
         (denials().any(|one| one.host.is_none()), denials().filter_map(|one| one.host.clone()).collect())
     }
 
-    /// What the kernel has to let vanish, given the names that have an address.
+    /// Returns the packets that the kernel must drop silently, given the names that have an
+    /// address.
     pub fn cut<'n>(&self, names: impl Iterator<Item = (std::net::Ipv4Addr, &'n HostName)>) -> Cut {
         let cut: Vec<_> = self.0.iter().filter(|applied| applied.condition == Condition::Cut).collect();
         if cut.is_empty() {

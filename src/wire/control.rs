@@ -20,21 +20,21 @@ use crate::wire::event::{AgentEnded, Note};
 use crate::wire::handover::FenceConfig;
 use crate::wire::host_network::HostNetwork;
 
-/// Where the guard listens: in the volume that the fence and the guard share, for the guard's own
-/// user alone.
+/// Socket at which the guard listens: in the volume that the fence and the guard share, for the
+/// guard's own user alone.
 pub const SOCKET: &str = "/run/ringfence/control.sock";
 /// The longest request, in bytes: a policy of a hundred thousand names.
 pub const LONGEST: u64 = 64 << 20;
-/// How long one connection may have the guard to itself.
+/// Time for which one connection may have the guard to itself.
 pub const TURN: Duration = Duration::from_secs(30);
 
-/// What the guard is asked.
+/// Request to the guard.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
-    /// How things are.
+    /// Report the present state.
     State,
-    /// How the kernel's rules would be after a change, which is not made.
+    /// Report the kernel's rules as they would be after a change, which is not made.
     Propose(Change),
     /// Make a change.
     Make(Change),
@@ -48,7 +48,7 @@ pub enum Request {
     Host(HostNetwork),
 }
 
-/// What the supervisor says by the guard's stdin, a line each.
+/// Message of the supervisor by the guard's stdin, a line each.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FromSupervisor {
@@ -91,8 +91,8 @@ pub enum Change {
 }
 
 impl Change {
-    /// Whether nothing that was refused before may pass after it: such a change is made in the
-    /// kernel first.
+    /// Tells whether the change lets nothing through that was refused before: such a change is made
+    /// in the kernel first.
     pub fn closes(&self) -> bool {
         matches!(self, Change::Deny(_) | Change::Conditions { .. })
     }
@@ -115,7 +115,7 @@ impl std::fmt::Display for Change {
     }
 }
 
-/// What the guard answers.
+/// Answer of the guard.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
@@ -123,7 +123,7 @@ pub enum Answer {
     Good(Box<Good>),
     /// The policy does not permit the change; nothing was changed.
     Refused {
-        /// Why.
+        /// Reason of the refusal.
         reason: Reason,
         /// The rule that says so: its text, and where it stands.
         rule: Option<String>,
@@ -148,7 +148,7 @@ pub struct State {
     pub workflow: String,
     /// Digest of the policy now, live rules included.
     pub digest: String,
-    /// Why everything is refused now, if it is.
+    /// Reason for which everything is refused now, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closed: Option<Reason>,
     /// Unix time in milliseconds after which everything is refused.
@@ -160,11 +160,11 @@ pub struct State {
     pub events: u64,
     /// Rules that were given since the start.
     pub allowed: Vec<String>,
-    /// The same of denials.
+    /// Denials that were made since the start, as they were written.
     pub denied: Vec<String>,
     /// The conditions of the moment.
     pub conditions: Conditions,
-    /// Whether a supervisor is attached; absent where the guard cannot tell.
+    /// Set while a supervisor is attached; absent where the guard cannot tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supervised: Option<bool>,
 }

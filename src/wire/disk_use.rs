@@ -22,7 +22,7 @@ pub struct DiskUse {
     pub cut_short: bool,
 }
 
-/// Why a line is not one of the helper's.
+/// Reason for which a line is not one of the helper's.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
     /// It is too long.

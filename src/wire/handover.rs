@@ -1,4 +1,4 @@
-//! What the supervisor, the fence and the guard say to each other.
+//! Messages between the supervisor, the fence and the guard.
 //!
 //! ```text
 //!  supervisor ──fence.json, guard.json (volume)──▶ fence ──line + sockets (SCM_RIGHTS)──▶ guard
@@ -25,7 +25,7 @@ pub const TRUST: &str = "/run/trust";
 /// The volume of what the agent is handed over in memory, where the fence has it: to be written by
 /// `fence put`.
 pub const HANDED: &str = "/run/handed";
-/// Where the guard waits for the fence.
+/// Socket at which the guard waits for the fence.
 pub const GUARD_SOCKET: &str = "/run/ringfence/guard.sock";
 /// The fence's [`FenceConfig`].
 pub const FENCE_CONFIG: &str = "/run/ringfence/fence.json";
@@ -47,12 +47,12 @@ pub const CONNECTION_FILES: u32 = 2;
 /// A guard's other descriptors: sockets of the fence, questions to upstreams, attempts beside the
 /// first, pipes.
 pub const OTHER_FILES: u32 = 2048;
-/// What a guard may have open.
+/// Number of files that a guard may have open.
 pub const GUARD_FILES: u32 = GATE_CONNECTIONS * CONNECTION_FILES + OTHER_FILES;
 /// The most that one run's events may be, in bytes: then nothing goes out any more. The engine
 /// keeps more than that of the guard's output, so that it never rotates a log's beginning away.
 pub const EVENTS_BYTES: u64 = 256 << 20;
-/// How often the guard says that it is alive.
+/// Time between two signs of life of the guard.
 pub const HEARTBEAT: Duration = Duration::from_millis(250);
 /// Silence after which the fence takes the guard for dead.
 pub const HEARTBEAT_LIMIT: Duration = Duration::from_secs(1);
@@ -60,18 +60,18 @@ pub const HEARTBEAT_LIMIT: Duration = Duration::from_secs(1);
 /// The made-up zone in whose name the filter says no. No other name server has it.
 pub const FILTER_ZONE: &str = "ringfence.invalid.";
 
-/// Where the fence has what the agent is given of this machine's files, numbered.
+/// Folder in which the fence has the files of this machine that the agent is given, numbered.
 pub const GIVEN: &str = "/run/given";
-/// Where the helper that counts the agent's files has the volumes that the image declares,
-/// numbered.
+/// Folder in which the helper that counts the agent's files has the volumes that the image
+/// declares, numbered.
 pub const COUNTED: &str = "/run/counted";
 
 /// Something of the supervisor's machine that the agent is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Given {
-    /// Where the fence has it.
+    /// Path in the fence's container.
     pub at: String,
-    /// What the supervisor calls it.
+    /// Path on the supervisor's machine.
     pub source: String,
     /// The device that it must be on.
     pub device: u64,
@@ -80,8 +80,8 @@ pub struct Given {
     /// The boot id of the kernel whose numbers these are.
     #[serde(default)]
     pub kernel: Option<String>,
-    /// What must be in it instead, where the supervisor's kernel is another one and numbers mean
-    /// nothing.
+    /// Content that the mount must have instead, where the supervisor's kernel is another one and
+    /// inode numbers mean nothing.
     #[serde(default)]
     pub nonce: Option<Nonce>,
 }
@@ -89,10 +89,10 @@ pub struct Given {
 /// The abstract socket in the agent's network namespace at which the fence waits for the agent's
 /// first program, `src/init`.
 pub const INIT_SOCKET: &[u8] = b"ringfence-init";
-/// What the fence says to it once every cover is in its place.
+/// Word of the fence to the agent's first program once every cover is in its place.
 pub const GO: &[u8] = b"go\n";
 
-/// What must lie at a place in the agent's container before the agent begins.
+/// File that must lie at a place in the agent's container before the agent begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cover {
     /// The place.
@@ -101,7 +101,7 @@ pub struct Cover {
     pub device: u64,
     /// Its inode.
     pub inode: u64,
-    /// What is beneath it.
+    /// File beneath the cover.
     #[serde(default)]
     pub beneath: Option<Beneath>,
 }
@@ -109,7 +109,7 @@ pub struct Cover {
 /// A covered file, as the fence sees it: without covers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beneath {
-    /// Where the fence has it.
+    /// Path in the fence's container.
     pub at: String,
     /// The device that it was on when the cover was made.
     pub device: u64,
@@ -126,28 +126,28 @@ pub struct Nonce {
     pub content: String,
 }
 
-/// What the fence must be made of.
+/// Configuration of the fence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceConfig {
     /// The workflow's id.
     pub workflow: String,
     /// The (range, port) pairs that lead to the gate.
     pub permits: Vec<Permit>,
-    /// What vanishes.
+    /// Packets that are dropped silently.
     #[serde(default)]
     pub cut: Cut,
-    /// Whether the lock of every device must hold, which older kernels do not have: for a runtime
+    /// Set when the lock of every device must hold, which older kernels do not have: for a runtime
     /// that may send frames itself.
     #[serde(default)]
     pub devices: bool,
-    /// What must be mounted, and is looked at once, before anything else.
+    /// Mounts that must be there. They are looked at once, before anything else.
     #[serde(default)]
     pub given: Vec<Given>,
-    /// Whether the fence is to find the engine's limits on itself: for an engine that cannot say
+    /// Set when the fence must find the engine's limits on itself: for an engine that cannot say
     /// whether it keeps them.
     #[serde(default)]
     pub limits: bool,
-    /// What the agent's first program must find before it becomes the agent.
+    /// Covers that the agent's first program must find before it becomes the agent.
     #[serde(default)]
     pub covers: Vec<Cover>,
 }
@@ -157,13 +157,13 @@ pub struct FenceConfig {
 pub struct HandedFile {
     /// Its name.
     pub name: String,
-    /// Who may read it.
+    /// Permissions of the file.
     pub mode: u32,
-    /// What is in it, in base64.
+    /// Content in base64.
     pub content: String,
 }
 
-/// What the guard must enforce.
+/// Configuration of the guard.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct GuardConfig {
     /// The workflow's id.
@@ -174,7 +174,7 @@ pub struct GuardConfig {
     pub surroundings: Surroundings,
     /// Unix time in milliseconds after which everything is refused.
     pub deadline_unix_ms: Option<u64>,
-    /// Who started what: for the first line of the log.
+    /// Record of who started what, for the first line of the log.
     pub start: Start,
 }
 
@@ -199,6 +199,6 @@ pub struct Handover {
     pub v: u8,
     /// The fence's own address on the workflow's network.
     pub own: Ipv4Addr,
-    /// What the sockets are.
+    /// Roles of the sockets.
     pub sockets: Vec<HandedSocket>,
 }

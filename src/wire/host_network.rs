@@ -38,7 +38,7 @@ pub enum Line {
     Unchanged,
 }
 
-/// Why a line is not one of the helper's.
+/// Reason for which a line is not one of the helper's.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
     /// It is too long.

@@ -65,7 +65,7 @@ impl fmt::Debug for WorkflowId {
     }
 }
 
-/// What an object on the engine is for.
+/// Role of an object on the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// The container that runs the agent.
@@ -82,11 +82,11 @@ pub enum Role {
     Probe,
     /// The workflow's own internal network.
     Network,
-    /// What the fence and the guard share.
+    /// Volume that the fence and the guard share.
     Volume,
     /// The authorities that the agent trusts besides its image's own.
     Trust,
-    /// What the agent is handed over in memory.
+    /// Volume in memory with the files that the agent is handed.
     Secrets,
     /// A directory of the supervisor's machine; there may be several.
     Mount,

@@ -4,5 +4,5 @@ include!(concat!(env!("OUT_DIR"), "/init.rs"));
 
 /// The program, where this build has one.
 pub const PROGRAM: Option<&[u8]> = INIT;
-/// Where it is in the agent's container.
+/// Path in the agent's container.
 pub const PLACE: &str = "/run/ringfence/init";

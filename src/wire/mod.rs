@@ -1,4 +1,5 @@
-//! What crosses a process boundary: types that can hold nothing but what the other side may say.
+//! Types that cross a process boundary: they can hold nothing but the values that the other side
+//! may send.
 //!
 //! The ground floor, above `term`: every other room may use it.
 

@@ -1,11 +1,11 @@
-//! What a container sees of itself, and what a rehearsed fence came to: the lines that the doctor's
-//! probes print.
+//! Lines that the doctor's probes print: a container's view of itself, and the outcome of a
+//! rehearsed fence.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What a process sees of its container; carried out of it as JSON.
+/// A container's view of itself, from one of its processes; carried out of it as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inside {
     /// The kernel's boot.
@@ -20,7 +20,7 @@ pub struct Inside {
     pub capabilities: Option<(String, String)>,
     /// The label that AppArmor or SELinux gave it.
     pub confinement: Option<String>,
-    /// Whether root inside is root outside; absent where that cannot be read.
+    /// Set when root inside is root outside; absent where that cannot be read.
     pub root_is_root: Option<bool>,
     /// Devices beyond the pseudo ones that every container has.
     pub devices: Vec<String>,
@@ -30,14 +30,14 @@ pub struct Inside {
     pub memory: Option<u64>,
     /// Process limit.
     pub pids: Option<u64>,
-    /// Whether CPU time is bounded.
+    /// Set when CPU time is bounded.
     pub cpu: bool,
 }
 
 /// A rehearsal of the fence; carried out of its container as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fence {
-    /// What the kernel can do of what the fence is made of.
+    /// Kernel features of which the fence is made.
     pub features: Vec<Feature>,
     /// Empty: made, and every attempt to get out failed. Else what is in doubt.
     pub doubts: Vec<String>,
@@ -46,9 +46,9 @@ pub struct Fence {
 /// One thing that the fence asks of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Feature {
-    /// What it is.
+    /// Name of the feature.
     pub name: String,
-    /// Whether there is no fence without it.
+    /// Set when there is no fence without the feature.
     pub needed: bool,
     /// The kernel's words, where it cannot.
     pub error: Option<String>,

@@ -56,7 +56,7 @@ pub(super) fn write(grants: &[Rule], policy: &Policy, notes: &mut Vec<Note>) -> 
     resolved.dedup();
     if !resolved.is_empty() {
         egress.insert(0, dns(&resolved));
-        notes.push(overall(NoteKind::Wider, "addresses", "whoever else is behind an address that a permitted name resolved to is reached too, where no SNI is checked"));
+        notes.push(overall(NoteKind::Wider, "addresses", "other hosts behind an address that a permitted name resolved to are reached too, where no SNI is checked"));
     }
     if wildcards {
         notes.push(overall(

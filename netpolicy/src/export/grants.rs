@@ -1,5 +1,5 @@
-//! What a policy permits on a day, rule by rule: expired, outside a ceiling, the host itself taken
-//! off.
+//! Grants of a policy on a day, rule by rule, without expired rules, those outside a ceiling, and
+//! the host itself.
 //!
 //! ```text
 //!  Policy.allow ──▶ of ──▶ grants ──without (denials that a format cannot say)──▶ what may be written
@@ -46,7 +46,8 @@ fn why_not(rule: &Arc<Rule>, policy: &Policy, today: Date) -> Option<&'static st
     }
 }
 
-/// Whether a permitted range reaches into the floor, where the gate would look at each address.
+/// Tells whether a permitted range reaches into the floor, where the gate would look at each
+/// address.
 fn in_floor(rule: &Rule) -> bool {
     let Matcher::Cidr(net) = &rule.matcher else { return false };
     let meets = |other: &IpNet| other.contains(net) || net.contains(other);
@@ -58,7 +59,7 @@ fn in_floor(rule: &Rule) -> bool {
         || floor::METADATA_ADDRESSES.iter().any(|addr| net.contains(addr))
 }
 
-/// Whether an entry of a ceiling contains the whole of a rule.
+/// Tells whether an entry of a ceiling contains the whole of a rule.
 fn holds(entry: &Rule, rule: &Rule, today: Date) -> bool {
     let target = match (&entry.matcher, &rule.matcher) {
         (Matcher::Host(outer), Matcher::Host(inner)) => includes(outer, inner),
@@ -75,7 +76,7 @@ fn holds(entry: &Rule, rule: &Rule, today: Date) -> bool {
         && !entry.host_access
 }
 
-/// Whether every name that `inner` matches is matched by `outer`.
+/// Tells whether `outer` matches every name that `inner` matches.
 fn includes(outer: &HostPattern, inner: &HostPattern) -> bool {
     match (outer, inner) {
         (_, HostPattern::Exact(name)) => outer.matches(name),
@@ -88,7 +89,7 @@ fn includes(outer: &HostPattern, inner: &HostPattern) -> bool {
     }
 }
 
-/// Whether some name matches both.
+/// Tells whether some name matches both.
 fn overlaps(a: &HostPattern, b: &HostPattern) -> bool {
     let below_both = a.is_wildcard() && b.is_wildcard() && {
         let (a, b) = (a.name(), b.name());
@@ -139,7 +140,7 @@ pub(super) fn overall(kind: NoteKind, what: &str, why: &str) -> Note {
     Note { kind, what: what.to_owned(), file: String::new(), line: 0, why: why.to_owned() }
 }
 
-/// Whatever outlives a rule's last day.
+/// Notes that a rule's last day is not carried over.
 pub(super) fn note_expiry(grants: &[Rule], notes: &mut Vec<Note>) {
     for rule in grants.iter().filter(|rule| rule.expires.is_some()) {
         notes.push(about(

@@ -44,7 +44,7 @@ pub(super) fn write(grants: &[Rule], policy: &Policy, notes: &mut Vec<Note>) -> 
     })
 }
 
-/// What is taken out of a permitted range; `None` when nothing of it is left.
+/// Returns the ranges that are taken out of a permitted range; `None` when nothing of it is left.
 fn exceptions(net: &IpNet, rule: &Rule, policy: &Policy, notes: &mut Vec<Note>) -> Option<Vec<String>> {
     let mut except = Vec::new();
     for denial in &policy.deny {

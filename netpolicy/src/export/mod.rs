@@ -49,19 +49,19 @@ impl Format {
 pub struct Exported {
     /// The file.
     pub text: String,
-    /// How it differs from the policy.
+    /// Differences from the policy.
     pub notes: Vec<Note>,
 }
 
-/// Why a policy cannot be exported.
+/// Reason for which a policy cannot be exported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExportError {
     /// The format has an upper limit.
     #[error("{count} entries; the format takes {most}")]
     TooMany {
-        /// How many there would be.
+        /// Number of entries that the export would have.
         count: usize,
-        /// How many there may be.
+        /// Number of entries that the format permits.
         most: usize,
     },
 }

@@ -191,7 +191,7 @@ struct Pattern<'r> {
     host: String,
     /// The host as it is searched for: a bare dot fits any character.
     probe: String,
-    /// What follows the host, unread.
+    /// The rest behind the host, unread.
     tail: &'r str,
 }
 

@@ -1,4 +1,4 @@
-//! Where every importer brings its entries: what can be a rule becomes one, everything else a note.
+//! Intake of the importers' entries: what can be a rule becomes one, everything else a note.
 //!
 //! ```text
 //!  importer ──allow, deny, deny_everything, leave_out──▶ Intake ──finish──▶ Imported
@@ -284,7 +284,7 @@ fn shape(node: &Node, expected: &str) -> ImportError {
     ImportError::Shape { line: node.place.line(), message: format!("{expected}, this is {}", node.kind()) }
 }
 
-/// Whether a value says true.
+/// Tells whether a value says true.
 pub(super) fn is_true(node: &Node) -> bool {
     matches!(&node.value, Value::Scalar { text, plain: true } if text.eq_ignore_ascii_case("true"))
 }

@@ -59,20 +59,20 @@ impl Format {
     }
 }
 
-/// What came across.
+/// Result of an import.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Imported {
     /// The format that was read.
     pub format: Format,
-    /// What is permitted, in the order of the source.
+    /// Permissions, in the order of the source.
     pub allow: Vec<Rule>,
-    /// What is refused.
+    /// Denials.
     pub deny: Vec<Rule>,
-    /// What differs from the source.
+    /// Differences from the source.
     pub notes: Vec<Note>,
 }
 
-/// Why nothing could be imported.
+/// Reason for which nothing could be imported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
     /// Beyond [`MAX_TEXT`].
@@ -87,9 +87,9 @@ pub enum ImportError {
     /// The file is not shaped as its format says.
     #[error("line {line}: {message}")]
     Shape {
-        /// Where.
+        /// Line of the fault.
         line: u32,
-        /// What was expected and what is there.
+        /// Expected and found text.
         message: String,
     },
     /// No format has been recognised.

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use super::ImportError;
 use super::intake::{self, Intake};
 
-/// What Squid serves and a policy can say.
+/// Ports that Squid serves and a policy can say.
 const PORTS: &[u16] = &[80, 443];
 /// Kinds of lists that say who asks, or how: the agent is the only one who does.
 const WHO: &[&str] = &[
@@ -178,7 +178,7 @@ struct Access<'t> {
     names: Vec<&'t str>,
 }
 
-/// What the directives so far leave open.
+/// State of reading that the directives so far leave open.
 struct State {
     ports: Vec<u16>,
     /// The list that `deny !LIST` has left.

@@ -21,7 +21,7 @@ pub(super) fn not_utf8(file: &str, error: &std::string::FromUtf8Error) -> Diagno
     Place::line_of(file, line, column, &shown).error("encoding", message, hint)
 }
 
-/// Where a text comes from.
+/// Source of a text.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
     /// A policy file, by its path as the caller sees it.
@@ -35,7 +35,7 @@ pub fn preset_reference(text: &str) -> Option<&str> {
     (!text.is_empty() && !text.contains(['/', '\\', '.'])).then_some(text)
 }
 
-/// What a file extends. `within` is the folder that it may not leave.
+/// Returns the sources that a file extends. `within` is the folder that the file may not leave.
 pub(super) fn extended(
     from: &Source,
     node: &Node,
@@ -88,7 +88,8 @@ fn joined(file: &str, path: &str) -> String {
     }
 }
 
-/// Whether a path lies in a folder, by its words alone; whoever reads the file looks at links.
+/// Tells whether a path lies in a folder, by its words alone; the reader of the file looks at
+/// links.
 fn is_inside(path: &str, folder: &str) -> bool {
     let (path, folder) = (normal(path), normal(folder));
     let rest = if folder.is_empty() { Some(path.as_str()) } else { path.strip_prefix(folder.as_str()) };
@@ -99,7 +100,7 @@ fn is_inside(path: &str, folder: &str) -> bool {
     }
 }
 
-/// The same path without `.` and `..`, to tell whether two are the same.
+/// Returns the path without `.` and `..`, so that two paths can be compared.
 pub(super) fn normal(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {

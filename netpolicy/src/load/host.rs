@@ -46,7 +46,7 @@ pub(super) fn host_and_port(
     check_pattern(&pattern, side, &part, findings).then_some((pattern, port))
 }
 
-/// What people write instead of a host.
+/// Recognizes texts that people write instead of a host, and says what to write.
 fn not_a_host(text: &str, side: Side, place: &Place) -> Option<Diagnostic> {
     if let Some((scheme, rest)) = text.split_once("://") {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
@@ -147,7 +147,7 @@ fn host_finding(error: &HostError, side: Side, place: &Place) -> Diagnostic {
     place.error(code, error.to_string(), error.hint().map(str::to_owned))
 }
 
-/// What a permitted pattern must not be. `false` when it is an error.
+/// Refuses a permitted pattern that is too wide. Returns `false` when it is an error.
 fn check_pattern(pattern: &HostPattern, side: Side, place: &Place, findings: &mut Findings) -> bool {
     let name = pattern.name();
     if side == Side::Deny || floor::refused_name(name).is_some() {
@@ -180,8 +180,8 @@ fn check_pattern(pattern: &HostPattern, side: Side, place: &Place, findings: &mu
     }
 }
 
-/// Whether a name is itself a public suffix, and of which part of the list; `Some(None)` for a
-/// top-level domain that the list does not know.
+/// Tells whether a name is itself a public suffix, and of which part of the list; `Some(None)` for
+/// a top-level domain that the list does not know.
 fn public_suffix(name: &str) -> Option<Option<psl::Type>> {
     // The list may hold an internationalised suffix in either form.
     let unicode = idna::domain_to_unicode(name).0;

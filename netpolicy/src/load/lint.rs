@@ -1,5 +1,5 @@
-//! What is suspicious about a policy as a whole: rules that can never permit, that say nothing new,
-//! that end, and those that reach further than they look.
+//! Warnings about a policy as a whole: rules that can never permit, that say nothing new, that end,
+//! and those that reach further than they look.
 //!
 //! ```text
 //!  Draft rules (with their places) + Policy ──index──▶ covering rules, denials, ceilings ──▶ warnings, notes
@@ -53,7 +53,7 @@ pub(super) fn lint(drafts: &[Draft], policy: &Policy, today: Date) -> Vec<Diagno
     capped(findings)
 }
 
-/// Why a rule permits nothing, or nothing of its own.
+/// Returns the reason for which a rule permits nothing, or nothing of its own.
 fn idle(
     id: u32,
     rule: &Arc<Rule>,
@@ -142,12 +142,12 @@ fn looked_at<'r>(index: &'r RuleIndex, rule: &'r Rule) -> impl Iterator<Item = (
     index.covering(&rule.matcher).take(COMPARED)
 }
 
-/// Whether all of some ports are among others; both are sorted.
+/// Tells whether all of some ports are among others; both are sorted.
 fn within(some: &[u16], others: &[u16]) -> bool {
     some.iter().all(|port| others.binary_search(port).is_ok())
 }
 
-/// Whether a rule is a project's own word that nobody has approved or bounded.
+/// Tells whether a rule is a project's own and nobody has approved or bounded it.
 fn is_unheard(rule: &Rule, policy: &Policy, ceilings: &[(Layer, RuleIndex)]) -> bool {
     let bounded = ceilings.iter().any(|(of, _)| *of <= Layer::Project);
     let approved = policy.project_trusted && !rule.is_beyond_trust();
@@ -187,8 +187,8 @@ fn beyond_a_ceiling(rule: &Rule, ceilings: &[(Layer, RuleIndex)]) -> Option<Foun
     None
 }
 
-/// Whether an entry of a ceiling grants, on the ports of both, at least the check, resolver and
-/// private ranges of a rule.
+/// Tells whether an entry of a ceiling grants, on the ports of both, at least the check, resolver
+/// and private ranges of a rule.
 fn as_wide(entry: &Rule, rule: &Rule) -> bool {
     rule.ports
         .iter()
@@ -215,8 +215,8 @@ fn shadowed(id: u32, rule: &Arc<Rule>, permitted: &RuleIndex) -> Option<Found> {
     Some(Found::new("shadowed", message, "remove one of the two"))
 }
 
-/// Whether one rule grants what another does of the targets that both speak about. Another check on
-/// a port is no grant of the same: it may have been meant to be the stricter one.
+/// Tells whether one rule grants what another does of the targets that both speak about. A rule
+/// with another check on a port does not: it may have been meant to be the stricter one.
 fn grants_all_of(one: &Rule, other: &Rule) -> bool {
     one.origin.layer <= other.origin.layer
         && within(&other.ports, &one.ports)

@@ -93,13 +93,13 @@ fn smallest<T: Copy + Ord>(drafts: &[Draft], limit: fn(&Draft) -> &Set<T>) -> Op
     drafts.iter().filter_map(|draft| limit(draft).value()).min()
 }
 
-/// What any layer lists, each once.
+/// Returns the words that any layer lists, each once.
 fn all(drafts: &[Draft], words: fn(&Draft) -> &Vec<String>) -> Vec<String> {
     let all: BTreeSet<_> = drafts.iter().flat_map(|draft| words(draft).iter().cloned()).collect();
     all.into_iter().collect()
 }
 
-/// What every layer lists that lists anything: a weaker one may take away and not add.
+/// Returns the words that every layer with a list has: a weaker layer may take away and not add.
 fn in_all(drafts: &[Draft], words: fn(&Draft) -> &Set<Vec<String>>) -> Option<Vec<String>> {
     let both = |mut one: Vec<String>, other: Vec<String>| {
         one.retain(|word| other.contains(word));

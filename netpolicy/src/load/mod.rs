@@ -45,7 +45,7 @@ pub const MAX_FILE: usize = 16 * 1024 * 1024;
 const MAX_FILES: usize = 64;
 const MAX_NESTING: usize = 16;
 
-/// What one layer is made of.
+/// Source of one layer.
 #[derive(Clone, Debug)]
 pub struct LayerSource {
     /// The layer.
@@ -89,7 +89,7 @@ pub struct SourceFile {
     pub layer: Layer,
     /// Its name: the path as the caller sees it, or `preset gitlab@1`.
     pub name: String,
-    /// What it says.
+    /// Text of the file.
     pub text: String,
 }
 
@@ -98,14 +98,14 @@ pub struct SourceFile {
 pub struct Loaded {
     /// All files of all layers merged.
     pub policy: Policy,
-    /// What is suspicious in it, and what is worth knowing.
+    /// Warnings and notes about the policy.
     pub warnings: Vec<Diagnostic>,
     /// Every text that it was made of, in the order of reading.
     pub files: Vec<SourceFile>,
 }
 
 impl Loaded {
-    /// What a person approves when approving a layer: every text that it is made of.
+    /// Digests every text that a layer is made of: a person who approves the layer approves these.
     pub fn closure_digest(&self, layer: Layer) -> String {
         closure_digest(&self.files, layer)
     }
@@ -234,21 +234,21 @@ impl<T: Clone> Set<T> {
 /// A rule and where it stands.
 type Placed = (Arc<Rule>, Place);
 
-/// What the files of one layer have said.
+/// Settings of one layer's files so far.
 #[derive(Debug)]
 struct Draft {
     layer: Layer,
     allow: Vec<Placed>,
     deny: Vec<Placed>,
     ceiling: Option<Vec<Placed>>,
-    /// Where `dns` was first set.
+    /// Place where `dns` was first set.
     dns_place: Option<Place>,
     upstreams: Set<Vec<Upstream>>,
     domains: Set<Vec<Domain>>,
     names_per_wildcard: Set<u32>,
     virtual_range: Set<Ipv4Net>,
     fake_range: Set<Vec<IpNet>>,
-    /// Where `proxy` was first set.
+    /// Place where `proxy` was first set.
     proxy_place: Option<Place>,
     proxy: Set<(Server, u16, Option<String>)>,
     no_proxy: Set<Vec<Direct>>,

@@ -14,8 +14,8 @@ use crate::policy::{Date, Layer, Matcher, Origin, Protocol, ResolvedBy, Rule};
 use crate::ruleset::{FILTER_PORT, RESERVED_PORTS};
 use crate::yaml::{Findings, Node, Place, Value};
 
-/// Which list a rule stands in: they read the same and are held to different rules, since a wide
-/// denial opens nothing.
+/// List in which a rule stands. Rules of both lists read the same and are held to different
+/// demands, since a wide denial opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     /// Permits.
@@ -76,7 +76,7 @@ pub(super) fn rule(node: &Node, side: Side, layer: Layer, findings: &mut Finding
     check(&rule, side, &node.place, findings).then_some(rule)
 }
 
-/// What the keys of a mapping say.
+/// Values of a mapping's keys.
 #[derive(Default)]
 struct Parts {
     ports: Option<Vec<u16>>,
@@ -223,7 +223,8 @@ impl Parts {
     }
 }
 
-/// What no rule may say, whichever form it was written in. `false` when it is an error.
+/// Refuses a rule that no policy may have, in whichever form it was written. Returns `false` when
+/// it is an error.
 pub(super) fn check(rule: &Rule, side: Side, place: &Place, findings: &mut Findings) -> bool {
     if side == Side::Deny {
         return true;

@@ -62,7 +62,7 @@ pub(crate) const DENIAL: Section =
     Section { name: "a denial", keys: &["host", "cidr", "ports", "reason"], not_in_project: &[] };
 pub(crate) const TEST: Section = Section { name: "a test", keys: &["allow", "deny"], not_in_project: &[] };
 
-/// Where keys are looked for that stand in the wrong place.
+/// Sections in which a misplaced key is looked for.
 const HOMES: &[(&Section, &str)] = &[
     (&NETWORK, "network"),
     (&DNS, "network.dns"),

@@ -40,7 +40,7 @@ fn pattern(node: &Node, word: &str, findings: &mut Findings) -> Option<String> {
     }
 }
 
-/// What is wrong with a pattern of `mask` or `unmask`, and what to write.
+/// Returns the fault of a pattern of `mask` or `unmask`, and the advice what to write.
 pub fn pattern_fault(text: &str, word: &str) -> Option<(&'static str, &'static str)> {
     let everything = text.chars().all(|c| matches!(c, '*' | '/' | '.' | '?'));
     if text.is_empty() || text.len() > 500 || text.chars().any(char::is_control) {

@@ -121,7 +121,7 @@ fn witness(span: &Span, spans: &[Span], sides: &Both<Side>, port: Option<u16>) -
     carrying.unwrap_or(span.first)
 }
 
-/// What kept names from an address in the policy that reaches less.
+/// Cause that kept names from an address in the policy that reaches less.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Cause {
     reason: Reason,

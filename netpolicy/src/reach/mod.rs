@@ -1,5 +1,4 @@
-//! What a policy reaches, and what another reaches beyond it: over names, ports and ranges, not
-//! over text.
+//! Reach of a policy, and of another beyond it: over names, ports and ranges, not over text.
 //!
 //! ```text
 //!  two policies ──side──▶ deciders ─┬─ names ─────▶ cells of names ──────┐
@@ -37,24 +36,24 @@ pub use settings::Change;
 
 use side::{NEW, Side};
 
-/// What changes between two policies.
+/// Differences between two policies.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Difference {
-    /// What the new one reaches and the old one does not.
+    /// Targets that the new policy reaches and the old one does not.
     pub opens: Vec<Line>,
-    /// What the old one reaches and the new one does not.
+    /// Targets that the old policy reaches and the new one does not.
     pub closes: Vec<Line>,
-    /// What else is set otherwise.
+    /// Other settings that differ.
     pub changes: Vec<Change>,
 }
 
 impl Difference {
-    /// Whether the new policy reaches more in any way.
+    /// Tells whether the new policy reaches more in any way.
     pub fn reaches_more(&self) -> bool {
         !self.opens.is_empty() || self.changes.iter().any(|change| change.widens)
     }
 
-    /// Whether both policies reach and set the same.
+    /// Tells whether both policies reach and set the same.
     pub fn is_empty(&self) -> bool {
         self.opens.is_empty() && self.closes.is_empty() && self.changes.is_empty()
     }
@@ -63,21 +62,21 @@ impl Difference {
 /// Targets that one of two policies reaches and the other does not, or under a stricter check.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
-    /// What is reached.
+    /// Targets of the line.
     pub targets: Targets,
     /// On which ports.
     pub ports: Ports,
-    /// Where it really is.
+    /// Real address of the targets.
     pub at: At,
     /// From when; `None` is today.
     pub from: Option<Date>,
     /// The last day; `None` is for ever.
     pub until: Option<Date>,
-    /// Who may have it.
+    /// Party that gains or loses the targets.
     pub whose: Whose,
-    /// What the old policy says of the witness.
+    /// The old policy's verdict on the witness.
     pub old: Verdict,
-    /// What the new one says of it.
+    /// The new policy's verdict on the witness.
     pub new: Verdict,
     /// One of the targets.
     pub witness: Witness,
@@ -123,7 +122,7 @@ pub enum At {
     HostIn(Vec<IpNet>),
 }
 
-/// Who has what a line speaks of.
+/// Party that gains or loses the targets of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Whose {
     /// The agent: the policy's own rules permit it.
@@ -141,16 +140,16 @@ pub struct Witness {
     pub port: u16,
     /// Its real address.
     pub address: Option<IpAddr>,
-    /// Who resolves it.
+    /// Resolver of the name.
     pub resolver: ResolvedBy,
-    /// Whether the address is taken for the host's.
+    /// Set when the address is taken for the host's.
     pub is_the_host: bool,
     /// The day.
     pub day: Date,
 }
 
-/// What `new` reaches beyond `old` from `today` on, what it no longer reaches, and what else it
-/// sets.
+/// Compares two policies from `today` on: the targets that only `new` or only `old` reaches, and
+/// the other settings that differ.
 pub fn difference(old: &Policy, new: &Policy, today: Date) -> Difference {
     let mut difference = Difference { changes: settings::changes(old, new), ..Difference::default() };
     compare(old, new, today, Whose::Agent, &mut difference);
@@ -201,7 +200,7 @@ fn compare(old: &Policy, new: &Policy, today: Date, whose: Whose, difference: &m
     }
 }
 
-/// What lines have in common that become one.
+/// Properties that lines have in common when they become one.
 #[derive(PartialEq, Eq, Hash)]
 struct Alike {
     side: usize,

@@ -22,7 +22,7 @@ use crate::floor;
 use crate::host::HostName;
 use crate::policy::{Date, Protocol, ResolvedBy, Rule, day_after};
 
-/// What changed in one cell on one port.
+/// Change in one cell on one port.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Item {
     port: u16,
@@ -32,7 +32,7 @@ struct Item {
     until: Option<Date>,
 }
 
-/// Where the names' addresses lie.
+/// Kind of address that the names have.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Place {
     Public,
@@ -140,7 +140,7 @@ impl Asking<'_> {
         nodes
     }
 
-    /// What changes for one name, as items in order.
+    /// Compares both policies about one name, and returns the changes as items in order.
     fn cell(&mut self, name: &HostName) -> Vec<usize> {
         let sides = self.sides;
         let target = Target::Name(name.clone());
@@ -249,8 +249,8 @@ impl Asking<'_> {
         }
     }
 
-    /// What is left of some spans without the addresses that a policy that lets names through to
-    /// them denies: there it reaches nothing.
+    /// Takes from some spans the addresses that a policy that lets names through to them denies:
+    /// there it reaches nothing.
     fn not_denied(&mut self, spans: Vec<Span>, port: u16, through: Both<bool>) -> Rc<[Span]> {
         let key: Passage = (spans, self.addresses.alike(port), through);
         if let Some(known) = self.undenied.get(&key) {
@@ -367,7 +367,7 @@ fn draft(side: usize, item: &Item, address: Option<IpAddr>, region: &Region, tod
     }
 }
 
-/// Whether an atom follows the last of some spans.
+/// Tells whether an atom follows the last of some spans.
 fn ends_at(spans: &[Span], atom: &Span) -> bool {
     spans.last().is_some_and(|last| join([*last, *atom]).len() == 1)
 }

@@ -1,5 +1,4 @@
-//! What the names of one policy reach at all: the half of the comparison that is about addresses
-//! asks here.
+//! Reach of the names of one policy: the half of the comparison that is about addresses asks here.
 //!
 //! ```text
 //!  (port, kind of address) ──▶ a name that is permitted there, and the day on which it is
@@ -16,7 +15,7 @@ use crate::policy::Date;
 /// A name that is permitted, and a day on which it is.
 pub(super) type Permitted = (HostName, Date);
 
-/// What the names of one policy reach, for the half of the comparison that is about addresses.
+/// Reach of the names of one policy, for the half of the comparison that is about addresses.
 #[derive(Default)]
 pub(super) struct Reach {
     pub(super) public: BTreeMap<u16, Permitted>,

@@ -18,7 +18,7 @@ pub(super) struct Runs<K, W> {
     index: HashMap<K, usize>,
     list: Vec<Run<K, W>>,
     idle: Vec<bool>,
-    /// Where the idle cells before the present one begin.
+    /// Position of the first idle cell before the present one.
     idle_from: usize,
     first_v6: usize,
 }
@@ -89,7 +89,7 @@ impl<K: Clone + Eq + Hash, W> Runs<K, W> {
     }
 }
 
-/// Whether every cell of a range is in the runs, or idle.
+/// Tells whether every cell of a range is in the runs, or idle.
 fn fills(net: &IpNet, runs: &[(usize, usize)], cells: &[Cell], idle: &[bool]) -> bool {
     let (first, last) = (net.network(), net.broadcast());
     let from = cells.partition_point(|cell| cell.span.first < first);

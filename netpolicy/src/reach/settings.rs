@@ -1,4 +1,4 @@
-//! What two policies set otherwise besides rules.
+//! Settings besides rules in which two policies differ.
 
 use std::fmt::Display;
 
@@ -16,7 +16,7 @@ pub struct Change {
     pub old: Option<String>,
     /// Its new value.
     pub new: Option<String>,
-    /// Whether the new value lets more through by itself.
+    /// Set when the new value lets more through by itself.
     pub widens: bool,
 }
 

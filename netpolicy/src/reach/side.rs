@@ -24,10 +24,10 @@ pub(super) type Both<T> = [T; 2];
 pub(super) const OLD: usize = 0;
 pub(super) const NEW: usize = 1;
 
-/// What becomes of one question in both policies: the check when it is permitted.
+/// Outcome of one question in both policies: the check, when the target is permitted.
 pub(super) type Change = Both<Option<Protocol>>;
 
-/// Whether somebody gets through in `side` who does not in the other policy.
+/// Tells whether `side` lets something through that the other policy does not.
 pub(super) fn reaches_more(change: &Change, side: usize) -> bool {
     match (change[side], change[1 - side]) {
         (None, _) => false,
@@ -36,7 +36,7 @@ pub(super) fn reaches_more(change: &Change, side: usize) -> bool {
     }
 }
 
-/// What one policy does with a real address, whatever name it belongs to.
+/// Treatment of a real address by one policy, whatever name the address belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// Nothing refuses it; a private one still has to stand in the `private` of the name's rule.
@@ -91,7 +91,7 @@ impl Side {
         self.whole.decide(&self.surroundings, &Question::about(address, day).port(port))
     }
 
-    /// What becomes of a real address, as far as it is the same for all names.
+    /// Judges a real address, as far as the outcome is the same for all names.
     pub(super) fn address(&self, address: IpAddr, port: u16) -> State {
         match self.whole.refusal_of_address(&self.surroundings, &self.any_name, port, address) {
             None => State::Open,
@@ -118,7 +118,7 @@ fn any_name() -> Rule {
 }
 
 impl Witness {
-    /// What a policy says of it.
+    /// Decides the witness under a policy.
     pub fn verdict(&self, decider: &Decider) -> Verdict {
         let policy = decider.policy();
         if self.resolver == ResolvedBy::Proxy && policy.proxy.is_none() {

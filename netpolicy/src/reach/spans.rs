@@ -20,7 +20,7 @@ impl Span {
         Span { first: net.network(), last: net.broadcast() }
     }
 
-    /// Whether the other begins right after this one.
+    /// Tells whether the other span begins right after this one.
     fn touches(&self, next: &Span) -> bool {
         match (self.last, next.first) {
             (IpAddr::V4(last), IpAddr::V4(first)) => u32::from(last).checked_add(1) == Some(first.into()),

@@ -10,7 +10,7 @@ use crate::decide::Verdict;
 use crate::host::HostPattern;
 
 impl fmt::Display for Line {
-    /// What changes, without the rules: `*.gitlab.com:443 but not api.gitlab.com, until
+    /// Writes the change without the rules: `*.gitlab.com:443 but not api.gitlab.com, until
     /// 2027-01-31`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.whose == Whose::WeakerLayers {
@@ -69,8 +69,8 @@ fn list<T: fmt::Display>(items: &[T]) -> String {
 }
 
 impl Line {
-    /// What the old policy says and what the new one says, each with its rule: `not-allowed`;
-    /// `allowed, new.yml:4 gitlab.com:443`.
+    /// Returns both policies' verdicts in words, each with its rule: `not-allowed`; `allowed,
+    /// new.yml:4 gitlab.com:443`.
     pub fn causes(&self) -> (String, String) {
         (side(&self.old), side(&self.new))
     }

@@ -1,4 +1,4 @@
-//! What vanishes: the condition `cut` as rules.
+//! Rules of the condition `cut`: packets are dropped silently.
 //!
 //! ```text
 //!  agent ── TCP ──▶ raw_out: gone, before any redirection, so that the log shows where it was going
@@ -24,20 +24,20 @@ use super::{
 /// The chain in which packets vanish; there is none while nothing is cut.
 pub(super) const CHAIN: &str = "vanish";
 
-/// What vanishes in silence, whatever is permitted; the agent's own `localhost` stays.
+/// Packets that are dropped silently, whatever is permitted; the agent's own `localhost` stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cut {
     /// Nothing.
     #[default]
     Nothing,
-    /// What goes to these virtual addresses, and what comes from them.
+    /// Packets to these virtual addresses, and those from them.
     Only(Vec<Ipv4Addr>),
     /// Everything.
     All,
 }
 
-/// Which packets of the agent a rule is about, by where they go.
+/// Matches the agent's packets that are cut, by their destination.
 fn cut_off(plan: &FencePlan) -> Option<Statement<'static>> {
     match &plan.cut {
         Cut::Nothing => None,

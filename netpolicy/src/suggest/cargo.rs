@@ -3,7 +3,7 @@
 use super::found::Found;
 use super::tree::{self, Tree, Unreadable};
 
-/// How lockfiles name the default registry; it is reached elsewhere.
+/// Names of the default registry in lockfiles; it is reached at other hosts.
 const DEFAULT: &[&str] =
     &["registry+https://github.com/rust-lang/crates.io-index", "sparse+https://index.crates.io"];
 const CONFIGURATION: &str = "cargo configuration";

@@ -1,4 +1,5 @@
-//! Where tools fetch packages when nothing else is configured, with the source of each line.
+//! Hosts from which tools fetch packages when nothing else is configured, with the source of each
+//! line.
 
 /// Tool, hosts, source.
 const TABLE: &[(&str, &[&str], &str)] = &[

@@ -38,7 +38,7 @@ pub(super) struct Found {
     /// Every file that is read.
     paths: BTreeSet<String>,
     path: String,
-    /// Whether the file at hand has said anything.
+    /// Set when the present file has given evidence.
     spoke: bool,
     /// Files that said nothing.
     silent: Vec<String>,

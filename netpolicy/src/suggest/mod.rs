@@ -44,7 +44,7 @@ pub struct Evidence {
     pub file: String,
     /// Line, from 1; 0 when the file as a whole implies it.
     pub line: u32,
-    /// What it is there, for example `npm lockfile` or `default of cargo`.
+    /// Kind of the evidence, for example `npm lockfile` or `default of cargo`.
     pub what: String,
 }
 
@@ -55,20 +55,20 @@ pub struct Suggestion {
     pub rule: Rule,
     /// The first places that show it.
     pub evidence: Vec<Evidence>,
-    /// How many more there are.
+    /// Number of further places.
     pub more: usize,
     /// Tells whether every place lies below a folder of tests.
     pub only_in_tests: bool,
-    /// What the host takes from whoever sends it, when it is known to.
+    /// Data that the host takes from every sender, when it is known to take some.
     pub uploads: Option<&'static str>,
 }
 
-/// What a project needs.
+/// Suggestions for a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Suggested {
     /// Sorted by name.
     pub suggestions: Vec<Suggestion>,
-    /// What could not be suggested.
+    /// Evidence that led to no suggestion.
     pub notes: Vec<Note>,
 }
 
@@ -80,7 +80,8 @@ enum Reader {
     Scanned(fn(&str, &str, &mut Found)),
 }
 
-/// Whether a file can say what a project needs. `path` is relative to the project, with `/`.
+/// Tells whether a file can be evidence of a project's needs. `path` is relative to the project,
+/// with `/`.
 pub fn is_evidence(path: &str) -> bool {
     reader(path).is_some()
 }
@@ -107,7 +108,7 @@ pub fn suggest<'t>(files: impl IntoIterator<Item = (&'t str, &'t str)>) -> Sugge
     found.finish()
 }
 
-/// Where gradle's scripts have their values from.
+/// File from which gradle's scripts have their values.
 const PROPERTIES: &str = "gradle.properties";
 
 fn name_of(path: &str) -> &str {

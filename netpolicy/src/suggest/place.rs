@@ -1,4 +1,4 @@
-//! Where a reference of a lockfile leads: URLs with a tool's prefixes, git's short forms, paths.
+//! Target of a reference in a lockfile: URLs with a tool's prefixes, git's short forms, paths.
 //!
 //! ```text
 //!  git+https://…, user@host:path, ../x, https://${USER}@host/… ──read──▶ Remote | Local | Unreadable
@@ -6,7 +6,7 @@
 
 use crate::target::Endpoint;
 
-/// Where a reference leads.
+/// Target of a reference.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// Another machine, by name or address, and the port there.
@@ -19,7 +19,7 @@ pub(super) enum Place {
 
 /// Ports of schemes that [`Endpoint`] does not know, since no policy is written with them.
 const OTHER_PORTS: &[(&str, u16)] = &[("ftp", 21), ("svn", 3690), ("rsync", 873)];
-/// What begins a reference to something local.
+/// Prefixes of a reference to something local.
 const LOCAL: &[&str] = &["file:", "link:", "portal:", "workspace:", "cdrom:", "./", "../", "/", "~/"];
 
 /// Reads one reference. Secrets in it (user, password, query) go no further.

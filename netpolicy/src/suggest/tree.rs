@@ -40,7 +40,7 @@ pub(super) struct Entry {
     pub(super) value: Tree,
 }
 
-/// Why a file could not be understood.
+/// Reason for which a file could not be understood.
 #[derive(Clone, Debug)]
 pub(super) struct Unreadable {
     pub(super) line: u32,
@@ -98,7 +98,7 @@ impl Tree {
     }
 }
 
-/// Where lines begin in a text.
+/// Offsets at which lines begin in a text.
 struct Lines(Vec<usize>);
 
 impl Lines {

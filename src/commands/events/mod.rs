@@ -25,9 +25,9 @@ use crate::term::{Failure, Warning};
 use crate::wire::Role;
 use crate::wire::event::Line;
 
-/// What could not be read.
+/// Exit status when a log cannot be read.
 const CANNOT: u8 = 2;
-/// How the name of a log ends.
+/// Ending of a log's name.
 const ENDING: &str = ".jsonl";
 /// The largest log that is read.
 const LARGEST_LOG: u64 = 4 << 30;
@@ -57,7 +57,7 @@ fn show(text: &str, args: &EventsArgs) -> Result<(), Failure> {
     if args.json { crate::term::print_document(text) } else { crate::term::print(text) }
 }
 
-/// What is printed of a line, if anything.
+/// Returns the text to print for a line, if any.
 fn shown(text: &str, args: &EventsArgs, rows: &mut Rows) -> Option<String> {
     let line = Line::read(text.as_bytes())?;
     if args.denied && !line.event.is_denied() {
@@ -129,7 +129,7 @@ async fn read(engine_host: Option<&str>, source: &str) -> Result<Log, Failure> {
     }
 }
 
-/// What the guard wrote. It is kept too, where this machine made the workflow.
+/// Reads the guard's log from the engine, and saves it where this machine made the workflow.
 async fn of_engine(engine: &Engine, found: &Found) -> Result<Option<Log>, Failure> {
     let live = found.guard == "running";
     if found.is_recorded() {

@@ -1,5 +1,5 @@
-//! What would permit a thing that was refused: for the person who reads the log, never for the
-//! agent.
+//! Remedies for refusals: the rule that would permit a target. They are for the person who reads
+//! the log, never for the agent.
 //!
 //! ```text
 //!  reason, name, address, port ──▶ the line to add below `network.allow`, or why no line would do
@@ -14,16 +14,16 @@ use netpolicy::host::HostName;
 use crate::wire::WorkflowId;
 use crate::wire::event::{Event, Kind, Line};
 
-/// What to do about a refusal.
+/// Remedy for a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remedy {
     /// Add this line to `network.allow`.
     Line {
         /// The line.
         yaml: String,
-        /// The same for `ringfence allow`, where that can say it.
+        /// Argument of `ringfence allow`, where it can say the same.
         allow: Option<String>,
-        /// What to think of first.
+        /// Risk to think of first.
         but: &'static str,
     },
     /// Do something else, or nothing.
@@ -49,7 +49,7 @@ impl Remedy {
     }
 }
 
-/// What to do about an event; nothing when nothing was refused.
+/// Returns the remedy for an event; nothing when nothing was refused.
 pub fn of(line: &Line) -> Option<Remedy> {
     let Event::Access(access) = &line.event else { return None };
     if !line.event.is_denied() {
@@ -80,7 +80,7 @@ pub fn of(line: &Line) -> Option<Remedy> {
         }
         Reason::DeniedByRule => Some(Remedy::Words(format!("take the denial away{}", place()))),
         Reason::OutsideCeiling => words(
-            "only within the ceiling of the stronger layer, which whoever sets it can widen; `ringfence policy explain` shows it",
+            "only within the ceiling of the stronger layer: ask its owner to widen it; `ringfence policy explain` shows it",
         ),
         Reason::UntrustedLayer => {
             words("`ringfence trust` approves the project's policy; or permit it in another layer")

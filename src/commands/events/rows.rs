@@ -78,7 +78,7 @@ impl Row {
     }
 }
 
-/// Who started what, on what.
+/// Describes the start: the person, the image, the command and the project.
 fn started(start: &Start) -> String {
     let Some(image) = &start.image_name else { return String::new() };
     let who = match (&start.user, start.uid) {
@@ -92,7 +92,7 @@ fn started(start: &Start) -> String {
     format!("{who} started {image} {}{project}", command.join(" "))
 }
 
-/// Where something was to go.
+/// Describes the target of a request.
 fn target(access: &Access) -> String {
     let host = access.host.as_ref().map(ToString::to_string);
     let address = access.address.map(|address| address.to_string());

@@ -32,7 +32,7 @@ pub fn verify(log: &[u8], digest: Option<&str>, as_json: bool) -> Result<u8, Fai
     Ok(if good { 0 } else { NOT_GOOD })
 }
 
-/// What a log is, and whether it is all that was asked for.
+/// Checks a log, and tells whether it is whole and has the digest that was asked for.
 fn judge(log: &[u8], digest: Option<&str>) -> (Checked, bool) {
     let checked = digest.map_or_else(Checked::default, Checked::looking_for).of(log);
     let good = checked.findings.is_empty() && checked.lines > 0 && (digest.is_none() || checked.is_vouched());

@@ -75,7 +75,7 @@ pub fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
     })
 }
 
-/// What to write in place of a rule that leaves its own name out.
+/// Suggests a rule in place of one that leaves its own name out.
 fn hint_of(wider: &Rule) -> String {
     let Matcher::Host(pattern) = &wider.matcher else { return String::new() };
     format!("`{pattern}` in place of `{}` would permit it", named(wider))

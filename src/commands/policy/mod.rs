@@ -50,7 +50,7 @@ pub fn dispatch(command: PolicyCommand) -> Result<u8, Failure> {
     }
 }
 
-/// What a command line says, with the project in a folder.
+/// Returns the policy options of a command line, with the project in a folder.
 pub fn wanted(args: &PolicyArgs, project: Option<&Path>) -> layers::Wanted {
     layers::Wanted {
         policies: args.policies.clone(),

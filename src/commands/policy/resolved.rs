@@ -24,7 +24,7 @@ use crate::supervisor::upload::guard_inputs;
 use crate::term::Failure;
 use crate::wire::host_network::HostNetwork;
 
-/// What came of it.
+/// Resolution of a target, and its outcome.
 pub struct Resolved {
     found: Found,
     proxy: Option<Proxy>,
@@ -41,7 +41,7 @@ enum Found {
     Nobody(String),
 }
 
-/// What would come of a connection.
+/// Outcome of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It is made.
@@ -137,7 +137,7 @@ impl Resolved {
         text
     }
 
-    /// The same as JSON.
+    /// Returns the resolution as JSON.
     pub fn to_json(&self) -> serde_json::Value {
         let (addresses, error) = match &self.found {
             Found::Addresses(addresses) => (addresses.as_slice(), None),

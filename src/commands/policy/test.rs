@@ -30,7 +30,7 @@ struct Outcome {
     file: String,
     line: u32,
     ok: bool,
-    /// What is the case.
+    /// Actual verdict.
     verdict: &'static str,
     reason: String,
     /// The rule that decided.

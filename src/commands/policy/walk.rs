@@ -19,7 +19,7 @@ use rustix::fs::{AtFlags, Dir, FileType, OFlags};
 use crate::host::at::open_in;
 use crate::host::open;
 
-/// How deep a project's packages may lie.
+/// Greatest depth of a project's packages.
 const MAX_DEPTH: usize = 10;
 /// Entries of all folders that are looked at.
 const MAX_ENTRIES: usize = 100_000;
@@ -42,11 +42,11 @@ const SKIPPED: &[&str] = &[
     ".svn",
 ];
 
-/// What was read.
+/// Files that were read.
 pub struct Walked {
     /// The files, in the order of their paths.
     pub files: Vec<Text>,
-    /// What was not.
+    /// Files that were not read.
     pub notes: Vec<Note>,
 }
 

@@ -6,7 +6,7 @@ use crate::doctor::facts::Machine;
 #[cfg(target_os = "linux")]
 use crate::inside::probe::doctor::namespaces;
 
-/// Where systemd-resolved listens.
+/// Addresses at which systemd-resolved listens.
 const STUBS: [&str; 2] = ["127.0.0.53", "127.0.0.54"];
 
 /// Looks at it.

@@ -54,13 +54,14 @@ pub async fn everything(
     })
 }
 
-/// What the engine answers, if it does: a machine that was suspended keeps its connections.
+/// Waits for the engine's answer with a time limit: a machine that was suspended keeps connections
+/// that are dead.
 async fn answered<T>(question: impl Future<Output = Learned<T>>) -> Learned<T> {
     let answer = tokio::time::timeout(PATIENCE, question).await;
     answer.unwrap_or_else(|_| Err(format!("the engine did not answer within {} s", PATIENCE.as_secs())))
 }
 
-/// What is left to say where no engine answers: why.
+/// Returns the facts that are left where no engine answers, with the reason.
 pub fn without_engine(why: &str, policy: &Policy, project: Option<Project>) -> Facts {
     Facts {
         today: crate::host::clock::today(),
@@ -79,8 +80,8 @@ pub fn said(engine: &Engine) -> (Machine, EngineFacts) {
     (machine::look(), engine::facts(engine))
 }
 
-/// What a container without powers sees, from one that is made for it and removed again. The
-/// failure is an interrupt.
+/// Runs a container without powers, and returns the facts that it sees. Fails only when it is
+/// interrupted.
 pub async fn seen(engine: &Engine) -> Result<Learned<Inside>, Failure> {
     rehearsal::container_alone(engine).await
 }

@@ -1,4 +1,4 @@
-//! What a run would do about a project's secrets; the project is only read.
+//! Facts about the covers that a run would lay over a project's secrets; the project is only read.
 
 use std::path::Path;
 

@@ -29,7 +29,7 @@ use crate::wire::UnixTime;
 
 /// Longer than the probe gives itself.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What is read of a probe at most.
+/// The most bytes that are read of a probe's output.
 const MOST_OUTPUT: usize = 1 << 20;
 
 /// Both containers. The failure is an interrupt.

@@ -5,7 +5,7 @@ use super::known;
 use crate::doctor::facts::{Engine, Inside, Learned, Machine};
 use crate::doctor::row::{Row, Verdict};
 
-/// Whose kernel the containers run on.
+/// Owner of the kernel on which the containers run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kernel {
     /// Another one than this machine's.
@@ -35,8 +35,8 @@ pub fn kernel(machine: &Machine, inside: &Learned<Inside>) -> Kernel {
     }
 }
 
-/// Whether the engine says that it is on this machine: the same host name and the same kernel, by a
-/// local socket. It is no proof, but nothing has to be created to hear it.
+/// Tells whether the engine says that it is on this machine: the same host name and the same
+/// kernel, by a local socket. It is no proof, but nothing has to be created to hear it.
 pub fn says_it_is_here(machine: &Machine, engine: &Engine) -> bool {
     engine.local
         && !machine.name.is_empty()
@@ -87,7 +87,7 @@ pub fn row(machine: &Machine, engine: &Learned<Engine>, inside: &Learned<Inside>
     row
 }
 
-/// What root in a container is outside; `seen` is what a container found.
+/// Judges whether root in a container is root outside; `seen` is the finding of a container.
 fn root(row: &mut Row, engine: &Engine, seen: Option<bool>) {
     match (engine.rootless, engine.user_namespaces, seen) {
         (true, _, Some(true)) => {

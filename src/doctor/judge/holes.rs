@@ -10,7 +10,7 @@ use crate::doctor::facts::{Component, Engine, Learned};
 use crate::doctor::row::{Row, Verdict};
 use crate::doctor::version::{self, Build, Version};
 
-/// How a part stands.
+/// Verdict about a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
     /// No hole is known of this number.
@@ -28,7 +28,7 @@ pub enum Standing {
 pub struct Judged<'a> {
     /// The part.
     pub component: &'a Component,
-    /// How it stands.
+    /// Verdict about the component.
     pub standing: Standing,
     /// The holes that its number falls under.
     pub holes: Vec<&'a Hole>,
@@ -74,7 +74,7 @@ impl Judged<'_> {
         fixes.max_by_key(|fixed| version::number(fixed))
     }
 
-    /// What is known of it, in a sentence.
+    /// Says in a sentence what is known about the component.
     pub fn sentence(&self) -> String {
         let Component { name, version, .. } = self.component;
         let ids = list(&self.ids());

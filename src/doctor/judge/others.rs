@@ -1,5 +1,5 @@
-//! R8: what else runs on the engine. An agent reaches none of it from inside the fence; whoever
-//! escapes from one container lands among the others, and what they hold.
+//! R8: other containers on the engine. An agent reaches none of them from inside the fence; an
+//! agent that escapes from its container lands among them and their secrets.
 
 use super::{known, list};
 use crate::doctor::facts::{Engine, Learned, Other, Others};

@@ -1,4 +1,4 @@
-//! What the agent asked for, and what was decided.
+//! Access of the agent: its request, and the decision about it.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::word::Known;
 
-/// What kind of thing the agent asked for.
+/// Kind of the agent's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -21,9 +21,9 @@ pub enum Kind {
     /// A connection, or the attempt at one.
     #[default]
     Connect,
-    /// What the ClientHello of a connection said.
+    /// The ClientHello of a connection.
     Tls,
-    /// What a request said.
+    /// A request on a connection.
     Http,
     /// A packet that is not TCP.
     Datagram,
@@ -53,7 +53,7 @@ pub enum Phase {
     Close,
 }
 
-/// What was decided.
+/// Decision about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -74,7 +74,7 @@ impl Decision {
     }
 }
 
-/// How something would have travelled: as the gate looks at it, or as the refused packet says.
+/// Transport of a request: as the gate looks at it, or as the refused packet says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Transport {
     /// TLS.
@@ -201,7 +201,7 @@ impl fmt::Display for Ruling {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Access {
-    /// What it is.
+    /// Kind of the request.
     pub kind: Kind,
     /// `open` or `close` of a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -209,10 +209,10 @@ pub struct Access {
     /// Joins the `open` and the `close` of a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conn: Option<u64>,
-    /// What was decided.
+    /// Decision about the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Known<Decision>>,
-    /// Why, from the closed list of the policy.
+    /// Reason, from the closed list of the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(schema_with = "super::schema::reasons"))]
     pub reason: Option<Known<Reason>>,
@@ -232,7 +232,7 @@ pub struct Access {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(schema_with = "super::schema::transports"))]
     pub protocol: Option<Known<Transport>>,
-    /// Who resolved the name. Of a `dns` event: who is asked about it now.
+    /// Resolver of the name. Of a `dns` event: the resolver that is asked about it now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(schema_with = "super::schema::resolvers"))]
     pub resolver: Option<Known<ResolvedBy>>,

@@ -20,10 +20,10 @@ pub enum Way {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Control {
-    /// Whether it was made.
+    /// Decision whether the change was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Known<Decision>>,
-    /// Why, from the closed list of the policy.
+    /// Reason, from the closed list of the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(schema_with = "super::schema::reasons"))]
     pub reason: Option<Known<Reason>>,

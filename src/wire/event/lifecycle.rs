@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::word::{Known, Word};
 use crate::wire::{ImageDigest, ImageName, PolicyDigest, WorkflowName};
 
-/// What happened to the run.
+/// Event in the life of the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "reason", rename_all = "kebab-case")]
@@ -27,13 +27,13 @@ pub enum Lifecycle {
 }
 
 impl Lifecycle {
-    /// Whether it is a note of this observation.
+    /// Tells whether the event is a note of this observation.
     pub fn is_note(&self, seen: Observation) -> bool {
         matches!(self, Lifecycle::Note(note) if note.reason == Known::This(seen))
     }
 }
 
-/// Who started what, and under which policy.
+/// Start of a run: the person, the image and command, and the policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Start {
@@ -83,18 +83,18 @@ pub struct Start {
     pub map: Option<BTreeMap<String, IpAddr>>,
 }
 
-/// How the agent ended.
+/// End of the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AgentEnded {
-    /// What ended it.
+    /// Cause of the end.
     pub how: Known<How>,
     /// Exit status of `ringfence run`. Where no supervisor was left: the agent's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_status: Option<u8>,
 }
 
-/// What ended an agent.
+/// Cause of an agent's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -125,10 +125,10 @@ pub enum How {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Note {
-    /// What was seen.
+    /// The observation.
     #[serde(deserialize_with = "observation")]
     pub reason: Known<Observation>,
-    /// What it is about, in words.
+    /// Subject of the observation, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
     /// Notes like this one that have no line.
@@ -143,7 +143,7 @@ impl Note {
     }
 }
 
-/// What can be seen in a run.
+/// Observation in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]

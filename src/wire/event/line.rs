@@ -27,7 +27,7 @@ pub struct Line {
     /// Id of the run.
     #[cfg_attr(test, schemars(schema_with = "super::schema::workflow"))]
     pub workflow: WorkflowId,
-    /// What happened.
+    /// The event of the line.
     #[serde(flatten)]
     pub event: Event,
     /// SHA-256 of the line before, without its end; absent in the first line.

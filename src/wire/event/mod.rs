@@ -33,7 +33,7 @@ pub use self::lifecycle::{AgentEnded, How, Lifecycle, Note, Observation, Start};
 pub use self::line::Line;
 pub use self::word::{Known, Word};
 
-/// What a line is about.
+/// Subject of a line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -85,7 +85,7 @@ impl Event {
         }
     }
 
-    /// Whether something was refused.
+    /// Tells whether something was refused.
     pub fn is_denied(&self) -> bool {
         let verdict = match self {
             Event::Access(access) => &access.verdict,

@@ -72,7 +72,7 @@ impl<T> From<T> for Known<T> {
 }
 
 impl<T> Known<T> {
-    /// What it is, where this version knows it.
+    /// Returns the word, where this version knows it.
     pub fn known(&self) -> Option<&T> {
         match self {
             Known::This(this) => Some(this),

@@ -633,7 +633,7 @@ fn what_gives_rights_or_leads_out_is_told_and_nothing_that_was_there() {
     let told = lure.project.settle();
     let text = told.left("x").join("\n");
     for part in [
-        "run as their owner, whoever starts them (set-user-ID): new-suid\n",
+        "run with their owner's rights, whichever user starts them (set-user-ID): new-suid\n",
         "(set-group-ID): plain, second\n",
         "written by everybody on this machine: .",
         "open to others: ",

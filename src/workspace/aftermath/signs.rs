@@ -72,7 +72,7 @@ impl Sign {
     /// In words, of several.
     fn words(self) -> &'static str {
         match self {
-            Sign::SetUser => "run as their owner, whoever starts them (set-user-ID)",
+            Sign::SetUser => "run with their owner's rights, whichever user starts them (set-user-ID)",
             Sign::SetGroup => "give their group to what is started or made there (set-group-ID)",
             Sign::Capability => "have capabilities or other security attributes",
             Sign::Writable => "can be written by everybody on this machine",

@@ -59,7 +59,7 @@ impl Plan {
             let names = self.decided.shown.iter().map(|one| shown(&one.path)).collect();
             text.push_str(&format!(
                 "ringfence: shown to the agent, since git has it just so: {}; change these secrets if they are real: \
-                 whoever has the repository can read them\n",
+                 everybody with the repository can read them\n",
                 few(names)
             ));
         }

@@ -1,5 +1,5 @@
-//! What the guard writes is what everybody reads, byte by byte; what no version writes is read by
-//! nobody.
+//! Tests that every reader reads what the guard writes, byte by byte, and that nobody reads what no
+//! version writes.
 
 mod any;
 mod documents;
