@@ -25,7 +25,7 @@ const MASK: char = '\u{E000}';
 
 /// A stretch of a file, able to become a diagnostic after the file's text is gone.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct SourcePlace {
     file: Arc<str>,
     source_line: Arc<str>,
     line: u32,
@@ -36,10 +36,10 @@ pub(crate) struct Place {
     inset: Option<u32>,
 }
 
-impl Place {
+impl SourcePlace {
     /// The text of a command line option.
-    pub(crate) fn flag(flag: &str, text: &str) -> Place {
-        Place {
+    pub(crate) fn flag(flag: &str, text: &str) -> SourcePlace {
+        SourcePlace {
             file: flag.into(),
             source_line: text.into(),
             line: 0,
@@ -50,15 +50,15 @@ impl Place {
     }
 
     /// A whole file, or one that cannot be read.
-    pub(crate) fn file(file: &str) -> Place {
-        Place { file: file.into(), source_line: "".into(), line: 0, column: 0, length: 0, inset: None }
+    pub(crate) fn file(file: &str) -> SourcePlace {
+        SourcePlace { file: file.into(), source_line: "".into(), line: 0, column: 0, length: 0, inset: None }
     }
 
     /// One character of a line of a file that is no YAML: `line` from 1, `column` from 0.
-    pub(crate) fn line_of(file: &str, line: usize, column: usize, text: &str) -> Place {
+    pub(crate) fn line_of(file: &str, line: usize, column: usize, text: &str) -> SourcePlace {
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let shown = if text.len() > MAX_SHOWN_LINE { "" } else { text };
-        Place {
+        SourcePlace {
             file: file.into(),
             source_line: shown.into(),
             line: number(line),
@@ -77,7 +77,7 @@ impl Place {
     }
 
     /// The characters `from..from + length` of the place's text.
-    pub(crate) fn part(&self, from: usize, length: usize) -> Place {
+    pub(crate) fn part(&self, from: usize, length: usize) -> SourcePlace {
         let mut part = self.clone();
         if let (Some(inset), Ok(from), Ok(length)) = (self.inset, u32::try_from(from), u32::try_from(length))
         {
@@ -160,7 +160,7 @@ impl Findings {
         self.list.sort_by_key(|finding| (finding.line, finding.column));
         if self.left_out > 0 {
             let message = format!("{} more findings in this file are not shown", self.left_out);
-            self.list.push(Place::file(file).warning("too-many", message, None));
+            self.list.push(SourcePlace::file(file).warning("too-many", message, None));
         }
         self.list
     }
@@ -183,7 +183,7 @@ pub(crate) enum Value {
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) value: Value,
-    pub(crate) place: Place,
+    pub(crate) place: SourcePlace,
 }
 
 impl Node {
@@ -270,7 +270,7 @@ struct Star {
 }
 
 impl Star {
-    fn finding(&self, place: &Place) -> Diagnostic {
+    fn finding(&self, place: &SourcePlace) -> Diagnostic {
         match self.text.as_str() {
             "*" => place.error(
                 "any-host",
@@ -340,8 +340,8 @@ fn mask(text: &str, stars: &[Star]) -> String {
 
 /// A list or map that is still open.
 enum Open {
-    List { items: Vec<Node>, place: Place },
-    Map { pairs: Vec<(Node, Node)>, key: Option<Node>, seen: HashMap<String, u32>, place: Place },
+    List { items: Vec<Node>, place: SourcePlace },
+    Map { pairs: Vec<(Node, Node)>, key: Option<Node>, seen: HashMap<String, u32>, place: SourcePlace },
 }
 
 struct Builder<'f> {
@@ -361,7 +361,7 @@ impl<'f> Builder<'f> {
     }
 
     /// `line` from 1, `column` from 0, in characters.
-    fn place(&self, line: usize, column: usize, length: usize, inset: Option<u32>) -> Place {
+    fn place(&self, line: usize, column: usize, length: usize, inset: Option<u32>) -> SourcePlace {
         let source = self.lines.get(line.saturating_sub(1)).cloned().unwrap_or_else(|| "".into());
         let left = if source.len() > MAX_SHOWN_LINE {
             length
@@ -370,7 +370,7 @@ impl<'f> Builder<'f> {
         };
         let shown = if source.len() > MAX_SHOWN_LINE { "".into() } else { source };
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Place {
+        SourcePlace {
             file: self.file.clone(),
             source_line: shown,
             line: number(line),
@@ -515,7 +515,7 @@ impl<'f> Builder<'f> {
         false
     }
 
-    fn scalar_place(&self, text: &str, style: ScalarStyle, span: &saphyr_parser::Span) -> Place {
+    fn scalar_place(&self, text: &str, style: ScalarStyle, span: &saphyr_parser::Span) -> SourcePlace {
         let (line, column) = (span.start.line(), span.start.col());
         let characters = text.chars().count();
         match style {
@@ -533,7 +533,7 @@ impl<'f> Builder<'f> {
         }
     }
 
-    fn refuse_marks(&mut self, anchor: usize, tag: bool, place: &Place) {
+    fn refuse_marks(&mut self, anchor: usize, tag: bool, place: &SourcePlace) {
         if anchor > 0 {
             self.findings.push(place.error(
                 "anchor",

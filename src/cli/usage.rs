@@ -12,7 +12,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 
 use super::Cli;
-use super::docker::{Answer, Flag, Takes, flag_of, truth};
+use super::docker::{Flag, Support, Takes, flag_of, truth};
 use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Reads the command line, the program's name first. Wrong usage is told, and ends the program with
@@ -115,8 +115,8 @@ fn of_docker(met: &str, words: &[OsString]) -> Option<Failure> {
         }
     }
     let words_of = |flag: &Flag| match flag.answer {
-        Answer::Other(words) => words,
-        Answer::Same(_) | Answer::NoEffect(_) => "",
+        Support::Other(words) => words,
+        Support::Same(_) | Support::NoEffect(_) => "",
     };
     let names: Vec<String> = all.iter().map(|flag| flag.shown()).collect();
     let what = format!("`ringfence run` does not have docker's {}", names.join("; "));
@@ -130,7 +130,7 @@ fn of_docker(met: &str, words: &[OsString]) -> Option<Failure> {
 
 /// The refused option of docker's that a word begins.
 fn refused(word: &str) -> Option<&'static Flag> {
-    flag_of(word).filter(|flag| matches!(flag.answer, Answer::Other(_)))
+    flag_of(word).filter(|flag| matches!(flag.answer, Support::Other(_)))
 }
 
 /// The refused options before the image. Where an unknown option makes it unclear what is a value,
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn each_option_of_dockers_gets_its_answer_wherever_it_stands() {
         for flag in super::super::docker::FLAGS {
-            let Answer::Other(answer) = flag.answer else { continue };
+            let Support::Other(answer) = flag.answer else { continue };
             let value = if flag.takes == Takes::Value { " x" } else { "" };
             let typed = [Some(format!("--{}", flag.long)), flag.short.map(|short| format!("-{short}"))];
             for typed in typed.into_iter().flatten() {

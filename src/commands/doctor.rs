@@ -3,7 +3,7 @@
 use netpolicy::policy::Policy;
 
 use crate::cli::doctor::DoctorArgs;
-use crate::doctor::cves::Holes;
+use crate::doctor::cves::Vulnerabilities;
 use crate::doctor::facts::{Facts, Project};
 use crate::doctor::row::Verdict;
 use crate::doctor::{gather, judge, report};
@@ -36,7 +36,7 @@ pub async fn doctor(engine_host: Option<&str>, args: DoctorArgs) -> Result<u8, F
     let loaded = layers::load(&super::policy::wanted(&args.policy, folder)).map_err(could_not)?;
     let project = folder.map(|path| gather::project(path, &super::project::wishes(&loaded.policy)));
     let (facts, reached) = facts(choice, &loaded.policy, project).await?;
-    let rows = judge::rows(&facts, &Holes::built_in());
+    let rows = judge::rows(&facts, &Vulnerabilities::built_in());
     if args.json {
         crate::term::print_json(&rows)?;
     } else {

@@ -19,17 +19,17 @@ pub const FRESH_DAYS: i32 = 90;
 /// The list.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Holes {
+pub struct Vulnerabilities {
     /// The day on which it was brought up to date.
     pub as_of: Date,
     /// Its entries.
-    pub holes: Vec<Hole>,
+    pub holes: Vec<Vulnerability>,
 }
 
 /// One hole, or several that were closed together.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Hole {
+pub struct Vulnerability {
     /// CVE numbers, or the advisory's where there is none.
     pub ids: Vec<String>,
     /// `engine`, `containerd`, `runc`, `crun`, `buildkit`, `desktop`, `podman`, `linux`.
@@ -73,9 +73,9 @@ pub enum Severity {
     Critical,
 }
 
-impl Holes {
+impl Vulnerabilities {
     /// The list that this program was built with.
-    pub fn built_in() -> Result<Holes, String> {
+    pub fn built_in() -> Result<Vulnerabilities, String> {
         serde_json::from_str(include_str!("cves.json"))
             .map_err(|error| format!("the built-in list of known holes cannot be read: {error}"))
     }
@@ -87,7 +87,7 @@ impl Holes {
 
     /// The holes that a component of this number has, before anybody mends them without changing
     /// it.
-    pub fn of(&self, component: &str, number: &semver::Version) -> Vec<&Hole> {
+    pub fn of(&self, component: &str, number: &semver::Version) -> Vec<&Vulnerability> {
         self.holes.iter().filter(|hole| hole.component == component && hole.has(number)).collect()
     }
 
@@ -97,7 +97,7 @@ impl Holes {
     }
 }
 
-impl Hole {
+impl Vulnerability {
     fn has(&self, number: &semver::Version) -> bool {
         self.affected.iter().any(|range| range.contains(number))
     }
@@ -123,12 +123,17 @@ mod tests {
 
     fn ids(component: &str, text: &str) -> Vec<String> {
         let number = version::of_product(text).unwrap().number;
-        Holes::built_in().unwrap().of(component, &number).iter().flat_map(|hole| hole.ids.clone()).collect()
+        Vulnerabilities::built_in()
+            .unwrap()
+            .of(component, &number)
+            .iter()
+            .flat_map(|hole| hole.ids.clone())
+            .collect()
     }
 
     #[test]
     fn every_entry_is_complete_and_its_ranges_are_ranges() {
-        let list = Holes::built_in().unwrap();
+        let list = Vulnerabilities::built_in().unwrap();
         let mut seen = std::collections::BTreeSet::new();
         for hole in &list.holes {
             assert!(!hole.ids.is_empty() && !hole.title.is_empty() && !hole.affected.is_empty(), "{hole:?}");

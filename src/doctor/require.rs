@@ -10,11 +10,11 @@
 use netpolicy::policy::{Date, Policy};
 use netpolicy::settings::Requirement;
 
-use super::cves::{FRESH_DAYS, Holes};
+use super::cves::{FRESH_DAYS, Vulnerabilities};
 use super::facts::{Engine as EngineFacts, Facts, Inside, Learned, Machine};
 use super::gather;
 use super::judge::boundary::{self, Kernel};
-use super::judge::holes::{self, Standing};
+use super::judge::vulnerabilities::{self, Exposure};
 use crate::supervisor::engine::Engine;
 use crate::term::{COULD_NOT_RUN, Failure};
 
@@ -32,7 +32,7 @@ pub struct Unmet {
 }
 
 /// The demands that the facts do not meet.
-pub fn unmet(facts: &Facts, known: &Result<Holes, String>) -> Vec<Unmet> {
+pub fn unmet(facts: &Facts, known: &Result<Vulnerabilities, String>) -> Vec<Unmet> {
     let of = |requirement: &Requirement| {
         let why = match requirement {
             Requirement::Vm => vm(&facts.machine, &facts.inside),
@@ -69,7 +69,7 @@ pub async fn refuse_unmet(engine: &Engine, policy: &Policy) -> Result<(), Failur
         project: None,
         require: policy.require.clone(),
     };
-    let unmet = unmet(&facts, &Holes::built_in());
+    let unmet = unmet(&facts, &Vulnerabilities::built_in());
     let Some(first) = unmet.first() else { return Ok(()) };
     let words: Vec<&str> = unmet.iter().map(|one| one.requirement.as_str()).collect();
     let message = format!("the engine is not what the policy demands (engine.require): {}", words.join(", "));
@@ -116,7 +116,7 @@ fn rootless(engine: &Learned<EngineFacts>, inside: &Learned<Inside>) -> Option<S
 /// neither: that is no good news. Nor is a list too old.
 fn patched(
     engine: &Learned<EngineFacts>,
-    known: &Result<Holes, String>,
+    known: &Result<Vulnerabilities, String>,
     today: Date,
     surely: bool,
 ) -> Option<String> {
@@ -124,8 +124,8 @@ fn patched(
         (Ok(engine), Ok(known)) => (engine, known),
         (Err(why), _) | (_, Err(why)) => return Some(why.clone()),
     };
-    let bad = |standing: &Standing| *standing == Standing::Open || surely && *standing == Standing::Unclear;
-    let judged = engine.components.iter().map(|component| holes::judge(component, known));
+    let bad = |standing: &Exposure| *standing == Exposure::Open || surely && *standing == Exposure::Unclear;
+    let judged = engine.components.iter().map(|component| vulnerabilities::judge(component, known));
     let mut sentences: Vec<String> =
         judged.filter(|judged| bad(&judged.standing)).map(|judged| judged.sentence()).collect();
     let told = |names: &[&str]| engine.components.iter().any(|part| names.contains(&part.name.as_str()));

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::identity::Identity;
-use super::super::territory::Given;
+use super::super::territory::GivenDirectory;
 use super::*;
 
 /// A project, and a folder beside it with a file that is none of the agent's business.
@@ -30,7 +30,7 @@ fn world() -> World {
     let before = Territory::recorded(None);
     let mut after = before.clone();
     let identity = Identity::of(File::open(root.join("project")).unwrap()).unwrap();
-    after.add(Given::new(Path::new("/somewhere/else"), identity));
+    after.add(GivenDirectory::new(Path::new("/somewhere/else"), identity));
     World { _dir: dir, root, before, after }
 }
 

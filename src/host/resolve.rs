@@ -44,7 +44,7 @@ const CACHE: u64 = 64;
 
 /// Answer of the upstreams about a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum Resolution {
     /// These addresses.
     Addresses(Vec<IpAddr>),
     /// It exists, and has no address.
@@ -53,12 +53,12 @@ pub enum Answer {
     NoName,
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for Resolution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Answer::Addresses(_) => "the name has addresses",
-            Answer::NoAddress => "the name has no address",
-            Answer::NoName => "there is no such name",
+            Resolution::Addresses(_) => "the name has addresses",
+            Resolution::NoAddress => "the name has no address",
+            Resolution::NoName => "there is no such name",
         })
     }
 }
@@ -153,13 +153,13 @@ impl Resolvers {
     }
 
     /// Asks the upstreams that are responsible for a name. No other upstream learns of the name.
-    pub async fn resolve(&self, name: &HostName, patience: Patience) -> Result<Answer, String> {
+    pub async fn resolve(&self, name: &HostName, patience: Patience) -> Result<Resolution, String> {
         self.of_domain(name).unwrap_or(&self.general).ask(name, patience).await
     }
 
     /// Asks about a name that the policy itself needs: the upstreams of its domain, or else the
     /// machine's own.
-    pub async fn resolve_for_guard(&self, name: &HostName) -> Result<Answer, String> {
+    pub async fn resolve_for_guard(&self, name: &HostName) -> Result<Resolution, String> {
         self.of_domain(name).unwrap_or(&self.system).ask(name, Patience::Full).await
     }
 
@@ -175,7 +175,7 @@ fn is_within(name: &HostName, domain: &HostName) -> bool {
 
 impl Group {
     /// Asks one after the other until somebody knows.
-    async fn ask(&self, name: &HostName, patience: Patience) -> Result<Answer, String> {
+    async fn ask(&self, name: &HostName, patience: Patience) -> Result<Resolution, String> {
         let within = if patience == Patience::Full { RESOLUTION } else { RESOLUTION_OR_PROXY };
         let (began, deadline) = (Instant::now(), Instant::now() + within);
         let (silent, speaking): (Vec<&Member>, Vec<&Member>) =
@@ -215,7 +215,7 @@ impl Member {
     }
 
     /// Asks, and remembers whether there was an answer of any kind.
-    async fn ask(&self, name: &Name, within: Duration) -> Result<Answer, Trouble> {
+    async fn ask(&self, name: &Name, within: Duration) -> Result<Resolution, Trouble> {
         let began = Instant::now();
         let answer = match timeout(within, self.lookup(name)).await {
             Ok(answer) => answer,
@@ -240,13 +240,13 @@ impl Member {
         state.silent_until.is_some_and(|until| now < until)
     }
 
-    async fn lookup(&self, name: &Name) -> Result<Answer, Trouble> {
+    async fn lookup(&self, name: &Name) -> Result<Resolution, Trouble> {
         let resolver = match &self.source {
             Source::Ready(resolver) => (**resolver).clone(),
             Source::ByName(server) => server.resolver().await.map_err(Trouble::Failed)?,
         };
         let answer = match resolver.lookup_ip(name.clone()).await {
-            Ok(found) => Ok(Answer::Addresses(distinct(found.iter()))),
+            Ok(found) => Ok(Resolution::Addresses(distinct(found.iter()))),
             Err(error) => self.read_error(&error),
         };
         if let (Err(_), Source::ByName(server)) = (&answer, &self.source) {
@@ -257,12 +257,12 @@ impl Member {
     }
 
     /// Reads an error of the resolver: as an answer, or as trouble with the member.
-    fn read_error(&self, error: &NetError) -> Result<Answer, Trouble> {
+    fn read_error(&self, error: &NetError) -> Result<Resolution, Trouble> {
         let failed = |why: &str| Err(Trouble::Failed(why.to_owned()));
         match error {
             NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, .. })) => match response_code {
-                ResponseCode::NXDomain => Ok(Answer::NoName),
-                ResponseCode::NoError => Ok(Answer::NoAddress),
+                ResponseCode::NXDomain => Ok(Resolution::NoName),
+                ResponseCode::NoError => Ok(Resolution::NoAddress),
                 other => Err(Trouble::Failed(said(*other))),
             },
             NetError::Dns(DnsError::ResponseCode(code)) => Err(Trouble::Failed(said(*code))),
@@ -296,7 +296,7 @@ impl HttpsByName {
         // Boxed: the group's members may look servers up themselves, were `system` ever more than
         // plain servers.
         match Box::pin(self.system.ask(&self.name, Patience::Full)).await {
-            Ok(Answer::Addresses(addresses)) => {
+            Ok(Resolution::Addresses(addresses)) => {
                 let name = self.name.as_str();
                 let servers =
                     addresses.into_iter().map(|address| https(address, self.port, name, &self.path));
@@ -500,12 +500,12 @@ mod tests {
         Resolvers::new(&dns, &[]).unwrap()
     }
 
-    async fn ask(resolvers: &Resolvers, name: &str) -> Result<Answer, String> {
+    async fn ask(resolvers: &Resolvers, name: &str) -> Result<Resolution, String> {
         resolvers.resolve(&HostName::parse(name).unwrap(), Patience::Full).await
     }
 
-    fn one(address: [u8; 4]) -> Answer {
-        Answer::Addresses(vec![IpAddr::from(address)])
+    fn one(address: [u8; 4]) -> Resolution {
+        Resolution::Addresses(vec![IpAddr::from(address)])
     }
 
     #[tokio::test]
@@ -557,9 +557,9 @@ mod tests {
         }
         let (no, _) = server(Manner::Says(ResponseCode::NXDomain)).await;
         let (good, asked) = server(Manner::Address([198, 51, 100, 7])).await;
-        assert_eq!(ask(&resolvers(&[no, good], &[]), "a.test").await, Ok(Answer::NoName));
+        assert_eq!(ask(&resolvers(&[no, good], &[]), "a.test").await, Ok(Resolution::NoName));
         let (nothing, _) = server(Manner::Says(ResponseCode::NoError)).await;
-        assert_eq!(ask(&resolvers(&[nothing, good], &[]), "a.test").await, Ok(Answer::NoAddress));
+        assert_eq!(ask(&resolvers(&[nothing, good], &[]), "a.test").await, Ok(Resolution::NoAddress));
         assert!(asked.lock().unwrap().is_empty());
     }
 
@@ -587,7 +587,8 @@ mod tests {
     async fn answers_are_capped_and_questions_written_at_random() {
         let (many, asked) = server(Manner::Many).await;
         let resolvers = resolvers(&[many], &[]);
-        let Ok(Answer::Addresses(addresses)) = ask(&resolvers, "a-long-name-with-many-letters.test").await
+        let Ok(Resolution::Addresses(addresses)) =
+            ask(&resolvers, "a-long-name-with-many-letters.test").await
         else {
             panic!("no addresses")
         };

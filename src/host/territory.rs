@@ -37,17 +37,17 @@ const ENDING: &str = "json";
 /// A directory that an agent could write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Given {
+pub struct GivenDirectory {
     /// Its path in hexadecimal digits, since it need not be text.
     path: String,
     /// Identity of the folder when it was given.
     identity: Identity,
 }
 
-impl Given {
+impl GivenDirectory {
     /// A directory at a path without links.
-    pub fn new(path: &Path, identity: Identity) -> Given {
-        Given { path: hex::encode(path.as_os_str().as_bytes()), identity }
+    pub fn new(path: &Path, identity: Identity) -> GivenDirectory {
+        GivenDirectory { path: hex::encode(path.as_os_str().as_bytes()), identity }
     }
 
     fn path(&self) -> Option<PathBuf> {
@@ -59,7 +59,7 @@ impl Given {
 /// Directories that agents were given.
 #[derive(Debug, Clone)]
 pub struct Territory {
-    given: Vec<Given>,
+    given: Vec<GivenDirectory>,
     /// Reason for which every folder counts as an agent's.
     unknown: Option<String>,
     owners: Owners,
@@ -78,7 +78,7 @@ pub fn known() -> Territory {
 }
 
 /// Counts a directory as an agent's from now on, in this process.
-pub fn add(given: Given) {
+pub fn add(given: GivenDirectory) {
     known();
     if let Some(known) = KNOWN.get() {
         known.lock().unwrap_or_else(PoisonError::into_inner).add(given);
@@ -86,7 +86,7 @@ pub fn add(given: Given) {
 }
 
 /// Writes down what an agent is about to be given. It must not run before.
-pub fn record(given: &[Given]) -> io::Result<()> {
+pub fn record(given: &[GivenDirectory]) -> io::Result<()> {
     if given.is_empty() {
         return Ok(());
     }
@@ -96,7 +96,7 @@ pub fn record(given: &[Given]) -> io::Result<()> {
     Ok(())
 }
 
-fn record_in(folder: &Path, given: &[Given]) -> io::Result<()> {
+fn record_in(folder: &Path, given: &[GivenDirectory]) -> io::Result<()> {
     for one in given {
         let text = serde_json::to_vec(one)?;
         let name = format!("{}.{ENDING}", hex::encode(Sha256::digest(&text)));
@@ -147,10 +147,10 @@ fn records(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(all)
 }
 
-fn read_record(path: &Path) -> io::Result<Given> {
+fn read_record(path: &Path) -> io::Result<GivenDirectory> {
     let mut text = Vec::new();
     fs::File::open(path)?.take(LARGEST).read_to_end(&mut text)?;
-    let given: Given = serde_json::from_slice(&text)?;
+    let given: GivenDirectory = serde_json::from_slice(&text)?;
     given.path().map(|_| given).ok_or_else(|| io::Error::other("it names no path"))
 }
 
@@ -220,7 +220,7 @@ impl Territory {
             return false;
         }
         let identity = Identity::of(&folder.fd).ok();
-        let is_it = |given: &Given| {
+        let is_it = |given: &GivenDirectory| {
             identity.is_some_and(|now| given.identity.is(now, false))
                 || given.path().is_some_and(|path| path == folder.path)
         };
@@ -229,11 +229,11 @@ impl Territory {
 
     /// Lists the directories that agents were given.
     pub fn paths(&self) -> impl Iterator<Item = PathBuf> {
-        self.given.iter().filter_map(Given::path)
+        self.given.iter().filter_map(GivenDirectory::path)
     }
 
     /// Counts one more directory as an agent's.
-    pub fn add(&mut self, given: Given) {
+    pub fn add(&mut self, given: GivenDirectory) {
         self.given.push(given);
     }
 }
@@ -263,8 +263,8 @@ mod tests {
     fn the_record_is_small_read_strictly_and_its_loss_is_no_pass() {
         let dir = tempfile::tempdir().unwrap();
         let here = Identity::of(fs::File::open(dir.path()).unwrap()).unwrap();
-        let gone = |number: u32| Given::new(Path::new(&format!("/nonexistent/{number}")), here);
-        let kept = Given::new(dir.path(), here);
+        let gone = |number: u32| GivenDirectory::new(Path::new(&format!("/nonexistent/{number}")), here);
+        let kept = GivenDirectory::new(dir.path(), here);
         let records = dir.path().join("given");
         assert!(Territory::recorded(Some(records.clone())).unknown.is_none(), "there is none yet");
         fs::create_dir(&records).unwrap();

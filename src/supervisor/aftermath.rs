@@ -16,7 +16,7 @@ use crate::supervisor::live;
 use crate::supervisor::spec::workflow::{Helpers, Role, Workflow};
 use crate::term::Failure;
 use crate::wire::WorkflowId;
-use crate::workspace::aftermath::{self, Abandoned, Aftermath, Told, list};
+use crate::workspace::aftermath::{self, Abandoned, Aftermath, SettleReport, list};
 use crate::workspace::masks::Covered;
 use crate::workspace::review;
 
@@ -44,7 +44,7 @@ pub async fn settle(
 }
 
 /// Has it written down: in the events, and where these do not hold all of it, in a list.
-async fn record(engine: &Engine, helpers: &Helpers, id: WorkflowId, told: Told) -> Report {
+async fn record(engine: &Engine, helpers: &Helpers, id: WorkflowId, told: SettleReport) -> Report {
     let (notes, all) = told.notes();
     // A guard that is gone writes nothing any more; the person is told all the same.
     let noted = timeout(SILENCE, live::note(engine, helpers, notes)).await;
@@ -56,13 +56,13 @@ async fn record(engine: &Engine, helpers: &Helpers, id: WorkflowId, told: Told) 
 
 /// What came of a run, and where all of it is named.
 pub struct Report {
-    told: Told,
+    told: SettleReport,
     place: String,
 }
 
 impl Report {
     /// One whose whole is in a list.
-    pub fn listed(told: Told, id: WorkflowId) -> Report {
+    pub fn listed(told: SettleReport, id: WorkflowId) -> Report {
         let place = match told.is_empty() {
             true => String::new(),
             false => match list::write(&told, id) {

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::workflow::Helpers;
 use crate::term::{COULD_NOT_RUN, Failure};
-use crate::wire::control::{Answer, Change, Good, Request, State};
+use crate::wire::control::{Change, ControlAnswer, Good, Request, State};
 use crate::wire::event::{AgentEnded, Note, Observation};
 use crate::wire::handover::FenceConfig;
 use crate::wire::host_network::HostNetwork;
@@ -201,13 +201,13 @@ impl Session {
     async fn good(&mut self, request: &Request) -> Result<Good, Trouble> {
         self.0.say(request).await?;
         let line = timeout(PATIENCE, self.0.line()).await.unwrap_or(None);
-        let answer = line.as_deref().and_then(|line| serde_json::from_slice::<Answer>(line).ok());
+        let answer = line.as_deref().and_then(|line| serde_json::from_slice::<ControlAnswer>(line).ok());
         match answer {
-            Some(Answer::Good(good)) => Ok(*good),
-            Some(Answer::Refused { reason, rule }) => {
+            Some(ControlAnswer::Good(good)) => Ok(*good),
+            Some(ControlAnswer::Refused { reason, rule }) => {
                 Err(Trouble::Refused(rule.map_or(reason.to_string(), |rule| format!("{reason}: {rule}"))))
             }
-            Some(Answer::Failed(why)) => Err(Failure::new(COULD_NOT_RUN, why).into()),
+            Some(ControlAnswer::Failed(why)) => Err(Failure::new(COULD_NOT_RUN, why).into()),
             None => {
                 let mut failure = Failure::new(COULD_NOT_RUN, "the guard does not answer");
                 failure.causes = std::mem::take(&mut self.0.complaints);

@@ -118,7 +118,7 @@ impl std::fmt::Display for Change {
 /// Answer of the guard.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Answer {
+pub enum ControlAnswer {
     /// It is so, or it would be.
     Good(Box<Good>),
     /// The policy does not permit the change; nothing was changed.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::machine::Machine;
 use super::{docker, held};
-use crate::host::territory::Given;
+use crate::host::territory::GivenDirectory;
 use crate::host::{identity, open};
 use crate::term::{COULD_NOT_RUN, Failure};
 
@@ -158,11 +158,11 @@ pub fn mount(given: &str, project: Option<&Bind>, machine: &Machine) -> Result<B
 impl Bind {
     /// The directory as one that an agent can write; nothing for what it can only read, or whose
     /// content alone it can write.
-    pub fn given(&self) -> std::io::Result<Option<Given>> {
+    pub fn given(&self) -> std::io::Result<Option<GivenDirectory>> {
         if !self.writable || !self.directory {
             return Ok(None);
         }
-        Ok(Some(Given::new(&self.source, identity::Identity::of(&*self.held)?)))
+        Ok(Some(GivenDirectory::new(&self.source, identity::Identity::of(&*self.held)?)))
     }
 
     /// Returns the same source, mounted at another place in the container.

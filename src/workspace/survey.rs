@@ -23,7 +23,7 @@ const NAMED: usize = 3;
 
 /// Paths of one kind: how many, and the first few.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct PathSample {
     count: u64,
     first: Vec<String>,
 }
@@ -31,16 +31,16 @@ pub struct Found {
 /// Findings about a directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Survey {
-    links: Found,
-    sockets: Found,
-    specials: Found,
-    shared: Found,
+    links: PathSample,
+    sockets: PathSample,
+    specials: PathSample,
+    shared: PathSample,
     /// A socket of the container engine.
     pub engine_socket: Option<PathBuf>,
     cut_short: bool,
 }
 
-impl Found {
+impl PathSample {
     fn add(&mut self, what: String) {
         self.count += 1;
         if self.first.len() < NAMED {

@@ -8,7 +8,7 @@ use jsonc_parser::ast;
 use jsonc_parser::common::Ranged;
 
 use super::ImportError;
-use crate::yaml::{Node, Place, Value};
+use crate::yaml::{Node, SourcePlace, Value};
 
 /// Nesting that no allowlist needs.
 const MAX_DEPTH: usize = 32;
@@ -72,12 +72,12 @@ impl Reader<'_> {
         self.begins.partition_point(|begin| *begin <= at).saturating_sub(1)
     }
 
-    fn place(&self, at: usize) -> Place {
+    fn place(&self, at: usize) -> SourcePlace {
         let line = self.line(at);
         let begin = self.begins.get(line).copied().unwrap_or_default();
         let whole = self.text.get(begin..).unwrap_or_default().lines().next().unwrap_or_default();
         let column = self.text.get(begin..at).unwrap_or_default().chars().count();
-        Place::line_of(self.file, line + 1, column, whole)
+        SourcePlace::line_of(self.file, line + 1, column, whole)
     }
 
     fn unreadable(&self, at: usize, message: String) -> ImportError {

@@ -3,7 +3,7 @@
 use super::shape::{list, nearest, string, wrong_type};
 use crate::diagnostic::Diagnostic;
 use crate::presets;
-use crate::yaml::{Findings, Node, Place, Value};
+use crate::yaml::{Findings, Node, SourcePlace, Value};
 
 /// The first byte that is no text, in its place.
 pub(super) fn not_utf8(file: &str, error: &std::string::FromUtf8Error) -> Diagnostic {
@@ -18,7 +18,7 @@ pub(super) fn not_utf8(file: &str, error: &std::string::FromUtf8Error) -> Diagno
     let shown = String::from_utf8_lossy(bytes.get(begin..end).unwrap_or_default());
     let message = format!("byte {:#04x} is no UTF-8 text", bytes.get(at).copied().unwrap_or_default());
     let hint = Some("save the file as UTF-8; international names may be written in their `xn--` form".into());
-    Place::line_of(file, line, column, &shown).error("encoding", message, hint)
+    SourcePlace::line_of(file, line, column, &shown).error("encoding", message, hint)
 }
 
 /// Source of a text.
@@ -41,7 +41,7 @@ pub(super) fn extended(
     node: &Node,
     within: Option<&str>,
     findings: &mut Findings,
-) -> Vec<(Source, Place)> {
+) -> Vec<(Source, SourcePlace)> {
     let mut sources = Vec::new();
     for item in list(node, "`extends` is a list", findings) {
         let Some(text) = string(item, "a preset such as `gitlab@1`, or a path", findings) else { continue };
@@ -122,7 +122,7 @@ pub(super) fn other_extension(path: &str) -> Option<String> {
         .or_else(|| path.strip_suffix(".yml").map(|stem| format!("{stem}.yaml")))
 }
 
-pub(super) fn unknown_preset(reference: &str, from: &Place) -> Diagnostic {
+pub(super) fn unknown_preset(reference: &str, from: &SourcePlace) -> Diagnostic {
     let known: Vec<String> =
         presets::PRESETS.iter().map(|preset| format!("{}@{}", preset.name, preset.version)).collect();
     let near = nearest(reference, &known.iter().map(String::as_str).collect::<Vec<_>>());
@@ -135,7 +135,7 @@ pub(super) fn unknown_preset(reference: &str, from: &Place) -> Diagnostic {
     from.error("unknown-preset", format!("there is no preset `{reference}`"), Some(hint))
 }
 
-fn missing_version(place: &Place) -> Diagnostic {
+fn missing_version(place: &SourcePlace) -> Diagnostic {
     place.error("version", "`version` is missing", Some("begin the file with `version: 1`".into()))
 }
 
@@ -163,7 +163,7 @@ pub(super) fn top_level<'n>(
 ) -> &'n [(Node, Node)] {
     let Some(root) = root else {
         if !findings.has_errors() {
-            findings.push(missing_version(&Place::file(file)));
+            findings.push(missing_version(&SourcePlace::file(file)));
         }
         return &[];
     };
@@ -177,7 +177,7 @@ pub(super) fn top_level<'n>(
             pairs
         }
         _ if root.kind() == "nothing" => {
-            findings.push(missing_version(&Place::file(file)));
+            findings.push(missing_version(&SourcePlace::file(file)));
             &[]
         }
         _ => {

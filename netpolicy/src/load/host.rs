@@ -9,7 +9,7 @@ use super::shape::string;
 use crate::diagnostic::Diagnostic;
 use crate::floor;
 use crate::host::{HostError, HostPattern};
-use crate::yaml::{Findings, Node, Place};
+use crate::yaml::{Findings, Node, SourcePlace};
 
 pub(super) fn host_of_map(node: &Node, side: Side, findings: &mut Findings) -> Option<HostPattern> {
     let text = string(node, "a host such as `gitlab.com`", findings)?;
@@ -25,7 +25,7 @@ pub(super) fn host_of_map(node: &Node, side: Side, findings: &mut Findings) -> O
 pub(super) fn host_and_port(
     text: &str,
     side: Side,
-    place: &Place,
+    place: &SourcePlace,
     findings: &mut Findings,
 ) -> Option<(HostPattern, Option<u16>)> {
     if let Some(finding) = not_a_host(text, side, place) {
@@ -47,7 +47,7 @@ pub(super) fn host_and_port(
 }
 
 /// Recognizes texts that people write instead of a host, and says what to write.
-fn not_a_host(text: &str, side: Side, place: &Place) -> Option<Diagnostic> {
+fn not_a_host(text: &str, side: Side, place: &SourcePlace) -> Option<Diagnostic> {
     if let Some((scheme, rest)) = text.split_once("://") {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
         let host = authority.rsplit('@').next().unwrap_or(authority);
@@ -101,7 +101,7 @@ fn not_a_host(text: &str, side: Side, place: &Place) -> Option<Diagnostic> {
     None
 }
 
-fn cidr_form(net: IpNet, side: Side, place: &Place) -> String {
+fn cidr_form(net: IpNet, side: Side, place: &SourcePlace) -> String {
     if matches!((net, side), (IpNet::V6(_), Side::Allow | Side::Ceiling)) {
         return "permit it by its name: the fence has no IPv6".to_owned();
     }
@@ -113,12 +113,12 @@ fn cidr_form(net: IpNet, side: Side, place: &Place) -> String {
     if place.line() == 0 { format!("permit it in a policy file, as {form}") } else { format!("write {form}") }
 }
 
-pub(super) fn udp(place: &Place) -> Diagnostic {
+pub(super) fn udp(place: &SourcePlace) -> Diagnostic {
     let hint = Some("remove it: DNS works without a rule, and HTTP/3 clients fall back to TCP".into());
     place.error("udp", "UDP is refused inside the fence, but for DNS; no rule can permit it", hint)
 }
 
-pub(super) fn port_from_text(text: &str, place: &Place, findings: &mut Findings) -> Option<u16> {
+pub(super) fn port_from_text(text: &str, place: &SourcePlace, findings: &mut Findings) -> Option<u16> {
     let port = text.parse::<u16>().ok().filter(|port| *port > 0 && text.chars().all(|c| c.is_ascii_digit()));
     if port.is_none() {
         let hint = if text == "*" || text.contains('-') {
@@ -133,7 +133,7 @@ pub(super) fn port_from_text(text: &str, place: &Place, findings: &mut Findings)
     port
 }
 
-fn host_finding(error: &HostError, side: Side, place: &Place) -> Diagnostic {
+fn host_finding(error: &HostError, side: Side, place: &SourcePlace) -> Diagnostic {
     if (error, side) == (&HostError::Everything, Side::Deny) {
         let hint = Some("leave `allow` empty, or run with the network denied".into());
         return place.error("any-host", "`*` would refuse every name", hint);
@@ -148,7 +148,7 @@ fn host_finding(error: &HostError, side: Side, place: &Place) -> Diagnostic {
 }
 
 /// Refuses a permitted pattern that is too wide. Returns `false` when it is an error.
-fn check_pattern(pattern: &HostPattern, side: Side, place: &Place, findings: &mut Findings) -> bool {
+fn check_pattern(pattern: &HostPattern, side: Side, place: &SourcePlace, findings: &mut Findings) -> bool {
     let name = pattern.name();
     if side == Side::Deny || floor::refused_name(name).is_some() {
         // What stands for the host is judged with the whole rule.

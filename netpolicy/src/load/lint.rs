@@ -12,7 +12,7 @@ use crate::diagnostic::Diagnostic;
 use crate::index::RuleIndex;
 use crate::policy::{Date, Layer, Matcher, Policy, Protocol, ResolvedBy, Rule};
 use crate::uploads;
-use crate::yaml::Place;
+use crate::yaml::SourcePlace;
 
 /// A rule that ends within so many days is spoken of.
 const SOON: i64 = 14;
@@ -61,7 +61,7 @@ fn idle(
     denied: &RuleIndex,
     ceilings: &[(Layer, RuleIndex)],
     today: Date,
-) -> Option<Found> {
+) -> Option<LintFinding> {
     // One finding about what a rule is worth: the first that makes it idle says it all.
     expired(rule, today)
         .or_else(|| never_by_denial(rule, denied))
@@ -70,18 +70,18 @@ fn idle(
 }
 
 /// A finding that has no place yet.
-struct Found {
+struct LintFinding {
     code: &'static str,
     message: String,
     hint: Option<String>,
 }
 
-impl Found {
-    fn new(code: &'static str, message: String, hint: impl Into<String>) -> Found {
-        Found { code, message, hint: Some(hint.into()) }
+impl LintFinding {
+    fn new(code: &'static str, message: String, hint: impl Into<String>) -> LintFinding {
+        LintFinding { code, message, hint: Some(hint.into()) }
     }
 
-    fn at(self, place: &Place) -> Diagnostic {
+    fn at(self, place: &SourcePlace) -> Diagnostic {
         place.warning(self.code, self.message, self.hint)
     }
 }
@@ -98,18 +98,18 @@ fn capped(findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
     }
     for (code, count) in counts.into_iter().filter(|(_, count)| *count > MOST) {
         let message = format!("{} more findings of the kind `{code}` are not shown", count - MOST);
-        kept.push(Place::file("policy").warning("too-many", message, None));
+        kept.push(SourcePlace::file("policy").warning("too-many", message, None));
     }
     kept
 }
 
-fn expired(rule: &Rule, today: Date) -> Option<Found> {
+fn expired(rule: &Rule, today: Date) -> Option<LintFinding> {
     let last = rule.expires.filter(|_| rule.expired(today))?;
     let message = format!("`{}` permits nothing since {last} has passed", rule.origin.text);
-    Some(Found::new("expired", message, "remove it, or give it a later `expires`"))
+    Some(LintFinding::new("expired", message, "remove it, or give it a later `expires`"))
 }
 
-fn ends_soon(rule: &Rule, today: Date) -> Option<Found> {
+fn ends_soon(rule: &Rule, today: Date) -> Option<LintFinding> {
     let last = rule.expires?;
     let left = i64::from(today.until(last).ok()?.get_days());
     if !(0..=SOON).contains(&left) {
@@ -121,10 +121,10 @@ fn ends_soon(rule: &Rule, today: Date) -> Option<Found> {
         days => format!("ends in {days} days"),
     };
     let message = format!("`{}` {when}, on {last}", rule.origin.text);
-    Some(Found::new("expires-soon", message, "give it a later `expires` if it is still needed"))
+    Some(LintFinding::new("expires-soon", message, "give it a later `expires` if it is still needed"))
 }
 
-fn never_by_denial(rule: &Rule, denied: &RuleIndex) -> Option<Found> {
+fn never_by_denial(rule: &Rule, denied: &RuleIndex) -> Option<LintFinding> {
     let refuses_all = |denial: &&Arc<Rule>| denial.ports.is_empty() || within(&rule.ports, &denial.ports);
     let denial = looked_at(denied, rule).map(|(_, denial)| denial).find(refuses_all)?;
     let message = format!(
@@ -133,7 +133,7 @@ fn never_by_denial(rule: &Rule, denied: &RuleIndex) -> Option<Found> {
         denial.origin.text,
         denial.origin.place()
     );
-    Some(Found::new("denied", message, "denials always win: remove one of the two"))
+    Some(LintFinding::new("denied", message, "denials always win: remove one of the two"))
 }
 
 /// The rules of an index that speak about everything that a rule speaks about, as many as are
@@ -155,7 +155,7 @@ fn is_unheard(rule: &Rule, policy: &Policy, ceilings: &[(Layer, RuleIndex)]) -> 
 }
 
 /// One finding for all of them: the answer is the same.
-fn untrusted(rule: &Rule, count: usize) -> Found {
+fn untrusted(rule: &Rule, count: usize) -> LintFinding {
     let what = match count {
         1 => format!("`{}` is", rule.origin.text),
         _ => format!("`{}` and {} more rules are", rule.origin.text, count - 1),
@@ -165,10 +165,10 @@ fn untrusted(rule: &Rule, count: usize) -> Found {
     } else {
         "approve them with `ringfence trust`, or set a `ceiling` in your own policy"
     };
-    Found::new("untrusted", format!("{what} the project's own word, and count for nothing yet"), hint)
+    LintFinding::new("untrusted", format!("{what} the project's own word, and count for nothing yet"), hint)
 }
 
-fn beyond_a_ceiling(rule: &Rule, ceilings: &[(Layer, RuleIndex)]) -> Option<Found> {
+fn beyond_a_ceiling(rule: &Rule, ceilings: &[(Layer, RuleIndex)]) -> Option<LintFinding> {
     for (of, entries) in ceilings.iter().filter(|(of, _)| *of <= rule.origin.layer) {
         // Every port may have an entry of its own.
         let mut left: Vec<u16> = rule.ports.clone();
@@ -177,7 +177,7 @@ fn beyond_a_ceiling(rule: &Rule, ceilings: &[(Layer, RuleIndex)]) -> Option<Foun
         }
         if !left.is_empty() {
             let message = format!("`{}` reaches beyond the ceiling of the {of}'s policy", rule.origin.text);
-            return Some(Found::new(
+            return Some(LintFinding::new(
                 "outside-ceiling",
                 message,
                 "only what lies inside the ceiling counts; `ringfence policy explain` shows it for a target",
@@ -200,7 +200,7 @@ fn as_wide(entry: &Rule, rule: &Rule) -> bool {
 }
 
 /// A rule whose every grant another rule of the same or a stronger layer makes too.
-fn shadowed(id: u32, rule: &Arc<Rule>, permitted: &RuleIndex) -> Option<Found> {
+fn shadowed(id: u32, rule: &Arc<Rule>, permitted: &RuleIndex) -> Option<LintFinding> {
     let (_, by) = looked_at(permitted, rule).find(|(other_id, other)| {
         // Of two that say the same, the later one is spoken of.
         let the_same = rule.matcher == other.matcher && grants_all_of(rule, other);
@@ -212,7 +212,7 @@ fn shadowed(id: u32, rule: &Arc<Rule>, permitted: &RuleIndex) -> Option<Found> {
         by.origin.text,
         by.origin.place()
     );
-    Some(Found::new("shadowed", message, "remove one of the two"))
+    Some(LintFinding::new("shadowed", message, "remove one of the two"))
 }
 
 /// Tells whether one rule grants what another does of the targets that both speak about. A rule
@@ -226,7 +226,7 @@ fn grants_all_of(one: &Rule, other: &Rule) -> bool {
 }
 
 /// A way out for what the agent knows: worth knowing, and often what is wanted.
-fn takes_uploads(rule: &Rule, place: &Place) -> Option<Diagnostic> {
+fn takes_uploads(rule: &Rule, place: &SourcePlace) -> Option<Diagnostic> {
     let Matcher::Host(pattern) = &rule.matcher else { return None };
     let what = uploads::accepts_uploads(pattern)?;
     let message =
@@ -234,24 +234,24 @@ fn takes_uploads(rule: &Rule, place: &Place) -> Option<Diagnostic> {
     Some(place.note("uploads", message))
 }
 
-fn wider_than_it_looks(rule: &Rule) -> Option<Found> {
+fn wider_than_it_looks(rule: &Rule) -> Option<LintFinding> {
     if let Matcher::Cidr(net) = &rule.matcher {
         return (net.prefix_len() < 16).then(|| {
             let message =
                 format!("{net} holds {} addresses", 1u64 << (32 - u32::from(net.prefix_len()).min(32)));
-            Found::new("wide-range", message, "permit the ranges that are needed")
+            LintFinding::new("wide-range", message, "permit the ranges that are needed")
         });
     }
     if let Some(net) = rule.private.iter().find(|net| net.prefix_len() < 16 && net.max_prefix_len() == 32) {
         let message = format!("`{}` may be answered with any address in {net}", rule.origin.text);
-        return Some(Found::new("wide-range", message, "name the ranges in which its servers stand"));
+        return Some(LintFinding::new("wide-range", message, "name the ranges in which its servers stand"));
     }
     if rule.protocol == Some(Protocol::Tcp) && rule.ports.iter().any(|port| matches!(port, 80 | 443)) {
         let message = format!(
             "`{}` is permitted without a look at SNI or Host: another name on the same server is reached too",
             rule.origin.text
         );
-        return Some(Found::new(
+        return Some(LintFinding::new(
             "unchecked",
             message,
             "leave `protocol: tcp` out where TLS or HTTP is spoken",
@@ -260,7 +260,11 @@ fn wider_than_it_looks(rule: &Rule) -> Option<Found> {
     if rule.resolved_by == ResolvedBy::Proxy {
         let message =
             format!("`{}` is resolved by the proxy, so its address is never checked", rule.origin.text);
-        return Some(Found::new("unchecked", message, "keep it to names that the guard cannot resolve"));
+        return Some(LintFinding::new(
+            "unchecked",
+            message,
+            "keep it to names that the guard cannot resolve",
+        ));
     }
     None
 }

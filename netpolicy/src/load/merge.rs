@@ -9,7 +9,7 @@ use crate::diagnostic::Diagnostic;
 use crate::policy::{Ceiling, Layer, Matcher, Policy};
 use crate::settings::{Container, Credentials, Dns, Proxy, Workspace};
 use crate::virtual_names;
-use crate::yaml::Place;
+use crate::yaml::SourcePlace;
 
 /// Merges; what weaker layers may not set again is reported.
 pub(super) fn merge(drafts: &[Draft], diagnostics: &mut Vec<Diagnostic>) -> Policy {
@@ -69,7 +69,7 @@ pub(super) fn merge(drafts: &[Draft], diagnostics: &mut Vec<Diagnostic>) -> Poli
 fn strongest<'d>(
     drafts: &'d [Draft],
     what: &str,
-    place: fn(&Draft) -> Option<&Place>,
+    place: fn(&Draft) -> Option<&SourcePlace>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<&'d Draft> {
     let mut setting = drafts.iter().filter(|draft| place(draft).is_some());
@@ -82,7 +82,7 @@ fn strongest<'d>(
     Some(first)
 }
 
-fn set_already(what: &str, layer: Layer, strong: &Place, weak: &Place) -> Diagnostic {
+fn set_already(what: &str, layer: Layer, strong: &SourcePlace, weak: &SourcePlace) -> Diagnostic {
     let message = format!("`{what}` is set by the {layer}'s policy already");
     let hint = format!("it stands in {}:{}; leave it out here", strong.file_name(), strong.line());
     weak.error("layer", message, Some(hint))
@@ -167,7 +167,7 @@ pub(super) fn check_virtual_range(drafts: &[Draft], policy: &Policy, diagnostics
     let room = virtual_range.hosts().count();
     if names > room {
         let set = drafts.iter().find_map(|draft| draft.virtual_range.place());
-        let place = set.cloned().unwrap_or_else(|| Place::file("policy"));
+        let place = set.cloned().unwrap_or_else(|| SourcePlace::file("policy"));
         diagnostics.push(place.error(
             "virtual-range",
             format!("{names} permitted names do not fit into {virtual_range} ({room} addresses)"),

@@ -32,7 +32,7 @@ use crate::import::{self, ImportError};
 use crate::policy::{Date, Expectation, Layer, Matcher, Policy, Rule};
 use crate::presets;
 use crate::settings::{Ca, Capabilities, Direct, Domain, Requirement, Server, Upstream};
-use crate::yaml::{self, Findings, Node, Place};
+use crate::yaml::{self, Findings, Node, SourcePlace};
 
 use self::files::Source;
 pub use self::files::preset_reference;
@@ -184,14 +184,14 @@ pub fn rule_from_flag(flag: &str, text: &str) -> Result<Rule, Box<Diagnostic>> {
         (Some(rule), None) => Ok(rule),
         (_, Some(error)) => Err(Box::new(error)),
         (None, None) => {
-            Err(Box::new(Place::flag(flag, text).error("host", format!("`{text}` is no host"), None)))
+            Err(Box::new(SourcePlace::flag(flag, text).error("host", format!("`{text}` is no host"), None)))
         }
     }
 }
 
 fn read_flag(flag: &str, text: &str, findings: &mut Findings) -> Option<Rule> {
     let side = if flag == "--deny" { Side::Deny } else { Side::Allow };
-    let place = Place::flag(flag, text);
+    let place = SourcePlace::flag(flag, text);
     let looks_like_range = text.parse::<IpNet>().is_ok() || text.parse::<IpAddr>().is_ok();
     let (matcher, ports) = if side == Side::Deny && looks_like_range {
         let text = match text.parse::<IpAddr>() {
@@ -209,7 +209,7 @@ fn read_flag(flag: &str, text: &str, findings: &mut Findings) -> Option<Rule> {
 
 /// A single value and where it was set.
 #[derive(Debug)]
-struct Set<T>(Option<(T, Place)>);
+struct Set<T>(Option<(T, SourcePlace)>);
 
 impl<T> Default for Set<T> {
     fn default() -> Self {
@@ -218,7 +218,7 @@ impl<T> Default for Set<T> {
 }
 
 impl<T: Clone> Set<T> {
-    fn at(value: T, place: &Place) -> Self {
+    fn at(value: T, place: &SourcePlace) -> Self {
         Set(Some((value, place.clone())))
     }
 
@@ -226,13 +226,13 @@ impl<T: Clone> Set<T> {
         self.0.as_ref().map(|(value, _)| value.clone())
     }
 
-    fn place(&self) -> Option<&Place> {
+    fn place(&self) -> Option<&SourcePlace> {
         self.0.as_ref().map(|(_, place)| place)
     }
 }
 
 /// A rule and where it stands.
-type Placed = (Arc<Rule>, Place);
+type Placed = (Arc<Rule>, SourcePlace);
 
 /// Settings of one layer's files so far.
 #[derive(Debug)]
@@ -242,14 +242,14 @@ struct Draft {
     deny: Vec<Placed>,
     ceiling: Option<Vec<Placed>>,
     /// Place where `dns` was first set.
-    dns_place: Option<Place>,
+    dns_place: Option<SourcePlace>,
     upstreams: Set<Vec<Upstream>>,
     domains: Set<Vec<Domain>>,
     names_per_wildcard: Set<u32>,
     virtual_range: Set<Ipv4Net>,
     fake_range: Set<Vec<IpNet>>,
     /// Place where `proxy` was first set.
-    proxy_place: Option<Place>,
+    proxy_place: Option<SourcePlace>,
     proxy: Set<(Server, u16, Option<String>)>,
     no_proxy: Set<Vec<Direct>>,
     milli_cpus: Set<u64>,
@@ -334,14 +334,14 @@ impl Loader<'_, '_> {
                 Some(name) => Source::Preset(name.to_owned()),
                 None => Source::File(entry.clone()),
             };
-            self.source(&mut reading, &from, &Place::file(entry));
+            self.source(&mut reading, &from, &SourcePlace::file(entry));
         }
         if let Some(path) = &source.agent_config {
             self.agent_config(&mut reading, path);
         }
         if let Some(url) = &source.gitlab {
             // An URL may hold a password, which no message repeats.
-            let place = Place::flag("--gitlab", url.rsplit('@').next().unwrap_or(url));
+            let place = SourcePlace::flag("--gitlab", url.rsplit('@').next().unwrap_or(url));
             match presets::self_managed(url) {
                 Ok(rules) => {
                     let rules = rules.into_iter().map(|rule| (Arc::new(rule), place.clone()));
@@ -363,7 +363,7 @@ impl Loader<'_, '_> {
                 if let Some(rule) = read_flag(flag, text, &mut findings) {
                     let list =
                         if flag == "--deny" { &mut reading.draft.deny } else { &mut reading.draft.allow };
-                    list.push((Arc::new(rule), Place::flag(flag, text)));
+                    list.push((Arc::new(rule), SourcePlace::flag(flag, text)));
                 }
                 self.diagnostics.extend(findings.finish(flag));
             }
@@ -374,7 +374,7 @@ impl Loader<'_, '_> {
     /// Reads the part of GitLab's file that is about the network. What of it cannot be carried over
     /// permits less.
     fn agent_config(&mut self, reading: &mut Reading<'_>, path: &str) {
-        let place = Place::file(path);
+        let place = SourcePlace::file(path);
         let layer = reading.draft.layer;
         let text = match self.text(layer, &Source::File(path.to_owned()), path, &place) {
             Ok(text) => text,
@@ -400,7 +400,7 @@ impl Loader<'_, '_> {
                 let line = rule.origin.line as usize;
                 let source = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
                 let column = source.chars().take_while(|c| c.is_whitespace()).count();
-                (Arc::new(rule), Place::line_of(path, line, column, source))
+                (Arc::new(rule), SourcePlace::line_of(path, line, column, source))
             };
             rules.into_iter().map(at).collect::<Vec<Placed>>()
         };
@@ -410,7 +410,7 @@ impl Loader<'_, '_> {
     }
 
     /// Reads one file or preset. `from` is where it is named.
-    fn source(&mut self, reading: &mut Reading<'_>, source: &Source, from: &Place) {
+    fn source(&mut self, reading: &mut Reading<'_>, source: &Source, from: &SourcePlace) {
         let (file, identity) = match source {
             Source::File(path) => (path.clone(), files::normal(path)),
             Source::Preset(reference) => match presets::find(reference) {
@@ -455,7 +455,7 @@ impl Loader<'_, '_> {
         layer: Layer,
         source: &Source,
         file: &str,
-        from: &Place,
+        from: &SourcePlace,
     ) -> Result<String, Box<Diagnostic>> {
         let bytes = match source {
             Source::Preset(reference) => {

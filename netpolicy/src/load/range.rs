@@ -7,9 +7,9 @@ use ipnet::{IpNet, Ipv4Net};
 use super::rule::Side;
 use super::shape::string;
 use crate::floor;
-use crate::yaml::{Findings, Node, Place};
+use crate::yaml::{Findings, Node, SourcePlace};
 
-pub(super) fn range(text: &str, side: Side, place: &Place, findings: &mut Findings) -> Option<IpNet> {
+pub(super) fn range(text: &str, side: Side, place: &SourcePlace, findings: &mut Findings) -> Option<IpNet> {
     let net = range_from_text(text, place, findings)?;
     if side == Side::Deny {
         return Some(net);
@@ -34,7 +34,7 @@ pub(super) fn range(text: &str, side: Side, place: &Place, findings: &mut Findin
 }
 
 /// A range whose address has no bits beyond its length.
-pub(super) fn range_from_text(text: &str, place: &Place, findings: &mut Findings) -> Option<IpNet> {
+pub(super) fn range_from_text(text: &str, place: &SourcePlace, findings: &mut Findings) -> Option<IpNet> {
     let finding = match (text.parse::<IpNet>(), text.parse::<IpAddr>()) {
         (Ok(net), _) if net.trunc() != net => {
             let hint = format!(

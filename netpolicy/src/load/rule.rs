@@ -12,7 +12,7 @@ use crate::diagnostic::Diagnostic;
 use crate::floor;
 use crate::policy::{Date, Layer, Matcher, Origin, Protocol, ResolvedBy, Rule};
 use crate::ruleset::{FILTER_PORT, RESERVED_PORTS};
-use crate::yaml::{Findings, Node, Place, Value};
+use crate::yaml::{Findings, Node, SourcePlace, Value};
 
 /// List in which a rule stands. Rules of both lists read the same and are held to different
 /// demands, since a wide denial opens nothing.
@@ -51,7 +51,7 @@ impl Side {
 }
 
 /// A rule that says nothing but what it is about.
-pub(super) fn plain(matcher: Matcher, mut ports: Vec<u16>, layer: Layer, place: &Place) -> Rule {
+pub(super) fn plain(matcher: Matcher, mut ports: Vec<u16>, layer: Layer, place: &SourcePlace) -> Rule {
     ports.sort_unstable();
     ports.dedup();
     let text = Rule::text(&matcher, &ports);
@@ -225,7 +225,7 @@ impl Parts {
 
 /// Refuses a rule that no policy may have, in whichever form it was written. Returns `false` when
 /// it is an error.
-pub(super) fn check(rule: &Rule, side: Side, place: &Place, findings: &mut Findings) -> bool {
+pub(super) fn check(rule: &Rule, side: Side, place: &SourcePlace, findings: &mut Findings) -> bool {
     if side == Side::Deny {
         return true;
     }
@@ -293,7 +293,7 @@ pub(super) fn check(rule: &Rule, side: Side, place: &Place, findings: &mut Findi
     false
 }
 
-fn check_range(rule: &Rule, place: &Place, findings: &mut Findings) -> bool {
+fn check_range(rule: &Rule, place: &SourcePlace, findings: &mut Findings) -> bool {
     let finding = if let Some(explicit) = rule.protocol.filter(|protocol| *protocol != Protocol::Tcp) {
         let message = format!("`protocol: {}` needs a name to check", explicit.as_str());
         place.error("protocol", message, Some("leave `protocol` out: a range is plain TCP".into()))

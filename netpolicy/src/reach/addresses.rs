@@ -135,7 +135,7 @@ struct Key {
     cause: Cause,
 }
 
-struct Kept {
+struct AddressWitness {
     rule: Option<Arc<Rule>>,
     witness: Witness,
 }
@@ -166,7 +166,7 @@ fn one_way(
     good: impl Fn(&State) -> bool,
     found: &mut Vec<Draft>,
 ) {
-    let mut runs: Runs<Key, Kept> = Runs::new(&addresses.cells);
+    let mut runs: Runs<Key, AddressWitness> = Runs::new(&addresses.cells);
     for (at, cell) in addresses.cells.iter().enumerate() {
         let named = named_ports(sides, cell);
         let is_named = |port: &u16| named.binary_search(port).is_ok();
@@ -189,7 +189,7 @@ fn one_way(
             };
             let cause = Cause { reason, rule: rule.as_ref().map(|rule| Arc::as_ptr(rule) as usize) };
             let Some((name, day)) = reach.witness(host, cell.witness, port) else { return };
-            runs.add(at, Key { ports, cause }, || Kept {
+            runs.add(at, Key { ports, cause }, || AddressWitness {
                 rule,
                 witness: Witness {
                     target: Target::Name(name.clone()),
@@ -216,7 +216,7 @@ fn one_way(
                 });
         runs.end(at, idle);
     }
-    let whole = |kept: &Kept| match kept.rule.as_ref()?.matcher {
+    let whole = |kept: &AddressWitness| match kept.rule.as_ref()?.matcher {
         Matcher::Cidr(net) => Some(net),
         Matcher::Host(_) => None,
     };

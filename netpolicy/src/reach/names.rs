@@ -26,7 +26,7 @@ use crate::policy::{Date, Protocol, ResolvedBy, Rule, day_after};
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Item {
     port: u16,
-    place: Place,
+    place: AddressKind,
     change: Change,
     from: Date,
     until: Option<Date>,
@@ -34,7 +34,7 @@ struct Item {
 
 /// Kind of address that the names have.
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Place {
+enum AddressKind {
     Public,
     Private(Rc<[Span]>),
     Proxy,
@@ -103,7 +103,7 @@ struct Asking<'a> {
     index: HashMap<Item, Option<usize>>,
     /// An address at which a change shows: by place, port, and the policies that must let it
     /// through.
-    visible: HashMap<(Place, u16, Both<bool>), Option<Option<IpAddr>>>,
+    visible: HashMap<(AddressKind, u16, Both<bool>), Option<Option<IpAddr>>>,
     /// Spans without what is denied in them: by port, and the policies that must let them through.
     undenied: HashMap<Passage, Rc<[Span]>>,
     reach: Both<Reach>,
@@ -161,12 +161,12 @@ impl Asking<'_> {
         for port in ports {
             // A host alias is reached at the host or nowhere.
             let (place, address) =
-                if alias { (Place::Host, None) } else { (Place::Public, Some(self.public)) };
+                if alias { (AddressKind::Host, None) } else { (AddressKind::Public, Some(self.public)) };
             let ask = |side: usize, day| sides[side].name(&target, port, address, day);
             self.simple(name, port, place, &days, ask, &mut items);
             if proxied {
                 let ask = |side: usize, day| sides[side].by_proxy(&target, port, day);
-                self.simple(name, port, Place::Proxy, &days, ask, &mut items);
+                self.simple(name, port, AddressKind::Proxy, &days, ask, &mut items);
             }
             if !alias {
                 self.private(&target, name, port, &atoms, &days, &mut items);
@@ -180,7 +180,7 @@ impl Asking<'_> {
         &mut self,
         name: &HostName,
         port: u16,
-        place: Place,
+        place: AddressKind,
         days: &[Date],
         ask: impl Fn(usize, Date) -> Option<Protocol>,
         items: &mut Vec<usize>,
@@ -192,9 +192,9 @@ impl Asking<'_> {
                 }
                 let reach = &mut self.reach[side];
                 match place {
-                    Place::Public => reach.public.entry(port).or_insert_with(|| (name.clone(), from)),
-                    Place::Host => reach.host.entry(port).or_insert_with(|| (name.clone(), from)),
-                    Place::Proxy | Place::Private(_) => continue,
+                    AddressKind::Public => reach.public.entry(port).or_insert_with(|| (name.clone(), from)),
+                    AddressKind::Host => reach.host.entry(port).or_insert_with(|| (name.clone(), from)),
+                    AddressKind::Proxy | AddressKind::Private(_) => continue,
                 };
             }
             items.extend(self.item(Item { port, place: place.clone(), change, from, until }));
@@ -244,7 +244,13 @@ impl Asking<'_> {
             }
             let spans = self.not_denied(join(spans), port, change.map(|check| check.is_some()));
             if !spans.is_empty() {
-                items.extend(self.item(Item { port, place: Place::Private(spans), change, from, until }));
+                items.extend(self.item(Item {
+                    port,
+                    place: AddressKind::Private(spans),
+                    change,
+                    from,
+                    until,
+                }));
             }
         }
     }
@@ -317,7 +323,7 @@ impl Asking<'_> {
 
     /// An address of the place that passes in the policies that matter; `Some(None)` where none is
     /// looked at.
-    fn address_of(&self, place: &Place, port: u16, through: Both<bool>) -> Option<Option<IpAddr>> {
+    fn address_of(&self, place: &AddressKind, port: u16, through: Both<bool>) -> Option<Option<IpAddr>> {
         let sides = self.sides;
         let matters = || [OLD, NEW].into_iter().filter(|side| through[*side]);
         let open =
@@ -327,13 +333,13 @@ impl Asking<'_> {
         };
         let cells = |spans| self.addresses.within(spans).map(|cell| cell.on(port));
         match place {
-            Place::Proxy => Some(None),
+            AddressKind::Proxy => Some(None),
             // Where every address is denied the name is answered all the same, and one below a
             // wildcard asked about upstream.
-            Place::Public => Some(cells(None).find(open)),
-            Place::Private(spans) => cells(Some(&**spans)).find(open).map(Some),
+            AddressKind::Public => Some(cells(None).find(open)),
+            AddressKind::Private(spans) => cells(Some(&**spans)).find(open).map(Some),
             // Engines give the host a private address; any will do.
-            Place::Host => {
+            AddressKind::Host => {
                 let pools: Vec<Span> = floor::PRIVATE_RANGES.iter().map(Span::of).collect();
                 let private = cells(Some(pools.as_slice())).find(allowed);
                 private.or_else(|| cells(None).find(allowed)).map(Some)
@@ -344,10 +350,10 @@ impl Asking<'_> {
 
 fn draft(side: usize, item: &Item, address: Option<IpAddr>, region: &Region, today: Date) -> Draft {
     let at = match &item.place {
-        Place::Public => At::Anywhere,
-        Place::Private(spans) => At::Ranges(to_nets(spans)),
-        Place::Proxy => At::Proxy,
-        Place::Host => At::Host,
+        AddressKind::Public => At::Anywhere,
+        AddressKind::Private(spans) => At::Ranges(to_nets(spans)),
+        AddressKind::Proxy => At::Proxy,
+        AddressKind::Host => At::Host,
     };
     Draft {
         side,
@@ -360,8 +366,8 @@ fn draft(side: usize, item: &Item, address: Option<IpAddr>, region: &Region, tod
             target: Target::Name(region.witness.clone()),
             port: item.port,
             address,
-            resolver: if item.place == Place::Proxy { ResolvedBy::Proxy } else { ResolvedBy::Guard },
-            is_the_host: item.place == Place::Host,
+            resolver: if item.place == AddressKind::Proxy { ResolvedBy::Proxy } else { ResolvedBy::Guard },
+            is_the_host: item.place == AddressKind::Host,
             day: item.from,
         },
     }

@@ -26,14 +26,14 @@ struct Key {
     rule: Option<usize>,
 }
 
-struct Kept {
+struct RangeWitness {
     rule: Option<Arc<Rule>>,
     witness: Witness,
 }
 
 /// Finds addresses that are permitted in one policy and not in the other.
 pub(super) fn compare(sides: &Both<Side>, today: Date, addresses: &Addresses, found: &mut Vec<Draft>) {
-    let mut runs: Runs<Key, Kept> = Runs::new(&addresses.cells);
+    let mut runs: Runs<Key, RangeWitness> = Runs::new(&addresses.cells);
     for (at, cell) in addresses.cells.iter().enumerate() {
         let target = Target::Address(cell.witness);
         let grants = sides.each_ref().map(|side| side.whole.grants_of(&target));
@@ -76,11 +76,11 @@ pub(super) fn compare(sides: &Both<Side>, today: Date, addresses: &Addresses, fo
                 day: key.from,
             };
             let rule = sides[key.side].raw(&target, witness.port, witness.day).rule;
-            runs.add(at, key, || Kept { rule, witness });
+            runs.add(at, key, || RangeWitness { rule, witness });
         }
         runs.end(at, idle);
     }
-    let whole = |kept: &Kept| match kept.rule.as_ref()?.matcher {
+    let whole = |kept: &RangeWitness| match kept.rule.as_ref()?.matcher {
         Matcher::Cidr(net) => Some(net),
         Matcher::Host(_) => None,
     };

@@ -1,11 +1,11 @@
 //! apt: sources in their files and in Dockerfiles. Images themselves are fetched by the engine, not
 //! by the agent.
 
-use super::found::Found;
+use super::collector::Collector;
 
 const SOURCE: &str = "apt source";
 
-pub(super) fn read(name: &str, text: &str, found: &mut Found) {
+pub(super) fn read(name: &str, text: &str, found: &mut Collector) {
     if name.ends_with(".sources") {
         sources(text, found);
     } else if name.ends_with(".list") {
@@ -16,7 +16,7 @@ pub(super) fn read(name: &str, text: &str, found: &mut Found) {
 }
 
 /// Reads `deb [options] URI suite component…` (sources.list(5)).
-fn one_line(line: u32, content: &str, found: &mut Found) {
+fn one_line(line: u32, content: &str, found: &mut Collector) {
     let content = content.split('#').next().unwrap_or(content);
     let Some(rest) = content.strip_prefix("deb-src").or_else(|| content.strip_prefix("deb")) else { return };
     if !rest.starts_with(char::is_whitespace) {
@@ -33,14 +33,14 @@ fn one_line(line: u32, content: &str, found: &mut Found) {
 }
 
 /// Takes a URI; `tor+https`, `mirror+https` and the like are carried by the last word.
-fn transport(line: u32, uri: &str, found: &mut Found) {
+fn transport(line: u32, uri: &str, found: &mut Collector) {
     if uri.contains(':') {
         found.reference(line, uri, SOURCE);
     }
 }
 
 /// Reads stanzas of fields; a value goes on on indented lines, `Enabled: no` turns a stanza off.
-fn sources(text: &str, found: &mut Found) {
+fn sources(text: &str, found: &mut Collector) {
     let mut uris: Vec<(u32, String)> = Vec::new();
     let mut enabled = true;
     let mut field = String::new();
@@ -74,7 +74,7 @@ fn sources(text: &str, found: &mut Found) {
 }
 
 /// Takes sources that a Dockerfile's commands write; comments of the Dockerfile are passed over.
-fn dockerfile(text: &str, found: &mut Found) {
+fn dockerfile(text: &str, found: &mut Collector) {
     for (line, content) in (1u32..).zip(text.lines().map(str::trim)) {
         if content.starts_with('#') {
             continue;

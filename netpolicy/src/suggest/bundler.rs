@@ -1,9 +1,9 @@
 //! bundler: sources of gems and git repositories.
 
-use super::found::Found;
+use super::collector::Collector;
 use super::tree::{self, Unreadable};
 
-pub(super) fn read(name: &str, text: &str, found: &mut Found) -> Result<(), Unreadable> {
+pub(super) fn read(name: &str, text: &str, found: &mut Collector) -> Result<(), Unreadable> {
     match name {
         "Gemfile.lock" | "gems.locked" => lockfile(text, found),
         "config" => configuration(text, found)?,
@@ -13,7 +13,7 @@ pub(super) fn read(name: &str, text: &str, found: &mut Found) -> Result<(), Unre
 }
 
 /// Reads the sections `GEM`, `GIT`, `PATH` of a lockfile; each has its `remote:`.
-fn lockfile(text: &str, found: &mut Found) {
+fn lockfile(text: &str, found: &mut Collector) {
     for (line, content) in (1u32..).zip(text.lines().map(str::trim)) {
         if let Some(value) = content.strip_prefix("remote:").map(str::trim) {
             // A path is a gem of the project's own.
@@ -25,7 +25,7 @@ fn lockfile(text: &str, found: &mut Found) {
 }
 
 /// Reads `.bundle/config`: `BUNDLE_MIRROR__…: "https://…"`.
-fn configuration(text: &str, found: &mut Found) -> Result<(), Unreadable> {
+fn configuration(text: &str, found: &mut Collector) -> Result<(), Unreadable> {
     for document in tree::yaml(text)? {
         for entry in document.entries().iter().filter(|entry| entry.key.starts_with("BUNDLE_MIRROR__")) {
             found.reference(entry.value.line, entry.value.text().unwrap_or_default(), "bundler mirror");
@@ -35,7 +35,7 @@ fn configuration(text: &str, found: &mut Found) -> Result<(), Unreadable> {
 }
 
 /// Reads the calls of a Gemfile that name a place; the Ruby around them is not run.
-fn gemfile(text: &str, found: &mut Found) {
+fn gemfile(text: &str, found: &mut Collector) {
     for (line, raw) in (1u32..).zip(text.lines()) {
         let content = uncommented(raw).trim();
         let first = content.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();

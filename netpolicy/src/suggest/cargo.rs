@@ -1,6 +1,6 @@
 //! cargo: the lockfile names the registry of every package.
 
-use super::found::Found;
+use super::collector::Collector;
 use super::tree::{self, Tree, Unreadable};
 
 /// Names of the default registry in lockfiles; it is reached at other hosts.
@@ -8,7 +8,7 @@ const DEFAULT: &[&str] =
     &["registry+https://github.com/rust-lang/crates.io-index", "sparse+https://index.crates.io"];
 const CONFIGURATION: &str = "cargo configuration";
 
-pub(super) fn read(name: &str, text: &str, found: &mut Found) -> Result<(), Unreadable> {
+pub(super) fn read(name: &str, text: &str, found: &mut Collector) -> Result<(), Unreadable> {
     let file = tree::toml(text)?;
     match name {
         "Cargo.lock" => lockfile(&file, found),
@@ -18,7 +18,7 @@ pub(super) fn read(name: &str, text: &str, found: &mut Found) -> Result<(), Unre
     Ok(())
 }
 
-fn lockfile(file: &Tree, found: &mut Found) {
+fn lockfile(file: &Tree, found: &mut Collector) {
     let mut implied = false;
     let packages = ["package", "root"].iter().filter_map(|key| file.get(key)).flat_map(Tree::items);
     for source in packages.filter_map(|package| package.get("source")) {
@@ -34,7 +34,7 @@ fn lockfile(file: &Tree, found: &mut Found) {
     }
 }
 
-fn configuration(file: &Tree, found: &mut Found) {
+fn configuration(file: &Tree, found: &mut Collector) {
     for source in file.get("source").map_or(&[] as &[_], Tree::entries) {
         if source.key == "crates-io" && source.value.get("replace-with").is_some() {
             found.mirrored(&["cargo"]);
@@ -56,7 +56,7 @@ fn configuration(file: &Tree, found: &mut Found) {
 }
 
 /// Reads `Cargo.toml`: packages of git, and the default where no lockfile says more.
-fn manifest(file: &Tree, found: &mut Found) {
+fn manifest(file: &Tree, found: &mut Collector) {
     let mut packages = false;
     dependencies(file, &mut packages, found);
     if let Some(workspace) = file.get("workspace") {
@@ -73,7 +73,7 @@ fn manifest(file: &Tree, found: &mut Found) {
     }
 }
 
-fn dependencies(file: &Tree, packages: &mut bool, found: &mut Found) {
+fn dependencies(file: &Tree, packages: &mut bool, found: &mut Collector) {
     for key in ["dependencies", "dev-dependencies", "build-dependencies"] {
         if let Some(group) = file.get(key) {
             table(group, packages, found);
@@ -81,7 +81,7 @@ fn dependencies(file: &Tree, packages: &mut bool, found: &mut Found) {
     }
 }
 
-fn table(group: &Tree, packages: &mut bool, found: &mut Found) {
+fn table(group: &Tree, packages: &mut bool, found: &mut Collector) {
     for package in group.entries() {
         match package.value.get("git") {
             Some(git) => found.reference(git.line, git.text().unwrap_or_default(), "Cargo.toml"),

@@ -1,9 +1,9 @@
 //! composer: where packages and archives come from. Pages about a package are not.
 
-use super::found::Found;
+use super::collector::Collector;
 use super::tree::{self, Tree, Unreadable};
 
-pub(super) fn read(name: &str, text: &str, found: &mut Found) -> Result<(), Unreadable> {
+pub(super) fn read(name: &str, text: &str, found: &mut Collector) -> Result<(), Unreadable> {
     let file = tree::json(text)?;
     if name == "composer.lock" {
         lockfile(&file, found)
@@ -13,7 +13,7 @@ pub(super) fn read(name: &str, text: &str, found: &mut Found) -> Result<(), Unre
     Ok(())
 }
 
-fn lockfile(file: &Tree, found: &mut Found) {
+fn lockfile(file: &Tree, found: &mut Collector) {
     let mut implied = false;
     let packages = ["packages", "packages-dev"].iter().filter_map(|key| file.get(key)).flat_map(Tree::items);
     for package in packages {
@@ -30,7 +30,7 @@ fn lockfile(file: &Tree, found: &mut Found) {
 }
 
 /// Reads `composer.json`: repositories as a list or a mapping, `packagist.org: false` among them.
-fn manifest(file: &Tree, found: &mut Found) {
+fn manifest(file: &Tree, found: &mut Collector) {
     let repositories = file.get("repositories");
     let named = repositories.map_or(&[] as &[_], Tree::entries).iter();
     let without_default =

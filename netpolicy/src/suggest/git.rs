@@ -1,9 +1,9 @@
 //! git: remotes and submodules, after the substitutions that the configuration asks for.
 
-use super::found::Found;
+use super::collector::Collector;
 use super::ini::{self, Setting};
 
-pub(super) fn read(name: &str, text: &str, found: &mut Found) {
+pub(super) fn read(name: &str, text: &str, found: &mut Collector) {
     let what = if name == ".gitmodules" { "git submodule" } else { "git remote" };
     let settings = ini::git(text);
     let substitutions: Vec<(&str, &str)> = settings

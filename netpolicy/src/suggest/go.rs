@@ -1,9 +1,9 @@
 //! go: modules come through the proxy, whatever their own hosts are. Its environment is not looked
 //! at.
 
-use super::found::Found;
+use super::collector::Collector;
 
-pub(super) fn read(name: &str, text: &str, found: &mut Found) {
+pub(super) fn read(name: &str, text: &str, found: &mut Collector) {
     let mut block = false;
     let mut modules = false;
     for line in text.lines().map(|line| line.split("//").next().unwrap_or(line).trim()) {

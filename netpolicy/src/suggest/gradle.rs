@@ -8,13 +8,13 @@
 
 use std::collections::HashMap;
 
-use super::found::Found;
+use super::collector::Collector;
 use super::ini;
 
 const REPOSITORY: &str = "gradle repository";
 
 /// Keeps what `gradle.properties` says, for the scripts; a URL of its own is no repository.
-pub(super) fn properties(_: &str, text: &str, found: &mut Found) {
+pub(super) fn properties(_: &str, text: &str, found: &mut Collector) {
     for setting in ini::properties(text) {
         found.variable(&setting.key, &setting.value);
     }
@@ -43,7 +43,7 @@ const KNOWN: &[(&str, &str)] = &[
 /// Words behind which a repository's URL stands.
 const URLS: &[&str] = &["url", "setUrl", "uri", "maven", "ivy", "artifactUrls", "URI", "create"];
 
-pub(super) fn read(name: &str, text: &str, found: &mut Found) {
+pub(super) fn read(name: &str, text: &str, found: &mut Collector) {
     let tokens = tokens(text);
     let own = values(&tokens);
     let mut blocks: Vec<String> = Vec::new();
@@ -149,7 +149,7 @@ fn values(tokens: &[(u32, Token)]) -> HashMap<String, String> {
 }
 
 /// Replaces `$name` and `${name}` by what script and `gradle.properties` say.
-fn fill(text: &str, own: &HashMap<String, String>, found: &Found) -> String {
+fn fill(text: &str, own: &HashMap<String, String>, found: &Collector) -> String {
     let mut text = text.to_owned();
     // A value may name another; not for ever.
     for _ in 0..8 {

@@ -1,6 +1,6 @@
 //! npm, pnpm, yarn, bun: lockfiles name the registry of every package, or imply the tool's default.
 
-use super::found::Found;
+use super::collector::Collector;
 use super::ini;
 use super::tree::{self, Tree, Unreadable};
 
@@ -10,7 +10,7 @@ const YARN: &str = "yarn lockfile";
 const BUN: &str = "bun lockfile";
 const CONFIGURATION: &str = "npm configuration";
 
-pub(super) fn read(name: &str, text: &str, found: &mut Found) -> Result<(), Unreadable> {
+pub(super) fn read(name: &str, text: &str, found: &mut Collector) -> Result<(), Unreadable> {
     match name {
         ".npmrc" => npmrc(text, found),
         ".yarnrc" => yarnrc(text, found),
@@ -31,7 +31,7 @@ pub(super) fn read(name: &str, text: &str, found: &mut Found) -> Result<(), Unre
 
 /// Reads `package-lock.json` of every version: 1 nests `dependencies`, 2 has both, 3 lists
 /// `packages`.
-fn npm(lockfile: &Tree, found: &mut Found) {
+fn npm(lockfile: &Tree, found: &mut Collector) {
     let mut implied = false;
     for entry in lockfile.get("packages").map_or(&[] as &[_], Tree::entries) {
         // The project itself, and links to its own packages.
@@ -48,7 +48,7 @@ fn npm(lockfile: &Tree, found: &mut Found) {
     }
 }
 
-fn npm_nested(package: &Tree, found: &mut Found) -> bool {
+fn npm_nested(package: &Tree, found: &mut Collector) -> bool {
     let mut implied = false;
     for entry in package.get("dependencies").map_or(&[] as &[_], Tree::entries) {
         let bundled = entry.value.get("bundled").is_some_and(|bundled| bundled.is("true"));
@@ -59,7 +59,7 @@ fn npm_nested(package: &Tree, found: &mut Found) -> bool {
 }
 
 /// Takes where a package comes from; `true` when only the default says it.
-fn npm_package(package: &Tree, found: &mut Found) -> bool {
+fn npm_package(package: &Tree, found: &mut Collector) -> bool {
     if let Some(resolved) = package.get("resolved") {
         if let Some(url) = resolved.text() {
             found.reference(resolved.line, url, NPM);
@@ -85,7 +85,7 @@ fn is_reference(text: &str) -> bool {
 }
 
 /// Reads `package.json`: what is not from a registry, and the default where no lockfile says more.
-fn manifest(package: &Tree, found: &mut Found) {
+fn manifest(package: &Tree, found: &mut Collector) {
     let mut packages = false;
     for group in ["dependencies", "devDependencies", "optionalDependencies", "peerDependencies"] {
         for entry in package.get(group).map_or(&[] as &[_], Tree::entries) {
@@ -124,7 +124,7 @@ fn is_repository(version: &str) -> bool {
     name.split_once('/').is_some_and(|(user, repo)| plain(user) && plain(repo) && !user.starts_with('.'))
 }
 
-fn pnpm(documents: &[Tree], found: &mut Found) {
+fn pnpm(documents: &[Tree], found: &mut Collector) {
     let mut implied = false;
     for package in documents.iter().filter_map(|document| document.get("packages")) {
         for entry in package.entries() {
@@ -146,7 +146,7 @@ fn pnpm(documents: &[Tree], found: &mut Found) {
     }
 }
 
-fn workspace(settings: &Tree, found: &mut Found) {
+fn workspace(settings: &Tree, found: &mut Collector) {
     let registries = settings.get("registries").map_or(&[] as &[_], Tree::entries);
     for entry in registries {
         if entry.key == "default" {
@@ -162,7 +162,7 @@ fn workspace(settings: &Tree, found: &mut Found) {
 
 /// Reads a lockfile of yarn 1, a format of its own: `key value` and `key:`, indented, strings as in
 /// JSON.
-fn yarn(text: &str, found: &mut Found) {
+fn yarn(text: &str, found: &mut Collector) {
     let mut packages = 0_usize;
     for (line, raw) in (1u32..).zip(text.lines()) {
         if raw.starts_with('#') || raw.trim().is_empty() {
@@ -208,7 +208,7 @@ fn words(line: &str) -> impl Iterator<Item = String> {
 
 /// Reads a lockfile of later yarns: `resolution: "a@npm:1.0.0"`, `"a@https://…#commit=…"`, with
 /// parameters behind `::`.
-fn berry(lockfile: &Tree, found: &mut Found) {
+fn berry(lockfile: &Tree, found: &mut Collector) {
     let mut implied = false;
     for entry in lockfile.entries().iter().filter(|entry| entry.key != "__metadata") {
         let Some(resolution) = entry.value.get("resolution") else { continue };
@@ -253,7 +253,7 @@ fn decoded(text: &str) -> String {
 }
 
 /// Reads `bun.lock`: `"a": ["a@1.0.0", "REGISTRY or nothing", {…}, "sha512-…"]`.
-fn bun(lockfile: &Tree, found: &mut Found) {
+fn bun(lockfile: &Tree, found: &mut Collector) {
     let mut implied = false;
     for entry in lockfile.get("packages").map_or(&[] as &[_], Tree::entries) {
         let items = entry.value.items();
@@ -275,7 +275,7 @@ fn bun(lockfile: &Tree, found: &mut Found) {
     }
 }
 
-fn bunfig(settings: &Tree, found: &mut Found) {
+fn bunfig(settings: &Tree, found: &mut Collector) {
     let Some(install) = settings.get("install") else { return };
     if let Some(registry) = install.get("registry") {
         found.mirrored(&["bun"]);
@@ -286,7 +286,7 @@ fn bunfig(settings: &Tree, found: &mut Found) {
     }
 }
 
-fn url(value: &Tree, found: &mut Found) {
+fn url(value: &Tree, found: &mut Collector) {
     match value.text() {
         Some(text) => found.reference(value.line, text, CONFIGURATION),
         None => found.leave_out(value.line, CONFIGURATION, "names no host that can be read from it"),
@@ -296,7 +296,7 @@ fn url(value: &Tree, found: &mut Found) {
 /// Keys of an `.npmrc` that hold something else than a place to fetch from.
 const SECRETS: &[&str] = &["_auth", "_authtoken", "_password", "username", "email", "cert", "key", "otp"];
 
-fn npmrc(text: &str, found: &mut Found) {
+fn npmrc(text: &str, found: &mut Collector) {
     for setting in ini::ini(text, false) {
         let key = setting.key.to_ascii_lowercase();
         let last = key.rsplit(':').next().unwrap_or(&key);
@@ -319,7 +319,7 @@ fn is_mirror(key: &str, value: &str) -> bool {
     value.contains("://") && named.iter().any(|end| key.ends_with(end) || key.contains("mirror"))
 }
 
-fn yarnrc(text: &str, found: &mut Found) {
+fn yarnrc(text: &str, found: &mut Collector) {
     for (line, raw) in (1u32..).zip(text.lines()) {
         if raw.trim_start().starts_with('#') {
             continue;
@@ -335,7 +335,7 @@ fn yarnrc(text: &str, found: &mut Found) {
     }
 }
 
-fn yarnrc_yml(settings: &Tree, found: &mut Found) {
+fn yarnrc_yml(settings: &Tree, found: &mut Collector) {
     if settings.get("npmRegistryServer").is_some() {
         found.mirrored(&["yarn"]);
     }

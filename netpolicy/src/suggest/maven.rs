@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use roxmltree::{Document, Node};
 
-use super::found::Found;
+use super::collector::Collector;
 use super::ini;
 use super::tree::Unreadable;
 
 const REPOSITORY: &str = "maven repository";
 
-pub(super) fn read(name: &str, text: &str, found: &mut Found) -> Result<(), Unreadable> {
+pub(super) fn read(name: &str, text: &str, found: &mut Collector) -> Result<(), Unreadable> {
     if name.ends_with(".properties") {
         wrapper(text, found);
         return Ok(());
@@ -75,7 +75,12 @@ fn publishes(node: &Node<'_, '_>) -> bool {
     node.ancestors().any(|above| above.has_tag_name_of("distributionManagement"))
 }
 
-fn place(document: &Document<'_>, node: &Node<'_, '_>, properties: &HashMap<&str, &str>, found: &mut Found) {
+fn place(
+    document: &Document<'_>,
+    node: &Node<'_, '_>,
+    properties: &HashMap<&str, &str>,
+    found: &mut Collector,
+) {
     let Some(url) = child(node, "url") else { return };
     let text: String = url.children().filter_map(|part| part.is_text().then(|| part.text())?).collect();
     let line = document.text_pos_at(url.range().start).row;
@@ -96,7 +101,7 @@ fn filled(text: &str, properties: &HashMap<&str, &str>) -> String {
 }
 
 /// Reads the settings of Maven's and Gradle's wrappers.
-fn wrapper(text: &str, found: &mut Found) {
+fn wrapper(text: &str, found: &mut Collector) {
     for setting in ini::properties(text) {
         if matches!(setting.key.as_str(), "distributionUrl" | "wrapperUrl") {
             found.reference(setting.line, &setting.value, "build tool wrapper");

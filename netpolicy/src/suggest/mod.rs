@@ -11,9 +11,9 @@
 mod apt;
 mod bundler;
 mod cargo;
+mod collector;
 mod composer;
 mod defaults;
-mod found;
 mod git;
 mod go;
 mod gradle;
@@ -21,14 +21,14 @@ mod ini;
 mod javascript;
 mod maven;
 mod nuget;
-mod place;
 mod python;
+mod reference;
 mod test_data;
 mod tree;
 
 use serde::Serialize;
 
-use self::found::Found;
+use self::collector::Collector;
 pub use self::test_data::is_test_data;
 use self::tree::Unreadable;
 use crate::note::Note;
@@ -75,9 +75,9 @@ pub struct Suggested {
 /// A reader of one tool's files: it takes a file's name and text.
 enum Reader {
     /// Of a format with a parser, which may not understand the text.
-    Parsed(fn(&str, &str, &mut Found) -> Result<(), Unreadable>),
+    Parsed(fn(&str, &str, &mut Collector) -> Result<(), Unreadable>),
     /// Of a format in which every line can be taken for something.
-    Scanned(fn(&str, &str, &mut Found)),
+    Scanned(fn(&str, &str, &mut Collector)),
 }
 
 /// Tells whether a file can be evidence of a project's needs. `path` is relative to the project,
@@ -89,7 +89,7 @@ pub fn is_evidence(path: &str) -> bool {
 /// Suggests from files, given as path and text.
 pub fn suggest<'t>(files: impl IntoIterator<Item = (&'t str, &'t str)>) -> Suggested {
     let mut files: Vec<(&str, &str)> = files.into_iter().collect();
-    let mut found = Found::among(files.iter().map(|(path, _)| *path));
+    let mut found = Collector::among(files.iter().map(|(path, _)| *path));
     // What build files refer to by name comes before them.
     files.sort_by_key(|(path, _)| name_of(path) != PROPERTIES);
     for (path, text) in files {

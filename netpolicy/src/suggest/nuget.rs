@@ -2,7 +2,7 @@
 
 use roxmltree::{Document, Node};
 
-use super::found::Found;
+use super::collector::Collector;
 use super::tree::{self, Tree, Unreadable};
 
 const TOOL: &str = "nuget";
@@ -16,7 +16,7 @@ pub(super) fn is_its(name: &str) -> bool {
     ) || [".csproj", ".fsproj", ".vbproj"].iter().any(|end| lower.ends_with(end))
 }
 
-pub(super) fn read(name: &str, text: &str, found: &mut Found) -> Result<(), Unreadable> {
+pub(super) fn read(name: &str, text: &str, found: &mut Collector) -> Result<(), Unreadable> {
     if name.eq_ignore_ascii_case("packages.lock.json") {
         lockfile(&tree::json(text)?, found);
         return Ok(());
@@ -33,7 +33,7 @@ pub(super) fn read(name: &str, text: &str, found: &mut Found) -> Result<(), Unre
 }
 
 /// Takes the sources; `<clear/>` leaves out what other configurations say, the default among them.
-fn configuration(document: &Document<'_>, found: &mut Found) {
+fn configuration(document: &Document<'_>, found: &mut Collector) {
     let of_sources = |node: &Node<'_, '_>| {
         node.parent_element().is_some_and(|above| above.tag_name().name() == "packageSources")
     };
@@ -54,7 +54,7 @@ fn configuration(document: &Document<'_>, found: &mut Found) {
 }
 
 /// Takes packages of the framework's own tools too: a build fetches them by the same way.
-fn project(document: &Document<'_>, found: &mut Found) {
+fn project(document: &Document<'_>, found: &mut Collector) {
     let refers = |node: Node<'_, '_>| {
         matches!(node.tag_name().name(), "PackageReference" | "PackageVersion" | "package")
     };
@@ -68,7 +68,7 @@ fn project(document: &Document<'_>, found: &mut Found) {
     }
 }
 
-fn lockfile(file: &Tree, found: &mut Found) {
+fn lockfile(file: &Tree, found: &mut Collector) {
     let frameworks = file.get("dependencies").map_or(&[] as &[_], Tree::entries).iter();
     let mut packages = frameworks.flat_map(|framework| framework.value.entries());
     if packages.any(|package| package.value.get("type").and_then(Tree::text) != Some("Project")) {

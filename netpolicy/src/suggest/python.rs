@@ -1,6 +1,6 @@
 //! pip, uv, poetry, Pipenv, PDM.
 
-use super::found::Found;
+use super::collector::Collector;
 use super::ini;
 use super::tree::{self, Tree, Unreadable};
 
@@ -8,7 +8,7 @@ const REQUIREMENT: &str = "pip requirement";
 const CONFIGURATION: &str = "pip configuration";
 const PROJECT: &str = "python project";
 
-pub(super) fn read(name: &str, text: &str, found: &mut Found) -> Result<(), Unreadable> {
+pub(super) fn read(name: &str, text: &str, found: &mut Collector) -> Result<(), Unreadable> {
     match name {
         "pip.conf" | "pip.ini" => configuration(text, found),
         "uv.lock" => locked(&tree::toml(text)?, "uv lockfile", found),
@@ -28,7 +28,7 @@ pub(super) fn read(name: &str, text: &str, found: &mut Found) -> Result<(), Unre
 
 /// Reads a requirements file: options, requirements, `name @ URL`; a backslash at the end goes on
 /// on the next line.
-fn requirements(text: &str, found: &mut Found) {
+fn requirements(text: &str, found: &mut Collector) {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let (mut packages, mut index) = (false, false);
     let mut lines = (1u32..).zip(text.lines());
@@ -81,7 +81,7 @@ fn option(word: &str) -> (&str, &str) {
 }
 
 /// Takes a requirement that says where it comes from; `true` where it does.
-fn direct(line: u32, content: &str, what: &str, found: &mut Found) -> bool {
+fn direct(line: u32, content: &str, what: &str, found: &mut Collector) -> bool {
     // `name[extra] @ URL ; marker`: the URL has no white space in it.
     let place = content
         .split_once('@')
@@ -95,7 +95,7 @@ fn direct(line: u32, content: &str, what: &str, found: &mut Found) -> bool {
     true
 }
 
-fn configuration(text: &str, found: &mut Found) {
+fn configuration(text: &str, found: &mut Collector) {
     for setting in ini::ini(text, true) {
         let key = setting.key.to_ascii_lowercase().replace('_', "-");
         if key == "index-url" && !setting.value.is_empty() {
@@ -120,7 +120,7 @@ fn configuration(text: &str, found: &mut Found) {
 const PLACES: &[&str] = &["registry", "git", "url", "index", "direct"];
 
 /// Reads a lockfile in which every file of a package has its URL.
-fn locked(lockfile: &Tree, what: &str, found: &mut Found) {
+fn locked(lockfile: &Tree, what: &str, found: &mut Collector) {
     let (mut packages, mut named) = (false, false);
     for group in ["package", "packages"] {
         for package in lockfile.get(group).map_or(&[] as &[_], Tree::items) {
@@ -139,7 +139,7 @@ fn locked(lockfile: &Tree, what: &str, found: &mut Found) {
     }
 }
 
-fn poetry(lockfile: &Tree, found: &mut Found) {
+fn poetry(lockfile: &Tree, found: &mut Collector) {
     let mut implied = false;
     for package in lockfile.get("package").map_or(&[] as &[_], Tree::items) {
         match package.get("source") {
@@ -157,7 +157,7 @@ fn poetry(lockfile: &Tree, found: &mut Found) {
     }
 }
 
-fn pipenv(lockfile: &Tree, found: &mut Found) {
+fn pipenv(lockfile: &Tree, found: &mut Collector) {
     for source in lockfile.at(&["_meta", "sources"]).map_or(&[] as &[_], Tree::items) {
         if let Some(url) = source.get("url") {
             found.reference(url.line, url.text().unwrap_or_default(), "Pipenv lockfile");
@@ -168,7 +168,7 @@ fn pipenv(lockfile: &Tree, found: &mut Found) {
     }
 }
 
-fn pipfile(file: &Tree, found: &mut Found) {
+fn pipfile(file: &Tree, found: &mut Collector) {
     for source in file.get("source").map_or(&[] as &[_], Tree::items) {
         if let Some(url) = source.get("url") {
             found.reference(url.line, url.text().unwrap_or_default(), PROJECT);
@@ -182,7 +182,7 @@ fn pipfile(file: &Tree, found: &mut Found) {
 }
 
 /// Takes packages that a table says come from git or from a URL: `a = {git = "…"}`.
-fn packages_of(table: &Tree, what: &str, found: &mut Found) -> bool {
+fn packages_of(table: &Tree, what: &str, found: &mut Collector) -> bool {
     let mut plain = false;
     for package in table.entries() {
         let place = ["git", "hg", "svn", "url", "file"].iter().find_map(|key| package.value.get(key));
@@ -195,7 +195,7 @@ fn packages_of(table: &Tree, what: &str, found: &mut Found) -> bool {
 }
 
 /// Takes the indexes that a tool's table names.
-fn indexes(table: &Tree, found: &mut Found) {
+fn indexes(table: &Tree, found: &mut Collector) {
     for key in ["index-url", "default-index"] {
         if let Some(url) = table.get(key) {
             found.mirrored(&["pip", "poetry"]);
@@ -223,7 +223,7 @@ fn indexes(table: &Tree, found: &mut Found) {
 const LOCKFILES: &[&str] =
     &["uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "pylock.toml", "requirements.txt"];
 
-fn project(file: &Tree, found: &mut Found) {
+fn project(file: &Tree, found: &mut Collector) {
     let mut packages = false;
     let tools = file.get("tool");
     for tool in ["uv", "poetry", "pdm", "rye"] {

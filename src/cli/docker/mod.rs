@@ -23,7 +23,7 @@ pub struct Flag {
     /// Says whether a value follows.
     pub takes: Takes,
     /// The answer of `ringfence run`.
-    pub answer: Answer,
+    pub answer: Support,
 }
 
 /// The value that follows an option, or none.
@@ -37,7 +37,7 @@ pub enum Takes {
 
 /// The answer of `ringfence run` to an option of docker's.
 #[derive(Debug)]
-pub enum Answer {
+pub enum Support {
     /// An option of ringfence's own does the same; what differs.
     #[cfg_attr(not(test), expect(dead_code, reason = "a test makes docs/from-docker.md of it"))]
     Same(&'static str),
@@ -90,7 +90,7 @@ impl WithoutEffect {
             ("disable-content-trust", self.disable_content_trust.is_some()),
         ];
         let warning = |flag: &Flag| match flag.answer {
-            Answer::NoEffect(why) if given.contains(&(flag.long, true)) => {
+            Support::NoEffect(why) if given.contains(&(flag.long, true)) => {
                 Some(Warning::OptionWithoutEffect { option: flag.long, why })
             }
             _ => None,

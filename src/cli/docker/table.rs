@@ -2,7 +2,7 @@
 //!
 //! `docs/from-docker.md` is made of it, and tests compare it with what `docker run --help` lists.
 
-use super::Answer::{NoEffect, Other, Same};
+use super::Support::{NoEffect, Other, Same};
 use super::{Flag, Takes};
 
 const NOTHING: Takes = Takes::Nothing;
@@ -25,7 +25,7 @@ const NO_DISK_RATE: &str =
 const WINDOWS: &str = "it is for Windows: leave it out";
 const STOPPING: &str = "`ringfence stop` sends TERM, and KILL after 10 seconds: leave it out";
 
-const fn flag(long: &'static str, short: Option<char>, takes: Takes, answer: super::Answer) -> Flag {
+const fn flag(long: &'static str, short: Option<char>, takes: Takes, answer: super::Support) -> Flag {
     Flag { long, short, takes, answer }
 }
 

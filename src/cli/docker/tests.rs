@@ -23,11 +23,11 @@ fn each_option_of_dockers_is_what_the_table_says() {
     for flag in FLAGS {
         let is_own = longs.iter().any(|long| long == flag.long);
         match flag.answer {
-            Answer::Same(_) | Answer::NoEffect(_) => {
+            Support::Same(_) | Support::NoEffect(_) => {
                 assert!(is_own, "--{}: no option of ringfence's", flag.long);
                 assert!(flag.short.is_none_or(|short| shorts.contains(&short)), "{}", flag.shown());
             }
-            Answer::Other(words) => {
+            Support::Other(words) => {
                 assert!(!is_own, "--{}: ringfence has it", flag.long);
                 assert!(!flag.short.is_some_and(|short| shorts.contains(&short)), "{}", flag.shown());
                 assert!(words.len() > 10, "{}: {words}", flag.long);
@@ -58,10 +58,10 @@ fn the_page_is_the_table() {
         let typed = format!("--{}", flag.long);
         let typed = flag.short.map_or(format!("`{typed}`"), |short| format!("`{typed}`, `-{short}`"));
         let cell = match flag.answer {
-            Answer::Same("") => "the same".to_owned(),
-            Answer::Same(but) => format!("the same; {but}"),
-            Answer::NoEffect(why) => format!("changes nothing, which is told: {why}"),
-            Answer::Other(words) => format!("refused: {words}"),
+            Support::Same("") => "the same".to_owned(),
+            Support::Same(but) => format!("the same; {but}"),
+            Support::NoEffect(why) => format!("changes nothing, which is told: {why}"),
+            Support::Other(words) => format!("refused: {words}"),
         };
         table.push_str(&format!("| {typed} | {cell} |\n"));
     }

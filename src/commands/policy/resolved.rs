@@ -18,7 +18,7 @@ use netpolicy::settings::Proxy;
 use serde_json::json;
 
 use super::COULD_NOT_TELL;
-use crate::host::resolve::{Answer, Patience, Resolvers};
+use crate::host::resolve::{Patience, Resolution, Resolvers};
 use crate::supervisor::run::checks;
 use crate::supervisor::upload::guard_inputs;
 use crate::term::Failure;
@@ -26,11 +26,11 @@ use crate::wire::host_network::HostNetwork;
 
 /// Resolution of a target, and its outcome.
 pub struct Resolved {
-    found: Found,
+    found: Lookup,
     proxy: Option<Proxy>,
 }
 
-enum Found {
+enum Lookup {
     /// Each address with its verdict.
     Addresses(Vec<(IpAddr, Verdict)>),
     /// Only the proxy is left to be asked.
@@ -57,7 +57,7 @@ pub fn look(decider: &Decider, name: &HostName, question: &Question<'_>) -> Resu
     let policy = decider.policy();
     let proxy = policy.proxy.clone().filter(|proxy| !proxy.leaves_out(name));
     if floor::refused_name(name).is_some() {
-        return Ok(Resolved { found: Found::Host, proxy: None });
+        return Ok(Resolved { found: Lookup::Host, proxy: None });
     }
     let cannot = |failure: Failure| Failure { exit: COULD_NOT_TELL, ..failure };
     let surroundings = checks::surroundings(policy, Vec::new(), HostNetwork::default()).map_err(cannot)?;
@@ -77,15 +77,15 @@ pub fn look(decider: &Decider, name: &HostName, question: &Question<'_>) -> Resu
         .build()
         .map_err(|error| Failure::new(COULD_NOT_TELL, "cannot start the runtime").caused_by(&error))?;
     let found = match runtime.block_on(ask)? {
-        Ok(Answer::Addresses(addresses)) => {
+        Ok(Resolution::Addresses(addresses)) => {
             let judge =
                 |address: IpAddr| (address, decider.decide(&surroundings, &question.address(address)));
-            Found::Addresses(addresses.into_iter().map(judge).collect())
+            Lookup::Addresses(addresses.into_iter().map(judge).collect())
         }
-        Ok(answer) if by_proxy => Found::ByProxy(answer.to_string()),
-        Err(why) if by_proxy => Found::ByProxy(why),
-        Ok(answer) => Found::Nobody(answer.to_string()),
-        Err(why) => Found::Nobody(why),
+        Ok(answer) if by_proxy => Lookup::ByProxy(answer.to_string()),
+        Err(why) if by_proxy => Lookup::ByProxy(why),
+        Ok(answer) => Lookup::Nobody(answer.to_string()),
+        Err(why) => Lookup::Nobody(why),
     };
     Ok(Resolved { found, proxy })
 }
@@ -94,7 +94,7 @@ impl Resolved {
     /// As the guard goes on from here: beside a proxy one refused address refuses the name.
     pub fn outcome(&self) -> Outcome {
         match &self.found {
-            Found::Addresses(addresses) => {
+            Lookup::Addresses(addresses) => {
                 let permitted = |(_, verdict): &(IpAddr, Verdict)| verdict.allowed;
                 let through_proxy = self.proxy.as_ref().is_some_and(|proxy| {
                     let mut dialled = addresses.iter().filter(|one| permitted(one));
@@ -104,8 +104,8 @@ impl Resolved {
                     addresses.iter().any(permitted) && (!through_proxy || addresses.iter().all(permitted));
                 if reached { Outcome::Reached } else { Outcome::Refused }
             }
-            Found::ByProxy(_) => Outcome::Reached,
-            Found::Host | Found::Nobody(_) => Outcome::Unknown,
+            Lookup::ByProxy(_) => Outcome::Reached,
+            Lookup::Host | Lookup::Nobody(_) => Outcome::Unknown,
         }
     }
 
@@ -113,7 +113,7 @@ impl Resolved {
     pub fn to_words(&self) -> String {
         let mut text = "  resolved:\n".to_owned();
         match &self.found {
-            Found::Addresses(addresses) => {
+            Lookup::Addresses(addresses) => {
                 for (address, verdict) in addresses {
                     let word = match (verdict.allowed, &verdict.rule) {
                         (true, _) => "may be dialled".to_owned(),
@@ -128,11 +128,11 @@ impl Resolved {
                     text.push_str("    the proxy could dial any of them, so the name is refused\n");
                 }
             }
-            Found::ByProxy(why) => text.push_str(&format!("    {why}; the proxy is asked for the name\n")),
-            Found::Host => {
+            Lookup::ByProxy(why) => text.push_str(&format!("    {why}; the proxy is asked for the name\n")),
+            Lookup::Host => {
                 text.push_str("    it stands for the host, whose address a run asks the engine for\n")
             }
-            Found::Nobody(why) => text.push_str(&format!("    {why}\n")),
+            Lookup::Nobody(why) => text.push_str(&format!("    {why}\n")),
         }
         text
     }
@@ -140,9 +140,9 @@ impl Resolved {
     /// Returns the resolution as JSON.
     pub fn to_json(&self) -> serde_json::Value {
         let (addresses, error) = match &self.found {
-            Found::Addresses(addresses) => (addresses.as_slice(), None),
-            Found::ByProxy(why) | Found::Nobody(why) => (&[][..], Some(why.as_str())),
-            Found::Host => (&[][..], None),
+            Lookup::Addresses(addresses) => (addresses.as_slice(), None),
+            Lookup::ByProxy(why) | Lookup::Nobody(why) => (&[][..], Some(why.as_str())),
+            Lookup::Host => (&[][..], None),
         };
         let addresses: Vec<serde_json::Value> = addresses
             .iter()

@@ -117,7 +117,7 @@ impl<'a> Stage<'a> {
         })
     }
 
-    async fn run(&self, name: &str, body: ContainerCreateBody) -> Result<Said, String> {
+    async fn run(&self, name: &str, body: ContainerCreateBody) -> Result<ProbeOutput, String> {
         let api = &self.engine.api;
         let refused = |doing: &str, error| {
             format!("the engine does not {doing} a container: {}", engine::describe(&error))
@@ -132,7 +132,7 @@ impl<'a> Stage<'a> {
             .map_err(|error| refused("attach to", error))?
             .output;
         api.start_container(name, None).await.map_err(|error| refused("start", error))?;
-        let mut said = Said::default();
+        let mut said = ProbeOutput::default();
         while let Some(piece) = output.next().await {
             match piece.map_err(|error| refused("read from", error))? {
                 LogOutput::StdErr { message } => said.stderr.push_str(&String::from_utf8_lossy(&message)),
@@ -152,7 +152,7 @@ impl<'a> Stage<'a> {
 }
 
 #[derive(Default)]
-struct Said {
+struct ProbeOutput {
     stdout: String,
     stderr: String,
 }

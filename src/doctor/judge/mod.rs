@@ -5,29 +5,29 @@
 //! policy demands something.
 
 pub mod boundary;
-pub mod holes;
+mod confinement;
 mod limits;
 mod network;
 mod others;
 mod project;
-mod walls;
+pub mod vulnerabilities;
 
 #[cfg(test)]
 mod tests;
 
-use super::cves::Holes;
+use super::cves::Vulnerabilities;
 use super::facts::{Facts, Learned};
 use super::require;
 use super::row::{Row, Verdict};
 
 /// The ten rows, in order.
-pub fn rows(facts: &Facts, known: &Result<Holes, String>) -> Vec<Row> {
+pub fn rows(facts: &Facts, known: &Result<Vulnerabilities, String>) -> Vec<Row> {
     let mut rows = vec![
         boundary::row(&facts.machine, &facts.engine, &facts.inside),
         network::row(&facts.machine, &facts.engine, &facts.fence),
         limits::row(&facts.engine, &facts.inside),
-        walls::row(&facts.machine, &facts.engine, &facts.inside),
-        holes::row(&facts.engine, known, facts.today),
+        confinement::row(&facts.machine, &facts.engine, &facts.inside),
+        vulnerabilities::row(&facts.engine, known, facts.today),
         project::mounts(facts.project.as_ref()),
         project::secrets(facts.project.as_ref()),
         others::row(&facts.engine, &facts.others),

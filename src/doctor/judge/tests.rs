@@ -6,7 +6,7 @@ use netpolicy::policy::Date;
 use netpolicy::settings::Requirement;
 
 use super::rows;
-use crate::doctor::cves::{FRESH_DAYS, Holes};
+use crate::doctor::cves::{FRESH_DAYS, Vulnerabilities};
 use crate::doctor::facts::{
     Component, Engine, Facts, Fence, Inside, Limits, Machine, Masks, Other, Others, Project,
 };
@@ -15,7 +15,7 @@ use crate::doctor::row::Verdict::{self, Fail, Ok as Good, Unknown, Warn};
 use crate::wire::probe::Feature;
 
 /// A list of its own, so that what is added to the built-in one changes no verdict here.
-fn holes() -> Result<Holes, String> {
+fn holes() -> Result<Vulnerabilities, String> {
     let list = serde_json::json!({"as_of": "2026-11-25", "holes": [
         {"ids": ["CVE-2026-41567"], "component": "engine", "severity": "high", "title": "copying into a container runs its binary on the host",
          "affected": [{"fixed": "29.5.1"}], "sources": ["https://example.com/engine"], "checked": "2026-11-25"},

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 
-use super::sockets::Held;
+use super::sockets::FenceSockets;
 use super::stop::{Stop, Woken};
 use super::{failed, failure};
 use crate::inside::output;
@@ -47,7 +47,7 @@ enum Ended {
 
 /// Hands over again and again until it is told to end. Only the first guard has a time limit.
 pub fn keep_handing_over(
-    held: &Held,
+    held: &FenceSockets,
     own: Ipv4Addr,
     guard: &Path,
     stop: &Stop,
@@ -111,7 +111,7 @@ fn identity(guard: &Path) -> Option<(u64, i64, i64)> {
 
 /// One guard, from the line to its end.
 fn serve(
-    held: &Held,
+    held: &FenceSockets,
     own: Ipv4Addr,
     mut stream: UnixStream,
     stop: &Stop,
@@ -149,7 +149,7 @@ fn serve(
 }
 
 /// The line, with the sockets on its first byte.
-fn send(held: &Held, own: Ipv4Addr, stream: &UnixStream) -> io::Result<()> {
+fn send(held: &FenceSockets, own: Ipv4Addr, stream: &UnixStream) -> io::Result<()> {
     let handed = held.handed();
     let line = Handover { v: 1, own, sockets: handed.iter().map(|(name, _)| *name).collect() };
     let mut line = serde_json::to_vec(&line)?;

@@ -32,7 +32,7 @@ pub struct Surroundings {
 
 /// One line of what the kernel lists: a device, or one address of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Found {
+struct AddressEntry {
     device: String,
     loopback: bool,
     address: Option<(Ipv4Addr, Ipv4Addr)>,
@@ -40,13 +40,14 @@ struct Found {
 
 /// Reads devices and addresses.
 pub fn discover() -> Result<Surroundings, Failure> {
-    let found =
-        getifaddrs().map_err(failed("cannot list the network devices"))?.map(|entry| Found::from(&entry));
+    let found = getifaddrs()
+        .map_err(failed("cannot list the network devices"))?
+        .map(|entry| AddressEntry::from(&entry));
     understand(found.collect())
 }
 
 /// Exactly one address outside `lo`, or nothing that follows can be relied on.
-fn understand(found: Vec<Found>) -> Result<Surroundings, Failure> {
+fn understand(found: Vec<AddressEntry>) -> Result<Surroundings, Failure> {
     let links: BTreeSet<String> = found.iter().filter(|f| !f.loopback).map(|f| f.device.clone()).collect();
     let addressed: Vec<_> = found
         .iter()
@@ -69,12 +70,12 @@ fn understand(found: Vec<Found>) -> Result<Surroundings, Failure> {
     Ok(Surroundings { own, subnet, device: device.clone(), links: links.into_iter().collect() })
 }
 
-impl From<&InterfaceAddress> for Found {
+impl From<&InterfaceAddress> for AddressEntry {
     fn from(entry: &InterfaceAddress) -> Self {
         let ipv4 = |storage: &Option<nix::sys::socket::SockaddrStorage>| {
             storage.as_ref().and_then(|s| s.as_sockaddr_in()).map(|address| address.ip())
         };
-        Found {
+        AddressEntry {
             device: entry.interface_name.clone(),
             loopback: entry.flags.contains(InterfaceFlags::IFF_LOOPBACK),
             address: ipv4(&entry.address).zip(ipv4(&entry.netmask)),
@@ -122,9 +123,9 @@ fn counters(text: &str) -> Option<BTreeMap<String, u64>> {
 mod tests {
     use super::*;
 
-    fn found(device: &str, loopback: bool, address: Option<[u8; 4]>) -> Found {
+    fn found(device: &str, loopback: bool, address: Option<[u8; 4]>) -> AddressEntry {
         let address = address.map(|a| (Ipv4Addr::from(a), Ipv4Addr::new(255, 255, 255, 248)));
-        Found { device: device.to_owned(), loopback, address }
+        AddressEntry { device: device.to_owned(), loopback, address }
     }
 
     #[test]

@@ -124,7 +124,7 @@ pub fn apply() -> Result<(), Failure> {
 fn make_and_prove(
     config: &FenceConfig,
     began: Instant,
-) -> Result<(links::Surroundings, sockets::Held, Vec<&'static str>), Failure> {
+) -> Result<(links::Surroundings, sockets::FenceSockets, Vec<&'static str>), Failure> {
     let (surroundings, held, missing) = make(config)?;
     say("made", began, &missing);
     // Proven without the netdev lock, then with it: counters behind that lock could not tell
@@ -141,7 +141,9 @@ fn make_and_prove(
 }
 
 /// Routes, sockets and the rules that are never optional, and what this kernel lacks.
-fn make(config: &FenceConfig) -> Result<(links::Surroundings, sockets::Held, Vec<&'static str>), Failure> {
+fn make(
+    config: &FenceConfig,
+) -> Result<(links::Surroundings, sockets::FenceSockets, Vec<&'static str>), Failure> {
     let surroundings = links::discover()?;
     routes::make(surroundings.own)?;
     let mut missing = Vec::new();

@@ -31,7 +31,7 @@ use nix::sys::socket::{
 use rustix::net::SendFlags;
 
 use super::links::{self, Surroundings};
-use super::sockets::Held;
+use super::sockets::FenceSockets;
 use super::{failed, failure, routes};
 use crate::term::Failure;
 
@@ -110,7 +110,7 @@ fn is_no(errno: Errno) -> bool {
 }
 
 /// Proves the fence, or says what is in doubt.
-pub fn prove(surroundings: &Surroundings, held: &Held, permits: &[Permit]) -> Result<(), Failure> {
+pub fn prove(surroundings: &Surroundings, held: &FenceSockets, permits: &[Permit]) -> Result<(), Failure> {
     let mut doubts = Vec::new();
     for _ in 0..2 {
         let before = links::frames_sent()?;
@@ -142,7 +142,7 @@ fn more(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> Vec<St
 
 fn doubts_without_counters(
     surroundings: &Surroundings,
-    held: &Held,
+    held: &FenceSockets,
     permits: &[Permit],
 ) -> Result<Vec<String>, Failure> {
     let mut doubts = routes::doubts(surroundings.own)?;
@@ -176,7 +176,11 @@ fn ipv6_switched_on(switches: &Path) -> Result<Vec<String>, Failure> {
 }
 
 /// Everything that is tried.
-fn attempts(surroundings: &Surroundings, held: &Held, permits: &[Permit]) -> io::Result<Vec<Attempt>> {
+fn attempts(
+    surroundings: &Surroundings,
+    held: &FenceSockets,
+    permits: &[Permit],
+) -> io::Result<Vec<Attempt>> {
     let device = surroundings.device.as_str();
     let index = if_nametoindex(device)?;
     let neighbours = surroundings.neighbours();
@@ -446,7 +450,7 @@ fn reached(arrived: nix::Result<bool>) -> Outcome {
 
 /// A question to a foreign name server arrives at our socket, and our answer seems to come from
 /// there.
-fn dns_udp(held: &Held) -> Outcome {
+fn dns_udp(held: &FenceSockets) -> Outcome {
     let there_and_back = || -> nix::Result<bool> {
         let asking = udp(AddressFamily::Inet)?;
         connect(asking.as_raw_fd(), &SockaddrIn::from(FOREIGN_DNS))?;

@@ -41,7 +41,7 @@ const WAITING: usize = 1 << 20;
 const DEAD: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
 
 /// The sockets, held.
-pub struct Held {
+pub struct FenceSockets {
     /// TCP: permitted connections.
     pub gate: OwnedFd,
     /// TCP: port 53.
@@ -53,7 +53,7 @@ pub struct Held {
 }
 
 /// Opens them all. Only the log may be missing.
-pub fn open() -> Result<Held, Failure> {
+pub fn open() -> Result<FenceSockets, Failure> {
     let at = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
     let opened = |port| failed::<io::Error>(format!("cannot open {}", at(port)));
     let nflog = match log() {
@@ -63,7 +63,7 @@ pub fn open() -> Result<Held, Failure> {
             None
         }
     };
-    Ok(Held {
+    Ok(FenceSockets {
         gate: listening(at(GATE_PORT)).map_err(opened(GATE_PORT))?,
         dns_tcp: listening(at(DNS_PORT)).map_err(opened(DNS_PORT))?,
         dns_udp: datagrams(at(DNS_PORT)).map_err(opened(DNS_PORT))?,
@@ -113,7 +113,7 @@ fn log() -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-impl Held {
+impl FenceSockets {
     /// Returns the sockets to hand over, in the order of the line that goes with them.
     pub fn handed(&self) -> Vec<(HandedSocket, BorrowedFd<'_>)> {
         let mut handed = vec![

@@ -17,8 +17,8 @@ use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio::time::timeout;
 
 use super::Guard;
-use super::live::Given;
-use crate::wire::control::{Answer, LONGEST, Request, TURN};
+use super::live::LiveRules;
+use crate::wire::control::{ControlAnswer, LONGEST, Request, TURN};
 
 /// Connections at once. Each may hold a request of the longest.
 const CONNECTIONS: usize = 4;
@@ -51,7 +51,7 @@ pub async fn serve(listener: UnixListener, guard: Arc<Guard>) {
 #[derive(Default)]
 struct Session {
     turn: Option<OwnedMutexGuard<()>>,
-    before: Option<Given>,
+    before: Option<LiveRules>,
 }
 
 async fn converse(mut stream: UnixStream, guard: &Guard) -> std::io::Result<()> {
@@ -66,10 +66,12 @@ async fn converse(mut stream: UnixStream, guard: &Guard) -> std::io::Result<()> 
         }
         let answer = match serde_json::from_slice(&line) {
             _ if line.last() != Some(&b'\n') => {
-                Answer::Failed(format!("the request is no line of at most {} MiB", LONGEST >> 20))
+                ControlAnswer::Failed(format!("the request is no line of at most {} MiB", LONGEST >> 20))
             }
             Ok(request) => session.answer(request, guard).await,
-            Err(error) => Answer::Failed(format!("the guard does not understand the request: {error}")),
+            Err(error) => {
+                ControlAnswer::Failed(format!("the guard does not understand the request: {error}"))
+            }
         };
         let mut text = serde_json::to_vec(&answer)?;
         text.push(b'\n');
@@ -82,14 +84,16 @@ async fn converse(mut stream: UnixStream, guard: &Guard) -> std::io::Result<()> 
 }
 
 impl Session {
-    async fn answer(&mut self, request: Request, guard: &Guard) -> Answer {
+    async fn answer(&mut self, request: Request, guard: &Guard) -> ControlAnswer {
         if !matches!(request, Request::State | Request::Noted(..) | Request::Ended(..) | Request::Host(..))
             && self.turn.is_none()
         {
             match timeout(PATIENCE, Arc::clone(&guard.live.turn).lock_owned()).await {
                 Ok(turn) => self.turn = Some(turn),
                 Err(_) => {
-                    return Answer::Failed("somebody else is changing this workflow just now".to_owned());
+                    return ControlAnswer::Failed(
+                        "somebody else is changing this workflow just now".to_owned(),
+                    );
                 }
             }
         }
@@ -112,11 +116,11 @@ impl Session {
             // No person's wish: it waits for nobody's turn.
             Request::Host(network) => match network.check() {
                 Ok(()) => guard.live.host(guard, network),
-                Err(error) => Answer::Failed(format!("that is no machine's network: {error}")),
+                Err(error) => ControlAnswer::Failed(format!("that is no machine's network: {error}")),
             },
             Request::TakeBack => match self.before.take() {
                 Some(before) => guard.live.take_back(guard, before),
-                None => Answer::Failed("there is nothing to take back".to_owned()),
+                None => ControlAnswer::Failed("there is nothing to take back".to_owned()),
             },
         }
     }

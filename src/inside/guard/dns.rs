@@ -16,7 +16,7 @@ use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use netpolicy::decide::Reason;
 use netpolicy::host::HostName;
 
-use super::names::Found;
+use super::names::NameState;
 use crate::wire::handover::FILTER_ZONE;
 
 /// Seconds that a client may keep a virtual address: it never changes during a run.
@@ -38,7 +38,7 @@ const EDE: u16 = 15;
 
 /// A question that deserves an answer.
 #[derive(Debug)]
-pub struct Asked {
+pub struct DnsQuestion {
     metadata: Metadata,
     query: Query,
     edns: bool,
@@ -71,12 +71,12 @@ pub enum Read {
     /// Send this back.
     Wrong(Vec<u8>),
     /// Find out and answer.
-    Asked(Box<Asked>),
+    DnsQuestion(Box<DnsQuestion>),
 }
 
 /// Content of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum DnsAnswer {
     /// This address.
     Address(Ipv4Addr),
     /// This name.
@@ -120,18 +120,18 @@ pub fn read(bytes: &[u8]) -> Read {
     if asked.query.query_class() != DNSClass::IN {
         return wrong(ResponseCode::Refused);
     }
-    Read::Asked(Box::new(asked))
+    Read::DnsQuestion(Box::new(asked))
 }
 
 /// Parses a message with one question, and the version of its EDNS record, 0 without one.
-fn parse(bytes: &[u8]) -> Option<(Asked, u8)> {
+fn parse(bytes: &[u8]) -> Option<(DnsQuestion, u8)> {
     let mut decoder = BinDecoder::new(bytes);
     let Message { metadata, mut queries, edns, .. } = Message::read(&mut decoder).ok()?;
     let (Some(query), true, true) = (queries.pop(), queries.is_empty(), decoder.is_empty()) else {
         return None;
     };
     let payload = edns.as_ref().map_or(UDP_PLAIN, |edns| usize::from(edns.max_payload()));
-    let asked = Asked {
+    let asked = DnsQuestion {
         subject: subject(&query),
         metadata,
         query,
@@ -202,44 +202,46 @@ fn reverse(name: &str) -> Option<Ipv4Addr> {
 static ZONE: LazyLock<Name> =
     LazyLock::new(|| Name::from_ascii(FILTER_ZONE).unwrap_or_else(|_| Name::root()));
 
-impl Asked {
+impl DnsQuestion {
     /// The type of the question, as its number.
     pub fn kind(&self) -> RecordType {
         self.query.query_type()
     }
 
     /// The table: what is said of a name that is in this state.
-    pub fn answer(&self, found: &Found) -> Answer {
+    pub fn answer(&self, found: &NameState) -> DnsAnswer {
         let address = self.kind() == RecordType::A;
         match found {
-            Found::Virtual(virtual_address) if address => Answer::Address(*virtual_address),
-            Found::Localhost if address => Answer::Address(Ipv4Addr::LOCALHOST),
-            Found::Virtual(_) | Found::Localhost => Answer::NoData(VIRTUAL_TTL),
+            NameState::Virtual(virtual_address) if address => DnsAnswer::Address(*virtual_address),
+            NameState::Localhost if address => DnsAnswer::Address(Ipv4Addr::LOCALHOST),
+            NameState::Virtual(_) | NameState::Localhost => DnsAnswer::NoData(VIRTUAL_TTL),
             // Whether it exists only matters to who wants its address: no other type costs an
             // upstream question.
-            Found::Ask(_) if !address => Answer::NoData(REFUSAL_TTL),
-            Found::Ancestor => Answer::NoData(REFUSAL_TTL),
-            Found::Refused(verdict) => Answer::Refused(verdict.reason),
-            Found::Missing => Answer::NoName,
-            Found::Ask(_) | Found::Unknown => Answer::Failed,
+            NameState::Ask(_) if !address => DnsAnswer::NoData(REFUSAL_TTL),
+            NameState::Ancestor => DnsAnswer::NoData(REFUSAL_TTL),
+            NameState::Refused(verdict) => DnsAnswer::Refused(verdict.reason),
+            NameState::Missing => DnsAnswer::NoName,
+            NameState::Ask(_) | NameState::Unknown => DnsAnswer::Failed,
         }
     }
 
     /// The bytes of an answer of at most `limit` bytes; truncated beyond.
-    pub fn write(&self, answer: &Answer, limit: usize) -> Vec<u8> {
+    pub fn write(&self, answer: &DnsAnswer, limit: usize) -> Vec<u8> {
         let record = |ttl, data| vec![Record::from_rdata(self.query.name().clone(), ttl, data)];
         let (code, answers, soa, reason) = match answer {
-            Answer::Address(address) => {
+            DnsAnswer::Address(address) => {
                 (ResponseCode::NoError, record(VIRTUAL_TTL, RData::A(A(*address))), None, None)
             }
-            Answer::Pointer(name) => match Name::from_ascii(format!("{name}.")) {
+            DnsAnswer::Pointer(name) => match Name::from_ascii(format!("{name}.")) {
                 Ok(name) => (ResponseCode::NoError, record(VIRTUAL_TTL, RData::PTR(PTR(name))), None, None),
                 Err(_) => (ResponseCode::ServFail, Vec::new(), None, None),
             },
-            Answer::NoData(ttl) => (ResponseCode::NoError, Vec::new(), Some(*ttl), None),
-            Answer::Refused(reason) => (ResponseCode::NXDomain, Vec::new(), Some(REFUSAL_TTL), Some(*reason)),
-            Answer::NoName => (ResponseCode::NXDomain, Vec::new(), Some(REFUSAL_TTL), None),
-            Answer::Failed => (ResponseCode::ServFail, Vec::new(), None, Some(Reason::ResolveFailed)),
+            DnsAnswer::NoData(ttl) => (ResponseCode::NoError, Vec::new(), Some(*ttl), None),
+            DnsAnswer::Refused(reason) => {
+                (ResponseCode::NXDomain, Vec::new(), Some(REFUSAL_TTL), Some(*reason))
+            }
+            DnsAnswer::NoName => (ResponseCode::NXDomain, Vec::new(), Some(REFUSAL_TTL), None),
+            DnsAnswer::Failed => (ResponseCode::ServFail, Vec::new(), None, Some(Reason::ResolveFailed)),
         };
         self.write_with(code, answers, soa, reason, limit)
     }
@@ -283,12 +285,12 @@ impl Asked {
     }
 
     /// Answers the question for the name behind an address.
-    pub fn answer_reverse(&self, address: Ipv4Addr, name: Option<HostName>) -> Answer {
+    pub fn answer_reverse(&self, address: Ipv4Addr, name: Option<HostName>) -> DnsAnswer {
         let localhost = || HostName::parse("localhost").ok().filter(|_| address.is_loopback());
         match name.or_else(localhost) {
-            Some(name) if self.kind() == RecordType::PTR => Answer::Pointer(name),
-            Some(_) => Answer::NoData(VIRTUAL_TTL),
-            None => Answer::Refused(Reason::RawAddress),
+            Some(name) if self.kind() == RecordType::PTR => DnsAnswer::Pointer(name),
+            Some(_) => DnsAnswer::NoData(VIRTUAL_TTL),
+            None => DnsAnswer::Refused(Reason::RawAddress),
         }
     }
 }
@@ -309,9 +311,9 @@ fn explained(reason: Reason) -> Vec<u8> {
 }
 
 /// An address as the log wants it.
-pub fn shown(answer: &Answer) -> Option<IpAddr> {
+pub fn shown(answer: &DnsAnswer) -> Option<IpAddr> {
     match answer {
-        Answer::Address(address) => Some(IpAddr::V4(*address)),
+        DnsAnswer::Address(address) => Some(IpAddr::V4(*address)),
         _ => None,
     }
 }

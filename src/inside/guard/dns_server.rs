@@ -21,10 +21,10 @@ use self::memo::Lasting;
 pub use self::tcp::serve_tcp;
 pub use self::udp::serve_udp;
 use super::Guard;
-use super::dns::{self, Answer, Asked, Read, Subject};
+use super::dns::{self, DnsAnswer, DnsQuestion, Read, Subject};
 use super::events::{LONG_WHILE, MOMENT, Sameness};
 use super::limits::Limit;
-use super::names::Found;
+use super::names::NameState;
 use crate::wire::event::{Access, Decision, Kind};
 
 /// Next step for a question: an answer at once, or after the upstream was asked.
@@ -34,22 +34,22 @@ enum Step {
     /// Say nothing, and go on listening: the question was good.
     Unanswered,
     /// Send this.
-    Now(Said),
+    Now(DnsReply),
     /// Ask first.
-    Later(Box<Asked>, Verdict),
+    Later(Box<DnsQuestion>, Verdict),
 }
 
 /// The bytes of an answer.
-struct Said {
+struct DnsReply {
     bytes: Vec<u8>,
     /// Set when the same question gets the same answer as long as the rules stay.
     lasting: Option<Lasting>,
 }
 
-impl Said {
+impl DnsReply {
     /// An answer to this question, this time.
-    fn once(bytes: Vec<u8>) -> Said {
-        Said { bytes, lasting: None }
+    fn once(bytes: Vec<u8>) -> DnsReply {
+        DnsReply { bytes, lasting: None }
     }
 }
 
@@ -57,37 +57,37 @@ impl Said {
 fn step(guard: &Guard, bytes: &[u8], limit: Option<usize>) -> Step {
     let asked = match dns::read(bytes) {
         Read::Silence => return Step::Silence,
-        Read::Wrong(answer) => return Step::Now(Said::once(answer)),
-        Read::Asked(asked) => asked,
+        Read::Wrong(answer) => return Step::Now(DnsReply::once(answer)),
+        Read::DnsQuestion(asked) => asked,
     };
     let limit = limit.unwrap_or(asked.payload);
     // What holds for every name stands here, and lasts only this time: whatever changes it calls
     // `names.changed()`.
     if let Some(reason) = guard.closed() {
-        let (bytes, _) = finish(guard, &asked, &Answer::Refused(reason), None, limit);
-        return Step::Now(Said::once(bytes));
+        let (bytes, _) = finish(guard, &asked, &DnsAnswer::Refused(reason), None, limit);
+        return Step::Now(DnsReply::once(bytes));
     }
     if let Some(step) = conditions::step(guard, &asked, limit) {
         return step;
     }
     let (answer, found) = match &asked.subject {
-        Subject::Root => (Answer::NoData(1), None),
-        Subject::NoHost => (Answer::Refused(Reason::NotAllowed), None),
+        Subject::Root => (DnsAnswer::NoData(1), None),
+        Subject::NoHost => (DnsAnswer::Refused(Reason::NotAllowed), None),
         Subject::Reverse(address) => {
             let answer = asked.answer_reverse(*address, guard.names.told_name_of(*address));
             // What has no name now may have one later.
             let (bytes, _) = finish(guard, &asked, &answer, None, limit);
-            return Step::Now(Said::once(bytes));
+            return Step::Now(DnsReply::once(bytes));
         }
         Subject::Name(name) => match guard.names.find(name) {
-            Found::Ask(verdict) if asked.kind() == RecordType::A => return Step::Later(asked, verdict),
+            NameState::Ask(verdict) if asked.kind() == RecordType::A => return Step::Later(asked, verdict),
             found => (asked.answer(&found), Some(found)),
         },
     };
-    let passing = matches!(&found, Some(Found::Ask(_)))
-        || matches!(&found, Some(Found::Refused(verdict)) if verdict.reason == Reason::Limit);
+    let passing = matches!(&found, Some(NameState::Ask(_)))
+        || matches!(&found, Some(NameState::Refused(verdict)) if verdict.reason == Reason::Limit);
     let (bytes, same) = finish(guard, &asked, &answer, found.as_ref(), limit);
-    Step::Now(Said { bytes, lasting: (!passing).then_some(Lasting(same)) })
+    Step::Now(DnsReply { bytes, lasting: (!passing).then_some(Lasting(same)) })
 }
 
 /// Says that a question or a connection was one too many.
@@ -110,10 +110,10 @@ fn full(guard: &Guard, limit: String) {
 }
 
 /// Asks the upstream about a wildcard's name, then answers.
-async fn later(guard: &Guard, asked: &Asked, verdict: Verdict, limit: Option<usize>) -> Vec<u8> {
+async fn later(guard: &Guard, asked: &DnsQuestion, verdict: Verdict, limit: Option<usize>) -> Vec<u8> {
     let found = match &asked.subject {
         Subject::Name(name) => guard.names.ask(name, verdict, &guard.outside, &guard.events).await,
-        _ => Found::Unknown,
+        _ => NameState::Unknown,
     };
     let answer = asked.answer(&found);
     finish(guard, asked, &answer, Some(&found), limit.unwrap_or(asked.payload)).0
@@ -122,13 +122,13 @@ async fn later(guard: &Guard, asked: &Asked, verdict: Verdict, limit: Option<usi
 /// Records an answer and makes its bytes.
 fn finish(
     guard: &Guard,
-    asked: &Asked,
-    answer: &Answer,
-    found: Option<&Found>,
+    asked: &DnsQuestion,
+    answer: &DnsAnswer,
+    found: Option<&NameState>,
     limit: usize,
 ) -> (Vec<u8>, Option<Sameness>) {
     let same = record(guard, asked, answer, found);
-    if let Answer::Address(address) = answer {
+    if let DnsAnswer::Address(address) = answer {
         guard.names.tell(*address);
     }
     (asked.write(answer, limit), same)
@@ -136,11 +136,16 @@ fn finish(
 
 /// Puts an answer into the log: a permitted name once in a while, refusals once a moment. Says
 /// under what it is counted.
-fn record(guard: &Guard, asked: &Asked, answer: &Answer, found: Option<&Found>) -> Option<Sameness> {
+fn record(
+    guard: &Guard,
+    asked: &DnsQuestion,
+    answer: &DnsAnswer,
+    found: Option<&NameState>,
+) -> Option<Sameness> {
     let (verdict, reason, window) = match (answer, found) {
-        (Answer::Refused(reason), _) => (Decision::Deny, *reason, MOMENT),
-        (Answer::Failed, _) => (Decision::Deny, Reason::ResolveFailed, MOMENT),
-        (_, Some(Found::Virtual(_) | Found::Missing | Found::Ask(_))) => {
+        (DnsAnswer::Refused(reason), _) => (Decision::Deny, *reason, MOMENT),
+        (DnsAnswer::Failed, _) => (Decision::Deny, Reason::ResolveFailed, MOMENT),
+        (_, Some(NameState::Virtual(_) | NameState::Missing | NameState::Ask(_))) => {
             (Decision::Allow, Reason::Allowed, LONG_WHILE)
         }
         // Ancestors, localhost, reverse: nothing is decided.
@@ -179,7 +184,7 @@ fn record(guard: &Guard, asked: &Asked, answer: &Answer, found: Option<&Found>) 
             ..Access::default()
         };
         match found {
-            Some(Found::Refused(verdict)) => event.by(verdict),
+            Some(NameState::Refused(verdict)) => event.by(verdict),
             _ => event,
         }
     });

@@ -19,7 +19,7 @@ use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::events::{MOMENT, Sameness};
-use super::limits::{Limit, Place};
+use super::limits::{ConnectionSlot, Limit};
 use super::live::{self, Standing};
 use super::splice::Counts;
 use super::upstream::keep_alive;
@@ -314,7 +314,7 @@ fn turn_away(guard: &Guard, to: Option<SocketAddrV4>, reason: Reason, limit: Opt
 
 /// One connection, from its destination to its end. Ten thousand of these wait at once, so what a
 /// phase needs is on the heap while it lasts, and a connection that only carries bytes is small.
-async fn handle(agent: TcpStream, to: SocketAddrV4, guard: Arc<Guard>, place: Place) {
+async fn handle(agent: TcpStream, to: SocketAddrV4, guard: Arc<Guard>, place: ConnectionSlot) {
     let agent = Arc::new(agent);
     let (link, reason) = look_up(to, &guard);
     drop(guard);

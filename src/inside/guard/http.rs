@@ -30,7 +30,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use self::interim::{Interims, Wanted, Wish, WithInterims};
+use self::interim::{Interims, WantedBody, Wish, WithInterims};
 pub use self::patience::Begun;
 use self::patience::HeadTimer;
 pub use self::request::is_target;
@@ -52,7 +52,7 @@ const ANSWER: usize = 64 * 1024;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A response: the server's, or one of the gate.
-type Answer = Response<Either<Incoming, Full<Bytes>>>;
+type HttpResponse = Response<Either<Incoming, Full<Bytes>>>;
 
 /// State that all requests of a connection share.
 struct Door {
@@ -70,7 +70,7 @@ struct Door {
 struct Upstream {
     /// Dialled before the first request was known.
     dialled: Option<TcpStream>,
-    sender: Option<SendRequest<Wanted>>,
+    sender: Option<SendRequest<WantedBody>>,
     running: Option<Running>,
 }
 
@@ -218,7 +218,7 @@ async fn switch(
 }
 
 /// One request.
-async fn answer(door: Arc<Door>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+async fn answer(door: Arc<Door>, request: Request<Incoming>) -> Result<HttpResponse, Infallible> {
     let asked = asked_host(&request);
     let refusal = match door.pass(request).await {
         Ok(response) => return Ok(response),
@@ -244,7 +244,7 @@ fn asked_host<B>(request: &Request<B>) -> Option<String> {
 }
 
 /// The response that is a refusal, or a failure on the way out.
-fn refused(refusal: &Refusal, host: Option<String>) -> Answer {
+fn refused(refusal: &Refusal, host: Option<String>) -> HttpResponse {
     let (status, error, hint) = if refusal.is_failure() {
         (
             StatusCode::BAD_GATEWAY,
@@ -275,7 +275,7 @@ struct Refused<'a> {
 
 impl Door {
     /// Checks a request and has the server answer it.
-    async fn pass(&self, mut request: Request<Incoming>) -> Result<Answer, Refusal> {
+    async fn pass(&self, mut request: Request<Incoming>) -> Result<HttpResponse, Refusal> {
         if let Some(closed) = &self.closed {
             return Err(Refusal::new(closed.kind, closed.reason));
         }
@@ -318,7 +318,7 @@ impl Door {
     }
 
     /// Sends a request on the connection to the server, a new one when the last has ended.
-    async fn send(&self, mut request: Request<Wanted>) -> Result<Response<Incoming>, Refusal> {
+    async fn send(&self, mut request: Request<WantedBody>) -> Result<Response<Incoming>, Refusal> {
         let failed = |error: hyper::Error| match error.is_user() {
             // The body that the agent sends, not the server: chunks that are none, or an end in the
             // midst.
@@ -348,7 +348,7 @@ impl Door {
     }
 
     /// A new connection to the server.
-    async fn dial(&self, upstream: &mut Upstream) -> Result<SendRequest<Wanted>, Refusal> {
+    async fn dial(&self, upstream: &mut Upstream) -> Result<SendRequest<WantedBody>, Refusal> {
         let stream = match upstream.dialled.take() {
             Some(stream) => stream,
             None => self.link.connect().await?,
@@ -366,7 +366,7 @@ impl Door {
 }
 
 /// A sender whose connection is still there.
-async fn ready(sender: Option<SendRequest<Wanted>>) -> Option<SendRequest<Wanted>> {
+async fn ready(sender: Option<SendRequest<WantedBody>>) -> Option<SendRequest<WantedBody>> {
     let mut sender = sender?;
     sender.ready().await.is_ok().then_some(sender)
 }

@@ -80,7 +80,7 @@ pub struct Limits {
 
 /// A place that is free again when this is dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectionSlot {
     _permit: OwnedSemaphorePermit,
 }
 
@@ -111,12 +111,12 @@ impl Limits {
     }
 
     /// A place for one more connection.
-    pub fn connection(&self) -> Option<Place> {
+    pub fn connection(&self) -> Option<ConnectionSlot> {
         place(&self.connections)
     }
 
     /// A place for one more connection whose requests are read.
-    pub fn requests(&self) -> Option<Place> {
+    pub fn requests(&self) -> Option<ConnectionSlot> {
         place(&self.requests)
     }
 
@@ -192,8 +192,8 @@ pub fn connections(descriptors: u32) -> u32 {
     GATE_CONNECTIONS.min(descriptors.saturating_sub(OTHER_FILES) / CONNECTION_FILES)
 }
 
-fn place(all: &Arc<Semaphore>) -> Option<Place> {
-    Arc::clone(all).try_acquire_owned().ok().map(|permit| Place { _permit: permit })
+fn place(all: &Arc<Semaphore>) -> Option<ConnectionSlot> {
+    Arc::clone(all).try_acquire_owned().ok().map(|permit| ConnectionSlot { _permit: permit })
 }
 
 impl Room {
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn the_table_is_full_at_its_number_and_frees() {
         let limits = Limits::new(1 << 20);
-        let all: Vec<Place> = std::iter::from_fn(|| limits.connection()).collect();
+        let all: Vec<ConnectionSlot> = std::iter::from_fn(|| limits.connection()).collect();
         assert_eq!(all.len(), 10_000);
         assert!(limits.connection().is_none());
         drop(all);

@@ -24,7 +24,7 @@ use super::gate::{Link, Refusal};
 use super::shape::{self, Pace};
 use crate::wire::WorkflowId;
 use crate::wire::conditions::{Applied, Conditions, Effect};
-use crate::wire::control::{Answer, Change, Good, State};
+use crate::wire::control::{Change, ControlAnswer, Good, State};
 use crate::wire::event::{Control, Kind, Note, Observation};
 use crate::wire::handover::FenceConfig;
 use crate::wire::host_network::HostNetwork;
@@ -32,7 +32,7 @@ use crate::wire::host_network::HostNetwork;
 /// The live part of a guard.
 pub struct Live {
     workflow: WorkflowId,
-    given: Mutex<Given>,
+    given: Mutex<LiveRules>,
     conditions: RwLock<Arc<Conditions>>,
     /// Counts changes; every open connection waits for the next.
     changes: watch::Sender<u64>,
@@ -46,7 +46,7 @@ pub struct Live {
 
 /// The policy, and what was given beside it since the start.
 #[derive(Debug, Clone)]
-pub struct Given {
+pub struct LiveRules {
     base: Arc<Policy>,
     allow: Vec<Arc<Rule>>,
     deny: Vec<Arc<Rule>>,
@@ -89,7 +89,7 @@ impl Live {
     pub fn new(workflow: WorkflowId, base: Policy) -> Live {
         Live {
             workflow,
-            given: Mutex::new(Given {
+            given: Mutex::new(LiveRules {
                 base: base.into(),
                 allow: Vec::new(),
                 deny: Vec::new(),
@@ -120,7 +120,7 @@ impl Live {
     }
 
     /// Returns the rules and conditions after a change, if the policy permits the change.
-    fn after(&self, guard: &Guard, change: &Change) -> Result<Given, Refused> {
+    fn after(&self, guard: &Guard, change: &Change) -> Result<LiveRules, Refused> {
         let mut given = take(&self.given).clone();
         match change {
             Change::Allow(rule) => {
@@ -155,7 +155,7 @@ impl Live {
     /// Refuses a rule that the policy would not permit: asks the one decision, ceilings and denials
     /// included, about each of its ports. A wildcard is tried with a name that no other rule speaks
     /// of.
-    fn permits(&self, guard: &Guard, given: &Given, rule: &Rule) -> Result<(), Refused> {
+    fn permits(&self, guard: &Guard, given: &LiveRules, rule: &Rule) -> Result<(), Refused> {
         let decider = Decider::new(given.policy());
         let target = match &rule.matcher {
             Matcher::Host(HostPattern::Below(name)) => {
@@ -176,12 +176,12 @@ impl Live {
     }
 
     /// Reports the present state.
-    pub fn state(&self, guard: &Guard) -> Answer {
+    pub fn state(&self, guard: &Guard) -> ControlAnswer {
         self.good(guard, &take(&self.given).clone())
     }
 
     /// Reports the kernel's rules as they would be after a change.
-    pub fn propose(&self, guard: &Guard, change: &Change) -> Answer {
+    pub fn propose(&self, guard: &Guard, change: &Change) -> ControlAnswer {
         match self.after(guard, change) {
             Ok(given) => self.good(guard, &given),
             Err(refused) => refused.answer(),
@@ -189,14 +189,14 @@ impl Live {
     }
 
     /// Makes a change and records it; what was given before.
-    pub fn make(&self, guard: &Guard, change: &Change) -> (Answer, Option<Given>) {
+    pub fn make(&self, guard: &Guard, change: &Change) -> (ControlAnswer, Option<LiveRules>) {
         let what = change.to_string();
         match self.after(guard, change) {
             Ok(given) => {
                 let before = take(&self.given).clone();
                 let answer = self.put(guard, given);
                 let digest = match &answer {
-                    Answer::Good(good) => good.state.digest.parse().ok(),
+                    ControlAnswer::Good(good) => good.state.digest.parse().ok(),
                     _ => None,
                 };
                 guard.events.write(Control::made(what, digest));
@@ -220,7 +220,7 @@ impl Live {
 
     /// Refuses the addresses that the engine's machine has now, from now on, on open connections
     /// too. Those that were known at the start stay refused.
-    pub fn host(&self, guard: &Guard, network: HostNetwork) -> Answer {
+    pub fn host(&self, guard: &Guard, network: HostNetwork) -> ControlAnswer {
         let what = format!(
             "the engine's machine has {} addresses, {} ranges and {} on-link prefixes",
             network.addresses.len(),
@@ -245,14 +245,14 @@ impl Live {
     }
 
     /// Takes a change back that its maker could not carry through.
-    pub fn take_back(&self, guard: &Guard, before: Given) -> Answer {
+    pub fn take_back(&self, guard: &Guard, before: LiveRules) -> ControlAnswer {
         let answer = self.put(guard, before);
         guard.events.write(Control::made("take back: the fence did not follow".to_owned(), None));
         answer
     }
 
     /// Enforces what is given, from now on, on open connections too.
-    fn put(&self, guard: &Guard, given: Given) -> Answer {
+    fn put(&self, guard: &Guard, given: LiveRules) -> ControlAnswer {
         *self.conditions.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(given.conditions.clone());
         self.pace.forget();
         guard.names.replace(given.enforced());
@@ -263,7 +263,7 @@ impl Live {
 
     /// Reports the state of these rules and conditions, with the rules that the kernel needs for
     /// them.
-    fn good(&self, guard: &Guard, given: &Given) -> Answer {
+    fn good(&self, guard: &Guard, given: &LiveRules) -> ControlAnswer {
         let texts = |rules: &[Arc<Rule>]| rules.iter().map(|rule| rule.origin.text.clone()).collect();
         let enforced = given.enforced();
         let state = State {
@@ -288,7 +288,7 @@ impl Live {
             limits: false,
             covers: Vec::new(),
         };
-        Answer::Good(Box::new(Good { state, plan }))
+        ControlAnswer::Good(Box::new(Good { state, plan }))
     }
 
     /// A new day may end a permission: to be called a few times a second.
@@ -305,7 +305,7 @@ impl Live {
     }
 }
 
-impl Given {
+impl LiveRules {
     /// The policy with the given rules; its digest is the digest now.
     fn policy(&self) -> Policy {
         let mut policy = Policy::clone(&self.base);
@@ -325,13 +325,13 @@ impl Given {
 }
 
 impl Refused {
-    fn answer(self) -> Answer {
+    fn answer(self) -> ControlAnswer {
         let place = |rule: Arc<Rule>| {
             format!("{} ({}, {})", rule.origin.text, rule.origin.place(), rule.origin.layer)
         };
         match self {
-            Refused::ByPolicy { reason, rule } => Answer::Refused { reason, rule: rule.map(place) },
-            Refused::Unfit(unfit) => Answer::Failed(format!("the policy was not reloaded: {unfit}")),
+            Refused::ByPolicy { reason, rule } => ControlAnswer::Refused { reason, rule: rule.map(place) },
+            Refused::Unfit(unfit) => ControlAnswer::Failed(format!("the policy was not reloaded: {unfit}")),
         }
     }
 }

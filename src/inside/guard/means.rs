@@ -15,7 +15,7 @@ use netpolicy::policy::Policy;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 
-use super::upstream::{Credentials, Means};
+use super::upstream::{Credentials, UpstreamInputs};
 use crate::wire::handover::{GUARD_CREDENTIALS, GUARD_ROOTS, HOST_ALIAS};
 
 /// Names under which engines write the host into a container's hosts file, best first.
@@ -38,7 +38,7 @@ pub enum Missing {
 }
 
 /// Reads what this policy needs.
-pub fn read(policy: &Policy) -> Result<Means, Missing> {
+pub fn read(policy: &Policy) -> Result<UpstreamInputs, Missing> {
     let wants_credentials = policy.proxy.as_ref().is_some_and(|proxy| proxy.credentials_env.is_some());
     let credentials = if wants_credentials {
         let text = fs::read_to_string(GUARD_CREDENTIALS)
@@ -49,7 +49,7 @@ pub fn read(policy: &Policy) -> Result<Means, Missing> {
     };
     // Without the alias in it there is no host to reach, which is said when somebody wants to.
     let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
-    Ok(Means { roots: read_roots(Path::new(GUARD_ROOTS))?, credentials, hosts: hosts_in(&hosts) })
+    Ok(UpstreamInputs { roots: read_roots(Path::new(GUARD_ROOTS))?, credentials, hosts: hosts_in(&hosts) })
 }
 
 /// The authorities; none where the supervisor sent none.

@@ -32,7 +32,7 @@ use crate::wire::host_network::HostNetwork;
 
 /// Knowledge about a name.
 #[derive(Debug, Clone)]
-pub enum Found {
+pub enum NameState {
     /// Permitted; this address stands for it.
     Virtual(Ipv4Addr),
     /// `localhost` or below it.
@@ -59,7 +59,7 @@ pub struct Names {
     surroundings: RwLock<Arc<Surroundings>>,
     range: Ipv4Net,
     virtuals: RwLock<VirtualNames>,
-    asked: Mutex<Asked>,
+    asked: Mutex<UpstreamAnswers>,
     /// Addresses that the agent was told: it may ask back for their names.
     told: Mutex<HashSet<Ipv4Addr>>,
 }
@@ -72,7 +72,7 @@ struct Rules {
 
 /// Upstream's answers about names under wildcards.
 #[derive(Default)]
-struct Asked {
+struct UpstreamAnswers {
     names: HashMap<HostName, Arc<OnceCell<bool>>>,
     failed: HashMap<HostName, Failed>,
     spent: HashMap<HostPattern, u32>,
@@ -110,7 +110,7 @@ impl Names {
             range: policy.dns.virtual_range,
             virtuals: RwLock::new(VirtualNames::new(&policy)),
             rules: RwLock::new(Arc::new(Rules::new(policy))),
-            asked: Mutex::new(Asked::default()),
+            asked: Mutex::new(UpstreamAnswers::default()),
             told: Mutex::default(),
         }
     }
@@ -165,9 +165,9 @@ impl Names {
     }
 
     /// Returns the knowledge about a name without asking the upstream.
-    pub fn find(&self, name: &HostName) -> Found {
+    pub fn find(&self, name: &HostName) -> NameState {
         if is_localhost(name.as_str()) {
-            return Found::Localhost;
+            return NameState::Localhost;
         }
         // One set of rules for the whole answer.
         let rules = self.rules();
@@ -175,16 +175,16 @@ impl Names {
         let verdict = self.decide_by(&rules, &Question::about(&target, crate::host::clock::today()));
         if !verdict.allowed {
             if rules.ancestors.contains(name) {
-                return Found::Ancestor;
+                return NameState::Ancestor;
             }
-            return Found::Refused(verdict);
+            return NameState::Refused(verdict);
         }
         let virtuals = self.read();
         match virtuals.address_of(name) {
-            Some(address) => Found::Virtual(address),
+            Some(address) => NameState::Virtual(address),
             // An exact name that got no address is not asked about either.
             None if virtuals.is_full() => refused(verdict, Reason::Limit),
-            None => Found::Ask(verdict),
+            None => NameState::Ask(verdict),
         }
     }
 
@@ -192,13 +192,19 @@ impl Names {
     /// the wildcard's budget. One that failed may be asked again, later, and is paid again: who
     /// answers for the wildcard's names could let all fail and read the repetitions. Each question
     /// has its line in the log, and the line is out first.
-    pub async fn ask(&self, name: &HostName, verdict: Verdict, outside: &Outside, events: &Events) -> Found {
+    pub async fn ask(
+        &self,
+        name: &HostName,
+        verdict: Verdict,
+        outside: &Outside,
+        events: &Events,
+    ) -> NameState {
         let Some(wildcard) = wildcard(&verdict) else { return refused(verdict, Reason::NotAllowed) };
         let budget = self.rules().decider.policy().dns.names_per_wildcard;
         let cell = {
             let mut asked = self.asked();
             if asked.failed.get(name).is_some_and(|failed| Instant::now() < failed.until) {
-                return Found::Unknown;
+                return NameState::Unknown;
             }
             match asked.names.get(name) {
                 Some(cell) => Arc::clone(cell),
@@ -231,11 +237,11 @@ impl Names {
             .await;
         match exists {
             Err(Unanswered::Budget) => refused(verdict, Reason::NameBudget),
-            Err(Unanswered::Upstream) => Found::Unknown,
-            Ok(false) => Found::Missing,
+            Err(Unanswered::Upstream) => NameState::Unknown,
+            Ok(false) => NameState::Missing,
             Ok(true) => {
                 let mut virtuals = self.virtuals.write().unwrap_or_else(PoisonError::into_inner);
-                virtuals.allocate(name).map_or_else(|| refused(verdict, Reason::Limit), Found::Virtual)
+                virtuals.allocate(name).map_or_else(|| refused(verdict, Reason::Limit), NameState::Virtual)
             }
         }
     }
@@ -283,7 +289,7 @@ impl Names {
         self.read().entries().map(|(address, name)| (name.to_string(), IpAddr::V4(address))).collect()
     }
 
-    fn asked(&self) -> MutexGuard<'_, Asked> {
+    fn asked(&self) -> MutexGuard<'_, UpstreamAnswers> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -314,7 +320,7 @@ impl Names {
     }
 }
 
-impl Asked {
+impl UpstreamAnswers {
     /// Leaves a name alone for a while, each time longer.
     fn fail(&mut self, name: &HostName) {
         let before = self.failed.get(name).map(|failed| failed.pause * 2);
@@ -331,8 +337,8 @@ impl Rules {
 }
 
 /// A refusal where the policy itself said yes.
-fn refused(verdict: Verdict, reason: Reason) -> Found {
-    Found::Refused(Verdict { allowed: false, reason, ..verdict })
+fn refused(verdict: Verdict, reason: Reason) -> NameState {
+    NameState::Refused(Verdict { allowed: false, reason, ..verdict })
 }
 
 /// The wildcard that permits, if it is one.

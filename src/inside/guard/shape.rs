@@ -40,7 +40,7 @@ const SLICES: u64 = 50;
 
 /// A direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Way {
+enum Direction {
     Out,
     Back,
 }
@@ -49,7 +49,7 @@ enum Way {
 #[derive(Debug, Default)]
 pub struct Pace {
     /// For each bandwidth, by its position among the conditions: when the next bytes may pass.
-    next: Mutex<HashMap<(usize, Way), Instant>>,
+    next: Mutex<HashMap<(usize, Direction), Instant>>,
     /// Bytes in all lines.
     waiting: AtomicUsize,
 }
@@ -61,7 +61,7 @@ impl Pace {
     }
 
     /// Reserves time for bytes that passed, and returns when their sender may go on.
-    fn reserve(&self, position: usize, way: Way, bits_a_second: u64, bytes: usize) -> Instant {
+    fn reserve(&self, position: usize, way: Direction, bits_a_second: u64, bytes: usize) -> Instant {
         let now = Instant::now();
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let at = next.entry((position, way)).or_insert(now);
@@ -194,7 +194,7 @@ pub async fn toll(link: &Link, bytes: usize) {
             delayed = true;
             Some(Instant::now() + of_the_moment(latency))
         } else if let Some((position, bits)) = effect.bandwidth {
-            let until = link.guard.live.pace.reserve(position, Way::Back, bits, bytes);
+            let until = link.guard.live.pace.reserve(position, Direction::Back, bits, bytes);
             sleep_until(until).await;
             return;
         } else {
@@ -303,15 +303,15 @@ impl Shape {
     }
 
     /// Counts bytes that passed, and waits for as long as they take.
-    fn passed(&mut self, way: Way, bytes: usize) {
+    fn passed(&mut self, way: Direction, bytes: usize) {
         if let Some(left) = &mut self.left {
             *left = left.saturating_sub(bytes as u64);
         }
         if let Some((position, bits)) = self.effect.bandwidth {
             let until = self.line.link.guard.live.pace.reserve(position, way, bits, bytes);
             match way {
-                Way::Out => self.out.until(until),
-                Way::Back => self.back.until(until),
+                Direction::Out => self.out.until(until),
+                Direction::Back => self.back.until(until),
             }
         }
     }
@@ -320,7 +320,7 @@ impl Shape {
     /// agent has its part.
     fn poll_may_pass<T: AsyncWrite + Unpin>(
         &mut self,
-        way: Way,
+        way: Direction,
         to: &mut T,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
@@ -333,8 +333,8 @@ impl Shape {
             return Poll::Pending;
         }
         match way {
-            Way::Out => self.out.poll(context),
-            Way::Back => self.back.poll(context),
+            Direction::Out => self.out.poll(context),
+            Direction::Back => self.back.poll(context),
         }
         .map(Ok)
     }
@@ -351,13 +351,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Shaped<T> {
         let Some(shape) = &mut this.shape else {
             return Pin::new(&mut this.inner).poll_read(context, buffer);
         };
-        ready!(shape.poll_may_pass(Way::Out, &mut this.inner, context))?;
+        ready!(shape.poll_may_pass(Direction::Out, &mut this.inner, context))?;
         let portion = shape.portion(buffer.remaining());
         let mut part = ReadBuf::new(buffer.initialize_unfilled_to(portion));
         ready!(Pin::new(&mut this.inner).poll_read(context, &mut part))?;
         let length = part.filled().len();
         buffer.advance(length);
-        shape.passed(Way::Out, length);
+        shape.passed(Direction::Out, length);
         Poll::Ready(Ok(()))
     }
 }
@@ -369,7 +369,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Shaped<T> {
         let Some(shape) = &mut this.shape else {
             return Pin::new(&mut this.inner).poll_write(context, bytes);
         };
-        ready!(shape.poll_may_pass(Way::Back, &mut this.inner, context))?;
+        ready!(shape.poll_may_pass(Direction::Back, &mut this.inner, context))?;
         let bytes = &bytes[..shape.portion(bytes.len())];
         let length = if shape.effect.latency.is_none() && shape.line.parts.is_empty() {
             ready!(Pin::new(&mut this.inner).poll_write(context, bytes))?
@@ -384,7 +384,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Shaped<T> {
             shape.line.push(bytes, shape.effect.latency);
             bytes.len()
         };
-        shape.passed(Way::Back, length);
+        shape.passed(Direction::Back, length);
         Poll::Ready(Ok(length))
     }
 

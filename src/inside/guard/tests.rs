@@ -16,7 +16,7 @@ use super::Guard;
 use super::events::Events;
 pub use super::events::tests::{Log, workflow};
 use super::limits::Limits;
-use super::names::Found;
+use super::names::NameState;
 use super::splice::tests::pair;
 use super::tls::tests::{hello, hello_with, names, vector};
 use super::upstream::Outside;
@@ -117,12 +117,12 @@ pub async fn address_of(guard: &Guard, target: &Target) -> Option<IpAddr> {
         Target::Address(address) => return Some(*address),
     };
     let found = match guard.names.find(name) {
-        Found::Ask(verdict) => guard.names.ask(name, verdict, &guard.outside, &guard.events).await,
+        NameState::Ask(verdict) => guard.names.ask(name, verdict, &guard.outside, &guard.events).await,
         found => found,
     };
     match found {
-        Found::Virtual(address) => Some(address.into()),
-        Found::Localhost => Some(std::net::Ipv4Addr::LOCALHOST.into()),
+        NameState::Virtual(address) => Some(address.into()),
+        NameState::Localhost => Some(std::net::Ipv4Addr::LOCALHOST.into()),
         _ => None,
     }
 }
@@ -259,6 +259,6 @@ fn with_the_network_denied_nothing_is_permitted() {
     let (guard, _) = guard_with(Policy { network_denied: true, ..policy() }, None, None);
     let name = netpolicy::host::HostName::parse("gitlab.com").unwrap();
     assert!(
-        matches!(guard.names.find(&name), super::names::Found::Refused(v) if v.reason == Reason::NetworkDenied)
+        matches!(guard.names.find(&name), super::names::NameState::Refused(v) if v.reason == Reason::NetworkDenied)
     );
 }

@@ -11,7 +11,7 @@ use crate::wire::PolicyDigest;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Way {
+pub enum ControlChannel {
     /// A program in the guard's container, started by the engine's API.
     Exec,
 }
@@ -32,7 +32,7 @@ pub struct Control {
     pub by: Ruling,
     /// By what way it came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub who: Option<Known<Way>>,
+    pub who: Option<Known<ControlChannel>>,
     /// The change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
@@ -48,7 +48,7 @@ impl Control {
         Control {
             verdict: Some(Decision::Allow.into()),
             reason: Some(Reason::Allowed.into()),
-            who: Some(Way::Exec.into()),
+            who: Some(ControlChannel::Exec.into()),
             what: Some(what),
             digest,
             ..Control::default()
@@ -61,7 +61,7 @@ impl Control {
             verdict: Some(Decision::Deny.into()),
             reason: Some(verdict.reason.into()),
             by: verdict.into(),
-            who: Some(Way::Exec.into()),
+            who: Some(ControlChannel::Exec.into()),
             what: Some(what),
             ..Control::default()
         }

@@ -28,7 +28,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use self::access::{Access, Decision, Kind, Phase, Ruling, Transport};
 pub use self::control::Control;
 #[cfg(test)]
-pub use self::control::Way;
+pub use self::control::ControlChannel;
 pub use self::lifecycle::{AgentEnded, How, Lifecycle, Note, Observation, Start};
 pub use self::line::Line;
 pub use self::word::{Known, Word};

@@ -9,8 +9,8 @@ use super::find::{Look, find};
 use super::gitdir;
 use super::pin::pins;
 use super::record::{Root, Tree};
+use super::report::SettleReport;
 use super::settle::{settle, trees_apart};
-use super::told::Told;
 use crate::host::identity::Identity;
 use crate::workspace::git_for_tests::command;
 
@@ -72,7 +72,7 @@ impl World {
         }
     }
 
-    fn settle(&self, root: &Root) -> Told {
+    fn settle(&self, root: &Root) -> SettleReport {
         let told = settle(root, &open(&self.at.join("main/.git")), "2a");
         assert_eq!(told.failures, Vec::<String>::new());
         told

@@ -58,7 +58,7 @@ pub struct Look<'a> {
 
 /// Files in a directory that run code or belong to a repository.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct ScanResult {
     /// Folders that git takes for repositories, or for what several working trees have in common.
     pub repositories: Vec<PathBuf>,
     /// Entries called `.git` that are no folder.
@@ -77,10 +77,10 @@ pub struct Found {
 }
 
 /// Looks through the directory.
-pub fn find(root: BorrowedFd<'_>, look: Look<'_>) -> std::io::Result<Found> {
+pub fn find(root: BorrowedFd<'_>, look: Look<'_>) -> std::io::Result<ScanResult> {
     // Anew: a copy of the descriptor would go on where the last look ended.
     let root = held::reopen_directory(root)?;
-    let mut found = Found::default();
+    let mut found = ScanResult::default();
     let stat = rustix::fs::fstat(&root)?;
     let (at, owner) = (look.at.unwrap_or(Path::new("/")), (stat.st_uid, stat.st_gid));
     found.signs.root(&stat, look.signs);
@@ -136,7 +136,7 @@ pub fn find(root: BorrowedFd<'_>, look: Look<'_>) -> std::io::Result<Found> {
     Ok(found)
 }
 
-impl Found {
+impl ScanResult {
     fn take_in(&mut self, entry: &Entry<'_>, hooks: &[PathBuf]) {
         let kind = entry.kind();
         let has = |name: &CStr| rustix::fs::statat(entry.here, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
@@ -339,7 +339,7 @@ mod tests {
 
     use super::*;
 
-    fn found(dir: &Path) -> Found {
+    fn found(dir: &Path) -> ScanResult {
         let root = fs::File::open(dir).unwrap();
         find(root.as_fd(), Look::default()).unwrap();
         find(root.as_fd(), Look { hooks: &[PathBuf::from("scripts/hooks")], ..Look::default() }).unwrap()

@@ -19,13 +19,13 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::find::{Found, Look, find};
+use super::find::{Look, ScanResult, find};
 use super::gitdir;
 use super::pin::pins;
 use super::record::{Bytes, FORM, Journal, Pinned, Root, Tree};
+use super::report::SettleReport;
 use super::run_record;
 use super::settle::{settle, trees_apart};
-use super::told::Told;
 use super::whereabouts::{self, Whereabouts};
 use crate::host::clock::unix_seconds;
 use crate::host::identity::Identity;
@@ -138,8 +138,8 @@ impl Aftermath {
     }
 
     /// Puts back. The agent must have ended.
-    pub fn settle(self) -> Told {
-        let mut told = Told::default();
+    pub fn settle(self) -> SettleReport {
+        let mut told = SettleReport::default();
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         match turn(folder).and_then(|turn| Ok((turn, others(folder)?))) {
             Ok((_turn, (others, _))) => {
@@ -205,7 +205,7 @@ pub fn sweep(engine: &str, living: &[WorkflowId]) -> Result<Vec<(WorkflowId, Aba
     match failed {
         Some(failure) if all.is_empty() => Err(failure),
         Some(failure) => {
-            let mut told = Told::default();
+            let mut told = SettleReport::default();
             told.failures.push(failure.message);
             failure.hint.into_iter().for_each(|hint| told.advise(hint));
             all.last_mut().into_iter().for_each(|(_, last)| last.told.add(std::mem::take(&mut told)));
@@ -241,7 +241,7 @@ fn settle_file(
     }
     let same_boot = journal.boot.is_some() && journal.boot == kernel::boot_id();
     let (others, _) = others(folder)?;
-    let mut told = Told::default();
+    let mut told = SettleReport::default();
     for root in &journal.roots {
         let path = root.path.path();
         match whereabouts::find(root, same_boot) {
@@ -274,7 +274,7 @@ fn settle_file(
 #[derive(Debug)]
 pub struct Abandoned {
     /// Report on what was put back, and what could not be.
-    pub told: Told,
+    pub told: SettleReport,
     /// The directories that its agent could write.
     pub of: Vec<PathBuf>,
 }
@@ -374,7 +374,7 @@ fn way_of(bind: &Bind) -> io::Result<Vec<Identity>> {
 }
 
 /// The journal goes when everything is put back; else it stays for another try.
-fn finish(path: &Path, id: WorkflowId, journal: &Journal, told: &mut Told) {
+fn finish(path: &Path, id: WorkflowId, journal: &Journal, told: &mut SettleReport) {
     if let Err(error) = run_record::ended(id, told) {
         told.noted(path, &format!("`ringfence review` will not know how this run ended: {error}"));
     }
@@ -409,7 +409,7 @@ fn write(folder: &Path, path: &Path, journal: &Journal) -> io::Result<fs::File> 
 
 /// Refuses a directory that could not be looked through whole: files that were not seen before a
 /// run cannot be told from the agent's after it.
-fn whole(found: &Found, at: &Path) -> Result<(), Failure> {
+fn whole(found: &ScanResult, at: &Path) -> Result<(), Failure> {
     if found.unseen.is_empty() && found.crowded.is_empty() {
         return Ok(());
     }
@@ -632,7 +632,7 @@ mod tests {
             drop(self.begin(name));
         }
 
-        fn settle(&self, name: &str) -> Told {
+        fn settle(&self, name: &str) -> SettleReport {
             // A child of another test has the lock too, between its start and its own program.
             for _ in 0..500 {
                 if let Some(told) = settle_file(&self.path(name), id(name), |_| true).unwrap() {
@@ -757,9 +757,9 @@ mod tests {
 
     #[test]
     fn what_was_not_seen_whole_ends_the_start() {
-        let seen = Found::default();
+        let seen = ScanResult::default();
         assert!(whole(&seen, Path::new("/p")).is_ok());
-        let unseen = Found { unseen: vec!["d".to_owned()], ..Found::default() };
+        let unseen = ScanResult { unseen: vec!["d".to_owned()], ..ScanResult::default() };
         assert!(whole(&unseen, Path::new("/p")).is_err());
     }
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::config::{self, Entry, Name, parse};
-use super::keys::{Place, by_name, may_stay};
+use super::keys::{KeyContext, by_name, may_stay};
 use super::record::{Digest, digest};
 
 /// Entries that an agent may add; nobody has more by hand.
@@ -40,7 +40,7 @@ pub struct Judged {
 }
 
 /// Judges the text after the run; nothing when either text cannot be read.
-pub fn judge(before: Before<'_>, after: &[u8], place: Place<'_>) -> Option<Judged> {
+pub fn judge(before: Before<'_>, after: &[u8], place: KeyContext<'_>) -> Option<Judged> {
     let mut was = parse(before.text)?;
     let now = parse(after)?;
     if now.len() > was.len() + MOST_ADDED {

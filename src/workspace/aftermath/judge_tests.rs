@@ -6,8 +6,8 @@ use super::*;
 
 static BRANCHES: std::collections::BTreeSet<String> = std::collections::BTreeSet::new();
 
-fn place() -> Place<'static> {
-    Place { new: false, tree: None, branches: &BRANCHES }
+fn place() -> KeyContext<'static> {
+    KeyContext { new: false, tree: None, branches: &BRANCHES }
 }
 
 const BEFORE: &str = "; mine\n[core]\n\tbare = false\n\teditor = vim ; best\n[remote \"origin\"]\n\turl = https://gitlab.com/a/b.git\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[alias]st=status\n";

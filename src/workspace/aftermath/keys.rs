@@ -40,7 +40,7 @@ pub fn by_name(entries: &[Entry]) -> All<'_> {
 
 /// Facts about a configuration file that decide which values it may have.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct KeyContext<'a> {
     /// Set when the file was not there before the run.
     pub new: bool,
     /// The value that `core.worktree` may then have.
@@ -50,7 +50,7 @@ pub struct Place<'a> {
 }
 
 /// Tells whether the values that `name` has `after` a run may stay.
-pub fn may_stay(name: &[u8], before: &All<'_>, after: &All<'_>, place: Place<'_>) -> bool {
+pub fn may_stay(name: &[u8], before: &All<'_>, after: &All<'_>, place: KeyContext<'_>) -> bool {
     let parts = Name::of(name);
     let (none, was) = (Values::new(), before.get(name));
     let now = after.get(name).unwrap_or(&none);
@@ -117,7 +117,7 @@ pub fn may_stay(name: &[u8], before: &All<'_>, after: &All<'_>, place: Place<'_>
 }
 
 /// Tells whether all addresses of a remote that an agent made may stay.
-fn all_good(after: &All<'_>, before: &All<'_>, remote: &str, place: Place<'_>) -> bool {
+fn all_good(after: &All<'_>, before: &All<'_>, remote: &str, place: KeyContext<'_>) -> bool {
     ["url", "pushurl"].into_iter().all(|key| {
         let name = format!("remote.{remote}.{key}");
         !after.contains_key(name.as_bytes()) || may_stay(name.as_bytes(), before, after, place)
@@ -224,12 +224,12 @@ mod tests {
 
     static BRANCHES: BTreeSet<String> = BTreeSet::new();
 
-    fn old() -> Place<'static> {
-        Place { new: false, tree: None, branches: &BRANCHES }
+    fn old() -> KeyContext<'static> {
+        KeyContext { new: false, tree: None, branches: &BRANCHES }
     }
 
     /// The names that may not stay, of a file before and after.
-    fn put_back(before: &str, after: &str, place: Place<'_>) -> Vec<String> {
+    fn put_back(before: &str, after: &str, place: KeyContext<'_>) -> Vec<String> {
         let (before, after) = (parse(before.as_bytes()).unwrap(), parse(after.as_bytes()).unwrap());
         let (before, after) = (by_name(&before), by_name(&after));
         let names = before.keys().chain(after.keys()).filter(|name| before.get(*name) != after.get(*name));
@@ -460,7 +460,7 @@ mod tests {
     #[test]
     fn no_push_and_no_fetch_goes_where_the_person_did_not_send_it() {
         let branches: BTreeSet<String> = ["main", "feature", "lone"].map(str::to_owned).into();
-        let place = Place { new: false, tree: None, branches: &branches };
+        let place = KeyContext { new: false, tree: None, branches: &branches };
         let before = "[remote \"origin\"]\n url = https://gitlab.com/a/b.git\n fetch = +refs/heads/*:refs/remotes/origin/*\n[branch \"feature\"]\n remote = origin\n merge = refs/heads/feature\n";
         let added = |text: &str| put_back(before, &format!("{before}{text}"), place);
         assert_eq!(
@@ -572,7 +572,7 @@ mod tests {
     #[test]
     fn a_new_repository_names_its_own_working_tree_and_fetches_nothing_by_itself() {
         let text = "[core]\n\tbare = false\n\tworktree = ../../../lib\n";
-        let new = |tree| Place { new: true, tree, branches: &BRANCHES };
+        let new = |tree| KeyContext { new: true, tree, branches: &BRANCHES };
         assert_eq!(put_back("", text, new(Some("../../../lib"))), Vec::<String>::new());
         for other in [None, Some("../../../lib/"), Some("x")] {
             assert_eq!(put_back("", text, new(other)), ["core.worktree"]);

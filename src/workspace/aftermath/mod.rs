@@ -25,16 +25,16 @@ mod pin;
 pub mod place;
 pub mod record;
 mod remembered;
+mod report;
 mod risks;
 pub mod run_record;
 mod settle;
 mod signs;
 mod through;
-mod told;
 mod whereabouts;
 
 pub use journal::{Abandoned, Aftermath, is_settled, settle_abandoned, sweep};
-pub use told::{HeldStandIn, Told};
+pub use report::{HeldStandIn, SettleReport};
 
 use std::os::fd::AsFd;
 use std::path::Path;

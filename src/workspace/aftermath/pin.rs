@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::config::{Entry, Name, head, line, parse};
-use super::find::Found;
+use super::find::ScanResult;
 use super::place;
 use super::record::{Bytes, File, Made, Pinned, Was, digest};
 use crate::term::{COULD_NOT_RUN, Failure};
@@ -52,7 +52,7 @@ pub struct Pins {
 
 /// Pins what was found below `root`, which lies at `at`; `covers` is what the agent cannot read
 /// there.
-pub fn pins(root: BorrowedFd<'_>, at: &Path, found: &Found, covers: &[Cover]) -> Result<Pins, Failure> {
+pub fn pins(root: BorrowedFd<'_>, at: &Path, found: &ScanResult, covers: &[Cover]) -> Result<Pins, Failure> {
     let mut pins = Pins::default();
     let mut pinner = Pinner { root, at, covers, pins: &mut pins, included: 0 };
     for repository in &found.repositories {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::gitdir::Facts;
 use super::listing::{Listing, list};
 use super::record::{Bytes, Root, Tree};
-use super::told::Told;
+use super::report::SettleReport;
 use crate::host::clock::unix_seconds;
 use crate::host::identity::Identity;
 use crate::host::state;
@@ -145,7 +145,7 @@ pub(super) fn begin(
 }
 
 /// Adds what came of the run. A later settling adds to it.
-pub(super) fn ended(id: WorkflowId, told: &Told) -> io::Result<()> {
+pub(super) fn ended(id: WorkflowId, told: &SettleReport) -> io::Result<()> {
     let folder = state::folder("reviews").map_err(|failure| io::Error::other(failure.message))?;
     let path = folder.join(format!("{id}.json"));
     let mut run: Run = match fs::read(&path) {

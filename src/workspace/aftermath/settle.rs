@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::config::parse;
-use super::find::{FOLDERS, Found, Look, find, is_hook};
+use super::find::{FOLDERS, Look, ScanResult, find, is_hook};
 use super::gitdir::{self, Apart};
 use super::judge::{Before, Judged, judge};
-use super::keys::Place;
+use super::keys::KeyContext;
 use super::kinds::Kinds;
 use super::pin::PARTS;
 use super::place::{self, Displaced};
 use super::record::{Bytes, File, Made, Pinned, Root, Tree, Was};
+use super::report::SettleReport;
 use super::risks::State;
 use super::signs;
-use super::told::Told;
 use crate::host::identity::Identity;
 use crate::workspace::held;
 use crate::workspace::repository::PROJECT;
@@ -32,7 +32,7 @@ const TIME: Duration = Duration::from_secs(60);
 const MOST_ADDED: usize = 64 << 10;
 
 /// Puts back what is below one root, open; `id` is the workflow's.
-pub fn settle(root: &Root, open: &OwnedFd, id: &str) -> Told {
+pub fn settle(root: &Root, open: &OwnedFd, id: &str) -> SettleReport {
     let until = Instant::now() + TIME;
     // Below a directory that is a repository's own folder, `config` or nothing at all would name
     // what is meant.
@@ -43,7 +43,7 @@ pub fn settle(root: &Root, open: &OwnedFd, id: &str) -> Told {
         id,
         until,
         branches: gitdir::branches(&root.git),
-        told: if is_own { Told::below(root.path.path()) } else { Told::default() },
+        told: if is_own { SettleReport::below(root.path.path()) } else { SettleReport::default() },
     };
     for pinned in &root.pinned {
         settling.settle(pinned, false);
@@ -60,7 +60,7 @@ struct Settling<'a> {
     id: &'a str,
     until: Instant,
     branches: BTreeSet<String>,
-    told: Told,
+    told: SettleReport,
 }
 
 impl Settling<'_> {
@@ -90,7 +90,7 @@ impl Settling<'_> {
         Ok(())
     }
 
-    fn git_folders(&mut self, root: &Root, found: &Found) {
+    fn git_folders(&mut self, root: &Root, found: &ScanResult) {
         let known: BTreeMap<PathBuf, &gitdir::Facts> =
             root.git.iter().map(|facts| (facts.repository.path(), facts)).collect();
         let moved: BTreeMap<Made, PathBuf> =
@@ -151,7 +151,7 @@ impl Settling<'_> {
             }
             (Was::File(was), Was::File(now)) if pinned.config => {
                 let before = Before { text: &was.text.0, hidden: &was.hidden };
-                let place = Place { new: false, tree: None, branches: &self.branches };
+                let place = KeyContext { new: false, tree: None, branches: &self.branches };
                 match self.judge(before, &now.text.0, place) {
                     Some(judged) => self.rewrite(path, was, now, judged),
                     None => self.whole(path, was, UNREADABLE),
@@ -159,7 +159,7 @@ impl Settling<'_> {
             }
             (Was::Absent, Was::File(now)) if pinned.config => {
                 let tree = if new { self.tree(folder, &now.text.0) } else { None };
-                let place = Place { new, tree: tree.as_deref(), branches: &self.branches };
+                let place = KeyContext { new, tree: tree.as_deref(), branches: &self.branches };
                 match self.judge(Before::default(), &now.text.0, place) {
                     Some(judged) => self.rewrite(path, now, now, judged),
                     None => self.aside(path, UNREADABLE),
@@ -199,7 +199,7 @@ impl Settling<'_> {
         Ok(true)
     }
 
-    fn judge(&self, before: Before<'_>, now: &[u8], place: Place<'_>) -> Option<Judged> {
+    fn judge(&self, before: Before<'_>, now: &[u8], place: KeyContext<'_>) -> Option<Judged> {
         let most = before.text.len() + MOST_ADDED;
         (now.len() <= most).then(|| judge(before, now, place))?
     }
@@ -267,7 +267,7 @@ impl Settling<'_> {
 
     /// Repositories that were not there before: nothing of their configuration is the person's,
     /// unless they were only moved.
-    fn new_repositories(&mut self, root: &Root, found: &Found) {
+    fn new_repositories(&mut self, root: &Root, found: &ScanResult) {
         let before: BTreeMap<PathBuf, &Pinned> =
             root.pinned.iter().map(|pinned| (pinned.path.path(), pinned)).collect();
         let moved: BTreeMap<Made, PathBuf> =
@@ -287,7 +287,7 @@ impl Settling<'_> {
     }
 
     /// A new file `.git` stays where it leads to a repository that was judged.
-    fn new_gitfiles(&mut self, root: &Root, found: &Found) {
+    fn new_gitfiles(&mut self, root: &Root, found: &ScanResult) {
         let known: BTreeSet<PathBuf> = root.pinned.iter().map(|pinned| pinned.path.path()).collect();
         for gitfile in found.gitfiles.iter().filter(|path| !known.contains(*path)) {
             let judged = |repository| found.repositories.binary_search(&repository).is_ok();
@@ -337,7 +337,7 @@ impl Settling<'_> {
         self.told.tree(tree, &main, &self.at.join(tree));
     }
 
-    fn risks(&mut self, root: &Root, found: Found) {
+    fn risks(&mut self, root: &Root, found: ScanResult) {
         self.told.risks.forget(found.risky.forgotten());
         self.told.signs.append(found.signs.told);
         let before: BTreeMap<PathBuf, _> =

@@ -58,7 +58,7 @@ impl Project {
         fs::write(self.at(path), text).unwrap();
     }
 
-    fn settle(&self) -> Told {
+    fn settle(&self) -> SettleReport {
         settle(&self.root, &open(self.dir.path()), "2a")
     }
 
@@ -82,7 +82,7 @@ fn open(path: &Path) -> OwnedFd {
 #[test]
 fn nothing_is_touched_where_nothing_was_changed() {
     let project = Project::new();
-    assert_eq!(project.settle(), Told::default());
+    assert_eq!(project.settle(), SettleReport::default());
     assert_eq!(fs::read_to_string(project.at(".git/config")).unwrap(), CONFIG);
 }
 
@@ -108,7 +108,7 @@ fn keys_are_put_back_and_the_rest_stays() {
         fs::read_to_string(project.at(".git/config.worktree")).unwrap(),
         "[core]\n\tsparseCheckout = true\n"
     );
-    assert_eq!(project.settle(), Told::default(), "and once is enough");
+    assert_eq!(project.settle(), SettleReport::default(), "and once is enough");
 }
 
 #[test]
@@ -482,7 +482,7 @@ fn a_new_repository_does_not_write_through_a_link() {
     lure.project.put(".git/modules/lib/HEAD", "ref: refs/heads/main\n");
     lure.project.put(".git/modules/lib/config", "[core]\n\tworktree = ../../../lib\n");
     lure.project.put("lib/.git", "gitdir: ../.git/modules/lib\n");
-    assert_eq!(lure.project.settle(), Told::default());
+    assert_eq!(lure.project.settle(), SettleReport::default());
 }
 
 #[test]

@@ -112,12 +112,12 @@ pub struct Signs {
     /// Digests of the signs that were there, as bytes for a record.
     pub seen: Vec<u8>,
     /// Signs that were not there before.
-    pub told: Told,
+    pub told: NewSigns,
 }
 
 /// Signs that appeared during a run.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct NewSigns {
     all: BTreeMap<Sign, Vec<(PathBuf, String)>>,
     beyond: BTreeMap<Sign, u64>,
 }
@@ -180,7 +180,7 @@ impl Signs {
     }
 }
 
-impl Told {
+impl NewSigns {
     fn add(&mut self, sign: Sign, path: PathBuf, what: String) {
         let all = self.all.entry(sign).or_default();
         match all.len() < MOST {
@@ -190,7 +190,7 @@ impl Told {
     }
 
     /// Takes in those of another directory.
-    pub fn append(&mut self, other: Told) {
+    pub fn append(&mut self, other: NewSigns) {
         for (sign, paths) in other.all {
             self.all.entry(sign).or_default().extend(paths);
         }

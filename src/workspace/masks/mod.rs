@@ -53,7 +53,7 @@ pub struct Plan {
     /// The files in folders that are covered, as they were looked at.
     files: HashMap<PathBuf, Mark>,
     /// Counts of what was looked at.
-    pub seen: Seen,
+    pub seen: ScanCounts,
     /// Decisions by git's versions of files.
     pub decided: Decided,
 }
@@ -132,7 +132,7 @@ pub enum Why {
 
 /// Counts of what was looked at and what was not.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct ScanCounts {
     /// Files.
     pub files: u64,
     /// Files whose content was looked at.

@@ -19,7 +19,7 @@ use rustix::fs::{AtFlags, Dir, FileType, OFlags};
 
 use super::moved::Covered;
 use super::repository::submodules_in;
-use super::shared::{Guarded, HIDES_ALL, Laid, Place, is_seen};
+use super::shared::{Guarded, GuardedFile, HIDES_ALL, Laid, is_seen};
 use super::snapshot::Mark;
 use super::walk::MOST_COVERS;
 use super::{Cover, Plan, With, inside, report};
@@ -172,7 +172,7 @@ fn lay(
     let places = writer.guarded.places(given.binds, &known)?;
     let mut of_others = Vec::new();
     let mut watched: Vec<(PathBuf, PathBuf)> = Vec::new();
-    for Place { target, of, path, identity } in places {
+    for GuardedFile { target, of, path, identity } in places {
         let Some(laid) = writer.guarded.0.get(&identity) else { continue };
         if !is_seen(&target, &of, &targets) {
             continue;

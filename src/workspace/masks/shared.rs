@@ -67,7 +67,7 @@ pub(super) const HIDES_SECRETS: u8 = 1;
 
 /// Identity of a guarded file.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct GuardedFile {
     /// In the container.
     pub(super) target: String,
     /// The target of the mount that it is in.
@@ -164,7 +164,7 @@ impl Guarded {
 
     /// Finds every place in the mounts where something guarded is. Of the mounts `known` only what
     /// other runs guard is not known yet.
-    pub(super) fn places(&self, binds: &[Bind], known: &[&Bind]) -> Result<Vec<Place>, Failure> {
+    pub(super) fn places(&self, binds: &[Bind], known: &[&Bind]) -> Result<Vec<GuardedFile>, Failure> {
         let mut places = Vec::new();
         let devices: HashSet<u64> = self.0.keys().map(|identity| identity.device).collect();
         for bind in binds {
@@ -184,7 +184,7 @@ impl Guarded {
 
     /// Finds what is guarded in one mount. A file with one name that is there has its own path; one
     /// with several names could be missed while something moves, so then the mount must be at rest.
-    fn walk(&self, bind: &Bind, places: &mut Vec<Place>) -> Result<(), Failure> {
+    fn walk(&self, bind: &Bind, places: &mut Vec<GuardedFile>) -> Result<(), Failure> {
         let cannot = |why: &dyn std::error::Error| {
             Failure::new(COULD_NOT_RUN, format!("cannot look for covered files in {}", bind.source.display()))
                 .caused_by(why)
@@ -219,7 +219,7 @@ impl Guarded {
             if let Some(text) = below.to_str() {
                 let target = format!("{}/{text}", bind.target.trim_end_matches('/'));
                 let (of, path) = (bind.target.clone(), laid.path.clone());
-                places.push(Place { target, of, path, identity: *identity });
+                places.push(GuardedFile { target, of, path, identity: *identity });
             }
         }
         let listed = snapshot.folders.iter().flat_map(|folder| {
@@ -232,7 +232,7 @@ impl Guarded {
             };
             let target = format!("{}/{text}", bind.target.trim_end_matches('/'));
             let path = bind.source.join(&below);
-            places.push(Place { target, of: bind.target.clone(), path, identity });
+            places.push(GuardedFile { target, of: bind.target.clone(), path, identity });
         }
         Ok(())
     }

@@ -106,7 +106,7 @@ struct InIndex {
 }
 
 /// Git's word about a path: what the decision needs, and the index's version.
-type Answer = (Known, Option<InIndex>);
+type GitVersion = (Known, Option<InIndex>);
 
 /// Decides for all covers of a project that hide a secret, and changes the covers accordingly.
 pub fn settle(project: &Path, covers: &mut Vec<Cover>, stand_ins: bool) -> Decided {
@@ -129,7 +129,7 @@ fn settle_by(
     covers: &mut Vec<Cover>,
     stand_ins: bool,
     most: usize,
-    ask: impl Fn(&Cover, Option<&[u8]>) -> Answer,
+    ask: impl Fn(&Cover, Option<&[u8]>) -> GitVersion,
 ) -> Decided {
     let unchangeable: HashSet<PathBuf> =
         covers.iter().filter(|cover| !hides(cover)).map(|cover| cover.path.clone()).collect();
@@ -189,7 +189,7 @@ fn settle_by(
 }
 
 /// Returns what git's versions mean for the decision about a cover, over a file with this text.
-fn answer(version: Result<Version, Doubt>, text: Option<&[u8]>, cover: &Cover) -> Answer {
+fn answer(version: Result<Version, Doubt>, text: Option<&[u8]>, cover: &Cover) -> GitVersion {
     let doubt = |doubt: Doubt| (Known::Doubt(doubt.to_string()), None);
     let version = match version {
         Ok(version) => version,

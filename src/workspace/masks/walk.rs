@@ -22,7 +22,7 @@ use super::names::{Names, Treatment, glob};
 use super::repository::is_of_main;
 use super::scrub::Form;
 use super::snapshot::{Folder, Mark, Patience, Snapshot};
-use super::{Cover, Decided, Plan, Seen, Why, With, tracked};
+use super::{Cover, Decided, Plan, ScanCounts, Why, With, tracked};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::workspace::held;
 use crate::workspace::repository::is_of_elsewhere;
@@ -197,13 +197,13 @@ struct Walk<'a> {
     eye: &'a Eye<'a>,
     candidates: Vec<Candidate>,
     covers: Vec<Cover>,
-    seen: Seen,
+    seen: ScanCounts,
 }
 
 impl<'a> Walk<'a> {
     /// Judges by name what was listed.
     fn through(eye: &'a Eye<'a>, snapshot: &Snapshot) -> Result<Walk<'a>, Failure> {
-        let mut walk = Walk { eye, candidates: Vec::new(), covers: Vec::new(), seen: Seen::default() };
+        let mut walk = Walk { eye, candidates: Vec::new(), covers: Vec::new(), seen: ScanCounts::default() };
         let mut inside: HashMap<PathBuf, Within> = HashMap::new();
         let mut links = Vec::new();
         for folder in &snapshot.folders {

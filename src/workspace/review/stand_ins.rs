@@ -20,14 +20,14 @@ use super::{common_of, open, own_git, refs_of};
 use crate::wire::WorkflowId;
 use crate::workspace::aftermath::gitdir::{self, Facts, Index, refs::Refs};
 use crate::workspace::aftermath::run_record::{self, RunRoot, StandIn};
-use crate::workspace::aftermath::{HeldStandIn, Told, place};
+use crate::workspace::aftermath::{HeldStandIn, SettleReport, place};
 use crate::workspace::versions::Versions;
 
 /// New commits of one repository that are looked at, the latest first.
 const MOST: usize = 5_000;
 
 /// Tells where the repositories of a run's directories have a stand-in.
-pub fn look(id: WorkflowId, told: &mut Told) {
+pub fn look(id: WorkflowId, told: &mut SettleReport) {
     match run_record::one(id) {
         Ok(run) => {
             for root in run.iter().flat_map(|run| &run.roots).filter(|root| !root.stand_ins.is_empty()) {
@@ -38,7 +38,11 @@ pub fn look(id: WorkflowId, told: &mut Told) {
     }
 }
 
-fn look_in(root: &RunRoot, told: &mut Told, own_git: impl Fn(&Path, &OwnedFd, &Facts) -> io::Result<Git>) {
+fn look_in(
+    root: &RunRoot,
+    told: &mut SettleReport,
+    own_git: impl Fn(&Path, &OwnedFd, &Facts) -> io::Result<Git>,
+) {
     let at = root.path.path();
     let open = match open(root, &at) {
         Ok(open) => open,
@@ -135,7 +139,7 @@ impl AllHeld {
 }
 
 /// Stand-ins that are in the index, and not in HEAD.
-fn staged(root: &RunRoot, at: &Path, versions: &Versions, told: &mut Told) {
+fn staged(root: &RunRoot, at: &Path, versions: &Versions, told: &mut SettleReport) {
     for one in &root.stand_ins {
         let path = one.path.path();
         let Ok(version) = versions.of(&path) else { continue };

@@ -48,7 +48,7 @@ impl Project {
     }
 
     fn told(&self, root: &RunRoot) -> Vec<String> {
-        let mut told = Told::default();
+        let mut told = SettleReport::default();
         look_in(root, &mut told, |at, open, facts| own_git_in(self.state.path(), at, open, facts));
         told.put_back()
     }

@@ -86,7 +86,7 @@ impl Worktree {
                 return Err(Failure::new(COULD_NOT_RUN, what).hint("--worktree is not needed: leave it out"));
             }
             Some(FileType::Directory) => {
-                Found { git: root_path.join(".git"), record: PathBuf::new(), what: String::new() }
+                LinkedRepository { git: root_path.join(".git"), record: PathBuf::new(), what: String::new() }
             }
             Some(FileType::RegularFile) => led_to(root_path, &open)?,
             _ => {
@@ -163,14 +163,14 @@ impl Worktree {
 }
 
 /// The repository that a project's `.git` leads to.
-struct Found {
+struct LinkedRepository {
     git: PathBuf,
     record: PathBuf,
     /// Description of the working tree, in words.
     what: String,
 }
 
-fn told(at: &Path, root: &Bind, is_part: bool, git: &Bind, found: &Found) -> String {
+fn told(at: &Path, root: &Bind, is_part: bool, git: &Bind, found: &LinkedRepository) -> String {
     let what = match is_part {
         true => format!("a part of {}, which the agent may read but not write", shown(&root.source)),
         false => found.what.clone(),
@@ -188,7 +188,7 @@ fn told(at: &Path, root: &Bind, is_part: bool, git: &Bind, found: &Found) -> Str
 }
 
 /// Returns what a file `.git` leads to, if that leads back.
-fn led_to(root: &Path, open: &OwnedFd) -> Result<Found, Failure> {
+fn led_to(root: &Path, open: &OwnedFd) -> Result<LinkedRepository, Failure> {
     let text = read(open, ".git", LONGEST).map_err(|error| unreadable(&root.join(".git"), &error))?;
     let Some(target) = text.strip_prefix(b"gitdir: ").map(path).filter(|path| !path.as_os_str().is_empty())
     else {
@@ -213,7 +213,7 @@ fn led_to(root: &Path, open: &OwnedFd) -> Result<Found, Failure> {
 }
 
 /// A linked working tree, by what its repository keeps for it.
-fn linked(root: &Path, here: Identity, at: &Path, own: &OwnedFd) -> Result<Found, String> {
+fn linked(root: &Path, here: Identity, at: &Path, own: &OwnedFd) -> Result<LinkedRepository, String> {
     let said = |name: &str| -> Result<PathBuf, String> {
         let text = read(own, name, LONGEST).map_err(|error| format!("its file {name}: {error}"))?;
         real(&at.join(path(&text))).map_err(|error| format!("what its file {name} names: {error}"))
@@ -238,11 +238,11 @@ fn linked(root: &Path, here: Identity, at: &Path, own: &OwnedFd) -> Result<Found
     if root.starts_with(&git) {
         return Err("the working tree lies in the repository's own folder, beside others".to_owned());
     }
-    Ok(Found { git, record, what })
+    Ok(LinkedRepository { git, record, what })
 }
 
 /// A submodule, or what else has a repository of its own elsewhere: that names its working tree.
-fn alone(root: &Path, here: Identity, at: PathBuf, own: &OwnedFd) -> Result<Found, Failure> {
+fn alone(root: &Path, here: Identity, at: PathBuf, own: &OwnedFd) -> Result<LinkedRepository, Failure> {
     must_be_repository(&at).map_err(|why| back(root, &at, &why))?;
     let named = ["config.worktree", "config"].into_iter().find_map(|name| {
         let text = read(own, name, LARGEST).ok()?;
@@ -269,7 +269,7 @@ fn alone(root: &Path, here: Identity, at: PathBuf, own: &OwnedFd) -> Result<Foun
         Some(main) => format!("a submodule of {}", shown(main)),
         None => "a working tree of a repository elsewhere".to_owned(),
     };
-    Ok(Found { git: at, record: PathBuf::new(), what })
+    Ok(LinkedRepository { git: at, record: PathBuf::new(), what })
 }
 
 /// Returns the advice that makes a repository name its working tree.

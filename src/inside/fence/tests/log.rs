@@ -13,14 +13,14 @@ fn stand_for<'l>(lines: impl Iterator<Item = &'l serde_json::Value>) -> u64 {
 }
 
 /// A fence whose one permitted pair is gitlab.com:443, and what its refusals become in the log.
-fn logged(held: &sockets::Held) -> (Arc<crate::inside::guard::Guard>, guard::Log) {
+fn logged(held: &sockets::FenceSockets) -> (Arc<crate::inside::guard::Guard>, guard::Log) {
     let (guard, log) = guard::guard_with(guard::policy(), None, None);
     let nflog = held.nflog.as_ref().expect("this kernel logs").try_clone().unwrap();
     guard::read_refusals(nflog, &guard);
     (guard, log)
 }
 
-fn make_for(guard_policy: &netpolicy::policy::Policy) -> (links::Surroundings, sockets::Held) {
+fn make_for(guard_policy: &netpolicy::policy::Policy) -> (links::Surroundings, sockets::FenceSockets) {
     let permits = ruleset::permits(guard_policy, &netpolicy::virtual_names::VirtualNames::new(guard_policy));
     let (surroundings, held, _) = make(&FenceConfig { permits, ..config() }).unwrap();
     (surroundings, held)

@@ -39,7 +39,7 @@ fn outcome(bytes: &[u8]) -> String {
                 _ => format!("{:?}", message.metadata.response_code),
             }
         }
-        Read::Asked(asked) => format!("{:?}", asked.subject),
+        Read::DnsQuestion(asked) => format!("{:?}", asked.subject),
     }
 }
 
@@ -99,7 +99,7 @@ fn unknown_options_and_flags_are_no_fault() {
     message.metadata.authentic_data = true;
     message.metadata.truncation = true;
     message.metadata.authoritative = true;
-    let answer = asked(&message.to_vec().unwrap()).write(&Answer::NoData(60), 1232);
+    let answer = asked(&message.to_vec().unwrap()).write(&DnsAnswer::NoData(60), 1232);
     let answer = Message::from_vec(&answer).unwrap();
     let edns = answer.edns.unwrap();
     assert_eq!((edns.flags().z, edns.flags().dnssec_ok), (0, false));
@@ -204,9 +204,9 @@ fn names_as_they_can_be_on_the_wire() {
     assert_eq!(outcome(&with_name(&over)), "FormErr");
 }
 
-fn asked(bytes: &[u8]) -> Box<Asked> {
+fn asked(bytes: &[u8]) -> Box<DnsQuestion> {
     match read(bytes) {
-        Read::Asked(asked) => asked,
+        Read::DnsQuestion(asked) => asked,
         other => panic!("{other:?}"),
     }
 }
@@ -228,7 +228,7 @@ fn the_asker_says_how_much_it_takes_within_bounds() {
 fn what_does_not_fit_is_cut_and_says_so() {
     let name = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(50)].join(".");
     let asked = asked(&question("1.0.0.25.in-addr.arpa.", RecordType::PTR));
-    let answer = Answer::Pointer(HostName::parse(&name).unwrap());
+    let answer = DnsAnswer::Pointer(HostName::parse(&name).unwrap());
     let whole = asked.write(&answer, 512);
     assert!(!Message::from_vec(&whole).unwrap().metadata.truncation);
     let cut = asked.write(&answer, whole.len() - 1);
@@ -240,7 +240,7 @@ fn what_does_not_fit_is_cut_and_says_so() {
 
 #[test]
 fn a_refusal_explains_itself_only_to_who_understands() {
-    let refused = Answer::Refused(Reason::NotAllowed);
+    let refused = DnsAnswer::Refused(Reason::NotAllowed);
     let plain = asked(&with_name(b"\x04evil\x04test\x00")).write(&refused, 512);
     assert!(Message::from_vec(&plain).unwrap().edns.is_none());
     let explained = asked(&question("evil.test.", RecordType::A)).write(&refused, 512);
@@ -249,14 +249,14 @@ fn a_refusal_explains_itself_only_to_who_understands() {
 }
 
 /// Every answer that there is.
-fn answers() -> impl Strategy<Value = Answer> {
+fn answers() -> impl Strategy<Value = DnsAnswer> {
     prop_oneof![
-        any::<u32>().prop_map(|number| Answer::Address(number.into())),
-        Just(Answer::Pointer(HostName::parse(&format!("{}.test", "a".repeat(63))).unwrap())),
-        Just(Answer::NoData(60)),
-        Just(Answer::Refused(Reason::DeniedByRule)),
-        Just(Answer::NoName),
-        Just(Answer::Failed),
+        any::<u32>().prop_map(|number| DnsAnswer::Address(number.into())),
+        Just(DnsAnswer::Pointer(HostName::parse(&format!("{}.test", "a".repeat(63))).unwrap())),
+        Just(DnsAnswer::NoData(60)),
+        Just(DnsAnswer::Refused(Reason::DeniedByRule)),
+        Just(DnsAnswer::NoName),
+        Just(DnsAnswer::Failed),
     ]
 }
 
@@ -293,7 +293,7 @@ proptest! {
                 prop_assert!(answer[2] & 0x80 != 0);
                 prop_assert!(answer.len() <= bytes.len());
             }
-            Read::Asked(asked) => {
+            Read::DnsQuestion(asked) => {
                 let limit = if tcp { usize::from(u16::MAX) } else { asked.payload };
                 let written = asked.write(&answer, limit);
                 prop_assert!(written.len() <= limit);

@@ -2,9 +2,9 @@
 //!
 //! What the agent sees is what a resolver in trouble says, no more; the log has the reason.
 
-use super::{Said, Step};
+use super::{DnsReply, Step};
 use crate::inside::guard::Guard;
-use crate::inside::guard::dns::{Answer, Asked, Subject};
+use crate::inside::guard::dns::{DnsAnswer, DnsQuestion, Subject};
 use crate::inside::guard::events::{MOMENT, Sameness};
 use crate::wire::conditions::DnsFault;
 use crate::wire::event::{Access, Kind};
@@ -12,7 +12,7 @@ use netpolicy::decide::Reason;
 
 /// Applies the conditions to a question. Returns `None` where they have no effect, and the question
 /// is answered as ever.
-pub fn step(guard: &Guard, asked: &Asked, limit: usize) -> Option<Step> {
+pub fn step(guard: &Guard, asked: &DnsQuestion, limit: usize) -> Option<Step> {
     let name = match &asked.subject {
         Subject::Name(name) => Some(name),
         _ => None,
@@ -23,8 +23,8 @@ pub fn step(guard: &Guard, asked: &Asked, limit: usize) -> Option<Step> {
         // Not the network's to fail.
         _ if name.is_some_and(|name| name.as_str() == "localhost") => return None,
         (true, _) | (_, Some(DnsFault::Timeout)) => None,
-        (_, Some(DnsFault::NxDomain)) => Some(Answer::NoName),
-        (_, Some(DnsFault::ServFail)) => Some(Answer::Failed),
+        (_, Some(DnsFault::NxDomain)) => Some(DnsAnswer::NoName),
+        (_, Some(DnsFault::ServFail)) => Some(DnsAnswer::Failed),
     };
     let same = Sameness {
         kind: Some(Kind::Dns),
@@ -40,7 +40,7 @@ pub fn step(guard: &Guard, asked: &Asked, limit: usize) -> Option<Step> {
         ..Access::denied(Kind::Dns, Reason::Cut)
     });
     Some(match answer {
-        Some(answer) => Step::Now(Said::once(asked.write(&answer, limit))),
+        Some(answer) => Step::Now(DnsReply::once(asked.write(&answer, limit))),
         None => Step::Unanswered,
     })
 }
@@ -59,7 +59,7 @@ mod tests {
     /// Returns the response code for a question of this name; `None` for no answer.
     fn code(guard: &Guard, name: &str) -> Option<ResponseCode> {
         match whole(guard, &question(name, RecordType::A), None) {
-            Step::Now(Said { bytes, lasting }) => {
+            Step::Now(DnsReply { bytes, lasting }) => {
                 let code = Message::from_vec(&bytes).unwrap().metadata.response_code;
                 assert!(lasting.is_none() || code == ResponseCode::NoError, "{name}: a fault must not last");
                 Some(code)

@@ -27,7 +27,7 @@ const ID: usize = 2;
 pub struct Lasting(pub Option<Sameness>);
 
 /// One answer.
-struct Kept {
+struct StoredAnswer {
     /// Without its id.
     answer: Box<[u8]>,
     lasting: Lasting,
@@ -38,7 +38,7 @@ struct Kept {
 #[derive(Default)]
 pub struct Memo {
     generation: u64,
-    kept: HashMap<Box<[u8]>, Kept>,
+    kept: HashMap<Box<[u8]>, StoredAnswer>,
 }
 
 impl Memo {
@@ -73,6 +73,6 @@ impl Memo {
         if self.kept.len() >= KEPT {
             self.kept.clear();
         }
-        self.kept.insert(rest.into(), Kept { answer: answer.into(), lasting, since: now });
+        self.kept.insert(rest.into(), StoredAnswer { answer: answer.into(), lasting, since: now });
     }
 }

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{Guard, Said, Step, full, later, step};
+use super::{DnsReply, Guard, Step, full, later, step};
 use crate::inside::guard::dns;
 
 /// Connections at once.
@@ -56,7 +56,7 @@ async fn converse(mut stream: TcpStream, guard: &Guard) -> io::Result<()> {
         let answer = match step(guard, &message, Some(usize::from(u16::MAX))) {
             Step::Silence => return Ok(()),
             Step::Unanswered => continue,
-            Step::Now(Said { bytes, .. }) => bytes,
+            Step::Now(DnsReply { bytes, .. }) => bytes,
             Step::Later(asked, verdict) => later(guard, &asked, verdict, Some(usize::from(u16::MAX))).await,
         };
         let Ok(length) = u16::try_from(answer.len()) else { return Ok(()) };

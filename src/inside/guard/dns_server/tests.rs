@@ -272,14 +272,14 @@ async fn a_question_that_failed_is_repeated_later_and_paid_again() {
     let name = HostName::parse("broken.wild.example").unwrap();
     let mut asked = Vec::new();
     for second in 0..20 {
-        let Found::Ask(verdict) = guard.names.find(&name) else { panic!("a wildcard's name") };
+        let NameState::Ask(verdict) = guard.names.find(&name) else { panic!("a wildcard's name") };
         let before = stage(&guard).questions.load(Ordering::SeqCst);
         let found = guard.names.ask(&name, verdict, &guard.outside, &guard.events).await;
         if stage(&guard).questions.load(Ordering::SeqCst) > before {
-            assert!(matches!(found, Found::Unknown));
+            assert!(matches!(found, NameState::Unknown));
             asked.push(second);
         } else if asked.len() == 3 && second >= 7 {
-            assert!(matches!(found, Found::Refused(verdict) if verdict.reason == Reason::NameBudget));
+            assert!(matches!(found, NameState::Refused(verdict) if verdict.reason == Reason::NameBudget));
         }
         tokio::time::advance(Duration::from_secs(1)).await;
     }

@@ -22,8 +22,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::memo::Memo;
-use super::{Guard, Said, Step, full, later, step};
-use crate::inside::guard::dns::{self, Answer};
+use super::{DnsReply, Guard, Step, full, later, step};
+use crate::inside::guard::dns::{self, DnsAnswer};
 
 /// Questions that may wait for the upstream at once.
 const WAITING: usize = 64;
@@ -113,7 +113,7 @@ impl Server {
     fn long_way(&mut self, question: &[u8], sender: SocketAddrV4, now: Instant, out: &mut Vec<u8>) {
         match survive(|| step(&self.guard, question, None)) {
             Step::Silence | Step::Unanswered => {}
-            Step::Now(Said { bytes, lasting }) => {
+            Step::Now(DnsReply { bytes, lasting }) => {
                 out.extend_from_slice(&bytes);
                 if let Some(lasting) = lasting {
                     self.memo.keep(question, &bytes, lasting, now);
@@ -122,7 +122,7 @@ impl Server {
             Step::Later(asked, verdict) => {
                 let Ok(permit) = Arc::clone(&self.waiting).try_acquire_owned() else {
                     full(&self.guard, format!("{WAITING} questions at once that wait for the upstream"));
-                    out.extend_from_slice(&asked.write(&Answer::Failed, asked.payload));
+                    out.extend_from_slice(&asked.write(&DnsAnswer::Failed, asked.payload));
                     return;
                 };
                 let (socket, guard) = (Arc::clone(&self.socket), Arc::clone(&self.guard));

@@ -179,7 +179,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for WithInterims<T> {
 }
 
 /// The body of a request, which ends where the server no longer wants it.
-pub struct Wanted {
+pub struct WantedBody {
     body: Option<Incoming>,
     wish: Wish,
 }
@@ -199,8 +199,8 @@ struct Wishes {
 
 impl Wish {
     /// The body, as long as it is wanted.
-    pub fn of(&self, body: Incoming) -> Wanted {
-        Wanted { body: Some(body), wish: self.clone() }
+    pub fn of(&self, body: Incoming) -> WantedBody {
+        WantedBody { body: Some(body), wish: self.clone() }
     }
 
     /// Sends no more of the body. `false` when all of it was sent before.
@@ -214,7 +214,7 @@ impl Wish {
     }
 }
 
-impl Body for Wanted {
+impl Body for WantedBody {
     type Data = hyper::body::Bytes;
     type Error = hyper::Error;
 

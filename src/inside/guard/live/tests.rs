@@ -33,16 +33,16 @@ fn net(words: &[&str], host: Option<&str>) -> Change {
     Change::Conditions { set, host: host.map(|host| HostPattern::parse(host).unwrap()) }
 }
 
-fn good(answer: Answer) -> Good {
+fn good(answer: ControlAnswer) -> Good {
     match answer {
-        Answer::Good(good) => *good,
+        ControlAnswer::Good(good) => *good,
         other => panic!("{other:?}"),
     }
 }
 
-fn refused(answer: Answer) -> (Reason, Option<String>) {
+fn refused(answer: ControlAnswer) -> (Reason, Option<String>) {
     match answer {
-        Answer::Refused { reason, rule } => (reason, rule),
+        ControlAnswer::Refused { reason, rule } => (reason, rule),
         other => panic!("{other:?}"),
     }
 }
@@ -101,7 +101,7 @@ async fn a_wildcard_that_is_allowed_live_leads_to_the_gate() {
     let (guard, _log) = guard_with(policy, None, None);
     let made = good(guard.live.make(&guard, &allow("*.late.example")).0);
     let found = guard.names.find(&HostName::parse("x.late.example").unwrap());
-    assert!(matches!(found, crate::inside::guard::names::Found::Ask(_)), "{found:?}");
+    assert!(matches!(found, crate::inside::guard::names::NameState::Ask(_)), "{found:?}");
     let next = IpAddr::V4(std::net::Ipv4Addr::from(
         made.plan.permits.iter().map(|permit| u32::from(permit.range.broadcast())).max().unwrap(),
     ));
@@ -407,7 +407,7 @@ async fn a_reload_that_a_run_cannot_follow_changes_nothing() {
     next.allow.clear();
     next.dns.upstreams.clear();
     let (answer, before) = guard.live.make(&guard, &Change::Reload(next.into()));
-    let Answer::Failed(why) = answer else { panic!("{answer:?}") };
+    let ControlAnswer::Failed(why) = answer else { panic!("{answer:?}") };
     assert_eq!(why, "the policy was not reloaded: it changes network.dns, which only a new run can follow");
     assert!(before.is_none());
     let now = good(guard.live.state(&guard));

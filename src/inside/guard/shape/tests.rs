@@ -9,12 +9,12 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::inside::guard::Guard;
 use crate::inside::guard::tests::{connect, echo, eventually, guard_with, policy};
-use crate::wire::control::{Answer, Change};
+use crate::wire::control::{Change, ControlAnswer};
 
 fn set(guard: &Guard, words: &[&str]) {
     let set = words.iter().map(|word| word.parse().unwrap()).collect();
     let answer = guard.live.make(guard, &Change::Conditions { set, host: None }).0;
-    assert!(matches!(answer, Answer::Good(_)), "{answer:?}");
+    assert!(matches!(answer, ControlAnswer::Good(_)), "{answer:?}");
 }
 
 fn restore(guard: &Guard) {

@@ -30,11 +30,11 @@ pub use self::dial::keep_alive;
 pub use self::proxy::Credentials;
 use self::proxy::Proxy;
 use super::gate::{Link, Refusal};
-use crate::host::resolve::{self, Answer, Patience, Resolvers};
+use crate::host::resolve::{self, Patience, Resolution, Resolvers};
 
 /// Inputs that the guard needs to follow a policy and that the policy does not have.
 #[derive(Debug, Default)]
-pub struct Means {
+pub struct UpstreamInputs {
     /// Authorities whose certificates encrypted upstreams may show.
     pub roots: Vec<CertificateDer<'static>>,
     /// Credentials for the proxy.
@@ -60,7 +60,7 @@ pub struct World {
 }
 
 /// Way to a target, once everything about the target has been decided.
-enum Way<'o> {
+enum DialRoute<'o> {
     /// One of these.
     Direct(Vec<SocketAddr>),
     /// Through the proxy; who resolved the name, or would.
@@ -69,7 +69,7 @@ enum Way<'o> {
 
 impl Outside {
     /// The world, reached as this policy says. To be called within a runtime.
-    pub fn world(policy: &Policy, means: &Means) -> Result<Outside, resolve::Unusable> {
+    pub fn world(policy: &Policy, means: &UpstreamInputs) -> Result<Outside, resolve::Unusable> {
         Ok(Outside::World(World {
             resolvers: Resolvers::new(&policy.dns, &means.roots)?,
             proxy: policy.proxy.as_ref().map(|proxy| Proxy::new(proxy, means.credentials.clone())),
@@ -82,8 +82,8 @@ impl Outside {
     pub async fn exists(&self, name: &HostName, by_proxy: bool) -> Result<bool, String> {
         let by_proxy = by_proxy && self.proxy().is_some_and(|proxy| !proxy.leaves_out(name));
         match self.resolve(name, by_proxy).await {
-            Ok(Answer::Addresses(_) | Answer::NoAddress) => Ok(true),
-            Ok(Answer::NoName) => Ok(by_proxy),
+            Ok(Resolution::Addresses(_) | Resolution::NoAddress) => Ok(true),
+            Ok(Resolution::NoName) => Ok(by_proxy),
             Err(_) if by_proxy => Ok(true),
             Err(error) => Err(error),
         }
@@ -97,7 +97,7 @@ impl Outside {
         }
         let failed = |error: String| Refusal::failed(Reason::ConnectFailed, error);
         match way {
-            Way::Direct(addresses) => {
+            DialRoute::Direct(addresses) => {
                 let (stream, address) =
                     self.dial(addresses).await.map_err(|error| failed(error.to_string()))?;
                 // Dialling takes seconds, and a change in the meantime knew nothing of this
@@ -110,7 +110,7 @@ impl Outside {
                 link.opened(Some(address.ip()), ResolvedBy::Guard).await;
                 Ok(stream)
             }
-            Way::Proxy(proxy, resolver) => {
+            DialRoute::Proxy(proxy, resolver) => {
                 let stream = self.dial_proxy(proxy).await.map_err(failed)?;
                 let target = match &link.target {
                     Target::Name(name) => Server::Name(name.clone()),
@@ -127,7 +127,7 @@ impl Outside {
     }
 
     /// Decides everything that can be decided before anything is dialled.
-    async fn way(&self, link: &Link) -> Result<Way<'_>, Refusal> {
+    async fn way(&self, link: &Link) -> Result<DialRoute<'_>, Refusal> {
         let (addresses, proxy) = match &link.target {
             Target::Address(address) => (vec![*address], self.proxy()),
             // Only a rule with `host-access` permits one of these, and it means this one address.
@@ -142,9 +142,9 @@ impl Outside {
                     proxy.filter(|_| link.guard.names.permits_by_proxy(&link.target, Some(link.port)));
                 let failed = |error: String| Refusal::failed(Reason::ResolveFailed, error);
                 match self.resolve(name, by_proxy.is_some()).await {
-                    Ok(Answer::Addresses(addresses)) => (addresses, proxy),
+                    Ok(Resolution::Addresses(addresses)) => (addresses, proxy),
                     other => match (by_proxy, other) {
-                        (Some(proxy), _) => return Ok(Way::Proxy(proxy, ResolvedBy::Proxy)),
+                        (Some(proxy), _) => return Ok(DialRoute::Proxy(proxy, ResolvedBy::Proxy)),
                         (None, Err(error)) => return Err(failed(only_the_proxy(error, proxy))),
                         (None, Ok(answer)) => return Err(failed(only_the_proxy(answer.to_string(), proxy))),
                     },
@@ -167,13 +167,15 @@ impl Outside {
             (_, Some((address, verdict))) if permitted.is_empty() || behind.is_some() => {
                 Err(Refusal::of_address(address, verdict))
             }
-            (Some(proxy), _) => Ok(Way::Proxy(proxy, ResolvedBy::Guard)),
+            (Some(proxy), _) => Ok(DialRoute::Proxy(proxy, ResolvedBy::Guard)),
             (None, _) => {
                 // With a proxy, what it is not for is dialled, and nothing beside it.
                 if let Some(proxy) = proxy {
                     permitted.retain(|address| proxy.leaves_out_address(*address));
                 }
-                Ok(Way::Direct(permitted.into_iter().map(|ip| SocketAddr::new(ip, link.port)).collect()))
+                Ok(DialRoute::Direct(
+                    permitted.into_iter().map(|ip| SocketAddr::new(ip, link.port)).collect(),
+                ))
             }
         }
     }
@@ -189,7 +191,7 @@ impl Outside {
             })?],
             Server::Address(address) => vec![*address],
             Server::Name(name) => match self.resolve_for_guard(name).await {
-                Ok(Answer::Addresses(addresses)) => addresses,
+                Ok(Resolution::Addresses(addresses)) => addresses,
                 Ok(answer) => return Err(format!("the proxy {proxy}: {answer}")),
                 Err(error) => return Err(format!("the proxy {proxy}: {error}")),
             },
@@ -231,7 +233,7 @@ impl Outside {
     }
 
     /// Asks the upstreams about a name, without much patience where the proxy may be asked instead.
-    async fn resolve(&self, name: &HostName, by_proxy: bool) -> Result<Answer, String> {
+    async fn resolve(&self, name: &HostName, by_proxy: bool) -> Result<Resolution, String> {
         let patience = if by_proxy { Patience::Little } else { Patience::Full };
         match self {
             Outside::World(world) => world.resolvers.resolve(name, patience).await,
@@ -241,7 +243,7 @@ impl Outside {
     }
 
     /// Asks the upstreams about a name that the policy itself needs.
-    async fn resolve_for_guard(&self, name: &HostName) -> Result<Answer, String> {
+    async fn resolve_for_guard(&self, name: &HostName) -> Result<Resolution, String> {
         match self {
             Outside::World(world) => world.resolvers.resolve_for_guard(name).await,
             #[cfg(test)]

@@ -37,12 +37,12 @@ pub struct Stage {
 
 impl Stage {
     /// A name that is not on the stage does not exist; one without addresses cannot be asked about.
-    pub fn resolve(&self, name: &HostName) -> Result<Answer, String> {
+    pub fn resolve(&self, name: &HostName) -> Result<Resolution, String> {
         self.questions.fetch_add(1, Ordering::SeqCst);
         match self.names.get(name.as_str()) {
-            None => Ok(Answer::NoName),
+            None => Ok(Resolution::NoName),
             Some(none) if none.is_empty() => Err("no answer".to_owned()),
-            Some(addresses) => Ok(Answer::Addresses(addresses.clone())),
+            Some(addresses) => Ok(Resolution::Addresses(addresses.clone())),
         }
     }
 

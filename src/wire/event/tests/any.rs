@@ -96,7 +96,14 @@ fn lifecycle() -> impl Strategy<Value = Event> {
 
 fn control() -> impl Strategy<Value = Event> {
     (of(decision()), of(reason()), ruling(), of(any::<String>())).prop_map(|(verdict, reason, by, what)| {
-        Event::Control(Control { verdict, reason, by, who: Some(Way::Exec.into()), what, digest: None })
+        Event::Control(Control {
+            verdict,
+            reason,
+            by,
+            who: Some(ControlChannel::Exec.into()),
+            what,
+            digest: None,
+        })
     })
 }
 

@@ -31,7 +31,7 @@ pub use self::index::{Index, LARGEST};
 use self::refs::Refs;
 pub use self::settle::{Beforehand, settle};
 use super::config::parse;
-use super::find::Found;
+use super::find::ScanResult;
 use super::place;
 use super::record::{Bytes, Digest, digest};
 use crate::host::walk::{Bounds, Walked, walk};
@@ -126,7 +126,7 @@ fn tree_of<'a>(
 }
 
 /// Looks at every repository before the run.
-pub fn facts(root: BorrowedFd<'_>, found: &Found, apart: &[Apart]) -> io::Result<Vec<Facts>> {
+pub fn facts(root: BorrowedFd<'_>, found: &ScanResult, apart: &[Apart]) -> io::Result<Vec<Facts>> {
     let trees = trees(root, found);
     let mut all = Vec::new();
     for repository in &found.repositories {
@@ -153,7 +153,7 @@ pub fn branches(facts: &[Facts]) -> BTreeSet<String> {
 
 /// The working trees of repositories, as far as they lie below the root: around `.git`, or where a
 /// file `.git` leads from.
-pub fn trees(root: BorrowedFd<'_>, found: &Found) -> BTreeMap<PathBuf, PathBuf> {
+pub fn trees(root: BorrowedFd<'_>, found: &ScanResult) -> BTreeMap<PathBuf, PathBuf> {
     let mut trees = BTreeMap::new();
     for gitfile in &found.gitfiles {
         let folder = gitfile.parent().unwrap_or(Path::new(""));

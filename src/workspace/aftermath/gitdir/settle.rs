@@ -10,10 +10,10 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Stat};
 use rustix::io::Errno;
 
-use super::super::find::Found;
+use super::super::find::ScanResult;
 use super::super::place::{self, Displaced};
 use super::super::record::{Bytes, Digest, File, digest};
-use super::super::told::Told;
+use super::super::report::SettleReport;
 use super::index::{self, Index};
 use super::judge_index::{Beside, Marks, judge};
 use super::{Apart, BOUNDS, Facts, Hiding, Print, names, print_of, refs, tree_of, whole_index};
@@ -32,10 +32,10 @@ pub struct Beforehand<'a, F> {
 /// Judges all repositories that are there now.
 pub fn settle<'a>(
     root: BorrowedFd<'_>,
-    found: &Found,
+    found: &ScanResult,
     beforehand: &Beforehand<'_, impl Fn(&Path) -> Option<&'a Facts>>,
     id: &str,
-    told: &mut Told,
+    told: &mut SettleReport,
 ) {
     let trees = super::trees(root, found);
     for repository in &found.repositories {
@@ -68,7 +68,7 @@ struct One<'a> {
     /// Set when the repository serves a working tree that the agent was not given.
     of_others: bool,
     id: &'a str,
-    told: &'a mut Told,
+    told: &'a mut SettleReport,
 }
 
 impl One<'_> {

@@ -63,7 +63,7 @@ impl Project {
         self.root.git = super::super::facts(open.as_fd(), &found, &[]).unwrap();
     }
 
-    fn settle(&self) -> Told {
+    fn settle(&self) -> SettleReport {
         let told = settle_root(&self.root, &fs::File::open(self.dir.path()).unwrap().into(), "2a");
         assert_eq!(told.failures, Vec::<String>::new());
         told
@@ -343,7 +343,7 @@ fn what_leads_git_to_other_objects_or_another_history_is_put_aside() {
         assert!(told.put_back().join("\n").contains(path), "{told:?}");
         // The person's own stays, and comes back.
         let project = Project::with(|project| project.put(&format!(".git/{path}"), "# mine\n"));
-        assert_eq!(project.settle(), Told::default(), "{path}");
+        assert_eq!(project.settle(), SettleReport::default(), "{path}");
         project.put(&format!(".git/{path}"), text);
         project.settle();
         assert_eq!(project.read(&format!(".git/{path}")), "# mine\n");
@@ -418,7 +418,7 @@ fn what_git_trusts_of_its_own_is_made_anew() {
     project.git(&["fsck", "--full"]);
     // Those of the person stay.
     let project = Project::with(|project| _ = project.git(&["commit-graph", "write", "--reachable"]));
-    assert_eq!(project.settle(), Told::default());
+    assert_eq!(project.settle(), SettleReport::default());
     assert!(project.at(".git/objects/info/commit-graph").exists());
 }
 
@@ -695,7 +695,7 @@ fn no_object_is_shown_in_the_place_of_another_whatever_the_form() {
         project.git(&["replace", old.trim(), &project.object("mine\n")]);
         project.git(&["pack-refs", "--all"]);
     });
-    assert_eq!(project.settle(), Told::default());
+    assert_eq!(project.settle(), SettleReport::default());
     assert_eq!(project.git(&["show", "HEAD:script.sh"]), "mine\n");
 }
 
@@ -737,6 +737,6 @@ fn a_persons_own_link_to_an_index_stays() {
         fs::rename(project.at(".git/index"), project.at(".git/elsewhere")).unwrap();
         symlink("elsewhere", project.at(".git/index")).unwrap();
     });
-    assert_eq!(project.settle(), Told::default());
+    assert_eq!(project.settle(), SettleReport::default());
     assert_eq!(project.status(), "");
 }

@@ -27,7 +27,7 @@ pub(super) fn find(form: Form, text: &[u8], manner: Manner) -> Option<Vec<Range<
         }
         let comment = matches!(body[0], b'#' | b';');
         let manner = if comment { manner.of_comment() } else { manner };
-        let mut found = Found { patterns, manner, start, line, spans: &mut spans };
+        let mut found = LineScan { patterns, manner, start, line, spans: &mut spans };
         if form != Form::Git && form != Form::Values && body.starts_with(b"[") && body.ends_with(b"]") {
             section = patterns.secret_section.is_match(body);
         }
@@ -59,7 +59,7 @@ pub(super) fn find(form: Form, text: &[u8], manner: Manner) -> Option<Vec<Range<
 }
 
 /// A line, and where what was found goes.
-struct Found<'a> {
+struct LineScan<'a> {
     patterns: &'a Patterns,
     manner: Manner,
     /// Offset of the line in the text.
@@ -68,7 +68,7 @@ struct Found<'a> {
     spans: &'a mut Vec<Range<usize>>,
 }
 
-impl Found<'_> {
+impl LineScan<'_> {
     /// The place of a secret key, and its value's.
     fn secret(&self, form: Form) -> Option<(usize, Range<usize>)> {
         let captures = self.patterns.line.captures(self.line)?;

@@ -8,7 +8,7 @@ use crate::target::Endpoint;
 
 /// Target of a reference.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ReferenceTarget {
     /// Another machine, by name or address, and the port there.
     Remote(Endpoint),
     /// The project itself, or this machine's files.
@@ -23,10 +23,10 @@ const OTHER_PORTS: &[(&str, u16)] = &[("ftp", 21), ("svn", 3690), ("rsync", 873)
 const LOCAL: &[&str] = &["file:", "link:", "portal:", "workspace:", "cdrom:", "./", "../", "/", "~/"];
 
 /// Reads one reference. Secrets in it (user, password, query) go no further.
-pub(super) fn read(text: &str) -> Place {
+pub(super) fn read(text: &str) -> ReferenceTarget {
     let text = text.trim();
     if text.is_empty() || LOCAL.iter().any(|begin| text.starts_with(begin)) || text == "." {
-        return Place::Local;
+        return ReferenceTarget::Local;
     }
     match text.split_once("://") {
         Some((scheme, rest)) => url(scheme, rest),
@@ -34,22 +34,22 @@ pub(super) fn read(text: &str) -> Place {
     }
 }
 
-fn url(scheme: &str, rest: &str) -> Place {
+fn url(scheme: &str, rest: &str) -> ReferenceTarget {
     let scheme = scheme.to_ascii_lowercase();
     // `git+https`, `registry+https`: the last word carries. `svn+ssh` is ssh, and so is `ssh+git`.
     let words: Vec<&str> = scheme.split('+').collect();
     let carrier = if words.contains(&"ssh") { "ssh" } else { words.last().copied().unwrap_or_default() };
     if carrier == "file" {
-        return Place::Local;
+        return ReferenceTarget::Local;
     }
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or(rest);
     // Variables stand for a user and a password more often than for a host.
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     if host.is_empty() {
-        return Place::Unreadable("names no host");
+        return ReferenceTarget::Unreadable("names no host");
     }
     if host.contains(['$', '{', '}', '%', '<', '>', '*']) {
-        return Place::Unreadable("its host is a variable");
+        return ReferenceTarget::Unreadable("its host is a variable");
     }
     let parsed = match OTHER_PORTS.iter().find(|(other, _)| *other == carrier) {
         Some((_, port)) if !has_port(host) => Endpoint::parse(&format!("tcp://{host}:{port}")),
@@ -57,9 +57,9 @@ fn url(scheme: &str, rest: &str) -> Place {
         None => Endpoint::parse(&format!("{carrier}://{host}")),
     };
     match parsed {
-        Ok(endpoint) => Place::Remote(endpoint),
+        Ok(endpoint) => ReferenceTarget::Remote(endpoint),
         // The text may hold a secret, and is not repeated.
-        Err(_) => Place::Unreadable("names no host that can be read from it"),
+        Err(_) => ReferenceTarget::Unreadable("names no host that can be read from it"),
     }
 }
 
@@ -68,16 +68,16 @@ fn has_port(host: &str) -> bool {
 }
 
 /// git's `[user@]host:path`, and forges by their short names.
-fn short(text: &str) -> Place {
+fn short(text: &str) -> ReferenceTarget {
     let Some((before, _)) = text.split_once(':') else {
-        return Place::Unreadable("names no host");
+        return ReferenceTarget::Unreadable("names no host");
     };
     if let Some((_, host)) = FORGES.iter().find(|(forge, _)| *forge == before) {
         return url("https", host);
     }
     if before.contains(['/', '$', '{']) || before.len() < 2 {
         // A path, and a drive of Windows.
-        return Place::Local;
+        return ReferenceTarget::Local;
     }
     let host = before.rsplit_once('@').map_or(before, |(_, host)| host);
     url("ssh", host)
@@ -93,7 +93,7 @@ const FORGES: &[(&str, &str)] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::{Place, read};
+    use super::{ReferenceTarget, read};
 
     #[test]
     fn references_of_many_tools() {
@@ -117,7 +117,7 @@ mod tests {
             ("https://a.example?x=https://b.example/", "a.example:443"),
         ] {
             let shown = match read(text) {
-                Place::Remote(endpoint) => endpoint.to_string(),
+                ReferenceTarget::Remote(endpoint) => endpoint.to_string(),
                 _ => "none".to_owned(),
             };
             assert_eq!(shown, expected, "{text}");
@@ -127,10 +127,10 @@ mod tests {
     #[test]
     fn what_is_local_and_what_says_nothing() {
         for text in ["file:../x", "git+file:///srv/x.git", "../x.git", "/srv/x", "C:/x", "link:./x", "."] {
-            assert_eq!(read(text), Place::Local, "{text}");
+            assert_eq!(read(text), ReferenceTarget::Local, "{text}");
         }
         for text in ["https://${HOST}/x", "https:///x", "x", "https://<host>/", "gopher://a.example"] {
-            assert!(matches!(read(text), Place::Unreadable(_)), "{text}");
+            assert!(matches!(read(text), ReferenceTarget::Unreadable(_)), "{text}");
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::place::{self, Place};
+use super::reference::{self, ReferenceTarget};
 use super::tree::Unreadable;
 use super::{Evidence, Suggested, Suggestion, defaults, test_data};
 use crate::decide::Target;
@@ -34,7 +34,7 @@ struct Host {
 }
 
 #[derive(Default)]
-pub(super) struct Found {
+pub(super) struct Collector {
     /// Every file that is read.
     paths: BTreeSet<String>,
     path: String,
@@ -52,10 +52,10 @@ pub(super) struct Found {
     variables: Vec<(String, String, String)>,
 }
 
-impl Found {
+impl Collector {
     /// Begins a project with these files.
-    pub(super) fn among<'p>(paths: impl Iterator<Item = &'p str>) -> Found {
-        Found { paths: paths.map(str::to_owned).collect(), ..Found::default() }
+    pub(super) fn among<'p>(paths: impl Iterator<Item = &'p str>) -> Collector {
+        Collector { paths: paths.map(str::to_owned).collect(), ..Collector::default() }
     }
 
     /// Tells whether one of these files lies in the folder at hand, or above it.
@@ -87,10 +87,10 @@ impl Found {
 
     /// Takes the host of one reference: a URL, or one of git's short forms.
     pub(super) fn reference(&mut self, line: u32, text: &str, what: &str) {
-        match place::read(text) {
-            Place::Local => {}
-            Place::Unreadable(why) => self.leave_out(line, what, why),
-            Place::Remote(endpoint) => match endpoint.target {
+        match reference::read(text) {
+            ReferenceTarget::Local => {}
+            ReferenceTarget::Unreadable(why) => self.leave_out(line, what, why),
+            ReferenceTarget::Remote(endpoint) => match endpoint.target {
                 Target::Name(name) => self.host(name.as_str(), endpoint.port, line, what),
                 Target::Address(_) => {
                     self.leave_out(line, what, "an address; a policy permits it with `{cidr: …, ports: […]}`")

@@ -23,7 +23,7 @@ const MOST_NOTES: usize = 1_000;
 
 /// Report on a run's changes, and on what was put back.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct SettleReport {
     /// The directory that paths are told below, while it is settled; nothing where a path below it
     /// says enough.
     place: PathBuf,
@@ -34,7 +34,7 @@ pub struct Told {
     /// Files that run code later.
     pub risks: Risks,
     /// New signs that give others rights, or lead out of the directory.
-    pub signs: signs::Told,
+    pub signs: signs::NewSigns,
     /// Covered files that are not where they were.
     pub uncovered: Vec<PathBuf>,
     /// Files that could not be put back.
@@ -83,15 +83,15 @@ impl HeldStandIn {
     }
 }
 
-impl Told {
+impl SettleReport {
     /// Nothing yet, of a directory whose paths are to be told in full.
-    pub(super) fn below(place: PathBuf) -> Told {
-        Told { place, ..Told::default() }
+    pub(super) fn below(place: PathBuf) -> SettleReport {
+        SettleReport { place, ..SettleReport::default() }
     }
 
     /// All of it, when the directory is settled.
-    pub(super) fn settled(self) -> Told {
-        Told { place: PathBuf::new(), ..self }
+    pub(super) fn settled(self) -> SettleReport {
+        SettleReport { place: PathBuf::new(), ..self }
     }
 
     /// The path as it is told.
@@ -297,7 +297,7 @@ impl Told {
 
     /// Tells whether there is nothing to report.
     pub fn is_empty(&self) -> bool {
-        *self == Told::default()
+        *self == SettleReport::default()
     }
 
     /// The agent made a linked working tree, whose paths hold in the container alone.
@@ -311,7 +311,7 @@ impl Told {
     }
 
     /// Takes in what came of another directory.
-    pub fn add(&mut self, other: Told) {
+    pub fn add(&mut self, other: SettleReport) {
         self.keys.extend(other.keys);
         self.whole.extend(other.whole);
         self.risks.append(other.risks);
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn everything_is_told_and_nothing_of_it_raw_or_without_end() {
-        let mut told = Told::default();
+        let mut told = SettleReport::default();
         let kind = crate::workspace::aftermath::kinds::GITS;
         told.keys("a\u{1b}[2J/.git/config".into(), vec!["alias.x\u{1b}".to_owned(), "core.pager".to_owned()]);
         told.whole(Path::new(".git"), "put aside");
@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn what_fits_is_whole_in_the_events() {
-        let mut told = Told::default();
+        let mut told = SettleReport::default();
         (0..900).for_each(|number| told.whole(Path::new(&format!("{number}-file")), "put aside"));
         told.keys(".git/config".into(), (0..900).map(|number| format!("alias.a{number}")).collect());
         let (notes, all) = told.notes();

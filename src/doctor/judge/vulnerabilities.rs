@@ -5,14 +5,14 @@
 use netpolicy::policy::Date;
 
 use super::{known, list};
-use crate::doctor::cves::{FRESH_DAYS, Hole, Holes, Severity};
+use crate::doctor::cves::{FRESH_DAYS, Severity, Vulnerabilities, Vulnerability};
 use crate::doctor::facts::{Component, Engine, Learned};
 use crate::doctor::row::{Row, Verdict};
 use crate::doctor::version::{self, Build, Version};
 
 /// Verdict about a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum Exposure {
     /// No hole is known of this number.
     Good,
     /// It has these, and nobody but its makers built it.
@@ -29,14 +29,14 @@ pub struct Judged<'a> {
     /// The part.
     pub component: &'a Component,
     /// Verdict about the component.
-    pub standing: Standing,
+    pub standing: Exposure,
     /// The holes that its number falls under.
-    pub holes: Vec<&'a Hole>,
+    pub holes: Vec<&'a Vulnerability>,
     version: Option<Version>,
 }
 
 /// Judges a part.
-pub fn judge<'a>(component: &'a Component, known: &'a Holes) -> Judged<'a> {
+pub fn judge<'a>(component: &'a Component, known: &'a Vulnerabilities) -> Judged<'a> {
     let version = match component.name.as_str() {
         // No commit to tell.
         "desktop" | "linux" | "buildkit" => version::of_product(&component.version),
@@ -45,21 +45,21 @@ pub fn judge<'a>(component: &'a Component, known: &'a Holes) -> Judged<'a> {
     let holes =
         version.as_ref().map(|version| known.of(&component.name, &version.number)).unwrap_or_default();
     let standing = match &version {
-        _ if !known.knows(&component.name) => Standing::Unlisted,
-        None => Standing::Unclear,
+        _ if !known.knows(&component.name) => Exposure::Unlisted,
+        None => Exposure::Unclear,
         Some(version) => match (&version.build, holes.is_empty()) {
-            (Build::Upstream, false) => Standing::Open,
-            (Build::Upstream | Build::Unnamed, true) => Standing::Good,
+            (Build::Upstream, false) => Exposure::Open,
+            (Build::Upstream | Build::Unnamed, true) => Exposure::Good,
             // A kernel's suffix names a configuration; nobody puts a closed hole back.
-            (Build::Distribution(_), true) if component.name == "linux" => Standing::Good,
-            (Build::Distribution(_), _) | (Build::Unnamed, false) => Standing::Unclear,
+            (Build::Distribution(_), true) if component.name == "linux" => Exposure::Good,
+            (Build::Distribution(_), _) | (Build::Unnamed, false) => Exposure::Unclear,
         },
     };
     Judged { component, standing, holes, version }
 }
 
 impl Judged<'_> {
-    fn gravest(&self) -> Option<&Hole> {
+    fn gravest(&self) -> Option<&Vulnerability> {
         self.holes.iter().copied().max_by_key(|hole| hole.severity)
     }
 
@@ -79,21 +79,21 @@ impl Judged<'_> {
         let Component { name, version, .. } = self.component;
         let ids = list(&self.ids());
         match (&self.standing, self.version.as_ref().map(|version| &version.build)) {
-            (Standing::Unlisted, _) => format!("{name} {version}: the list has nothing about such a part"),
-            (Standing::Good, _) => format!("{name} {version}: no known hole"),
-            (Standing::Open, _) => format!("{name} {version} has {ids}"),
-            (Standing::Unclear, None) => format!("{name}: its version cannot be understood: {version:?}"),
-            (Standing::Unclear, Some(Build::Distribution(mark))) if self.holes.is_empty() => {
+            (Exposure::Unlisted, _) => format!("{name} {version}: the list has nothing about such a part"),
+            (Exposure::Good, _) => format!("{name} {version}: no known hole"),
+            (Exposure::Open, _) => format!("{name} {version} has {ids}"),
+            (Exposure::Unclear, None) => format!("{name}: its version cannot be understood: {version:?}"),
+            (Exposure::Unclear, Some(Build::Distribution(mark))) if self.holes.is_empty() => {
                 format!(
                     "{name} {version}: no hole is known of its number, but a distribution built it ({mark})"
                 )
             }
-            (Standing::Unclear, Some(Build::Distribution(mark))) => {
+            (Exposure::Unclear, Some(Build::Distribution(mark))) => {
                 format!(
                     "{name} {version}: its number falls under {ids}; a distribution built it ({mark}) and may have closed them"
                 )
             }
-            (Standing::Unclear, Some(_)) => {
+            (Exposure::Unclear, Some(_)) => {
                 format!(
                     "{name} {version}: its number falls under {ids}; it does not say who built it, who may have closed them"
                 )
@@ -103,28 +103,28 @@ impl Judged<'_> {
 }
 
 /// The row.
-pub fn row(engine: &Learned<Engine>, holes: &Result<Holes, String>, today: Date) -> Row {
+pub fn row(engine: &Learned<Engine>, holes: &Result<Vulnerabilities, String>, today: Date) -> Row {
     let mut row = Row::new("R5", "known holes in engine and kernel");
     let (Some(engine), Some(holes)) = (known(&mut row, engine), known(&mut row, holes)) else { return row };
     for component in &engine.components {
         let judged = judge(component, holes);
         let verdict = match judged.standing {
-            Standing::Good | Standing::Unlisted => Verdict::Ok,
-            Standing::Unclear => Verdict::Unknown,
-            Standing::Open if judged.gravest().is_some_and(|hole| hole.severity >= Severity::High) => {
+            Exposure::Good | Exposure::Unlisted => Verdict::Ok,
+            Exposure::Unclear => Verdict::Unknown,
+            Exposure::Open if judged.gravest().is_some_and(|hole| hole.severity >= Severity::High) => {
                 Verdict::Fail
             }
-            Standing::Open => Verdict::Warn,
+            Exposure::Open => Verdict::Warn,
         };
         row.held_against(verdict, judged.sentence());
         if let Some(hole) = judged.gravest() {
             row.found(format!("  the gravest: {} ({})", hole.title, hole.sources.join(", ")));
         }
         match (&judged.standing, judged.mended_in()) {
-            (Standing::Open, Some(fixed)) => {
+            (Exposure::Open, Some(fixed)) => {
                 row.advise(format!("update {} to {fixed} or later", component.name))
             }
-            (Standing::Unclear, _) => row.advise(
+            (Exposure::Unclear, _) => row.advise(
                 "install your distribution's security updates; its tracker says which holes a build has",
             ),
             _ => {}
