@@ -65,7 +65,7 @@ pub struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    /// About a target on any port, by TCP, its address not known yet.
+    /// Asks about a target on any port, by TCP, whose address is not known yet.
     pub fn about(target: &'a Target, today: Date) -> Question<'a> {
         Question {
             target,
@@ -97,7 +97,7 @@ pub enum Condition {
     NotDenied,
     /// The name goes to the proxy, which resolves it.
     ProxyResolves,
-    /// It must be the host's own address.
+    /// The address must be the host's own.
     TheHost,
     /// The ClientHello must carry this name.
     Sni(HostName),
@@ -154,7 +154,7 @@ impl Verdict {
     }
 }
 
-/// One thing that the decision looked at, in order: what `explain` shows.
+/// One step of the decision, in order: what `explain` shows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Considered {
     /// Result of the consideration.
@@ -184,17 +184,17 @@ pub enum Finding {
     NothingAllows,
     /// This rule of `allow` speaks about the target, and is judged next.
     Candidate,
-    /// It permits other ports.
+    /// The rule permits other ports.
     OtherPorts,
-    /// Its day is over.
+    /// The rule's day is over.
     Expired,
-    /// It is the project's, which has neither a ceiling over it nor a person's approval.
+    /// The rule is the project's, which has neither a ceiling over it nor a person's approval.
     Untrusted,
-    /// It is the project's and approved, and asks for what an approval does not cover.
+    /// The rule is the project's and approved, and asks for more than an approval covers.
     BeyondTrust,
-    /// It counts, for the project is approved.
+    /// The rule counts, for the project is approved.
     Trusted,
-    /// This entry of this layer's ceiling contains it.
+    /// This entry of this layer's ceiling contains the rule.
     InCeiling(Layer),
     /// No entry of this layer's ceiling contains it.
     OutsideCeiling(Layer),
@@ -204,7 +204,7 @@ pub enum Finding {
     DeniesAddress,
     /// The floor refuses the address.
     Floor(Reason),
-    /// It permits the target.
+    /// The rule permits the target.
     Permits,
 }
 
@@ -249,7 +249,7 @@ impl Decider {
         }
     }
 
-    /// The policy.
+    /// Returns the policy.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -372,22 +372,23 @@ impl Decider {
         }
     }
 
-    /// All names of the host are one resource: a denial of one of them is a denial of each.
+    /// Returns the denials of a name. All names of the host are one resource: a denial of one of
+    /// them is a denial of each.
     fn denials_of_name(&self, name: &HostName, alias: bool) -> Vec<&Arc<Rule>> {
         if alias { self.deny_aliases.iter().collect() } else { self.deny.of_name(name).collect() }
     }
 
-    /// The rules of `allow` that speak about a target.
+    /// Returns the rules of `allow` that speak about a target.
     pub(crate) fn grants_of<'d>(&'d self, target: &'d Target) -> Vec<&'d Arc<Rule>> {
         self.allow.of(target).collect()
     }
 
-    /// The entries of ceilings that speak about a target.
+    /// Returns the entries of ceilings that speak about a target.
     pub(crate) fn limits_of<'d>(&'d self, target: &'d Target) -> Vec<&'d Arc<Rule>> {
         self.ceilings.iter().flat_map(|(_, entries)| entries.of(target)).collect()
     }
 
-    /// The denials that speak about an address, in whatever form of IPv6 it comes.
+    /// Returns the denials that speak about an address, in whatever form of IPv6 it comes.
     pub(crate) fn denials_of_address(&self, addr: IpAddr) -> Vec<&Arc<Rule>> {
         let carried = floor::embedded_v4(addr).into_iter().map(IpAddr::V4);
         std::iter::once(addr).chain(carried).flat_map(|addr| self.deny.of_address(addr)).collect()
@@ -539,7 +540,7 @@ impl Decider {
         None
     }
 
-    /// The denial that covers a real address on a port, in whatever form of IPv6 it comes.
+    /// Returns the denial that covers a real address on a port, in whatever form of IPv6 it comes.
     fn denial_of_address(&self, addr: IpAddr, port: u16) -> Option<&Arc<Rule>> {
         if !self.deny.has_ranges() {
             return None;

@@ -43,7 +43,7 @@ pub struct Diagnostic {
     pub hint: Option<String>,
 }
 
-/// All findings as plain text: place, message, the underlined source, the hint.
+/// Renders all findings as plain text: place, message, the underlined source, the hint.
 pub fn render(diagnostics: &[Diagnostic]) -> String {
     let mut text = String::new();
     for (index, diagnostic) in diagnostics.iter().enumerate() {
@@ -96,7 +96,7 @@ pub fn is_harmless(c: char) -> bool {
         || ('\u{E0000}'..='\u{E0FFF}').contains(&c))
 }
 
-/// A text for a terminal: what is not harmless is written out.
+/// Makes a text fit for a terminal: characters that are not harmless are written out.
 pub fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -109,7 +109,7 @@ pub fn harmless(text: &str) -> String {
     shown
 }
 
-/// The part of the source line to show, with control characters made harmless: at most 160
+/// Returns the part of the source line to show, with control characters made harmless: at most 160
 /// characters around the finding. Returns it with the 0-based column and the length in it.
 fn window(d: &Diagnostic) -> (String, usize, usize) {
     const WIDTH: usize = 160;

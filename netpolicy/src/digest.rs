@@ -2,7 +2,7 @@
 
 use sha2::Digest;
 
-/// `sha256:` and 64 hexadecimal digits.
+/// Returns `sha256:` and 64 hexadecimal digits.
 pub fn of(text: &str) -> String {
     format!("sha256:{}", hex::encode(sha2::Sha256::digest(text.as_bytes())))
 }

@@ -68,7 +68,7 @@ fn add<T: Ord + Copy>(all: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
 }
 
 impl Default for Surroundings {
-    /// Nothing known of any machine: for decisions made offline.
+    /// Knows nothing of any machine: for decisions made offline.
     fn default() -> Self {
         Surroundings {
             host_addresses: Vec::new(),
@@ -113,7 +113,7 @@ pub const HOST_ALIASES: &[(&str, Reason)] = &[
     ("metadata.platformequinix.com", Reason::MetadataAddress),
 ];
 
-/// The names of [`HOST_ALIASES`].
+/// Returns the names of [`HOST_ALIASES`].
 pub fn aliases() -> impl Iterator<Item = &'static HostName> {
     static NAMES: LazyLock<Vec<HostName>> =
         LazyLock::new(|| HOST_ALIASES.iter().filter_map(|(alias, _)| HostName::parse(alias).ok()).collect());
@@ -253,8 +253,8 @@ pub fn refusal(addr: IpAddr, private: &[IpNet], fake: &[IpNet], s: &Surroundings
 /// name parts of them.
 pub const FAKE_RANGES: &[IpNet] = &[IpNet::V4(v4(198, 18, 0, 0, 15)), IpNet::V4(v4(240, 0, 0, 0, 4))];
 
-/// Every range that the floor knows: between their ends, and but for [`embedded_v4`], it says the
-/// same of all addresses.
+/// Returns every range that the floor knows: between the ranges' ends, and but for [`embedded_v4`],
+/// the floor treats all addresses alike.
 pub(crate) fn ranges(s: &Surroundings) -> impl Iterator<Item = IpNet> + '_ {
     const LOOPBACK: [IpNet; 2] =
         [IpNet::V4(v4(127, 0, 0, 0, 8)), IpNet::V6(v6([0, 0, 0, 0, 0, 0, 0, 1], 128))];
@@ -289,7 +289,7 @@ fn as_v4_or_unspecified(addr: IpAddr) -> Ipv4Addr {
     }
 }
 
-/// The IPv4 addresses that an IPv6 address carries: packets to it may end up at them.
+/// Returns the IPv4 addresses that an IPv6 address carries: packets to it may end up at them.
 pub fn embedded_v4(addr: IpAddr) -> Vec<Ipv4Addr> {
     let IpAddr::V6(addr) = addr else { return Vec::new() };
     let s = addr.segments();

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// Reason for which a text is no name, or no pattern of names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
-    /// Nothing at all, or only a dot.
+    /// The text is empty, or only a dot.
     #[error("the name is empty")]
     Empty,
     /// A character that no name has.
@@ -89,7 +89,7 @@ impl HostName {
         Ok(HostName(lower))
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -125,8 +125,8 @@ fn check_labels(name: &str) -> Result<(), HostError> {
     Ok(())
 }
 
-/// Names whose last label is a number are addresses to inet_aton, to browsers and to curl:
-/// `127.1`, `0x7f.1`, `2130706433`.
+/// Tells whether a name looks like an address: names whose last label is a number are addresses to
+/// inet_aton, to browsers and to curl, such as `127.1`, `0x7f.1`, `2130706433`.
 fn looks_like_address(name: &str) -> bool {
     if name.parse::<Ipv4Addr>().is_ok() || name.parse::<IpAddr>().is_ok() {
         return true;
@@ -205,7 +205,7 @@ impl HostPattern {
         }
     }
 
-    /// The name that the pattern is built on.
+    /// Returns the name that the pattern is built on.
     pub fn name(&self) -> &HostName {
         match self {
             HostPattern::Exact(name) | HostPattern::Below(name) | HostPattern::AtOrBelow(name) => name,

@@ -57,8 +57,8 @@ impl RuleIndex {
         index
     }
 
-    /// The rules that speak about a name, nearest first: an exact rule before a wildcard, a long
-    /// one before a short one, else in the order of the policy.
+    /// Returns the rules that speak about a name, nearest first: an exact rule before a wildcard, a
+    /// long one before a short one, else in the order of the policy.
     pub(crate) fn of_name(&self, name: &HostName) -> impl Iterator<Item = &Arc<Rule>> {
         let text = name.as_str();
         let exact = self.exact.get(text).map_or(&[][..], Vec::as_slice);
@@ -71,12 +71,12 @@ impl RuleIndex {
         itself.chain(at_or_below).chain(wider).map(|id| self.rule(*id))
     }
 
-    /// The rules whose range holds an address, widest first.
+    /// Returns the rules whose range holds an address, widest first.
     pub(crate) fn of_address(&self, address: IpAddr) -> impl Iterator<Item = &Arc<Rule>> {
         self.holding(IpNet::from(address)).into_iter().flatten().map(|id| self.rule(*id))
     }
 
-    /// Of every range that holds all of another.
+    /// Returns the ids of every range that holds all of another.
     fn holding(&self, net: IpNet) -> Vec<&Ids> {
         match net {
             IpNet::V4(net) => self.v4.holding(net.network().into(), net.broadcast().into()),
@@ -84,8 +84,8 @@ impl RuleIndex {
         }
     }
 
-    /// The rules that speak about everything that a matcher speaks about, that matcher's own among
-    /// them, with their positions in the list.
+    /// Returns the rules that speak about everything that a matcher speaks about, that matcher's
+    /// own among them, with their positions in the list.
     pub(crate) fn covering<'s>(&'s self, matcher: &'s Matcher) -> impl Iterator<Item = (u32, &'s Arc<Rule>)> {
         let ids: Vec<&Ids> = match matcher {
             Matcher::Host(pattern) => {
@@ -110,7 +110,7 @@ impl RuleIndex {
         ids.into_iter().flatten().map(|id| (*id, self.rule(*id))).filter(covers)
     }
 
-    /// The rules that speak about a target.
+    /// Returns the rules that speak about a target.
     pub(crate) fn of<'i>(&'i self, target: &'i Target) -> Box<dyn Iterator<Item = &'i Arc<Rule>> + 'i> {
         match target {
             Target::Name(name) => Box::new(self.of_name(name)),

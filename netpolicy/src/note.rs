@@ -15,7 +15,7 @@ use crate::diagnostic::harmless;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoteKind {
-    /// Nothing stands for it in the result.
+    /// The result has no replacement.
     LeftOut,
     /// The replacement permits less.
     Narrower,
@@ -25,7 +25,7 @@ pub enum NoteKind {
 }
 
 impl NoteKind {
-    /// The words for a person.
+    /// Returns the words for a person.
     pub fn as_str(self) -> &'static str {
         match self {
             NoteKind::LeftOut => "left out",
@@ -67,7 +67,7 @@ impl fmt::Display for Note {
     }
 }
 
-/// Text of a stranger's file, made fit for a terminal.
+/// Makes a text of a stranger's file fit for a terminal.
 fn shown(text: &str) -> String {
     const LONGEST: usize = 160;
     let mut shown = harmless(&text.chars().take(LONGEST).collect::<String>());

@@ -14,7 +14,7 @@ use crate::host::HostPattern;
 use crate::settings::{Container, Credentials, Dns, Proxy, Requirement, Workspace};
 use crate::target::Endpoint;
 
-/// The date so many days after another; `None` beyond the calendar.
+/// Returns the date so many days after another; `None` beyond the calendar.
 pub fn day_after(date: Date, days: i64) -> Option<Date> {
     jiff::Span::new().try_days(days).and_then(|span| date.checked_add(span)).ok()
 }
@@ -61,7 +61,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// The file and line, or the file alone where there is no line.
+    /// Returns the file and line, or the file alone where there is no line.
     pub fn place(&self) -> String {
         match self.line {
             0 => self.file.clone(),
@@ -100,7 +100,7 @@ impl Protocol {
         self == other || other == Protocol::Tcp || (other == Protocol::Auto && self != Protocol::Tcp)
     }
 
-    /// The word as policies and events write it.
+    /// Returns the word as policies and events write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Protocol::Tls => "tls",
@@ -159,7 +159,8 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// The canonical text of a rule: `gitlab.com:443`, `198.51.100.0/24:22,80`, `.example.com`.
+    /// Returns the canonical text of a rule: `gitlab.com:443`, `198.51.100.0/24:22,80`,
+    /// `.example.com`.
     pub fn text(matcher: &Matcher, ports: &[u16]) -> String {
         let subject = match matcher {
             Matcher::Host(pattern) => pattern.to_string(),
@@ -170,7 +171,7 @@ impl Rule {
         if ports.is_empty() { subject } else { format!("{subject}:{}", ports.join(",")) }
     }
 
-    /// A rule that says nothing but this.
+    /// Makes a rule that has this target and these ports, and no further conditions.
     pub fn new(matcher: Matcher, ports: Vec<u16>, origin: Origin) -> Rule {
         Rule {
             matcher,
@@ -185,7 +186,7 @@ impl Rule {
         }
     }
 
-    /// The check that the gate makes on this port under this rule.
+    /// Returns the check that the gate makes on this port under this rule.
     pub fn protocol_on(&self, port: u16) -> Protocol {
         self.protocol.unwrap_or(match self.matcher {
             Matcher::Host(_) => Protocol::of_port(port),
@@ -237,7 +238,7 @@ pub struct Policy {
     pub allow: Vec<Arc<Rule>>,
     /// Denials. They refuse even what `allow` permits.
     pub deny: Vec<Arc<Rule>>,
-    /// At most one for each layer, strongest first.
+    /// Ceilings, at most one for each layer, strongest first.
     #[serde(default)]
     pub ceilings: Vec<Ceiling>,
     /// A person has approved the project's policy as it is: its grants count without a ceiling too.
@@ -274,14 +275,14 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The policy that permits nothing.
+    /// Returns the policy that permits nothing.
     pub fn nothing() -> Policy {
         Policy::default()
     }
 
-    /// The text that is digested and signed: what the policy says and the floor's version, without
-    /// the places it was written in, so that a file says the same from wherever it is read. JSON,
-    /// keys sorted.
+    /// Returns the text that is digested and signed: the policy's content and the floor's version,
+    /// without the places where it was written, so that a file says the same from wherever it is
+    /// read. JSON, keys sorted.
     pub fn canonical(&self) -> String {
         let rules = |rules: &[Arc<Rule>]| -> Vec<serde_json::Value> {
             rules.iter().map(|rule| canonical_rule(rule)).collect()
@@ -314,7 +315,7 @@ impl Policy {
         .to_string()
     }
 
-    /// `sha256:` and the hexadecimal digest of [`Policy::canonical`].
+    /// Returns `sha256:` and the hexadecimal digest of [`Policy::canonical`].
     pub fn digest(&self) -> String {
         crate::digest::of(&self.canonical())
     }

@@ -17,9 +17,9 @@ use crate::target::{Endpoint, TargetError};
 /// One shipped policy.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Preset {
-    /// Its name, for example `gitlab`.
+    /// Name, for example `gitlab`.
     pub name: &'static str,
-    /// Its version; a published version never changes.
+    /// Version; a published version never changes.
     pub version: u32,
     /// The policy, in YAML.
     pub text: &'static str,
@@ -79,9 +79,9 @@ pub enum InstanceError {
     Refused(String),
 }
 
-/// The rules of a self-managed GitLab at this URL: web, API, git over https and the agent's
-/// websocket are all one host and port. The registry and Pages are elsewhere, and where cannot be
-/// known. Private addresses are not implied: a policy that needs them says `private` itself.
+/// Returns the rules of a self-managed GitLab at this URL: web, API, git over https and the agent's
+/// websocket are all one host and port. The registry and Pages are elsewhere, at hosts that cannot
+/// be known. Private addresses are not implied: a policy that needs them says `private` itself.
 pub fn self_managed(url: &str) -> Result<Vec<Rule>, InstanceError> {
     let (scheme, _) = url.split_once("://").ok_or(InstanceError::Scheme)?;
     let https = match scheme.to_ascii_lowercase().as_str() {

@@ -15,7 +15,8 @@ use crate::settings::{Ca, Container, Credentials, Dns, Proxy, Workspace};
 /// Function that returns the comment behind a rule.
 pub type Comment<'c> = dyn Fn(&Rule) -> Option<String> + 'c;
 
-/// The whole policy of one layer. Several ceilings cannot stand in one file: the first is written.
+/// Writes the whole policy of one layer. Several ceilings cannot stand in one file: the first is
+/// written.
 pub fn policy(policy: &Policy, comment: &Comment<'_>) -> String {
     let mut text = String::from("version: 1\n");
     network(&mut text, policy, comment);
@@ -70,7 +71,7 @@ fn list<'r>(text: &mut String, key: &str, rules: impl Iterator<Item = &'r Rule>,
     }
 }
 
-/// One entry of a list: short where the short form says it all.
+/// Writes one entry of a list: short where the short form says it all.
 pub fn entry(rule: &Rule, denial: bool) -> String {
     let says_more = rule.protocol.is_some()
         || !rule.private.is_empty()
@@ -219,7 +220,7 @@ fn credentials(text: &mut String, credentials: &Credentials) {
     }
 }
 
-/// The largest unit that says it exactly.
+/// Writes a size in the largest unit that says it exactly.
 fn size(bytes: u64) -> String {
     let units = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match units.iter().find(|(_, unit)| bytes.is_multiple_of(*unit)) {
@@ -228,7 +229,8 @@ fn size(bytes: u64) -> String {
     }
 }
 
-/// A target that reads back as itself: a scheme where a name alone would be another port.
+/// Writes a target so that it reads back as itself: with a scheme where a name alone would be
+/// another port.
 fn target(endpoint: &crate::target::Endpoint) -> String {
     match endpoint.target {
         crate::decide::Target::Address(_) if endpoint.transport == crate::target::Transport::Tcp => {
@@ -238,7 +240,7 @@ fn target(endpoint: &crate::target::Endpoint) -> String {
     }
 }
 
-/// A plain word as it is, everything else in double quotes, which JSON and YAML read alike.
+/// Writes a plain word as it is, everything else in double quotes, which JSON and YAML read alike.
 pub(crate) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':');
     let starts = text.starts_with(|c: char| c.is_ascii_alphabetic());

@@ -33,7 +33,7 @@ impl<A> Default for Ranges<A> {
 }
 
 impl<A: Copy + Ord> Ranges<A> {
-    /// Of (first, last, id); no two may overlap without one holding the other.
+    /// Makes an index of (first, last, id); no two may overlap without one holding the other.
     pub(crate) fn new(mut found: Vec<(A, A, u32)>) -> Ranges<A> {
         found.sort_unstable_by_key(|(first, last, id)| (*first, std::cmp::Reverse(*last), *id));
         let mut ranges = Ranges { first: Vec::new(), rest: Vec::<Rest<A>>::new() };
@@ -62,7 +62,7 @@ impl<A: Copy + Ord> Ranges<A> {
         self.first.is_empty()
     }
 
-    /// The ids of every range that holds all of `first..=last`, widest first.
+    /// Returns the ids of every range that holds all of `first..=last`, widest first.
     pub(crate) fn holding(&self, first: A, last: A) -> Vec<&Ids> {
         let after = self.first.partition_point(|begin| *begin <= first);
         let mut next = u32::try_from(after).ok().and_then(|after| after.checked_sub(1));

@@ -106,7 +106,7 @@ impl Reason {
         Reason::ReservedPort,
     ];
 
-    /// The word as it stands in events and answers.
+    /// Returns the word as it stands in events and answers.
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::Allowed => "allowed",

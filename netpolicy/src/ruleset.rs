@@ -73,7 +73,7 @@ impl FenceLimit {
         FenceLimit::NewConnections,
     ];
 
-    /// The limit that refused a packet with this mark.
+    /// Returns the limit that refused a packet with this mark.
     pub fn of_mark(mark: u32) -> Option<FenceLimit> {
         FenceLimit::ALL.into_iter().find(|limit| limit.mark() == mark)
     }
@@ -84,7 +84,7 @@ impl FenceLimit {
 }
 
 impl std::fmt::Display for FenceLimit {
-    /// The limit in words: how many of what.
+    /// Writes the limit in words: the number and the thing that it limits.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             FenceLimit::DnsConnections => {
@@ -140,8 +140,8 @@ pub struct FencePlan {
     pub cut: Cut,
 }
 
-/// The pairs that a policy lets through to the gate, without overlaps. The gate decides again; a
-/// pair too many opens nothing, a pair too few is a refusal without a name.
+/// Returns the pairs that a policy lets through to the gate, without overlaps. The gate decides
+/// again; a pair too many opens nothing, a pair too few is a refusal without a name.
 pub fn permits(policy: &Policy, names: &VirtualNames) -> Vec<Permit> {
     if policy.network_denied {
         return Vec::new();
@@ -181,7 +181,7 @@ pub fn permits(policy: &Policy, names: &VirtualNames) -> Vec<Permit> {
     without_overlaps(permits)
 }
 
-/// nft refuses a set whose elements overlap.
+/// Removes overlaps: nft refuses a set whose elements overlap.
 fn without_overlaps(permits: Vec<Permit>) -> Vec<Permit> {
     let mut by_port = std::collections::BTreeMap::<u16, Vec<Ipv4Net>>::new();
     for permit in permits {
@@ -204,7 +204,7 @@ pub struct Ruleset {
 }
 
 impl Ruleset {
-    /// The JSON text.
+    /// Returns the JSON text.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(self)
     }
@@ -239,7 +239,7 @@ enum Step {
     Untracked { notrack: () },
 }
 
-/// The inet and arp tables, in one transaction that replaces what is there.
+/// Returns the inet and arp tables, in one transaction that replaces what is there.
 pub fn ruleset(plan: &FencePlan) -> Ruleset {
     let mut nftables = replaced_table(NfFamily::INet);
     nftables.push(add(NfListObject::Set(Box::new(permit_set(plan)))));
@@ -291,8 +291,8 @@ pub fn ruleset(plan: &FencePlan) -> Ruleset {
     Ruleset { nftables }
 }
 
-/// The netdev table: every frame of every device but `lo` is dropped, both ways. Apart, since a
-/// kernel below 5.16 has no egress hook, and since it binds to names of devices.
+/// Returns the netdev table, which drops every frame of every device but `lo`, both ways. It is
+/// apart, since a kernel below 5.16 has no egress hook, and since it binds to names of devices.
 pub fn netdev_ruleset(plan: &FencePlan) -> Ruleset {
     let mut nftables = replaced_table(NfFamily::NetDev);
     for (index, link) in plan.links.iter().enumerate() {
@@ -515,7 +515,7 @@ fn permit_set(plan: &FencePlan) -> Set<'static> {
     }
 }
 
-/// `add`, `delete`, `add`: replaced whole, whether it was there or not.
+/// Returns `add`, `delete`, `add`: the table is replaced whole, whether it was there or not.
 fn replaced_table(family: NfFamily) -> Vec<Object> {
     let table = || NfListObject::Table(Table { family, name: TABLE.into(), handle: None });
     vec![add(table()), Object::Plain(NfObject::CmdObject(NfCmd::Delete(table()))), add(table())]
@@ -613,13 +613,13 @@ fn goto_answer() -> Statement<'static> {
     Statement::Goto(JumpTarget { target: "answer".into() })
 }
 
-/// A pair that leads to the gate.
+/// Matches a pair that leads to the gate.
 fn permitted() -> Statement<'static> {
     let pair = NamedExpression::Concat(vec![field("ip", "daddr"), field("tcp", "dport")]);
     equal(Expression::Named(pair), text("@permit"))
 }
 
-/// A TCP packet without SYN, or one that answers to a SYN.
+/// Matches a TCP packet without SYN, or one that answers to a SYN.
 fn opens_nothing() -> Statement<'static> {
     /// FIN, SYN, RST, ACK.
     const JUDGED: u32 = 0x17;

@@ -15,7 +15,7 @@ use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema, json_schema, schema_for};
 use serde_json::Value;
 
-/// The schema as a JSON text, with a line end.
+/// Returns the schema as a JSON text, with a line end.
 pub fn json() -> String {
     let mut schema = schema_for!(File);
     RecursiveTransform(without_null).transform(&mut schema);
@@ -26,7 +26,7 @@ pub fn json() -> String {
     format!("{text}\n")
 }
 
-/// A key may be left out, and may not stand without a value.
+/// Forbids `null`: a key may be left out, and may not stand without a value.
 fn without_null(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else { return };
     if let Some(Value::Array(types)) = object.get_mut("type") {
@@ -208,7 +208,7 @@ struct Dns {
 enum Proxy {
     /// `http://proxy.corp.example:3128`.
     Url(String),
-    /// With credentials from an environment variable.
+    /// A proxy with credentials from an environment variable.
     Full(FullProxy),
 }
 
@@ -258,7 +258,7 @@ enum Capabilities {
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 enum Size {
-    /// With a unit.
+    /// A number with a unit.
     Text(String),
     /// Bytes.
     Bytes(u64),

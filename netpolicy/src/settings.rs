@@ -23,7 +23,7 @@ pub enum Server {
 }
 
 impl fmt::Display for Server {
-    /// As it stands in a URL: IPv6 in brackets.
+    /// Writes the server as it stands in a URL: IPv6 in brackets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Server::Name(name) => name.fmt(f),
@@ -61,7 +61,7 @@ pub enum Upstream {
 }
 
 impl fmt::Display for Upstream {
-    /// As policies write it.
+    /// Writes the upstream as policies do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Upstream::System => f.write_str("system"),
@@ -146,7 +146,7 @@ impl fmt::Display for Direct {
 pub struct Proxy {
     /// The proxy: it is asked with `CONNECT name:port`.
     pub server: Server,
-    /// Its port.
+    /// Port of the proxy.
     pub port: u16,
     /// The environment variable of the supervisor that holds `user:password`; never the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -195,7 +195,7 @@ impl Capabilities {
     pub const ALL: [(&'static str, Capabilities); 2] =
         [("none", Capabilities::None), ("default", Capabilities::Default)];
 
-    /// The word as policies write it.
+    /// Returns the word as policies write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Capabilities::None => "none",
@@ -291,7 +291,7 @@ impl Requirement {
         ("patched-or-unknown", Requirement::PatchedOrUnknown),
     ];
 
-    /// The word that policies use.
+    /// Returns the word that policies use.
     pub fn as_str(self) -> &'static str {
         match self {
             Requirement::Vm => "vm",
@@ -302,8 +302,8 @@ impl Requirement {
     }
 }
 
-/// Bytes from `512MiB`, `4g`, `1048576`; 1024-based, as docker reads them. `None` when it is no
-/// size.
+/// Reads bytes from `512MiB`, `4g`, `1048576`; 1024-based, as docker reads them. `None` when it is
+/// no size.
 pub fn size(text: &str) -> Option<u64> {
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());

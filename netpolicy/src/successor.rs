@@ -17,7 +17,7 @@ use crate::policy::{Layer, Policy, Rule};
 /// Reason for which a policy cannot take the place of another.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    /// It changes what only a new run can follow.
+    /// The policy changes settings that only a new run can follow.
     #[error("it changes {}, which only a new run can follow", .0.join(", "))]
     Fixed(Vec<String>),
     /// The organisation's rules are missing: they were read on another machine, or removed.
@@ -29,8 +29,8 @@ pub enum Unfit {
 /// with.
 const RULES: [&str; 4] = ["allow", "deny", "ceilings", "tests"];
 
-/// The policy that a run has from now on: rules, ceilings and tests of `next`, those of the project
-/// as they were.
+/// Returns the policy that a run has from now on: rules, ceilings and tests of `next`, those of the
+/// project as they were.
 ///
 /// # Errors
 /// When `next` differs in anything else than rules and the budget of names, or has lost the
@@ -61,7 +61,7 @@ fn keep_projects(now: &[Arc<Rule>], next: &mut Vec<Arc<Rule>>) {
     next.extend(now.iter().filter(|rule| rule.origin.layer == Layer::Project).cloned());
 }
 
-/// A policy without what may change.
+/// Returns a policy without the parts that may change.
 fn fixed(policy: &Policy) -> Value {
     let mut policy = policy.clone();
     policy.dns.names_per_wildcard = 0;
@@ -72,7 +72,7 @@ fn fixed(policy: &Policy) -> Value {
     value
 }
 
-/// The keys in which two differ, as policy files write them.
+/// Returns the keys in which two policies differ, as policy files write them.
 fn changed(now: &Value, next: &Value) -> Vec<String> {
     let (Some(now), Some(next)) = (now.as_object(), next.as_object()) else {
         // A policy that cannot be written down is not compared, so it is not taken.
@@ -97,7 +97,7 @@ mod tests {
     use crate::load::{LayerSource, load_layers};
     use crate::policy::Ceiling;
 
-    /// The policy of these layers, each a text below `network:`.
+    /// Makes the policy of these layers, each a text below `network:`.
     fn policy(layers: &[(Layer, &str)]) -> Policy {
         let sources: Vec<LayerSource> = layers
             .iter()

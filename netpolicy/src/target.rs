@@ -57,7 +57,7 @@ pub enum TargetError {
     /// `tcp://host` without a port.
     #[error("the port is missing")]
     NoPort,
-    /// Not between 1 and 65535.
+    /// The port is not between 1 and 65535.
     #[error("`{0}` is no port")]
     Port(String),
     /// No name.

@@ -44,18 +44,18 @@ impl VirtualNames {
         names
     }
 
-    /// The address that stands for a name, if it has one.
+    /// Returns the address that stands for a name, if it has one.
     pub fn address_of(&self, name: &HostName) -> Option<Ipv4Addr> {
         self.by_name.get(name).copied()
     }
 
-    /// The name behind an address.
+    /// Returns the name behind an address.
     pub fn name_of(&self, address: Ipv4Addr) -> Option<&HostName> {
         self.by_address.get(&address)
     }
 
-    /// The address of a name, a new one when it has none; `None` when the range is used up. Whether
-    /// the name is permitted is for the caller to ask first.
+    /// Returns the address of a name, a new one when it has none; `None` when the range is used up.
+    /// The caller must ask first whether the name is permitted.
     pub fn allocate(&mut self, name: &HostName) -> Option<Ipv4Addr> {
         if let Some(address) = self.address_of(name) {
             return Some(address);
@@ -93,8 +93,7 @@ impl VirtualNames {
         self.next = self.next.max(u32::from(address).saturating_add(1));
     }
 
-    /// The part of the range that names under wildcards get their addresses from. (Exact names that
-    /// are permitted during the run have theirs there too.)
+    /// Returns the part of the range from which names under wildcards get their addresses.
     pub fn wildcard_range(&self) -> Vec<Ipv4Net> {
         let last = u32::from(self.range.broadcast()).saturating_sub(1);
         if self.first_free > last {
@@ -103,7 +102,7 @@ impl VirtualNames {
         Ipv4Subnets::new(Ipv4Addr::from(self.first_free), Ipv4Addr::from(last), 0).collect()
     }
 
-    /// The whole map, by address.
+    /// Returns the whole map, by address.
     pub fn entries(&self) -> impl Iterator<Item = (Ipv4Addr, &HostName)> {
         self.by_address.iter().map(|(address, name)| (*address, name))
     }
@@ -116,7 +115,7 @@ fn patterns(policy: &Policy) -> impl Iterator<Item = &HostPattern> {
     })
 }
 
-/// Every name that is permitted as it is written, sorted: `x` of `x` and of `.x`.
+/// Returns every name that is permitted as it is written, sorted: `x` of `x` and of `.x`.
 pub fn exact_names(policy: &Policy) -> BTreeSet<&HostName> {
     patterns(policy)
         .filter(|pattern| !matches!(pattern, HostPattern::Below(_)))

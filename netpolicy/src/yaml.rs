@@ -37,7 +37,7 @@ pub(crate) struct SourcePlace {
 }
 
 impl SourcePlace {
-    /// The text of a command line option.
+    /// Makes a place of the text of a command line option.
     pub(crate) fn flag(flag: &str, text: &str) -> SourcePlace {
         SourcePlace {
             file: flag.into(),
@@ -49,12 +49,13 @@ impl SourcePlace {
         }
     }
 
-    /// A whole file, or one that cannot be read.
+    /// Makes a place of a whole file, or of one that cannot be read.
     pub(crate) fn file(file: &str) -> SourcePlace {
         SourcePlace { file: file.into(), source_line: "".into(), line: 0, column: 0, length: 0, inset: None }
     }
 
-    /// One character of a line of a file that is no YAML: `line` from 1, `column` from 0.
+    /// Makes a place of one character of a line of a file that is no YAML: `line` from 1, `column`
+    /// from 0.
     pub(crate) fn line_of(file: &str, line: usize, column: usize, text: &str) -> SourcePlace {
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let shown = if text.len() > MAX_SHOWN_LINE { "" } else { text };
@@ -76,7 +77,7 @@ impl SourcePlace {
         self.line
     }
 
-    /// The characters `from..from + length` of the place's text.
+    /// Returns the characters `from..from + length` of the place's text.
     pub(crate) fn part(&self, from: usize, length: usize) -> SourcePlace {
         let mut part = self.clone();
         if let (Some(inset), Ok(from), Ok(length)) = (self.inset, u32::try_from(from), u32::try_from(length))
@@ -155,7 +156,7 @@ impl Findings {
         self.list.iter().any(|finding| finding.severity == Severity::Error)
     }
 
-    /// In the order of the file.
+    /// Returns the findings in the order of the file.
     pub(crate) fn finish(mut self, file: &str) -> Vec<Diagnostic> {
         self.list.sort_by_key(|finding| (finding.line, finding.column));
         if self.left_out > 0 {
@@ -175,7 +176,7 @@ pub(crate) enum Value {
     List(Vec<Node>),
     /// A mapping, in the order of the file, each key once.
     Map(Vec<(Node, Node)>),
-    /// Something that was reported already.
+    /// A node that was reported already.
     Refused,
 }
 
@@ -203,7 +204,7 @@ impl Node {
         }
     }
 
-    /// The text when the node is a string by the core schema.
+    /// Returns the text when the node is a string by the core schema.
     pub(crate) fn as_str(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar { text, .. } if self.kind() == "a string" => Some(text),
@@ -360,7 +361,7 @@ impl<'f> Builder<'f> {
         Builder { file: file.into(), lines, findings, broken: false, aliases: false, masked: false }
     }
 
-    /// `line` from 1, `column` from 0, in characters.
+    /// Makes a place: `line` from 1, `column` from 0, in characters.
     fn place(&self, line: usize, column: usize, length: usize, inset: Option<u32>) -> SourcePlace {
         let source = self.lines.get(line.saturating_sub(1)).cloned().unwrap_or_else(|| "".into());
         let left = if source.len() > MAX_SHOWN_LINE {
@@ -492,7 +493,7 @@ impl<'f> Builder<'f> {
         }
     }
 
-    /// `false` when the key is reported; its value is left out then.
+    /// Checks a key. Returns `false` when it is reported; its value is left out then.
     fn check_key(&mut self, key: &Node, seen: &mut HashMap<String, u32>) -> bool {
         let finding = match &key.value {
             Value::Refused => return false,

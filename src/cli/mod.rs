@@ -148,7 +148,7 @@ pub struct ReviewArgs {
     pub json: bool,
 }
 
-/// A SHA-256 digest in hexadecimal digits, `sha256:` before it or not.
+/// Reads a SHA-256 digest in hexadecimal digits, `sha256:` before it or not.
 fn digest(text: &str) -> Result<String, String> {
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
     let good = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -60,7 +60,7 @@ Exit status: 0, or 2 could not run")]
 pub struct ImportArgs {
     /// The other program's file
     pub file: String,
-    /// Its format [default: what it looks like]
+    /// Format of the file [default: the one that it looks like]
     #[arg(long, value_name = "FORMAT", value_parser = words(&Import::ALL, Import::as_str))]
     pub from: Option<Import>,
     /// Print JSON

@@ -154,17 +154,17 @@ pub struct RunArgs {
 pub enum Network {
     /// Names and ranges that the policy permits.
     Policy,
-    /// Nothing.
+    /// No network.
     Denied,
 }
 
 impl RunArgs {
-    /// The agent's image as it was typed.
+    /// Returns the agent's image as it was typed.
     pub fn image(&self) -> &str {
         self.words.first().map_or("", String::as_str)
     }
 
-    /// The agent's command; empty: the image's.
+    /// Returns the agent's command; empty: the image's.
     pub fn command(&self) -> &[String] {
         self.words.get(1..).unwrap_or_default()
     }

@@ -38,8 +38,8 @@ fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&command().try_get_matches_from(words)?)
 }
 
-/// The command line as data. An option of `run` takes the next word whatever it is, and the last of
-/// several counts, as with docker's.
+/// Describes the command line. An option of `run` takes the next word whatever it is, and the last
+/// of several counts, as with docker's.
 fn command() -> clap::Command {
     Cli::command().mut_subcommand("run", |run| {
         run.args_override_self(true).mut_args(|arg| {
@@ -81,16 +81,16 @@ fn is_run(words: &[OsString]) -> bool {
     false
 }
 
-/// The engine's API carries text.
+/// Refuses words that are no text: the engine's API carries text.
 fn not_text(words: &[OsString]) -> Failure {
     let at = words.iter().position(|word| word.to_str().is_none());
     let shown = at.and_then(|at| words.get(at)).map(|word| word.to_string_lossy().into_owned());
     let number = at.map_or(0, |at| at + 1);
     Failure::new(COULD_NOT_RUN, format!("argument {number}, `{}`, is no UTF-8", shown.unwrap_or_default()))
-        .hint("engines take text only: pass it in a file of the project, or encoded")
+        .hint("pass it in a file of the project, or encoded: engines take text only")
 }
 
-/// `--tty=true`, which docker takes.
+/// Recognizes `--tty=true`, which docker takes.
 fn with_a_value(option: &str, value: &str) -> Option<Failure> {
     let option = option.split(['=', ' ']).next()?;
     let hint = match truth(value)? {
@@ -125,16 +125,16 @@ fn of_docker(met: &str, words: &[OsString]) -> Option<Failure> {
         return Some(failure.hint(words_of(only)));
     }
     failure.causes = all.iter().map(|flag| format!("--{}: {}", flag.long, words_of(flag))).collect();
-    Some(failure.hint("docs/from-docker.md has every option of docker's"))
+    Some(failure.hint("see docs/from-docker.md for every option of docker's"))
 }
 
-/// The refused option of docker's that a word begins.
+/// Returns the refused option of docker's that a word begins.
 fn refused(word: &str) -> Option<&'static Flag> {
     flag_of(word).filter(|flag| matches!(flag.answer, Support::Other(_)))
 }
 
-/// The refused options before the image. Where an unknown option makes it unclear what is a value,
-/// the looking ends.
+/// Returns the refused options before the image. Where an unknown option makes it unclear what is a
+/// value, the looking ends.
 fn others(words: &[OsString]) -> Vec<&'static Flag> {
     let mut run = Cli::command();
     // Options of all commands are among those of `run` then.

@@ -27,7 +27,7 @@ pub fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "expected a size of at least 6MiB, such as 512MiB or 4GiB".to_owned())
 }
 
-/// A number of CPUs.
+/// Reads a number of CPUs.
 pub fn cpus(text: &str) -> Result<f64, String> {
     if let Some(why) = no_limit(text) {
         return Err(why);
@@ -36,7 +36,7 @@ pub fn cpus(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "expected a number of CPUs from 0.01, such as 1.5".to_owned())
 }
 
-/// A number of processes.
+/// Reads a number of processes.
 pub fn pids(text: &str) -> Result<u64, String> {
     if let Some(why) = no_limit(text) {
         return Err(why);
@@ -45,7 +45,7 @@ pub fn pids(text: &str) -> Result<u64, String> {
     number.ok_or_else(|| "expected a number of processes from 1, such as 512".to_owned())
 }
 
-/// A time that is not over at once.
+/// Reads a time that is not over at once.
 pub fn time(text: &str) -> Result<Duration, String> {
     if text.trim() == "0" {
         return Err("the run would be over before it began: give a time such as 30m".to_owned());
@@ -57,7 +57,7 @@ pub fn time(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
-/// `USER[:GROUP]`, each a name or a number; either may be left out, as with docker.
+/// Reads `USER[:GROUP]`, each a name or a number; either may be left out, as with docker.
 pub fn user(text: &str) -> Result<String, String> {
     let expected = || format!("expected USER or USER:GROUP, names or numbers up to {LARGEST_ID}");
     let is_good = |part: &str| {
@@ -73,7 +73,7 @@ pub fn user(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// A directory in the container; empty: the image's.
+/// Reads a directory in the container; empty: the image's.
 pub fn workdir(text: &str) -> Result<String, String> {
     if text.contains('\0') || !(text.is_empty() || text.starts_with('/')) {
         return Err("expected an absolute path in the container, such as /workspace/src".to_owned());
@@ -81,7 +81,7 @@ pub fn workdir(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// ringfence's words, and docker's for no network.
+/// Reads ringfence's words, and docker's for no network.
 pub fn network(text: &str) -> Result<Network, String> {
     match text {
         "policy" => Ok(Network::Policy),
@@ -91,7 +91,7 @@ pub fn network(text: &str) -> Result<Network, String> {
     }
 }
 
-/// `system` or a file.
+/// Reads `system` or a file.
 pub fn authorities(text: &str) -> Result<Ca, String> {
     match text {
         "" => Err("expected a file, or `system`".to_owned()),

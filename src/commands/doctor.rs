@@ -50,7 +50,8 @@ pub async fn doctor(engine_host: Option<&str>, args: DoctorArgs) -> Result<u8, F
     })
 }
 
-/// The facts, and whether an engine answered. An interrupt waits until what was made is removed.
+/// Gathers the facts, and tells whether an engine answered. An interrupt waits until what was made
+/// is removed.
 async fn facts(
     choice: Result<Choice, Failure>,
     policy: &Policy,

@@ -66,7 +66,7 @@ struct Swept {
     failures: Vec<Failure>,
 }
 
-/// One that cannot be removed keeps nobody from the others.
+/// Removes what every workflow left. One that cannot be removed keeps nobody from the others.
 async fn sweep(engine: &Engine) -> Result<Swept, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or(0);
     let workflows = inventory::workflows(engine).await?;
@@ -143,7 +143,8 @@ fn by_guard(answer: Option<Result<Option<bool>, Failure>>) -> Supervisor {
     }
 }
 
-/// A dead guard says nothing; the supervisor, if it lives, is about to remove what is left.
+/// Judges by the time since the guard's end. A dead guard says nothing; the supervisor, if it
+/// lives, is about to remove what is left.
 fn by_age(ended_ago: Option<Duration>) -> Supervisor {
     match ended_ago {
         Some(ago) if ago > REMOVAL => Supervisor::Gone,
@@ -162,7 +163,7 @@ async fn ended_ago(engine: &Engine, container: &str) -> Option<Duration> {
     since(&about.state?.finished_at?, SystemTime::now())
 }
 
-/// The time since one that the engine wrote, in UTC or with an offset.
+/// Returns the time since a moment that the engine wrote, in UTC or with an offset.
 fn since(text: &str, now: SystemTime) -> Option<Duration> {
     let seconds = u64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_second()).ok()?;
     let then = UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;

@@ -77,7 +77,7 @@ pub async fn net(engine_host: Option<&str>, args: NetArgs) -> Result<u8, Failure
     }
 }
 
-/// A rule as the command line of `run` reads it, with the command as its origin.
+/// Reads a rule as the command line of `run` does, with the command as its origin.
 fn rule(flag: &str, command: &str, text: &str) -> Result<Rule, Failure> {
     let mut rule = rule_from_flag(flag, text).map_err(|error| {
         let mut failure = Failure::new(COULD_NOT_RUN, format!("`{text}` cannot be used"));
@@ -91,7 +91,8 @@ fn rule(flag: &str, command: &str, text: &str) -> Result<Rule, Failure> {
 /// Reads the change that the words of `net` ask for; nothing without a word.
 fn wish(words: &[String]) -> Result<Option<Change>, Failure> {
     let wrong = |what: String| {
-        Failure::new(COULD_NOT_RUN, what).hint("`ringfence net --help` lists the conditions and their forms")
+        Failure::new(COULD_NOT_RUN, what)
+            .hint("see the conditions and their forms with `ringfence net --help`")
     };
     let (mut set, mut host, mut restore) = (Vec::new(), None, false);
     for word in words {
@@ -145,7 +146,7 @@ async fn make_on(engine: &Engine, to: &Helpers, change: Change, json: bool) -> R
     }
 }
 
-/// The engine, and the helpers of the workflow that is meant.
+/// Returns the engine, and the helpers of the workflow that is meant.
 async fn running(
     engine_host: Option<&str>,
     workflow: &str,
@@ -162,7 +163,8 @@ async fn running(
     }
     let helpers = found.helpers().filter(|_| found.guard == "running").ok_or_else(|| {
         let what = format!("the guard of {} does not run ({})", found.id, found.guard);
-        Failure::new(COULD_NOT_RUN, what).hint("everything is refused without it, and nothing can be changed")
+        Failure::new(COULD_NOT_RUN, what)
+            .hint("start a new run: without the guard everything is refused, and nothing can be changed")
     })?;
     Ok((engine, helpers))
 }

@@ -105,8 +105,8 @@ fn on_engine(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Fail
     result
 }
 
-/// The end of a command that goes on after a failure: all but the last are told here, and that one
-/// where every command's is.
+/// Ends a command that goes on after a failure: all failures but the last are told here, and that
+/// one where every command's is.
 pub fn all_or_last(mut failures: Vec<Failure>) -> Result<u8, Failure> {
     let last = failures.pop();
     failures.iter().for_each(Failure::tell);

@@ -53,7 +53,7 @@ pub fn unmask(policy: &mut Policy, paths: &[String], project: Option<&Path>) -> 
     Ok(shown)
 }
 
-/// An absolute path as it is below the project; every other as it was given.
+/// Returns an absolute path as it is below the project; every other as it was given.
 fn below(given: &str, project: Option<&Path>) -> String {
     let project = project.and_then(Path::to_str);
     match project.and_then(|project| given.strip_prefix(project)?.strip_prefix('/')) {

@@ -24,7 +24,7 @@ pub async fn ps(engine_host: Option<&str>, json: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// As wide as what stands in it.
+/// Draws the table, each column as wide as its content.
 fn table(all: &[Found], now: u64) -> String {
     let mut rows = vec![TITLES.map(str::to_owned)];
     rows.extend(all.iter().map(|found| row(found, now)));
@@ -62,13 +62,13 @@ fn row(found: &Found, now: u64) -> [String; 12] {
     ]
 }
 
-/// `used/limit`.
+/// Writes `used/limit`.
 fn against<T>(part: Part<T>, show: impl Fn(T) -> String) -> String {
     let [used, limit] = [part.used, part.limit].map(|number| number.map_or("?".to_owned(), &show));
     format!("{used}/{limit}")
 }
 
-/// A time in its largest unit.
+/// Writes a time in its largest unit.
 fn short(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),

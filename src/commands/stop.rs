@@ -49,8 +49,8 @@ pub async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result<u8, Fa
     super::all_or_last(failures)
 }
 
-/// Has the guard write down who asked for the end. It ends all the same where the guard does not
-/// answer.
+/// Asks the guard to write down who wants the end. The run ends all the same where the guard does
+/// not answer.
 async fn ask(engine: &Engine, found: &Found) {
     let Some(helpers) = found.helpers().filter(|_| found.guard == "running") else { return };
     let (uid, name) = account::of_caller();

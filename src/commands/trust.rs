@@ -38,7 +38,7 @@ pub fn trust(args: &TrustArgs) -> Result<u8, Failure> {
     }
     let source = layers::project_source(&folder)?.ok_or_else(|| {
         Failure::new(COULD_NOT_RUN, format!("{} has no {}", folder.display(), layers::PROJECT))
-            .hint("only a project with a policy of its own needs approval")
+            .hint("name a project with a policy of its own; no other needs approval")
     })?;
     let now = layers::load_alone(source, &folder)?;
     let digest = now.closure_digest(Layer::Project);
@@ -103,7 +103,7 @@ fn state_of(approval: &trust::Approval) -> &'static str {
     }
 }
 
-/// The project's folder, given it or its policy.
+/// Returns the project's folder, given it or its policy.
 fn project_of(file: &Path) -> Result<PathBuf, Failure> {
     let cannot =
         |folder: &Path| Failure::new(COULD_NOT_RUN, format!("cannot find the project {}", folder.display()));
@@ -113,14 +113,14 @@ fn project_of(file: &Path) -> Result<PathBuf, Failure> {
     }
     if file.file_name().is_none_or(|name| name != layers::PROJECT) {
         return Err(Failure::new(COULD_NOT_RUN, format!("{} is no project's policy", file.display()))
-            .hint(format!("it is called {}, in the project's topmost folder", layers::PROJECT)));
+            .hint(format!("name {} in the project's topmost folder", layers::PROJECT)));
     }
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     real(folder.unwrap_or(Path::new(".")))
 }
 
-/// The policy that was approved, from the texts that were kept; nothing where they can no longer be
-/// read.
+/// Returns the policy that was approved, from the texts that were kept; nothing where they can no
+/// longer be read.
 fn policy_of(files: &[(String, String)]) -> Policy {
     let mut read = |_: Layer, path: &str| {
         let found = files.iter().find(|(name, _)| name == path);
@@ -161,13 +161,13 @@ fn summary(folder: &Path, now: &Policy, earlier: Option<&Policy>, digest: &str) 
     text
 }
 
-/// A line for each different rule, or what stands for none.
+/// Writes a line for each different rule, or the text that stands for none.
 fn entries<'r>(rules: impl Iterator<Item = &'r Arc<Rule>>, none: &str) -> String {
     let lines: BTreeSet<String> = rules.map(|rule| format!("  {}\n", print::entry(rule, false))).collect();
     if lines.is_empty() { none.to_owned() } else { lines.into_iter().collect() }
 }
 
-/// The policy as it counts once it is approved.
+/// Returns the policy as it counts once it is approved.
 fn approved(policy: &Policy) -> Policy {
     Policy { project_trusted: true, ..policy.clone() }
 }

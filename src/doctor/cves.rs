@@ -22,11 +22,11 @@ pub const FRESH_DAYS: i32 = 90;
 pub struct Vulnerabilities {
     /// The day on which it was brought up to date.
     pub as_of: Date,
-    /// Its entries.
+    /// Entries of the list.
     pub holes: Vec<Vulnerability>,
 }
 
-/// One hole, or several that were closed together.
+/// A vulnerability, or several that were closed together.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vulnerability {
@@ -48,7 +48,7 @@ pub struct Vulnerability {
     pub checked: Date,
 }
 
-/// From a version on, up to and without another.
+/// Range of versions: from one on, up to and without another.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Range {
@@ -74,7 +74,7 @@ pub enum Severity {
 }
 
 impl Vulnerabilities {
-    /// The list that this program was built with.
+    /// Returns the list that this program was built with.
     pub fn built_in() -> Result<Vulnerabilities, String> {
         serde_json::from_str(include_str!("cves.json"))
             .map_err(|error| format!("the built-in list of known holes cannot be read: {error}"))
@@ -85,8 +85,8 @@ impl Vulnerabilities {
         self.holes.iter().any(|hole| hole.component == component)
     }
 
-    /// The holes that a component of this number has, before anybody mends them without changing
-    /// it.
+    /// Returns the vulnerabilities that a component of this number has, unless a packager mends
+    /// them without changing the number.
     pub fn of(&self, component: &str, number: &semver::Version) -> Vec<&Vulnerability> {
         self.holes.iter().filter(|hole| hole.component == component && hole.has(number)).collect()
     }
@@ -102,14 +102,15 @@ impl Vulnerability {
         self.affected.iter().any(|range| range.contains(number))
     }
 
-    /// The lowest number above this one that does not have it.
+    /// Returns the lowest number above this one that does not have it.
     pub fn fixed_above(&self, number: &semver::Version) -> Option<&str> {
         self.affected.iter().find(|range| range.contains(number)).map(|range| range.fixed.as_str())
     }
 }
 
 impl Range {
-    /// A bound that is no version (a test forbids it in the built-in list) holds everything.
+    /// Tells whether the range holds a number. A bound that is no version (a test forbids it in the
+    /// built-in list) holds everything.
     fn contains(&self, number: &semver::Version) -> bool {
         let from = self.from.as_deref().map(version::number);
         let begun = from.is_none_or(|from| from.is_none_or(|from| from <= *number));

@@ -15,7 +15,7 @@ pub type Learned<T> = Result<T, String>;
 pub struct Facts {
     /// Today, for the age of the list of known holes.
     pub today: Date,
-    /// This machine.
+    /// Facts about this machine.
     pub machine: Machine,
     /// The engine, as it tells of itself.
     pub engine: Learned<Engine>,
@@ -60,7 +60,7 @@ pub struct Machine {
     pub boot_id: Option<String>,
     /// Release of the kernel; absent outside Linux.
     pub kernel: Option<String>,
-    /// Its host name.
+    /// Host name.
     pub name: String,
     /// The namespaces of this process by kind.
     pub namespaces: BTreeMap<String, String>,
@@ -79,9 +79,9 @@ pub struct Engine {
     pub product: String,
     /// The name of the machine that it runs on.
     pub name: String,
-    /// That machine's system.
+    /// System of the engine's machine.
     pub system: String,
-    /// That machine's kernel.
+    /// Kernel of the engine's machine.
     pub kernel: String,
     /// Set when the engine runs without root.
     pub rootless: bool,
@@ -108,7 +108,7 @@ pub struct Engine {
 /// Containers that are not ringfence's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Others {
-    /// Those that were looked at, in the engine's order.
+    /// Containers that were looked at, in the engine's order.
     pub looked_at: Vec<Other>,
     /// Number of further containers that run.
     pub left_out: usize,
@@ -116,10 +116,10 @@ pub struct Others {
     pub builders: Vec<String>,
 }
 
-/// One of them.
+/// A container that is not ringfence's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Other {
-    /// Its name.
+    /// Name of the container.
     pub name: String,
     /// Ports that it publishes, as `address:port`.
     pub ports: Vec<String>,

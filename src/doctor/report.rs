@@ -3,7 +3,7 @@
 use super::row::{Row, Verdict};
 use crate::term::{line, lines};
 
-/// The rows as text; with colours where they are wanted.
+/// Returns the rows as text; with colours where they are wanted.
 pub fn text(rows: &[Row], coloured: bool) -> String {
     let mut text = String::new();
     for row in rows {

@@ -31,7 +31,7 @@ pub struct Unmet {
     pub remedy: &'static str,
 }
 
-/// The demands that the facts do not meet.
+/// Returns the demands that the facts do not meet.
 pub fn unmet(facts: &Facts, known: &Result<Vulnerabilities, String>) -> Vec<Unmet> {
     let of = |requirement: &Requirement| {
         let why = match requirement {
@@ -99,7 +99,7 @@ fn vm(machine: &Machine, inside: &Learned<Inside>) -> Option<String> {
     }
 }
 
-/// The engine's own word, unless a container found otherwise.
+/// Checks `rootless` by the engine's own word, unless a container found otherwise.
 fn rootless(engine: &Learned<EngineFacts>, inside: &Learned<Inside>) -> Option<String> {
     let found_root = inside.as_ref().is_ok_and(|inside| inside.root_is_root == Some(true));
     match engine {
@@ -112,8 +112,8 @@ fn rootless(engine: &Learned<EngineFacts>, inside: &Learned<Inside>) -> Option<S
     }
 }
 
-/// An engine that leaves out its own version, or that of what starts its containers, is judged by
-/// neither: that is no good news. Nor is a list too old.
+/// Checks `patched`. An engine that leaves out its own version, or that of the programs that start
+/// its containers, does not meet the demand; nor does a list that is too old.
 fn patched(
     engine: &Learned<EngineFacts>,
     known: &Result<Vulnerabilities, String>,

@@ -6,18 +6,18 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Nothing to do.
+    /// Nothing is to be done.
     Ok,
     /// Weaker than it could be; it is for the person to weigh.
     Warn,
-    /// Something that ringfence relies on, or that a policy demands, is not so.
+    /// A condition that ringfence relies on, or that a policy demands, is not met.
     Fail,
-    /// It could not be found out.
+    /// The risk could not be judged.
     Unknown,
 }
 
 impl Verdict {
-    /// The word in tables and JSON.
+    /// Returns the word in tables and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Verdict::Ok => "ok",
@@ -27,7 +27,8 @@ impl Verdict {
         }
     }
 
-    /// The graver of two; not to know is graver than a warning, and lighter than a failure.
+    /// Returns the graver of two verdicts; `unknown` is graver than a warning, and lighter than a
+    /// failure.
     pub fn or_worse(self, other: Verdict) -> Verdict {
         let weight = |verdict| match verdict {
             Verdict::Ok => 0,
@@ -55,7 +56,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// A row that is good until something is found.
+    /// Makes a row that is good until something is found.
     pub fn new(risk: &'static str, title: &'static str) -> Row {
         Row { risk, title, verdict: Verdict::Ok, evidence: Vec::new(), remedy: Vec::new() }
     }

@@ -22,13 +22,13 @@ pub struct Version {
 pub enum Build {
     /// The project itself.
     Upstream,
-    /// Somebody who may have changed it: what gave that away.
+    /// A packager who may have changed the component; the mark that gave that away.
     Distribution(String),
-    /// It does not tell a commit, so nobody knows.
+    /// The version names no commit, so nobody knows.
     Unnamed,
 }
 
-/// The version of a component that says so, built from a commit that it names (or does not).
+/// Reads the version of a component that says so, built from a commit that it names (or does not).
 pub fn of_component(text: &str, commit: &str) -> Option<Version> {
     let (number, rest) = parse(text)?;
     let build = if !rest.is_empty() {
@@ -50,12 +50,12 @@ pub fn of_product(text: &str) -> Option<Version> {
     Some(Version { number, build })
 }
 
-/// The number alone, as the list of known holes writes it.
+/// Reads the number alone, as the list of known vulnerabilities writes it.
 pub fn number(text: &str) -> Option<semver::Version> {
     parse(text).filter(|(_, rest)| rest.is_empty()).map(|(number, _)| number)
 }
 
-/// The number, and what follows it.
+/// Splits off the number from the text behind it.
 fn parse(text: &str) -> Option<(semver::Version, String)> {
     let text = text.trim();
     let text = text.strip_prefix('v').unwrap_or(text);
@@ -75,7 +75,7 @@ fn parse(text: &str) -> Option<(semver::Version, String)> {
     }
 }
 
-/// `-rc.2`, `-rc2`, `-beta.1`: upstream's own; anything else is a packager's.
+/// Reads upstream's own suffixes, `-rc.2`, `-rc2`, `-beta.1`; anything else is a packager's.
 fn pre_release(rest: &str) -> Option<semver::Prerelease> {
     let rest = rest.strip_prefix('-')?;
     let (word, count) = rest.split_at(rest.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(rest.len()));
@@ -85,7 +85,7 @@ fn pre_release(rest: &str) -> Option<semver::Prerelease> {
     plain.then(|| semver::Prerelease::new(&text).ok()).flatten()
 }
 
-/// `e6534b4`, or what `git describe` makes of it: `v1.1.12-0-g51d5e946`.
+/// Tells whether a text is `e6534b4`, or what `git describe` makes of it: `v1.1.12-0-g51d5e946`.
 fn is_commit(text: &str) -> bool {
     let hash = text.rsplit_once("-g").map_or(text, |(_, hash)| hash);
     (7..=40).contains(&hash.len()) && hash.chars().all(|c| c.is_ascii_hexdigit())

@@ -149,7 +149,7 @@ pub fn lacks_rights(stat: &Stat) -> bool {
         && stat.st_uid == rustix::process::geteuid().as_raw()
 }
 
-/// By the descriptor: the name may lead elsewhere by now.
+/// Gives the caller rights to a folder by its descriptor: the name may lead elsewhere by now.
 #[cfg(target_os = "linux")]
 fn give_rights(held: &OwnedFd, stat: &Stat) -> io::Result<()> {
     use std::os::fd::AsRawFd;

@@ -17,7 +17,7 @@ const LONGEST: u64 = 16 << 20;
 /// Authorities.
 pub type Certificates = Vec<CertificateDer<'static>>;
 
-/// The authorities that were asked for.
+/// Reads the authorities that were asked for.
 pub fn read(ca: &Ca) -> Result<Certificates, Failure> {
     match ca {
         Ca::System => of_this_machine(),
@@ -59,7 +59,7 @@ fn of_file(path: &Path) -> Result<Certificates, Failure> {
     Ok(certificates)
 }
 
-/// The certificates of a PEM text; a key that lies among them stays where it is.
+/// Reads the certificates of a PEM text; a key that lies among them stays where it is.
 pub fn parse(text: &[u8]) -> Result<Certificates, rustls::pki_types::pem::Error> {
     CertificateDer::pem_slice_iter(text).collect()
 }

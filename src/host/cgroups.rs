@@ -3,7 +3,7 @@
 
 use std::fs;
 
-/// Bytes of memory; `None`: without a limit, or not to be seen.
+/// Returns the limit of memory, in bytes; `None`: without a limit, or not to be seen.
 pub fn memory() -> Option<u64> {
     limit(&["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"])
 }
@@ -22,7 +22,7 @@ pub fn bounds_swap() -> bool {
     }
 }
 
-/// Processes; `None`: without a limit, or not to be seen.
+/// Returns the limit of processes; `None`: without a limit, or not to be seen.
 pub fn processes() -> Option<u64> {
     limit(&["/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"])
 }
@@ -38,7 +38,8 @@ pub fn bounds_cpu() -> bool {
     unified.or_else(older).unwrap_or(false)
 }
 
-/// The first of these files that is there, unless it says `max` or the kernel's greatest number.
+/// Returns the first of these files that is there, unless it says `max` or the kernel's greatest
+/// number.
 fn limit(files: &[&str]) -> Option<u64> {
     let number: u64 = files.iter().find_map(|file| read(file))?.parse().ok()?;
     (number < 1 << 60).then_some(number)

@@ -4,7 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use netpolicy::policy::Date;
 
-/// Today, in UTC. A clock before 1970 is taken for a day on which everything has expired.
+/// Returns today's date in UTC. A clock before 1970 is taken for a day on which everything has
+/// expired.
 pub fn today() -> Date {
     let Ok(since) = SystemTime::now().duration_since(UNIX_EPOCH) else { return Date::MAX };
     day(since.as_secs() / 86_400)
@@ -15,7 +16,7 @@ pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or(0)
 }
 
-/// The day so many days after 1970-01-01.
+/// Returns the day so many days after 1970-01-01.
 fn day(days: u64) -> Date {
     i64::try_from(days)
         .ok()

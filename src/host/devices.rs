@@ -14,7 +14,7 @@ const TERMINALS: std::ops::RangeInclusive<u64> = 136..=143;
 const DEEPEST: usize = 8;
 const MOST: usize = 10_000;
 
-/// The paths of all others in `dev`.
+/// Returns the paths of all unusual devices in `dev`.
 ///
 /// # Errors
 /// When it cannot be looked at whole.
@@ -57,7 +57,7 @@ fn is_usual(device: u64) -> bool {
     USUAL.contains(&(major, minor)) || TERMINALS.contains(&major)
 }
 
-/// Major and minor number, as Linux puts them into one (`gnu_dev_major`).
+/// Splits a device into major and minor number, as Linux puts them into one (`gnu_dev_major`).
 fn numbers(device: u64) -> (u64, u64) {
     let major = (device >> 8) & 0xfff | (device >> 32) & !0xfff;
     let minor = device & 0xff | (device >> 12) & !0xff;

@@ -34,7 +34,7 @@ impl Identity {
         self.inode == now.inode && self.born == now.born && device
     }
 
-    /// Of something that is open.
+    /// Reads the identity of an open file.
     pub fn of(open: impl AsFd) -> io::Result<Identity> {
         let meta = File::from(open.as_fd().try_clone_to_owned()?).metadata()?;
         let since = meta.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
@@ -52,7 +52,7 @@ pub fn mount_of(open: impl AsFd) -> Option<u64> {
     StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::MNT_ID).then_some(found.stx_mnt_id)
 }
 
-/// There are no such numbers.
+/// Returns nothing: there are no such numbers.
 #[cfg(target_os = "macos")]
 pub fn mount_of(_: impl AsFd) -> Option<u64> {
     None

@@ -1,6 +1,6 @@
 //! Identity of the kernel and of the machine.
 
-/// Names this machine: what it was given when it was installed, as far as its system does that.
+/// Returns the machine's id, which it got when it was installed, as far as its system keeps one.
 pub fn machine_id() -> Option<String> {
     let text = std::fs::read_to_string("/etc/machine-id").ok()?;
     let text = text.trim();

@@ -61,7 +61,7 @@ impl Netlink {
         }
     }
 
-    /// The socket itself.
+    /// Returns the socket itself.
     pub fn into_fd(self) -> OwnedFd {
         self.0
     }
@@ -84,7 +84,7 @@ impl Netlink {
         answer
     }
 
-    /// Everything of a kind that the kernel has.
+    /// Asks the kernel for everything of a kind.
     pub fn dump<T>(&self, request: T) -> io::Result<Vec<T>>
     where
         T: NetlinkSerializable + NetlinkDeserializable,

@@ -12,7 +12,7 @@ use super::*;
 struct World {
     _dir: tempfile::TempDir,
     root: PathBuf,
-    /// Nothing was given to anybody.
+    /// Record in which no agent was given anything.
     before: Territory,
     /// The project was given to an agent.
     after: Territory,
@@ -184,8 +184,7 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// An agent at work: it swaps a folder, and a file, for a link out of the project as fast as it
-/// can.
+/// Plays an agent that swaps a folder, and a file, for a link out of the project as fast as it can.
 #[test]
 fn a_swap_at_any_moment_leads_nowhere() {
     let world = world();

@@ -32,12 +32,12 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// Root's, or the user's of this program, and no group's.
+    /// Trusts root and these users, and no group.
     pub fn strict(users: &[u32]) -> Owners {
         Owners { users: users.to_vec(), group: None }
     }
 
-    /// A person's, with their first group, or root's.
+    /// Trusts a person, with their first group, and root.
     pub fn of_person(user: u32, group: u32) -> Owners {
         Owners { users: vec![0, user], group: Some(group) }
     }
@@ -73,7 +73,7 @@ impl Owners {
         Ok(file.into())
     }
 
-    /// The file itself may be written by its owner alone: no group counts here.
+    /// Checks the file itself, which may be written by its owner alone: no group counts here.
     fn check_end(&self, stat: &Stat, path: &Path) -> Result<(), String> {
         if !self.users.contains(&stat.st_uid) {
             let whose = if self.users == [0] { "root" } else { "you or root" };
@@ -130,7 +130,7 @@ impl Rule for Owners {
     }
 }
 
-/// The permissions; a number of 16 bits on macOS.
+/// Returns the permissions; a number of 16 bits on macOS.
 #[allow(clippy::unnecessary_cast, reason = "not on macOS")]
 pub fn mode(stat: &Stat) -> u32 {
     stat.st_mode as u32 & 0o7777

@@ -28,7 +28,7 @@ pub const MOST_LINKS: usize = 40;
 pub struct Folder {
     /// Open, as a name only where the system has that.
     pub fd: OwnedFd,
-    /// Its path, without links.
+    /// Path of the folder, without links.
     pub path: PathBuf,
     /// Stat data of the folder.
     pub stat: Stat,
@@ -81,7 +81,7 @@ pub struct End {
 }
 
 impl End {
-    /// The whole path, without links.
+    /// Returns the whole path, without links.
     pub fn path(&self) -> PathBuf {
         match self.name == "." {
             true => self.folder.path.clone(),
@@ -216,13 +216,14 @@ pub fn plain_folder(here: Option<BorrowedFd<'_>>, name: &OsStr) -> io::Result<Ow
     })
 }
 
-/// A folder on the way need not be readable.
+/// Returns the flags to open a folder on the way, which need not be readable.
 #[cfg(target_os = "linux")]
 fn folder_flags() -> OFlags {
     OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC
 }
 
-/// There is no opening as a name only: a folder on the way must be readable.
+/// Returns the flags to open a folder on the way. There is no opening as a name only, so it must be
+/// readable.
 #[cfg(target_os = "macos")]
 fn folder_flags() -> OFlags {
     OFlags::RDONLY | OFlags::NONBLOCK | OFlags::DIRECTORY | OFlags::CLOEXEC
@@ -260,7 +261,7 @@ pub fn symlink_chain(path: &Path) -> Vec<PathBuf> {
     chain
 }
 
-/// The names of a path, `..` among them.
+/// Returns the names of a path, `..` among them.
 fn names(path: &Path) -> VecDeque<OsString> {
     let named = |part: &Component<'_>| matches!(part, Component::Normal(_) | Component::ParentDir);
     path.components().filter(named).map(|part| part.as_os_str().to_owned()).collect()

@@ -28,7 +28,7 @@ pub fn keep_from(given: impl IntoIterator<Item = PathBuf>) {
     let _ = GIVEN.set(given.into_iter().collect());
 }
 
-/// A program of the person's, about to be started.
+/// Prepares a program of the person's to be started.
 ///
 /// # Errors
 /// When there is none.
@@ -49,7 +49,7 @@ pub fn command(name: &str) -> io::Result<Command> {
     Ok(command)
 }
 
-/// The project that a person is in: none where that is the home folder, or more.
+/// Returns the project that a person is in: none where that is the home folder, or more.
 fn project_at(here: &Path, home: Option<&Path>) -> Option<PathBuf> {
     let marked = here.ancestors().find(|folder| MARKS.iter().any(|mark| folder.join(mark).exists()));
     let project = marked.unwrap_or(here).canonicalize().ok()?;
@@ -58,7 +58,7 @@ fn project_at(here: &Path, home: Option<&Path>) -> Option<PathBuf> {
     (!too_much).then_some(project)
 }
 
-/// The parts of a `PATH`, without links, that are absolute and not below `avoided`.
+/// Returns the parts of a `PATH`, without links, that are absolute and not below `avoided`.
 fn folders(path: &OsStr, avoided: &[PathBuf]) -> Vec<PathBuf> {
     let parts = std::env::split_paths(path).filter(|part| part.is_absolute());
     let real = parts.filter_map(|part| part.canonicalize().ok());

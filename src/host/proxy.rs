@@ -2,12 +2,12 @@
 
 use crate::term::{COULD_NOT_RUN, Failure};
 
-/// `user:password` for the proxy from a variable of this name.
+/// Reads `user:password` for the proxy from a variable of this name.
 pub fn proxy_credentials(name: &str) -> Result<String, Failure> {
     read_credentials(name, std::env::var(name).ok())
 }
 
-/// `user:password` from a variable. The error never has the value.
+/// Reads `user:password` from a variable. The error never has the value.
 fn read_credentials(name: &str, value: Option<String>) -> Result<String, Failure> {
     let cannot = |why: &str| {
         Failure::new(COULD_NOT_RUN, format!("the proxy's credentials: the variable {name} {why}"))

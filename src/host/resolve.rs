@@ -45,11 +45,11 @@ const CACHE: u64 = 64;
 /// Answer of the upstreams about a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolution {
-    /// These addresses.
+    /// The name has these addresses.
     Addresses(Vec<IpAddr>),
-    /// It exists, and has no address.
+    /// The name exists, and has no address.
     NoAddress,
-    /// It does not exist.
+    /// The name does not exist.
     NoName,
 }
 
@@ -66,7 +66,7 @@ impl fmt::Display for Resolution {
 /// Patience with upstreams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// They are the only ones who can know.
+    /// Only the upstreams can know.
     Full,
     /// A proxy can be asked instead: who was silent a moment ago is not asked.
     Little,
@@ -108,9 +108,9 @@ struct State {
 
 /// Source of a member's resolver.
 enum Source {
-    /// It was made at the start.
+    /// The resolver was made at the start.
     Ready(Box<TokioResolver>),
-    /// Its address must be found first.
+    /// The server's address must be found first.
     ByName(Box<HttpsByName>),
 }
 
@@ -126,14 +126,15 @@ struct HttpsByName {
 
 /// Reason for which a member gave no answer.
 enum Trouble {
-    /// It said nothing.
+    /// The member did not answer in time.
     Silent,
-    /// It said that it cannot, or could not be spoken to.
+    /// The member said that it cannot answer, or could not be spoken to.
     Failed(String),
 }
 
 impl Resolvers {
-    /// The upstreams of a policy; encrypted ones must show a certificate of these authorities.
+    /// Makes the upstreams of a policy; encrypted ones must show a certificate of these
+    /// authorities.
     pub fn new(dns: &Dns, roots: &[CertificateDer<'static>]) -> Result<Resolvers, Unusable> {
         let tls = client_config(roots)?;
         let system = Arc::new(Group(system_members(&tls)?));
@@ -278,7 +279,7 @@ impl Member {
 }
 
 impl HttpsByName {
-    /// The resolver that asks it, once it has been found.
+    /// Returns the resolver that asks the member, once it has been found.
     async fn resolver(&self) -> Result<TokioResolver, String> {
         let known = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match known {
@@ -308,7 +309,7 @@ impl HttpsByName {
     }
 }
 
-/// The members that an upstream of the policy means: one, or those of the machine.
+/// Returns the members that an upstream of the policy means: one, or those of the machine.
 fn members_of(
     upstream: &Upstream,
     tls: &rustls::ClientConfig,
@@ -340,7 +341,7 @@ fn members_of(
     Ok(vec![Member { encrypted: !matches!(upstream, Upstream::Plain(_)), ..member }])
 }
 
-/// A DNS-over-HTTPS server whose certificate must carry `name`.
+/// Configures a DNS-over-HTTPS server whose certificate must carry `name`.
 fn https(address: IpAddr, port: u16, name: &str, path: &str) -> NameServerConfig {
     with_port(NameServerConfig::https(address, Arc::from(name), Some(Arc::from(path))), port)
 }
@@ -352,7 +353,8 @@ fn with_port(mut server: NameServerConfig, port: u16) -> NameServerConfig {
     server
 }
 
-/// The servers of the guard's own resolv.conf. Without one, names do not resolve; the rest works.
+/// Reads the servers of the guard's own resolv.conf. Without one, names do not resolve; the rest
+/// works.
 fn system_members(tls: &rustls::ClientConfig) -> Result<Vec<Member>, Unusable> {
     let (config, _) = match hickory_resolver::system_conf::read_system_conf() {
         Ok(read) => read,
@@ -365,7 +367,7 @@ fn system_members(tls: &rustls::ClientConfig) -> Result<Vec<Member>, Unusable> {
     servers.map(|server| Member::of(format!("system ({})", server.ip), server.clone(), tls)).collect()
 }
 
-/// A resolver that asks these servers.
+/// Makes a resolver that asks these servers.
 fn resolver(servers: Vec<NameServerConfig>, tls: rustls::ClientConfig) -> Result<TokioResolver, NetError> {
     let config = ResolverConfig::from_parts(None, Vec::new(), servers);
     let mut builder =
@@ -374,7 +376,7 @@ fn resolver(servers: Vec<NameServerConfig>, tls: rustls::ClientConfig) -> Result
     builder.build()
 }
 
-/// The options of a resolver: what it must not read, keep or hurry.
+/// Sets the options of a resolver: what it must not read, keep or hurry.
 fn set(options: &mut ResolverOpts) {
     options.timeout = QUESTION;
     options.attempts = 1;
@@ -388,7 +390,7 @@ fn set(options: &mut ResolverOpts) {
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
 }
 
-/// TLS to upstreams: these authorities and no others.
+/// Configures TLS to upstreams: these authorities and no others.
 fn client_config(roots: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig, Unusable> {
     let mut store = RootCertStore::empty();
     // What a machine's store holds beside usable authorities is passed over, as every TLS library
@@ -401,14 +403,14 @@ fn client_config(roots: &[CertificateDer<'static>]) -> Result<rustls::ClientConf
         .map_err(|error| Unusable { what: "TLS".to_owned(), source: Box::new(error) })
 }
 
-/// A name that no search list applies to.
+/// Makes a name that no search list applies to.
 fn absolute(name: &HostName) -> Result<Name, String> {
     let mut name = Name::from_ascii(name.as_str()).map_err(|error| error.to_string())?;
     name.set_fqdn(true);
     Ok(name)
 }
 
-/// The first addresses, each once.
+/// Returns the first addresses, each once.
 fn distinct(found: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
     let mut addresses = Vec::new();
     for address in found {
@@ -422,7 +424,7 @@ fn distinct(found: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
     addresses
 }
 
-/// A response code in words.
+/// Returns a response code in words.
 fn said(code: ResponseCode) -> String {
     format!("it answers {code}")
 }
@@ -449,7 +451,8 @@ mod tests {
         Many,
     }
 
-    /// A name server on loopback, and the names that it was asked for, as they were written.
+    /// Starts a name server on loopback, and returns it with the names that it was asked for, as
+    /// they were written.
     async fn server(manner: Manner) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();

@@ -16,7 +16,7 @@ pub fn is_ignored(number: i32) -> bool {
         .is_some_and(|bits| bits & 1 == 1)
 }
 
-/// `SigIgn:` of the kernel's text about a process.
+/// Reads `SigIgn:` of the kernel's text about a process.
 fn mask(status: &str) -> Option<u64> {
     let digits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
     u64::from_str_radix(digits.trim(), 16).ok()

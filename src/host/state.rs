@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
 
-/// ringfence's own directory for state, created if need be, readable by its owner only.
+/// Returns ringfence's own directory for state, created if need be, readable by its owner only.
 pub fn directory() -> Result<PathBuf, Failure> {
     let dir = place().ok_or_else(|| {
         Failure::new(COULD_NOT_RUN, "no place for ringfence's state")
@@ -24,9 +24,9 @@ pub fn place() -> Option<PathBuf> {
     Some(base("XDG_STATE_HOME", ".local/state")?.join("ringfence"))
 }
 
-/// A base directory of the XDG specification: the variable, else a folder of the home. What is not
-/// absolute counts for nothing, as that says: state that lies wherever a run was started is found
-/// by none of the next.
+/// Returns a base directory of the XDG specification: the variable, else a folder of the home. A
+/// path that is not absolute is ignored, as the specification says: state below the working
+/// directory would be lost to later runs.
 pub fn base(variable: &str, in_home: &str) -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute(variable).or_else(|| Some(absolute("HOME")?.join(in_home)))
@@ -37,7 +37,7 @@ fn private_dir(dir: &std::path::Path) -> Result<(), Failure> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
         Failure::new(COULD_NOT_RUN, format!("cannot create {}", dir.display()))
             .caused_by(&error)
-            .hint("ringfence keeps its state there: set XDG_STATE_HOME to a directory that you may write")
+            .hint("set XDG_STATE_HOME to a directory that you may write: ringfence keeps its state there")
     })
 }
 
@@ -47,11 +47,11 @@ pub fn is_usable() -> Result<(), Failure> {
     rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).map_err(|error| {
         Failure::new(COULD_NOT_RUN, format!("cannot write in {}", dir.display()))
             .caused_by(&error)
-            .hint("ringfence keeps its state there: set XDG_STATE_HOME to a directory that you may write")
+            .hint("set XDG_STATE_HOME to a directory that you may write: ringfence keeps its state there")
     })
 }
 
-/// A folder of that directory, created if need be.
+/// Returns a folder of the state directory, created if need be.
 pub fn folder(name: &str) -> Result<PathBuf, Failure> {
     let dir = directory()?.join(name);
     private_dir(&dir)?;

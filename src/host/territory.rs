@@ -38,14 +38,14 @@ const ENDING: &str = "json";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GivenDirectory {
-    /// Its path in hexadecimal digits, since it need not be text.
+    /// Path in hexadecimal digits, since it need not be text.
     path: String,
     /// Identity of the folder when it was given.
     identity: Identity,
 }
 
 impl GivenDirectory {
-    /// A directory at a path without links.
+    /// Makes a record of a directory at a path without links.
     pub fn new(path: &Path, identity: Identity) -> GivenDirectory {
         GivenDirectory { path: hex::encode(path.as_os_str().as_bytes()), identity }
     }

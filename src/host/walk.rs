@@ -29,7 +29,7 @@ pub struct Bounds {
 pub struct Entry<'a> {
     /// The directory that it is in.
     pub here: BorrowedFd<'a>,
-    /// Its name there.
+    /// Name in the folder.
     pub name: &'a CStr,
     /// Stat data of the entry.
     pub stat: &'a Stat,
@@ -42,7 +42,7 @@ impl Entry<'_> {
         FileType::from_raw_mode(self.stat.st_mode)
     }
 
-    /// Its path below the root.
+    /// Returns the entry's path below the root.
     pub fn path(&self) -> PathBuf {
         let names = self.above.iter().map(CString::as_c_str).chain([self.name]);
         names.map(|name| OsStr::from_bytes(name.to_bytes())).collect()

@@ -17,8 +17,8 @@ use crate::host::owners::Owners;
 use crate::host::path_walk::{Doubt, Folder, Rule, follow};
 use crate::term::{COULD_NOT_RUN, Failure};
 
-/// The path of a layer's file when there is one. A neighbour with the other extension is an error:
-/// it was meant, and would be ignored.
+/// Returns the path of a layer's file when there is one. A neighbour with the other extension is an
+/// error: it was meant, and would be ignored.
 pub fn present(path: &Path) -> Result<Option<String>, Failure> {
     let missing = |path: &Path| match std::fs::symlink_metadata(path) {
         Ok(_) => Ok(false),
@@ -69,7 +69,7 @@ pub fn read_any(path: &str) -> Result<Vec<u8>, String> {
     bytes(&file)
 }
 
-/// Larger files than the loader takes are not read to their end.
+/// Reads a file. Larger files than the loader takes are not read to their end.
 fn bytes(file: &File) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;

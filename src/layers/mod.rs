@@ -84,7 +84,7 @@ pub fn load(wanted: &Wanted) -> Result<Loaded, Failure> {
     Ok(loaded)
 }
 
-/// The layer of a project, when it has a policy of its own or one that GitLab reads.
+/// Returns the layer of a project, when it has a policy of its own or one that GitLab reads.
 pub fn project_source(folder: &Path) -> Result<Option<LayerSource>, Failure> {
     let own = file::present(&folder.join(PROJECT))?;
     let agent_config = file::present(&folder.join(AGENT_CONFIG))?;
@@ -99,19 +99,19 @@ pub fn project_source(folder: &Path) -> Result<Option<LayerSource>, Failure> {
     }))
 }
 
-/// One project's layer by itself, as a person looks at it before approving.
+/// Loads one project's layer by itself, as a person looks at it before approving.
 pub fn load_alone(source: LayerSource, project: &Path) -> Result<Loaded, Failure> {
     let mut read = |layer: Layer, path: &str| file::read(layer, path, Some(project));
     load::load_layers(&[source], crate::host::clock::today(), &mut read).map_err(|errors| unusable(&errors))
 }
 
-/// The policies that are read without being named: the organisation's and the user's, whether they
-/// are there or not.
+/// Returns the policies that are read without being named: the organisation's and the user's,
+/// whether they are there or not.
 pub fn fixed_files() -> Vec<PathBuf> {
     std::iter::once(PathBuf::from(ORGANISATION)).chain(user_file()).collect()
 }
 
-/// `$XDG_CONFIG_HOME` or `~/.config`, on every system.
+/// Returns the user's policy in `$XDG_CONFIG_HOME` or `~/.config`, on every system.
 fn user_file() -> Option<PathBuf> {
     Some(state::base("XDG_CONFIG_HOME", ".config")?.join("ringfence/policy.yml"))
 }
@@ -130,7 +130,7 @@ fn no_policy() -> Diagnostic {
     }
 }
 
-/// All errors of all files as one failure.
+/// Joins all errors of all files in one failure.
 pub fn unusable(errors: &[Diagnostic]) -> Failure {
     let mut failure = Failure::new(COULD_NOT_RUN, "the policy cannot be used");
     failure.causes = errors.iter().map(|error| render(std::slice::from_ref(error))).collect();
@@ -138,7 +138,7 @@ pub fn unusable(errors: &[Diagnostic]) -> Failure {
     if errors.iter().any(missing) {
         failure = failure.hint("give the path of a policy file, or the name of a preset such as `gitlab`");
     } else if errors.iter().any(|error| error.code == "unknown-preset") {
-        failure = failure.hint("a file is given by a path with its extension: ./policy.yml");
+        failure = failure.hint("give a file by a path with its extension: ./policy.yml");
     }
     failure
 }
@@ -148,7 +148,7 @@ pub fn warn(loaded: &Loaded) {
     say(loaded, |found| found.severity == Severity::Warning);
 }
 
-/// That there is no policy, where the rest is beside the question.
+/// Warns that there is no policy, where the rest is beside the question.
 pub fn warn_of_nothing(loaded: &Loaded) {
     say(loaded, |found| found.code == NO_POLICY);
 }

@@ -40,7 +40,7 @@ impl Record {
         })
     }
 
-    /// That of a workflow, if this machine has it.
+    /// Reads the record of a workflow, if this machine has it.
     pub fn of_workflow(id: WorkflowId) -> Result<Option<Record>, Failure> {
         let path = path(id)?;
         let unusable = |error: &dyn std::error::Error| {

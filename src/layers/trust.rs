@@ -26,7 +26,7 @@ pub struct Approval {
 }
 
 impl Approval {
-    /// The approval of a project's texts as they are now.
+    /// Makes the approval of a project's texts as they are now.
     pub fn of(project: &Path, digest: String, files: &[SourceFile]) -> Result<Approval, Failure> {
         let files = files.iter().map(|file| (file.name.clone(), file.text.clone())).collect();
         Ok(Approval { project: resolved(project)?, digest, files })
@@ -44,7 +44,7 @@ pub fn approved(project: &Path) -> Result<Option<Approval>, Failure> {
     serde_json::from_slice(&text).map(Some).map_err(|error| unreadable(&path).caused_by(&error))
 }
 
-/// Every approval, by project.
+/// Returns every approval, by project.
 pub fn all() -> Result<Vec<Approval>, Failure> {
     let folder = state::folder("trust")?;
     let cannot = |error: std::io::Error| unreadable(&folder).caused_by(&error);

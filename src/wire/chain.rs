@@ -148,7 +148,7 @@ impl Checked {
         if self.findings.len() < KEPT { self.findings.push(finding) } else { self.more += 1 }
     }
 
-    /// A whole log.
+    /// Checks a whole log.
     pub fn of(mut self, bytes: &[u8]) -> Checked {
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             match line.strip_suffix(b"\n") {
@@ -172,7 +172,7 @@ impl Checked {
 mod tests {
     use super::*;
 
-    /// A log of so many lines.
+    /// Makes a log of so many lines.
     fn log(lines: u64) -> Vec<String> {
         let mut all: Vec<String> = Vec::new();
         for seq in 0..lines {

@@ -31,7 +31,7 @@ pub enum Condition {
     Dns(DnsFault),
     /// Everything that comes back is delayed.
     Latency(Latency),
-    /// So many bits a second, each way, all connections together.
+    /// So many bits a second pass, each way, all connections together.
     Bandwidth(u64),
     /// A connection is reset after so many bytes, both ways together.
     ResetAfter(u64),
@@ -40,7 +40,7 @@ pub enum Condition {
 /// Failure of DNS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DnsFault {
-    /// There is no such name.
+    /// The name does not exist.
     NxDomain,
     /// The server failed.
     ServFail,
@@ -97,7 +97,7 @@ impl FromStr for Condition {
     }
 }
 
-/// `200ms`, `200ms±50ms`; `+-` for keyboards without `±`.
+/// Reads `200ms`, `200ms±50ms`; `+-` for keyboards without `±`.
 fn latency(text: &str) -> Option<Latency> {
     let (delay, jitter) = match text.split_once('±').or_else(|| text.split_once("+-")) {
         Some((delay, jitter)) => (delay, humantime::parse_duration(jitter).ok()?),
@@ -108,7 +108,7 @@ fn latency(text: &str) -> Option<Latency> {
         .then_some(Latency { delay, jitter })
 }
 
-/// A number and its unit.
+/// Reads a number and its unit.
 fn scaled(text: &str, units: &[(&str, f64)]) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -194,13 +194,14 @@ pub struct Conditions(pub Vec<Applied>);
 /// newest counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Effect {
-    /// Nothing passes.
+    /// Set when nothing passes.
     pub cut: bool,
     /// DNS fails.
     pub dns: Option<DnsFault>,
     /// Delay of everything that comes back.
     pub latency: Option<Latency>,
-    /// So many bits a second; the position of the condition, since those it concerns share them.
+    /// Bits a second, and the position of the condition, since all connections that it concerns
+    /// share them.
     pub bandwidth: Option<(usize, u64)>,
     /// Reset after so many bytes.
     pub reset_after: Option<u64>,
@@ -243,7 +244,7 @@ impl Conditions {
         effect
     }
 
-    /// The names that are refused, and whether everything is.
+    /// Returns whether everything is refused, and the names that are refused.
     pub fn denied(&self) -> (bool, Vec<HostPattern>) {
         let denials = || self.0.iter().filter(|applied| applied.condition == Condition::Deny);
         (denials().any(|one| one.host.is_none()), denials().filter_map(|one| one.host.clone()).collect())

@@ -119,7 +119,7 @@ impl std::fmt::Display for Change {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ControlAnswer {
-    /// It is so, or it would be.
+    /// The request is granted: the state is so, or would be.
     Good(Box<Good>),
     /// The policy does not permit the change; nothing was changed.
     Refused {
@@ -135,9 +135,9 @@ pub enum ControlAnswer {
 /// The state of a workflow's network, and the kernel's part of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Good {
-    /// For people.
+    /// State of the network, for people.
     pub state: State,
-    /// For the fence.
+    /// Configuration for the fence.
     pub plan: FenceConfig,
 }
 
@@ -170,7 +170,7 @@ pub struct State {
 }
 
 impl State {
-    /// The conditions as a person wrote them.
+    /// Returns the conditions as a person wrote them.
     pub fn conditions(&self) -> impl Iterator<Item = String> {
         self.conditions.0.iter().map(Applied::to_string)
     }

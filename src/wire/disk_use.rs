@@ -25,10 +25,10 @@ pub struct DiskUse {
 /// Reason for which a line is not one of the helper's.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
-    /// It is too long.
+    /// The line is too long.
     #[error("it is longer than {LONGEST} bytes")]
     Long,
-    /// It is no JSON of this form.
+    /// The line is no JSON of this form.
     #[error("it is not what was expected")]
     Form(#[from] serde_json::Error),
 }

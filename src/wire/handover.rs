@@ -66,7 +66,7 @@ pub const GIVEN: &str = "/run/given";
 /// declares, numbered.
 pub const COUNTED: &str = "/run/counted";
 
-/// Something of the supervisor's machine that the agent is given.
+/// Directory or file of the supervisor's machine that the agent is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Given {
     /// Path in the fence's container.
@@ -99,7 +99,7 @@ pub struct Cover {
     pub at: String,
     /// The device of what is laid over it.
     pub device: u64,
-    /// Its inode.
+    /// Inode of the file that is laid over the place.
     pub inode: u64,
     /// File beneath the cover.
     #[serde(default)]
@@ -120,7 +120,7 @@ pub struct Beneath {
 /// A file that only one directory has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nonce {
-    /// Its name.
+    /// Name of the file.
     pub name: String,
     /// All that is in it.
     pub content: String,
@@ -155,7 +155,7 @@ pub struct FenceConfig {
 /// A file that the agent is handed over in memory.
 #[derive(Serialize, Deserialize)]
 pub struct HandedFile {
-    /// Its name.
+    /// Name of the file.
     pub name: String,
     /// Permissions of the file.
     pub mode: u32,

@@ -34,20 +34,20 @@ pub struct HostNetwork {
 pub enum Line {
     /// The machine's network as it is now.
     Network(HostNetwork),
-    /// Nothing has changed since the line before.
+    /// The network has not changed since the line before.
     Unchanged,
 }
 
 /// Reason for which a line is not one of the helper's.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
-    /// It is too long.
+    /// The line is too long.
     #[error("it is longer than {LONGEST} bytes")]
     Long,
-    /// It is no JSON of this form.
+    /// The line is no JSON of this form.
     #[error("it is not what was expected")]
     Form(#[from] serde_json::Error),
-    /// It has no address, or too many entries.
+    /// The network has no address, or too many entries.
     #[error(
         "it holds {0} addresses, {1} ranges and {2} prefixes, of at most {MOST} each and at least one address"
     )]

@@ -30,14 +30,14 @@ impl std::error::Error for NotThat {}
 pub struct WorkflowId(u32);
 
 impl WorkflowId {
-    /// A new id; fails when the kernel gives no random bytes.
+    /// Draws a new id; fails when the kernel gives no random bytes.
     pub fn random() -> std::io::Result<WorkflowId> {
         let mut bytes = [0u8; 4];
         getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
         Ok(WorkflowId(u32::from_be_bytes(bytes)))
     }
 
-    /// The id as a number.
+    /// Returns the id as a number.
     pub fn number(self) -> u32 {
         self.0
     }

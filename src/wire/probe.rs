@@ -43,7 +43,7 @@ pub struct Fence {
     pub doubts: Vec<String>,
 }
 
-/// One thing that the fence asks of the kernel.
+/// Feature of the kernel that the fence needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Feature {
     /// Name of the feature.

@@ -12,7 +12,7 @@ pub fn mount(given: &str) -> Option<(String, String)> {
     if is_long_form(given) { Some(long_form(given)) } else { short_form(given) }
 }
 
-/// `type=bind,source=SRC,target=DST,readonly`.
+/// Explains `type=bind,source=SRC,target=DST,readonly`.
 fn long_form(given: &str) -> (String, String) {
     let why = |what: &str| format!("docker's long form of a mount is not read here{what}");
     let (mut kind, mut source, mut target, mut read_only) = ("volume", "", "", false);
@@ -41,7 +41,7 @@ fn long_form(given: &str) -> (String, String) {
     }
 }
 
-/// `SRC:DST:OPTION,…`, or a path alone.
+/// Explains `SRC:DST:OPTION,…`, or a path alone.
 fn short_form(given: &str) -> Option<(String, String)> {
     let parts: Vec<&str> = given.split(':').collect();
     let (source, target, options) = match parts[..] {

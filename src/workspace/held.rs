@@ -83,8 +83,8 @@ fn changed() -> io::Error {
     io::Error::other("the path changed while it was opened")
 }
 
-/// Device and inode, as the standard library writes them too. A device is a signed number of 32
-/// bits on macOS.
+/// Returns device and inode, as the standard library writes them too. A device is a signed number
+/// of 32 bits on macOS.
 #[allow(clippy::unnecessary_cast, reason = "not on macOS")]
 pub fn identity(stat: &Stat) -> Identity {
     Identity { device: stat.st_dev as u64, inode: stat.st_ino as u64 }

@@ -26,8 +26,8 @@ const HELPER: &str = r#"!f() { test "$1" = get || exit 0; t=$GITLAB_TOKEN; test 
 pub struct Settings(Vec<(String, String)>);
 
 impl Settings {
-    /// For a project that is mounted at `place`, and whose repository is configured by the file
-    /// `config` in a mount.
+    /// Adds the settings for a project that is mounted at `place`, and whose repository is
+    /// configured by the file `config` in a mount.
     pub fn for_project(&mut self, place: &str, (mount, config): (&Bind, &str)) {
         // git refuses a directory that another user owns; the mount is the one that was asked for.
         self.add("safe.directory", place);
@@ -40,7 +40,8 @@ impl Settings {
         }
     }
 
-    /// For an instance of GitLab, by its name and port, whose token the agent has.
+    /// Adds the settings for an instance of GitLab, by its name and port, whose token the agent
+    /// has.
     pub fn for_instance(&mut self, authority: &str) {
         let key = format!("credential.https://{authority}.helper");
         // An empty one ends what the image has: a helper there might keep the token.
@@ -48,7 +49,7 @@ impl Settings {
         self.add(&key, HELPER);
     }
 
-    /// For a project of which something is covered: git adds no stand-in.
+    /// Adds the settings for a project with covers, so that git adds no stand-in.
     pub fn for_covers(&mut self, plan: &Plan) {
         let for_git = plan.for_git().unwrap_or_default();
         for_git.settings.iter().for_each(|(key, value)| self.add(key, value));
@@ -80,7 +81,7 @@ impl Settings {
     }
 }
 
-/// The host and port of an instance's URL.
+/// Returns the host and port of an instance's URL.
 pub fn authority(url: &str) -> Option<&str> {
     let rest = url.strip_prefix("https://")?;
     let authority = rest.split(['/', '?', '#']).next()?;

@@ -49,7 +49,7 @@ pub struct Known {
 }
 
 impl Machine {
-    /// This machine, with what other rooms know of it.
+    /// Describes this machine, with the facts that other rooms know about it.
     pub fn here(known: &Known) -> Machine {
         let own = rustix::process::getuid().as_raw();
         let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
@@ -82,12 +82,12 @@ impl Machine {
     }
 }
 
-/// Without links where it exists, else as it is.
+/// Returns a path without links where it exists, or else as it is.
 fn resolved(path: PathBuf) -> PathBuf {
     path.canonicalize().unwrap_or(path)
 }
 
-/// The fields of an account that matter here: number and home.
+/// Reads an account's number and home.
 fn account(line: &str) -> Option<(u32, PathBuf)> {
     let fields: Vec<&str> = line.split(':').collect();
     match fields.as_slice() {

@@ -83,7 +83,7 @@ pub struct Identity {
     pub inode: u64,
 }
 
-/// Something of this machine that the agent is given.
+/// Directory or file of this machine that the agent is given.
 #[derive(Debug, Clone)]
 pub struct Bind {
     /// Path on this machine, without links.
@@ -103,7 +103,7 @@ pub struct Bind {
     held: Arc<OwnedFd>,
 }
 
-/// The project directory, for `target`.
+/// Checks the project directory, and mounts it at `target`.
 pub fn project(given: &Path, target: &str, machine: &Machine) -> Result<Bind, Failure> {
     let called = format!("--project {}", given.display());
     let bind = hold(&called, given, target.to_owned(), true)?;
@@ -114,7 +114,8 @@ pub fn project(given: &Path, target: &str, machine: &Machine) -> Result<Bind, Fa
     Ok(bind)
 }
 
-/// A directory that git needs for a project, for `target`; `called` says for what it is asked.
+/// Checks a directory that git needs for a project, and mounts it at `target`. `called` names the
+/// option that asks for it.
 pub fn of_repository(
     called: &str,
     path: &Path,
@@ -131,7 +132,7 @@ pub fn of_repository(
     Ok(bind)
 }
 
-/// `SRC:DST[:ro|:rw]`, read-only unless it says otherwise.
+/// Reads and checks `SRC:DST[:ro|:rw]`, read-only unless it says otherwise.
 pub fn mount(given: &str, project: Option<&Bind>, machine: &Machine) -> Result<Bind, Failure> {
     let called = format!("--mount {given}");
     let form = "write SRC:DST, or SRC:DST:rw for one that the agent may write";
@@ -156,8 +157,8 @@ pub fn mount(given: &str, project: Option<&Bind>, machine: &Machine) -> Result<B
 }
 
 impl Bind {
-    /// The directory as one that an agent can write; nothing for what it can only read, or whose
-    /// content alone it can write.
+    /// Returns the directory as one that an agent can write. Returns nothing for a directory that
+    /// the agent can only read, and for a file, whose content alone the agent can write.
     pub fn given(&self) -> std::io::Result<Option<GivenDirectory>> {
         if !self.writable || !self.directory {
             return Ok(None);
@@ -286,7 +287,8 @@ fn may_be_given(called: &str, bind: &Bind, machine: &Machine) -> Result<(), Fail
     Ok(())
 }
 
-/// The engine may be root: it gives no more than the person could.
+/// Refuses a file that the person could not use: the engine may be root, and must give no more than
+/// the person could.
 fn may_be_used(called: &str, bind: &Bind) -> Result<(), Failure> {
     use rustix::fs::Access;
     let mut wanted = Access::READ_OK;
@@ -306,7 +308,7 @@ fn may_be_used(called: &str, bind: &Bind) -> Result<(), Failure> {
     })
 }
 
-/// The place in the container, or why nothing is mounted there.
+/// Returns the place in the container, or the reason for which nothing is mounted there.
 fn may_be_target(target: &str, project: Option<&Bind>) -> Result<String, String> {
     let path = Path::new(target);
     let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
@@ -342,7 +344,7 @@ fn may_be_target(target: &str, project: Option<&Bind>) -> Result<String, String>
     Ok(path.to_string_lossy().into_owned())
 }
 
-/// Two things at one place would hide each other.
+/// Refuses two mounts at one place, which would hide each other.
 pub fn all_differ(binds: &[Bind], tmpfs: &[String]) -> Result<(), Failure> {
     let mut places: Vec<&str> =
         binds.iter().map(|bind| &*bind.target).chain(tmpfs.iter().map(|at| &**at)).collect();
@@ -355,7 +357,7 @@ pub fn all_differ(binds: &[Bind], tmpfs: &[String]) -> Result<(), Failure> {
     }
 }
 
-/// A path for a tmpfs, by the same rules.
+/// Checks a path for a tmpfs, by the same rules as a mount's.
 pub fn memory_target(target: &str, project: Option<&Bind>) -> Result<String, Failure> {
     let called = format!("--tmpfs {target}");
     if let Some((path, options)) = target.split_once(':') {

@@ -180,8 +180,8 @@ fn a_policy_that_is_a_link_is_not_given_to_be_written() {
     refused(world.mount("home/me/.config", "/x:rw"), "ringfence's own");
 }
 
-/// Of each list that decides on the next run: the file's folder, that of a link to it, and the file
-/// itself.
+/// Tries each list that decides on the next run: the file's folder, that of a link to it, and the
+/// file itself.
 #[test]
 fn what_the_next_run_is_made_of_is_not_given_to_be_written() {
     type Ways = fn(&mut Machine) -> &mut Vec<PathBuf>;

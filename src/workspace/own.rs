@@ -22,7 +22,8 @@ pub struct Own {
 }
 
 impl Own {
-    /// Of the folders of state and configuration, and of policies elsewhere, as they are called.
+    /// Collects the folders of state and configuration, and the policies elsewhere, with the links
+    /// that lead to them.
     pub fn of(folders: &[PathBuf], policies: &[PathBuf]) -> Own {
         let mut own = Own::default();
         for folder in folders {

@@ -92,7 +92,7 @@ fn gitfile(root: BorrowedFd<'_>, at: &Path) -> Option<(String, Option<PathBuf>)>
     Some((format!("its repository is in {}", shown(&real)), None))
 }
 
-/// The working tree around a repository's own folder.
+/// Returns the working tree around a repository's own folder.
 fn around(own: &Path) -> Option<&Path> {
     own.parent().filter(|_| own.file_name().is_some_and(|name| name == ".git"))
 }
@@ -130,7 +130,7 @@ fn read(root: BorrowedFd<'_>, path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Without the end of the line.
+/// Returns a text without its end of line.
 fn line(text: &[u8]) -> &[u8] {
     let end = text.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
     &text[..end]

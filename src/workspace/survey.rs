@@ -94,7 +94,7 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Warnings about the directory as it is called on the command line.
+    /// Returns the warnings about the directory as it is called on the command line.
     pub fn warnings(&self, called: &Path) -> Vec<Warning> {
         let found = [
             (&self.links, Finding::LinksOut),

@@ -257,7 +257,7 @@ fn refused(bed: &Testbed) -> Result<()> {
     let outcome = run(&folder.join("main"))?;
     expect_status(&outcome, 125)?;
     expect(
-        outcome.stderr.contains("--worktree is not needed: leave it out"),
+        outcome.stderr.contains("leave out --worktree: it is not needed"),
         "an ordinary project",
         &outcome,
     )?;

@@ -102,7 +102,7 @@ fn ports(ports: &[u16]) -> Value {
     json!({"ports": list})
 }
 
-/// The cluster's resolver, and of it only these names.
+/// Permits the cluster's resolver, and of it only these names.
 fn dns(names: &[Value]) -> Value {
     json!({
         "toEndpoints": [{"matchLabels": {"k8s:io.kubernetes.pod.namespace": "kube-system", "k8s:k8s-app": "kube-dns"}}],

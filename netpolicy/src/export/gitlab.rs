@@ -73,7 +73,8 @@ pub(super) fn write(grants: &[Rule], policy: &Policy, notes: &mut Vec<Note>) -> 
     }}))
 }
 
-/// The entries that say the same; none for what GitLab's list refuses to hold.
+/// Returns the entries that say the same as a pattern; none for a pattern that GitLab's list
+/// refuses to hold.
 fn entries(pattern: &HostPattern) -> Option<Vec<String>> {
     let name = pattern.name().as_str();
     if !name.contains('.') {

@@ -98,8 +98,9 @@ fn overlaps(a: &HostPattern, b: &HostPattern) -> bool {
     below_both || (!a.is_wildcard() && b.matches(a.name())) || (!b.is_wildcard() && a.matches(b.name()))
 }
 
-/// The grants without what these denials of names refuse, for a format that cannot refuse it: a
-/// grant that a denial touches loses the ports in question, and stays out when none is left.
+/// Returns the grants without the targets that these denials of names refuse, for a format that
+/// cannot refuse them: a grant that a denial touches loses the ports in question, and stays out
+/// when none is left.
 pub(super) fn without(grants: &[Rule], denials: &[&Arc<Rule>], notes: &mut Vec<Note>) -> Vec<Rule> {
     let mut left = Vec::new();
     for grant in grants {
@@ -135,7 +136,7 @@ pub(super) fn about(kind: NoteKind, rule: &Rule, why: &str) -> Note {
     }
 }
 
-/// A note about the whole file.
+/// Makes a note about the whole file.
 pub(super) fn overall(kind: NoteKind, what: &str, why: &str) -> Note {
     Note { kind, what: what.to_owned(), file: String::new(), line: 0, why: why.to_owned() }
 }

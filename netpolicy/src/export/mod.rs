@@ -34,7 +34,7 @@ impl Format {
     /// Every format.
     pub const ALL: [Format; 3] = [Format::Gitlab, Format::Cilium, Format::Kubernetes];
 
-    /// The word that `--to` takes.
+    /// Returns the word that `--to` takes.
     pub fn as_str(self) -> &'static str {
         match self {
             Format::Gitlab => "gitlab",
@@ -66,7 +66,7 @@ pub enum ExportError {
     },
 }
 
-/// The policy as it stands on a day.
+/// Exports the policy as it stands on a day.
 pub fn export(policy: &Policy, format: Format, today: Date) -> Result<Exported, ExportError> {
     let mut notes = Vec::new();
     let grants = grants::of(policy, today, &mut notes);

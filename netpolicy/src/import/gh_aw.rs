@@ -55,7 +55,8 @@ fn network(key: &str, line: u32, value: &crate::yaml::Node, intake: &mut Intake)
     Ok(())
 }
 
-/// A file for `--allow-domains-file`: a name a line or separated by commas, comments anywhere.
+/// Reads a file for `--allow-domains-file`: a name a line or separated by commas, comments
+/// anywhere.
 fn list(text: &str, intake: &mut Intake) {
     for (line, content) in intake::lines(text) {
         let content = content.split('#').next().unwrap_or(content);
@@ -79,7 +80,7 @@ fn block(line: u32, entry: &str, intake: &mut Intake) {
     intake.deny(line, entry, &with_subdomains(bare), &[]);
 }
 
-/// The ports that an entry means, and what is left of it.
+/// Returns the ports that an entry means, and the entry without its scheme.
 fn without_scheme(entry: &str) -> (&'static [u16], &str) {
     let (ports, bare): (&[u16], &str) = if let Some(bare) = entry.strip_prefix("https://") {
         (&[443], bare)

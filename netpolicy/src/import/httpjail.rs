@@ -30,7 +30,7 @@ const ANY_PATH: &[&str] =
 /// Expressions that match every URL.
 const EVERYTHING: &[&str] = &["", ".*", "^.*$", "^.*", ".*$", ".", ".+", "^", "^https?://", "https?://"];
 
-/// `allow: …`, `deny-get: …`.
+/// Tells whether a line is a rule: `allow: …`, `deny-get: …`.
 pub(super) fn is_rule(line: &str) -> bool {
     split(line).is_some()
 }
@@ -165,7 +165,7 @@ struct Denials {
 }
 
 impl Denials {
-    /// The denial that matches `https://HOST/` already.
+    /// Returns the line of the denial that matches `https://HOST/` already.
     fn refuses(&self, host: &str) -> Option<u32> {
         let url = format!("https://{host}/");
         let fits = |part: &[u8], probe: &str| {
@@ -236,7 +236,7 @@ impl<'r> Pattern<'r> {
         (good && lower).then_some(Pattern { scheme, ports, below, host, probe, tail })
     }
 
-    /// A text without any operator.
+    /// Reads a text without any operator.
     fn word(regex: &'r str) -> Option<Pattern<'r>> {
         let (probe, tail) = literal(regex);
         let good = !probe.is_empty() && tail.is_empty();
@@ -248,8 +248,8 @@ impl<'r> Pattern<'r> {
 /// Stands for a bare dot.
 const ANY: char = '?';
 
-/// The letters, digits, hyphens and dots that an expression begins with, as far as no operator
-/// changes them.
+/// Splits off the letters, digits, hyphens and dots that an expression begins with, as far as no
+/// operator changes them.
 fn literal(regex: &str) -> (String, &str) {
     let mut text = String::new();
     let mut rest = regex;

@@ -115,7 +115,7 @@ impl Intake {
         }
     }
 
-    /// Nothing of the file is permitted, because of this entry.
+    /// Permits nothing of the file, because of this entry.
     pub(super) fn deny_everything(&mut self, line: u32, written: &str) {
         self.nothing.get_or_insert((written.to_owned(), line));
     }
@@ -199,7 +199,7 @@ fn is_address(text: &str) -> bool {
     bare.parse::<IpAddr>().is_ok() || bare.parse::<IpNet>().is_ok()
 }
 
-/// A pattern and the port behind it: `x.example:8443`.
+/// Splits a pattern from the port behind it: `x.example:8443`.
 pub(super) fn split_port(text: &str) -> (&str, Option<u16>) {
     match text.rsplit_once(':') {
         Some((host, digits)) if !host.contains(':') || host.ends_with(']') => match digits.parse::<u16>() {
@@ -210,8 +210,8 @@ pub(super) fn split_port(text: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// An entry as srt reads it: a name with a dot, or `*.` before one, and perhaps a port. `None` for
-/// what it takes for no entry.
+/// Reads an entry as srt does: a name with a dot, or `*.` before one, and perhaps a port. `None`
+/// for a text that srt takes for no entry.
 pub(super) fn srt_entry(text: &str) -> Option<(&str, Option<u16>)> {
     let (pattern, port) = split_port(text);
     let name = pattern.strip_prefix("*.").unwrap_or(pattern);
@@ -219,7 +219,7 @@ pub(super) fn srt_entry(text: &str) -> Option<(&str, Option<u16>)> {
     (good || name == "localhost" || is_address(name)).then_some((pattern, port))
 }
 
-/// Lines with their numbers, without comments and blank ones.
+/// Returns the lines with their numbers, without comments and blank ones.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = (u32, &str)> {
     (1..).zip(text.lines()).filter_map(|(number, line)| {
         let line = line.trim();
@@ -255,7 +255,7 @@ pub(super) fn is_json(text: &str) -> bool {
     text.starts_with('{') || text.starts_with("//") || text.starts_with("/*")
 }
 
-/// The pairs of a mapping; `null` has none.
+/// Returns the pairs of a mapping; `null` has none.
 pub(super) fn pairs<'n>(key: &str, node: &'n Node) -> Result<&'n [(Node, Node)], ImportError> {
     match &node.value {
         Value::Map(pairs) => Ok(pairs),
@@ -264,7 +264,7 @@ pub(super) fn pairs<'n>(key: &str, node: &'n Node) -> Result<&'n [(Node, Node)],
     }
 }
 
-/// The entries of a list of strings, each with its line.
+/// Returns the entries of a list of strings, each with its line.
 pub(super) fn strings<'n>(key: &str, node: &'n Node) -> Result<Vec<(u32, &'n str)>, ImportError> {
     match &node.value {
         Value::List(items) => items

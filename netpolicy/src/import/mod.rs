@@ -47,7 +47,7 @@ impl Format {
     /// Every format.
     pub const ALL: [Format; 5] = [Format::Gitlab, Format::Srt, Format::GhAw, Format::Httpjail, Format::Squid];
 
-    /// The word that `--from` takes.
+    /// Returns the word that `--from` takes.
     pub fn as_str(self) -> &'static str {
         match self {
             Format::Gitlab => "gitlab",
@@ -75,10 +75,10 @@ pub struct Imported {
 /// Reason for which nothing could be imported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
-    /// Beyond [`MAX_TEXT`].
+    /// The text is larger than [`MAX_TEXT`].
     #[error("it is larger than {} MiB", MAX_TEXT / 1024 / 1024)]
     TooLarge,
-    /// Beyond the number of entries that is read.
+    /// The text has more entries than are read.
     #[error("it has more than {MAX_ENTRIES} entries")]
     TooMany,
     /// YAML or JSON that is broken, or has what a policy may not have.

@@ -106,7 +106,7 @@ fn first_word(line: &str) -> &str {
     line.split_whitespace().next().unwrap_or_default()
 }
 
-/// A file that `acl … dstdomain "file"` names.
+/// Reads a file that `acl … dstdomain "file"` names.
 fn list(text: &str, intake: &mut Intake) {
     for (line, content) in intake::lines(text) {
         for entry in content.split_whitespace().take_while(|word| !word.starts_with('#')) {
@@ -272,7 +272,7 @@ impl State {
         }
     }
 
-    /// `deny !Safe_ports`, `deny CONNECT !SSL_ports`, and denials that name nobody's host.
+    /// Reads `deny !Safe_ports`, `deny CONNECT !SSL_ports`, and denials that name nobody's host.
     fn deny_ports(
         &mut self,
         names: &[&str],
@@ -320,7 +320,8 @@ impl State {
     }
 }
 
-/// `false` when names or addresses are refused that are not written here.
+/// Reads a denial of a list. Returns `false` when it refuses names or addresses that are not
+/// written here.
 fn deny_list(acl: &Acl<'_>, intake: &mut Intake) -> bool {
     let mut known = true;
     for (line, entry) in &acl.values {

@@ -96,7 +96,7 @@ fn bytes(node: &Node, what: &str, least: u64, findings: &mut Findings) -> Option
     good
 }
 
-/// A time for the key `what`, in seconds.
+/// Reads a time for the key `what`, in seconds.
 pub(super) fn seconds(node: &Node, what: &str, findings: &mut Findings) -> Option<u64> {
     let text = match &node.value {
         Value::Refused => return None,

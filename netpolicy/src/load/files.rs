@@ -5,7 +5,7 @@ use crate::diagnostic::Diagnostic;
 use crate::presets;
 use crate::yaml::{Findings, Node, SourcePlace, Value};
 
-/// The first byte that is no text, in its place.
+/// Reports the first byte that is no text, in its place.
 pub(super) fn not_utf8(file: &str, error: &std::string::FromUtf8Error) -> Diagnostic {
     let bytes = error.as_bytes();
     let at = error.utf8_error().valid_up_to();
@@ -30,7 +30,7 @@ pub(super) enum Source {
     Preset(String),
 }
 
-/// The name of a preset when that is what a text is: no path and no extension.
+/// Returns the name of a preset when a text is one: no path and no extension.
 pub fn preset_reference(text: &str) -> Option<&str> {
     (!text.is_empty() && !text.contains(['/', '\\', '.'])).then_some(text)
 }
@@ -79,7 +79,7 @@ pub(super) fn extended(
     sources
 }
 
-/// A path as written in `file`, seen from where `file` is seen from.
+/// Returns a path as written in `file`, seen from where `file` is seen from.
 fn joined(file: &str, path: &str) -> String {
     let path = path.strip_prefix("./").unwrap_or(path);
     match file.rfind('/') {
@@ -155,7 +155,7 @@ pub(super) fn version(node: &Node, findings: &mut Findings) {
     }
 }
 
-/// The pairs of a policy file, whatever else it is; what is wrong with its beginning is said.
+/// Returns the pairs of a policy file, whatever else it is, and reports faults of its beginning.
 pub(super) fn top_level<'n>(
     root: Option<&'n Node>,
     file: &str,

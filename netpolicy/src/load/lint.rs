@@ -21,7 +21,7 @@ const MOST: usize = 50;
 /// Rules about the same name that are compared with each other: a hostile file has many.
 const COMPARED: usize = 64;
 
-/// All findings of all layers.
+/// Returns all findings of all layers.
 pub(super) fn lint(drafts: &[Draft], policy: &Policy, today: Date) -> Vec<Diagnostic> {
     let allow: Vec<&Placed> = drafts.iter().flat_map(|draft| &draft.allow).collect();
     let permitted = RuleIndex::new(&policy.allow);
@@ -136,8 +136,8 @@ fn never_by_denial(rule: &Rule, denied: &RuleIndex) -> Option<LintFinding> {
     Some(LintFinding::new("denied", message, "denials always win: remove one of the two"))
 }
 
-/// The rules of an index that speak about everything that a rule speaks about, as many as are
-/// compared.
+/// Returns the rules of an index that speak about everything that a rule speaks about, as many as
+/// are compared.
 fn looked_at<'r>(index: &'r RuleIndex, rule: &'r Rule) -> impl Iterator<Item = (u32, &'r Arc<Rule>)> {
     index.covering(&rule.matcher).take(COMPARED)
 }
@@ -154,7 +154,7 @@ fn is_unheard(rule: &Rule, policy: &Policy, ceilings: &[(Layer, RuleIndex)]) -> 
     rule.origin.layer == Layer::Project && !bounded && !approved
 }
 
-/// One finding for all of them: the answer is the same.
+/// Makes one finding for all of them: the answer is the same.
 fn untrusted(rule: &Rule, count: usize) -> LintFinding {
     let what = match count {
         1 => format!("`{}` is", rule.origin.text),
@@ -199,7 +199,7 @@ fn as_wide(entry: &Rule, rule: &Rule) -> bool {
         && rule.private.iter().all(|net| entry.private.iter().any(|own| own.contains(net)))
 }
 
-/// A rule whose every grant another rule of the same or a stronger layer makes too.
+/// Finds another rule of the same or a stronger layer that makes every grant of a rule.
 fn shadowed(id: u32, rule: &Arc<Rule>, permitted: &RuleIndex) -> Option<LintFinding> {
     let (_, by) = looked_at(permitted, rule).find(|(other_id, other)| {
         // Of two that say the same, the later one is spoken of.
@@ -225,7 +225,7 @@ fn grants_all_of(one: &Rule, other: &Rule) -> bool {
         && one.expires.is_none_or(|last| other.expires.is_some_and(|own| own <= last))
 }
 
-/// A way out for what the agent knows: worth knowing, and often what is wanted.
+/// Notes a host that takes uploads: a way out for what the agent knows, and often a wanted one.
 fn takes_uploads(rule: &Rule, place: &SourcePlace) -> Option<Diagnostic> {
     let Matcher::Host(pattern) = &rule.matcher else { return None };
     let what = uploads::accepts_uploads(pattern)?;

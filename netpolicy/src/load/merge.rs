@@ -11,7 +11,7 @@ use crate::settings::{Container, Credentials, Dns, Proxy, Workspace};
 use crate::virtual_names;
 use crate::yaml::SourcePlace;
 
-/// Merges; what weaker layers may not set again is reported.
+/// Merges the layers, and reports settings that weaker layers may not make again.
 pub(super) fn merge(drafts: &[Draft], diagnostics: &mut Vec<Diagnostic>) -> Policy {
     let rules = |of: fn(&Draft) -> &Vec<Placed>| {
         drafts.iter().flat_map(|draft| of(draft).iter().map(|(rule, _)| rule.clone())).collect()
@@ -65,7 +65,7 @@ pub(super) fn merge(drafts: &[Draft], diagnostics: &mut Vec<Diagnostic>) -> Poli
     }
 }
 
-/// The one layer that sets something, or the strongest of several, which is an error.
+/// Returns the one layer that sets something, or the strongest of several, which is an error.
 fn strongest<'d>(
     drafts: &'d [Draft],
     what: &str,
@@ -88,7 +88,7 @@ fn set_already(what: &str, layer: Layer, strong: &SourcePlace, weak: &SourcePlac
     weak.error("layer", message, Some(hint))
 }
 
-/// A limit: a weaker layer may lower it and never raise it.
+/// Merges a limit: a weaker layer may lower it and never raise it.
 fn smallest<T: Copy + Ord>(drafts: &[Draft], limit: fn(&Draft) -> &Set<T>) -> Option<T> {
     drafts.iter().filter_map(|draft| limit(draft).value()).min()
 }
@@ -108,7 +108,7 @@ fn in_all(drafts: &[Draft], words: fn(&Draft) -> &Set<Vec<String>>) -> Option<Ve
     drafts.iter().filter_map(|draft| words(draft).value()).reduce(both)
 }
 
-/// A choice: a weaker layer may repeat it and not change it.
+/// Merges a choice: a weaker layer may repeat it and not change it.
 fn agreed<T: Clone + PartialEq>(
     drafts: &[Draft],
     what: &str,
@@ -150,7 +150,8 @@ fn proxy_of(draft: &Draft, diagnostics: &mut Vec<Diagnostic>) -> Option<Proxy> {
     Some(Proxy { server, port, credentials_env, direct: draft.no_proxy.value().unwrap_or_default() })
 }
 
-/// Permitted ranges must not lie over the virtual range, and every name must find an address in it.
+/// Checks that permitted ranges do not lie over the virtual range, and that every name finds an
+/// address in it.
 pub(super) fn check_virtual_range(drafts: &[Draft], policy: &Policy, diagnostics: &mut Vec<Diagnostic>) {
     let virtual_range = policy.dns.virtual_range;
     for (rule, place) in drafts.iter().flat_map(|draft| &draft.allow) {

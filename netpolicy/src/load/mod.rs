@@ -67,7 +67,7 @@ pub struct LayerSource {
 }
 
 impl LayerSource {
-    /// A layer of these files and presets.
+    /// Makes a layer of these files and presets.
     pub fn files(layer: Layer, policies: Vec<String>) -> LayerSource {
         LayerSource {
             layer,
@@ -87,7 +87,7 @@ impl LayerSource {
 pub struct SourceFile {
     /// The layer that it belongs to.
     pub layer: Layer,
-    /// Its name: the path as the caller sees it, or `preset gitlab@1`.
+    /// Name of the file: the path as the caller sees it, or `preset gitlab@1`.
     pub name: String,
     /// Text of the file.
     pub text: String,
@@ -167,7 +167,7 @@ fn closure_digest(files: &[SourceFile], layer: Layer) -> String {
     crate::digest::of(&text)
 }
 
-/// Files in the order in which they were first met, and the order of each file.
+/// Sorts findings: files in the order in which they were first met, and the order of each file.
 fn in_order(diagnostics: &mut [Diagnostic]) {
     let files: Vec<String> = diagnostics.iter().map(|finding| finding.file.clone()).collect();
     diagnostics.sort_by_cached_key(|finding| {
@@ -175,7 +175,7 @@ fn in_order(diagnostics: &mut [Diagnostic]) {
     });
 }
 
-/// The rule of one `--allow HOST[:PORT]` or `--deny HOST|CIDR`.
+/// Reads the rule of one `--allow HOST[:PORT]` or `--deny HOST|CIDR`.
 pub fn rule_from_flag(flag: &str, text: &str) -> Result<Rule, Box<Diagnostic>> {
     let mut findings = Findings::default();
     let rule = read_flag(flag, text, &mut findings);

@@ -60,7 +60,7 @@ fn upstreams(node: &Node, what: &str, findings: &mut Findings) -> Option<Vec<Ups
     (read.len() == items.len()).then_some(read)
 }
 
-/// `corp.example: [10.0.0.53]`.
+/// Reads `corp.example: [10.0.0.53]`.
 fn domain(name: &Node, servers: &Node, findings: &mut Findings) -> Option<Domain> {
     let text = string(name, "a domain such as `corp.example`", findings)?;
     let bare = text.strip_prefix("*.").or_else(|| text.strip_prefix('.')).unwrap_or(text);
@@ -80,7 +80,7 @@ fn domain(name: &Node, servers: &Node, findings: &mut Findings) -> Option<Domain
     Some(Domain { name: parsed, upstreams: upstreams(servers, &format!("`domains.{text}`"), findings)? })
 }
 
-/// `system`, IP, IP:port, `tls://IP#name`, `https://host/dns-query`.
+/// Reads `system`, IP, IP:port, `tls://IP#name`, `https://host/dns-query`.
 fn upstream(node: &Node, findings: &mut Findings) -> Option<Upstream> {
     let text = string(node, "`system`, IP, IP:port, tls://IP#NAME or https://HOST/dns-query", findings)?;
     if text == "system" {
@@ -108,7 +108,7 @@ fn upstream(node: &Node, findings: &mut Findings) -> Option<Upstream> {
     .ok()
 }
 
-/// An address that can be asked.
+/// Reads an address that can be asked.
 fn address(text: &str, port: u16) -> Option<SocketAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     text.parse::<SocketAddr>()
@@ -139,7 +139,7 @@ fn over_https(rest: &str) -> Result<Upstream, String> {
     Ok(Upstream::Https { server, port, path: path.to_owned() })
 }
 
-/// `name`, `name:port`, `IP`, `IP:port`, `[IPv6]:port`.
+/// Reads `name`, `name:port`, `IP`, `IP:port`, `[IPv6]:port`.
 fn server_and_port(authority: &str, default: u16) -> Result<(Server, u16), String> {
     if let Some(socket) = address(authority, default) {
         return Ok((Server::Address(socket.ip()), socket.port()));
@@ -217,7 +217,7 @@ fn proxy_url(text: &str) -> Result<(Server, u16), (String, &'static str)> {
     })
 }
 
-/// The name of an environment variable.
+/// Reads the name of an environment variable.
 fn variable(node: &Node, findings: &mut Findings) -> Option<String> {
     let text = string(node, "the name of an environment variable", findings)?;
     let good = !text.is_empty()

@@ -33,7 +33,7 @@ pub(super) fn range(text: &str, side: Side, place: &SourcePlace, findings: &mut 
     }
 }
 
-/// A range whose address has no bits beyond its length.
+/// Reads a range whose address has no bits beyond its length.
 pub(super) fn range_from_text(text: &str, place: &SourcePlace, findings: &mut Findings) -> Option<IpNet> {
     let finding = match (text.parse::<IpNet>(), text.parse::<IpAddr>()) {
         (Ok(net), _) if net.trunc() != net => {
@@ -82,7 +82,7 @@ pub(super) fn private_range(node: &Node, findings: &mut Findings) -> Option<IpNe
     None
 }
 
-/// A permitted range that the floor refuses whole is surely a mistake.
+/// Warns of a permitted range that the floor refuses whole: it is surely a mistake.
 pub(super) fn warn_of_floor(net: IpNet, private: &[IpNet], node: &Node, findings: &mut Findings) {
     let nowhere = floor::Surroundings::default();
     let ends = [net.network(), net.broadcast()];
@@ -129,7 +129,7 @@ pub(super) fn virtual_range(node: &Node, findings: &mut Findings) -> Option<Ipv4
     Some(net)
 }
 
-/// One of `upstream-fake-range`.
+/// Reads one of `upstream-fake-range`.
 pub(super) fn fake_range(node: &Node, findings: &mut Findings) -> Option<IpNet> {
     let text = string(node, "a range such as `198.18.0.0/15`", findings)?;
     let net = range_from_text(text, &node.place, findings)?;

@@ -50,7 +50,7 @@ impl Side {
     }
 }
 
-/// A rule that says nothing but what it is about.
+/// Makes a rule with a target and ports, and no further conditions.
 pub(super) fn plain(matcher: Matcher, mut ports: Vec<u16>, layer: Layer, place: &SourcePlace) -> Rule {
     ports.sort_unstable();
     ports.dedup();
@@ -315,7 +315,7 @@ fn check_range(rule: &Rule, place: &SourcePlace, findings: &mut Findings) -> boo
     false
 }
 
-/// A day such as `2027-01-31`.
+/// Reads a day such as `2027-01-31`.
 fn day(node: &Node, findings: &mut Findings) -> Option<Date> {
     let text = match &node.value {
         Value::Refused => return None,
@@ -351,7 +351,7 @@ fn resolver(node: &Node, findings: &mut Findings) -> Option<ResolvedBy> {
     }
 }
 
-/// `- api.example.com: 8443` is a mapping to YAML.
+/// Recognizes `- api.example.com: 8443`, which is a mapping to YAML.
 fn host_read_as_key(pairs: &[(Node, Node)]) -> Option<Diagnostic> {
     let [(key, value)] = pairs else { return None };
     let name = key.as_str().filter(|name| name.contains('.') || *name == "localhost")?;

@@ -98,7 +98,7 @@ impl Section {
         true
     }
 
-    /// The pairs of a mapping whose keys are this section's, by the keys' words.
+    /// Returns the pairs of a mapping whose keys are this section's, by the keys' words.
     pub(super) fn pairs<'n>(
         &self,
         node: &'n Node,
@@ -116,7 +116,7 @@ impl Section {
     }
 }
 
-/// A key that the project's file may not hold.
+/// Reports a key that the project's file may not hold.
 fn not_for_projects(key: &Node, text: &str) -> Diagnostic {
     key.place.error(
         "layer",
@@ -197,7 +197,7 @@ pub(super) fn whole_number(
     }
 }
 
-/// The known word within two edits, swaps of neighbours included.
+/// Returns the known word within two edits, swaps of neighbours included.
 pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     if word.len() > 40 {
         return None;

@@ -26,7 +26,7 @@ pub(super) fn workspace(node: &Node, layer: Layer, draft: &mut Draft, findings: 
     }
 }
 
-/// A path below the project, in which `*` and `?` stand for parts of a name and `**` for any
+/// Reads a path below the project, in which `*` and `?` stand for parts of a name and `**` for any
 /// folders.
 fn pattern(node: &Node, word: &str, findings: &mut Findings) -> Option<String> {
     let text = string(node, "a path below the project, such as `tests/keys`", findings)?;

@@ -20,14 +20,14 @@ use crate::policy::{Matcher, ResolvedBy, Rule};
 /// Addresses between which neither policy, nor the floor, tells a difference.
 pub(super) struct Cell {
     pub(super) span: Span,
-    /// One of them, for every port that no denial of a range names.
+    /// One address of the cell, for every port that no denial of a range names.
     pub(super) witness: IpAddr,
     /// Ports for which it is another one.
     special: Vec<(u16, IpAddr)>,
 }
 
 impl Cell {
-    /// One of its addresses, as good as any for this port.
+    /// Returns one of the cell's addresses, as good as any for this port.
     pub(super) fn on(&self, port: u16) -> IpAddr {
         let own = self.special.iter().find(|(special, _)| *special == port);
         own.map_or(self.witness, |(_, address)| *address)
@@ -72,12 +72,12 @@ impl Addresses {
         Addresses { cells: cells.collect(), named_ports }
     }
 
-    /// A port that fares as this one does at every address.
+    /// Returns a port that fares as this one does at every address.
     pub(super) fn alike(&self, port: u16) -> u16 {
         if self.named_ports.binary_search(&port).is_ok() { port } else { 0 }
     }
 
-    /// The cells within some spans, or outside all private ranges.
+    /// Returns the cells within some spans, or outside all private ranges.
     pub(super) fn within<'a>(&'a self, spans: Option<&'a [Span]>) -> impl Iterator<Item = &'a Cell> {
         let public = spans.is_none().then_some(&self.cells);
         let public = public.into_iter().flatten().filter(|cell| !is_private(cell.witness));
@@ -93,8 +93,8 @@ pub(super) fn is_private(address: IpAddr) -> bool {
     floor::PRIVATE_RANGES.iter().any(|net| net.contains(&address))
 }
 
-/// An address of a span that carries no IPv4 address; where all do, one whose IPv4 address is
-/// refused by nothing on a port (`None`: on any that no denial of a range names).
+/// Returns an address of a span that carries no IPv4 address; where all do, one whose IPv4 address
+/// is refused by nothing on a port (`None`: on any that no denial of a range names).
 fn witness(span: &Span, spans: &[Span], sides: &Both<Side>, port: Option<u16>) -> IpAddr {
     let plain = |address: &IpAddr| floor::embedded_v4(*address).is_empty();
     if let Some(address) = [span.first, span.last].into_iter().find(plain) {
@@ -233,7 +233,7 @@ fn one_way(
     }
 }
 
-/// The ports that denials of a cell's addresses name.
+/// Returns the ports that denials of a cell's addresses name.
 fn named_ports(sides: &Both<Side>, cell: &Cell) -> Vec<u16> {
     let mut ports: Vec<u16> = sides
         .iter()

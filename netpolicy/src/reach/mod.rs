@@ -64,11 +64,11 @@ impl Difference {
 pub struct Line {
     /// Targets of the line.
     pub targets: Targets,
-    /// On which ports.
+    /// Ports of the targets.
     pub ports: Ports,
     /// Real address of the targets.
     pub at: At,
-    /// From when; `None` is today.
+    /// First day; `None` is today.
     pub from: Option<Date>,
     /// The last day; `None` is for ever.
     pub until: Option<Date>,
@@ -89,7 +89,7 @@ pub enum Targets {
     Names {
         /// The names.
         pattern: HostPattern,
-        /// Not these.
+        /// Names that are left out.
         except: Vec<HostPattern>,
     },
     /// Every name that is permitted on one of the ports.
@@ -101,9 +101,9 @@ pub enum Targets {
 /// A set of ports.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Ports {
-    /// These.
+    /// These ports.
     Only(Vec<u16>),
-    /// Each on which the targets are permitted, but not these.
+    /// Every port on which the targets are permitted, but not these.
     AllBut(Vec<u16>),
 }
 
@@ -138,7 +138,7 @@ pub struct Witness {
     pub target: Target,
     /// The port.
     pub port: u16,
-    /// Its real address.
+    /// Real address of the target.
     pub address: Option<IpAddr>,
     /// Resolver of the name.
     pub resolver: ResolvedBy,
@@ -159,8 +159,8 @@ pub fn difference(old: &Policy, new: &Policy, today: Date) -> Difference {
     difference
 }
 
-/// A policy that permits all that its ceilings let weaker layers permit: the entries of one, held
-/// against the others.
+/// Makes a policy that permits all that its ceilings let weaker layers permit: the entries of one,
+/// held against the others.
 fn most(policy: &Policy) -> Policy {
     let below = |rule: &Arc<Rule>| {
         let mut rule = Rule::clone(rule);

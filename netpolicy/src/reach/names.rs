@@ -75,7 +75,7 @@ pub(super) fn compare(
     [old.with_private(of_old), new.with_private(of_new)]
 }
 
-/// An address that is good for everybody in both policies, denied ranges aside.
+/// Returns an address that is good for everybody in both policies, denied ranges aside.
 fn public_address(sides: &Both<Side>) -> IpAddr {
     let well_known = [Ipv4Addr::new(1, 1, 1, 1), Ipv4Addr::new(8, 8, 8, 8), Ipv4Addr::new(9, 9, 9, 9)];
     let virtual_in =
@@ -111,7 +111,8 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Every written name, each after the one it is below, with what changes at it and below it.
+    /// Returns every written name, each after the one that it is below, with the changes at it and
+    /// below it.
     fn tree(&mut self) -> Vec<Node> {
         let sides = self.sides;
         let mut names: Vec<&HostName> = floor::aliases().collect();
@@ -274,7 +275,7 @@ impl Asking<'_> {
         left
     }
 
-    /// The cells of private addresses that grants speak of.
+    /// Returns the cells of private addresses that grants speak of.
     fn atoms(&mut self, mut grants: Vec<IpNet>, mut limits: Vec<IpNet>) -> Rc<[Span]> {
         if grants.is_empty() {
             return Rc::new([]);
@@ -295,7 +296,7 @@ impl Asking<'_> {
         Rc::clone(atoms)
     }
 
-    /// The number of a change; `None` when nothing changes, or when no address shows it.
+    /// Returns the number of a change; `None` when nothing changes, or when no address shows it.
     fn item(&mut self, item: Item) -> Option<usize> {
         if item.change[OLD] == item.change[NEW] {
             return None;
@@ -321,8 +322,8 @@ impl Asking<'_> {
         number
     }
 
-    /// An address of the place that passes in the policies that matter; `Some(None)` where none is
-    /// looked at.
+    /// Returns an address of the kind that passes in the policies that matter; `Some(None)` where
+    /// none is looked at.
     fn address_of(&self, place: &AddressKind, port: u16, through: Both<bool>) -> Option<Option<IpAddr>> {
         let sides = self.sides;
         let matters = || [OLD, NEW].into_iter().filter(|side| through[*side]);
@@ -378,7 +379,8 @@ fn ends_at(spans: &[Span], atom: &Span) -> bool {
     spans.last().is_some_and(|last| join([*last, *atom]).len() == 1)
 }
 
-/// The days on which something may change, from today on: each the day after a permission's last.
+/// Returns the days on which something may change, from today on: each the day after a permission's
+/// last.
 pub(super) fn days<'r>(today: Date, rules: impl Iterator<Item = &'r Rule>) -> Vec<Date> {
     let ends = rules.filter_map(|rule| rule.expires).filter(|last| *last >= today);
     let days: BTreeSet<Date> = ends.filter_map(|last| day_after(last, 1)).chain([today]).collect();
@@ -388,7 +390,8 @@ pub(super) fn days<'r>(today: Date, rules: impl Iterator<Item = &'r Rule>) -> Ve
 /// The first day, the last (`None`: for ever), and what the policies do.
 pub(super) type Period = (Date, Option<Date>, Change);
 
-/// The periods in which the answer differs between the policies, or lets somebody through at all.
+/// Returns the periods in which the answer differs between the policies, or lets somebody through
+/// at all.
 pub(super) fn periods(days: &[Date], ask: impl Fn(usize, Date) -> Option<Protocol>) -> Vec<Period> {
     let mut periods: Vec<Period> = Vec::new();
     for day in days {
@@ -406,14 +409,14 @@ pub(super) fn periods(days: &[Date], ask: impl Fn(usize, Date) -> Option<Protoco
     periods
 }
 
-/// A key that puts every name right after the names above it.
+/// Makes a key that puts every name right after the names above it.
 fn backwards(name: &HostName) -> String {
     // No label has a character this low.
     name.as_str().rsplit('.').collect::<Vec<_>>().join("\u{1}")
 }
 
-/// A name directly below another that is not written anywhere; `None` when there is no room for
-/// one.
+/// Makes a name directly below another that is not written anywhere; `None` when there is no room
+/// for one.
 fn unwritten_below(name: &HostName, written: &HashSet<&str>) -> Option<HostName> {
     (0usize..)
         .map(|number| format!("{}.{name}", label(number)))
@@ -422,7 +425,7 @@ fn unwritten_below(name: &HostName, written: &HashSet<&str>) -> Option<HostName>
         .and_then(|text| HostName::parse(&text).ok())
 }
 
-/// Every label of letters and digits, the short ones first.
+/// Makes every label of letters and digits, the short ones first.
 fn label(mut number: usize) -> String {
     const LETTERS: &[u8] = b"xabcdefghijklmnopqrstuvwyz0123456789_";
     let mut text = String::new();

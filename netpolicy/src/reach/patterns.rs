@@ -12,7 +12,7 @@ pub(super) struct Node {
     /// The nearest written name above.
     pub(super) parent: Option<usize>,
     pub(super) at: Vec<usize>,
-    /// With a name that lies there; `None` when it would be too long.
+    /// The names below, with one that lies there; `None` when it would be too long.
     pub(super) below: Option<(HostName, Vec<usize>)>,
     pub(super) alias: bool,
 }

@@ -28,7 +28,7 @@ impl Reach {
         self.host.keys().copied()
     }
 
-    /// The ports on which some name may have this address.
+    /// Returns the ports on which some name may have this address.
     pub(super) fn ports(&self, host: bool, address: IpAddr) -> impl Iterator<Item = u16> {
         let private = is_private(address);
         let of_host = host.then_some(self.host.keys());
@@ -43,7 +43,8 @@ impl Reach {
         self.witness(host, address, port).is_some()
     }
 
-    /// A name that is permitted on the port and may have this address, and the day on which it is.
+    /// Returns a name that is permitted on the port and may have this address, and the day on which
+    /// it is.
     pub(super) fn witness(&self, host: bool, address: IpAddr, port: u16) -> Option<&Permitted> {
         match (host, is_private(address)) {
             (true, _) => self.host.get(&port),

@@ -41,7 +41,7 @@ impl<K: Clone + Eq + Hash, W> Runs<K, W> {
         }
     }
 
-    /// The cell `at` changed in this way.
+    /// Adds the cell `at`, which changed in this way.
     pub(super) fn add(&mut self, at: usize, key: K, keep: impl FnOnce() -> W) {
         let first_v6 = self.first_v6;
         let index = *self.index.entry(key.clone()).or_insert_with(|| {
@@ -64,7 +64,7 @@ impl<K: Clone + Eq + Hash, W> Runs<K, W> {
         }
     }
 
-    /// All that was found, each with its ranges: `whole` when nothing in it is otherwise.
+    /// Returns all that was found, each with its ranges: `whole` when nothing in it is otherwise.
     pub(super) fn finish(
         self,
         cells: &[Cell],

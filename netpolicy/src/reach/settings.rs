@@ -12,15 +12,15 @@ use crate::settings::{Container, Proxy};
 pub struct Change {
     /// The key, as policies write it.
     pub key: String,
-    /// Its old value; `None` when it was not set.
+    /// Old value; `None` when the setting was not set.
     pub old: Option<String>,
-    /// Its new value.
+    /// New value.
     pub new: Option<String>,
     /// Set when the new value lets more through by itself.
     pub widens: bool,
 }
 
-/// Every setting that is not the same in both.
+/// Returns every setting that is not the same in both.
 pub(super) fn changes(old: &Policy, new: &Policy) -> Vec<Change> {
     let mut list = Vec::new();
     let mut add = |key: &str, old: Option<String>, new: Option<String>, widens: bool| {

@@ -39,7 +39,8 @@ pub(super) fn reaches_more(change: &Change, side: usize) -> bool {
 /// Treatment of a real address by one policy, whatever name the address belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// Nothing refuses it; a private one still has to stand in the `private` of the name's rule.
+    /// No range refuses the address; a private one still has to stand in the `private` of the
+    /// name's rule.
     Open,
     Denied(Arc<Rule>),
     Floor(Reason),
@@ -68,7 +69,8 @@ impl Side {
         self.whole.policy()
     }
 
-    /// The check under which a name is permitted; its address is good for everybody, or unknown.
+    /// Returns the check under which a name is permitted whose address is good for everybody, or
+    /// unknown.
     pub(super) fn name(
         &self,
         name: &Target,
@@ -80,7 +82,7 @@ impl Side {
         check(self.names.decide(&self.surroundings, &question))
     }
 
-    /// The check under which a name is permitted that only the proxy can resolve.
+    /// Returns the check under which a name is permitted that only the proxy can resolve.
     pub(super) fn by_proxy(&self, name: &Target, port: u16, day: Date) -> Option<Protocol> {
         self.policy().proxy.as_ref()?;
         let question = Question { resolver: ResolvedBy::Proxy, ..Question::about(name, day).port(port) };
@@ -105,12 +107,14 @@ fn check(verdict: Verdict) -> Option<Protocol> {
     verdict.protocol.filter(|_| verdict.allowed)
 }
 
-/// No machine is known to a comparison, only the range that stands for names.
+/// Makes the surroundings of a comparison: no machine is known, only the range that stands for
+/// names.
 fn offline(policy: &Policy) -> Surroundings {
     Surroundings { virtual_range: policy.dns.virtual_range, ..Surroundings::default() }
 }
 
-/// A rule that no address is too private for: what is refused to it is refused to every name.
+/// Makes a rule that no address is too private for: an address that is refused to it is refused to
+/// every name.
 fn any_name() -> Rule {
     let origin = Origin { layer: Layer::Floor, file: String::new(), line: 0, text: String::new() };
     let nobody = Matcher::Cidr(ipnet::IpNet::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
@@ -144,7 +148,7 @@ impl Witness {
     }
 }
 
-/// Every host pattern that is written anywhere in a policy where it decides.
+/// Returns every host pattern that is written anywhere in a policy where it decides.
 pub(super) fn patterns(policy: &Policy) -> impl Iterator<Item = &HostName> {
     rules(policy).filter_map(|rule| match &rule.matcher {
         Matcher::Host(pattern) => Some(HostPattern::name(pattern)),
@@ -152,7 +156,7 @@ pub(super) fn patterns(policy: &Policy) -> impl Iterator<Item = &HostName> {
     })
 }
 
-/// Every rule of a policy that decides.
+/// Returns every rule of a policy that decides.
 pub(super) fn rules(policy: &Policy) -> impl Iterator<Item = &Arc<Rule>> {
     policy.allow.iter().chain(&policy.deny).chain(policy.ceilings.iter().flat_map(|ceiling| &ceiling.rules))
 }

@@ -74,7 +74,7 @@ pub(super) fn join(spans: impl IntoIterator<Item = Span>) -> Vec<Span> {
     joined
 }
 
-/// The fewest ranges that make up the spans.
+/// Returns the fewest ranges that make up the spans.
 pub(super) fn to_nets(spans: &[Span]) -> Vec<IpNet> {
     let mut nets = Vec::new();
     for span in spans {

@@ -57,7 +57,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// At most so many, and how many more there are.
+/// The most items that a line names before it counts the rest.
 const SHOWN: usize = 8;
 
 fn list<T: fmt::Display>(items: &[T]) -> String {
@@ -75,7 +75,7 @@ impl Line {
         (side(&self.old), side(&self.new))
     }
 
-    /// The whole line, for programs.
+    /// Returns the whole line, for programs.
     pub fn to_json(&self) -> Value {
         let (targets, except) = match &self.targets {
             Targets::Names { pattern, except } => (json!({"names": pattern}), patterns(except)),
@@ -115,7 +115,7 @@ impl Line {
 }
 
 impl Difference {
-    /// The whole difference, for programs.
+    /// Returns the whole difference, for programs.
     pub fn to_json(&self) -> Value {
         let lines = |lines: &[Line]| lines.iter().map(Line::to_json).collect::<Vec<_>>();
         json!({"opens": lines(&self.opens), "closes": lines(&self.closes), "changes": self.changes})

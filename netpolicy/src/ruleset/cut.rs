@@ -28,7 +28,7 @@ pub(super) const CHAIN: &str = "vanish";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cut {
-    /// Nothing.
+    /// No packet is cut.
     #[default]
     Nothing,
     /// Packets to these virtual addresses, and those from them.

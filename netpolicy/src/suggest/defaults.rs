@@ -56,7 +56,7 @@ const TABLE: &[(&str, &[&str], &str)] = &[
     ("composer", &["repo.packagist.org"], "https://getcomposer.org/doc/05-repositories.md#packagist"),
 ];
 
-/// The hosts that a tool goes to by default.
+/// Returns the hosts that a tool goes to by default.
 pub(super) fn of(tool: &str) -> &'static [&'static str] {
     TABLE.iter().find(|(known, _, _)| *known == tool).map_or(&[], |(_, hosts, _)| *hosts)
 }

@@ -12,7 +12,7 @@ pub(super) struct Setting {
     pub(super) section: String,
     pub(super) key: String,
     pub(super) value: String,
-    /// From 1.
+    /// Number of the line, from 1.
     pub(super) line: u32,
 }
 

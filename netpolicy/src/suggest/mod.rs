@@ -74,9 +74,9 @@ pub struct Suggested {
 
 /// A reader of one tool's files: it takes a file's name and text.
 enum Reader {
-    /// Of a format with a parser, which may not understand the text.
+    /// Reader of a format with a parser, which may not understand the text.
     Parsed(fn(&str, &str, &mut Collector) -> Result<(), Unreadable>),
-    /// Of a format in which every line can be taken for something.
+    /// Reader of a format in which every line can be taken for something.
     Scanned(fn(&str, &str, &mut Collector)),
 }
 

@@ -13,7 +13,7 @@ pub(super) enum ReferenceTarget {
     Remote(Endpoint),
     /// The project itself, or this machine's files.
     Local,
-    /// Something from which no host can be read.
+    /// A text from which no host can be read.
     Unreadable(&'static str),
 }
 
@@ -67,7 +67,7 @@ fn has_port(host: &str) -> bool {
     host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// git's `[user@]host:path`, and forges by their short names.
+/// Reads git's `[user@]host:path`, and forges by their short names.
 fn short(text: &str) -> ReferenceTarget {
     let Some((before, _)) = text.split_once(':') else {
         return ReferenceTarget::Unreadable("names no host");

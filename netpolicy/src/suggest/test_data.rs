@@ -13,7 +13,7 @@ const DATA: &[&str] = &[
     "testdata",
     "testfixtures",
 ];
-/// Such folders of maven and gradle, which have the name only beside each other.
+/// Folders of test data of maven and gradle, which have this meaning only beside each other.
 const DATA_OF_MAVEN: &[&str] = &["src/test/resources", "src/it"];
 /// Names of folders that hold tests.
 const TESTS: &[&str] = &["__tests__", "spec", "specs", "test", "tests", "testsuite"];

@@ -16,9 +16,9 @@ pub use self::table::FLAGS;
 /// One option of `docker run`.
 #[derive(Debug)]
 pub struct Flag {
-    /// Its name, without dashes.
+    /// Name, without dashes.
     pub long: &'static str,
-    /// Its letter.
+    /// Letter.
     pub short: Option<char>,
     /// Says whether a value follows.
     pub takes: Takes,
@@ -29,7 +29,7 @@ pub struct Flag {
 /// The value that follows an option, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
-    /// It is there or not; `=true` and `=false` are docker's.
+    /// No value follows; `=true` and `=false` are docker's.
     Nothing,
     /// Behind `=` or as the next word.
     Value,
@@ -41,14 +41,14 @@ pub enum Support {
     /// An option of ringfence's own does the same; what differs.
     #[cfg_attr(not(test), expect(dead_code, reason = "a test makes docs/from-docker.md of it"))]
     Same(&'static str),
-    /// It is read and told, and changes nothing; why.
+    /// The option is read and told, and changes nothing; the reason.
     NoEffect(&'static str),
-    /// It is refused; why, and what to write.
+    /// The option is refused; the reason, and what to write.
     Other(&'static str),
 }
 
 impl Flag {
-    /// The option as it is typed: `--publish, -p`.
+    /// Returns the option as it is typed: `--publish, -p`.
     pub fn shown(&self) -> String {
         match self.short {
             Some(short) => format!("--{}, -{short}", self.long),
@@ -57,7 +57,8 @@ impl Flag {
     }
 }
 
-/// The flag that a word of the command line begins: `--publish`, `--publish=80`, `-p`, `-p80`.
+/// Returns the flag that a word of the command line begins: `--publish`, `--publish=80`, `-p`,
+/// `-p80`.
 pub fn flag_of(word: &str) -> Option<&'static Flag> {
     if let Some(long) = word.strip_prefix("--") {
         let name = long.split('=').next()?;
@@ -107,7 +108,7 @@ fn on(text: &str) -> Result<bool, String> {
     Err("ringfence always does this, and it cannot be turned off: leave the option out".to_owned())
 }
 
-/// A truth value as docker reads it.
+/// Reads a truth value as docker reads it.
 pub fn truth(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),

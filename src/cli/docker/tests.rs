@@ -6,7 +6,7 @@ use crate::cli::Cli;
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/from-docker.md");
 const BEFORE: &str = "<!-- The table is made of src/cli/docker/table.rs; a test compares. -->\n";
 
-/// The options of `ringfence run`, hidden ones included: names and letters.
+/// Returns the options of `ringfence run`, hidden ones included: names and letters.
 fn own() -> (Vec<String>, Vec<char>) {
     let mut command = Cli::command();
     command.build();

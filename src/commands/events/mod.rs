@@ -52,7 +52,7 @@ pub async fn events(engine_host: Option<&str>, args: EventsArgs) -> Result<u8, F
     Ok(0)
 }
 
-/// Lines as they were written are for programs, unless a person looks at them.
+/// Prints a text. Lines as they were written are for programs, unless a person looks at them.
 fn show(text: &str, args: &EventsArgs) -> Result<(), Failure> {
     if args.json { crate::term::print_document(text) } else { crate::term::print(text) }
 }
@@ -74,7 +74,7 @@ async fn follow(engine_host: Option<&str>, args: &EventsArgs) -> Result<u8, Fail
     let options = LogsOptions { stdout: true, stderr: false, follow: true, ..Default::default() };
     let Some(guard) = found.container(Role::Guard) else {
         return Err(Failure::new(CANNOT, format!("the guard of {} is gone", found.id))
-            .hint(format!("what it wrote may have been saved: ringfence events {}", found.id)));
+            .hint(format!("look for saved events: ringfence events {}", found.id)));
     };
     let mut output = engine.api.logs(guard, Some(options));
     let mut rows = Rows::new(true);

@@ -31,7 +31,7 @@ pub enum Remedy {
 }
 
 impl Remedy {
-    /// The remedy as a row; with the id of a workflow that can still be changed.
+    /// Returns the remedy as a row; with the id of a workflow that can still be changed.
     pub fn text(&self, live: Option<WorkflowId>) -> String {
         match self {
             Remedy::Words(words) => words.clone(),
@@ -104,7 +104,7 @@ pub fn of(line: &Line) -> Option<Remedy> {
     }
 }
 
-/// A name on a port, 443 for a question that has none.
+/// Suggests a rule for a name on a port, 443 for a question that has none.
 fn name(host: &HostName, port: Option<u16>) -> Option<Remedy> {
     let text = match port {
         None | Some(443) => host.to_string(),

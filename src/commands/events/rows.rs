@@ -121,7 +121,7 @@ impl Rows {
         Rows { live, said: HashSet::new() }
     }
 
-    /// A line's row or rows.
+    /// Returns a line's row or rows.
     pub fn of(&mut self, line: &Line) -> String {
         let Row { verdict, reason, target, left_out, by } = Row::of(&line.event);
         let mut row = format!(
@@ -149,7 +149,7 @@ impl Rows {
     }
 }
 
-/// Text without anything that a terminal would obey.
+/// Returns a text without anything that a terminal would obey.
 fn safe(text: &str) -> String {
     text.chars()
         .flat_map(|c| if c == '"' || c == '\'' { vec![c] } else { c.escape_default().collect() })
@@ -160,7 +160,7 @@ fn safe(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The line of these fields.
+    /// Makes the line of these fields.
     fn line(fields: &str) -> Line {
         let head = r#"{"v":1,"seq":4,"time":"2026-11-30T00:00:00.000Z","workflow":"0000002a","#;
         Line::read(format!("{head}{fields}}}").as_bytes()).unwrap()

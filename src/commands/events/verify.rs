@@ -86,7 +86,7 @@ mod tests {
 
     const FIRST: &str = r#"{"v":1,"seq":0,"time":"2026-11-30T00:00:00.000Z","workflow":"0000002a","kind":"lifecycle","reason":"start"}"#;
 
-    /// Two lines, and the digest of the last.
+    /// Makes two lines, and the digest of the last.
     fn log() -> (String, String) {
         let first = Checked::default().of(format!("{FIRST}\n").as_bytes()).digest.unwrap();
         let second = FIRST.replace("\"seq\":0", "\"seq\":1").replace("start", "end");

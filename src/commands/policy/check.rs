@@ -41,8 +41,8 @@ pub fn check(files: &[String], json: bool) -> Result<u8, Failure> {
     Ok(status)
 }
 
-/// A project's policy is held to what projects may say, any other file to nothing more than the
-/// language.
+/// Returns the layer of a file. A project's policy is held to what projects may say, any other file
+/// to nothing more than the language.
 fn source_of(file: &str) -> LayerSource {
     let path = Path::new(file);
     if path.file_name().is_none_or(|name| name != PROJECT) {

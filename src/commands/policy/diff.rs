@@ -35,7 +35,7 @@ pub fn diff(args: &DiffArgs) -> Result<u8, Failure> {
     Ok(if found.reaches_more() { MORE } else { NOTHING_MORE })
 }
 
-/// One policy by itself, as a run would be given it.
+/// Loads one policy by itself, as a run would be given it.
 fn load_one(entry: &str) -> Result<Loaded, Failure> {
     let source = LayerSource::files(Layer::Run, vec![entry.to_owned()]);
     let mut read = |_: Layer, path: &str| read_any(path);
@@ -45,7 +45,7 @@ fn load_one(entry: &str) -> Result<Loaded, Failure> {
     })
 }
 
-/// A difference, a line each with the rules behind it.
+/// Writes a difference, a line each with the rules behind it.
 pub fn to_words(found: &Difference) -> String {
     let mut text = String::new();
     for (title, sign, lines) in [("opens", '+', &found.opens), ("closes", '-', &found.closes)] {

@@ -81,8 +81,8 @@ fn hint_of(wider: &Rule) -> String {
     format!("`{pattern}` in place of `{}` would permit it", named(wider))
 }
 
-/// The name that a virtual address stands for, as far as the policy alone tells: names under
-/// wildcards get theirs in a run.
+/// Returns the name that a virtual address stands for, as far as the policy alone tells: names
+/// under wildcards get theirs in a run.
 fn name_behind(policy: &Policy, target: &Target) -> Option<HostName> {
     match target {
         Target::Address(IpAddr::V4(address)) => VirtualNames::new(policy).name_of(*address).cloned(),
@@ -150,7 +150,7 @@ fn to_words(
     text
 }
 
-/// The considerations as a tree: what follows a candidate is about that candidate.
+/// Draws the considerations as a tree: what follows a candidate is about that candidate.
 fn draw(text: &mut String, considered: &[Considered]) {
     let mut groups: Vec<(&Considered, Vec<&Considered>)> = Vec::new();
     let mut in_candidate = false;
@@ -235,7 +235,7 @@ fn words_of(step: &Considered) -> String {
     }
 }
 
-/// A rule with its place: `gitlab.com:443 (run, p.yml:4)`.
+/// Writes a rule with its place: `gitlab.com:443 (run, p.yml:4)`.
 pub fn named(rule: &Rule) -> String {
     let origin = &rule.origin;
     format!("{} ({}, {})", origin.text, origin.layer, origin.place())

@@ -31,7 +31,7 @@ use crate::cli::policy::{PolicyArgs, PolicyCommand};
 use crate::layers;
 use crate::term::Failure;
 
-/// Nothing could be told: bad input.
+/// Exit status for bad input: nothing could be told.
 const COULD_NOT_TELL: u8 = 2;
 
 /// Carries out one of the commands.
@@ -69,7 +69,7 @@ fn say(notes: &[Note]) {
     }
 }
 
-/// All layers, the project in the current directory among them.
+/// Loads all layers, the project in the current directory among them.
 fn load_here(args: &PolicyArgs) -> Result<Loaded, Failure> {
     layers::load(&wanted(args, Some(Path::new("."))))
         .map_err(|failure| Failure { exit: COULD_NOT_TELL, ..failure })

@@ -21,7 +21,7 @@ pub fn presets(args: &PresetsArgs) -> Result<u8, Failure> {
     let preset = find(name).ok_or_else(|| {
         let known: Vec<String> = PRESETS.iter().map(reference).collect();
         Failure::new(COULD_NOT_TELL, format!("there is no preset `{name}`"))
-            .hint(format!("there is {}", known.join(", ")))
+            .hint(format!("choose one of {}", known.join(", ")))
     })?;
     if args.json {
         let mut value = described(preset);

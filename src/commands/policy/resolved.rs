@@ -35,20 +35,20 @@ enum Lookup {
     Addresses(Vec<(IpAddr, Verdict)>),
     /// Only the proxy is left to be asked.
     ByProxy(String),
-    /// It stands for the host, whose address a run asks the engine for.
+    /// The name stands for the host, whose address a run asks the engine for.
     Host,
-    /// Nobody knows it.
+    /// No upstream knows the name.
     Nobody(String),
 }
 
 /// Outcome of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is made.
+    /// The connection is made.
     Reached,
-    /// It is refused.
+    /// The connection is refused.
     Refused,
-    /// It fails, or cannot be told from here.
+    /// The connection fails, or its outcome cannot be told from here.
     Unknown,
 }
 
@@ -91,7 +91,8 @@ pub fn look(decider: &Decider, name: &HostName, question: &Question<'_>) -> Resu
 }
 
 impl Resolved {
-    /// As the guard goes on from here: beside a proxy one refused address refuses the name.
+    /// Returns the outcome as the guard goes on from here: beside a proxy one refused address
+    /// refuses the name.
     pub fn outcome(&self) -> Outcome {
         match &self.found {
             Lookup::Addresses(addresses) => {
@@ -109,7 +110,7 @@ impl Resolved {
         }
     }
 
-    /// Lines below the verdict.
+    /// Returns the lines below the verdict.
     pub fn to_words(&self) -> String {
         let mut text = "  resolved:\n".to_owned();
         match &self.found {

@@ -39,7 +39,8 @@ fn text(policy: &Policy) -> String {
     text
 }
 
-/// A file has one ceiling; those of weaker layers, which hold as well, are told as comments.
+/// Writes a further ceiling as a comment: a file has one ceiling, and those of weaker layers hold
+/// as well.
 fn further_ceiling(ceiling: &Ceiling) -> String {
     let mut text = format!("# ceiling of the {}'s layer, which holds as well:\n", ceiling.layer);
     for rule in &ceiling.rules {

@@ -94,7 +94,7 @@ fn outcome(test: &Expectation, verdict: &Verdict) -> Outcome {
     }
 }
 
-/// TAP version 14 (testanything.org).
+/// Writes TAP version 14 (testanything.org).
 fn tap(outcomes: &[Outcome]) -> String {
     let mut text = format!("TAP version 14\n1..{}\n", outcomes.len());
     for (number, outcome) in (1..).zip(outcomes) {

@@ -54,7 +54,7 @@ pub struct Walked {
 pub struct Text {
     /// Relative to the project, with `/`.
     pub path: String,
-    /// Its text; what is no UTF-8 in it is replaced.
+    /// Text of the file; bytes in it that are no UTF-8 are replaced.
     pub text: String,
 }
 

@@ -84,7 +84,8 @@ fn in_the_clear<'a>(
     sent
 }
 
-/// Standard input can be read once, and not at all where it is the agent's.
+/// Refuses a second use of standard input, which can be read once, and not at all where it is the
+/// agent's.
 fn check_standard_input(args: &RunArgs) -> Result<(), Failure> {
     let secrets = args.secret.iter().filter_map(|given| Some(Path::new(given.split_once('=')?.1)));
     let files = args.env_file.iter().chain(&args.prompt).map(PathBuf::as_path);
@@ -106,14 +107,14 @@ fn check_standard_input(args: &RunArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The lines of an environment file.
+/// Reads the lines of an environment file.
 fn lines_of(file: &Path) -> Result<Vec<String>, Failure> {
     let cannot = || Failure::new(COULD_NOT_RUN, format!("--env-file {}: it cannot be read", file.display()));
     let bytes = open::read(file, LARGEST_ENV_FILE).map_err(|refused| refused.explain(cannot()))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         cannot()
             .caused_by(&error)
-            .hint("variables are text: save the file as UTF-8, and give bytes by --secret NAME=FILE")
+            .hint("save the file as UTF-8, and give bytes by --secret NAME=FILE: variables are text")
     })?;
     variables_of(&text).map_err(|(number, why, hint)| {
         Failure::new(COULD_NOT_RUN, format!("--env-file {}: line {number}: {why}", file.display())).hint(hint)
@@ -123,7 +124,7 @@ fn lines_of(file: &Path) -> Result<Vec<String>, Failure> {
 /// A line that is no variable: its number, why, and what to write.
 type BadLine = (usize, String, &'static str);
 
-/// The variables of an environment file, as docker reads it: `NAME=VALUE`, or `NAME` for the
+/// Reads the variables of an environment file, as docker does: `NAME=VALUE`, or `NAME` for the
 /// caller's value; `#` begins a comment, the rest of a line is the value as it stands. A byte order
 /// mark is no part of the first name.
 fn variables_of(text: &str) -> Result<Vec<String>, BadLine> {
@@ -160,12 +161,12 @@ fn variables_of(text: &str) -> Result<Vec<String>, BadLine> {
     Ok(found)
 }
 
-/// `NAME=VALUE` as given, `NAME` from the caller.
+/// Returns `NAME=VALUE` as given, `NAME` from the caller.
 fn variable(pair: &str) -> Result<Option<String>, Failure> {
     let name = pair.split('=').next().unwrap_or_default();
     if name.is_empty() {
         return Err(
-            Failure::new(COULD_NOT_RUN, "-e: a variable needs a name").hint("-e NAME or -e NAME=VALUE")
+            Failure::new(COULD_NOT_RUN, "-e: a variable needs a name").hint("write -e NAME or -e NAME=VALUE")
         );
     }
     if pair.contains('=') {
@@ -179,7 +180,7 @@ fn variable(pair: &str) -> Result<Option<String>, Failure> {
         }
         Err(VarError::NotUnicode(_)) => {
             Err(Failure::new(COULD_NOT_RUN, format!("-e {name}: its value here is no UTF-8")).hint(format!(
-                "engines take text only: write --secret {name}, which the agent finds in /run/secrets/{name}"
+                "write --secret {name}, which the agent finds in /run/secrets/{name}: engines take text only"
             )))
         }
     }

@@ -1,4 +1,4 @@
-//! The engine, as it told of itself.
+//! Facts about the engine, as it reports them.
 
 use bollard::models::SystemInfo;
 
@@ -6,7 +6,7 @@ use crate::doctor::facts::Engine as Facts;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::engine::dialect::Dialect;
 
-/// Returns what the engine said when it was connected to.
+/// Returns the facts that the engine told when it was connected to.
 pub fn facts(engine: &Engine) -> Facts {
     told(&engine.host, engine.local, &engine.dialect, &engine.info)
 }

@@ -1,4 +1,4 @@
-//! This machine.
+//! Facts about this machine.
 
 use std::fs;
 

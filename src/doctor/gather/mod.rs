@@ -26,7 +26,7 @@ pub use self::project::look as project;
 /// A question that makes nothing is answered within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Everything. The failure is an interrupt.
+/// Gathers all facts. Fails only when it is interrupted.
 pub async fn everything(
     engine: &Engine,
     policy: &Policy,
@@ -75,7 +75,7 @@ pub fn without_engine(why: &str, policy: &Policy, project: Option<Project>) -> F
     }
 }
 
-/// This machine, and what the engine says of itself: nothing is created for that.
+/// Gathers this machine's facts, and those that the engine reports: nothing is created for that.
 pub fn said(engine: &Engine) -> (Machine, EngineFacts) {
     (machine::look(), engine::facts(engine))
 }

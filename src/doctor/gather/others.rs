@@ -9,9 +9,9 @@ use crate::doctor::facts::{Learned, Other, Others};
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::part::Part;
 
-/// So many are looked at; the rest is counted.
+/// The most containers that are looked at; the rest is counted.
 const MOST: usize = 200;
-/// So many at once.
+/// Containers that are looked at at once.
 const AT_ONCE: usize = 8;
 
 /// Looks at those that run.
@@ -39,7 +39,7 @@ fn is_ours(container: &ContainerSummary) -> bool {
     Part::of_container(container).is_some()
 }
 
-/// One of them; none where it ended meanwhile.
+/// Inspects one of the containers; returns none where it ended meanwhile.
 async fn inspect(engine: &Engine, listed: ContainerSummary) -> Result<Option<Other>, String> {
     let id = listed.id.clone().unwrap_or_default();
     match engine.inspect_container(&id, None).await {
@@ -80,7 +80,8 @@ fn published(port: &bollard::models::PortSummary) -> Option<String> {
     })
 }
 
-/// A socket by which an engine can be asked for anything, or a folder that holds one.
+/// Tells whether a path is a socket by which an engine can be asked for anything, or a folder that
+/// holds one.
 fn is_engine_socket(path: &str) -> bool {
     let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     matches!(name, "docker.sock" | "podman.sock" | "containerd.sock" | "crio.sock" | "buildkitd.sock")

@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The most bytes that are read of a probe's output.
 const MOST_OUTPUT: usize = 1 << 20;
 
-/// Both containers. The failure is an interrupt.
+/// Runs both containers. Fails only when it is interrupted.
 pub async fn everything(engine: &Engine) -> Result<(Learned<Inside>, Learned<Fence>), Failure> {
     let _tidies = Tidies::begin();
     let stage = match Stage::set(engine).await {
@@ -45,7 +45,7 @@ pub async fn everything(engine: &Engine) -> Result<(Learned<Inside>, Learned<Fen
     played.map(|(inside, fence)| (inside, fence.and_then(|fence| struck.map(|()| fence))))
 }
 
-/// The first container alone. The failure is an interrupt.
+/// Runs the first container alone. Fails only when it is interrupted.
 pub async fn container_alone(engine: &Engine) -> Result<Learned<Inside>, Failure> {
     let _tidies = Tidies::begin();
     let stage = match Stage::set(engine).await {
@@ -157,7 +157,7 @@ struct ProbeOutput {
     stderr: String,
 }
 
-/// A failure in one line, for the evidence.
+/// Returns a failure in one line, for the evidence.
 fn words(failure: Failure) -> String {
     let mut text = failure.message;
     for cause in failure.causes {

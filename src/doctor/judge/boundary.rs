@@ -10,9 +10,9 @@ use crate::doctor::row::{Row, Verdict};
 pub enum Kernel {
     /// Another one than this machine's.
     Own,
-    /// This machine's.
+    /// The containers run on this machine's kernel.
     Shared,
-    /// It cannot be told: why.
+    /// The kernel cannot be told, for this reason.
     Unknown(String),
 }
 
@@ -44,7 +44,7 @@ pub fn says_it_is_here(machine: &Machine, engine: &Engine) -> bool {
         && machine.kernel.as_deref() == Some(engine.kernel.as_str())
 }
 
-/// The row.
+/// Judges R1 and returns its row.
 pub fn row(machine: &Machine, engine: &Learned<Engine>, inside: &Learned<Inside>) -> Row {
     let mut row = Row::new("R1", "the kernel that agents share");
     let Some(engine) = known(&mut row, engine) else { return row };
@@ -118,7 +118,7 @@ fn runtimes(engine: &Engine) -> String {
     }
 }
 
-/// Enough of a boot id to see whether two are one.
+/// Returns enough of a boot id to see whether two are one.
 fn short(boot_id: &str) -> &str {
     boot_id.get(..8).unwrap_or(boot_id)
 }

@@ -8,7 +8,7 @@ use crate::doctor::row::{Row, Verdict};
 /// `Seccomp:` of a process with a filter.
 const FILTERED: u32 = 2;
 
-/// The row.
+/// Judges R4 and returns its row.
 pub fn row(machine: &Machine, engine: &Learned<Engine>, inside: &Learned<Inside>) -> Row {
     let mut row = Row::new("R4", "hardware and the host's namespaces");
     let Some(inside) = known(&mut row, inside) else { return row };

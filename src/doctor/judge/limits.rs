@@ -5,7 +5,7 @@ use super::{known, list};
 use crate::doctor::facts::{Engine, Inside, Learned};
 use crate::doctor::row::{Row, Verdict};
 
-/// The row.
+/// Judges R3 and returns its row.
 pub fn row(engine: &Learned<Engine>, inside: &Learned<Inside>) -> Row {
     let mut row = Row::new("R3", "CPU, memory, processes, disk");
     let Some(engine) = known(&mut row, engine) else { return row };

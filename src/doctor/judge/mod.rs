@@ -20,7 +20,7 @@ use super::facts::{Facts, Learned};
 use super::require;
 use super::row::{Row, Verdict};
 
-/// The ten rows, in order.
+/// Returns the ten rows, in order.
 pub fn rows(facts: &Facts, known: &Result<Vulnerabilities, String>) -> Vec<Row> {
     let mut rows = vec![
         boundary::row(&facts.machine, &facts.engine, &facts.inside),
@@ -47,7 +47,7 @@ pub fn rows(facts: &Facts, known: &Result<Vulnerabilities, String>) -> Vec<Row> 
     rows
 }
 
-/// The fact, or a row that says why there is none.
+/// Returns the fact, or notes in the row why there is none.
 fn known<'a, T>(row: &mut Row, fact: &'a Learned<T>) -> Option<&'a T> {
     match fact {
         Ok(fact) => Some(fact),
@@ -58,7 +58,7 @@ fn known<'a, T>(row: &mut Row, fact: &'a Learned<T>) -> Option<&'a T> {
     }
 }
 
-/// `a, b and c`.
+/// Writes `a, b and c`.
 fn list(items: &[impl AsRef<str>]) -> String {
     match items {
         [] => String::new(),

@@ -6,7 +6,7 @@ use crate::doctor::facts::{Engine, Fence, Learned, Machine};
 use crate::doctor::row::{Row, Verdict};
 use crate::supervisor::run::runtime;
 
-/// The row.
+/// Judges R2 and returns its row.
 pub fn row(machine: &Machine, engine: &Learned<Engine>, fence: &Learned<Fence>) -> Row {
     let mut row = Row::new("R2", "networks within reach of an agent");
     if let Some(fence) = known(&mut row, fence) {

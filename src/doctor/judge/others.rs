@@ -5,10 +5,10 @@ use super::{known, list};
 use crate::doctor::facts::{Engine, Learned, Other, Others};
 use crate::doctor::row::{Row, Verdict};
 
-/// So many containers are named for each thing; the others are counted.
+/// The most containers that are named for each thing; the others are counted.
 const NAMED: usize = 5;
 
-/// The row.
+/// Judges R8 and returns its row.
 pub fn row(engine: &Learned<Engine>, others: &Learned<Others>) -> Row {
     let mut row = Row::new("R8", "other containers on the engine");
     if let Ok(engine) = engine {

@@ -4,7 +4,7 @@
 use crate::doctor::facts::Project;
 use crate::doctor::row::{Row, Verdict};
 
-/// R6.
+/// Judges R6 and returns its row.
 pub fn mounts(project: Option<&Project>) -> Row {
     let mut row = Row::new("R6", "mounts beyond the project");
     row.found(
@@ -19,7 +19,7 @@ pub fn mounts(project: Option<&Project>) -> Row {
     row
 }
 
-/// R7.
+/// Judges R7 and returns its row.
 pub fn secrets(project: Option<&Project>) -> Row {
     let mut row = Row::new("R7", "credentials in the project directory");
     row.found("files known as secrets, by name or by content, are covered before an agent exists");
@@ -52,7 +52,7 @@ pub fn secrets(project: Option<&Project>) -> Row {
     row
 }
 
-/// R9.
+/// Judges R9 and returns its row.
 pub fn token() -> Row {
     let mut row = Row::new("R9", "the workflow token's power and lifetime");
     row.found("a token given by --gitlab-token-env is refused when it may do more, or lives longer, than the policy permits");
@@ -60,7 +60,7 @@ pub fn token() -> Row {
     row
 }
 
-/// R10.
+/// Judges R10 and returns its row.
 pub fn messages() -> Row {
     let mut row = Row::new("R10", "secrets in goals and messages");
     row.found("command line, variables and prompts are searched for secrets, and a finding ends the start");

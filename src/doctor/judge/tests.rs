@@ -14,7 +14,7 @@ use crate::doctor::report;
 use crate::doctor::row::Verdict::{self, Fail, Ok as Good, Unknown, Warn};
 use crate::wire::probe::Feature;
 
-/// A list of its own, so that what is added to the built-in one changes no verdict here.
+/// Makes a list of its own, so that an addition to the built-in one changes no verdict here.
 fn holes() -> Result<Vulnerabilities, String> {
     let list = serde_json::json!({"as_of": "2026-11-25", "holes": [
         {"ids": ["CVE-2026-41567"], "component": "engine", "severity": "high", "title": "copying into a container runs its binary on the host",
@@ -42,7 +42,7 @@ fn namespaces(number: u32) -> BTreeMap<String, String> {
     ["mnt", "net", "pid"].map(|kind| (kind.to_owned(), format!("{kind}:[{number}]"))).into()
 }
 
-/// Docker Desktop, up to date, with nothing else on it.
+/// Describes Docker Desktop, up to date, with nothing else on it.
 fn desktop() -> Facts {
     Facts {
         today: Date::constant(2026, 12, 1),
@@ -108,7 +108,7 @@ fn inside(facts: &mut Facts) -> &mut Inside {
     facts.inside.as_mut().unwrap()
 }
 
-/// Debian's own packages, rootful, on the machine itself.
+/// Describes Debian's own packages, rootful, on the machine itself.
 fn debian() -> Facts {
     let mut facts = desktop();
     inside(&mut facts).boot_id = facts.machine.boot_id.clone();
@@ -131,7 +131,7 @@ fn debian() -> Facts {
     facts
 }
 
-/// Everything that can be wrong at once.
+/// Describes everything that can be wrong at once.
 fn ruin() -> Facts {
     let mut facts = debian();
     facts.today = Date::constant(2027, 6, 1);

@@ -15,9 +15,9 @@ use crate::doctor::version::{self, Build, Version};
 pub enum Exposure {
     /// No hole is known of this number.
     Good,
-    /// It has these, and nobody but its makers built it.
+    /// The component has these vulnerabilities, and nobody but its makers built it.
     Open,
-    /// Its number has some or none, and somebody else built it; or it has no number.
+    /// The component's number has some or none, and somebody else built it; or it has no number.
     Unclear,
     /// The list says nothing about such a part.
     Unlisted,
@@ -67,7 +67,8 @@ impl Judged<'_> {
         self.holes.iter().flat_map(|hole| hole.ids.iter().map(String::as_str)).collect()
     }
 
-    /// The version in which the last of its holes is closed, on the line that it is on or the next.
+    /// Returns the version in which the component's last vulnerability is closed, on the line that
+    /// it is on or the next.
     fn mended_in(&self) -> Option<&str> {
         let number = &self.version.as_ref()?.number;
         let fixes = self.holes.iter().filter_map(|hole| hole.fixed_above(number));
@@ -102,7 +103,7 @@ impl Judged<'_> {
     }
 }
 
-/// The row.
+/// Judges R5 and returns its row.
 pub fn row(engine: &Learned<Engine>, holes: &Result<Vulnerabilities, String>, today: Date) -> Row {
     let mut row = Row::new("R5", "known holes in engine and kernel");
     let (Some(engine), Some(holes)) = (known(&mut row, engine), known(&mut row, holes)) else { return row };

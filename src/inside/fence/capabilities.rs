@@ -33,7 +33,7 @@ pub fn drop_all() -> Result<(), Failure> {
     read_back()
 }
 
-/// Every thread, since the kernel keeps capabilities for each.
+/// Reads back every thread's capabilities, since the kernel keeps them for each thread.
 fn read_back() -> Result<(), Failure> {
     let tasks = Path::new("/proc/self/task");
     for task in std::fs::read_dir(tasks).map_err(failed("cannot list the own threads"))? {
@@ -50,7 +50,7 @@ fn read_back() -> Result<(), Failure> {
     Ok(())
 }
 
-/// The first set that is not empty, or is not there to be read.
+/// Returns the first set that is not empty, or is not there to be read.
 fn left_over(status: &str) -> Option<String> {
     EMPTY.iter().find_map(|set| {
         let line = status.lines().find_map(|line| line.strip_prefix(set)).map(str::trim);

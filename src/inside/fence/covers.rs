@@ -120,7 +120,7 @@ mod tests {
         vec![Cover { at, device: like.dev(), inode: like.ino(), beneath: Some(beneath) }]
     }
 
-    /// The real program, in a network namespace where this test is the fence.
+    /// Runs the real program, in a network namespace where this test is the fence.
     #[test]
     fn only_an_agent_whose_covers_are_in_place_begins() {
         let dir = tempfile::tempdir().unwrap();

@@ -41,7 +41,7 @@ enum Ended {
     Stopped,
     /// The connection ended, or said something else than a guard does; what it was.
     Lost(String),
-    /// Nothing was heard for this long: the guard hangs.
+    /// The guard was silent for this long: it hangs.
     Silent(Duration),
 }
 
@@ -109,7 +109,7 @@ fn identity(guard: &Path) -> Option<(u64, i64, i64)> {
     std::fs::metadata(guard).ok().map(|of| (of.ino(), of.ctime(), of.ctime_nsec()))
 }
 
-/// One guard, from the line to its end.
+/// Serves one guard, from the line to its end.
 fn serve(
     held: &FenceSockets,
     own: Ipv4Addr,
@@ -148,7 +148,7 @@ fn serve(
     }
 }
 
-/// The line, with the sockets on its first byte.
+/// Sends the line, with the sockets on its first byte.
 fn send(held: &FenceSockets, own: Ipv4Addr, stream: &UnixStream) -> io::Result<()> {
     let handed = held.handed();
     let line = Handover { v: 1, own, sockets: handed.iter().map(|(name, _)| *name).collect() };

@@ -30,7 +30,7 @@ pub struct Surroundings {
     pub links: Vec<String>,
 }
 
-/// One line of what the kernel lists: a device, or one address of it.
+/// Entry of the kernel's list: a device, or one address of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct AddressEntry {
     device: String,
@@ -46,7 +46,7 @@ pub fn discover() -> Result<Surroundings, Failure> {
     understand(found.collect())
 }
 
-/// Exactly one address outside `lo`, or nothing that follows can be relied on.
+/// Requires exactly one address outside `lo`: without that nothing that follows can be relied on.
 fn understand(found: Vec<AddressEntry>) -> Result<Surroundings, Failure> {
     let links: BTreeSet<String> = found.iter().filter(|f| !f.loopback).map(|f| f.device.clone()).collect();
     let addressed: Vec<_> = found
@@ -84,8 +84,8 @@ impl From<&InterfaceAddress> for AddressEntry {
 }
 
 impl Surroundings {
-    /// Addresses of the own network where its gateway may be, and another one: first and last,
-    /// never the own.
+    /// Returns addresses of the own network where its gateway may be, and another one: first and
+    /// last, never the own.
     pub fn neighbours(&self) -> Vec<Ipv4Addr> {
         let hosts = self.subnet.hosts();
         let last = Ipv4Addr::from(u32::from(self.subnet.broadcast()).saturating_sub(1));
@@ -105,7 +105,7 @@ pub fn frames_sent() -> Result<BTreeMap<String, u64>, Failure> {
     counters(&text).ok_or_else(|| failure(format!("{path} is not what was expected")))
 }
 
-/// The tenth number of each line is what was sent.
+/// Reads the tenth number of each line: the frames that the device sent.
 fn counters(text: &str) -> Option<BTreeMap<String, u64>> {
     const SENT: usize = 9;
     let mut sent = BTreeMap::new();

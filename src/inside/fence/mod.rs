@@ -60,7 +60,7 @@ pub fn hold() -> Result<(), Failure> {
     hold_in(Path::new(SHARED))
 }
 
-/// [`hold`], with the folder that is shared with the guard at `shared`.
+/// Holds a fence as [`hold`] does, with the folder that is shared with the guard at `shared`.
 pub fn hold_in(shared: &Path) -> Result<(), Failure> {
     let began = Instant::now();
     let stop = stop::Stop::listen()?;
@@ -95,7 +95,7 @@ pub fn rehearse() -> Result<Vec<&'static str>, Failure> {
     make_and_prove(&config, Instant::now()).map(|(_, _, missing)| missing)
 }
 
-/// One transaction of rules, as JSON for nft; nft's own words where it refuses them.
+/// Loads one transaction of rules, as JSON for nft; returns nft's own words where it refuses them.
 pub fn load_rules(rules: &serde_json::Value) -> Result<(), String> {
     rules::load(rules).map_err(|failure| failure.causes.join(": "))
 }
@@ -120,7 +120,7 @@ pub fn apply() -> Result<(), Failure> {
     Ok(())
 }
 
-/// The fence, whole and proven.
+/// Makes the fence, and proves it.
 fn make_and_prove(
     config: &FenceConfig,
     began: Instant,
@@ -156,7 +156,7 @@ fn make(
     Ok((surroundings, held, missing))
 }
 
-/// The third lock. A kernel without it (below 5.16) is named, not refused: the two others hold
+/// Adds the third lock. A kernel without it (below 5.16) is named, not refused: the two others hold
 /// alone, as was proven.
 fn lock_devices(plan: &FencePlan, mut missing: Vec<&'static str>) -> Vec<&'static str> {
     if let Err(failure) = rules::replace_netdev(plan) {
@@ -183,12 +183,12 @@ fn read_config(path: &Path) -> Result<FenceConfig, Failure> {
     serde_json::from_str(&text).map_err(failed(format!("{} is not a fence's configuration", path.display())))
 }
 
-/// The last part of one of the contract's paths.
+/// Returns the last part of one of the contract's paths.
 fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// One line on stdout for `--timings`. A reader that is gone is no reason to drop the fence.
+/// Writes one line on stdout for `--timings`. A reader that is gone is no reason to drop the fence.
 fn say(step: &str, began: Instant, missing: &[&str]) {
     let ms = began.elapsed().as_micros() as f64 / 1000.0;
     let line = json!({"step": step, "ms": ms, "missing": missing});
@@ -200,7 +200,7 @@ fn failed<E: std::error::Error>(doing: impl Into<String>) -> impl FnOnce(E) -> F
     move |error| Failure::new(FAILED, format!("fence: {}", doing.into())).caused_by(&error)
 }
 
-/// A [`Failure`] without an error behind it.
+/// Makes a [`Failure`] without an error behind it.
 fn failure(message: impl std::fmt::Display) -> Failure {
     Failure::new(FAILED, format!("fence: {message}"))
 }

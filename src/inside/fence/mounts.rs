@@ -37,7 +37,7 @@ pub(super) fn check(given: &[Given]) -> Result<(), Failure> {
     })
 }
 
-/// A nonce is in the directory that was checked, and nowhere else.
+/// Checks that a nonce is in the mount: it is in the directory that was checked, and nowhere else.
 fn look_for(nonce: &Nonce, given: &Given) -> Result<(), Failure> {
     let path = Path::new(&given.at).join(&nonce.name);
     // Whatever is there, no more of it is read than the nonce is long.

@@ -49,9 +49,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// It went out, or got an answer.
+    /// The packet went out, or got an answer.
     Passed,
-    /// Nothing was heard.
+    /// No answer came.
     Silence,
     /// The kernel said no.
     Refused(Errno),
@@ -68,7 +68,7 @@ enum Expect {
     Denied,
     /// No connection; with a device named the reset cannot find its socket, so silence is good too.
     NoConnection,
-    /// It arrives: a control.
+    /// The packet arrives: a control.
     Reached,
 }
 
@@ -134,7 +134,7 @@ pub fn prove(surroundings: &Surroundings, held: &FenceSockets, permits: &[Permit
     Err(failure)
 }
 
-/// The devices that sent something, came or went.
+/// Returns the devices that sent something, came or went.
 fn more(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> Vec<String> {
     let devices = before.keys().chain(after.keys().filter(|device| !before.contains_key(*device)));
     devices.filter(|device| before.get(*device) != after.get(*device)).cloned().collect()
@@ -155,7 +155,7 @@ fn doubts_without_counters(
     Ok(doubts)
 }
 
-/// The devices on which IPv6 is on. A kernel without IPv6 has no such folder.
+/// Returns the devices on which IPv6 is on. A kernel without IPv6 has no such folder.
 fn ipv6_switched_on(switches: &Path) -> Result<Vec<String>, Failure> {
     let entries = match std::fs::read_dir(switches) {
         Ok(entries) => entries,
@@ -175,7 +175,7 @@ fn ipv6_switched_on(switches: &Path) -> Result<Vec<String>, Failure> {
     Ok(on)
 }
 
-/// Everything that is tried.
+/// Lists all attempts of the proof.
 fn attempts(
     surroundings: &Surroundings,
     held: &FenceSockets,
@@ -280,14 +280,14 @@ fn attempts(
     Ok(done)
 }
 
-/// A port of `address` that nobody permitted.
+/// Returns a port of `address` that nobody permitted.
 fn refused_port(permits: &[Permit], address: Ipv4Addr) -> u16 {
     let permitted = |port: u16| permits.iter().any(|p| p.port == port && p.range.contains(&address));
     (9..=u16::MAX).find(|port| *port != 53 && !permitted(*port)).unwrap_or(9)
 }
 
-/// One address and port of the first and of the last permission; port 53 is the DNS filter's
-/// whatever is permitted.
+/// Returns one address and port of the first and of the last permission; port 53 is the DNS
+/// filter's whatever is permitted.
 fn permitted(permits: &[Permit]) -> Vec<SocketAddrV4> {
     let pairs: Vec<_> = permits.iter().filter(|permit| permit.port != 53).collect();
     let mut chosen: Vec<_> = pairs.first().into_iter().chain(pairs.last()).collect();
@@ -310,7 +310,7 @@ fn sent(result: nix::Result<usize>) -> Outcome {
     }
 }
 
-/// By this device, whatever the routes say.
+/// Binds a socket to this device, whatever the routes say.
 fn by_device(fd: &OwnedFd, device: &str) -> nix::Result<()> {
     setsockopt(fd, sockopt::BindToDevice, &OsString::from(device))?;
     setsockopt(fd, sockopt::DontRoute, &true)
@@ -390,7 +390,7 @@ fn settle(connections: Vec<Connecting>) -> Vec<Attempt> {
     done
 }
 
-/// A datagram to `to` from a socket that `prepare` had its hands on.
+/// Sends a datagram to `to` from a socket that `prepare` changed before.
 fn datagram(to: SocketAddrV4, prepare: impl FnOnce(&OwnedFd) -> nix::Result<()>) -> Outcome {
     let send = || -> nix::Result<usize> {
         let fd = udp(AddressFamily::Inet)?;
@@ -408,8 +408,8 @@ fn datagram6(to: SocketAddrV6) -> Outcome {
     sent(send())
 }
 
-/// Routed to `lo` with its first half, bound to the device before its second: the output hook sees
-/// `lo` still.
+/// Sends a datagram in two halves: the first is routed to `lo`, and the socket is bound to the
+/// device before the second. The output hook still sees `lo`.
 fn half_sent(to: SocketAddrV4, device: &str) -> Outcome {
     let send = || -> nix::Result<usize> {
         let fd = udp(AddressFamily::Inet)?;
@@ -421,7 +421,7 @@ fn half_sent(to: SocketAddrV4, device: &str) -> Outcome {
     sent(send())
 }
 
-/// An echo request from the kind of socket that needs no capability.
+/// Sends an echo request from the kind of socket that needs no capability.
 fn ping(to: Ipv4Addr) -> Outcome {
     const ECHO: [u8; 8] = [8, 0, 0, 0, 0, 0, 0, 1];
     let send = || -> nix::Result<usize> {
@@ -448,8 +448,8 @@ fn reached(arrived: nix::Result<bool>) -> Outcome {
     }
 }
 
-/// A question to a foreign name server arrives at our socket, and our answer seems to come from
-/// there.
+/// Asks a foreign name server: the question must arrive at our socket, and our answer must seem to
+/// come from there.
 fn dns_udp(held: &FenceSockets) -> Outcome {
     let there_and_back = || -> nix::Result<bool> {
         let asking = udp(AddressFamily::Inet)?;
@@ -467,7 +467,7 @@ fn dns_udp(held: &FenceSockets) -> Outcome {
     reached(there_and_back())
 }
 
-/// A connection to `to` arrives at our listener, which can tell where it was going.
+/// Connects to `to`: the connection must arrive at our listener, which can tell where it was going.
 fn redirected(to: SocketAddrV4, listener: &OwnedFd) -> Outcome {
     let arrive = || -> nix::Result<bool> {
         let asking = tcp(AddressFamily::Inet)?;

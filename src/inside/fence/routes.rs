@@ -28,7 +28,7 @@ use crate::term::Failure;
 /// The kernel's number of the table that is asked first.
 const LOCAL: u32 = 255;
 
-/// One IPv4 route, as far as it matters here.
+/// IPv4 route, with the parts that are judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     table: u32,

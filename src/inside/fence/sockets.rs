@@ -31,13 +31,13 @@ use crate::wire::handover::HandedSocket;
 
 /// Connections that may wait while the guard is busy; the kernel's `somaxconn` bounds it further.
 const BACKLOG: i32 = 4096;
-/// Of each refused packet: enough for its addresses and ports.
+/// Bytes that the log keeps of each refused packet: enough for its addresses and ports.
 const LOGGED: u32 = 128;
 /// Packets beyond the rate that are told of together.
 const BATCH: u32 = 64;
 /// Room for logged packets and for questions that wait. More is dropped by the kernel, and counted.
 const WAITING: usize = 1 << 20;
-/// Nothing listens there.
+/// Address at which nothing listens.
 const DEAD: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
 
 /// The sockets, held.

@@ -24,9 +24,9 @@ use crate::term::Failure;
 pub enum Woken {
     /// Somebody asked for the end.
     Stopped,
-    /// There is something to read, or the other side is gone.
+    /// The socket has bytes to read, or the other side is gone.
     Readable,
-    /// Nothing happened.
+    /// The time is over.
     TimedOut,
 }
 
@@ -34,7 +34,7 @@ pub enum Woken {
 pub struct Stop(SignalFd);
 
 impl Stop {
-    /// From here on SIGTERM and SIGINT wait to be noticed by [`Stop::wait`].
+    /// Makes SIGTERM and SIGINT wait, from here on, to be noticed by [`Stop::wait`].
     pub fn listen() -> Result<Self, Failure> {
         let mut signals = SigSet::empty();
         signals.add(Signal::SIGTERM);

@@ -56,7 +56,7 @@ fn sh(line: &str) {
     assert!(ran.status.success(), "{line}: {}", String::from_utf8_lossy(&ran.stderr));
 }
 
-/// A namespace as an engine would make it.
+/// Runs a test in a namespace as an engine would make it.
 fn in_namespace<T: Send + 'static>(test: impl FnOnce(&Neighbour) -> T + Send + 'static) -> T {
     assert!(
         nix::unistd::geteuid().is_root(),
@@ -171,7 +171,7 @@ fn ipv6_that_is_on_is_a_doubt() {
     assert!(doubts.iter().any(|doubt| doubt.contains("IPv6 is not off")), "{doubts:#?}");
 }
 
-/// The counters alone, once nothing else is left to refuse, and a positive control of the
+/// Tries the counters alone, once nothing else is left to refuse, with a positive control of the
 /// neighbour's ears.
 #[test]
 fn a_frame_that_leaves_is_seen_by_the_counters() {

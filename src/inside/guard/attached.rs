@@ -26,9 +26,9 @@ const LONGEST: u64 = 4096;
 /// Message of a supervisor, or its end.
 #[derive(Debug, PartialEq)]
 pub enum Heard {
-    /// It says how the agent ended.
+    /// The supervisor tells how the agent ended.
     Ended(AgentEnded),
-    /// It is gone.
+    /// The supervisor is gone.
     Gone,
 }
 

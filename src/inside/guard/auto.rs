@@ -112,7 +112,7 @@ pub async fn open(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<Onward, Re
 
 /// Reason for which a beginning has no end.
 enum Failure {
-    /// It may not go on.
+    /// The gate refuses the connection.
     Refused(Refusal),
     /// One side broke off.
     Broken(io::Error),

@@ -66,7 +66,7 @@ pub enum Subject {
 /// Outcome of reading a question's bytes.
 #[derive(Debug)]
 pub enum Read {
-    /// Nothing: not a question, and an answer could be a loop.
+    /// Send nothing: the bytes are no question, and an answer could be a loop.
     Silence,
     /// Send this back.
     Wrong(Vec<u8>),
@@ -77,17 +77,17 @@ pub enum Read {
 /// Content of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DnsAnswer {
-    /// This address.
+    /// The name has this address.
     Address(Ipv4Addr),
-    /// This name.
+    /// The address has this name.
     Pointer(HostName),
     /// The name is there, without anything of this type.
     NoData(u32),
-    /// There is no such name, because of this.
+    /// The name is refused, for this reason.
     Refused(Reason),
-    /// There is no such name.
+    /// The name does not exist.
     NoName,
-    /// Nobody can tell.
+    /// The upstream cannot tell.
     Failed,
 }
 
@@ -155,7 +155,7 @@ fn points(bytes: &[u8]) -> bool {
     false
 }
 
-/// An answer of nothing but a code.
+/// Writes an answer of nothing but a code.
 fn bare(id: u16, op_code: OpCode, code: ResponseCode) -> Vec<u8> {
     Message::error_msg(id, op_code, code).to_vec().unwrap_or_default()
 }
@@ -184,7 +184,7 @@ fn subject(query: &Query) -> Subject {
     HostName::parse(&text).map_or(Subject::NoHost, Subject::Name)
 }
 
-/// The address of a name below `in-addr.arpa`.
+/// Returns the address of a name below `in-addr.arpa`.
 fn reverse(name: &str) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
     let mut labels = name.strip_suffix(".in-addr.arpa")?.split('.');
@@ -203,12 +203,12 @@ static ZONE: LazyLock<Name> =
     LazyLock::new(|| Name::from_ascii(FILTER_ZONE).unwrap_or_else(|_| Name::root()));
 
 impl DnsQuestion {
-    /// The type of the question, as its number.
+    /// Returns the type of the question, as its number.
     pub fn kind(&self) -> RecordType {
         self.query.query_type()
     }
 
-    /// The table: what is said of a name that is in this state.
+    /// Returns the answer for a name in this state.
     pub fn answer(&self, found: &NameState) -> DnsAnswer {
         let address = self.kind() == RecordType::A;
         match found {
@@ -225,7 +225,7 @@ impl DnsQuestion {
         }
     }
 
-    /// The bytes of an answer of at most `limit` bytes; truncated beyond.
+    /// Writes an answer of at most `limit` bytes; truncated beyond.
     pub fn write(&self, answer: &DnsAnswer, limit: usize) -> Vec<u8> {
         let record = |ttl, data| vec![Record::from_rdata(self.query.name().clone(), ttl, data)];
         let (code, answers, soa, reason) = match answer {
@@ -310,7 +310,7 @@ fn explained(reason: Reason) -> Vec<u8> {
     bytes
 }
 
-/// An address as the log wants it.
+/// Returns an answer's address as the log wants it.
 pub fn shown(answer: &DnsAnswer) -> Option<IpAddr> {
     match answer {
         DnsAnswer::Address(address) => Some(IpAddr::V4(*address)),

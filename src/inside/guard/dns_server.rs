@@ -47,7 +47,7 @@ struct DnsReply {
 }
 
 impl DnsReply {
-    /// An answer to this question, this time.
+    /// Makes a reply to this question, this time.
     fn once(bytes: Vec<u8>) -> DnsReply {
         DnsReply { bytes, lasting: None }
     }

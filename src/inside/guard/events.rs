@@ -63,7 +63,7 @@ fn take<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Events {
-    /// A log that goes to `out`.
+    /// Makes a log that goes to `out`.
     pub fn new(workflow: WorkflowId, out: Box<dyn Write + Send>) -> Events {
         Events::bounded(workflow, out, EVENTS_BYTES)
     }
@@ -128,7 +128,7 @@ impl Events {
         self.sweep_at(Instant::now());
     }
 
-    /// [`Events::sweep`] as of a given time.
+    /// Does [`Events::sweep`] as of a given time.
     fn sweep_at(&self, now: Instant) {
         if self.chain.is_behind() {
             // It goes on being counted.
@@ -164,7 +164,7 @@ pub mod tests {
 
     use super::*;
 
-    /// The workflow of tests.
+    /// Returns the workflow of tests.
     pub fn workflow() -> WorkflowId {
         "0000002a".parse().unwrap()
     }
@@ -184,7 +184,7 @@ pub mod tests {
     }
 
     impl Log {
-        /// The lines so far.
+        /// Returns the lines so far.
         pub fn lines(&self) -> Vec<serde_json::Value> {
             let bytes = take(&self.0).clone();
             String::from_utf8(bytes)
@@ -199,7 +199,7 @@ pub mod tests {
             take(&self.0).clear();
         }
 
-        /// The lines as they stand.
+        /// Returns the lines as they stand.
         pub fn text(&self) -> String {
             String::from_utf8(take(&self.0).clone()).unwrap()
         }

@@ -38,7 +38,7 @@ pub enum Manner {
     Reset,
     /// A fatal TLS alert with this description.
     Alert(u8),
-    /// It was said already, or the agent itself ended the connection.
+    /// The agent was told already, or ended the connection itself.
     Said,
 }
 
@@ -62,7 +62,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal that the agent sees as a reset.
+    /// Makes a refusal that the agent sees as a reset.
     pub fn new(kind: Kind, reason: Reason) -> Refusal {
         Refusal {
             kind,
@@ -75,22 +75,22 @@ impl Refusal {
         }
     }
 
-    /// A refusal of what is permitted, because of a limit.
+    /// Refuses a permitted connection because of a limit.
     pub fn at_limit(kind: Kind, limit: Limit) -> Refusal {
         Refusal { limit: Some(limit), ..Refusal::new(kind, Reason::Limit) }
     }
 
-    /// A permitted connection that did not come to be.
+    /// Reports a permitted connection that failed.
     pub fn failed(reason: Reason, error: String) -> Refusal {
         Refusal { error: Some(error), ..Refusal::new(Kind::Connect, reason) }
     }
 
-    /// The policy's refusal of a real address.
+    /// Refuses a real address by the policy's verdict.
     pub fn of_address(address: IpAddr, verdict: Verdict) -> Refusal {
         Refusal { address: Some(address), ..Refusal::by(verdict) }
     }
 
-    /// The policy's refusal.
+    /// Refuses by the policy's verdict.
     pub fn by(verdict: Verdict) -> Refusal {
         Refusal { verdict: Some(Box::new(verdict.clone())), ..Refusal::new(Kind::Connect, verdict.reason) }
     }
@@ -127,7 +127,7 @@ impl Refusal {
 pub struct Link {
     /// State that all connections share.
     pub guard: Arc<Guard>,
-    /// Its number.
+    /// Number of the connection.
     pub conn: u64,
     /// Target of the connection.
     pub target: Target,
@@ -166,7 +166,7 @@ impl Link {
         self.guard.events.write_through(event).await;
     }
 
-    /// A connection to the target, within the budget of dials, while the log takes lines.
+    /// Connects to the target, within the budget of dials, while the log takes lines.
     pub async fn connect(&self) -> Result<TcpStream, Refusal> {
         if !self.guard.limits.dial().await {
             return Err(Refusal::at_limit(Kind::Connect, Limit::Dials));
@@ -186,7 +186,7 @@ impl Link {
         self.counts.out.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// The target, in an event.
+    /// Writes the target into an event.
     pub fn fill(&self, mut event: Access) -> Access {
         event.conn = Some(self.conn);
         event.port = Some(self.port);
@@ -312,8 +312,9 @@ fn turn_away(guard: &Guard, to: Option<SocketAddrV4>, reason: Reason, limit: Opt
     });
 }
 
-/// One connection, from its destination to its end. Ten thousand of these wait at once, so what a
-/// phase needs is on the heap while it lasts, and a connection that only carries bytes is small.
+/// Handles one connection, from its destination to its end. Ten thousand of these wait at once, so
+/// the state of a phase is on the heap while the phase lasts, and a connection that only carries
+/// bytes is small.
 async fn handle(agent: TcpStream, to: SocketAddrV4, guard: Arc<Guard>, place: ConnectionSlot) {
     let agent = Arc::new(agent);
     let (link, reason) = look_up(to, &guard);
@@ -383,9 +384,9 @@ fn look_up(to: SocketAddrV4, guard: &Arc<Guard>) -> (Arc<Link>, Option<Reason>) 
 
 /// Next step for a connection that has been judged.
 pub enum Onward {
-    /// As bytes, to this server.
+    /// Bytes go to this server unread.
     Bytes(TcpStream),
-    /// It was carried to its end.
+    /// The connection was carried to its end.
     Done,
 }
 
@@ -448,7 +449,7 @@ async fn idle(counts: &Counts) {
 pub struct Numbers(AtomicU64);
 
 impl Numbers {
-    /// The next one, from 1.
+    /// Returns the next number, from 1.
     pub fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }

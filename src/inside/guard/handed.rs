@@ -44,7 +44,7 @@ pub enum HandedError {
     /// The line is not one.
     #[error("the handover's line cannot be understood")]
     Line(#[from] serde_json::Error),
-    /// It ended before the line did, or the line is too long.
+    /// The connection ended before the line did, or the line is too long.
     #[error("the handover is not one short line")]
     NoLine,
     /// Another version.

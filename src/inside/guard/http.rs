@@ -138,7 +138,7 @@ async fn not_http2(agent: &TcpStream, mut start: Vec<u8>) -> Result<Vec<u8>, Ref
     }
 }
 
-/// The refusal of a head that takes too long.
+/// Returns the refusal of a head that takes too long.
 fn slow() -> Refusal {
     Refusal::new(Kind::Http, Reason::Malformed)
 }
@@ -217,7 +217,7 @@ async fn switch(
     Some(server)
 }
 
-/// One request.
+/// Answers one request.
 async fn answer(door: Arc<Door>, request: Request<Incoming>) -> Result<HttpResponse, Infallible> {
     let asked = asked_host(&request);
     let refusal = match door.pass(request).await {
@@ -237,13 +237,13 @@ async fn answer(door: Arc<Door>, request: Request<Incoming>) -> Result<HttpRespo
     ))
 }
 
-/// The host that a request names, for the words of a refusal.
+/// Returns the host that a request names, for the words of a refusal.
 fn asked_host<B>(request: &Request<B>) -> Option<String> {
     let value = request.headers().get(header::HOST)?.to_str().ok()?;
     Some(value.chars().filter(|c| c.is_ascii_graphic()).take(255).collect())
 }
 
-/// The response that is a refusal, or a failure on the way out.
+/// Returns the response for a refusal, or for a failure on the way out.
 fn refused(refusal: &Refusal, host: Option<String>) -> HttpResponse {
     let (status, error, hint) = if refusal.is_failure() {
         (
@@ -347,7 +347,7 @@ impl Door {
         Err(Refusal::failed(Reason::ConnectFailed, "the server closed the connection".to_owned()))
     }
 
-    /// A new connection to the server.
+    /// Opens a new connection to the server.
     async fn dial(&self, upstream: &mut Upstream) -> Result<SendRequest<WantedBody>, Refusal> {
         let stream = match upstream.dialled.take() {
             Some(stream) => stream,
@@ -365,7 +365,7 @@ impl Door {
     }
 }
 
-/// A sender whose connection is still there.
+/// Returns a sender whose connection is still there.
 async fn ready(sender: Option<SendRequest<WantedBody>>) -> Option<SendRequest<WantedBody>> {
     let mut sender = sender?;
     sender.ready().await.is_ok().then_some(sender)

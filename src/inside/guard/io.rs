@@ -77,7 +77,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// The connection, as if `start` had not been read.
+    /// Wraps the connection as if `start` had not been read.
     pub fn new(start: Vec<u8>, stream: Arc<TcpStream>, counts: Arc<Counts>) -> Replay {
         Replay { start, given: 0, stream, counts, begun: None }
     }
@@ -92,7 +92,7 @@ impl Replay {
         self.start.split_off(self.given)
     }
 
-    /// Bytes of the agent were handed on.
+    /// Counts bytes of the agent that were handed on.
     fn came(&self, length: usize) {
         self.counts.out.fetch_add(length as u64, Ordering::Relaxed);
         if let Some(begun) = self.begun.as_ref().filter(|_| length > 0) {

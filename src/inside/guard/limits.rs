@@ -99,7 +99,7 @@ struct Bucket {
 }
 
 impl Limits {
-    /// The limits of a process that may have so many descriptors.
+    /// Returns the limits of a process that may have so many descriptors.
     pub fn new(descriptors: u32) -> Limits {
         let table = usize::try_from(connections(descriptors)).unwrap_or(0);
         Limits {
@@ -110,17 +110,17 @@ impl Limits {
         }
     }
 
-    /// A place for one more connection.
+    /// Takes a slot for one more connection.
     pub fn connection(&self) -> Option<ConnectionSlot> {
         place(&self.connections)
     }
 
-    /// A place for one more connection whose requests are read.
+    /// Takes a slot for one more connection whose requests are read.
     pub fn requests(&self) -> Option<ConnectionSlot> {
         place(&self.requests)
     }
 
-    /// Room for the first bytes of a connection: none yet.
+    /// Begins room for the first bytes of a connection: none yet.
     pub fn undecided(&self) -> Room {
         Room { all: Arc::clone(&self.undecided), held: None }
     }
@@ -156,13 +156,13 @@ impl Limits {
         Some(wait)
     }
 
-    /// All dials again, for tests that make more than any agent.
+    /// Restores all dials, for tests that make more than any agent.
     #[cfg(test)]
     pub fn refill(&self) {
         self.dials.lock().unwrap_or_else(PoisonError::into_inner).left = f64::from(DIALS_BURST);
     }
 
-    /// No dial for longer than anybody waits, for tests.
+    /// Uses up all dials for longer than anybody waits, for tests.
     #[cfg(test)]
     pub fn spend(&self) {
         self.dials.lock().unwrap_or_else(PoisonError::into_inner).left =
@@ -197,7 +197,7 @@ fn place(all: &Arc<Semaphore>) -> Option<ConnectionSlot> {
 }
 
 impl Room {
-    /// Room for so many bytes more, if there is any.
+    /// Takes room for so many bytes more, if there is any.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
         let Ok(count) = u32::try_from(bytes) else { return false };

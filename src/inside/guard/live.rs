@@ -85,7 +85,7 @@ fn take<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Live {
-    /// A run as it starts: nothing given, no conditions.
+    /// Begins a run: no rule given, no conditions.
     pub fn new(workflow: WorkflowId, base: Policy) -> Live {
         Live {
             workflow,
@@ -291,7 +291,7 @@ impl Live {
         ControlAnswer::Good(Box::new(Good { state, plan }))
     }
 
-    /// A new day may end a permission: to be called a few times a second.
+    /// Ends permissions whose last day is over: to be called a few times a second.
     pub fn tick(&self, guard: &Guard) {
         self.tick_on(guard, crate::host::clock::today());
     }
@@ -306,7 +306,7 @@ impl Live {
 }
 
 impl LiveRules {
-    /// The policy with the given rules; its digest is the digest now.
+    /// Returns the policy with the given rules; its digest is the digest now.
     fn policy(&self) -> Policy {
         let mut policy = Policy::clone(&self.base);
         policy.allow.extend(self.allow.iter().cloned());
@@ -314,7 +314,7 @@ impl LiveRules {
         policy
     }
 
-    /// The policy that is enforced: the same under the conditions.
+    /// Returns the policy that is enforced: the one with the given rules, under the conditions.
     fn enforced(&self) -> Policy {
         let mut policy = self.policy();
         let (all, some) = self.conditions.denied();

@@ -21,7 +21,7 @@ use crate::wire::handover::{GUARD_CREDENTIALS, GUARD_ROOTS, HOST_ALIAS};
 /// Names under which engines write the host into a container's hosts file, best first.
 const HOST_NAMES: [&str; 2] = [HOST_ALIAS, "host.containers.internal"];
 
-/// Something that was to be there and is not, or is no good. Never with its content.
+/// Input that was to be there and is not, or is unusable. Never with its content.
 #[derive(Debug, thiserror::Error)]
 pub enum Missing {
     /// A file.
@@ -52,7 +52,7 @@ pub fn read(policy: &Policy) -> Result<UpstreamInputs, Missing> {
     Ok(UpstreamInputs { roots: read_roots(Path::new(GUARD_ROOTS))?, credentials, hosts: hosts_in(&hosts) })
 }
 
-/// The authorities; none where the supervisor sent none.
+/// Reads the authorities; none where the supervisor sent none.
 fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, Missing> {
     match fs::read(path) {
         Ok(text) => CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(Missing::Roots),
@@ -61,7 +61,7 @@ fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, Missing> {
     }
 }
 
-/// The host's addresses in a hosts file: those of the best name first, IPv4 before IPv6.
+/// Returns the host's addresses in a hosts file: those of the best name first, IPv4 before IPv6.
 fn hosts_in(hosts: &str) -> Vec<IpAddr> {
     let of = |wanted: &&str| {
         let mut found: Vec<IpAddr> = hosts

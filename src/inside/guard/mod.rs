@@ -94,7 +94,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// A guard of this configuration.
+    /// Makes a guard of this configuration.
     fn new(config: GuardConfig, events: Events, outside: Outside, limits: Limits) -> Guard {
         Guard {
             live: Live::new(config.workflow, config.policy.clone()),
@@ -136,7 +136,7 @@ impl Guard {
         }
     }
 
-    /// The number of a new connection.
+    /// Returns the number of a new connection.
     pub fn next_conn(&self) -> u64 {
         self.numbers.next()
     }
@@ -157,7 +157,7 @@ impl Guard {
     }
 }
 
-/// `ringfence guard run`: serves one fence, from its handover to its end.
+/// Runs `ringfence guard run`: serves one fence, from its handover to its end.
 pub fn run() -> Result<(), Failure> {
     let limits = Limits::new(raise_limit());
     let mut config = read_config(Path::new(GUARD_CONFIG))?;
@@ -199,7 +199,8 @@ pub fn run() -> Result<(), Failure> {
     result
 }
 
-/// The log on stdout, and stdout for [`Events::pump`]: without a buffer, and without a wait.
+/// Opens the log on stdout, and returns stdout for [`Events::pump`]: without a buffer, and without
+/// a wait.
 fn log_to_stdout(workflow: WorkflowId) -> std::io::Result<(Events, OwnedFd)> {
     let out = output::log()?;
     rustix::io::ioctl_fionbio(&out, true)?;
@@ -226,12 +227,12 @@ fn raise_limit() -> u32 {
     descriptors
 }
 
-/// A failure of the guard itself.
+/// Reports a failure of the guard itself.
 fn broken(message: impl Into<String>) -> Failure {
     Failure::new(BROKEN, format!("guard: {}", message.into()))
 }
 
-/// The guard's configuration.
+/// Reads the guard's configuration.
 fn read_config(path: &Path) -> Result<GuardConfig, Failure> {
     let text = fs::read(path)
         .map_err(|error| broken(format!("cannot read {}", path.display())).caused_by(&error))?;
@@ -239,7 +240,7 @@ fn read_config(path: &Path) -> Result<GuardConfig, Failure> {
         .map_err(|error| broken(format!("cannot understand {}", path.display())).caused_by(&error))
 }
 
-/// A socket in the volume: for the fence to hand over, and for the guard's own user to change
+/// Opens a socket in the volume: for the fence to hand over, or for the guard's own user to change
 /// things.
 fn listen(path: &Path, mode: u32) -> Result<UnixListener, Failure> {
     let failed =

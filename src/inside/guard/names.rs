@@ -37,9 +37,9 @@ pub enum NameState {
     Virtual(Ipv4Addr),
     /// `localhost` or below it.
     Localhost,
-    /// Something below it is permitted.
+    /// A name below this one is permitted.
     Ancestor,
-    /// Not permitted.
+    /// The policy refuses the name.
     Refused(Verdict),
     /// Permitted by a wildcard; the upstream must say whether it exists.
     Ask(Verdict),
@@ -81,7 +81,7 @@ struct UpstreamAnswers {
 /// A name about which the upstream said nothing.
 #[derive(Clone, Copy)]
 struct Failed {
-    /// It is not asked before.
+    /// Time before which the upstream is not asked about the name again.
     until: Instant,
     /// Time for which the upstream was left alone.
     pause: Duration,
@@ -101,7 +101,7 @@ enum Unanswered {
 }
 
 impl Names {
-    /// The names of a policy.
+    /// Collects the names of a policy.
     pub fn new(policy: Policy, surroundings: Surroundings) -> Names {
         Names {
             generation: AtomicU64::new(0),
@@ -115,9 +115,9 @@ impl Names {
         }
     }
 
-    /// Another policy from now on. No name loses its address, and none gets another; new exact
-    /// names get the next free ones, in their sorted order. The virtual range is the run's,
-    /// whatever the new policy says of it.
+    /// Takes over another policy. No name loses its address, and none gets another; new exact names
+    /// get the next free ones, in their sorted order. The virtual range is the run's, whatever the
+    /// new policy says of it.
     pub fn replace(&self, policy: Policy) {
         let mut virtuals = self.virtuals.write().unwrap_or_else(PoisonError::into_inner);
         for name in exact_names(&policy) {
@@ -144,7 +144,7 @@ impl Names {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The policy's word on a target.
+    /// Decides about a target by the policy.
     pub fn decide(&self, target: &Target, port: Option<u16>, address: Option<IpAddr>) -> Verdict {
         let question = Question { port, address, ..Question::about(target, crate::host::clock::today()) };
         self.decide_by(&self.rules(), &question)
@@ -255,7 +255,7 @@ impl Names {
         left
     }
 
-    /// The name that a virtual address stands for.
+    /// Returns the name that a virtual address stands for.
     pub fn name_of(&self, address: Ipv4Addr) -> Option<HostName> {
         self.read().name_of(address).cloned()
     }
@@ -265,8 +265,8 @@ impl Names {
         self.told().insert(address);
     }
 
-    /// The name of a virtual address that the agent was told. The others stay unnamed, or the range
-    /// would be a list of what the policy permits.
+    /// Returns the name of a virtual address that the agent was told. The others stay unnamed, or
+    /// the range would be a list of the names that the policy permits.
     pub fn told_name_of(&self, address: Ipv4Addr) -> Option<HostName> {
         if self.told().contains(&address) { self.name_of(address) } else { None }
     }
@@ -284,7 +284,7 @@ impl Names {
         Some(Target::Address(IpAddr::V4(address)))
     }
 
-    /// The map of the names that have an address now.
+    /// Returns the names that have an address now, with their addresses.
     pub fn map(&self) -> BTreeMap<String, IpAddr> {
         self.read().entries().map(|(address, name)| (name.to_string(), IpAddr::V4(address))).collect()
     }
@@ -303,12 +303,13 @@ impl Names {
         conditions.cut(self.read().entries())
     }
 
-    /// The addresses of the machine and of the engine.
+    /// Returns the addresses of the machine and of the engine.
     pub fn surroundings(&self) -> Arc<Surroundings> {
         Arc::clone(&self.surroundings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The engine's machine has this network now. What was known at the start stays.
+    /// Takes over the present network of the engine's machine. Addresses that were known at the
+    /// start stay.
     pub fn replace_host(&self, network: HostNetwork) {
         let now = self.start.clone().and_host(network.addresses, network.ranges, network.on_link);
         *self.surroundings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(now);
@@ -336,12 +337,12 @@ impl Rules {
     }
 }
 
-/// A refusal where the policy itself said yes.
+/// Refuses a name although the policy itself permits it.
 fn refused(verdict: Verdict, reason: Reason) -> NameState {
     NameState::Refused(Verdict { allowed: false, reason, ..verdict })
 }
 
-/// The wildcard that permits, if it is one.
+/// Returns the wildcard that permits, if it is one.
 fn wildcard(verdict: &Verdict) -> Option<HostPattern> {
     match &verdict.rule.as_ref()?.matcher {
         Matcher::Host(pattern) if pattern.is_wildcard() => Some(pattern.clone()),
@@ -354,7 +355,7 @@ fn is_localhost(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }
 
-/// Every name that has a permitted name below it.
+/// Returns every name that has a permitted name below it.
 fn ancestors(policy: &Policy) -> HashSet<HostName> {
     let mut all = HashSet::new();
     for rule in &policy.allow {

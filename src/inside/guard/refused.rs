@@ -51,13 +51,13 @@ struct Packet {
     mark: u32,
 }
 
-/// One that the kernel logged.
+/// Packet that the kernel logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Logged {
     packet: Packet,
     /// The group that it was logged to.
     group: u16,
-    /// Its number there.
+    /// Number of the packet in the log.
     number: Option<u32>,
 }
 
@@ -124,7 +124,7 @@ impl Gaps {
         missing - told
     }
 
-    /// One packet at least was dropped.
+    /// Notes that at least one packet was dropped.
     fn overrun(&mut self) -> u64 {
         self.told += 1;
         1
@@ -209,7 +209,7 @@ impl Refused {
     }
 }
 
-/// The packets of one netlink datagram.
+/// Reads the packets of one netlink datagram.
 fn packets(datagram: &[u8]) -> Vec<Logged> {
     let mut found = Vec::new();
     let mut rest = datagram;
@@ -272,7 +272,7 @@ fn packet(bytes: &[u8]) -> Option<Packet> {
     Some(Packet { address, port, protocol, mark: 0 })
 }
 
-/// Netlink pads to four bytes.
+/// Rounds a length up to four bytes, as netlink pads.
 fn aligned(length: usize) -> usize {
     // A length of nothing would stay in place for ever.
     length.max(ATTRIBUTE_HEADER).next_multiple_of(4)
@@ -292,7 +292,7 @@ mod tests {
 
     use super::*;
 
-    /// A netlink message with one packet, as the kernel makes it.
+    /// Makes a netlink message with one packet, as the kernel does.
     fn logged(ip: &[u8]) -> Vec<u8> {
         logged_as(ip, 5, 0, None)
     }

@@ -35,7 +35,7 @@ const CRUMB: usize = 256;
 /// Bytes that wait in the line of one connection, and of all.
 const LINE: usize = 1 << 20;
 const LINES: usize = 32 << 20;
-/// Under a bandwidth, this part of a second passes at once.
+/// Parts of a second: under a bandwidth, the bytes of one part pass at once.
 const SLICES: u64 = 50;
 
 /// A direction.
@@ -48,7 +48,8 @@ enum Direction {
 /// Pace that connections under the same conditions share.
 #[derive(Debug, Default)]
 pub struct Pace {
-    /// For each bandwidth, by its position among the conditions: when the next bytes may pass.
+    /// Time at which the next bytes may pass, for each bandwidth by its position among the
+    /// conditions.
     next: Mutex<HashMap<(usize, Direction), Instant>>,
     /// Bytes in all lines.
     waiting: AtomicUsize,
@@ -162,7 +163,7 @@ impl Line {
     }
 }
 
-/// A delay, anywhere within the jitter.
+/// Draws a delay, anywhere within the jitter.
 fn of_the_moment(latency: Latency) -> Duration {
     let mut random = [0; 4];
     // Without random bytes it is the same delay each time.
@@ -171,7 +172,7 @@ fn of_the_moment(latency: Latency) -> Duration {
     (latency.delay + latency.jitter.mul_f64(2.0 * part)).saturating_sub(latency.jitter)
 }
 
-/// The name of a connection.
+/// Returns the name of a connection.
 pub fn name(link: &Link) -> Option<&HostName> {
     match &link.target {
         Target::Name(name) => Some(name),
@@ -240,18 +241,18 @@ async fn copy(
 }
 
 impl<T> Shaped<T> {
-    /// The agent's side as it was.
+    /// Returns the agent's side as it was.
     pub fn into_inner(self) -> T {
         self.inner
     }
 
-    /// A connection's agent, under the conditions that concern the connection.
+    /// Wraps a connection's agent, under the conditions that concern the connection.
     pub fn new(link: Arc<Link>, inner: T) -> Shaped<T> {
         Shaped { link, inner, seen: None, shape: None }
     }
 
-    /// Bytes that the server said before the conditions came, and the agent has not got: they come
-    /// first.
+    /// Adds bytes that the server sent before the conditions came, and that the agent has not got:
+    /// they come first.
     pub fn already_said(mut self, bytes: &[u8]) -> Shaped<T> {
         self.look();
         if !bytes.is_empty() {

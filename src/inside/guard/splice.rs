@@ -42,14 +42,14 @@ const COPIED: usize = 16 * 1024;
 /// Bytes of a connection, counted as they pass.
 #[derive(Debug, Default)]
 pub struct Counts {
-    /// From the agent.
+    /// Bytes from the agent.
     pub out: AtomicU64,
-    /// To the agent.
+    /// Bytes to the agent.
     pub back: AtomicU64,
 }
 
 impl Counts {
-    /// Both together: changes while anything moves.
+    /// Returns the sum of both counts: it changes while anything moves.
     pub fn sum(&self) -> u64 {
         self.out.load(Ordering::Relaxed).wrapping_add(self.back.load(Ordering::Relaxed))
     }
@@ -90,7 +90,7 @@ impl Default for Pipes {
 }
 
 impl Pipes {
-    /// At most so many at once.
+    /// Makes a store of at most so many pipes at once.
     fn at_most(most: usize) -> Pipes {
         Pipes { most, stock: Mutex::default() }
     }
@@ -99,7 +99,7 @@ impl Pipes {
         self.stock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A pipe, if one is left and the kernel has one.
+    /// Lends a pipe, if one is left and the kernel has one.
     fn lend(&self) -> Option<Lent<'_>> {
         let mut stock = self.stock();
         if stock.lent >= self.most {
@@ -128,7 +128,7 @@ impl Drop for Lent<'_> {
 }
 
 impl Lent<'_> {
-    /// From the connection into the pipe, which is empty: only the connection can be what would
+    /// Moves bytes from the connection into the pipe, which is empty: only the connection can
     /// block.
     fn push(&mut self, from: &TcpStream) -> io::Result<usize> {
         let Some(pipe) = &self.pipe else { return Err(io::ErrorKind::BrokenPipe.into()) };
@@ -139,7 +139,7 @@ impl Lent<'_> {
         Ok(taken)
     }
 
-    /// From the pipe into the connection.
+    /// Moves bytes from the pipe into the connection.
     fn pull(&mut self, to: &TcpStream) -> io::Result<usize> {
         let Some(pipe) = &self.pipe else { return Err(io::ErrorKind::BrokenPipe.into()) };
         let (left, flags) = (self.inside, SpliceFlags::MOVE | SpliceFlags::NONBLOCK);
@@ -152,7 +152,7 @@ impl Lent<'_> {
         Ok(given)
     }
 
-    /// Everything out of the pipe again, into memory.
+    /// Takes everything out of the pipe again, into memory.
     fn take_out(&mut self) -> io::Result<Vec<u8>> {
         let Some(pipe) = &self.pipe else { return Err(io::ErrorKind::BrokenPipe.into()) };
         let mut all = vec![0; self.inside];
@@ -181,11 +181,11 @@ impl Lent<'_> {
 pub enum Carried {
     /// Both directions have ended.
     Ended,
-    /// It was to stop. These bytes were taken, and are still to be given.
+    /// Carrying was told to stop. These bytes were taken, and are still to be given.
     Stopped {
-        /// From the agent.
+        /// Bytes from the agent.
         to_server: Vec<u8>,
-        /// From the server.
+        /// Bytes from the server.
         to_agent: Vec<u8>,
     },
 }
@@ -215,12 +215,12 @@ pub async fn both<F: Future<Output = ()>>(
 
 /// State of a direction.
 enum End {
-    /// It has ended, and its reader knows.
+    /// The direction has ended, and its reader knows.
     Reached,
-    /// Its reader is gone, so that nothing more can be carried. What that side sent before is still
-    /// carried the other way.
+    /// The direction's reader is gone, so that nothing more can be carried. Bytes that this side
+    /// sent before are still carried the other way.
     Gone,
-    /// It was to stop; what was taken and not yet given.
+    /// The direction was told to stop; these bytes were taken and not yet given.
     Stopped(Vec<u8>),
     NotYet,
 }
@@ -285,7 +285,7 @@ async fn writable(
     }
 }
 
-/// Through a pipe, for as long as bytes come without a wait.
+/// Carries through a pipe, for as long as bytes come without a wait.
 async fn through(
     mut pipe: Lent<'_>,
     from: &TcpStream,
@@ -320,7 +320,8 @@ async fn through(
     }
 }
 
-/// Past the pipes: a look at what there is, sent as far as it goes, and only that much taken.
+/// Carries past the pipes: looks at the bytes that are there, sends them as far as it goes, and
+/// takes only that many.
 async fn past(
     from: &TcpStream,
     to: &TcpStream,
@@ -366,7 +367,7 @@ async fn past(
     }
 }
 
-/// An end that nobody is there to hear of is no error.
+/// Ignores the error of an end that nobody is there to hear of.
 fn gone_already(error: rustix::io::Errno) -> io::Result<()> {
     if error == rustix::io::Errno::NOTCONN { Ok(()) } else { Err(error.into()) }
 }
@@ -382,7 +383,7 @@ pub mod tests {
 
     use super::*;
 
-    /// Two ends of a connection.
+    /// Makes two ends of a connection.
     pub async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -390,7 +391,7 @@ pub mod tests {
         (here.unwrap(), there.unwrap().0)
     }
 
-    /// Agent and server with a splice between them.
+    /// Makes an agent and a server with a splice between them.
     async fn spliced(pipes: &Arc<Pipes>) -> (TcpStream, TcpStream, JoinHandle<io::Result<Counts>>) {
         let (agent, near) = pair().await;
         let (far, server) = pair().await;
@@ -402,12 +403,12 @@ pub mod tests {
         (agent, server, task)
     }
 
-    /// Bytes of which each place has its own.
+    /// Makes bytes of which each place has its own.
     fn numbered(length: u32, salt: u32) -> Vec<u8> {
         (0..length).map(|at| (at.wrapping_mul(2_654_435_761).wrapping_add(salt) >> 13) as u8).collect()
     }
 
-    /// With pipes, and with none.
+    /// Returns stores with pipes, and with none.
     fn both_ways() -> [Arc<Pipes>; 2] {
         [Arc::default(), Arc::new(Pipes::at_most(0))]
     }

@@ -97,7 +97,7 @@ pub async fn serve(guard: Arc<Guard>) {
     }
 }
 
-/// The ends of a listed socket, and how often it has repeated what it sent, in vain.
+/// Reads the ends of a listed socket, and how often it has repeated what it sent, in vain.
 fn socket(line: &str) -> Option<(Ends, u32)> {
     let mut words = line.split_ascii_whitespace().skip(1);
     let ends = (end(words.next()?)?, end(words.next()?)?);
@@ -106,7 +106,7 @@ fn socket(line: &str) -> Option<(Ends, u32)> {
     Some((ends, repeated))
 }
 
-/// `0100007F:1F90`: words of the machine's own order, and a port.
+/// Reads `0100007F:1F90`: words of the machine's own order, and a port.
 fn end(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let word = |from: usize| {

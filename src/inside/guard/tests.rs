@@ -56,7 +56,7 @@ pub fn policy() -> Policy {
     policy
 }
 
-/// A guard whose world is `server`.
+/// Makes a guard whose world is `server`.
 pub fn guard_with(
     policy: Policy,
     server: Option<SocketAddr>,
@@ -72,7 +72,7 @@ pub fn guard_with(
     guard_on(policy, Stage { names, server, ..Stage::default() }, deadline_unix_ms)
 }
 
-/// A guard on this stage.
+/// Makes a guard on this stage.
 pub fn guard_on(policy: Policy, stage: Stage, deadline_unix_ms: Option<u64>) -> (Arc<Guard>, Log) {
     let log = Log::default();
     let config = GuardConfig {
@@ -93,7 +93,7 @@ pub fn stage(guard: &Guard) -> &Stage {
     }
 }
 
-/// A guard of a policy, whose stage has these names at one address.
+/// Makes a guard of a policy, whose stage has these names at one address.
 pub fn of_policy(policy: Policy, names: &[&str], address: IpAddr, server: SocketAddr) -> Arc<Guard> {
     let names = names.iter().map(|name| ((*name).to_owned(), vec![address])).collect();
     guard_on(policy, Stage { names, server: Some(server), ..Stage::default() }, None).0
@@ -127,7 +127,7 @@ pub async fn address_of(guard: &Guard, target: &Target) -> Option<IpAddr> {
     }
 }
 
-/// The gate on a listening socket of a fence. To be called within a runtime.
+/// Serves the gate on a listening socket of a fence. To be called within a runtime.
 pub async fn serve_gate(listener: std::os::fd::OwnedFd, guard: Arc<Guard>) {
     let listener = std::net::TcpListener::from(listener);
     listener.set_nonblocking(true).unwrap();
@@ -144,12 +144,12 @@ pub fn finish(guard: &Guard) {
     guard.events.finish();
 }
 
-/// A ClientHello that names a host.
+/// Returns a ClientHello that names a host.
 pub fn client_hello(name: &str) -> Vec<u8> {
     hello(Some(name), 1 << 14, 0)
 }
 
-/// The virtual address of a permitted name.
+/// Returns the virtual address of a permitted name.
 pub fn virtual_address(guard: &Guard, name: &str) -> std::net::Ipv4Addr {
     match guard.names.map()[name] {
         IpAddr::V4(address) => address,
@@ -157,7 +157,7 @@ pub fn virtual_address(guard: &Guard, name: &str) -> std::net::Ipv4Addr {
     }
 }
 
-/// A connection of the agent to a name's virtual address, as the gate has it.
+/// Connects as the agent to a name's virtual address, as the gate has it.
 pub async fn connect(guard: &Arc<Guard>, name: &str, port: u16) -> TcpStream {
     connect_address(guard, virtual_address(guard, name), port).await
 }
@@ -168,7 +168,7 @@ async fn connect_address(guard: &Arc<Guard>, address: std::net::Ipv4Addr, port: 
     agent
 }
 
-/// A server that sends back what it gets.
+/// Starts a server that sends back what it gets.
 pub async fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -185,8 +185,8 @@ pub async fn echo() -> SocketAddr {
     address
 }
 
-/// A server that answers every request with the head it got; `switch` makes it a WebSocket server
-/// that echoes.
+/// Starts a server that answers every request with the head it got; `switch` makes it a WebSocket
+/// server that echoes.
 pub async fn web(switch: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -215,7 +215,7 @@ pub async fn web(switch: bool) -> SocketAddr {
     address
 }
 
-/// The head of a message.
+/// Reads the head of a message.
 pub async fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

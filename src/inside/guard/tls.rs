@@ -122,12 +122,12 @@ fn take(acceptor: &mut Acceptor, mut bytes: &[u8]) -> Result<Option<Option<HostN
     Ok(None)
 }
 
-/// The refusal of something that begins like TLS and is none.
+/// Refuses bytes that begin like TLS and are none.
 fn malformed() -> Refusal {
     Refusal::new(Kind::Tls, Reason::Malformed).manner(Manner::Alert(ACCESS_DENIED))
 }
 
-/// The refusal of a ClientHello that ended, or stopped, before it was whole.
+/// Refuses a ClientHello that ended, or stopped, before it was whole.
 fn not_whole(bytes: &[u8]) -> Refusal {
     if bytes.is_empty() { Refusal::new(Kind::Tls, Reason::NotTls) } else { malformed() }
 }
@@ -148,22 +148,22 @@ pub mod tests {
     use crate::inside::guard::limits::Limits;
     use crate::inside::guard::splice::tests::pair;
 
-    /// Length, in so many bytes, and content.
+    /// Returns the length, in so many bytes, and the content.
     pub fn vector(size: usize, content: &[u8]) -> Vec<u8> {
         let mut all = content.len().to_be_bytes()[8 - size..].to_vec();
         all.extend_from_slice(content);
         all
     }
 
-    /// A `server_name` extension's content: each name with its type.
+    /// Returns a `server_name` extension's content: each name with its type.
     pub fn names(names: &[(u8, &[u8])]) -> Vec<u8> {
         let list: Vec<u8> =
             names.iter().flat_map(|(kind, name)| [vec![*kind], vector(2, name)].concat()).collect();
         vector(2, &list)
     }
 
-    /// A ClientHello of TLS 1.2 form with these extensions besides the usual ones, in records of a
-    /// version, of at most `record` bytes.
+    /// Returns a ClientHello of TLS 1.2 form with these extensions besides the usual ones, in
+    /// records of a version, of at most `record` bytes.
     pub fn hello_with(extensions: &[(u16, Vec<u8>)], version: [u8; 2], record: usize) -> Vec<u8> {
         let usual =
             [(10, vector(2, &[0, 29])), (13, vector(2, &[4, 3, 8, 4])), (43, vector(1, &[3, 4, 3, 3]))];
@@ -186,7 +186,7 @@ pub mod tests {
             .collect()
     }
 
-    /// A ClientHello that asks for a name, in records of at most `record` bytes.
+    /// Returns a ClientHello that asks for a name, in records of at most `record` bytes.
     pub fn hello(name: Option<&str>, record: usize, padding: usize) -> Vec<u8> {
         let mut extensions = Vec::new();
         if let Some(name) = name {

@@ -95,7 +95,7 @@ fn say(found: &DiskUse) -> io::Result<()> {
     output::to_supervisor(&found.text()?)
 }
 
-/// The places where declared volumes are mounted.
+/// Returns the places where declared volumes are mounted.
 fn volumes() -> Vec<PathBuf> {
     (0..).map(|number| Path::new(COUNTED).join(number.to_string())).take_while(|path| path.exists()).collect()
 }

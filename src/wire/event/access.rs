@@ -30,7 +30,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The word in events.
+    /// Returns the word in events.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Dns => "dns",
@@ -47,9 +47,9 @@ impl Kind {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// It was opened.
+    /// The connection was opened.
     Open,
-    /// It ended.
+    /// The connection ended.
     Close,
 }
 
@@ -65,7 +65,7 @@ pub enum Decision {
 }
 
 impl Decision {
-    /// The word in events.
+    /// Returns the word in events.
     pub fn as_str(self) -> &'static str {
         match self {
             Decision::Allow => "allow",
@@ -181,7 +181,7 @@ impl From<&Verdict> for Ruling {
 }
 
 impl fmt::Display for Ruling {
-    /// The rule, and behind it layer and place. Nothing without a rule.
+    /// Writes the rule, and behind it layer and place; nothing without a rule.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(rule) = &self.rule else { return Ok(()) };
         let place = match (&self.file, self.line) {

@@ -7,7 +7,7 @@ use super::access::{Decision, Ruling};
 use super::word::Known;
 use crate::wire::PolicyDigest;
 
-/// By what way a change came.
+/// Channel by which a change came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -30,7 +30,7 @@ pub struct Control {
     /// The rule that refused it.
     #[serde(flatten)]
     pub by: Ruling,
-    /// By what way it came.
+    /// Channel by which the change came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub who: Option<Known<ControlChannel>>,
     /// The change.

@@ -21,7 +21,7 @@ pub enum Lifecycle {
     AgentEnded(AgentEnded),
     /// The guard ended, and nothing of its log is missing.
     End,
-    /// Something that was seen, in words.
+    /// Observation, in words.
     #[serde(untagged)]
     Note(Note),
 }
@@ -99,29 +99,29 @@ pub struct AgentEnded {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum How {
-    /// It ended by itself.
+    /// The agent ended by itself.
     Exited,
     /// A person ended it: `ringfence stop`, or a signal to `ringfence run`.
     Stopped,
-    /// Its time was over.
+    /// The agent's time was over.
     TimeLimit,
-    /// Its GitLab token was over.
+    /// The agent's GitLab token was over.
     TokenOver,
-    /// It reached its disk limit, or that limit could not be watched.
+    /// The agent reached its disk limit, or that limit could not be watched.
     DiskLimit,
     /// The kernel ended it for want of memory.
     MemoryLimit,
-    /// Its fence or its guard had ended.
+    /// The agent's fence or guard had ended.
     HelperLost,
     /// The engine did not answer any more.
     EngineLost,
     /// The addresses of the engine's machine could not be followed any more.
     HostUnknown,
-    /// It ended while nobody supervised it, and was removed later.
+    /// The agent ended while nobody supervised it, and was removed later.
     SupervisorLost,
 }
 
-/// Something that was seen in a run.
+/// Observation in a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Note {
@@ -164,7 +164,7 @@ pub enum Observation {
     TokenOver,
     /// The agent's token ends soon.
     TokenEnds,
-    /// Something that the agent left was put back.
+    /// A change that the agent left was put back.
     PutBack,
     /// The agent left files that run code on the person's machine.
     RunsCode,

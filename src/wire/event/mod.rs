@@ -42,10 +42,10 @@ pub enum Event {
     Control(Control),
     /// The run's own life.
     Lifecycle(Lifecycle),
-    /// Something that the agent asked for. Its `kind` says what.
+    /// Request of the agent. Its `kind` says what kind.
     #[serde(untagged)]
     Access(Access),
-    /// Something of a later version.
+    /// Event of a later version.
     #[serde(untagged)]
     #[cfg_attr(test, schemars(skip))]
     Other(Other),
@@ -68,14 +68,14 @@ fn unknown_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Word, D::E
 }
 
 impl Other {
-    /// The text of a field, where it is a text.
+    /// Returns the text of a field, where it is a text.
     pub fn text(&self, field: &str) -> Option<&str> {
         self.fields.get(field)?.as_str()
     }
 }
 
 impl Event {
-    /// The word of its kind.
+    /// Returns the word of its kind.
     pub fn kind(&self) -> &str {
         match self {
             Event::Control(_) => "control",

@@ -82,7 +82,7 @@ impl<T> Known<T> {
 }
 
 impl<T: Serialize> fmt::Display for Known<T> {
-    /// The word as it stands in events.
+    /// Writes the word as it stands in events.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match serde_json::to_value(self) {
             Ok(serde_json::Value::String(word)) => f.pad(&word),

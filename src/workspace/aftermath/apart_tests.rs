@@ -24,8 +24,8 @@ fn open(path: &Path) -> OwnedFd {
 }
 
 impl World {
-    /// `main`, and the linked working trees `tree` and `other`, all with `script` and `left/out`;
-    /// `tree` is sparse.
+    /// Makes `main`, and the linked working trees `tree` and `other`, all with `script` and
+    /// `left/out`; `tree` is sparse.
     fn new() -> World {
         let dir = tempfile::tempdir().unwrap();
         let world = World { at: dir.path().canonicalize().unwrap(), _dir: dir };
@@ -48,7 +48,8 @@ impl World {
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
     }
 
-    /// As before a run in `tree`; without `trees`, as if nobody knew where the working tree is.
+    /// Begins as before a run in `tree`; without `trees`, as if nobody knew where the working tree
+    /// is.
     fn begin(&self, knows: bool) -> Root {
         let at = self.at.join("main/.git");
         let open = open(&at);
@@ -79,7 +80,8 @@ impl World {
     }
 }
 
-/// The agent writes a file, gives it its old size and time, and writes these into the index.
+/// Forges as an agent does: writes a file, gives it its old size and time, and writes these into
+/// the index.
 fn forge(world: &World) {
     let script = world.at.join("tree/script");
     let modified = script.metadata().unwrap().modified().unwrap();

@@ -16,7 +16,7 @@ pub struct Entry {
     pub name: Vec<u8>,
     /// The key as it is spelled.
     pub key: Vec<u8>,
-    /// Without `=` there is none, which git takes for true.
+    /// Value of the entry. Without `=` an entry has none, which git takes for true.
     pub value: Option<Vec<u8>>,
     /// The entry's bytes in the text, the end of its line included.
     pub span: Range<usize>,
@@ -34,7 +34,7 @@ pub struct Name<'a> {
 }
 
 impl<'a> Name<'a> {
-    /// The parts of a whole name.
+    /// Splits a whole name into its parts.
     pub fn of(name: &'a [u8]) -> Name<'a> {
         let is_dot = |byte: &u8| *byte == b'.';
         match (name.iter().position(is_dot), name.iter().rposition(is_dot)) {
@@ -48,7 +48,7 @@ impl<'a> Name<'a> {
     }
 }
 
-/// All entries, in order; nothing when git would not read the text either.
+/// Returns all entries, in order; nothing when git would not read the text either.
 pub fn parse(text: &[u8]) -> Option<Vec<Entry>> {
     if text.contains(&0) {
         return None;
@@ -72,7 +72,7 @@ fn is_key(byte: u8) -> bool {
 }
 
 impl Reader<'_> {
-    /// The next byte; the end of a line in any form is `\n`, and so is the end of the text.
+    /// Takes the next byte. The end of a line in any form is `\n`, and so is the end of the text.
     fn next(&mut self) -> u8 {
         let Some(&byte) = self.text.get(self.at) else {
             self.ended = true;
@@ -157,7 +157,7 @@ impl Reader<'_> {
         (self.next() == b']').then_some(())
     }
 
-    /// The rest of a key, and its value.
+    /// Reads the rest of a key, and its value.
     fn entry(&mut self, key: &mut Vec<u8>) -> Option<Option<Vec<u8>>> {
         let mut byte = self.next();
         while !self.ended && is_key(byte) {
@@ -218,7 +218,7 @@ impl Reader<'_> {
     }
 }
 
-/// A section's head, of a name.
+/// Writes a section's head, from a name.
 pub fn head(name: &Name<'_>) -> Vec<u8> {
     let mut text = b"[".to_vec();
     text.extend_from_slice(name.section);
@@ -236,7 +236,7 @@ pub fn head(name: &Name<'_>) -> Vec<u8> {
     text
 }
 
-/// A line of a section.
+/// Writes a line of a section.
 pub fn line(key: &[u8], value: Option<&[u8]>) -> Vec<u8> {
     let mut text = b"\t".to_vec();
     text.extend_from_slice(key);

@@ -22,14 +22,14 @@ use crate::host::walk::{Bounds, Entry, Walked, walk};
 use crate::workspace::held;
 
 const BOUNDS: Bounds = Bounds { depth: 200, entries: 3_000_000, time: Duration::from_secs(20) };
-/// Of repositories, and of what is called `.git`: each has its own, so that none crowds out
-/// another.
+/// The most repositories, and the most entries called `.git`: each has a bound of its own, so that
+/// none crowds out another.
 const MOST: usize = 20_000;
 /// Files in one folder of hooks, and in all of them.
 const MOST_HOOKS: usize = 2_000;
 const MOST_HOOKS_IN_ALL: usize = 100_000;
-/// Of a larger file, its inode and times stand for its content: nobody but the kernel sets the time
-/// of a change.
+/// The largest file that is read. Of a larger file, inode and times stand for the content: only the
+/// kernel sets the time of a change.
 const LARGEST: u64 = 4 << 20;
 /// The largest hook that is read, in bytes. There may be many hooks.
 const LARGEST_HOOK: u64 = 256 << 10;
@@ -227,7 +227,7 @@ impl ScanResult {
     }
 }
 
-/// The folder that `commondir` leads to, by its words.
+/// Returns the folder that `commondir` leads to, by its words.
 fn common(here: BorrowedFd<'_>, folder: &Path) -> Option<PathBuf> {
     let text = place::read(here, OsStr::new("commondir"), 4096).ok()??;
     place::below(folder, Path::new(OsStr::from_bytes(place::one_path(&text))))
@@ -277,7 +277,7 @@ pub fn is_hook(path: &Path, repositories: &[PathBuf]) -> bool {
         .is_some_and(|folder| repositories.binary_search_by(|other| other.as_path().cmp(folder)).is_ok())
 }
 
-/// Files in a repository's own folder that git takes orders from.
+/// Tells whether git takes orders from a file in a repository's own folder.
 fn is_gits(entry: &Entry<'_>, path: &Path) -> bool {
     let folder = path.parent().and_then(Path::file_name).unwrap_or_default().to_ascii_lowercase();
     let name = entry.name.to_bytes().to_ascii_lowercase();
@@ -315,7 +315,7 @@ fn lines_with<'a>(text: &'a [u8], words: &[&[u8]]) -> Vec<&'a [u8]> {
     text.split_inclusive(|byte| *byte == b'\n').filter(has).collect()
 }
 
-/// The lines of a rebase that run something: the word, and any white space.
+/// Returns the lines of a rebase that run something, each as the word and any white space.
 fn commands(text: &[u8]) -> Vec<&[u8]> {
     let word =
         |line: &[u8]| line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()).map(<[u8]>::to_vec);
@@ -323,7 +323,7 @@ fn commands(text: &[u8]) -> Vec<&[u8]> {
     text.split_inclusive(|byte| *byte == b'\n').filter(runs).collect()
 }
 
-/// The content, or what stands for it.
+/// Returns a file's content, or a text that stands for it.
 fn read(here: BorrowedFd<'_>, name: &OsStr, stat: &Stat, most: u64) -> Vec<u8> {
     match place::read(here.as_fd(), name, most) {
         Ok(Some(text)) => text,

@@ -297,8 +297,8 @@ struct Other {
     journal: Journal,
 }
 
-/// Another run whose supervisor lives, and will put back this directory: its journal says how it
-/// was before the first of both.
+/// Finds another run whose supervisor lives and that will put back this directory: its journal says
+/// how the directory was before the first of both.
 fn still_at_work(root: &Root, others: &[Other], id: WorkflowId) -> Option<WorkflowId> {
     let mut others = others.iter().filter(|other| other.lives && other.id != id);
     others.find(|other| other.journal.roots.iter().any(|there| same(root, there))).map(|other| other.id)
@@ -348,7 +348,7 @@ fn covers_in(at: &Path, plans: &[Plan]) -> Vec<Cover> {
     mine.collect()
 }
 
-/// The working tree of a repository that lies elsewhere, and those of its submodules.
+/// Returns the working tree of a repository that lies elsewhere, and those of its submodules.
 fn trees_of(worktree: &Worktree) -> io::Result<Vec<Tree>> {
     let mut trees = vec![Tree {
         repository: worktree.record.as_path().into(),
@@ -363,7 +363,8 @@ fn trees_of(worktree: &Worktree) -> io::Result<Vec<Tree>> {
     Ok(trees)
 }
 
-/// The folders from `/` down to what was checked; another one may have its path by now.
+/// Returns the folders from `/` down to the directory that was checked. Another directory may have
+/// its path by now.
 fn way_of(bind: &Bind) -> io::Result<Vec<Identity>> {
     let way = whereabouts::way_to(&bind.source)?;
     let own = way.last().map(|own| (own.device, own.inode));
@@ -373,7 +374,7 @@ fn way_of(bind: &Bind) -> io::Result<Vec<Identity>> {
     Err(io::Error::other("another directory is there now"))
 }
 
-/// The journal goes when everything is put back; else it stays for another try.
+/// Removes the journal when everything is put back. Otherwise it stays for another try.
 fn finish(path: &Path, id: WorkflowId, journal: &Journal, told: &mut SettleReport) {
     if let Err(error) = run_record::ended(id, told) {
         told.noted(path, &format!("`ringfence review` will not know how this run ended: {error}"));
@@ -418,10 +419,11 @@ fn whole(found: &ScanResult, at: &Path) -> Result<(), Failure> {
     let names = netpolicy::diagnostic::harmless(&names.join(", "));
     let what = format!("{} cannot be looked through whole: {names}", at.display());
     Err(Failure::new(COULD_NOT_RUN, what)
-        .hint("git's configuration in it could not be put back after the run; make it readable, or give the agent a smaller directory"))
+        .hint("make it readable, or give the agent a smaller directory: git's configuration in it could not be put back after the run"))
 }
 
-/// Settling one directory after a run must not undo what settling another that contains it did.
+/// Refuses a directory that contains one of another run, or lies in one: settling the one must not
+/// undo what settling the other did.
 fn apart(roots: &[Root], others: &[Other]) -> Result<(), Failure> {
     for (root, other) in roots
         .iter()
@@ -480,8 +482,8 @@ fn same(one: &Root, other: &Root) -> bool {
     one.identity().zip(other.identity()).is_some_and(|(one, other)| one.is(other, false))
 }
 
-/// Another run on the same directory may have changed it already: what counts is how it was before
-/// the first of them.
+/// Takes the state before a run from another run on the same directory, if there is one: that run
+/// may have changed the directory already, so the state before the first of them counts.
 fn inherit(root: &mut Root, others: &[Other]) {
     let mut there = others.iter().flat_map(|other| &other.journal.roots);
     let Some(first) = there.find(|other| same(root, other)) else { return };
@@ -502,7 +504,7 @@ fn inherit(root: &mut Root, others: &[Other]) {
         first.hooks.iter().chain(&root.hooks).cloned().collect::<BTreeSet<_>>().into_iter().collect();
 }
 
-/// A journal that is damaged, or of another version.
+/// Reports a journal that is damaged, or of another version.
 fn broken(path: &Path, error: &dyn std::error::Error) -> Failure {
     unusable(path, error).hint(
         "it says what an agent's run may have changed: look at git's configuration in the directory that it was given, then remove the file",
@@ -627,7 +629,7 @@ mod tests {
             Aftermath { id: id(name), path, journal, roots: vec![open], _lock: lock }
         }
 
-        /// A run whose supervisor was killed.
+        /// Simulates a run whose supervisor was killed.
         fn killed(&self, name: &str) {
             drop(self.begin(name));
         }

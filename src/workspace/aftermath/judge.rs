@@ -20,7 +20,7 @@ const MOST_ADDED: usize = 4_000;
 /// A configuration before the run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Before<'a> {
-    /// Its text; secrets that the agent could not read are masked in it.
+    /// Text of the configuration; secrets that the agent could not read are masked in it.
     pub text: &'a [u8],
     /// Entries of the text from before whose values are secrets, with the digests of these values.
     pub hidden: &'a [(usize, Digest)],
@@ -79,7 +79,7 @@ pub fn judge(before: Before<'_>, after: &[u8], place: KeyContext<'_>) -> Option<
     })
 }
 
-/// A remote's name and where it leads, of an entry that says so.
+/// Returns a remote's name and address, for an entry that sets one.
 fn address(name: &[u8], values: &[Option<&[u8]>]) -> Option<String> {
     let parts = Name::of(name);
     let which = parts
@@ -111,7 +111,7 @@ fn uncover(was: &mut [Entry], hidden: &[(usize, Digest)], now: &[Entry], edits: 
     lost
 }
 
-/// A name for people.
+/// Returns a name for people.
 fn shown(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }

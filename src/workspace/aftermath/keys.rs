@@ -156,7 +156,7 @@ fn may(name: &Name<'_>) -> Option<May> {
     list.iter().find(|(_, pattern)| fits(pattern, name)).map(|(may, _)| *may)
 }
 
-/// A line of the list; an unknown word permits nothing.
+/// Reads a line of the list; an unknown word permits nothing.
 fn line(text: &'static str) -> Option<(May, &'static str)> {
     let (word, pattern) = text.split_once(' ')?;
     let may = match word {
@@ -185,15 +185,16 @@ fn fits(pattern: &str, name: &Name<'_>) -> bool {
         && (wanted.key == b"*" || wanted.key == name.key)
 }
 
-/// A name of a remote that nobody takes for an address: git looks for a remote of that name first,
-/// whatever it is given.
+/// Tells whether git takes a remote's name for no address: git looks for a remote of that name
+/// first, whatever it is given.
 fn is_plain(name: &[u8]) -> bool {
     name.first().is_some_and(u8::is_ascii_alphanumeric)
         && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
-/// An address that leads to another machine by a way of git's own. A path may hold a repository
-/// with hooks of the agent's; `NAME::` starts a program; what begins with `-` is an option.
+/// Tells whether an address leads to another machine by a way of git's own. A path may hold a
+/// repository with hooks of the agent's; `NAME::` starts a program; a text that begins with `-` is
+/// an option.
 fn is_on_a_network(address: &str) -> bool {
     let plain = address.chars().all(|c| c.is_ascii_graphic())
         && !address.contains("::")
@@ -228,7 +229,7 @@ mod tests {
         KeyContext { new: false, tree: None, branches: &BRANCHES }
     }
 
-    /// The names that may not stay, of a file before and after.
+    /// Returns the names that may not stay, of a file before and after.
     fn put_back(before: &str, after: &str, place: KeyContext<'_>) -> Vec<String> {
         let (before, after) = (parse(before.as_bytes()).unwrap(), parse(after.as_bytes()).unwrap());
         let (before, after) = (by_name(&before), by_name(&after));

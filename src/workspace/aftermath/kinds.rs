@@ -18,15 +18,15 @@ const TEXT: &str = include_str!("risky.txt");
 /// Risk classes of a file that runs code, the most direct first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
-    /// By itself, on entering or opening the folder.
+    /// Code that runs by itself, on entering or opening the folder.
     Opens,
-    /// By a command that a person gives without thinking of code.
+    /// Code that runs by a command that a person gives without thinking of code.
     Command,
-    /// As words that the next coding agent takes for its person's.
+    /// Words that the next coding agent takes for its person's.
     Agent,
     /// Elsewhere, when it is pushed.
     Push,
-    /// By building, testing or running the project.
+    /// Code that runs by building, testing or running the project.
     Build,
 }
 
@@ -115,7 +115,7 @@ pub struct Kinds {
 }
 
 impl Kinds {
-    /// The list.
+    /// Returns the list.
     pub fn get() -> &'static Kinds {
         static KINDS: OnceLock<Kinds> = OnceLock::new();
         KINDS.get_or_init(|| {
@@ -184,7 +184,7 @@ fn expanded(pattern: &str) -> Vec<String> {
     inside.split(',').flat_map(|word| expanded(&format!("{before}{word}{behind}"))).collect()
 }
 
-/// A folder and those above it.
+/// Returns a folder and those above it.
 fn prefixes(folder: &str) -> Vec<String> {
     let ends = folder.match_indices('/').map(|(end, _)| end).chain([folder.len()]);
     ends.map(|end| folder[..end].to_owned()).collect()
@@ -201,9 +201,9 @@ fn set(patterns: Vec<(String, (usize, usize))>) -> Result<Patterns, globset::Err
     Ok((set.build()?, places))
 }
 
-/// A path as file systems may take it that know no case, leave out what is not seen, or drop dots
-/// and spaces at a name's end (APFS, ext4 with `casefold`, HFS+, NTFS): of all letters beyond
-/// ASCII, two are the same as one in it.
+/// Folds a path as file systems may take it that know no case, leave out invisible characters, or
+/// drop dots and spaces at a name's end (APFS, ext4 with `casefold`, HFS+, NTFS): of all letters
+/// beyond ASCII, two are the same as one in it.
 fn folded(path: &Path) -> Cow<'_, str> {
     let bytes = path.as_os_str().as_bytes();
     let is_plain = |byte: &u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();

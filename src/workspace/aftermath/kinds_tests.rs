@@ -150,7 +150,7 @@ fn a_million_names_are_looked_up_in_seconds() {
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
 }
 
-/// Files that run a command of theirs, and the program that does so without naming code.
+/// Tries files that run a command of theirs, and the program that does so without naming code.
 #[test]
 fn programs_do_what_the_list_says_of_them() {
     use std::os::unix::fs::PermissionsExt;

@@ -53,7 +53,7 @@ pub fn list(root: BorrowedFd<'_>) -> io::Result<Listing> {
 }
 
 impl Listing {
-    /// As bytes: a first word, then a time and a path for each file.
+    /// Writes the listing as bytes: a first word, then a time and a path for each file.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = if self.whole { b"whole\0".to_vec() } else { b"part\0".to_vec() };
         for (path, (seconds, part)) in &self.files {

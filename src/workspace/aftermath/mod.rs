@@ -41,14 +41,14 @@ use std::path::Path;
 
 use super::mounts::Bind;
 
-/// The repositories below an open directory.
+/// Finds the repositories below an open directory.
 #[cfg(test)]
 pub fn find_for_tests(root: &std::os::fd::OwnedFd) -> Vec<gitdir::Facts> {
     let found = find::find(root.as_fd(), find::Look::default()).expect("it can be looked through");
     gitdir::facts(root.as_fd(), &found, &[]).expect("its repositories can be read")
 }
 
-/// The last value of a key in the text of a configuration, by its name in lower case.
+/// Returns the last value of a key in the text of a configuration, by its name in lower case.
 pub fn config_value(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
     config::parse(text)?.into_iter().rev().find(|entry| entry.name == key)?.value
 }

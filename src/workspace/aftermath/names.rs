@@ -13,7 +13,8 @@ pub const LONGEST_LISTED: usize = 1_000;
 /// The names of one event, in bytes.
 const PART: usize = 4_000;
 
-/// A name in full, as text: what is no text, or no character that is seen, is written as an escape.
+/// Writes a name in full, as text. Bytes that are no text, and characters that are not seen, are
+/// written as escapes.
 pub fn exact(path: &Path) -> String {
     let mut text = String::new();
     for chunk in path.as_os_str().as_bytes().utf8_chunks() {
@@ -24,17 +25,17 @@ pub fn exact(path: &Path) -> String {
     text
 }
 
-/// A name for the person.
+/// Writes a name for the person.
 pub fn shown(path: &Path) -> String {
     quoted(cut(&exact(path), LONGEST_SHOWN))
 }
 
-/// A name for an event.
+/// Writes a name for an event.
 pub fn listed(path: &Path) -> String {
     quoted(cut(&exact(path), LONGEST_LISTED))
 }
 
-/// A text with its middle left out where it is long.
+/// Returns a text with its middle left out where it is long.
 pub fn cut(text: &str, longest: usize) -> String {
     let count = text.chars().count();
     if count <= longest {
@@ -46,7 +47,7 @@ pub fn cut(text: &str, longest: usize) -> String {
     format!("{head}…{tail}")
 }
 
-/// A name that could be taken for several, or for a part of the sentence, in quotes.
+/// Puts a name in quotes that could be taken for several, or for a part of the sentence.
 fn quoted(name: String) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+@=~#%^{}[]$\\…".contains(c);
     if !name.is_empty() && name.chars().all(is_plain) {
@@ -55,7 +56,7 @@ fn quoted(name: String) -> String {
     format!("\"{}\"", name.replace('"', "\\\""))
 }
 
-/// Names behind a head, in as many texts as their length asks for.
+/// Writes names behind a head, in as many texts as their length asks for.
 pub fn parts(head: &str, names: Vec<String>) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     let mut room = 0;

@@ -14,7 +14,7 @@ use super::record::{Bytes, File, Made, Pinned, Was, digest};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::workspace::masks::{Cover, MASK, With};
 
-/// Of each repository, and whether it is a configuration.
+/// Files of each repository that are pinned, and whether a file is a configuration.
 pub const PARTS: [(&str, bool); 12] = [
     ("config", true),
     ("config.worktree", true),
@@ -42,7 +42,7 @@ const MOST_STEPS: usize = 500;
 /// The pinned files, and folders of hooks besides the repositories' own.
 #[derive(Debug, Default)]
 pub struct Pins {
-    /// By path.
+    /// The pinned files by path.
     pub all: BTreeMap<PathBuf, Pinned>,
     /// The folders.
     pub hooks: BTreeSet<PathBuf>,
@@ -90,7 +90,7 @@ impl Pinner<'_> {
         let mut was =
             place::look(self.root.as_fd(), path).map_err(|error| self.cannot(path).caused_by(&error))?;
         if was == Was::Else {
-            return Err(self.cannot(path).hint("it must be a readable file of at most 1 MiB"));
+            return Err(self.cannot(path).hint("make it a readable file of at most 1 MiB"));
         }
         let mut entries = Vec::new();
         if let Was::File(file) = &mut was {
@@ -153,8 +153,8 @@ impl Pinner<'_> {
         Ok(())
     }
 
-    /// The path below the root that is meant from a folder there, links on the way resolved and
-    /// pinned; none: it leads elsewhere, where no agent writes.
+    /// Returns the path below the root that is meant from a folder there, and resolves and pins the
+    /// links on the way. Returns nothing when it leads elsewhere, where no agent writes.
     fn resolve(&mut self, folder: &Path, target: &Path) -> Result<Option<PathBuf>, Failure> {
         let home = std::env::var_os("HOME").map(PathBuf::from);
         let target = match (target.strip_prefix("~"), home) {
@@ -193,7 +193,7 @@ impl Pinner<'_> {
                 left.extend(first);
             }
         }
-        Err(self.cannot(&folder.join(target)).hint("it leads through too many links"))
+        Err(self.cannot(&folder.join(target)).hint("make it lead through fewer links"))
     }
 
     /// Splits a path into the folder below the root at which it begins, and its remaining parts,
@@ -239,7 +239,7 @@ fn hide(file: &mut File, entries: &[Entry], with: &With) {
     file.text = Bytes(masked);
 }
 
-/// An entry without its value.
+/// Returns an entry without its value.
 fn masked(entry: &Entry) -> Vec<u8> {
     let name = Name::of(&entry.name);
     let value = entry.value.as_ref().map(|_| MASK.as_bytes());

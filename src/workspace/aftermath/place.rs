@@ -22,7 +22,8 @@ const TRIES: usize = 100;
 /// Bytes of a name that are kept when something is put aside: file systems have 255 in all.
 const LONGEST_BEGIN: usize = 180;
 
-/// The folder of a path, and its name there. A folder that is no folder any more is an error.
+/// Opens the folder of a path, and returns it with the name there. A folder that is no folder any
+/// more is an error.
 pub fn folder<'a>(root: BorrowedFd<'_>, path: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
     let name = path.file_name().ok_or(Errno::INVAL)?;
     let mut here = at::open_folder(root, OsStr::new("."))?;
@@ -33,7 +34,7 @@ pub fn folder<'a>(root: BorrowedFd<'_>, path: &'a Path) -> io::Result<(OwnedFd, 
     Ok((here, name))
 }
 
-/// A folder below the root.
+/// Opens a folder below the root.
 pub fn open_folder(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
     if path.as_os_str().is_empty() {
         return at::open_folder(root, OsStr::new("."));
@@ -51,14 +52,14 @@ pub fn made(root: BorrowedFd<'_>, path: &Path) -> io::Result<Made> {
     Ok(Made { inode: meta.ino(), at })
 }
 
-/// A folder in an open one.
+/// Opens a folder in an open one.
 pub fn open_in(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     at::open_folder(here, name)
 }
 
-/// The path that `target` is from a folder below the root, by its words; none: it leads out. Only
-/// ways up at its beginning are understood, as git writes them: behind a name, which may be a link,
-/// `..` can be anywhere.
+/// Returns the path that `target` is from a folder below the root, by its words; nothing when it
+/// leads out. Only `..` at its beginning is understood, as git writes it: behind a name, which may
+/// be a link, `..` can be anywhere.
 pub fn below(folder: &Path, target: &Path) -> Option<PathBuf> {
     let (mut place, mut down) = (folder.to_owned(), false);
     for part in target.components() {
@@ -82,7 +83,7 @@ pub fn one_path(text: &[u8]) -> &[u8] {
     &text[..end]
 }
 
-/// The first link on the way to a path.
+/// Returns the first link on the way to a path.
 pub fn link_on_the_way(root: BorrowedFd<'_>, path: &Path) -> io::Result<Option<PathBuf>> {
     let folders: Vec<&Path> =
         path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()).collect();
@@ -136,13 +137,14 @@ pub fn look_in(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<Was> {
     })
 }
 
-/// A number of 16 bits on macOS.
+/// Returns the permissions, a number of 16 bits on macOS.
 #[allow(clippy::unnecessary_cast, reason = "not on macOS")]
 pub fn permissions(stat: &rustix::fs::Stat) -> u32 {
     (stat.st_mode & 0o7777) as u32
 }
 
-/// A regular file's content; nothing when it is larger than that, or is no regular file any more.
+/// Reads a regular file; returns nothing when it is larger than that, or is no regular file any
+/// more.
 pub fn read(here: BorrowedFd<'_>, name: &OsStr, most: u64) -> io::Result<Option<Vec<u8>>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = std::fs::File::from(rustix::fs::openat(here, name, flags, Mode::empty())?);
@@ -157,9 +159,10 @@ pub fn read(here: BorrowedFd<'_>, name: &OsStr, most: u64) -> io::Result<Option<
 /// Outcome for the file whose place another one took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Displaced {
-    /// It was what had been looked at, or nothing that can be kept, and is gone.
+    /// The displaced file was the one that had been looked at, or nothing that can be kept, and is
+    /// gone.
     Known,
-    /// Somebody had changed it meanwhile: it was put aside.
+    /// Somebody had changed the displaced file meanwhile: it was put aside.
     PutAside,
 }
 
@@ -253,7 +256,7 @@ fn rename_new(here: BorrowedFd<'_>, fresh: &OsStr, name: &OsStr) -> rustix::io::
     rustix::fs::renameat_with(here, fresh, here, name, RenameFlags::NOREPLACE)
 }
 
-/// Nobody may have put another file in the place of ours.
+/// Fails when another file stands in the place of ours.
 fn is_there(here: BorrowedFd<'_>, name: &OsStr, ours: Identity) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     match at::open_in(here, name, flags).map_err(io::Error::from).and_then(Identity::of) {
@@ -362,7 +365,7 @@ fn rename_aside(
     Err(Errno::EXIST.into())
 }
 
-/// A name that no agent can have taken before.
+/// Returns a name that no agent can have taken before.
 fn random() -> io::Result<String> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
@@ -455,7 +458,7 @@ mod tests {
         assert_eq!(put(Some(&known)), Displaced::PutAside);
     }
 
-    /// An agent at work: it swaps the folder for a link to one outside as fast as it can.
+    /// Plays an agent that swaps the folder for a link to one outside as fast as it can.
     #[test]
     fn nothing_outside_is_read_changed_or_made_whatever_is_swapped() {
         use std::os::unix::fs::{PermissionsExt, symlink};

@@ -17,7 +17,7 @@ use crate::host::identity::Identity;
 /// SHA-256.
 pub type Digest = [u8; 32];
 
-/// Of a text.
+/// Digests a text.
 pub fn digest(text: &[u8]) -> Digest {
     Sha256::digest(text).into()
 }
@@ -33,7 +33,7 @@ impl From<&Path> for Bytes {
 }
 
 impl Bytes {
-    /// As a path.
+    /// Returns the bytes as a path.
     pub fn path(&self) -> PathBuf {
         OsString::from_vec(self.0.clone()).into()
     }
@@ -61,7 +61,7 @@ const LARGEST_JOURNAL: u64 = 512 << 20;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Journal {
-    /// Its form.
+    /// Form of the record.
     pub form: u32,
     /// The machine that it was written on, where that has a name.
     pub machine: Option<String>,
@@ -199,7 +199,7 @@ pub struct Pinned {
 /// State of a path: a folder, a link, a file, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Was {
-    /// Nothing.
+    /// Nothing is at the path.
     Absent,
     /// A folder.
     Folder,
@@ -207,16 +207,16 @@ pub enum Was {
     Link(Bytes),
     /// A file.
     File(File),
-    /// Something that cannot be read: a file that is too large or not readable, a pipe.
+    /// An entry that cannot be read: a file that is too large or not readable, a pipe.
     Else,
 }
 
 /// A file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
-    /// Its text; secrets that the agent cannot read are masked.
+    /// Text of the file; secrets that the agent cannot read are masked.
     pub text: Bytes,
-    /// Of the text without masks.
+    /// Digest of the text without masks.
     pub whole: Digest,
     /// Entries of a configuration that are masked, and their values' digests.
     pub hidden: Vec<(usize, Digest)>,

@@ -56,7 +56,7 @@ impl Remembered {
         self.all.get(path)
     }
 
-    /// All that are remembered.
+    /// Returns all files that are remembered.
     pub fn iter(&self) -> impl Iterator<Item = (&PathBuf, Kind, &Digest)> {
         self.all.iter().map(|(path, (kind, print))| (path, *kind, print))
     }
@@ -66,7 +66,7 @@ impl Remembered {
         &self.forgotten
     }
 
-    /// Their paths.
+    /// Returns the files' paths.
     #[cfg(test)]
     pub fn paths(&self) -> Vec<PathBuf> {
         self.all.keys().cloned().collect()

@@ -67,7 +67,8 @@ pub struct HeldStandIn {
 }
 
 impl HeldStandIn {
-    /// The command that puts into git what was there, and touches no file of the working tree.
+    /// Returns the command that puts into git what was there, and touches no file of the working
+    /// tree.
     fn mended_by(&self) -> String {
         let (git, path) = (format!("git -C {}", quoted(&self.tree)), quoted(&self.path));
         let mut command = match (&self.was_in, &self.commit) {
@@ -84,17 +85,17 @@ impl HeldStandIn {
 }
 
 impl SettleReport {
-    /// Nothing yet, of a directory whose paths are to be told in full.
+    /// Begins an empty report, of a directory whose paths are to be named in full.
     pub(super) fn below(place: PathBuf) -> SettleReport {
         SettleReport { place, ..SettleReport::default() }
     }
 
-    /// All of it, when the directory is settled.
+    /// Ends the report of one directory, when it is settled.
     pub(super) fn settled(self) -> SettleReport {
         SettleReport { place: PathBuf::new(), ..self }
     }
 
-    /// The path as it is told.
+    /// Returns the path as the report names it.
     fn path(&self, path: &Path) -> PathBuf {
         match path.as_os_str().is_empty() {
             true => self.place.clone(),
@@ -113,12 +114,12 @@ impl SettleReport {
         }
     }
 
-    /// Something was done with a file as a whole.
+    /// Reports that something was done with a file as a whole.
     pub fn whole(&mut self, path: &Path, what: &str) {
         self.whole.push((self.path(path), what.to_owned()));
     }
 
-    /// A reference moved.
+    /// Reports a reference that moved.
     pub fn moved(&mut self, repository: &Path, name: &str, old: &str, new: &str) {
         self.moves.push(format!(
             "{}: {} moved: {} → {}",
@@ -129,12 +130,12 @@ impl SettleReport {
         ));
     }
 
-    /// Something was left as it is that a person should know of.
+    /// Reports something that was left as it is and that a person should know.
     pub fn noted(&mut self, path: &Path, what: &str) {
         self.notes.push(format!("{}: {}", self.named(path), short(what)));
     }
 
-    /// git has a stand-in in the place of a covered file.
+    /// Reports a stand-in that git has in the place of a covered file.
     pub fn stand_in(&mut self, held: &HeldStandIn) {
         let path = shown(&held.tree.join(&held.path));
         let mend = held.mended_by();
@@ -147,7 +148,7 @@ impl SettleReport {
         });
     }
 
-    /// It could not be looked whether git has stand-ins.
+    /// Reports that git could not be searched for stand-ins.
     pub fn unlooked(&mut self, why: &str) {
         self.stand_ins.push(format!(
             "it could not be looked whether commits hold stand-ins for covered files: {}",
@@ -155,12 +156,12 @@ impl SettleReport {
         ));
     }
 
-    /// Something could not be done.
+    /// Reports something that could not be done.
     pub fn failed(&mut self, path: &Path, error: &dyn std::fmt::Display) {
         self.failures.push(format!("{} could NOT be put back: {error}", self.named(path)));
     }
 
-    /// Something could not be looked at.
+    /// Reports something that could not be looked at.
     pub fn unseen(&mut self, what: &str) {
         self.failures.push(format!(
             "{} could NOT be looked at for repositories whose configuration runs code",
@@ -182,8 +183,8 @@ impl SettleReport {
         }
     }
 
-    /// Lines for the person about what was put back, or could not be, and about covers that came
-    /// off: `--quiet` does not leave them out.
+    /// Returns the lines for the person about what was put back, or could not be, and about covers
+    /// that came off: `--quiet` does not leave them out.
     pub fn put_back(&self) -> Vec<String> {
         let keys = self.keys.iter().map(|(path, keys)| {
             format!("put back in {}: {}", shown(path), few(keys.iter().map(|key| short(key)).collect()))
@@ -208,7 +209,7 @@ impl SettleReport {
         lines
     }
 
-    /// Lines for the person about references that moved, and what else is not as it was below
+    /// Returns the lines for the person about references that moved, and other changes below
     /// `.git`.
     pub fn changes(&self) -> Vec<String> {
         let some = |all: &[String], what: &str| {
@@ -227,7 +228,7 @@ impl SettleReport {
         self.moves.iter().chain(&self.notes)
     }
 
-    /// Lines for the person about what was left; `place` says where all of it is named.
+    /// Returns the lines for the person about what was left; `place` says where all of it is named.
     pub fn left(&self, place: &str) -> Vec<String> {
         let mut lines = [self.risks.lines(), self.signs.lines()].concat();
         if !lines.is_empty() {
@@ -236,8 +237,8 @@ impl SettleReport {
         lines
     }
 
-    /// All of it as events, and whether that is all: a flood is not to push the agent's own deeds
-    /// out of the log.
+    /// Returns the report as events, and whether that is all of it: a flood must not push the
+    /// agent's own deeds out of the log.
     pub fn notes(&self) -> (Vec<(Observation, String)>, bool) {
         let keys = self.keys.iter().flat_map(|(path, keys)| {
             let keys = keys.iter().map(|key| cut(&harmless(key), LONGEST_LISTED)).collect();
@@ -271,7 +272,7 @@ impl SettleReport {
         (notes, more == 0)
     }
 
-    /// All of it as data, for a list in a file.
+    /// Returns the report as data, for a list in a file.
     pub fn list(&self) -> Vec<Value> {
         let keys = self.keys.iter().flat_map(|(path, keys)| {
             keys.iter()
@@ -300,7 +301,7 @@ impl SettleReport {
         *self == SettleReport::default()
     }
 
-    /// The agent made a linked working tree, whose paths hold in the container alone.
+    /// Reports a linked working tree that the agent made, whose paths hold in the container alone.
     pub fn tree(&mut self, tree: &Path, main: &Path, whole: &Path) {
         self.remotes.push(format!(
             "new linked working tree {}: git finds it here after `git -C {} worktree repair {}`",
@@ -333,7 +334,7 @@ fn few(mut names: Vec<String>) -> String {
     format!("{}{more}", names.join(", "))
 }
 
-/// A path as a shell takes it.
+/// Quotes a path for a shell.
 fn quoted(path: &Path) -> String {
     let text = exact(path);
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@=".contains(c);

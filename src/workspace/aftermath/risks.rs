@@ -19,16 +19,16 @@ use super::names::{listed, shown};
 /// Change of a file that runs code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// It was there, and is another now.
+    /// The file was there, and has another content now.
     Changed,
-    /// It was not there.
+    /// The file was not there.
     New,
-    /// It is not there any more.
+    /// The file is not there any more.
     Gone,
 }
 
 impl State {
-    /// In a word.
+    /// Returns the state in a word.
     pub fn word(self) -> &'static str {
         match self {
             State::Changed => "changed",
@@ -70,7 +70,7 @@ impl Risks {
         self.all.push(Risk { path, kind, state });
     }
 
-    /// There were more than are remembered.
+    /// Adds the number of files that are not remembered, since there were too many.
     pub fn forget(&mut self, forgotten: &BTreeMap<Tier, u64>) {
         forgotten.iter().for_each(|(tier, more)| *self.forgotten.entry(*tier).or_default() += more);
     }
@@ -86,8 +86,8 @@ impl Risks {
         self.all.is_empty() && self.forgotten.is_empty()
     }
 
-    /// The riskiest first. Of files that one pattern names, the second comes behind the first of
-    /// every other pattern: many of a kind hide none of another.
+    /// Ranks the risks, the riskiest first. Of files that one pattern names, the second comes
+    /// behind the first of every other pattern: many of a kind hide none of another.
     fn ranked(&self) -> Vec<&Risk> {
         let is_fetched = |risk: &Risk| risk.state == State::New && is_vendored(&risk.path);
         let depth = |risk: &Risk| risk.path.components().count();
@@ -109,7 +109,7 @@ impl Risks {
         ranked.into_iter().map(|(_, risk)| risk).collect()
     }
 
-    /// Lines for the person.
+    /// Returns the lines for the person.
     pub fn lines(&self) -> Vec<String> {
         if self.is_empty() {
             return Vec::new();
@@ -143,7 +143,7 @@ impl Risks {
         lines
     }
 
-    /// Every file, the riskiest first, in as many texts as it takes.
+    /// Returns every file, the riskiest first, in as many texts as it takes.
     pub fn events(&self) -> Vec<String> {
         let mut groups: BTreeMap<(Tier, State), Vec<String>> = BTreeMap::new();
         for risk in self.ranked() {
@@ -159,7 +159,7 @@ impl Risks {
         texts.chain(forgotten).collect()
     }
 
-    /// Every file as data, for the list.
+    /// Returns every file as data, for the list.
     pub fn json(&self) -> Vec<Value> {
         let ranked = self.ranked();
         let files = ranked.iter().map(|risk| {

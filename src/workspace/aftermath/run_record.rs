@@ -52,7 +52,7 @@ pub struct RunRoot {
     pub path: Bytes,
     /// Device and inode.
     pub identity: Option<Identity>,
-    /// Its repositories before the run.
+    /// The directory's repositories before the run.
     pub git: Vec<Facts>,
     /// Working trees that lie elsewhere: the directory is a repository's own folder, of which no
     /// files are listed.
@@ -76,14 +76,14 @@ pub struct StandIn {
 }
 
 impl StandIn {
-    /// Of a path and the text there.
+    /// Makes a stand-in of a path and the text there.
     pub fn of((path, text): (PathBuf, Vec<u8>)) -> StandIn {
         let names = [40, 64].map(|digits| blob_name(&text, digits));
         StandIn { path: path.as_path().into(), empty: text.is_empty(), names }
     }
 }
 
-/// The name of a content, with so many digits.
+/// Returns the name of a content, with so many digits.
 fn blob_name(text: &[u8], digits: usize) -> String {
     use sha1::Digest as _;
     let head = format!("blob {}\0", text.len());
@@ -161,7 +161,7 @@ pub(super) fn ended(id: WorkflowId, told: &SettleReport) -> io::Result<()> {
     write(&folder, &path, &serde_json::to_vec(&run)?)
 }
 
-/// The record of one run, if there is one.
+/// Reads the record of one run, if there is one.
 pub fn one(id: WorkflowId) -> io::Result<Option<Run>> {
     let folder = state::folder("reviews").map_err(|failure| io::Error::other(failure.message))?;
     match fs::read(folder.join(format!("{id}.json"))) {
@@ -171,7 +171,7 @@ pub fn one(id: WorkflowId) -> io::Result<Option<Run>> {
     }
 }
 
-/// All records, the latest last.
+/// Reads all records, the latest last.
 pub fn all() -> Result<Vec<(WorkflowId, Run)>, Failure> {
     let folder = state::folder("reviews")?;
     let files = fs::read_dir(&folder).map_err(|error| {
@@ -189,7 +189,7 @@ pub fn all() -> Result<Vec<(WorkflowId, Run)>, Failure> {
     Ok(runs)
 }
 
-/// The files of a directory before the run.
+/// Reads the list of a directory's files before the run.
 pub fn files(id: WorkflowId, number: usize) -> Result<Listing, Failure> {
     let path = files_of(&state::folder("reviews")?, id, number);
     let cannot = || Failure::new(COULD_NOT_RUN, format!("cannot read {}", path.display()));

@@ -204,8 +204,8 @@ impl Settling<'_> {
         (now.len() <= most).then(|| judge(before, now, place))?
     }
 
-    /// The working tree that a new repository names, if that is a folder below the root which names
-    /// the repository in turn.
+    /// Returns the working tree that a new repository names, if that is a folder below the root
+    /// which names the repository in turn.
     fn tree(&self, folder: &Path, config: &[u8]) -> Option<String> {
         let entries = parse(config)?;
         let mut named = entries.iter().filter(|entry| entry.name == b"core.worktree");
@@ -215,7 +215,7 @@ impl Settling<'_> {
         (self.repository_of(&tree.join(".git")).ok()?.as_deref() == Some(folder)).then(|| named.to_owned())
     }
 
-    /// The folder below the root that a file `.git` leads to, by its words.
+    /// Returns the folder below the root that a file `.git` leads to, by its words.
     fn repository_of(&self, gitfile: &Path) -> io::Result<Option<PathBuf>> {
         Ok(self.led_to(gitfile)?.and_then(|target| match target.strip_prefix(&self.at) {
             Ok(below) => place::below(Path::new(""), below),
@@ -286,7 +286,8 @@ impl Settling<'_> {
         }
     }
 
-    /// A new file `.git` stays where it leads to a repository that was judged.
+    /// Keeps a new file `.git` where it leads to a repository that was judged, and puts others
+    /// aside.
     fn new_gitfiles(&mut self, root: &Root, found: &ScanResult) {
         let known: BTreeSet<PathBuf> = root.pinned.iter().map(|pinned| pinned.path.path()).collect();
         for gitfile in found.gitfiles.iter().filter(|path| !known.contains(*path)) {
@@ -315,7 +316,8 @@ impl Settling<'_> {
         }
     }
 
-    /// A linked working tree that was made in the container has the paths that hold there.
+    /// Reports a linked working tree that was made in the container, and has the paths that hold
+    /// there.
     fn new_tree(&mut self, gitfile: &Path) {
         let Ok(Some(target)) = self.led_to(gitfile) else { return };
         let Ok(below) = target.strip_prefix(PROJECT) else {

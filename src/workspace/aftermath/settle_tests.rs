@@ -16,7 +16,7 @@ struct Project {
 const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tbare = false\n[remote \"origin\"]\n\turl = https://gitlab.com/a/b.git\n[alias]\n\tst = status\n";
 
 impl Project {
-    /// A project with a repository in it for each of these tricks, as the agent finds it.
+    /// Makes a project with a repository in it for each of these tricks, as the agent finds it.
     fn new() -> Project {
         let dir = tempfile::tempdir().unwrap();
         for repository in ["", "sub"] {
@@ -293,7 +293,7 @@ struct Lure {
 const EVIL: &str = "[core]\n\trepositoryformatversion = 0\n\tfsmonitor = EVIL\n";
 
 impl Lure {
-    /// `before` is what the person has there.
+    /// Makes a lure. `before` is what the person has there.
     fn new(before: impl Fn(&Lure)) -> Lure {
         use std::os::unix::fs::PermissionsExt;
         let outside = tempfile::tempdir().unwrap();
@@ -321,7 +321,7 @@ impl Lure {
             .success()
     }
 
-    /// A configuration that starts the program.
+    /// Returns a configuration that starts the program.
     fn evil(&self) -> String {
         EVIL.replace("EVIL", self.project.at(".evil").to_str().unwrap())
     }

@@ -21,11 +21,12 @@ use crate::host::walk::Entry;
 use crate::wire::event::Observation;
 use crate::workspace::survey::leads_out;
 
-/// Of each kind; what is beyond is counted. No project has as many before a run.
+/// The most signs of each kind that are kept; those beyond are counted. No project has as many
+/// before a run.
 const MOST: usize = 20_000;
 /// Digests that are kept of what was there before.
 const MOST_BEFORE: usize = 2_000_000;
-/// Of a digest; nobody finds a second path with the same.
+/// Bytes of a digest; nobody finds a second path with the same digest.
 const LENGTH: usize = 16;
 /// The most signs of a kind that a person is shown.
 const SHOWN: usize = 5;
@@ -38,17 +39,17 @@ const MACH: [[u8; 4]; 3] = [[0xcf, 0xfa, 0xed, 0xfe], [0xca, 0xfe, 0xba, 0xbe], 
 pub enum Sign {
     /// A file that runs with its owner's rights, whichever user starts it.
     SetUser,
-    /// It runs as its group.
+    /// A file that runs with its group's rights, whichever user starts it.
     SetGroup,
-    /// It has a capability, or another security attribute.
+    /// A file with a capability, or another security attribute.
     Capability,
     /// Everybody may write it.
     Writable,
     /// An access list says who else may use it.
     List,
-    /// It was its owner's alone, and is not any more.
+    /// A file that was its owner's alone, and is not any more.
     Opened,
-    /// It belongs to another user or group than the directory.
+    /// A file of another user or group than the directory's.
     Owner,
     /// A link that leads out of the directory.
     Link,
@@ -62,14 +63,14 @@ pub enum Sign {
     Shared,
     /// A program or script that was there, could not be executed, and can be now.
     Runs,
-    /// Its owner's alone; told only when that ends.
+    /// A file that is its owner's alone; told only when that ends.
     Private,
     /// A file that cannot be executed; told only when that ends.
     Plain,
 }
 
 impl Sign {
-    /// In words, of several.
+    /// Describes several files with this sign, in words.
     fn words(self) -> &'static str {
         match self {
             Sign::SetUser => "run with their owner's rights, whichever user starts them (set-user-ID)",
@@ -101,7 +102,7 @@ impl Sign {
 /// Digests of what was there before a run.
 pub type Before = BTreeSet<[u8; LENGTH]>;
 
-/// A stretch of bytes as digests.
+/// Reads digests from a record's bytes.
 pub fn before(bytes: &[u8]) -> Before {
     bytes.chunks_exact(LENGTH).filter_map(|chunk| chunk.try_into().ok()).collect()
 }
@@ -202,7 +203,7 @@ impl NewSigns {
         self.all.is_empty()
     }
 
-    /// Shallow ones first.
+    /// Sorts by sign, shallow paths first.
     fn sorted(&self) -> Vec<(Sign, Vec<&(PathBuf, String)>)> {
         let of = |(sign, paths): (&Sign, &'_ Vec<(PathBuf, String)>)| -> (Sign, Vec<usize>) {
             let mut order: Vec<usize> = (0..paths.len()).collect();
@@ -218,7 +219,7 @@ impl NewSigns {
             .collect()
     }
 
-    /// Lines for the person.
+    /// Returns the lines for the person.
     pub fn lines(&self) -> Vec<String> {
         if self.is_empty() {
             return Vec::new();
@@ -237,7 +238,7 @@ impl NewSigns {
         lines
     }
 
-    /// Every one, in as many texts as it takes.
+    /// Returns every sign, in as many texts as it takes.
     pub fn events(&self) -> Vec<(Observation, String)> {
         let mut events = Vec::new();
         for (sign, paths) in self.sorted() {
@@ -252,7 +253,7 @@ impl NewSigns {
         events
     }
 
-    /// Every one as data, for the list.
+    /// Returns every sign as data, for the list.
     pub fn json(&self) -> Vec<Value> {
         let all = self.sorted().into_iter().flat_map(|(sign, paths)| {
             let one = move |(path, what): &(PathBuf, String)| {
@@ -267,7 +268,7 @@ impl NewSigns {
     }
 }
 
-/// A name, and what is to be known of it.
+/// Joins a name and what is to be known of it.
 fn told(name: String, what: &str) -> String {
     if what.is_empty() { name } else { format!("{name} ({})", cut(what, 200)) }
 }

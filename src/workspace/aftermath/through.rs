@@ -27,7 +27,7 @@ pub fn read(root: BorrowedFd<'_>, link: &Path, most: u64, mut take: impl FnMut(P
     use super::record::digest;
     use crate::host::walk::{Bounds, walk};
 
-    /// Of the folder that a link leads to.
+    /// Bounds of the walk through the folder that a link leads to.
     const BOUNDS: Bounds = Bounds { depth: 8, entries: 10_000, time: std::time::Duration::from_secs(1) };
 
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;

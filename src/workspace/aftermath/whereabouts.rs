@@ -34,11 +34,11 @@ const MOST_BESIDE: usize = 100_000;
 /// Outcome of the search for a directory.
 #[derive(Debug)]
 pub enum Whereabouts {
-    /// At this path.
+    /// The directory, open, is at this path.
     Here(OwnedFd, PathBuf),
     /// Nowhere that it can be found, for this reason.
     Gone(String),
-    /// It cannot be told, for this reason.
+    /// The directory's place cannot be told, for this reason.
     Unclear(String),
 }
 
@@ -153,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    /// A project, as it was written down.
+    /// Records a project as a journal does.
     fn project(at: &Path) -> Root {
         fs::create_dir_all(at.join(".git/objects")).unwrap();
         let made = place::made(fs::File::open(at).unwrap().as_fd(), Path::new(".git")).unwrap();
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(look(), "gone: there is no such directory any more", "a link is followed nowhere");
     }
 
-    /// A new project that got the inode of an old one.
+    /// Tries a new project that got the inode of an old one.
     #[test]
     fn an_inode_that_was_given_again_is_another_directory() {
         let dir = tempfile::tempdir().unwrap();

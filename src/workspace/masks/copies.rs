@@ -28,7 +28,7 @@ const FORMS: &[&str] = &[
     r"^(?P<a>.+)\.sync-conflict-[\w-]+(?P<b>(?:\.\w+)*)$",
 ];
 
-/// The paths of which this may be a copy.
+/// Returns the paths of which this may be a copy.
 pub(super) fn originals(path: &Path) -> Vec<PathBuf> {
     static PATTERNS: OnceLock<Vec<Regex>> = OnceLock::new();
     let patterns = PATTERNS.get_or_init(|| {

@@ -17,9 +17,9 @@ use std::fmt;
 pub enum Known {
     /// No repository in the project has the path.
     Untracked,
-    /// It is a part of a repository's own folder.
+    /// The file is a part of a repository's own folder.
     GitsOwn,
-    /// Nothing certain can be said, for this reason.
+    /// Nothing certain can be said about the file, for this reason.
     Doubt(String),
     /// The index, or the commit that HEAD names, has the path.
     Tracked(Tracked),
@@ -67,19 +67,19 @@ pub enum Reason {
     Mask,
     /// git does not track the file.
     Untracked,
-    /// It is a part of a repository's own folder.
+    /// The file is a part of a repository's own folder.
     GitsOwn,
     /// A policy demands stand-ins for tracked files.
     Demanded,
     /// git filters the file.
     Filtered,
-    /// It is not in the index, and is not what HEAD has.
+    /// The file is not in the index, and differs from HEAD's version.
     NotInIndex,
     /// The index's version leads programs elsewhere.
     Routes,
     /// Nothing certain can be said about git's versions.
     Doubt(String),
-    /// It is the same file as another one that has a stand-in.
+    /// The file is the same as another one that has a stand-in.
     SameFile,
 }
 
@@ -106,7 +106,7 @@ impl Reason {
         !matches!(self, Reason::Untracked | Reason::GitsOwn)
     }
 
-    /// The reason as a word of the JSON.
+    /// Returns the reason as a word of the JSON.
     pub fn word(&self) -> &'static str {
         match self {
             Reason::Mask => "workspace-mask",

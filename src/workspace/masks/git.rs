@@ -44,7 +44,7 @@ pub enum Store {
 }
 
 impl Store {
-    /// The store that this folder of a repository is.
+    /// Returns the store that this folder of a repository is.
     pub fn named(name: &Path) -> Option<Store> {
         match name.to_str()? {
             "objects" => Some(Store::Objects),
@@ -113,18 +113,18 @@ fn every_line(text: &[u8], fits: fn(&[u8]) -> bool) -> bool {
     text.split(|byte| *byte == b'\n').all(|line| line.is_empty() || fits(line))
 }
 
-/// The name of an object, or of another reference.
+/// Tells whether a line is the name of an object, or of another reference.
 fn is_reference(line: &[u8]) -> bool {
     after_name(line).is_some_and(<[u8]>::is_empty) || line.starts_with(b"ref: refs/")
 }
 
-/// The name of an object first, or the heading of `packed-refs`.
+/// Tells whether a line begins with the name of an object, or is the heading of `packed-refs`.
 fn is_listed(line: &[u8]) -> bool {
     let line = line.strip_prefix(b"^").unwrap_or(line);
     after_name(line).is_some() || line.starts_with(b"# pack-refs with:")
 }
 
-/// The names of two objects first.
+/// Tells whether a line begins with the names of two objects.
 fn is_of_log(line: &[u8]) -> bool {
     let second = after_name(line).and_then(|rest| rest.strip_prefix(b" "));
     second.and_then(after_name).is_some_and(|rest| rest.starts_with(b" "))
@@ -143,7 +143,7 @@ fn is_of_pack(file: &str) -> bool {
         || is_between(file, "multi-pack-index-", &[".bitmap", ".rev"])
 }
 
-/// A name of an object between these.
+/// Tells whether a file's name is that of an object between these.
 fn is_between(file: &str, start: &str, ends: &[&str]) -> bool {
     let Some(rest) = file.strip_prefix(start) else { return false };
     ends.iter().filter_map(|end| rest.strip_suffix(*end)).any(|middle| is_hex(middle, &DIGITS))

@@ -78,7 +78,7 @@ impl Plan {
         (!all.settings.is_empty()).then_some(all)
     }
 
-    /// The path inside to which the cover of a working tree's `.git` leads.
+    /// Returns the path inside to which the cover of a working tree's `.git` leads.
     fn led_inside(&self, tree: &Path) -> Option<PathBuf> {
         let gitfile = tree.join(".git");
         let cover = self.covers.iter().find(|cover| cover.path == gitfile)?;
@@ -98,7 +98,7 @@ impl Plan {
             && self.decided.verdicts.get(&cover.path) != Some(&Verdict::StandIn(Reason::GitsOwn))
     }
 
-    /// The texts that stand in for files of working trees, by the files' paths.
+    /// Returns the texts that stand in for files of working trees, by the files' paths.
     pub fn stand_ins(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let text = |cover: &Cover| match &cover.with {
             With::Nothing => Some(Vec::new()),
@@ -141,8 +141,8 @@ fn in_trees<'a>(project: &Path, path: &'a Path) -> impl Iterator<Item = (&'a Pat
     trees.filter_map(|tree| Some((tree, path.strip_prefix(tree).ok()?)))
 }
 
-/// The folder below the project where git keeps what is of a working tree. The agent may make one
-/// that is not there yet.
+/// Returns the folder below the project in which git keeps the files of a working tree. The agent
+/// may make one that is not there yet.
 fn own_folder(project: &Path, tree: &Path) -> Option<PathBuf> {
     let own = tree.join(".git");
     let mut text = Vec::new();
@@ -154,7 +154,7 @@ fn own_folder(project: &Path, tree: &Path) -> Option<PathBuf> {
     place::below(tree, Path::new(OsStr::from_bytes(target)))
 }
 
-/// A pattern that fits this path alone; nothing for one that no line can hold.
+/// Returns a pattern that fits this path alone; nothing for a path that no line can hold.
 fn pattern(path: &Path) -> Option<Vec<u8>> {
     let mut pattern = Vec::new();
     for byte in path.as_os_str().as_bytes() {
@@ -167,8 +167,8 @@ fn pattern(path: &Path) -> Option<Vec<u8>> {
     Some(pattern)
 }
 
-/// A pattern as a file of attributes has it: from the top, and in quotes, since white space ends
-/// it.
+/// Writes a pattern for a file of attributes: from the top, and in quotes, since white space ends a
+/// pattern.
 fn quoted(pattern: &[u8]) -> Vec<u8> {
     let mut quoted = b"\"/".to_vec();
     for byte in pattern {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     impl Repository {
-        /// One with these files, tracked or not, each covered by a stand-in.
+        /// Makes a repository with these files, tracked or not, each covered by a stand-in.
         fn new(files: &[(&str, bool)]) -> Repository {
             let dir = tempfile::tempdir().unwrap();
             let tree = dir.path().join("tree");
@@ -229,7 +229,7 @@ mod tests {
             Repository { dir, plan }
         }
 
-        /// git as the agent has it.
+        /// Runs git as the agent has it.
         fn inside(&self, words: &[&str]) -> (bool, String) {
             let folder = self.dir.path().join("for git");
             let for_git =
@@ -334,8 +334,8 @@ mod tests {
         assert_eq!(own(""), Some(".git".into()));
     }
 
-    /// git passes over a `.git` that is no repository's, and adds what lies beside it to the
-    /// repository above.
+    /// Tries a `.git` that is no repository's: git passes over it, and adds the files beside it to
+    /// the repository above.
     #[test]
     fn a_git_that_is_no_repository_leads_no_stand_in_into_the_one_above() {
         let forms: [(&str, &[(&str, &str)]); 6] = [

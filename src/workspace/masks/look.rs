@@ -33,13 +33,13 @@ pub(super) const HEAD: usize = 8 << 10;
 /// Position of the walk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Within {
-    /// In what may be a repository's own folder.
+    /// Set in a folder that may be a repository's own.
     pub(super) git: bool,
-    /// In a folder that is a repository's own for certain; how many names its path has.
+    /// Number of names in the path of a folder that is a repository's own for certain.
     pub(super) own: Option<usize>,
-    /// In a repository's store; how many names its path has.
+    /// A repository's store, and the number of names in its path.
     pub(super) store: Option<(Store, usize)>,
-    /// In a cache.
+    /// Set in a cache.
     pub(super) cache: bool,
 }
 
@@ -59,17 +59,17 @@ pub(super) type Known = HashMap<PathBuf, Vec<(Candidate, Look)>>;
 
 /// The result of a look at a file.
 pub(super) enum Look {
-    /// It is not what was listed there.
+    /// The file is not the one that was listed there.
     Moved,
-    /// Nothing.
+    /// The file needs no cover.
     Clean,
-    /// It is no text, and large.
+    /// The file is no text, and large.
     NotText,
-    /// It is too large to look into.
+    /// The file is too large to look into.
     TooLarge,
     /// A secret in git's own files: nothing can be laid over what git must write.
     InGit(&'static str),
-    /// It must be covered.
+    /// The file must be covered.
     Cover(With, Vec<Why>),
 }
 
@@ -253,7 +253,7 @@ fn judge(candidate: &Candidate, named: Option<&(Treatment, Why)>, text: &[u8]) -
     }
 }
 
-/// A path without its first names.
+/// Returns a path without its first names.
 pub(super) fn below(path: &Path, names: usize) -> &Path {
     let mut parts = path.components();
     parts.by_ref().take(names).for_each(drop);
@@ -271,7 +271,8 @@ fn content(text: &[u8], finding: &Finding) -> Why {
     Why::Content { rule: finding.rule, line, column }
 }
 
-/// Hard links: what is hidden under one name is hidden under all of them that are in the project.
+/// Covers hard links: a file that is hidden under one name is hidden under all its names in the
+/// project.
 pub(super) fn same_files(candidates: &[Candidate], looked: &[Look], covers: &mut Vec<Cover>) {
     let several = |mark: &Mark| (mark.names > 1).then_some(mark.identity);
     let mut hidden: HashMap<Identity, (&Path, &With)> = HashMap::new();

@@ -80,7 +80,7 @@ pub enum With {
     Masked(Vec<u8>),
     /// A version that git has, so that git sees no change.
     Committed {
-        /// Its text.
+        /// Text of the replacement.
         text: Vec<u8>,
         /// Tells whether it can be executed.
         executable: bool,
@@ -105,11 +105,11 @@ impl With {
 /// Reason for a cover.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
-    /// Its name, by a pattern of the list.
+    /// The file's name, by a pattern of the list.
     Name(&'static str),
     /// A pattern of a policy's `workspace.mask`.
     Policy(String),
-    /// It is part of a repository.
+    /// The file is part of a repository.
     Git,
     /// git keeps it for another working tree than the one that is given.
     Record,
@@ -122,11 +122,11 @@ pub enum Why {
         /// Column in bytes, from 1.
         column: usize,
     },
-    /// It is configuration that cannot be read for certain.
+    /// The file is configuration that cannot be read for certain.
     Unclear,
     /// ringfence may not read it.
     Unreadable,
-    /// It is another name of a file that is hidden.
+    /// The file is another name of one that is hidden.
     SameFile(PathBuf),
 }
 

@@ -28,7 +28,7 @@ pub struct Covered {
     files: Vec<File>,
     /// Files that the agent sees as they are, since git has the same content.
     shown: Mutex<Vec<AsCommitted>>,
-    /// Those of which it was told that their cover is off.
+    /// Covered files of which the person was told that the cover is off.
     told: Mutex<HashSet<usize>>,
 }
 
@@ -52,9 +52,9 @@ struct File {
 }
 
 impl Covered {
-    /// Those of plans, as they were when they were looked at, and others by path. What is gone
-    /// already cannot be moved. git itself replaces what it keeps for other working trees, while a
-    /// person works in them.
+    /// Collects the files of plans, as they were when they were looked at, and others by path. A
+    /// file that is gone already cannot be moved. git itself replaces files that it keeps for other
+    /// working trees, while a person works in them.
     pub fn of(plans: &[Plan], others: Vec<(PathBuf, PathBuf)>) -> Covered {
         let counts = |cover: &&Cover| !matches!(cover.with, With::Instead(_)) && cover.why != [Why::Record];
         let own = plans.iter().enumerate().flat_map(|(number, plan)| {
@@ -73,7 +73,7 @@ impl Covered {
         Covered { files: files.collect(), shown: Mutex::new(shown.collect()), told: Mutex::default() }
     }
 
-    /// Those that are not there any more.
+    /// Returns the files that are not there any more.
     pub fn moved(&self) -> Vec<PathBuf> {
         let gone = |file: &&File| look(&file.path).map(|now| now.identity) != Some(file.mark.identity);
         self.files.iter().filter(gone).map(|file| file.below.clone()).collect()
@@ -107,9 +107,9 @@ impl Covered {
         }
     }
 
-    /// The files whose cover came off since the last call, in a line. A cover is a mount and
-    /// follows its file; what takes the file's place, and a further name of it, lie beside the
-    /// cover.
+    /// Reports the files whose cover came off since the last call, in a line. A cover is a mount
+    /// and follows its file; a file that takes the first one's place, and a further name of it, lie
+    /// beside the cover.
     fn off(&self) -> Option<String> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lines = Vec::new();
@@ -137,8 +137,8 @@ impl Covered {
         })
     }
 
-    /// The shown files that changed since the last call, in a line; each is told once. The agent
-    /// may have written it itself.
+    /// Reports the shown files that changed since the last call, in a line; each is told once. The
+    /// agent may have made the change itself.
     fn changed(&self) -> Option<String> {
         let mut shown = self.shown();
         let mut names = Vec::new();

@@ -9,7 +9,7 @@ use super::copies;
 use super::scrub::Form;
 
 const TEXT: &str = include_str!("names.txt");
-/// Both code and secrets.
+/// A file that holds both code and secrets.
 pub const ENVIRONMENT: &str = ".envrc";
 
 /// Treatment of a file by its name.
@@ -43,7 +43,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// The list.
+    /// Returns the list.
     pub fn get() -> &'static Names {
         static NAMES: OnceLock<Names> = OnceLock::new();
         NAMES.get_or_init(|| {
@@ -115,7 +115,7 @@ impl Names {
     }
 }
 
-/// A pattern as the list and policies have them: in any case, `*` within one name.
+/// Compiles a pattern as the list and policies have it: in any case, `*` within one name.
 pub fn glob(pattern: &str) -> Result<globset::Glob, globset::Error> {
     GlobBuilder::new(pattern).case_insensitive(true).literal_separator(true).backslash_escape(false).build()
 }

@@ -81,7 +81,7 @@ impl Plan {
         text
     }
 
-    /// Everything, a line a file.
+    /// Returns the whole report, a line a file.
     pub fn text(&self) -> String {
         let mut text = String::new();
         let mut line = |word: &str, path: &Path, why: &[Why], then: String| {
@@ -231,12 +231,12 @@ impl Why {
     }
 }
 
-/// A path for a person's terminal: an agent may have named the file.
+/// Returns a path for a person's terminal: an agent may have named the file.
 pub(super) fn shown(path: &Path) -> String {
     harmless(&path.display().to_string())
 }
 
-/// A few of many names.
+/// Returns a few of many names.
 pub(super) fn few(names: Vec<String>) -> String {
     match names.len().checked_sub(NAMED) {
         None | Some(0) => names.join(", "),

@@ -40,8 +40,9 @@ pub(super) fn is_of_main(path: &Path, is_folder: bool) -> bool {
     OF_MAIN.contains(&&*name) || (!is_folder && path.components().count() == 1 && !is_common)
 }
 
-/// The folder with submodules' repositories in what git keeps for another working tree. It is empty
-/// to the agent: nothing in it is needed inside, and it may be as large as the submodules.
+/// Returns the folder with submodules' repositories in the files that git keeps for another working
+/// tree. The folder is empty to the agent: nothing in it is needed inside, and it may be as large
+/// as the submodules.
 pub(super) fn submodules_in(cover: &Cover) -> Option<PathBuf> {
     if !cover.mark.is_folder() || cover.with != With::Itself {
         return None;
@@ -62,7 +63,7 @@ impl Plan {
         self.covers.dedup_by(|b, a| a.path == b.path);
     }
 
-    /// Has the agent find paths inside in the files of these that lie here.
+    /// Makes the agent find paths inside the container in these files, where they lie here.
     pub fn point(&mut self, pointers: &[Pointer]) {
         let project = self.project.clone();
         let mine = pointers.iter().filter_map(|pointer| {

@@ -27,7 +27,7 @@ pub fn routes_alike(cover: &Cover, version: &[u8]) -> bool {
     masked(form, version).is_some_and(|version| alike(form, file, &version))
 }
 
-/// A version without its secrets; nothing where it cannot be read for certain.
+/// Returns a version without its secrets; nothing where it cannot be read for certain.
 fn masked(form: Option<Form>, text: &[u8]) -> Option<Vec<u8>> {
     let spans = Rules::get().find(text).into_iter().map(|finding| finding.span).collect();
     let known = scrub::replace(text, spans, |_| MASK.into());

@@ -142,7 +142,7 @@ fn root_of(plan: &Plan, given: Given<'_>) -> Result<OwnedFd, Failure> {
             format!("{} was looked through and cannot be covered", plan.project.display()),
         )
         .caused_by(&error)
-        .hint("is another program or agent at work there?")
+        .hint("stop other programs and agents that are at work there, then try again")
     })
 }
 
@@ -389,7 +389,7 @@ impl<'a> Writer<'a> {
         if cover.mark.still(&now) { Ok(()) } else { Err(named(&cover.path, std::io::Error::other(MOVED))) }
     }
 
-    /// The copy to be mounted: another run's may go before this run does.
+    /// Makes the copy to be mounted: another run's copy may go before this run ends.
     fn copy_of(&self, laid: &Laid, identity: Identity) -> std::io::Result<PathBuf> {
         if laid.rank == HIDES_ALL {
             return Ok(self.folder.join(NOTHING));
@@ -500,7 +500,8 @@ impl<'a> Writer<'a> {
         self.guard(&cover, to.to_owned())
     }
 
-    /// The index of each working tree of a repository is among them.
+    /// Returns the most bytes of all copies. With a repository, the index of each working tree is
+    /// among them.
     fn most_bytes(&self) -> u64 {
         if self.plans.len() > 1 { MOST_BYTES_OF_GIT } else { MOST_BYTES }
     }
@@ -520,7 +521,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The rights of a copy: those of the file, and everybody may read it.
+/// Returns the rights of a copy: those of the file, and everybody may read it.
 fn mode(cover: &Cover) -> u32 {
     cover.mark.executable() | 0o444
 }

@@ -68,11 +68,11 @@ pub(super) const HIDES_SECRETS: u8 = 1;
 /// Identity of a guarded file.
 #[derive(Debug)]
 pub(super) struct GuardedFile {
-    /// In the container.
+    /// Path in the container.
     pub(super) target: String,
     /// The target of the mount that it is in.
     pub(super) of: String,
-    /// On this machine.
+    /// Path on this machine.
     pub(super) path: PathBuf,
     pub(super) identity: Identity,
 }

@@ -108,11 +108,11 @@ impl Mark {
 /// An entry of a folder.
 #[derive(Debug)]
 pub struct Listed {
-    /// Its name.
+    /// Name of the entry.
     pub name: OsString,
-    /// Its kind.
+    /// Kind of the entry.
     pub kind: FileType,
-    /// Its mark when it was listed.
+    /// Mark of the entry when it was listed.
     pub mark: Mark,
 }
 
@@ -259,14 +259,14 @@ impl Snapshot {
     }
 }
 
-/// The time that a local file system would write now.
+/// Returns the time that a local file system would write now.
 #[cfg(target_os = "linux")]
 fn tick() -> Option<(i64, i64)> {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_REALTIME_COARSE).ok()?;
     Some((now.tv_sec(), now.tv_nsec()))
 }
 
-/// There is no such clock.
+/// Returns nothing: there is no such clock.
 #[cfg(target_os = "macos")]
 fn tick() -> Option<(i64, i64)> {
     None
@@ -274,9 +274,9 @@ fn tick() -> Option<(i64, i64)> {
 
 /// The thing that has the path of a folder.
 enum There {
-    /// It.
+    /// The folder that was listed.
     Folder(Folder),
-    /// Something that is mounted over it.
+    /// A mount that lies over the folder.
     Mount,
     /// Nothing, or no folder any more.
     Nothing,
@@ -371,7 +371,7 @@ impl Patience {
         Patience { longest: LONGEST, began: Instant::now(), looks: 1 }
     }
 
-    /// One that is soon at its end.
+    /// Makes a patience that soon ends.
     #[cfg(test)]
     pub fn short() -> Patience {
         Patience { longest: Duration::ZERO, ..Patience::new() }
@@ -397,7 +397,7 @@ impl Patience {
             report::few(shown.collect())
         );
         Err(Failure::new(COULD_NOT_RUN, what).hint(
-            "is another program or agent at work there? Wait until it has ended, or --unmask the folder that it works in if that holds no secrets",
+            "wait until other programs and agents at work there have ended, or --unmask the folder that they work in if that holds no secrets",
         ))
     }
 }

@@ -63,7 +63,7 @@ pub struct Shown {
 pub struct Print {
     /// Device and inode.
     pub identity: Identity,
-    /// Its content.
+    /// Digest of the content.
     pub digest: Digest,
     /// Size, and when content and inode changed.
     stamp: [i64; 5],
@@ -218,7 +218,7 @@ fn answer(version: Result<Version, Doubt>, text: Option<&[u8]>, cover: &Cover) -
     (Known::Tracked(tracked), index)
 }
 
-/// A version with the ends of lines that git writes: where every line of the file ends in a
+/// Returns a version with the line ends that git writes: where every line of the file ends in a
 /// carriage return too, and none of the version does, git has converted them. git takes a file of
 /// another size for a changed one.
 fn with_ends_of(file: &[u8], version: Vec<u8>) -> Vec<u8> {
@@ -237,7 +237,7 @@ fn with_ends_of(file: &[u8], version: Vec<u8>) -> Vec<u8> {
     })
 }
 
-/// A file that is hidden under one of its names is hidden under all of them.
+/// Hides a file under all of its names that is hidden under one of them.
 fn same_files(cases: &mut [Case]) {
     let hidden: HashSet<Identity> =
         cases.iter().filter(|case| case.verdict != Verdict::Show).filter_map(|case| case.linked).collect();

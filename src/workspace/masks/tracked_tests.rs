@@ -70,7 +70,7 @@ fn expected(list: &[(&str, &str)]) -> BTreeMap<String, String> {
     list.iter().map(|(path, word)| ((*path).to_owned(), (*word).to_owned())).collect()
 }
 
-/// The project as the agent finds it: with the covers in place of the files.
+/// Returns the project as the agent finds it: with the covers in place of the files.
 fn as_seen(project: &Project, plan: &Plan) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     let at = copy.path();
@@ -290,8 +290,8 @@ fn what_is_said_names_each_file_and_the_reason() {
     assert_eq!(stand_in["agent-sees"], "empty");
 }
 
-/// A project can hold more texts than this machine has memory: beyond the bound nothing is
-/// compared, shown or kept.
+/// Tries more texts than this machine has memory: beyond the bound nothing is compared, shown or
+/// kept.
 #[test]
 fn texts_beyond_the_bound_are_not_kept() {
     let project = Project::new();

@@ -7,8 +7,8 @@ use super::walk::patterns;
 use super::{Plan, Wishes};
 use crate::term::Failure;
 
-/// The first of these patterns that shows nothing of the project, since nothing there has such a
-/// path.
+/// Returns the first of these patterns that shows nothing of the project, since nothing there has
+/// such a path.
 ///
 /// # Errors
 /// When one is no pattern.
@@ -65,7 +65,7 @@ fn exists(plan: &Plan, path: &str) -> bool {
     plan.project.join(path).symlink_metadata().is_ok()
 }
 
-/// The path in the repository's own folder that a wish about `.git` means.
+/// Returns the path in the repository's own folder that a wish about `.git` means.
 pub(super) fn of_git(wish: &str) -> Option<&str> {
     below(wish).strip_prefix(".git/")
 }

@@ -39,7 +39,7 @@ const CACHE_TAG: (&str, &[u8]) = ("CACHEDIR.TAG", b"Signature: 8a477f597d28d1727
 pub struct Wishes {
     /// Hidden whole, whatever else is said.
     pub mask: Vec<String>,
-    /// Not looked at.
+    /// Paths that are not looked at.
     pub unmask: Vec<String>,
     /// Stand-ins for files that git tracks, too.
     pub stand_ins: bool,
@@ -155,7 +155,7 @@ pub(super) struct Eye<'a> {
     mask_words: &'a [String],
     unmask: GlobSet,
     stand_ins: bool,
-    /// Of a repository's own folder: what it keeps for the working tree that is given.
+    /// Path of the folder that a repository keeps for the working tree that is given.
     record: Option<&'a Path>,
 }
 
@@ -323,7 +323,7 @@ impl<'a> Walk<'a> {
         self.covers.push(Cover { path: path.to_owned(), mark, with: With::Itself, why: vec![why] });
     }
 
-    /// A link with a telling name: what it points to is meant.
+    /// Looks at a link with a telling name: the file that it points to is meant.
     fn link(&mut self, path: &Path, hooks: bool, listed: &dyn Fn(&Path) -> Option<Mark>) {
         if self.eye.spared(path) {
             self.seen.unmasked.push(path.to_owned());

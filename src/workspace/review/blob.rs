@@ -53,7 +53,7 @@ fn name_of(bytes: &[u8], digits: usize) -> String {
     }
 }
 
-/// Only so that a path is shown in one way everywhere.
+/// Returns a path as text, so that it is shown in one way everywhere.
 pub fn text(path: &Path) -> String {
     String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned()
 }

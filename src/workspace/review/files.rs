@@ -18,7 +18,7 @@ use crate::workspace::aftermath::listing::{Listing, list};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct File {
-    /// Its path below the directory.
+    /// Path below the directory.
     pub path: String,
     /// Change of the file.
     pub change: Change,
@@ -35,11 +35,11 @@ pub struct File {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
-    /// It was not there.
+    /// The file was not there.
     Added,
-    /// It was written, renamed or given other permissions, and is not what git had.
+    /// The file was written, renamed or given other permissions, and differs from git's version.
     Changed,
-    /// It is gone.
+    /// The file is gone.
     Deleted,
 }
 

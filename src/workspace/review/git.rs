@@ -24,8 +24,8 @@ const TIME: Duration = Duration::from_secs(120);
 const LARGEST: u64 = 256 << 20;
 const STEP: Duration = Duration::from_millis(5);
 
-/// Nothing here starts a program, follows a path, reads a cache that an agent may have written, or
-/// reaches a network.
+/// Configuration of our own git directory. Nothing here starts a program, follows a path, reads a
+/// cache that an agent may have written, or reaches a network.
 const CONFIG: &str = "[core]
 	bare = true
 	hooksPath = /dev/null
@@ -93,17 +93,18 @@ impl Git {
         fs::write(self.dir.path().join("info/exclude"), patterns)
     }
 
-    /// The answer of git to a question about objects.
+    /// Asks git a question about objects.
     pub fn ask(&self, words: &[&str]) -> io::Result<Vec<u8>> {
         self.answer(&mut self.command(words)?, b"")
     }
 
-    /// The answer of git to a question about what it reads.
+    /// Asks git a question about what it reads.
     pub fn ask_about(&self, words: &[&str], input: &[u8]) -> io::Result<Vec<u8>> {
         self.answer(&mut self.command(words)?, input)
     }
 
-    /// Those of these objects that cannot be read, or are not what their names say.
+    /// Returns those of these objects that cannot be read, or do not have the content that their
+    /// names say.
     pub fn forged(&self, objects: &[String]) -> io::Result<Vec<String>> {
         let input: Vec<u8> = objects.iter().flat_map(|object| format!("{object}\n").into_bytes()).collect();
         let mut command = self.command(&["cat-file", "--batch"])?;

@@ -45,7 +45,7 @@ const MOST_OBJECTS: usize = 2_000_000;
 pub struct Review {
     /// The run.
     pub id: String,
-    /// Its name.
+    /// Name of the run.
     pub name: Option<String>,
     /// Time of the agent's start, in seconds of Unix time.
     pub began: u64,
@@ -67,7 +67,7 @@ pub struct Review {
 pub struct Directory {
     /// Path of the directory.
     pub path: String,
-    /// Its repositories.
+    /// Repositories in the directory.
     pub repositories: Vec<Repository>,
     /// Files that were added, changed or deleted.
     pub files: Vec<files::File>,
@@ -79,7 +79,7 @@ pub struct Directory {
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Repository {
-    /// Its folder, below the directory.
+    /// The repository's folder, below the directory.
     pub path: String,
     /// References that moved.
     pub moves: Vec<Move>,
@@ -97,7 +97,7 @@ pub struct Repository {
 /// A reference that moved.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Move {
-    /// Its name.
+    /// Name of the reference.
     pub name: String,
     /// Value before the run.
     pub old: Option<String>,
@@ -108,7 +108,7 @@ pub struct Move {
 /// A commit.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Commit {
-    /// Its name.
+    /// Name of the commit.
     pub id: String,
     /// Author, as the commit itself claims.
     pub author: String,
@@ -131,7 +131,7 @@ pub fn find(wanted: &str) -> Result<(WorkflowId, Run), Failure> {
     match begun.as_slice() {
         [run] => Ok((*run).clone()),
         [] => Err(Failure::new(COULD_NOT_RUN, "no such run is on record on this machine".to_owned())
-            .hint("runs that could write a directory are kept for 30 days; give the id that `ringfence run` printed, or its --name")),
+            .hint("give the id that `ringfence run` printed, or its --name; runs that could write a directory are kept for 30 days")),
         _ => Err(Failure::new(COULD_NOT_RUN, "several runs begin with that").hint("give more of the id")),
     }
 }
@@ -233,7 +233,7 @@ fn open(root: &RunRoot, at: &Path) -> io::Result<OwnedFd> {
     }
 }
 
-/// A git directory of ours that shows the repository's objects.
+/// Makes a git directory of ours that shows the repository's objects.
 fn own_git(at: &Path, open: &OwnedFd, facts: &Facts) -> io::Result<Git> {
     let state = state::directory().map_err(|failure| io::Error::other(failure.message))?;
     own_git_in(&state, at, open, facts)
@@ -259,19 +259,20 @@ fn own_git_in(state: &Path, at: &Path, open: &OwnedFd, facts: &Facts) -> io::Res
 /// Mode and object that git had at each path when the run began.
 type Tracked = BTreeMap<PathBuf, (String, String)>;
 
-/// The object that HEAD led to; of a linked working tree, by the references of its repository.
+/// Returns the object that HEAD led to; of a linked working tree, by the references of its
+/// repository.
 fn head_of(facts: &Facts, all: &[Facts]) -> Option<String> {
     refs_of(facts, all).head_object().map(str::to_owned)
 }
 
-/// The repository of a linked working tree, by what it keeps for that.
+/// Returns the repository of a linked working tree, by the files that it keeps for that tree.
 fn common_of<'a>(facts: &Facts, all: &'a [Facts]) -> Option<&'a Facts> {
     let record = facts.repository.path();
     let common = record.parent().filter(|folder| folder.ends_with("worktrees"))?.parent()?;
     all.iter().find(|other| other.repository.path() == common)
 }
 
-/// The references before the run; of a linked working tree, those of its repository too.
+/// Returns the references before the run; of a linked working tree, those of its repository too.
 fn refs_of(facts: &Facts, all: &[Facts]) -> Refs {
     match common_of(facts, all) {
         Some(common) => facts.refs.clone().with_common(&common.refs),

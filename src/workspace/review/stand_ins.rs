@@ -94,7 +94,7 @@ fn look_in(
 /// The working tree of a repository: below the directory, or elsewhere.
 struct WorkingTree {
     at: PathBuf,
-    /// Its path below the directory that the paths of stand-ins count from.
+    /// The repository's path below the directory that the paths of stand-ins count from.
     below: PathBuf,
     is_apart: bool,
 }
@@ -138,7 +138,7 @@ impl AllHeld {
     }
 }
 
-/// Stand-ins that are in the index, and not in HEAD.
+/// Reports stand-ins that are in the index, and not in HEAD.
 fn staged(root: &RunRoot, at: &Path, versions: &Versions, told: &mut SettleReport) {
     for one in &root.stand_ins {
         let path = one.path.path();
@@ -153,7 +153,7 @@ fn staged(root: &RunRoot, at: &Path, versions: &Versions, told: &mut SettleRepor
     }
 }
 
-/// A path below another one; that itself where it is empty.
+/// Joins a path to another one; returns the other itself where the path is empty.
 fn below(at: &Path, path: &Path) -> PathBuf {
     if path.as_os_str().is_empty() { at.to_owned() } else { at.join(path) }
 }

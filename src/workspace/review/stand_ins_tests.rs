@@ -33,7 +33,7 @@ impl Project {
         git(&self.at(), words)
     }
 
-    /// The record of a run that covers these.
+    /// Makes the record of a run that covers these.
     fn begin(&self, stand_ins: &[(&str, &str)]) -> RunRoot {
         let open = open_folder(&self.at());
         let stand_in =

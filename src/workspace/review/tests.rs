@@ -75,8 +75,8 @@ impl Project {
     }
 }
 
-/// Kind of change, path, and a mark of files that are ignored: by a pattern that was there, or a
-/// new one.
+/// Returns kind of change, path, and a mark of files that are ignored: by a pattern that was there,
+/// or a new one.
 fn lines(directory: &Directory) -> Vec<String> {
     let line = |file: &files::File| {
         let mark = match (&file.ignored_by, file.newly_ignored) {

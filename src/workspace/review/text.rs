@@ -12,7 +12,7 @@ fn shown(text: &str) -> String {
 }
 
 impl Review {
-    /// All of it, in lines.
+    /// Returns the review in lines.
     pub fn text(&self) -> String {
         let name = self.name.as_deref().map(|name| format!(" ({})", shown(name))).unwrap_or_default();
         let mut text = format!("run {}{name}\n", self.id);

@@ -12,7 +12,7 @@ const LARGEST: u64 = 1 << 20;
 /// A file for the agent that lies in memory only.
 #[derive(Clone)]
 pub struct Handed {
-    /// Its name in the agent's folder.
+    /// Name in the agent's folder.
     pub name: String,
     /// Content of the file. Never shown.
     pub content: Vec<u8>,
@@ -25,7 +25,7 @@ impl fmt::Debug for Handed {
 }
 
 impl Handed {
-    /// `NAME`, from the caller's environment, or `NAME=FILE`.
+    /// Reads `NAME`, from the caller's environment, or `NAME=FILE`.
     pub fn secret(given: &str) -> Result<Handed, Failure> {
         let (name, file) = given.split_once('=').map_or((given, None), |(name, file)| (name, Some(file)));
         let good = (1..=100).contains(&name.len())
@@ -34,7 +34,7 @@ impl Handed {
             && name != PROMPT;
         if !good {
             return Err(Failure::new(COULD_NOT_RUN, "--secret: that cannot be the name of a secret")
-                .hint("--secret NAME, or --secret NAME=FILE; NAME of letters, digits, `-`, `_` and `.`"));
+                .hint("write --secret NAME, or --secret NAME=FILE, with a NAME of letters, digits, `-`, `_` and `.`"));
         }
         let content = match file {
             Some(file) => read("--secret", Path::new(file))?,
@@ -55,7 +55,7 @@ impl Handed {
         self.name == PROMPT
     }
 
-    /// `--prompt FILE`.
+    /// Reads `--prompt FILE`.
     pub fn prompt(file: &Path) -> Result<Handed, Failure> {
         Ok(Handed { name: PROMPT.to_owned(), content: read("--prompt", file)? })
     }
@@ -67,7 +67,7 @@ const PROMPT: &str = "prompt";
 fn read(option: &str, file: &Path) -> Result<Vec<u8>, Failure> {
     let cannot = || Failure::new(COULD_NOT_RUN, format!("{option}: cannot read {}", file.display()));
     open::read(file, LARGEST).map_err(|refused| match refused {
-        Refused::TooLarge(most) => cannot().hint(format!("it may be {} KiB at most", most >> 10)),
+        Refused::TooLarge(most) => cannot().hint(format!("give a file of at most {} KiB", most >> 10)),
         refused => refused.explain(cannot()),
     })
 }

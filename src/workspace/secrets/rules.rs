@@ -79,7 +79,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rules, made once.
+    /// Returns the rules, which are made once.
     pub fn get() -> &'static Rules {
         static RULES: OnceLock<Rules> = OnceLock::new();
         RULES.get_or_init(Rules::read)
@@ -110,7 +110,7 @@ impl Rules {
         Rules { keywords, owners, rules }
     }
 
-    /// The secrets of a text, in order, none within another.
+    /// Finds the secrets of a text, in order, none within another.
     pub fn find(&self, text: &[u8]) -> Vec<Finding> {
         let mut possible = vec![false; self.rules.len()];
         for word in self.keywords.find_overlapping_iter(text) {
@@ -158,7 +158,7 @@ fn is_cut(key: &[u8], rest: &[u8]) -> bool {
         && lines.by_ref().filter(|line| !dots(line)).count() <= 6
 }
 
-/// The text that base64 stands for; nothing where it stands for none.
+/// Decodes base64; returns nothing where a text is none.
 fn of_base64(text: &[u8]) -> Vec<u8> {
     base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default()
 }
@@ -184,7 +184,7 @@ fn is_drill(text: &[u8]) -> bool {
     lower.ends_with(b"example") || has(b"abcdefghijklmnopqrstuvwxyz") || has(b"xxxxxxxx") || has(b"00000000")
 }
 
-/// Shannon's entropy, in bits a byte.
+/// Computes Shannon's entropy, in bits a byte.
 fn entropy(text: &[u8]) -> f64 {
     let mut counts = [0u32; 256];
     for byte in text {

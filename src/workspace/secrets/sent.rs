@@ -22,7 +22,7 @@ const BY_NAME: &str = "secret-variable";
 
 /// A text and where it stands.
 pub struct Sent<'a> {
-    /// As `--allow-secret` names it: `argument:3`, `env:NAME`, `prompt`, `env-file:NAME`.
+    /// Place as `--allow-secret` names it: `argument:3`, `env:NAME`, `prompt`, `env-file:NAME`.
     pub place: String,
     /// The variable's name, for a value of one.
     pub variable: Option<&'a str>,
@@ -63,7 +63,7 @@ pub fn check(sent: &[Sent<'_>], allowed: &[String]) -> Result<(), Failure> {
     )))
 }
 
-/// The mark of the issuer, which is no secret; nothing of what carries none.
+/// Returns the mark of the issuer, which is no secret; nothing for a secret that carries none.
 fn beginning(secret: &[u8]) -> String {
     let mark: Vec<u8> = secret.iter().copied().take(4).collect();
     let has_mark = secret.len() >= 20

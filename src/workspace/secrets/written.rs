@@ -36,7 +36,7 @@ pub fn without_secrets(command: &[String], known: &[&[u8]]) -> Vec<String> {
     written
 }
 
-/// An option as a variable would be called.
+/// Returns an option's name as a variable would be called.
 fn name(option: &str) -> String {
     option.trim_start_matches('-').replace('-', "_")
 }

@@ -28,25 +28,25 @@ const LONGEST: usize = 1 << 20;
 /// Reason for which an instance could not be asked. Never has the token.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// Nobody there.
+    /// No server answers there.
     #[error("{0} cannot be reached: {1}")]
     Unreachable(String, String),
-    /// It is not who it should be.
+    /// The server's certificate is not one that it should have.
     #[error("TLS with {0}: {1}")]
     Tls(String, String),
-    /// It speaks something else.
+    /// The server's answer is none of GitLab's.
     #[error("its answer cannot be read: {0}")]
     Answer(String),
-    /// It said nothing.
+    /// The server does not answer in time.
     #[error("no answer within {} s", PATIENCE.as_secs())]
     Silent,
 }
 
 /// Address of an instance, and the way to it.
 pub struct Instance {
-    /// Its name.
+    /// Name of the host.
     pub host: String,
-    /// Its port.
+    /// Port of the host.
     pub port: u16,
     /// The path below which its API lies, without a slash at its end.
     pub path: String,
@@ -57,12 +57,12 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Its name, with its port unless that is the usual one.
+    /// Returns the instance's name, with its port unless that is the usual one.
     pub fn authority(&self) -> String {
         if self.port == 443 { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
     }
 
-    /// One request with a header that carries the token; status and body.
+    /// Sends one request with a header that carries the token; returns status and body.
     pub async fn ask(
         &self,
         method: Method,

@@ -100,7 +100,7 @@ impl Token {
         Ok(Token { called: source.to_string(), value, instance, kind, ends: about.ends })
     }
 
-    /// The agent's variable.
+    /// Returns the agent's variable.
     pub fn variable(&self) -> String {
         format!("GITLAB_TOKEN={}", self.value)
     }
@@ -142,13 +142,13 @@ impl Token {
     }
 }
 
-/// The instance of a URL, and the way there.
+/// Finds the instance of a URL, and the way there.
 fn find(url: &str, corporate: Option<&Ca>, policy: &Policy) -> Result<Instance, Failure> {
     // An URL may hold a password, which no message repeats.
     let no = |why: &str| Failure::new(COULD_NOT_RUN, format!("the instance's URL {why}"));
     let rest = url.strip_prefix("https://").ok_or_else(|| {
         no("is not https, so the token would travel in the clear")
-            .hint("--gitlab https://gitlab.corp.example")
+            .hint("write --gitlab https://gitlab.corp.example")
     })?;
     let endpoint = Endpoint::parse(url).map_err(|error| no("names no instance").caused_by(&error))?;
     let host = endpoint.target.to_string();
@@ -200,7 +200,8 @@ fn scopes(value: &Value) -> Result<Vec<String>, &'static str> {
     list.iter().map(|scope| scope.as_str().map(str::to_owned).ok_or("a scope is no text")).collect()
 }
 
-/// A personal, project or group access token: it ends with the beginning (UTC) of a day.
+/// Reads the facts about a personal, project or group access token: it ends with the beginning
+/// (UTC) of a day.
 fn personal(body: &[u8]) -> Result<Option<About>, &'static str> {
     let value: Value = serde_json::from_slice(body).map_err(|_| "it is no JSON")?;
     if value["active"] == Value::Bool(false) || value["revoked"] == Value::Bool(true) {
@@ -220,7 +221,7 @@ fn beginning_of(day: &str) -> Option<SystemTime> {
     Some(UNIX_EPOCH + Duration::from_secs(u64::try_from(days).ok()? * 86_400))
 }
 
-/// An OAuth token, such as the ones that workflows get.
+/// Reads the facts about an OAuth token, such as the ones that workflows get.
 fn oauth(body: &[u8], now: SystemTime) -> Result<About, &'static str> {
     let value: Value = serde_json::from_slice(body).map_err(|_| "it is no JSON")?;
     let seconds =

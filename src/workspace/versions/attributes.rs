@@ -23,7 +23,7 @@ const MOST_MACROS: usize = 500;
 pub struct Attributes {
     /// The folder that it is about, below the working tree: empty, or with `/` at its end.
     pub folder: Vec<u8>,
-    /// Its text.
+    /// Text of the file.
     pub text: Vec<u8>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::store::Fault;
 
-/// The sizes that a delta begins with: of the object that it is based on, and of its result.
+/// Reads the sizes that a delta begins with: of the object that it is based on, and of its result.
 pub fn sizes(delta: &[u8]) -> Result<(usize, usize), Fault> {
     let mut rest = delta;
     Ok((size(&mut rest)?, size(&mut rest)?))
@@ -39,7 +39,7 @@ pub fn apply(base: &[u8], delta: &[u8]) -> Result<Vec<u8>, Fault> {
     if out.len() == to { Ok(out) } else { Err(Fault::Damaged) }
 }
 
-/// A number, seven bits a byte, the lowest first.
+/// Reads a number, seven bits a byte, the lowest first.
 fn size(rest: &mut &[u8]) -> Result<usize, Fault> {
     let mut value = 0;
     for shift in (0..35).step_by(7) {
@@ -52,7 +52,7 @@ fn size(rest: &mut &[u8]) -> Result<usize, Fault> {
     Err(Fault::TooLarge)
 }
 
-/// A number of as many bytes as bits are set.
+/// Reads a number of as many bytes as bits are set.
 fn number(rest: &mut &[u8], bits: u8, most: usize) -> Result<usize, Fault> {
     let mut value = 0;
     for place in (0..most).filter(|place| bits >> place & 1 == 1) {

@@ -16,9 +16,9 @@ use crate::host::at::open_in;
 /// ringfence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
-    /// Nothing has the name.
+    /// No entry has the name.
     Absent,
-    /// Something else is there, or it is larger than permitted.
+    /// An entry of another kind is there, or it is larger than permitted.
     Unfit,
 }
 

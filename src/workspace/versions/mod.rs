@@ -38,7 +38,7 @@ use crate::workspace::held;
 /// The repositories of a project, whose working trees lie in it.
 pub struct Versions {
     root: OwnedFd,
-    /// By the folder of the working tree.
+    /// Repositories by the folder of the working tree.
     repositories: Mutex<HashMap<PathBuf, Located>>,
     look: Arc<Look>,
 }
@@ -60,7 +60,7 @@ pub struct Version {
 /// An ordinary file, as the index or a tree names it.
 #[derive(Debug)]
 pub struct Entry {
-    /// Its content's name.
+    /// Name of the content.
     pub id: ObjectId,
     /// Tells whether it can be executed.
     pub executable: bool,
@@ -138,7 +138,7 @@ impl Entry {
     }
 }
 
-/// A text with the line ends that git keeps.
+/// Returns a text with the line ends that git keeps.
 pub fn without_returns(bytes: &[u8]) -> Vec<u8> {
     let is_kept = |(at, byte): &(usize, &u8)| **byte != b'\r' || bytes.get(at + 1) != Some(&b'\n');
     bytes.iter().enumerate().filter(is_kept).map(|(_, byte)| *byte).collect()

@@ -43,7 +43,7 @@ pub struct Named {
 pub const FOLDER: u32 = 0o040_000;
 
 impl Form {
-    /// Bytes of a name.
+    /// Returns the number of bytes of a name.
     pub fn length(self) -> usize {
         match self {
             Form::Sha1 => 20,
@@ -102,7 +102,7 @@ impl Kind {
 }
 
 impl ObjectId {
-    /// The bytes.
+    /// Returns the bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }

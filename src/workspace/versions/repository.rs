@@ -34,7 +34,7 @@ const ORDINARY: u32 = 0o100_000;
 /// A repository whose working tree lies in the project.
 #[derive(Debug)]
 pub struct Repository {
-    /// Its working tree, below the project.
+    /// The repository's working tree, below the project.
     pub folder: PathBuf,
     tree: OwnedFd,
     own: OwnedFd,
@@ -46,7 +46,7 @@ pub struct Repository {
     /// The tree of HEAD's commit.
     head: OnceLock<Result<Option<ObjectId>, Doubt>>,
     trees: Mutex<HashMap<ObjectId, Arc<Vec<u8>>>>,
-    /// By folder.
+    /// Attributes by folder.
     attributes: Mutex<HashMap<Vec<u8>, AboutFolder>>,
 }
 
@@ -124,7 +124,7 @@ impl Repository {
         Ok(Version { index, head, filtered })
     }
 
-    /// An ordinary file.
+    /// Returns the entry of an ordinary file; nothing for others.
     fn entry(&self, named: &Named) -> Option<Entry> {
         (named.mode & TYPE == ORDINARY).then(|| Entry {
             id: named.id.clone(),
@@ -249,7 +249,7 @@ impl Repository {
         all.iter().flat_map(|files| files.iter()).any(|file| converting.convert(file, path))
     }
 
-    /// The files with attributes about a folder: empty, or with `/` at its end.
+    /// Reads the files with attributes about a folder: empty, or with `/` at its end.
     fn attributes(&self, folder: &[u8]) -> AboutFolder {
         let all = || self.attributes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(files) = all().get(folder) {
@@ -303,7 +303,7 @@ impl Repository {
     }
 }
 
-/// The folder that a file of git leads to, which must lie in the project.
+/// Opens the folder that a file of git leads to, which must lie in the project.
 fn descend(root: &OwnedFd, from: &Path, target: &[u8]) -> Result<(PathBuf, OwnedFd), Doubt> {
     let target = Path::new(OsStr::from_bytes(place::one_path(target)));
     let at = place::below(from, target).ok_or(Doubt::Outside)?;

@@ -32,9 +32,9 @@ const LONGEST_HEAD: usize = 32;
 /// Reason for which an object cannot be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It is larger than permitted, or too much must be unpacked for it.
+    /// The object is larger than permitted, or too much must be unpacked for it.
     TooLarge,
-    /// It is not what it must be.
+    /// The object does not have the content that it must have.
     Damaged,
 }
 
@@ -83,7 +83,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// The objects in an open folder.
+    /// Reads objects from an open folder.
     pub fn new(objects: OwnedFd, form: Form, partial: bool, look: Arc<Look>) -> Store {
         Store { objects, form, partial, packs: OnceLock::new(), look }
     }

@@ -38,7 +38,7 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Of two folders, none of which contains the other.
+    /// Lays out two folders, none of which contains the other.
     pub(super) fn of(root: &Path, git: &Path) -> Result<Mirror, Failure> {
         let common = root.ancestors().find(|folder| git.starts_with(folder)).unwrap_or(Path::new("/"));
         let below = |path: &Path| path.strip_prefix(common).unwrap_or(path).to_owned();
@@ -58,7 +58,7 @@ impl Mirror {
 pub struct Pointer {
     /// Path on this machine.
     pub path: PathBuf,
-    /// Its text inside.
+    /// Text of the file in the container.
     pub text: String,
 }
 
@@ -107,7 +107,7 @@ pub(super) fn pointers(root: &Bind, git: &Path, mirror: &Mirror) -> Result<Vec<P
     Ok(pointers)
 }
 
-/// A path without `.` and `..`, by its words: the folders on the way are no links.
+/// Returns a path without `.` and `..`, by its words: the folders on the way are no links.
 fn plain(path: &Path) -> Option<PathBuf> {
     let mut plain = PathBuf::new();
     for part in path.components() {

@@ -83,7 +83,7 @@ impl Worktree {
         let found = match kind(&open, ".git") {
             Some(FileType::Directory) if !is_part => {
                 let what = format!("{}: its repository lies in it", called(at));
-                return Err(Failure::new(COULD_NOT_RUN, what).hint("--worktree is not needed: leave it out"));
+                return Err(Failure::new(COULD_NOT_RUN, what).hint("leave out --worktree: it is not needed"));
             }
             Some(FileType::Directory) => {
                 LinkedRepository { git: root_path.join(".git"), record: PathBuf::new(), what: String::new() }
@@ -131,13 +131,14 @@ impl Worktree {
         Ok(Worktree { root, part, git, record: found.record, pointers, mirror, told })
     }
 
-    /// Everything that is mounted: what contains another comes first.
+    /// Returns all mounts: a mount that contains another comes first.
     pub fn binds(&self) -> Vec<Bind> {
         [Some(&self.root), self.part.as_ref(), Some(&self.git)].into_iter().flatten().cloned().collect()
     }
 
-    /// The working trees of submodules, and where their repositories are below the repository. A
-    /// file `.git` that leads to what is kept for another working tree does not count.
+    /// Returns the working trees of submodules, and the places of their repositories below the
+    /// repository. A file `.git` that leads to what is kept for another working tree does not
+    /// count.
     pub fn submodules(&self) -> Vec<(PathBuf, PathBuf)> {
         let Some(mirror) = &self.mirror else { return Vec::new() };
         let place = Path::new(REPOSITORY).join(&mirror.git);
@@ -151,12 +152,12 @@ impl Worktree {
         self.pointers.iter().filter_map(of).collect()
     }
 
-    /// The path of the part in the working tree, where the project is a part.
+    /// Returns the path of the part in the working tree, where the project is a part.
     pub fn below(&self) -> Option<&Path> {
         self.part.as_ref()?.source.strip_prefix(&self.root.source).ok()
     }
 
-    /// The working directory inside, where that is not the root of the working tree.
+    /// Returns the working directory inside, where that is not the root of the working tree.
     pub fn workdir(&self) -> Option<String> {
         self.part.as_ref().map(|part| part.target.clone())
     }
@@ -212,7 +213,7 @@ fn led_to(root: &Path, open: &OwnedFd) -> Result<LinkedRepository, Failure> {
     }
 }
 
-/// A linked working tree, by what its repository keeps for it.
+/// Finds the repository of a linked working tree, by the files that it keeps for that tree.
 fn linked(root: &Path, here: Identity, at: &Path, own: &OwnedFd) -> Result<LinkedRepository, String> {
     let said = |name: &str| -> Result<PathBuf, String> {
         let text = read(own, name, LONGEST).map_err(|error| format!("its file {name}: {error}"))?;
@@ -241,7 +242,8 @@ fn linked(root: &Path, here: Identity, at: &Path, own: &OwnedFd) -> Result<Linke
     Ok(LinkedRepository { git, record, what })
 }
 
-/// A submodule, or what else has a repository of its own elsewhere: that names its working tree.
+/// Finds the repository of a submodule, or of another project with a repository elsewhere, which
+/// names its working tree.
 fn alone(root: &Path, here: Identity, at: PathBuf, own: &OwnedFd) -> Result<LinkedRepository, Failure> {
     must_be_repository(&at).map_err(|why| back(root, &at, &why))?;
     let named = ["config.worktree", "config"].into_iter().find_map(|name| {
@@ -301,7 +303,8 @@ fn must_be_own(bind: &Bind, project: &Bind) -> Result<(), Failure> {
     Err(Failure::new(COULD_NOT_RUN, what).hint("work on a clone of your own (`git clone`)"))
 }
 
-/// The agent can write all of the repository's own folder: no other working tree may lie in it.
+/// Refuses a repository folder with another working tree in it: the agent can write all of that
+/// folder.
 fn must_be_apart(git: &Bind, root: &Bind) -> Result<(), Failure> {
     let records = git.source.join("worktrees");
     let listed = match std::fs::read_dir(&records) {
@@ -328,7 +331,7 @@ fn must_be_apart(git: &Bind, root: &Bind) -> Result<(), Failure> {
     Ok(())
 }
 
-/// It is not this working tree's repository.
+/// Reports a repository that is not this working tree's.
 fn back(root: &Path, at: &Path, why: &str) -> Failure {
     let what = format!("{}: its .git leads to {}, which does not lead back: {why}", called(root), shown(at));
     Failure::new(COULD_NOT_RUN, what).hint(
@@ -348,7 +351,7 @@ fn has_git(folder: &Path) -> bool {
     folder.join(".git").symlink_metadata().is_ok()
 }
 
-/// A path inside, which must be text.
+/// Returns a path inside the container, which must be text.
 fn inside(place: &str, below: &Path) -> Result<String, Failure> {
     let whole = Path::new(place).join(below);
     whole.to_str().map(str::to_owned).ok_or_else(|| {
@@ -381,13 +384,13 @@ fn kind(open: &OwnedFd, name: &str) -> Option<FileType> {
     Some(FileType::from_raw_mode(stat.st_mode))
 }
 
-/// A regular file's text.
+/// Reads a regular file's text.
 fn read(open: &OwnedFd, name: &str, most: u64) -> io::Result<Vec<u8>> {
     place::read(open.as_fd(), OsStr::new(name), most)?
         .ok_or_else(|| io::Error::other("it is no regular file, or too large"))
 }
 
-/// The one path in a text.
+/// Returns the one path in a text.
 fn path(text: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(place::one_path(text)))
 }

@@ -15,8 +15,8 @@ struct World {
 }
 
 impl World {
-    /// `main` with a submodule `libs/sub`, a linked working tree `tree` with the same, and another
-    /// one, `other`.
+    /// Makes `main` with a submodule `libs/sub`, a linked working tree `tree` with the same, and
+    /// another one, `other`.
     fn new() -> World {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().canonicalize().unwrap().join("home/me");
@@ -185,7 +185,7 @@ fn where_it_is_not_needed_it_says_so() {
     world.refused("within", "lies in the working tree");
 }
 
-/// A project from elsewhere names a repository of the person's.
+/// Tries a project from elsewhere that names a repository of the person's.
 #[test]
 fn a_repository_that_does_not_lead_back_is_not_given() {
     let world = World::new();

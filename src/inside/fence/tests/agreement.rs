@@ -191,7 +191,8 @@ async fn say(to: SocketAddr, words: &[u8]) {
     let _ = tokio::time::timeout(patience, conversation).await;
 }
 
-/// A datagram to any port but the filter's is an error at once, whatever the policy permits by TCP.
+/// Shows that a datagram to any port but the filter's is an error at once, whatever the policy
+/// permits by TCP.
 #[test]
 fn datagrams_are_refused_whatever_is_permitted() {
     in_namespace(|_| {

@@ -12,7 +12,7 @@ fn stand_for<'l>(lines: impl Iterator<Item = &'l serde_json::Value>) -> u64 {
     lines.map(|line| 1 + line["left_out"].as_u64().unwrap_or(0)).sum()
 }
 
-/// A fence whose one permitted pair is gitlab.com:443, and what its refusals become in the log.
+/// Makes a fence whose one permitted pair is gitlab.com:443, and returns the log of its refusals.
 fn logged(held: &sockets::FenceSockets) -> (Arc<crate::inside::guard::Guard>, guard::Log) {
     let (guard, log) = guard::guard_with(guard::policy(), None, None);
     let nflog = held.nflog.as_ref().expect("this kernel logs").try_clone().unwrap();

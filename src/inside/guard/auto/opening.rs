@@ -30,7 +30,7 @@ pub enum Opening {
     Kin,
     /// A protocol on the closed list.
     Known,
-    /// Something else.
+    /// Bytes of no known protocol.
     Unknown,
 }
 
@@ -109,18 +109,18 @@ pub struct FirstLine {
     /// Words of the line so far, and whether the last one goes on.
     words: usize,
     in_word: bool,
-    /// Of a later line: how much of `host` it begins with; none when it begins otherwise.
+    /// Letters of `host` with which a later line begins; none when it begins otherwise.
     header: Option<Option<usize>>,
 }
 
 /// Judgement of a first line so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
-    /// It goes on.
+    /// The line goes on.
     Open,
-    /// It has ended, or is longer than any server reads, without the word.
+    /// The line has ended, or is longer than any server reads, without the word.
     Plain,
-    /// It may be that of a request.
+    /// The line may be that of a request.
     Request,
 }
 

@@ -23,11 +23,11 @@ pub struct Here<'a> {
 /// Match of the bytes so far with one protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Match {
-    /// They do not open it.
+    /// The bytes do not open the protocol.
     No,
-    /// They may open it once there are more.
+    /// The bytes may open the protocol once there are more.
     Partial,
-    /// They open it.
+    /// The bytes open the protocol.
     Yes,
 }
 
@@ -145,7 +145,7 @@ fn little_endian(bytes: &[u8]) -> usize {
     bytes.iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte))
 }
 
-/// The protocol header: 0-9-1, 0-9, 0-10, and 1.0 in plain, before TLS and with SASL.
+/// Matches the protocol header: 0-9-1, 0-9, 0-10, and 1.0 in plain, before TLS and with SASL.
 fn amqp(bytes: &[u8]) -> Match {
     any_of(
         bytes,
@@ -160,7 +160,7 @@ fn amqp(bytes: &[u8]) -> Match {
     )
 }
 
-/// A frame of version 3 to 5, without flags or as a beta, with OPTIONS or STARTUP.
+/// Matches a frame of version 3 to 5, without flags or as a beta, with OPTIONS or STARTUP.
 fn cassandra(bytes: &[u8]) -> Match {
     if !matches!(bytes, [] | [3..=5, ..]) {
         return Match::No;
@@ -173,8 +173,8 @@ fn cassandra(bytes: &[u8]) -> Match {
     })
 }
 
-/// The first packet of `git://`. Its `host`, by which a server chooses among its names, must be the
-/// target.
+/// Matches the first packet of `git://`. Its `host`, by which a server chooses among its names,
+/// must be the target.
 fn git(bytes: &[u8], here: Here<'_>) -> Match {
     const SERVICES: [&[u8]; 3] = [b"git-upload-pack ", b"git-receive-pack ", b"git-upload-archive "];
     let digits = bytes.iter().take(4).take_while(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')).count();
@@ -205,12 +205,12 @@ fn git(bytes: &[u8], here: Here<'_>) -> Match {
     }
 }
 
-/// The words with which a client registers.
+/// Matches the words with which a client registers.
 fn irc(bytes: &[u8]) -> Match {
     line(bytes, &["CAP", "NICK", "PASS", "USER"], 510, |line| line.contains(&b' ') && !asks(line))
 }
 
-/// A request for versions, metadata or a SASL handshake, by a client whose name fits in it.
+/// Matches a request for versions, metadata or a SASL handshake, by a client whose name fits in it.
 fn kafka(bytes: &[u8]) -> Match {
     let form = [Some(0), Some(0), ANY, ANY, Some(0), ANY, Some(0), ANY, ANY, ANY, ANY, ANY, ANY, ANY];
     header(bytes, form, |request| {
@@ -222,7 +222,7 @@ fn kafka(bytes: &[u8]) -> Match {
     })
 }
 
-/// A bind, a search or an extended operation (StartTLS) with a message id.
+/// Matches a bind, a search or an extended operation (StartTLS) with a message id.
 fn ldap(bytes: &[u8]) -> Match {
     let [0x30, rest @ ..] = bytes else {
         return if bytes.is_empty() { Match::Partial } else { Match::No };
@@ -244,7 +244,7 @@ fn ldap(bytes: &[u8]) -> Match {
     }
 }
 
-/// A command of the text protocol, or a request of the binary one.
+/// Matches a command of the text protocol, or a request of the binary one.
 fn memcached(bytes: &[u8]) -> Match {
     const WORDS: [&str; 22] = [
         "add",
@@ -279,7 +279,7 @@ fn memcached(bytes: &[u8]) -> Match {
     line(bytes, &WORDS, 2048, |line| !asks(line))
 }
 
-/// A request with OP_QUERY, OP_MSG or OP_COMPRESSED.
+/// Matches a request with OP_QUERY, OP_MSG or OP_COMPRESSED.
 fn mongodb(bytes: &[u8]) -> Match {
     const ZERO: Option<u8> = Some(0);
     // By its length it may begin as a TLS record does. Then the rest of its number tells it from a
@@ -293,7 +293,7 @@ fn mongodb(bytes: &[u8]) -> Match {
     })
 }
 
-/// CONNECT, of any version.
+/// Matches CONNECT, of any version.
 fn mqtt(bytes: &[u8]) -> Match {
     let [0x10, rest @ ..] = bytes else {
         return if bytes.is_empty() { Match::Partial } else { Match::No };
@@ -307,14 +307,14 @@ fn mqtt(bytes: &[u8]) -> Match {
     }
 }
 
-/// A TNS packet of type CONNECT.
+/// Matches a TNS packet of type CONNECT.
 fn oracle(bytes: &[u8]) -> Match {
     header(bytes, [ANY, ANY, Some(0), Some(0), Some(1), ANY, Some(0), Some(0), Some(1), ANY], |packet| {
         (58..=8192).contains(&big_endian(&packet[..2])) && packet[5] & 0xf0 == 0
     })
 }
 
-/// A startup of version 3, or the request for TLS, for GSSAPI, or to cancel.
+/// Matches a startup of version 3, or the request for TLS, for GSSAPI, or to cancel.
 fn postgresql(bytes: &[u8]) -> Match {
     header(bytes, [Some(0), Some(0), ANY, ANY, ANY, ANY, ANY, ANY], |start| {
         match (big_endian(&start[..4]), big_endian(&start[4..])) {
@@ -325,7 +325,7 @@ fn postgresql(bytes: &[u8]) -> Match {
     })
 }
 
-/// A connection request of X.224 in a TPKT.
+/// Matches a connection request of X.224 in a TPKT.
 fn rdp(bytes: &[u8]) -> Match {
     header(bytes, [Some(3), Some(0), ANY, ANY, ANY, Some(0xe0), Some(0), Some(0)], |request| {
         let length = big_endian(&request[2..4]);
@@ -333,7 +333,7 @@ fn rdp(bytes: &[u8]) -> Match {
     })
 }
 
-/// A command as an array, as every client library sends it, or a bare PING.
+/// Matches a command as an array, as every client library sends it, or a bare PING.
 fn redis(bytes: &[u8]) -> Match {
     let ping = any_of(bytes, &[b"PING\r\n"]);
     if ping != Match::No {
@@ -343,7 +343,7 @@ fn redis(bytes: &[u8]) -> Match {
     count(rest, b'$', 9).0
 }
 
-/// A sign, a number from 1 up and the end of its line; what follows.
+/// Matches a sign, a number from 1 up and the end of its line, and returns the rest.
 fn count(bytes: &[u8], sign: u8, longest: usize) -> (Match, &[u8]) {
     let Some((first, rest)) = bytes.split_first() else { return (Match::Partial, bytes) };
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -357,7 +357,7 @@ fn count(bytes: &[u8], sign: u8, longest: usize) -> (Match, &[u8]) {
     }
 }
 
-/// The greeting of a daemon's client: a version, and digests that it knows.
+/// Matches the greeting of a daemon's client: a version, and digests that it knows.
 fn rsync(bytes: &[u8]) -> Match {
     line(bytes, &["@RSYNCD:"], 255, |line| {
         let plain = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'.' | b' ');
@@ -365,13 +365,13 @@ fn rsync(bytes: &[u8]) -> Match {
     })
 }
 
-/// A negotiation of version 1 or 2 and later.
+/// Matches a negotiation of version 1 or 2 and later.
 fn smb(bytes: &[u8]) -> Match {
     let form = [Some(0), Some(0), ANY, ANY, ANY, Some(b'S'), Some(b'M'), Some(b'B')];
     header(bytes, form, |packet| matches!(packet[4], 0xfe | 0xff))
 }
 
-/// A prelogin whose first option is the version.
+/// Matches a prelogin whose first option is the version.
 fn sql_server(bytes: &[u8]) -> Match {
     let form = [Some(0x12), ANY, ANY, ANY, Some(0), Some(0), ANY, Some(0), Some(0)];
     header(bytes, form, |packet| {
@@ -379,8 +379,8 @@ fn sql_server(bytes: &[u8]) -> Match {
     })
 }
 
-/// The identification line of version 2. With a second space, or a slash, it would be a request to
-/// servers that take any method.
+/// Matches the identification line of version 2. With a second space, or a slash, it would be a
+/// request to servers that take any method.
 fn ssh(bytes: &[u8]) -> Match {
     match any_of(bytes, &[b"SSH-2.0-", b"SSH-1.99-"]) {
         Match::Yes => {}
@@ -398,12 +398,12 @@ fn ssh(bytes: &[u8]) -> Match {
     }
 }
 
-/// The frame that opens a connection: its command alone on a line.
+/// Matches the frame that opens a connection: its command alone on a line.
 fn stomp(bytes: &[u8]) -> Match {
     any_of(bytes, &[b"CONNECT\n", b"CONNECT\r\n", b"STOMP\n", b"STOMP\r\n"])
 }
 
-/// The head of a stream, whole.
+/// Matches the head of a stream, whole.
 fn xmpp(bytes: &[u8]) -> Match {
     const STREAM: &[u8] = b"<stream:stream ";
     match any_of(bytes, &[b"<?xml version=", STREAM]) {
@@ -419,7 +419,7 @@ fn xmpp(bytes: &[u8]) -> Match {
     }
 }
 
-/// A connect request, with the flag for read-only or without it.
+/// Matches a connect request, with the flag for read-only or without it.
 fn zookeeper(bytes: &[u8]) -> Match {
     let zero = Some(0);
     header(bytes, [zero, zero, zero, ANY, zero, zero, zero, zero], |request| {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A question as a stub resolver sends it.
+/// Returns a question as a stub resolver sends it.
 pub fn question(name: &str, kind: RecordType) -> Vec<u8> {
     let mut message = Message::query();
     message.metadata.recursion_desired = true;
@@ -18,7 +18,7 @@ pub fn question(name: &str, kind: RecordType) -> Vec<u8> {
     message.to_vec().unwrap()
 }
 
-/// A question whose name is these bytes, without EDNS.
+/// Returns a question whose name is these bytes, without EDNS.
 fn with_name(name: &[u8]) -> Vec<u8> {
     [&[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], name, &[0, 1, 0, 1]].concat()
 }
@@ -76,7 +76,7 @@ fn what_is_no_question() {
     assert_eq!(outcome(&padded), "FormErr", "over-long");
 }
 
-/// A question with DO, an unknown option and unknown flags, changed, and what is answered to it.
+/// Asks with DO, an unknown option and unknown flags, changed, and returns question and answer.
 fn asked_otherwise(change: &dyn Fn(&mut Message)) -> (Message, Message) {
     let mut message = Message::from_vec(&question("GitLab.com.", RecordType::A)).unwrap();
     let edns = message.edns.as_mut().unwrap();
@@ -248,7 +248,7 @@ fn a_refusal_explains_itself_only_to_who_understands() {
     assert!(String::from_utf8_lossy(&explained).contains(text));
 }
 
-/// Every answer that there is.
+/// Generates every answer that there is.
 fn answers() -> impl Strategy<Value = DnsAnswer> {
     prop_oneof![
         any::<u32>().prop_map(|number| DnsAnswer::Address(number.into())),
@@ -260,7 +260,7 @@ fn answers() -> impl Strategy<Value = DnsAnswer> {
     ]
 }
 
-/// Bytes that are nearly a question.
+/// Generates bytes that are nearly a question.
 fn nearly() -> impl Strategy<Value = Vec<u8>> {
     let names = prop_oneof![
         Just("gitlab.com.".to_owned()),

@@ -26,9 +26,9 @@ const ID: usize = 2;
 /// are.
 pub struct Lasting(pub Option<Sameness>);
 
-/// One answer.
+/// Answer to one question.
 struct StoredAnswer {
-    /// Without its id.
+    /// Bytes of the answer without its id.
     answer: Box<[u8]>,
     lasting: Lasting,
     since: Instant,

@@ -79,13 +79,13 @@ async fn rest(first: u8, read: &mut (impl AsyncRead + Unpin), message: &mut Vec<
     Ok(whole)
 }
 
-/// The first byte of a message, or nothing at the end.
+/// Reads the first byte of a message, or nothing at the end.
 async fn first_byte(read: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<u8>> {
     let mut byte = [0];
     Ok((read.read(&mut byte).await? == 1).then_some(byte[0]))
 }
 
-/// An operation that may take so long.
+/// Waits for an operation, at most so long.
 async fn in_time<T>(limit: Duration, operation: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(limit, operation).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

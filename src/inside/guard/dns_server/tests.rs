@@ -88,7 +88,7 @@ async fn say(stream: &mut TcpStream, message: &[u8]) {
     stream.write_all(&framed).await.unwrap();
 }
 
-/// The next message of a connection; nothing at its end.
+/// Reads the next message of a connection; nothing at its end.
 async fn hear(stream: &mut TcpStream) -> Option<Message> {
     let hear = async {
         let mut answer = vec![0; usize::from(stream.read_u16().await.ok()?)];
@@ -98,7 +98,7 @@ async fn hear(stream: &mut TcpStream) -> Option<Message> {
     tokio::time::timeout(Duration::from_secs(120), hear).await.unwrap()
 }
 
-/// An answer in one line.
+/// Returns an answer in one line.
 fn shown(message: &Message) -> String {
     let mut line = message.metadata.response_code.to_string().to_uppercase();
     for record in &message.answers {

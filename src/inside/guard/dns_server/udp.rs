@@ -137,8 +137,8 @@ impl Server {
     }
 }
 
-/// A step that ends in silence, not in the end of the guard, when some bytes should find a fault in
-/// a parser.
+/// Runs a step that ends in silence, not in the end of the guard, when some bytes should find a
+/// fault in a parser.
 fn survive(step: impl FnOnce() -> Step) -> Step {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(step)).unwrap_or(Step::Silence)
 }

@@ -57,7 +57,7 @@ struct State {
 }
 
 impl State {
-    /// Lines that are out.
+    /// Counts the lines that are written.
     fn written(&self) -> u64 {
         self.seq - u64::try_from(self.waiting.len()).unwrap_or(u64::MAX)
     }

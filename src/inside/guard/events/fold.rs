@@ -81,7 +81,8 @@ pub(super) struct Fold {
     left_out: BTreeMap<Common, u64>,
     /// Number of these that name their target.
     targets: usize,
-    /// Since when they are counted, and how long until they are written: longer while it goes on.
+    /// Time since which events are counted, and the pause until the counts are written: longer
+    /// while counting goes on.
     counting: Option<Instant>,
     pause: Duration,
 }
@@ -111,7 +112,8 @@ impl Fold {
         }
     }
 
-    /// The event, when it is to be written now. Nothing new is while the log is `strained`.
+    /// Returns the event, when it is to be written now. No new event is written while the log is
+    /// `strained`.
     pub(super) fn first_of_its_kind(
         &mut self,
         same: Sameness,
@@ -164,7 +166,7 @@ impl Fold {
         *count = count.saturating_add(times);
     }
 
-    /// The lines for what was counted in windows that are over.
+    /// Returns the lines for everything that was counted in windows that are over.
     pub(super) fn sweep(&mut self, now: Instant, full: bool) -> Vec<Event> {
         let mut due = Vec::new();
         self.seen.retain(|_, folded| {

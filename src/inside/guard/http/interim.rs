@@ -62,7 +62,7 @@ impl Interims {
         .await;
     }
 
-    /// Has the interim responses to a request passed on.
+    /// Passes the interim responses to a request on.
     pub fn relay<B>(&self, request: &mut Request<B>) {
         let interims = self.clone();
         hyper::ext::on_informational(request, move |response| {
@@ -108,7 +108,7 @@ impl<T> WithInterims<T> {
         WithInterims { inner, interims }
     }
 
-    /// The connection itself.
+    /// Returns the connection itself.
     pub fn into_inner(self) -> T {
         self.inner
     }
@@ -158,7 +158,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for WithInterims<T> {
         Pin::new(&mut self.inner).poll_write(context, bytes)
     }
 
-    /// hyper flushes when its own buffer is empty.
+    /// Flushes: hyper asks for it when its own buffer is empty.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let request = {
             let mut state = self.interims.state();
@@ -198,7 +198,7 @@ struct Wishes {
 }
 
 impl Wish {
-    /// The body, as long as it is wanted.
+    /// Returns the body, as long as the server wants it.
     pub fn of(&self, body: Incoming) -> WantedBody {
         WantedBody { body: Some(body), wish: self.clone() }
     }

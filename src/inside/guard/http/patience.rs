@@ -21,12 +21,12 @@ use tokio::time::Instant;
 pub struct Begun(Arc<Mutex<Option<Instant>>>);
 
 impl Begun {
-    /// Bytes came.
+    /// Notes that bytes came.
     pub fn note(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
     }
 
-    /// A head is waited for anew.
+    /// Begins to wait for a head anew.
     fn forget(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

@@ -138,8 +138,8 @@ pub fn origin_form(uri: &Uri) -> Result<Uri, ()> {
     format!("{slash}{path}").parse().map_err(|_| ())
 }
 
-/// The protocols that a request wants to switch to, when all of them stay with this host. HTTP/2
-/// would carry names that nobody looks at.
+/// Returns the protocols that a request wants to switch to, when all of them stay with this host.
+/// HTTP/2 would carry names that nobody looks at.
 pub fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut values = headers.get_all(header::UPGRADE).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };

@@ -21,8 +21,8 @@ fn restore(guard: &Guard) {
     guard.live.make(guard, &Change::Restore { host: None });
 }
 
-/// A server that sends so many bytes on every connection, each with its place's value, and waits
-/// for the end.
+/// Starts a server that sends so many bytes on every connection, each with its place's value, and
+/// waits for the end.
 async fn source(bytes: usize) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -27,7 +27,7 @@ pub fn hellos() -> Vec<Vec<u8>> {
     ]
 }
 
-/// The first host name of the one `server_name` extension, read as plainly as can be.
+/// Reads the first host name of the one `server_name` extension, as plainly as can be.
 fn plain_reading(bytes: &[u8]) -> Option<Vec<u8>> {
     let (mut rest, mut handshake) = (bytes, Vec::new());
     // The version of a record means nothing and is ignored (RFC 8446, 5.1).
@@ -131,8 +131,8 @@ pub const TOKENS: [&[u8]; 24] = [
     b"\xc2\xa0",
 ];
 
-/// A server that reads as strictly as can be, and keeps the first thing that it should not have
-/// got.
+/// Starts a server that reads as strictly as can be, and keeps the first thing that it should not
+/// have got.
 async fn strict() -> (SocketAddr, Arc<Mutex<Option<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -232,7 +232,8 @@ async fn read_strictly(stream: &mut TcpStream) -> Result<(), String> {
     }
 }
 
-/// Lines up to an empty one, which is left out; each ends in CR LF and has no other of either.
+/// Reads lines up to an empty one, which is left out; each ends in CR LF and has no other of
+/// either.
 async fn line_by_line(stream: &mut TcpStream) -> Option<Vec<Vec<u8>>> {
     let mut lines = Vec::new();
     loop {
@@ -255,7 +256,7 @@ async fn line(stream: &mut TcpStream) -> Option<Vec<u8>> {
     Some(line)
 }
 
-/// One connection of an agent that sends this and waits for the end.
+/// Opens one connection of an agent that sends this and waits for the end.
 async fn converse(
     guard: &Arc<Guard>,
     port: u16,

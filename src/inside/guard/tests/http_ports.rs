@@ -70,7 +70,7 @@ async fn websockets_become_bytes() {
     assert_eq!(&back, b"\x81\x02hi");
 }
 
-/// A server that keeps what it gets, answers 200 to the first head, and ends.
+/// Starts a server that keeps what it gets, answers 200 to the first head, and ends.
 async fn recorder() -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -500,7 +500,7 @@ impl Played {
         Played { agent, listener, log }
     }
 
-    /// The server's side of the connection, and the head that came on it.
+    /// Returns the server's side of the connection, and the head that came on it.
     async fn server(&self) -> (TcpStream, String) {
         let (mut server, _) = self.listener.accept().await.unwrap();
         let head = head(&mut server).await;

@@ -187,8 +187,8 @@ impl Servers {
         }
     }
 
-    /// The servers that take bytes for a request or a handshake. The bytes come in two pieces,
-    /// since some read twice.
+    /// Returns the servers that take bytes for a request or a handshake. The bytes come in two
+    /// pieces, since some read twice.
     fn taken_in(&self, bytes: &[u8]) -> Vec<&str> {
         let takes = |port: u16| {
             let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
@@ -210,7 +210,7 @@ impl Servers {
     }
 }
 
-/// A ClientHello for another name, as a client that would go on sends it.
+/// Returns a ClientHello for another name, as a client that would go on sends it.
 fn hello() -> Vec<u8> {
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();

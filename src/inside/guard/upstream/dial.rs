@@ -23,7 +23,7 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// Silence after which a peer is asked whether it is there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// The order of attempts: IPv6 and IPv4 in turn, IPv6 first; what no route leads to comes last.
+/// Orders the attempts: IPv6 and IPv4 in turn, IPv6 first; addresses without a route come last.
 pub fn order(addresses: Vec<SocketAddr>, has_route: impl Fn(IpAddr) -> bool) -> Vec<SocketAddr> {
     let (reachable, hopeless): (Vec<SocketAddr>, Vec<SocketAddr>) =
         addresses.into_iter().partition(|address| has_route(address.ip()));
@@ -83,7 +83,7 @@ where
     }
 }
 
-/// Has the kernel ask a silent peer whether it is still there.
+/// Makes the kernel ask a silent peer whether it is still there.
 pub fn keep_alive(stream: &TcpStream) {
     let socket = stream.as_fd();
     // Without it a dead peer is noticed later, no more.

@@ -61,14 +61,14 @@ pub struct World {
 
 /// Way to a target, once everything about the target has been decided.
 enum DialRoute<'o> {
-    /// One of these.
+    /// One of these addresses, directly.
     Direct(Vec<SocketAddr>),
     /// Through the proxy; who resolved the name, or would.
     Proxy(&'o Proxy, ResolvedBy),
 }
 
 impl Outside {
-    /// The world, reached as this policy says. To be called within a runtime.
+    /// Makes the world, reached as this policy says. To be called within a runtime.
     pub fn world(policy: &Policy, means: &UpstreamInputs) -> Result<Outside, resolve::Unusable> {
         Ok(Outside::World(World {
             resolvers: Resolvers::new(&policy.dns, &means.roots)?,
@@ -180,8 +180,8 @@ impl Outside {
         }
     }
 
-    /// A connection to the proxy. Its own address is nobody's business but the policy's: the floor
-    /// is for the agent.
+    /// Connects to the proxy. The proxy's address is the policy's business alone: the floor is for
+    /// the agent.
     async fn dial_proxy(&self, proxy: &Proxy) -> Result<TcpStream, String> {
         let on_host = proxy.is_on_the_host();
         let addresses = match proxy.server() {
@@ -259,7 +259,7 @@ impl Outside {
         }
     }
 
-    /// One attempt at one address.
+    /// Makes one attempt at one address.
     async fn dial_one(&self, to: SocketAddr) -> io::Result<TcpStream> {
         match self {
             Outside::World(_) => TcpStream::connect(to).await,

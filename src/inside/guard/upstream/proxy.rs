@@ -34,7 +34,7 @@ const HEADERS: usize = 64;
 pub struct Credentials(String);
 
 impl Credentials {
-    /// From the variable's value.
+    /// Takes the credentials from the variable's value.
     pub fn new(text: String) -> Credentials {
         Credentials(text)
     }
@@ -52,25 +52,25 @@ pub enum NoTunnel {
     /// The connection to the proxy broke.
     #[error("the proxy: {0}")]
     Io(#[from] io::Error),
-    /// It said nothing for too long.
+    /// The proxy did not answer in time.
     #[error("the proxy did not answer within {} s", PATIENCE.as_secs())]
     Silent,
-    /// It speaks something else.
+    /// The proxy does not speak HTTP.
     #[error("the proxy's answer is no HTTP")]
     NoHttp,
-    /// It wants to know who asks, and nobody told the guard.
+    /// The proxy wants credentials, and the guard has none.
     #[error("the proxy wants credentials (407): name their variable by `credentials-env`")]
     WantsCredentials,
-    /// It does not take what it was shown.
+    /// The proxy does not take the guard's credentials.
     #[error("the proxy does not take the credentials (407)")]
     WrongCredentials,
-    /// Its own policy says no.
+    /// The proxy's own policy refuses the target.
     #[error("the proxy forbids it ({0})")]
     Forbidden(u16),
-    /// It did not get through.
+    /// The proxy did not reach the target.
     #[error("the proxy cannot reach it ({0})")]
     Unreachable(u16),
-    /// Something else.
+    /// The proxy answers with another status.
     #[error("the proxy answered {0}")]
     Status(u16),
 }
@@ -89,7 +89,7 @@ impl fmt::Display for Proxy {
 }
 
 impl Proxy {
-    /// A proxy as a policy has it.
+    /// Makes a proxy as a policy has it.
     pub fn new(settings: &settings::Proxy, credentials: Option<Credentials>) -> Proxy {
         Proxy { settings: settings.clone(), credentials }
     }
@@ -99,7 +99,7 @@ impl Proxy {
         &self.settings.server
     }
 
-    /// Its port.
+    /// Returns the proxy's port.
     pub fn port(&self) -> u16 {
         self.settings.port
     }
@@ -123,7 +123,7 @@ impl Proxy {
         self.settings.leaves_out_address(address)
     }
 
-    /// Has a connection to the proxy become one to the target.
+    /// Turns a connection to the proxy into one to the target.
     pub async fn tunnel(
         &self,
         mut stream: TcpStream,
@@ -152,8 +152,8 @@ impl Proxy {
     }
 }
 
-/// The status of the answer. Not a byte behind its head is taken: that belongs to the target
-/// already.
+/// Reads the status of the answer. Not a byte behind the answer's head is taken: it already belongs
+/// to the target.
 async fn read_status(stream: &mut TcpStream) -> Result<u16, NoTunnel> {
     loop {
         let head = read_head(stream).await?;
@@ -171,7 +171,7 @@ async fn read_status(stream: &mut TcpStream) -> Result<u16, NoTunnel> {
     }
 }
 
-/// A head up to and with its empty line.
+/// Reads a head up to and with its empty line.
 async fn read_head(stream: &mut TcpStream) -> Result<Vec<u8>, NoTunnel> {
     const END: &[u8] = b"\r\n\r\n";
     let mut head: Vec<u8> = Vec::new();

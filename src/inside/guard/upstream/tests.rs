@@ -36,7 +36,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// A name that is not on the stage does not exist; one without addresses cannot be asked about.
+    /// Resolves a name on the stage. A name that is not there does not exist; one without addresses
+    /// cannot be asked about.
     pub fn resolve(&self, name: &HostName) -> Result<Resolution, String> {
         self.questions.fetch_add(1, Ordering::SeqCst);
         match self.names.get(name.as_str()) {
@@ -70,8 +71,8 @@ fn by_proxy(pattern: &str, ports: &[u16]) -> Arc<Rule> {
     Arc::new(Rule { resolved_by: ResolvedBy::Proxy, ..(*host(pattern, ports, None)).clone() })
 }
 
-/// A proxy that answers every CONNECT so, then says what it was asked and echoes. With no answer it
-/// is silent.
+/// Starts a proxy that answers every CONNECT so, then says what it was asked and echoes. Without an
+/// answer it is silent.
 async fn proxy_server(answer: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -110,8 +111,8 @@ fn corporate(direct: Vec<Direct>) -> Proxy {
     Proxy::new(&settings, None)
 }
 
-/// A stage with a proxy; `lost.example` cannot be asked about, `inner.example` is unknown to the
-/// resolver.
+/// Makes a stage with a proxy; `lost.example` cannot be asked about, `inner.example` is unknown to
+/// the resolver.
 async fn behind_proxy(answer: &'static str, direct: Vec<Direct>) -> Stage {
     let names = [
         ("gitlab.test", addresses(&["198.51.100.7"])),

@@ -36,7 +36,7 @@ pub fn look() -> Inside {
     }
 }
 
-/// The namespaces of this process, by kind.
+/// Returns the namespaces of this process, by kind.
 pub fn namespaces() -> BTreeMap<String, String> {
     let of = |kind: &str| {
         let link = fs::read_link(format!("/proc/self/ns/{kind}")).ok()?;
@@ -51,14 +51,14 @@ fn read(path: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// `docker-default (enforce)`, `system_u:system_r:container_t:s0:c1,c2`; `unconfined` is no
-/// confinement.
+/// Reads a label such as `docker-default (enforce)` or `system_u:system_r:container_t:s0:c1,c2`;
+/// `unconfined` is no confinement.
 fn label_of(label: &str) -> Option<String> {
     let free = label == "unconfined" || label == "kernel" || label.contains("unconfined_t");
     (!free).then(|| label.to_owned())
 }
 
-/// The line of the map that has root.
+/// Tells whether the map's line for root maps it to root outside.
 fn maps_root_to_root(map: &str) -> Option<bool> {
     map.lines().find_map(|line| {
         let mut numbers = line.split_whitespace().map(str::parse::<u64>);

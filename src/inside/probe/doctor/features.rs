@@ -92,8 +92,8 @@ fn tcp() -> Value {
     json!({"match": {"op": "==", "left": {"meta": {"key": "l4proto"}}, "right": "tcp"}})
 }
 
-/// The engine was asked to turn it off for this container. A kernel without IPv6 has nothing to
-/// turn off.
+/// Tells where IPv6 is left on: the engine was asked to turn it off for this container. A kernel
+/// without IPv6 has nothing to turn off.
 fn ipv6_left_on() -> Option<String> {
     let switch = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
     match std::fs::read_to_string(switch) {

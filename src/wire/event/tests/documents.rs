@@ -16,7 +16,8 @@ fn document(name: &str) -> String {
     std::fs::read_to_string(path(name)).unwrap()
 }
 
-/// `RINGFENCE_UPDATE=1 cargo test --bin ringfence documents` writes the copy anew.
+/// Compares the schema with the code. `RINGFENCE_UPDATE=1 cargo test --bin ringfence documents`
+/// writes the copy anew.
 #[test]
 fn the_schema_in_the_repository_is_the_current_one() {
     if std::env::var_os("RINGFENCE_UPDATE").is_some() {
@@ -61,7 +62,7 @@ fn the_schema_describes_each_line_and_no_field_more() {
     }
 }
 
-/// All names of fields in a schema, and the words that stand for kinds and reasons.
+/// Collects all names of fields in a schema, and the words that stand for kinds and reasons.
 fn collect(schema: &Value, fields: &mut BTreeSet<String>, words: &mut BTreeSet<String>) {
     match schema {
         Value::Object(object) => {

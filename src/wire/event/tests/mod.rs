@@ -15,7 +15,7 @@ use crate::wire::chain::Checked;
 /// changed.
 pub const OLD: &str = include_str!("version-0.1.jsonl");
 
-/// The line of an event, at a moment of no meaning.
+/// Returns the line of an event, at a moment of no meaning.
 pub fn line(event: impl Into<Event>) -> String {
     let hash = crate::wire::LineHash::of(b"the line before");
     let line = Line::now(7, "0000002a".parse().unwrap(), event.into(), Some(hash));
@@ -31,7 +31,7 @@ fn verdict(reason: Reason) -> Verdict {
     Verdict { allowed: false, reason, rule: Some(rule.into()), protocol: None, conditions: Vec::new() }
 }
 
-/// One event of each form.
+/// Makes one event of each form.
 pub fn each() -> Vec<Event> {
     let host = Some("a.test".parse().unwrap());
     let digest: Option<crate::wire::PolicyDigest> = format!("sha256:{}", "d".repeat(64)).parse().ok();
@@ -127,7 +127,7 @@ fn what_earlier_versions_wrote_is_read_whole() {
     assert!(checked.findings.is_empty() && checked.ended, "{:?}", checked.findings);
 }
 
-/// The text of an event with these fields.
+/// Returns the text of an event with these fields.
 fn with(fields: &str) -> String {
     format!(r#"{{"v":1,"seq":1,"time":"2026-11-30T00:00:00.000Z","workflow":"0000002a",{fields}}}"#)
 }

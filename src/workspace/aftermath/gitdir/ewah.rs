@@ -3,7 +3,7 @@
 /// More bits than entries of any index.
 const MOST: usize = 20_000_000;
 
-/// The places of set bits, and what follows the bitmap.
+/// Returns the places of set bits, and the bytes behind the bitmap.
 pub fn read(bytes: &[u8]) -> Option<(Vec<usize>, &[u8])> {
     let (bits, rest) = bytes.split_first_chunk::<4>()?;
     let (count, rest) = rest.split_first_chunk::<4>()?;

@@ -63,9 +63,9 @@ pub struct Entry {
 pub struct Index {
     /// The form.
     pub version: u32,
-    /// In git's order.
+    /// Entries in git's order.
     pub entries: Vec<Entry>,
-    /// Of a split index: the name of the shared one.
+    /// Differences from the shared index, for a split one.
     pub base: Option<Base>,
 }
 
@@ -80,7 +80,7 @@ pub struct Base {
     pub replaced: Vec<usize>,
 }
 
-/// Bytes of an object's name: SHA-1 or SHA-256.
+/// Returns the number of bytes of an object's name: SHA-1 or SHA-256.
 pub fn name_length(sha256: bool) -> usize {
     if sha256 { 32 } else { 20 }
 }
@@ -102,7 +102,7 @@ impl<'a> Reader<'a> {
         Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
     }
 
-    /// Up to a zero byte, which is taken too.
+    /// Takes the bytes up to a zero byte, which is taken too.
     fn text(&mut self) -> Option<&'a [u8]> {
         let end = self.0.iter().position(|byte| *byte == 0)?;
         let text = self.take(end)?;
@@ -110,7 +110,8 @@ impl<'a> Reader<'a> {
         Some(text)
     }
 
-    /// git's number of variable length: how many bytes of the path before are not in this one.
+    /// Takes git's number of variable length: how many bytes of the path before are not in this
+    /// one.
     fn varint(&mut self) -> Option<usize> {
         let mut byte = *self.take(1)?.first()?;
         let mut value = usize::from(byte & 127);
@@ -242,7 +243,7 @@ fn is_ordered(entries: &[Entry]) -> bool {
     })
 }
 
-/// The whole index that a split one and its shared one make.
+/// Joins a split index and its shared one.
 pub fn joined(split: Index, shared: Index) -> Option<Index> {
     let base = split.base?;
     if shared.base.is_some() {

@@ -19,7 +19,7 @@ fn git(at: &Path, words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A repository with some of everything that an index can hold.
+/// Makes a repository with some of everything that an index can hold.
 fn repository(form: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();
@@ -167,8 +167,8 @@ fn what_git_might_read_otherwise_is_not_read() {
     assert_eq!(read(&known, false), read(&good, false), "what need not");
 }
 
-/// In version 4 an entry of 65 bytes can have a path of any length: a file of some megabytes would
-/// fill the memory.
+/// Tries a lure of version 4, in which an entry of 65 bytes can have a path of any length: a file
+/// of some megabytes would fill the memory.
 #[test]
 fn a_small_index_does_not_stand_for_more_than_memory_holds() {
     let many = |length: usize, count: usize| {
@@ -191,7 +191,7 @@ fn a_small_index_does_not_stand_for_more_than_memory_holds() {
     assert!(read(&many(4000, 140_000), false).is_none());
 }
 
-/// A small one: entries in two forms, with long and equal beginnings.
+/// Makes a small index: entries in two forms, with long and equal beginnings.
 fn small(version: u32) -> Vec<u8> {
     let entry = |path: &str, skip| Entry {
         path: path.into(),
@@ -213,8 +213,8 @@ fn small(version: u32) -> Vec<u8> {
     )
 }
 
-/// Bytes of chance, and bent good ones, are read in time or refused; what is read is written so
-/// that it is read again as it was.
+/// Feeds bytes of chance, and bent good ones. They are read in time or refused; what is read is
+/// written so that it is read again as it was.
 #[test]
 fn fuzz_any_bytes_are_read_or_refused() {
     let words: [&[u8]; 6] = [b"DIRC", b"TREE", b"link", b"sdir", b".git/", b"\0\0\0\x01"];

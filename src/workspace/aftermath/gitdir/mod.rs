@@ -36,7 +36,7 @@ use super::place;
 use super::record::{Bytes, Digest, digest};
 use crate::host::walk::{Bounds, Walked, walk};
 
-/// Of one repository; objects are most of it.
+/// Bounds of the walk through one repository; objects are most of it.
 const BOUNDS: Bounds = Bounds { depth: 60, entries: 2_000_000, time: Duration::from_secs(20) };
 /// Links in one repository, names beside git's own, and files whose changes a person hides: nobody
 /// has more.
@@ -52,7 +52,7 @@ pub struct Print {
 }
 
 impl Print {
-    /// Of a file.
+    /// Takes the print of a file.
     #[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "the types differ between systems")]
     pub fn of(stat: &Stat) -> Print {
         Print {
@@ -67,13 +67,13 @@ impl Print {
 /// A repository before the run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// Its folder below the root.
+    /// The repository's folder below the root.
     pub repository: Bytes,
-    /// Its working tree below the root.
+    /// The repository's working tree below the root.
     pub tree: Option<Bytes>,
     /// Set when objects are named by SHA-256.
     pub sha256: bool,
-    /// Its HEAD and references.
+    /// HEAD and references.
     pub refs: Refs,
     /// The index.
     pub index: Option<Digest>,
@@ -86,18 +86,18 @@ pub struct Facts {
     pub caches: Vec<(Bytes, Print)>,
     /// Names in the repository's folder.
     pub names: Vec<Bytes>,
-    /// Its `shallow`.
+    /// Content of the file `shallow`.
     pub shallow: Option<Bytes>,
 }
 
 /// A file whose changes a person hides from git.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hiding {
-    /// Its path in the working tree.
+    /// Path in the working tree.
     pub path: Bytes,
-    /// By assume-unchanged.
+    /// Set when the file is hidden by assume-unchanged.
     pub valid: bool,
-    /// By skip-worktree.
+    /// Set when the file is hidden by skip-worktree.
     pub skip: bool,
     /// Print of the index before the run.
     pub print: Option<Print>,
@@ -112,7 +112,7 @@ pub struct Apart {
     pub open: OwnedFd,
 }
 
-/// The working tree of a repository: the directory that its path counts from, and the path.
+/// Returns the working tree of a repository: the directory that its path counts from, and the path.
 fn tree_of<'a>(
     root: BorrowedFd<'a>,
     repository: &Path,
@@ -151,8 +151,8 @@ pub fn branches(facts: &[Facts]) -> BTreeSet<String> {
     names.filter_map(|name| name.strip_prefix("refs/heads/")).map(str::to_owned).collect()
 }
 
-/// The working trees of repositories, as far as they lie below the root: around `.git`, or where a
-/// file `.git` leads from.
+/// Returns the working trees of repositories, as far as they lie below the root: around `.git`, or
+/// where a file `.git` leads from.
 pub fn trees(root: BorrowedFd<'_>, found: &ScanResult) -> BTreeMap<PathBuf, PathBuf> {
     let mut trees = BTreeMap::new();
     for gitfile in &found.gitfiles {
@@ -179,7 +179,7 @@ pub fn trees(root: BorrowedFd<'_>, found: &ScanResult) -> BTreeMap<PathBuf, Path
     trees
 }
 
-/// The last value of a key in a repository's configuration.
+/// Returns the last value of a key in a repository's configuration.
 fn value(root: BorrowedFd<'_>, repository: &Path, key: &[u8]) -> Option<Vec<u8>> {
     let path = repository.join("config");
     let (here, name) = place::folder(root, &path).ok()?;
@@ -187,8 +187,8 @@ fn value(root: BorrowedFd<'_>, repository: &Path, key: &[u8]) -> Option<Vec<u8>>
     parse(&text)?.into_iter().rev().find(|entry| entry.name == key)?.value
 }
 
-/// The folder that holds the objects of a repository: of a linked working tree, that of its main
-/// one.
+/// Returns the folder that holds the objects of a repository: of a linked working tree, that of its
+/// main one.
 pub fn common(root: BorrowedFd<'_>, here: &OwnedFd, repository: &Path) -> PathBuf {
     let text = place::read(here.as_fd(), OsStr::new("commondir"), 4096).ok().flatten();
     let led =
@@ -197,7 +197,7 @@ pub fn common(root: BorrowedFd<'_>, here: &OwnedFd, repository: &Path) -> PathBu
 }
 
 impl Facts {
-    /// Of one repository, open.
+    /// Gathers the facts about one open repository.
     pub fn of(
         root: BorrowedFd<'_>,
         here: &OwnedFd,
@@ -243,7 +243,7 @@ fn whole_index(here: &OwnedFd, bytes: &[u8], sha256: bool) -> Option<Index> {
     index::joined(split, index::read(&shared, sha256)?)
 }
 
-/// Files whose changes git does not show, since somebody said so.
+/// Lists files whose changes a person hides from git.
 fn hiding((root, tree): (BorrowedFd<'_>, Option<&Path>), index: &Index) -> Vec<Hiding> {
     let marked = index.entries.iter().filter(|entry| entry.valid || entry.skip);
     let hiding = marked.map(|entry| {
@@ -259,7 +259,7 @@ fn hiding((root, tree): (BorrowedFd<'_>, Option<&Path>), index: &Index) -> Vec<H
     hiding.filter(|one| one.valid || one.skip).take(MOST).collect()
 }
 
-/// A file of a working tree; nothing where there is none.
+/// Takes the print of a file of a working tree; nothing where there is none.
 fn print_of(root: BorrowedFd<'_>, tree: Option<&Path>, path: &[u8]) -> Option<Print> {
     let path = tree?.join(OsStr::from_bytes(path));
     let stat = rustix::fs::statat(root, &path, AtFlags::SYMLINK_NOFOLLOW).ok()?;

@@ -39,8 +39,8 @@ fn is_read_by_git(name: &[u8]) -> bool {
     plain == ".gitmodules" || short("gitmod~")
 }
 
-/// A name as file systems compare it: without case, without letters that HFS+ ignores, and without
-/// what NTFS cuts off.
+/// Returns a name as file systems compare it: without case, without letters that HFS+ ignores, and
+/// without the ends that NTFS cuts off.
 fn plain(name: &[u8]) -> String {
     let text = String::from_utf8_lossy(name);
     let seen = text.chars().filter(|c| {

@@ -99,7 +99,7 @@ pub fn is_name(text: &str) -> bool {
         && text.chars().all(|c| !c.is_control() && !" ~^:?*[\\".contains(c))
 }
 
-/// The references of a `packed-refs`.
+/// Reads the references of a `packed-refs`.
 fn lines(text: &[u8]) -> impl Iterator<Item = (String, String)> {
     text.split(|byte| *byte == b'\n').filter_map(|line| {
         let line = std::str::from_utf8(line).ok()?;
@@ -115,9 +115,9 @@ pub fn replaces(name: &str) -> bool {
 
 const REPLACING: &str = "refs/replace/";
 
-/// `packed-refs` without references that replace objects and were not there; nothing where there
-/// are none. A line that only may be one goes too: git takes any white space for a space, and names
-/// of objects in capital letters.
+/// Returns `packed-refs` without references that replace objects and were not there; nothing where
+/// there are none. A line that only may be one goes too: git takes any white space for a space, and
+/// names of objects in capital letters.
 pub fn packed_without_replacing(text: &[u8], was: &Refs) -> Option<Vec<u8>> {
     let (mut out, mut taken, mut found) = (Vec::with_capacity(text.len()), false, false);
     for line in text.split_inclusive(|byte| *byte == b'\n') {
@@ -135,7 +135,7 @@ pub fn packed_without_replacing(text: &[u8], was: &Refs) -> Option<Vec<u8>> {
 }
 
 impl Refs {
-    /// Those of a linked working tree with those of its repository.
+    /// Joins the references of a linked working tree with those of its repository.
     pub fn with_common(mut self, common: &Refs) -> Refs {
         let own = std::mem::replace(&mut self.all, common.all.clone());
         self.all.extend(own);
@@ -143,13 +143,13 @@ impl Refs {
         self
     }
 
-    /// All objects that are named.
+    /// Returns all objects that are named.
     pub fn objects(&self) -> BTreeSet<String> {
         let values = self.all.values().chain(&self.head);
         values.filter(|value| is_object(value)).cloned().collect()
     }
 
-    /// The object that HEAD leads to.
+    /// Returns the object that HEAD leads to.
     pub fn head_object(&self) -> Option<&str> {
         let mut value = self.head.as_ref()?;
         // A reference may name another; git follows five.
@@ -186,7 +186,7 @@ pub fn moves(before: &Refs, after: &Refs) -> Vec<(String, String, String)> {
     changes(before, after).map(|(name, was, now)| (name, shown(was), shown(now))).collect()
 }
 
-/// A person's own first.
+/// Ranks references, the person's own first.
 fn rank(name: &str) -> u8 {
     match name.split('/').nth(1) {
         Some("heads") => 0,

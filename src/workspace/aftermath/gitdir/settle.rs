@@ -72,8 +72,8 @@ struct One<'a> {
 }
 
 impl One<'_> {
-    /// Every step is done, whatever became of those before it: what an agent makes one stumble over
-    /// must not keep the index from being judged.
+    /// Does every step, whatever became of those before it: an error that an agent provokes must
+    /// not keep the index from being judged.
     fn settle(&mut self) -> io::Result<()> {
         let listed = self.listed();
         let head = self.head();
@@ -91,8 +91,8 @@ impl One<'_> {
         Ok(())
     }
 
-    /// git follows links when it writes: a log, a message or an object would go where the agent
-    /// says.
+    /// Puts links aside: git follows them when it writes, so a log, a message or an object would go
+    /// where the agent says.
     fn links(&mut self, now: &[(Bytes, Bytes)]) -> io::Result<()> {
         let known: BTreeMap<&Bytes, &Bytes> =
             self.was.map(|was| was.links.iter().map(|(path, to)| (path, to)).collect()).unwrap_or_default();
@@ -170,7 +170,7 @@ impl One<'_> {
         Ok(())
     }
 
-    /// HEAD names a reference or an object; git would follow a path.
+    /// Puts HEAD back where it names neither a reference nor an object: git would follow a path.
     fn head(&mut self) -> io::Result<()> {
         let Some(stat) = stat(self.here, OsStr::new("HEAD"))? else {
             return self.put_head_back("nothing there");
@@ -286,7 +286,7 @@ impl One<'_> {
         })
     }
 
-    /// Files whose changes the person does not want to see were changed: they are told here.
+    /// Reports changes of files that the person hides from git.
     fn hidden_changes(&mut self) {
         let Some(was) = self.was else { return };
         for Hiding { path, print, .. } in &was.hiding {

@@ -26,7 +26,7 @@ impl Project {
         Project::with(|_| {})
     }
 
-    /// `before` is what the person has there.
+    /// Makes a project. `before` is what the person has there.
     fn with(before: impl Fn(&Project)) -> Project {
         let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let root = Root {
@@ -82,7 +82,7 @@ impl Project {
         fs::read_to_string(self.at(path)).unwrap()
     }
 
-    /// git of the person, who has no configuration of their own.
+    /// Runs git as the person, who has no configuration of their own.
     fn try_git(&self, words: &[&str]) -> (bool, String) {
         let output = Command::new("git")
             .args(words)
@@ -166,7 +166,7 @@ fn no_entry_of_an_index_writes_where_git_runs_what_lies_there() {
     }
 }
 
-/// Each hides a changed script from `git status`.
+/// Tries each trick that hides a changed script from `git status`.
 #[test]
 fn a_changed_script_is_shown_whatever_the_agent_did_to_hide_it() {
     type Trick = fn(&Project);
@@ -495,7 +495,7 @@ fn ordinary_operations_stay_as_they_are() {
         project.git(&["add", "."]);
         project.git(&["commit", "--quiet", "-m", message]);
     }
-    /// Two branches that change one line.
+    /// Makes two branches that change one line.
     fn conflict(project: &Project) {
         project.git(&["checkout", "--quiet", "-b", "other"]);
         project.put("sub/file", "theirs\n");
@@ -660,7 +660,8 @@ fn a_push_goes_where_it_went_before_the_run() {
     );
 }
 
-/// A reference by which git shows `evil` in the place of the script, in every form that git reads.
+/// Tries a reference by which git shows `evil` in the place of the script, in every form that git
+/// reads.
 #[test]
 fn no_object_is_shown_in_the_place_of_another_whatever_the_form() {
     let forms: [fn(&Project, &str, &str); 7] = [

@@ -69,7 +69,7 @@ struct LineScan<'a> {
 }
 
 impl LineScan<'_> {
-    /// The place of a secret key, and its value's.
+    /// Returns the place of a secret key, and its value's.
     fn secret(&self, form: Form) -> Option<(usize, Range<usize>)> {
         let captures = self.patterns.line.captures(self.line)?;
         let (key, value) = (captures.name("k")?, captures.name("v")?);

@@ -13,11 +13,11 @@ use super::patterns::{Patterns, regex};
 /// Rules by which a value is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manner {
-    /// In a credential store: only references are no secrets.
+    /// Rules for a credential store: only references are no secrets.
     Strict,
-    /// In a file that may be something else: placeholders are none either.
+    /// Rules for a file that may be something else: placeholders are no secrets either.
     Loose,
-    /// In a translation: nor are texts for people.
+    /// Rules for a translation: texts for people are no secrets either.
     Texts,
 }
 
@@ -109,7 +109,8 @@ fn is_word(word: &str) -> bool {
     number || letters
 }
 
-/// Marks that are written with letters: vowels of Indic scripts, accents, joiners.
+/// Tells whether a letter is a mark that is written with letters: vowels of Indic scripts, accents,
+/// joiners.
 fn is_mark(letter: char) -> bool {
     matches!(letter as u32, 0x300..=0x36f | 0x483..=0x489 | 0x591..=0x5c7 | 0x610..=0x6ed | 0x900..=0xdff | 0xe31..=0xe4e
         | 0x1000..=0x109f | 0x1780..=0x17d3 | 0x200c..=0x200f | 0x3005..=0x30ff)

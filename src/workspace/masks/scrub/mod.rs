@@ -47,11 +47,11 @@ pub enum Form {
 /// Outcome for a configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Scrubbed {
-    /// It holds no secret: it stays as it is, and the agent may change it.
+    /// The configuration holds no secret: it stays as it is, and the agent may change it.
     Clean,
     /// The configuration without its secrets.
     Masked(Vec<u8>),
-    /// It cannot be read for certain.
+    /// The configuration cannot be read for certain.
     Unclear,
 }
 
@@ -87,7 +87,7 @@ fn scrub_as(manner: Manner, form: Form, text: &[u8]) -> Scrubbed {
     }
 }
 
-/// A text with other words in the place of some spans, which may overlap.
+/// Returns a text with other words in the place of some spans, which may overlap.
 pub fn replace(text: &[u8], mut spans: Vec<Range<usize>>, with: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
     spans.sort_by_key(|span| (span.start, span.end));
     let (mut out, mut at) = (Vec::with_capacity(text.len()), 0);
@@ -105,7 +105,7 @@ pub fn replace(text: &[u8], mut spans: Vec<Range<usize>>, with: impl Fn(usize) -
     out
 }
 
-/// The lines of a text without their ends, each with its place in it.
+/// Returns the lines of a text without their ends, each with its place in the text.
 fn each_line(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut at = 0;
     text.split_inclusive(|byte| *byte == b'\n').map(move |line| {
@@ -115,7 +115,7 @@ fn each_line(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     })
 }
 
-/// A word without the quotes around it.
+/// Returns a word without the quotes around it.
 fn unquoted(word: &[u8]) -> &[u8] {
     match word {
         [first @ (b'"' | b'\''), inner @ .., last] if first == last => inner,

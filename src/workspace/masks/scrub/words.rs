@@ -109,7 +109,7 @@ pub(super) fn find(text: &[u8], manner: Manner) -> Vec<Range<usize>> {
     spans
 }
 
-/// The places of a line's first word, or what is quoted, and of the rest.
+/// Returns the places of a line's first word, or quoted text, and of the rest.
 fn split(line: &[u8]) -> Option<(Range<usize>, Range<usize>)> {
     let blank = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'#' | b';');
     let from = line.iter().take_while(blank).count();

@@ -9,7 +9,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::*;
 
-/// A token as GitLab gives them, put together so that this file holds none.
+/// Returns a token as GitLab gives them, put together so that this file holds none.
 fn token() -> String {
     format!("glpat-{}", "9dJq4TzX0kV2bLw7NmRs")
 }

@@ -8,12 +8,12 @@ use super::super::look::{HEAD, open};
 use super::super::scrub;
 use super::*;
 
-/// A token as GitLab gives them, put together so that this file holds none.
+/// Returns a token as GitLab gives them, put together so that this file holds none.
 fn token() -> String {
     format!("glpat-{}", "9dJq4TzX0kV2bLw7NmRs")
 }
 
-/// A reflog with a password in a URL.
+/// Returns a reflog with a password in a URL.
 fn log() -> String {
     let name = "0".repeat(40);
     format!("{name} {name} A <a@b.example> 1 +0000\tclone: from https://x:{}@gitlab.com/a\n", token())
@@ -37,7 +37,7 @@ impl Project {
         self.0.path().canonicalize().unwrap()
     }
 
-    /// Path and word of every cover.
+    /// Returns path and word of every cover.
     fn covers(&self, mask: &[&str], unmask: &[&str]) -> BTreeMap<String, String> {
         let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect();
         let wishes = Wishes { mask: words(mask), unmask: words(unmask), ..Wishes::default() };

@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
-/// Many files that resemble each other, so that packs have deltas; one is executable, one is large.
+/// Makes many files that resemble each other, so that packs have deltas; one is executable, one is
+/// large.
 fn many(world: &World) {
     let text = |number: usize| -> String {
         (0..2000)

@@ -18,7 +18,8 @@ impl At for Vec<u8> {
     }
 }
 
-/// A repository with a pack of a few small objects, one of them a delta, and the names of all.
+/// Makes a repository with a pack of a few small objects, one of them a delta, and the names of
+/// all.
 fn packed() -> (World, Vec<String>) {
     let world = World::with_repository(&[]);
     let text: String = (0..40).map(|number| format!("line {number}\n")).collect();

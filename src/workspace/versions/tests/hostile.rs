@@ -149,8 +149,8 @@ fn large_contents_are_a_doubt() {
     }
 }
 
-/// One budget holds for all repositories of a project, loose or packed: beyond it nothing certain
-/// is said.
+/// Shows that one budget holds for all repositories of a project, loose or packed: beyond it
+/// nothing certain is said.
 #[test]
 fn what_is_beyond_the_budget_of_the_look_is_a_doubt() {
     let world = World::with_repository(&[]);

@@ -24,7 +24,7 @@ impl World {
         World { dir: tempfile::tempdir().unwrap() }
     }
 
-    /// With a repository in `project`.
+    /// Makes a world with a repository in `project`.
     fn with_repository(options: &[&str]) -> World {
         let world = World::new();
         fs::create_dir(world.at("")).unwrap();
@@ -119,7 +119,7 @@ impl World {
     }
 }
 
-/// The index of some pack.
+/// Returns the index of some pack.
 fn pack_index(world: &World) -> PathBuf {
     let mut paths = fs::read_dir(world.at(".git/objects/pack")).unwrap().flatten().map(|entry| entry.path());
     paths.find(|path| path.extension().is_some_and(|end| end == "idx")).unwrap()
