@@ -1,4 +1,4 @@
-//! What fence, guard and probes write. The engine keeps stdout and stderr of a container apart:
+//! Output of fence, guard and probes. The engine keeps stdout and stderr of a container apart:
 //!
 //! ```text
 //!  stdout ─▶ the decision log, or what the supervisor reads: nothing else may come there
