@@ -7,8 +7,8 @@ use crate::inside::output;
 use crate::term::Failure;
 use crate::wire::control::{LONGEST, SOCKET, TURN};
 
-/// Runs `ringfence guard control`, inside the guard's container: carries lines from stdin to the guard,
-/// and its answers to stdout.
+/// Runs `ringfence guard control`, inside the guard's container: carries lines from stdin to the
+/// guard, and its answers to stdout.
 pub fn relay() -> Result<(), Failure> {
     let failed =
         |doing: &str, error: &std::io::Error| Failure::new(1, format!("control: {doing}")).caused_by(error);
