@@ -41,25 +41,25 @@ pub enum Outcome {
 }
 
 /// Why a change or a question came to nothing.
-enum Trouble {
+enum Unmade {
     /// The policy does not permit it, in words.
     Refused(String),
     /// It could not be done.
     Failed(Failure),
 }
 
-impl From<Failure> for Trouble {
+impl From<Failure> for Unmade {
     fn from(failure: Failure) -> Self {
-        Trouble::Failed(failure)
+        Unmade::Failed(failure)
     }
 }
 
 /// A question that no policy refuses, refused all the same, is a failure.
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
+impl From<Unmade> for Failure {
+    fn from(trouble: Unmade) -> Self {
         match trouble {
-            Trouble::Failed(failure) => failure,
-            Trouble::Refused(why) => {
+            Unmade::Failed(failure) => failure,
+            Unmade::Refused(why) => {
                 Failure::new(COULD_NOT_RUN, format!("the guard refuses to say how it stands: {why}"))
             }
         }
@@ -113,8 +113,8 @@ pub async fn change(engine: &Engine, to: &Helpers, change: Change) -> Result<Out
     };
     match made {
         Ok(state) => Ok(Outcome::Made(state)),
-        Err(Trouble::Refused(why)) => Ok(Outcome::Refused(why)),
-        Err(Trouble::Failed(failure)) => Err(failure),
+        Err(Unmade::Refused(why)) => Ok(Outcome::Refused(why)),
+        Err(Unmade::Failed(failure)) => Err(failure),
     }
 }
 
@@ -124,7 +124,7 @@ async fn close(
     to: &Helpers,
     session: &mut Session,
     change: Change,
-) -> Result<State, Trouble> {
+) -> Result<State, Unmade> {
     let would = session.good(&Request::Propose(change.clone())).await?.plan;
     // What fails here is told at the end: the guard refuses all the same.
     let applied = apply(engine, to, &would).await;
@@ -143,12 +143,7 @@ async fn close(
 /// what was opened is taken back. A reload stays with the guard: nothing that the new policy
 /// refuses passes once the guard has it, and nothing that it permits anew before the fence has it
 /// too, so that is the most closed state there is.
-async fn open(
-    engine: &Engine,
-    to: &Helpers,
-    session: &mut Session,
-    change: Change,
-) -> Result<State, Trouble> {
+async fn open(engine: &Engine, to: &Helpers, session: &mut Session, change: Change) -> Result<State, Unmade> {
     let is_reload = matches!(change, Change::Reload(_));
     let made = session.good(&Request::Make(change)).await?;
     if let Err(failure) = apply(engine, to, &made.plan).await {
@@ -198,14 +193,14 @@ impl Session {
     }
 
     /// Asks one thing.
-    async fn good(&mut self, request: &Request) -> Result<Good, Trouble> {
+    async fn good(&mut self, request: &Request) -> Result<Good, Unmade> {
         self.0.say(request).await?;
         let line = timeout(PATIENCE, self.0.line()).await.unwrap_or(None);
         let answer = line.as_deref().and_then(|line| serde_json::from_slice::<ControlAnswer>(line).ok());
         match answer {
             Some(ControlAnswer::Good(good)) => Ok(*good),
             Some(ControlAnswer::Refused { reason, rule }) => {
-                Err(Trouble::Refused(rule.map_or(reason.to_string(), |rule| format!("{reason}: {rule}"))))
+                Err(Unmade::Refused(rule.map_or(reason.to_string(), |rule| format!("{reason}: {rule}"))))
             }
             Some(ControlAnswer::Failed(why)) => Err(Failure::new(COULD_NOT_RUN, why).into()),
             None => {

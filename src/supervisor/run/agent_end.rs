@@ -74,3 +74,40 @@ impl AgentEnd {
         AgentEnded { how: self.how.into(), exit_status: Some(self.status) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_output_is_no_success_and_hides_no_other_status() {
+        let ended = |status, lost: Option<&str>| {
+            AgentEnd::exited(How::Exited, status, lost.map(str::to_owned)).status
+        };
+        assert_eq!((ended(0, None), ended(0, Some("full"))), (0, COULD_NOT_RUN));
+        assert_eq!((ended(7, None), ended(7, Some("full"))), (7, 7));
+        assert_eq!(ended(1 << 20, None), u8::MAX, "no status is taken for another one");
+    }
+
+    #[test]
+    fn a_helper_that_died_is_told_from_an_engine_that_does_not_answer() {
+        let died = AgentEnd::without_helper(Role::Guard, 137);
+        assert_eq!((died.status, died.how), (FENCE_ENDED, How::HelperLost));
+        assert_eq!(died.why.unwrap(), "the guard ended with status 137, so the run was ended");
+        let silent = AgentEnd::without_helper(Role::Fence, -1);
+        assert_eq!((silent.status, silent.how), (FENCE_ENDED, How::EngineLost));
+    }
+
+    #[test]
+    fn each_limit_is_named_in_the_log() {
+        for (limit, how) in [
+            (Observation::TimeLimit, How::TimeLimit),
+            (Observation::TokenOver, How::TokenOver),
+            (Observation::DiskLimit, How::DiskLimit),
+        ] {
+            let end = AgentEnd::at_limit(TIME_OVER, limit, "it is over");
+            assert_eq!((end.how, end.reached.len()), (how, 1));
+            assert_eq!(end.reached[0].1, "it is over, so the run was ended");
+        }
+    }
+}

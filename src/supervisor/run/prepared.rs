@@ -8,7 +8,7 @@ use crate::host::territory;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::live;
 use crate::supervisor::records::runs::Held;
-use crate::supervisor::spec::agent::{AgentSpec, EngineFacts, Facts};
+use crate::supervisor::spec::agent::{AgentSpec, EngineFacts, SpecFacts};
 use crate::supervisor::spec::etc;
 use crate::supervisor::spec::image::Image;
 use crate::supervisor::spec::places::WORKSPACE;
@@ -69,7 +69,7 @@ impl Checked {
         let project = request.project().map(|bind| bind.source.as_path());
         let record = Held::begin(&workflow, &engine.host, project)?;
         let covers = cover(&request, &facts, engine, workflow.id)?;
-        let known = Facts { image, dialect: &engine.dialect, engine: facts, limits, covers: &covers };
+        let known = SpecFacts { image, dialect: &engine.dialect, engine: facts, limits, covers: &covers };
         let begun = AgentSpec::new(&request.agent, known)
             .and_then(|agent| Ok((agent, begin_aftermath(&request, engine, &workflow)?)));
         let (agent, aftermath) = begun.inspect_err(|_| {

@@ -11,7 +11,7 @@ use crate::supervisor::engine::dialect::{Dialect, ReadOnlyPaths};
 use crate::term::Failure;
 use crate::workspace::masks::{Laying, Served};
 
-/// Facts of the engine and its machine beside the dialect, as far as the agent depends on them.
+/// SpecFacts of the engine and its machine beside the dialect, as far as the agent depends on them.
 #[derive(Debug, Clone, Copy)]
 pub struct EngineFacts {
     /// Tells whether the storage driver may hold a disk limit for one container.
@@ -24,7 +24,7 @@ pub struct EngineFacts {
 
 /// All that a request does not say and a spec needs.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
+pub struct SpecFacts<'a> {
     /// The image on the engine.
     pub image: &'a Image,
     /// Everything in which the engine differs from others.
@@ -86,8 +86,8 @@ impl AgentSpec {
     ///
     /// # Errors
     /// When the image declares a volume where none can be.
-    pub fn new(asked: &AgentRequest, facts: Facts<'_>) -> Result<AgentSpec, Failure> {
-        let Facts { image, dialect, engine, limits, covers } = facts;
+    pub fn new(asked: &AgentRequest, facts: SpecFacts<'_>) -> Result<AgentSpec, Failure> {
+        let SpecFacts { image, dialect, engine, limits, covers } = facts;
         // On a rootless engine the person is root in the container, and the owner's number would be
         // somebody else.
         let owner = asked.owner.clone().filter(|_| !dialect.rootless);
@@ -145,9 +145,9 @@ mod tests {
     use super::*;
     use crate::supervisor::engine::dialect::example;
 
-    fn facts<'a>(dialect: &'a Dialect, image: &'a Image, covers: &'a Laying) -> Facts<'a> {
+    fn facts<'a>(dialect: &'a Dialect, image: &'a Image, covers: &'a Laying) -> SpecFacts<'a> {
         let engine = EngineFacts { quotas: true, own_files: true, elsewhere: false };
-        Facts { image, dialect, engine, limits: Limits::default(), covers }
+        SpecFacts { image, dialect, engine, limits: Limits::default(), covers }
     }
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
             let dialect = example(name);
             let facts = facts(&dialect, &image, &covers);
             let engine = EngineFacts { own_files, ..facts.engine };
-            let made = AgentSpec::new(&AgentRequest::default(), Facts { engine, ..facts }).unwrap();
+            let made = AgentSpec::new(&AgentRequest::default(), SpecFacts { engine, ..facts }).unwrap();
             assert_eq!(made.names_read_only, read_only, "{name} {own_files}");
         }
     }

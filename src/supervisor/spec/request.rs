@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  command line, layers, policy ──▶ AgentRequest ──┐
-//!  engine, image, this machine ───▶ Facts ─────────┴─ AgentSpec::new ──▶ AgentSpec ──▶ what the engine is asked for
+//!  engine, image, this machine ───▶ SpecFacts ─────┴─ AgentSpec::new ──▶ AgentSpec ──▶ what the engine is asked for
 //! ```
 //! Everything that can ask for an agent makes a request, and nothing else: the spec is made of it
 //! in one place.
