@@ -54,7 +54,7 @@ async fn record(engine: &Engine, helpers: &Helpers, id: WorkflowId, told: Settle
     }
 }
 
-/// What came of a run, and where all of it is named.
+/// Changes that a run left, and the place where all of them are named.
 pub struct Report {
     told: SettleReport,
     place: String,
@@ -74,8 +74,8 @@ impl Report {
     }
 }
 
-/// The same for a workflow whose agent was removed, and which nobody supervises any more; whether
-/// there was something to say.
+/// Puts back after a workflow whose agent was removed, and which nobody supervises any more; tells
+/// whether there was something to say.
 pub async fn settle_abandoned(
     engine: &Engine,
     id: WorkflowId,
@@ -92,7 +92,7 @@ pub async fn settle_abandoned(
     Ok(any)
 }
 
-/// The same for workflows that are not on the engine any more; `living` are.
+/// Puts back after workflows that are not on the engine any more; `living` are.
 pub fn sweep(engine: &Engine, living: &[WorkflowId]) -> Result<(), Failure> {
     for (id, Abandoned { mut told, of }) in aftermath::sweep(&engine.host, living)? {
         review::look_for_stand_ins(id, &mut told);

@@ -27,12 +27,12 @@ use crate::wire::event::{AgentEnded, Note, Observation};
 use crate::wire::handover::FenceConfig;
 use crate::wire::host_network::HostNetwork;
 
-/// How long an answer may take.
+/// Time that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How long a new ruleset may take.
+/// Time that a new ruleset may take.
 const RULES: Duration = Duration::from_secs(15);
 
-/// How a change went.
+/// Outcome of a change.
 pub enum Outcome {
     /// It is made.
     Made(State),
@@ -226,7 +226,7 @@ impl Exec {
         Exec::start_as(engine, container, words, None).await
     }
 
-    /// The same as another user than the container's.
+    /// Starts it as another user than the container's.
     pub(super) async fn start_as(
         engine: &Engine,
         container: &str,
@@ -292,7 +292,7 @@ impl Exec {
         self.complaints.extend(String::from_utf8_lossy(bytes).lines().map(str::to_owned));
     }
 
-    /// How it ended, if it did.
+    /// Returns the status that it ended with, if it did.
     pub(super) async fn status(&self, engine: &Engine) -> Result<Option<i64>, Failure> {
         // The engine may notice the end a little later than its output's.
         for _ in 0..40 {

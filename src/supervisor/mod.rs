@@ -6,14 +6,15 @@
 //!          ◀─ remove, report ◀─ wait: agent ends | guard or fence dies | time | signal ◀─ start agent ◀──┘
 //! ```
 //!
-//! `engine` finds the engine and speaks to it. `spec` says as plain data what it is asked for: containers,
-//! limits, system calls, names and labels; `networks` makes a run's networks. `image` finds the agent's
-//! image or has it fetched, `helper_image` is the one of fence and guard. `mounts` gives the agent this
-//! machine's files, `upload` takes authorities, secrets and the guard's inputs into containers. `run` is
-//! the story above, `watch` counts what an agent uses, `signals` passes signals on, `live` changes a run
-//! that goes on. `records` keeps what this machine knows of its runs, `inventory` finds them on the engine
-//! and removes them, `aftermath` puts back what a run may not leave behind. In what engines differ,
-//! `engine::dialect` alone knows.
+//! `engine` finds the engine and speaks to it. `spec` says as plain data what it is asked for:
+//! containers, limits, system calls, names and labels; `networks` makes a run's networks. `image`
+//! finds the agent's image or has it fetched, `helper_image` is the one of fence and guard.
+//! `mounts` gives the agent this machine's files, `upload` takes authorities, secrets and the
+//! guard's inputs into containers. `run` is the story above, `watch` counts what an agent uses,
+//! `signals` passes signals on, `live` changes a run that goes on. `records` keeps what this
+//! machine knows of its runs, `inventory` finds them on the engine and removes them, `aftermath`
+//! puts back what a run may not leave behind. In what engines differ, `engine::dialect` alone
+//! knows.
 
 pub mod aftermath;
 pub mod engine;

@@ -1,7 +1,7 @@
 //! The two networks: each workflow's own internal one, and the uplink that all guards share.
 //!
-//! Subnets are given, never left to the engine's pools, which hold about 31 networks. A workflow's is
-//! a free /29 of 198.18.0.0/16; nothing is ever routed there.
+//! Subnets are given, never left to the engine's pools, which hold about 31 networks. A workflow's
+//! is a free /29 of 198.18.0.0/16; nothing is ever routed there.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,11 +19,12 @@ const WORKFLOW_POOL: &str = "198.18.0.0/16";
 const UPLINK_POOL: &str = "198.19.0.0/16";
 /// Name of the uplink; it is always used by id.
 pub const UPLINK: &str = "ringfence-uplink";
-/// What comes between that name and the largest packet, where an engine's default network has another one than everybody.
+/// Link between that name and the largest packet, where an engine's default network has an unusual
+/// one.
 const WITH_MTU: &str = "-mtu-";
 /// Options by which Docker and Podman say how large a packet may be.
 const MTU_OPTIONS: [&str; 2] = ["com.docker.network.driver.mtu", "mtu"];
-/// What Docker says where nobody configured anything.
+/// Largest packet that Docker names where nobody configured anything.
 const USUAL_MTU: u16 = 1500;
 /// The smallest that IPv4 allows.
 const LEAST_MTU: u16 = 68;
@@ -85,8 +86,9 @@ pub async fn create_own(
 /// Finds the uplink, or creates it; its id and subnet. Of several that racing supervisors made, the
 /// oldest stays and is used by all.
 ///
-/// Its packets are as large as those of the engine's default network: where a path drops larger ones without a word, connections
-/// would hang. A network cannot change that, so each size has an uplink with a name of its own.
+/// Its packets are as large as those of the engine's default network: where a path drops larger
+/// ones without a word, connections would hang. A network cannot change that, so each size has an
+/// uplink with a name of its own.
 pub async fn ensure_uplink(
     engine: &Engine,
     networks: &[Network],
@@ -119,12 +121,13 @@ pub async fn ensure_uplink(
     }
 }
 
-/// Whether dockerd has the bridge of its own, by whose address containers find the host.
+/// Tells whether dockerd has the bridge of its own, by whose address containers find the host.
 pub fn has_default_bridge(networks: &[Network]) -> bool {
     networks.iter().any(|network| network.name.as_deref() == Some("bridge"))
 }
 
-/// Removes every uplink, by its id: a start that was broken off may have left a second one of the same name.
+/// Removes every uplink, by its id: a start that was broken off may have left a second one of the
+/// same name.
 pub async fn remove_uplinks(engine: &Engine) -> Result<(), Failure> {
     let mut tried = Ok(());
     for id in uplinks(&list(engine).await?).filter_map(|network| network.id.as_deref()) {
@@ -140,8 +143,8 @@ pub async fn remove_uplinks(engine: &Engine) -> Result<(), Failure> {
     tried
 }
 
-/// Removes uplinks of other sizes that no container has. An engine keeps one that a running container uses; one of a container that is
-/// about to start is left alone.
+/// Removes uplinks of other sizes that no container has. An engine keeps one that a running
+/// container uses; one of a container that is about to start is left alone.
 async fn remove_unused(engine: &Engine, networks: &[Network], name: &str) {
     let mut others = uplinks(networks).filter(|network| network.name.as_deref() != Some(name)).peekable();
     if others.peek().is_none() {

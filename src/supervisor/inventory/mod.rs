@@ -25,12 +25,12 @@ use crate::wire::{ImageDigest, ImageName, PolicyDigest, UnixTime, WorkflowId, Wo
 /// State of a container that is not there.
 const ABSENT: &str = "absent";
 
-/// Whether a record on this machine agrees with what the engine lists.
+/// Agreement of a record on this machine with what the engine lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recorded {
     /// It does; `locked` tells whether its supervisor held a lock.
     Here {
-        /// Whether it did.
+        /// Tells whether it did.
         locked: bool,
     },
     /// Version 0.1 made it here: the policy's sources alone were written down.
@@ -56,23 +56,23 @@ pub struct Found {
     /// The agent's image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageName>,
-    /// The same by the digest under which a registry gave it.
+    /// Digest under which a registry gave that image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_digest: Option<ImageDigest>,
     /// running, exited, created, … of the agent; `absent` without one.
     pub agent: String,
-    /// The same of the guard.
+    /// State of the guard.
     pub guard: String,
-    /// The same of the fence.
+    /// State of the fence.
     pub fence: String,
     /// Digest of the policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<PolicyDigest>,
     /// The time of the start.
     pub created_at: UnixTime,
-    /// What this machine knows of it.
+    /// Knowledge of this machine.
     pub recorded: Recorded,
-    /// What a running agent uses of what it may, where that was asked for.
+    /// Usage of a running agent, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
     /// All that is there of it.
@@ -114,7 +114,7 @@ impl Found {
         self.parts.push(part);
     }
 
-    /// Whether this machine made it, so that its files here are the workflow's.
+    /// Tells whether this machine made it, so that its files here are the workflow's.
     pub fn is_recorded(&self) -> bool {
         self.recorded != Recorded::No
     }
@@ -136,7 +136,7 @@ pub async fn workflows(engine: &Engine) -> Result<Vec<Found>, Failure> {
     Ok(group(parts(engine, LABEL_WORKFLOW).await?, known))
 }
 
-/// What is left on the engine of a workflow that this process made.
+/// Lists what is left on the engine of a workflow that this process made.
 pub async fn of_run(engine: &Engine, workflow: &Workflow) -> Result<Found, Failure> {
     let own = Claim {
         workflow: workflow.id,
@@ -174,7 +174,7 @@ async fn parts(engine: &Engine, label: &str) -> Result<Vec<Part>, Failure> {
     Ok(containers.chain(networks).chain(volumes).collect())
 }
 
-/// What this machine wrote down of a workflow.
+/// Record of this machine about a workflow.
 enum Known {
     Run(Run),
     Earlier,
@@ -200,8 +200,8 @@ fn group(parts: Vec<Part>, known: impl Fn(WorkflowId) -> Known) -> Vec<Found> {
     all
 }
 
-/// The workflow of parts that claim one id. Parts that do not agree with the record are nobody's; without one, those that do not agree
-/// with the fence, which is there first and stays longest.
+/// The workflow of parts that claim one id. Parts that do not agree with the record are nobody's;
+/// without one, those that do not agree with the fence, which is there first and stays longest.
 fn one(mut parts: Vec<Part>, known: &Known) -> Option<Found> {
     let recorded = match known {
         Known::Run(run) => {

@@ -1,4 +1,5 @@
-//! Removing a workflow, by the engine's own ids of its parts: a name could be somebody else's by now.
+//! Removing a workflow, by the engine's own ids of its parts: a name could be somebody else's by
+//! now.
 
 use std::time::Duration;
 
@@ -20,9 +21,10 @@ use crate::workspace::masks;
 /// Between two pieces of a log an engine takes no longer than this.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Saves the events of a workflow whose agent has ended, and removes it. Of one that this machine has no record of, nothing is kept or
-/// settled here: its id is no more than what the engine's objects say. What cannot be saved is not removed: an agent that fills a
-/// disk would be rid of its traces. What it left in the project is settled all the same.
+/// Saves the events of a workflow whose agent has ended, and removes it. Of one that this machine
+/// has no record of, nothing is kept or settled here: its id is no more than what the engine's
+/// objects say. What cannot be saved is not removed: an agent that fills a disk would be rid of its
+/// traces. What it left in the project is settled all the same.
 pub async fn end(engine: &Engine, found: &Found, how: How) -> Result<(), Failure> {
     write_end_down(engine, found, how).await;
     if !found.is_recorded() {
@@ -36,7 +38,8 @@ pub async fn end(engine: &Engine, found: &Found, how: How) -> Result<(), Failure
     Err(failure.hint(format!("workflow {id} is kept until its events can be saved; then `ringfence gc`")))
 }
 
-/// Has the guard write down how the agent ended, where its supervisor has not done so. A guard that is gone writes nothing any more.
+/// Has the guard write down how the agent ended, where its supervisor has not done so. A guard that
+/// is gone writes nothing any more.
 async fn write_end_down(engine: &Engine, found: &Found, how: How) {
     let (Some(helpers), Some(agent)) = (found.helpers(), found.container(Role::Agent)) else { return };
     if found.guard != "running" {
@@ -91,7 +94,8 @@ pub async fn remove(engine: &Engine, found: &Found) -> Result<(), Failure> {
     Err(failure.hint("`ringfence gc` tries again"))
 }
 
-/// Removes what this machine keeps of a workflow; errors in words. The record stays while anything is left on the engine.
+/// Removes what this machine keeps of a workflow; errors in words. The record stays while anything
+/// is left on the engine.
 fn clean_up(id: WorkflowId, forget: bool) -> Vec<String> {
     let closed = masks::close(id);
     let forgotten = if forget && closed.is_ok() { runs::forget(id) } else { Ok(()) };
@@ -146,8 +150,8 @@ async fn is_gone_soon(engine: &Engine, container: &str) -> bool {
     false
 }
 
-/// Removes a volume; the error in words. Of a volume that shows a directory of a machine, the engine ends the mount first and removes
-/// its own empty directory.
+/// Removes a volume; the error in words. Of a volume that shows a directory of a machine, the
+/// engine ends the mount first and removes its own empty directory.
 async fn remove_volume(engine: &Engine, part: &Part) -> Option<String> {
     let force = Some(RemoveVolumeOptions { force: true });
     let removed = engine.api.remove_volume(&part.handle, force).await;
@@ -155,7 +159,8 @@ async fn remove_volume(engine: &Engine, part: &Part) -> Option<String> {
     Some(format!("volume {}: {}", part.handle, engine::describe(&error)))
 }
 
-/// Keeps the events of a workflow that no supervisor follows, from the guard's log. `false` when the engine has none.
+/// Keeps the events of a workflow that no supervisor follows, from the guard's log. `false` when
+/// the engine has none.
 pub async fn save_events(engine: &Engine, found: &Found) -> Result<bool, Failure> {
     let id = found.id;
     let Some(bytes) = read_events(engine, found).await? else { return Ok(false) };

@@ -1,4 +1,4 @@
-//! What running agents use of what they may: asked of the engine, all at once, one answer each.
+//! Usage of running agents beside their limits: asked of the engine, all at once, one answer each.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::supervisor::engine::Engine;
 use crate::supervisor::inventory::Found;
 use crate::supervisor::spec::workflow::{LABEL_DISK, LABEL_TIME, Role};
 
-/// How long one engine may take to answer for one agent; what it did not say is left out.
+/// Time that an engine may take to answer for one agent; what it did not say is left out.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Use against limit.

@@ -1,4 +1,4 @@
-//! Whether an engine on another kernel mounts the very directories that were checked.
+//! Proof that an engine on another kernel mounts the very directories that were checked.
 //!
 //! ```text
 //!  held directory ─▶ a file with a name and content that nobody can guess ─▶ the fence reads it through the mount ─▶ removed
@@ -32,11 +32,11 @@ pub struct Planted {
     file: Identity,
 }
 
-/// Whether an engine that says to run on the kernel `theirs` runs on another than this program.
-/// Where the versions are the same, the fence compares boot ids.
+/// Tells whether an engine that says to run on the kernel `theirs` runs on another than this
+/// program. Where the versions are the same, the fence compares boot ids.
 pub fn is_needed(theirs: Option<&str>) -> bool {
     let own = rustix::system::uname();
-    // Whoever says nothing is held to device and inode.
+    // An engine that says nothing is held to device and inode.
     theirs.is_some_and(|theirs| own.release().to_str().is_ok_and(|own| own != theirs))
 }
 
@@ -77,7 +77,7 @@ impl Planted {
         })
     }
 
-    /// What the fence must find.
+    /// Returns what the fence must find.
     pub fn nonce(&self) -> Nonce {
         self.nonce.clone()
     }

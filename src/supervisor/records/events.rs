@@ -4,7 +4,8 @@
 //!  lines ─▶ events/ID.jsonl ─(64 MiB)─▶ events/ID.2.jsonl ─▶ …        one run has no more than the guard's bound
 //!  gc ─▶ runs older than 90 days, and the oldest beyond 2 GiB, go whole; the newest stays
 //! ```
-//! No part is ever renamed or written again: the first is locked by the supervisor of the run for its whole life.
+//! No part is ever renamed or written again: the first is locked by the supervisor of the run for
+//! its whole life.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -130,7 +131,7 @@ fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// What was added to what is kept of a run.
+/// Events that were added to those that are kept of a run.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Added {
     /// Lines.
@@ -139,7 +140,8 @@ pub struct Added {
     pub missing: Option<(u64, u64)>,
 }
 
-/// Adds the lines of a guard's log that are not kept yet. While a supervisor writes them, nothing is.
+/// Adds the lines of a guard's log that are not kept yet. While a supervisor writes them, nothing
+/// is.
 pub fn add(id: WorkflowId, log: &[u8]) -> Result<Added, Failure> {
     add_in(&state::folder("events")?, id, log, PART)
 }
@@ -191,7 +193,8 @@ fn libc_nofollow() -> i32 {
     i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0)
 }
 
-/// Takes away a line that was not written whole; the size that is left, and the number of the last event.
+/// Takes away a line that was not written whole; the size that is left, and the number of the last
+/// event.
 fn end_of(file: &mut File) -> io::Result<(u64, Option<u64>)> {
     let size = file.seek(SeekFrom::End(0))?;
     let begin = size.saturating_sub(LONGEST);
@@ -215,8 +218,8 @@ fn number(line: &[u8]) -> Option<u64> {
     serde_json::from_slice::<Numbered>(line).ok().map(|line| line.seq)
 }
 
-/// Forgets the events of old runs, and of the oldest beyond what all may keep. Runs that are on the engine (`living`) or
-/// supervised stay, and so does the newest.
+/// Forgets the events of old runs, and of the oldest beyond what all may keep. Runs that are on the
+/// engine (`living`) or supervised stay, and so does the newest.
 pub fn sweep(living: &[WorkflowId]) -> Result<(), Failure> {
     let folder = state::folder("events")?;
     let stays = |id: &WorkflowId| living.contains(id) || runs::is_supervised(*id);

@@ -5,8 +5,9 @@
 //!  all is created         ─▶ line 2: the engine's own ids                     ├─ locked by the supervisor for its life
 //!  all is removed         ─▶ the file goes                                    ┘
 //! ```
-//! An object on the engine is acted on with effects on this machine only where such a record agrees with its name and labels. The lock
-//! ends with the process, however that ends: who finds it free knows that the supervisor is gone.
+//! An object on the engine is acted on with effects on this machine only where such a record agrees
+//! with its name and labels. The lock ends with the process, however that ends: who finds it free
+//! knows that the supervisor is gone.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -28,7 +29,7 @@ const UNFINISHED: &str = "part";
 /// A record that was being written when its writer was killed is removed after this time.
 const OLD: Duration = Duration::from_secs(3600);
 
-/// What a machine remembers of a run that it made.
+/// Record of a run that this machine made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     id: WorkflowId,
@@ -39,7 +40,7 @@ pub struct Run {
     engine: String,
     /// The project, for people.
     project: Option<String>,
-    /// Whether the supervisor could lock the file.
+    /// Tells whether the supervisor could lock the file.
     locked: bool,
     /// The engine's ids, as far as they were written down.
     #[serde(skip)]
@@ -47,7 +48,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// That of a workflow, if this machine made it. One that cannot be read is none: nothing on this machine is done by it.
+    /// That of a workflow, if this machine made it. One that cannot be read is none: nothing on
+    /// this machine is done by it.
     pub fn of(id: WorkflowId) -> Option<Run> {
         Run::read(&path(id).ok()?).filter(|run| run.id == id)
     }
@@ -62,7 +64,8 @@ impl Run {
         Some(Run { ids, ..run })
     }
 
-    /// Whether a part on the engine is the run's: labels agree, and the engine's id where it was written down.
+    /// Tells whether a part on the engine is the run's: labels agree, and the engine's id where it
+    /// was written down.
     pub fn knows(&self, part: &Part) -> bool {
         let Claim { workflow, name, digest, created_at } = &part.claim;
         let is_claimed =
@@ -70,7 +73,8 @@ impl Run {
         is_claimed && self.ids.get(&part.role).is_none_or(|id| id.as_ref() == part.handle)
     }
 
-    /// Whether its supervisor held a lock, so that one that is free says that the supervisor is gone.
+    /// Tells whether its supervisor held a lock, so that one that is free says that the supervisor
+    /// is gone.
     pub fn was_locked(&self) -> bool {
         self.locked
     }
@@ -128,12 +132,13 @@ fn write(path: &Path, mut run: Run) -> io::Result<File> {
     file.persist_noclobber(path).map_err(|error| error.error)
 }
 
-/// Whether a supervisor on this machine still works for a workflow. One of version 0.1 holds the events until the guard has ended.
+/// Tells whether a supervisor on this machine still works for a workflow. One of version 0.1 holds
+/// the events until the guard has ended.
 pub fn is_supervised(id: WorkflowId) -> bool {
     is_held(id) || state::are_events_held(id)
 }
 
-/// Whether a supervisor on this machine holds the record of a workflow.
+/// Tells whether a supervisor on this machine holds the record of a workflow.
 fn is_held(id: WorkflowId) -> bool {
     let file = path(id).ok().and_then(|path| File::open(path).ok());
     file.is_some_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
@@ -149,7 +154,8 @@ pub fn forget(id: WorkflowId) -> Result<(), Failure> {
     }
 }
 
-/// Forgets the runs of this engine that are not on it any more and that nobody supervises; `living` are.
+/// Forgets the runs of this engine that are not on it any more and that nobody supervises; `living`
+/// are.
 pub fn sweep(engine: &str, living: &[WorkflowId]) -> Result<(), Failure> {
     let folder = state::folder("runs")?;
     for entry in fs::read_dir(&folder).map_err(|error| cannot("list", &folder, &error))?.flatten() {

@@ -1,4 +1,4 @@
-//! How an agent ended, and the status that a run ends with.
+//! The end of an agent, and the status that a run ends with.
 
 use crate::supervisor::spec::workflow::Role;
 use crate::term::COULD_NOT_RUN;
@@ -13,7 +13,7 @@ pub(super) const TIME_OVER: u8 = 124;
 pub(super) struct AgentEnd {
     /// Exit status of the program.
     pub(super) status: u8,
-    /// What ended the agent.
+    /// Cause of the end.
     pub(super) how: How,
     /// The reason, where the supervisor ended it or could not follow it any more.
     pub(super) why: Option<String>,

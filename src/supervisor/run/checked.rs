@@ -24,15 +24,15 @@ pub(super) struct Checked {
     pub(super) limits: Limits,
     /// The engine's id of the helper image.
     pub(super) helper: String,
-    /// What the start needs once.
+    /// Values that the start needs once.
     pub(super) gathered: Gathered,
 }
 
-/// What was gathered for the start.
+/// Values that were gathered for the start.
 pub(super) struct Gathered {
     /// All networks of the engine.
     pub(super) networks: Vec<Network>,
-    /// What the guard needs of this machine.
+    /// Values of this machine that the guard needs.
     pub(super) means: Means,
     /// Authorities for the agent.
     pub(super) corporate: Option<Certificates>,
@@ -75,7 +75,7 @@ fn facts(engine: &Engine) -> EngineFacts {
     let elsewhere = nonce::is_needed(engine.info.kernel_version.as_deref());
     EngineFacts {
         quotas: may_hold_quotas(&engine.info),
-        own_files: etc::can_be_given(engine, elsewhere),
+        own_files: etc::can_be_given(&engine.dialect, engine.local, elsewhere),
         elsewhere,
     }
 }

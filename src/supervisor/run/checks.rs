@@ -1,4 +1,4 @@
-//! What the engine and this machine are asked before anything is created.
+//! Questions to the engine and this machine before anything is created.
 
 use std::net::IpAddr;
 
@@ -26,8 +26,8 @@ pub(super) async fn check_name_is_free(engine: &Engine, name: Option<&WorkflowNa
     Ok(())
 }
 
-/// Whether its storage driver may hold a limit for one container. It has the last word when the
-/// container is created.
+/// Tells whether the engine's storage driver may hold a limit for one container. It has the last
+/// word when the container is created.
 pub(super) fn may_hold_quotas(info: &SystemInfo) -> bool {
     let backing = |word: &str| {
         info.driver_status.iter().flatten().any(

@@ -1,8 +1,8 @@
-//! How long each step of a run took.
+//! Durations of the steps of a run.
 
 use std::time::{Duration, Instant};
 
-/// How long each step took, for `--timings`.
+/// Duration of each step, for `--timings`.
 pub(super) struct Clock {
     wanted: bool,
     last: Instant,

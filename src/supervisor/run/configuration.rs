@@ -1,4 +1,4 @@
-//! What the fence and the guard begin with.
+//! Files that the fence and the guard begin with.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,8 +8,8 @@ use netpolicy::virtual_names::VirtualNames;
 use super::prepared::RunPlan;
 use crate::host::{account, kernel};
 use crate::supervisor::engine::dialect::LimitsShown;
+use crate::supervisor::mounts::covers;
 use crate::supervisor::mounts::nonce::Planted;
-use crate::supervisor::spec::init;
 use crate::supervisor::upload::files::{self, File};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::event::Start;
@@ -34,7 +34,7 @@ pub(super) fn configuration(
         devices: agent.runtime.is_some(),
         given: agent.binds.expected(&nonces, kernel::boot_id().as_deref()),
         limits: engine.dialect.limits_shown == LimitsShown::FromWithin,
-        covers: init::expected(agent)?,
+        covers: covers::expected(agent)?,
     };
     let guard = GuardConfig {
         workflow: workflow.id,

@@ -35,7 +35,7 @@ use crate::wire::host_network::HostNetwork;
 
 /// A run of which the engine has every part.
 pub(super) struct Created<'a> {
-    /// What is decided.
+    /// The plan.
     pub(super) plan: &'a RunPlan,
     /// The measuring of what the agent may write, which goes on.
     pub(super) measuring: JoinHandle<Result<Watch, Failure>>,
@@ -49,9 +49,9 @@ pub(super) struct Created<'a> {
 pub(super) struct KnownHost {
     /// The helper.
     pub(super) watch: HostWatch,
-    /// How another one is made.
+    /// Facts to make another one.
     pub(super) recipe: Recipe,
-    /// What the guard starts with.
+    /// Network that the guard starts with.
     pub(super) network: HostNetwork,
 }
 

@@ -15,7 +15,7 @@ use crate::workspace::aftermath::Aftermath;
 
 /// A run whose agent is over.
 pub(super) struct Ended<'a> {
-    /// What was decided.
+    /// The plan.
     pub(super) plan: &'a RunPlan,
     /// The agent's end.
     pub(super) end: AgentEnd,
@@ -27,13 +27,13 @@ pub(super) struct Ended<'a> {
     pub(super) engine_is_silent: bool,
 }
 
-/// What came of a run, once nothing of it works any more.
+/// Outcome of a run of which nothing works any more.
 pub(super) struct Closed {
     /// The agent's end.
     pub(super) end: AgentEnd,
     /// The guard's lines, counted.
     pub(super) summary: Option<Summary>,
-    /// What was put back after the agent.
+    /// Files that were put back after the agent.
     pub(super) report: Option<Report>,
 }
 

@@ -30,17 +30,18 @@ use crate::wire::host_network::{HostNetwork, LONGEST, Line};
 const FIRST: Duration = Duration::from_secs(30);
 /// A helper that says nothing for three of its beats is taken for gone.
 const SILENCE: Duration = Duration::from_secs(15);
-/// How often a helper is started anew, and for how long a good one makes earlier ones forgotten.
+/// Number of times that a helper is started anew. A helper that lives for the time below makes
+/// earlier ones forgotten.
 const RESTARTS: u32 = 3;
 const FORGOTTEN: Duration = Duration::from_secs(600);
 /// An engine starts another helper within this time.
 const RESTART_LIMIT: Duration = Duration::from_secs(60);
 /// The time before another helper, or another try to tell the guard.
 const PAUSE: Duration = Duration::from_secs(2);
-/// How often the guard is told of one change.
+/// Number of times that the guard is told of one change.
 const TELLINGS: u32 = 3;
 
-/// What making the helper needs.
+/// Facts that making the helper needs.
 #[derive(Clone)]
 pub(super) struct Recipe {
     pub(super) engine: Engine,

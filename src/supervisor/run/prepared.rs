@@ -26,13 +26,13 @@ pub(super) struct RunPlan {
     pub(super) engine: Engine,
     /// Names and labels.
     pub(super) workflow: Workflow,
-    /// What was asked for.
+    /// The request.
     pub(super) request: RunRequest,
     /// The agent.
     pub(super) agent: AgentSpec,
-    /// What the agent depends on of the engine's machine, beside the dialect.
+    /// Facts of the engine's machine that the agent depends on.
     pub(super) facts: EngineFacts,
-    /// What is laid over files of this machine.
+    /// Covers over files of this machine.
     pub(super) covers: Laying,
     /// The engine's id of the helper image.
     pub(super) helper: String,
@@ -40,9 +40,9 @@ pub(super) struct RunPlan {
 
 /// A run of which this machine knows.
 pub(super) struct Prepared {
-    /// What will be.
+    /// The plan.
     pub(super) plan: RunPlan,
-    /// What the start needs once.
+    /// Values that the start needs once.
     pub(super) gathered: Gathered,
     /// The log.
     pub(super) events: EventFiles,

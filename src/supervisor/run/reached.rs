@@ -12,7 +12,7 @@ use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::supervisor::watch::Watch;
 use crate::wire::event::{How, Observation};
 
-/// What the kernel's SIGKILL makes of an exit status.
+/// Exit status of a process that the kernel killed (SIGKILL).
 const KILLED: u8 = 128 + 9;
 
 /// Adds the limits that show only now to those that ended the run, and has the guard write all of

@@ -40,7 +40,7 @@ pub(super) async fn await_ready(
     Err(failure)
 }
 
-/// What the fence and the guard wrote to stderr, which is nothing while all is well.
+/// Returns the last lines of fence and guard on stderr. There are none while all is well.
 pub(super) async fn helpers_last_words(engine: &Engine, workflow: &Workflow) -> Vec<String> {
     let mut all = Vec::new();
     for role in [Role::Fence, Role::Guard] {

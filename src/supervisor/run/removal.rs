@@ -21,7 +21,7 @@ const REMOVAL_LIMIT: Duration = Duration::from_secs(900);
 const QUIET: Duration = Duration::from_secs(3);
 /// A slow disk may hold a request up for this long.
 const ANSWERS: Duration = Duration::from_secs(60);
-/// How often the engine is looked at again for what nobody knows of.
+/// Number of further looks at the engine for what nobody knows of.
 const LOOKS: u32 = 5;
 /// The time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -42,7 +42,7 @@ pub(super) struct Deadline {
     pub(super) left: Duration,
     /// The limit that it is.
     pub(super) limit: Observation,
-    /// The same in words.
+    /// Words for the person.
     pub(super) why: String,
 }
 

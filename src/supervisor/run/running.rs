@@ -21,11 +21,11 @@ use crate::wire::event::{How, Observation};
 
 /// A run whose agent was started.
 pub(super) struct Running<'a> {
-    /// What is decided.
+    /// The plan.
     pub(super) plan: &'a RunPlan,
     /// The agent's streams.
     pub(super) streams: AgentStreams,
-    /// What is watched of the agent.
+    /// Disk and processes of the agent.
     pub(super) watch: Watch,
     /// The addresses of the engine's machine, which are followed.
     pub(super) host: KnownHost,

@@ -41,7 +41,7 @@ pub fn wanted(policy: Option<&str>, asked: Option<&str>) -> Result<Option<String
     }
 }
 
-/// Whether the engine has it. Nothing exists yet.
+/// Refuses a runtime that the engine does not have. Nothing exists yet.
 pub(super) fn check(engine: &Engine, name: &str) -> Result<(), Failure> {
     if engine.dialect.takes_runtime == TakesRuntime::No {
         return Err(Failure::new(
@@ -95,7 +95,7 @@ pub(super) async fn prove(
 
 /// Runtimes that make plain containers, by the names that engines give them.
 const PLAIN: [&str; 4] = ["runc", "crun", "youki", "io.containerd.runc.v2"];
-/// What to do about [`of_helpers`].
+/// Hint for [`of_helpers`].
 pub const OF_HELPERS_HINT: &str = "make runc the engine's default runtime again; the agent alone gets a sandbox by --runtime or container.runtime";
 
 /// A remark for a fence that could not be made: fence and guard are of the engine's default

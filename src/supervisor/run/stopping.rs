@@ -29,10 +29,10 @@ const KILLED_LIMIT: Duration = Duration::from_secs(5);
 /// An engine that is there and does not end a killed agent is given as many times that.
 const DOUBTS: u32 = 6;
 
-/// How far the agent was asked to end.
+/// State of an agent that is asked to end.
 #[derive(Default)]
 pub(super) struct Stopping {
-    /// Whether it is to end, rather than to be told of a signal.
+    /// Tells whether the agent is to end, rather than to be told of a signal.
     asked: bool,
     /// The last signal that was passed on.
     sent: Option<i32>,

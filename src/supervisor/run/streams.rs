@@ -40,7 +40,7 @@ impl Drop for RawTerminal {
     }
 }
 
-/// Whether stdin is a terminal.
+/// Tells whether stdin is a terminal.
 pub fn stdin_is_terminal() -> bool {
     std::io::stdin().is_terminal()
 }

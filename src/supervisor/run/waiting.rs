@@ -19,7 +19,7 @@ use crate::supervisor::watch::disk_use::Recipe;
 /// Before a token ends, a person is told: what is left, but no more than this.
 const WARNING: Duration = Duration::from_secs(120);
 
-/// What happened while an agent ran.
+/// Event while an agent runs.
 pub(super) enum Happened {
     /// The agent ended with a status; below 0, where the engine cannot tell.
     AgentEnded(i64),

@@ -33,7 +33,7 @@ pub struct SpecFacts<'a> {
     pub engine: EngineFacts,
     /// The limits: what was asked for, lowered by the policy and by what the engine has.
     pub limits: Limits,
-    /// What is laid over the files of this machine.
+    /// Covers over the files of this machine.
     pub covers: &'a Laying,
 }
 
@@ -50,7 +50,7 @@ pub struct AgentSpec {
     pub env: Vec<String>,
     /// Files and directories of this machine; the project is mounted at [`WORKSPACE`].
     pub binds: Binds,
-    /// What is laid over files that it is given.
+    /// Files that are laid over those that it is given.
     pub served: Vec<Served>,
     /// Tells whether it begins by ringfence's own first program, which waits until the covers were
     /// looked at.
@@ -77,7 +77,7 @@ pub struct AgentSpec {
     pub limits: Limits,
     /// Tells whether the storage driver is to hold the disk limit for the container's layer.
     pub quota: bool,
-    /// What it has of the kernel and its image.
+    /// Access to the kernel and the image.
     pub surface: Surface,
 }
 

@@ -1,4 +1,4 @@
-//! How an agent gets the files of this machine: by a mount that the fence has looked at before.
+//! Files of this machine for the agent: mounts that the fence has looked at before.
 //!
 //! ```text
 //!  Bind ─▶ volume whose content is the directory ─▶ mounted once by the engine ─┬─▶ fence: is it what was checked? (device, inode)
@@ -22,7 +22,7 @@ use crate::workspace::mounts::Bind;
 pub struct Binds {
     /// The project first, if there is one.
     pub all: Vec<Bind>,
-    /// How the engine mounts a directory.
+    /// The engine's way to mount a directory.
     pub sharing: Sharing,
 }
 

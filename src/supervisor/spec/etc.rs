@@ -12,8 +12,7 @@ use netpolicy::host::HostName;
 use netpolicy::policy::Policy;
 use netpolicy::virtual_names::VirtualNames;
 
-use crate::supervisor::engine::Engine;
-use crate::supervisor::engine::dialect::{HostNames, Hostname};
+use crate::supervisor::engine::dialect::{Dialect, HostNames, Hostname};
 
 /// The name of the agent's machine, as the fence's container has it.
 pub const HOSTNAME: &str = "agent";
@@ -33,10 +32,10 @@ pub fn files(mark: Option<&'static str>, resolver: Ipv4Addr) -> Vec<(&'static st
     files
 }
 
-/// Whether the engine can mount a file of this machine into every container: it sees them, and no
-/// labels of SELinux keep it from that.
-pub fn can_be_given(engine: &Engine, elsewhere: bool) -> bool {
-    engine.local && !elsewhere && !engine.dialect.labels_files
+/// Tells whether the engine can mount a file of this machine into every container: it sees them,
+/// and no labels of SELinux keep it from that.
+pub fn can_be_given(dialect: &Dialect, local: bool, elsewhere: bool) -> bool {
+    local && !elsewhere && !dialect.labels_files
 }
 
 /// Gives the agent's hosts file, which is the fence's, lines for the host's names, where the engine

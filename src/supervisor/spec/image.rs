@@ -7,7 +7,8 @@ pub struct Image {
     pub name: String,
     /// The engine's id. An agent is made by the id: what was looked at is what runs.
     pub id: String,
-    /// Origin by content: `registry.example/agent@sha256:…`. Absent for an image that no registry gave.
+    /// Origin by content: `registry.example/agent@sha256:…`. Absent for an image that no registry
+    /// gave.
     pub digest: Option<String>,
     /// Variables that the image sets.
     pub env: Vec<String>,

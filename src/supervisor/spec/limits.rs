@@ -1,7 +1,7 @@
-//! What the agent may use: the smallest of what the command line and the layers of policy say, else
+//! The agent's limits: the smallest of what the command line and the layers of policy say, else
 //! what is usual here.
 //!
-//! What a policy demands and this version cannot keep ends the start: nothing of a policy is
+//! A demand of a policy that this version cannot keep ends the start: nothing of a policy is
 //! ignored.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the engine is asked for, as plain data: nothing in here acts.
+//! Requests to the engine as plain data: nothing in here acts.
 
 pub mod agent;
 pub mod binds;

@@ -1,4 +1,4 @@
-//! What the engine lists, read as parts of workflows.
+//! Objects that the engine lists, read as parts of workflows.
 //!
 //! ```text
 //!  name, labels, id of an object ──▶ Part: every label parses, the name is the one that ringfence gives   └─ else: none, somebody else's
@@ -16,7 +16,7 @@ use super::workflow::{
 };
 use crate::wire::{EngineId, ImageDigest, ImageName, PolicyDigest, Role, UnixTime, WorkflowId, WorkflowName};
 
-/// What the labels of all parts of a workflow say of it.
+/// Words of the labels that all parts of a workflow share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// Its id.
@@ -32,18 +32,18 @@ pub struct Claim {
 /// An object on the engine that is, by name and labels, a part of a workflow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// Whose it is.
+    /// Words of its labels.
     pub claim: Claim,
-    /// What it is for.
+    /// Purpose.
     pub role: Role,
-    /// What the engine is asked for it by: its own id of a container or network, the name of a
-    /// volume, which has no other.
+    /// Handle by which the engine is asked for it: its own id of a container or network, the name
+    /// of a volume, which has no other.
     pub handle: String,
     /// State of a container.
     pub state: String,
     /// The agent's image.
     pub image: Option<ImageName>,
-    /// The same by the digest under which a registry gave it.
+    /// Digest under which a registry gave that image.
     pub image_digest: Option<ImageDigest>,
 }
 
@@ -107,7 +107,7 @@ fn optional<T: std::str::FromStr>(labels: &HashMap<String, String>, label: &str)
     }
 }
 
-/// Whether ringfence gives that name to a part.
+/// Tells whether ringfence gives that name to a part.
 fn is_name_of(name: &str, workflow: WorkflowId, role: Role) -> bool {
     let Some(rest) = name.strip_prefix(&object_name(workflow, role)) else { return false };
     match role {

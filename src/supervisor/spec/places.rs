@@ -8,7 +8,8 @@ pub const SECRETS: &str = "/run/secrets";
 pub const AUTHORITIES: &str = "/etc/ringfence";
 /// The authorities in one file.
 pub const BUNDLE: &str = "ca-bundle.pem";
-/// The same authorities for Java.
+/// Those authorities for Java.
 pub const TRUSTSTORE: &str = "truststore.jks";
-/// Password of that store. It keeps nobody out: a store holds no secret, and Java wants a password all the same.
+/// Password of that store. It keeps nobody out: a store holds no secret, and Java wants a password
+/// all the same.
 pub const TRUSTSTORE_PASSWORD: &str = "changeit";

@@ -1,25 +1,28 @@
-//! What the agent has of the kernel and of its image: capabilities, system calls, writable places in memory.
+//! The agent's access to the kernel and its image: capabilities, system calls, writable places in
+//! memory.
 //!
-//! Plain data, laid on what the engine is asked for. Devices, host namespaces and privilege have no option at all.
+//! Plain data, laid on what the engine is asked for. Devices, host namespaces and privilege have no
+//! option at all.
 
 use std::collections::HashMap;
 
 use bollard::models::HostConfig;
 use netpolicy::settings::Capabilities;
 
-/// What an agent may need of root's powers to install packages and change users in its own container.
+/// Capabilities of root that an agent may need to install packages and change users in its own
+/// container.
 const CAPABILITIES: [&str; 7] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETUID", "SETGID", "KILL"];
 /// `/dev/shm` unless anybody says otherwise: browsers want more than the engines' 64 MiB.
 pub const SHM: u64 = 1 << 30;
 /// Written by nearly every program: in memory where the image is read-only.
 const SCRATCH: [&str; 3] = ["/tmp", "/run", "/var/tmp"];
 
-/// What an agent's container is made with besides its limits.
+/// Access of an agent's container to the kernel and its image.
 #[derive(Debug, Clone)]
 pub struct Surface {
-    /// What it keeps of root's powers.
+    /// Capabilities that root keeps.
     pub capabilities: Capabilities,
-    /// Whether its image cannot be written.
+    /// Tells whether the image cannot be written.
     pub read_only: bool,
     /// Places in memory.
     pub tmpfs: Vec<String>,
@@ -34,9 +37,10 @@ impl Default for Surface {
 }
 
 impl Surface {
-    /// Adds it to what the engine is asked for. `memory` is the agent's limit: what lies in memory counts there. `filter` is the
-    /// filter of system calls as the engine wants it: a profile, or the path of one. Capabilities are root's alone: on Docker another
-    /// user has none of those that a container keeps, on Podman all that are asked for.
+    /// Adds it to what the engine is asked for. `memory` is the agent's limit: what lies in memory
+    /// counts there. `filter` is the filter of system calls as the engine wants it: a profile, or
+    /// the path of one. Capabilities are root's alone: on Docker another user has none of those
+    /// that a container keeps, on Podman all that are asked for.
     pub fn lay_on(&self, host: &mut HostConfig, memory: u64, filter: &str, as_root: bool) {
         let kept: &[&str] = match self.capabilities {
             Capabilities::Default if as_root => &CAPABILITIES,
@@ -49,7 +53,8 @@ impl Surface {
         host.ipc_mode = Some("private".to_owned());
         host.readonly_rootfs = Some(self.read_only);
         host.shm_size = Some(i64::try_from(self.shm).unwrap_or(i64::MAX));
-        // No half of the memory is worth more than an agent that is told "no space" rather than killed.
+        // No half of the memory is worth more than an agent that is told "no space" rather than
+        // killed.
         let options = format!("rw,exec,nosuid,nodev,mode=1777,size={}", memory / 2);
         let places = self.places_in_memory().into_iter();
         host.tmpfs = Some(places.map(|path| (path, options.clone())).collect::<HashMap<_, _>>());

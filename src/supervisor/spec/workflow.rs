@@ -67,8 +67,8 @@ impl Workflow {
         Helpers { id: self.id, guard: self.object(Role::Guard), fence: self.object(Role::Fence) }
     }
 
-    /// The labels of a part: every label that ringfence reads, the empty ones too. A container inherits from its image each label that
-    /// it is not given.
+    /// The labels of a part: every label that ringfence reads, the empty ones too. A container
+    /// inherits from its image each label that it is not given.
     pub fn labels(&self, role: Role) -> HashMap<String, String> {
         let text = |value: Option<&dyn fmt::Display>| value.map(ToString::to_string).unwrap_or_default();
         let mut labels: HashMap<String, String> =
@@ -88,7 +88,8 @@ impl Workflow {
     }
 }
 
-/// How the engine is asked for a workflow's helpers: by its own ids; by name in the run that made them.
+/// Names by which the engine is asked for a workflow's helpers: its own ids, or, in the run that
+/// made them, their names.
 #[derive(Debug, Clone)]
 pub struct Helpers {
     /// The workflow's id.

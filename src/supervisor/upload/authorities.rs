@@ -1,11 +1,12 @@
-//! The corporate authorities: read here, merged with the image's own, and mounted read-only into the agent.
+//! The corporate authorities: read here, merged with the image's own, and mounted read-only into
+//! the agent.
 //!
 //! ```text
 //!  --ca FILE | system ──▶ certificates ──┐
 //!  the agent's image ──archive API──▶ its own bundle ──┴─▶ one bundle ──archive API──▶ volume ──▶ agent, and variables
 //! ```
-//! Never a bind mount: the engine may be on another machine. The volume is filled through the fence's container before
-//! it runs; the agent has it read-only.
+//! Never a bind mount: the engine may be on another machine. The volume is filled through the
+//! fence's container before it runs; the agent has it read-only.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -34,8 +35,8 @@ const IMAGE_BUNDLES: [&str; 5] = [
 /// The longest bundle that is read.
 const LONGEST: u64 = 16 << 20;
 
-/// The authorities that a run gets: the policy's, or its own where the policy names none. It may repeat the policy's words and
-/// not change them, as one layer's to another.
+/// The authorities that a run gets: the policy's, or its own where the policy names none. It may
+/// repeat the policy's words and not change them, as one layer's to another.
 pub fn of_run(given: Option<Ca>, policy: Option<&Ca>) -> Result<Option<Ca>, Failure> {
     let (Some(own), Some(set)) = (&given, policy) else { return Ok(given.or_else(|| policy.cloned())) };
     if own == set {
@@ -50,8 +51,9 @@ pub fn of_run(given: Option<Ca>, policy: Option<&Ca>) -> Result<Option<Ca>, Fail
         .hint("leave --ca out; `ringfence policy show` says whose policy that is"))
 }
 
-/// Puts the bundle into the agent's volume: the image's own authorities, then the corporate ones. An image without any
-/// gets this machine's, so that the public web stays as trusted as the variables make it look.
+/// Puts the bundle into the agent's volume: the image's own authorities, then the corporate ones.
+/// An image without any gets this machine's, so that the public web stays as trusted as the
+/// variables make it look.
 pub async fn install(engine: &Engine, workflow: &Workflow, corporate: &Certificates) -> Result<(), Failure> {
     let mut all = of_image(engine, workflow).await?;
     if all.is_empty() {

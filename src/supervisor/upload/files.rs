@@ -9,9 +9,9 @@ use crate::term::{COULD_NOT_RUN, Failure};
 pub struct File<'a> {
     /// Its name in the directory.
     pub name: &'a str,
-    /// What is in it.
+    /// Content.
     pub content: &'a [u8],
-    /// Who may read it.
+    /// Mode: the users that may read it.
     pub mode: u32,
     /// User and group.
     pub owner: u64,

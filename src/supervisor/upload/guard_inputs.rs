@@ -1,13 +1,13 @@
-//! What the guard needs of this machine beside the policy: authorities for encrypted upstreams, the proxy's credentials, the
-//! way to the host.
+//! Inputs of the guard from this machine, beside the policy: authorities for encrypted upstreams,
+//! the proxy's credentials, the way to the host.
 //!
 //! ```text
 //!  policy ─┬─ tls://, https:// ──▶ this machine's authorities ──▶ roots.pem ──────────┐
 //!          ├─ credentials-env ───▶ the variable's value ────────▶ proxy-credentials ──┴─▶ volume, through the guard
 //!          └─ host-access, a proxy on loopback ──▶ the engine is asked to tell the guard where the host is
 //! ```
-//! The credentials are in no label, no container's configuration, no argument and no log: one file that only the guard's
-//! user can read.
+//! The credentials are in no label, no container's configuration, no argument and no log: one file
+//! that only the guard's user can read.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -27,15 +27,15 @@ use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::handover::{GUARD_CREDENTIALS, GUARD_ROOTS, SHARED};
 
-/// How long a program on this machine may take to accept a connection.
+/// Time that a program on this machine may take to accept a connection.
 const LOCAL_CONNECT: Duration = Duration::from_secs(1);
 
-/// What was gathered; nothing has been created yet.
+/// Inputs that were gathered; nothing has been created yet.
 #[derive(Default)]
 pub struct Means {
     roots: Option<String>,
     credentials: Option<String>,
-    /// Whether the engine must tell the guard where the host is.
+    /// Tells whether the engine must tell the guard where the host is.
     pub knows_host: bool,
 }
 
@@ -93,7 +93,7 @@ fn base(path: &'static str) -> &'static str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// Whether a proxy is a program on the person's own machine.
+/// Tells whether a proxy is a program on the person's own machine.
 fn is_on_this_machine(proxy: &Proxy) -> bool {
     match &proxy.server {
         Server::Address(address) => address.is_loopback(),
@@ -101,9 +101,10 @@ fn is_on_this_machine(proxy: &Proxy) -> bool {
     }
 }
 
-/// A proxy on this machine's loopback: where the engine shares this machine's network, containers reach the host by the
-/// bridge's address only, and the proxy must listen there. Said before anything is created. An engine in a virtual
-/// machine (Docker Desktop, OrbStack, Colima) passes connections on to the loopback itself, so there is nothing to try.
+/// A proxy on this machine's loopback: where the engine shares this machine's network, containers
+/// reach the host by the bridge's address only, and the proxy must listen there. Said before
+/// anything is created. An engine in a virtual machine (Docker Desktop, OrbStack, Colima) passes
+/// connections on to the loopback itself, so there is nothing to try.
 pub async fn check_proxy(policy: &Policy, networks: &[Network], own: &[IpAddr]) -> Result<(), Failure> {
     let Some(proxy) = policy.proxy.as_ref().filter(|proxy| is_on_this_machine(proxy)) else { return Ok(()) };
     let Some(bridge) = default_gateway(networks).filter(|address| own.contains(address)) else {
@@ -127,8 +128,8 @@ pub async fn check_proxy(policy: &Policy, networks: &[Network], own: &[IpAddr]) 
     Err(failure.hint(format!("have it listen on {bridge} too, or name a proxy that is not on the loopback")))
 }
 
-/// The host's address on the engine's default network: what it says, else the first of its subnet (Docker 20.10 does not
-/// say).
+/// The host's address on the engine's default network: what it says, else the first of its subnet
+/// (Docker 20.10 does not say).
 fn default_gateway(networks: &[Network]) -> Option<IpAddr> {
     let bridge = networks.iter().find(|network| network.name.as_deref() == Some("bridge"))?;
     bridge.ipam.as_ref()?.config.as_ref()?.iter().find_map(|config| {

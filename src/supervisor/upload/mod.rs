@@ -1,4 +1,5 @@
-//! Files that containers of a run get through the engine's API: authorities, secrets, what the guard needs.
+//! Files that containers of a run get through the engine's API: authorities, secrets, what the
+//! guard needs.
 
 pub mod authorities;
 pub mod files;

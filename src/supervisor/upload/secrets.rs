@@ -1,10 +1,12 @@
-//! Secrets and prompts on their way to the agent: never in a container's configuration, never on a disk.
+//! Secrets and prompts on their way to the agent: never in a container's configuration, never on a
+//! disk.
 //!
 //! ```text
 //!  --secret, --prompt ──exec's stdin──▶ `fence put` ──▶ volume of type tmpfs ──read-only──▶ agent: /run/secrets/NAME
 //! ```
-//! A volume in memory is mounted while a container uses it: the fence has it first, and the agent's is the same. The writer runs in
-//! the fence's container as the agent's user, so that the files are its own.
+//! A volume in memory is mounted while a container uses it: the fence has it first, and the agent's
+//! is the same. The writer runs in the fence's container as the agent's user, so that the files are
+//! its own.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,7 +22,7 @@ use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::handover::HandedFile;
 use crate::workspace::secrets::Handed;
 
-/// How long writing may take.
+/// Time that writing may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The volume in memory.
@@ -37,14 +39,16 @@ pub async fn create_volume(engine: &Engine, workflow: &Workflow) -> Result<(), F
     created.map_err(|error| engine::refused("cannot create a volume in memory for secrets", &error))
 }
 
-/// Writes the files, once the fence's container runs. `user` is the agent's, if it is known by number.
+/// Writes the files, once the fence's container runs. `user` is the agent's, if it is known by
+/// number.
 pub async fn hand_over(
     engine: &Engine,
     workflow: &Workflow,
     files: &[Handed],
     user: Option<&str>,
 ) -> Result<(), Failure> {
-    // A user of whom nobody knows the number: everything in the agent's container may read the files.
+    // A user of whom nobody knows the number: everything in the agent's container may read the
+    // files.
     let mode = if user.is_some() { 0o400 } else { 0o444 };
     let line: Vec<HandedFile> = files
         .iter()

@@ -1,10 +1,11 @@
-//! The same authorities as a Java program wants them: a JKS truststore, which every JVM reads.
+//! The agent's authorities as a Java program wants them: a JKS truststore, which every JVM reads.
 //!
 //! ```text
 //!  magic, version, count ─┬─ entry: 2, alias, date, "X.509", DER ─┬─ … ─▶ SHA-1 over password, a phrase, and all of it
 //! ```
-//! PKCS#12 would be the younger form; a truststore in it needs a whole stack of encryption to say the same public
-//! certificates. The digest protects nothing and is not meant to: Java refuses a store without it.
+//! PKCS#12 would be the younger form; a truststore in it needs a whole stack of encryption to say
+//! the same public certificates. The digest protects nothing and is not meant to: Java refuses a
+//! store without it.
 
 use rustls::pki_types::CertificateDer;
 use sha1::{Digest, Sha1};

@@ -4,8 +4,8 @@
 //!  agent runs for a while ─▶ container in its process namespace ─a line each look─▶ newest() ─▶ watch
 //!                                    └─ silence, end ─▶ another helper, a few times ─▶ an error, each time
 //! ```
-//! The engine tells a layer's size by the ends of files. It knows neither how many there are, nor what is reserved beyond an end, nor what
-//! was deleted and is kept open.
+//! The engine tells a layer's size by the ends of files. It knows neither how many there are, nor
+//! what is reserved beyond an end, nor what was deleted and is kept open.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,8 @@ const FIRST: Duration = Duration::from_secs(4);
 const START: Duration = Duration::from_secs(60);
 /// A helper that says nothing for four of its beats is taken for gone.
 const SILENCE: Duration = Duration::from_secs(20);
-/// How often a helper is started anew, and for how long a good one makes earlier ones forgotten.
+/// Number of times that a helper is started anew. A helper that lives for the time below makes
+/// earlier ones forgotten.
 const RESTARTS: u32 = 3;
 const FORGOTTEN: Duration = Duration::from_secs(600);
 /// The time before another helper.
@@ -148,7 +149,7 @@ impl<'a> Counting<'a> {
     }
 }
 
-/// What follows where the engine answers, and does not start the helper.
+/// Returns what follows where the engine answers, and does not start the helper.
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
     /// The engine's word on the layer is enough: said once.
@@ -157,8 +158,8 @@ enum Refusal {
     End(String),
 }
 
-/// Decides what a refusal means for a run with so many declared volumes, which nobody else counts. Another try would be refused
-/// as well, and the agent would write without a limit meanwhile.
+/// Decides what a refusal means for a run with so many declared volumes, which nobody else counts.
+/// Another try would be refused as well, and the agent would write without a limit meanwhile.
 fn refusal(volumes: usize, why: &str) -> Refusal {
     match volumes {
         0 => Refusal::GoOn(why.to_owned()),
@@ -170,7 +171,8 @@ fn refusal(volumes: usize, why: &str) -> Refusal {
 }
 
 impl Helper {
-    /// Returns what was said since, without a wait; an error when it is gone or says what is no count.
+    /// Returns what was said since, without a wait; an error when it is gone or says what is no
+    /// count.
     fn newest(&mut self) -> Result<Option<DiskUse>, String> {
         let mut newest = None;
         while let Some(line) = self.lines.at_hand() {

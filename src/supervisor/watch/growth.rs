@@ -1,12 +1,13 @@
-//! How much was added to a directory that an agent can write: blocks on disk, counted by walking it.
+//! Growth of a directory that an agent can write: blocks on disk, counted by walking it.
 //!
 //! ```text
 //!  before the agent starts: measure ─▶ base        every few seconds: measure ─▶ now        added = now − base
 //! ```
 //!
-//! The agent may make the tree as nasty as it likes while it is walked: no link is followed, no other file system entered, and
-//! depth, number and time are bounded. What cannot be looked into (a directory without the right to list it, beyond a
-//! bound) is no hiding place: the loss of free space of the file system counts then, whoever caused it.
+//! The agent may make the tree as nasty as it likes while it is walked: no link is followed, no
+//! other file system entered, and depth, number and time are bounded. What cannot be looked into (a
+//! directory without the right to list it, beyond a bound) is no hiding place: the loss of free
+//! space of the file system counts then, whoever caused it.
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
@@ -17,7 +18,7 @@ use rustix::fs::{FileType, Stat};
 use crate::host::walk::{Bounds, Walked, walk};
 
 const BOUNDS: Bounds = Bounds { depth: 200, entries: 4_000_000, time: Duration::from_secs(20) };
-/// What an entry costs besides its blocks: millions of empty files fill a disk too.
+/// Cost of an entry besides its blocks: millions of empty files fill a disk too.
 const ENTRY: u64 = 256;
 
 /// A directory's size at one time.
@@ -28,7 +29,7 @@ pub struct Measure {
     entries: u64,
     /// Inodes of directories that could not be looked into.
     hidden: HashSet<u64>,
-    /// Whether a bound ended the walk.
+    /// Tells whether a bound ended the walk.
     cut_short: bool,
     /// Free space of the file system.
     free: u64,
@@ -42,12 +43,13 @@ impl Measure {
         self.entries += 1;
     }
 
-    /// Files and folders that came in between. Of what cannot be looked into, nobody knows them; bytes count there.
+    /// Files and folders that came in between. Of what cannot be looked into, nobody knows them;
+    /// bytes count there.
     pub fn entries_since(&self, base: &Measure) -> u64 {
         self.entries.saturating_sub(base.entries)
     }
 
-    /// What came in between, in bytes.
+    /// Returns the growth since then, in bytes.
     pub fn added_since(&self, base: &Measure) -> u64 {
         let whole = !self.cut_short && self.hidden.is_subset(&base.hidden);
         if whole && !base.cut_short {

@@ -1,4 +1,5 @@
-//! Watching what no engine limits by itself everywhere: the disk that an agent fills, and the processes it lacks.
+//! Watching what no engine limits by itself everywhere: the disk that an agent fills, and the
+//! processes it lacks.
 //!
 //! ```text
 //!  every few seconds:  engine: size of the agent's layer ─┐
@@ -7,7 +8,7 @@
 //!                      of files, files without a name
 //!                      engine: processes now = limit ───────▶ told at the end
 //! ```
-//! What is counted is found by walking, so the time between two looks grows with the time that one takes.
+//! Counting walks the files, so the time between two looks grows with the time that one takes.
 
 pub mod disk_use;
 pub mod growth;
@@ -35,10 +36,11 @@ const SHORTEST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(60);
 /// Looking takes at most this part of the time.
 const SHARE: u32 = 10;
-/// The disk may go unwatched for so long: an engine that restarts, a network that changes under ssh.
+/// The disk may go unwatched for so long: an engine that restarts, a network that changes under
+/// ssh.
 const UNWATCHED: Duration = Duration::from_secs(60);
 
-/// What is watched of one agent.
+/// Watch over the disk and the processes of one agent.
 pub struct Watch {
     limits: Limits,
     writable: Vec<(Bind, Measure)>,
@@ -60,12 +62,13 @@ impl Watch {
         Ok(Watch { limits, writable: measured, processes_short: Cell::new(false) })
     }
 
-    /// Whether the agent was seen with every process that it may have.
+    /// Tells whether the agent was seen with every process that it may have.
     pub fn processes_were_short(&self) -> bool {
         self.processes_short.get()
     }
 
-    /// Looks again and again; ends with the reason when the disk limit is passed, or cannot be watched any more.
+    /// Looks again and again; ends with the reason when the disk limit is passed, or cannot be
+    /// watched any more.
     pub async fn until_over(&self, engine: &Engine, workflow: &Workflow, recipe: Option<&Recipe>) -> String {
         let agent = &workflow.object(Role::Agent);
         let mut counting = Counting::new(engine, workflow, recipe);
@@ -127,7 +130,8 @@ impl Watch {
     async fn used(&self, engine: &Engine, agent: &str, counted: &DiskUse) -> Result<Used, Failure> {
         let layer = timeout(UNWATCHED, layer(engine, agent)).await;
         let layer = layer.unwrap_or_else(|_| Err(silent()))?;
-        // The engine sees what a storage driver keeps beside the files, the helper what is reserved beyond their ends.
+        // The engine sees what a storage driver keeps beside the files, the helper what is reserved
+        // beyond their ends.
         let bytes = layer.max(counted.layer).saturating_add(counted.volumes).saturating_add(counted.nameless);
         let mut used = Used { bytes, nameless: counted.nameless, files: counted.files };
         for (bind, base) in &self.writable {

@@ -15,7 +15,7 @@ use crate::wire::handover::{HANDED, HOST_ALIAS, SHARED, TRUST};
 
 /// The guard's user: no root, and in no passwd file.
 pub(super) const GUARD_USER: &str = "65532:65532";
-/// The same as a number.
+/// Number of that user.
 pub const GUARD_ID: u64 = 65532;
 /// The fence keeps sockets and waits.
 const FENCE_MEMORY: i64 = 256 << 20;
@@ -33,7 +33,7 @@ const DISK_NANO_CPUS: i64 = 500_000_000;
 const DISK_OPEN_FILES: u64 = 4096;
 /// An agent with a small part of a CPU still has a prompt guard.
 pub(super) const GUARD_LEAST_CPUS: i64 = 1_000_000_000;
-/// What an engine keeps of a helper's output before it rotates its beginning away. The guard stops
+/// Size of a helper's output from which an engine rotates its beginning away. The guard stops
 /// long before: an engine writes a line as JSON again, with all quotes escaped, which takes up to
 /// twice its bytes.
 const HELPERS_OUTPUT: &str = "1g";

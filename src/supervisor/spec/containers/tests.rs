@@ -1,4 +1,4 @@
-//! What each container may do.
+//! Rights of each container.
 
 use std::net::Ipv4Addr;
 

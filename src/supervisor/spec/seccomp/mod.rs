@@ -6,9 +6,10 @@
 //!                    ─▶ socketcall, io_uring, calls that the oldest supported engine's profile does not know: ENOSYS
 //!                                                              ─▶ text for the engine's `seccomp=` option
 //! ```
-//! Why families by list: a filter sees 64 bits of an argument of which the kernel reads 32. "Every family but 40" lets
-//! 40 + 2³² pass, which is AF_VSOCK to the kernel, and with it the services of a virtual machine's host. `socketcall` hides the family behind a
-//! pointer; io_uring opens sockets without any of these calls.
+//! Why families by list: a filter sees 64 bits of an argument of which the kernel reads 32. "Every
+//! family but 40" lets 40 + 2³² pass, which is AF_VSOCK to the kernel, and with it the services of
+//! a virtual machine's host. `socketcall` hides the family behind a pointer; io_uring opens sockets
+//! without any of these calls.
 
 use std::sync::LazyLock;
 
@@ -25,10 +26,11 @@ const AF_NETLINK: u64 = 16;
 /// Netlink for what every program may ask: links and addresses, sockets, devices coming and going.
 const NETLINK: [u64; 3] = [0, 4, 15];
 
-/// Calls that moby's profile permits now and did not in its version 20.10, the oldest one that is supported. An agent has
-/// none of them on any engine, so that it has nowhere more than a plain container of that engine. Their absence is
-/// ENOSYS, as on an older kernel: what programs fall back from (the C library from fchmodat2, debuggers from process_vm_readv). Two
-/// of moby's newer calls stay: Landlock's take rights away and give none, and `uretprobe` is the kernel's own,
+/// Calls that moby's profile permits now and did not in its version 20.10, the oldest one that is
+/// supported. An agent has none of them on any engine, so that it has nowhere more than a plain
+/// container of that engine. Their absence is ENOSYS, as on an older kernel: what programs fall
+/// back from (the C library from fchmodat2, debuggers from process_vm_readv). Two of moby's newer
+/// calls stay: Landlock's take rights away and give none, and `uretprobe` is the kernel's own,
 /// which kills a process that is traced from outside where it is refused.
 const NEWER: [&str; 23] = [
     "cachestat",
@@ -63,8 +65,9 @@ fn profile() -> Value {
     // It is part of the executable, and a test reads it.
     let mut profile: Value = serde_json::from_str(MOBY).unwrap_or_default();
     let rules = profile["syscalls"].as_array().cloned().unwrap_or_default();
-    // First of all: for 32-bit programs libseccomp makes rules about `socketcall` out of those about `socket`, and they would contradict
-    // each other there. A rule without conditions that stands already swallows them.
+    // First of all: for 32-bit programs libseccomp makes rules about `socketcall` out of those
+    // about `socket`, and they would contradict each other there. A rule without conditions that
+    // stands already swallows them.
     let closed = ["socketcall", "io_uring_setup", "io_uring_enter", "io_uring_register"];
     let mut kept = vec![refuse(&closed, ENOSYS, Vec::new())];
     kept.push(refuse(&NEWER, ENOSYS, Vec::new()));
@@ -98,7 +101,8 @@ fn narrowed(mut rule: Value) -> Option<Value> {
     (!names.is_empty()).then_some(rule)
 }
 
-/// `call` for these families, and for no other: conditions that never meet, since a filter does not rank them.
+/// `call` for these families, and for no other: conditions that never meet, since a filter does not
+/// rank them.
 fn families(call: &str, permitted: &[u64]) -> Vec<Value> {
     let last = permitted.iter().copied().max().unwrap_or(0);
     let mut rules = Vec::new();
@@ -251,7 +255,7 @@ mod tests {
         }
     }
 
-    /// What a filter makes of `socket(family, _, protocol)`.
+    /// Returns what a filter makes of `socket(family, _, protocol)`.
     fn answer(family: u64, protocol: u64) -> Vec<String> {
         let profile = profile();
         let holds = |arg: &Value| {
