@@ -15,6 +15,7 @@ use super::Line;
 pub fn json() -> String {
     let mut schema = schema_for!(Line);
     RecursiveTransform(without_null).transform(&mut schema);
+    RecursiveTransform(on_one_line).transform(&mut schema);
     schema.insert("title".to_owned(), "ringfence event".into());
     schema.insert(
         "description".to_owned(),
@@ -45,6 +46,14 @@ fn without_null(schema: &mut Schema) {
             object.remove("anyOf");
             object.extend(only);
         }
+    }
+}
+
+/// Joins the lines of descriptions: the source wraps them, an editor wraps them anew.
+fn on_one_line(schema: &mut Schema) {
+    if let Some(Value::String(text)) = schema.as_object_mut().and_then(|object| object.get_mut("description"))
+    {
+        *text = text.split("\n\n").map(|part| part.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
     }
 }
 
