@@ -4,7 +4,8 @@
 //!  cli (words) ─▶ commands (one file each) ─▶ supervisor ──engine API──▶ fence container: `ringfence fence hold`
 //!                                                                       guard container: `ringfence guard run`
 //! ```
-//! What runs in containers is Linux's alone; everything else builds on macOS too, for engines in a virtual machine.
+//! What runs in containers is Linux's alone; everything else builds on macOS too, for engines in a
+//! virtual machine.
 
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "fence and guard use it"))]

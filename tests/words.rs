@@ -4,7 +4,19 @@
 use std::path::{Path, PathBuf};
 
 /// Folders and files that are not rewritten yet. The list only gets shorter.
-const NOT_YET: &[&str] = &["src/commands/run", "src/init", "src/main.rs", "src/supervisor", "src/term"];
+const NOT_YET: &[&str] = &[
+    "src/commands/run",
+    "src/supervisor/aftermath.rs",
+    "src/supervisor/engine",
+    "src/supervisor/live.rs",
+    "src/supervisor/mod.rs",
+    "src/supervisor/mounts",
+    "src/supervisor/networks.rs",
+    "src/supervisor/run",
+    "src/supervisor/signals",
+    "src/supervisor/spec",
+    "src/term",
+];
 
 /// Words that no doc comment begins with.
 const FIRST: [&str; 7] = ["How", "The same", "What", "Whether", "Who", "Whom", "Whose"];

@@ -1,11 +1,13 @@
-//! The first program in an agent's container: it starts the agent once the fence says that every cover is where it must be.
+//! The first program in an agent's container: it starts the agent once the fence says that every
+//! cover is where it must be.
 //!
 //! ```text
 //!  fence ──paths──▶ init: what is there? ──device, inode──▶ fence: as the supervisor wrote them? ──go──▶ init becomes the agent
 //! ```
-//! The build compiles it by itself, static and with the standard library alone: nothing of the image runs, or is loaded, before the word is
-//! there. Without the word it ends, and no instruction of the agent ran. User, capabilities, filter of system calls, directory, terminal
-//! and signals are those that the agent gets; an exec passes them on.
+//! The build compiles it by itself, static and with the standard library alone: nothing of the
+//! image runs, or is loaded, before the word is there. Without the word it ends, and no instruction
+//! of the agent ran. User, capabilities, filter of system calls, directory, terminal and signals
+//! are those that the agent gets; an exec passes them on.
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
@@ -22,7 +24,7 @@ use std::time::Duration;
 const SOCKET: &[u8] = b"ringfence-init";
 const GO: &[u8] = b"go\n";
 const PATIENCE: Duration = Duration::from_secs(20);
-/// What the supervisor takes for its own failure.
+/// Exit status that the supervisor takes for its own failure.
 const NOT_STARTED: i32 = 125;
 
 fn main() {
@@ -71,7 +73,7 @@ fn await_word() -> io::Result<()> {
     if word == GO { Ok(()) } else { Err(io::Error::other("the fence found a cover out of its place")) }
 }
 
-/// Device and inode of what is at a path that no link leads through.
+/// Returns device and inode of the file at a path that no link leads through.
 fn look(place: &Path) -> io::Result<(u64, u64)> {
     if place.canonicalize()? != place {
         return Err(io::Error::other("a link leads there"));

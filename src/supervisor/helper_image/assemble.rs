@@ -1,11 +1,13 @@
-//! The layer from this machine's own files: this very executable and `nft`, with the libraries that both need, and nothing else.
+//! The layer from this machine's own files: this very executable and `nft`, with the libraries that
+//! both need, and nothing else.
 //!
 //! ```text
 //!  /proc/self/exe, the system's nft ──loader──▶ files ──sorted, no times, no owners──▶ one layer
 //! ```
 //!
-//! Reading and hashing takes longer than a start may, so a stamp of the files' sizes and times stands for their content.
-//! Whoever can write ringfence's own executable needs no image; all the rest is root's.
+//! Reading and hashing takes longer than a start may, so a stamp of the files' sizes and times
+//! stands for their content. A user who can write ringfence's own executable needs no image; all
+//! the rest is root's.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -20,7 +22,7 @@ use crate::term::{COULD_NOT_RUN, Failure};
 /// Path in the image → file on this machine.
 pub type Files = BTreeMap<String, PathBuf>;
 
-/// All files of the image.
+/// Returns all files of the image.
 pub fn inputs() -> Result<Files, Failure> {
     let own = std::env::current_exe().map_err(|error| {
         Failure::new(COULD_NOT_RUN, "cannot find ringfence's own executable").caused_by(&error)
@@ -40,7 +42,7 @@ pub fn inputs() -> Result<Files, Failure> {
     Ok(files)
 }
 
-/// What changes when any of them does.
+/// Returns a text that changes when any of the files does.
 pub fn stamp(files: &Files) -> Result<String, Failure> {
     let mut hash = Sha256::new();
     for (inside, outside) in files {
@@ -64,7 +66,8 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(COULD_NOT_RUN, format!("cannot read {}", path.display())).caused_by(error)
 }
 
-/// The image's one layer. Times and owners are fixed, so that the same files give the same bytes.
+/// Writes the image's one layer. Times and owners are fixed, so that the same files give the same
+/// bytes.
 pub fn layer(files: &Files) -> Result<Vec<u8>, Failure> {
     let cannot = |error: std::io::Error| {
         Failure::new(COULD_NOT_RUN, "cannot assemble the helper image").caused_by(&error)
@@ -83,7 +86,8 @@ pub fn layer(files: &Files) -> Result<Vec<u8>, Failure> {
     tar.into_inner().map_err(cannot)
 }
 
-/// The executable without symbols where the system has `strip`: a debug build is several times smaller so.
+/// Returns the executable without symbols where the system has `strip`: a debug build is several
+/// times smaller so.
 fn stripped(path: &Path) -> std::io::Result<Vec<u8>> {
     let Ok(strip) = system::program("strip") else { return std::fs::read(path) };
     let output = tempfile::NamedTempFile::new()?;

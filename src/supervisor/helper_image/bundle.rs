@@ -1,10 +1,12 @@
 //! The helper image as one file, as `docker load` takes it: manifest, configuration, one layer.
 //!
-//! The same layer gives the same bytes: entries in one order, no times, no owners. The tag is the layer's hash, so two contents
-//! never meet in one tag, and a file that was changed is told from what it says it is.
+//! The same layer gives the same bytes: entries in one order, no times, no owners. The tag is the
+//! layer's hash, so two contents never meet in one tag, and a file that was changed is told from
+//! what it says it is.
 //!
-//! Of a file from elsewhere only the layer goes to an engine, in an archive that is written here: the rest is read for what the
-//! file says of itself, since an engine may read double entries and links between them in another way.
+//! Of a file from elsewhere only the layer goes to an engine, in an archive that is written here:
+//! the rest is read for what the file says of itself, since an engine may read double entries and
+//! links between them in another way.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,18 +31,18 @@ const NAMES: [&str; 3] = [MANIFEST, CONFIG, LAYER];
 pub struct Digest(String);
 
 impl Digest {
-    /// That of a layer.
+    /// Digests a layer.
     pub fn of(layer: &[u8]) -> Digest {
         Digest(hex::encode(Sha256::digest(layer)))
     }
 
-    /// One that was written down.
+    /// Reads a digest that was written down.
     pub fn parse(text: &str) -> Option<Digest> {
         let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         (text.len() == 64 && digits).then(|| Digest(text.to_owned()))
     }
 
-    /// The layer in an image's configuration.
+    /// Returns the layer's name in an image's configuration.
     pub fn diff_id(&self) -> String {
         format!("sha256:{}", self.0)
     }
@@ -52,23 +54,24 @@ impl fmt::Display for Digest {
     }
 }
 
-/// What makes an image: all else in it follows.
+/// Identity of an image: all else in it follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// In the engine's words.
+    /// Architecture in the engine's words.
     pub architecture: String,
-    /// Its one layer.
+    /// Digest of the one layer.
     pub layer: Digest,
 }
 
 impl Identity {
-    /// Name and tag of the image.
+    /// Returns name and tag of the image.
     pub fn tag(&self) -> String {
         let digest = &self.layer.0;
         format!("{REPOSITORY}:{}", digest.get(..24).unwrap_or(digest))
     }
 
-    /// The image's configuration. Its hash is the image's id, where an engine makes ids of configurations.
+    /// Returns the image's configuration. Its hash is the image's id, where an engine makes ids of
+    /// configurations.
     pub fn config(&self) -> String {
         json!({
             "architecture": self.architecture,
@@ -81,7 +84,7 @@ impl Identity {
     }
 }
 
-/// What containers get from the image, besides its files.
+/// Returns the settings that containers get from the image, besides its files.
 pub fn settings() -> Value {
     json!({
         "Entrypoint": ["/usr/bin/ringfence"],
@@ -90,7 +93,7 @@ pub fn settings() -> Value {
     })
 }
 
-/// What a bundle says of itself.
+/// A bundle's claims about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
     /// The image in it.
@@ -123,7 +126,7 @@ struct Rootfs {
     diff_ids: Vec<String>,
 }
 
-/// The archive of a layer.
+/// Writes the archive of a layer.
 pub fn write(architecture: &str, layer: &[u8]) -> std::io::Result<Vec<u8>> {
     let identity = Identity { architecture: architecture.to_owned(), layer: Digest::of(layer) };
     let manifest = json!([{"Config": CONFIG, "RepoTags": [identity.tag()], "Layers": [LAYER]}]).to_string();
@@ -136,7 +139,7 @@ pub fn write(architecture: &str, layer: &[u8]) -> std::io::Result<Vec<u8>> {
     tar.into_inner()
 }
 
-/// What an archive says of itself. Its layer is not looked at: see [`layer`].
+/// Reads an archive's claims about itself. The archive's layer is not looked at: see [`layer`].
 pub fn about(archive: &[u8]) -> Result<About, String> {
     let entries = entries(archive)?;
     let manifests: Vec<Manifest> = parse(&entries, MANIFEST)?;
@@ -158,7 +161,7 @@ pub fn about(archive: &[u8]) -> Result<About, String> {
     Ok(About { identity, version })
 }
 
-/// The layer, which is the one that the archive says it is.
+/// Returns the layer, and checks that it has the digest that the archive claims.
 pub fn layer<'a>(archive: &'a [u8], digest: &Digest) -> Result<&'a [u8], String> {
     let layer = of(&entries(archive)?, LAYER)?;
     if Digest::of(layer) == *digest {
@@ -176,7 +179,7 @@ fn of<'a>(entries: &BTreeMap<&str, &'a [u8]>, name: &str) -> Result<&'a [u8], St
     entries.get(name).copied().ok_or_else(|| format!("there is no {name} in it"))
 }
 
-/// The files of an archive: those of a bundle, each once, and nothing else.
+/// Returns the files of an archive: those of a bundle, each once, and nothing else.
 fn entries(archive: &[u8]) -> Result<BTreeMap<&'static str, &[u8]>, String> {
     let mut found = BTreeMap::new();
     let mut tar = tar::Archive::new(Cursor::new(archive));
@@ -198,7 +201,7 @@ fn entries(archive: &[u8]) -> Result<BTreeMap<&'static str, &[u8]>, String> {
     Ok(found)
 }
 
-/// A header that depends on nothing but its arguments.
+/// Makes a header that depends on nothing but its arguments.
 pub fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
@@ -228,7 +231,7 @@ mod tests {
         assert!(super::about(b"").unwrap_err().contains("there is no manifest.json"));
     }
 
-    /// An archive with these entries.
+    /// Makes an archive with these entries.
     fn archive(entries: &[(&str, &str)]) -> Vec<u8> {
         let mut tar = tar::Builder::new(Vec::new());
         for (name, content) in entries {

@@ -1,4 +1,5 @@
-//! The image on the engine: looked at before it is used, loaded where it is not there or is not what it must be.
+//! The image on the engine: looked at before it is used, loaded where it is not there or is not
+//! what it must be.
 //!
 //! ```text
 //!  name ─▶ what the engine has ─┬─ the same ────────────────────────────────────▶ id
@@ -6,8 +7,9 @@
 //!                                                                └─ another ─▶ no run
 //! ```
 //!
-//! A tag is a name that anybody gives who may load an image, and that of a release is public. So the name only finds the image:
-//! its layer and its settings decide, and containers are made by the id of what was looked at.
+//! A tag is a name that anybody gives who may load an image, and that of a release is public. So
+//! the name only finds the image: its layer and its settings decide, and containers are made by the
+//! id of what was looked at.
 
 use std::time::Duration;
 
@@ -24,12 +26,12 @@ use crate::supervisor::engine::dialect::HelperImage;
 use crate::supervisor::engine::{self, Engine};
 use crate::term::{COULD_NOT_RUN, Failure, Warning};
 
-/// An engine that takes nothing and says nothing for so long is not loading. It unpacks the image in silence, and the last
-/// megabytes of a slow link are on their way after they were sent.
+/// An engine that takes nothing and says nothing for so long is not loading. It unpacks the image
+/// in silence, and the last megabytes of a slow link are on their way after they were sent.
 const SILENCE: Duration = Duration::from_secs(600);
 /// The library limits the whole of a question; here silence is what counts.
 const WHOLE: Duration = Duration::from_secs(24 * 3600);
-/// What is sent at once.
+/// Bytes that are sent at once.
 const PIECE: usize = 64 << 10;
 
 /// Makes sure that the engine has the image; its id. `archive` is written when it is needed.
@@ -67,7 +69,7 @@ pub async fn ready(
     }
 }
 
-/// The engine's id of the image, when it has it.
+/// Returns the engine's id of the image, when it has it.
 #[cfg(target_os = "linux")]
 pub async fn there(engine: &Engine, image: &Identity) -> Result<Option<String>, Failure> {
     match look(engine, image).await? {
@@ -78,9 +80,9 @@ pub async fn there(engine: &Engine, image: &Identity) -> Result<Option<String>, 
 
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
-    /// With its id.
+    /// The image is there, with this id.
     Same(String),
-    /// What is different.
+    /// Another image has the name; the difference.
     Another(String),
     None,
 }
@@ -119,7 +121,8 @@ fn compare(found: &ImageInspect, image: &Identity, by: HelperImage) -> Seen {
     Seen::Same(id.clone())
 }
 
-/// A setting that is not as it must be: more than is compared here an image cannot give to a container.
+/// Returns a setting that is not as it must be: an image can give a container no more settings than
+/// are compared here.
 fn other_settings(found: &ImageInspect) -> Option<String> {
     let told = found.config.as_ref().and_then(|config| serde_json::to_value(config).ok());
     let told = told.as_ref().map(set).unwrap_or_default();
@@ -133,7 +136,7 @@ fn other_settings(found: &ImageInspect) -> Option<String> {
     })
 }
 
-/// What is set, as engines differ in how they write what is not.
+/// Returns the settings that are set, as engines differ in how they write the others.
 fn set(settings: &Value) -> Map<String, Value> {
     let all = settings.as_object().into_iter().flatten();
     all.filter(|(name, value)| !is_nothing(name, value))
@@ -159,7 +162,7 @@ async fn load(engine: &Engine, archive: Vec<u8>) -> Result<(), Failure> {
     to_the_end(answers, moves).await
 }
 
-/// The archive bit by bit; the other half hears of each that is taken, until the last one is.
+/// Splits the archive into pieces; the receiver hears of each that is taken, until the last one is.
 fn pieces(archive: Vec<u8>) -> (impl Stream<Item = Bytes>, watch::Receiver<()>) {
     let mut rest = Bytes::from(archive);
     let (moved, moves) = watch::channel(());

@@ -21,7 +21,7 @@ fn image() -> Identity {
     Identity { architecture: "amd64".to_owned(), layer: Digest::of(CONTENT) }
 }
 
-/// What an engine says of the image, with its settings as Docker 20.10 writes them.
+/// Returns an engine's answer about the image, with its settings as Docker 20.10 writes them.
 fn told(id: &str) -> Value {
     let mut settings = bundle::settings();
     let more = json!({
@@ -140,7 +140,7 @@ fn engine_at(listener: &TcpListener) -> Engine {
     }
 }
 
-/// What comes of it, and what was loaded.
+/// Asks an engine, and returns the outcome and the archives that were loaded.
 async fn asked_of(name: &str, looks: Vec<Option<Value>>) -> (Result<String, Failure>, Vec<Vec<u8>>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let engine = Engine { dialect: Arc::new(example(name)), ..engine_at(&listener) };
@@ -207,7 +207,8 @@ fn each_piece_that_is_taken_is_heard_of() {
     assert!(taken == archive);
 }
 
-/// How long an engine is heard out that takes a piece each `pause`, `pieces` times, and says that it is done a minute later.
+/// Measures how long an engine is heard out that takes a piece each `pause`, `pieces` times, and
+/// says that it is done a minute later.
 async fn heard_out(pieces: usize, pause: Duration) -> (Result<(), Failure>, Duration) {
     let (moved, moves) = watch::channel(());
     let taking = async move {

@@ -1,4 +1,5 @@
-//! The helper image, which fence and guard run from: `ringfence` and `nft` with their libraries, for the engine's architecture.
+//! The helper image, which fence and guard run from: `ringfence` and `nft` with their libraries,
+//! for the engine's architecture.
 //!
 //! ```text
 //!  RINGFENCE_HELPER_IMAGE=FILE ─┐
@@ -6,8 +7,9 @@
 //!  this machine's own files ────┘
 //! ```
 //!
-//! The first that is there is used; no registry takes part. A release carries bundles (`build.rs`), so that it serves engines of
-//! another architecture and starts from machines that have no Linux programs of their own.
+//! The first that is there is used; no registry takes part. A release carries bundles (`build.rs`),
+//! so that it serves engines of another architecture and starts from machines that have no Linux
+//! programs of their own.
 
 #[cfg(target_os = "linux")]
 mod assemble;
@@ -36,7 +38,8 @@ const LARGEST_BUNDLE: u64 = 1 << 30;
 
 include!(concat!(env!("OUT_DIR"), "/helper_bundles.rs"));
 
-/// The bundle that was named, if one was: what fence and guard are made of, and so nothing that an agent may write.
+/// Returns the bundle that was named, if one was. Fence and guard are made of it, so no agent may
+/// write it.
 pub fn named() -> Option<PathBuf> {
     std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
@@ -56,7 +59,7 @@ pub async fn ensure(engine: &Engine) -> Result<String, Failure> {
     Err(there_is_none(BUNDLES, &engine.architecture))
 }
 
-/// The first of the bundles that an engine of this architecture can run.
+/// Returns the first of the bundles that an engine of this architecture can run.
 fn carried<'a>(bundles: &[&'a [u8]], architecture: &str) -> Option<(&'a [u8], bundle::About)> {
     let mut readable = bundles.iter().filter_map(|archive| Some((*archive, bundle::about(archive).ok()?)));
     readable.find(|(_, about)| fits(about, architecture).is_ok())
@@ -110,7 +113,8 @@ async fn from_file(engine: &Engine, path: &Path) -> Result<String, Failure> {
     ensure_bundle(engine, &about, &archive).await
 }
 
-/// A bundle's bytes, of a file that only the caller or root could have written: what it says of itself, whoever wrote it can say.
+/// Reads a bundle from a file that only the caller or root could have written: any author can put
+/// any claim into a bundle.
 fn bytes_of(path: &Path) -> Result<Vec<u8>, String> {
     let file = Owners::strict(&[0, rustix::process::geteuid().as_raw()]).open_file(path)?;
     open::read_all(&file, LARGEST_BUNDLE).map_err(|refused| refused.to_string())
@@ -165,7 +169,7 @@ async fn from_this_machine(engine: &Engine) -> Result<String, Failure> {
     Ok(id)
 }
 
-/// The layer that files of this stamp made.
+/// Returns the layer that files of this stamp made.
 #[cfg(target_os = "linux")]
 fn recall(path: &Path, stamp: &str) -> Option<Digest> {
     let text = std::fs::read_to_string(path).ok()?;
@@ -183,7 +187,7 @@ fn archive(architecture: &str, layer: &[u8]) -> Result<Vec<u8>, Failure> {
         .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot assemble the helper image").caused_by(&error))
 }
 
-/// This machine's architecture in the engine's words.
+/// Returns this machine's architecture in the engine's words.
 #[cfg(target_os = "linux")]
 fn own_architecture() -> &'static str {
     match std::env::consts::ARCH {

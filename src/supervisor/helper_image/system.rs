@@ -1,4 +1,5 @@
-//! Programs and libraries of this machine, as far as they are root's: what goes into the helper image has power over the fence.
+//! Programs and libraries of this machine, as far as they are root's: what goes into the helper
+//! image has power over the fence.
 //!
 //! ```text
 //!  name ─▶ fixed directories ─▶ root's, and so are all folders above? ─▶ path
@@ -6,8 +7,9 @@
 //!                     PT_INTERP of it ─▶ loader, root's ─▶ `loader --list`, no environment ─▶ libraries, root's
 //! ```
 //!
-//! Nothing is looked for by `PATH`, `LD_LIBRARY_PATH` or a working directory: an agent can write a program into its project, and a
-//! person who starts ringfence by `npm run` or from an activated environment has such folders in front.
+//! Nothing is looked for by `PATH`, `LD_LIBRARY_PATH` or a working directory: an agent can write a
+//! program into its project, and a person who starts ringfence by `npm run` or from an activated
+//! environment has such folders in front.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -21,12 +23,12 @@ use super::VARIABLE;
 use crate::host::owners::Owners;
 use crate::term::{COULD_NOT_RUN, Failure};
 
-/// Where programs of a system are.
+/// Directories with a system's programs.
 const DIRECTORIES: [&str; 6] =
     ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
 const ROOT: u32 = 0;
 
-/// A program of the system.
+/// Finds a program of the system.
 pub fn program(name: &str) -> Result<PathBuf, Failure> {
     find(name, &DIRECTORIES.map(Path::new), ROOT)
 }
@@ -52,7 +54,7 @@ fn find(name: &str, directories: &[&Path], owner: u32) -> Result<PathBuf, Failur
     Err(failure.hint(elsewhere()))
 }
 
-/// What remains for a system that keeps its programs elsewhere, or lets others write them.
+/// Returns the advice for a system that keeps its programs elsewhere, or lets others write them.
 fn elsewhere() -> String {
     format!(
         "the helper image is made of the system's own files only; elsewhere, `ringfence helper-image --output FILE` on a \
@@ -60,12 +62,13 @@ fn elsewhere() -> String {
     )
 }
 
-/// The file and the folders above it are `owner`'s, and nobody else may write them.
+/// Checks that the file and the folders above it are `owner`'s, and that nobody else may write
+/// them.
 fn check(path: &Path, owner: u32) -> Result<(), String> {
     Owners::strict(&[owner]).open_file(path).map(drop)
 }
 
-/// The system's program, with nothing of the caller's surroundings.
+/// Prepares the system's program, with nothing of the caller's surroundings.
 pub fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     // A library path may have an empty part, which is the working directory.
@@ -73,10 +76,10 @@ pub fn command(program: &Path) -> Command {
     command
 }
 
-/// The shared libraries of an executable, loader included.
+/// Lists the shared libraries of an executable, loader included.
 ///
-/// The loader itself is asked, as it is the one that will look for them: it alone knows its cache, its directories and the
-/// executable's own search path. It runs nothing of the executable.
+/// The loader itself is asked, as it is the one that will look for them: it alone knows its cache,
+/// its directories and the executable's own search path. It runs nothing of the executable.
 pub fn libraries(program: &Path) -> Result<Vec<PathBuf>, Failure> {
     let cannot = |why: String| {
         let mut failure =
@@ -106,7 +109,7 @@ pub fn libraries(program: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(found)
 }
 
-/// The loader that an executable names; none: it is static.
+/// Returns the loader that an executable names; none for a static one.
 fn interpreter(program: &Path) -> Result<Option<PathBuf>, String> {
     let file = File::open(program).map_err(|error| error.to_string())?;
     let data = ReadCache::new(file);
@@ -131,7 +134,8 @@ fn named<Header: FileHeader<Endian = Endianness>>(data: &ReadCache<File>) -> obj
     Ok(None)
 }
 
-/// `libx.so.1 => /lib/libx.so.1 (0x…)` and `/lib64/ld-linux.so.2 (0x…)`; the vdso has no file. The error is a missing name.
+/// Reads `libx.so.1 => /lib/libx.so.1 (0x…)` and `/lib64/ld-linux.so.2 (0x…)`; the vdso has no
+/// file. The error is a missing name.
 fn parse(text: &str) -> Result<Vec<PathBuf>, String> {
     let mut found = Vec::new();
     for line in text.lines().map(str::trim) {
@@ -184,7 +188,8 @@ mod tests {
         assert!(failure.causes[0].contains("others than its owner can replace it"), "{:?}", failure.causes);
         assert!(failure.causes[1].contains("others than its owner can write it"), "{:?}", failure.causes);
         assert!(failure.hint.unwrap().contains("RINGFENCE_HELPER_IMAGE=FILE"));
-        // A good one that belongs to somebody else, and a link out of a good folder into one that is not.
+        // A good one that belongs to somebody else, and a link out of a good folder into one that
+        // is not.
         assert!(find(&[&good], own + 1).is_err());
         let linked = folder(above.path(), "linked", 0o755);
         file(&open, "other", 0o755);

@@ -1,11 +1,12 @@
-//! The credentials for a registry, as docker and Podman keep them: in a file, or with a helper program.
+//! The credentials for a registry, as docker and Podman keep them: in a file, or with a helper
+//! program.
 //!
 //! ```text
 //!  files of both, the engine's own first ─▶ one by one ─┬─ credHelpers[registry], credsStore ─▶ docker-credential-NAME get ─▶ JSON
 //!                                                       └─ auths[registry]: auth | identitytoken
 //! ```
-//! The crate for this (`docker_credential`) waits for a helper without end, so it is done here: a helper that asks a locked
-//! keychain must not hang a run.
+//! The crate for this (`docker_credential`) waits for a helper without end, so it is done here: a
+//! helper that asks a locked keychain must not hang a run.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -29,14 +30,14 @@ use crate::term::{COULD_NOT_RUN, Failure};
 const HELPER_LIMIT: Duration = Duration::from_secs(60);
 /// The largest file of credentials that is read.
 const LARGEST: u64 = 4 << 20;
-/// What is read of a helper at most.
+/// The most bytes that are read from a helper.
 const MOST_OUTPUT: u64 = 64 << 10;
-/// What helpers say, by their protocol, when they have none.
+/// Answer of a helper, by its protocol, when it has no credentials.
 const NOT_FOUND: &str = "credentials not found";
 /// The user name by which a helper says that its secret is a token.
 const TOKEN_USER: &str = "<token>";
 
-/// What is sent to a registry. It has no `Debug`: nothing of it is ever to be shown.
+/// Credentials for a registry. The type has no `Debug`: nothing of it is ever to be shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     user: String,
@@ -50,7 +51,7 @@ enum Secret {
 }
 
 impl Credentials {
-    /// For the engine, which passes them on to `server`.
+    /// Returns the credentials for the engine, which passes them on to `server`.
     pub fn for_engine(&self, server: &str) -> DockerCredentials {
         let (password, identitytoken) = match &self.secret {
             Secret::Password(password) => (Some(password.clone()), None),
@@ -65,7 +66,7 @@ impl Credentials {
         }
     }
 
-    /// A text without the secret, should an engine or a registry repeat it.
+    /// Returns a text without the secret, should an engine or a registry repeat it.
     pub fn hide_in(&self, text: &str) -> String {
         let (Secret::Password(secret) | Secret::IdentityToken(secret)) = &self.secret;
         let encoded = STANDARD.encode(format!("{}:{secret}", self.user));
@@ -94,7 +95,7 @@ struct Entry {
     identitytoken: String,
 }
 
-/// What a helper answers.
+/// Answer of a helper.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Answer {
@@ -102,7 +103,7 @@ struct Answer {
     secret: String,
 }
 
-/// The credentials for an image, where there are any.
+/// Finds the credentials for an image, where there are any.
 pub async fn find(reference: &Reference, first: CredentialFiles) -> Result<Option<Credentials>, Failure> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     for Place { path, owner } in places::in_order(first, set) {
@@ -132,7 +133,7 @@ fn unusable(path: &Path) -> Failure {
         .hint("correct it, or name another by DOCKER_CONFIG (a folder) or REGISTRY_AUTH_FILE; `docker login` and `podman login` write them")
 }
 
-/// The position of a mistake is told, never the text: it may be a secret.
+/// Reads a configuration. The position of a mistake is told, never the text: it may be a secret.
 fn parse(path: &Path, bytes: &[u8]) -> Result<Config, Failure> {
     serde_json::from_slice(bytes).map_err(|error| {
         let mut failure = unusable(path);
@@ -148,7 +149,7 @@ impl Config {
         own.or(self.creds_store.as_ref()).map(String::as_str).filter(|helper| !helper.is_empty())
     }
 
-    /// What stands in the file itself.
+    /// Finds the credentials that stand in the file itself.
     fn own(&self, owner: CredentialFiles, reference: &Reference) -> Result<Option<Credentials>, String> {
         let exact = self.auths.get(owner.server(reference)).filter(|_| owner == CredentialFiles::Docker);
         let found = exact.or_else(|| {
@@ -212,7 +213,7 @@ async fn ask(helper: &str, server: &str) -> Result<Option<Credentials>, Failure>
     Ok(Some(Credentials { user: answer.username, secret }))
 }
 
-/// Whether it ended well, and what it said.
+/// Runs a helper; returns whether it ended well, and its output.
 async fn run(program: &str, server: &str) -> std::io::Result<(bool, Vec<u8>)> {
     let mut child = tokio::process::Command::from(programs::command(program)?)
         .arg("get")

@@ -1,10 +1,12 @@
-//! The agent's image: found on the engine, or pulled to it with the credentials that docker's or Podman's configuration has.
+//! The agent's image: found on the engine, or pulled to it with the credentials that docker's or
+//! Podman's configuration has.
 //!
 //! ```text
 //!  as typed ─▶ reference ─▶ on the engine? ─┬─ yes ──────────────────────────────────────────▶ Image (id, digest, variables)
 //!                                           └─ no, --pull missing | always ─▶ credentials ─▶ pull ─┘
 //! ```
-//! The agent runs by the image's id: what was looked at is what runs. Nothing of a credential is in an error, an event or a label.
+//! The agent runs by the image's id: what was looked at is what runs. Nothing of a credential is in
+//! an error, an event or a label.
 
 mod credentials;
 mod layers;
@@ -20,10 +22,10 @@ use crate::supervisor::spec::image::Image;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::{ImageDigest, ImageName};
 
-/// When the engine asks a registry.
+/// Choice when the engine asks a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Pull {
-    /// When the image is not there.
+    /// The engine asks when the image is not there.
     Missing,
     /// Each time.
     Always,
@@ -83,7 +85,8 @@ async fn find(engine: &Engine, name: &str) -> Result<Option<Image>, Failure> {
     }
 }
 
-/// Of the digests under which registries gave an image, the one of the name that was typed; else the first.
+/// Returns, of the digests under which registries gave an image, the one of the name that was
+/// typed; else the first.
 fn digest_of(name: &str, digests: Vec<String>) -> Option<String> {
     let typed = Reference::parse(name);
     let same = |digest: &&String| {

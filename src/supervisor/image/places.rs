@@ -14,13 +14,13 @@ use crate::supervisor::engine::dialect::CredentialFiles;
 /// A file that may hold credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Where it is, if it is.
+    /// Path of the file, which need not exist.
     pub path: PathBuf,
-    /// Whose it is.
+    /// Program whose file it is.
     pub owner: CredentialFiles,
 }
 
-/// All of them, in the order in which they are asked; `set` reads a variable.
+/// Lists all files, in the order in which they are asked; `set` reads a variable.
 pub fn in_order(first: CredentialFiles, set: impl Fn(&str) -> Option<PathBuf>) -> Vec<Place> {
     let home = || set("HOME");
     let docker = set("DOCKER_CONFIG").or_else(|| Some(home()?.join(".docker")));
@@ -46,7 +46,7 @@ pub fn in_order(first: CredentialFiles, set: impl Fn(&str) -> Option<PathBuf>) -
 }
 
 impl CredentialFiles {
-    /// What a helper program is asked for.
+    /// Returns the server name that a helper program is asked for.
     pub fn server(self, reference: &Reference) -> &str {
         match self {
             CredentialFiles::Docker => reference.server(),
@@ -54,7 +54,7 @@ impl CredentialFiles {
         }
     }
 
-    /// The names under which credentials for an image may stand, the better ones first.
+    /// Returns the names under which credentials for an image may stand, the better ones first.
     pub fn names(self, reference: &Reference) -> Vec<String> {
         match self {
             CredentialFiles::Docker => vec![plain(reference.server())],
@@ -62,7 +62,7 @@ impl CredentialFiles {
         }
     }
 
-    /// The name that a key of the file stands for.
+    /// Returns the name that a key of the file stands for.
     pub fn name_of(self, key: &str) -> String {
         let is_url = key.starts_with("https://") || key.starts_with("http://");
         if self == CredentialFiles::Docker {
@@ -76,7 +76,7 @@ impl CredentialFiles {
     }
 }
 
-/// The host of a key, which may be a URL with a path.
+/// Returns the host of a key, which may be a URL with a path.
 pub fn plain(key: &str) -> String {
     let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     key.split('/').next().unwrap_or(key).to_owned()

@@ -18,7 +18,7 @@ const SILENCE: Duration = Duration::from_secs(600);
 /// The header that carries credentials to the engine.
 const AUTH_HEADER: &str = "x-registry-auth";
 
-/// Why an image did not come.
+/// Reason for which an image did not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
     NoSuchImage,
@@ -29,7 +29,7 @@ enum Refusal {
     Other,
 }
 
-/// Has the engine fetch it.
+/// Makes the engine fetch an image.
 pub async fn pull(engine: &Engine, reference: &Reference) -> Result<(), Failure> {
     let credentials = credentials::find(reference, engine.dialect.credentials).await?;
     let shown = shown(reference);
@@ -45,7 +45,7 @@ pub async fn pull(engine: &Engine, reference: &Reference) -> Result<(), Failure>
     })
 }
 
-/// The name with its tag or digest.
+/// Returns the name with its tag or digest.
 fn shown(reference: &Reference) -> String {
     let between = if reference.version.contains(':') { '@' } else { ':' };
     format!("{}{between}{}", reference.name, reference.version)
@@ -134,7 +134,8 @@ fn failure(reference: &Reference, shown: &str, text: &str, authenticated: bool) 
     failure.hint(hint)
 }
 
-/// By the words that engines and registries use. A registry that hides what exists says "denied" of both.
+/// Classifies a refusal by the words that engines and registries use. A registry that hides what
+/// exists says "denied" of images that are missing, too.
 fn refusal(text: &str) -> Refusal {
     let text = text.to_ascii_lowercase();
     let any = |words: &[&str]| words.iter().any(|word| text.contains(word));

@@ -1,6 +1,6 @@
-//! What an image's name says: registry, repository, tag or digest, as docker reads it.
+//! Parts of an image's name: registry, repository, tag or digest, as docker reads it.
 
-/// Where names without a registry lead.
+/// Registry of names that have none.
 const DOCKER_IO: &str = "docker.io";
 
 /// A name that a registry can be asked for.
@@ -10,7 +10,8 @@ pub struct Reference {
     pub registry: String,
     /// The name without tag and digest, as it was typed.
     pub name: String,
-    /// A digest where there is one, else the tag; never empty, since the engine would fetch every tag then.
+    /// A digest where there is one, else the tag; never empty, since the engine would fetch every
+    /// tag then.
     pub version: String,
     path: String,
 }
@@ -55,24 +56,24 @@ impl Reference {
         })
     }
 
-    /// The name with everything that was left out: an engine that reads a short one in its own way would bring the credentials of one
-    /// registry to another.
+    /// Returns the name with everything that was left out: an engine that reads a short one in its
+    /// own way would bring the credentials of one registry to another.
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.registry, self.path)
     }
 
-    /// The same with tag or digest.
+    /// Returns the full name with tag or digest.
     pub fn full(&self) -> String {
         let between = if self.version.contains(':') { '@' } else { ':' };
         format!("{}{between}{}", self.full_name(), self.version)
     }
 
-    /// Whether both are the same repository of the same registry.
+    /// Tells whether both are the same repository of the same registry.
     pub fn is_same_repository(&self, other: &Reference) -> bool {
         self.registry == other.registry && self.path == other.path
     }
 
-    /// The repository, what it is part of, and the registry.
+    /// Returns the repository, the paths that it is part of, and the registry.
     pub fn scopes(&self) -> Vec<String> {
         let mut scopes = vec![self.full_name()];
         while let Some((above, _)) = scopes.last().and_then(|scope| scope.rsplit_once('/')) {
@@ -82,13 +83,14 @@ impl Reference {
         scopes
     }
 
-    /// The key of the registry in docker's configuration.
+    /// Returns the key of the registry in docker's configuration.
     pub fn server(&self) -> &str {
         if self.registry == DOCKER_IO { "https://index.docker.io/v1/" } else { &self.registry }
     }
 }
 
-/// Whether a name's first part is a registry's host. No user's or team's name has an upper-case letter, so that one is a host too.
+/// Tells whether a name's first part is a registry's host. No user's or team's name has an
+/// upper-case letter, so that one is a host too.
 fn is_host(first: &str) -> bool {
     first == "localhost" || first.contains(['.', ':']) || first.chars().any(char::is_uppercase)
 }

@@ -28,14 +28,14 @@ const ABSENT: &str = "absent";
 /// Agreement of a record on this machine with what the engine lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recorded {
-    /// It does; `locked` tells whether its supervisor held a lock.
+    /// The record agrees; `locked` tells whether its supervisor held a lock.
     Here {
         /// Tells whether it did.
         locked: bool,
     },
     /// Version 0.1 made it here: the policy's sources alone were written down.
     Earlier,
-    /// There is none: another machine's run, or a lost state folder.
+    /// There is no record: another machine's run, or a lost state folder.
     No,
 }
 
@@ -48,7 +48,7 @@ impl Serialize for Recorded {
 /// A workflow of which parts are on the engine.
 #[derive(Debug, Clone, Serialize)]
 pub struct Found {
-    /// Its id.
+    /// Id of the workflow.
     pub id: WorkflowId,
     /// The name that a person gave.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,7 +81,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// A workflow without any part.
+    /// Makes a workflow without any part.
     fn of(claim: &Claim) -> Found {
         Found {
             id: claim.workflow,
@@ -119,19 +119,19 @@ impl Found {
         self.recorded != Recorded::No
     }
 
-    /// The engine's id of a container.
+    /// Returns the engine's id of a container.
     pub fn container(&self, role: Role) -> Option<&str> {
         self.parts.iter().find(|part| part.role == role).map(|part| part.handle.as_str())
     }
 
-    /// Its fence and guard, where both are there.
+    /// Returns the workflow's fence and guard, where both are there.
     pub fn helpers(&self) -> Option<Helpers> {
         let handle = |role| self.container(role).map(str::to_owned);
         Some(Helpers { id: self.id, guard: handle(Role::Guard)?, fence: handle(Role::Fence)? })
     }
 }
 
-/// All workflows of which anything is left on the engine, oldest first.
+/// Lists all workflows of which anything is left on the engine, oldest first.
 pub async fn workflows(engine: &Engine) -> Result<Vec<Found>, Failure> {
     Ok(group(parts(engine, LABEL_WORKFLOW).await?, known))
 }
@@ -150,7 +150,7 @@ pub async fn of_run(engine: &Engine, workflow: &Workflow) -> Result<Found, Failu
     Ok(found)
 }
 
-/// Everything with a label that is, by name and labels, a part of a workflow.
+/// Lists everything with a label that is, by name and labels, a part of a workflow.
 async fn parts(engine: &Engine, label: &str) -> Result<Vec<Part>, Failure> {
     let cannot = |what: &str| format!("cannot list the engine's {what}");
     let by_label = || Some(HashMap::from([("label".to_owned(), vec![label.to_owned()])]));
@@ -189,7 +189,7 @@ fn known(id: WorkflowId) -> Known {
     }
 }
 
-/// The workflows that parts make.
+/// Groups parts into workflows.
 fn group(parts: Vec<Part>, known: impl Fn(WorkflowId) -> Known) -> Vec<Found> {
     let mut by_id: BTreeMap<WorkflowId, Vec<Part>> = BTreeMap::new();
     for part in parts {
@@ -219,7 +219,7 @@ fn one(mut parts: Vec<Part>, known: &Known) -> Option<Found> {
     Some(found)
 }
 
-/// The one workflow that is meant by an id, a unique prefix of one, or a name.
+/// Returns the one workflow that is meant by an id, a unique prefix of one, or a name.
 pub fn pick<'a>(all: &'a [Found], wanted: &str) -> Result<&'a Found, Failure> {
     let named: Vec<_> =
         all.iter().filter(|found| found.name.as_ref().is_some_and(|name| name.as_ref() == wanted)).collect();
@@ -243,7 +243,7 @@ pub mod tests {
     use super::*;
     use crate::supervisor::spec::part::tests::listed;
 
-    /// A workflow without any part.
+    /// Makes a workflow without any part.
     pub fn found(id: &str) -> Found {
         let workflow = id.parse().unwrap();
         Found::of(&Claim { workflow, name: None, digest: None, created_at: UnixTime(0) })

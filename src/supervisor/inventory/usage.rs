@@ -22,7 +22,7 @@ pub struct Part<T> {
     /// Used, where the engine says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used: Option<T>,
-    /// At most; absent where nobody knows.
+    /// Limit; absent where nobody knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<T>,
 }
@@ -100,7 +100,7 @@ fn usage(
     }
 }
 
-/// To hundredths.
+/// Rounds to hundredths.
 fn rounded(number: f64) -> f64 {
     (number * 100.0).round() / 100.0
 }

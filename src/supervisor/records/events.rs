@@ -1,4 +1,4 @@
-//! Where the events of runs are kept on this machine, in parts, and for how long.
+//! Store of the events of runs on this machine, in parts, with limits of age and size.
 //!
 //! ```text
 //!  lines ─▶ events/ID.jsonl ─(64 MiB)─▶ events/ID.2.jsonl ─▶ …        one run has no more than the guard's bound
@@ -29,12 +29,12 @@ const KEPT_BYTES: u64 = 2 << 30;
 /// The longest line that is looked for at the end of a part.
 const LONGEST: u64 = 32 << 20;
 
-/// The name of a part, from 1.
+/// Returns the name of a part, from 1.
 fn name(id: WorkflowId, part: u32) -> String {
     if part == 1 { format!("{id}.jsonl") } else { format!("{id}.{part}.jsonl") }
 }
 
-/// The run and the number of a part.
+/// Returns the run and the number of a part.
 fn of_name(name: &str) -> Option<(WorkflowId, u32)> {
     let stem = name.strip_suffix(".jsonl")?;
     match stem.split_once('.') {
@@ -47,7 +47,7 @@ fn of_name(name: &str) -> Option<(WorkflowId, u32)> {
     }
 }
 
-/// The parts that there are of a run, in order.
+/// Lists the parts that there are of a run, in order.
 pub fn parts(id: WorkflowId) -> Result<Vec<PathBuf>, Failure> {
     Ok(parts_in(&state::folder("events")?, id))
 }
@@ -56,7 +56,7 @@ fn parts_in(folder: &Path, id: WorkflowId) -> Vec<PathBuf> {
     (1..).map(|part| folder.join(name(id, part))).take_while(|path| path.exists()).collect()
 }
 
-/// The runs that events are kept of.
+/// Lists the runs that events are kept of.
 pub fn runs() -> Result<Vec<WorkflowId>, Failure> {
     let folder = state::folder("events")?;
     let mut all: Vec<WorkflowId> = names(&folder)?.filter_map(|name| Some(of_name(&name)?.0)).collect();
@@ -74,7 +74,7 @@ fn cannot(do_what: &str, path: &Path, error: &io::Error) -> Failure {
     Failure::new(COULD_NOT_RUN, format!("cannot {do_what} {}", path.display())).caused_by(error)
 }
 
-/// All that is kept of a run.
+/// Reads all events that are kept of a run.
 pub fn read(id: WorkflowId) -> Result<Vec<u8>, Failure> {
     let mut all = Vec::new();
     for path in parts(id)? {
@@ -98,7 +98,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// For a new run, locked as far as files can be here (see [`state::are_events_held`]).
+    /// Begins the store of a new run, locked as far as files can be here (see
+    /// [`state::are_events_held`]).
     pub fn begin(id: WorkflowId) -> Result<Writer, Failure> {
         let folder = state::folder("events")?;
         let path = folder.join(name(id, 1));
@@ -107,7 +108,7 @@ impl Writer {
         Ok(Writer { folder, id, part: 1, size: 0, most: PART, file, first: None })
     }
 
-    /// The file that is written now.
+    /// Returns the file that is written now.
     pub fn path(&self) -> PathBuf {
         self.folder.join(name(self.id, self.part))
     }
@@ -209,7 +210,7 @@ fn end_of(file: &mut File) -> io::Result<(u64, Option<u64>)> {
     Ok((size, last.and_then(number)))
 }
 
-/// The number of an event.
+/// Returns the number of an event.
 fn number(line: &[u8]) -> Option<u64> {
     #[derive(Deserialize)]
     struct Numbered {

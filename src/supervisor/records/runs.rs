@@ -36,7 +36,7 @@ pub struct Run {
     name: Option<WorkflowName>,
     digest: Option<PolicyDigest>,
     created_at: UnixTime,
-    /// Where the engine was found.
+    /// Address at which the engine was found.
     engine: String,
     /// The project, for people.
     project: Option<String>,

@@ -24,7 +24,8 @@ use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::handover::TRUST;
 
-/// Where images keep their own bundle: as files, since the archive API does not follow links.
+/// Places where images keep their own bundle: as files, since the archive API does not follow
+/// links.
 const IMAGE_BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt", // Debian, Alpine, Arch
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // Fedora, RHEL
@@ -67,7 +68,7 @@ pub async fn install(engine: &Engine, workflow: &Workflow, corporate: &Certifica
     upload(engine, &workflow.object(Role::Fence), TRUST, archive).await
 }
 
-/// The authorities in the agent's image.
+/// Reads the authorities in the agent's image.
 async fn of_image(engine: &Engine, workflow: &Workflow) -> Result<Certificates, Failure> {
     let agent = workflow.object(Role::Agent);
     for path in IMAGE_BUNDLES {
@@ -102,7 +103,7 @@ async fn of_image(engine: &Engine, workflow: &Workflow) -> Result<Certificates, 
     Ok(Vec::new())
 }
 
-/// The first regular file of an archive.
+/// Returns the first regular file of an archive.
 fn first_file(archive: &[u8]) -> Option<Vec<u8>> {
     let mut archive = tar::Archive::new(archive);
     for entry in archive.entries().ok()? {
@@ -116,7 +117,7 @@ fn first_file(archive: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-/// Each certificate once.
+/// Returns each certificate once.
 fn distinct(mut certificates: Certificates) -> Certificates {
     let mut seen = HashSet::new();
     certificates.retain(|certificate| seen.insert(certificate.as_ref().to_vec()));

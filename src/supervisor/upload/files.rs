@@ -7,7 +7,7 @@ use crate::term::{COULD_NOT_RUN, Failure};
 
 /// A file for a container.
 pub struct File<'a> {
-    /// Its name in the directory.
+    /// Name in the directory.
     pub name: &'a str,
     /// Content.
     pub content: &'a [u8],
@@ -17,7 +17,7 @@ pub struct File<'a> {
     pub owner: u64,
 }
 
-/// Files as the engine takes them.
+/// Packs files as the engine takes them.
 pub fn archive(files: &[File<'_>]) -> Result<Vec<u8>, Failure> {
     let build = || -> std::io::Result<Vec<u8>> {
         let mut tar = tar::Builder::new(Vec::new());
@@ -35,7 +35,7 @@ pub fn archive(files: &[File<'_>]) -> Result<Vec<u8>, Failure> {
         .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot write down the configuration").caused_by(&error))
 }
 
-/// Files go into a volume through a container that has it and does not run yet.
+/// Uploads files into a volume, through a container that has the volume and does not run yet.
 pub async fn upload(
     engine: &Engine,
     container: &str,

@@ -74,7 +74,8 @@ impl Means {
     }
 }
 
-/// The authorities whose certificates encrypted upstreams may show, where there are such upstreams.
+/// Returns the authorities whose certificates encrypted upstreams may show, where there are such
+/// upstreams.
 pub fn roots(policy: &Policy, corporate: Option<&Ca>) -> Result<Option<authorities::Certificates>, Failure> {
     let mut upstreams =
         policy.dns.upstreams.iter().chain(policy.dns.domains.iter().flat_map(|domain| &domain.upstreams));
@@ -88,7 +89,7 @@ pub fn roots(policy: &Policy, corporate: Option<&Ca>) -> Result<Option<authoriti
     Ok(Some(all))
 }
 
-/// The name of a file in the volume.
+/// Returns the name of a file in the volume.
 fn base(path: &'static str) -> &'static str {
     path.rsplit('/').next().unwrap_or(path)
 }

@@ -25,7 +25,7 @@ use crate::workspace::secrets::Handed;
 /// Time that writing may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The volume in memory.
+/// Creates the volume in memory.
 pub async fn create_volume(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
     let options = [("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=16m,mode=1777,nosuid,nodev,noexec")];
     let request = VolumeCreateRequest {

@@ -19,7 +19,7 @@ const TRUSTED: u32 = 2;
 /// Sun's salt for the digest.
 const PHRASE: &[u8] = b"Mighty Aphrodite";
 
-/// A truststore of these certificates.
+/// Writes a truststore of these certificates.
 pub fn jks(certificates: &[CertificateDer<'static>]) -> Vec<u8> {
     let mut store = Vec::new();
     let number = |store: &mut Vec<u8>, number: u32| store.extend_from_slice(&number.to_be_bytes());

@@ -66,7 +66,7 @@ struct Helper {
 }
 
 impl<'a> Counting<'a> {
-    /// Nothing is started yet.
+    /// Begins without a helper.
     pub fn new(engine: &'a Engine, workflow: &'a Workflow, recipe: Option<&'a Recipe>) -> Self {
         Counting {
             engine,
@@ -82,7 +82,7 @@ impl<'a> Counting<'a> {
         }
     }
 
-    /// The newest count; an error, while nobody counts who should.
+    /// Returns the newest count; an error, while there should be a helper and none counts.
     pub async fn newest(&mut self) -> Result<DiskUse, String> {
         let Some(recipe) = self.recipe.filter(|_| !self.refused && Instant::now() >= self.due) else {
             return Ok(self.last);
@@ -118,7 +118,7 @@ impl<'a> Counting<'a> {
         self.given_up
     }
 
-    /// An engine that does not answer is asked again at the next look.
+    /// Starts a helper. An engine that does not answer is asked again at the next look.
     async fn start(&mut self, recipe: &Recipe) -> Result<DiskUse, String> {
         let is_first = self.restarts == 0;
         self.began = Instant::now();
@@ -154,7 +154,7 @@ impl<'a> Counting<'a> {
 enum Refusal {
     /// The engine's word on the layer is enough: said once.
     GoOn(String),
-    /// Nobody counts what the agent may write.
+    /// No helper will count the agent's files, for this reason.
     End(String),
 }
 

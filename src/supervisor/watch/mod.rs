@@ -149,7 +149,7 @@ impl Watch {
 /// Bytes and files that an agent has on disk.
 struct Used {
     bytes: u64,
-    /// Those of them in files without a name.
+    /// Bytes in files without a name, which are part of `bytes`.
     nameless: u64,
     files: u64,
 }
@@ -169,7 +169,7 @@ async fn measure(bind: &Bind) -> std::io::Result<Measure> {
     tokio::task::spawn_blocking(move || growth::measure(opened)).await.map_err(std::io::Error::other)?
 }
 
-/// Size of the container's own layer in bytes.
+/// Asks for the size of the container's own layer in bytes.
 pub async fn layer(engine: &Engine, container: &str) -> Result<u64, Failure> {
     let asked = InspectContainerOptions { size: true };
     let answer = engine
