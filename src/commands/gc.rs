@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::timeout;
 
 use crate::supervisor::engine::{self, Engine};
-use crate::supervisor::inventory::{self, Found, Recorded};
+use crate::supervisor::inventory::{self, Recorded, WorkflowSummary};
 use crate::supervisor::records::{events, runs};
 use crate::supervisor::{aftermath, live, networks};
 use crate::term::{Failure, Warning};
@@ -61,7 +61,7 @@ pub async fn quietly(engine: &Engine) {
 /// Outcome of the removal.
 #[derive(Default)]
 struct Swept {
-    removed: Vec<Found>,
+    removed: Vec<WorkflowSummary>,
     kept: Vec<(WorkflowId, String)>,
     failures: Vec<Failure>,
 }
@@ -92,7 +92,7 @@ async fn sweep(engine: &Engine) -> Result<Swept, Failure> {
     Ok(swept)
 }
 
-fn has_ended(found: &Found, now: u64) -> bool {
+fn has_ended(found: &WorkflowSummary, now: u64) -> bool {
     let ended = matches!(found.agent.as_str(), "absent" | "exited" | "dead" | "created");
     ended && now.saturating_sub(found.created_at.0) > YOUNG_SECONDS
 }
@@ -107,7 +107,7 @@ enum Supervisor {
 }
 
 /// Asks where the answer is certain: a lock on this machine, else the guard.
-async fn supervisor_of(engine: &Engine, found: &Found) -> Supervisor {
+async fn supervisor_of(engine: &Engine, found: &WorkflowSummary) -> Supervisor {
     if runs::is_supervised(found.id) {
         return Supervisor::Lives;
     }
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn a_running_or_young_workflow_has_not_ended() {
         let ended = |agent: &str, created_at, now| {
-            let found = Found {
+            let found = WorkflowSummary {
                 agent: agent.to_owned(),
                 created_at: UnixTime(created_at),
                 ..inventory::tests::found("00112233")

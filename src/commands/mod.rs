@@ -114,7 +114,7 @@ pub fn all_or_last(mut failures: Vec<Failure>) -> Result<u8, Failure> {
 }
 
 /// Says what the removal of a workflow without a record on this machine leaves out.
-pub fn tell_what_is_not_kept(found: &crate::supervisor::inventory::Found) {
+pub fn tell_what_is_not_kept(found: &crate::supervisor::inventory::WorkflowSummary) {
     if !found.is_recorded() {
         term::warn(Warning::NotRecordedHere(found.id.to_string()));
     }

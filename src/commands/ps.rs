@@ -1,9 +1,9 @@
 //! `ringfence ps`: the workflows on the engine, and what their agents use of what they may.
 
 use crate::host::clock::unix_seconds;
-use crate::supervisor::inventory::Found;
+use crate::supervisor::inventory::WorkflowSummary;
 use crate::supervisor::inventory::usage;
-use crate::supervisor::inventory::usage::{Part, Usage};
+use crate::supervisor::inventory::usage::{Quota, Usage};
 use crate::supervisor::spec::limits::bytes;
 use crate::supervisor::{engine, inventory};
 use crate::term::Failure;
@@ -25,7 +25,7 @@ pub async fn ps(engine_host: Option<&str>, json: bool) -> Result<u8, Failure> {
 }
 
 /// Draws the table, each column as wide as its content.
-fn table(all: &[Found], now: u64) -> String {
+fn table(all: &[WorkflowSummary], now: u64) -> String {
     let mut rows = vec![TITLES.map(str::to_owned)];
     rows.extend(all.iter().map(|found| row(found, now)));
     let widths: Vec<usize> = (0..TITLES.len())
@@ -40,7 +40,7 @@ fn table(all: &[Found], now: u64) -> String {
     text
 }
 
-fn row(found: &Found, now: u64) -> [String; 12] {
+fn row(found: &WorkflowSummary, now: u64) -> [String; 12] {
     let dash = || "-".to_owned();
     let of = |show: fn(&Usage) -> String| found.usage.as_ref().map_or_else(dash, show);
     [
@@ -55,7 +55,7 @@ fn row(found: &Found, now: u64) -> [String; 12] {
         of(|usage| against(usage.pids, |pids| pids.to_string())),
         of(|usage| against(usage.disk, bytes)),
         of(|usage| match usage.seconds {
-            Part { used: Some(used), limit: Some(limit) } => short(limit.saturating_sub(used)),
+            Quota { used: Some(used), limit: Some(limit) } => short(limit.saturating_sub(used)),
             _ => "-".to_owned(),
         }),
         found.image.as_ref().map_or_else(dash, ToString::to_string),
@@ -63,7 +63,7 @@ fn row(found: &Found, now: u64) -> [String; 12] {
 }
 
 /// Writes `used/limit`.
-fn against<T>(part: Part<T>, show: impl Fn(T) -> String) -> String {
+fn against<T>(part: Quota<T>, show: impl Fn(T) -> String) -> String {
     let [used, limit] = [part.used, part.limit].map(|number| number.map_or("?".to_owned(), &show));
     format!("{used}/{limit}")
 }
@@ -86,13 +86,13 @@ mod tests {
     #[test]
     fn use_stands_against_limit() {
         let usage = Usage {
-            cpus: Part { used: Some(0.25), limit: Some(2.0) },
-            memory: Part { used: Some(300 << 20), limit: Some(4 << 30) },
-            pids: Part { used: Some(12), limit: Some(1024) },
-            disk: Part { used: None, limit: Some(10 << 30) },
-            seconds: Part { used: Some(100), limit: Some(7300) },
+            cpus: Quota { used: Some(0.25), limit: Some(2.0) },
+            memory: Quota { used: Some(300 << 20), limit: Some(4 << 30) },
+            pids: Quota { used: Some(12), limit: Some(1024) },
+            disk: Quota { used: None, limit: Some(10 << 30) },
+            seconds: Quota { used: Some(100), limit: Some(7300) },
         };
-        let running = Found {
+        let running = WorkflowSummary {
             agent: "running".to_owned(),
             guard: "running".to_owned(),
             fence: "running".to_owned(),
@@ -101,7 +101,7 @@ mod tests {
             usage: Some(usage),
             ..inventory::tests::found("0000aa01")
         };
-        let ended = Found {
+        let ended = WorkflowSummary {
             name: Some("night".parse().unwrap()),
             agent: "exited".to_owned(),
             ..inventory::tests::found("0000bb02")

@@ -6,7 +6,7 @@ use bollard::query_parameters::StopContainerOptions;
 
 use crate::host::account;
 use crate::supervisor::engine::Engine;
-use crate::supervisor::inventory::Found;
+use crate::supervisor::inventory::WorkflowSummary;
 use crate::supervisor::{engine, inventory, live};
 use crate::term::Failure;
 use crate::wire::Role;
@@ -51,7 +51,7 @@ pub async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result<u8, Fa
 
 /// Asks the guard to write down who wants the end. The run ends all the same where the guard does
 /// not answer.
-async fn ask(engine: &Engine, found: &Found) {
+async fn ask(engine: &Engine, found: &WorkflowSummary) {
     let Some(helpers) = found.helpers().filter(|_| found.guard == "running") else { return };
     let (uid, name) = account::of_caller();
     let who = name.map_or_else(|| format!("user {uid}"), |name| format!("{name} (uid {uid})"));

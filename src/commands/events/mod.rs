@@ -18,7 +18,7 @@ use self::rows::Rows;
 use crate::cli::EventsArgs;
 use crate::host::open;
 use crate::supervisor::engine::Engine;
-use crate::supervisor::inventory::Found;
+use crate::supervisor::inventory::WorkflowSummary;
 use crate::supervisor::records::events;
 use crate::supervisor::{engine, inventory};
 use crate::term::{Failure, Warning};
@@ -130,7 +130,7 @@ async fn read(engine_host: Option<&str>, source: &str) -> Result<Log, Failure> {
 }
 
 /// Reads the guard's log from the engine, and saves it where this machine made the workflow.
-async fn of_engine(engine: &Engine, found: &Found) -> Result<Option<Log>, Failure> {
+async fn of_engine(engine: &Engine, found: &WorkflowSummary) -> Result<Option<Log>, Failure> {
     let live = found.guard == "running";
     if found.is_recorded() {
         let saved = inventory::save_events(engine, found).await?;

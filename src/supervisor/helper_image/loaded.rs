@@ -42,19 +42,19 @@ pub async fn ready(
 ) -> Result<String, Failure> {
     let tag = image.tag();
     let before = look(engine, image).await?;
-    if let Seen::Same(id) = before {
+    if let ImageState::Same(id) = before {
         return Ok(id);
     }
     let progress = crate::term::progress("giving the engine the helper image");
     load(engine, archive()?).await?;
     drop(progress);
     match (look(engine, image).await?, before) {
-        (Seen::Same(id), Seen::Another(why)) => {
+        (ImageState::Same(id), ImageState::Another(why)) => {
             crate::term::warn(Warning::HelperImageReplaced { tag, why });
             Ok(id)
         }
-        (Seen::Same(id), _) => Ok(id),
-        (Seen::Another(why), _) => {
+        (ImageState::Same(id), _) => Ok(id),
+        (ImageState::Another(why), _) => {
             let mut failure = Failure::new(
                 COULD_NOT_RUN,
                 format!("what the engine has by the name {tag} is not the helper image"),
@@ -62,7 +62,7 @@ pub async fn ready(
             failure.causes.push(why);
             Err(failure.hint("find out who made it; `docker image rm` of that name removes it, and the next start loads the right one"))
         }
-        (Seen::None, _) => Err(Failure::new(
+        (ImageState::None, _) => Err(Failure::new(
             COULD_NOT_RUN,
             format!("the engine loaded the helper image but does not know {tag}"),
         )),
@@ -73,13 +73,13 @@ pub async fn ready(
 #[cfg(target_os = "linux")]
 pub async fn there(engine: &Engine, image: &Identity) -> Result<Option<String>, Failure> {
     match look(engine, image).await? {
-        Seen::Same(id) => Ok(Some(id)),
-        Seen::Another(_) | Seen::None => Ok(None),
+        ImageState::Same(id) => Ok(Some(id)),
+        ImageState::Another(_) | ImageState::None => Ok(None),
     }
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Seen {
+enum ImageState {
     /// The image is there, with this id.
     Same(String),
     /// Another image has the name; the difference.
@@ -87,14 +87,14 @@ enum Seen {
     None,
 }
 
-async fn look(engine: &Engine, image: &Identity) -> Result<Seen, Failure> {
+async fn look(engine: &Engine, image: &Identity) -> Result<ImageState, Failure> {
     let name = match engine.dialect.helper_image {
         HelperImage::ByName => image.tag(),
         HelperImage::ByHashOfConfiguration => id_by_configuration(image),
     };
     match engine.api.inspect_image(&name).await {
         Ok(found) => Ok(compare(&found, image, engine.dialect.helper_image)),
-        Err(error) if engine::is_missing(&error) => Ok(Seen::None),
+        Err(error) if engine::is_missing(&error) => Ok(ImageState::None),
         Err(error) => {
             Err(engine::refused(format!("cannot look for the helper image {}", image.tag()), &error))
         }
@@ -106,19 +106,19 @@ fn id_by_configuration(image: &Identity) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(image.config())))
 }
 
-fn compare(found: &ImageInspect, image: &Identity, by: HelperImage) -> Seen {
-    let Some(id) = &found.id else { return Seen::Another("it has no id".to_owned()) };
+fn compare(found: &ImageInspect, image: &Identity, by: HelperImage) -> ImageState {
+    let Some(id) = &found.id else { return ImageState::Another("it has no id".to_owned()) };
     let layers = found.root_fs.as_ref().and_then(|root| root.layers.as_deref()).unwrap_or_default();
     if layers != [image.layer.diff_id()] {
-        return Seen::Another(format!("its layers are {layers:?}"));
+        return ImageState::Another(format!("its layers are {layers:?}"));
     }
     if let Some(why) = other_settings(found) {
-        return Seen::Another(why);
+        return ImageState::Another(why);
     }
     if by == HelperImage::ByHashOfConfiguration && *id != id_by_configuration(image) {
-        return Seen::Another(format!("its id is {id}"));
+        return ImageState::Another(format!("its id is {id}"));
     }
-    Seen::Same(id.clone())
+    ImageState::Same(id.clone())
 }
 
 /// Returns a setting that is not as it must be: an image can give a container no more settings than

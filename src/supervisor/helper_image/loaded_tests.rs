@@ -35,16 +35,16 @@ fn told(id: &str) -> Value {
     })
 }
 
-fn seen(told: Value, by: HelperImage) -> Seen {
+fn seen(told: Value, by: HelperImage) -> ImageState {
     compare(&serde_json::from_value(told).unwrap(), &image(), by)
 }
 
 #[test]
 fn an_image_is_the_helper_image_by_its_layer_and_its_settings() {
-    assert_eq!(seen(told("sha256:any"), HelperImage::ByName), Seen::Same("sha256:any".to_owned()));
+    assert_eq!(seen(told("sha256:any"), HelperImage::ByName), ImageState::Same("sha256:any".to_owned()));
     let mut root = told("sha256:any");
     root["Config"]["WorkingDir"] = json!("/");
-    assert_eq!(seen(root, HelperImage::ByName), Seen::Same("sha256:any".to_owned()));
+    assert_eq!(seen(root, HelperImage::ByName), ImageState::Same("sha256:any".to_owned()));
 
     for (name, value, why) in [
         ("Env", json!(["PATH=/usr/sbin:/usr/bin", "LD_PRELOAD=/x.so"]), "its Env is"),
@@ -67,14 +67,16 @@ fn an_image_is_the_helper_image_by_its_layer_and_its_settings() {
     ] {
         let mut other = told("sha256:any");
         other["Config"][name] = value;
-        let Seen::Another(said) = seen(other, HelperImage::ByName) else { panic!("{name} was not seen") };
+        let ImageState::Another(said) = seen(other, HelperImage::ByName) else {
+            panic!("{name} was not seen")
+        };
         assert!(said.starts_with(why), "{said}");
     }
     let own = image().layer.diff_id();
     for layers in [json!(null), json!([]), json!(["sha256:0"]), json!([own, own]), json!([own, "sha256:0"])] {
         let mut other = told("sha256:any");
         other["RootFS"]["Layers"] = layers;
-        let Seen::Another(said) = seen(other, HelperImage::ByName) else {
+        let ImageState::Another(said) = seen(other, HelperImage::ByName) else {
             panic!("other layers were not seen")
         };
         assert!(said.starts_with("its layers are"), "{said}");
@@ -82,7 +84,7 @@ fn an_image_is_the_helper_image_by_its_layer_and_its_settings() {
     for part in ["RootFS", "Config", "Id"] {
         let mut less = told("sha256:any");
         less.as_object_mut().unwrap().remove(part);
-        assert!(matches!(seen(less, HelperImage::ByName), Seen::Another(_)), "without {part}");
+        assert!(matches!(seen(less, HelperImage::ByName), ImageState::Another(_)), "without {part}");
     }
 }
 
@@ -90,12 +92,12 @@ fn an_image_is_the_helper_image_by_its_layer_and_its_settings() {
 fn podman_is_held_to_the_hash_of_the_configuration_since_it_shows_less_of_it() {
     assert_eq!(
         seen(told(&id_by_configuration(&image())), HelperImage::ByHashOfConfiguration),
-        Seen::Same(id_by_configuration(&image()))
+        ImageState::Same(id_by_configuration(&image()))
     );
     let other = format!("sha256:{}", "0".repeat(64));
     assert_eq!(
         seen(told(&other), HelperImage::ByHashOfConfiguration),
-        Seen::Another(format!("its id is {other}"))
+        ImageState::Another(format!("its id is {other}"))
     );
 }
 

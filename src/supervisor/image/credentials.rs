@@ -19,7 +19,7 @@ use bollard::auth::DockerCredentials;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::places::{self, Place, plain};
+use super::places::{self, CredentialFile, plain};
 use super::reference::Reference;
 use crate::host::open;
 use crate::host::programs;
@@ -98,7 +98,7 @@ struct Entry {
 /// Answer of a helper.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct HelperAnswer {
     username: String,
     secret: String,
 }
@@ -106,7 +106,7 @@ struct Answer {
 /// Finds the credentials for an image, where there are any.
 pub async fn find(reference: &Reference, first: CredentialFiles) -> Result<Option<Credentials>, Failure> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    for Place { path, owner } in places::in_order(first, set) {
+    for CredentialFile { path, owner } in places::in_order(first, set) {
         let config = match open::read(&path, LARGEST) {
             Ok(bytes) => parse(&path, &bytes)?,
             Err(refused) if refused.is_missing() => continue,
@@ -203,7 +203,7 @@ async fn ask(helper: &str, server: &str) -> Result<Option<Credentials>, Failure>
         let none = String::from_utf8_lossy(&said).contains(NOT_FOUND);
         return if none { Ok(None) } else { Err(cannot("it ended with an error".to_owned())) };
     }
-    let answer: Answer = serde_json::from_slice(&said)
+    let answer: HelperAnswer = serde_json::from_slice(&said)
         .map_err(|_| cannot("its answer is not the JSON that is expected".to_owned()))?;
     let secret = if answer.username == TOKEN_USER {
         Secret::IdentityToken(answer.secret)
@@ -241,15 +241,15 @@ mod tests {
         parse(Path::new("config.json"), text.as_bytes()).unwrap()
     }
 
-    type Found = Option<(String, Option<String>, Option<String>)>;
+    type OwnCredentials = Option<(String, Option<String>, Option<String>)>;
 
-    fn own_of(config: &Config, owner: CredentialFiles, image: &str) -> Found {
+    fn own_of(config: &Config, owner: CredentialFiles, image: &str) -> OwnCredentials {
         let reference = Reference::parse(image).unwrap();
         let found = config.own(owner, &reference).unwrap()?.for_engine(reference.server());
         Some((found.username.unwrap_or_default(), found.password, found.identitytoken))
     }
 
-    fn own(config: &Config, image: &str) -> Found {
+    fn own(config: &Config, image: &str) -> OwnCredentials {
         own_of(config, CredentialFiles::Docker, image)
     }
 

@@ -13,7 +13,7 @@ use crate::supervisor::engine::dialect::CredentialFiles;
 
 /// A file that may hold credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct CredentialFile {
     /// Path of the file, which need not exist.
     pub path: PathBuf,
     /// Program whose file it is.
@@ -21,7 +21,7 @@ pub struct Place {
 }
 
 /// Lists all files, in the order in which they are asked; `set` reads a variable.
-pub fn in_order(first: CredentialFiles, set: impl Fn(&str) -> Option<PathBuf>) -> Vec<Place> {
+pub fn in_order(first: CredentialFiles, set: impl Fn(&str) -> Option<PathBuf>) -> Vec<CredentialFile> {
     let home = || set("HOME");
     let docker = set("DOCKER_CONFIG").or_else(|| Some(home()?.join(".docker")));
     let docker = docker.map(|folder| folder.join("config.json"));
@@ -36,7 +36,7 @@ pub fn in_order(first: CredentialFiles, set: impl Fn(&str) -> Option<PathBuf>) -
         .flatten()
         .collect(),
     };
-    let of = |owner, paths: Vec<PathBuf>| paths.into_iter().map(move |path| Place { path, owner });
+    let of = |owner, paths: Vec<PathBuf>| paths.into_iter().map(move |path| CredentialFile { path, owner });
     let (docker, podman) =
         (of(CredentialFiles::Docker, docker.into_iter().collect()), of(CredentialFiles::Containers, podman));
     match first {

@@ -47,7 +47,7 @@ impl Serialize for Recorded {
 
 /// A workflow of which parts are on the engine.
 #[derive(Debug, Clone, Serialize)]
-pub struct Found {
+pub struct WorkflowSummary {
     /// Id of the workflow.
     pub id: WorkflowId,
     /// The name that a person gave.
@@ -80,10 +80,10 @@ pub struct Found {
     pub parts: Vec<Part>,
 }
 
-impl Found {
+impl WorkflowSummary {
     /// Makes a workflow without any part.
-    fn of(claim: &Claim) -> Found {
-        Found {
+    fn of(claim: &Claim) -> WorkflowSummary {
+        WorkflowSummary {
             id: claim.workflow,
             name: claim.name.clone(),
             image: None,
@@ -132,19 +132,20 @@ impl Found {
 }
 
 /// Lists all workflows of which anything is left on the engine, oldest first.
-pub async fn workflows(engine: &Engine) -> Result<Vec<Found>, Failure> {
+pub async fn workflows(engine: &Engine) -> Result<Vec<WorkflowSummary>, Failure> {
     Ok(group(parts(engine, LABEL_WORKFLOW).await?, known))
 }
 
-/// Lists what is left on the engine of a workflow that this process made.
-pub async fn of_run(engine: &Engine, workflow: &Workflow) -> Result<Found, Failure> {
+/// Lists everything that is left on the engine of a workflow that this process made.
+pub async fn of_run(engine: &Engine, workflow: &Workflow) -> Result<WorkflowSummary, Failure> {
     let own = Claim {
         workflow: workflow.id,
         name: workflow.name.clone(),
         digest: workflow.digest.clone(),
         created_at: workflow.created_at,
     };
-    let mut found = Found { recorded: Recorded::Here { locked: true }, ..Found::of(&own) };
+    let mut found =
+        WorkflowSummary { recorded: Recorded::Here { locked: true }, ..WorkflowSummary::of(&own) };
     let parts = parts(engine, &format!("{LABEL_WORKFLOW}={}", workflow.id)).await?;
     parts.into_iter().filter(|part| part.claim == own).for_each(|part| found.add(part));
     Ok(found)
@@ -190,19 +191,21 @@ fn known(id: WorkflowId) -> Known {
 }
 
 /// Groups parts into workflows.
-fn group(parts: Vec<Part>, known: impl Fn(WorkflowId) -> Known) -> Vec<Found> {
+fn group(parts: Vec<Part>, known: impl Fn(WorkflowId) -> Known) -> Vec<WorkflowSummary> {
     let mut by_id: BTreeMap<WorkflowId, Vec<Part>> = BTreeMap::new();
     for part in parts {
         by_id.entry(part.claim.workflow).or_default().push(part);
     }
-    let mut all: Vec<Found> = by_id.into_iter().filter_map(|(id, parts)| one(parts, &known(id))).collect();
+    let mut all: Vec<WorkflowSummary> =
+        by_id.into_iter().filter_map(|(id, parts)| one(parts, &known(id))).collect();
     all.sort_by_key(|found| (found.created_at, found.id));
     all
 }
 
-/// The workflow of parts that claim one id. Parts that do not agree with the record are nobody's;
-/// without one, those that do not agree with the fence, which is there first and stays longest.
-fn one(mut parts: Vec<Part>, known: &Known) -> Option<Found> {
+/// Makes the workflow of parts that claim one id. Parts that do not agree with the record are
+/// nobody's; without a record, those that do not agree with the fence, which is there first and
+/// stays longest.
+fn one(mut parts: Vec<Part>, known: &Known) -> Option<WorkflowSummary> {
     let recorded = match known {
         Known::Run(run) => {
             parts.retain(|part| run.knows(part));
@@ -214,13 +217,13 @@ fn one(mut parts: Vec<Part>, known: &Known) -> Option<Found> {
     let weight =
         |part: &&Part| [Role::Fence, Role::Guard, Role::Agent].iter().position(|role| *role == part.role);
     let claim = parts.iter().min_by_key(|part| weight(part).unwrap_or(usize::MAX))?.claim.clone();
-    let mut found = Found { recorded, ..Found::of(&claim) };
+    let mut found = WorkflowSummary { recorded, ..WorkflowSummary::of(&claim) };
     parts.into_iter().filter(|part| part.claim == claim).for_each(|part| found.add(part));
     Some(found)
 }
 
 /// Returns the one workflow that is meant by an id, a unique prefix of one, or a name.
-pub fn pick<'a>(all: &'a [Found], wanted: &str) -> Result<&'a Found, Failure> {
+pub fn pick<'a>(all: &'a [WorkflowSummary], wanted: &str) -> Result<&'a WorkflowSummary, Failure> {
     let named: Vec<_> =
         all.iter().filter(|found| found.name.as_ref().is_some_and(|name| name.as_ref() == wanted)).collect();
     let begun: Vec<_> =
@@ -244,14 +247,14 @@ pub mod tests {
     use crate::supervisor::spec::part::tests::listed;
 
     /// Makes a workflow without any part.
-    pub fn found(id: &str) -> Found {
+    pub fn found(id: &str) -> WorkflowSummary {
         let workflow = id.parse().unwrap();
-        Found::of(&Claim { workflow, name: None, digest: None, created_at: UnixTime(0) })
+        WorkflowSummary::of(&Claim { workflow, name: None, digest: None, created_at: UnixTime(0) })
     }
 
     #[test]
     fn a_workflow_is_meant_by_id_prefix_or_name_and_never_by_chance() {
-        let named = |id, name: &str| Found { name: Some(name.parse().unwrap()), ..found(id) };
+        let named = |id, name: &str| WorkflowSummary { name: Some(name.parse().unwrap()), ..found(id) };
         let all = [named("aa010000", "night"), found("aa020000"), found("bb030000")];
         let meant = |wanted| pick(&all, wanted).map(|found| found.id.to_string());
         assert_eq!(meant("aa020000").unwrap(), "aa020000");

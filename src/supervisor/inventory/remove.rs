@@ -6,7 +6,7 @@ use std::time::Duration;
 use bollard::query_parameters::{LogsOptions, RemoveContainerOptions, RemoveVolumeOptions};
 use futures_util::StreamExt;
 
-use super::Found;
+use super::WorkflowSummary;
 use crate::supervisor::aftermath;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::live;
@@ -25,7 +25,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// has no record of, nothing is kept or settled here: its id is no more than what the engine's
 /// objects say. What cannot be saved is not removed: an agent that fills a disk would be rid of its
 /// traces. What it left in the project is settled all the same.
-pub async fn end(engine: &Engine, found: &Found, how: How) -> Result<(), Failure> {
+pub async fn end(engine: &Engine, found: &WorkflowSummary, how: How) -> Result<(), Failure> {
     write_end_down(engine, found, how).await;
     if !found.is_recorded() {
         return remove(engine, found).await;
@@ -38,9 +38,9 @@ pub async fn end(engine: &Engine, found: &Found, how: How) -> Result<(), Failure
     Err(failure.hint(format!("workflow {id} is kept until its events can be saved; then `ringfence gc`")))
 }
 
-/// Has the guard write down how the agent ended, where its supervisor has not done so. A guard that
-/// is gone writes nothing any more.
-async fn write_end_down(engine: &Engine, found: &Found, how: How) {
+/// Asks the guard to write down how the agent ended, where its supervisor has not done so. A guard
+/// that is gone writes nothing any more.
+async fn write_end_down(engine: &Engine, found: &WorkflowSummary, how: How) {
     let (Some(helpers), Some(agent)) = (found.helpers(), found.container(Role::Agent)) else { return };
     if found.guard != "running" {
         return;
@@ -55,7 +55,7 @@ async fn write_end_down(engine: &Engine, found: &Found, how: How) {
 
 /// Removes everything of a workflow: agent first, so that it never runs without a guard, then the
 /// guard and the fence, then what they used. All of it is tried; all errors are told.
-pub async fn remove(engine: &Engine, found: &Found) -> Result<(), Failure> {
+pub async fn remove(engine: &Engine, found: &WorkflowSummary) -> Result<(), Failure> {
     let id = found.id;
     let mut errors = Vec::new();
     let of = |roles: &'static [Role]| found.parts.iter().filter(move |part| roles.contains(&part.role));
@@ -104,7 +104,7 @@ fn clean_up(id: WorkflowId, forget: bool) -> Vec<String> {
 }
 
 /// Reads the guard's log.
-pub async fn read_events(engine: &Engine, found: &Found) -> Result<Option<Vec<u8>>, Failure> {
+pub async fn read_events(engine: &Engine, found: &WorkflowSummary) -> Result<Option<Vec<u8>>, Failure> {
     let id = found.id;
     let Some(guard) = found.container(Role::Guard) else { return Ok(None) };
     let options = LogsOptions { stdout: true, stderr: false, ..Default::default() };
@@ -161,7 +161,7 @@ async fn remove_volume(engine: &Engine, part: &Part) -> Option<String> {
 
 /// Keeps the events of a workflow that no supervisor follows, from the guard's log. `false` when
 /// the engine has none.
-pub async fn save_events(engine: &Engine, found: &Found) -> Result<bool, Failure> {
+pub async fn save_events(engine: &Engine, found: &WorkflowSummary) -> Result<bool, Failure> {
     let id = found.id;
     let Some(bytes) = read_events(engine, found).await? else { return Ok(false) };
     let added = events::add(id, &bytes)?;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::host::clock::unix_seconds;
 use crate::supervisor::engine::Engine;
-use crate::supervisor::inventory::Found;
+use crate::supervisor::inventory::WorkflowSummary;
 use crate::supervisor::spec::workflow::{LABEL_DISK, LABEL_TIME, Role};
 
 /// Time that an engine may take to answer for one agent; what it did not say is left out.
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Use against limit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Part<T> {
+pub struct Quota<T> {
     /// Used, where the engine says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used: Option<T>,
@@ -31,19 +31,19 @@ pub struct Part<T> {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Usage {
     /// CPUs, on average since its start.
-    pub cpus: Part<f64>,
+    pub cpus: Quota<f64>,
     /// Bytes of memory, without what the kernel can drop at once.
-    pub memory: Part<u64>,
+    pub memory: Quota<u64>,
     /// Processes and threads.
-    pub pids: Part<u64>,
+    pub pids: Quota<u64>,
     /// Bytes in the container's layer. What was added to the project only the supervisor knows.
-    pub disk: Part<u64>,
+    pub disk: Quota<u64>,
     /// Seconds of wall-clock time.
-    pub seconds: Part<u64>,
+    pub seconds: Quota<u64>,
 }
 
 /// Asks for the use of every agent that runs.
-pub async fn add(engine: &Engine, all: &mut [Found]) {
+pub async fn add(engine: &Engine, all: &mut [WorkflowSummary]) {
     let running = all.iter_mut().filter(|found| found.agent == "running");
     join_all(running.map(|found| async {
         let asked = tokio::time::timeout(PATIENCE, ask(engine, found.container(Role::Agent))).await;
@@ -86,17 +86,17 @@ fn usage(
         Some(memory.usage?.saturating_sub(file.copied().unwrap_or(0)))
     });
     Usage {
-        cpus: Part {
+        cpus: Quota {
             used: cpu.map(|nanos| rounded(nanos as f64 / 1e9 / seconds.max(1) as f64)),
             limit: positive(host.nano_cpus).map(|nano| rounded(nano as f64 / 1e9)),
         },
-        memory: Part { used: memory, limit: positive(host.memory) },
-        pids: Part {
+        memory: Quota { used: memory, limit: positive(host.memory) },
+        pids: Quota {
             used: stats.pids_stats.as_ref().and_then(|pids| pids.current),
             limit: positive(host.pids_limit),
         },
-        disk: Part { used: positive(about.size_rw).or(about.size_rw.map(|_| 0)), limit: label(LABEL_DISK) },
-        seconds: Part { used: Some(seconds), limit: label(LABEL_TIME) },
+        disk: Quota { used: positive(about.size_rw).or(about.size_rw.map(|_| 0)), limit: label(LABEL_DISK) },
+        seconds: Quota { used: Some(seconds), limit: label(LABEL_TIME) },
     }
 }
 
@@ -124,15 +124,15 @@ mod tests {
         }))
         .unwrap();
         let wanted = Usage {
-            cpus: Part { used: Some(0.5), limit: Some(1.5) },
-            memory: Part { used: Some(4000), limit: Some(1 << 30) },
-            pids: Part { used: Some(3), limit: Some(64) },
-            disk: Part { used: Some(4096), limit: Some(1_000_000) },
-            seconds: Part { used: Some(10), limit: Some(60) },
+            cpus: Quota { used: Some(0.5), limit: Some(1.5) },
+            memory: Quota { used: Some(4000), limit: Some(1 << 30) },
+            pids: Quota { used: Some(3), limit: Some(64) },
+            disk: Quota { used: Some(4096), limit: Some(1_000_000) },
+            seconds: Quota { used: Some(10), limit: Some(60) },
         };
         assert_eq!(usage(&about, &stats, 110, 100), wanted);
         let nothing = usage(&ContainerInspectResponse::default(), &ContainerStatsResponse::default(), 5, 9);
-        assert_eq!(nothing.memory, Part { used: None, limit: None });
-        assert_eq!(nothing.seconds, Part { used: Some(0), limit: None });
+        assert_eq!(nothing.memory, Quota { used: None, limit: None });
+        assert_eq!(nothing.seconds, Quota { used: Some(0), limit: None });
     }
 }
