@@ -7,7 +7,7 @@
 //! The agent may make the tree as nasty as it likes while it is walked: no link is followed, no
 //! other file system entered, and depth, number and time are bounded. What cannot be looked into (a
 //! directory without the right to list it, beyond a bound) is no hiding place: the loss of free
-//! space of the file system counts then, whoever caused it.
+//! space of the file system counts then, whatever process caused it.
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
