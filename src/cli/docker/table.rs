@@ -107,7 +107,7 @@ pub const FLAGS: &[Flag] = &[
         "env",
         Some('e'),
         VALUE,
-        Same("a NAME that is not set here is told, and leaves the image's value as it is"),
+        Same("a NAME that is not set here is reported, and leaves the image's value as it is"),
     ),
     flag("env-file", None, VALUE, Same("`-` reads standard input")),
     flag("expose", None, VALUE, Other(NO_PORT)),

@@ -60,7 +60,7 @@ fn the_page_is_the_table() {
         let cell = match flag.answer {
             Support::Same("") => "the same".to_owned(),
             Support::Same(but) => format!("the same; {but}"),
-            Support::NoEffect(why) => format!("changes nothing, which is told: {why}"),
+            Support::NoEffect(why) => format!("changes nothing, which is reported: {why}"),
             Support::Other(words) => format!("refused: {words}"),
         };
         table.push_str(&format!("| {typed} | {cell} |\n"));
