@@ -3,21 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-/// Folders and files that are not rewritten yet. The list only gets shorter.
-const NOT_YET: &[&str] = &[
-    "src/commands/run",
-    "src/supervisor/aftermath.rs",
-    "src/supervisor/engine",
-    "src/supervisor/live.rs",
-    "src/supervisor/mod.rs",
-    "src/supervisor/mounts",
-    "src/supervisor/networks.rs",
-    "src/supervisor/run",
-    "src/supervisor/signals",
-    "src/supervisor/spec",
-    "src/term",
-];
-
 /// Words that no doc comment begins with.
 const FIRST: [&str; 7] = ["How", "The same", "What", "Whether", "Who", "Whom", "Whose"];
 
@@ -86,22 +71,12 @@ fn comments_are_in_plain_words() {
     for folder in ["src", "netpolicy/src"] {
         for file in sources(root().join(folder)) {
             let name = file.strip_prefix(root()).expect("below the root");
-            if NOT_YET.iter().any(|other| name.starts_with(other)) {
-                continue;
-            }
             let text = std::fs::read_to_string(&file).expect("a source file");
             wrong
                 .extend(faults(&text).iter().map(|(line, what)| format!("{}:{line} {what}", name.display())));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-#[test]
-fn what_is_not_rewritten_yet_is_there() {
-    for name in NOT_YET {
-        assert!(root().join(name).exists(), "{name} is not there: take it off the list");
-    }
 }
 
 /// Holds the look itself against comments with and without each fault.

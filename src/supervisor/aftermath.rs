@@ -1,5 +1,5 @@
-//! When what a run left is put back: after the agent's end, and while the guard still writes events
-//! if that can be.
+//! Settling of a run's aftermath: after the agent's end, and while the guard still writes events if
+//! that can be.
 //!
 //! ```text
 //!  run: agent killed ─▶ has it ended? ─▶ settle ─▶ guard: events ─▶ guard ended, everything removed
@@ -126,7 +126,7 @@ fn of_another(line: &str, id: WorkflowId, of: &[PathBuf]) -> String {
     format!("of an earlier run ({id}{place}): {line}")
 }
 
-/// What the agent left, and what it changed.
+/// Returns the lines about what the agent left, and what it changed.
 fn rest(report: &Report) -> Vec<String> {
     [report.told.left(&report.place), report.told.changes()].concat()
 }

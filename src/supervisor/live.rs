@@ -40,7 +40,7 @@ pub enum Outcome {
     Refused(String),
 }
 
-/// Why a change or a question came to nothing.
+/// Reason for which a change or a question came to nothing.
 enum Unmade {
     /// The policy does not permit it, in words.
     Refused(String),

@@ -13,9 +13,9 @@ use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::workflow::{LABEL_ROLE, LABEL_VERSION, Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
 
-/// Where workflows' networks are taken from: benchmarking range, RFC 2544.
+/// Pool of workflows' networks: benchmarking range, RFC 2544.
 const WORKFLOW_POOL: &str = "198.18.0.0/16";
-/// Where the uplink is taken from.
+/// Pool of the uplink.
 const UPLINK_POOL: &str = "198.19.0.0/16";
 /// Name of the uplink; it is always used by id.
 pub const UPLINK: &str = "ringfence-uplink";

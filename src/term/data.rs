@@ -14,8 +14,8 @@ pub fn print_coloured(text: &str) -> Result<(), Failure> {
     written(text)
 }
 
-/// Writes a document, which a program reads as it is: into a file or a pipe unchanged, to a terminal
-/// as rows are.
+/// Writes a document, which a program reads as it is: into a file or a pipe unchanged, to a
+/// terminal as rows are.
 pub fn print_document(text: &str) -> Result<(), Failure> {
     if is_terminal(Stream::Data) { print(text) } else { written(text) }
 }

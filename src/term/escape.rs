@@ -45,7 +45,8 @@ fn escaped(text: &str, stays: impl Fn(char) -> bool, escape: impl Fn(&mut String
 mod tests {
     use super::*;
 
-    /// What terminals obey: CSI, OSC, C1, erasing, bidi overrides and isolates, line and paragraph separators, tags, a bell.
+    /// Characters that terminals obey: CSI, OSC, C1, erasing, bidi overrides and isolates, line and
+    /// paragraph separators, tags, a bell.
     const HOSTILE: &str = "a\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}31m\u{85}\r\u{8}\u{7f}\u{202e}\u{2066}\u{2028}\u{2029}\u{200b}\u{feff}\u{e0041}\0z";
 
     #[test]

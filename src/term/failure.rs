@@ -13,11 +13,11 @@ pub const COULD_NOT_RUN: u8 = 125;
 pub struct Failure {
     /// The exit status of the program.
     pub exit: u8,
-    /// What failed, on what.
+    /// Failed action, and the thing on which it failed.
     pub message: String,
-    /// Why, outermost first.
+    /// Causes, outermost first.
     pub causes: Vec<String>,
-    /// What to do.
+    /// Advice what to do.
     pub hint: Option<String>,
 }
 

@@ -7,8 +7,9 @@
 //!  Failure, essential    ──▶ errors, and what nobody may miss ──┘
 //!  progress(what)        ──▶ one line that changes, on a terminal ────────────▶ stderr
 //! ```
-//! Text is escaped on its way out, whoever wrote it: no caller has to remember. A line of progress is
-//! cleared before anything else is written, and while an agent has the screen there is none.
+//! Text is escaped on its way out, whatever its source: no caller has to remember. A line of
+//! progress is cleared before anything else is written, and while an agent has the screen there is
+//! none.
 //!
 //! What the agent prints goes another way, unchanged (`supervisor/run/streams.rs`). What runs in
 //! containers writes by `inside/output.rs`.

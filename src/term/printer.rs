@@ -10,7 +10,7 @@ use super::progress;
 /// `--quiet` was given.
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// Where a text goes.
+/// Stream to which a text goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stream {
     /// Data: stdout.

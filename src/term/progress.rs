@@ -17,7 +17,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::escape::line;
 use super::printer::{Stream, is_dumb, is_quiet, is_terminal};
 
-/// What is over sooner is not worth a word.
+/// Shortest time that is worth a word of progress.
 const WORTH_A_WORD: Duration = Duration::from_secs(1);
 /// The line does not change more often.
 const REFRESH: Duration = Duration::from_millis(200);
@@ -28,7 +28,7 @@ static LINES: LazyLock<MultiProgress> =
 /// Held while something is written or drawn.
 static SCREEN: Mutex<Screen> = Mutex::new(Screen { agents: 0, lines: 0 });
 
-/// What is on the screen.
+/// Line of progress on the screen.
 struct Screen {
     /// Agents that have it: one, or none.
     agents: usize,
@@ -49,8 +49,8 @@ struct Shown {
     drawing: Option<JoinHandle<()>>,
 }
 
-/// Begins something that may take its time: `pulling debian:12`. Nothing is shown where nobody looks,
-/// with `--quiet`, and with `TERM=dumb`.
+/// Begins something that may take its time: `pulling debian:12`. Nothing is shown where nobody
+/// looks, with `--quiet`, and with `TERM=dumb`.
 pub fn progress(what: &str) -> Progress {
     if is_quiet() || is_dumb() || !is_terminal(Stream::Talk) {
         return Progress(None);

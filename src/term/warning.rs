@@ -29,7 +29,7 @@ pub enum Warning {
         directory: PathBuf,
         /// Their kind.
         finding: Finding,
-        /// How many there are.
+        /// Number of the files.
         count: u64,
         /// The first few, escaped.
         first: Vec<String>,
@@ -38,7 +38,7 @@ pub enum Warning {
     NotLookedThrough(PathBuf),
     /// The engine's words of itself, or of a container that it made.
     ByEngine {
-        /// What they are about: `agent`, or nothing in particular.
+        /// Subject of the warning: `agent`, or nothing in particular.
         about: Option<String>,
         /// The words.
         words: String,
@@ -56,9 +56,9 @@ pub enum Warning {
     EventsExposed {
         /// The file.
         file: PathBuf,
-        /// How.
+        /// Reason.
         why: String,
-        /// Where the same events are kept.
+        /// File in which the same events are kept.
         kept: PathBuf,
     },
     /// A file of events cannot be written any more.
@@ -87,7 +87,7 @@ pub enum Warning {
     DiskNotCounted(String),
     /// An agent that was asked to end goes on, and is killed.
     AgentKilled {
-        /// How long it went on.
+        /// Time that it went on, in seconds.
         seconds: u64,
     },
     /// A file of ringfence's in a mounted directory is another one now.
@@ -105,7 +105,7 @@ pub enum Warning {
     WorkflowKept {
         /// The workflow.
         workflow: String,
-        /// Why nobody can tell.
+        /// Reason for which nobody can tell.
         why: String,
     },
     /// An earlier run left something that cannot be removed now.

@@ -12,7 +12,7 @@ const PLAIN: &str = "RINGFENCE_ALLOW_PLAIN_TCP";
 /// The port of an engine with TLS, and without.
 const PORT: (u16, u16) = (2376, 2375);
 
-/// Where an engine is.
+/// Address of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// A socket on this machine.
@@ -46,13 +46,13 @@ pub struct HostPort {
 pub struct TlsFiles {
     /// Authorities of the engine; none: this machine's, for `https://` that names none.
     pub ca: Option<PathBuf>,
-    /// What the engine asks of its clients.
+    /// Certificate that the client shows, where the engine asks for one.
     pub cert: Option<PathBuf>,
     /// Its key.
     pub key: Option<PathBuf>,
 }
 
-/// Which authorities may vouch for an engine.
+/// Authorities that may vouch for an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Authority {
     /// `ca.pem` alone, which must be there: it was asked for. So does docker's client.
@@ -61,12 +61,12 @@ pub enum Authority {
     Any,
 }
 
-/// What proves an engine, in a directory of docker's client.
+/// Files in a directory of docker's client that prove an engine.
 pub const CERTIFICATES: [&str; 3] = ["ca.pem", "cert.pem", "key.pem"];
 
 impl TlsFiles {
-    /// The files that docker's client looks for in a directory. One that is there counts, whether it can be read or not: to take
-    /// an unreadable one for none would let more pass.
+    /// The files that docker's client looks for in a directory. One that is there counts, whether
+    /// it can be read or not: to take an unreadable one for none would let more pass.
     pub fn in_directory(directory: &Path, authority: Authority) -> Result<Self, Failure> {
         let file = |name: &str| {
             let path = directory.join(name);
@@ -94,7 +94,7 @@ fn unreadable(path: &Path) -> Failure {
         .hint("DOCKER_CERT_PATH, or the context's folder, holds ca.pem of the engine's authority, and cert.pem and key.pem where the engine asks for them")
 }
 
-/// Whether plain TCP to other machines was accepted. `0` and `false` are no consent.
+/// Tells whether plain TCP to other machines was accepted. `0` and `false` are no consent.
 pub fn plain_accepted(variable: &dyn Fn(&str) -> Option<String>) -> bool {
     variable(PLAIN).as_deref() == Some("1")
 }
@@ -180,13 +180,15 @@ impl Address {
         }
     }
 
-    /// Whether the engine's socket is on this machine. The engine behind it may still live in a virtual machine.
+    /// Tells whether the engine's socket is on this machine. The engine behind it may still live in
+    /// a virtual machine.
     pub fn is_local(&self) -> bool {
         matches!(self, Address::Unix(_))
     }
 }
 
-/// Whoever can read or change what goes to an engine in the clear owns everything that it runs.
+/// Refuses a connection in the clear: a person who can read or change what goes to an engine owns
+/// everything that the engine runs.
 fn in_the_clear(at: &HostPort) -> Failure {
     Failure::new(COULD_NOT_RUN, format!("tcp://{at} is another machine, and nothing proves or hides what goes there"))
         .hint(format!(
@@ -195,7 +197,7 @@ fn in_the_clear(at: &HostPort) -> Failure {
 }
 
 impl HostPort {
-    /// Whether it is this very machine.
+    /// Tells whether the address is this very machine.
     fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }

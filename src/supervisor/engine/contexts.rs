@@ -65,7 +65,7 @@ pub fn current(docker: &Path) -> Result<Option<String>, Failure> {
     Ok(configuration.current.filter(|name| !name.is_empty()))
 }
 
-/// What says which engine is used: the choice, and the contexts themselves.
+/// Returns the files that decide which engine is used: the choice, and the contexts themselves.
 pub fn files(docker: &Path) -> [PathBuf; 2] {
     ["config.json", "contexts"].map(|name| docker.join(name))
 }
@@ -83,7 +83,7 @@ pub fn sockets(docker: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Where a context's engine is.
+/// Reads the address of a context's engine.
 pub fn read(
     docker: &Path,
     name: &str,

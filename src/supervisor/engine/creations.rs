@@ -1,11 +1,13 @@
-//! Requests that make something on the engine: each is followed to its answer, whoever stops waiting.
+//! Requests that make something on the engine: each is followed to its answer, even when its
+//! caller stops waiting.
 //!
 //! ```text
-//!  create ─▶ a task of its own ─▶ engine ─▶ answer ─▶ whoever still waits
+//!  create ─▶ a task of its own ─▶ engine ─▶ answer ─▶ the caller, if it still waits
 //!                └─ counted until the answer ────────▶ removal waits for all of them, then removes
 //! ```
-//! An engine carries a request out although its client has gone. A removal that does not wait for the answer can therefore run
-//! before the object exists, and leave it. The task belongs to no caller, so no dropped future, time-out or interrupt loses it.
+//! An engine carries a request out although its client has gone. A removal that does not wait for
+//! the answer can therefore run before the object exists, and leave it. The task belongs to no
+//! caller, so no dropped future, time-out or interrupt loses it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,7 +78,8 @@ impl Creations {
         task.await.unwrap_or_else(|error| Err(ApiError::from(std::io::Error::other(error))))
     }
 
-    /// Waits until every request has its answer, at most `limit` long; the requests whose outcome is not known.
+    /// Waits until every request has its answer, at most `limit` long; the requests whose outcome
+    /// is not known.
     pub async fn settled(&self, limit: Duration) -> Doubtful {
         let mut requests = self.0.subscribe();
         // Whatever is still open after the limit is told.

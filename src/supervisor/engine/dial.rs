@@ -1,4 +1,5 @@
-//! Engines that are not on a socket of this machine: one HTTP client over streams that are opened on demand and kept.
+//! Engines that are not on a socket of this machine: one HTTP client over streams that are opened
+//! on demand and kept.
 //!
 //! ```text
 //!  bollard ─▶ request ─▶ client, which keeps idle streams ─┬─▶ TCP, TLS      (tls.rs)
@@ -55,7 +56,8 @@ pub fn client(
     Docker::connect_with_custom_transport(transport, Some("http://engine"), timeout_seconds, version)
 }
 
-/// Where the engine is, the dialer knows; the name in the request is the same for all, as docker's client does it.
+/// Addresses a request to the one name that all requests carry, as docker's client does: the dialer
+/// knows the engine's address.
 fn addressed(request: BollardRequest) -> Result<BollardRequest, ApiError> {
     let (mut parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));

@@ -1,10 +1,12 @@
-//! Where an engine may be: what was asked for, and nothing else; only if nobody asked, the usual sockets in order.
+//! Candidates for the engine: the one that was asked for, and no other; only if nobody asked, the
+//! usual sockets in order.
 //!
 //! ```text
 //!  --engine ─▶ DOCKER_HOST ─▶ DOCKER_CONTEXT ─▶ docker's current context ─▶ the sockets that each product makes
 //! ```
-//! The first that is set decides, as with docker's own client. The usual sockets are tried one by one, and a failure lists them all.
-//! All of them, named or usual, are also what no agent is ever given: there is one list.
+//! The first that is set decides, as with docker's own client. The usual sockets are tried one by
+//! one, and a failure lists them all. All of them, named or usual, are also what no agent is ever
+//! given: there is one list.
 
 use std::path::PathBuf;
 
@@ -18,15 +20,16 @@ const DOCKER: &str = "/var/run/docker.sock";
 /// An engine that may be there.
 #[derive(Debug, Clone)]
 pub struct Candidate {
-    /// Who says so: a variable, a context, a product.
+    /// Source of the candidate: a variable, a context, a product.
     pub from: String,
-    /// Where it is.
+    /// Address of the candidate.
     pub address: Address,
-    /// Whether nobody named it: then it must prove whose it is first (`owner.rs`).
+    /// Set when nobody named the candidate: the owner of its socket must be trusted first
+    /// (`owner.rs`).
     pub found: bool,
 }
 
-/// What the process is told: the environment as data, so that the order can be tested.
+/// Environment of the process as data, so that the order can be tested.
 pub struct Told<'a> {
     /// `--engine`.
     pub asked: Option<&'a str>,
@@ -44,8 +47,9 @@ pub fn candidates(told: &Told<'_>) -> Result<Vec<Candidate>, Failure> {
     Ok(usual(told.variable))
 }
 
-/// Every engine's socket that is known here, whichever of them is used: an agent that has one has this machine. Known are the one that was
-/// named, those of all contexts of docker's, and the usual ones.
+/// Every engine's socket that is known here, whichever of them is used: an agent that has one has
+/// this machine. Known are the one that was named, those of all contexts of docker's, and the usual
+/// ones.
 pub fn sockets(told: &Told<'_>) -> Vec<PathBuf> {
     let ways = [by_option, by_host, by_context];
     // What cannot be read ends a run by `candidates` where it counts.
@@ -58,8 +62,8 @@ pub fn sockets(told: &Told<'_>) -> Vec<PathBuf> {
     sockets.chain(docker_directories(told).iter().flat_map(|docker| contexts::sockets(docker))).collect()
 }
 
-/// Files in which docker's configuration says which engine is used, and by which it is known. Another engine may be named for this run:
-/// the next one may be without that.
+/// Files in which docker's configuration says which engine is used, and by which it is known.
+/// Another engine may be named for this run: the next one may be without that.
 pub fn configuration(told: &Told<'_>) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for docker in docker_directories(told) {
@@ -118,14 +122,16 @@ fn docker_directory(told: &Told<'_>) -> Option<PathBuf> {
     docker_directories(told).into_iter().next()
 }
 
-/// Where docker's configuration is, with that variable and without, which the next run may be.
+/// Returns docker's folders of configuration, with that variable and without, which the next run
+/// may use.
 fn docker_directories(told: &Told<'_>) -> Vec<PathBuf> {
     let named = (told.variable)("DOCKER_CONFIG").map(here);
     let own = (told.variable)("HOME").map(|home| here(home).join(".docker"));
     named.into_iter().chain(own).collect()
 }
 
-/// A path in a variable, which counts from the working directory. Where there is none, nothing is found by it either.
+/// A path in a variable, which counts from the working directory. Where there is none, nothing is
+/// found by it either.
 fn here(path: String) -> PathBuf {
     std::path::absolute(&path).unwrap_or_else(|_| PathBuf::from(path))
 }
@@ -176,7 +182,7 @@ fn usual(variable: &dyn Fn(&str) -> Option<String>) -> Vec<Candidate> {
     all
 }
 
-/// What is said when none of them answers, with why.
+/// Reports that none of the candidates answers, with the reasons.
 pub fn none_answers(tried: &[(&Candidate, String)]) -> Failure {
     // ssh's own "Permission denied" is another matter.
     let closed =

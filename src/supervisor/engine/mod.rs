@@ -52,7 +52,7 @@ const INFO_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 }
 pub struct Engine {
     /// The API.
     pub api: Docker,
-    /// Where it was found.
+    /// Address at which the engine was found.
     pub host: String,
     /// Everything in which the engine differs from others.
     pub dialect: Arc<Dialect>,
@@ -109,13 +109,13 @@ impl Engine {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         };
-        // Whoever asks next is told what is wrong.
+        // The next caller is told what is wrong.
         let _ = tokio::time::timeout(limit, back).await;
     }
 }
 
-/// Which engine is meant. It is read once, so that what is kept from an agent belongs to the very
-/// engine that is spoken to.
+/// Choice of the engine. It is read once, so that the files that are kept from an agent belong to
+/// the very engine that is spoken to.
 pub struct Choice {
     candidates: Vec<Candidate>,
     /// Sockets of this engine and of others here: never given to an agent.
@@ -261,8 +261,8 @@ pub fn is_missing(error: &ApiError) -> bool {
     }
 }
 
-/// Why no connection to the engine came about, where that is what failed. An engine's own words may
-/// be of permissions too: a file's, say.
+/// Returns the reason for which no connection to the engine came about, where that is the failure.
+/// An engine's own words may be of permissions too: a file's, say.
 fn no_connection(error: &ApiError) -> Option<std::io::ErrorKind> {
     if let ApiError::IOError { err } = error {
         return Some(err.kind());

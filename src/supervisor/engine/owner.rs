@@ -1,9 +1,11 @@
-//! Whose a socket is that nobody named: where others could have put it, an engine of theirs would get secrets and tokens.
+//! Trust in a discovered engine socket: one planted by another user would receive secrets and
+//! tokens.
 //!
 //! ```text
 //!  path ─▶ every link on the way, and where it ends ─▶ folders above: root's or one's own, nobody else writes them ─▶ socket: root's or one's own
 //! ```
-//! The person's first group counts as theirs: where each account has a group of its own, folders are made writable by it.
+//! The person's first group counts as theirs: where each account has a group of its own, folders
+//! are made writable by it.
 
 use std::path::Path;
 
@@ -11,7 +13,7 @@ use rustix::fs::FileType;
 
 use crate::host::owners::Owners;
 
-/// Who counts: `user` besides root, with `group` as the user's own.
+/// Trusted users: `user` besides root, with `group` as the user's own.
 #[derive(Debug, Clone, Copy)]
 pub struct Person {
     /// The user's number.
@@ -21,12 +23,12 @@ pub struct Person {
 }
 
 impl Person {
-    /// Who runs this program.
+    /// Returns the account that runs this program.
     pub fn here() -> Person {
         Person { user: rustix::process::geteuid().as_raw(), group: rustix::process::getegid().as_raw() }
     }
 
-    /// Why the socket may be somebody else's.
+    /// Fails with the reason for which the socket may be another user's.
     pub fn doubt(self, socket: &Path) -> Result<(), String> {
         let owners = Owners::of_person(self.user, self.group);
         let end = owners.follow(socket).map_err(|why| passed_over(&why))?;
@@ -63,7 +65,8 @@ mod tests {
         let _listener = UnixListener::bind(&socket).unwrap();
         let me = Person::here();
         assert_eq!(me.doubt(&socket), Ok(()));
-        // As it looks to somebody else; root's would be right for everybody, so it is given away first.
+        // As it looks to somebody else; root's would be right for everybody, so it is given away
+        // first.
         if me.user == 0 {
             std::os::unix::fs::chown(&socket, Some(4711), None).unwrap();
         }

@@ -1,14 +1,17 @@
-//! An engine on a machine that ssh reaches: `docker system dial-stdio` there joins ssh's pipes with the engine's socket.
+//! An engine on a machine that ssh reaches: `docker system dial-stdio` there joins ssh's pipes with
+//! the engine's socket.
 //!
 //! ```text
 //!  API ─▶ pipes of `ssh` ─▶ the person's own configuration, agent, known hosts ─▶ docker system dial-stdio ─▶ its engine
 //! ```
-//! The system's ssh, since it knows the person's keys and hosts. Each stream is one ssh; idle ones are used again.
+//! The system's ssh, since it knows the person's keys and hosts. Each stream is one ssh; idle ones
+//! are used again.
 //!
-//! Streams are opened while the terminal is the agent's: what a person types into a question of ssh's would go to the agent too. So they ask
-//! nothing, and are in a process group of their own, where Ctrl-C does not end them before what was made is removed. Only when ssh does not
-//! get in like that, one contact in the foreground may ask, before anything is made: for a new host's key, or for the pass phrase of a key that
-//! the person's agent keeps from then on.
+//! Streams are opened while the terminal is the agent's: what a person types into a question of
+//! ssh's would go to the agent too. So they ask nothing, and are in a process group of their own,
+//! where Ctrl-C does not end them before what was made is removed. Only when ssh does not get in
+//! like that, one contact in the foreground may ask, before anything is made: for a new host's key,
+//! or for the pass phrase of a key that the person's agent keeps from then on.
 
 use std::io;
 use std::pin::Pin;
@@ -21,20 +24,21 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use super::dial::{Dial, Dialling, Stream};
 use crate::host::programs;
 
-/// What is started on the other machine. Podman's client has the same command.
+/// Command that is started on the other machine. Podman's client has the same command.
 const REMOTE: &str =
     "command -v docker >/dev/null && exec docker system dial-stdio || exec podman system dial-stdio";
 /// As much of ssh's complaints is kept.
 const COMPLAINTS: usize = 4096;
 
-/// Set for every stream, over the person's own configuration: that is made for sitting at it, where a lost network shows by itself.
-/// Here it must end within a known time, since a run waits for what the engine says next. Five minutes: another network, a VPN's login and
-/// a lid that was closed for a moment are outlived, as TCP does.
+/// Set for every stream, over the person's own configuration: that is made for sitting at it, where
+/// a lost network shows by itself. Here it must end within a known time, since a run waits for what
+/// the engine says next. Five minutes: another network, a VPN's login and a lid that was closed for
+/// a moment are outlived, as TCP does.
 const OPTIONS: [&str; 6] =
     ["-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=20"];
-/// What ssh says when it would have to ask.
+/// Answers of ssh when it would have to ask.
 const WOULD_ASK: [&str; 2] = ["Permission denied", "Host key verification failed"];
-/// Why one answer of a person is not enough.
+/// Reason for which one answer of a person is not enough.
 pub const ONCE: &str = "ssh got in after asking and does not get in without, which each further connection must: \
                         keep the key in ssh-agent (AddKeysToAgent) or the connection open (ControlMaster, ControlPersist)";
 
@@ -47,11 +51,11 @@ pub struct Ssh {
     pub host: String,
     /// Its port.
     pub port: Option<u16>,
-    /// Whether ssh may ask the person: it is in the foreground then.
+    /// Set when ssh may ask the person: it is in the foreground then.
     pub may_ask: bool,
 }
 
-/// Whether ssh failed for want of an answer.
+/// Tells whether ssh failed for want of an answer.
 pub fn needs_a_person(why: &str) -> bool {
     WOULD_ASK.iter().any(|words| why.contains(words))
 }
@@ -61,7 +65,8 @@ impl Ssh {
     fn command(&self, mut command: Command) -> Command {
         command.arg("-T").args(OPTIONS);
         if !self.may_ask {
-            // A jump host's ssh does not inherit the option: it asks a program that knows nothing, never the terminal.
+            // A jump host's ssh does not inherit the option: it asks a program that knows nothing,
+            // never the terminal.
             command
                 .args(["-o", "BatchMode=yes"])
                 .env("SSH_ASKPASS", "false")
@@ -111,7 +116,8 @@ impl Dial for Ssh {
     }
 }
 
-/// ssh's pipes as one stream. Where it ends before the engine said anything, ssh's own words are the error.
+/// ssh's pipes as one stream. Where it ends before the engine said anything, ssh's own words are
+/// the error.
 struct Pipes {
     input: Option<ChildStdin>,
     output: ChildStdout,

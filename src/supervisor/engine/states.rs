@@ -1,7 +1,8 @@
 //! The words that an engine says of its containers, also where Podman has words of its own.
 //!
-//! A container that begins or ends just now is `initialized` or `stopped` on Podman, and `unknown` where Podman cannot tell. Docker's API knows
-//! none of these words. An answer with one would be no answer at all, and of every other container in it nothing would be known.
+//! A container that begins or ends just now is `initialized` or `stopped` on Podman, and `unknown`
+//! where Podman cannot tell. Docker's API knows none of these words. An answer with one would be no
+//! answer at all, and of every other container in it nothing would be known.
 
 use bollard::errors::Error as ApiError;
 use bollard::models::{ContainerInspectResponse, ContainerSummary};

@@ -39,7 +39,7 @@ impl Awaited {
     }
 }
 
-/// Where the guard's lines go.
+/// Files to which the guard's lines go.
 pub(super) struct EventFiles {
     id: WorkflowId,
     own: Writer,

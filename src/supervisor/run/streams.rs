@@ -131,7 +131,8 @@ fn loss(place: &str, error: &std::io::Error) -> Option<String> {
     (!gone).then(|| format!("the agent's output could not be written to {place}, and is not whole: {error}"))
 }
 
-/// Writes all of it, also where whoever shares the stream has made it one that does not block.
+/// Writes all bytes, even where another program that shares the stream has made it one that does
+/// not block.
 fn write_all(stream: &mut (impl Write + AsFd), mut bytes: &[u8]) -> std::io::Result<()> {
     loop {
         let done = match bytes.is_empty() {
@@ -182,7 +183,8 @@ pub async fn follow_size(engine: Engine, container: String) {
 mod tests {
     use super::*;
 
-    /// Whoever shares our stdout may have made it one that does not block, as node does.
+    /// Shows that nothing is lost where a program that shares our stdout has made it one that does
+    /// not block, as node does.
     #[test]
     fn a_stream_that_does_not_block_loses_nothing() {
         use std::os::unix::net::UnixStream;

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::supervisor::signals::Signals;
 use crate::term::Failure;
 
-/// How many callers tidy up by themselves when a signal comes.
+/// Number of callers that tidy up by themselves when a signal comes.
 static TIDY: AtomicUsize = AtomicUsize::new(0);
 
-/// Something on the engine that must be removed, whatever comes. While one is held, the program does not end before it is done.
+/// Something on the engine that must be removed, whatever comes. While one is held, the program
+/// does not end before it is done.
 pub struct Tidies(());
 
 impl Tidies {
@@ -30,7 +31,8 @@ impl Drop for Tidies {
     }
 }
 
-/// Gives what the work gives, unless a signal wants it to end. Once this was called such a signal no longer ends the program by itself.
+/// Gives what the work gives, unless a signal wants it to end. Once this was called such a signal
+/// no longer ends the program by itself.
 pub async fn unless_interrupted<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let mut signals = Signals::new()?;
     tokio::select! {

@@ -34,8 +34,9 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on. HUP that was ignored from the start stays so: that is what `nohup` is for. A shell starts what is in the
-    /// background with INT ignored; whoever sends that means the agent, as with docker.
+    /// Listens from now on. HUP that was ignored from the start stays so: that is what `nohup` is
+    /// for. A shell starts background jobs with INT ignored; a person who sends INT to such a run
+    /// means the agent, as with docker.
     pub fn new() -> Result<Self, Failure> {
         let (send, received) = mpsc::unbounded_channel();
         for number in [SIGHUP, SIGINT, 3, SIGTERM] {
@@ -64,7 +65,8 @@ impl Signals {
         Signals { send, received, had_terminal: false }
     }
 
-    /// Tells whether a signal wants the run to end: TERM, and HUP where it says that the terminal has gone. A HUP from somebody is the agent's.
+    /// Tells whether a signal wants the run to end: TERM, and HUP where it says that the terminal
+    /// has gone. A HUP from somebody is the agent's.
     pub fn is_an_end(&self, number: i32) -> bool {
         number == SIGTERM || number == SIGHUP && self.had_terminal && !has_terminal()
     }
