@@ -1,7 +1,7 @@
 //! The agent's variables: what was given, the token, a home, and who the agent is to git.
 
 use super::files::Files;
-use super::given::Given;
+use super::inputs::AgentInputs;
 use crate::cli::run::RunArgs;
 use crate::supervisor::spec::places::WORKSPACE;
 use crate::workspace::identity::{self, Settings, TOKEN};
@@ -14,7 +14,7 @@ use crate::workspace::token::Token;
 pub fn variables(
     args: &RunArgs,
     files: &Files,
-    given: &Given,
+    given: &AgentInputs,
     masks: &[Plan],
     token: Option<&Token>,
 ) -> Vec<String> {

@@ -8,7 +8,7 @@
 mod engine;
 mod environment;
 mod files;
-mod given;
+mod inputs;
 mod masks;
 mod policy;
 mod token;
@@ -17,7 +17,7 @@ use netpolicy::policy::Policy;
 use netpolicy::settings::Capabilities;
 
 use self::files::Files;
-use self::given::Given;
+use self::inputs::AgentInputs;
 use self::policy::RunPolicy;
 use crate::cli::run::RunArgs;
 use crate::host::{open_files, state};
@@ -60,7 +60,7 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
     let policy = RunPolicy::load(args, &files)?;
     let name = args.name.as_deref().map(workflow_name).transpose()?;
     check_terminal(args)?;
-    let given = Given::gather(args)?;
+    let given = AgentInputs::gather(args)?;
     let masks = masks::plan(&files, &policy)?;
     let ca = authorities::of_run(args.ca.clone(), policy.policy.container.ca.as_ref())?;
     let token = token::check(args, &policy.policy).await?;

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bollard::container::{AttachContainerResults, LogOutput};
@@ -9,7 +10,7 @@ use bollard::query_parameters::ResizeContainerTTYOptionsBuilder;
 use futures_util::StreamExt;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{self, SetArg, Termios};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
 use crate::supervisor::engine::Engine;
@@ -57,29 +58,8 @@ pub async fn carry(
     mut over: watch::Receiver<bool>,
 ) -> Option<String> {
     let _screen = crate::term::leave_to_agent();
-    let AttachContainerResults { mut output, mut input } = attached;
-    let feeding = interactive.then(|| {
-        tokio::spawn(async move {
-            let mut stdin = tokio::io::stdin();
-            let mut buffer = vec![0u8; 16 * 1024];
-            loop {
-                match stdin.read(&mut buffer).await {
-                    Ok(0) | Err(_) => break,
-                    Ok(count) => {
-                        let sent = async {
-                            input.write_all(&buffer[..count]).await?;
-                            input.flush().await
-                        };
-                        if sent.await.is_err() {
-                            return;
-                        }
-                    }
-                }
-            }
-            // End of our stdin is the end of the agent's; the stream's other half stays.
-            let _ = input.shutdown().await;
-        })
-    });
+    let AttachContainerResults { mut output, input } = attached;
+    let feeding = interactive.then(|| tokio::spawn(feed(input)));
     let mut lost = None;
     loop {
         let chunk = tokio::select! {
@@ -111,6 +91,27 @@ pub async fn carry(
         feeding.abort();
     }
     lost
+}
+
+/// Carries our stdin to the agent until either ends.
+async fn feed(mut input: Pin<Box<dyn AsyncWrite + Send>>) {
+    let mut stdin = tokio::io::stdin();
+    let mut buffer = vec![0u8; 16 * 1024];
+    loop {
+        let count = match stdin.read(&mut buffer).await {
+            Ok(0) | Err(_) => break,
+            Ok(count) => count,
+        };
+        let sent = async {
+            input.write_all(&buffer[..count]).await?;
+            input.flush().await
+        };
+        if sent.await.is_err() {
+            return;
+        }
+    }
+    // End of our stdin is the end of the agent's; the stream's other half stays.
+    let _ = input.shutdown().await;
 }
 
 /// An engine may leave the stream of an agent open that has ended.

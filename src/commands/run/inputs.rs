@@ -14,19 +14,19 @@ use crate::workspace::secrets::{Handed, Sent, check};
 const LARGEST_ENV_FILE: u64 = 1 << 20;
 
 /// Variables and files that a person gives to the agent.
-pub struct Given {
+pub struct AgentInputs {
     /// `NAME=VALUE`.
     pub env: Vec<String>,
     /// Files in memory.
     pub handed: Vec<Handed>,
 }
 
-impl Given {
+impl AgentInputs {
     /// Reads everything that is given, and refuses secrets in what is given in the clear.
     ///
     /// # Errors
     /// When something cannot be read, or looks like a secret.
-    pub fn gather(args: &RunArgs) -> Result<Given, Failure> {
+    pub fn gather(args: &RunArgs) -> Result<AgentInputs, Failure> {
         check_standard_input(args)?;
         let mut handed =
             args.secret.iter().map(|given| Handed::secret(given)).collect::<Result<Vec<_>, _>>()?;
@@ -50,7 +50,7 @@ impl Given {
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(Failure::new(COULD_NOT_RUN, format!("--secret {}: it is given twice", twice[0])));
         }
-        Ok(Given { env, handed })
+        Ok(AgentInputs { env, handed })
     }
 }
 
