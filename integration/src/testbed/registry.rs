@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io::BufReader;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -56,6 +57,8 @@ pub struct Registry {
     /// The image's digest.
     pub digest: String,
     log: Arc<Mutex<Vec<Asked>>>,
+    /// Milliseconds before each layer.
+    delay: Arc<AtomicU64>,
 }
 
 /// Whom a registry serves.
@@ -84,7 +87,8 @@ impl Registry {
         let contents = Arc::new(Contents::of(engine, image, door)?);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
-        let registry = Self { address, digest: contents.digest.clone(), log: Arc::default() };
+        let registry =
+            Self { address, digest: contents.digest.clone(), log: Arc::default(), delay: Arc::default() };
         let served = registry.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -105,6 +109,11 @@ impl Registry {
     #[must_use]
     pub fn server(&self) -> String {
         self.address.to_string()
+    }
+
+    /// Takes so much longer for each layer from now on.
+    pub fn delay(&self, by: Duration) {
+        self.delay.store(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// What was asked since the last look.
@@ -129,6 +138,9 @@ impl Registry {
                     credentials: given.is_some(),
                     status: response.status,
                 });
+            }
+            if request.path.contains("/blobs/") {
+                thread::sleep(Duration::from_millis(self.delay.load(Ordering::Relaxed)));
             }
             web::respond(stream.get_mut(), &request, &response)?;
         }

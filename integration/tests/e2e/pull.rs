@@ -257,13 +257,43 @@ fn progress(bed: &Testbed) -> Result<()> {
     if !stage.is_trusted()? {
         return Ok(());
     }
+    // A line is worth its while after a second.
+    stage.registry.delay(Duration::from_secs(2));
     let output = stage.runs(&[], &stage.image())?;
     ensure!(!output.stderr.contains(['\r', '\x1b']), "a pipe got a terminal's line: {}", output.stderr);
     bed.engine.docker(&["rmi", &stage.image()])?;
 
+    let line = format!("ringfence: pulling {}", stage.image());
+    let (output, screen) = on_a_terminal(&stage, &[], false)?;
+    ensure!(output.status.success() && output.stdout == b"up\n", "{output:?} {screen}");
+    ensure!(screen.contains(&line), "no progress: {screen:?}");
+    bed.engine.docker(&["rmi", &stage.image()])?;
+
+    let (output, screen) = on_a_terminal(&stage, &[], true)?;
+    let (_, after) = screen.rsplit_once(&line).with_context(|| format!("no progress: {screen:?}"))?;
+    let (cleared, agents) = after.split_once("up\r\n").with_context(|| format!("no agent: {screen:?}"))?;
+    ensure!(
+        output.status.success() && cleared.contains("\x1b[2K"),
+        "the agent's screen is not clear: {screen:?}"
+    );
+    ensure!(!agents.contains(&line), "progress of the pull beside the agent: {screen:?}");
+    bed.engine.docker(&["rmi", &stage.image()])?;
+
+    let (output, screen) = on_a_terminal(&stage, &["--quiet"], true)?;
+    ensure!(output.status.success() && screen == "up\r\n", "--quiet is not: {screen:?}");
+    Ok(())
+}
+
+/// Runs `echo up`, with a terminal for stderr and perhaps for stdout too: what was on it.
+fn on_a_terminal(
+    stage: &Stage<'_>,
+    options: &[&str],
+    stdout: bool,
+) -> Result<(std::process::Output, String)> {
     let terminal = nix::pty::openpty(None, None)?;
-    let mut command = stage.command(&[], &stage.image(), &["echo", "up"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(terminal.slave);
+    let mut command = stage.command(options, &stage.image(), &["echo", "up"]);
+    let out = if stdout { Stdio::from(terminal.slave.try_clone()?) } else { Stdio::piped() };
+    command.env("TERM", "xterm").stdin(Stdio::null()).stdout(out).stderr(terminal.slave);
     let mut child = command.spawn()?;
     // The command keeps the other end open.
     drop(command);
@@ -282,11 +312,7 @@ fn progress(bed: &Testbed) -> Result<()> {
         child.kill()?;
     }
     let output = child.wait_with_output()?;
-    let screen = String::from_utf8_lossy(&screen.context("the run did not end")?).into_owned();
-    ensure!(output.status.success() && output.stdout == b"up\n", "{output:?} {screen}");
-    let line = format!("\r\x1b[Kringfence: pulling {}", stage.image());
-    ensure!(screen.contains(&line), "no progress: {screen:?}");
-    Ok(())
+    Ok((output, String::from_utf8_lossy(&screen.context("the run did not end")?).into_owned()))
 }
 
 fn wrong_password(bed: &Testbed) -> Result<()> {
