@@ -26,8 +26,9 @@ mod wire;
 mod workspace;
 
 fn main() -> std::process::ExitCode {
+    let began = std::time::Instant::now();
     match cli::usage::read(std::env::args_os().collect()) {
-        Ok(cli) => commands::dispatch(cli),
+        Ok(cli) => commands::dispatch(cli, began),
         Err(status) => status,
     }
 }

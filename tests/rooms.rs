@@ -296,3 +296,66 @@ fn what_prints_is_found() {
     }
     assert!(writing("fn f() {}\n#[cfg(test)]\nmod tests {\n  eprintln!()\n}\n").is_empty());
 }
+
+/// The lines of a source file, without comments, that name `tracing`.
+fn tracing_in(text: &str) -> Vec<&str> {
+    let names = |line: &str| {
+        ["tracing::", "tracing_subscriber", "use tracing", "#[instrument"]
+            .iter()
+            .any(|word| line.contains(word))
+    };
+    text.lines().filter(|line| !line.trim_start().starts_with("//") && names(line)).collect()
+}
+
+/// Fields of diagnostics are numbers and words of the program, since only typed functions record them.
+#[test]
+fn diagnostics_are_recorded_by_typed_functions_alone() {
+    let mut wrong = Vec::new();
+    let mut own = 0;
+    for file in sources(root().join("src")) {
+        let text = std::fs::read_to_string(&file).expect("a source file");
+        let found = tracing_in(&text).len();
+        if file.starts_with(root().join("src/term/trace")) {
+            own += found;
+        } else if found > 0 {
+            wrong.push(file.display().to_string());
+        }
+    }
+    assert!(own > 0, "src/term/trace has no diagnostics any more");
+    assert!(wrong.is_empty(), "record by `term::trace`: {wrong:?}");
+    assert_eq!(tracing_in("    tracing::info!(path, \"x\");\n// tracing::info!\n").len(), 1);
+}
+
+/// The arguments of a macro, up to its closing bracket.
+fn until_closed(call: &str) -> &str {
+    let mut depth = 0;
+    let end = call.find(|c| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        depth < 0
+    });
+    &call[..end.unwrap_or(call.len())]
+}
+
+/// Fields that a diagnostic may have. Their types are numbers, truth values and `&'static str`.
+const FIELDS: [&str; 9] =
+    ["name", "status", "ms", "missing", "upstream", "outcome", "asked", "change", "made"];
+
+#[test]
+fn diagnostics_have_only_fields_of_the_list() {
+    let mut found = BTreeSet::new();
+    for file in sources(root().join("src/term/trace")) {
+        let text = std::fs::read_to_string(&file).expect("a source file");
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for call in code.split("(target: \"").skip(1) {
+            let arguments = until_closed(call).split_once(',').map_or("", |(_, rest)| rest);
+            let fields = arguments.split(',').filter(|part| !part.contains('"') && !part.trim().is_empty());
+            found.extend(fields.map(|part| part.split('=').next().unwrap_or_default().trim().to_owned()));
+        }
+    }
+    let known = BTreeSet::from(FIELDS.map(str::to_owned));
+    assert_eq!(found, known);
+}

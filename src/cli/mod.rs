@@ -33,6 +33,9 @@ pub struct Cli {
     /// Write errors only: no summary, no warning, no progress
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// Write diagnostics: steps, the engine's calls, what fence and guard do; RINGFENCE_LOG chooses
+    #[arg(long, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
     /// Command to run.
     #[command(subcommand)]
     pub command: Command,

@@ -14,15 +14,22 @@ mod stop;
 mod trust;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use crate::cli::{Cli, Command};
+#[cfg(target_os = "linux")]
+use crate::cli::{FenceCommand, GuardCommand};
 use crate::term;
+use crate::term::trace::{self, Filter};
 use crate::term::{COULD_NOT_RUN, Failure, Warning};
 
 /// Carries out what was asked for. Errors become words here and nowhere else.
-pub fn dispatch(cli: Cli) -> ExitCode {
+pub fn dispatch(cli: Cli, began: Instant) -> ExitCode {
     if cli.quiet {
         term::be_quiet();
+    }
+    if let Err(failure) = begin_diagnostics(&cli, began) {
+        return failure.render();
     }
     let engine = cli.engine.as_deref();
     let result = match cli.command {
@@ -56,11 +63,29 @@ pub fn dispatch(cli: Cli) -> ExitCode {
     }
 }
 
+/// Begins the diagnostics that a person asked for. In containers only fence and guard have some,
+/// and write them where the supervisor can tell them from everything else.
+fn begin_diagnostics(cli: &Cli, began: Instant) -> Result<(), Failure> {
+    let write = match &cli.command {
+        #[cfg(target_os = "linux")]
+        Command::Fence(FenceCommand::Hold) | Command::Guard(GuardCommand::Run) => {
+            crate::inside::output::diagnostic
+        }
+        Command::Fence(_) | Command::Guard(_) | Command::Host(_) | Command::Disk(_) | Command::Probe(_) => {
+            return Ok(());
+        }
+        _ => |line: &str| term::talk(line),
+    };
+    let timed = matches!(&cli.command, Command::Run(args) if args.timings).then_some(began);
+    trace::begin(Filter::asked(cli.verbose)?, timed, write);
+    Ok(())
+}
+
 /// Runs a program of a workflow's container.
 #[cfg(target_os = "linux")]
 fn in_a_container(command: Command) -> Result<u8, Failure> {
     use crate::cli::doctor::ProbeCommand;
-    use crate::cli::{DiskCommand, FenceCommand, GuardCommand, HostCommand};
+    use crate::cli::{DiskCommand, HostCommand};
 
     match command {
         Command::Fence(FenceCommand::Hold) => crate::inside::fence::hold(),

@@ -29,6 +29,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, timeout};
 
+use crate::term::trace::{self, Diagnostic, Outcome};
+
 /// Time limit of one upstream for an answer.
 const QUESTION: Duration = Duration::from_secs(2);
 /// Time limit of a name, all its upstreams together.
@@ -91,6 +93,9 @@ pub struct Resolvers {
 /// Upstreams that are asked in order.
 struct Group(Vec<Member>);
 
+/// Members with their places in the group.
+type Placed<'m> = Vec<(usize, &'m Member)>;
+
 /// One upstream.
 struct Member {
     label: String,
@@ -129,7 +134,7 @@ enum Trouble {
     /// The member did not answer in time.
     Silent,
     /// The member said that it cannot answer, or could not be spoken to.
-    Failed(String),
+    Failed(Outcome, String),
 }
 
 impl Resolvers {
@@ -179,26 +184,40 @@ impl Group {
     async fn ask(&self, name: &HostName, patience: Patience) -> Result<Resolution, String> {
         let within = if patience == Patience::Full { RESOLUTION } else { RESOLUTION_OR_PROXY };
         let (began, deadline) = (Instant::now(), Instant::now() + within);
-        let (silent, speaking): (Vec<&Member>, Vec<&Member>) =
-            self.0.iter().partition(|member| member.is_silent(began));
+        let (silent, speaking): (Placed<'_>, Placed<'_>) =
+            self.0.iter().enumerate().partition(|(_, member)| member.is_silent(began));
         let silent = if patience == Patience::Full { silent } else { Vec::new() };
         let absolute = absolute(name)?;
         let mut troubles = Vec::new();
-        for member in speaking.into_iter().chain(silent) {
+        for (at, member) in speaking.into_iter().chain(silent) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            match member.ask(&absolute, left.min(QUESTION)).await {
+            let answer = member.ask(&absolute, left.min(QUESTION)).await;
+            trace::diagnose(Diagnostic::Upstream { upstream: at + 1, outcome: outcome(&answer) });
+            match answer {
                 Ok(answer) => return Ok(answer),
                 Err(Trouble::Silent) => troubles.push(format!("{}: no answer", member.label)),
-                Err(Trouble::Failed(why)) => troubles.push(format!("{}: {why}", member.label)),
+                Err(Trouble::Failed(_, why)) => troubles.push(format!("{}: {why}", member.label)),
             }
         }
+        trace::diagnose(Diagnostic::Unresolved { asked: troubles.len() });
         if troubles.is_empty() {
             troubles.push("there is no upstream that answers".to_owned());
         }
         Err(troubles.join("; "))
+    }
+}
+
+/// Names what a member said, for diagnostics.
+fn outcome(answer: &Result<Resolution, Trouble>) -> Outcome {
+    match answer {
+        Ok(Resolution::Addresses(_)) => Outcome::Addresses,
+        Ok(Resolution::NoAddress) => Outcome::NoAddress,
+        Ok(Resolution::NoName) => Outcome::NoName,
+        Err(Trouble::Silent) => Outcome::Silent,
+        Err(Trouble::Failed(outcome, _)) => *outcome,
     }
 }
 
@@ -244,7 +263,9 @@ impl Member {
     async fn lookup(&self, name: &Name) -> Result<Resolution, Trouble> {
         let resolver = match &self.source {
             Source::Ready(resolver) => (**resolver).clone(),
-            Source::ByName(server) => server.resolver().await.map_err(Trouble::Failed)?,
+            Source::ByName(server) => {
+                server.resolver().await.map_err(|why| Trouble::Failed(Outcome::Failed, why))?
+            }
         };
         let answer = match resolver.lookup_ip(name.clone()).await {
             Ok(found) => Ok(Resolution::Addresses(distinct(found.iter()))),
@@ -259,21 +280,23 @@ impl Member {
 
     /// Reads an error of the resolver: as an answer, or as trouble with the member.
     fn read_error(&self, error: &NetError) -> Result<Resolution, Trouble> {
-        let failed = |why: &str| Err(Trouble::Failed(why.to_owned()));
+        let failed = |why: &str| Err(Trouble::Failed(Outcome::NoConnection, why.to_owned()));
         match error {
             NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, .. })) => match response_code {
                 ResponseCode::NXDomain => Ok(Resolution::NoName),
                 ResponseCode::NoError => Ok(Resolution::NoAddress),
-                other => Err(Trouble::Failed(said(*other))),
+                other => Err(Trouble::Failed(Outcome::Refused, said(*other))),
             },
-            NetError::Dns(DnsError::ResponseCode(code)) => Err(Trouble::Failed(said(*code))),
+            NetError::Dns(DnsError::ResponseCode(code)) => {
+                Err(Trouble::Failed(Outcome::Refused, said(*code)))
+            }
             NetError::Timeout => Err(Trouble::Silent),
             // hickory keeps no cause of these.
             NetError::NoConnections if self.encrypted => {
                 failed("no connection, or its certificate is not of an accepted authority and name")
             }
             NetError::NoConnections => failed("no connection"),
-            _ => Err(Trouble::Failed(error.to_string())),
+            _ => Err(Trouble::Failed(Outcome::Failed, error.to_string())),
         }
     }
 }

@@ -2,5 +2,5 @@
 
 pub mod fence;
 pub mod guard;
-mod output;
+pub mod output;
 pub mod probe;

@@ -11,6 +11,8 @@
 //! progress is cleared before anything else is written, and while an agent has the screen there is
 //! none.
 //!
+//! Diagnostics (`trace`) are talk that a person asks for.
+//!
 //! What the agent prints goes another way, unchanged (`supervisor/run/streams.rs`). What runs in
 //! containers writes by `inside/output.rs`.
 //!
@@ -21,6 +23,7 @@ mod escape;
 mod failure;
 mod printer;
 mod progress;
+pub mod trace;
 mod warning;
 
 pub use self::data::{print, print_coloured, print_document, print_json};

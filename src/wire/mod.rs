@@ -6,6 +6,7 @@
 pub mod chain;
 pub mod conditions;
 pub mod control;
+pub mod diagnostics;
 pub mod disk_use;
 pub mod event;
 pub mod handover;

@@ -7,7 +7,7 @@ use crate::supervisor::engine::{Choice, Engine};
 use crate::supervisor::image;
 use crate::supervisor::run::RunRequest;
 use crate::supervisor::spec::image::Image;
-use crate::term::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure, trace};
 
 /// Connects to the engine, removes what earlier runs left there, and makes sure that it meets the
 /// policy and has the image.
@@ -19,14 +19,17 @@ pub async fn ready(
     args: &RunArgs,
     request: &RunRequest,
 ) -> Result<(Engine, Image), Failure> {
+    let mut step = trace::step("engine");
     let engine = choice.connect().await?;
     if !request.agent.binds.is_empty() && !engine.local {
         let what = format!("--project, --mount: {} may not see this machine's files", engine.host);
         return Err(Failure::new(COULD_NOT_RUN, what)
             .hint("this version mounts files only for an engine on a local socket"));
     }
+    step.then("earlier runs");
     gc::quietly(&engine).await;
     require::refuse_unmet(&engine, &request.policy).await?;
+    step.then("image");
     let image = image::ready(&engine, args.image(), args.pull).await?;
     Ok((engine, image))
 }

@@ -29,7 +29,7 @@ use crate::supervisor::spec::limits::Asked;
 use crate::supervisor::spec::request::AgentRequest;
 use crate::supervisor::spec::surface::{self, Surface};
 use crate::supervisor::upload::authorities;
-use crate::term::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure, trace};
 use crate::wire::WorkflowName;
 use crate::workspace::token::Token;
 use crate::workspace::worktree::Worktree;
@@ -45,7 +45,9 @@ pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure
     state::is_usable()?;
     args.docker.warnings().into_iter().for_each(crate::term::warn);
     let choice = Choice::of(engine_host)?;
+    let step = trace::step("files and policy");
     let (request, token) = check(&choice, &args).await?;
+    drop(step);
     // Until here a signal ends the program by itself: there is nothing to tidy up.
     let mut signals = Signals::new()?;
     let (engine, image) = until_signal(&mut signals, engine::ready(&choice, &args, &request)).await?;
@@ -90,7 +92,6 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
         worktree: files.worktree,
         token_ends: token.as_ref().and_then(|token| token.ends),
         events: args.events.clone(),
-        timings: args.timings,
     };
     Ok((request, token))
 }

@@ -34,11 +34,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use netpolicy::ruleset::{self, FencePlan};
-use serde_json::json;
 
 use crate::host::devices;
 use crate::inside::output;
 use crate::term::Failure;
+use crate::term::trace::{self, Diagnostic};
 use crate::wire::handover::{FENCE_CONFIG, FenceConfig, GUARD_SOCKET, SHARED};
 
 /// Exit status on failure. The supervisor reads the words on stderr.
@@ -188,11 +188,10 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// Writes one line on stdout for `--timings`. A reader that is gone is no reason to drop the fence.
-fn say(step: &str, began: Instant, missing: &[&str]) {
-    let ms = began.elapsed().as_micros() as f64 / 1000.0;
-    let line = json!({"step": step, "ms": ms, "missing": missing});
-    let _ = output::to_supervisor(format!("{line}\n").as_bytes());
+/// Reports a step.
+fn say(step: &'static str, began: Instant, missing: &[&str]) {
+    let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    trace::diagnose(Diagnostic::Fence { step, ms, missing: missing.len() });
 }
 
 /// Turns an error into a [`Failure`] that says what was being done.

@@ -22,6 +22,7 @@ use super::Guard;
 use super::events::{LONG_WHILE, Sameness};
 use super::gate::{Link, Refusal};
 use super::shape::{self, Pace};
+use crate::term::trace::{self, Diagnostic};
 use crate::wire::WorkflowId;
 use crate::wire::conditions::{Applied, Conditions, Effect};
 use crate::wire::control::{Change, ControlAnswer, Good, State};
@@ -78,6 +79,17 @@ enum Refused {
     ByPolicy { reason: Reason, rule: Option<Arc<Rule>> },
     /// A run cannot follow it.
     Unfit(Unfit),
+}
+
+/// Names the kind of a change, for diagnostics.
+fn kind(change: &Change) -> &'static str {
+    match change {
+        Change::Allow(_) => "allow",
+        Change::Deny(_) => "deny",
+        Change::Conditions { .. } => "conditions",
+        Change::Reload(_) => "reload",
+        Change::Restore { .. } => "restore",
+    }
 }
 
 fn take<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -191,7 +203,9 @@ impl Live {
     /// Makes a change and records it; what was given before.
     pub fn make(&self, guard: &Guard, change: &Change) -> (ControlAnswer, Option<LiveRules>) {
         let what = change.to_string();
-        match self.after(guard, change) {
+        let after = self.after(guard, change);
+        trace::diagnose(Diagnostic::Change { change: kind(change), made: after.is_ok() });
+        match after {
             Ok(given) => {
                 let before = take(&self.given).clone();
                 let answer = self.put(guard, given);

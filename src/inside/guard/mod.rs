@@ -59,6 +59,7 @@ use self::stalled::Stalls;
 use self::upstream::Outside;
 use crate::inside::output;
 use crate::term::Failure;
+use crate::term::trace::{self, Diagnostic};
 use crate::wire::WorkflowId;
 use crate::wire::event::{Lifecycle, Note, Observation, Start};
 use crate::wire::handover::{EVENTS_BYTES, GUARD_CONFIG, GUARD_FILES, GUARD_SOCKET, GuardConfig, HEARTBEAT};
@@ -333,6 +334,7 @@ async fn beat(guard: &Guard, fence: &tokio::net::UnixStream) -> Failure {
         }
     }
     guard.events.write(Lifecycle::Ready);
+    trace::diagnose(Diagnostic::Serving);
     let mut beats = tokio::time::interval(HEARTBEAT);
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ignored = [0; 64];

@@ -1,13 +1,14 @@
-//! Engines that are not on a socket of this machine: one HTTP client over streams that are opened
-//! on demand and kept.
+//! One HTTP client for all engines, over streams that are opened on demand. Each call is a span.
 //!
 //! ```text
-//!  bollard ─▶ request ─▶ client, which keeps idle streams ─┬─▶ TCP, TLS      (tls.rs)
-//!                                                          └─▶ ssh's pipes   (ssh.rs)
+//!  bollard ─▶ request ─▶ client ─┬─▶ a socket or port of this machine, a stream for each call
+//!                                ├─▶ TCP, TLS      (tls.rs)   streams that lie idle are kept
+//!                                └─▶ ssh's pipes   (ssh.rs)
 //! ```
 
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -21,6 +22,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::calls;
+use crate::term::trace;
 
 /// A stream to an engine.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -33,6 +38,41 @@ pub type Dialling = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + S
 pub trait Dial: Send + Sync + 'static {
     /// One more.
     fn dial(&self) -> Dialling;
+
+    /// Tells whether an idle stream is worth keeping: where another one costs time.
+    fn keeps_idle(&self) -> bool {
+        true
+    }
+}
+
+/// A socket of this machine.
+#[derive(Clone)]
+pub struct Socket(pub PathBuf);
+
+impl Dial for Socket {
+    fn dial(&self) -> Dialling {
+        let path = self.0.clone();
+        Box::pin(async move { Ok(Box::new(UnixStream::connect(path).await?) as Box<dyn Stream>) })
+    }
+
+    fn keeps_idle(&self) -> bool {
+        false
+    }
+}
+
+/// A port, in the clear.
+#[derive(Clone)]
+pub struct Port(pub String);
+
+impl Dial for Port {
+    fn dial(&self) -> Dialling {
+        let at = self.0.clone();
+        Box::pin(async move { Ok(Box::new(TcpStream::connect(at).await?) as Box<dyn Stream>) })
+    }
+
+    fn keeps_idle(&self) -> bool {
+        false
+    }
 }
 
 /// Streams that lie idle longer are closed.
@@ -44,12 +84,16 @@ pub fn client(
     timeout_seconds: u64,
     version: &ClientVersion,
 ) -> Result<Docker, ApiError> {
-    let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(Connector(dialer));
+    let most_idle = if dialer.keeps_idle() { usize::MAX } else { 0 };
+    let mut builder = Client::builder(TokioExecutor::new());
+    let client = builder.pool_idle_timeout(IDLE).pool_max_idle_per_host(most_idle).build(Connector(dialer));
     let transport = move |request: BollardRequest| {
         let client = client.clone();
         async move {
             let request = addressed(request)?;
+            let call = trace::call(calls::name(request.method(), request.uri().path()));
             let answer: Response<Incoming> = client.request(request).await?;
+            call.answered(answer.status().as_u16());
             Ok(answer)
         }
     };

@@ -1,11 +1,12 @@
 //! Finding the container engine and speaking to it.
 //!
 //! ```text
-//!  discover ─▶ candidates ─▶ address ─┬─ unix://, tcp:// on this machine ─▶ bollard's own transports
-//!  contexts ──┘                       └─ tcp:// with TLS, ssh:// ─────────▶ dial: tls, ssh
+//!  discover ─▶ candidates ─▶ address ─┬─ unix://, tcp:// on this machine ──▶ dial, a span for each call (calls)
+//!  contexts ──┘                       └─ tcp:// with TLS, ssh:// ─────────▶ the same, by tls and ssh
 //! ```
 
 mod address;
+mod calls;
 mod contexts;
 mod creations;
 mod dial;
@@ -164,12 +165,12 @@ async fn try_address(address: &Address, found: bool) -> Result<Engine, String> {
             if found {
                 Person::here().doubt(path)?;
             }
-            let path = path.to_str().ok_or("its path is no text")?;
-            asked(Docker::connect_with_unix(path, TIMEOUT_SECONDS, version), ANSWER_LIMIT).await?
+            let socket = dial::Socket(path.clone());
+            asked(dial::client(socket, TIMEOUT_SECONDS, version), ANSWER_LIMIT).await?
         }
         Address::Plain(at) => {
-            let api = Docker::connect_with_http(&format!("tcp://{at}"), TIMEOUT_SECONDS, version);
-            asked(api, ANSWER_LIMIT).await?
+            let port = dial::Port(at.to_string());
+            asked(dial::client(port, TIMEOUT_SECONDS, version), ANSWER_LIMIT).await?
         }
         Address::Tls(at, files) => {
             let tls = tls::Tls::new(at.clone(), files)?;

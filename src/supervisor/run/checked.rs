@@ -3,7 +3,6 @@
 use bollard::models::Network;
 
 use super::checks::{check_machine_is_known, check_name_is_free, cpus, may_hold_quotas, own_addresses};
-use super::clock::Clock;
 use super::request::RunRequest;
 use super::runtime;
 use crate::host::authorities::{self, Certificates};
@@ -14,7 +13,7 @@ use crate::supervisor::spec::etc;
 use crate::supervisor::spec::limits::Limits;
 use crate::supervisor::upload::guard_inputs::{self, Means};
 use crate::supervisor::{helper_image, networks};
-use crate::term::{Failure, Warning};
+use crate::term::{Failure, Warning, trace};
 
 /// A run that can begin, as far as anybody can tell before.
 pub(super) struct Checked {
@@ -44,11 +43,8 @@ impl Checked {
     ///
     /// # Errors
     /// When the run cannot be as it was asked for.
-    pub(super) async fn check(
-        engine: &Engine,
-        request: &RunRequest,
-        clock: &mut Clock,
-    ) -> Result<Checked, Failure> {
+    pub(super) async fn check(engine: &Engine, request: &RunRequest) -> Result<Checked, Failure> {
+        let mut step = trace::step("checked");
         let ca = request.agent.ca.as_ref();
         let means = Means::gather(&request.policy, ca)?;
         let corporate = ca.map(authorities::read).transpose()?;
@@ -63,9 +59,9 @@ impl Checked {
         let facts = facts(engine);
         let networks = networks::list(engine).await?;
         guard_inputs::check_proxy(&request.policy, &networks, &own_addresses()?).await?;
-        clock.step("checked");
+        step.then("helper image");
         let helper = helper_image::ensure(engine).await?;
-        clock.step("helper image");
+        drop(step);
         Ok(Checked { facts, limits, helper, gathered: Gathered { networks, means, corporate } })
     }
 }

@@ -7,13 +7,31 @@ use bollard::query_parameters::LogsOptions;
 use futures_util::StreamExt;
 
 use crate::supervisor::engine::Engine;
+use crate::wire::diagnostics;
 
 /// An engine gives a few lines of a log within this time, or there are none.
 const WORDS_LIMIT: Duration = Duration::from_secs(10);
 
-/// Returns the last lines that a container wrote to stderr.
+/// Lines of a log that are looked at, and those of them that are shown.
+const LOOKED_AT: usize = 2000;
+const SHOWN: usize = 20;
+
+/// Returns the last lines that a container wrote to stderr, without diagnostics.
 pub(super) async fn last_words(engine: &Engine, container: &str) -> Vec<String> {
-    let options = LogsOptions { stderr: true, stdout: false, tail: "20".to_owned(), ..Default::default() };
+    let mut words = stderr_of(engine, container).await;
+    words.retain(|line| diagnostics::read(line).is_none());
+    words.split_off(words.len().saturating_sub(SHOWN))
+}
+
+/// Returns the diagnostics that a container has written.
+pub(super) async fn diagnostics_of(engine: &Engine, container: &str) -> Vec<String> {
+    let lines = stderr_of(engine, container).await;
+    lines.iter().filter_map(|line| diagnostics::read(line)).map(str::to_owned).collect()
+}
+
+async fn stderr_of(engine: &Engine, container: &str) -> Vec<String> {
+    let tail = LOOKED_AT.to_string();
+    let options = LogsOptions { stderr: true, stdout: false, tail, ..Default::default() };
     let all = engine.api.logs(container, Some(options)).collect::<Vec<_>>();
     let chunks = tokio::time::timeout(WORDS_LIMIT, all).await.unwrap_or_default();
     let bytes: Vec<u8> = chunks.into_iter().flatten().flat_map(|chunk| chunk.into_bytes().to_vec()).collect();

@@ -9,15 +9,18 @@ use crate::supervisor::spec::agent::AgentSpec;
 use crate::supervisor::spec::containers;
 use crate::supervisor::spec::etc;
 use crate::supervisor::spec::workflow::{Role, Workflow};
-use crate::term::{Failure, Warning};
+use crate::term::{Failure, Warning, trace};
 
 /// Creates one container as it is asked for; one that is less than that is a failure.
 pub(super) async fn create(
     engine: &Engine,
     workflow: &Workflow,
     role: Role,
-    body: ContainerCreateBody,
+    mut body: ContainerCreateBody,
 ) -> Result<(), Failure> {
+    if matches!(role, Role::Fence | Role::Guard) {
+        body.env.get_or_insert_default().extend(trace::variable());
+    }
     let warnings = try_create(engine, workflow, role, body).await.map_err(|error| refused(role, &error))?;
     for words in warnings::judge(&warnings)? {
         crate::term::warn(Warning::ByEngine { about: Some(role.to_string()), words });

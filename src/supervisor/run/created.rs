@@ -14,7 +14,6 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::checked::Gathered;
 use super::checks::surroundings;
-use super::clock::Clock;
 use super::configuration::configuration;
 use super::create::{create, create_agent, create_volume};
 use super::host::{self, HostWatch, Recipe};
@@ -29,7 +28,7 @@ use crate::supervisor::spec::{containers, etc};
 use crate::supervisor::upload::files::upload;
 use crate::supervisor::upload::{authorities, secrets};
 use crate::supervisor::watch::Watch;
-use crate::term::{COULD_NOT_RUN, Failure, Warning};
+use crate::term::{COULD_NOT_RUN, Failure, Warning, trace};
 use crate::wire::handover::SHARED;
 use crate::wire::host_network::HostNetwork;
 
@@ -68,11 +67,8 @@ impl<'a> Created<'a> {
     ///
     /// # Errors
     /// When a part cannot be made as it was asked for.
-    pub(super) async fn create(
-        plan: &'a RunPlan,
-        gathered: Gathered,
-        clock: &mut Clock,
-    ) -> Result<Created<'a>, Failure> {
+    pub(super) async fn create(plan: &'a RunPlan, gathered: Gathered) -> Result<Created<'a>, Failure> {
+        let mut step = trace::step("networks");
         let RunPlan { engine, workflow, agent, .. } = plan;
         let writable = agent.binds.all.iter().filter(|bind| bind.writable).cloned().collect();
         let measuring = tokio::spawn(Watch::begin(agent.limits, writable));
@@ -82,7 +78,7 @@ impl<'a> Created<'a> {
         let recipe = Recipe::of(plan);
         asking.spawn(KnownHost::ask(recipe));
         let places = create_places(plan, &gathered).await?;
-        clock.step("networks");
+        step.then("containers");
         create_helpers(plan, &gathered, &places).await?;
         let planted = match plan.facts.elsewhere {
             true => nonce::plant(&agent.binds.all)?,
@@ -97,7 +93,7 @@ impl<'a> Created<'a> {
         if let Some(corporate) = &gathered.corporate {
             authorities::install(engine, workflow, corporate).await?;
         }
-        clock.step("containers");
+        drop(step);
         Ok(Created { plan, measuring, host, planted })
     }
 }

@@ -15,6 +15,7 @@ use crate::supervisor::records::events::Writer;
 use crate::supervisor::run::summary::Summary;
 use crate::term::{COULD_NOT_RUN, Failure, Warning};
 use crate::wire::WorkflowId;
+use crate::wire::diagnostics::Diagnostics;
 use crate::wire::event::{Event, Lifecycle, Line, Observation};
 
 /// Those who wait for a step of the run.
@@ -73,9 +74,16 @@ impl EventFiles {
         mut awaited: Awaited,
     ) -> Summary {
         let mut summary = Summary::default();
-        let mut pending = Vec::new();
+        let (mut pending, mut diagnostics) = (Vec::new(), Diagnostics::default());
         while let Some(Ok(chunk)) = output.next().await {
-            let LogOutput::StdOut { message } = chunk else { continue };
+            let message = match chunk {
+                LogOutput::StdOut { message } => message,
+                LogOutput::StdErr { message } => {
+                    diagnostics.take(&message).iter().for_each(crate::term::talk);
+                    continue;
+                }
+                LogOutput::StdIn { .. } | LogOutput::Console { .. } => continue,
+            };
             // What was looked at already has no end of a line.
             let mut looked_at = pending.len();
             pending.extend_from_slice(&message);

@@ -14,7 +14,6 @@ mod agent_end;
 mod agent_streams;
 mod checked;
 pub mod checks;
-mod clock;
 mod conclusion;
 mod configuration;
 mod container_end;
@@ -41,7 +40,6 @@ pub mod summary;
 mod waiting;
 
 use self::checked::{Checked, Gathered};
-use self::clock::Clock;
 use self::created::Created;
 use self::early_signal::EarlySignal;
 use self::events::EventFiles;
@@ -53,7 +51,7 @@ use crate::supervisor::records::runs::Held;
 use crate::supervisor::signals::Signals;
 use crate::supervisor::signals::interrupt::until_signal;
 use crate::supervisor::spec::image::Image;
-use crate::term::Failure;
+use crate::term::{Failure, trace};
 
 /// Runs the agent to its end; the exit status for the program.
 pub async fn run(
@@ -62,22 +60,27 @@ pub async fn run(
     request: RunRequest,
     signals: &mut Signals,
 ) -> Result<u8, Failure> {
-    let mut clock = Clock::new(request.timings);
     // Nothing has been created yet, so an engine that has gone silent is simply left.
-    let checked = until_signal(signals, Checked::check(engine, &request, &mut clock)).await?;
+    let checked = until_signal(signals, Checked::check(engine, &request)).await?;
+    let step = trace::step("covers written");
     let Prepared { plan, gathered, events, mut record, mut aftermath } =
         checked.prepare(engine, image, request)?;
+    drop(step);
     // From here on things exist, and all of them are removed, whatever comes.
     let early = EarlySignal::default();
-    let starting = start(&plan, gathered, events, &mut record, &early, &mut clock);
+    let starting = start(&plan, gathered, events, &mut record, &early);
     let outcome = match early.follow(signals, engine, starting).await {
-        Ok(running) => Ok(running.supervise(signals).await.close(&mut aftermath).await),
+        Ok(running) => {
+            let _step = trace::step("agent ran, files put back");
+            Ok(running.supervise(signals).await.close(&mut aftermath).await)
+        }
         Err(failure) => Err(failure),
     };
+    let step = trace::step("removed");
     let removed = removal::of_run(engine, &plan.workflow).await;
     let late = aftermath.filter(|_| removed.is_ok()).map(|left| conclusion::settle_late(&plan, left));
-    clock.step("removed");
-    clock.print();
+    drop(step);
+    trace::print_timings();
     conclusion::conclude(&plan, outcome, removed, late)
 }
 
@@ -88,9 +91,8 @@ async fn start<'a>(
     events: EventFiles,
     record: &mut Held,
     early: &EarlySignal,
-    clock: &mut Clock,
 ) -> Result<Running<'a>, Failure> {
-    let created = Created::create(plan, gathered, clock).await?;
-    let proven = created.prove(events, record, clock).await?;
-    proven.start_agent(early, clock).await
+    let created = Created::create(plan, gathered).await?;
+    let proven = created.prove(events, record).await?;
+    proven.start_agent(early).await
 }

@@ -6,7 +6,6 @@ use bollard::errors::Error as ApiError;
 
 use super::account;
 use super::agent_streams::AgentStreams;
-use super::clock::Clock;
 use super::created::{Created, KnownHost};
 use super::early_signal::EarlySignal;
 use super::events::EventFiles;
@@ -22,7 +21,7 @@ use crate::supervisor::records::runs::Held;
 use crate::supervisor::spec::workflow::Role;
 use crate::supervisor::upload::secrets;
 use crate::supervisor::watch::Watch;
-use crate::term::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure, trace};
 
 /// A run whose fence stands and whose guard serves.
 pub(super) struct Proven<'a> {
@@ -39,12 +38,8 @@ impl<'a> Created<'a> {
     /// # Errors
     /// When it does not; when secrets cannot be handed over, or the agent's runtime does not keep
     /// to the fence.
-    pub(super) async fn prove(
-        self,
-        events: EventFiles,
-        record: &mut Held,
-        clock: &mut Clock,
-    ) -> Result<Proven<'a>, Failure> {
+    pub(super) async fn prove(self, events: EventFiles, record: &mut Held) -> Result<Proven<'a>, Failure> {
+        let mut step = trace::step("fence proven, guard ready");
         let Created { plan, measuring, host, planted } = self;
         let RunPlan { engine, workflow, agent, .. } = plan;
         let (guard, is_ready) = GuardLink::attach(plan, events).await?;
@@ -59,12 +54,12 @@ impl<'a> Created<'a> {
             let user = account::number(engine, workflow, agent).await;
             secrets::hand_over(engine, workflow, &plan.request.agent.handed, user.as_deref()).await?;
         }
-        clock.step("fence proven, guard ready");
         if let Some(runtime) = &agent.runtime {
+            step.then("runtime proven");
             let filter = plan.request.policy.dns.virtual_range.broadcast();
             runtime::prove(engine, workflow, &plan.helper, runtime, filter).await?;
-            clock.step("runtime proven");
         }
+        drop(step);
         let watch = measuring.await.map_err(|error| {
             Failure::new(COULD_NOT_RUN, "the measuring of what the agent may write was ended")
                 .caused_by(&error)
@@ -79,11 +74,8 @@ impl<'a> Proven<'a> {
     /// # Errors
     /// When a signal has come, when something was exchanged while the run started, or when the
     /// engine does not start the agent.
-    pub(super) async fn start_agent(
-        self,
-        early: &EarlySignal,
-        clock: &mut Clock,
-    ) -> Result<Running<'a>, Failure> {
+    pub(super) async fn start_agent(self, early: &EarlySignal) -> Result<Running<'a>, Failure> {
+        let step = trace::step(trace::LAST_OF_START);
         let Proven { plan, watch, host, guard } = self;
         let RunPlan { engine, workflow, agent, .. } = plan;
         let name = workflow.object(Role::Agent);
@@ -109,7 +101,7 @@ impl<'a> Proven<'a> {
             )));
         }
         streams.follow_size(engine, agent, name);
-        clock.step("agent started");
+        drop(step);
         Ok(Running { plan, streams, watch, host, guard })
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::container_end::{exit_of, last_words};
+use super::container_end::{diagnostics_of, exit_of, last_words};
 use crate::supervisor::engine::Engine;
 use crate::supervisor::spec::workflow::{Role, Workflow};
-use crate::term::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure, trace};
 
 /// The fence must stand and the guard serve within this time.
 const READY_LIMIT: Duration = Duration::from_secs(30);
@@ -22,7 +22,12 @@ pub(super) async fn await_ready(
     let fence = workflow.object(Role::Fence);
     let why = tokio::select! {
         ready = is_ready => match ready {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                if trace::variable().is_some() {
+                    diagnostics_of(engine, &fence).await.iter().for_each(crate::term::talk);
+                }
+                return Ok(());
+            }
             Err(_) => "the guard ended".to_owned(),
         },
         status = exit_of(engine, &fence) => format!("the fence ended with status {status}"),

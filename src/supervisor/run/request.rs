@@ -32,8 +32,6 @@ pub struct RunRequest {
     pub token_ends: Option<SystemTime>,
     /// A second file for the events.
     pub events: Option<PathBuf>,
-    /// Tells whether to print how long each step took.
-    pub timings: bool,
 }
 
 /// The time after which a run is ended.
