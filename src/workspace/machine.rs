@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::mounts::Identity;
-use super::own::Own;
+use super::own_files::Own;
 use crate::host::path_walk::symlink_chain;
 use crate::host::state;
 

@@ -23,7 +23,7 @@ pub mod identity;
 pub mod machine;
 pub mod masks;
 pub mod mounts;
-pub mod own;
+pub mod own_files;
 pub mod repository;
 pub mod review;
 pub mod secrets;

@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
-use super::super::own::Own;
+use super::super::own_files::Own;
 use super::*;
 
 /// A machine below a directory: two homes, an engine, a project of the first.

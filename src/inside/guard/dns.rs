@@ -1,7 +1,7 @@
 //! DNS questions and answers, as bytes; nothing here waits or is asked of anybody.
 //!
 //! ```text
-//!  bytes ──read──▶ Asked (type, name) ─ names: Found ─▶ answer ──write──▶ bytes
+//!  bytes ──read──▶ DnsQuestion (type, name) ─ names: NameState ─▶ answer ──write──▶ bytes
 //!            └───▶ FORMERR, NOTIMP, REFUSED, BADVERS or silence
 //! ```
 

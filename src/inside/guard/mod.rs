@@ -15,14 +15,14 @@ mod dns;
 mod dns_server;
 mod events;
 mod gate;
-mod handed;
 mod http;
+mod inputs;
 mod io;
 mod life;
 mod limits;
 mod live;
-mod means;
 mod names;
+mod received;
 mod refused;
 mod relay;
 mod shape;
@@ -49,11 +49,11 @@ use tokio::sync::watch;
 use self::attached::Attached;
 use self::events::Events;
 use self::gate::Numbers;
-use self::handed::Sockets;
 use self::life::Life;
 use self::limits::Limits;
 use self::live::Live;
 use self::names::Names;
+use self::received::Sockets;
 use self::splice::Pipes;
 use self::stalled::Stalls;
 use self::upstream::Outside;
@@ -162,9 +162,9 @@ impl Guard {
 pub fn run() -> Result<(), Failure> {
     let limits = Limits::new(raise_limit());
     let mut config = read_config(Path::new(GUARD_CONFIG))?;
-    let means = means::read(&config.policy)
+    let means = inputs::read(&config.policy)
         .map_err(|error| broken("it lacks what the policy needs").caused_by(&error))?;
-    means::place_host(&mut config.surroundings, &means.hosts);
+    inputs::place_host(&mut config.surroundings, &means.hosts);
     let listener = listen(Path::new(GUARD_SOCKET), 0o666)?;
     let control = listen(Path::new(crate::wire::control::SOCKET), 0o600)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -260,7 +260,7 @@ fn handover(listener: &UnixListener) -> Result<(UnixStream, Sockets), Failure> {
     loop {
         let (stream, _) =
             listener.accept().map_err(|error| broken("cannot accept the fence").caused_by(&error))?;
-        match handed::receive(&stream) {
+        match received::receive(&stream) {
             Ok(sockets) => return Ok((stream, sockets)),
             Err(error) => output::complain("guard", Chain(&error)),
         }

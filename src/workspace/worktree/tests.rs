@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use super::super::own::Own;
+use super::super::own_files::Own;
 use super::*;
 use crate::workspace::git_for_tests::git;
 

@@ -2,7 +2,7 @@
 //! address.
 //!
 //! ```text
-//!  roots.pem, proxy-credentials (volume), /etc/hosts (the engine's word) ──read──▶ Means
+//!  roots.pem, proxy-credentials (volume), /etc/hosts (the engine's word) ──read──▶ UpstreamInputs
 //! ```
 
 use std::fs;
