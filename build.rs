@@ -1,7 +1,9 @@
-//! Puts helper images into the executable: every `*.tar` of the directory `RINGFENCE_HELPER_BUNDLES`, each made by
-//! `ringfence helper-image` on a machine of its architecture. Without the variable there are none.
+//! Puts helper images into the executable: every `*.tar` of the directory
+//! `RINGFENCE_HELPER_BUNDLES`, each made by `ringfence helper-image` on a machine of its
+//! architecture. Without the variable there are none.
 //!
-//! Compiles `src/init`, the first program in an agent's container, for a target that runs such containers.
+//! Compiles `src/inside/init`, the first program in an agent's container, for a target that runs
+//! such containers.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -39,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// Compiles it static: it runs in whatever image, before anything of that.
 fn init(out: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    const SOURCE: &str = "src/init/main.rs";
+    const SOURCE: &str = "src/inside/init/main.rs";
     println!("cargo::rerun-if-changed={SOURCE}");
     let variable = |name: &str| std::env::var_os(name).ok_or_else(|| format!("no {name}"));
     let (target, code) = (variable("TARGET")?, out.join("init.rs"));

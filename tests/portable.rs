@@ -1,9 +1,11 @@
-//! What only Linux has stays with fence and guard: everywhere else a file must build on macOS, or say that an item is Linux's.
-//! (`.ci/run` checks the types for macOS too, where the target is installed; this says at once which line is to blame.)
+//! What only Linux has stays with fence and guard: everywhere else a file must build on macOS, or
+//! say that an item is Linux's. (`.ci/run` checks the types for macOS too, where the target is
+//! installed; this says at once which line is to blame.)
 
 use std::path::{Path, PathBuf};
 
-/// Crates, modules and names that are nowhere else. `/proc` is a path like others: who reads it lives with its absence.
+/// Crates, modules and names that are nowhere else. `/proc` is a path like others: who reads it
+/// lives with its absence.
 const LINUX_ALONE: [&str; 15] = [
     "caps::",
     "netlink_packet",
@@ -23,10 +25,9 @@ const LINUX_ALONE: [&str; 15] = [
 ];
 const GUARDED: &str = "#[cfg(target_os = \"linux\")]";
 /// Files that are Linux's as a whole, where their module is declared.
-const ITS_OWN: [&str; 5] = [
+const ITS_OWN: [&str; 4] = [
     "src/inside",
     "src/host/netlink.rs",
-    "src/init",
     "src/supervisor/helper_image/assemble.rs",
     "src/supervisor/helper_image/system.rs",
 ];

@@ -87,7 +87,7 @@ pub struct Given {
 }
 
 /// The abstract socket in the agent's network namespace at which the fence waits for the agent's
-/// first program, `src/init`.
+/// first program, `src/inside/init`.
 pub const INIT_SOCKET: &[u8] = b"ringfence-init";
 /// Word of the fence to the agent's first program once every cover is in its place.
 pub const GO: &[u8] = b"go\n";

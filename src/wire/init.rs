@@ -1,4 +1,4 @@
-//! The first program in an agent's container (`src/init`), as this build carries it.
+//! The first program in an agent's container (`src/inside/init`), as this build carries it.
 
 include!(concat!(env!("OUT_DIR"), "/init.rs"));
 

@@ -2,8 +2,8 @@
 //! here for permission to go on.
 //!
 //! The agent's container does not exist yet when the fence is handed over, and nobody else is in
-//! this network namespace: the program that connects to the socket is `src/init`. One connection is
-//! served, and the name is free afterwards.
+//! this network namespace: the program that connects to the socket is `src/inside/init`. One
+//! connection is served, and the name is free afterwards.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::linux::net::SocketAddrExt as _;

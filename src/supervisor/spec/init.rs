@@ -1,5 +1,5 @@
 //! The first program in an agent's container, which begins the agent when every cover is in its
-//! place (`src/init`).
+//! place (`src/inside/init`).
 
 use super::agent::AgentSpec;
 

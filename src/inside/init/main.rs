@@ -20,7 +20,7 @@ use std::path::Path;
 use std::process::{Command, exit};
 use std::time::Duration;
 
-/// As in `src/handover.rs`.
+/// As in `src/wire/handover.rs`.
 const SOCKET: &[u8] = b"ringfence-init";
 const GO: &[u8] = b"go\n";
 const PATIENCE: Duration = Duration::from_secs(20);
