@@ -11,9 +11,11 @@
 //! a virtual machine's host. `socketcall` hides the family behind a pointer; io_uring opens sockets
 //! without any of these calls.
 
+mod rule;
+
 use std::sync::LazyLock;
 
-use serde_json::{Value, json};
+use self::rule::{Argument, Profile, Rule};
 
 /// The engines' own profile, see NOTICE beside it.
 const MOBY: &str = include_str!("moby-default.json");
@@ -59,100 +61,93 @@ const NEWER: [&str; 23] = [
 ];
 
 /// The profile, as engines read it.
-pub static PROFILE: LazyLock<String> = LazyLock::new(|| profile().to_string());
+pub static PROFILE: LazyLock<String> = LazyLock::new(|| profile().to_json());
 
-fn profile() -> Value {
+fn profile() -> Profile {
     // It is part of the executable, and a test reads it.
-    let mut profile: Value = serde_json::from_str(MOBY).unwrap_or_default();
-    let rules = profile["syscalls"].as_array().cloned().unwrap_or_default();
+    let mut profile: Profile = serde_json::from_str(MOBY).unwrap_or_default();
     // First of all: for 32-bit programs libseccomp makes rules about `socketcall` out of those
     // about `socket`, and they would contradict each other there. A rule without conditions that
     // stands already swallows them.
     let closed = ["socketcall", "io_uring_setup", "io_uring_enter", "io_uring_register"];
-    let mut kept = vec![refuse(&closed, ENOSYS, Vec::new())];
-    kept.push(refuse(&NEWER, ENOSYS, Vec::new()));
-    kept.extend(rules.into_iter().filter_map(narrowed));
+    let mut kept = vec![Rule::refuse(&closed, ENOSYS, Vec::new())];
+    kept.push(Rule::refuse(&NEWER, ENOSYS, Vec::new()));
+    kept.extend(std::mem::take(&mut profile.syscalls).into_iter().filter_map(narrowed));
     kept.extend(families("socket", &[AF_UNIX, AF_INET, AF_INET6, AF_NETLINK]));
     kept.extend(netlink());
     kept.extend(families("socketpair", &[AF_UNIX]));
-    profile["syscalls"] = kept.into();
+    profile.syscalls = kept;
     profile
 }
 
-/// A rule of moby's without what is decided here, or nothing.
-fn narrowed(mut rule: Value) -> Option<Value> {
+/// Takes what is decided here out of a rule of moby's. Returns nothing where nothing is left.
+fn narrowed(mut rule: Rule) -> Option<Rule> {
     // What a capability opens: no agent has it.
-    if !rule["includes"]["caps"].is_null() {
+    if !rule.includes.caps.is_empty() {
         return None;
     }
     // "Not with CAP_SYS_ADMIN" is always so.
-    if let Some(excludes) = rule["excludes"].as_object_mut() {
-        excludes.remove("caps");
-        if excludes.is_empty() {
-            rule.as_object_mut()?.remove("excludes");
-        }
-    }
-    let names = rule["names"].as_array_mut()?;
-    names.retain(|name| {
-        !name.as_str().is_some_and(|name| {
-            matches!(name, "socket" | "socketpair" | "socketcall") || NEWER.contains(&name)
-        })
+    rule.excludes.caps.clear();
+    rule.names.retain(|name| {
+        !matches!(name.as_str(), "socket" | "socketpair" | "socketcall") && !NEWER.contains(&name.as_str())
     });
-    (!names.is_empty()).then_some(rule)
+    (!rule.names.is_empty()).then_some(rule)
 }
 
-/// `call` for these families, and for no other: conditions that never meet, since a filter does not
-/// rank them.
-fn families(call: &str, permitted: &[u64]) -> Vec<Value> {
+/// Lists rules by which `call` works for these families, and for no other. Their conditions never
+/// meet, since a filter does not rank them.
+fn families(call: &str, permitted: &[u64]) -> Vec<Rule> {
     let last = permitted.iter().copied().max().unwrap_or(0);
     let mut rules = Vec::new();
     for family in 0..=last {
         if !permitted.contains(&family) {
-            rules.push(refuse(&[call], EAFNOSUPPORT, vec![is(0, family)]));
+            rules.push(Rule::refuse(&[call], EAFNOSUPPORT, vec![Argument::is(0, family)]));
         } else if (call, family) != ("socket", AF_NETLINK) {
-            rules.push(permit(call, vec![is(0, family)]));
+            rules.push(Rule::permit(call, vec![Argument::is(0, family)]));
         }
     }
-    rules.push(refuse(&[call], EAFNOSUPPORT, vec![above(0, last)]));
+    rules.push(Rule::refuse(&[call], EAFNOSUPPORT, vec![Argument::above(0, last)]));
     rules
 }
 
-/// Netlink sockets of the few protocols.
-fn netlink() -> Vec<Value> {
+/// Lists rules for netlink sockets of the few protocols.
+fn netlink() -> Vec<Rule> {
     let last = NETLINK[NETLINK.len() - 1];
-    let mut rules: Vec<Value> = (0..=last)
+    let netlink = || Argument::is(0, AF_NETLINK);
+    let mut rules: Vec<Rule> = (0..=last)
         .map(|protocol| {
-            let both = vec![is(0, AF_NETLINK), is(2, protocol)];
+            let both = vec![netlink(), Argument::is(2, protocol)];
             if NETLINK.contains(&protocol) {
-                permit("socket", both)
+                Rule::permit("socket", both)
             } else {
-                refuse(&["socket"], EAFNOSUPPORT, both)
+                Rule::refuse(&["socket"], EAFNOSUPPORT, both)
             }
         })
         .collect();
-    rules.push(refuse(&["socket"], EAFNOSUPPORT, vec![is(0, AF_NETLINK), above(2, last)]));
+    rules.push(Rule::refuse(&["socket"], EAFNOSUPPORT, vec![netlink(), Argument::above(2, last)]));
     rules
-}
-
-fn is(index: u32, value: u64) -> Value {
-    json!({"index": index, "value": value, "op": "SCMP_CMP_EQ"})
-}
-
-fn above(index: u32, value: u64) -> Value {
-    json!({"index": index, "value": value, "op": "SCMP_CMP_GT"})
-}
-
-fn permit(call: &str, args: Vec<Value>) -> Value {
-    json!({"names": [call], "action": "SCMP_ACT_ALLOW", "args": args})
-}
-
-fn refuse(calls: &[&str], errno: u32, args: Vec<Value>) -> Value {
-    json!({"names": calls, "action": "SCMP_ACT_ERRNO", "errnoRet": errno, "args": args})
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    /// Reads the profile as an engine does.
+    fn profile() -> Value {
+        serde_json::from_str(&PROFILE).unwrap()
+    }
+
+    #[test]
+    fn every_word_of_mobys_profile_is_understood() {
+        let read: Profile = serde_json::from_str(MOBY).unwrap();
+        assert_eq!(read.syscalls.len(), 33);
+        assert_eq!(
+            serde_json::from_str::<Value>(&read.to_json()).unwrap(),
+            serde_json::from_str::<Value>(MOBY).unwrap()
+        );
+    }
 
     /// Every permission as (call, its conditions), one a call.
     fn permitted(profile: &Value) -> Vec<(String, Value)> {
