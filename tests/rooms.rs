@@ -188,9 +188,7 @@ fn every_folder_is_a_room_of_the_matrix() {
         .filter(|entry| entry.path().is_dir())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
-    // The agent's first program is a crate of its own.
-    let rooms: BTreeSet<String> =
-        MATRIX.iter().map(|(room, _)| (*room).to_owned()).chain(["init".to_owned()]).collect();
+    let rooms: BTreeSet<String> = MATRIX.iter().map(|(room, _)| (*room).to_owned()).collect();
     assert_eq!(folders, rooms);
 }
 
@@ -241,7 +239,7 @@ const WRITERS: [(&str, &str); 4] = [
     ("src/term/printer.rs", "the printer"),
     ("src/inside/output.rs", "what runs in containers writes to the engine's log streams"),
     (
-        "src/init/main.rs",
+        "src/inside/init/main.rs",
         "the agent's first program is a crate of its own, and runs in the agent's container",
     ),
     ("src/supervisor/run/streams.rs", "the agent's own stdout and stderr pass unchanged"),

@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 
 /// Severity of a fault.
@@ -66,14 +67,10 @@ fn render_one(text: &mut String, d: &Diagnostic) {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "{place}: {severity}: {} [{}]", harmless(&d.message), d.code);
     if !d.source_line.is_empty() && d.column > 0 {
-        let number = if d.line == 0 { String::new() } else { d.line.to_string() };
-        let (source, column, length) = window(d);
-        let _ = writeln!(text, "{number:>5} | {source}");
-        let underline = "^".repeat(length.max(1));
-        let _ = writeln!(text, "      | {:indent$}{underline}", "", indent = column);
+        text.push_str(&excerpt(d));
     }
     if let Some(hint) = &d.hint {
-        let _ = writeln!(text, "      = hint: {}", harmless(hint));
+        let _ = writeln!(text, "  = hint: {}", harmless(hint));
     }
 }
 
@@ -109,16 +106,64 @@ pub fn harmless(text: &str) -> String {
     shown
 }
 
-/// Returns the part of the source line to show, with control characters made harmless: at most 160
-/// characters around the finding. Returns it with the 0-based column and the length in it.
-fn window(d: &Diagnostic) -> (String, usize, usize) {
+/// Draws the source line with the finding underlined. The line is made harmless before the library
+/// sees it, one character for one, so that places stay where they are; tabs it shows as blanks, and
+/// it knows how wide each character is.
+fn excerpt(d: &Diagnostic) -> String {
     const WIDTH: usize = 160;
-    let column = d.column.saturating_sub(1) as usize;
-    let characters: Vec<char> =
-        d.source_line.chars().map(|c| if is_harmless(c) { c } else { '\u{B7}' }).collect();
-    let column = column.min(characters.len());
-    let from = if characters.len() <= WIDTH { 0 } else { column.saturating_sub(40) };
-    let shown: String = characters.iter().skip(from).take(WIDTH).collect();
-    let left = shown.chars().count().saturating_sub(column - from);
-    (shown, column - from, (d.length as usize).min(left))
+    /// Columns of the longest underline: the library would show a longer one whole.
+    const UNDERLINED: u32 = 80;
+    let shown = |c: char| if c == '\t' || is_harmless(c) { c } else { '\u{B7}' };
+    let source: String = d.source_line.chars().map(shown).collect();
+    let at = |characters: usize| source.char_indices().nth(characters).map_or(source.len(), |(at, _)| at);
+    let first = d.column.saturating_sub(1) as usize;
+    let span = at(first)..at(first.saturating_add(d.length.clamp(1, UNDERLINED) as usize));
+    let snippet = Snippet::source(&source)
+        .line_start(d.line.max(1) as usize)
+        .annotation(AnnotationKind::Primary.span(span));
+    let group = Group::with_level(Level::ERROR).element(snippet);
+    Renderer::plain().term_width(WIDTH).render(&[group]) + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(source: &str, column: u32, length: u32) -> String {
+        render(&[Diagnostic {
+            severity: Severity::Error,
+            code: "code",
+            message: "message".to_owned(),
+            file: "p.yml".to_owned(),
+            line: 7,
+            column,
+            length,
+            source_line: source.to_owned(),
+            hint: None,
+        }])
+    }
+
+    #[test]
+    fn the_underline_stands_below_what_is_meant_however_wide() {
+        assert!(shown("\ta: b", 2, 1).contains("7 |     a: b\n  |     ^\n"), "{}", shown("\ta: b", 2, 1));
+        let wide = shown("日本: x", 5, 1);
+        assert!(wide.contains("7 | 日本: x\n  |       ^\n"), "{wide}");
+        let end = shown("ab", 3, 4);
+        assert!(end.contains("7 | ab\n  |   ^\n"), "{end}");
+    }
+
+    #[test]
+    fn nothing_of_a_source_line_reaches_the_terminal_as_it_is_unless_it_is_harmless() {
+        for hostile in ["\u{1b}[2Ka: b", "a\u{202e}: b", "a\u{200b}: b", "a\r: b", "a\u{7}: b", "a\u{0}: b"] {
+            for column in 1..=8 {
+                let text = shown(hostile, column, 2);
+                assert!(text.chars().all(|c| c == '\n' || is_harmless(c)), "{text:?}");
+                assert!(text.contains('\u{B7}'), "{text:?}");
+            }
+        }
+        let long = shown(&format!("{}here{}", "日".repeat(400), "\u{1b}".repeat(400)), 401, 4);
+        let all = shown(&"x".repeat(1500), 1, 1500);
+        assert!(all.lines().all(|line| line.chars().count() < 200), "{all}");
+        assert!(long.contains("here") && long.lines().all(|line| line.chars().count() < 200), "{long}");
+    }
 }

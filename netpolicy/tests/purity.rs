@@ -27,6 +27,7 @@ const FORBIDDEN: &[&str] = &[
     "extern \"C\"",
 ];
 const DEPENDENCIES: &[&str] = &[
+    "annotate-snippets",
     "hex",
     "humantime",
     "idna",
