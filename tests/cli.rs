@@ -75,7 +75,8 @@ fn a_system_directory_is_no_project() {
     insta::assert_snapshot!(ringfence(dir.path(), &["run", "--project", "/etc", "image", "true"]));
 }
 
-/// An engine's socket in the project, found in each way that names an engine: whoever has the socket has this machine.
+/// An engine's socket in the project, found in each way that names an engine: whoever has the
+/// socket has this machine.
 #[test]
 fn a_project_with_the_engines_socket_is_refused_however_the_engine_is_named() {
     let meta = |socket: &Path| {
@@ -136,7 +137,8 @@ fn a_project_with_the_engines_socket_is_refused_however_the_engine_is_named() {
     assert!(said.contains("config.json says which container engine is used"), "{said}");
 }
 
-/// Each file that the next run may obey lies in the project, which the agent may write; without it the same run goes on to the engine.
+/// Each file that the next run may obey lies in the project, which the agent may write; without it
+/// the same run goes on to the engine.
 #[test]
 fn a_project_that_decides_on_the_next_run_is_refused() {
     let dir =

@@ -1,5 +1,5 @@
-//! The documents keep their form: prose is wrapped, links lead somewhere, decisions have one shape and
-//! are all listed.
+//! The documents keep their form: prose is wrapped, links lead somewhere, decisions have one shape
+//! and are all listed.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -56,8 +56,8 @@ fn words(line: &str) -> usize {
     plain.split_whitespace().filter(|word| !["-", "*"].contains(word)).count()
 }
 
-/// Lists the numbers of the lines of prose that are too wide. Tables, and lines of one word such as a
-/// link, cannot be wrapped.
+/// Lists the numbers of the lines of prose that are too wide. Tables, and lines of one word such as
+/// a link, cannot be wrapped.
 fn too_wide(document: &str) -> Vec<usize> {
     lines_of_text(document)
         .into_iter()
@@ -105,8 +105,8 @@ fn links(document: &str) -> Vec<String> {
     text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())).collect()
 }
 
-/// Tells what is wrong with a link in the document at `path`; nothing where it leads to a file of this
-/// repository and to a heading of it, or to the web.
+/// Tells what is wrong with a link in the document at `path`; nothing where it leads to a file of
+/// this repository and to a heading of it, or to the web.
 fn broken(path: &Path, link: &str) -> Option<String> {
     if link.starts_with("https://") || link.starts_with("http://") {
         return None;

@@ -1,4 +1,5 @@
-//! The command line at its edges: streams, variables, names that are no text, docker's words. No engine is needed.
+//! The command line at its edges: streams, variables, names that are no text, docker's words. No
+//! engine is needed.
 
 use std::ffi::OsString;
 use std::fs::{self, File};

@@ -1,4 +1,5 @@
-//! The helper image is of the system's own programs and libraries, whatever folders the caller's surroundings put in front.
+//! The helper image is of the system's own programs and libraries, whatever folders the caller's
+//! surroundings put in front.
 
 #![cfg(target_os = "linux")]
 

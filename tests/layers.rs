@@ -1,4 +1,5 @@
-//! Whole outcomes of policies in layers: the user's file, the run's options, the project's own policy and its approval.
+//! Whole outcomes of policies in layers: the user's file, the run's options, the project's own
+//! policy and its approval.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,5 @@
-//! Each promise in the threat model names the tests that would fail if it were not kept; each named test is there.
+//! Each promise in the threat model names the tests that would fail if it were not kept; each named
+//! test is there.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -4,6 +4,9 @@
 //! held in the same way. Nor does any file outside `supervisor/engine/` ask which engine it is: the
 //! dialect there says what differs.
 
+#[path = "support/imports.rs"]
+mod imports;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

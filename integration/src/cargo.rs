@@ -9,8 +9,9 @@ use anyhow::{Result, bail};
 use crate::command::bounded;
 use crate::testbed::setup::target_directory;
 
-/// What else is chosen in the cargo command that builds a program. The features of all dependencies follow from the
-/// choice, and another one than that of the command at work builds every one of them anew, which takes minutes.
+/// What else is chosen in the cargo command that builds a program. The features of all dependencies
+/// follow from the choice, and another one than that of the command at work builds every one of
+/// them anew, which takes minutes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Beside {
     /// Nothing: the program as its users have it.
@@ -19,8 +20,9 @@ pub enum Beside {
     Tests,
 }
 
-/// The cargo at work, without what it told this program of itself: ring's build script, among others, runs anew when a variable
-/// such as `CARGO_PKG_NAME` changes, and with it everything that stands on ring is built again.
+/// The cargo at work, without what it told this program of itself: ring's build script, among
+/// others, runs anew when a variable such as `CARGO_PKG_NAME` changes, and with it everything that
+/// stands on ring is built again.
 #[must_use]
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));

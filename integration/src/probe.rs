@@ -111,7 +111,8 @@ fn attempt_one(words: &[&str]) -> Result<Value> {
             Ok(Value::Null)
         }
         ["more", device, to] => {
-            // Corked data is routed once, by lo; then the socket is bound to the device and the rest sent.
+            // Corked data is routed once, by lo; then the socket is bound to the device and the
+            // rest sent.
             let socket = plain(SockType::Datagram)?;
             let to = SockaddrStorage::from(address(to)?);
             sendto(socket.as_raw_fd(), payload, &to, MsgFlags::from_bits_retain(nix::libc::MSG_MORE))?;

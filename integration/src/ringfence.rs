@@ -191,8 +191,8 @@ impl Ringfence {
         self.at_home(Command::new(&self.executable))
     }
 
-    /// The same behind a program that changes what ringfence finds around it: `PROGRAM BEFORE… ringfence`, and the caller adds
-    /// ringfence's own arguments.
+    /// The same behind a program that changes what ringfence finds around it: `PROGRAM BEFORE…
+    /// ringfence`, and the caller adds ringfence's own arguments.
     #[must_use]
     pub fn behind<S: AsRef<OsStr>>(&self, program: &str, before: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(program);

@@ -20,8 +20,8 @@ use std::sync::LazyLock;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use crate::decide::Reason;
 use crate::host::HostName;
+use crate::reason::Reason;
 
 /// The state of the IANA special-purpose registries that the tables follow; part of every digest.
 pub const FLOOR_VERSION: &str = "iana-2025-10-09";

@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::decide::Target;
 use crate::host::{HostName, HostPattern};
 use crate::policy::{Matcher, Rule};
 use crate::ranges::Ranges;
+use crate::target::Target;
 
 /// Positions in the list that the index was made of.
 type Ids = Vec<u32>;

@@ -47,7 +47,7 @@ impl fmt::Display for Layer {
     }
 }
 
-/// Place where a rule was written, for every verdict, event and explanation.
+/// SourcePlace where a rule was written, for every verdict, event and explanation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The layer that the file belongs to.
@@ -154,7 +154,7 @@ pub struct Rule {
     pub host_access: bool,
     /// The author's words, shown by explain, events and reports.
     pub reason: Option<String>,
-    /// Place of the rule.
+    /// SourcePlace of the rule.
     pub origin: Origin,
 }
 
@@ -227,7 +227,7 @@ pub struct Expectation {
     pub allow: bool,
     /// The target.
     pub endpoint: Endpoint,
-    /// Place of the expectation.
+    /// SourcePlace of the expectation.
     pub origin: Origin,
 }
 

@@ -8,11 +8,10 @@
 
 use serde::Serialize;
 
-use crate::decide::Target;
 use crate::host::HostPattern;
 use crate::load;
 use crate::policy::{Layer, Matcher, Origin, Protocol, Rule};
-use crate::target::{Endpoint, TargetError};
+use crate::target::{Endpoint, Target, TargetError};
 
 /// One shipped policy.
 #[derive(Clone, Copy, Debug, Serialize)]

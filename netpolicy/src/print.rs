@@ -233,7 +233,7 @@ fn size(bytes: u64) -> String {
 /// another port.
 fn target(endpoint: &crate::target::Endpoint) -> String {
     match endpoint.target {
-        crate::decide::Target::Address(_) if endpoint.transport == crate::target::Transport::Tcp => {
+        crate::target::Target::Address(_) if endpoint.transport == crate::target::Transport::Tcp => {
             format!("tcp://{endpoint}")
         }
         _ => endpoint.to_string(),

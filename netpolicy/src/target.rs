@@ -9,7 +9,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::Target;
 use crate::host::HostName;
 
 /// Schemes that name a default port. `udp` has none and is never permitted.
@@ -24,6 +23,25 @@ const SCHEMES: &[(&str, u16)] = &[
     ("sftp", 22),
     ("git", 9418),
 ];
+
+/// Target of a request of the agent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// A name.
+    Name(HostName),
+    /// An address that stands for no name.
+    Address(IpAddr),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Name(name) => name.fmt(f),
+            Target::Address(addr) => addr.fmt(f),
+        }
+    }
+}
 
 /// A transport; everything but TCP is refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

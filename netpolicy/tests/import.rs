@@ -6,7 +6,7 @@ use fuzz::proptest::prelude::*;
 use netpolicy::decide::{Question, Target, decide};
 use netpolicy::floor::Surroundings;
 use netpolicy::host::HostName;
-use netpolicy::import::{Format, ImportError, Imported, gitlab, import};
+use netpolicy::import::{Format, ImportError, Imported, import};
 use netpolicy::policy::{Date, Layer, Policy};
 
 const TODAY: Date = Date::constant(2026, 11, 25);
@@ -144,7 +144,8 @@ fn a_plain_list_means_what_the_given_format_says() {
 #[test]
 fn the_project_layer_gets_its_rules_with_their_lines() {
     let text = "image: x\nnetwork_policy:\n  denied_domains:\n    - bad.example\n  allowed_domains:\n    - good.example\n";
-    let imported = gitlab::network_policy(".gitlab/duo/agent-config.yml", text, Layer::Project).unwrap();
+    let imported =
+        import(".gitlab/duo/agent-config.yml", text, Some(Format::Gitlab), Layer::Project).unwrap();
     let origin = &imported.allow[0].origin;
     assert_eq!((origin.layer, origin.line, origin.text.as_str()), (Layer::Project, 6, "good.example:443"));
     assert_eq!((imported.deny[0].origin.line, imported.deny[0].origin.text.as_str()), (4, "bad.example"));

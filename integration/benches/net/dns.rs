@@ -57,7 +57,7 @@ impl Drop for Process {
 ///
 /// # Errors
 /// When a server does not start or does not answer.
-pub fn measure(say: &dyn Fn(&str)) -> Result<Vec<Row>> {
+pub(crate) fn measure(say: &dyn Fn(&str)) -> Result<Vec<Row>> {
     setup::base(say)?;
     say("building ringfence");
     let executable = Ringfence::find(Beside::Nothing)?;

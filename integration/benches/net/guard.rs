@@ -21,10 +21,10 @@ use serde_json::json;
 use tempfile::TempDir;
 
 /// A running guard; it ends with this.
-pub struct Guard {
+pub(crate) struct Guard {
     child: Child,
     /// Where its DNS filter answers.
-    pub dns: SocketAddr,
+    pub(crate) dns: SocketAddr,
     _fence: UnixStream,
     _directory: TempDir,
 }
@@ -34,7 +34,7 @@ impl Guard {
     ///
     /// # Errors
     /// When it does not become ready.
-    pub fn start(executable: &Path, policy: &Policy, core: usize) -> Result<Guard> {
+    pub(crate) fn start(executable: &Path, policy: &Policy, core: usize) -> Result<Guard> {
         let directory = tempfile::tempdir()?;
         let config = json!({
             "workflow": "0000002a", "policy": policy, "surroundings": netpolicy::floor::Surroundings::default(),
@@ -64,7 +64,7 @@ impl Guard {
     }
 
     /// Its process.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 }

@@ -11,7 +11,7 @@ use hickory_proto::rr::{Name, RecordType};
 const WINDOW: usize = 64;
 
 /// A question for the address of a name, as a stub resolver sends it.
-pub fn question(name: &str) -> Result<Vec<u8>> {
+pub(crate) fn question(name: &str) -> Result<Vec<u8>> {
     let mut message = Message::query();
     message.metadata.recursion_desired = true;
     message.add_query(Query::query(Name::from_ascii(name)?, RecordType::A));
@@ -20,18 +20,18 @@ pub fn question(name: &str) -> Result<Vec<u8>> {
 }
 
 /// What answering cost.
-pub struct Throughput {
+pub(crate) struct Throughput {
     /// Answers a second by the clock.
-    pub by_clock: f64,
+    pub(crate) by_clock: f64,
     /// Answers a second of the server's processor time: what one core gives that nobody else uses.
-    pub by_core: f64,
+    pub(crate) by_core: f64,
 }
 
 /// Asks all of these, [`WINDOW`] at once.
 ///
 /// # Errors
 /// When answers are missing or bad.
-pub fn flood(server: SocketAddr, pid: u32, questions: &[Vec<u8>], code: u8) -> Result<Throughput> {
+pub(crate) fn flood(server: SocketAddr, pid: u32, questions: &[Vec<u8>], code: u8) -> Result<Throughput> {
     let socket = client(server)?;
     let mut buffer = [0; 2048];
     let spent = processor_time(pid)?;
@@ -67,7 +67,7 @@ pub fn flood(server: SocketAddr, pid: u32, questions: &[Vec<u8>], code: u8) -> R
 ///
 /// # Errors
 /// When an answer is missing or bad.
-pub fn latencies(server: SocketAddr, questions: &[Vec<u8>]) -> Result<Vec<f64>> {
+pub(crate) fn latencies(server: SocketAddr, questions: &[Vec<u8>]) -> Result<Vec<f64>> {
     let socket = client(server)?;
     let mut buffer = [0; 2048];
     let mut times = Vec::with_capacity(questions.len());

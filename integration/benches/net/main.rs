@@ -20,15 +20,15 @@ type Part = (&'static str, fn(&dyn Fn(&str)) -> Result<Vec<Row>>);
 const PARTS: &[Part] = &[("dns", dns::measure)];
 
 /// One figure beside others.
-pub struct Row {
+pub(crate) struct Row {
     /// What was measured, and in what.
-    pub what: String,
+    pub(crate) what: String,
     /// Ringfence's.
-    pub own: f64,
+    pub(crate) own: f64,
     /// Everybody else's, by name; nothing where one cannot be measured here.
-    pub others: Vec<(&'static str, Option<f64>)>,
+    pub(crate) others: Vec<(&'static str, Option<f64>)>,
     /// What is aimed at, in words, and whether it was reached; nothing for a figure that stands for itself.
-    pub target: Option<(String, bool)>,
+    pub(crate) target: Option<(String, bool)>,
 }
 
 impl Row {
@@ -89,7 +89,7 @@ fn run() -> Result<()> {
 }
 
 /// The middle of some figures.
-pub fn median(mut figures: Vec<f64>) -> f64 {
+pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -1,9 +1,10 @@
 //! `cargo demo`: a real workflow in its own fence, in a world made on this machine.
 //!
-//! Without arguments: an agent clones a repository, calls GitLab's API, lets a real coding agent talk to its
-//! model, and then tries to get out. One table says what happened; the exit status is 1 when anything did
-//! not behave. `cargo demo -- IMAGE COMMAND…` runs the reader's own agent in the same world; IMAGE may be a
-//! name on the engine, a tar of `docker save`, or `agent` for the testbed's own image.
+//! Without arguments: an agent clones a repository, calls GitLab's API, lets a real coding agent
+//! talk to its model, and then tries to get out. One table says what happened; the exit status is 1
+//! when anything did not behave. `cargo demo -- IMAGE COMMAND…` runs the reader's own agent in the
+//! same world; IMAGE may be a name on the engine, a tar of `docker save`, or `agent` for the
+//! testbed's own image.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};

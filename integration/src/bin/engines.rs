@@ -1,11 +1,13 @@
-//! `cargo engines [NAME…] [--only FILTER | --without FILTER]…`: the end-to-end tests on every engine of the matrix, or on those named.
+//! `cargo engines [NAME…] [--only FILTER | --without FILTER]…`: the end-to-end tests on every
+//! engine of the matrix, or on those named.
 //!
 //! ```text
 //!  each engine ─▶ the tests' own binary, RINGFENCE_TEST_ENGINE=NAME ─▶ lines ─▶ one row of docs/engines.md
 //! ```
-//! `machine` is the machine's own dockerd. `--only` runs a part of the tests, each filter in a testbed of its own; `--without` leaves a part
-//! out. The row says so. `--list` prints the names. The exit
-//! status is 1 when a test failed. A row replaces the one of the same engine; all other text of the page stays.
+//! `machine` is the machine's own dockerd. `--only` runs a part of the tests, each filter in a
+//! testbed of its own; `--without` leaves a part out. The row says so. `--list` prints the names.
+//! The exit status is 1 when a test failed. A row replaces the one of the same engine; all other
+//! text of the page stays.
 
 use std::collections::BTreeMap;
 use std::fs;

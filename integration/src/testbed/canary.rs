@@ -35,7 +35,8 @@ pub struct Canaries {
 }
 
 impl Canaries {
-    /// Starts them: on every address of the host, on the internet, the intranet and the metadata service.
+    /// Starts them: on every address of the host, on the internet, the intranet and the metadata
+    /// service.
     ///
     /// # Errors
     /// When a port cannot be bound.

@@ -1,6 +1,7 @@
-//! Programs that the agent's image does not bring: clients with other resolvers (musl's, in a static program of our own, and Go's,
-//! in a small package of Debian's that fetches pages; a whole Go or Java would be several hundred megabytes), and one that
-//! tries what an agent must not have of the kernel.
+//! Programs that the agent's image does not bring: clients with other resolvers (musl's, in a
+//! static program of our own, and Go's, in a small package of Debian's that fetches pages; a whole
+//! Go or Java would be several hundred megabytes), and one that tries what an agent must not have
+//! of the kernel.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! The testbed's name server: authoritative for `test`, over UDP and TCP, with a log of what it was asked.
+//! The testbed's name server: authoritative for `test`, over UDP and TCP, with a log of what it was
+//! asked.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
@@ -12,74 +13,11 @@ use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
+use super::addresses::{INTRANET_ZONE, find, of as addresses};
 use super::netns::Netns;
 
-/// Where it answers; the guard's upstream.
-pub const ADDRESS: &str = "198.51.100.53";
-/// The one address that several names share, as behind a CDN.
-pub const SHARED: &str = "198.51.100.10";
-/// Where the plain TCP services are.
-pub const SERVICES: &str = "198.51.100.20";
+pub use super::addresses::{CORPORATE, FAKE, INTRANET, NAME_SERVER as ADDRESS, REBINDING, SERVICES, SHARED};
 
-/// Where the intranet's name server is: it knows what is below `corp.test`, and nobody else does.
-pub const INTRANET: &str = "10.99.0.53";
-/// A server whose certificate only the corporate authority signed.
-pub const CORPORATE: &str = "198.51.100.30";
-/// A reserved address with which the resolver of a VPN answers a public name.
-pub const FAKE: &str = "240.77.0.10";
-
-/// Below [`INTRANET`]'s domain.
-const INTRANET_ZONE: Zone = &[("wiki.corp.test", &[SHARED]), ("lab.corp.test", &[])];
-
-/// Names whose answers point inside, in every form of IPv6 that carries an IPv4 address.
-pub const REBINDING: Zone = &[
-    ("plain.rebind.test", &["10.99.0.6"]),
-    ("mapped.rebind.test", &["::ffff:10.99.0.6"]),
-    ("translated.rebind.test", &["::ffff:0:10.99.0.6"]),
-    ("compatible.rebind.test", &["::10.99.0.6"]),
-    ("nat64.rebind.test", &["64:ff9b::10.99.0.6"]),
-    ("nat64-local.rebind.test", &["64:ff9b:1::10.99.0.6"]),
-    ("6to4.rebind.test", &["2002:a63:6::1"]),
-    ("teredo.rebind.test", &["2001:0:a63:6::"]),
-    ("teredo-client.rebind.test", &["2001:0:c633:640a::f59c:fff9"]),
-    ("isatap.rebind.test", &["2606:4700::5efe:10.99.0.6"]),
-    ("metadata.rebind.test", &["::ffff:169.254.169.254"]),
-    ("loopback.rebind.test", &["::1"]),
-    ("unique-local.rebind.test", &["fd00::6"]),
-];
-
-/// Names and their addresses.
-type Zone = &'static [(&'static str, &'static [&'static str])];
-
-/// Every name and its addresses. A name without addresses fails with SERVFAIL.
-const ZONE: Zone = &[
-    ("gitlab.test", &[SHARED]),
-    ("a.test", &[SHARED]),
-    ("b.test", &[SHARED]),
-    ("plain.test", &[SHARED]),
-    ("model.test", &[SHARED]),
-    ("one.wild.test", &[SHARED]),
-    ("two.wild.test", &[SHARED]),
-    ("deep.corp.test", &[SHARED]),
-    ("echo.test", &[SERVICES]),
-    ("ssh.test", &[SERVICES]),
-    ("mail.test", &[SERVICES]),
-    ("ws.test", &[SERVICES]),
-    ("dead.test", &["198.51.100.99"]),
-    ("broken.test", &[]),
-    // What no policy opens, unless it says `private`.
-    ("private.test", &["10.99.0.5"]),
-    ("meta.test", &["169.254.169.254"]),
-    ("loop.test", &["127.0.0.1"]),
-    ("mapped.test", &["::ffff:10.99.0.5"]),
-    ("host.test", &[super::netns::HOST_LAN]),
-    ("link.test", &[super::netns::HOST_LINK]),
-    ("mixed.test", &["10.99.0.5", SHARED]),
-    ("fake.test", &[FAKE]),
-    ("corporate.test", &[CORPORATE]),
-    (super::encrypted_dns::NAME, &[ADDRESS]),
-    ("proxy.test", &[super::proxy::ADDRESS]),
-];
 const TTL: u32 = 2;
 
 /// The running server.
@@ -87,15 +25,6 @@ const TTL: u32 = 2;
 pub struct Dns {
     log: Arc<Mutex<Vec<String>>>,
     intranet: bool,
-}
-
-/// What the internet's server says about a name; none when it is no name of the internet.
-pub(super) fn addresses(name: &str) -> Option<&'static [&'static str]> {
-    find(ZONE, name).or_else(|| find(REBINDING, name))
-}
-
-fn find(zone: Zone, name: &str) -> Option<&'static [&'static str]> {
-    zone.iter().find(|(known, _)| *known == name).map(|(_, addresses)| *addresses)
 }
 
 impl Dns {

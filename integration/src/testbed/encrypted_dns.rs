@@ -13,8 +13,8 @@ use super::dns::{ADDRESS, Dns};
 use super::netns::Netns;
 use super::web::Authority;
 
-/// The name in the certificate of both.
-pub const NAME: &str = "dns.test";
+pub use super::addresses::ENCRYPTED_DNS_NAME as NAME;
+
 /// The path of the one over HTTPS.
 pub const PATH: &str = "/dns-query";
 

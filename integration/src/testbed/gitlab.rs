@@ -1,5 +1,5 @@
-//! What the web servers answer: enough of GitLab for git and python-gitlab, a model's API for a coding agent,
-//! and a page for every other name.
+//! What the web servers answer: enough of GitLab for git and python-gitlab, a model's API for a
+//! coding agent, and a page for every other name.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::web::{Request, Response};
+use super::http::{Request, Response};
 use crate::command::{bounded, run};
 
 /// The token that the API takes.

@@ -1,7 +1,8 @@
-//! The images: an agent's with real clients, and a tiny one. Both are made on this machine and imported.
+//! The images: an agent's with real clients, and a tiny one. Both are made on this machine and
+//! imported.
 //!
-//! The slow part, a Debian tree, is kept as a tar under `target/testbed`, named by its recipe's hash. What
-//! changes often (the testbed's CA, the probe) is laid over it in the engine.
+//! The slow part, a Debian tree, is kept as a tar under `target/testbed`, named by its recipe's
+//! hash. What changes often (the testbed's CA, the probe) is laid over it in the engine.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -39,7 +40,8 @@ pub struct Sources {
 /// Names of the images on the engine.
 #[derive(Debug, Clone)]
 pub struct Images {
-    /// Debian with curl, git, python-gitlab, node, a coding agent, the probe, a musl program and one in Go.
+    /// Debian with curl, git, python-gitlab, node, a coding agent, the probe, a musl program and
+    /// one in Go.
     pub agent: String,
     /// busybox alone.
     pub tiny: String,
@@ -164,7 +166,8 @@ impl Sources {
 }
 
 impl Engine {
-    /// Loads an image like another one, with other words in its configuration: what no engine's `commit` would write for all.
+    /// Loads an image like another one, with other words in its configuration: what no engine's
+    /// `commit` would write for all.
     ///
     /// # Errors
     /// When the engine does not give the image, or refuses the changed one.

@@ -1,4 +1,5 @@
-//! What a testbed leaves on the machine: nothing. A witness outside of the testbed's namespaces looks before and after.
+//! What a testbed leaves on the machine: nothing. A witness outside of the testbed's namespaces
+//! looks before and after.
 //!
 //! ```text
 //!  Witness::begin ─▶ shell in the machine's own namespaces ─┬─ look ─▶ lines before
@@ -15,8 +16,9 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Files, by place and content where tests have no business; links, addresses, routes, rules and the firewall; mounts; users.
-/// What other programs of a machine change all the time is left out: logs, package lists, sockets of running services.
+/// Files, by place and content where tests have no business; links, addresses, routes, rules and
+/// the firewall; mounts; users. What other programs of a machine change all the time is left out:
+/// logs, package lists, sockets of running services.
 const LOOK: &str = r"
 find /etc -xdev -type f -exec cksum {} + 2>/dev/null
 find /etc -xdev ! -type f -printf 'there %y %p\n' 2>/dev/null
@@ -58,7 +60,8 @@ impl Witness {
         Ok(witness)
     }
 
-    /// Tells what has changed: with `+` what is there and was not, with `-` what is gone. Waits a moment for what goes by itself.
+    /// Tells what has changed: with `+` what is there and was not, with `-` what is gone. Waits a
+    /// moment for what goes by itself.
     ///
     /// # Errors
     /// When the shell has ended.
@@ -100,8 +103,8 @@ impl Drop for Witness {
     }
 }
 
-/// The processes in this process's network namespace besides itself, by name: what a private engine left running. Those that are
-/// about to end are waited for.
+/// The processes in this process's network namespace besides itself, by name: what a private engine
+/// left running. Those that are about to end are waited for.
 ///
 /// # Errors
 /// When /proc cannot be read.

@@ -1,5 +1,6 @@
 //! The testbed: everything outside the fence, made on this machine, with no way out of it.
 
+pub mod addresses;
 pub mod canary;
 pub mod capture;
 pub mod clients;
@@ -7,6 +8,7 @@ pub mod dns;
 pub mod encrypted_dns;
 pub mod engine;
 pub mod gitlab;
+pub mod http;
 pub mod images;
 pub mod machine;
 pub mod netns;
@@ -67,8 +69,9 @@ pub struct Testbed {
 }
 
 impl Testbed {
-    /// Makes one from what was prepared. Several stand beside each other, each with a `number` of its own. Call it before any
-    /// thread is started: the process may move into namespaces of its own.
+    /// Makes one from what was prepared. Several stand beside each other, each with a `number` of
+    /// its own. Call it before any thread is started: the process may move into namespaces of its
+    /// own.
     ///
     /// # Errors
     /// When a step fails.

@@ -6,8 +6,9 @@
 //!   └ lo: 10.98.1.1 (stands for the machine's own address on an office network)
 //! ```
 //!
-//! The gateway is there because on-link prefixes of the host are refused by the floor. The blackhole routes
-//! come first and go last: whatever a bug sends to these ranges dies on this machine.
+//! The gateway is there because on-link prefixes of the host are refused by the floor. The
+//! blackhole routes come first and go last: whatever a bug sends to these ranges dies on this
+//! machine.
 
 use std::fs::File;
 use std::thread;
@@ -17,16 +18,13 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::command::ip;
 
+pub use super::addresses::{HOST_LAN, HOST_LINK};
+
 /// Ranges whose packets must never leave the machine.
 const BLACKHOLES: [&str; 5] =
     ["25.0.0.0/16", "198.18.0.0/15", "10.99.0.0/16", "198.51.100.0/24", "240.77.0.0/24"];
 /// Worse than any other route, so that it is taken only when nothing else leads there.
 const LAST_METRIC: u32 = 4_000_000_000;
-
-/// The host's address towards the gateway.
-pub const HOST_LINK: &str = "10.98.0.1";
-/// An address of the host that stands for its address on a local network.
-pub const HOST_LAN: &str = "10.98.1.1";
 
 /// A network namespace, deleted at the end of its life.
 #[derive(Debug)]
@@ -51,7 +49,8 @@ impl Netns {
         ip(&format!("-n {} {arguments}", self.name))
     }
 
-    /// Runs `work` on a thread inside the namespace. Sockets that it makes stay there, whoever uses them later.
+    /// Runs `work` on a thread inside the namespace. Sockets that it makes stay there, whoever uses
+    /// them later.
     ///
     /// # Errors
     /// When the namespace cannot be entered or `work` fails.

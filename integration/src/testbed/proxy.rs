@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::dns;
+use super::addresses;
 use super::netns::Netns;
 
-/// Where they are, on the intranet.
-pub const ADDRESS: &str = "10.99.0.80";
+pub use super::addresses::{PROXY as ADDRESS, PROXY_INNER as INNER};
+
 /// Takes everybody.
 pub const OPEN: u16 = 3128;
 /// Takes whoever shows [`CREDENTIALS`].
@@ -29,9 +29,6 @@ pub const SILENT: u16 = 3131;
 pub const CREDENTIALS: &str = "agent:s3cret-of-the-proxy";
 /// The same as it travels.
 const BASIC: &str = "Basic YWdlbnQ6czNjcmV0LW9mLXRoZS1wcm94eQ==";
-/// A name that no name server knows, only the proxies.
-pub const INNER: &str = "inner.proxy.test";
-
 /// One CONNECT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
@@ -139,6 +136,6 @@ impl Proxies {
 fn resolve(target: &str) -> Option<SocketAddr> {
     let (name, port) = target.rsplit_once(':')?;
     let port = port.parse().ok()?;
-    let address = if name == INNER { dns::SHARED } else { dns::addresses(name)?.first()? };
+    let address = if name == INNER { addresses::SHARED } else { addresses::of(name)?.first()? };
     Some(SocketAddr::new(address.parse().ok()?, port))
 }

@@ -1,9 +1,11 @@
-//! A registry, open or for who has the password: one image, and a repository that is asked too often.
+//! A registry, open or for who has the password: one image, and a repository that is asked too
+//! often.
 //!
 //! ```text
 //!  docker save ─▶ layers, configuration (one variable more, so that it is another image) ─▶ /v2/NAME/{manifests,blobs}/…
 //! ```
-//! It listens on a loopback address of the namespace that the engine is in, since engines speak plain HTTP to no other.
+//! It listens on a loopback address of the namespace that the engine is in, since engines speak
+//! plain HTTP to no other.
 
 use std::collections::HashMap;
 use std::io::BufReader;
@@ -21,7 +23,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::engine::Engine;
-use super::web::{self, Request, Response};
+use super::http::{self, Request, Response};
 use crate::command::run;
 
 /// Who may have the image. In base64 the password has the two characters that alphabets differ in.
@@ -66,7 +68,8 @@ pub struct Registry {
 pub enum Door {
     /// Everybody.
     Open,
-    /// Who has the password. Engines learn that from the first answer, so it holds for every repository.
+    /// Who has the password. Engines learn that from the first answer, so it holds for every
+    /// repository.
     Closed,
 }
 
@@ -124,7 +127,7 @@ impl Registry {
     fn serve(&self, stream: TcpStream, contents: &Contents) -> Result<()> {
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         let mut stream = BufReader::new(stream);
-        while let Some(request) = web::read_request(&mut stream)? {
+        while let Some(request) = http::read_request(&mut stream)? {
             let (user, password) = CREDENTIALS;
             let right = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
             let given = request.header("authorization");
@@ -142,7 +145,7 @@ impl Registry {
             if request.path.contains("/blobs/") {
                 thread::sleep(Duration::from_millis(self.delay.load(Ordering::Relaxed)));
             }
-            web::respond(stream.get_mut(), &request, &response)?;
+            http::respond(stream.get_mut(), &request, &response)?;
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! The engine as if it were on another machine: behind TLS with an authority of its own, behind ssh.
+//! The engine as if it were on another machine: behind TLS with an authority of its own, behind
+//! ssh.
 //!
 //! ```text
 //!  ringfence ─ tcp://127.0.0.1:2376 ─────────────▶ dockerd, which asks for a client's certificate
@@ -33,7 +34,8 @@ pub const PROGRAMS: &[(&str, &str)] = &[
     ("dropbearkey", "dropbear-bin"),
 ];
 
-/// Writes `ca.pem`, `cert.pem` and `key.pem` of a client, and `server.pem`, `server-key.pem`, all under a new authority.
+/// Writes `ca.pem`, `cert.pem` and `key.pem` of a client, and `server.pem`, `server-key.pem`, all
+/// under a new authority.
 ///
 /// # Errors
 /// When they cannot be made or written.
@@ -71,8 +73,8 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Starts it. Keys are taken from root's home, so that is covered by an empty directory meanwhile: mounts must be this
-    /// process's own.
+    /// Starts it. Keys are taken from root's home, so that is covered by an empty directory
+    /// meanwhile: mounts must be this process's own.
     ///
     /// # Errors
     /// When a step fails.

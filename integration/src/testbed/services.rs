@@ -1,5 +1,5 @@
-//! Plain TCP services of the internet: one that echoes, one that holds many connections, some that speak first, one that
-//! resets, one that speaks WebSocket.
+//! Plain TCP services of the internet: one that echoes, one that holds many connections, some that
+//! speak first, one that resets, one that speaks WebSocket.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

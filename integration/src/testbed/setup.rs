@@ -45,7 +45,8 @@ pub fn base(say: &dyn Fn(&str)) -> Result<()> {
     programs(BASE, say)
 }
 
-/// As many open files as this process may have: one test fills the guard's table of connections, and both ends are here.
+/// As many open files as this process may have: one test fills the guard's table of connections,
+/// and both ends are here.
 ///
 /// # Errors
 /// When that cannot be set.

@@ -1,4 +1,5 @@
-//! Where testbeds stand: a machine that one command at a time may use, and what it prepared for them.
+//! Where testbeds stand: a machine that one command at a time may use, and what it prepared for
+//! them.
 //!
 //! ```text
 //!  Site::claim ─▶ lock ─▶ Materials (packages, programs, images' sources, authorities) ─▶ witness looks
@@ -45,14 +46,15 @@ pub struct Materials {
 }
 
 impl Site {
-    /// Waits until no other command works here, and prepares what testbeds need, with programs built beside what is at work.
+    /// Waits until no other command works here, and prepares what testbeds need, with programs
+    /// built beside what is at work.
     ///
     /// # Errors
     /// When the machine lacks something that cannot be installed, or a step fails.
     pub fn claim(beside: Beside, say: &dyn Fn(&str)) -> Result<(Self, Materials)> {
         let (choice, cache) = choose(say)?;
-        // On an engine of the machine, two testbeds would fight for the same ranges and images. Private ones share the
-        // cache alone.
+        // On an engine of the machine, two testbeds would fight for the same ranges and images.
+        // Private ones share the cache alone.
         let lock = match choice {
             Choice::At(_) => lock(Path::new("/run/ringfence-testbed.lock"), say)?,
             Choice::Private(_) => lock(&cache.join("lock"), say)?,
@@ -98,14 +100,16 @@ impl Materials {
         Ok(Self { choice, cache, tree, executable, sources, authority, corporate })
     }
 
-    /// Tells whether several testbeds can stand side by side. Engines of the machine are one for all, and services of Podman share their locks.
+    /// Tells whether several testbeds can stand side by side. Engines of the machine are one for
+    /// all, and services of Podman share their locks.
     #[must_use]
     pub fn are_for_many(&self) -> bool {
         matches!(self.choice, Choice::Private(variant) if variant.product == Product::Docker)
     }
 }
 
-/// The engine that testbeds use, with what it needs installed, and the folder that is kept from run to run.
+/// The engine that testbeds use, with what it needs installed, and the folder that is kept from run
+/// to run.
 fn choose(say: &dyn Fn(&str)) -> Result<(Choice, PathBuf)> {
     setup::base(say)?;
     setup::programs(remote::PROGRAMS, say)?;

@@ -5,7 +5,7 @@ use integration::testbed::Testbed;
 
 use crate::Test;
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("unknown key", unknown_key),
     ("bad YAML", bad_yaml),
     ("a policy that is not there", no_policy_file),

@@ -11,7 +11,7 @@ use integration::testbed::netns::{HOST_LAN, HOST_LINK};
 use crate::refused::escapes;
 use crate::{Test, attempts};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("a plain network leaks to every canary", leaks),
     ("the capture sees a plain network's frames", capture_sees),
     ("the servers of the internet work", servers_work),

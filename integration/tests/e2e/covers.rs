@@ -13,7 +13,7 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("a cover holds in every mount of a run", every_mount),
     ("an agent begins with every cover in its place, or not at all", out_of_place),
     (

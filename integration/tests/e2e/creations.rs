@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use crate::Test;
 use crate::leftovers::only_the_uplink;
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("a start that fails while the agent is being created", fails_meanwhile),
     ("a start that is interrupted while a network is being created", interrupted_meanwhile),
     ("an engine whose answer is lost", lost_answer),

@@ -5,7 +5,7 @@ use integration::testbed::Testbed;
 
 use crate::{Test, expect, expect_status, probed};
 
-pub const TESTS: &[Test] =
+pub(crate) const TESTS: &[Test] =
     &[("lookups and connects fail at once", at_once), ("no policy, no network", no_policy)];
 
 fn at_once(bed: &Testbed) -> Result<()> {

@@ -11,7 +11,7 @@ use integration::testbed::Testbed;
 use crate::leftovers::only_the_uplink;
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("volumes that the image declares count, and go with the run", declared_volumes),
     ("what has no name, no bytes or no end counts", beyond_bytes),
     ("an agent that ends who counts its files is ended", counting_ended),

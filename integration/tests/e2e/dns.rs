@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("every resolver finds permitted names and no other", resolvers),
     ("asking for a name asks no upstream, connecting does", asking),
     ("a name that exists under a wildcard is asked for once", wildcard),
@@ -21,7 +21,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// What the upstream was asked since.
-pub fn asked_since(bed: &Testbed, before: usize) -> Vec<String> {
+pub(crate) fn asked_since(bed: &Testbed, before: usize) -> Vec<String> {
     bed.dns.log().split_off(before)
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::dns::asked_since;
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("on a plain network a tunnel's data arrives", leaks),
     ("a tunnel moves nothing under exact names, ancestors and foreign names", nothing),
     ("a wildcard's budget bounds a tunnel", budget),

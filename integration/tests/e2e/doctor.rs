@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{Test, expect_status, skip};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("ten rows, each with a verdict and evidence", ten_rows),
     ("the kernel is found to be shared", shared_kernel),
     ("the fence is made and proven", fence),

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("every option of this machine's docker has an answer", options_of_docker),
     ("output that cannot be written is told, and no success", output_lost),
     ("a slow reader gets all of the output, and one that stands still does not stop the clock", readers),

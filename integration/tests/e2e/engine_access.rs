@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{Test, skip};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("over TCP with TLS, and by a context", tls),
     ("over ssh", ssh),
     ("by somebody who may use the socket and is not root", unprivileged),

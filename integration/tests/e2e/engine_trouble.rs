@@ -18,7 +18,7 @@ use crate::failing::{container, end, talking_agent, try_escapes};
 use crate::leftovers::only_the_uplink;
 use crate::{Test, skip};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("nft flush ruleset", ruleset_flushed),
     ("iptables -F", iptables_flushed),
     ("a firewall that puts its own rules in place of all", firewall_reloaded),

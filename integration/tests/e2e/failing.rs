@@ -10,14 +10,14 @@ use integration::testbed::Testbed;
 use crate::Test;
 use crate::refused::{escapes, running_agent};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("the guard is killed", guard_killed),
     ("the fence's process is killed", fence_killed),
     ("another network is connected to the fence", network_connected),
 ];
 
 /// An agent that talks to echo.test for a minute and prints `open` and `shut` when that changes.
-pub fn talking_agent(bed: &Testbed) -> Result<Running> {
+pub(crate) fn talking_agent(bed: &Testbed) -> Result<Running> {
     let policy = bed.ringfence.allowing(&["echo.test:7777/tcp"])?;
     let mut running =
         bed.ringfence.start(&policy, &[], &bed.images.agent, &["probe", "loop", "25.0.0.1:7777", "60"])?;
@@ -25,7 +25,7 @@ pub fn talking_agent(bed: &Testbed) -> Result<Running> {
     Ok(running)
 }
 
-pub fn container(bed: &Testbed, role: &str) -> Result<String> {
+pub(crate) fn container(bed: &Testbed, role: &str) -> Result<String> {
     let mut workflow = None;
     // An engine that was restarted a moment ago may not list it yet.
     until("the engine lists the agent", Duration::from_secs(10), || {
@@ -46,7 +46,7 @@ pub fn container(bed: &Testbed, role: &str) -> Result<String> {
 }
 
 /// Tries every escape from inside the agent; the canaries judge.
-pub fn try_escapes(bed: &Testbed, agent: &str) -> Result<()> {
+pub(crate) fn try_escapes(bed: &Testbed, agent: &str) -> Result<()> {
     let gateway = bed.engine.gateway("bridge")?.to_string();
     let mut command = vec!["exec".to_owned(), agent.to_owned()];
     let mut list = escapes(&gateway);
@@ -60,7 +60,7 @@ pub fn try_escapes(bed: &Testbed, agent: &str) -> Result<()> {
     Ok(())
 }
 
-pub fn end(bed: &Testbed, running: Running) -> Result<()> {
+pub(crate) fn end(bed: &Testbed, running: Running) -> Result<()> {
     bed.ringfence.call(&["stop", &running.name])?;
     running.finish(Duration::from_secs(30))?;
     Ok(())

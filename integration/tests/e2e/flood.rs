@@ -15,7 +15,7 @@ use integration::testbed::Testbed;
 
 use crate::{Test, failing};
 
-pub const TESTS: &[Test] = &[("requests of one run go on in bounds beside a flood in another", flood)];
+pub(crate) const TESTS: &[Test] = &[("requests of one run go on in bounds beside a flood in another", flood)];
 
 /// The flooding agent's limit, in CPUs: less than its guard's, whose work for a question is the dearer one.
 const AGENT: &str = "0.75";

@@ -11,7 +11,7 @@ use integration::testbed::services::Echoed;
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("every byte is counted, half-closed or not", counted),
     ("a slow reader holds its writer up and loses nothing", slow_reader),
     ("a reset of the agent reaches the server", agent_resets),

@@ -6,7 +6,7 @@ use integration::testbed::Testbed;
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("a refusal is JSON, and says no more than it should", refusal),
     ("a failure is another", failure),
     ("python, node and curl keep their connections", clients),

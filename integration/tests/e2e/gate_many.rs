@@ -8,7 +8,7 @@ use integration::testbed::Testbed;
 
 use crate::Test;
 
-pub const TESTS: &[Test] = &[("a full table of connections", full_table)];
+pub(crate) const TESTS: &[Test] = &[("a full table of connections", full_table)];
 
 /// Kept by `netpolicy`; said here once more, so that a change of it is seen.
 const CONNECTIONS: u64 = 10_000;

@@ -6,7 +6,7 @@ use integration::testbed::Testbed;
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("openssl with every kind of name", openssl_names),
     ("a hello in pieces and in many records", pieces),
     ("TLS 1.2 and TLS 1.3", versions),

@@ -13,7 +13,7 @@ use integration::testbed::Testbed;
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("git writes no hook, hides no file and pushes nowhere else, and a review shows the run", hidden),
     ("of two runs on one directory the last one's end puts back for both, and the first one's says so", two),
 ];

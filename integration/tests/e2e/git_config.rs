@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("git's daily work stays, what would run code on this machine is put back and told", put_back),
     ("whatever is put in the place of a configuration goes", tricks),
     ("after a supervisor was killed, stop and gc put back", killed),

@@ -11,7 +11,7 @@ use integration::testbed::Testbed;
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("a tracked file is as ever to git, in a commit, a stash, a merge and a push", shown),
     ("what git has otherwise, or not at all, is in no commit, and one by force is told", covered),
 ];

@@ -17,7 +17,7 @@ use integration::testbed::Testbed;
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[("no operation of git loses or publishes a covered file", matrix)];
+pub(crate) const TESTS: &[Test] = &[("no operation of git loses or publishes a covered file", matrix)];
 
 const SCRIPT: &str = include_str!("scripts/git-matrix.sh");
 /// It holds the outcome, as a table.

@@ -11,7 +11,7 @@ use integration::testbed::engine::variants::Product;
 
 use crate::Test;
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("a bundle is reproducible, is used, and is checked", bundle),
     ("an image of somebody else's by the helper image's name is not used", foreign),
 ];

@@ -18,7 +18,7 @@ use crate::failing::{container, talking_agent};
 use crate::leftovers::only_the_uplink;
 use crate::{Test, attempts, expect, expect_status, skip};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("a supervisor that does not see the engine's machine", elsewhere),
     ("the machine gets an address while the agent is connected to it", changes),
     ("the helper in the host's network dies", helper_dies),

@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::leftovers::only_the_uplink;
 use crate::{Test, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("labels of plain containers lead nowhere, and a real leftover goes", plain_containers),
     ("an image's labels are not its run's, and another machine asks first", images_labels),
     ("a supervisor that is stopped elsewhere keeps its workflow", stopped_supervisor),

@@ -12,7 +12,7 @@ use integration::testbed::{Testbed, gitlab};
 
 use crate::{Test, expect};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("the agent is the project's owner, with an account and a home", owner),
     ("git commits as the caller and pushes with the token, and nothing of it is written down", push),
 ];

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::{Test, expect_status};
 
-pub const TESTS: &[Test] =
+pub(crate) const TESTS: &[Test] =
     &[("an image's health check never runs beside its agent, and its labels have no value", words)];
 
 const CHECK: &str = "test -d /workspace && echo checked >> /workspace/checked";

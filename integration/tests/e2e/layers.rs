@@ -12,7 +12,7 @@ use integration::testbed::{Testbed, dns};
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("the organisation's ceiling and denials hold a run", organisation),
     ("an organisation's file that others can write ends the start", writable),
     ("an organisation's file that is broken ends the start", broken),

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use crate::refused::running_agent;
 use crate::{Test, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("a run that went well", after_success),
     ("a run that failed", after_failure),
     ("an interrupted run", after_interrupt),
@@ -20,7 +20,7 @@ pub const TESTS: &[Test] = &[
     ("a killed supervisor's agent goes on, closed, and can be stopped", after_kill),
 ];
 
-pub fn only_the_uplink(bed: &Testbed) -> Result<()> {
+pub(crate) fn only_the_uplink(bed: &Testbed) -> Result<()> {
     let mut left = Vec::new();
     until("everything is removed", Duration::from_secs(10), || {
         left = bed.engine.of_ringfence().unwrap_or_default();

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("a fork bomb is held, and another workflow works on", fork_bomb),
     ("a memory hog is ended, and 123 says by whom", memory_hog),
     ("an agent outlives the process that was too large", memory_hog_below),

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{Test, expect};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("allow opens a name, deny closes it, the ceiling holds", allow_and_deny),
     ("open connections are reset by a denial and outlive a cut", open_connections),
     ("a download is cut and goes on", download),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("a flood hides nothing, a fast client is served, and the log can be proven", whole),
     ("the log says who started what, and how it ended", started_and_ended),
 ];

@@ -12,7 +12,7 @@ use integration::testbed::Testbed;
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("none of the planted secrets is readable, everything else is", planted),
     ("what is shown on purpose is shown", shown),
     ("the agent cannot take the covers off", covers),

@@ -16,7 +16,7 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("a project and mounts are there, read-only unless said otherwise", given),
     ("nothing outside a project is given, whatever it is called", tricks),
     ("a directory that is swapped for a link while a run starts gives nothing away", swapped),

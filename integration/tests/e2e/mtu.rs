@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::{Test, expect, expect_status, skip};
 
-pub const TESTS: &[Test] = &[("a path that drops packets above 1400 bytes without a word", black_hole)];
+pub(crate) const TESTS: &[Test] =
+    &[("a path that drops packets above 1400 bytes without a word", black_hole)];
 
 /// Sends a quarter of a megabyte to an echo and reads it back.
 const UPLOAD: &str = "import socket, sys, threading

@@ -11,7 +11,7 @@ use integration::testbed::Testbed;
 
 use crate::Test;
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("no link that an agent left is followed, nothing that it left is written over", left_by_an_agent),
     ("a new project with an old one's inode keeps its configuration", new_project),
 ];

@@ -7,7 +7,7 @@ use integration::testbed::Testbed;
 
 use crate::{Test, failing};
 
-pub const TESTS: &[Test] =
+pub(crate) const TESTS: &[Test] =
     &[("no port of an agent is reached from the host or another container", nothing_comes_in)];
 
 /// Listens on every address, and reaches itself by its loopback.

@@ -7,7 +7,7 @@ use integration::testbed::{Testbed, gitlab};
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("curl over https", curl_over_https),
     ("curl over http", curl_over_http),
     ("git clone into the project", git_clone),

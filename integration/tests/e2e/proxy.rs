@@ -15,7 +15,7 @@ use integration::testbed::{Testbed, canary, dns, gitlab};
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("git clone with no outside DNS at all", clone),
     ("a name that only the proxy knows needs its own rule", only_the_proxy),
     ("a resolved name goes through the proxy once its address is checked", checked),

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::Test;
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("with the credentials of docker's configuration, which show up nowhere", configured),
     ("with those of a helper program", helper),
     ("with those of Podman's auth.json", podmans),

@@ -11,7 +11,7 @@ use integration::testbed::netns::{HOST_LAN, HOST_LINK};
 
 use crate::{Test, attempts, expect, expect_status, probed};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("addresses where the host or the office answers", addresses),
     ("no frame leaves the fence", frames),
     ("foreign name servers are the filter", foreign_dns),
@@ -100,7 +100,7 @@ fn frames(bed: &Testbed) -> Result<()> {
 }
 
 /// All tricks that go below the routes.
-pub fn escapes(gateway: &str) -> Vec<String> {
+pub(crate) fn escapes(gateway: &str) -> Vec<String> {
     let mut list = vec![
         format!("dontroute-tcp eth0 {gateway}:{PORT}"),
         format!("dontroute-udp eth0 {gateway}:{PORT}"),
@@ -149,7 +149,7 @@ fn workflow_network(bed: &Testbed, name: &str) -> Result<(String, String, String
 }
 
 /// The workflow of the one agent that runs.
-pub fn running_agent(bed: &Testbed) -> Option<String> {
+pub(crate) fn running_agent(bed: &Testbed) -> Option<String> {
     let format = "{{.Label \"dev.ringfence.workflow\"}}";
     let list = bed
         .engine

@@ -14,7 +14,7 @@ use crate::failing::{container, end, talking_agent};
 use crate::refused::escapes;
 use crate::{Test, attempts, expect, expect_status, skip};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("runsc with the fence's sockets", sandboxed),
     ("runsc with a stack of its own is refused before the agent", own_stack),
     ("a runtime that the engine does not have", unknown),

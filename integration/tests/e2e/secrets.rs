@@ -10,7 +10,7 @@ use integration::testbed::Testbed;
 
 use crate::Test;
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("a literal secret ends the start, with where it is and what to do", literals),
     ("a secret by name is a file in memory, for the agent's user alone", by_name),
     ("no secret passed in is in any file, label, configuration or log", nowhere),

@@ -7,7 +7,7 @@ use integration::testbed::dns::SHARED;
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("the other name is not known", by_name),
     ("the other name over the allowed one's virtual address", by_connect_to),
     ("the other name by --resolve", by_resolve),

@@ -10,7 +10,7 @@ use integration::testbed::engine::variants::Product;
 use crate::refused::running_agent;
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("without a fence the same attempts succeed", control),
     ("system calls, sockets, devices and files are closed to root in the container", as_root),
     ("and to another user", as_user),

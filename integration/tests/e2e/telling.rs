@@ -9,7 +9,7 @@ use integration::testbed::Testbed;
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("a flood of names hides none, and rights and ways out are told", flood),
     ("git's records of places elsewhere outlive what git does inside", elsewhere),
 ];

@@ -13,7 +13,7 @@ use integration::testbed::{Testbed, dns, proxy};
 
 use crate::Test;
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("a token of the right scope is given to the agent", given),
     ("what is wider, longer, over, unknown or unreadable is refused", refused),
     ("the run ends with its token", ends),

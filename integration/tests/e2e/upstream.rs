@@ -10,7 +10,7 @@ use integration::testbed::{Testbed, encrypted_dns};
 
 use crate::{Test, attempts, expect, expect_status, probed};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("DNS over TLS", over_tls),
     ("a DNS over TLS certificate of another name", wrong_certificate),
     ("DNS over HTTPS by address and by name", over_https),

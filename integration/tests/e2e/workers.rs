@@ -20,13 +20,13 @@ use serde_json::{Value, json};
 use crate::{find, judge};
 
 /// The variable that makes this executable a worker, and says which.
-pub const NUMBER: &str = "RINGFENCE_TESTBED_NUMBER";
+pub(crate) const NUMBER: &str = "RINGFENCE_TESTBED_NUMBER";
 /// How many of the slowest tests are named at the end.
 const NAMED: usize = 12;
 
 /// The workers of a run of tests.
 #[derive(Debug)]
-pub struct Workers {
+pub(crate) struct Workers {
     most: u32,
     state: Mutex<State>,
     freed: Condvar,
@@ -37,7 +37,7 @@ pub struct Workers {
 
 /// How a test went.
 #[derive(Debug)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// As it should.
     Passed,
     /// It cannot say anything here, and why.
@@ -62,7 +62,7 @@ struct Worker {
 
 impl Workers {
     /// At most so many, each made when a test first wants it.
-    pub fn new(most: u32) -> Self {
+    pub(crate) fn new(most: u32) -> Self {
         Self {
             most,
             state: Mutex::default(),
@@ -73,7 +73,7 @@ impl Workers {
     }
 
     /// Runs the test of this name; `alone`: while no other test runs.
-    pub fn run(&self, name: &str, alone: bool) -> Verdict {
+    pub(crate) fn run(&self, name: &str, alone: bool) -> Verdict {
         let _alone = alone.then(|| self.machine.write().unwrap_or_else(PoisonError::into_inner));
         let _beside = (!alone).then(|| self.machine.read().unwrap_or_else(PoisonError::into_inner));
         self.ask(name).unwrap_or_else(|error| Verdict::Failed(format!("{error:#}")))
@@ -96,7 +96,7 @@ impl Workers {
     ///
     /// # Errors
     /// When one left something, or ended before.
-    pub fn end(self) -> Result<()> {
+    pub(crate) fn end(self) -> Result<()> {
         let mut times = self.times.into_inner().unwrap_or_else(PoisonError::into_inner);
         times.sort();
         if times.len() > NAMED {
@@ -171,7 +171,7 @@ impl Worker {
 ///
 /// # Errors
 /// When the testbed does not come up, or leaves something.
-pub fn work(number: u32) -> Result<()> {
+pub(crate) fn work(number: u32) -> Result<()> {
     let say = |text: &str| eprintln!("testbed: {text}");
     let materials = Materials::prepare(Beside::Tests, &say)?;
     let bed = Testbed::up(materials, number, &say)?;

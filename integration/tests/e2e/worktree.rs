@@ -12,7 +12,7 @@ use integration::testbed::Testbed;
 
 use crate::{Test, expect, expect_status};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("an agent commits and pushes in a linked working tree, and every other one stays as it was", linked),
     ("a submodule gets its own repository, and of a part only that part can be written", submodule_and_part),
     ("a repository that does not lead back is not given, and a message says what to do", refused),

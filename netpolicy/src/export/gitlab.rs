@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::ExportError;
+use super::exported::ExportError;
 use super::grants::{about, note_expiry, overall, without};
 use crate::host::HostPattern;
 use crate::note::{Note, NoteKind};

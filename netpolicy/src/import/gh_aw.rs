@@ -8,7 +8,7 @@
 //!  network.blockDomains ──────────────────────────────▶ deny; they win there too
 //! ```
 
-use super::ImportError;
+use super::imported::ImportError;
 use super::intake::{self, Intake, pairs, strings};
 
 pub(super) fn read(text: &str, intake: &mut Intake) -> Result<(), ImportError> {

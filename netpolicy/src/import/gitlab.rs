@@ -10,16 +10,10 @@
 //! every port is meant. Port 443 is what is imported: the format knows no ports, and what a flow
 //! needs is HTTPS.
 
+use super::imported::ImportError;
 use super::intake::{self, Intake, is_true, pairs, strings};
-use super::{Format, ImportError, Imported};
-use crate::policy::Layer;
 
 const HTTPS: &[u16] = &[443];
-
-/// Reads the whole file for the project layer: rules with their lines, notes on the rest.
-pub fn network_policy(file: &str, text: &str, layer: Layer) -> Result<Imported, ImportError> {
-    super::import(file, text, Some(Format::Gitlab), layer)
-}
 
 pub(super) fn read(text: &str, intake: &mut Intake) -> Result<(), ImportError> {
     let root = intake::root(intake.file(), text)?;

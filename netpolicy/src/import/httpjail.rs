@@ -9,7 +9,7 @@
 //! too, and much else. Only expressions that spell a host out are read. A denial that is not
 //! understood ends what is permitted.
 
-use super::ImportError;
+use super::imported::ImportError;
 use super::intake::{self, Intake};
 
 /// Beginnings that stand for any name below, at any depth: with the name itself, and without.

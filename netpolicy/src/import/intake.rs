@@ -9,7 +9,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Format, ImportError, Imported, MAX_ENTRIES, json};
+use super::imported::{Format, ImportError, Imported, MAX_ENTRIES};
+use super::json;
 use crate::host::HostPattern;
 use crate::load;
 use crate::note::{Note, NoteKind};

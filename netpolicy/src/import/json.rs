@@ -7,7 +7,7 @@
 use jsonc_parser::ast;
 use jsonc_parser::common::Ranged;
 
-use super::ImportError;
+use super::imported::ImportError;
 use crate::yaml::{Node, SourcePlace, Value};
 
 /// Nesting that no allowlist needs.

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ImportError;
+use super::imported::ImportError;
 use super::intake::{self, Intake};
 
 /// Ports that Squid serves and a policy can say.

@@ -8,7 +8,7 @@
 //! A bare name is that name alone, `*.x` is everything below it, and an entry without a port means
 //! every port. Agents that embed srt keep the same settings under `sandbox`.
 
-use super::ImportError;
+use super::imported::ImportError;
 use super::intake::{self, Intake, is_true, pairs, strings};
 
 pub(super) fn read(text: &str, intake: &mut Intake) -> Result<(), ImportError> {

@@ -1,7 +1,7 @@
 //! `container`, `engine` and `tests`.
 
+use super::draft::{Draft, Set};
 use super::shape::{self, list, nearest, string, wrong_type};
-use super::{Draft, Set};
 use crate::diagnostic::Diagnostic;
 use crate::policy::{Expectation, Layer, Origin};
 use crate::settings::{Ca, Capabilities, Requirement, size};
@@ -15,48 +15,48 @@ pub(super) fn container(node: &Node, layer: Layer, draft: &mut Draft, findings: 
         match word {
             "cpus" => {
                 if let Some(cpus) = cpus(value, findings) {
-                    draft.milli_cpus = Set::at(cpus, place);
+                    draft.limits.milli_cpus = Set::at(cpus, place);
                 }
             }
             "memory" => {
                 if let Some(bytes) = bytes(value, "memory", 6 << 20, findings) {
-                    draft.memory = Set::at(bytes, place);
+                    draft.limits.memory = Set::at(bytes, place);
                 }
             }
             "disk" => {
                 if let Some(bytes) = bytes(value, "disk", 1 << 20, findings) {
-                    draft.disk = Set::at(bytes, place);
+                    draft.limits.disk = Set::at(bytes, place);
                 }
             }
             "pids" => {
                 if let Some(number) = shape::whole_number(value, 1, 4_194_304, "pids", findings) {
-                    draft.pids = Set::at(number, place);
+                    draft.limits.pids = Set::at(number, place);
                 }
             }
             "open-files" => {
                 if let Some(number) = shape::whole_number(value, 64, 1_048_576, "open-files", findings) {
-                    draft.open_files = Set::at(number, place);
+                    draft.limits.open_files = Set::at(number, place);
                 }
             }
             "capabilities" => {
                 if let Some(kept) = capabilities(value, findings) {
-                    draft.capabilities = Set::at(kept, place);
+                    draft.limits.capabilities = Set::at(kept, place);
                 }
             }
             "time" => {
                 if let Some(seconds) = seconds(value, "time", findings) {
-                    draft.seconds = Set::at(seconds, place);
+                    draft.limits.seconds = Set::at(seconds, place);
                 }
             }
             "runtime" => {
                 if let Some(name) = runtime(value, findings) {
-                    draft.runtime = Set::at(name, place);
+                    draft.limits.runtime = Set::at(name, place);
                 }
             }
             "ca" => {
                 if let Some(text) = string(value, "`system`, or the path of a PEM file", findings) {
                     let ca = if text == "system" { Ca::System } else { Ca::File(text.to_owned()) };
-                    draft.ca = Set::at(ca, place);
+                    draft.limits.ca = Set::at(ca, place);
                 }
             }
             _ => {}

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::rule::Side;
 use super::shape::string;
+use super::side::Side;
 use crate::diagnostic::Diagnostic;
 use crate::floor;
 use crate::host::{HostError, HostPattern};

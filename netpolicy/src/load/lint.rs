@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::{Draft, Placed};
+use super::draft::{Draft, Placed};
 use crate::diagnostic::Diagnostic;
 use crate::index::RuleIndex;
 use crate::policy::{Date, Layer, Matcher, Policy, Protocol, ResolvedBy, Rule};

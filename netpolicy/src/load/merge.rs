@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use super::{Draft, Placed, Set};
+use super::draft::{Draft, Placed, Set};
 use crate::diagnostic::Diagnostic;
 use crate::policy::{Ceiling, Layer, Matcher, Policy};
 use crate::settings::{Container, Credentials, Dns, Proxy, Workspace};
@@ -23,11 +23,11 @@ pub(super) fn merge(drafts: &[Draft], diagnostics: &mut Vec<Diagnostic>) -> Poli
             Some(Ceiling { layer: draft.layer, rules })
         })
         .collect();
-    let dns = strongest(drafts, "dns", |draft| draft.dns_place.as_ref(), diagnostics);
+    let dns = strongest(drafts, "dns", |draft| draft.dns.place.as_ref(), diagnostics);
     let proxy = strongest(
         drafts,
         "proxy",
-        |draft| draft.proxy_place.as_ref().or(draft.no_proxy.place()),
+        |draft| draft.proxy.place.as_ref().or(draft.proxy.direct.place()),
         diagnostics,
     );
     let require: BTreeSet<_> = drafts.iter().flat_map(|draft| draft.require.iter().copied()).collect();
@@ -39,21 +39,21 @@ pub(super) fn merge(drafts: &[Draft], diagnostics: &mut Vec<Diagnostic>) -> Poli
         dns: dns.map_or_else(Dns::default, dns_of),
         proxy: proxy.and_then(|draft| proxy_of(draft, diagnostics)),
         container: Container {
-            milli_cpus: smallest(drafts, |draft| &draft.milli_cpus),
-            memory: smallest(drafts, |draft| &draft.memory),
-            pids: smallest(drafts, |draft| &draft.pids),
-            open_files: smallest(drafts, |draft| &draft.open_files),
-            disk: smallest(drafts, |draft| &draft.disk),
-            seconds: smallest(drafts, |draft| &draft.seconds),
-            capabilities: smallest(drafts, |draft| &draft.capabilities),
-            runtime: agreed(drafts, "runtime", |draft| &draft.runtime, diagnostics),
-            ca: agreed(drafts, "ca", |draft| &draft.ca, diagnostics),
+            milli_cpus: smallest(drafts, |draft| &draft.limits.milli_cpus),
+            memory: smallest(drafts, |draft| &draft.limits.memory),
+            pids: smallest(drafts, |draft| &draft.limits.pids),
+            open_files: smallest(drafts, |draft| &draft.limits.open_files),
+            disk: smallest(drafts, |draft| &draft.limits.disk),
+            seconds: smallest(drafts, |draft| &draft.limits.seconds),
+            capabilities: smallest(drafts, |draft| &draft.limits.capabilities),
+            runtime: agreed(drafts, "runtime", |draft| &draft.limits.runtime, diagnostics),
+            ca: agreed(drafts, "ca", |draft| &draft.limits.ca, diagnostics),
         },
         require: require.into_iter().collect(),
         workspace: Workspace {
-            mask: all(drafts, |draft| &draft.mask),
-            unmask: all(drafts, |draft| &draft.unmask),
-            hide_committed: drafts.iter().any(|draft| draft.hide_committed),
+            mask: all(drafts, |draft| &draft.workspace.mask),
+            unmask: all(drafts, |draft| &draft.workspace.unmask),
+            hide_committed: drafts.iter().any(|draft| draft.workspace.hide_committed),
         },
         credentials: Credentials {
             scopes: in_all(drafts, |draft| &draft.scopes),
@@ -130,24 +130,24 @@ fn agreed<T: Clone + PartialEq>(
 fn dns_of(draft: &Draft) -> Dns {
     let defaults = Dns::default();
     Dns {
-        upstreams: draft.upstreams.value().unwrap_or(defaults.upstreams),
-        domains: draft.domains.value().unwrap_or_default(),
-        names_per_wildcard: draft.names_per_wildcard.value().unwrap_or(defaults.names_per_wildcard),
-        virtual_range: draft.virtual_range.value().unwrap_or(defaults.virtual_range),
-        upstream_fake_range: draft.fake_range.value().unwrap_or_default(),
+        upstreams: draft.dns.upstreams.value().unwrap_or(defaults.upstreams),
+        domains: draft.dns.domains.value().unwrap_or_default(),
+        names_per_wildcard: draft.dns.names_per_wildcard.value().unwrap_or(defaults.names_per_wildcard),
+        virtual_range: draft.dns.virtual_range.value().unwrap_or(defaults.virtual_range),
+        upstream_fake_range: draft.dns.fake_range.value().unwrap_or_default(),
     }
 }
 
 fn proxy_of(draft: &Draft, diagnostics: &mut Vec<Diagnostic>) -> Option<Proxy> {
-    let Some((server, port, credentials_env)) = draft.proxy.value() else {
+    let Some((server, port, credentials_env)) = draft.proxy.server.value() else {
         // A `proxy` that is there and broken was spoken of already.
-        if let (Some(place), None) = (draft.no_proxy.place(), &draft.proxy_place) {
+        if let (Some(place), None) = (draft.proxy.direct.place(), &draft.proxy.place) {
             let hint = Some("leave it out: without a proxy the guard dials everything itself".into());
             diagnostics.push(place.error("proxy", "`no-proxy` without a `proxy`", hint));
         }
         return None;
     };
-    Some(Proxy { server, port, credentials_env, direct: draft.no_proxy.value().unwrap_or_default() })
+    Some(Proxy { server, port, credentials_env, direct: draft.proxy.direct.value().unwrap_or_default() })
 }
 
 /// Checks that permitted ranges do not lie over the virtual range, and that every name finds an
@@ -167,7 +167,7 @@ pub(super) fn check_virtual_range(drafts: &[Draft], policy: &Policy, diagnostics
     let names = virtual_names::exact_names(policy).len();
     let room = virtual_range.hosts().count();
     if names > room {
-        let set = drafts.iter().find_map(|draft| draft.virtual_range.place());
+        let set = drafts.iter().find_map(|draft| draft.dns.virtual_range.place());
         let place = set.cloned().unwrap_or_else(|| SourcePlace::file("policy"));
         diagnostics.push(place.error(
             "virtual-range",

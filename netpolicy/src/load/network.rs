@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::draft::{Draft, Set};
 use super::host::host_and_port;
 use super::range::{fake_range, range_from_text, virtual_range};
-use super::rule::Side;
 use super::shape::{self, list, map, string, whole_number, wrong_type};
-use super::{Draft, Set};
+use super::side::Side;
 use crate::host::HostName;
 use crate::policy::Layer;
 use crate::settings::{Direct, Domain, Server, Upstream};
@@ -14,12 +14,12 @@ use crate::yaml::{Findings, Node, Value};
 
 /// Reads `network.dns` into the draft; keys that are set again win over those of extended files.
 pub(super) fn dns(node: &Node, layer: Layer, draft: &mut Draft, findings: &mut Findings) {
-    draft.dns_place.get_or_insert_with(|| node.place.clone());
+    draft.dns.place.get_or_insert_with(|| node.place.clone());
     for (word, _, value) in shape::DNS.pairs(node, layer, findings) {
         match word {
             "upstreams" => {
                 if let Some(upstreams) = upstreams(value, "`upstreams`", findings) {
-                    draft.upstreams = Set::at(upstreams, &value.place);
+                    draft.dns.upstreams = Set::at(upstreams, &value.place);
                 }
             }
             "domains" => {
@@ -27,22 +27,22 @@ pub(super) fn dns(node: &Node, layer: Layer, draft: &mut Draft, findings: &mut F
                 let read = domains.iter().filter_map(|(name, servers)| domain(name, servers, findings));
                 let mut read: Vec<Domain> = read.collect();
                 read.sort_by(|a, b| a.name.cmp(&b.name));
-                draft.domains = Set::at(read, &value.place);
+                draft.dns.domains = Set::at(read, &value.place);
             }
             "names-per-wildcard" => {
                 if let Some(number) = whole_number(value, 1, 65_536, word, findings) {
-                    draft.names_per_wildcard = Set::at(number as u32, &value.place);
+                    draft.dns.names_per_wildcard = Set::at(number as u32, &value.place);
                 }
             }
             "virtual-range" => {
                 if let Some(range) = virtual_range(value, findings) {
-                    draft.virtual_range = Set::at(range, &value.place);
+                    draft.dns.virtual_range = Set::at(range, &value.place);
                 }
             }
             "upstream-fake-range" => {
                 let items = list(value, "`upstream-fake-range` is a list of ranges", findings);
                 let ranges = items.iter().filter_map(|item| fake_range(item, findings)).collect();
-                draft.fake_range = Set::at(ranges, &value.place);
+                draft.dns.fake_range = Set::at(ranges, &value.place);
             }
             _ => {}
         }
@@ -157,7 +157,7 @@ fn server_and_port(authority: &str, default: u16) -> Result<(Server, u16), Strin
 
 /// Reads `network.proxy`: a URL, or a mapping with the variable that holds its credentials.
 pub(super) fn proxy(node: &Node, layer: Layer, draft: &mut Draft, findings: &mut Findings) {
-    draft.proxy_place.get_or_insert_with(|| node.place.clone());
+    draft.proxy.place.get_or_insert_with(|| node.place.clone());
     let mut url = None;
     let mut credentials = None;
     if matches!(node.value, Value::Map(_)) {
@@ -177,7 +177,7 @@ pub(super) fn proxy(node: &Node, layer: Layer, draft: &mut Draft, findings: &mut
     let Some(url) = url else { return };
     let Some(text) = string(url, "a URL such as `http://proxy.corp.example:3128`", findings) else { return };
     match proxy_url(text) {
-        Ok((server, port)) => draft.proxy = Set::at((server, port, credentials), &node.place),
+        Ok((server, port)) => draft.proxy.server = Set::at((server, port, credentials), &node.place),
         Err((why, hint)) => {
             // A password must not be shown again.
             let shown = if text.contains('@') { "the URL".to_owned() } else { format!("`{text}`") };
@@ -257,5 +257,5 @@ pub(super) fn no_proxy(node: &Node, draft: &mut Draft, findings: &mut Findings) 
             None => {}
         }
     }
-    draft.no_proxy = Set::at(direct, &node.place);
+    draft.proxy.direct = Set::at(direct, &node.place);
 }

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::rule::Side;
 use super::shape::string;
+use super::side::Side;
 use crate::floor;
 use crate::yaml::{Findings, Node, SourcePlace};
 
@@ -90,7 +90,7 @@ pub(super) fn warn_of_floor(net: IpNet, private: &[IpNet], node: &Node, findings
         ends.iter().filter_map(|addr| floor::refusal(*addr, private, &[], &nowhere)).collect();
     if let ([first, _], false) = (reasons.as_slice(), net.contains(&IpNet::V4(nowhere.virtual_range))) {
         let hint = match first {
-            crate::decide::Reason::PrivateAddress => Some(format!("add `private: [{net}]` if that is meant")),
+            crate::reason::Reason::PrivateAddress => Some(format!("add `private: [{net}]` if that is meant")),
             _ => None,
         };
         let message = format!("{net} is refused all the same, whatever a policy says ({first})");

@@ -7,24 +7,13 @@ use ipnet::{IpNet, Ipv4Net};
 use super::host::{host_and_port, host_of_map, port_from_text, udp};
 use super::range::{private_range, range, warn_of_floor};
 use super::shape::{self, list, nearest, string, wrong_type};
-use crate::decide::Reason;
+use super::side::Side;
 use crate::diagnostic::Diagnostic;
 use crate::floor;
 use crate::policy::{Date, Layer, Matcher, Origin, Protocol, ResolvedBy, Rule};
+use crate::reason::Reason;
 use crate::ruleset::{FILTER_PORT, RESERVED_PORTS};
 use crate::yaml::{Findings, Node, SourcePlace, Value};
-
-/// List in which a rule stands. Rules of both lists read the same and are held to different
-/// demands, since a wide denial opens nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    /// Permits.
-    Allow,
-    /// Refuses.
-    Deny,
-    /// Bounds what weaker layers may permit.
-    Ceiling,
-}
 
 /// Addresses by which the agent reaches itself; the kernel takes the second for the first.
 const LOOPBACK: [IpNet; 2] = [
@@ -32,23 +21,6 @@ const LOOPBACK: [IpNet; 2] = [
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 32)),
 ];
 const PROTOCOLS: &[&str] = &["tls", "http", "tcp", "auto"];
-
-impl Side {
-    pub(super) fn default_ports(self, port: Option<u16>) -> Vec<u16> {
-        match (self, port) {
-            (_, Some(port)) => vec![port],
-            (Side::Allow | Side::Ceiling, None) => vec![443],
-            (Side::Deny, None) => Vec::new(),
-        }
-    }
-
-    fn section(self) -> &'static shape::Section {
-        match self {
-            Side::Allow | Side::Ceiling => &shape::RULE,
-            Side::Deny => &shape::DENIAL,
-        }
-    }
-}
 
 /// Makes a rule with a target and ports, and no further conditions.
 pub(super) fn plain(matcher: Matcher, mut ports: Vec<u16>, layer: Layer, place: &SourcePlace) -> Rule {

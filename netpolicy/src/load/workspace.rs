@@ -2,8 +2,8 @@
 //! given away.
 
 use super::container::seconds;
+use super::draft::{Draft, Set};
 use super::shape::{self, list, string};
-use super::{Draft, Set};
 use crate::policy::Layer;
 use crate::yaml::{Findings, Node};
 
@@ -12,15 +12,16 @@ pub(super) fn workspace(node: &Node, layer: Layer, draft: &mut Draft, findings: 
     for (word, _, value) in shape::WORKSPACE.pairs(node, layer, findings) {
         if word == "hide-committed" {
             // No layer takes back what another one demands.
-            draft.hide_committed |= shape::boolean(value, "`hide-committed`", findings).unwrap_or(false);
+            draft.workspace.hide_committed |=
+                shape::boolean(value, "`hide-committed`", findings).unwrap_or(false);
             continue;
         }
         let expected = format!("`{word}` is a list");
         let read = list(value, &expected, findings).iter().filter_map(|item| pattern(item, word, findings));
         let read: Vec<String> = read.collect();
         match word {
-            "mask" => draft.mask.extend(read),
-            "unmask" => draft.unmask.extend(read),
+            "mask" => draft.workspace.mask.extend(read),
+            "unmask" => draft.workspace.unmask.extend(read),
             _ => {}
         }
     }

@@ -11,16 +11,16 @@ use std::rc::Rc;
 
 use ipnet::IpNet;
 
-use super::addresses::Addresses;
+use super::cells::Addresses;
+use super::difference::{At, Draft, Ports, Targets, Witness};
 use super::patterns::{Node, Region, join_cells};
 use super::reached::{Permitted, Reach};
 use super::side::{Both, Change, NEW, OLD, Side, State, patterns, reaches_more};
 use super::spans::{Span, join, to_nets};
-use super::{At, Draft, Ports, Targets, Witness};
-use crate::decide::Target;
 use crate::floor;
 use crate::host::HostName;
 use crate::policy::{Date, Protocol, ResolvedBy, Rule, day_after};
+use crate::target::Target;
 
 /// Change in one cell on one port.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -7,13 +7,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::addresses::Addresses;
+use super::cells::Addresses;
+use super::difference::{At, Draft, Ports, Targets, Witness};
 use super::names::{days, periods};
 use super::runs::Runs;
 use super::side::{Both, Change, NEW, OLD, Side, reaches_more};
-use super::{At, Draft, Ports, Targets, Witness};
-use crate::decide::{Reason, Target, Verdict};
+use crate::decide::Verdict;
 use crate::policy::{Date, Matcher, Protocol, ResolvedBy, Rule};
+use crate::reason::Reason;
+use crate::target::Target;
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {

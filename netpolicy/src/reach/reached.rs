@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
-use super::addresses::is_private;
+use super::cells::is_private;
 use super::spans::Span;
 use crate::host::HostName;
 use crate::policy::Date;

@@ -10,7 +10,7 @@ use std::hash::Hash;
 
 use ipnet::IpNet;
 
-use super::addresses::Cell;
+use super::cells::Cell;
 use super::spans::{Span, to_nets};
 
 /// Runs of cells by what changed in them; `W` is kept of the first cell of each.

@@ -11,13 +11,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use crate::decide::{Decider, Finding, Question, Reason, Target, Verdict};
+use crate::decide::{Decider, Finding, Question, Verdict};
 use crate::floor::{PRIVATE_RANGES, Surroundings};
 use crate::host::{HostName, HostPattern};
 use crate::policy::{Date, Layer, Matcher, Origin, Policy, Protocol, ResolvedBy, Rule};
-use crate::target::Transport;
+use crate::reason::Reason;
+use crate::target::{Target, Transport};
 
-use super::Witness;
+use super::difference::Witness;
 
 /// A pair of anything: the old policy's, the new policy's.
 pub(super) type Both<T> = [T; 2];

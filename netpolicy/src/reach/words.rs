@@ -5,7 +5,7 @@ use std::fmt;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use super::{At, Difference, Line, Ports, Targets, Whose};
+use super::difference::{At, Difference, Line, Ports, Targets, Whose};
 use crate::decide::Verdict;
 use crate::host::HostPattern;
 

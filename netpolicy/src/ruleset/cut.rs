@@ -13,29 +13,17 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use nftables::expr::{Expression, MetaKey};
 use nftables::stmt::{JumpTarget, Statement};
-use serde::{Deserialize, Serialize};
 
-use super::{
-    DNS_PORT, FencePlan, GATE_PORT, LOGGED_BURST, LOGGED_PER_SECOND, NFLOG_GROUP, NFLOG_REST, Step, any_of,
-    counter, equal, field, log_to, meta, not_equal, opens_nothing, over, own_or_loopback, port, range, steps,
-    text,
+use super::limits::{LOGGED_BURST, LOGGED_PER_SECOND};
+use super::plan::{Cut, FencePlan};
+use super::sockets::{DNS_PORT, GATE_PORT, NFLOG_GROUP, NFLOG_REST};
+use super::steps::{
+    Step, any_of, counter, equal, field, log_to, meta, not_equal, opens_nothing, over, own_or_loopback, port,
+    range, steps, text,
 };
 
 /// The chain in which packets vanish; there is none while nothing is cut.
 pub(super) const CHAIN: &str = "vanish";
-
-/// Packets that are dropped silently, whatever is permitted; the agent's own `localhost` stays.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Cut {
-    /// No packet is cut.
-    #[default]
-    Nothing,
-    /// Packets to these virtual addresses, and those from them.
-    Only(Vec<Ipv4Addr>),
-    /// Everything.
-    All,
-}
 
 /// Matches the agent's packets that are cut, by their destination.
 fn cut_off(plan: &FencePlan) -> Option<Statement<'static>> {

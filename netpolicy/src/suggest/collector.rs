@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::reference::{self, ReferenceTarget};
+use super::suggestion::{Evidence, Suggested, Suggestion};
 use super::tree::Unreadable;
-use super::{Evidence, Suggested, Suggestion, defaults, test_data};
-use crate::decide::Target;
+use super::{defaults, test_data};
 use crate::host::HostPattern;
 use crate::load;
 use crate::note::{Note, NoteKind};
 use crate::policy::{Layer, Matcher, Origin, Rule};
+use crate::target::Target;
 use crate::uploads::accepts_uploads;
 
 /// Places that are kept for each host.

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 /// A title, and the policy; `allow` entries alone where the text begins with `-`.
-pub const BAD: &[(&str, &str)] = &[
+pub(crate) const BAD: &[(&str, &str)] = &[
     ("empty file", ""),
     ("only a comment", "# nothing\n"),
     ("a list", "[a, b]\n"),
@@ -214,7 +214,7 @@ const LONG_LABEL: &str = concat!(
 const DEEP: &str = "version: 1\nnetwork: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: x}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}\n";
 
 /// The same for texts that are not UTF-8.
-pub const BAD_BYTES: &[(&str, &[u8])] = &[
+pub(crate) const BAD_BYTES: &[(&str, &[u8])] = &[
     ("Latin-1", b"version: 1\nnetwork:\n  allow:\n    - host: b\xfccher.example\n"),
     ("UTF-16", b"\xff\xfev\0e\0r\0s\0i\0o\0n\0:\0 \x001\0\n\0"),
     ("an overlong dot", b"version: 1\nnetwork: {allow: [gitlab\xc0\xaecom]}\n"),
@@ -222,7 +222,7 @@ pub const BAD_BYTES: &[(&str, &[u8])] = &[
 ];
 
 /// A whole file of an entry of the list: entries that begin with `-` are lines of `allow`.
-pub fn document(text: &str) -> String {
+pub(crate) fn document(text: &str) -> String {
     if !text.starts_with('-') {
         return text.to_owned();
     }
@@ -231,7 +231,7 @@ pub fn document(text: &str) -> String {
 }
 
 /// The files that stand beside it, by path.
-pub fn files(entry: &str) -> HashMap<&'static str, String> {
+pub(crate) fn files(entry: &str) -> HashMap<&'static str, String> {
     HashMap::from([
         ("x/team.yml", "version: 1\n".to_owned()),
         ("x/circle.yml", "version: 1\nextends: [./round.yml]\n".to_owned()),

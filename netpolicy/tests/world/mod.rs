@@ -1,9 +1,13 @@
-//! A small world of policies and questions for properties, and a slow, obvious reference for the decision.
+//! A small world of policies and questions for properties, and a slow, obvious reference for the
+//! decision.
 //!
-//! The reference is written from the design's text alone and shares no code with what it checks: names are compared label by
-//! label, addresses bit by bit, every rule is looked at. Policies are data, so that all layers meet without files.
+//! The reference is written from the design's text alone and shares no code with what it checks:
+//! names are compared label by label, addresses bit by bit, every rule is looked at. Policies are
+//! data, so that all layers meet without files.
 
 #![allow(dead_code, reason = "each test uses its part of the world")]
+
+mod reference;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -17,9 +21,11 @@ use netpolicy::target::Transport;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-pub const TODAY: Date = Date::constant(2026, 11, 25);
-pub const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 17, 0, 1));
-pub const PORTS: [u16; 4] = [22, 80, 443, 8443];
+pub(crate) use self::reference::*;
+
+pub(crate) const TODAY: Date = Date::constant(2026, 11, 25);
+pub(crate) const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 17, 0, 1));
+pub(crate) const PORTS: [u16; 4] = [22, 80, 443, 8443];
 
 const NAMES: [&str; 12] = [
     "example",
@@ -162,7 +168,7 @@ fn grant(layers: &'static [Layer]) -> impl Strategy<Value = Rule> {
         })
 }
 
-pub fn denial() -> impl Strategy<Value = Rule> {
+pub(crate) fn denial() -> impl Strategy<Value = Rule> {
     let matcher =
         prop_oneof![pattern().prop_map(Matcher::Host), nets(&DENIED_RANGES).prop_map(Matcher::Cidr),];
     (matcher, prop::option::weighted(0.4, subsequence(&PORTS[..], 1..=2)))
@@ -179,7 +185,7 @@ fn ceilings() -> impl Strategy<Value = Vec<Ceiling>> {
         .prop_map(|(one, two, three)| [one, two, three].into_iter().flatten().collect())
 }
 
-pub fn policy() -> impl Strategy<Value = Policy> {
+pub(crate) fn policy() -> impl Strategy<Value = Policy> {
     const LAYERS: &[Layer] = &[Layer::Organisation, Layer::User, Layer::Run, Layer::Run, Layer::Project];
     (
         prop::collection::vec(grant(LAYERS), 0..10),
@@ -212,17 +218,17 @@ pub fn policy() -> impl Strategy<Value = Policy> {
 
 /// One question, owned.
 #[derive(Clone, Debug)]
-pub struct Asked {
-    pub target: Target,
-    pub port: Option<u16>,
-    pub address: Option<IpAddr>,
-    pub resolver: ResolvedBy,
-    pub transport: Transport,
-    pub day: Date,
+pub(crate) struct Asked {
+    pub(crate) target: Target,
+    pub(crate) port: Option<u16>,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) resolver: ResolvedBy,
+    pub(crate) transport: Transport,
+    pub(crate) day: Date,
 }
 
 impl Asked {
-    pub fn question(&self) -> Question<'_> {
+    pub(crate) fn question(&self) -> Question<'_> {
         Question {
             target: &self.target,
             transport: self.transport,
@@ -234,7 +240,7 @@ impl Asked {
     }
 }
 
-pub fn address() -> impl Strategy<Value = IpAddr> {
+pub(crate) fn address() -> impl Strategy<Value = IpAddr> {
     prop_oneof![
         8 => select(&ADDRESSES[..]).prop_map(|text| text.parse().expect("an address")),
         1 => any::<u32>().prop_map(|bits| IpAddr::V4(bits.into())),
@@ -242,12 +248,12 @@ pub fn address() -> impl Strategy<Value = IpAddr> {
     ]
 }
 
-pub fn name() -> impl Strategy<Value = HostName> {
+pub(crate) fn name() -> impl Strategy<Value = HostName> {
     prop_oneof![select(&NAMES[..]), select(&ASKED[..])]
         .prop_map(|name| HostName::parse(name).expect("a name"))
 }
 
-pub fn asked() -> impl Strategy<Value = Asked> {
+pub(crate) fn asked() -> impl Strategy<Value = Asked> {
     let target = prop_oneof![3 => name().prop_map(Target::Name), 1 => address().prop_map(Target::Address)];
     (
         target,
@@ -258,7 +264,8 @@ pub fn asked() -> impl Strategy<Value = Asked> {
         day(),
     )
         .prop_map(|(target, port, address, proxy, udp, day)| Asked {
-            // The proxy is asked about names whose address is not known; an address is its own, and nobody resolves it.
+            // The proxy is asked about names whose address is not known; an address is its own, and
+            // nobody resolves it.
             address: address.filter(|_| !proxy && matches!(target, Target::Name(_))),
             resolver: match target {
                 Target::Name(_) if proxy => ResolvedBy::Proxy,
@@ -271,232 +278,10 @@ pub fn asked() -> impl Strategy<Value = Asked> {
         })
 }
 
-pub fn surroundings(policy: &Policy) -> Surroundings {
+pub(crate) fn surroundings(policy: &Policy) -> Surroundings {
     Surroundings {
         virtual_range: policy.dns.virtual_range,
         host_gateway: Some(GATEWAY),
         ..Surroundings::default()
     }
-}
-
-// ---- the reference ----
-
-/// The checks under which a question is permitted: that of every rule that permits it. None: it is refused.
-pub fn reference(policy: &Policy, asked: &Asked) -> Vec<Protocol> {
-    if policy.network_denied || asked.transport == Transport::Udp {
-        return Vec::new();
-    }
-    let Some(port) = asked.port else {
-        // A DNS question: the name is answered when some port of it is permitted.
-        return (PORTS.iter())
-            .flat_map(|port| reference(policy, &Asked { port: Some(*port), ..asked.clone() }))
-            .collect();
-    };
-    if policy.deny.iter().any(|denial| denies(denial, asked, port)) {
-        return Vec::new();
-    }
-    let permitting = policy.allow.iter().filter(|rule| permits(policy, rule, asked, port));
-    permitting.map(|rule| check(rule, port)).collect()
-}
-
-fn permits(policy: &Policy, rule: &Rule, asked: &Asked, port: u16) -> bool {
-    let layer = rule.origin.layer;
-    let current = rule.expires.is_none_or(|last| asked.day <= last);
-    if !speaks(rule, &asked.target) || !rule.ports.contains(&port) || !current {
-        return false;
-    }
-    // Host aliases are refused by name, but to a rule that asks for the host, which a project's never may.
-    if let Target::Name(name) = &asked.target
-        && (is_metadata(name.as_str()) || is_alias(name.as_str()) != rule.host_access)
-    {
-        return false;
-    }
-    if rule.host_access && (layer == Layer::Project || matches!(asked.target, Target::Address(_))) {
-        return false;
-    }
-    // Names that only the proxy resolves: organisation, user, run.
-    if asked.resolver == ResolvedBy::Proxy
-        && (rule.resolved_by != ResolvedBy::Proxy || layer == Layer::Project && policy.ceilings.is_empty())
-    {
-        return false;
-    }
-    let above: Vec<&Ceiling> = policy.ceilings.iter().filter(|ceiling| ceiling.layer <= layer).collect();
-    if layer == Layer::Project && above.is_empty() {
-        let plain = matches!(rule.matcher, Matcher::Host(_))
-            && rule.private.is_empty()
-            && rule.protocol != Some(Protocol::Tcp)
-            && rule.resolved_by == ResolvedBy::Guard;
-        if !policy.project_trusted || !plain {
-            return false;
-        }
-    }
-    if !above.iter().all(|ceiling| ceiling.rules.iter().any(|entry| holds(entry, rule, asked, port))) {
-        return false;
-    }
-    let real = match asked.target {
-        Target::Name(_) => asked.address,
-        Target::Address(address) => Some(address),
-    };
-    match real {
-        None => true,
-        Some(address) if rule.host_access => address == GATEWAY,
-        Some(address) => {
-            !floored(address, policy)
-                && (!is_private(address) || rule.private.iter().any(|net| in_net(address, net)))
-        }
-    }
-}
-
-/// Whether the entry of a ceiling contains what a rule grants of a target.
-fn holds(entry: &Rule, rule: &Rule, asked: &Asked, port: u16) -> bool {
-    let real = match asked.target {
-        Target::Name(_) => asked.address,
-        Target::Address(address) => Some(address),
-    };
-    speaks(entry, &asked.target)
-        && entry.ports.contains(&port)
-        && entry.expires.is_none_or(|last| asked.day <= last)
-        && entry.host_access == rule.host_access
-        && (rule.resolved_by == ResolvedBy::Guard || entry.resolved_by == ResolvedBy::Proxy)
-        && is_as_strict(check(rule, port), check(entry, port))
-        && real.is_none_or(|address| {
-            rule.host_access || !is_private(address) || entry.private.iter().any(|net| in_net(address, net))
-        })
-}
-
-fn denies(denial: &Rule, asked: &Asked, port: u16) -> bool {
-    if !(denial.ports.is_empty() || denial.ports.contains(&port)) {
-        return false;
-    }
-    let real = match asked.target {
-        Target::Name(_) => asked.address,
-        Target::Address(address) => Some(address),
-    };
-    match (&denial.matcher, &asked.target) {
-        (Matcher::Host(pattern), Target::Name(name)) if is_alias(name.as_str()) => {
-            // One resource: a denial of any name of the host is a denial of all.
-            ALIASES.iter().chain(&["metadata.google.internal"]).any(|alias| speaks_of(pattern, alias))
-                || is_alias(pattern.name().as_str())
-        }
-        (Matcher::Host(pattern), Target::Name(name)) => speaks_of(pattern, name.as_str()),
-        (Matcher::Host(_), Target::Address(_)) => false,
-        (Matcher::Cidr(net), _) => real.is_some_and(|address| {
-            in_net(address, net) || carried(address).is_some_and(|carried| in_net(carried, net))
-        }),
-    }
-}
-
-fn speaks(rule: &Rule, target: &Target) -> bool {
-    match (&rule.matcher, target) {
-        (Matcher::Host(pattern), Target::Name(name)) => speaks_of(pattern, name.as_str()),
-        (Matcher::Cidr(net), Target::Address(address)) => in_net(*address, net),
-        _ => false,
-    }
-}
-
-fn speaks_of(pattern: &HostPattern, name: &str) -> bool {
-    let labels: Vec<&str> = name.split('.').rev().collect();
-    let own: Vec<&str> = pattern.name().as_str().split('.').rev().collect();
-    match pattern {
-        HostPattern::Exact(_) => labels == own,
-        HostPattern::Below(_) => labels.len() > own.len() && labels.starts_with(&own),
-        HostPattern::AtOrBelow(_) => labels.starts_with(&own),
-    }
-}
-
-fn check(rule: &Rule, port: u16) -> Protocol {
-    match (rule.protocol, &rule.matcher, port) {
-        (Some(protocol), _, _) => protocol,
-        (None, Matcher::Cidr(_), _) => Protocol::Tcp,
-        (None, Matcher::Host(_), 443) => Protocol::Tls,
-        (None, Matcher::Host(_), 80) => Protocol::Http,
-        (None, Matcher::Host(_), _) => Protocol::Auto,
-    }
-}
-
-pub fn is_as_strict(check: Protocol, than: Protocol) -> bool {
-    use Protocol::{Auto, Http, Tcp, Tls};
-    matches!((check, than), (_, Tcp) | (Tls | Http | Auto, Auto) | (Tls, Tls) | (Http, Http))
-}
-
-/// The names of the host that this world knows.
-const ALIASES: [&str; 3] = ["docker.internal", "host.docker.internal", "localhost"];
-
-pub fn is_alias(name: &str) -> bool {
-    ["docker.internal", "localhost"]
-        .iter()
-        .any(|alias| name == *alias || name.ends_with(&format!(".{alias}")))
-}
-
-pub fn is_metadata(name: &str) -> bool {
-    name == "metadata.google.internal" || name.ends_with(".metadata.google.internal")
-}
-
-fn in_net(address: IpAddr, net: &IpNet) -> bool {
-    let (bits, length) = match (address, net) {
-        (IpAddr::V4(address), IpNet::V4(net)) => {
-            (u128::from(u32::from(address) ^ u32::from(net.addr())) << 96, net.prefix_len())
-        }
-        (IpAddr::V6(address), IpNet::V6(net)) => {
-            (u128::from(address) ^ u128::from(net.addr()), net.prefix_len())
-        }
-        _ => return false,
-    };
-    length == 0 || bits >> (128 - u32::from(length)) == 0
-}
-
-pub fn is_private(address: IpAddr) -> bool {
-    ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"]
-        .iter()
-        .any(|net| in_net(address, &net.parse().expect("a range")))
-}
-
-/// What the floor refuses to every rule.
-fn floored(address: IpAddr, policy: &Policy) -> bool {
-    const METADATA: [&str; 6] = [
-        "169.254.169.254",
-        "169.254.170.2",
-        "169.254.170.23",
-        "100.100.100.200",
-        "168.63.129.16",
-        "192.0.0.192",
-    ];
-    const RESERVED: [&str; 9] = [
-        "0.0.0.0/8",
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-        "192.0.0.0/24",
-        "192.88.99.0/24",
-        "198.18.0.0/15",
-        "224.0.0.0/4",
-        "240.0.0.0/4",
-        "2001::/23",
-    ];
-    let anycast = ["192.0.0.9", "192.0.0.10"].map(|text| text.parse::<IpAddr>().expect("an address"));
-    let fake = policy.dns.upstream_fake_range.iter().any(|net| in_net(address, net));
-    let loopback = in_net(address, &"127.0.0.0/8".parse().expect("a range"));
-    if let Some(carried) = carried(address) {
-        // The floor judges what is carried without any exemption.
-        let plain = Policy {
-            dns: Dns { upstream_fake_range: Vec::new(), ..policy.dns.clone() },
-            ..Policy::nothing()
-        };
-        if floored(carried, &plain) || is_private(carried) {
-            return true;
-        }
-    }
-    METADATA.iter().any(|text| address == text.parse::<IpAddr>().expect("an address"))
-        || in_net(address, &IpNet::V4(policy.dns.virtual_range))
-        || (!fake || loopback)
-            && !anycast.contains(&address)
-            && RESERVED.iter().any(|net| in_net(address, &net.parse().expect("a range")))
-}
-
-/// The IPv4 address that the forms of IPv6 in this world carry.
-pub fn carried(address: IpAddr) -> Option<IpAddr> {
-    let IpAddr::V6(v6) = address else { return None };
-    let s = v6.segments();
-    let nat64 = s[..6] == [0x64, 0xff9b, 0, 0, 0, 0];
-    let isatap = s[4] == 0 && s[5] == 0x5efe;
-    (nat64 || isatap).then(|| IpAddr::V4(Ipv4Addr::from(u32::from(s[6]) << 16 | u32::from(s[7]))))
 }

@@ -25,6 +25,7 @@ use crate::wire::event::Start;
 use crate::wire::handover::GuardConfig;
 
 mod fuzzing;
+mod http_interim;
 mod http_ports;
 mod other_ports;
 mod real_servers;

@@ -9,7 +9,8 @@
 //! ```
 //! One process at a time writes or settles journals, so that no two runs leave it to each other.
 
-use std::collections::BTreeSet;
+mod others;
+
 use std::fs::{self, TryLockError};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,10 +20,11 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use self::others::{apart, inherit, others, readable, still_at_work};
 use super::find::{Look, ScanResult, find};
 use super::gitdir;
 use super::pin::pins;
-use super::record::{Bytes, FORM, Journal, Pinned, Root, Tree};
+use super::record::{Bytes, FORM, Journal, Root, Tree};
 use super::report::SettleReport;
 use super::run_record;
 use super::settle::{settle, trees_apart};
@@ -290,20 +292,6 @@ fn left_to(other: WorkflowId) -> String {
     )
 }
 
-/// A journal on this machine, and whether its supervisor lives.
-struct Other {
-    id: WorkflowId,
-    lives: bool,
-    journal: Journal,
-}
-
-/// Finds another run whose supervisor lives and that will put back this directory: its journal says
-/// how the directory was before the first of both.
-fn still_at_work(root: &Root, others: &[Other], id: WorkflowId) -> Option<WorkflowId> {
-    let mut others = others.iter().filter(|other| other.lives && other.id != id);
-    others.find(|other| other.journal.roots.iter().any(|there| same(root, there))).map(|other| other.id)
-}
-
 /// Waits for this process's turn to write or settle journals.
 fn turn(folder: &Path) -> Result<fs::File, Failure> {
     let path = folder.with_extension("turn");
@@ -422,88 +410,6 @@ fn whole(found: &ScanResult, at: &Path) -> Result<(), Failure> {
         .hint("make it readable, or give the agent a smaller directory: git's configuration in it could not be put back after the run"))
 }
 
-/// Refuses a directory that contains one of another run, or lies in one: settling the one must not
-/// undo what settling the other did.
-fn apart(roots: &[Root], others: &[Other]) -> Result<(), Failure> {
-    for (root, other) in roots
-        .iter()
-        .flat_map(|root| others.iter().flat_map(|other| &other.journal.roots).map(move |other| (root, other)))
-    {
-        let (here, there) = (root.path.path(), other.path.path());
-        let nested = here != there && (here.starts_with(&there) || there.starts_with(&here));
-        if nested && !same(root, other) {
-            let what = format!(
-                "{} and {}, which an agent of another run may write, contain one another",
-                here.display(),
-                there.display()
-            );
-            return Err(Failure::new(COULD_NOT_RUN, what).hint(
-                "wait for the other run's end, or give both agents the same directory; `ringfence gc` settles what was left behind",
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Journals that are there already, the first first, and one that cannot be read.
-fn others(folder: &Path) -> Result<(Vec<Other>, Option<Failure>), Failure> {
-    let (mut others, mut unread) = (Vec::new(), None);
-    for entry in fs::read_dir(folder).map_err(|error| unusable(folder, &error))?.flatten() {
-        let path = entry.path();
-        let id = path.file_stem().and_then(|id| id.to_str()).and_then(|id| id.parse().ok());
-        let (Some(id), true) = (id, path.extension().is_some_and(|end| end == ENDING)) else { continue };
-        let read = open_journal(&path).and_then(|file| {
-            let Some(file) = file else { return Ok(None) };
-            let journal = Journal::read(&file)?;
-            let lives = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
-            Ok(Some(Other { id, lives, journal }))
-        });
-        match read {
-            Ok(other) => others.extend(other),
-            Err(error) => unread = Some(broken(&path, &error)),
-        }
-    }
-    others.sort_by_key(|other| other.journal.began);
-    Ok((others, unread))
-}
-
-/// Reads the other runs' journals, and fails when one cannot be read: it may be about the directory
-/// of the run that begins.
-fn readable(folder: &Path) -> Result<Vec<Other>, Failure> {
-    let (others, unread) = others(folder)?;
-    match unread {
-        Some(failure) => Err(failure),
-        None => Ok(others),
-    }
-}
-
-/// Tells whether two journals are about the same directory.
-fn same(one: &Root, other: &Root) -> bool {
-    one.identity().zip(other.identity()).is_some_and(|(one, other)| one.is(other, false))
-}
-
-/// Takes the state before a run from another run on the same directory, if there is one: that run
-/// may have changed the directory already, so the state before the first of them counts.
-fn inherit(root: &mut Root, others: &[Other]) {
-    let mut there = others.iter().flat_map(|other| &other.journal.roots);
-    let Some(first) = there.find(|other| same(root, other)) else { return };
-    let known: BTreeSet<&Bytes> = first.pinned.iter().map(|pinned| &pinned.path).collect();
-    let later = root.pinned.iter().filter(|pinned| !known.contains(&pinned.path));
-    // Repositories that were made meanwhile were nobody's before.
-    let was = |pinned: &Pinned| Pinned { was: super::record::Was::Absent, ..pinned.clone() };
-    root.pinned = first.pinned.iter().cloned().chain(later.filter(|pinned| pinned.config).map(was)).collect();
-    root.risky = first.risky.clone();
-    root.signs = first.signs.clone();
-    root.folders = first.folders.clone();
-    root.git = first.git.clone();
-    let known: BTreeSet<&Bytes> = first.trees.iter().map(|tree| &tree.repository).collect();
-    let own = root.trees.iter().filter(|tree| !known.contains(&tree.repository));
-    root.trees = first.trees.iter().chain(own).cloned().collect();
-    // What the agents have made of the configuration by now may name none of these.
-    root.hooks =
-        first.hooks.iter().chain(&root.hooks).cloned().collect::<BTreeSet<_>>().into_iter().collect();
-}
-
 /// Reports a journal that is damaged, or of another version.
 fn broken(path: &Path, error: &dyn std::error::Error) -> Failure {
     unusable(path, error).hint(
@@ -516,252 +422,4 @@ fn unusable(path: &Path, error: &dyn std::error::Error) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn root(path: &str, inode: u64) -> Root {
-        let way = vec![Identity { device: 1, inode, born: Some(7) }];
-        Root {
-            path: Path::new(path).into(),
-            way,
-            pinned: vec![],
-            risky: vec![],
-            hooks: vec![],
-            signs: None,
-            folders: vec![],
-            git: vec![],
-            trees: vec![],
-        }
-    }
-
-    fn journal(roots: Vec<Root>) -> Journal {
-        Journal { form: FORM, machine: None, boot: None, engine: String::new(), began: 0, roots }
-    }
-
-    fn id(text: &str) -> WorkflowId {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn no_two_runs_have_directories_that_contain_one_another() {
-        let other = |path, inode| {
-            [Other { id: id("0000000a"), lives: true, journal: journal(vec![root(path, inode)]) }]
-        };
-        for there in ["/p", "/p/a/b", "/"] {
-            assert!(apart(&[root("/x", 9), root("/p/a", 1)], &other(there, 2)).is_err(), "{there}");
-        }
-        for (there, inode) in [("/p/a", 1), ("/p/a", 2), ("/p/ab", 2), ("/q", 2)] {
-            assert!(apart(&[root("/p/a", 1)], &other(there, inode)).is_ok(), "{there}");
-        }
-    }
-
-    /// A project with a repository, a state folder, and journals of runs in it.
-    struct World {
-        dir: tempfile::TempDir,
-        at: PathBuf,
-    }
-
-    const BEFORE: &str = "[core]\n\tbare = false\n[alias]\n\tst = status\n";
-    const EVIL: &str =
-        "[core]\n\tbare = false\n\tsshCommand = evil\n[alias]\n\tst = !evil\n[credential]\n\thelper = evil\n";
-
-    impl World {
-        fn new() -> World {
-            let dir = tempfile::tempdir().unwrap();
-            let at = dir.path().canonicalize().unwrap().join("project");
-            fs::create_dir(dir.path().join("aftermath")).unwrap();
-            let world = World { dir, at };
-            world.repository(BEFORE);
-            world
-        }
-
-        fn repository(&self, config: &str) {
-            for folder in [".git/objects", ".git/refs"] {
-                fs::create_dir_all(self.at.join(folder)).unwrap();
-            }
-            fs::write(self.at.join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
-            self.put(config);
-        }
-
-        fn put(&self, config: &str) {
-            fs::write(self.at.join(".git/config"), config).unwrap();
-        }
-
-        fn config(&self) -> String {
-            fs::read_to_string(self.at.join(".git/config")).unwrap()
-        }
-
-        fn folder(&self) -> PathBuf {
-            self.dir.path().join("aftermath")
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            self.folder().join(format!("{name}.{ENDING}"))
-        }
-
-        /// Begins a run, as [`Aftermath::begin`] does.
-        fn begin(&self, name: &str) -> Aftermath {
-            let open: OwnedFd = fs::File::open(&self.at).unwrap().into();
-            let found = find(open.as_fd(), Look::default()).unwrap();
-            let pins = pins(open.as_fd(), &self.at, &found, &[]).unwrap();
-            let mut root = Root {
-                path: self.at.as_path().into(),
-                way: whereabouts::way_to(&self.at).unwrap(),
-                pinned: pins.all.into_values().collect(),
-                risky: vec![],
-                hooks: vec![],
-                signs: None,
-                folders: pins.folders,
-                git: vec![],
-                trees: vec![],
-            };
-            let (others, _) = others(&self.folder()).unwrap();
-            inherit(&mut root, &others);
-            let began = others.len() as u64;
-            let journal = Journal {
-                machine: kernel::machine_id(),
-                boot: kernel::boot_id(),
-                began,
-                ..journal(vec![root])
-            };
-            let path = self.path(name);
-            let lock = write(&self.folder(), &path, &journal).unwrap();
-            Aftermath { id: id(name), path, journal, roots: vec![open], _lock: lock }
-        }
-
-        /// Simulates a run whose supervisor was killed.
-        fn killed(&self, name: &str) {
-            drop(self.begin(name));
-        }
-
-        fn settle(&self, name: &str) -> SettleReport {
-            // A child of another test has the lock too, between its start and its own program.
-            for _ in 0..500 {
-                if let Some(told) = settle_file(&self.path(name), id(name), |_| true).unwrap() {
-                    return told.told;
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            panic!("the journal stays locked");
-        }
-    }
-
-    #[test]
-    fn a_new_project_in_the_place_of_an_old_one_keeps_its_configuration() {
-        let world = World::new();
-        world.killed("0000000a");
-        world.put(EVIL);
-        // The control: the same project is put back.
-        let told = world.settle("0000000a");
-        assert!(world.config() == BEFORE && told.failures.is_empty(), "{told:?}");
-        assert!(!world.path("0000000a").exists());
-        // Made anew again and again: sooner or later its inode is the old one's.
-        for _ in 0..20 {
-            world.killed("0000000b");
-            fs::remove_dir_all(&world.at).unwrap();
-            world.repository(EVIL);
-            let told = world.settle("0000000b");
-            assert_eq!(world.config(), EVIL, "what is configured there is the person's");
-            let lines = told.put_back().join("\n");
-            assert!(
-                lines.contains("another directory is there now") && lines.contains("0000000b"),
-                "{lines}"
-            );
-            assert!(told.failures.is_empty() && !world.path("0000000b").exists(), "the record ends: {lines}");
-        }
-        world.killed("0000000c");
-        fs::remove_dir_all(&world.at).unwrap();
-        let lines = world.settle("0000000c").put_back().join("\n");
-        assert!(lines.contains("no such directory") && !world.path("0000000c").exists(), "{lines}");
-    }
-
-    #[test]
-    fn a_project_that_was_moved_is_put_back_where_it_is() {
-        let mut world = World::new();
-        world.killed("0000000a");
-        world.put(EVIL);
-        let moved = world.at.with_file_name("moved");
-        fs::rename(&world.at, &moved).unwrap();
-        world.repository(EVIL);
-        let told = world.settle("0000000a");
-        assert_eq!(world.config(), EVIL, "the new one is the person's");
-        world.at = moved;
-        assert_eq!(world.config(), BEFORE);
-        assert!(told.put_back().join("\n").contains("moved"), "{told:?}");
-    }
-
-    #[test]
-    fn of_two_runs_on_one_directory_the_last_to_end_puts_back() {
-        for first_ends_first in [true, false] {
-            let world = World::new();
-            let first = world.begin("0000000a");
-            world.put(EVIL);
-            let second = world.begin("0000000b");
-            let (early, late) = if first_ends_first { (first, second) } else { (second, first) };
-            let left_to = late.id.to_string();
-            let lines = early.settle().put_back().join("\n");
-            assert!(lines.contains(&left_to) && lines.contains("do NOT run git"), "{lines}");
-            assert_eq!(world.config(), EVIL, "the other agent's work goes on");
-            let told = late.settle();
-            assert!(world.config() == BEFORE && told.failures.is_empty(), "{told:?}");
-            assert_eq!(others(&world.folder()).unwrap().0.len(), 0, "no journal stays");
-        }
-    }
-
-    #[test]
-    fn what_a_killed_run_left_is_put_back_by_the_one_that_goes_on() {
-        let world = World::new();
-        world.killed("0000000a");
-        world.put(EVIL);
-        let second = world.begin("0000000b");
-        let lines = world.settle("0000000a").put_back().join("\n");
-        assert!(lines.contains("0000000b") && world.config() == EVIL, "{lines}");
-        second.settle();
-        assert_eq!(world.config(), BEFORE);
-    }
-
-    #[test]
-    fn a_damaged_hostile_or_foreign_record_touches_nothing() {
-        let world = World::new();
-        world.killed("0000000a");
-        world.put(EVIL);
-        let path = world.path("0000000a");
-        let text = fs::read_to_string(&path).unwrap();
-        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let changed = |pointer: &str, to: serde_json::Value| {
-            let mut value = value.clone();
-            *value.pointer_mut(pointer).unwrap() = to;
-            value.to_string()
-        };
-        let above = Bytes(b"../outside".to_vec());
-        let relative = Bytes(b"project".to_vec());
-        for wrong in [
-            text[..text.len() / 2].to_owned(),
-            String::new(),
-            changed("/form", 1.into()),
-            changed("/form", (FORM + 1).into()),
-            changed("/roots/0/pinned/0/path", serde_json::to_value(above).unwrap()),
-            changed("/roots/0/path", serde_json::to_value(relative).unwrap()),
-            changed("/roots/0/way", serde_json::json!([])),
-            text.replacen("\"form\"", "\"more\":1,\"form\"", 1),
-        ] {
-            fs::write(&path, &wrong).unwrap();
-            let failure = settle_file(&path, id("0000000a"), |_| true).unwrap_err();
-            assert!(failure.hint.is_some() && path.exists(), "{failure}");
-        }
-        fs::write(&path, changed("/machine", "another".into())).unwrap();
-        assert!(settle_file(&path, id("0000000a"), |_| true).unwrap().is_none());
-        assert!(world.config() == EVIL && path.exists());
-        fs::write(&path, &text).unwrap();
-        world.settle("0000000a");
-        assert_eq!(world.config(), BEFORE, "the control");
-    }
-
-    #[test]
-    fn what_was_not_seen_whole_ends_the_start() {
-        let seen = ScanResult::default();
-        assert!(whole(&seen, Path::new("/p")).is_ok());
-        let unseen = ScanResult { unseen: vec!["d".to_owned()], ..ScanResult::default() };
-        assert!(whole(&unseen, Path::new("/p")).is_err());
-    }
-}
+mod tests;

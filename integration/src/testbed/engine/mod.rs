@@ -1,12 +1,14 @@
-//! The container engine: one that answers already, or a private one with its own data, socket and network namespace.
+//! The container engine: one that answers already, or a private one with its own data, socket and
+//! network namespace.
 //!
 //! ```text
 //!  RINGFENCE_TEST_ENGINE = unix://… ──────────▶ that engine
 //!                        = a name of [`variants`] ─▶ a private one, from a Debian tree
 //!                        unset ─▶ DOCKER_HOST, the usual socket ─▶ a private dockerd of the machine's packages
 //! ```
-//! A private engine lives in a namespace that has no way out at all, made by [`isolate`] before any thread
-//! starts: two test runs at once do not see each other, and the machine's firewall is not touched.
+//! A private engine lives in a namespace that has no way out at all, made by [`isolate`] before any
+//! thread starts: two test runs at once do not see each other, and the machine's firewall is not
+//! touched.
 
 mod start;
 mod tree;
@@ -83,12 +85,13 @@ pub fn choose() -> Result<Choice> {
     Ok(if answers(USUAL) { Choice::At(USUAL.to_owned()) } else { Choice::Private(&MACHINE) })
 }
 
-/// Where engines write beside their own folders: sockets, an identity, plugins, and whatever a container is to have of the machine and is
-/// not there.
+/// Where engines write beside their own folders: sockets, an identity, plugins, and whatever a
+/// container is to have of the machine and is not there.
 const WRITTEN: [&str; 2] = ["/etc", "/opt"];
 
-/// Moves this process into a network of its own that leads nowhere, and into a view of the machine's files in which what an engine
-/// writes beside its own folders is gone at the end. Call it before any thread is started.
+/// Moves this process into a network of its own that leads nowhere, and into a view of the
+/// machine's files in which what an engine writes beside its own folders is gone at the end. Call
+/// it before any thread is started.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -126,7 +129,8 @@ pub fn isolate() -> Result<()> {
     Ok(())
 }
 
-/// The files below a folder that are mounts of their own, which a layer over the folder hides: `resolv.conf` in a container.
+/// The files below a folder that are mounts of their own, which a layer over the folder hides:
+/// `resolv.conf` in a container.
 fn mounted_files(folder: &str) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let places = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
@@ -141,7 +145,8 @@ impl Engine {
         Self { host, private: None }
     }
 
-    /// Starts a private engine that keeps its images in `cache`, apart from those of other numbers. Its tree must have been prepared.
+    /// Starts a private engine that keeps its images in `cache`, apart from those of other numbers.
+    /// Its tree must have been prepared.
     ///
     /// # Errors
     /// When it does not come up.
@@ -180,8 +185,8 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Stops a private engine and starts it again with other settings, as lines of a `daemon.json`. Containers that were
-    /// started under `live-restore` go on meanwhile.
+    /// Stops a private engine and starts it again with other settings, as lines of a `daemon.json`.
+    /// Containers that were started under `live-restore` go on meanwhile.
     ///
     /// # Errors
     /// When it is not ours, or does not come up again.
@@ -265,7 +270,8 @@ impl Engine {
         )
     }
 
-    /// The host's address on a network: what it says, else the first of its subnet (Docker 20.10 does not say).
+    /// The host's address on a network: what it says, else the first of its subnet (Docker 20.10
+    /// does not say).
     ///
     /// # Errors
     /// When there is no such network or it has no IPv4 subnet.
@@ -284,8 +290,9 @@ impl Engine {
         bail!("network {network} has no IPv4 subnet: {lines}")
     }
 
-    /// Where a program of the host listens to be reached from any container: Docker leads them all to the default network's
-    /// gateway, Podman to the one of their own network, which is there with a container only.
+    /// Where a program of the host listens to be reached from any container: Docker leads them all
+    /// to the default network's gateway, Podman to the one of their own network, which is there
+    /// with a container only.
     ///
     /// # Errors
     /// When the engine does not say.
@@ -296,7 +303,8 @@ impl Engine {
         }
     }
 
-    /// The host's device of a network, by the address that the host has on it. It may exist only while a container uses it.
+    /// The host's device of a network, by the address that the host has on it. It may exist only
+    /// while a container uses it.
     ///
     /// # Errors
     /// When there is none.
@@ -307,7 +315,8 @@ impl Engine {
         words.split_whitespace().nth(1).map(str::to_owned).with_context(|| format!("no device in `{words}`"))
     }
 
-    /// Keeps a container on the default network of an engine that takes the host's address on it away with the last one.
+    /// Keeps a container on the default network of an engine that takes the host's address on it
+    /// away with the last one.
     ///
     /// # Errors
     /// When it does not start.
@@ -409,8 +418,8 @@ impl Drop for Engine {
     }
 }
 
-/// Starts a child that dies with this process. The kernel ties it to the thread that started it, so that
-/// thread never ends.
+/// Starts a child that dies with this process. The kernel ties it to the thread that started it, so
+/// that thread never ends.
 fn spawn_for_life(mut command: Command) -> Result<Child> {
     let (sender, receiver) = mpsc::channel();
     thread::Builder::new().name("engine".to_owned()).spawn(move || {

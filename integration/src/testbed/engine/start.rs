@@ -12,7 +12,7 @@ use crate::testbed::{dns, setup};
 
 /// Where an engine has its things.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub(crate) struct Places {
     /// Images, networks, volumes: kept from run to run.
     pub data: PathBuf,
     /// Socket and state: of this run.
@@ -23,12 +23,12 @@ pub struct Places {
 
 impl Places {
     /// The socket.
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.directory.join("engine.sock")
     }
 
     /// What it says.
-    pub fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.data.join("engine.log")
     }
 
@@ -37,8 +37,9 @@ impl Places {
     }
 }
 
-/// What starts `variant`; `settings` are added to its configuration: lists are made longer, other values replaced.
-pub fn command(variant: &Variant, places: &Places, settings: &serde_json::Value) -> Result<Command> {
+/// What starts `variant`; `settings` are added to its configuration: lists are made longer, other
+/// values replaced.
+pub(crate) fn command(variant: &Variant, places: &Places, settings: &serde_json::Value) -> Result<Command> {
     let mut command = match &places.tree {
         // What tests share with containers lies in the machine's temporary directory.
         Some(tree) => {
@@ -88,8 +89,8 @@ fn docker(command: &mut Command, places: &Places, settings: &serde_json::Value) 
     Ok(())
 }
 
-/// With runc: crun wants the unified cgroups, which not every machine has. Its state is the tree's own: Podman remembers the path,
-/// and takes the next start for a reboot.
+/// With runc: crun wants the unified cgroups, which not every machine has. Its state is the tree's
+/// own: Podman remembers the path, and takes the next start for a reboot.
 fn podman(command: &mut Command, places: &Places) -> Result<()> {
     let configuration = places.path("containers.conf");
     let text = format!("[containers]\ndns_servers = [\"{}\"]\n", dns::ADDRESS);
@@ -109,6 +110,6 @@ fn podman(command: &mut Command, places: &Places) -> Result<()> {
 }
 
 /// A socket as an engine's address.
-pub fn host(socket: &Path) -> String {
+pub(crate) fn host(socket: &Path) -> String {
     format!("unix://{}", socket.display())
 }

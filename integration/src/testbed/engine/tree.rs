@@ -1,4 +1,5 @@
-//! Debian trees that engines run in: built once, kept under `target/testbed/engines`, never written to.
+//! Debian trees that engines run in: built once, kept under `target/testbed/engines`, never written
+//! to.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -40,9 +41,10 @@ impl Tree {
     }
 }
 
-/// A command that begins with `prefix` (what must stay tied to this process) and runs a program inside `tree`, with
-/// `shared` directories of this machine in their places. `scratch` takes what is written elsewhere, in memory.
-pub fn command_inside(tree: &Path, scratch: &Path, shared: &[&Path]) -> Result<Command> {
+/// A command that begins with `prefix` (what must stay tied to this process) and runs a program
+/// inside `tree`, with `shared` directories of this machine in their places. `scratch` takes what
+/// is written elsewhere, in memory.
+pub(crate) fn command_inside(tree: &Path, scratch: &Path, shared: &[&Path]) -> Result<Command> {
     fs::create_dir_all(scratch)?;
     let script = scratch.join("enter.sh");
     fs::write(&script, ENTER)?;

@@ -11,213 +11,24 @@
 //! `deny` by range; floor. Each allowing rule is judged with its own ports and its own `private`:
 //! they are never mixed.
 
-use std::fmt;
+mod question;
+mod verdict;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
-use jiff::civil::Date;
-use serde::{Deserialize, Serialize, Serializer};
-
+use self::verdict::Notes;
 use crate::floor::{self, Surroundings};
 use crate::host::{HostName, HostPattern};
 use crate::index::RuleIndex;
 use crate::policy::{Layer, Matcher, Policy, Protocol, ResolvedBy, Rule};
-pub use crate::reason::Reason;
 use crate::ruleset::RESERVED_PORTS;
 use crate::target::Transport;
 
-/// Target of a request of the agent.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Target {
-    /// A name.
-    Name(HostName),
-    /// An address that stands for no name.
-    Address(IpAddr),
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Target::Name(name) => name.fmt(f),
-            Target::Address(addr) => addr.fmt(f),
-        }
-    }
-}
-
-/// One question to the policy.
-#[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
-    /// Target of the question.
-    pub target: &'a Target,
-    /// Transport of the question.
-    pub transport: Transport,
-    /// The port; `None` for a DNS question, which is about any port.
-    pub port: Option<u16>,
-    /// The real address of a name, once it is known.
-    pub address: Option<IpAddr>,
-    /// Resolver of the name. Through [`ResolvedBy::Proxy`] the address will never be known, and
-    /// only rules that say so count.
-    pub resolver: ResolvedBy,
-    /// The day, in UTC, for rules that expire.
-    pub today: Date,
-}
-
-impl<'a> Question<'a> {
-    /// Asks about a target on any port, by TCP, whose address is not known yet.
-    pub fn about(target: &'a Target, today: Date) -> Question<'a> {
-        Question {
-            target,
-            transport: Transport::Tcp,
-            port: None,
-            address: None,
-            resolver: ResolvedBy::Guard,
-            today,
-        }
-    }
-
-    /// Returns the question about one port.
-    pub fn port(self, port: u16) -> Question<'a> {
-        Question { port: Some(port), ..self }
-    }
-
-    /// Returns the question once the name has resolved to this address.
-    pub fn address(self, address: IpAddr) -> Question<'a> {
-        Question { address: Some(address), ..self }
-    }
-}
-
-/// Check that remains when something is allowed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// The real address must not lie in the floor, save in these ranges.
-    NotInFloor(Arc<Rule>),
-    /// The real address must lie in no denied range.
-    NotDenied,
-    /// The name goes to the proxy, which resolves it.
-    ProxyResolves,
-    /// The address must be the host's own.
-    TheHost,
-    /// The ClientHello must carry this name.
-    Sni(HostName),
-    /// Every HTTP request must carry this name.
-    HostHeader(HostName),
-    /// The SNI or the Host, whichever appears, must be this name.
-    SniOrHost(HostName),
-}
-
-impl fmt::Display for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Condition::NotInFloor(rule) if rule.private.is_empty() => {
-                f.write_str("its address not in the floor")
-            }
-            Condition::NotInFloor(rule) => {
-                let ranges: Vec<String> = rule.private.iter().map(IpNet::to_string).collect();
-                write!(f, "its address not in the floor, or in {}", ranges.join(", "))
-            }
-            Condition::NotDenied => f.write_str("its address in no denied range"),
-            Condition::ProxyResolves => f.write_str("the proxy resolves it, its address is not checked"),
-            Condition::TheHost => f.write_str("its address is the host's own"),
-            Condition::Sni(name) => write!(f, "SNI = {name}"),
-            Condition::HostHeader(name) => write!(f, "Host = {name}"),
-            Condition::SniOrHost(name) => write!(f, "SNI or Host = {name}, or a protocol that has neither"),
-        }
-    }
-}
-
-impl Serialize for Condition {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// The answer, with everything that explains it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Verdict {
-    /// Set when it may go on.
-    pub allowed: bool,
-    /// Reason of the verdict.
-    pub reason: Reason,
-    /// The rule that decided, or the nearest one.
-    pub rule: Option<Arc<Rule>>,
-    /// Check of the connection by the gate.
-    pub protocol: Option<Protocol>,
-    /// Checks that remain when it is allowed.
-    pub conditions: Vec<Condition>,
-}
-
-impl Verdict {
-    fn refused(reason: Reason, rule: Option<&Arc<Rule>>) -> Verdict {
-        Verdict { allowed: false, reason, rule: rule.cloned(), protocol: None, conditions: Vec::new() }
-    }
-}
-
-/// One step of the decision, in order: what `explain` shows.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Considered {
-    /// Result of the consideration.
-    pub finding: Finding,
-    /// The rule it is about.
-    pub rule: Option<Arc<Rule>>,
-}
-
-/// Result about one rule, or about the question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finding {
-    /// The run has no network.
-    NetworkDenied,
-    /// The transport is not TCP.
-    Transport,
-    /// The port is the fence's own, on every address.
-    ReservedPort(u16),
-    /// The name stands for the host or a metadata service.
-    HostAlias(Reason),
-    /// This denial speaks about the target.
-    Denies,
-    /// This denial speaks about the name, on other ports.
-    DeniesOtherPorts,
-    /// No denial speaks about the target.
-    NothingDenies,
-    /// No rule of `allow` speaks about the target.
-    NothingAllows,
-    /// This rule of `allow` speaks about the target, and is judged next.
-    Candidate,
-    /// The rule permits other ports.
-    OtherPorts,
-    /// The rule's day is over.
-    Expired,
-    /// The rule is the project's, which has neither a ceiling over it nor a person's approval.
-    Untrusted,
-    /// The rule is the project's and approved, and asks for more than an approval covers.
-    BeyondTrust,
-    /// The rule counts, for the project is approved.
-    Trusted,
-    /// This entry of this layer's ceiling contains the rule.
-    InCeiling(Layer),
-    /// No entry of this layer's ceiling contains it.
-    OutsideCeiling(Layer),
-    /// The proxy would resolve it, and the rule does not say that it may.
-    NotByProxy,
-    /// This denial speaks about the real address.
-    DeniesAddress,
-    /// The floor refuses the address.
-    Floor(Reason),
-    /// The rule permits the target.
-    Permits,
-}
-
-/// Collector of considerations; none while enforcing.
-struct Notes<'n>(Option<&'n mut Vec<Considered>>);
-
-impl Notes<'_> {
-    fn add(&mut self, finding: Finding, rule: Option<&Arc<Rule>>) {
-        if let Some(list) = &mut self.0 {
-            list.push(Considered { finding, rule: rule.cloned() });
-        }
-    }
-}
+pub use self::question::Question;
+pub use self::verdict::{Condition, Considered, Finding, Verdict};
+pub use crate::reason::Reason;
+pub use crate::target::Target;
 
 /// Reason for which a rule does not permit, and the rule that says so.
 pub(crate) type Refusal = (Reason, Arc<Rule>);
