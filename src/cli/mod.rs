@@ -2,6 +2,9 @@
 
 pub mod docker;
 pub mod doctor;
+#[cfg(test)]
+mod documented;
+pub mod init;
 pub mod live;
 pub mod policy;
 pub mod project;
@@ -82,6 +85,8 @@ pub enum Command {
     Project(project::ProjectCommand),
     /// Approve a project's own policy as it is now
     Trust(policy::TrustArgs),
+    /// Write a first policy and Dockerfile for an agent into a project
+    Init(init::InitArgs),
     /// Write the helper image of this machine's files, for engines that need it from elsewhere
     #[command(hide = true)]
     HelperImage {

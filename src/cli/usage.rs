@@ -34,7 +34,8 @@ pub fn read(words: Vec<OsString>) -> Result<Cli, ExitCode> {
     }
 }
 
-fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
+/// Reads the command line with clap's own errors.
+pub(super) fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&command().try_get_matches_from(words)?)
 }
 

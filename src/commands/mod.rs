@@ -3,6 +3,7 @@
 mod doctor;
 mod events;
 mod gc;
+mod init;
 mod live;
 mod machine;
 pub mod policy;
@@ -47,6 +48,7 @@ pub fn dispatch(cli: Cli, began: Instant) -> ExitCode {
         Command::Policy(command) => policy::dispatch(command),
         Command::Project(command) => project::dispatch(command),
         Command::Trust(args) => trust::trust(&args),
+        Command::Init(args) => init::init(&args),
         Command::HelperImage { output } => helper_image(&output),
         #[cfg(target_os = "linux")]
         Command::Fence(_) | Command::Guard(_) | Command::Host(_) | Command::Disk(_) | Command::Probe(_) => {

@@ -18,7 +18,7 @@ mod import;
 mod presets;
 mod resolved;
 mod show;
-mod suggest;
+pub mod suggest;
 mod test;
 mod walk;
 
@@ -63,7 +63,7 @@ pub fn wanted(args: &PolicyArgs, project: Option<&Path>) -> layers::Wanted {
 }
 
 /// Says what a translation could not carry over.
-fn say(notes: &[Note]) {
+pub fn say(notes: &[Note]) {
     for note in notes {
         crate::term::talk_lines(format_args!("{note}\n"));
     }

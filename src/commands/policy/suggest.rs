@@ -6,6 +6,7 @@
 //! ```
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use netpolicy::policy::{Policy, Rule};
 use netpolicy::print;
@@ -17,26 +18,22 @@ use crate::cli::policy::SuggestArgs;
 use crate::term::Failure;
 use crate::term::{print_document as out, print_json, talk_lines};
 
+const HEAD: &str =
+    "# Suggested by `ringfence policy suggest` from the project's own files: read it before you use it.\n";
+
 /// Looks through one project.
 pub fn suggest(args: &SuggestArgs) -> Result<u8, Failure> {
-    let walked = walk::walk(&args.dir).map_err(|error| {
-        Failure::new(COULD_NOT_TELL, format!("cannot look through {}", args.dir.display()))
-            .caused_by(&error)
-            .hint("name the project's folder")
-    })?;
-    let files = walked.files.iter().map(|file| (file.path.as_str(), file.text.as_str()));
-    let mut suggested = suggest::suggest(files);
-    suggested.notes.extend(walked.notes);
+    let (suggested, files) = look_through(&args.dir)?;
     if args.json {
         print_json(&json!({
-            "files": walked.files.iter().map(|file| &file.path).collect::<Vec<_>>(),
+            "files": files,
             "suggestions": suggested.suggestions,
             "notes": suggested.notes,
         }))?;
     } else {
-        out(&policy(&suggested))?;
+        out(&(HEAD.to_owned() + &rules(&suggested.suggestions)))?;
         say(&suggested.notes);
-        let (names, files) = (suggested.suggestions.len(), walked.files.len());
+        let (names, files) = (suggested.suggestions.len(), files.len());
         talk_lines(format_args!("{names} name{} from {files} file{}\n", plural(names), plural(files)));
     }
     Ok(0)
@@ -46,17 +43,32 @@ fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-fn policy(suggested: &Suggested) -> String {
-    let by_text: HashMap<&str, &Suggestion> = suggested
-        .suggestions
-        .iter()
-        .map(|suggestion| (suggestion.rule.origin.text.as_str(), suggestion))
-        .collect();
-    let allow = suggested.suggestions.iter().map(|suggestion| suggestion.rule.clone().into()).collect();
+/// Finds the names that a project's files show.
+pub fn of_project(dir: &Path) -> Result<Suggested, Failure> {
+    look_through(dir).map(|(suggested, _)| suggested)
+}
+
+/// Finds the names that a project's files show, and lists the files that were read.
+fn look_through(dir: &Path) -> Result<(Suggested, Vec<String>), Failure> {
+    let walked = walk::walk(dir).map_err(|error| {
+        Failure::new(COULD_NOT_TELL, format!("cannot look through {}", dir.display()))
+            .caused_by(&error)
+            .hint("name the project's folder")
+    })?;
+    let files = walked.files.iter().map(|file| (file.path.as_str(), file.text.as_str()));
+    let mut suggested = suggest::suggest(files);
+    suggested.notes.extend(walked.notes);
+    Ok((suggested, walked.files.into_iter().map(|file| file.path).collect()))
+}
+
+/// Writes a policy that permits what was suggested, each line with its evidence.
+pub fn rules(suggestions: &[Suggestion]) -> String {
+    let by_text: HashMap<&str, &Suggestion> =
+        suggestions.iter().map(|suggestion| (suggestion.rule.origin.text.as_str(), suggestion)).collect();
+    let allow = suggestions.iter().map(|suggestion| suggestion.rule.clone().into()).collect();
     let policy = Policy { allow, ..Policy::nothing() };
     let comment = |rule: &Rule| by_text.get(rule.origin.text.as_str()).map(|suggestion| words(suggestion));
-    let head = "# Suggested by `ringfence policy suggest` from the project's own files: read it before you use it.\n";
-    head.to_owned() + &print::policy(&policy, &comment)
+    print::policy(&policy, &comment)
 }
 
 fn words(suggestion: &Suggestion) -> String {
