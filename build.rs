@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Compiles it static: it runs in whatever image, before anything of that.
 fn init(out: &Path) -> Result<(), Box<dyn std::error::Error>> {
     const SOURCE: &str = "src/inside/init/main.rs";
-    println!("cargo::rerun-if-changed={SOURCE}");
+    println!("cargo::rerun-if-changed=src/inside/init");
     let variable = |name: &str| std::env::var_os(name).ok_or_else(|| format!("no {name}"));
     let (target, code) = (variable("TARGET")?, out.join("init.rs"));
     if !target.to_string_lossy().contains("-linux-") {

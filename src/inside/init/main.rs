@@ -9,6 +9,8 @@
 //! of the agent ran. User, capabilities, filter of system calls, directory, terminal and signals
 //! are those that the agent gets; an exec passes them on.
 
+mod refusal;
+
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::linux::net::SocketAddrExt;
@@ -16,7 +18,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 use std::time::Duration;
 
@@ -39,9 +41,32 @@ fn main() {
         );
         exit(NOT_STARTED);
     }
+    let uid = own_uid();
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    if let Some(fault) = uid.zip(home).and_then(|(uid, home)| refusal::home_fault(&home, uid)) {
+        eprintln!("ringfence: {fault}");
+    }
     let error = Command::new(&program).args(words).exec();
     eprintln!("exec {} failed: {error}", program.to_string_lossy());
+    if let Some(remedy) = uid.and_then(|uid| refusal::remedy(error.kind(), uid, &places_of(&program))) {
+        eprintln!("ringfence: {remedy}");
+    }
     exit(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 });
+}
+
+/// Reads the user that this process, and so the agent, runs as.
+fn own_uid() -> Option<u32> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Lists the places where a program is looked for.
+fn places_of(program: &OsStr) -> Vec<PathBuf> {
+    if program.as_bytes().contains(&b'/') {
+        return vec![PathBuf::from(program)];
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|folder| folder.join(program)).collect()
 }
 
 /// Shows the fence what is at each place, and waits for its word.

@@ -1,0 +1,42 @@
+//! Words of the agent's first program about mistakes in an image.
+
+#[path = "../src/inside/init/refusal.rs"]
+mod refusal;
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use refusal::{home_fault, remedy};
+
+#[test]
+fn a_closed_folder_and_a_foreign_home_are_told_with_user_and_remedy() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let home = dir.path().join("home");
+    fs::create_dir_all(home.join("bin")).expect("a folder");
+    let mode = |mode| fs::set_permissions(&home, fs::Permissions::from_mode(mode)).expect("a mode");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
+    let owner = fs::metadata(&home).expect("a folder").uid();
+    let (other, places) = (owner + 4321, [home.join("bin/agent")]);
+
+    mode(0o700);
+    let told = remedy(ErrorKind::PermissionDenied, other, &places).expect("a remedy");
+    assert!(told.contains(&format!("user {other} may not enter {}:", home.display())), "{told}");
+    assert!(told.contains("--user root"), "{told}");
+    let told = home_fault(&home, other).expect("a fault");
+    assert!(told.contains(&format!("user {other} cannot write HOME=")), "{told}");
+    // The controls: the owner, root, and a folder that is open to all.
+    for user in [owner, 0] {
+        assert_eq!(remedy(ErrorKind::PermissionDenied, user, &places), None);
+        assert_eq!(home_fault(&home, user), None);
+    }
+    mode(0o777);
+    assert_eq!(remedy(ErrorKind::PermissionDenied, other, &places), None);
+    assert_eq!(home_fault(&home, other), None);
+}
+
+#[test]
+fn a_program_that_is_missing_is_told_with_a_remedy() {
+    assert!(remedy(ErrorKind::NotFound, 1000, &[]).expect("a remedy").contains("Dockerfile"));
+    assert_eq!(remedy(ErrorKind::InvalidInput, 1000, &[]), None);
+}
