@@ -33,7 +33,7 @@ pub struct Cli {
     /// [default: DOCKER_HOST, else the current docker context, else the usual sockets]
     #[arg(long, global = true, value_name = "HOST")]
     pub engine: Option<String>,
-    /// Write errors only: no summary, no warning, no progress
+    /// Write errors, and warnings of what is lost or less protected; no summary, no progress
     #[arg(short, long, global = true)]
     pub quiet: bool,
     /// Write diagnostics: steps, the engine's calls, what fence and guard do; RINGFENCE_LOG chooses

@@ -51,7 +51,12 @@ pub fn trust(args: &TrustArgs) -> Result<u8, Failure> {
         return Ok(0);
     }
     let earlier = before.as_ref().map(|approval| policy_of(&approval.files));
-    crate::term::talk_lines(summary(&folder, &now.policy, earlier.as_ref(), &digest));
+    let summary = summary(&folder, &now.policy, earlier.as_ref(), &digest);
+    // Nobody is asked to approve something that is not shown.
+    match args.yes {
+        true => term::talk_lines(summary),
+        false => term::essential_lines(summary),
+    }
     if !args.yes && !agreed()? {
         term::talk_lines("not approved\n");
         return Ok(NOT_APPROVED);

@@ -108,11 +108,11 @@ pub fn tell(report: &Report) {
 }
 
 /// Says of each line which run and which directory it is about: the person is in the middle of
-/// something else, in another project perhaps.
+/// something else, in another project perhaps. All of it is said with `--quiet` too: the journal is
+/// gone afterwards, and no later run says it again.
 fn tell_of_another(report: &Report, id: WorkflowId, of: &[PathBuf]) {
-    let put_back = report.told.put_back();
-    put_back.iter().for_each(|line| crate::term::essential(of_another(line, id, of)));
-    rest(report).iter().for_each(|line| crate::term::talk(of_another(line, id, of)));
+    let all = [report.told.put_back(), rest(report)].concat();
+    all.iter().for_each(|line| crate::term::essential(of_another(line, id, of)));
 }
 
 fn of_another(line: &str, id: WorkflowId, of: &[PathBuf]) -> String {

@@ -29,6 +29,8 @@ mod warning;
 pub use self::data::{print, print_coloured, print_document, print_json};
 pub use self::escape::{line, lines};
 pub use self::failure::{COULD_NOT_RUN, Failure};
-pub use self::printer::{ask, be_quiet, essential, stdout_has_colours, talk, talk_lines, usage};
-pub use self::progress::{Progress, leave_to_agent, progress};
+pub use self::printer::{
+    ask, be_quiet, essential, essential_lines, stdout_has_colours, talk, talk_lines, usage,
+};
+pub use self::progress::{Progress, leave_screen, progress, shows_progress};
 pub use self::warning::{Finding, Warning, warn};

@@ -19,7 +19,17 @@ pub(super) enum Stream {
     Talk,
 }
 
-/// Keeps talk, warnings and progress back from now on; errors stay.
+impl Stream {
+    /// Writes all of a text.
+    pub(super) fn write(self, text: &str) -> io::Result<()> {
+        match self {
+            Stream::Data => whole(io::stdout().lock(), text),
+            Stream::Talk => whole(io::stderr().lock(), text),
+        }
+    }
+}
+
+/// Keeps talk, most warnings and progress back from now on; what is essential stays.
 pub fn be_quiet() {
     QUIET.store(true, Ordering::Relaxed);
 }
@@ -47,6 +57,11 @@ pub fn essential(what: impl Display) {
     to_stderr(&format!("ringfence: {}\n", indented(&what.to_string(), 11)));
 }
 
+/// Says a text of several lines that nobody may miss, on stderr, `--quiet` or not.
+pub fn essential_lines(text: impl Display) {
+    to_stderr(&lines(&text.to_string()));
+}
+
 /// Writes escaped text to stderr.
 pub(super) fn to_stderr(text: &str) {
     // Talk that nobody reads is no reason to stop.
@@ -70,10 +85,7 @@ pub fn ask(question: &str) -> io::Result<String> {
 
 /// Writes all of a text, without a line of progress in its way.
 pub(super) fn write(stream: Stream, text: &str) -> io::Result<()> {
-    progress::aside(|| match stream {
-        Stream::Data => whole(io::stdout().lock(), text),
-        Stream::Talk => whole(io::stderr().lock(), text),
-    })
+    progress::aside(|| stream.write(text))
 }
 
 fn whole(mut stream: impl Write, text: &str) -> io::Result<()> {

@@ -4,7 +4,7 @@
 //!  progress("pulling x") ─▶ a thread waits ─┬─ dropped within a second ─▶ nothing was shown
 //!                                           └─ later ─▶ the line, drawn again and again ─ dropped ─▶ cleared
 //!  talk, data ─▶ aside: the line is cleared, the text written, the line drawn again
-//!  leave_to_agent ─▶ the line is cleared, and none is drawn before the guard is dropped
+//!  leave_screen ─▶ the line is cleared, and none is drawn before the guard is dropped
 //! ```
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -26,14 +26,16 @@ const REFRESH: Duration = Duration::from_millis(200);
 static LINES: LazyLock<MultiProgress> =
     LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
 /// Held while something is written or drawn.
-static SCREEN: Mutex<Screen> = Mutex::new(Screen { agents: 0, lines: 0 });
+static SCREEN: Mutex<Screen> = Mutex::new(Screen { others: 0, lines: 0, column_unknown: false });
 
-/// Line of progress on the screen.
+/// What is on the screen.
 struct Screen {
-    /// Agents that have it: one, or none.
-    agents: usize,
+    /// Others that write to it now: an agent, or a program that asks the person.
+    others: usize,
     /// Lines of progress.
     lines: usize,
+    /// Tells whether others may have left the cursor in the middle of a line.
+    column_unknown: bool,
 }
 
 fn take<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -52,7 +54,7 @@ struct Shown {
 /// Begins something that may take its time: `pulling debian:12`. Nothing is shown where nobody
 /// looks, with `--quiet`, and with `TERM=dumb`.
 pub fn progress(what: &str) -> Progress {
-    if is_quiet() || is_dumb() || !is_terminal(Stream::Talk) {
+    if !shows_progress() {
         return Progress(None);
     }
     let (what, detail) = (line(what), Arc::new(Mutex::new(String::new())));
@@ -79,8 +81,12 @@ fn draw(what: &str, detail: &Mutex<String>, ended: &Receiver<()>) {
         let detail = line(&take(detail));
         let words = if detail.is_empty() { what.to_owned() } else { format!("{what}: {detail}") };
         {
-            let screen = take(&SCREEN);
-            if screen.agents == 0 {
+            let mut screen = take(&SCREEN);
+            if screen.others == 0 {
+                // A line that is drawn behind others' words could not be cleared whole.
+                if std::mem::take(&mut screen.column_unknown) {
+                    new_line();
+                }
                 bar.set_message(words);
                 bar.tick();
             }
@@ -119,29 +125,42 @@ impl Drop for Progress {
     }
 }
 
+/// Begins a new line on stderr.
+fn new_line() {
+    // A terminal that is gone shows nothing.
+    let _ = Stream::Talk.write("\n");
+}
+
+/// Tells whether a line of progress would be shown.
+pub fn shows_progress() -> bool {
+    !is_quiet() && !is_dumb() && is_terminal(Stream::Talk)
+}
+
 /// Writes something while no line of progress is in its way.
 pub(super) fn aside<T>(write: impl FnOnce() -> T) -> T {
     let screen = take(&SCREEN);
-    if screen.agents == 0 && screen.lines > 0 { LINES.suspend(write) } else { write() }
+    if screen.others == 0 && screen.lines > 0 { LINES.suspend(write) } else { write() }
 }
 
-/// The time in which an agent has the screen.
-pub struct AgentsScreen(());
+/// Time in which others have the screen.
+pub struct LeftScreen(());
 
-/// Leaves the screen to an agent: the line of progress is cleared, and none is drawn meanwhile.
-pub fn leave_to_agent() -> AgentsScreen {
+/// Leaves the screen to an agent, or to a program that asks the person: the line of progress is
+/// cleared, and none is drawn meanwhile.
+pub fn leave_screen() -> LeftScreen {
     let mut screen = take(&SCREEN);
-    screen.agents += 1;
+    screen.others += 1;
     if screen.lines > 0 {
         // A terminal that is gone shows nothing.
         let _ = LINES.clear();
     }
-    AgentsScreen(())
+    LeftScreen(())
 }
 
-impl Drop for AgentsScreen {
+impl Drop for LeftScreen {
     fn drop(&mut self) {
         let mut screen = take(&SCREEN);
-        screen.agents = screen.agents.saturating_sub(1);
+        screen.others = screen.others.saturating_sub(1);
+        screen.column_unknown = true;
     }
 }

@@ -81,6 +81,8 @@ pub enum Warning {
     EventsUnread(usize),
     /// The decision log has reached its bound.
     LogFull,
+    /// A cover came off a file of the project.
+    Uncovered(String),
     /// A note of the decision log, by its own words.
     Noted(String),
     /// The engine starts no helper that counts the agent's files.
@@ -164,14 +166,17 @@ impl fmt::Display for Warning {
                 directory.display()
             ),
             Warning::ByEngine { about: Some(about), words } => write!(f, "{about}: {words}"),
-            Warning::ByEngine { about: None, words } | Warning::Noted(words) => f.write_str(words),
+            Warning::ByEngine { about: None, words } | Warning::Uncovered(words) | Warning::Noted(words) => {
+                f.write_str(words)
+            }
             Warning::HelperImageReplaced { tag, why } => write!(
                 f,
                 "the engine had another image by the name {tag} ({why}); its own was loaded in its place"
             ),
             Warning::NoAccount(failure) => {
                 write!(f, "the agent's user gets no account of its own: {}", failure.message)?;
-                failure.causes.iter().try_for_each(|cause| write!(f, "\nbecause: {cause}"))
+                failure.causes.iter().try_for_each(|cause| write!(f, "\nbecause: {cause}"))?;
+                failure.hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
             }
             Warning::AgentKilled { seconds } => {
                 write!(f, "the agent was asked to end and went on for {seconds} s, so it is ended (KILL)")
@@ -235,8 +240,39 @@ impl Warning {
             | Warning::ByEngine { .. }
             | Warning::HelperImageReplaced { .. }
             | Warning::NoAccount(_)
+            | Warning::Uncovered(_)
             | Warning::Noted(_)
             | Warning::AgentKilled { .. } => Ok(()),
+        }
+    }
+
+    /// Tells whether `--quiet` leaves it: evidence is lost, less is enforced than was asked for, or
+    /// something is left on this machine that no later command tells.
+    fn is_essential(&self) -> bool {
+        match self {
+            Warning::ByEngine { .. }
+            | Warning::HelperImageReplaced { .. }
+            | Warning::EventsExposed { .. }
+            | Warning::EventsUnwritable { .. }
+            | Warning::EventsLost { .. }
+            | Warning::LogFull
+            | Warning::DiskNotCounted(_)
+            | Warning::Uncovered(_)
+            | Warning::NonceReplaced(_)
+            | Warning::NonceLeft { .. }
+            | Warning::NotRecordedHere(_) => true,
+            Warning::Policy(_)
+            | Warning::OptionWithoutEffect { .. }
+            | Warning::VariableNotSet(_)
+            | Warning::Files { .. }
+            | Warning::NotLookedThrough(_)
+            | Warning::NoAccount(_)
+            | Warning::EventsUnread(_)
+            | Warning::Noted(_)
+            | Warning::AgentKilled { .. }
+            | Warning::WorkflowKept { .. }
+            | Warning::LeftFromEarlier(_)
+            | Warning::NoSystemResolver(_) => false,
         }
     }
 
@@ -251,9 +287,9 @@ impl Warning {
     }
 }
 
-/// Warns the person, on stderr, unless `--quiet` was given.
+/// Warns the person, on stderr; with `--quiet`, of the essential only.
 pub fn warn(warning: Warning) {
-    if !is_quiet() {
+    if !is_quiet() || warning.is_essential() {
         to_stderr(&warning.rendered(has_colours()));
     }
 }
@@ -295,6 +331,7 @@ mod tests {
             Warning::EventsLost { workflow: text("0000002a"), from: 3, to: 9 },
             Warning::EventsUnread(2),
             Warning::LogFull,
+            Warning::Uncovered(text("the cover of .env came off")),
             Warning::Noted(text("the agent's GitLab token ends in 2m, and the run with it")),
             Warning::DiskNotCounted(text("no such runtime")),
             Warning::AgentKilled { seconds: 10 },

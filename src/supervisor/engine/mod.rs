@@ -145,7 +145,13 @@ impl Choice {
             progress.detail(candidate.address.to_string());
             match try_address(&candidate.address, candidate.found).await {
                 Ok(engine) => return Ok(engine),
-                Err(why) => tried.push((candidate, why)),
+                Err(Unusable { why, answered }) => {
+                    tried.push((candidate, why));
+                    // Workflows may run there: another engine in its place would be a surprise.
+                    if answered {
+                        break;
+                    }
+                }
             }
         }
         Err(discover::none_answers(&tried))
@@ -157,10 +163,25 @@ pub async fn connect(asked: Option<&str>) -> Result<Engine, Failure> {
     Choice::of(asked)?.connect().await
 }
 
-async fn try_address(address: &Address, found: bool) -> Result<Engine, String> {
+/// An address at which no engine can be used.
+#[derive(Debug)]
+struct Unusable {
+    /// The reason.
+    why: String,
+    /// Tells whether an engine is there: it said its version, and then nothing that can be used.
+    answered: bool,
+}
+
+impl From<String> for Unusable {
+    fn from(why: String) -> Unusable {
+        Unusable { why, answered: false }
+    }
+}
+
+async fn try_address(address: &Address, found: bool) -> Result<Engine, Unusable> {
     let version = bollard::API_DEFAULT_VERSION;
     let (api, about, info) = match address {
-        Address::Unix(path) if !path.exists() => return Err("no such socket".to_owned()),
+        Address::Unix(path) if !path.exists() => return Err("no such socket".to_owned().into()),
         Address::Unix(path) => {
             if found {
                 Person::here().doubt(path)?;
@@ -180,19 +201,26 @@ async fn try_address(address: &Address, found: bool) -> Result<Engine, String> {
             let ssh = Ssh { user: user.clone(), host: host.clone(), port: *port, may_ask: false };
             let by = |ssh: Ssh| asked(dial::client(ssh, TIMEOUT_SECONDS, version), SSH_ANSWER_LIMIT);
             match by(ssh.clone()).await {
-                Err(why) if ssh::needs_a_person(&why) => {
-                    by(Ssh { may_ask: true, ..ssh.clone() }).await?;
-                    by(ssh).await.map_err(|why| format!("{why}; {}", ssh::ONCE))?
+                Err(Unusable { why, .. }) if ssh::needs_a_person(&why) => {
+                    // ssh asks on the terminal, about the host's key among others.
+                    let screen = crate::term::leave_screen();
+                    let once = by(Ssh { may_ask: true, ..ssh.clone() }).await;
+                    drop(screen);
+                    once?;
+                    by(ssh).await.map_err(|mut unusable| {
+                        unusable.why = format!("{}; {}", unusable.why, ssh::ONCE);
+                        unusable
+                    })?
                 }
                 answer => answer?,
             }
         }
     };
-    let dialect = Dialect::of(&about, &info)?;
+    let dialect = Dialect::of(&about, &info).map_err(|why| Unusable { why, answered: true })?;
     let spoken = api.client_version();
     let spoken = ApiVersion { major: spoken.major_version, minor: spoken.minor_version };
     if !dialect.api.has(spoken) {
-        return Err(format!("it speaks API {}, and ringfence {spoken}", dialect.api));
+        return Err(format!("it speaks API {}, and ringfence {spoken}", dialect.api).into());
     }
     Ok(Engine {
         api,
@@ -214,7 +242,7 @@ async fn try_address(address: &Address, found: bool) -> Result<Engine, String> {
 async fn asked(
     api: Result<Docker, ApiError>,
     limit: Duration,
-) -> Result<(Docker, SystemVersion, SystemInfo), String> {
+) -> Result<(Docker, SystemVersion, SystemInfo), Unusable> {
     let api = api.map_err(|error| error.to_string())?;
     let words = async {
         let api = api.negotiate_version().await.map_err(|error| describe(&error))?;
@@ -224,8 +252,13 @@ async fn asked(
     let silent = |limit: Duration| format!("no answer within {} s", limit.as_secs());
     let words = tokio::time::timeout(limit, words).await.unwrap_or_else(|_| Err(silent(limit)));
     let (api, about) = words?;
-    let info = tokio::time::timeout(INFO_LIMIT, api.info()).await.map_err(|_| silent(INFO_LIMIT))?;
-    let info = info.map_err(|error| format!("it says nothing of itself: {}", describe(&error)))?;
+    let of_itself = |why: &str| {
+        let why = format!("it says its version, and nothing of itself (docker info): {why}");
+        Unusable { why, answered: true }
+    };
+    let info = tokio::time::timeout(INFO_LIMIT, api.info()).await;
+    let info = info.map_err(|_| of_itself(&silent(INFO_LIMIT)))?;
+    let info = info.map_err(|error| of_itself(&describe(&error)))?;
     Ok((api, about, info))
 }
 
@@ -353,7 +386,7 @@ mod tests {
         let address = Address::Unix(path);
         let tried = tokio::time::timeout(Duration::from_secs(30), try_address(&address, false));
         let why = tried.await.expect("it gives up by itself").map(|_| ()).unwrap_err();
-        assert_eq!(why, "no answer within 1 s");
+        assert_eq!((why.why.as_str(), why.answered), ("no answer within 1 s", false));
         assert!(answered.load(std::sync::atomic::Ordering::SeqCst) > 1, "it was asked a second time");
     }
 }

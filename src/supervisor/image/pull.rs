@@ -1,6 +1,6 @@
 //! Asking the engine to fetch an image, and what its refusals mean.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::errors::Error as ApiError;
 use bollard::query_parameters::CreateImageOptions;
@@ -15,6 +15,8 @@ use crate::term::{COULD_NOT_RUN, Failure, Progress};
 
 /// An engine that says nothing for so long has lost its registry.
 const SILENCE: Duration = Duration::from_secs(600);
+/// Shortest pull that is worth a line where no progress is shown.
+const WORTH_A_LINE: Duration = Duration::from_secs(1);
 /// The header that carries credentials to the engine.
 const AUTH_HEADER: &str = "x-registry-auth";
 
@@ -36,13 +38,33 @@ pub async fn pull(engine: &Engine, reference: &Reference) -> Result<(), Failure>
     // The line of progress is ended.
     let _tidies = Tidies::begin();
     let progress = crate::term::progress(&format!("pulling {shown}"));
-    let fetched = unless_interrupted(fetch(engine, reference, credentials.as_ref(), &progress)).await;
+    let fetching = fetch(engine, reference, credentials.as_ref(), &progress);
+    let fetched = unless_interrupted(told_in_pipes(&shown, fetching)).await;
     drop(progress);
     let result = fetched?;
     result.map_err(|text| {
         let text = credentials.as_ref().map_or(text.clone(), |known| known.hide_in(&text));
         failure(reference, &shown, &text, credentials.is_some())
     })
+}
+
+/// Waits for a pull. Where no line of progress is shown, a line says that it takes its time, and
+/// another that it is over: a log of CI must not look as if nothing happened.
+async fn told_in_pipes<T>(shown: &str, fetching: impl Future<Output = T>) -> T {
+    let began = Instant::now();
+    let mut fetching = std::pin::pin!(fetching);
+    if let Ok(fetched) = tokio::time::timeout(WORTH_A_LINE, &mut fetching).await {
+        return fetched;
+    }
+    let in_lines = !crate::term::shows_progress();
+    if in_lines {
+        crate::term::talk(format_args!("pulling {shown}"));
+    }
+    let fetched = fetching.await;
+    if in_lines {
+        crate::term::talk(format_args!("pulling {shown} took {} s", began.elapsed().as_secs()));
+    }
+    fetched
 }
 
 /// Returns the name with its tag or digest.

@@ -100,6 +100,9 @@ async fn agents_status(plan: &RunPlan, status: i64) -> i32 {
 
 /// Tells the person something, and has it written down.
 fn tell(plan: &RunPlan, what: Observation, said: String) {
-    crate::term::warn(Warning::Noted(said.clone()));
+    crate::term::warn(match what {
+        Observation::Uncovered => Warning::Uncovered(said.clone()),
+        _ => Warning::Noted(said.clone()),
+    });
     plan.note(vec![(what, said)]);
 }

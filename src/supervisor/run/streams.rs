@@ -57,7 +57,7 @@ pub async fn carry(
     interactive: bool,
     mut over: watch::Receiver<bool>,
 ) -> Option<String> {
-    let _screen = crate::term::leave_to_agent();
+    let _screen = crate::term::leave_screen();
     let AttachContainerResults { mut output, input } = attached;
     let feeding = interactive.then(|| tokio::spawn(feed(input)));
     let mut lost = None;
