@@ -7,7 +7,6 @@
 //! ```
 //! Targets are ordinary tests called `fuzz_…`, so they reach private parsers and run with `cargo test`. What fails is
 //! shrunk by proptest and kept in `proptest-regressions` beside the target's source: every later run tries it first.
-#![warn(unreachable_pub)]
 
 mod bend;
 

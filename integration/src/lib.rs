@@ -3,7 +3,6 @@
 //! [`testbed`] makes a fake internet, an intranet and a metadata service in network namespaces,
 //! canaries that hear whatever escapes, images with real clients, and an engine. [`ringfence`]
 //! starts the executable in it; [`probe`] is the attacker that runs inside an agent.
-#![warn(unreachable_pub)]
 
 pub mod cargo;
 pub mod command;

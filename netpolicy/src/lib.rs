@@ -6,7 +6,6 @@
 //!                                                   └──▶ Diagnostics
 //! ```
 #![forbid(unsafe_code)]
-#![warn(unreachable_pub)]
 
 pub mod decide;
 pub mod diagnostic;

@@ -12,21 +12,21 @@ use super::policy::PolicyArgs;
 A fence is made on the engine and tried, without an agent, and removed again. What the policy demands by engine.require
 is held against its row.
 Exit status: 0 no risk fails, 1 one does, 2 no engine answers, or bad input")]
-pub struct DoctorArgs {
+pub(crate) struct DoctorArgs {
     /// The policy
     #[command(flatten)]
-    pub policy: PolicyArgs,
+    pub(crate) policy: PolicyArgs,
     /// A project directory; its own policy counts, as with `run`
     #[arg(long, value_name = "DIR")]
-    pub project: Option<PathBuf>,
+    pub(crate) project: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Programs that the doctor's containers run.
 #[derive(Debug, Subcommand)]
-pub enum ProbeCommand {
+pub(crate) enum ProbeCommand {
     /// Print what a process sees of its container
     Container,
     /// Make a fence, prove it, and print the doubts

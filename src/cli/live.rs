@@ -6,11 +6,11 @@ use super::policy::PolicyArgs;
 
 /// Option for workflows that this machine did not make.
 #[derive(Debug, Clone, Copy, Args)]
-pub struct RecordArgs {
+pub(crate) struct RecordArgs {
     /// Act on a workflow that this machine has no record of: it was started elsewhere, or the state
     /// folder is lost
     #[arg(long)]
-    pub without_record: bool,
+    pub(crate) without_record: bool,
 }
 
 /// `ringfence allow ID HOST[:PORT]`
@@ -18,19 +18,19 @@ pub struct RecordArgs {
 #[command(after_help = "\
 The rule is one of the run's layer: ceilings and denials of stronger layers hold.
 Exit status: 0 done, 1 refused by the policy, 125 could not")]
-pub struct AllowArgs {
+pub(crate) struct AllowArgs {
     /// A workflow's id, a unique prefix of it, or its name
     #[arg(value_name = "ID")]
-    pub workflow: String,
+    pub(crate) workflow: String,
     /// Host to permit (port 443 unless given)
     #[arg(value_name = "HOST[:PORT]")]
-    pub host: String,
+    pub(crate) host: String,
     /// Print the network's new state as JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// Option for workflows that this machine did not make
     #[command(flatten)]
-    pub record: RecordArgs,
+    pub(crate) record: RecordArgs,
 }
 
 /// `ringfence deny ID [HOST|CIDR]`
@@ -38,19 +38,19 @@ pub struct AllowArgs {
 #[command(after_help = "\
 Connections whose permission went are reset. Without HOST it is `ringfence net ID deny`, which
 `ringfence net ID restore` ends; a denial of a host ends when the same host is allowed.")]
-pub struct DenyArgs {
+pub(crate) struct DenyArgs {
     /// A workflow's id, a unique prefix of it, or its name
     #[arg(value_name = "ID")]
-    pub workflow: String,
+    pub(crate) workflow: String,
     /// Host to refuse, on every port; without it: everything
     #[arg(value_name = "HOST|CIDR")]
-    pub host: Option<String>,
+    pub(crate) host: Option<String>,
     /// Print the network's new state as JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// Option for workflows that this machine did not make
     #[command(flatten)]
-    pub record: RecordArgs,
+    pub(crate) record: RecordArgs,
 }
 
 /// `ringfence reload ID`
@@ -66,19 +66,19 @@ Exit status: 0 done, 1 refused by the policy, 125 could not
 Examples:
   ringfence reload ID
   ringfence reload ID --policy gitlab --policy ./team.yml")]
-pub struct ReloadArgs {
+pub(crate) struct ReloadArgs {
     /// A workflow's id, a unique prefix of it, or its name
     #[arg(value_name = "ID")]
-    pub workflow: String,
+    pub(crate) workflow: String,
     /// The policy
     #[command(flatten)]
-    pub policy: PolicyArgs,
+    pub(crate) policy: PolicyArgs,
     /// Print the network's new state as JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// Option for workflows that this machine did not make
     #[command(flatten)]
-    pub record: RecordArgs,
+    pub(crate) record: RecordArgs,
 }
 
 /// `ringfence net ID [CONDITION]… [host=NAME]`
@@ -100,17 +100,17 @@ Examples:
   ringfence net ID cut
   ringfence net ID latency=300ms±100ms bandwidth=2mbit host=gitlab.com
   ringfence net ID restore")]
-pub struct NetArgs {
+pub(crate) struct NetArgs {
     /// A workflow's id, a unique prefix of it, or its name
     #[arg(value_name = "ID")]
-    pub workflow: String,
+    pub(crate) workflow: String,
     /// Conditions to set
     #[arg(value_name = "CONDITION")]
-    pub conditions: Vec<String>,
+    pub(crate) conditions: Vec<String>,
     /// Print the network's new state as JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// Option for workflows that this machine did not make
     #[command(flatten)]
-    pub record: RecordArgs,
+    pub(crate) record: RecordArgs,
 }

@@ -1,16 +1,16 @@
 //! The words of the command line: what a person typed, as data. Nothing here acts.
 
-pub mod docker;
-pub mod doctor;
+pub(crate) mod docker;
+pub(crate) mod doctor;
 #[cfg(test)]
 mod documented;
-pub mod init;
-pub mod live;
-pub mod policy;
-pub mod project;
-pub mod run;
-pub mod usage;
-pub mod values;
+pub(crate) mod init;
+pub(crate) mod live;
+pub(crate) mod policy;
+pub(crate) mod project;
+pub(crate) mod run;
+pub(crate) mod usage;
+pub(crate) mod values;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -28,25 +28,25 @@ Examples:
   ringfence policy explain https://gitlab.com/ --policy policy.yml
   ringfence events ID --denied"
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     /// The engine to use: unix:///path, tcp://host:port, ssh://[user@]host, or a docker context
     /// [default: DOCKER_HOST, else the current docker context, else the usual sockets]
     #[arg(long, global = true, value_name = "HOST")]
-    pub engine: Option<String>,
+    pub(crate) engine: Option<String>,
     /// Write errors, and warnings of what is lost or less protected; no summary, no progress
     #[arg(short, long, global = true)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// Write diagnostics: steps, the engine's calls, what fence and guard do; RINGFENCE_LOG chooses
     #[arg(long, global = true, conflicts_with = "quiet")]
-    pub verbose: bool,
+    pub(crate) verbose: bool,
     /// Command to run.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// One verb, one variant, one file under `commands/`.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run an agent in its own fence
     Run(Box<run::RunArgs>),
     /// List the workflows on the engine
@@ -113,33 +113,33 @@ pub enum Command {
 
 /// A command that reads.
 #[derive(Debug, Args)]
-pub struct JsonArgs {
+pub(crate) struct JsonArgs {
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// `ringfence events`.
 #[derive(Debug, Args)]
-pub struct EventsArgs {
+pub(crate) struct EventsArgs {
     /// A workflow's id, unique prefix or name, or an events file
     #[arg(value_name = "ID|FILE")]
-    pub source: String,
+    pub(crate) source: String,
     /// Show refusals only
     #[arg(long)]
-    pub denied: bool,
+    pub(crate) denied: bool,
     /// Keep printing until the workflow ends
     #[arg(long, conflicts_with = "verify")]
-    pub follow: bool,
+    pub(crate) follow: bool,
     /// Check that the log is whole, as far as its chain can tell
     #[arg(long, conflicts_with = "denied")]
-    pub verify: bool,
+    pub(crate) verify: bool,
     /// The last digest, as the run printed it: proves that nothing is missing at the end
     #[arg(long, value_name = "SHA256", requires = "verify", value_parser = digest)]
-    pub digest: Option<String>,
+    pub(crate) digest: Option<String>,
     /// Print the lines as they were written; with --verify, the result as JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// `ringfence review`.
@@ -147,13 +147,13 @@ pub struct EventsArgs {
 #[command(after_help = "\
 Nothing in the project decides what is shown: git reads its objects only, with a configuration of ringfence's own.
 Exit status: 0 shown, 125 could not")]
-pub struct ReviewArgs {
+pub(crate) struct ReviewArgs {
     /// A run's id, a unique prefix of it, or its name (of several, the latest)
     #[arg(value_name = "ID")]
-    pub run: String,
+    pub(crate) run: String,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Reads a SHA-256 digest in hexadecimal digits, `sha256:` before it or not.
@@ -165,7 +165,7 @@ fn digest(text: &str) -> Result<String, String> {
 
 /// Programs that the fence container runs.
 #[derive(Debug, Subcommand)]
-pub enum FenceCommand {
+pub(crate) enum FenceCommand {
     /// Make the fence, prove it, hand its sockets over, hold it
     Hold,
     /// Write the files described on stdin into the volume in memory
@@ -181,21 +181,21 @@ pub enum FenceCommand {
 
 /// Programs that the container in the host's network runs.
 #[derive(Debug, Subcommand)]
-pub enum HostCommand {
+pub(crate) enum HostCommand {
     /// Print the machine's own addresses, and again when they change
     Watch,
 }
 
 /// Programs that the container that counts the agent's files runs.
 #[derive(Debug, Subcommand)]
-pub enum DiskCommand {
+pub(crate) enum DiskCommand {
     /// Print the agent's use of the engine's disk, again and again
     Watch,
 }
 
 /// Programs that the guard container runs.
 #[derive(Debug, Subcommand)]
-pub enum GuardCommand {
+pub(crate) enum GuardCommand {
     /// Serve the fence's sockets
     Run,
     /// Carry requests from stdin to the guard, and its answers to stdout

@@ -7,7 +7,7 @@ use netpolicy::import::Format as Import;
 
 /// Work with policies, offline.
 #[derive(Debug, Subcommand)]
-pub enum PolicyCommand {
+pub(crate) enum PolicyCommand {
     /// Report every fault in policy files
     Check {
         /// The files
@@ -57,49 +57,49 @@ Exit status: 0, or 2 could not run")]
 
 /// `ringfence policy import`.
 #[derive(Debug, Args)]
-pub struct ImportArgs {
+pub(crate) struct ImportArgs {
     /// The other program's file
-    pub file: String,
+    pub(crate) file: String,
     /// Format of the file [default: the one that it looks like]
     #[arg(long, value_name = "FORMAT", value_parser = words(&Import::ALL, Import::as_str))]
-    pub from: Option<Import>,
+    pub(crate) from: Option<Import>,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// `ringfence policy export`.
 #[derive(Debug, Args)]
-pub struct ExportArgs {
+pub(crate) struct ExportArgs {
     /// A policy file, or the name of a preset
-    pub file: String,
+    pub(crate) file: String,
     /// The format
     #[arg(long, value_name = "FORMAT", value_parser = words(&Export::ALL, Export::as_str))]
-    pub to: Export,
+    pub(crate) to: Export,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// `ringfence policy suggest`.
 #[derive(Debug, Args)]
-pub struct SuggestArgs {
+pub(crate) struct SuggestArgs {
     /// The project
     #[arg(default_value = ".")]
-    pub dir: std::path::PathBuf,
+    pub(crate) dir: std::path::PathBuf,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// `ringfence policy presets`.
 #[derive(Debug, Args)]
-pub struct PresetsArgs {
+pub(crate) struct PresetsArgs {
     /// Preset to print, as `gitlab` or `gitlab@1`
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Reads one of a library's words, and lists them all when it is none.
@@ -114,66 +114,66 @@ fn words<T: Copy + Send + Sync + 'static>(
 
 /// Sources of the policy, besides the organisation's and the user's files.
 #[derive(Debug, Args)]
-pub struct PolicyArgs {
+pub(crate) struct PolicyArgs {
     /// A policy file, or the name of a preset; may be given several times
     #[arg(long = "policy", value_name = "NAME|FILE")]
-    pub policies: Vec<String>,
+    pub(crate) policies: Vec<String>,
     /// Permit a name (port 443 unless given)
     #[arg(long = "allow", value_name = "HOST[:PORT]")]
-    pub allow: Vec<String>,
+    pub(crate) allow: Vec<String>,
     /// Refuse a name or a range, whatever else permits it
     #[arg(long = "deny", value_name = "HOST|CIDR")]
-    pub deny: Vec<String>,
+    pub(crate) deny: Vec<String>,
     /// Permit a self-managed GitLab, as in https://gitlab.corp.example
     #[arg(long, value_name = "URL")]
-    pub gitlab: Option<String>,
+    pub(crate) gitlab: Option<String>,
 }
 
 /// `ringfence policy explain`.
 #[derive(Debug, Args)]
-pub struct ExplainArgs {
+pub(crate) struct ExplainArgs {
     /// Target to explain
-    pub target: String,
+    pub(crate) target: String,
     /// The policy
     #[command(flatten)]
-    pub policy: PolicyArgs,
+    pub(crate) policy: PolicyArgs,
     /// Ask the policy's upstreams for the name, and judge each of its addresses
     #[arg(long)]
-    pub resolve: bool,
+    pub(crate) resolve: bool,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// `ringfence policy show`.
 #[derive(Debug, Args)]
-pub struct ShowArgs {
+pub(crate) struct ShowArgs {
     /// The policy
     #[command(flatten)]
-    pub policy: PolicyArgs,
+    pub(crate) policy: PolicyArgs,
     /// Print the text that is digested and signed
     #[arg(long, conflicts_with = "json")]
-    pub canonical: bool,
+    pub(crate) canonical: bool,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// `ringfence policy test`.
 #[derive(Debug, Args)]
-pub struct TestArgs {
+pub(crate) struct TestArgs {
     /// Policy files or presets, as with --policy
     #[arg(value_name = "FILE")]
-    pub files: Vec<String>,
+    pub(crate) files: Vec<String>,
     /// The policy
     #[command(flatten)]
-    pub policy: PolicyArgs,
+    pub(crate) policy: PolicyArgs,
     /// Write JUnit XML to this file too
     #[arg(long, value_name = "FILE")]
-    pub junit: Option<std::path::PathBuf>,
+    pub(crate) junit: Option<std::path::PathBuf>,
     /// Print JSON instead of TAP
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// `ringfence trust`.
@@ -181,32 +181,32 @@ pub struct TestArgs {
 #[command(after_help = "\
 An approval covers the policy as it is, with everything it extends: a change ends it, and the next `ringfence trust`
 shows what changed. It gives names only; private addresses, ranges and unchecked bytes are granted by your own policy.")]
-pub struct TrustArgs {
+pub(crate) struct TrustArgs {
     /// The project's policy, or its folder
     #[arg(value_name = "FILE", default_value = ".ringfence.yml")]
-    pub file: std::path::PathBuf,
+    pub(crate) file: std::path::PathBuf,
     /// Do not ask
     #[arg(short, long)]
-    pub yes: bool,
+    pub(crate) yes: bool,
     /// Withdraw the approval
     #[arg(long, conflicts_with = "yes")]
-    pub revoke: bool,
+    pub(crate) revoke: bool,
     /// List what was approved
     #[arg(long, conflicts_with_all = ["yes", "revoke", "file"])]
-    pub list: bool,
+    pub(crate) list: bool,
     /// Print the list as JSON
     #[arg(long, requires = "list")]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// `ringfence policy diff`.
 #[derive(Debug, Args)]
-pub struct DiffArgs {
+pub(crate) struct DiffArgs {
     /// A policy file, or the name of a preset
-    pub old: String,
+    pub(crate) old: String,
     /// New policy
-    pub new: String,
+    pub(crate) new: String,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }

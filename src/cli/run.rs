@@ -22,136 +22,136 @@ lets an agent commit and push in a working tree of its own. Run no git in the ot
 Exit status: the agent's own; 123 the fence ended the run (a helper died, a limit of memory or disk); 124 its time is over;
 125 ringfence could not run it; 126/127 as docker; 128+N ended by signal N"
 )]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// The policy
     #[command(flatten)]
-    pub policy: PolicyArgs,
+    pub(crate) policy: PolicyArgs,
     /// Run only if the policy of all layers has this digest (see `ringfence policy show`)
     #[arg(long, value_name = "sha256:…")]
-    pub expect_digest: Option<String>,
+    pub(crate) expect_digest: Option<String>,
     /// `policy`: what the policy permits; `denied`: nothing
     #[arg(long, alias = "net", value_name = "CONDITION", default_value = "policy", value_parser = values::network)]
-    pub network: Network,
+    pub(crate) network: Network,
     /// Deny all network, as --network denied does
     #[arg(long, conflicts_with = "network")]
-    pub no_network: bool,
+    pub(crate) no_network: bool,
     /// The project directory, mounted at /workspace, which becomes the working directory
     #[arg(long, value_name = "DIR")]
-    pub project: Option<PathBuf>,
+    pub(crate) project: Option<PathBuf>,
     /// Give the agent the project's git repository too, where that lies outside of DIR: a linked
     /// working tree, a submodule, a part of a larger repository. What git keeps for other working
     /// trees stays unchangeable
     #[arg(long, requires = "project")]
-    pub worktree: bool,
+    pub(crate) worktree: bool,
     /// A directory or file of this machine for the agent, read-only unless it ends in `:rw`
     #[arg(short = 'v', long = "mount", visible_alias = "volume", value_name = "SRC:DST[:rw]")]
-    pub mounts: Vec<String>,
+    pub(crate) mounts: Vec<String>,
     /// An environment variable for the agent; without a value, the caller's
     #[arg(short = 'e', long = "env", value_name = "NAME[=VALUE]")]
-    pub env: Vec<String>,
+    pub(crate) env: Vec<String>,
     /// A file of environment variables, NAME=VALUE or NAME a line
     #[arg(long, value_name = "FILE")]
-    pub env_file: Vec<PathBuf>,
+    pub(crate) env_file: Vec<PathBuf>,
     /// A secret for the agent, from the caller's environment or a file: /run/secrets/NAME, in
     /// memory only
     #[arg(long, value_name = "NAME[=FILE]")]
-    pub secret: Vec<String>,
+    pub(crate) secret: Vec<String>,
     /// A file for the agent, in memory: /run/secrets/prompt, named by RINGFENCE_PROMPT
     #[arg(long, value_name = "FILE")]
-    pub prompt: Option<PathBuf>,
+    pub(crate) prompt: Option<PathBuf>,
     /// Send a value although it looks like a secret: the rule and the place that the refusal names
     #[arg(long, value_name = "RULE@PLACE")]
-    pub allow_secret: Vec<String>,
+    pub(crate) allow_secret: Vec<String>,
     /// Give the agent a GitLab token as GITLAB_TOKEN, once the instance (--gitlab, else gitlab.com)
     /// has confirmed its scopes and its end
     #[arg(long, value_name = "NAME", group = "gitlab_token")]
-    pub gitlab_token_env: Option<String>,
+    pub(crate) gitlab_token_env: Option<String>,
     /// Hand over the token that glab has for the instance
     #[arg(long, group = "gitlab_token")]
-    pub gitlab_token_glab: bool,
+    pub(crate) gitlab_token_glab: bool,
     /// Revoke that token after the run
     #[arg(long, requires = "gitlab_token")]
-    pub revoke_token: bool,
+    pub(crate) revoke_token: bool,
     /// A path below the project that is shown as it is, although it looks like a secret
     #[arg(long, value_name = "PATH", requires = "project")]
-    pub unmask: Vec<String>,
+    pub(crate) unmask: Vec<String>,
     /// Certificate authorities for the agent's TLS clients besides its image's own: a PEM file, or
     /// this machine's
     #[arg(long, value_name = "FILE|system", value_parser = values::authorities)]
-    pub ca: Option<Ca>,
+    pub(crate) ca: Option<Ca>,
     /// A name for the workflow
     #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Keep stdin open and send it to the agent
     #[arg(short = 'i', long)]
-    pub interactive: bool,
+    pub(crate) interactive: bool,
     /// Give the agent a terminal
     #[arg(short = 't', long)]
-    pub tty: bool,
+    pub(crate) tty: bool,
     /// User of the agent's process [default: the project's owner, else the image's]
     #[arg(short = 'u', long, value_name = "USER", value_parser = values::user)]
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// Working directory in the container
     #[arg(short = 'w', long, value_name = "DIR", value_parser = values::workdir)]
-    pub workdir: Option<String>,
+    pub(crate) workdir: Option<String>,
     /// The program to start instead of the image's entrypoint
     #[arg(long, value_name = "PROGRAM")]
-    pub entrypoint: Option<String>,
+    pub(crate) entrypoint: Option<String>,
     /// CPUs that the agent may use [default: 2, or what the engine has]
     #[arg(long, value_name = "N", value_parser = values::cpus)]
-    pub cpus: Option<f64>,
+    pub(crate) cpus: Option<f64>,
     /// Memory that the agent may use, swap and its tmpfs files included [default: 4GiB]
     #[arg(short = 'm', long, value_name = "SIZE", value_parser = values::size)]
-    pub memory: Option<u64>,
+    pub(crate) memory: Option<u64>,
     /// Processes and threads that the agent may have [default: 1024]
     #[arg(long, alias = "pids-limit", value_name = "N", value_parser = values::pids)]
-    pub pids: Option<u64>,
+    pub(crate) pids: Option<u64>,
     /// Files that each of its processes may have open [default: 16384]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(64..=1_048_576))]
-    pub open_files: Option<u64>,
+    pub(crate) open_files: Option<u64>,
     /// Disk that the agent may fill: its container's own layer, and what it adds to writable
     /// mounts; watched, and held by the storage driver where that can [default: 10GiB]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
-    pub disk: Option<u64>,
+    pub(crate) disk: Option<u64>,
     /// Wall-clock time after which the run is ended (2h, 90s) [default: 24h]
     #[arg(long, value_name = "TIME", value_parser = values::time)]
-    pub time: Option<Duration>,
+    pub(crate) time: Option<Duration>,
     /// Fetch the image: `missing`, `always` or `never`
     #[arg(long, value_name = "WHEN", default_value = "missing", hide_possible_values = true)]
-    pub pull: Pull,
+    pub(crate) pull: Pull,
     /// The OCI runtime of the agent's container, as the engine names it [default: the engine's own]
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub runtime: Option<String>,
+    pub(crate) runtime: Option<String>,
     /// Make the image read-only; /tmp, /run and /var/tmp are in memory
     #[arg(long)]
-    pub read_only: bool,
+    pub(crate) read_only: bool,
     /// A directory in memory, which counts as the agent's memory
     #[arg(long, value_name = "PATH")]
-    pub tmpfs: Vec<String>,
+    pub(crate) tmpfs: Vec<String>,
     /// Size of /dev/shm, which counts as the agent's memory [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
-    pub shm_size: Option<u64>,
+    pub(crate) shm_size: Option<u64>,
     /// Take from root in the container every capability, the few that installing packages needs
     /// included
     #[arg(long)]
-    pub no_capabilities: bool,
+    pub(crate) no_capabilities: bool,
     /// Write the events to this file too
     #[arg(long, value_name = "FILE")]
-    pub events: Option<PathBuf>,
+    pub(crate) events: Option<PathBuf>,
     /// Print how long each step of the start took
     #[arg(long)]
-    pub timings: bool,
+    pub(crate) timings: bool,
     /// Options of docker's that change nothing
     #[command(flatten)]
-    pub docker: WithoutEffect,
+    pub(crate) docker: WithoutEffect,
     /// The agent's image, and its command: what follows the image is the agent's, `--` included
     #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE")]
-    pub words: Vec<String>,
+    pub(crate) words: Vec<String>,
 }
 
 /// Choice of the agent's network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Network {
+pub(crate) enum Network {
     /// Names and ranges that the policy permits.
     Policy,
     /// No network.
@@ -160,17 +160,17 @@ pub enum Network {
 
 impl RunArgs {
     /// Returns the agent's image as it was typed.
-    pub fn image(&self) -> &str {
+    pub(crate) fn image(&self) -> &str {
         self.words.first().map_or("", String::as_str)
     }
 
     /// Returns the agent's command; empty: the image's.
-    pub fn command(&self) -> &[String] {
+    pub(crate) fn command(&self) -> &[String] {
         self.words.get(1..).unwrap_or_default()
     }
 
     /// Tells whether the agent is to have no network at all.
-    pub fn network_denied(&self) -> bool {
+    pub(crate) fn network_denied(&self) -> bool {
         self.no_network || self.network == Network::Denied
     }
 }

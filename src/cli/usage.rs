@@ -17,7 +17,7 @@ use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Reads the command line, the program's name first. Wrong usage is told, and ends the program with
 /// 125, as `docker run` does.
-pub fn read(words: Vec<OsString>) -> Result<Cli, ExitCode> {
+pub(crate) fn read(words: Vec<OsString>) -> Result<Cli, ExitCode> {
     let error = match parse(&words) {
         Ok(cli) => return Ok(cli),
         Err(error) => error,

@@ -18,7 +18,7 @@ fn no_limit(text: &str) -> Option<String> {
 }
 
 /// Bytes, as policies write them too.
-pub fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     if let Some(why) = no_limit(text) {
         return Err(why);
     }
@@ -28,7 +28,7 @@ pub fn size(text: &str) -> Result<u64, String> {
 }
 
 /// Reads a number of CPUs.
-pub fn cpus(text: &str) -> Result<f64, String> {
+pub(crate) fn cpus(text: &str) -> Result<f64, String> {
     if let Some(why) = no_limit(text) {
         return Err(why);
     }
@@ -37,7 +37,7 @@ pub fn cpus(text: &str) -> Result<f64, String> {
 }
 
 /// Reads a number of processes.
-pub fn pids(text: &str) -> Result<u64, String> {
+pub(crate) fn pids(text: &str) -> Result<u64, String> {
     if let Some(why) = no_limit(text) {
         return Err(why);
     }
@@ -46,7 +46,7 @@ pub fn pids(text: &str) -> Result<u64, String> {
 }
 
 /// Reads a time that is not over at once.
-pub fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     if text.trim() == "0" {
         return Err("the run would be over before it began: give a time such as 30m".to_owned());
     }
@@ -58,7 +58,7 @@ pub fn time(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads `USER[:GROUP]`, each a name or a number; either may be left out, as with docker.
-pub fn user(text: &str) -> Result<String, String> {
+pub(crate) fn user(text: &str) -> Result<String, String> {
     let expected = || format!("expected USER or USER:GROUP, names or numbers up to {LARGEST_ID}");
     let is_good = |part: &str| {
         let is_number = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -74,7 +74,7 @@ pub fn user(text: &str) -> Result<String, String> {
 }
 
 /// Reads a directory in the container; empty: the image's.
-pub fn workdir(text: &str) -> Result<String, String> {
+pub(crate) fn workdir(text: &str) -> Result<String, String> {
     if text.contains('\0') || !(text.is_empty() || text.starts_with('/')) {
         return Err("expected an absolute path in the container, such as /workspace/src".to_owned());
     }
@@ -82,7 +82,7 @@ pub fn workdir(text: &str) -> Result<String, String> {
 }
 
 /// Reads ringfence's words, and docker's for no network.
-pub fn network(text: &str) -> Result<Network, String> {
+pub(crate) fn network(text: &str) -> Result<Network, String> {
     match text {
         "policy" => Ok(Network::Policy),
         "denied" | "none" => Ok(Network::Denied),
@@ -92,7 +92,7 @@ pub fn network(text: &str) -> Result<Network, String> {
 }
 
 /// Reads `system` or a file.
-pub fn authorities(text: &str) -> Result<Ca, String> {
+pub(crate) fn authorities(text: &str) -> Result<Ca, String> {
     match text {
         "" => Err("expected a file, or `system`".to_owned()),
         "system" => Ok(Ca::System),

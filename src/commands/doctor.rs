@@ -19,7 +19,7 @@ const FAILED: u8 = 1;
 const COULD_NOT_LOOK: u8 = 2;
 
 /// Looks, and prints what it found.
-pub async fn doctor(engine_host: Option<&str>, args: DoctorArgs) -> Result<u8, Failure> {
+pub(crate) async fn doctor(engine_host: Option<&str>, args: DoctorArgs) -> Result<u8, Failure> {
     let could_not = |failure: Failure| Failure { exit: COULD_NOT_LOOK, ..failure };
     let choice = Choice::of(engine_host);
     let (choice, project) = match (args.project.as_deref(), choice) {

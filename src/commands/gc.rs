@@ -27,7 +27,7 @@ const REMOVAL: Duration = Duration::from_secs(1800);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Removes leftovers; their ids on stdout.
-pub async fn gc(engine_host: Option<&str>, all: bool) -> Result<u8, Failure> {
+pub(crate) async fn gc(engine_host: Option<&str>, all: bool) -> Result<u8, Failure> {
     let engine = engine::connect(engine_host).await?;
     let Swept { removed, kept, mut failures } = sweep(&engine).await?;
     for found in removed {
@@ -46,7 +46,7 @@ pub async fn gc(engine_host: Option<&str>, all: bool) -> Result<u8, Failure> {
 
 /// Removes what is left from earlier runs, at the start of a run. What cannot be removed now is
 /// left to `ringfence gc`, which gives the reason.
-pub async fn quietly(engine: &Engine) {
+pub(super) async fn quietly(engine: &Engine) {
     let failures = match sweep(engine).await {
         Ok(swept) => swept.failures,
         Err(failure) => vec![failure],

@@ -24,13 +24,13 @@ use crate::wire::control::{Change, State};
 const REFUSED: u8 = 1;
 
 /// Permits a host, as a rule of the run.
-pub async fn allow(engine_host: Option<&str>, args: AllowArgs) -> Result<u8, Failure> {
+pub(crate) async fn allow(engine_host: Option<&str>, args: AllowArgs) -> Result<u8, Failure> {
     let change = Change::Allow(rule("--allow", "ringfence allow", &args.host)?.into());
     make(engine_host, &args.workflow, change, args.record, args.json).await
 }
 
 /// Refuses a host, or everything.
-pub async fn deny(engine_host: Option<&str>, args: DenyArgs) -> Result<u8, Failure> {
+pub(crate) async fn deny(engine_host: Option<&str>, args: DenyArgs) -> Result<u8, Failure> {
     let change = match &args.host {
         Some(host) => Change::Deny(rule("--deny", "ringfence deny", host)?.into()),
         None => Change::Conditions { set: vec![Condition::Deny], host: None },
@@ -39,7 +39,7 @@ pub async fn deny(engine_host: Option<&str>, args: DenyArgs) -> Result<u8, Failu
 }
 
 /// Reads the layers anew, without the project's: the agent may have written to it.
-pub async fn reload(engine_host: Option<&str>, args: ReloadArgs) -> Result<u8, Failure> {
+pub(crate) async fn reload(engine_host: Option<&str>, args: ReloadArgs) -> Result<u8, Failure> {
     let (engine, to) = running(engine_host, &args.workflow, args.record).await?;
     let given = super::policy::wanted(&args.policy, None);
     let wanted = if given == Wanted::default() {
@@ -65,7 +65,7 @@ pub async fn reload(engine_host: Option<&str>, args: ReloadArgs) -> Result<u8, F
 }
 
 /// Sets conditions, ends them, or says how the network stands.
-pub async fn net(engine_host: Option<&str>, args: NetArgs) -> Result<u8, Failure> {
+pub(crate) async fn net(engine_host: Option<&str>, args: NetArgs) -> Result<u8, Failure> {
     match wish(&args.conditions)? {
         Some(change) => make(engine_host, &args.workflow, change, args.record, args.json).await,
         None => {

@@ -6,7 +6,7 @@ use crate::supervisor::helper_image;
 use crate::workspace::machine::{Known, Machine};
 
 /// Returns this machine, with the engine that will be asked.
-pub fn with(engine: &Choice) -> Machine {
+pub(crate) fn with(engine: &Choice) -> Machine {
     Machine::here(&Known {
         sockets: engine.sockets.clone(),
         configuration: engine.configuration.clone(),

@@ -6,7 +6,7 @@ mod gc;
 mod init;
 mod live;
 mod machine;
-pub mod policy;
+pub(crate) mod policy;
 mod project;
 mod ps;
 mod review;
@@ -25,7 +25,7 @@ use crate::term::trace::{self, Filter};
 use crate::term::{COULD_NOT_RUN, Failure, Warning};
 
 /// Carries out what was asked for. Errors become words here and nowhere else.
-pub fn dispatch(cli: Cli, began: Instant) -> ExitCode {
+pub(crate) fn dispatch(cli: Cli, began: Instant) -> ExitCode {
     if cli.quiet {
         term::be_quiet();
     }
@@ -134,14 +134,14 @@ fn on_engine(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Fail
 
 /// Ends a command that goes on after a failure: all failures but the last are told here, and that
 /// one where every command's is.
-pub fn all_or_last(mut failures: Vec<Failure>) -> Result<u8, Failure> {
+pub(crate) fn all_or_last(mut failures: Vec<Failure>) -> Result<u8, Failure> {
     let last = failures.pop();
     failures.iter().for_each(Failure::tell);
     last.map_or(Ok(0), Err)
 }
 
 /// Says what the removal of a workflow without a record on this machine leaves out.
-pub fn tell_what_is_not_kept(found: &crate::supervisor::inventory::WorkflowSummary) {
+pub(crate) fn tell_what_is_not_kept(found: &crate::supervisor::inventory::WorkflowSummary) {
     if !found.is_recorded() {
         term::warn(Warning::NotRecordedHere(found.id.to_string()));
     }

@@ -13,7 +13,7 @@ use crate::term::{COULD_NOT_RUN, Failure};
 use crate::workspace::masks::{self, Plan, Wishes};
 
 /// Carries out one of the commands.
-pub fn dispatch(command: ProjectCommand) -> Result<u8, Failure> {
+pub(crate) fn dispatch(command: ProjectCommand) -> Result<u8, Failure> {
     match command {
         ProjectCommand::Check(args) => check(&args),
     }
@@ -37,7 +37,11 @@ fn check(args: &CheckArgs) -> Result<u8, Failure> {
 
 /// Adds what the command line shows to the policy, so that it is part of what is digested; the
 /// paths as they are below the project.
-pub fn unmask(policy: &mut Policy, paths: &[String], project: Option<&Path>) -> Result<Vec<String>, Failure> {
+pub(crate) fn unmask(
+    policy: &mut Policy,
+    paths: &[String],
+    project: Option<&Path>,
+) -> Result<Vec<String>, Failure> {
     let mut shown = Vec::new();
     for given in paths {
         let path = below(given, project);
@@ -64,7 +68,7 @@ fn below(given: &str, project: Option<&Path>) -> String {
 
 /// Refuses to show what is not there. `part` is the folder of the first plan's directory that the
 /// paths count from.
-pub fn check_unmasked(plans: &[Plan], part: Option<&Path>, shown: &[String]) -> Result<(), Failure> {
+pub(super) fn check_unmasked(plans: &[Plan], part: Option<&Path>, shown: &[String]) -> Result<(), Failure> {
     let Some(first) = plans.first() else { return Ok(()) };
     let Some(path) = masks::showing_nothing_in(plans, part, shown)? else { return Ok(()) };
     let project = part.map_or_else(|| first.project.clone(), |part| first.project.join(part));
@@ -76,7 +80,7 @@ pub fn check_unmasked(plans: &[Plan], part: Option<&Path>, shown: &[String]) -> 
 }
 
 /// Returns the policy's wishes about masks.
-pub fn wishes(policy: &Policy) -> Wishes {
+pub(crate) fn wishes(policy: &Policy) -> Wishes {
     Wishes {
         mask: policy.workspace.mask.clone(),
         unmask: policy.workspace.unmask.clone(),

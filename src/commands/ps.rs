@@ -12,7 +12,7 @@ const TITLES: [&str; 12] =
     ["ID", "NAME", "AGENT", "GUARD", "FENCE", "AGE", "CPUS", "MEMORY", "PIDS", "DISK", "LEFT", "IMAGE"];
 
 /// Lists the workflows, oldest first.
-pub async fn ps(engine_host: Option<&str>, json: bool) -> Result<u8, Failure> {
+pub(crate) async fn ps(engine_host: Option<&str>, json: bool) -> Result<u8, Failure> {
     let engine = engine::connect(engine_host).await?;
     let mut all = inventory::workflows(&engine).await?;
     usage::add(&engine, &mut all).await;

@@ -5,7 +5,7 @@ use crate::term::Failure;
 use crate::workspace::review;
 
 /// Shows what a run changed, from its record and the project as it is now. Needs no engine.
-pub fn review(args: &ReviewArgs) -> Result<u8, Failure> {
+pub(crate) fn review(args: &ReviewArgs) -> Result<u8, Failure> {
     let (id, run) = review::find(&args.run)?;
     let review = review::review(id, &run)?;
     match args.json {

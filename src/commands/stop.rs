@@ -16,7 +16,7 @@ use crate::wire::event::{How, Observation};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ends each workflow: the agent is asked (TERM), after 10 s it is made to; the id on stdout.
-pub async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result<u8, Failure> {
+pub(crate) async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result<u8, Failure> {
     let engine = engine::connect(engine_host).await?;
     let all = inventory::workflows(&engine).await?;
     // All words are understood before the first workflow is touched.

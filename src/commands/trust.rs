@@ -25,7 +25,7 @@ use crate::term::{COULD_NOT_RUN, Failure};
 const NOT_APPROVED: u8 = 1;
 
 /// Approves, or takes an approval back.
-pub fn trust(args: &TrustArgs) -> Result<u8, Failure> {
+pub(crate) fn trust(args: &TrustArgs) -> Result<u8, Failure> {
     if args.list {
         return list(args.json);
     }

@@ -14,55 +14,55 @@ use serde::Deserialize;
 use super::version;
 
 /// Days after which the list is too old to be good news.
-pub const FRESH_DAYS: i32 = 90;
+pub(super) const FRESH_DAYS: i32 = 90;
 
 /// The list.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Vulnerabilities {
+pub(crate) struct Vulnerabilities {
     /// The day on which it was brought up to date.
-    pub as_of: Date,
+    pub(crate) as_of: Date,
     /// Entries of the list.
-    pub holes: Vec<Vulnerability>,
+    pub(crate) holes: Vec<Vulnerability>,
 }
 
 /// A vulnerability, or several that were closed together.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Vulnerability {
+pub(crate) struct Vulnerability {
     /// CVE numbers, or the advisory's where there is none.
-    pub ids: Vec<String>,
+    pub(crate) ids: Vec<String>,
     /// `engine`, `containerd`, `runc`, `crun`, `buildkit`, `desktop`, `podman`, `linux`.
-    pub component: String,
+    pub(crate) component: String,
     /// The gravest of them.
-    pub severity: Severity,
+    pub(crate) severity: Severity,
     /// Harm that the vulnerability lets somebody do.
-    pub title: String,
+    pub(crate) title: String,
     /// The versions that have it.
-    pub affected: Vec<Range>,
+    pub(crate) affected: Vec<Range>,
     /// Addresses of the sources.
-    pub sources: Vec<String>,
+    pub(crate) sources: Vec<String>,
     /// The day on which ranges and severity were compared with what the sources say. What could not
     /// be is not in the list.
     #[cfg_attr(not(test), expect(dead_code, reason = "for those who renew the list"))]
-    pub checked: Date,
+    pub(crate) checked: Date,
 }
 
 /// Range of versions: from one on, up to and without another.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Range {
+pub(crate) struct Range {
     /// The first that has it; absent: all before `fixed`.
     #[serde(default)]
-    pub from: Option<String>,
+    pub(crate) from: Option<String>,
     /// The first that does not.
-    pub fixed: String,
+    pub(crate) fixed: String,
 }
 
 /// Severity as the source says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Severity {
+pub(crate) enum Severity {
     /// CVSS below 4.
     Low,
     /// CVSS below 7.
@@ -75,24 +75,24 @@ pub enum Severity {
 
 impl Vulnerabilities {
     /// Returns the list that this program was built with.
-    pub fn built_in() -> Result<Vulnerabilities, String> {
+    pub(crate) fn built_in() -> Result<Vulnerabilities, String> {
         serde_json::from_str(include_str!("cves.json"))
             .map_err(|error| format!("the built-in list of known holes cannot be read: {error}"))
     }
 
     /// Tells whether the list says anything about a component.
-    pub fn knows(&self, component: &str) -> bool {
+    pub(crate) fn knows(&self, component: &str) -> bool {
         self.holes.iter().any(|hole| hole.component == component)
     }
 
     /// Returns the vulnerabilities that a component of this number has, unless a packager mends
     /// them without changing the number.
-    pub fn of(&self, component: &str, number: &semver::Version) -> Vec<&Vulnerability> {
+    pub(crate) fn of(&self, component: &str, number: &semver::Version) -> Vec<&Vulnerability> {
         self.holes.iter().filter(|hole| hole.component == component && hole.has(number)).collect()
     }
 
     /// Days since it was brought up to date.
-    pub fn age(&self, today: Date) -> i32 {
+    pub(crate) fn age(&self, today: Date) -> i32 {
         (today - self.as_of).get_days()
     }
 }
@@ -103,7 +103,7 @@ impl Vulnerability {
     }
 
     /// Returns the lowest number above this one that does not have it.
-    pub fn fixed_above(&self, number: &semver::Version) -> Option<&str> {
+    pub(super) fn fixed_above(&self, number: &semver::Version) -> Option<&str> {
         self.affected.iter().find(|range| range.contains(number)).map(|range| range.fixed.as_str())
     }
 }

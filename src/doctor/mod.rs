@@ -11,11 +11,11 @@
 //! Gathering has effects and no opinion; judging has opinions and no effects. A fact that could not
 //! be learned is never taken for a good one: its row is `unknown`, and a demand on it is refused.
 
-pub mod cves;
-pub mod facts;
-pub mod gather;
-pub mod judge;
-pub mod report;
-pub mod require;
-pub mod row;
-pub mod version;
+pub(crate) mod cves;
+pub(crate) mod facts;
+pub(crate) mod gather;
+pub(crate) mod judge;
+pub(crate) mod report;
+pub(crate) mod require;
+pub(crate) mod row;
+pub(crate) mod version;

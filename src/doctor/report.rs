@@ -4,7 +4,7 @@ use super::row::{Row, Verdict};
 use crate::term::{line, lines};
 
 /// Returns the rows as text; with colours where they are wanted.
-pub fn text(rows: &[Row], coloured: bool) -> String {
+pub(crate) fn text(rows: &[Row], coloured: bool) -> String {
     let mut text = String::new();
     for row in rows {
         let paint = |word: &str| {

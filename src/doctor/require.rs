@@ -20,19 +20,19 @@ use crate::term::{COULD_NOT_RUN, Failure};
 
 /// A demand that is not met.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unmet {
+pub(crate) struct Unmet {
     /// The demand.
-    pub requirement: Requirement,
+    pub(crate) requirement: Requirement,
     /// The row that it belongs to.
-    pub risk: &'static str,
+    pub(crate) risk: &'static str,
     /// Reason for which the demand is not met.
-    pub why: String,
+    pub(crate) why: String,
     /// Advice what to do.
-    pub remedy: &'static str,
+    pub(crate) remedy: &'static str,
 }
 
 /// Returns the demands that the facts do not meet.
-pub fn unmet(facts: &Facts, known: &Result<Vulnerabilities, String>) -> Vec<Unmet> {
+pub(super) fn unmet(facts: &Facts, known: &Result<Vulnerabilities, String>) -> Vec<Unmet> {
     let of = |requirement: &Requirement| {
         let why = match requirement {
             Requirement::Vm => vm(&facts.machine, &facts.inside),
@@ -47,7 +47,7 @@ pub fn unmet(facts: &Facts, known: &Result<Vulnerabilities, String>) -> Vec<Unme
 }
 
 /// Refuses a run whose policy demands what this engine does not meet.
-pub async fn refuse_unmet(engine: &Engine, policy: &Policy) -> Result<(), Failure> {
+pub(crate) async fn refuse_unmet(engine: &Engine, policy: &Policy) -> Result<(), Failure> {
     if policy.require.is_empty() {
         return Ok(());
     }

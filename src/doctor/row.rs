@@ -5,7 +5,7 @@ use serde::Serialize;
 /// Verdict about a risk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Nothing is to be done.
     Ok,
     /// Weaker than it could be; it is for the person to weigh.
@@ -18,7 +18,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// Returns the word in tables and JSON.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Verdict::Ok => "ok",
             Verdict::Warn => "warn",
@@ -29,7 +29,7 @@ impl Verdict {
 
     /// Returns the graver of two verdicts; `unknown` is graver than a warning, and lighter than a
     /// failure.
-    pub fn or_worse(self, other: Verdict) -> Verdict {
+    pub(super) fn or_worse(self, other: Verdict) -> Verdict {
         let weight = |verdict| match verdict {
             Verdict::Ok => 0,
             Verdict::Warn => 1,
@@ -42,38 +42,38 @@ impl Verdict {
 
 /// One risk: what was found, what it means, what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub(crate) struct Row {
     /// `R1` to `R10`.
-    pub risk: &'static str,
+    pub(crate) risk: &'static str,
     /// The risk in a few words.
-    pub title: &'static str,
+    pub(crate) title: &'static str,
     /// Verdict about the risk.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// Evidence, a statement each.
-    pub evidence: Vec<String>,
+    pub(crate) evidence: Vec<String>,
     /// Advice, a step each; empty where there is nothing to do.
-    pub remedy: Vec<String>,
+    pub(crate) remedy: Vec<String>,
 }
 
 impl Row {
     /// Makes a row that is good until something is found.
-    pub fn new(risk: &'static str, title: &'static str) -> Row {
+    pub(crate) fn new(risk: &'static str, title: &'static str) -> Row {
         Row { risk, title, verdict: Verdict::Ok, evidence: Vec::new(), remedy: Vec::new() }
     }
 
     /// Adds what was found.
-    pub fn found(&mut self, what: impl Into<String>) {
+    pub(crate) fn found(&mut self, what: impl Into<String>) {
         self.evidence.push(what.into());
     }
 
     /// Adds what was found, and what it means.
-    pub fn held_against(&mut self, verdict: Verdict, what: impl Into<String>) {
+    pub(super) fn held_against(&mut self, verdict: Verdict, what: impl Into<String>) {
         self.verdict = self.verdict.or_worse(verdict);
         self.evidence.push(what.into());
     }
 
     /// Adds what to do, once.
-    pub fn advise(&mut self, what: impl Into<String>) {
+    pub(crate) fn advise(&mut self, what: impl Into<String>) {
         let what = what.into();
         if !self.remedy.contains(&what) {
             self.remedy.push(what);

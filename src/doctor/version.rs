@@ -10,16 +10,16 @@
 
 /// A version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version {
+pub(crate) struct Version {
     /// Number that is compared; pre-releases come before their release.
-    pub number: semver::Version,
+    pub(crate) number: semver::Version,
     /// Maker of the build.
-    pub build: Build,
+    pub(crate) build: Build,
 }
 
 /// Maker of a component's build.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Build {
+pub(crate) enum Build {
     /// The project itself.
     Upstream,
     /// A packager who may have changed the component; the mark that gave that away.
@@ -29,7 +29,7 @@ pub enum Build {
 }
 
 /// Reads the version of a component that says so, built from a commit that it names (or does not).
-pub fn of_component(text: &str, commit: &str) -> Option<Version> {
+pub(super) fn of_component(text: &str, commit: &str) -> Option<Version> {
     let (number, rest) = parse(text)?;
     let build = if !rest.is_empty() {
         Build::Distribution(rest)
@@ -44,14 +44,14 @@ pub fn of_component(text: &str, commit: &str) -> Option<Version> {
 }
 
 /// Reads the version of a component that names no commit and has one maker only.
-pub fn of_product(text: &str) -> Option<Version> {
+pub(super) fn of_product(text: &str) -> Option<Version> {
     let (number, rest) = parse(text)?;
     let build = if rest.is_empty() { Build::Upstream } else { Build::Distribution(rest) };
     Some(Version { number, build })
 }
 
 /// Reads the number alone, as the list of known vulnerabilities writes it.
-pub fn number(text: &str) -> Option<semver::Version> {
+pub(crate) fn number(text: &str) -> Option<semver::Version> {
     parse(text).filter(|(_, rest)| rest.is_empty()).map(|(number, _)| number)
 }
 

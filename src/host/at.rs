@@ -19,13 +19,21 @@ const TRIES: usize = 100;
 /// Opens what has a name in a folder: neither a link nor what another file system, or the same one,
 /// is mounted over.
 #[cfg(target_os = "linux")]
-pub fn open_in(here: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open_in(
+    here: BorrowedFd<'_>,
+    name: impl Arg + Copy,
+    flags: OFlags,
+) -> rustix::io::Result<OwnedFd> {
     beneath(here, name, flags).unwrap_or_else(|| open_on_one_device(here, name, flags))
 }
 
 /// Opens what has a name in a folder: neither a link nor what is on another file system.
 #[cfg(target_os = "macos")]
-pub fn open_in(here: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open_in(
+    here: BorrowedFd<'_>,
+    name: impl Arg + Copy,
+    flags: OFlags,
+) -> rustix::io::Result<OwnedFd> {
     open_on_one_device(here, name, flags)
 }
 
@@ -62,15 +70,15 @@ fn open_on_one_device(here: BorrowedFd<'_>, name: impl Arg, flags: OFlags) -> ru
 
 /// Opens as a name only, where a system can do that: what may not be read can be opened so.
 #[cfg(target_os = "linux")]
-pub const NAME_ONLY: OFlags = OFlags::PATH;
+pub(crate) const NAME_ONLY: OFlags = OFlags::PATH;
 /// Opens as a name only, where a system can do that: what may not be read can be opened so.
 #[cfg(target_os = "macos")]
-pub const NAME_ONLY: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+pub(crate) const NAME_ONLY: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// Opens what has a path below an open folder; an empty path is the folder itself. A link on the
 /// way, or at the end, is an error, and so is what is mounted there.
 #[cfg(target_os = "linux")]
-pub fn open_below(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open_below(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let whole = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     beneath(root, whole, flags).unwrap_or_else(|| open_by_steps(root, path, flags))
 }
@@ -78,7 +86,7 @@ pub fn open_below(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::i
 /// Opens what has a path below an open folder; an empty path is the folder itself. A link on the
 /// way, or at the end, is an error, and so is what is on another file system.
 #[cfg(target_os = "macos")]
-pub fn open_below(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open_below(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     open_by_steps(root, path, flags)
 }
 
@@ -101,7 +109,7 @@ fn open_by_steps(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io
 /// Opens a folder in a folder, to be read and changed. Its owner may lack the right to that, and
 /// gets it.
 #[cfg(target_os = "linux")]
-pub fn open_folder(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
+pub(crate) fn open_folder(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     let held = open_in(here, name, OFlags::PATH | OFlags::DIRECTORY)?;
     let stat = rustix::fs::fstat(&held)?;
     if lacks_rights(&stat) {
@@ -114,7 +122,7 @@ pub fn open_folder(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
 /// Opens a folder in a folder, to be read and changed. Its owner may lack the right to that, and
 /// gets it.
 #[cfg(target_os = "macos")]
-pub fn open_folder(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
+pub(crate) fn open_folder(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     unlock(here, name)?;
     Ok(open_in(here, name, OFlags::RDONLY | OFlags::DIRECTORY)?)
 }
@@ -122,7 +130,7 @@ pub fn open_folder(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
 /// Gives the owner of a folder the rights to it, if that is who asks. What is no folder stays as it
 /// is, and so does what a link leads to.
 #[cfg(target_os = "linux")]
-pub fn unlock(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+pub(crate) fn unlock(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     let held = open_in(here, name, OFlags::PATH | OFlags::DIRECTORY)?;
     let stat = rustix::fs::fstat(&held)?;
     if lacks_rights(&stat) { give_rights(&held, &stat) } else { Ok(()) }
@@ -131,7 +139,7 @@ pub fn unlock(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
 /// Gives the owner of a folder the rights to it, if that is who asks. What a link leads to stays as
 /// it is.
 #[cfg(target_os = "macos")]
-pub fn unlock(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+pub(crate) fn unlock(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     use rustix::fs::AtFlags;
 
     let stat = rustix::fs::statat(here, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -143,7 +151,7 @@ pub fn unlock(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
 }
 
 /// Tells whether a folder is the caller's own and the caller lacks rights to use it whole.
-pub fn lacks_rights(stat: &Stat) -> bool {
+pub(crate) fn lacks_rights(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
         && mode(stat) & 0o700 != 0o700
         && stat.st_uid == rustix::process::geteuid().as_raw()

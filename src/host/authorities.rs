@@ -15,10 +15,10 @@ use crate::term::{COULD_NOT_RUN, Failure};
 const LONGEST: u64 = 16 << 20;
 
 /// Authorities.
-pub type Certificates = Vec<CertificateDer<'static>>;
+pub(crate) type Certificates = Vec<CertificateDer<'static>>;
 
 /// Reads the authorities that were asked for.
-pub fn read(ca: &Ca) -> Result<Certificates, Failure> {
+pub(crate) fn read(ca: &Ca) -> Result<Certificates, Failure> {
     match ca {
         Ca::System => of_this_machine(),
         Ca::File(file) => of_file(Path::new(file)),
@@ -27,7 +27,7 @@ pub fn read(ca: &Ca) -> Result<Certificates, Failure> {
 
 /// Reads the authorities that this machine trusts: the corporate one is among them where the
 /// company installed it.
-pub fn of_this_machine() -> Result<Certificates, Failure> {
+pub(crate) fn of_this_machine() -> Result<Certificates, Failure> {
     // The crate below follows them.
     for variable in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
         let named = std::env::var_os(variable).filter(|path| !path.is_empty());
@@ -60,12 +60,12 @@ fn of_file(path: &Path) -> Result<Certificates, Failure> {
 }
 
 /// Reads the certificates of a PEM text; a key that lies among them stays where it is.
-pub fn parse(text: &[u8]) -> Result<Certificates, rustls::pki_types::pem::Error> {
+pub(crate) fn parse(text: &[u8]) -> Result<Certificates, rustls::pki_types::pem::Error> {
     CertificateDer::pem_slice_iter(text).collect()
 }
 
 /// Certificates as PEM.
-pub fn pem(certificates: &Certificates) -> String {
+pub(crate) fn pem(certificates: &Certificates) -> String {
     let mut text = String::new();
     for certificate in certificates {
         text.push_str("-----BEGIN CERTIFICATE-----\n");

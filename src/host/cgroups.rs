@@ -4,14 +4,14 @@
 use std::fs;
 
 /// Returns the limit of memory, in bytes; `None`: without a limit, or not to be seen.
-pub fn memory() -> Option<u64> {
+pub(crate) fn memory() -> Option<u64> {
     limit(&["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"])
 }
 
 /// Tells whether swap is limited as well, or there is none. Only unified cgroups are looked at:
 /// every engine knows about the older ones by itself, and crun passes over a `memory.swap.max` that
 /// is not there.
-pub fn bounds_swap() -> bool {
+pub(crate) fn bounds_swap() -> bool {
     if read("/sys/fs/cgroup/cgroup.controllers").is_none() {
         return true;
     }
@@ -23,12 +23,12 @@ pub fn bounds_swap() -> bool {
 }
 
 /// Returns the limit of processes; `None`: without a limit, or not to be seen.
-pub fn processes() -> Option<u64> {
+pub(crate) fn processes() -> Option<u64> {
     limit(&["/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"])
 }
 
 /// Tells whether the CPU time has a limit that can be seen.
-pub fn bounds_cpu() -> bool {
+pub(crate) fn bounds_cpu() -> bool {
     let unified = read("/sys/fs/cgroup/cpu.max").map(|max| !max.starts_with("max"));
     let older = || {
         let quota = read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")

@@ -6,13 +6,13 @@ use netpolicy::policy::Date;
 
 /// Returns today's date in UTC. A clock before 1970 is taken for a day on which everything has
 /// expired.
-pub fn today() -> Date {
+pub(crate) fn today() -> Date {
     let Ok(since) = SystemTime::now().duration_since(UNIX_EPOCH) else { return Date::MAX };
     day(since.as_secs() / 86_400)
 }
 
 /// Seconds since 1970. A clock before that makes everything look old, which only delays `gc`.
-pub fn unix_seconds() -> u64 {
+pub(crate) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or(0)
 }
 

@@ -18,7 +18,7 @@ const MOST: usize = 10_000;
 ///
 /// # Errors
 /// When it cannot be looked at whole.
-pub fn unusual(dev: &Path) -> io::Result<Vec<String>> {
+pub(crate) fn unusual(dev: &Path) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
     let mut left = MOST;
     look(dev, dev, 0, &mut left, &mut found)?;

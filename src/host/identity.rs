@@ -16,26 +16,26 @@ use serde::{Deserialize, Serialize};
 /// out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// The file system's device.
-    pub device: u64,
+    pub(crate) device: u64,
     /// The inode.
-    pub inode: u64,
+    pub(crate) inode: u64,
     /// Nanoseconds of Unix time at which the inode was given.
-    pub born: Option<u64>,
+    pub(crate) born: Option<u64>,
 }
 
 impl Identity {
     /// Tells whether the file found now is this one. Two births at one moment with one inode number
     /// are one file, whatever its device is called. Without a time of birth the device decides,
     /// whose number holds until the machine starts anew.
-    pub fn is(self, now: Identity, same_boot: bool) -> bool {
+    pub(crate) fn is(self, now: Identity, same_boot: bool) -> bool {
         let device = self.device == now.device || (!same_boot && self.born.is_some());
         self.inode == now.inode && self.born == now.born && device
     }
 
     /// Reads the identity of an open file.
-    pub fn of(open: impl AsFd) -> io::Result<Identity> {
+    pub(crate) fn of(open: impl AsFd) -> io::Result<Identity> {
         let meta = File::from(open.as_fd().try_clone_to_owned()?).metadata()?;
         let since = meta.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let born = since.and_then(|since| u64::try_from(since.as_nanos()).ok());
@@ -46,7 +46,7 @@ impl Identity {
 /// Returns the number of the mount that something open was reached by: where another file system is
 /// mounted over a folder, the path leads through another mount.
 #[cfg(target_os = "linux")]
-pub fn mount_of(open: impl AsFd) -> Option<u64> {
+pub(crate) fn mount_of(open: impl AsFd) -> Option<u64> {
     use rustix::fs::{AtFlags, StatxFlags};
     let found = rustix::fs::statx(open, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
     StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::MNT_ID).then_some(found.stx_mnt_id)
@@ -54,7 +54,7 @@ pub fn mount_of(open: impl AsFd) -> Option<u64> {
 
 /// Returns nothing: there are no such numbers.
 #[cfg(target_os = "macos")]
-pub fn mount_of(_: impl AsFd) -> Option<u64> {
+pub(crate) fn mount_of(_: impl AsFd) -> Option<u64> {
     None
 }
 

@@ -2,25 +2,25 @@
 //!
 //! The ground floor, above `wire` and `term`: every other room may use it.
 
-pub mod account;
-pub mod at;
-pub mod authorities;
-pub mod cgroups;
-pub mod clock;
-pub mod devices;
-pub mod identity;
-pub mod kernel;
+pub(crate) mod account;
+pub(crate) mod at;
+pub(crate) mod authorities;
+pub(crate) mod cgroups;
+pub(crate) mod clock;
+pub(crate) mod devices;
+pub(crate) mod identity;
+pub(crate) mod kernel;
 #[cfg(target_os = "linux")]
-pub mod netlink;
-pub mod network;
-pub mod open;
-pub mod open_files;
-pub mod owners;
-pub mod path_walk;
-pub mod programs;
-pub mod proxy;
-pub mod resolve;
-pub mod signals;
-pub mod state;
-pub mod territory;
-pub mod walk;
+pub(crate) mod netlink;
+pub(crate) mod network;
+pub(crate) mod open;
+pub(crate) mod open_files;
+pub(crate) mod owners;
+pub(crate) mod path_walk;
+pub(crate) mod programs;
+pub(crate) mod proxy;
+pub(crate) mod resolve;
+pub(crate) mod signals;
+pub(crate) mod state;
+pub(crate) mod territory;
+pub(crate) mod walk;

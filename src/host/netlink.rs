@@ -26,7 +26,7 @@ const LARGEST: usize = 64 * 1024;
 const DUMP_INTERRUPTED: u16 = 0x10;
 
 /// A netlink socket of this namespace.
-pub struct Netlink(OwnedFd);
+pub(crate) struct Netlink(OwnedFd);
 
 impl AsFd for Netlink {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -36,12 +36,12 @@ impl AsFd for Netlink {
 
 impl Netlink {
     /// Opens a socket of one of netlink's protocols.
-    pub fn open(protocol: SockProtocol) -> io::Result<Self> {
+    pub(crate) fn open(protocol: SockProtocol) -> io::Result<Self> {
         Self::listen(protocol, 0)
     }
 
     /// Opens a socket that hears what the kernel tells these groups, given as bits.
-    pub fn listen(protocol: SockProtocol, groups: u32) -> io::Result<Self> {
+    pub(crate) fn listen(protocol: SockProtocol, groups: u32) -> io::Result<Self> {
         let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
         // The kernel answers within the send; this only keeps a surprise from becoming a hang.
@@ -51,7 +51,7 @@ impl Netlink {
 
     /// Throws away what has arrived. More than the socket could hold is told as an error, which
     /// says the same: something changed.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         let mut buffer = vec![0; LARGEST];
         loop {
             match recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
@@ -62,12 +62,12 @@ impl Netlink {
     }
 
     /// Returns the socket itself.
-    pub fn into_fd(self) -> OwnedFd {
+    pub(crate) fn into_fd(self) -> OwnedFd {
         self.0
     }
 
     /// Sends a request and waits for the kernel's yes or no.
-    pub fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
+    pub(crate) fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
         &self,
         request: T,
         flags: u16,
@@ -85,7 +85,7 @@ impl Netlink {
     }
 
     /// Asks the kernel for everything of a kind.
-    pub fn dump<T>(&self, request: T) -> io::Result<Vec<T>>
+    pub(crate) fn dump<T>(&self, request: T) -> io::Result<Vec<T>>
     where
         T: NetlinkSerializable + NetlinkDeserializable,
     {
@@ -96,7 +96,7 @@ impl Netlink {
 
     /// Hands everything of a kind that the kernel has to `take`, one by one: a router has a million
     /// routes.
-    pub fn dump_each<T>(&self, request: T, mut take: impl FnMut(T)) -> io::Result<()>
+    pub(super) fn dump_each<T>(&self, request: T, mut take: impl FnMut(T)) -> io::Result<()>
     where
         T: NetlinkSerializable + NetlinkDeserializable,
     {

@@ -10,11 +10,11 @@
 //! ranges are left out: no policy can permit them, and every new container of an engine adds some.
 
 #[cfg(target_os = "linux")]
-pub use self::linux::{notices, read};
+pub(crate) use self::linux::{notices, read};
 
 /// Reads the machine's network.
 #[cfg(not(target_os = "linux"))]
-pub fn read() -> std::io::Result<crate::wire::host_network::HostNetwork> {
+pub(crate) fn read() -> std::io::Result<crate::wire::host_network::HostNetwork> {
     let mut network = crate::wire::host_network::HostNetwork::default();
     for link in if_addrs::get_if_addrs()? {
         let prefix = match &link.addr {
@@ -53,12 +53,12 @@ mod linux {
     const TRIES: u32 = 10;
 
     /// Opens a socket that becomes readable when the machine's network changes.
-    pub fn notices() -> io::Result<Netlink> {
+    pub(crate) fn notices() -> io::Result<Netlink> {
         Netlink::listen(SockProtocol::NetlinkRoute, GROUPS)
     }
 
     /// Reads the machine's network.
-    pub fn read() -> io::Result<HostNetwork> {
+    pub(crate) fn read() -> io::Result<HostNetwork> {
         let mut tried = Err(io::Error::other("never tried"));
         for _ in 0..TRIES {
             tried = read_once();

@@ -28,7 +28,7 @@ const DESCRIPTORS: &[&str] = &["/dev/fd/"];
 
 /// Reason for which a file was not opened.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// The system's reason.
     #[error(transparent)]
     System(#[from] io::Error),
@@ -48,7 +48,7 @@ pub enum Refused {
 
 impl Refused {
     /// Returns the advice what to do.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Refused::Link(_) => Some("look where it leads, and name the file itself"),
             Refused::Exists(_) => Some("move it away first, or name another file"),
@@ -58,7 +58,7 @@ impl Refused {
     }
 
     /// Adds why, and what to do, to a failure.
-    pub fn explain(&self, failure: Failure) -> Failure {
+    pub(crate) fn explain(&self, failure: Failure) -> Failure {
         let failure = failure.caused_by(self);
         match self.hint() {
             Some(hint) => failure.hint(hint),
@@ -67,7 +67,7 @@ impl Refused {
     }
 
     /// Tells whether there is no such file.
-    pub fn is_missing(&self) -> bool {
+    pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Refused::System(error) if error.kind() == io::ErrorKind::NotFound)
     }
 }
@@ -89,18 +89,18 @@ impl From<Errno> for Refused {
 
 /// A file to be written.
 #[derive(Debug)]
-pub struct Created {
+pub(crate) struct Created {
     /// The file, empty.
-    pub file: File,
+    pub(crate) file: File,
     /// The others who can exchange the file, if there are any.
-    pub doubt: Option<String>,
+    pub(crate) doubt: Option<String>,
 }
 
 /// Reads a file, up to `most` bytes.
 ///
 /// # Errors
 /// When it is larger, no regular file, or behind a link that an agent could have made.
-pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, Refused> {
+pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>, Refused> {
     read_all(&open(path)?, most)
 }
 
@@ -108,7 +108,7 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, Refused> {
 ///
 /// # Errors
 /// When there are more.
-pub fn read_all(file: &File, most: u64) -> Result<Vec<u8>, Refused> {
+pub(crate) fn read_all(file: &File, most: u64) -> Result<Vec<u8>, Refused> {
     let mut bytes = Vec::new();
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most { Err(Refused::TooLarge(most)) } else { Ok(bytes) }
@@ -118,7 +118,7 @@ pub fn read_all(file: &File, most: u64) -> Result<Vec<u8>, Refused> {
 ///
 /// # Errors
 /// When it is no regular file, or behind a link that an agent could have made.
-pub fn open(path: &Path) -> Result<File, Refused> {
+pub(crate) fn open(path: &Path) -> Result<File, Refused> {
     open_within(path, &territory::known())
 }
 
@@ -140,7 +140,7 @@ fn open_within(path: &Path, territory: &Territory) -> Result<File, Refused> {
 ///
 /// # Errors
 /// When nothing is there, or a link on the way is one that an agent could have made.
-pub fn resolve(path: &Path) -> Result<End, Refused> {
+pub(crate) fn resolve(path: &Path) -> Result<End, Refused> {
     let end = follow(path, &territory::known())?;
     if end.stat.is_none() { Err(Errno::NOENT.into()) } else { Ok(end) }
 }
@@ -149,7 +149,7 @@ pub fn resolve(path: &Path) -> Result<End, Refused> {
 ///
 /// # Errors
 /// As [`resolve`].
-pub fn real(path: &Path) -> Result<PathBuf, Refused> {
+pub(crate) fn real(path: &Path) -> Result<PathBuf, Refused> {
     Ok(resolve(path)?.path())
 }
 
@@ -159,7 +159,7 @@ pub fn real(path: &Path) -> Result<PathBuf, Refused> {
 /// # Errors
 /// When something is there that is no regular file, or that an agent may have put there, or a link
 /// leads there that it could have made.
-pub fn create(path: &Path, mode: u32) -> Result<Created, Refused> {
+pub(crate) fn create(path: &Path, mode: u32) -> Result<Created, Refused> {
     create_within(path, mode, &territory::known())
 }
 
@@ -218,7 +218,7 @@ fn of_this_process(path: &Path) -> Option<&Path> {
 }
 
 /// Tells whether a path means the standard input of this process.
-pub fn is_standard_input(path: &Path) -> bool {
+pub(crate) fn is_standard_input(path: &Path) -> bool {
     ["-", "/dev/stdin", "/dev/fd/0"].iter().any(|input| path == Path::new(input))
 }
 

@@ -5,7 +5,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Raises the soft limit to `enough`, as far as the hard one permits it. Returns how many files may
 /// be open then. Programs that this process starts inherit it; containers do not, since an engine
 /// starts these.
-pub fn raise_limit(enough: u64) -> u64 {
+pub(crate) fn raise_limit(enough: u64) -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.map_or(enough, |maximum| maximum.min(enough));
     let current = limit.current.unwrap_or(enough);

@@ -17,13 +17,13 @@ use rustix::io::Errno;
 use super::path_walk::{Doubt, End, Folder, Rule, follow};
 
 /// Others may write, but not take away what is not theirs.
-pub const STICKY: u32 = 0o1000;
+pub(super) const STICKY: u32 = 0o1000;
 /// Groups that are root's: its own, and macOS's `daemon`, which may write /var/run there.
 const GROUPS_OF_ROOT: &[u32] = if cfg!(target_os = "macos") { &[0, 1] } else { &[0] };
 
 /// Trusted hands.
 #[derive(Debug, Clone)]
-pub struct Owners {
+pub(crate) struct Owners {
     /// Users that a file may belong to. Folders and links may be root's besides.
     users: Vec<u32>,
     /// A group that may write folders, besides root's: the caller's first one. Where each account
@@ -33,17 +33,17 @@ pub struct Owners {
 
 impl Owners {
     /// Trusts root and these users, and no group.
-    pub fn strict(users: &[u32]) -> Owners {
+    pub(crate) fn strict(users: &[u32]) -> Owners {
         Owners { users: users.to_vec(), group: None }
     }
 
     /// Trusts a person, with their first group, and root.
-    pub fn of_person(user: u32, group: u32) -> Owners {
+    pub(crate) fn of_person(user: u32, group: u32) -> Owners {
         Owners { users: vec![0, user], group: Some(group) }
     }
 
     /// Trusts the account that runs this program.
-    pub fn caller() -> Owners {
+    pub(crate) fn caller() -> Owners {
         Owners::of_person(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
     }
 
@@ -51,7 +51,7 @@ impl Owners {
     ///
     /// # Errors
     /// When a folder or link on the way is in other hands.
-    pub fn follow(&self, path: &Path) -> Result<End, String> {
+    pub(crate) fn follow(&self, path: &Path) -> Result<End, String> {
         follow(path, self).map_err(|stopped| stopped.to_string())
     }
 
@@ -59,7 +59,7 @@ impl Owners {
     ///
     /// # Errors
     /// When the file or something on the way to it is in other hands, in words.
-    pub fn open_file(&self, path: &Path) -> Result<File, String> {
+    pub(crate) fn open_file(&self, path: &Path) -> Result<File, String> {
         let end = self.follow(path)?;
         if end.stat.is_none() {
             return Err(io::Error::from(Errno::NOENT).to_string());
@@ -91,13 +91,13 @@ impl Owners {
     }
 
     /// Tells whether something belongs to root or to one of these users.
-    pub fn own(&self, stat: &Stat) -> bool {
+    pub(crate) fn own(&self, stat: &Stat) -> bool {
         stat.st_uid == 0 || self.users.contains(&stat.st_uid)
     }
 
     /// Tells whether others than its owner can write a folder of this group and mode, whichever
     /// user the owner is.
-    pub fn others_write(&self, group: u32, mode: u32) -> bool {
+    pub(super) fn others_write(&self, group: u32, mode: u32) -> bool {
         let trusted = self.group.is_some_and(|own| group == own || GROUPS_OF_ROOT.contains(&group));
         mode & (if trusted { 0o002 } else { 0o022 }) != 0
     }
@@ -132,7 +132,7 @@ impl Rule for Owners {
 
 /// Returns the permissions; a number of 16 bits on macOS.
 #[allow(clippy::unnecessary_cast, reason = "not on macOS")]
-pub fn mode(stat: &Stat) -> u32 {
+pub(crate) fn mode(stat: &Stat) -> u32 {
     stat.st_mode as u32 & 0o7777
 }
 

@@ -21,24 +21,24 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 /// Links that are followed; the kernel's own bound.
-pub const MOST_LINKS: usize = 40;
+pub(super) const MOST_LINKS: usize = 40;
 
 /// A folder on the way.
 #[derive(Debug)]
-pub struct Folder {
+pub(crate) struct Folder {
     /// Open, as a name only where the system has that.
-    pub fd: OwnedFd,
+    pub(crate) fd: OwnedFd,
     /// Path of the folder, without links.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Stat data of the folder.
-    pub stat: Stat,
+    pub(crate) stat: Stat,
     /// Others who could have written in the folder, by the rule.
-    pub doubt: Option<Doubt>,
+    pub(crate) doubt: Option<Doubt>,
 }
 
 /// A reason to distrust what lies in a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Doubt {
+pub(crate) enum Doubt {
     /// An agent, or another user, can exchange what is in it.
     Writable(String),
     /// Files of others arrive in it, such as by `git pull`. Only links are distrusted.
@@ -55,7 +55,7 @@ impl fmt::Display for Doubt {
 }
 
 /// Rule that a walk asks about each step.
-pub trait Rule {
+pub(crate) trait Rule {
     /// Judges a folder before anything in it is looked at; `above` is the folder around it.
     ///
     /// # Errors
@@ -71,18 +71,18 @@ pub trait Rule {
 
 /// End of a path.
 #[derive(Debug)]
-pub struct End {
+pub(crate) struct End {
     /// The folder that it ends in.
-    pub folder: Folder,
+    pub(crate) folder: Folder,
     /// The name there; `.` where the path ends at the folder itself.
-    pub name: OsString,
+    pub(crate) name: OsString,
     /// Stat data at the end, which is never a link; nothing where the name is free.
-    pub stat: Option<Stat>,
+    pub(crate) stat: Option<Stat>,
 }
 
 impl End {
     /// Returns the whole path, without links.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         match self.name == "." {
             true => self.folder.path.clone(),
             false => self.folder.path.join(&self.name),
@@ -91,13 +91,13 @@ impl End {
 
     /// Opens what is there. A link that was put there since is an error, and a FIFO is not waited
     /// for.
-    pub fn open(&self, flags: OFlags) -> io::Result<OwnedFd> {
+    pub(crate) fn open(&self, flags: OFlags) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.folder.fd, &self.name, flags, Mode::empty())?)
     }
 
     /// Creates what is not there.
-    pub fn create(&self, mode: Mode) -> io::Result<OwnedFd> {
+    pub(crate) fn create(&self, mode: Mode) -> io::Result<OwnedFd> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.folder.fd, &self.name, flags, mode)?)
     }
@@ -105,7 +105,7 @@ impl End {
 
 /// Reason for which a walk ended early.
 #[derive(Debug)]
-pub enum Stopped {
+pub(crate) enum Stopped {
     /// The rule forbids the way.
     Refused(String),
     /// The system could not go on.
@@ -136,7 +136,7 @@ impl From<Errno> for Stopped {
 }
 
 /// Walks to where a path leads. A relative one begins at the working directory.
-pub fn follow(path: &Path, rule: &dyn Rule) -> Result<End, Stopped> {
+pub(crate) fn follow(path: &Path, rule: &dyn Rule) -> Result<End, Stopped> {
     if path.as_os_str().is_empty() {
         return Err(Errno::NOENT.into());
     }
@@ -208,7 +208,7 @@ fn judged(above: Option<&Folder>, fd: OwnedFd, path: PathBuf, rule: &dyn Rule) -
 
 /// Opens a folder in another one, or `/`: neither a link nor anything else. It need not be readable
 /// where the system has that.
-pub fn plain_folder(here: Option<BorrowedFd<'_>>, name: &OsStr) -> io::Result<OwnedFd> {
+pub(crate) fn plain_folder(here: Option<BorrowedFd<'_>>, name: &OsStr) -> io::Result<OwnedFd> {
     let flags = folder_flags() | OFlags::NOFOLLOW;
     Ok(match here {
         Some(here) => rustix::fs::openat(here, name, flags, Mode::empty())?,
@@ -232,7 +232,7 @@ fn folder_flags() -> OFlags {
 /// Lists every link on the way that a path leads, then the path's end, whether that exists or not.
 /// The folders of all of them are without links. A relative path counts from the working directory,
 /// as it does for a program that opens it.
-pub fn symlink_chain(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn symlink_chain(path: &Path) -> Vec<PathBuf> {
     let absolute = std::path::absolute(path);
     let path = absolute.as_deref().unwrap_or(path);
     let mut chain = Vec::new();

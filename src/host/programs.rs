@@ -23,7 +23,7 @@ const MARKS: [&str; 2] = [".git", ".ringfence.yml"];
 static GIVEN: OnceLock<Vec<PathBuf>> = OnceLock::new();
 
 /// Looks for no program below these, from now on. Said once, at the start of a run.
-pub fn keep_from(given: impl IntoIterator<Item = PathBuf>) {
+pub(crate) fn keep_from(given: impl IntoIterator<Item = PathBuf>) {
     // There is one run in a process.
     let _ = GIVEN.set(given.into_iter().collect());
 }
@@ -32,7 +32,7 @@ pub fn keep_from(given: impl IntoIterator<Item = PathBuf>) {
 ///
 /// # Errors
 /// When there is none.
-pub fn command(name: &str) -> io::Result<Command> {
+pub(crate) fn command(name: &str) -> io::Result<Command> {
     let mut avoided = GIVEN.get().cloned().unwrap_or_default();
     avoided.extend(territory::known().paths());
     let home = std::env::var_os("HOME").map(PathBuf::from);

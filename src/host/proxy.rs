@@ -3,7 +3,7 @@
 use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Reads `user:password` for the proxy from a variable of this name.
-pub fn proxy_credentials(name: &str) -> Result<String, Failure> {
+pub(crate) fn proxy_credentials(name: &str) -> Result<String, Failure> {
     read_credentials(name, std::env::var(name).ok())
 }
 

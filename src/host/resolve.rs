@@ -46,7 +46,7 @@ const CACHE: u64 = 64;
 
 /// Resolution of the upstreams about a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resolution {
+pub(crate) enum Resolution {
     /// The name has these addresses.
     Addresses(Vec<IpAddr>),
     /// The name exists, and has no address.
@@ -67,7 +67,7 @@ impl fmt::Display for Resolution {
 
 /// Patience with upstreams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
+pub(crate) enum Patience {
     /// Only the upstreams can know.
     Full,
     /// A proxy can be asked instead: who was silent a moment ago is not asked.
@@ -77,13 +77,13 @@ pub enum Patience {
 /// An upstream that cannot even be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("{what} cannot be used")]
-pub struct Unusable {
+pub(crate) struct Unusable {
     what: String,
     source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 /// All upstreams of a policy.
-pub struct Resolvers {
+pub(crate) struct Resolvers {
     /// Longest domain first.
     domains: Vec<(HostName, Group)>,
     general: Group,
@@ -140,7 +140,7 @@ enum Trouble {
 impl Resolvers {
     /// Makes the upstreams of a policy; encrypted ones must show a certificate of these
     /// authorities.
-    pub fn new(dns: &Dns, roots: &[CertificateDer<'static>]) -> Result<Resolvers, Unusable> {
+    pub(crate) fn new(dns: &Dns, roots: &[CertificateDer<'static>]) -> Result<Resolvers, Unusable> {
         let tls = client_config(roots)?;
         let system = Arc::new(Group(system_members(&tls)?));
         let group = |upstreams: &[Upstream]| -> Result<Group, Unusable> {
@@ -159,13 +159,13 @@ impl Resolvers {
     }
 
     /// Asks the upstreams that are responsible for a name. No other upstream learns of the name.
-    pub async fn resolve(&self, name: &HostName, patience: Patience) -> Result<Resolution, String> {
+    pub(crate) async fn resolve(&self, name: &HostName, patience: Patience) -> Result<Resolution, String> {
         self.of_domain(name).unwrap_or(&self.general).ask(name, patience).await
     }
 
     /// Asks about a name that the policy itself needs: the upstreams of its domain, or else the
     /// machine's own.
-    pub async fn resolve_for_guard(&self, name: &HostName) -> Result<Resolution, String> {
+    pub(crate) async fn resolve_for_guard(&self, name: &HostName) -> Result<Resolution, String> {
         self.of_domain(name).unwrap_or(&self.system).ask(name, Patience::Full).await
     }
 

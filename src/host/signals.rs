@@ -6,7 +6,7 @@ static IGNORED: OnceLock<u64> = OnceLock::new();
 
 /// Tells whether a signal was ignored from the start. The first call must come before any handler
 /// is set.
-pub fn is_ignored(number: i32) -> bool {
+pub(crate) fn is_ignored(number: i32) -> bool {
     let mask = *IGNORED.get_or_init(|| {
         std::fs::read_to_string("/proc/self/status").ok().and_then(|text| mask(&text)).unwrap_or(0)
     });

@@ -10,7 +10,7 @@ use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
 
 /// Returns ringfence's own directory for state, created if need be, readable by its owner only.
-pub fn directory() -> Result<PathBuf, Failure> {
+pub(crate) fn directory() -> Result<PathBuf, Failure> {
     let dir = place().ok_or_else(|| {
         Failure::new(COULD_NOT_RUN, "no place for ringfence's state")
             .hint("set HOME or XDG_STATE_HOME to an absolute path")
@@ -20,14 +20,14 @@ pub fn directory() -> Result<PathBuf, Failure> {
 }
 
 /// Returns the path of the state directory, whether it exists or not.
-pub fn place() -> Option<PathBuf> {
+pub(crate) fn place() -> Option<PathBuf> {
     Some(base("XDG_STATE_HOME", ".local/state")?.join("ringfence"))
 }
 
 /// Returns a base directory of the XDG specification: the variable, else a folder of the home. A
 /// path that is not absolute is ignored, as the specification says: state below the working
 /// directory would be lost to later runs.
-pub fn base(variable: &str, in_home: &str) -> Option<PathBuf> {
+pub(crate) fn base(variable: &str, in_home: &str) -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute(variable).or_else(|| Some(absolute("HOME")?.join(in_home)))
 }
@@ -42,7 +42,7 @@ fn private_dir(dir: &std::path::Path) -> Result<(), Failure> {
 }
 
 /// Checks that state can be kept, before anything is done that leaves some.
-pub fn is_usable() -> Result<(), Failure> {
+pub(crate) fn is_usable() -> Result<(), Failure> {
     let dir = directory()?;
     rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).map_err(|error| {
         Failure::new(COULD_NOT_RUN, format!("cannot write in {}", dir.display()))
@@ -52,7 +52,7 @@ pub fn is_usable() -> Result<(), Failure> {
 }
 
 /// Returns a folder of the state directory, created if need be.
-pub fn folder(name: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn folder(name: &str) -> Result<PathBuf, Failure> {
     let dir = directory()?.join(name);
     private_dir(&dir)?;
     Ok(dir)
@@ -61,12 +61,12 @@ pub fn folder(name: &str) -> Result<PathBuf, Failure> {
 /// Tells whether a supervisor on this machine still writes down the events of workflow `id`: it
 /// holds a lock on their file until the guard has ended. After the supervisor, however it ended,
 /// nobody holds that lock.
-pub fn are_events_held(id: WorkflowId) -> bool {
+pub(crate) fn are_events_held(id: WorkflowId) -> bool {
     let file = events_file(id).ok().and_then(|path| std::fs::File::open(path).ok());
     file.is_some_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
 }
 
 /// Returns the file with the events of workflow `id`.
-pub fn events_file(id: WorkflowId) -> Result<PathBuf, Failure> {
+pub(super) fn events_file(id: WorkflowId) -> Result<PathBuf, Failure> {
     Ok(folder("events")?.join(format!("{id}.jsonl")))
 }

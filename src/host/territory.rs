@@ -37,7 +37,7 @@ const ENDING: &str = "json";
 /// A directory that an agent could write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct GivenDirectory {
+pub(crate) struct GivenDirectory {
     /// Path in hexadecimal digits, since it need not be text.
     path: String,
     /// Identity of the folder when it was given.
@@ -46,7 +46,7 @@ pub struct GivenDirectory {
 
 impl GivenDirectory {
     /// Makes a record of a directory at a path without links.
-    pub fn new(path: &Path, identity: Identity) -> GivenDirectory {
+    pub(crate) fn new(path: &Path, identity: Identity) -> GivenDirectory {
         GivenDirectory { path: hex::encode(path.as_os_str().as_bytes()), identity }
     }
 
@@ -58,7 +58,7 @@ impl GivenDirectory {
 
 /// Directories that agents were given.
 #[derive(Debug, Clone)]
-pub struct Territory {
+pub(crate) struct Territory {
     given: Vec<GivenDirectory>,
     /// Reason for which every folder counts as an agent's.
     unknown: Option<String>,
@@ -71,14 +71,14 @@ pub struct Territory {
 static KNOWN: OnceLock<Mutex<Territory>> = OnceLock::new();
 
 /// Returns what is known in this process.
-pub fn known() -> Territory {
+pub(crate) fn known() -> Territory {
     let known =
         KNOWN.get_or_init(|| Mutex::new(Territory::recorded(state::place().map(|dir| dir.join("given")))));
     known.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// Counts a directory as an agent's from now on, in this process.
-pub fn add(given: GivenDirectory) {
+pub(crate) fn add(given: GivenDirectory) {
     known();
     if let Some(known) = KNOWN.get() {
         known.lock().unwrap_or_else(PoisonError::into_inner).add(given);
@@ -86,7 +86,7 @@ pub fn add(given: GivenDirectory) {
 }
 
 /// Writes down what an agent is about to be given. It must not run before.
-pub fn record(given: &[GivenDirectory]) -> io::Result<()> {
+pub(crate) fn record(given: &[GivenDirectory]) -> io::Result<()> {
     if given.is_empty() {
         return Ok(());
     }
@@ -156,7 +156,7 @@ fn read_record(path: &Path) -> io::Result<GivenDirectory> {
 
 impl Territory {
     /// Reads the record in this folder.
-    pub fn recorded(folder: Option<PathBuf>) -> Territory {
+    pub(crate) fn recorded(folder: Option<PathBuf>) -> Territory {
         let mut territory = Territory {
             given: Vec::new(),
             unknown: None,
@@ -228,12 +228,12 @@ impl Territory {
     }
 
     /// Lists the directories that agents were given.
-    pub fn paths(&self) -> impl Iterator<Item = PathBuf> {
+    pub(crate) fn paths(&self) -> impl Iterator<Item = PathBuf> {
         self.given.iter().filter_map(GivenDirectory::path)
     }
 
     /// Counts one more directory as an agent's.
-    pub fn add(&mut self, given: GivenDirectory) {
+    pub(crate) fn add(&mut self, given: GivenDirectory) {
         self.given.push(given);
     }
 }

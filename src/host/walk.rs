@@ -16,34 +16,34 @@ use crate::host::at::open_in;
 
 /// Bounds of a walk.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// Directories below each other; each keeps a descriptor.
-    pub depth: usize,
+    pub(crate) depth: usize,
     /// Entries.
-    pub entries: u64,
+    pub(crate) entries: u64,
     /// Time.
-    pub time: Duration,
+    pub(crate) time: Duration,
 }
 
 /// One entry.
-pub struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// The directory that it is in.
-    pub here: BorrowedFd<'a>,
+    pub(crate) here: BorrowedFd<'a>,
     /// Name in the folder.
-    pub name: &'a CStr,
+    pub(crate) name: &'a CStr,
     /// Stat data of the entry.
-    pub stat: &'a Stat,
+    pub(crate) stat: &'a Stat,
     above: &'a [CString],
 }
 
 impl Entry<'_> {
     /// Returns the kind of the file.
-    pub fn kind(&self) -> FileType {
+    pub(crate) fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.stat.st_mode)
     }
 
     /// Returns the entry's path below the root.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         let names = self.above.iter().map(CString::as_c_str).chain([self.name]);
         names.map(|name| OsStr::from_bytes(name.to_bytes())).collect()
     }
@@ -51,7 +51,7 @@ impl Entry<'_> {
 
 /// Outcome of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Walked {
+pub(crate) enum Walked {
     /// Everything was seen, but for what was reported as hidden.
     Whole,
     /// A bound ended it, or a part of it.
@@ -60,7 +60,7 @@ pub enum Walked {
 
 /// Shows every entry below `root` to `visit`; directories that cannot be looked into also to
 /// `hidden`.
-pub fn walk(
+pub(crate) fn walk(
     root: OwnedFd,
     bounds: Bounds,
     mut visit: impl FnMut(&Entry<'_>),

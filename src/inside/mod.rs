@@ -1,6 +1,6 @@
 //! Programs that run in a run's containers: the fence, the guard, and single looks.
 
-pub mod fence;
-pub mod guard;
-pub mod output;
-pub mod probe;
+pub(crate) mod fence;
+pub(crate) mod guard;
+pub(crate) mod output;
+pub(crate) mod probe;

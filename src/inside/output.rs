@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::wire::diagnostics::MARK;
 
 /// Says something that went wrong and ends nothing.
-pub fn complain(who: &str, what: impl Display) {
+pub(crate) fn complain(who: &str, what: impl Display) {
     // Words that nobody reads are no reason to stop.
     let _ = writeln!(io::stderr(), "ringfence {who}: {what}");
 }
@@ -28,7 +28,7 @@ const MOST: usize = 8 << 20;
 
 /// Writes a diagnostic, marked as one. It is left out where it would have to wait for a reader, or
 /// where there were enough: nothing waits for diagnostics.
-pub fn diagnostic(line: &str) {
+pub(crate) fn diagnostic(line: &str) {
     static WRITTEN: Mutex<usize> = Mutex::new(0);
     let line = format!("{MARK}{}\n", crate::term::line(line));
     let mut written = WRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -46,7 +46,7 @@ pub fn diagnostic(line: &str) {
 ///
 /// # Errors
 /// When nobody reads.
-pub fn to_supervisor(bytes: &[u8]) -> io::Result<()> {
+pub(super) fn to_supervisor(bytes: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes)?;
     stdout.flush()
@@ -56,6 +56,6 @@ pub fn to_supervisor(bytes: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// When it is closed.
-pub fn log() -> io::Result<OwnedFd> {
+pub(crate) fn log() -> io::Result<OwnedFd> {
     io::stdout().as_fd().try_clone_to_owned()
 }

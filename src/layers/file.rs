@@ -19,7 +19,7 @@ use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Returns the path of a layer's file when there is one. A neighbour with the other extension is an
 /// error: it was meant, and would be ignored.
-pub fn present(path: &Path) -> Result<Option<String>, Failure> {
+pub(crate) fn present(path: &Path) -> Result<Option<String>, Failure> {
     let missing = |path: &Path| match std::fs::symlink_metadata(path) {
         Ok(_) => Ok(false),
         Err(error)
@@ -50,7 +50,7 @@ pub fn present(path: &Path) -> Result<Option<String>, Failure> {
 
 /// Reads a file of any layer as that layer demands. `project` is the folder that the project's
 /// files may not leave.
-pub fn read(layer: Layer, path: &str, project: Option<&Path>) -> Result<Vec<u8>, String> {
+pub(crate) fn read(layer: Layer, path: &str, project: Option<&Path>) -> Result<Vec<u8>, String> {
     let caller = rustix::process::geteuid().as_raw();
     match layer {
         Layer::Organisation => bytes(&Owners::strict(&[0]).open_file(Path::new(path))?),
@@ -61,7 +61,7 @@ pub fn read(layer: Layer, path: &str, project: Option<&Path>) -> Result<Vec<u8>,
 }
 
 /// Reads a file that a person named, whichever user owns it.
-pub fn read_any(path: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn read_any(path: &str) -> Result<Vec<u8>, String> {
     let file = open::open(Path::new(path)).map_err(|refused| match refused.hint() {
         Some(hint) if !refused.is_missing() => format!("{refused}; {hint}"),
         _ => refused.to_string(),

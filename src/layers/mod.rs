@@ -10,8 +10,8 @@
 //! A layer whose file is there and cannot be used is an error, never a layer left out.
 
 mod file;
-pub mod record;
-pub mod trust;
+pub(crate) mod record;
+pub(crate) mod trust;
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ use netpolicy::load::{self, LayerSource, Loaded};
 use netpolicy::policy::Layer;
 use serde::{Deserialize, Serialize};
 
-pub use self::file::read_any;
+pub(crate) use self::file::read_any;
 use crate::host::state;
 use crate::term::{COULD_NOT_RUN, Failure, Warning};
 
@@ -29,30 +29,30 @@ use crate::term::{COULD_NOT_RUN, Failure, Warning};
 const ORGANISATION: &str = "/etc/ringfence/policy.yml";
 const NO_POLICY: &str = "no-policy";
 /// A project's policy, in its topmost folder.
-pub const PROJECT: &str = ".ringfence.yml";
+pub(crate) const PROJECT: &str = ".ringfence.yml";
 /// File of a project that GitLab's own agents read; its `network_policy` counts as the project's
 /// policy.
 const AGENT_CONFIG: &str = ".gitlab/duo/agent-config.yml";
 
 /// Policy options of a command line.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// `--policy`.
-    pub policies: Vec<String>,
+    pub(crate) policies: Vec<String>,
     /// `--allow`.
-    pub allow: Vec<String>,
+    pub(crate) allow: Vec<String>,
     /// `--deny`.
-    pub deny: Vec<String>,
+    pub(crate) deny: Vec<String>,
     /// `--gitlab`.
-    pub gitlab: Option<String>,
+    pub(crate) gitlab: Option<String>,
     /// The project's folder, whose policy is a layer too.
-    pub project: Option<PathBuf>,
+    pub(crate) project: Option<PathBuf>,
     /// `--network denied`.
-    pub network_denied: bool,
+    pub(crate) network_denied: bool,
 }
 
 /// Reads and merges all layers.
-pub fn load(wanted: &Wanted) -> Result<Loaded, Failure> {
+pub(crate) fn load(wanted: &Wanted) -> Result<Loaded, Failure> {
     let mut sources = Vec::new();
     if let Some(path) = file::present(Path::new(ORGANISATION))? {
         sources.push(LayerSource::files(Layer::Organisation, vec![path]));
@@ -85,7 +85,7 @@ pub fn load(wanted: &Wanted) -> Result<Loaded, Failure> {
 }
 
 /// Returns the layer of a project, when it has a policy of its own or one that GitLab reads.
-pub fn project_source(folder: &Path) -> Result<Option<LayerSource>, Failure> {
+pub(crate) fn project_source(folder: &Path) -> Result<Option<LayerSource>, Failure> {
     let own = file::present(&folder.join(PROJECT))?;
     let agent_config = file::present(&folder.join(AGENT_CONFIG))?;
     if own.is_none() && agent_config.is_none() {
@@ -100,14 +100,14 @@ pub fn project_source(folder: &Path) -> Result<Option<LayerSource>, Failure> {
 }
 
 /// Loads one project's layer by itself, as a person looks at it before approving.
-pub fn load_alone(source: LayerSource, project: &Path) -> Result<Loaded, Failure> {
+pub(crate) fn load_alone(source: LayerSource, project: &Path) -> Result<Loaded, Failure> {
     let mut read = |layer: Layer, path: &str| file::read(layer, path, Some(project));
     load::load_layers(&[source], crate::host::clock::today(), &mut read).map_err(|errors| unusable(&errors))
 }
 
 /// Returns the policies that are read without being named: the organisation's and the user's,
 /// whether they are there or not.
-pub fn fixed_files() -> Vec<PathBuf> {
+pub(crate) fn fixed_files() -> Vec<PathBuf> {
     std::iter::once(PathBuf::from(ORGANISATION)).chain(user_file()).collect()
 }
 
@@ -131,7 +131,7 @@ fn no_policy() -> Diagnostic {
 }
 
 /// Joins all errors of all files in one failure.
-pub fn unusable(errors: &[Diagnostic]) -> Failure {
+pub(crate) fn unusable(errors: &[Diagnostic]) -> Failure {
     let mut failure = Failure::new(COULD_NOT_RUN, "the policy cannot be used");
     failure.causes = errors.iter().map(|error| render(std::slice::from_ref(error))).collect();
     let missing = |error: &Diagnostic| error.code == "unreadable" && error.message.contains("No such file");
@@ -144,12 +144,12 @@ pub fn unusable(errors: &[Diagnostic]) -> Failure {
 }
 
 /// Warnings on stderr; notes are for `policy check`.
-pub fn warn(loaded: &Loaded) {
+pub(crate) fn warn(loaded: &Loaded) {
     say(loaded, |found| found.severity == Severity::Warning);
 }
 
 /// Warns that there is no policy, where the rest is beside the question.
-pub fn warn_of_nothing(loaded: &Loaded) {
+pub(crate) fn warn_of_nothing(loaded: &Loaded) {
     say(loaded, |found| found.code == NO_POLICY);
 }
 

@@ -15,16 +15,16 @@ use crate::wire::WorkflowId;
 
 /// The words, and where they were said: relative paths begin there.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub(crate) struct Record {
     /// The words.
-    pub wanted: Wanted,
+    pub(crate) wanted: Wanted,
     /// The working directory.
-    pub directory: PathBuf,
+    pub(crate) directory: PathBuf,
 }
 
 impl Record {
     /// Records the options together with the present working directory.
-    pub fn of(wanted: Wanted) -> Result<Record, Failure> {
+    pub(crate) fn of(wanted: Wanted) -> Result<Record, Failure> {
         let directory = std::env::current_dir().map_err(|error| {
             Failure::new(COULD_NOT_RUN, "cannot tell the working directory").caused_by(&error)
         })?;
@@ -32,7 +32,7 @@ impl Record {
     }
 
     /// Keeps it for a workflow.
-    pub fn keep(&self, id: WorkflowId) -> Result<(), Failure> {
+    pub(crate) fn keep(&self, id: WorkflowId) -> Result<(), Failure> {
         let path = path(id)?;
         let text = serde_json::to_vec(self).map_err(std::io::Error::from);
         text.and_then(|text| std::fs::write(&path, text)).map_err(|error| {
@@ -41,7 +41,7 @@ impl Record {
     }
 
     /// Reads the record of a workflow, if this machine has it.
-    pub fn of_workflow(id: WorkflowId) -> Result<Option<Record>, Failure> {
+    pub(crate) fn of_workflow(id: WorkflowId) -> Result<Option<Record>, Failure> {
         let path = path(id)?;
         let unusable = |error: &dyn std::error::Error| {
             Failure::new(COULD_NOT_RUN, format!("cannot use {}", path.display())).caused_by(error)
@@ -55,7 +55,7 @@ impl Record {
 }
 
 /// Forgets that of a workflow, if this machine has it.
-pub fn forget(id: WorkflowId) -> Result<(), Failure> {
+pub(crate) fn forget(id: WorkflowId) -> Result<(), Failure> {
     let path = path(id)?;
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

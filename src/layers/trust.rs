@@ -16,25 +16,25 @@ use crate::term::{COULD_NOT_RUN, Failure};
 
 /// One approval.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Approval {
+pub(crate) struct Approval {
     /// The project's folder, resolved.
-    pub project: PathBuf,
+    pub(crate) project: PathBuf,
     /// Digest of the texts.
-    pub digest: String,
+    pub(crate) digest: String,
     /// The texts, with their names.
-    pub files: Vec<(String, String)>,
+    pub(crate) files: Vec<(String, String)>,
 }
 
 impl Approval {
     /// Makes the approval of a project's texts as they are now.
-    pub fn of(project: &Path, digest: String, files: &[SourceFile]) -> Result<Approval, Failure> {
+    pub(crate) fn of(project: &Path, digest: String, files: &[SourceFile]) -> Result<Approval, Failure> {
         let files = files.iter().map(|file| (file.name.clone(), file.text.clone())).collect();
         Ok(Approval { project: resolved(project)?, digest, files })
     }
 }
 
 /// Reads the approval of a project, if there is one.
-pub fn approved(project: &Path) -> Result<Option<Approval>, Failure> {
+pub(crate) fn approved(project: &Path) -> Result<Option<Approval>, Failure> {
     let path = place(project)?;
     let text = match fs::read(&path) {
         Ok(text) => text,
@@ -45,7 +45,7 @@ pub fn approved(project: &Path) -> Result<Option<Approval>, Failure> {
 }
 
 /// Returns every approval, by project.
-pub fn all() -> Result<Vec<Approval>, Failure> {
+pub(crate) fn all() -> Result<Vec<Approval>, Failure> {
     let folder = state::folder("trust")?;
     let cannot = |error: std::io::Error| unreadable(&folder).caused_by(&error);
     let mut approvals = Vec::new();
@@ -64,7 +64,7 @@ pub fn all() -> Result<Vec<Approval>, Failure> {
 }
 
 /// Keeps an approval, in the place of an older one.
-pub fn keep(approval: &Approval) -> Result<(), Failure> {
+pub(crate) fn keep(approval: &Approval) -> Result<(), Failure> {
     let path = place(&approval.project)?;
     let cannot = || Failure::new(COULD_NOT_RUN, format!("cannot keep the approval in {}", path.display()));
     let text = serde_json::to_vec(approval).map_err(|error| cannot().caused_by(&error))?;
@@ -78,7 +78,7 @@ pub fn keep(approval: &Approval) -> Result<(), Failure> {
 }
 
 /// Forgets an approval; whether there was one.
-pub fn forget(project: &Path) -> Result<bool, Failure> {
+pub(crate) fn forget(project: &Path) -> Result<bool, Failure> {
     let path = place(project)?;
     match fs::remove_file(&path) {
         Ok(()) => Ok(true),

@@ -28,7 +28,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// Puts back after the agent of a workflow, once that has ended. What cannot be done now stays in
 /// `held`.
-pub async fn settle(
+pub(crate) async fn settle(
     engine: &Engine,
     workflow: &Workflow,
     held: &mut Option<Aftermath>,
@@ -55,14 +55,14 @@ async fn record(engine: &Engine, helpers: &Helpers, id: WorkflowId, told: Settle
 }
 
 /// Changes that a run left, and the place where all of them are named.
-pub struct Report {
+pub(crate) struct Report {
     told: SettleReport,
     place: String,
 }
 
 impl Report {
     /// One whose whole is in a list.
-    pub fn listed(told: SettleReport, id: WorkflowId) -> Report {
+    pub(crate) fn listed(told: SettleReport, id: WorkflowId) -> Report {
         let place = match told.is_empty() {
             true => String::new(),
             false => match list::write(&told, id) {
@@ -76,7 +76,7 @@ impl Report {
 
 /// Puts back after a workflow whose agent was removed, and which nobody supervises any more; tells
 /// whether there was something to say.
-pub async fn settle_abandoned(
+pub(crate) async fn settle_abandoned(
     engine: &Engine,
     id: WorkflowId,
     helpers: Option<Helpers>,
@@ -93,7 +93,7 @@ pub async fn settle_abandoned(
 }
 
 /// Puts back after workflows that are not on the engine any more; `living` are.
-pub fn sweep(engine: &Engine, living: &[WorkflowId]) -> Result<(), Failure> {
+pub(crate) fn sweep(engine: &Engine, living: &[WorkflowId]) -> Result<(), Failure> {
     for (id, Abandoned { mut told, of }) in aftermath::sweep(&engine.host, living)? {
         review::look_for_stand_ins(id, &mut told);
         tell_of_another(&Report::listed(told, id), id, &of);
@@ -102,7 +102,7 @@ pub fn sweep(engine: &Engine, living: &[WorkflowId]) -> Result<(), Failure> {
 }
 
 /// Says it to the person: what was put back, `--quiet` or not.
-pub fn tell(report: &Report) {
+pub(crate) fn tell(report: &Report) {
     report.told.put_back().iter().for_each(crate::term::essential);
     rest(report).iter().for_each(crate::term::talk);
 }

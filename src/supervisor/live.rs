@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const RULES: Duration = Duration::from_secs(15);
 
 /// Outcome of a change.
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It is made.
     Made(State),
     /// The policy does not permit it; nothing was changed.
@@ -67,28 +67,32 @@ impl From<Unmade> for Failure {
 }
 
 /// Asks how a workflow's network stands.
-pub async fn state(engine: &Engine, to: &Helpers) -> Result<State, Failure> {
+pub(crate) async fn state(engine: &Engine, to: &Helpers) -> Result<State, Failure> {
     Ok(ask(engine, &to.guard, &Request::State).await?.state)
 }
 
 /// Tells whether a supervisor is attached, by the word of the guard's container; none where the
 /// guard cannot tell.
-pub async fn is_supervised(engine: &Engine, guard: &str) -> Result<Option<bool>, Failure> {
+pub(crate) async fn is_supervised(engine: &Engine, guard: &str) -> Result<Option<bool>, Failure> {
     Ok(ask(engine, guard, &Request::State).await?.state.supervised)
 }
 
 /// Has the guard write down how the agent of a supervisor that is gone ended.
-pub async fn ended(engine: &Engine, to: &Helpers, ended: AgentEnded) -> Result<(), Failure> {
+pub(crate) async fn ended(engine: &Engine, to: &Helpers, ended: AgentEnded) -> Result<(), Failure> {
     ask(engine, &to.guard, &Request::Ended(ended)).await.map(|_| ())
 }
 
 /// Tells the guard which addresses the engine's machine has now.
-pub async fn host(engine: &Engine, to: &Helpers, network: HostNetwork) -> Result<(), Failure> {
+pub(crate) async fn host(engine: &Engine, to: &Helpers, network: HostNetwork) -> Result<(), Failure> {
     ask(engine, &to.guard, &Request::Host(network)).await.map(|_| ())
 }
 
 /// Has the guard write down things that only a supervisor sees.
-pub async fn note(engine: &Engine, to: &Helpers, notes: Vec<(Observation, String)>) -> Result<(), Failure> {
+pub(crate) async fn note(
+    engine: &Engine,
+    to: &Helpers,
+    notes: Vec<(Observation, String)>,
+) -> Result<(), Failure> {
     if notes.is_empty() {
         return Ok(());
     }
@@ -105,7 +109,7 @@ async fn ask(engine: &Engine, guard: &str, request: &Request) -> Result<Good, Fa
 }
 
 /// Makes a change, in both places.
-pub async fn change(engine: &Engine, to: &Helpers, change: Change) -> Result<Outcome, Failure> {
+pub(crate) async fn change(engine: &Engine, to: &Helpers, change: Change) -> Result<Outcome, Failure> {
     let mut session = Session::open(engine, &to.guard).await?;
     let made = match change.closes() {
         true => close(engine, to, &mut session, change).await,

@@ -16,17 +16,17 @@
 //! puts back what a run may not leave behind. In what engines differ, `engine::dialect` alone
 //! knows.
 
-pub mod aftermath;
-pub mod engine;
-pub mod helper_image;
-pub mod image;
-pub mod inventory;
-pub mod live;
-pub mod mounts;
-pub mod networks;
-pub mod records;
-pub mod run;
-pub mod signals;
-pub mod spec;
-pub mod upload;
-pub mod watch;
+pub(crate) mod aftermath;
+pub(crate) mod engine;
+pub(crate) mod helper_image;
+pub(crate) mod image;
+pub(crate) mod inventory;
+pub(crate) mod live;
+pub(crate) mod mounts;
+pub(crate) mod networks;
+pub(crate) mod records;
+pub(crate) mod run;
+pub(crate) mod signals;
+pub(crate) mod spec;
+pub(crate) mod upload;
+pub(crate) mod watch;

@@ -18,7 +18,7 @@ const WORKFLOW_POOL: &str = "198.18.0.0/16";
 /// Pool of the uplink.
 const UPLINK_POOL: &str = "198.19.0.0/16";
 /// Name of the uplink; it is always used by id.
-pub const UPLINK: &str = "ringfence-uplink";
+pub(super) const UPLINK: &str = "ringfence-uplink";
 /// Link between that name and the largest packet, where an engine's default network has an unusual
 /// one.
 const WITH_MTU: &str = "-mtu-";
@@ -32,7 +32,7 @@ const LEAST_MTU: u16 = 68;
 const TRIES: usize = 64;
 
 /// All networks of the engine.
-pub async fn list(engine: &Engine) -> Result<Vec<Network>, Failure> {
+pub(crate) async fn list(engine: &Engine) -> Result<Vec<Network>, Failure> {
     engine
         .api
         .list_networks(None)
@@ -41,7 +41,7 @@ pub async fn list(engine: &Engine) -> Result<Vec<Network>, Failure> {
 }
 
 /// The subnets of networks.
-pub fn subnets(networks: &[Network]) -> Vec<IpNet> {
+pub(crate) fn subnets(networks: &[Network]) -> Vec<IpNet> {
     networks
         .iter()
         .filter_map(|network| network.ipam.as_ref()?.config.as_ref())
@@ -73,7 +73,7 @@ fn free_subnets<'a>(
 }
 
 /// Creates the workflow's own network; its id and its subnet.
-pub async fn create_own(
+pub(crate) async fn create_own(
     engine: &Engine,
     workflow: &Workflow,
     taken: &[IpNet],
@@ -89,7 +89,7 @@ pub async fn create_own(
 /// Its packets are as large as those of the engine's default network: where a path drops larger
 /// ones without a word, connections would hang. A network cannot change that, so each size has an
 /// uplink with a name of its own.
-pub async fn ensure_uplink(
+pub(super) async fn ensure_uplink(
     engine: &Engine,
     networks: &[Network],
 ) -> Result<(String, Option<IpNet>), Failure> {
@@ -122,13 +122,13 @@ pub async fn ensure_uplink(
 }
 
 /// Tells whether dockerd has the bridge of its own, by whose address containers find the host.
-pub fn has_default_bridge(networks: &[Network]) -> bool {
+pub(super) fn has_default_bridge(networks: &[Network]) -> bool {
     networks.iter().any(|network| network.name.as_deref() == Some("bridge"))
 }
 
 /// Removes every uplink, by its id: a start that was broken off may have left a second one of the
 /// same name.
-pub async fn remove_uplinks(engine: &Engine) -> Result<(), Failure> {
+pub(crate) async fn remove_uplinks(engine: &Engine) -> Result<(), Failure> {
     let mut tried = Ok(());
     for id in uplinks(&list(engine).await?).filter_map(|network| network.id.as_deref()) {
         match engine.api.remove_network(id).await {

@@ -5,23 +5,23 @@ use super::printer::{Stream, is_terminal, write};
 use super::{COULD_NOT_RUN, Failure};
 
 /// Writes rows for people to stdout, with nothing in them that a terminal obeys.
-pub fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     written(&lines(text))
 }
 
 /// Writes what is escaped already, part by part, and may have colours.
-pub fn print_coloured(text: &str) -> Result<(), Failure> {
+pub(crate) fn print_coloured(text: &str) -> Result<(), Failure> {
     written(text)
 }
 
 /// Writes a document, which a program reads as it is: into a file or a pipe unchanged, to a
 /// terminal as rows are.
-pub fn print_document(text: &str) -> Result<(), Failure> {
+pub(crate) fn print_document(text: &str) -> Result<(), Failure> {
     if is_terminal(Stream::Data) { print(text) } else { written(text) }
 }
 
 /// Writes JSON to stdout.
-pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot write JSON").caused_by(&error))?;
     written(&json_text(&format!("{text}\n")))

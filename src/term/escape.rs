@@ -5,22 +5,22 @@ use std::fmt::Write as _;
 use netpolicy::diagnostic::is_harmless;
 
 /// A text on one line: line breaks and whatever else a terminal obeys are written out.
-pub fn line(text: &str) -> String {
+pub(crate) fn line(text: &str) -> String {
     netpolicy::diagnostic::harmless(text)
 }
 
 /// A text of several lines: its line breaks stay, whatever else a terminal obeys is written out.
-pub fn lines(text: &str) -> String {
+pub(crate) fn lines(text: &str) -> String {
     escaped(text, |c| c == '\n', |out, c| out.extend(c.escape_unicode()))
 }
 
 /// A text whose further lines are set off, so that none of them looks like the program's own.
-pub fn indented(text: &str, by: usize) -> String {
+pub(super) fn indented(text: &str, by: usize) -> String {
     lines(text.trim_end()).replace('\n', &format!("\n{:by$}", ""))
 }
 
 /// JSON with the same value, in which nothing stands that a terminal obeys.
-pub fn json_text(text: &str) -> String {
+pub(super) fn json_text(text: &str) -> String {
     escaped(
         text,
         |c| matches!(c, '\n' | '\r' | '\t'),

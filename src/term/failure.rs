@@ -6,29 +6,29 @@ use super::escape::indented;
 use super::printer::to_stderr;
 
 /// ringfence could not run the agent: bad policy, no engine, refused.
-pub const COULD_NOT_RUN: u8 = 125;
+pub(crate) const COULD_NOT_RUN: u8 = 125;
 
 /// A failure as a person reads it: what failed, why (the chain), and what to do.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The exit status of the program.
-    pub exit: u8,
+    pub(crate) exit: u8,
     /// Failed action, and the thing on which it failed.
-    pub message: String,
+    pub(crate) message: String,
     /// Causes, outermost first.
-    pub causes: Vec<String>,
+    pub(crate) causes: Vec<String>,
     /// Advice what to do.
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
 impl Failure {
     /// A failure that ends the program with `exit`.
-    pub fn new(exit: u8, message: impl Into<String>) -> Self {
+    pub(crate) fn new(exit: u8, message: impl Into<String>) -> Self {
         Failure { exit, message: message.into(), causes: Vec::new(), hint: None }
     }
 
     /// Adds an error and everything behind it as causes.
-    pub fn caused_by(mut self, error: &(dyn std::error::Error + '_)) -> Self {
+    pub(crate) fn caused_by(mut self, error: &(dyn std::error::Error + '_)) -> Self {
         let mut next = Some(error);
         while let Some(error) = next {
             let text = error.to_string();
@@ -41,18 +41,18 @@ impl Failure {
     }
 
     /// Adds what to do about it.
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// Writes the failure to stderr, `--quiet` or not.
-    pub fn tell(&self) {
+    pub(crate) fn tell(&self) {
         to_stderr(&self.to_string());
     }
 
     /// Writes the failure to stderr; the exit status to end with.
-    pub fn render(&self) -> ExitCode {
+    pub(crate) fn render(&self) -> ExitCode {
         self.tell();
         ExitCode::from(self.exit)
     }

@@ -23,14 +23,14 @@ mod escape;
 mod failure;
 mod printer;
 mod progress;
-pub mod trace;
+pub(crate) mod trace;
 mod warning;
 
-pub use self::data::{print, print_coloured, print_document, print_json};
-pub use self::escape::{line, lines};
-pub use self::failure::{COULD_NOT_RUN, Failure};
-pub use self::printer::{
+pub(crate) use self::data::{print, print_coloured, print_document, print_json};
+pub(crate) use self::escape::{line, lines};
+pub(crate) use self::failure::{COULD_NOT_RUN, Failure};
+pub(crate) use self::printer::{
     ask, be_quiet, essential, essential_lines, stdout_has_colours, talk, talk_lines, usage,
 };
-pub use self::progress::{Progress, leave_screen, progress, shows_progress};
-pub use self::warning::{Finding, Warning, warn};
+pub(crate) use self::progress::{Progress, leave_screen, progress, shows_progress};
+pub(crate) use self::warning::{Finding, Warning, warn};

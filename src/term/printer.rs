@@ -30,7 +30,7 @@ impl Stream {
 }
 
 /// Keeps talk, most warnings and progress back from now on; what is essential stays.
-pub fn be_quiet() {
+pub(crate) fn be_quiet() {
     QUIET.store(true, Ordering::Relaxed);
 }
 
@@ -39,26 +39,26 @@ pub(super) fn is_quiet() -> bool {
 }
 
 /// Says one thing to the person, on stderr.
-pub fn talk(what: impl Display) {
+pub(crate) fn talk(what: impl Display) {
     if !is_quiet() {
         essential(what);
     }
 }
 
 /// Says a text of several lines that is laid out already, on stderr.
-pub fn talk_lines(text: impl Display) {
+pub(crate) fn talk_lines(text: impl Display) {
     if !is_quiet() {
         to_stderr(&lines(&text.to_string()));
     }
 }
 
 /// Says what nobody may miss, on stderr, `--quiet` or not: why a run ended, what was put back.
-pub fn essential(what: impl Display) {
+pub(crate) fn essential(what: impl Display) {
     to_stderr(&format!("ringfence: {}\n", indented(&what.to_string(), 11)));
 }
 
 /// Says a text of several lines that nobody may miss, on stderr, `--quiet` or not.
-pub fn essential_lines(text: impl Display) {
+pub(crate) fn essential_lines(text: impl Display) {
     to_stderr(&lines(&text.to_string()));
 }
 
@@ -69,14 +69,14 @@ pub(super) fn to_stderr(text: &str) {
 }
 
 /// Writes help to stdout or the words of a usage error to stderr, both as clap laid them out.
-pub fn usage(text: &clap::builder::StyledStr, is_error: bool) -> io::Result<()> {
+pub(crate) fn usage(text: &clap::builder::StyledStr, is_error: bool) -> io::Result<()> {
     let stream = if is_error { Stream::Talk } else { Stream::Data };
     let text = if colours(stream) { text.ansi().to_string() } else { text.to_string() };
     write(stream, &text)
 }
 
 /// Asks a person on the terminal, and reads one line of stdin.
-pub fn ask(question: &str) -> io::Result<String> {
+pub(crate) fn ask(question: &str) -> io::Result<String> {
     write(Stream::Talk, &lines(question))?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
@@ -102,7 +102,7 @@ pub(super) fn is_terminal(stream: Stream) -> bool {
 }
 
 /// Tells whether stdout takes colours.
-pub fn stdout_has_colours() -> bool {
+pub(crate) fn stdout_has_colours() -> bool {
     colours(Stream::Data)
 }
 

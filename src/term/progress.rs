@@ -43,7 +43,7 @@ fn take<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Something that may take its time. The line goes with it.
-pub struct Progress(Option<Shown>);
+pub(crate) struct Progress(Option<Shown>);
 
 struct Shown {
     detail: Arc<Mutex<String>>,
@@ -53,7 +53,7 @@ struct Shown {
 
 /// Begins something that may take its time: `pulling debian:12`. Nothing is shown where nobody
 /// looks, with `--quiet`, and with `TERM=dumb`.
-pub fn progress(what: &str) -> Progress {
+pub(crate) fn progress(what: &str) -> Progress {
     if !shows_progress() {
         return Progress(None);
     }
@@ -108,7 +108,7 @@ fn style() -> ProgressStyle {
 
 impl Progress {
     /// Says how far it is.
-    pub fn detail(&self, detail: String) {
+    pub(crate) fn detail(&self, detail: String) {
         if let Some(shown) = &self.0 {
             *take(&shown.detail) = detail;
         }
@@ -132,7 +132,7 @@ fn new_line() {
 }
 
 /// Tells whether a line of progress would be shown.
-pub fn shows_progress() -> bool {
+pub(crate) fn shows_progress() -> bool {
     !is_quiet() && !is_dumb() && is_terminal(Stream::Talk)
 }
 
@@ -143,11 +143,11 @@ pub(super) fn aside<T>(write: impl FnOnce() -> T) -> T {
 }
 
 /// Time in which others have the screen.
-pub struct LeftScreen(());
+pub(crate) struct LeftScreen(());
 
 /// Leaves the screen to an agent, or to a program that asks the person: the line of progress is
 /// cleared, and none is drawn meanwhile.
-pub fn leave_screen() -> LeftScreen {
+pub(crate) fn leave_screen() -> LeftScreen {
     let mut screen = take(&SCREEN);
     screen.others += 1;
     if screen.lines > 0 {

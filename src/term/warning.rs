@@ -11,7 +11,7 @@ use super::printer::{has_colours, is_quiet, to_stderr};
 
 /// Something that ends nothing, and that a person should know of.
 #[derive(Debug)]
-pub enum Warning {
+pub(crate) enum Warning {
     /// Findings of the policy's loader, which are shown with their lines.
     Policy(Vec<Diagnostic>),
     /// An option of docker's that is taken and changes nothing.
@@ -118,7 +118,7 @@ pub enum Warning {
 
 /// Kinds of files in a directory that is given to the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finding {
+pub(crate) enum Finding {
     /// Links that lead out of it.
     LinksOut,
     /// Sockets, which work from inside.
@@ -288,7 +288,7 @@ impl Warning {
 }
 
 /// Warns the person, on stderr; with `--quiet`, of the essential only.
-pub fn warn(warning: Warning) {
+pub(crate) fn warn(warning: Warning) {
     if !is_quiet() || warning.is_essential() {
         to_stderr(&warning.rendered(has_colours()));
     }

@@ -17,7 +17,7 @@ const KEPT: usize = 20;
 
 /// Fault of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finding {
+pub(crate) enum Finding {
     /// This line is no event.
     NoEvent(u64),
     /// The log begins with this number instead of 0.
@@ -73,34 +73,34 @@ impl fmt::Display for Finding {
 
 /// A log, as far as it was read.
 #[derive(Debug, Clone, Default)]
-pub struct Checked {
+pub(crate) struct Checked {
     /// Lines.
-    pub lines: u64,
+    pub(crate) lines: u64,
     /// The number of the last event.
-    pub last: Option<u64>,
+    pub(crate) last: Option<u64>,
     /// Hash of the last line.
-    pub digest: Option<LineHash>,
+    pub(crate) digest: Option<LineHash>,
     /// Set when the last line says that the guard ended.
-    pub ended: bool,
+    pub(crate) ended: bool,
     /// The first findings, in their order.
-    pub findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
     /// Further ones.
-    pub more: u64,
+    pub(crate) more: u64,
     /// The line whose digest was asked for.
-    pub vouched: Option<u64>,
+    pub(crate) vouched: Option<u64>,
     workflow: Option<WorkflowId>,
     wanted: Option<String>,
 }
 
 impl Checked {
     /// Looks for the line with this digest, `sha256:` before it or not.
-    pub fn looking_for(digest: &str) -> Checked {
+    pub(crate) fn looking_for(digest: &str) -> Checked {
         let digest = digest.strip_prefix("sha256:").unwrap_or(digest).to_ascii_lowercase();
         Checked { wanted: Some(digest), ..Checked::default() }
     }
 
     /// Takes in the next line, without its end.
-    pub fn add(&mut self, line: &[u8]) {
+    pub(crate) fn add(&mut self, line: &[u8]) {
         self.lines += 1;
         // The bytes as they stand: what was read is never written anew to be hashed.
         let digest = LineHash::of(line);
@@ -140,7 +140,7 @@ impl Checked {
     }
 
     /// Says that the log ends in the midst of a line.
-    pub fn cut_off(&mut self) {
+    pub(super) fn cut_off(&mut self) {
         self.find(Finding::CutOff(self.lines));
     }
 
@@ -149,7 +149,7 @@ impl Checked {
     }
 
     /// Checks a whole log.
-    pub fn of(mut self, bytes: &[u8]) -> Checked {
+    pub(crate) fn of(mut self, bytes: &[u8]) -> Checked {
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             match line.strip_suffix(b"\n") {
                 Some(line) => self.add(line),
@@ -163,7 +163,7 @@ impl Checked {
     }
 
     /// Tells whether a digest was asked for and is that of the last line.
-    pub fn is_vouched(&self) -> bool {
+    pub(crate) fn is_vouched(&self) -> bool {
         self.vouched == Some(self.lines) && self.lines > 0
     }
 }

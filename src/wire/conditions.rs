@@ -22,7 +22,7 @@ const BANDWIDTH: std::ops::RangeInclusive<u64> = 1_000..=100_000_000_000;
 
 /// One condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Condition {
+pub(crate) enum Condition {
     /// Everything is refused; open connections are reset.
     Deny,
     /// Packets vanish, both ways.
@@ -39,7 +39,7 @@ pub enum Condition {
 
 /// Failure of DNS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DnsFault {
+pub(crate) enum DnsFault {
     /// The name does not exist.
     NxDomain,
     /// The server failed.
@@ -50,17 +50,17 @@ pub enum DnsFault {
 
 /// A delay and how far it may be off, to either side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Latency {
+pub(crate) struct Latency {
     /// The delay.
-    pub delay: Duration,
+    pub(crate) delay: Duration,
     /// The most by which the latency may be off.
-    pub jitter: Duration,
+    pub(crate) jitter: Duration,
 }
 
 /// A text that is no condition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no condition: {why}")]
-pub struct NoCondition {
+pub(crate) struct NoCondition {
     text: String,
     why: String,
 }
@@ -158,12 +158,12 @@ impl<'de> Deserialize<'de> for Condition {
 
 /// A condition, and whom it concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Applied {
+pub(crate) struct Applied {
     /// The condition.
-    pub condition: Condition,
+    pub(crate) condition: Condition,
     /// The names; without any: everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<HostPattern>,
+    pub(crate) host: Option<HostPattern>,
 }
 
 impl fmt::Display for Applied {
@@ -188,47 +188,47 @@ impl Applied {
 /// All conditions of the moment, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Conditions(pub Vec<Applied>);
+pub(crate) struct Conditions(pub(crate) Vec<Applied>);
 
 /// Effect of the conditions on one name, or on an address. Of several conditions of one kind the
 /// newest counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Effect {
+pub(crate) struct Effect {
     /// Set when nothing passes.
-    pub cut: bool,
+    pub(crate) cut: bool,
     /// DNS fails.
-    pub dns: Option<DnsFault>,
+    pub(crate) dns: Option<DnsFault>,
     /// Delay of everything that comes back.
-    pub latency: Option<Latency>,
+    pub(crate) latency: Option<Latency>,
     /// Bits a second, and the position of the condition, since all connections that it concerns
     /// share them.
-    pub bandwidth: Option<(usize, u64)>,
+    pub(crate) bandwidth: Option<(usize, u64)>,
     /// Reset after so many bytes.
-    pub reset_after: Option<u64>,
+    pub(crate) reset_after: Option<u64>,
 }
 
 impl Effect {
     /// Tells whether the gate must handle the bytes of a connection.
-    pub fn shapes(&self) -> bool {
+    pub(crate) fn shapes(&self) -> bool {
         self.cut || self.latency.is_some() || self.bandwidth.is_some() || self.reset_after.is_some()
     }
 }
 
 impl Conditions {
     /// Adds one; another of its kind for the same names goes.
-    pub fn set(&mut self, applied: Applied) {
+    pub(crate) fn set(&mut self, applied: Applied) {
         let kind = std::mem::discriminant(&applied.condition);
         self.0.retain(|old| std::mem::discriminant(&old.condition) != kind || old.host != applied.host);
         self.0.push(applied);
     }
 
     /// Ends those for these names; without any, all.
-    pub fn restore(&mut self, host: Option<&HostPattern>) {
+    pub(crate) fn restore(&mut self, host: Option<&HostPattern>) {
         self.0.retain(|old| host.is_some() && old.host.as_ref() != host);
     }
 
     /// Returns the effect on a name; `None` stands for an address.
-    pub fn on(&self, name: Option<&HostName>) -> Effect {
+    pub(crate) fn on(&self, name: Option<&HostName>) -> Effect {
         let mut effect = Effect::default();
         for (position, applied) in self.0.iter().enumerate().filter(|(_, applied)| applied.concerns(name)) {
             match applied.condition {
@@ -245,14 +245,14 @@ impl Conditions {
     }
 
     /// Returns whether everything is refused, and the names that are refused.
-    pub fn denied(&self) -> (bool, Vec<HostPattern>) {
+    pub(crate) fn denied(&self) -> (bool, Vec<HostPattern>) {
         let denials = || self.0.iter().filter(|applied| applied.condition == Condition::Deny);
         (denials().any(|one| one.host.is_none()), denials().filter_map(|one| one.host.clone()).collect())
     }
 
     /// Returns the packets that the kernel must drop silently, given the names that have an
     /// address.
-    pub fn cut<'n>(&self, names: impl Iterator<Item = (std::net::Ipv4Addr, &'n HostName)>) -> Cut {
+    pub(crate) fn cut<'n>(&self, names: impl Iterator<Item = (std::net::Ipv4Addr, &'n HostName)>) -> Cut {
         let cut: Vec<_> = self.0.iter().filter(|applied| applied.condition == Condition::Cut).collect();
         if cut.is_empty() {
             return Cut::Nothing;

@@ -22,16 +22,16 @@ use crate::wire::host_network::HostNetwork;
 
 /// Socket at which the guard listens: in the volume that the fence and the guard share, for the
 /// guard's own user alone.
-pub const SOCKET: &str = "/run/ringfence/control.sock";
+pub(crate) const SOCKET: &str = "/run/ringfence/control.sock";
 /// The longest request, in bytes: a policy of a hundred thousand names.
-pub const LONGEST: u64 = 64 << 20;
+pub(crate) const LONGEST: u64 = 64 << 20;
 /// Time for which one connection may have the guard to itself.
-pub const TURN: Duration = Duration::from_secs(30);
+pub(crate) const TURN: Duration = Duration::from_secs(30);
 
 /// Request to the guard.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Request {
+pub(crate) enum Request {
     /// Report the present state.
     State,
     /// Report the kernel's rules as they would be after a change, which is not made.
@@ -51,14 +51,14 @@ pub enum Request {
 /// Message of the supervisor by the guard's stdin, a line each.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum FromSupervisor {
+pub(crate) enum FromSupervisor {
     /// The agent has ended, or was ended.
     AgentEnded(AgentEnded),
 }
 
 impl FromSupervisor {
     /// Returns the line, with its end.
-    pub fn line(&self) -> Vec<u8> {
+    pub(crate) fn line(&self) -> Vec<u8> {
         // A word and a number can always be written.
         let mut line = serde_json::to_vec(self).unwrap_or_default();
         line.push(b'\n');
@@ -69,7 +69,7 @@ impl FromSupervisor {
 /// A change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Change {
+pub(crate) enum Change {
     /// Permit this, as a rule of the run's layer, as far as the ceilings let it.
     Allow(Arc<Rule>),
     /// Refuse this.
@@ -93,7 +93,7 @@ pub enum Change {
 impl Change {
     /// Tells whether the change lets nothing through that was refused before: such a change is made
     /// in the kernel first.
-    pub fn closes(&self) -> bool {
+    pub(crate) fn closes(&self) -> bool {
         matches!(self, Change::Deny(_) | Change::Conditions { .. })
     }
 }
@@ -118,7 +118,7 @@ impl std::fmt::Display for Change {
 /// Answer of the guard.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum ControlAnswer {
+pub(crate) enum ControlAnswer {
     /// The request is granted: the state is so, or would be.
     Good(Box<Good>),
     /// The policy does not permit the change; nothing was changed.
@@ -134,44 +134,44 @@ pub enum ControlAnswer {
 
 /// The state of a workflow's network, and the kernel's part of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Good {
+pub(crate) struct Good {
     /// State of the network, for people.
-    pub state: State,
+    pub(crate) state: State,
     /// Configuration for the fence.
-    pub plan: FenceConfig,
+    pub(crate) plan: FenceConfig,
 }
 
 /// The state of a workflow's network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
+pub(crate) struct State {
     /// The workflow's id.
-    pub workflow: String,
+    pub(crate) workflow: String,
     /// Digest of the policy now, live rules included.
-    pub digest: String,
+    pub(crate) digest: String,
     /// Reason for which everything is refused now, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub closed: Option<Reason>,
+    pub(crate) closed: Option<Reason>,
     /// Unix time in milliseconds after which everything is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub deadline_unix_ms: Option<u64>,
+    pub(crate) deadline_unix_ms: Option<u64>,
     /// Connections that are open.
-    pub connections: usize,
+    pub(crate) connections: usize,
     /// Events so far.
-    pub events: u64,
+    pub(crate) events: u64,
     /// Rules that were given since the start.
-    pub allowed: Vec<String>,
+    pub(crate) allowed: Vec<String>,
     /// Denials that were made since the start, as they were written.
-    pub denied: Vec<String>,
+    pub(crate) denied: Vec<String>,
     /// The conditions of the moment.
-    pub conditions: Conditions,
+    pub(crate) conditions: Conditions,
     /// Set while a supervisor is attached; absent where the guard cannot tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub supervised: Option<bool>,
+    pub(crate) supervised: Option<bool>,
 }
 
 impl State {
     /// Returns the conditions as a person wrote them.
-    pub fn conditions(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn conditions(&self) -> impl Iterator<Item = String> {
         self.conditions.0.iter().map(Applied::to_string)
     }
 }

@@ -1,24 +1,24 @@
 //! Diagnostics of fence and guard on their way to the supervisor: marked lines of stderr.
 
 /// Beginning of a line that is a diagnostic, and no word of a failure.
-pub const MARK: &str = "ringfence diagnostic: ";
+pub(crate) const MARK: &str = "ringfence diagnostic: ";
 /// The longest line that is kept until its end comes.
 const LONGEST: usize = 64 << 10;
 
 /// Reads a line; nothing where it is no diagnostic.
-pub fn read(line: &str) -> Option<&str> {
+pub(crate) fn read(line: &str) -> Option<&str> {
     line.strip_prefix(MARK)
 }
 
 /// The lines of a stream that comes in pieces.
 #[derive(Debug, Default)]
-pub struct Diagnostics {
+pub(crate) struct Diagnostics {
     pending: Vec<u8>,
 }
 
 impl Diagnostics {
     /// Takes a piece; the diagnostics that it completes.
-    pub fn take(&mut self, piece: &[u8]) -> Vec<String> {
+    pub(crate) fn take(&mut self, piece: &[u8]) -> Vec<String> {
         self.pending.extend_from_slice(piece);
         let Some(end) = self.pending.iter().rposition(|byte| *byte == b'\n') else {
             if self.pending.len() > LONGEST {

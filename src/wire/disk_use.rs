@@ -4,27 +4,27 @@
 use serde::{Deserialize, Serialize};
 
 /// The longest line, in bytes.
-pub const LONGEST: usize = 4096;
+pub(crate) const LONGEST: usize = 4096;
 
 /// The find of one look. Bytes are blocks on disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct DiskUse {
+pub(crate) struct DiskUse {
     /// Bytes of what was made or changed in the container's own layer since the agent began.
-    pub layer: u64,
+    pub(crate) layer: u64,
     /// Bytes of the same in volumes that the image declares.
-    pub volumes: u64,
+    pub(crate) volumes: u64,
     /// Bytes of files without a name that a process keeps open, on any disk.
-    pub nameless: u64,
+    pub(crate) nameless: u64,
     /// Files and folders, all these together.
-    pub files: u64,
+    pub(crate) files: u64,
     /// Tells whether a bound ended the look before it had seen everything.
-    pub cut_short: bool,
+    pub(crate) cut_short: bool,
 }
 
 /// Reason for which a line is not one of the helper's.
 #[derive(Debug, thiserror::Error)]
-pub enum Unfit {
+pub(crate) enum Unfit {
     /// The line is too long.
     #[error("it is longer than {LONGEST} bytes")]
     Long,
@@ -35,7 +35,7 @@ pub enum Unfit {
 
 impl DiskUse {
     /// Reads one line.
-    pub fn parse(text: &[u8]) -> Result<DiskUse, Unfit> {
+    pub(crate) fn parse(text: &[u8]) -> Result<DiskUse, Unfit> {
         if text.len() > LONGEST {
             return Err(Unfit::Long);
         }
@@ -43,7 +43,7 @@ impl DiskUse {
     }
 
     /// Writes one line, with its end.
-    pub fn text(&self) -> Result<Vec<u8>, serde_json::Error> {
+    pub(crate) fn text(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
         Ok(text)

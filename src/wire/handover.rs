@@ -18,170 +18,170 @@ use crate::wire::WorkflowId;
 use crate::wire::event::Start;
 
 /// The volume that the fence and the guard share, and nobody else.
-pub const SHARED: &str = "/run/ringfence";
+pub(crate) const SHARED: &str = "/run/ringfence";
 /// The volume for the agent's authorities, where the fence has it: only to be filled before
 /// anything runs.
-pub const TRUST: &str = "/run/trust";
+pub(crate) const TRUST: &str = "/run/trust";
 /// The volume of what the agent is handed over in memory, where the fence has it: to be written by
 /// `fence put`.
-pub const HANDED: &str = "/run/handed";
+pub(crate) const HANDED: &str = "/run/handed";
 /// Socket at which the guard waits for the fence.
-pub const GUARD_SOCKET: &str = "/run/ringfence/guard.sock";
+pub(crate) const GUARD_SOCKET: &str = "/run/ringfence/guard.sock";
 /// The fence's [`FenceConfig`].
-pub const FENCE_CONFIG: &str = "/run/ringfence/fence.json";
+pub(crate) const FENCE_CONFIG: &str = "/run/ringfence/fence.json";
 /// The guard's [`GuardConfig`].
-pub const GUARD_CONFIG: &str = "/run/ringfence/guard.json";
+pub(crate) const GUARD_CONFIG: &str = "/run/ringfence/guard.json";
 /// PEM of the authorities that the guard's encrypted upstreams may show; absent where no upstream
 /// is encrypted.
-pub const GUARD_ROOTS: &str = "/run/ringfence/roots.pem";
+pub(crate) const GUARD_ROOTS: &str = "/run/ringfence/roots.pem";
 /// `user:password` for the proxy, for the guard's user alone; absent where the policy names no
 /// credentials.
-pub const GUARD_CREDENTIALS: &str = "/run/ringfence/proxy-credentials";
+pub(crate) const GUARD_CREDENTIALS: &str = "/run/ringfence/proxy-credentials";
 /// The agent's filter of system calls, where the engine wants it as a file: it is read when the
 /// agent's container is made, before anybody has the volume.
-pub const FILTER: &str = "/run/ringfence/seccomp.json";
+pub(crate) const FILTER: &str = "/run/ringfence/seccomp.json";
 /// The name under which the engine tells the guard where the host is, in its `/etc/hosts`.
-pub const HOST_ALIAS: &str = "host.docker.internal";
+pub(crate) const HOST_ALIAS: &str = "host.docker.internal";
 /// Descriptors of a connection at the gate: the agent's end and the server's.
-pub const CONNECTION_FILES: u32 = 2;
+pub(crate) const CONNECTION_FILES: u32 = 2;
 /// A guard's other descriptors: sockets of the fence, questions to upstreams, attempts beside the
 /// first, pipes.
-pub const OTHER_FILES: u32 = 2048;
+pub(crate) const OTHER_FILES: u32 = 2048;
 /// Number of files that a guard may have open.
-pub const GUARD_FILES: u32 = GATE_CONNECTIONS * CONNECTION_FILES + OTHER_FILES;
+pub(crate) const GUARD_FILES: u32 = GATE_CONNECTIONS * CONNECTION_FILES + OTHER_FILES;
 /// The most that one run's events may be, in bytes: then nothing goes out any more. The engine
 /// keeps more than that of the guard's output, so that it never rotates a log's beginning away.
-pub const EVENTS_BYTES: u64 = 256 << 20;
+pub(crate) const EVENTS_BYTES: u64 = 256 << 20;
 /// Time between two signs of life of the guard.
-pub const HEARTBEAT: Duration = Duration::from_millis(250);
+pub(crate) const HEARTBEAT: Duration = Duration::from_millis(250);
 /// Silence after which the fence takes the guard for dead.
-pub const HEARTBEAT_LIMIT: Duration = Duration::from_secs(1);
+pub(crate) const HEARTBEAT_LIMIT: Duration = Duration::from_secs(1);
 
 /// The made-up zone in whose name the filter says no. No other name server has it.
-pub const FILTER_ZONE: &str = "ringfence.invalid.";
+pub(crate) const FILTER_ZONE: &str = "ringfence.invalid.";
 
 /// Folder in which the fence has the files of this machine that the agent is given, numbered.
-pub const GIVEN: &str = "/run/given";
+pub(crate) const GIVEN: &str = "/run/given";
 /// Folder in which the helper that counts the agent's files has the volumes that the image
 /// declares, numbered.
-pub const COUNTED: &str = "/run/counted";
+pub(crate) const COUNTED: &str = "/run/counted";
 
 /// Directory or file of the supervisor's machine that the agent is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Given {
+pub(crate) struct Given {
     /// Path in the fence's container.
-    pub at: String,
+    pub(crate) at: String,
     /// Path on the supervisor's machine.
-    pub source: String,
+    pub(crate) source: String,
     /// The device that it must be on.
-    pub device: u64,
+    pub(crate) device: u64,
     /// The inode that it must be.
-    pub inode: u64,
+    pub(crate) inode: u64,
     /// The boot id of the kernel whose numbers these are.
     #[serde(default)]
-    pub kernel: Option<String>,
+    pub(crate) kernel: Option<String>,
     /// Content that the mount must have instead, where the supervisor's kernel is another one and
     /// inode numbers mean nothing.
     #[serde(default)]
-    pub nonce: Option<Nonce>,
+    pub(crate) nonce: Option<Nonce>,
 }
 
 /// The abstract socket in the agent's network namespace at which the fence waits for the agent's
 /// first program, `src/inside/init`.
-pub const INIT_SOCKET: &[u8] = b"ringfence-init";
+pub(crate) const INIT_SOCKET: &[u8] = b"ringfence-init";
 /// Word of the fence to the agent's first program once every cover is in its place.
-pub const GO: &[u8] = b"go\n";
+pub(crate) const GO: &[u8] = b"go\n";
 
 /// File that must lie at a place in the agent's container before the agent begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cover {
+pub(crate) struct Cover {
     /// The place.
-    pub at: String,
+    pub(crate) at: String,
     /// The device of what is laid over it.
-    pub device: u64,
+    pub(crate) device: u64,
     /// Inode of the file that is laid over the place.
-    pub inode: u64,
+    pub(crate) inode: u64,
     /// File beneath the cover.
     #[serde(default)]
-    pub beneath: Option<Beneath>,
+    pub(crate) beneath: Option<Beneath>,
 }
 
 /// A covered file, as the fence sees it: without covers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Beneath {
+pub(crate) struct Beneath {
     /// Path in the fence's container.
-    pub at: String,
+    pub(crate) at: String,
     /// The device that it was on when the cover was made.
-    pub device: u64,
+    pub(crate) device: u64,
     /// The inode that it was.
-    pub inode: u64,
+    pub(crate) inode: u64,
 }
 
 /// A file that only one directory has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Nonce {
+pub(crate) struct Nonce {
     /// Name of the file.
-    pub name: String,
+    pub(crate) name: String,
     /// All that is in it.
-    pub content: String,
+    pub(crate) content: String,
 }
 
 /// Configuration of the fence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FenceConfig {
+pub(crate) struct FenceConfig {
     /// The workflow's id.
-    pub workflow: String,
+    pub(crate) workflow: String,
     /// The (range, port) pairs that lead to the gate.
-    pub permits: Vec<Permit>,
+    pub(crate) permits: Vec<Permit>,
     /// Packets that are dropped silently.
     #[serde(default)]
-    pub cut: Cut,
+    pub(crate) cut: Cut,
     /// Set when the lock of every device must hold, which older kernels do not have: for a runtime
     /// that may send frames itself.
     #[serde(default)]
-    pub devices: bool,
+    pub(crate) devices: bool,
     /// Mounts that must be there. They are looked at once, before anything else.
     #[serde(default)]
-    pub given: Vec<Given>,
+    pub(crate) given: Vec<Given>,
     /// Set when the fence must find the engine's limits on itself: for an engine that cannot say
     /// whether it keeps them.
     #[serde(default)]
-    pub limits: bool,
+    pub(crate) limits: bool,
     /// Covers that the agent's first program must find before it becomes the agent.
     #[serde(default)]
-    pub covers: Vec<Cover>,
+    pub(crate) covers: Vec<Cover>,
 }
 
 /// A file that the agent is handed over in memory.
 #[derive(Serialize, Deserialize)]
-pub struct HandedFile {
+pub(crate) struct HandedFile {
     /// Name of the file.
-    pub name: String,
+    pub(crate) name: String,
     /// Permissions of the file.
-    pub mode: u32,
+    pub(crate) mode: u32,
     /// Content in base64.
-    pub content: String,
+    pub(crate) content: String,
 }
 
 /// Configuration of the guard.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct GuardConfig {
+pub(crate) struct GuardConfig {
     /// The workflow's id.
-    pub workflow: WorkflowId,
+    pub(crate) workflow: WorkflowId,
     /// The policy, whole.
-    pub policy: Policy,
+    pub(crate) policy: Policy,
     /// The addresses of the machine and of the engine, which nothing may reach.
-    pub surroundings: Surroundings,
+    pub(crate) surroundings: Surroundings,
     /// Unix time in milliseconds after which everything is refused.
-    pub deadline_unix_ms: Option<u64>,
+    pub(crate) deadline_unix_ms: Option<u64>,
     /// Record of who started what, for the first line of the log.
-    pub start: Start,
+    pub(crate) start: Start,
 }
 
 /// The sockets that are handed over, in the order of the line that goes with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum HandedSocket {
+pub(crate) enum HandedSocket {
     /// Listening TCP: permitted connections arrive here, redirected.
     Gate,
     /// Listening TCP: port 53 to any address arrives here.
@@ -194,11 +194,11 @@ pub enum HandedSocket {
 
 /// The line that goes with the sockets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Handover {
+pub(crate) struct Handover {
     /// Version of this message: 1.
-    pub v: u8,
+    pub(crate) v: u8,
     /// The fence's own address on the workflow's network.
-    pub own: Ipv4Addr,
+    pub(crate) own: Ipv4Addr,
     /// Roles of the sockets.
-    pub sockets: Vec<HandedSocket>,
+    pub(crate) sockets: Vec<HandedSocket>,
 }

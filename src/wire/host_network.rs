@@ -12,26 +12,26 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// The longest line, in bytes.
-pub const LONGEST: usize = 1 << 20;
+pub(crate) const LONGEST: usize = 1 << 20;
 /// The most entries of each kind.
-pub const MOST: usize = 8192;
+pub(crate) const MOST: usize = 8192;
 
 /// The addresses of a machine and its neighbours, as its kernel lists them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct HostNetwork {
+pub(crate) struct HostNetwork {
     /// Addresses that are the machine's own.
-    pub addresses: BTreeSet<IpAddr>,
+    pub(crate) addresses: BTreeSet<IpAddr>,
     /// Ranges that are the machine's own as a whole, by a route of type `local`.
-    pub ranges: BTreeSet<IpNet>,
+    pub(crate) ranges: BTreeSet<IpNet>,
     /// Ranges that the machine reaches without a gateway.
-    pub on_link: BTreeSet<IpNet>,
+    pub(crate) on_link: BTreeSet<IpNet>,
 }
 
 /// One line of the helper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub enum Line {
+pub(crate) enum Line {
     /// The machine's network as it is now.
     Network(HostNetwork),
     /// The network has not changed since the line before.
@@ -40,7 +40,7 @@ pub enum Line {
 
 /// Reason for which a line is not one of the helper's.
 #[derive(Debug, thiserror::Error)]
-pub enum Unfit {
+pub(crate) enum Unfit {
     /// The line is too long.
     #[error("it is longer than {LONGEST} bytes")]
     Long,
@@ -59,7 +59,7 @@ pub enum Unfit {
 
 impl HostNetwork {
     /// Checks the bounds of what may be said.
-    pub fn check(&self) -> Result<(), Unfit> {
+    pub(crate) fn check(&self) -> Result<(), Unfit> {
         let counts = [self.addresses.len(), self.ranges.len(), self.on_link.len()];
         // Every machine has the address of its loopback.
         if self.addresses.is_empty() || counts.iter().any(|count| *count > MOST) {
@@ -74,7 +74,7 @@ impl HostNetwork {
 
 impl Line {
     /// Reads one line.
-    pub fn parse(text: &[u8]) -> Result<Line, Unfit> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Line, Unfit> {
         if text.len() > LONGEST {
             return Err(Unfit::Long);
         }
@@ -86,7 +86,7 @@ impl Line {
     }
 
     /// Writes one line, with its end.
-    pub fn text(&self) -> Result<Vec<u8>, serde_json::Error> {
+    pub(crate) fn text(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
         Ok(text)

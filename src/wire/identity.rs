@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 /// An error of a text that is not of the wanted form. It does not repeat the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotThat(&'static str);
+pub(crate) struct NotThat(&'static str);
 
 impl fmt::Display for NotThat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,18 +27,18 @@ impl std::error::Error for NotThat {}
 
 /// A workflow's id: eight lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WorkflowId(u32);
+pub(crate) struct WorkflowId(u32);
 
 impl WorkflowId {
     /// Draws a new id; fails when the kernel gives no random bytes.
-    pub fn random() -> std::io::Result<WorkflowId> {
+    pub(crate) fn random() -> std::io::Result<WorkflowId> {
         let mut bytes = [0u8; 4];
         getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
         Ok(WorkflowId(u32::from_be_bytes(bytes)))
     }
 
     /// Returns the id as a number.
-    pub fn number(self) -> u32 {
+    pub(crate) fn number(self) -> u32 {
         self.0
     }
 }
@@ -67,7 +67,7 @@ impl fmt::Debug for WorkflowId {
 
 /// Role of an object on the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
+pub(crate) enum Role {
     /// The container that runs the agent.
     Agent,
     /// The container that made the namespace and holds it.
@@ -130,7 +130,7 @@ impl fmt::Display for Role {
 
 /// Seconds of Unix time, in plain decimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct UnixTime(pub u64);
+pub(crate) struct UnixTime(pub(crate) u64);
 
 impl FromStr for UnixTime {
     type Err = NotThat;
@@ -165,7 +165,7 @@ macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $what:literal, $fits:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub(crate) struct $name(String);
 
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
@@ -239,7 +239,7 @@ text!(
 
 impl LineHash {
     /// Returns the hash of a line, without its end.
-    pub fn of(line: &[u8]) -> LineHash {
+    pub(crate) fn of(line: &[u8]) -> LineHash {
         LineHash(hex::encode(Sha256::digest(line)))
     }
 }

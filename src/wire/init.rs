@@ -3,6 +3,6 @@
 include!(concat!(env!("OUT_DIR"), "/init.rs"));
 
 /// The program, where this build has one.
-pub const PROGRAM: Option<&[u8]> = INIT;
+pub(crate) const PROGRAM: Option<&[u8]> = INIT;
 /// Path in the agent's container.
-pub const PLACE: &str = "/run/ringfence/init";
+pub(crate) const PLACE: &str = "/run/ringfence/init";

@@ -3,18 +3,18 @@
 //!
 //! The ground floor, above `term`: every other room may use it.
 
-pub mod chain;
-pub mod conditions;
-pub mod control;
-pub mod diagnostics;
-pub mod disk_use;
-pub mod event;
-pub mod handover;
-pub mod host_network;
-pub mod identity;
-pub mod init;
-pub mod probe;
+pub(crate) mod chain;
+pub(crate) mod conditions;
+pub(crate) mod control;
+pub(crate) mod diagnostics;
+pub(crate) mod disk_use;
+pub(crate) mod event;
+pub(crate) mod handover;
+pub(crate) mod host_network;
+pub(crate) mod identity;
+pub(crate) mod init;
+pub(crate) mod probe;
 
-pub use identity::{
+pub(crate) use identity::{
     EngineId, ImageDigest, ImageName, LineHash, PolicyDigest, Role, UnixTime, WorkflowId, WorkflowName,
 };

@@ -1,14 +1,14 @@
 //! Mounts as `docker run` has them, and how to write them here.
 
 /// Tells whether this is the long form of docker's `--mount`: `type=bind,source=…`.
-pub fn is_long_form(given: &str) -> bool {
+pub(super) fn is_long_form(given: &str) -> bool {
     let keys = ["type=", "source=", "src=", "target=", "destination=", "dst="];
     given.contains(',') && given.split(',').any(|part| keys.iter().any(|key| part.trim().starts_with(key)))
 }
 
 /// Explains why a `--mount` or `-v` in docker's syntax is refused, and what to write instead.
 /// Returns nothing for a text that docker does not understand either.
-pub fn mount(given: &str) -> Option<(String, String)> {
+pub(crate) fn mount(given: &str) -> Option<(String, String)> {
     if is_long_form(given) { Some(long_form(given)) } else { short_form(given) }
 }
 

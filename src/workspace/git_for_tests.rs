@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Makes `git WORDS` in a folder.
-pub fn command(at: &Path, words: &[&str]) -> Command {
+pub(crate) fn command(at: &Path, words: &[&str]) -> Command {
     let mut command = Command::new("git");
     command
         .args(["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "protocol.file.allow=always"])
@@ -17,12 +17,12 @@ pub fn command(at: &Path, words: &[&str]) -> Command {
 }
 
 /// Runs it; it must succeed. Returns what it printed.
-pub fn git(at: &Path, words: &[&str]) -> String {
+pub(crate) fn git(at: &Path, words: &[&str]) -> String {
     String::from_utf8(bytes(at, words)).unwrap()
 }
 
 /// Runs it; it must succeed. Returns what it printed, whatever bytes these are.
-pub fn bytes(at: &Path, words: &[&str]) -> Vec<u8> {
+pub(crate) fn bytes(at: &Path, words: &[&str]) -> Vec<u8> {
     let done = command(at, words).output().unwrap();
     assert!(done.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&done.stderr));
     done.stdout

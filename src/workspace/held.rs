@@ -16,7 +16,7 @@ use super::mounts::Identity;
 
 /// Opens it as a name only; a link in it is an error.
 #[cfg(target_os = "linux")]
-pub fn open(source: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn open(source: &Path) -> io::Result<OwnedFd> {
     use std::os::fd::AsRawFd;
 
     use rustix::fs::ResolveFlags;
@@ -39,7 +39,7 @@ pub fn open(source: &Path) -> io::Result<OwnedFd> {
 /// Opens it; a link in it is an error. There is no opening of a name alone, so what cannot be read
 /// cannot be given.
 #[cfg(target_os = "macos")]
-pub fn open(source: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn open(source: &Path) -> io::Result<OwnedFd> {
     // NONBLOCK: a pipe would wait for its other end, and is refused afterwards.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW_ANY;
     // A system before macOS 11 passes over a flag that it does not know. /etc is a link on every
@@ -54,14 +54,14 @@ pub fn open(source: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Opens a directory that is held, to be read.
-pub fn reopen_directory(held: impl AsFd) -> io::Result<OwnedFd> {
+pub(super) fn reopen_directory(held: impl AsFd) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::DIRECTORY;
     Ok(rustix::fs::openat(held, ".", flags, Mode::empty())?)
 }
 
 /// Opens a file that is held, to be read.
 #[cfg(target_os = "linux")]
-pub fn reopen_file(held: &OwnedFd, _: &Path) -> io::Result<OwnedFd> {
+pub(super) fn reopen_file(held: &OwnedFd, _: &Path) -> io::Result<OwnedFd> {
     use std::os::fd::AsRawFd;
 
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -70,7 +70,7 @@ pub fn reopen_file(held: &OwnedFd, _: &Path) -> io::Result<OwnedFd> {
 
 /// Opens a file that is held, to be read: by its path, which must still lead to it.
 #[cfg(target_os = "macos")]
-pub fn reopen_file(held: &OwnedFd, source: &Path) -> io::Result<OwnedFd> {
+pub(super) fn reopen_file(held: &OwnedFd, source: &Path) -> io::Result<OwnedFd> {
     let file = open(source)?;
     if identity(&rustix::fs::fstat(&file)?) == identity(&rustix::fs::fstat(held)?) {
         Ok(file)
@@ -86,6 +86,6 @@ fn changed() -> io::Error {
 /// Returns device and inode, as the standard library writes them too. A device is a signed number
 /// of 32 bits on macOS.
 #[allow(clippy::unnecessary_cast, reason = "not on macOS")]
-pub fn identity(stat: &Stat) -> Identity {
+pub(crate) fn identity(stat: &Stat) -> Identity {
     Identity { device: stat.st_dev as u64, inode: stat.st_ino as u64 }
 }

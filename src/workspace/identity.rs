@@ -15,7 +15,7 @@ use super::mounts::Bind;
 use crate::host::programs;
 
 /// The variable that holds the agent's token, and the name of the file that holds it.
-pub const TOKEN: &str = "GITLAB_TOKEN";
+pub(crate) const TOKEN: &str = "GITLAB_TOKEN";
 
 /// A helper that answers with the token, whichever of both ways it was given. It is no secret
 /// itself.
@@ -23,12 +23,12 @@ const HELPER: &str = r#"!f() { test "$1" = get || exit 0; t=$GITLAB_TOKEN; test 
 
 /// Git settings for the agent, as pairs of name and value.
 #[derive(Debug, Default)]
-pub struct Settings(Vec<(String, String)>);
+pub(crate) struct Settings(Vec<(String, String)>);
 
 impl Settings {
     /// Adds the settings for a project that is mounted at `place`, and whose repository is
     /// configured by the file `config` in a mount.
-    pub fn for_project(&mut self, place: &str, (mount, config): (&Bind, &str)) {
+    pub(crate) fn for_project(&mut self, place: &str, (mount, config): (&Bind, &str)) {
         // git refuses a directory that another user owns; the mount is the one that was asked for.
         self.add("safe.directory", place);
         for key in ["user.name", "user.email"] {
@@ -42,7 +42,7 @@ impl Settings {
 
     /// Adds the settings for an instance of GitLab, by its name and port, whose token the agent
     /// has.
-    pub fn for_instance(&mut self, authority: &str) {
+    pub(crate) fn for_instance(&mut self, authority: &str) {
         let key = format!("credential.https://{authority}.helper");
         // An empty one ends what the image has: a helper there might keep the token.
         self.add(&key, "");
@@ -50,7 +50,7 @@ impl Settings {
     }
 
     /// Adds the settings for a project with covers, so that git adds no stand-in.
-    pub fn for_covers(&mut self, plan: &Plan) {
+    pub(crate) fn for_covers(&mut self, plan: &Plan) {
         let for_git = plan.for_git().unwrap_or_default();
         for_git.settings.iter().for_each(|(key, value)| self.add(key, value));
     }
@@ -60,7 +60,7 @@ impl Settings {
     }
 
     /// Adds them to variables, behind what a person gave there already.
-    pub fn lay_on(self, env: &mut Vec<String>) {
+    pub(crate) fn lay_on(self, env: &mut Vec<String>) {
         const COUNT: &str = "GIT_CONFIG_COUNT=";
         let given = env.iter().rev().find_map(|pair| pair.strip_prefix(COUNT));
         let first: usize = match given.map(str::parse) {
@@ -82,7 +82,7 @@ impl Settings {
 }
 
 /// Returns the host and port of an instance's URL.
-pub fn authority(url: &str) -> Option<&str> {
+pub(crate) fn authority(url: &str) -> Option<&str> {
     let rest = url.strip_prefix("https://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');

@@ -16,41 +16,41 @@ const NOBODY: u32 = 65534;
 
 /// Facts about this machine that mounts are checked against; every path without links.
 #[derive(Debug, Clone, Default)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// The caller's homes: by the environment and by the account.
-    pub homes: Vec<PathBuf>,
+    pub(crate) homes: Vec<PathBuf>,
     /// Homes of others.
-    pub other_homes: Vec<PathBuf>,
+    pub(crate) other_homes: Vec<PathBuf>,
     /// Files and directories of container engines.
-    pub engine: Vec<PathBuf>,
+    pub(crate) engine: Vec<PathBuf>,
     /// Engines' sockets, which may have other names too.
-    pub sockets: Vec<Identity>,
+    pub(crate) sockets: Vec<Identity>,
     /// Links on the way to those, and files that say which engine is used: no directory around one
     /// is given to be written.
-    pub engine_ways: Vec<PathBuf>,
+    pub(crate) engine_ways: Vec<PathBuf>,
     /// The bundle that was named for the helper image, and links on the way to it: the next run's
     /// fence and guard come out of it.
-    pub helper_ways: Vec<PathBuf>,
+    pub(crate) helper_ways: Vec<PathBuf>,
     /// ringfence's own files.
-    pub own: Own,
+    pub(crate) own: Own,
 }
 
 /// Files of this machine that decide over runs, and that other rooms know of.
 #[derive(Debug, Default)]
-pub struct Known {
+pub(crate) struct Known {
     /// Sockets of the engine that will be asked, by every name that led to it.
-    pub sockets: Vec<PathBuf>,
+    pub(crate) sockets: Vec<PathBuf>,
     /// Files that say which engine that is.
-    pub configuration: Vec<PathBuf>,
+    pub(crate) configuration: Vec<PathBuf>,
     /// The bundle that was named for the helper image.
-    pub helper_bundle: Option<PathBuf>,
+    pub(crate) helper_bundle: Option<PathBuf>,
     /// Policies of this machine and of its user.
-    pub policies: Vec<PathBuf>,
+    pub(crate) policies: Vec<PathBuf>,
 }
 
 impl Machine {
     /// Describes this machine, with the facts that other rooms know about it.
-    pub fn here(known: &Known) -> Machine {
+    pub(crate) fn here(known: &Known) -> Machine {
         let own = rustix::process::getuid().as_raw();
         let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
         let by_environment = std::env::var_os("HOME").map(PathBuf::from);

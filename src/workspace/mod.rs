@@ -14,20 +14,20 @@
 //!                                             └─▶ record of the run ──review──▶ what it changed
 //! ```
 
-pub mod aftermath;
+pub(crate) mod aftermath;
 mod docker;
 #[cfg(test)]
-pub mod git_for_tests;
+pub(crate) mod git_for_tests;
 mod held;
-pub mod identity;
-pub mod machine;
-pub mod masks;
-pub mod mounts;
-pub mod own_files;
-pub mod repository;
-pub mod review;
-pub mod secrets;
-pub mod survey;
-pub mod token;
-pub mod versions;
-pub mod worktree;
+pub(crate) mod identity;
+pub(crate) mod machine;
+pub(crate) mod masks;
+pub(crate) mod mounts;
+pub(crate) mod own_files;
+pub(crate) mod repository;
+pub(crate) mod review;
+pub(crate) mod secrets;
+pub(crate) mod survey;
+pub(crate) mod token;
+pub(crate) mod versions;
+pub(crate) mod worktree;

@@ -76,35 +76,35 @@ const PROTECTED: &[&str] = &[".git", ".ringfence.yml", ".gitlab", ".envrc", ".vs
 
 /// Device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// Device.
-    pub device: u64,
+    pub(crate) device: u64,
     /// Inode.
-    pub inode: u64,
+    pub(crate) inode: u64,
 }
 
 /// Directory or file of this machine that the agent is given.
 #[derive(Debug, Clone)]
-pub struct Bind {
+pub(crate) struct Bind {
     /// Path on this machine, without links.
-    pub source: PathBuf,
+    pub(crate) source: PathBuf,
     /// Path in the agent's container.
-    pub target: String,
+    pub(crate) target: String,
     /// Set when the agent may write the mount.
-    pub writable: bool,
+    pub(crate) writable: bool,
     /// Set for a directory; unset for a regular file.
-    pub directory: bool,
+    pub(crate) directory: bool,
     /// Device and inode that were checked.
-    pub identity: Identity,
+    pub(crate) identity: Identity,
     /// User and group that it belongs to.
-    pub owner: (u32, u32),
+    pub(crate) owner: (u32, u32),
     /// The checked file, held open: it stays the same file wherever the path leads later, and its
     /// inode is not given to another file.
     held: Arc<OwnedFd>,
 }
 
 /// Checks the project directory, and mounts it at `target`.
-pub fn project(given: &Path, target: &str, machine: &Machine) -> Result<Bind, Failure> {
+pub(crate) fn project(given: &Path, target: &str, machine: &Machine) -> Result<Bind, Failure> {
     let called = format!("--project {}", given.display());
     let bind = hold(&called, given, target.to_owned(), true)?;
     if !bind.directory {
@@ -116,7 +116,7 @@ pub fn project(given: &Path, target: &str, machine: &Machine) -> Result<Bind, Fa
 
 /// Checks a directory that git needs for a project, and mounts it at `target`. `called` names the
 /// option that asks for it.
-pub fn of_repository(
+pub(super) fn of_repository(
     called: &str,
     path: &Path,
     target: String,
@@ -133,7 +133,7 @@ pub fn of_repository(
 }
 
 /// Reads and checks `SRC:DST[:ro|:rw]`, read-only unless it says otherwise.
-pub fn mount(given: &str, project: Option<&Bind>, machine: &Machine) -> Result<Bind, Failure> {
+pub(crate) fn mount(given: &str, project: Option<&Bind>, machine: &Machine) -> Result<Bind, Failure> {
     let called = format!("--mount {given}");
     let form = "write SRC:DST, or SRC:DST:rw for one that the agent may write";
     let (source, target, writable) = match given.split(':').collect::<Vec<_>>()[..] {
@@ -159,7 +159,7 @@ pub fn mount(given: &str, project: Option<&Bind>, machine: &Machine) -> Result<B
 impl Bind {
     /// Returns the directory as one that an agent can write. Returns nothing for a directory that
     /// the agent can only read, and for a file, whose content alone the agent can write.
-    pub fn given(&self) -> std::io::Result<Option<GivenDirectory>> {
+    pub(crate) fn given(&self) -> std::io::Result<Option<GivenDirectory>> {
         if !self.writable || !self.directory {
             return Ok(None);
         }
@@ -167,12 +167,12 @@ impl Bind {
     }
 
     /// Returns the same source, mounted at another place in the container.
-    pub fn moved_to(&self, target: String) -> Bind {
+    pub(super) fn moved_to(&self, target: String) -> Bind {
         Bind { target, ..self.clone() }
     }
 
     /// Opens what was checked, to be read.
-    pub fn reopen(&self) -> std::io::Result<OwnedFd> {
+    pub(crate) fn reopen(&self) -> std::io::Result<OwnedFd> {
         if self.directory {
             return held::reopen_directory(&self.held);
         }
@@ -180,7 +180,7 @@ impl Bind {
     }
 
     /// Tells whether the path still leads to the file that was checked.
-    pub fn is_still_there(&self) -> bool {
+    pub(crate) fn is_still_there(&self) -> bool {
         let now = held::open(&self.source).and_then(|file| Ok(rustix::fs::fstat(file)?));
         now.is_ok_and(|now| held::identity(&now) == self.identity)
     }
@@ -345,7 +345,7 @@ fn may_be_target(target: &str, project: Option<&Bind>) -> Result<String, String>
 }
 
 /// Refuses two mounts at one place, which would hide each other.
-pub fn all_differ(binds: &[Bind], tmpfs: &[String]) -> Result<(), Failure> {
+pub(crate) fn all_differ(binds: &[Bind], tmpfs: &[String]) -> Result<(), Failure> {
     let mut places: Vec<&str> =
         binds.iter().map(|bind| &*bind.target).chain(tmpfs.iter().map(|at| &**at)).collect();
     places.sort_unstable();
@@ -358,7 +358,7 @@ pub fn all_differ(binds: &[Bind], tmpfs: &[String]) -> Result<(), Failure> {
 }
 
 /// Checks a path for a tmpfs, by the same rules as a mount's.
-pub fn memory_target(target: &str, project: Option<&Bind>) -> Result<String, Failure> {
+pub(crate) fn memory_target(target: &str, project: Option<&Bind>) -> Result<String, Failure> {
     let called = format!("--tmpfs {target}");
     if let Some((path, options)) = target.split_once(':') {
         let why =

@@ -13,7 +13,7 @@ use crate::host::path_walk::symlink_chain;
 
 /// ringfence's own places.
 #[derive(Debug, Clone, Default)]
-pub struct Own {
+pub(crate) struct Own {
     /// Folders of which nothing is given; without links.
     folders: Vec<PathBuf>,
     /// Links and files on the way to these and to the policies: no directory around one is given to
@@ -24,7 +24,7 @@ pub struct Own {
 impl Own {
     /// Collects the folders of state and configuration, and the policies elsewhere, with the links
     /// that lead to them.
-    pub fn of(folders: &[PathBuf], policies: &[PathBuf]) -> Own {
+    pub(crate) fn of(folders: &[PathBuf], policies: &[PathBuf]) -> Own {
         let mut own = Own::default();
         for folder in folders {
             let mut way = symlink_chain(folder);
@@ -37,7 +37,7 @@ impl Own {
 
     /// Returns the first of ringfence's own files that a mount of `given` would expose to the
     /// agent, or, when the mount is writable, let the agent exchange.
-    pub fn exposed_by(&self, given: &Path, writable: bool) -> Option<&Path> {
+    pub(super) fn exposed_by(&self, given: &Path, writable: bool) -> Option<&Path> {
         let of_folder = self.folders.iter().find(|own| own.starts_with(given) || given.starts_with(own));
         let on_the_way = || self.ways.iter().find(|own| writable && own.starts_with(given));
         of_folder.or_else(on_the_way).map(PathBuf::as_path)

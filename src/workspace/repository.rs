@@ -20,13 +20,13 @@ use rustix::fs::{AtFlags, FileType, OFlags};
 use crate::host::at;
 
 /// The project's path in the container.
-pub const PROJECT: &str = "/workspace";
+pub(crate) const PROJECT: &str = "/workspace";
 /// A file that says where a repository is, is no longer.
 const LONGEST: u64 = 64 << 10;
 
 /// Says why git will not work in a project, and what to do; nothing where it will, or where no
 /// repository is.
-pub fn outside(root: BorrowedFd<'_>, at: &Path) -> Option<String> {
+pub(crate) fn outside(root: BorrowedFd<'_>, at: &Path) -> Option<String> {
     let mut by_worktree = true;
     let (why, whole) = match kind(root, ".git") {
         Some(FileType::RegularFile) => gitfile(root, at)?,
@@ -143,7 +143,7 @@ fn shown(path: &Path) -> String {
 /// Tells whether what git keeps in this folder about a linked working tree is about a place that is
 /// not there inside, so that git would take it for gone. What cannot be read is taken for that too:
 /// an agent may have left a link or a pipe.
-pub fn is_of_elsewhere(root: BorrowedFd<'_>, folder: &Path) -> bool {
+pub(super) fn is_of_elsewhere(root: BorrowedFd<'_>, folder: &Path) -> bool {
     let text = match read(root, &folder.join("gitdir")) {
         Ok(text) => text,
         Err(error) => return error.kind() != io::ErrorKind::NotFound,

@@ -23,20 +23,20 @@ const NAMED: usize = 3;
 
 /// Paths of one kind: how many, and the first few.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PathSample {
+pub(crate) struct PathSample {
     count: u64,
     first: Vec<String>,
 }
 
 /// Findings about a directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Survey {
+pub(crate) struct Survey {
     links: PathSample,
     sockets: PathSample,
     specials: PathSample,
     shared: PathSample,
     /// A socket of the container engine.
-    pub engine_socket: Option<PathBuf>,
+    pub(crate) engine_socket: Option<PathBuf>,
     cut_short: bool,
 }
 
@@ -58,7 +58,7 @@ impl PathSample {
 
 impl Survey {
     /// Looks through the directory that was `opened` at `root`; `engine` are the engine's sockets.
-    pub fn of(opened: OwnedFd, root: &Path, engine: &[Identity]) -> std::io::Result<Survey> {
+    pub(crate) fn of(opened: OwnedFd, root: &Path, engine: &[Identity]) -> std::io::Result<Survey> {
         let _progress = crate::term::progress(&format!("looking through {}", root.display()));
         let owner = rustix::fs::fstat(&opened)?.st_uid;
         let mut survey = Survey::default();
@@ -95,7 +95,7 @@ impl Survey {
     }
 
     /// Returns the warnings about the directory as it is called on the command line.
-    pub fn warnings(&self, called: &Path) -> Vec<Warning> {
+    pub(crate) fn warnings(&self, called: &Path) -> Vec<Warning> {
         let found = [
             (&self.links, Finding::LinksOut),
             (&self.sockets, Finding::Sockets),

@@ -11,24 +11,24 @@ use clap::Args;
 
 use crate::term::Warning;
 
-pub use self::table::FLAGS;
+pub(crate) use self::table::FLAGS;
 
 /// One option of `docker run`.
 #[derive(Debug)]
-pub struct Flag {
+pub(crate) struct Flag {
     /// Name, without dashes.
-    pub long: &'static str,
+    pub(crate) long: &'static str,
     /// Letter.
-    pub short: Option<char>,
+    pub(crate) short: Option<char>,
     /// Says whether a value follows.
-    pub takes: Takes,
+    pub(crate) takes: Takes,
     /// The answer of `ringfence run`.
-    pub answer: Support,
+    pub(crate) answer: Support,
 }
 
 /// The value that follows an option, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Takes {
+pub(crate) enum Takes {
     /// No value follows; `=true` and `=false` are docker's.
     Nothing,
     /// Behind `=` or as the next word.
@@ -37,7 +37,7 @@ pub enum Takes {
 
 /// The answer of `ringfence run` to an option of docker's.
 #[derive(Debug)]
-pub enum Support {
+pub(crate) enum Support {
     /// An option of ringfence's own does the same; what differs.
     #[cfg_attr(not(test), expect(dead_code, reason = "a test makes docs/from-docker.md of it"))]
     Same(&'static str),
@@ -49,7 +49,7 @@ pub enum Support {
 
 impl Flag {
     /// Returns the option as it is typed: `--publish, -p`.
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match self.short {
             Some(short) => format!("--{}, -{short}", self.long),
             None => format!("--{}", self.long),
@@ -59,7 +59,7 @@ impl Flag {
 
 /// Returns the flag that a word of the command line begins: `--publish`, `--publish=80`, `-p`,
 /// `-p80`.
-pub fn flag_of(word: &str) -> Option<&'static Flag> {
+pub(super) fn flag_of(word: &str) -> Option<&'static Flag> {
     if let Some(long) = word.strip_prefix("--") {
         let name = long.split('=').next()?;
         return FLAGS.iter().find(|flag| flag.long == name);
@@ -70,7 +70,7 @@ pub fn flag_of(word: &str) -> Option<&'static Flag> {
 
 /// Options of docker's that change nothing here.
 #[derive(Debug, Args)]
-pub struct WithoutEffect {
+pub(crate) struct WithoutEffect {
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = on)]
     rm: Option<bool>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = on)]
@@ -83,7 +83,7 @@ pub struct WithoutEffect {
 
 impl WithoutEffect {
     /// Returns warnings of those that were given.
-    pub fn warnings(&self) -> Vec<Warning> {
+    pub(crate) fn warnings(&self) -> Vec<Warning> {
         let given = [
             ("rm", self.rm.is_some()),
             ("init", self.init.is_some()),
@@ -109,7 +109,7 @@ fn on(text: &str) -> Result<bool, String> {
 }
 
 /// Reads a truth value as docker reads it.
-pub fn truth(text: &str) -> Option<bool> {
+pub(super) fn truth(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

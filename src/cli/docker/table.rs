@@ -30,7 +30,7 @@ const fn flag(long: &'static str, short: Option<char>, takes: Takes, answer: sup
 }
 
 /// The options, as `docker run --help` sorts them; the older spellings that it hides come last.
-pub const FLAGS: &[Flag] = &[
+pub(crate) const FLAGS: &[Flag] = &[
     flag(
         "add-host",
         None,

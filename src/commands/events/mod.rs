@@ -33,7 +33,7 @@ const ENDING: &str = ".jsonl";
 const LARGEST_LOG: u64 = 4 << 30;
 
 /// Prints the events, refusals only with `--denied`; with `--verify` checks the chain instead.
-pub async fn events(engine_host: Option<&str>, args: EventsArgs) -> Result<u8, Failure> {
+pub(crate) async fn events(engine_host: Option<&str>, args: EventsArgs) -> Result<u8, Failure> {
     if args.follow {
         return follow(engine_host, &args).await;
     }

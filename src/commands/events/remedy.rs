@@ -16,7 +16,7 @@ use crate::wire::event::{Event, Kind, Line};
 
 /// Remedy for a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Remedy {
+pub(crate) enum Remedy {
     /// Add this line to `network.allow`.
     Line {
         /// The line.
@@ -32,7 +32,7 @@ pub enum Remedy {
 
 impl Remedy {
     /// Returns the remedy as a row; with the id of a workflow that can still be changed.
-    pub fn text(&self, live: Option<WorkflowId>) -> String {
+    pub(crate) fn text(&self, live: Option<WorkflowId>) -> String {
         match self {
             Remedy::Words(words) => words.clone(),
             Remedy::Line { yaml, allow, but } => {
@@ -50,7 +50,7 @@ impl Remedy {
 }
 
 /// Returns the remedy for an event; nothing when nothing was refused.
-pub fn of(line: &Line) -> Option<Remedy> {
+pub(crate) fn of(line: &Line) -> Option<Remedy> {
     let Event::Access(access) = &line.event else { return None };
     if !line.event.is_denied() {
         return None;

@@ -107,7 +107,7 @@ fn target(access: &Access) -> String {
 
 /// Writes rows; what would permit a thing is said once.
 #[derive(Debug, Default)]
-pub struct Rows {
+pub(crate) struct Rows {
     live: bool,
     said: HashSet<String>,
 }
@@ -117,12 +117,12 @@ const REMEMBERED: usize = 10_000;
 
 impl Rows {
     /// Rows about a workflow that runs, or ran.
-    pub fn new(live: bool) -> Rows {
+    pub(crate) fn new(live: bool) -> Rows {
         Rows { live, said: HashSet::new() }
     }
 
     /// Returns a line's row or rows.
-    pub fn of(&mut self, line: &Line) -> String {
+    pub(crate) fn of(&mut self, line: &Line) -> String {
         let Row { verdict, reason, target, left_out, by } = Row::of(&line.event);
         let mut row = format!(
             "{}  {:<9} {:<5} {:<16} {}",

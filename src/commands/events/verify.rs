@@ -14,7 +14,7 @@ use crate::wire::chain::Checked;
 const NOT_GOOD: u8 = 1;
 
 /// Checks a log and says what was found.
-pub fn verify(log: &[u8], digest: Option<&str>, as_json: bool) -> Result<u8, Failure> {
+pub(crate) fn verify(log: &[u8], digest: Option<&str>, as_json: bool) -> Result<u8, Failure> {
     let (checked, good) = judge(log, digest);
     if as_json {
         crate::term::print_json(&json!({

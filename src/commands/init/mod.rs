@@ -25,7 +25,7 @@ use crate::term::{self, COULD_NOT_RUN, Failure};
 const DOCKERFILE: &str = "Dockerfile.ringfence";
 
 /// Writes the starter files that are not there yet, and says what to do next.
-pub fn init(args: &InitArgs) -> Result<u8, Failure> {
+pub(crate) fn init(args: &InitArgs) -> Result<u8, Failure> {
     let suggested =
         suggest::of_project(&args.project).map_err(|failure| Failure { exit: COULD_NOT_RUN, ..failure })?;
     let starter = starter::starter(args.agent, &suggested.suggestions);

@@ -10,15 +10,15 @@ use crate::cli::init::AgentKind;
 use crate::commands::policy::suggest;
 
 /// Starter files, and what the commands that come next need.
-pub struct Starter {
+pub(crate) struct Starter {
     /// The project's own policy.
-    pub policy: String,
+    pub(crate) policy: String,
     /// The recipe of the agent's image.
-    pub dockerfile: String,
+    pub(crate) dockerfile: String,
     /// The name that the image gets.
-    pub image: &'static str,
+    pub(crate) image: &'static str,
     /// The option of `ringfence run` that gives the provider's API key.
-    pub key: &'static str,
+    pub(crate) key: &'static str,
 }
 
 /// Facts about one agent, as `docs/agents` says them.
@@ -80,7 +80,7 @@ fn facts(agent: AgentKind) -> Facts {
 }
 
 /// Writes the texts for an agent in a project that needs these names.
-pub fn starter(agent: AgentKind, suggestions: &[Suggestion]) -> Starter {
+pub(super) fn starter(agent: AgentKind, suggestions: &[Suggestion]) -> Starter {
     let facts = facts(agent);
     let permitted = facts.preset.map(rules_of).unwrap_or_default();
     let more: Vec<Suggestion> =

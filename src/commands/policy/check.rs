@@ -16,7 +16,7 @@ const COULD_NOT_CHECK: u8 = 2;
 
 /// Checks each file by itself. 0: all can be used, perhaps with warnings; 1: one cannot; 2: one
 /// cannot be read.
-pub fn check(files: &[String], json: bool) -> Result<u8, Failure> {
+pub(crate) fn check(files: &[String], json: bool) -> Result<u8, Failure> {
     let mut findings: Vec<Diagnostic> = Vec::new();
     let mut status = GOOD;
     for file in files {

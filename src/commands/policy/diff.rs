@@ -20,7 +20,7 @@ const MORE: u8 = 1;
 
 /// Compares two policies from today on. 0: NEW reaches nothing more; 1: it reaches more; 2: one
 /// cannot be used.
-pub fn diff(args: &DiffArgs) -> Result<u8, Failure> {
+pub(crate) fn diff(args: &DiffArgs) -> Result<u8, Failure> {
     let old = load_one(&args.old)?.policy;
     let new = load_one(&args.new)?.policy;
     let found = difference(&old, &new, crate::host::clock::today());
@@ -46,7 +46,7 @@ fn load_one(entry: &str) -> Result<Loaded, Failure> {
 }
 
 /// Writes a difference, a line each with the rules behind it.
-pub fn to_words(found: &Difference) -> String {
+pub(crate) fn to_words(found: &Difference) -> String {
     let mut text = String::new();
     for (title, sign, lines) in [("opens", '+', &found.opens), ("closes", '-', &found.closes)] {
         if !lines.is_empty() {

@@ -28,7 +28,7 @@ const ALLOWED: u8 = 0;
 const DENIED: u8 = 1;
 
 /// Says whether a target may be reached under the policy of a run with these options.
-pub fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
+pub(crate) fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
     let mut wanted = Endpoint::parse(&args.target).map_err(|error| bad(&args.target, error.to_string()))?;
     let loaded = load_here(&args.policy)?;
     crate::layers::warn_of_nothing(&loaded);
@@ -236,7 +236,7 @@ fn words_of(step: &Considered) -> String {
 }
 
 /// Writes a rule with its place: `gitlab.com:443 (run, p.yml:4)`.
-pub fn named(rule: &Rule) -> String {
+pub(crate) fn named(rule: &Rule) -> String {
     let origin = &rule.origin;
     format!("{} ({}, {})", origin.text, origin.layer, origin.place())
 }

@@ -13,7 +13,7 @@ use crate::term::Failure;
 use crate::term::{print_document, print_json};
 
 /// Writes one policy, as it stands today.
-pub fn export(args: &ExportArgs) -> Result<u8, Failure> {
+pub(crate) fn export(args: &ExportArgs) -> Result<u8, Failure> {
     let today = crate::host::clock::today();
     let source = LayerSource::files(Layer::Run, vec![args.file.clone()]);
     let loaded = load::load_layers(&[source], today, &mut |_, path| read_any(path))

@@ -13,7 +13,7 @@ use crate::term::Failure;
 use crate::term::{print_document as out, print_json};
 
 /// Translates one file.
-pub fn import(args: &ImportArgs) -> Result<u8, Failure> {
+pub(crate) fn import(args: &ImportArgs) -> Result<u8, Failure> {
     let bytes = read_any(&args.file).map_err(|why| bad(&args.file, why))?;
     let text = String::from_utf8(bytes).map_err(|_| bad(&args.file, "it is not UTF-8 text".to_owned()))?;
     let imported = import::import(&args.file, &text, args.from, Layer::Run)

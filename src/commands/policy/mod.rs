@@ -11,14 +11,14 @@
 //! ```
 
 mod check;
-pub mod diff;
+pub(crate) mod diff;
 mod explain;
 mod export;
 mod import;
 mod presets;
 mod resolved;
 mod show;
-pub mod suggest;
+pub(crate) mod suggest;
 mod test;
 mod walk;
 
@@ -35,7 +35,7 @@ use crate::term::Failure;
 const COULD_NOT_TELL: u8 = 2;
 
 /// Carries out one of the commands.
-pub fn dispatch(command: PolicyCommand) -> Result<u8, Failure> {
+pub(crate) fn dispatch(command: PolicyCommand) -> Result<u8, Failure> {
     match command {
         PolicyCommand::Check { files, json } => check::check(&files, json),
         PolicyCommand::Explain(args) => explain::explain(&args),
@@ -51,7 +51,7 @@ pub fn dispatch(command: PolicyCommand) -> Result<u8, Failure> {
 }
 
 /// Returns the policy options of a command line, with the project in a folder.
-pub fn wanted(args: &PolicyArgs, project: Option<&Path>) -> layers::Wanted {
+pub(crate) fn wanted(args: &PolicyArgs, project: Option<&Path>) -> layers::Wanted {
     layers::Wanted {
         policies: args.policies.clone(),
         allow: args.allow.clone(),
@@ -63,7 +63,7 @@ pub fn wanted(args: &PolicyArgs, project: Option<&Path>) -> layers::Wanted {
 }
 
 /// Says what a translation could not carry over.
-pub fn say(notes: &[Note]) {
+pub(crate) fn say(notes: &[Note]) {
     for note in notes {
         crate::term::talk_lines(format_args!("{note}\n"));
     }

@@ -9,7 +9,7 @@ use crate::term::Failure;
 use crate::term::{print, print_json};
 
 /// Lists or prints.
-pub fn presets(args: &PresetsArgs) -> Result<u8, Failure> {
+pub(super) fn presets(args: &PresetsArgs) -> Result<u8, Failure> {
     let Some(name) = &args.name else {
         if args.json {
             print_json(&PRESETS.iter().map(described).collect::<Vec<Value>>())?;

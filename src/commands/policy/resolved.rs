@@ -25,7 +25,7 @@ use crate::term::Failure;
 use crate::wire::host_network::HostNetwork;
 
 /// Resolution of a target, and its outcome.
-pub struct Resolved {
+pub(crate) struct Resolved {
     found: Lookup,
     proxy: Option<Proxy>,
 }
@@ -43,7 +43,7 @@ enum Lookup {
 
 /// Outcome of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The connection is made.
     Reached,
     /// The connection is refused.
@@ -53,7 +53,7 @@ pub enum Outcome {
 }
 
 /// Asks for a name that the policy permits.
-pub fn look(decider: &Decider, name: &HostName, question: &Question<'_>) -> Result<Resolved, Failure> {
+pub(crate) fn look(decider: &Decider, name: &HostName, question: &Question<'_>) -> Result<Resolved, Failure> {
     let policy = decider.policy();
     let proxy = policy.proxy.clone().filter(|proxy| !proxy.leaves_out(name));
     if floor::refused_name(name).is_some() {
@@ -93,7 +93,7 @@ pub fn look(decider: &Decider, name: &HostName, question: &Question<'_>) -> Resu
 impl Resolved {
     /// Returns the outcome as the guard goes on from here: beside a proxy one refused address
     /// refuses the name.
-    pub fn outcome(&self) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         match &self.found {
             Lookup::Addresses(addresses) => {
                 let permitted = |(_, verdict): &(IpAddr, Verdict)| verdict.allowed;
@@ -111,7 +111,7 @@ impl Resolved {
     }
 
     /// Returns the lines below the verdict.
-    pub fn to_words(&self) -> String {
+    pub(crate) fn to_words(&self) -> String {
         let mut text = "  resolved:\n".to_owned();
         match &self.found {
             Lookup::Addresses(addresses) => {
@@ -139,7 +139,7 @@ impl Resolved {
     }
 
     /// Returns the resolution as JSON.
-    pub fn to_json(&self) -> serde_json::Value {
+    pub(crate) fn to_json(&self) -> serde_json::Value {
         let (addresses, error) = match &self.found {
             Lookup::Addresses(addresses) => (addresses.as_slice(), None),
             Lookup::ByProxy(why) | Lookup::Nobody(why) => (&[][..], Some(why.as_str())),

@@ -9,7 +9,7 @@ use crate::term::Failure;
 use crate::term::{print_document as out, print_json};
 
 /// Prints the policy, its canonical text, or all of it as JSON.
-pub fn show(args: &ShowArgs) -> Result<u8, Failure> {
+pub(crate) fn show(args: &ShowArgs) -> Result<u8, Failure> {
     let loaded = load_here(&args.policy)?;
     crate::layers::warn(&loaded);
     let policy = loaded.policy;

@@ -22,7 +22,7 @@ const HEAD: &str =
     "# Suggested by `ringfence policy suggest` from the project's own files: read it before you use it.\n";
 
 /// Looks through one project.
-pub fn suggest(args: &SuggestArgs) -> Result<u8, Failure> {
+pub(crate) fn suggest(args: &SuggestArgs) -> Result<u8, Failure> {
     let (suggested, files) = look_through(&args.dir)?;
     if args.json {
         print_json(&json!({
@@ -44,7 +44,7 @@ fn plural(count: usize) -> &'static str {
 }
 
 /// Finds the names that a project's files show.
-pub fn of_project(dir: &Path) -> Result<Suggested, Failure> {
+pub(crate) fn of_project(dir: &Path) -> Result<Suggested, Failure> {
     look_through(dir).map(|(suggested, _)| suggested)
 }
 
@@ -62,7 +62,7 @@ fn look_through(dir: &Path) -> Result<(Suggested, Vec<String>), Failure> {
 }
 
 /// Writes a policy that permits what was suggested, each line with its evidence.
-pub fn rules(suggestions: &[Suggestion]) -> String {
+pub(crate) fn rules(suggestions: &[Suggestion]) -> String {
     let by_text: HashMap<&str, &Suggestion> =
         suggestions.iter().map(|suggestion| (suggestion.rule.origin.text.as_str(), suggestion)).collect();
     let allow = suggestions.iter().map(|suggestion| suggestion.rule.clone().into()).collect();

@@ -38,7 +38,7 @@ struct Outcome {
 }
 
 /// Runs the tests of all layers.
-pub fn test(args: &TestArgs) -> Result<u8, Failure> {
+pub(crate) fn test(args: &TestArgs) -> Result<u8, Failure> {
     let policy = PolicyArgs {
         policies: args.files.iter().chain(&args.policy.policies).cloned().collect(),
         allow: args.policy.allow.clone(),

@@ -43,23 +43,23 @@ const SKIPPED: &[&str] = &[
 ];
 
 /// Files that were read.
-pub struct Walked {
+pub(crate) struct Walked {
     /// The files, in the order of their paths.
-    pub files: Vec<Text>,
+    pub(crate) files: Vec<Text>,
     /// Files that were not read.
-    pub notes: Vec<Note>,
+    pub(crate) notes: Vec<Note>,
 }
 
 /// A file and what it says.
-pub struct Text {
+pub(crate) struct Text {
     /// Relative to the project, with `/`.
-    pub path: String,
+    pub(crate) path: String,
     /// Text of the file; bytes in it that are no UTF-8 are replaced.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// Looks through a folder.
-pub fn walk(root: &Path) -> io::Result<Walked> {
+pub(crate) fn walk(root: &Path) -> io::Result<Walked> {
     let walked = Walked { files: Vec::new(), notes: Vec::new() };
     let mut walk = Walk { walked, test_data: Vec::new(), entries: 0, bytes: 0, full: false };
     // The folder that a person names may be behind a link; below it none is followed.

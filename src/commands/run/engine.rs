@@ -14,7 +14,7 @@ use crate::term::{COULD_NOT_RUN, Failure, trace};
 ///
 /// # Errors
 /// When no engine answers, when it cannot give what was asked for, or when the image cannot be had.
-pub async fn ready(
+pub(crate) async fn ready(
     choice: &Choice,
     args: &RunArgs,
     request: &RunRequest,

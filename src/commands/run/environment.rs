@@ -11,7 +11,7 @@ use crate::workspace::secrets::Handed;
 use crate::workspace::token::Token;
 
 /// Returns the agent's variables, as far as they do not depend on the engine.
-pub fn variables(
+pub(crate) fn variables(
     args: &RunArgs,
     files: &Files,
     given: &AgentInputs,

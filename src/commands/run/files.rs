@@ -17,15 +17,15 @@ use crate::workspace::survey::Survey;
 use crate::workspace::worktree::{self, REPOSITORY, Worktree};
 
 /// The files that the agent is given.
-pub struct Files {
+pub(crate) struct Files {
     /// Directories and files, the project first.
-    pub binds: Vec<Bind>,
+    pub(crate) binds: Vec<Bind>,
     /// Places in memory.
-    pub tmpfs: Vec<String>,
+    pub(crate) tmpfs: Vec<String>,
     /// The project's owner, as `UID:GID`, unless that is root.
-    pub owner: Option<String>,
+    pub(crate) owner: Option<String>,
     /// The project as a working tree whose repository lies elsewhere.
-    pub worktree: Option<Worktree>,
+    pub(crate) worktree: Option<Worktree>,
 }
 
 impl Files {
@@ -34,7 +34,7 @@ impl Files {
     ///
     /// # Errors
     /// When something cannot be opened, or is not given to an agent.
-    pub fn gather(engine: &Choice, args: &RunArgs) -> Result<Files, Failure> {
+    pub(crate) fn gather(engine: &Choice, args: &RunArgs) -> Result<Files, Failure> {
         let machine = machine::with(engine);
         let project = args.project.as_deref();
         let project = project.map(|given| mounts::project(given, WORKSPACE, &machine)).transpose()?;
@@ -57,13 +57,13 @@ impl Files {
     }
 
     /// Returns the directory that is mounted as the project.
-    pub fn project(&self) -> Option<&Bind> {
+    pub(crate) fn project(&self) -> Option<&Bind> {
         self.binds.iter().find(|bind| bind.target == WORKSPACE)
     }
 
     /// Returns the folder that the person named as the project: with a repository around it, a part
     /// of what is mounted.
-    pub fn folder(&self) -> Option<&Path> {
+    pub(crate) fn folder(&self) -> Option<&Path> {
         let part = self.worktree.as_ref().and_then(|worktree| worktree.part.as_ref());
         part.or(self.project()).map(|bind| bind.source.as_path())
     }

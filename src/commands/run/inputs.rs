@@ -14,11 +14,11 @@ use crate::workspace::secrets::{Handed, Sent, check};
 const LARGEST_ENV_FILE: u64 = 1 << 20;
 
 /// Variables and files that a person gives to the agent.
-pub struct AgentInputs {
+pub(crate) struct AgentInputs {
     /// `NAME=VALUE`.
-    pub env: Vec<String>,
+    pub(crate) env: Vec<String>,
     /// Files in memory.
-    pub handed: Vec<Handed>,
+    pub(crate) handed: Vec<Handed>,
 }
 
 impl AgentInputs {
@@ -26,7 +26,7 @@ impl AgentInputs {
     ///
     /// # Errors
     /// When something cannot be read, or looks like a secret.
-    pub fn gather(args: &RunArgs) -> Result<AgentInputs, Failure> {
+    pub(crate) fn gather(args: &RunArgs) -> Result<AgentInputs, Failure> {
         check_standard_input(args)?;
         let mut handed =
             args.secret.iter().map(|given| Handed::secret(given)).collect::<Result<Vec<_>, _>>()?;

@@ -12,7 +12,7 @@ use crate::workspace::worktree::Worktree;
 ///
 /// # Errors
 /// When a file cannot be looked at, or `--unmask` names a path that is not there.
-pub fn plan(files: &Files, policy: &RunPolicy) -> Result<Vec<Plan>, Failure> {
+pub(crate) fn plan(files: &Files, policy: &RunPolicy) -> Result<Vec<Plan>, Failure> {
     let worktree = files.worktree.as_ref();
     let masks = plans(files.project(), worktree, &project::wishes(&policy.policy))?;
     project::check_unmasked(&masks, worktree.and_then(Worktree::below), &policy.unmasked)?;

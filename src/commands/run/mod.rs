@@ -40,7 +40,7 @@ use crate::workspace::worktree::Worktree;
 const OPEN_FILES: u64 = 1 << 16;
 
 /// Runs the agent; its exit status.
-pub async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure> {
+pub(crate) async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure> {
     open_files::raise_limit(OPEN_FILES);
     state::is_usable()?;
     args.docker.warnings().into_iter().for_each(crate::term::warn);

@@ -11,15 +11,15 @@ use crate::supervisor::run::runtime;
 use crate::term::{COULD_NOT_RUN, Failure};
 
 /// The policy that holds for one run.
-pub struct RunPolicy {
+pub(crate) struct RunPolicy {
     /// All layers in one.
-    pub policy: Policy,
+    pub(crate) policy: Policy,
     /// The origin of the policy, for a reload.
-    pub layers: Record,
+    pub(crate) layers: Record,
     /// Paths below the project that `--unmask` shows.
-    pub unmasked: Vec<String>,
+    pub(crate) unmasked: Vec<String>,
     /// OCI runtime of the agent; none: the engine's own.
-    pub runtime: Option<String>,
+    pub(crate) runtime: Option<String>,
 }
 
 impl RunPolicy {
@@ -27,7 +27,7 @@ impl RunPolicy {
     ///
     /// # Errors
     /// When a layer cannot be used, or the command line contradicts the policy.
-    pub fn load(args: &RunArgs, files: &Files) -> Result<RunPolicy, Failure> {
+    pub(crate) fn load(args: &RunArgs, files: &Files) -> Result<RunPolicy, Failure> {
         let folder = files.folder();
         let said = policy::wanted(&args.policy, folder);
         let wanted = Wanted { network_denied: args.network_denied(), ..said };

@@ -10,7 +10,7 @@ use crate::workspace::token::{Source, Token};
 ///
 /// # Errors
 /// When the policy does not permit what the token may do, or it cannot be revoked and shall be.
-pub async fn check(args: &RunArgs, policy: &Policy) -> Result<Option<Token>, Failure> {
+pub(crate) async fn check(args: &RunArgs, policy: &Policy) -> Result<Option<Token>, Failure> {
     let source = args.gitlab_token_env.as_deref().map(Source::Variable);
     let Some(source) = source.or(args.gitlab_token_glab.then_some(Source::Glab)) else { return Ok(None) };
     let ca = args.ca.as_ref().or(policy.container.ca.as_ref());
@@ -22,7 +22,7 @@ pub async fn check(args: &RunArgs, policy: &Policy) -> Result<Option<Token>, Fai
 }
 
 /// Revokes the token after the run. A failure is told, and changes nothing of how the run ended.
-pub async fn revoke(token: Option<Token>) {
+pub(crate) async fn revoke(token: Option<Token>) {
     if let Some(token) = token
         && let Err(failure) = token.revoke().await
     {

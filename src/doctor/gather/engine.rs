@@ -7,7 +7,7 @@ use crate::supervisor::engine::Engine;
 use crate::supervisor::engine::dialect::Dialect;
 
 /// Returns the facts that the engine told when it was connected to.
-pub fn facts(engine: &Engine) -> Facts {
+pub(crate) fn facts(engine: &Engine) -> Facts {
     told(&engine.host, engine.local, &engine.dialect, &engine.info)
 }
 

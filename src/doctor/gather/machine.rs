@@ -10,7 +10,7 @@ use crate::inside::probe::doctor::namespaces;
 const STUBS: [&str; 2] = ["127.0.0.53", "127.0.0.54"];
 
 /// Looks at it.
-pub fn look() -> Machine {
+pub(crate) fn look() -> Machine {
     let read = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
     let system = rustix::system::uname();
     Machine {

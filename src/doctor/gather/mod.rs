@@ -21,13 +21,13 @@ use super::facts::{Component, Engine as EngineFacts, Facts, Inside, Learned, Mac
 use crate::supervisor::engine::Engine;
 use crate::term::Failure;
 
-pub use self::project::look as project;
+pub(crate) use self::project::look as project;
 
 /// A question that makes nothing is answered within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Gathers all facts. Fails only when it is interrupted.
-pub async fn everything(
+pub(crate) async fn everything(
     engine: &Engine,
     policy: &Policy,
     project: Option<Project>,
@@ -62,7 +62,7 @@ async fn answered<T>(question: impl Future<Output = Learned<T>>) -> Learned<T> {
 }
 
 /// Returns the facts that are left where no engine answers, with the reason.
-pub fn without_engine(why: &str, policy: &Policy, project: Option<Project>) -> Facts {
+pub(crate) fn without_engine(why: &str, policy: &Policy, project: Option<Project>) -> Facts {
     Facts {
         today: crate::host::clock::today(),
         machine: machine::look(),
@@ -76,12 +76,12 @@ pub fn without_engine(why: &str, policy: &Policy, project: Option<Project>) -> F
 }
 
 /// Gathers this machine's facts, and those that the engine reports: nothing is created for that.
-pub fn said(engine: &Engine) -> (Machine, EngineFacts) {
+pub(crate) fn said(engine: &Engine) -> (Machine, EngineFacts) {
     (machine::look(), engine::facts(engine))
 }
 
 /// Runs a container without powers, and returns the facts that it sees. Fails only when it is
 /// interrupted.
-pub async fn seen(engine: &Engine) -> Result<Learned<Inside>, Failure> {
+pub(crate) async fn seen(engine: &Engine) -> Result<Learned<Inside>, Failure> {
     rehearsal::container_alone(engine).await
 }

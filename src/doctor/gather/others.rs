@@ -15,7 +15,7 @@ const MOST: usize = 200;
 const AT_ONCE: usize = 8;
 
 /// Looks at those that run.
-pub async fn look(engine: &Engine) -> Learned<Others> {
+pub(crate) async fn look(engine: &Engine) -> Learned<Others> {
     let options = ListContainersOptions { all: false, ..Default::default() };
     let running = engine
         .list_containers(options)

@@ -6,7 +6,7 @@ use crate::doctor::facts::{Masks, Project};
 use crate::workspace::masks::{self, Plan, Wishes, With};
 
 /// Looks at it.
-pub fn look(path: &Path, wishes: &Wishes) -> Project {
+pub(crate) fn look(path: &Path, wishes: &Wishes) -> Project {
     let masks = masks::plan(path, wishes).map(|plan| count(&plan)).map_err(|failure| {
         let causes = failure.causes.join(": ");
         if causes.is_empty() { failure.message } else { format!("{}: {causes}", failure.message) }

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const MOST_OUTPUT: usize = 1 << 20;
 
 /// Runs both containers. Fails only when it is interrupted.
-pub async fn everything(engine: &Engine) -> Result<(Learned<Inside>, Learned<Fence>), Failure> {
+pub(crate) async fn everything(engine: &Engine) -> Result<(Learned<Inside>, Learned<Fence>), Failure> {
     let _tidies = Tidies::begin();
     let stage = match Stage::set(engine).await {
         Ok(stage) => stage,
@@ -46,7 +46,7 @@ pub async fn everything(engine: &Engine) -> Result<(Learned<Inside>, Learned<Fen
 }
 
 /// Runs the first container alone. Fails only when it is interrupted.
-pub async fn container_alone(engine: &Engine) -> Result<Learned<Inside>, Failure> {
+pub(super) async fn container_alone(engine: &Engine) -> Result<Learned<Inside>, Failure> {
     let _tidies = Tidies::begin();
     let stage = match Stage::set(engine).await {
         Ok(stage) => stage,

@@ -7,7 +7,7 @@ use crate::doctor::row::{Row, Verdict};
 
 /// Owner of the kernel on which the containers run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kernel {
+pub(crate) enum Kernel {
     /// Another one than this machine's.
     Own,
     /// The containers run on this machine's kernel.
@@ -17,7 +17,7 @@ pub enum Kernel {
 }
 
 /// Compares this machine with what a container sees.
-pub fn kernel(machine: &Machine, inside: &Learned<Inside>) -> Kernel {
+pub(crate) fn kernel(machine: &Machine, inside: &Learned<Inside>) -> Kernel {
     let (Some(_), Some(here)) = (&machine.kernel, &machine.boot_id) else {
         return match machine.kernel {
             // macOS, Windows: no container runs on that.
@@ -37,7 +37,7 @@ pub fn kernel(machine: &Machine, inside: &Learned<Inside>) -> Kernel {
 
 /// Tells whether the engine says that it is on this machine: the same host name and the same
 /// kernel, by a local socket. It is no proof, but nothing has to be created to hear it.
-pub fn says_it_is_here(machine: &Machine, engine: &Engine) -> bool {
+pub(crate) fn says_it_is_here(machine: &Machine, engine: &Engine) -> bool {
     engine.local
         && !machine.name.is_empty()
         && engine.name == machine.name
@@ -45,7 +45,7 @@ pub fn says_it_is_here(machine: &Machine, engine: &Engine) -> bool {
 }
 
 /// Judges R1 and returns its row.
-pub fn row(machine: &Machine, engine: &Learned<Engine>, inside: &Learned<Inside>) -> Row {
+pub(crate) fn row(machine: &Machine, engine: &Learned<Engine>, inside: &Learned<Inside>) -> Row {
     let mut row = Row::new("R1", "the kernel that agents share");
     let Some(engine) = known(&mut row, engine) else { return row };
     let place = if engine.local { "by a socket of this machine" } else { "over the network" };

@@ -9,7 +9,7 @@ use crate::doctor::row::{Row, Verdict};
 const FILTERED: u32 = 2;
 
 /// Judges R4 and returns its row.
-pub fn row(machine: &Machine, engine: &Learned<Engine>, inside: &Learned<Inside>) -> Row {
+pub(crate) fn row(machine: &Machine, engine: &Learned<Engine>, inside: &Learned<Inside>) -> Row {
     let mut row = Row::new("R4", "hardware and the host's namespaces");
     let Some(inside) = known(&mut row, inside) else { return row };
     devices(&mut row, inside);

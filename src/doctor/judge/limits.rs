@@ -6,7 +6,7 @@ use crate::doctor::facts::{Engine, Inside, Learned};
 use crate::doctor::row::{Row, Verdict};
 
 /// Judges R3 and returns its row.
-pub fn row(engine: &Learned<Engine>, inside: &Learned<Inside>) -> Row {
+pub(crate) fn row(engine: &Learned<Engine>, inside: &Learned<Inside>) -> Row {
     let mut row = Row::new("R3", "CPU, memory, processes, disk");
     let Some(engine) = known(&mut row, engine) else { return row };
     let said = engine.limits;

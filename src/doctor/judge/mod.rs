@@ -4,13 +4,13 @@
 //! A row's judge takes the facts that it needs and no others: `run` asks the same judges when a
 //! policy demands something.
 
-pub mod boundary;
+pub(crate) mod boundary;
 mod confinement;
 mod limits;
 mod network;
 mod others;
 mod project;
-pub mod vulnerabilities;
+pub(crate) mod vulnerabilities;
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +21,7 @@ use super::require;
 use super::row::{Row, Verdict};
 
 /// Returns the ten rows, in order.
-pub fn rows(facts: &Facts, known: &Result<Vulnerabilities, String>) -> Vec<Row> {
+pub(crate) fn rows(facts: &Facts, known: &Result<Vulnerabilities, String>) -> Vec<Row> {
     let mut rows = vec![
         boundary::row(&facts.machine, &facts.engine, &facts.inside),
         network::row(&facts.machine, &facts.engine, &facts.fence),

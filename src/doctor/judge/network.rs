@@ -7,7 +7,7 @@ use crate::doctor::row::{Row, Verdict};
 use crate::supervisor::run::runtime;
 
 /// Judges R2 and returns its row.
-pub fn row(machine: &Machine, engine: &Learned<Engine>, fence: &Learned<Fence>) -> Row {
+pub(crate) fn row(machine: &Machine, engine: &Learned<Engine>, fence: &Learned<Fence>) -> Row {
     let mut row = Row::new("R2", "networks within reach of an agent");
     if let Some(fence) = known(&mut row, fence) {
         judge(&mut row, fence);

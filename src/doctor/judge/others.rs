@@ -9,7 +9,7 @@ use crate::doctor::row::{Row, Verdict};
 const NAMED: usize = 5;
 
 /// Judges R8 and returns its row.
-pub fn row(engine: &Learned<Engine>, others: &Learned<Others>) -> Row {
+pub(crate) fn row(engine: &Learned<Engine>, others: &Learned<Others>) -> Row {
     let mut row = Row::new("R8", "other containers on the engine");
     if let Ok(engine) = engine {
         for warning in engine.warnings.iter().filter(|text| text.contains("API is accessible")) {

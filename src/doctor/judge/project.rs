@@ -5,7 +5,7 @@ use crate::doctor::facts::Project;
 use crate::doctor::row::{Row, Verdict};
 
 /// Judges R6 and returns its row.
-pub fn mounts(project: Option<&Project>) -> Row {
+pub(crate) fn mounts(project: Option<&Project>) -> Row {
     let mut row = Row::new("R6", "mounts beyond the project");
     row.found(
         "an agent gets the directory given by --project, what --mount names, and nothing else of this machine's; never an engine's socket",
@@ -20,7 +20,7 @@ pub fn mounts(project: Option<&Project>) -> Row {
 }
 
 /// Judges R7 and returns its row.
-pub fn secrets(project: Option<&Project>) -> Row {
+pub(crate) fn secrets(project: Option<&Project>) -> Row {
     let mut row = Row::new("R7", "credentials in the project directory");
     row.found("files known as secrets, by name or by content, are covered before an agent exists");
     row.found("what looks like nothing stays visible, and so does git's history");
@@ -53,7 +53,7 @@ pub fn secrets(project: Option<&Project>) -> Row {
 }
 
 /// Judges R9 and returns its row.
-pub fn token() -> Row {
+pub(crate) fn token() -> Row {
     let mut row = Row::new("R9", "the workflow token's power and lifetime");
     row.found("a token given by --gitlab-token-env is refused when it may do more, or lives longer, than the policy permits");
     row.found("the run ends with it; a token given by -e is not looked at");
@@ -61,7 +61,7 @@ pub fn token() -> Row {
 }
 
 /// Judges R10 and returns its row.
-pub fn messages() -> Row {
+pub(crate) fn messages() -> Row {
     let mut row = Row::new("R10", "secrets in goals and messages");
     row.found("command line, variables and prompts are searched for secrets, and a finding ends the start");
     row.advise("pass secrets by name (--secret NAME, -e NAME), never as text in a command or a goal");

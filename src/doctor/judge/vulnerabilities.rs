@@ -12,7 +12,7 @@ use crate::doctor::version::{self, Build, Version};
 
 /// Verdict about a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Exposure {
+pub(crate) enum Exposure {
     /// No hole is known of this number.
     Good,
     /// The component has these vulnerabilities, and nobody but its makers built it.
@@ -25,18 +25,18 @@ pub enum Exposure {
 
 /// A part, judged.
 #[derive(Debug)]
-pub struct Judged<'a> {
+pub(crate) struct Judged<'a> {
     /// The part.
-    pub component: &'a Component,
+    pub(crate) component: &'a Component,
     /// Verdict about the component.
-    pub standing: Exposure,
+    pub(crate) standing: Exposure,
     /// The holes that its number falls under.
-    pub holes: Vec<&'a Vulnerability>,
+    pub(crate) holes: Vec<&'a Vulnerability>,
     version: Option<Version>,
 }
 
 /// Judges a part.
-pub fn judge<'a>(component: &'a Component, known: &'a Vulnerabilities) -> Judged<'a> {
+pub(crate) fn judge<'a>(component: &'a Component, known: &'a Vulnerabilities) -> Judged<'a> {
     let version = match component.name.as_str() {
         // No commit to tell.
         "desktop" | "linux" | "buildkit" => version::of_product(&component.version),
@@ -76,7 +76,7 @@ impl Judged<'_> {
     }
 
     /// Says in a sentence what is known about the component.
-    pub fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         let Component { name, version, .. } = self.component;
         let ids = list(&self.ids());
         match (&self.standing, self.version.as_ref().map(|version| &version.build)) {
@@ -104,7 +104,7 @@ impl Judged<'_> {
 }
 
 /// Judges R5 and returns its row.
-pub fn row(engine: &Learned<Engine>, holes: &Result<Vulnerabilities, String>, today: Date) -> Row {
+pub(crate) fn row(engine: &Learned<Engine>, holes: &Result<Vulnerabilities, String>, today: Date) -> Row {
     let mut row = Row::new("R5", "known holes in engine and kernel");
     let (Some(engine), Some(holes)) = (known(&mut row, engine), known(&mut row, holes)) else { return row };
     for component in &engine.components {

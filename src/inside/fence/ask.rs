@@ -20,7 +20,7 @@ const TRIES: u16 = 3;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Asks it, at any address: port 53 of every one of them leads to the filter.
-pub fn ask(anywhere: Ipv4Addr) -> Result<(), Failure> {
+pub(crate) fn ask(anywhere: Ipv4Addr) -> Result<(), Failure> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(failed("cannot open a socket"))?;
     socket.set_read_timeout(Some(PATIENCE)).map_err(failed("cannot wait for an answer"))?;
     let mut last = None;

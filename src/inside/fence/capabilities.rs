@@ -19,7 +19,7 @@ use crate::term::Failure;
 const EMPTY: [&str; 4] = ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"];
 
 /// Drops every capability of this process, for good, and reads back that it did.
-pub fn drop_all() -> Result<(), Failure> {
+pub(super) fn drop_all() -> Result<(), Failure> {
     prctl::set_no_new_privs().map_err(failed("cannot renounce new privileges"))?;
     // Takes CAP_SETPCAP, which the container does not have; without new privileges nothing comes
     // out of it anyway.

@@ -46,7 +46,7 @@ enum Ended {
 }
 
 /// Hands over again and again until it is told to end. Only the first guard has a time limit.
-pub fn keep_handing_over(
+pub(super) fn keep_handing_over(
     held: &FenceSockets,
     own: Ipv4Addr,
     guard: &Path,

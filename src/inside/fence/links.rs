@@ -19,15 +19,15 @@ use crate::term::Failure;
 
 /// The namespace as the fence finds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Surroundings {
+pub(crate) struct Surroundings {
     /// The address on the workflow's network.
-    pub own: Ipv4Addr,
+    pub(crate) own: Ipv4Addr,
     /// `own` with its prefix: the neighbours that must not be reached.
-    pub subnet: Ipv4Net,
+    pub(crate) subnet: Ipv4Net,
     /// The device that has it.
-    pub device: String,
+    pub(crate) device: String,
     /// Every device but `lo`, addressed or not.
-    pub links: Vec<String>,
+    pub(crate) links: Vec<String>,
 }
 
 /// Entry of the kernel's list: a device, or one address of a device.
@@ -39,7 +39,7 @@ struct AddressEntry {
 }
 
 /// Reads devices and addresses.
-pub fn discover() -> Result<Surroundings, Failure> {
+pub(crate) fn discover() -> Result<Surroundings, Failure> {
     let found = getifaddrs()
         .map_err(failed("cannot list the network devices"))?
         .map(|entry| AddressEntry::from(&entry));
@@ -86,7 +86,7 @@ impl From<&InterfaceAddress> for AddressEntry {
 impl Surroundings {
     /// Returns addresses of the own network where its gateway may be, and another one: first and
     /// last, never the own.
-    pub fn neighbours(&self) -> Vec<Ipv4Addr> {
+    pub(crate) fn neighbours(&self) -> Vec<Ipv4Addr> {
         let hosts = self.subnet.hosts();
         let last = Ipv4Addr::from(u32::from(self.subnet.broadcast()).saturating_sub(1));
         let mut neighbours: Vec<_> = hosts.filter(|host| *host != self.own).take(1).collect();
@@ -98,7 +98,7 @@ impl Surroundings {
 }
 
 /// Frames that each device but `lo` has sent.
-pub fn frames_sent() -> Result<BTreeMap<String, u64>, Failure> {
+pub(super) fn frames_sent() -> Result<BTreeMap<String, u64>, Failure> {
     // `/proc/net` is the namespace of the process; this is the one of the thread that asks.
     let path = "/proc/thread-self/net/dev";
     let text = std::fs::read_to_string(path).map_err(failed(format!("cannot read {path}")))?;

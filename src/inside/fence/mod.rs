@@ -27,7 +27,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 
-pub use self::put::put;
+pub(crate) use self::put::put;
 
 use std::io::BufRead as _;
 use std::path::Path;
@@ -49,7 +49,7 @@ const FAILED: u8 = 1;
 ///
 /// What the engine gives to every container without being asked (Podman's `devices` in
 /// containers.conf) the agent would have too.
-pub fn hold() -> Result<(), Failure> {
+pub(crate) fn hold() -> Result<(), Failure> {
     let devices =
         devices::unusual(Path::new("/dev")).map_err(failed("cannot look at the container's devices"))?;
     if !devices.is_empty() {
@@ -61,7 +61,7 @@ pub fn hold() -> Result<(), Failure> {
 }
 
 /// Holds a fence as [`hold`] does, with the folder that is shared with the guard at `shared`.
-pub fn hold_in(shared: &Path) -> Result<(), Failure> {
+pub(super) fn hold_in(shared: &Path) -> Result<(), Failure> {
     let began = Instant::now();
     let stop = stop::Stop::listen()?;
     let config = read_config(&shared.join(file_name(FENCE_CONFIG)))?;
@@ -79,10 +79,10 @@ pub fn hold_in(shared: &Path) -> Result<(), Failure> {
     })
 }
 
-pub use self::ask::ask;
+pub(crate) use self::ask::ask;
 
 /// Makes a fence that nobody will live in and proves it; what this kernel lacks of it.
-pub fn rehearse() -> Result<Vec<&'static str>, Failure> {
+pub(super) fn rehearse() -> Result<Vec<&'static str>, Failure> {
     let config = FenceConfig {
         workflow: "rehearsal".to_owned(),
         permits: Vec::new(),
@@ -96,14 +96,14 @@ pub fn rehearse() -> Result<Vec<&'static str>, Failure> {
 }
 
 /// Loads one transaction of rules, as JSON for nft; returns nft's own words where it refuses them.
-pub fn load_rules(rules: &serde_json::Value) -> Result<(), String> {
+pub(super) fn load_rules(rules: &serde_json::Value) -> Result<(), String> {
     rules::load(rules).map_err(|failure| failure.causes.join(": "))
 }
 
 /// Replaces the rules of a fence that stands, with the [`FenceConfig`] that arrives on stdin as one
 /// line. (Not up to the end of stdin: whether an engine passes that on depends on how it is
 /// reached.)
-pub fn apply() -> Result<(), Failure> {
+pub(crate) fn apply() -> Result<(), Failure> {
     let mut text = String::new();
     std::io::stdin()
         .lock()

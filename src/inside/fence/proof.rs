@@ -30,7 +30,11 @@ use crate::term::Failure;
 const IPV6: &str = "/proc/sys/net/ipv6/conf";
 
 /// Proves the fence, or says what is in doubt.
-pub fn prove(surroundings: &Surroundings, held: &FenceSockets, permits: &[Permit]) -> Result<(), Failure> {
+pub(crate) fn prove(
+    surroundings: &Surroundings,
+    held: &FenceSockets,
+    permits: &[Permit],
+) -> Result<(), Failure> {
     let mut doubts = Vec::new();
     for _ in 0..2 {
         let before = links::frames_sent()?;

@@ -13,7 +13,7 @@ use crate::wire::handover::{HANDED, HandedFile};
 
 /// Writes the files in one line of JSON on stdin, with the rights of the user that this program
 /// runs as.
-pub fn put() -> Result<(), Failure> {
+pub(crate) fn put() -> Result<(), Failure> {
     let mut text = String::new();
     std::io::stdin().lock().read_line(&mut text).map_err(failed("cannot read files from stdin"))?;
     // What is wrong with the line is not told: it holds secrets.

@@ -30,7 +30,7 @@ const LOCAL: u32 = 255;
 
 /// IPv4 route, with the parts that are judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
+pub(crate) struct Route {
     table: u32,
     kind: RouteType,
     to: Option<Ipv4Net>,
@@ -39,7 +39,7 @@ pub struct Route {
 }
 
 /// Sends every address in the world to `lo`.
-pub fn make(own: Ipv4Addr) -> Result<(), Failure> {
+pub(crate) fn make(own: Ipv4Addr) -> Result<(), Failure> {
     let netlink = open()?;
     let lo = loopback()?;
     netlink.ask(RouteNetlinkMessage::SetLink(up(lo)), 0).map_err(failed("cannot switch lo on"))?;
@@ -62,7 +62,7 @@ pub fn make(own: Ipv4Addr) -> Result<(), Failure> {
 }
 
 /// Compares the kernel's routes with those that [`make`] made, and returns the differences.
-pub fn doubts(own: Ipv4Addr) -> Result<Vec<String>, Failure> {
+pub(crate) fn doubts(own: Ipv4Addr) -> Result<Vec<String>, Failure> {
     let routes: Vec<Route> = dump(&open()?)?.iter().map(Route::from).collect();
     Ok(judge(&routes, loopback()?, own))
 }

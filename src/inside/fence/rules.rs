@@ -25,7 +25,7 @@ const NFT: &str = "/usr/sbin/nft";
 
 /// Choice whether refused packets are logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Logging {
+pub(crate) enum Logging {
     /// The log group is open, so the rules must log.
     Required,
     /// The kernel cannot.
@@ -35,7 +35,7 @@ pub enum Logging {
 }
 
 /// Replaces the inet and arp tables.
-pub fn replace(plan: &FencePlan, logging: Logging) -> Result<(), Failure> {
+pub(crate) fn replace(plan: &FencePlan, logging: Logging) -> Result<(), Failure> {
     let rules = data(&ruleset::ruleset(plan))?;
     match logging {
         Logging::Required => load(&rules),
@@ -46,7 +46,7 @@ pub fn replace(plan: &FencePlan, logging: Logging) -> Result<(), Failure> {
 }
 
 /// Replaces the netdev table.
-pub fn replace_netdev(plan: &FencePlan) -> Result<(), Failure> {
+pub(super) fn replace_netdev(plan: &FencePlan) -> Result<(), Failure> {
     load(&data(&ruleset::netdev_ruleset(plan))?)
 }
 
@@ -78,7 +78,7 @@ fn is_log(statement: &Value) -> bool {
 }
 
 /// Feeds rules to nft. (The nftables crate's own runner loses what nft says on stderr.)
-pub fn load(rules: &Value) -> Result<(), Failure> {
+pub(crate) fn load(rules: &Value) -> Result<(), Failure> {
     let program = if Path::new(NFT).exists() { NFT } else { "nft" };
     let mut nft = Command::new(program)
         .args(["-j", "-f", "-"])

@@ -41,19 +41,19 @@ const WAITING: usize = 1 << 20;
 const DEAD: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
 
 /// The sockets, held.
-pub struct FenceSockets {
+pub(crate) struct FenceSockets {
     /// TCP: permitted connections.
-    pub gate: OwnedFd,
+    pub(crate) gate: OwnedFd,
     /// TCP: port 53.
-    pub dns_tcp: OwnedFd,
+    pub(crate) dns_tcp: OwnedFd,
     /// UDP: port 53.
-    pub dns_udp: OwnedFd,
+    pub(crate) dns_udp: OwnedFd,
     /// Refused packets, where the kernel can log them.
-    pub nflog: Option<OwnedFd>,
+    pub(crate) nflog: Option<OwnedFd>,
 }
 
 /// Opens them all. Only the log may be missing.
-pub fn open() -> Result<FenceSockets, Failure> {
+pub(crate) fn open() -> Result<FenceSockets, Failure> {
     let at = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
     let opened = |port| failed::<io::Error>(format!("cannot open {}", at(port)));
     let nflog = match log() {
@@ -115,7 +115,7 @@ fn log() -> io::Result<OwnedFd> {
 
 impl FenceSockets {
     /// Returns the sockets to hand over, in the order of the line that goes with them.
-    pub fn handed(&self) -> Vec<(HandedSocket, BorrowedFd<'_>)> {
+    pub(crate) fn handed(&self) -> Vec<(HandedSocket, BorrowedFd<'_>)> {
         let mut handed = vec![
             (HandedSocket::Gate, self.gate.as_fd()),
             (HandedSocket::DnsTcp, self.dns_tcp.as_fd()),
@@ -126,7 +126,7 @@ impl FenceSockets {
     }
 
     /// Throws away what the proof left behind, so that the guard reports only what the agent did.
-    pub fn forget_the_proof(&self) {
+    pub(super) fn forget_the_proof(&self) {
         for listener in [&self.gate, &self.dns_tcp] {
             while rustix::net::accept(listener).is_ok() {}
         }
@@ -137,7 +137,7 @@ impl FenceSockets {
     }
 
     /// Refuses at once, with the ports still taken.
-    pub fn shut(&self) -> Result<(), Failure> {
+    pub(super) fn shut(&self) -> Result<(), Failure> {
         let shut = || -> nix::Result<()> {
             for listener in [&self.gate, &self.dns_tcp] {
                 match shutdown(listener.as_raw_fd(), Shutdown::Both) {
@@ -153,7 +153,7 @@ impl FenceSockets {
     }
 
     /// Takes connections and questions again, none of those that came meanwhile.
-    pub fn open_again(&self) -> Result<(), Failure> {
+    pub(super) fn open_again(&self) -> Result<(), Failure> {
         let again = || -> io::Result<()> {
             drain(&self.dns_udp);
             rustix::net::connect_unspec(&self.dns_udp)?;

@@ -21,7 +21,7 @@ use crate::term::Failure;
 
 /// Reason for which a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Woken {
+pub(crate) enum Woken {
     /// Somebody asked for the end.
     Stopped,
     /// The socket has bytes to read, or the other side is gone.
@@ -31,11 +31,11 @@ pub enum Woken {
 }
 
 /// The wish to end, as something that can be waited for.
-pub struct Stop(SignalFd);
+pub(crate) struct Stop(SignalFd);
 
 impl Stop {
     /// Makes SIGTERM and SIGINT wait, from here on, to be noticed by [`Stop::wait`].
-    pub fn listen() -> Result<Self, Failure> {
+    pub(crate) fn listen() -> Result<Self, Failure> {
         let mut signals = SigSet::empty();
         signals.add(Signal::SIGTERM);
         signals.add(Signal::SIGINT);
@@ -46,7 +46,7 @@ impl Stop {
     }
 
     /// Waits for the end, for `other`, or for `limit` to pass.
-    pub fn wait(&self, other: Option<BorrowedFd<'_>>, limit: Duration) -> Result<Woken, Failure> {
+    pub(crate) fn wait(&self, other: Option<BorrowedFd<'_>>, limit: Duration) -> Result<Woken, Failure> {
         let mut waited_for = vec![PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         waited_for.extend(other.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);

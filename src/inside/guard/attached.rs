@@ -25,7 +25,7 @@ const LONGEST: u64 = 4096;
 
 /// Message of a supervisor, or its end.
 #[derive(Debug, PartialEq)]
-pub enum Heard {
+pub(crate) enum Heard {
     /// The supervisor tells how the agent ended.
     Ended(AgentEnded),
     /// The supervisor is gone.
@@ -34,11 +34,11 @@ pub enum Heard {
 
 /// The guard's knowledge of its supervisor.
 #[derive(Debug, Clone, Default)]
-pub struct Attached(Arc<AtomicU8>);
+pub(crate) struct Attached(Arc<AtomicU8>);
 
 impl Attached {
     /// Tells whether a supervisor is attached. Returns nothing when the guard cannot tell.
-    pub fn now(&self) -> Option<bool> {
+    pub(crate) fn now(&self) -> Option<bool> {
         match self.0.load(Ordering::Relaxed) {
             UNKNOWN => None,
             word => Some(word == ATTACHED),
@@ -46,7 +46,7 @@ impl Attached {
     }
 
     /// Listens to a pipe to its end. What is no pipe says nothing.
-    pub fn watch(&self, stdin: impl AsFd, hear: impl Fn(Heard) + Send + 'static) {
+    pub(crate) fn watch(&self, stdin: impl AsFd, hear: impl Fn(Heard) + Send + 'static) {
         let Ok(pipe) = stdin.as_fd().try_clone_to_owned().and_then(Receiver::from_owned_fd) else { return };
         self.0.store(ATTACHED, Ordering::Relaxed);
         tokio::spawn(to_the_end(pipe, self.clone(), hear));

@@ -7,7 +7,7 @@
 //!                                                 closed list: bytes      │ anything else: refused
 //! ```
 
-pub mod opening;
+pub(crate) mod opening;
 mod protocols;
 
 use std::io;
@@ -62,7 +62,7 @@ enum Step {
 }
 
 /// Dials, and looks at the first bytes of a connection whose protocol is not known.
-pub async fn open(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<Onward, Refusal> {
+pub(crate) async fn open(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<Onward, Refusal> {
     let server = link.connect().await?;
     let mut beginning = Beginning {
         link,
@@ -285,4 +285,4 @@ async fn until_or_never(until: Option<Instant>) {
 }
 
 #[cfg(test)]
-pub use self::opening::tests::{judged, openings, passes};
+pub(crate) use self::opening::tests::{judged, openings, passes};

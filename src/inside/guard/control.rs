@@ -26,7 +26,7 @@ const CONNECTIONS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Answers for ever.
-pub async fn serve(listener: UnixListener, guard: Arc<Guard>) {
+pub(crate) async fn serve(listener: UnixListener, guard: Arc<Guard>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok((stream, _)) = listener.accept().await else {

@@ -24,13 +24,13 @@ const VIRTUAL_TTL: u32 = 60;
 /// Seconds that a client may keep a refusal: a live `allow` must work at once.
 const REFUSAL_TTL: u32 = 1;
 /// The largest UDP answer that is sent to anybody.
-pub const UDP_LIMIT: usize = 1232;
+pub(super) const UDP_LIMIT: usize = 1232;
 /// The largest UDP answer to somebody who did not say more (RFC 1035).
 const UDP_PLAIN: usize = 512;
 /// The longest question that is read. A name and its options need no more.
-pub const LONGEST: usize = 4096;
+pub(crate) const LONGEST: usize = 4096;
 /// Length of a DNS header.
-pub const HEADER: usize = 12;
+pub(super) const HEADER: usize = 12;
 /// Words of a refusal for its reader, as in the gate's 403.
 const BLOCKED: &str = "blocked by policy; do not retry; ask the user";
 /// The option that carries an Extended DNS Error (RFC 8914).
@@ -38,21 +38,21 @@ const EDE: u16 = 15;
 
 /// A question that deserves an answer.
 #[derive(Debug)]
-pub struct DnsQuestion {
+pub(crate) struct DnsQuestion {
     metadata: Metadata,
     query: Query,
     edns: bool,
     /// The DO bit, which an answer repeats (RFC 3225).
     dnssec: bool,
     /// The largest UDP answer that the asker takes.
-    pub payload: usize,
+    pub(crate) payload: usize,
     /// Subject of the question.
-    pub subject: Subject,
+    pub(crate) subject: Subject,
 }
 
 /// Subject of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Subject {
+pub(crate) enum Subject {
     /// A name.
     Name(HostName),
     /// An address, by its name below `in-addr.arpa`.
@@ -65,7 +65,7 @@ pub enum Subject {
 
 /// Outcome of reading a question's bytes.
 #[derive(Debug)]
-pub enum Read {
+pub(crate) enum Read {
     /// Send nothing: the bytes are no question, and an answer could be a loop.
     Silence,
     /// Send this back.
@@ -76,7 +76,7 @@ pub enum Read {
 
 /// Content of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DnsAnswer {
+pub(crate) enum DnsAnswer {
     /// The name has this address.
     Address(Ipv4Addr),
     /// The address has this name.
@@ -92,7 +92,7 @@ pub enum DnsAnswer {
 }
 
 /// Reads the bytes of a question.
-pub fn read(bytes: &[u8]) -> Read {
+pub(crate) fn read(bytes: &[u8]) -> Read {
     let &[id_high, id_low, flags, _, ref counts @ ..] = bytes else { return Read::Silence };
     if bytes.len() < HEADER || flags & 0x80 != 0 {
         return Read::Silence;
@@ -204,12 +204,12 @@ static ZONE: LazyLock<Name> =
 
 impl DnsQuestion {
     /// Returns the type of the question, as its number.
-    pub fn kind(&self) -> RecordType {
+    pub(crate) fn kind(&self) -> RecordType {
         self.query.query_type()
     }
 
     /// Returns the answer for a name in this state.
-    pub fn answer(&self, found: &NameState) -> DnsAnswer {
+    pub(crate) fn answer(&self, found: &NameState) -> DnsAnswer {
         let address = self.kind() == RecordType::A;
         match found {
             NameState::Virtual(virtual_address) if address => DnsAnswer::Address(*virtual_address),
@@ -226,7 +226,7 @@ impl DnsQuestion {
     }
 
     /// Writes an answer of at most `limit` bytes; truncated beyond.
-    pub fn write(&self, answer: &DnsAnswer, limit: usize) -> Vec<u8> {
+    pub(crate) fn write(&self, answer: &DnsAnswer, limit: usize) -> Vec<u8> {
         let record = |ttl, data| vec![Record::from_rdata(self.query.name().clone(), ttl, data)];
         let (code, answers, soa, reason) = match answer {
             DnsAnswer::Address(address) => {
@@ -285,7 +285,7 @@ impl DnsQuestion {
     }
 
     /// Answers the question for the name behind an address.
-    pub fn answer_reverse(&self, address: Ipv4Addr, name: Option<HostName>) -> DnsAnswer {
+    pub(super) fn answer_reverse(&self, address: Ipv4Addr, name: Option<HostName>) -> DnsAnswer {
         let localhost = || HostName::parse("localhost").ok().filter(|_| address.is_loopback());
         match name.or_else(localhost) {
             Some(name) if self.kind() == RecordType::PTR => DnsAnswer::Pointer(name),
@@ -311,7 +311,7 @@ fn explained(reason: Reason) -> Vec<u8> {
 }
 
 /// Returns an answer's address as the log wants it.
-pub fn shown(answer: &DnsAnswer) -> Option<IpAddr> {
+pub(crate) fn shown(answer: &DnsAnswer) -> Option<IpAddr> {
     match answer {
         DnsAnswer::Address(address) => Some(IpAddr::V4(*address)),
         _ => None,
@@ -319,4 +319,4 @@ pub fn shown(answer: &DnsAnswer) -> Option<IpAddr> {
 }
 
 #[cfg(test)]
-pub mod tests;
+pub(crate) mod tests;

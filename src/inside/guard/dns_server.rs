@@ -18,8 +18,8 @@ use hickory_proto::rr::RecordType;
 use netpolicy::decide::{Reason, Verdict};
 
 use self::memo::Lasting;
-pub use self::tcp::serve_tcp;
-pub use self::udp::serve_udp;
+pub(crate) use self::tcp::serve_tcp;
+pub(crate) use self::udp::serve_udp;
 use super::Guard;
 use super::dns::{self, DnsAnswer, DnsQuestion, Read, Subject};
 use super::events::{LONG_WHILE, MOMENT, Sameness};

@@ -27,31 +27,31 @@ use crate::wire::event::{Access, Event, Kind, Lifecycle};
 use crate::wire::handover::EVENTS_BYTES;
 
 /// Time in which identical refusals are one event.
-pub const MOMENT: Duration = Duration::from_secs(1);
+pub(super) const MOMENT: Duration = Duration::from_secs(1);
 /// Time in which well-known noise, and a name that is asked for again, is one event.
-pub const LONG_WHILE: Duration = Duration::from_secs(60);
+pub(super) const LONG_WHILE: Duration = Duration::from_secs(60);
 
 /// Properties that two events share when they are folded into one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Sameness {
+pub(crate) struct Sameness {
     /// Kind of the agent's request; none for an event without one.
-    pub kind: Option<Kind>,
+    pub(crate) kind: Option<Kind>,
     /// Set for a permitted request. Permitted requests and refusals have budgets of their own.
-    pub allowed: bool,
+    pub(crate) allowed: bool,
     /// The name.
-    pub host: Option<HostName>,
+    pub(crate) host: Option<HostName>,
     /// The address.
-    pub address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// The port, or the type of a DNS question.
-    pub port: Option<u16>,
+    pub(crate) port: Option<u16>,
     /// The protocol's number.
-    pub protocol: u8,
+    pub(crate) protocol: u8,
     /// The verdict's reason.
-    pub reason: &'static str,
+    pub(crate) reason: &'static str,
 }
 
 /// The writer of the decision log.
-pub struct Events {
+pub(crate) struct Events {
     chain: Chain,
     fold: Mutex<Fold>,
 }
@@ -64,7 +64,7 @@ fn take<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Events {
     /// Makes a log that goes to `out`.
-    pub fn new(workflow: WorkflowId, out: Box<dyn Write + Send>) -> Events {
+    pub(crate) fn new(workflow: WorkflowId, out: Box<dyn Write + Send>) -> Events {
         Events::bounded(workflow, out, EVENTS_BYTES)
     }
 
@@ -76,35 +76,40 @@ impl Events {
     }
 
     /// Tells whether the log has reached its bound: nothing may go out any more.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.chain.is_full()
     }
 
     /// Counts the lines.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.chain.count()
     }
 
     /// Writes one event, or leaves it to [`Events::pump`] while the reader is slow. When it cannot
     /// be written the process ends, and with it every path out.
-    pub fn write(&self, event: impl Into<Event>) {
+    pub(crate) fn write(&self, event: impl Into<Event>) {
         self.chain.write(event.into());
     }
 
     /// Waits until the log takes lines. `false` when it does not for long: nothing may go out then.
-    pub async fn takes_lines(&self) -> bool {
+    pub(super) async fn takes_lines(&self) -> bool {
         self.chain.takes_lines().await
     }
 
     /// Writes an event, and waits until the line is out of the process: whatever ends the guard
     /// then, it is in the log.
-    pub async fn write_through(&self, event: impl Into<Event>) {
+    pub(super) async fn write_through(&self, event: impl Into<Event>) {
         let line = self.chain.write(event.into());
         self.chain.written(line).await;
     }
 
     /// Writes an event unless its like was written within `window`; then it is counted.
-    pub fn write_folded<E: Into<Event>>(&self, same: Sameness, window: Duration, event: impl FnOnce() -> E) {
+    pub(super) fn write_folded<E: Into<Event>>(
+        &self,
+        same: Sameness,
+        window: Duration,
+        event: impl FnOnce() -> E,
+    ) {
         let (now, strained) = (Instant::now(), self.chain.is_scarce());
         let event = take(&self.fold).first_of_its_kind(same, window, || event().into(), now, strained);
         if let Some(event) = event {
@@ -114,17 +119,17 @@ impl Events {
 
     /// Counts one more of what was written within its window, and is counted already; `false` when
     /// this one is not.
-    pub fn repeat(&self, same: &Sameness, now: Instant) -> bool {
+    pub(crate) fn repeat(&self, same: &Sameness, now: Instant) -> bool {
         take(&self.fold).repeat(same, now)
     }
 
     /// Counts events without a line of their own.
-    pub fn count_only(&self, access: Access, times: u64) {
+    pub(super) fn count_only(&self, access: Access, times: u64) {
         take(&self.fold).count(access.into(), times, Instant::now());
     }
 
     /// Writes what was counted in windows that are over. To be called a few times a second.
-    pub fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         self.sweep_at(Instant::now());
     }
 
@@ -142,13 +147,13 @@ impl Events {
 
     /// Writes what waits whenever the reader takes it, for ever. To be called on a thread of its
     /// own, with the descriptor that the log goes to.
-    pub fn pump(&self, out: BorrowedFd<'_>) {
+    pub(super) fn pump(&self, out: BorrowedFd<'_>) {
         self.chain.pump(out);
     }
 
     /// Writes everything that is still counted, and how it ended, and waits a while for a slow
     /// reader.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         let due = take(&self.fold).sweep(Instant::now() + LONG_WHILE * 2, false);
         for event in due {
             self.write(event);
@@ -159,19 +164,19 @@ impl Events {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use std::sync::Arc;
 
     use super::*;
 
     /// Returns the workflow of tests.
-    pub fn workflow() -> WorkflowId {
+    pub(crate) fn workflow() -> WorkflowId {
         "0000002a".parse().unwrap()
     }
 
     /// A log that a test can read.
     #[derive(Clone, Default)]
-    pub struct Log(Arc<Mutex<Vec<u8>>>);
+    pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
     impl Write for Log {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -185,7 +190,7 @@ pub mod tests {
 
     impl Log {
         /// Returns the lines so far.
-        pub fn lines(&self) -> Vec<serde_json::Value> {
+        pub(crate) fn lines(&self) -> Vec<serde_json::Value> {
             let bytes = take(&self.0).clone();
             String::from_utf8(bytes)
                 .unwrap()
@@ -195,12 +200,12 @@ pub mod tests {
         }
 
         /// Forgets the lines so far.
-        pub fn clear(&self) {
+        pub(crate) fn clear(&self) {
             take(&self.0).clear();
         }
 
         /// Returns the lines as they stand.
-        pub fn text(&self) -> String {
+        pub(crate) fn text(&self) -> String {
             String::from_utf8(take(&self.0).clone()).unwrap()
         }
     }

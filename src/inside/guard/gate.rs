@@ -33,7 +33,7 @@ const IDLE_CHECK: Duration = Duration::from_secs(300);
 
 /// Form in which the agent sees a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
+pub(crate) enum Manner {
     /// A reset.
     Reset,
     /// A fatal TLS alert with this description.
@@ -44,26 +44,26 @@ pub enum Manner {
 
 /// Reason for which a connection ends before its time.
 #[derive(Debug)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// Protocol in which the connection was judged.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Reason of the refusal.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
     /// Form in which the agent sees the refusal.
-    pub manner: Manner,
+    pub(crate) manner: Manner,
     /// The error, where there was one.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
     /// The address, where it is the reason.
-    pub address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// The policy's word, where it is the reason.
-    pub verdict: Option<Box<Verdict>>,
+    pub(crate) verdict: Option<Box<Verdict>>,
     /// The limit, where it is the reason.
-    pub limit: Option<Limit>,
+    pub(crate) limit: Option<Limit>,
 }
 
 impl Refusal {
     /// Makes a refusal that the agent sees as a reset.
-    pub fn new(kind: Kind, reason: Reason) -> Refusal {
+    pub(crate) fn new(kind: Kind, reason: Reason) -> Refusal {
         Refusal {
             kind,
             reason,
@@ -76,32 +76,32 @@ impl Refusal {
     }
 
     /// Refuses a permitted connection because of a limit.
-    pub fn at_limit(kind: Kind, limit: Limit) -> Refusal {
+    pub(crate) fn at_limit(kind: Kind, limit: Limit) -> Refusal {
         Refusal { limit: Some(limit), ..Refusal::new(kind, Reason::Limit) }
     }
 
     /// Reports a permitted connection that failed.
-    pub fn failed(reason: Reason, error: String) -> Refusal {
+    pub(crate) fn failed(reason: Reason, error: String) -> Refusal {
         Refusal { error: Some(error), ..Refusal::new(Kind::Connect, reason) }
     }
 
     /// Refuses a real address by the policy's verdict.
-    pub fn of_address(address: IpAddr, verdict: Verdict) -> Refusal {
+    pub(super) fn of_address(address: IpAddr, verdict: Verdict) -> Refusal {
         Refusal { address: Some(address), ..Refusal::by(verdict) }
     }
 
     /// Refuses by the policy's verdict.
-    pub fn by(verdict: Verdict) -> Refusal {
+    pub(crate) fn by(verdict: Verdict) -> Refusal {
         Refusal { verdict: Some(Box::new(verdict.clone())), ..Refusal::new(Kind::Connect, verdict.reason) }
     }
 
     /// Returns the refusal in another form.
-    pub fn manner(self, manner: Manner) -> Refusal {
+    pub(crate) fn manner(self, manner: Manner) -> Refusal {
         Refusal { manner, ..self }
     }
 
     /// Returns the refusal in the form of a TLS alert.
-    pub fn in_tls(self) -> Refusal {
+    pub(super) fn in_tls(self) -> Refusal {
         let alert = match self.reason {
             // What a server says that does not know the name: clients show it in these words.
             Reason::ResolveFailed => tls::UNRECOGNIZED_NAME,
@@ -112,35 +112,35 @@ impl Refusal {
     }
 
     /// Tells whether the connection was permitted and then failed.
-    pub fn is_failure(&self) -> bool {
+    pub(super) fn is_failure(&self) -> bool {
         matches!(self.reason, Reason::ResolveFailed | Reason::ConnectFailed)
     }
 
     /// Takes an error on a connection that was carried for its end, with a reset, and not for a
     /// refusal.
-    pub fn ended(_: io::Error) -> Result<(), Refusal> {
+    pub(crate) fn ended(_: io::Error) -> Result<(), Refusal> {
         Ok(())
     }
 }
 
 /// One connection of the agent, as far as it is known.
-pub struct Link {
+pub(crate) struct Link {
     /// State that all connections share.
-    pub guard: Arc<Guard>,
+    pub(crate) guard: Arc<Guard>,
     /// Number of the connection.
-    pub conn: u64,
+    pub(crate) conn: u64,
     /// Target of the connection.
-    pub target: Target,
+    pub(crate) target: Target,
     /// The port.
-    pub port: u16,
+    pub(crate) port: u16,
     /// Protocol in which the connection is judged.
-    pub protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// The permission.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// Bytes that the connection carried.
-    pub counts: Arc<Counts>,
+    pub(crate) counts: Arc<Counts>,
     /// State of the connection that later decisions need.
-    pub standing: Standing,
+    pub(crate) standing: Standing,
     begin: Instant,
     open: AtomicBool,
     /// A question or a packet may have gone out that no line tells of yet.
@@ -150,7 +150,7 @@ pub struct Link {
 impl Link {
     /// Notes in the log that the way out is open: to this address, or to one that a proxy chose.
     /// Each connection to a server has its line, and the line is out before a byte of the agent is.
-    pub async fn opened(&self, address: Option<IpAddr>, resolver: ResolvedBy) {
+    pub(crate) async fn opened(&self, address: Option<IpAddr>, resolver: ResolvedBy) {
         if let Some(address) = address {
             self.standing.at(address);
         }
@@ -167,7 +167,7 @@ impl Link {
     }
 
     /// Connects to the target, within the budget of dials, while the log takes lines.
-    pub async fn connect(&self) -> Result<TcpStream, Refusal> {
+    pub(crate) async fn connect(&self) -> Result<TcpStream, Refusal> {
         if !self.guard.limits.dial().await {
             return Err(Refusal::at_limit(Kind::Connect, Limit::Dials));
         }
@@ -182,12 +182,12 @@ impl Link {
     }
 
     /// Counts bytes that went out beside the splice.
-    pub fn sent(&self, bytes: usize) {
+    pub(crate) fn sent(&self, bytes: usize) {
         self.counts.out.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Writes the target into an event.
-    pub fn fill(&self, mut event: Access) -> Access {
+    pub(crate) fn fill(&self, mut event: Access) -> Access {
         event.conn = Some(self.conn);
         event.port = Some(self.port);
         event.protocol = Some(Transport::from(self.protocol).into());
@@ -200,7 +200,7 @@ impl Link {
 
     /// Puts a refusal into the log. One after a question or a packet went out is not left to the
     /// fold.
-    pub fn refused(&self, refusal: &Refusal) {
+    pub(crate) fn refused(&self, refusal: &Refusal) {
         let event = || {
             let verdict = refusal.verdict.as_deref().unwrap_or(&self.verdict);
             let mut event = self.fill(Access::denied(refusal.kind, refusal.reason)).by(verdict);
@@ -253,7 +253,7 @@ impl Drop for Link {
 }
 
 /// Accepts for ever. Without room, or on a connection whose destination nobody knows, it resets.
-pub async fn serve(listener: TcpListener, guard: Arc<Guard>) {
+pub(crate) async fn serve(listener: TcpListener, guard: Arc<Guard>) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -275,7 +275,7 @@ pub async fn serve(listener: TcpListener, guard: Arc<Guard>) {
 }
 
 /// Gives a connection its place and its task, or refuses it at once.
-pub fn admit(stream: TcpStream, to: SocketAddrV4, guard: &Arc<Guard>) {
+pub(super) fn admit(stream: TcpStream, to: SocketAddrV4, guard: &Arc<Guard>) {
     let Some(place) = guard.limits.connection() else {
         let _ = stream.set_zero_linger();
         turn_away(guard, Some(to), Reason::Limit, Some(Limit::Connections));
@@ -383,7 +383,7 @@ fn look_up(to: SocketAddrV4, guard: &Arc<Guard>) -> (Arc<Link>, Option<Reason>) 
 }
 
 /// Next step for a connection that has been judged.
-pub enum Onward {
+pub(crate) enum Onward {
     /// Bytes go to this server unread.
     Bytes(TcpStream),
     /// The connection was carried to its end.
@@ -446,11 +446,11 @@ async fn idle(counts: &Counts) {
 
 /// Numbers of connections.
 #[derive(Debug, Default)]
-pub struct Numbers(AtomicU64);
+pub(crate) struct Numbers(AtomicU64);
 
 impl Numbers {
     /// Returns the next number, from 1.
-    pub fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 }

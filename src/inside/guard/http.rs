@@ -31,9 +31,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use self::interim::{Interims, WantedBody, Wish, WithInterims};
-pub use self::patience::Begun;
+pub(crate) use self::patience::Begun;
 use self::patience::HeadTimer;
-pub use self::request::is_target;
+pub(crate) use self::request::is_target;
 use self::request::{check, forward_headers, origin_form, upgrade_of, write_anew};
 use super::gate::{Link, Manner, Onward, Refusal};
 use super::io::{Replay, drain, read_some, write_all};
@@ -85,7 +85,7 @@ impl Drop for Running {
 
 /// Carries a connection on which HTTP/1 is expected. `start` was read already, `dialled` is used
 /// first.
-pub async fn carry(
+pub(crate) async fn carry(
     link: &Arc<Link>,
     agent: &Arc<TcpStream>,
     start: Vec<u8>,
@@ -104,7 +104,7 @@ pub async fn carry(
 }
 
 /// Answers the first request of a connection with its refusal, which is in the log already.
-pub async fn refuse(link: &Arc<Link>, agent: &Arc<TcpStream>, reason: Reason) {
+pub(crate) async fn refuse(link: &Arc<Link>, agent: &Arc<TcpStream>, reason: Reason) {
     let refusal = Refusal::new(Kind::Http, reason);
     let _ = serve(link, agent, Vec::new(), None, Some(refusal)).await;
 }

@@ -23,7 +23,7 @@ const HOST_NAMES: [&str; 2] = [HOST_ALIAS, "host.containers.internal"];
 
 /// Input that was to be there and is not, or is unusable. Never with its content.
 #[derive(Debug, thiserror::Error)]
-pub enum Missing {
+pub(crate) enum Missing {
     /// A file.
     #[error("cannot read {path}")]
     File {
@@ -38,7 +38,7 @@ pub enum Missing {
 }
 
 /// Reads what this policy needs.
-pub fn read(policy: &Policy) -> Result<UpstreamInputs, Missing> {
+pub(crate) fn read(policy: &Policy) -> Result<UpstreamInputs, Missing> {
     let wants_credentials = policy.proxy.as_ref().is_some_and(|proxy| proxy.credentials_env.is_some());
     let credentials = if wants_credentials {
         let text = fs::read_to_string(GUARD_CREDENTIALS)
@@ -80,7 +80,7 @@ fn hosts_in(hosts: &str) -> Vec<IpAddr> {
 
 /// Lets rules with `host-access` mean the first of these addresses, and nothing else reach any of
 /// them.
-pub fn place_host(surroundings: &mut Surroundings, hosts: &[IpAddr]) {
+pub(super) fn place_host(surroundings: &mut Surroundings, hosts: &[IpAddr]) {
     surroundings.host_gateway = hosts.first().copied();
     for host in hosts {
         if !surroundings.host_addresses.contains(host) {

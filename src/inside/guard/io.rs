@@ -24,7 +24,7 @@ const FAREWELL: Duration = Duration::from_millis(500);
 const FAREWELL_BYTES: usize = 64 * 1024;
 
 /// Writes all bytes to a connection that others hold too.
-pub async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+pub(crate) async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         stream.writable().await?;
         match stream.try_write(bytes) {
@@ -38,7 +38,7 @@ pub async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Reads what there is; nothing at the end.
-pub async fn read_some(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+pub(super) async fn read_some(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         stream.readable().await?;
         match stream.try_read(buffer) {
@@ -50,7 +50,7 @@ pub async fn read_some(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usiz
 
 /// Says that nothing more comes and gives the other side a moment to read and go: a close with
 /// unread bytes would be a reset that overtakes what was said.
-pub async fn drain(stream: &TcpStream) {
+pub(crate) async fn drain(stream: &TcpStream) {
     if rustix::net::shutdown(stream, rustix::net::Shutdown::Write).is_err() {
         return;
     }
@@ -68,7 +68,7 @@ pub async fn drain(stream: &TcpStream) {
 }
 
 /// A connection whose first bytes were already read, counted as it is used.
-pub struct Replay {
+pub(crate) struct Replay {
     start: Vec<u8>,
     given: usize,
     stream: Arc<TcpStream>,
@@ -78,17 +78,17 @@ pub struct Replay {
 
 impl Replay {
     /// Wraps the connection as if `start` had not been read.
-    pub fn new(start: Vec<u8>, stream: Arc<TcpStream>, counts: Arc<Counts>) -> Replay {
+    pub(crate) fn new(start: Vec<u8>, stream: Arc<TcpStream>, counts: Arc<Counts>) -> Replay {
         Replay { start, given: 0, stream, counts, begun: None }
     }
 
     /// Notes when bytes come.
-    pub fn noting(self, begun: Begun) -> Replay {
+    pub(super) fn noting(self, begun: Begun) -> Replay {
         Replay { begun: Some(begun), ..self }
     }
 
     /// Returns the bytes that were read in advance and not asked for since.
-    pub fn into_unread(mut self) -> Vec<u8> {
+    pub(super) fn into_unread(mut self) -> Vec<u8> {
         self.start.split_off(self.given)
     }
 

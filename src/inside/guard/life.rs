@@ -20,14 +20,14 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Messages about the end of the run so far.
 #[derive(Debug, Default)]
-pub struct Life {
+pub(crate) struct Life {
     stop_asked: AtomicBool,
     agent_ended: AtomicBool,
 }
 
 impl Life {
     /// Writes a note down.
-    pub fn note(&self, events: &Events, note: Note) {
+    pub(crate) fn note(&self, events: &Events, note: Note) {
         if note.reason.known() == Some(&Observation::StopAsked) {
             self.stop_asked.store(true, Ordering::SeqCst);
         }
@@ -36,7 +36,7 @@ impl Life {
 
     /// Writes down how the agent ended, by the first who says it. An agent that ended after a
     /// person asked for that was stopped.
-    pub fn agent_ended(&self, events: &Events, mut ended: AgentEnded) {
+    pub(crate) fn agent_ended(&self, events: &Events, mut ended: AgentEnded) {
         if self.agent_ended.swap(true, Ordering::SeqCst) {
             return;
         }
@@ -57,7 +57,7 @@ impl Life {
 }
 
 /// Listens to the supervisor until it is gone.
-pub fn listen(guard: &Arc<Guard>, stdin: impl AsFd) {
+pub(crate) fn listen(guard: &Arc<Guard>, stdin: impl AsFd) {
     let hearing = Arc::clone(guard);
     guard.attached.watch(stdin, move |heard| match heard {
         Heard::Ended(ended) => hearing.life.agent_ended(&hearing.events, ended),

@@ -32,7 +32,7 @@ const TURN: Duration = Duration::from_secs(10);
 
 /// A limit that refuses what is permitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
+pub(crate) enum Limit {
     /// Connections at once.
     Connections,
     /// Connections with requests at once.
@@ -71,7 +71,7 @@ impl fmt::Display for Limit {
 
 /// Remaining room under every limit.
 #[derive(Debug)]
-pub struct Limits {
+pub(crate) struct Limits {
     connections: Arc<Semaphore>,
     requests: Arc<Semaphore>,
     undecided: Arc<Semaphore>,
@@ -80,13 +80,13 @@ pub struct Limits {
 
 /// A place that is free again when this is dropped.
 #[derive(Debug)]
-pub struct ConnectionSlot {
+pub(crate) struct ConnectionSlot {
     _permit: OwnedSemaphorePermit,
 }
 
 /// Room for bytes that wait for a decision; given back when it is dropped.
 #[derive(Debug)]
-pub struct Room {
+pub(crate) struct Room {
     all: Arc<Semaphore>,
     held: Option<OwnedSemaphorePermit>,
 }
@@ -100,7 +100,7 @@ struct Bucket {
 
 impl Limits {
     /// Returns the limits of a process that may have so many descriptors.
-    pub fn new(descriptors: u32) -> Limits {
+    pub(crate) fn new(descriptors: u32) -> Limits {
         let table = usize::try_from(connections(descriptors)).unwrap_or(0);
         Limits {
             connections: Arc::new(Semaphore::new(table)),
@@ -111,24 +111,24 @@ impl Limits {
     }
 
     /// Takes a slot for one more connection.
-    pub fn connection(&self) -> Option<ConnectionSlot> {
+    pub(crate) fn connection(&self) -> Option<ConnectionSlot> {
         place(&self.connections)
     }
 
     /// Takes a slot for one more connection whose requests are read.
-    pub fn requests(&self) -> Option<ConnectionSlot> {
+    pub(crate) fn requests(&self) -> Option<ConnectionSlot> {
         place(&self.requests)
     }
 
     /// Begins room for the first bytes of a connection: none yet.
-    pub fn undecided(&self) -> Room {
+    pub(super) fn undecided(&self) -> Room {
         Room { all: Arc::clone(&self.undecided), held: None }
     }
 
     /// Waits for the turn of one more dial; `false` when that would take too long. Each leaves an
     /// entry in the connection table of the engine's machine, for two minutes after its end, and
     /// that table is everybody's.
-    pub async fn dial(&self) -> bool {
+    pub(crate) async fn dial(&self) -> bool {
         match self.turn_at(Instant::now()) {
             Some(Duration::ZERO) => true,
             Some(wait) => {
@@ -158,27 +158,27 @@ impl Limits {
 
     /// Restores all dials, for tests that make more than any agent.
     #[cfg(test)]
-    pub fn refill(&self) {
+    pub(super) fn refill(&self) {
         self.dials.lock().unwrap_or_else(PoisonError::into_inner).left = f64::from(DIALS_BURST);
     }
 
     /// Uses up all dials for longer than anybody waits, for tests.
     #[cfg(test)]
-    pub fn spend(&self) {
+    pub(super) fn spend(&self) {
         self.dials.lock().unwrap_or_else(PoisonError::into_inner).left =
             -2.0 * TURN.as_secs_f64() * f64::from(GATE_CONNECTIONS_PER_SECOND);
     }
 
     /// Tells whether every place is free.
     #[cfg(test)]
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         let all = usize::try_from(GATE_CONNECTIONS).unwrap_or(0);
         self.connections.available_permits() == all && self.undecided.available_permits() == UNDECIDED
     }
 
     /// Leaves so little, for tests of full tables.
     #[cfg(test)]
-    pub fn leave(&self, connections: usize, requests: usize, undecided: usize) {
+    pub(crate) fn leave(&self, connections: usize, requests: usize, undecided: usize) {
         for (table, left) in
             [(&self.connections, connections), (&self.requests, requests), (&self.undecided, undecided)]
         {
@@ -188,7 +188,7 @@ impl Limits {
 }
 
 /// Returns the number of connections that so many descriptors are enough for.
-pub fn connections(descriptors: u32) -> u32 {
+pub(crate) fn connections(descriptors: u32) -> u32 {
     GATE_CONNECTIONS.min(descriptors.saturating_sub(OTHER_FILES) / CONNECTION_FILES)
 }
 
@@ -199,7 +199,7 @@ fn place(all: &Arc<Semaphore>) -> Option<ConnectionSlot> {
 impl Room {
     /// Takes room for so many bytes more, if there is any.
     #[must_use]
-    pub fn grow(&mut self, bytes: usize) -> bool {
+    pub(super) fn grow(&mut self, bytes: usize) -> bool {
         let Ok(count) = u32::try_from(bytes) else { return false };
         let Ok(more) = Arc::clone(&self.all).try_acquire_many_owned(count) else { return false };
         match &mut self.held {

@@ -31,7 +31,7 @@ use crate::wire::handover::FenceConfig;
 use crate::wire::host_network::HostNetwork;
 
 /// The live part of a guard.
-pub struct Live {
+pub(crate) struct Live {
     workflow: WorkflowId,
     given: Mutex<LiveRules>,
     conditions: RwLock<Arc<Conditions>>,
@@ -40,14 +40,14 @@ pub struct Live {
     open: AtomicUsize,
     day: Mutex<Date>,
     /// Pace that connections under one bandwidth share.
-    pub pace: Pace,
+    pub(crate) pace: Pace,
     /// Lock of the one session that may change things now.
-    pub turn: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The policy, and what was given beside it since the start.
 #[derive(Debug, Clone)]
-pub struct LiveRules {
+pub(crate) struct LiveRules {
     base: Arc<Policy>,
     allow: Vec<Arc<Rule>>,
     deny: Vec<Arc<Rule>>,
@@ -56,19 +56,19 @@ pub struct LiveRules {
 
 /// State of one connection that a later decision about it needs.
 #[derive(Debug, Default)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// The real address that was dialled last. Requests on one connection may go to several, one
     /// after the other.
     address: Mutex<Option<IpAddr>>,
     /// A condition wants its end.
-    pub ended: Notify,
+    pub(crate) ended: Notify,
     /// Conditions have come to concern its bytes.
     shaped: Notify,
 }
 
 impl Standing {
     /// Notes the real address that is connected to now.
-    pub fn at(&self, address: IpAddr) {
+    pub(crate) fn at(&self, address: IpAddr) {
         *take(&self.address) = Some(address);
     }
 }
@@ -98,7 +98,7 @@ fn take<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Live {
     /// Begins a run: no rule given, no conditions.
-    pub fn new(workflow: WorkflowId, base: Policy) -> Live {
+    pub(crate) fn new(workflow: WorkflowId, base: Policy) -> Live {
         Live {
             workflow,
             given: Mutex::new(LiveRules {
@@ -117,17 +117,17 @@ impl Live {
     }
 
     /// Counts changes.
-    pub fn version(&self) -> u64 {
+    pub(crate) fn version(&self) -> u64 {
         *self.changes.borrow()
     }
 
     /// Tells of changes from now on.
-    pub fn changed(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
     /// Returns the effect of the conditions on a name now.
-    pub fn effect(&self, name: Option<&HostName>) -> Effect {
+    pub(crate) fn effect(&self, name: Option<&HostName>) -> Effect {
         self.conditions.read().unwrap_or_else(PoisonError::into_inner).on(name)
     }
 
@@ -188,12 +188,12 @@ impl Live {
     }
 
     /// Reports the present state.
-    pub fn state(&self, guard: &Guard) -> ControlAnswer {
+    pub(crate) fn state(&self, guard: &Guard) -> ControlAnswer {
         self.good(guard, &take(&self.given).clone())
     }
 
     /// Reports the kernel's rules as they would be after a change.
-    pub fn propose(&self, guard: &Guard, change: &Change) -> ControlAnswer {
+    pub(super) fn propose(&self, guard: &Guard, change: &Change) -> ControlAnswer {
         match self.after(guard, change) {
             Ok(given) => self.good(guard, &given),
             Err(refused) => refused.answer(),
@@ -201,7 +201,7 @@ impl Live {
     }
 
     /// Makes a change and records it; what was given before.
-    pub fn make(&self, guard: &Guard, change: &Change) -> (ControlAnswer, Option<LiveRules>) {
+    pub(crate) fn make(&self, guard: &Guard, change: &Change) -> (ControlAnswer, Option<LiveRules>) {
         let what = change.to_string();
         let after = self.after(guard, change);
         trace::diagnose(Diagnostic::Change { change: kind(change), made: after.is_ok() });
@@ -234,7 +234,7 @@ impl Live {
 
     /// Refuses the addresses that the engine's machine has now, from now on, on open connections
     /// too. Those that were known at the start stay refused.
-    pub fn host(&self, guard: &Guard, network: HostNetwork) -> ControlAnswer {
+    pub(crate) fn host(&self, guard: &Guard, network: HostNetwork) -> ControlAnswer {
         let what = format!(
             "the engine's machine has {} addresses, {} ranges and {} on-link prefixes",
             network.addresses.len(),
@@ -259,7 +259,7 @@ impl Live {
     }
 
     /// Takes a change back that its maker could not carry through.
-    pub fn take_back(&self, guard: &Guard, before: LiveRules) -> ControlAnswer {
+    pub(super) fn take_back(&self, guard: &Guard, before: LiveRules) -> ControlAnswer {
         let answer = self.put(guard, before);
         guard.events.write(Control::made("take back: the fence did not follow".to_owned(), None));
         answer
@@ -306,7 +306,7 @@ impl Live {
     }
 
     /// Ends permissions whose last day is over: to be called a few times a second.
-    pub fn tick(&self, guard: &Guard) {
+    pub(crate) fn tick(&self, guard: &Guard) {
         self.tick_on(guard, crate::host::clock::today());
     }
 
@@ -367,7 +367,7 @@ impl Drop for Open<'_> {
 }
 
 /// Waits until an open connection is permitted no more, or a condition ends it.
-pub async fn revoked(link: &Link) -> Refusal {
+pub(crate) async fn revoked(link: &Link) -> Refusal {
     let live = &link.guard.live;
     live.open.fetch_add(1, Ordering::Relaxed);
     let _open = Open(&live.open);
@@ -391,7 +391,7 @@ pub async fn revoked(link: &Link) -> Refusal {
 
 /// Waits until conditions concern the bytes of a connection; told by [`revoked`], which the same
 /// task polls.
-pub async fn shaped(link: &Link) {
+pub(super) async fn shaped(link: &Link) {
     while !link.guard.live.effect(shape::name(link)).shapes() {
         link.standing.shaped.notified().await;
     }

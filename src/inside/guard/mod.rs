@@ -31,7 +31,7 @@ mod stalled;
 mod tls;
 mod upstream;
 
-pub use self::relay::relay;
+pub(crate) use self::relay::relay;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -70,25 +70,25 @@ const BROKEN: u8 = 1;
 const FENCE_GONE: u8 = 3;
 
 /// State that all parts of the guard share.
-pub struct Guard {
+pub(crate) struct Guard {
     /// Names, their addresses, and the policy's word on them.
-    pub names: Names,
+    pub(crate) names: Names,
     /// The decision log.
-    pub events: Events,
+    pub(crate) events: Events,
     /// The world.
-    pub outside: Outside,
+    pub(crate) outside: Outside,
     /// Remaining room for the agent under the guard's limits.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// Pipes for bytes that pass.
-    pub pipes: Pipes,
+    pub(crate) pipes: Pipes,
     /// Rules and conditions that a person may change.
-    pub live: Live,
+    pub(crate) live: Live,
     /// The guard's own connections, watched for such that stall.
-    pub stalls: Stalls,
+    pub(crate) stalls: Stalls,
     /// Presence of a supervisor.
-    pub attached: Attached,
+    pub(crate) attached: Attached,
     /// Progress of the run towards its end.
-    pub life: Life,
+    pub(crate) life: Life,
     deadline_unix_ms: Option<u64>,
     closing: watch::Sender<Option<Reason>>,
     numbers: Numbers,
@@ -115,7 +115,7 @@ impl Guard {
 
     /// Returns the reason for which nothing at all is permitted now, if there is one. The deadline
     /// is by the wall clock, which a sleeping machine does not stop.
-    pub fn closed(&self) -> Option<Reason> {
+    pub(crate) fn closed(&self) -> Option<Reason> {
         if self.events.is_full() {
             return Some(Reason::LogFull);
         }
@@ -125,7 +125,7 @@ impl Guard {
     }
 
     /// Waits until nothing is permitted any more.
-    pub async fn closing(&self) -> Reason {
+    pub(super) async fn closing(&self) -> Reason {
         let mut closing = self.closing.subscribe();
         loop {
             if let Some(reason) = *closing.borrow_and_update() {
@@ -138,7 +138,7 @@ impl Guard {
     }
 
     /// Returns the number of a new connection.
-    pub fn next_conn(&self) -> u64 {
+    pub(super) fn next_conn(&self) -> u64 {
         self.numbers.next()
     }
 
@@ -159,7 +159,7 @@ impl Guard {
 }
 
 /// Runs `ringfence guard run`: serves one fence, from its handover to its end.
-pub fn run() -> Result<(), Failure> {
+pub(crate) fn run() -> Result<(), Failure> {
     let limits = Limits::new(raise_limit());
     let mut config = read_config(Path::new(GUARD_CONFIG))?;
     let means = inputs::read(&config.policy)
@@ -369,4 +369,4 @@ fn say(fence: &tokio::net::UnixStream, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-pub mod tests;
+pub(crate) mod tests;

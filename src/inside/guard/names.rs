@@ -32,7 +32,7 @@ use crate::wire::host_network::HostNetwork;
 
 /// Knowledge about a name.
 #[derive(Debug, Clone)]
-pub enum NameState {
+pub(crate) enum NameState {
     /// Permitted; this address stands for it.
     Virtual(Ipv4Addr),
     /// `localhost` or below it.
@@ -50,7 +50,7 @@ pub enum NameState {
 }
 
 /// The names of one workflow.
-pub struct Names {
+pub(crate) struct Names {
     rules: RwLock<Arc<Rules>>,
     generation: AtomicU64,
     /// Surroundings at the start.
@@ -102,7 +102,7 @@ enum Unanswered {
 
 impl Names {
     /// Collects the names of a policy.
-    pub fn new(policy: Policy, surroundings: Surroundings) -> Names {
+    pub(crate) fn new(policy: Policy, surroundings: Surroundings) -> Names {
         Names {
             generation: AtomicU64::new(0),
             surroundings: RwLock::new(Arc::new(surroundings.clone())),
@@ -118,7 +118,7 @@ impl Names {
     /// Takes over another policy. No name loses its address, and none gets another; new exact names
     /// get the next free ones, in their sorted order. The virtual range is the run's, whatever the
     /// new policy says of it.
-    pub fn replace(&self, policy: Policy) {
+    pub(crate) fn replace(&self, policy: Policy) {
         let mut virtuals = self.virtuals.write().unwrap_or_else(PoisonError::into_inner);
         for name in exact_names(&policy) {
             // With the range used up the name is refused, as at the start.
@@ -131,12 +131,12 @@ impl Names {
 
     /// Returns a number that grows with every change that makes earlier answers stale: a keeper of
     /// answers compares it.
-    pub fn generation(&self) -> u64 {
+    pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
     /// Makes every kept answer stale.
-    pub fn changed(&self) {
+    pub(crate) fn changed(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -145,7 +145,7 @@ impl Names {
     }
 
     /// Decides about a target by the policy.
-    pub fn decide(&self, target: &Target, port: Option<u16>, address: Option<IpAddr>) -> Verdict {
+    pub(crate) fn decide(&self, target: &Target, port: Option<u16>, address: Option<IpAddr>) -> Verdict {
         let question = Question { port, address, ..Question::about(target, crate::host::clock::today()) };
         self.decide_by(&self.rules(), &question)
     }
@@ -155,7 +155,7 @@ impl Names {
     }
 
     /// Tells whether a rule permits a target whose address only the proxy will know.
-    pub fn permits_by_proxy(&self, target: &Target, port: Option<u16>) -> bool {
+    pub(super) fn permits_by_proxy(&self, target: &Target, port: Option<u16>) -> bool {
         let question = Question {
             port,
             resolver: ResolvedBy::Proxy,
@@ -165,7 +165,7 @@ impl Names {
     }
 
     /// Returns the knowledge about a name without asking the upstream.
-    pub fn find(&self, name: &HostName) -> NameState {
+    pub(crate) fn find(&self, name: &HostName) -> NameState {
         if is_localhost(name.as_str()) {
             return NameState::Localhost;
         }
@@ -192,7 +192,7 @@ impl Names {
     /// the wildcard's budget. One that failed may be asked again, later, and is paid again: who
     /// answers for the wildcard's names could let all fail and read the repetitions. Each question
     /// has its line in the log, and the line is out first.
-    pub async fn ask(
+    pub(crate) async fn ask(
         &self,
         name: &HostName,
         verdict: Verdict,
@@ -256,18 +256,18 @@ impl Names {
     }
 
     /// Returns the name that a virtual address stands for.
-    pub fn name_of(&self, address: Ipv4Addr) -> Option<HostName> {
+    pub(crate) fn name_of(&self, address: Ipv4Addr) -> Option<HostName> {
         self.read().name_of(address).cloned()
     }
 
     /// Notes that the agent was told a virtual address, and so knows its name.
-    pub fn tell(&self, address: Ipv4Addr) {
+    pub(crate) fn tell(&self, address: Ipv4Addr) {
         self.told().insert(address);
     }
 
     /// Returns the name of a virtual address that the agent was told. The others stay unnamed, or
     /// the range would be a list of the names that the policy permits.
-    pub fn told_name_of(&self, address: Ipv4Addr) -> Option<HostName> {
+    pub(super) fn told_name_of(&self, address: Ipv4Addr) -> Option<HostName> {
         if self.told().contains(&address) { self.name_of(address) } else { None }
     }
 
@@ -277,7 +277,7 @@ impl Names {
 
     /// Returns the target behind an address inside the fence: a name, or outside the virtual range
     /// the address itself.
-    pub fn target_of(&self, address: Ipv4Addr) -> Option<Target> {
+    pub(super) fn target_of(&self, address: Ipv4Addr) -> Option<Target> {
         if self.range.contains(&address) {
             return self.name_of(address).map(Target::Name);
         }
@@ -285,7 +285,7 @@ impl Names {
     }
 
     /// Returns the names that have an address now, with their addresses.
-    pub fn map(&self) -> BTreeMap<String, IpAddr> {
+    pub(crate) fn map(&self) -> BTreeMap<String, IpAddr> {
         self.read().entries().map(|(address, name)| (name.to_string(), IpAddr::V4(address))).collect()
     }
 
@@ -294,23 +294,23 @@ impl Names {
     }
 
     /// Returns the permits by which the kernel lets packets through to the gate under a policy.
-    pub fn permits(&self, policy: &Policy) -> Vec<Permit> {
+    pub(crate) fn permits(&self, policy: &Policy) -> Vec<Permit> {
         ruleset::permits(policy, &self.read())
     }
 
     /// Returns the targets whose packets the kernel drops silently under these conditions.
-    pub fn cut(&self, conditions: &Conditions) -> Cut {
+    pub(crate) fn cut(&self, conditions: &Conditions) -> Cut {
         conditions.cut(self.read().entries())
     }
 
     /// Returns the addresses of the machine and of the engine.
-    pub fn surroundings(&self) -> Arc<Surroundings> {
+    pub(crate) fn surroundings(&self) -> Arc<Surroundings> {
         Arc::clone(&self.surroundings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes over the present network of the engine's machine. Addresses that were known at the
     /// start stay.
-    pub fn replace_host(&self, network: HostNetwork) {
+    pub(super) fn replace_host(&self, network: HostNetwork) {
         let now = self.start.clone().and_host(network.addresses, network.ranges, network.on_link);
         *self.surroundings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(now);
         self.changed();

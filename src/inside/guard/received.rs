@@ -24,20 +24,20 @@ const LINE: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The sockets that the guard serves on; all of them live in the fence.
-pub struct Sockets {
+pub(crate) struct Sockets {
     /// Permitted connections.
-    pub gate: TcpListener,
+    pub(crate) gate: TcpListener,
     /// DNS over TCP.
-    pub dns_tcp: TcpListener,
+    pub(crate) dns_tcp: TcpListener,
     /// DNS over UDP.
-    pub dns_udp: UdpSocket,
+    pub(crate) dns_udp: UdpSocket,
     /// Copies of refused packets, where the kernel has them.
-    pub nflog: Option<OwnedFd>,
+    pub(crate) nflog: Option<OwnedFd>,
 }
 
 /// Reason for which a handover is not taken.
 #[derive(Debug, thiserror::Error)]
-pub enum HandedError {
+pub(crate) enum HandedError {
     /// The connection failed.
     #[error("cannot read the handover")]
     Read(#[from] io::Error),
@@ -67,7 +67,7 @@ pub enum HandedError {
 }
 
 /// Reads one handover. On any doubt every descriptor that came is closed.
-pub fn receive(stream: &UnixStream) -> Result<Sockets, HandedError> {
+pub(crate) fn receive(stream: &UnixStream) -> Result<Sockets, HandedError> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let until = Instant::now() + PATIENCE;
     let mut line: Vec<u8> = Vec::new();

@@ -62,7 +62,7 @@ struct Logged {
 }
 
 /// Reads refused packets for ever, on a thread of its own: what waits here holds up no connection.
-pub fn serve(socket: OwnedFd, guard: Arc<Guard>) -> io::Result<()> {
+pub(crate) fn serve(socket: OwnedFd, guard: Arc<Guard>) -> io::Result<()> {
     rustix::io::ioctl_fionbio(&socket, false)?;
     std::thread::Builder::new()
         .name("refused".to_owned())

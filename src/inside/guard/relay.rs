@@ -9,7 +9,7 @@ use crate::wire::control::{LONGEST, SOCKET, TURN};
 
 /// Runs `ringfence guard control`, inside the guard's container: carries lines from stdin to the
 /// guard, and its answers to stdout.
-pub fn relay() -> Result<(), Failure> {
+pub(crate) fn relay() -> Result<(), Failure> {
     let failed =
         |doing: &str, error: &std::io::Error| Failure::new(1, format!("control: {doing}")).caused_by(error);
     let guard = UnixStream::connect(SOCKET).map_err(|error| failed("no guard answers here", &error))?;

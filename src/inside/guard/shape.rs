@@ -47,7 +47,7 @@ enum Direction {
 
 /// Pace that connections under the same conditions share.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// Time at which the next bytes may pass, for each bandwidth by its position among the
     /// conditions.
     next: Mutex<HashMap<(usize, Direction), Instant>>,
@@ -57,7 +57,7 @@ pub struct Pace {
 
 impl Pace {
     /// Begins anew: the conditions have changed.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.next.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
@@ -72,7 +72,7 @@ impl Pace {
 }
 
 /// The agent's side of a connection, under the conditions of the moment.
-pub struct Shaped<T> {
+pub(crate) struct Shaped<T> {
     link: Arc<Link>,
     inner: T,
     seen: Option<u64>,
@@ -173,7 +173,7 @@ fn of_the_moment(latency: Latency) -> Duration {
 }
 
 /// Returns the name of a connection.
-pub fn name(link: &Link) -> Option<&HostName> {
+pub(crate) fn name(link: &Link) -> Option<&HostName> {
     match &link.target {
         Target::Name(name) => Some(name),
         Target::Address(_) => None,
@@ -181,7 +181,7 @@ pub fn name(link: &Link) -> Option<&HostName> {
 }
 
 /// Delays a server that speaks first, for as long as nobody knows the agent's protocol.
-pub async fn toll(link: &Link, bytes: usize) {
+pub(super) async fn toll(link: &Link, bytes: usize) {
     let mut delayed = false;
     loop {
         let mut changes = link.guard.live.changed();
@@ -210,7 +210,7 @@ pub async fn toll(link: &Link, bytes: usize) {
 
 /// Carries a connection's bytes: by splice until conditions concern it, through [`Shaped`] from
 /// then on.
-pub async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>, server: TcpStream) -> io::Result<()> {
+pub(crate) async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>, server: TcpStream) -> io::Result<()> {
     match splice::both(agent, &server, &link.counts, &link.guard.pipes, || live::shaped(link)).await? {
         Carried::Ended => Ok(()),
         Carried::Stopped { to_server, to_agent } => {
@@ -242,18 +242,18 @@ async fn copy(
 
 impl<T> Shaped<T> {
     /// Returns the agent's side as it was.
-    pub fn into_inner(self) -> T {
+    pub(crate) fn into_inner(self) -> T {
         self.inner
     }
 
     /// Wraps a connection's agent, under the conditions that concern the connection.
-    pub fn new(link: Arc<Link>, inner: T) -> Shaped<T> {
+    pub(crate) fn new(link: Arc<Link>, inner: T) -> Shaped<T> {
         Shaped { link, inner, seen: None, shape: None }
     }
 
     /// Adds bytes that the server sent before the conditions came, and that the agent has not got:
     /// they come first.
-    pub fn already_said(mut self, bytes: &[u8]) -> Shaped<T> {
+    pub(super) fn already_said(mut self, bytes: &[u8]) -> Shaped<T> {
         self.look();
         if !bytes.is_empty() {
             let shape = self.shape.get_or_insert_with(|| Box::new(Shape::new(&self.link)));

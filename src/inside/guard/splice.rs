@@ -41,16 +41,16 @@ const COPIED: usize = 16 * 1024;
 
 /// Bytes of a connection, counted as they pass.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Bytes from the agent.
-    pub out: AtomicU64,
+    pub(crate) out: AtomicU64,
     /// Bytes to the agent.
-    pub back: AtomicU64,
+    pub(crate) back: AtomicU64,
 }
 
 impl Counts {
     /// Returns the sum of both counts: it changes while anything moves.
-    pub fn sum(&self) -> u64 {
+    pub(crate) fn sum(&self) -> u64 {
         self.out.load(Ordering::Relaxed).wrapping_add(self.back.load(Ordering::Relaxed))
     }
 }
@@ -65,7 +65,7 @@ struct Pipe {
 
 /// The pipes of a guard.
 #[derive(Debug)]
-pub struct Pipes {
+pub(crate) struct Pipes {
     most: usize,
     stock: Mutex<Stock>,
 }
@@ -178,7 +178,7 @@ impl Lent<'_> {
 
 /// Reason for which carrying ended.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Carried {
+pub(crate) enum Carried {
     /// Both directions have ended.
     Ended,
     /// Carrying was told to stop. These bytes were taken, and are still to be given.
@@ -192,7 +192,7 @@ pub enum Carried {
 
 /// Carries both directions until both have ended, or `stop` does. On an error both connections are
 /// set to be reset.
-pub async fn both<F: Future<Output = ()>>(
+pub(crate) async fn both<F: Future<Output = ()>>(
     agent: &TcpStream,
     server: &TcpStream,
     counts: &Counts,
@@ -373,4 +373,4 @@ fn gone_already(error: rustix::io::Errno) -> io::Result<()> {
 }
 
 #[cfg(test)]
-pub mod tests;
+pub(crate) mod tests;

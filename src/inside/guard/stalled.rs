@@ -32,7 +32,7 @@ type Ends = (SocketAddr, SocketAddr);
 
 /// The guard's own connections.
 #[derive(Default)]
-pub struct Stalls(Mutex<HashMap<Ends, Watched>>);
+pub(crate) struct Stalls(Mutex<HashMap<Ends, Watched>>);
 
 struct Watched {
     since: Instant,
@@ -42,7 +42,7 @@ struct Watched {
 
 impl Stalls {
     /// Watches a connection that was made for a link.
-    pub fn watch(&self, stream: &TcpStream, link: &Link) {
+    pub(crate) fn watch(&self, stream: &TcpStream, link: &Link) {
         // One that has ended already is not watched.
         let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else { return };
         let text = "the server has acknowledged nothing for a while; does the path drop large packets (MTU)?";
@@ -78,7 +78,7 @@ impl Stalls {
 }
 
 /// Looks for ever.
-pub async fn serve(guard: Arc<Guard>) {
+pub(crate) async fn serve(guard: Arc<Guard>) {
     loop {
         tokio::time::sleep(LOOK).await;
         if guard.stalls.lock().is_empty() {

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::Guard;
 use super::events::Events;
-pub use super::events::tests::{Log, workflow};
+pub(crate) use super::events::tests::{Log, workflow};
 use super::limits::Limits;
 use super::names::NameState;
 use super::splice::tests::pair;
@@ -32,16 +32,16 @@ mod real_servers;
 mod tls_ports;
 mod whole_gate;
 
-pub fn rule(matcher: Matcher, ports: &[u16], protocol: Option<Protocol>) -> Arc<Rule> {
+pub(crate) fn rule(matcher: Matcher, ports: &[u16], protocol: Option<Protocol>) -> Arc<Rule> {
     let origin = Origin { layer: Layer::Run, file: "t.yml".to_owned(), line: 1, text: "a rule".to_owned() };
     Arc::new(Rule { protocol, ..Rule::new(matcher, ports.to_vec(), origin) })
 }
 
-pub fn host(pattern: &str, ports: &[u16], protocol: Option<Protocol>) -> Arc<Rule> {
+pub(crate) fn host(pattern: &str, ports: &[u16], protocol: Option<Protocol>) -> Arc<Rule> {
     rule(Matcher::Host(HostPattern::parse(pattern).unwrap()), ports, protocol)
 }
 
-pub fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     let mut policy = Policy::nothing();
     policy.allow = vec![
         host("gitlab.com", &[443, 80, 22, 9000], None),
@@ -58,7 +58,7 @@ pub fn policy() -> Policy {
 }
 
 /// Makes a guard whose world is `server`.
-pub fn guard_with(
+pub(crate) fn guard_with(
     policy: Policy,
     server: Option<SocketAddr>,
     deadline_unix_ms: Option<u64>,
@@ -74,7 +74,7 @@ pub fn guard_with(
 }
 
 /// Makes a guard on this stage.
-pub fn guard_on(policy: Policy, stage: Stage, deadline_unix_ms: Option<u64>) -> (Arc<Guard>, Log) {
+pub(super) fn guard_on(policy: Policy, stage: Stage, deadline_unix_ms: Option<u64>) -> (Arc<Guard>, Log) {
     let log = Log::default();
     let config = GuardConfig {
         workflow: workflow(),
@@ -87,7 +87,7 @@ pub fn guard_on(policy: Policy, stage: Stage, deadline_unix_ms: Option<u64>) -> 
     (Arc::new(Guard::new(config, events, Outside::Stage(stage), Limits::new(1 << 16))), log)
 }
 
-pub fn stage(guard: &Guard) -> &Stage {
+pub(crate) fn stage(guard: &Guard) -> &Stage {
     match &guard.outside {
         Outside::Stage(stage) => stage,
         Outside::World(_) => panic!("tests have a stage"),
@@ -95,24 +95,24 @@ pub fn stage(guard: &Guard) -> &Stage {
 }
 
 /// Makes a guard of a policy, whose stage has these names at one address.
-pub fn of_policy(policy: Policy, names: &[&str], address: IpAddr, server: SocketAddr) -> Arc<Guard> {
+pub(crate) fn of_policy(policy: Policy, names: &[&str], address: IpAddr, server: SocketAddr) -> Arc<Guard> {
     let names = names.iter().map(|name| ((*name).to_owned(), vec![address])).collect();
     guard_on(policy, Stage { names, server: Some(server), ..Stage::default() }, None).0
 }
 
 /// Returns the permits for which the fence lets packets through to this guard.
-pub fn permits(guard: &Guard, policy: &Policy) -> Vec<netpolicy::ruleset::Permit> {
+pub(crate) fn permits(guard: &Guard, policy: &Policy) -> Vec<netpolicy::ruleset::Permit> {
     guard.names.permits(policy)
 }
 
 /// Counts the guard's dials.
-pub fn dials(guard: &Guard) -> usize {
+pub(crate) fn dials(guard: &Guard) -> usize {
     stage(guard).dialled.lock().unwrap().len()
 }
 
 /// Returns the address to which an agent connects for a target: for a name, the filter's answer, if
 /// any.
-pub async fn address_of(guard: &Guard, target: &Target) -> Option<IpAddr> {
+pub(crate) async fn address_of(guard: &Guard, target: &Target) -> Option<IpAddr> {
     let name = match target {
         Target::Name(name) => name,
         Target::Address(address) => return Some(*address),
@@ -129,29 +129,29 @@ pub async fn address_of(guard: &Guard, target: &Target) -> Option<IpAddr> {
 }
 
 /// Serves the gate on a listening socket of a fence. To be called within a runtime.
-pub async fn serve_gate(listener: std::os::fd::OwnedFd, guard: Arc<Guard>) {
+pub(crate) async fn serve_gate(listener: std::os::fd::OwnedFd, guard: Arc<Guard>) {
     let listener = std::net::TcpListener::from(listener);
     listener.set_nonblocking(true).unwrap();
     super::gate::serve(TcpListener::from_std(listener).unwrap(), guard).await;
 }
 
 /// Reads refused packets into the guard's log.
-pub fn read_refusals(nflog: std::os::fd::OwnedFd, guard: &Arc<Guard>) {
+pub(crate) fn read_refusals(nflog: std::os::fd::OwnedFd, guard: &Arc<Guard>) {
     super::refused::serve(nflog, Arc::clone(guard)).unwrap();
 }
 
 /// Writes what is counted.
-pub fn finish(guard: &Guard) {
+pub(crate) fn finish(guard: &Guard) {
     guard.events.finish();
 }
 
 /// Returns a ClientHello that names a host.
-pub fn client_hello(name: &str) -> Vec<u8> {
+pub(crate) fn client_hello(name: &str) -> Vec<u8> {
     hello(Some(name), 1 << 14, 0)
 }
 
 /// Returns the virtual address of a permitted name.
-pub fn virtual_address(guard: &Guard, name: &str) -> std::net::Ipv4Addr {
+pub(crate) fn virtual_address(guard: &Guard, name: &str) -> std::net::Ipv4Addr {
     match guard.names.map()[name] {
         IpAddr::V4(address) => address,
         IpAddr::V6(_) => panic!("virtual addresses are IPv4"),
@@ -159,7 +159,7 @@ pub fn virtual_address(guard: &Guard, name: &str) -> std::net::Ipv4Addr {
 }
 
 /// Connects as the agent to a name's virtual address, as the gate has it.
-pub async fn connect(guard: &Arc<Guard>, name: &str, port: u16) -> TcpStream {
+pub(crate) async fn connect(guard: &Arc<Guard>, name: &str, port: u16) -> TcpStream {
     connect_address(guard, virtual_address(guard, name), port).await
 }
 
@@ -170,7 +170,7 @@ async fn connect_address(guard: &Arc<Guard>, address: std::net::Ipv4Addr, port: 
 }
 
 /// Starts a server that sends back what it gets.
-pub async fn echo() -> SocketAddr {
+pub(crate) async fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -188,7 +188,7 @@ pub async fn echo() -> SocketAddr {
 
 /// Starts a server that answers every request with the head it got; `switch` makes it a WebSocket
 /// server that echoes.
-pub async fn web(switch: bool) -> SocketAddr {
+pub(crate) async fn web(switch: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -217,7 +217,7 @@ pub async fn web(switch: bool) -> SocketAddr {
 }
 
 /// Reads the head of a message.
-pub async fn head(stream: &mut TcpStream) -> String {
+pub(crate) async fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -228,7 +228,7 @@ pub async fn head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-pub async fn read_all(stream: &mut TcpStream) -> Result<Vec<u8>, std::io::ErrorKind> {
+pub(crate) async fn read_all(stream: &mut TcpStream) -> Result<Vec<u8>, std::io::ErrorKind> {
     let mut all = Vec::new();
     match tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut all)).await.unwrap() {
         Ok(_) => Ok(all),
@@ -236,7 +236,7 @@ pub async fn read_all(stream: &mut TcpStream) -> Result<Vec<u8>, std::io::ErrorK
     }
 }
 
-pub fn reasons(log: &Log) -> Vec<String> {
+pub(crate) fn reasons(log: &Log) -> Vec<String> {
     log.lines()
         .iter()
         .filter(|line| line["verdict"] == "deny")
@@ -245,7 +245,7 @@ pub fn reasons(log: &Log) -> Vec<String> {
 }
 
 /// Waits for something that another task does.
-pub async fn eventually(mut what: impl FnMut() -> bool) {
+pub(super) async fn eventually(mut what: impl FnMut() -> bool) {
     for _ in 0..500 {
         if what() {
             return;

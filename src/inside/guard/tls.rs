@@ -22,27 +22,27 @@ use crate::wire::event::Kind;
 /// The most that a ClientHello may take, records and all.
 const LONGEST: usize = 16 * 1024;
 /// Time limit for a ClientHello.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// `access_denied`.
-pub const ACCESS_DENIED: u8 = 49;
+pub(super) const ACCESS_DENIED: u8 = 49;
 /// `internal_error`.
-pub const INTERNAL_ERROR: u8 = 80;
+pub(super) const INTERNAL_ERROR: u8 = 80;
 /// `unrecognized_name`.
-pub const UNRECOGNIZED_NAME: u8 = 112;
+pub(super) const UNRECOGNIZED_NAME: u8 = 112;
 /// First byte of a handshake record.
-pub const HANDSHAKE: u8 = 0x16;
+pub(super) const HANDSHAKE: u8 = 0x16;
 
 /// A ClientHello, and everything that came with it.
 #[derive(Debug)]
-pub struct Hello {
+pub(crate) struct Hello {
     /// All bytes so far: they are for the server.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// The name that it asks for, lower case.
-    pub name: Option<HostName>,
+    pub(crate) name: Option<HostName>,
 }
 
 /// Looks at a connection to a TLS port, and opens its way to the server.
-pub async fn open(link: &Link, agent: &TcpStream) -> Result<Onward, Refusal> {
+pub(crate) async fn open(link: &Link, agent: &TcpStream) -> Result<Onward, Refusal> {
     let hello = read_hello(agent, Vec::new(), link.guard.limits.undecided()).await?;
     permits(link, &hello)?;
     let server = link.connect().await.map_err(|refusal| refusal.in_tls())?;
@@ -55,7 +55,7 @@ pub async fn open(link: &Link, agent: &TcpStream) -> Result<Onward, Refusal> {
 
 /// Refuses a ClientHello that does not ask for the name of its connection. A range of addresses has
 /// no name to compare.
-pub fn permits(link: &Link, hello: &Hello) -> Result<(), Refusal> {
+pub(crate) fn permits(link: &Link, hello: &Hello) -> Result<(), Refusal> {
     let refused = |reason| Err(Refusal::new(Kind::Tls, reason).manner(Manner::Alert(ACCESS_DENIED)));
     match (&link.target, &hello.name) {
         (Target::Address(_), _) => Ok(()),
@@ -66,7 +66,7 @@ pub fn permits(link: &Link, hello: &Hello) -> Result<(), Refusal> {
 }
 
 /// Reads a ClientHello over however many segments and records it takes.
-pub async fn read_hello(agent: &TcpStream, start: Vec<u8>, mut room: Room) -> Result<Hello, Refusal> {
+pub(super) async fn read_hello(agent: &TcpStream, start: Vec<u8>, mut room: Room) -> Result<Hello, Refusal> {
     let until = Instant::now() + PATIENCE;
     let full = || Refusal::at_limit(Kind::Tls, Limit::Undecided);
     if !room.grow(start.len()) {
@@ -133,7 +133,7 @@ fn not_whole(bytes: &[u8]) -> Refusal {
 }
 
 /// Ends a TLS connection with a fatal alert that the agent has the time to read.
-pub async fn alert(agent: &TcpStream, description: u8) {
+pub(super) async fn alert(agent: &TcpStream, description: u8) {
     let record = [0x15, 3, 3, 0, 2, 2, description];
     if write_all(agent, &record).await.is_ok() {
         drain(agent).await;
@@ -141,7 +141,7 @@ pub async fn alert(agent: &TcpStream, description: u8) {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use tokio::io::AsyncWriteExt;
 
     use super::*;
@@ -149,14 +149,14 @@ pub mod tests {
     use crate::inside::guard::splice::tests::pair;
 
     /// Returns the length, in so many bytes, and the content.
-    pub fn vector(size: usize, content: &[u8]) -> Vec<u8> {
+    pub(crate) fn vector(size: usize, content: &[u8]) -> Vec<u8> {
         let mut all = content.len().to_be_bytes()[8 - size..].to_vec();
         all.extend_from_slice(content);
         all
     }
 
     /// Returns a `server_name` extension's content: each name with its type.
-    pub fn names(names: &[(u8, &[u8])]) -> Vec<u8> {
+    pub(crate) fn names(names: &[(u8, &[u8])]) -> Vec<u8> {
         let list: Vec<u8> =
             names.iter().flat_map(|(kind, name)| [vec![*kind], vector(2, name)].concat()).collect();
         vector(2, &list)
@@ -164,7 +164,7 @@ pub mod tests {
 
     /// Returns a ClientHello of TLS 1.2 form with these extensions besides the usual ones, in
     /// records of a version, of at most `record` bytes.
-    pub fn hello_with(extensions: &[(u16, Vec<u8>)], version: [u8; 2], record: usize) -> Vec<u8> {
+    pub(crate) fn hello_with(extensions: &[(u16, Vec<u8>)], version: [u8; 2], record: usize) -> Vec<u8> {
         let usual =
             [(10, vector(2, &[0, 29])), (13, vector(2, &[4, 3, 8, 4])), (43, vector(1, &[3, 4, 3, 3]))];
         let extensions: Vec<u8> = extensions
@@ -187,7 +187,7 @@ pub mod tests {
     }
 
     /// Returns a ClientHello that asks for a name, in records of at most `record` bytes.
-    pub fn hello(name: Option<&str>, record: usize, padding: usize) -> Vec<u8> {
+    pub(crate) fn hello(name: Option<&str>, record: usize, padding: usize) -> Vec<u8> {
         let mut extensions = Vec::new();
         if let Some(name) = name {
             extensions.push((0, names(&[(0, name.as_bytes())])));
@@ -197,7 +197,7 @@ pub mod tests {
     }
 
     /// Parses bytes that arrive in such pieces: returns a name, no name, nothing yet, or a refusal.
-    pub fn parsed(bytes: &[u8], pieces: &[usize]) -> Result<Option<Option<HostName>>, Reason> {
+    pub(crate) fn parsed(bytes: &[u8], pieces: &[usize]) -> Result<Option<Option<HostName>>, Reason> {
         let mut acceptor = Acceptor::default();
         let (mut rest, mut pieces) = (bytes, pieces.iter().cycle());
         while !rest.is_empty() {

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Says what to do about a program that could not be started.
-pub fn remedy(kind: io::ErrorKind, uid: u32, places: &[PathBuf]) -> Option<String> {
+pub(crate) fn remedy(kind: io::ErrorKind, uid: u32, places: &[PathBuf]) -> Option<String> {
     match kind {
         io::ErrorKind::NotFound => {
             Some("the image has no such program on its PATH: install it in the image's Dockerfile".to_owned())
@@ -32,7 +32,7 @@ fn closed_above(place: &Path, uid: u32) -> Option<PathBuf> {
 }
 
 /// Says what to do about a home that belongs to another user.
-pub fn home_fault(home: &Path, uid: u32) -> Option<String> {
+pub(super) fn home_fault(home: &Path, uid: u32) -> Option<String> {
     let found = fs::metadata(home).ok()?;
     // `/` is an engine's stand-in for a home that nobody named.
     (home != Path::new("/") && !is_open(&found, uid, 0o2)).then(|| {

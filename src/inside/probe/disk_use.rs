@@ -54,7 +54,7 @@ const TICKS: f64 = 100.0;
 const IN_MEMORY: [i64; 3] = [0x0102_1994, 0x8584_58f6, 0x9584_58f6];
 
 /// Says what the agent has, until nobody listens.
-pub fn watch() -> Result<(), Failure> {
+pub(crate) fn watch() -> Result<(), Failure> {
     let failed = |doing: &'static str| {
         move |error: io::Error| Failure::new(1, format!("disk: {doing}")).caused_by(&error)
     };

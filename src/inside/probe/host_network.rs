@@ -27,7 +27,7 @@ const BURST: Duration = Duration::from_millis(300);
 const ANEW: Duration = Duration::from_secs(60);
 
 /// Says what the machine's network is, until nobody listens.
-pub fn watch() -> Result<(), Failure> {
+pub(crate) fn watch() -> Result<(), Failure> {
     let failed = |doing: &'static str| {
         move |error: std::io::Error| Failure::new(1, format!("host: {doing}")).caused_by(&error)
     };

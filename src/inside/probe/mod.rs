@@ -1,5 +1,5 @@
 //! Programs of ours that look at something from within a container, say what they see, and end.
 
-pub mod disk_use;
-pub mod doctor;
-pub mod host_network;
+pub(crate) mod disk_use;
+pub(crate) mod doctor;
+pub(crate) mod host_network;

@@ -14,7 +14,7 @@ const PORT: (u16, u16) = (2376, 2375);
 
 /// Address of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
+pub(crate) enum Address {
     /// A socket on this machine.
     Unix(PathBuf),
     /// A port, in the clear.
@@ -34,27 +34,27 @@ pub enum Address {
 
 /// A host and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostPort {
+pub(crate) struct HostPort {
     /// A name or an address, the latter without brackets.
-    pub host: String,
+    pub(crate) host: String,
     /// The TCP port.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 /// Certificates in PEM, each if there is one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TlsFiles {
+pub(crate) struct TlsFiles {
     /// Authorities of the engine; none: this machine's, for `https://` that names none.
-    pub ca: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
     /// Certificate that the client shows, where the engine asks for one.
-    pub cert: Option<PathBuf>,
+    pub(crate) cert: Option<PathBuf>,
     /// Its key.
-    pub key: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
 }
 
 /// Authorities that may vouch for an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Authority {
+pub(crate) enum Authority {
     /// `ca.pem` alone, which must be there: it was asked for. So does docker's client.
     Named,
     /// `ca.pem` if there is one, else those of this machine.
@@ -62,12 +62,12 @@ pub enum Authority {
 }
 
 /// Files in a directory of docker's client that prove an engine.
-pub const CERTIFICATES: [&str; 3] = ["ca.pem", "cert.pem", "key.pem"];
+pub(super) const CERTIFICATES: [&str; 3] = ["ca.pem", "cert.pem", "key.pem"];
 
 impl TlsFiles {
     /// The files that docker's client looks for in a directory. One that is there counts, whether
     /// it can be read or not: to take an unreadable one for none would let more pass.
-    pub fn in_directory(directory: &Path, authority: Authority) -> Result<Self, Failure> {
+    pub(super) fn in_directory(directory: &Path, authority: Authority) -> Result<Self, Failure> {
         let file = |name: &str| {
             let path = directory.join(name);
             match open::open(&path) {
@@ -95,13 +95,13 @@ fn unreadable(path: &Path) -> Failure {
 }
 
 /// Tells whether plain TCP to other machines was accepted. `0` and `false` are no consent.
-pub fn plain_accepted(variable: &dyn Fn(&str) -> Option<String>) -> bool {
+pub(super) fn plain_accepted(variable: &dyn Fn(&str) -> Option<String>) -> bool {
     variable(PLAIN).as_deref() == Some("1")
 }
 
 impl Address {
     /// An address as typed; the variables of docker's client say whether a port speaks TLS.
-    pub fn parse(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Failure> {
+    pub(crate) fn parse(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Failure> {
         let named = variable("DOCKER_CERT_PATH").map(PathBuf::from);
         let asked = variable("DOCKER_TLS_VERIFY").is_some();
         let tls = || {
@@ -120,7 +120,7 @@ impl Address {
     }
 
     /// An address, with what proves it where it is a port.
-    pub fn with_tls(
+    pub(super) fn with_tls(
         text: &str,
         tls: impl FnOnce() -> Result<Option<TlsFiles>, Failure>,
         plain: bool,
@@ -182,7 +182,7 @@ impl Address {
 
     /// Tells whether the engine's socket is on this machine. The engine behind it may still live in
     /// a virtual machine.
-    pub fn is_local(&self) -> bool {
+    pub(super) fn is_local(&self) -> bool {
         matches!(self, Address::Unix(_))
     }
 }

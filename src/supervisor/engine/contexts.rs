@@ -16,7 +16,7 @@ use crate::host::open::{self, Refused};
 use crate::term::{COULD_NOT_RUN, Failure};
 
 /// The context that stands for no context.
-pub const DEFAULT: &str = "default";
+pub(crate) const DEFAULT: &str = "default";
 /// The largest configuration that is read.
 const LARGEST: u64 = 1 << 20;
 
@@ -47,7 +47,7 @@ struct Endpoint {
 }
 
 /// The context that docker's client uses, if it is told to use one.
-pub fn current(docker: &Path) -> Result<Option<String>, Failure> {
+pub(crate) fn current(docker: &Path) -> Result<Option<String>, Failure> {
     let path = docker.join("config.json");
     let text = match open::read(&path, LARGEST) {
         Ok(text) => text,
@@ -66,12 +66,12 @@ pub fn current(docker: &Path) -> Result<Option<String>, Failure> {
 }
 
 /// Returns the files that decide which engine is used: the choice, and the contexts themselves.
-pub fn files(docker: &Path) -> [PathBuf; 2] {
+pub(crate) fn files(docker: &Path) -> [PathBuf; 2] {
     ["config.json", "contexts"].map(|name| docker.join(name))
 }
 
 /// The sockets of all contexts, whichever is used: as far as they can be read, each by itself.
-pub fn sockets(docker: &Path) -> Vec<PathBuf> {
+pub(crate) fn sockets(docker: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(docker.join("contexts/meta")).into_iter().flatten().flatten();
     let metas = entries.filter_map(|entry| {
         let text = std::fs::read(entry.path().join("meta.json")).ok()?;
@@ -84,7 +84,7 @@ pub fn sockets(docker: &Path) -> Vec<PathBuf> {
 }
 
 /// Reads the address of a context's engine.
-pub fn read(
+pub(crate) fn read(
     docker: &Path,
     name: &str,
     variable: &dyn Fn(&str) -> Option<String>,
@@ -120,7 +120,7 @@ pub fn read(
 }
 
 /// A context that docker's client does not know either.
-pub fn unknown(name: &str) -> Failure {
+pub(crate) fn unknown(name: &str) -> Failure {
     Failure::new(COULD_NOT_RUN, format!("docker has no context `{name}`"))
         .hint("`docker context ls` lists them; --engine takes an address too, such as unix:///path")
 }
@@ -135,11 +135,11 @@ fn id(name: &str) -> String {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A context as docker's client writes it.
-    pub fn write(docker: &Path, name: &str, host: &str, tls: &[&str]) {
+    pub(crate) fn write(docker: &Path, name: &str, host: &str, tls: &[&str]) {
         let meta = docker.join("contexts/meta").join(id(name));
         std::fs::create_dir_all(&meta).unwrap();
         let text = format!(

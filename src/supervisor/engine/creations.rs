@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 /// The requests of one connection to an engine.
 #[derive(Clone, Default)]
-pub struct Creations(Arc<watch::Sender<Requests>>);
+pub(crate) struct Creations(Arc<watch::Sender<Requests>>);
 
 #[derive(Default)]
 struct Requests {
@@ -29,21 +29,21 @@ struct Requests {
 
 /// Requests whose outcome is not known.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Doubtful {
+pub(crate) struct Doubtful {
     /// Requests that the engine has not answered yet.
-    pub unanswered: Vec<String>,
+    pub(crate) unanswered: Vec<String>,
     /// Requests whose connection ended before the answer.
-    pub lost: Vec<String>,
+    pub(crate) lost: Vec<String>,
 }
 
 impl Doubtful {
     /// Tells whether every outcome is known.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.unanswered.is_empty() && self.lost.is_empty()
     }
 
     /// Lists what was asked for.
-    pub fn objects(&self) -> String {
+    pub(crate) fn objects(&self) -> String {
         let all: Vec<&str> = self.unanswered.iter().chain(&self.lost).map(String::as_str).collect();
         all.join(", ")
     }
@@ -51,7 +51,7 @@ impl Doubtful {
 
 impl Creations {
     /// Sends a request that makes `object`, and waits for its answer.
-    pub async fn follow<T: Send + 'static>(
+    pub(crate) async fn follow<T: Send + 'static>(
         &self,
         object: impl Into<String>,
         request: impl Future<Output = Result<T, ApiError>> + Send + 'static,
@@ -80,7 +80,7 @@ impl Creations {
 
     /// Waits until every request has its answer, at most `limit` long; the requests whose outcome
     /// is not known.
-    pub async fn settled(&self, limit: Duration) -> Doubtful {
+    pub(crate) async fn settled(&self, limit: Duration) -> Doubtful {
         let mut requests = self.0.subscribe();
         // Whatever is still open after the limit is told.
         let _ = tokio::time::timeout(limit, requests.wait_for(|requests| requests.open.is_empty())).await;

@@ -28,14 +28,14 @@ use super::calls;
 use crate::term::trace;
 
 /// A stream to an engine.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A stream that is being opened.
-pub type Dialling = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>;
+pub(crate) type Dialling = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>;
 
 /// Opens streams to one engine.
-pub trait Dial: Send + Sync + 'static {
+pub(crate) trait Dial: Send + Sync + 'static {
     /// One more.
     fn dial(&self) -> Dialling;
 
@@ -47,7 +47,7 @@ pub trait Dial: Send + Sync + 'static {
 
 /// A socket of this machine.
 #[derive(Clone)]
-pub struct Socket(pub PathBuf);
+pub(crate) struct Socket(pub(crate) PathBuf);
 
 impl Dial for Socket {
     fn dial(&self) -> Dialling {
@@ -62,7 +62,7 @@ impl Dial for Socket {
 
 /// A port, in the clear.
 #[derive(Clone)]
-pub struct Port(pub String);
+pub(crate) struct Port(pub(crate) String);
 
 impl Dial for Port {
     fn dial(&self) -> Dialling {
@@ -79,7 +79,7 @@ impl Dial for Port {
 const IDLE: Duration = Duration::from_secs(30);
 
 /// A client of the engine's API over what `dialer` opens.
-pub fn client(
+pub(crate) fn client(
     dialer: impl Dial + Clone,
     timeout_seconds: u64,
     version: &ClientVersion,

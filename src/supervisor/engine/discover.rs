@@ -19,26 +19,26 @@ const DOCKER: &str = "/var/run/docker.sock";
 
 /// An engine that may be there.
 #[derive(Debug, Clone)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// Source of the candidate: a variable, a context, a product.
-    pub from: String,
+    pub(crate) from: String,
     /// Address of the candidate.
-    pub address: Address,
+    pub(crate) address: Address,
     /// Set when nobody named the candidate: the owner of its socket must be trusted first
     /// (`owner.rs`).
-    pub found: bool,
+    pub(crate) found: bool,
 }
 
 /// Environment of the process as data, so that the order can be tested.
-pub struct Told<'a> {
+pub(crate) struct Told<'a> {
     /// `--engine`.
-    pub asked: Option<&'a str>,
+    pub(crate) asked: Option<&'a str>,
     /// A variable of the environment, if it is set and not empty.
-    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    pub(crate) variable: &'a dyn Fn(&str) -> Option<String>,
 }
 
 /// The engines to try, in order.
-pub fn candidates(told: &Told<'_>) -> Result<Vec<Candidate>, Failure> {
+pub(crate) fn candidates(told: &Told<'_>) -> Result<Vec<Candidate>, Failure> {
     for way in [by_option, by_host, by_context] {
         if let Some(candidate) = way(told)? {
             return Ok(vec![candidate]);
@@ -50,7 +50,7 @@ pub fn candidates(told: &Told<'_>) -> Result<Vec<Candidate>, Failure> {
 /// Every engine's socket that is known here, whichever of them is used: an agent that has one has
 /// this machine. Known are the one that was named, those of all contexts of docker's, and the usual
 /// ones.
-pub fn sockets(told: &Told<'_>) -> Vec<PathBuf> {
+pub(crate) fn sockets(told: &Told<'_>) -> Vec<PathBuf> {
     let ways = [by_option, by_host, by_context];
     // What cannot be read ends a run by `candidates` where it counts.
     let named = ways.into_iter().filter_map(|way| way(told).ok().flatten());
@@ -64,7 +64,7 @@ pub fn sockets(told: &Told<'_>) -> Vec<PathBuf> {
 
 /// Files in which docker's configuration says which engine is used, and by which it is known.
 /// Another engine may be named for this run: the next one may be without that.
-pub fn configuration(told: &Told<'_>) -> Vec<PathBuf> {
+pub(crate) fn configuration(told: &Told<'_>) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for docker in docker_directories(told) {
         files.extend(contexts::files(&docker));
@@ -183,7 +183,7 @@ fn usual(variable: &dyn Fn(&str) -> Option<String>) -> Vec<Candidate> {
 }
 
 /// Reports that none of the candidates answers, with the reasons.
-pub fn none_answers(tried: &[(&Candidate, String)]) -> Failure {
+pub(super) fn none_answers(tried: &[(&Candidate, String)]) -> Failure {
     // ssh's own "Permission denied" is another matter.
     let closed =
         |(one, why): &(&Candidate, String)| one.address.is_local() && why.contains("ermission denied");

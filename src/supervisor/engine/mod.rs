@@ -10,13 +10,13 @@ mod calls;
 mod contexts;
 mod creations;
 mod dial;
-pub mod dialect;
+pub(crate) mod dialect;
 mod discover;
 mod owner;
 mod ssh;
 mod states;
 mod tls;
-pub mod warnings;
+pub(crate) mod warnings;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,28 +50,28 @@ const INFO_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 }
 
 /// A connection to an engine that answered.
 #[derive(Clone)]
-pub struct Engine {
+pub(crate) struct Engine {
     /// The API.
-    pub api: Docker,
+    pub(crate) api: Docker,
     /// Address at which the engine was found.
-    pub host: String,
+    pub(crate) host: String,
     /// Everything in which the engine differs from others.
-    pub dialect: Arc<Dialect>,
+    pub(crate) dialect: Arc<Dialect>,
     /// The engine's answer to `/info`, from when it was connected to. Its differences are in
     /// `dialect`.
-    pub info: Arc<SystemInfo>,
+    pub(crate) info: Arc<SystemInfo>,
     /// Architecture of its containers, in the engine's own words: `amd64`, `arm64`.
-    pub architecture: String,
+    pub(crate) architecture: String,
     /// Set where the engine's socket is on this machine; the engine may live in a virtual machine
     /// all the same.
-    pub local: bool,
+    pub(crate) local: bool,
     /// Requests to make something.
-    pub creations: Creations,
+    pub(crate) creations: Creations,
 }
 
 impl Engine {
     /// Creates a container.
-    pub async fn create_container(
+    pub(crate) async fn create_container(
         &self,
         name: String,
         body: ContainerCreateBody,
@@ -83,14 +83,14 @@ impl Engine {
     }
 
     /// Creates a volume.
-    pub async fn create_volume(&self, request: VolumeCreateRequest) -> Result<(), ApiError> {
+    pub(super) async fn create_volume(&self, request: VolumeCreateRequest) -> Result<(), ApiError> {
         let object = format!("volume {}", request.name.as_deref().unwrap_or_default());
         let api = self.api.clone();
         self.creations.follow(object, async move { api.create_volume(request).await.map(|_| ()) }).await
     }
 
     /// Creates a network; its id.
-    pub async fn create_network(&self, request: NetworkCreateRequest) -> Result<String, ApiError> {
+    pub(super) async fn create_network(&self, request: NetworkCreateRequest) -> Result<String, ApiError> {
         let object = format!("network {}", request.name);
         let api = self.api.clone();
         self.creations
@@ -99,12 +99,12 @@ impl Engine {
     }
 
     /// Tells whether the engine answers now.
-    pub async fn answers(&self) -> bool {
+    pub(crate) async fn answers(&self) -> bool {
         matches!(tokio::time::timeout(Duration::from_secs(2), self.api.ping()).await, Ok(Ok(_)))
     }
 
     /// Waits until it answers again, at most this long.
-    pub async fn back_within(&self, limit: Duration) {
+    pub(super) async fn back_within(&self, limit: Duration) {
         let back = async {
             while !self.answers().await {
                 tokio::time::sleep(Duration::from_millis(200)).await;
@@ -117,17 +117,17 @@ impl Engine {
 
 /// Choice of the engine. It is read once, so that the files that are kept from an agent belong to
 /// the very engine that is spoken to.
-pub struct Choice {
+pub(crate) struct Choice {
     candidates: Vec<Candidate>,
     /// Sockets of this engine and of others here: never given to an agent.
-    pub sockets: Vec<PathBuf>,
+    pub(crate) sockets: Vec<PathBuf>,
     /// Files that decide in this run or may in the next: not for an agent to write.
-    pub configuration: Vec<PathBuf>,
+    pub(crate) configuration: Vec<PathBuf>,
 }
 
 impl Choice {
     /// By `--engine`, the environment and docker's configuration; no engine is asked yet.
-    pub fn of(asked: Option<&str>) -> Result<Choice, Failure> {
+    pub(crate) fn of(asked: Option<&str>) -> Result<Choice, Failure> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let told = Told { asked, variable: &variable };
         Ok(Choice {
@@ -138,7 +138,7 @@ impl Choice {
     }
 
     /// Connects to the engine, or says everything that was tried.
-    pub async fn connect(&self) -> Result<Engine, Failure> {
+    pub(crate) async fn connect(&self) -> Result<Engine, Failure> {
         let mut tried = Vec::new();
         let progress = crate::term::progress("waiting for the engine");
         for candidate in &self.candidates {
@@ -159,7 +159,7 @@ impl Choice {
 }
 
 /// Connects to the engine that is meant.
-pub async fn connect(asked: Option<&str>) -> Result<Engine, Failure> {
+pub(crate) async fn connect(asked: Option<&str>) -> Result<Engine, Failure> {
     Choice::of(asked)?.connect().await
 }
 
@@ -263,7 +263,7 @@ async fn asked(
 }
 
 /// The engine's own words of an error, without the layers of the transport around them.
-pub fn describe(error: &ApiError) -> String {
+pub(crate) fn describe(error: &ApiError) -> String {
     match error {
         ApiError::DockerResponseServerError { message, .. } => message.trim().to_owned(),
         other => {
@@ -283,7 +283,7 @@ pub fn describe(error: &ApiError) -> String {
 
 /// Tells whether the engine said that the object does not exist. Podman says so with another status
 /// when somebody else removes it meanwhile.
-pub fn is_missing(error: &ApiError) -> bool {
+pub(crate) fn is_missing(error: &ApiError) -> bool {
     match error {
         ApiError::DockerResponseServerError { status_code: 404, .. } => true,
         ApiError::DockerResponseServerError { status_code: 500, message } => {
@@ -306,7 +306,7 @@ fn no_connection(error: &ApiError) -> Option<std::io::ErrorKind> {
 }
 
 /// A failure of one engine call: what was being done, and the engine's words.
-pub fn refused(doing: impl Into<String>, error: &ApiError) -> Failure {
+pub(crate) fn refused(doing: impl Into<String>, error: &ApiError) -> Failure {
     let text = describe(error);
     let mut failure = Failure::new(COULD_NOT_RUN, doing.into());
     let hint = if text.contains("iptables") || text.contains("No chain/target/match") {

@@ -15,21 +15,21 @@ use crate::host::owners::Owners;
 
 /// Trusted users: `user` besides root, with `group` as the user's own.
 #[derive(Debug, Clone, Copy)]
-pub struct Person {
+pub(crate) struct Person {
     /// The user's number.
-    pub user: u32,
+    pub(crate) user: u32,
     /// The number of their first group.
-    pub group: u32,
+    pub(crate) group: u32,
 }
 
 impl Person {
     /// Returns the account that runs this program.
-    pub fn here() -> Person {
+    pub(crate) fn here() -> Person {
         Person { user: rustix::process::geteuid().as_raw(), group: rustix::process::getegid().as_raw() }
     }
 
     /// Fails with the reason for which the socket may be another user's.
-    pub fn doubt(self, socket: &Path) -> Result<(), String> {
+    pub(crate) fn doubt(self, socket: &Path) -> Result<(), String> {
         let owners = Owners::of_person(self.user, self.group);
         let end = owners.follow(socket).map_err(|why| passed_over(&why))?;
         let Some(stat) = end.stat else { return Err(format!("{}: it is not there", socket.display())) };

@@ -39,24 +39,24 @@ const OPTIONS: [&str; 6] =
 /// Answers of ssh when it would have to ask.
 const WOULD_ASK: [&str; 2] = ["Permission denied", "Host key verification failed"];
 /// Reason for which one answer of a person is not enough.
-pub const ONCE: &str = "ssh got in after asking and does not get in without, which each further connection must: \
+pub(super) const ONCE: &str = "ssh got in after asking and does not get in without, which each further connection must: \
                         keep the key in ssh-agent (AddKeysToAgent) or the connection open (ControlMaster, ControlPersist)";
 
 /// Opens streams by ssh.
 #[derive(Clone)]
-pub struct Ssh {
+pub(crate) struct Ssh {
     /// The user there.
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// The machine.
-    pub host: String,
+    pub(crate) host: String,
     /// Its port.
-    pub port: Option<u16>,
+    pub(crate) port: Option<u16>,
     /// Set when ssh may ask the person: it is in the foreground then.
-    pub may_ask: bool,
+    pub(crate) may_ask: bool,
 }
 
 /// Tells whether ssh failed for want of an answer.
-pub fn needs_a_person(why: &str) -> bool {
+pub(super) fn needs_a_person(why: &str) -> bool {
     WOULD_ASK.iter().any(|words| why.contains(words))
 }
 

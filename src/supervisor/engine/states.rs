@@ -15,7 +15,7 @@ use super::Engine;
 #[expect(clippy::disallowed_methods, reason = "what they cannot read is read here")]
 impl Engine {
     /// Lists containers.
-    pub async fn list_containers(
+    pub(crate) async fn list_containers(
         &self,
         options: ListContainersOptions,
     ) -> Result<Vec<ContainerSummary>, ApiError> {
@@ -23,7 +23,7 @@ impl Engine {
     }
 
     /// Asks for all of one container.
-    pub async fn inspect_container(
+    pub(crate) async fn inspect_container(
         &self,
         name: &str,
         options: Option<InspectContainerOptions>,

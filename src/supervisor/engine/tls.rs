@@ -23,7 +23,7 @@ const LARGEST: u64 = 16 << 20;
 
 /// Opens encrypted connections to one engine.
 #[derive(Clone)]
-pub struct Tls {
+pub(crate) struct Tls {
     at: HostPort,
     name: ServerName<'static>,
     connector: TlsConnector,
@@ -31,7 +31,7 @@ pub struct Tls {
 
 impl Tls {
     /// Reads the certificates.
-    pub fn new(at: HostPort, files: &TlsFiles) -> Result<Self, String> {
+    pub(crate) fn new(at: HostPort, files: &TlsFiles) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         let authorities = match &files.ca {
             Some(path) => certificates(path)?,

@@ -8,7 +8,7 @@ use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Refuses a container that the engine made with less than it was asked for; returns the other
 /// warnings, to be told.
-pub fn judge(warnings: &[String]) -> Result<Vec<String>, Failure> {
+pub(crate) fn judge(warnings: &[String]) -> Result<Vec<String>, Failure> {
     // Swap was told before anything was created.
     let is_swap = |text: &str| text.contains("swap limit");
     let dropped = |text: &str| {

@@ -20,10 +20,10 @@ use super::system;
 use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Path in the image → file on this machine.
-pub type Files = BTreeMap<String, PathBuf>;
+pub(crate) type Files = BTreeMap<String, PathBuf>;
 
 /// Returns all files of the image.
-pub fn inputs() -> Result<Files, Failure> {
+pub(crate) fn inputs() -> Result<Files, Failure> {
     let own = std::env::current_exe().map_err(|error| {
         Failure::new(COULD_NOT_RUN, "cannot find ringfence's own executable").caused_by(&error)
     })?;
@@ -43,7 +43,7 @@ pub fn inputs() -> Result<Files, Failure> {
 }
 
 /// Returns a text that changes when any of the files does.
-pub fn stamp(files: &Files) -> Result<String, Failure> {
+pub(crate) fn stamp(files: &Files) -> Result<String, Failure> {
     let mut hash = Sha256::new();
     for (inside, outside) in files {
         let meta = std::fs::metadata(outside).map_err(|error| unreadable(outside, &error))?;
@@ -68,7 +68,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
 
 /// Writes the image's one layer. Times and owners are fixed, so that the same files give the same
 /// bytes.
-pub fn layer(files: &Files) -> Result<Vec<u8>, Failure> {
+pub(crate) fn layer(files: &Files) -> Result<Vec<u8>, Failure> {
     let cannot = |error: std::io::Error| {
         Failure::new(COULD_NOT_RUN, "cannot assemble the helper image").caused_by(&error)
     };

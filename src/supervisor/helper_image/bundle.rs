@@ -28,22 +28,22 @@ const NAMES: [&str; 3] = [MANIFEST, CONFIG, LAYER];
 
 /// The layer's SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Digest(String);
+pub(crate) struct Digest(String);
 
 impl Digest {
     /// Digests a layer.
-    pub fn of(layer: &[u8]) -> Digest {
+    pub(crate) fn of(layer: &[u8]) -> Digest {
         Digest(hex::encode(Sha256::digest(layer)))
     }
 
     /// Reads a digest that was written down.
-    pub fn parse(text: &str) -> Option<Digest> {
+    pub(crate) fn parse(text: &str) -> Option<Digest> {
         let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         (text.len() == 64 && digits).then(|| Digest(text.to_owned()))
     }
 
     /// Returns the layer's name in an image's configuration.
-    pub fn diff_id(&self) -> String {
+    pub(super) fn diff_id(&self) -> String {
         format!("sha256:{}", self.0)
     }
 }
@@ -56,23 +56,23 @@ impl fmt::Display for Digest {
 
 /// Identity of an image: all else in it follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// Architecture in the engine's words.
-    pub architecture: String,
+    pub(crate) architecture: String,
     /// Digest of the one layer.
-    pub layer: Digest,
+    pub(crate) layer: Digest,
 }
 
 impl Identity {
     /// Returns name and tag of the image.
-    pub fn tag(&self) -> String {
+    pub(crate) fn tag(&self) -> String {
         let digest = &self.layer.0;
         format!("{REPOSITORY}:{}", digest.get(..24).unwrap_or(digest))
     }
 
     /// Returns the image's configuration. Its hash is the image's id, where an engine makes ids of
     /// configurations.
-    pub fn config(&self) -> String {
+    pub(crate) fn config(&self) -> String {
         json!({
             "architecture": self.architecture,
             "os": "linux",
@@ -85,7 +85,7 @@ impl Identity {
 }
 
 /// Returns the settings that containers get from the image, besides its files.
-pub fn settings() -> Value {
+pub(crate) fn settings() -> Value {
     json!({
         "Entrypoint": ["/usr/bin/ringfence"],
         "Env": ["PATH=/usr/sbin:/usr/bin"],
@@ -95,11 +95,11 @@ pub fn settings() -> Value {
 
 /// A bundle's claims about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct About {
+pub(crate) struct About {
     /// The image in it.
-    pub identity: Identity,
+    pub(crate) identity: Identity,
     /// The version of ringfence in it.
-    pub version: String,
+    pub(crate) version: String,
 }
 
 #[derive(Deserialize)]
@@ -127,7 +127,7 @@ struct Rootfs {
 }
 
 /// Writes the archive of a layer.
-pub fn write(architecture: &str, layer: &[u8]) -> std::io::Result<Vec<u8>> {
+pub(crate) fn write(architecture: &str, layer: &[u8]) -> std::io::Result<Vec<u8>> {
     let identity = Identity { architecture: architecture.to_owned(), layer: Digest::of(layer) };
     let manifest = json!([{"Config": CONFIG, "RepoTags": [identity.tag()], "Layers": [LAYER]}]).to_string();
     let mut tar = tar::Builder::new(Vec::new());
@@ -140,7 +140,7 @@ pub fn write(architecture: &str, layer: &[u8]) -> std::io::Result<Vec<u8>> {
 }
 
 /// Reads an archive's claims about itself. The archive's layer is not looked at: see [`layer`].
-pub fn about(archive: &[u8]) -> Result<About, String> {
+pub(crate) fn about(archive: &[u8]) -> Result<About, String> {
     let entries = entries(archive)?;
     let manifests: Vec<Manifest> = parse(&entries, MANIFEST)?;
     let config: Config = parse(&entries, CONFIG)?;
@@ -162,7 +162,7 @@ pub fn about(archive: &[u8]) -> Result<About, String> {
 }
 
 /// Returns the layer, and checks that it has the digest that the archive claims.
-pub fn layer<'a>(archive: &'a [u8], digest: &Digest) -> Result<&'a [u8], String> {
+pub(crate) fn layer<'a>(archive: &'a [u8], digest: &Digest) -> Result<&'a [u8], String> {
     let layer = of(&entries(archive)?, LAYER)?;
     if Digest::of(layer) == *digest {
         Ok(layer)
@@ -202,7 +202,7 @@ fn entries(archive: &[u8]) -> Result<BTreeMap<&'static str, &[u8]>, String> {
 }
 
 /// Makes a header that depends on nothing but its arguments.
-pub fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
+pub(crate) fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);

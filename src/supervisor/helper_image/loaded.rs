@@ -35,7 +35,7 @@ const WHOLE: Duration = Duration::from_secs(24 * 3600);
 const PIECE: usize = 64 << 10;
 
 /// Makes sure that the engine has the image; its id. `archive` is written when it is needed.
-pub async fn ready(
+pub(crate) async fn ready(
     engine: &Engine,
     image: &Identity,
     archive: impl FnOnce() -> Result<Vec<u8>, Failure>,
@@ -71,7 +71,7 @@ pub async fn ready(
 
 /// Returns the engine's id of the image, when it has it.
 #[cfg(target_os = "linux")]
-pub async fn there(engine: &Engine, image: &Identity) -> Result<Option<String>, Failure> {
+pub(crate) async fn there(engine: &Engine, image: &Identity) -> Result<Option<String>, Failure> {
     match look(engine, image).await? {
         ImageState::Same(id) => Ok(Some(id)),
         ImageState::Another(_) | ImageState::None => Ok(None),

@@ -40,12 +40,12 @@ include!(concat!(env!("OUT_DIR"), "/helper_bundles.rs"));
 
 /// Returns the bundle that was named, if one was. Fence and guard are made of it, so no agent may
 /// write it.
-pub fn named() -> Option<PathBuf> {
+pub(crate) fn named() -> Option<PathBuf> {
     std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// Makes sure that the engine has the image; the engine's id of it.
-pub async fn ensure(engine: &Engine) -> Result<String, Failure> {
+pub(crate) async fn ensure(engine: &Engine) -> Result<String, Failure> {
     if let Some(path) = named() {
         return from_file(engine, &path).await;
     }
@@ -87,7 +87,7 @@ fn there_is_none(bundles: &[&[u8]], architecture: &str) -> Failure {
 
 /// Writes a bundle of this machine's files, for [`VARIABLE`] or for a release.
 #[cfg(target_os = "linux")]
-pub fn write(output: &Path) -> Result<String, Failure> {
+pub(crate) fn write(output: &Path) -> Result<String, Failure> {
     let layer = assemble::layer(&assemble::inputs()?)?;
     let archive = archive(own_architecture(), &layer)?;
     let cannot = || Failure::new(COULD_NOT_RUN, format!("cannot write {}", output.display()));

@@ -29,7 +29,7 @@ const DIRECTORIES: [&str; 6] =
 const ROOT: u32 = 0;
 
 /// Finds a program of the system.
-pub fn program(name: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn program(name: &str) -> Result<PathBuf, Failure> {
     find(name, &DIRECTORIES.map(Path::new), ROOT)
 }
 
@@ -69,7 +69,7 @@ fn check(path: &Path, owner: u32) -> Result<(), String> {
 }
 
 /// Prepares the system's program, with nothing of the caller's surroundings.
-pub fn command(program: &Path) -> Command {
+pub(crate) fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     // A library path may have an empty part, which is the working directory.
     command.env_clear().current_dir("/").stdin(Stdio::null());
@@ -80,7 +80,7 @@ pub fn command(program: &Path) -> Command {
 ///
 /// The loader itself is asked, as it is the one that will look for them: it alone knows its cache,
 /// its directories and the executable's own search path. It runs nothing of the executable.
-pub fn libraries(program: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn libraries(program: &Path) -> Result<Vec<PathBuf>, Failure> {
     let cannot = |why: String| {
         let mut failure =
             Failure::new(COULD_NOT_RUN, format!("cannot list the libraries of {}", program.display()));

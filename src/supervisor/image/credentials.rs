@@ -39,7 +39,7 @@ const TOKEN_USER: &str = "<token>";
 
 /// Credentials for a registry. The type has no `Debug`: nothing of it is ever to be shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
+pub(crate) struct Credentials {
     user: String,
     secret: Secret,
 }
@@ -52,7 +52,7 @@ enum Secret {
 
 impl Credentials {
     /// Returns the credentials for the engine, which passes them on to `server`.
-    pub fn for_engine(&self, server: &str) -> DockerCredentials {
+    pub(crate) fn for_engine(&self, server: &str) -> DockerCredentials {
         let (password, identitytoken) = match &self.secret {
             Secret::Password(password) => (Some(password.clone()), None),
             Secret::IdentityToken(token) => (None, Some(token.clone())),
@@ -67,7 +67,7 @@ impl Credentials {
     }
 
     /// Returns a text without the secret, should an engine or a registry repeat it.
-    pub fn hide_in(&self, text: &str) -> String {
+    pub(super) fn hide_in(&self, text: &str) -> String {
         let (Secret::Password(secret) | Secret::IdentityToken(secret)) = &self.secret;
         let encoded = STANDARD.encode(format!("{}:{secret}", self.user));
         let mut hidden = text.to_owned();
@@ -104,7 +104,10 @@ struct HelperAnswer {
 }
 
 /// Finds the credentials for an image, where there are any.
-pub async fn find(reference: &Reference, first: CredentialFiles) -> Result<Option<Credentials>, Failure> {
+pub(crate) async fn find(
+    reference: &Reference,
+    first: CredentialFiles,
+) -> Result<Option<Credentials>, Failure> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     for CredentialFile { path, owner } in places::in_order(first, set) {
         let config = match open::read(&path, LARGEST) {

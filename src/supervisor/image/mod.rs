@@ -24,7 +24,7 @@ use crate::wire::{ImageDigest, ImageName};
 
 /// Choice when the engine asks a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Pull {
+pub(crate) enum Pull {
     /// The engine asks when the image is not there.
     Missing,
     /// Each time.
@@ -34,7 +34,7 @@ pub enum Pull {
 }
 
 /// Makes sure that the image is on the engine.
-pub async fn ready(engine: &Engine, name: &str, pull: Pull) -> Result<Image, Failure> {
+pub(crate) async fn ready(engine: &Engine, name: &str, pull: Pull) -> Result<Image, Failure> {
     // It becomes part of a URL and of a label.
     name.parse::<ImageName>().map_err(|error| {
         Failure::new(COULD_NOT_RUN, format!("the image `{name}` cannot be looked for")).caused_by(&error)

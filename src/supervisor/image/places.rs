@@ -13,15 +13,15 @@ use crate::supervisor::engine::dialect::CredentialFiles;
 
 /// A file that may hold credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CredentialFile {
+pub(crate) struct CredentialFile {
     /// Path of the file, which need not exist.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Program whose file it is.
-    pub owner: CredentialFiles,
+    pub(crate) owner: CredentialFiles,
 }
 
 /// Lists all files, in the order in which they are asked; `set` reads a variable.
-pub fn in_order(first: CredentialFiles, set: impl Fn(&str) -> Option<PathBuf>) -> Vec<CredentialFile> {
+pub(super) fn in_order(first: CredentialFiles, set: impl Fn(&str) -> Option<PathBuf>) -> Vec<CredentialFile> {
     let home = || set("HOME");
     let docker = set("DOCKER_CONFIG").or_else(|| Some(home()?.join(".docker")));
     let docker = docker.map(|folder| folder.join("config.json"));
@@ -47,7 +47,7 @@ pub fn in_order(first: CredentialFiles, set: impl Fn(&str) -> Option<PathBuf>) -
 
 impl CredentialFiles {
     /// Returns the server name that a helper program is asked for.
-    pub fn server(self, reference: &Reference) -> &str {
+    pub(crate) fn server(self, reference: &Reference) -> &str {
         match self {
             CredentialFiles::Docker => reference.server(),
             CredentialFiles::Containers => &reference.registry,
@@ -55,7 +55,7 @@ impl CredentialFiles {
     }
 
     /// Returns the names under which credentials for an image may stand, the better ones first.
-    pub fn names(self, reference: &Reference) -> Vec<String> {
+    pub(crate) fn names(self, reference: &Reference) -> Vec<String> {
         match self {
             CredentialFiles::Docker => vec![plain(reference.server())],
             CredentialFiles::Containers => reference.scopes(),
@@ -63,7 +63,7 @@ impl CredentialFiles {
     }
 
     /// Returns the name that a key of the file stands for.
-    pub fn name_of(self, key: &str) -> String {
+    pub(crate) fn name_of(self, key: &str) -> String {
         let is_url = key.starts_with("https://") || key.starts_with("http://");
         if self == CredentialFiles::Docker {
             return plain(key);
@@ -77,7 +77,7 @@ impl CredentialFiles {
 }
 
 /// Returns the host of a key, which may be a URL with a path.
-pub fn plain(key: &str) -> String {
+pub(crate) fn plain(key: &str) -> String {
     let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     key.split('/').next().unwrap_or(key).to_owned()
 }

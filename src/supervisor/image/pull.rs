@@ -32,7 +32,7 @@ enum Refusal {
 }
 
 /// Makes the engine fetch an image.
-pub async fn pull(engine: &Engine, reference: &Reference) -> Result<(), Failure> {
+pub(crate) async fn pull(engine: &Engine, reference: &Reference) -> Result<(), Failure> {
     let credentials = credentials::find(reference, engine.dialect.credentials).await?;
     let shown = shown(reference);
     // The line of progress is ended.

@@ -5,20 +5,20 @@ const DOCKER_IO: &str = "docker.io";
 
 /// A name that a registry can be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reference {
+pub(crate) struct Reference {
     /// Host, with its port where it has one.
-    pub registry: String,
+    pub(crate) registry: String,
     /// The name without tag and digest, as it was typed.
-    pub name: String,
+    pub(crate) name: String,
     /// A digest where there is one, else the tag; never empty, since the engine would fetch every
     /// tag then.
-    pub version: String,
+    pub(crate) version: String,
     path: String,
 }
 
 impl Reference {
     /// Reads a name; none for what no registry has, such as the engine's ids.
-    pub fn parse(text: &str) -> Option<Reference> {
+    pub(crate) fn parse(text: &str) -> Option<Reference> {
         let (name, digest) = match text.split_once('@') {
             Some((name, digest)) if digest.contains(':') => (name, Some(digest)),
             Some(_) => return None,
@@ -58,23 +58,23 @@ impl Reference {
 
     /// Returns the name with everything that was left out: an engine that reads a short one in its
     /// own way would bring the credentials of one registry to another.
-    pub fn full_name(&self) -> String {
+    pub(super) fn full_name(&self) -> String {
         format!("{}/{}", self.registry, self.path)
     }
 
     /// Returns the full name with tag or digest.
-    pub fn full(&self) -> String {
+    pub(crate) fn full(&self) -> String {
         let between = if self.version.contains(':') { '@' } else { ':' };
         format!("{}{between}{}", self.full_name(), self.version)
     }
 
     /// Tells whether both are the same repository of the same registry.
-    pub fn is_same_repository(&self, other: &Reference) -> bool {
+    pub(super) fn is_same_repository(&self, other: &Reference) -> bool {
         self.registry == other.registry && self.path == other.path
     }
 
     /// Returns the repository, the paths that it is part of, and the registry.
-    pub fn scopes(&self) -> Vec<String> {
+    pub(crate) fn scopes(&self) -> Vec<String> {
         let mut scopes = vec![self.full_name()];
         while let Some((above, _)) = scopes.last().and_then(|scope| scope.rsplit_once('/')) {
             let above = above.to_owned();
@@ -84,7 +84,7 @@ impl Reference {
     }
 
     /// Returns the key of the registry in docker's configuration.
-    pub fn server(&self) -> &str {
+    pub(crate) fn server(&self) -> &str {
         if self.registry == DOCKER_IO { "https://index.docker.io/v1/" } else { &self.registry }
     }
 }

@@ -5,14 +5,14 @@
 //! ```
 
 mod remove;
-pub mod usage;
+pub(crate) mod usage;
 
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions, ListVolumesOptions};
 use serde::Serialize;
 
-pub use self::remove::{end, read_events, remove, save_events};
+pub(crate) use self::remove::{end, read_events, remove, save_events};
 use crate::layers::record::Record;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::inventory::usage::Usage;
@@ -27,7 +27,7 @@ const ABSENT: &str = "absent";
 
 /// Agreement of a record on this machine with what the engine lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Recorded {
+pub(crate) enum Recorded {
     /// The record agrees; `locked` tells whether its supervisor held a lock.
     Here {
         /// Tells whether it did.
@@ -47,37 +47,37 @@ impl Serialize for Recorded {
 
 /// A workflow of which parts are on the engine.
 #[derive(Debug, Clone, Serialize)]
-pub struct WorkflowSummary {
+pub(crate) struct WorkflowSummary {
     /// Id of the workflow.
-    pub id: WorkflowId,
+    pub(crate) id: WorkflowId,
     /// The name that a person gave.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<WorkflowName>,
+    pub(crate) name: Option<WorkflowName>,
     /// The agent's image.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub image: Option<ImageName>,
+    pub(crate) image: Option<ImageName>,
     /// Digest under which a registry gave that image.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub image_digest: Option<ImageDigest>,
+    pub(crate) image_digest: Option<ImageDigest>,
     /// running, exited, created, … of the agent; `absent` without one.
-    pub agent: String,
+    pub(crate) agent: String,
     /// State of the guard.
-    pub guard: String,
+    pub(crate) guard: String,
     /// State of the fence.
-    pub fence: String,
+    pub(crate) fence: String,
     /// Digest of the policy.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub digest: Option<PolicyDigest>,
+    pub(crate) digest: Option<PolicyDigest>,
     /// The time of the start.
-    pub created_at: UnixTime,
+    pub(crate) created_at: UnixTime,
     /// Knowledge of this machine.
-    pub recorded: Recorded,
+    pub(crate) recorded: Recorded,
     /// Usage of a running agent, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Usage>,
+    pub(crate) usage: Option<Usage>,
     /// All that is there of it.
     #[serde(skip)]
-    pub parts: Vec<Part>,
+    pub(crate) parts: Vec<Part>,
 }
 
 impl WorkflowSummary {
@@ -115,29 +115,29 @@ impl WorkflowSummary {
     }
 
     /// Tells whether this machine made it, so that its files here are the workflow's.
-    pub fn is_recorded(&self) -> bool {
+    pub(crate) fn is_recorded(&self) -> bool {
         self.recorded != Recorded::No
     }
 
     /// Returns the engine's id of a container.
-    pub fn container(&self, role: Role) -> Option<&str> {
+    pub(crate) fn container(&self, role: Role) -> Option<&str> {
         self.parts.iter().find(|part| part.role == role).map(|part| part.handle.as_str())
     }
 
     /// Returns the workflow's fence and guard, where both are there.
-    pub fn helpers(&self) -> Option<Helpers> {
+    pub(crate) fn helpers(&self) -> Option<Helpers> {
         let handle = |role| self.container(role).map(str::to_owned);
         Some(Helpers { id: self.id, guard: handle(Role::Guard)?, fence: handle(Role::Fence)? })
     }
 }
 
 /// Lists all workflows of which anything is left on the engine, oldest first.
-pub async fn workflows(engine: &Engine) -> Result<Vec<WorkflowSummary>, Failure> {
+pub(crate) async fn workflows(engine: &Engine) -> Result<Vec<WorkflowSummary>, Failure> {
     Ok(group(parts(engine, LABEL_WORKFLOW).await?, known))
 }
 
 /// Lists everything that is left on the engine of a workflow that this process made.
-pub async fn of_run(engine: &Engine, workflow: &Workflow) -> Result<WorkflowSummary, Failure> {
+pub(crate) async fn of_run(engine: &Engine, workflow: &Workflow) -> Result<WorkflowSummary, Failure> {
     let own = Claim {
         workflow: workflow.id,
         name: workflow.name.clone(),
@@ -223,7 +223,7 @@ fn one(mut parts: Vec<Part>, known: &Known) -> Option<WorkflowSummary> {
 }
 
 /// Returns the one workflow that is meant by an id, a unique prefix of one, or a name.
-pub fn pick<'a>(all: &'a [WorkflowSummary], wanted: &str) -> Result<&'a WorkflowSummary, Failure> {
+pub(crate) fn pick<'a>(all: &'a [WorkflowSummary], wanted: &str) -> Result<&'a WorkflowSummary, Failure> {
     let named: Vec<_> =
         all.iter().filter(|found| found.name.as_ref().is_some_and(|name| name.as_ref() == wanted)).collect();
     let begun: Vec<_> =
@@ -242,12 +242,12 @@ pub fn pick<'a>(all: &'a [WorkflowSummary], wanted: &str) -> Result<&'a Workflow
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::supervisor::spec::part::tests::listed;
 
     /// Makes a workflow without any part.
-    pub fn found(id: &str) -> WorkflowSummary {
+    pub(crate) fn found(id: &str) -> WorkflowSummary {
         let workflow = id.parse().unwrap();
         WorkflowSummary::of(&Claim { workflow, name: None, digest: None, created_at: UnixTime(0) })
     }

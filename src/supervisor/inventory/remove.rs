@@ -25,7 +25,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// has no record of, nothing is kept or settled here: its id is no more than what the engine's
 /// objects say. What cannot be saved is not removed: an agent that fills a disk would be rid of its
 /// traces. What it left in the project is settled all the same.
-pub async fn end(engine: &Engine, found: &WorkflowSummary, how: How) -> Result<(), Failure> {
+pub(crate) async fn end(engine: &Engine, found: &WorkflowSummary, how: How) -> Result<(), Failure> {
     write_end_down(engine, found, how).await;
     if !found.is_recorded() {
         return remove(engine, found).await;
@@ -55,7 +55,7 @@ async fn write_end_down(engine: &Engine, found: &WorkflowSummary, how: How) {
 
 /// Removes everything of a workflow: agent first, so that it never runs without a guard, then the
 /// guard and the fence, then what they used. All of it is tried; all errors are told.
-pub async fn remove(engine: &Engine, found: &WorkflowSummary) -> Result<(), Failure> {
+pub(crate) async fn remove(engine: &Engine, found: &WorkflowSummary) -> Result<(), Failure> {
     let id = found.id;
     let mut errors = Vec::new();
     let of = |roles: &'static [Role]| found.parts.iter().filter(move |part| roles.contains(&part.role));
@@ -104,7 +104,10 @@ fn clean_up(id: WorkflowId, forget: bool) -> Vec<String> {
 }
 
 /// Reads the guard's log.
-pub async fn read_events(engine: &Engine, found: &WorkflowSummary) -> Result<Option<Vec<u8>>, Failure> {
+pub(crate) async fn read_events(
+    engine: &Engine,
+    found: &WorkflowSummary,
+) -> Result<Option<Vec<u8>>, Failure> {
     let id = found.id;
     let Some(guard) = found.container(Role::Guard) else { return Ok(None) };
     let options = LogsOptions { stdout: true, stderr: false, ..Default::default() };
@@ -161,7 +164,7 @@ async fn remove_volume(engine: &Engine, part: &Part) -> Option<String> {
 
 /// Keeps the events of a workflow that no supervisor follows, from the guard's log. `false` when
 /// the engine has none.
-pub async fn save_events(engine: &Engine, found: &WorkflowSummary) -> Result<bool, Failure> {
+pub(crate) async fn save_events(engine: &Engine, found: &WorkflowSummary) -> Result<bool, Failure> {
     let id = found.id;
     let Some(bytes) = read_events(engine, found).await? else { return Ok(false) };
     let added = events::add(id, &bytes)?;

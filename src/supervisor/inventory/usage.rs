@@ -18,32 +18,32 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Use against limit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Quota<T> {
+pub(crate) struct Quota<T> {
     /// Used, where the engine says.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub used: Option<T>,
+    pub(crate) used: Option<T>,
     /// Limit; absent where nobody knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<T>,
+    pub(crate) limit: Option<T>,
 }
 
 /// One agent's use.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// CPUs, on average since its start.
-    pub cpus: Quota<f64>,
+    pub(crate) cpus: Quota<f64>,
     /// Bytes of memory, without what the kernel can drop at once.
-    pub memory: Quota<u64>,
+    pub(crate) memory: Quota<u64>,
     /// Processes and threads.
-    pub pids: Quota<u64>,
+    pub(crate) pids: Quota<u64>,
     /// Bytes in the container's layer. What was added to the project only the supervisor knows.
-    pub disk: Quota<u64>,
+    pub(crate) disk: Quota<u64>,
     /// Seconds of wall-clock time.
-    pub seconds: Quota<u64>,
+    pub(crate) seconds: Quota<u64>,
 }
 
 /// Asks for the use of every agent that runs.
-pub async fn add(engine: &Engine, all: &mut [WorkflowSummary]) {
+pub(crate) async fn add(engine: &Engine, all: &mut [WorkflowSummary]) {
     let running = all.iter_mut().filter(|found| found.agent == "running");
     join_all(running.map(|found| async {
         let asked = tokio::time::timeout(PATIENCE, ask(engine, found.container(Role::Agent))).await;

@@ -10,7 +10,7 @@ use crate::workspace::masks::Served;
 
 /// Returns the covers that the program must find: none where nothing is covered, or where the agent
 /// does not begin by it.
-pub fn expected(agent: &AgentSpec) -> Result<Vec<Cover>, Failure> {
+pub(crate) fn expected(agent: &AgentSpec) -> Result<Vec<Cover>, Failure> {
     if !agent.by_init {
         return Ok(Vec::new());
     }

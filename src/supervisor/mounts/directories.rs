@@ -8,7 +8,7 @@ use crate::term::Failure;
 use crate::workspace::mounts::Bind;
 
 /// Makes the volumes; nothing is mounted yet.
-pub async fn create(engine: &Engine, workflow: &Workflow, binds: &Binds) -> Result<(), Failure> {
+pub(crate) async fn create(engine: &Engine, workflow: &Workflow, binds: &Binds) -> Result<(), Failure> {
     for (bind, request) in binds.volumes(workflow) {
         engine.create_volume(request).await.map_err(|error| {
             engine::refused(format!("cannot create the volume for {}", bind.source.display()), &error)
@@ -19,6 +19,6 @@ pub async fn create(engine: &Engine, workflow: &Workflow, binds: &Binds) -> Resu
 
 /// Returns the first that an engine may have mounted anew for the agent, and whose path leads
 /// elsewhere by now.
-pub fn swapped(binds: &Binds) -> Option<&Bind> {
+pub(crate) fn swapped(binds: &Binds) -> Option<&Bind> {
     binds.all.iter().find(|bind| !binds.is_shared(bind) && !bind.is_still_there())
 }

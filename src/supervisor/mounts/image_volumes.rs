@@ -7,7 +7,7 @@ use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Makes the volumes; the engine fills them from the image when the agent's container is created.
-pub async fn create(engine: &Engine, workflow: &Workflow, agent: &AgentSpec) -> Result<(), Failure> {
+pub(crate) async fn create(engine: &Engine, workflow: &Workflow, agent: &AgentSpec) -> Result<(), Failure> {
     for (place, request) in requests(workflow, &agent.data) {
         engine.create_volume(request).await.map_err(|error| {
             engine::refused(format!("cannot create the volume that the image declares at {place}"), &error)
@@ -18,7 +18,7 @@ pub async fn create(engine: &Engine, workflow: &Workflow, agent: &AgentSpec) -> 
 
 /// Refuses an agent's container for which the engine made a volume of its own: nobody would count
 /// it.
-pub async fn check(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
+pub(crate) async fn check(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
     let agent = workflow.object(Role::Agent);
     let about = engine.inspect_container(&agent, None).await;
     let about = about.map_err(|error| engine::refused("cannot look at the agent's mounts", &error))?;

@@ -1,7 +1,7 @@
 //! Directories and volumes that an agent is given, and the proof that they are the ones that were
 //! checked.
 
-pub mod covers;
-pub mod directories;
-pub mod image_volumes;
-pub mod nonce;
+pub(crate) mod covers;
+pub(crate) mod directories;
+pub(crate) mod image_volumes;
+pub(crate) mod nonce;

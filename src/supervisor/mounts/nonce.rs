@@ -24,7 +24,7 @@ use crate::workspace::mounts::Bind;
 
 /// A nonce in a directory, while this lives.
 #[derive(Debug)]
-pub struct Planted {
+pub(crate) struct Planted {
     directory: OwnedFd,
     source: PathBuf,
     nonce: Nonce,
@@ -34,7 +34,7 @@ pub struct Planted {
 
 /// Tells whether an engine that says to run on the kernel `theirs` runs on another than this
 /// program. Where the versions are the same, the fence compares boot ids.
-pub fn is_needed(theirs: Option<&str>) -> bool {
+pub(crate) fn is_needed(theirs: Option<&str>) -> bool {
     let own = rustix::system::uname();
     // An engine that says nothing is held to device and inode.
     theirs.is_some_and(|theirs| own.release().to_str().is_ok_and(|own| own != theirs))
@@ -44,7 +44,7 @@ pub fn is_needed(theirs: Option<&str>) -> bool {
 ///
 /// # Errors
 /// When one cannot have any.
-pub fn plant(binds: &[Bind]) -> Result<Vec<Planted>, Failure> {
+pub(crate) fn plant(binds: &[Bind]) -> Result<Vec<Planted>, Failure> {
     binds.iter().map(Planted::new).collect()
 }
 
@@ -78,7 +78,7 @@ impl Planted {
     }
 
     /// Returns what the fence must find.
-    pub fn nonce(&self) -> Nonce {
+    pub(crate) fn nonce(&self) -> Nonce {
         self.nonce.clone()
     }
 }

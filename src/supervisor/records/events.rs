@@ -48,7 +48,7 @@ fn of_name(name: &str) -> Option<(WorkflowId, u32)> {
 }
 
 /// Lists the parts that there are of a run, in order.
-pub fn parts(id: WorkflowId) -> Result<Vec<PathBuf>, Failure> {
+pub(crate) fn parts(id: WorkflowId) -> Result<Vec<PathBuf>, Failure> {
     Ok(parts_in(&state::folder("events")?, id))
 }
 
@@ -57,7 +57,7 @@ fn parts_in(folder: &Path, id: WorkflowId) -> Vec<PathBuf> {
 }
 
 /// Lists the runs that events are kept of.
-pub fn runs() -> Result<Vec<WorkflowId>, Failure> {
+pub(crate) fn runs() -> Result<Vec<WorkflowId>, Failure> {
     let folder = state::folder("events")?;
     let mut all: Vec<WorkflowId> = names(&folder)?.filter_map(|name| Some(of_name(&name)?.0)).collect();
     all.sort();
@@ -75,7 +75,7 @@ fn cannot(do_what: &str, path: &Path, error: &io::Error) -> Failure {
 }
 
 /// Reads all events that are kept of a run.
-pub fn read(id: WorkflowId) -> Result<Vec<u8>, Failure> {
+pub(crate) fn read(id: WorkflowId) -> Result<Vec<u8>, Failure> {
     let mut all = Vec::new();
     for path in parts(id)? {
         File::open(&path)
@@ -86,7 +86,7 @@ pub fn read(id: WorkflowId) -> Result<Vec<u8>, Failure> {
 }
 
 /// Writes the parts of one run.
-pub struct Writer {
+pub(crate) struct Writer {
     folder: PathBuf,
     id: WorkflowId,
     part: u32,
@@ -100,7 +100,7 @@ pub struct Writer {
 impl Writer {
     /// Begins the store of a new run, locked as far as files can be here (see
     /// [`state::are_events_held`]).
-    pub fn begin(id: WorkflowId) -> Result<Writer, Failure> {
+    pub(crate) fn begin(id: WorkflowId) -> Result<Writer, Failure> {
         let folder = state::folder("events")?;
         let path = folder.join(name(id, 1));
         let file = create(&path).map_err(|error| cannot("write events to", &path, &error))?;
@@ -109,12 +109,12 @@ impl Writer {
     }
 
     /// Returns the file that is written now.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.join(name(self.id, self.part))
     }
 
     /// Adds a line, with its end.
-    pub fn write(&mut self, line: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, line: &[u8]) -> io::Result<()> {
         if self.size >= self.most {
             let next = create(&self.folder.join(name(self.id, self.part + 1)))?;
             let before = std::mem::replace(&mut self.file, next);
@@ -134,16 +134,16 @@ fn create(path: &Path) -> io::Result<File> {
 
 /// Events that were added to those that are kept of a run.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Added {
+pub(crate) struct Added {
     /// Lines.
-    pub lines: u64,
+    pub(crate) lines: u64,
     /// Events that neither this machine nor the engine has any more: the first and the last.
-    pub missing: Option<(u64, u64)>,
+    pub(crate) missing: Option<(u64, u64)>,
 }
 
 /// Adds the lines of a guard's log that are not kept yet. While a supervisor writes them, nothing
 /// is.
-pub fn add(id: WorkflowId, log: &[u8]) -> Result<Added, Failure> {
+pub(crate) fn add(id: WorkflowId, log: &[u8]) -> Result<Added, Failure> {
     add_in(&state::folder("events")?, id, log, PART)
 }
 
@@ -221,7 +221,7 @@ fn number(line: &[u8]) -> Option<u64> {
 
 /// Forgets the events of old runs, and of the oldest beyond what all may keep. Runs that are on the
 /// engine (`living`) or supervised stay, and so does the newest.
-pub fn sweep(living: &[WorkflowId]) -> Result<(), Failure> {
+pub(crate) fn sweep(living: &[WorkflowId]) -> Result<(), Failure> {
     let folder = state::folder("events")?;
     let stays = |id: &WorkflowId| living.contains(id) || runs::is_supervised(*id);
     sweep_in(&folder, SystemTime::now(), KEPT_BYTES, stays)

@@ -1,4 +1,4 @@
 //! Records that this machine keeps of its runs.
 
-pub mod events;
-pub mod runs;
+pub(crate) mod events;
+pub(crate) mod runs;

@@ -31,7 +31,7 @@ const OLD: Duration = Duration::from_secs(3600);
 
 /// Record of a run that this machine made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
+pub(crate) struct Run {
     id: WorkflowId,
     name: Option<WorkflowName>,
     digest: Option<PolicyDigest>,
@@ -50,7 +50,7 @@ pub struct Run {
 impl Run {
     /// That of a workflow, if this machine made it. One that cannot be read is none: nothing on
     /// this machine is done by it.
-    pub fn of(id: WorkflowId) -> Option<Run> {
+    pub(crate) fn of(id: WorkflowId) -> Option<Run> {
         Run::read(&path(id).ok()?).filter(|run| run.id == id)
     }
 
@@ -66,7 +66,7 @@ impl Run {
 
     /// Tells whether a part on the engine is the run's: labels agree, and the engine's id where it
     /// was written down.
-    pub fn knows(&self, part: &Part) -> bool {
+    pub(crate) fn knows(&self, part: &Part) -> bool {
         let Claim { workflow, name, digest, created_at } = &part.claim;
         let is_claimed =
             (workflow, name, digest, created_at) == (&self.id, &self.name, &self.digest, &self.created_at);
@@ -75,20 +75,20 @@ impl Run {
 
     /// Tells whether its supervisor held a lock, so that one that is free says that the supervisor
     /// is gone.
-    pub fn was_locked(&self) -> bool {
+    pub(crate) fn was_locked(&self) -> bool {
         self.locked
     }
 }
 
 /// The record of a run that goes on, locked.
-pub struct Held {
+pub(crate) struct Held {
     file: File,
     path: PathBuf,
 }
 
 impl Held {
     /// Writes down a run of which nothing exists yet.
-    pub fn begin(workflow: &Workflow, engine: &str, project: Option<&Path>) -> Result<Held, Failure> {
+    pub(crate) fn begin(workflow: &Workflow, engine: &str, project: Option<&Path>) -> Result<Held, Failure> {
         let path = path(workflow.id)?;
         let run = Run {
             id: workflow.id,
@@ -105,7 +105,7 @@ impl Held {
     }
 
     /// Adds the engine's ids of the network and of the containers that last as long as the run.
-    pub fn add_ids(&mut self, parts: &[Part]) -> Result<(), Failure> {
+    pub(crate) fn add_ids(&mut self, parts: &[Part]) -> Result<(), Failure> {
         // The other containers come and go during a run.
         let lasting = |role| matches!(role, Role::Agent | Role::Fence | Role::Guard | Role::Network);
         let parts = parts.iter().filter(|part| lasting(part.role));
@@ -134,7 +134,7 @@ fn write(path: &Path, mut run: Run) -> io::Result<File> {
 
 /// Tells whether a supervisor on this machine still works for a workflow. One of version 0.1 holds
 /// the events until the guard has ended.
-pub fn is_supervised(id: WorkflowId) -> bool {
+pub(crate) fn is_supervised(id: WorkflowId) -> bool {
     is_held(id) || state::are_events_held(id)
 }
 
@@ -145,7 +145,7 @@ fn is_held(id: WorkflowId) -> bool {
 }
 
 /// Forgets a workflow of which nothing is left.
-pub fn forget(id: WorkflowId) -> Result<(), Failure> {
+pub(crate) fn forget(id: WorkflowId) -> Result<(), Failure> {
     record::forget(id)?;
     let path = path(id)?;
     match fs::remove_file(&path) {
@@ -156,7 +156,7 @@ pub fn forget(id: WorkflowId) -> Result<(), Failure> {
 
 /// Forgets the runs of this engine that are not on it any more and that nobody supervises; `living`
 /// are.
-pub fn sweep(engine: &str, living: &[WorkflowId]) -> Result<(), Failure> {
+pub(crate) fn sweep(engine: &str, living: &[WorkflowId]) -> Result<(), Failure> {
     let folder = state::folder("runs")?;
     for entry in fs::read_dir(&folder).map_err(|error| cannot("list", &folder, &error))?.flatten() {
         let path = entry.path();

@@ -72,7 +72,7 @@ pub(super) fn own_addresses() -> Result<Vec<IpAddr>, Failure> {
 
 /// The addresses on which this machine or the engine answers, for the floor; `engines` is the
 /// network of the engine's machine.
-pub fn surroundings(
+pub(crate) fn surroundings(
     policy: &Policy,
     engine_subnets: Vec<IpNet>,
     engines: HostNetwork,

@@ -13,7 +13,7 @@ mod account;
 mod agent_end;
 mod agent_streams;
 mod checked;
-pub mod checks;
+pub(crate) mod checks;
 mod conclusion;
 mod configuration;
 mod container_end;
@@ -30,13 +30,13 @@ mod prepared;
 mod proven;
 mod reached;
 mod ready;
-pub mod removal;
+pub(crate) mod removal;
 mod request;
 mod running;
-pub mod runtime;
+pub(crate) mod runtime;
 mod stopping;
-pub mod streams;
-pub mod summary;
+pub(crate) mod streams;
+pub(crate) mod summary;
 mod waiting;
 
 use self::checked::{Checked, Gathered};
@@ -44,7 +44,7 @@ use self::created::Created;
 use self::early_signal::EarlySignal;
 use self::events::EventFiles;
 use self::prepared::{Prepared, RunPlan};
-pub use self::request::RunRequest;
+pub(crate) use self::request::RunRequest;
 use self::running::Running;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::records::runs::Held;
@@ -54,7 +54,7 @@ use crate::supervisor::spec::image::Image;
 use crate::term::{Failure, trace};
 
 /// Runs the agent to its end; the exit status for the program.
-pub async fn run(
+pub(crate) async fn run(
     engine: &Engine,
     image: &Image,
     request: RunRequest,

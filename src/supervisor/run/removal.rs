@@ -64,7 +64,7 @@ async fn within_limit(engine: &Engine, workflow: &Workflow) -> Result<(), Failur
 
 /// Removes everything of a workflow that this program asked the engine for. Call it when nothing
 /// asks for more.
-pub async fn remove(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
+pub(crate) async fn remove(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
     let _progress = crate::term::progress("removing what the run made");
     let mut doubtful = engine.creations.settled(QUIET).await;
     if !doubtful.unanswered.is_empty() {

@@ -15,23 +15,23 @@ use crate::workspace::mounts::Bind;
 use crate::workspace::worktree::Worktree;
 
 /// All that a run needs besides the engine and the image.
-pub struct RunRequest {
+pub(crate) struct RunRequest {
     /// A name for the workflow.
-    pub name: Option<WorkflowName>,
+    pub(crate) name: Option<WorkflowName>,
     /// The policy, whole.
-    pub policy: Policy,
+    pub(crate) policy: Policy,
     /// The origin of the policy, for a reload.
-    pub layers: Record,
+    pub(crate) layers: Record,
     /// The agent, as it was asked for.
-    pub agent: AgentRequest,
+    pub(crate) agent: AgentRequest,
     /// Covers of the project's files, and of those of its repository where that lies elsewhere.
-    pub masks: Vec<masks::Plan>,
+    pub(crate) masks: Vec<masks::Plan>,
     /// The project as a working tree whose repository lies elsewhere.
-    pub worktree: Option<Worktree>,
+    pub(crate) worktree: Option<Worktree>,
     /// End of the agent's token, which ends the run.
-    pub token_ends: Option<SystemTime>,
+    pub(crate) token_ends: Option<SystemTime>,
     /// A second file for the events.
-    pub events: Option<PathBuf>,
+    pub(crate) events: Option<PathBuf>,
 }
 
 /// The time after which a run is ended.

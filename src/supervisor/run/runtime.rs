@@ -30,7 +30,7 @@ const DEFAULT: &str = "default";
 
 /// The runtime that the agent must have, of what the policy and the command line say; none: the
 /// engine's own.
-pub fn wanted(policy: Option<&str>, asked: Option<&str>) -> Result<Option<String>, Failure> {
+pub(crate) fn wanted(policy: Option<&str>, asked: Option<&str>) -> Result<Option<String>, Failure> {
     match (policy, asked) {
         (Some(policy), Some(asked)) if policy != asked => Err(Failure::new(
             COULD_NOT_RUN,
@@ -96,11 +96,11 @@ pub(super) async fn prove(
 /// Runtimes that make plain containers, by the names that engines give them.
 const PLAIN: [&str; 4] = ["runc", "crun", "youki", "io.containerd.runc.v2"];
 /// Hint for [`of_helpers`].
-pub const OF_HELPERS_HINT: &str = "make runc the engine's default runtime again; the agent alone gets a sandbox by --runtime or container.runtime";
+pub(crate) const OF_HELPERS_HINT: &str = "make runc the engine's default runtime again; the agent alone gets a sandbox by --runtime or container.runtime";
 
 /// A remark for a fence that could not be made: fence and guard are of the engine's default
 /// runtime, which may be to blame.
-pub fn of_helpers(default: &str) -> Option<String> {
+pub(crate) fn of_helpers(default: &str) -> Option<String> {
     let plain = default.is_empty() || PLAIN.contains(&default);
     (!plain).then(|| {
         format!(

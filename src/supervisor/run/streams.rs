@@ -16,11 +16,11 @@ use tokio::sync::watch;
 use crate::supervisor::engine::Engine;
 
 /// Puts the person's terminal into raw mode for the time of a `-t` run, and back at its end.
-pub struct RawTerminal(Option<Termios>);
+pub(crate) struct RawTerminal(Option<Termios>);
 
 impl RawTerminal {
     /// Raw mode when stdin is a terminal; otherwise nothing.
-    pub fn enter() -> Self {
+    pub(crate) fn enter() -> Self {
         let stdin = std::io::stdin();
         let Ok(before) = termios::tcgetattr(&stdin) else { return RawTerminal(None) };
         let mut raw = before.clone();
@@ -42,7 +42,7 @@ impl Drop for RawTerminal {
 }
 
 /// Tells whether stdin is a terminal.
-pub fn stdin_is_terminal() -> bool {
+pub(crate) fn stdin_is_terminal() -> bool {
     std::io::stdin().is_terminal()
 }
 
@@ -52,7 +52,7 @@ pub fn stdin_is_terminal() -> bool {
 /// words what could not be written for another reason, such as a full disk: nobody else tells.
 /// `over` says that the agent has ended: then a stream that brings nothing more for a while is at
 /// its end.
-pub async fn carry(
+pub(crate) async fn carry(
     attached: AttachContainerResults,
     interactive: bool,
     mut over: watch::Receiver<bool>,
@@ -158,7 +158,7 @@ fn write_all(stream: &mut (impl Write + AsFd), mut bytes: &[u8]) -> std::io::Res
 }
 
 /// Tells the agent's terminal the size of ours, now and at every change.
-pub async fn follow_size(engine: Engine, container: String) {
+pub(super) async fn follow_size(engine: Engine, container: String) {
     let Ok(mut changes) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())
     else {
         return;

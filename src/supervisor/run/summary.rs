@@ -10,9 +10,9 @@ use crate::wire::event::{Access, Control, Event, Kind, Known, Transport};
 
 /// Counts refusals as they happen. Bounded: an agent may try any number of targets.
 #[derive(Debug, Default)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// The chain of the lines.
-    pub log: Checked,
+    pub(crate) log: Checked,
     refused: BTreeMap<(String, String), u64>,
     beyond: u64,
 }
@@ -26,7 +26,7 @@ const SHOWN: usize = 12;
 
 impl Summary {
     /// Takes in one event.
-    pub fn add(&mut self, event: &Event) {
+    pub(crate) fn add(&mut self, event: &Event) {
         if !event.is_denied() {
             return;
         }
@@ -52,7 +52,7 @@ impl Summary {
 
     /// The summary's text, empty when nothing was refused. Control characters that an agent put
     /// into a name never reach the terminal.
-    pub fn text(&self, id: WorkflowId) -> String {
+    pub(crate) fn text(&self, id: WorkflowId) -> String {
         if self.refused.is_empty() {
             return String::new();
         }
@@ -98,7 +98,7 @@ fn reason(access: &Access) -> String {
 }
 
 /// The last line about a run's events: what proves later that the log is whole.
-pub fn last_digest(summary: Option<&Summary>, id: WorkflowId) -> String {
+pub(super) fn last_digest(summary: Option<&Summary>, id: WorkflowId) -> String {
     let Some((log, digest)) = summary.and_then(|summary| Some((&summary.log, summary.log.digest.as_ref()?)))
     else {
         return format!(

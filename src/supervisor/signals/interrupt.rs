@@ -10,17 +10,17 @@ static TIDY: AtomicUsize = AtomicUsize::new(0);
 
 /// Something on the engine that must be removed, whatever comes. While one is held, the program
 /// does not end before it is done.
-pub struct Tidies(());
+pub(crate) struct Tidies(());
 
 impl Tidies {
     /// Begins it.
-    pub fn begin() -> Tidies {
+    pub(crate) fn begin() -> Tidies {
         TIDY.fetch_add(1, Ordering::SeqCst);
         Tidies(())
     }
 
     /// Tells whether there is one.
-    pub fn is_any() -> bool {
+    pub(super) fn is_any() -> bool {
         TIDY.load(Ordering::SeqCst) > 0
     }
 }
@@ -33,7 +33,7 @@ impl Drop for Tidies {
 
 /// Gives what the work gives, unless a signal wants it to end. Once this was called such a signal
 /// no longer ends the program by itself.
-pub async fn unless_interrupted<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+pub(crate) async fn unless_interrupted<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let mut signals = Signals::new()?;
     tokio::select! {
         done = work => Ok(done),
@@ -42,12 +42,12 @@ pub async fn unless_interrupted<T>(work: impl Future<Output = T>) -> Result<T, F
 }
 
 /// The failure that a signal is, where nothing of a run exists.
-pub fn interrupted(number: i32) -> Failure {
+pub(crate) fn interrupted(number: i32) -> Failure {
     Failure::new(u8::try_from(128 + number).unwrap_or(u8::MAX), "interrupted before anything was created")
 }
 
 /// Does the work unless a signal comes. What tidies up by itself is let come to its end.
-pub async fn until_signal<T>(
+pub(crate) async fn until_signal<T>(
     signals: &mut Signals,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {

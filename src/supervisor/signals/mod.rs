@@ -1,6 +1,6 @@
 //! The signals that a run passes on to its agent.
 
-pub mod interrupt;
+pub(crate) mod interrupt;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -9,14 +9,14 @@ use crate::host::signals::is_ignored;
 use crate::term::{COULD_NOT_RUN, Failure};
 
 /// A terminal's end.
-pub const SIGHUP: i32 = 1;
+pub(super) const SIGHUP: i32 = 1;
 /// Ctrl-C.
-pub const SIGINT: i32 = 2;
+pub(crate) const SIGINT: i32 = 2;
 /// A request to end.
-pub const SIGTERM: i32 = 15;
+pub(crate) const SIGTERM: i32 = 15;
 
 /// The name by which an engine sends a signal on.
-pub fn signal_name(number: i32) -> &'static str {
+pub(super) fn signal_name(number: i32) -> &'static str {
     match number {
         SIGHUP => "HUP",
         SIGINT => "INT",
@@ -26,7 +26,7 @@ pub fn signal_name(number: i32) -> &'static str {
 }
 
 /// The signals that are passed on to the agent.
-pub struct Signals {
+pub(crate) struct Signals {
     send: mpsc::UnboundedSender<i32>,
     received: mpsc::UnboundedReceiver<i32>,
     /// Tells whether there was a terminal to be hung up.
@@ -37,7 +37,7 @@ impl Signals {
     /// Listens from now on. HUP that was ignored from the start stays so: that is what `nohup` is
     /// for. A shell starts background jobs with INT ignored; a person who sends INT to such a run
     /// means the agent, as with docker.
-    pub fn new() -> Result<Self, Failure> {
+    pub(crate) fn new() -> Result<Self, Failure> {
         let (send, received) = mpsc::unbounded_channel();
         for number in [SIGHUP, SIGINT, 3, SIGTERM] {
             if number == SIGHUP && is_ignored(number) {
@@ -60,25 +60,25 @@ impl Signals {
 
     /// Listens to no signal.
     #[cfg(test)]
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         let (send, received) = mpsc::unbounded_channel();
         Signals { send, received, had_terminal: false }
     }
 
     /// Tells whether a signal wants the run to end: TERM, and HUP where it says that the terminal
     /// has gone. A HUP from somebody is the agent's.
-    pub fn is_an_end(&self, number: i32) -> bool {
+    pub(super) fn is_an_end(&self, number: i32) -> bool {
         number == SIGTERM || number == SIGHUP && self.had_terminal && !has_terminal()
     }
 
     /// Has a signal noticed again, by the next who waits.
-    pub fn again(&self, number: i32) {
+    pub(crate) fn again(&self, number: i32) {
         // The receiver is this very value's.
         let _ = self.send.send(number);
     }
 
     /// The next one.
-    pub async fn next(&mut self) -> i32 {
+    pub(crate) async fn next(&mut self) -> i32 {
         match self.received.recv().await {
             Some(number) => number,
             None => std::future::pending().await,

@@ -13,72 +13,72 @@ use crate::workspace::masks::{Laying, Served};
 
 /// SpecFacts of the engine and its machine beside the dialect, as far as the agent depends on them.
 #[derive(Debug, Clone, Copy)]
-pub struct EngineFacts {
+pub(crate) struct EngineFacts {
     /// Tells whether the storage driver may hold a disk limit for one container.
-    pub quotas: bool,
+    pub(crate) quotas: bool,
     /// Tells whether the agent can have files of this machine in the place of the engine's own.
-    pub own_files: bool,
+    pub(crate) own_files: bool,
     /// Tells whether the engine runs on another kernel, where device and inode mean nothing.
-    pub elsewhere: bool,
+    pub(crate) elsewhere: bool,
 }
 
 /// All that a request does not say and a spec needs.
 #[derive(Debug, Clone, Copy)]
-pub struct SpecFacts<'a> {
+pub(crate) struct SpecFacts<'a> {
     /// The image on the engine.
-    pub image: &'a Image,
+    pub(crate) image: &'a Image,
     /// Everything in which the engine differs from others.
-    pub dialect: &'a Dialect,
+    pub(crate) dialect: &'a Dialect,
     /// The engine's machine.
-    pub engine: EngineFacts,
+    pub(crate) engine: EngineFacts,
     /// The limits: what was asked for, lowered by the policy and by what the engine has.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// Covers over the files of this machine.
-    pub covers: &'a Laying,
+    pub(crate) covers: &'a Laying,
 }
 
 /// An agent as it will be made.
 #[derive(Debug, Clone)]
-pub struct AgentSpec {
+pub(crate) struct AgentSpec {
     /// Image; by its id, what was looked at is what runs.
-    pub image: Image,
+    pub(crate) image: Image,
     /// Command; empty: the image's.
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
     /// Program in the place of the image's entrypoint.
-    pub entrypoint: Option<String>,
+    pub(crate) entrypoint: Option<String>,
     /// `NAME=VALUE`.
-    pub env: Vec<String>,
+    pub(crate) env: Vec<String>,
     /// Files and directories of this machine; the project is mounted at [`WORKSPACE`].
-    pub binds: Binds,
+    pub(crate) binds: Binds,
     /// Files that are laid over those that it is given.
-    pub served: Vec<Served>,
+    pub(crate) served: Vec<Served>,
     /// Tells whether it begins by ringfence's own first program, which waits until the covers were
     /// looked at.
-    pub by_init: bool,
+    pub(crate) by_init: bool,
     /// Working directory; none: the project's, else the image's.
-    pub workdir: Option<String>,
+    pub(crate) workdir: Option<String>,
     /// Places of the volumes that its image declares.
-    pub data: Vec<String>,
+    pub(crate) data: Vec<String>,
     /// Tells whether the engine's own files that name hosts and resolvers are to be read-only.
-    pub names_read_only: bool,
+    pub(crate) names_read_only: bool,
     /// Tells whether it is handed files in memory.
-    pub handed: bool,
+    pub(crate) handed: bool,
     /// Tells whether it trusts authorities besides its image's own.
-    pub trust: bool,
+    pub(crate) trust: bool,
     /// User; none: the image's.
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// OCI runtime; none: the engine's own.
-    pub runtime: Option<String>,
+    pub(crate) runtime: Option<String>,
     /// Tells whether stdin stays open.
-    pub interactive: bool,
+    pub(crate) interactive: bool,
     /// Tells whether it has a terminal.
-    pub tty: bool,
+    pub(crate) tty: bool,
     /// Limits.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// Tells whether the storage driver is to hold the disk limit for the container's layer.
-    pub quota: bool,
+    pub(crate) quota: bool,
     /// Access to the kernel and the image.
-    pub surface: Surface,
+    pub(crate) surface: Surface,
 }
 
 impl AgentSpec {
@@ -86,7 +86,7 @@ impl AgentSpec {
     ///
     /// # Errors
     /// When the image declares a volume where none can be.
-    pub fn new(asked: &AgentRequest, facts: SpecFacts<'_>) -> Result<AgentSpec, Failure> {
+    pub(crate) fn new(asked: &AgentRequest, facts: SpecFacts<'_>) -> Result<AgentSpec, Failure> {
         let SpecFacts { image, dialect, engine, limits, covers } = facts;
         // On a rootless engine the person is root in the container, and the owner's number would be
         // somebody else.

@@ -19,27 +19,27 @@ use crate::workspace::mounts::Bind;
 
 /// Everything of this machine that an agent is given, in order.
 #[derive(Debug, Clone, Default)]
-pub struct Binds {
+pub(crate) struct Binds {
     /// The project first, if there is one.
-    pub all: Vec<Bind>,
+    pub(crate) all: Vec<Bind>,
     /// The engine's way to mount a directory.
-    pub sharing: Sharing,
+    pub(crate) sharing: Sharing,
 }
 
 impl Binds {
     /// Returns the mounts of the agent.
-    pub fn for_agent(&self, workflow: &Workflow) -> Vec<Mount> {
+    pub(crate) fn for_agent(&self, workflow: &Workflow) -> Vec<Mount> {
         self.mounts(workflow, |_, bind| (bind.target.clone(), !bind.writable))
     }
 
     /// Returns the mounts of the fence, which only looks.
-    pub fn for_fence(&self, workflow: &Workflow) -> Vec<Mount> {
+    pub(super) fn for_fence(&self, workflow: &Workflow) -> Vec<Mount> {
         self.mounts(workflow, |index, _| (format!("{GIVEN}/{index}"), true))
     }
 
     /// Returns what the fence must find; with nonces, one for each, where device and inode mean
     /// nothing. `kernel`: the boot id of this machine, where the fence can compare it.
-    pub fn expected(&self, nonces: &[Nonce], kernel: Option<&str>) -> Vec<Given> {
+    pub(crate) fn expected(&self, nonces: &[Nonce], kernel: Option<&str>) -> Vec<Given> {
         let given = |(index, bind): (usize, &Bind)| Given {
             nonce: nonces.get(index).cloned(),
             at: format!("{GIVEN}/{index}"),
@@ -52,7 +52,7 @@ impl Binds {
     }
 
     /// Returns what the engine is asked for as volumes, each with the directory that it shows.
-    pub fn volumes(&self, workflow: &Workflow) -> Vec<(&Bind, VolumeCreateRequest)> {
+    pub(crate) fn volumes(&self, workflow: &Workflow) -> Vec<(&Bind, VolumeCreateRequest)> {
         let shared = self.all.iter().enumerate().filter(|(_, bind)| self.is_shared(bind));
         shared.map(|(index, bind)| (bind, self.volume(workflow, index, bind))).collect()
     }
@@ -77,7 +77,7 @@ impl Binds {
     }
 
     /// Tells whether the engine mounts a directory once, for fence and agent.
-    pub fn is_shared(&self, bind: &Bind) -> bool {
+    pub(crate) fn is_shared(&self, bind: &Bind) -> bool {
         self.sharing != Sharing::Never && bind.directory
     }
 

@@ -35,7 +35,11 @@ const JAVA_OPTIONS: &str = "JAVA_TOOL_OPTIONS";
 
 /// Returns the agent's variables. `authorities`: the variables of its image, where authorities
 /// besides the image's own are mounted.
-pub fn variables(given: &[String], authorities: Option<&[String]>, removes: RemovesVariable) -> Vec<String> {
+pub(crate) fn variables(
+    given: &[String],
+    authorities: Option<&[String]>,
+    removes: RemovesVariable,
+) -> Vec<String> {
     let mut env = given.to_vec();
     without_proxies(&mut env, removes);
     without_devices(&mut env, removes);

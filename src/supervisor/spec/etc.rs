@@ -15,14 +15,14 @@ use netpolicy::virtual_names::VirtualNames;
 use crate::supervisor::engine::dialect::{Dialect, HostNames, Hostname};
 
 /// The name of the agent's machine, as the fence's container has it.
-pub const HOSTNAME: &str = "agent";
+pub(super) const HOSTNAME: &str = "agent";
 
 /// Names of the host that an engine may write into every hosts file, with the host's address.
 const HOST_NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
 
 /// Returns the files by their place, `mark` among them where the engine lays it into containers.
 /// Port 53 of every address is the filter's, `resolver`'s too.
-pub fn files(mark: Option<&'static str>, resolver: Ipv4Addr) -> Vec<(&'static str, String)> {
+pub(crate) fn files(mark: Option<&'static str>, resolver: Ipv4Addr) -> Vec<(&'static str, String)> {
     let mut files = vec![
         ("/etc/hosts", format!("127.0.0.1\tlocalhost\n127.0.1.1\t{HOSTNAME}\n")),
         ("/etc/hostname", format!("{HOSTNAME}\n")),
@@ -34,14 +34,14 @@ pub fn files(mark: Option<&'static str>, resolver: Ipv4Addr) -> Vec<(&'static st
 
 /// Tells whether the engine can mount a file of this machine into every container: it sees them,
 /// and no labels of SELinux keep it from that.
-pub fn can_be_given(dialect: &Dialect, local: bool, elsewhere: bool) -> bool {
+pub(crate) fn can_be_given(dialect: &Dialect, local: bool, elsewhere: bool) -> bool {
     local && !elsewhere && !dialect.labels_files
 }
 
 /// Gives the agent's hosts file, which is the fence's, lines for the host's names, where the engine
 /// would write the host's own address there: programs would not ask the filter for a name that the
 /// policy permits, and what they then connect to is refused.
-pub fn name_host(names: HostNames, policy: &Policy, fence: &mut ContainerCreateBody) {
+pub(crate) fn name_host(names: HostNames, policy: &Policy, fence: &mut ContainerCreateBody) {
     if names == HostNames::Always {
         fence.host_config.get_or_insert_default().extra_hosts = Some(host_lines(policy));
     }
@@ -54,7 +54,7 @@ fn host_lines(policy: &Policy) -> Vec<String> {
 }
 
 /// Names the agent's machine as its hosts file does, where it would have a name of its own.
-pub fn name_agent(hostname: Hostname, agent: &mut ContainerCreateBody) {
+pub(crate) fn name_agent(hostname: Hostname, agent: &mut ContainerCreateBody) {
     if hostname == Hostname::OfEachContainer {
         agent.hostname = Some(HOSTNAME.to_owned());
     }
@@ -62,7 +62,7 @@ pub fn name_agent(hostname: Hostname, agent: &mut ContainerCreateBody) {
 
 /// Paths that stay read-only where the engine's own files are the agent's: those files, and what
 /// engines have read-only unless they are told otherwise, since a list takes the place of theirs.
-pub fn read_only_paths() -> Vec<String> {
+pub(crate) fn read_only_paths() -> Vec<String> {
     let usual = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
     let names = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
     usual.into_iter().chain(names).map(str::to_owned).collect()

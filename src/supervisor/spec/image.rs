@@ -2,24 +2,24 @@
 
 /// An image that is on the engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Image {
+pub(crate) struct Image {
     /// Name as it was typed.
-    pub name: String,
+    pub(crate) name: String,
     /// The engine's id. An agent is made by the id: what was looked at is what runs.
-    pub id: String,
+    pub(crate) id: String,
     /// Origin by content: `registry.example/agent@sha256:…`. Absent for an image that no registry
     /// gave.
-    pub digest: Option<String>,
+    pub(crate) digest: Option<String>,
     /// Variables that the image sets.
-    pub env: Vec<String>,
+    pub(crate) env: Vec<String>,
     /// User of the image's programs; empty: root.
-    pub user: String,
+    pub(crate) user: String,
     /// Entrypoint.
-    pub entrypoint: Vec<String>,
+    pub(crate) entrypoint: Vec<String>,
     /// Arguments of the entrypoint, unless a command is given.
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
     /// Names of the image's labels.
-    pub labels: Vec<String>,
+    pub(crate) labels: Vec<String>,
     /// Paths for which the image wants volumes.
-    pub volumes: Vec<String>,
+    pub(crate) volumes: Vec<String>,
 }

@@ -21,7 +21,7 @@ const MOST: usize = 64;
 
 /// Returns the paths in the agent's container for which the run makes volumes. `mounted` are those
 /// where something else is mounted.
-pub fn places(declared: &[String], mounted: &[&str]) -> Result<Vec<String>, Failure> {
+pub(crate) fn places(declared: &[String], mounted: &[&str]) -> Result<Vec<String>, Failure> {
     let refused = |what: String| {
         Err(Failure::new(COULD_NOT_RUN, what).hint("see VOLUME in the image's Dockerfile; build it without"))
     };
@@ -57,7 +57,7 @@ fn cleaned(path: &str) -> Option<String> {
 }
 
 /// Returns what the engine is asked for as volumes, each with its place.
-pub fn requests<'a>(
+pub(crate) fn requests<'a>(
     workflow: &'a Workflow,
     places: &'a [String],
 ) -> impl Iterator<Item = (&'a String, VolumeCreateRequest)> {
@@ -72,13 +72,13 @@ pub fn requests<'a>(
 }
 
 /// Returns their mounts in the agent's container.
-pub fn for_agent(workflow: &Workflow, places: &[String]) -> Vec<Mount> {
+pub(crate) fn for_agent(workflow: &Workflow, places: &[String]) -> Vec<Mount> {
     let mount = |(number, place): (usize, &String)| mount(workflow, number, place.clone(), false);
     places.iter().enumerate().map(mount).collect()
 }
 
 /// Returns their mounts where they are counted.
-pub fn for_counting(workflow: &Workflow, how_many: usize) -> Vec<Mount> {
+pub(super) fn for_counting(workflow: &Workflow, how_many: usize) -> Vec<Mount> {
     (0..how_many).map(|number| mount(workflow, number, format!("{COUNTED}/{number}"), true)).collect()
 }
 
@@ -100,7 +100,7 @@ fn name(workflow: &Workflow, number: usize) -> String {
 }
 
 /// Tells whether an engine made the name up.
-pub fn is_nameless(name: &str) -> bool {
+pub(crate) fn is_nameless(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 

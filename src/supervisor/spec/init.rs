@@ -5,7 +5,7 @@ use super::agent::AgentSpec;
 
 /// Returns the words that start the agent behind it: those that the engine would put together
 /// itself. An entrypoint of one empty word is none.
-pub fn words(agent: &AgentSpec) -> Vec<String> {
+pub(crate) fn words(agent: &AgentSpec) -> Vec<String> {
     let own = agent.entrypoint.clone().map(|program| vec![program]);
     let command = match (&own, agent.command.is_empty()) {
         (None, true) => agent.image.command.clone(),

@@ -29,42 +29,42 @@ const TIME: Duration = Duration::from_secs(24 * 3600);
 
 /// Limits as somebody asks for them; absent where nobody said anything.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// CPUs.
-    pub cpus: Option<f64>,
+    pub(crate) cpus: Option<f64>,
     /// Bytes; swap is equal, so none is added.
-    pub memory: Option<u64>,
+    pub(crate) memory: Option<u64>,
     /// Processes and threads.
-    pub pids: Option<u64>,
+    pub(crate) pids: Option<u64>,
     /// Files that a process may have open.
-    pub open_files: Option<u64>,
+    pub(crate) open_files: Option<u64>,
     /// Bytes in the container's layer, and in writable mounts beyond what was there.
-    pub disk: Option<u64>,
+    pub(crate) disk: Option<u64>,
     /// Wall-clock time.
-    pub time: Option<Duration>,
+    pub(crate) time: Option<Duration>,
 }
 
 /// Limits of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// CPUs, in billionths.
-    pub nano_cpus: i64,
+    pub(crate) nano_cpus: i64,
     /// Bytes; swap is equal, so none is added.
-    pub memory: u64,
+    pub(crate) memory: u64,
     /// Processes and threads.
-    pub pids: u64,
+    pub(crate) pids: u64,
     /// Files that a process may have open.
-    pub open_files: u64,
+    pub(crate) open_files: u64,
     /// Bytes in the container's layer, and in writable mounts beyond what was there.
-    pub disk: u64,
+    pub(crate) disk: u64,
     /// Wall-clock time.
-    pub time: Duration,
+    pub(crate) time: Duration,
 }
 
 impl Limits {
     /// Files and folders that an agent may make: one for each 4 KiB of its disk limit. Each takes
     /// an inode, of which a file system has so many and no more.
-    pub fn files(&self) -> u64 {
+    pub(crate) fn files(&self) -> u64 {
         (self.disk / FILE).max(LEAST_FILES)
     }
 }
@@ -75,7 +75,7 @@ impl Asked {
     ///
     /// # Errors
     /// When more CPUs were asked for than the engine has.
-    pub fn within(self, policy: &Policy, engine_cpus: f64) -> Result<Limits, Failure> {
+    pub(crate) fn within(self, policy: &Policy, engine_cpus: f64) -> Result<Limits, Failure> {
         let of = &policy.container;
         let cpus = cpus(self.cpus, policy, engine_cpus).ok_or_else(|| {
             let asked = self.cpus.unwrap_or_default();
@@ -101,12 +101,12 @@ impl Default for Limits {
 }
 
 /// A limit as engines take it.
-pub fn for_engine(limit: u64) -> i64 {
+pub(crate) fn for_engine(limit: u64) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 /// Bytes as a person reads them: `1.5GiB`, and exactly where the number is a whole one of its unit.
-pub fn bytes(number: u64) -> String {
+pub(crate) fn bytes(number: u64) -> String {
     let units = [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match units.iter().find(|(unit, _)| number >= *unit) {
         Some((unit, word)) if number.is_multiple_of(*unit) => format!("{}{word}", number / unit),

@@ -1,17 +1,17 @@
 //! Requests to the engine as plain data: nothing in here acts.
 
-pub mod agent;
-pub mod binds;
-pub mod containers;
+pub(crate) mod agent;
+pub(crate) mod binds;
+pub(crate) mod containers;
 mod environment;
-pub mod etc;
-pub mod image;
-pub mod image_volumes;
-pub mod init;
-pub mod limits;
-pub mod part;
-pub mod places;
-pub mod request;
-pub mod seccomp;
-pub mod surface;
-pub mod workflow;
+pub(crate) mod etc;
+pub(crate) mod image;
+pub(crate) mod image_volumes;
+pub(crate) mod init;
+pub(crate) mod limits;
+pub(crate) mod part;
+pub(crate) mod places;
+pub(crate) mod request;
+pub(crate) mod seccomp;
+pub(crate) mod surface;
+pub(crate) mod workflow;

@@ -18,38 +18,38 @@ use crate::wire::{EngineId, ImageDigest, ImageName, PolicyDigest, Role, UnixTime
 
 /// Words of the labels that all parts of a workflow share.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
+pub(crate) struct Claim {
     /// Its id.
-    pub workflow: WorkflowId,
+    pub(crate) workflow: WorkflowId,
     /// The name that a person gave.
-    pub name: Option<WorkflowName>,
+    pub(crate) name: Option<WorkflowName>,
     /// Digest of the policy.
-    pub digest: Option<PolicyDigest>,
+    pub(crate) digest: Option<PolicyDigest>,
     /// The time of the start.
-    pub created_at: UnixTime,
+    pub(crate) created_at: UnixTime,
 }
 
 /// An object on the engine that is, by name and labels, a part of a workflow.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub(crate) struct Part {
     /// Words of its labels.
-    pub claim: Claim,
+    pub(crate) claim: Claim,
     /// Purpose.
-    pub role: Role,
+    pub(crate) role: Role,
     /// Handle by which the engine is asked for it: its own id of a container or network, the name
     /// of a volume, which has no other.
-    pub handle: String,
+    pub(crate) handle: String,
     /// State of a container.
-    pub state: String,
+    pub(crate) state: String,
     /// The agent's image.
-    pub image: Option<ImageName>,
+    pub(crate) image: Option<ImageName>,
     /// Digest under which a registry gave that image.
-    pub image_digest: Option<ImageDigest>,
+    pub(crate) image_digest: Option<ImageDigest>,
 }
 
 impl Part {
     /// A container.
-    pub fn of_container(listed: &ContainerSummary) -> Option<Part> {
+    pub(crate) fn of_container(listed: &ContainerSummary) -> Option<Part> {
         let names = listed.names.iter().flatten().map(|name| name.trim_start_matches('/'));
         let part = Part::read(listed.labels.as_ref()?, names)?;
         let is_container = matches!(
@@ -64,14 +64,14 @@ impl Part {
     }
 
     /// A network.
-    pub fn of_network(listed: &Network) -> Option<Part> {
+    pub(crate) fn of_network(listed: &Network) -> Option<Part> {
         let part = Part::read(listed.labels.as_ref()?, listed.name.as_deref().into_iter())?;
         let id: EngineId = listed.id.as_deref()?.parse().ok()?;
         (part.role == Role::Network).then(|| Part { handle: id.to_string(), ..part })
     }
 
     /// A volume.
-    pub fn of_volume(listed: &Volume) -> Option<Part> {
+    pub(crate) fn of_volume(listed: &Volume) -> Option<Part> {
         let part = Part::read(&listed.labels, std::iter::once(listed.name.as_str()))?;
         let is_volume =
             matches!(part.role, Role::Volume | Role::Trust | Role::Secrets | Role::Mount | Role::Data);
@@ -120,7 +120,7 @@ fn is_name_of(name: &str, workflow: WorkflowId, role: Role) -> bool {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
@@ -128,13 +128,13 @@ pub mod tests {
     const ID: &str = "00112233";
 
     /// The part that [`listed`] is.
-    pub fn agent() -> Part {
+    pub(crate) fn agent() -> Part {
         Part::of_container(&listed("/ringfence-00112233-agent", &[])).unwrap()
     }
 
     /// A container as the engine lists it, with the labels that an agent of version 0.1 has, and
     /// others.
-    pub fn listed(name: &str, labels: &[(&str, &str)]) -> ContainerSummary {
+    pub(crate) fn listed(name: &str, labels: &[(&str, &str)]) -> ContainerSummary {
         let digest = format!("sha256:{}", "d".repeat(64));
         let mut all = json!({
             LABEL_WORKFLOW: ID, LABEL_ROLE: "agent", LABEL_DIGEST: digest, LABEL_CREATED: "7",

@@ -17,41 +17,41 @@ use crate::workspace::secrets::Handed;
 
 /// An agent as a person asks for it.
 #[derive(Debug, Clone, Default)]
-pub struct AgentRequest {
+pub(crate) struct AgentRequest {
     /// Command; empty: the image's.
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
     /// Program in the place of the image's entrypoint.
-    pub entrypoint: Option<String>,
+    pub(crate) entrypoint: Option<String>,
     /// `NAME=VALUE`.
-    pub env: Vec<String>,
+    pub(crate) env: Vec<String>,
     /// Files and directories of this machine; the project, if there is one, is mounted at
     /// [`WORKSPACE`].
-    pub binds: Vec<Bind>,
+    pub(crate) binds: Vec<Bind>,
     /// Working directory; none: the project's, else the image's.
-    pub workdir: Option<String>,
+    pub(crate) workdir: Option<String>,
     /// Files that the agent finds in memory.
-    pub handed: Vec<Handed>,
+    pub(crate) handed: Vec<Handed>,
     /// Certificate authorities besides the image's own.
-    pub ca: Option<Ca>,
+    pub(crate) ca: Option<Ca>,
     /// User; none: the project's owner, else the image's.
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// The project's owner, as `UID:GID`; none: root, or no project.
-    pub owner: Option<String>,
+    pub(crate) owner: Option<String>,
     /// OCI runtime; none: the engine's own.
-    pub runtime: Option<String>,
+    pub(crate) runtime: Option<String>,
     /// Tells whether stdin stays open.
-    pub interactive: bool,
+    pub(crate) interactive: bool,
     /// Tells whether the agent has a terminal.
-    pub tty: bool,
+    pub(crate) tty: bool,
     /// Limits as they were asked for.
-    pub limits: Asked,
+    pub(crate) limits: Asked,
     /// Capabilities, and places in memory.
-    pub surface: Surface,
+    pub(crate) surface: Surface,
 }
 
 impl AgentRequest {
     /// Returns the directory that is mounted as the project.
-    pub fn project(&self) -> Option<&Bind> {
+    pub(crate) fn project(&self) -> Option<&Bind> {
         self.binds.iter().find(|bind| bind.target == WORKSPACE)
     }
 }

@@ -13,21 +13,21 @@ use netpolicy::settings::Capabilities;
 /// container.
 const CAPABILITIES: [&str; 7] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETUID", "SETGID", "KILL"];
 /// `/dev/shm` unless anybody says otherwise: browsers want more than the engines' 64 MiB.
-pub const SHM: u64 = 1 << 30;
+pub(crate) const SHM: u64 = 1 << 30;
 /// Written by nearly every program: in memory where the image is read-only.
 const SCRATCH: [&str; 3] = ["/tmp", "/run", "/var/tmp"];
 
 /// Access of an agent's container to the kernel and its image.
 #[derive(Debug, Clone)]
-pub struct Surface {
+pub(crate) struct Surface {
     /// Capabilities that root keeps.
-    pub capabilities: Capabilities,
+    pub(crate) capabilities: Capabilities,
     /// Tells whether the image cannot be written.
-    pub read_only: bool,
+    pub(crate) read_only: bool,
     /// Places in memory.
-    pub tmpfs: Vec<String>,
+    pub(crate) tmpfs: Vec<String>,
     /// Size of `/dev/shm` in bytes.
-    pub shm: u64,
+    pub(crate) shm: u64,
 }
 
 impl Default for Surface {
@@ -41,7 +41,7 @@ impl Surface {
     /// counts there. `filter` is the filter of system calls as the engine wants it: a profile, or
     /// the path of one. Capabilities are root's alone: on Docker another user has none of those
     /// that a container keeps, on Podman all that are asked for.
-    pub fn lay_on(&self, host: &mut HostConfig, memory: u64, filter: &str, as_root: bool) {
+    pub(crate) fn lay_on(&self, host: &mut HostConfig, memory: u64, filter: &str, as_root: bool) {
         let kept: &[&str] = match self.capabilities {
             Capabilities::Default if as_root => &CAPABILITIES,
             Capabilities::Default | Capabilities::None => &[],
@@ -61,7 +61,7 @@ impl Surface {
     }
 
     /// Paths of the agent's container that lie in memory.
-    pub fn places_in_memory(&self) -> Vec<String> {
+    pub(super) fn places_in_memory(&self) -> Vec<String> {
         let scratch = if self.read_only { &SCRATCH[..] } else { &[] };
         scratch.iter().map(|path| (*path).to_owned()).chain(self.tmpfs.iter().cloned()).collect()
     }

@@ -6,50 +6,50 @@
 use std::collections::HashMap;
 use std::fmt;
 
-pub use crate::wire::Role;
+pub(crate) use crate::wire::Role;
 use crate::wire::{PolicyDigest, UnixTime, WorkflowId, WorkflowName};
 
 /// Label that holds the workflow's id.
-pub const LABEL_WORKFLOW: &str = "dev.ringfence.workflow";
+pub(crate) const LABEL_WORKFLOW: &str = "dev.ringfence.workflow";
 /// Label that holds the [`Role`].
-pub const LABEL_ROLE: &str = "dev.ringfence.role";
+pub(crate) const LABEL_ROLE: &str = "dev.ringfence.role";
 /// Label that holds the name that a person gave.
-pub const LABEL_NAME: &str = "dev.ringfence.name";
+pub(super) const LABEL_NAME: &str = "dev.ringfence.name";
 /// Label that holds the policy's digest.
-pub const LABEL_DIGEST: &str = "dev.ringfence.policy-digest";
+pub(super) const LABEL_DIGEST: &str = "dev.ringfence.policy-digest";
 /// Label of the agent that holds its image's name, as it was typed.
-pub const LABEL_IMAGE: &str = "dev.ringfence.image";
+pub(super) const LABEL_IMAGE: &str = "dev.ringfence.image";
 /// Label of the agent that holds the digest under which a registry gave its image.
-pub const LABEL_IMAGE_DIGEST: &str = "dev.ringfence.image-digest";
+pub(super) const LABEL_IMAGE_DIGEST: &str = "dev.ringfence.image-digest";
 /// Label that holds ringfence's version.
-pub const LABEL_VERSION: &str = "dev.ringfence.version";
+pub(crate) const LABEL_VERSION: &str = "dev.ringfence.version";
 /// Label that holds the time of creation, seconds of Unix time by the supervisor's clock.
-pub const LABEL_CREATED: &str = "dev.ringfence.created-at";
+pub(super) const LABEL_CREATED: &str = "dev.ringfence.created-at";
 
 /// Label of the agent that holds its disk limit, in bytes.
-pub const LABEL_DISK: &str = "dev.ringfence.disk-limit";
+pub(crate) const LABEL_DISK: &str = "dev.ringfence.disk-limit";
 /// Label of the agent that holds the seconds that it may run.
-pub const LABEL_TIME: &str = "dev.ringfence.time-limit";
+pub(crate) const LABEL_TIME: &str = "dev.ringfence.time-limit";
 
 /// Labels that are filled for an agent only.
 const OF_AGENTS: [&str; 4] = [LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_DISK, LABEL_TIME];
 
 /// Identity of a workflow.
 #[derive(Debug, Clone)]
-pub struct Workflow {
+pub(crate) struct Workflow {
     /// Its id.
-    pub id: WorkflowId,
+    pub(crate) id: WorkflowId,
     /// The name that a person gave.
-    pub name: Option<WorkflowName>,
+    pub(crate) name: Option<WorkflowName>,
     /// Digest of the policy that it started with; none where it has no policy.
-    pub digest: Option<PolicyDigest>,
+    pub(crate) digest: Option<PolicyDigest>,
     /// The time of the start.
-    pub created_at: UnixTime,
+    pub(crate) created_at: UnixTime,
 }
 
 impl Workflow {
     /// A new identity; fails when the kernel gives no random bytes.
-    pub fn new(
+    pub(crate) fn new(
         name: Option<WorkflowName>,
         digest: Option<PolicyDigest>,
         created_at: UnixTime,
@@ -58,18 +58,18 @@ impl Workflow {
     }
 
     /// The engine's name of a part.
-    pub fn object(&self, role: Role) -> String {
+    pub(crate) fn object(&self, role: Role) -> String {
         object_name(self.id, role)
     }
 
     /// The helpers of a run that this process made.
-    pub fn helpers(&self) -> Helpers {
+    pub(crate) fn helpers(&self) -> Helpers {
         Helpers { id: self.id, guard: self.object(Role::Guard), fence: self.object(Role::Fence) }
     }
 
     /// The labels of a part: every label that ringfence reads, the empty ones too. A container
     /// inherits from its image each label that it is not given.
-    pub fn labels(&self, role: Role) -> HashMap<String, String> {
+    pub(crate) fn labels(&self, role: Role) -> HashMap<String, String> {
         let text = |value: Option<&dyn fmt::Display>| value.map(ToString::to_string).unwrap_or_default();
         let mut labels: HashMap<String, String> =
             OF_AGENTS.iter().map(|label| ((*label).to_owned(), String::new())).collect();
@@ -91,17 +91,17 @@ impl Workflow {
 /// Names by which the engine is asked for a workflow's helpers: its own ids, or, in the run that
 /// made them, their names.
 #[derive(Debug, Clone)]
-pub struct Helpers {
+pub(crate) struct Helpers {
     /// The workflow's id.
-    pub id: WorkflowId,
+    pub(crate) id: WorkflowId,
     /// The guard's container.
-    pub guard: String,
+    pub(crate) guard: String,
     /// The fence's container.
-    pub fence: String,
+    pub(crate) fence: String,
 }
 
 /// The engine's name of a part of workflow `id`.
-pub fn object_name(id: WorkflowId, role: Role) -> String {
+pub(super) fn object_name(id: WorkflowId, role: Role) -> String {
     format!("ringfence-{id}-{role}")
 }
 

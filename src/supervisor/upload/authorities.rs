@@ -38,7 +38,7 @@ const LONGEST: u64 = 16 << 20;
 
 /// The authorities that a run gets: the policy's, or its own where the policy names none. It may
 /// repeat the policy's words and not change them, as one layer's to another.
-pub fn of_run(given: Option<Ca>, policy: Option<&Ca>) -> Result<Option<Ca>, Failure> {
+pub(crate) fn of_run(given: Option<Ca>, policy: Option<&Ca>) -> Result<Option<Ca>, Failure> {
     let (Some(own), Some(set)) = (&given, policy) else { return Ok(given.or_else(|| policy.cloned())) };
     if own == set {
         return Ok(given);
@@ -55,7 +55,11 @@ pub fn of_run(given: Option<Ca>, policy: Option<&Ca>) -> Result<Option<Ca>, Fail
 /// Puts the bundle into the agent's volume: the image's own authorities, then the corporate ones.
 /// An image without any gets this machine's, so that the public web stays as trusted as the
 /// variables make it look.
-pub async fn install(engine: &Engine, workflow: &Workflow, corporate: &Certificates) -> Result<(), Failure> {
+pub(crate) async fn install(
+    engine: &Engine,
+    workflow: &Workflow,
+    corporate: &Certificates,
+) -> Result<(), Failure> {
     let mut all = of_image(engine, workflow).await?;
     if all.is_empty() {
         all = rustls_native_certs::load_native_certs().certs;

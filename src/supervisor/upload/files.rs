@@ -6,19 +6,19 @@ use crate::supervisor::engine::{self, Engine};
 use crate::term::{COULD_NOT_RUN, Failure};
 
 /// A file for a container.
-pub struct File<'a> {
+pub(crate) struct File<'a> {
     /// Name in the directory.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// Content.
-    pub content: &'a [u8],
+    pub(crate) content: &'a [u8],
     /// Mode: the users that may read it.
-    pub mode: u32,
+    pub(crate) mode: u32,
     /// User and group.
-    pub owner: u64,
+    pub(crate) owner: u64,
 }
 
 /// Packs files as the engine takes them.
-pub fn archive(files: &[File<'_>]) -> Result<Vec<u8>, Failure> {
+pub(crate) fn archive(files: &[File<'_>]) -> Result<Vec<u8>, Failure> {
     let build = || -> std::io::Result<Vec<u8>> {
         let mut tar = tar::Builder::new(Vec::new());
         for file in files {
@@ -36,7 +36,7 @@ pub fn archive(files: &[File<'_>]) -> Result<Vec<u8>, Failure> {
 }
 
 /// Uploads files into a volume, through a container that has the volume and does not run yet.
-pub async fn upload(
+pub(crate) async fn upload(
     engine: &Engine,
     container: &str,
     directory: &str,

@@ -32,16 +32,16 @@ const LOCAL_CONNECT: Duration = Duration::from_secs(1);
 
 /// Inputs that were gathered; nothing has been created yet.
 #[derive(Default)]
-pub struct Means {
+pub(crate) struct Means {
     roots: Option<String>,
     credentials: Option<String>,
     /// Tells whether the engine must tell the guard where the host is.
-    pub knows_host: bool,
+    pub(crate) knows_host: bool,
 }
 
 impl Means {
     /// Gathers what a policy needs. The corporate authorities count for the upstreams too.
-    pub fn gather(policy: &Policy, corporate: Option<&Ca>) -> Result<Means, Failure> {
+    pub(crate) fn gather(policy: &Policy, corporate: Option<&Ca>) -> Result<Means, Failure> {
         let roots = roots(policy, corporate)?.map(|all| authorities::pem(&all));
         let credentials = policy.proxy.as_ref().and_then(|proxy| proxy.credentials_env.as_deref());
         Ok(Means {
@@ -53,7 +53,7 @@ impl Means {
     }
 
     /// Hands the files to the guard's container, which does not run yet.
-    pub async fn hand_over(&self, engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
+    pub(crate) async fn hand_over(&self, engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
         let mut files = Vec::new();
         if let Some(roots) = &self.roots {
             files.push(File {
@@ -76,7 +76,10 @@ impl Means {
 
 /// Returns the authorities whose certificates encrypted upstreams may show, where there are such
 /// upstreams.
-pub fn roots(policy: &Policy, corporate: Option<&Ca>) -> Result<Option<authorities::Certificates>, Failure> {
+pub(crate) fn roots(
+    policy: &Policy,
+    corporate: Option<&Ca>,
+) -> Result<Option<authorities::Certificates>, Failure> {
     let mut upstreams =
         policy.dns.upstreams.iter().chain(policy.dns.domains.iter().flat_map(|domain| &domain.upstreams));
     if !upstreams.any(|one| matches!(one, Upstream::Tls { .. } | Upstream::Https { .. })) {
@@ -106,7 +109,11 @@ fn is_on_this_machine(proxy: &Proxy) -> bool {
 /// reach the host by the bridge's address only, and the proxy must listen there. Said before
 /// anything is created. An engine in a virtual machine (Docker Desktop, OrbStack, Colima) passes
 /// connections on to the loopback itself, so there is nothing to try.
-pub async fn check_proxy(policy: &Policy, networks: &[Network], own: &[IpAddr]) -> Result<(), Failure> {
+pub(crate) async fn check_proxy(
+    policy: &Policy,
+    networks: &[Network],
+    own: &[IpAddr],
+) -> Result<(), Failure> {
     let Some(proxy) = policy.proxy.as_ref().filter(|proxy| is_on_this_machine(proxy)) else { return Ok(()) };
     let Some(bridge) = default_gateway(networks).filter(|address| own.contains(address)) else {
         return Ok(());

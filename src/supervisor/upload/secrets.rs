@@ -26,7 +26,7 @@ use crate::workspace::secrets::Handed;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Creates the volume in memory.
-pub async fn create_volume(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
+pub(crate) async fn create_volume(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
     let options = [("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=16m,mode=1777,nosuid,nodev,noexec")];
     let request = VolumeCreateRequest {
         name: Some(workflow.object(Role::Secrets)),
@@ -41,7 +41,7 @@ pub async fn create_volume(engine: &Engine, workflow: &Workflow) -> Result<(), F
 
 /// Writes the files, once the fence's container runs. `user` is the agent's, if it is known by
 /// number.
-pub async fn hand_over(
+pub(crate) async fn hand_over(
     engine: &Engine,
     workflow: &Workflow,
     files: &[Handed],

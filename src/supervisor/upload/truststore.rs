@@ -20,7 +20,7 @@ const TRUSTED: u32 = 2;
 const PHRASE: &[u8] = b"Mighty Aphrodite";
 
 /// Writes a truststore of these certificates.
-pub fn jks(certificates: &[CertificateDer<'static>]) -> Vec<u8> {
+pub(crate) fn jks(certificates: &[CertificateDer<'static>]) -> Vec<u8> {
     let mut store = Vec::new();
     let number = |store: &mut Vec<u8>, number: u32| store.extend_from_slice(&number.to_be_bytes());
     let text = |store: &mut Vec<u8>, text: &str| {

@@ -35,15 +35,15 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The facts that making the helper needs.
 #[derive(Debug, Clone)]
-pub struct Recipe {
+pub(crate) struct Recipe {
     /// The engine's id of the helper image.
-    pub image: String,
+    pub(crate) image: String,
     /// Number of volumes that it counts.
-    pub volumes: usize,
+    pub(crate) volumes: usize,
 }
 
 /// The counting of one agent's files.
-pub struct Counting<'a> {
+pub(crate) struct Counting<'a> {
     engine: &'a Engine,
     workflow: &'a Workflow,
     /// None under another runtime, whose processes are not seen from outside.
@@ -67,7 +67,7 @@ struct Helper {
 
 impl<'a> Counting<'a> {
     /// Begins without a helper.
-    pub fn new(engine: &'a Engine, workflow: &'a Workflow, recipe: Option<&'a Recipe>) -> Self {
+    pub(crate) fn new(engine: &'a Engine, workflow: &'a Workflow, recipe: Option<&'a Recipe>) -> Self {
         Counting {
             engine,
             workflow,
@@ -83,7 +83,7 @@ impl<'a> Counting<'a> {
     }
 
     /// Returns the newest count; an error, while there should be a helper and none counts.
-    pub async fn newest(&mut self) -> Result<DiskUse, String> {
+    pub(crate) async fn newest(&mut self) -> Result<DiskUse, String> {
         let Some(recipe) = self.recipe.filter(|_| !self.refused && Instant::now() >= self.due) else {
             return Ok(self.last);
         };
@@ -114,7 +114,7 @@ impl<'a> Counting<'a> {
     }
 
     /// Tells whether no further helper is started, since too many have ended.
-    pub fn has_given_up(&self) -> bool {
+    pub(crate) fn has_given_up(&self) -> bool {
         self.given_up
     }
 

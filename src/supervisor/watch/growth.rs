@@ -23,7 +23,7 @@ const ENTRY: u64 = 256;
 
 /// A directory's size at one time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Measure {
+pub(crate) struct Measure {
     bytes: u64,
     /// Files and folders.
     entries: u64,
@@ -45,12 +45,12 @@ impl Measure {
 
     /// Files and folders that came in between. Of what cannot be looked into, nobody knows them;
     /// bytes count there.
-    pub fn entries_since(&self, base: &Measure) -> u64 {
+    pub(super) fn entries_since(&self, base: &Measure) -> u64 {
         self.entries.saturating_sub(base.entries)
     }
 
     /// Returns the growth since then, in bytes.
-    pub fn added_since(&self, base: &Measure) -> u64 {
+    pub(super) fn added_since(&self, base: &Measure) -> u64 {
         let whole = !self.cut_short && self.hidden.is_subset(&base.hidden);
         if whole && !base.cut_short {
             self.bytes.saturating_sub(base.bytes)
@@ -61,7 +61,7 @@ impl Measure {
 }
 
 /// Measures the tree below `root`, which may be a file.
-pub fn measure(root: OwnedFd) -> std::io::Result<Measure> {
+pub(super) fn measure(root: OwnedFd) -> std::io::Result<Measure> {
     let space = rustix::fs::fstatvfs(&root)?;
     let mut measure = Measure { free: space.f_bfree.saturating_mul(space.f_frsize), ..Measure::default() };
     let stat = rustix::fs::fstat(&root)?;

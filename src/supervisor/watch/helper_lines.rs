@@ -15,7 +15,7 @@ use tokio::io::AsyncWrite;
 use crate::supervisor::engine::{self, Engine};
 
 /// The lines of one helper.
-pub struct HelperLines {
+pub(crate) struct HelperLines {
     output: Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>> + Send>>,
     /// The helper ends with it.
     _input: Pin<Box<dyn AsyncWrite + Send>>,
@@ -29,7 +29,11 @@ impl HelperLines {
     ///
     /// # Errors
     /// The engine's.
-    pub async fn of(engine: &Engine, container: &str, longest: usize) -> Result<HelperLines, ApiError> {
+    pub(crate) async fn of(
+        engine: &Engine,
+        container: &str,
+        longest: usize,
+    ) -> Result<HelperLines, ApiError> {
         let options = AttachContainerOptions {
             stream: true,
             stdin: true,
@@ -46,7 +50,7 @@ impl HelperLines {
     ///
     /// # Errors
     /// When there is none, with the reason.
-    pub async fn next(&mut self) -> Result<Vec<u8>, String> {
+    pub(crate) async fn next(&mut self) -> Result<Vec<u8>, String> {
         loop {
             if let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
                 return Ok(self.pending.drain(..=end).collect());
@@ -67,13 +71,13 @@ impl HelperLines {
     ///
     /// # Errors
     /// When none will come, with the reason.
-    pub fn at_hand(&mut self) -> Option<Result<Vec<u8>, String>> {
+    pub(super) fn at_hand(&mut self) -> Option<Result<Vec<u8>, String>> {
         self.next().now_or_never()
     }
 
     /// Makes those of a helper that has said so much, and lives on or not.
     #[cfg(test)]
-    pub fn said(parts: impl IntoIterator<Item = Vec<u8>>, lives: bool, longest: usize) -> HelperLines {
+    pub(crate) fn said(parts: impl IntoIterator<Item = Vec<u8>>, lives: bool, longest: usize) -> HelperLines {
         let parts: Vec<_> =
             parts.into_iter().map(|part| Ok(LogOutput::StdOut { message: part.into() })).collect();
         let said = futures_util::stream::iter(parts);

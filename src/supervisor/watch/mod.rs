@@ -10,9 +10,9 @@
 //! ```
 //! Counting walks the files, so the time between two looks grows with the time that one takes.
 
-pub mod disk_use;
-pub mod growth;
-pub mod helper_lines;
+pub(crate) mod disk_use;
+pub(crate) mod growth;
+pub(crate) mod helper_lines;
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ const SHARE: u32 = 10;
 const UNWATCHED: Duration = Duration::from_secs(60);
 
 /// Watch over the disk and the processes of one agent.
-pub struct Watch {
+pub(crate) struct Watch {
     limits: Limits,
     writable: Vec<(Bind, Measure)>,
     processes_short: Cell<bool>,
@@ -49,7 +49,7 @@ pub struct Watch {
 
 impl Watch {
     /// Measures the directories that the agent will be able to write; it must not run yet.
-    pub async fn begin(limits: Limits, writable: Vec<Bind>) -> Result<Watch, Failure> {
+    pub(crate) async fn begin(limits: Limits, writable: Vec<Bind>) -> Result<Watch, Failure> {
         let mut measured = Vec::new();
         for bind in writable {
             let base = measure(&bind).await.map_err(|error| {
@@ -63,13 +63,18 @@ impl Watch {
     }
 
     /// Tells whether the agent was seen with every process that it may have.
-    pub fn processes_were_short(&self) -> bool {
+    pub(super) fn processes_were_short(&self) -> bool {
         self.processes_short.get()
     }
 
     /// Looks again and again; ends with the reason when the disk limit is passed, or cannot be
     /// watched any more.
-    pub async fn until_over(&self, engine: &Engine, workflow: &Workflow, recipe: Option<&Recipe>) -> String {
+    pub(super) async fn until_over(
+        &self,
+        engine: &Engine,
+        workflow: &Workflow,
+        recipe: Option<&Recipe>,
+    ) -> String {
         let agent = &workflow.object(Role::Agent);
         let mut counting = Counting::new(engine, workflow, recipe);
         let mut wait = SHORTEST / 2;
@@ -170,7 +175,7 @@ async fn measure(bind: &Bind) -> std::io::Result<Measure> {
 }
 
 /// Asks for the size of the container's own layer in bytes.
-pub async fn layer(engine: &Engine, container: &str) -> Result<u64, Failure> {
+pub(crate) async fn layer(engine: &Engine, container: &str) -> Result<u64, Failure> {
     let asked = InspectContainerOptions { size: true };
     let answer = engine
         .inspect_container(container, Some(asked))

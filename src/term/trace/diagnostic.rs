@@ -2,7 +2,7 @@
 
 /// Outcome of a question to an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// With addresses.
     Addresses,
     /// The name has none.
@@ -36,7 +36,7 @@ impl Outcome {
 /// One thing that fence or guard did. Only numbers and words of this program are in one: what an
 /// agent or a policy names is nobody's to read here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Diagnostic {
+pub(crate) enum Diagnostic {
     /// A step of the fence.
     Fence {
         /// Its name.
@@ -70,7 +70,7 @@ pub enum Diagnostic {
 }
 
 /// Records a diagnostic.
-pub fn diagnose(diagnostic: Diagnostic) {
+pub(crate) fn diagnose(diagnostic: Diagnostic) {
     match diagnostic {
         Diagnostic::Fence { step, ms, missing } => {
             tracing::info!(target: "fence", ms, missing, "{step}");

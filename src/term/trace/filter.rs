@@ -7,7 +7,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use crate::term::{COULD_NOT_RUN, Failure};
 
 /// The variable that chooses them.
-pub const VARIABLE: &str = "RINGFENCE_LOG";
+pub(crate) const VARIABLE: &str = "RINGFENCE_LOG";
 /// Subjects of diagnostics.
 const TARGETS: [&str; 4] = ["run", "engine", "guard", "fence"];
 const LEVELS: [(&str, LevelFilter); 6] = [
@@ -21,14 +21,14 @@ const LEVELS: [(&str, LevelFilter); 6] = [
 
 /// A level for each target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Filter([LevelFilter; TARGETS.len()]);
+pub(crate) struct Filter([LevelFilter; TARGETS.len()]);
 
 impl Filter {
     /// Reads what a person asked for: the variable, else `--verbose`, which means `debug`.
     ///
     /// # Errors
     /// When the variable says something else than levels and targets.
-    pub fn asked(verbose: bool) -> Result<Option<Filter>, Failure> {
+    pub(crate) fn asked(verbose: bool) -> Result<Option<Filter>, Failure> {
         let value = std::env::var_os(VARIABLE).filter(|value| !value.is_empty());
         let Some(value) = value else {
             return Ok(verbose.then_some(Filter([LevelFilter::DEBUG; TARGETS.len()])));

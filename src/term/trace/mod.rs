@@ -20,12 +20,12 @@ use tracing::Span;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-pub use self::diagnostic::{Diagnostic, Outcome, diagnose};
-pub use self::filter::{Filter, VARIABLE};
+pub(crate) use self::diagnostic::{Diagnostic, Outcome, diagnose};
+pub(crate) use self::filter::{Filter, VARIABLE};
 use self::timings::Timings;
 
 /// The last step of a start.
-pub const LAST_OF_START: &str = "agent started";
+pub(crate) const LAST_OF_START: &str = "agent started";
 
 /// The filter, once diagnostics have begun.
 static FILTER: OnceLock<Filter> = OnceLock::new();
@@ -34,16 +34,16 @@ static TIMINGS: OnceLock<Timings> = OnceLock::new();
 
 /// A step of a start or of its end; it ends when it is dropped.
 #[must_use]
-pub struct Step(Span);
+pub(crate) struct Step(Span);
 
 /// Begins a step.
-pub fn step(name: &'static str) -> Step {
+pub(crate) fn step(name: &'static str) -> Step {
     Step(tracing::info_span!(target: "run", "step", name))
 }
 
 impl Step {
     /// Ends the step, and begins the next one.
-    pub fn then(&mut self, name: &'static str) {
+    pub(crate) fn then(&mut self, name: &'static str) {
         // The old one ends first.
         self.0 = Span::none();
         *self = step(name);
@@ -52,22 +52,22 @@ impl Step {
 
 /// A call of the engine; it ends when it is dropped.
 #[must_use]
-pub struct Call(Span);
+pub(crate) struct Call(Span);
 
 /// Begins a call.
-pub fn call(name: &'static str) -> Call {
+pub(crate) fn call(name: &'static str) -> Call {
     Call(tracing::debug_span!(target: "engine", "call", name, status = tracing::field::Empty))
 }
 
 impl Call {
     /// Ends the call with the engine's answer.
-    pub fn answered(self, status: u16) {
+    pub(crate) fn answered(self, status: u16) {
         self.0.record("status", status);
     }
 }
 
 /// Begins to write diagnostics by `write`, and to measure steps from `timed` on.
-pub fn begin(filter: Option<Filter>, timed: Option<Instant>, write: fn(&str)) {
+pub(crate) fn begin(filter: Option<Filter>, timed: Option<Instant>, write: fn(&str)) {
     if filter.is_none() && timed.is_none() {
         return;
     }
@@ -82,12 +82,12 @@ pub fn begin(filter: Option<Filter>, timed: Option<Instant>, write: fn(&str)) {
 }
 
 /// Returns what a run's helpers are asked for, as their variable.
-pub fn variable() -> Option<String> {
+pub(crate) fn variable() -> Option<String> {
     FILTER.get().map(|filter| format!("{VARIABLE}={filter}"))
 }
 
 /// Writes how long each step took, where that was asked for.
-pub fn print_timings() {
+pub(crate) fn print_timings() {
     if let Some(timings) = TIMINGS.get() {
         timings.print();
     }

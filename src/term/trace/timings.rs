@@ -12,7 +12,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// The steps so far, from the first line of the program.
 #[derive(Clone)]
-pub struct Timings {
+pub(crate) struct Timings {
     began: Instant,
     steps: Arc<Mutex<Vec<Step>>>,
 }
@@ -46,7 +46,7 @@ impl Timings {
     }
 
     /// Writes a line for each step, in the order in which they began.
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         self.rows().iter().for_each(crate::term::essential);
     }
 

@@ -15,7 +15,7 @@ use super::word::Known;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A DNS question.
     Dns,
     /// A connection, or the attempt at one.
@@ -31,7 +31,7 @@ pub enum Kind {
 
 impl Kind {
     /// Returns the word in events.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Kind::Dns => "dns",
             Kind::Connect => "connect",
@@ -46,7 +46,7 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Phase {
+pub(crate) enum Phase {
     /// The connection was opened.
     Open,
     /// The connection ended.
@@ -57,7 +57,7 @@ pub enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Permitted.
     Allow,
     /// Refused.
@@ -66,7 +66,7 @@ pub enum Decision {
 
 impl Decision {
     /// Returns the word in events.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Decision::Allow => "allow",
             Decision::Deny => "deny",
@@ -76,7 +76,7 @@ impl Decision {
 
 /// Transport of a request: as the gate looks at it, or as the refused packet says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Transport {
+pub(crate) enum Transport {
     /// TLS.
     Tls,
     /// HTTP.
@@ -152,20 +152,20 @@ impl<'de> Deserialize<'de> for Transport {
 /// The deciding rule, and where it stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Ruling {
+pub(crate) struct Ruling {
     /// The deciding rule's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rule: Option<String>,
+    pub(crate) rule: Option<String>,
     /// The deciding rule's layer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(schema_with = "super::schema::layers"))]
-    pub layer: Option<Known<Layer>>,
+    pub(crate) layer: Option<Known<Layer>>,
     /// The file that the deciding rule stands in, or the option that it was given by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
+    pub(crate) file: Option<String>,
     /// The line in that file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub line: Option<u32>,
+    pub(crate) line: Option<u32>,
 }
 
 impl From<&Verdict> for Ruling {
@@ -200,69 +200,69 @@ impl fmt::Display for Ruling {
 /// A question, a connection or a packet of the agent, and what became of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Access {
+pub(crate) struct Access {
     /// Kind of the request.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// `open` or `close` of a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub phase: Option<Known<Phase>>,
+    pub(crate) phase: Option<Known<Phase>>,
     /// Joins the `open` and the `close` of a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub conn: Option<u64>,
+    pub(crate) conn: Option<u64>,
     /// Decision about the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<Known<Decision>>,
+    pub(crate) verdict: Option<Known<Decision>>,
     /// Reason, from the closed list of the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(schema_with = "super::schema::reasons"))]
-    pub reason: Option<Known<Reason>>,
+    pub(crate) reason: Option<Known<Reason>>,
     /// The name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
-    pub host: Option<HostName>,
+    pub(crate) host: Option<HostName>,
     /// The real address of a connection; the virtual one of an answer; the target of a refused
     /// packet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(schema_with = "super::schema::address"))]
-    pub address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// The port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
+    pub(crate) port: Option<u16>,
     /// `tls`, `http`, `tcp`, `auto`, `udp`, `icmp`, or the number of another protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(schema_with = "super::schema::transports"))]
-    pub protocol: Option<Known<Transport>>,
+    pub(crate) protocol: Option<Known<Transport>>,
     /// Resolver of the name. Of a `dns` event: the resolver that is asked about it now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(schema_with = "super::schema::resolvers"))]
-    pub resolver: Option<Known<ResolvedBy>>,
+    pub(crate) resolver: Option<Known<ResolvedBy>>,
     /// The deciding rule.
     #[serde(flatten)]
-    pub by: Ruling,
+    pub(crate) by: Ruling,
     /// Bytes from the agent, of a connection that ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bytes_out: Option<u64>,
+    pub(crate) bytes_out: Option<u64>,
     /// Bytes to the agent, of a connection that ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bytes_in: Option<u64>,
+    pub(crate) bytes_in: Option<u64>,
     /// Milliseconds that a connection was open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ms: Option<u64>,
+    pub(crate) ms: Option<u64>,
     /// Events like this one that have no line: the line stands for one more than these. A line that
     /// counts different targets names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub left_out: Option<u64>,
+    pub(crate) left_out: Option<u64>,
     /// The limit behind the reason `limit`, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<String>,
+    pub(crate) limit: Option<String>,
     /// The text behind `resolve-failed`, `connect-failed` and `stalled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 impl Access {
     /// Returns a refusal.
-    pub fn denied(kind: Kind, reason: Reason) -> Access {
+    pub(crate) fn denied(kind: Kind, reason: Reason) -> Access {
         Access {
             kind,
             verdict: Some(Decision::Deny.into()),
@@ -272,7 +272,7 @@ impl Access {
     }
 
     /// Returns a permission.
-    pub fn allowed(kind: Kind) -> Access {
+    pub(crate) fn allowed(kind: Kind) -> Access {
         Access {
             kind,
             verdict: Some(Decision::Allow.into()),
@@ -282,7 +282,7 @@ impl Access {
     }
 
     /// Adds the rule that decided.
-    pub fn by(mut self, verdict: &Verdict) -> Access {
+    pub(crate) fn by(mut self, verdict: &Verdict) -> Access {
         self.by = verdict.into();
         self
     }

@@ -11,7 +11,7 @@ use crate::wire::PolicyDigest;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum ControlChannel {
+pub(crate) enum ControlChannel {
     /// A program in the guard's container, started by the engine's API.
     Exec,
 }
@@ -19,32 +19,32 @@ pub enum ControlChannel {
 /// A change, made or refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Control {
+pub(crate) struct Control {
     /// Decision whether the change was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<Known<Decision>>,
+    pub(crate) verdict: Option<Known<Decision>>,
     /// Reason, from the closed list of the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(schema_with = "super::schema::reasons"))]
-    pub reason: Option<Known<Reason>>,
+    pub(crate) reason: Option<Known<Reason>>,
     /// The rule that refused it.
     #[serde(flatten)]
-    pub by: Ruling,
+    pub(crate) by: Ruling,
     /// Channel by which the change came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub who: Option<Known<ControlChannel>>,
+    pub(crate) who: Option<Known<ControlChannel>>,
     /// The change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub what: Option<String>,
+    pub(crate) what: Option<String>,
     /// The policy's digest after the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(schema_with = "super::schema::sha256"))]
-    pub digest: Option<PolicyDigest>,
+    pub(crate) digest: Option<PolicyDigest>,
 }
 
 impl Control {
     /// Returns a change that was made.
-    pub fn made(what: String, digest: Option<PolicyDigest>) -> Control {
+    pub(crate) fn made(what: String, digest: Option<PolicyDigest>) -> Control {
         Control {
             verdict: Some(Decision::Allow.into()),
             reason: Some(Reason::Allowed.into()),
@@ -56,7 +56,7 @@ impl Control {
     }
 
     /// Returns a change that the policy did not permit.
-    pub fn refused(what: String, verdict: &Verdict) -> Control {
+    pub(crate) fn refused(what: String, verdict: &Verdict) -> Control {
         Control {
             verdict: Some(Decision::Deny.into()),
             reason: Some(verdict.reason.into()),

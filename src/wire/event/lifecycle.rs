@@ -12,7 +12,7 @@ use crate::wire::{ImageDigest, ImageName, PolicyDigest, WorkflowName};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "reason", rename_all = "kebab-case")]
-pub enum Lifecycle {
+pub(crate) enum Lifecycle {
     /// The guard began. The first line of a log.
     Start(Box<Start>),
     /// The fence is proven and the guard serves it: the agent may be started.
@@ -28,7 +28,7 @@ pub enum Lifecycle {
 
 impl Lifecycle {
     /// Tells whether the event is a note of this observation.
-    pub fn is_note(&self, seen: Observation) -> bool {
+    pub(crate) fn is_note(&self, seen: Observation) -> bool {
         matches!(self, Lifecycle::Note(note) if note.reason == Known::This(seen))
     }
 }
@@ -36,69 +36,69 @@ impl Lifecycle {
 /// Start of a run: the person, the image and command, and the policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Start {
+pub(crate) struct Start {
     /// Digest of the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(schema_with = "super::schema::sha256"))]
-    pub digest: Option<PolicyDigest>,
+    pub(crate) digest: Option<PolicyDigest>,
     /// The agent's image, by the engine's id of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<String>,
+    pub(crate) image: Option<String>,
     /// The agent's image, by the digest under which a registry gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
-    pub image_digest: Option<ImageDigest>,
+    pub(crate) image_digest: Option<ImageDigest>,
     /// The agent's image, as it was typed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
-    pub image_name: Option<ImageName>,
+    pub(crate) image_name: Option<ImageName>,
     /// Product and version of the engine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub engine: Option<String>,
+    pub(crate) engine: Option<String>,
     /// Version of ringfence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
+    pub(crate) version: Option<String>,
     /// The run's name (`--name`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
-    pub name: Option<WorkflowName>,
+    pub(crate) name: Option<WorkflowName>,
     /// The name of the account that started the run, by the account's number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// The number of the account that started the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uid: Option<u32>,
+    pub(crate) uid: Option<u32>,
     /// The project's directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub project: Option<String>,
+    pub(crate) project: Option<String>,
     /// The entrypoint (`--entrypoint`), where it is not the image's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub entrypoint: Option<String>,
+    pub(crate) entrypoint: Option<String>,
     /// The agent's command, word by word, without secrets; absent where it is the image's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<Vec<String>>,
+    pub(crate) command: Option<Vec<String>>,
     /// The virtual addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(schema_with = "super::schema::map"))]
-    pub map: Option<BTreeMap<String, IpAddr>>,
+    pub(crate) map: Option<BTreeMap<String, IpAddr>>,
 }
 
 /// End of the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct AgentEnded {
+pub(crate) struct AgentEnded {
     /// Cause of the end.
-    pub how: Known<How>,
+    pub(crate) how: Known<How>,
     /// Exit status of `ringfence run`. Where no supervisor was left: the agent's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit_status: Option<u8>,
+    pub(crate) exit_status: Option<u8>,
 }
 
 /// Cause of an agent's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum How {
+pub(crate) enum How {
     /// The agent ended by itself.
     Exited,
     /// A person ended it: `ringfence stop`, or a signal to `ringfence run`.
@@ -124,21 +124,21 @@ pub enum How {
 /// Observation in a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Note {
+pub(crate) struct Note {
     /// The observation.
     #[serde(deserialize_with = "observation")]
-    pub reason: Known<Observation>,
+    pub(crate) reason: Known<Observation>,
     /// Subject of the observation, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub what: Option<String>,
+    pub(crate) what: Option<String>,
     /// Notes like this one that have no line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub left_out: Option<u64>,
+    pub(crate) left_out: Option<u64>,
 }
 
 impl Note {
     /// Returns a note in words.
-    pub fn new(reason: Observation, what: impl Into<String>) -> Note {
+    pub(crate) fn new(reason: Observation, what: impl Into<String>) -> Note {
         Note { reason: reason.into(), what: Some(what.into()), left_out: None }
     }
 }
@@ -147,7 +147,7 @@ impl Note {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum Observation {
+pub(crate) enum Observation {
     /// The log has reached its bound: the network was closed.
     LogFull,
     /// The engine's machine has other addresses than before.

@@ -15,42 +15,42 @@ const LONGEST: usize = 32 << 20;
 /// A line of the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Line {
+pub(crate) struct Line {
     /// Version of the schema: 1. Kinds, words and fields are added without a new number.
     #[cfg_attr(test, schemars(schema_with = "super::schema::version"))]
-    pub v: Version,
+    pub(crate) v: Version,
     /// Number of the line, from 0.
-    pub seq: u64,
+    pub(crate) seq: u64,
     /// The time, UTC, in milliseconds.
     #[cfg_attr(test, schemars(schema_with = "super::schema::time"))]
-    pub time: Time,
+    pub(crate) time: Time,
     /// Id of the run.
     #[cfg_attr(test, schemars(schema_with = "super::schema::workflow"))]
-    pub workflow: WorkflowId,
+    pub(crate) workflow: WorkflowId,
     /// The event of the line.
     #[serde(flatten)]
-    pub event: Event,
+    pub(crate) event: Event,
     /// SHA-256 of the line before, without its end; absent in the first line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(schema_with = "super::schema::hash"))]
-    pub prev: Option<LineHash>,
+    pub(crate) prev: Option<LineHash>,
 }
 
 impl Line {
     /// Returns the line of an event that happens now.
-    pub fn now(seq: u64, workflow: WorkflowId, event: Event, prev: Option<LineHash>) -> Line {
+    pub(crate) fn now(seq: u64, workflow: WorkflowId, event: Event, prev: Option<LineHash>) -> Line {
         Line { v: Version, seq, time: Time::now(), workflow, event, prev }
     }
 
     /// Reads a line, without its end; none when it is no event.
-    pub fn read(line: &[u8]) -> Option<Line> {
+    pub(crate) fn read(line: &[u8]) -> Option<Line> {
         (line.len() <= LONGEST).then(|| serde_json::from_slice(line).ok()).flatten()
     }
 }
 
 /// The version of the schema: there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Version;
+pub(crate) struct Version;
 
 impl Serialize for Version {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -69,14 +69,14 @@ impl<'de> Deserialize<'de> for Version {
 
 /// A moment, to the millisecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time(SystemTime);
+pub(crate) struct Time(SystemTime);
 
 /// The last moment of the year 9999, in seconds: later ones have another form.
 const LAST: u64 = 253_402_300_799;
 
 impl Time {
     /// Returns the present moment.
-    pub fn now() -> Time {
+    pub(crate) fn now() -> Time {
         Time::of(SystemTime::now())
     }
 

@@ -25,19 +25,19 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use self::access::{Access, Decision, Kind, Phase, Ruling, Transport};
-pub use self::control::Control;
+pub(crate) use self::access::{Access, Decision, Kind, Phase, Ruling, Transport};
+pub(crate) use self::control::Control;
 #[cfg(test)]
-pub use self::control::ControlChannel;
-pub use self::lifecycle::{AgentEnded, How, Lifecycle, Note, Observation, Start};
-pub use self::line::Line;
-pub use self::word::{Known, Word};
+pub(crate) use self::control::ControlChannel;
+pub(crate) use self::lifecycle::{AgentEnded, How, Lifecycle, Note, Observation, Start};
+pub(crate) use self::line::Line;
+pub(crate) use self::word::{Known, Word};
 
 /// Subject of a line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Event {
+pub(crate) enum Event {
     /// A change that a person made, or wanted to.
     Control(Control),
     /// The run's own life.
@@ -53,10 +53,10 @@ pub enum Event {
 
 /// An event of a kind that this version does not know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Other {
+pub(crate) struct Other {
     /// The kind.
     #[serde(deserialize_with = "unknown_kind")]
-    pub kind: Word,
+    pub(crate) kind: Word,
     /// Everything else.
     #[serde(flatten)]
     fields: BTreeMap<String, serde_json::Value>,
@@ -69,14 +69,14 @@ fn unknown_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Word, D::E
 
 impl Other {
     /// Returns the text of a field, where it is a text.
-    pub fn text(&self, field: &str) -> Option<&str> {
+    pub(crate) fn text(&self, field: &str) -> Option<&str> {
         self.fields.get(field)?.as_str()
     }
 }
 
 impl Event {
     /// Returns the word of its kind.
-    pub fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         match self {
             Event::Control(_) => "control",
             Event::Lifecycle(_) => "lifecycle",
@@ -86,7 +86,7 @@ impl Event {
     }
 
     /// Tells whether something was refused.
-    pub fn is_denied(&self) -> bool {
+    pub(crate) fn is_denied(&self) -> bool {
         let verdict = match self {
             Event::Access(access) => &access.verdict,
             Event::Control(control) => &control.verdict,
@@ -97,7 +97,7 @@ impl Event {
     }
 
     /// Notes how many events like this one have no line.
-    pub fn leave_out(&mut self, more: u64) {
+    pub(crate) fn leave_out(&mut self, more: u64) {
         let left_out = match self {
             Event::Access(access) => &mut access.left_out,
             Event::Lifecycle(Lifecycle::Note(note)) => &mut note.left_out,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Line;
 
 /// Returns the schema as a JSON text, with a line end.
-pub fn json() -> String {
+pub(crate) fn json() -> String {
     let mut schema = schema_for!(Line);
     RecursiveTransform(without_null).transform(&mut schema);
     RecursiveTransform(on_one_line).transform(&mut schema);
@@ -57,47 +57,47 @@ fn on_one_line(schema: &mut Schema) {
     }
 }
 
-pub fn reasons(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn reasons(_: &mut SchemaGenerator) -> Schema {
     let words: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
     json_schema!({ "type": "string", "enum": words })
 }
 
-pub fn layers(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn layers(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": ["floor", "organisation", "user", "run", "project"] })
 }
 
-pub fn resolvers(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn resolvers(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": ["guard", "proxy"] })
 }
 
-pub fn transports(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn transports(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "pattern": "^(tls|http|tcp|auto|udp|icmp|[0-9]{1,3})$" })
 }
 
-pub fn address(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn address(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "anyOf": [{ "format": "ipv4" }, { "format": "ipv6" }] })
 }
 
-pub fn map(generator: &mut SchemaGenerator) -> Schema {
+pub(crate) fn map(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "additionalProperties": address(generator) })
 }
 
-pub fn sha256(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn sha256(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" })
 }
 
-pub fn hash(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn hash(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "pattern": "^[0-9a-f]{64}$" })
 }
 
-pub fn workflow(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn workflow(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "pattern": "^[0-9a-f]{8}$" })
 }
 
-pub fn time(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time" })
 }
 
-pub fn version(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn version(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "const": 1 })
 }

@@ -10,7 +10,7 @@ const LONGEST: usize = 64;
 /// A word that this version does not know: letters, digits, `-`, `_` and `.`, so that it can be
 /// shown as it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Word(String);
+pub(crate) struct Word(String);
 
 impl Word {
     /// Reads a word that is none of the known ones.
@@ -57,7 +57,7 @@ impl<'de> Deserialize<'de> for Word {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
-pub enum Known<T> {
+pub(crate) enum Known<T> {
     /// A word of the list.
     This(T),
     /// Another one.
@@ -73,7 +73,7 @@ impl<T> From<T> for Known<T> {
 
 impl<T> Known<T> {
     /// Returns the word, where this version knows it.
-    pub fn known(&self) -> Option<&T> {
+    pub(crate) fn known(&self) -> Option<&T> {
         match self {
             Known::This(this) => Some(this),
             Known::Other(_) => None,

@@ -7,35 +7,35 @@
 use std::ops::Range;
 
 /// The largest file that is read.
-pub const LARGEST: u64 = 1 << 20;
+pub(crate) const LARGEST: u64 = 1 << 20;
 
 /// One `name = value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// `section.key` or `section.subsection.key`; section and key in lower case.
-    pub name: Vec<u8>,
+    pub(crate) name: Vec<u8>,
     /// The key as it is spelled.
-    pub key: Vec<u8>,
+    pub(crate) key: Vec<u8>,
     /// Value of the entry. Without `=` an entry has none, which git takes for true.
-    pub value: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
     /// The entry's bytes in the text, the end of its line included.
-    pub span: Range<usize>,
+    pub(crate) span: Range<usize>,
 }
 
 /// A name in its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Name<'a> {
+pub(crate) struct Name<'a> {
     /// Before the first dot.
-    pub section: &'a [u8],
+    pub(crate) section: &'a [u8],
     /// Between the first dot and the last.
-    pub subsection: Option<&'a [u8]>,
+    pub(crate) subsection: Option<&'a [u8]>,
     /// Behind the last dot.
-    pub key: &'a [u8],
+    pub(crate) key: &'a [u8],
 }
 
 impl<'a> Name<'a> {
     /// Splits a whole name into its parts.
-    pub fn of(name: &'a [u8]) -> Name<'a> {
+    pub(crate) fn of(name: &'a [u8]) -> Name<'a> {
         let is_dot = |byte: &u8| *byte == b'.';
         match (name.iter().position(is_dot), name.iter().rposition(is_dot)) {
             (Some(first), Some(last)) => Name {
@@ -49,7 +49,7 @@ impl<'a> Name<'a> {
 }
 
 /// Returns all entries, in order; nothing when git would not read the text either.
-pub fn parse(text: &[u8]) -> Option<Vec<Entry>> {
+pub(crate) fn parse(text: &[u8]) -> Option<Vec<Entry>> {
     if text.contains(&0) {
         return None;
     }
@@ -219,7 +219,7 @@ impl Reader<'_> {
 }
 
 /// Writes a section's head, from a name.
-pub fn head(name: &Name<'_>) -> Vec<u8> {
+pub(crate) fn head(name: &Name<'_>) -> Vec<u8> {
     let mut text = b"[".to_vec();
     text.extend_from_slice(name.section);
     if let Some(subsection) = name.subsection {
@@ -237,7 +237,7 @@ pub fn head(name: &Name<'_>) -> Vec<u8> {
 }
 
 /// Writes a line of a section.
-pub fn line(key: &[u8], value: Option<&[u8]>) -> Vec<u8> {
+pub(crate) fn line(key: &[u8], value: Option<&[u8]>) -> Vec<u8> {
     let mut text = b"\t".to_vec();
     text.extend_from_slice(key);
     let Some(value) = value else {

@@ -38,46 +38,46 @@ const NAMED: usize = 10;
 
 /// Folders of a repository in which every file is git's: it runs hooks, and takes addresses from
 /// the two others.
-pub const FOLDERS: [&str; 3] = ["hooks", "branches", "remotes"];
+pub(super) const FOLDERS: [&str; 3] = ["hooks", "branches", "remotes"];
 
 /// Inputs of a search beside the directory that is walked.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Look<'a> {
+pub(crate) struct Look<'a> {
     /// Folders of hooks besides the repositories' own.
-    pub hooks: &'a [PathBuf],
+    pub(crate) hooks: &'a [PathBuf],
     /// Repositories that are looked into however far the walk gets.
-    pub known: &'a [PathBuf],
+    pub(crate) known: &'a [PathBuf],
     /// Set after the agent has ended: folders of the caller's own that the agent made unreadable
     /// are then made readable.
-    pub after: bool,
+    pub(crate) after: bool,
     /// Path of the directory on this machine; links to places below it do not lead out.
-    pub at: Option<&'a Path>,
+    pub(crate) at: Option<&'a Path>,
     /// Signs that were there before the run, such as files that run as another user.
-    pub signs: Option<&'a Before>,
+    pub(crate) signs: Option<&'a Before>,
 }
 
 /// Files in a directory that run code or belong to a repository.
 #[derive(Debug, Default)]
-pub struct ScanResult {
+pub(crate) struct ScanResult {
     /// Folders that git takes for repositories, or for what several working trees have in common.
-    pub repositories: Vec<PathBuf>,
+    pub(crate) repositories: Vec<PathBuf>,
     /// Entries called `.git` that are no folder.
-    pub gitfiles: Vec<PathBuf>,
+    pub(crate) gitfiles: Vec<PathBuf>,
     /// Files that run code later, and what is in them.
-    pub risky: Remembered,
+    pub(crate) risky: Remembered,
     /// Signs that give others rights, or lead out of the directory.
-    pub signs: Signs,
+    pub(crate) signs: Signs,
     /// Folders of hooks with more in them than is looked at.
-    pub crowded: Vec<PathBuf>,
+    pub(crate) crowded: Vec<PathBuf>,
     /// Folders that could not be looked through, and may hold repositories. Only the first few are
     /// named.
-    pub unseen: Vec<String>,
+    pub(crate) unseen: Vec<String>,
     /// Links in the place of files that run code, or of folders that may hold some.
-    pub links: Vec<PathBuf>,
+    pub(crate) links: Vec<PathBuf>,
 }
 
 /// Looks through the directory.
-pub fn find(root: BorrowedFd<'_>, look: Look<'_>) -> std::io::Result<ScanResult> {
+pub(crate) fn find(root: BorrowedFd<'_>, look: Look<'_>) -> std::io::Result<ScanResult> {
     // Anew: a copy of the descriptor would go on where the last look ended.
     let root = held::reopen_directory(root)?;
     let mut found = ScanResult::default();
@@ -270,7 +270,7 @@ fn hooks_in(
 
 /// Tells whether a path is a hook, or an old-style address of a remote, in the own folder of one of
 /// these repositories.
-pub fn is_hook(path: &Path, repositories: &[PathBuf]) -> bool {
+pub(super) fn is_hook(path: &Path, repositories: &[PathBuf]) -> bool {
     let folder = path.parent().filter(|folder| FOLDERS.iter().any(|name| folder.ends_with(name)));
     folder
         .and_then(Path::parent)

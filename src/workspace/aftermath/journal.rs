@@ -49,7 +49,7 @@ const ENDING: &str = "json";
 const UNFINISHED: &str = "part";
 
 /// Journal of a run, locked while the run goes on: what is put back when the agent has ended.
-pub struct Aftermath {
+pub(crate) struct Aftermath {
     id: WorkflowId,
     path: PathBuf,
     journal: Journal,
@@ -61,7 +61,7 @@ pub struct Aftermath {
 impl Aftermath {
     /// Looks at what the agent will be able to write, and writes down what is put back. The agent
     /// must not run yet.
-    pub fn begin(
+    pub(crate) fn begin(
         binds: &[Bind],
         masks: &[Plan],
         worktree: Option<&Worktree>,
@@ -140,7 +140,7 @@ impl Aftermath {
     }
 
     /// Puts back. The agent must have ended.
-    pub fn settle(self) -> SettleReport {
+    pub(crate) fn settle(self) -> SettleReport {
         let mut told = SettleReport::default();
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         match turn(folder).and_then(|turn| Ok((turn, others(folder)?))) {
@@ -164,19 +164,19 @@ impl Aftermath {
 
 /// Puts back after workflow `id`, whose agent has ended, unless its supervisor lives and does it
 /// itself.
-pub fn settle_abandoned(id: WorkflowId) -> Result<Option<Abandoned>, Failure> {
+pub(crate) fn settle_abandoned(id: WorkflowId) -> Result<Option<Abandoned>, Failure> {
     let path = state::folder("aftermath")?.join(format!("{id}.{ENDING}"));
     settle_file(&path, id, |_| true)
 }
 
 /// Tells whether nothing of workflow `id` is left to be put back.
-pub fn is_settled(id: WorkflowId) -> Result<bool, Failure> {
+pub(crate) fn is_settled(id: WorkflowId) -> Result<bool, Failure> {
     let path = state::folder("aftermath")?.join(format!("{id}.{ENDING}"));
     path.try_exists().map(|there| !there).map_err(|error| unusable(&path, &error))
 }
 
 /// Puts back after workflows of this engine that are not on it any more.
-pub fn sweep(engine: &str, living: &[WorkflowId]) -> Result<Vec<(WorkflowId, Abandoned)>, Failure> {
+pub(crate) fn sweep(engine: &str, living: &[WorkflowId]) -> Result<Vec<(WorkflowId, Abandoned)>, Failure> {
     let folder = state::folder("aftermath")?;
     let (mut all, mut failed) = (Vec::new(), None);
     for entry in fs::read_dir(&folder).map_err(|error| unusable(&folder, &error))?.flatten() {
@@ -274,11 +274,11 @@ fn settle_file(
 
 /// The outcome of a run that nobody supervised to its end.
 #[derive(Debug)]
-pub struct Abandoned {
+pub(crate) struct Abandoned {
     /// Report on what was put back, and what could not be.
-    pub told: SettleReport,
+    pub(crate) told: SettleReport,
     /// The directories that its agent could write.
-    pub of: Vec<PathBuf>,
+    pub(crate) of: Vec<PathBuf>,
 }
 
 fn shown(path: &Path) -> String {

@@ -19,28 +19,28 @@ const MOST_ADDED: usize = 4_000;
 
 /// A configuration before the run.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Before<'a> {
+pub(crate) struct Before<'a> {
     /// Text of the configuration; secrets that the agent could not read are masked in it.
-    pub text: &'a [u8],
+    pub(crate) text: &'a [u8],
     /// Entries of the text from before whose values are secrets, with the digests of these values.
-    pub hidden: &'a [(usize, Digest)],
+    pub(crate) hidden: &'a [(usize, Digest)],
 }
 
 /// A configuration as it is to be after the run.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Judged {
+pub(crate) struct Judged {
     /// The text.
-    pub text: Vec<u8>,
+    pub(crate) text: Vec<u8>,
     /// Names whose values were put back.
-    pub put_back: Vec<String>,
+    pub(crate) put_back: Vec<String>,
     /// Remotes with an address that had none before, in a file that was there.
-    pub remotes: Vec<String>,
+    pub(crate) remotes: Vec<String>,
     /// Names whose values were secrets that nobody kept.
-    pub lost: Vec<String>,
+    pub(crate) lost: Vec<String>,
 }
 
 /// Judges the text after the run; nothing when either text cannot be read.
-pub fn judge(before: Before<'_>, after: &[u8], place: KeyContext<'_>) -> Option<Judged> {
+pub(crate) fn judge(before: Before<'_>, after: &[u8], place: KeyContext<'_>) -> Option<Judged> {
     let mut was = parse(before.text)?;
     let now = parse(after)?;
     if now.len() > was.len() + MOST_ADDED {

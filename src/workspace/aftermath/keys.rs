@@ -24,13 +24,13 @@ enum May {
 }
 
 /// The values of a name, in their order.
-pub type Values<'a> = Vec<Option<&'a [u8]>>;
+pub(crate) type Values<'a> = Vec<Option<&'a [u8]>>;
 
 /// All values of each name, or their digests where they are secret.
-pub type All<'a> = BTreeMap<&'a [u8], Values<'a>>;
+pub(crate) type All<'a> = BTreeMap<&'a [u8], Values<'a>>;
 
 /// Entries by name.
-pub fn by_name(entries: &[Entry]) -> All<'_> {
+pub(crate) fn by_name(entries: &[Entry]) -> All<'_> {
     let mut all = All::new();
     for entry in entries {
         all.entry(&entry.name).or_default().push(entry.value.as_deref());
@@ -40,17 +40,17 @@ pub fn by_name(entries: &[Entry]) -> All<'_> {
 
 /// Facts about a configuration file that decide which values it may have.
 #[derive(Debug, Clone, Copy)]
-pub struct KeyContext<'a> {
+pub(crate) struct KeyContext<'a> {
     /// Set when the file was not there before the run.
-    pub new: bool,
+    pub(crate) new: bool,
     /// The value that `core.worktree` may then have.
-    pub tree: Option<&'a str>,
+    pub(crate) tree: Option<&'a str>,
     /// Branches that were there before the run.
-    pub branches: &'a BTreeSet<String>,
+    pub(crate) branches: &'a BTreeSet<String>,
 }
 
 /// Tells whether the values that `name` has `after` a run may stay.
-pub fn may_stay(name: &[u8], before: &All<'_>, after: &All<'_>, place: KeyContext<'_>) -> bool {
+pub(super) fn may_stay(name: &[u8], before: &All<'_>, after: &All<'_>, place: KeyContext<'_>) -> bool {
     let parts = Name::of(name);
     let (none, was) = (Values::new(), before.get(name));
     let now = after.get(name).unwrap_or(&none);

@@ -17,7 +17,7 @@ const TEXT: &str = include_str!("risky.txt");
 
 /// Risk classes of a file that runs code, the most direct first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Tier {
+pub(crate) enum Tier {
     /// Code that runs by itself, on entering or opening the folder.
     Opens,
     /// Code that runs by a command that a person gives without thinking of code.
@@ -32,7 +32,7 @@ pub enum Tier {
 
 impl Tier {
     /// All of them, in order.
-    pub const ALL: [Tier; 5] = [Tier::Opens, Tier::Command, Tier::Agent, Tier::Push, Tier::Build];
+    pub(crate) const ALL: [Tier; 5] = [Tier::Opens, Tier::Command, Tier::Agent, Tier::Push, Tier::Build];
 
     fn read(word: &str) -> Tier {
         match word {
@@ -46,7 +46,7 @@ impl Tier {
     }
 
     /// Says in words when a file of this class runs code.
-    pub fn when(self) -> &'static str {
+    pub(crate) fn when(self) -> &'static str {
         match self {
             Tier::Opens => "by itself, as soon as the folder is entered or opened",
             Tier::Command => "at an ordinary command",
@@ -59,19 +59,19 @@ impl Tier {
 
 /// A line of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kind {
+pub(crate) struct Kind {
     /// Risk class of the file.
-    pub tier: Tier,
+    pub(crate) tier: Tier,
     /// The place in the list: of one tier, the lower is told first.
-    pub place: usize,
+    pub(crate) place: usize,
     /// Position of the matching pattern in its line.
-    pub pattern: usize,
+    pub(crate) pattern: usize,
     /// The program that runs the code, and when.
-    pub why: &'static str,
+    pub(crate) why: &'static str,
 }
 
 /// The kind of files that git itself reads, such as hooks and attributes, wherever they are found.
-pub const GITS: Kind =
+pub(super) const GITS: Kind =
     Kind { tier: Tier::Command, place: 0, pattern: 0, why: "git: hooks, filters, commands of a rebase" };
 
 /// Folders whose files come from elsewhere, or are made: nobody works on them by hand.
@@ -104,7 +104,7 @@ const VENDORED: [&str; 22] = [
 type Patterns = (GlobSet, Vec<(usize, usize)>);
 
 /// The list, made once.
-pub struct Kinds {
+pub(crate) struct Kinds {
     lines: Vec<Kind>,
     /// Patterns of files, and the lines that they are from.
     files: Patterns,
@@ -116,7 +116,7 @@ pub struct Kinds {
 
 impl Kinds {
     /// Returns the list.
-    pub fn get() -> &'static Kinds {
+    pub(crate) fn get() -> &'static Kinds {
         static KINDS: OnceLock<Kinds> = OnceLock::new();
         KINDS.get_or_init(|| {
             Kinds::read().unwrap_or_else(|error| unreachable!("a test reads the list: {error}"))
@@ -147,7 +147,7 @@ impl Kinds {
     }
 
     /// Classifies a file by its path below the root. Returns nothing for a file that runs no code.
-    pub fn of(&self, path: &Path) -> Option<Kind> {
+    pub(crate) fn of(&self, path: &Path) -> Option<Kind> {
         let path = folded(path);
         let path = Path::new(path.as_ref());
         let (set, places) = &self.trees;
@@ -163,7 +163,7 @@ impl Kinds {
 
     /// Returns the most direct kind that a file below a folder of this name can be: a link in the
     /// folder's place brings such files in.
-    pub fn below(&self, path: &Path) -> Option<Kind> {
+    pub(crate) fn below(&self, path: &Path) -> Option<Kind> {
         let (set, places) = &self.ways;
         let kinds = set.matches(folded(path).as_ref()).into_iter().map(|index| places[index]);
         let kinds = kinds.map(|(place, pattern)| Kind { pattern, ..self.lines[place] });
@@ -172,7 +172,7 @@ impl Kinds {
 }
 
 /// Tells whether a path lies in a folder of fetched or built files.
-pub fn is_vendored(path: &Path) -> bool {
+pub(super) fn is_vendored(path: &Path) -> bool {
     let above = path.parent().into_iter().flat_map(Path::components);
     above.into_iter().any(|part| VENDORED.iter().any(|name| part.as_os_str().eq_ignore_ascii_case(name)))
 }

@@ -24,13 +24,13 @@ const NPM: [&str; 11] = [
 const COMPOSER: [&str; 4] = ["pre-", "post-", "init", "command"];
 
 /// Tells whether a file of this name can name scripts that run at an install.
-pub fn is_asked(name: &[u8]) -> bool {
+pub(super) fn is_asked(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"package.json") || name.eq_ignore_ascii_case(b"composer.json")
 }
 
 /// Finds the scripts that run at an install: returns a name to append to the file's own, the kind,
 /// and a digest. Returns nothing when none runs.
-pub fn of(name: &[u8], text: &[u8]) -> Option<(&'static str, Kind, Digest)> {
+pub(crate) fn of(name: &[u8], text: &[u8]) -> Option<(&'static str, Kind, Digest)> {
     let name = name.to_ascii_lowercase();
     let is_composer = name == b"composer.json";
     if !is_composer && name != b"package.json" {

@@ -15,7 +15,7 @@ const KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 const FOLDER: &str = "told";
 
 /// Writes the list of workflow `id`, one JSON object a line.
-pub fn write(told: &SettleReport, id: WorkflowId) -> io::Result<PathBuf> {
+pub(crate) fn write(told: &SettleReport, id: WorkflowId) -> io::Result<PathBuf> {
     let folder = state::folder(FOLDER).map_err(|failure| io::Error::other(failure.message))?;
     for old in fs::read_dir(&folder)?.flatten() {
         let age = old.metadata().and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());

@@ -21,16 +21,16 @@ const BOUNDS: Bounds = Bounds { depth: 200, entries: 1_000_000, time: Duration::
 
 /// The files of a directory; what lies below a folder `.git` is not among them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// Time of each file's last change: seconds and nanoseconds.
-    pub files: BTreeMap<PathBuf, (i64, i64)>,
+    pub(crate) files: BTreeMap<PathBuf, (i64, i64)>,
     /// Set when the listing is complete.
-    pub whole: bool,
+    pub(crate) whole: bool,
 }
 
 /// Lists what is below `root`, open.
 #[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "the types differ between systems")]
-pub fn list(root: BorrowedFd<'_>) -> io::Result<Listing> {
+pub(crate) fn list(root: BorrowedFd<'_>) -> io::Result<Listing> {
     let mut listing = Listing::default();
     let walked = walk(
         held::reopen_directory(root)?,
@@ -54,7 +54,7 @@ pub fn list(root: BorrowedFd<'_>) -> io::Result<Listing> {
 
 impl Listing {
     /// Writes the listing as bytes: a first word, then a time and a path for each file.
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = if self.whole { b"whole\0".to_vec() } else { b"part\0".to_vec() };
         for (path, (seconds, part)) in &self.files {
             bytes.extend_from_slice(format!("{seconds}.{part} ").as_bytes());
@@ -65,7 +65,7 @@ impl Listing {
     }
 
     /// Reads those bytes.
-    pub fn read(bytes: &[u8]) -> Option<Listing> {
+    pub(crate) fn read(bytes: &[u8]) -> Option<Listing> {
         let mut lines = bytes.split(|byte| *byte == 0);
         let whole = lines.next()? == b"whole";
         let mut listing = Listing { whole, ..Listing::default() };

@@ -10,31 +10,31 @@
 
 #[cfg(test)]
 mod apart_tests;
-pub mod config;
+pub(crate) mod config;
 mod find;
-pub mod gitdir;
+pub(crate) mod gitdir;
 mod journal;
 mod judge;
 mod keys;
 mod kinds;
 mod lifecycle;
-pub mod list;
-pub mod listing;
+pub(crate) mod list;
+pub(crate) mod listing;
 mod names;
 mod pin;
-pub mod place;
-pub mod record;
+pub(crate) mod place;
+pub(crate) mod record;
 mod remembered;
 mod report;
 mod risks;
-pub mod run_record;
+pub(crate) mod run_record;
 mod settle;
 mod signs;
 mod through;
 mod whereabouts;
 
-pub use journal::{Abandoned, Aftermath, is_settled, settle_abandoned, sweep};
-pub use report::{HeldStandIn, SettleReport};
+pub(crate) use journal::{Abandoned, Aftermath, is_settled, settle_abandoned, sweep};
+pub(crate) use report::{HeldStandIn, SettleReport};
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -43,18 +43,18 @@ use super::mounts::Bind;
 
 /// Finds the repositories below an open directory.
 #[cfg(test)]
-pub fn find_for_tests(root: &std::os::fd::OwnedFd) -> Vec<gitdir::Facts> {
+pub(super) fn find_for_tests(root: &std::os::fd::OwnedFd) -> Vec<gitdir::Facts> {
     let found = find::find(root.as_fd(), find::Look::default()).expect("it can be looked through");
     gitdir::facts(root.as_fd(), &found, &[]).expect("its repositories can be read")
 }
 
 /// Returns the last value of a key in the text of a configuration, by its name in lower case.
-pub fn config_value(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn config_value(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
     config::parse(text)?.into_iter().rev().find(|entry| entry.name == key)?.value
 }
 
 /// Tells whether the configuration at `path` in a mount has a key, by its name in lower case.
-pub fn has_key(bind: &Bind, path: &str, key: &str) -> bool {
+pub(super) fn has_key(bind: &Bind, path: &str, key: &str) -> bool {
     let config = bind.reopen().and_then(|root| place::look(root.as_fd(), Path::new(path)));
     match config {
         Ok(record::Was::File(file)) => config::parse(&file.text.0)

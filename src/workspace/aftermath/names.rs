@@ -9,13 +9,13 @@ use netpolicy::diagnostic::harmless;
 /// A person is shown no more of a name; its end is kept, where the file's own name is.
 const LONGEST_SHOWN: usize = 120;
 /// The longest name in an event.
-pub const LONGEST_LISTED: usize = 1_000;
+pub(super) const LONGEST_LISTED: usize = 1_000;
 /// The names of one event, in bytes.
 const PART: usize = 4_000;
 
 /// Writes a name in full, as text. Bytes that are no text, and characters that are not seen, are
 /// written as escapes.
-pub fn exact(path: &Path) -> String {
+pub(crate) fn exact(path: &Path) -> String {
     let mut text = String::new();
     for chunk in path.as_os_str().as_bytes().utf8_chunks() {
         // So that a name that looks like an escape is no escape.
@@ -26,17 +26,17 @@ pub fn exact(path: &Path) -> String {
 }
 
 /// Writes a name for the person.
-pub fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     quoted(cut(&exact(path), LONGEST_SHOWN))
 }
 
 /// Writes a name for an event.
-pub fn listed(path: &Path) -> String {
+pub(crate) fn listed(path: &Path) -> String {
     quoted(cut(&exact(path), LONGEST_LISTED))
 }
 
 /// Returns a text with its middle left out where it is long.
-pub fn cut(text: &str, longest: usize) -> String {
+pub(crate) fn cut(text: &str, longest: usize) -> String {
     let count = text.chars().count();
     if count <= longest {
         return text.to_owned();
@@ -57,7 +57,7 @@ fn quoted(name: String) -> String {
 }
 
 /// Writes names behind a head, in as many texts as their length asks for.
-pub fn parts(head: &str, names: Vec<String>) -> Vec<String> {
+pub(crate) fn parts(head: &str, names: Vec<String>) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     let mut room = 0;
     for name in names {

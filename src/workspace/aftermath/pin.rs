@@ -15,7 +15,7 @@ use crate::term::{COULD_NOT_RUN, Failure};
 use crate::workspace::masks::{Cover, MASK, With};
 
 /// Files of each repository that are pinned, and whether a file is a configuration.
-pub const PARTS: [(&str, bool); 12] = [
+pub(crate) const PARTS: [(&str, bool); 12] = [
     ("config", true),
     ("config.worktree", true),
     ("commondir", false),
@@ -41,18 +41,23 @@ const MOST_STEPS: usize = 500;
 
 /// The pinned files, and folders of hooks besides the repositories' own.
 #[derive(Debug, Default)]
-pub struct Pins {
+pub(crate) struct Pins {
     /// The pinned files by path.
-    pub all: BTreeMap<PathBuf, Pinned>,
+    pub(crate) all: BTreeMap<PathBuf, Pinned>,
     /// The folders.
-    pub hooks: BTreeSet<PathBuf>,
+    pub(crate) hooks: BTreeSet<PathBuf>,
     /// The repositories' own folders.
-    pub folders: Vec<(Bytes, Made)>,
+    pub(crate) folders: Vec<(Bytes, Made)>,
 }
 
 /// Pins what was found below `root`, which lies at `at`; `covers` is what the agent cannot read
 /// there.
-pub fn pins(root: BorrowedFd<'_>, at: &Path, found: &ScanResult, covers: &[Cover]) -> Result<Pins, Failure> {
+pub(super) fn pins(
+    root: BorrowedFd<'_>,
+    at: &Path,
+    found: &ScanResult,
+    covers: &[Cover],
+) -> Result<Pins, Failure> {
     let mut pins = Pins::default();
     let mut pinner = Pinner { root, at, covers, pins: &mut pins, included: 0 };
     for repository in &found.repositories {

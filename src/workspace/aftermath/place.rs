@@ -24,7 +24,7 @@ const LONGEST_BEGIN: usize = 180;
 
 /// Opens the folder of a path, and returns it with the name there. A folder that is no folder any
 /// more is an error.
-pub fn folder<'a>(root: BorrowedFd<'_>, path: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
+pub(crate) fn folder<'a>(root: BorrowedFd<'_>, path: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
     let name = path.file_name().ok_or(Errno::INVAL)?;
     let mut here = at::open_folder(root, OsStr::new("."))?;
     for part in path.parent().into_iter().flat_map(Path::components) {
@@ -35,7 +35,7 @@ pub fn folder<'a>(root: BorrowedFd<'_>, path: &'a Path) -> io::Result<(OwnedFd, 
 }
 
 /// Opens a folder below the root.
-pub fn open_folder(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn open_folder(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
     if path.as_os_str().is_empty() {
         return at::open_folder(root, OsStr::new("."));
     }
@@ -44,7 +44,7 @@ pub fn open_folder(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Reads a folder's inode and time of birth, which together tell it from all other folders.
-pub fn made(root: BorrowedFd<'_>, path: &Path) -> io::Result<Made> {
+pub(crate) fn made(root: BorrowedFd<'_>, path: &Path) -> io::Result<Made> {
     use std::os::unix::fs::MetadataExt;
     let meta = std::fs::File::from(open_folder(root, path)?).metadata()?;
     let since = meta.created().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
@@ -53,14 +53,14 @@ pub fn made(root: BorrowedFd<'_>, path: &Path) -> io::Result<Made> {
 }
 
 /// Opens a folder in an open one.
-pub fn open_in(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
+pub(crate) fn open_in(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     at::open_folder(here, name)
 }
 
 /// Returns the path that `target` is from a folder below the root, by its words; nothing when it
 /// leads out. Only `..` at its beginning is understood, as git writes it: behind a name, which may
 /// be a link, `..` can be anywhere.
-pub fn below(folder: &Path, target: &Path) -> Option<PathBuf> {
+pub(crate) fn below(folder: &Path, target: &Path) -> Option<PathBuf> {
     let (mut place, mut down) = (folder.to_owned(), false);
     for part in target.components() {
         match part {
@@ -78,13 +78,13 @@ pub fn below(folder: &Path, target: &Path) -> Option<PathBuf> {
 
 /// Returns the path that git reads from a file with a single path: the text without its end of
 /// line; other white space counts.
-pub fn one_path(text: &[u8]) -> &[u8] {
+pub(crate) fn one_path(text: &[u8]) -> &[u8] {
     let end = text.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
     &text[..end]
 }
 
 /// Returns the first link on the way to a path.
-pub fn link_on_the_way(root: BorrowedFd<'_>, path: &Path) -> io::Result<Option<PathBuf>> {
+pub(super) fn link_on_the_way(root: BorrowedFd<'_>, path: &Path) -> io::Result<Option<PathBuf>> {
     let folders: Vec<&Path> =
         path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()).collect();
     for folder in folders.into_iter().rev() {
@@ -98,7 +98,7 @@ pub fn link_on_the_way(root: BorrowedFd<'_>, path: &Path) -> io::Result<Option<P
 }
 
 /// Reads what is at a path: a folder, a link, a file, or nothing.
-pub fn look(root: BorrowedFd<'_>, path: &Path) -> io::Result<Was> {
+pub(crate) fn look(root: BorrowedFd<'_>, path: &Path) -> io::Result<Was> {
     match folder(root, path) {
         Ok((here, name)) => look_in(here.as_fd(), name),
         Err(error) if is_absent(&error) => Ok(Was::Absent),
@@ -108,13 +108,13 @@ pub fn look(root: BorrowedFd<'_>, path: &Path) -> io::Result<Was> {
 
 /// Tells whether an error means that nothing is at a path, since a folder on the way is missing or
 /// is no folder.
-pub fn is_absent(error: &io::Error) -> bool {
+pub(crate) fn is_absent(error: &io::Error) -> bool {
     let number = Errno::from_io_error(error);
     matches!(number, Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
 }
 
 /// Reads what has this name in an open folder, as [`look`] does for a path.
-pub fn look_in(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<Was> {
+pub(crate) fn look_in(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<Was> {
     let stat = match rustix::fs::statat(here, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
         Err(Errno::NOENT) => return Ok(Was::Absent),
@@ -139,13 +139,13 @@ pub fn look_in(here: BorrowedFd<'_>, name: &OsStr) -> io::Result<Was> {
 
 /// Returns the permissions, a number of 16 bits on macOS.
 #[allow(clippy::unnecessary_cast, reason = "not on macOS")]
-pub fn permissions(stat: &rustix::fs::Stat) -> u32 {
+pub(crate) fn permissions(stat: &rustix::fs::Stat) -> u32 {
     (stat.st_mode & 0o7777) as u32
 }
 
 /// Reads a regular file; returns nothing when it is larger than that, or is no regular file any
 /// more.
-pub fn read(here: BorrowedFd<'_>, name: &OsStr, most: u64) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read(here: BorrowedFd<'_>, name: &OsStr, most: u64) -> io::Result<Option<Vec<u8>>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = std::fs::File::from(rustix::fs::openat(here, name, flags, Mode::empty())?);
     if !file.metadata()?.is_file() {
@@ -158,7 +158,7 @@ pub fn read(here: BorrowedFd<'_>, name: &OsStr, most: u64) -> io::Result<Option<
 
 /// Outcome for the file whose place another one took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Displaced {
+pub(crate) enum Displaced {
     /// The displaced file was the one that had been looked at, or nothing that can be kept, and is
     /// gone.
     Known,
@@ -167,14 +167,14 @@ pub enum Displaced {
 }
 
 /// Puts a file there in one step, whatever is there; a folder is put aside first.
-pub fn replace(root: BorrowedFd<'_>, path: &Path, file: &File, id: &str) -> io::Result<Displaced> {
+pub(crate) fn replace(root: BorrowedFd<'_>, path: &Path, file: &File, id: &str) -> io::Result<Displaced> {
     replace_known(root, path, file, None, id)
 }
 
 /// Replaces a file as [`replace`] does, but removes the displaced file only if it has the content
 /// `known`, which was judged: another program may have written there meanwhile.
 #[allow(clippy::unnecessary_cast, reason = "not on macOS")]
-pub fn replace_known(
+pub(super) fn replace_known(
     root: BorrowedFd<'_>,
     path: &Path,
     file: &File,
@@ -306,7 +306,7 @@ fn is_still(here: BorrowedFd<'_>, name: &OsStr, file: &std::fs::File) -> bool {
 }
 
 /// Puts a link there.
-pub fn link(root: BorrowedFd<'_>, path: &Path, target: &[u8], id: &str) -> io::Result<()> {
+pub(crate) fn link(root: BorrowedFd<'_>, path: &Path, target: &[u8], id: &str) -> io::Result<()> {
     let (here, name) = folder(root, path)?;
     for _ in 0..TRIES {
         if look_in(here.as_fd(), name)? != Was::Absent {
@@ -321,13 +321,13 @@ pub fn link(root: BorrowedFd<'_>, path: &Path, target: &[u8], id: &str) -> io::R
 }
 
 /// Gives what is there another name.
-pub fn put_aside(root: BorrowedFd<'_>, path: &Path, id: &str) -> io::Result<()> {
+pub(super) fn put_aside(root: BorrowedFd<'_>, path: &Path, id: &str) -> io::Result<()> {
     let (here, name) = folder(root, path)?;
     aside(here.as_fd(), name, id)
 }
 
 /// Moves what is there into the root itself, under another name, which begins with `name`.
-pub fn put_aside_to(root: BorrowedFd<'_>, path: &Path, name: &str, id: &str) -> io::Result<()> {
+pub(super) fn put_aside_to(root: BorrowedFd<'_>, path: &Path, name: &str, id: &str) -> io::Result<()> {
     let (here, old) = folder(root, path)?;
     rename_aside(here.as_fd(), old, root, OsStr::new(name), id)
 }

@@ -15,16 +15,16 @@ use super::gitdir::Facts;
 use crate::host::identity::Identity;
 
 /// SHA-256.
-pub type Digest = [u8; 32];
+pub(crate) type Digest = [u8; 32];
 
 /// Digests a text.
-pub fn digest(text: &[u8]) -> Digest {
+pub(crate) fn digest(text: &[u8]) -> Digest {
     Sha256::digest(text).into()
 }
 
 /// Bytes, and paths that need not be text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Bytes(pub Vec<u8>);
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
 
 impl From<&Path> for Bytes {
     fn from(path: &Path) -> Bytes {
@@ -34,7 +34,7 @@ impl From<&Path> for Bytes {
 
 impl Bytes {
     /// Returns the bytes as a path.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         OsString::from_vec(self.0.clone()).into()
     }
 }
@@ -53,77 +53,77 @@ impl<'de> Deserialize<'de> for Bytes {
 }
 
 /// The form of a journal. One of another form is not understood, and its directory not touched.
-pub const FORM: u32 = 3;
+pub(super) const FORM: u32 = 3;
 /// A journal is smaller.
 const LARGEST_JOURNAL: u64 = 512 << 20;
 
 /// State before a run of everything that the run may change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Journal {
+pub(crate) struct Journal {
     /// Form of the record.
-    pub form: u32,
+    pub(crate) form: u32,
     /// The machine that it was written on, where that has a name.
-    pub machine: Option<String>,
+    pub(crate) machine: Option<String>,
     /// The boot of that machine: devices' numbers last as long.
-    pub boot: Option<String>,
+    pub(crate) boot: Option<String>,
     /// The engine that the workflow is on.
-    pub engine: String,
+    pub(crate) engine: String,
     /// Time of writing, in seconds of Unix time.
-    pub began: u64,
+    pub(crate) began: u64,
     /// Directories that the agent may write.
-    pub roots: Vec<Root>,
+    pub(crate) roots: Vec<Root>,
 }
 
 /// A directory that an agent may write.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Root {
+pub(crate) struct Root {
     /// Path of the directory.
-    pub path: Bytes,
+    pub(crate) path: Bytes,
     /// Identities of the folders from `/` down to the directory, its own last.
-    pub way: Vec<Identity>,
+    pub(crate) way: Vec<Identity>,
     /// Files that are put back after the run.
-    pub pinned: Vec<Pinned>,
+    pub(crate) pinned: Vec<Pinned>,
     /// Files that run code later, and what was in them.
-    pub risky: Vec<(Bytes, Digest)>,
+    pub(crate) risky: Vec<(Bytes, Digest)>,
     /// Folders of hooks besides the repositories' own.
-    pub hooks: Vec<Bytes>,
+    pub(crate) hooks: Vec<Bytes>,
     /// Digests of the signs that gave others rights or led out. A record of an older version has
     /// none.
     #[serde(default)]
-    pub signs: Option<Bytes>,
+    pub(crate) signs: Option<Bytes>,
     /// The repositories' folders, and what tells each from all others.
-    pub folders: Vec<(Bytes, Made)>,
+    pub(crate) folders: Vec<(Bytes, Made)>,
     /// Facts about each repository.
-    pub git: Vec<Facts>,
+    pub(crate) git: Vec<Facts>,
     /// Working trees that lie elsewhere: the directory is a repository's own folder.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub trees: Vec<Tree>,
+    pub(crate) trees: Vec<Tree>,
 }
 
 /// A working tree whose repository lies elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Tree {
+pub(crate) struct Tree {
     /// The folder with its index, below the root.
-    pub repository: Bytes,
+    pub(crate) repository: Bytes,
     /// Path of the folder.
-    pub path: Bytes,
+    pub(crate) path: Bytes,
     /// Device and inode.
-    pub identity: Identity,
+    pub(crate) identity: Identity,
 }
 
 impl Root {
     /// Returns the directory's own identity.
-    pub fn identity(&self) -> Option<Identity> {
+    pub(crate) fn identity(&self) -> Option<Identity> {
         self.way.last().copied()
     }
 }
 
 impl Journal {
     /// Reads a journal, and takes nothing that ringfence would not have written.
-    pub fn read(file: &std::fs::File) -> io::Result<Journal> {
+    pub(crate) fn read(file: &std::fs::File) -> io::Result<Journal> {
         let size = file.metadata()?.len();
         if size > LARGEST_JOURNAL {
             return Err(io::Error::other("it is larger than any journal"));
@@ -178,27 +178,27 @@ fn is_below(path: &Bytes) -> bool {
 /// Marks of a folder that stay with it through a rename: its inode, and its time of birth where the
 /// file system keeps one. The time is needed since inodes are given anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Made {
+pub(crate) struct Made {
     /// The inode.
-    pub inode: u64,
+    pub(crate) inode: u64,
     /// Nanoseconds of Unix time.
-    pub at: u64,
+    pub(crate) at: u64,
 }
 
 /// A path below a root, as it was.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Pinned {
+pub(crate) struct Pinned {
     /// The path.
-    pub path: Bytes,
+    pub(crate) path: Bytes,
     /// Set for a configuration of git, which the agent may change within limits.
-    pub config: bool,
+    pub(crate) config: bool,
     /// State before the run.
-    pub was: Was,
+    pub(crate) was: Was,
 }
 
 /// State of a path: a folder, a link, a file, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Was {
+pub(crate) enum Was {
     /// Nothing is at the path.
     Absent,
     /// A folder.
@@ -213,15 +213,15 @@ pub enum Was {
 
 /// A file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct File {
+pub(crate) struct File {
     /// Text of the file; secrets that the agent cannot read are masked.
-    pub text: Bytes,
+    pub(crate) text: Bytes,
     /// Digest of the text without masks.
-    pub whole: Digest,
+    pub(crate) whole: Digest,
     /// Entries of a configuration that are masked, and their values' digests.
-    pub hidden: Vec<(usize, Digest)>,
+    pub(crate) hidden: Vec<(usize, Digest)>,
     /// Permissions.
-    pub mode: u32,
+    pub(crate) mode: u32,
     /// User and group.
-    pub owner: (u32, u32),
+    pub(crate) owner: (u32, u32),
 }

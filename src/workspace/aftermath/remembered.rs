@@ -15,7 +15,7 @@ const MOST_BYTES: usize = 64 << 20;
 
 /// Files by path.
 #[derive(Debug, Default)]
-pub struct Remembered {
+pub(crate) struct Remembered {
     all: BTreeMap<PathBuf, (Kind, Digest)>,
     bytes: usize,
     forgotten: BTreeMap<Tier, u64>,
@@ -23,7 +23,7 @@ pub struct Remembered {
 
 impl Remembered {
     /// Takes in a file. Of one that is met twice, the later counts.
-    pub fn insert(&mut self, path: PathBuf, kind: Kind, print: Digest) {
+    pub(crate) fn insert(&mut self, path: PathBuf, kind: Kind, print: Digest) {
         let length = path.as_os_str().len();
         if self.all.insert(path, (kind, print)).is_none() {
             self.bytes += length;
@@ -52,23 +52,23 @@ impl Remembered {
     }
 
     /// Returns the kind and the digest that are remembered of a path.
-    pub fn get(&self, path: &Path) -> Option<&(Kind, Digest)> {
+    pub(crate) fn get(&self, path: &Path) -> Option<&(Kind, Digest)> {
         self.all.get(path)
     }
 
     /// Returns all files that are remembered.
-    pub fn iter(&self) -> impl Iterator<Item = (&PathBuf, Kind, &Digest)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&PathBuf, Kind, &Digest)> {
         self.all.iter().map(|(path, (kind, print))| (path, *kind, print))
     }
 
     /// Returns the number of files that are not remembered, by class.
-    pub fn forgotten(&self) -> &BTreeMap<Tier, u64> {
+    pub(crate) fn forgotten(&self) -> &BTreeMap<Tier, u64> {
         &self.forgotten
     }
 
     /// Returns the files' paths.
     #[cfg(test)]
-    pub fn paths(&self) -> Vec<PathBuf> {
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
         self.all.keys().cloned().collect()
     }
 }

@@ -23,7 +23,7 @@ const MOST_NOTES: usize = 1_000;
 
 /// Report on a run's changes, and on what was put back.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct SettleReport {
+pub(crate) struct SettleReport {
     /// The directory that paths are told below, while it is settled; nothing where a path below it
     /// says enough.
     place: PathBuf,
@@ -32,13 +32,13 @@ pub struct SettleReport {
     /// Files that were put back whole, or put aside, and in words what was done.
     whole: Vec<(PathBuf, String)>,
     /// Files that run code later.
-    pub risks: Risks,
+    pub(crate) risks: Risks,
     /// New signs that give others rights, or lead out of the directory.
-    pub signs: signs::NewSigns,
+    pub(crate) signs: signs::NewSigns,
     /// Covered files that are not where they were.
-    pub uncovered: Vec<PathBuf>,
+    pub(crate) uncovered: Vec<PathBuf>,
     /// Files that could not be put back.
-    pub failures: Vec<String>,
+    pub(crate) failures: Vec<String>,
     /// Remotes and linked working trees that the agent added, in words.
     remotes: Vec<String>,
     /// Advice about the failures.
@@ -53,17 +53,17 @@ pub struct SettleReport {
 
 /// A stand-in that git has in the place of a covered file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldStandIn {
+pub(crate) struct HeldStandIn {
     /// The working tree.
-    pub tree: PathBuf,
+    pub(crate) tree: PathBuf,
     /// The file's path there.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// The commit that brought it; none: it is only in the index.
-    pub commit: Option<String>,
+    pub(crate) commit: Option<String>,
     /// Tells whether that commit is what HEAD names.
-    pub is_head: bool,
+    pub(crate) is_head: bool,
     /// The commit that has the file as it was; none: git did not have it.
-    pub was_in: Option<String>,
+    pub(crate) was_in: Option<String>,
 }
 
 impl HeldStandIn {
@@ -108,19 +108,19 @@ impl SettleReport {
     }
 
     /// Keys of a configuration were put back.
-    pub fn keys(&mut self, path: PathBuf, keys: Vec<String>) {
+    pub(crate) fn keys(&mut self, path: PathBuf, keys: Vec<String>) {
         if !keys.is_empty() {
             self.keys.entry(self.path(&path)).or_default().extend(keys);
         }
     }
 
     /// Reports that something was done with a file as a whole.
-    pub fn whole(&mut self, path: &Path, what: &str) {
+    pub(crate) fn whole(&mut self, path: &Path, what: &str) {
         self.whole.push((self.path(path), what.to_owned()));
     }
 
     /// Reports a reference that moved.
-    pub fn moved(&mut self, repository: &Path, name: &str, old: &str, new: &str) {
+    pub(crate) fn moved(&mut self, repository: &Path, name: &str, old: &str, new: &str) {
         self.moves.push(format!(
             "{}: {} moved: {} → {}",
             self.named(repository),
@@ -131,12 +131,12 @@ impl SettleReport {
     }
 
     /// Reports something that was left as it is and that a person should know.
-    pub fn noted(&mut self, path: &Path, what: &str) {
+    pub(crate) fn noted(&mut self, path: &Path, what: &str) {
         self.notes.push(format!("{}: {}", self.named(path), short(what)));
     }
 
     /// Reports a stand-in that git has in the place of a covered file.
-    pub fn stand_in(&mut self, held: &HeldStandIn) {
+    pub(crate) fn stand_in(&mut self, held: &HeldStandIn) {
         let path = shown(&held.tree.join(&held.path));
         let mend = held.mended_by();
         self.stand_ins.push(match &held.commit {
@@ -149,7 +149,7 @@ impl SettleReport {
     }
 
     /// Reports that git could not be searched for stand-ins.
-    pub fn unlooked(&mut self, why: &str) {
+    pub(crate) fn unlooked(&mut self, why: &str) {
         self.stand_ins.push(format!(
             "it could not be looked whether commits hold stand-ins for covered files: {}",
             short(why)
@@ -157,12 +157,12 @@ impl SettleReport {
     }
 
     /// Reports something that could not be done.
-    pub fn failed(&mut self, path: &Path, error: &dyn std::fmt::Display) {
+    pub(crate) fn failed(&mut self, path: &Path, error: &dyn std::fmt::Display) {
         self.failures.push(format!("{} could NOT be put back: {error}", self.named(path)));
     }
 
     /// Reports something that could not be looked at.
-    pub fn unseen(&mut self, what: &str) {
+    pub(super) fn unseen(&mut self, what: &str) {
         self.failures.push(format!(
             "{} could NOT be looked at for repositories whose configuration runs code",
             short(what)
@@ -170,13 +170,13 @@ impl SettleReport {
     }
 
     /// Adds advice about the failures, which is printed behind all of them.
-    pub fn advise(&mut self, what: String) {
+    pub(crate) fn advise(&mut self, what: String) {
         self.advice.push(what);
     }
 
     /// Reports remotes that the agent added: a person who pushes to one sends the commits to the
     /// agent's address.
-    pub fn remotes(&mut self, path: &Path, remotes: &[String]) {
+    pub(super) fn remotes(&mut self, path: &Path, remotes: &[String]) {
         if !remotes.is_empty() {
             let names = few(remotes.iter().map(|remote| short(remote)).collect());
             self.remotes.push(format!("new remotes in {}: {names}", self.named(path)));
@@ -185,7 +185,7 @@ impl SettleReport {
 
     /// Returns the lines for the person about what was put back, or could not be, and about covers
     /// that came off: `--quiet` does not leave them out.
-    pub fn put_back(&self) -> Vec<String> {
+    pub(crate) fn put_back(&self) -> Vec<String> {
         let keys = self.keys.iter().map(|(path, keys)| {
             format!("put back in {}: {}", shown(path), few(keys.iter().map(|key| short(key)).collect()))
         });
@@ -211,7 +211,7 @@ impl SettleReport {
 
     /// Returns the lines for the person about references that moved, and other changes below
     /// `.git`.
-    pub fn changes(&self) -> Vec<String> {
+    pub(crate) fn changes(&self) -> Vec<String> {
         let some = |all: &[String], what: &str| {
             let mut lines: Vec<String> = all.iter().take(LINES).cloned().collect();
             let more = all.len().saturating_sub(LINES);
@@ -224,12 +224,12 @@ impl SettleReport {
     }
 
     /// Returns all changes, without the bound on their number.
-    pub fn all_changes(&self) -> impl Iterator<Item = &String> {
+    pub(super) fn all_changes(&self) -> impl Iterator<Item = &String> {
         self.moves.iter().chain(&self.notes)
     }
 
     /// Returns the lines for the person about what was left; `place` says where all of it is named.
-    pub fn left(&self, place: &str) -> Vec<String> {
+    pub(crate) fn left(&self, place: &str) -> Vec<String> {
         let mut lines = [self.risks.lines(), self.signs.lines()].concat();
         if !lines.is_empty() {
             lines.push(format!("all of these are named here: {place}"));
@@ -239,7 +239,7 @@ impl SettleReport {
 
     /// Returns the report as events, and whether that is all of it: a flood must not push the
     /// agent's own deeds out of the log.
-    pub fn notes(&self) -> (Vec<(Observation, String)>, bool) {
+    pub(crate) fn notes(&self) -> (Vec<(Observation, String)>, bool) {
         let keys = self.keys.iter().flat_map(|(path, keys)| {
             let keys = keys.iter().map(|key| cut(&harmless(key), LONGEST_LISTED)).collect();
             parts(&format!("put back in {}: ", listed(path)), keys)
@@ -273,7 +273,7 @@ impl SettleReport {
     }
 
     /// Returns the report as data, for a list in a file.
-    pub fn list(&self) -> Vec<Value> {
+    pub(crate) fn list(&self) -> Vec<Value> {
         let keys = self.keys.iter().flat_map(|(path, keys)| {
             keys.iter()
                 .map(move |key| json!({"reason": "put-back", "path": exact(path), "key": harmless(key)}))
@@ -297,12 +297,12 @@ impl SettleReport {
     }
 
     /// Tells whether there is nothing to report.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == SettleReport::default()
     }
 
     /// Reports a linked working tree that the agent made, whose paths hold in the container alone.
-    pub fn tree(&mut self, tree: &Path, main: &Path, whole: &Path) {
+    pub(crate) fn tree(&mut self, tree: &Path, main: &Path, whole: &Path) {
         self.remotes.push(format!(
             "new linked working tree {}: git finds it here after `git -C {} worktree repair {}`",
             shown(tree),
@@ -312,7 +312,7 @@ impl SettleReport {
     }
 
     /// Takes in what came of another directory.
-    pub fn add(&mut self, other: SettleReport) {
+    pub(crate) fn add(&mut self, other: SettleReport) {
         self.keys.extend(other.keys);
         self.whole.extend(other.whole);
         self.risks.append(other.risks);

@@ -18,7 +18,7 @@ use super::names::{listed, shown};
 
 /// Change of a file that runs code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
+pub(crate) enum State {
     /// The file was there, and has another content now.
     Changed,
     /// The file was not there.
@@ -29,7 +29,7 @@ pub enum State {
 
 impl State {
     /// Returns the state in a word.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             State::Changed => "changed",
             State::New => "new",
@@ -48,7 +48,7 @@ struct Risk {
 
 /// All of a run's.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Risks {
+pub(crate) struct Risks {
     all: Vec<Risk>,
     /// More than are remembered, by tier.
     forgotten: BTreeMap<Tier, u64>,
@@ -66,23 +66,23 @@ fn most_shown(tier: Tier) -> usize {
 
 impl Risks {
     /// Takes in a file.
-    pub fn add(&mut self, path: PathBuf, kind: Kind, state: State) {
+    pub(crate) fn add(&mut self, path: PathBuf, kind: Kind, state: State) {
         self.all.push(Risk { path, kind, state });
     }
 
     /// Adds the number of files that are not remembered, since there were too many.
-    pub fn forget(&mut self, forgotten: &BTreeMap<Tier, u64>) {
+    pub(crate) fn forget(&mut self, forgotten: &BTreeMap<Tier, u64>) {
         forgotten.iter().for_each(|(tier, more)| *self.forgotten.entry(*tier).or_default() += more);
     }
 
     /// Takes in those of another directory.
-    pub fn append(&mut self, other: Risks) {
+    pub(crate) fn append(&mut self, other: Risks) {
         self.all.extend(other.all);
         self.forget(&other.forgotten);
     }
 
     /// Tells whether there is nothing to report.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.all.is_empty() && self.forgotten.is_empty()
     }
 
@@ -110,7 +110,7 @@ impl Risks {
     }
 
     /// Returns the lines for the person.
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         if self.is_empty() {
             return Vec::new();
         }
@@ -144,7 +144,7 @@ impl Risks {
     }
 
     /// Returns every file, the riskiest first, in as many texts as it takes.
-    pub fn events(&self) -> Vec<String> {
+    pub(crate) fn events(&self) -> Vec<String> {
         let mut groups: BTreeMap<(Tier, State), Vec<String>> = BTreeMap::new();
         for risk in self.ranked() {
             groups.entry((risk.kind.tier, risk.state)).or_default().push(listed(&risk.path));
@@ -160,7 +160,7 @@ impl Risks {
     }
 
     /// Returns every file as data, for the list.
-    pub fn json(&self) -> Vec<Value> {
+    pub(crate) fn json(&self) -> Vec<Value> {
         let ranked = self.ranked();
         let files = ranked.iter().map(|risk| {
             json!({
@@ -184,7 +184,7 @@ impl Risk {
 
 /// Returns the order in which files are remembered when there is no room for all: the last in this
 /// order are forgotten first.
-pub fn worth(path: &Path, kind: Kind) -> (Tier, bool, usize) {
+pub(crate) fn worth(path: &Path, kind: Kind) -> (Tier, bool, usize) {
     (kind.tier, is_vendored(path), path.components().count())
 }
 

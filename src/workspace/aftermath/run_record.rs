@@ -28,56 +28,56 @@ const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Run {
+pub(crate) struct Run {
     /// The name that the person gave.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Time just before the agent's start, in seconds of Unix time.
-    pub began: u64,
+    pub(crate) began: u64,
     /// Time of settling.
-    pub ended: Option<u64>,
+    pub(crate) ended: Option<u64>,
     /// Directories that the agent could write.
-    pub roots: Vec<RunRoot>,
+    pub(crate) roots: Vec<RunRoot>,
     /// Files that were put back, put aside or removed, in words.
-    pub put_back: Vec<String>,
+    pub(crate) put_back: Vec<String>,
     /// Changes below `.git`, in words.
-    pub changes: Vec<String>,
+    pub(crate) changes: Vec<String>,
     /// Files that run code later, in words.
-    pub runs_code: Vec<String>,
+    pub(crate) runs_code: Vec<String>,
 }
 
 /// A directory that the agent could write.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RunRoot {
+pub(crate) struct RunRoot {
     /// Path of the directory.
-    pub path: Bytes,
+    pub(crate) path: Bytes,
     /// Device and inode.
-    pub identity: Option<Identity>,
+    pub(crate) identity: Option<Identity>,
     /// The directory's repositories before the run.
-    pub git: Vec<Facts>,
+    pub(crate) git: Vec<Facts>,
     /// Working trees that lie elsewhere: the directory is a repository's own folder, of which no
     /// files are listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub trees: Vec<Tree>,
+    pub(crate) trees: Vec<Tree>,
     /// The files that the agent found in the place of covered ones.
     #[serde(default)]
-    pub stand_ins: Vec<StandIn>,
+    pub(crate) stand_ins: Vec<StandIn>,
 }
 
 /// A file that the agent found in the place of a covered one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct StandIn {
+pub(crate) struct StandIn {
     /// The file's path below the directory, or below the first of its working trees that lie
     /// elsewhere.
-    pub path: Bytes,
+    pub(crate) path: Bytes,
     /// Tells whether it was empty: so are other files.
-    pub empty: bool,
+    pub(crate) empty: bool,
     /// The name that git gives to its content, by SHA-1 and by SHA-256.
-    pub names: [String; 2],
+    pub(crate) names: [String; 2],
 }
 
 impl StandIn {
     /// Makes a stand-in of a path and the text there.
-    pub fn of((path, text): (PathBuf, Vec<u8>)) -> StandIn {
+    pub(crate) fn of((path, text): (PathBuf, Vec<u8>)) -> StandIn {
         let names = [40, 64].map(|digits| blob_name(&text, digits));
         StandIn { path: path.as_path().into(), empty: text.is_empty(), names }
     }
@@ -162,7 +162,7 @@ pub(super) fn ended(id: WorkflowId, told: &SettleReport) -> io::Result<()> {
 }
 
 /// Reads the record of one run, if there is one.
-pub fn one(id: WorkflowId) -> io::Result<Option<Run>> {
+pub(crate) fn one(id: WorkflowId) -> io::Result<Option<Run>> {
     let folder = state::folder("reviews").map_err(|failure| io::Error::other(failure.message))?;
     match fs::read(folder.join(format!("{id}.json"))) {
         Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
@@ -172,7 +172,7 @@ pub fn one(id: WorkflowId) -> io::Result<Option<Run>> {
 }
 
 /// Reads all records, the latest last.
-pub fn all() -> Result<Vec<(WorkflowId, Run)>, Failure> {
+pub(crate) fn all() -> Result<Vec<(WorkflowId, Run)>, Failure> {
     let folder = state::folder("reviews")?;
     let files = fs::read_dir(&folder).map_err(|error| {
         Failure::new(COULD_NOT_RUN, format!("cannot read {}", folder.display())).caused_by(&error)
@@ -190,7 +190,7 @@ pub fn all() -> Result<Vec<(WorkflowId, Run)>, Failure> {
 }
 
 /// Reads the list of a directory's files before the run.
-pub fn files(id: WorkflowId, number: usize) -> Result<Listing, Failure> {
+pub(crate) fn files(id: WorkflowId, number: usize) -> Result<Listing, Failure> {
     let path = files_of(&state::folder("reviews")?, id, number);
     let cannot = || Failure::new(COULD_NOT_RUN, format!("cannot read {}", path.display()));
     let bytes = fs::read(&path).map_err(|error| cannot().caused_by(&error))?;

@@ -32,7 +32,7 @@ const TIME: Duration = Duration::from_secs(60);
 const MOST_ADDED: usize = 64 << 10;
 
 /// Puts back what is below one root, open; `id` is the workflow's.
-pub fn settle(root: &Root, open: &OwnedFd, id: &str) -> SettleReport {
+pub(crate) fn settle(root: &Root, open: &OwnedFd, id: &str) -> SettleReport {
     let until = Instant::now() + TIME;
     // Below a directory that is a repository's own folder, `config` or nothing at all would name
     // what is meant.
@@ -370,7 +370,7 @@ impl Settling<'_> {
 
 /// Opens the working trees that are what they were. Without one, every mark by which git does not
 /// look at a file goes, but those of the person's.
-pub fn trees_apart(trees: &[Tree]) -> Vec<Apart> {
+pub(super) fn trees_apart(trees: &[Tree]) -> Vec<Apart> {
     let open = |tree: &Tree| {
         let open = held::reopen_directory(held::open(&tree.path.path()).ok()?).ok()?;
         let is_it = tree.identity.is(Identity::of(&open).ok()?, false);

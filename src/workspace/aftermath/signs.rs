@@ -36,7 +36,7 @@ const MACH: [[u8; 4]; 3] = [[0xcf, 0xfa, 0xed, 0xfe], [0xca, 0xfe, 0xba, 0xbe], 
 
 /// Signs that a file can have, the gravest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Sign {
+pub(crate) enum Sign {
     /// A file that runs with its owner's rights, whichever user starts it.
     SetUser,
     /// A file that runs with its group's rights, whichever user starts it.
@@ -100,32 +100,38 @@ impl Sign {
 }
 
 /// Digests of what was there before a run.
-pub type Before = BTreeSet<[u8; LENGTH]>;
+pub(crate) type Before = BTreeSet<[u8; LENGTH]>;
 
 /// Reads digests from a record's bytes.
-pub fn before(bytes: &[u8]) -> Before {
+pub(crate) fn before(bytes: &[u8]) -> Before {
     bytes.chunks_exact(LENGTH).filter_map(|chunk| chunk.try_into().ok()).collect()
 }
 
 /// Collects signs on a walk.
 #[derive(Debug, Default)]
-pub struct Signs {
+pub(crate) struct Signs {
     /// Digests of the signs that were there, as bytes for a record.
-    pub seen: Vec<u8>,
+    pub(crate) seen: Vec<u8>,
     /// Signs that were not there before.
-    pub told: NewSigns,
+    pub(crate) told: NewSigns,
 }
 
 /// Signs that appeared during a run.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct NewSigns {
+pub(crate) struct NewSigns {
     all: BTreeMap<Sign, Vec<(PathBuf, String)>>,
     beyond: BTreeMap<Sign, u64>,
 }
 
 impl Signs {
     /// Takes in an entry of a directory that belongs to `owner` and lies at `at`.
-    pub fn take_in(&mut self, entry: &Entry<'_>, at: &Path, owner: (u32, u32), before: Option<&Before>) {
+    pub(super) fn take_in(
+        &mut self,
+        entry: &Entry<'_>,
+        at: &Path,
+        owner: (u32, u32),
+        before: Option<&Before>,
+    ) {
         let path = entry.path();
         let mut signs = of(entry.stat, owner, &path);
         if entry.kind() == FileType::Symlink
@@ -148,7 +154,7 @@ impl Signs {
     }
 
     /// Compares the directory itself with its state before.
-    pub fn root(&mut self, stat: &Stat, before: Option<&Before>) {
+    pub(crate) fn root(&mut self, stat: &Stat, before: Option<&Before>) {
         let owner = (stat.st_uid, stat.st_gid);
         self.compare(PathBuf::from("."), FileType::Directory, of(stat, owner, Path::new(".")), before);
     }
@@ -191,7 +197,7 @@ impl NewSigns {
     }
 
     /// Takes in those of another directory.
-    pub fn append(&mut self, other: NewSigns) {
+    pub(crate) fn append(&mut self, other: NewSigns) {
         for (sign, paths) in other.all {
             self.all.entry(sign).or_default().extend(paths);
         }
@@ -199,7 +205,7 @@ impl NewSigns {
     }
 
     /// Tells whether there is nothing to report.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
@@ -220,7 +226,7 @@ impl NewSigns {
     }
 
     /// Returns the lines for the person.
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         if self.is_empty() {
             return Vec::new();
         }
@@ -239,7 +245,7 @@ impl NewSigns {
     }
 
     /// Returns every sign, in as many texts as it takes.
-    pub fn events(&self) -> Vec<(Observation, String)> {
+    pub(crate) fn events(&self) -> Vec<(Observation, String)> {
         let mut events = Vec::new();
         for (sign, paths) in self.sorted() {
             let names = paths.iter().map(|(path, what)| told(listed(path), what)).collect();
@@ -254,7 +260,7 @@ impl NewSigns {
     }
 
     /// Returns every sign as data, for the list.
-    pub fn json(&self) -> Vec<Value> {
+    pub(crate) fn json(&self) -> Vec<Value> {
         let all = self.sorted().into_iter().flat_map(|(sign, paths)| {
             let one = move |(path, what): &(PathBuf, String)| {
                 json!({"reason": sign.note(), "path": exact(path), "what": sign.words(), "detail": what})

@@ -15,7 +15,12 @@ use super::record::Digest;
 /// Reads what a link leads to inside the root, and gives each file that counts to `take`. What lies
 /// outside is not read: no agent writes there.
 #[cfg(target_os = "linux")]
-pub fn read(root: BorrowedFd<'_>, link: &Path, most: u64, mut take: impl FnMut(PathBuf, Kind, Digest)) {
+pub(crate) fn read(
+    root: BorrowedFd<'_>,
+    link: &Path,
+    most: u64,
+    mut take: impl FnMut(PathBuf, Kind, Digest),
+) {
     use std::ffi::OsStr;
     use std::os::fd::AsFd;
     use std::os::unix::ffi::OsStrExt;
@@ -78,4 +83,4 @@ pub fn read(root: BorrowedFd<'_>, link: &Path, most: u64, mut take: impl FnMut(P
 /// Reads what a link leads to inside the root: not on this system, where only the link itself is
 /// told.
 #[cfg(not(target_os = "linux"))]
-pub fn read(_: BorrowedFd<'_>, _: &Path, _: u64, _: impl FnMut(PathBuf, Kind, Digest)) {}
+pub(crate) fn read(_: BorrowedFd<'_>, _: &Path, _: u64, _: impl FnMut(PathBuf, Kind, Digest)) {}

@@ -33,7 +33,7 @@ const MOST_BESIDE: usize = 100_000;
 
 /// Outcome of the search for a directory.
 #[derive(Debug)]
-pub enum Whereabouts {
+pub(crate) enum Whereabouts {
     /// The directory, open, is at this path.
     Here(OwnedFd, PathBuf),
     /// Nowhere that it can be found, for this reason.
@@ -43,7 +43,7 @@ pub enum Whereabouts {
 }
 
 /// Lists what the folders from `/` down to a path without links are, the path's own last.
-pub fn way_to(path: &Path) -> io::Result<Vec<Identity>> {
+pub(super) fn way_to(path: &Path) -> io::Result<Vec<Identity>> {
     let mut here = plain_folder(None, OsStr::new("/"))?;
     let mut way = vec![Identity::of(&here)?];
     for name in names(path)? {
@@ -54,7 +54,7 @@ pub fn way_to(path: &Path) -> io::Result<Vec<Identity>> {
 }
 
 /// Finds the directory; `same_boot`: the machine has not started anew since it was written down.
-pub fn find(root: &Root, same_boot: bool) -> Whereabouts {
+pub(crate) fn find(root: &Root, same_boot: bool) -> Whereabouts {
     let path = root.path.path();
     let Some(was) = root.identity() else {
         return Whereabouts::Unclear("the record does not say what it was".to_owned());

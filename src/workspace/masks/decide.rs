@@ -14,7 +14,7 @@ use std::fmt;
 
 /// Git's knowledge of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Known {
+pub(crate) enum Known {
     /// No repository in the project has the path.
     Untracked,
     /// The file is a part of a repository's own folder.
@@ -27,31 +27,31 @@ pub enum Known {
 
 /// A path that the index, or the commit that HEAD names, has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tracked {
+pub(crate) struct Tracked {
     /// The file's bytes, after line-ending conversion alone, are a version that lies in the
     /// project's own objects.
-    pub as_committed: bool,
+    pub(crate) as_committed: bool,
     /// The index has an ordinary file there, whose content could be read and verified.
-    pub in_index: bool,
+    pub(crate) in_index: bool,
     /// git converts the content by more than line endings.
-    pub filtered: bool,
+    pub(crate) filtered: bool,
     /// The index's version leads programs to the same places as the file. True where the file leads
     /// nowhere.
-    pub routes_alike: bool,
+    pub(crate) routes_alike: bool,
 }
 
 /// People's words about a path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Demands {
+pub(crate) struct Demands {
     /// A policy's `workspace.mask` names it.
-    pub masked: bool,
+    pub(crate) masked: bool,
     /// A policy demands stand-ins for tracked files.
-    pub stand_ins: bool,
+    pub(crate) stand_ins: bool,
 }
 
 /// The thing that the agent finds at the path of a file that holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The file itself.
     Show,
     /// The index's version.
@@ -62,7 +62,7 @@ pub enum Verdict {
 
 /// A reason for a stand-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// `workspace.mask` names the path.
     Mask,
     /// git does not track the file.
@@ -84,7 +84,7 @@ pub enum Reason {
 }
 
 /// Decides.
-pub fn decide(known: &Known, demands: Demands) -> Verdict {
+pub(crate) fn decide(known: &Known, demands: Demands) -> Verdict {
     let stand_in = Verdict::StandIn;
     match known {
         _ if demands.masked => stand_in(Reason::Mask),
@@ -102,12 +102,12 @@ pub fn decide(known: &Known, demands: Demands) -> Verdict {
 
 impl Reason {
     /// Tells whether git tracks the file, or may.
-    pub fn may_be_tracked(&self) -> bool {
+    pub(super) fn may_be_tracked(&self) -> bool {
         !matches!(self, Reason::Untracked | Reason::GitsOwn)
     }
 
     /// Returns the reason as a word of the JSON.
-    pub fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         match self {
             Reason::Mask => "workspace-mask",
             Reason::Untracked => "untracked",

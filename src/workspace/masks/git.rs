@@ -36,7 +36,7 @@ const DIGITS: [usize; 2] = [40, 64];
 
 /// Folders in which a repository keeps files under names made of their content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Store {
+pub(crate) enum Store {
     /// `objects`.
     Objects,
     /// `lfs`.
@@ -45,7 +45,7 @@ pub enum Store {
 
 impl Store {
     /// Returns the store that this folder of a repository is.
-    pub fn named(name: &Path) -> Option<Store> {
+    pub(crate) fn named(name: &Path) -> Option<Store> {
         match name.to_str()? {
             "objects" => Some(Store::Objects),
             "lfs" => Some(Store::Lfs),
@@ -55,7 +55,7 @@ impl Store {
 
     /// Tells whether a file of this store, by its path in the store, has a name that only its
     /// content gives. Most such files are compressed; no secret in them can be hidden by itself.
-    pub fn holds(self, below: &Path) -> bool {
+    pub(crate) fn holds(self, below: &Path) -> bool {
         let Some(parts) = parts(below) else { return false };
         match (self, parts.as_slice()) {
             (Store::Objects, [folder, file]) if is_hex(folder, &[2]) => is_hex(file, &[38, 62]),
@@ -73,13 +73,13 @@ impl Store {
 }
 
 /// Tells whether a folder with these entries can be a repository's own.
-pub fn is_repository(has: impl Fn(&str) -> bool) -> bool {
+pub(super) fn is_repository(has: impl Fn(&str) -> bool) -> bool {
     ["HEAD", "objects", "refs"].into_iter().all(has)
 }
 
 /// Tells whether all of these names belong to a repository's own folder. One other name makes the
 /// folder a project with a repository's names laid into it.
-pub fn is_nothing_else<'a>(mut names: impl Iterator<Item = &'a Path>) -> bool {
+pub(super) fn is_nothing_else<'a>(mut names: impl Iterator<Item = &'a Path>) -> bool {
     names.all(|name| {
         let name = name.to_str().unwrap_or_default();
         OWN.contains(&name)
@@ -91,7 +91,7 @@ pub fn is_nothing_else<'a>(mut names: impl Iterator<Item = &'a Path>) -> bool {
 
 /// Tells whether git writes a file by renaming a new one to its place, which fails where something
 /// is laid over it. `below` is the path in the repository's own folder.
-pub fn writes(below: &Path, text: &[u8]) -> bool {
+pub(crate) fn writes(below: &Path, text: &[u8]) -> bool {
     let Some(parts) = parts(below) else { return false };
     let parts = match parts.as_slice() {
         // A linked working tree has some of these for itself.

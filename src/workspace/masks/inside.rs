@@ -22,7 +22,7 @@ use crate::workspace::aftermath::place;
 use crate::workspace::repository::PROJECT;
 
 /// Folder in the container with ringfence's files for the agent's git.
-pub const FOLDER: &str = "/run/ringfence/git";
+pub(crate) const FOLDER: &str = "/run/ringfence/git";
 /// A file `.git` is no longer.
 const LONGEST: u64 = 4096;
 
@@ -36,17 +36,17 @@ const FILTER: &str = r#"[filter "ringfence"]
 
 /// Settings for git.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct ForGit {
+pub(crate) struct ForGit {
     /// Files by their names in the folder.
-    pub files: Vec<(String, Vec<u8>)>,
+    pub(crate) files: Vec<(String, Vec<u8>)>,
     /// Keys and values of the environment.
-    pub settings: Vec<(String, String)>,
+    pub(crate) settings: Vec<(String, String)>,
 }
 
 impl Plan {
     /// Returns what git is told of the covers; nothing where no cover hides a file of a working
     /// tree.
-    pub fn for_git(&self) -> Option<ForGit> {
+    pub(crate) fn for_git(&self) -> Option<ForGit> {
         self.for_git_at(PROJECT, FOLDER)
     }
 
@@ -99,7 +99,7 @@ impl Plan {
     }
 
     /// Returns the texts that stand in for files of working trees, by the files' paths.
-    pub fn stand_ins(&self) -> Vec<(PathBuf, Vec<u8>)> {
+    pub(crate) fn stand_ins(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let text = |cover: &Cover| match &cover.with {
             With::Nothing => Some(Vec::new()),
             With::Masked(text) => Some(text.clone()),
@@ -111,7 +111,7 @@ impl Plan {
 
     /// Explains, for the end of a run, the error by which git says that it cannot replace a covered
     /// file; nothing where no tracked file is covered.
-    pub fn busy(&self) -> Option<String> {
+    pub(crate) fn busy(&self) -> Option<String> {
         let tracked = |cover: &&Cover| match self.decided.verdicts.get(&cover.path) {
             Some(Verdict::Committed) => true,
             Some(Verdict::StandIn(reason)) => reason.may_be_tracked(),

@@ -32,48 +32,48 @@ mod walk;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-pub use moved::Covered;
-pub use repository::plan_repository;
-pub use scrub::{MASK, replace};
-pub use serve::{Given, Laying, Served, close, serve, sweep};
-pub use snapshot::Mark;
-pub use tracked::Decided;
-pub use unmask::showing_nothing_in;
-pub use walk::{Wishes, plan};
+pub(crate) use moved::Covered;
+pub(crate) use repository::plan_repository;
+pub(crate) use scrub::{MASK, replace};
+pub(crate) use serve::{Given, Laying, Served, close, serve, sweep};
+pub(crate) use snapshot::Mark;
+pub(crate) use tracked::Decided;
+pub(crate) use unmask::showing_nothing_in;
+pub(crate) use walk::{Wishes, plan};
 
 /// Covers for a project, decided before the run.
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The project, resolved.
-    pub project: PathBuf,
+    pub(crate) project: PathBuf,
     /// Mark of the directory that was looked through.
     root: Option<Mark>,
     /// Covers of the project's files, sorted by path.
-    pub covers: Vec<Cover>,
+    pub(crate) covers: Vec<Cover>,
     /// The files in folders that are covered, as they were looked at.
     files: HashMap<PathBuf, Mark>,
     /// Counts of what was looked at.
-    pub seen: ScanCounts,
+    pub(crate) seen: ScanCounts,
     /// Decisions by git's versions of files.
-    pub decided: Decided,
+    pub(crate) decided: Decided,
 }
 
 /// Cover of one path.
 #[derive(Debug, Clone)]
-pub struct Cover {
+pub(crate) struct Cover {
     /// The path below the project.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Mark of the covered file.
-    pub mark: Mark,
+    pub(crate) mark: Mark,
     /// Replacement that the agent finds at the path.
-    pub with: With,
+    pub(crate) with: With,
     /// Reasons for the cover.
-    pub why: Vec<Why>,
+    pub(crate) why: Vec<Why>,
 }
 
 /// Replacement of a covered file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum With {
+pub(crate) enum With {
     /// An empty file.
     Nothing,
     /// The file without its secrets.
@@ -104,7 +104,7 @@ impl With {
 
 /// Reason for a cover.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
+pub(crate) enum Why {
     /// The file's name, by a pattern of the list.
     Name(&'static str),
     /// A pattern of a policy's `workspace.mask`.
@@ -132,17 +132,17 @@ pub enum Why {
 
 /// Counts of what was looked at and what was not.
 #[derive(Debug, Default)]
-pub struct ScanCounts {
+pub(crate) struct ScanCounts {
     /// Files.
-    pub files: u64,
+    pub(crate) files: u64,
     /// Files whose content was looked at.
-    pub by_content: u64,
+    pub(crate) by_content: u64,
     /// Files that are too large for that.
-    pub too_large: Vec<PathBuf>,
+    pub(crate) too_large: Vec<PathBuf>,
     /// Folders that say of themselves that they are caches: what is no text was not read there.
-    pub caches: Vec<PathBuf>,
+    pub(crate) caches: Vec<PathBuf>,
     /// Paths that the policy or the command line spares.
-    pub unmasked: Vec<PathBuf>,
+    pub(crate) unmasked: Vec<PathBuf>,
     /// Secrets in git's own files that cannot be hidden without breaking git.
-    pub in_git: Vec<(PathBuf, &'static str)>,
+    pub(crate) in_git: Vec<(PathBuf, &'static str)>,
 }

@@ -24,7 +24,7 @@ const SHARE: u32 = 20;
 
 /// Places of covered files before an agent can move them.
 #[derive(Debug, Default)]
-pub struct Covered {
+pub(crate) struct Covered {
     files: Vec<File>,
     /// Files that the agent sees as they are, since git has the same content.
     shown: Mutex<Vec<AsCommitted>>,
@@ -55,7 +55,7 @@ impl Covered {
     /// Collects the files of plans, as they were when they were looked at, and others by path. A
     /// file that is gone already cannot be moved. git itself replaces files that it keeps for other
     /// working trees, while a person works in them.
-    pub fn of(plans: &[Plan], others: Vec<(PathBuf, PathBuf)>) -> Covered {
+    pub(crate) fn of(plans: &[Plan], others: Vec<(PathBuf, PathBuf)>) -> Covered {
         let counts = |cover: &&Cover| !matches!(cover.with, With::Instead(_)) && cover.why != [Why::Record];
         let own = plans.iter().enumerate().flat_map(|(number, plan)| {
             plan.covers.iter().filter(counts).map(move |cover| {
@@ -74,14 +74,14 @@ impl Covered {
     }
 
     /// Returns the files that are not there any more.
-    pub fn moved(&self) -> Vec<PathBuf> {
+    pub(crate) fn moved(&self) -> Vec<PathBuf> {
         let gone = |file: &&File| look(&file.path).map(|now| now.identity) != Some(file.mark.identity);
         self.files.iter().filter(gone).map(|file| file.below.clone()).collect()
     }
 
     /// Tells whether all are where they were, and have no further name, and what is shown holds
     /// what git has: before the agent starts nobody but others can have changed that.
-    pub fn are_in_place(&self) -> bool {
+    pub(crate) fn are_in_place(&self) -> bool {
         self.files.iter().all(|file| look(&file.path).is_some_and(|now| file.mark.still(&now)))
             && self.shown().iter().all(AsCommitted::is_unchanged)
     }
@@ -91,7 +91,7 @@ impl Covered {
     }
 
     /// Waits until a cover is off, and says of which files; of each once.
-    pub async fn until_off(self: &Arc<Self>) -> String {
+    pub(crate) async fn until_off(self: &Arc<Self>) -> String {
         let mut wait = Duration::from_millis(50);
         loop {
             if self.files.is_empty() && self.shown().is_empty() {

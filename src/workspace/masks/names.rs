@@ -10,11 +10,11 @@ use super::scrub::Form;
 
 const TEXT: &str = include_str!("names.txt");
 /// A file that holds both code and secrets.
-pub const ENVIRONMENT: &str = ".envrc";
+pub(super) const ENVIRONMENT: &str = ".envrc";
 
 /// Treatment of a file by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Treatment {
+pub(crate) enum Treatment {
     /// An example: the name says nothing.
     Spare,
     /// A pure secret.
@@ -29,22 +29,22 @@ pub enum Treatment {
 
 /// A line of the list.
 #[derive(Debug)]
-pub struct Name {
+pub(crate) struct Name {
     /// Treatment of files with this name.
-    pub treatment: Treatment,
+    pub(crate) treatment: Treatment,
     /// The pattern as it stands in the list.
-    pub pattern: &'static str,
+    pub(crate) pattern: &'static str,
 }
 
 /// The list, made once.
-pub struct Names {
+pub(crate) struct Names {
     set: GlobSet,
     names: Vec<Name>,
 }
 
 impl Names {
     /// Returns the list.
-    pub fn get() -> &'static Names {
+    pub(crate) fn get() -> &'static Names {
         static NAMES: OnceLock<Names> = OnceLock::new();
         NAMES.get_or_init(|| {
             Names::read().unwrap_or_else(|error| unreachable!("a test reads the list: {error}"))
@@ -84,20 +84,20 @@ impl Names {
     }
 
     /// Returns the first line of the list that matches a path below the project.
-    pub fn of(&self, path: &Path) -> Option<&Name> {
+    pub(crate) fn of(&self, path: &Path) -> Option<&Name> {
         let mut matches = Vec::new();
         self.set.matches_into(path, &mut matches);
         matches.into_iter().min().map(|index| &self.names[index])
     }
 
     /// Returns what is done by a pattern of the list.
-    pub fn by_pattern(&self, pattern: &str) -> Option<Treatment> {
+    pub(super) fn by_pattern(&self, pattern: &str) -> Option<Treatment> {
         self.names.iter().find(|name| name.pattern == pattern).map(|name| name.treatment)
     }
 
     /// Returns the treatment of a file by its own name, or else by the name of the file of which it
     /// is a copy.
-    pub fn of_file(&self, path: &Path) -> Option<(Treatment, &'static str)> {
+    pub(crate) fn of_file(&self, path: &Path) -> Option<(Treatment, &'static str)> {
         if let Some(name) = self.of(path) {
             return Some((name.treatment, name.pattern));
         }
@@ -116,7 +116,7 @@ impl Names {
 }
 
 /// Compiles a pattern as the list and policies have it: in any case, `*` within one name.
-pub fn glob(pattern: &str) -> Result<globset::Glob, globset::Error> {
+pub(crate) fn glob(pattern: &str) -> Result<globset::Glob, globset::Error> {
     GlobBuilder::new(pattern).case_insensitive(true).literal_separator(true).backslash_escape(false).build()
 }
 

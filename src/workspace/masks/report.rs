@@ -14,7 +14,7 @@ const NAMED: usize = 6;
 
 impl Plan {
     /// Summarizes the covers before a run: short, but with every secret that was found by content.
-    pub fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let mut text = String::new();
         let mut line = |what: &str, covers: Vec<&Cover>| {
             if !covers.is_empty() {
@@ -82,7 +82,7 @@ impl Plan {
     }
 
     /// Returns the whole report, a line a file.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         let mut line = |word: &str, path: &Path, why: &[Why], then: String| {
             let why: Vec<String> = why.iter().map(ToString::to_string).collect();
@@ -122,7 +122,7 @@ impl Plan {
     }
 
     /// Returns the report as JSON.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let path = |path: &Path| path.display().to_string();
         let why = |why: &[Why]| why.iter().map(Why::json).collect::<Vec<_>>();
         let covers: Vec<Value> = self

@@ -29,7 +29,7 @@ const SUBMODULES: &str = "modules";
 
 /// Looks through a repository's own folder. `record` is what it keeps for the linked working tree
 /// that is given, if that is one.
-pub fn plan_repository(git: &Path, record: &Path, wishes: &Wishes) -> Result<Plan, Failure> {
+pub(crate) fn plan_repository(git: &Path, record: &Path, wishes: &Wishes) -> Result<Plan, Failure> {
     plan_own(git, &wishes.below_git(), record)
 }
 
@@ -64,7 +64,7 @@ impl Plan {
     }
 
     /// Makes the agent find paths inside the container in these files, where they lie here.
-    pub fn point(&mut self, pointers: &[Pointer]) {
+    pub(crate) fn point(&mut self, pointers: &[Pointer]) {
         let project = self.project.clone();
         let mine = pointers.iter().filter_map(|pointer| {
             let path = pointer.path.strip_prefix(&project).ok()?.to_owned();
@@ -96,7 +96,7 @@ impl Wishes {
 
     /// Rewrites the wishes for the working tree around a part: a path counts from the part, and
     /// nothing is shown outside of it.
-    pub fn of_part(&self, part: &Path) -> Wishes {
+    pub(crate) fn of_part(&self, part: &Path) -> Wishes {
         let part = escape(&part.to_string_lossy());
         let below = |text: &String| {
             let inner = text.trim_matches('/');

@@ -11,7 +11,7 @@ use super::{Cover, Why, With};
 use crate::workspace::secrets::Rules;
 
 /// Says whether git's version of a covered file leads to the same places as the file itself.
-pub fn routes_alike(cover: &Cover, version: &[u8]) -> bool {
+pub(super) fn routes_alike(cover: &Cover, version: &[u8]) -> bool {
     // What is empty otherwise leads nowhere otherwise.
     let With::Masked(file) = &cover.with else { return true };
     let pattern = cover.why.iter().find_map(|why| match why {

@@ -32,48 +32,53 @@ const YOUNG: Duration = Duration::from_secs(120);
 
 /// A file or folder to be mounted read-only.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Served {
+pub(crate) struct Served {
     /// Path on this machine.
-    pub source: PathBuf,
+    pub(crate) source: PathBuf,
     /// The place in the container that it is laid over.
-    pub target: String,
+    pub(crate) target: String,
     /// Identity of the covered file when the cover was made, unless that file is ringfence's own.
-    pub original: Option<Identity>,
+    pub(crate) original: Option<Identity>,
 }
 
 /// Directories of this machine that the agent is given.
 #[derive(Clone, Copy)]
-pub struct Given<'a> {
+pub(crate) struct Given<'a> {
     /// Directories and files.
-    pub binds: &'a [Bind],
+    pub(crate) binds: &'a [Bind],
     /// Places in memory.
-    pub memory: &'a [String],
+    pub(crate) memory: &'a [String],
     /// Path of the project in the container.
-    pub workspace: &'a str,
+    pub(crate) workspace: &'a str,
     /// Place of a repository that lies outside the project.
-    pub mirror: Option<&'a Mirror>,
+    pub(crate) mirror: Option<&'a Mirror>,
     /// Files of ringfence's own, by place and text.
-    pub own: &'a [(&'static str, String)],
+    pub(crate) own: &'a [(&'static str, String)],
     /// The program that waits for the covers, where there is one.
-    pub init: Option<&'static [u8]>,
+    pub(crate) init: Option<&'static [u8]>,
 }
 
 /// Covers of one run, laid over the files that its agent is given.
 #[derive(Debug, Default)]
-pub struct Laying {
+pub(crate) struct Laying {
     /// The mounts that lay the covers.
-    pub served: Vec<Served>,
+    pub(crate) served: Vec<Served>,
     /// Warnings about other runs on the same files.
-    pub told: Vec<String>,
+    pub(crate) told: Vec<String>,
     /// Set when the agent's first program is ringfence's own, which waits for the covers.
-    pub by_init: bool,
+    pub(crate) by_init: bool,
     /// Covered files, to be watched while the agent works.
-    pub covered: Arc<Covered>,
+    pub(crate) covered: Arc<Covered>,
 }
 
 /// Writes down what is laid over the files of workflow `id`, in the project and wherever else the
 /// agent would find them.
-pub fn serve(plans: &[Plan], given: Given<'_>, id: WorkflowId, engine: &str) -> Result<Laying, Failure> {
+pub(crate) fn serve(
+    plans: &[Plan],
+    given: Given<'_>,
+    id: WorkflowId,
+    engine: &str,
+) -> Result<Laying, Failure> {
     if given.binds.is_empty() && given.own.is_empty() {
         return Ok(Laying::default());
     }
@@ -221,12 +226,12 @@ fn lay(
 }
 
 /// Removes the files of workflow `id`, if there are any.
-pub fn close(id: WorkflowId) -> Result<(), Failure> {
+pub(crate) fn close(id: WorkflowId) -> Result<(), Failure> {
     remove(&state::folder("workspace")?.join(id.to_string()))
 }
 
 /// Removes the files of workflows that are no longer on their engine.
-pub fn sweep(engine: &str, living: &[WorkflowId]) -> Result<(), Failure> {
+pub(crate) fn sweep(engine: &str, living: &[WorkflowId]) -> Result<(), Failure> {
     let folder = state::folder("workspace")?;
     let listed = fs::read_dir(&folder).map_err(|error| cannot("list", &folder, &error))?;
     for entry in listed.flatten() {

@@ -62,11 +62,11 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// The facts that tell a file or folder from others, and from itself after a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
+pub(crate) struct Mark {
     /// Device and inode.
-    pub identity: Identity,
+    pub(crate) identity: Identity,
     /// Number of the file's names (hard links).
-    pub names: u64,
+    pub(crate) names: u64,
     mode: u32,
     changed: (i64, i64),
     written: (i64, i64),
@@ -75,7 +75,7 @@ pub struct Mark {
 impl Mark {
     /// Returns the mark of what was looked at.
     #[allow(clippy::unnecessary_cast, reason = "other systems have other types")]
-    pub fn of(stat: &Stat) -> Mark {
+    pub(crate) fn of(stat: &Stat) -> Mark {
         Mark {
             identity: held::identity(stat),
             names: stat.st_nlink as u64,
@@ -86,19 +86,19 @@ impl Mark {
     }
 
     /// Tells whether it is a folder.
-    pub fn is_folder(&self) -> bool {
+    pub(crate) fn is_folder(&self) -> bool {
         FileType::from_raw_mode(self.mode as RawMode) == FileType::Directory
     }
 
     /// Returns those of its rights that let a file be run.
-    pub fn executable(&self) -> u32 {
+    pub(crate) fn executable(&self) -> u32 {
         self.mode & 0o111
     }
 
     /// Tells whether `now` is the same folder; or the same file, under the names that it had. A
     /// further name sets the time of change, and not that of writing. Somebody may write the file
     /// meanwhile.
-    pub fn still(&self, now: &Mark) -> bool {
+    pub(crate) fn still(&self, now: &Mark) -> bool {
         let names = self.names == now.names && (self.changed == now.changed || self.written != now.written);
         let folder = self.is_folder();
         self.identity == now.identity && folder == now.is_folder() && (folder || names)
@@ -107,22 +107,22 @@ impl Mark {
 
 /// An entry of a folder.
 #[derive(Debug)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// Name of the entry.
-    pub name: OsString,
+    pub(crate) name: OsString,
     /// Kind of the entry.
-    pub kind: FileType,
+    pub(crate) kind: FileType,
     /// Mark of the entry when it was listed.
-    pub mark: Mark,
+    pub(crate) mark: Mark,
 }
 
 /// A folder and what is in it, sorted by name.
 #[derive(Debug)]
-pub struct Folder {
+pub(crate) struct Folder {
     /// The path below the project.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// The entries.
-    pub entries: Vec<Listed>,
+    pub(crate) entries: Vec<Listed>,
     /// The mark before it was listed.
     mark: Mark,
     /// Tells whether nothing changed while it was listed.
@@ -131,25 +131,25 @@ pub struct Folder {
 
 /// All folders of a project, the outer ones first.
 #[derive(Debug)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The folders.
-    pub folders: Vec<Folder>,
+    pub(crate) folders: Vec<Folder>,
     /// Paths that were seen to move already.
     moved: BTreeSet<PathBuf>,
 }
 
 /// The differences that a second listing shows.
 #[derive(Debug, Default)]
-pub struct Differences {
+pub(crate) struct Differences {
     /// Paths that have come, gone, or changed their place.
-    pub moved: BTreeSet<PathBuf>,
+    pub(crate) moved: BTreeSet<PathBuf>,
     /// Files in their place that were changed.
-    pub changed: HashMap<PathBuf, Mark>,
+    pub(crate) changed: HashMap<PathBuf, Mark>,
 }
 
 impl Snapshot {
     /// Lists every folder below `root`, which lies at `project`, but for those that `skip` names.
-    pub fn take(
+    pub(crate) fn take(
         root: BorrowedFd<'_>,
         project: &Path,
         skip: impl Fn(&Path) -> bool,
@@ -186,7 +186,7 @@ impl Snapshot {
     }
 
     /// Lists every folder again, and compares.
-    pub fn differences(&self, root: BorrowedFd<'_>, project: &Path) -> Result<Differences, Failure> {
+    pub(crate) fn differences(&self, root: BorrowedFd<'_>, project: &Path) -> Result<Differences, Failure> {
         let threads = std::thread::available_parallelism().map_or(2, usize::from).min(8);
         let part = self.folders.len().div_ceil(threads).max(1);
         let compare = |folders: &[Folder]| -> Result<Differences, Failure> {
@@ -217,12 +217,12 @@ impl Snapshot {
     }
 
     /// Returns the mark of the project's own folder.
-    pub fn root(&self) -> Option<Mark> {
+    pub(crate) fn root(&self) -> Option<Mark> {
         self.folders.first().map(|folder| folder.mark)
     }
 
     /// Returns the mark of what was listed at a path.
-    pub fn mark(&self, path: &Path) -> Option<Mark> {
+    pub(crate) fn mark(&self, path: &Path) -> Option<Mark> {
         let (above, name) = (path.parent()?, path.file_name()?);
         let folder = self.folders.iter().find(|folder| folder.path == above)?;
         let index = folder.entries.binary_search_by(|entry| entry.name.as_os_str().cmp(name)).ok()?;
@@ -230,7 +230,7 @@ impl Snapshot {
     }
 
     /// Returns the marks of all files in folders that are covered.
-    pub fn files_below(&self, covers: &[Cover]) -> HashMap<PathBuf, Mark> {
+    pub(super) fn files_below(&self, covers: &[Cover]) -> HashMap<PathBuf, Mark> {
         let covered: Vec<&Path> =
             covers.iter().filter(|cover| cover.mark.is_folder()).map(|cover| cover.path.as_path()).collect();
         let inside = |folder: &&Folder| covered.iter().any(|cover| folder.path.starts_with(cover));
@@ -243,7 +243,7 @@ impl Snapshot {
     }
 
     /// Waits until a change of any folder would show in its time of change.
-    pub fn wait_a_tick(&self) {
+    pub(super) fn wait_a_tick(&self) {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let young = |mark: &Mark| mark.changed.0 >= now.as_secs() as i64 - 4;
         let coarse = self.folders.iter().any(|folder| folder.mark.changed.1 == 0 && young(&folder.mark));
@@ -359,7 +359,7 @@ impl Folder {
 
 /// Number and time of looks at a tree that changes.
 #[derive(Debug)]
-pub struct Patience {
+pub(crate) struct Patience {
     longest: Duration,
     began: Instant,
     looks: u32,
@@ -367,19 +367,19 @@ pub struct Patience {
 
 impl Patience {
     /// Begins with the first look.
-    pub fn new() -> Patience {
+    pub(crate) fn new() -> Patience {
         Patience { longest: LONGEST, began: Instant::now(), looks: 1 }
     }
 
     /// Makes a patience that soon ends.
     #[cfg(test)]
-    pub fn short() -> Patience {
+    pub(crate) fn short() -> Patience {
         Patience { longest: Duration::ZERO, ..Patience::new() }
     }
 
     /// Waits before another look, since something moved in the last one; or says that there will be
     /// none.
-    pub fn again(&mut self, at: &Path, moved: &BTreeSet<PathBuf>) -> Result<(), Failure> {
+    pub(crate) fn again(&mut self, at: &Path, moved: &BTreeSet<PathBuf>) -> Result<(), Failure> {
         let (least, most) = LOOKS;
         if self.looks < most && (self.looks < least || self.began.elapsed() < self.longest) {
             std::thread::sleep(PAUSE * self.looks);
@@ -404,7 +404,7 @@ impl Patience {
 
 /// Lists every folder below `root`, which lies at `at`, until all of them were as listed at one
 /// moment.
-pub fn at_rest(root: BorrowedFd<'_>, at: &Path) -> Result<Snapshot, Failure> {
+pub(super) fn at_rest(root: BorrowedFd<'_>, at: &Path) -> Result<Snapshot, Failure> {
     let mut patience = Patience::new();
     loop {
         let snapshot = Snapshot::take(root, at, |_| false)?;

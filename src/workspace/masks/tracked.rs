@@ -36,35 +36,35 @@ const KEPT: usize = 256 << 20;
 
 /// The outcome for the files that would have been covered.
 #[derive(Debug, Default)]
-pub struct Decided {
+pub(crate) struct Decided {
     /// Files that the agent sees as they are, since git has them so.
-    pub shown: Vec<Shown>,
+    pub(crate) shown: Vec<Shown>,
     /// The verdict on each file that stays covered because of a secret.
-    pub verdicts: BTreeMap<PathBuf, Verdict>,
+    pub(crate) verdicts: BTreeMap<PathBuf, Verdict>,
 }
 
 /// A file that the agent sees as it is, though it holds a secret.
 #[derive(Debug)]
-pub struct Shown {
+pub(crate) struct Shown {
     /// The path below the project.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Reasons for which the file would have been covered.
-    pub why: Vec<Why>,
+    pub(crate) why: Vec<Why>,
     /// Tells whether the agent cannot change it all the same.
-    pub fixed: bool,
+    pub(crate) fixed: bool,
     /// Print of the file and its content.
-    pub print: Print,
+    pub(crate) print: Print,
     /// Digests of the secrets that the rules find in it.
-    pub secrets: HashSet<Digest>,
+    pub(crate) secrets: HashSet<Digest>,
 }
 
 /// The identity and content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Print {
+pub(crate) struct Print {
     /// Device and inode.
-    pub identity: Identity,
+    pub(crate) identity: Identity,
     /// Digest of the content.
-    pub digest: Digest,
+    pub(crate) digest: Digest,
     /// Size, and when content and inode changed.
     stamp: [i64; 5],
     names: u64,
@@ -73,7 +73,7 @@ pub struct Print {
 
 impl Print {
     /// Reads a file again, unless it is untouched; what it is and holds now, and its text.
-    pub fn again(&self, path: &Path) -> io::Result<Option<(Print, Vec<u8>)>> {
+    pub(crate) fn again(&self, path: &Path) -> io::Result<Option<(Print, Vec<u8>)>> {
         let meta = open(path)?.metadata()?;
         if identity(&meta) == self.identity && stamp(&meta) == self.stamp {
             return Ok(None);
@@ -84,7 +84,7 @@ impl Print {
 
 impl Shown {
     /// Tells whether its name made it a secret, whatever it holds.
-    pub fn is_by_name(&self) -> bool {
+    pub(super) fn is_by_name(&self) -> bool {
         !self.why.iter().all(|why| matches!(why, Why::Content { .. }))
     }
 }
@@ -109,7 +109,7 @@ struct InIndex {
 type GitVersion = (Known, Option<InIndex>);
 
 /// Decides for all covers of a project that hide a secret, and changes the covers accordingly.
-pub fn settle(project: &Path, covers: &mut Vec<Cover>, stand_ins: bool) -> Decided {
+pub(crate) fn settle(project: &Path, covers: &mut Vec<Cover>, stand_ins: bool) -> Decided {
     if !covers.iter().any(hides) {
         return Decided::default();
     }
@@ -276,12 +276,12 @@ fn is_fixed(cover: &Cover) -> bool {
 }
 
 /// Digests of the secrets that the rules find in a text.
-pub fn secrets(text: &[u8]) -> HashSet<Digest> {
+pub(crate) fn secrets(text: &[u8]) -> HashSet<Digest> {
     Rules::get().find(text).into_iter().map(|finding| digest(&text[finding.span])).collect()
 }
 
 /// Reads a file, and tells what it was just before.
-pub fn read(path: &Path) -> io::Result<(Vec<u8>, Print)> {
+pub(crate) fn read(path: &Path) -> io::Result<(Vec<u8>, Print)> {
     let mut file = open(path)?;
     let meta = file.metadata()?;
     let text = whole(&mut file)?;
@@ -296,7 +296,7 @@ pub fn read(path: &Path) -> io::Result<(Vec<u8>, Print)> {
 }
 
 /// Opens for reading, and never through a link, nor a FIFO or a device.
-pub fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let held = held::open(path)?;
     match FileType::from_raw_mode(rustix::fs::fstat(&held)?.st_mode) {
         FileType::RegularFile => Ok(File::from(held::reopen_file(&held, path)?)),

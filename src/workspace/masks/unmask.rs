@@ -31,7 +31,7 @@ fn showing_nothing<'a>(plan: &Plan, wishes: &'a [String]) -> Result<Option<&'a s
 ///
 /// # Errors
 /// When one is no pattern.
-pub fn showing_nothing_in<'a>(
+pub(crate) fn showing_nothing_in<'a>(
     plans: &[Plan],
     part: Option<&Path>,
     wishes: &'a [String],

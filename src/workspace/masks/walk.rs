@@ -36,17 +36,17 @@ const CACHE_TAG: (&str, &[u8]) = ("CACHEDIR.TAG", b"Signature: 8a477f597d28d1727
 
 /// A person's wishes about masks, beside the built-in list.
 #[derive(Debug, Default, Clone)]
-pub struct Wishes {
+pub(crate) struct Wishes {
     /// Hidden whole, whatever else is said.
-    pub mask: Vec<String>,
+    pub(crate) mask: Vec<String>,
     /// Paths that are not looked at.
-    pub unmask: Vec<String>,
+    pub(crate) unmask: Vec<String>,
     /// Stand-ins for files that git tracks, too.
-    pub stand_ins: bool,
+    pub(crate) stand_ins: bool,
 }
 
 /// Looks through a project.
-pub fn plan(project: &Path, wishes: &Wishes) -> Result<Plan, Failure> {
+pub(crate) fn plan(project: &Path, wishes: &Wishes) -> Result<Plan, Failure> {
     plan_while(project, wishes, None, Patience::new(), &mut |_| {})
 }
 

@@ -17,7 +17,7 @@ const LARGEST: u64 = 256 << 20;
 
 /// Tells whether a file is the object that git had at its path; only the form of line ends may
 /// differ.
-pub fn is(root: BorrowedFd<'_>, path: &Path, mode: &str, object: &str) -> io::Result<bool> {
+pub(crate) fn is(root: BorrowedFd<'_>, path: &Path, mode: &str, object: &str) -> io::Result<bool> {
     let (here, name) = place::folder(root, path)?;
     let stat = rustix::fs::statat(&here, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let bytes = match FileType::from_raw_mode(stat.st_mode) {
@@ -54,12 +54,12 @@ fn name_of(bytes: &[u8], digits: usize) -> String {
 }
 
 /// Returns a path as text, so that it is shown in one way everywhere.
-pub fn text(path: &Path) -> String {
+pub(crate) fn text(path: &Path) -> String {
     String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned()
 }
 
 /// Tells whether a path can be opened without a link on the way.
-pub fn is_plain(root: BorrowedFd<'_>, path: &Path) -> bool {
+pub(crate) fn is_plain(root: BorrowedFd<'_>, path: &Path) -> bool {
     place::open_folder(root.as_fd(), path).is_ok()
 }
 

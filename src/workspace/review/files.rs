@@ -17,24 +17,24 @@ use crate::workspace::aftermath::listing::{Listing, list};
 /// A file that is not as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct File {
+pub(crate) struct File {
     /// Path below the directory.
-    pub path: String,
+    pub(crate) path: String,
     /// Change of the file.
-    pub change: Change,
+    pub(crate) change: Change,
     /// Set when git had the file as the run began.
-    pub tracked: bool,
+    pub(crate) tracked: bool,
     /// The file and the pattern that keep `git status` from showing it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ignored_by: Option<String>,
+    pub(crate) ignored_by: Option<String>,
     /// Set when that pattern stands in a file that the run added or changed.
-    pub newly_ignored: bool,
+    pub(crate) newly_ignored: bool,
 }
 
 /// Kinds of change of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Change {
+pub(crate) enum Change {
     /// The file was not there.
     Added,
     /// The file was written, renamed or given other permissions, and differs from git's version.
@@ -44,10 +44,10 @@ pub enum Change {
 }
 
 /// Working trees by their folder: the git directory of ours, and what git had in it.
-pub type Heads = BTreeMap<PathBuf, (Option<Git>, Tracked)>;
+pub(crate) type Heads = BTreeMap<PathBuf, (Option<Git>, Tracked)>;
 
 /// Compares the files of a directory with what they were.
-pub fn compare(
+pub(crate) fn compare(
     at: &Path,
     open: &OwnedFd,
     before: &Listing,

@@ -58,14 +58,14 @@ const CONFIG: &str = "[core]
 ";
 
 /// The directory; removed when it is dropped.
-pub struct Git {
+pub(crate) struct Git {
     dir: tempfile::TempDir,
 }
 
 impl Git {
     /// Makes one below `state` that shows `objects`, a folder without links on the way. `shallow`
     /// is where its history begins.
-    pub fn new(state: &Path, objects: &Path, sha256: bool, shallow: Option<&[u8]>) -> io::Result<Git> {
+    pub(crate) fn new(state: &Path, objects: &Path, sha256: bool, shallow: Option<&[u8]>) -> io::Result<Git> {
         let dir = tempfile::Builder::new().prefix("review-").tempdir_in(state)?;
         let at = dir.path();
         let bytes = objects.as_os_str().as_bytes();
@@ -89,23 +89,23 @@ impl Git {
     }
 
     /// Gives it patterns of files that are not to be added.
-    pub fn exclude(&self, patterns: &[u8]) -> io::Result<()> {
+    pub(crate) fn exclude(&self, patterns: &[u8]) -> io::Result<()> {
         fs::write(self.dir.path().join("info/exclude"), patterns)
     }
 
     /// Asks git a question about objects.
-    pub fn ask(&self, words: &[&str]) -> io::Result<Vec<u8>> {
+    pub(crate) fn ask(&self, words: &[&str]) -> io::Result<Vec<u8>> {
         self.answer(&mut self.command(words)?, b"")
     }
 
     /// Asks git a question about what it reads.
-    pub fn ask_about(&self, words: &[&str], input: &[u8]) -> io::Result<Vec<u8>> {
+    pub(super) fn ask_about(&self, words: &[&str], input: &[u8]) -> io::Result<Vec<u8>> {
         self.answer(&mut self.command(words)?, input)
     }
 
     /// Returns those of these objects that cannot be read, or do not have the content that their
     /// names say.
-    pub fn forged(&self, objects: &[String]) -> io::Result<Vec<String>> {
+    pub(super) fn forged(&self, objects: &[String]) -> io::Result<Vec<String>> {
         let input: Vec<u8> = objects.iter().flat_map(|object| format!("{object}\n").into_bytes()).collect();
         let mut command = self.command(&["cat-file", "--batch"])?;
         let read = |from: ChildStdout| forged_in(BufReader::new(from));
@@ -119,7 +119,7 @@ impl Git {
 
     /// Asks git which of these paths of a working tree, each ended by a zero byte, are ignored, and
     /// by which pattern.
-    pub fn ignored(&self, tree: &Path, paths: &[u8]) -> io::Result<Vec<u8>> {
+    pub(crate) fn ignored(&self, tree: &Path, paths: &[u8]) -> io::Result<Vec<u8>> {
         let words = ["check-ignore", "--no-index", "-v", "-z", "--stdin"];
         let mut command = self.command(&words)?;
         command.env("GIT_WORK_TREE", tree).current_dir(tree);

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use self::git::Git;
-pub use self::stand_ins::look as look_for_stand_ins;
+pub(crate) use self::stand_ins::look as look_for_stand_ins;
 use super::aftermath::gitdir::refs::Refs;
 use super::aftermath::gitdir::{self, Facts};
 use super::aftermath::run_record::{self, Run, RunRoot};
@@ -42,85 +42,85 @@ const MOST_OBJECTS: usize = 2_000_000;
 /// Changes of a run.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Review {
+pub(crate) struct Review {
     /// The run.
-    pub id: String,
+    pub(crate) id: String,
     /// Name of the run.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Time of the agent's start, in seconds of Unix time.
-    pub began: u64,
+    pub(crate) began: u64,
     /// Time of settling.
-    pub ended: Option<u64>,
+    pub(crate) ended: Option<u64>,
     /// Files that were put back, put aside or removed.
-    pub put_back: Vec<String>,
+    pub(crate) put_back: Vec<String>,
     /// Other changes below `.git`.
-    pub git_changed: Vec<String>,
+    pub(crate) git_changed: Vec<String>,
     /// Files that run code later.
-    pub runs_code: Vec<String>,
+    pub(crate) runs_code: Vec<String>,
     /// The directories that it could write.
-    pub directories: Vec<Directory>,
+    pub(crate) directories: Vec<Directory>,
 }
 
 /// A directory that the agent could write.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Directory {
+pub(crate) struct Directory {
     /// Path of the directory.
-    pub path: String,
+    pub(crate) path: String,
     /// Repositories in the directory.
-    pub repositories: Vec<Repository>,
+    pub(crate) repositories: Vec<Repository>,
     /// Files that were added, changed or deleted.
-    pub files: Vec<files::File>,
+    pub(crate) files: Vec<files::File>,
     /// Things that could not be looked at.
-    pub doubts: Vec<String>,
+    pub(crate) doubts: Vec<String>,
 }
 
 /// A repository that was there before the run.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Repository {
+pub(crate) struct Repository {
     /// The repository's folder, below the directory.
-    pub path: String,
+    pub(crate) path: String,
     /// References that moved.
-    pub moves: Vec<Move>,
+    pub(crate) moves: Vec<Move>,
     /// Commits that are reachable now and were not.
-    pub commits: Vec<Commit>,
+    pub(crate) commits: Vec<Commit>,
     /// Set when there are more commits.
-    pub more_commits: bool,
+    pub(crate) more_commits: bool,
     /// Set when the objects of HEAD at the start, and of the new commits, have the content that
     /// their names say; none when git could not tell.
-    pub objects_are_good: Option<bool>,
+    pub(crate) objects_are_good: Option<bool>,
     /// Things that could not be looked at.
-    pub doubts: Vec<String>,
+    pub(crate) doubts: Vec<String>,
 }
 
 /// A reference that moved.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Move {
+pub(crate) struct Move {
     /// Name of the reference.
-    pub name: String,
+    pub(crate) name: String,
     /// Value before the run.
-    pub old: Option<String>,
+    pub(crate) old: Option<String>,
     /// Value after the run.
-    pub new: Option<String>,
+    pub(crate) new: Option<String>,
 }
 
 /// A commit.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Commit {
+pub(crate) struct Commit {
     /// Name of the commit.
-    pub id: String,
+    pub(crate) id: String,
     /// Author, as the commit itself claims.
-    pub author: String,
+    pub(crate) author: String,
     /// Date, as the commit itself claims.
-    pub date: String,
+    pub(crate) date: String,
     /// The first line of its message.
-    pub subject: String,
+    pub(crate) subject: String,
 }
 
 /// Finds the run that is meant: by id, by the beginning of one, or by name, of which the latest
 /// counts.
-pub fn find(wanted: &str) -> Result<(WorkflowId, Run), Failure> {
+pub(crate) fn find(wanted: &str) -> Result<(WorkflowId, Run), Failure> {
     let runs = run_record::all()?;
     let is = |(id, run): &&(WorkflowId, Run)| id.to_string() == wanted || run.name.as_deref() == Some(wanted);
     if let Some(run) = runs.iter().rev().find(is) {
@@ -138,7 +138,7 @@ pub fn find(wanted: &str) -> Result<(WorkflowId, Run), Failure> {
 
 /// Looks at what a run changed. It must have been settled: until then hooks and configurations of
 /// the agent's are where git finds them.
-pub fn review(id: WorkflowId, run: &Run) -> Result<Review, Failure> {
+pub(crate) fn review(id: WorkflowId, run: &Run) -> Result<Review, Failure> {
     if run.ended.is_none() || !is_settled(id)? {
         return Err(Failure::new(COULD_NOT_RUN, format!("run {id} has not ended, or was not settled")).hint(
             format!("wait for its end or `ringfence stop {id}`; `ringfence gc` settles what was left behind"),

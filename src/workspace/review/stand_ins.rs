@@ -27,7 +27,7 @@ use crate::workspace::versions::Versions;
 const MOST: usize = 5_000;
 
 /// Tells where the repositories of a run's directories have a stand-in.
-pub fn look(id: WorkflowId, told: &mut SettleReport) {
+pub(crate) fn look(id: WorkflowId, told: &mut SettleReport) {
     match run_record::one(id) {
         Ok(run) => {
             for root in run.iter().flat_map(|run| &run.roots).filter(|root| !root.stand_ins.is_empty()) {

@@ -13,7 +13,7 @@ fn shown(text: &str) -> String {
 
 impl Review {
     /// Returns the review in lines.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let name = self.name.as_deref().map(|name| format!(" ({})", shown(name))).unwrap_or_default();
         let mut text = format!("run {}{name}\n", self.id);
         for directory in &self.directories {

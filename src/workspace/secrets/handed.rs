@@ -11,11 +11,11 @@ const LARGEST: u64 = 1 << 20;
 
 /// A file for the agent that lies in memory only.
 #[derive(Clone)]
-pub struct Handed {
+pub(crate) struct Handed {
     /// Name in the agent's folder.
-    pub name: String,
+    pub(crate) name: String,
     /// Content of the file. Never shown.
-    pub content: Vec<u8>,
+    pub(crate) content: Vec<u8>,
 }
 
 impl fmt::Debug for Handed {
@@ -26,7 +26,7 @@ impl fmt::Debug for Handed {
 
 impl Handed {
     /// Reads `NAME`, from the caller's environment, or `NAME=FILE`.
-    pub fn secret(given: &str) -> Result<Handed, Failure> {
+    pub(crate) fn secret(given: &str) -> Result<Handed, Failure> {
         let (name, file) = given.split_once('=').map_or((given, None), |(name, file)| (name, Some(file)));
         let good = (1..=100).contains(&name.len())
             && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
@@ -51,12 +51,12 @@ impl Handed {
     }
 
     /// Tells whether the file is the prompt, which is no secret.
-    pub fn is_prompt(&self) -> bool {
+    pub(crate) fn is_prompt(&self) -> bool {
         self.name == PROMPT
     }
 
     /// Reads `--prompt FILE`.
-    pub fn prompt(file: &Path) -> Result<Handed, Failure> {
+    pub(crate) fn prompt(file: &Path) -> Result<Handed, Failure> {
         Ok(Handed { name: PROMPT.to_owned(), content: read("--prompt", file)? })
     }
 }

@@ -5,7 +5,7 @@ mod rules;
 mod sent;
 mod written;
 
-pub use handed::Handed;
-pub use rules::{Finding, Rules};
-pub use sent::{Sent, check, is_secret_variable};
-pub use written::without_secrets;
+pub(crate) use handed::Handed;
+pub(crate) use rules::{Finding, Rules};
+pub(crate) use sent::{Sent, check, is_secret_variable};
+pub(crate) use written::without_secrets;

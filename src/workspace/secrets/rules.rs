@@ -45,11 +45,11 @@ const PLACEHOLDERS: [&[u8]; 22] = [
 
 /// A secret in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// The rule's name.
-    pub rule: &'static str,
+    pub(crate) rule: &'static str,
     /// Range of the secret itself in the text.
-    pub span: Range<usize>,
+    pub(crate) span: Range<usize>,
 }
 
 struct Rule {
@@ -71,7 +71,7 @@ impl Rule {
 }
 
 /// All rules.
-pub struct Rules {
+pub(crate) struct Rules {
     keywords: AhoCorasick,
     /// The rule of each keyword.
     owners: Vec<usize>,
@@ -80,7 +80,7 @@ pub struct Rules {
 
 impl Rules {
     /// Returns the rules, which are made once.
-    pub fn get() -> &'static Rules {
+    pub(crate) fn get() -> &'static Rules {
         static RULES: OnceLock<Rules> = OnceLock::new();
         RULES.get_or_init(Rules::read)
     }
@@ -111,7 +111,7 @@ impl Rules {
     }
 
     /// Finds the secrets of a text, in order, none within another.
-    pub fn find(&self, text: &[u8]) -> Vec<Finding> {
+    pub(crate) fn find(&self, text: &[u8]) -> Vec<Finding> {
         let mut possible = vec![false; self.rules.len()];
         for word in self.keywords.find_overlapping_iter(text) {
             possible[self.owners[word.pattern().as_usize()]] = true;

@@ -21,17 +21,17 @@ const HARMLESS: [&str; 10] =
 const BY_NAME: &str = "secret-variable";
 
 /// A text and where it stands.
-pub struct Sent<'a> {
+pub(crate) struct Sent<'a> {
     /// Place as `--allow-secret` names it: `argument:3`, `env:NAME`, `prompt`, `env-file:NAME`.
-    pub place: String,
+    pub(crate) place: String,
     /// The variable's name, for a value of one.
-    pub variable: Option<&'a str>,
+    pub(crate) variable: Option<&'a str>,
     /// The text.
-    pub text: &'a [u8],
+    pub(crate) text: &'a [u8],
 }
 
 /// Ends the start when a text holds a secret that `allowed` (`RULE@PLACE`) does not name.
-pub fn check(sent: &[Sent<'_>], allowed: &[String]) -> Result<(), Failure> {
+pub(crate) fn check(sent: &[Sent<'_>], allowed: &[String]) -> Result<(), Failure> {
     let mut causes = Vec::new();
     let mut first = None;
     for one in sent {
@@ -81,7 +81,7 @@ pub(super) fn is_secret_name(name: &str) -> bool {
 }
 
 /// Tells whether a variable's value is a secret, by its name.
-pub fn is_secret_variable(name: &str, value: &[u8]) -> bool {
+pub(crate) fn is_secret_variable(name: &str, value: &[u8]) -> bool {
     is_secret_name(name)
         && value.len() >= 6
         && !value.starts_with(b"/")

@@ -18,7 +18,7 @@ const LONGEST: usize = 1024;
 const MOST: usize = 64;
 
 /// Returns a command without secrets. `known` are values that are secret whatever they look like.
-pub fn without_secrets(command: &[String], known: &[&[u8]]) -> Vec<String> {
+pub(crate) fn without_secrets(command: &[String], known: &[&[u8]]) -> Vec<String> {
     let mut written: Vec<String> = Vec::new();
     let mut told: Option<String> = None;
     for word in command.iter().take(MOST) {

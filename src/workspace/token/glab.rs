@@ -12,7 +12,7 @@ const LONGEST: u64 = 4096;
 
 /// Asks `glab config get token`; why there is none, never with the token. Outside of any
 /// repository, whose settings an agent may have written.
-pub fn token(instance: &Instance) -> Result<String, String> {
+pub(crate) fn token(instance: &Instance) -> Result<String, String> {
     let cannot = |error: std::io::Error| format!("glab cannot be asked: {error}");
     let mut child = programs::command("glab")
         .map_err(cannot)?

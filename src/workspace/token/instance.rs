@@ -27,7 +27,7 @@ const LONGEST: usize = 1 << 20;
 
 /// Reason for which an instance could not be asked. Never has the token.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub(crate) enum AskError {
     /// No server answers there.
     #[error("{0} cannot be reached: {1}")]
     Unreachable(String, String),
@@ -43,27 +43,27 @@ pub enum AskError {
 }
 
 /// Address of an instance, and the way to it.
-pub struct Instance {
+pub(crate) struct Instance {
     /// Name of the host.
-    pub host: String,
+    pub(crate) host: String,
     /// Port of the host.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The path below which its API lies, without a slash at its end.
-    pub path: String,
+    pub(crate) path: String,
     /// The policy's proxy, and `user:password` for it.
-    pub proxy: Option<(Proxy, Option<String>)>,
+    pub(crate) proxy: Option<(Proxy, Option<String>)>,
     /// Authorities that may have issued the instance's certificate.
-    pub authorities: Vec<CertificateDer<'static>>,
+    pub(crate) authorities: Vec<CertificateDer<'static>>,
 }
 
 impl Instance {
     /// Returns the instance's name, with its port unless that is the usual one.
-    pub fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         if self.port == 443 { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
     }
 
     /// Sends one request with a header that carries the token; returns status and body.
-    pub async fn ask(
+    pub(crate) async fn ask(
         &self,
         method: Method,
         path: &str,

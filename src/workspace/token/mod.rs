@@ -23,19 +23,19 @@ use crate::host::{authorities, proxy};
 use crate::term::{COULD_NOT_RUN, Failure};
 
 /// A token that may be given to an agent.
-pub struct Token {
+pub(crate) struct Token {
     /// The option that it came by.
     called: String,
     value: String,
     instance: Instance,
     kind: Kind,
     /// End of the token's life.
-    pub ends: Option<SystemTime>,
+    pub(crate) ends: Option<SystemTime>,
 }
 
 /// Source of a token.
 #[derive(Debug, Clone, Copy)]
-pub enum Source<'a> {
+pub(crate) enum Source<'a> {
     /// A variable of the caller.
     Variable(&'a str),
     /// glab's configuration.
@@ -68,7 +68,7 @@ struct About {
 impl Token {
     /// Reads the token, asks the instance about it, and refuses one that is more than the policy
     /// permits.
-    pub async fn check(
+    pub(crate) async fn check(
         source: Source<'_>,
         url: Option<&str>,
         corporate: Option<&Ca>,
@@ -101,12 +101,12 @@ impl Token {
     }
 
     /// Returns the agent's variable.
-    pub fn variable(&self) -> String {
+    pub(crate) fn variable(&self) -> String {
         format!("GITLAB_TOKEN={}", self.value)
     }
 
     /// Refuses a token that cannot be revoked after the run.
-    pub fn can_be_revoked(&self) -> Result<(), Failure> {
+    pub(crate) fn can_be_revoked(&self) -> Result<(), Failure> {
         match self.kind {
             Kind::Personal => Ok(()),
             Kind::OAuth => Err(Failure::new(
@@ -121,7 +121,7 @@ impl Token {
     }
 
     /// Revokes it.
-    pub async fn revoke(&self) -> Result<(), Failure> {
+    pub(crate) async fn revoke(&self) -> Result<(), Failure> {
         let cannot = || {
             Failure::new(COULD_NOT_RUN, format!("the token of {} could not be revoked", self.called)).hint(
                 format!(

@@ -20,11 +20,11 @@ const MOST_MACROS: usize = 500;
 
 /// A file with attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attributes {
+pub(crate) struct Attributes {
     /// The folder that it is about, below the working tree: empty, or with `/` at its end.
-    pub folder: Vec<u8>,
+    pub(crate) folder: Vec<u8>,
     /// Text of the file.
-    pub text: Vec<u8>,
+    pub(crate) text: Vec<u8>,
 }
 
 /// One attribute and whether it is set, to whatever value; none where it cannot be read.
@@ -32,11 +32,11 @@ type Assigned = Option<(Vec<u8>, bool)>;
 
 /// The names of attributes that convert, macros that set one among them.
 #[derive(Debug)]
-pub struct Converting(HashSet<Vec<u8>>);
+pub(crate) struct Converting(HashSet<Vec<u8>>);
 
 impl Converting {
     /// Reads the macros of files, which git knows from the topmost ones only.
-    pub fn of<'a>(files: impl Iterator<Item = &'a Attributes>) -> Converting {
+    pub(crate) fn of<'a>(files: impl Iterator<Item = &'a Attributes>) -> Converting {
         let mut macros: Vec<(Vec<u8>, Vec<Assigned>)> = Vec::new();
         for file in files {
             for (kind, assignments, _) in gix_attributes::parse(&file.text).filter_map(Result::ok) {
@@ -69,7 +69,7 @@ impl Converting {
     }
 
     /// Says whether a file's attributes convert a path of the working tree. A doubt counts as yes.
-    pub fn convert(&self, file: &Attributes, path: &[u8]) -> bool {
+    pub(crate) fn convert(&self, file: &Attributes, path: &[u8]) -> bool {
         let Some(below) = path.strip_prefix(file.folder.as_slice()) else { return false };
         let base = below.iter().rposition(|byte| *byte == b'/').map(|slash| slash + 1);
         let mut set: HashSet<Vec<u8>> = HashSet::new();

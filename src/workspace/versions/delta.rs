@@ -3,13 +3,13 @@
 use super::store::Fault;
 
 /// Reads the sizes that a delta begins with: of the object that it is based on, and of its result.
-pub fn sizes(delta: &[u8]) -> Result<(usize, usize), Fault> {
+pub(super) fn sizes(delta: &[u8]) -> Result<(usize, usize), Fault> {
     let mut rest = delta;
     Ok((size(&mut rest)?, size(&mut rest)?))
 }
 
 /// Makes the object that a delta describes.
-pub fn apply(base: &[u8], delta: &[u8]) -> Result<Vec<u8>, Fault> {
+pub(crate) fn apply(base: &[u8], delta: &[u8]) -> Result<Vec<u8>, Fault> {
     let mut rest = delta;
     let (from, to) = (size(&mut rest)?, size(&mut rest)?);
     if from != base.len() {

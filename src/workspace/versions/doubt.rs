@@ -5,7 +5,7 @@ use super::ObjectId;
 /// A reason for which nothing certain can be said; each is one clause, to be read after "not
 /// compared with git: ".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Doubt {
+pub(crate) enum Doubt {
     /// The repository's own folder lies outside the project, or is reached by a link.
     #[error("the repository's own folder lies outside the project")]
     Outside,

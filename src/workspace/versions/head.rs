@@ -14,7 +14,7 @@ const MOST_STEPS: usize = 5;
 
 /// Reads which commit HEAD names; none where there is no commit yet. `own` is the working tree's
 /// folder, `common` the repository's, which is another one for a linked working tree.
-pub fn commit(own: &OwnedFd, common: &OwnedFd, form: Form) -> Result<Option<ObjectId>, Doubt> {
+pub(crate) fn commit(own: &OwnedFd, common: &OwnedFd, form: Form) -> Result<Option<ObjectId>, Doubt> {
     let unreadable = |name: &str| Doubt::Unreadable(format!("the reference {name}"));
     let mut name = "HEAD".to_owned();
     for _ in 0..=MOST_STEPS {

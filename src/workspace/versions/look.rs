@@ -11,41 +11,41 @@ use super::store::Budget;
 
 /// Bounds of one look.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// Objects that may be read.
-    pub objects: u64,
+    pub(crate) objects: u64,
     /// Bytes that may be unpacked.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Bytes of indexes, trees and attributes that may be kept.
-    pub kept: u64,
+    pub(crate) kept: u64,
     /// Time limit.
-    pub time: Duration,
+    pub(crate) time: Duration,
 }
 
 /// Enough for the largest repositories that are known, and an end for those that were made to have
 /// none.
-pub const BOUNDS: Bounds =
+pub(crate) const BOUNDS: Bounds =
     Bounds { objects: 1_000_000, bytes: 64 << 30, kept: 1 << 30, time: Duration::from_secs(120) };
 
 /// The rest of a budget.
 #[derive(Debug)]
-pub struct Look {
+pub(crate) struct Look {
     rest: Mutex<Rest>,
     ends: Instant,
 }
 
 /// The parts of the rest that are counted.
 #[derive(Debug)]
-pub struct Rest {
+pub(crate) struct Rest {
     objects: u64,
     /// Bytes that may still be unpacked.
-    pub bytes: Budget,
+    pub(crate) bytes: Budget,
     kept: u64,
 }
 
 impl Look {
     /// Begins a look.
-    pub fn begin(bounds: Bounds) -> Look {
+    pub(crate) fn begin(bounds: Bounds) -> Look {
         let Bounds { objects, bytes, kept, time } = bounds;
         let rest = Mutex::new(Rest { objects, bytes: Budget(bytes), kept });
         Look { rest, ends: Instant::now() + time }
@@ -53,7 +53,7 @@ impl Look {
 
     /// Takes one object, and holds the rest until it is read: one object at a time, so that memory
     /// is bounded too. None when nothing more is read.
-    pub fn object(&self) -> Option<MutexGuard<'_, Rest>> {
+    pub(crate) fn object(&self) -> Option<MutexGuard<'_, Rest>> {
         let mut rest = self.rest();
         if rest.bytes.0 == 0 || Instant::now() >= self.ends {
             return None;
@@ -63,7 +63,7 @@ impl Look {
     }
 
     /// Tells whether so many more bytes may be kept, and counts them.
-    pub fn keeps(&self, bytes: usize) -> bool {
+    pub(crate) fn keeps(&self, bytes: usize) -> bool {
         let mut rest = self.rest();
         let left = rest.kept.checked_sub(bytes as u64);
         rest.kept = left.unwrap_or(rest.kept);

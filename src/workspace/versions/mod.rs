@@ -27,16 +27,16 @@ use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use self::doubt::Doubt;
+pub(crate) use self::doubt::Doubt;
 use self::look::{BOUNDS, Bounds, Look};
 use self::object::Kind;
-pub use self::object::ObjectId;
+pub(crate) use self::object::ObjectId;
 use self::repository::Repository;
 use self::store::Store;
 use crate::workspace::held;
 
 /// The repositories of a project, whose working trees lie in it.
-pub struct Versions {
+pub(crate) struct Versions {
     root: OwnedFd,
     /// Repositories by the folder of the working tree.
     repositories: Mutex<HashMap<PathBuf, Located>>,
@@ -47,29 +47,29 @@ type Located = Result<Option<Arc<Repository>>, Doubt>;
 
 /// Git's versions of one path. Both are empty where no repository has the path.
 #[derive(Debug, Default)]
-pub struct Version {
+pub(crate) struct Version {
     /// The ordinary file that the index has there.
-    pub index: Option<Entry>,
+    pub(crate) index: Option<Entry>,
     /// The ordinary file that HEAD's commit has there.
-    pub head: Option<Entry>,
+    pub(crate) head: Option<Entry>,
     /// Tells whether git converts the content by more than line endings: a filter (git-crypt,
     /// git-lfs), `ident`, or an encoding. A doubt counts as yes.
-    pub filtered: bool,
+    pub(crate) filtered: bool,
 }
 
 /// An ordinary file, as the index or a tree names it.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Name of the content.
-    pub id: ObjectId,
+    pub(crate) id: ObjectId,
     /// Tells whether it can be executed.
-    pub executable: bool,
+    pub(crate) executable: bool,
     store: Arc<Store>,
 }
 
 impl Versions {
     /// Opens a project, whose path is resolved.
-    pub fn open(project: &Path) -> Result<Versions, Doubt> {
+    pub(crate) fn open(project: &Path) -> Result<Versions, Doubt> {
         Versions::within(project, BOUNDS)
     }
 
@@ -81,7 +81,7 @@ impl Versions {
 
     /// Says what git has for a path below the project. A path in a submodule or a nested repository
     /// is that one's.
-    pub fn of(&self, path: &Path) -> Result<Version, Doubt> {
+    pub(crate) fn of(&self, path: &Path) -> Result<Version, Doubt> {
         let unreadable = || Doubt::Unreadable(path.display().to_string());
         let mut repository: Located = Ok(None);
         let (mut at, mut here) = (PathBuf::new(), folder::descend(&self.root, Path::new("")));
@@ -120,7 +120,7 @@ impl Versions {
 impl Version {
     /// Says whether these bytes, as they are or with git's line ends, are what index or HEAD has,
     /// and that content lies in the project's own object store.
-    pub fn shows(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn shows(&self, bytes: &[u8]) -> bool {
         let plain = without_returns(bytes);
         [&self.index, &self.head]
             .into_iter()
@@ -133,13 +133,13 @@ impl Version {
 impl Entry {
     /// Reads the content from the project's own object store; it is bounded, and verified by its
     /// name.
-    pub fn blob(&self) -> Result<Vec<u8>, Doubt> {
+    pub(super) fn blob(&self) -> Result<Vec<u8>, Doubt> {
         self.store.read(&self.id, Kind::Blob)
     }
 }
 
 /// Returns a text with the line ends that git keeps.
-pub fn without_returns(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn without_returns(bytes: &[u8]) -> Vec<u8> {
     let is_kept = |(at, byte): &(usize, &u8)| **byte != b'\r' || bytes.get(at + 1) != Some(&b'\n');
     bytes.iter().enumerate().filter(is_kept).map(|(_, byte)| *byte).collect()
 }

@@ -6,11 +6,11 @@ use sha1_checked::Digest as _;
 
 /// The name of an object.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct ObjectId(Vec<u8>);
+pub(crate) struct ObjectId(Vec<u8>);
 
 /// The hash that gives a repository's objects their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// 20 bytes.
     Sha1,
     /// 32 bytes.
@@ -19,7 +19,7 @@ pub enum Form {
 
 /// A kind of object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A commit.
     Commit,
     /// A folder.
@@ -32,19 +32,19 @@ pub enum Kind {
 
 /// One name in a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
+pub(crate) struct Named {
     /// Kind and permissions.
-    pub mode: u32,
+    pub(crate) mode: u32,
     /// The object.
-    pub id: ObjectId,
+    pub(crate) id: ObjectId,
 }
 
 /// The mode of a folder in a tree.
-pub const FOLDER: u32 = 0o040_000;
+pub(crate) const FOLDER: u32 = 0o040_000;
 
 impl Form {
     /// Returns the number of bytes of a name.
-    pub fn length(self) -> usize {
+    pub(crate) fn length(self) -> usize {
         match self {
             Form::Sha1 => 20,
             Form::Sha256 => 32,
@@ -52,7 +52,7 @@ impl Form {
     }
 
     /// Says whether this is the name of that content. Content that was made to collide has no name.
-    pub fn names(self, id: &ObjectId, kind: Kind, content: &[u8]) -> bool {
+    pub(crate) fn names(self, id: &ObjectId, kind: Kind, content: &[u8]) -> bool {
         let head = format!("{} {}\0", kind.word(), content.len());
         match self {
             Form::Sha1 => {
@@ -71,14 +71,14 @@ impl Form {
     }
 
     /// Reads a name in hexadecimal digits.
-    pub fn parse(self, text: &[u8]) -> Option<ObjectId> {
+    pub(crate) fn parse(self, text: &[u8]) -> Option<ObjectId> {
         let lower = text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         let bytes = hex::decode(text).ok().filter(|_| lower)?;
         self.take(&bytes)
     }
 
     /// Takes the bytes of a name.
-    pub fn take(self, bytes: &[u8]) -> Option<ObjectId> {
+    pub(crate) fn take(self, bytes: &[u8]) -> Option<ObjectId> {
         (bytes.len() == self.length()).then(|| ObjectId(bytes.to_vec()))
     }
 }
@@ -87,7 +87,7 @@ impl Kind {
     const ALL: [Kind; 4] = [Kind::Commit, Kind::Tree, Kind::Blob, Kind::Tag];
 
     /// Gives the kind that git calls so.
-    pub fn called(word: &[u8]) -> Option<Kind> {
+    pub(crate) fn called(word: &[u8]) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.word().as_bytes() == word)
     }
 
@@ -103,7 +103,7 @@ impl Kind {
 
 impl ObjectId {
     /// Returns the bytes.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
 }
@@ -121,14 +121,14 @@ impl fmt::Debug for ObjectId {
 }
 
 /// Reads which tree a commit has.
-pub fn tree_of(commit: &[u8], form: Form) -> Option<ObjectId> {
+pub(crate) fn tree_of(commit: &[u8], form: Form) -> Option<ObjectId> {
     let line = commit.split(|byte| *byte == b'\n').next()?;
     form.parse(line.strip_prefix(b"tree ")?)
 }
 
 /// Finds a name in a tree. An outer none: the tree cannot be read, or has the name twice.
 #[allow(clippy::option_option, reason = "unreadable, or without the name")]
-pub fn find(tree: &[u8], name: &[u8], form: Form) -> Option<Option<Named>> {
+pub(crate) fn find(tree: &[u8], name: &[u8], form: Form) -> Option<Option<Named>> {
     let (mut rest, mut found) = (tree, None);
     while !rest.is_empty() {
         let space = rest.iter().take(7).position(|byte| *byte == b' ')?;

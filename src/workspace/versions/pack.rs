@@ -22,7 +22,7 @@ const ALL_DELTAS: usize = 128 << 20;
 const FANOUT: u64 = 256 * 4;
 
 /// Bytes that can be read at any place.
-pub trait At {
+pub(crate) trait At {
     /// Reads some.
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
 }
@@ -59,13 +59,13 @@ fn number(source: &impl At, offset: u64) -> Result<u64, Fault> {
 
 /// A pack and its index.
 #[derive(Debug)]
-pub struct Pack<R> {
+pub(crate) struct Pack<R> {
     /// The index.
-    pub index: R,
+    pub(crate) index: R,
     /// The pack.
-    pub pack: R,
+    pub(crate) pack: R,
     /// Hash by which objects are named.
-    pub form: Form,
+    pub(crate) form: Form,
 }
 
 /// The thing that a pack has at a place.
@@ -76,7 +76,7 @@ enum Step {
 
 impl<R: At> Pack<R> {
     /// Finds where the pack has an object.
-    pub fn find(&self, id: &ObjectId) -> Result<Option<u64>, Fault> {
+    pub(crate) fn find(&self, id: &ObjectId) -> Result<Option<u64>, Fault> {
         const MAGIC: [u8; 8] = *b"\xfftOc\0\0\0\x02";
         let length = self.form.length() as u64;
         let second = exactly::<8>(&self.index, 0)? == MAGIC;
@@ -116,7 +116,12 @@ impl<R: At> Pack<R> {
     }
 
     /// Reads the object at a place, of at most so many bytes.
-    pub fn object(&self, place: u64, most: usize, budget: &mut Budget) -> Result<(Kind, Vec<u8>), Fault> {
+    pub(crate) fn object(
+        &self,
+        place: u64,
+        most: usize,
+        budget: &mut Budget,
+    ) -> Result<(Kind, Vec<u8>), Fault> {
         if exactly::<4>(&self.pack, 0)? != *b"PACK" {
             return Err(Fault::Damaged);
         }

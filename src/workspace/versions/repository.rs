@@ -33,9 +33,9 @@ const ORDINARY: u32 = 0o100_000;
 
 /// A repository whose working tree lies in the project.
 #[derive(Debug)]
-pub struct Repository {
+pub(crate) struct Repository {
     /// The repository's working tree, below the project.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
     tree: OwnedFd,
     own: OwnedFd,
     common: OwnedFd,
@@ -56,7 +56,7 @@ type AboutFolder = Option<Arc<Vec<Attributes>>>;
 impl Repository {
     /// Opens the repository whose working tree is this folder of the project; none where there is
     /// none.
-    pub fn open(
+    pub(crate) fn open(
         root: &OwnedFd,
         at: &Path,
         tree: OwnedFd,
@@ -109,7 +109,7 @@ impl Repository {
     }
 
     /// Says what index and HEAD have for a path of the working tree.
-    pub fn of(&self, path: &Path) -> Result<Version, Doubt> {
+    pub(crate) fn of(&self, path: &Path) -> Result<Version, Doubt> {
         let bytes = path.as_os_str().as_bytes();
         let index = self.in_index(bytes)?;
         let index = match index {

@@ -13,31 +13,35 @@ use crate::workspace::aftermath::{config, place};
 
 /// The part of a repository's configuration that matters.
 #[derive(Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Hash by which objects are named.
-    pub form: Form,
+    pub(crate) form: Form,
     /// Tells whether references are files.
-    pub has_files: bool,
+    pub(crate) has_files: bool,
     /// Tells whether objects may be left with a server.
-    pub partial: bool,
+    pub(crate) partial: bool,
     /// Tells whether git reads attributes from elsewhere too.
-    pub other_attributes: bool,
+    pub(crate) other_attributes: bool,
 }
 
 /// Places of a working tree and its repository, below the project.
 #[derive(Debug, Clone, Copy)]
-pub struct Whereabouts<'a> {
+pub(crate) struct Whereabouts<'a> {
     /// The working tree.
-    pub tree: &'a Path,
+    pub(crate) tree: &'a Path,
     /// The working tree's own folder of git.
-    pub own: &'a Path,
+    pub(crate) own: &'a Path,
     /// The repository's folder, another one for a linked working tree.
-    pub common: &'a Path,
+    pub(crate) common: &'a Path,
 }
 
 impl Settings {
     /// Reads them, and makes sure that the working tree is where its files are.
-    pub fn read(own: &OwnedFd, common: &OwnedFd, whereabouts: Whereabouts<'_>) -> Result<Settings, Doubt> {
+    pub(crate) fn read(
+        own: &OwnedFd,
+        common: &OwnedFd,
+        whereabouts: Whereabouts<'_>,
+    ) -> Result<Settings, Doubt> {
         let entries = entries(common, "config")?;
         let all = |name: &str| -> Vec<Option<&[u8]>> {
             let named = entries.iter().filter(|entry| entry.name == name.as_bytes());

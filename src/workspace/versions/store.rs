@@ -31,7 +31,7 @@ const LONGEST_HEAD: usize = 32;
 
 /// Reason for which an object cannot be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The object is larger than permitted, or too much must be unpacked for it.
     TooLarge,
     /// The object does not have the content that it must have.
@@ -52,18 +52,18 @@ impl From<Closed> for Fault {
 
 /// Bytes that may still be unpacked.
 #[derive(Debug)]
-pub struct Budget(pub u64);
+pub(crate) struct Budget(pub(crate) u64);
 
 impl Budget {
     /// Takes some.
-    pub fn take(&mut self, bytes: usize) -> Result<(), Fault> {
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<(), Fault> {
         self.0 = self.0.checked_sub(bytes as u64).ok_or(Fault::TooLarge)?;
         Ok(())
     }
 }
 
 /// Unpacks exactly so many bytes.
-pub fn inflate(source: impl Read, size: usize) -> Result<Vec<u8>, Fault> {
+pub(super) fn inflate(source: impl Read, size: usize) -> Result<Vec<u8>, Fault> {
     // Stored in blocks, content needs a little more than itself.
     let mut packed = ZlibDecoder::new(source.take(size as u64 + size as u64 / 512 + (64 << 10)));
     let mut content = Vec::with_capacity(size.min(1 << 20));
@@ -74,7 +74,7 @@ pub fn inflate(source: impl Read, size: usize) -> Result<Vec<u8>, Fault> {
 
 /// The objects of a repository.
 #[derive(Debug)]
-pub struct Store {
+pub(crate) struct Store {
     objects: OwnedFd,
     form: Form,
     partial: bool,
@@ -84,12 +84,12 @@ pub struct Store {
 
 impl Store {
     /// Reads objects from an open folder.
-    pub fn new(objects: OwnedFd, form: Form, partial: bool, look: Arc<Look>) -> Store {
+    pub(crate) fn new(objects: OwnedFd, form: Form, partial: bool, look: Arc<Look>) -> Store {
         Store { objects, form, partial, packs: OnceLock::new(), look }
     }
 
     /// Reads an object that must be of this kind. What is given has the name.
-    pub fn read(&self, id: &ObjectId, kind: Kind) -> Result<Vec<u8>, Doubt> {
+    pub(crate) fn read(&self, id: &ObjectId, kind: Kind) -> Result<Vec<u8>, Doubt> {
         let most = if kind == Kind::Blob { LARGEST_BLOB } else { LARGEST_OTHER };
         let mut rest = self.look.object().ok_or(Doubt::Spent)?;
         let mut fault = None;
@@ -186,7 +186,7 @@ impl Store {
 }
 
 /// Reads a loose object: its kind, its size, a zero byte, its content, all packed together.
-pub fn loose(source: impl Read, most: usize) -> Result<(Kind, Vec<u8>), Fault> {
+pub(crate) fn loose(source: impl Read, most: usize) -> Result<(Kind, Vec<u8>), Fault> {
     let most = (most + LONGEST_HEAD) as u64;
     let mut packed = ZlibDecoder::new(source.take(most + most / 512 + (64 << 10)));
     let mut content = Vec::new();

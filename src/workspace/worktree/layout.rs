@@ -25,16 +25,16 @@ use crate::host::walk::{Bounds, Walked, walk};
 use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Folder for repositories in the container.
-pub const REPOSITORY: &str = "/repository";
+pub(crate) const REPOSITORY: &str = "/repository";
 const BOUNDS: Bounds = Bounds { depth: 200, entries: 3_000_000, time: Duration::from_secs(30) };
 
 /// A folder of ringfence's own with the way to the repository, and a link to the working tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mirror {
+pub(crate) struct Mirror {
     /// The repository below it, a folder to mount at.
-    pub git: PathBuf,
+    pub(crate) git: PathBuf,
     /// The working tree below it, a link.
-    pub tree: PathBuf,
+    pub(crate) tree: PathBuf,
 }
 
 impl Mirror {
@@ -55,11 +55,11 @@ impl Mirror {
 
 /// A file that holds a path of this machine, and what it says inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pointer {
+pub(crate) struct Pointer {
     /// Path on this machine.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Text of the file in the container.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// Finds the files `.git` in a working tree that lead into the repository: its own, and those of
@@ -121,6 +121,6 @@ fn plain(path: &Path) -> Option<PathBuf> {
 }
 
 /// Tells whether a place in the container is one of those.
-pub fn is_below_repository(target: &str) -> bool {
+pub(crate) fn is_below_repository(target: &str) -> bool {
     Path::new(target).starts_with(REPOSITORY) || Path::new(REPOSITORY).starts_with(target)
 }

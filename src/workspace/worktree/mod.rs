@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use netpolicy::diagnostic::harmless;
 use rustix::fs::{AtFlags, FileType};
 
-pub use self::layout::{Mirror, Pointer, REPOSITORY, is_below_repository};
+pub(crate) use self::layout::{Mirror, Pointer, REPOSITORY, is_below_repository};
 use super::aftermath::{config_value, place};
 use super::machine::Machine;
 use super::mounts::{self, Bind};
@@ -36,22 +36,22 @@ const LARGEST: u64 = 1 << 20;
 
 /// A working tree whose repository lies elsewhere, and what of both the agent is given.
 #[derive(Debug)]
-pub struct Worktree {
+pub(crate) struct Worktree {
     /// The root of the working tree.
-    pub root: Bind,
+    pub(crate) root: Bind,
     /// The project in it, where that is a part: only this part can be written.
-    pub part: Option<Bind>,
+    pub(crate) part: Option<Bind>,
     /// The folder with objects, references and configuration, to be written.
-    pub git: Bind,
+    pub(crate) git: Bind,
     /// Folder in the repository for this working tree: `worktrees/NAME` of a linked one, else
     /// nothing.
-    pub record: PathBuf,
+    pub(crate) record: PathBuf,
     /// Files that hold paths of this machine, and what they say inside.
-    pub pointers: Vec<Pointer>,
+    pub(crate) pointers: Vec<Pointer>,
     /// Place of the repository in the container, if it differs from its place in the working tree.
-    pub mirror: Option<Mirror>,
+    pub(crate) mirror: Option<Mirror>,
     /// Description of what is given, in words.
-    pub told: String,
+    pub(crate) told: String,
 }
 
 impl Worktree {
@@ -60,7 +60,7 @@ impl Worktree {
     /// # Errors
     /// Where it is not needed, where nothing leads back to the project, and where what it leads to
     /// is not given to an agent.
-    pub fn of(project: &Bind, machine: &Machine) -> Result<Worktree, Failure> {
+    pub(crate) fn of(project: &Bind, machine: &Machine) -> Result<Worktree, Failure> {
         let at = &project.source;
         let Some(root_path) = at.ancestors().find(|folder| has_git(folder)) else {
             let what = format!("{}: no git repository is there or above", called(at));
@@ -132,14 +132,14 @@ impl Worktree {
     }
 
     /// Returns all mounts: a mount that contains another comes first.
-    pub fn binds(&self) -> Vec<Bind> {
+    pub(crate) fn binds(&self) -> Vec<Bind> {
         [Some(&self.root), self.part.as_ref(), Some(&self.git)].into_iter().flatten().cloned().collect()
     }
 
     /// Returns the working trees of submodules, and the places of their repositories below the
     /// repository. A file `.git` that leads to what is kept for another working tree does not
     /// count.
-    pub fn submodules(&self) -> Vec<(PathBuf, PathBuf)> {
+    pub(super) fn submodules(&self) -> Vec<(PathBuf, PathBuf)> {
         let Some(mirror) = &self.mirror else { return Vec::new() };
         let place = Path::new(REPOSITORY).join(&mirror.git);
         let modules = self.record.join("modules");
@@ -153,12 +153,12 @@ impl Worktree {
     }
 
     /// Returns the path of the part in the working tree, where the project is a part.
-    pub fn below(&self) -> Option<&Path> {
+    pub(crate) fn below(&self) -> Option<&Path> {
         self.part.as_ref()?.source.strip_prefix(&self.root.source).ok()
     }
 
     /// Returns the working directory inside, where that is not the root of the working tree.
-    pub fn workdir(&self) -> Option<String> {
+    pub(crate) fn workdir(&self) -> Option<String> {
         self.part.as_ref().map(|part| part.target.clone())
     }
 }

@@ -16,7 +16,7 @@ use super::protocols::{self, Here, Match};
 
 /// Protocol of an agent's first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Opening {
+pub(crate) enum Opening {
     /// Too short to tell.
     Unsure,
     /// Bytes that some server takes for the beginning of a TLS handshake.
@@ -75,7 +75,7 @@ const KIN: [&str; 5] = ["rtsp:", "rtsps:", "sip:", "sips:", "icap:"];
 const PROXY: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
 
 /// Tells what the first bytes are; `answered` says that the server spoke before them.
-pub fn of(bytes: &[u8], answered: bool, here: Here<'_>) -> Opening {
+pub(crate) fn of(bytes: &[u8], answered: bool, here: Here<'_>) -> Opening {
     if bytes.is_empty() {
         return Opening::Unsure;
     }
@@ -103,7 +103,7 @@ pub fn of(bytes: &[u8], answered: bool, here: Here<'_>) -> Opening {
 /// server may read. Some servers take three words of any kind for a request (Twisted): behind such
 /// a line it looks for `Host:` at the beginning of the others.
 #[derive(Debug, Default)]
-pub struct FirstLine {
+pub(crate) struct FirstLine {
     read: usize,
     matched: usize,
     /// Words of the line so far, and whether the last one goes on.
@@ -115,7 +115,7 @@ pub struct FirstLine {
 
 /// Judgement of a first line so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Line {
+pub(crate) enum Line {
     /// The line goes on.
     Open,
     /// The line has ended, or is longer than any server reads, without the word.
@@ -129,7 +129,7 @@ impl FirstLine {
     const LONGEST: usize = 64 * 1024;
 
     /// Takes in more bytes.
-    pub fn take(&mut self, bytes: &[u8]) -> Line {
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Line {
         const WORD: &[u8] = b"http";
         for byte in bytes {
             self.read += 1;
@@ -283,4 +283,4 @@ fn is_token(byte: u8) -> bool {
 }
 
 #[cfg(test)]
-pub mod tests;
+pub(crate) mod tests;

@@ -13,16 +13,16 @@ use crate::inside::guard::http::is_target;
 
 /// Target and port of a connection.
 #[derive(Clone, Copy)]
-pub struct Here<'a> {
+pub(crate) struct Here<'a> {
     /// The name or address.
-    pub target: &'a Target,
+    pub(crate) target: &'a Target,
     /// The port.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 /// Match of the bytes so far with one protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Match {
+pub(crate) enum Match {
     /// The bytes do not open the protocol.
     No,
     /// The bytes may open the protocol once there are more.
@@ -32,10 +32,10 @@ pub enum Match {
 }
 
 /// One protocol: its name, as the documentation has it, and its matcher.
-pub type Protocol = (&'static str, fn(&[u8], Here<'_>) -> Match);
+pub(crate) type Protocol = (&'static str, fn(&[u8], Here<'_>) -> Match);
 
 /// Every protocol whose opening is recognised.
-pub const CLOSED_LIST: [Protocol; 21] = [
+pub(super) const CLOSED_LIST: [Protocol; 21] = [
     ("AMQP", |bytes, _| amqp(bytes)),
     ("Bolt", |bytes, _| any_of(bytes, &[b"\x60\x60\xb0\x17"])),
     ("Cassandra", |bytes, _| cassandra(bytes)),
@@ -60,7 +60,7 @@ pub const CLOSED_LIST: [Protocol; 21] = [
 ];
 
 /// Compares first bytes with the whole list.
-pub fn opens(bytes: &[u8], here: Here<'_>) -> Match {
+pub(crate) fn opens(bytes: &[u8], here: Here<'_>) -> Match {
     let mut best = Match::No;
     for (_, matcher) in &CLOSED_LIST {
         match matcher(bytes, here) {
@@ -74,7 +74,7 @@ pub fn opens(bytes: &[u8], here: Here<'_>) -> Match {
 
 /// Names the protocol that first bytes open.
 #[cfg(test)]
-pub fn name_of(bytes: &[u8], here: Here<'_>) -> Option<&'static str> {
+pub(crate) fn name_of(bytes: &[u8], here: Here<'_>) -> Option<&'static str> {
     CLOSED_LIST.iter().find(|(_, matcher)| matcher(bytes, here) == Match::Yes).map(|(name, _)| *name)
 }
 

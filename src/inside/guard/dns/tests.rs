@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Returns a question as a stub resolver sends it.
-pub fn question(name: &str, kind: RecordType) -> Vec<u8> {
+pub(crate) fn question(name: &str, kind: RecordType) -> Vec<u8> {
     let mut message = Message::query();
     message.metadata.recursion_desired = true;
     message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));

@@ -12,7 +12,7 @@ use netpolicy::decide::Reason;
 
 /// Applies the conditions to a question. Returns `None` where they have no effect, and the question
 /// is answered as ever.
-pub fn step(guard: &Guard, asked: &DnsQuestion, limit: usize) -> Option<Step> {
+pub(crate) fn step(guard: &Guard, asked: &DnsQuestion, limit: usize) -> Option<Step> {
     let name = match &asked.subject {
         Subject::Name(name) => Some(name),
         _ => None,

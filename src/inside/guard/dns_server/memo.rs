@@ -24,7 +24,7 @@ const ID: usize = 2;
 
 /// An answer that holds as long as the rules do, and under what its repeats are counted, if they
 /// are.
-pub struct Lasting(pub Option<Sameness>);
+pub(crate) struct Lasting(pub(crate) Option<Sameness>);
 
 /// Answer to one question.
 struct StoredAnswer {
@@ -36,14 +36,14 @@ struct StoredAnswer {
 
 /// The answers.
 #[derive(Default)]
-pub struct Memo {
+pub(crate) struct Memo {
     generation: u64,
     kept: HashMap<Box<[u8]>, StoredAnswer>,
 }
 
 impl Memo {
     /// Forgets everything when the rules have changed.
-    pub fn renew(&mut self, generation: u64) {
+    pub(crate) fn renew(&mut self, generation: u64) {
         if self.generation != generation {
             self.generation = generation;
             self.kept.clear();
@@ -52,7 +52,7 @@ impl Memo {
 
     /// Puts the answer to a question behind what is in `out`, and counts it. `false` when there is
     /// none to give.
-    pub fn answer(&self, question: &[u8], now: Instant, events: &Events, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn answer(&self, question: &[u8], now: Instant, events: &Events, out: &mut Vec<u8>) -> bool {
         let Some((id, rest)) = question.split_at_checked(ID) else { return false };
         let Some(kept) = self.kept.get(rest) else { return false };
         let fresh = now.saturating_duration_since(kept.since) < WHILE;
@@ -65,7 +65,7 @@ impl Memo {
     }
 
     /// Keeps the answer to a question.
-    pub fn keep(&mut self, question: &[u8], answer: &[u8], lasting: Lasting, now: Instant) {
+    pub(crate) fn keep(&mut self, question: &[u8], answer: &[u8], lasting: Lasting, now: Instant) {
         let (Some(rest), Some(answer)) = (question.get(ID..), answer.get(ID..)) else { return };
         if rest.len() > LONGEST {
             return;

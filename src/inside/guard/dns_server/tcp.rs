@@ -21,7 +21,7 @@ const IDLE: Duration = Duration::from_secs(30);
 const MESSAGE: Duration = Duration::from_secs(10);
 
 /// Answers on connections for ever.
-pub async fn serve_tcp(listener: TcpListener, guard: Arc<Guard>) {
+pub(crate) async fn serve_tcp(listener: TcpListener, guard: Arc<Guard>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let stream = match listener.accept().await {

@@ -33,7 +33,7 @@ const BATCH: usize = 32;
 const SLOT: usize = 2048;
 
 /// Answers datagrams until it is dropped. It ends by itself only when it cannot go on.
-pub async fn serve_udp(socket: UdpSocket, guard: Arc<Guard>) {
+pub(crate) async fn serve_udp(socket: UdpSocket, guard: Arc<Guard>) {
     // The thread ends with the write end.
     let Ok((stopped, _stop)) = pipe_with(PipeFlags::CLOEXEC) else { return };
     let (running, ended) = oneshot::channel::<()>();

@@ -28,7 +28,7 @@ const WAITING: usize = 64 * 1024;
 
 /// The interim responses of one connection that wait to be written.
 #[derive(Clone, Default)]
-pub struct Interims(Arc<Mutex<State>>);
+pub(crate) struct Interims(Arc<Mutex<State>>);
 
 struct State {
     waiting: Vec<u8>,
@@ -50,7 +50,7 @@ impl Default for State {
 
 impl Interims {
     /// Waits until everything before the response to come was written.
-    pub async fn place(&self) {
+    pub(crate) async fn place(&self) {
         poll_fn(|context| {
             let mut state = self.state();
             if state.between {
@@ -63,7 +63,7 @@ impl Interims {
     }
 
     /// Passes the interim responses to a request on.
-    pub fn relay<B>(&self, request: &mut Request<B>) {
+    pub(crate) fn relay<B>(&self, request: &mut Request<B>) {
         let interims = self.clone();
         hyper::ext::on_informational(request, move |response| {
             interims.push(response.status(), response.headers());
@@ -97,19 +97,19 @@ impl Interims {
 }
 
 /// The agent's side of a connection, with interim responses between the others.
-pub struct WithInterims<T> {
+pub(crate) struct WithInterims<T> {
     inner: T,
     interims: Interims,
 }
 
 impl<T> WithInterims<T> {
     /// Writes these interim responses besides.
-    pub fn new(inner: T, interims: Interims) -> WithInterims<T> {
+    pub(crate) fn new(inner: T, interims: Interims) -> WithInterims<T> {
         WithInterims { inner, interims }
     }
 
     /// Returns the connection itself.
-    pub fn into_inner(self) -> T {
+    pub(crate) fn into_inner(self) -> T {
         self.inner
     }
 }
@@ -179,7 +179,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for WithInterims<T> {
 }
 
 /// The body of a request, which ends where the server no longer wants it.
-pub struct WantedBody {
+pub(crate) struct WantedBody {
     body: Option<Incoming>,
     wish: Wish,
 }
@@ -188,7 +188,7 @@ pub struct WantedBody {
 /// one. A server that answers without having asked for the body may take the bytes that follow for
 /// another request.
 #[derive(Clone, Default)]
-pub struct Wish(Arc<Mutex<Wishes>>);
+pub(crate) struct Wish(Arc<Mutex<Wishes>>);
 
 #[derive(Default)]
 struct Wishes {
@@ -199,12 +199,12 @@ struct Wishes {
 
 impl Wish {
     /// Returns the body, as long as the server wants it.
-    pub fn of(&self, body: Incoming) -> WantedBody {
+    pub(crate) fn of(&self, body: Incoming) -> WantedBody {
         WantedBody { body: Some(body), wish: self.clone() }
     }
 
     /// Sends no more of the body. `false` when all of it was sent before.
-    pub fn end(&self) -> bool {
+    pub(crate) fn end(&self) -> bool {
         let mut wishes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         wishes.over = !wishes.ended;
         if let Some(sender) = wishes.sender.take() {

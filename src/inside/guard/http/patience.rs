@@ -18,11 +18,11 @@ use tokio::time::Instant;
 
 /// Time of the first byte of the head that is waited for.
 #[derive(Debug, Clone, Default)]
-pub struct Begun(Arc<Mutex<Option<Instant>>>);
+pub(crate) struct Begun(Arc<Mutex<Option<Instant>>>);
 
 impl Begun {
     /// Notes that bytes came.
-    pub fn note(&self) {
+    pub(crate) fn note(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
     }
 
@@ -38,11 +38,11 @@ impl Begun {
 
 /// The timer of one connection.
 #[derive(Debug, Default)]
-pub struct HeadTimer(Begun);
+pub(crate) struct HeadTimer(Begun);
 
 impl HeadTimer {
     /// Returns the mark in which the connection's bytes are to be noted.
-    pub fn begun(&self) -> Begun {
+    pub(crate) fn begun(&self) -> Begun {
         self.0.clone()
     }
 }

@@ -44,7 +44,7 @@ const PATHS: [&str; 2] = ["x-original-url", "x-rewrite-url"];
 const CONTINUE: &str = "100-continue";
 
 /// Refuses a request that is not for the name of its connection, or has more than one meaning.
-pub fn check<B>(request: &Request<B>, target: &Target, port: u16) -> Result<(), Reason> {
+pub(crate) fn check<B>(request: &Request<B>, target: &Target, port: u16) -> Result<(), Reason> {
     if request.method() == Method::CONNECT {
         return Err(Reason::Protocol);
     }
@@ -111,7 +111,7 @@ fn forwards(text: &str, target: &Target, port: u16) -> bool {
 }
 
 /// Tells whether the text of a Host is the target, with its port or without.
-pub fn is_target(text: &str, target: &Target, port: u16) -> bool {
+pub(crate) fn is_target(text: &str, target: &Target, port: u16) -> bool {
     let Target::Name(name) = target else {
         // A range of addresses: whatever is asked for, it goes there.
         return true;
@@ -128,7 +128,7 @@ pub fn is_target(text: &str, target: &Target, port: u16) -> bool {
 }
 
 /// Returns a request's path and query, without the host that was checked.
-pub fn origin_form(uri: &Uri) -> Result<Uri, ()> {
+pub(super) fn origin_form(uri: &Uri) -> Result<Uri, ()> {
     if uri.authority().is_none() {
         return Ok(uri.clone());
     }
@@ -140,7 +140,7 @@ pub fn origin_form(uri: &Uri) -> Result<Uri, ()> {
 
 /// Returns the protocols that a request wants to switch to, when all of them stay with this host.
 /// HTTP/2 would carry names that nobody looks at.
-pub fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
+pub(super) fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut values = headers.get_all(header::UPGRADE).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };
     let text = value.to_str().ok()?.to_ascii_lowercase();
@@ -149,7 +149,7 @@ pub fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// Takes out what is meant for one connection only; what a `Connection` header names as well.
-pub fn forward_headers(headers: &mut HeaderMap, upgrade: Option<&HeaderValue>) {
+pub(super) fn forward_headers(headers: &mut HeaderMap, upgrade: Option<&HeaderValue>) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -176,7 +176,7 @@ pub fn forward_headers(headers: &mut HeaderMap, upgrade: Option<&HeaderValue>) {
 
 /// Writes what frames and routes a checked request anew, so that the server gets one spelling of
 /// it, and takes out what only a proxy may say. `length` is that of the body, where it is known.
-pub fn write_anew(headers: &mut HeaderMap, version: Version, target: &Target, length: Option<u64>) {
+pub(super) fn write_anew(headers: &mut HeaderMap, version: Version, target: &Target, length: Option<u64>) {
     if let (Target::Name(name), Some(host)) = (target, headers.get(header::HOST)) {
         // The port that the agent wrote was checked.
         let port = host.to_str().ok().and_then(|host| host.rsplit_once(':'));

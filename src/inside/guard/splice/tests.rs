@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use super::*;
 
 /// Makes two ends of a connection.
-pub async fn pair() -> (TcpStream, TcpStream) {
+pub(crate) async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (here, there) = tokio::join!(TcpStream::connect(address), listener.accept());

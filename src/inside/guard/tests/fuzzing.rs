@@ -13,7 +13,7 @@ use crate::inside::guard::tls::tests::parsed;
 
 const NAME: &[u8] = b"gitlab.com";
 
-pub fn hellos() -> Vec<Vec<u8>> {
+pub(super) fn hellos() -> Vec<Vec<u8>> {
     let with = |name: &[u8]| (0, names(&[(0, name)]));
     vec![
         hello(Some("gitlab.com"), 16_000, 0),
@@ -87,7 +87,7 @@ fn fuzz_client_hello() {
     });
 }
 
-pub fn requests() -> Vec<Vec<u8>> {
+pub(crate) fn requests() -> Vec<Vec<u8>> {
     [
         "GET /a?b HTTP/1.1\r\nHost: gitlab.com\r\nUser-Agent: x\r\n\r\n",
         "GET http://gitlab.com/ HTTP/1.1\r\nHost: gitlab.com:80\r\n\r\nGET /2 HTTP/1.1\r\nHost: gitlab.com\r\n\r\n",
@@ -104,7 +104,7 @@ pub fn requests() -> Vec<Vec<u8>> {
     .to_vec()
 }
 
-pub const TOKENS: [&[u8]; 24] = [
+pub(crate) const TOKENS: [&[u8]; 24] = [
     b"\r\n",
     b"\n",
     b"\r",

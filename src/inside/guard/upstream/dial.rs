@@ -17,14 +17,14 @@ use rustix::net::sockopt;
 use tokio::net::TcpStream;
 
 /// Time limit for all dialling.
-pub const LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 /// Time between the dial of one address and that of the next.
 const STAGGER: Duration = Duration::from_millis(250);
 /// Silence after which a peer is asked whether it is there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Orders the attempts: IPv6 and IPv4 in turn, IPv6 first; addresses without a route come last.
-pub fn order(addresses: Vec<SocketAddr>, has_route: impl Fn(IpAddr) -> bool) -> Vec<SocketAddr> {
+pub(crate) fn order(addresses: Vec<SocketAddr>, has_route: impl Fn(IpAddr) -> bool) -> Vec<SocketAddr> {
     let (reachable, hopeless): (Vec<SocketAddr>, Vec<SocketAddr>) =
         addresses.into_iter().partition(|address| has_route(address.ip()));
     let (six, four): (Vec<SocketAddr>, Vec<SocketAddr>) =
@@ -43,7 +43,7 @@ pub fn order(addresses: Vec<SocketAddr>, has_route: impl Fn(IpAddr) -> bool) -> 
 }
 
 /// Tells whether the kernel knows a way to an address. Nothing is sent.
-pub fn has_route(address: IpAddr) -> bool {
+pub(super) fn has_route(address: IpAddr) -> bool {
     let any: IpAddr =
         if address.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
     UdpSocket::bind((any, 0)).and_then(|socket| socket.connect((address, 9))).is_ok()
@@ -51,7 +51,7 @@ pub fn has_route(address: IpAddr) -> bool {
 
 /// Dials the addresses one beside the other, each a little later, or as soon as the one before has
 /// failed.
-pub async fn race<S, F>(
+pub(super) async fn race<S, F>(
     addresses: &[SocketAddr],
     dial: impl Fn(SocketAddr) -> F,
 ) -> io::Result<(S, SocketAddr)>
@@ -84,7 +84,7 @@ where
 }
 
 /// Makes the kernel ask a silent peer whether it is still there.
-pub fn keep_alive(stream: &TcpStream) {
+pub(crate) fn keep_alive(stream: &TcpStream) {
     let socket = stream.as_fd();
     // Without it a dead peer is noticed later, no more.
     let _ = sockopt::set_socket_keepalive(socket, true);

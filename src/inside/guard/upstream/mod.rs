@@ -26,25 +26,25 @@ use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-pub use self::dial::keep_alive;
-pub use self::proxy::Credentials;
+pub(crate) use self::dial::keep_alive;
+pub(crate) use self::proxy::Credentials;
 use self::proxy::Proxy;
 use super::gate::{Link, Refusal};
 use crate::host::resolve::{self, Patience, Resolution, Resolvers};
 
 /// Inputs that the guard needs to follow a policy and that the policy does not have.
 #[derive(Debug, Default)]
-pub struct UpstreamInputs {
+pub(crate) struct UpstreamInputs {
     /// Authorities whose certificates encrypted upstreams may show.
-    pub roots: Vec<CertificateDer<'static>>,
+    pub(crate) roots: Vec<CertificateDer<'static>>,
     /// Credentials for the proxy.
-    pub credentials: Option<Credentials>,
+    pub(crate) credentials: Option<Credentials>,
     /// Addresses of the host. It is reached at the first.
-    pub hosts: Vec<IpAddr>,
+    pub(crate) hosts: Vec<IpAddr>,
 }
 
 /// The world outside the fence.
-pub enum Outside {
+pub(crate) enum Outside {
     /// The world.
     World(World),
     /// A stage for tests: fixed names, and every dial goes to one place.
@@ -53,7 +53,7 @@ pub enum Outside {
 }
 
 /// The world, as a policy wants it reached.
-pub struct World {
+pub(crate) struct World {
     resolvers: Resolvers,
     proxy: Option<Proxy>,
     host: Option<IpAddr>,
@@ -69,7 +69,7 @@ enum DialRoute<'o> {
 
 impl Outside {
     /// Makes the world, reached as this policy says. To be called within a runtime.
-    pub fn world(policy: &Policy, means: &UpstreamInputs) -> Result<Outside, resolve::Unusable> {
+    pub(crate) fn world(policy: &Policy, means: &UpstreamInputs) -> Result<Outside, resolve::Unusable> {
         Ok(Outside::World(World {
             resolvers: Resolvers::new(&policy.dns, &means.roots)?,
             proxy: policy.proxy.as_ref().map(|proxy| Proxy::new(proxy, means.credentials.clone())),
@@ -79,7 +79,7 @@ impl Outside {
 
     /// Tells whether a name exists, as far as the upstreams know. They need not know a name that a
     /// proxy may resolve (`by_proxy`).
-    pub async fn exists(&self, name: &HostName, by_proxy: bool) -> Result<bool, String> {
+    pub(crate) async fn exists(&self, name: &HostName, by_proxy: bool) -> Result<bool, String> {
         let by_proxy = by_proxy && self.proxy().is_some_and(|proxy| !proxy.leaves_out(name));
         match self.resolve(name, by_proxy).await {
             Ok(Resolution::Addresses(_) | Resolution::NoAddress) => Ok(true),
@@ -90,7 +90,7 @@ impl Outside {
     }
 
     /// Connects to a target: resolves, has every address decided, dials only what is permitted.
-    pub async fn connect(&self, link: &Link) -> Result<TcpStream, Refusal> {
+    pub(crate) async fn connect(&self, link: &Link) -> Result<TcpStream, Refusal> {
         let way = self.way(link).await?;
         if let Some(reason) = link.guard.closed() {
             return Err(Refusal::new(Kind::Connect, reason));
@@ -281,4 +281,4 @@ fn only_the_proxy(error: String, proxy: Option<&Proxy>) -> String {
 }
 
 #[cfg(test)]
-pub mod tests;
+pub(crate) mod tests;

@@ -31,11 +31,11 @@ const HEADERS: usize = 64;
 
 /// `user:password`. Never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Credentials(String);
+pub(crate) struct Credentials(String);
 
 impl Credentials {
     /// Takes the credentials from the variable's value.
-    pub fn new(text: String) -> Credentials {
+    pub(crate) fn new(text: String) -> Credentials {
         Credentials(text)
     }
 }
@@ -48,7 +48,7 @@ impl fmt::Debug for Credentials {
 
 /// Reason for which there is no tunnel.
 #[derive(Debug, thiserror::Error)]
-pub enum NoTunnel {
+pub(crate) enum NoTunnel {
     /// The connection to the proxy broke.
     #[error("the proxy: {0}")]
     Io(#[from] io::Error),
@@ -77,7 +77,7 @@ pub enum NoTunnel {
 
 /// A proxy and what goes around it.
 #[derive(Debug)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     settings: settings::Proxy,
     credentials: Option<Credentials>,
 }
@@ -90,23 +90,23 @@ impl fmt::Display for Proxy {
 
 impl Proxy {
     /// Makes a proxy as a policy has it.
-    pub fn new(settings: &settings::Proxy, credentials: Option<Credentials>) -> Proxy {
+    pub(crate) fn new(settings: &settings::Proxy, credentials: Option<Credentials>) -> Proxy {
         Proxy { settings: settings.clone(), credentials }
     }
 
     /// Returns the proxy's address or name.
-    pub fn server(&self) -> &Server {
+    pub(crate) fn server(&self) -> &Server {
         &self.settings.server
     }
 
     /// Returns the proxy's port.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.settings.port
     }
 
     /// Tells whether the proxy is a program on the person's own machine: by loopback, or by a name
     /// of the host.
-    pub fn is_on_the_host(&self) -> bool {
+    pub(super) fn is_on_the_host(&self) -> bool {
         match &self.settings.server {
             Server::Address(address) => address.is_loopback(),
             Server::Name(name) => floor::refused_name(name).is_some(),
@@ -114,17 +114,17 @@ impl Proxy {
     }
 
     /// Tells whether a name is dialled without the proxy, whatever it resolves to.
-    pub fn leaves_out(&self, name: &HostName) -> bool {
+    pub(crate) fn leaves_out(&self, name: &HostName) -> bool {
         self.settings.leaves_out(name)
     }
 
     /// Tells whether an address is dialled without the proxy.
-    pub fn leaves_out_address(&self, address: IpAddr) -> bool {
+    pub(crate) fn leaves_out_address(&self, address: IpAddr) -> bool {
         self.settings.leaves_out_address(address)
     }
 
     /// Turns a connection to the proxy into one to the target.
-    pub async fn tunnel(
+    pub(crate) async fn tunnel(
         &self,
         mut stream: TcpStream,
         target: &Server,

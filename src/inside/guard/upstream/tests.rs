@@ -18,27 +18,27 @@ use super::*;
 
 /// Fixed names; every dial goes to one place, and is remembered.
 #[derive(Default)]
-pub struct Stage {
+pub(crate) struct Stage {
     /// Names and their addresses.
-    pub names: HashMap<String, Vec<IpAddr>>,
+    pub(crate) names: HashMap<String, Vec<IpAddr>>,
     /// Address that every dial reaches.
-    pub server: Option<SocketAddr>,
+    pub(crate) server: Option<SocketAddr>,
     /// Addresses that were dialled.
-    pub dialled: Mutex<Vec<SocketAddr>>,
+    pub(crate) dialled: Mutex<Vec<SocketAddr>>,
     /// Number of questions to the upstream.
-    pub questions: AtomicUsize,
+    pub(crate) questions: AtomicUsize,
     /// The proxy, if there is one.
-    pub proxy: Option<Proxy>,
+    pub(crate) proxy: Option<Proxy>,
     /// Address of the host.
-    pub host: Option<IpAddr>,
+    pub(crate) host: Option<IpAddr>,
     /// Action that is taken during every dial.
-    pub meanwhile: Mutex<Option<Box<dyn Fn() + Send>>>,
+    pub(crate) meanwhile: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 impl Stage {
     /// Resolves a name on the stage. A name that is not there does not exist; one without addresses
     /// cannot be asked about.
-    pub fn resolve(&self, name: &HostName) -> Result<Resolution, String> {
+    pub(crate) fn resolve(&self, name: &HostName) -> Result<Resolution, String> {
         self.questions.fetch_add(1, Ordering::SeqCst);
         match self.names.get(name.as_str()) {
             None => Ok(Resolution::NoName),
@@ -47,7 +47,7 @@ impl Stage {
         }
     }
 
-    pub async fn dial(&self, to: SocketAddr) -> io::Result<TcpStream> {
+    pub(crate) async fn dial(&self, to: SocketAddr) -> io::Result<TcpStream> {
         self.dialled.lock().unwrap().push(to);
         if let Some(meanwhile) = &*self.meanwhile.lock().unwrap() {
             meanwhile();

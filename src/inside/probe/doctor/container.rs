@@ -8,10 +8,10 @@ use crate::host::{cgroups, devices, kernel};
 use crate::wire::probe::Inside;
 
 /// Kinds of namespaces that a container must not share with its host.
-pub const NAMESPACES: [&str; 5] = ["mnt", "pid", "net", "ipc", "uts"];
+pub(super) const NAMESPACES: [&str; 5] = ["mnt", "pid", "net", "ipc", "uts"];
 
 /// Looks around.
-pub fn look() -> Inside {
+pub(crate) fn look() -> Inside {
     let status = read("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {
         status
@@ -37,7 +37,7 @@ pub fn look() -> Inside {
 }
 
 /// Returns the namespaces of this process, by kind.
-pub fn namespaces() -> BTreeMap<String, String> {
+pub(crate) fn namespaces() -> BTreeMap<String, String> {
     let of = |kind: &str| {
         let link = fs::read_link(format!("/proc/self/ns/{kind}")).ok()?;
         Some((kind.to_owned(), link.to_string_lossy().into_owned()))

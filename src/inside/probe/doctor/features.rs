@@ -12,7 +12,7 @@ use crate::wire::probe::Feature;
 const TABLE: &str = "probe";
 
 /// Tries them all.
-pub fn probe() -> Vec<Feature> {
+pub(crate) fn probe() -> Vec<Feature> {
     let rule = |family: &str, statements: Value| {
         in_chain(family, json!({"type": "filter", "hook": "output", "prio": 0}), statements)
     };

@@ -16,20 +16,20 @@ use serde::Serialize;
 use crate::term::Failure;
 use crate::wire::probe::{Feature, Fence};
 
-pub use self::container::namespaces;
+pub(crate) use self::container::namespaces;
 
 /// A probe that hangs ends itself: nobody may be left to remove it.
 const LIMIT: Duration = Duration::from_secs(40);
 
 /// Prints what a process sees of its container.
-pub fn container() -> Result<(), Failure> {
+pub(crate) fn container() -> Result<(), Failure> {
     end_in_time();
     say(&container::look())
 }
 
 /// Prints what the kernel can do of what the fence is made of, makes the fence, and prints what is
 /// in doubt.
-pub fn fence() -> Result<(), Failure> {
+pub(crate) fn fence() -> Result<(), Failure> {
     end_in_time();
     let mut features = features::probe();
     let mut doubts = Vec::new();

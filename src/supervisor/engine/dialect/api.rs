@@ -9,20 +9,20 @@ const LOWEST: ApiVersion = ApiVersion { major: 1, minor: 41 };
 
 /// A version of Docker's API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ApiVersion {
+pub(crate) struct ApiVersion {
     /// The number before the dot.
-    pub major: usize,
+    pub(crate) major: usize,
     /// The number behind it.
-    pub minor: usize,
+    pub(crate) minor: usize,
 }
 
 /// Versions that an engine speaks, as far down as ringfence can use them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ApiRange {
+pub(crate) struct ApiRange {
     /// The oldest.
-    pub lowest: ApiVersion,
+    pub(crate) lowest: ApiVersion,
     /// The newest.
-    pub highest: ApiVersion,
+    pub(crate) highest: ApiVersion,
 }
 
 impl ApiVersion {
@@ -65,7 +65,7 @@ impl ApiRange {
     }
 
     /// Tells whether the engine speaks this version.
-    pub fn has(&self, version: ApiVersion) -> bool {
+    pub(crate) fn has(&self, version: ApiVersion) -> bool {
         (self.lowest..=self.highest).contains(&version)
     }
 }

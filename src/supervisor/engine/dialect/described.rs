@@ -12,7 +12,7 @@ const PODMAN: &str = "Podman Engine";
 
 /// Name and version of an engine. It can be shown only, so that nobody parses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Title(String);
+pub(crate) struct Title(String);
 
 impl Title {
     pub(super) fn new(name: &str, answers: &Answers) -> Title {
@@ -29,13 +29,13 @@ impl fmt::Display for Title {
 
 /// A part of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Component {
+pub(crate) struct Component {
     /// Its name in the list of known holes: `engine`, `containerd`, `runc`, `desktop`, `linux`, …
-    pub name: String,
+    pub(crate) name: String,
     /// Its version, as it says it.
-    pub version: String,
+    pub(crate) version: String,
     /// The commit that it was built from, as it says it; empty where it says none.
-    pub commit: String,
+    pub(crate) commit: String,
 }
 
 /// Returns what the engine is part of, by the marks that it leaves; where it leaves none, `plain`.

@@ -5,7 +5,7 @@
 
 /// Control groups of the engine's machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cgroups {
+pub(crate) enum Cgroups {
     /// One tree (cgroup v2): without root, limits hold where systemd delegates them to the user.
     Unified,
     /// A tree for each controller (cgroup v1), or not told: without root no limit holds.
@@ -14,20 +14,20 @@ pub enum Cgroups {
 
 /// Limits that an engine keeps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Memory.
-    pub memory: bool,
+    pub(crate) memory: bool,
     /// Swap.
-    pub swap: bool,
+    pub(crate) swap: bool,
     /// CPU time.
-    pub cpu: bool,
+    pub(crate) cpu: bool,
     /// Processes.
-    pub pids: bool,
+    pub(crate) pids: bool,
 }
 
 /// The way in which a limit that was not kept is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LimitsShown {
+pub(crate) enum LimitsShown {
     /// By the engine: Docker warns when a container is created (words of Docker 20.10 to 28.5).
     ByWarnings,
     /// From within: the fence looks for limits on itself. Podman looks for files of the older
@@ -39,7 +39,7 @@ pub enum LimitsShown {
 
 /// Power of an image's annotations over the container's confinement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Annotations {
+pub(crate) enum Annotations {
     /// Nothing. Docker knows none; Podman keeps them from the OCI runtime since 4.6.
     KeptBack,
     /// By them an image can replace the agent's filter of system calls (crun), start hooks of the
@@ -50,7 +50,7 @@ pub enum Annotations {
 
 /// The form in which an engine takes a filter of system calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TakesProfile {
+pub(crate) enum TakesProfile {
     /// As text in the container's options: Docker.
     Inline,
     /// As a path on the engine's machine: Podman. What was sent into a volume has one, wherever the
@@ -61,7 +61,7 @@ pub enum TakesProfile {
 
 /// A security module that confines containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Confinement {
+pub(crate) enum Confinement {
     /// AppArmor.
     AppArmor,
     /// SELinux.
@@ -70,7 +70,7 @@ pub enum Confinement {
 
 impl Confinement {
     /// The module's name, as engines write it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Confinement::AppArmor => "apparmor",
             Confinement::SeLinux => "selinux",
@@ -80,7 +80,7 @@ impl Confinement {
 
 /// The way to give a container another OCI runtime than the engine's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TakesRuntime {
+pub(crate) enum TakesRuntime {
     /// By the name under which it is registered: Docker.
     ByName,
     /// Not at all: Podman's Docker API drops the wish without a word.
@@ -90,7 +90,7 @@ pub enum TakesRuntime {
 /// The way in which an engine mounts a directory of this machine into several containers, and what
 /// it has to be told for that.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Sharing {
+pub(crate) enum Sharing {
     /// Once for each container, by its path: Podman without root, which mounts nothing, and Podman
     /// before 5, which was never looked at.
     #[default]
@@ -106,7 +106,7 @@ pub enum Sharing {
 
 /// The host's names in a container's hosts file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HostNames {
+pub(crate) enum HostNames {
     /// Only who asks for it: Docker writes the host's address for `host-gateway`.
     OnRequest,
     /// The engine, unasked: Podman writes `host.containers.internal` and `host.docker.internal`
@@ -117,7 +117,7 @@ pub enum HostNames {
 
 /// The host name of a container that is in another one's network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hostname {
+pub(crate) enum Hostname {
     /// The other one's: Docker, where the agent has the fence's.
     SharedWithFence,
     /// One that the engine makes for each container: Podman.
@@ -126,7 +126,7 @@ pub enum Hostname {
 
 /// The engine's answer to a list of paths that are to be read-only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadOnlyPaths {
+pub(crate) enum ReadOnlyPaths {
     /// Yes: Docker takes a list in the place of its own.
     Kept,
     /// Podman's Docker API was not seen to take a list.
@@ -135,7 +135,7 @@ pub enum ReadOnlyPaths {
 
 /// The way to take a variable of the image out of a container's environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RemovesVariable {
+pub(crate) enum RemovesVariable {
     /// By its name alone: Docker.
     NameAlone,
     /// Not at all, so it gets an empty value: Podman.
@@ -144,7 +144,7 @@ pub enum RemovesVariable {
 
 /// The way to find and recognise the helper image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HelperImage {
+pub(crate) enum HelperImage {
     /// Found by its name; layers and all settings are compared. Docker's ids are hashes of the
     /// configuration, or of the manifest with containerd's store.
     ByName,
@@ -156,7 +156,7 @@ pub enum HelperImage {
 
 /// Files that hold credentials for registries, by the programs that write them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CredentialFiles {
+pub(crate) enum CredentialFiles {
     /// Docker's.
     Docker,
     /// Those of Podman, Buildah and Skopeo (`containers/auth.json`).
@@ -165,7 +165,7 @@ pub enum CredentialFiles {
 
 /// The end of a command that cannot be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnstartableCommand {
+pub(crate) enum UnstartableCommand {
     /// With status 126 or 127: Docker's init.
     HasOwnStatus,
     /// With status 1, and the reason in the last words: Podman's init, catatonit (seen: Podman

@@ -24,7 +24,7 @@ pub(super) const NAMES: [&str; 11] = [
 ];
 
 /// Returns the dialect of an engine.
-pub fn example(name: &str) -> Dialect {
+pub(crate) fn example(name: &str) -> Dialect {
     let (version, info) = answers(name);
     Dialect::of(&version, &info).unwrap()
 }

@@ -24,72 +24,72 @@ mod tests;
 use bollard::models::{SystemInfo, SystemVersion};
 
 use self::answers::Answers;
-pub use self::api::{ApiRange, ApiVersion};
-pub use self::described::{Component, Title};
-pub use self::differences::*;
+pub(crate) use self::api::{ApiRange, ApiVersion};
+pub(crate) use self::described::{Component, Title};
+pub(crate) use self::differences::*;
 #[cfg(test)]
-pub use self::examples::example;
+pub(crate) use self::examples::example;
 
 /// Everything in which engines differ, of one engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dialect {
+pub(crate) struct Dialect {
     /// Name and version, to be shown.
-    pub title: Title,
+    pub(crate) title: Title,
     /// Name of what the engine is part of, to be shown: Docker Engine, Docker Desktop, Podman,
     /// Colima.
-    pub distribution: String,
+    pub(crate) distribution: String,
     /// The engine's parts with their versions, for the list of known vulnerabilities.
-    pub components: Vec<Component>,
+    pub(crate) components: Vec<Component>,
     /// Versions of Docker's API that the engine speaks.
-    pub api: ApiRange,
+    pub(crate) api: ApiRange,
 
     /// Set where the engine runs without root: root in its containers is the person who runs it.
-    pub rootless: bool,
+    pub(crate) rootless: bool,
     /// Set where users in containers have other numbers on the engine's machine (`userns-remap`).
     /// Such a container may not be in the host's network. Docker tells; Podman has no such setting.
-    pub remaps_users: bool,
+    pub(crate) remaps_users: bool,
 
     /// Control groups of the engine's machine.
-    pub cgroups: Cgroups,
+    pub(crate) cgroups: Cgroups,
     /// Limits that the engine keeps.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// The way in which a limit that was not kept is noticed.
-    pub limits_shown: LimitsShown,
+    pub(crate) limits_shown: LimitsShown,
     /// Power of an image's annotations.
-    pub annotations: Annotations,
+    pub(crate) annotations: Annotations,
 
     /// Set where the engine can filter system calls at all.
-    pub filters_system_calls: bool,
+    pub(crate) filters_system_calls: bool,
     /// The filter that containers get unasked; none: they get none, or the engine does not tell.
-    pub default_profile: Option<String>,
+    pub(crate) default_profile: Option<String>,
     /// The form in which the engine takes the agent's filter of system calls.
-    pub takes_profile: TakesProfile,
+    pub(crate) takes_profile: TakesProfile,
     /// The security module that confines containers, where one does.
-    pub confinement: Option<Confinement>,
+    pub(crate) confinement: Option<Confinement>,
     /// Set where SELinux keeps containers from files without their label.
-    pub labels_files: bool,
+    pub(crate) labels_files: bool,
     /// The way to give a container another OCI runtime than the engine's own.
-    pub takes_runtime: TakesRuntime,
+    pub(crate) takes_runtime: TakesRuntime,
 
     /// The way in which the engine mounts a directory of this machine into several containers.
-    pub shares_binds: Sharing,
+    pub(crate) shares_binds: Sharing,
     /// The host's names in a container's hosts file.
-    pub host_names: HostNames,
+    pub(crate) host_names: HostNames,
     /// The host name of a container that is in another one's network.
-    pub hostname: Hostname,
+    pub(crate) hostname: Hostname,
     /// A file that the engine lays into every container beside hosts, hostname and resolv.conf.
-    pub container_mark: Option<&'static str>,
+    pub(crate) container_mark: Option<&'static str>,
     /// The engine's answer to a list of paths that are to be read-only.
-    pub read_only_paths: ReadOnlyPaths,
+    pub(crate) read_only_paths: ReadOnlyPaths,
 
     /// The way to take a variable of the image out of a container's environment.
-    pub removes_variable: RemovesVariable,
+    pub(crate) removes_variable: RemovesVariable,
     /// The way to find and recognise the helper image.
-    pub helper_image: HelperImage,
+    pub(crate) helper_image: HelperImage,
     /// The files of registry credentials that are asked first.
-    pub credentials: CredentialFiles,
+    pub(crate) credentials: CredentialFiles,
     /// The end of a command that cannot be started.
-    pub unstartable_command: UnstartableCommand,
+    pub(crate) unstartable_command: UnstartableCommand,
 }
 
 /// An engine that is told from others.
@@ -112,7 +112,7 @@ impl Dialect {
     /// # Errors
     /// When the engine speaks no version of the API that ringfence can use, or does not say which
     /// it speaks.
-    pub fn of(version: &SystemVersion, info: &SystemInfo) -> Result<Dialect, String> {
+    pub(crate) fn of(version: &SystemVersion, info: &SystemInfo) -> Result<Dialect, String> {
         let answers = Answers { version, info };
         let api = ApiRange::of(version)?;
         let known = ENGINES.iter().find(|known| (known.is_it)(&answers));

@@ -11,7 +11,7 @@ impl Dialect {
     /// # Errors
     /// When an image could change its confinement, a limit is not kept, or system calls are not
     /// filtered.
-    pub fn check(&self) -> Result<Vec<String>, Failure> {
+    pub(crate) fn check(&self) -> Result<Vec<String>, Failure> {
         self.check_annotations()?;
         self.check_limits()?;
         if !self.filters_system_calls {

@@ -19,7 +19,7 @@ pub(super) const LABEL_CAPABILITIES: &str = "io.containers.capabilities";
 
 /// Returns the agent: in the fence's namespace, with few capabilities and limits on. `filter`: see
 /// [`Surface::lay_on`](crate::supervisor::spec::surface::Surface::lay_on).
-pub fn agent(workflow: &Workflow, agent: &AgentSpec, filter: &str) -> ContainerCreateBody {
+pub(crate) fn agent(workflow: &Workflow, agent: &AgentSpec, filter: &str) -> ContainerCreateBody {
     let mut host = HostConfig {
         network_mode: Some(format!("container:{}", workflow.object(Role::Fence))),
         runtime: agent.runtime.clone(),

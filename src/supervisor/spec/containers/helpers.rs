@@ -16,7 +16,7 @@ use crate::wire::handover::{HANDED, HOST_ALIAS, SHARED, TRUST};
 /// The guard's user: no root, and in no passwd file.
 pub(super) const GUARD_USER: &str = "65532:65532";
 /// Number of that user.
-pub const GUARD_ID: u64 = 65532;
+pub(crate) const GUARD_ID: u64 = 65532;
 /// The fence keeps sockets and waits.
 const FENCE_MEMORY: i64 = 256 << 20;
 const FENCE_NANO_CPUS: i64 = 1_000_000_000;
@@ -41,7 +41,7 @@ const HELPERS_OUTPUT: &str = "1g";
 /// Returns the fence: root with `NET_ADMIN` in its own namespace only, and no other power. The
 /// volume of the agent's authorities (`trust`) is filled through it, since the agent has it
 /// read-only; what the agent is given of this machine (`binds`) is looked at by it.
-pub fn fence(
+pub(crate) fn fence(
     workflow: &Workflow,
     image: &str,
     network: &str,
@@ -83,7 +83,7 @@ pub fn fence(
 /// Returns the guard: no capability, no root, on the uplink. Where it needs the host's address, the
 /// engine writes it into its hosts file (`knows_host`). It works for its agent alone, and gets as
 /// much CPU time: an agent that floods it takes no more from other runs than its own limit.
-pub fn guard(
+pub(crate) fn guard(
     workflow: &Workflow,
     image: &str,
     uplink: &str,
@@ -104,7 +104,12 @@ pub fn guard(
 
 /// Returns the probe: in the fence's namespace like the agent, under the agent's runtime, with no
 /// power at all.
-pub fn probe(workflow: &Workflow, image: &str, runtime: &str, filter: Ipv4Addr) -> ContainerCreateBody {
+pub(crate) fn probe(
+    workflow: &Workflow,
+    image: &str,
+    runtime: &str,
+    filter: Ipv4Addr,
+) -> ContainerCreateBody {
     let network = format!("container:{}", workflow.object(Role::Fence));
     let mut host = helper_host(workflow, &network, FENCE_MEMORY);
     host.mounts = None;
@@ -118,7 +123,7 @@ pub fn probe(workflow: &Workflow, image: &str, runtime: &str, filter: Ipv4Addr) 
 /// Returns the helper in the network of the engine's machine: it sees that network and can do
 /// nothing with it. With user ids of their own (`remapped`) no container may be in that network, so
 /// this one has the machine's; its user owns nothing there.
-pub fn host(workflow: &Workflow, image: &str, remapped: bool) -> ContainerCreateBody {
+pub(crate) fn host(workflow: &Workflow, image: &str, remapped: bool) -> ContainerCreateBody {
     let mut host = helper_host(workflow, "host", HOST_MEMORY);
     host.mounts = None;
     host.nano_cpus = Some(HOST_NANO_CPUS);
@@ -138,7 +143,7 @@ pub fn host(workflow: &Workflow, image: &str, remapped: bool) -> ContainerCreate
 /// Returns the helper that counts what the agent has on the engine's disk. It is among the agent's
 /// processes, may read all that they have, and has no network. More rights than the agent's own
 /// keep the agent from tracing it.
-pub fn disk(workflow: &Workflow, image: &str, volumes: usize) -> ContainerCreateBody {
+pub(crate) fn disk(workflow: &Workflow, image: &str, volumes: usize) -> ContainerCreateBody {
     let mut host = helper_host(workflow, "none", DISK_MEMORY);
     host.mounts = Some(image_volumes::for_counting(workflow, volumes));
     host.nano_cpus = Some(DISK_NANO_CPUS);

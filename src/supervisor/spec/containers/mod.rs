@@ -14,8 +14,8 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 
-pub use self::agent::agent;
-pub use self::helpers::{GUARD_ID, disk, fence, guard, host, probe};
+pub(crate) use self::agent::agent;
+pub(crate) use self::helpers::{GUARD_ID, disk, fence, guard, host, probe};
 use super::limits::for_engine;
 
 /// Returns the mount of a volume at a path. What is only read there is not filled from the image

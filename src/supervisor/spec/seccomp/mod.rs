@@ -61,7 +61,7 @@ const NEWER: [&str; 23] = [
 ];
 
 /// The profile, as engines read it.
-pub static PROFILE: LazyLock<String> = LazyLock::new(|| profile().to_json());
+pub(crate) static PROFILE: LazyLock<String> = LazyLock::new(|| profile().to_json());
 
 fn profile() -> Profile {
     // It is part of the executable, and a test reads it.

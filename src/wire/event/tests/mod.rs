@@ -13,10 +13,10 @@ use crate::wire::chain::Checked;
 
 /// A log with each kind of line that version 0.1 wrote, from real runs; names of files and runs are
 /// changed.
-pub const OLD: &str = include_str!("version-0.1.jsonl");
+pub(crate) const OLD: &str = include_str!("version-0.1.jsonl");
 
 /// Returns the line of an event, at a moment of no meaning.
-pub fn line(event: impl Into<Event>) -> String {
+pub(crate) fn line(event: impl Into<Event>) -> String {
     let hash = crate::wire::LineHash::of(b"the line before");
     let line = Line::now(7, "0000002a".parse().unwrap(), event.into(), Some(hash));
     let time = line.time.to_string();
@@ -32,7 +32,7 @@ fn verdict(reason: Reason) -> Verdict {
 }
 
 /// Makes one event of each form.
-pub fn each() -> Vec<Event> {
+pub(crate) fn each() -> Vec<Event> {
     let host = Some("a.test".parse().unwrap());
     let digest: Option<crate::wire::PolicyDigest> = format!("sha256:{}", "d".repeat(64)).parse().ok();
     let link = || Access {

@@ -4,7 +4,7 @@
 const MOST: usize = 20_000_000;
 
 /// Returns the places of set bits, and the bytes behind the bitmap.
-pub fn read(bytes: &[u8]) -> Option<(Vec<usize>, &[u8])> {
+pub(crate) fn read(bytes: &[u8]) -> Option<(Vec<usize>, &[u8])> {
     let (bits, rest) = bytes.split_first_chunk::<4>()?;
     let (count, rest) = rest.split_first_chunk::<4>()?;
     let bits = usize::try_from(u32::from_be_bytes(*bits)).ok().filter(|bits| *bits <= MOST)?;

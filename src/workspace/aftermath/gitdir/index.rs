@@ -12,7 +12,7 @@ use sha1::Digest as _;
 use super::ewah;
 
 /// No index is larger.
-pub const LARGEST: u64 = 256 << 20;
+pub(crate) const LARGEST: u64 = 256 << 20;
 /// No path is longer: the kernel takes none.
 const LONGEST_PATH: usize = 4096;
 /// All paths of an index. In version 4 each repeats what is the same as in the one before, so a
@@ -25,63 +25,63 @@ const FLAG_SKIP: u16 = 0x4000;
 const FLAG_INTENT: u16 = 0x2000;
 
 /// A folder's entry, of a sparse index.
-pub const FOLDER: u32 = 0o040_000;
+pub(crate) const FOLDER: u32 = 0o040_000;
 /// A submodule's.
-pub const GITLINK: u32 = 0o160_000;
+pub(super) const GITLINK: u32 = 0o160_000;
 /// A symbolic link's.
-pub const LINK: u32 = 0o120_000;
+pub(crate) const LINK: u32 = 0o120_000;
 
 /// File times, device, inode, owner and size as git's index records them, in ten numbers.
-pub type Stat = [u32; 10];
+pub(crate) type Stat = [u32; 10];
 
 /// Places in it.
-pub const MODE: usize = 6;
+pub(crate) const MODE: usize = 6;
 
 /// One path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The path below the working tree.
-    pub path: Vec<u8>,
+    pub(crate) path: Vec<u8>,
     /// Kind and permissions.
-    pub mode: u32,
+    pub(crate) mode: u32,
     /// The object.
-    pub object: Vec<u8>,
+    pub(crate) object: Vec<u8>,
     /// 0, or 1 to 3 in an unfinished merge.
-    pub stage: u8,
+    pub(crate) stage: u8,
     /// Assume-unchanged: git does not look at the file.
-    pub valid: bool,
+    pub(crate) valid: bool,
     /// Skip-worktree: git takes the file for what is in the index.
-    pub skip: bool,
+    pub(crate) skip: bool,
     /// Intent to add.
-    pub intent: bool,
+    pub(crate) intent: bool,
     /// The file's stat data when git last looked at it. Never written.
-    pub stat: Stat,
+    pub(crate) stat: Stat,
 }
 
 /// An index.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Index {
+pub(crate) struct Index {
     /// The form.
-    pub version: u32,
+    pub(crate) version: u32,
     /// Entries in git's order.
-    pub entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
     /// Differences from the shared index, for a split one.
-    pub base: Option<Base>,
+    pub(crate) base: Option<Base>,
 }
 
 /// Entries that a split index has on top of a shared one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Base {
+pub(crate) struct Base {
     /// The shared one's name.
-    pub name: Vec<u8>,
+    pub(crate) name: Vec<u8>,
     /// Places of entries there that are gone.
-    pub gone: Vec<usize>,
+    pub(crate) gone: Vec<usize>,
     /// Places of entries there that the first ones here replace.
-    pub replaced: Vec<usize>,
+    pub(crate) replaced: Vec<usize>,
 }
 
 /// Returns the number of bytes of an object's name: SHA-1 or SHA-256.
-pub fn name_length(sha256: bool) -> usize {
+pub(super) fn name_length(sha256: bool) -> usize {
     if sha256 { 32 } else { 20 }
 }
 
@@ -124,7 +124,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Reads an index; nothing where git could not, or might read it otherwise.
-pub fn read(bytes: &[u8], sha256: bool) -> Option<Index> {
+pub(crate) fn read(bytes: &[u8], sha256: bool) -> Option<Index> {
     let length = name_length(sha256);
     let body = bytes.len().checked_sub(length)?;
     let mut reader = Reader(&bytes[..body]);
@@ -244,7 +244,7 @@ fn is_ordered(entries: &[Entry]) -> bool {
 }
 
 /// Joins a split index and its shared one.
-pub fn joined(split: Index, shared: Index) -> Option<Index> {
+pub(crate) fn joined(split: Index, shared: Index) -> Option<Index> {
     let base = split.base?;
     if shared.base.is_some() {
         return None;
@@ -266,7 +266,7 @@ pub fn joined(split: Index, shared: Index) -> Option<Index> {
 
 /// Writes an index that holds these entries, and nothing else. git looks at the content of every
 /// file that it names.
-pub fn write(index: &Index, sha256: bool) -> Vec<u8> {
+pub(crate) fn write(index: &Index, sha256: bool) -> Vec<u8> {
     let extended = |entry: &Entry| entry.skip || entry.intent;
     let version = match index.version {
         4 => 4u32,

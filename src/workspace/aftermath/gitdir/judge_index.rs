@@ -12,31 +12,31 @@ const EMPTY: [&str; 2] = [
 ];
 
 /// Assume-unchanged, and skip-worktree.
-pub type Marks = (bool, bool);
+pub(crate) type Marks = (bool, bool);
 
 /// Facts beside the index that the judgement needs.
-pub struct Beside<'a> {
+pub(crate) struct Beside<'a> {
     /// Paths that the person marked so that git does not look at them.
-    pub hiding: &'a BTreeMap<&'a [u8], Marks>,
+    pub(crate) hiding: &'a BTreeMap<&'a [u8], Marks>,
     /// Tells whether something is at a path of the working tree.
-    pub is_there: &'a dyn Fn(&[u8]) -> bool,
+    pub(crate) is_there: &'a dyn Fn(&[u8]) -> bool,
     /// Set when the file system takes `A` and `a` for one name.
-    pub folds: bool,
+    pub(crate) folds: bool,
 }
 
 /// An index as it is to be after the run.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Judged {
+pub(crate) struct Judged {
     /// The entries that stay.
-    pub index: Index,
+    pub(crate) index: Index,
     /// Paths that git would write where it runs, or follows, what lies there.
-    pub out: Vec<Vec<u8>>,
+    pub(crate) out: Vec<Vec<u8>>,
     /// Paths whose changes git would not have shown.
-    pub shown: Vec<Vec<u8>>,
+    pub(crate) shown: Vec<Vec<u8>>,
 }
 
 /// Judges an index; nothing where it holds what nobody can judge.
-pub fn judge(index: Index, beside: &Beside<'_>) -> Option<Judged> {
+pub(crate) fn judge(index: Index, beside: &Beside<'_>) -> Option<Judged> {
     let mut judged =
         Judged { index: Index { entries: Vec::new(), ..index }, out: Vec::new(), shown: Vec::new() };
     let folded = |path: &[u8]| match beside.folds {

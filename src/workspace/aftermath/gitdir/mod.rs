@@ -9,11 +9,11 @@
 //! and never moved.
 
 mod ewah;
-pub mod index;
+pub(crate) mod index;
 mod judge_index;
 mod names;
 mod paths;
-pub mod refs;
+pub(crate) mod refs;
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,9 +27,9 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, FileType, Stat};
 use serde::{Deserialize, Serialize};
 
-pub use self::index::{Index, LARGEST};
+pub(crate) use self::index::{Index, LARGEST};
 use self::refs::Refs;
-pub use self::settle::{Beforehand, settle};
+pub(crate) use self::settle::{Beforehand, settle};
 use super::config::parse;
 use super::find::ScanResult;
 use super::place;
@@ -44,7 +44,7 @@ const MOST: usize = 50_000;
 
 /// Marks that change when a file is written: only the kernel sets the last of these times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Print {
+pub(crate) struct Print {
     inode: u64,
     size: i64,
     written: (i64, i64),
@@ -54,7 +54,7 @@ pub struct Print {
 impl Print {
     /// Takes the print of a file.
     #[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "the types differ between systems")]
-    pub fn of(stat: &Stat) -> Print {
+    pub(crate) fn of(stat: &Stat) -> Print {
         Print {
             inode: stat.st_ino as u64,
             size: stat.st_size as i64,
@@ -66,50 +66,50 @@ impl Print {
 
 /// A repository before the run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// The repository's folder below the root.
-    pub repository: Bytes,
+    pub(crate) repository: Bytes,
     /// The repository's working tree below the root.
-    pub tree: Option<Bytes>,
+    pub(crate) tree: Option<Bytes>,
     /// Set when objects are named by SHA-256.
-    pub sha256: bool,
+    pub(crate) sha256: bool,
     /// HEAD and references.
-    pub refs: Refs,
+    pub(crate) refs: Refs,
     /// The index.
-    pub index: Option<Digest>,
+    pub(crate) index: Option<Digest>,
     /// Files whose changes the person hides from git: assume-unchanged, or skip-worktree though
     /// they are there.
-    pub hiding: Vec<Hiding>,
+    pub(crate) hiding: Vec<Hiding>,
     /// Links, sockets and the like, and where links lead.
-    pub links: Vec<(Bytes, Bytes)>,
+    pub(crate) links: Vec<(Bytes, Bytes)>,
     /// Files that git makes anew from others.
-    pub caches: Vec<(Bytes, Print)>,
+    pub(crate) caches: Vec<(Bytes, Print)>,
     /// Names in the repository's folder.
-    pub names: Vec<Bytes>,
+    pub(crate) names: Vec<Bytes>,
     /// Content of the file `shallow`.
-    pub shallow: Option<Bytes>,
+    pub(crate) shallow: Option<Bytes>,
 }
 
 /// A file whose changes a person hides from git.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hiding {
+pub(crate) struct Hiding {
     /// Path in the working tree.
-    pub path: Bytes,
+    pub(crate) path: Bytes,
     /// Set when the file is hidden by assume-unchanged.
-    pub valid: bool,
+    pub(crate) valid: bool,
     /// Set when the file is hidden by skip-worktree.
-    pub skip: bool,
+    pub(crate) skip: bool,
     /// Print of the index before the run.
-    pub print: Option<Print>,
+    pub(crate) print: Option<Print>,
 }
 
 /// A working tree that does not lie below the root, open.
 #[derive(Debug)]
-pub struct Apart {
+pub(crate) struct Apart {
     /// The folder with its index, below the root.
-    pub repository: PathBuf,
+    pub(crate) repository: PathBuf,
     /// The working tree.
-    pub open: OwnedFd,
+    pub(crate) open: OwnedFd,
 }
 
 /// Returns the working tree of a repository: the directory that its path counts from, and the path.
@@ -126,7 +126,7 @@ fn tree_of<'a>(
 }
 
 /// Looks at every repository before the run.
-pub fn facts(root: BorrowedFd<'_>, found: &ScanResult, apart: &[Apart]) -> io::Result<Vec<Facts>> {
+pub(crate) fn facts(root: BorrowedFd<'_>, found: &ScanResult, apart: &[Apart]) -> io::Result<Vec<Facts>> {
     let trees = trees(root, found);
     let mut all = Vec::new();
     for repository in &found.repositories {
@@ -146,14 +146,14 @@ pub fn facts(root: BorrowedFd<'_>, found: &ScanResult, apart: &[Apart]) -> io::R
 }
 
 /// Branches of all repositories.
-pub fn branches(facts: &[Facts]) -> BTreeSet<String> {
+pub(crate) fn branches(facts: &[Facts]) -> BTreeSet<String> {
     let names = facts.iter().flat_map(|facts| facts.refs.all.keys());
     names.filter_map(|name| name.strip_prefix("refs/heads/")).map(str::to_owned).collect()
 }
 
 /// Returns the working trees of repositories, as far as they lie below the root: around `.git`, or
 /// where a file `.git` leads from.
-pub fn trees(root: BorrowedFd<'_>, found: &ScanResult) -> BTreeMap<PathBuf, PathBuf> {
+pub(crate) fn trees(root: BorrowedFd<'_>, found: &ScanResult) -> BTreeMap<PathBuf, PathBuf> {
     let mut trees = BTreeMap::new();
     for gitfile in &found.gitfiles {
         let folder = gitfile.parent().unwrap_or(Path::new(""));
@@ -189,7 +189,7 @@ fn value(root: BorrowedFd<'_>, repository: &Path, key: &[u8]) -> Option<Vec<u8>>
 
 /// Returns the folder that holds the objects of a repository: of a linked working tree, that of its
 /// main one.
-pub fn common(root: BorrowedFd<'_>, here: &OwnedFd, repository: &Path) -> PathBuf {
+pub(crate) fn common(root: BorrowedFd<'_>, here: &OwnedFd, repository: &Path) -> PathBuf {
     let text = place::read(here.as_fd(), OsStr::new("commondir"), 4096).ok().flatten();
     let led =
         text.and_then(|text| place::below(repository, Path::new(OsStr::from_bytes(place::one_path(&text)))));
@@ -198,7 +198,7 @@ pub fn common(root: BorrowedFd<'_>, here: &OwnedFd, repository: &Path) -> PathBu
 
 impl Facts {
     /// Gathers the facts about one open repository.
-    pub fn of(
+    pub(crate) fn of(
         root: BorrowedFd<'_>,
         here: &OwnedFd,
         repository: &Path,
@@ -229,7 +229,7 @@ impl Facts {
 
 /// Reads the index in a repository's folder, open; nothing where it is none that can be read for
 /// certain.
-pub fn read_index(here: &OwnedFd, sha256: bool) -> Option<Index> {
+pub(crate) fn read_index(here: &OwnedFd, sha256: bool) -> Option<Index> {
     let bytes = place::read(here.as_fd(), OsStr::new("index"), index::LARGEST).ok()??;
     whole_index(here, &bytes, sha256)
 }

@@ -36,7 +36,7 @@ const CAPITALS: &[&str] =
     &["AUTO_MERGE", "MERGE_AUTOSTASH", "MERGE_MODE", "MERGE_RR", "REBASE_MERGE", "NOTES_MERGE_REF"];
 
 /// Files that mark an operation of git as unfinished, each with the command that goes on with it.
-pub const UNFINISHED: [(&str, &str); 7] = [
+pub(crate) const UNFINISHED: [(&str, &str); 7] = [
     ("MERGE_HEAD", "merge"),
     ("CHERRY_PICK_HEAD", "cherry-pick"),
     ("REVERT_HEAD", "revert"),
@@ -48,7 +48,7 @@ pub const UNFINISHED: [(&str, &str); 7] = [
 
 /// Tells whether git acts on a file in the middle of an operation, or takes it over into the next
 /// commit: a stash that `git commit` applies, a message.
-pub fn is_unfinished(name: &Path) -> bool {
+pub(super) fn is_unfinished(name: &Path) -> bool {
     let name = name.to_string_lossy();
     UNFINISHED.iter().any(|(mark, _)| name == *mark)
         || CAPITALS.contains(&&*name)
@@ -57,7 +57,7 @@ pub fn is_unfinished(name: &Path) -> bool {
 }
 
 /// Tells whether git itself uses a name in a repository's own folder.
-pub fn is_known(name: &Path) -> bool {
+pub(crate) fn is_known(name: &Path) -> bool {
     let name = name.to_string_lossy();
     let name = name.strip_suffix(".lock").unwrap_or(&name);
     KNOWN.contains(&name)
@@ -70,7 +70,7 @@ pub fn is_known(name: &Path) -> bool {
 
 /// Tells whether git makes a file anew from others when it is missing. Such a file is dangerous:
 /// git trusts what it says about commits, trees and the places of objects.
-pub fn is_cache(path: &Path) -> bool {
+pub(crate) fn is_cache(path: &Path) -> bool {
     let Ok(below) = path.strip_prefix("objects") else { return false };
     let name = below.file_name().unwrap_or_default().to_string_lossy();
     match below.parent().and_then(Path::to_str) {

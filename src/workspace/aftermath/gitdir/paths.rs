@@ -9,7 +9,7 @@ const IGNORED: [(u32, u32); 4] = [(0x200c, 0x200f), (0x202a, 0x202e), (0x206a, 0
 
 /// Tells whether git may write a path below a working tree. `is_link` says that the entry is a
 /// symbolic link.
-pub fn is_good(path: &[u8], is_link: bool) -> bool {
+pub(crate) fn is_good(path: &[u8], is_link: bool) -> bool {
     let good = |part: &[u8]| {
         !part.is_empty()
             && part != b"."

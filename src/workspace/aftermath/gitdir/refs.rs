@@ -14,23 +14,23 @@ use crate::host::walk::{Bounds, Walked, walk};
 
 const BOUNDS: Bounds = Bounds { depth: 40, entries: 300_000, time: Duration::from_secs(10) };
 /// A reference is one line.
-pub const LONGEST: u64 = 4096;
+pub(crate) const LONGEST: u64 = 4096;
 /// `packed-refs` of the largest projects is smaller.
-pub const LARGEST: u64 = 64 << 20;
+pub(crate) const LARGEST: u64 = 64 << 20;
 
 /// The references of a repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refs {
+pub(crate) struct Refs {
     /// Content of HEAD: an object's name, or `ref: ` and a reference.
-    pub head: Option<String>,
+    pub(crate) head: Option<String>,
     /// Content of each reference, by its whole name.
-    pub all: BTreeMap<String, String>,
+    pub(crate) all: BTreeMap<String, String>,
     /// Set when there may be more references: too many, or in a form that is not read (reftable).
-    pub more: bool,
+    pub(crate) more: bool,
 }
 
 /// Reads the references of a repository, open.
-pub fn read(here: &OwnedFd) -> io::Result<Refs> {
+pub(crate) fn read(here: &OwnedFd) -> io::Result<Refs> {
     let mut refs = Refs { head: line(here, "HEAD"), ..Refs::default() };
     let packed = place::read(here.as_fd(), OsStr::new("packed-refs"), LARGEST);
     match packed {
@@ -74,7 +74,7 @@ fn line(here: &OwnedFd, name: &str) -> Option<String> {
 
 /// Reads the content of a reference's file. Returns nothing when a reference cannot have that
 /// content.
-pub fn value(text: &[u8]) -> Option<String> {
+pub(crate) fn value(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?;
     let text = text.trim_end_matches(['\n', '\r', ' ', '\t']);
     match text.strip_prefix("ref:") {
@@ -87,12 +87,12 @@ pub fn value(text: &[u8]) -> Option<String> {
 }
 
 /// Tells whether a text is the name of an object.
-pub fn is_object(text: &str) -> bool {
+pub(crate) fn is_object(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Tells whether a text is the whole name of a reference. Stricter than git itself.
-pub fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     text.starts_with("refs/")
         && !text.contains("..")
         && text.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock"))
@@ -109,7 +109,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = (String, String)> {
 }
 
 /// Tells whether a reference of this name makes git show another object in the place of one.
-pub fn replaces(name: &str) -> bool {
+pub(super) fn replaces(name: &str) -> bool {
     name.starts_with(REPLACING)
 }
 
@@ -118,7 +118,7 @@ const REPLACING: &str = "refs/replace/";
 /// Returns `packed-refs` without references that replace objects and were not there; nothing where
 /// there are none. A line that only may be one goes too: git takes any white space for a space, and
 /// names of objects in capital letters.
-pub fn packed_without_replacing(text: &[u8], was: &Refs) -> Option<Vec<u8>> {
+pub(super) fn packed_without_replacing(text: &[u8], was: &Refs) -> Option<Vec<u8>> {
     let (mut out, mut taken, mut found) = (Vec::with_capacity(text.len()), false, false);
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         // What an annotated tag leads to stands behind it.
@@ -136,7 +136,7 @@ pub fn packed_without_replacing(text: &[u8], was: &Refs) -> Option<Vec<u8>> {
 
 impl Refs {
     /// Joins the references of a linked working tree with those of its repository.
-    pub fn with_common(mut self, common: &Refs) -> Refs {
+    pub(crate) fn with_common(mut self, common: &Refs) -> Refs {
         let own = std::mem::replace(&mut self.all, common.all.clone());
         self.all.extend(own);
         self.more |= common.more;
@@ -144,13 +144,13 @@ impl Refs {
     }
 
     /// Returns all objects that are named.
-    pub fn objects(&self) -> BTreeSet<String> {
+    pub(crate) fn objects(&self) -> BTreeSet<String> {
         let values = self.all.values().chain(&self.head);
         values.filter(|value| is_object(value)).cloned().collect()
     }
 
     /// Returns the object that HEAD leads to.
-    pub fn head_object(&self) -> Option<&str> {
+    pub(crate) fn head_object(&self) -> Option<&str> {
         let mut value = self.head.as_ref()?;
         // A reference may name another; git follows five.
         for _ in 0..5 {
@@ -164,7 +164,7 @@ impl Refs {
 }
 
 /// Lists the references that moved, with their old and new values.
-pub fn changes<'a>(
+pub(crate) fn changes<'a>(
     before: &'a Refs,
     after: &'a Refs,
 ) -> impl Iterator<Item = (String, Option<String>, Option<String>)> {
@@ -181,7 +181,7 @@ pub fn changes<'a>(
 }
 
 /// Lists the references that moved, in words: name, old and new value.
-pub fn moves(before: &Refs, after: &Refs) -> Vec<(String, String, String)> {
+pub(crate) fn moves(before: &Refs, after: &Refs) -> Vec<(String, String, String)> {
     let shown = |value: Option<String>| value.map_or("none".to_owned(), |value| short(&value));
     changes(before, after).map(|(name, was, now)| (name, shown(was), shown(now))).collect()
 }

@@ -20,17 +20,17 @@ use super::{Apart, BOUNDS, Facts, Hiding, Print, names, print_of, refs, tree_of,
 use crate::host::walk::{Walked, walk};
 
 /// Facts from before the run about the repositories that are judged.
-pub struct Beforehand<'a, F> {
+pub(crate) struct Beforehand<'a, F> {
     /// Working trees that lie elsewhere.
-    pub apart: &'a [Apart],
+    pub(crate) apart: &'a [Apart],
     /// Finds what is known of each, moved ones too.
-    pub facts: F,
+    pub(crate) facts: F,
     /// Tells whether one is kept for a working tree that the agent was not given.
-    pub is_of_others: &'a dyn Fn(&Path) -> bool,
+    pub(crate) is_of_others: &'a dyn Fn(&Path) -> bool,
 }
 
 /// Judges all repositories that are there now.
-pub fn settle<'a>(
+pub(crate) fn settle<'a>(
     root: BorrowedFd<'_>,
     found: &ScanResult,
     beforehand: &Beforehand<'_, impl Fn(&Path) -> Option<&'a Facts>>,

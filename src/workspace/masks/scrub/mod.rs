@@ -21,11 +21,11 @@ use manner::Manner;
 use patterns::Patterns;
 
 /// Text that stands in the place of a secret.
-pub const MASK: &str = "masked-by-ringfence";
+pub(crate) const MASK: &str = "masked-by-ringfence";
 
 /// Syntax of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// `key = value` or `key: value`, one a line: INI, properties, TOML, YAML, HCL.
     Lines,
     /// Lines of which every value is a secret.
@@ -46,7 +46,7 @@ pub enum Form {
 
 /// Outcome for a configuration.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Scrubbed {
+pub(crate) enum Scrubbed {
     /// The configuration holds no secret: it stays as it is, and the agent may change it.
     Clean,
     /// The configuration without its secrets.
@@ -56,13 +56,13 @@ pub enum Scrubbed {
 }
 
 /// Takes the secret values out of a credential store.
-pub fn scrub(form: Form, text: &[u8]) -> Scrubbed {
+pub(crate) fn scrub(form: Form, text: &[u8]) -> Scrubbed {
     scrub_as(Manner::Strict, form, text)
 }
 
 /// Takes the secret values out of a file whose name other files have too, by what it shows itself
 /// to be.
-pub fn judge(form: Form, path: &Path, text: &[u8]) -> Scrubbed {
+pub(crate) fn judge(form: Form, path: &Path, text: &[u8]) -> Scrubbed {
     scrub_as(shape::manner(form, path, text), form, text)
 }
 
@@ -88,7 +88,7 @@ fn scrub_as(manner: Manner, form: Form, text: &[u8]) -> Scrubbed {
 }
 
 /// Returns a text with other words in the place of some spans, which may overlap.
-pub fn replace(text: &[u8], mut spans: Vec<Range<usize>>, with: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
+pub(crate) fn replace(text: &[u8], mut spans: Vec<Range<usize>>, with: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
     spans.sort_by_key(|span| (span.start, span.end));
     let (mut out, mut at) = (Vec::with_capacity(text.len()), 0);
     for span in spans {

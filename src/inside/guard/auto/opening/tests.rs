@@ -8,13 +8,13 @@ use super::super::protocols::{CLOSED_LIST, name_of};
 use super::*;
 
 /// Judges the first bytes of an agent to `gitlab.com:9000` before the server has spoken.
-pub fn judged(bytes: &[u8]) -> Opening {
+pub(crate) fn judged(bytes: &[u8]) -> Opening {
     let target = Target::Name(HostName::parse("gitlab.com").unwrap());
     of(bytes, false, Here { target: &target, port: 9000 })
 }
 
 /// Tells whether all of these bytes reach a server that says nothing.
-pub fn passes(bytes: &[u8]) -> bool {
+pub(crate) fn passes(bytes: &[u8]) -> bool {
     let decided = (1..=bytes.len().min(4096)).map(|length| judged(&bytes[..length]));
     decided.into_iter().find(|opening| *opening != Opening::Unsure) == Some(Opening::Known)
         && FirstLine::default().take(bytes) != Line::Request
@@ -31,7 +31,7 @@ fn known(bytes: &[u8]) -> Option<&'static str> {
 }
 
 /// Lists the first bytes of clients of the closed list, by protocol.
-pub fn openings() -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) fn openings() -> Vec<(&'static str, Vec<u8>)> {
     const POSTGRESQL: &[u8] = b"\0\0\0\x27\0\x03\0\0user\0postgres\0database\0app\0\0";
     const MONGODB: &[u8] =
         b"\x3a\0\0\0\x01\0\0\0\0\0\0\0\xd4\x07\0\0\0\0\0\0admin.$cmd\0\0\0\0\0\xff\xff\xff\xff";
