@@ -28,7 +28,7 @@ static LINES: LazyLock<MultiProgress> =
 /// Held while something is written or drawn.
 static SCREEN: Mutex<Screen> = Mutex::new(Screen { others: 0, lines: 0, column_unknown: false });
 
-/// What is on the screen.
+/// State of the screen.
 struct Screen {
     /// Others that write to it now: an agent, or a program that asks the person.
     others: usize,
