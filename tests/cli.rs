@@ -421,3 +421,20 @@ fn what_the_fence_keeps_for_itself_is_an_error_in_a_policy_and_denied_by_explain
         assert!(said.starts_with("exit: 125") && said.contains("[reserved-port]"), "{said}");
     }
 }
+
+#[test]
+fn a_directory_in_the_place_of_the_image_is_told() {
+    let dir = with_files(&[("Project/file", ""), ("debian/file", "")]);
+    let run = |args: &[&str]| ringfence(dir.path(), &[&["run"], args].concat());
+    insta::assert_snapshot!("run_here", run(&[".", "debian:12", "sh"]));
+    insta::assert_snapshot!("run_a_directory", run(&["--allow", "a.example", "Project"]));
+    insta::assert_snapshot!("run_a_path", run(&["/nonexistent/project", "debian"]));
+    insta::assert_snapshot!("run_here_twice", run(&["--project", ".", ".", "debian"]));
+    for word in ["..", "./Project", "Project/", "debian/"] {
+        assert!(run(&[word, "image"]).contains(&format!("hint: write --project {word} image")), "{word}");
+    }
+    // Names of images go on to the engine, also where a directory has that name.
+    for name in ["debian", "debian:12", "registry.example/team/agent", "nowhere/Project"] {
+        assert!(run(&[name, "sh"]).contains("no container engine answers"), "{name}");
+    }
+}

@@ -8,6 +8,7 @@
 mod engine;
 mod environment;
 mod files;
+mod image;
 mod inputs;
 mod masks;
 mod policy;
@@ -58,6 +59,7 @@ pub(crate) async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, 
 
 /// Checks everything that can be checked without the engine.
 async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<Token>), Failure> {
+    image::check(args)?;
     let files = Files::gather(choice, args)?;
     let policy = RunPolicy::load(args, &files)?;
     let name = args.name.as_deref().map(workflow_name).transpose()?;

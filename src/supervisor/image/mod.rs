@@ -14,6 +14,8 @@ mod places;
 mod pull;
 mod reference;
 
+pub(crate) use self::reference::is_possible_name;
+
 use clap::ValueEnum;
 
 use self::reference::Reference;

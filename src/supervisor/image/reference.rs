@@ -89,6 +89,23 @@ impl Reference {
     }
 }
 
+/// Tells whether an engine could have an image of this name or id. A repository is lower-case parts
+/// between slashes, each of which begins and ends with a letter or digit.
+pub(crate) fn is_possible_name(text: &str) -> bool {
+    let Some(reference) = Reference::parse(text) else {
+        let id = text.strip_prefix("sha256:").unwrap_or(text);
+        return !id.is_empty() && id.chars().all(|c| c.is_ascii_hexdigit());
+    };
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_part = |part: &str| {
+        part.starts_with(is_plain)
+            && part.ends_with(is_plain)
+            && part.chars().all(|c| is_plain(c) || "._-".contains(c))
+    };
+    reference.registry.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && reference.path.split('/').all(is_part)
+}
+
 /// Tells whether a name's first part is a registry's host. No user's or team's name has an
 /// upper-case letter, so that one is a host too.
 fn is_host(first: &str) -> bool {
@@ -97,7 +114,22 @@ fn is_host(first: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Reference;
+    use super::{Reference, is_possible_name};
+
+    #[test]
+    fn a_name_that_no_engine_has_is_told_from_others() {
+        let id = "a".repeat(64);
+        let digest = format!("debian@sha256:{id}");
+        let possible = ["debian", "debian:12", "me/my.agent-1:Dev", "localhost:5000/a__b", "R.example/x"];
+        for name in possible.into_iter().chain([id.as_str(), "0a1b2c", "sha256:0a1b", &digest]) {
+            assert!(is_possible_name(name), "{name}");
+        }
+        for name in
+            ["", ".", "..", "src/", "/srv", "./a", "a/../b", "Project", "a b", "-a", "a//b", "~/a", "a@b"]
+        {
+            assert!(!is_possible_name(name), "{name}");
+        }
+    }
 
     #[test]
     fn names_are_read_as_docker_reads_them() {

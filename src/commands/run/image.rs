@@ -1,0 +1,31 @@
+//! The word where the image's name belongs, when it is a directory instead: the project was meant.
+
+use std::path::Path;
+
+use crate::cli::run::RunArgs;
+use crate::supervisor::image;
+use crate::term::{COULD_NOT_RUN, Failure};
+
+/// Refuses a directory in the place of the image.
+///
+/// # Errors
+/// When the word is written as a path, or names a directory and can be no image's name.
+pub(crate) fn check(args: &RunArgs) -> Result<(), Failure> {
+    let word = args.image();
+    let is_directory = Path::new(word).is_dir();
+    if !is_path(word) && (image::is_possible_name(word) || !is_directory) {
+        return Ok(());
+    }
+    let kind = if is_directory { "directory" } else { "path" };
+    let failure = Failure::new(COULD_NOT_RUN, format!("`{word}` is a {kind}, and no image's name"));
+    let next = args.command().first().map_or("IMAGE", String::as_str);
+    Err(match &args.project {
+        None => failure.hint(format!("write --project {word} {next}")),
+        Some(_) => failure.hint(format!("leave `{word}` out: the image follows the options")),
+    })
+}
+
+/// Tells whether a word is written as a path. No image's name begins so.
+fn is_path(word: &str) -> bool {
+    matches!(word, "." | "..") || ["/", "./", "../"].iter().any(|start| word.starts_with(start))
+}
