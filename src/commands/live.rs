@@ -22,6 +22,9 @@ use crate::wire::control::{Change, State};
 
 /// The policy does not permit the change.
 const REFUSED: u8 = 1;
+/// Answer to a `restore` that opens nothing.
+const NOTHING_TO_RESTORE: &str = "restore changes nothing: the run has had no network from its start (--network denied); \
+     start another run with --policy or --allow";
 
 /// Permits a host, as a rule of the run.
 pub(crate) async fn allow(engine_host: Option<&str>, args: AllowArgs) -> Result<u8, Failure> {
@@ -133,9 +136,13 @@ async fn make(
 
 async fn make_on(engine: &Engine, to: &Helpers, change: Change, json: bool) -> Result<u8, Failure> {
     let wanted = change.to_string();
+    let is_restore = matches!(change, Change::Restore { .. });
     match live::change(engine, to, change).await? {
         Outcome::Made(state) => {
             show(&state, json)?;
+            if is_restore && state.denied_from_start {
+                crate::term::talk(NOTHING_TO_RESTORE);
+            }
             Ok(0)
         }
         Outcome::Refused(why) => {
@@ -175,6 +182,9 @@ fn show(state: &State, json: bool) -> Result<(), Failure> {
 
 fn in_words(state: &State) -> String {
     let network = match (&state.closed, state.conditions.0.is_empty()) {
+        (Some(reason), _) if state.denied_from_start => {
+            format!("everything is refused ({reason}), from the run's start to its end")
+        }
         (Some(reason), _) => format!("everything is refused ({reason})"),
         (None, true) => "as the policy says".to_owned(),
         (None, false) => "as the policy says, under conditions".to_owned(),
@@ -220,6 +230,25 @@ mod tests {
         );
         assert_eq!(said(&["restore"]), "net restore");
         assert_eq!(said(&["restore", "host=a.test"]), "net restore host=a.test");
+    }
+
+    #[test]
+    fn a_run_that_was_denied_from_the_start_says_so() {
+        let state = |denied_from_start| State {
+            workflow: "0000002a".to_owned(),
+            digest: "sha256:d".to_owned(),
+            closed: Some(netpolicy::decide::Reason::NetworkDenied),
+            denied_from_start,
+            deadline_unix_ms: None,
+            connections: 0,
+            events: 1,
+            allowed: Vec::new(),
+            denied: Vec::new(),
+            conditions: Default::default(),
+            supervised: None,
+        };
+        assert!(in_words(&state(true)).contains("from the run's start to its end"));
+        assert!(!in_words(&state(false)).contains("start"));
     }
 
     #[test]

@@ -151,6 +151,9 @@ pub(crate) struct State {
     /// Reason for which everything is refused now, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) closed: Option<Reason>,
+    /// The run has no network from its start (`--network denied`): no end of a condition opens it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) denied_from_start: bool,
     /// Unix time in milliseconds after which everything is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) deadline_unix_ms: Option<u64>,

@@ -284,6 +284,7 @@ impl Live {
             workflow: self.workflow.to_string(),
             digest: given.policy().digest(),
             closed: guard.closed().or(enforced.network_denied.then_some(Reason::NetworkDenied)),
+            denied_from_start: given.base.network_denied,
             deadline_unix_ms: guard.deadline_unix_ms,
             connections: self.open.load(Ordering::Relaxed),
             events: guard.events.count(),

@@ -169,6 +169,11 @@ async fn a_run_without_network_cannot_be_opened() {
     assert_eq!(refused(guard.live.make(&guard, &allow("new.example")).0).0, Reason::NetworkDenied);
     let state = good(guard.live.make(&guard, &Change::Restore { host: None }).0);
     assert_eq!((state.state.closed, state.plan.permits.len()), (Some(Reason::NetworkDenied), 0));
+    assert!(state.state.denied_from_start);
+    // The condition `deny` closes a network that is there: `restore` opens it again.
+    let (guard, _log) = guard_with(crate::inside::guard::tests::policy(), None, None);
+    let state = good(guard.live.make(&guard, &net(&["deny"], None)).0).state;
+    assert_eq!((state.closed, state.denied_from_start), (Some(Reason::NetworkDenied), false));
 }
 
 /// Reads everything that an agent on an open connection sees.
