@@ -288,3 +288,53 @@ fn a_run_needs_layers_that_can_be_read() {
     let args = ["run", "--project", project.to_str().expect("text"), "--allow", "a.example", "image", "true"];
     insta::assert_snapshot!(place.ringfence(&args));
 }
+
+#[test]
+fn explain_says_whether_a_ceiling_leaves_room() {
+    let ceiling =
+        "version: 1\nnetwork:\n  ceiling:\n    - .gitlab.com\n    - {cidr: 198.51.100.0/24, ports: [22]}\n";
+    let (held, free) = (Place::new(Some(ceiling), None), Place::new(None, None));
+    let explain = |place: &Place, target: &str| place.ringfence(&["policy", "explain", target]);
+    insta::assert_snapshot!("room_under_a_ceiling", explain(&held, "gitlab.com"));
+    insta::assert_snapshot!("no_room_under_a_ceiling", explain(&held, "elsewhere.example:8443"));
+    insta::assert_snapshot!("room_without_a_ceiling", explain(&free, "a.example:8443"));
+    insta::assert_snapshot!("room_for_an_address", explain(&free, "tcp://198.51.100.7:22"));
+    insta::assert_snapshot!(
+        "room_json",
+        held.ringfence(&["policy", "explain", "--json", "elsewhere.example"])
+    );
+    let empty = Place::new(Some("version: 1\nnetwork: {ceiling: []}\n"), None);
+    insta::assert_snapshot!("no_room_at_all", explain(&empty, "a.example"));
+    // A ceiling in the way of a rule that is there.
+    let run = ["policy", "explain", "a.example", "--allow", "a.example"];
+    assert!(held.ringfence(&run).contains("no room: the user's ceiling does not contain it"));
+    // What no ceiling has to do with.
+    for target in ["tcp://10.0.0.1:22", "udp://a.example:53", "tcp://[2001:db8::1]:443"] {
+        let told = explain(&free, target);
+        assert!(told.starts_with("exit: 1") && !told.contains("room"), "{target}: {told}");
+    }
+    // What it says is true.
+    let allowed = free.ringfence(&["policy", "explain", "a.example:8443", "--allow", "a.example:8443"]);
+    assert!(allowed.starts_with("exit: 0"), "{allowed}");
+}
+
+#[test]
+fn trust_approves_nothing_that_no_ceiling_lets_through() {
+    let place = Place::new(Some(USER), Some(PROJECT));
+    insta::assert_snapshot!("trust_under_a_ceiling", place.ringfence(&["trust", "--yes"]));
+    insta::assert_snapshot!("trusted_under_a_ceiling", place.ringfence(&["trust"]));
+    place.write(
+        "project/.ringfence.yml",
+        "version: 1\nnetwork: {allow: [gitlab.com, outside.example, \"*.registry.example\", .corp.example]}\n",
+    );
+    insta::assert_snapshot!("trust_again_under_a_ceiling", place.ringfence(&["trust", "--yes"]));
+    place.write(
+        "project/.ringfence.yml",
+        "version: 1\nnetwork: {allow: [gitlab.com, .registry.example, outside.example]}\n",
+    );
+    place.ringfence(&["trust", "--revoke"]);
+    insta::assert_snapshot!("trust_in_part", place.ringfence(&["trust", "--yes"]));
+    place.write("home/.config/ringfence/policy.yml", "version: 1\nnetwork: {ceiling: []}\n");
+    place.ringfence(&["trust", "--revoke"]);
+    insta::assert_snapshot!("trust_under_an_empty_ceiling", place.ringfence(&["trust", "--yes"]));
+}

@@ -12,6 +12,7 @@ pub mod diagnostic;
 pub mod digest;
 pub mod export;
 pub mod floor;
+pub mod headroom;
 pub mod host;
 pub mod import;
 mod index;

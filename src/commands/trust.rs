@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use netpolicy::load::{self, LayerSource};
-use netpolicy::policy::{Layer, Policy, Rule};
+use netpolicy::policy::{Ceiling, Layer, Policy, Rule};
 use netpolicy::print;
-use netpolicy::reach::difference;
+use netpolicy::reach::{Line, Whose, difference};
 use serde::Serialize;
 
 use crate::cli::policy::TrustArgs;
@@ -40,14 +40,16 @@ pub(crate) fn trust(args: &TrustArgs) -> Result<u8, Failure> {
         Failure::new(COULD_NOT_RUN, format!("{} has no {}", folder.display(), layers::PROJECT))
             .hint("name a project with a policy of its own; no other needs approval")
     })?;
-    let now = layers::load_alone(source, &folder)?;
+    let mut now = layers::load_alone(source, &folder)?;
     let digest = now.closure_digest(Layer::Project);
+    now.policy.ceilings = layers::ceilings()?;
     let before = trust::approved(&folder)?;
     if before.as_ref().is_some_and(|approval| approval.digest == digest) {
         term::talk_lines(format_args!(
             "{} is approved as it is: {digest}\n",
             term::line(&folder.to_string_lossy())
         ));
+        term::talk_lines(kept_out(&now.policy));
         return Ok(0);
     }
     let earlier = before.as_ref().map(|approval| policy_of(&approval.files));
@@ -62,7 +64,8 @@ pub(crate) fn trust(args: &TrustArgs) -> Result<u8, Failure> {
         return Ok(NOT_APPROVED);
     }
     trust::keep(&trust::Approval::of(&folder, digest, &now.files)?)?;
-    term::talk_lines("approved\n");
+    let whole = kept_out(&now.policy).is_empty();
+    term::talk_lines(if whole { "approved\n" } else { "approved, as far as the ceilings let through\n" });
     Ok(0)
 }
 
@@ -147,23 +150,80 @@ fn summary(folder: &Path, now: &Policy, earlier: Option<&Policy>, digest: &str) 
     text.push_str(&format!("{}\n{digest}\n\n", project.join(layers::PROJECT).display()));
     match earlier {
         None => {
+            let covered = |passage| counted(now, passage).filter(|rule| !rule.is_beyond_trust());
             text.push_str("it permits:\n");
-            let covered = now.allow.iter().filter(|rule| !rule.is_beyond_trust());
-            text.push_str(&entries(covered, "  nothing\n"));
+            text.push_str(&entries(covered(Passage::Whole), "  nothing\n"));
+            let parts = entries(covered(Passage::Part), "");
+            if !parts.is_empty() {
+                text.push_str(&format!("it permits, as far as a ceiling contains it:\n{parts}"));
+            }
         }
         Some(earlier) => {
             text.push_str("since it was approved:\n");
-            let found = difference(&approved(earlier), &approved(now), crate::host::clock::today());
+            let earlier = Policy { ceilings: now.ceilings.clone(), ..earlier.clone() };
+            let found = difference(&approved(&earlier), &approved(now), crate::host::clock::today());
             let words = super::policy::diff::to_words(&found);
             text.push_str(if words.is_empty() { "it reaches the same\n" } else { &words });
         }
     }
-    let beyond = entries(now.allow.iter().filter(|rule| rule.is_beyond_trust()), "");
+    let beyond = now.allow.iter().filter(|rule| rule.is_beyond_trust());
+    let beyond = entries(beyond.filter(|rule| passage(rule, now) != Passage::None), "");
     if !beyond.is_empty() {
         text.push_str("counts only inside a ceiling of your own policy, approved or not:\n");
         text.push_str(&beyond);
     }
-    text
+    text + &kept_out(now)
+}
+
+/// Writes the rules that no ceiling lets through, with a title; nothing where there are none.
+fn kept_out(now: &Policy) -> String {
+    let rules = entries(counted(now, Passage::None), "");
+    if rules.is_empty() {
+        return rules;
+    }
+    format!(
+        "counts for nothing, approved or not: no ceiling contains it (`ringfence policy explain NAME` shows which):\n{rules}"
+    )
+}
+
+/// Extent to which the ceilings let a rule through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passage {
+    Whole,
+    Part,
+    None,
+}
+
+/// Returns the rules that the ceilings let through to this extent.
+fn counted(policy: &Policy, wanted: Passage) -> impl Iterator<Item = &Arc<Rule>> {
+    policy.allow.iter().filter(move |rule| passage(rule, policy) == wanted)
+}
+
+/// Compares the reach of an approved rule with the reach it would have without ceilings. Rules that
+/// need a ceiling pass where there is none: they are told apart anyway.
+fn passage(rule: &Arc<Rule>, policy: &Policy) -> Passage {
+    if policy.ceilings.is_empty() {
+        return Passage::Whole;
+    }
+    let today = crate::host::clock::today();
+    let alone = |rule: &Arc<Rule>, ceilings: &[Ceiling]| Policy {
+        allow: vec![Arc::clone(rule)],
+        ceilings: ceilings.to_vec(),
+        project_trusted: true,
+        ..Policy::nothing()
+    };
+    let mut free = Rule::clone(rule);
+    free.origin.layer = Layer::Run;
+    let (held, free) = (alone(rule, &policy.ceilings), alone(&free.into(), &[]));
+    let nothing = Policy { allow: Vec::new(), ..held.clone() };
+    let of_agent = |line: &Line| line.whose == Whose::Agent;
+    if !difference(&nothing, &held, today).opens.iter().any(of_agent) {
+        Passage::None
+    } else if difference(&held, &free, today).opens.iter().any(of_agent) {
+        Passage::Part
+    } else {
+        Passage::Whole
+    }
 }
 
 /// Writes a line for each different rule, or the text that stands for none.

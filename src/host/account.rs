@@ -2,6 +2,14 @@
 
 use nix::unistd::{Uid, User};
 
+/// Returns an account by its name, where the system knows one, and its number.
+pub(crate) fn shown(uid: u32) -> String {
+    match User::from_uid(Uid::from_raw(uid)).ok().flatten() {
+        Some(account) => format!("{} ({uid})", account.name),
+        None => format!("user {uid}"),
+    }
+}
+
 /// Returns the number of the account, and its name where the system knows one (getpwuid_r(3)).
 pub(crate) fn of_caller() -> (u32, Option<String>) {
     let uid = Uid::current();

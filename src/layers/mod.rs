@@ -10,6 +10,7 @@
 //! A layer whose file is there and cannot be used is an error, never a layer left out.
 
 mod file;
+mod organisation;
 pub(crate) mod record;
 pub(crate) mod trust;
 
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use netpolicy::diagnostic::{Diagnostic, Severity, render};
 use netpolicy::load::{self, LayerSource, Loaded};
-use netpolicy::policy::Layer;
+use netpolicy::policy::{Ceiling, Layer};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::file::read_any;
@@ -26,7 +27,7 @@ use crate::term::{COULD_NOT_RUN, Failure, Warning};
 
 /// The organisation's policy. Its path is fixed: a user who could name another file could do
 /// without this policy.
-const ORGANISATION: &str = "/etc/ringfence/policy.yml";
+pub(crate) const ORGANISATION: &str = "/etc/ringfence/policy.yml";
 const NO_POLICY: &str = "no-policy";
 /// A project's policy, in its topmost folder.
 pub(crate) const PROJECT: &str = ".ringfence.yml";
@@ -53,8 +54,14 @@ pub(crate) struct Wanted {
 
 /// Reads and merges all layers.
 pub(crate) fn load(wanted: &Wanted) -> Result<Loaded, Failure> {
+    load_under(Path::new(ORGANISATION), wanted)
+}
+
+/// Reads and merges all layers, with the organisation's policy in this file.
+fn load_under(organisation: &Path, wanted: &Wanted) -> Result<Loaded, Failure> {
     let mut sources = Vec::new();
-    if let Some(path) = file::present(Path::new(ORGANISATION))? {
+    let present = file::present(organisation).map_err(|failure| organisation::explain(failure, organisation));
+    if let Some(path) = present? {
         sources.push(LayerSource::files(Layer::Organisation, vec![path]));
     }
     if let Some(path) = user_file().map(|path| file::present(&path)).transpose()?.flatten() {
@@ -74,14 +81,32 @@ pub(crate) fn load(wanted: &Wanted) -> Result<Loaded, Failure> {
     }
     let nothing_given = sources.len() == 1 && !run_says_something && !wanted.network_denied;
 
-    let mut read = |layer: Layer, path: &str| file::read(layer, path, wanted.project.as_deref());
-    let mut loaded = load::load_layers(&sources, crate::host::clock::today(), &mut read)
-        .map_err(|errors| unusable(&errors))?;
+    let mut of_organisation = Vec::new();
+    let mut read = |layer: Layer, path: &str| {
+        if layer == Layer::Organisation {
+            of_organisation.push(path.to_owned());
+        }
+        file::read(layer, path, wanted.project.as_deref())
+    };
+    let loaded = load::load_layers(&sources, crate::host::clock::today(), &mut read);
+    let mut loaded = loaded.map_err(|errors| {
+        let file = errors.iter().find_map(|error| of_organisation.iter().find(|file| **file == error.file));
+        match file {
+            Some(file) => organisation::explain(unusable(&errors), Path::new(file)),
+            None => unusable(&errors),
+        }
+    })?;
     if nothing_given {
         loaded.warnings.push(no_policy());
     }
     loaded.policy.network_denied = wanted.network_denied;
     Ok(loaded)
+}
+
+/// Returns the ceilings that hold a project's policy in every run: the organisation's and the
+/// user's.
+pub(crate) fn ceilings() -> Result<Vec<Ceiling>, Failure> {
+    Ok(load(&Wanted { network_denied: true, ..Wanted::default() })?.policy.ceilings)
 }
 
 /// Returns the layer of a project, when it has a policy of its own or one that GitLab reads.
@@ -112,7 +137,7 @@ pub(crate) fn fixed_files() -> Vec<PathBuf> {
 }
 
 /// Returns the user's policy in `$XDG_CONFIG_HOME` or `~/.config`, on every system.
-fn user_file() -> Option<PathBuf> {
+pub(crate) fn user_file() -> Option<PathBuf> {
     Some(state::base("XDG_CONFIG_HOME", ".config")?.join("ringfence/policy.yml"))
 }
 

@@ -18,6 +18,7 @@ use netpolicy::target::Endpoint;
 use netpolicy::virtual_names::VirtualNames;
 use serde_json::json;
 
+use super::headroom::Headroom;
 use super::resolved::{self, Outcome, Resolved};
 use super::{COULD_NOT_TELL, load_here};
 use crate::cli::policy::ExplainArgs;
@@ -45,6 +46,7 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
     };
     let decider = Decider::new(policy);
     let (verdict, considered) = decider.explain(&surroundings, &question);
+    let headroom = Headroom::of(&decider, &surroundings, &question, &verdict);
     let hint = if verdict.allowed { None } else { decider.with_itself(&surroundings, &question) };
     let hint = hint.map(|wider| hint_of(&wider));
     let resolved = match (args.resolve && verdict.allowed, &wanted.target) {
@@ -53,6 +55,9 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
     };
     if args.json {
         let mut all = to_json(&args.target, &verdict, &considered, &digest);
+        if let (Some(headroom), Some(object)) = (&headroom, all.as_object_mut()) {
+            object.insert("headroom".to_owned(), headroom.to_json());
+        }
         if let (Some(hint), Some(object)) = (&hint, all.as_object_mut()) {
             object.insert("hint".to_owned(), json!(hint));
         }
@@ -63,6 +68,7 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
     } else {
         let more = resolved.as_ref().map(Resolved::to_words).unwrap_or_default();
         let more = hint.map_or(more, |hint| format!("  hint: {hint}\n"));
+        let more = headroom.map_or(String::new(), |headroom| headroom.to_words()) + &more;
         let outcome = resolved.as_ref().map(Resolved::outcome);
         print(&(to_words(&wanted, &verdict, &considered, outcome) + &more))?;
     }

@@ -14,6 +14,7 @@ mod check;
 pub(crate) mod diff;
 mod explain;
 mod export;
+mod headroom;
 mod import;
 mod presets;
 mod resolved;
