@@ -1,4 +1,5 @@
-//! Tests that the command lines in `docs/agents` are ones that the program takes.
+//! Tests that the command lines in `docs/agents` and `docs/install.md` are ones that the program
+//! takes.
 
 use std::ffi::OsString;
 use std::fs;
@@ -6,12 +7,14 @@ use std::path::{Path, PathBuf};
 
 use super::usage::parse;
 
-/// Lists the pages about agents.
+/// Lists the pages about agents, and those below `docs` that name a person's next commands.
 fn pages() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/agents");
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let folder = docs.join("agents");
     let entries = folder.read_dir().unwrap().map(|entry| entry.unwrap().path());
     let mut found: Vec<PathBuf> =
         entries.map(|path| if path.is_dir() { path.join("README.md") } else { path }).collect();
+    found.push(docs.join("install.md"));
     found.sort();
     found
 }
@@ -27,7 +30,7 @@ fn words(line: &str) -> Vec<OsString> {
                 word.get_or_insert_default();
             }
             (None, ' ') => words.extend(word.take().map(OsString::from)),
-            (None, '<' | '|' | '#') if word.is_none() => break,
+            (None, '<' | '>' | '|' | '#') if word.is_none() => break,
             _ => word.get_or_insert_default().push(c),
         }
     }
@@ -41,11 +44,13 @@ fn every_command_line_about_agents_is_one() {
     let mut seen = 0;
     for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
-        for line in text.lines().filter_map(|line| line.strip_prefix("$ ")) {
+        for line in text.lines().filter_map(|line| line.trim_start().strip_prefix("$ ")) {
             let words = words(line);
             if words.first().is_some_and(|program| program == "ringfence") {
                 seen += 1;
-                parse(&words).unwrap_or_else(|error| panic!("{}: {line}\n{error}", page.display()));
+                // A version is printed on the way of an error.
+                let wrong = parse(&words).err().filter(clap::Error::use_stderr);
+                assert!(wrong.is_none(), "{}: {line}\n{wrong:?}", page.display());
             }
         }
     }

@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 mod documented;
 pub(crate) mod init;
 pub(crate) mod live;
+pub(crate) mod manual;
 pub(crate) mod policy;
 pub(crate) mod project;
 pub(crate) mod run;
@@ -87,6 +88,24 @@ pub(crate) enum Command {
     Trust(policy::TrustArgs),
     /// Write a first policy and Dockerfile for an agent into a project
     Init(init::InitArgs),
+    /// Print the completion script of a shell
+    #[command(after_help = "\
+Examples:
+  ringfence completions bash > ~/.local/share/bash-completion/completions/ringfence
+  ringfence completions zsh > ~/.zfunc/_ringfence        # with ~/.zfunc in fpath
+  ringfence completions fish > ~/.config/fish/completions/ringfence.fish")]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: manual::Shell,
+    },
+    /// Print the man page, or write the pages of all commands, for packagers
+    #[command(hide = true)]
+    Man {
+        /// Folder for ringfence.1 and a page for each command
+        #[arg(long, value_name = "DIR")]
+        output: Option<std::path::PathBuf>,
+    },
     /// Write the helper image of this machine's files, for engines that need it from elsewhere
     #[command(hide = true)]
     HelperImage {

@@ -41,7 +41,7 @@ pub(super) fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
 
 /// Describes the command line. An option of `run` takes the next word whatever it is, and the last
 /// of several counts, as with docker's.
-fn command() -> clap::Command {
+pub(crate) fn command() -> clap::Command {
     Cli::command().mut_subcommand("run", |run| {
         run.args_override_self(true).mut_args(|arg| {
             match arg.get_action().takes_values() && !arg.is_positional() {

@@ -1,11 +1,13 @@
 //! One file a command: arguments in, effects, an exit status out.
 
+mod completions;
 mod doctor;
 mod events;
 mod gc;
 mod init;
 mod live;
 mod machine;
+mod man;
 pub(crate) mod policy;
 mod project;
 mod ps;
@@ -49,6 +51,8 @@ pub(crate) fn dispatch(cli: Cli, began: Instant) -> ExitCode {
         Command::Project(command) => project::dispatch(command),
         Command::Trust(args) => trust::trust(&args),
         Command::Init(args) => init::init(&args),
+        Command::Completions { shell } => completions::completions(shell),
+        Command::Man { output } => man::man(output.as_deref()),
         Command::HelperImage { output } => helper_image(&output),
         #[cfg(target_os = "linux")]
         Command::Fence(_) | Command::Guard(_) | Command::Host(_) | Command::Disk(_) | Command::Probe(_) => {
