@@ -1,8 +1,7 @@
 //! Rooms of `src/` and which of them may use which: the matrix here is the one that CONTRIBUTING
 //! shows, and no room uses another that its line does not name. A room may only use rooms on lines
 //! above its own, so there are no circles. The parts of the supervisor have a matrix of their own,
-//! held in the same way. Nor does any file outside `supervisor/engine/` ask which engine it is: the
-//! dialect there says what differs.
+//! held in the same way.
 
 #[path = "support/imports.rs"]
 mod imports;

@@ -65,9 +65,9 @@ fn the_page_is_the_table() {
         };
         table.push_str(&format!("| {typed} | {cell} |\n"));
     }
-    if std::env::var_os("RINGFENCE_WRITE_DOCS").is_some() {
+    if std::env::var_os("RINGFENCE_UPDATE").is_some() {
         std::fs::write(PAGE, format!("{head}{BEFORE}{table}")).unwrap();
         return;
     }
-    assert!(shown == table, "run the tests with RINGFENCE_WRITE_DOCS=1 to write the table anew");
+    assert!(shown == table, "run the tests with RINGFENCE_UPDATE=1 to write the table anew");
 }

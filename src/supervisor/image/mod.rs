@@ -9,9 +9,9 @@
 //! an error, an event or a label.
 
 mod credentials;
-mod layers;
 mod places;
 mod pull;
+mod pull_progress;
 mod reference;
 
 pub(crate) use self::reference::is_possible_name;

@@ -7,7 +7,7 @@ use bollard::query_parameters::CreateImageOptions;
 use futures_util::StreamExt;
 
 use super::credentials::{self, Credentials};
-use super::layers::Layers;
+use super::pull_progress::Layers;
 use super::reference::Reference;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::signals::interrupt::{Tidies, unless_interrupted};

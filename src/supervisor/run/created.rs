@@ -18,7 +18,7 @@ use super::configuration::configuration;
 use super::create::{create, create_agent, create_volume};
 use super::host::{self, HostWatch, Recipe};
 use super::prepared::RunPlan;
-use super::{account, filter};
+use super::{account, system_calls};
 use crate::supervisor::engine::dialect::HostNames;
 use crate::supervisor::mounts::nonce::{self, Planted};
 use crate::supervisor::mounts::{directories, image_volumes};
@@ -181,7 +181,7 @@ async fn configure(
 /// Creates the agent's container, which is started by nobody yet.
 async fn create_agent_last(plan: &RunPlan) -> Result<(), Failure> {
     let RunPlan { engine, workflow, agent, .. } = plan;
-    let filter = filter::for_agent(engine, workflow).await?;
+    let filter = system_calls::filter_for_agent(engine, workflow).await?;
     create_agent(engine, workflow, agent, &filter).await?;
     image_volumes::check(engine, workflow).await
 }

@@ -8,8 +8,8 @@ use super::created::KnownHost;
 use super::ended::Ended;
 use super::exit_status;
 use super::guard_link::GuardLink;
+use super::limits_met;
 use super::prepared::RunPlan;
-use super::reached;
 use super::stopping::Stopping;
 use super::waiting::{Happened, Waiting};
 use crate::supervisor::signals::Signals;
@@ -79,7 +79,7 @@ impl<'a> Running<'a> {
         let end = match stopping.has_given_up {
             // Nor would the engine say what limits the agent met.
             true => end,
-            false => reached::account(plan, &watch, end).await,
+            false => limits_met::account(plan, &watch, end).await,
         };
         Ended { plan, end, streams, guard, engine_is_silent: stopping.engine_is_silent }
     }

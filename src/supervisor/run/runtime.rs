@@ -46,9 +46,11 @@ pub(super) fn check(engine: &Engine, name: &str) -> Result<(), Failure> {
     if engine.dialect.takes_runtime == TakesRuntime::No {
         return Err(Failure::new(
             COULD_NOT_RUN,
-            format!("the runtime `{name}` cannot be asked for through Podman's Docker API"),
+            format!("the runtime `{name}` cannot be asked for through this engine's API"),
         )
-        .hint("make it the default of Podman's service (containers.conf, engine.runtime), and leave it out here"));
+        .hint(
+            "make it the engine's default, and leave it out here; Podman: engine.runtime in containers.conf",
+        ));
     }
     let mut has: Vec<&str> = engine.info.runtimes.iter().flatten().map(|(name, _)| name.as_str()).collect();
     if has.contains(&name) {

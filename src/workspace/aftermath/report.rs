@@ -15,6 +15,8 @@ use crate::wire::event::Observation;
 const NAMED: usize = 10;
 /// A name is shown no longer than this.
 const LONGEST: usize = 200;
+/// Words before the files whose covers are off at the end of a run.
+const CAME_OFF: &str = "covered in this run, and moved or replaced since: ";
 /// Lines about what was put back.
 const LINES: usize = 30;
 /// Bytes of one run's notes in the events, and how many.
@@ -204,7 +206,7 @@ impl SettleReport {
         lines.extend(self.advice.iter().take(LINES).cloned());
         if !self.uncovered.is_empty() {
             let names = few(self.uncovered.iter().map(|path| shown(path)).collect());
-            lines.push(format!("covered in this run, and moved or replaced since: {names}"));
+            lines.push(format!("{CAME_OFF}{names}"));
         }
         lines
     }
@@ -247,7 +249,7 @@ impl SettleReport {
         let whole = self.whole.iter().map(|(path, what)| format!("{}: {what}", listed(path)));
         let others = [&self.remotes, &self.failures, &self.advice].into_iter().flatten().cloned();
         let moved = self.uncovered.iter().map(|path| listed(path)).collect();
-        let moved = parts("covered in this run, and moved or replaced since: ", moved);
+        let moved = parts(CAME_OFF, moved);
         let put_back = keys.chain(whole).chain(others).map(|text| (Observation::PutBack, text));
         let risks = self.risks.events().into_iter().map(|text| (Observation::RunsCode, text));
         let changes = self.all_changes().map(|text| (Observation::GitChanged, text.clone()));

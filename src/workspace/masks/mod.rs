@@ -11,12 +11,12 @@
 //! is laid over it are copies, so that nobody can exchange a source between the check and the
 //! start.
 
+mod came_off;
 mod copies;
 mod decide;
 mod git;
-mod inside;
+mod git_settings;
 mod look;
-mod moved;
 mod names;
 mod report;
 mod repository;
@@ -32,7 +32,7 @@ mod walk;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-pub(crate) use moved::Covered;
+pub(crate) use came_off::Covered;
 pub(crate) use repository::plan_repository;
 pub(crate) use scrub::{MASK, replace};
 pub(crate) use serve::{Given, Laying, Served, close, serve, sweep};

@@ -14,11 +14,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use self::writer::{ENGINE, MOVED, Own, Writer, make_folder, put};
-use super::moved::Covered;
+use super::came_off::Covered;
 use super::shared::{Guarded, GuardedFile, is_seen};
 use super::snapshot::Mark;
 use super::walk::MOST_COVERS;
-use super::{Plan, inside, report};
+use super::{Plan, git_settings, report};
 use crate::host::state;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
@@ -219,7 +219,7 @@ fn lay(
             let file = source.join(name);
             put(&file, &text, 0o444).map_err(|error| cannot("write", &file, &error))?;
         }
-        served.push(Served { source, target: inside::FOLDER.to_owned(), original: None });
+        served.push(Served { source, target: git_settings::FOLDER.to_owned(), original: None });
     }
     let covered = Arc::new(Covered::of(writer.plans, watched));
     Ok(Laying { served, told, by_init: init.is_some(), covered })

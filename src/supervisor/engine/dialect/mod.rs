@@ -6,7 +6,7 @@
 //!  /info ────┘             └─ no readable API range ─▶ no connection
 //! ```
 //! No other file asks which engine it is, parses its version or reads its security options:
-//! `tests/rooms.rs` holds that. A new engine is one constructor in `engines`, and its line in
+//! `tests/engines.rs` holds that. A new engine is one constructor in `engines`, and its line in
 //! [`ENGINES`]. A missing answer is the answer that permits least: a run on such an engine is
 //! refused by [`Dialect::check`].
 

@@ -15,7 +15,7 @@ use crate::wire::handover::{FILTER, SHARED};
 ///
 /// # Errors
 /// When the engine does not say where its volume is: its own profile may leave more open.
-pub(super) async fn for_agent(engine: &Engine, workflow: &Workflow) -> Result<String, Failure> {
+pub(super) async fn filter_for_agent(engine: &Engine, workflow: &Workflow) -> Result<String, Failure> {
     match engine.dialect.takes_profile {
         TakesProfile::Inline => Ok(seccomp::PROFILE.to_owned()),
         TakesProfile::ByPathInVolume => {
