@@ -18,6 +18,7 @@ pub mod import;
 mod index;
 pub mod load;
 pub mod note;
+pub mod permitted;
 pub mod policy;
 pub mod presets;
 pub mod print;

@@ -11,7 +11,7 @@ pub use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::host::HostPattern;
-use crate::settings::{Container, Credentials, Dns, Proxy, Requirement, Workspace};
+use crate::settings::{Container, Credentials, Dns, NoticeDetail, Proxy, Requirement, Workspace};
 use crate::target::Endpoint;
 
 /// Returns the date so many days after another; `None` beyond the calendar.
@@ -262,6 +262,9 @@ pub struct Policy {
     /// Limits of a token that the agent is given.
     #[serde(default)]
     pub credentials: Credentials,
+    /// Detail of what the agent is told.
+    #[serde(default, skip_serializing_if = "NoticeDetail::is_full")]
+    pub notice: NoticeDetail,
     /// Expectations that `policy test` checks.
     #[serde(default)]
     pub tests: Vec<Expectation>,
@@ -297,7 +300,7 @@ impl Policy {
             .iter()
             .map(|ceiling| serde_json::json!({"layer": ceiling.layer, "rules": rules(&ceiling.rules)}))
             .collect();
-        serde_json::json!({
+        let mut canonical = serde_json::json!({
             "allow": rules(&self.allow),
             "ceilings": ceilings,
             "container": self.container,
@@ -311,8 +314,12 @@ impl Policy {
             "require": self.require,
             "tests": tests,
             "workspace": self.workspace,
-        })
-        .to_string()
+        });
+        // What nobody sets is not written, so that a policy keeps the digest that it has.
+        if !self.notice.is_full() {
+            canonical["notice"] = serde_json::json!(self.notice);
+        }
+        canonical.to_string()
     }
 
     /// Returns `sha256:` and the hexadecimal digest of [`Policy::canonical`].

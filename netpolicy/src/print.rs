@@ -27,6 +27,9 @@ pub fn policy(policy: &Policy, comment: &Comment<'_>) -> String {
     }
     workspace(&mut text, &policy.workspace);
     credentials(&mut text, &policy.credentials);
+    if !policy.notice.is_full() {
+        text.push_str("notice: brief\n");
+    }
     if !policy.tests.is_empty() {
         text.push_str("tests:\n");
         for test in &policy.tests {

@@ -72,6 +72,9 @@ struct File {
     workspace: Option<Workspace>,
     /// Limits of a token that the agent is given. Not for projects.
     credentials: Option<Credentials>,
+    /// Detail of the file that tells the agent what it is permitted: `brief` leaves out the names
+    /// of hosts and covered paths. One layer that says `brief` is enough.
+    notice: Option<Notice>,
     /// Expectations that `ringfence policy test` checks.
     tests: Option<Vec<Test>>,
 }
@@ -294,6 +297,13 @@ struct Credentials {
 }
 
 #[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Notice {
+    Full,
+    Brief,
+}
+
+#[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 enum Requirement {
     Vm,
@@ -366,6 +376,8 @@ mod tests {
         assert_eq!(words("Requirement"), requirements);
         let kept = settings::Capabilities::ALL.iter().map(|(word, _)| (*word).to_owned()).collect();
         assert_eq!(words("Capabilities"), kept);
+        let detail = settings::NoticeDetail::ALL.iter().map(|(word, _)| (*word).to_owned()).collect();
+        assert_eq!(words("Notice"), detail);
         assert_eq!(words("Protocol"), ["auto", "http", "tcp", "tls"].map(str::to_owned).into());
         assert_eq!(words("ResolvedBy"), ["guard", "proxy"].map(str::to_owned).into());
     }

@@ -253,6 +253,28 @@ pub struct Workspace {
     pub hide_committed: bool,
 }
 
+/// `notice`: how much the file says that tells the agent what it is permitted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoticeDetail {
+    /// Permitted hosts and covered paths by name.
+    #[default]
+    Full,
+    /// No names.
+    Brief,
+}
+
+impl NoticeDetail {
+    /// Every choice, by the word that policies use.
+    pub const ALL: [(&'static str, NoticeDetail); 2] =
+        [("full", NoticeDetail::Full), ("brief", NoticeDetail::Brief)];
+
+    /// Tells whether names are said.
+    pub fn is_full(&self) -> bool {
+        *self == NoticeDetail::Full
+    }
+}
+
 /// `credentials`: what a token may be that an agent is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::policy::{Layer, Policy, Rule};
+use crate::settings::NoticeDetail;
 
 /// Reason for which a policy cannot take the place of another.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +46,8 @@ pub fn successor(now: &Policy, next: &Policy) -> Result<Policy, Unfit> {
     policy.tests.retain(|test| test.origin.layer != Layer::Project);
     policy.tests.extend(now.tests.iter().filter(|test| test.origin.layer == Layer::Project).cloned());
     policy.project_trusted = now.project_trusted;
+    // The project's word is not read again, and counts all the same.
+    policy.notice = now.notice.max(next.notice);
     policy.network_denied = now.network_denied;
     policy.network_denied_to = now.network_denied_to.clone();
     let changed = changed(&fixed(now), &fixed(&policy));
@@ -65,6 +68,7 @@ fn keep_projects(now: &[Arc<Rule>], next: &mut Vec<Arc<Rule>>) {
 fn fixed(policy: &Policy) -> Value {
     let mut policy = policy.clone();
     policy.dns.names_per_wildcard = 0;
+    policy.notice = NoticeDetail::default();
     let mut value = serde_json::to_value(&policy).unwrap_or_default();
     if let Some(keys) = value.as_object_mut() {
         keys.retain(|key, _| !RULES.contains(&key.as_str()));
@@ -149,6 +153,16 @@ mod tests {
         (next.network_denied, next.project_trusted) = (false, true);
         let then = successor(&now, &next).unwrap();
         assert!(then.network_denied && !then.project_trusted);
+    }
+
+    #[test]
+    fn a_notice_gets_briefer_and_never_full_again() {
+        let (full, brief) =
+            (policy(&[(Layer::Run, "")]), policy(&[(Layer::Project, "notice: brief\n"), (Layer::Run, "")]));
+        for (now, next, then) in [(&full, &full, "Full"), (&full, &brief, "Brief"), (&brief, &full, "Brief")]
+        {
+            assert_eq!(format!("{:?}", successor(now, next).unwrap().notice), then);
+        }
     }
 
     #[test]

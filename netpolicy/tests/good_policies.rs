@@ -105,6 +105,29 @@ fn windows_line_ends_and_a_byte_order_mark_are_read() {
 }
 
 #[test]
+fn any_layer_makes_the_notice_brief_and_none_makes_it_full_again() {
+    let read =
+        |path: &str| Ok(format!("version: 1\nnotice: {}\n", path.trim_start_matches("./")).into_bytes());
+    let full = good("version: 1\n").policy;
+    assert!(full.notice.is_full() && !full.canonical().contains("notice"));
+    for (strong, weak, is_full) in [
+        ("full", "full", true),
+        ("brief", "full", false),
+        ("full", "brief", false),
+        ("brief", "brief", false),
+    ] {
+        let layers =
+            [(Layer::Organisation, strong), (Layer::Project, weak)].map(|(layer, says)| LayerSource {
+                root: (layer == Layer::Project).then(|| ".".to_owned()),
+                ..LayerSource::files(layer, vec![format!("./{says}")])
+            });
+        let loaded = load_layers(&layers, TODAY, &mut |_, path| read(path)).unwrap();
+        assert_eq!(loaded.policy.notice.is_full(), is_full, "{strong} {weak}");
+        assert_eq!(loaded.policy.digest() == full.digest(), is_full);
+    }
+}
+
+#[test]
 fn any_layer_hides_what_is_committed_and_none_takes_it_back() {
     let read = |path: &str| {
         let says = path.trim_start_matches("./");

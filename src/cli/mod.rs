@@ -189,6 +189,8 @@ pub(crate) enum FenceCommand {
     Hold,
     /// Write the files described on stdin into the volume in memory
     Put,
+    /// Replace the agent's notice by the text on stdin
+    Notice,
     /// Replace the ruleset by the one described on stdin
     Apply,
     /// Ask the fence's filter, from another container in the fence

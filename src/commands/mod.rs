@@ -96,6 +96,7 @@ fn in_a_container(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Fence(FenceCommand::Hold) => crate::inside::fence::hold(),
         Command::Fence(FenceCommand::Apply) => crate::inside::fence::apply(),
+        Command::Fence(FenceCommand::Notice) => crate::inside::fence::notice(),
         Command::Fence(FenceCommand::Put) => crate::inside::fence::put(),
         Command::Fence(FenceCommand::Ask { address }) => crate::inside::fence::ask(address),
         Command::Guard(GuardCommand::Run) => crate::inside::guard::run(),

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::workflow::Helpers;
-use crate::term::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure, Warning};
 use crate::wire::control::{Change, ControlAnswer, Good, Request, State};
 use crate::wire::event::{AgentEnded, Note, Observation};
 use crate::wire::handover::FenceConfig;
@@ -29,7 +29,7 @@ use crate::wire::host_network::HostNetwork;
 
 /// Time that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Time that a new ruleset may take.
+/// Time that a program of the fence may take.
 const RULES: Duration = Duration::from_secs(15);
 
 /// Outcome of a change.
@@ -133,6 +133,7 @@ async fn close(
     // What fails here is told at the end: the guard refuses all the same.
     let applied = apply(engine, to, &would).await;
     let made = session.good(&Request::Make(change)).await?;
+    renew_notice(engine, to, made.notice.as_deref()).await;
     applied.map_err(|failure| {
         not_followed("the guard refuses it now; the fence's rules could not be changed", failure)
     })?;
@@ -150,7 +151,11 @@ async fn close(
 async fn open(engine: &Engine, to: &Helpers, session: &mut Session, change: Change) -> Result<State, Unmade> {
     let is_reload = matches!(change, Change::Reload(_));
     let made = session.good(&Request::Make(change)).await?;
-    if let Err(failure) = apply(engine, to, &made.plan).await {
+    let applied = apply(engine, to, &made.plan).await;
+    if applied.is_ok() || is_reload {
+        renew_notice(engine, to, made.notice.as_deref()).await;
+    }
+    if let Err(failure) = applied {
         let now = if is_reload {
             "the guard enforces the new policy; the fence refuses what it permits anew, since its rules could not be changed"
         } else if session.good(&Request::TakeBack).await.is_ok() {
@@ -163,6 +168,16 @@ async fn open(engine: &Engine, to: &Helpers, session: &mut Session, change: Chan
     Ok(made.state)
 }
 
+/// Replaces the notice that the agent reads, while nobody else changes the workflow. A notice that
+/// cannot be replaced changes nothing of what is permitted, so it is a warning.
+async fn renew_notice(engine: &Engine, to: &Helpers, notice: Option<&str>) {
+    // A guard of an earlier version has an agent without a notice.
+    let Some(notice) = notice else { return };
+    if let Err(failure) = tell_fence(engine, to, "notice", &notice).await {
+        crate::term::warn(Warning::NoticeNotRenewed(failure));
+    }
+}
+
 /// Makes the failure of a change that the fence did not follow.
 fn not_followed(now: &str, failure: Failure) -> Failure {
     Failure { message: format!("{now}: {}", failure.message), ..failure }
@@ -170,8 +185,18 @@ fn not_followed(now: &str, failure: Failure) -> Failure {
 
 /// One nft transaction in the fence, by a process that has NET_ADMIN, does this, and ends.
 async fn apply(engine: &Engine, to: &Helpers, plan: &FenceConfig) -> Result<(), Failure> {
-    let mut exec = Exec::start(engine, &to.fence, ["fence", "apply"]).await?;
-    exec.say(plan).await?;
+    tell_fence(engine, to, "apply", plan).await
+}
+
+/// Runs one of the fence's programs, which takes one line and ends.
+async fn tell_fence(
+    engine: &Engine,
+    to: &Helpers,
+    program: &'static str,
+    what: &impl serde::Serialize,
+) -> Result<(), Failure> {
+    let mut exec = Exec::start(engine, &to.fence, ["fence", program]).await?;
+    exec.say(what).await?;
     let said =
         timeout(RULES, exec.rest()).await.unwrap_or_else(|_| vec!["no end within its time".to_owned()]);
     match exec.status(engine).await? {
@@ -180,7 +205,7 @@ async fn apply(engine: &Engine, to: &Helpers, plan: &FenceConfig) -> Result<(), 
             let ended =
                 status.map_or("it did not end".to_owned(), |status| format!("it ended with {status}"));
             let mut failure =
-                Failure::new(COULD_NOT_RUN, format!("`fence apply` failed in the fence of {}", to.id));
+                Failure::new(COULD_NOT_RUN, format!("`fence {program}` failed in the fence of {}", to.id));
             failure.causes.push(ended);
             failure.causes.extend(said);
             Err(failure)

@@ -23,6 +23,10 @@ pub(crate) enum Warning {
     },
     /// A variable is passed on by its name, and is not set.
     VariableNotSet(String),
+    /// A variable is given that ringfence sets itself.
+    VariableReplaced(&'static str),
+    /// The agent's notice says what held before a change.
+    NoticeNotRenewed(Failure),
     /// Files of a directory that is given to the agent.
     Files {
         /// The directory.
@@ -152,6 +156,17 @@ impl fmt::Display for Warning {
             Warning::VariableNotSet(name) => {
                 write!(f, "-e {name}: the variable is not set here, so it is not passed on")
             }
+            Warning::VariableReplaced(name) => {
+                write!(f, "-e {name}: ringfence sets this variable itself, so the given value does not count")
+            }
+            Warning::NoticeNotRenewed(failure) => {
+                write!(
+                    f,
+                    "the change is made, and the agent's notice says what held before: {}",
+                    failure.message
+                )?;
+                failure.causes.iter().try_for_each(|cause| write!(f, "\nbecause: {cause}"))
+            }
             Warning::Files { directory, finding, count, first } => {
                 let what = finding.words(*count == 1);
                 write!(f, "{}: {count} {what}: {}", directory.display(), first.join(", "))?;
@@ -235,6 +250,8 @@ impl Warning {
             Warning::Policy(_)
             | Warning::OptionWithoutEffect { .. }
             | Warning::VariableNotSet(_)
+            | Warning::VariableReplaced(_)
+            | Warning::NoticeNotRenewed(_)
             | Warning::Files { .. }
             | Warning::NotLookedThrough(_)
             | Warning::ByEngine { .. }
@@ -264,6 +281,8 @@ impl Warning {
             Warning::Policy(_)
             | Warning::OptionWithoutEffect { .. }
             | Warning::VariableNotSet(_)
+            | Warning::VariableReplaced(_)
+            | Warning::NoticeNotRenewed(_)
             | Warning::Files { .. }
             | Warning::NotLookedThrough(_)
             | Warning::NoAccount(_)
@@ -312,6 +331,8 @@ mod tests {
         vec![
             Warning::OptionWithoutEffect { option: "rm", why: "containers are always removed" },
             Warning::VariableNotSet(text("TOKEN")),
+            Warning::VariableReplaced("RINGFENCE"),
+            Warning::NoticeNotRenewed(Failure::new(COULD_NOT_RUN, "`fence notice` failed")),
             files(Finding::LinksOut, 1, &["etc -> /etc"]),
             files(Finding::LinksOut, 5, &["a -> /a", "b -> /b", "c -> /c"]),
             files(Finding::Sockets, 2, &["a", "b"]),

@@ -139,6 +139,9 @@ pub(crate) struct Good {
     pub(crate) state: State,
     /// Configuration for the fence.
     pub(crate) plan: FenceConfig,
+    /// The agent's notice after a change that was made; none where the agent has no notice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) notice: Option<String>,
 }
 
 /// The state of a workflow's network.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::WorkflowId;
 use crate::wire::event::Start;
+use crate::wire::notice::NoticeFacts;
 
 /// The volume that the fence and the guard share, and nobody else.
 pub(crate) const SHARED: &str = "/run/ringfence";
@@ -25,6 +26,10 @@ pub(crate) const TRUST: &str = "/run/trust";
 /// The volume of what the agent is handed over in memory, where the fence has it: to be written by
 /// `fence put`.
 pub(crate) const HANDED: &str = "/run/handed";
+/// The volume of the agent's notice, where the fence has it.
+pub(crate) const NOTICE: &str = "/run/notice";
+/// Name of the notice in its volume.
+pub(crate) const NOTICE_FILE: &str = "policy.json";
 /// Socket at which the guard waits for the fence.
 pub(crate) const GUARD_SOCKET: &str = "/run/ringfence/guard.sock";
 /// The fence's [`FenceConfig`].
@@ -176,6 +181,9 @@ pub(crate) struct GuardConfig {
     pub(crate) deadline_unix_ms: Option<u64>,
     /// Record of who started what, for the first line of the log.
     pub(crate) start: Start,
+    /// Facts for the agent's notice; none where the agent has no notice.
+    #[serde(default)]
+    pub(crate) notice: Option<NoticeFacts>,
 }
 
 /// The sockets that are handed over, in the order of the line that goes with them.

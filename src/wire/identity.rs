@@ -86,6 +86,8 @@ pub(crate) enum Role {
     Volume,
     /// The authorities that the agent trusts besides its image's own.
     Trust,
+    /// The notice that tells the agent what it may reach.
+    Notice,
     /// Volume in memory with the files that the agent is handed.
     Secrets,
     /// A directory of the supervisor's machine; there may be several.
@@ -97,7 +99,7 @@ pub(crate) enum Role {
 }
 
 /// Every role and its word in labels and names.
-const ROLES: [(Role, &str); 13] = [
+const ROLES: [(Role, &str); 14] = [
     (Role::Agent, "agent"),
     (Role::Fence, "fence"),
     (Role::Guard, "guard"),
@@ -107,11 +109,18 @@ const ROLES: [(Role, &str); 13] = [
     (Role::Network, "network"),
     (Role::Volume, "volume"),
     (Role::Trust, "trust"),
+    (Role::Notice, "notice"),
     (Role::Secrets, "secrets"),
     (Role::Mount, "mount"),
     (Role::Data, "data"),
     (Role::Uplink, "uplink"),
 ];
+
+impl Role {
+    /// The roles of volumes.
+    pub(crate) const VOLUMES: &[Role] =
+        &[Role::Volume, Role::Trust, Role::Notice, Role::Secrets, Role::Mount, Role::Data];
+}
 
 impl FromStr for Role {
     type Err = NotThat;

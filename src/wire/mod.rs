@@ -13,6 +13,7 @@ pub(crate) mod handover;
 pub(crate) mod host_network;
 pub(crate) mod identity;
 pub(crate) mod init;
+pub(crate) mod notice;
 pub(crate) mod probe;
 
 pub(crate) use identity::{

@@ -41,6 +41,7 @@ mod mounts;
 mod mtu;
 mod named_files;
 mod neighbours;
+mod notice;
 mod permitted;
 mod proxy;
 mod pull;
@@ -98,6 +99,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("gate_many", gate_many::TESTS, true),
         ("refused", refused::TESTS, true),
         ("denied", denied::TESTS, true),
+        ("notice", notice::TESTS, true),
         ("dns", dns::TESTS, true),
         ("dns_tunnel", dns_tunnel::TESTS, true),
         ("failing", failing::TESTS, true),

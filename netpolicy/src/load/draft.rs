@@ -5,7 +5,9 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::policy::{Expectation, Layer, Rule};
-use crate::settings::{Ca, Capabilities, Direct, Domain, Requirement, Server, Upstream, Workspace};
+use crate::settings::{
+    Ca, Capabilities, Direct, Domain, NoticeDetail, Requirement, Server, Upstream, Workspace,
+};
 use crate::yaml::SourcePlace;
 
 /// A single value and where it was set.
@@ -49,6 +51,7 @@ pub(super) struct Draft {
     pub(super) workspace: Workspace,
     pub(super) scopes: Set<Vec<String>>,
     pub(super) max_lifetime: Set<u64>,
+    pub(super) notice: NoticeDetail,
     pub(super) tests: Vec<Expectation>,
 }
 
@@ -102,6 +105,7 @@ impl Draft {
             workspace: Workspace::default(),
             scopes: Set::default(),
             max_lifetime: Set::default(),
+            notice: NoticeDetail::default(),
             tests: Vec::new(),
         }
     }

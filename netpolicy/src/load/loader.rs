@@ -215,6 +215,7 @@ impl Loader<'_, '_> {
                 Some("engine") => container::engine(value, layer, draft, &mut findings),
                 Some("workspace") => workspace::workspace(value, layer, draft, &mut findings),
                 Some("credentials") => workspace::credentials(value, layer, draft, &mut findings),
+                Some("notice") => workspace::notice(value, draft, &mut findings),
                 Some("tests") => container::tests(value, layer, draft, &mut findings),
                 _ => {}
             }

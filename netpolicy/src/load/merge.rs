@@ -59,6 +59,7 @@ pub(super) fn merge(drafts: &[Draft], diagnostics: &mut Vec<Diagnostic>) -> Poli
             scopes: in_all(drafts, |draft| &draft.scopes),
             max_lifetime: smallest(drafts, |draft| &draft.max_lifetime),
         },
+        notice: drafts.iter().map(|draft| draft.notice).max().unwrap_or_default(),
         tests: drafts.iter().flat_map(|draft| draft.tests.iter().cloned()).collect(),
         network_denied: false,
         network_denied_to: Vec::new(),

@@ -18,7 +18,17 @@ pub(crate) struct Section {
 
 pub(crate) const TOP: Section = Section {
     name: "a policy",
-    keys: &["version", "extends", "network", "container", "engine", "workspace", "credentials", "tests"],
+    keys: &[
+        "version",
+        "extends",
+        "network",
+        "container",
+        "engine",
+        "workspace",
+        "credentials",
+        "notice",
+        "tests",
+    ],
     not_in_project: &["engine", "credentials"],
 };
 pub(crate) const NETWORK: Section = Section {

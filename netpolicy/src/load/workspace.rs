@@ -1,10 +1,11 @@
-//! `workspace` and `credentials`: what of the project's files is hidden, and which tokens may be
-//! given away.
+//! `workspace`, `credentials` and `notice`: what of the project's files is hidden, which tokens may
+//! be given away, and what the agent is told.
 
 use super::container::seconds;
 use super::draft::{Draft, Set};
 use super::shape::{self, list, string};
 use crate::policy::Layer;
+use crate::settings::NoticeDetail;
 use crate::yaml::{Findings, Node};
 
 /// Reads `workspace` into the draft; the lists of all layers add up.
@@ -78,6 +79,19 @@ pub(super) fn credentials(node: &Node, layer: Layer, draft: &mut Draft, findings
                 }
             }
             _ => {}
+        }
+    }
+}
+
+/// Reads `notice` into the draft. No file and no layer takes back that the notice is brief.
+pub(super) fn notice(node: &Node, draft: &mut Draft, findings: &mut Findings) {
+    let Some(text) = string(node, "`full` or `brief`", findings) else { return };
+    match NoticeDetail::ALL.iter().find(|(word, _)| *word == text) {
+        Some((_, detail)) => draft.notice = draft.notice.max(*detail),
+        None => {
+            let message = format!("`{text}` is not `full` or `brief`");
+            let hint = "`brief` keeps the names of hosts and covered paths from the agent's notice";
+            findings.push(node.place.error("notice", message, Some(hint.into())));
         }
     }
 }

@@ -82,6 +82,8 @@ pub(super) fn changes(old: &Policy, new: &Policy) -> Vec<Change> {
     add("workspace.unmask", words(&old.workspace.unmask), words(&new.workspace.unmask), false);
     let hides = |policy: &Policy| policy.workspace.hide_committed.then(|| "true".to_owned());
     add("workspace.hide-committed", hides(old), hides(new), false);
+    let brief = |policy: &Policy| (!policy.notice.is_full()).then(|| "brief".to_owned());
+    add("notice", brief(old), brief(new), false);
     let scopes = |policy: &Policy| policy.credentials.scopes.as_ref().map(|scopes| scopes.join(", "));
     add("credentials.scopes", scopes(old), scopes(new), false);
     let lifetime = |policy: &Policy| policy.credentials.max_lifetime.map(|seconds| format!("{seconds} s"));

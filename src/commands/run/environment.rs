@@ -3,7 +3,9 @@
 use super::files::Files;
 use super::inputs::AgentInputs;
 use crate::cli::run::RunArgs;
+use crate::supervisor::spec::environment::OWN;
 use crate::supervisor::spec::places::WORKSPACE;
+use crate::term::{self, Warning};
 use crate::workspace::identity::{self, Settings, TOKEN};
 use crate::workspace::masks::Plan;
 use crate::workspace::mounts::Bind;
@@ -19,6 +21,9 @@ pub(crate) fn variables(
     token: Option<&Token>,
 ) -> Vec<String> {
     let mut env = given.env.clone();
+    for name in OWN.into_iter().filter(|name| env.iter().any(|pair| pair.split('=').next() == Some(name))) {
+        term::warn(Warning::VariableReplaced(name));
+    }
     env.extend(token.map(Token::variable));
     if args.read_only
         && args.user.is_none()

@@ -18,6 +18,7 @@ mod handover;
 mod limits;
 mod links;
 mod mounts;
+mod notice;
 mod proof;
 mod put;
 mod routes;
@@ -27,6 +28,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::notice::notice;
 pub(crate) use self::put::put;
 
 use std::io::BufRead as _;

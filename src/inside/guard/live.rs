@@ -12,9 +12,9 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use netpolicy::decide::{Decider, Question, Reason, Target, Verdict};
-use netpolicy::host::{HostName, HostPattern};
-use netpolicy::policy::{Date, Layer, Matcher, Policy, Rule};
+use netpolicy::decide::{Decider, Question, Reason, Verdict};
+use netpolicy::host::HostName;
+use netpolicy::policy::{Date, Layer, Policy, Rule};
 use netpolicy::successor::{Unfit, successor};
 use tokio::sync::{Notify, watch};
 
@@ -29,6 +29,7 @@ use crate::wire::control::{Change, ControlAnswer, Good, State};
 use crate::wire::event::{Control, Kind, Note, Observation};
 use crate::wire::handover::FenceConfig;
 use crate::wire::host_network::HostNetwork;
+use crate::wire::notice::{self, NoticeFacts};
 
 /// The live part of a guard.
 pub(crate) struct Live {
@@ -169,14 +170,7 @@ impl Live {
     /// of.
     fn permits(&self, guard: &Guard, given: &LiveRules, rule: &Rule) -> Result<(), Refused> {
         let decider = Decider::new(given.policy());
-        let target = match &rule.matcher {
-            Matcher::Host(HostPattern::Below(name)) => {
-                let below = HostName::parse(&format!("any-name-below.{name}"));
-                Target::Name(below.unwrap_or_else(|_| name.clone()))
-            }
-            Matcher::Host(pattern) => Target::Name(pattern.name().clone()),
-            Matcher::Cidr(range) => Target::Address(range.addr()),
-        };
+        let target = netpolicy::permitted::example(&rule.matcher);
         for port in &rule.ports {
             let question = Question::about(&target, crate::host::clock::today()).port(*port);
             let verdict = decider.decide(&guard.names.surroundings(), &question);
@@ -272,7 +266,18 @@ impl Live {
         guard.names.replace(given.enforced());
         *take(&self.given) = given.clone();
         self.changes.send_modify(|count| *count += 1);
-        self.good(guard, &given)
+        let mut answer = self.good(guard, &given);
+        if let (ControlAnswer::Good(good), Some(facts)) = (&mut answer, &guard.notice) {
+            good.notice = Some(self.notice(guard, facts, &given));
+        }
+        answer
+    }
+
+    /// Writes what the agent is told from now on. Conditions other than `deny` are not in it: the
+    /// agent is to see them as such a network shows them.
+    fn notice(&self, guard: &Guard, facts: &NoticeFacts, given: &LiveRules) -> String {
+        let today = crate::host::clock::today();
+        notice::text(self.workflow, &given.enforced(), &guard.names.surroundings(), facts, today)
     }
 
     /// Reports the state of these rules and conditions, with the rules that the kernel needs for
@@ -303,7 +308,7 @@ impl Live {
             limits: false,
             covers: Vec::new(),
         };
-        ControlAnswer::Good(Box::new(Good { state, plan }))
+        ControlAnswer::Good(Box::new(Good { state, plan, notice: None }))
     }
 
     /// Ends permissions whose last day is over: to be called a few times a second.

@@ -63,6 +63,7 @@ use crate::term::trace::{self, Diagnostic};
 use crate::wire::WorkflowId;
 use crate::wire::event::{Lifecycle, Note, Observation, Start};
 use crate::wire::handover::{EVENTS_BYTES, GUARD_CONFIG, GUARD_FILES, GUARD_SOCKET, GuardConfig, HEARTBEAT};
+use crate::wire::notice::NoticeFacts;
 
 /// The guard could not begin, or a part of it stopped.
 const BROKEN: u8 = 1;
@@ -90,6 +91,7 @@ pub(crate) struct Guard {
     /// Progress of the run towards its end.
     pub(crate) life: Life,
     deadline_unix_ms: Option<u64>,
+    notice: Option<NoticeFacts>,
     closing: watch::Sender<Option<Reason>>,
     numbers: Numbers,
 }
@@ -108,6 +110,7 @@ impl Guard {
             attached: Attached::default(),
             life: Life::default(),
             deadline_unix_ms: config.deadline_unix_ms,
+            notice: config.notice,
             closing: watch::Sender::new(None),
             numbers: Numbers::default(),
         }

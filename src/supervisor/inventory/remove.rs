@@ -78,8 +78,7 @@ pub(crate) async fn remove(engine: &Engine, found: &WorkflowSummary) -> Result<(
         let error = removed.err().filter(|error| !engine::is_missing(error))?;
         Some(format!("{}: {}", part.role, engine::describe(&error)))
     });
-    let volumes = of(&[Role::Volume, Role::Trust, Role::Secrets, Role::Mount, Role::Data])
-        .map(|part| remove_volume(engine, part));
+    let volumes = of(Role::VOLUMES).map(|part| remove_volume(engine, part));
     let (networks, volumes) =
         tokio::join!(futures_util::future::join_all(networks), futures_util::future::join_all(volumes));
     errors.extend(networks.into_iter().chain(volumes).flatten());

@@ -1,4 +1,4 @@
-//! Files that the fence and the guard begin with.
+//! Files that the fence, the guard and the agent begin with.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,22 +6,31 @@ use netpolicy::floor::Surroundings;
 use netpolicy::virtual_names::VirtualNames;
 
 use super::prepared::RunPlan;
-use crate::host::{account, kernel};
+use crate::host::{account, clock, kernel};
 use crate::supervisor::engine::dialect::LimitsShown;
 use crate::supervisor::mounts::covers;
 use crate::supervisor::mounts::nonce::Planted;
 use crate::supervisor::upload::files::{self, File};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::event::Start;
-use crate::wire::handover::{FenceConfig, GuardConfig};
+use crate::wire::handover::{FenceConfig, GuardConfig, NOTICE_FILE};
+use crate::wire::notice::{self, NoticeFacts};
 use crate::workspace::secrets::{is_secret_variable, without_secrets};
 
-/// The files that the fence and the guard begin with, as one archive.
+/// Archives of files, one for each volume.
+pub(super) struct Configuration {
+    /// For the volume that fence and guard share.
+    pub(super) shared: Vec<u8>,
+    /// For the agent's notice.
+    pub(super) notice: Vec<u8>,
+}
+
+/// Writes down what the fence and the guard begin with, and what the agent is told.
 pub(super) fn configuration(
     plan: &RunPlan,
     surroundings: Surroundings,
     planted: &[Planted],
-) -> Result<Vec<u8>, Failure> {
+) -> Result<Configuration, Failure> {
     let RunPlan { engine, workflow, request, agent, .. } = plan;
     let names = VirtualNames::new(&request.policy);
     let end = SystemTime::now() + request.deadline(&agent.limits).left;
@@ -36,12 +45,15 @@ pub(super) fn configuration(
         limits: engine.dialect.limits_shown == LimitsShown::FromWithin,
         covers: covers::expected(agent)?,
     };
+    let facts = notice_facts(plan, deadline);
+    let notice = notice::text(workflow.id, &request.policy, &surroundings, &facts, clock::today());
     let guard = GuardConfig {
         workflow: workflow.id,
         policy: request.policy.clone(),
         surroundings,
         deadline_unix_ms: Some(deadline),
         start: start(plan),
+        notice: Some(facts),
     };
     let json = |result: serde_json::Result<Vec<u8>>| {
         result.map_err(|error| {
@@ -50,7 +62,22 @@ pub(super) fn configuration(
     };
     let (fence, guard) = (json(serde_json::to_vec(&fence))?, json(serde_json::to_vec(&guard))?);
     let file = |name, content| File { name, content, mode: 0o644, owner: 0 };
-    files::archive(&[file("fence.json", &fence), file("guard.json", &guard)])
+    Ok(Configuration {
+        shared: files::archive(&[file("fence.json", &fence), file("guard.json", &guard)])?,
+        notice: files::archive(&[file(NOTICE_FILE, notice.as_bytes())])?,
+    })
+}
+
+/// Returns what the agent is told beside its network.
+fn notice_facts(plan: &RunPlan, ends_unix_ms: u64) -> NoticeFacts {
+    let limits = &plan.agent.limits;
+    NoticeFacts {
+        covered: plan.covers.places.clone(),
+        memory: limits.memory,
+        disk: limits.disk,
+        pids: limits.pids,
+        ends_unix_ms: Some(ends_unix_ms),
+    }
 }
 
 /// Returns who started what, for the first line of the log. No secret is in it.

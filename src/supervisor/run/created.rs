@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::checked::Gathered;
 use super::checks::surroundings;
-use super::configuration::configuration;
+use super::configuration::{Configuration, configuration};
 use super::create::{create, create_agent, create_volume};
 use super::host::{self, HostWatch, Recipe};
 use super::prepared::RunPlan;
@@ -29,7 +29,7 @@ use crate::supervisor::upload::files::upload;
 use crate::supervisor::upload::{authorities, secrets};
 use crate::supervisor::watch::Watch;
 use crate::term::{COULD_NOT_RUN, Failure, Warning, trace};
-use crate::wire::handover::SHARED;
+use crate::wire::handover::{NOTICE, SHARED};
 use crate::wire::host_network::HostNetwork;
 
 /// A run of which the engine has every part.
@@ -112,16 +112,17 @@ struct Places {
 async fn create_places(plan: &RunPlan, gathered: &Gathered) -> Result<Places, Failure> {
     let RunPlan { engine, workflow, agent, .. } = plan;
     let mut subnets = networks::subnets(&gathered.networks);
-    let (own, uplink, volume, trust, given, data) = tokio::join!(
+    let (own, uplink, volume, notice, trust, given, data) = tokio::join!(
         networks::create_own(engine, workflow, &subnets),
         networks::ensure_uplink(engine, &gathered.networks),
         create_volume(engine, workflow, Role::Volume, true),
+        create_volume(engine, workflow, Role::Notice, true),
         create_volume(engine, workflow, Role::Trust, agent.trust),
         directories::create(engine, workflow, &agent.binds),
         image_volumes::create(engine, workflow, agent),
     );
     let ((own, own_subnet), (uplink, uplink_subnet)) = (own?, uplink?);
-    volume.and(trust).and(given).and(data)?;
+    volume.and(notice).and(trust).and(given).and(data)?;
     subnets.push(own_subnet);
     subnets.extend(uplink_subnet);
     Ok(Places { own, uplink, subnets })
@@ -160,7 +161,7 @@ fn fence(plan: &RunPlan, network: &str) -> ContainerCreateBody {
     fence
 }
 
-/// Sends fence and guard what they begin with, once the addresses of the engine's machine are
+/// Sends fence and guard what they begin with, and the agent its notice, once the addresses of the engine's machine are
 /// known.
 async fn configure(
     plan: &RunPlan,
@@ -173,8 +174,10 @@ async fn configure(
         _ => return Err(Failure::new(COULD_NOT_RUN, "the asking for the machine's addresses was ended")),
     };
     let known = surroundings(&plan.request.policy, subnets, host.network.clone())?;
-    let files = configuration(plan, known, planted)?;
-    upload(&plan.engine, &plan.workflow.object(Role::Fence), SHARED, files).await?;
+    let Configuration { shared, notice } = configuration(plan, known, planted)?;
+    let fence = plan.workflow.object(Role::Fence);
+    upload(&plan.engine, &fence, SHARED, shared).await?;
+    upload(&plan.engine, &fence, NOTICE, notice).await?;
     Ok(host)
 }
 

@@ -3,7 +3,7 @@
 use super::binds::Binds;
 use super::image::Image;
 use super::limits::Limits;
-use super::places::{AUTHORITIES, SECRETS, WORKSPACE};
+use super::places::{AUTHORITIES, NOTICE, SECRETS, WORKSPACE};
 use super::request::AgentRequest;
 use super::surface::Surface;
 use super::{environment, image_volumes};
@@ -136,7 +136,8 @@ fn places_of_volumes(asked: &AgentRequest, image: &Image, served: &[Served]) -> 
     let served = served.iter().map(|served| &*served.target);
     let handed = (!asked.handed.is_empty()).then_some(SECRETS);
     let trust = asked.ca.is_some().then_some(AUTHORITIES);
-    let mounted = binds.chain(served).chain(memory.iter().map(|at| &**at)).chain(handed).chain(trust);
+    let mounted =
+        binds.chain(served).chain([NOTICE]).chain(memory.iter().map(|at| &**at)).chain(handed).chain(trust);
     image_volumes::places(&image.volumes, &mounted.collect::<Vec<_>>())
 }
 
@@ -181,7 +182,7 @@ mod tests {
 
     #[test]
     fn an_image_declares_no_volume_over_what_is_mounted() {
-        let volumes = ["/data", "/run/secrets", "/etc/ringfence", "/tmp"].map(str::to_owned).to_vec();
+        let volumes = ["/data", "/run/secrets", "/etc/ringfence", "/tmp", NOTICE].map(str::to_owned).to_vec();
         let (image, covers) = (Image { volumes, ..Image::default() }, Laying::default());
         let dialect = example("Docker 20.10");
         let plain = AgentSpec::new(&AgentRequest::default(), facts(&dialect, &image, &covers)).unwrap();

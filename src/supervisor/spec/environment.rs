@@ -1,8 +1,13 @@
 //! The agent's environment: variables as they were given, and those that the fence, the engine and
 //! the authorities call for.
 
-use super::places::{AUTHORITIES, BUNDLE, TRUSTSTORE, TRUSTSTORE_PASSWORD};
+use super::places::{AUTHORITIES, BUNDLE, NOTICE, TRUSTSTORE, TRUSTSTORE_PASSWORD};
 use crate::supervisor::engine::dialect::RemovesVariable;
+use crate::wire::handover::NOTICE_FILE;
+
+/// The variables by which an agent knows that it is fenced, and finds its notice. Nobody else sets
+/// them.
+pub(crate) const OWN: [&str; 2] = ["RINGFENCE", "RINGFENCE_POLICY"];
 
 /// The variables by which programs are sent to a proxy.
 const PROXY_VARIABLES: [&str; 8] = [
@@ -43,10 +48,17 @@ pub(crate) fn variables(
     let mut env = given.to_vec();
     without_proxies(&mut env, removes);
     without_devices(&mut env, removes);
+    announce(&mut env);
     if let Some(image) = authorities {
         point(&mut env, image);
     }
     env
+}
+
+/// Tells the agent that it is fenced and where its notice is, whatever image and person say.
+fn announce(env: &mut Vec<String>) {
+    env.retain(|pair| !OWN.contains(&pair.split('=').next().unwrap_or_default()));
+    env.extend([format!("{}=1", OWN[0]), format!("{}={NOTICE}/{NOTICE_FILE}", OWN[1])]);
 }
 
 /// Keeps a default runtime from giving the agent devices, whatever image and person say.
@@ -110,6 +122,16 @@ mod tests {
         let removed = ["AMD_VISIBLE_DEVICES", "HABANA_VISIBLE_DEVICES", "ASCEND_VISIBLE_DEVICES"];
         assert_eq!(env[..2], ["A=b", "NVIDIA_VISIBLE_DEVICES=void"]);
         assert_eq!(env[2..], removed);
+    }
+
+    #[test]
+    fn ringfences_own_variables_are_its_own() {
+        let given = ["RINGFENCE=0", "A=b", "RINGFENCE_POLICY", "RINGFENCE_PROMPT=/p"].map(str::to_owned);
+        let env = variables(&given, None, RemovesVariable::NameAlone);
+        let own: Vec<&String> = env.iter().filter(|pair| pair.starts_with("RINGFENCE")).collect();
+        let expected =
+            ["RINGFENCE_PROMPT=/p", "RINGFENCE=1", "RINGFENCE_POLICY=/run/ringfence/notice/policy.json"];
+        assert_eq!(own, expected);
     }
 
     #[test]

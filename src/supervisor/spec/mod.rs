@@ -3,7 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod binds;
 pub(crate) mod containers;
-mod environment;
+pub(crate) mod environment;
 pub(crate) mod etc;
 pub(crate) mod image;
 pub(crate) mod image_volumes;

@@ -73,8 +73,7 @@ impl Part {
     /// A volume.
     pub(crate) fn of_volume(listed: &Volume) -> Option<Part> {
         let part = Part::read(&listed.labels, std::iter::once(listed.name.as_str()))?;
-        let is_volume =
-            matches!(part.role, Role::Volume | Role::Trust | Role::Secrets | Role::Mount | Role::Data);
+        let is_volume = Role::VOLUMES.contains(&part.role);
         is_volume.then_some(part)
     }
 

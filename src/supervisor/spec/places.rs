@@ -4,6 +4,8 @@
 pub(crate) const WORKSPACE: &str = "/workspace";
 /// Secrets and the prompt, in memory.
 pub(crate) const SECRETS: &str = "/run/secrets";
+/// The notice of what the agent may reach, read-only.
+pub(super) const NOTICE: &str = "/run/ringfence/notice";
 /// Certificate authorities, read-only.
 pub(super) const AUTHORITIES: &str = "/etc/ringfence";
 /// The authorities in one file.

@@ -63,6 +63,8 @@ pub(crate) struct Given<'a> {
 pub(crate) struct Laying {
     /// The mounts that lay the covers.
     pub(crate) served: Vec<Served>,
+    /// Places in the agent's container that are covered.
+    pub(crate) places: Vec<String>,
     /// Warnings about other runs on the same files.
     pub(crate) told: Vec<String>,
     /// Set when the agent's first program is ringfence's own, which waits for the covers.
@@ -195,6 +197,7 @@ fn lay(
         let what = format!("{} files would have to be covered, more than {MOST_COVERS}", served.len());
         return Err(Failure::new(COULD_NOT_RUN, what).hint("mount less of what is covered"));
     }
+    let places = served.iter().map(|cover| cover.target.clone()).collect();
     if let Some(mirror) = given.mirror {
         // Beneath what is mounted in it, and no copy of anything.
         let source = writer.folder.join("repository");
@@ -222,7 +225,7 @@ fn lay(
         served.push(Served { source, target: git_settings::FOLDER.to_owned(), original: None });
     }
     let covered = Arc::new(Covered::of(writer.plans, watched));
-    Ok(Laying { served, told, by_init: init.is_some(), covered })
+    Ok(Laying { served, places, told, by_init: init.is_some(), covered })
 }
 
 /// Removes the files of workflow `id`, if there are any.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use netpolicy::policy::{Ceiling, Origin};
+use netpolicy::decide::Target;
+use netpolicy::host::HostPattern;
+use netpolicy::policy::{Ceiling, Matcher, Origin};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;

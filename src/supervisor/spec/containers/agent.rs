@@ -7,7 +7,7 @@ use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, Mount, Moun
 use super::{log_config, no_restart, open_files, volume};
 use crate::supervisor::spec::agent::AgentSpec;
 use crate::supervisor::spec::limits::for_engine;
-use crate::supervisor::spec::places::{AUTHORITIES, SECRETS, WORKSPACE};
+use crate::supervisor::spec::places::{AUTHORITIES, NOTICE, SECRETS, WORKSPACE};
 use crate::supervisor::spec::workflow::{
     LABEL_DISK, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_TIME, Role, Workflow,
 };
@@ -74,6 +74,7 @@ fn mounts(workflow: &Workflow, agent: &AgentSpec) -> Vec<Mount> {
         .for_agent(workflow)
         .into_iter()
         .chain(served)
+        .chain([volume(workflow.object(Role::Notice), NOTICE, true)])
         .chain(trust)
         .chain(handed)
         .chain(image_volumes::for_agent(workflow, &agent.data))

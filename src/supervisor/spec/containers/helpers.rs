@@ -11,7 +11,7 @@ use crate::supervisor::spec::binds::Binds;
 use crate::supervisor::spec::etc::HOSTNAME;
 use crate::supervisor::spec::image_volumes;
 use crate::supervisor::spec::workflow::{Role, Workflow};
-use crate::wire::handover::{HANDED, HOST_ALIAS, SHARED, TRUST};
+use crate::wire::handover::{HANDED, HOST_ALIAS, NOTICE, SHARED, TRUST};
 
 /// The guard's user: no root, and in no passwd file.
 pub(super) const GUARD_USER: &str = "65532:65532";
@@ -39,8 +39,8 @@ pub(super) const GUARD_LEAST_CPUS: i64 = 1_000_000_000;
 const HELPERS_OUTPUT: &str = "1g";
 
 /// Returns the fence: root with `NET_ADMIN` in its own namespace only, and no other power. The
-/// volume of the agent's authorities (`trust`) is filled through it, since the agent has it
-/// read-only; what the agent is given of this machine (`binds`) is looked at by it.
+/// volumes of the agent's notice and authorities (`trust`) are filled through it, since the agent
+/// has them read-only; what the agent is given of this machine (`binds`) is looked at by it.
 pub(crate) fn fence(
     workflow: &Workflow,
     image: &str,
@@ -52,6 +52,7 @@ pub(crate) fn fence(
 ) -> ContainerCreateBody {
     let mut host = helper_host(workflow, network, FENCE_MEMORY);
     host.mounts.get_or_insert_default().extend(binds.for_fence(workflow));
+    host.mounts.get_or_insert_default().push(volume(workflow.object(Role::Notice), NOTICE, false));
     if trust {
         host.mounts.get_or_insert_default().push(volume(workflow.object(Role::Trust), TRUST, false));
     }
