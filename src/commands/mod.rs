@@ -22,6 +22,8 @@ use std::time::Instant;
 use crate::cli::{Cli, Command};
 #[cfg(target_os = "linux")]
 use crate::cli::{FenceCommand, GuardCommand};
+#[cfg(target_os = "linux")]
+use crate::inside::output::diagnostic;
 use crate::term;
 use crate::term::trace::{self, Filter};
 use crate::term::{COULD_NOT_RUN, Failure, Warning};
@@ -74,9 +76,7 @@ pub(crate) fn dispatch(cli: Cli, began: Instant) -> ExitCode {
 fn begin_diagnostics(cli: &Cli, began: Instant) -> Result<(), Failure> {
     let write = match &cli.command {
         #[cfg(target_os = "linux")]
-        Command::Fence(FenceCommand::Hold) | Command::Guard(GuardCommand::Run) => {
-            crate::inside::output::diagnostic
-        }
+        Command::Fence(FenceCommand::Hold) | Command::Guard(GuardCommand::Run) => diagnostic,
         Command::Fence(_) | Command::Guard(_) | Command::Host(_) | Command::Disk(_) | Command::Probe(_) => {
             return Ok(());
         }

@@ -1,12 +1,17 @@
 //! `--network denied`: nothing resolves, nothing connects, at once.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
 use integration::testbed::Testbed;
 
 use crate::{Test, expect, expect_status, probed};
 
-pub(crate) const TESTS: &[Test] =
-    &[("lookups and connects fail at once", at_once), ("no policy, no network", no_policy)];
+pub(crate) const TESTS: &[Test] = &[
+    ("lookups and connects fail at once", at_once),
+    ("no policy, no network", no_policy),
+    ("a restore says that it changes nothing", restored),
+];
 
 fn at_once(bed: &Testbed) -> Result<()> {
     let policy = bed.ringfence.allowing(&["a.test"])?;
@@ -51,5 +56,22 @@ fn no_policy(bed: &Testbed) -> Result<()> {
         "a line says that there is no policy: {}",
         output.stderr
     );
+    Ok(())
+}
+
+fn restored(bed: &Testbed) -> Result<()> {
+    let policy = bed.ringfence.allowing(&["a.test"])?;
+    for (options, changes_nothing) in [(&["--network", "denied"][..], true), (&[], false)] {
+        let agent = ["sh", "-c", "echo up; sleep 60"];
+        let mut running = bed.ringfence.start(&policy, options, &bed.images.agent, &agent)?;
+        running.wait_for_line("up", Duration::from_secs(60))?;
+        bed.ringfence.call(&["net", &running.name, "deny"])?;
+        let output = bed.ringfence.call(&["net", &running.name, "restore"])?;
+        ensure!(output.status.success(), "{output:?}");
+        ensure!(output.stdout.contains("everything is refused") == changes_nothing, "{output:?}");
+        ensure!(output.stderr.contains("restore changes nothing") == changes_nothing, "{output:?}");
+        bed.ringfence.call(&["stop", &running.name])?;
+        running.finish(Duration::from_secs(30))?;
+    }
     Ok(())
 }

@@ -77,6 +77,8 @@ fn writable(bed: &Testbed) -> Result<()> {
     let output = under(bed, "version: 1\n", "666", &["run", &bed.images.agent, "true"])?;
     ensure!(output.status.code() == Some(125), "{output:?}");
     ensure!(output.stderr.contains("others than its owner can write it"), "{output:?}");
+    ensure!(output.stderr.contains("/etc/ringfence/policy.yml belongs to root (0), mode 666"), "{output:?}");
+    ensure!(output.stderr.contains("send these lines to the administrator"), "{output:?}");
     ensure!(bed.ringfence.call(&["ps", "--json"])?.stdout == before, "nothing was created");
     Ok(())
 }
