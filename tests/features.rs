@@ -23,13 +23,14 @@ fn features(choice: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
         .args(choice)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
-        .unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
+        .expect("cargo starts");
+    let said = String::from_utf8(output.stdout).expect("text");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     // An empty line stands between the trees of two members.
     for line in said.lines().filter(|line| !line.is_empty()) {
-        let (package, features) = line.trim_end_matches(" (*)").split_once('|').unwrap();
+        let (package, features) =
+            line.trim_end_matches(" (*)").split_once('|').expect("a package and its features");
         let package = package.trim_end_matches(" (proc-macro)").to_owned();
         let features = features.split(',').filter(|feature| !feature.is_empty());
         found.entry(package).or_default().extend(features.map(str::to_owned));
@@ -45,7 +46,7 @@ fn lacking(
     let pairs = alone.iter().filter_map(|(package, has)| Some((package, has, tested.get(package)?)));
     pairs
         .flat_map(|(package, has, more)| more.difference(has).map(move |feature| (package, feature)))
-        .map(|(package, feature)| (package.split(' ').next().unwrap().to_owned(), feature.clone()))
+        .map(|(package, feature)| (package.split(' ').next().expect("a name").to_owned(), feature.clone()))
         .collect()
 }
 
