@@ -161,8 +161,8 @@ fn fence(plan: &RunPlan, network: &str) -> ContainerCreateBody {
     fence
 }
 
-/// Sends fence and guard what they begin with, and the agent its notice, once the addresses of the engine's machine are
-/// known.
+/// Sends fence and guard what they begin with, and the agent its notice, once the addresses of the
+/// engine's machine are known.
 async fn configure(
     plan: &RunPlan,
     mut asking: JoinSet<Result<KnownHost, Failure>>,
