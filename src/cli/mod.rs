@@ -4,6 +4,7 @@ pub(crate) mod docker;
 pub(crate) mod doctor;
 #[cfg(test)]
 mod documented;
+pub(crate) mod home;
 pub(crate) mod init;
 pub(crate) mod live;
 pub(crate) mod manual;
@@ -84,6 +85,9 @@ pub(crate) enum Command {
     /// Show a project as an agent would see it
     #[command(subcommand)]
     Project(project::ProjectCommand),
+    /// List and remove the homes that `run --home` keeps
+    #[command(subcommand)]
+    Home(home::HomeCommand),
     /// Approve a project's own policy as it is now
     Trust(policy::TrustArgs),
     /// Write a first policy and Dockerfile for an agent into a project

@@ -46,6 +46,10 @@ pub(crate) struct RunArgs {
     /// A directory or file of this machine for the agent, read-only unless it ends in `:rw`
     #[arg(short = 'v', long = "mount", visible_alias = "volume", value_name = "SRC:DST[:rw]")]
     pub(crate) mounts: Vec<String>,
+    /// Keep the agent's home from run to run under this name: logins, history, settings. It belongs
+    /// to the project and to the image's repository; `ringfence home` lists and removes homes
+    #[arg(long, value_name = "NAME")]
+    pub(crate) home: Option<String>,
     /// An environment variable for the agent; without a value, the caller's
     #[arg(short = 'e', long = "env", value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,

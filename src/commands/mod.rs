@@ -4,6 +4,7 @@ mod completions;
 mod doctor;
 mod events;
 mod gc;
+mod home;
 mod init;
 mod live;
 mod machine;
@@ -19,6 +20,7 @@ mod trust;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use crate::cli::home::HomeCommand;
 use crate::cli::{Cli, Command};
 #[cfg(target_os = "linux")]
 use crate::cli::{FenceCommand, GuardCommand};
@@ -51,6 +53,8 @@ pub(crate) fn dispatch(cli: Cli, began: Instant) -> ExitCode {
         Command::Doctor(args) => on_engine(doctor::doctor(engine, args)),
         Command::Policy(command) => policy::dispatch(command),
         Command::Project(command) => project::dispatch(command),
+        Command::Home(HomeCommand::Ls(args)) => home::ls(args.json),
+        Command::Home(HomeCommand::Rm { names }) => on_engine(home::rm(engine, &names)),
         Command::Trust(args) => trust::trust(&args),
         Command::Init(args) => init::init(&args),
         Command::Completions { shell } => completions::completions(shell),

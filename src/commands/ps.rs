@@ -24,13 +24,17 @@ pub(crate) async fn ps(engine_host: Option<&str>, json: bool) -> Result<u8, Fail
     Ok(0)
 }
 
-/// Draws the table, each column as wide as its content.
+/// Draws the table.
 fn table(all: &[WorkflowSummary], now: u64) -> String {
     let mut rows = vec![TITLES.map(str::to_owned)];
     rows.extend(all.iter().map(|found| row(found, now)));
-    let widths: Vec<usize> = (0..TITLES.len())
-        .map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0))
-        .collect();
+    aligned(&rows)
+}
+
+/// Writes rows, each column as wide as its content.
+pub(crate) fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let widths: Vec<usize> =
+        (0..COLUMNS).map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0)).collect();
     let mut text = String::new();
     for row in rows {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
@@ -69,7 +73,7 @@ fn against<T>(part: Quota<T>, show: impl Fn(T) -> String) -> String {
 }
 
 /// Writes a time in its largest unit.
-fn short(seconds: u64) -> String {
+pub(crate) fn short(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m", seconds / 60),

@@ -233,6 +233,13 @@ text!(
 );
 
 text!(
+    /// A home's name, as a person gives it: it becomes a part of a volume's and of a file's name.
+    HomeName,
+    "home's name",
+    |text| text.parse::<WorkflowName>().is_ok()
+);
+
+text!(
     /// A policy's digest: `sha256:` and 64 hexadecimal digits.
     PolicyDigest,
     "policy's digest",

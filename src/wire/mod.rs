@@ -17,5 +17,6 @@ pub(crate) mod notice;
 pub(crate) mod probe;
 
 pub(crate) use identity::{
-    EngineId, ImageDigest, ImageName, LineHash, PolicyDigest, Role, UnixTime, WorkflowId, WorkflowName,
+    EngineId, HomeName, ImageDigest, ImageName, LineHash, PolicyDigest, Role, UnixTime, WorkflowId,
+    WorkflowName,
 };

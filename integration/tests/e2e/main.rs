@@ -27,6 +27,7 @@ mod git_config;
 mod git_covers;
 mod git_matrix;
 mod helper_image;
+mod home;
 mod host_addresses;
 mod hostile_labels;
 mod identity;
@@ -127,6 +128,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("helper_image", helper_image::TESTS, true),
         ("limits", limits::TESTS, true),
         ("disk", disk::TESTS, true),
+        ("home", home::TESTS, true),
         ("neighbours", neighbours::TESTS, true),
         ("surface", surface::TESTS, true),
         ("mounts", mounts::TESTS, true),

@@ -26,6 +26,7 @@ pub(crate) fn variables(
     }
     env.extend(token.map(Token::variable));
     if args.read_only
+        && args.home.is_none()
         && args.user.is_none()
         && files.owner.is_some()
         && !env.iter().any(|pair| pair.starts_with("HOME="))

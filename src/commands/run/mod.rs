@@ -21,11 +21,14 @@ use self::files::Files;
 use self::inputs::AgentInputs;
 use self::policy::RunPolicy;
 use crate::cli::run::RunArgs;
+use crate::commands::home::home_name;
 use crate::host::{open_files, state};
 use crate::supervisor::engine::Choice;
+use crate::supervisor::image::repository;
 use crate::supervisor::run::{self as supervised, RunRequest, streams};
 use crate::supervisor::signals::Signals;
 use crate::supervisor::signals::interrupt::until_signal;
+use crate::supervisor::spec::home::{HomeOwner, HomeRequest};
 use crate::supervisor::spec::limits::Asked;
 use crate::supervisor::spec::request::AgentRequest;
 use crate::supervisor::spec::surface::{self, Surface};
@@ -63,6 +66,7 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
     let files = Files::gather(choice, args)?;
     let policy = RunPolicy::load(args, &files)?;
     let name = args.name.as_deref().map(workflow_name).transpose()?;
+    let home = args.home.as_deref().map(|name| home(name, args, &files)).transpose()?;
     check_terminal(args)?;
     let given = AgentInputs::gather(args)?;
     let masks = masks::plan(&files, &policy)?;
@@ -93,6 +97,7 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
         masks,
         worktree: files.worktree,
         token_ends: token.as_ref().and_then(|token| token.ends),
+        home,
         events: args.events.clone(),
     };
     Ok((request, token))
@@ -104,6 +109,20 @@ fn workflow_name(text: &str) -> Result<WorkflowName, Failure> {
         Failure::new(COULD_NOT_RUN, format!("--name {text:?} cannot be a workflow's name"))
             .hint("use at most 63 letters, digits, `-`, `_` and `.`, beginning with a letter or digit")
     })
+}
+
+/// Returns the home that is asked for, with the project and image that it is for.
+fn home(name: &str, args: &RunArgs, files: &Files) -> Result<HomeRequest, Failure> {
+    let name = home_name(name)?;
+    let project = files.folder().map(|folder| match folder.to_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => {
+            let what = format!("--home {name}: the path {} is no UTF-8", folder.display());
+            Err(Failure::new(COULD_NOT_RUN, what).hint("give the project a name that is text"))
+        }
+    });
+    let owner = HomeOwner { project: project.transpose()?, image: repository(args.image()) };
+    Ok(HomeRequest { name, owner })
 }
 
 /// Refuses a terminal that is none.

@@ -66,6 +66,12 @@ pub(crate) async fn ready(engine: &Engine, name: &str, pull: Pull) -> Result<Ima
     })
 }
 
+/// Returns the repository that an image's name is of, with its registry and without tag and digest:
+/// the text itself where it is no name but an id.
+pub(crate) fn repository(name: &str) -> String {
+    Reference::parse(name).map_or_else(|| name.to_owned(), |reference| reference.full_name())
+}
+
 async fn find(engine: &Engine, name: &str) -> Result<Option<Image>, Failure> {
     match engine.api.inspect_image(name).await {
         Ok(found) => {
@@ -103,6 +109,17 @@ fn digest_of(name: &str, digests: Vec<String>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tags_and_digests_are_of_one_repository() {
+        let (digest, id) = (format!("sha256:{}", "a".repeat(64)), "a".repeat(64));
+        for name in ["agent", "agent:2", "docker.io/library/agent:1", &format!("agent:1@{digest}")] {
+            assert_eq!(repository(name), "docker.io/library/agent", "{name}");
+        }
+        assert_eq!(repository("me/agent:dev"), "docker.io/me/agent");
+        assert_eq!(repository("ghcr.io/library/agent"), "ghcr.io/library/agent");
+        assert_eq!((repository(&digest), repository(&id)), (digest, id));
+    }
 
     #[test]
     fn the_digest_is_that_of_the_name_that_was_typed() {

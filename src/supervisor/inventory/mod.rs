@@ -4,6 +4,7 @@
 //!  objects on the engine ─▶ Part (name and labels parse) ─▶ Found (id, parts, state) ─▶ ps | stop | gc
 //! ```
 
+pub(crate) mod homes;
 mod remove;
 pub(crate) mod usage;
 

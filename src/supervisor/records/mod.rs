@@ -1,4 +1,5 @@
-//! Records that this machine keeps of its runs.
+//! Records that this machine keeps of its runs and of homes.
 
 pub(crate) mod events;
+pub(crate) mod homes;
 pub(crate) mod runs;

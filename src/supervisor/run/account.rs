@@ -11,18 +11,18 @@ use futures_util::StreamExt;
 
 use crate::supervisor::engine::Engine;
 use crate::supervisor::spec::agent::AgentSpec;
+use crate::supervisor::spec::home::OF_NO_ACCOUNT;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::supervisor::upload::files::upload;
 use crate::term::{COULD_NOT_RUN, Failure};
 
 const PASSWD: &str = "etc/passwd";
-const HOME: &str = "home/agent";
 /// No image has a longer one.
 const LONGEST: usize = 1 << 20;
 
 /// Gives the agent's user, where that is `UID:GID`, an account, unless the image has one or no
 /// accounts at all. Where the image cannot be written, or the person mounts accounts, nothing is
-/// added.
+/// added. A home that is mounted stays as it is.
 pub(super) async fn give(engine: &Engine, workflow: &Workflow, agent: &AgentSpec) -> Result<(), Failure> {
     let user = agent.user.as_deref().and_then(|user| user.split_once(':'));
     let Some((number, group)) =
@@ -30,14 +30,16 @@ pub(super) async fn give(engine: &Engine, workflow: &Workflow, agent: &AgentSpec
     else {
         return Ok(());
     };
-    let taken = ["/etc/passwd", "/home", "/home/agent"];
-    if agent.surface.read_only || agent.binds.all.iter().any(|bind| taken.contains(&bind.target.as_str())) {
+    let is_mounted = |at: &[&str]| agent.binds.all.iter().any(|bind| at.contains(&bind.target.as_str()));
+    if agent.surface.read_only || is_mounted(&["/etc/passwd"]) {
         return Ok(());
     }
+    // The engine would give the person's own directory another owner and mode.
+    let makes_home = agent.home.is_none() && !is_mounted(&["/home", OF_NO_ACCOUNT]);
     let agent = workflow.object(Role::Agent);
     let Some(accounts) = accounts(engine, &agent).await else { return Ok(()) };
     let Some(extended) = with_account(&accounts, number, group) else { return Ok(()) };
-    let archive = archive(&extended, number, group).map_err(|error| {
+    let archive = archive(&extended, makes_home.then_some((number, group))).map_err(|error| {
         Failure::new(COULD_NOT_RUN, "cannot write an account for the project's owner").caused_by(&error)
     })?;
     upload(engine, &agent, "/", archive).await
@@ -73,7 +75,7 @@ fn number_of(accounts: &str, name: &str) -> Option<String> {
 }
 
 /// The image's accounts, where it has a plain file of them.
-async fn accounts(engine: &Engine, agent: &str) -> Option<String> {
+pub(super) async fn accounts(engine: &Engine, agent: &str) -> Option<String> {
     let options = DownloadFromContainerOptions { path: format!("/{PASSWD}") };
     let mut chunks = engine.api.download_from_container(agent, Some(options)).boxed();
     let mut bytes = Vec::new();
@@ -102,10 +104,11 @@ fn with_account(accounts: &str, user: u32, group: u32) -> Option<String> {
     let taken = accounts.lines().any(|line| line.starts_with("agent:"));
     let name = if taken { "project-owner" } else { "agent" };
     let end = if accounts.is_empty() || accounts.ends_with('\n') { "" } else { "\n" };
-    Some(format!("{accounts}{end}{name}:x:{user}:{group}:the project's owner:/{HOME}:/bin/sh\n"))
+    Some(format!("{accounts}{end}{name}:x:{user}:{group}:the project's owner:{OF_NO_ACCOUNT}:/bin/sh\n"))
 }
 
-fn archive(accounts: &str, user: u32, group: u32) -> std::io::Result<Vec<u8>> {
+/// Packs the accounts, and a home for its owner where none is mounted.
+fn archive(accounts: &str, owner: Option<(u32, u32)>) -> std::io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut file = tar::Header::new_gnu();
     file.set_mode(0o644);
@@ -113,13 +116,15 @@ fn archive(accounts: &str, user: u32, group: u32) -> std::io::Result<Vec<u8>> {
     file.set_gid(0);
     file.set_size(accounts.len() as u64);
     tar.append_data(&mut file, PASSWD, accounts.as_bytes())?;
-    let mut home = tar::Header::new_gnu();
-    home.set_entry_type(tar::EntryType::Directory);
-    home.set_mode(0o755);
-    home.set_uid(user.into());
-    home.set_gid(group.into());
-    home.set_size(0);
-    tar.append_data(&mut home, format!("{HOME}/"), std::io::empty())?;
+    if let Some((user, group)) = owner {
+        let mut home = tar::Header::new_gnu();
+        home.set_entry_type(tar::EntryType::Directory);
+        home.set_mode(0o755);
+        home.set_uid(user.into());
+        home.set_gid(group.into());
+        home.set_size(0);
+        tar.append_data(&mut home, format!("{}/", OF_NO_ACCOUNT.trim_start_matches('/')), std::io::empty())?;
+    }
     tar.into_inner()
 }
 

@@ -4,12 +4,14 @@ use bollard::models::Network;
 
 use super::checks::{check_machine_is_known, check_name_is_free, cpus, may_hold_quotas, own_addresses};
 use super::request::RunRequest;
-use super::runtime;
+use super::{home, runtime};
 use crate::host::authorities::{self, Certificates};
 use crate::supervisor::engine::Engine;
 use crate::supervisor::mounts::nonce;
 use crate::supervisor::spec::agent::EngineFacts;
 use crate::supervisor::spec::etc;
+use crate::supervisor::spec::home::HomePlace;
+use crate::supervisor::spec::image::Image;
 use crate::supervisor::spec::limits::Limits;
 use crate::supervisor::upload::guard_inputs::{self, Means};
 use crate::supervisor::{helper_image, networks};
@@ -23,6 +25,8 @@ pub(super) struct Checked {
     pub(super) limits: Limits,
     /// The engine's id of the helper image.
     pub(super) helper: String,
+    /// Place of the agent's home, where it has one that survives.
+    pub(super) home: Option<HomePlace>,
     /// Values that the start needs once.
     pub(super) gathered: Gathered,
 }
@@ -43,7 +47,11 @@ impl Checked {
     ///
     /// # Errors
     /// When the run cannot be as it was asked for.
-    pub(super) async fn check(engine: &Engine, request: &RunRequest) -> Result<Checked, Failure> {
+    pub(super) async fn check(
+        engine: &Engine,
+        image: &Image,
+        request: &RunRequest,
+    ) -> Result<Checked, Failure> {
         let mut step = trace::step("checked");
         let ca = request.agent.ca.as_ref();
         let means = Means::gather(&request.policy, ca)?;
@@ -61,8 +69,9 @@ impl Checked {
         guard_inputs::check_proxy(&request.policy, &networks, &own_addresses()?).await?;
         step.then("helper image");
         let helper = helper_image::ensure(engine).await?;
+        let home = home::find(engine, image, request).await?;
         drop(step);
-        Ok(Checked { facts, limits, helper, gathered: Gathered { networks, means, corporate } })
+        Ok(Checked { facts, limits, helper, home, gathered: Gathered { networks, means, corporate } })
     }
 }
 

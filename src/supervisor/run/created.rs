@@ -18,7 +18,7 @@ use super::configuration::{Configuration, configuration};
 use super::create::{create, create_agent, create_volume};
 use super::host::{self, HostWatch, Recipe};
 use super::prepared::RunPlan;
-use super::{account, system_calls};
+use super::{account, home, system_calls};
 use crate::supervisor::engine::dialect::HostNames;
 use crate::supervisor::mounts::nonce::{self, Planted};
 use crate::supervisor::mounts::{directories, image_volumes};
@@ -184,7 +184,9 @@ async fn configure(
 /// Creates the agent's container, which is started by nobody yet.
 async fn create_agent_last(plan: &RunPlan) -> Result<(), Failure> {
     let RunPlan { engine, workflow, agent, .. } = plan;
-    let filter = system_calls::filter_for_agent(engine, workflow).await?;
+    let (filter, home) =
+        tokio::join!(system_calls::filter_for_agent(engine, workflow), home::make_ready(plan));
+    let filter = home.and(filter)?;
     create_agent(engine, workflow, agent, &filter).await?;
     image_volumes::check(engine, workflow).await
 }

@@ -24,6 +24,7 @@ mod ended;
 mod events;
 mod exit_status;
 mod guard_link;
+mod home;
 mod host;
 mod limits_met;
 mod prepared;
@@ -61,9 +62,9 @@ pub(crate) async fn run(
     signals: &mut Signals,
 ) -> Result<u8, Failure> {
     // Nothing has been created yet, so an engine that has gone silent is simply left.
-    let checked = until_signal(signals, Checked::check(engine, &request)).await?;
+    let checked = until_signal(signals, Checked::check(engine, image, &request)).await?;
     let step = trace::step("covers written");
-    let Prepared { plan, gathered, events, mut record, mut aftermath } =
+    let Prepared { plan, gathered, events, mut record, mut aftermath, home } =
         checked.prepare(engine, image, request)?;
     drop(step);
     // From here on things exist, and all of them are removed, whatever comes.
@@ -79,6 +80,7 @@ pub(crate) async fn run(
     let step = trace::step("removed");
     let removed = removal::of_run(engine, &plan.workflow).await;
     let late = aftermath.filter(|_| removed.is_ok()).map(|left| conclusion::settle_late(&plan, left));
+    drop(home);
     drop(step);
     trace::print_timings();
     conclusion::conclude(&plan, outcome, removed, late)

@@ -7,9 +7,11 @@ use crate::host::clock::unix_seconds;
 use crate::host::territory;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::live;
+use crate::supervisor::records::homes::HeldHome;
 use crate::supervisor::records::runs::Held;
 use crate::supervisor::spec::agent::{AgentSpec, EngineFacts, SpecFacts};
 use crate::supervisor::spec::etc;
+use crate::supervisor::spec::home::HomeIdentity;
 use crate::supervisor::spec::image::Image;
 use crate::supervisor::spec::places::WORKSPACE;
 use crate::supervisor::spec::workflow::Workflow;
@@ -36,6 +38,8 @@ pub(super) struct RunPlan {
     pub(super) covers: Laying,
     /// The engine's id of the helper image.
     pub(super) helper: String,
+    /// The agent's home, where it has one that survives.
+    pub(super) home: Option<HomeIdentity>,
 }
 
 /// A run of which this machine knows.
@@ -50,6 +54,8 @@ pub(super) struct Prepared {
     pub(super) record: Held,
     /// The journal by which is put back after the run, where anything can be written.
     pub(super) aftermath: Option<Aftermath>,
+    /// The record of the agent's home, locked.
+    pub(super) home: Option<HeldHome>,
 }
 
 impl Checked {
@@ -63,21 +69,26 @@ impl Checked {
         image: &Image,
         request: RunRequest,
     ) -> Result<Prepared, Failure> {
-        let Checked { facts, limits, helper, gathered } = self;
+        let Checked { facts, limits, helper, home: place, gathered } = self;
         let workflow = workflow(&request)?;
+        let home = request.home.as_ref().map(|home| HeldHome::of_run(home, &engine.host, &workflow));
+        let home = home.transpose()?;
         let events = EventFiles::open(workflow.id, request.events.as_deref())?;
         let project = request.project().map(|bind| bind.source.as_path());
         let record = Held::begin(&workflow, &engine.host, project)?;
         let covers = cover(&request, &facts, engine, workflow.id)?;
-        let known = SpecFacts { image, dialect: &engine.dialect, engine: facts, limits, covers: &covers };
+        let (dialect, home_place) = (&engine.dialect, place.as_ref());
+        let known = SpecFacts { image, dialect, engine: facts, limits, covers: &covers, home: home_place };
         let begun = AgentSpec::new(&request.agent, known)
             .and_then(|agent| Ok((agent, begin_aftermath(&request, engine, &workflow)?)));
         let (agent, aftermath) = begun.inspect_err(|_| {
             // Else the next runs on these files would be held to the covers of one that never was.
             masks::close(workflow.id).unwrap_or_else(|failure| failure.tell());
         })?;
-        let plan = RunPlan { engine: engine.clone(), workflow, request, agent, facts, covers, helper };
-        Ok(Prepared { plan, gathered, events, record, aftermath })
+        let identity = home.as_ref().map(|held| held.record.identity.clone());
+        let engine = engine.clone();
+        let plan = RunPlan { engine, workflow, request, agent, facts, covers, helper, home: identity };
+        Ok(Prepared { plan, gathered, events, record, aftermath, home })
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use netpolicy::policy::Policy;
 
 use crate::layers::record::Record;
+use crate::supervisor::spec::home::HomeRequest;
 use crate::supervisor::spec::limits::Limits;
 use crate::supervisor::spec::request::AgentRequest;
 use crate::wire::WorkflowName;
@@ -30,6 +31,8 @@ pub(crate) struct RunRequest {
     pub(crate) worktree: Option<Worktree>,
     /// End of the agent's token, which ends the run.
     pub(crate) token_ends: Option<SystemTime>,
+    /// A home that survives the run.
+    pub(crate) home: Option<HomeRequest>,
     /// A second file for the events.
     pub(crate) events: Option<PathBuf>,
 }

@@ -87,7 +87,11 @@ impl<'a> Running<'a> {
 
 /// Returns how the agent's files are counted; under another runtime they are not.
 fn counting(plan: &RunPlan) -> Option<Recipe> {
-    let recipe = || Recipe { image: plan.helper.clone(), volumes: plan.agent.data.len() };
+    let recipe = || Recipe {
+        image: plan.helper.clone(),
+        volumes: plan.agent.data.len(),
+        home: plan.agent.home.as_ref().map(|home| home.volume.clone()),
+    };
     plan.agent.runtime.is_none().then(recipe)
 }
 

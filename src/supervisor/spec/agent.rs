@@ -1,6 +1,7 @@
 //! The agent as it will be made: everything that the engine is asked for, decided.
 
 use super::binds::Binds;
+use super::home::HomePlace;
 use super::image::Image;
 use super::limits::Limits;
 use super::places::{AUTHORITIES, NOTICE, SECRETS, WORKSPACE};
@@ -35,6 +36,8 @@ pub(crate) struct SpecFacts<'a> {
     pub(crate) limits: Limits,
     /// Covers over the files of this machine.
     pub(crate) covers: &'a Laying,
+    /// The home that survives the run, where there is one.
+    pub(crate) home: Option<&'a HomePlace>,
 }
 
 /// An agent as it will be made.
@@ -59,6 +62,8 @@ pub(crate) struct AgentSpec {
     pub(crate) workdir: Option<String>,
     /// Places of the volumes that its image declares.
     pub(crate) data: Vec<String>,
+    /// The home that survives the run, where there is one.
+    pub(crate) home: Option<HomePlace>,
     /// Tells whether the engine's own files that name hosts and resolvers are to be read-only.
     pub(crate) names_read_only: bool,
     /// Tells whether it is handed files in memory.
@@ -87,25 +92,28 @@ impl AgentSpec {
     /// # Errors
     /// When the image declares a volume where none can be.
     pub(crate) fn new(asked: &AgentRequest, facts: SpecFacts<'_>) -> Result<AgentSpec, Failure> {
-        let SpecFacts { image, dialect, engine, limits, covers } = facts;
-        // On a rootless engine the person is root in the container, and the owner's number would be
-        // somebody else.
-        let owner = asked.owner.clone().filter(|_| !dialect.rootless);
+        let SpecFacts { image, dialect, engine, limits, covers, home } = facts;
         let trust = asked.ca.is_some();
         Ok(AgentSpec {
             image: image.clone(),
             command: asked.command.clone(),
             entrypoint: asked.entrypoint.clone(),
-            env: environment::variables(&asked.env, trust.then_some(&image.env), dialect.removes_variable),
+            env: environment::variables(
+                &asked.env,
+                trust.then_some(&image.env),
+                home.map(|home| &*home.path),
+                dialect.removes_variable,
+            ),
             binds: Binds { all: asked.binds.clone(), sharing: dialect.shares_binds },
             served: covers.served.clone(),
             by_init: covers.by_init,
             workdir: asked.workdir.clone(),
-            data: places_of_volumes(asked, image, &covers.served)?,
+            data: places_of_volumes(asked, image, &covers.served, home)?,
+            home: home.cloned(),
             names_read_only: !engine.own_files && dialect.read_only_paths == ReadOnlyPaths::Kept,
             handed: !asked.handed.is_empty(),
             trust,
-            user: asked.user.clone().or(owner),
+            user: user_asked(asked, dialect),
             runtime: asked.runtime.clone(),
             interactive: asked.interactive,
             tty: asked.tty,
@@ -128,16 +136,29 @@ impl AgentSpec {
     }
 }
 
+/// Returns the user that an agent is to have; none: the image's. On a rootless engine the person is
+/// root in the container, and the owner's number would be somebody else.
+pub(crate) fn user_asked(asked: &AgentRequest, dialect: &Dialect) -> Option<String> {
+    asked.user.clone().or_else(|| asked.owner.clone().filter(|_| !dialect.rootless))
+}
+
 /// Finds the places of the volumes that the image declares: all but those where something else is
 /// mounted.
-fn places_of_volumes(asked: &AgentRequest, image: &Image, served: &[Served]) -> Result<Vec<String>, Failure> {
+fn places_of_volumes(
+    asked: &AgentRequest,
+    image: &Image,
+    served: &[Served],
+    home: Option<&HomePlace>,
+) -> Result<Vec<String>, Failure> {
     let memory = asked.surface.places_in_memory();
     let binds = asked.binds.iter().map(|bind| &*bind.target);
     let served = served.iter().map(|served| &*served.target);
     let handed = (!asked.handed.is_empty()).then_some(SECRETS);
     let trust = asked.ca.is_some().then_some(AUTHORITIES);
+    let home = home.map(|home| &*home.path);
     let mounted =
         binds.chain(served).chain([NOTICE]).chain(memory.iter().map(|at| &**at)).chain(handed).chain(trust);
+    let mounted = mounted.chain(home);
     image_volumes::places(&image.volumes, &mounted.collect::<Vec<_>>())
 }
 
@@ -148,7 +169,7 @@ mod tests {
 
     fn facts<'a>(dialect: &'a Dialect, image: &'a Image, covers: &'a Laying) -> SpecFacts<'a> {
         let engine = EngineFacts { quotas: true, own_files: true, elsewhere: false };
-        SpecFacts { image, dialect, engine, limits: Limits::default(), covers }
+        SpecFacts { image, dialect, engine, limits: Limits::default(), covers, home: None }
     }
 
     #[test]

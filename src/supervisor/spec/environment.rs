@@ -39,10 +39,11 @@ const VARIABLES: [&str; 7] = [
 const JAVA_OPTIONS: &str = "JAVA_TOOL_OPTIONS";
 
 /// Returns the agent's variables. `authorities`: the variables of its image, where authorities
-/// besides the image's own are mounted.
+/// besides the image's own are mounted; `home`: the place of a home that survives the run.
 pub(crate) fn variables(
     given: &[String],
     authorities: Option<&[String]>,
+    home: Option<&str>,
     removes: RemovesVariable,
 ) -> Vec<String> {
     let mut env = given.to_vec();
@@ -51,6 +52,11 @@ pub(crate) fn variables(
     announce(&mut env);
     if let Some(image) = authorities {
         point(&mut env, image);
+    }
+    if let Some(home) = home {
+        // It need not be what the image's accounts say.
+        env.retain(|pair| !pair.starts_with("HOME="));
+        env.push(format!("HOME={home}"));
     }
     env
 }
@@ -127,11 +133,23 @@ mod tests {
     #[test]
     fn ringfences_own_variables_are_its_own() {
         let given = ["RINGFENCE=0", "A=b", "RINGFENCE_POLICY", "RINGFENCE_PROMPT=/p"].map(str::to_owned);
-        let env = variables(&given, None, RemovesVariable::NameAlone);
+        let env = variables(&given, None, None, RemovesVariable::NameAlone);
         let own: Vec<&String> = env.iter().filter(|pair| pair.starts_with("RINGFENCE")).collect();
         let expected =
             ["RINGFENCE_PROMPT=/p", "RINGFENCE=1", "RINGFENCE_POLICY=/run/ringfence/notice/policy.json"];
         assert_eq!(own, expected);
+    }
+
+    #[test]
+    fn a_home_that_survives_is_the_agents_home() {
+        let of = |given: &[&str], home| {
+            let given: Vec<String> = given.iter().map(|pair| (*pair).to_owned()).collect();
+            let env = variables(&given, None, home, RemovesVariable::NameAlone);
+            env.into_iter().filter(|pair| pair.starts_with("HOME")).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&["HOMELESS=1"], Some("/home/agent")), ["HOMELESS=1", "HOME=/home/agent"]);
+        assert_eq!(of(&["HOME=/config/"], Some("/config")), ["HOME=/config"]);
+        assert_eq!(of(&["HOME=/config/"], None), ["HOME=/config/"]);
     }
 
     #[test]

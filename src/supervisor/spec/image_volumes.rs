@@ -10,8 +10,9 @@
 
 use std::path::{Component, Path};
 
-use bollard::models::{Mount, MountType, MountVolumeOptions, VolumeCreateRequest};
+use bollard::models::{Mount, VolumeCreateRequest};
 
+use super::containers::volume;
 use super::workflow::{Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::handover::COUNTED;
@@ -42,7 +43,7 @@ pub(crate) fn places(declared: &[String], mounted: &[&str]) -> Result<Vec<String
 }
 
 /// A path as engines read it; none for what can be no place of a volume.
-fn cleaned(path: &str) -> Option<String> {
+pub(super) fn cleaned(path: &str) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     for part in Path::new(path).components() {
         match part {
@@ -77,21 +78,15 @@ pub(crate) fn for_agent(workflow: &Workflow, places: &[String]) -> Vec<Mount> {
     places.iter().enumerate().map(mount).collect()
 }
 
-/// Returns their mounts where they are counted.
-pub(super) fn for_counting(workflow: &Workflow, how_many: usize) -> Vec<Mount> {
-    (0..how_many).map(|number| mount(workflow, number, format!("{COUNTED}/{number}"), true)).collect()
+/// Returns their mounts where they are counted, and that of a home, which is counted like them.
+pub(super) fn for_counting(workflow: &Workflow, how_many: usize, home: Option<&str>) -> Vec<Mount> {
+    let declared = (0..how_many).map(|number| mount(workflow, number, format!("{COUNTED}/{number}"), true));
+    let home = home.map(|home| volume(home.to_owned(), &format!("{COUNTED}/{how_many}"), true));
+    declared.chain(home).collect()
 }
 
 fn mount(workflow: &Workflow, number: usize, target: String, read_only: bool) -> Mount {
-    Mount {
-        target: Some(target),
-        source: Some(name(workflow, number)),
-        typ: Some(MountType::VOLUME),
-        read_only: Some(read_only),
-        // What is only read is not filled from an image.
-        volume_options: Some(MountVolumeOptions { no_copy: Some(read_only), ..Default::default() }),
-        ..Default::default()
-    }
+    volume(name(workflow, number), &target, read_only)
 }
 
 /// The engine's name of one volume.

@@ -5,6 +5,7 @@ pub(crate) mod binds;
 pub(crate) mod containers;
 pub(crate) mod environment;
 pub(crate) mod etc;
+pub(crate) mod home;
 pub(crate) mod image;
 pub(crate) mod image_volumes;
 pub(crate) mod init;

@@ -61,7 +61,7 @@ impl Surface {
     }
 
     /// Paths of the agent's container that lie in memory.
-    pub(super) fn places_in_memory(&self) -> Vec<String> {
+    pub(crate) fn places_in_memory(&self) -> Vec<String> {
         let scratch = if self.read_only { &SCRATCH[..] } else { &[] };
         scratch.iter().map(|path| (*path).to_owned()).chain(self.tmpfs.iter().cloned()).collect()
     }

@@ -40,6 +40,8 @@ pub(crate) struct Recipe {
     pub(crate) image: String,
     /// Number of volumes that it counts.
     pub(crate) volumes: usize,
+    /// The engine's name of the volume with the agent's home, which it counts too.
+    pub(crate) home: Option<String>,
 }
 
 /// The counting of one agent's files.
@@ -135,7 +137,7 @@ impl<'a> Counting<'a> {
         if !is_first || !self.engine.answers().await {
             return Err(why);
         }
-        match refusal(recipe.volumes, &why) {
+        match refusal(recipe.volumes + usize::from(recipe.home.is_some()), &why) {
             Refusal::GoOn(why) => {
                 self.refused = true;
                 crate::term::warn(Warning::DiskNotCounted(why));
@@ -158,14 +160,14 @@ enum Refusal {
     End(String),
 }
 
-/// Decides what a refusal means for a run with so many declared volumes, which nobody else counts.
+/// Decides what a refusal means for a run with so many volumes, which nobody else counts.
 /// Another try would be refused as well, and the agent would write without a limit meanwhile.
 fn refusal(volumes: usize, why: &str) -> Refusal {
     match volumes {
         0 => Refusal::GoOn(why.to_owned()),
         _ => Refusal::End(format!(
-            "the engine starts no helper that counts the agent's files, and nobody else counts the volumes that the image \
-             declares ({volumes}): {why}; mount something of your own there, or use an image without VOLUME"
+            "the engine starts no helper that counts the agent's files, and nobody else counts its volumes ({volumes}): \
+             {why}; mount something of your own where the image declares a VOLUME, and leave out --home"
         )),
     }
 }
@@ -195,7 +197,7 @@ async fn begin(engine: &Engine, workflow: &Workflow, recipe: &Recipe) -> Result<
         Err(error) if !engine::is_missing(&error) => return Err(said(error)),
         _ => {}
     }
-    let body = containers::disk(workflow, &recipe.image, recipe.volumes);
+    let body = containers::disk(workflow, &recipe.image, recipe.volumes, recipe.home.as_deref());
     engine.create_container(name.clone(), body).await.map_err(said)?;
     let lines = HelperLines::of(engine, &name, LONGEST).await.map_err(said)?;
     engine.api.start_container(&name, None).await.map_err(said)?;

@@ -6,6 +6,7 @@ use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, Mount, Moun
 
 use super::{log_config, no_restart, open_files, volume};
 use crate::supervisor::spec::agent::AgentSpec;
+use crate::supervisor::spec::home::HomePlace;
 use crate::supervisor::spec::limits::for_engine;
 use crate::supervisor::spec::places::{AUTHORITIES, NOTICE, SECRETS, WORKSPACE};
 use crate::supervisor::spec::workflow::{
@@ -78,6 +79,7 @@ fn mounts(workflow: &Workflow, agent: &AgentSpec) -> Vec<Mount> {
         .chain(trust)
         .chain(handed)
         .chain(image_volumes::for_agent(workflow, &agent.data))
+        .chain(agent.home.as_ref().map(HomePlace::mount))
         .collect()
 }
 

@@ -144,9 +144,14 @@ pub(crate) fn host(workflow: &Workflow, image: &str, remapped: bool) -> Containe
 /// Returns the helper that counts what the agent has on the engine's disk. It is among the agent's
 /// processes, may read all that they have, and has no network. More rights than the agent's own
 /// keep the agent from tracing it.
-pub(crate) fn disk(workflow: &Workflow, image: &str, volumes: usize) -> ContainerCreateBody {
+pub(crate) fn disk(
+    workflow: &Workflow,
+    image: &str,
+    volumes: usize,
+    home: Option<&str>,
+) -> ContainerCreateBody {
     let mut host = helper_host(workflow, "none", DISK_MEMORY);
-    host.mounts = Some(image_volumes::for_counting(workflow, volumes));
+    host.mounts = Some(image_volumes::for_counting(workflow, volumes, home));
     host.nano_cpus = Some(DISK_NANO_CPUS);
     host.pids_limit = Some(16);
     host.ulimits = Some(vec![open_files(DISK_OPEN_FILES)]);

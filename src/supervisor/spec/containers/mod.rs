@@ -20,7 +20,7 @@ use super::limits::for_engine;
 
 /// Returns the mount of a volume at a path. What is only read there is not filled from the image
 /// first.
-fn volume(name: String, path: &str, read_only: bool) -> Mount {
+pub(super) fn volume(name: String, path: &str, read_only: bool) -> Mount {
     Mount {
         target: Some(path.to_owned()),
         source: Some(name),
@@ -32,7 +32,7 @@ fn volume(name: String, path: &str, read_only: bool) -> Mount {
 }
 
 /// Returns the policy of a container that is never started anew.
-fn no_restart() -> RestartPolicy {
+pub(super) fn no_restart() -> RestartPolicy {
     RestartPolicy { name: Some(RestartPolicyNameEnum::NO), ..Default::default() }
 }
 

@@ -34,6 +34,7 @@ fn plain() -> AgentSpec {
         by_init: false,
         workdir: None,
         data: vec![],
+        home: None,
         names_read_only: false,
         handed: true,
         trust: true,

@@ -1,0 +1,18 @@
+//! `ringfence home …`.
+
+use clap::Subcommand;
+
+use super::JsonArgs;
+
+/// List and remove the homes that `run --home` keeps.
+#[derive(Debug, Subcommand)]
+pub(crate) enum HomeCommand {
+    /// List the homes of this machine: project, image, last use
+    Ls(JsonArgs),
+    /// Remove homes, with all that agents have kept there
+    Rm {
+        /// Names of homes
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+}

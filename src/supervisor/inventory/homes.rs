@@ -1,0 +1,90 @@
+//! Homes on the engine: the volume that is one, who has it, and its removal.
+
+use std::collections::HashMap;
+
+use bollard::models::Volume;
+use bollard::query_parameters::{ListContainersOptions, RemoveVolumeOptions};
+
+use crate::supervisor::engine::{self, Engine};
+use crate::supervisor::records::homes::HeldHome;
+use crate::supervisor::spec::home::HomeIdentity;
+use crate::supervisor::spec::part::Part;
+use crate::term::{COULD_NOT_RUN, Failure};
+
+/// Volume of a home's name on the engine.
+pub(crate) enum HomeVolume {
+    /// There is none.
+    Absent,
+    /// The home's.
+    Own,
+    /// Somebody else's.
+    Foreign,
+}
+
+/// Looks at the volume of a home's name.
+pub(crate) async fn volume(engine: &Engine, home: &HomeIdentity) -> Result<HomeVolume, Failure> {
+    match engine.api.inspect_volume(&home.volume()).await {
+        Ok(found) => Ok(judged(home, &found)),
+        Err(error) if engine::is_missing(&error) => Ok(HomeVolume::Absent),
+        Err(error) => Err(engine::refused(format!("cannot look for the home `{}`", home.name), &error)),
+    }
+}
+
+fn judged(home: &HomeIdentity, found: &Volume) -> HomeVolume {
+    if home.is_of(found) { HomeVolume::Own } else { HomeVolume::Foreign }
+}
+
+/// Refuses a home that a running container has. The agent of a killed supervisor goes on, and holds
+/// no lock.
+pub(crate) async fn check_is_free(engine: &Engine, home: &HomeIdentity) -> Result<(), Failure> {
+    let running = ["running", "paused", "restarting"].map(str::to_owned).to_vec();
+    let filters = HashMap::from([("volume".to_owned(), vec![home.volume()]), ("status".to_owned(), running)]);
+    let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
+    let listed = engine.list_containers(options).await;
+    let listed = listed.map_err(|error| engine::refused("cannot list the engine's containers", &error))?;
+    let Some(container) = listed.first() else { return Ok(()) };
+    let (who, hint) = match Part::of_container(container) {
+        Some(part) => {
+            let id = part.claim.workflow;
+            let name = part.claim.name.map(|name| format!(" ({name})")).unwrap_or_default();
+            (
+                format!("the run {id}{name}"),
+                format!("wait for its end, end it by `ringfence stop {id}`, or choose another name"),
+            )
+        }
+        None => {
+            let name =
+                container.names.iter().flatten().next().map_or("?", |name| name.trim_start_matches('/'));
+            (format!("the container {name}"), "end that container, or choose another name".to_owned())
+        }
+    };
+    Err(Failure::new(COULD_NOT_RUN, format!("the home `{}` is in use by {who}", home.name)).hint(hint))
+}
+
+/// Removes a home: its volume, then its record. A volume that is not the home's stays, and that is
+/// told.
+pub(crate) async fn remove_home(engine: &Engine, held: HeldHome) -> Result<(), Failure> {
+    let home = held.record.identity.clone();
+    if held.record.engine != engine.host {
+        let what = format!("the home `{}` is on the engine at {}", home.name, held.record.engine);
+        return Err(Failure::new(COULD_NOT_RUN, what).hint("name that engine: --engine HOST"));
+    }
+    match volume(engine, &home).await? {
+        HomeVolume::Absent => {}
+        HomeVolume::Foreign => crate::term::talk(format_args!(
+            "the volume {} is not the one that ringfence made for the home `{}`: it stays",
+            home.volume(),
+            home.name
+        )),
+        HomeVolume::Own => {
+            check_is_free(engine, &home).await?;
+            let removed = engine.api.remove_volume(&home.volume(), None::<RemoveVolumeOptions>).await;
+            removed.or_else(|error| match engine::is_missing(&error) {
+                true => Ok(()),
+                false => Err(engine::refused(format!("cannot remove the home `{}`", home.name), &error)
+                    .hint("`ringfence gc` removes what a killed run left; then try again")),
+            })?;
+        }
+    }
+    held.forget()
+}
