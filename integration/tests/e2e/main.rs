@@ -74,7 +74,7 @@ use self::workers::{Verdict, Workers};
 type Test = (&'static str, fn(&Testbed) -> Result<()>);
 
 /// Testbeds side by side, unless [`TESTBEDS`] says otherwise.
-const USUAL: u32 = 2;
+const USUAL: u32 = 3;
 /// The variable that says how many testbeds there are side by side.
 const TESTBEDS: &str = "RINGFENCE_TESTBEDS";
 /// A testbed takes half a minute to come up; fewer tests than this are no reason for one more.

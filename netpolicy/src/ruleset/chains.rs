@@ -6,8 +6,8 @@ use nftables::types::RejectCode;
 
 use super::cut;
 use super::limits::{
-    DNS_CONNECTIONS, DNS_QUESTIONS_PER_SECOND, FenceLimit, GATE_CONNECTIONS, GATE_CONNECTIONS_BURST,
-    GATE_CONNECTIONS_PER_SECOND, LOGGED_BURST, LOGGED_PER_SECOND,
+    DNS_CONNECTIONS, DNS_QUESTIONS_BURST, DNS_QUESTIONS_PER_SECOND, FenceLimit, GATE_CONNECTIONS,
+    GATE_CONNECTIONS_BURST, GATE_CONNECTIONS_PER_SECOND, LOGGED_BURST, LOGGED_PER_SECOND,
 };
 use super::plan::FencePlan;
 use super::sockets::{DNS_PORT, FILTER_PORT, GATE_PORT, NFLOG_GROUP, NFLOG_REST};
@@ -52,8 +52,8 @@ fn local_untracked(plan: &FencePlan) -> Vec<Step> {
     ])
 }
 
-/// Limits refuse instead of letting a full backlog hang. A question too many is dropped: its asker
-/// asks again.
+/// Limits refuse instead of letting a full backlog hang. A question too many is dropped; its asker
+/// gets EPERM.
 pub(super) fn limits() -> Vec<Vec<Step>> {
     let new = || ct_has("state", "new");
     let filter = |protocol: &'static str| equal(field(protocol, "dport"), port(FILTER_PORT));
@@ -66,12 +66,12 @@ pub(super) fn limits() -> Vec<Vec<Step>> {
             mark(FenceLimit::DnsConnections),
             goto_refuse(),
         ]),
-        // ct state new udp dport 53 limit rate over 1000/second burst 1000 packets
+        // ct state new udp dport 53 limit rate over 1000/second burst 8000 packets
         // meta mark set 2 counter log group 6 drop
         steps([
             new(),
             filter("udp"),
-            over(DNS_QUESTIONS_PER_SECOND, DNS_QUESTIONS_PER_SECOND),
+            over(DNS_QUESTIONS_PER_SECOND, DNS_QUESTIONS_BURST),
             mark(FenceLimit::DnsQuestions),
             counter(),
             log_to(NFLOG_REST),

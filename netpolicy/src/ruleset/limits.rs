@@ -1,6 +1,10 @@
 //! Limits of the fence: rates and numbers of permitted packets, and their words in the log.
 
 pub(super) const DNS_QUESTIONS_PER_SECOND: u32 = 1000;
+/// Questions in a moment: both address types for each connection that may be made in a moment. The
+/// kernel tells the asker of one that it drops (EPERM), and the asker gives up at once: a client that
+/// may connect must not get that far.
+pub(super) const DNS_QUESTIONS_BURST: u32 = 2 * GATE_CONNECTIONS_BURST;
 pub(super) const DNS_CONNECTIONS: u32 = 64;
 /// Permitted connections that an agent may have open at once. The guard's own table, its
 /// descriptors and its container's memory follow this number; nothing else states it.
@@ -60,7 +64,11 @@ impl std::fmt::Display for FenceLimit {
             FenceLimit::DnsConnections => {
                 write!(f, "{DNS_CONNECTIONS} connections to the DNS filter at once")
             }
-            FenceLimit::DnsQuestions => write!(f, "{DNS_QUESTIONS_PER_SECOND} DNS questions a second"),
+            FenceLimit::DnsQuestions => write!(
+                f,
+                "{DNS_QUESTIONS_BURST} DNS questions in a moment, and {DNS_QUESTIONS_PER_SECOND} a second \
+                 after that"
+            ),
             FenceLimit::Connections => write!(f, "{GATE_CONNECTIONS} permitted connections at once"),
             FenceLimit::NewConnections => write!(
                 f,
