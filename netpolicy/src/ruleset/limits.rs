@@ -2,8 +2,8 @@
 
 pub(super) const DNS_QUESTIONS_PER_SECOND: u32 = 1000;
 /// Questions in a moment: both address types for each connection that may be made in a moment. The
-/// kernel tells the asker of one that it drops (EPERM), and the asker gives up at once: a client that
-/// may connect must not get that far.
+/// kernel tells the asker of one that it drops (EPERM), and the asker gives up at once: a client
+/// that may connect must not get that far.
 pub(super) const DNS_QUESTIONS_BURST: u32 = 2 * GATE_CONNECTIONS_BURST;
 pub(super) const DNS_CONNECTIONS: u32 = 64;
 /// Permitted connections that an agent may have open at once. The guard's own table, its
