@@ -1,24 +1,11 @@
 //! No file outside `supervisor/engine/` asks which engine it is: the dialect there says what differs.
 
+#[path = "support/sources.rs"]
+mod sources;
+
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Lists all source files below a folder.
-fn sources(folder: PathBuf) -> Vec<PathBuf> {
-    let (mut found, mut left) = (Vec::new(), vec![folder]);
-    while let Some(path) = left.pop() {
-        if path.is_dir() {
-            left.extend(path.read_dir().expect("a folder").map(|entry| entry.expect("an entry").path()));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found
-}
+use self::sources::{root, sources};
 
 /// Words of code that asks which engine it is. Clippy holds that nobody asks `/version` and `/info`
 /// anew, and a dialect's `Title` can only be shown, so nobody parses a version.

@@ -2,7 +2,12 @@
 //! say that an item is Linux's. (`.ci/run` checks the types for macOS too, where the target is
 //! installed; this says at once which line is to blame.)
 
+#[path = "support/sources.rs"]
+mod sources;
+
 use std::path::{Path, PathBuf};
+
+use self::sources::{root, sources};
 
 /// Crates, modules and names that are nowhere else. `/proc` is a path like others: who reads it
 /// lives with its absence.
@@ -56,31 +61,24 @@ fn unmarked(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-fn sources(root: &Path) -> Vec<PathBuf> {
-    let (mut found, mut left) = (Vec::new(), vec![root.join("src")]);
-    while let Some(path) = left.pop() {
-        let within = path.strip_prefix(root).expect("below the root");
-        if ITS_OWN.iter().any(|own| within == Path::new(own)) {
-            continue;
-        }
-        if path.is_dir() {
-            left.extend(path.read_dir().expect("a folder").map(|entry| entry.expect("an entry").path()));
-        } else if path.extension().is_some_and(|extension| extension == "rs")
-            && !path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("tests"))
-        {
-            found.push(path);
-        }
-    }
-    found
+/// Lists the sources that both systems compile; tests in files of their own are left out.
+fn shared_sources() -> Vec<PathBuf> {
+    let is_own = |file: &Path| {
+        let within = file.strip_prefix(root()).expect("below the root");
+        ITS_OWN.iter().any(|own| within.starts_with(own))
+    };
+    let is_test =
+        |file: &Path| file.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("tests"));
+    let files = sources(root().join("src")).into_iter();
+    files.filter(|file| !is_own(file) && !is_test(file)).collect()
 }
 
 #[test]
 fn what_only_linux_has_stays_with_fence_and_guard() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let sources = sources(root);
+    let sources = shared_sources();
     assert!(sources.len() > 100, "only {} files were found", sources.len());
     for own in ITS_OWN {
-        assert!(root.join(own).exists(), "{own} is no more");
+        assert!(root().join(own).exists(), "{own} is no more");
     }
     let all: Vec<String> = sources
         .iter()

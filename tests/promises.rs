@@ -1,8 +1,13 @@
 //! Each promise in the threat model names the tests that would fail if it were not kept; each named
 //! test is there.
 
+#[path = "support/sources.rs"]
+mod sources;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use self::sources::{root, sources};
 
 const DOCUMENT: &str = include_str!("../docs/threat-model.md");
 const HEADING: &str = "## Promises and their tests";
@@ -19,18 +24,6 @@ fn rows(document: &str) -> Vec<(String, Vec<String>)> {
         (cells[0].to_owned(), tests)
     })
     .collect()
-}
-
-fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
-    let listed = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    for entry in listed.flatten().map(|entry| entry.path()) {
-        if entry.is_dir() {
-            sources(&entry, found);
-        } else if entry.extension().is_some_and(|ending| ending == "rs") {
-            let text = fs::read_to_string(&entry).unwrap_or_default();
-            found.push((entry, text));
-        }
-    }
 }
 
 /// Tells whether a function of this name is a test, and one that runs.
@@ -51,7 +44,7 @@ fn is_test(text: &str, name: &str) -> bool {
 /// Why a named test is none; nothing where it is one.
 fn missing(name: &str, sources: &[(PathBuf, String)]) -> Option<String> {
     let text_of = |file: &str| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/tests/e2e").join(file);
+        let path = root().join("integration/tests/e2e").join(file);
         fs::read_to_string(path).unwrap_or_default()
     };
     let Some((module, test)) = name.split_once(": ") else {
@@ -64,11 +57,9 @@ fn missing(name: &str, sources: &[(PathBuf, String)]) -> Option<String> {
 }
 
 fn all_sources() -> Vec<(PathBuf, String)> {
-    let mut found = Vec::new();
-    for folder in ["src", "tests", "netpolicy/src", "netpolicy/tests", "integration/src"] {
-        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut found);
-    }
-    found
+    let folders = ["src", "tests", "netpolicy/src", "netpolicy/tests", "integration/src"];
+    let files = folders.iter().flat_map(|folder| sources(root().join(folder)));
+    files.map(|file| (file.clone(), fs::read_to_string(file).expect("a source"))).collect()
 }
 
 #[test]

@@ -5,9 +5,13 @@
 
 #[path = "support/imports.rs"]
 mod imports;
+#[path = "support/sources.rs"]
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+use self::sources::{root, sources};
 
 /// The rooms from the ground floor up, each with those that it may use.
 const MATRIX: [(&str, &[&str]); 10] = [
@@ -56,23 +60,6 @@ const PARTS: [(&str, &[&str]); 14] = [
         ],
     ),
 ];
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// All source files below a folder.
-fn sources(folder: PathBuf) -> Vec<PathBuf> {
-    let (mut found, mut left) = (Vec::new(), vec![folder]);
-    while let Some(path) = left.pop() {
-        if path.is_dir() {
-            left.extend(path.read_dir().expect("a folder").map(|entry| entry.expect("an entry").path()));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found
-}
 
 /// Lists the names that follow a path in a text's code, those of a group in braces too. Comments
 /// are left out.

@@ -1,30 +1,16 @@
 //! Plain words in comments, held by a look at the sources: a doc comment begins with a verb or a
 //! noun, never with a question's word, and comments keep to the width of a page.
 
-use std::path::{Path, PathBuf};
+#[path = "support/sources.rs"]
+mod sources;
+
+use self::sources::{root, sources};
 
 /// Words that no doc comment begins with.
 const FIRST: [&str; 7] = ["How", "The same", "What", "Whether", "Who", "Whom", "Whose"];
 
 /// Columns of a comment's line. Drawings and code, between lines of backquotes, may be wider.
 const WIDTH: usize = 100;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Lists all source files below a folder.
-fn sources(folder: PathBuf) -> Vec<PathBuf> {
-    let (mut found, mut left) = (Vec::new(), vec![folder]);
-    while let Some(path) = left.pop() {
-        if path.is_dir() {
-            left.extend(path.read_dir().expect("a folder").map(|entry| entry.expect("an entry").path()));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found
-}
 
 /// Splits a line into the mark of a comment and its text. Returns nothing for a line of code.
 fn comment(line: &str) -> Option<(&str, &str)> {

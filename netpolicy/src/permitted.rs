@@ -93,30 +93,21 @@ fn parts(matcher: &Matcher) -> Vec<Matcher> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{LayerSource, load_layers};
+    use crate::load::sample;
     use crate::policy::Layer;
 
     /// Returns what these layers permit, a line each.
     fn of(layers: &[(Layer, &str)], denied: bool) -> Vec<String> {
-        let sources: Vec<LayerSource> = layers
-            .iter()
-            .map(|(layer, _)| LayerSource {
-                root: (*layer == Layer::Project).then(|| ".".to_owned()),
-                ..LayerSource::files(*layer, vec![format!("./{layer}.yml")])
-            })
-            .collect();
-        let mut read = |layer: Layer, _: &str| {
-            let text = layers.iter().find(|(of, _)| *of == layer).map_or("", |(_, text)| text);
-            Ok(format!("version: 1\nnetwork: {text}\n").into_bytes())
-        };
-        let today = "2026-01-01".parse().unwrap();
-        let mut policy = load_layers(&sources, today, &mut read).unwrap().policy;
+        let texts: Vec<(Layer, String)> =
+            layers.iter().map(|(layer, text)| (*layer, format!("network: {text}\n"))).collect();
+        let texts: Vec<(Layer, &str)> = texts.iter().map(|(layer, text)| (*layer, &**text)).collect();
+        let mut policy = sample::policy(&texts);
         policy.network_denied = denied;
         let line = |one: &Permitted| {
             let (Destination::Host(to) | Destination::Range(to)) = &one.destination;
             format!("{to}:{} {}", one.port, one.protocol.as_str())
         };
-        permitted(&policy, &Surroundings::default(), today).iter().map(line).collect()
+        permitted(&policy, &Surroundings::default(), sample::today()).iter().map(line).collect()
     }
 
     #[test]

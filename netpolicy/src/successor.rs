@@ -98,25 +98,8 @@ fn changed(now: &Value, next: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{LayerSource, load_layers};
+    use crate::load::sample::policy;
     use crate::policy::Ceiling;
-
-    /// Makes the policy of these layers, each a text below `network:`.
-    fn policy(layers: &[(Layer, &str)]) -> Policy {
-        let sources: Vec<LayerSource> = layers
-            .iter()
-            .map(|(layer, _)| LayerSource {
-                root: (*layer == Layer::Project).then(|| ".".to_owned()),
-                ..LayerSource::files(*layer, vec![format!("./{layer}.yml")])
-            })
-            .collect();
-        let mut read = |layer: Layer, _: &str| {
-            let text = layers.iter().find(|(of, _)| *of == layer).map_or("", |(_, text)| text);
-            Ok(format!("version: 1\n{text}").into_bytes())
-        };
-        let today = "2026-01-01".parse().unwrap();
-        load_layers(&sources, today, &mut read).unwrap().policy
-    }
 
     fn texts(rules: &[Arc<Rule>]) -> Vec<&str> {
         rules.iter().map(|rule| rule.origin.text.as_str()).collect()

@@ -160,12 +160,7 @@ impl fmt::Display for Warning {
                 write!(f, "-e {name}: ringfence sets this variable itself, so the given value does not count")
             }
             Warning::NoticeNotRenewed(failure) => {
-                write!(
-                    f,
-                    "the change is made, and the agent's notice says what held before: {}",
-                    failure.message
-                )?;
-                failure.causes.iter().try_for_each(|cause| write!(f, "\nbecause: {cause}"))
+                fmt_failure(f, "the change is made, and the agent's notice says what held before", failure)
             }
             Warning::Files { directory, finding, count, first } => {
                 let what = finding.words(*count == 1);
@@ -189,22 +184,11 @@ impl fmt::Display for Warning {
                 "the engine had another image by the name {tag} ({why}); its own was loaded in its place"
             ),
             Warning::NoAccount(failure) => {
-                write!(f, "the agent's user gets no account of its own: {}", failure.message)?;
-                failure.causes.iter().try_for_each(|cause| write!(f, "\nbecause: {cause}"))?;
-                failure.hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
+                fmt_failure(f, "the agent's user gets no account of its own", failure)
             }
             Warning::AgentKilled { seconds } => {
                 write!(f, "the agent was asked to end and went on for {seconds} s, so it is ended (KILL)")
             }
-            other => other.fmt_of_records(f),
-        }
-    }
-}
-
-impl Warning {
-    /// Writes those about events, helpers' files and workflows.
-    fn fmt_of_records(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
             Warning::EventsExposed { file, why, kept } => write!(
                 f,
                 "{} can be exchanged or changed ({why}): what is there is no evidence; the same events are kept in {}",
@@ -247,22 +231,18 @@ impl Warning {
             Warning::NoSystemResolver(error) => {
                 write!(f, "no resolver in /etc/resolv.conf: {error}")
             }
-            Warning::Policy(_)
-            | Warning::OptionWithoutEffect { .. }
-            | Warning::VariableNotSet(_)
-            | Warning::VariableReplaced(_)
-            | Warning::NoticeNotRenewed(_)
-            | Warning::Files { .. }
-            | Warning::NotLookedThrough(_)
-            | Warning::ByEngine { .. }
-            | Warning::HelperImageReplaced { .. }
-            | Warning::NoAccount(_)
-            | Warning::Uncovered(_)
-            | Warning::Noted(_)
-            | Warning::AgentKilled { .. } => Ok(()),
         }
     }
+}
 
+/// Writes what failed, with its causes and its hint.
+fn fmt_failure(f: &mut fmt::Formatter<'_>, what: &str, failure: &Failure) -> fmt::Result {
+    write!(f, "{what}: {}", failure.message)?;
+    failure.causes.iter().try_for_each(|cause| write!(f, "\nbecause: {cause}"))?;
+    failure.hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
+}
+
+impl Warning {
     /// Tells whether `--quiet` leaves it: evidence is lost, less is enforced than was asked for, or
     /// something is left on this machine that no later command tells.
     fn is_essential(&self) -> bool {

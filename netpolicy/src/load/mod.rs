@@ -21,6 +21,8 @@ mod merge;
 mod network;
 mod range;
 mod rule;
+#[cfg(test)]
+pub(crate) mod sample;
 pub(crate) mod shape;
 mod side;
 mod source;
