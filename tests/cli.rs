@@ -75,8 +75,8 @@ fn a_system_directory_is_no_project() {
     insta::assert_snapshot!(ringfence(dir.path(), &["run", "--project", "/etc", "image", "true"]));
 }
 
-/// An engine's socket in the project, found in each way that names an engine: whoever has the
-/// socket has this machine.
+/// An engine's socket in the project, found in each way that names an engine: a program that has
+/// the socket has this machine.
 #[test]
 fn a_project_with_the_engines_socket_is_refused_however_the_engine_is_named() {
     let meta = |socket: &Path| {

@@ -1,4 +1,5 @@
-//! No file outside `supervisor/engine/` asks which engine it is: the dialect there says what differs.
+//! No file outside `supervisor/engine/` asks which engine it is: the dialect there says what
+//! differs.
 
 #[path = "support/sources.rs"]
 mod sources;

@@ -1,6 +1,6 @@
-//! What only Linux has stays with fence and guard: everywhere else a file must build on macOS, or
-//! say that an item is Linux's. (`.ci/run` checks the types for macOS too, where the target is
-//! installed; this says at once which line is to blame.)
+//! Things that only Linux has stay with fence and guard: everywhere else a file must build on
+//! macOS, or say that an item is Linux's. (`.ci/run` checks the types for macOS too, where the
+//! target is installed; this says at once which line is to blame.)
 
 #[path = "support/sources.rs"]
 mod sources;

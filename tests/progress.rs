@@ -1,4 +1,5 @@
-//! Progress as a person sees it: on a terminal, after a second, and nowhere else. An engine that says nothing is waited for.
+//! Progress as a person sees it: on a terminal, after a second, and nowhere else. An engine that
+//! says nothing is waited for.
 
 use std::fs::File;
 use std::io::Read;

@@ -10,7 +10,7 @@ use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{RData, Record, RecordType};
 
-/// What the upstream knows; nothing is ever dialled.
+/// Names that the upstream knows. Nothing is ever dialled.
 const ZONE: [(&str, &[[u8; 4]]); 4] = [
     ("public.example.", &[[93, 184, 216, 34]]),
     ("rebinding.example.", &[[10, 1, 2, 3]]),

@@ -234,7 +234,7 @@ const WRITERS: [(&str, &str); 4] = [
     ("src/supervisor/run/streams.rs", "the agent's own stdout and stderr pass unchanged"),
 ];
 
-/// What writes to stdout or stderr, or may: macros and handles.
+/// Macros and handles that write to stdout or stderr, or may.
 const WRITES: [&str; 7] = ["print!", "println!", "eprint!", "eprintln!", "dbg!", "stdout()", "stderr()"];
 
 /// The lines of a source file, without comments and the tests at its end, that write.
@@ -294,7 +294,8 @@ fn tracing_in(text: &str) -> Vec<&str> {
     text.lines().filter(|line| !line.trim_start().starts_with("//") && names(line)).collect()
 }
 
-/// Fields of diagnostics are numbers and words of the program, since only typed functions record them.
+/// Fields of diagnostics are numbers and words of the program, since only typed functions record
+/// them.
 #[test]
 fn diagnostics_are_recorded_by_typed_functions_alone() {
     let mut wrong = Vec::new();

@@ -37,8 +37,8 @@ enum Change {
     Splice(Index, Vec<u8>),
 }
 
-/// Inputs of at most `longest` bytes: mostly `seeds` with a few changes, now and then bytes of pure chance. `words` are
-/// what the format knows: tokens, delimiters, magic numbers.
+/// Inputs of at most `longest` bytes: mostly `seeds` with a few changes, now and then bytes of pure
+/// chance. `words` are what the format knows: tokens, delimiters, magic numbers.
 ///
 /// # Panics
 /// Without a seed.

@@ -1,12 +1,14 @@
-//! One loop for all fuzz targets: good inputs, bent, for a bounded time. A development dependency only.
+//! One loop for all fuzz targets: good inputs, bent, for a bounded time. A development dependency
+//! only.
 //!
 //! ```text
 //!  seeds ──bend (flip, insert, cut, repeat, splice, words, lengths)──▶ target ──Err, panic, slow──▶ made small, kept
 //!    ▲                                                               │
 //!    └───────────── until RINGFENCE_FUZZ_SECONDS are over ◀──────────┘
 //! ```
-//! Targets are ordinary tests called `fuzz_…`, so they reach private parsers and run with `cargo test`. What fails is
-//! shrunk by proptest and kept in `proptest-regressions` beside the target's source: every later run tries it first.
+//! Targets are ordinary tests called `fuzz_…`, so they reach private parsers and run with
+//! `cargo test`. What fails is shrunk by proptest and kept in `proptest-regressions` beside the
+//! target's source: every later run tries it first.
 
 mod bend;
 
@@ -21,7 +23,7 @@ use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestR
 pub use self::bend::{Bytes, bytes, segments};
 pub use proptest;
 
-/// How many seconds each target may take.
+/// The variable with the seconds that each target may take.
 pub const SECONDS: &str = "RINGFENCE_FUZZ_SECONDS";
 /// With nothing set: enough to see that a target works.
 const DEFAULT: Duration = Duration::from_secs(1);
@@ -30,7 +32,7 @@ const BATCH: u32 = 64;
 /// An input that takes longer is a finding: somebody could hold the guard up with it.
 const SLOW: Duration = Duration::from_secs(5);
 
-/// What a target says about one input.
+/// A target's word about one input.
 pub type Judgement = Result<(), TestCaseError>;
 
 /// Gives inputs to a target until its time is over, and says how many there were.
@@ -44,7 +46,8 @@ where
     S::Value: Clone + Debug,
 {
     let source = Location::caller().file();
-    // Beside the sources of a crate there is one folder for all findings; a test outside of them keeps its own.
+    // Beside the sources of a crate there is one folder for all findings; a test outside of them
+    // keeps its own.
     let kept = if source.contains("src/") {
         FileFailurePersistence::SourceParallel("proptest-regressions")
     } else {
@@ -64,7 +67,8 @@ where
     eprintln!("fuzz target {target}: {count} inputs in {:.1} s, no finding", begin.elapsed().as_secs_f64());
 }
 
-/// How many inputs were tried in the time (whole batches of the configuration's `cases`), and the failure that ended it.
+/// Tries inputs until the time is over, in whole batches of the configuration's `cases`. Returns
+/// their number, and the failure that ended it.
 fn search<S>(
     inputs: &S,
     judge: impl Fn(S::Value) -> Judgement,
@@ -120,7 +124,8 @@ mod tests {
 
     fn failure(seed: u64, judge: impl Fn(Bytes) -> Judgement) -> Option<String> {
         let inputs = bytes(vec![b"length=4;body".to_vec()], &[b"9"], 64);
-        // One batch that does not end before the fault is met: a second one would try the same inputs.
+        // One batch that does not end before the fault is met: a second one would try the same
+        // inputs.
         let config = Config {
             cases: 1_000_000,
             failure_persistence: None,
@@ -130,7 +135,8 @@ mod tests {
         search(&inputs, judge, Duration::from_secs(20), &config).1
     }
 
-    /// Making small goes downhill and may end where two changes need each other, so it is asked of most searches, not of each.
+    /// Making small goes downhill and may end where two changes need each other, so it is asked of
+    /// most searches, not of each.
     #[test]
     fn a_fault_behind_a_bent_byte_is_found_and_mostly_made_small() {
         let found: Vec<String> = (0..16)

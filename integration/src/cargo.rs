@@ -9,9 +9,9 @@ use anyhow::{Result, bail};
 use crate::command::bounded;
 use crate::testbed::setup::target_directory;
 
-/// What else is chosen in the cargo command that builds a program. The features of all dependencies
-/// follow from the choice, and another one than that of the command at work builds every one of
-/// them anew, which takes minutes.
+/// The packages and tests chosen beside a program in the cargo command that builds it. The features
+/// of all dependencies follow from the choice. Another choice than that of the command at work
+/// builds every dependency anew, which takes minutes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Beside {
     /// Nothing: the program as its users have it.

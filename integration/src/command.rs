@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// What a program left behind.
+/// The result of a program that has ended.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// How it ended.
+    /// Its exit status.
     pub status: ExitStatus,
-    /// What it printed, as text.
+    /// Its output, as text.
     pub stdout: String,
-    /// What it printed, as it came.
+    /// Its output, as it came.
     pub bytes: Vec<u8>,
-    /// What it complained about.
+    /// Its complaints, as text.
     pub stderr: String,
-    /// How long it took.
+    /// The time that it took.
     pub took: Duration,
 }
 

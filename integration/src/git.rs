@@ -25,7 +25,7 @@ pub fn git_with_complaints(folder: &Path, words: &[&str]) -> Result<String> {
     Ok(output.stdout + &output.stderr)
 }
 
-/// With a name of its own, and without the configuration of whoever runs the tests.
+/// Runs git with a name of its own, and without the configuration of the person who runs the tests.
 fn run(folder: &Path, words: &[&str]) -> Result<Output> {
     let mut command = Command::new("git");
     command

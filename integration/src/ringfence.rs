@@ -46,9 +46,9 @@ pub struct Outcome {
     pub stderr: String,
     /// The decision log.
     pub events: Vec<Value>,
-    /// Where the decision log is.
+    /// The path of the decision log.
     pub events_file: PathBuf,
-    /// How long it took.
+    /// The time that it took.
     pub took: Duration,
 }
 
@@ -65,7 +65,7 @@ impl Outcome {
         })
     }
 
-    /// Whether there is such an event.
+    /// Tells whether there is such an event.
     #[must_use]
     pub fn has_event(&self, fields: &[(&str, &str)]) -> bool {
         self.event(fields).is_some()
@@ -98,7 +98,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// What the agent printed so far, as lines.
+    /// Returns the lines that the agent printed so far.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().map(|lines| lines.clone()).unwrap_or_default()
@@ -191,8 +191,8 @@ impl Ringfence {
         self.at_home(Command::new(&self.executable))
     }
 
-    /// The same behind a program that changes what ringfence finds around it: `PROGRAM BEFORE…
-    /// ringfence`, and the caller adds ringfence's own arguments.
+    /// Returns `PROGRAM BEFORE… ringfence` with the testbed's environment. The program changes what
+    /// ringfence finds around it. The caller adds ringfence's own arguments.
     #[must_use]
     pub fn behind<S: AsRef<OsStr>>(&self, program: &str, before: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(program);
@@ -220,7 +220,7 @@ impl Ringfence {
         command
     }
 
-    /// Where it keeps its state.
+    /// Returns the directory in which it keeps its state.
     #[must_use]
     pub fn state(&self) -> PathBuf {
         self.directory.join("state/ringfence")
@@ -274,7 +274,7 @@ impl Ringfence {
         self.run_with_input(policy, options, image, agent, b"")
     }
 
-    /// The same with something on its standard input.
+    /// Does what [`Self::run`] does, with `input` on the standard input.
     ///
     /// # Errors
     /// When ringfence cannot be started or hangs.
@@ -298,7 +298,7 @@ impl Ringfence {
         })
     }
 
-    /// The same, while the test goes on.
+    /// Starts what [`Self::run`] runs, and returns while it goes on.
     ///
     /// # Errors
     /// When ringfence cannot be started.

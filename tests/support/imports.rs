@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// A module's path from the crate, for example `load`, `shape`.
 type Module = Vec<String>;
-/// What reads a file.
+/// A function that reads a file.
 type Reader<'r> = dyn Fn(&Path) -> Option<String> + 'r;
 
 /// One file, as far as names are concerned.

@@ -1,4 +1,5 @@
-//! The DNS filter beside dnsmasq and unbound, all answering the same names from what they hold, each on the same core.
+//! The DNS filter beside dnsmasq and unbound, all answering the same names from what they hold,
+//! each on the same core.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};

@@ -23,7 +23,7 @@ use tempfile::TempDir;
 /// A running guard; it ends with this.
 pub(crate) struct Guard {
     child: Child,
-    /// Where its DNS filter answers.
+    /// The address at which its DNS filter answers.
     pub(crate) dns: SocketAddr,
     _fence: UnixStream,
     _directory: TempDir,

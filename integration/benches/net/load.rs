@@ -19,7 +19,7 @@ pub(crate) fn question(name: &str) -> Result<Vec<u8>> {
     Ok(message.to_vec()?)
 }
 
-/// What answering cost.
+/// The speed of answering.
 pub(crate) struct Throughput {
     /// Answers a second by the clock.
     pub(crate) by_clock: f64,
@@ -90,7 +90,7 @@ fn client(server: SocketAddr) -> Result<UdpSocket> {
     Ok(socket)
 }
 
-/// What all threads of a process have used.
+/// Adds up the processor time that all threads of a process have used.
 fn processor_time(pid: u32) -> Result<Duration> {
     let mut all = 0;
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {

@@ -1,9 +1,11 @@
-//! `cargo bench-net [PART…] [--json]`: ringfence beside the programs it is compared with, in one run on one machine.
+//! `cargo bench-net [PART…] [--json]`: ringfence beside the programs it is compared with, in one
+//! run on one machine.
 //!
 //! ```text
 //!  part (dns, …) ──measures──▶ Row (what, ringfence, others, target) ──▶ a table, or JSON
 //! ```
-//! A new part is a module with a `measure` function, and a line in [`PARTS`]. What cannot be measured here is said, not left out.
+//! A new part is a module with a `measure` function, and a line in [`PARTS`]. What cannot be
+//! measured here is said, not left out.
 
 mod dns;
 mod guard;
@@ -21,13 +23,13 @@ const PARTS: &[Part] = &[("dns", dns::measure)];
 
 /// One figure beside others.
 pub(crate) struct Row {
-    /// What was measured, and in what.
+    /// The thing measured, and its unit.
     pub(crate) what: String,
     /// Ringfence's.
     pub(crate) own: f64,
     /// Everybody else's, by name; nothing where one cannot be measured here.
     pub(crate) others: Vec<(&'static str, Option<f64>)>,
-    /// What is aimed at, in words, and whether it was reached; nothing for a figure that stands for itself.
+    /// The aim in words, and whether it was reached. Nothing for a figure that stands for itself.
     pub(crate) target: Option<(String, bool)>,
 }
 

@@ -19,7 +19,7 @@ use integration::testbed::site::Site;
 use integration::testbed::{Testbed, dns, gitlab, setup};
 use serde_json::Value;
 
-/// What the demo's policy allows.
+/// The rules of the demo's policy.
 const POLICY: &str = "  allow:
     - gitlab.test
     - model.test
@@ -43,7 +43,7 @@ enum How {
     Probe(String),
 }
 
-/// How a step went.
+/// The result of a step.
 struct Row {
     what: String,
     verdict: String,
@@ -280,7 +280,7 @@ fn judge(index: usize, step: &Step, outcome: &Outcome) -> Row {
     Row { what: step.what.to_owned(), verdict: verdict.to_owned(), why, latency, good }
 }
 
-/// Whether the step worked, and its microseconds.
+/// Reads whether the step worked, and its microseconds, from the output.
 fn result_of(index: usize, step: &Step, stdout: &str) -> Option<(bool, u64)> {
     match step.how {
         How::Client(_) => {

@@ -20,7 +20,7 @@ use anyhow::{Context, Result, bail};
 use integration::cargo::cargo;
 use integration::testbed::engine::{VARIABLE, variants};
 
-/// Where the table stands, and the lines around it.
+/// The page with the table, and the lines around it.
 const PAGE: &str = "docs/engines.md";
 const BEGIN: &str = "<!-- made by `cargo engines`: begin -->";
 const END: &str = "<!-- made by `cargo engines`: end -->";
@@ -93,7 +93,7 @@ fn build() -> Result<PathBuf> {
         .context("cargo did not build the end-to-end tests")
 }
 
-/// What came of one engine.
+/// The results of one engine.
 #[derive(Debug, Default)]
 struct Row {
     engine: String,

@@ -1,13 +1,14 @@
 //! Every address and name of the testbed.
 
-/// Where the name server answers; the guard's upstream.
+/// The name server's address. It is the guard's upstream.
 pub const NAME_SERVER: &str = "198.51.100.53";
 /// The one address that several names share, as behind a CDN.
 pub const SHARED: &str = "198.51.100.10";
-/// Where the plain TCP services are.
+/// The address of the plain TCP services.
 pub const SERVICES: &str = "198.51.100.20";
 
-/// Where the intranet's name server is: it knows what is below `corp.test`, and nobody else does.
+/// The address of the intranet's name server. It knows what is below `corp.test`, and nobody else
+/// does.
 pub const INTRANET: &str = "10.99.0.53";
 /// A server whose certificate only the corporate authority signed.
 pub const CORPORATE: &str = "198.51.100.30";
@@ -17,7 +18,7 @@ pub const FAKE: &str = "240.77.0.10";
 pub const CORPORATE_NAME: &str = "corporate.test";
 /// The name in the certificate of both encrypted resolvers.
 pub const ENCRYPTED_DNS_NAME: &str = "dns.test";
-/// Where the corporate proxies are, on the intranet.
+/// The address of the corporate proxies, on the intranet.
 pub const PROXY: &str = "10.99.0.80";
 /// A name that no name server knows, only the proxies.
 pub const PROXY_INNER: &str = "inner.proxy.test";
@@ -79,7 +80,8 @@ pub(super) const ZONE: Zone = &[
     ("proxy.test", &[PROXY]),
 ];
 
-/// What the internet's server says about a name; none when it is no name of the internet.
+/// Returns the answer of the internet's server about a name, none when it is no name of the
+/// internet.
 pub(super) fn of(name: &str) -> Option<&'static [&'static str]> {
     find(ZONE, name).or_else(|| find(REBINDING, name))
 }

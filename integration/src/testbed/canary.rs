@@ -22,7 +22,7 @@ pub const FOREIGN_DNS: &str = "198.51.100.54";
 pub struct Heard {
     /// Which canary.
     pub canary: String,
-    /// Who spoke.
+    /// The address of the speaker.
     pub from: SocketAddr,
     /// The first bytes, as text.
     pub bytes: String,
@@ -55,7 +55,7 @@ impl Canaries {
         Ok(canaries)
     }
 
-    /// What was heard since the last call.
+    /// Takes what was heard since the last call.
     pub fn take(&self) -> Vec<Heard> {
         // What is on its way still counts.
         thread::sleep(Duration::from_millis(50));

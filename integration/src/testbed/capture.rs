@@ -28,7 +28,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Whether these bytes are in its beginning.
+    /// Tells whether these bytes are in its beginning.
     #[must_use]
     pub fn has(&self, bytes: &[u8]) -> bool {
         self.bytes.windows(bytes.len()).any(|part| part == bytes)

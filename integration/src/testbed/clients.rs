@@ -15,7 +15,7 @@ use crate::command::{bounded, run};
 
 /// `getaddrinfo`, printed.
 const LOOKUP: &str = include_str!("lookup.c");
-/// What the C program is called in the image.
+/// The C program's name in the image.
 const MUSL: &str = "musl-lookup";
 /// System calls and files, tried one by one.
 const SURFACE: (&str, &str) = ("surface", include_str!("surface.c"));

@@ -1,5 +1,5 @@
-//! What the web servers answer: enough of GitLab for git and python-gitlab, a model's API for a
-//! coding agent, and a page for every other name.
+//! The web servers' answers: enough of GitLab for git and python-gitlab, a model's API for a coding
+//! agent, and a page for every other name.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,20 +40,20 @@ pub const TOKENS: &[Known] = &[
     Known { token: "brief-of-the-testbed", oauth: true, scopes: &["ai_workflows"], ends: Ends::In(12) },
 ];
 
-/// What the API tells about a token.
+/// The API's words about a token.
 #[derive(Debug)]
 pub struct Known {
     /// The token.
     pub token: &'static str,
-    /// Whether it is an OAuth token.
+    /// True for an OAuth token.
     pub oauth: bool,
-    /// What it may do.
+    /// The things that it may do.
     pub scopes: &'static [&'static str],
-    /// When it ends.
+    /// Its end.
     pub ends: Ends,
 }
 
-/// When a token ends.
+/// The end of a token.
 #[derive(Debug)]
 pub enum Ends {
     /// At the beginning of a day.
@@ -66,7 +66,7 @@ pub enum Ends {
 
 /// A file of the project that can be cloned, and its content.
 pub const FILE: (&str, &str) = ("README.md", "# A project of the testbed\n");
-/// What the model says.
+/// The model's words.
 pub const MODEL_SAYS: &str = "The fence holds.";
 
 /// The repositories behind it.
@@ -105,7 +105,7 @@ impl GitLab {
     #[must_use]
     pub fn answer(&self, request: &Request) -> Response {
         if request.path.starts_with("/group/project.git/") {
-            // As GitLab: whoever pushes says who they are.
+            // As GitLab: a push says who pushes.
             let pushes =
                 request.path.ends_with("git-receive-pack") || request.query.contains("git-receive-pack");
             if pushes && !may_push(request) {
@@ -182,7 +182,7 @@ impl GitLab {
     }
 }
 
-/// Whether a request has a token as its password.
+/// Tells whether a request has a token as its password.
 fn may_push(request: &Request) -> bool {
     let given = request.header("authorization").and_then(|header| header.strip_prefix("Basic "));
     let given =

@@ -18,7 +18,7 @@ pub struct Request {
     pub method: String,
     /// The path, without the query.
     pub path: String,
-    /// What stands behind the question mark.
+    /// The part behind the question mark.
     pub query: String,
     /// Headers, names in lower case.
     pub headers: Vec<(String, String)>,

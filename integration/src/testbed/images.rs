@@ -110,7 +110,7 @@ impl Sources {
         Ok(Images { agent, tiny })
     }
 
-    /// What is put beside the image's own programs.
+    /// Lists the programs that are put beside the image's own.
     fn programs(&self) -> impl Iterator<Item = &PathBuf> {
         std::iter::once(&self.probe).chain(&self.clients)
     }

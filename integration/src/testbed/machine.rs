@@ -1,5 +1,5 @@
-//! What a testbed leaves on the machine: nothing. A witness outside of the testbed's namespaces
-//! looks before and after.
+//! A witness that a testbed leaves nothing on the machine. It is outside of the testbed's
+//! namespaces, and looks before and after.
 //!
 //! ```text
 //!  Witness::begin ─▶ shell in the machine's own namespaces ─┬─ look ─▶ lines before
@@ -33,7 +33,7 @@ nft list ruleset 2>/dev/null | sed 's/packets [0-9]* bytes [0-9]*//; s/^/firewal
 cut -d' ' -f5 /proc/self/mountinfo | sed 's/^/mount /'
 echo END
 ";
-/// How long what is on its way out may take.
+/// The longest time for what is on its way out.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A shell that stays in the namespaces in which it was started, and what it saw first.

@@ -41,9 +41,9 @@ use crate::ringfence::Ringfence;
 /// A running testbed. Its parts end in the order in which they stand here.
 #[derive(Debug)]
 pub struct Testbed {
-    /// Where containers run.
+    /// The engine that runs the containers.
     pub engine: Engine,
-    /// What they run from.
+    /// The images that they run from.
     pub images: Images,
     /// The executable under test.
     pub ringfence: Ringfence,
@@ -61,7 +61,7 @@ pub struct Testbed {
     pub web: Web,
     /// The internet's other servers.
     pub services: Services,
-    /// Who must hear nothing.
+    /// The canaries, which must hear nothing.
     pub canaries: Canaries,
     /// Files of this run: state and configuration directories of ringfence, projects.
     pub directory: tempfile::TempDir,

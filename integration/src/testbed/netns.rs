@@ -49,8 +49,8 @@ impl Netns {
         ip(&format!("-n {} {arguments}", self.name))
     }
 
-    /// Runs `work` on a thread inside the namespace. Sockets that it makes stay there, whoever uses
-    /// them later.
+    /// Runs `work` on a thread inside the namespace. Sockets that it makes stay there, also when
+    /// another thread uses them later.
     ///
     /// # Errors
     /// When the namespace cannot be entered or `work` fails.

@@ -19,15 +19,15 @@ pub use super::addresses::{PROXY as ADDRESS, PROXY_INNER as INNER};
 
 /// Takes everybody.
 pub const OPEN: u16 = 3128;
-/// Takes whoever shows [`CREDENTIALS`].
+/// Takes a client that shows [`CREDENTIALS`].
 pub const GUARDED: u16 = 3129;
 /// Forbids every target.
 pub const FORBIDDING: u16 = 3130;
 /// Says nothing.
 pub const SILENT: u16 = 3131;
-/// What [`GUARDED`] wants to see.
+/// The credentials that [`GUARDED`] wants to see.
 pub const CREDENTIALS: &str = "agent:s3cret-of-the-proxy";
-/// The same as it travels.
+/// [`CREDENTIALS`], as they travel.
 const BASIC: &str = "Basic YWdlbnQ6czNjcmV0LW9mLXRoZS1wcm94eQ==";
 /// One CONNECT.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Asked {
     pub port: u16,
     /// `name:port`.
     pub target: String,
-    /// What it was shown.
+    /// The credentials that it was shown.
     pub authorization: Option<String>,
 }
 
@@ -74,7 +74,7 @@ impl Proxies {
         Ok(())
     }
 
-    /// What they were asked since the last call.
+    /// Takes what they were asked since the last call.
     pub fn take(&self) -> Vec<Asked> {
         self.log.lock().map(|mut log| std::mem::take(&mut *log)).unwrap_or_default()
     }

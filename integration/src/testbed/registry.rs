@@ -26,7 +26,8 @@ use super::engine::Engine;
 use super::http::{self, Request, Response};
 use crate::command::run;
 
-/// Who may have the image. In base64 the password has the two characters that alphabets differ in.
+/// The user who may have the image, and the password. In base64 the password has the two characters
+/// that alphabets differ in.
 pub const CREDENTIALS: (&str, &str) = ("agent", "pa~~~ss???wo>>>rd");
 /// The repository that has the image, and the one that is asked too often.
 pub const REPOSITORIES: (&str, &str) = ("some/agent", "busy/agent");
@@ -44,9 +45,9 @@ pub struct Asked {
     pub method: String,
     /// The path.
     pub path: String,
-    /// Whether the right credentials came with it.
+    /// True when the right credentials came with it.
     pub authorised: bool,
-    /// Whether any did.
+    /// True when any credentials came with it.
     pub credentials: bool,
     /// The answer's status.
     pub status: u16,
@@ -63,17 +64,17 @@ pub struct Registry {
     delay: Arc<AtomicU64>,
 }
 
-/// Whom a registry serves.
+/// The clients that a registry serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
     /// Everybody.
     Open,
-    /// Who has the password. Engines learn that from the first answer, so it holds for every
+    /// Those with the password. Engines learn that from the first answer, so it holds for every
     /// repository.
     Closed,
 }
 
-/// What it has, by digest; the manifest also by its tag.
+/// A registry's contents, by digest. The manifest is there by its tag too.
 struct Contents {
     door: Door,
     manifest: Vec<u8>,
@@ -119,7 +120,7 @@ impl Registry {
         self.delay.store(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// What was asked since the last look.
+    /// Takes the questions since the last look.
     pub fn take(&self) -> Vec<Asked> {
         self.log.lock().map(|mut log| std::mem::take(&mut *log)).unwrap_or_default()
     }

@@ -20,13 +20,13 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 use super::setup;
 use crate::command::{run, until};
 
-/// Where the engine listens with TLS.
+/// The port on which the engine listens with TLS.
 pub const TLS_PORT: u16 = 2376;
-/// Where the ssh server listens.
+/// The port on which the ssh server listens.
 const SSH_PORT: u16 = 2222;
 /// The other machine's name in ssh's configuration.
 pub const SSH_HOST: &str = "engine.test";
-/// What both sides of ssh need.
+/// Programs that both sides of ssh need, each with its package.
 pub const PROGRAMS: &[(&str, &str)] = &[
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),

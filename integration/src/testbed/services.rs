@@ -16,7 +16,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use super::dns::SERVICES;
 use super::netns::Netns;
 
-/// What the server that speaks first says.
+/// The line that the server that speaks first sends.
 pub const BANNER: &str = "SSH-2.0-testbed\r\n";
 /// The port of the echo.
 pub const ECHO_PORT: u16 = 7777;
@@ -29,7 +29,7 @@ pub const MAIL_PORT: u16 = 2525;
 /// The port of the WebSocket server.
 pub const WEBSOCKET_PORT: u16 = 80;
 
-/// What the services saw.
+/// The services' log.
 #[derive(Debug, Clone, Default)]
 pub struct Services {
     echoed: Arc<Mutex<Vec<Echoed>>>,
@@ -40,7 +40,7 @@ pub struct Services {
 pub struct Echoed {
     /// Bytes that came.
     pub bytes: u64,
-    /// Whether it ended with a reset.
+    /// True when it ended with a reset.
     pub reset: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What the testbed needs of the machine: installed when root on Debian or Ubuntu, else said.
+//! The testbed's needs of the machine: installed when root on Debian or Ubuntu, else said.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -86,7 +86,7 @@ pub fn programs(needs: &[Need], say: &dyn Fn(&str)) -> Result<()> {
     }
 }
 
-/// Where a program is, looked for where root's tools are too.
+/// Finds the path of a program. It looks where root's tools are too.
 #[must_use]
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Where testbeds stand: a machine that one command at a time may use, and what it prepared for
+//! The site of testbeds: a machine that one command at a time may use, and what it prepared for
 //! them.
 //!
 //! ```text
@@ -23,7 +23,7 @@ use super::{remote, setup};
 use crate::cargo::Beside;
 use crate::ringfence::Ringfence;
 
-/// How long a second command waits for the first.
+/// The time that a second command waits for the first.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// The machine, claimed for this command.
@@ -78,7 +78,7 @@ impl Site {
 }
 
 impl Materials {
-    /// Prepares them. Whoever calls it holds the site, or works for the command that does.
+    /// Prepares them. The caller holds the site, or works for the command that does.
     ///
     /// # Errors
     /// When the machine lacks something that cannot be installed, or a step fails.

@@ -62,7 +62,7 @@ impl Authority {
         Self::named(directory, "ca", "ringfence testbed")
     }
 
-    /// The same for an authority that no image trusts.
+    /// Reads the authority that no image trusts from `directory`, or makes it there.
     ///
     /// # Errors
     /// When files or keys are no good.

@@ -1,4 +1,5 @@
-//! The same probes on a plain Docker network must leak: this proves that the tests can see a leak.
+//! Probes of the other tests on a plain Docker network. They must leak: this proves that the tests
+//! can see a leak.
 
 use std::time::Instant;
 

@@ -1,4 +1,5 @@
-//! Covers where the same files are reached by another way: another mount, another run, another name.
+//! Covers where the same files are reached by another way: another mount, another run, another
+//! name.
 
 use std::collections::HashSet;
 use std::fs;
@@ -125,7 +126,8 @@ fn other_runs(bed: &Testbed) -> Result<()> {
     for part in [".env (was replaced)", "sub/.env (got another name)"] {
         expect(first.stderr.contains(part), part, &first)?;
     }
-    // The control: alone, the second run is shown what it asks for. And one that is shown it is told to the next.
+    // The control: alone, the second run is shown what it asks for. And one that is shown it is
+    // told to the next.
     let mut alone = bed.ringfence.start(
         &policy,
         &shown,

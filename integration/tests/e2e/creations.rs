@@ -1,5 +1,6 @@
-//! A start that fails while the engine is still making something leaves nothing. A proxy in front of the engine's socket holds
-//! requests up, and goes on with them when ringfence has hung up, as an engine does.
+//! A start that fails while the engine is still making something leaves nothing. A proxy in front
+//! of the engine's socket holds requests up, and goes on with them when ringfence has hung up, as
+//! an engine does.
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -25,7 +26,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("an engine whose answer is lost", lost_answer),
 ];
 
-/// What the proxy does to a request.
+/// The proxy's deed to a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Deed {
     Pass,

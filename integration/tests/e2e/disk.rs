@@ -1,5 +1,5 @@
-//! Parts of the engine's disk that an agent can use up beside the bytes of its files: volumes of its image, files without a name, space beyond
-//! an end, empty files.
+//! Parts of the engine's disk that an agent can use up beside the bytes of its files: volumes of
+//! its image, files without a name, space beyond an end, empty files.
 
 use std::fs;
 use std::time::Duration;
@@ -61,7 +61,8 @@ fn with_image(bed: &Testbed, image: &str) -> Result<()> {
     let volumes = || bed.engine.docker(&["volume", "ls", "--quiet"]);
     let before = volumes()?;
     let fill = "cat /data/file /workspace/here; stat -c '%u:%g %a' /data/sub; dd if=/dev/zero of=/var/db/fill bs=1M count=100 2>/dev/null";
-    // The control: the image's own files are there, the project is the project, and a wide limit is not met.
+    // The control: the image's own files are there, the project is the project, and a wide limit is
+    // not met.
     let project = project.to_str().context("a path")?;
     let options = ["--disk", "1GiB", "--project", project, "--user", "0:0"];
     let script = format!("{fill}; sleep 10");

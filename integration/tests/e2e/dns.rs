@@ -1,5 +1,5 @@
-//! The DNS filter as agents meet it: with the resolvers that real programs bring, and with bytes that none sends.
-//! The judge of what left is the upstream's log.
+//! The DNS filter as agents meet it: with the resolvers that real programs bring, and with bytes
+//! that none sends. The judge of what left is the upstream's log.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("bytes that are no questions", hostile),
 ];
 
-/// What the upstream was asked since.
+/// Returns what the upstream was asked since its log had `before` entries.
 pub(crate) fn asked_since(bed: &Testbed, before: usize) -> Vec<String> {
     bed.dns.log().split_off(before)
 }

@@ -1,5 +1,6 @@
-//! DNS tunnels: what iodine and dnscat2 send, under a permitted name, an ancestor, a foreign name and a wildcard. The judge
-//! is the upstream's log; beside it stands the same program on a plain network, where every question arrives.
+//! DNS tunnels: what iodine and dnscat2 send, under a permitted name, an ancestor, a foreign name
+//! and a wildcard. The judge is the upstream's log; beside it stands the same program on a plain
+//! network, where every question arrives.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! `ringfence doctor` on a real engine, and `engine.require` as a refusal.
 //!
-//! The engine of the tests shares the machine's kernel, so what is refused here is refused rightly; the controls are
-//! demands that it meets.
+//! The engine of the tests shares the machine's kernel, so what is refused here is refused rightly;
+//! the controls are demands that it meets.
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -173,7 +173,8 @@ fn others(bed: &Testbed) -> Result<()> {
     Ok(())
 }
 
-/// A runtime that is runc, but for what it changes in a container's configuration (its first argument, for sed).
+/// A runtime that is runc, but for what it changes in a container's configuration (its first
+/// argument, for sed).
 const WRAPPER: &str = r#"edit=$1 bundle= previous=
 shift
 for word; do
@@ -208,7 +209,8 @@ fn with_wrapper(
 }
 
 fn privileged(bed: &Testbed) -> Result<()> {
-    // Where the tests have not every power themselves, runc can give none: it is to give fewer, and the engine's word stays.
+    // Where the tests have not every power themselves, runc can give none: it is to give fewer, and
+    // the engine's word stays.
     with_wrapper(bed, r#"s/"CAP_[A-Z_]*"/"CAP_CHOWN"/g"#, false, || {
         let name = format!("testbed-privileged-{}", std::process::id());
         let options = ["run", "--detach", "--rm", "--privileged", "--runtime", "wrapper", "--name", &name];
@@ -228,7 +230,8 @@ fn privileged(bed: &Testbed) -> Result<()> {
 }
 
 fn default_runtime(bed: &Testbed) -> Result<()> {
-    // What stands for a sandbox here gives a container no power over the network that the engine made for it.
+    // What stands for a sandbox here gives a container no power over the network that the engine
+    // made for it.
     with_wrapper(bed, "s/CAP_NET_ADMIN/CAP_CHOWN/g", true, || {
         // The control: plain containers run in it.
         bed.engine.docker(&["run", "--rm", "--network", "none", &bed.images.tiny, "true"])?;
@@ -305,7 +308,8 @@ fn refused(bed: &Testbed) -> Result<()> {
 /// Before any engine of the tests was there. (Podman takes 0 for now.)
 const SINCE: &str = "2020-01-01T00:00:00Z";
 
-/// How many containers were created so far, as the engine remembers it; always 0 on Podman, which tells few of its past events.
+/// Counts the containers that were created so far, as the engine remembers it. The count is always
+/// 0 on Podman, which tells few of its past events.
 fn engine_events(bed: &Testbed) -> Result<usize> {
     if bed.engine.product() == Product::Podman {
         return Ok(0);
@@ -318,7 +322,8 @@ fn engine_events(bed: &Testbed) -> Result<usize> {
     Ok(events.lines().count())
 }
 
-/// Under another host name the engine no longer says that it is here, so that a container must show it.
+/// Under another host name the engine no longer says that it is here, so that a container must show
+/// it.
 fn looked_into(bed: &Testbed) -> Result<()> {
     let policy = demanding(bed, "vm")?;
     let before = (bed.engine.of_ringfence()?, engine_events(bed)?);

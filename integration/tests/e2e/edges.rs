@@ -1,4 +1,5 @@
-//! Where a command line meets an engine: docker's own options, output that cannot be written, an agent that does not want to end.
+//! Edges between a command line and an engine: docker's own options, output that cannot be written,
+//! an agent that does not want to end.
 
 use std::io::Read as _;
 use std::process::{Child, Command, Stdio};

@@ -1,4 +1,5 @@
-//! The engine is somewhere else: behind TLS, behind ssh, in a docker context; and it is used by somebody who is not root.
+//! The engine is somewhere else: behind TLS, behind ssh, in a docker context; and it is used by
+//! somebody who is not root.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +22,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("by somebody who may use the socket and is not root", unprivileged),
 ];
 
-/// What an agent does in all of these: something permitted, something refused, something from standard input.
+/// The agent's work in all of these: something permitted, something refused, something from
+/// standard input.
 const AGENT: &str =
     "curl -sS https://a.test/; curl -sS -m 5 https://b.test/ 2>/dev/null || echo refused; wc -c";
 
@@ -67,7 +69,8 @@ fn tls(bed: &Testbed) -> Result<()> {
     tested
 }
 
-/// Files of this machine cannot be given by such an engine, so its own name hosts and resolvers, on its disk: root cannot fill them.
+/// Files of this machine cannot be given by such an engine, so its own name hosts and resolvers, on
+/// its disk: root cannot fill them.
 fn names_stay(bed: &Testbed, policy: &Path, host: &str, certificates: &Path) -> Result<()> {
     let script = "for f in hosts hostname resolv.conf; do [ -s /etc/$f ] && echo has $f; \
                   mount -o remount,rw /etc/$f; umount /etc/$f; head -c 9000000 /dev/zero > /etc/$f && echo filled $f; done
@@ -170,7 +173,7 @@ fn unprivileged(bed: &Testbed) -> Result<()> {
     };
     chown(socket, None, Some(Gid::from_raw(GROUP)))?;
     run("chmod", &["660", socket], Duration::from_secs(5))?;
-    // Whoever is not root does not get into the tests' own directory.
+    // A user who is not root does not get into the tests' own directory.
     let home = tempfile::Builder::new().prefix("ringfence-testbed-user-").tempdir()?;
     let program = home.path().join("ringfence");
     fs::copy(bed.ringfence.executable(), &program)?;

@@ -1,5 +1,6 @@
-//! Whatever is done to the host's firewall and to the engine: what is permitted passes, or the run ends or says why it does not; and
-//! nothing that is refused ever passes. The canaries judge the second.
+//! Whatever is done to the host's firewall and to the engine: what is permitted passes, or the run
+//! ends or says why it does not; and nothing that is refused ever passes. The canaries judge the
+//! second.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -84,7 +85,8 @@ fn iptables_flushed(bed: &Testbed) -> Result<()> {
     })
 }
 
-/// As firewalld does when it reloads: everything goes, tables of its own come, which accept what the host forwards.
+/// As firewalld does when it reloads: everything goes, tables of its own come, which accept what
+/// the host forwards.
 fn firewall_reloaded(bed: &Testbed) -> Result<()> {
     let tables = "flush ruleset
 table inet firewalld {
@@ -98,7 +100,7 @@ table inet firewalld {
     tested
 }
 
-/// Whether the engine is a dockerd of our own, whose settings may be changed.
+/// Tells whether the engine is a dockerd of our own, whose settings may be changed.
 fn is_our_dockerd(bed: &Testbed) -> bool {
     bed.engine.is_private() && bed.engine.product() == Product::Docker
 }
@@ -144,7 +146,8 @@ fn silent(bed: &Testbed) -> Result<()> {
     }
     let running = talking_agent(bed)?;
     let (name, pid) = (running.name.clone(), Pid::from_raw(i32::try_from(running.pid())?));
-    // The start is through when what it starts beside the agent is there; the agent may speak before.
+    // The start is through when what it starts beside the agent is there; the agent may speak
+    // before.
     until("the run is watched", Duration::from_secs(30), || {
         container(bed, "disk").is_ok_and(|id| !id.trim().is_empty())
     })?;
@@ -184,7 +187,7 @@ fn stands(bed: &Testbed) -> Result<()> {
     end(bed, running)
 }
 
-/// The same under other settings of the daemon.
+/// Does what [`stands`] does, under other settings of the daemon.
 fn under(bed: &Testbed, settings: &Value) -> Result<()> {
     if !is_our_dockerd(bed) {
         return skip(NOT_OUR_DOCKERD);

@@ -1,4 +1,5 @@
-//! Parts that die or are tampered with while an agent runs: nothing opens. What is done to the host and the engine: engine_trouble.
+//! Parts that die or are tampered with while an agent runs: nothing opens. What is done to the host
+//! and the engine: engine_trouble.
 
 use std::time::{Duration, Instant};
 

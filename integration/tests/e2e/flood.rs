@@ -17,16 +17,19 @@ use crate::{Test, failing};
 
 pub(crate) const TESTS: &[Test] = &[("requests of one run go on in bounds beside a flood in another", flood)];
 
-/// The flooding agent's limit, in CPUs: less than its guard's, whose work for a question is the dearer one.
+/// The flooding agent's limit, in CPUs: less than its guard's, whose work for a question is the
+/// dearer one.
 const AGENT: &str = "0.75";
-/// The lowest limit of a guard, in CPUs. Two cores alone do not show that the limit is what holds it: without it
-/// the guard of an agent this small took no more.
+/// The lowest limit of a guard, in CPUs. Two cores alone do not show that the limit is what holds
+/// it: without it the guard of an agent this small took no more.
 const GUARD: f64 = 1.0;
-/// Room for what is counted before and after the time is taken, and for a period of the kernel's count, which begins at once.
+/// Room for what is counted before and after the time is taken, and for a period of the kernel's
+/// count, which begins at once.
 const ROOM: f64 = 0.1;
 /// A guard that takes less was not flooded, or other work kept the machine busy.
 const FLOODED: f64 = 0.05;
-/// How much longer half the requests may take beside the flood, in times and in milliseconds on top of it.
+/// The bound of the median beside the flood: so many times the median at rest, and so many
+/// milliseconds on top of it.
 const TIMES: f64 = 8.0;
 const MORE: f64 = 60.0;
 
@@ -45,7 +48,8 @@ for phase in ('rest', 'flooded'):
     print(phase, times[len(times) // 2], times[-1], flush=True)
 ";
 
-/// Refused names, refused names in hellos and refused hosts in requests, each by a process of its own, until it is stopped.
+/// Refused names, refused names in hellos and refused hosts in requests, each by a process of its
+/// own, until it is stopped.
 const FLOOD: &str = "\
 import ctypes, multiprocessing, socket, ssl, struct, time
 resolver = (open('/etc/resolv.conf').read().split('nameserver ')[1].split()[0], 53)
@@ -133,7 +137,8 @@ fn flood(bed: &Testbed) -> Result<()> {
     Ok(())
 }
 
-/// Lets the steady run begin a phase, and waits for its end: the median and the longest, in milliseconds.
+/// Lets the steady run begin a phase, and waits for its end: the median and the longest, in
+/// milliseconds.
 fn phase(steady: &mut Running, project: &Path, name: &str) -> Result<(f64, f64)> {
     fs::write(project.join(name), "")?;
     steady.wait_for_line(&format!("{name} "), Duration::from_secs(100))?;
@@ -151,7 +156,7 @@ fn guard_of(bed: &Testbed, run: &Running) -> Result<String> {
     Ok(process.trim().to_owned())
 }
 
-/// How long a process was on a CPU so far, with all its threads.
+/// Reads the time that a process was on a CPU so far, with all its threads.
 fn on_cpu(process: &str) -> Result<Duration> {
     let text = fs::read_to_string(format!("/proc/{process}/stat"))?;
     let (_, fields) = text.rsplit_once(") ").context("no name")?;

@@ -1,5 +1,5 @@
-//! The gate on other ports: bytes as they are, to the last one, in both directions, whoever speaks or ends first. The judges are
-//! the servers, and the counts in the events.
+//! The gate on other ports: bytes as they are, to the last one, in both directions, no matter which
+//! side speaks or ends first. The judges are the servers, and the counts in the events.
 
 use std::time::{Duration, Instant};
 
@@ -56,7 +56,8 @@ fn counted(bed: &Testbed) -> Result<()> {
 }
 
 fn slow_reader(bed: &Testbed) -> Result<()> {
-    // The echo stops reading when nobody reads what it sends back; then nobody takes what the agent sends.
+    // The echo stops reading when nobody reads what it sends back; then nobody takes what the agent
+    // sends.
     let script = "import socket, threading\n\
          s = socket.create_connection(('echo.test', 7777), 5)\n\
          s.setblocking(False); sent = 0; idle = 0\n\

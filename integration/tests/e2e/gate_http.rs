@@ -1,4 +1,5 @@
-//! The gate on HTTP ports, met by real HTTP clients. The judge is the log of the server: the requests that arrived.
+//! The gate on HTTP ports, met by real HTTP clients. The judge is the log of the server: the
+//! requests that arrived.
 
 use anyhow::{Context, Result};
 use integration::ringfence::Outcome;
@@ -92,7 +93,8 @@ fn clients(bed: &Testbed) -> Result<()> {
 }
 
 fn bodies(bed: &Testbed) -> Result<()> {
-    // The model's answer is a stream; a body over a mebibyte makes curl send `Expect: 100-continue`.
+    // The model's answer is a stream; a body over a mebibyte makes curl send
+    // `Expect: 100-continue`.
     let script = "head -c 3000000 /dev/zero > /tmp/b; \
          curl -sS -o /dev/null -w '%{http_code} ' --data-binary @/tmp/b http://plain.test/sized; \
          curl -sS -o /dev/null -w '%{http_code} ' -H 'Transfer-Encoding: chunked' --data-binary @/tmp/b http://plain.test/chunked; \
@@ -152,7 +154,8 @@ fn http2(bed: &Testbed) -> Result<()> {
 }
 
 fn proxy_forms(bed: &Testbed) -> Result<()> {
-    // The permitted server as a proxy: a tunnel by CONNECT, and requests for others in absolute form.
+    // The permitted server as a proxy: a tunnel by CONNECT, and requests for others in absolute
+    // form.
     let before = bed.web.log().len();
     let outcome = shell(
         bed,
@@ -180,7 +183,8 @@ fn pipelined(bed: &Testbed) -> Result<()> {
 }
 
 fn smuggled(bed: &Testbed) -> Result<()> {
-    // Each hides a request for /hidden at another host from whoever reads it differently. The server here is a naive one.
+    // Each hides a request for /hidden at another host from a reader who reads it differently. The
+    // server here is a naive one.
     let shapes = [
         "Content-Length: 4\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n0\\r\\n\\r\\n",
         "Transfer-Encoding: chunked\\r\\nContent-Length: 4\\r\\n\\r\\n0\\r\\n\\r\\n",

@@ -14,11 +14,13 @@ pub(crate) const TESTS: &[Test] = &[("a full table of connections", full_table)]
 const CONNECTIONS: u64 = 10_000;
 /// Descriptors that the guard keeps for other things; a connection needs two.
 const OTHER_FILES: u64 = 2048;
-/// What the guard may take, in KiB: of its own idle, and all in all with every connection open.
+/// Memory that the guard may take, in KiB: of its own when idle, and all in all with every
+/// connection open.
 const IDLE: u64 = 8 << 10;
 const FULL: u64 = 200 << 10;
 
-/// Opens as many as it gets, in step with the ruleset's rate; then one more, uses them, frees some, and opens again.
+/// Opens as many as it gets, in step with the ruleset's rate; then one more, uses them, frees some,
+/// and opens again.
 const AGENT: &str = "\
 import socket, resource, time, sys
 most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -62,7 +64,8 @@ fn resident(pid: &str) -> Result<(u64, u64)> {
     Ok((field("VmRSS:")?, field("RssAnon:")?))
 }
 
-/// How many connections the guard has descriptors for: fewer where the machine gives a process fewer.
+/// Counts the connections that the guard has descriptors for: fewer where the machine gives a
+/// process fewer.
 fn table(pid: &str) -> Result<u64> {
     let limits = fs::read_to_string(format!("/proc/{}/limits", pid.trim()))?;
     let line = limits.lines().find(|line| line.starts_with("Max open files")).context("no such limit")?;

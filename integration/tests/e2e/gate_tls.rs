@@ -1,4 +1,5 @@
-//! The gate on TLS ports, met by real TLS clients. The judge is the log of the server: the SNI that arrived.
+//! The gate on TLS ports, met by real TLS clients. The judge is the log of the server: the SNI that
+//! arrived.
 
 use anyhow::Result;
 use integration::ringfence::Outcome;
@@ -37,7 +38,8 @@ fn openssl_names(bed: &Testbed) -> Result<()> {
     let policy = bed.ringfence.allowing(&["a.test"])?;
     let before = bed.web.log().len();
     let outcome = bed.ringfence.run(&policy, &[], &bed.images.agent, &["sh", "-c", &script])?;
-    // 49: access_denied. A server may think of a name with a dot what it likes: it is the permitted one.
+    // 49: access_denied. A server may think of a name with a dot what it likes: it is the permitted
+    // one.
     let lines: Vec<&str> = outcome.stdout.lines().filter(|line| !line.starts_with("dot")).collect();
     let expected = [
         "right: a.test /right",
@@ -156,7 +158,8 @@ fn unreachable(bed: &Testbed) -> Result<()> {
 }
 
 fn quic(bed: &Testbed) -> Result<()> {
-    // What a QUIC client does first: a connected socket and a datagram. It falls back to TCP on the error.
+    // What a QUIC client does first: a connected socket and a datagram. It falls back to TCP on the
+    // error.
     let script = "import socket, time, urllib.request\n\
          to = socket.getaddrinfo('a.test', 443, socket.AF_INET, socket.SOCK_DGRAM)[0][4]\n\
          s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5)\n\

@@ -1,4 +1,4 @@
-//! What the person's own git does after a run, and what `ringfence review` shows of it.
+//! The deeds of the person's own git after a run, and what `ringfence review` shows of it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -85,7 +85,8 @@ echo /nonexistent > .git/objects/info/alternates; echo x > .git/tool-state; git 
     let identity =
         "export GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=A GIT_COMMITTER_EMAIL=a@b";
 
-    // The control: the same, where nobody judges. The empty tree is written, so that it can replace another.
+    // The control: the same, where nobody judges. The empty tree is written, so that it can replace
+    // another.
     bounded(Command::new("sh").args(["-c", &plant]).current_dir(&control), b"", LIMIT)?;
     git(&control, &["restore", "."])?;
     ensure!(control.join(".git/hooks/post-checkout").exists(), "the control writes the hook");
@@ -176,7 +177,8 @@ fn two(bed: &Testbed) -> Result<()> {
     let early = bed.ringfence.call(&["review", &name])?;
     ensure!(early.status.code() == Some(125) && early.stderr.contains("has not ended"), "{early:?}");
 
-    // Nothing is put back below a running agent: its end does it for both, and the second's end says so.
+    // Nothing is put back below a running agent: its end does it for both, and the second's end
+    // says so.
     let second = bed.ringfence.run(
         &policy,
         &options,

@@ -1,4 +1,5 @@
-//! What a run may not leave behind: keys of git's configuration that run code, and files that do without anybody having seen them.
+//! Things that a run may not leave behind: keys of git's configuration that run code, and files
+//! that do without anybody having seen them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,7 +57,7 @@ fn config(folder: &Path) -> Result<String> {
     git(folder, &["config", "--local", "--list"])
 }
 
-/// What must be there, and nothing evil.
+/// Expects the person's own settings in the configuration, and nothing evil.
 fn expect_clean(folder: &Path) -> Result<()> {
     let now = config(folder)?;
     ensure!(!now.contains("evil") && !now.contains("touch"), "left in {}: {now}", folder.display());

@@ -1,4 +1,5 @@
-//! Covers and git: what git has just so is shown, what it has otherwise covers the file, and no stand-in gets into a commit unsaid.
+//! Covers and git: what git has just so is shown, what it has otherwise covers the file, and no
+//! stand-in gets into a commit unsaid.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
 
 const SECRET: &str = "9dJq4TzX-uncommitted";
 
-/// Who commits, whatever the machine's git says.
+/// Options that set who commits, whatever the machine's git says.
 const IDENTITY: &[&str] = &[
     "-e",
     "GIT_AUTHOR_NAME=a",
@@ -40,7 +41,8 @@ fn git(at: &Path, words: &[&str]) -> Result<String> {
     run("git", &all, Duration::from_secs(20))
 }
 
-/// A repository with tracked secrets of tests, a branch that changes one, and a bare repository to push to.
+/// A repository with tracked secrets of tests, a branch that changes one, and a bare repository to
+/// push to.
 fn project(bed: &Testbed, name: &str) -> Result<PathBuf> {
     let folder = bed.fresh_directory(name)?;
     git(&folder, &["init", "--quiet", "--initial-branch=main", "."])?;

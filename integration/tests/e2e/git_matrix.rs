@@ -1,8 +1,10 @@
-//! A matrix: what becomes of a secret file under each operation of git, by the kind of file, for the agent, the person and the remote.
+//! A matrix: what becomes of a secret file under each operation of git, by the kind of file, for
+//! the agent, the person and the remote.
 //!
-//! Every cell is a repository of its own. The same script plays all of them twice: in one run of ringfence, and on this machine
-//! without it. A cell says in which way the first differs from the second. No cell loses the person's bytes, and none lets them reach
-//! the remote, or an agent that could not read them in git's objects.
+//! Every cell is a repository of its own. The same script plays all of them twice: in one run of
+//! ringfence, and on this machine without it. A cell says in which way the first differs from the
+//! second. No cell loses the person's bytes, and none lets them reach the remote, or an agent that
+//! could not read them in git's objects.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -187,7 +189,7 @@ fn played(stdout: &str) -> Result<BTreeMap<String, (bool, bool, bool)>> {
     Ok(cells)
 }
 
-/// How a run differs from a play without ringfence.
+/// Says in which way a run differs from a play without ringfence.
 fn difference(run: &Left, control: &Left, busy: bool) -> String {
     let mut words = Vec::new();
     match (run.works, control.works) {

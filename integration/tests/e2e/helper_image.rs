@@ -1,4 +1,5 @@
-//! The helper image as a file: the same machine gives the same bytes, and a run takes it in place of the machine's own files.
+//! The helper image as a file: the same machine gives the same bytes, and a run takes it in place
+//! of the machine's own files.
 
 use std::fs;
 use std::path::Path;
@@ -73,7 +74,8 @@ fn bundle(bed: &Testbed) -> Result<()> {
     Ok(())
 }
 
-/// Who may load an image may give it any name, and what a project builds is loaded.
+/// Gives the helper image's name to another image. A person who may load an image may give it any
+/// name, and what a project builds is loaded.
 fn foreign(bed: &Testbed) -> Result<()> {
     let written = bed.fresh_directory("foreign")?.join("own.tar");
     let made = bed.ringfence.call(&["helper-image", "--output", &written.to_string_lossy()])?;

@@ -1,4 +1,5 @@
-//! Homes that survive runs: kept, owned by the agent, of one project and one image, used by one run at a time.
+//! Homes that survive runs: kept, owned by the agent, of one project and one image, used by one run
+//! at a time.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -105,7 +106,8 @@ fn survives(bed: &Testbed) -> Result<()> {
         let control = bed.ringfence.run(&policy, without, image, &sh("cat ~/file || id -u"))?;
         expect(!control.stdout.contains("kept"), "another run has a home of its own", &control)?;
     }
-    // The account is a whole one, and the home works without network and in an image that cannot be written.
+    // The account is a whole one, and the home works without network and in an image that cannot be
+    // written.
     let outcome =
         bed.ringfence.run(&policy, &of_owner, agent, &sh("id -un; cd; pwd; getent passwd agent"))?;
     let account = "agent\n/home/agent\nagent:x:4321:4321:the project's owner:/home/agent:/bin/sh\n";

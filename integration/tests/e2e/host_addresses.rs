@@ -1,4 +1,5 @@
-//! Whose addresses the floor has: those of the engine's machine, however little the supervisor sees of it, and as they are now.
+//! The floor's addresses: those of the engine's machine, however little the supervisor sees of it,
+//! and as they are now.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -33,7 +34,8 @@ const FURTHER: [(&str, &str); 3] = [
     ("route add local 10.98.8.0/24 dev lo", "route delete local 10.98.8.0/24 dev lo"),
 ];
 
-/// The supervisor is in a network namespace without anything, as one on another machine or in a container is.
+/// The supervisor is in a network namespace without anything, as one on another machine or in a
+/// container is.
 fn elsewhere(bed: &Testbed) -> Result<()> {
     if !bed.engine.is_private() {
         return skip(NOT_OURS);
@@ -59,7 +61,8 @@ fn elsewhere(bed: &Testbed) -> Result<()> {
     }
     let output = output?;
     ensure!(output.status.success(), "{output:?}");
-    // The canaries judge. The log says why, and beside it a neighbour that is not the machine is reached.
+    // The canaries judge. The log says why, and beside it a neighbour that is not the machine is
+    // reached.
     let log = std::fs::read_to_string(&events)?;
     for address in of_the_host {
         let refused = log.lines().any(|line| {

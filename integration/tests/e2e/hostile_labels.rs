@@ -1,5 +1,6 @@
-//! Labels that an image or a person chose: nothing on this machine is touched by them, nobody's run is meant by them, and no terminal
-//! gets them raw. Beside them: whose workflow is whose, and who may remove it.
+//! Labels that an image or a person chose: nothing on this machine is touched by them, nobody's run
+//! is meant by them, and no terminal gets them raw. Beside them: whose workflow is whose, and who
+//! may remove it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -107,7 +108,8 @@ fn plain_containers(bed: &Testbed) -> Result<()> {
         is_whole(&folder)?;
     }
 
-    // The control: what is a workflow's by name and labels goes, by the engine's id, and nothing on this machine with it.
+    // The control: what is a workflow's by name and labels goes, by the engine's id, and nothing on
+    // this machine with it.
     let digest = format!("sha256:{}", "d".repeat(64));
     let label = |role: &str| {
         [("workflow", LEFT), ("role", role), ("created-at", "1"), ("policy-digest", &digest)]
@@ -136,7 +138,7 @@ fn plain_containers(bed: &Testbed) -> Result<()> {
     only_the_uplink(bed)
 }
 
-/// What a person may type, for each of these words.
+/// Runs the commands that a person may type, with each of these words.
 fn all_commands(bed: &Testbed, words: &[&str]) -> Result<Vec<Output>> {
     let call = |arguments: &[&str]| bed.ringfence.call(arguments);
     let mut all = vec![call(&["ps"])?, call(&["ps", "--json"])?, call(&["gc"])?];

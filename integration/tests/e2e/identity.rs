@@ -1,4 +1,5 @@
-//! Who the agent is: the project's owner, with a name, a home, the caller's name in commits, and the token for git.
+//! The agent's identity: the project's owner, with a name, a home, the caller's name in commits,
+//! and the token for git.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -39,7 +40,8 @@ fn owner(bed: &Testbed) -> Result<()> {
     let wanted = "agent\n/home/agent\n?? made\n4321\nheld\n";
     expect(outcome.stdout == wanted, "it is somebody, and git works", &outcome)?;
     ensure!(fs::metadata(project.join("made"))?.uid() == 4321, "what it made is the owner's");
-    // Another user by an option is another user; an image without accounts, and one that cannot be written, work too.
+    // Another user by an option is another user; an image without accounts, and one that cannot be
+    // written, work too.
     let other = [&options[..], &["--user", "77:77"]].concat();
     let script = ["sh", "-c", "id -u; touch made-too 2>/dev/null || echo no"];
     let outcome = bed.ringfence.run(&policy, &other, &bed.images.agent, &script)?;

@@ -1,5 +1,5 @@
-//! Policies in layers, enforced: the organisation's file holds everybody, the project's own word counts for nothing
-//! unless somebody gives it weight.
+//! Policies in layers, enforced: the organisation's file holds everybody, the project's own word
+//! counts for nothing unless somebody gives it weight.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -20,7 +20,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("an agent that rewrites the project's policy changes nothing", rewritten),
 ];
 
-/// Gives a command an /etc of its own with the organisation's policy in it; the machine's stays as it is.
+/// Gives a command an /etc of its own with the organisation's policy in it; the machine's stays as
+/// it is.
 const WITH_ORGANISATION: &str = r#"set -e
 mount -t tmpfs none "$1"
 mkdir "$1/upper" "$1/work"

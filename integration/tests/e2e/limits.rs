@@ -1,4 +1,5 @@
-//! What an agent may use up: each limit is reached by an agent that tries, and nothing else is hurt.
+//! Limits of what an agent may use up: each is reached by an agent that tries, and nothing else is
+//! hurt.
 
 use std::fs;
 use std::process::Stdio;
@@ -102,7 +103,8 @@ fn layer_filled(bed: &Testbed) -> Result<()> {
     disk_ended(&shell(bed, &["--disk", "64MiB"], &format!("{fill}; sleep 600"))?)
 }
 
-/// The files that an engine lays into every container are on its disk, or in its machine's memory, beside every layer.
+/// The files that an engine lays into every container are on its disk, or in its machine's memory,
+/// beside every layer.
 fn hosts_files(bed: &Testbed) -> Result<()> {
     let script =
         "for f in $(cut -d' ' -f5 /proc/self/mountinfo); do [ -f $f ] || continue; echo mounted $f; \
@@ -187,7 +189,8 @@ fn log_flood(bed: &Testbed) -> Result<()> {
     let stopped = bed.ringfence.call(&["stop", &name])?;
     ensure!(stopped.status.success(), "{stopped:?}");
     wait(&mut child, Duration::from_secs(30))?.context("the run ends")?;
-    // Docker: two files of 64 MiB; the flood was three times as much. Podman begins its one file anew.
+    // Docker: two files of 64 MiB; the flood was three times as much. Podman begins its one file
+    // anew.
     let least = if bed.engine.product() == Product::Docker { 64 << 20 } else { 1 };
     ensure!((least..136 << 20).contains(&kept), "the engine keeps {kept} bytes");
     ensure!(peak < 96 << 10, "the supervisor took {peak} KiB");

@@ -57,7 +57,7 @@ impl Live<'_> {
         Ok((output.status.code(), output.stdout, output.stderr))
     }
 
-    /// The same, which must succeed.
+    /// Runs `ringfence COMMAND ID WORDS`, which must succeed, and returns its stdout.
     fn call(&self, command: &str, words: &[&str]) -> Result<String> {
         let (status, stdout, stderr) = self.try_call(command, words)?;
         ensure!(status == Some(0), "{command} {words:?}: {status:?}\n{stdout}\n{stderr}");
@@ -68,7 +68,7 @@ impl Live<'_> {
         Ok(serde_json::from_str(&self.call("net", &["--json"])?)?)
     }
 
-    /// How many lines there are.
+    /// Counts the agent's lines so far.
     fn mark(&self) -> usize {
         self.running.lines().len()
     }
@@ -246,7 +246,7 @@ fn measured(live: &Live<'_>, mark: usize) -> Result<(f64, u64, i32)> {
     Ok((time.parse()?, bytes.parse()?, status.parse()?))
 }
 
-/// How many rounds are measured under the same conditions.
+/// The number of rounds that are measured under the same conditions.
 const MEASURED: usize = 3;
 
 /// The line after the next `round`.
@@ -267,7 +267,8 @@ fn shaping(bed: &Testbed) -> Result<()> {
          m=$(curl -s -m 20 -o /dev/null -w '%{time_total} %{size_download}' $u); echo \"m $m $?\"; done; echo round; sleep 0.1; done";
     let live = Live::start(bed, "  allow: [a.test, \"plain.test:80\"]", &["sh", "-c", script])?;
     live.until_line(0, 60, |line| line == "round")?;
-    // The shortest of some rounds under conditions, each whole: plain, then TLS. What else the machine does can only add time.
+    // The shortest of some rounds under conditions, each whole: plain, then TLS. What else the
+    // machine does can only add time.
     let round = |words: &[&str]| -> Result<[(f64, u64, i32); 2]> {
         live.call("net", &["restore"])?;
         if !words.is_empty() {
@@ -309,7 +310,8 @@ fn shaping(bed: &Testbed) -> Result<()> {
 }
 
 fn no_path(bed: &Testbed) -> Result<()> {
-    // By path, by a search of the whole file system, and by every socket that the namespace knows of.
+    // By path, by a search of the whole file system, and by every socket that the namespace knows
+    // of.
     let script = r"import os, socket, time
 found = [os.path.join(d, f) for d, _, fs in os.walk('/') if not d.startswith(('/proc', '/sys')) for f in fs if 'control.sock' in f]
 listed = [l.split()[-1] for l in open('/proc/net/unix') if 'control' in l]
@@ -421,7 +423,8 @@ fn reloaded(bed: &Testbed) -> Result<()> {
         ensure!(status == Some(125) && said.contains(why), "{status:?} {said}");
         ensure!(live.state()?["digest"] == after["digest"], "{rules}");
     }
-    // Named on the command line instead; a ceiling that no longer contains the project's name closes it.
+    // Named on the command line instead; a ceiling that no longer contains the project's name
+    // closes it.
     let narrow = bed.ringfence.policy("  allow: [a.test]\n  ceiling: [a.test]")?;
     live.call("reload", &["--policy", &narrow.to_string_lossy()])?;
     let mark = live.mark() + 4;
@@ -444,7 +447,8 @@ fn still(bed: &Testbed, container: &str) -> Result<()> {
     })
 }
 
-/// The fence's container stands still, so nothing can be run in it: each change stops in the middle.
+/// The fence's container stands still, so nothing can be run in it: each change stops in the
+/// middle.
 fn half_way(bed: &Testbed) -> Result<()> {
     let policy = bed.ringfence.policy("  allow: [a.test, model.test]")?;
     let running = bed.ringfence.start(&policy, &["--quiet"], &bed.images.agent, &["sh", "-c", ROUNDS])?;

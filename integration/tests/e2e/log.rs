@@ -17,7 +17,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("the log says who started what, and how it ended", started_and_ended),
 ];
 
-/// Refused names, then one under a wildcard; then more connections than may be made in a moment, fifty at once.
+/// Refused names, then one under a wildcard; then more connections than may be made in a moment,
+/// fifty at once.
 const AGENT: &str = "\
 import socket, http.client, concurrent.futures as futures
 def look(name):
@@ -95,7 +96,8 @@ fn whole(bed: &Testbed) -> Result<()> {
     expect(outcome.stderr.contains("refused"), "the summary stands before it", &outcome)
 }
 
-/// Holds each event of a log against the published schema, which describes no field more than are written.
+/// Holds each event of a log against the published schema, which describes no field more than are
+/// written.
 fn hold_against_schema(events: &[Value]) -> Result<()> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/events.schema.json");
     let schema: Value = serde_json::from_str(&fs::read_to_string(path)?)?;
@@ -177,7 +179,8 @@ fn started_and_ended(bed: &Testbed) -> Result<()> {
     ensure!(find(&outcome.events, "agent-ended")?["how"] == "stopped", "{outcome:?}");
     hold_against_schema(&outcome.events)?;
 
-    // One whose supervisor is killed: the guard says so, and who removes the run says how the agent ended.
+    // One whose supervisor is killed: the guard says so, and who removes the run says how the agent
+    // ended.
     let agent = ["sh", "-c", "echo up; sleep 3; exit 7"];
     let mut running = bed.ringfence.start(&policy, &[], image, &agent)?;
     running.wait_for_line("up", wait)?;

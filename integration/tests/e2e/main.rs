@@ -1,8 +1,10 @@
-//! End-to-end tests: the `ringfence` executable on a real engine in a testbed that it cannot get out of.
+//! End-to-end tests: the `ringfence` executable on a real engine in a testbed that it cannot get
+//! out of.
 //!
-//! One binary, because the testbed is expensive; one test at a time in each testbed, because the canaries must know whom they
-//! heard; as many testbeds side by side as the machine can bear, because many tests wait ([`workers`]). After every test the
-//! canaries must have heard nothing, save after those of [`control`], which prove that the canaries hear.
+//! One binary, because the testbed is expensive; one test at a time in each testbed, because the
+//! canaries must know whom they heard; as many testbeds side by side as the machine can bear,
+//! because many tests wait ([`workers`]). After every test the canaries must have heard nothing,
+//! save after those of [`control`], which prove that the canaries hear.
 
 mod bad_input;
 mod control;
@@ -79,7 +81,8 @@ const USUAL: u32 = 3;
 const TESTBEDS: &str = "RINGFENCE_TESTBEDS";
 /// A testbed takes half a minute to come up; fewer tests than this are no reason for one more.
 const WORTH_A_TESTBED: usize = 8;
-/// Modules whose tests want the machine for themselves: they fill what all runs share, or measure time. They go first.
+/// Modules whose tests want the machine for themselves: they fill what all runs share, or measure
+/// time. They go first.
 const ALONE: [&str; 2] = ["flood", "gate_many"];
 /// Modules whose tests wait longest. They go next, so that none of them is the last at work.
 const LONGEST: [&str; 2] = ["hostile_labels", "engine_trouble"];
@@ -271,7 +274,7 @@ fn expect(good: bool, what: &str, outcome: &Outcome) -> Result<()> {
     Ok(())
 }
 
-/// What the probe printed, one value a line.
+/// Reads what the probe printed, one value a line.
 fn probed(outcome: &Outcome) -> Result<Vec<Value>> {
     let lines: Vec<Value> =
         outcome.stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();

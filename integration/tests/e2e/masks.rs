@@ -1,4 +1,5 @@
-//! Secrets in a project: an agent that reads everything reads none of them, and finds everything else as it is.
+//! Secrets in a project: an agent that reads everything reads none of them, and finds everything
+//! else as it is.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,8 +22,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("nothing stays on this machine after a run", leftovers),
 ];
 
-/// Path, text, and the secret in it (`{}` in the text); `~` stands for nothing, so that no scanner takes this file for a leak.
-/// Where the text is another than `{}`, the rest of it must stay.
+/// Path, text, and the secret in it (`{}` in the text). `~` stands for nothing, so that no scanner
+/// takes this file for a leak. If the text is another than `{}`, the rest of it must stay.
 const PLANTED: &[(&str, &str, &str)] = &[
     (".env", "API_KEY={}\n", "9dJq4TzX~-env"),
     ("services/api/.env.production", "DATABASE={}\n", "9dJq4TzX~-envprod"),
@@ -113,7 +114,7 @@ const PLANTED: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// What no mask may touch.
+/// Files that no mask may touch.
 const INTACT: &[(&str, &str)] = &[
     ("README.md", "# A project\nSet https://user:password@example.com/ and AKIAIOSFODNN7EXAMPLE.\n"),
     (".env.example", "API_KEY=\nDATABASE=postgres://user:password@localhost/db\n"),

@@ -251,7 +251,8 @@ fn swapped(bed: &Testbed) -> Result<()> {
     let shown = outcomes[0].shown();
     ensure!(outcomes.iter().any(is_caught), "nothing was ever swapped at the right moment: {shown}");
     for outcome in &outcomes {
-        // A file that could not be looked at for secrets, since its folder was a link just then, is covered.
+        // A file that could not be looked at for secrets, since its folder was a link just then, is
+        // covered.
         let covered = outcome.stdout.is_empty() && outcome.stderr.contains("empty to the agent: mark");
         let good = outcome.status == 0 && (outcome.stdout == "good" || covered);
         expect(good || outcome.status == 125, "the project or nothing", outcome)?;
@@ -273,7 +274,7 @@ fn is_caught(outcome: &integration::ringfence::Outcome) -> bool {
     outcome.status == 125 && words.iter().any(|words| outcome.stderr.contains(words))
 }
 
-/// Whether the engine's own bind gives the secret away, and what ringfence does.
+/// Tries whether the engine's own bind gives the secret away, and what ringfence does.
 fn try_swapped(bed: &Testbed, project: &Path) -> Result<(bool, Vec<integration::ringfence::Outcome>)> {
     let mut leaked = false;
     for _ in 0..20 {
@@ -324,7 +325,8 @@ fn told(bed: &Testbed) -> Result<()> {
     expect(!outcome.stderr.contains("inside ->"), "a link inside is none of them", &outcome)
 }
 
-/// What a machine is to its engine when that runs in a virtual machine: the kernel has another name, so device and inode are not asked.
+/// Makes this machine what a machine is to an engine in a virtual machine: the kernel has another
+/// name, so device and inode are not asked.
 fn elsewhere(bed: &Testbed) -> Result<()> {
     let (project, other) = (fresh(bed, "elsewhere")?, fresh(bed, "other")?);
     fs::write(project.join("mark"), "project")?;

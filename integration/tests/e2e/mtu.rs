@@ -1,4 +1,5 @@
-//! A path that drops large packets without a word: as large as the engine's own network says, and no larger, go out by the uplink.
+//! A path that drops large packets without a word: as large as the engine's own network says, and
+//! no larger, go out by the uplink.
 
 use std::process::Command;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Files that a person names, in a directory where an agent was before: what it left there leads nowhere, and nothing is lost.
+//! Files that a person names, in a directory where an agent was before: what it left there leads
+//! nowhere, and nothing is lost.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -128,7 +129,8 @@ fn repository(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A supervisor is killed, the workflow goes by another hand, the project is deleted; a new one takes its place.
+/// A supervisor is killed, the workflow goes by another hand, the project is deleted; a new one
+/// takes its place.
 fn new_project(bed: &Testbed) -> Result<()> {
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;

@@ -1,4 +1,5 @@
-//! The agent's notice: a file that says what it may reach, for every agent to read and for none to write.
+//! The agent's notice: a file that says what it may reach, for every agent to read and for none to
+//! write.
 
 use std::fs;
 use std::time::Duration;
@@ -23,7 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
 
 const PLACE: &str = "/run/ringfence/notice/policy.json";
 
-/// What an agent tries with a file, one attempt a line; each that succeeds is said.
+/// An agent's attempts with a file. Each that succeeds is said.
 const TRIES: &str = r#"try() { "$@" 2>/dev/null && echo "did: $1 $2"; }
 attack() {
     try sh -c "echo x >> $1"; try sh -c "echo x > $1"; try chmod 777 $1; try touch $1; try touch $(dirname $1)/new

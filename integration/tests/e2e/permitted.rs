@@ -1,4 +1,4 @@
-//! What a policy permits works, with real clients.
+//! Things that a policy permits work, with real clients.
 
 use std::fs;
 

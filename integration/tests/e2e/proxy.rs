@@ -1,4 +1,5 @@
-//! Behind a corporate proxy, on the host, under a corporate authority. The proxies' own log is the judge.
+//! Behind a corporate proxy, on the host, under a corporate authority. The proxies' own log is the
+//! judge.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -40,7 +41,7 @@ fn through(port: u16) -> String {
     format!("proxy: http://{ADDRESS}:{port}")
 }
 
-/// Where no name server answers.
+/// An address at which no name server answers.
 const NOBODY: &str = "192.0.2.53";
 
 fn clone(bed: &Testbed) -> Result<()> {
@@ -232,7 +233,8 @@ fn on_this_machine(bed: &Testbed) -> Result<()> {
     expect_status(&outcome, 0)?;
     ensure!(bed.proxies.take().iter().any(|one| one.port == 3140), "the proxy was asked");
     if bed.engine.product() == Product::Podman {
-        // The host's address on the guard's network is there with a guard only, so nothing can be tried before.
+        // The host's address on the guard's network is there with a guard only, so nothing can be
+        // tried before.
         return Ok(());
     }
     let outcome = bed.ringfence.run(&at(3141)?, &[], &bed.images.agent, &["true"])?;

@@ -1,4 +1,5 @@
-//! Images that a registry has: fetched with the credentials of docker's configuration, which show up nowhere.
+//! Images that a registry has: fetched with the credentials of docker's configuration, which show
+//! up nowhere.
 //!
 //! The registry's own log is the judge of who asked what, and with which credentials.
 
@@ -104,7 +105,8 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Podman speaks plain HTTP to no registry that its configuration does not name; then that must be what is said.
+    /// Podman speaks plain HTTP to no registry that its configuration does not name; then that must
+    /// be what is said.
     fn is_trusted(&self) -> Result<bool> {
         if self.bed.engine.product() != Product::Podman {
             return Ok(true);

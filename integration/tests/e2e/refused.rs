@@ -1,5 +1,6 @@
-//! What no policy permits: every address where the host answers, the intranet, metadata, tricks below the
-//! routes. The judges are the canaries and a capture on the host's side of the workflow's network.
+//! Things that no policy permits: every address where the host answers, the intranet, metadata,
+//! tricks below the routes. The judges are the canaries and a capture on the host's side of the
+//! workflow's network.
 
 use std::time::{Duration, Instant};
 
@@ -64,7 +65,8 @@ fn addresses(bed: &Testbed) -> Result<()> {
     let outcome = bed.ringfence.run(&policy, &[], &bed.images.agent, &command)?;
     for line in probed(&outcome)? {
         let attempt = line["attempt"].as_str().unwrap_or_default();
-        // Docker's own name server is port 53, which is the filter's: it may be reached, and answers nothing.
+        // Docker's own name server is port 53, which is the filter's: it may be reached, and
+        // answers nothing.
         let filter = attempt == "tcp 127.0.0.11:53";
         expect(filter || line["ok"] == false, &format!("refused: {line}"), &outcome)?;
     }

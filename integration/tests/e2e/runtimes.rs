@@ -1,5 +1,5 @@
-//! Sandboxed runtimes: one that uses the fence's sockets works, one with a network stack of its own never runs an agent, and its frames
-//! would stay inside.
+//! Sandboxed runtimes: one that uses the fence's sockets works, one with a network stack of its own
+//! never runs an agent, and its frames would stay inside.
 
 use std::time::Instant;
 
@@ -105,7 +105,8 @@ fn by_policy(bed: &Testbed) -> Result<()> {
     })
 }
 
-/// What a stack of its own does, with the right to do it: frames written to the device, past sockets and routes.
+/// The deed of a network stack of its own, with the right to do it: a frame written to the device,
+/// past sockets and routes.
 const FRAME: &str = "import socket
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 s.bind(('eth0', 0))

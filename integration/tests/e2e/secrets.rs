@@ -1,4 +1,5 @@
-//! Secrets that a person passes: refused in the clear, carried in memory by name, and found in nothing that ringfence writes.
+//! Secrets that a person passes: refused in the clear, carried in memory by name, and found in
+//! nothing that ringfence writes.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! a.test and b.test share one address, and the policy allows a.test alone. Beside each refusal stands the
-//! same request for the allowed name.
+//! a.test and b.test share one address, and the policy allows a.test alone. Beside each refusal
+//! stands the same request for the allowed name.
 
 use anyhow::Result;
 use integration::testbed::Testbed;

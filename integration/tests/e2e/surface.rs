@@ -1,4 +1,5 @@
-//! What an agent has of the kernel: each thing it must not have is tried, also where it may be had.
+//! An agent's part of the kernel: each thing that it must not have is tried, also where it may be
+//! had.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,9 +20,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("the container has no device, no privilege, no namespace of the host", by_construction),
 ];
 
-/// What ordinary programs need.
+/// Things that ordinary programs need.
 const OPEN: [&str; 6] = ["unix", "inet", "netlink-route", "socketpair-unix", "node-fifo", "socket-32-inet"];
-/// What the filter answers as if the kernel did not have it.
+/// Families that the filter answers as if the kernel did not have them.
 const NO_SUCH_FAMILY: [&str; 13] = [
     "vsock",
     "vsock-high-bits",
@@ -46,7 +47,8 @@ const NO_SUCH_CALL: [&str; 6] = [
     "pkey-alloc",
     "fchmodat2",
 ];
-/// What a container does without a filter, with some powers, and with the kernel's files open.
+/// Things that a container does without a filter, with some powers, and with the kernel's files
+/// open.
 const SUCCEED: [&str; 19] = [
     "raw",
     "packet",
@@ -191,8 +193,8 @@ fn by_construction(bed: &Testbed) -> Result<()> {
     let devices = running.lines();
     bed.ringfence.call(&["stop", &running.name])?;
     running.finish(Duration::from_secs(30))?;
-    // Podman gives its own names to what is the container's own, and does not tell which paths are masked: what they hide is
-    // tried above.
+    // Podman gives its own names to what is the container's own, and does not tell which paths are
+    // masked: what they hide is tried above.
     let expected = match bed.engine.product() {
         Product::Docker => "false 0 0 [] [] [] private true true",
         Product::Podman => "false 0 0 [private] [private] [] private false false",

@@ -1,4 +1,5 @@
-//! What a run says of the files that it left: every one in the events, the riskiest first on stderr; and what of git lies outside.
+//! A run's words about the files that it left: every one in the events, the riskiest first on
+//! stderr. It also tells what of git lies outside.
 
 use std::fs;
 use std::path::{Path, PathBuf};

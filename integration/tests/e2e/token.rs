@@ -1,4 +1,5 @@
-//! GitLab tokens: the instance is asked before anything is created; what is wider, longer or unknown is given to no agent.
+//! GitLab tokens: the instance is asked before anything is created; what is wider, longer or
+//! unknown is given to no agent.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -22,7 +23,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("an instance behind the proxy is asked through it", behind_proxy),
 ];
 
-/// Gives a command names for the testbed's servers, as a person's machine would have them; the machine's own stay as they are.
+/// Gives a command names for the testbed's servers, as a person's machine would have them; the
+/// machine's own stay as they are.
 const WITH_NAMES: &str = "set -e; mount --bind \"$1\" /etc/hosts; shift; exec \"$@\"";
 
 /// `ringfence run --gitlab-token-env TOKEN … IMAGE sh -c SCRIPT` with a token in its environment.

@@ -1,4 +1,5 @@
-//! Upstreams: encrypted ones, split DNS, fail-over, answers that point inside. The upstream's own log is the judge.
+//! Upstreams: encrypted ones, split DNS, fail-over, answers that point inside. The upstream's own
+//! log is the judge.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,14 +32,15 @@ fn curl(bed: &Testbed, policy: &std::path::Path, urls: &[&str]) -> Result<Outcom
     bed.ringfence.run(policy, &[], &bed.images.agent, &command)
 }
 
-/// What a name server was asked while `work` ran.
+/// Returns the result of `work`, and what a name server was asked while it ran.
 fn asked<T>(dns: &Dns, work: impl FnOnce() -> Result<T>) -> Result<(T, Vec<String>)> {
     let before = dns.log().len();
     let done = work()?;
     Ok((done, dns.log().split_off(before)))
 }
 
-/// Certificates of `dns.test` are for `dns.test`: with the plain server beside it, nobody but the encrypted one is asked.
+/// Certificates of `dns.test` are for `dns.test`: with the plain server beside it, nobody but the
+/// encrypted one is asked.
 fn over_tls(bed: &Testbed) -> Result<()> {
     let upstream = format!("    upstreams: [\"tls://{}#{}\"]", dns::ADDRESS, encrypted_dns::NAME);
     let policy = policy(bed, "    - a.test", &upstream)?;
@@ -154,7 +156,8 @@ fn rebinding(bed: &Testbed) -> Result<()> {
         });
         expect(refused, &format!("an event says why {name} is refused"), &outcome)?;
     }
-    // The control: the same bytes to a good address arrive at a server, which does not understand them.
+    // The control: the same bytes to a good address arrive at a server, which does not understand
+    // them.
     expect(!outcome.stdout.contains("a.test reset"), "a good address is dialled", &outcome)?;
     expect(
         outcome.has_event(&[("host", "a.test"), ("verdict", "allow"), ("kind", "connect")]),

@@ -1,10 +1,11 @@
-//! Several testbeds side by side, each in a process of its own, since a testbed takes its process into namespaces.
+//! Several testbeds side by side, each in a process of its own, since a testbed takes its process
+//! into namespaces.
 //!
 //! ```text
 //!  trial ─▶ Workers::run(name) ─▶ an idle worker, or a new one ── name ─▶ judge ── Verdict ─▶ trial's result
 //! ```
-//! A worker is this executable once more, with [`NUMBER`] set. Names and verdicts go by its stdin and stdout, a line of JSON each.
-//! It ends with its stdin, so none outlives its maker.
+//! A worker is this executable once more, with [`NUMBER`] set. Names and verdicts go by its stdin
+//! and stdout, a line of JSON each. It ends with its stdin, so none outlives its maker.
 
 use std::io::{BufRead, BufReader, Write, stdin, stdout};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -21,7 +22,7 @@ use crate::{find, judge};
 
 /// The variable that makes this executable a worker, and says which.
 pub(crate) const NUMBER: &str = "RINGFENCE_TESTBED_NUMBER";
-/// How many of the slowest tests are named at the end.
+/// The number of the slowest tests that are named at the end.
 const NAMED: usize = 12;
 
 /// The workers of a run of tests.
@@ -35,7 +36,7 @@ pub(crate) struct Workers {
     times: Mutex<Vec<(Duration, String)>>,
 }
 
-/// How a test went.
+/// The result of a test.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// As it should.
@@ -86,7 +87,8 @@ impl Workers {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         times.push((began.elapsed(), name.to_owned()));
         drop(times);
-        // One that has ended stays in the pool all the same: whoever takes it next fails too, and says so.
+        // One that has ended stays in the pool all the same: the test that takes it next fails too,
+        // and says so.
         self.state.lock().unwrap_or_else(PoisonError::into_inner).idle.push(worker);
         self.freed.notify_one();
         verdict

@@ -1,4 +1,5 @@
-//! `--worktree`: git works in a linked working tree, a submodule and a part of a larger one, and nothing else of the repository changes.
+//! `--worktree`: git works in a linked working tree, a submodule and a part of a larger one, and
+//! nothing else of the repository changes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,8 +24,8 @@ fn text(path: &Path) -> Result<&str> {
     path.to_str().context("a path of text")
 }
 
-/// `main` with a submodule and a package, and the linked working trees `tree` (branch mine), `other` (work that is not committed)
-/// and `detached` (a commit that no branch has).
+/// `main` with a submodule and a package, and the linked working trees `tree` (branch mine),
+/// `other` (work that is not committed) and `detached` (a commit that no branch has).
 fn world(bed: &Testbed, name: &str) -> Result<PathBuf> {
     let folder = bed.fresh_directory("worktree")?.join(name);
     fs::remove_dir_all(&folder).ok();

@@ -60,7 +60,7 @@ pub enum Choice {
     Private(&'static Variant),
 }
 
-/// What the environment asks for, else the engine that answers, else a private one.
+/// Chooses what the environment asks for, else the engine that answers, else a private one.
 ///
 /// # Errors
 /// When one is named and does not answer, or is unknown.
@@ -85,7 +85,7 @@ pub fn choose() -> Result<Choice> {
     Ok(if answers(USUAL) { Choice::At(USUAL.to_owned()) } else { Choice::Private(&MACHINE) })
 }
 
-/// Where engines write beside their own folders: sockets, an identity, plugins, and whatever a
+/// Folders in which engines write beside their own: sockets, an identity, plugins, and whatever a
 /// container is to have of the machine and is not there.
 const WRITTEN: [&str; 2] = ["/etc", "/opt"];
 
@@ -216,19 +216,19 @@ impl Engine {
         &self.host
     }
 
-    /// Whether it is ours alone, so that tests may break its host's firewall.
+    /// Tells whether it is ours alone, so that tests may break its host's firewall.
     #[must_use]
     pub fn is_private(&self) -> bool {
         self.private.is_some()
     }
 
-    /// What it is.
+    /// Returns the product that it is.
     #[must_use]
     pub fn product(&self) -> Product {
         self.private.as_ref().map_or(Product::Docker, |private| private.variant.product)
     }
 
-    /// Whether a private engine finds this program beside it.
+    /// Tells whether a private engine finds this program beside it.
     #[must_use]
     pub fn has_program(&self, name: &str) -> bool {
         self.private.as_ref().is_some_and(|private| match &private.places.tree {
@@ -290,9 +290,9 @@ impl Engine {
         bail!("network {network} has no IPv4 subnet: {lines}")
     }
 
-    /// Where a program of the host listens to be reached from any container: Docker leads them all
-    /// to the default network's gateway, Podman to the one of their own network, which is there
-    /// with a container only.
+    /// Returns the address on which a program of the host listens to be reached from any container.
+    /// Docker leads them all to the default network's gateway. Podman leads them to the gateway of
+    /// their own network, which is there with a container only.
     ///
     /// # Errors
     /// When the engine does not say.
@@ -327,7 +327,7 @@ impl Engine {
         Ok(())
     }
 
-    /// What ringfence has on it: containers, networks and volumes, as `kind name`.
+    /// Lists what ringfence has on it: containers, networks and volumes, as `kind name`.
     ///
     /// # Errors
     /// When the engine does not say.

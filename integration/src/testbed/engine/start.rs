@@ -10,7 +10,7 @@ use super::tree;
 use super::variants::{Product, Variant};
 use crate::testbed::{dns, setup};
 
-/// Where an engine has its things.
+/// The places of an engine's things.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
     /// Images, networks, volumes: kept from run to run.
@@ -27,7 +27,7 @@ impl Places {
         self.directory.join("engine.sock")
     }
 
-    /// What it says.
+    /// Returns the path of its log.
     pub(crate) fn log(&self) -> PathBuf {
         self.data.join("engine.log")
     }
@@ -37,8 +37,8 @@ impl Places {
     }
 }
 
-/// What starts `variant`; `settings` are added to its configuration: lists are made longer, other
-/// values replaced.
+/// Makes the command that starts `variant`. It adds `settings` to the configuration: lists are made
+/// longer, other values replaced.
 pub(crate) fn command(variant: &Variant, places: &Places, settings: &serde_json::Value) -> Result<Command> {
     let mut command = match &places.tree {
         // What tests share with containers lies in the machine's temporary directory.

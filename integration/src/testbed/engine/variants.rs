@@ -1,6 +1,6 @@
 //! The engines of the matrix: products and versions as Debian's releases have them.
 
-/// What speaks the API.
+/// The program that speaks the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Product {
     /// dockerd.
@@ -16,7 +16,7 @@ pub struct Variant {
     pub name: &'static str,
     /// The tree that it runs in; none: the machine's own packages.
     pub tree: Option<&'static Tree>,
-    /// What it is.
+    /// The product that it is.
     pub product: Product,
 }
 
@@ -25,11 +25,11 @@ pub struct Variant {
 pub struct Tree {
     /// The release.
     pub suite: &'static str,
-    /// What is installed besides the base system.
+    /// Packages installed besides the base system.
     pub packages: &'static [&'static str],
 }
 
-/// What every tree has.
+/// Packages that every tree has.
 pub const COMMON: &[&str] =
     &["ca-certificates", "docker.io", "iproute2", "iptables", "kmod", "nftables", "procps"];
 const BOOKWORM: Tree = Tree { suite: "bookworm", packages: &[] };
