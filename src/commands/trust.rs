@@ -182,7 +182,7 @@ fn kept_out(now: &Policy) -> String {
         return rules;
     }
     format!(
-        "counts for nothing, approved or not: no ceiling contains it (`ringfence policy explain NAME` shows which):\n{rules}"
+        "counts for nothing, approved or not, while no ceiling contains it (`ringfence policy explain NAME` shows which):\n{rules}"
     )
 }
 

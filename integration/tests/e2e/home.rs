@@ -23,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("what a run adds to its home counts as disk", counted),
     ("another volume of a home's name is neither used nor removed", foreign),
     ("a mount at the agent's home leaves the account", mounted),
+    ("no link leads a home, or a mount below it, elsewhere", links),
 ];
 
 /// Seconds for an agent to come up.
@@ -267,4 +268,23 @@ fn mounted(bed: &Testbed) -> Result<()> {
     ensure!(mode()? == before, "that directory too");
     let both = ["--project", &*project, "-v", &mount, "--home", "both"];
     refused(&bed.ringfence.run(&policy, &both, &bed.images.agent, &sh("id"))?, &["/home is taken"])
+}
+
+/// The testbed's image has `/var/run` as a link to `/run`, where ringfence's own files lie.
+fn links(bed: &Testbed) -> Result<()> {
+    let policy = bed.ringfence.allowing(&[])?;
+    let home = name("links");
+    let run = |options: &[&str]| {
+        let options = [&["--home", &*home], options].concat();
+        bed.ringfence.run(&policy, &options, &bed.images.agent, &sh("echo $HOME; touch ~/file && ls ~"))
+    };
+    refused(&run(&["-e", "HOME=/var/run/ringfence"])?, &["/var/run is a link"])?;
+    let control = run(&["-e", "HOME=/var/lib/agent"])?;
+    expect(control.stdout == "/var/lib/agent\nfile\n", "beside that link a home is kept", &control)?;
+    let given = project(bed, "given", 0)?;
+    let below = format!("{given}:/var/lib/agent/.cache:rw");
+    let outcome = run(&["-e", "HOME=/var/lib/agent", "-v", &below])?;
+    refused(&outcome, &["/var/lib/agent/.cache is taken"])?;
+    removed(bed, &[&home])?;
+    only_the_uplink(bed)
 }

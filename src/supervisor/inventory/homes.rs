@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bollard::models::Volume;
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, Volume};
 use bollard::query_parameters::{ListContainersOptions, RemoveVolumeOptions};
 
 use crate::supervisor::engine::{self, Engine};
@@ -37,12 +37,12 @@ fn judged(home: &HomeIdentity, found: &Volume) -> HomeVolume {
 /// Refuses a home that a running container has. The agent of a killed supervisor goes on, and holds
 /// no lock.
 pub(crate) async fn check_is_free(engine: &Engine, home: &HomeIdentity) -> Result<(), Failure> {
-    let running = ["running", "paused", "restarting"].map(str::to_owned).to_vec();
-    let filters = HashMap::from([("volume".to_owned(), vec![home.volume()]), ("status".to_owned(), running)]);
+    let filters = HashMap::from([("volume".to_owned(), vec![home.volume()])]);
     let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
     let listed = engine.list_containers(options).await;
     let listed = listed.map_err(|error| engine::refused("cannot list the engine's containers", &error))?;
-    let Some(container) = listed.first() else { return Ok(()) };
+    // Engines differ in the states that a filter may name.
+    let Some(container) = listed.iter().find(|container| may_run(container)) else { return Ok(()) };
     let (who, hint) = match Part::of_container(container) {
         Some(part) => {
             let id = part.claim.workflow;
@@ -59,6 +59,12 @@ pub(crate) async fn check_is_free(engine: &Engine, home: &HomeIdentity) -> Resul
         }
     };
     Err(Failure::new(COULD_NOT_RUN, format!("the home `{}` is in use by {who}", home.name)).hint(hint))
+}
+
+/// Tells whether a container runs, or may. A state that is not known counts.
+fn may_run(container: &ContainerSummary) -> bool {
+    use ContainerSummaryStateEnum::{CREATED, DEAD, EXITED};
+    !matches!(container.state, Some(CREATED | DEAD | EXITED))
 }
 
 /// Removes a home: its volume, then its record. A volume that is not the home's stays, and that is

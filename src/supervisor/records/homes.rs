@@ -12,6 +12,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,8 @@ use crate::wire::{HomeName, UnixTime, WorkflowId, WorkflowName};
 const ENDING: &str = "json";
 /// A removal may take a record away between its opening and its lock; so often it is opened anew.
 const TRIES: usize = 8;
+/// Time between two tries for a lock.
+const A_MOMENT: Duration = Duration::from_millis(15);
 
 /// Record of a home.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +126,7 @@ impl HeldHome {
 
     fn at(path: &Path, asked: &HomeRequest, engine: &str, workflow: &Workflow) -> Result<HeldHome, Failure> {
         for _ in 0..TRIES {
-            let mut held = match HeldHome::open(path)? {
+            let mut held = match HeldHome::open(path, &asked.name)? {
                 Some(held) => held,
                 None => match HeldHome::make(path, asked, engine) {
                     Ok(held) => held,
@@ -144,24 +147,31 @@ impl HeldHome {
     /// # Errors
     /// When a run has it.
     pub(crate) fn of_removal(name: &HomeName) -> Result<Option<HeldHome>, Failure> {
-        HeldHome::open(&path(name)?)
+        HeldHome::open(&path(name)?, name)
     }
 
-    /// Opens and locks a record; none where there is none.
-    fn open(path: &Path) -> Result<Option<HeldHome>, Failure> {
+    /// Opens and locks the record of this name; none where there is none.
+    fn open(path: &Path, name: &HomeName) -> Result<Option<HeldHome>, Failure> {
         for _ in 0..TRIES {
             let mut file = match File::options().read(true).write(true).open(path) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(cannot("read", path, &error)),
             };
-            let locked = file.try_lock();
+            let locked = lock(&file);
             let mut text = String::new();
             file.read_to_string(&mut text).map_err(|error| cannot("read", path, &error))?;
             let record = HomeRecord::read(&text).ok_or_else(|| {
                 Failure::new(COULD_NOT_RUN, format!("{} is no record of a home", path.display()))
                     .hint("move that file away, and choose another name")
             })?;
+            // The record of another home, copied or on a disk that takes two letter cases for one:
+            // what it says would be checked of one volume, and another one mounted.
+            if record.identity.name != *name {
+                let other = &record.identity.name;
+                let what = format!("{} is the record of the home `{other}`", path.display());
+                return Err(Failure::new(COULD_NOT_RUN, what).hint("choose another name"));
+            }
             match locked {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(in_use(&record.identity.name, &record.user())),
@@ -231,6 +241,17 @@ pub(crate) fn all() -> Result<Vec<(HomeRecord, bool)>, Failure> {
     Ok(found)
 }
 
+/// Locks a record. `ringfence home ls` holds it for a moment, to see whether a run has it.
+fn lock(file: &File) -> Result<(), TryLockError> {
+    for _ in 1..TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(A_MOMENT),
+            other => return other,
+        }
+    }
+    file.try_lock()
+}
+
 fn path(name: &HomeName) -> Result<PathBuf, Failure> {
     Ok(state::folder("homes")?.join(format!("{name}.{ENDING}")))
 }
@@ -292,6 +313,33 @@ mod tests {
             assert!(refused.hint.unwrap().contains("ringfence home rm work"));
         }
         drop(HeldHome::at(&path, &asked(Some("/p"), "i"), "e", &workflow("b")).unwrap());
+    }
+
+    #[test]
+    fn a_record_is_of_its_own_name_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, copy) = (dir.path().join("work.json"), dir.path().join("play.json"));
+        drop(HeldHome::at(&path, &asked(None, "i"), "e", &workflow("a")).unwrap());
+        fs::copy(&path, &copy).unwrap();
+        let (work, play) = ("work".parse().unwrap(), "play".parse().unwrap());
+        let refused = HeldHome::open(&copy, &play).err().unwrap();
+        assert!(refused.message.contains("is the record of the home `work`"), "{}", refused.message);
+        assert!(HeldHome::open(&path, &work).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_look_at_a_record_ends_no_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("work.json");
+        drop(HeldHome::at(&path, &asked(None, "i"), "e", &workflow("a")).unwrap());
+        let look = File::open(&path).unwrap();
+        look.try_lock_shared().unwrap();
+        let ending = std::thread::spawn(move || {
+            std::thread::sleep(A_MOMENT);
+            drop(look);
+        });
+        assert!(HeldHome::open(&path, &"work".parse().unwrap()).unwrap().is_some());
+        ending.join().unwrap();
     }
 
     #[test]

@@ -9,7 +9,7 @@
 use bollard::query_parameters::DownloadFromContainerOptions;
 use futures_util::StreamExt;
 
-use crate::supervisor::engine::Engine;
+use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::agent::AgentSpec;
 use crate::supervisor::spec::home::OF_NO_ACCOUNT;
 use crate::supervisor::spec::workflow::{Role, Workflow};
@@ -19,6 +19,8 @@ use crate::term::{COULD_NOT_RUN, Failure};
 const PASSWD: &str = "etc/passwd";
 /// No image has a longer one.
 const LONGEST: usize = 1 << 20;
+/// Bytes of an archive that hold the header of its first entry.
+const ENTRY: usize = 512;
 
 /// Gives the agent's user, where that is `UID:GID`, an account, unless the image has one or no
 /// accounts at all. Where the image cannot be written, or the person mounts accounts, nothing is
@@ -93,6 +95,35 @@ pub(super) async fn accounts(engine: &Engine, agent: &str) -> Option<String> {
     let mut text = String::new();
     std::io::Read::read_to_string(&mut entry, &mut text).ok()?;
     Some(text)
+}
+
+/// Tells whether the image has something else than a folder at this path, a link for example.
+///
+/// # Errors
+/// When the engine does not say.
+pub(super) async fn is_no_folder(engine: &Engine, container: &str, path: &str) -> Result<bool, Failure> {
+    let options = DownloadFromContainerOptions { path: path.to_owned() };
+    let mut chunks = engine.api.download_from_container(container, Some(options)).boxed();
+    let mut bytes = Vec::new();
+    // The first entry of the archive is the path itself.
+    while bytes.len() < ENTRY {
+        match chunks.next().await {
+            Some(Ok(chunk)) => bytes.extend_from_slice(&chunk),
+            Some(Err(error)) if engine::is_missing(&error) => return Ok(false),
+            Some(Err(error)) => {
+                return Err(engine::refused(format!("cannot look at {path} in the agent's image"), &error));
+            }
+            None => break,
+        }
+    }
+    let unread = |error: &std::io::Error| {
+        Failure::new(COULD_NOT_RUN, format!("cannot look at {path} in the agent's image")).caused_by(error)
+    };
+    let mut archive = tar::Archive::new(bytes.as_slice());
+    let first = archive.entries().map_err(|error| unread(&error))?.raw(true).next();
+    let first = first.unwrap_or_else(|| Err(std::io::ErrorKind::UnexpectedEof.into()));
+    let first = first.map_err(|error| unread(&error))?;
+    Ok(first.header().entry_type() != tar::EntryType::Directory)
 }
 
 /// The accounts and one more; nothing where the number has one.

@@ -17,6 +17,7 @@ use crate::supervisor::inventory::homes::{self, HomeVolume};
 use crate::supervisor::spec::agent::user_asked;
 use crate::supervisor::spec::home::{HomeIdentity, HomePlace, still};
 use crate::supervisor::spec::image::Image;
+use crate::supervisor::spec::image_volumes::cleaned;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::supervisor::upload::files::upload;
 use crate::term::{COULD_NOT_RUN, Failure};
@@ -39,28 +40,57 @@ pub(super) async fn find(
         return Err(Failure::new(COULD_NOT_RUN, what).hint("leave out --home, or --runtime"));
     }
     let user = user_asked(asked, &engine.dialect).unwrap_or_else(|| image.user.clone());
-    let variable = |env: &[String]| env.iter().find_map(|pair| pair.strip_prefix("HOME=").map(str::to_owned));
+    // As for an engine, the last one counts.
+    let variable =
+        |env: &[String]| env.iter().rev().find_map(|pair| pair.strip_prefix("HOME=").map(str::to_owned));
     let variable = variable(&asked.env).or_else(|| variable(&image.env));
-    let accounts = accounts_of(engine, image).await?;
-    let place = HomePlace::of(&home.name, &user, &accounts, variable.as_deref())?;
+    let place = look_into(engine, image, async |still| {
+        let accounts = account::accounts(engine, still).await.unwrap_or_default();
+        let place = HomePlace::of(&home.name, &user, &accounts, variable.as_deref())?;
+        check_way(engine, still, &place).await?;
+        Ok(place)
+    })
+    .await?;
     let memory = asked.surface.places_in_memory();
     let binds = asked.binds.iter().map(|bind| &*bind.target);
-    place.check_is_free(&binds.chain(memory.iter().map(|at| &**at)).collect::<Vec<_>>())?;
+    let declared = image.volumes.iter().filter_map(|path| cleaned(path)).filter(|at| *at != place.path);
+    let declared: Vec<String> = declared.collect();
+    let others = memory.iter().map(|at| &**at).chain(declared.iter().map(|at| &**at));
+    place.check_is_free(&binds.chain(others).collect::<Vec<_>>())?;
     Ok(Some(place))
 }
 
-/// Reads the image's accounts; empty where it has none. Engines show an image's files only in a
-/// container. One that a killed supervisor leaves is removed by `gc`.
-async fn accounts_of(engine: &Engine, image: &Image) -> Result<String, Failure> {
+/// Looks at the image's files. Engines show them only in a container; one that a killed supervisor
+/// leaves is removed by `gc`.
+async fn look_into<T>(
+    engine: &Engine,
+    image: &Image,
+    look: impl AsyncFnOnce(&str) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let workflow = Workflow::new(None, None, UnixTime(unix_seconds())).map_err(|error| {
         Failure::new(COULD_NOT_RUN, "cannot make an id for a container").caused_by(&error)
     })?;
     let name = workflow.object(Role::Probe);
     let created = engine.create_container(name.clone(), still(&workflow, &image.id, Vec::new())).await;
     created.map_err(|error| engine::refused("cannot look into the agent's image", &error))?;
-    let accounts = account::accounts(engine, &name).await;
+    let seen = look(&name).await;
     remove_still(engine, &name).await?;
-    Ok(accounts.unwrap_or_default())
+    seen
+}
+
+/// Refuses a home that the image leads elsewhere by a link: the volume would lie where the link
+/// leads, over the project or over ringfence's own files.
+async fn check_way(engine: &Engine, still: &str, place: &HomePlace) -> Result<(), Failure> {
+    for path in place.way() {
+        if !account::is_no_folder(engine, still, path).await? {
+            continue;
+        }
+        let what =
+            format!("--home: the home would be mounted at {}, and {path} is a link or no folder", place.path);
+        return Err(Failure::new(COULD_NOT_RUN, what)
+            .hint("choose another place: -e HOME=/home/agent, or build the image without that link"));
+    }
+    Ok(())
 }
 
 /// Makes the home ready for the agent: the volume, and its owner.

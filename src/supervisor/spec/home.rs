@@ -169,13 +169,21 @@ impl HomePlace {
         Ok(HomePlace { volume: volume_of(name), path, user: account.user, group: account.group })
     }
 
-    /// Refuses a home in whose place, or above which, something else is mounted.
+    /// Refuses a home in whose place, above or below which something else is mounted. Below it, a
+    /// link that an earlier agent left in the home would lead the mount somewhere else.
     pub(crate) fn check_is_free(&self, mounted: &[&str]) -> Result<(), Failure> {
-        let is_above = |target: &&&str| Path::new(&self.path).starts_with(target);
-        let Some(target) = mounted.iter().find(is_above) else { return Ok(()) };
+        let home = Path::new(&self.path);
+        let meets = |target: &&&str| home.starts_with(target) || Path::new(target).starts_with(home);
+        let Some(target) = mounted.iter().find(meets) else { return Ok(()) };
         let what = format!("--home: the home would be mounted at {}, and {target} is taken", self.path);
         Err(Failure::new(COULD_NOT_RUN, what)
             .hint("leave out --home, or give that mount or memory another place in the container"))
+    }
+
+    /// Lists the home's path and every folder above it, the highest first.
+    pub(crate) fn way(&self) -> Vec<&str> {
+        let ends = self.path.match_indices('/').skip(1).map(|(at, _)| at);
+        ends.chain([self.path.len()]).map(|end| &self.path[..end]).collect()
     }
 
     /// Returns the agent's mount. The engine fills an empty home from the image.
@@ -313,12 +321,18 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_at_the_home_or_above_it_is_refused() {
+    fn a_mount_at_the_home_above_or_below_it_is_refused() {
         let home = HomePlace::of(&"work".parse().unwrap(), "node", ACCOUNTS, None).unwrap();
-        for taken in ["/home", "/home/node"] {
+        for taken in ["/home", "/home/node", "/home/node/.cache"] {
             assert!(home.check_is_free(&["/workspace", taken]).is_err(), "{taken}");
         }
-        home.check_is_free(&["/home/node/.cache", "/home/no", "/workspace"]).unwrap();
+        home.check_is_free(&["/home/no", "/home/node-2", "/workspace"]).unwrap();
+    }
+
+    #[test]
+    fn the_way_to_a_home_has_every_folder() {
+        let home = HomePlace::of(&"work".parse().unwrap(), "node", ACCOUNTS, Some("/a/b/c")).unwrap();
+        assert_eq!(home.way(), ["/a", "/a/b", "/a/b/c"]);
     }
 
     #[test]

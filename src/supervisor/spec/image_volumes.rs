@@ -43,7 +43,7 @@ pub(crate) fn places(declared: &[String], mounted: &[&str]) -> Result<Vec<String
 }
 
 /// A path as engines read it; none for what can be no place of a volume.
-pub(super) fn cleaned(path: &str) -> Option<String> {
+pub(crate) fn cleaned(path: &str) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     for part in Path::new(path).components() {
         match part {
