@@ -33,6 +33,7 @@ pub(crate) async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result
         if let Some(agent) = found.container(Role::Agent)
             && let Err(error) = engine.api.stop_container(agent, Some(options)).await
             && !engine::is_missing(&error)
+            && !engine::is_being_removed(&error)
             && !engine::describe(&error).contains("not modified")
         {
             failures.push(engine::refused(format!("cannot stop the agent of {}", found.id), &error));

@@ -81,6 +81,8 @@ pub(crate) enum Warning {
         /// The last one.
         to: u64,
     },
+    /// The engine has begun to remove the guard of this workflow, does not end it, and gives no log.
+    EventsOutOfReach(String),
     /// Lines of a log that are no events.
     EventsUnread(usize),
     /// The decision log has reached its bound.
@@ -202,6 +204,11 @@ impl fmt::Display for Warning {
                 f,
                 "the engine has lost events {from} to {to} of {workflow}: `ringfence events {workflow} --verify` says so too"
             ),
+            Warning::EventsOutOfReach(workflow) => write!(
+                f,
+                "the engine began to remove the guard of {workflow} and gives no log of it: what was not kept before is lost; \
+                 `ringfence events {workflow}` shows what was"
+            ),
             Warning::EventsUnread(count) => {
                 write!(f, "{count} lines are no events and are not shown; --verify says which")
             }
@@ -252,6 +259,7 @@ impl Warning {
             | Warning::EventsExposed { .. }
             | Warning::EventsUnwritable { .. }
             | Warning::EventsLost { .. }
+            | Warning::EventsOutOfReach(_)
             | Warning::LogFull
             | Warning::DiskNotCounted(_)
             | Warning::Uncovered(_)
@@ -330,6 +338,7 @@ mod tests {
             },
             Warning::EventsUnwritable { file: "/e".into(), error: text("no space left on device") },
             Warning::EventsLost { workflow: text("0000002a"), from: 3, to: 9 },
+            Warning::EventsOutOfReach(text("0000002a")),
             Warning::EventsUnread(2),
             Warning::LogFull,
             Warning::Uncovered(text("the cover of .env came off")),

@@ -24,6 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a start that fails while the agent is being created", fails_meanwhile),
     ("a start that is interrupted while a network is being created", interrupted_meanwhile),
     ("an engine whose answer is lost", lost_answer),
+    ("a run that is stopped while its own supervisor removes it", stopped_meanwhile),
 ];
 
 /// The proxy's deed to a request.
@@ -34,6 +35,8 @@ enum Deed {
     Hold(Duration),
     /// Answers that it failed, once another request was met too.
     Fail,
+    /// Answers that the container is being removed.
+    Removing,
     /// Passes it on and hangs up.
     Lose,
 }
@@ -99,14 +102,12 @@ fn carry(mut client: UnixStream, server: UnixStream, judge: fn(&str) -> Deed, me
             Deed::Hold(time) => thread::sleep(time),
             Deed::Fail => {
                 until("another is met", Duration::from_secs(10), || met.load(Ordering::SeqCst) >= 2).ok();
-                let body = r#"{"message":"the proxy fails it"}"#;
-                let head = format!(
-                    "HTTP/1.1 500 Fail\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                    body.len()
-                );
-                client.write_all((head + body).as_bytes()).ok();
-                client.shutdown(std::net::Shutdown::Both).ok();
-                return;
+                return refuse(&mut client, "500 Fail", "the proxy fails it");
+            }
+            Deed::Removing => {
+                // The words of Docker 20.10 to 28.
+                let words = "can not get logs from container which is dead or marked for removal";
+                return refuse(&mut client, "409 Conflict", words);
             }
             Deed::Lose => {
                 client.shutdown(std::net::Shutdown::Both).ok();
@@ -121,6 +122,16 @@ fn carry(mut client: UnixStream, server: UnixStream, judge: fn(&str) -> Deed, me
     }
     // An engine goes on with what it was asked for.
     thread::sleep(Duration::from_secs(5));
+}
+
+fn refuse(client: &mut UnixStream, status: &str, message: &str) {
+    let body = format!(r#"{{"message":"{message}"}}"#);
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    client.write_all((head + &body).as_bytes()).ok();
+    client.shutdown(std::net::Shutdown::Both).ok();
 }
 
 fn creates(line: &str, kind: &str, role: &str) -> bool {
@@ -175,5 +186,24 @@ fn lost_answer(bed: &Testbed) -> Result<()> {
         output.stderr.contains("the engine did not say whether it made: container ringfence-"),
         "{output:?}"
     );
+    only_the_uplink(bed)
+}
+
+/// `stop` meets the guard just when the supervisor removes it.
+fn stopped_meanwhile(bed: &Testbed) -> Result<()> {
+    let proxy = Proxy::start(bed, "removing.sock", |line| {
+        if line.starts_with("GET ") && line.contains("/logs?") { Deed::Removing } else { Deed::Pass }
+    })?;
+    let policy = bed.ringfence.allowing(&["a.test"])?;
+    let agent = ["sh", "-c", "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done"];
+    let mut running = bed.ringfence.start(&policy, &[], &bed.images.tiny, &agent)?;
+    running.wait_for_line("up", Duration::from_secs(60))?;
+    let mut command = bed.ringfence.command();
+    command.arg("--engine").arg(format!("unix://{}", proxy.path.display()));
+    command.args(["stop", &running.name]);
+    let stopped = bounded(&mut command, b"", Duration::from_secs(60))?;
+    let outcome = running.finish(Duration::from_secs(60))?;
+    ensure!(proxy.met.load(Ordering::SeqCst) > 0, "the log was asked for: {stopped:?}");
+    ensure!(stopped.status.success() && stopped.stderr.is_empty(), "{stopped:?}\n{outcome:?}");
     only_the_uplink(bed)
 }

@@ -295,6 +295,15 @@ pub(crate) fn is_missing(error: &ApiError) -> bool {
     }
 }
 
+/// Tells whether the engine said that it removes the container just now, for somebody else or since
+/// an earlier question, and so does nothing else with it.
+pub(crate) fn is_being_removed(error: &ApiError) -> bool {
+    let ApiError::DockerResponseServerError { message, .. } = error else { return false };
+    ["dead or marked for removal", "is already in progress", "is marked for removal", "in state removing"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
 /// Returns the reason for which no connection to the engine came about, where that is the failure.
 /// An engine's own words may be of permissions too: a file's, say.
 fn no_connection(error: &ApiError) -> Option<std::io::ErrorKind> {
@@ -332,6 +341,25 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+
+    #[test]
+    fn a_container_that_is_removed_just_now_is_known_by_the_engines_words() {
+        let said = |status_code, message: &str| {
+            is_being_removed(&ApiError::DockerResponseServerError {
+                status_code,
+                message: message.to_owned(),
+            })
+        };
+        // Docker 20.10 to 28, of a log and of a removal.
+        assert!(said(409, "can not get logs from container which is dead or marked for removal"));
+        assert!(said(409, "removal of container 0a1b is already in progress"));
+        assert!(said(
+            409,
+            "cannot stop container: 0a1b: container is marked for removal and cannot be stopped"
+        ));
+        assert!(!said(409, "Conflict. The container name \"/x\" is already in use by container 0a1b"));
+        assert!(!said(500, "open /srv/x: permission denied"));
+    }
 
     #[tokio::test]
     #[expect(clippy::disallowed_methods, reason = "any question will do")]

@@ -102,7 +102,8 @@ fn clean_up(id: WorkflowId, forget: bool) -> Vec<String> {
     failures.flat_map(|failure| std::iter::once(failure.message).chain(failure.causes)).collect()
 }
 
-/// Reads the guard's log.
+/// Reads the guard's log. `None` when the engine has none: the guard is gone, or somebody else
+/// removes it just now, the run's own supervisor say.
 pub(crate) async fn read_events(
     engine: &Engine,
     found: &WorkflowSummary,
@@ -124,6 +125,14 @@ pub(crate) async fn read_events(
         match chunk {
             Ok(chunk) => bytes.extend_from_slice(&chunk.into_bytes()),
             Err(error) if engine::is_missing(&error) => return Ok(None),
+            Err(error) if engine::is_being_removed(&error) => {
+                // An engine gives no log of a container whose removal has begun, even when the
+                // removal failed. What waits for the log would wait for ever.
+                if !is_gone_soon(engine, guard).await {
+                    crate::term::warn(Warning::EventsOutOfReach(id.to_string()));
+                }
+                return Ok(None);
+            }
             Err(error) => return Err(engine::refused(format!("cannot read the events of {id}"), &error)),
         }
     }
@@ -134,10 +143,9 @@ async fn remove_container(engine: &Engine, part: &Part) -> Option<String> {
     let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
     let removed = engine.api.remove_container(&part.handle, Some(options)).await;
     let error = removed.err().filter(|error| !engine::is_missing(error))?;
-    let why = engine::describe(&error);
     // Somebody else removes it just now: the supervisor, or `stop`.
-    let done = why.contains("already in progress") && is_gone_soon(engine, &part.handle).await;
-    (!done).then(|| format!("{}: {why}", part.role))
+    let done = engine::is_being_removed(&error) && is_gone_soon(engine, &part.handle).await;
+    (!done).then(|| format!("{}: {}", part.role, engine::describe(&error)))
 }
 
 /// Waits for the end of a removal that is under way.
