@@ -27,8 +27,9 @@ mod workspace;
 
 fn main() -> std::process::ExitCode {
     let began = std::time::Instant::now();
-    match cli::usage::read(std::env::args_os().collect()) {
-        Ok(cli) => commands::dispatch(cli, began),
+    let typed: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    match cli::usage::read(typed.clone()) {
+        Ok(cli) => commands::dispatch(cli, &typed, began),
         Err(status) => status,
     }
 }

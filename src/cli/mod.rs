@@ -1,5 +1,6 @@
 //! The words of the command line: what a person typed, as data. Nothing here acts.
 
+pub(crate) mod defaults;
 pub(crate) mod docker;
 pub(crate) mod doctor;
 #[cfg(test)]

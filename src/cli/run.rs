@@ -14,7 +14,7 @@ use crate::supervisor::image::Pull;
 /// `ringfence run [OPTIONS] IMAGE [COMMAND]…`
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "ringfence run [OPTIONS] IMAGE [COMMAND]...",
+    override_usage = "ringfence run [OPTIONS] [IMAGE [COMMAND]...]",
     after_help = "\
 Example: git worktree add ../fix && ringfence run --worktree --project ../fix --policy gitlab@1 IMAGE AGENT
 lets an agent commit and push in a working tree of its own. Run no git in the other ones until it has ended.
@@ -43,6 +43,10 @@ pub(crate) struct RunArgs {
     /// trees stays unchangeable
     #[arg(long, requires = "project")]
     pub(crate) worktree: bool,
+    /// Take image and setup script from the project's .gitlab/duo/agent-config.yml, as a run
+    /// without an image does; `ringfence trust` approves them. All words are the command then
+    #[arg(long, requires = "project")]
+    pub(crate) flow: bool,
     /// A directory or file of this machine for the agent, read-only unless it ends in `:rw`
     #[arg(short = 'v', long = "mount", visible_alias = "volume", value_name = "SRC:DST[:rw]")]
     pub(crate) mounts: Vec<String>,
@@ -145,12 +149,39 @@ pub(crate) struct RunArgs {
     /// Print how long each step of the start took
     #[arg(long)]
     pub(crate) timings: bool,
+    /// Take nothing from ~/.config/ringfence/run.yml, which holds your options for each project
+    #[arg(long)]
+    pub(crate) no_defaults: bool,
+    /// Check everything that can be checked without the engine, print what would be run, and end
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Options of docker's that change nothing
     #[command(flatten)]
     pub(crate) docker: WithoutEffect,
-    /// The agent's image, and its command: what follows the image is the agent's, `--` included
-    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE")]
+    /// The agent's image, and its command: what follows the image is the agent's, `--` included.
+    /// Your own options for a project, in ~/.config/ringfence/run.yml, may have an image
+    #[arg(trailing_var_arg = true, value_name = "IMAGE")]
     pub(crate) words: Vec<String>,
+    /// Options among these that come from the user's file of defaults.
+    #[arg(skip)]
+    pub(crate) defaults: Vec<TakenDefault>,
+}
+
+/// An option, or the image with its command, that the user's file of defaults gave.
+#[derive(Debug, Clone)]
+pub(crate) struct TakenDefault {
+    /// The file.
+    pub(crate) file: PathBuf,
+    /// Line of the file.
+    pub(crate) line: u32,
+    /// Words, without the values of variables.
+    pub(crate) text: String,
+}
+
+impl std::fmt::Display for TakenDefault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}  {}", self.file.display(), self.line, self.text)
+    }
 }
 
 /// Choice of the agent's network.

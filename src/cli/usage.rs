@@ -53,7 +53,7 @@ pub(crate) fn command() -> clap::Command {
 }
 
 /// Returns what is wrong, where clap's own words do not say what to do.
-fn explain(error: &clap::Error, words: &[OsString]) -> Option<Failure> {
+pub(super) fn explain(error: &clap::Error, words: &[OsString]) -> Option<Failure> {
     let about = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
@@ -69,17 +69,23 @@ fn explain(error: &clap::Error, words: &[OsString]) -> Option<Failure> {
     }
 }
 
-/// Tells whether the command is `run`.
+/// Tells whether the command is `run`. `words`: without the program's name.
 fn is_run(words: &[OsString]) -> bool {
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
+    run_at(words).is_some()
+}
+
+/// Returns the place of the word `run` where that is the command.
+pub(super) fn run_at(words: &[OsString]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(word) = words.get(at) {
         match word.to_str() {
-            Some("--engine") => _ = words.next(),
+            Some("--engine") => at += 1,
             Some(option) if option.starts_with('-') => {}
-            other => return other == Some("run"),
+            other => return (other == Some("run")).then_some(at),
         }
+        at += 1;
     }
-    false
+    None
 }
 
 /// Refuses words that are no text: the engine's API carries text.
@@ -261,7 +267,8 @@ mod tests {
                 "{text}"
             );
         }
-        assert!(parse(&words("run")).is_err() && parse(&words("run --")).is_err());
+        // No image: the user's defaults or the project may have one.
+        assert!(args("run").words.is_empty() && args("run --").words.is_empty());
     }
 
     #[test]

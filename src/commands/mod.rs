@@ -17,6 +17,7 @@ mod run;
 mod stop;
 mod trust;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -30,8 +31,13 @@ use crate::term;
 use crate::term::trace::{self, Filter};
 use crate::term::{COULD_NOT_RUN, Failure, Warning};
 
-/// Carries out what was asked for. Errors become words here and nowhere else.
-pub(crate) fn dispatch(cli: Cli, began: Instant) -> ExitCode {
+/// Carries out what was asked for. Errors become words here and nowhere else. `typed`: the words of
+/// the command line, the program's name first.
+pub(crate) fn dispatch(cli: Cli, typed: &[OsString], began: Instant) -> ExitCode {
+    let cli = match run::defaults::complete(cli, typed) {
+        Ok(cli) => cli,
+        Err(status) => return status,
+    };
     if cli.quiet {
         term::be_quiet();
     }
@@ -55,7 +61,7 @@ pub(crate) fn dispatch(cli: Cli, began: Instant) -> ExitCode {
         Command::Project(command) => project::dispatch(command),
         Command::Home(HomeCommand::Ls(args)) => home::ls(args.json),
         Command::Home(HomeCommand::Rm { names }) => on_engine(home::rm(engine, &names)),
-        Command::Trust(args) => trust::trust(&args),
+        Command::Trust(args) => on_engine(trust::trust(engine, &args)),
         Command::Init(args) => init::init(&args),
         Command::Completions { shell } => completions::completions(shell),
         Command::Man { output } => man::man(output.as_deref()),

@@ -9,7 +9,9 @@
 //! ```
 //! A layer whose file is there and cannot be used is an error, never a layer left out.
 
+pub(crate) mod defaults;
 mod file;
+pub(crate) mod flow;
 mod organisation;
 pub(crate) mod record;
 pub(crate) mod trust;
@@ -130,10 +132,10 @@ pub(crate) fn load_alone(source: LayerSource, project: &Path) -> Result<Loaded, 
     load::load_layers(&[source], crate::host::clock::today(), &mut read).map_err(|errors| unusable(&errors))
 }
 
-/// Returns the policies that are read without being named: the organisation's and the user's,
-/// whether they are there or not.
+/// Returns the files that are read without being named: the organisation's and the user's policy,
+/// and the user's defaults, whether they are there or not.
 pub(crate) fn fixed_files() -> Vec<PathBuf> {
-    std::iter::once(PathBuf::from(ORGANISATION)).chain(user_file()).collect()
+    std::iter::once(PathBuf::from(ORGANISATION)).chain(user_file()).chain(defaults::defaults_file()).collect()
 }
 
 /// Returns the user's policy in `$XDG_CONFIG_HOME` or `~/.config`, on every system.

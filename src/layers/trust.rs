@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use netpolicy::load::SourceFile;
 use serde::{Deserialize, Serialize};
 
+use super::flow::ApprovedFlow;
 use crate::host::state;
 use crate::term::{COULD_NOT_RUN, Failure};
 
@@ -23,13 +24,16 @@ pub(crate) struct Approval {
     pub(crate) digest: String,
     /// The texts, with their names.
     pub(crate) files: Vec<(String, String)>,
+    /// The environment of a flow, where one was approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) flow: Option<ApprovedFlow>,
 }
 
 impl Approval {
     /// Makes the approval of a project's texts as they are now.
     pub(crate) fn of(project: &Path, digest: String, files: &[SourceFile]) -> Result<Approval, Failure> {
         let files = files.iter().map(|file| (file.name.clone(), file.text.clone())).collect();
-        Ok(Approval { project: resolved(project)?, digest, files })
+        Ok(Approval { project: resolved(project)?, digest, files, flow: None })
     }
 }
 

@@ -11,9 +11,11 @@
 //! weaker one that sets them too is an error.
 
 mod container;
+mod defaults;
 mod draft;
 mod files;
 mod flag;
+mod flow;
 mod host;
 mod lint;
 mod loader;
@@ -34,8 +36,10 @@ use self::source::closure_digest;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::policy::{Date, Layer, Policy};
 
+pub use self::defaults::{DefaultItem, MAX_DEFAULTS, ProjectDefaults, read_defaults};
 pub use self::files::preset_reference;
 pub use self::flag::rule_from_flag;
+pub use self::flow::{FlowEnvironment, LeftOut, MAX_FLOW, read_flow};
 pub use self::source::{LayerSource, MAX_FILE, Read, SourceFile};
 pub use self::workspace::pattern_fault;
 

@@ -85,7 +85,7 @@ fn create(folder: BorrowedFd<'_>, name: &str, text: &str) -> io::Result<()> {
     written
 }
 
-/// Says in three commands what comes next.
+/// Says in three commands what comes next, and where the last one's options can be kept.
 fn next(project: &Path, starter: &Starter) -> String {
     let folder = in_shell(&project.to_string_lossy());
     let recipe = in_shell(&project.join(DOCKERFILE).to_string_lossy());
@@ -95,7 +95,9 @@ fn next(project: &Path, starter: &Starter) -> String {
         "Read both files, then:".to_owned(),
         format!("  ringfence trust {folder}"),
         format!("  docker build --tag {image} - < {recipe}"),
-        format!("  ringfence run -it --project {folder}{space}{key} {image}\n"),
+        format!("  ringfence run -it --project {folder}{space}{key} {image}"),
+        "To keep these options for `ringfence run` alone, write them to ~/.config/ringfence/run.yml.\n"
+            .to_owned(),
     ]
     .join("\n")
 }

@@ -1,4 +1,5 @@
-//! The word where the image's name belongs, when it is a directory instead: the project was meant.
+//! The word where the image's name belongs, when it is missing, or a directory instead: the project
+//! was meant.
 
 use std::path::Path;
 
@@ -6,12 +7,19 @@ use crate::cli::run::RunArgs;
 use crate::supervisor::image;
 use crate::term::{COULD_NOT_RUN, Failure};
 
-/// Refuses a directory in the place of the image.
+/// Refuses a command line without an image, and a directory in its place.
 ///
 /// # Errors
-/// When the word is written as a path, or names a directory and can be no image's name.
+/// When there is no word, or when it is written as a path, or names a directory and can be no
+/// image's name.
 pub(crate) fn check(args: &RunArgs) -> Result<(), Failure> {
     let word = args.image();
+    if args.words.is_empty() {
+        return Err(Failure::new(COULD_NOT_RUN, "no image is named").hint(
+            "write `ringfence run [OPTIONS] IMAGE [COMMAND]...`, or keep the words for this project in \
+                   ~/.config/ringfence/run.yml",
+        ));
+    }
     let is_directory = Path::new(word).is_dir();
     if !is_path(word) && (image::is_possible_name(word) || !is_directory) {
         return Ok(());

@@ -5,9 +5,12 @@
 //!           everything that can be checked without the engine, before the engine is asked
 //! ```
 
+pub(crate) mod defaults;
+mod dry_run;
 mod engine;
 mod environment;
 mod files;
+mod flow;
 mod image;
 mod inputs;
 mod masks;
@@ -44,17 +47,23 @@ use crate::workspace::worktree::Worktree;
 const OPEN_FILES: u64 = 1 << 16;
 
 /// Runs the agent; its exit status.
-pub(crate) async fn run(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure> {
+pub(crate) async fn run(engine_host: Option<&str>, mut args: RunArgs) -> Result<u8, Failure> {
     open_files::raise_limit(OPEN_FILES);
     state::is_usable()?;
     args.docker.warnings().into_iter().for_each(crate::term::warn);
+    defaults::tell(&args);
     let choice = Choice::of(engine_host)?;
     let step = trace::step("files and policy");
-    let (request, token) = check(&choice, &args).await?;
+    let approved = flow::choose(&mut args)?;
+    let (mut request, token) = check(&choice, &args).await?;
     drop(step);
+    if args.dry_run {
+        return dry_run::print(&args, &request);
+    }
     // Until here a signal ends the program by itself: there is nothing to tidy up.
     let mut signals = Signals::new()?;
     let (engine, image) = until_signal(&mut signals, engine::ready(&choice, &args, &request)).await?;
+    flow::lay_on(approved.as_ref(), &mut request, &image)?;
     let ended = supervised::run(&engine, &image, request, &mut signals).await;
     token::revoke(token.filter(|_| args.revoke_token)).await;
     ended

@@ -2,16 +2,22 @@
 //! place (`src/inside/init`).
 
 use super::agent::AgentSpec;
+use super::image::Image;
 
-/// Returns the words that start the agent behind it: those that the engine would put together
-/// itself. An entrypoint of one empty word is none.
+/// Returns the words that start the agent behind the first program.
 pub(crate) fn words(agent: &AgentSpec) -> Vec<String> {
-    let own = agent.entrypoint.clone().map(|program| vec![program]);
-    let command = match (&own, agent.command.is_empty()) {
-        (None, true) => agent.image.command.clone(),
-        _ => agent.command.clone(),
+    argv(agent.entrypoint.as_deref(), &agent.command, &agent.image)
+}
+
+/// Returns the words that start an agent: those that the engine would put together itself. An
+/// entrypoint of one empty word is none.
+pub(super) fn argv(entrypoint: Option<&str>, command: &[String], image: &Image) -> Vec<String> {
+    let own = entrypoint.map(|program| vec![program.to_owned()]);
+    let command = match (&own, command.is_empty()) {
+        (None, true) => &image.command,
+        _ => command,
     };
-    let entrypoint = own.unwrap_or_else(|| agent.image.entrypoint.clone());
+    let entrypoint = own.unwrap_or_else(|| image.entrypoint.clone());
     let is_none = entrypoint == [""];
-    entrypoint.into_iter().filter(|_| !is_none).chain(command).collect()
+    entrypoint.into_iter().filter(|_| !is_none).chain(command.iter().cloned()).collect()
 }

@@ -14,5 +14,6 @@ pub(crate) mod part;
 pub(crate) mod places;
 pub(crate) mod request;
 pub(crate) mod seccomp;
+pub(crate) mod setup;
 pub(crate) mod surface;
 pub(crate) mod workflow;

@@ -1,8 +1,11 @@
 //! `ringfence trust`: a person approves a project's own policy, as it is now.
 //!
 //! ```text
-//!  PROJECT/.ringfence.yml ──load, alone──▶ what it says, against what was approved ──yes?──▶ approval kept
+//!  PROJECT/.ringfence.yml ──load, alone──────▶ what it says, against what was approved ─┬─yes?──▶ approval kept
+//!  image and setup script of GitLab's file ──▶ what they are, with the image's digest ──┘
 //! ```
+
+mod flow;
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
@@ -15,6 +18,7 @@ use netpolicy::print;
 use netpolicy::reach::{Line, Whose, difference};
 use serde::Serialize;
 
+use self::flow::Looked;
 use crate::cli::policy::TrustArgs;
 use crate::host::open;
 use crate::layers::{self, trust};
@@ -25,7 +29,7 @@ use crate::term::{COULD_NOT_RUN, Failure};
 const NOT_APPROVED: u8 = 1;
 
 /// Approves, or takes an approval back.
-pub(crate) fn trust(args: &TrustArgs) -> Result<u8, Failure> {
+pub(crate) async fn trust(engine: Option<&str>, args: &TrustArgs) -> Result<u8, Failure> {
     if args.list {
         return list(args.json);
     }
@@ -43,17 +47,26 @@ pub(crate) fn trust(args: &TrustArgs) -> Result<u8, Failure> {
     let mut now = layers::load_alone(source, &folder)?;
     let digest = now.closure_digest(Layer::Project);
     now.policy.ceilings = layers::ceilings()?;
+    let looked = flow::look(engine, &folder).await?;
+    let flow = looked.as_ref().and_then(Looked::approvable);
     let before = trust::approved(&folder)?;
-    if before.as_ref().is_some_and(|approval| approval.digest == digest) {
+    if before.as_ref().is_some_and(|approval| approval.digest == digest && approval.flow == flow) {
         term::talk_lines(format_args!(
             "{} is approved as it is: {digest}\n",
             term::line(&folder.to_string_lossy())
         ));
         term::talk_lines(kept_out(&now.policy));
+        // Why image and script of the project are no part of it.
+        term::talk_lines(
+            looked.filter(|_| flow.is_none()).map_or_else(String::new, |looked| looked.summary(None)),
+        );
         return Ok(0);
     }
     let earlier = before.as_ref().map(|approval| policy_of(&approval.files));
-    let summary = summary(&folder, &now.policy, earlier.as_ref(), &digest);
+    let mut summary = summary(&folder, &now.policy, earlier.as_ref(), &digest);
+    if let Some(looked) = &looked {
+        summary.push_str(&looked.summary(before.as_ref().and_then(|approval| approval.flow.as_ref())));
+    }
     // Nobody is asked to approve something that is not shown.
     match args.yes {
         true => term::talk_lines(summary),
@@ -63,7 +76,7 @@ pub(crate) fn trust(args: &TrustArgs) -> Result<u8, Failure> {
         term::talk_lines("not approved\n");
         return Ok(NOT_APPROVED);
     }
-    trust::keep(&trust::Approval::of(&folder, digest, &now.files)?)?;
+    trust::keep(&trust::Approval { flow, ..trust::Approval::of(&folder, digest, &now.files)? })?;
     let whole = kept_out(&now.policy).is_empty();
     term::talk_lines(if whole { "approved\n" } else { "approved, as far as the ceilings let through\n" });
     Ok(0)
@@ -106,9 +119,17 @@ fn state_of(approval: &trust::Approval) -> &'static str {
         Err(_) => None,
     };
     match now {
-        Some(now) if now.closure_digest(Layer::Project) == approval.digest => "counts",
+        Some(now) if now.closure_digest(Layer::Project) == approval.digest && is_same_flow(approval) => {
+            "counts"
+        }
         _ => "changed",
     }
+}
+
+/// Tells whether the project's file still has the image and script that were approved, if any were.
+/// Whether the image has the same content is seen when it runs.
+fn is_same_flow(approval: &trust::Approval) -> bool {
+    approval.flow.is_none() || layers::flow::approved(&approval.project).is_ok()
 }
 
 /// Returns the project's folder, given it or its policy.
