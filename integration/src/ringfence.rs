@@ -286,7 +286,7 @@ impl Ringfence {
         agent: &[&str],
         input: &[u8],
     ) -> Result<Outcome> {
-        let (mut command, events_file) = self.run_command(policy, options, image, agent)?;
+        let (mut command, events_file) = self.run_command(self.command(), policy, options, image, agent)?;
         let output = bounded(&mut command, input, LIMIT)?;
         Ok(Outcome {
             status: code(output.status),
@@ -303,9 +303,25 @@ impl Ringfence {
     /// # Errors
     /// When ringfence cannot be started.
     pub fn start(&self, policy: &Path, options: &[&str], image: &str, agent: &[&str]) -> Result<Running> {
+        self.start_by(self.command(), policy, options, image, agent)
+    }
+
+    /// Starts a run by a command of [`Self::behind`], and returns while it goes on. The program
+    /// before ringfence must replace itself by it.
+    ///
+    /// # Errors
+    /// When the command cannot be started.
+    pub fn start_by(
+        &self,
+        command: Command,
+        policy: &Path,
+        options: &[&str],
+        image: &str,
+        agent: &[&str],
+    ) -> Result<Running> {
         let name = format!("t{}-{}", std::process::id(), self.runs.fetch_add(1, Ordering::Relaxed));
         let options = [&["--name", &name], options].concat();
-        let (mut command, events_file) = self.run_command(policy, &options, image, agent)?;
+        let (mut command, events_file) = self.run_command(command, policy, &options, image, agent)?;
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let lines = follow(child.stdout.take());
         let complaints = follow(child.stderr.take());
@@ -314,13 +330,13 @@ impl Ringfence {
 
     fn run_command(
         &self,
+        mut command: Command,
         policy: &Path,
         options: &[&str],
         image: &str,
         agent: &[&str],
     ) -> Result<(Command, PathBuf)> {
         let events_file = self.new_run()?.join("events.jsonl");
-        let mut command = self.command();
         command
             .arg("run")
             .args([OsStr::new("--policy"), policy.as_os_str()])

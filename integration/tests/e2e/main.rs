@@ -44,7 +44,9 @@ mod mounts;
 mod mtu;
 mod named_files;
 mod neighbours;
+mod network_changes;
 mod notice;
+mod over_limit;
 mod permitted;
 mod proxy;
 mod pull;
@@ -101,6 +103,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("gate_http", gate_http::TESTS, true),
         ("gate_bytes", gate_bytes::TESTS, true),
         ("gate_many", gate_many::TESTS, true),
+        ("over_limit", over_limit::TESTS, true),
         ("refused", refused::TESTS, true),
         ("denied", denied::TESTS, true),
         ("notice", notice::TESTS, true),
@@ -123,6 +126,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("engine_trouble", engine_trouble::TESTS, true),
         ("creations", creations::TESTS, true),
         ("host_addresses", host_addresses::TESTS, true),
+        ("network_changes", network_changes::TESTS, true),
         ("runtimes", runtimes::TESTS, true),
         ("secrets", secrets::TESTS, true),
         ("token", token::TESTS, true),

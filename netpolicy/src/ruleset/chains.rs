@@ -12,8 +12,9 @@ use super::limits::{
 use super::plan::FencePlan;
 use super::sockets::{DNS_PORT, FILTER_PORT, GATE_PORT, NFLOG_GROUP, NFLOG_REST};
 use super::steps::{
-    Step, any_of, counter, ct_has, equal, field, goto_answer, goto_refuse, log_to, mark, meta, more_than,
-    not_equal, opens_nothing, over, own_or_loopback, permitted, port, redirect, steps, text, untracked,
+    Step, any_of, counter, ct_has, equal, field, goto_answer, goto_refuse, log_to, mark, marked, meta,
+    more_than, not_equal, opens_nothing, over, own_or_loopback, permitted, port, redirect, steps, text,
+    untracked,
 };
 
 /// Packets on their way out, before any connection is known. The agent's own localhost traffic is
@@ -22,14 +23,35 @@ pub(super) fn raw_out(plan: &FencePlan) -> Vec<Vec<Step>> {
     // oifname != "lo" goto refuse
     let mut rules = vec![steps([not_equal(meta(MetaKey::Oifname), text("lo")), goto_refuse()])];
     rules.extend(cut::raw_out(plan));
-    rules.extend([ipv6_untracked(), local_untracked(plan)]);
+    rules.extend([too_many_questions(), ipv6_untracked(), local_untracked(plan)]);
     rules
 }
 
-/// Packets on their way in, before any connection is known.
+/// A question too many goes on its way and is dropped in `raw_in`: its asker sees silence and asks
+/// again. A drop on the way out would be EPERM at the send, and the asker would give up. Such a
+/// question is not tracked, so that no flood of them fills the table.
+fn too_many_questions() -> Vec<Step> {
+    // meta nfproto ipv4 udp dport 53 limit rate over 1000/second burst 8000 packets
+    // meta mark set 2 notrack
+    untracked([
+        equal(meta(MetaKey::Nfproto), text("ipv4")),
+        equal(field("udp", "dport"), port(FILTER_PORT)),
+        over(DNS_QUESTIONS_PER_SECOND, DNS_QUESTIONS_BURST),
+        mark(FenceLimit::DnsQuestions),
+    ])
+}
+
+/// Packets on their way in, before any connection is known. The mark leads to nothing but the end.
 pub(super) fn raw_in(plan: &FencePlan) -> Vec<Vec<Step>> {
     // iifname != "lo" drop
     let mut rules = vec![steps([not_equal(meta(MetaKey::Iifname), text("lo")), Statement::Drop(None)])];
+    // meta mark 2 counter log group 6 drop
+    rules.push(steps([
+        marked(FenceLimit::DnsQuestions),
+        counter(),
+        log_to(NFLOG_REST),
+        Statement::Drop(None),
+    ]));
     rules.extend(cut::raw_in(plan));
     rules.extend([ipv6_untracked(), local_untracked(plan)]);
     rules
@@ -52,30 +74,19 @@ fn local_untracked(plan: &FencePlan) -> Vec<Step> {
     ])
 }
 
-/// Limits refuse instead of letting a full backlog hang. A question too many is dropped; its asker
-/// gets EPERM.
+/// Limits of connections. A number at once is refused: only the agent's own closing makes room, and
+/// a connection that waits for that may wait for ever. A rate is back-pressure: the packet is
+/// dropped, and the kernel sends it again after a second, when there is room.
 pub(super) fn limits() -> Vec<Vec<Step>> {
     let new = || ct_has("state", "new");
-    let filter = |protocol: &'static str| equal(field(protocol, "dport"), port(FILTER_PORT));
     vec![
         // ct state new tcp dport 53 ct count over 64 meta mark set 1 goto refuse
         steps([
             new(),
-            filter("tcp"),
+            equal(field("tcp", "dport"), port(FILTER_PORT)),
             more_than(DNS_CONNECTIONS),
             mark(FenceLimit::DnsConnections),
             goto_refuse(),
-        ]),
-        // ct state new udp dport 53 limit rate over 1000/second burst 8000 packets
-        // meta mark set 2 counter log group 6 drop
-        steps([
-            new(),
-            filter("udp"),
-            over(DNS_QUESTIONS_PER_SECOND, DNS_QUESTIONS_BURST),
-            mark(FenceLimit::DnsQuestions),
-            counter(),
-            log_to(NFLOG_REST),
-            Statement::Drop(None),
         ]),
         // ct state new ip daddr . tcp dport @permit ct count over 10000 meta mark set 3 goto refuse
         steps([
@@ -86,13 +97,15 @@ pub(super) fn limits() -> Vec<Vec<Step>> {
             goto_refuse(),
         ]),
         // ct state new ip daddr . tcp dport @permit limit rate over 400/second burst 4000 packets
-        // meta mark set 4 goto refuse
+        // meta mark set 4 counter log group 6 drop
         steps([
             new(),
             permitted(),
             over(GATE_CONNECTIONS_PER_SECOND, GATE_CONNECTIONS_BURST),
             mark(FenceLimit::NewConnections),
-            goto_refuse(),
+            counter(),
+            log_to(NFLOG_REST),
+            Statement::Drop(None),
         ]),
     ]
 }
@@ -123,6 +136,8 @@ pub(super) fn out(plan: &FencePlan) -> Vec<Vec<Step>> {
     let mut rules = vec![steps([not_equal(meta(MetaKey::Oifname), text("lo")), goto_refuse()])];
     rules.extend(cut::out(plan));
     rules.extend([
+        // meta mark 2 udp dport 53 accept
+        steps([marked(FenceLimit::DnsQuestions), equal(field("udp", "dport"), port(FILTER_PORT)), accept()]),
         // ct status dnat accept
         steps([ct_has("status", "dnat"), accept()]),
         // tcp flags & rst == rst accept

@@ -1,16 +1,16 @@
 //! Limits of the fence: rates and numbers of permitted packets, and their words in the log.
 
 pub(super) const DNS_QUESTIONS_PER_SECOND: u32 = 1000;
-/// Questions in a moment: both address types for each connection that may be made in a moment. The
-/// kernel tells the asker of one that it drops (EPERM), and the asker gives up at once: a client
-/// that may connect must not get that far.
+/// Questions in a moment: both address types for each connection that may be made in a moment. An
+/// asker beyond that hears nothing for seconds and asks again: a client that may connect should not
+/// get that far.
 pub(super) const DNS_QUESTIONS_BURST: u32 = 2 * GATE_CONNECTIONS_BURST;
 pub(super) const DNS_CONNECTIONS: u32 = 64;
 /// Permitted connections that an agent may have open at once. The guard's own table, its
 /// descriptors and its container's memory follow this number; nothing else states it.
 pub const GATE_CONNECTIONS: u32 = 10_000;
 /// Permitted connections that an agent may make in a moment: no more than wait in the gate's
-/// backlog, so that a busy guard means a refusal and never a connection that hangs.
+/// backlog, so that a busy guard never means a connection that is made and hangs.
 pub const GATE_CONNECTIONS_BURST: u32 = 4000;
 /// Permitted connections a second after that. One that has ended stays in the connection table of
 /// the engine's machine for two minutes: with the guard's own burst these are 50,000 entries, of
@@ -18,12 +18,12 @@ pub const GATE_CONNECTIONS_BURST: u32 = 4000;
 pub const GATE_CONNECTIONS_PER_SECOND: u32 = 400;
 /// Connections that the guard makes at once; those beyond wait for their turn, at the rate above.
 /// Half of what the fence lets in, so that a fast client is slowed down by the guard before the
-/// fence refuses it.
+/// fence lets it wait.
 pub const DIALS_BURST: u32 = GATE_CONNECTIONS_BURST / 2;
 pub(super) const LOGGED_PER_SECOND: u32 = 200;
 pub(super) const LOGGED_BURST: u32 = 400;
 
-/// A limit that refuses what is permitted; a refused packet carries its number as mark, so that the
+/// A limit that keeps back what is permitted; such a packet carries its number as mark, so that the
 /// log can name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

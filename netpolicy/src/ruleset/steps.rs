@@ -109,6 +109,11 @@ pub(super) fn mark(limit: FenceLimit) -> Statement<'static> {
     Statement::Mangle(Mangle { key, value })
 }
 
+/// Matches a packet that a limit has marked.
+pub(super) fn marked(limit: FenceLimit) -> Statement<'static> {
+    equal(meta(MetaKey::Mark), Expression::Number(limit.mark()))
+}
+
 pub(super) fn log_to(group: u16) -> Statement<'static> {
     Statement::Log(Some(Log::new(Some(u32::from(group)))))
 }

@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::memo::Memo;
 use super::{DnsReply, Guard, Step, full, later, step};
-use crate::inside::guard::dns::{self, DnsAnswer};
+use crate::inside::guard::dns;
 
 /// Questions that may wait for the upstream at once.
 const WAITING: usize = 64;
@@ -120,9 +120,9 @@ impl Server {
                 }
             }
             Step::Later(asked, verdict) => {
+                // Silence: the asker asks again, and by then there is room.
                 let Ok(permit) = Arc::clone(&self.waiting).try_acquire_owned() else {
                     full(&self.guard, format!("{WAITING} questions at once that wait for the upstream"));
-                    out.extend_from_slice(&asked.write(&DnsAnswer::Failed, asked.payload));
                     return;
                 };
                 let (socket, guard) = (Arc::clone(&self.socket), Arc::clone(&self.guard));
