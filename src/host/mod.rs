@@ -10,6 +10,7 @@ pub(crate) mod clock;
 pub(crate) mod devices;
 pub(crate) mod identity;
 pub(crate) mod kernel;
+pub(crate) mod nameservers;
 #[cfg(target_os = "linux")]
 pub(crate) mod netlink;
 pub(crate) mod network;

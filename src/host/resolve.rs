@@ -88,6 +88,9 @@ pub(crate) struct Resolvers {
     domains: Vec<(HostName, Group)>,
     general: Group,
     system: Arc<Group>,
+    /// The policy's settings, to make them anew.
+    settings: Dns,
+    tls: rustls::ClientConfig,
 }
 
 /// Upstreams that are asked in order.
@@ -141,12 +144,21 @@ impl Resolvers {
     /// Makes the upstreams of a policy; encrypted ones must show a certificate of these
     /// authorities.
     pub(crate) fn new(dns: &Dns, roots: &[CertificateDer<'static>]) -> Result<Resolvers, Unusable> {
-        let tls = client_config(roots)?;
-        let system = Arc::new(Group(system_members(&tls)?));
+        Resolvers::made(dns, client_config(roots)?, &[])
+    }
+
+    /// Makes the upstreams anew, for a machine that has these name servers now: `system` means them
+    /// first, and after them those that the engine gave. What was known of upstreams is forgotten.
+    pub(crate) fn following(&self, servers: &[IpAddr]) -> Result<Resolvers, Unusable> {
+        Resolvers::made(&self.settings, self.tls.clone(), servers)
+    }
+
+    fn made(dns: &Dns, tls: rustls::ClientConfig, followed: &[IpAddr]) -> Result<Resolvers, Unusable> {
+        let system = Arc::new(Group(system_members(&tls, followed)?));
         let group = |upstreams: &[Upstream]| -> Result<Group, Unusable> {
             let mut members = Vec::new();
             for upstream in upstreams {
-                members.extend(members_of(upstream, &tls, &system)?);
+                members.extend(members_of(upstream, &tls, &system, followed)?);
             }
             Ok(Group(members))
         };
@@ -155,7 +167,8 @@ impl Resolvers {
             domains.push((domain.name.clone(), group(&domain.upstreams)?));
         }
         domains.sort_by_key(|(name, _)| std::cmp::Reverse(name.as_str().len()));
-        Ok(Resolvers { domains, general: group(&dns.upstreams)?, system })
+        let general = group(&dns.upstreams)?;
+        Ok(Resolvers { domains, general, system, settings: dns.clone(), tls })
     }
 
     /// Asks the upstreams that are responsible for a name. No other upstream learns of the name.
@@ -337,9 +350,10 @@ fn members_of(
     upstream: &Upstream,
     tls: &rustls::ClientConfig,
     system: &Arc<Group>,
+    followed: &[IpAddr],
 ) -> Result<Vec<Member>, Unusable> {
     let server = match upstream {
-        Upstream::System => return system_members(tls),
+        Upstream::System => return system_members(tls, followed),
         Upstream::Https { server: Server::Name(name), port, path } => {
             let source = Source::ByName(Box::new(HttpsByName {
                 name: name.clone(),
@@ -376,18 +390,25 @@ fn with_port(mut server: NameServerConfig, port: u16) -> NameServerConfig {
     server
 }
 
-/// Reads the servers of the guard's own resolv.conf. Without one, names do not resolve; the rest
-/// works.
-fn system_members(tls: &rustls::ClientConfig) -> Result<Vec<Member>, Unusable> {
+/// Returns the servers that the machine has now, and those of the guard's own resolv.conf. Without
+/// any, names do not resolve; the rest works.
+fn system_members(tls: &rustls::ClientConfig, followed: &[IpAddr]) -> Result<Vec<Member>, Unusable> {
+    let member = |ip: IpAddr, server| Member::of(format!("system ({ip})"), server, tls);
+    let mut members = Vec::new();
+    for ip in followed {
+        members.push(member(*ip, NameServerConfig::udp_and_tcp(*ip))?);
+    }
     let (config, _) = match hickory_resolver::system_conf::read_system_conf() {
         Ok(read) => read,
         Err(error) => {
             crate::term::warn(crate::term::Warning::NoSystemResolver(error.to_string()));
-            return Ok(Vec::new());
+            return Ok(members);
         }
     };
-    let servers = config.name_servers().iter();
-    servers.map(|server| Member::of(format!("system ({})", server.ip), server.clone(), tls)).collect()
+    for server in config.name_servers() {
+        members.push(member(server.ip, server.clone())?);
+    }
+    Ok(members)
 }
 
 /// Makes a resolver that asks these servers.

@@ -10,6 +10,7 @@
 //! waiting until this session ends. The fence is told every time, since nobody but the kernel knows
 //! whether it followed the time before.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -85,6 +86,11 @@ pub(crate) async fn ended(engine: &Engine, to: &Helpers, ended: AgentEnded) -> R
 /// Tells the guard which addresses the engine's machine has now.
 pub(crate) async fn host(engine: &Engine, to: &Helpers, network: HostNetwork) -> Result<(), Failure> {
     ask(engine, &to.guard, &Request::Host(network)).await.map(|_| ())
+}
+
+/// Tells the guard which name servers the machine has now.
+pub(crate) async fn resolvers(engine: &Engine, to: &Helpers, servers: Vec<IpAddr>) -> Result<(), Failure> {
+    ask(engine, &to.guard, &Request::Resolvers(servers)).await.map(|_| ())
 }
 
 /// Has the guard write down things that only a supervisor sees.

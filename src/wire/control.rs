@@ -7,6 +7,7 @@
 //! A connection that proposes or makes a change has the guard to itself until it ends, so that the
 //! kernel's rules, which its other end replaces meanwhile, follow the changes in their order.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub(crate) enum Request {
     Ended(AgentEnded),
     /// The engine's machine has these addresses now: refuse them too, also on open connections.
     Host(HostNetwork),
+    /// The machine has these name servers now: `system` means them first.
+    Resolvers(Vec<IpAddr>),
 }
 
 /// Message of the supervisor by the guard's stdin, a line each.

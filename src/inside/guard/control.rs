@@ -85,8 +85,14 @@ async fn converse(mut stream: UnixStream, guard: &Guard) -> std::io::Result<()> 
 
 impl Session {
     async fn answer(&mut self, request: Request, guard: &Guard) -> ControlAnswer {
-        if !matches!(request, Request::State | Request::Noted(..) | Request::Ended(..) | Request::Host(..))
-            && self.turn.is_none()
+        if !matches!(
+            request,
+            Request::State
+                | Request::Noted(..)
+                | Request::Ended(..)
+                | Request::Host(..)
+                | Request::Resolvers(..)
+        ) && self.turn.is_none()
         {
             match timeout(PATIENCE, Arc::clone(&guard.live.turn).lock_owned()).await {
                 Ok(turn) => self.turn = Some(turn),
@@ -118,6 +124,7 @@ impl Session {
                 Ok(()) => guard.live.host(guard, network),
                 Err(error) => ControlAnswer::Failed(format!("that is no machine's network: {error}")),
             },
+            Request::Resolvers(servers) => guard.live.resolvers(guard, &servers),
             Request::TakeBack => match self.before.take() {
                 Some(before) => guard.live.take_back(guard, before),
                 None => ControlAnswer::Failed("there is nothing to take back".to_owned()),

@@ -31,6 +31,9 @@ use crate::wire::handover::FenceConfig;
 use crate::wire::host_network::HostNetwork;
 use crate::wire::notice::{self, NoticeFacts};
 
+/// Name servers that an event names.
+const MOST_SERVERS: usize = 8;
+
 /// The live part of a guard.
 pub(crate) struct Live {
     workflow: WorkflowId,
@@ -249,6 +252,18 @@ impl Live {
             reason: "host-addresses",
         };
         guard.events.write_folded(same, LONG_WHILE, || Note::new(Observation::HostAddresses, what));
+        self.state(guard)
+    }
+
+    /// Asks these name servers first where the policy says `system`, from now on. A virtual address
+    /// stays what it is, and so do open connections.
+    pub(crate) fn resolvers(&self, guard: &Guard, servers: &[IpAddr]) -> ControlAnswer {
+        if let Err(error) = guard.outside.follow(servers) {
+            return ControlAnswer::Failed(error);
+        }
+        let servers: Vec<String> = servers.iter().take(MOST_SERVERS).map(IpAddr::to_string).collect();
+        let what = format!("the machine's name servers are now: {}", servers.join(", "));
+        guard.events.write(Note::new(Observation::Resolvers, what));
         self.state(guard)
     }
 

@@ -32,6 +32,7 @@ mod proven;
 mod ready;
 pub(crate) mod removal;
 mod request;
+mod resolvers;
 mod running;
 pub(crate) mod runtime;
 mod stopping;

@@ -1,5 +1,6 @@
 //! Waiting for whatever comes next while an agent runs.
 
+use std::convert::Infallible;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
@@ -9,6 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::container_end::exit_of;
 use super::created::KnownHost;
 use super::prepared::RunPlan;
+use super::resolvers;
 use super::stopping::Stopping;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::signals::Signals;
@@ -51,10 +53,11 @@ pub(super) struct Waiting<'r> {
     fence: LocalBoxFuture<'r, i64>,
     disk: LocalBoxFuture<'r, String>,
     host: LocalBoxFuture<'r, String>,
+    resolvers: LocalBoxFuture<'r, Infallible>,
     uncovered: LocalBoxFuture<'r, String>,
     /// End of the agent's token, until that was told.
     token_ends: Option<SystemTime>,
-    time_over: Instant,
+    time_over: TimeOver,
 }
 
 impl<'r> Waiting<'r> {
@@ -73,16 +76,17 @@ impl<'r> Waiting<'r> {
             guard: exit(&plan.engine, plan.workflow.object(Role::Guard)),
             fence: exit(&plan.engine, plan.workflow.object(Role::Fence)),
             disk: watch.until_over(&plan.engine, &plan.workflow, counting).boxed_local(),
+            resolvers: resolvers::follow(recipe.clone(), network.clone()).boxed_local(),
             host: follower.follow(recipe, network).boxed_local(),
             uncovered: plan.covers.covered.until_off().boxed_local(),
             token_ends: plan.request.token_ends,
-            time_over: Instant::now() + left,
+            time_over: TimeOver::after(left),
         }
     }
 
     /// Waits until the run's time is over.
     pub(super) fn time_over(&self) -> impl Future<Output = ()> + use<> {
-        sleep_until(self.time_over)
+        self.time_over.come()
     }
 
     /// Waits for what happens next.
@@ -93,7 +97,7 @@ impl<'r> Waiting<'r> {
             status = &mut self.agent => Happened::AgentEnded(status),
             status = &mut self.guard => Happened::HelperEnded(Role::Guard, status),
             status = &mut self.fence => Happened::HelperEnded(Role::Fence, status),
-            () = sleep_until(self.time_over) => Happened::TimeOver,
+            () = self.time_over.come() => Happened::TimeOver,
             said = token_warning(self.token_ends) => {
                 self.token_ends = None;
                 Happened::TokenEnds(said)
@@ -103,10 +107,41 @@ impl<'r> Waiting<'r> {
                 Happened::Uncovered(said)
             }
             () = at(stopping.doubt_at) => Happened::Doubt,
+            never = &mut self.resolvers => match never {},
             why = &mut self.host => Happened::HostUnknown(why),
             () = at(stopping.kill_at) => Happened::StillRuns,
             what = &mut self.disk => Happened::DiskFull(what),
             number = signals.next() => Happened::Signal(number),
+        }
+    }
+}
+
+/// End of the run's time, by the clock on the wall and by the time that the machine was awake,
+/// whichever comes first: a machine that was suspended comes back when the time is long over, and
+/// the guard knows it by that clock; a clock that is set back gives no more time.
+#[derive(Clone, Copy)]
+struct TimeOver {
+    awake: Instant,
+    wall: SystemTime,
+}
+
+impl TimeOver {
+    /// Time between two looks at the clock on the wall.
+    const LOOK: Duration = Duration::from_secs(1);
+
+    fn after(left: Duration) -> TimeOver {
+        TimeOver { awake: Instant::now() + left, wall: SystemTime::now() + left }
+    }
+
+    /// Waits until the time is over.
+    fn come(self) -> impl Future<Output = ()> + use<> {
+        self.come_by(SystemTime::now)
+    }
+
+    /// Waits until the time is over by this clock.
+    async fn come_by(self, clock: impl Fn() -> SystemTime) {
+        while Instant::now() < self.awake && clock() < self.wall {
+            sleep_until(self.awake.min(Instant::now() + Self::LOOK)).await;
         }
     }
 }
@@ -132,4 +167,35 @@ async fn token_warning(ends: Option<SystemTime>) -> String {
     sleep(left.saturating_sub(WARNING)).await;
     let left = Duration::from_secs(left.min(WARNING).as_secs());
     format!("the agent's GitLab token ends in {}, and the run with it", humantime::format_duration(left))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_that_passed_while_the_machine_slept_is_over() {
+        let hour = Duration::from_secs(3600);
+        let (over, now) = (TimeOver::after(hour), Cell::new(SystemTime::now()));
+        let waited = Instant::now();
+        // Awake: the clock goes as time does.
+        tokio::select! {
+            () = over.come_by(|| now.get()) => panic!("the time is not over"),
+            () = sleep(hour / 2) => {}
+        }
+        // The machine sleeps for an hour: the clock alone goes on.
+        now.set(now.get() + hour + hour / 2);
+        over.come_by(|| now.get()).await;
+        assert!(waited.elapsed() < hour / 2 + TimeOver::LOOK * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_back_gives_no_more_time() {
+        let hour = Duration::from_secs(3600);
+        let (over, began) = (TimeOver::after(hour), Instant::now());
+        over.come_by(|| SystemTime::UNIX_EPOCH).await;
+        assert!((hour..hour + TimeOver::LOOK).contains(&began.elapsed()));
+    }
 }

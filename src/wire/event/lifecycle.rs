@@ -152,6 +152,8 @@ pub(crate) enum Observation {
     LogFull,
     /// The engine's machine has other addresses than before.
     HostAddresses,
+    /// The machine has other name servers than before.
+    Resolvers,
     /// The agent met its memory limit.
     MemoryLimit,
     /// The agent had every process and thread that it may have.

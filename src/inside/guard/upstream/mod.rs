@@ -15,6 +15,7 @@ mod proxy;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::wire::event::Kind;
 use netpolicy::decide::{Reason, Target};
@@ -54,7 +55,7 @@ pub(crate) enum Outside {
 
 /// The world, as a policy wants it reached.
 pub(crate) struct World {
-    resolvers: Resolvers,
+    resolvers: RwLock<Arc<Resolvers>>,
     proxy: Option<Proxy>,
     host: Option<IpAddr>,
 }
@@ -71,10 +72,24 @@ impl Outside {
     /// Makes the world, reached as this policy says. To be called within a runtime.
     pub(crate) fn world(policy: &Policy, means: &UpstreamInputs) -> Result<Outside, resolve::Unusable> {
         Ok(Outside::World(World {
-            resolvers: Resolvers::new(&policy.dns, &means.roots)?,
+            resolvers: RwLock::new(Arc::new(Resolvers::new(&policy.dns, &means.roots)?)),
             proxy: policy.proxy.as_ref().map(|proxy| Proxy::new(proxy, means.credentials.clone())),
             host: means.hosts.first().copied(),
         }))
+    }
+
+    /// Asks these name servers first where the policy says `system`. Questions under way go on as
+    /// they began.
+    pub(crate) fn follow(&self, servers: &[IpAddr]) -> Result<(), String> {
+        match self {
+            Outside::World(world) => {
+                let next = world.resolvers().following(servers).map_err(|error| error.to_string())?;
+                *world.resolvers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+                Ok(())
+            }
+            #[cfg(test)]
+            Outside::Stage(_) => Ok(()),
+        }
     }
 
     /// Tells whether a name exists, as far as the upstreams know. They need not know a name that a
@@ -236,7 +251,7 @@ impl Outside {
     async fn resolve(&self, name: &HostName, by_proxy: bool) -> Result<Resolution, String> {
         let patience = if by_proxy { Patience::Little } else { Patience::Full };
         match self {
-            Outside::World(world) => world.resolvers.resolve(name, patience).await,
+            Outside::World(world) => world.resolvers().resolve(name, patience).await,
             #[cfg(test)]
             Outside::Stage(stage) => stage.resolve(name),
         }
@@ -245,7 +260,7 @@ impl Outside {
     /// Asks the upstreams about a name that the policy itself needs.
     async fn resolve_for_guard(&self, name: &HostName) -> Result<Resolution, String> {
         match self {
-            Outside::World(world) => world.resolvers.resolve_for_guard(name).await,
+            Outside::World(world) => world.resolvers().resolve_for_guard(name).await,
             #[cfg(test)]
             Outside::Stage(stage) => stage.resolve(name),
         }
@@ -266,6 +281,13 @@ impl Outside {
             #[cfg(test)]
             Outside::Stage(stage) => stage.dial(to).await,
         }
+    }
+}
+
+impl World {
+    /// Returns the upstreams of the moment.
+    fn resolvers(&self) -> Arc<Resolvers> {
+        Arc::clone(&self.resolvers.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
