@@ -10,6 +10,7 @@
 pub mod decide;
 pub mod diagnostic;
 pub mod digest;
+pub mod edit;
 pub mod export;
 pub mod floor;
 pub mod headroom;
@@ -17,6 +18,7 @@ pub mod host;
 pub mod import;
 mod index;
 pub mod load;
+pub mod lookalike;
 pub mod note;
 pub mod permitted;
 pub mod policy;

@@ -16,8 +16,16 @@ pub(crate) struct RecordArgs {
 /// `ringfence allow ID HOST[:PORT]`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The rule is one of the run's layer: ceilings and denials of stronger layers hold.
-Exit status: 0 done, 1 refused by the policy, 125 could not")]
+The rule is one of the run's layer: ceilings and denials of stronger layers hold. It ends with the run. --save puts
+it into a policy file too: what changes is shown, and you are asked. Patterns, private addresses and access to this
+machine are never saved.
+
+Exit status: 0 done, 1 refused by the policy or by you, 125 could not
+
+Examples:
+  ringfence allow ID pypi.example
+  ringfence allow ID gitlab.example:8443 --save
+  ringfence allow ID pypi.example --save ./team.yml --yes")]
 pub(crate) struct AllowArgs {
     /// A workflow's id, a unique prefix of it, or its name
     #[arg(value_name = "ID")]
@@ -25,6 +33,12 @@ pub(crate) struct AllowArgs {
     /// Host to permit (port 443 unless given)
     #[arg(value_name = "HOST[:PORT]")]
     pub(crate) host: String,
+    /// Put it into a policy file too [default: the run's --policy FILE, else its project's policy]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) save: Option<std::path::PathBuf>,
+    /// Save without asking
+    #[arg(short, long, requires = "save")]
+    pub(crate) yes: bool,
     /// Print the network's new state as JSON
     #[arg(long)]
     pub(crate) json: bool,

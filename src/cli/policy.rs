@@ -51,6 +51,17 @@ Reads lockfiles and configuration of npm, pnpm, yarn, pip, uv, poetry, Pipenv, c
 apt and git; runs nothing, and takes nothing but hosts and ports. Read it before you use it: the project wrote it.
 Exit status: 0, or 2 could not run")]
     Suggest(SuggestArgs),
+    /// Put names that a run was refused into a policy file, after asking
+    #[command(after_help = "\
+Lists the refused names that a file can permit; you choose by number, or name them with --name. What changes is shown, and
+you are asked. Patterns, addresses, private ranges and access to this machine are never written: their lines are shown.
+Exit status: 0 written, or nothing to write; 1 you said no; 125 could not
+
+Examples:
+  ringfence policy apply ID
+  ringfence policy apply run.jsonl ./team.yml
+  ringfence policy apply ID .ringfence.yml --name pypi.example --name gitlab.example:8443 --yes")]
+    Apply(ApplyArgs),
     /// List the policies that ship with ringfence, or print one
     Presets(PresetsArgs),
 }
@@ -100,6 +111,22 @@ pub(crate) struct PresetsArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `ringfence policy apply`.
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// A workflow's id, unique prefix or name, or an events file
+    #[arg(value_name = "EVENTS|ID")]
+    pub(crate) source: String,
+    /// The policy file [default: the run's --policy FILE, else its project's policy]
+    pub(crate) file: Option<std::path::PathBuf>,
+    /// A refused name to permit; may be given several times
+    #[arg(long = "name", value_name = "HOST[:PORT]")]
+    pub(crate) names: Vec<String>,
+    /// Write without asking
+    #[arg(short, long, requires = "names")]
+    pub(crate) yes: bool,
 }
 
 /// Reads one of a library's words, and lists them all when it is none.

@@ -5,10 +5,13 @@
 //! ```
 
 use netpolicy::diagnostic::render;
+use netpolicy::edit::Permission;
 use netpolicy::host::HostPattern;
 use netpolicy::load::rule_from_flag;
 use netpolicy::policy::Rule;
 
+use super::save::PolicyEdit;
+use super::save::target::PolicyFile;
 use crate::cli::live::{AllowArgs, DenyArgs, NetArgs, RecordArgs, ReloadArgs};
 use crate::layers::record::Record;
 use crate::layers::{self, Wanted};
@@ -17,6 +20,7 @@ use crate::supervisor::live::{self, Outcome};
 use crate::supervisor::spec::workflow::Helpers;
 use crate::supervisor::{engine, inventory};
 use crate::term::{COULD_NOT_RUN, Failure};
+use crate::wire::WorkflowId;
 use crate::wire::conditions::Condition;
 use crate::wire::control::{Change, State};
 
@@ -26,10 +30,46 @@ const REFUSED: u8 = 1;
 const NOTHING_TO_RESTORE: &str = "restore changes nothing: the run has had no network from its start (--network denied); \
      start another run with --policy or --allow";
 
-/// Permits a host, as a rule of the run.
+/// Permits a host, as a rule of the run. With `--save` a policy file gets it too, after a person
+/// has agreed; a change that the run refuses is not saved.
 pub(crate) async fn allow(engine_host: Option<&str>, args: AllowArgs) -> Result<u8, Failure> {
-    let change = Change::Allow(rule("--allow", "ringfence allow", &args.host)?.into());
-    make(engine_host, &args.workflow, change, args.record, args.json).await
+    let rule = rule("--allow", "ringfence allow", &args.host)?;
+    let Some(file) = &args.save else {
+        return make(engine_host, &args.workflow, Change::Allow(rule.into()), args.record, args.json).await;
+    };
+    let name = Permission::of_rule(&rule).map_err(|by_hand| {
+        Failure::new(COULD_NOT_RUN, format!("{} is not saved, and nothing was changed", args.host))
+            .caused_by(&by_hand)
+            .hint("without --save it is permitted until the run ends")
+    })?;
+    let (engine, to) = running(engine_host, &args.workflow, args.record).await?;
+    let file = match file.as_os_str().is_empty() {
+        true => {
+            PolicyFile::of_run(&record(to.id).map_err(|failure| failure.hint("name the file: --save FILE"))?)?
+        }
+        false => PolicyFile::named(file)?,
+    };
+    let edit = PolicyEdit::plan(file, &[name])?;
+    if !edit.is_empty() && !edit.agreed(args.yes)? {
+        crate::term::talk("nothing was changed");
+        return Ok(REFUSED);
+    }
+    let done = make_on(&engine, &to, Change::Allow(rule.into()), args.json).await?;
+    match edit.is_empty() {
+        true => crate::term::talk(format_args!("{} permits it already", edit.shown())),
+        false => edit.write()?,
+    }
+    Ok(done)
+}
+
+/// Reads which policy files a run came from.
+fn record(id: WorkflowId) -> Result<Record, Failure> {
+    Record::of_workflow(id)?.ok_or_else(|| {
+        Failure::new(
+            COULD_NOT_RUN,
+            format!("this machine did not start {id}, so it cannot tell which policies it has"),
+        )
+    })
 }
 
 /// Refuses a host, or everything.
@@ -46,13 +86,8 @@ pub(crate) async fn reload(engine_host: Option<&str>, args: ReloadArgs) -> Resul
     let (engine, to) = running(engine_host, &args.workflow, args.record).await?;
     let given = super::policy::wanted(&args.policy, None);
     let wanted = if given == Wanted::default() {
-        let record = Record::of_workflow(to.id)?.ok_or_else(|| {
-            Failure::new(
-                COULD_NOT_RUN,
-                format!("this machine did not start {}, so it cannot tell which policies it has", to.id),
-            )
-            .hint("name them: --policy, --allow, --deny, --gitlab")
-        })?;
+        let record = record(to.id)
+            .map_err(|failure| failure.hint("name them: --policy, --allow, --deny, --gitlab"))?;
         // Relative paths count from the run's directory, wherever the reload is typed.
         std::env::set_current_dir(&record.directory).map_err(|error| {
             Failure::new(COULD_NOT_RUN, format!("the run was started in {}", record.directory.display()))

@@ -14,6 +14,7 @@ mod project;
 mod ps;
 mod review;
 mod run;
+mod save;
 mod stop;
 mod trust;
 
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::cli::home::HomeCommand;
+use crate::cli::policy::PolicyCommand;
 use crate::cli::{Cli, Command};
 #[cfg(target_os = "linux")]
 use crate::cli::{FenceCommand, GuardCommand};
@@ -57,6 +59,7 @@ pub(crate) fn dispatch(cli: Cli, typed: &[OsString], began: Instant) -> ExitCode
         Command::Reload(args) => on_engine(live::reload(engine, args)),
         Command::Net(args) => on_engine(live::net(engine, args)),
         Command::Doctor(args) => on_engine(doctor::doctor(engine, args)),
+        Command::Policy(PolicyCommand::Apply(args)) => on_engine(policy::apply(engine, args)),
         Command::Policy(command) => policy::dispatch(command),
         Command::Project(command) => project::dispatch(command),
         Command::Home(HomeCommand::Ls(args)) => home::ls(args.json),

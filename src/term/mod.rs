@@ -23,6 +23,7 @@ mod escape;
 mod failure;
 mod printer;
 mod progress;
+mod shell;
 pub(crate) mod trace;
 mod warning;
 
@@ -33,4 +34,5 @@ pub(crate) use self::printer::{
     ask, be_quiet, essential, essential_lines, stdout_has_colours, talk, talk_lines, usage,
 };
 pub(crate) use self::progress::{Progress, leave_screen, progress, shows_progress};
+pub(crate) use self::shell::in_shell;
 pub(crate) use self::warning::{Finding, Warning, warn};

@@ -5,7 +5,7 @@
 //!  guard's log (engine) ──▶ as it grows ┴─ --denied? ─▶ as it was written, or a row and what would permit it
 //! ```
 
-mod remedy;
+pub(super) mod remedy;
 mod rows;
 mod verify;
 
@@ -37,7 +37,7 @@ pub(crate) async fn events(engine_host: Option<&str>, args: EventsArgs) -> Resul
     if args.follow {
         return follow(engine_host, &args).await;
     }
-    let Log { bytes, live } = read(engine_host, &args.source).await?;
+    let Log { bytes, live, .. } = read(engine_host, &args.source).await?;
     if args.verify {
         return verify::verify(&bytes, args.digest.as_deref(), args.json);
     }
@@ -93,13 +93,18 @@ async fn follow(engine_host: Option<&str>, args: &EventsArgs) -> Result<u8, Fail
     Ok(0)
 }
 
-/// A log, and whether its workflow still runs.
-struct Log {
-    bytes: Vec<u8>,
-    live: bool,
+/// A log.
+pub(super) struct Log {
+    /// Its lines.
+    pub(super) bytes: Vec<u8>,
+    /// Tells whether its workflow still runs.
+    pub(super) live: bool,
+    /// Tells whether it is ringfence's own: a file that a person names may be anybody's.
+    pub(super) is_own: bool,
 }
 
-async fn read(engine_host: Option<&str>, source: &str) -> Result<Log, Failure> {
+/// Reads the log of a workflow, or of a file.
+pub(super) async fn read(engine_host: Option<&str>, source: &str) -> Result<Log, Failure> {
     let path = Path::new(source);
     // An agent could have left a file that is called like a workflow.
     if source.contains('/') || source.ends_with(ENDING) || open::is_standard_input(path) {
@@ -120,7 +125,7 @@ async fn read(engine_host: Option<&str>, source: &str) -> Result<Log, Failure> {
         .filter(|id| !source.is_empty() && id.to_string().starts_with(source))
         .collect();
     match ended.as_slice() {
-        [one] => Ok(Log { bytes: events::read(*one)?, live: false }),
+        [one] => Ok(Log { bytes: events::read(*one)?, live: false, is_own: true }),
         [] if path.symlink_metadata().is_ok() => read_file(path, false),
         [] => Err(Failure::new(CANNOT, format!("no events of `{source}` are here"))
             .hint("give a workflow's id or an events file")),
@@ -134,13 +139,15 @@ async fn of_engine(engine: &Engine, found: &WorkflowSummary) -> Result<Option<Lo
     let live = found.guard == "running";
     if found.is_recorded() {
         let saved = inventory::save_events(engine, found).await?;
-        return saved.then(|| events::read(found.id).map(|bytes| Log { bytes, live })).transpose();
+        return saved
+            .then(|| events::read(found.id).map(|bytes| Log { bytes, live, is_own: true }))
+            .transpose();
     }
-    Ok(inventory::read_events(engine, found).await?.map(|bytes| Log { bytes, live }))
+    Ok(inventory::read_events(engine, found).await?.map(|bytes| Log { bytes, live, is_own: true }))
 }
 
 fn read_file(path: &Path, live: bool) -> Result<Log, Failure> {
     open::read(path, LARGEST_LOG)
-        .map(|bytes| Log { bytes, live })
+        .map(|bytes| Log { bytes, live, is_own: false })
         .map_err(|refused| refused.explain(Failure::new(CANNOT, format!("cannot read {}", path.display()))))
 }

@@ -7,9 +7,11 @@
 //!                                        ├─ test:    the targets that the policies name themselves
 //!                                        └─ show:    the policy itself
 //!  another program's file ──import──▶ policy      policy ──export──▶ another program's file
+//!  refusals of a run ──apply──▶ names chosen by a person ──save──▶ a policy file
 //!  project ──walk──▶ files ──suggest──▶ policy    ──presets──▶ policy
 //! ```
 
+mod apply;
 mod check;
 pub(crate) mod diff;
 mod explain;
@@ -28,6 +30,7 @@ use std::path::Path;
 use netpolicy::load::Loaded;
 use netpolicy::note::Note;
 
+pub(super) use self::apply::apply;
 use crate::cli::policy::{PolicyArgs, PolicyCommand};
 use crate::layers;
 use crate::term::Failure;
@@ -48,6 +51,7 @@ pub(crate) fn dispatch(command: PolicyCommand) -> Result<u8, Failure> {
         PolicyCommand::Suggest(args) => suggest::suggest(&args),
         PolicyCommand::Presets(args) => presets::presets(&args),
         PolicyCommand::Diff(args) => diff::diff(&args),
+        PolicyCommand::Apply(_) => Err(Failure::new(COULD_NOT_TELL, "this command asks the engine")),
     }
 }
 

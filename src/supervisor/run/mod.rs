@@ -12,6 +12,7 @@
 mod account;
 mod agent_end;
 mod agent_streams;
+pub(crate) mod attempts;
 mod checked;
 pub(crate) mod checks;
 mod conclusion;

@@ -74,7 +74,7 @@ impl Summary {
 }
 
 /// Returns where something was refused to go.
-fn target(access: &Access) -> String {
+pub(crate) fn target(access: &Access) -> String {
     let host = access.host.as_ref().map(ToString::to_string);
     let target = host.or_else(|| access.address.map(|address| address.to_string()));
     let target = target.unwrap_or_else(|| format!("other targets of {}", access.kind.as_str()));

@@ -80,6 +80,11 @@ impl Time {
         Time::of(SystemTime::now())
     }
 
+    /// Returns the time that has passed since another moment; none where that is a later one.
+    pub(crate) fn after(self, other: Time) -> Duration {
+        self.0.duration_since(other.0).unwrap_or_default()
+    }
+
     /// Rounds a moment down to the millisecond, and to what can be written.
     fn of(time: SystemTime) -> Time {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
