@@ -28,11 +28,12 @@ const MATRIX: [(&str, &[&str]); 10] = [
 ];
 
 /// The parts of the supervisor from the ground up, each with those that it may use.
-const PARTS: [(&str, &[&str]); 14] = [
+const PARTS: [(&str, &[&str]); 15] = [
     ("signals", &[]),
     ("engine", &[]),
     ("spec", &["engine"]),
     ("live", &["engine", "spec"]),
+    ("forward", &["engine", "spec", "live"]),
     ("networks", &["engine", "spec"]),
     ("helper_image", &["engine", "spec"]),
     ("image", &["signals", "engine", "spec"]),
@@ -49,6 +50,7 @@ const PARTS: [(&str, &[&str]); 14] = [
             "engine",
             "spec",
             "live",
+            "forward",
             "networks",
             "helper_image",
             "mounts",

@@ -264,7 +264,7 @@ mod tests {
             ("-v data:/data", "depends on where you are"),
             ("--secret KEY=key.txt", "depends on where you are"),
             ("--memory much", "invalid value"),
-            ("-p 80:80", "does not have docker's --publish"),
+            ("--expose 80", "does not have docker's --expose"),
         ] {
             let told = Item::read(words(text)).expect_err(text).to_string();
             assert!(told.contains(said), "{text}: {told}");

@@ -5,6 +5,7 @@ pub(crate) mod docker;
 pub(crate) mod doctor;
 #[cfg(test)]
 mod documented;
+pub(crate) mod forward;
 pub(crate) mod home;
 pub(crate) mod init;
 pub(crate) mod live;
@@ -78,6 +79,8 @@ pub(crate) enum Command {
     Reload(live::ReloadArgs),
     /// Slow down, break or cut the network of a running workflow, and restore it
     Net(live::NetArgs),
+    /// Carry connections from this machine's loopback to ports of a running workflow's agent
+    Forward(forward::ForwardArgs),
     /// Check this machine and engine for each risk
     Doctor(doctor::DoctorArgs),
     /// Check and explain policies, offline
@@ -198,6 +201,8 @@ pub(crate) enum FenceCommand {
     Notice,
     /// Replace the ruleset by the one described on stdin
     Apply,
+    /// Dial the agent's ports for the supervisor at the other end of stdin and stdout
+    Forward,
     /// Ask the fence's filter, from another container in the fence
     Ask {
         /// Any address: port 53 of each is the filter's

@@ -16,6 +16,7 @@ use crate::cli::live::{AllowArgs, DenyArgs, NetArgs, RecordArgs, ReloadArgs};
 use crate::layers::record::Record;
 use crate::layers::{self, Wanted};
 use crate::supervisor::engine::Engine;
+use crate::supervisor::inventory::WorkflowSummary;
 use crate::supervisor::live::{self, Outcome};
 use crate::supervisor::spec::workflow::Helpers;
 use crate::supervisor::{engine, inventory};
@@ -194,6 +195,16 @@ async fn running(
     workflow: &str,
     record: RecordArgs,
 ) -> Result<(Engine, Helpers), Failure> {
+    let (engine, found) = found(engine_host, workflow, record).await?;
+    Ok((engine, helpers(&found)?))
+}
+
+/// Returns the engine, and the workflow that is meant, where a person may act on it.
+pub(super) async fn found(
+    engine_host: Option<&str>,
+    workflow: &str,
+    record: RecordArgs,
+) -> Result<(Engine, WorkflowSummary), Failure> {
     let engine = engine::connect(engine_host).await?;
     let all = inventory::workflows(&engine).await?;
     let found = inventory::pick(&all, workflow)?;
@@ -203,12 +214,16 @@ async fn running(
             "use the machine that started it; if it is yours and was started elsewhere, look at it with `ringfence ps` and add --without-record",
         ));
     }
-    let helpers = found.helpers().filter(|_| found.guard == "running").ok_or_else(|| {
+    Ok((engine, found.clone()))
+}
+
+/// Returns the helpers of a workflow whose guard runs.
+pub(super) fn helpers(found: &WorkflowSummary) -> Result<Helpers, Failure> {
+    found.helpers().filter(|_| found.guard == "running").ok_or_else(|| {
         let what = format!("the guard of {} does not run ({})", found.id, found.guard);
         Failure::new(COULD_NOT_RUN, what)
             .hint("start a new run: without the guard everything is refused, and nothing can be changed")
-    })?;
-    Ok((engine, helpers))
+    })
 }
 
 fn show(state: &State, json: bool) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 mod completions;
 mod doctor;
 mod events;
+mod forward;
 mod gc;
 mod home;
 mod init;
@@ -58,6 +59,7 @@ pub(crate) fn dispatch(cli: Cli, typed: &[OsString], began: Instant) -> ExitCode
         Command::Deny(args) => on_engine(live::deny(engine, args)),
         Command::Reload(args) => on_engine(live::reload(engine, args)),
         Command::Net(args) => on_engine(live::net(engine, args)),
+        Command::Forward(args) => on_engine(forward::forward(engine, args)),
         Command::Doctor(args) => on_engine(doctor::doctor(engine, args)),
         Command::Policy(PolicyCommand::Apply(args)) => on_engine(policy::apply(engine, args)),
         Command::Policy(command) => policy::dispatch(command),
@@ -110,6 +112,7 @@ fn in_a_container(command: Command) -> Result<u8, Failure> {
         Command::Fence(FenceCommand::Hold) => crate::inside::fence::hold(),
         Command::Fence(FenceCommand::Apply) => crate::inside::fence::apply(),
         Command::Fence(FenceCommand::Notice) => crate::inside::fence::notice(),
+        Command::Fence(FenceCommand::Forward) => crate::inside::fence::forward(),
         Command::Fence(FenceCommand::Put) => crate::inside::fence::put(),
         Command::Fence(FenceCommand::Ask { address }) => crate::inside::fence::ask(address),
         Command::Guard(GuardCommand::Run) => crate::inside::guard::run(),

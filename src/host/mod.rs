@@ -20,6 +20,7 @@ pub(crate) mod owners;
 pub(crate) mod path_walk;
 pub(crate) mod programs;
 pub(crate) mod proxy;
+pub(crate) mod relay;
 pub(crate) mod replace;
 pub(crate) mod resolve;
 pub(crate) mod signals;

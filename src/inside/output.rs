@@ -52,7 +52,7 @@ pub(super) fn to_supervisor(bytes: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Takes stdout for the decision log.
+/// Takes stdout, for the decision log or a carrier.
 ///
 /// # Errors
 /// When it is closed.

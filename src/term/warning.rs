@@ -85,6 +85,8 @@ pub(crate) enum Warning {
     EventsOutOfReach(String),
     /// Lines of a log that are no events.
     EventsUnread(usize),
+    /// Ports of this machine lead to the agent's no more.
+    ForwardLost(Failure),
     /// The decision log has reached its bound.
     LogFull,
     /// A cover came off a file of the project.
@@ -188,6 +190,9 @@ impl fmt::Display for Warning {
             Warning::NoAccount(failure) => {
                 fmt_failure(f, "the agent's user gets no account of its own", failure)
             }
+            Warning::ForwardLost(failure) => {
+                fmt_failure(f, "no port is forwarded to the agent any more", failure)
+            }
             Warning::AgentKilled { seconds } => {
                 write!(f, "the agent was asked to end and went on for {seconds} s, so it is ended (KILL)")
             }
@@ -271,6 +276,7 @@ impl Warning {
             | Warning::VariableNotSet(_)
             | Warning::VariableReplaced(_)
             | Warning::NoticeNotRenewed(_)
+            | Warning::ForwardLost(_)
             | Warning::Files { .. }
             | Warning::NotLookedThrough(_)
             | Warning::NoAccount(_)
@@ -340,6 +346,7 @@ mod tests {
             Warning::EventsLost { workflow: text("0000002a"), from: 3, to: 9 },
             Warning::EventsOutOfReach(text("0000002a")),
             Warning::EventsUnread(2),
+            Warning::ForwardLost(Failure::new(COULD_NOT_RUN, "the forward's helper in the fence has ended")),
             Warning::LogFull,
             Warning::Uncovered(text("the cover of .env came off")),
             Warning::Noted(text("the agent's GitLab token ends in 2m, and the run with it")),

@@ -3,12 +3,14 @@
 //!
 //! The ground floor, above `term`: every other room may use it.
 
+pub(crate) mod carrier;
 pub(crate) mod chain;
 pub(crate) mod conditions;
 pub(crate) mod control;
 pub(crate) mod diagnostics;
 pub(crate) mod disk_use;
 pub(crate) mod event;
+pub(crate) mod forward;
 pub(crate) mod handover;
 pub(crate) mod host_network;
 pub(crate) mod identity;

@@ -20,6 +20,7 @@ mod engine_access;
 mod engine_trouble;
 mod failing;
 mod flood;
+mod forward;
 mod gate_bytes;
 mod gate_http;
 mod gate_many;
@@ -137,6 +138,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("disk", disk::TESTS, true),
         ("home", home::TESTS, true),
         ("neighbours", neighbours::TESTS, true),
+        ("forward", forward::TESTS, true),
         ("surface", surface::TESTS, true),
         ("mounts", mounts::TESTS, true),
         ("telling", telling::TESTS, true),

@@ -13,7 +13,8 @@ const OWN_NAMESPACES: &str = "an agent always has namespaces of its own";
 const NO_OTHER_NETWORK: &str =
     "an agent has one network, its fence: permit names with --allow HOST[:PORT] or --policy FILE";
 const NO_NAME_SERVER: &str = "names are answered inside the fence: write the servers that ringfence asks into a policy, network.dns.upstreams";
-const NO_PORT: &str = "this version lets nothing outside connect to a port of the agent: leave it out";
+const NO_PORT: &str =
+    "it opens no port: write -p [LOCAL:]PORT for each port of the agent that this machine is to reach";
 const NO_LABEL: &str =
     "labels are ringfence's own: name the run with --name NAME, and find it with `ringfence ps --json`";
 const NO_LOG: &str = "what the agent prints comes to stdout and stderr: redirect it there";
@@ -207,8 +208,15 @@ pub(crate) const FLAGS: &[Flag] = &[
             "an agent never gets the machine; root in the container has the capabilities that installing packages needs: leave it out",
         ),
     ),
-    flag("publish", Some('p'), VALUE, Other(NO_PORT)),
-    flag("publish-all", Some('P'), NOTHING, Other(NO_PORT)),
+    flag(
+        "publish",
+        Some('p'),
+        VALUE,
+        Same(
+            "on this machine's loopback only, carried by ringfence itself; `-p PORT` is `-p PORT:PORT`, and `-p 0:PORT` takes a free port",
+        ),
+    ),
+    flag("publish-all", Some('P'), NOTHING, Other("name each port with -p [LOCAL:]PORT")),
     flag("pull", None, VALUE, Same("")),
     flag("quiet", Some('q'), NOTHING, Same("no warnings and no summary at the end either")),
     flag("read-only", None, NOTHING, Same("/tmp, /run and /var/tmp are in memory")),

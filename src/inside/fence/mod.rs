@@ -14,6 +14,7 @@
 mod ask;
 mod capabilities;
 mod covers;
+mod forward;
 mod handover;
 mod limits;
 mod links;
@@ -28,6 +29,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::forward::forward;
 pub(crate) use self::notice::notice;
 pub(crate) use self::put::put;
 

@@ -50,6 +50,7 @@ use self::prepared::{Prepared, RunPlan};
 pub(crate) use self::request::RunRequest;
 use self::running::Running;
 use crate::supervisor::engine::Engine;
+use crate::supervisor::forward::ForwardRequest;
 use crate::supervisor::records::runs::Held;
 use crate::supervisor::signals::Signals;
 use crate::supervisor::signals::interrupt::until_signal;
@@ -66,12 +67,12 @@ pub(crate) async fn run(
     // Nothing has been created yet, so an engine that has gone silent is simply left.
     let checked = until_signal(signals, Checked::check(engine, image, &request)).await?;
     let step = trace::step("covers written");
-    let Prepared { plan, gathered, events, mut record, mut aftermath, home } =
+    let Prepared { plan, gathered, forwards, events, mut record, mut aftermath, home } =
         checked.prepare(engine, image, request)?;
     drop(step);
     // From here on things exist, and all of them are removed, whatever comes.
     let early = EarlySignal::default();
-    let starting = start(&plan, gathered, events, &mut record, &early);
+    let starting = start(&plan, gathered, forwards, events, &mut record, &early);
     let outcome = match early.follow(signals, engine, starting).await {
         Ok(running) => {
             let _step = trace::step("agent ran, files put back");
@@ -92,11 +93,12 @@ pub(crate) async fn run(
 async fn start<'a>(
     plan: &'a RunPlan,
     gathered: Gathered,
+    forwards: ForwardRequest,
     events: EventFiles,
     record: &mut Held,
     early: &EarlySignal,
 ) -> Result<Running<'a>, Failure> {
     let created = Created::create(plan, gathered).await?;
     let proven = created.prove(events, record).await?;
-    proven.start_agent(early).await
+    proven.forward(forwards).await?.start_agent(early).await
 }

@@ -6,6 +6,7 @@ use super::request::RunRequest;
 use crate::host::clock::unix_seconds;
 use crate::host::territory;
 use crate::supervisor::engine::Engine;
+use crate::supervisor::forward::ForwardRequest;
 use crate::supervisor::live;
 use crate::supervisor::records::homes::HeldHome;
 use crate::supervisor::records::runs::Held;
@@ -48,6 +49,8 @@ pub(super) struct Prepared {
     pub(super) plan: RunPlan,
     /// Values that the start needs once.
     pub(super) gathered: Gathered,
+    /// Ports that are to lead to the agent's.
+    pub(super) forwards: ForwardRequest,
     /// The log.
     pub(super) events: EventFiles,
     /// The run's record, locked.
@@ -67,7 +70,7 @@ impl Checked {
         self,
         engine: &Engine,
         image: &Image,
-        request: RunRequest,
+        mut request: RunRequest,
     ) -> Result<Prepared, Failure> {
         let Checked { facts, limits, helper, home: place, gathered } = self;
         let workflow = workflow(&request)?;
@@ -86,9 +89,9 @@ impl Checked {
             masks::close(workflow.id).unwrap_or_else(|failure| failure.tell());
         })?;
         let identity = home.as_ref().map(|held| held.record.identity.clone());
-        let engine = engine.clone();
+        let (engine, forwards) = (engine.clone(), std::mem::take(&mut request.forwards));
         let plan = RunPlan { engine, workflow, request, agent, facts, covers, helper, home: identity };
-        Ok(Prepared { plan, gathered, events, record, aftermath, home })
+        Ok(Prepared { plan, gathered, forwards, events, record, aftermath, home })
     }
 }
 

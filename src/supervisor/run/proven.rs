@@ -15,6 +15,7 @@ use super::ready::{await_ready, has_a_helper_ended, helpers_last_words};
 use super::running::Running;
 use super::runtime;
 use crate::supervisor::engine;
+use crate::supervisor::forward::{ForwardRequest, Forwarding, Reserved};
 use crate::supervisor::inventory;
 use crate::supervisor::mounts::directories;
 use crate::supervisor::records::runs::Held;
@@ -29,6 +30,7 @@ pub(super) struct Proven<'a> {
     watch: Watch,
     host: KnownHost,
     guard: GuardLink,
+    forwarding: Option<Forwarding>,
 }
 
 impl<'a> Created<'a> {
@@ -64,11 +66,27 @@ impl<'a> Created<'a> {
             Failure::new(COULD_NOT_RUN, "the measuring of what the agent may write was ended")
                 .caused_by(&error)
         })??;
-        Ok(Proven { plan, watch, host, guard })
+        Ok(Proven { plan, watch, host, guard, forwarding: None })
     }
 }
 
 impl<'a> Proven<'a> {
+    /// Opens the ports that lead to the agent's. Nobody listens at their other end yet.
+    ///
+    /// # Errors
+    /// When the helper in the fence is not ready, or a port is another program's by now.
+    pub(super) async fn forward(mut self, request: ForwardRequest) -> Result<Proven<'a>, Failure> {
+        if request.ports.is_empty() {
+            return Ok(self);
+        }
+        let _step = trace::step("ports forwarded");
+        let lines: Vec<String> = request.ports.iter().map(Reserved::in_words).collect();
+        let RunPlan { engine, workflow, .. } = self.plan;
+        self.forwarding = Some(Forwarding::begin(engine, &workflow.helpers(), request).await?);
+        lines.iter().for_each(crate::term::talk);
+        Ok(self)
+    }
+
     /// Starts the agent.
     ///
     /// # Errors
@@ -76,7 +94,7 @@ impl<'a> Proven<'a> {
     /// engine does not start the agent.
     pub(super) async fn start_agent(self, early: &EarlySignal) -> Result<Running<'a>, Failure> {
         let step = trace::step(trace::LAST_OF_START);
-        let Proven { plan, watch, host, guard } = self;
+        let Proven { plan, watch, host, guard, forwarding } = self;
         let RunPlan { engine, workflow, agent, .. } = plan;
         let name = workflow.object(Role::Agent);
         let attached = attach_agent(plan, &name).await?;
@@ -102,7 +120,7 @@ impl<'a> Proven<'a> {
         }
         streams.follow_size(engine, agent, name);
         drop(step);
-        Ok(Running { plan, streams, watch, host, guard })
+        Ok(Running { plan, streams, watch, host, guard, forwarding })
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use netpolicy::policy::Policy;
 
 use crate::layers::record::Record;
+use crate::supervisor::forward::ForwardRequest;
 use crate::supervisor::spec::home::HomeRequest;
 use crate::supervisor::spec::limits::Limits;
 use crate::supervisor::spec::request::AgentRequest;
@@ -33,6 +34,8 @@ pub(crate) struct RunRequest {
     pub(crate) token_ends: Option<SystemTime>,
     /// A home that survives the run.
     pub(crate) home: Option<HomeRequest>,
+    /// Ports that lead to the agent's, taken on this machine.
+    pub(crate) forwards: ForwardRequest,
     /// A second file for the events.
     pub(crate) events: Option<PathBuf>,
 }

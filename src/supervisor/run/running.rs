@@ -12,6 +12,7 @@ use super::limits_met;
 use super::prepared::RunPlan;
 use super::stopping::Stopping;
 use super::waiting::{Happened, Waiting};
+use crate::supervisor::forward::Forwarding;
 use crate::supervisor::signals::Signals;
 use crate::supervisor::spec::workflow::Role;
 use crate::supervisor::watch::Watch;
@@ -31,17 +32,20 @@ pub(super) struct Running<'a> {
     pub(super) host: KnownHost,
     /// The guard.
     pub(super) guard: GuardLink,
+    /// Ports that lead to the agent's.
+    pub(super) forwarding: Option<Forwarding>,
 }
 
 impl<'a> Running<'a> {
     /// Watches over the agent until it has ended, or is to be ended.
     pub(super) async fn supervise(self, signals: &mut Signals) -> Ended<'a> {
-        let Running { plan, mut streams, watch, host, guard } = self;
+        let Running { plan, mut streams, watch, host, guard, mut forwarding } = self;
         let shared = plan.covers.told.iter().map(|told| (Observation::SharedFiles, told.clone()));
         plan.note(shared.collect());
         let deadline = plan.request.deadline(&plan.agent.limits);
         let counting = counting(plan);
-        let mut waiting = Waiting::begin(plan, &watch, counting.as_ref(), host, deadline.left);
+        let lost = forwarding.as_mut().and_then(Forwarding::take_lost);
+        let mut waiting = Waiting::begin(plan, &watch, counting.as_ref(), host, deadline.left, lost);
         let mut stopping = Stopping::default();
         let end = loop {
             match waiting.next(&stopping, signals).await {
@@ -53,6 +57,9 @@ impl<'a> Running<'a> {
                 }
                 Happened::AgentEnded(status) => {
                     let lost = streams.drain(signals, waiting.time_over()).await;
+                    if let Some(forwarding) = &forwarding {
+                        forwarding.drain().await;
+                    }
                     let status = agents_status(plan, status).await;
                     break AgentEnd::exited(stopping.how(status), status, lost);
                 }
@@ -65,6 +72,7 @@ impl<'a> Running<'a> {
                     break AgentEnd::because(How::HostUnknown, format!("{why}, so the run was ended"));
                 }
                 Happened::TokenEnds(said) => tell(plan, Observation::TokenEnds, said),
+                Happened::ForwardLost(why) => crate::term::warn(Warning::ForwardLost(why)),
                 Happened::Uncovered(said) => tell(plan, Observation::Uncovered, said),
                 Happened::Signal(number) => stopping.pass_on(plan, number, signals),
                 Happened::StillRuns => stopping.kill(plan),
@@ -75,7 +83,7 @@ impl<'a> Running<'a> {
                 }
             }
         };
-        drop(waiting);
+        drop((waiting, forwarding));
         let end = match stopping.has_given_up {
             // Nor would the engine say what limits the agent met.
             true => end,

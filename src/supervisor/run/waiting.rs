@@ -13,10 +13,12 @@ use super::prepared::RunPlan;
 use super::resolvers;
 use super::stopping::Stopping;
 use crate::supervisor::engine::Engine;
+use crate::supervisor::forward::{Lost, until_lost};
 use crate::supervisor::signals::Signals;
 use crate::supervisor::spec::workflow::Role;
 use crate::supervisor::watch::Watch;
 use crate::supervisor::watch::disk_use::Recipe;
+use crate::term::Failure;
 
 /// Before a token ends, a person is told: what is left, but no more than this.
 const WARNING: Duration = Duration::from_secs(120);
@@ -31,6 +33,8 @@ pub(super) enum Happened {
     TimeOver,
     /// The agent's token is about to end, in words.
     TokenEnds(String),
+    /// Ports lead to the agent's no more, and why.
+    ForwardLost(Failure),
     /// A cover is off, in words.
     Uncovered(String),
     /// A killed agent has not ended.
@@ -55,6 +59,7 @@ pub(super) struct Waiting<'r> {
     host: LocalBoxFuture<'r, String>,
     resolvers: LocalBoxFuture<'r, Infallible>,
     uncovered: LocalBoxFuture<'r, String>,
+    forward: LocalBoxFuture<'r, Failure>,
     /// End of the agent's token, until that was told.
     token_ends: Option<SystemTime>,
     time_over: TimeOver,
@@ -68,6 +73,7 @@ impl<'r> Waiting<'r> {
         counting: Option<&'r Recipe>,
         host: KnownHost,
         left: Duration,
+        forward: Option<Lost>,
     ) -> Waiting<'r> {
         let KnownHost { watch: follower, recipe, network } = host;
         Waiting {
@@ -79,6 +85,7 @@ impl<'r> Waiting<'r> {
             resolvers: resolvers::follow(recipe.clone(), network.clone()).boxed_local(),
             host: follower.follow(recipe, network).boxed_local(),
             uncovered: plan.covers.covered.until_off().boxed_local(),
+            forward: until_lost(forward).boxed_local(),
             token_ends: plan.request.token_ends,
             time_over: TimeOver::after(left),
         }
@@ -105,6 +112,10 @@ impl<'r> Waiting<'r> {
             said = &mut self.uncovered => {
                 self.uncovered = self.plan.covers.covered.until_off().boxed_local();
                 Happened::Uncovered(said)
+            }
+            why = &mut self.forward => {
+                self.forward = std::future::pending().boxed_local();
+                Happened::ForwardLost(why)
             }
             () = at(stopping.doubt_at) => Happened::Doubt,
             never = &mut self.resolvers => match never {},

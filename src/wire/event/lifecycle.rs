@@ -184,6 +184,8 @@ pub(crate) enum Observation {
     Uncovered,
     /// Another run works on the same files.
     SharedFiles,
+    /// A port of the person's machine leads to one of the agent's.
+    Forward,
     /// A person asked for the end of the run (`ringfence stop`).
     StopAsked,
     /// The supervisor has gone: nobody holds the limits of time and disk any more.
