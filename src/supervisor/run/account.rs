@@ -6,7 +6,7 @@
 //! ```
 //! Nothing of the image is changed, and nothing is mounted. The runtime finds HOME by that line.
 
-use bollard::query_parameters::DownloadFromContainerOptions;
+use bollard::query_parameters::{ContainerArchiveInfoOptions, DownloadFromContainerOptions};
 use futures_util::StreamExt;
 
 use crate::supervisor::engine::{self, Engine};
@@ -19,8 +19,6 @@ use crate::term::{COULD_NOT_RUN, Failure};
 const PASSWD: &str = "etc/passwd";
 /// No image has a longer one.
 const LONGEST: usize = 1 << 20;
-/// Bytes of an archive that hold the header of its first entry.
-const ENTRY: usize = 512;
 
 /// Gives the agent's user, where that is `UID:GID`, an account, unless the image has one or no
 /// accounts at all. Where the image cannot be written, or the person mounts accounts, nothing is
@@ -102,28 +100,20 @@ pub(super) async fn accounts(engine: &Engine, agent: &str) -> Option<String> {
 /// # Errors
 /// When the engine does not say.
 pub(super) async fn is_no_folder(engine: &Engine, container: &str, path: &str) -> Result<bool, Failure> {
-    let options = DownloadFromContainerOptions { path: path.to_owned() };
-    let mut chunks = engine.api.download_from_container(container, Some(options)).boxed();
-    let mut bytes = Vec::new();
-    // The first entry of the archive is the path itself.
-    while bytes.len() < ENTRY {
-        match chunks.next().await {
-            Some(Ok(chunk)) => bytes.extend_from_slice(&chunk),
-            Some(Err(error)) if engine::is_missing(&error) => return Ok(false),
-            Some(Err(error)) => {
-                return Err(engine::refused(format!("cannot look at {path} in the agent's image"), &error));
-            }
-            None => break,
-        }
+    let options = ContainerArchiveInfoOptions { path: path.to_owned() };
+    match engine.api.get_container_archive_info(container, Some(options)).await {
+        Ok(found) => Ok(!is_folder(found.file_mode, &found.link_target, path)),
+        Err(error) if engine::is_missing(&error) => Ok(false),
+        Err(error) => Err(engine::refused(format!("cannot look at {path} in the agent's image"), &error)),
     }
-    let unread = |error: &std::io::Error| {
-        Failure::new(COULD_NOT_RUN, format!("cannot look at {path} in the agent's image")).caused_by(error)
-    };
-    let mut archive = tar::Archive::new(bytes.as_slice());
-    let first = archive.entries().map_err(|error| unread(&error))?.raw(true).next();
-    let first = first.unwrap_or_else(|| Err(std::io::ErrorKind::UnexpectedEof.into()));
-    let first = first.map_err(|error| unread(&error))?;
-    Ok(first.header().entry_type() != tar::EntryType::Directory)
+}
+
+/// Reads what an engine says of a path: the mode in Go's bits, and where a link leads. Docker names
+/// a target for links alone. Podman follows links, and names the place it came to of every path.
+fn is_folder(mode: u32, target: &str, path: &str) -> bool {
+    /// `ModeDir` of Go's `io/fs`.
+    const FOLDER: u32 = 1 << 31;
+    mode & FOLDER != 0 && (target.is_empty() || target == path)
 }
 
 /// The accounts and one more; nothing where the number has one.
@@ -168,6 +158,19 @@ mod tests {
         let accounts = "root:x:0:0:root:/root:/bin/sh\nnode:x:1000:1001::/home/node:/bin/sh\nbroken:x:a:b\n";
         assert_eq!(number_of(accounts, "node").as_deref(), Some("1000:1001"));
         assert_eq!((number_of(accounts, "broken"), number_of(accounts, "nobody")), (None, None));
+    }
+
+    #[test]
+    fn a_link_to_a_folder_is_none_in_the_words_of_each_engine() {
+        // `drwxr-xr-x`, and `Lrwxrwxrwx`, in Go's bits.
+        let (folder, link) = (0o20_000_000_755, 0o1_000_000_777);
+        // Docker: the path itself.
+        assert!(is_folder(folder, "", "/var/lib"));
+        assert!(!is_folder(link, "/run", "/var/run"));
+        // Podman: the place that the path leads to.
+        assert!(is_folder(folder, "/var/lib", "/var/lib"));
+        assert!(!is_folder(folder, "/run", "/var/run"));
+        assert!(!is_folder(0o644, "", "/etc/passwd"));
     }
 
     #[test]
