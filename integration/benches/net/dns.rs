@@ -14,13 +14,11 @@ use integration::ringfence::Ringfence;
 use integration::testbed::setup;
 use netpolicy::host::HostPattern;
 use netpolicy::policy::{Layer, Matcher, Origin, Policy, Rule};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::guard::Guard;
 use crate::load::{Throughput, flood, latencies, question};
-use crate::{Row, median};
+use crate::{CORE, Row, median, spread};
 
 /// Names that are asked again and again.
 const HOT: usize = 1000;
@@ -29,8 +27,6 @@ const ONCE: usize = 2000;
 /// Questions of one flood.
 const QUESTIONS: usize = 50_000;
 const ROUNDS: usize = 5;
-/// The core of the servers; the questions come from another.
-const CORE: usize = 0;
 
 /// One that answers.
 struct Server {
@@ -135,19 +131,6 @@ fn floods(
 /// Questions for names below the servers' own zone that are not there.
 fn refusals(round: usize) -> Result<Vec<Vec<u8>>> {
     (0..QUESTIONS).map(|number| question(&format!("r{round}-{number}.bench.test"))).collect()
-}
-
-/// This process away from the servers' core, where there is another.
-fn spread() -> Result<()> {
-    let mut cores = CpuSet::new();
-    for core in 0..std::thread::available_parallelism()?.get() {
-        if core != CORE {
-            cores.set(core)?;
-        }
-    }
-    // On a machine with one core all share it.
-    sched_setaffinity(Pid::from_raw(0), &cores).ok();
-    Ok(())
 }
 
 fn policy(names: &[String]) -> Result<Policy> {

@@ -25,6 +25,8 @@ pub(crate) struct Guard {
     child: Child,
     /// The address at which its DNS filter answers.
     pub(crate) dns: SocketAddr,
+    /// The address of its gate.
+    pub(crate) gate: SocketAddr,
     _fence: UnixStream,
     _directory: TempDir,
 }
@@ -54,7 +56,7 @@ impl Guard {
         let connected = until("the guard listens", Duration::from_secs(10), || socket.exists())
             .and_then(|()| hand_over(&socket));
         match connected {
-            Ok((fence, dns)) => Ok(Guard { child, dns, _fence: fence, _directory: directory }),
+            Ok((fence, dns, gate)) => Ok(Guard { child, dns, gate, _fence: fence, _directory: directory }),
             Err(error) => {
                 child.kill().ok();
                 child.wait().ok();
@@ -77,7 +79,7 @@ impl Drop for Guard {
 }
 
 /// Hands sockets over as a fence does, and waits for the guard's word.
-fn hand_over(path: &Path) -> Result<(UnixStream, SocketAddr)> {
+fn hand_over(path: &Path) -> Result<(UnixStream, SocketAddr, SocketAddr)> {
     let (gate, tcp) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
     let udp = UdpSocket::bind("127.0.0.1:0")?;
     nix::sys::socket::setsockopt(&udp, nix::sys::socket::sockopt::RcvBuf, &(1 << 20))?;
@@ -102,5 +104,5 @@ fn hand_over(path: &Path) -> Result<(UnixStream, SocketAddr)> {
         bail!("the guard said {:?} instead of ready", String::from_utf8_lossy(&word));
     }
     // Beats that nobody reads fill the buffer, and the guard leaves it at that.
-    Ok((stream, udp.local_addr()?))
+    Ok((stream, udp.local_addr()?, gate.local_addr()?))
 }

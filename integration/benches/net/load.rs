@@ -91,7 +91,7 @@ fn client(server: SocketAddr) -> Result<UdpSocket> {
 }
 
 /// Adds up the processor time that all threads of a process have used.
-fn processor_time(pid: u32) -> Result<Duration> {
+pub(crate) fn processor_time(pid: u32) -> Result<Duration> {
     let mut all = 0;
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         let text = std::fs::read_to_string(task?.path().join("schedstat"))?;

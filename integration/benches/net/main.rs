@@ -8,18 +8,23 @@
 //! measured here is said, not left out.
 
 mod dns;
+mod gate;
 mod guard;
 mod load;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 /// A part: its name, and what measures it.
 type Part = (&'static str, fn(&dyn Fn(&str)) -> Result<Vec<Row>>);
 
-const PARTS: &[Part] = &[("dns", dns::measure)];
+const PARTS: &[Part] = &[("dns", dns::measure), ("gate", gate::measure)];
+/// The core of the servers that are measured; the load comes from another.
+pub(crate) const CORE: usize = 0;
 
 /// One figure beside others.
 pub(crate) struct Row {
@@ -94,4 +99,17 @@ fn run() -> Result<()> {
 pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Moves this process away from the servers' core, where there is another.
+pub(crate) fn spread() -> Result<()> {
+    let mut cores = CpuSet::new();
+    for core in 0..std::thread::available_parallelism()?.get() {
+        if core != CORE {
+            cores.set(core)?;
+        }
+    }
+    // On a machine with one core all share it.
+    sched_setaffinity(Pid::from_raw(0), &cores).ok();
+    Ok(())
 }
