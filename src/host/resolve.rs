@@ -10,9 +10,11 @@
 //! dead first one would use it up. A DNS-over-HTTPS server that is given by name is looked up
 //! through `system`, when it is first needed.
 
+mod memo;
+
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -29,6 +31,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, timeout};
 
+use self::memo::{Memo, Validity};
 use crate::term::trace::{self, Diagnostic, Outcome};
 
 /// Time limit of one upstream for an answer.
@@ -105,6 +108,7 @@ struct Member {
     encrypted: bool,
     source: Source,
     state: Mutex<State>,
+    memo: Mutex<Memo>,
 }
 
 /// Times at which a member answered, and at which it did not.
@@ -242,19 +246,27 @@ impl Member {
                 encrypted: false,
                 source: Source::Ready(Box::new(resolver)),
                 state: Mutex::default(),
+                memo: Mutex::default(),
             }),
             Err(error) => Err(Unusable { what: format!("the upstream {label}"), source: Box::new(error) }),
         }
     }
 
-    /// Asks, and remembers whether there was an answer of any kind.
+    /// Asks, unless the last answer is still good, and remembers the answer, or that there was none.
     async fn ask(&self, name: &Name, within: Duration) -> Result<Resolution, Trouble> {
         let began = Instant::now();
+        if let Some(known) = self.memo().get(name, began) {
+            return Ok(known);
+        }
         let answer = match timeout(within, self.lookup(name)).await {
             Ok(answer) => answer,
             Err(_) => Err(Trouble::Silent),
         };
         let now = Instant::now();
+        let answer = answer.map(|(resolution, validity)| {
+            self.memo().keep(name, &resolution, validity, now);
+            resolution
+        });
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &answer {
             // One name that takes too long is not a silent server: it may have answered others
@@ -268,12 +280,16 @@ impl Member {
         answer
     }
 
+    fn memo(&self) -> MutexGuard<'_, Memo> {
+        self.memo.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is_silent(&self, now: Instant) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.silent_until.is_some_and(|until| now < until)
     }
 
-    async fn lookup(&self, name: &Name) -> Result<Resolution, Trouble> {
+    async fn lookup(&self, name: &Name) -> Result<(Resolution, Validity), Trouble> {
         let resolver = match &self.source {
             Source::Ready(resolver) => (**resolver).clone(),
             Source::ByName(server) => {
@@ -281,7 +297,10 @@ impl Member {
             }
         };
         let answer = match resolver.lookup_ip(name.clone()).await {
-            Ok(found) => Ok(Resolution::Addresses(distinct(found.iter()))),
+            Ok(found) => {
+                let until = Validity::Until(Instant::from_std(found.valid_until()));
+                Ok((Resolution::Addresses(distinct(found.iter())), until))
+            }
             Err(error) => self.read_error(&error),
         };
         if let (Err(_), Source::ByName(server)) = (&answer, &self.source) {
@@ -292,14 +311,17 @@ impl Member {
     }
 
     /// Reads an error of the resolver: as an answer, or as trouble with the member.
-    fn read_error(&self, error: &NetError) -> Result<Resolution, Trouble> {
+    fn read_error(&self, error: &NetError) -> Result<(Resolution, Validity), Trouble> {
         let failed = |why: &str| Err(Trouble::Failed(Outcome::NoConnection, why.to_owned()));
         match error {
-            NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, .. })) => match response_code {
-                ResponseCode::NXDomain => Ok(Resolution::NoName),
-                ResponseCode::NoError => Ok(Resolution::NoAddress),
-                other => Err(Trouble::Failed(Outcome::Refused, said(*other))),
-            },
+            NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, negative_ttl, .. })) => {
+                let validity = negative_ttl.map_or(Validity::Unsaid, Validity::Seconds);
+                match response_code {
+                    ResponseCode::NXDomain => Ok((Resolution::NoName, validity)),
+                    ResponseCode::NoError => Ok((Resolution::NoAddress, validity)),
+                    other => Err(Trouble::Failed(Outcome::Refused, said(*other))),
+                }
+            }
             NetError::Dns(DnsError::ResponseCode(code)) => {
                 Err(Trouble::Failed(Outcome::Refused, said(*code)))
             }
@@ -364,7 +386,8 @@ fn members_of(
                 found: Mutex::new(None),
             }));
             let label = upstream.to_string();
-            return Ok(vec![Member { label, encrypted: true, source, state: Mutex::default() }]);
+            let (state, memo) = (Mutex::default(), Mutex::default());
+            return Ok(vec![Member { label, encrypted: true, source, state, memo }]);
         }
         Upstream::Https { server: Server::Address(address), port, path } => {
             https(*address, *port, &address.to_string(), path)

@@ -163,3 +163,15 @@ async fn answers_are_capped_and_questions_written_at_random() {
     assert!(asked.iter().any(|name| name.chars().any(|c| c.is_ascii_uppercase())), "{asked:?}");
     assert!(asked.iter().any(|name| name.chars().any(|c| c.is_ascii_lowercase())), "{asked:?}");
 }
+
+/// Of a name with IPv4 alone the server says nothing for how long there is no IPv6.
+#[tokio::test]
+async fn a_name_is_asked_for_once_while_its_answer_is_good() {
+    let (address, asked) = server(Manner::Address([198, 51, 100, 1])).await;
+    let resolvers = resolvers(&[address], &[]);
+    for _ in 0..20 {
+        assert_eq!(ask(&resolvers, "a.test").await, Ok(one([198, 51, 100, 1])));
+    }
+    // One question for each type of address.
+    assert_eq!(asked.lock().unwrap().len(), 2);
+}

@@ -170,8 +170,10 @@ pub(crate) fn run() -> Result<(), Failure> {
     inputs::place_host(&mut config.surroundings, &means.hosts);
     let listener = listen(Path::new(GUARD_SOCKET), 0o666)?;
     let control = listen(Path::new(crate::wire::control::SOCKET), 0o600)?;
+    // One worker: a second one spends its time on being woken for what the first has just read.
+    // The start, the fence and the supervisor have the main thread.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .max_blocking_threads(2)
         .thread_stack_size(512 * 1024)
         .enable_all()

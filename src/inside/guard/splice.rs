@@ -6,6 +6,9 @@
 //!                     │ ▲
 //!                     └─┴─ lent while bytes move, given back empty: a connection that waits holds none
 //! ```
+//! A few bytes at a time are read and written: two calls and no pipe, where splicing costs pages of
+//! a pipe for each message. What fills the buffer is taken for a stream, and goes through a pipe.
+//!
 //! When conditions come to bear on a connection it stops between two bytes, and [`super::shape`]
 //! goes on.
 //!
@@ -38,6 +41,9 @@ const KEPT: usize = 4;
 /// Bytes that are copied at once where no pipe is left. The buffer is on the stack, and only while
 /// it is copied.
 const COPIED: usize = 16 * 1024;
+/// Bytes of a message that is read and written: most requests and small answers. What a reader that
+/// stands still does not take of it is held in memory, so it bounds what a connection can hold.
+const MESSAGE: usize = 4 * 1024;
 
 /// Bytes of a connection, counted as they pass.
 #[derive(Debug, Default)]
@@ -245,6 +251,7 @@ async fn one(
     stop: impl Future<Output = ()>,
 ) -> io::Result<End> {
     let mut stop = pin!(stop);
+    let mut streams = false;
     loop {
         tokio::select! {
             biased;
@@ -252,10 +259,13 @@ async fn one(
             ready = from.readable() => ready?,
             _ = to.ready(Interest::ERROR) => return Ok(End::Gone),
         }
-        let moved = match pipes.lend() {
-            Some(pipe) => through(pipe, from, to, count, stop.as_mut()).await,
-            None => past(from, to, count, stop.as_mut()).await,
+        let before = count.load(Ordering::Relaxed);
+        let moved = match streams.then(|| pipes.lend()) {
+            None => message(from, to, count, stop.as_mut()).await,
+            Some(Some(pipe)) => through(pipe, from, to, count, stop.as_mut()).await,
+            Some(None) => past(from, to, count, stop.as_mut()).await,
         };
+        streams = count.load(Ordering::Relaxed).wrapping_sub(before) >= MESSAGE as u64;
         match moved {
             Ok(End::Reached) => {
                 return rustix::net::shutdown(to, Shutdown::Write)
@@ -282,6 +292,56 @@ async fn writable(
         () = stop => Ok(false),
         ready = to.writable() => ready.map(|()| true),
         _ = from.ready(Interest::ERROR) => Err(io::ErrorKind::ConnectionReset.into()),
+    }
+}
+
+/// Carries one message: reads it and writes it. What the other side does not take at once is kept
+/// until it does.
+async fn message(
+    from: &TcpStream,
+    to: &TcpStream,
+    count: &AtomicU64,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+) -> io::Result<End> {
+    let (mut sent, mut rest) = match pass(from, to)? {
+        (0, None) => return Ok(End::Reached),
+        (sent, rest) => (sent, rest.unwrap_or_default()),
+    };
+    loop {
+        count.fetch_add(sent as u64, Ordering::Relaxed);
+        if rest.is_empty() {
+            break;
+        }
+        if !writable(to, from, stop.as_mut()).await? {
+            return Ok(End::Stopped(rest));
+        }
+        sent = match to.try_write(&rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            done => done?,
+        };
+        rest.drain(..sent);
+    }
+    // A connection that always has more must not keep the others of its thread waiting.
+    tokio::task::consume_budget().await;
+    Ok(End::NotYet)
+}
+
+/// Reads up to a message and writes it; how much of it was written, and the rest. Both are nothing
+/// at the end. The buffer is on the stack: it would be part of every connection that waits.
+fn pass(from: &TcpStream, to: &TcpStream) -> io::Result<(usize, Option<Vec<u8>>)> {
+    let mut buffer = [0; MESSAGE];
+    let taken = from.try_read(&mut buffer)?;
+    let bytes = &buffer[..taken];
+    if bytes.is_empty() {
+        return Ok((0, None));
+    }
+    match to.try_write(bytes) {
+        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+        Ok(sent) if sent == taken => Ok((sent, None)),
+        Ok(sent) => Ok((sent, Some(bytes[sent..].to_vec()))),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok((0, Some(bytes.to_vec()))),
+        Err(error) => Err(error),
     }
 }
 

@@ -166,6 +166,8 @@ pub(crate) async fn connect(guard: &Arc<Guard>, name: &str, port: u16) -> TcpStr
 
 async fn connect_address(guard: &Arc<Guard>, address: std::net::Ipv4Addr, port: u16) -> TcpStream {
     let (agent, near) = pair().await;
+    // As accepted connections have it of their listener.
+    near.set_nodelay(true).unwrap();
     super::gate::admit(near, std::net::SocketAddrV4::new(address, port), guard);
     agent
 }

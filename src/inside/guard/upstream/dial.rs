@@ -14,7 +14,6 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rustix::net::sockopt;
-use tokio::net::TcpStream;
 
 /// Time limit for all dialling.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
@@ -23,8 +22,13 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// Silence after which a peer is asked whether it is there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Orders the attempts: IPv6 and IPv4 in turn, IPv6 first; addresses without a route come last.
+/// Orders the attempts: IPv6 and IPv4 in turn, IPv6 first; addresses without a route come last. Of
+/// one family alone the order stays: no question to the kernel would change it, and an attempt
+/// without a route fails at once.
 pub(crate) fn order(addresses: Vec<SocketAddr>, has_route: impl Fn(IpAddr) -> bool) -> Vec<SocketAddr> {
+    if addresses.iter().all(SocketAddr::is_ipv4) || addresses.iter().all(SocketAddr::is_ipv6) {
+        return addresses;
+    }
     let (reachable, hopeless): (Vec<SocketAddr>, Vec<SocketAddr>) =
         addresses.into_iter().partition(|address| has_route(address.ip()));
     let (six, four): (Vec<SocketAddr>, Vec<SocketAddr>) =
@@ -84,13 +88,12 @@ where
 }
 
 /// Makes the kernel ask a silent peer whether it is still there.
-pub(crate) fn keep_alive(stream: &TcpStream) {
-    let socket = stream.as_fd();
+pub(crate) fn keep_alive(socket: impl AsFd) {
     // Without it a dead peer is noticed later, no more.
-    let _ = sockopt::set_socket_keepalive(socket, true);
-    let _ = sockopt::set_tcp_keepidle(socket, KEEPALIVE);
-    let _ = sockopt::set_tcp_keepintvl(socket, Duration::from_secs(15));
-    let _ = sockopt::set_tcp_keepcnt(socket, 4);
+    let _ = sockopt::set_socket_keepalive(&socket, true);
+    let _ = sockopt::set_tcp_keepidle(&socket, KEEPALIVE);
+    let _ = sockopt::set_tcp_keepintvl(&socket, Duration::from_secs(15));
+    let _ = sockopt::set_tcp_keepcnt(&socket, 4);
 }
 
 #[cfg(test)]
