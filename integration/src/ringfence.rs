@@ -119,6 +119,18 @@ impl Running {
         })
     }
 
+    /// Waits until ringfence complained in a line that starts so.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub fn wait_for_complaint(&mut self, start: &str, limit: Duration) -> Result<()> {
+        let lines = self.complaints.clone();
+        let found = until(&format!("ringfence says `{start}`"), limit, || {
+            lines.lock().is_ok_and(|lines| lines.iter().any(|line| line.starts_with(start)))
+        });
+        found.with_context(|| format!("{:?}", self.complaints.lock().map(|lines| lines.join("\n"))))
+    }
+
     /// Waits for its end.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use netpolicy::settings::Ca;
 use super::docker::WithoutEffect;
 use super::policy::PolicyArgs;
 use super::values;
-use crate::supervisor::forward::Mapping;
+use crate::supervisor::forward::Publish;
 use crate::supervisor::image::Pull;
 
 /// `ringfence run [OPTIONS] IMAGE [COMMAND]…`
@@ -89,9 +89,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE|system", value_parser = values::authorities)]
     pub(crate) ca: Option<Ca>,
     /// Carry connections from this machine's loopback to a port of the agent; `0:PORT` takes a free
-    /// port and prints it. Every user and program of this machine can connect to it
-    #[arg(short = 'p', long, value_name = "[LOCAL:]PORT")]
-    pub(crate) publish: Vec<Mapping>,
+    /// port and prints it, `auto` forwards whatever the agent listens on to free ports. Every user
+    /// and program of this machine can connect to them
+    #[arg(short = 'p', long, value_name = "[LOCAL:]PORT|auto")]
+    pub(crate) publish: Vec<Publish>,
     /// A name for the workflow
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,

@@ -23,7 +23,7 @@ pub(crate) async fn forward(engine_host: Option<&str>, args: ForwardArgs) -> Res
     let mut signals = Signals::new()?;
     let lines: String = ports.iter().map(|port| format!("{} -> {}\n", port.shown(), port.agent)).collect();
     let mut forwarding = tokio::select! {
-        begun = Forwarding::begin(&engine, &helpers, ForwardRequest { ports }) => begun?,
+        begun = Forwarding::begin(&engine, &helpers, ForwardRequest { ports, ..ForwardRequest::default() }) => begun?,
         number = signals.next() => return Ok(ended_by(number)),
     };
     let lost = forwarding.take_lost();

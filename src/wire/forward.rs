@@ -27,7 +27,6 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(45);
 /// Ports that a helper names in one line.
 pub(crate) const MOST_PORTS: usize = 64;
 /// The longest line of ports, with its end.
-#[cfg(test)]
 pub(crate) const LONGEST_LINE: usize = MOST_PORTS * 6 + 1;
 
 /// Port of the agent that may be forwarded to: any but the fence's own.
@@ -115,7 +114,6 @@ pub(crate) fn line_of_ports(ports: impl IntoIterator<Item = AgentPort>) -> Strin
 }
 
 /// Reads such a line, without its end. What is no such line is nothing.
-#[cfg(test)]
 pub(crate) fn read_ports(line: &str) -> Option<Vec<AgentPort>> {
     let words = line.split(' ').filter(|word| !word.is_empty());
     let ports: Option<Vec<AgentPort>> = words.take(MOST_PORTS + 1).map(|word| word.parse().ok()).collect();

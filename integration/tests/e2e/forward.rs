@@ -25,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("two hundred connections at once, and two thousand one after the other", many),
     ("a reader that stands still holds up its own server alone, and no memory grows", stalled),
     ("a run publishes ports once its fence stands, and gives the last bytes of its agent", published),
+    ("whatever the agent listens on is forwarded, and let go", automatic),
     ("a forward that is interrupted or killed leaves no helper, and the run's end ends it", over),
 ];
 
@@ -409,6 +410,43 @@ fn published(bed: &Testbed) -> Result<()> {
         expect(outcome.stderr.contains(words) && outcome.events.is_empty(), asked, &outcome)?;
     }
     only_the_uplink(bed)
+}
+
+/// Ports of the agent that the log says are forwarded.
+fn noted(bed: &Testbed, run: &str) -> Result<Vec<u16>> {
+    let log = bed.ringfence.call(&["events", run, "--json"])?;
+    let ports = log.stdout.split(" to the agent's port ").skip(1).filter_map(|rest| rest.split(',').next());
+    Ok(ports.filter_map(|port| port.parse().ok()).collect())
+}
+
+fn automatic(bed: &Testbed) -> Result<()> {
+    let mut running = agent(bed, &["-p", "auto", "-p", "0:8005", "-e", "OTHERS=1"])?;
+    let run = running.name.clone();
+    let expected = [1455, 8000, 8001, 8002, 8003, 8004, 8005, 8006];
+    until("the agent's ports are forwarded", SOON, || {
+        noted(bed, &run).is_ok_and(|ports| expected.iter().all(|port| ports.contains(port)))
+    })?;
+    ensure!(get(published_port(bed, &run, 8000)?, "/")?.ends_with("hello of the agent"));
+    // One that comes later, and goes.
+    let orders = connect(published_port(bed, &run, 8005)?)?;
+    ensure!(order(&orders, "open 5173")? == "done");
+    until("a new port is forwarded", SOON, || noted(bed, &run).is_ok_and(|ports| ports.contains(&5173)))?;
+    let port = published_port(bed, &run, 5173)?;
+    until("it is open", SOON, || get(port, "/").is_ok_and(|page| page.ends_with("hello of the agent")))?;
+    ensure!(order(&orders, "close 5173")? == "done");
+    until("it is let go", SOON, || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())?;
+    // More than there is room for: none of the fence's, none that loopback does not lead to.
+    for number in 20_000..20_030 {
+        ensure!(order(&orders, &format!("open {number}"))? == "done");
+    }
+    running.wait_for_complaint("ringfence: the agent listens on more ports", SOON)?;
+    let ports = noted(bed, &run)?;
+    for (number, port) in ports.iter().enumerate() {
+        ensure!(![53, 65053, 65443, 8010].contains(port), "{ports:?}");
+        ensure!(!ports[..number].contains(port), "{port} twice: {ports:?}");
+    }
+    ensure!(ports.len() <= 1 + 17, "{ports:?}");
+    failing::end(bed, running)
 }
 
 fn over(bed: &Testbed) -> Result<()> {

@@ -213,10 +213,10 @@ pub(crate) const FLAGS: &[Flag] = &[
         Some('p'),
         VALUE,
         Same(
-            "on this machine's loopback only, carried by ringfence itself; `-p PORT` is `-p PORT:PORT`, and `-p 0:PORT` takes a free port",
+            "on this machine's loopback only, carried by ringfence itself; `-p PORT` is `-p PORT:PORT`, `-p 0:PORT` takes a free port, and `-p auto` forwards whatever the agent listens on",
         ),
     ),
-    flag("publish-all", Some('P'), NOTHING, Other("name each port with -p [LOCAL:]PORT")),
+    flag("publish-all", Some('P'), NOTHING, Other("write -p auto for whatever the agent listens on")),
     flag("pull", None, VALUE, Same("")),
     flag("quiet", Some('q'), NOTHING, Same("no warnings and no summary at the end either")),
     flag("read-only", None, NOTHING, Same("/tmp, /run and /var/tmp are in memory")),

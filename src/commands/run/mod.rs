@@ -27,7 +27,7 @@ use crate::cli::run::RunArgs;
 use crate::commands::home::home_name;
 use crate::host::{open_files, state};
 use crate::supervisor::engine::Choice;
-use crate::supervisor::forward::{ForwardRequest, reserve};
+use crate::supervisor::forward::ForwardRequest;
 use crate::supervisor::image::repository;
 use crate::supervisor::run::{self as supervised, RunRequest, streams};
 use crate::supervisor::signals::Signals;
@@ -73,7 +73,7 @@ pub(crate) async fn run(engine_host: Option<&str>, mut args: RunArgs) -> Result<
 /// Checks everything that can be checked without the engine.
 async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<Token>), Failure> {
     image::check(args)?;
-    let forwards = ForwardRequest { ports: reserve(&args.publish)? };
+    let forwards = ForwardRequest::take(&args.publish, args.tty)?;
     let files = Files::gather(choice, args)?;
     let policy = RunPolicy::load(args, &files)?;
     let name = args.name.as_deref().map(workflow_name).transpose()?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bollard::container::LogOutput;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
 use futures_util::StreamExt as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::io::StreamReader;
@@ -16,7 +16,7 @@ use tokio_util::io::StreamReader;
 use crate::supervisor::engine::{self, Engine};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::carrier::{self, CarrierError, Conversation, Opener};
-use crate::wire::forward::{Answer, BEAT, CONTROL};
+use crate::wire::forward::{ASK_PORTS, AgentPort, Answer, BEAT, CONTROL, LONGEST_LINE, read_ports};
 
 /// The user that the helper runs as: in no passwd file, no other helper's, and owner of nothing.
 const USER: &str = "65531:65531";
@@ -154,7 +154,7 @@ pub(super) async fn until_gone(engine: &Engine, exec: &str) {
 
 /// The conversation with a helper about the forward itself.
 #[derive(Debug)]
-pub(super) struct Control(Conversation);
+pub(super) struct Control(BufReader<Conversation>);
 
 impl Control {
     async fn begin(opener: &Opener) -> io::Result<Control> {
@@ -162,7 +162,7 @@ impl Control {
         conversation.write_u16(CONTROL).await?;
         conversation.flush().await?;
         match Answer::read(conversation.read_u8().await?) {
-            Some(Answer::Connected) => Ok(Control(conversation)),
+            Some(Answer::Connected) => Ok(Control(BufReader::with_capacity(LONGEST_LINE, conversation))),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
@@ -171,5 +171,17 @@ impl Control {
     pub(super) async fn beat(&mut self) -> io::Result<()> {
         self.0.write_all(&[BEAT]).await?;
         self.0.flush().await
+    }
+
+    /// Asks for the ports that the agent listens on.
+    pub(super) async fn ports(&mut self) -> io::Result<Vec<AgentPort>> {
+        self.0.write_all(&[ASK_PORTS]).await?;
+        self.0.flush().await?;
+        let mut line = Vec::new();
+        let longest = u64::try_from(LONGEST_LINE).unwrap_or(u64::MAX);
+        let mut bounded = (&mut self.0).take(longest);
+        timeout(PATIENCE, bounded.read_until(b'\n', &mut line)).await??;
+        let line = std::str::from_utf8(&line).ok().and_then(|line| line.strip_suffix('\n'));
+        line.and_then(read_ports).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 }

@@ -146,6 +146,26 @@ fn loopback(text: &str) -> Result<Loopback, NoMapping> {
     }
 }
 
+/// Ports that a run is asked to forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Publish {
+    /// One port.
+    One(Mapping),
+    /// All ports that the agent listens on.
+    Auto,
+}
+
+impl FromStr for Publish {
+    type Err = NoMapping;
+
+    fn from_str(text: &str) -> Result<Publish, NoMapping> {
+        match text {
+            "auto" => Ok(Publish::Auto),
+            text => text.parse().map(Publish::One),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use fuzz::proptest::test_runner::TestCaseError;
@@ -172,6 +192,13 @@ mod tests {
         ] {
             assert_eq!(read(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn auto_is_a_word_of_its_own() {
+        assert_eq!("auto".parse(), Ok(Publish::Auto));
+        assert!(matches!("80".parse(), Ok(Publish::One(_))));
+        assert!("AUTO".parse::<Publish>().is_err() && "0:auto".parse::<Publish>().is_err());
     }
 
     #[test]

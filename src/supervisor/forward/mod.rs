@@ -8,6 +8,7 @@
 //! Nothing is published on the engine, and the agent has no way out by it: the helper opens no
 //! conversation. Each port is in the decision log before it is opened.
 
+mod auto;
 mod helper;
 mod mapping;
 mod reserved;
@@ -19,8 +20,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::interval;
 
+use self::auto::Auto;
 use self::helper::{Control, Helper};
-pub(crate) use self::mapping::Mapping;
+pub(crate) use self::mapping::{Mapping, Publish};
 pub(crate) use self::reserved::{Reserved, reserve};
 use self::serving::{Room, serve};
 use crate::host::account;
@@ -39,6 +41,31 @@ const LAST_BYTES: Duration = Duration::from_secs(1);
 pub(crate) struct ForwardRequest {
     /// The ports.
     pub(crate) ports: Vec<Reserved>,
+    /// Tells whether whatever the agent listens on is forwarded too.
+    pub(crate) auto: bool,
+    /// Tells whether the agent has the screen, so that nothing is said while it works.
+    pub(crate) silent: bool,
+}
+
+impl ForwardRequest {
+    /// Takes the ports that a command line asks for.
+    ///
+    /// # Errors
+    /// When one is in use, is not this user's to take, or is asked for twice.
+    pub(crate) fn take(publish: &[Publish], silent: bool) -> Result<ForwardRequest, Failure> {
+        let one = |publish: &Publish| match publish {
+            Publish::One(mapping) => Some(*mapping),
+            Publish::Auto => None,
+        };
+        let mappings: Vec<Mapping> = publish.iter().filter_map(one).collect();
+        let auto = publish.contains(&Publish::Auto);
+        Ok(ForwardRequest { ports: reserve(&mappings)?, auto, silent })
+    }
+
+    /// Tells whether nothing is to be forwarded.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ports.is_empty() && !self.auto
+    }
 }
 
 /// Forwards of one run, as long as this value lives.
@@ -63,7 +90,8 @@ impl Forwarding {
         to: &Helpers,
         request: ForwardRequest,
     ) -> Result<Forwarding, Failure> {
-        let ForwardRequest { ports } = request;
+        let ForwardRequest { ports, auto, silent } = request;
+        let leave = ports.iter().map(|port| port.agent).collect();
         let notes = ports.iter().map(|port| (Observation::Forward, in_words(port))).collect();
         let (helper, ()) = tokio::try_join!(Helper::start(engine, &to.fence), live::note(engine, to, notes))?;
         let opened: Result<Vec<_>, Failure> = ports.into_iter().map(Reserved::listen).collect();
@@ -72,7 +100,14 @@ impl Forwarding {
         for port in opened? {
             tasks.spawn(serve(port, opener.clone(), room.clone()));
         }
-        tasks.spawn(keep(control));
+        match auto {
+            true => {
+                let (engine, helpers) = (engine.clone(), to.clone());
+                let auto = Auto { engine, helpers, opener, room: room.clone(), leave, speaks: !silent };
+                tasks.spawn(auto.follow(control));
+            }
+            false => _ = tasks.spawn(keep(control)),
+        }
         let (exec, (tell, lost)) = (line.exec.clone(), oneshot::channel());
         tasks.spawn(async move {
             // Nobody may be left to hear it.
