@@ -13,6 +13,7 @@ cleanup() {
     rm -rf "$place"
 }
 trap cleanup EXIT
+: >"$place/out"
 
 cat >"$place/server.py" <<'PY'
 import socket, threading
