@@ -207,7 +207,7 @@ fn values_at_their_edges_are_refused_with_what_to_write() {
         (&["--mount", "type=volume,src=v,dst=/x"], "volumes of the engine are not given"),
         (&["--rm=false"], "cannot be turned off"),
         (&["--tty=true"], "write --tty"),
-        (&["-dit"], "ringfence ps"),
+        (&["-dit", "--detach-keys", "ctrl-x"], "start it with -d"),
         (&["-p", "8080:80"], "lets nothing outside connect"),
         (&["--privileged"], "an agent never gets the machine"),
         (&["--hostname", "x"], "is called `agent`"),

@@ -28,12 +28,13 @@ const MATRIX: [(&str, &[&str]); 10] = [
 ];
 
 /// The parts of the supervisor from the ground up, each with those that it may use.
-const PARTS: [(&str, &[&str]); 15] = [
+const PARTS: [(&str, &[&str]); 16] = [
     ("signals", &[]),
     ("engine", &[]),
     ("spec", &["engine"]),
     ("live", &["engine", "spec"]),
     ("forward", &["engine", "spec", "live"]),
+    ("streams", &["engine"]),
     ("networks", &["engine", "spec"]),
     ("helper_image", &["engine", "spec"]),
     ("image", &["signals", "engine", "spec"]),
@@ -51,6 +52,7 @@ const PARTS: [(&str, &[&str]); 15] = [
             "spec",
             "live",
             "forward",
+            "streams",
             "networks",
             "helper_image",
             "mounts",

@@ -15,6 +15,7 @@ pub(crate) mod project;
 pub(crate) mod run;
 pub(crate) mod usage;
 pub(crate) mod values;
+pub(crate) mod ways;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -53,8 +54,24 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run an agent in its own fence
     Run(Box<run::RunArgs>),
-    /// List the workflows on the engine
-    Ps(JsonArgs),
+    /// List the workflows on the engine; with --all, the runs that are over too
+    Ps(PsArgs),
+    /// Show the output of an agent that runs, or of a detached run that is over
+    Logs(ways::LogsArgs),
+    /// Attach the terminal to an agent that runs
+    Attach(ways::AttachArgs),
+    /// Run a command in the container of an agent that runs
+    Exec(ways::ExecArgs),
+    /// Wait until runs are over, and print the exit status of each
+    #[command(after_help = "\
+A run that is over already is told at once. Prints what `ringfence run` ended with: the agent's own status, 123 and 124
+where the fence or the time ended the run. Of a run that no supervisor on this machine follows, the agent's own.
+Exit status: 0 all are known, 125 not")]
+    Wait {
+        /// Ids, unique prefixes of ids, or names (of several runs that are over, the latest)
+        #[arg(required = true, value_name = "ID")]
+        runs: Vec<String>,
+    },
     /// End workflows and remove their containers, networks and volumes
     Stop {
         /// Ids, unique prefixes of ids, or names
@@ -146,10 +163,22 @@ pub(crate) struct JsonArgs {
     pub(crate) json: bool,
 }
 
+/// `ringfence ps`.
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// List the runs of this machine that are over too, as far as they are remembered
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// `ringfence events`.
 #[derive(Debug, Args)]
 pub(crate) struct EventsArgs {
-    /// A workflow's id, unique prefix or name, or an events file
+    /// A workflow's id, unique prefix or name (of several that are over, the latest), or an events
+    /// file
     #[arg(value_name = "ID|FILE")]
     pub(crate) source: String,
     /// Show refusals only

@@ -102,6 +102,10 @@ pub(crate) struct RunArgs {
     /// Give the agent a terminal
     #[arg(short = 't', long)]
     pub(crate) tty: bool,
+    /// Leave the run to a supervisor in the background, once the agent runs; print the run's id.
+    /// `ringfence logs` shows the output, and what is said at the end
+    #[arg(short = 'd', long)]
+    pub(crate) detach: bool,
     /// User of the agent's process [default: the project's owner, else the image's]
     #[arg(short = 'u', long, value_name = "USER", value_parser = values::user)]
     pub(crate) user: Option<String>,

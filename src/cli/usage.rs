@@ -244,8 +244,11 @@ mod tests {
     #[test]
     fn all_options_of_dockers_are_told_at_once_and_the_agents_own_are_not() {
         let failure =
-            failure("run -itd -e -p --expose 80 --rm --gpus all --memory -v image -P -l x --link y");
-        assert_eq!(failure.message, "`ringfence run` does not have docker's --detach, -d; --expose; --gpus");
+            failure("run -itP -e -p --expose 80 --rm --gpus all --memory -v image -P -l x --link y");
+        assert_eq!(
+            failure.message,
+            "`ringfence run` does not have docker's --publish-all, -P; --expose; --gpus"
+        );
         assert_eq!(failure.causes.len(), 3, "{failure}");
     }
 

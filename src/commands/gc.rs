@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::inventory::{self, Recorded, WorkflowSummary};
-use crate::supervisor::records::{events, runs};
+use crate::supervisor::records::{events, history, output, runs};
 use crate::supervisor::{aftermath, live, networks};
 use crate::term::{Failure, Warning};
 use crate::wire::event::How;
@@ -89,6 +89,8 @@ async fn sweep(engine: &Engine) -> Result<Swept, Failure> {
     swept.failures.extend(aftermath::sweep(engine, &known).err());
     swept.failures.extend(runs::sweep(&engine.host, &known).err());
     swept.failures.extend(events::sweep(&known).err());
+    swept.failures.extend(history::sweep(&known).err());
+    swept.failures.extend(output::sweep(&known).err());
     Ok(swept)
 }
 

@@ -1,15 +1,19 @@
 //! One file a command: arguments in, effects, an exit status out.
 
+mod attach;
 mod completions;
 mod doctor;
 mod events;
+mod exec;
 mod forward;
 mod gc;
 mod home;
 mod init;
 mod live;
+mod logs;
 mod machine;
 mod man;
+mod meant;
 pub(crate) mod policy;
 mod project;
 mod ps;
@@ -18,6 +22,7 @@ mod run;
 mod save;
 mod stop;
 mod trust;
+mod wait;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -49,8 +54,12 @@ pub(crate) fn dispatch(cli: Cli, typed: &[OsString], began: Instant) -> ExitCode
     }
     let engine = cli.engine.as_deref();
     let result = match cli.command {
-        Command::Run(args) => on_engine(run::run(engine, *args)),
-        Command::Ps(args) => on_engine(ps::ps(engine, args.json)),
+        Command::Run(args) => run::dispatch(engine, *args),
+        Command::Ps(args) => on_engine(ps::ps(engine, &args)),
+        Command::Logs(args) => on_engine(logs::logs(engine, &args)),
+        Command::Attach(args) => on_engine(attach::attach(engine, args)),
+        Command::Exec(args) => on_engine(exec::exec(engine, args)),
+        Command::Wait { runs } => on_engine(wait::wait(engine, &runs)),
         Command::Stop { workflows } => on_engine(stop::stop(engine, &workflows)),
         Command::Gc { all } => on_engine(gc::gc(engine, all)),
         Command::Events(args) => on_engine(events::events(engine, args)),

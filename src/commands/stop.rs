@@ -54,8 +54,7 @@ pub(crate) async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result
 /// not answer.
 async fn ask(engine: &Engine, found: &WorkflowSummary) {
     let Some(helpers) = found.helpers().filter(|_| found.guard == "running") else { return };
-    let (uid, name) = account::of_caller();
-    let who = name.map_or_else(|| format!("user {uid}"), |name| format!("{name} (uid {uid})"));
+    let who = account::caller_in_words();
     let note = vec![(Observation::StopAsked, format!("by {who}, with `ringfence stop`"))];
     let _ = tokio::time::timeout(PATIENCE, live::note(engine, &helpers, note)).await;
 }

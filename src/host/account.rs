@@ -10,6 +10,12 @@ pub(crate) fn shown(uid: u32) -> String {
     }
 }
 
+/// Returns the person who runs this program, for the decision log.
+pub(crate) fn caller_in_words() -> String {
+    let (uid, name) = of_caller();
+    name.map_or_else(|| format!("user {uid}"), |name| format!("{name} (uid {uid})"))
+}
+
 /// Returns the number of the account, and its name where the system knows one (getpwuid_r(3)).
 pub(crate) fn of_caller() -> (u32, Option<String>) {
     let uid = Uid::current();

@@ -1,6 +1,7 @@
 //! State that stays on this machine, in `$XDG_STATE_HOME/ringfence`: the events of workflows
 //! (`events/ID.jsonl`), the sources of the running workflows' policies (`layers/ID.json`), the runs
-//! that this machine made (`runs/ID.json`), the files that are put back after them
+//! that this machine made (`runs/ID.json`) and their history (`history/ID.json`), the output of
+//! runs in the background (`output/ID.jsonl`), the files that are put back after them
 //! (`aftermath/ID.json`), the records for `ringfence review` (`reviews/ID.json`), approvals of
 //! projects' policies (`trust/`).
 

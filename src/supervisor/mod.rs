@@ -11,8 +11,8 @@
 //! finds the agent's image or has it fetched, `helper_image` is the one of fence and guard.
 //! `mounts` gives the agent this machine's files, `upload` takes authorities, secrets and the
 //! guard's inputs into containers. `run` is the story above, `watch` counts what an agent uses,
-//! `signals` passes signals on, `live` changes a run that goes on, `forward` carries connections to
-//! the agent's ports. `records` keeps what this
+//! `signals` passes signals on, `streams` carries input, output and terminal, `live` changes a run
+//! that goes on, `forward` carries connections to the agent's ports. `records` keeps what this
 //! machine knows of its runs, `inventory` finds them on the engine and removes them, `aftermath`
 //! puts back what a run may not leave behind. In what engines differ, `engine::dialect` alone
 //! knows.
@@ -30,5 +30,6 @@ pub(crate) mod records;
 pub(crate) mod run;
 pub(crate) mod signals;
 pub(crate) mod spec;
+pub(crate) mod streams;
 pub(crate) mod upload;
 pub(crate) mod watch;

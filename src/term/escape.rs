@@ -14,6 +14,13 @@ pub(crate) fn lines(text: &str) -> String {
     escaped(text, |c| c == '\n', |out, c| out.extend(c.escape_unicode()))
 }
 
+/// The output of a program: its line breaks and tabs stay, whatever else a terminal obeys is
+/// written out.
+pub(crate) fn page(text: &str) -> String {
+    let stays = |c| matches!(c, '\n' | '\t');
+    escaped(&text.replace("\r\n", "\n"), stays, |out, c| out.extend(c.escape_unicode()))
+}
+
 /// A text whose further lines are set off, so that none of them looks like the program's own.
 pub(super) fn indented(text: &str, by: usize) -> String {
     lines(text.trim_end()).replace('\n', &format!("\n{:by$}", ""))
@@ -51,7 +58,8 @@ mod tests {
 
     #[test]
     fn nothing_that_a_terminal_obeys_is_left() {
-        for shown in [line(HOSTILE), lines(HOSTILE), indented(HOSTILE, 4), json_text(HOSTILE)] {
+        for shown in [line(HOSTILE), lines(HOSTILE), page(HOSTILE), indented(HOSTILE, 4), json_text(HOSTILE)]
+        {
             let left: Vec<char> = shown.chars().filter(|c| !is_harmless(*c) && *c != '\r').collect();
             assert!(left.is_empty(), "{shown:?}: {left:?}");
             assert!(shown.starts_with('a') && shown.ends_with('z'));

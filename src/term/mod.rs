@@ -11,9 +11,12 @@
 //! progress is cleared before anything else is written, and while an agent has the screen there is
 //! none.
 //!
+//! A supervisor that has left its caller has nobody on stderr: its talk goes into a file, with a
+//! bound (`keep_talk`).
+//!
 //! Diagnostics (`trace`) are talk that a person asks for.
 //!
-//! What the agent prints goes another way, unchanged (`supervisor/run/streams.rs`). What runs in
+//! What the agent prints goes another way, unchanged (`supervisor/streams`). What runs in
 //! containers writes by `inside/output.rs`.
 //!
 //! The ground floor: every other room may use it, and it uses none of them.
@@ -28,10 +31,11 @@ pub(crate) mod trace;
 mod warning;
 
 pub(crate) use self::data::{print, print_coloured, print_document, print_json};
-pub(crate) use self::escape::{line, lines};
+pub(crate) use self::escape::{line, lines, page};
 pub(crate) use self::failure::{COULD_NOT_RUN, Failure};
 pub(crate) use self::printer::{
-    ask, be_quiet, essential, essential_lines, stdout_has_colours, talk, talk_lines, usage,
+    ask, be_quiet, essential, essential_lines, keep_talk, renew_kept_talk, stdout_has_colours, talk,
+    talk_lines, usage,
 };
 pub(crate) use self::progress::{Progress, leave_screen, progress, shows_progress};
 pub(crate) use self::shell::in_shell;

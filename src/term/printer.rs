@@ -1,14 +1,57 @@
 //! The two streams, and what `--quiet`, `NO_COLOR` and `TERM` mean for them.
 
 use std::fmt::Display;
+use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::escape::{indented, lines};
 use super::progress;
 
 /// `--quiet` was given.
 static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Talk that goes into a file is no longer than this, twice: while the run goes on, and at its end.
+const MOST_KEPT: usize = 1 << 20;
+/// Says that there was more.
+const MORE: &str = "ringfence: more was said and not kept\n";
+
+/// The file for talk, once nobody looks at stderr any more.
+static KEPT: Mutex<Option<KeptTalk>> = Mutex::new(None);
+
+struct KeptTalk {
+    file: File,
+    left: usize,
+}
+
+impl KeptTalk {
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        match self.left {
+            0 => Ok(()),
+            left if text.len() > left => {
+                self.left = 0;
+                whole(&mut self.file, MORE)
+            }
+            left => {
+                self.left = left - text.len();
+                whole(&mut self.file, text)
+            }
+        }
+    }
+}
+
+/// Has talk go into a file from now on, as much as there is room for.
+pub(crate) fn keep_talk(file: File) {
+    *KEPT.lock().unwrap_or_else(PoisonError::into_inner) = Some(KeptTalk { file, left: MOST_KEPT });
+}
+
+/// Makes room in that file for the account of a run's end.
+pub(crate) fn renew_kept_talk() {
+    if let Some(kept) = KEPT.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        kept.left = MOST_KEPT;
+    }
+}
 
 /// Stream to which a text goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +67,10 @@ impl Stream {
     pub(super) fn write(self, text: &str) -> io::Result<()> {
         match self {
             Stream::Data => whole(io::stdout().lock(), text),
-            Stream::Talk => whole(io::stderr().lock(), text),
+            Stream::Talk => match KEPT.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+                Some(kept) => kept.write(text),
+                None => whole(io::stderr().lock(), text),
+            },
         }
     }
 }
@@ -118,4 +164,22 @@ fn colours(stream: Stream) -> bool {
 /// Tells whether the terminal obeys nothing.
 pub(super) fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_talk_is_bounded_and_has_room_for_the_end() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut kept = KeptTalk { file: file.reopen().unwrap(), left: 10 };
+        for text in ["12345\n", "123456\n", "1\n"] {
+            kept.write(text).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), format!("12345\n{MORE}"));
+        kept.left = 10;
+        kept.write("the end\n").unwrap();
+        assert!(std::fs::read_to_string(file.path()).unwrap().ends_with("the end\n"));
+    }
 }

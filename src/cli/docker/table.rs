@@ -17,7 +17,7 @@ const NO_PORT: &str =
     "it opens no port: write -p [LOCAL:]PORT for each port of the agent that this machine is to reach";
 const NO_LABEL: &str =
     "labels are ringfence's own: name the run with --name NAME, and find it with `ringfence ps --json`";
-const NO_LOG: &str = "what the agent prints comes to stdout and stderr: redirect it there";
+const NO_LOG: &str = "what the agent prints comes to stdout and stderr: redirect it there, or write -d and read it with `ringfence logs`";
 const NO_HEALTH: &str = "nobody acts on health checks: leave it out";
 const CPU: &str = "write --cpus N";
 const MEMORY: &str = "write --memory SIZE: swap is part of it, and the limit is a hard one";
@@ -82,16 +82,11 @@ pub(crate) const FLAGS: &[Flag] = &[
         "detach",
         Some('d'),
         NOTHING,
-        Other(
-            "this version stays in the foreground: let the shell put it into the background (`ringfence run … &`); `ringfence ps` lists it and `ringfence stop` ends it",
+        Same(
+            "prints the run's short id once the agent runs; `ringfence logs` shows its output, after the end too",
         ),
     ),
-    flag(
-        "detach-keys",
-        None,
-        VALUE,
-        Other("a run cannot be detached from, so every key goes to the agent: leave it out"),
-    ),
+    flag("detach-keys", None, VALUE, Other("a run in the foreground cannot be left: start it with -d")),
     flag("device", None, VALUE, Other(NO_DEVICE)),
     flag("device-cgroup-rule", None, VALUE, Other(NO_DEVICE)),
     flag("device-read-bps", None, VALUE, Other(NO_DISK_RATE)),

@@ -19,7 +19,7 @@ use crate::cli::EventsArgs;
 use crate::host::open;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::inventory::WorkflowSummary;
-use crate::supervisor::records::events;
+use crate::supervisor::records::{events, history};
 use crate::supervisor::{engine, inventory};
 use crate::term::{Failure, Warning};
 use crate::wire::Role;
@@ -120,6 +120,11 @@ pub(super) async fn read(engine_host: Option<&str>, source: &str) -> Result<Log,
             return Ok(log);
         }
     }
+    if let Some(run) = history::find(&history::all()?, source).ok().flatten()
+        && !events::parts(run.begun.id)?.is_empty()
+    {
+        return Ok(Log { bytes: events::read(run.begun.id)?, live: false, is_own: true });
+    }
     let ended: Vec<_> = events::runs()?
         .into_iter()
         .filter(|id| !source.is_empty() && id.to_string().starts_with(source))
@@ -128,7 +133,7 @@ pub(super) async fn read(engine_host: Option<&str>, source: &str) -> Result<Log,
         [one] => Ok(Log { bytes: events::read(*one)?, live: false, is_own: true }),
         [] if path.symlink_metadata().is_ok() => read_file(path, false),
         [] => Err(Failure::new(CANNOT, format!("no events of `{source}` are here"))
-            .hint("give a workflow's id or an events file")),
+            .hint("give a workflow's id, its name or an events file; `ringfence ps --all` lists the runs")),
         _ => Err(Failure::new(CANNOT, format!("`{source}` may mean {} workflows", ended.len()))
             .hint("give more of the id")),
     }

@@ -97,7 +97,7 @@ fn check_standard_input(args: &RunArgs) -> Result<(), Failure> {
         )
         .hint("give the others by their names"));
     }
-    if readers == 1 && args.interactive {
+    if readers == 1 && args.interactive && !args.detach {
         return Err(Failure::new(
             COULD_NOT_RUN,
             "standard input is the agent's (-i), and was named as a file too",
@@ -162,7 +162,7 @@ fn variables_of(text: &str) -> Result<Vec<String>, BadLine> {
 }
 
 /// Returns `NAME=VALUE` as given, `NAME` from the caller.
-fn variable(pair: &str) -> Result<Option<String>, Failure> {
+pub(crate) fn variable(pair: &str) -> Result<Option<String>, Failure> {
     let name = pair.split('=').next().unwrap_or_default();
     if name.is_empty() {
         return Err(

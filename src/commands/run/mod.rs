@@ -5,6 +5,7 @@
 //!           everything that can be checked without the engine, before the engine is asked
 //! ```
 
+mod background;
 pub(crate) mod defaults;
 mod dry_run;
 mod engine;
@@ -12,7 +13,7 @@ mod environment;
 mod files;
 mod flow;
 mod image;
-mod inputs;
+pub(super) mod inputs;
 mod masks;
 mod policy;
 mod token;
@@ -25,17 +26,18 @@ use self::inputs::AgentInputs;
 use self::policy::RunPolicy;
 use crate::cli::run::RunArgs;
 use crate::commands::home::home_name;
-use crate::host::{open_files, state};
+use crate::host::{descriptors, open_files, state};
 use crate::supervisor::engine::Choice;
 use crate::supervisor::forward::ForwardRequest;
 use crate::supervisor::image::repository;
-use crate::supervisor::run::{self as supervised, RunRequest, streams};
+use crate::supervisor::run::{self as supervised, RunRequest};
 use crate::supervisor::signals::Signals;
 use crate::supervisor::signals::interrupt::until_signal;
 use crate::supervisor::spec::home::{HomeOwner, HomeRequest};
 use crate::supervisor::spec::limits::Asked;
 use crate::supervisor::spec::request::AgentRequest;
 use crate::supervisor::spec::surface::{self, Surface};
+use crate::supervisor::streams;
 use crate::supervisor::upload::authorities;
 use crate::term::{COULD_NOT_RUN, Failure, trace};
 use crate::wire::WorkflowName;
@@ -47,8 +49,19 @@ use crate::workspace::worktree::Worktree;
 /// when they start.
 const OPEN_FILES: u64 = 1 << 16;
 
-/// Runs the agent; its exit status.
-pub(crate) async fn run(engine_host: Option<&str>, mut args: RunArgs) -> Result<u8, Failure> {
+/// Runs the agent; its exit status. With `-d`, that of the start.
+pub(crate) fn dispatch(engine_host: Option<&str>, args: RunArgs) -> Result<u8, Failure> {
+    if !args.detach || args.dry_run {
+        return super::on_engine(run(engine_host, args));
+    }
+    if !background::is_supervisor() {
+        return super::on_engine(background::start());
+    }
+    descriptors::note_inherited();
+    super::on_engine(run(engine_host, args))
+}
+
+async fn run(engine_host: Option<&str>, mut args: RunArgs) -> Result<u8, Failure> {
     open_files::raise_limit(OPEN_FILES);
     state::is_usable()?;
     args.docker.warnings().into_iter().for_each(crate::term::warn);
@@ -97,6 +110,7 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
         runtime: policy.runtime,
         interactive: args.interactive,
         tty: args.tty,
+        detached: args.detach,
         limits: limits(args),
         surface: surface(args, files.tmpfs, &policy.policy),
     };
@@ -139,7 +153,7 @@ fn home(name: &str, args: &RunArgs, files: &Files) -> Result<HomeRequest, Failur
 
 /// Refuses a terminal that is none.
 fn check_terminal(args: &RunArgs) -> Result<(), Failure> {
-    if args.tty && args.interactive && !streams::stdin_is_terminal() {
+    if args.tty && args.interactive && !args.detach && !streams::stdin_is_terminal() {
         return Err(Failure::new(COULD_NOT_RUN, "-t and -i were given, but stdin is no terminal")
             .hint("leave out -t"));
     }

@@ -5,6 +5,7 @@
 //! ```
 
 pub(crate) mod homes;
+mod output;
 mod remove;
 pub(crate) mod usage;
 
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions, ListVolumesOptions};
 use serde::Serialize;
 
+pub(crate) use self::output::{has_terminal, piece, save_output};
 pub(crate) use self::remove::{end, read_events, remove, save_events};
 use crate::layers::record::Record;
 use crate::supervisor::engine::{self, Engine};
@@ -225,18 +227,30 @@ fn one(mut parts: Vec<Part>, known: &Known) -> Option<WorkflowSummary> {
 
 /// Returns the one workflow that is meant by an id, a unique prefix of one, or a name.
 pub(crate) fn pick<'a>(all: &'a [WorkflowSummary], wanted: &str) -> Result<&'a WorkflowSummary, Failure> {
+    find(all, wanted)?.ok_or_else(|| {
+        Failure::new(COULD_NOT_RUN, format!("no workflow `{wanted}` is on this engine"))
+            .hint("`ringfence ps` lists them")
+    })
+}
+
+/// Returns the one workflow that is meant, as [`pick`] does; none where no workflow on the engine
+/// is.
+///
+/// # Errors
+/// When several may be meant.
+pub(crate) fn find<'a>(
+    all: &'a [WorkflowSummary],
+    wanted: &str,
+) -> Result<Option<&'a WorkflowSummary>, Failure> {
     let named: Vec<_> =
         all.iter().filter(|found| found.name.as_ref().is_some_and(|name| name.as_ref() == wanted)).collect();
     let begun: Vec<_> =
         all.iter().filter(|found| !wanted.is_empty() && found.id.to_string().starts_with(wanted)).collect();
     let exact = begun.iter().find(|_| wanted.len() == 8);
     match (exact, named.as_slice(), begun.as_slice()) {
-        (Some(found), ..) => Ok(found),
-        (None, [found], _) | (None, [], [found]) => Ok(found),
-        (None, [], []) => {
-            Err(Failure::new(COULD_NOT_RUN, format!("no workflow `{wanted}` is on this engine"))
-                .hint("`ringfence ps` lists them"))
-        }
+        (Some(found), ..) => Ok(Some(found)),
+        (None, [found], _) | (None, [], [found]) => Ok(Some(found)),
+        (None, [], []) => Ok(None),
         _ => Err(Failure::new(COULD_NOT_RUN, format!("`{wanted}` may mean several workflows"))
             .hint("give more of the id; `ringfence ps` lists them")),
     }

@@ -7,9 +7,11 @@ use bollard::query_parameters::{LogsOptions, RemoveContainerOptions, RemoveVolum
 use futures_util::StreamExt;
 
 use super::WorkflowSummary;
+use super::save_output;
 use crate::supervisor::aftermath;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::live;
+use crate::supervisor::records::history::{self, RunEnding, RunHistory};
 use crate::supervisor::records::{events, runs};
 use crate::supervisor::spec::part::Part;
 use crate::supervisor::spec::workflow::Role;
@@ -26,11 +28,15 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// objects say. What cannot be saved is not removed: an agent that fills a disk would be rid of its
 /// traces. What it left in the project is settled all the same.
 pub(crate) async fn end(engine: &Engine, found: &WorkflowSummary, how: How) -> Result<(), Failure> {
-    write_end_down(engine, found, how).await;
+    let status = write_end_down(engine, found, how).await;
     if !found.is_recorded() {
         return remove(engine, found).await;
     }
-    let Err(mut failure) = save_events(engine, found).await else { return remove(engine, found).await };
+    keep_output(engine, found).await;
+    let Err(mut failure) = save_events(engine, found).await else {
+        remove(engine, found).await?;
+        return history::close(found.id, RunEnding::now(status, Some(how)));
+    };
     if let Err(other) = aftermath::settle_abandoned(engine, found.id, found.helpers()).await {
         failure.causes.extend(std::iter::once(other.message).chain(other.causes));
     }
@@ -38,19 +44,27 @@ pub(crate) async fn end(engine: &Engine, found: &WorkflowSummary, how: How) -> R
     Err(failure.hint(format!("workflow {id} is kept until its events can be saved; then `ringfence gc`")))
 }
 
-/// Asks the guard to write down how the agent ended, where its supervisor has not done so. A guard
-/// that is gone writes nothing any more.
-async fn write_end_down(engine: &Engine, found: &WorkflowSummary, how: How) {
-    let (Some(helpers), Some(agent)) = (found.helpers(), found.container(Role::Agent)) else { return };
-    if found.guard != "running" {
-        return;
+/// Keeps what the agent of a detached run printed. Where that fails, the removal goes on: the rest
+/// of what the run left is worth more.
+async fn keep_output(engine: &Engine, found: &WorkflowSummary) {
+    let detached = RunHistory::of(found.id).is_some_and(|run| run.begun.detached);
+    if let Some(agent) = found.container(Role::Agent).filter(|_| detached) {
+        save_output(engine, agent, found.id).await.unwrap_or_else(|failure| failure.tell());
     }
-    let state = engine.inspect_container(agent, None).await.ok().and_then(|found| found.state);
+}
+
+/// Asks the guard to write down how the agent ended, where its supervisor has not done so. A guard
+/// that is gone writes nothing any more. Returns the agent's status, where the engine has one.
+async fn write_end_down(engine: &Engine, found: &WorkflowSummary, how: How) -> Option<u8> {
+    let state = engine.inspect_container(found.container(Role::Agent)?, None).await.ok()?.state;
     // One that runs is ended by its removal, and has no status yet.
     let status = state.filter(|state| state.running == Some(false)).and_then(|state| state.exit_code);
-    let ended =
-        AgentEnded { how: how.into(), exit_status: status.and_then(|status| u8::try_from(status).ok()) };
-    let _ = tokio::time::timeout(SILENCE, live::ended(engine, &helpers, ended)).await;
+    let exit_status = status.and_then(|status| u8::try_from(status).ok());
+    if let Some(helpers) = found.helpers().filter(|_| found.guard == "running") {
+        let ended = AgentEnded { how: how.into(), exit_status };
+        let _ = tokio::time::timeout(SILENCE, live::ended(engine, &helpers, ended)).await;
+    }
+    exit_status
 }
 
 /// Removes everything of a workflow: agent first, so that it never runs without a guard, then the

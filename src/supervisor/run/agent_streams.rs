@@ -4,17 +4,17 @@ use bollard::container::AttachContainerResults;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::streams::{self, RawTerminal};
 use crate::supervisor::engine::Engine;
 use crate::supervisor::signals::Signals;
 use crate::supervisor::spec::agent::AgentSpec;
+use crate::supervisor::streams::{self, Carried, FarTerminal, Input, RawTerminal};
 
 /// Words for the last output where it was given up.
 const NOT_WHOLE: &str = "the agent's last output was not waited for, and is not whole";
 
-/// The agent's streams, carried by this program.
+/// The agent's streams, carried by this program. Those of a detached agent the engine keeps.
 pub(super) struct AgentStreams {
-    carrying: JoinHandle<Option<String>>,
+    carrying: Option<JoinHandle<Carried>>,
     /// Says to what carries the output that the agent has ended.
     over: watch::Sender<bool>,
     sizing: Option<JoinHandle<()>>,
@@ -26,13 +26,21 @@ impl AgentStreams {
     pub(super) fn carry(attached: AttachContainerResults, agent: &AgentSpec) -> AgentStreams {
         let terminal = (agent.tty && agent.interactive).then(RawTerminal::enter);
         let (over, ended) = watch::channel(false);
-        let carrying = tokio::spawn(streams::carry(attached, agent.interactive, ended));
+        let from = if agent.interactive { Input::Stdin } else { Input::Nothing };
+        let carrying = Some(tokio::spawn(streams::carry(attached, from, ended)));
         AgentStreams { carrying, over, sizing: None, terminal }
+    }
+
+    /// Carries nothing.
+    pub(super) fn detached() -> AgentStreams {
+        AgentStreams { carrying: None, over: watch::channel(false).0, sizing: None, terminal: None }
     }
 
     /// Tells the terminal of an agent that runs how large this one is.
     pub(super) fn follow_size(&mut self, engine: &Engine, agent: &AgentSpec, container: String) {
-        self.sizing = agent.tty.then(|| tokio::spawn(streams::follow_size(engine.clone(), container)));
+        let terminal = FarTerminal::Container(container);
+        let follows = agent.tty && self.carrying.is_some();
+        self.sizing = follows.then(|| tokio::spawn(streams::follow_size(engine.clone(), terminal)));
     }
 
     /// Waits for the last output of an agent that has ended, which may still be under way; what of
@@ -44,8 +52,9 @@ impl AgentStreams {
         time_over: impl Future<Output = ()>,
     ) -> Option<String> {
         self.over.send_replace(true);
+        let carrying = self.carrying.as_mut()?;
         tokio::select! {
-            done = &mut self.carrying => done.ok()?,
+            done = carrying => done.ok()?.lost,
             _ = signals.next() => Some(NOT_WHOLE.to_owned()),
             () = time_over => Some(NOT_WHOLE.to_owned()),
         }
@@ -53,7 +62,9 @@ impl AgentStreams {
 
     /// Ends it, and puts the person's terminal back.
     pub(super) fn end(self) {
-        self.carrying.abort();
+        if let Some(carrying) = self.carrying {
+            carrying.abort();
+        }
         if let Some(sizing) = self.sizing {
             sizing.abort();
         }

@@ -10,6 +10,7 @@ use super::prepared::RunPlan;
 use super::removal::ENGINE_LIMIT;
 use super::summary::Summary;
 use crate::supervisor::aftermath::{self, Report};
+use crate::supervisor::inventory;
 use crate::supervisor::spec::workflow::Role;
 use crate::workspace::aftermath::Aftermath;
 
@@ -45,6 +46,7 @@ impl Ended<'_> {
         let mut report = None;
         if !engine_is_silent {
             kill(plan, Role::Agent, "KILL").await;
+            keep_output(plan).await;
             guard.write_end_down(plan, end.event()).await;
             let covered = Some(&*plan.covers.covered);
             report = aftermath::settle(&plan.engine, &plan.workflow, aftermath, covered).await;
@@ -53,6 +55,15 @@ impl Ended<'_> {
         let summary = guard.summary().await;
         streams.end();
         Closed { end, summary, report }
+    }
+}
+
+/// Keeps what a detached agent printed. Where that fails, the run's end goes on.
+async fn keep_output(plan: &RunPlan) {
+    if plan.agent.detached {
+        let agent = plan.workflow.object(Role::Agent);
+        let kept = inventory::save_output(&plan.engine, &agent, plan.workflow.id).await;
+        kept.unwrap_or_else(|failure| failure.tell());
     }
 }
 

@@ -20,6 +20,7 @@ mod configuration;
 mod container_end;
 mod create;
 mod created;
+mod detached;
 mod early_signal;
 mod ended;
 mod events;
@@ -37,7 +38,6 @@ mod resolvers;
 mod running;
 pub(crate) mod runtime;
 mod stopping;
-pub(crate) mod streams;
 pub(crate) mod summary;
 mod system_calls;
 mod waiting;
@@ -51,6 +51,7 @@ pub(crate) use self::request::RunRequest;
 use self::running::Running;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::forward::ForwardRequest;
+use crate::supervisor::records::history::RunEnding;
 use crate::supervisor::records::runs::Held;
 use crate::supervisor::signals::Signals;
 use crate::supervisor::signals::interrupt::until_signal;
@@ -67,7 +68,7 @@ pub(crate) async fn run(
     // Nothing has been created yet, so an engine that has gone silent is simply left.
     let checked = until_signal(signals, Checked::check(engine, image, &request)).await?;
     let step = trace::step("covers written");
-    let Prepared { plan, gathered, forwards, events, mut record, mut aftermath, home } =
+    let Prepared { plan, gathered, forwards, events, mut record, mut history, said, mut aftermath, home } =
         checked.prepare(engine, image, request)?;
     drop(step);
     // From here on things exist, and all of them are removed, whatever comes.
@@ -75,18 +76,29 @@ pub(crate) async fn run(
     let starting = start(&plan, gathered, forwards, events, &mut record, &early);
     let outcome = match early.follow(signals, engine, starting).await {
         Ok(running) => {
+            history.works(running.user.clone());
+            if let Some(said) = said
+                && detached::has_begun(&plan).await
+            {
+                detached::leave(plan.workflow.id, said, signals);
+            }
             let _step = trace::step("agent ran, files put back");
             Ok(running.supervise(signals).await.close(&mut aftermath).await)
         }
         Err(failure) => Err(failure),
     };
+    crate::term::renew_kept_talk();
     let step = trace::step("removed");
     let removed = removal::of_run(engine, &plan.workflow).await;
     let late = aftermath.filter(|_| removed.is_ok()).map(|left| conclusion::settle_late(&plan, left));
     drop(home);
     drop(step);
     trace::print_timings();
-    conclusion::conclude(&plan, outcome, removed, late)
+    let how = outcome.as_ref().ok().map(|closed| closed.end.how);
+    let concluded = conclusion::conclude(&plan, outcome, removed, late);
+    let status = concluded.as_ref().map_or_else(|failure| failure.exit, |status| *status);
+    history.over(RunEnding::now(Some(status), how));
+    concluded
 }
 
 /// Brings a run to the point where its agent works.

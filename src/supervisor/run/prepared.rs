@@ -1,5 +1,7 @@
 //! The second phase: this machine has written down what will be, and the engine has nothing of it.
 
+use std::fs::File;
+
 use super::checked::{Checked, Gathered};
 use super::events::EventFiles;
 use super::request::RunRequest;
@@ -8,7 +10,9 @@ use crate::host::territory;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::forward::ForwardRequest;
 use crate::supervisor::live;
+use crate::supervisor::records::history::{HistoryWriter, RunBeginning};
 use crate::supervisor::records::homes::HeldHome;
+use crate::supervisor::records::output;
 use crate::supervisor::records::runs::Held;
 use crate::supervisor::spec::agent::{AgentSpec, EngineFacts, SpecFacts};
 use crate::supervisor::spec::etc;
@@ -55,6 +59,10 @@ pub(super) struct Prepared {
     pub(super) events: EventFiles,
     /// The run's record, locked.
     pub(super) record: Held,
+    /// The run's history, locked.
+    pub(super) history: HistoryWriter,
+    /// The file for what the supervisor says once it has left its caller, where it will.
+    pub(super) said: Option<File>,
     /// The journal by which is put back after the run, where anything can be written.
     pub(super) aftermath: Option<Aftermath>,
     /// The record of the agent's home, locked.
@@ -83,15 +91,20 @@ impl Checked {
         let (dialect, home_place) = (&engine.dialect, place.as_ref());
         let known = SpecFacts { image, dialect, engine: facts, limits, covers: &covers, home: home_place };
         let begun = AgentSpec::new(&request.agent, known)
-            .and_then(|agent| Ok((agent, begin_aftermath(&request, engine, &workflow)?)));
-        let (agent, aftermath) = begun.inspect_err(|_| {
+            .and_then(|agent| Ok((agent, begin_aftermath(&request, engine, &workflow)?)))
+            .and_then(|begun| {
+                Ok((begun, HistoryWriter::begin(beginning(&workflow, engine, image, &request))?))
+            });
+        let ((agent, aftermath), history) = begun.inspect_err(|_| {
             // Else the next runs on these files would be held to the covers of one that never was.
             masks::close(workflow.id).unwrap_or_else(|failure| failure.tell());
         })?;
+        // A sweep of another start takes what no remembered run has.
+        let said = request.agent.detached.then(|| output::begin_said(workflow.id)).transpose()?;
         let identity = home.as_ref().map(|held| held.record.identity.clone());
         let (engine, forwards) = (engine.clone(), std::mem::take(&mut request.forwards));
         let plan = RunPlan { engine, workflow, request, agent, facts, covers, helper, home: identity };
-        Ok(Prepared { plan, gathered, forwards, events, record, aftermath, home })
+        Ok(Prepared { plan, gathered, forwards, events, record, history, said, aftermath, home })
     }
 }
 
@@ -100,6 +113,21 @@ impl RunPlan {
     pub(super) fn note(&self, notes: Vec<(Observation, String)>) {
         let (engine, helpers) = (self.engine.clone(), self.workflow.helpers());
         tokio::spawn(async move { live::note(&engine, &helpers, notes).await });
+    }
+}
+
+/// Returns what is known of a run before anything of it exists.
+fn beginning(workflow: &Workflow, engine: &Engine, image: &Image, request: &RunRequest) -> RunBeginning {
+    let project = request.project().map(|project| project.source.to_string_lossy().into_owned());
+    RunBeginning {
+        id: workflow.id,
+        name: workflow.name.clone(),
+        image: image.name.parse().ok(),
+        project,
+        engine: engine.host.clone(),
+        created_at: workflow.created_at,
+        detached: request.agent.detached,
+        locked: false,
     }
 }
 

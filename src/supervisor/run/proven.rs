@@ -27,6 +27,8 @@ use crate::term::{COULD_NOT_RUN, Failure, trace};
 /// A run whose fence stands and whose guard serves.
 pub(super) struct Proven<'a> {
     plan: &'a RunPlan,
+    /// Number and group of the agent's user, where anybody knows them.
+    user: Option<String>,
     watch: Watch,
     host: KnownHost,
     guard: GuardLink,
@@ -49,11 +51,15 @@ impl<'a> Created<'a> {
         // What the engine calls its objects is asked while fence and guard begin, so that it costs
         // no time.
         let noted = async { record.add_ids(&inventory::of_run(engine, workflow).await?.parts) };
-        let (ready, noted) = tokio::join!(await_ready(engine, workflow, is_ready), noted);
+        // Nobody can ask later: an agent may change its image's accounts.
+        let (ready, noted, user) = tokio::join!(
+            await_ready(engine, workflow, is_ready),
+            noted,
+            account::number(engine, workflow, agent)
+        );
         ready.and(noted)?;
         drop(planted);
         if agent.handed {
-            let user = account::number(engine, workflow, agent).await;
             secrets::hand_over(engine, workflow, &plan.request.agent.handed, user.as_deref()).await?;
         }
         if let Some(runtime) = &agent.runtime {
@@ -66,7 +72,7 @@ impl<'a> Created<'a> {
             Failure::new(COULD_NOT_RUN, "the measuring of what the agent may write was ended")
                 .caused_by(&error)
         })??;
-        Ok(Proven { plan, watch, host, guard, forwarding: None })
+        Ok(Proven { plan, user, watch, host, guard, forwarding: None })
     }
 }
 
@@ -94,16 +100,20 @@ impl<'a> Proven<'a> {
     /// engine does not start the agent.
     pub(super) async fn start_agent(self, early: &EarlySignal) -> Result<Running<'a>, Failure> {
         let step = trace::step(trace::LAST_OF_START);
-        let Proven { plan, watch, host, guard, forwarding } = self;
+        let Proven { plan, user, watch, host, guard, forwarding } = self;
         let RunPlan { engine, workflow, agent, .. } = plan;
         let name = workflow.object(Role::Agent);
-        let attached = attach_agent(plan, &name).await?;
+        let attached = match agent.detached {
+            true => None,
+            false => Some(attach_agent(plan, &name).await?),
+        };
         early.check()?;
         if !plan.covers.covered.are_in_place() {
             let what = "covered files were moved, replaced or linked while the run started, so the agent was not started";
             return Err(exchanged(what));
         }
-        let mut streams = AgentStreams::carry(attached, agent);
+        let carry = |attached| AgentStreams::carry(attached, agent);
+        let mut streams = attached.map_or_else(AgentStreams::detached, carry);
         if let Err(error) = engine.api.start_container(&name, None).await {
             let mut failure = agent_start_failure(&error);
             // What they say while they live has nothing to do with it.
@@ -120,7 +130,7 @@ impl<'a> Proven<'a> {
         }
         streams.follow_size(engine, agent, name);
         drop(step);
-        Ok(Running { plan, streams, watch, host, guard, forwarding })
+        Ok(Running { plan, streams, user, watch, host, guard, forwarding })
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Running<'a> {
     pub(super) plan: &'a RunPlan,
     /// The agent's streams.
     pub(super) streams: AgentStreams,
+    /// Number and group of the agent's user, where anybody knows them.
+    pub(super) user: Option<String>,
     /// Disk and processes of the agent.
     pub(super) watch: Watch,
     /// The addresses of the engine's machine, which are followed.
@@ -39,7 +41,7 @@ pub(super) struct Running<'a> {
 impl<'a> Running<'a> {
     /// Watches over the agent until it has ended, or is to be ended.
     pub(super) async fn supervise(self, signals: &mut Signals) -> Ended<'a> {
-        let Running { plan, mut streams, watch, host, guard, mut forwarding } = self;
+        let Running { plan, mut streams, watch, host, guard, mut forwarding, user: _ } = self;
         let shared = plan.covers.told.iter().map(|told| (Observation::SharedFiles, told.clone()));
         plan.note(shared.collect());
         let deadline = plan.request.deadline(&plan.agent.limits);

@@ -9,18 +9,20 @@ use crate::host::signals::is_ignored;
 use crate::term::{COULD_NOT_RUN, Failure};
 
 /// A terminal's end.
-pub(super) const SIGHUP: i32 = 1;
+pub(crate) const SIGHUP: i32 = 1;
 /// Ctrl-C.
 pub(crate) const SIGINT: i32 = 2;
+/// Ctrl-\.
+pub(crate) const SIGQUIT: i32 = 3;
 /// A request to end.
 pub(crate) const SIGTERM: i32 = 15;
 
 /// The name by which an engine sends a signal on.
-pub(super) fn signal_name(number: i32) -> &'static str {
+pub(crate) fn signal_name(number: i32) -> &'static str {
     match number {
         SIGHUP => "HUP",
         SIGINT => "INT",
-        3 => "QUIT",
+        SIGQUIT => "QUIT",
         _ => "TERM",
     }
 }
@@ -31,6 +33,8 @@ pub(crate) struct Signals {
     received: mpsc::UnboundedReceiver<i32>,
     /// Tells whether there was a terminal to be hung up.
     had_terminal: bool,
+    /// Tells whether hang-ups are nobody's any more.
+    has_left: bool,
 }
 
 impl Signals {
@@ -39,7 +43,7 @@ impl Signals {
     /// means the agent, as with docker.
     pub(crate) fn new() -> Result<Self, Failure> {
         let (send, received) = mpsc::unbounded_channel();
-        for number in [SIGHUP, SIGINT, 3, SIGTERM] {
+        for number in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
             if number == SIGHUP && is_ignored(number) {
                 continue;
             }
@@ -55,20 +59,25 @@ impl Signals {
                 }
             });
         }
-        Ok(Signals { send, received, had_terminal: has_terminal() })
+        Ok(Signals { send, received, had_terminal: has_terminal(), has_left: false })
     }
 
     /// Listens to no signal.
     #[cfg(test)]
     pub(crate) fn none() -> Self {
         let (send, received) = mpsc::unbounded_channel();
-        Signals { send, received, had_terminal: false }
+        Signals { send, received, had_terminal: false, has_left: false }
     }
 
     /// Tells whether a signal wants the run to end: TERM, and HUP where it says that the terminal
     /// has gone. A HUP from somebody is the agent's.
     pub(super) fn is_an_end(&self, number: i32) -> bool {
         number == SIGTERM || number == SIGHUP && self.had_terminal && !has_terminal()
+    }
+
+    /// Leaves the terminal: from now on a hang-up is neither the run's end nor the agent's.
+    pub(super) fn leave_terminal(&mut self) {
+        (self.had_terminal, self.has_left) = (false, true);
     }
 
     /// Has a signal noticed again, by the next who waits.
@@ -79,14 +88,17 @@ impl Signals {
 
     /// The next one.
     pub(crate) async fn next(&mut self) -> i32 {
-        match self.received.recv().await {
-            Some(number) => number,
-            None => std::future::pending().await,
+        loop {
+            match self.received.recv().await {
+                Some(SIGHUP) if self.has_left => {}
+                Some(number) => return number,
+                None => std::future::pending().await,
+            }
         }
     }
 }
 
 /// Tells whether this program has a terminal that it is controlled by.
-fn has_terminal() -> bool {
+pub(crate) fn has_terminal() -> bool {
     std::fs::File::open("/dev/tty").is_ok()
 }

@@ -78,6 +78,8 @@ pub(crate) struct AgentSpec {
     pub(crate) interactive: bool,
     /// Tells whether it has a terminal.
     pub(crate) tty: bool,
+    /// Tells whether nobody is attached to it from the start.
+    pub(crate) detached: bool,
     /// Limits.
     pub(crate) limits: Limits,
     /// Tells whether the storage driver is to hold the disk limit for the container's layer.
@@ -117,6 +119,7 @@ impl AgentSpec {
             runtime: asked.runtime.clone(),
             interactive: asked.interactive,
             tty: asked.tty,
+            detached: asked.detached,
             limits,
             quota: engine.quotas,
             surface: asked.surface.clone(),

@@ -43,6 +43,8 @@ pub(crate) struct AgentRequest {
     pub(crate) interactive: bool,
     /// Tells whether the agent has a terminal.
     pub(crate) tty: bool,
+    /// Tells whether nobody is attached to it from the start.
+    pub(crate) detached: bool,
     /// Limits as they were asked for.
     pub(crate) limits: Asked,
     /// Capabilities, and places in memory.

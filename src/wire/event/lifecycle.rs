@@ -188,6 +188,10 @@ pub(crate) enum Observation {
     Forward,
     /// A person asked for the end of the run (`ringfence stop`).
     StopAsked,
+    /// A person attached to the agent (`ringfence attach`).
+    Attached,
+    /// A person had a program run in the agent's container (`ringfence exec`).
+    ExecStarted,
     /// The supervisor has gone: nobody holds the limits of time and disk any more.
     SupervisorLost,
 }

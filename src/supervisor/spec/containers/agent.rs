@@ -49,8 +49,9 @@ pub(crate) fn agent(workflow: &Workflow, agent: &AgentSpec, filter: &str) -> Con
         working_dir: agent.workdir.clone().or_else(|| agent.has_project().then(|| WORKSPACE.to_owned())),
         tty: Some(agent.tty),
         open_stdin: Some(agent.interactive),
-        stdin_once: Some(agent.interactive),
-        attach_stdin: Some(agent.interactive),
+        // The stdin of a detached agent stays open from one attachment to the next.
+        stdin_once: Some(agent.interactive && !agent.detached),
+        attach_stdin: Some(agent.interactive && !agent.detached),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
         labels: Some(labels(workflow, agent)),

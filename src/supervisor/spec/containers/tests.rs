@@ -41,6 +41,7 @@ fn plain() -> AgentSpec {
         user: None,
         runtime: None,
         interactive: false,
+        detached: false,
         tty: false,
         limits: Limits { nano_cpus: 1, ..Limits::default() },
         quota: false,

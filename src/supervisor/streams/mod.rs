@@ -1,4 +1,10 @@
 //! The agent's stdin, stdout, stderr and terminal, as `docker run` carries them.
+//!
+//! ```text
+//!  our stdin ─▶ detach keys? ─▶ the agent    the agent ─▶ our stdout, stderr    size of our terminal ─▶ the agent's
+//! ```
+
+mod keys;
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -6,13 +12,15 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bollard::container::{AttachContainerResults, LogOutput};
-use bollard::query_parameters::ResizeContainerTTYOptionsBuilder;
+use bollard::query_parameters::{ResizeContainerTTYOptionsBuilder, ResizeExecOptionsBuilder};
 use futures_util::StreamExt;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{self, SetArg, Termios};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
+pub(crate) use self::keys::DetachKeys;
 use crate::supervisor::engine::Engine;
 
 /// Puts the person's terminal into raw mode for the time of a `-t` run, and back at its end.
@@ -46,55 +54,137 @@ pub(crate) fn stdin_is_terminal() -> bool {
     std::io::stdin().is_terminal()
 }
 
+/// One of our standard streams for output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standard {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+impl Standard {
+    fn word(self) -> &'static str {
+        match self {
+            Standard::Out => "stdout",
+            Standard::Err => "stderr",
+        }
+    }
+}
+
+/// Input of an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Nothing is sent.
+    Nothing,
+    /// Our stdin.
+    Stdin,
+    /// Our stdin, until these keys are typed.
+    UntilKeys(DetachKeys),
+}
+
+/// Outcome of the carrying.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Carried {
+    /// The output that could not be written, in words; nobody else tells.
+    pub(crate) lost: Option<String>,
+    /// Tells whether the person has typed the keys by which an agent is left.
+    pub(crate) detached: bool,
+}
+
 /// Carries the agent's output to ours until it ends, and our stdin to the agent meanwhile.
 ///
-/// A reader that closed our stdout or stderr does not end the agent, as with `docker run`. Gives in
-/// words what could not be written for another reason, such as a full disk: nobody else tells.
-/// `over` says that the agent has ended: then a stream that brings nothing more for a while is at
-/// its end.
+/// A reader that closed our stdout or stderr does not end the agent, as with `docker run`. `over`
+/// says that the agent has ended: then a stream that brings nothing more for a while is at its end.
 pub(crate) async fn carry(
     attached: AttachContainerResults,
-    interactive: bool,
+    from: Input,
     mut over: watch::Receiver<bool>,
-) -> Option<String> {
+) -> Carried {
     let _screen = crate::term::leave_screen();
     let AttachContainerResults { mut output, input } = attached;
-    let feeding = interactive.then(|| tokio::spawn(feed(input)));
-    let mut lost = None;
+    let mut feeding = Feeding::begin(input, from);
+    let mut carried = Carried::default();
     loop {
         let chunk = tokio::select! {
             biased;
             chunk = output.next() => chunk,
+            () = feeding.detached() => {
+                carried.detached = true;
+                break;
+            }
             () = quiet(&mut over) => break,
         };
         let Some(Ok(chunk)) = chunk else { break };
-        let (place, message) = match chunk {
-            LogOutput::StdErr { message } => ("stderr", message),
-            LogOutput::StdOut { message } | LogOutput::Console { message } => ("stdout", message),
+        let (to, message) = match chunk {
+            LogOutput::StdErr { message } => (Standard::Err, message),
+            LogOutput::StdOut { message } | LogOutput::Console { message } => (Standard::Out, message),
             LogOutput::StdIn { .. } => continue,
         };
-        // On a thread of its own: a reader that stands still must keep nobody from seeing limits
-        // and signals.
-        let written = tokio::task::spawn_blocking(move || match place {
-            "stderr" => write_all(&mut std::io::stderr().lock(), &message),
-            _ => write_all(&mut std::io::stdout().lock(), &message),
-        });
-        let result = written.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        // That is no reason to stop reading: the agent would block on a full pipe.
-        if let Err(error) = result
-            && lost.is_none()
+        // A failure is no reason to stop reading: the agent would block on a full pipe.
+        if let Err(error) = write(to, message).await
+            && carried.lost.is_none()
         {
-            lost = loss(place, &error);
+            carried.lost = loss(to.word(), &error);
         }
     }
-    if let Some(feeding) = feeding {
-        feeding.abort();
-    }
-    lost
+    carried
 }
 
-/// Carries our stdin to the agent until either ends.
-async fn feed(mut input: Pin<Box<dyn AsyncWrite + Send>>) {
+/// Writes all bytes to one of our streams, on a thread of its own: a reader that stands still must
+/// keep nobody from seeing limits and signals.
+///
+/// # Errors
+/// When they cannot be written.
+pub(crate) async fn write(to: Standard, bytes: impl AsRef<[u8]> + Send + 'static) -> std::io::Result<()> {
+    let written = tokio::task::spawn_blocking(move || match to {
+        Standard::Err => write_all(&mut std::io::stderr().lock(), bytes.as_ref()),
+        Standard::Out => write_all(&mut std::io::stdout().lock(), bytes.as_ref()),
+    });
+    written.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+}
+
+/// The carrying of our stdin.
+struct Feeding {
+    /// Says whether the detach keys were typed.
+    task: Option<JoinHandle<bool>>,
+    /// The stream's other half, where nothing is sent: an engine may end an attachment without it.
+    _unused: Option<Pin<Box<dyn AsyncWrite + Send>>>,
+}
+
+impl Feeding {
+    fn begin(input: Pin<Box<dyn AsyncWrite + Send>>, from: Input) -> Feeding {
+        let keys = match from {
+            Input::Nothing => return Feeding { task: None, _unused: Some(input) },
+            Input::Stdin => None,
+            Input::UntilKeys(keys) => Some(keys),
+        };
+        Feeding { task: Some(tokio::spawn(feed(input, keys))), _unused: None }
+    }
+
+    /// Waits until the detach keys are typed.
+    async fn detached(&mut self) {
+        if let Some(task) = &mut self.task {
+            let detached = task.await.unwrap_or(false);
+            self.task = None;
+            if detached {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+impl Drop for Feeding {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+/// Carries our stdin to the agent until either ends; tells whether the detach keys were typed.
+async fn feed(mut input: Pin<Box<dyn AsyncWrite + Send>>, mut keys: Option<DetachKeys>) -> bool {
     let mut stdin = tokio::io::stdin();
     let mut buffer = vec![0u8; 16 * 1024];
     loop {
@@ -102,16 +192,27 @@ async fn feed(mut input: Pin<Box<dyn AsyncWrite + Send>>) {
             Ok(0) | Err(_) => break,
             Ok(count) => count,
         };
-        let sent = async {
-            input.write_all(&buffer[..count]).await?;
-            input.flush().await
+        let (bytes, detached) = match &mut keys {
+            Some(keys) => keys.take(&buffer[..count]),
+            None => (buffer[..count].to_vec(), false),
         };
-        if sent.await.is_err() {
-            return;
+        if send(&mut input, &bytes).await.is_err() || detached {
+            return detached;
         }
+    }
+    if let Some(keys) = &mut keys
+        && send(&mut input, &keys.rest()).await.is_err()
+    {
+        return false;
     }
     // End of our stdin is the end of the agent's; the stream's other half stays.
     let _ = input.shutdown().await;
+    false
+}
+
+async fn send(input: &mut Pin<Box<dyn AsyncWrite + Send>>, bytes: &[u8]) -> std::io::Result<()> {
+    input.write_all(bytes).await?;
+    input.flush().await
 }
 
 /// An engine may leave the stream of an agent open that has ended.
@@ -157,8 +258,45 @@ fn write_all(stream: &mut (impl Write + AsFd), mut bytes: &[u8]) -> std::io::Res
     }
 }
 
-/// Tells the agent's terminal the size of ours, now and at every change.
-pub(super) async fn follow_size(engine: Engine, container: String) {
+/// A terminal on the engine.
+#[derive(Debug, Clone)]
+pub(crate) enum FarTerminal {
+    /// That of a container.
+    Container(String),
+    /// That of a program that was started in one.
+    Exec(String),
+}
+
+impl FarTerminal {
+    /// Sets its size. What has the terminal may have ended meanwhile.
+    async fn resize(&self, engine: &Engine, rows: u16, columns: u16) {
+        let (rows, columns) = (i32::from(rows), i32::from(columns));
+        match self {
+            FarTerminal::Container(id) => {
+                let size = ResizeContainerTTYOptionsBuilder::new().h(rows).w(columns).build();
+                let _ = engine.api.resize_container_tty(id, size).await;
+            }
+            FarTerminal::Exec(id) => {
+                let size = ResizeExecOptionsBuilder::new().h(rows).w(columns).build();
+                let _ = engine.api.resize_exec(id, size).await;
+            }
+        }
+    }
+}
+
+/// Has what shows on a terminal drawn anew, and follows the size of ours. A terminal that has our
+/// size already would draw nothing.
+pub(crate) async fn redraw_and_follow_size(engine: Engine, terminal: FarTerminal) {
+    if let Ok(size) = rustix::termios::tcgetwinsize(std::io::stdout())
+        && size.ws_row > 0
+    {
+        terminal.resize(&engine, size.ws_row.saturating_add(1), size.ws_col).await;
+    }
+    follow_size(engine, terminal).await;
+}
+
+/// Tells a terminal on the engine the size of ours, now and at every change.
+pub(crate) async fn follow_size(engine: Engine, terminal: FarTerminal) {
     let Ok(mut changes) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())
     else {
         return;
@@ -167,12 +305,7 @@ pub(super) async fn follow_size(engine: Engine, container: String) {
         if let Ok(size) = rustix::termios::tcgetwinsize(std::io::stdout())
             && size.ws_row > 0
         {
-            let options = ResizeContainerTTYOptionsBuilder::new()
-                .h(i32::from(size.ws_row))
-                .w(i32::from(size.ws_col))
-                .build();
-            // The agent may have ended meanwhile.
-            let _ = engine.api.resize_container_tty(&container, options).await;
+            terminal.resize(&engine, size.ws_row, size.ws_col).await;
         }
         if changes.recv().await.is_none() {
             return;

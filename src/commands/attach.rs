@@ -1,0 +1,163 @@
+//! `ringfence attach`: the person's terminal, for an agent that runs.
+//!
+//! ```text
+//!  stdin ─▶ the agent, until the detach keys    output ─▶ stdout, stderr    INT, TERM, QUIT ─▶ the agent
+//!  the keys, a hang-up ─▶ the agent goes on     its end ─▶ its status, as `ringfence wait` prints it
+//! ```
+
+use bollard::models::ContainerInspectResponse;
+use bollard::query_parameters::{AttachContainerOptions, KillContainerOptions};
+use futures_util::StreamExt;
+use tokio::sync::watch;
+
+use crate::cli::ways::AttachArgs;
+use crate::commands::meant::{AllRuns, MeantRun, WorkingAgent};
+use crate::commands::wait;
+use crate::host::account;
+use crate::supervisor::engine;
+use crate::supervisor::live;
+use crate::supervisor::signals::{SIGHUP, Signals, signal_name};
+use crate::supervisor::streams::{self, Carried, FarTerminal, Input, RawTerminal};
+use crate::term::{COULD_NOT_RUN, Failure};
+use crate::wire::event::Observation;
+
+/// Attaches until the agent ends or is left; its status, or 0.
+pub(crate) async fn attach(engine_host: Option<&str>, args: AttachArgs) -> Result<u8, Failure> {
+    let runs = AllRuns::gather(engine_host).await?;
+    let run = runs.meant(&args.run)?;
+    let agent = run.working_agent(args.record)?;
+    let WorkingAgent { engine, container, helpers } = &agent;
+    let about = engine.inspect_container(container, None).await;
+    let about = about.map_err(|error| engine::refused(format!("cannot attach to {}", run.id), &error))?;
+    let streams = Streams::of(&about, args.no_stdin)?;
+    let note = vec![(Observation::Attached, format!("by {}", account::caller_in_words()))];
+    live::note(engine, helpers, note).await?;
+    match carry(&agent, streams, &args).await? {
+        End::Left => {
+            crate::term::talk(format_args!("left {}, which goes on", run.id));
+            Ok(0)
+        }
+        End::HungUp => Ok(128 + u8::try_from(SIGHUP).unwrap_or_default()),
+        End::OfStream(carried) => {
+            carried.lost.iter().for_each(crate::term::essential);
+            status(run, &agent).await
+        }
+    }
+}
+
+/// Streams that the agent has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Streams {
+    terminal: bool,
+    stdin: bool,
+}
+
+impl Streams {
+    fn of(about: &ContainerInspectResponse, no_stdin: bool) -> Result<Streams, Failure> {
+        let config = about.config.as_ref();
+        let terminal = config.and_then(|config| config.tty).unwrap_or(false);
+        let stdin = config.and_then(|config| config.open_stdin).unwrap_or(false) && !no_stdin;
+        if terminal && stdin && !streams::stdin_is_terminal() {
+            return Err(Failure::new(COULD_NOT_RUN, "the agent has a terminal, and stdin is none")
+                .hint("attach from a terminal, or with --no-stdin"));
+        }
+        Ok(Streams { terminal, stdin })
+    }
+}
+
+/// End of an attachment.
+enum End {
+    /// The person typed the detach keys.
+    Left,
+    /// The person's terminal has gone.
+    HungUp,
+    /// The agent's streams ended.
+    OfStream(Carried),
+}
+
+/// Carries the streams until their end.
+async fn carry(agent: &WorkingAgent<'_>, has: Streams, args: &AttachArgs) -> Result<End, Failure> {
+    let WorkingAgent { engine, container, .. } = agent;
+    let keys = args.detach_keys.clone().unwrap_or_default();
+    let options = AttachContainerOptions {
+        stream: true,
+        stdin: has.stdin,
+        stdout: true,
+        stderr: true,
+        // An engine looks for keys of its own, for docker's usual ones unless it is told others.
+        detach_keys: Some(keys.to_string()),
+        ..Default::default()
+    };
+    let mut signals = Signals::new()?;
+    let attached = engine.api.attach_container(container, Some(options)).await;
+    let attached = attached.map_err(|error| engine::refused("cannot attach to the agent", &error))?;
+    let _terminal = (has.terminal && has.stdin).then(RawTerminal::enter);
+    let sizing = has.terminal.then(|| {
+        let far = FarTerminal::Container((*container).to_owned());
+        tokio::spawn(streams::redraw_and_follow_size((*engine).clone(), far))
+    });
+    let input = if has.stdin { Input::UntilKeys(keys) } else { Input::Nothing };
+    let (over, has_ended) = watch::channel(false);
+    let carrying = streams::carry(attached, input, has_ended);
+    tokio::pin!(carrying);
+    let mut waiting = engine.api.wait_container(container, None).boxed();
+    let mut waits = true;
+    let end = loop {
+        tokio::select! {
+            carried = &mut carrying => break match carried.detached {
+                true => End::Left,
+                false => End::OfStream(carried),
+            },
+            // The stream may bring the last words after that.
+            _ = waiting.next(), if waits => {
+                waits = false;
+                over.send_replace(true);
+            }
+            number = signals.next() => match number {
+                SIGHUP => break End::HungUp,
+                number => {
+                    let options = KillContainerOptions { signal: signal_name(number).to_owned() };
+                    // The agent may have ended just now, which is seen in the next round.
+                    let _ = engine.api.kill_container(container, Some(options)).await;
+                }
+            }
+        }
+    };
+    if let Some(sizing) = sizing {
+        sizing.abort();
+    }
+    Ok(end)
+}
+
+/// Returns the status of an agent whose streams have ended.
+async fn status(run: MeantRun<'_>, agent: &WorkingAgent<'_>) -> Result<u8, Failure> {
+    let looked = agent.engine.inspect_container(agent.container, None).await;
+    if looked.is_ok_and(|about| about.state.and_then(|state| state.running) == Some(true)) {
+        let id = run.id;
+        return Err(Failure::new(
+            COULD_NOT_RUN,
+            format!("the engine ended the attachment, and {id} goes on"),
+        )
+        .hint(format!("attach again: ringfence attach {id}")));
+    }
+    wait::status_of(run).await.map(|status| u8::try_from(status).unwrap_or(u8::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stdin_is_attached_where_the_agent_has_one() {
+        let about = |config: serde_json::Value| -> ContainerInspectResponse {
+            serde_json::from_value(serde_json::json!({ "Config": config })).unwrap()
+        };
+        let open = about(serde_json::json!({"OpenStdin": true, "Tty": false}));
+        assert_eq!(Streams::of(&open, false).unwrap(), Streams { terminal: false, stdin: true });
+        assert_eq!(Streams::of(&open, true).unwrap(), Streams { terminal: false, stdin: false });
+        let terminal = about(serde_json::json!({"OpenStdin": false, "Tty": true}));
+        assert_eq!(Streams::of(&terminal, false).unwrap(), Streams { terminal: true, stdin: false });
+        let nothing = Streams::of(&ContainerInspectResponse::default(), false).unwrap();
+        assert_eq!(nothing, Streams { terminal: false, stdin: false });
+    }
+}

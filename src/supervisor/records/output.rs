@@ -1,0 +1,351 @@
+//! Output of detached runs: the agent's own, and the words of the supervisor.
+//!
+//! ```text
+//!  the engine's log of the agent ─(newest 16 MiB)─▶ output/ID.jsonl    at the run's end: a line for the whole, one for each piece
+//!  talk of the supervisor        ─(2 MiB)────────▶ output/ID.txt       from the moment at which it left its caller
+//!  gc ─▶ what no remembered run has, and the oldest beyond 512 MiB
+//! ```
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use super::history;
+use crate::host::state;
+use crate::term::{COULD_NOT_RUN, Failure};
+use crate::wire::WorkflowId;
+
+const OUTPUT: &str = "jsonl";
+const SAID: &str = "txt";
+/// The newest bytes of an agent's output that are kept.
+const KEPT: usize = 16 << 20;
+/// All runs together keep so much.
+const KEPT_BYTES: u64 = 512 << 20;
+/// A line of the file is no longer: a piece as an engine sends it, written as JSON.
+const LONGEST_LINE: u64 = 8 << 20;
+/// The longest account of a supervisor that is read.
+const LONGEST_SAID: u64 = 4 << 20;
+
+/// Stream of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AgentStream {
+    /// Standard output, or the terminal.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Piece of an agent's output.
+pub(crate) type Piece = (AgentStream, Vec<u8>);
+
+/// The first line of a file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Heading {
+    /// Version of the form.
+    v: u32,
+    /// Bytes before the first piece that were not kept.
+    dropped: u64,
+    /// Tells whether the agent had a terminal.
+    terminal: bool,
+}
+
+/// A further line.
+#[derive(Debug, Serialize, Deserialize)]
+struct Written {
+    stream: AgentStream,
+    /// The piece, where it is text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log: Option<String>,
+    /// The piece, where it is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+}
+
+/// The newest part of an agent's output.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct KeptOutput {
+    /// Tells whether the agent had a terminal.
+    pub(crate) terminal: bool,
+    /// Bytes before the first piece that were not kept.
+    pub(crate) dropped: u64,
+    /// The pieces, in order.
+    pub(crate) pieces: VecDeque<Piece>,
+    size: usize,
+}
+
+impl KeptOutput {
+    /// Begins with nothing.
+    pub(crate) fn new(terminal: bool) -> KeptOutput {
+        KeptOutput { terminal, ..KeptOutput::default() }
+    }
+
+    /// Adds a piece; the oldest go where there are too many.
+    pub(crate) fn add(&mut self, stream: AgentStream, bytes: &[u8]) {
+        self.add_within(stream, bytes, KEPT);
+    }
+
+    fn add_within(&mut self, stream: AgentStream, bytes: &[u8], most: usize) {
+        self.size += bytes.len();
+        self.pieces.push_back((stream, bytes.to_vec()));
+        while self.size > most
+            && let Some((_, oldest)) = self.pieces.pop_front()
+        {
+            self.size -= oldest.len();
+            self.dropped = self.dropped.saturating_add(oldest.len() as u64);
+        }
+    }
+
+    /// Writes it down, in the place of what was there.
+    pub(crate) fn write(&self, id: WorkflowId) -> Result<(), Failure> {
+        let path = path(id, OUTPUT)?;
+        self.write_to(&path).map_err(|error| cannot("write", &path, &error))
+    }
+
+    fn write_to(&self, path: &Path) -> io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let mut file = tempfile::Builder::new().suffix(".part").tempfile_in(folder)?;
+        let mut writer = BufWriter::new(file.as_file_mut());
+        let heading = Heading { v: 1, dropped: self.dropped, terminal: self.terminal };
+        serde_json::to_writer(&mut writer, &heading)?;
+        for (stream, bytes) in &self.pieces {
+            let (log, base64) = match std::str::from_utf8(bytes) {
+                Ok(text) => (Some(text.to_owned()), None),
+                Err(_) => (None, Some(STANDARD.encode(bytes))),
+            };
+            writer.write_all(b"\n")?;
+            serde_json::to_writer(&mut writer, &Written { stream: *stream, log, base64 })?;
+        }
+        writer.write_all(b"\n")?;
+        writer.flush()?;
+        drop(writer);
+        file.persist(path).map(drop).map_err(|error| error.error)
+    }
+
+    /// Reads the output of a run; none where none is kept.
+    pub(crate) fn of(id: WorkflowId) -> Result<Option<KeptOutput>, Failure> {
+        let path = path(id, OUTPUT)?;
+        match File::open(&path) {
+            Ok(file) => KeptOutput::read(file).map(Some).map_err(|error| cannot("read", &path, &error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(cannot("read", &path, &error)),
+        }
+    }
+
+    fn read(file: impl Read) -> io::Result<KeptOutput> {
+        let mut reader = BufReader::new(file);
+        let mut line = Vec::new();
+        let mut next = |line: &mut Vec<u8>| -> io::Result<bool> {
+            line.clear();
+            (&mut reader).take(LONGEST_LINE).read_until(b'\n', line)?;
+            Ok(line.ends_with(b"\n"))
+        };
+        if !next(&mut line)? {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let heading: Heading = serde_json::from_slice(&line)?;
+        let mut kept =
+            KeptOutput { dropped: heading.dropped, terminal: heading.terminal, ..KeptOutput::default() };
+        while next(&mut line)? {
+            let Written { stream, log, base64 } = serde_json::from_slice(&line)?;
+            let bytes = match (log, base64) {
+                (Some(text), _) => text.into_bytes(),
+                (None, Some(text)) => STANDARD.decode(text).map_err(io::Error::other)?,
+                (None, None) => Vec::new(),
+            };
+            kept.size += bytes.len();
+            kept.pieces.push_back((stream, bytes));
+        }
+        Ok(kept)
+    }
+
+    /// Leaves the last lines.
+    pub(crate) fn tail(&mut self, lines: u64) {
+        let is_ended = self.pieces.back().is_none_or(|(_, last)| last.ends_with(b"\n"));
+        // The end of the last line begins no other.
+        let mut wanted = lines.saturating_add(u64::from(is_ended && lines > 0));
+        let mut left = VecDeque::new();
+        while wanted > 0
+            && let Some((stream, bytes)) = self.pieces.pop_back()
+        {
+            let ends = bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
+            let mut from = 0;
+            for end in ends {
+                wanted -= 1;
+                if wanted == 0 {
+                    from = end + 1;
+                    break;
+                }
+            }
+            left.push_front((stream, bytes[from..].to_vec()));
+        }
+        self.pieces = left;
+    }
+}
+
+/// Tells whether the output of a run is kept.
+pub(crate) fn is_kept(id: WorkflowId) -> Result<bool, Failure> {
+    Ok(path(id, OUTPUT)?.exists())
+}
+
+/// Makes the file for what the supervisor of a run says once it has left its caller.
+pub(crate) fn begin_said(id: WorkflowId) -> Result<File, Failure> {
+    let path = path(id, SAID)?;
+    let made = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path);
+    made.map_err(|error| cannot("write", &path, &error))
+}
+
+/// Reads what the supervisor of a run has said since it left its caller; none of a run that never
+/// left.
+pub(crate) fn said(id: WorkflowId) -> Result<Option<String>, Failure> {
+    let path = path(id, SAID)?;
+    let read = File::open(&path).and_then(|file| {
+        let mut bytes = Vec::new();
+        file.take(LONGEST_SAID).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    });
+    match read {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(cannot("read", &path, &error)),
+    }
+}
+
+/// Forgets what no remembered run has, and the oldest beyond what all may keep. Runs that are on
+/// the engine (`living`) stay.
+pub(crate) fn sweep(living: &[WorkflowId]) -> Result<(), Failure> {
+    let remembered: Vec<WorkflowId> = history::all()?.iter().map(|run| run.begun.id).collect();
+    sweep_in(&state::folder("output")?, KEPT_BYTES, |id| remembered.contains(id), |id| living.contains(id))
+}
+
+fn sweep_in(
+    folder: &Path,
+    most: u64,
+    is_remembered: impl Fn(&WorkflowId) -> bool,
+    lives: impl Fn(&WorkflowId) -> bool,
+) -> Result<(), Failure> {
+    let entries = fs::read_dir(folder).map_err(|error| cannot("list", folder, &error))?;
+    let mut all: Vec<(SystemTime, u64, PathBuf, WorkflowId)> = Vec::new();
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+        if let (Some(OUTPUT | SAID), Some(id), Ok(about)) = (ending, id, fs::symlink_metadata(&path)) {
+            all.push((about.modified().unwrap_or(SystemTime::UNIX_EPOCH), about.len(), path, id));
+        }
+    }
+    all.sort();
+    let mut left: u64 = all.iter().map(|(_, size, ..)| size).sum();
+    for (_, size, path, id) in all {
+        if !lives(&id) && (!is_remembered(&id) || left > most) {
+            fs::remove_file(&path).map_err(|error| cannot("remove", &path, &error))?;
+            left = left.saturating_sub(size);
+        }
+    }
+    Ok(())
+}
+
+/// Returns the path of the file that holds a run's output, for people.
+pub(crate) fn place(id: WorkflowId) -> Result<PathBuf, Failure> {
+    path(id, OUTPUT)
+}
+
+fn path(id: WorkflowId, ending: &str) -> Result<PathBuf, Failure> {
+    Ok(state::folder("output")?.join(format!("{id}.{ending}")))
+}
+
+fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::new(COULD_NOT_RUN, format!("cannot {what} {}", path.display())).caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(pieces: &[(AgentStream, &[u8])], most: usize) -> KeptOutput {
+        let mut kept = KeptOutput::new(false);
+        pieces.iter().for_each(|(stream, bytes)| kept.add_within(*stream, bytes, most));
+        kept
+    }
+
+    fn text(kept: &KeptOutput) -> String {
+        let bytes: Vec<u8> = kept.pieces.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn output_is_read_as_it_was_written_whatever_its_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("0000002a.jsonl");
+        let pieces: &[(AgentStream, &[u8])] = &[
+            (AgentStream::Stdout, b"hello\n"),
+            (AgentStream::Stderr, b"\xff\x00\x1b[2J"),
+            (AgentStream::Stdout, "half of a line".as_bytes()),
+        ];
+        let before = kept(pieces, 1000);
+        before.write_to(&path).unwrap();
+        assert_eq!(KeptOutput::read(File::open(&path).unwrap()).unwrap(), before);
+        // A person may look at the file itself.
+        let raw = fs::read_to_string(&path).unwrap();
+        assert!(!raw.contains('\u{1b}') && raw.contains("hello"), "{raw}");
+    }
+
+    #[test]
+    fn a_flood_leaves_its_newest_part_and_says_how_much_went() {
+        let mut flood = KeptOutput::new(false);
+        for number in 0..10_000 {
+            flood.add_within(AgentStream::Stdout, format!("{number:07}\n").as_bytes(), 800);
+        }
+        assert_eq!((flood.size, flood.dropped), (800, 80_000 - 800));
+        assert!(text(&flood).starts_with("0009900\n") && text(&flood).ends_with("0009999\n"));
+        assert_eq!(kept(&[(AgentStream::Stdout, &[b'x'; 900])], 800).dropped, 900);
+    }
+
+    #[test]
+    fn a_tail_has_the_last_lines() {
+        let pieces: &[(AgentStream, &[u8])] = &[
+            (AgentStream::Stdout, b"a\nb\nc"),
+            (AgentStream::Stderr, b"c\nd\n"),
+            (AgentStream::Stdout, b"e"),
+        ];
+        for (lines, expected) in [(0, ""), (1, "e"), (2, "d\ne"), (3, "cc\nd\ne"), (9, "a\nb\ncc\nd\ne")] {
+            let mut kept = kept(pieces, 1000);
+            kept.tail(lines);
+            assert_eq!(text(&kept), expected, "{lines}");
+        }
+        let mut ended = kept(&pieces[..2], 1000);
+        ended.tail(1);
+        assert_eq!(text(&ended), "d\n");
+    }
+
+    #[test]
+    fn what_nobody_remembers_goes_and_then_the_oldest() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let day = std::time::Duration::from_secs(86_400);
+        for (name, age) in
+            [("00000001.txt", 9), ("00000002.jsonl", 8), ("00000003.jsonl", 7), ("notes.txt", 9)]
+        {
+            let file = File::create(folder.path().join(name)).unwrap();
+            file.set_len(100).unwrap();
+            file.set_modified(now - day * age).unwrap();
+        }
+        let left = || {
+            let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().collect::<Vec<_>>();
+            names.sort_by_key(fs::DirEntry::file_name);
+            names.iter().map(|entry| entry.file_name().into_string().unwrap()).collect::<Vec<_>>()
+        };
+        sweep_in(folder.path(), 1000, |id| id.number() != 1, |id| id.number() == 1).unwrap();
+        assert_eq!(left().len(), 4, "the living stay");
+        sweep_in(folder.path(), 1000, |id| id.number() != 1, |_| false).unwrap();
+        assert_eq!(left(), ["00000002.jsonl", "00000003.jsonl", "notes.txt"]);
+        sweep_in(folder.path(), 100, |_| true, |_| false).unwrap();
+        assert_eq!(left(), ["00000003.jsonl", "notes.txt"]);
+    }
+}
