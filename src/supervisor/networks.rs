@@ -1,7 +1,10 @@
 //! The two networks: each workflow's own internal one, and the uplink that all guards share.
 //!
 //! Subnets are given, never left to the engine's pools, which hold about 31 networks. A workflow's
-//! is a free /29 of 198.18.0.0/16; nothing is ever routed there.
+//! is a free /29 of 198.18.0.0/16; nothing is ever routed there. The uplink's is a free /22 of
+//! 198.19.0.0/16. Free means: of no network of the engine, and on no link of this machine. Two
+//! engines of one machine do not know each other's networks; of two links with one range, the
+//! kernel uses one.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,6 +12,7 @@ use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
 use bollard::query_parameters::ListContainersOptions;
 use ipnet::{IpNet, Ipv4Net};
 
+use crate::host::network;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::workflow::{LABEL_ROLE, LABEL_VERSION, Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
@@ -72,6 +76,40 @@ fn free_subnets<'a>(
     })
 }
 
+/// Returns the free subnets in the order in which they are tried: last come those that are on a
+/// link of this machine, where a route covers the whole pool.
+fn candidates(
+    pool: Ipv4Net,
+    prefix: u8,
+    taken: &[IpNet],
+    on_link: &[IpNet],
+    seed: u32,
+) -> impl Iterator<Item = Ipv4Net> + use<> {
+    let everywhere = [taken, on_link].concat();
+    let first: Vec<Ipv4Net> = free_subnets(pool, prefix, &everywhere, seed).collect();
+    let known: HashSet<Ipv4Net> = first.iter().copied().collect();
+    let others: Vec<Ipv4Net> =
+        free_subnets(pool, prefix, taken, seed).filter(|subnet| !known.contains(subnet)).collect();
+    first.into_iter().chain(others)
+}
+
+/// Returns the ranges on the links of this machine, as far as they can be seen: those of another
+/// engine's networks are among them. An engine elsewhere has other links.
+fn on_link(engine: &Engine) -> Vec<IpNet> {
+    match engine.local {
+        true => network::read().map(|found| found.on_link.into_iter().collect()).unwrap_or_default(),
+        false => Vec::new(),
+    }
+}
+
+/// Returns a number that differs from engine to engine.
+fn seed_of(engine: &Engine) -> u32 {
+    let id = engine.info.id.as_deref().unwrap_or(&engine.host);
+    let digest = netpolicy::digest::of(id);
+    let digits = digest.trim_start_matches("sha256:").get(..8);
+    digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or_default()
+}
+
 /// Creates the workflow's own network; its id and its subnet.
 pub(crate) async fn create_own(
     engine: &Engine,
@@ -80,7 +118,8 @@ pub(crate) async fn create_own(
 ) -> Result<(String, IpNet), Failure> {
     let seed = workflow.id.number();
     let pool = pool(WORKFLOW_POOL)?;
-    create_in(engine, free_subnets(pool, 29, taken, seed), |subnet| own_request(workflow, subnet)).await
+    let free = candidates(pool, 29, taken, &on_link(engine), seed);
+    create_in(engine, free, |subnet| own_request(workflow, subnet)).await
 }
 
 /// Finds the uplink, or creates it; its id and subnet. Of several that racing supervisors made, the
@@ -103,7 +142,8 @@ pub(super) async fn ensure_uplink(
     }
     let taken = subnets(networks);
     let request = |subnet| uplink_request(subnet, &name, mtu);
-    let (mine, subnet) = create_in(engine, free_subnets(pool(UPLINK_POOL)?, 22, &taken, 0), request).await?;
+    let free = candidates(pool(UPLINK_POOL)?, 22, &taken, &on_link(engine), seed_of(engine));
+    let (mine, subnet) = create_in(engine, free, request).await?;
     let now = list(engine).await?;
     remove_unused(engine, &now, &name).await;
     match oldest_uplink(&now, &name) {
@@ -296,6 +336,23 @@ mod tests {
         assert_eq!(free, ["198.18.0.8/29".parse::<Ipv4Net>().unwrap()]);
         let all = ["198.16.0.0/12".parse().unwrap()];
         assert_eq!(free_subnets(pool, 29, &all, 0).count(), 0);
+    }
+
+    #[test]
+    fn a_range_on_a_link_of_this_machine_comes_last() {
+        let pool: Ipv4Net = "198.19.0.0/20".parse().unwrap();
+        let nets = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect::<Vec<IpNet>>();
+        let chosen = |taken: &[&str], on_link: &[&str], seed| {
+            candidates(pool, 22, &nets(taken), &nets(on_link), seed)
+                .map(|net| net.network().octets()[2])
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(&[], &[], 0), [0, 4, 8, 12]);
+        // Another engine's uplink is on a link, this one's own networks are taken.
+        assert_eq!(chosen(&["198.19.4.0/22"], &["198.19.0.0/22"], 0), [8, 12, 0]);
+        assert_eq!(chosen(&[], &["198.19.8.0/24"], 2), [12, 0, 4, 8]);
+        // A route that covers all of it keeps no run from starting.
+        assert_eq!(chosen(&["198.19.0.0/22"], &["198.16.0.0/12"], 1), [4, 8, 12]);
     }
 
     fn network(name: &str, options: &[(&str, &str)]) -> Network {
