@@ -40,3 +40,26 @@ fn a_program_that_is_missing_is_told_with_a_remedy() {
     assert!(remedy(ErrorKind::NotFound, 1000, &[]).expect("a remedy").contains("Dockerfile"));
     assert_eq!(remedy(ErrorKind::InvalidInput, 1000, &[]), None);
 }
+
+#[test]
+fn a_program_that_is_there_and_lacks_something_is_told_apart() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let told = |name: &str, content: &[u8]| {
+        let place = dir.path().join(name);
+        fs::write(&place, content).expect("a file");
+        // The places before it on the PATH lack it.
+        remedy(ErrorKind::NotFound, 1000, &[dir.path().join("nowhere"), place]).expect("a remedy")
+    };
+    let script = told("script", b"#! /opt/node/bin/node --flag\nrest");
+    assert!(script.contains("script is a script for /opt/node/bin/node, which the image lacks"), "{script}");
+    assert!(told("dos", b"#!/bin/sh\r\nrest").contains("Unix line ends"));
+    let binary = told("binary", b"\x7fELF\x02\x01\x01");
+    assert!(binary.contains("the loader that it was linked for") && binary.contains("musl"), "{binary}");
+    // The controls: a text that names nothing, a folder, and nothing at all.
+    assert!(told("text", b"echo").contains("no such program on its PATH"));
+    fs::create_dir(dir.path().join("folder")).expect("a folder");
+    for place in ["folder", "nowhere"] {
+        let said = remedy(ErrorKind::NotFound, 1000, &[dir.path().join(place)]).expect("a remedy");
+        assert!(said.contains("no such program on its PATH"), "{said}");
+    }
+}
