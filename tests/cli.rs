@@ -39,6 +39,19 @@ fn without_an_engine_everything_tried_is_told() {
     insta::assert_snapshot!(ringfence(dir.path(), &["run", "--allow", "gitlab.com", "image", "true"]));
 }
 
+/// A run without any policy has no network: somebody who asked for quiet would look elsewhere.
+#[test]
+fn that_there_is_no_policy_is_told_though_quiet() {
+    let dir = with_files(&[]);
+    for quiet in [&["--quiet"][..], &[]] {
+        let said = ringfence(dir.path(), &[quiet, &["run", "image", "true"]].concat());
+        assert!(said.contains("no policy is given, so nothing is permitted"), "{said}");
+    }
+    // The control: with a policy there is nothing to say.
+    let said = ringfence(dir.path(), &["run", "--allow", "gitlab.com", "image", "true"]);
+    assert!(!said.contains("no policy is given"), "{said}");
+}
+
 #[test]
 fn an_unknown_key_is_told_before_the_engine_is_asked() {
     let dir = with_files(&[("p.yml", "version: 1\nnetwork:\n  alow:\n    - gitlab.com\n")]);

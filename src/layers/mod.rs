@@ -181,8 +181,12 @@ pub(crate) fn warn_of_nothing(loaded: &Loaded) {
 }
 
 fn say(loaded: &Loaded, which: fn(&Diagnostic) -> bool) {
-    let warnings: Vec<Diagnostic> = loaded.warnings.iter().filter(|found| which(found)).cloned().collect();
-    if !warnings.is_empty() {
-        crate::term::warn(Warning::Policy(warnings));
+    let warnings = loaded.warnings.iter().filter(|found| which(found)).cloned();
+    let (nothing, others): (Vec<Diagnostic>, Vec<Diagnostic>) =
+        warnings.partition(|found| found.code == NO_POLICY);
+    for warning in [Warning::NoPolicy(nothing), Warning::Policy(others)] {
+        if !matches!(&warning, Warning::NoPolicy(found) | Warning::Policy(found) if found.is_empty()) {
+            crate::term::warn(warning);
+        }
     }
 }

@@ -14,6 +14,8 @@ use super::printer::{has_colours, is_quiet, to_stderr};
 pub(crate) enum Warning {
     /// Findings of the policy's loader, which are shown with their lines.
     Policy(Vec<Diagnostic>),
+    /// No layer says anything, so that the agent has no network; in the loader's words.
+    NoPolicy(Vec<Diagnostic>),
     /// An option of docker's that is taken and changes nothing.
     OptionWithoutEffect {
         /// Its name, without dashes.
@@ -155,7 +157,7 @@ impl Finding {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Warning::Policy(found) => f.write_str(render(found).trim_end()),
+            Warning::Policy(found) | Warning::NoPolicy(found) => f.write_str(render(found).trim_end()),
             Warning::OptionWithoutEffect { option, why } => write!(f, "--{option} changes nothing: {why}"),
             Warning::VariableNotSet(name) => {
                 write!(f, "-e {name}: the variable is not set here, so it is not passed on")
@@ -255,11 +257,13 @@ fn fmt_failure(f: &mut fmt::Formatter<'_>, what: &str, failure: &Failure) -> fmt
 }
 
 impl Warning {
-    /// Tells whether `--quiet` leaves it: evidence is lost, less is enforced than was asked for, or
-    /// something is left on this machine that no later command tells.
+    /// Tells whether `--quiet` leaves it: evidence is lost, less is enforced than was asked for, an
+    /// agent has no network for want of a policy, or something is left on this machine that no
+    /// later command tells.
     fn is_essential(&self) -> bool {
         match self {
-            Warning::ByEngine { .. }
+            Warning::NoPolicy(_)
+            | Warning::ByEngine { .. }
             | Warning::HelperImageReplaced { .. }
             | Warning::EventsExposed { .. }
             | Warning::EventsUnwritable { .. }
@@ -292,7 +296,7 @@ impl Warning {
     /// The lines as they are written.
     fn rendered(&self, colours: bool) -> String {
         // The loader's findings say themselves that they are warnings, and where.
-        if let Warning::Policy(found) = self {
+        if let Warning::Policy(found) | Warning::NoPolicy(found) = self {
             return lines(&render(found));
         }
         let label = if colours { "\u{1b}[33mwarning:\u{1b}[0m" } else { "warning:" };
