@@ -109,9 +109,31 @@ pub(crate) struct HeldHome {
     path: PathBuf,
     /// The record.
     pub(crate) record: HomeRecord,
+    /// Tells whether this run made the record, and its agent has not run yet: the name is free
+    /// again when that run fails.
+    is_new: bool,
+}
+
+impl Drop for HeldHome {
+    /// Takes a record away that is of no home yet. The lock is still held.
+    fn drop(&mut self) {
+        if self.is_new {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl HeldHome {
+    /// Keeps the home from now on, whatever becomes of the run.
+    pub(crate) fn keep(&mut self) {
+        self.is_new = false;
+    }
+
+    /// Tells whether no agent has used the home yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
     /// Takes a home for a run; makes its record where there is none.
     ///
     /// # Errors
@@ -179,7 +201,7 @@ impl HeldHome {
                 Err(TryLockError::Error(error)) => return Err(cannot("lock", path, &error)),
             }
             if file.metadata().is_ok_and(|found| found.nlink() > 0) {
-                return Ok(Some(HeldHome { file, path: path.to_owned(), record }));
+                return Ok(Some(HeldHome { file, path: path.to_owned(), record, is_new: false }));
             }
         }
         Ok(None)
@@ -200,7 +222,7 @@ impl HeldHome {
         file.as_file().try_lock().map_err(io::Error::from)?;
         file.write_all(&record.first_line()?)?;
         let file = file.persist_noclobber(path).map_err(|error| error.error)?;
-        Ok(HeldHome { file, path: path.to_owned(), record })
+        Ok(HeldHome { file, path: path.to_owned(), record, is_new: true })
     }
 
     /// Writes down who uses the home.
@@ -215,7 +237,9 @@ impl HeldHome {
     }
 
     /// Removes the record.
-    pub(crate) fn forget(self) -> Result<(), Failure> {
+    pub(crate) fn forget(mut self) -> Result<(), Failure> {
+        // Once it is gone, the path may be another record's.
+        self.is_new = false;
         fs::remove_file(&self.path).map_err(|error| cannot("remove", &self.path, &error))
     }
 }
@@ -274,6 +298,11 @@ mod tests {
         HomeRequest { name: "work".parse().unwrap(), owner }
     }
 
+    /// Takes a home for a run whose agent has run.
+    fn used(path: &Path, asked: &HomeRequest, engine: &str, workflow: &Workflow) {
+        HeldHome::at(path, asked, engine, workflow).unwrap().keep();
+    }
+
     fn workflow(name: &str) -> Workflow {
         Workflow::new(Some(name.parse().unwrap()), None, UnixTime(7)).unwrap()
     }
@@ -285,6 +314,8 @@ mod tests {
         let (asked, first) = (asked(Some("/p"), "i"), workflow("first"));
         let held = HeldHome::at(&path, &asked, "e", &first).unwrap();
         let key = held.record.identity.key.clone();
+        let mut held = held;
+        held.keep();
         let refused = HeldHome::at(&path, &asked, "e", &workflow("second")).err().unwrap();
         assert!(refused.message.contains(&format!("the run {} (first)", first.id)), "{}", refused.message);
         drop(held);
@@ -298,10 +329,22 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_fails_before_its_agent_leaves_the_name_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("work.json");
+        drop(HeldHome::at(&path, &asked(Some("/p"), "typo"), "e", &workflow("a")).unwrap());
+        assert!(!path.exists(), "no home has come of it");
+        used(&path, &asked(Some("/p"), "i"), "e", &workflow("b"));
+        assert!(path.exists());
+        drop(HeldHome::at(&path, &asked(Some("/p"), "i"), "e", &workflow("c")).unwrap());
+        assert!(path.exists(), "an earlier run's home stays");
+    }
+
+    #[test]
     fn another_project_image_or_engine_is_refused_and_told_whose_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("work.json");
-        drop(HeldHome::at(&path, &asked(Some("/p"), "i"), "e", &workflow("a")).unwrap());
+        used(&path, &asked(Some("/p"), "i"), "e", &workflow("a"));
         for (asked, engine, whose) in [
             (asked(Some("/q"), "i"), "e", "the project /p"),
             (asked(None, "i"), "e", "the project /p"),
@@ -312,14 +355,14 @@ mod tests {
             assert!(refused.message.contains(whose), "{}", refused.message);
             assert!(refused.hint.unwrap().contains("ringfence home rm work"));
         }
-        drop(HeldHome::at(&path, &asked(Some("/p"), "i"), "e", &workflow("b")).unwrap());
+        used(&path, &asked(Some("/p"), "i"), "e", &workflow("b"));
     }
 
     #[test]
     fn a_record_is_of_its_own_name_alone() {
         let dir = tempfile::tempdir().unwrap();
         let (path, copy) = (dir.path().join("work.json"), dir.path().join("play.json"));
-        drop(HeldHome::at(&path, &asked(None, "i"), "e", &workflow("a")).unwrap());
+        used(&path, &asked(None, "i"), "e", &workflow("a"));
         fs::copy(&path, &copy).unwrap();
         let (work, play) = ("work".parse().unwrap(), "play".parse().unwrap());
         let refused = HeldHome::open(&copy, &play).err().unwrap();
@@ -331,7 +374,7 @@ mod tests {
     fn a_look_at_a_record_ends_no_start() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("work.json");
-        drop(HeldHome::at(&path, &asked(None, "i"), "e", &workflow("a")).unwrap());
+        used(&path, &asked(None, "i"), "e", &workflow("a"));
         let look = File::open(&path).unwrap();
         look.try_lock_shared().unwrap();
         let ending = std::thread::spawn(move || {

@@ -17,6 +17,8 @@ use crate::supervisor::upload::files::upload;
 use crate::term::{COULD_NOT_RUN, Failure};
 
 const PASSWD: &str = "etc/passwd";
+/// Failure to read the accounts.
+const UNREAD: &str = "cannot read the accounts in the agent's image";
 /// No image has a longer one.
 const LONGEST: usize = 1 << 20;
 
@@ -37,7 +39,7 @@ pub(super) async fn give(engine: &Engine, workflow: &Workflow, agent: &AgentSpec
     // The engine would give the person's own directory another owner and mode.
     let makes_home = agent.home.is_none() && !is_mounted(&["/home", OF_NO_ACCOUNT]);
     let agent = workflow.object(Role::Agent);
-    let Some(accounts) = accounts(engine, &agent).await else { return Ok(()) };
+    let Some(accounts) = accounts(engine, &agent).await? else { return Ok(()) };
     let Some(extended) = with_account(&accounts, number, group) else { return Ok(()) };
     let archive = archive(&extended, makes_home.then_some((number, group))).map_err(|error| {
         Failure::new(COULD_NOT_RUN, "cannot write an account for the project's owner").caused_by(&error)
@@ -60,7 +62,8 @@ pub(super) async fn number(engine: &Engine, workflow: &Workflow, agent: &AgentSp
             None => name.to_owned(),
         });
     }
-    number_of(&accounts(engine, &workflow.object(Role::Agent)).await?, name)
+    let accounts = accounts(engine, &workflow.object(Role::Agent)).await.ok()??;
+    number_of(&accounts, name)
 }
 
 /// The number and group of an account.
@@ -74,25 +77,45 @@ fn number_of(accounts: &str, name: &str) -> Option<String> {
     accounts.lines().find_map(fields).map(|(user, group)| format!("{user}:{group}"))
 }
 
-/// The image's accounts, where it has a plain file of them.
-pub(super) async fn accounts(engine: &Engine, agent: &str) -> Option<String> {
+/// Reads the image's accounts, where it has a plain file of them.
+///
+/// # Errors
+/// When they cannot be read: that an image has none is another thing.
+pub(super) async fn accounts(engine: &Engine, agent: &str) -> Result<Option<String>, Failure> {
     let options = DownloadFromContainerOptions { path: format!("/{PASSWD}") };
     let mut chunks = engine.api.download_from_container(agent, Some(options)).boxed();
     let mut bytes = Vec::new();
     while let Some(chunk) = chunks.next().await {
-        bytes.extend_from_slice(&chunk.ok()?);
+        match chunk {
+            Ok(chunk) => bytes.extend_from_slice(&chunk),
+            Err(error) if engine::is_missing(&error) => return Ok(None),
+            Err(error) => return Err(engine::refused(UNREAD, &error)),
+        }
         if bytes.len() > LONGEST {
-            return None;
+            return Err(Failure {
+                causes: vec!["the file is too long".to_owned()],
+                ..Failure::new(COULD_NOT_RUN, UNREAD)
+            });
         }
     }
-    let mut archive = tar::Archive::new(bytes.as_slice());
-    let mut entry = archive.entries().ok()?.next()?.ok()?;
+    accounts_of(&bytes).map_err(|error| Failure::new(COULD_NOT_RUN, UNREAD).caused_by(&error))
+}
+
+/// Reads the accounts out of the engine's archive of one file; none where it is a link.
+fn accounts_of(archive: &[u8]) -> std::io::Result<Option<String>> {
+    let mut archive = tar::Archive::new(archive);
+    let entry = archive.entries()?.next();
+    let mut entry = entry.unwrap_or_else(|| Err(std::io::ErrorKind::UnexpectedEof.into()))?;
     if entry.header().entry_type() != tar::EntryType::Regular {
-        return None;
+        return Ok(None);
     }
     let mut text = String::new();
-    std::io::Read::read_to_string(&mut entry, &mut text).ok()?;
-    Some(text)
+    std::io::Read::read_to_string(&mut entry, &mut text)?;
+    // An archive that breaks off ends the entry without a word.
+    match text.len() as u64 == entry.size() {
+        true => Ok(Some(text)),
+        false => Err(std::io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 /// Tells whether the image has something else than a folder at this path, a link for example.
@@ -152,6 +175,23 @@ fn archive(accounts: &str, owner: Option<(u32, u32)>) -> std::io::Result<Vec<u8>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn accounts_that_cannot_be_read_are_not_the_same_as_none() {
+        let packed = |kind, content: &[u8]| {
+            let mut tar = tar::Builder::new(Vec::new());
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_size(content.len() as u64);
+            tar.append_data(&mut header, "passwd", content).unwrap();
+            tar.into_inner().unwrap()
+        };
+        let file = packed(tar::EntryType::Regular, b"ann:x:7:8::/home/ann:/bin/sh\n");
+        assert_eq!(accounts_of(&file).unwrap().as_deref(), Some("ann:x:7:8::/home/ann:/bin/sh\n"));
+        assert_eq!(accounts_of(&packed(tar::EntryType::Symlink, b"")).unwrap(), None);
+        assert!(accounts_of(b"").is_err() && accounts_of(&file[..520]).is_err());
+        assert!(accounts_of(&packed(tar::EntryType::Regular, b"\xff\n")).is_err());
+    }
 
     #[test]
     fn a_name_has_the_number_that_the_image_says() {

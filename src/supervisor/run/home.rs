@@ -45,7 +45,7 @@ pub(super) async fn find(
         |env: &[String]| env.iter().rev().find_map(|pair| pair.strip_prefix("HOME=").map(str::to_owned));
     let variable = variable(&asked.env).or_else(|| variable(&image.env));
     let place = look_into(engine, image, async |still| {
-        let accounts = account::accounts(engine, still).await.unwrap_or_default();
+        let accounts = account::accounts(engine, still).await?.unwrap_or_default();
         let place = HomePlace::of(&home.name, &user, &accounts, variable.as_deref())?;
         check_way(engine, still, &place).await?;
         Ok(place)

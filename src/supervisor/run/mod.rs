@@ -52,6 +52,8 @@ use self::running::Running;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::forward::ForwardRequest;
 use crate::supervisor::records::history::RunEnding;
+use crate::supervisor::inventory::homes;
+use crate::supervisor::records::homes::HeldHome;
 use crate::supervisor::records::runs::Held;
 use crate::supervisor::signals::Signals;
 use crate::supervisor::signals::interrupt::until_signal;
@@ -68,7 +70,7 @@ pub(crate) async fn run(
     // Nothing has been created yet, so an engine that has gone silent is simply left.
     let checked = until_signal(signals, Checked::check(engine, image, &request)).await?;
     let step = trace::step("covers written");
-    let Prepared { plan, gathered, forwards, events, mut record, mut history, said, mut aftermath, home } =
+    let Prepared { plan, gathered, forwards, events, mut record, mut history, said, mut aftermath, mut home } =
         checked.prepare(engine, image, request)?;
     drop(step);
     // From here on things exist, and all of them are removed, whatever comes.
@@ -82,6 +84,7 @@ pub(crate) async fn run(
             {
                 detached::leave(plan.workflow.id, said, signals);
             }
+            home.iter_mut().for_each(HeldHome::keep);
             let _step = trace::step("agent ran, files put back");
             Ok(running.supervise(signals).await.close(&mut aftermath).await)
         }
@@ -91,7 +94,12 @@ pub(crate) async fn run(
     let step = trace::step("removed");
     let removed = removal::of_run(engine, &plan.workflow).await;
     let late = aftermath.filter(|_| removed.is_ok()).map(|left| conclusion::settle_late(&plan, left));
-    drop(home);
+    if let Some(mut unused) = home.filter(HeldHome::is_new) {
+        // No agent has used it: its name is to be free again. While its volume is there, so is its
+        // record.
+        unused.keep();
+        homes::remove_home(engine, unused).await.unwrap_or_else(|failure| failure.tell());
+    }
     drop(step);
     trace::print_timings();
     let how = outcome.as_ref().ok().map(|closed| closed.end.how);

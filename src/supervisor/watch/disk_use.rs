@@ -20,7 +20,8 @@ use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::Warning;
 use crate::wire::disk_use::{DiskUse, LONGEST};
 
-/// Most runs are over by then, and need no helper.
+/// Most runs are over by then, and need no helper. With a home that survives there is no such
+/// delay: many short runs would fill it.
 const FIRST: Duration = Duration::from_secs(4);
 /// An engine starts a helper within this time.
 const START: Duration = Duration::from_secs(60);
@@ -75,7 +76,7 @@ impl<'a> Counting<'a> {
             workflow,
             recipe,
             helper: None,
-            due: Instant::now() + FIRST,
+            due: first_look(recipe),
             began: Instant::now(),
             restarts: 0,
             refused: false,
@@ -151,6 +152,12 @@ impl<'a> Counting<'a> {
     }
 }
 
+/// Returns the time at which the first helper is started.
+fn first_look(recipe: Option<&Recipe>) -> Instant {
+    let has_home = recipe.is_some_and(|recipe| recipe.home.is_some());
+    Instant::now() + if has_home { Duration::ZERO } else { FIRST }
+}
+
 /// Returns what follows where the engine answers, and does not start the helper.
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
@@ -211,6 +218,16 @@ mod tests {
     fn said(parts: &[&[u8]], lives: bool) -> Helper {
         let parts = parts.iter().map(|part| part.to_vec());
         Helper { lines: HelperLines::said(parts, lives, LONGEST), heard: Instant::now() }
+    }
+
+    #[test]
+    fn a_home_that_survives_is_counted_from_the_start() {
+        let recipe =
+            |home: Option<&str>| Recipe { image: "i".into(), volumes: 1, home: home.map(str::to_owned) };
+        assert!(first_look(Some(&recipe(Some("home")))) <= Instant::now());
+        for other in [None, Some(&recipe(None))] {
+            assert!(first_look(other) > Instant::now() + FIRST / 2);
+        }
     }
 
     #[test]
