@@ -22,6 +22,13 @@ pub(crate) struct DoctorArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write versions, verdicts, sizes and the last runs' counts to a file, for somebody who helps:
+    /// no secret, no name, no path
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// Add the policy's names and the rows' evidence to the bundle
+    #[arg(long, requires = "bundle")]
+    pub(crate) names: bool,
 }
 
 /// Programs that the doctor's containers run.
