@@ -1,5 +1,5 @@
-//! Tests that the command lines in `docs/agents` and `docs/install.md` are ones that the program
-//! takes.
+//! Tests that the command lines in the README and in all pages below `docs` are ones that the
+//! program takes.
 
 use std::ffi::OsString;
 use std::fs;
@@ -7,16 +7,66 @@ use std::path::{Path, PathBuf};
 
 use super::usage::parse;
 
-/// Lists the pages about agents, and those below `docs` that name a person's next commands.
+/// Words that stand for others in a document, with one of them.
+const PLACEHOLDERS: &[(&str, &str)] = &[
+    ("sha256:…", "sha256:0000000000000000000000000000000000000000000000000000000000000000"),
+    ("CONDITION…", "latency=300ms"),
+    ("[host=NAME]", "host=name.example"),
+];
+
+/// Lists the README and all pages below `docs`.
 fn pages() -> Vec<PathBuf> {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
-    let folder = docs.join("agents");
-    let entries = folder.read_dir().unwrap().map(|entry| entry.unwrap().path());
-    let mut found: Vec<PathBuf> =
-        entries.map(|path| if path.is_dir() { path.join("README.md") } else { path }).collect();
-    found.push(docs.join("install.md"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut found, mut folders) = (vec![root.join("README.md")], vec![root.join("docs")]);
+    while let Some(folder) = folders.pop() {
+        for path in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "md") {
+                found.push(path);
+            }
+        }
+    }
     found.sort();
     found
+}
+
+/// Lists the commands of a page: the lines of its `console` blocks that begin as in a shell. A `\`
+/// at the end goes on in the next line.
+fn commands(page: &str) -> Vec<String> {
+    let (mut found, mut inside) = (Vec::new(), false);
+    let mut lines = page.lines().map(str::trim_start);
+    while let Some(line) = lines.next() {
+        if line.starts_with("```") {
+            inside = line == "```console";
+        }
+        if !inside {
+            continue;
+        }
+        let Some(begun) = ["$ ", "# "].iter().find_map(|prompt| line.strip_prefix(prompt)) else { continue };
+        let mut command = begun.to_owned();
+        while command.ends_with('\\') {
+            command.pop();
+            command.push_str(lines.next().unwrap_or_default());
+        }
+        found.push(command);
+    }
+    found
+}
+
+/// Splits what a shell would run one after the other, and leaves out what comes before a program.
+fn programs(command: &str) -> Vec<Vec<OsString>> {
+    let is_before = |word: &OsString| {
+        let word = word.to_str().unwrap_or_default();
+        let name = word.split_once('=').map(|(name, _)| name);
+        word == "sudo" || name.is_some_and(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+    };
+    let known = |word: OsString| {
+        let found = PLACEHOLDERS.iter().find(|(placeholder, _)| word == *placeholder);
+        found.map_or(word, |(_, other)| OsString::from(other))
+    };
+    let parts = command.split(" && ").map(|part| words(part).into_iter().skip_while(is_before));
+    parts.map(|words| words.map(known).collect()).collect()
 }
 
 /// Lists the words of a shell's line, as far as they are those of its first command.
@@ -40,21 +90,34 @@ fn words(line: &str) -> Vec<OsString> {
 }
 
 #[test]
-fn every_command_line_about_agents_is_one() {
+fn every_command_line_in_the_documents_is_one() {
     let mut seen = 0;
     for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
-        for line in text.lines().filter_map(|line| line.trim_start().strip_prefix("$ ")) {
-            let words = words(line);
+        for words in commands(&text).iter().flat_map(|command| programs(command)) {
             if words.first().is_some_and(|program| program == "ringfence") {
                 seen += 1;
                 // A version is printed on the way of an error.
                 let wrong = parse(&words).err().filter(clap::Error::use_stderr);
-                assert!(wrong.is_none(), "{}: {line}\n{wrong:?}", page.display());
+                assert!(wrong.is_none(), "{}: {words:?}\n{wrong:?}", page.display());
             }
         }
     }
-    assert!(seen > 25, "{seen} command lines");
+    assert!(seen > 80, "{seen} command lines");
+}
+
+#[test]
+fn commands_are_found_wherever_they_stand() {
+    let page = "$ not one\n```console\n$ A=1 sudo ringfence ps && ringfence gc \\\n    --all\nprinted\n```\n   ```console\n   # ringfence net ID CONDITION…\n   ```\n";
+    let found: Vec<Vec<OsString>> = commands(page).iter().flat_map(|command| programs(command)).collect();
+    assert_eq!(
+        found,
+        [
+            vec!["ringfence", "ps"],
+            vec!["ringfence", "gc", "--all"],
+            vec!["ringfence", "net", "ID", "latency=300ms"]
+        ]
+    );
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod engine_access;
 mod engine_trouble;
 mod failing;
 mod flood;
+mod flow;
 mod forward;
 mod gate_bytes;
 mod gate_http;
@@ -51,6 +52,7 @@ mod over_limit;
 mod permitted;
 mod proxy;
 mod pull;
+mod readme;
 mod refused;
 mod runtimes;
 mod secrets;
@@ -137,6 +139,8 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("limits", limits::TESTS, true),
         ("disk", disk::TESTS, true),
         ("home", home::TESTS, true),
+        ("flow", flow::TESTS, true),
+        ("readme", readme::TESTS, true),
         ("neighbours", neighbours::TESTS, true),
         ("forward", forward::TESTS, true),
         ("surface", surface::TESTS, true),
