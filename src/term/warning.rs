@@ -83,7 +83,7 @@ pub(crate) enum Warning {
         /// The last one.
         to: u64,
     },
-    /// The engine has begun to remove the guard of this workflow, does not end it, and gives no log.
+    /// The engine has begun to remove this workflow's guard, does not end it, and gives no log.
     EventsOutOfReach(String),
     /// Lines of a log that are no events.
     EventsUnread(usize),
