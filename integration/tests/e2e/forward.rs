@@ -181,6 +181,10 @@ fn by_forward_alone(bed: &Testbed) -> Result<()> {
     let answer = get(forward.ports[0], "/")?;
     ensure!(answer.ends_with("hello of the agent"), "the control: it is reached: {answer:?}");
     ensure!(!direct(), "beside the forward");
+    // A network that is cut is the agent's way out, not this way in.
+    let cut = bed.ringfence.call(&["net", &running.name, "cut"])?;
+    ensure!(cut.status.success(), "{cut:?}");
+    ensure!(get(forward.ports[0], "/")?.ends_with("hello of the agent"), "under cut");
     // Nor by another container, at the address by which it finds this machine.
     let gateway = bed.engine.gateway("bridge")?;
     let probe = format!("{gateway}:{}", forward.ports[0]);
