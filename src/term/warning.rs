@@ -27,6 +27,21 @@ pub(crate) enum Warning {
     VariableNotSet(String),
     /// A variable is given that ringfence sets itself.
     VariableReplaced(&'static str),
+    /// The caller's environment names a proxy, and the policy none.
+    ProxyUnused {
+        /// The variable.
+        variable: &'static str,
+        /// The line of a policy that means such a proxy, without credentials.
+        write: String,
+    },
+    /// The caller's environment names a file of certificate authorities that the agent does not
+    /// get.
+    AuthoritiesUnused {
+        /// The variable.
+        variable: &'static str,
+        /// The file, where its path can be copied as it stands.
+        file: Option<String>,
+    },
     /// The agent's notice says what held before a change.
     NoticeNotRenewed(Failure),
     /// Files of a directory that is given to the agent.
@@ -165,6 +180,19 @@ impl fmt::Display for Warning {
             Warning::VariableReplaced(name) => {
                 write!(f, "-e {name}: ringfence sets this variable itself, so the given value does not count")
             }
+            Warning::ProxyUnused { variable, write } => write!(
+                f,
+                "{variable} is set here and not used: the guard connects directly. If this network needs the proxy, \
+                 write into the policy: {write}"
+            ),
+            Warning::AuthoritiesUnused { variable, file } => {
+                let file = file.as_deref().unwrap_or("FILE");
+                write!(
+                    f,
+                    "{variable} is set here and not used: if servers show certificates of those authorities, give \
+                     them to the agent by `--ca {file}`, or this machine's by `--ca system`"
+                )
+            }
             Warning::NoticeNotRenewed(failure) => {
                 fmt_failure(f, "the change is made, and the agent's notice says what held before", failure)
             }
@@ -279,6 +307,8 @@ impl Warning {
             | Warning::OptionWithoutEffect { .. }
             | Warning::VariableNotSet(_)
             | Warning::VariableReplaced(_)
+            | Warning::ProxyUnused { .. }
+            | Warning::AuthoritiesUnused { .. }
             | Warning::NoticeNotRenewed(_)
             | Warning::ForwardLost(_)
             | Warning::Files { .. }
@@ -330,6 +360,11 @@ mod tests {
             Warning::OptionWithoutEffect { option: "rm", why: "containers are always removed" },
             Warning::VariableNotSet(text("TOKEN")),
             Warning::VariableReplaced("RINGFENCE"),
+            Warning::ProxyUnused {
+                variable: "HTTPS_PROXY",
+                write: text("network: {proxy: \"http://proxy.corp.example:3128\"}"),
+            },
+            Warning::AuthoritiesUnused { variable: "SSL_CERT_FILE", file: Some(text("/corp.pem")) },
             Warning::NoticeNotRenewed(Failure::new(COULD_NOT_RUN, "`fence notice` failed")),
             files(Finding::LinksOut, 1, &["etc -> /etc"]),
             files(Finding::LinksOut, 5, &["a -> /a", "b -> /b", "c -> /c"]),

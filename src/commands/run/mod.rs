@@ -6,6 +6,7 @@
 //! ```
 
 mod background;
+mod callers_network;
 pub(crate) mod defaults;
 mod dry_run;
 mod engine;
@@ -95,6 +96,11 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
     let given = AgentInputs::gather(args)?;
     let masks = masks::plan(&files, &policy)?;
     let ca = authorities::of_run(args.ca.clone(), policy.policy.container.ca.as_ref())?;
+    let is_given = |name: &str| given.env.iter().any(|pair| pair.split('=').next() == Some(name));
+    let variable = |name: &str| std::env::var(name).ok();
+    callers_network::unused(&policy.policy, ca.is_some(), variable, is_given)
+        .into_iter()
+        .for_each(crate::term::warn);
     let token = token::check(args, &policy.policy).await?;
     let env = environment::variables(args, &files, &given, &masks, token.as_ref());
     let agent = AgentRequest {
