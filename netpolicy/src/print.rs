@@ -52,7 +52,13 @@ fn network(text: &mut String, policy: &Policy, comment: &Comment<'_>) {
     }
     dns(&mut inner, &policy.dns);
     if let Some(own) = &policy.proxy {
-        proxy(&mut inner, own);
+        // A project's rules do not follow the switch; read again, they would.
+        let follow = |rule: &std::sync::Arc<Rule>| {
+            matches!(rule.matcher, Matcher::Cidr(_))
+                || rule.host_access
+                || rule.resolved_by == ResolvedBy::Proxy
+        };
+        proxy(&mut inner, own, own.resolves_names && policy.allow.iter().all(follow));
     }
     if !inner.is_empty() {
         text.push_str("network:\n");
@@ -156,13 +162,14 @@ fn dns(text: &mut String, dns: &Dns) {
     }
 }
 
-fn proxy(text: &mut String, proxy: &Proxy) {
+fn proxy(text: &mut String, proxy: &Proxy, resolves_names: bool) {
     let url = quoted(&format!("http://{}:{}", proxy.server, proxy.port));
-    match &proxy.credentials_env {
-        None => push(text, format_args!("  proxy: {url}\n")),
-        Some(name) => {
-            push(text, format_args!("  proxy: {{url: {url}, credentials-env: {}}}\n", quoted(name)))
-        }
+    let credentials = proxy.credentials_env.as_ref().map(|name| format!("credentials-env: {}", quoted(name)));
+    let names = resolves_names.then(|| "resolves-names: true".to_owned());
+    let more: Vec<String> = credentials.into_iter().chain(names).collect();
+    match more.is_empty() {
+        true => push(text, format_args!("  proxy: {url}\n")),
+        false => push(text, format_args!("  proxy: {{url: {url}, {}}}\n", more.join(", "))),
     }
     if !proxy.direct.is_empty() {
         let words: Vec<String> = proxy.direct.iter().map(|direct| quoted(&direct.to_string())).collect();

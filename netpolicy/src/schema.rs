@@ -222,6 +222,9 @@ struct FullProxy {
     url: String,
     /// The environment variable that holds `user:password`.
     credentials_env: Option<String>,
+    /// The proxy resolves the names that the guard cannot resolve: those of every rule but a
+    /// project's. Their addresses are not checked.
+    resolves_names: Option<bool>,
 }
 
 #[derive(JsonSchema)]

@@ -151,6 +151,10 @@ pub struct Proxy {
     /// The environment variable of the supervisor that holds `user:password`; never the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_env: Option<String>,
+    /// Names that the guard cannot resolve are resolved by the proxy: those of every rule but a
+    /// project's. The rules say so too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resolves_names: bool,
     /// Targets that do not go through the proxy.
     #[serde(default)]
     pub direct: Vec<Direct>,

@@ -115,6 +115,7 @@ fn settings() -> impl Strategy<Value = (String, String)> {
     let network = vec![
         "  dns: {upstreams: [system, 10.0.0.53, \"[2001:db8::1]:5353\", \"tls://198.51.100.53#dns.example\", \"tls://[2001:db8::1]:8853#dns.example\", \"https://dns.example:8443/q\"], domains: {corp.example: [10.0.0.53], b.example: [system]}, names-per-wildcard: 3, virtual-range: 26.0.0.0/20, upstream-fake-range: [198.18.0.0/16]}\n",
         "  proxy: {url: \"http://proxy.corp.example:3128\", credentials-env: PROXY_AUTH}\n  no-proxy: [.corp.example, \"*.b.example\", 10.0.0.0/8, \"2001:db8::/32\"]\n",
+        "  proxy: {url: \"http://proxy.corp.example:3128\", resolves-names: true}\n",
         "  ceiling: []\n",
         "  ceiling: [.gitlab.com, {host: a.example, ports: [443, 22], private: [10.0.0.0/16]}]\n",
     ];
@@ -124,11 +125,15 @@ fn settings() -> impl Strategy<Value = (String, String)> {
         "engine: {require: [vm, patched]}\n",
         "tests: [{allow: \"https://gitlab.com/x\"}, {deny: \"tcp://10.0.0.1:22\"}, {deny: \"udp://a.example:53\"}, {allow: \"[2001:db8::1]:80\"}, {deny: a.example}]\n",
     ];
-    (subsequence(network, 0..4), subsequence(top, 0..4)).prop_map(|(network, top)| {
+    (subsequence(network, 0..5), subsequence(top, 0..4)).prop_map(|(network, top)| {
         let mut network: Vec<&str> = network;
         // One ceiling at most: a key stands once.
         if network.iter().filter(|text| text.starts_with("  ceiling")).count() > 1 {
             network.pop();
+        }
+        // And one proxy.
+        if network.iter().filter(|text| text.starts_with("  proxy")).count() > 1 {
+            network.retain(|text| !text.contains("resolves-names"));
         }
         (network.concat(), top.concat())
     })

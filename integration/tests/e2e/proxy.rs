@@ -19,6 +19,7 @@ use crate::{Test, expect, expect_status};
 pub(crate) const TESTS: &[Test] = &[
     ("git clone with no outside DNS at all", clone),
     ("a name that only the proxy knows needs its own rule", only_the_proxy),
+    ("one switch lets the proxy resolve every name but a project's", switch),
     ("a resolved name goes through the proxy once its address is checked", checked),
     ("no-proxy is dialled directly", direct),
     ("credentials reach the proxy and nothing else", credentials),
@@ -84,6 +85,40 @@ fn only_the_proxy(bed: &Testbed) -> Result<()> {
     let outcome = bed.ringfence.run(&by_proxy, &[], &bed.images.agent, &["curl", "-sS", &url])?;
     expect_status(&outcome, 0)?;
     expect(outcome.stdout == format!("{INNER} /\n"), "with it the page, under a wildcard too", &outcome)
+}
+
+fn switch(bed: &Testbed) -> Result<()> {
+    let url = format!("https://{INNER}/");
+    let proxy = format!("proxy: {{url: \"http://{ADDRESS}:{OPEN}\", resolves-names: true}}");
+    let by_switch = policy(bed, &format!("    - {INNER}"), &proxy, dns::ADDRESS)?;
+    bed.proxies.take();
+    let outcome = bed.ringfence.run(&by_switch, &[], &bed.images.agent, &["curl", "-sS", &url])?;
+    expect_status(&outcome, 0)?;
+    expect(outcome.stdout == format!("{INNER} /\n"), "the page, without a word in the rule", &outcome)?;
+    expect(
+        outcome.has_event(&[("host", INNER), ("verdict", "allow"), ("resolver", "proxy")]),
+        "the event says who resolved",
+        &outcome,
+    )?;
+    // An address that the guard does know is checked as ever.
+    let forbidden = policy(bed, "    - meta.test", &proxy, dns::ADDRESS)?;
+    bed.proxies.take();
+    let outcome =
+        bed.ringfence.run(&forbidden, &[], &bed.images.agent, &["curl", "-sS", "https://meta.test/"])?;
+    expect(outcome.has_event(&[("reason", "metadata-address")]), "the floor holds", &outcome)?;
+    ensure!(bed.proxies.take().is_empty(), "the proxy was not asked");
+    // A project's rule inside a ceiling says itself who resolves.
+    let project = bed.fresh_directory("switch")?;
+    fs::write(project.join(".ringfence.yml"), format!("version: 1\nnetwork:\n  allow: [{INNER}]\n"))?;
+    let inside = bed.ringfence.policy_file(&format!(
+        "version: 1\nnetwork:\n  ceiling: [{INNER}]\n  dns:\n    upstreams: [\"{}\"]\n  {proxy}\n",
+        dns::ADDRESS
+    ))?;
+    let options = ["--project", project.to_str().unwrap_or_default()];
+    let outcome = bed.ringfence.run(&inside, &options, &bed.images.agent, &["curl", "-sS", &url])?;
+    expect(outcome.has_event(&[("reason", "resolve-failed"), ("host", INNER)]), "not a project's", &outcome)?;
+    ensure!(bed.proxies.take().is_empty(), "the proxy was not asked");
+    Ok(())
 }
 
 fn checked(bed: &Testbed) -> Result<()> {

@@ -73,6 +73,8 @@ pub(super) struct ProxyDraft {
     /// Place where `proxy` was first set.
     pub(super) place: Option<SourcePlace>,
     pub(super) server: Set<(Server, u16, Option<String>)>,
+    /// Place of `resolves-names: true`.
+    pub(super) resolves_names: Option<SourcePlace>,
     pub(super) direct: Set<Vec<Direct>>,
 }
 

@@ -148,7 +148,13 @@ fn proxy_of(draft: &Draft, diagnostics: &mut Vec<Diagnostic>) -> Option<Proxy> {
         }
         return None;
     };
-    Some(Proxy { server, port, credentials_env, direct: draft.proxy.direct.value().unwrap_or_default() })
+    Some(Proxy {
+        server,
+        port,
+        credentials_env,
+        resolves_names: draft.proxy.resolves_names.is_some(),
+        direct: draft.proxy.direct.value().unwrap_or_default(),
+    })
 }
 
 /// Checks that permitted ranges do not lie over the virtual range, and that every name finds an

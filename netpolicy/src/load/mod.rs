@@ -21,6 +21,7 @@ mod lint;
 mod loader;
 mod merge;
 mod network;
+mod proxy_names;
 mod range;
 mod rule;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use self::defaults::{DefaultItem, MAX_DEFAULTS, ProjectDefaults, read_defaul
 pub use self::files::preset_reference;
 pub use self::flag::rule_from_flag;
 pub use self::flow::{FlowEnvironment, LeftOut, MAX_FLOW, read_flow};
+pub use self::proxy_names::resolve_by_proxy;
 pub use self::source::{LayerSource, MAX_FILE, Read, SourceFile};
 pub use self::workspace::pattern_fault;
 
@@ -85,6 +87,7 @@ pub fn load_layers(
     let drafts: Vec<Draft> = sources.iter().map(|source| loader.layer(source)).collect();
     let Loader { files, mut diagnostics, .. } = loader;
     let mut policy = merge::merge(&drafts, &mut diagnostics);
+    diagnostics.extend(proxy_names::apply(&drafts, &mut policy));
     policy.project_trusted = sources.iter().any(|source| {
         let approved = source.approved.as_deref().filter(|_| source.layer == Layer::Project);
         approved.is_some_and(|approved| approved == closure_digest(&files, Layer::Project))

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::draft::{Draft, Set};
 use super::host::host_and_port;
 use super::range::{fake_range, range_from_text, virtual_range};
-use super::shape::{self, list, map, string, whole_number, wrong_type};
+use super::shape::{self, boolean, list, map, string, whole_number, wrong_type};
 use super::side::Side;
 use crate::host::HostName;
 use crate::policy::Layer;
@@ -164,6 +164,10 @@ pub(super) fn proxy(node: &Node, layer: Layer, draft: &mut Draft, findings: &mut
         for (word, _, value) in shape::PROXY.pairs(node, layer, findings) {
             match word {
                 "url" => url = Some(value),
+                "resolves-names" => {
+                    let on = boolean(value, "`resolves-names`", findings);
+                    draft.proxy.resolves_names = on.unwrap_or(false).then(|| value.place.clone());
+                }
                 _ => credentials = variable(value, findings).or(credentials),
             }
         }

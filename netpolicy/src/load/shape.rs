@@ -41,8 +41,11 @@ pub(crate) const DNS: Section = Section {
     keys: &["upstreams", "domains", "names-per-wildcard", "virtual-range", "upstream-fake-range"],
     not_in_project: &[],
 };
-pub(crate) const PROXY: Section =
-    Section { name: "`network.proxy`", keys: &["url", "credentials-env"], not_in_project: &[] };
+pub(crate) const PROXY: Section = Section {
+    name: "`network.proxy`",
+    keys: &["url", "credentials-env", "resolves-names"],
+    not_in_project: &[],
+};
 pub(crate) const CONTAINER: Section = Section {
     name: "`container`",
     keys: &["cpus", "memory", "pids", "open-files", "disk", "time", "capabilities", "runtime", "ca"],

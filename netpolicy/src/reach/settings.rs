@@ -103,7 +103,8 @@ fn words<T: Display>(list: &[T]) -> Option<String> {
 fn proxy(proxy: Option<&Proxy>) -> Option<String> {
     let proxy = proxy?;
     let credentials = proxy.credentials_env.as_ref().map(|name| format!(" with credentials from {name}"));
-    Some(format!("{}:{}{}", proxy.server, proxy.port, credentials.unwrap_or_default()))
+    let names = if proxy.resolves_names { ", which resolves names" } else { "" };
+    Some(format!("{}:{}{}{names}", proxy.server, proxy.port, credentials.unwrap_or_default()))
 }
 
 fn container(container: &Container) -> [(&'static str, Option<String>); 9] {

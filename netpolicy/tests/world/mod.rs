@@ -205,6 +205,7 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
                 server: Server::Name(HostName::parse("proxy.test").expect("a name")),
                 port: 3128,
                 credentials_env: None,
+                resolves_names: false,
                 direct: Vec::new(),
             }),
             dns: Dns {

@@ -140,7 +140,10 @@ impl Live {
         let mut given = take(&self.given).clone();
         match change {
             Change::Allow(rule) => {
-                let rule = of_the_run(rule);
+                let mut rule = of_the_run(rule);
+                if given.base.proxy.as_ref().is_some_and(|proxy| proxy.resolves_names) {
+                    netpolicy::load::resolve_by_proxy(&mut rule);
+                }
                 given.deny.retain(|denial| denial.matcher != rule.matcher);
                 let same = |old: &Arc<Rule>| old.matcher == rule.matcher && old.ports == rule.ports;
                 if !given.allow.iter().any(same) {

@@ -209,6 +209,7 @@ mod tests {
                 server: Server::Name(HostName::parse("proxy.corp.example").unwrap()),
                 port: 3128,
                 credentials_env: None,
+                resolves_names: false,
                 direct: Vec::new(),
             },
             credentials.map(|text| Credentials::new(text.to_owned())),

@@ -106,6 +106,7 @@ fn corporate(direct: Vec<Direct>) -> Proxy {
         server: Server::Address("10.0.0.8".parse().unwrap()),
         port: 3128,
         credentials_env: None,
+        resolves_names: false,
         direct,
     };
     Proxy::new(&settings, None)
