@@ -81,8 +81,9 @@ pub(crate) struct RunArgs {
     /// Revoke that token after the run
     #[arg(long, requires = "gitlab_token")]
     pub(crate) revoke_token: bool,
-    /// A path below the project that is shown as it is, although it looks like a secret
-    #[arg(long, value_name = "PATH", requires = "project")]
+    /// A path that is shown as it is, although it looks like a secret: below the project, or an
+    /// absolute one in a mount
+    #[arg(long, value_name = "PATH")]
     pub(crate) unmask: Vec<String>,
     /// Certificate authorities for the agent's TLS clients besides its image's own: a PEM file, or
     /// this machine's

@@ -10,7 +10,7 @@
 use std::process::Stdio;
 
 use super::aftermath;
-use super::masks::Plan;
+use super::masks::{Plan, for_git};
 use super::mounts::Bind;
 use crate::host::programs;
 
@@ -49,9 +49,9 @@ impl Settings {
         self.add(&key, HELPER);
     }
 
-    /// Adds the settings for a project with covers, so that git adds no stand-in.
-    pub(crate) fn for_covers(&mut self, plan: &Plan) {
-        let for_git = plan.for_git().unwrap_or_default();
+    /// Adds the settings for directories with covers, so that git adds no stand-in.
+    pub(crate) fn for_covers(&mut self, plans: &[Plan]) {
+        let for_git = for_git(plans).unwrap_or_default();
         for_git.settings.iter().for_each(|(key, value)| self.add(key, value));
     }
 

@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("nothing outside a project is given, whatever it is called", tricks),
     ("a directory that is swapped for a link while a run starts gives nothing away", swapped),
     ("links that lead out and sockets in a project are told", told),
+    ("a mount is looked through for secrets like the project, and shown by consent", looked_through),
     ("an engine on another kernel shows a file that only the directory has", elsewhere),
 ];
 
@@ -104,6 +105,72 @@ fn nothing_of_the_image(bed: &Testbed) -> Result<()> {
         );
     }
     expect(outcome.stdout.lines().count() == 3, "the agent sees them empty", &outcome)
+}
+
+fn looked_through(bed: &Testbed) -> Result<()> {
+    let place = fresh(bed, "looked-through")?;
+    let secret = format!("9dJq4TzX{}", "mounted");
+    let token = format!("glpat-{}", "Jq4TzX0kV2bLw7NmRs3Y");
+    for (path, text) in [
+        (".aws/credentials", format!("[default]\naws_secret_access_key = {secret}\n")),
+        (".aws/config", "[default]\nregion = eu-west-1\n".to_owned()),
+        ("library/notes.txt", format!("token {token} here\n")),
+        (
+            "library/deep/.npmrc",
+            format!("registry=https://npm.corp.example/\n//npm.corp.example/:_authToken={secret}\n"),
+        ),
+        ("library/.ssh/config", "Host gitlab.example\n".to_owned()),
+    ] {
+        let path = place.join(path);
+        fs::create_dir_all(path.parent().context("a parent")?)?;
+        fs::write(path, text)?;
+    }
+    let (aws, library) = (place.join(".aws"), place.join("library"));
+    let mounts = [format!("{}:/aws", text(&aws)?), format!("{}:/opt/library:rw", text(&library)?)];
+    let policy = bed.ringfence.allowing(&[])?;
+    let script =
+        "cat /aws/* /opt/library/notes.txt /opt/library/deep/.npmrc; touch /opt/library/new && echo written";
+    let run = |more: &[&str]| {
+        let options = [&["-v", &mounts[0], "-v", &mounts[1]], more].concat();
+        bed.ringfence.run(&policy, &options, &bed.images.tiny, &["sh", "-c", script])
+    };
+    let outcome = run(&[])?;
+    expect_status(&outcome, 0)?;
+    for kept in [
+        "region = eu-west-1",
+        "registry=https://npm.corp.example/",
+        "written",
+        "token masked-by-ringfence here",
+    ] {
+        expect(outcome.stdout.contains(kept), kept, &outcome)?;
+    }
+    expect(
+        !outcome.stdout.contains(&secret) && !outcome.stdout.contains(&token),
+        "no secret is read",
+        &outcome,
+    )?;
+    for told in [
+        format!("in {}: empty to the agent: credentials", aws.display()),
+        format!("in {}: notes.txt: a secret is masked", library.display()),
+        format!("--unmask {}/PATH shows", library.display()),
+        ".aws is for logins".to_owned(),
+    ] {
+        expect(outcome.stderr.contains(&told), &told, &outcome)?;
+    }
+    // The control: what is named is shown, and nothing else.
+    let shown = run(&["--unmask", text(&aws.join("credentials"))?])?;
+    expect(shown.stdout.contains(&secret) && !shown.stdout.contains(&token), "one file is shown", &shown)?;
+    // A secret alone, and a folder for secrets to be written, are refused, unless named twice.
+    for (given, named) in [
+        (format!("{}:/x", text(&aws.join("credentials"))?), aws.join("credentials")),
+        (format!("{}:/x:rw", text(&library.join(".ssh"))?), library.join(".ssh")),
+    ] {
+        let options = ["-v", given.as_str()];
+        refused(&bed.ringfence.run(&policy, &options, &bed.images.tiny, &["echo", "RAN"])?, &given)?;
+        let options = ["-v", given.as_str(), "--unmask", text(&named)?];
+        expect_status(&bed.ringfence.run(&policy, &options, &bed.images.tiny, &["ls", "/x"])?, 0)?;
+    }
+    Ok(())
 }
 
 fn tricks(bed: &Testbed) -> Result<()> {

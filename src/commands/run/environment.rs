@@ -38,22 +38,20 @@ pub(crate) fn variables(
         Some(worktree) => Some((&worktree.git, "config")),
         None => files.project().map(|project| (project, ".git/config")),
     };
-    git_settings(config, masks.first(), args.policy.gitlab.as_deref(), &env, &given.handed).lay_on(&mut env);
+    git_settings(config, masks, args.policy.gitlab.as_deref(), &env, &given.handed).lay_on(&mut env);
     env
 }
 
 /// Returns who the agent is to git.
 fn git_settings(
     config: Option<(&Bind, &str)>,
-    masks: Option<&Plan>,
+    masks: &[Plan],
     gitlab: Option<&str>,
     env: &[String],
     handed: &[Handed],
 ) -> Settings {
     let mut settings = Settings::default();
-    if let Some(plan) = masks {
-        settings.for_covers(plan);
-    }
+    settings.for_covers(masks);
     if let Some(config) = config {
         settings.for_project(WORKSPACE, config);
     }

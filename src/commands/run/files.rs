@@ -11,6 +11,7 @@ use crate::supervisor::engine::Choice;
 use crate::supervisor::spec::places::WORKSPACE;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::workspace::machine::Machine;
+use crate::workspace::masks::GivenMounts;
 use crate::workspace::mounts::{self, Bind};
 use crate::workspace::repository;
 use crate::workspace::survey::Survey;
@@ -20,6 +21,8 @@ use crate::workspace::worktree::{self, REPOSITORY, Worktree};
 pub(crate) struct Files {
     /// Directories and files, the project first.
     pub(crate) binds: Vec<Bind>,
+    /// Number of the binds that are the project and its repository.
+    own: usize,
     /// Places in memory.
     pub(crate) tmpfs: Vec<String>,
     /// The project's owner, as `UID:GID`, unless that is root.
@@ -44,6 +47,7 @@ impl Files {
         let owner = project.as_ref().map(|project| project.owner).filter(|(user, _)| *user != 0);
         let root = worktree.as_ref().map(|worktree| worktree.root.clone()).or_else(|| project.clone());
         let mut binds = own_binds(project, worktree.as_ref())?;
+        let own = binds.len();
         binds.extend(mounts(args, root.as_ref(), worktree.is_some(), &machine)?);
         let memory = args.tmpfs.iter().map(|target| mounts::memory_target(target, root.as_ref()));
         let tmpfs = memory.collect::<Result<Vec<_>, _>>()?;
@@ -53,12 +57,18 @@ impl Files {
         }
         // Before the first of the person's own programs is asked for something.
         programs::keep_from(binds.iter().map(|bind| bind.source.clone()));
-        Ok(Files { binds, tmpfs, worktree, owner: owner.map(|(user, group)| format!("{user}:{group}")) })
+        Ok(Files { binds, own, tmpfs, worktree, owner: owner.map(|(user, group)| format!("{user}:{group}")) })
     }
 
     /// Returns the directory that is mounted as the project.
     pub(crate) fn project(&self) -> Option<&Bind> {
         self.binds.iter().find(|bind| bind.target == WORKSPACE)
+    }
+
+    /// Returns what is given, the project apart from other mounts.
+    pub(crate) fn given(&self) -> GivenMounts<'_> {
+        let (own, others) = self.binds.split_at(self.own.min(self.binds.len()));
+        GivenMounts { own, others }
     }
 
     /// Returns the folder that the person named as the project: with a repository around it, a part

@@ -13,10 +13,11 @@ use crate::workspace::worktree::Worktree;
 /// # Errors
 /// When a file cannot be looked at, or `--unmask` names a path that is not there.
 pub(crate) fn plan(files: &Files, policy: &RunPolicy) -> Result<Vec<Plan>, Failure> {
-    let worktree = files.worktree.as_ref();
-    let masks = plans(files.project(), worktree, &project::wishes(&policy.policy))?;
+    let (worktree, wishes) = (files.worktree.as_ref(), project::wishes(&policy.policy));
+    let mut masks = plans(files.project(), worktree, &wishes)?;
     project::check_unmasked(&masks, worktree.and_then(Worktree::below), &policy.unmasked)?;
-    masks.iter().enumerate().for_each(|(number, plan)| tell_plan(number, plan));
+    masks.extend(masks::plan_mounts(files.given(), &wishes, &policy.unmasked_in_mounts)?);
+    masks.iter().for_each(tell_plan);
     Ok(masks)
 }
 
@@ -37,15 +38,18 @@ fn plans(project: Option<&Bind>, worktree: Option<&Worktree>, wishes: &Wishes) -
 }
 
 /// Tells what is covered.
-fn tell_plan(number: usize, plan: &Plan) {
+fn tell_plan(plan: &Plan) {
     let text = plan.summary();
-    if number == 0 {
+    if plan.is_project() {
         return crate::term::talk_lines(text);
     }
-    // Of a repository: its paths are below another directory.
-    let place =
-        format!("ringfence: in {}: ", netpolicy::diagnostic::harmless(&plan.project.to_string_lossy()));
-    let lines = text.lines().filter(|line| !line.contains("--unmask PATH"));
-    let lines = lines.map(|line| format!("{}\n", line.replacen("ringfence: ", &place, 1)));
+    // Of a repository or a mount: its paths are below another directory.
+    let shown = netpolicy::diagnostic::harmless(&plan.project.to_string_lossy());
+    let place = format!("ringfence: in {shown}: ");
+    let lines = text.lines().filter_map(|line| match (line.contains("--unmask PATH"), plan.is_mount()) {
+        (true, true) => Some(format!("ringfence: --unmask {shown}/PATH shows a file as it is\n")),
+        (true, false) => None,
+        (false, _) => Some(format!("{}\n", line.replacen("ringfence: ", &place, 1))),
+    });
     crate::term::talk_lines(lines.collect::<String>());
 }

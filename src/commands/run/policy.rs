@@ -1,5 +1,7 @@
 //! The policy of a run: all layers, and the words of the command line that must agree with them.
 
+use std::path::Path;
+
 use netpolicy::policy::Policy;
 
 use super::files::Files;
@@ -18,6 +20,8 @@ pub(crate) struct RunPolicy {
     pub(crate) layers: Record,
     /// Paths below the project that `--unmask` shows.
     pub(crate) unmasked: Vec<String>,
+    /// Absolute paths in other mounts that `--unmask` shows.
+    pub(crate) unmasked_in_mounts: Vec<String>,
     /// OCI runtime of the agent; none: the engine's own.
     pub(crate) runtime: Option<String>,
 }
@@ -34,10 +38,36 @@ impl RunPolicy {
         let loaded = layers::load(&wanted)?;
         layers::warn(&loaded);
         let mut policy = loaded.policy;
-        let unmasked = project::unmask(&mut policy, &args.unmask, folder)?;
+        let (in_mounts, in_project) = apart(&args.unmask, folder)?;
+        let unmasked = project::unmask(&mut policy, &in_project, folder)?;
         check_digest(&policy, args.expect_digest.as_deref())?;
         let runtime = runtime::wanted(policy.container.runtime.as_deref(), args.runtime.as_deref())?;
-        Ok(RunPolicy { policy, layers: Record::of(wanted)?, unmasked, runtime })
+        Ok(RunPolicy {
+            policy,
+            layers: Record::of(wanted)?,
+            unmasked,
+            unmasked_in_mounts: in_mounts,
+            runtime,
+        })
+    }
+}
+
+/// Sets the absolute paths of `--unmask` that lie outside the project apart from those in it.
+fn apart(unmask: &[String], project: Option<&Path>) -> Result<(Vec<String>, Vec<String>), Failure> {
+    let is_outside = |path: &&String| {
+        path.starts_with('/') && !project.is_some_and(|folder| Path::new(path).starts_with(folder))
+    };
+    let (outside, inside): (Vec<String>, Vec<String>) = (
+        unmask.iter().filter(is_outside).cloned().collect(),
+        unmask.iter().filter(|path| !is_outside(path)).cloned().collect(),
+    );
+    match inside.first().filter(|_| project.is_none()) {
+        Some(path) => Err(Failure::new(
+            COULD_NOT_RUN,
+            format!("--unmask {path}: it counts from the project, and there is none"),
+        )
+        .hint("give the project by --project DIR, or the absolute path of what a --mount gives")),
+        None => Ok((outside, inside)),
     }
 }
 

@@ -28,7 +28,8 @@ pub(super) fn conclude(
     if let Some(report) = late.or(settled) {
         aftermath::tell(&report);
     }
-    let busy = plan.request.masks.first().filter(|_| outcome.is_ok()).and_then(masks::Plan::busy);
+    let project = plan.request.masks.iter().find(|plan| plan.is_project());
+    let busy = project.filter(|_| outcome.is_ok()).and_then(masks::Plan::busy);
     if let Some(line) = busy {
         crate::term::talk(line);
     }

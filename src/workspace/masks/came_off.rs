@@ -57,10 +57,10 @@ impl Covered {
     /// working trees, while a person works in them.
     pub(crate) fn of(plans: &[Plan], others: Vec<(PathBuf, PathBuf)>) -> Covered {
         let counts = |cover: &&Cover| !matches!(cover.with, With::Instead(_)) && cover.why != [Why::Record];
-        let own = plans.iter().enumerate().flat_map(|(number, plan)| {
+        let own = plans.iter().flat_map(|plan| {
             plan.covers.iter().filter(counts).map(move |cover| {
                 let path = plan.project.join(&cover.path);
-                (if number == 0 { cover.path.clone() } else { path.clone() }, path, cover.mark)
+                (if plan.is_project() { cover.path.clone() } else { path.clone() }, path, cover.mark)
             })
         });
         let others =

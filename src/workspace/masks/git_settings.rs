@@ -19,7 +19,6 @@ use std::path::{Path, PathBuf};
 use super::decide::{Reason, Verdict};
 use super::{Cover, Plan, With, tracked};
 use crate::workspace::aftermath::place;
-use crate::workspace::repository::PROJECT;
 
 /// Folder in the container with ringfence's files for the agent's git.
 pub(crate) const FOLDER: &str = "/run/ringfence/git";
@@ -43,14 +42,22 @@ pub(crate) struct ForGit {
     pub(crate) settings: Vec<(String, String)>,
 }
 
-impl Plan {
-    /// Returns what git is told of the covers; nothing where no cover hides a file of a working
-    /// tree.
-    pub(crate) fn for_git(&self) -> Option<ForGit> {
-        self.for_git_at(PROJECT, FOLDER)
+/// Returns what git is told of the covers; nothing where no cover hides a file of a working tree.
+pub(crate) fn for_git(plans: &[Plan]) -> Option<ForGit> {
+    let mut all = ForGit::default();
+    for plan in plans {
+        let Some(place) = &plan.place else { continue };
+        let found = plan.for_git_at(place, FOLDER, all.settings.len()).unwrap_or_default();
+        all.files.extend(found.files);
+        all.settings.extend(found.settings);
     }
+    (!all.settings.is_empty()).then_some(all)
+}
 
-    fn for_git_at(&self, project: &str, folder: &str) -> Option<ForGit> {
+impl Plan {
+    /// Returns what git is told of the covers of one directory, which is mounted at `place`.
+    /// `first` is the number of its first working tree.
+    fn for_git_at(&self, place: &str, folder: &str, first: usize) -> Option<ForGit> {
         let mut trees: BTreeMap<PathBuf, (Vec<u8>, Vec<u8>)> = BTreeMap::new();
         for cover in self.covers.iter().filter(|cover| self.differs(cover)) {
             for (tree, path) in in_trees(&self.project, &cover.path) {
@@ -61,10 +68,11 @@ impl Plan {
             }
         }
         let mut all = ForGit::default();
-        for (number, (tree, (excludes, attributes))) in trees.into_iter().enumerate() {
+        for (tree, (excludes, attributes)) in trees {
+            let number = first + all.settings.len();
             // A file `.git` that leads elsewhere is covered with the path that holds inside.
             let led = self.led_inside(&tree);
-            let below = || own_folder(&self.project, &tree).map(|own| Path::new(project).join(own));
+            let below = || own_folder(&self.project, &tree).map(|own| Path::new(place).join(own));
             let own = led.or_else(below).and_then(|own| String::from_utf8(pattern(&own)?).ok());
             let Some(own) = own else { continue };
             let config = format!(
@@ -232,8 +240,10 @@ mod tests {
         /// Runs git as the agent has it.
         fn inside(&self, words: &[&str]) -> (bool, String) {
             let folder = self.dir.path().join("for git");
-            let for_git =
-                self.plan.for_git_at(self.plan.project.to_str().unwrap(), folder.to_str().unwrap()).unwrap();
+            let for_git = self
+                .plan
+                .for_git_at(self.plan.project.to_str().unwrap(), folder.to_str().unwrap(), 0)
+                .unwrap();
             fs::create_dir_all(&folder).unwrap();
             for (name, text) in for_git.files {
                 fs::write(folder.join(name), text).unwrap();

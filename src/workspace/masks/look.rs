@@ -67,6 +67,8 @@ pub(super) enum Look {
     NotText,
     /// The file is too large to look into.
     TooLarge,
+    /// The file was not looked into: enough of the mount was read.
+    BeyondBudget,
     /// A secret in git's own files: nothing can be laid over what git must write.
     InGit(&'static str),
     /// The file must be covered.
@@ -148,6 +150,7 @@ impl Eye<'_> {
         }
         match self.open(&candidate.path) {
             Ok((_, mark)) if mark.identity != candidate.mark.identity => (Look::Moved, None),
+            Ok((file, mark)) if !self.affords(candidate, &file) => (Look::BeyondBudget, Some(mark)),
             Ok((mut file, mark)) => (read_and_judge(candidate, &mut file), Some(mark)),
             Err(error) => match error.kind() {
                 ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::Other => (Look::Moved, None),
@@ -158,7 +161,18 @@ impl Eye<'_> {
     }
 }
 
-fn read_and_judge(candidate: &Candidate, file: &mut std::fs::File) -> Look {
+impl Eye<'_> {
+    /// Tells whether a file is read: always where its name says something, and else while the
+    /// budget for contents lasts.
+    fn affords(&self, candidate: &Candidate, file: &std::fs::File) -> bool {
+        let Some(budget) = &self.budget else { return true };
+        let size = file.metadata().map_or(LARGEST_TEXT, |meta| meta.len().min(LARGEST_TEXT));
+        let take = |left: u64| left.checked_sub(size);
+        candidate.name.is_some() || budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+}
+
+pub(super) fn read_and_judge(candidate: &Candidate, file: &mut std::fs::File) -> Look {
     let why = |first: &Why| vec![first.clone()];
     let named = candidate.name.as_ref().filter(|(treatment, _)| *treatment != Treatment::Spare);
     let size = file.metadata().map_or(u64::MAX, |meta| meta.len());

@@ -6,6 +6,7 @@
 //!     Plan ─▶ report (what a person reads)
 //!     Plan ─▶ serve: an own copy of each such file in the run's private folder ─▶ read-only mounts over the originals
 //!             shared: and wherever else the agent would find the same files, by device and inode
+//!  mounts ─▶ mounted: the same look; secret_folders: mounts that are for secrets as a whole
 //! ```
 //! The project's files are never changed. Nothing of the project is mounted but the project: what
 //! is laid over it are copies, so that nobody can exchange a source between the check and the
@@ -17,11 +18,13 @@ mod decide;
 mod git;
 mod git_settings;
 mod look;
+mod mounted;
 mod names;
 mod report;
 mod repository;
 mod routes;
 mod scrub;
+mod secret_folders;
 mod serve;
 mod shared;
 mod snapshot;
@@ -33,6 +36,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 pub(crate) use came_off::Covered;
+pub(crate) use git_settings::for_git;
+pub(crate) use mounted::{GivenMounts, plan_mounts};
 pub(crate) use repository::plan_repository;
 pub(crate) use scrub::{MASK, replace};
 pub(crate) use serve::{Given, Laying, Served, close, serve, sweep};
@@ -41,11 +46,15 @@ pub(crate) use tracked::Decided;
 pub(crate) use unmask::showing_nothing_in;
 pub(crate) use walk::{Wishes, plan};
 
+use super::repository::PROJECT;
+
 /// Covers for a project, decided before the run.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// The project, resolved.
+    /// The project, or another directory that the agent is given, resolved.
     pub(crate) project: PathBuf,
+    /// Path in the container, where the directory is the project or a mount.
+    pub(crate) place: Option<String>,
     /// Mark of the directory that was looked through.
     root: Option<Mark>,
     /// Covers of the project's files, sorted by path.
@@ -56,6 +65,18 @@ pub(crate) struct Plan {
     pub(crate) seen: ScanCounts,
     /// Decisions by git's versions of files.
     pub(crate) decided: Decided,
+}
+
+impl Plan {
+    /// Tells whether the plan is about the project.
+    pub(crate) fn is_project(&self) -> bool {
+        self.place.as_deref() == Some(PROJECT)
+    }
+
+    /// Tells whether the plan is about a mount besides the project.
+    pub(crate) fn is_mount(&self) -> bool {
+        self.place.is_some() && !self.is_project()
+    }
 }
 
 /// Cover of one path.
@@ -137,6 +158,8 @@ pub(crate) struct ScanCounts {
     pub(crate) files: u64,
     /// Files whose content was looked at.
     pub(crate) by_content: u64,
+    /// Number of files beyond the bytes of a mount that are read, known by name only.
+    pub(crate) beyond_budget: u64,
     /// Files that are too large for that.
     pub(crate) too_large: Vec<PathBuf>,
     /// Folders that say of themselves that they are caches: what is no text was not read there.

@@ -37,7 +37,13 @@ impl Plan {
             "unchangeable to the agent",
             all().filter(|cover| cover.with == With::Itself || self.is_shown(cover)).collect(),
         );
-        for cover in all().filter(|cover| cover.by_content_alone()) {
+        // A mount may be a library with hundreds of keys for tests.
+        let is_many = self.is_mount() && all().filter(|cover| cover.by_content_alone()).count() > NAMED;
+        line(
+            "a secret is masked and the file unchangeable to the agent",
+            all().filter(|cover| is_many && cover.by_content_alone()).collect(),
+        );
+        for cover in all().filter(|cover| !is_many && cover.by_content_alone()) {
             let places = cover.why.iter().map(ToString::to_string).collect();
             text.push_str(&format!(
                 "ringfence: {}: a secret is masked and the file unchangeable to the agent: {}\n",
@@ -72,6 +78,12 @@ impl Plan {
         if !self.seen.too_large.is_empty() {
             let names = self.seen.too_large.iter().map(|path| shown(path)).collect();
             text.push_str(&format!("ringfence: too large to look for secrets in: {}\n", few(names)));
+        }
+        if self.seen.beyond_budget > 0 {
+            text.push_str(&format!(
+                "ringfence: too much to look for secrets in: {} files are judged by their names alone\n",
+                self.seen.beyond_budget
+            ));
         }
         if text.contains("masked") || text.contains("empty") || text.contains("as in git's index") {
             text.push_str(

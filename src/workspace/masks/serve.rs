@@ -215,7 +215,7 @@ fn lay(
         put(&source, text.as_bytes(), 0o444).map_err(|error| cannot("write", &source, &error))?;
         served.push(Served { source, target: (*target).to_owned(), original: None });
     }
-    if let Some(for_git) = writer.plans.first().and_then(Plan::for_git) {
+    if let Some(for_git) = git_settings::for_git(writer.plans) {
         let source = writer.folder.join("git");
         make_folder(&source).map_err(|error| cannot("make", &source, &error))?;
         for (name, text) in for_git.files {

@@ -240,7 +240,7 @@ impl Guarded {
 
 fn given_itself(bind: &Bind, laid: &Laid) -> Failure {
     let by = laid.of.map_or_else(
-        || "in the project".to_owned(),
+        || "in this run".to_owned(),
         |id| format!("in workflow {id}, which works on the same files"),
     );
     let what = if laid.rank <= HIDES_SECRETS { "is covered" } else { "must not be changed" };

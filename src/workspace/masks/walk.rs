@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 
 use globset::{GlobSet, GlobSetBuilder};
 use rustix::fs::FileType;
@@ -25,7 +26,7 @@ use super::snapshot::{Folder, Mark, Patience, Snapshot};
 use super::{Cover, Decided, Plan, ScanCounts, Why, With, tracked};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::workspace::held;
-use crate::workspace::repository::is_of_elsewhere;
+use crate::workspace::repository::{PROJECT, is_of_elsewhere};
 
 /// The most covers of a project: each is a mount.
 pub(super) const MOST_COVERS: usize = 2000;
@@ -47,13 +48,19 @@ pub(crate) struct Wishes {
 
 /// Looks through a project.
 pub(crate) fn plan(project: &Path, wishes: &Wishes) -> Result<Plan, Failure> {
-    plan_while(project, wishes, None, Patience::new(), &mut |_| {})
+    plan_while(&Eye::new(project, wishes)?, Patience::new(), &mut |_| {})
 }
 
 /// Looks through a repository's own folder. `record` is what it keeps for the working tree that is
 /// given.
 pub(super) fn plan_own(git: &Path, wishes: &Wishes, record: &Path) -> Result<Plan, Failure> {
-    plan_while(git, wishes, Some(record), Patience::new(), &mut |_| {})
+    let eye = Eye { record: Some(record), place: None, ..Eye::new(git, wishes)? };
+    plan_while(&eye, Patience::new(), &mut |_| {})
+}
+
+/// Looks through a directory by an eye that was made for it.
+pub(super) fn plan_by(eye: &Eye<'_>) -> Result<Plan, Failure> {
+    plan_while(eye, Patience::new(), &mut |_| {})
 }
 
 /// Points of the walk at which a test changes something.
@@ -66,20 +73,18 @@ enum Step {
 }
 
 fn plan_while(
-    project: &Path,
-    wishes: &Wishes,
-    record: Option<&Path>,
+    eye: &Eye<'_>,
     mut patience: Patience,
     meanwhile: &mut dyn FnMut(Step),
 ) -> Result<Plan, Failure> {
+    let project = eye.project;
     let _progress = crate::term::progress(&format!("looking through {}", project.display()));
-    let eye = Eye { record, ..Eye::new(project, wishes)? };
     let mut known = Known::new();
     loop {
         let snapshot = Snapshot::take(eye.root.as_fd(), project, |path| eye.passes_over(path))?;
         meanwhile(Step::Listed);
         snapshot.wait_a_tick();
-        let mut walk = Walk::through(&eye, &snapshot)?;
+        let mut walk = Walk::through(eye, &snapshot)?;
         let mut looks = eye.look(&walk.candidates, &mut known);
         meanwhile(Step::Read);
         let found = snapshot.differences(eye.root.as_fd(), project)?;
@@ -147,9 +152,9 @@ pub(super) fn patterns(key: &str, texts: &[String]) -> Result<GlobSet, Failure> 
     set.build().map_err(|error| Failure::new(COULD_NOT_RUN, format!("{key}: too much")).caused_by(&error))
 }
 
-/// The project, and what a person wishes to be seen of it.
+/// The project or a mount, and what a person wishes to be seen of it.
 pub(super) struct Eye<'a> {
-    project: &'a Path,
+    pub(super) project: &'a Path,
     pub(super) root: OwnedFd,
     mask: GlobSet,
     mask_words: &'a [String],
@@ -157,6 +162,16 @@ pub(super) struct Eye<'a> {
     stand_ins: bool,
     /// Path of the folder that a repository keeps for the working tree that is given.
     record: Option<&'a Path>,
+    /// Path of the directory in the container, where it is the project or a mount.
+    pub(super) place: Option<String>,
+    /// Paths that the directory is known by: names of files count behind each of them too.
+    pub(super) called: Vec<PathBuf>,
+    /// Folders that another plan is about.
+    pub(super) apart: Vec<PathBuf>,
+    /// Set where the agent can change nothing, so that nothing needs to be kept from change.
+    pub(super) read_only: bool,
+    /// Bytes that are still read for the sake of their content alone; none: as many as there are.
+    pub(super) budget: Option<AtomicU64>,
 }
 
 impl<'a> Eye<'a> {
@@ -165,14 +180,24 @@ impl<'a> Eye<'a> {
             let what = format!("cannot look for secrets in {}", project.display());
             Failure::new(COULD_NOT_RUN, what).caused_by(&error)
         })?;
+        Eye::opened(opened, project, wishes)
+    }
+
+    /// Looks by what was opened at `project`.
+    pub(super) fn opened(root: OwnedFd, project: &'a Path, wishes: &'a Wishes) -> Result<Eye<'a>, Failure> {
         Ok(Eye {
             project,
-            root: opened,
+            root,
             mask: patterns("mask", &wishes.mask)?,
             mask_words: &wishes.mask,
             unmask: patterns("unmask", &wishes.unmask)?,
             stand_ins: wishes.stand_ins,
             record: None,
+            place: Some(PROJECT.to_owned()),
+            called: Vec::new(),
+            apart: Vec::new(),
+            read_only: false,
+            budget: None,
         })
     }
 
@@ -183,7 +208,24 @@ impl<'a> Eye<'a> {
     /// Tells whether nothing in a folder is looked at. What is to be hidden may lie in a folder
     /// that is shown.
     fn passes_over(&self, folder: &Path) -> bool {
-        self.spared(folder) && self.mask.is_empty()
+        (self.spared(folder) && self.mask.is_empty()) || self.is_apart(folder)
+    }
+
+    fn is_apart(&self, folder: &Path) -> bool {
+        self.apart.iter().any(|apart| apart == folder)
+    }
+
+    /// Returns what the name of a file says: by its path below the directory, or by a path that the
+    /// directory is known by.
+    pub(super) fn by_name(&self, path: &Path) -> Option<(Treatment, Why)> {
+        if let Some(index) = self.mask.matches(path).first() {
+            // Every text made two patterns.
+            let word = self.mask_words.get(index / 2).cloned().unwrap_or_default();
+            return Some((Treatment::Empty, Why::Policy(word)));
+        }
+        let behind = || self.called.iter().find_map(|called| Names::get().of_file(&called.join(path)));
+        let found = Names::get().of_file(path).or_else(behind);
+        found.map(|(treatment, pattern)| (treatment, Why::Name(pattern)))
     }
 
     fn is_cache(&self, folder: &Path) -> bool {
@@ -245,6 +287,7 @@ impl<'a> Walk<'a> {
             let (name, mark) = (Path::new(&entry.name), entry.mark);
             let path = folder.join(name);
             match entry.kind {
+                FileType::Directory if self.eye.is_apart(&path) => {}
                 FileType::Directory if self.eye.passes_over(&path) => self.seen.unmasked.push(path),
                 FileType::Directory => {
                     let hooks = repository && name == Path::new("hooks");
@@ -290,6 +333,7 @@ impl<'a> Walk<'a> {
                 Look::Clean => seen.by_content += 1,
                 Look::NotText | Look::Moved => {}
                 Look::TooLarge => seen.too_large.push(path),
+                Look::BeyondBudget => seen.beyond_budget += 1,
                 Look::InGit(rule) => seen.in_git.push((path, rule)),
                 Look::Cover(with, why) => covers.push(Cover { path, mark, with, why }),
             }
@@ -309,9 +353,11 @@ impl<'a> Walk<'a> {
             None => tracked::settle(eye.project, &mut covers, eye.stand_ins),
             Some(_) => Decided::default(),
         };
+        covers.retain(|cover| !eye.read_only || cover.with != With::Itself);
         within_bounds(eye.project, &covers)?;
         let files = snapshot.files_below(&covers);
-        Ok(Plan { project: eye.project.to_owned(), root: snapshot.root(), covers, files, seen, decided })
+        let (project, root, place) = (eye.project.to_owned(), snapshot.root(), eye.place.clone());
+        Ok(Plan { project, place, root, covers, files, seen, decided })
     }
 
     fn fixed_folder(&mut self, path: &Path, hooks: bool, mark: Mark) {
@@ -373,12 +419,7 @@ impl<'a> Walk<'a> {
     }
 
     fn named(&self, path: &Path) -> Option<(Treatment, Why)> {
-        if let Some(index) = self.eye.mask.matches(path).first() {
-            // Every text made two patterns.
-            let word = self.eye.mask_words.get(index / 2).cloned().unwrap_or_default();
-            return Some((Treatment::Empty, Why::Policy(word)));
-        }
-        Names::get().of_file(path).map(|(treatment, pattern)| (treatment, Why::Name(pattern)))
+        self.eye.by_name(path)
     }
 }
 

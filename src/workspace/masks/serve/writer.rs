@@ -249,7 +249,7 @@ impl<'a> Writer<'a> {
     /// Returns the most bytes of all copies. With a repository, the index of each working tree is
     /// among them.
     fn most_bytes(&self) -> u64 {
-        if self.plans.len() > 1 { MOST_BYTES_OF_GIT } else { MOST_BYTES }
+        if self.plans.iter().any(|plan| plan.place.is_none()) { MOST_BYTES_OF_GIT } else { MOST_BYTES }
     }
 
     fn count(&mut self, bytes: u64, path: &Path) -> std::io::Result<()> {

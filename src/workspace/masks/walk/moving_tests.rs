@@ -34,7 +34,7 @@ fn covered(plan: &Plan) -> Vec<String> {
 
 /// Looks through a project in which others `do_it` at each step.
 fn look_while(root: &Path, mut do_it: impl FnMut(Step)) -> Result<Plan, Failure> {
-    plan_while(root, &Wishes::default(), None, Patience::short(), &mut do_it)
+    plan_while(&Eye::new(root, &Wishes::default())?, Patience::short(), &mut do_it)
 }
 
 fn is_refused(looked: &Result<Plan, Failure>, names: &[&str]) -> bool {
