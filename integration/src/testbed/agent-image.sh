@@ -10,7 +10,7 @@ root=$work/root
 rm -rf "$work"
 mkdir -p "$work"
 debootstrap --variant=minbase \
-    --include=bind9-dnsutils,ca-certificates,curl,git,iproute2,iputils-ping,netcat-openbsd,nodejs,openssh-client,procps,python3,python3-gitlab,python3-websocket \
+    --include=bind9-dnsutils,ca-certificates,curl,git,git-lfs,iproute2,iputils-ping,netcat-openbsd,nodejs,openssh-client,procps,python3,python3-gitlab,python3-websocket \
     bookworm "$root" >"$work/debootstrap.log" 2>&1 || { tail -5 "$work/debootstrap.log" >&2; exit 1; }
 
 npm install --silent --no-audit --no-fund --no-update-notifier --prefix "$root/opt/codex" @openai/codex@0.169.0 >&2

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use super::config::{Entry, Name};
+use super::lfs;
 
 const TEXT: &str = include_str!("keys.txt");
 
@@ -20,6 +21,7 @@ enum May {
     Module,
     Update,
     Base,
+    Lfs,
     Initial,
 }
 
@@ -109,6 +111,7 @@ pub(super) fn may_stay(name: &[u8], before: &All<'_>, after: &All<'_>, place: Ke
         }
         Some(May::Update) => each(&|value| matches!(value, "checkout" | "rebase" | "merge" | "none")),
         Some(May::Base) => each(&|value| value == "base"),
+        Some(May::Lfs) => each(&|value| lfs::is_value(parts.key, value)),
         Some(May::Initial) => place.new,
         // A submodule's repository names its folder.
         None if name == b"core.worktree" => place.new && each(&|value| place.tree == Some(value)),
@@ -169,6 +172,7 @@ fn line(text: &'static str) -> Option<(May, &'static str)> {
         "module" => May::Module,
         "update" => May::Update,
         "base" => May::Base,
+        "lfs" => May::Lfs,
         "initial" => May::Initial,
         _ => return None,
     };

@@ -17,6 +17,7 @@ mod journal;
 mod judge;
 mod keys;
 mod kinds;
+mod lfs;
 mod lifecycle;
 pub(crate) mod list;
 pub(crate) mod listing;

@@ -14,6 +14,7 @@ use super::gitdir::{self, Apart};
 use super::judge::{Before, Judged, judge};
 use super::keys::KeyContext;
 use super::kinds::Kinds;
+use super::lfs;
 use super::pin::PARTS;
 use super::place::{self, Displaced};
 use super::record::{Bytes, File, Made, Pinned, Root, Tree, Was};
@@ -339,6 +340,14 @@ impl Settling<'_> {
         self.told.tree(tree, &main, &self.at.join(tree));
     }
 
+    /// Tells whether a hook is what git-lfs writes.
+    fn is_of_lfs(&self, path: &Path) -> bool {
+        match place::look(self.root, path) {
+            Ok(Was::File(file)) => lfs::is_hook(path, &file.text.0),
+            _ => false,
+        }
+    }
+
     fn risks(&mut self, root: &Root, found: ScanResult) {
         self.told.risks.forget(found.risky.forgotten());
         self.told.signs.append(found.signs.told);
@@ -352,6 +361,8 @@ impl Settling<'_> {
             if !is_hook(path, &found.repositories) {
                 let state = if was.is_none() { State::New } else { State::Changed };
                 self.told.risks.add(path.clone(), kind, state);
+            } else if was.is_none() && self.is_of_lfs(path) {
+                self.told.noted(path, "new: the hook that `git lfs install` writes, word for word");
             } else if let Err(error) = self.aside(path, "a hook there") {
                 self.told.failed(path, &error);
             }
