@@ -7,7 +7,7 @@
 use netpolicy::diagnostic::render;
 use netpolicy::edit::Permission;
 use netpolicy::host::HostPattern;
-use netpolicy::load::rule_from_flag;
+use netpolicy::load::rule_from_command_line;
 use netpolicy::policy::Rule;
 
 use super::save::PolicyEdit;
@@ -118,7 +118,7 @@ pub(crate) async fn net(engine_host: Option<&str>, args: NetArgs) -> Result<u8, 
 
 /// Reads a rule as the command line of `run` does, with the command as its origin.
 fn rule(flag: &str, command: &str, text: &str) -> Result<Rule, Failure> {
-    let mut rule = rule_from_flag(flag, text).map_err(|error| {
+    let mut rule = rule_from_command_line(flag, text).map_err(|error| {
         let mut failure = Failure::new(COULD_NOT_RUN, format!("`{text}` cannot be used"));
         failure.causes.push(render(std::slice::from_ref(&error)));
         failure

@@ -1,6 +1,7 @@
 //! Warnings: the facts of each, and their words.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use netpolicy::diagnostic::{Diagnostic, render};
@@ -110,6 +111,13 @@ pub(crate) enum Warning {
     Uncovered(String),
     /// A note of the decision log, by its own words.
     Noted(String),
+    /// A permitted server of this machine takes connections where no container reaches it.
+    OnLoopbackOnly {
+        /// Its port.
+        port: u16,
+        /// This machine's address, as containers see it.
+        address: IpAddr,
+    },
     /// The engine starts no helper that counts the agent's files.
     DiskNotCounted(String),
     /// An agent that was asked to end goes on, and is killed.
@@ -250,6 +258,11 @@ impl fmt::Display for Warning {
             Warning::LogFull => {
                 f.write_str("the events of this run have reached their bound, so its network was closed")
             }
+            Warning::OnLoopbackOnly { port, address } => write!(
+                f,
+                "the server on port {port} of this machine listens on 127.0.0.1 only, where the agent does not reach it: have it \
+                 listen on {address} too"
+            ),
             Warning::DiskNotCounted(why) => write!(
                 f,
                 "the engine starts no helper that counts the agent's files, so only its layer's size and what is given of \
@@ -316,6 +329,7 @@ impl Warning {
             | Warning::NoAccount(_)
             | Warning::EventsUnread(_)
             | Warning::Noted(_)
+            | Warning::OnLoopbackOnly { .. }
             | Warning::AgentKilled { .. }
             | Warning::WorkflowKept { .. }
             | Warning::LeftFromEarlier(_)
@@ -389,6 +403,7 @@ mod tests {
             Warning::LogFull,
             Warning::Uncovered(text("the cover of .env came off")),
             Warning::Noted(text("the agent's GitLab token ends in 2m, and the run with it")),
+            Warning::OnLoopbackOnly { port: 3000, address: [172, 17, 0, 1].into() },
             Warning::DiskNotCounted(text("no such runtime")),
             Warning::AgentKilled { seconds: 10 },
             Warning::NonceReplaced("/p/.nonce".into()),

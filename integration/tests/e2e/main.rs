@@ -34,6 +34,7 @@ mod helper_image;
 mod home;
 mod host_addresses;
 mod hostile_labels;
+mod host_servers;
 mod identity;
 mod image_words;
 mod layers;
@@ -132,6 +133,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("network_changes", network_changes::TESTS, true),
         ("runtimes", runtimes::TESTS, true),
         ("secrets", secrets::TESTS, true),
+        ("host_servers", host_servers::TESTS, true),
         ("token", token::TESTS, true),
         ("identity", identity::TESTS, true),
         ("image_words", image_words::TESTS, true),

@@ -39,7 +39,7 @@ use crate::policy::{Date, Layer, Policy};
 
 pub use self::defaults::{DefaultItem, MAX_DEFAULTS, ProjectDefaults, read_defaults};
 pub use self::files::preset_reference;
-pub use self::flag::rule_from_flag;
+pub use self::flag::{rule_from_command_line, rule_from_flag};
 pub use self::flow::{FlowEnvironment, LeftOut, MAX_FLOW, read_flow};
 pub use self::proxy_names::resolve_by_proxy;
 pub use self::source::{LayerSource, MAX_FILE, Read, SourceFile};

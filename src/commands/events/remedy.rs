@@ -66,6 +66,14 @@ pub(crate) fn of(line: &Line) -> Option<Remedy> {
         }
         Reason::RawAddress => range(access.address?, port?),
         Reason::PrivateAddress => private(host, access.address?, port),
+        // The name is the machine's own, and a port of it can be given by hand.
+        Reason::HostAddress if host.as_ref().is_some_and(is_of_host) => {
+            let port = port.map_or_else(|| "PORT".to_owned(), |port| port.to_string());
+            let allow = format!("--allow {}:{port}", host?);
+            Some(Remedy::Words(format!(
+                "the machine itself: {allow} permits this one server of it, if that is meant"
+            )))
+        }
         Reason::HostAddress | Reason::MetadataAddress | Reason::ReservedAddress => {
             words("cannot be permitted: the floor refuses it whatever a policy says")
         }
@@ -102,6 +110,11 @@ pub(crate) fn of(line: &Line) -> Option<Remedy> {
         }
         _ => None,
     }
+}
+
+/// Tells whether a name stands for the host, as containers see it.
+fn is_of_host(name: &HostName) -> bool {
+    ["host.docker.internal", "host.containers.internal"].contains(&name.as_str())
 }
 
 /// Suggests a rule for a name on a port, 443 for a question that has none.

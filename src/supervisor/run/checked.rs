@@ -66,7 +66,9 @@ impl Checked {
         let limits = request.agent.limits.within(&request.policy, cpus(&engine.info))?;
         let facts = facts(engine);
         let networks = networks::list(engine).await?;
-        guard_inputs::check_proxy(&request.policy, &networks, &own_addresses()?).await?;
+        let own = own_addresses()?;
+        guard_inputs::check_proxy(&request.policy, &networks, &own).await?;
+        guard_inputs::warn_of_loopback(&request.policy, &networks, &own).await;
         step.then("helper image");
         let helper = helper_image::ensure(engine).await?;
         let home = home::find(engine, image, request).await?;

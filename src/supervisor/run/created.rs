@@ -136,11 +136,10 @@ async fn create_helpers(plan: &RunPlan, gathered: &Gathered, places: &Places) ->
     }
     let fence = fence(plan, &places.own);
     // On another kernel this machine's addresses are not the host's as containers see it
-    // (192.168.65.254), and the floor is to have that. A dockerd without its own bridge does not
-    // know it.
-    let can_name_host = plan.facts.elsewhere
-        && engine.dialect.host_names == HostNames::OnRequest
-        && networks::has_default_bridge(&gathered.networks);
+    // (192.168.65.254), and the floor is to have that. A port of the host may be permitted while
+    // the agent works. A dockerd without its own bridge does not know the host.
+    let can_name_host =
+        engine.dialect.host_names == HostNames::OnRequest && networks::has_default_bridge(&gathered.networks);
     let knows_host = gathered.means.knows_host || can_name_host;
     let cpus = agent.limits.nano_cpus;
     let guard = containers::guard(workflow, &plan.helper, &places.uplink, knows_host, cpus);

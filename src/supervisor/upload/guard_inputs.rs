@@ -9,7 +9,8 @@
 //! The credentials are in no label, no container's configuration, no argument and no log: one file
 //! that only the guard's user can read.
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bollard::models::Network;
@@ -24,11 +25,13 @@ use crate::host::proxy::proxy_credentials;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::spec::containers::GUARD_ID;
 use crate::supervisor::spec::workflow::{Role, Workflow};
-use crate::term::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure, Warning};
 use crate::wire::handover::{GUARD_CREDENTIALS, GUARD_ROOTS, SHARED};
 
 /// Time that a program on this machine may take to accept a connection.
 const LOCAL_CONNECT: Duration = Duration::from_secs(1);
+/// Ports of this machine that are tried before a run.
+const MOST_TRIED: usize = 32;
 
 /// Inputs that were gathered; nothing has been created yet.
 #[derive(Default)]
@@ -134,6 +137,27 @@ pub(crate) async fn check_proxy(
     );
     failure.causes.push(format!("{at}: {cause}"));
     Err(failure.hint(format!("have it listen on {bridge} too, or name a proxy that is not on the loopback")))
+}
+
+/// Warns of permitted servers of the host that listen on the loopback alone, where no container
+/// reaches them. Only where the engine shares this machine's network can that be seen from here.
+pub(crate) async fn warn_of_loopback(policy: &Policy, networks: &[Network], own: &[IpAddr]) {
+    let Some(bridge) = default_gateway(networks).filter(|address| own.contains(address)) else { return };
+    let rules = policy.allow.iter().filter(|rule| rule.host_access);
+    let ports: BTreeSet<u16> = rules.flat_map(|rule| rule.ports.iter().copied()).collect();
+    for port in ports.into_iter().take(MOST_TRIED) {
+        let loopback = listens(Ipv4Addr::LOCALHOST.into(), port).await
+            || listens(Ipv6Addr::LOCALHOST.into(), port).await;
+        if loopback && !listens(bridge, port).await {
+            crate::term::warn(Warning::OnLoopbackOnly { port, address: bridge });
+        }
+    }
+}
+
+/// Tells whether a server takes connections at an address of this machine.
+async fn listens(address: IpAddr, port: u16) -> bool {
+    let connecting = tokio::net::TcpStream::connect(SocketAddr::new(address, port));
+    matches!(tokio::time::timeout(LOCAL_CONNECT, connecting).await, Ok(Ok(_)))
 }
 
 /// The host's address on the engine's default network: what it says, else the first of its subnet

@@ -113,8 +113,11 @@ impl Outside {
         let failed = |error: String| Refusal::failed(Reason::ConnectFailed, error);
         match way {
             DialRoute::Direct(addresses) => {
-                let (stream, address) =
-                    self.dial(addresses).await.map_err(|error| failed(error.to_string()))?;
+                let is_host =
+                    matches!(&link.target, Target::Name(name) if floor::refused_name(name).is_some());
+                let shown = addresses.first().map(SocketAddr::ip).filter(|_| is_host);
+                let dialled = self.dial(addresses).await;
+                let (stream, address) = dialled.map_err(|error| failed(not_connected(&error, shown)))?;
                 // Dialling takes seconds, and a change in the meantime knew nothing of this
                 // address.
                 let verdict = link.guard.names.decide(&link.target, Some(link.port), Some(address.ip()));
@@ -288,6 +291,17 @@ impl World {
     /// Returns the upstreams of the moment.
     fn resolvers(&self) -> Arc<Resolvers> {
         Arc::clone(&self.resolvers.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Explains why a server was not connected to; one of the host may listen where no container
+/// reaches it.
+fn not_connected(error: &io::Error, host: Option<IpAddr>) -> String {
+    match host.filter(|_| error.kind() == io::ErrorKind::ConnectionRefused) {
+        Some(host) => format!(
+            "refused: nothing listens there; a server that listens on 127.0.0.1 only is not reached: have it listen on {host} too"
+        ),
+        None => error.to_string(),
     }
 }
 
