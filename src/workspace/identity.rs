@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!  the project is somebody's ─▶ safe.directory      the caller's git: user.name, user.email (unless the project has its own)
+//!  ssh is not permitted      ─▶ url.https://HOST/.insteadOf, where https to the same host is
 //!  files are covered         ─▶ excludes and attributes of ringfence's own, so that no stand-in is added
 //!  a GitLab token is given   ─▶ a helper for its instance alone, which reads the token where the agent has it
 //! ```
@@ -12,6 +13,7 @@ use std::process::Stdio;
 use super::aftermath;
 use super::masks::{Plan, for_git};
 use super::mounts::Bind;
+use super::ssh_remotes::SshAccount;
 use crate::host::programs;
 
 /// The variable that holds the agent's token, and the name of the file that holds it.
@@ -53,6 +55,12 @@ impl Settings {
     pub(crate) fn for_covers(&mut self, plans: &[Plan]) {
         let for_git = for_git(plans).unwrap_or_default();
         for_git.settings.iter().for_each(|(key, value)| self.add(key, value));
+    }
+
+    /// Adds the settings by which git uses https for accounts that it would reach by ssh.
+    pub(crate) fn for_https(&mut self, accounts: &[SshAccount]) {
+        let settings = accounts.iter().flat_map(SshAccount::by_https);
+        settings.for_each(|(key, value)| self.add(&key, &value));
     }
 
     fn add(&mut self, key: &str, value: &str) {

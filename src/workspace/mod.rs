@@ -27,6 +27,7 @@ pub(crate) mod own_files;
 pub(crate) mod repository;
 pub(crate) mod review;
 pub(crate) mod secrets;
+pub(crate) mod ssh_remotes;
 pub(crate) mod survey;
 pub(crate) mod token;
 pub(crate) mod versions;

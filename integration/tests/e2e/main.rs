@@ -30,11 +30,12 @@ mod git_after;
 mod git_config;
 mod git_covers;
 mod git_matrix;
+mod git_tools;
 mod helper_image;
 mod home;
 mod host_addresses;
-mod hostile_labels;
 mod host_servers;
+mod hostile_labels;
 mod identity;
 mod image_words;
 mod layers;
@@ -124,6 +125,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("git_after", git_after::TESTS, true),
         ("git_covers", git_covers::TESTS, true),
         ("git_matrix", git_matrix::TESTS, true),
+        ("git_tools", git_tools::TESTS, true),
         ("pull", pull::TESTS, true),
         ("edges", edges::TESTS, true),
         ("engine_access", engine_access::TESTS, true),
@@ -131,9 +133,9 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("creations", creations::TESTS, true),
         ("host_addresses", host_addresses::TESTS, true),
         ("network_changes", network_changes::TESTS, true),
+        ("host_servers", host_servers::TESTS, true),
         ("runtimes", runtimes::TESTS, true),
         ("secrets", secrets::TESTS, true),
-        ("host_servers", host_servers::TESTS, true),
         ("token", token::TESTS, true),
         ("identity", identity::TESTS, true),
         ("image_words", image_words::TESTS, true),

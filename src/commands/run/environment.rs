@@ -1,8 +1,16 @@
 //! The agent's variables: what was given, the token, a home, and who the agent is to git.
 
+use std::collections::BTreeSet;
+
+use netpolicy::decide::{Decider, Question, Target};
+use netpolicy::floor::Surroundings;
+use netpolicy::host::HostName;
+use netpolicy::policy::Policy;
+
 use super::files::Files;
 use super::inputs::AgentInputs;
 use crate::cli::run::RunArgs;
+use crate::host::clock;
 use crate::supervisor::spec::environment::OWN;
 use crate::supervisor::spec::places::WORKSPACE;
 use crate::term::{self, Warning};
@@ -10,12 +18,14 @@ use crate::workspace::identity::{self, Settings, TOKEN};
 use crate::workspace::masks::Plan;
 use crate::workspace::mounts::Bind;
 use crate::workspace::secrets::Handed;
+use crate::workspace::ssh_remotes::{SshAccount, ssh_accounts};
 use crate::workspace::token::Token;
 
 /// Returns the agent's variables, as far as they do not depend on the engine.
 pub(crate) fn variables(
     args: &RunArgs,
     files: &Files,
+    policy: &Policy,
     given: &AgentInputs,
     masks: &[Plan],
     token: Option<&Token>,
@@ -38,13 +48,38 @@ pub(crate) fn variables(
         Some(worktree) => Some((&worktree.git, "config")),
         None => files.project().map(|project| (project, ".git/config")),
     };
-    git_settings(config, masks, args.policy.gitlab.as_deref(), &env, &given.handed).lay_on(&mut env);
+    let accounts = by_https(files, config, policy);
+    git_settings(config, &accounts, masks, args.policy.gitlab.as_deref(), &env, &given.handed)
+        .lay_on(&mut env);
     env
+}
+
+/// Returns the accounts of the project's remotes and submodules that git inside reaches by https,
+/// since the policy permits that and not ssh; tells it.
+fn by_https(files: &Files, config: Option<(&Bind, &str)>, policy: &Policy) -> Vec<SshAccount> {
+    let modules = files.project().map(|project| (project, ".gitmodules"));
+    let decider = Decider::new(policy.clone());
+    let permits = |host: &HostName, port: u16| {
+        let target = Target::Name(host.clone());
+        let question = Question::about(&target, clock::today()).port(port);
+        decider.decide(&Surroundings::default(), &question).allowed
+    };
+    let named = config.into_iter().chain(modules).flat_map(|(mount, path)| ssh_accounts(mount, path));
+    let accounts: BTreeSet<SshAccount> =
+        named.filter(|account| permits(&account.host, 443) && !permits(&account.host, 22)).collect();
+    let hosts: BTreeSet<&str> = accounts.iter().map(|account| account.host.as_str()).collect();
+    for host in hosts {
+        term::talk(format_args!(
+            "git inside uses https in the place of ssh for {host}: its port 22 is not permitted"
+        ));
+    }
+    accounts.into_iter().collect()
 }
 
 /// Returns who the agent is to git.
 fn git_settings(
     config: Option<(&Bind, &str)>,
+    accounts: &[SshAccount],
     masks: &[Plan],
     gitlab: Option<&str>,
     env: &[String],
@@ -52,6 +87,7 @@ fn git_settings(
 ) -> Settings {
     let mut settings = Settings::default();
     settings.for_covers(masks);
+    settings.for_https(accounts);
     if let Some(config) = config {
         settings.for_project(WORKSPACE, config);
     }

@@ -102,7 +102,7 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
         .into_iter()
         .for_each(crate::term::warn);
     let token = token::check(args, &policy.policy).await?;
-    let env = environment::variables(args, &files, &given, &masks, token.as_ref());
+    let env = environment::variables(args, &files, &policy.policy, &given, &masks, token.as_ref());
     let agent = AgentRequest {
         command: args.command().to_vec(),
         entrypoint: args.entrypoint.clone(),
