@@ -20,7 +20,6 @@ mod engine_access;
 mod engine_trouble;
 mod failing;
 mod flood;
-mod flow;
 mod forward;
 mod gate_bytes;
 mod gate_http;
@@ -54,7 +53,6 @@ mod over_limit;
 mod permitted;
 mod proxy;
 mod pull;
-mod readme;
 mod refused;
 mod runtimes;
 mod secrets;
@@ -143,8 +141,6 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("limits", limits::TESTS, true),
         ("disk", disk::TESTS, true),
         ("home", home::TESTS, true),
-        ("flow", flow::TESTS, true),
-        ("readme", readme::TESTS, true),
         ("neighbours", neighbours::TESTS, true),
         ("forward", forward::TESTS, true),
         ("surface", surface::TESTS, true),
