@@ -13,8 +13,8 @@ use crate::policy::{Layer, Matcher, Rule};
 use crate::reason::Reason;
 use crate::yaml::{Findings, SourcePlace};
 
-/// Reads the rule of one `HOST[:PORT]` or `HOST|CIDR`, as it stands in a list of another program, or
-/// in an event. A name of the host is refused: such a text is nobody's consent.
+/// Reads the rule of one `HOST[:PORT]` or `HOST|CIDR`, as it stands in a list of another program,
+/// or in an event. A name of the host is refused: such a text is nobody's consent.
 pub fn rule_from_flag(flag: &str, text: &str) -> Result<Rule, Box<Diagnostic>> {
     one_rule(flag, text, Typed::Elsewhere)
 }
