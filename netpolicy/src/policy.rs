@@ -220,6 +220,15 @@ pub struct Ceiling {
     pub rules: Vec<Arc<Rule>>,
 }
 
+/// One line of `harmless`: a name that an agent asks for and does not need.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Harmless {
+    /// The names.
+    pub host: HostPattern,
+    /// The purpose that the agent has for them.
+    pub reason: String,
+}
+
 /// One line of `tests`: what a policy promises about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expectation {
@@ -241,6 +250,9 @@ pub struct Policy {
     /// Ceilings, at most one for each layer, strongest first.
     #[serde(default)]
     pub ceilings: Vec<Ceiling>,
+    /// Names whose refusal does no harm. No verdict hangs on them, and they are not digested.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub harmless: Vec<Harmless>,
     /// A person has approved the project's policy as it is: its grants count without a ceiling too.
     #[serde(default)]
     pub project_trusted: bool,

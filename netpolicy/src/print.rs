@@ -50,6 +50,11 @@ fn network(text: &mut String, policy: &Policy, comment: &Comment<'_>) {
         }
         list(&mut inner, "ceiling", ceiling.rules.iter().map(|rule| &**rule), comment);
     }
+    for (index, harmless) in policy.harmless.iter().enumerate() {
+        let key = if index == 0 { "  harmless:\n" } else { "" };
+        let (host, reason) = (quoted(&harmless.host.to_string()), quoted(&harmless.reason));
+        push(&mut inner, format_args!("{key}    - {{host: {host}, reason: {reason}}}\n"));
+    }
     dns(&mut inner, &policy.dns);
     if let Some(own) = &policy.proxy {
         // A project's rules do not follow the switch; read again, they would.

@@ -102,12 +102,26 @@ struct Network {
     /// The most that this layer and weaker ones may permit; an empty list lets nothing through. Not
     /// for projects.
     ceiling: Option<Vec<Rule>>,
+    /// Names whose refusal does an agent no harm: its updater, its telemetry. They permit and
+    /// refuse nothing; the summary of a run folds these refusals. Not for projects.
+    harmless: Option<Vec<Harmless>>,
     /// Resolution. Not for projects.
     dns: Option<Dns>,
     /// The corporate proxy. Not for projects.
     proxy: Option<Proxy>,
     /// Hosts and ranges that the guard dials itself although there is a proxy. Not for projects.
     no_proxy: Option<Vec<String>>,
+}
+
+/// A name whose refusal does no harm.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, rename_all = "kebab-case")]
+struct Harmless {
+    /// A name: `x` is that name, `*.x` any name below it, `.x` both.
+    host: String,
+    /// The purpose that the agent has for it, as in `telemetry`.
+    #[schemars(length(max = 500))]
+    reason: String,
 }
 
 /// A rule of `allow` or `ceiling`.

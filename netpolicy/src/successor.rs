@@ -26,9 +26,9 @@ pub enum Unfit {
     OrganisationGone,
 }
 
-/// Keys that hold rules, which may change; every other key of a policy is one that a run is made
-/// with.
-const RULES: [&str; 4] = ["allow", "deny", "ceilings", "tests"];
+/// Keys that hold rules, and what is said about refusals. They may change; every other key of a
+/// policy is one that a run is made with.
+const RULES: [&str; 5] = ["allow", "deny", "ceilings", "harmless", "tests"];
 
 /// Returns the policy that a run has from now on: rules, ceilings and tests of `next`, those of the
 /// project as they were.

@@ -146,3 +146,38 @@ fn any_layer_hides_what_is_committed_and_none_takes_it_back() {
     let loaded = load("p.yml", Layer::Project, TODAY, &mut |_| Ok(text.to_owned())).unwrap();
     assert!(loaded.policy.workspace.hide_committed);
 }
+
+#[test]
+fn names_whose_refusal_does_no_harm_change_nothing() {
+    let plain = good("version: 1\nnetwork: {allow: [a.example]}\n");
+    let told = good(
+        "version: 1\nnetwork:\n  allow: [a.example]\n  harmless:\n    - {host: .t.example, reason: telemetry}\n",
+    );
+    let named: Vec<_> = told.policy.harmless.iter().map(|one| (one.host.to_string(), &*one.reason)).collect();
+    assert_eq!(named, [(".t.example".to_owned(), "telemetry")]);
+    assert_eq!(told.policy.digest(), plain.policy.digest());
+    assert!(netpolicy::reach::difference(&plain.policy, &told.policy, TODAY).is_empty());
+    let printed = netpolicy::print::policy(&told.policy, &|_| None);
+    assert_eq!(good(&printed).policy.harmless, told.policy.harmless, "{printed}");
+    for (entry, code) in [
+        ("{host: t.example}", "harmless"),
+        ("{reason: telemetry}", "harmless"),
+        ("t.example", "wrong-type"),
+        ("{host: t.example, reason: x, ports: [443]}", "unknown-key"),
+        ("{host: \"t.example:443\", reason: x}", "port-in-host"),
+    ] {
+        let text = format!("version: 1\nnetwork:\n  harmless:\n    - {entry}\n");
+        let found = load("p.yml", Layer::Run, TODAY, &mut |_| Ok(text.clone())).unwrap_err();
+        assert_eq!(found[0].code, code, "{entry}: {found:?}");
+    }
+}
+
+#[test]
+fn a_projects_own_file_hides_no_refusal_and_a_preset_in_it_may() {
+    let own = "version: 1\nnetwork:\n  harmless:\n    - {host: t.example, reason: telemetry}\n";
+    let found = load("p.yml", Layer::Project, TODAY, &mut |_| Ok(own.to_owned())).unwrap_err();
+    assert_eq!(found[0].code, "layer");
+    let preset = "version: 1\nextends: [anthropic@1]\n";
+    let loaded = load("p.yml", Layer::Project, TODAY, &mut |_| Ok(preset.to_owned())).unwrap();
+    assert!(!loaded.policy.harmless.is_empty());
+}

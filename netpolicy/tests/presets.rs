@@ -117,3 +117,23 @@ fn no_instance() {
         assert!(self_managed(url).is_err(), "{url}");
     }
 }
+
+#[test]
+fn what_does_no_harm_is_not_permitted_and_has_a_source() {
+    let mut seen = 0;
+    for preset in PRESETS {
+        let policy = load::load(preset.name, Layer::Run, TODAY, &mut |_| Err(String::new())).unwrap().policy;
+        for known in &policy.harmless {
+            seen += 1;
+            let permits = |rule: &netpolicy::policy::Rule| match &rule.matcher {
+                Matcher::Host(pattern) => pattern.matches(known.host.name()),
+                Matcher::Cidr(_) => false,
+            };
+            assert!(!policy.allow.iter().any(|rule| permits(rule)), "{}: {}", preset.name, known.host);
+            assert!(!known.host.is_wildcard(), "{}: {}", preset.name, known.host);
+        }
+        let list = preset.text.split_once("  harmless:\n").map_or("", |(_, list)| list);
+        assert!(list.is_empty() || list.trim_start().starts_with("# https://"), "{}", preset.name);
+    }
+    assert!(seen >= 4, "{seen}");
+}

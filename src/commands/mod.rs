@@ -49,6 +49,9 @@ pub(crate) fn dispatch(cli: Cli, typed: &[OsString], began: Instant) -> ExitCode
     if cli.quiet {
         term::be_quiet();
     }
+    if cli.verbose {
+        term::be_verbose();
+    }
     if let Err(failure) = begin_diagnostics(&cli, began) {
         return failure.render();
     }

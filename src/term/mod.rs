@@ -34,8 +34,8 @@ pub(crate) use self::data::{print, print_coloured, print_document, print_json};
 pub(crate) use self::escape::{line, lines, page};
 pub(crate) use self::failure::{COULD_NOT_RUN, Failure};
 pub(crate) use self::printer::{
-    ask, be_quiet, essential, essential_lines, keep_talk, renew_kept_talk, stdout_has_colours, talk,
-    talk_lines, usage,
+    ask, be_quiet, be_verbose, essential, essential_lines, is_verbose, keep_talk, renew_kept_talk,
+    stdout_has_colours, talk, talk_lines, usage,
 };
 pub(crate) use self::progress::{Progress, leave_screen, progress, shows_progress};
 pub(crate) use self::shell::in_shell;

@@ -11,6 +11,8 @@ use super::progress;
 
 /// `--quiet` was given.
 static QUIET: AtomicBool = AtomicBool::new(false);
+/// `--verbose` was given.
+static VERBOSE: AtomicBool = AtomicBool::new(false);
 
 /// Talk that goes into a file is no longer than this, twice: while the run goes on, and at its end.
 const MOST_KEPT: usize = 1 << 20;
@@ -78,6 +80,16 @@ impl Stream {
 /// Keeps talk, most warnings and progress back from now on; what is essential stays.
 pub(crate) fn be_quiet() {
     QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Tells everything at length from now on.
+pub(crate) fn be_verbose() {
+    VERBOSE.store(true, Ordering::Relaxed);
+}
+
+/// Tells whether a person wants everything at length.
+pub(crate) fn is_verbose() -> bool {
+    VERBOSE.load(Ordering::Relaxed)
 }
 
 pub(super) fn is_quiet() -> bool {

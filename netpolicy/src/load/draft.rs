@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::policy::{Expectation, Layer, Rule};
+use crate::policy::{Expectation, Harmless, Layer, Rule};
 use crate::settings::{
     Ca, Capabilities, Direct, Domain, NoticeDetail, Requirement, Server, Upstream, Workspace,
 };
@@ -44,6 +44,7 @@ pub(super) struct Draft {
     pub(super) allow: Vec<Placed>,
     pub(super) deny: Vec<Placed>,
     pub(super) ceiling: Option<Vec<Placed>>,
+    pub(super) harmless: Vec<Harmless>,
     pub(super) dns: DnsDraft,
     pub(super) proxy: ProxyDraft,
     pub(super) limits: LimitsDraft,
@@ -100,6 +101,7 @@ impl Draft {
             allow: Vec::new(),
             deny: Vec::new(),
             ceiling: None,
+            harmless: Vec::new(),
             dns: DnsDraft::default(),
             proxy: ProxyDraft::default(),
             limits: LimitsDraft::default(),

@@ -8,7 +8,7 @@ use super::files::{self, Source, preset_reference};
 use super::flag::read_flag;
 use super::side::Side;
 use super::source::{LayerSource, MAX_FILE, Read, SourceFile};
-use super::{container, network, rule, shape, workspace};
+use super::{container, harmless, network, rule, shape, workspace};
 use crate::diagnostic::Diagnostic;
 use crate::import::{self, Format, ImportError};
 use crate::policy::{Layer, Rule};
@@ -210,7 +210,7 @@ impl Loader<'_, '_> {
             }
             match key.as_str() {
                 Some("version") => files::version(value, &mut findings),
-                Some("network") => read_network(value, layer, draft, &mut findings),
+                Some("network") => read_network(value, layer, source, draft, &mut findings),
                 Some("container") => container::container(value, layer, draft, &mut findings),
                 Some("engine") => container::engine(value, layer, draft, &mut findings),
                 Some("workspace") => workspace::workspace(value, layer, draft, &mut findings),
@@ -224,9 +224,14 @@ impl Loader<'_, '_> {
     }
 }
 
-fn read_network(node: &Node, layer: Layer, draft: &mut Draft, findings: &mut Findings) {
-    for (word, _, value) in shape::NETWORK.pairs(node, layer, findings) {
+fn read_network(node: &Node, layer: Layer, source: &Source, draft: &mut Draft, findings: &mut Findings) {
+    for (word, key, value) in shape::NETWORK.pairs(node, layer, findings) {
         match word {
+            // Those of a preset that a project extends are ringfence's own word.
+            "harmless" if layer == Layer::Project && matches!(source, Source::File(_)) => {
+                findings.push(shape::not_for_projects(key, word));
+            }
+            "harmless" => draft.harmless.extend(harmless::harmless(value, layer, findings)),
             "allow" => draft.allow.extend(rules(value, Side::Allow, layer, findings)),
             "deny" => draft.deny.extend(rules(value, Side::Deny, layer, findings)),
             "ceiling" => {

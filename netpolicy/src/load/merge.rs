@@ -35,6 +35,7 @@ pub(super) fn merge(drafts: &[Draft], diagnostics: &mut Vec<Diagnostic>) -> Poli
         allow: rules(|draft| &draft.allow),
         deny: rules(|draft| &draft.deny),
         ceilings,
+        harmless: drafts.iter().flat_map(|draft| draft.harmless.iter().cloned()).collect(),
         project_trusted: false,
         dns: dns.map_or_else(Dns::default, dns_of),
         proxy: proxy.and_then(|draft| proxy_of(draft, diagnostics)),

@@ -16,6 +16,7 @@ mod draft;
 mod files;
 mod flag;
 mod flow;
+mod harmless;
 mod host;
 mod lint;
 mod loader;

@@ -399,7 +399,7 @@ fn protocol_of(node: &Node, findings: &mut Findings) -> Option<Protocol> {
     }
 }
 
-fn reason_of(node: &Node, findings: &mut Findings) -> Option<String> {
+pub(super) fn reason_of(node: &Node, findings: &mut Findings) -> Option<String> {
     let text = string(node, "a text", findings)?;
     let text = text.trim();
     if text.chars().any(|c| c.is_control() && c != '\n') || text.chars().count() > 500 {

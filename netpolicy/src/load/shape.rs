@@ -33,7 +33,7 @@ pub(crate) const TOP: Section = Section {
 };
 pub(crate) const NETWORK: Section = Section {
     name: "`network`",
-    keys: &["allow", "deny", "ceiling", "dns", "proxy", "no-proxy"],
+    keys: &["allow", "deny", "ceiling", "harmless", "dns", "proxy", "no-proxy"],
     not_in_project: &["ceiling", "dns", "proxy", "no-proxy"],
 };
 pub(crate) const DNS: Section = Section {
@@ -73,6 +73,8 @@ pub(crate) const RULE: Section = Section {
 };
 pub(crate) const DENIAL: Section =
     Section { name: "a denial", keys: &["host", "cidr", "ports", "reason"], not_in_project: &[] };
+pub(crate) const HARMLESS: Section =
+    Section { name: "an entry of `harmless`", keys: &["host", "reason"], not_in_project: &[] };
 pub(crate) const TEST: Section = Section { name: "a test", keys: &["allow", "deny"], not_in_project: &[] };
 
 /// Sections in which a misplaced key is looked for.
@@ -130,7 +132,7 @@ impl Section {
 }
 
 /// Reports a key that the project's file may not hold.
-fn not_for_projects(key: &Node, text: &str) -> Diagnostic {
+pub(super) fn not_for_projects(key: &Node, text: &str) -> Diagnostic {
     key.place.error(
         "layer",
         format!("`{text}` cannot be set by a project's policy"),

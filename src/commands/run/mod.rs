@@ -19,6 +19,9 @@ mod masks;
 mod policy;
 mod token;
 
+use std::path::Path;
+
+use netpolicy::load::preset_reference;
 use netpolicy::policy::Policy;
 use netpolicy::settings::Capabilities;
 
@@ -28,6 +31,7 @@ use self::policy::RunPolicy;
 use crate::cli::run::RunArgs;
 use crate::commands::home::home_name;
 use crate::host::{descriptors, open_files, state};
+use crate::layers::PROJECT;
 use crate::supervisor::engine::Choice;
 use crate::supervisor::forward::ForwardRequest;
 use crate::supervisor::image::repository;
@@ -40,7 +44,7 @@ use crate::supervisor::spec::request::AgentRequest;
 use crate::supervisor::spec::surface::{self, Surface};
 use crate::supervisor::streams;
 use crate::supervisor::upload::authorities;
-use crate::term::{COULD_NOT_RUN, Failure, trace};
+use crate::term::{self, COULD_NOT_RUN, Failure, trace};
 use crate::wire::WorkflowName;
 use crate::workspace::token::Token;
 use crate::workspace::worktree::Worktree;
@@ -90,6 +94,7 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
     let forwards = ForwardRequest::take(&args.publish, args.tty)?;
     let files = Files::gather(choice, args)?;
     let policy = RunPolicy::load(args, &files)?;
+    let apply = apply(args, files.folder());
     let name = args.name.as_deref().map(workflow_name).transpose()?;
     let home = args.home.as_deref().map(|name| home(name, args, &files)).transpose()?;
     check_terminal(args)?;
@@ -130,6 +135,8 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
         token_ends: token.as_ref().and_then(|token| token.ends),
         home,
         forwards,
+        apply,
+        tells_all: term::is_verbose(),
         events: args.events.clone(),
     };
     Ok((request, token))
@@ -164,6 +171,18 @@ fn check_terminal(args: &RunArgs) -> Result<(), Failure> {
             .hint("leave out -t"));
     }
     Ok(())
+}
+
+/// Returns the words behind the id in the command by which refused names are put into the run's
+/// policy file; nothing where the run has no such file.
+fn apply(args: &RunArgs, project: Option<&Path>) -> Option<String> {
+    let is_file = |entry: &&String| preset_reference(entry).is_none();
+    let files: Vec<&String> = args.policy.policies.iter().filter(is_file).collect();
+    match files.as_slice() {
+        [file] => Some(format!(" {}", term::in_shell(file))),
+        [] => project?.join(PROJECT).exists().then(String::new),
+        _ => None,
+    }
 }
 
 /// Returns the limits that the command line asks for.

@@ -72,8 +72,8 @@ impl EventFiles {
         mut self,
         mut output: Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>> + Send>>,
         mut awaited: Awaited,
+        mut summary: Summary,
     ) -> Summary {
-        let mut summary = Summary::default();
         let (mut pending, mut diagnostics) = (Vec::new(), Diagnostics::default());
         while let Some(Ok(chunk)) = output.next().await {
             let message = match chunk {
@@ -93,14 +93,14 @@ impl EventFiles {
                 self.write(&line);
                 summary.log.add(&line[..line.len() - 1]);
                 let read = Line::read(&line[..line.len() - 1]).filter(|line| line.workflow == self.id);
-                let Some(Line { event, .. }) = read else { continue };
+                let Some(Line { event, time, .. }) = read else { continue };
                 if let Event::Lifecycle(step) = &event {
                     awaited.tell(step);
                     if step.is_note(Observation::LogFull) {
                         crate::term::warn(Warning::LogFull);
                     }
                 }
-                summary.add(&event);
+                summary.add(time, &event);
             }
         }
         summary

@@ -53,7 +53,8 @@ impl GuardLink {
             attached.map_err(|error| engine::refused("cannot read the guard's events", &error))?;
         let (ready, is_ready) = oneshot::channel();
         let (agent_ended, end_is_written) = oneshot::channel();
-        let collecting = tokio::spawn(events.collect(output, Awaited::new(ready, agent_ended)));
+        let (awaited, summary) = (Awaited::new(ready, agent_ended), Summary::of(&plan.request));
+        let collecting = tokio::spawn(events.collect(output, awaited, summary));
         Ok((GuardLink { input, end_is_written, collecting }, is_ready))
     }
 

@@ -36,6 +36,10 @@ pub(crate) struct RunRequest {
     pub(crate) home: Option<HomeRequest>,
     /// Ports that lead to the agent's, taken on this machine.
     pub(crate) forwards: ForwardRequest,
+    /// Words of a command by which refused names are put into the run's policy, behind the id.
+    pub(crate) apply: Option<String>,
+    /// Every refusal is told at the end, the harmless ones too.
+    pub(crate) tells_all: bool,
     /// A second file for the events.
     pub(crate) events: Option<PathBuf>,
 }

@@ -1,20 +1,40 @@
 //! The short account on stderr at a run's end: what was refused, and why.
 //!
 //! It reads the guard's own lines, so it cannot say anything else than the decision log does.
+//! Refusals of names that do an agent no harm are folded, and counted all the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use netpolicy::decide::Reason;
+use netpolicy::policy::Harmless;
+
+use super::attempts::Attempts;
+use super::request::RunRequest;
 use crate::wire::WorkflowId;
 use crate::wire::chain::Checked;
-use crate::wire::event::{Access, Control, Event, Kind, Known, Transport};
+use crate::wire::event::{Access, Control, Event, Kind, Known, Time, Transport};
+
+/// Refusals of one target for one reason.
+#[derive(Debug)]
+struct Counted {
+    attempts: Attempts,
+    /// The agent's purpose, where the refusal does no harm.
+    harmless: Option<String>,
+}
 
 /// Counts refusals as they happen. Bounded: an agent may try any number of targets.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     /// The chain of the lines.
     pub(crate) log: Checked,
-    refused: BTreeMap<(String, String), u64>,
+    refused: BTreeMap<(String, String), Counted>,
     beyond: u64,
+    harmless: Vec<Harmless>,
+    /// Words behind the id in the command that puts names into the run's policy file.
+    apply: Option<String>,
+    /// A name was refused that a file can permit.
+    can_be_permitted: bool,
+    tells_all: bool,
 }
 
 /// Distinct (target, reason) pairs that are remembered.
@@ -23,31 +43,60 @@ const REMEMBERED: usize = 1000;
 const LONGEST_WHY: usize = 160;
 /// Lines that are shown.
 const SHOWN: usize = 12;
+/// Names of one purpose that are shown where they are folded.
+const FOLDED: usize = 4;
 
 impl Summary {
+    /// Begins to count the refusals of a run.
+    pub(super) fn of(request: &RunRequest) -> Summary {
+        Summary {
+            harmless: request.policy.harmless.clone(),
+            apply: request.apply.clone(),
+            tells_all: request.tells_all,
+            ..Summary::default()
+        }
+    }
+
     /// Takes in one event.
-    pub(crate) fn add(&mut self, event: &Event) {
+    pub(super) fn add(&mut self, time: Time, event: &Event) {
         if !event.is_denied() {
             return;
         }
-        let (target, reason, times) = match event {
-            Event::Access(access) => {
-                (target(access), reason(access), access.left_out.unwrap_or(0).saturating_add(1))
-            }
+        let none = Access::default();
+        let (access, target, reason) = match event {
+            Event::Access(access) => (access, target(access), reason(access)),
             Event::Control(Control { reason, .. }) => {
                 let reason = reason.as_ref().map(ToString::to_string).unwrap_or_default();
-                ("other targets of control".to_owned(), reason, 1)
+                (&none, "other targets of control".to_owned(), reason)
             }
             Event::Lifecycle(_) | Event::Other(_) => return,
         };
-        let key = (target, reason);
-        if let Some(count) = self.refused.get_mut(&key) {
-            *count = count.saturating_add(times);
-        } else if self.refused.len() < REMEMBERED {
-            self.refused.insert(key, times);
-        } else {
-            self.beyond = self.beyond.saturating_add(times);
+        let harmless = self.purpose(access);
+        self.can_be_permitted |= harmless.is_none() && can_be_permitted(access);
+        self.count(access, time, (target, reason), harmless);
+    }
+
+    /// Counts a refusal.
+    fn count(&mut self, access: &Access, time: Time, key: (String, String), harmless: Option<String>) {
+        // A connection to a name whose question was refused a moment ago is the same attempt.
+        let question = access.host.as_ref().filter(|_| access.kind != Kind::Dns);
+        let question = question.and_then(|host| self.refused.get(&(host.to_string(), key.1.clone())));
+        if question.is_some_and(|counted| counted.attempts.goes_on(time)) {
+            return;
         }
+        if let Some(counted) = self.refused.get_mut(&key) {
+            counted.attempts.add(access, time);
+        } else if self.refused.len() < REMEMBERED {
+            self.refused.insert(key, Counted { attempts: Attempts::begin(access, time), harmless });
+        } else {
+            self.beyond = self.beyond.saturating_add(Attempts::begin(access, time).count);
+        }
+    }
+
+    /// Returns the purpose of a harmless request.
+    fn purpose(&self, access: &Access) -> Option<String> {
+        let host = access.host.as_ref()?;
+        self.harmless.iter().find(|known| known.host.matches(host)).map(|known| known.reason.clone())
     }
 
     /// The summary's text, empty when nothing was refused. Control characters that an agent put
@@ -56,21 +105,60 @@ impl Summary {
         if self.refused.is_empty() {
             return String::new();
         }
-        let total = self.refused.values().fold(self.beyond, |total, count| total.saturating_add(*count));
-        let mut lines: Vec<_> = self.refused.iter().collect();
-        lines.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+        let counts = self.refused.values().map(|counted| counted.attempts.count);
+        let total = counts.fold(self.beyond, u64::saturating_add);
+        let is_folded = |counted: &Counted| counted.harmless.is_some() && !self.tells_all;
+        let mut lines: Vec<_> = self.refused.iter().filter(|(_, counted)| !is_folded(counted)).collect();
+        lines.sort_by(|a, b| b.1.attempts.count.cmp(&a.1.attempts.count).then(a.0.cmp(b.0)));
         let mut text = format!("ringfence: refused {total} time{}:\n", if total == 1 { "" } else { "s" });
-        for ((target, reason), count) in lines.iter().take(SHOWN) {
-            let target: String = target.chars().flat_map(char::escape_default).collect();
-            let reason: String = reason.chars().flat_map(char::escape_default).collect();
-            text.push_str(&format!("  {count:>5} × {target}  ({reason})\n"));
+        for ((target, reason), counted) in lines.iter().take(SHOWN) {
+            let purpose = counted.harmless.as_ref().map(|purpose| format!(", harmless: {purpose}"));
+            let (target, reason, purpose) =
+                (escaped(target), escaped(reason), escaped(&purpose.unwrap_or_default()));
+            text.push_str(&format!("  {:>5} × {target}  ({reason}{purpose})\n", counted.attempts.count));
         }
         if lines.len() > SHOWN {
             text.push_str(&format!("  and {} more targets\n", lines.len() - SHOWN));
         }
+        if !self.tells_all {
+            text.push_str(&self.folded());
+        }
         text.push_str(&format!("  details, and what would permit each: ringfence events {id} --denied\n"));
+        if let Some(words) = self.apply.as_ref().filter(|_| self.can_be_permitted) {
+            text.push_str(&format!(
+                "  to permit names of your choice from now on: ringfence policy apply {id}{words}\n"
+            ));
+        }
         text
     }
+
+    /// Describes the harmless refusals, a line for each purpose.
+    fn folded(&self) -> String {
+        let mut purposes: BTreeMap<&str, (u64, BTreeSet<&str>)> = BTreeMap::new();
+        for ((target, _), counted) in &self.refused {
+            let Some(purpose) = &counted.harmless else { continue };
+            let (count, names) = purposes.entry(purpose).or_default();
+            *count = count.saturating_add(counted.attempts.count);
+            names.insert(target);
+        }
+        let line = |(purpose, (count, names)): (&str, (u64, BTreeSet<&str>))| {
+            let shown: Vec<String> = names.iter().take(FOLDED).map(|name| escaped(name)).collect();
+            let more = if names.len() > FOLDED { " and others" } else { "" };
+            let (purpose, shown) = (escaped(purpose), shown.join(", "));
+            format!("  {count:>5} × {purpose}, harmless: {shown}{more}  (--verbose shows each)\n")
+        };
+        purposes.into_iter().map(line).collect()
+    }
+}
+
+/// Tells whether a name was refused that a line of a policy file can permit.
+fn can_be_permitted(access: &Access) -> bool {
+    let reason = access.reason.as_ref().and_then(Known::known);
+    access.host.is_some() && matches!(reason, Some(Reason::NotAllowed | Reason::Port | Reason::NameBudget))
+}
+
+fn escaped(text: &str) -> String {
+    text.chars().flat_map(char::escape_default).collect()
 }
 
 /// Returns where something was refused to go.
@@ -125,19 +213,24 @@ mod tests {
         "0000002a".parse().unwrap()
     }
 
-    /// The event of these fields, by way of a line.
-    fn event(json: &str) -> Event {
-        let head = r#"{"v":1,"seq":1,"time":"2026-11-30T00:00:00.000Z","workflow":"0000002a","#;
-        let line = json.replacen('{', head, 1);
-        Line::read(line.as_bytes()).unwrap_or_else(|| panic!("{line}")).event
+    /// Adds the event of these fields, so many seconds after the beginning.
+    fn add(summary: &mut Summary, second: u32, json: &str) {
+        let head = format!(
+            r#"{{"v":1,"seq":1,"time":"2026-11-30T00:{:02}:{:02}.000Z","workflow":"0000002a","#,
+            second / 60,
+            second % 60
+        );
+        let line = json.replacen('{', &head, 1);
+        let line = Line::read(line.as_bytes()).unwrap_or_else(|| panic!("{line}"));
+        summary.add(line.time, &line.event);
     }
 
     #[test]
     fn the_same_refusal_is_one_line_and_folded_events_count() {
         let mut summary = Summary::default();
         let line = r#"{"kind":"connect","verdict":"deny","reason":"raw-address","address":"10.0.0.1","port":22,"left_out":3}"#;
-        summary.add(&event(line));
-        summary.add(&event(r#"{"kind":"dns","verdict":"allow","host":"a.test"}"#));
+        add(&mut summary, 0, line);
+        add(&mut summary, 0, r#"{"kind":"dns","verdict":"allow","host":"a.test"}"#);
         let text = summary.text(id());
         assert!(text.starts_with("ringfence: refused 4 times:\n"), "{text}");
         assert!(text.contains("4 × 10.0.0.1:22  (raw-address)"), "{text}");
@@ -151,8 +244,8 @@ mod tests {
                 r#"{{"kind":"connect","verdict":"deny","reason":"resolve-failed","host":"a.test","port":443,"error":"{error}"}}"#
             )
         };
-        summary.add(&event(&line("there is no such name")));
-        summary.add(&event(&line(&"x".repeat(5000))));
+        add(&mut summary, 0, &line("there is no such name"));
+        add(&mut summary, 0, &line(&"x".repeat(5000)));
         let text = summary.text(id());
         assert!(text.contains("1 × a.test:443  (resolve-failed: there is no such name)\n"), "{text}");
         assert!(text.len() < 600, "{text}");
@@ -162,7 +255,7 @@ mod tests {
     fn no_text_can_write_to_the_terminal() {
         let mut summary = Summary::default();
         let line = r#"{"kind":"connect","verdict":"deny","reason":"resolve-failed","host":"a.test","error":"a\u001b[2J"}"#;
-        summary.add(&event(line));
+        add(&mut summary, 0, line);
         assert!(summary.text(id()).contains("a.test") && !summary.text(id()).contains('\u{1b}'));
     }
 
@@ -170,11 +263,63 @@ mod tests {
     fn an_agent_cannot_fill_the_memory() {
         let mut summary = Summary::default();
         for port in 0..5000u16 {
-            summary.add(&event(&format!(
+            let line = format!(
                 r#"{{"kind":"connect","verdict":"deny","reason":"x","address":"1.1.1.1","port":{port}}}"#
-            )));
+            );
+            add(&mut summary, 0, &line);
         }
         assert_eq!(summary.refused.len(), REMEMBERED);
         assert!(summary.text(id()).contains("refused 5000 times"));
+    }
+
+    const QUESTION: &str = r#"{"kind":"dns","verdict":"deny","reason":"not-allowed","host":"a.test"}"#;
+
+    #[test]
+    fn an_attempt_counts_once_however_often_it_asks() {
+        let mut summary = Summary::default();
+        // A and AAAA, a resolver's repeat, a connection behind the question.
+        add(&mut summary, 0, QUESTION);
+        add(&mut summary, 0, QUESTION);
+        add(&mut summary, 4, &QUESTION.replace('}', r#","left_out":9}"#));
+        add(&mut summary, 4, &QUESTION.replace("dns", "connect").replace('}', r#","port":443}"#));
+        assert!(summary.text(id()).contains("refused 1 time:"), "{}", summary.text(id()));
+        // Later it is another attempt, and so is another name.
+        add(&mut summary, 5, QUESTION);
+        add(&mut summary, 5, &QUESTION.replace("a.test", "b.test"));
+        let text = summary.text(id());
+        assert!(text.contains("refused 3 times") && text.contains("2 × a.test  (not-allowed)"), "{text}");
+        assert!(!text.contains("policy apply"), "{text}");
+        summary.apply = Some(" 'p q.yml'".to_owned());
+        let text = summary.text(id());
+        assert!(text.ends_with("from now on: ringfence policy apply 0000002a 'p q.yml'\n"), "{text}");
+    }
+
+    #[test]
+    fn harmless_refusals_are_folded_by_purpose_and_counted() {
+        let known = |host: &str, reason: &str| Harmless {
+            host: netpolicy::host::HostPattern::parse(host).unwrap(),
+            reason: reason.to_owned(),
+        };
+        let mut summary = Summary {
+            harmless: vec![known(".t.test", "telemetry of x"), known("u.test", "updater of x")],
+            apply: Some(String::new()),
+            ..Summary::default()
+        };
+        for (second, name) in
+            [(0, "t.test"), (10, "t.test"), (10, "a.t.test"), (20, "u.test"), (20, "xt.test")]
+        {
+            add(&mut summary, second, &QUESTION.replace("a.test", name));
+        }
+        let folded = "ringfence: refused 5 times:
+      1 × xt.test  (not-allowed)
+      3 × telemetry of x, harmless: a.t.test, t.test  (--verbose shows each)
+      1 × updater of x, harmless: u.test  (--verbose shows each)
+";
+        let text = summary.text(id());
+        assert!(text.starts_with(folded), "{text}");
+        summary.tells_all = true;
+        let text = summary.text(id());
+        assert!(text.contains("2 × t.test  (not-allowed, harmless: telemetry of x)\n"), "{text}");
+        assert!(!text.contains("--verbose"), "{text}");
     }
 }
