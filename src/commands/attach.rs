@@ -17,7 +17,7 @@ use crate::host::account;
 use crate::supervisor::engine;
 use crate::supervisor::live;
 use crate::supervisor::signals::{SIGHUP, Signals, signal_name};
-use crate::supervisor::streams::{self, Carried, FarTerminal, Input, RawTerminal};
+use crate::supervisor::streams::{self, CarryOutcome, FarTerminal, Input, RawTerminal};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::event::Observation;
 
@@ -33,12 +33,12 @@ pub(crate) async fn attach(engine_host: Option<&str>, args: AttachArgs) -> Resul
     let note = vec![(Observation::Attached, format!("by {}", account::caller_in_words()))];
     live::note(engine, helpers, note).await?;
     match carry(&agent, streams, &args).await? {
-        End::Left => {
+        AttachmentEnd::Left => {
             crate::term::talk(format_args!("left {}, which goes on", run.id));
             Ok(0)
         }
-        End::HungUp => Ok(128 + u8::try_from(SIGHUP).unwrap_or_default()),
-        End::OfStream(carried) => {
+        AttachmentEnd::HungUp => Ok(128 + u8::try_from(SIGHUP).unwrap_or_default()),
+        AttachmentEnd::OfStream(carried) => {
             carried.lost.iter().for_each(crate::term::essential);
             status(run, &agent).await
         }
@@ -66,17 +66,17 @@ impl Streams {
 }
 
 /// End of an attachment.
-enum End {
+enum AttachmentEnd {
     /// The person typed the detach keys.
     Left,
     /// The person's terminal has gone.
     HungUp,
     /// The agent's streams ended.
-    OfStream(Carried),
+    OfStream(CarryOutcome),
 }
 
 /// Carries the streams until their end.
-async fn carry(agent: &WorkingAgent<'_>, has: Streams, args: &AttachArgs) -> Result<End, Failure> {
+async fn carry(agent: &WorkingAgent<'_>, has: Streams, args: &AttachArgs) -> Result<AttachmentEnd, Failure> {
     let WorkingAgent { engine, container, .. } = agent;
     let keys = args.detach_keys.clone().unwrap_or_default();
     let options = AttachContainerOptions {
@@ -105,8 +105,8 @@ async fn carry(agent: &WorkingAgent<'_>, has: Streams, args: &AttachArgs) -> Res
     let end = loop {
         tokio::select! {
             carried = &mut carrying => break match carried.detached {
-                true => End::Left,
-                false => End::OfStream(carried),
+                true => AttachmentEnd::Left,
+                false => AttachmentEnd::OfStream(carried),
             },
             // The stream may bring the last words after that.
             _ = waiting.next(), if waits => {
@@ -114,7 +114,7 @@ async fn carry(agent: &WorkingAgent<'_>, has: Streams, args: &AttachArgs) -> Res
                 over.send_replace(true);
             }
             number = signals.next() => match number {
-                SIGHUP => break End::HungUp,
+                SIGHUP => break AttachmentEnd::HungUp,
                 number => {
                     let options = KillContainerOptions { signal: signal_name(number).to_owned() };
                     // The agent may have ended just now, which is seen in the next round.

@@ -20,7 +20,7 @@ use crate::host::account;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::live;
 use crate::supervisor::signals::{SIGTERM, Signals};
-use crate::supervisor::streams::{self, Carried, FarTerminal, Input, RawTerminal};
+use crate::supervisor::streams::{self, CarryOutcome, FarTerminal, Input, RawTerminal};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::event::Observation;
 use crate::workspace::secrets::{Sent, check, is_secret_variable, without_secrets};
@@ -163,7 +163,7 @@ fn left(number: i32) -> u8 {
 }
 
 /// Returns the status; a success whose output was lost is none.
-fn with_loss(status: u8, carried: Carried) -> u8 {
+fn with_loss(status: u8, carried: CarryOutcome) -> u8 {
     carried.lost.iter().for_each(crate::term::essential);
     match status {
         0 if carried.lost.is_some() => COULD_NOT_RUN,

@@ -48,7 +48,7 @@ pub(crate) async fn logs(engine_host: Option<&str>, args: &LogsArgs) -> Result<u
 async fn of_engine(engine: &Engine, agent: &str, id: WorkflowId, args: &LogsArgs) -> Result<bool, Failure> {
     let refused = |error| engine::refused(format!("cannot read the output of {id}"), &error);
     let screen = match has_terminal(engine, agent).await {
-        Ok(terminal) => Screen::of(terminal),
+        Ok(terminal) => OutputForm::of(terminal),
         Err(error) if engine::is_missing(&error) => return Ok(false),
         Err(error) => return Err(refused(error)),
     };
@@ -85,7 +85,7 @@ async fn of_past(id: WorkflowId, args: &LogsArgs) -> Result<bool, Failure> {
             place.display()
         ));
     }
-    let screen = Screen::of(kept.terminal);
+    let screen = OutputForm::of(kept.terminal);
     for (stream, bytes) in &kept.pieces {
         if !screen.show(*stream, bytes).await? {
             break;
@@ -95,17 +95,17 @@ async fn of_past(id: WorkflowId, args: &LogsArgs) -> Result<bool, Failure> {
 }
 
 /// Form in which output is shown on the two standard streams.
-struct Screen {
+struct OutputForm {
     /// Tells whether bytes go to stdout as they are.
     stdout_is_raw: bool,
     /// Tells whether bytes go to stderr as they are.
     stderr_is_raw: bool,
 }
 
-impl Screen {
+impl OutputForm {
     /// Decides the form. `terminal`: the agent had one.
-    fn of(terminal: bool) -> Screen {
-        Screen {
+    fn of(terminal: bool) -> OutputForm {
+        OutputForm {
             stdout_is_raw: terminal || !io::stdout().is_terminal(),
             stderr_is_raw: terminal || !io::stderr().is_terminal(),
         }

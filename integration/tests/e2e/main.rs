@@ -11,6 +11,7 @@ mod control;
 mod covers;
 mod creations;
 mod denied;
+mod detached;
 mod disk;
 mod dns;
 mod dns_tunnel;
@@ -61,6 +62,7 @@ mod surface;
 mod telling;
 mod token;
 mod upstream;
+mod ways;
 mod workers;
 mod worktree;
 
@@ -141,6 +143,8 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("limits", limits::TESTS, true),
         ("disk", disk::TESTS, true),
         ("home", home::TESTS, true),
+        ("detached", detached::TESTS, true),
+        ("ways", ways::TESTS, true),
         ("neighbours", neighbours::TESTS, true),
         ("forward", forward::TESTS, true),
         ("surface", surface::TESTS, true),

@@ -7,14 +7,14 @@ use tokio::task::JoinHandle;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::signals::Signals;
 use crate::supervisor::spec::agent::AgentSpec;
-use crate::supervisor::streams::{self, Carried, FarTerminal, Input, RawTerminal};
+use crate::supervisor::streams::{self, CarryOutcome, FarTerminal, Input, RawTerminal};
 
 /// Words for the last output where it was given up.
 const NOT_WHOLE: &str = "the agent's last output was not waited for, and is not whole";
 
 /// The agent's streams, carried by this program. Those of a detached agent the engine keeps.
 pub(super) struct AgentStreams {
-    carrying: Option<JoinHandle<Carried>>,
+    carrying: Option<JoinHandle<CarryOutcome>>,
     /// Says to what carries the output that the agent has ended.
     over: watch::Sender<bool>,
     sizing: Option<JoinHandle<()>>,

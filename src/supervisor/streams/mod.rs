@@ -85,7 +85,7 @@ pub(crate) enum Input {
 
 /// Outcome of the carrying.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Carried {
+pub(crate) struct CarryOutcome {
     /// The output that could not be written, in words; nobody else tells.
     pub(crate) lost: Option<String>,
     /// Tells whether the person has typed the keys by which an agent is left.
@@ -100,11 +100,11 @@ pub(crate) async fn carry(
     attached: AttachContainerResults,
     from: Input,
     mut over: watch::Receiver<bool>,
-) -> Carried {
+) -> CarryOutcome {
     let _screen = crate::term::leave_screen();
     let AttachContainerResults { mut output, input } = attached;
     let mut feeding = Feeding::begin(input, from);
-    let mut carried = Carried::default();
+    let mut carried = CarryOutcome::default();
     loop {
         let chunk = tokio::select! {
             biased;
