@@ -228,14 +228,16 @@ fn a_use_is_found_wherever_it_stands() {
 }
 
 /// The files that write to stdout and stderr, and why each does.
-const WRITERS: [(&str, &str); 4] = [
+const WRITERS: [(&str, &str); 6] = [
     ("src/term/printer.rs", "the printer"),
     ("src/inside/output.rs", "what runs in containers writes to the engine's log streams"),
     (
         "src/inside/init/main.rs",
         "the agent's first program is a crate of its own, and runs in the agent's container",
     ),
-    ("src/supervisor/run/streams.rs", "the agent's own stdout and stderr pass unchanged"),
+    ("src/supervisor/streams/mod.rs", "the agent's own stdout and stderr pass unchanged"),
+    ("src/supervisor/run/detached.rs", "the run's id goes by a pipe to the `ringfence run -d` that waits"),
+    ("src/commands/logs.rs", "asks whether the streams are terminals, and writes nothing"),
 ];
 
 /// Macros and handles that write to stdout or stderr, or may.
