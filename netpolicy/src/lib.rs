@@ -29,6 +29,7 @@ pub mod reach;
 mod reason;
 pub mod ruleset;
 pub mod schema;
+pub mod service;
 pub mod settings;
 pub mod successor;
 pub mod suggest;

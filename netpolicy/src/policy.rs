@@ -3,6 +3,7 @@
 //!
 //! Rules stand behind `Arc`, since every verdict, event and compiled index points at them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use ipnet::IpNet;
 pub use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::host::HostPattern;
+use crate::host::{HostName, HostPattern};
+use crate::service::{Service, ServiceName};
 use crate::settings::{Container, Credentials, Dns, NoticeDetail, Proxy, Requirement, Workspace};
 use crate::target::Endpoint;
 
@@ -265,6 +267,9 @@ pub struct Policy {
     /// Limits and setting of the agent's container.
     #[serde(default)]
     pub container: Container,
+    /// Containers beside the agent, in the same fence.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<ServiceName, Service>,
     /// Demands on the engine.
     #[serde(default)]
     pub require: Vec<Requirement>,
@@ -331,7 +336,21 @@ impl Policy {
         if !self.notice.is_full() {
             canonical["notice"] = serde_json::json!(self.notice);
         }
+        if !self.services.is_empty() {
+            canonical["services"] = serde_json::json!(self.services);
+        }
         canonical.to_string()
+    }
+
+    /// Finds the permission by which a service's name is a host too: the name could lead to one of
+    /// them only.
+    #[must_use]
+    pub fn host_of_service(&self, name: &ServiceName) -> Option<&Rule> {
+        let name = HostName::parse(name.as_ref()).ok()?;
+        self.allow.iter().map(|rule| &**rule).find(|rule| match &rule.matcher {
+            Matcher::Host(pattern) => pattern.matches(&name),
+            Matcher::Cidr(_) => false,
+        })
     }
 
     /// Returns `sha256:` and the hexadecimal digest of [`Policy::canonical`].

@@ -10,6 +10,7 @@ use std::fmt::Write;
 
 use crate::diagnostic::harmless;
 use crate::policy::{Matcher, Policy, Protocol, ResolvedBy, Rule};
+use crate::service::Readiness;
 use crate::settings::{Ca, Container, Credentials, Dns, Proxy, Workspace};
 
 /// Function that returns the comment behind a rule.
@@ -21,6 +22,7 @@ pub fn policy(policy: &Policy, comment: &Comment<'_>) -> String {
     let mut text = String::from("version: 1\n");
     network(&mut text, policy, comment);
     container(&mut text, &policy.container);
+    services(&mut text, policy);
     if !policy.require.is_empty() {
         let words: Vec<&str> = policy.require.iter().map(|requirement| requirement.as_str()).collect();
         push(&mut text, format_args!("engine:\n  require: [{}]\n", words.join(", ")));
@@ -203,6 +205,38 @@ fn container(text: &mut String, container: &Container) {
         text.push_str("container:\n");
         for line in lines {
             push(text, format_args!("  {line}\n"));
+        }
+    }
+}
+
+fn services(text: &mut String, policy: &Policy) {
+    let words = |words: &[String]| -> String {
+        let quoted: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        format!("[{}]", quoted.join(", "))
+    };
+    for (index, (name, service)) in policy.services.iter().enumerate() {
+        if index == 0 {
+            text.push_str("services:\n");
+        }
+        push(text, format_args!("  {}:\n    image: {}\n", quoted(name.as_ref()), quoted(&service.image)));
+        for (number, (variable, value)) in service.env.iter().enumerate() {
+            if number == 0 {
+                text.push_str("    env:\n");
+            }
+            push(text, format_args!("      {}: {}\n", quoted(variable), quoted(value)));
+        }
+        if !service.command.is_empty() {
+            push(text, format_args!("    command: {}\n", words(&service.command)));
+        }
+        match &service.ready {
+            Some(Readiness::Tcp(port)) => push(text, format_args!("    ready: {{tcp: {port}}}\n")),
+            Some(Readiness::Command(command)) => {
+                push(text, format_args!("    ready: {{command: {}}}\n", words(command)));
+            }
+            None => {}
+        }
+        if let Some(seconds) = service.within {
+            push(text, format_args!("    within: {seconds}s\n"));
         }
     }
 }

@@ -66,6 +66,8 @@ struct File {
     network: Option<Network>,
     /// Limits and setting of the agent's container; of several layers the smallest limit counts.
     container: Option<Container>,
+    /// Containers beside the agent, in the same fence, each by its name. Not for projects.
+    services: Option<BTreeMap<String, Service>>,
     /// Demands on the engine, checked before anything is created. Not for projects.
     engine: Option<Engine>,
     /// Files of the project that the agent does not see.
@@ -268,6 +270,45 @@ struct Container {
 }
 
 #[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, rename_all = "kebab-case")]
+struct Service {
+    /// The image.
+    image: String,
+    /// Variables, beside the image's own.
+    env: Option<BTreeMap<String, Word>>,
+    /// The command, word by word; the image's unless given.
+    #[schemars(length(min = 1))]
+    command: Option<Vec<Word>>,
+    /// The sign by which it is ready; the lowest TCP port that the image exposes unless given.
+    ready: Option<Ready>,
+    /// The time in which it must be ready, `60s` unless given.
+    within: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, rename_all = "kebab-case", extend("minProperties" = 1, "maxProperties" = 1))]
+struct Ready {
+    /// A TCP port of 127.0.0.1 that takes connections.
+    #[schemars(range(min = 1))]
+    tcp: Option<u16>,
+    /// A command in the service's container that ends with status 0.
+    #[schemars(length(min = 1))]
+    command: Option<Vec<Word>>,
+}
+
+/// A text, which may look like a number or a boolean.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Word {
+    /// A text.
+    Text(String),
+    /// A number.
+    Number(f64),
+    /// `true` or `false`.
+    Boolean(bool),
+}
+
+#[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase")]
 enum Capabilities {
     None,
@@ -364,6 +405,8 @@ mod tests {
             (&shape::DNS, "Dns"),
             (&shape::PROXY, "FullProxy"),
             (&shape::CONTAINER, "Container"),
+            (&shape::SERVICE, "Service"),
+            (&shape::READY, "Ready"),
             (&shape::ENGINE, "Engine"),
             (&shape::WORKSPACE, "Workspace"),
             (&shape::CREDENTIALS, "Credentials"),

@@ -232,6 +232,11 @@ pub(crate) enum FenceCommand {
     Apply,
     /// Dial the agent's ports for the supervisor at the other end of stdin and stdout
     Forward,
+    /// Wait until something listens on a port of 127.0.0.1
+    Reach {
+        /// The port
+        port: u16,
+    },
     /// Ask the fence's filter, from another container in the fence
     Ask {
         /// Any address: port 53 of each is the filter's

@@ -55,6 +55,13 @@ pub(crate) struct RunArgs {
     /// to the project and to the image's repository; `ringfence home` lists and removes homes
     #[arg(long, value_name = "NAME")]
     pub(crate) home: Option<String>,
+    /// A container beside the agent, in the same fence, which the agent reaches by this name and at
+    /// localhost: a database, a cache. It is there before the agent and goes with it
+    #[arg(long, value_name = "NAME=IMAGE")]
+    pub(crate) service: Vec<String>,
+    /// An environment variable for a service; without a value, the caller's
+    #[arg(long, value_name = "NAME:VARIABLE[=VALUE]")]
+    pub(crate) service_env: Vec<String>,
     /// An environment variable for the agent; without a value, the caller's
     #[arg(short = 'e', long = "env", value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,

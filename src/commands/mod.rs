@@ -126,6 +126,7 @@ fn in_a_container(command: Command) -> Result<u8, Failure> {
         Command::Fence(FenceCommand::Notice) => crate::inside::fence::notice(),
         Command::Fence(FenceCommand::Forward) => crate::inside::fence::forward(),
         Command::Fence(FenceCommand::Put) => crate::inside::fence::put(),
+        Command::Fence(FenceCommand::Reach { port }) => crate::inside::fence::reach(port),
         Command::Fence(FenceCommand::Ask { address }) => crate::inside::fence::ask(address),
         Command::Guard(GuardCommand::Run) => crate::inside::guard::run(),
         Command::Guard(GuardCommand::Control) => crate::inside::guard::relay(),

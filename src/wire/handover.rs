@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::WorkflowId;
 use crate::wire::event::Start;
+use crate::wire::init::InitKeys;
 use crate::wire::notice::NoticeFacts;
 
 /// The volume that the fence and the guard share, and nobody else.
@@ -94,8 +95,6 @@ pub(crate) struct Given {
 /// The abstract socket in the agent's network namespace at which the fence waits for the agent's
 /// first program, `src/inside/init`.
 pub(crate) const INIT_SOCKET: &[u8] = b"ringfence-init";
-/// Word of the fence to the agent's first program once every cover is in its place.
-pub(crate) const GO: &[u8] = b"go\n";
 
 /// File that must lie at a place in the agent's container before the agent begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +154,9 @@ pub(crate) struct FenceConfig {
     /// Covers that the agent's first program must find before it becomes the agent.
     #[serde(default)]
     pub(crate) covers: Vec<Cover>,
+    /// Words by which that program is known, where there are covers.
+    #[serde(default)]
+    pub(crate) init: Option<InitKeys>,
 }
 
 /// A file that the agent is handed over in memory.

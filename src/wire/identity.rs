@@ -76,8 +76,10 @@ pub(crate) enum Role {
     Guard,
     /// The container in the host's network that says which addresses are the machine's own.
     Host,
-    /// The container that counts what the agent has on the engine's disk.
+    /// A container that counts what the agent, or a service, has on the engine's disk.
     Disk,
+    /// A container beside the agent that a person asked for; there may be several.
+    Service,
     /// A short container that proves another runtime.
     Probe,
     /// The workflow's own internal network.
@@ -99,12 +101,13 @@ pub(crate) enum Role {
 }
 
 /// Every role and its word in labels and names.
-const ROLES: [(Role, &str); 14] = [
+const ROLES: [(Role, &str); 15] = [
     (Role::Agent, "agent"),
     (Role::Fence, "fence"),
     (Role::Guard, "guard"),
     (Role::Host, "host"),
     (Role::Disk, "disk"),
+    (Role::Service, "service"),
     (Role::Probe, "probe"),
     (Role::Network, "network"),
     (Role::Volume, "volume"),

@@ -15,6 +15,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use netpolicy::floor::Surroundings;
 use netpolicy::permitted::permitted;
 use netpolicy::policy::{Date, Policy};
+use netpolicy::service::ServiceName;
 use serde::{Deserialize, Serialize};
 
 use crate::wire::WorkflowId;
@@ -32,6 +33,18 @@ pub(crate) struct NoticeFacts {
     pub(crate) pids: u64,
     /// Unix time in milliseconds at which the run ends.
     pub(crate) ends_unix_ms: Option<u64>,
+    /// Services beside the agent.
+    #[serde(default)]
+    pub(crate) services: Vec<NoticeService>,
+}
+
+/// A service as the agent reads of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NoticeService {
+    /// Name by which the agent reaches it.
+    pub(crate) name: ServiceName,
+    /// TCP ports that it is known to have.
+    pub(crate) ports: Vec<u16>,
 }
 
 /// Limits as the agent reads them.
@@ -60,6 +73,8 @@ const SOME_COVERED: &str = "Some paths are covered, since they hold secrets or a
 const OF_COVERS: &str = "What you read there is empty, a stand-in or what git has. Changes there are not kept. \"Device or \
     resource busy\", \"Read-only file system\" or \"Permission denied\" on a path means that it is covered: do not \
     remove, move or replace it, and go on without it. If you need what is in it, ask the person.";
+const SERVICES: &str = "Services run beside this container, for this run alone. Reach each at its name, or at \
+    localhost. Their ports are taken: listen on others. Ask the person for what they do not have.";
 const LIMITS: &str = "A process that needs more memory is killed. A run that writes more to the disk, or goes on \
     after `ends`, is ended whole. Ask the person for a higher limit: it needs a new run.";
 
@@ -84,6 +99,10 @@ pub(crate) fn text(
     page.field("network", &network);
     if is_full {
         page.list("permitted", &permitted);
+    }
+    if !facts.services.is_empty() {
+        page.field("when_served", &SERVICES);
+        page.list("services", &facts.services);
     }
     page.field("when_refused", &when_refused(workflow, policy.network_denied));
     page.field("covers", &covers(facts, is_full));
@@ -174,6 +193,7 @@ mod tests {
             disk: 10 << 30,
             pids: 1024,
             ends_unix_ms: Some(1_800_000_000_000),
+            services: Vec::new(),
         };
         let (id, today) = ("0000002a".parse().unwrap(), "2026-11-30".parse().unwrap());
         let text = text(id, policy, &Surroundings::default(), &facts, today);
@@ -208,6 +228,21 @@ mod tests {
         let text = notice(&brief, &["/workspace/.env"]);
         assert!(!text.contains("a.test") && !text.contains(".env"), "{text}");
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn services_stand_in_it_by_name_and_port() {
+        let services = vec![
+            NoticeService { name: "db".parse().unwrap(), ports: vec![5432] },
+            NoticeService { name: "worker".parse().unwrap(), ports: vec![] },
+        ];
+        let facts =
+            NoticeFacts { covered: vec![], memory: 1, disk: 1, pids: 1, ends_unix_ms: None, services };
+        let (id, today) = ("0000002a".parse().unwrap(), "2026-11-30".parse().unwrap());
+        let text = text(id, &policy(&[]), &Surroundings::default(), &facts, today);
+        let read: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(read["services"][0], serde_json::json!({"name": "db", "ports": [5432]}));
+        assert_eq!(read["services"][1]["name"], "worker");
     }
 
     #[test]

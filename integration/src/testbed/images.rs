@@ -34,6 +34,7 @@ pub struct Sources {
     agent: PathBuf,
     probe: PathBuf,
     clients: Vec<PathBuf>,
+    databases: PathBuf,
     busybox: PathBuf,
 }
 
@@ -45,6 +46,8 @@ pub struct Images {
     pub agent: String,
     /// busybox alone.
     pub tiny: String,
+    /// PostgreSQL's and Redis' files, for [`Engine::load_databases`].
+    pub databases: PathBuf,
 }
 
 impl Sources {
@@ -73,7 +76,8 @@ impl Sources {
         // Always asked of cargo: a probe that lies about may be an old one.
         let probe = build("integration", "probe", beside)?;
         let clients = super::clients::prepare(cache, say)?;
-        Ok(Self { agent, probe, clients, busybox: setup::find("busybox").context("no busybox")? })
+        let databases = super::databases::prepare(cache, say)?;
+        Ok(Self { agent, probe, clients, databases, busybox: setup::find("busybox").context("no busybox")? })
     }
 
     /// Brings them into the engine, unless they are there.
@@ -107,7 +111,7 @@ impl Sources {
                 engine.docker(&["rmi", old]).ok();
             }
         }
-        Ok(Images { agent, tiny })
+        Ok(Images { agent, tiny, databases: self.databases.clone() })
     }
 
     /// Lists the programs that are put beside the image's own.

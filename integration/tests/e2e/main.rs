@@ -57,6 +57,7 @@ mod pull;
 mod refused;
 mod runtimes;
 mod secrets;
+mod services;
 mod shared_address;
 mod surface;
 mod telling;
@@ -136,6 +137,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("host_servers", host_servers::TESTS, true),
         ("runtimes", runtimes::TESTS, true),
         ("secrets", secrets::TESTS, true),
+        ("services", services::TESTS, true),
         ("token", token::TESTS, true),
         ("identity", identity::TESTS, true),
         ("image_words", image_words::TESTS, true),

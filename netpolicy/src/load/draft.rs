@@ -1,10 +1,13 @@
 //! Settings of one layer, before the layers are merged.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 
+use crate::diagnostic::Diagnostic;
 use crate::policy::{Expectation, Harmless, Layer, Rule};
+use crate::service::{Service, ServiceName};
 use crate::settings::{
     Ca, Capabilities, Direct, Domain, NoticeDetail, Requirement, Server, Upstream, Workspace,
 };
@@ -48,6 +51,7 @@ pub(super) struct Draft {
     pub(super) dns: DnsDraft,
     pub(super) proxy: ProxyDraft,
     pub(super) limits: LimitsDraft,
+    pub(super) services: BTreeMap<ServiceName, (Service, SourcePlace)>,
     pub(super) require: Vec<Requirement>,
     pub(super) workspace: Workspace,
     pub(super) scopes: Set<Vec<String>>,
@@ -105,6 +109,7 @@ impl Draft {
             dns: DnsDraft::default(),
             proxy: ProxyDraft::default(),
             limits: LimitsDraft::default(),
+            services: BTreeMap::new(),
             require: Vec::new(),
             workspace: Workspace::default(),
             scopes: Set::default(),
@@ -113,4 +118,11 @@ impl Draft {
             tests: Vec::new(),
         }
     }
+}
+
+/// Reports a setting of a weaker layer that a stronger one has.
+pub(super) fn set_already(what: &str, layer: Layer, strong: &SourcePlace, weak: &SourcePlace) -> Diagnostic {
+    let message = format!("`{what}` is set by the {layer}'s policy already");
+    let hint = format!("it stands in {}:{}; leave it out here", strong.file_name(), strong.line());
+    weak.error("layer", message, Some(hint))
 }

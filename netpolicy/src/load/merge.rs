@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use super::draft::{Draft, Placed, Set};
+use super::draft::{Draft, Placed, Set, set_already};
+use super::services;
 use crate::diagnostic::Diagnostic;
-use crate::policy::{Ceiling, Layer, Matcher, Policy};
+use crate::policy::{Ceiling, Matcher, Policy};
 use crate::settings::{Container, Credentials, Dns, Proxy, Workspace};
 use crate::virtual_names;
 use crate::yaml::SourcePlace;
@@ -50,6 +51,7 @@ pub(super) fn merge(drafts: &[Draft], diagnostics: &mut Vec<Diagnostic>) -> Poli
             runtime: agreed(drafts, "runtime", |draft| &draft.limits.runtime, diagnostics),
             ca: agreed(drafts, "ca", |draft| &draft.limits.ca, diagnostics),
         },
+        services: services::merged(drafts, diagnostics),
         require: require.into_iter().collect(),
         workspace: Workspace {
             mask: all(drafts, |draft| &draft.workspace.mask),
@@ -82,12 +84,6 @@ fn strongest<'d>(
         }
     }
     Some(first)
-}
-
-fn set_already(what: &str, layer: Layer, strong: &SourcePlace, weak: &SourcePlace) -> Diagnostic {
-    let message = format!("`{what}` is set by the {layer}'s policy already");
-    let hint = format!("it stands in {}:{}; leave it out here", strong.file_name(), strong.line());
-    weak.error("layer", message, Some(hint))
 }
 
 /// Merges a limit: a weaker layer may lower it and never raise it.

@@ -27,6 +27,7 @@ mod range;
 mod rule;
 #[cfg(test)]
 pub(crate) mod sample;
+mod services;
 pub(crate) mod shape;
 mod side;
 mod source;
@@ -94,6 +95,7 @@ pub fn load_layers(
         approved.is_some_and(|approved| approved == closure_digest(&files, Layer::Project))
     });
     merge::check_virtual_range(&drafts, &policy, &mut diagnostics);
+    services::check(&drafts, &policy, &mut diagnostics);
     if !diagnostics.iter().any(|finding| finding.severity == Severity::Error) {
         diagnostics.extend(lint::lint(&drafts, &policy, today));
     }

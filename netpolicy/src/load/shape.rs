@@ -23,13 +23,14 @@ pub(crate) const TOP: Section = Section {
         "extends",
         "network",
         "container",
+        "services",
         "engine",
         "workspace",
         "credentials",
         "notice",
         "tests",
     ],
-    not_in_project: &["engine", "credentials"],
+    not_in_project: &["services", "engine", "credentials"],
 };
 pub(crate) const NETWORK: Section = Section {
     name: "`network`",
@@ -51,6 +52,9 @@ pub(crate) const CONTAINER: Section = Section {
     keys: &["cpus", "memory", "pids", "open-files", "disk", "time", "capabilities", "runtime", "ca"],
     not_in_project: &["runtime", "ca"],
 };
+pub(crate) const SERVICE: Section =
+    Section { name: "a service", keys: &["image", "env", "command", "ready", "within"], not_in_project: &[] };
+pub(crate) const READY: Section = Section { name: "`ready`", keys: &["tcp", "command"], not_in_project: &[] };
 pub(crate) const ENGINE: Section = Section { name: "`engine`", keys: &["require"], not_in_project: &[] };
 pub(crate) const WORKSPACE: Section =
     Section { name: "`workspace`", keys: &["mask", "unmask", "hide-committed"], not_in_project: &["unmask"] };
@@ -82,6 +86,7 @@ const HOMES: &[(&Section, &str)] = &[
     (&NETWORK, "network"),
     (&DNS, "network.dns"),
     (&CONTAINER, "container"),
+    (&SERVICE, "a service of `services`"),
     (&ENGINE, "engine"),
     (&WORKSPACE, "workspace"),
     (&CREDENTIALS, "credentials"),

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use serde::Serialize;
 
 use crate::policy::Policy;
+use crate::service::Service;
 use crate::settings::{Container, Proxy};
 
 /// One setting that is not the same.
@@ -72,6 +73,11 @@ pub(super) fn changes(old: &Policy, new: &Policy) -> Vec<Change> {
     for ((key, was), (_, is)) in container(&old.container).into_iter().zip(container(&new.container)) {
         add(key, was, is, false);
     }
+    for name in old.services.keys().chain(new.services.keys().filter(|name| !old.services.contains_key(name)))
+    {
+        let shown = |policy: &Policy| policy.services.get(name).map(service);
+        add(&format!("services.{name}"), shown(old), shown(new), false);
+    }
     let required = |policy: &Policy| {
         let mut list: Vec<&str> = policy.require.iter().map(|requirement| requirement.as_str()).collect();
         list.sort_unstable();
@@ -89,6 +95,16 @@ pub(super) fn changes(old: &Policy, new: &Policy) -> Vec<Change> {
     let lifetime = |policy: &Policy| policy.credentials.max_lifetime.map(|seconds| format!("{seconds} s"));
     add("credentials.max-lifetime", lifetime(old), lifetime(new), false);
     list
+}
+
+/// Returns a service on one line, its variables by name.
+fn service(service: &Service) -> String {
+    let mut parts = vec![service.image.clone()];
+    parts.extend((!service.command.is_empty()).then(|| format!("command {:?}", service.command)));
+    parts.extend(service.env.iter().map(|(name, value)| format!("{name}={}", crate::digest::of(value))));
+    parts.extend(service.ready.as_ref().map(|ready| format!("{ready:?}")));
+    parts.extend(service.within.map(|seconds| format!("within {seconds} s")));
+    parts.join(", ")
 }
 
 fn denied(policy: &Policy) -> Option<String> {

@@ -26,6 +26,9 @@ fn text(args: &RunArgs, request: &RunRequest) -> String {
     }
     row("network", if args.network_denied() { "denied" } else { "policy" });
     row("policy", &request.policy.digest());
+    for service in &request.services {
+        row("service", &format!("{} {}", service.name, service.image));
+    }
     for taken in &args.defaults {
         row("default", &taken.to_string());
     }

@@ -1,4 +1,4 @@
-//! The engine and the agent's image, before a run begins.
+//! The engine and the images of the agent and its services, before a run begins.
 
 use crate::cli::run::RunArgs;
 use crate::commands::gc;
@@ -6,19 +6,19 @@ use crate::doctor::require;
 use crate::supervisor::engine::{Choice, Engine};
 use crate::supervisor::image;
 use crate::supervisor::run::RunRequest;
-use crate::supervisor::spec::image::Image;
+use crate::supervisor::spec::image::Images;
 use crate::term::{COULD_NOT_RUN, Failure, trace};
 
 /// Connects to the engine, removes what earlier runs left there, and makes sure that it meets the
-/// policy and has the image.
+/// policy and has the images.
 ///
 /// # Errors
-/// When no engine answers, when it cannot give what was asked for, or when the image cannot be had.
+/// When no engine answers, when it cannot give what was asked for, or when an image cannot be had.
 pub(crate) async fn ready(
     choice: &Choice,
     args: &RunArgs,
     request: &RunRequest,
-) -> Result<(Engine, Image), Failure> {
+) -> Result<(Engine, Images), Failure> {
     let mut step = trace::step("engine");
     let engine = choice.connect().await?;
     if !request.agent.binds.is_empty() && !engine.local {
@@ -30,6 +30,10 @@ pub(crate) async fn ready(
     gc::quietly(&engine).await;
     require::refuse_unmet(&engine, &request.policy).await?;
     step.then("image");
-    let image = image::ready(&engine, args.image(), args.pull).await?;
-    Ok((engine, image))
+    let agent = image::ready(&engine, args.image(), args.pull).await?;
+    let mut services = Vec::new();
+    for service in &request.services {
+        services.push(image::ready(&engine, &service.image, args.pull).await?);
+    }
+    Ok((engine, Images { agent, services }))
 }

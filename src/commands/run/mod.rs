@@ -17,6 +17,7 @@ mod image;
 pub(super) mod inputs;
 mod masks;
 mod policy;
+mod services;
 mod token;
 
 use std::path::Path;
@@ -81,9 +82,9 @@ async fn run(engine_host: Option<&str>, mut args: RunArgs) -> Result<u8, Failure
     }
     // Until here a signal ends the program by itself: there is nothing to tidy up.
     let mut signals = Signals::new()?;
-    let (engine, image) = until_signal(&mut signals, engine::ready(&choice, &args, &request)).await?;
-    flow::lay_on(approved.as_ref(), &mut request, &image)?;
-    let ended = supervised::run(&engine, &image, request, &mut signals).await;
+    let (engine, images) = until_signal(&mut signals, engine::ready(&choice, &args, &request)).await?;
+    flow::lay_on(approved.as_ref(), &mut request, &images.agent)?;
+    let ended = supervised::run(&engine, &images, request, &mut signals).await;
     token::revoke(token.filter(|_| args.revoke_token)).await;
     ended
 }
@@ -99,6 +100,7 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
     let home = args.home.as_deref().map(|name| home(name, args, &files)).transpose()?;
     check_terminal(args)?;
     let given = AgentInputs::gather(args)?;
+    let services = services::gather(args, &policy.policy)?;
     let masks = masks::plan(&files, &policy)?;
     let ca = authorities::of_run(args.ca.clone(), policy.policy.container.ca.as_ref())?;
     let is_given = |name: &str| given.env.iter().any(|pair| pair.split('=').next() == Some(name));
@@ -130,6 +132,7 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
         policy: policy.policy,
         layers: policy.layers,
         agent,
+        services,
         masks,
         worktree: files.worktree,
         token_ends: token.as_ref().and_then(|token| token.ends),

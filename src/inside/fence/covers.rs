@@ -1,9 +1,9 @@
 //! The agent's start: its first program reports the file at the place of every cover, and waits
 //! here for permission to go on.
 //!
-//! The agent's container does not exist yet when the fence is handed over, and nobody else is in
-//! this network namespace: the program that connects to the socket is `src/inside/init`. One
-//! connection is served, and the name is free afterwards.
+//! One connection is served, and the name is free afterwards. Services are in this network namespace
+//! before the agent: whoever connects says a word that `src/inside/init` alone has, and knows the
+//! fence by another one.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::linux::net::SocketAddrExt as _;
@@ -11,10 +11,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::time::Duration;
 
-use super::failed;
+use super::{failed, failure};
 use crate::inside::output;
 use crate::term::Failure;
-use crate::wire::handover::{Cover, GO, INIT_SOCKET};
+use crate::wire::handover::{Cover, INIT_SOCKET};
+use crate::wire::init::InitKeys;
 
 /// Listing thousands of places takes the other side less.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,15 +24,16 @@ const LONGEST_LINE: u64 = 4096;
 
 /// Waits beside everything else for the agent's first program; nothing to do where there are no
 /// covers.
-pub(super) fn expect(covers: Vec<Cover>) -> Result<(), Failure> {
+pub(super) fn expect(covers: Vec<Cover>, keys: Option<InitKeys>) -> Result<(), Failure> {
     if covers.is_empty() {
         return Ok(());
     }
+    let keys = keys.ok_or_else(|| failure("nobody could know the agent's first program by its word"))?;
     let listener = listen().map_err(failed("cannot wait for the agent's first program"))?;
     let serve = move || {
         let served = listener.accept().and_then(|(stream, _)| {
             drop(listener);
-            answer(stream, &covers)
+            answer(stream, &covers, &keys)
         });
         match served {
             Ok(None) => {}
@@ -53,9 +55,15 @@ fn listen() -> io::Result<UnixListener> {
 }
 
 /// Asks for every place, and says go if each is as expected; else what is not.
-fn answer(mut stream: UnixStream, covers: &[Cover]) -> io::Result<Option<String>> {
+fn answer(mut stream: UnixStream, covers: &[Cover], keys: &InitKeys) -> io::Result<Option<String>> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    let mut found = BufReader::new(stream.try_clone()?);
+    let mut first = String::new();
+    (&mut found).take(LONGEST_LINE).read_line(&mut first)?;
+    if first.strip_suffix('\n') != Some(&keys.ask) {
+        return Err(io::Error::other("another program came in its place"));
+    }
     if let Some(moved) = moved(covers) {
         return Ok(Some(moved));
     }
@@ -66,7 +74,6 @@ fn answer(mut stream: UnixStream, covers: &[Cover]) -> io::Result<Option<String>
     }
     places.push(0);
     stream.write_all(&places)?;
-    let mut found = BufReader::new(stream.try_clone()?);
     for cover in covers {
         let mut line = String::new();
         (&mut found).take(LONGEST_LINE).read_line(&mut line)?;
@@ -82,7 +89,7 @@ fn answer(mut stream: UnixStream, covers: &[Cover]) -> io::Result<Option<String>
     if let Some(moved) = moved(covers) {
         return Ok(Some(moved));
     }
-    stream.write_all(GO)?;
+    stream.write_all(format!("{}\n", keys.go).as_bytes())?;
     Ok(None)
 }
 
@@ -134,10 +141,13 @@ mod tests {
         std::fs::create_dir(root.join("real")).unwrap();
         std::fs::hard_link(root.join("cover"), root.join("real/cover")).unwrap();
         symlink("real", root.join("link")).unwrap();
-        let run = |words: &[&str]| {
-            let output = Command::new(&program).args(words).env("RUST_BACKTRACE", "0").output().unwrap();
+        let keys = InitKeys { ask: "ask".to_owned(), go: "go".to_owned() };
+        let run_with = |own: [&str; 2], words: &[&str]| {
+            let output =
+                Command::new(&program).args(own).args(words).env("RUST_BACKTRACE", "0").output().unwrap();
             (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
         };
+        let run = |words: &[&str]| run_with(["ask", "go"], words);
         let right = || vec![cover(&root.join("cover"), &root.join("cover"))];
         // Nobody listens.
         assert_eq!(run(&["echo", "ran"]), (125, String::new()));
@@ -154,15 +164,27 @@ mod tests {
             // A link on the way: what is covered is elsewhere.
             (vec![cover(&root.join("link/cover"), &root.join("cover"))], vec!["echo", "ran"], (125, "")),
         ] {
-            expect(covers).unwrap();
+            expect(covers, Some(keys.clone())).unwrap();
             if expected.0 == -1 {
                 use std::os::unix::process::ExitStatusExt as _;
-                let status = Command::new(&program).args(&words).status().unwrap();
+                let status = Command::new(&program).args(["ask", "go"]).args(&words).status().unwrap();
                 assert_eq!(status.signal(), Some(13), "signals are as the agent gets them");
                 continue;
             }
             let (status, text) = run(&words);
             assert_eq!((status, &*text), expected, "{words:?}");
         }
+        // A program that does not have the word is not served, and its connection was the only one.
+        for own in [["wrong", "go"], ["", "go"]] {
+            expect(right(), Some(keys.clone())).unwrap();
+            assert_eq!(run_with(own, &["echo", "ran"]), (125, String::new()), "{own:?}");
+            assert_eq!(run(&["echo", "ran"]), (125, String::new()), "nobody listens any more");
+        }
+        // One who took the fence's name does not have the other word.
+        for own in [["ask", "other"], ["ask", ""]] {
+            expect(right(), Some(keys.clone())).unwrap();
+            assert_eq!(run_with(own, &["echo", "ran"]), (125, String::new()), "{own:?}");
+        }
+        assert!(expect(right(), None).is_err());
     }
 }

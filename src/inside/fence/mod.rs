@@ -22,6 +22,7 @@ mod mounts;
 mod notice;
 mod proof;
 mod put;
+mod reach;
 mod routes;
 mod rules;
 mod sockets;
@@ -32,6 +33,7 @@ mod tests;
 pub(crate) use self::forward::forward;
 pub(crate) use self::notice::notice;
 pub(crate) use self::put::put;
+pub(crate) use self::reach::reach;
 
 use std::io::BufRead as _;
 use std::path::Path;
@@ -76,7 +78,7 @@ pub(super) fn hold_in(shared: &Path) -> Result<(), Failure> {
     let (surroundings, held, missing) = make_and_prove(&config, began)?;
     held.forget_the_proof();
     capabilities::drop_all()?;
-    covers::expect(config.covers)?;
+    covers::expect(config.covers, config.init)?;
     say("proven", began, &missing);
     handover::keep_handing_over(&held, surroundings.own, &shared.join(file_name(GUARD_SOCKET)), &stop, || {
         say("handed over", began, &missing);
@@ -95,6 +97,7 @@ pub(super) fn rehearse() -> Result<Vec<&'static str>, Failure> {
         given: Vec::new(),
         limits: false,
         covers: Vec::new(),
+        init: None,
     };
     make_and_prove(&config, Instant::now()).map(|(_, _, missing)| missing)
 }

@@ -99,6 +99,7 @@ fn config() -> FenceConfig {
         given: Vec::new(),
         limits: false,
         covers: Vec::new(),
+        init: None,
     }
 }
 

@@ -325,6 +325,7 @@ impl Live {
             given: Vec::new(),
             limits: false,
             covers: Vec::new(),
+            init: None,
         };
         ControlAnswer::Good(Box::new(Good { state, plan, notice: None }))
     }

@@ -2,7 +2,7 @@
 //! cover is where it must be.
 //!
 //! ```text
-//!  fence ──paths──▶ init: what is there? ──device, inode──▶ fence: as the supervisor wrote them? ──go──▶ init becomes the agent
+//!  init ──its word──▶ fence ──paths──▶ init: what is there? ──device, inode──▶ fence: as the supervisor wrote them? ──its word──▶ init becomes the agent
 //! ```
 //! The build compiles it by itself, static and with the standard library alone: nothing of the
 //! image runs, or is loaded, before the word is there. Without the word it ends, and no instruction
@@ -24,18 +24,18 @@ use std::time::Duration;
 
 /// As in `src/wire/handover.rs`.
 const SOCKET: &[u8] = b"ringfence-init";
-const GO: &[u8] = b"go\n";
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Exit status that the supervisor takes for its own failure.
 const NOT_STARTED: i32 = 125;
 
 fn main() {
     let mut words = std::env::args_os().skip(1);
+    let (ask, go) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let Some(program) = words.next() else {
         eprintln!("ringfence: the image names no program and none was given");
         exit(NOT_STARTED);
     };
-    if let Err(error) = await_word() {
+    if let Err(error) = await_word(ask.as_bytes(), go.as_bytes()) {
         eprintln!(
             "ringfence: the agent was not started: nobody could say that every cover is in its place: {error}"
         );
@@ -69,12 +69,15 @@ fn places_of(program: &OsStr) -> Vec<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(program)).collect()
 }
 
-/// Shows the fence what is at each place, and waits for its word.
-fn await_word() -> io::Result<()> {
+/// Shows the fence what is at each place, and waits for its word. `ask` tells the fence that this is
+/// the agent's first program, and `go` tells this program that the fence has spoken: services in the
+/// same network could reach the socket, or have taken its name.
+fn await_word(ask: &[u8], go: &[u8]) -> io::Result<()> {
     let address = SocketAddr::from_abstract_name(SOCKET)?;
     let mut fence = UnixStream::connect_addr(&address)?;
     fence.set_read_timeout(Some(PATIENCE))?;
     fence.set_write_timeout(Some(PATIENCE))?;
+    fence.write_all(&[ask, b"\n"].concat())?;
     let mut places = Vec::new();
     let mut buffer = [0; 4096];
     // An empty path ends the list.
@@ -95,7 +98,7 @@ fn await_word() -> io::Result<()> {
     fence.write_all(found.as_bytes())?;
     let mut word = Vec::new();
     fence.read_to_end(&mut word)?;
-    if word == GO { Ok(()) } else { Err(io::Error::other("the fence found a cover out of its place")) }
+    if !go.is_empty() && word == [go, b"\n"].concat() { Ok(()) } else { Err(io::Error::other("the fence found a cover out of its place")) }
 }
 
 /// Returns device and inode of the file at a path that no link leads through.

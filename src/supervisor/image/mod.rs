@@ -20,7 +20,7 @@ use clap::ValueEnum;
 
 use self::reference::Reference;
 use crate::supervisor::engine::{self, Engine};
-use crate::supervisor::spec::image::Image;
+use crate::supervisor::spec::image::{Image, tcp_ports};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::{ImageDigest, ImageName};
 
@@ -86,6 +86,7 @@ async fn find(engine: &Engine, name: &str) -> Result<Option<Image>, Failure> {
                 command: config.cmd.unwrap_or_default(),
                 labels: config.labels.unwrap_or_default().into_keys().collect(),
                 volumes: config.volumes.unwrap_or_default(),
+                ports: tcp_ports(&config.exposed_ports.unwrap_or_default()),
             }))
         }
         Err(error) if engine::is_missing(&error) => Ok(None),

@@ -12,6 +12,7 @@ pub(crate) mod usage;
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions, ListVolumesOptions};
+use netpolicy::service::ServiceName;
 use serde::Serialize;
 
 pub(crate) use self::output::{has_terminal, piece, save_output};
@@ -78,6 +79,9 @@ pub(crate) struct WorkflowSummary {
     /// Usage of a running agent, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) usage: Option<Usage>,
+    /// States of the services by their names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) services: BTreeMap<ServiceName, String>,
     /// All that is there of it.
     #[serde(skip)]
     pub(crate) parts: Vec<Part>,
@@ -98,6 +102,7 @@ impl WorkflowSummary {
             created_at: claim.created_at,
             recorded: Recorded::No,
             usage: None,
+            services: BTreeMap::new(),
             parts: Vec::new(),
         }
     }
@@ -112,6 +117,7 @@ impl WorkflowSummary {
             }
             Role::Guard => self.guard = state,
             Role::Fence => self.fence = state,
+            Role::Service => self.services.extend(part.service.clone().map(|name| (name, state))),
             _ => {}
         }
         self.parts.push(part);

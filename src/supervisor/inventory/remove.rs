@@ -67,14 +67,14 @@ async fn write_end_down(engine: &Engine, found: &WorkflowSummary, how: How) -> O
     exit_status
 }
 
-/// Removes everything of a workflow: agent first, so that it never runs without a guard, then the
-/// guard and the fence, then what they used. All of it is tried; all errors are told.
+/// Removes everything of a workflow: agent and services first, so that they never run without a
+/// guard, then the guard and the fence, then what they used. All of it is tried; all errors are told.
 pub(crate) async fn remove(engine: &Engine, found: &WorkflowSummary) -> Result<(), Failure> {
     let id = found.id;
     let mut errors = Vec::new();
     let of = |roles: &'static [Role]| found.parts.iter().filter(move |part| roles.contains(&part.role));
     // Podman removes no container whose processes another one is among.
-    for part in of(&[Role::Disk]).chain(of(&[Role::Agent])) {
+    for part in of(&[Role::Disk]).chain(of(&[Role::Agent])).chain(of(&[Role::Service])) {
         errors.extend(remove_container(engine, part).await);
     }
     if errors.is_empty() && found.is_recorded() {

@@ -11,7 +11,7 @@ use crate::workspace::masks::Served;
 /// Returns the covers that the program must find: none where nothing is covered, or where the agent
 /// does not begin by it.
 pub(crate) fn expected(agent: &AgentSpec) -> Result<Vec<Cover>, Failure> {
-    if !agent.by_init {
+    if agent.by_init.is_none() {
         return Ok(Vec::new());
     }
     let cover = |served: &Served| {

@@ -10,11 +10,12 @@ use crate::host::{account, clock, kernel};
 use crate::supervisor::engine::dialect::LimitsShown;
 use crate::supervisor::mounts::covers;
 use crate::supervisor::mounts::nonce::Planted;
+use crate::supervisor::spec::service::ServiceSpec;
 use crate::supervisor::upload::files::{self, File};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::event::Start;
 use crate::wire::handover::{FenceConfig, GuardConfig, NOTICE_FILE};
-use crate::wire::notice::{self, NoticeFacts};
+use crate::wire::notice::{self, NoticeFacts, NoticeService};
 use crate::workspace::secrets::{is_secret_variable, without_secrets};
 
 /// Archives of files, one for each volume.
@@ -44,6 +45,7 @@ pub(super) fn configuration(
         given: agent.binds.expected(&nonces, kernel::boot_id().as_deref()),
         limits: engine.dialect.limits_shown == LimitsShown::FromWithin,
         covers: covers::expected(agent)?,
+        init: agent.by_init.clone(),
     };
     let facts = notice_facts(plan, deadline);
     let notice = notice::text(workflow.id, &request.policy, &surroundings, &facts, clock::today());
@@ -77,7 +79,13 @@ fn notice_facts(plan: &RunPlan, ends_unix_ms: u64) -> NoticeFacts {
         disk: limits.disk,
         pids: limits.pids,
         ends_unix_ms: Some(ends_unix_ms),
+        services: plan.services.iter().map(notice_service).collect(),
     }
+}
+
+/// Returns what the agent is told of a service.
+fn notice_service(service: &ServiceSpec) -> NoticeService {
+    NoticeService { name: service.name.clone(), ports: service.ports() }
 }
 
 /// Returns who started what, for the first line of the log. No secret is in it.
@@ -92,6 +100,7 @@ fn start(plan: &RunPlan) -> Start {
         .chain(of_files.map(|file| file.content.as_slice()))
         .collect();
     let written = |words: &[String]| without_secrets(words, &known);
+    let named = |service: &ServiceSpec| (service.name.to_string(), service.container.image.id.clone());
     Start {
         digest: workflow.digest.clone(),
         image: Some(agent.image.id.clone()),
@@ -105,6 +114,7 @@ fn start(plan: &RunPlan) -> Start {
         project: request.project().map(|project| project.source.display().to_string()),
         entrypoint: agent.entrypoint.as_ref().and_then(|word| written(std::slice::from_ref(word)).pop()),
         command: (!agent.command.is_empty()).then(|| written(&agent.command)),
+        services: (!plan.services.is_empty()).then(|| plan.services.iter().map(named).collect()),
         map: None,
     }
 }

@@ -8,6 +8,7 @@ use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::agent::AgentSpec;
 use crate::supervisor::spec::containers;
 use crate::supervisor::spec::etc;
+use crate::supervisor::spec::service::ServiceSpec;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::{Failure, Warning, trace};
 
@@ -71,6 +72,26 @@ async fn try_create(
 
 fn refused(role: Role, error: &ApiError) -> Failure {
     engine::refused(format!("cannot create the {role}'s container"), error)
+}
+
+/// Creates the container of a service.
+pub(super) async fn create_service(
+    engine: &Engine,
+    workflow: &Workflow,
+    service: &ServiceSpec,
+    filter: &str,
+) -> Result<(), Failure> {
+    let mut body = containers::service(workflow, &service.container, filter);
+    etc::name_agent(engine.dialect.hostname, &mut body);
+    let (name, what) =
+        (workflow.object_of(Role::Service, &service.name), format!("service `{}`", service.name));
+    let created = engine.create_container(name, body).await;
+    let created = created
+        .map_err(|error| engine::refused(format!("cannot create the container of the {what}"), &error))?;
+    for words in warnings::judge(&created.warnings)? {
+        crate::term::warn(Warning::ByEngine { about: Some(what.clone()), words });
+    }
+    Ok(())
 }
 
 /// One of the workflow's volumes, if it is wanted.

@@ -5,7 +5,7 @@
 //!  host's helper ─▶ first word: addresses ──────────────┐
 //!  networks, volumes ─▶ fence, guard ─┬─ configuration ◀┘ ─▶ sent to the fence ─┐
 //!                                     ├─ roots, credentials ─▶ sent to the guard ─┼─▶ account, authorities
-//!                                     └─ filter ─▶ agent, not started ────────────┘
+//!                                     └─ filter ─▶ agent, services, not started ──┘
 //! ```
 
 use bollard::models::ContainerCreateBody;
@@ -18,7 +18,7 @@ use super::configuration::{Configuration, configuration};
 use super::create::{create, create_agent, create_volume};
 use super::host::{self, HostWatch, Recipe};
 use super::prepared::RunPlan;
-use super::{account, home, system_calls};
+use super::{account, home, services, system_calls};
 use crate::supervisor::engine::dialect::HostNames;
 use crate::supervisor::mounts::nonce::{self, Planted};
 use crate::supervisor::mounts::{directories, image_volumes};
@@ -112,7 +112,7 @@ struct Places {
 async fn create_places(plan: &RunPlan, gathered: &Gathered) -> Result<Places, Failure> {
     let RunPlan { engine, workflow, agent, .. } = plan;
     let mut subnets = networks::subnets(&gathered.networks);
-    let (own, uplink, volume, notice, trust, given, data) = tokio::join!(
+    let (own, uplink, volume, notice, trust, given, data, of_services) = tokio::join!(
         networks::create_own(engine, workflow, &subnets),
         networks::ensure_uplink(engine, &gathered.networks),
         create_volume(engine, workflow, Role::Volume, true),
@@ -120,9 +120,10 @@ async fn create_places(plan: &RunPlan, gathered: &Gathered) -> Result<Places, Fa
         create_volume(engine, workflow, Role::Trust, agent.trust),
         directories::create(engine, workflow, &agent.binds),
         image_volumes::create(engine, workflow, agent),
+        services::create_volumes(plan),
     );
     let ((own, own_subnet), (uplink, uplink_subnet)) = (own?, uplink?);
-    volume.and(notice).and(trust).and(given).and(data)?;
+    volume.and(notice).and(trust).and(given).and(data).and(of_services)?;
     subnets.push(own_subnet);
     subnets.extend(uplink_subnet);
     Ok(Places { own, uplink, subnets })
@@ -157,6 +158,7 @@ fn fence(plan: &RunPlan, network: &str) -> ContainerCreateBody {
     let (trust, handed) = (agent.trust, agent.handed);
     let mut fence = containers::fence(workflow, helper, network, resolver, trust, handed, &agent.binds);
     etc::name_host(engine.dialect.host_names, &request.policy, &mut fence);
+    etc::name_services(&request.service_names(), &mut fence);
     fence
 }
 
@@ -180,14 +182,14 @@ async fn configure(
     Ok(host)
 }
 
-/// Creates the agent's container, which is started by nobody yet.
+/// Creates the containers of the agent and of the services, which are started by nobody yet.
 async fn create_agent_last(plan: &RunPlan) -> Result<(), Failure> {
     let RunPlan { engine, workflow, agent, .. } = plan;
     let (filter, home) =
         tokio::join!(system_calls::filter_for_agent(engine, workflow), home::make_ready(plan));
     let filter = home.and(filter)?;
-    create_agent(engine, workflow, agent, &filter).await?;
-    image_volumes::check(engine, workflow).await
+    tokio::try_join!(create_agent(engine, workflow, agent, &filter), services::create(plan, &filter))?;
+    image_volumes::check(engine, &workflow.object(Role::Agent), "the agent").await
 }
 
 /// Gives the agent's user an account. Only programs that ask for their user's name miss one.

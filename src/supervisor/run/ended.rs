@@ -8,6 +8,7 @@ use super::agent_streams::AgentStreams;
 use super::guard_link::GuardLink;
 use super::prepared::RunPlan;
 use super::removal::ENGINE_LIMIT;
+use super::services;
 use super::summary::Summary;
 use crate::supervisor::aftermath::{self, Report};
 use crate::supervisor::inventory;
@@ -39,13 +40,14 @@ pub(super) struct Closed {
 }
 
 impl Ended<'_> {
-    /// Ends the agent if it still runs, puts back what it left, then ends the guard, so that its
+    /// Ends the agent if it still runs, and the services, puts back what it left, then ends the guard, so that its
     /// last events are written.
     pub(super) async fn close(self, aftermath: &mut Option<Aftermath>) -> Closed {
         let Ended { plan, end, streams, mut guard, engine_is_silent } = self;
         let mut report = None;
         if !engine_is_silent {
             kill(plan, Role::Agent, "KILL").await;
+            services::kill(plan).await;
             keep_output(plan).await;
             guard.write_end_down(plan, end.event()).await;
             let covered = Some(&*plan.covers.covered);

@@ -1,12 +1,13 @@
 //! One run, told as its phases. See the drawing in the module above.
 //!
 //! ```text
-//!  Checked ──▶ Prepared ──▶ Created ──▶ Proven ──▶ Running ──▶ Ended ──▶ removed, told
-//!  nothing     this machine the engine  the fence  the agent   the agent
-//!  exists      knows of it  has all     stands     works       is over
+//!  Checked ──▶ Prepared ──▶ Created ──▶ Proven ──▶ Equipped ──▶ Running ──▶ Ended ──▶ removed, told
+//!  nothing     this machine the engine  the fence  the services the agent   the agent
+//!  exists      knows of it  has all     stands     answer       works       is over
 //! ```
 //! Each phase is a type that the next one consumes, so none can be had out of order: nothing but a
-//! [`Proven`](proven::Proven) starts an agent, and only the guard's word that it serves the sockets
+//! [`Proven`](proven::Proven) starts services, nothing but an [`Equipped`](services::Equipped) starts an
+//! agent, and only the guard's word that it serves the sockets
 //! of a fence that proved itself makes one. Whatever fails on the way removes everything.
 
 mod account;
@@ -37,6 +38,7 @@ mod request;
 mod resolvers;
 mod running;
 pub(crate) mod runtime;
+mod services;
 mod stopping;
 pub(crate) mod summary;
 mod system_calls;
@@ -57,21 +59,21 @@ use crate::supervisor::records::homes::HeldHome;
 use crate::supervisor::records::runs::Held;
 use crate::supervisor::signals::Signals;
 use crate::supervisor::signals::interrupt::until_signal;
-use crate::supervisor::spec::image::Image;
+use crate::supervisor::spec::image::Images;
 use crate::term::{Failure, trace};
 
 /// Runs the agent to its end; the exit status for the program.
 pub(crate) async fn run(
     engine: &Engine,
-    image: &Image,
+    images: &Images,
     request: RunRequest,
     signals: &mut Signals,
 ) -> Result<u8, Failure> {
     // Nothing has been created yet, so an engine that has gone silent is simply left.
-    let checked = until_signal(signals, Checked::check(engine, image, &request)).await?;
+    let checked = until_signal(signals, Checked::check(engine, &images.agent, &request)).await?;
     let step = trace::step("covers written");
     let Prepared { plan, gathered, forwards, events, mut record, mut history, said, mut aftermath, mut home } =
-        checked.prepare(engine, image, request)?;
+        checked.prepare(engine, images, request)?;
     drop(step);
     // From here on things exist, and all of them are removed, whatever comes.
     let early = EarlySignal::default();
@@ -120,5 +122,6 @@ async fn start<'a>(
 ) -> Result<Running<'a>, Failure> {
     let created = Created::create(plan, gathered).await?;
     let proven = created.prove(events, record).await?;
-    proven.forward(forwards).await?.start_agent(early).await
+    let equipped = proven.forward(forwards).await?.start_services(early).await?;
+    equipped.start_agent(early).await
 }

@@ -17,8 +17,9 @@ use crate::supervisor::records::runs::Held;
 use crate::supervisor::spec::agent::{AgentSpec, EngineFacts, SpecFacts};
 use crate::supervisor::spec::etc;
 use crate::supervisor::spec::home::HomeIdentity;
-use crate::supervisor::spec::image::Image;
+use crate::supervisor::spec::image::{Image, Images};
 use crate::supervisor::spec::places::WORKSPACE;
+use crate::supervisor::spec::service::{self, ServiceSpec};
 use crate::supervisor::spec::workflow::Workflow;
 use crate::term::{COULD_NOT_RUN, Failure, Warning};
 use crate::wire::event::Observation;
@@ -37,6 +38,8 @@ pub(super) struct RunPlan {
     pub(super) request: RunRequest,
     /// The agent.
     pub(super) agent: AgentSpec,
+    /// The services beside the agent.
+    pub(super) services: Vec<ServiceSpec>,
     /// Facts of the engine's machine that the agent depends on.
     pub(super) facts: EngineFacts,
     /// Covers over files of this machine.
@@ -77,7 +80,7 @@ impl Checked {
     pub(super) fn prepare(
         self,
         engine: &Engine,
-        image: &Image,
+        images: &Images,
         mut request: RunRequest,
     ) -> Result<Prepared, Failure> {
         let Checked { facts, limits, helper, home: place, gathered } = self;
@@ -89,13 +92,17 @@ impl Checked {
         let record = Held::begin(&workflow, &engine.host, project)?;
         let covers = cover(&request, &facts, engine, workflow.id)?;
         let (dialect, home_place) = (&engine.dialect, place.as_ref());
+        let image = &images.agent;
         let known = SpecFacts { image, dialect, engine: facts, limits, covers: &covers, home: home_place };
         let begun = AgentSpec::new(&request.agent, known)
-            .and_then(|agent| Ok((agent, begin_aftermath(&request, engine, &workflow)?)))
+            .and_then(|agent| {
+                let services = service::all(&request.services, &images.services, &agent, dialect)?;
+                Ok((agent, services, begin_aftermath(&request, engine, &workflow)?))
+            })
             .and_then(|begun| {
                 Ok((begun, HistoryWriter::begin(beginning(&workflow, engine, image, &request))?))
             });
-        let ((agent, aftermath), history) = begun.inspect_err(|_| {
+        let ((agent, services, aftermath), history) = begun.inspect_err(|_| {
             // Else the next runs on these files would be held to the covers of one that never was.
             masks::close(workflow.id).unwrap_or_else(|failure| failure.tell());
         })?;
@@ -103,7 +110,8 @@ impl Checked {
         let said = request.agent.detached.then(|| output::begin_said(workflow.id)).transpose()?;
         let identity = home.as_ref().map(|held| held.record.identity.clone());
         let (engine, forwards) = (engine.clone(), std::mem::take(&mut request.forwards));
-        let plan = RunPlan { engine, workflow, request, agent, facts, covers, helper, home: identity };
+        let plan =
+            RunPlan { engine, workflow, request, agent, services, facts, covers, helper, home: identity };
         Ok(Prepared { plan, gathered, forwards, events, record, history, said, aftermath, home })
     }
 }
@@ -150,7 +158,8 @@ fn cover(
     id: WorkflowId,
 ) -> Result<Laying, Failure> {
     let resolver = request.policy.dns.virtual_range.broadcast();
-    let own = facts.own_files.then(|| etc::files(engine.dialect.container_mark, resolver));
+    let services = request.service_names();
+    let own = facts.own_files.then(|| etc::files(engine.dialect.container_mark, resolver, &services));
     let given = masks::Given {
         binds: &request.agent.binds,
         memory: &request.agent.surface.tmpfs,

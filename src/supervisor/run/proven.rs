@@ -14,6 +14,7 @@ use super::prepared::RunPlan;
 use super::ready::{await_ready, has_a_helper_ended, helpers_last_words};
 use super::running::Running;
 use super::runtime;
+use super::services::Equipped;
 use crate::supervisor::engine;
 use crate::supervisor::forward::{ForwardRequest, Forwarding, Reserved};
 use crate::supervisor::inventory;
@@ -26,7 +27,8 @@ use crate::term::{COULD_NOT_RUN, Failure, trace};
 
 /// A run whose fence stands and whose guard serves.
 pub(super) struct Proven<'a> {
-    plan: &'a RunPlan,
+    /// The plan.
+    pub(super) plan: &'a RunPlan,
     /// Number and group of the agent's user, where anybody knows them.
     user: Option<String>,
     watch: Watch,
@@ -92,7 +94,9 @@ impl<'a> Proven<'a> {
         lines.iter().for_each(crate::term::talk);
         Ok(self)
     }
+}
 
+impl<'a> Equipped<'a> {
     /// Starts the agent.
     ///
     /// # Errors
@@ -100,7 +104,7 @@ impl<'a> Proven<'a> {
     /// engine does not start the agent.
     pub(super) async fn start_agent(self, early: &EarlySignal) -> Result<Running<'a>, Failure> {
         let step = trace::step(trace::LAST_OF_START);
-        let Proven { plan, user, watch, host, guard, forwarding } = self;
+        let Proven { plan, user, watch, host, guard, forwarding } = self.into_proven();
         let RunPlan { engine, workflow, agent, .. } = plan;
         let name = workflow.object(Role::Agent);
         let attached = match agent.detached {

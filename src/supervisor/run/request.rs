@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use netpolicy::policy::Policy;
+use netpolicy::service::ServiceName;
 
 use crate::layers::record::Record;
 use crate::supervisor::forward::ForwardRequest;
 use crate::supervisor::spec::home::HomeRequest;
 use crate::supervisor::spec::limits::Limits;
 use crate::supervisor::spec::request::AgentRequest;
+use crate::supervisor::spec::service::ServiceRequest;
 use crate::wire::WorkflowName;
 use crate::wire::event::Observation;
 use crate::workspace::masks;
@@ -26,6 +28,8 @@ pub(crate) struct RunRequest {
     pub(crate) layers: Record,
     /// The agent, as it was asked for.
     pub(crate) agent: AgentRequest,
+    /// Services beside the agent.
+    pub(crate) services: Vec<ServiceRequest>,
     /// Covers of the project's files, and of those of its repository where that lies elsewhere.
     pub(crate) masks: Vec<masks::Plan>,
     /// The project as a working tree whose repository lies elsewhere.
@@ -55,6 +59,11 @@ pub(super) struct Deadline {
 }
 
 impl RunRequest {
+    /// Returns the names of the services.
+    pub(super) fn service_names(&self) -> Vec<ServiceName> {
+        self.services.iter().map(|service| service.name.clone()).collect()
+    }
+
     /// Returns the project, as a person named it.
     pub(super) fn project(&self) -> Option<&Bind> {
         let part = self.worktree.as_ref().and_then(|worktree| worktree.part.as_ref());

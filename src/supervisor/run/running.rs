@@ -10,6 +10,7 @@ use super::exit_status;
 use super::guard_link::GuardLink;
 use super::limits_met;
 use super::prepared::RunPlan;
+use super::services;
 use super::stopping::Stopping;
 use super::waiting::{Happened, Waiting};
 use crate::supervisor::forward::Forwarding;
@@ -47,7 +48,7 @@ impl<'a> Running<'a> {
         let deadline = plan.request.deadline(&plan.agent.limits);
         let counting = counting(plan);
         let lost = forwarding.as_mut().and_then(Forwarding::take_lost);
-        let mut waiting = Waiting::begin(plan, &watch, counting.as_ref(), host, deadline.left, lost);
+        let mut waiting = Waiting::begin(plan, &watch, &counting, host, deadline.left, lost);
         let mut stopping = Stopping::default();
         let end = loop {
             match waiting.next(&stopping, signals).await {
@@ -73,6 +74,10 @@ impl<'a> Running<'a> {
                 Happened::HostUnknown(why) => {
                     break AgentEnd::because(How::HostUnknown, format!("{why}, so the run was ended"));
                 }
+                Happened::ServiceEnded(name, status) => {
+                    let what = format!("the service `{name}` has ended with status {status}");
+                    tell(plan, Observation::ServiceEnded, format!("{what}; the agent goes on without it"));
+                }
                 Happened::TokenEnds(said) => tell(plan, Observation::TokenEnds, said),
                 Happened::ForwardLost(why) => crate::term::warn(Warning::ForwardLost(why)),
                 Happened::Uncovered(said) => tell(plan, Observation::Uncovered, said),
@@ -95,14 +100,18 @@ impl<'a> Running<'a> {
     }
 }
 
-/// Returns how the agent's files are counted; under another runtime they are not.
-fn counting(plan: &RunPlan) -> Option<Recipe> {
-    let recipe = || Recipe {
+/// Returns how the files of the agent, and of the services, are counted; under another runtime no
+/// helper counts them.
+fn counting(plan: &RunPlan) -> Vec<Recipe> {
+    let agent = Recipe {
         image: plan.helper.clone(),
+        service: None,
+        first_volume: plan.agent.first_volume,
         volumes: plan.agent.data.len(),
         home: plan.agent.home.as_ref().map(|home| home.volume.clone()),
+        by_helper: plan.agent.runtime.is_none(),
     };
-    plan.agent.runtime.is_none().then(recipe)
+    std::iter::once(agent).chain(services::counting(plan)).collect()
 }
 
 /// Returns docker's status for an agent that ended.

@@ -3,18 +3,22 @@
 use std::convert::Infallible;
 use std::time::{Duration, SystemTime};
 
-use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use netpolicy::service::ServiceName;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::container_end::exit_of;
 use super::created::KnownHost;
 use super::prepared::RunPlan;
 use super::resolvers;
+use super::services;
 use super::stopping::Stopping;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::forward::{Lost, until_lost};
 use crate::supervisor::signals::Signals;
+use crate::supervisor::spec::service::ServiceSpec;
 use crate::supervisor::spec::workflow::Role;
 use crate::supervisor::watch::Watch;
 use crate::supervisor::watch::disk_use::Recipe;
@@ -29,6 +33,8 @@ pub(super) enum Happened {
     AgentEnded(i64),
     /// The guard or the fence did.
     HelperEnded(Role, i64),
+    /// A service did, with a status.
+    ServiceEnded(ServiceName, i64),
     /// The time of the run is over.
     TimeOver,
     /// The agent's token is about to end, in words.
@@ -55,6 +61,8 @@ pub(super) struct Waiting<'r> {
     agent: LocalBoxFuture<'r, i64>,
     guard: LocalBoxFuture<'r, i64>,
     fence: LocalBoxFuture<'r, i64>,
+    /// Services that have not ended.
+    services: FuturesUnordered<LocalBoxFuture<'r, (ServiceName, i64)>>,
     disk: LocalBoxFuture<'r, String>,
     host: LocalBoxFuture<'r, String>,
     resolvers: LocalBoxFuture<'r, Infallible>,
@@ -70,7 +78,7 @@ impl<'r> Waiting<'r> {
     pub(super) fn begin(
         plan: &'r RunPlan,
         watch: &'r Watch,
-        counting: Option<&'r Recipe>,
+        counting: &'r [Recipe],
         host: KnownHost,
         left: Duration,
         forward: Option<Lost>,
@@ -81,6 +89,7 @@ impl<'r> Waiting<'r> {
             agent: exit(&plan.engine, plan.workflow.object(Role::Agent)),
             guard: exit(&plan.engine, plan.workflow.object(Role::Guard)),
             fence: exit(&plan.engine, plan.workflow.object(Role::Fence)),
+            services: plan.services.iter().map(|service| service_exit(plan, service)).collect(),
             disk: watch.until_over(&plan.engine, &plan.workflow, counting).boxed_local(),
             resolvers: resolvers::follow(recipe.clone(), network.clone()).boxed_local(),
             host: follower.follow(recipe, network).boxed_local(),
@@ -105,6 +114,9 @@ impl<'r> Waiting<'r> {
             status = &mut self.guard => Happened::HelperEnded(Role::Guard, status),
             status = &mut self.fence => Happened::HelperEnded(Role::Fence, status),
             () = self.time_over.come() => Happened::TimeOver,
+            Some((name, status)) = self.services.next(), if !self.services.is_empty() => {
+                Happened::ServiceEnded(name, status)
+            }
             said = token_warning(self.token_ends) => {
                 self.token_ends = None;
                 Happened::TokenEnds(said)
@@ -160,6 +172,19 @@ impl TimeOver {
 /// Waits for the end of a container.
 fn exit(engine: &Engine, container: String) -> LocalBoxFuture<'_, i64> {
     async move { exit_of(engine, &container).await }.boxed_local()
+}
+
+/// Waits for the end of a service. An engine that cannot tell says nothing: it does not answer for
+/// the agent either.
+fn service_exit<'r>(plan: &'r RunPlan, service: &'r ServiceSpec) -> LocalBoxFuture<'r, (ServiceName, i64)> {
+    let container = services::container(plan, service);
+    async move {
+        match exit_of(&plan.engine, &container).await {
+            ..0 => std::future::pending().await,
+            status => (service.name.clone(), status),
+        }
+    }
+    .boxed_local()
 }
 
 /// Waits until a time, if there is one.

@@ -9,7 +9,8 @@ use super::request::AgentRequest;
 use super::surface::Surface;
 use super::{environment, image_volumes};
 use crate::supervisor::engine::dialect::{Dialect, ReadOnlyPaths};
-use crate::term::Failure;
+use crate::term::{COULD_NOT_RUN, Failure};
+use crate::wire::init::InitKeys;
 use crate::workspace::masks::{Laying, Served};
 
 /// SpecFacts of the engine and its machine beside the dialect, as far as the agent depends on them.
@@ -40,7 +41,7 @@ pub(crate) struct SpecFacts<'a> {
     pub(crate) home: Option<&'a HomePlace>,
 }
 
-/// An agent as it will be made.
+/// An agent as it will be made. A service beside it is made of the same facts.
 #[derive(Debug, Clone)]
 pub(crate) struct AgentSpec {
     /// Image; by its id, what was looked at is what runs.
@@ -55,13 +56,15 @@ pub(crate) struct AgentSpec {
     pub(crate) binds: Binds,
     /// Files that are laid over those that it is given.
     pub(crate) served: Vec<Served>,
-    /// Tells whether it begins by ringfence's own first program, which waits until the covers were
-    /// looked at.
-    pub(crate) by_init: bool,
+    /// Words of ringfence's own first program, which waits until the covers were looked at; none
+    /// where the agent begins without it.
+    pub(crate) by_init: Option<InitKeys>,
     /// Working directory; none: the project's, else the image's.
     pub(crate) workdir: Option<String>,
     /// Places of the volumes that its image declares.
     pub(crate) data: Vec<String>,
+    /// Number of the first of these volumes.
+    pub(crate) first_volume: usize,
     /// The home that survives the run, where there is one.
     pub(crate) home: Option<HomePlace>,
     /// Tells whether the engine's own files that name hosts and resolvers are to be read-only.
@@ -96,6 +99,10 @@ impl AgentSpec {
     pub(crate) fn new(asked: &AgentRequest, facts: SpecFacts<'_>) -> Result<AgentSpec, Failure> {
         let SpecFacts { image, dialect, engine, limits, covers, home } = facts;
         let trust = asked.ca.is_some();
+        let by_init = covers.by_init.then(InitKeys::random).transpose().map_err(|error| {
+            Failure::new(COULD_NOT_RUN, "cannot draw the words of the agent's first program")
+                .caused_by(&error)
+        })?;
         Ok(AgentSpec {
             image: image.clone(),
             command: asked.command.clone(),
@@ -108,9 +115,10 @@ impl AgentSpec {
             ),
             binds: Binds { all: asked.binds.clone(), sharing: dialect.shares_binds },
             served: covers.served.clone(),
-            by_init: covers.by_init,
+            by_init,
             workdir: asked.workdir.clone(),
             data: places_of_volumes(asked, image, &covers.served, home)?,
+            first_volume: 0,
             home: home.cloned(),
             names_read_only: !engine.own_files && dialect.read_only_paths == ReadOnlyPaths::Kept,
             handed: !asked.handed.is_empty(),

@@ -10,6 +10,7 @@ use std::net::Ipv4Addr;
 use bollard::models::ContainerCreateBody;
 use netpolicy::host::HostName;
 use netpolicy::policy::Policy;
+use netpolicy::service::ServiceName;
 use netpolicy::virtual_names::VirtualNames;
 
 use crate::supervisor::engine::dialect::{Dialect, HostNames, Hostname};
@@ -20,13 +21,38 @@ pub(super) const HOSTNAME: &str = "agent";
 /// Names of the host that an engine may write into every hosts file, with the host's address.
 const HOST_NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
 
+/// The file of names.
+const HOSTS: &str = "/etc/hosts";
+/// The places of files that name hosts and resolvers.
+const PLACES: [&str; 3] = [HOSTS, "/etc/hostname", "/etc/resolv.conf"];
+
+/// Tells whether a file is laid over an engine's own one, rather than over one of a person's.
+pub(crate) fn is_own_file(place: &str, mark: Option<&'static str>) -> bool {
+    PLACES.contains(&place) || mark == Some(place)
+}
+
+/// Has the engine write the services' names into the hosts file of everything in the fence, for
+/// engines that cannot be given ringfence's own.
+pub(crate) fn name_services(services: &[ServiceName], fence: &mut ContainerCreateBody) {
+    if !services.is_empty() {
+        let lines = services.iter().map(|name| format!("{name}:127.0.0.1"));
+        let host = fence.host_config.get_or_insert_default();
+        host.extra_hosts.get_or_insert_default().extend(lines);
+    }
+}
+
 /// Returns the files by their place, `mark` among them where the engine lays it into containers.
 /// Port 53 of every address is the filter's, `resolver`'s too.
-pub(crate) fn files(mark: Option<&'static str>, resolver: Ipv4Addr) -> Vec<(&'static str, String)> {
+pub(crate) fn files(
+    mark: Option<&'static str>,
+    resolver: Ipv4Addr,
+    services: &[ServiceName],
+) -> Vec<(&'static str, String)> {
+    let services: String = services.iter().map(|name| format!("127.0.0.1\t{name}\n")).collect();
     let mut files = vec![
-        ("/etc/hosts", format!("127.0.0.1\tlocalhost\n127.0.1.1\t{HOSTNAME}\n")),
-        ("/etc/hostname", format!("{HOSTNAME}\n")),
-        ("/etc/resolv.conf", format!("nameserver {resolver}\noptions ndots:1\n")),
+        (HOSTS, format!("127.0.0.1\tlocalhost\n127.0.1.1\t{HOSTNAME}\n{services}")),
+        (PLACES[1], format!("{HOSTNAME}\n")),
+        (PLACES[2], format!("nameserver {resolver}\noptions ndots:1\n")),
     ];
     files.extend(mark.map(|mark| (mark, String::new())));
     files
@@ -64,8 +90,7 @@ pub(crate) fn name_agent(hostname: Hostname, agent: &mut ContainerCreateBody) {
 /// engines have read-only unless they are told otherwise, since a list takes the place of theirs.
 pub(crate) fn read_only_paths() -> Vec<String> {
     let usual = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-    let names = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
-    usual.into_iter().chain(names).map(str::to_owned).collect()
+    usual.into_iter().chain(PLACES).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -74,11 +99,18 @@ mod tests {
 
     #[test]
     fn nothing_is_named_that_is_not_there() {
-        let texts = |mark| files(mark, Ipv4Addr::new(25, 0, 255, 255)).into_iter().map(|(_, text)| text);
+        let texts = |mark| files(mark, Ipv4Addr::new(25, 0, 255, 255), &[]).into_iter().map(|(_, text)| text);
         let [hosts, hostname, resolv] = texts(None).collect::<Vec<_>>().try_into().unwrap();
         assert_eq!(texts(Some("/run/.containerenv")).skip(3).collect::<Vec<_>>(), [""]);
         assert!(hosts.contains("localhost\n") && hosts.contains("\tagent\n") && !hosts.contains("::"));
         assert_eq!(hostname, "agent\n");
+        let named = files(None, Ipv4Addr::new(25, 0, 255, 255), &["db".parse().unwrap()]);
+        assert_eq!(named[0].1, "127.0.0.1\tlocalhost\n127.0.1.1\tagent\n127.0.0.1\tdb\n");
+        let mut fence = ContainerCreateBody::default();
+        name_services(&[], &mut fence);
+        assert!(fence.host_config.is_none());
+        name_services(&["db".parse().unwrap()], &mut fence);
+        assert_eq!(fence.host_config.unwrap().extra_hosts.unwrap(), ["db:127.0.0.1"]);
         assert_eq!(resolv, "nameserver 25.0.255.255\noptions ndots:1\n");
     }
 }

@@ -57,14 +57,16 @@ pub(crate) fn cleaned(path: &str) -> Option<String> {
     is_one.then(|| format!("/{}", parts.join("/")))
 }
 
-/// Returns what the engine is asked for as volumes, each with its place.
+/// Returns what the engine is asked for as volumes, each with its place. `first`: the number of the
+/// first one; services have numbers behind the agent's.
 pub(crate) fn requests<'a>(
     workflow: &'a Workflow,
+    first: usize,
     places: &'a [String],
 ) -> impl Iterator<Item = (&'a String, VolumeCreateRequest)> {
-    places.iter().enumerate().map(|(number, place)| {
+    places.iter().enumerate().map(move |(number, place)| {
         let request = VolumeCreateRequest {
-            name: Some(name(workflow, number)),
+            name: Some(name(workflow, first + number)),
             labels: Some(workflow.labels(Role::Data)),
             ..Default::default()
         };
@@ -72,15 +74,21 @@ pub(crate) fn requests<'a>(
     })
 }
 
-/// Returns their mounts in the agent's container.
-pub(crate) fn for_agent(workflow: &Workflow, places: &[String]) -> Vec<Mount> {
-    let mount = |(number, place): (usize, &String)| mount(workflow, number, place.clone(), false);
+/// Returns their mounts in the container whose image declares them.
+pub(crate) fn for_agent(workflow: &Workflow, first: usize, places: &[String]) -> Vec<Mount> {
+    let mount = |(number, place): (usize, &String)| mount(workflow, first + number, place.clone(), false);
     places.iter().enumerate().map(mount).collect()
 }
 
 /// Returns their mounts where they are counted, and that of a home, which is counted like them.
-pub(super) fn for_counting(workflow: &Workflow, how_many: usize, home: Option<&str>) -> Vec<Mount> {
-    let declared = (0..how_many).map(|number| mount(workflow, number, format!("{COUNTED}/{number}"), true));
+pub(super) fn for_counting(
+    workflow: &Workflow,
+    first: usize,
+    how_many: usize,
+    home: Option<&str>,
+) -> Vec<Mount> {
+    let declared =
+        (0..how_many).map(|number| mount(workflow, first + number, format!("{COUNTED}/{number}"), true));
     let home = home.map(|home| volume(home.to_owned(), &format!("{COUNTED}/{how_many}"), true));
     declared.chain(home).collect()
 }

@@ -3,9 +3,16 @@
 
 use super::agent::AgentSpec;
 use super::image::Image;
+use crate::wire::init::InitKeys;
+
+/// Returns the first program's arguments: the words by which the fence and it know each other, and
+/// those that start the agent.
+pub(crate) fn arguments(agent: &AgentSpec, keys: &InitKeys) -> Vec<String> {
+    [keys.ask.clone(), keys.go.clone()].into_iter().chain(words(agent)).collect()
+}
 
 /// Returns the words that start the agent behind the first program.
-pub(crate) fn words(agent: &AgentSpec) -> Vec<String> {
+fn words(agent: &AgentSpec) -> Vec<String> {
     argv(agent.entrypoint.as_deref(), &agent.command, &agent.image)
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod part;
 pub(crate) mod places;
 pub(crate) mod request;
 pub(crate) mod seccomp;
+pub(crate) mod service;
 pub(crate) mod setup;
 pub(crate) mod surface;
 pub(crate) mod workflow;

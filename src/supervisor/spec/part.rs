@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 
 use bollard::models::{ContainerSummary, Network, Volume};
+use netpolicy::service::ServiceName;
 
 use super::workflow::{
     LABEL_CREATED, LABEL_DIGEST, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_NAME, LABEL_ROLE, LABEL_WORKFLOW,
@@ -45,6 +46,8 @@ pub(crate) struct Part {
     pub(crate) image: Option<ImageName>,
     /// Digest under which a registry gave that image.
     pub(crate) image_digest: Option<ImageDigest>,
+    /// The service that it is, or that it belongs to.
+    pub(crate) service: Option<ServiceName>,
 }
 
 impl Part {
@@ -54,7 +57,7 @@ impl Part {
         let part = Part::read(listed.labels.as_ref()?, names)?;
         let is_container = matches!(
             part.role,
-            Role::Agent | Role::Fence | Role::Guard | Role::Host | Role::Disk | Role::Probe
+            Role::Agent | Role::Fence | Role::Guard | Role::Host | Role::Disk | Role::Service | Role::Probe
         );
         let id: EngineId = listed.id.as_deref()?.parse().ok()?;
         // The engine fills the list with its own words for what it cannot tell.
@@ -85,7 +88,8 @@ impl Part {
             created_at: labels.get(LABEL_CREATED)?.parse().ok()?,
         };
         let role = labels.get(LABEL_ROLE)?.parse().ok()?;
-        let name = names.find(|name| is_name_of(name, claim.workflow, role))?;
+        let claim_id = claim.workflow;
+        let name = names.find(|name| is_name_of(name, claim_id, role))?;
         Some(Part {
             claim,
             role,
@@ -93,6 +97,7 @@ impl Part {
             state: String::new(),
             image: optional(labels, LABEL_IMAGE)?,
             image_digest: optional(labels, LABEL_IMAGE_DIGEST)?,
+            service: service_of(name, claim_id, role),
         })
     }
 }
@@ -114,8 +119,18 @@ fn is_name_of(name: &str, workflow: WorkflowId, role: Role) -> bool {
         Role::Mount | Role::Data => rest.strip_prefix('-').is_some_and(|number| {
             (1..=5).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit())
         }),
+        Role::Service => service_of(name, workflow, role).is_some(),
+        Role::Disk => rest.is_empty() || service_of(name, workflow, role).is_some(),
         _ => rest.is_empty(),
     }
+}
+
+/// The service in the name of a part.
+fn service_of(name: &str, workflow: WorkflowId, role: Role) -> Option<ServiceName> {
+    if !matches!(role, Role::Service | Role::Disk) {
+        return None;
+    }
+    name.strip_prefix(&object_name(workflow, role))?.strip_prefix('-')?.parse().ok()
 }
 
 #[cfg(test)]
@@ -196,6 +211,31 @@ pub(crate) mod tests {
         let foreign = listed("/ringfence-00112233-agent", &[]);
         for id in [None, Some(String::new()), Some("../x".to_owned())] {
             assert_eq!(Part::of_container(&ContainerSummary { id, ..foreign.clone() }), None);
+        }
+    }
+
+    #[test]
+    fn a_service_is_known_by_its_name() {
+        let part = |name: &str, role: &str| {
+            Part::of_container(&listed(&format!("/ringfence-00112233-{name}"), &[(LABEL_ROLE, role)]))
+        };
+        for (name, role, service) in
+            [("service-db", "service", Some("db")), ("disk-db", "disk", Some("db")), ("disk", "disk", None)]
+        {
+            let service = service.map(|name| name.parse().unwrap());
+            assert_eq!(part(name, role).map(|part| part.service), Some(service), "{name}");
+        }
+        for (name, role) in [
+            ("service", "service"),
+            ("service-", "service"),
+            ("service-localhost", "service"),
+            ("service-A", "service"),
+            ("service-db", "disk"),
+            ("service-db", "agent"),
+            ("agent-db", "agent"),
+            ("fence-db", "fence"),
+        ] {
+            assert_eq!(part(name, role), None, "{name} {role}");
         }
     }
 

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use netpolicy::service::ServiceName;
+
 pub(crate) use crate::wire::Role;
 use crate::wire::{PolicyDigest, UnixTime, WorkflowId, WorkflowName};
 
@@ -60,6 +62,11 @@ impl Workflow {
     /// The engine's name of a part.
     pub(crate) fn object(&self, role: Role) -> String {
         object_name(self.id, role)
+    }
+
+    /// The engine's name of a part that belongs to a service.
+    pub(crate) fn object_of(&self, role: Role, service: &ServiceName) -> String {
+        format!("{}-{service}", self.object(role))
     }
 
     /// The helpers of a run that this process made.

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use bollard::errors::Error as ApiError;
 use bollard::query_parameters::RemoveContainerOptions;
+use netpolicy::service::ServiceName;
 use tokio::time::timeout;
 
 use super::helper_lines::HelperLines;
 use crate::supervisor::engine::{self, Engine};
-use crate::supervisor::spec::containers;
+use crate::supervisor::spec::containers::{self, Counted};
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::Warning;
 use crate::wire::disk_use::{DiskUse, LONGEST};
@@ -39,18 +40,44 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Recipe {
     /// The engine's id of the helper image.
     pub(crate) image: String,
+    /// The service whose files are counted; none: the agent.
+    pub(crate) service: Option<ServiceName>,
+    /// Number of the first volume that it counts.
+    pub(crate) first_volume: usize,
     /// Number of volumes that it counts.
     pub(crate) volumes: usize,
     /// The engine's name of the volume with the agent's home, which it counts too.
     pub(crate) home: Option<String>,
+    /// Tells whether a helper counts. None does under another runtime, whose processes are not seen
+    /// from outside.
+    pub(crate) by_helper: bool,
 }
 
-/// The counting of one agent's files.
+impl Recipe {
+    /// Returns the engine's name of the container whose files are counted.
+    pub(super) fn counted(&self, workflow: &Workflow) -> String {
+        match &self.service {
+            Some(service) => workflow.object_of(Role::Service, service),
+            None => workflow.object(Role::Agent),
+        }
+    }
+
+    /// Returns the engine's name of the helper.
+    fn helper(&self, workflow: &Workflow) -> String {
+        match &self.service {
+            Some(service) => workflow.object_of(Role::Disk, service),
+            None => workflow.object(Role::Disk),
+        }
+    }
+}
+
+/// The counting of one container's files.
 pub(crate) struct Counting<'a> {
     engine: &'a Engine,
     workflow: &'a Workflow,
-    /// None under another runtime, whose processes are not seen from outside.
-    recipe: Option<&'a Recipe>,
+    recipe: &'a Recipe,
+    /// The engine's name of the container.
+    pub(super) container: String,
     helper: Option<Helper>,
     /// The first helper is started then.
     due: Instant,
@@ -70,16 +97,17 @@ struct Helper {
 
 impl<'a> Counting<'a> {
     /// Begins without a helper.
-    pub(crate) fn new(engine: &'a Engine, workflow: &'a Workflow, recipe: Option<&'a Recipe>) -> Self {
+    pub(crate) fn new(engine: &'a Engine, workflow: &'a Workflow, recipe: &'a Recipe) -> Self {
         Counting {
             engine,
             workflow,
             recipe,
+            container: recipe.counted(workflow),
             helper: None,
             due: first_look(recipe),
             began: Instant::now(),
             restarts: 0,
-            refused: false,
+            refused: !recipe.by_helper,
             given_up: false,
             last: DiskUse::default(),
         }
@@ -87,9 +115,10 @@ impl<'a> Counting<'a> {
 
     /// Returns the newest count; an error, while there should be a helper and none counts.
     pub(crate) async fn newest(&mut self) -> Result<DiskUse, String> {
-        let Some(recipe) = self.recipe.filter(|_| !self.refused && Instant::now() >= self.due) else {
+        if self.refused || Instant::now() < self.due {
             return Ok(self.last);
-        };
+        }
+        let recipe = self.recipe;
         let Some(helper) = &mut self.helper else { return self.start(recipe).await };
         match helper.newest() {
             Ok(found) => {
@@ -114,6 +143,28 @@ impl<'a> Counting<'a> {
                 self.start(recipe).await
             }
         }
+    }
+
+    /// Tells whether these are the files of a service that has ended: what it had last counts, and no
+    /// helper can be among its processes.
+    pub(super) async fn is_over(&mut self) -> bool {
+        if self.recipe.service.is_none() {
+            return false;
+        }
+        let looked = timeout(START, self.engine.inspect_container(&self.container, None)).await;
+        let state = looked.ok().and_then(Result::ok).and_then(|found| found.state);
+        let over = state.is_some_and(|state| state.running == Some(false));
+        if over {
+            (self.refused, self.given_up, self.helper) = (true, false, None);
+            // Files without a name ended with the processes that kept them.
+            self.last.nameless = 0;
+        }
+        over
+    }
+
+    /// Returns the last count.
+    pub(super) fn last(&self) -> DiskUse {
+        self.last
     }
 
     /// Tells whether no further helper is started, since too many have ended.
@@ -153,9 +204,8 @@ impl<'a> Counting<'a> {
 }
 
 /// Returns the time at which the first helper is started.
-fn first_look(recipe: Option<&Recipe>) -> Instant {
-    let has_home = recipe.is_some_and(|recipe| recipe.home.is_some());
-    Instant::now() + if has_home { Duration::ZERO } else { FIRST }
+fn first_look(recipe: &Recipe) -> Instant {
+    Instant::now() + if recipe.home.is_some() { Duration::ZERO } else { FIRST }
 }
 
 /// Returns what follows where the engine answers, and does not start the helper.
@@ -198,13 +248,19 @@ impl Helper {
 
 async fn begin(engine: &Engine, workflow: &Workflow, recipe: &Recipe) -> Result<Helper, String> {
     let said = |error: ApiError| engine::describe(&error);
-    let name = workflow.object(Role::Disk);
+    let (name, container) = (recipe.helper(workflow), recipe.counted(workflow));
     let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
     match engine.api.remove_container(&name, Some(options)).await {
         Err(error) if !engine::is_missing(&error) => return Err(said(error)),
         _ => {}
     }
-    let body = containers::disk(workflow, &recipe.image, recipe.volumes, recipe.home.as_deref());
+    let counted = Counted {
+        container: &container,
+        first_volume: recipe.first_volume,
+        volumes: recipe.volumes,
+        home: recipe.home.as_deref(),
+    };
+    let body = containers::disk(workflow, &recipe.image, counted);
     engine.create_container(name.clone(), body).await.map_err(said)?;
     let lines = HelperLines::of(engine, &name, LONGEST).await.map_err(said)?;
     engine.api.start_container(&name, None).await.map_err(said)?;
@@ -222,12 +278,16 @@ mod tests {
 
     #[test]
     fn a_home_that_survives_is_counted_from_the_start() {
-        let recipe =
-            |home: Option<&str>| Recipe { image: "i".into(), volumes: 1, home: home.map(str::to_owned) };
-        assert!(first_look(Some(&recipe(Some("home")))) <= Instant::now());
-        for other in [None, Some(&recipe(None))] {
-            assert!(first_look(other) > Instant::now() + FIRST / 2);
-        }
+        let recipe = |home: Option<&str>| Recipe {
+            image: "i".into(),
+            service: None,
+            first_volume: 0,
+            volumes: 1,
+            home: home.map(str::to_owned),
+            by_helper: true,
+        };
+        assert!(first_look(&recipe(Some("home"))) <= Instant::now());
+        assert!(first_look(&recipe(None)) > Instant::now() + FIRST / 2);
     }
 
     #[test]

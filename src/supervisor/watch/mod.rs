@@ -73,26 +73,24 @@ impl Watch {
         &self,
         engine: &Engine,
         workflow: &Workflow,
-        recipe: Option<&Recipe>,
+        recipes: &[Recipe],
     ) -> String {
         let agent = &workflow.object(Role::Agent);
-        let mut counting = Counting::new(engine, workflow, recipe);
+        let mut counting: Vec<Counting<'_>> =
+            recipes.iter().map(|recipe| Counting::new(engine, workflow, recipe)).collect();
         let mut wait = SHORTEST / 2;
         let mut failing_since = None;
         loop {
             tokio::time::sleep(wait).await;
             let began = Instant::now();
-            let counted = counting.newest().await;
-            let used = match &counted {
-                Ok(counted) => self.used(engine, agent, counted).await,
-                Err(why) => Err(failure("cannot count the agent's files", why.clone())),
-            };
-            match used.map(|used| self.over(&used)) {
+            let used = self.used(engine, &mut counting).await;
+            match used.map(|used| self.over(&used, recipes.len() > 1)) {
                 Ok(Some(over)) => return over,
                 Ok(None) => failing_since = None,
                 Err(failure) => {
                     // Not since the last good look: that may be longer ago by itself.
-                    if counting.has_given_up() || failing_since.get_or_insert(began).elapsed() > UNWATCHED {
+                    let has_given_up = counting.iter().any(Counting::has_given_up);
+                    if has_given_up || failing_since.get_or_insert(began).elapsed() > UNWATCHED {
                         return format!(
                             "the disk limit cannot be watched any more: {}",
                             failure.causes.join(": ")
@@ -108,37 +106,45 @@ impl Watch {
     }
 
     /// Returns what is over its limit, in words.
-    fn over(&self, used: &Used) -> Option<String> {
+    fn over(&self, used: &Used, with_services: bool) -> Option<String> {
+        let (who, whose, keeps) = match with_services {
+            true => ("the agent and its services", "their", "they keep"),
+            false => ("the agent", "its", "it keeps"),
+        };
         let disk = limits::bytes(self.limits.disk);
         let asked = "--disk, or container.disk of a policy";
         let mut over = None;
         if used.files > self.limits.files() {
             let (files, most) = (used.files, self.limits.files());
             over = Some(format!(
-                "the agent made {files} files, more than the {most} that its disk limit of {disk} permits ({asked})"
+                "{who} made {files} files, more than the {most} that {whose} disk limit of {disk} permits ({asked})"
             ));
         }
         if used.bytes > self.limits.disk {
             let bytes = limits::bytes(used.bytes);
             let kept = match used.nameless {
                 0 => String::new(),
-                kept => format!(", {} of it in deleted files that it keeps open", limits::bytes(kept)),
+                kept => format!(", {} of it in deleted files that {keeps} open", limits::bytes(kept)),
             };
             over = Some(format!(
-                "the agent wrote {bytes} to disk, more than its limit of {disk} ({asked}){kept}"
+                "{who} wrote {bytes} to disk, more than {whose} limit of {disk} ({asked}){kept}"
             ));
         }
         over
     }
 
-    /// Returns what on disk is the agent's.
-    async fn used(&self, engine: &Engine, agent: &str, counted: &DiskUse) -> Result<Used, Failure> {
-        let layer = timeout(UNWATCHED, layer(engine, agent)).await;
-        let layer = layer.unwrap_or_else(|_| Err(silent()))?;
-        // The engine sees what a storage driver keeps beside the files, the helper what is reserved
-        // beyond their ends.
-        let bytes = layer.max(counted.layer).saturating_add(counted.volumes).saturating_add(counted.nameless);
-        let mut used = Used { bytes, nameless: counted.nameless, files: counted.files };
+    /// Returns what on disk is the agent's and the services'.
+    async fn used(&self, engine: &Engine, counting: &mut [Counting<'_>]) -> Result<Used, Failure> {
+        let mut used = Used::default();
+        for one in counting {
+            let counted = match one.newest().await {
+                Ok(counted) => counted,
+                Err(_) if one.is_over().await => one.last(),
+                Err(why) => return Err(failure("cannot count the agent's files", why)),
+            };
+            let layer = timeout(UNWATCHED, layer(engine, &one.container)).await;
+            used.add(layer.unwrap_or_else(|_| Err(silent()))?, &counted);
+        }
         for (bind, base) in &self.writable {
             let now = measure(bind).await.map_err(|error| {
                 Failure::new(COULD_NOT_RUN, format!("cannot measure {}", bind.source.display()))
@@ -151,12 +157,25 @@ impl Watch {
     }
 }
 
-/// Bytes and files that an agent has on disk.
+/// Bytes and files that an agent and its services have on disk.
+#[derive(Default)]
 struct Used {
     bytes: u64,
     /// Bytes in files without a name, which are part of `bytes`.
     nameless: u64,
     files: u64,
+}
+
+impl Used {
+    /// Adds what a container has, in its layer by the engine's word and by a helper's count. The
+    /// engine sees what a storage driver keeps beside the files, the helper what is reserved beyond
+    /// their ends.
+    fn add(&mut self, layer: u64, counted: &DiskUse) {
+        let bytes = layer.max(counted.layer).saturating_add(counted.volumes).saturating_add(counted.nameless);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.nameless = self.nameless.saturating_add(counted.nameless);
+        self.files = self.files.saturating_add(counted.files);
+    }
 }
 
 fn silent() -> Failure {
@@ -205,11 +224,23 @@ mod tests {
     fn bytes_and_files_have_a_limit_each() {
         let limits = Limits { disk: 64 << 20, ..Limits::default() };
         let watch = Watch { limits, writable: Vec::new(), processes_short: Cell::new(false) };
-        let over = |bytes, nameless, files| watch.over(&Used { bytes, nameless, files });
+        let over = |bytes, nameless, files| watch.over(&Used { bytes, nameless, files }, false);
         assert_eq!(over(64 << 20, 64 << 20, 65_536), None);
         let said = over((64 << 20) + 1, 1 << 20, 70_000).unwrap();
         assert!(said.contains("more than its limit of 64MiB") && said.contains("1MiB of it"), "{said}");
         let said = over(1, 0, 65_537).unwrap();
         assert!(said.contains("65537 files, more than the 65536"), "{said}");
+    }
+
+    #[test]
+    fn agent_and_services_count_together() {
+        let mut used = Used::default();
+        let counted = DiskUse { layer: 5, volumes: 10, nameless: 1, files: 3, cut_short: false };
+        used.add(7, &counted);
+        used.add(2, &counted);
+        assert_eq!((used.bytes, used.nameless, used.files), (7 + 11 + 5 + 11, 2, 6));
+        let limits = Limits { disk: 1, ..Limits::default() };
+        let watch = Watch { limits, writable: Vec::new(), processes_short: Cell::new(false) };
+        assert!(watch.over(&used, true).unwrap().starts_with("the agent and its services wrote"));
     }
 }

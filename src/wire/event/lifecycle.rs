@@ -77,6 +77,9 @@ pub(crate) struct Start {
     /// The agent's command, word by word, without secrets; absent where it is the image's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) command: Option<Vec<String>>,
+    /// The services beside the agent by their names, each with the engine's id of its image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) services: Option<BTreeMap<String, String>>,
     /// The virtual addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(schema_with = "super::schema::map"))]
@@ -186,6 +189,8 @@ pub(crate) enum Observation {
     SharedFiles,
     /// A port of the person's machine leads to one of the agent's.
     Forward,
+    /// A service beside the agent has ended.
+    ServiceEnded,
     /// A person asked for the end of the run (`ringfence stop`).
     StopAsked,
     /// A person attached to the agent (`ringfence attach`).

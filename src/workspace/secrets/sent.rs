@@ -55,11 +55,17 @@ pub(crate) fn check(sent: &[Sent<'_>], allowed: &[String]) -> Result<(), Failure
         }
     }
     let Some(first) = first else { return Ok(()) };
-    let mut failure =
-        Failure::new(COULD_NOT_RUN, "what would be sent to the agent holds a secret in the clear");
+    let mut failure = Failure::new(
+        COULD_NOT_RUN,
+        "what would be sent to the agent or to a service holds a secret in the clear",
+    );
     failure.causes = causes;
+    let by_name = match first.contains("@service") {
+        true => "--service-env NAME:VARIABLE",
+        false => "-e NAME, or --secret NAME (a file in memory)",
+    };
     Err(failure.hint(format!(
-        "pass it by name, from your environment: -e NAME, or --secret NAME (a file in memory); or, if it is none: --allow-secret {first}"
+        "pass it by name, from your environment: {by_name}; or, if it is none: --allow-secret {first}"
     )))
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn agent(workflow: &Workflow, agent: &AgentSpec, filter: &str) -> Con
         attach_stdin: Some(agent.interactive && !agent.detached),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
-        labels: Some(labels(workflow, agent)),
+        labels: Some(labels_of_agent(workflow, agent)),
         host_config: Some(host),
         ..Default::default()
     }
@@ -79,31 +79,43 @@ fn mounts(workflow: &Workflow, agent: &AgentSpec) -> Vec<Mount> {
         .chain([volume(workflow.object(Role::Notice), NOTICE, true)])
         .chain(trust)
         .chain(handed)
-        .chain(image_volumes::for_agent(workflow, &agent.data))
+        .chain(image_volumes::for_agent(workflow, agent.first_volume, &agent.data))
         .chain(agent.home.as_ref().map(HomePlace::mount))
         .collect()
 }
 
-/// Returns the agent's labels: those that ringfence reads, and its image's without their values.
-fn labels(workflow: &Workflow, agent: &AgentSpec) -> HashMap<String, String> {
-    // Without a value the image's own steer no program that acts on containers by their labels
-    // (podman auto-update, compose, proxies).
-    let images = agent.image.labels.iter().filter(|name| *name != LABEL_CAPABILITIES);
-    let mut labels: HashMap<String, String> = images.map(|name| (name.clone(), String::new())).collect();
-    labels.extend(workflow.labels(Role::Agent));
-    labels.insert(LABEL_IMAGE.to_owned(), agent.image.name.clone());
-    labels.insert(LABEL_IMAGE_DIGEST.to_owned(), agent.image.digest.clone().unwrap_or_default());
+/// Returns a service beside the agent: all that holds for the agent's container holds for it.
+pub(crate) fn service(workflow: &Workflow, service: &AgentSpec, filter: &str) -> ContainerCreateBody {
+    let labels = labels(workflow, service, Role::Service);
+    ContainerCreateBody { labels: Some(labels), ..agent(workflow, service, filter) }
+}
+
+/// Returns the agent's labels.
+fn labels_of_agent(workflow: &Workflow, agent: &AgentSpec) -> HashMap<String, String> {
+    let mut labels = labels(workflow, agent, Role::Agent);
     // The engine knows the other limits itself.
     labels.insert(LABEL_DISK.to_owned(), agent.limits.disk.to_string());
     labels.insert(LABEL_TIME.to_owned(), agent.limits.time.as_secs().to_string());
     labels
 }
 
+/// Returns the labels that ringfence reads, and the image's without their values.
+fn labels(workflow: &Workflow, agent: &AgentSpec, role: Role) -> HashMap<String, String> {
+    // Without a value the image's own steer no program that acts on containers by their labels
+    // (podman auto-update, compose, proxies).
+    let images = agent.image.labels.iter().filter(|name| *name != LABEL_CAPABILITIES);
+    let mut labels: HashMap<String, String> = images.map(|name| (name.clone(), String::new())).collect();
+    labels.extend(workflow.labels(role));
+    labels.insert(LABEL_IMAGE.to_owned(), agent.image.name.clone());
+    labels.insert(LABEL_IMAGE_DIGEST.to_owned(), agent.image.digest.clone().unwrap_or_default());
+    labels
+}
+
 /// Returns the entrypoint and the command that the engine is asked for; none: the image's.
 fn words(agent: &AgentSpec) -> (Option<Vec<String>>, Option<Vec<String>>) {
-    match agent.by_init {
-        true => (Some(vec![crate::wire::init::PLACE.to_owned()]), Some(init::words(agent))),
-        false => (
+    match &agent.by_init {
+        Some(keys) => (Some(vec![crate::wire::init::PLACE.to_owned()]), Some(init::arguments(agent, keys))),
+        None => (
             agent.entrypoint.clone().map(|program| vec![program]),
             (!agent.command.is_empty()).then(|| agent.command.clone()),
         ),

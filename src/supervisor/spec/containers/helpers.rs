@@ -141,22 +141,31 @@ pub(crate) fn host(workflow: &Workflow, image: &str, remapped: bool) -> Containe
     }
 }
 
-/// Returns the helper that counts what the agent has on the engine's disk. It is among the agent's
-/// processes, may read all that they have, and has no network. More rights than the agent's own
-/// keep the agent from tracing it.
-pub(crate) fn disk(
-    workflow: &Workflow,
-    image: &str,
-    volumes: usize,
-    home: Option<&str>,
-) -> ContainerCreateBody {
+/// A container whose files are counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counted<'a> {
+    /// The engine's name of the container.
+    pub(crate) container: &'a str,
+    /// Number of the first volume that its image declares.
+    pub(crate) first_volume: usize,
+    /// Number of these volumes.
+    pub(crate) volumes: usize,
+    /// The engine's name of the volume with the agent's home.
+    pub(crate) home: Option<&'a str>,
+}
+
+/// Returns the helper that counts what the agent, or a service, has on the engine's disk. It is
+/// among the processes of that container, may read all that they have, and has no network. More
+/// rights than theirs keep them from tracing it.
+pub(crate) fn disk(workflow: &Workflow, image: &str, counted: Counted<'_>) -> ContainerCreateBody {
     let mut host = helper_host(workflow, "none", DISK_MEMORY);
-    host.mounts = Some(image_volumes::for_counting(workflow, volumes, home));
+    let Counted { container, first_volume, volumes, home } = counted;
+    host.mounts = Some(image_volumes::for_counting(workflow, first_volume, volumes, home));
     host.nano_cpus = Some(DISK_NANO_CPUS);
     host.pids_limit = Some(16);
     host.ulimits = Some(vec![open_files(DISK_OPEN_FILES)]);
     host.log_config = Some(log_config("1m"));
-    host.pid_mode = Some(format!("container:{}", workflow.object(Role::Agent)));
+    host.pid_mode = Some(format!("container:{container}"));
     host.cap_add = Some(vec!["DAC_READ_SEARCH".to_owned(), "SYS_PTRACE".to_owned()]);
     ContainerCreateBody {
         // It ends when nobody holds the other end.

@@ -1,4 +1,5 @@
-//! Containers as the engine is asked for them, as plain data: the agent, and the helpers around it.
+//! Containers as the engine is asked for them, as plain data: the agent, the services beside it, and
+//! the helpers around it.
 //!
 //! Nothing here acts, so what each container may do can be read and tested without an engine.
 
@@ -14,8 +15,8 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 
-pub(crate) use self::agent::agent;
-pub(crate) use self::helpers::{GUARD_ID, disk, fence, guard, host, probe};
+pub(crate) use self::agent::{agent, service};
+pub(crate) use self::helpers::{Counted, GUARD_ID, disk, fence, guard, host, probe};
 use super::limits::for_engine;
 
 /// Returns the mount of a volume at a path. What is only read there is not filled from the image

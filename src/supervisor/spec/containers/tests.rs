@@ -12,6 +12,7 @@ use crate::supervisor::spec::limits::Limits;
 use crate::supervisor::spec::surface::Surface;
 use crate::supervisor::spec::workflow::{LABEL_DISK, Workflow};
 use crate::wire::UnixTime;
+use crate::wire::init::InitKeys;
 
 fn workflow() -> Workflow {
     let digest = format!("sha256:{}", "d".repeat(64));
@@ -31,9 +32,10 @@ fn plain() -> AgentSpec {
         env: vec![],
         binds: Binds::default(),
         served: vec![],
-        by_init: false,
+        by_init: None,
         workdir: None,
         data: vec![],
+        first_volume: 0,
         home: None,
         names_read_only: false,
         handed: true,
@@ -55,6 +57,20 @@ fn an_agent_is_asked_for_as_it_was_read() {
     // Labels and options are in no order.
     let shown = serde_json::to_value(super::agent(&workflow(), &asked, "PROFILE")).unwrap();
     insta::assert_snapshot!(serde_json::to_string_pretty(&shown).unwrap());
+}
+
+#[test]
+fn a_service_is_held_as_the_agent_is() {
+    let spec =
+        AgentSpec { handed: false, trust: false, first_volume: 3, data: vec!["/data".to_owned()], ..plain() };
+    let of_agent = super::agent(&workflow(), &spec, "PROFILE");
+    let mut made = super::service(&workflow(), &spec, "PROFILE");
+    let labels = made.labels.clone().unwrap();
+    assert_eq!((labels["dev.ringfence.role"].as_str(), labels[LABEL_DISK].as_str()), ("service", ""));
+    made.labels.clone_from(&of_agent.labels);
+    assert_eq!(made, of_agent, "network, filter, capabilities, limits and mounts are the same");
+    let mounts = made.host_config.unwrap().mounts.unwrap();
+    assert!(mounts.iter().any(|mount| mount.source.as_deref() == Some("ringfence-0000002a-data-3")));
 }
 
 #[test]
@@ -80,10 +96,11 @@ fn an_agent_that_waits_for_the_word_begins_as_the_engine_would_begin_it() {
         let image =
             Image { entrypoint: list(&["/entry", "-x"]), command: list(&["default"]), ..Image::default() };
         let entrypoint = entrypoint.map(str::to_owned);
-        let asked = AgentSpec { image, entrypoint, command: list(command), by_init: true, ..plain() };
+        let keys = InitKeys { ask: "ask".to_owned(), go: "go".to_owned() };
+        let asked = AgentSpec { image, entrypoint, command: list(command), by_init: Some(keys), ..plain() };
         let made = super::agent(&workflow(), &asked, "PROFILE");
         assert_eq!(made.entrypoint.unwrap(), [crate::wire::init::PLACE]);
-        assert_eq!(made.cmd.unwrap(), expected);
+        assert_eq!(made.cmd.unwrap(), [&["ask", "go"], expected].concat());
     }
 }
 

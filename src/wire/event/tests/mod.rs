@@ -84,6 +84,7 @@ pub(crate) fn each() -> Vec<Event> {
         project: Some("/home/me/project".to_owned()),
         entrypoint: Some("/bin/sh".to_owned()),
         command: Some(["-c", "make test"].map(str::to_owned).to_vec()),
+        services: Some([("db".to_owned(), "sha256:4711".to_owned())].into()),
         map: Some([("a.test".to_owned(), "25.0.0.1".parse().unwrap())].into()),
     };
     vec![
