@@ -252,7 +252,7 @@ impl Member {
         }
     }
 
-    /// Asks, unless the last answer is still good, and remembers the answer, or that there was none.
+    /// Asks, unless the last answer is still good. Remembers the answer, or that there was none.
     async fn ask(&self, name: &Name, within: Duration) -> Result<Resolution, Trouble> {
         let began = Instant::now();
         if let Some(known) = self.memo().get(name, began) {

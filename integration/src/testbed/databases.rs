@@ -1,6 +1,6 @@
-//! Images with a real PostgreSQL and a real Redis, of Debian's packages, laid over the agent's image
-//! where a test wants them. They begin as the official images do: as root, which gives the data
-//! folder to a user of its own and becomes that user.
+//! Images with a real PostgreSQL and a real Redis, of Debian's packages, laid over the agent's
+//! image where a test wants them. They begin as the official images do: as root, which gives the
+//! data folder to a user of its own and becomes that user.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! What a laptop does to a run: other name servers after a change of Wi-Fi or VPN, and a supervisor
-//! that stood still.
+//! Changes on a laptop during a run: other name servers after a change of Wi-Fi or VPN, and a
+//! supervisor that stood still.
 
 use std::fs;
 use std::time::Duration;

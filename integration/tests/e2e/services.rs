@@ -28,7 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
 
 /// Seconds for an agent to come up.
 const UP: Duration = Duration::from_secs(90);
-/// A service that fetches, and fills its volume, for whoever asks.
+/// A service that fetches, and fills its volume, for everybody who asks.
 const WEB: &str = "\
 import http.server, subprocess
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -102,7 +102,7 @@ fn reached(bed: &Testbed) -> Result<()> {
 
 fn way_out(bed: &Testbed) -> Result<()> {
     let policy = with_web(bed, "a.test")?;
-    // Under another policy the service reaches the other name: the policy decides, and nothing else.
+    // Under another policy the service reaches the other name: the policy alone decides.
     for (allowed, answers) in
         [("a.test", ["fetched 0 200", "fetched 6 000"]), ("b.test", ["fetched 6 000", "fetched 0 200"])]
     {

@@ -1,4 +1,5 @@
-//! `network.proxy.resolves-names`: one switch for the rules that would each say `resolved-by: proxy`.
+//! `network.proxy.resolves-names`: one switch for the rules that would each say
+//! `resolved-by: proxy`.
 //!
 //! ```text
 //!  switch of a layer ─┬─ a stronger layer has a ceiling ──▶ it does not count, and a warning says so

@@ -1,4 +1,4 @@
-//! What the caller's environment says of its network, and the run does not use.
+//! Words of the caller's environment about its network that the run does not use.
 //!
 //! ```text
 //!  HTTPS_PROXY, NO_PROXY ─ the policy has no proxy ───────▶ one warning: what to write, without credentials

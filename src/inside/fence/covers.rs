@@ -1,9 +1,9 @@
 //! The agent's start: its first program reports the file at the place of every cover, and waits
 //! here for permission to go on.
 //!
-//! One connection is served, and the name is free afterwards. Services are in this network namespace
-//! before the agent: whoever connects says a word that `src/inside/init` alone has, and knows the
-//! fence by another one.
+//! One connection is served, and the name is free afterwards. Services are in this network
+//! namespace before the agent: the client says a word that `src/inside/init` alone has, and knows
+//! the fence by another one.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::linux::net::SocketAddrExt as _;

@@ -19,17 +19,13 @@ use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::events::{MOMENT, Sameness};
+use super::idle::idle;
 use super::limits::{ConnectionSlot, Limit};
 use super::live::{self, Standing};
 use super::splice::Counts;
 use super::upstream::keep_alive;
 use super::{Guard, auto, http, shape, tls};
 use crate::wire::event::{Access, Kind, Phase, Transport};
-
-/// Time that a connection may carry nothing.
-const IDLE: Duration = Duration::from_secs(4 * 3600);
-/// Time between two looks at idle connections.
-const IDLE_CHECK: Duration = Duration::from_secs(300);
 
 /// Form in which the agent sees a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -434,20 +430,6 @@ async fn say_no(link: &Arc<Link>, agent: &Arc<TcpStream>, reason: Reason) {
 /// Lets what was written arrive before the end.
 fn linger(agent: &TcpStream) -> rustix::io::Result<()> {
     sockopt::set_socket_linger(agent, None)
-}
-
-/// Ends when nothing moved for as long as nothing may move.
-async fn idle(counts: &Counts) {
-    let mut last = (counts.sum(), Instant::now());
-    loop {
-        tokio::time::sleep(IDLE_CHECK).await;
-        let sum = counts.sum();
-        if sum != last.0 {
-            last = (sum, Instant::now());
-        } else if last.1.elapsed() >= IDLE {
-            return;
-        }
-    }
 }
 
 /// Numbers of connections.

@@ -16,6 +16,7 @@ mod dns_server;
 mod events;
 mod gate;
 mod http;
+mod idle;
 mod inputs;
 mod io;
 mod life;

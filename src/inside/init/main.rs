@@ -69,9 +69,9 @@ fn places_of(program: &OsStr) -> Vec<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(program)).collect()
 }
 
-/// Shows the fence what is at each place, and waits for its word. `ask` tells the fence that this is
-/// the agent's first program, and `go` tells this program that the fence has spoken: services in the
-/// same network could reach the socket, or have taken its name.
+/// Shows the fence what is at each place, and waits for its word. `ask` tells the fence that this
+/// is the agent's first program, and `go` tells this program that the fence has spoken: services in
+/// the same network could reach the socket, or have taken its name.
 fn await_word(ask: &[u8], go: &[u8]) -> io::Result<()> {
     let address = SocketAddr::from_abstract_name(SOCKET)?;
     let mut fence = UnixStream::connect_addr(&address)?;

@@ -68,7 +68,8 @@ async fn write_end_down(engine: &Engine, found: &WorkflowSummary, how: How) -> O
 }
 
 /// Removes everything of a workflow: agent and services first, so that they never run without a
-/// guard, then the guard and the fence, then what they used. All of it is tried; all errors are told.
+/// guard, then the guard and the fence, then what they used. All of it is tried; all errors are
+/// told.
 pub(crate) async fn remove(engine: &Engine, found: &WorkflowSummary) -> Result<(), Failure> {
     let id = found.id;
     let mut errors = Vec::new();

@@ -16,8 +16,8 @@ pub(crate) async fn create(engine: &Engine, workflow: &Workflow, agent: &AgentSp
     Ok(())
 }
 
-/// Refuses a container, `whose` in words, for which the engine made a volume of its own: nobody would
-/// count it.
+/// Refuses a container, `whose` in words, for which the engine made a volume of its own: nobody
+/// would count it.
 pub(crate) async fn check(engine: &Engine, container: &str, whose: &str) -> Result<(), Failure> {
     let about = engine.inspect_container(container, None).await;
     let about =

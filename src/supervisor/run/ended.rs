@@ -40,8 +40,8 @@ pub(super) struct Closed {
 }
 
 impl Ended<'_> {
-    /// Ends the agent if it still runs, and the services, puts back what it left, then ends the guard, so that its
-    /// last events are written.
+    /// Ends the agent if it still runs, and the services, puts back what it left, then ends the
+    /// guard, so that its last events are written.
     pub(super) async fn close(self, aftermath: &mut Option<Aftermath>) -> Closed {
         let Ended { plan, end, streams, mut guard, engine_is_silent } = self;
         let mut report = None;

@@ -6,8 +6,8 @@
 //!  exists      knows of it  has all     stands     answer       works       is over
 //! ```
 //! Each phase is a type that the next one consumes, so none can be had out of order: nothing but a
-//! [`Proven`](proven::Proven) starts services, nothing but an [`Equipped`](services::Equipped) starts an
-//! agent, and only the guard's word that it serves the sockets
+//! [`Proven`](proven::Proven) starts services, nothing but an [`Equipped`](services::Equipped)
+//! starts an agent, and only the guard's word that it serves the sockets
 //! of a fence that proved itself makes one. Whatever fails on the way removes everything.
 
 mod account;

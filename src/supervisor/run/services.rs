@@ -196,13 +196,13 @@ async fn is_ready(plan: &RunPlan, service: &ServiceSpec, name: &str) -> Result<(
             let user = format!("{GUARD_ID}:{GUARD_ID}");
             match exec(engine, &fence, words, Some(user)).await? {
                 Some(0) => Ok(()),
-                // Its end is told by whoever waits for it.
+                // The task that waits for its end tells of it.
                 _ => std::future::pending().await,
             }
         }
         Some(Readiness::Command(words)) => loop {
-            // One that cannot be started now may be there later, and a container that has ended is
-            // told by whoever waits for it.
+            // One that cannot be started now may be there later. The task that waits for the
+            // container's end tells of that.
             if let Ok(Some(0)) = exec(engine, name, words.clone(), None).await {
                 return Ok(());
             }

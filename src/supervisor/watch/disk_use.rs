@@ -145,8 +145,8 @@ impl<'a> Counting<'a> {
         }
     }
 
-    /// Tells whether these are the files of a service that has ended: what it had last counts, and no
-    /// helper can be among its processes.
+    /// Tells whether these are the files of a service that has ended: what it had last counts, and
+    /// no helper can be among its processes.
     pub(super) async fn is_over(&mut self) -> bool {
         if self.recipe.service.is_none() {
             return false;

@@ -1,5 +1,5 @@
-//! Containers as the engine is asked for them, as plain data: the agent, the services beside it, and
-//! the helpers around it.
+//! Containers as the engine is asked for them, as plain data: the agent, the services beside it,
+//! and the helpers around it.
 //!
 //! Nothing here acts, so what each container may do can be read and tested without an engine.
 
