@@ -208,7 +208,6 @@ fn values_at_their_edges_are_refused_with_what_to_write() {
         (&["--rm=false"], "cannot be turned off"),
         (&["--tty=true"], "write --tty"),
         (&["-dit", "--detach-keys", "ctrl-x"], "start it with -d"),
-        (&["-p", "8080:80"], "lets nothing outside connect"),
         (&["--privileged"], "an agent never gets the machine"),
         (&["--hostname", "x"], "is called `agent`"),
         (&["--platform=linux/arm64"], "docker pull --platform"),

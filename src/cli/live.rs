@@ -34,8 +34,8 @@ pub(crate) struct AllowArgs {
     #[arg(value_name = "HOST[:PORT]")]
     pub(crate) host: String,
     /// Put it into a policy file too [default: the run's --policy FILE, else its project's policy]
-    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
-    pub(crate) save: Option<std::path::PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<Option<std::path::PathBuf>>,
     /// Save without asking
     #[arg(short, long, requires = "save")]
     pub(crate) yes: bool,

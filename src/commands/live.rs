@@ -44,11 +44,11 @@ pub(crate) async fn allow(engine_host: Option<&str>, args: AllowArgs) -> Result<
             .hint("without --save it is permitted until the run ends")
     })?;
     let (engine, to) = running(engine_host, &args.workflow, args.record).await?;
-    let file = match file.as_os_str().is_empty() {
-        true => {
+    let file = match file {
+        Some(file) => PolicyFile::named(file)?,
+        None => {
             PolicyFile::of_run(&record(to.id).map_err(|failure| failure.hint("name the file: --save FILE"))?)?
         }
-        false => PolicyFile::named(file)?,
     };
     let edit = PolicyEdit::plan(file, &[name])?;
     if !edit.is_empty() && !edit.agreed(args.yes)? {
