@@ -1,8 +1,8 @@
 //! `ringfence trust`: a person approves a project's own policy, as it is now.
 //!
 //! ```text
-//!  PROJECT/.ringfence.yml ──load, alone──────▶ what it says, against what was approved ─┬─yes?──▶ approval kept
-//!  image and setup script of GitLab's file ──▶ what they are, with the image's digest ──┘
+//!  image and setup script of GitLab's file ──▶ what they are, with the image's digest ──┐
+//!  PROJECT/.ringfence.yml ──load, alone──────▶ what it says, against what was approved ─┴─yes?──▶ approval kept
 //! ```
 
 mod flow;
@@ -63,14 +63,15 @@ pub(crate) async fn trust(engine: Option<&str>, args: &TrustArgs) -> Result<u8, 
         return Ok(0);
     }
     let earlier = before.as_ref().map(|approval| policy_of(&approval.files));
-    let mut summary = summary(&folder, &now.policy, earlier.as_ref(), &digest);
-    if let Some(looked) = &looked {
-        summary.push_str(&looked.summary(before.as_ref().and_then(|approval| approval.flow.as_ref())));
-    }
+    let earlier_flow = before.as_ref().and_then(|approval| approval.flow.as_ref());
+    // What is permitted comes last: a long script must not scroll it away.
+    let mut text =
+        looked.as_ref().map_or_else(String::new, |looked| format!("{}\n", looked.summary(earlier_flow)));
+    text.push_str(&summary(&folder, &now.policy, earlier.as_ref(), &digest));
     // Nobody is asked to approve something that is not shown.
     match args.yes {
-        true => term::talk_lines(summary),
-        false => term::essential_lines(summary),
+        true => term::talk_lines(text),
+        false => term::essential_lines(text),
     }
     if !args.yes && !agreed()? {
         term::talk_lines("not approved\n");
@@ -168,7 +169,8 @@ fn policy_of(files: &[(String, String)]) -> Policy {
 fn summary(folder: &Path, now: &Policy, earlier: Option<&Policy>, digest: &str) -> String {
     let mut text = String::new();
     let project = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    text.push_str(&format!("{}\n{digest}\n\n", project.join(layers::PROJECT).display()));
+    let file = project.join(layers::PROJECT).display().to_string();
+    text.push_str(&format!("{}\n{digest}\n\n", term::line(&file)));
     match earlier {
         None => {
             let covered = |passage| counted(now, passage).filter(|rule| !rule.is_beyond_trust());

@@ -35,12 +35,15 @@ pub(crate) enum Pull {
     Never,
 }
 
+/// Looks for the image on the engine. No registry is asked.
+pub(crate) async fn on_engine(engine: &Engine, name: &str) -> Result<Option<Image>, Failure> {
+    check_name(name)?;
+    find(engine, name).await
+}
+
 /// Makes sure that the image is on the engine.
 pub(crate) async fn ready(engine: &Engine, name: &str, pull: Pull) -> Result<Image, Failure> {
-    // It becomes part of a URL and of a label.
-    name.parse::<ImageName>().map_err(|error| {
-        Failure::new(COULD_NOT_RUN, format!("the image `{name}` cannot be looked for")).caused_by(&error)
-    })?;
+    check_name(name)?;
     if pull != Pull::Always
         && let Some(image) = find(engine, name).await?
     {
@@ -70,6 +73,13 @@ pub(crate) async fn ready(engine: &Engine, name: &str, pull: Pull) -> Result<Ima
 /// the text itself where it is no name but an id.
 pub(crate) fn repository(name: &str) -> String {
     Reference::parse(name).map_or_else(|| name.to_owned(), |reference| reference.full_name())
+}
+
+/// Refuses a name that no image can have: it becomes part of a URL and of a label.
+fn check_name(name: &str) -> Result<(), Failure> {
+    name.parse::<ImageName>().map(|_| ()).map_err(|error| {
+        Failure::new(COULD_NOT_RUN, format!("the image `{name}` cannot be looked for")).caused_by(&error)
+    })
 }
 
 async fn find(engine: &Engine, name: &str) -> Result<Option<Image>, Failure> {
