@@ -8,6 +8,8 @@
 //!                                     └─ filter ─▶ agent, services, not started ──┘
 //! ```
 
+use std::net::IpAddr;
+
 use bollard::models::ContainerCreateBody;
 use ipnet::IpNet;
 use tokio::task::{JoinHandle, JoinSet};
@@ -19,6 +21,7 @@ use super::create::{create, create_agent, create_volume};
 use super::host::{self, HostWatch, Recipe};
 use super::prepared::RunPlan;
 use super::{account, home, services, system_calls};
+use crate::host::nameservers::nameservers;
 use crate::supervisor::engine::dialect::HostNames;
 use crate::supervisor::mounts::nonce::{self, Planted};
 use crate::supervisor::mounts::{directories, image_volumes};
@@ -52,13 +55,15 @@ pub(super) struct KnownHost {
     pub(super) recipe: Recipe,
     /// Network that the guard starts with.
     pub(super) network: HostNetwork,
+    /// Resolvers of this machine before the guard was created.
+    pub(super) resolvers: Vec<IpAddr>,
 }
 
 impl KnownHost {
     /// Starts the helper, and waits for its first word.
-    async fn ask(recipe: Recipe) -> Result<KnownHost, Failure> {
+    async fn ask(recipe: Recipe, resolvers: Vec<IpAddr>) -> Result<KnownHost, Failure> {
         let (watch, network) = host::begin(&recipe).await?;
-        Ok(KnownHost { watch, recipe, network })
+        Ok(KnownHost { watch, recipe, network, resolvers })
     }
 }
 
@@ -76,7 +81,7 @@ impl<'a> Created<'a> {
         // fails.
         let mut asking = JoinSet::new();
         let recipe = Recipe::of(plan);
-        asking.spawn(KnownHost::ask(recipe));
+        asking.spawn(KnownHost::ask(recipe, nameservers()));
         let places = create_places(plan, &gathered).await?;
         step.then("containers");
         create_helpers(plan, &gathered, &places).await?;

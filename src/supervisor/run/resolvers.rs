@@ -15,17 +15,19 @@ use tokio::time::sleep;
 
 use super::host::Recipe;
 use crate::host::{nameservers::nameservers, network};
+use crate::supervisor::engine::Engine;
 use crate::supervisor::live;
+use crate::supervisor::mounts::nonce;
 use crate::wire::host_network::HostNetwork;
 
 /// Time between two looks at the file.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Tells the guard of other resolvers, as long as the run goes on. A guard that cannot be told now
-/// is told at the next look: until then it asks those that it knows.
-pub(super) async fn follow(recipe: Recipe, machine: HostNetwork) -> Infallible {
-    let mut known = nameservers();
-    if !is_here(&machine) {
+/// is told at the next look: until then it asks those that it knows. `known`: those from before the
+/// guard started, so that a change during the start is one.
+pub(super) async fn follow(recipe: Recipe, machine: HostNetwork, mut known: Vec<IpAddr>) -> Infallible {
+    if !is_here(&recipe.engine, &machine) {
         return std::future::pending().await;
     }
     loop {
@@ -41,8 +43,12 @@ pub(super) async fn follow(recipe: Recipe, machine: HostNetwork) -> Infallible {
     }
 }
 
-/// Tells whether the engine's machine is this one: an address of one is an address of the other.
-fn is_here(machine: &HostNetwork) -> bool {
+/// Tells whether the engine's machine is this one: a socket of this machine leads to it, its kernel
+/// is this one's, and an address of one is an address of the other. The address alone shows little:
+/// two machines with Docker both have 172.17.0.1.
+fn is_here(engine: &Engine, machine: &HostNetwork) -> bool {
     let is_shared = |address: &IpAddr| !address.is_loopback() && machine.addresses.contains(address);
-    network::read().is_ok_and(|own| own.addresses.iter().any(is_shared))
+    engine.local
+        && !nonce::is_needed(engine.info.kernel_version.as_deref())
+        && network::read().is_ok_and(|own| own.addresses.iter().any(is_shared))
 }

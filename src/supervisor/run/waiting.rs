@@ -83,7 +83,7 @@ impl<'r> Waiting<'r> {
         left: Duration,
         forward: Option<Lost>,
     ) -> Waiting<'r> {
-        let KnownHost { watch: follower, recipe, network } = host;
+        let KnownHost { watch: follower, recipe, network, resolvers } = host;
         Waiting {
             plan,
             agent: exit(&plan.engine, plan.workflow.object(Role::Agent)),
@@ -91,7 +91,7 @@ impl<'r> Waiting<'r> {
             fence: exit(&plan.engine, plan.workflow.object(Role::Fence)),
             services: plan.services.iter().map(|service| service_exit(plan, service)).collect(),
             disk: watch.until_over(&plan.engine, &plan.workflow, counting).boxed_local(),
-            resolvers: resolvers::follow(recipe.clone(), network.clone()).boxed_local(),
+            resolvers: resolvers::follow(recipe.clone(), network.clone(), resolvers).boxed_local(),
             host: follower.follow(recipe, network).boxed_local(),
             uncovered: plan.covers.covered.until_off().boxed_local(),
             forward: until_lost(forward).boxed_local(),
