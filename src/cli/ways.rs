@@ -36,8 +36,8 @@ fn lines(text: &str) -> Result<u64, String> {
 /// `ringfence attach`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Input goes to the agent where it was started with -i; INT, TERM and QUIT do too. The detach keys, and the end of the
-terminal, leave the agent running. The decision log has a line for each attachment.
+Input goes to the agent where it was started with -i; INT, TERM and QUIT do too. The detach keys (where the agent has a
+terminal), and the end of the terminal, leave the agent running. The decision log has a line for each attachment.
 Exit status: 0 left by the detach keys, 125 could not, else as `ringfence wait` prints it
 
 Example:

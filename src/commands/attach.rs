@@ -29,10 +29,12 @@ pub(crate) async fn attach(engine_host: Option<&str>, args: AttachArgs) -> Resul
     let WorkingAgent { engine, container, helpers } = &agent;
     let about = engine.inspect_container(container, None).await;
     let about = about.map_err(|error| engine::refused(format!("cannot attach to {}", run.id), &error))?;
-    let streams = Streams::of(&about, args.no_stdin)?;
+    let streams = Streams::of(&about, args.no_stdin, has_own_input(run, &about))?;
+    streams.tell();
     let note = vec![(Observation::Attached, format!("by {}", account::caller_in_words()))];
     live::note(engine, helpers, note).await?;
-    match carry(&agent, streams, &args).await? {
+    let mut signals = Signals::new()?;
+    match carry(&agent, streams, &args, &mut signals).await? {
         AttachmentEnd::Left => {
             crate::term::talk(format_args!("left {}, which goes on", run.id));
             Ok(0)
@@ -40,7 +42,11 @@ pub(crate) async fn attach(engine_host: Option<&str>, args: AttachArgs) -> Resul
         AttachmentEnd::HungUp => Ok(128 + u8::try_from(SIGHUP).unwrap_or_default()),
         AttachmentEnd::OfStream(carried) => {
             carried.lost.iter().for_each(crate::term::essential);
-            status(run, &agent).await
+            tokio::select! {
+                status = status(run, &agent) => status,
+                // The agent has ended: the signal is for the one who waits.
+                number = signals.next() => Ok(128 + u8::try_from(number).unwrap_or_default()),
+            }
         }
     }
 }
@@ -50,18 +56,49 @@ pub(crate) async fn attach(engine_host: Option<&str>, args: AttachArgs) -> Resul
 struct Streams {
     terminal: bool,
     stdin: bool,
+    /// Tells whether the input is left to the terminal that the run was started from.
+    input_is_elsewhere: bool,
+}
+
+/// Tells whether an agent's input ends with the first attachment to it, which is then its run's own.
+fn has_own_input(run: MeantRun<'_>, about: &ContainerInspectResponse) -> bool {
+    let once = about.config.as_ref().and_then(|config| config.stdin_once).unwrap_or(false);
+    once || run.history.is_some_and(|run| !run.begun.detached)
 }
 
 impl Streams {
-    fn of(about: &ContainerInspectResponse, no_stdin: bool) -> Result<Streams, Failure> {
+    /// Decides. `has_own_input`: the engine would end the agent's input with this attachment, save
+    /// that of a terminal.
+    fn of(about: &ContainerInspectResponse, no_stdin: bool, has_own_input: bool) -> Result<Streams, Failure> {
         let config = about.config.as_ref();
         let terminal = config.and_then(|config| config.tty).unwrap_or(false);
         let stdin = config.and_then(|config| config.open_stdin).unwrap_or(false) && !no_stdin;
+        let input_is_elsewhere = stdin && !terminal && has_own_input;
+        let stdin = stdin && !input_is_elsewhere;
         if terminal && stdin && !streams::stdin_is_terminal() {
             return Err(Failure::new(COULD_NOT_RUN, "the agent has a terminal, and stdin is none")
                 .hint("attach from a terminal, or with --no-stdin"));
         }
-        Ok(Streams { terminal, stdin })
+        Ok(Streams { terminal, stdin, input_is_elsewhere })
+    }
+
+    /// Tells whether the keys are heard by which an agent is left: this terminal is the agent's then.
+    fn has_keys(self) -> bool {
+        self.terminal && self.stdin
+    }
+
+    /// Tells the person what is typed for nothing.
+    fn tell(self) {
+        if self.input_is_elsewhere {
+            crate::term::talk(
+                "no input is sent: the agent's is that of `ringfence run -i`, and would end with this attachment",
+            );
+        }
+        if streams::stdin_is_terminal() && !self.has_keys() {
+            crate::term::talk(
+                "the detach keys are not heard here, and Ctrl-C goes to the agent: close this terminal to leave",
+            );
+        }
     }
 }
 
@@ -76,7 +113,12 @@ enum AttachmentEnd {
 }
 
 /// Carries the streams until their end.
-async fn carry(agent: &WorkingAgent<'_>, has: Streams, args: &AttachArgs) -> Result<AttachmentEnd, Failure> {
+async fn carry(
+    agent: &WorkingAgent<'_>,
+    has: Streams,
+    args: &AttachArgs,
+    signals: &mut Signals,
+) -> Result<AttachmentEnd, Failure> {
     let WorkingAgent { engine, container, .. } = agent;
     let keys = args.detach_keys.clone().unwrap_or_default();
     let options = AttachContainerOptions {
@@ -88,15 +130,17 @@ async fn carry(agent: &WorkingAgent<'_>, has: Streams, args: &AttachArgs) -> Res
         detach_keys: Some(keys.to_string()),
         ..Default::default()
     };
-    let mut signals = Signals::new()?;
     let attached = engine.api.attach_container(container, Some(options)).await;
     let attached = attached.map_err(|error| engine::refused("cannot attach to the agent", &error))?;
-    let _terminal = (has.terminal && has.stdin).then(RawTerminal::enter);
+    let _terminal = has.has_keys().then(RawTerminal::enter);
     let sizing = has.terminal.then(|| {
         let far = FarTerminal::Container((*container).to_owned());
         tokio::spawn(streams::redraw_and_follow_size((*engine).clone(), far))
     });
-    let input = if has.stdin { Input::UntilKeys(keys) } else { Input::Nothing };
+    let input = match has.stdin {
+        true => Input::Attached(has.has_keys().then_some(keys)),
+        false => Input::Nothing,
+    };
     let (over, has_ended) = watch::channel(false);
     let carrying = streams::carry(attached, input, has_ended);
     tokio::pin!(carrying);
@@ -153,11 +197,16 @@ mod tests {
             serde_json::from_value(serde_json::json!({ "Config": config })).unwrap()
         };
         let open = about(serde_json::json!({"OpenStdin": true, "Tty": false}));
-        assert_eq!(Streams::of(&open, false).unwrap(), Streams { terminal: false, stdin: true });
-        assert_eq!(Streams::of(&open, true).unwrap(), Streams { terminal: false, stdin: false });
+        let streams = |about: &ContainerInspectResponse, no_stdin, has_own_input| {
+            let of = Streams::of(about, no_stdin, has_own_input).unwrap();
+            (of.terminal, of.stdin, of.input_is_elsewhere)
+        };
+        assert_eq!(streams(&open, false, false), (false, true, false));
+        assert_eq!(streams(&open, true, false), (false, false, false));
+        assert_eq!(streams(&open, false, true), (false, false, true));
         let terminal = about(serde_json::json!({"OpenStdin": false, "Tty": true}));
-        assert_eq!(Streams::of(&terminal, false).unwrap(), Streams { terminal: true, stdin: false });
-        let nothing = Streams::of(&ContainerInspectResponse::default(), false).unwrap();
-        assert_eq!(nothing, Streams { terminal: false, stdin: false });
+        assert_eq!(streams(&terminal, false, true), (true, false, false));
+        let nothing = ContainerInspectResponse::default();
+        assert_eq!(streams(&nothing, false, true), (false, false, false));
     }
 }

@@ -79,8 +79,8 @@ pub(crate) enum Input {
     Nothing,
     /// Our stdin.
     Stdin,
-    /// Our stdin, until these keys are typed.
-    UntilKeys(DetachKeys),
+    /// Our stdin, until these keys are typed, where any count. Its end is not the end of the agent's.
+    Attached(Option<DetachKeys>),
 }
 
 /// Outcome of the carrying.
@@ -154,12 +154,12 @@ struct Feeding {
 
 impl Feeding {
     fn begin(input: Pin<Box<dyn AsyncWrite + Send>>, from: Input) -> Feeding {
-        let keys = match from {
+        let task = match from {
             Input::Nothing => return Feeding { task: None, _unused: Some(input) },
-            Input::Stdin => None,
-            Input::UntilKeys(keys) => Some(keys),
+            Input::Stdin => tokio::spawn(feed(input, None, true)),
+            Input::Attached(keys) => tokio::spawn(feed(input, keys, false)),
         };
-        Feeding { task: Some(tokio::spawn(feed(input, keys))), _unused: None }
+        Feeding { task: Some(task), _unused: None }
     }
 
     /// Waits until the detach keys are typed.
@@ -184,7 +184,8 @@ impl Drop for Feeding {
 }
 
 /// Carries our stdin to the agent until either ends; tells whether the detach keys were typed.
-async fn feed(mut input: Pin<Box<dyn AsyncWrite + Send>>, mut keys: Option<DetachKeys>) -> bool {
+/// `ends`: the end of our stdin is the end of the agent's.
+async fn feed(mut input: Pin<Box<dyn AsyncWrite + Send>>, mut keys: Option<DetachKeys>, ends: bool) -> bool {
     let mut stdin = tokio::io::stdin();
     let mut buffer = vec![0u8; 16 * 1024];
     loop {
@@ -205,9 +206,13 @@ async fn feed(mut input: Pin<Box<dyn AsyncWrite + Send>>, mut keys: Option<Detac
     {
         return false;
     }
-    // End of our stdin is the end of the agent's; the stream's other half stays.
-    let _ = input.shutdown().await;
-    false
+    if ends {
+        // The stream's other half stays.
+        let _ = input.shutdown().await;
+        return false;
+    }
+    // An engine ends an attachment whose input has ended, and the agent's answer would be lost.
+    std::future::pending().await
 }
 
 async fn send(input: &mut Pin<Box<dyn AsyncWrite + Send>>, bytes: &[u8]) -> std::io::Result<()> {
