@@ -11,6 +11,8 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use bollard::models::ContainerTopResponse;
+use bollard::query_parameters::TopOptionsBuilder;
+use tokio::time::{sleep, timeout};
 
 use super::container_end::last_words;
 use super::prepared::RunPlan;
@@ -25,27 +27,35 @@ const BEGINS: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(25);
 
 /// Tells whether the agent's command could be started. Its container's init runs before that is
-/// known, and ends with 126 or 127 where it could not; the words of that are told.
+/// known, and ends with 126 or 127 where it could not; the words of that are told. Nobody watches
+/// over the agent meanwhile, so an engine that is slow or silent is not waited for.
 pub(super) async fn has_begun(plan: &RunPlan) -> bool {
     let agent = plan.workflow.object(Role::Agent);
-    for _ in 0..BEGINS.as_millis() / STEP.as_millis() {
-        let looked = plan.engine.inspect_container(&agent, None).await;
+    if timeout(BEGINS, begins(plan, &agent)).await.unwrap_or(true) {
+        return true;
+    }
+    let words = timeout(BEGINS, last_words(&plan.engine, &agent)).await;
+    words.into_iter().flatten().for_each(crate::term::essential);
+    false
+}
+
+/// Looks until the command runs, or the init has ended.
+async fn begins(plan: &RunPlan, agent: &str) -> bool {
+    let columns = plan.engine.dialect.process_columns;
+    let columns = columns.map(|columns| TopOptionsBuilder::new().ps_args(columns).build());
+    loop {
+        let looked = plan.engine.inspect_container(agent, None).await;
         let state = looked.ok().and_then(|about| about.state).unwrap_or_default();
         if state.running == Some(false) {
-            if !matches!(state.exit_code, Some(126 | 127)) {
-                return true;
-            }
-            last_words(&plan.engine, &agent).await.iter().for_each(crate::term::essential);
-            return false;
+            return !matches!(state.exit_code, Some(126 | 127));
         }
         // It may end just now, which is seen in the next round.
-        let processes = plan.engine.api.top_processes(&agent, None).await;
+        let processes = plan.engine.api.top_processes(agent, columns.clone()).await;
         if processes.is_ok_and(|processes| shows_command(&processes)) {
             return true;
         }
-        tokio::time::sleep(STEP).await;
+        sleep(STEP).await;
     }
-    true
 }
 
 /// Tells whether an engine's list of processes has one besides the inits. A process that an init

@@ -80,10 +80,13 @@ pub(crate) async fn run(
     let starting = start(&plan, gathered, forwards, events, &mut record, &early);
     let outcome = match early.follow(signals, engine, starting).await {
         Ok(running) => {
-            history.works(running.user.clone());
-            if let Some(said) = said
-                && detached::has_begun(&plan).await
-            {
+            let has_begun = said.is_none() || detached::has_begun(&plan).await;
+            // From here on `ringfence exec` may enter. In the background that is known to be behind
+            // the covers' check.
+            if has_begun {
+                history.works(running.user.clone());
+            }
+            if let Some(said) = said.filter(|_| has_begun) {
                 detached::leave(plan.workflow.id, said, signals);
             }
             home.iter_mut().for_each(HeldHome::keep);

@@ -100,14 +100,15 @@ impl Checked {
                 Ok((agent, services, begin_aftermath(&request, engine, &workflow)?))
             })
             .and_then(|begun| {
-                Ok((begun, HistoryWriter::begin(beginning(&workflow, engine, image, &request))?))
+                let history = HistoryWriter::begin(beginning(&workflow, engine, image, &request))?;
+                // A sweep of another start takes what no remembered run has.
+                let said = request.agent.detached.then(|| output::begin_said(workflow.id)).transpose()?;
+                Ok((begun, history, said))
             });
-        let ((agent, services, aftermath), history) = begun.inspect_err(|_| {
+        let ((agent, services, aftermath), history, said) = begun.inspect_err(|_| {
             // Else the next runs on these files would be held to the covers of one that never was.
             masks::close(workflow.id).unwrap_or_else(|failure| failure.tell());
         })?;
-        // A sweep of another start takes what no remembered run has.
-        let said = request.agent.detached.then(|| output::begin_said(workflow.id)).transpose()?;
         let identity = home.as_ref().map(|held| held.record.identity.clone());
         let (engine, forwards) = (engine.clone(), std::mem::take(&mut request.forwards));
         let plan =

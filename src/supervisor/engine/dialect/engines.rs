@@ -49,6 +49,7 @@ pub(super) fn docker(answers: &Answers, api: ApiRange) -> Dialect {
         helper_image: HelperImage::ByName,
         credentials: CredentialFiles::Docker,
         unstartable_command: UnstartableCommand::HasOwnStatus,
+        process_columns: None,
     }
 }
 
@@ -97,5 +98,6 @@ pub(super) fn podman(answers: &Answers, api: ApiRange) -> Dialect {
         helper_image: HelperImage::ByHashOfConfiguration,
         credentials: CredentialFiles::Containers,
         unstartable_command: UnstartableCommand::IsToldInWords,
+        process_columns: Some("pid,args"),
     }
 }
