@@ -26,16 +26,17 @@ use crate::wire::WorkflowId;
 pub(crate) async fn logs(engine_host: Option<&str>, args: &LogsArgs) -> Result<u8, Failure> {
     let runs = AllRuns::gather(engine_host).await?;
     let run = runs.meant(&args.run)?;
-    let mut shown = match run.agent() {
+    let shown = match run.agent() {
         Some((engine, agent)) => of_engine(engine, agent, run.id, args).await?,
-        None => false,
+        None => Shown::Nothing,
     };
+    if shown == Shown::ToNobody {
+        return Ok(0);
+    }
     if args.follow && run.is_followed() {
         run.until_over().await?;
     }
-    if !shown {
-        shown = of_past(run.id, args).await?;
-    }
+    let shown = shown == Shown::Output || of_past(run.id, args).await?;
     let said = output::said(run.id)?;
     if !shown && said.is_none() {
         return Err(nothing(run));
@@ -44,12 +45,23 @@ pub(crate) async fn logs(engine_host: Option<&str>, args: &LogsArgs) -> Result<u
     Ok(0)
 }
 
-/// Prints the engine's log of an agent; `false` where its container has gone meanwhile.
-async fn of_engine(engine: &Engine, agent: &str, id: WorkflowId, args: &LogsArgs) -> Result<bool, Failure> {
+/// Outcome of the engine's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// The container has gone meanwhile, or there was none.
+    Nothing,
+    /// All of it was shown.
+    Output,
+    /// Nobody reads any more.
+    ToNobody,
+}
+
+/// Prints the engine's log of an agent.
+async fn of_engine(engine: &Engine, agent: &str, id: WorkflowId, args: &LogsArgs) -> Result<Shown, Failure> {
     let refused = |error| engine::refused(format!("cannot read the output of {id}"), &error);
     let screen = match has_terminal(engine, agent).await {
         Ok(terminal) => OutputForm::of(terminal),
-        Err(error) if engine::is_missing(&error) => return Ok(false),
+        Err(error) if engine::is_missing(&error) => return Ok(Shown::Nothing),
         Err(error) => return Err(refused(error)),
     };
     let tail = args.tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
@@ -62,15 +74,15 @@ async fn of_engine(engine: &Engine, agent: &str, id: WorkflowId, args: &LogsArgs
                 let Some((stream, bytes)) = piece(chunk) else { continue };
                 any = true;
                 if !screen.show(stream, &bytes).await? {
-                    return Ok(true);
+                    return Ok(Shown::ToNobody);
                 }
             }
-            Err(error) if engine::is_missing(&error) && !any => return Ok(false),
+            Err(error) if engine::is_missing(&error) && !any => return Ok(Shown::Nothing),
             Err(error) if engine::is_missing(&error) => break,
             Err(error) => return Err(refused(error)),
         }
     }
-    Ok(true)
+    Ok(Shown::Output)
 }
 
 /// Prints what was kept of a run that is over; `false` where nothing was.

@@ -34,7 +34,8 @@ pub(crate) async fn status_of(run: MeantRun<'_>) -> Result<i64, Failure> {
     let now = match run.is_followed() {
         // Where the supervisor was killed, the agent may go on.
         true => run.until_over().await?,
-        false => run.history.cloned(),
+        // It may have ended since the runs were listed.
+        false => RunHistory::of(run.id).or_else(|| run.history.cloned()),
     };
     match now {
         Some(now) if now.over.is_some() => of_past(&now),
@@ -45,6 +46,13 @@ pub(crate) async fn status_of(run: MeantRun<'_>) -> Result<i64, Failure> {
 /// Waits until the agent has ended, by the engine's word.
 async fn on_engine(run: MeantRun<'_>) -> Result<i64, Failure> {
     let Some((engine, agent)) = run.agent() else { return Err(unknown(run.id)) };
+    if run.live.is_some_and(|(_, found)| found.agent == "created") {
+        // An engine takes a container that was never started for one that has ended with 0.
+        let what = format!("the agent of {} was not started, so it has no exit status", run.id);
+        return Err(
+            Failure::new(COULD_NOT_RUN, what).hint(format!("end the workflow: ringfence stop {}", run.id))
+        );
+    }
     match engine.api.wait_container(agent, None).next().await {
         Some(Ok(answer)) => Ok(answer.status_code),
         Some(Err(ApiError::DockerContainerWaitError { code, .. })) => Ok(code),
