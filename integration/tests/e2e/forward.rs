@@ -333,11 +333,14 @@ fn stalled(bed: &Testbed) -> Result<()> {
     // Nobody reads what the agent sends without end, nor what the person sends.
     let unread = (0..4).map(|_| forward.connect(1)).collect::<Result<Vec<_>>>()?;
     let orders = forward.connect(3)?;
-    let mut last = String::new();
+    let (mut last, mut same) = (String::new(), 0);
     until("the agent's senders wait", SOON, || {
         std::thread::sleep(Duration::from_millis(300));
         let now = order(&orders, "taken").unwrap_or_default();
-        std::mem::replace(&mut last, now.clone()) == now && now != "0"
+        let is_same = std::mem::replace(&mut last, now.clone()) == now && !matches!(&*now, "" | "0");
+        // Under load a sender may rest for one look.
+        same = if is_same { same + 1 } else { 0 };
+        same == 5
     })?;
     let taken: u64 = last.parse()?;
     ensure!(taken < 48 << 20, "{taken} bytes of the agent's are held somewhere");
@@ -462,7 +465,7 @@ fn over(bed: &Testbed) -> Result<()> {
     ensure!(helpers(bed)?.len() == 1, "the control: a helper is seen");
     let port = forward.ports[0];
     ensure!(forward.end(Signal::SIGINT)?.0 == 130, "the status of Ctrl-C");
-    ensure!(helpers(bed)?.is_empty(), "a helper after Ctrl-C: {:?}", helpers(bed)?);
+    no_helper_is_left(bed)?;
     ensure!(connect(port).is_err(), "the port after Ctrl-C");
     // The same port again, at once.
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
