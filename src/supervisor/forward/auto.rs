@@ -33,6 +33,8 @@ const MISSES: u8 = 3;
 /// Ports at once, and different ports in one run.
 const AT_ONCE: usize = 16;
 const EVER: usize = 128;
+/// Openings in one run, of whichever ports: an agent may close and open one without end.
+const OPENINGS: usize = 1000;
 
 /// Ports of the agent that are followed.
 #[derive(Debug, Default)]
@@ -41,6 +43,8 @@ struct Followed {
     open: BTreeMap<AgentPort, u8>,
     /// All that were ever open, with the port of this machine that they had.
     ever: BTreeMap<AgentPort, u16>,
+    /// Openings so far.
+    openings: usize,
 }
 
 /// Result of a look.
@@ -70,10 +74,12 @@ impl Followed {
             if self.open.contains_key(port) {
                 continue;
             }
-            let has_room =
-                self.open.len() < AT_ONCE && (self.ever.len() < EVER || self.ever.contains_key(port));
+            let has_room = self.openings < OPENINGS
+                && self.open.len() < AT_ONCE
+                && (self.ever.len() < EVER || self.ever.contains_key(port));
             match has_room {
                 true => {
+                    self.openings += 1;
                     self.open.insert(*port, 0);
                     self.ever.entry(*port).or_insert(0);
                     change.opens.push(*port);
@@ -126,7 +132,7 @@ impl Auto {
             if change.left_out && !told_of_room {
                 told_of_room = true;
                 self.say(format!(
-                    "the agent listens on more ports: {AT_ONCE} at once and {EVER} in all are forwarded"
+                    "the agent listens on more ports: {AT_ONCE} at once and {EVER} in all are forwarded, opened {OPENINGS} times together"
                 ));
             }
             sleep(BETWEEN).await;
@@ -146,7 +152,10 @@ impl Auto {
         let opened = reserved.listen()?;
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(opened, self.opener.clone(), self.room.clone()));
-        self.say(format!("http://localhost:{local} leads to port {agent} of the agent"));
+        // The person knows of a port that is the same again.
+        if local != before {
+            self.say(format!("http://localhost:{local} leads to port {agent} of the agent"));
+        }
         Ok((local, tasks))
     }
 
@@ -181,6 +190,18 @@ mod tests {
         assert_eq!(followed.look(&one, &[]).opens, one);
         // One that is forwarded already is left.
         assert_eq!(followed.look(&ports([3000, 8000]), &ports([8000])), Change::default());
+    }
+
+    #[test]
+    fn a_port_that_comes_and_goes_is_opened_so_many_times() {
+        let mut followed = Followed::default();
+        let one = ports([3000]);
+        for _ in 0..OPENINGS {
+            assert_eq!(followed.look(&one, &[]).opens, one);
+            (0..MISSES).for_each(|_| drop(followed.look(&[], &[])));
+        }
+        let more = followed.look(&one, &[]);
+        assert!(more.opens.is_empty() && more.left_out, "{more:?}");
     }
 
     #[test]
