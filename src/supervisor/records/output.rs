@@ -11,7 +11,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,8 +24,15 @@ use crate::wire::WorkflowId;
 
 const OUTPUT: &str = "jsonl";
 const SAID: &str = "txt";
-/// The newest bytes of an agent's output that are kept.
+const UNFINISHED_ENDING: &str = "part";
+/// The newest part of an agent's output is kept, in a file of this size at most.
 const KEPT: usize = 16 << 20;
+/// A piece in the file is no longer, before it is written as JSON.
+const LONGEST_PIECE: usize = 1 << 20;
+/// Bytes of a line besides its piece, at most.
+const LINE: usize = 32;
+/// A file that was not finished is of nobody any more after this time.
+const UNFINISHED: Duration = Duration::from_secs(3600);
 /// All runs together keep so much.
 const KEPT_BYTES: u64 = 512 << 20;
 /// A line of the file is no longer: a piece as an engine sends it, written as JSON.
@@ -78,6 +85,7 @@ pub(crate) struct KeptOutput {
     pub(crate) dropped: u64,
     /// The pieces, in order.
     pub(crate) pieces: VecDeque<Piece>,
+    /// Bytes of all pieces in the file.
     size: usize,
 }
 
@@ -93,12 +101,14 @@ impl KeptOutput {
     }
 
     fn add_within(&mut self, stream: AgentStream, bytes: &[u8], most: usize) {
-        self.size += bytes.len();
-        self.pieces.push_back((stream, bytes.to_vec()));
+        for piece in bytes.chunks(LONGEST_PIECE) {
+            self.size += size_in_file(piece);
+            self.pieces.push_back((stream, piece.to_vec()));
+        }
         while self.size > most
             && let Some((_, oldest)) = self.pieces.pop_front()
         {
-            self.size -= oldest.len();
+            self.size -= size_in_file(&oldest);
             self.dropped = self.dropped.saturating_add(oldest.len() as u64);
         }
     }
@@ -111,7 +121,8 @@ impl KeptOutput {
 
     fn write_to(&self, path: &Path) -> io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("/"));
-        let mut file = tempfile::Builder::new().suffix(".part").tempfile_in(folder)?;
+        let mut file =
+            tempfile::Builder::new().suffix(&format!(".{UNFINISHED_ENDING}")).tempfile_in(folder)?;
         let mut writer = BufWriter::new(file.as_file_mut());
         let heading = Heading { v: 1, dropped: self.dropped, terminal: self.terminal };
         serde_json::to_writer(&mut writer, &heading)?;
@@ -145,6 +156,9 @@ impl KeptOutput {
         let mut next = |line: &mut Vec<u8>| -> io::Result<bool> {
             line.clear();
             (&mut reader).take(LONGEST_LINE).read_until(b'\n', line)?;
+            if line.len() as u64 == LONGEST_LINE && !line.ends_with(b"\n") {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is too long"));
+            }
             Ok(line.ends_with(b"\n"))
         };
         if !next(&mut line)? {
@@ -160,7 +174,7 @@ impl KeptOutput {
                 (None, Some(text)) => STANDARD.decode(text).map_err(io::Error::other)?,
                 (None, None) => Vec::new(),
             };
-            kept.size += bytes.len();
+            kept.size += size_in_file(&bytes);
             kept.pieces.push_back((stream, bytes));
         }
         Ok(kept)
@@ -188,6 +202,20 @@ impl KeptOutput {
         }
         self.pieces = left;
     }
+}
+
+/// Returns the bytes that a piece has in the file, at most.
+fn size_in_file(piece: &[u8]) -> usize {
+    let escaped = |byte: &u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 2,
+        0..32 => 6,
+        _ => 1,
+    };
+    let bytes = match std::str::from_utf8(piece) {
+        Ok(text) => text.as_bytes().iter().map(escaped).sum(),
+        Err(_) => piece.len().div_ceil(3) * 4,
+    };
+    bytes + LINE
 }
 
 /// Tells whether the output of a run is kept.
@@ -235,6 +263,10 @@ fn sweep_in(
     let mut all: Vec<(SystemTime, u64, PathBuf, WorkflowId)> = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()) {
         let ending = path.extension().and_then(|ending| ending.to_str());
+        if ending == Some(UNFINISHED_ENDING) && is_left(&path) {
+            // Another sweep may have taken it.
+            let _ = fs::remove_file(&path);
+        }
         let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
         if let (Some(OUTPUT | SAID), Some(id), Ok(about)) = (ending, id, fs::symlink_metadata(&path)) {
             all.push((about.modified().unwrap_or(SystemTime::UNIX_EPOCH), about.len(), path, id));
@@ -249,6 +281,12 @@ fn sweep_in(
         }
     }
     Ok(())
+}
+
+/// Tells whether the writer of a file that was not finished is gone.
+fn is_left(path: &Path) -> bool {
+    let modified = fs::symlink_metadata(path).and_then(|about| about.modified());
+    modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > UNFINISHED))
 }
 
 /// Returns the path of the file that holds a run's output, for people.
@@ -300,11 +338,34 @@ mod tests {
     fn a_flood_leaves_its_newest_part_and_says_how_much_went() {
         let mut flood = KeptOutput::new(false);
         for number in 0..10_000 {
-            flood.add_within(AgentStream::Stdout, format!("{number:07}\n").as_bytes(), 800);
+            flood.add_within(AgentStream::Stdout, format!("{number:07}\n").as_bytes(), 100 * (9 + LINE));
         }
-        assert_eq!((flood.size, flood.dropped), (800, 80_000 - 800));
+        assert_eq!((flood.size, flood.dropped), (100 * (9 + LINE), 80_000 - 800));
         assert!(text(&flood).starts_with("0009900\n") && text(&flood).ends_with("0009999\n"));
         assert_eq!(kept(&[(AgentStream::Stdout, &[b'x'; 900])], 800).dropped, 900);
+    }
+
+    #[test]
+    fn the_file_is_no_larger_than_what_may_be_kept_whatever_the_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("0000002a.jsonl");
+        for piece in [&[1; 50][..], b"\n", b"\xff", "\"\\\t\u{8}\u{7f}ä".as_bytes(), &[b'x'; 3000]] {
+            let mut kept = KeptOutput::new(false);
+            for _ in 0..2000 {
+                kept.add_within(AgentStream::Stderr, piece, 64 << 10);
+            }
+            kept.write_to(&path).unwrap();
+            let size = fs::metadata(&path).unwrap().len();
+            // The first line is no piece.
+            assert!((32 << 10..(64 << 10) + 100).contains(&size), "{piece:?}: {size}");
+        }
+        let mut long = KeptOutput::new(false);
+        long.add(AgentStream::Stdout, &vec![1; LONGEST_PIECE + 1]);
+        assert_eq!(long.pieces.len(), 2);
+        long.write_to(&path).unwrap();
+        assert_eq!(KeptOutput::read(File::open(&path).unwrap()).unwrap(), long);
+        let line = vec![b'x'; usize::try_from(LONGEST_LINE).unwrap() + 1];
+        assert_eq!(KeptOutput::read(&*line).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
@@ -329,9 +390,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
         let day = std::time::Duration::from_secs(86_400);
-        for (name, age) in
-            [("00000001.txt", 9), ("00000002.jsonl", 8), ("00000003.jsonl", 7), ("notes.txt", 9)]
-        {
+        for (name, age) in [
+            ("00000001.txt", 9),
+            ("00000002.jsonl", 8),
+            ("00000003.jsonl", 7),
+            ("notes.txt", 9),
+            (".tmpa.part", 1),
+            (".tmpb.part", 0),
+        ] {
             let file = File::create(folder.path().join(name)).unwrap();
             file.set_len(100).unwrap();
             file.set_modified(now - day * age).unwrap();
@@ -342,7 +408,9 @@ mod tests {
             names.iter().map(|entry| entry.file_name().into_string().unwrap()).collect::<Vec<_>>()
         };
         sweep_in(folder.path(), 1000, |id| id.number() != 1, |id| id.number() == 1).unwrap();
-        assert_eq!(left().len(), 4, "the living stay");
+        assert_eq!(left().len(), 5, "the living stay");
+        assert_eq!(left()[0], ".tmpb.part", "one that is being written stays");
+        fs::remove_file(folder.path().join(".tmpb.part")).unwrap();
         sweep_in(folder.path(), 1000, |id| id.number() != 1, |_| false).unwrap();
         assert_eq!(left(), ["00000002.jsonl", "00000003.jsonl", "notes.txt"]);
         sweep_in(folder.path(), 100, |_| true, |_| false).unwrap();
