@@ -137,6 +137,8 @@ pub(crate) fn completed(
     let (mut taken, mut image) = (Vec::new(), Vec::new());
     for (index, item) in items.iter().enumerate() {
         match item {
+            // With the file's `--flow` a typed image would be a word of the command.
+            Item::Option { sets, .. } if sets.contains("flow") && !args.words.is_empty() => {}
             Item::Option { words, sets } if !sets.iter().any(|name| is_given(name, &given)) => {
                 line.extend(words.iter().map(OsString::from));
                 taken.push(index);
@@ -233,6 +235,16 @@ mod tests {
         ] {
             assert_eq!(line(typed, &items), whole);
         }
+    }
+
+    #[test]
+    fn a_typed_image_is_no_word_of_the_command_in_the_files_flow() {
+        let items = ["--flow", "--memory 8g"];
+        assert_eq!(line("run other:2 sh", &items), "run --project /p --memory 8g other:2 sh");
+        // The controls: no image is typed, or the option is.
+        assert_eq!(line("run", &items), "run --project /p --flow --memory 8g");
+        let typed = "run --project /p --flow claude";
+        assert_eq!(line(typed, &items), "run --memory 8g --project /p --flow claude");
     }
 
     #[test]
