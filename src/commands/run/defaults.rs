@@ -1,5 +1,6 @@
 //! The user's defaults for the project of a run, laid under what was typed.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -71,7 +72,7 @@ fn of_project(
 
 /// Reads one item's words.
 fn read(file: &Path, item: &DefaultItem) -> Result<Item, Failure> {
-    let place = format!("{}:{}: `{}`", file.display(), item.line, item.text);
+    let place = format!("{}:{}{}", file.display(), item.line, option_of(&item.text));
     let Some(words) = shlex::split(&item.text) else {
         return Err(Failure::new(COULD_NOT_RUN, format!("{place}: a quote is not closed"))
             .hint("quote words as for a shell"));
@@ -84,16 +85,39 @@ fn read(file: &Path, item: &DefaultItem) -> Result<Item, Failure> {
         })
     });
     let words = words.collect::<Result<Vec<String>, _>>()?;
-    Item::read(words)
-        .map_err(|failure| Failure { message: format!("{place}: {}", failure.message), ..failure })
+    let has_variable = words.iter().any(|word| begins_a_variable(word));
+    Item::read(words).map_err(|failure| match has_variable {
+        // The reader's words may repeat the value.
+        true => Failure::new(COULD_NOT_RUN, format!("{place}: the variable cannot be read"))
+            .hint("write one option in an item, and quote a value that has blanks"),
+        false => Failure { message: format!("{place}: {}", failure.message), ..failure },
+    })
+}
+
+/// Returns the option of an item that cannot be used, as an error names it: without its value, which
+/// may be a secret.
+fn option_of(text: &str) -> String {
+    let ends = |c: char| c.is_whitespace() || matches!(c, '=' | '\'' | '"' | '\\');
+    match text.split(ends).next() {
+        Some(option) if option.starts_with('-') => format!(": `{option}`"),
+        _ => String::new(),
+    }
+}
+
+/// Tells whether a word gives a variable, or is the option before one: `--env`, `--service-env`, or
+/// short options with `-e` among them.
+fn begins_a_variable(word: &str) -> bool {
+    let option = word.split('=').next().unwrap_or_default();
+    let is_short = option.starts_with('-') && !option.starts_with("--");
+    matches!(option, "--env" | "--service-env") || (is_short && option.contains('e'))
 }
 
 /// Returns an item as it is shown: the value of a variable may be a secret.
 fn shown(text: &str, item: &Item) -> String {
+    let is_variable = |sets: &BTreeSet<String>| sets.contains("env") || sets.contains("service_env");
     match item {
-        Item::Option { sets, .. } if sets.contains("env") => match text.find('=').map(|at| text.split_at(at))
-        {
-            Some((before, rest)) => match before.starts_with("--env") && !before.contains(' ') {
+        Item::Option { sets, .. } if is_variable(sets) => match text.find('=').map(|at| text.split_at(at)) {
+            Some((before, rest)) => match matches!(before, "--env" | "--service-env") {
                 // `--env=NAME=VALUE`.
                 true => format!("{before}={}", hidden(&rest[1..])),
                 false => format!("{before}=…"),
@@ -136,10 +160,34 @@ mod tests {
             ("--env=KEY=hunter2", "--env=KEY=…"),
             ("--env 'KEY=hunter 2'", "--env 'KEY=…"),
             ("--env=KEY", "--env=KEY"),
+            ("--service-env db:KEY=hunter2", "--service-env db:KEY=…"),
+            ("--service-env=db:KEY=hunter2", "--service-env=db:KEY=…"),
             ("-e KEY", "-e KEY"),
             ("--memory 8g", "--memory 8g"),
         ] {
             assert_eq!(shown(text), said);
         }
+    }
+
+    #[test]
+    fn an_item_that_cannot_be_used_is_named_without_its_value() {
+        for text in [
+            "-e TOKEN=hunter2 def",
+            "-e 'TOKEN=hunter2",
+            "-eTOKEN=hunter2 def",
+            "--env=TOKEN=hunter2 def",
+            "--env 'TOKEN=hunter2",
+            "--service-env TOKEN=hunter2 def",
+            "--memory 8g -e TOKEN=hunter2 def",
+            "'TOKEN=hunter2",
+        ] {
+            let item = DefaultItem { text: text.to_owned(), line: 4 };
+            let told = read(Path::new("run.yml"), &item).expect_err(text).to_string();
+            assert!(told.contains("run.yml:4:") && !told.contains("hunter2"), "{text}: {told}");
+        }
+        // The control.
+        let item = DefaultItem { text: "--memory much".to_owned(), line: 4 };
+        let told = read(Path::new("run.yml"), &item).expect_err("no size").to_string();
+        assert!(told.contains("run.yml:4: `--memory`: invalid value"), "{told}");
     }
 }
