@@ -22,8 +22,8 @@ use crate::supervisor::inventory::WorkflowSummary;
 use crate::supervisor::records::{events, history};
 use crate::supervisor::{engine, inventory};
 use crate::term::{Failure, Warning};
-use crate::wire::Role;
 use crate::wire::event::Line;
+use crate::wire::{Role, WorkflowId};
 
 /// Exit status when a log cannot be read.
 const CANNOT: u8 = 2;
@@ -99,8 +99,23 @@ pub(super) struct Log {
     pub(super) bytes: Vec<u8>,
     /// Tells whether its workflow still runs.
     pub(super) live: bool,
-    /// Tells whether it is ringfence's own: a file that a person names may be anybody's.
+    /// Tells whether it is ringfence's own: a file that a person names may be anybody's, and so may
+    /// the containers of a run that this machine has no record of.
     pub(super) is_own: bool,
+    /// Run that the log was found by; none for a file. What its lines say may be anybody's word.
+    pub(super) run: Option<WorkflowId>,
+}
+
+impl Log {
+    /// Makes the log that the state directory has of a run.
+    fn kept(id: WorkflowId, bytes: Vec<u8>, live: bool) -> Log {
+        Log { bytes, live, is_own: true, run: Some(id) }
+    }
+
+    /// Makes the log that containers on the engine gave.
+    fn of_containers(found: &WorkflowSummary, bytes: Vec<u8>) -> Log {
+        Log { bytes, live: found.guard == "running", is_own: found.is_recorded(), run: Some(found.id) }
+    }
 }
 
 /// Reads the log of a workflow, or of a file.
@@ -123,14 +138,14 @@ pub(super) async fn read(engine_host: Option<&str>, source: &str) -> Result<Log,
     if let Some(run) = history::find(&history::all()?, source).ok().flatten()
         && !events::parts(run.begun.id)?.is_empty()
     {
-        return Ok(Log { bytes: events::read(run.begun.id)?, live: false, is_own: true });
+        return Ok(Log::kept(run.begun.id, events::read(run.begun.id)?, false));
     }
     let ended: Vec<_> = events::runs()?
         .into_iter()
         .filter(|id| !source.is_empty() && id.to_string().starts_with(source))
         .collect();
     match ended.as_slice() {
-        [one] => Ok(Log { bytes: events::read(*one)?, live: false, is_own: true }),
+        [one] => Ok(Log::kept(*one, events::read(*one)?, false)),
         [] if path.symlink_metadata().is_ok() => read_file(path, false),
         [] => Err(Failure::new(CANNOT, format!("no events of `{source}` are here"))
             .hint("give a workflow's id, its name or an events file; `ringfence ps --all` lists the runs")),
@@ -141,18 +156,32 @@ pub(super) async fn read(engine_host: Option<&str>, source: &str) -> Result<Log,
 
 /// Reads the guard's log from the engine, and saves it where this machine made the workflow.
 async fn of_engine(engine: &Engine, found: &WorkflowSummary) -> Result<Option<Log>, Failure> {
-    let live = found.guard == "running";
     if found.is_recorded() {
         let saved = inventory::save_events(engine, found).await?;
         return saved
-            .then(|| events::read(found.id).map(|bytes| Log { bytes, live, is_own: true }))
+            .then(|| events::read(found.id).map(|bytes| Log::of_containers(found, bytes)))
             .transpose();
     }
-    Ok(inventory::read_events(engine, found).await?.map(|bytes| Log { bytes, live, is_own: true }))
+    Ok(inventory::read_events(engine, found).await?.map(|bytes| Log::of_containers(found, bytes)))
 }
 
 fn read_file(path: &Path, live: bool) -> Result<Log, Failure> {
     open::read(path, LARGEST_LOG)
-        .map(|bytes| Log { bytes, live, is_own: false })
+        .map(|bytes| Log { bytes, live, is_own: false, run: None })
         .map_err(|refused| refused.explain(Failure::new(CANNOT, format!("cannot read {}", path.display()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervisor::inventory::{Recorded, tests::found};
+
+    #[test]
+    fn containers_without_a_record_are_not_believed() {
+        let stranger = found("aa010000");
+        let known = WorkflowSummary { recorded: Recorded::Here { locked: true }, ..found("aa010000") };
+        let log = Log::of_containers(&stranger, Vec::new());
+        assert_eq!((log.is_own, log.run), (false, Some(stranger.id)));
+        assert!(Log::of_containers(&known, Vec::new()).is_own);
+    }
 }

@@ -59,7 +59,7 @@ pub(crate) async fn apply(engine_host: Option<&str>, args: ApplyArgs) -> Result<
         return Ok(NOT_WRITTEN);
     }
     edit.write()?;
-    if let Some(id) = first(&log).filter(|_| log.live).map(|line| line.workflow) {
+    if let Some(id) = log.run.filter(|_| log.live) {
         let commands: Vec<String> = names.iter().map(|name| format!("ringfence allow {id} {name}")).collect();
         term::talk(format_args!("for the run that goes on: {}", commands.join("; ")));
     }
@@ -73,11 +73,11 @@ fn first(log: &Log) -> Option<Line> {
 /// Returns the policy file of the run that a log is about. Only ringfence's own log is believed:
 /// another file may be the agent's.
 fn of_log(log: &Log) -> Result<PolicyFile, Failure> {
-    let line = first(log).filter(|_| log.is_own);
-    let record = line.as_ref().map(|line| Record::of_workflow(line.workflow)).transpose()?.flatten();
-    if let Some(record) = record {
+    let own = log.run.filter(|_| log.is_own);
+    if let Some(record) = own.map(Record::of_workflow).transpose()?.flatten() {
         return PolicyFile::of_run(&record);
     }
+    let line = first(log).filter(|line| own == Some(line.workflow));
     let project = line.and_then(|line| match line.event {
         Event::Lifecycle(Lifecycle::Start(start)) => start.project,
         _ => None,
@@ -179,6 +179,7 @@ fn held(others: &Policy, name: &Permission) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::WorkflowId;
 
     fn name(text: &str) -> Permission {
         Permission::of_rule(&rule_from_flag("--allow", text).unwrap()).unwrap()
@@ -190,6 +191,20 @@ mod tests {
         netpolicy::load::load("org.yml", Layer::Organisation, crate::host::clock::today(), &mut read)
             .unwrap()
             .policy
+    }
+
+    #[test]
+    fn only_a_log_of_ringfences_own_says_which_project_is_meant() {
+        let id: WorkflowId = "00aa0001".parse().unwrap();
+        let start = r#"{"v":1,"seq":1,"time":"2026-11-30T09:00:00.000Z","workflow":"00aa0001","kind":"lifecycle","reason":"start","project":"/p"}"#;
+        let of = |is_own, run| {
+            let log = Log { bytes: format!("{start}\n").into_bytes(), live: false, is_own, run };
+            of_log(&log).map(|file| file.shown()).map_err(|failure| failure.message)
+        };
+        assert_eq!(of(true, Some(id)).unwrap(), "/p/.ringfence.yml");
+        for (is_own, run) in [(false, Some(id)), (false, None), (true, Some("00aa0002".parse().unwrap()))] {
+            assert_eq!(of(is_own, run).unwrap_err(), "nothing says which policy file is meant");
+        }
     }
 
     #[test]
