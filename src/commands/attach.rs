@@ -60,7 +60,8 @@ struct Streams {
     input_is_elsewhere: bool,
 }
 
-/// Tells whether an agent's input ends with the first attachment to it, which is then its run's own.
+/// Tells whether an agent's input ends with the first attachment to it, which is then its run's
+/// own.
 fn has_own_input(run: MeantRun<'_>, about: &ContainerInspectResponse) -> bool {
     let once = about.config.as_ref().and_then(|config| config.stdin_once).unwrap_or(false);
     once || run.history.is_some_and(|run| !run.begun.detached)
@@ -82,7 +83,8 @@ impl Streams {
         Ok(Streams { terminal, stdin, input_is_elsewhere })
     }
 
-    /// Tells whether the keys are heard by which an agent is left: this terminal is the agent's then.
+    /// Tells whether the keys are heard by which an agent is left: this terminal is the agent's
+    /// then.
     fn has_keys(self) -> bool {
         self.terminal && self.stdin
     }

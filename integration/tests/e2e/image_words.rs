@@ -51,7 +51,7 @@ fn words(bed: &Testbed) -> Result<()> {
         fs::remove_file(project.join("checked"))?;
     }
     let policy = bed.ringfence.allowing(&[])?;
-    let script = "echo up; sleep 4";
+    let script = "echo up; sleep 8";
     let mut running = bed.ringfence.start(&policy, &["--project", at], image, &["sh", "-c", script])?;
     running.wait_for_line("up", Duration::from_secs(60))?;
     let agent = bed.engine.docker(&["ps", "--quiet", "--filter", "label=dev.ringfence.role=agent"])?;

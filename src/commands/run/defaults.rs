@@ -94,8 +94,8 @@ fn read(file: &Path, item: &DefaultItem) -> Result<Item, Failure> {
     })
 }
 
-/// Returns the option of an item that cannot be used, as an error names it: without its value, which
-/// may be a secret.
+/// Returns the option of an item that cannot be used, as an error names it: without its value,
+/// which may be a secret.
 fn option_of(text: &str) -> String {
     let ends = |c: char| c.is_whitespace() || matches!(c, '=' | '\'' | '"' | '\\');
     match text.split(ends).next() {

@@ -79,7 +79,8 @@ pub(crate) enum Input {
     Nothing,
     /// Our stdin.
     Stdin,
-    /// Our stdin, until these keys are typed, where any count. Its end is not the end of the agent's.
+    /// Our stdin, until these keys are typed, where any count. Its end is not the end of the
+    /// agent's.
     Attached(Option<DetachKeys>),
 }
 

@@ -160,7 +160,12 @@ fn lay(
             all.insert(target, (source, original));
         }
     }
-    let known: Vec<&Bind> = writer.plans.iter().filter_map(mount_of).collect();
+    // A look at one directory finds every name in it of what it covers. It knows nothing of what
+    // the look at another one covers, and the same file may be in both: by a mount around the
+    // project, or by a second name.
+    let alone = writer.plans.iter().all(|plan| !plan.is_mount() || plan.covers.is_empty());
+    let own = writer.plans.iter().filter(|plan| alone && !plan.is_mount());
+    let known: Vec<&Bind> = own.filter_map(mount_of).collect();
     let places = writer.guarded.places(given.binds, &known)?;
     let mut of_others = Vec::new();
     let mut watched: Vec<(PathBuf, PathBuf)> = Vec::new();

@@ -90,8 +90,8 @@ pub(crate) struct Dialect {
     pub(crate) credentials: CredentialFiles,
     /// The end of a command that cannot be started.
     pub(crate) unstartable_command: UnstartableCommand,
-    /// Columns to ask for in a list of processes. Podman runs the container's own `ps` for an option
-    /// of `ps`, and reads these itself; Docker runs the `ps` of its machine.
+    /// Columns to ask for in a list of processes. Podman runs the container's own `ps` for an
+    /// option of `ps`, and reads these itself; Docker runs the `ps` of its machine.
     pub(crate) process_columns: Option<&'static str>,
 }
 
