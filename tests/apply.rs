@@ -191,3 +191,17 @@ fn a_projects_policy_has_to_be_approved_again() {
     let (status, said) = apply(dir.path(), &[".ringfence.yml", "--name", "a.test", "--yes"]);
     assert!(status == Some(0) && said.contains("until it is approved again: ringfence trust .\n"), "{said}");
 }
+
+#[test]
+fn a_named_name_that_another_layer_refuses_is_not_written() {
+    let dir = folder();
+    let user = dir.path().join(".config/ringfence");
+    fs::create_dir_all(&user).expect("a folder");
+    fs::write(user.join("policy.yml"), "version: 1\nnetwork: {deny: [a.test]}\n").expect("a policy");
+    let (status, said) = apply(dir.path(), &["./p.yml", "--name", "a.test", "--yes"]);
+    assert!(status == Some(125) && said.contains("a.test would be refused all the same (denied"), "{said}");
+    assert_eq!(policy(dir.path()), POLICY);
+    // The control: the same file says nothing about another name.
+    let (status, said) = apply(dir.path(), &["./p.yml", "--name", "gitlab.com:8443", "--yes"]);
+    assert_eq!(status, Some(0), "{said}");
+}

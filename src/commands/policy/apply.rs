@@ -43,7 +43,10 @@ pub(crate) async fn apply(engine_host: Option<&str>, args: ApplyArgs) -> Result<
     let refusals = Refusals::of(&log.bytes);
     let names = match args.names.as_slice() {
         [] => choose(&refusals, &file)?,
-        names => names.iter().map(|text| named(text, &refusals)).collect::<Result<_, _>>()?,
+        names => {
+            let others = others(&file)?;
+            names.iter().map(|text| named(text, &refusals, &others)).collect::<Result<_, _>>()?
+        }
     };
     if names.is_empty() {
         term::talk("nothing was written");
@@ -89,8 +92,9 @@ fn of_log(log: &Log) -> Result<PolicyFile, Failure> {
     }
 }
 
-/// Reads a name of the command line, which must be one that the run was refused.
-fn named(text: &str, refusals: &Refusals) -> Result<Permission, Failure> {
+/// Reads a name of the command line, which must be one that the run was refused, and that no other
+/// layer refuses whatever the file says.
+fn named(text: &str, refusals: &Refusals, others: &Policy) -> Result<Permission, Failure> {
     let rule = rule_from_flag("--name", text).map_err(|found| {
         let mut failure = Failure::new(COULD_NOT_RUN, format!("`{text}` cannot be used"));
         failure.causes.push(netpolicy::diagnostic::render(std::slice::from_ref(&found)));
@@ -99,11 +103,17 @@ fn named(text: &str, refusals: &Refusals) -> Result<Permission, Failure> {
     let name = Permission::of_rule(&rule).map_err(|by_hand| {
         Failure::new(COULD_NOT_RUN, format!("{text} is not written")).caused_by(&by_hand)
     })?;
-    if refusals.names.iter().any(|(known, _)| *known == name) {
-        return Ok(name);
+    if !refusals.names.iter().any(|(known, _)| *known == name) {
+        return Err(Failure::new(COULD_NOT_RUN, format!("the run was not refused {name}"))
+            .hint("see what it was refused: ringfence events ID --denied"));
     }
-    Err(Failure::new(COULD_NOT_RUN, format!("the run was not refused {name}"))
-        .hint("see what it was refused: ringfence events ID --denied"))
+    match held(others, &name) {
+        None => Ok(name),
+        Some(why) => {
+            Err(Failure::new(COULD_NOT_RUN, format!("{name} would be refused all the same ({why})"))
+                .hint("change that layer first; nothing was written"))
+        }
+    }
 }
 
 /// Lists everything, and has a person choose on the terminal.
