@@ -4,6 +4,7 @@
 //! IPv4 alone it would ask for IPv6 again with each connection.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use hickory_resolver::proto::rr::Name;
 use tokio::time::{Duration, Instant};
@@ -13,7 +14,8 @@ use super::Resolution;
 /// Longest time that an answer with addresses is kept.
 const ADDRESSES_FOR: Duration = Duration::from_secs(60);
 /// Longest time that an answer without an address is kept, where the server says for how long
-/// (RFC 2308, section 5).
+/// (RFC 2308, section 5), and that one with addresses of one type is: the question about the other
+/// type may have failed.
 const NOTHING_FOR: Duration = Duration::from_secs(5);
 /// Time that an answer without an address is kept, where the server does not say. RFC 2308 would
 /// not keep it; without any memory an agent that tries again at once would have every try asked.
@@ -45,7 +47,8 @@ impl Memo {
     /// Keeps an answer for as long as it is good, within the bounds.
     pub(super) fn keep(&mut self, name: &Name, resolution: &Resolution, validity: Validity, now: Instant) {
         let longest = match (resolution, validity) {
-            (Resolution::Addresses(_), _) => ADDRESSES_FOR,
+            (Resolution::Addresses(all), _) if has_both_types(all) => ADDRESSES_FOR,
+            (Resolution::Addresses(_), _) => NOTHING_FOR,
             (_, Validity::Unsaid) => NOTHING_SAID_FOR,
             _ => NOTHING_FOR,
         };
@@ -70,6 +73,10 @@ impl Memo {
     }
 }
 
+fn has_both_types(addresses: &[IpAddr]) -> bool {
+    addresses.iter().any(IpAddr::is_ipv4) && addresses.iter().any(IpAddr::is_ipv6)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,11 +88,16 @@ mod tests {
     #[test]
     fn an_answer_is_kept_as_long_as_it_is_good_and_no_longer() {
         let now = Instant::now();
-        let one = Resolution::Addresses(vec!["192.0.2.1".parse().unwrap()]);
+        let addresses = |all: &[&str]| {
+            Resolution::Addresses(all.iter().map(|address| address.parse().unwrap()).collect())
+        };
+        let (one, both) = (addresses(&["192.0.2.1"]), addresses(&["192.0.2.1", "2001:db8::1"]));
         for (resolution, validity, seconds) in [
-            (&one, Validity::Until(now + Duration::from_secs(9)), 9),
-            (&one, Validity::Until(now + Duration::from_secs(900)), 60),
-            (&one, Validity::Until(now), 0),
+            (&both, Validity::Until(now + Duration::from_secs(9)), 9),
+            (&both, Validity::Until(now + Duration::from_secs(900)), 60),
+            (&both, Validity::Until(now), 0),
+            (&one, Validity::Until(now + Duration::from_secs(3)), 3),
+            (&one, Validity::Until(now + Duration::from_secs(900)), 5),
             (&Resolution::NoAddress, Validity::Seconds(3), 3),
             (&Resolution::NoName, Validity::Seconds(86_400), 5),
             (&Resolution::NoName, Validity::Seconds(0), 0),
@@ -105,9 +117,11 @@ mod tests {
     fn no_more_than_so_many_are_kept_and_the_one_that_ends_first_goes() {
         let now = Instant::now();
         let mut memo = Memo::default();
+        let both = ["192.0.2.1", "2001:db8::1"].map(|address| address.parse().unwrap());
+        let both = Resolution::Addresses(both.to_vec());
         for at in 0..=KEPT {
             let until = Validity::Until(now + Duration::from_secs(10 + at as u64));
-            memo.keep(&name(&format!("n{at}.test.")), &Resolution::Addresses(Vec::new()), until, now);
+            memo.keep(&name(&format!("n{at}.test.")), &both, until, now);
         }
         assert_eq!(memo.0.len(), KEPT);
         assert_eq!(memo.get(&name("n0.test."), now), None);
