@@ -1,35 +1,18 @@
 //! The documents keep their form: prose is wrapped, links lead somewhere, decisions have one shape
 //! and are all listed.
 
+#[path = "support/documents.rs"]
+mod support;
+
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use support::{documents, root};
 
 /// The widest line of prose, in characters.
 const COLUMNS: usize = 100;
 /// The parts of a decision, in their order.
 const PARTS: [&str; 4] = ["## Context", "## Decision", "## Why", "## Consequences"];
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Lists all Markdown files of the repository: those at its top, and those below `docs`.
-fn documents() -> Vec<PathBuf> {
-    let (mut found, mut folders) = (Vec::new(), vec![root().to_owned()]);
-    while let Some(folder) = folders.pop() {
-        for entry in folder.read_dir().expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() && path.starts_with(root().join("docs")) {
-                folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "md") {
-                found.push(path);
-            }
-        }
-    }
-    assert!(found.len() > 40, "{} documents", found.len());
-    found.sort();
-    found
-}
 
 fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))

@@ -7,31 +7,15 @@
 //!  $ ringfence …  ─run in that folder─▶ stdout and stderr = the lines below, where `…` stands for anything
 //! ```
 
+#[path = "support/documents.rs"]
+mod support;
+
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Lists the README and all Markdown files below `docs`.
-fn documents() -> Vec<PathBuf> {
-    let (mut found, mut folders) = (vec![root().join("README.md")], vec![root().join("docs")]);
-    while let Some(folder) = folders.pop() {
-        for entry in folder.read_dir().expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "md") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
-}
+use support::{documents, root};
 
 /// A block of a document with the mark before it.
 struct Block<'d> {

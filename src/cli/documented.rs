@@ -1,10 +1,12 @@
-//! Tests that the command lines in the README and in all pages below `docs` are ones that the
-//! program takes.
+//! Tests that the command lines in the documents are ones that the program takes.
+
+#[path = "../../tests/support/documents.rs"]
+mod support;
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
 
+use self::support::documents;
 use super::usage::parse;
 
 /// Words that stand for others in a document, with one of them.
@@ -13,23 +15,6 @@ const PLACEHOLDERS: &[(&str, &str)] = &[
     ("CONDITION…", "latency=300ms"),
     ("[host=NAME]", "host=name.example"),
 ];
-
-/// Lists the README and all pages below `docs`.
-fn pages() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (mut found, mut folders) = (vec![root.join("README.md")], vec![root.join("docs")]);
-    while let Some(folder) = folders.pop() {
-        for path in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "md") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
-}
 
 /// Lists the commands of a page: the lines of its `console` blocks that begin as in a shell. A `\`
 /// at the end goes on in the next line.
@@ -92,7 +77,7 @@ fn words(line: &str) -> Vec<OsString> {
 #[test]
 fn every_command_line_in_the_documents_is_one() {
     let mut seen = 0;
-    for page in pages() {
+    for page in documents() {
         let text = fs::read_to_string(&page).unwrap();
         for words in commands(&text).iter().flat_map(|command| programs(command)) {
             if words.first().is_some_and(|program| program == "ringfence") {

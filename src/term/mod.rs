@@ -16,8 +16,8 @@
 //!
 //! Diagnostics (`trace`) are talk that a person asks for.
 //!
-//! What the agent prints goes another way, unchanged (`supervisor/streams`). What runs in
-//! containers writes by `inside/output.rs`.
+//! The agent's own output goes another way, unchanged (`supervisor/streams`). Programs in
+//! containers write by `inside/output.rs`.
 //!
 //! The ground floor: every other room may use it, and it uses none of them.
 

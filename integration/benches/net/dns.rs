@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +13,11 @@ use integration::ringfence::Ringfence;
 use integration::testbed::setup;
 use netpolicy::host::HostPattern;
 use netpolicy::policy::{Layer, Matcher, Origin, Policy, Rule};
-use tempfile::TempDir;
 
 use crate::guard::Guard;
 use crate::load::{Throughput, flood, latencies, question};
-use crate::{CORE, Row, median, spread};
+use crate::process::{CORE, Process, installed, pinned};
+use crate::{Row, median, spread};
 
 /// Names that are asked again and again.
 const HOT: usize = 1000;
@@ -35,19 +34,6 @@ struct Server {
     pid: u32,
     /// Ends with it.
     _life: Box<dyn std::any::Any>,
-}
-
-/// Another's process, and its configuration.
-struct Process {
-    child: Child,
-    _directory: TempDir,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
 }
 
 /// Measures all that are there.
@@ -184,25 +170,13 @@ fn start(
     at: SocketAddr,
     say: &dyn Fn(&str),
 ) -> Result<Option<Server>> {
-    // Not installed by us: its package may start a server on this machine's port 53.
-    let Some(executable) = setup::find(program) else {
-        say(&format!("{program} is not installed and not measured: apt-get install {package}"));
-        return Ok(None);
-    };
+    let Some(executable) = installed(program, package, say) else { return Ok(None) };
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("config");
     fs::write(&file, config)?;
-    let child = Command::new("taskset")
-        .args(["-c", &CORE.to_string()])
-        .arg(executable)
-        .args(options)
-        .arg(&file)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let pid = child.id();
-    let server = Server { name: program, at, pid, _life: Box::new(Process { child, _directory: directory }) };
+    let child = pinned(&executable).args(options).arg(&file).spawn()?;
+    let process = Process::new(child, directory);
+    let server = Server { name: program, at, pid: process.pid(), _life: Box::new(process) };
     let probe = question("n0.bench.test")?;
     until(&format!("{program} answers"), Duration::from_secs(60), || {
         latencies(at, std::slice::from_ref(&probe)).is_ok()

@@ -11,6 +11,7 @@ mod dns;
 mod gate;
 mod guard;
 mod load;
+mod process;
 
 use std::process::ExitCode;
 
@@ -19,12 +20,12 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use self::process::CORE;
+
 /// A part: its name, and what measures it.
 type Part = (&'static str, fn(&dyn Fn(&str)) -> Result<Vec<Row>>);
 
 const PARTS: &[Part] = &[("dns", dns::measure), ("gate", gate::measure)];
-/// The core of the servers that are measured; the load comes from another.
-pub(crate) const CORE: usize = 0;
 
 /// One figure beside others.
 pub(crate) struct Row {

@@ -7,7 +7,7 @@
 //!      - --policy ~/policies/shop.yml   ──▶ DefaultItem (text, line), in the order of the file
 //!      - shop-agent:latest claude
 //! ```
-//! What an item's words mean is for the reader of the command line to say.
+//! The reader of the command line says what an item's words mean.
 
 use super::files::version;
 use super::shape::{self, Section, list, map, string, wrong_type};

@@ -128,7 +128,7 @@ fn state_of(approval: &trust::Approval) -> &'static str {
 }
 
 /// Tells whether the project's file still has the image and script that were approved, if any were.
-/// Whether the image has the same content is seen when it runs.
+/// The image's content is compared when it runs.
 fn is_same_flow(approval: &trust::Approval) -> bool {
     approval.flow.is_none() || layers::flow::approved(&approval.project).is_ok()
 }

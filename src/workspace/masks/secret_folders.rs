@@ -1,8 +1,8 @@
-//! Folders that are for secrets as a whole: what a person wants of one is to be had in a safer way.
+//! Folders that are for secrets as a whole. There is a safer way to what a person wants of one.
 //!
-//! What is known as a secret in them is covered, as in every mount. What else lies there is shown,
-//! and may be as telling; so it is said what to use instead. To be written they are given to no
-//! agent: programs of this machine believe what is in them, and some run it.
+//! Known secrets in them are covered, as in every mount. The other files are shown, and may tell as
+//! much, so a warning says what to use instead. No agent may write in these folders: programs of
+//! this machine believe what is in them, and some run it.
 
 use std::path::Path;
 

@@ -107,7 +107,7 @@ pub(super) fn run(work: Work, at: Ipv4Addr, proxy: Option<u32>) -> Result<Figure
     let began = Instant::now();
     runtime.block_on(async {
         let all = (0..clients).map(|_| bounded(client(work, at, connections / clients, exchanges)));
-        futures(all).await
+        all_done(all).await
     })?;
     let took = began.elapsed().as_secs_f64();
     let spent = match (proxy, spent) {
@@ -121,7 +121,10 @@ pub(super) fn run(work: Work, at: Ipv4Addr, proxy: Option<u32>) -> Result<Figure
     Ok(Figures { by_clock: done / took, by_core: spent.map(|spent| done / spent) })
 }
 
-async fn futures(all: impl Iterator<Item = impl Future<Output = Result<()>> + Send + 'static>) -> Result<()> {
+async fn all_done<F>(all: impl Iterator<Item = F>) -> Result<()>
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
     let mut set = tokio::task::JoinSet::new();
     all.for_each(|one| _ = set.spawn(one));
     while let Some(done) = set.join_next().await {

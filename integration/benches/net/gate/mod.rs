@@ -11,7 +11,7 @@ mod load;
 mod peers;
 mod world;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -25,7 +25,8 @@ use netpolicy::settings::Upstream;
 use self::load::{Figures, Work};
 use self::world::World;
 use crate::guard::Guard;
-use crate::{CORE, Row, median, spread};
+use crate::process::{CORE, Process};
+use crate::{Row, median, spread};
 
 /// Names the executable that is measured beside this build.
 const BEFORE: &str = "RINGFENCE_BEFORE";
@@ -45,7 +46,7 @@ enum Kind {
     /// connections.
     Guard { executable: PathBuf, network: u8 },
     /// A proxy that stays.
-    Peer { network: u8, pid: u32, _life: peers::Process },
+    Peer { network: u8, process: Process },
     /// No proxy at all.
     Direct,
 }
@@ -67,8 +68,8 @@ pub(crate) fn measure(say: &dyn Fn(&str)) -> Result<Vec<Row>> {
         contenders.push(Contender { name: "before", kind });
     }
     for (network, (name, start)) in (2..).zip(peers::ALL) {
-        if let Some((process, pid)) = start(&world, network, say)? {
-            contenders.push(Contender { name, kind: Kind::Peer { network, pid, _life: process } });
+        if let Some(process) = start(&world, network, say)? {
+            contenders.push(Contender { name, kind: Kind::Peer { network, process } });
         }
     }
     contenders.push(Contender { name: "direct", kind: Kind::Direct });
@@ -94,7 +95,9 @@ impl Contender {
                 world.redirect(*network, guard.gate.port(), guard.gate.port())?;
                 load::run(work, world::virtual_address(*network), Some(guard.pid()))
             }
-            Kind::Peer { network, pid, .. } => load::run(work, world::virtual_address(*network), Some(*pid)),
+            Kind::Peer { network, process } => {
+                load::run(work, world::virtual_address(*network), Some(process.pid()))
+            }
             Kind::Direct => load::run(work, world::SERVER, None),
         }
     }
@@ -138,14 +141,4 @@ fn policy(network: u8) -> Result<Policy> {
         policy.allow.push(Arc::new(Rule { protocol: Some(protocol), ..rule }));
     }
     Ok(policy)
-}
-
-/// Tells where a program is, if it is installed.
-fn installed(program: &str, package: &str, say: &dyn Fn(&str)) -> Option<PathBuf> {
-    let found = setup::find(program);
-    if found.is_none() {
-        // Not installed by us: its package may start a server on this machine.
-        say(&format!("{program} is not installed and not measured: apt-get install {package}"));
-    }
-    found.map(|path| Path::new(&path).to_owned())
 }

@@ -4,36 +4,21 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use integration::command::until;
-use tempfile::TempDir;
 
+use super::NAME;
 use super::world::{SERVER, World};
-use super::{NAME, installed};
-use crate::CORE;
+use crate::process::{Process, installed, pinned};
 
-/// A proxy's process and its configuration; both end with it.
-pub(super) struct Process {
-    child: Child,
-    _directory: TempDir,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-/// Starts a proxy for a range of virtual addresses; the process whose time counts.
-type Start = fn(&World, u8, &dyn Fn(&str)) -> Result<Option<(Process, u32)>>;
+/// Starts a proxy for a range of virtual addresses.
+type Start = fn(&World, u8, &dyn Fn(&str)) -> Result<Option<Process>>;
 
 pub(super) const ALL: [(&str, Start); 2] = [("haproxy", haproxy), ("nginx", nginx)];
 
-fn haproxy(world: &World, network: u8, say: &dyn Fn(&str)) -> Result<Option<(Process, u32)>> {
+fn haproxy(world: &World, network: u8, say: &dyn Fn(&str)) -> Result<Option<Process>> {
     let Some(program) = installed("haproxy", "haproxy", say) else { return Ok(None) };
     let [tls, http] = [free()?, free()?];
     let config = format!(
@@ -50,11 +35,10 @@ fn haproxy(world: &World, network: u8, say: &dyn Fn(&str)) -> Result<Option<(Pro
     let file = directory.path().join("haproxy.cfg");
     fs::write(&file, config)?;
     let child = pinned(&program).args(["-db", "-f"]).arg(&file).spawn()?;
-    let pid = child.id();
-    begun(world, network, Process { child, _directory: directory }, pid, tls, http).map(Some)
+    begun(world, network, Process::new(child, directory), tls, http).map(Some)
 }
 
-fn nginx(world: &World, network: u8, say: &dyn Fn(&str)) -> Result<Option<(Process, u32)>> {
+fn nginx(world: &World, network: u8, say: &dyn Fn(&str)) -> Result<Option<Process>> {
     let Some(program) = installed("nginx", "nginx-light libnginx-mod-stream", say) else { return Ok(None) };
     let module = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
     if !module.exists() {
@@ -78,33 +62,17 @@ fn nginx(world: &World, network: u8, say: &dyn Fn(&str)) -> Result<Option<(Proce
     let file = directory.path().join("nginx.conf");
     fs::write(&file, config)?;
     let child = pinned(&program).arg("-c").arg(&file).spawn()?;
-    let pid = child.id();
-    begun(world, network, Process { child, _directory: directory }, pid, tls, http).map(Some)
-}
-
-/// A command on the proxies' core, silent.
-fn pinned(program: &Path) -> Command {
-    let mut command = Command::new("taskset");
-    command.args(["-c", &CORE.to_string()]).arg(program);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command
+    begun(world, network, Process::new(child, directory), tls, http).map(Some)
 }
 
 /// Waits until a proxy listens, and leads its addresses to it.
-fn begun(
-    world: &World,
-    network: u8,
-    process: Process,
-    pid: u32,
-    tls: SocketAddr,
-    http: SocketAddr,
-) -> Result<(Process, u32)> {
+fn begun(world: &World, network: u8, process: Process, tls: SocketAddr, http: SocketAddr) -> Result<Process> {
     for at in [tls, http] {
         until("a proxy listens", Duration::from_secs(10), || TcpStream::connect(at).is_ok())
             .with_context(|| format!("no proxy listens at {at}"))?;
     }
     world.redirect(network, tls.port(), http.port())?;
-    Ok((process, pid))
+    Ok(process)
 }
 
 /// An address that was free a moment ago.
