@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use clap::FromArgMatches;
 use clap::error::ErrorKind;
@@ -167,15 +168,20 @@ fn read_run(words: &[OsString]) -> Result<(RunArgs, BTreeSet<String>), clap::Err
     let matches = command().try_get_matches_from(words)?;
     let mut given = BTreeSet::new();
     if let Some((_, run)) = matches.subcommand() {
-        given.extend(options().into_iter().filter(|id| {
+        let is_typed = |id: &&String| {
             run.try_contains_id(id).is_ok() && run.value_source(id) == Some(ValueSource::CommandLine)
-        }));
+        };
+        given.extend(OPTIONS.iter().filter(is_typed).cloned());
     }
     match Cli::from_arg_matches(&matches)?.command {
         Command::Run(args) => Ok((*args, given)),
         _ => Err(command().error(ErrorKind::InvalidSubcommand, "the command is not `run`")),
     }
 }
+
+/// Names of the options that `run` has. Each item of a file is read by itself, and building all
+/// commands for the list takes longer than that.
+static OPTIONS: LazyLock<Vec<String>> = LazyLock::new(options);
 
 /// Returns clap's names of the options that `run` has, those of every command included.
 fn options() -> Vec<String> {

@@ -16,7 +16,7 @@ use crate::commands::wait;
 use crate::host::account;
 use crate::supervisor::engine;
 use crate::supervisor::live;
-use crate::supervisor::signals::{SIGHUP, Signals, signal_name};
+use crate::supervisor::signals::{SIGHUP, Signals, signal_name, status_of_signal};
 use crate::supervisor::streams::{self, CarryOutcome, FarTerminal, Input, RawTerminal};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::event::Observation;
@@ -39,13 +39,13 @@ pub(crate) async fn attach(engine_host: Option<&str>, args: AttachArgs) -> Resul
             crate::term::talk(format_args!("left {}, which goes on", run.id));
             Ok(0)
         }
-        AttachmentEnd::HungUp => Ok(128 + u8::try_from(SIGHUP).unwrap_or_default()),
+        AttachmentEnd::HungUp => Ok(status_of_signal(SIGHUP)),
         AttachmentEnd::OfStream(carried) => {
             carried.lost.iter().for_each(crate::term::essential);
             tokio::select! {
                 status = status(run, &agent) => status,
                 // The agent has ended: the signal is for the one who waits.
-                number = signals.next() => Ok(128 + u8::try_from(number).unwrap_or_default()),
+                number = signals.next() => Ok(status_of_signal(number)),
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::commands::run::inputs::variable;
 use crate::host::account;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::live;
-use crate::supervisor::signals::{SIGTERM, Signals};
+use crate::supervisor::signals::{Signals, status_of_signal};
 use crate::supervisor::streams::{self, CarryOutcome, FarTerminal, Input, RawTerminal};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::event::Observation;
@@ -27,7 +27,6 @@ use crate::workspace::secrets::{Sent, check, is_secret_variable, without_secrets
 
 /// An engine notices the end of a program a little later than its output's.
 const NOTICED: Duration = Duration::from_secs(5);
-const STEP: Duration = Duration::from_millis(25);
 
 /// Runs a program in an agent's container; its exit status.
 pub(crate) async fn exec(engine_host: Option<&str>, args: ExecArgs) -> Result<u8, Failure> {
@@ -159,7 +158,7 @@ async fn start(
 /// Tells that the program goes on: an engine passes no signal to it.
 fn left(number: i32) -> u8 {
     crate::term::talk("the command may go on in the agent's container, until the run's end");
-    u8::try_from(128 + number).unwrap_or(128 + u8::try_from(SIGTERM).unwrap_or_default())
+    status_of_signal(number)
 }
 
 /// Returns the status; a success whose output was lost is none.
@@ -173,17 +172,12 @@ fn with_loss(status: u8, carried: CarryOutcome) -> u8 {
 
 /// Asks how the program ended.
 async fn status(engine: &Engine, id: &str) -> Result<u8, Failure> {
-    let looks = NOTICED.as_millis() / STEP.as_millis();
-    for _ in 0..looks {
-        let about = engine.api.inspect_exec(id).await;
-        let about = about.map_err(|error| engine::refused("cannot ask how the command ended", &error))?;
-        if let (Some(false), Some(code)) = (about.running, about.exit_code) {
-            return Ok(u8::try_from(code).unwrap_or(u8::MAX));
-        }
-        tokio::time::sleep(STEP).await;
+    let ended = live::exec_status(engine, id, NOTICED).await;
+    match ended.map_err(|error| engine::refused("cannot ask how the command ended", &error))? {
+        Some(code) => Ok(u8::try_from(code).unwrap_or(u8::MAX)),
+        None => Err(Failure::new(COULD_NOT_RUN, "the engine does not say how the command ended")
+            .hint("the command may go on in the agent's container: `ringfence stop` ends the run")),
     }
-    Err(Failure::new(COULD_NOT_RUN, "the engine does not say how the command ended")
-        .hint("the command may go on in the agent's container: `ringfence stop` ends the run"))
 }
 
 #[cfg(test)]

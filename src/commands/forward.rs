@@ -8,7 +8,7 @@ use crate::cli::forward::ForwardArgs;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::forward::{ForwardRequest, Forwarding, reserve, until_lost};
 use crate::supervisor::inventory::WorkflowSummary;
-use crate::supervisor::signals::Signals;
+use crate::supervisor::signals::{Signals, status_of_signal};
 use crate::supervisor::spec::workflow::{Helpers, Role};
 use crate::term::{COULD_NOT_RUN, Failure};
 
@@ -24,7 +24,7 @@ pub(crate) async fn forward(engine_host: Option<&str>, args: ForwardArgs) -> Res
     let lines: String = ports.iter().map(|port| format!("{} -> {}\n", port.shown(), port.agent)).collect();
     let mut forwarding = tokio::select! {
         begun = Forwarding::begin(&engine, &helpers, ForwardRequest { ports, ..ForwardRequest::default() }) => begun?,
-        number = signals.next() => return Ok(ended_by(number)),
+        number = signals.next() => return Ok(status_of_signal(number)),
     };
     let lost = forwarding.take_lost();
     crate::term::print(&lines)?;
@@ -33,7 +33,7 @@ pub(crate) async fn forward(engine_host: Option<&str>, args: ForwardArgs) -> Res
             forwarding.drain().await;
             Ok(0)
         }
-        number = signals.next() => Ok(ended_by(number)),
+        number = signals.next() => Ok(status_of_signal(number)),
         failure = until_lost(lost) => match is_over(&engine, &agent).await {
             true => Ok(0),
             false => Err(failure),
@@ -73,9 +73,4 @@ async fn is_over(engine: &Engine, container: &str) -> bool {
         Ok(found) => found.state.and_then(|state| state.running) != Some(true),
         Err(error) => crate::supervisor::engine::is_missing(&error),
     }
-}
-
-/// Returns the exit status for a signal.
-fn ended_by(number: i32) -> u8 {
-    u8::try_from(128 + number).unwrap_or(u8::MAX)
 }

@@ -1,5 +1,6 @@
 //! One file a command: arguments in, effects, an exit status out.
 
+mod ask;
 mod attach;
 mod completions;
 mod doctor;

@@ -27,7 +27,10 @@ const ALL_TITLES: [&str; 7] = ["ID", "NAME", "STATE", "STARTED", "ENDED", "IMAGE
 pub(crate) async fn ps(engine_host: Option<&str>, args: &PsArgs) -> Result<u8, Failure> {
     let engine = engine::connect(engine_host).await?;
     let mut live = inventory::workflows(&engine).await?;
-    usage::add(&engine, &mut live).await;
+    // The table of all has no column for it.
+    if !args.all || args.json {
+        usage::add(&engine, &mut live).await;
+    }
     if args.all {
         let all = with_past(live, history::all()?, history::is_held);
         match args.json {

@@ -5,7 +5,7 @@
 //! (`aftermath/ID.json`), the records for `ringfence review` (`reviews/ID.json`), approvals of
 //! projects' policies (`trust/`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
@@ -63,7 +63,12 @@ pub(crate) fn folder(name: &str) -> Result<PathBuf, Failure> {
 /// holds a lock on their file until the guard has ended. After the supervisor, however it ended,
 /// nobody holds that lock.
 pub(crate) fn are_events_held(id: WorkflowId) -> bool {
-    let file = events_file(id).ok().and_then(|path| std::fs::File::open(path).ok());
+    events_file(id).is_ok_and(|path| is_locked(&path))
+}
+
+/// Tells whether another process holds a file's lock.
+pub(crate) fn is_locked(path: &Path) -> bool {
+    let file = std::fs::File::open(path).ok();
     file.is_some_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
 }
 

@@ -329,16 +329,26 @@ impl Exec {
 
     /// Returns the status that it ended with, if it did.
     pub(super) async fn status(&self, engine: &Engine) -> Result<Option<i64>, Failure> {
-        // The engine may notice the end a little later than its output's.
-        for _ in 0..40 {
-            let inspected = engine.api.inspect_exec(&self.id).await;
-            let inspected = inspected
-                .map_err(|error| engine::refused("cannot ask how a helper's program ended", &error))?;
-            if inspected.running == Some(false) && inspected.exit_code.is_some() {
-                return Ok(inspected.exit_code);
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        Ok(None)
+        exec_status(engine, &self.id, Duration::from_secs(1))
+            .await
+            .map_err(|error| engine::refused("cannot ask how a helper's program ended", &error))
     }
+}
+
+/// Returns the status of a program that has ended in a container, or nothing when the engine does
+/// not say it in time: it may notice the end a little later than its output's.
+pub(crate) async fn exec_status(
+    engine: &Engine,
+    id: &str,
+    within: Duration,
+) -> Result<Option<i64>, bollard::errors::Error> {
+    const STEP: Duration = Duration::from_millis(25);
+    for _ in 0..within.as_millis() / STEP.as_millis() {
+        let inspected = engine.api.inspect_exec(id).await?;
+        if inspected.running == Some(false) && inspected.exit_code.is_some() {
+            return Ok(inspected.exit_code);
+        }
+        tokio::time::sleep(STEP).await;
+    }
+    Ok(None)
 }

@@ -68,11 +68,14 @@ fn free_subnets<'a>(
         let offset = (seed.wrapping_add(index)) % count;
         let base = u32::from(pool.network()) + offset * step;
         let subnet = Ipv4Net::new(base.into(), prefix).ok()?;
-        let clashes = taken.iter().any(|net| match net {
-            IpNet::V4(net) => net.contains(&subnet) || subnet.contains(net),
-            IpNet::V6(_) => false,
-        });
-        (!clashes).then_some(subnet)
+        (!clashes(&subnet, taken)).then_some(subnet)
+    })
+}
+
+fn clashes(subnet: &Ipv4Net, nets: &[IpNet]) -> bool {
+    nets.iter().any(|net| match net {
+        IpNet::V4(net) => net.contains(subnet) || subnet.contains(net),
+        IpNet::V6(_) => false,
     })
 }
 
@@ -85,12 +88,9 @@ fn candidates(
     on_link: &[IpNet],
     seed: u32,
 ) -> impl Iterator<Item = Ipv4Net> + use<> {
-    let everywhere = [taken, on_link].concat();
-    let first: Vec<Ipv4Net> = free_subnets(pool, prefix, &everywhere, seed).collect();
-    let known: HashSet<Ipv4Net> = first.iter().copied().collect();
-    let others: Vec<Ipv4Net> =
-        free_subnets(pool, prefix, taken, seed).filter(|subnet| !known.contains(subnet)).collect();
-    first.into_iter().chain(others)
+    let (last, first): (Vec<Ipv4Net>, Vec<Ipv4Net>) =
+        free_subnets(pool, prefix, taken, seed).partition(|subnet| clashes(subnet, on_link));
+    first.into_iter().chain(last)
 }
 
 /// Returns the ranges on the links of this machine, as far as they can be seen: those of another

@@ -11,6 +11,7 @@ use netpolicy::decide::Reason;
 use netpolicy::floor::PRIVATE_RANGES;
 use netpolicy::host::HostName;
 
+use crate::supervisor::spec::etc::HOST_NAMES;
 use crate::wire::WorkflowId;
 use crate::wire::event::{Event, Kind, Line};
 
@@ -114,7 +115,7 @@ pub(crate) fn of(line: &Line) -> Option<Remedy> {
 
 /// Tells whether a name stands for the host, as containers see it.
 fn is_of_host(name: &HostName) -> bool {
-    ["host.docker.internal", "host.containers.internal"].contains(&name.as_str())
+    HOST_NAMES.contains(&name.as_str())
 }
 
 /// Suggests a rule for a name on a port, 443 for a question that has none.

@@ -8,19 +8,19 @@
 mod choice;
 mod refusals;
 
-use std::io::IsTerminal;
-
 use netpolicy::edit::Permission;
 use netpolicy::host::HostPattern;
 use netpolicy::load::rule_from_flag;
+use netpolicy::lookalike::lookalike;
 use netpolicy::policy::{Layer, Matcher, Origin, Policy, Rule};
 
 use self::choice::chosen;
 use self::refusals::Refusals;
 use crate::cli::policy::ApplyArgs;
+use crate::commands::ask;
 use crate::commands::events::{self, Log};
 use crate::commands::save::target::PolicyFile;
-use crate::commands::save::{PolicyEdit, listed, mark, verdict};
+use crate::commands::save::{PolicyEdit, known_names, listed, verdict};
 use crate::layers::record::Record;
 use crate::layers::{self, Wanted};
 use crate::term::{self, COULD_NOT_RUN, Failure};
@@ -127,8 +127,10 @@ fn choose(refusals: &Refusals, file: &PolicyFile) -> Result<Vec<Permission>, Fai
         }
     }
     let mut text = format!("refused, and {} can permit it:\n", term::line(&file.shown()));
+    let known = known_names(&others);
     for (number, (name, attempts)) in offered.iter().take(LISTED).enumerate() {
-        let mark = mark(&name.host, &others).map(|mark| format!("   look twice: {mark}")).unwrap_or_default();
+        let mark =
+            lookalike(&name.host, &known).map(|mark| format!("   look twice: {mark}")).unwrap_or_default();
         let entry = name.entry();
         text.push_str(&format!(
             "{:>4}  {:>5} × since {}  - {entry}{mark}\n",
@@ -150,12 +152,10 @@ fn choose(refusals: &Refusals, file: &PolicyFile) -> Result<Vec<Permission>, Fai
     if offered.is_empty() {
         return Ok(Vec::new());
     }
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::new(COULD_NOT_RUN, "nobody can be asked: stdin is no terminal")
-            .hint("choose with --name HOST[:PORT], and give --yes; nothing was written"));
-    }
-    let answer = term::ask("which of them? numbers such as 1 3, or nothing: ")
-        .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot ask").caused_by(&error))?;
+    let answer = ask::answer(
+        "which of them? numbers such as 1 3, or nothing: ",
+        "choose with --name HOST[:PORT], and give --yes; nothing was written",
+    )?;
     let numbers = chosen(&answer, offered.len().min(LISTED)).map_err(|word| {
         Failure::new(COULD_NOT_RUN, format!("`{word}` is no number of the list"))
             .hint("nothing was written; write numbers with blanks between them")

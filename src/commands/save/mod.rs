@@ -11,19 +11,18 @@
 mod difference;
 pub(crate) mod target;
 
-use std::io::IsTerminal;
-
 use netpolicy::decide::{Question, Target, Verdict, decide};
 use netpolicy::edit::{Permission, Unedited, permit};
 use netpolicy::floor::Surroundings;
 use netpolicy::host::{HostName, HostPattern};
 use netpolicy::load::{self, LayerSource, MAX_FILE};
-use netpolicy::lookalike::{Lookalike, lookalike};
+use netpolicy::lookalike::lookalike;
 use netpolicy::policy::{Layer, Matcher, Policy};
 use netpolicy::presets::PRESETS;
 use netpolicy::reach;
 
 use self::target::PolicyFile;
+use super::ask;
 use crate::host::clock::today;
 use crate::host::replace::Original;
 use crate::layers;
@@ -92,13 +91,10 @@ impl PolicyEdit {
         }
         // Nobody is asked to agree to something that is not shown.
         term::essential_lines(text);
-        if !std::io::stdin().is_terminal() {
-            return Err(Failure::new(COULD_NOT_RUN, "nobody can be asked: stdin is no terminal")
-                .hint("look at it first, then give --yes; nothing was written"));
-        }
-        let answer = term::ask(&format!("write it to {}? [y/N] ", term::line(&self.shown())))
-            .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot ask").caused_by(&error))?;
-        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+        ask::agreed(
+            &format!("write it to {}? [y/N] ", term::line(&self.shown())),
+            "look at it first, then give --yes; nothing was written",
+        )
     }
 
     /// Describes the edit: its lines, what it reaches, and names to look at twice.
@@ -107,8 +103,9 @@ impl PolicyEdit {
         let mut text = difference::lines(&self.shown(), &self.old, &self.new);
         let found = reach::difference(before, after, today());
         text.push_str(&super::policy::diff::to_words(&found));
+        let known = known_names(before);
         for name in &self.added {
-            if let Some(mark) = mark(&name.host, before) {
+            if let Some(mark) = lookalike(&name.host, &known) {
                 text.push_str(&format!("look twice at {name}: {mark}\n"));
             }
         }
@@ -170,8 +167,9 @@ pub(crate) fn verdict(policy: &Policy, name: &Permission) -> Verdict {
     decide(policy, &Surroundings::default(), &question)
 }
 
-/// Returns the reason to look at a name twice. Names of the policy and of the presets are known.
-pub(crate) fn mark(name: &HostName, policy: &Policy) -> Option<Lookalike> {
+/// Lists the names that a person knows, which others may look like: those of the policy and of the
+/// presets.
+pub(crate) fn known_names(policy: &Policy) -> Vec<HostName> {
     let of_policy = |policy: &Policy| -> Vec<HostName> {
         let exact = policy.allow.iter().filter_map(|rule| match &rule.matcher {
             Matcher::Host(HostPattern::Exact(name)) => Some(name.clone()),
@@ -184,7 +182,7 @@ pub(crate) fn mark(name: &HostName, policy: &Policy) -> Option<Lookalike> {
         let read = load::load(preset.name, Layer::Run, today(), &mut |_| Err(String::new()));
         known.extend(read.map(|loaded| of_policy(&loaded.policy)).unwrap_or_default());
     }
-    lookalike(name, &known)
+    known
 }
 
 /// The largest policy file that is read.

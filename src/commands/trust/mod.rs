@@ -8,7 +8,6 @@
 mod flow;
 
 use std::collections::BTreeSet;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +18,7 @@ use netpolicy::reach::{Line, Whose, difference};
 use serde::Serialize;
 
 use self::flow::Looked;
+use super::ask;
 use crate::cli::policy::TrustArgs;
 use crate::host::open;
 use crate::layers::{self, trust};
@@ -73,7 +73,7 @@ pub(crate) async fn trust(engine: Option<&str>, args: &TrustArgs) -> Result<u8, 
         true => term::talk_lines(text),
         false => term::essential_lines(text),
     }
-    if !args.yes && !agreed()? {
+    if !args.yes && !ask::agreed("approve it? [y/N] ", "look at it first, then give --yes")? {
         term::talk_lines("not approved\n");
         return Ok(NOT_APPROVED);
     }
@@ -258,17 +258,6 @@ fn entries<'r>(rules: impl Iterator<Item = &'r Arc<Rule>>, none: &str) -> String
 /// Returns the policy as it counts once it is approved.
 fn approved(policy: &Policy) -> Policy {
     Policy { project_trusted: true, ..policy.clone() }
-}
-
-/// Asks on the terminal; without one nobody can agree.
-fn agreed() -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::new(COULD_NOT_RUN, "nobody can be asked: stdin is no terminal")
-            .hint("look at it first, then give --yes"));
-    }
-    let answer = term::ask("approve it? [y/N] ")
-        .map_err(|error| Failure::new(COULD_NOT_RUN, "cannot ask").caused_by(&error))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 #[cfg(test)]

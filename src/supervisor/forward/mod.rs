@@ -159,7 +159,5 @@ async fn keep(mut control: Control) {
 
 /// Says for the log what is forwarded, and for whom.
 fn in_words(port: &Reserved) -> String {
-    let (uid, name) = account::of_caller();
-    let who = name.map_or(format!("user {uid}"), |name| format!("{name} (user {uid})"));
-    format!("{} to the agent's port {}, for {who}", port.shown(), port.agent)
+    format!("{} to the agent's port {}, for {}", port.shown(), port.agent, account::caller_in_words())
 }

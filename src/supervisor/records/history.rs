@@ -9,7 +9,7 @@
 //! The lock ends with the process, however that ends: who has waited for it reads how the run
 //! ended. Nothing is done to the engine by this record; [`runs`](super::runs) has the one for that.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -220,12 +220,12 @@ pub(crate) fn find<'a>(all: &'a [RunHistory], wanted: &str) -> Result<Option<&'a
 
 /// Tells whether the supervisor of a run, on this machine, still works for it.
 pub(crate) fn is_held(id: WorkflowId) -> bool {
-    path(id).is_ok_and(|path| is_locked(&path))
+    path(id).is_ok_and(|path| state::is_locked(&path))
 }
 
-fn is_locked(path: &Path) -> bool {
-    let file = File::open(path).ok();
-    file.is_some_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+/// Tells whether a run is remembered. One whose record cannot be looked for counts.
+pub(crate) fn is_remembered(id: WorkflowId) -> bool {
+    path(id).map_or(true, |path| path.try_exists().unwrap_or(true))
 }
 
 /// Blocks until the supervisor of a run has ended, however that ends.
@@ -237,7 +237,7 @@ pub(crate) fn block_until_free(id: WorkflowId) -> io::Result<()> {
 /// Writes down the end of a run whose supervisor is gone, unless that was done.
 pub(crate) fn close(id: WorkflowId, ending: RunEnding) -> Result<(), Failure> {
     let path = path(id)?;
-    if is_locked(&path) || RunHistory::read(&path).is_none_or(|run| run.over.is_some()) {
+    if state::is_locked(&path) || RunHistory::read(&path).is_none_or(|run| run.over.is_some()) {
         return Ok(());
     }
     let opened = OpenOptions::new().append(true).open(&path);
@@ -258,7 +258,7 @@ fn sweep_in(folder: &Path, now: SystemTime, most: usize, living: &[WorkflowId]) 
     for (number, (path, run)) in all.iter().enumerate() {
         let began = SystemTime::UNIX_EPOCH + Duration::from_secs(run.begun.created_at.0);
         let is_old = now.duration_since(began).is_ok_and(|age| age > KEPT_FOR);
-        if (number < beyond || is_old) && !living.contains(&run.begun.id) && !is_locked(path) {
+        if (number < beyond || is_old) && !living.contains(&run.begun.id) && !state::is_locked(path) {
             remove(path)?;
         }
     }
@@ -307,14 +307,14 @@ pub(crate) mod tests {
         let mut writer =
             HistoryWriter { file: write(&path, before.begun.clone()).unwrap(), path: path.clone() };
         assert_eq!(RunHistory::read(&path).unwrap(), before);
-        assert!(is_locked(&path));
+        assert!(state::is_locked(&path));
         writer.works(Some("7:8".to_owned()));
         let works = RunHistory::read(&path).unwrap().works.unwrap();
         assert_eq!(works.user.as_deref(), Some("7:8"));
         let ending = RunEnding { ended_at: UnixTime(9), status: Some(3), how: Some(How::Exited.into()) };
         writer.over(ending.clone());
         drop(writer);
-        assert!(!is_locked(&path));
+        assert!(!state::is_locked(&path));
         // A second end, and half of a third, change nothing.
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
         add(&mut file, &Step::Over(RunEnding { status: Some(4), ..ending.clone() })).unwrap();

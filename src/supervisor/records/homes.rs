@@ -257,9 +257,7 @@ pub(crate) fn all() -> Result<Vec<(HomeRecord, bool)>, Failure> {
             crate::term::talk(format_args!("{} is no record of a home: it is left out", path.display()));
             continue;
         };
-        let file = File::open(&path).ok();
-        let in_use = file.is_some_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
-        found.push((record, in_use));
+        found.push((record, state::is_locked(&path)));
     }
     found.sort_by(|(one, _), (other, _)| one.identity.name.cmp(&other.identity.name));
     Ok(found)

@@ -249,8 +249,8 @@ pub(crate) fn said(id: WorkflowId) -> Result<Option<String>, Failure> {
 /// Forgets what no remembered run has, and the oldest beyond what all may keep. Runs that are on
 /// the engine (`living`) stay.
 pub(crate) fn sweep(living: &[WorkflowId]) -> Result<(), Failure> {
-    let remembered: Vec<WorkflowId> = history::all()?.iter().map(|run| run.begun.id).collect();
-    sweep_in(&state::folder("output")?, KEPT_BYTES, |id| remembered.contains(id), |id| living.contains(id))
+    let folder = state::folder("output")?;
+    sweep_in(&folder, KEPT_BYTES, |id| history::is_remembered(*id), |id| living.contains(id))
 }
 
 fn sweep_in(

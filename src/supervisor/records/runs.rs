@@ -10,7 +10,7 @@
 //! knows that the supervisor is gone.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -140,8 +140,7 @@ pub(crate) fn is_supervised(id: WorkflowId) -> bool {
 
 /// Tells whether a supervisor on this machine holds the record of a workflow.
 fn is_held(id: WorkflowId) -> bool {
-    let file = path(id).ok().and_then(|path| File::open(path).ok());
-    file.is_some_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    path(id).is_ok_and(|path| state::is_locked(&path))
 }
 
 /// Forgets a workflow of which nothing is left.

@@ -23,6 +23,7 @@ use super::prepared::RunPlan;
 use super::proven::Proven;
 use super::removal::ENGINE_LIMIT;
 use crate::supervisor::engine::{self, Engine};
+use crate::supervisor::live;
 use crate::supervisor::mounts::image_volumes;
 use crate::supervisor::spec::containers::GUARD_ID;
 use crate::supervisor::spec::service::ServiceSpec;
@@ -232,13 +233,5 @@ async fn exec(
     {
         while let Some(Ok::<LogOutput, _>(_)) = output.next().await {}
     }
-    // The engine may notice the end a little later than its output's.
-    for _ in 0..40 {
-        let inspected = engine.api.inspect_exec(&id).await.map_err(cannot)?;
-        if inspected.running == Some(false) && inspected.exit_code.is_some() {
-            return Ok(inspected.exit_code);
-        }
-        sleep(Duration::from_millis(25)).await;
-    }
-    Ok(None)
+    live::exec_status(engine, &id, Duration::from_secs(1)).await.map_err(cannot)
 }

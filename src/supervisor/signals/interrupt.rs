@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::supervisor::signals::Signals;
+use crate::supervisor::signals::{Signals, status_of_signal};
 use crate::term::Failure;
 
 /// Number of callers that tidy up by themselves when a signal comes.
@@ -43,7 +43,7 @@ pub(crate) async fn unless_interrupted<T>(work: impl Future<Output = T>) -> Resu
 
 /// The failure that a signal is, where nothing of a run exists.
 pub(crate) fn interrupted(number: i32) -> Failure {
-    Failure::new(u8::try_from(128 + number).unwrap_or(u8::MAX), "interrupted before anything was created")
+    Failure::new(status_of_signal(number), "interrupted before anything was created")
 }
 
 /// Does the work unless a signal comes. What tidies up by itself is let come to its end.

@@ -27,6 +27,11 @@ pub(crate) fn signal_name(number: i32) -> &'static str {
     }
 }
 
+/// Returns the exit status of a program that a signal ended.
+pub(crate) fn status_of_signal(number: i32) -> u8 {
+    u8::try_from(128 + number).unwrap_or(u8::MAX)
+}
+
 /// The signals that are passed on to the agent.
 pub(crate) struct Signals {
     send: mpsc::UnboundedSender<i32>,

@@ -19,7 +19,7 @@ use crate::supervisor::engine::dialect::{Dialect, HostNames, Hostname};
 pub(super) const HOSTNAME: &str = "agent";
 
 /// Names of the host that an engine may write into every hosts file, with the host's address.
-const HOST_NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
+pub(crate) const HOST_NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
 
 /// The file of names.
 const HOSTS: &str = "/etc/hosts";

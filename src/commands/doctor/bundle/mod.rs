@@ -27,8 +27,20 @@ use crate::supervisor::engine::Engine;
 use crate::term::{self, COULD_NOT_RUN, Failure};
 
 /// Folders of the state directory.
-const FOLDERS: [&str; 10] =
-    ["runs", "events", "homes", "layers", "workspace", "aftermath", "reviews", "told", "given", "trust"];
+const FOLDERS: [&str; 12] = [
+    "runs",
+    "history",
+    "events",
+    "output",
+    "homes",
+    "layers",
+    "workspace",
+    "aftermath",
+    "reviews",
+    "told",
+    "given",
+    "trust",
+];
 
 /// Everything that is written.
 #[derive(Debug, Serialize)]
