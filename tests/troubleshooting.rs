@@ -4,37 +4,21 @@
 //!  block of a section ─split at `…`─▶ fragments ─▶ found in the sources' texts, or in snapshots of outcomes
 //! ```
 
+#[path = "support/sources.rs"]
+mod support;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+
+use support::{files, root, sources};
 
 /// The shortest fragment that is looked for: shorter ones are anywhere.
 const SHORTEST: usize = 6;
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Lists the files below a folder that have this ending.
-fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
-    let (mut found, mut folders) = (Vec::new(), vec![root().join(folder)]);
-    while let Some(folder) = folders.pop() {
-        for entry in folder.read_dir().expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|found| found == ending) {
-                found.push(path);
-            }
-        }
-    }
-    found
-}
-
 /// Joins all texts that a message can come from. A text in Rust may go on in the next line after a
 /// `\`.
-fn sources() -> String {
+fn texts() -> String {
     let mut all = String::new();
-    for path in ["src", "netpolicy/src"].iter().flat_map(|folder| files(folder, "rs")) {
+    for path in ["src", "netpolicy/src"].iter().flat_map(|folder| sources(root().join(folder))) {
         let text = fs::read_to_string(path).expect("a source");
         let (code, _) = text.split_once("#[cfg(test)]\nmod tests {").unwrap_or((&text, ""));
         let mut lines = code.lines().peekable();
@@ -49,7 +33,7 @@ fn sources() -> String {
             }
         }
     }
-    for path in files("tests/snapshots", "snap") {
+    for path in files(root().join("tests/snapshots"), "snap") {
         all.push_str(&fs::read_to_string(path).expect("a snapshot"));
     }
     all.replace("\\\"", "\"")
@@ -84,7 +68,7 @@ fn missing<'q>(line: &'q str, sources: &str) -> Option<&'q str> {
 #[test]
 fn every_quoted_message_is_one_of_the_programs() {
     let page = fs::read_to_string(root().join("docs/troubleshooting.md")).expect("the page");
-    let (sources, lines) = (sources(), quoted(&page));
+    let (sources, lines) = (texts(), quoted(&page));
     assert!(lines.len() > 25, "{} quoted lines", lines.len());
     let wrong: Vec<String> = lines
         .iter()

@@ -367,7 +367,8 @@ impl Ringfence {
     }
 }
 
-fn follow(pipe: Option<impl std::io::Read + Send + 'static>) -> Arc<Mutex<Vec<String>>> {
+/// Collects the lines of a pipe as they come.
+pub fn follow(pipe: Option<impl std::io::Read + Send + 'static>) -> Arc<Mutex<Vec<String>>> {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let sink = lines.clone();
     thread::spawn(move || {

@@ -1,6 +1,6 @@
 //! Ways into an agent that runs: the terminal of a person, and further programs in its container.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use integration::command::{bounded, until, wait};
+use integration::ringfence::follow;
 use integration::testbed::Testbed;
 
 use crate::Test;
@@ -54,13 +55,7 @@ impl Attached {
     fn of(mut command: Command) -> Result<Attached> {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
-        let (lines, pipe) = (Arc::new(Mutex::new(Vec::new())), child.stdout.take().context("a pipe")?);
-        let sink = Arc::clone(&lines);
-        thread::spawn(move || {
-            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-                sink.lock().map(|mut lines| lines.push(line)).ok();
-            }
-        });
+        let lines = follow(child.stdout.take());
         Ok(Attached { input: child.stdin.take(), child, lines })
     }
 

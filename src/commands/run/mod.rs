@@ -22,7 +22,7 @@ mod token;
 
 use std::path::Path;
 
-use netpolicy::load::preset_reference;
+use crate::commands::save::target;
 use netpolicy::policy::Policy;
 use netpolicy::settings::Capabilities;
 
@@ -179,9 +179,7 @@ fn check_terminal(args: &RunArgs) -> Result<(), Failure> {
 /// Returns the words behind the id in the command by which refused names are put into the run's
 /// policy file; nothing where the run has no such file.
 fn apply(args: &RunArgs, project: Option<&Path>) -> Option<String> {
-    let is_file = |entry: &&String| preset_reference(entry).is_none();
-    let files: Vec<&String> = args.policy.policies.iter().filter(is_file).collect();
-    match files.as_slice() {
+    match target::files(&args.policy.policies).as_slice() {
         [file] => Some(format!(" {}", term::in_shell(file))),
         [] => project?.join(PROJECT).exists().then(String::new),
         _ => None,

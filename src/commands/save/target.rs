@@ -43,8 +43,7 @@ impl PolicyFile {
     /// # Errors
     /// When there are several, or none.
     pub(crate) fn of_run(record: &Record) -> Result<PolicyFile, Failure> {
-        let is_file = |entry: &&String| preset_reference(entry).is_none();
-        let files: Vec<&String> = record.wanted.policies.iter().filter(is_file).collect();
+        let files = files(&record.wanted.policies);
         match (files.as_slice(), &record.wanted.project) {
             ([file], _) => Ok(PolicyFile(record.directory.join(file))),
             ([], Some(project)) => Ok(PolicyFile::of_project(&record.directory.join(project))),
@@ -106,6 +105,12 @@ impl PolicyFile {
             "the project's policy has changed, so nothing of it counts until it is approved again: ringfence trust {folder}"
         ))
     }
+}
+
+/// Lists the entries of `--policy` that are files. The one of a run, else the project's, is its
+/// own.
+pub(crate) fn files(policies: &[String]) -> Vec<&String> {
+    policies.iter().filter(|entry| preset_reference(entry).is_none()).collect()
 }
 
 #[cfg(test)]

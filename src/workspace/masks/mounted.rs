@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
 use super::look::{Candidate, Look, Within, read_and_judge};
-use super::names::{Names, Treatment};
+use super::names::Treatment;
 use super::snapshot::Mark;
-use super::walk::{Eye, patterns, plan_by};
+use super::walk::{Eye, by_name, patterns, plan_by};
 use super::{Plan, Why, Wishes, With, report, secret_folders, showing_nothing_in};
 use crate::host::at::{NAME_ONLY, open_below};
 use crate::term::{COULD_NOT_RUN, Failure};
@@ -155,16 +155,8 @@ fn check_file(bind: &Bind, wishes: &Wishes) -> Result<(), Failure> {
 
 /// Returns what the file's name says, here or in the container.
 fn name_of(bind: &Bind, wishes: &Wishes) -> Result<Option<(Treatment, Why)>, Failure> {
-    let here = without_root(&bind.source);
-    let masked = patterns("mask", &wishes.mask)?;
-    if let Some(index) = masked.matches(&here).first() {
-        // Every text made two patterns.
-        let word = wishes.mask.get(index / 2).cloned().unwrap_or_default();
-        return Ok(Some((Treatment::Empty, Why::Policy(word))));
-    }
-    let names = Names::get();
-    let found = names.of_file(&here).or_else(|| names.of_file(&without_root(Path::new(&bind.target))));
-    Ok(found.map(|(treatment, pattern)| (treatment, Why::Name(pattern))))
+    let (here, inside) = (without_root(&bind.source), without_root(Path::new(&bind.target)));
+    Ok(by_name(&patterns("mask", &wishes.mask)?, &wishes.mask, &here, std::iter::once(inside)))
 }
 
 fn judge_file(candidate: &Candidate, mut file: File) -> Look {

@@ -152,6 +152,23 @@ pub(super) fn patterns(key: &str, texts: &[String]) -> Result<GlobSet, Failure> 
     set.build().map_err(|error| Failure::new(COULD_NOT_RUN, format!("{key}: too much")).caused_by(&error))
 }
 
+/// Returns what the name of a file says: a policy's `mask`, which [`patterns`] made of `words`, the
+/// path, or one of the `others` that it is known by.
+pub(super) fn by_name(
+    mask: &GlobSet,
+    words: &[String],
+    path: &Path,
+    mut others: impl Iterator<Item = PathBuf>,
+) -> Option<(Treatment, Why)> {
+    if let Some(index) = mask.matches(path).first() {
+        // Every text made two patterns.
+        return Some((Treatment::Empty, Why::Policy(words.get(index / 2).cloned().unwrap_or_default())));
+    }
+    let names = Names::get();
+    let found = names.of_file(path).or_else(|| others.find_map(|other| names.of_file(&other)));
+    found.map(|(treatment, pattern)| (treatment, Why::Name(pattern)))
+}
+
 /// The project or a mount, and what a person wishes to be seen of it.
 pub(super) struct Eye<'a> {
     pub(super) project: &'a Path,
@@ -218,14 +235,7 @@ impl<'a> Eye<'a> {
     /// Returns what the name of a file says: by its path below the directory, or by a path that the
     /// directory is known by.
     pub(super) fn by_name(&self, path: &Path) -> Option<(Treatment, Why)> {
-        if let Some(index) = self.mask.matches(path).first() {
-            // Every text made two patterns.
-            let word = self.mask_words.get(index / 2).cloned().unwrap_or_default();
-            return Some((Treatment::Empty, Why::Policy(word)));
-        }
-        let behind = || self.called.iter().find_map(|called| Names::get().of_file(&called.join(path)));
-        let found = Names::get().of_file(path).or_else(behind);
-        found.map(|(treatment, pattern)| (treatment, Why::Name(pattern)))
+        by_name(&self.mask, self.mask_words, path, self.called.iter().map(|called| called.join(path)))
     }
 
     fn is_cache(&self, folder: &Path) -> bool {
@@ -375,7 +385,9 @@ impl<'a> Walk<'a> {
             self.seen.unmasked.push(path.to_owned());
             return;
         }
-        let Some(name) = self.named(path).or(hooks.then_some((Treatment::Fixed, Why::Git))) else { return };
+        let Some(name) = self.eye.by_name(path).or(hooks.then_some((Treatment::Fixed, Why::Git))) else {
+            return;
+        };
         if name.0 == Treatment::Spare {
             return;
         }
@@ -413,13 +425,9 @@ impl<'a> Walk<'a> {
         } else if is(".gitmodules") {
             Some((Treatment::Scrub(Form::Git), Why::Name(".gitmodules")))
         } else {
-            self.named(&path)
+            self.eye.by_name(&path)
         };
         self.candidates.push(Candidate { path, mark, name, within });
-    }
-
-    fn named(&self, path: &Path) -> Option<(Treatment, Why)> {
-        self.eye.by_name(path)
     }
 }
 
