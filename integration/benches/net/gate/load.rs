@@ -13,8 +13,8 @@ use crate::load::processor_time;
 
 /// Clients at once.
 const CLIENTS: usize = 8;
-/// Connections of one measurement: fewer than a guard permits in a moment.
-const CONNECTIONS: usize = 3000;
+/// Connections of one measurement: fewer than a guard dials at once, before its rate counts.
+const CONNECTIONS: usize = 1900;
 /// Requests of one measurement on kept connections.
 const REQUESTS: usize = 40_000;
 /// Bytes of the stream.

@@ -22,7 +22,7 @@ fn haproxy(world: &World, network: u8, say: &dyn Fn(&str)) -> Result<Option<Proc
     let Some(program) = installed("haproxy", "haproxy", say) else { return Ok(None) };
     let [tls, http] = [free()?, free()?];
     let config = format!(
-        "global\n  nbthread 1\n  maxconn 8000\ndefaults\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  \
+        "global\n  nbthread 1\n  maxconn 1000\ndefaults\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  \
          option splice-auto\n\
          frontend tls\n  mode tcp\n  bind {tls}\n  tcp-request inspect-delay 5s\n  \
          tcp-request content accept if {{ req.ssl_sni -m str {NAME} }}\n  tcp-request content reject\n  default_backend tls\n\
