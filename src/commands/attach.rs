@@ -5,10 +5,13 @@
 //!  the keys, a hang-up ─▶ the agent goes on     its end ─▶ its status, as `ringfence wait` prints it
 //! ```
 
+use std::time::Duration;
+
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{AttachContainerOptions, KillContainerOptions};
 use futures_util::StreamExt;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::cli::ways::AttachArgs;
 use crate::commands::meant::{AllRuns, MeantRun, WorkingAgent};
@@ -20,6 +23,9 @@ use crate::supervisor::signals::{SIGHUP, Signals, signal_name, status_of_signal}
 use crate::supervisor::streams::{self, CarryOutcome, FarTerminal, Input, RawTerminal};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::event::Observation;
+
+/// An engine knows within this time after the end of an agent's streams that the agent has ended.
+const END_IS_KNOWN: Duration = Duration::from_secs(5);
 
 /// Attaches until the agent ends or is left; its status, or 0.
 pub(crate) async fn attach(engine_host: Option<&str>, args: AttachArgs) -> Result<u8, Failure> {
@@ -177,8 +183,9 @@ async fn carry(
 
 /// Returns the status of an agent whose streams have ended.
 async fn status(run: MeantRun<'_>, agent: &WorkingAgent<'_>) -> Result<u8, Failure> {
-    let looked = agent.engine.inspect_container(agent.container, None).await;
-    if looked.is_ok_and(|about| about.state.and_then(|state| state.running) == Some(true)) {
+    // Podman ends the streams a moment before it knows that the agent has ended.
+    let mut waiting = agent.engine.api.wait_container(agent.container, None).boxed();
+    if timeout(END_IS_KNOWN, waiting.next()).await.is_err() {
         let id = run.id;
         return Err(Failure::new(
             COULD_NOT_RUN,

@@ -15,6 +15,7 @@ use bollard::query_parameters::TopOptionsBuilder;
 use tokio::time::{sleep, timeout};
 
 use super::container_end::last_words;
+use super::exit_status;
 use super::prepared::RunPlan;
 use crate::host::descriptors;
 use crate::supervisor::signals::Signals;
@@ -47,7 +48,10 @@ async fn begins(plan: &RunPlan, agent: &str) -> bool {
         let looked = plan.engine.inspect_container(agent, None).await;
         let state = looked.ok().and_then(|about| about.state).unwrap_or_default();
         if state.running == Some(false) {
-            return !matches!(state.exit_code, Some(126 | 127));
+            let said = async || last_words(&plan.engine, agent).await;
+            let told_by = plan.engine.dialect.unstartable_command;
+            let status = exit_status::of_agent(told_by, state.exit_code.unwrap_or(0), said).await;
+            return !matches!(status, 126 | 127);
         }
         // It may end just now, which is seen in the next round.
         let processes = plan.engine.api.top_processes(agent, columns.clone()).await;

@@ -1,5 +1,5 @@
 //! The other proxies, each with one worker, on the same core, with a check of the name as a person
-//! would write it.
+//! would write it, and a line of log for each connection or request, as the guard has.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -22,12 +22,12 @@ fn haproxy(world: &World, network: u8, say: &dyn Fn(&str)) -> Result<Option<Proc
     let Some(program) = installed("haproxy", "haproxy", say) else { return Ok(None) };
     let [tls, http] = [free()?, free()?];
     let config = format!(
-        "global\n  nbthread 1\n  maxconn 1000\ndefaults\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  \
-         option splice-auto\n\
-         frontend tls\n  mode tcp\n  bind {tls}\n  tcp-request inspect-delay 5s\n  \
+        "global\n  nbthread 1\n  maxconn 1000\n  log stdout format raw daemon\ndefaults\n  log global\n  \
+         timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  option splice-auto\n\
+         frontend tls\n  mode tcp\n  option tcplog\n  bind {tls}\n  tcp-request inspect-delay 5s\n  \
          tcp-request content accept if {{ req.ssl_sni -m str {NAME} }}\n  tcp-request content reject\n  default_backend tls\n\
          backend tls\n  mode tcp\n  server one {SERVER}:443\n\
-         frontend http\n  mode http\n  bind {http}\n  http-request deny unless {{ req.hdr(host) -m str {NAME} }}\n  \
+         frontend http\n  mode http\n  option httplog\n  bind {http}\n  http-request deny unless {{ req.hdr(host) -m str {NAME} }}\n  \
          default_backend http\n\
          backend http\n  mode http\n  http-reuse never\n  server one {SERVER}:80\n"
     );
@@ -50,9 +50,10 @@ fn nginx(world: &World, network: u8, say: &dyn Fn(&str)) -> Result<Option<Proces
     let config = format!(
         "load_module {};\nuser root;\ndaemon off;\nmaster_process off;\nworker_processes 1;\npid {}/pid;\n\
          error_log /dev/null crit;\nevents {{ worker_connections 8000; }}\n\
-         stream {{\n  map $ssl_preread_server_name $to {{ {NAME} {SERVER}:443; default 127.0.0.1:1; }}\n  \
+         stream {{\n  log_format line '$remote_addr $time_iso8601 $ssl_preread_server_name $upstream_addr $status \
+         $bytes_sent $bytes_received $session_time';\n  access_log /dev/null line;\n  map $ssl_preread_server_name $to {{ {NAME} {SERVER}:443; default 127.0.0.1:1; }}\n  \
          server {{ listen {tls}; ssl_preread on; tcp_nodelay on; proxy_pass $to; }}\n}}\n\
-         http {{\n  access_log off;\n  upstream one {{ server {SERVER}:80; keepalive 64; }}\n  \
+         http {{\n  access_log /dev/null;\n  upstream one {{ server {SERVER}:80; keepalive 64; }}\n  \
          server {{ listen {http} default_server; return 403; }}\n  \
          server {{ listen {http}; server_name {NAME}; keepalive_requests 1000000; location / {{ proxy_pass http://one; \
          proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host; }} }}\n}}\n",
