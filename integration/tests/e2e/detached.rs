@@ -244,8 +244,9 @@ fn foreground(bed: &Testbed) -> Result<()> {
     ensure!(logs.stdout == "out\n", "while it runs the engine has it: {logs:?}");
     let mut waiting =
         bed.ringfence.command().args(["wait", &name]).stdout(Stdio::piped()).stdin(Stdio::null()).spawn()?;
+    // The agent's end may overtake that of the command, which ends the command.
     let told = bed.ringfence.call(&["exec", &name, "touch", "/tmp/go"])?;
-    ensure!(told.status.success(), "{told:?}");
+    ensure!([Some(0), Some(137)].contains(&told.status.code()), "{told:?}");
     let outcome = running.finish(LIMIT)?;
     ensure!(outcome.status == 7, "{}", outcome.shown());
     let status = wait(&mut waiting, LIMIT)?.context("the waiting ends")?;

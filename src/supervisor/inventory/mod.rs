@@ -145,6 +145,12 @@ pub(crate) async fn workflows(engine: &Engine) -> Result<Vec<WorkflowSummary>, F
     Ok(group(parts(engine, LABEL_WORKFLOW).await?, known))
 }
 
+/// Lists everything that is left on the engine of a workflow; none where nothing is.
+async fn of_id(engine: &Engine, id: WorkflowId) -> Result<Option<WorkflowSummary>, Failure> {
+    let parts = parts(engine, &format!("{LABEL_WORKFLOW}={id}")).await?;
+    Ok(group(parts, known).into_iter().find(|found| found.id == id))
+}
+
 /// Lists everything that is left on the engine of a workflow that this process made.
 pub(crate) async fn of_run(engine: &Engine, workflow: &Workflow) -> Result<WorkflowSummary, Failure> {
     let own = Claim {

@@ -67,10 +67,35 @@ async fn write_end_down(engine: &Engine, found: &WorkflowSummary, how: How) -> O
     exit_status
 }
 
-/// Removes everything of a workflow: agent and services first, so that they never run without a
-/// guard, then the guard and the fence, then what they used. All of it is tried; all errors are
-/// told.
+/// Number of further tries, each after a helper of the run that came after the look before it.
+const TRIES: usize = 3;
+
+/// Removes everything of a workflow. Podman removes no container that another one joins, so a helper
+/// that the workflow's own supervisor starts meanwhile makes it fail: then what is there now is
+/// removed.
 pub(crate) async fn remove(engine: &Engine, found: &WorkflowSummary) -> Result<(), Failure> {
+    let mut removed = remove_listed(engine, found).await;
+    let mut listed = found.clone();
+    for _ in 0..TRIES {
+        if removed.is_ok() {
+            break;
+        }
+        let Ok(now) = super::of_id(engine, found.id).await else { break };
+        let now = now.unwrap_or(WorkflowSummary { parts: Vec::new(), ..found.clone() });
+        let came = |part: &Part| listed.parts.iter().all(|old| old.handle != part.handle);
+        if !now.parts.is_empty() && !now.parts.iter().any(came) {
+            break;
+        }
+        removed = remove_listed(engine, &now).await;
+        listed = now;
+    }
+    removed
+}
+
+/// Removes what was listed of a workflow: agent and services first, so that they never run without
+/// a guard, then the guard and the fence, then what they used. All of it is tried; all errors are
+/// told.
+async fn remove_listed(engine: &Engine, found: &WorkflowSummary) -> Result<(), Failure> {
     let id = found.id;
     let mut errors = Vec::new();
     let of = |roles: &'static [Role]| found.parts.iter().filter(move |part| roles.contains(&part.role));
