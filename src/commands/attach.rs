@@ -31,7 +31,7 @@ const END_IS_KNOWN: Duration = Duration::from_secs(5);
 pub(crate) async fn attach(engine_host: Option<&str>, args: AttachArgs) -> Result<u8, Failure> {
     let runs = AllRuns::gather(engine_host).await?;
     let run = runs.meant(&args.run)?;
-    let agent = run.working_agent(args.record)?;
+    let agent = run.working_agent(args.record).await?;
     let WorkingAgent { engine, container, helpers } = &agent;
     let about = engine.inspect_container(container, None).await;
     let about = about.map_err(|error| engine::refused(format!("cannot attach to {}", run.id), &error))?;

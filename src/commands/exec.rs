@@ -38,7 +38,7 @@ pub(crate) async fn exec(engine_host: Option<&str>, args: ExecArgs) -> Result<u8
     }
     let runs = AllRuns::gather(engine_host).await?;
     let run = runs.meant(&args.run)?;
-    let agent = run.working_agent(args.record)?;
+    let agent = run.working_agent(args.record).await?;
     let about = agent.engine.inspect_container(agent.container, None).await;
     let about = about.map_err(|error| engine::refused(format!("cannot look at {}", run.id), &error))?;
     let config = about.config.unwrap_or_default();

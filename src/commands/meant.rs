@@ -4,6 +4,7 @@ use crate::cli::live::RecordArgs;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::inventory::{self, WorkflowSummary};
 use crate::supervisor::records::history::{self, RunHistory};
+use crate::supervisor::run::begun;
 use crate::supervisor::spec::workflow::Helpers;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::{Role, WorkflowId};
@@ -81,7 +82,7 @@ impl<'a> MeantRun<'a> {
     ///
     /// # Errors
     /// When it does not run, or not yet; when this machine has no record of the run.
-    pub(crate) fn working_agent(&self, record: RecordArgs) -> Result<WorkingAgent<'a>, Failure> {
+    pub(crate) async fn working_agent(&self, record: RecordArgs) -> Result<WorkingAgent<'a>, Failure> {
         let id = self.id;
         let ended = || {
             Failure::new(COULD_NOT_RUN, format!("the agent of {id} does not run"))
@@ -94,13 +95,21 @@ impl<'a> MeantRun<'a> {
                 "use the machine that started it; if it is yours and was started elsewhere, look at it with `ringfence ps` and add --without-record",
             ));
         }
+        let starting = || {
+            Failure::new(COULD_NOT_RUN, format!("{id} is still starting"))
+                .hint("wait until its agent runs: `ringfence ps --all` says so")
+        };
         if self.history.is_some_and(|run| run.works.is_none()) {
-            return Err(Failure::new(COULD_NOT_RUN, format!("{id} is still starting"))
-                .hint("wait until its agent runs: `ringfence ps --all` says so"));
+            return Err(starting());
         }
         let container = found.container(Role::Agent).filter(|_| found.agent == "running");
         let helpers = found.helpers().filter(|_| found.guard == "running");
         match (container, helpers) {
+            (Some(container), Some(_))
+                if self.history.is_none() && !begun::may_be_entered(engine, container).await =>
+            {
+                Err(starting())
+            }
             (Some(container), Some(helpers)) => Ok(WorkingAgent { engine, container, helpers }),
             _ => Err(ended()),
         }

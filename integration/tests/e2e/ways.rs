@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a command has what the agent has, and its own status", confined),
     ("no name that the agent changes makes a command root", renamed),
     ("what cannot be entered is refused", refused),
+    ("nobody enters a container before its covers are checked", before_the_check),
 ];
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -236,5 +237,55 @@ fn refused(bed: &Testbed) -> Result<()> {
         let run = detached.call(words)?;
         ensure!(run.status.code() == Some(125) && run.stderr.contains("does not run"), "{run:?}");
     }
+    only_the_uplink(bed)
+}
+
+/// A run in the foreground whose fence stands still between its proof and the agent's start, so
+/// that the check of the covers takes as long as the test wants. A service that gets ready at a
+/// word makes the room in between.
+fn before_the_check(bed: &Testbed) -> Result<()> {
+    let project = bed.fresh_directory("ways")?.join("checked");
+    std::fs::create_dir_all(&project)?;
+    std::fs::write(project.join(".env"), "PASSWORD=planted-before-the-check\n")?;
+    let policy = bed.ringfence.policy_file(&format!(
+        "version: 1\nservices:\n  gate:\n    image: {}\n    command: [sleep, \"600\"]\n    ready: {{command: [test, -e, /tmp/go]}}\n",
+        bed.images.tiny
+    ))?;
+    let project = project.to_str().context("a path of text")?;
+    let script = "cat .env; echo up; exec sleep 600";
+    let mut running =
+        bed.ringfence.start(&policy, &["--project", project], &bed.images.agent, &["sh", "-c", script])?;
+    let part = |role: &str| {
+        let label = format!("label=dev.ringfence.role={role}");
+        bed.engine.docker(&["ps", "--quiet", "--filter", &label])
+    };
+    until("the service runs", LIMIT, || part("service").is_ok_and(|id| !id.is_empty()))?;
+    let (fence, service) = (part("fence")?, part("service")?);
+    let enter = || bed.ringfence.call(&["exec", &running.name, "cat", ".env"]);
+    let checked = (|| {
+        bed.engine.docker(&["pause", &fence])?;
+        let ready = bed.engine.docker(&["exec", &service, "touch", "/tmp/go"]);
+        let entered = ready.and_then(|_| {
+            until("the agent's container runs", LIMIT, || part("agent").is_ok_and(|id| !id.is_empty()))?;
+            // Its supervisor has had the time to take it for begun.
+            thread::sleep(Duration::from_secs(1));
+            Ok((enter()?, bed.ringfence.call(&["attach", "--no-stdin", &running.name])?))
+        });
+        bed.engine.docker(&["unpause", &fence])?;
+        entered
+    })();
+    let (entered, attached) = checked?;
+    for refused in [&entered, &attached] {
+        ensure!(
+            refused.status.code() == Some(125) && refused.stderr.contains("still starting"),
+            "{refused:?}"
+        );
+    }
+    // The control: the same words enter once the covers are checked.
+    let opens = || enter().is_ok_and(|entered| entered.status.success() && entered.stdout.is_empty());
+    let opened = until("the covers are checked", LIMIT, opens);
+    let up = running.wait_for_line("up", LIMIT);
+    crate::failing::end(bed, running)?;
+    opened.and(up)?;
     only_the_uplink(bed)
 }

@@ -14,6 +14,7 @@ mod account;
 mod agent_end;
 mod agent_streams;
 pub(crate) mod attempts;
+pub(crate) mod begun;
 mod checked;
 pub(crate) mod checks;
 mod conclusion;
@@ -44,6 +45,7 @@ pub(crate) mod summary;
 mod system_calls;
 mod waiting;
 
+use self::begun::{Beginning, Entry};
 use self::checked::{Checked, Gathered};
 use self::created::Created;
 use self::early_signal::EarlySignal;
@@ -80,18 +82,19 @@ pub(crate) async fn run(
     let starting = start(&plan, gathered, forwards, events, &mut record, &early);
     let outcome = match early.follow(signals, engine, starting).await {
         Ok(running) => {
-            let has_begun = said.is_none() || detached::has_begun(&plan).await;
-            // From here on `ringfence exec` may enter. In the background that is known to be behind
-            // the covers' check.
-            if has_begun {
-                history.works(running.user.clone());
-            }
-            if let Some(said) = said.filter(|_| has_begun) {
-                detached::leave(plan.workflow.id, said, signals);
+            let mut entry = Entry::closed(&mut history, running.user.clone());
+            if let Some(said) = said {
+                let begun = detached::has_begun(&plan).await;
+                if begun == Some(Beginning::Runs) {
+                    entry.open();
+                }
+                if begun != Some(Beginning::NotStarted) {
+                    detached::leave(plan.workflow.id, said, signals);
+                }
             }
             home.iter_mut().for_each(HeldHome::keep);
             let _step = trace::step("agent ran, files put back");
-            Ok(running.supervise(signals).await.close(&mut aftermath).await)
+            Ok(running.supervise(signals, entry).await.close(&mut aftermath).await)
         }
         Err(failure) => Err(failure),
     };

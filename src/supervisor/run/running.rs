@@ -3,6 +3,7 @@
 
 use super::agent_end::{AgentEnd, FENCE_ENDED, TIME_OVER};
 use super::agent_streams::AgentStreams;
+use super::begun::Entry;
 use super::container_end::last_words;
 use super::created::KnownHost;
 use super::ended::Ended;
@@ -41,7 +42,7 @@ pub(super) struct Running<'a> {
 
 impl<'a> Running<'a> {
     /// Watches over the agent until it has ended, or is to be ended.
-    pub(super) async fn supervise(self, signals: &mut Signals) -> Ended<'a> {
+    pub(super) async fn supervise(self, signals: &mut Signals, mut entry: Entry<'_>) -> Ended<'a> {
         let Running { plan, mut streams, watch, host, guard, mut forwarding, user: _ } = self;
         let shared = plan.covers.told.iter().map(|told| (Observation::SharedFiles, told.clone()));
         plan.note(shared.collect());
@@ -59,6 +60,8 @@ impl<'a> Running<'a> {
                     );
                 }
                 Happened::AgentEnded(status) => {
+                    // It may have been quicker than the look at its command. Nobody enters it now.
+                    entry.open();
                     let lost = streams.drain(signals, waiting.time_over()).await;
                     if let Some(forwarding) = &forwarding {
                         forwarding.drain().await;
@@ -67,6 +70,7 @@ impl<'a> Running<'a> {
                     break AgentEnd::exited(stopping.how(status), status, lost);
                 }
                 Happened::HelperEnded(who, status) => break AgentEnd::without_helper(who, status),
+                Happened::Begun => entry.open(),
                 Happened::TimeOver => break AgentEnd::at_limit(TIME_OVER, deadline.limit, &deadline.why),
                 Happened::DiskFull(what) => {
                     break AgentEnd::at_limit(FENCE_ENDED, Observation::DiskLimit, &what);

@@ -9,6 +9,7 @@ use futures_util::{FutureExt, StreamExt};
 use netpolicy::service::ServiceName;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::begun::{self, Beginning};
 use super::container_end::exit_of;
 use super::created::KnownHost;
 use super::prepared::RunPlan;
@@ -31,6 +32,8 @@ const WARNING: Duration = Duration::from_secs(120);
 pub(super) enum Happened {
     /// The agent ended with a status; below 0, where the engine cannot tell.
     AgentEnded(i64),
+    /// The agent's command runs: what is checked before it is behind it.
+    Begun,
     /// The guard or the fence did.
     HelperEnded(Role, i64),
     /// A service did, with a status.
@@ -59,6 +62,7 @@ pub(super) enum Happened {
 pub(super) struct Waiting<'r> {
     plan: &'r RunPlan,
     agent: LocalBoxFuture<'r, i64>,
+    begun: LocalBoxFuture<'r, ()>,
     guard: LocalBoxFuture<'r, i64>,
     fence: LocalBoxFuture<'r, i64>,
     /// Services that have not ended.
@@ -87,6 +91,7 @@ impl<'r> Waiting<'r> {
         Waiting {
             plan,
             agent: exit(&plan.engine, plan.workflow.object(Role::Agent)),
+            begun: begun(plan).boxed_local(),
             guard: exit(&plan.engine, plan.workflow.object(Role::Guard)),
             fence: exit(&plan.engine, plan.workflow.object(Role::Fence)),
             services: plan.services.iter().map(|service| service_exit(plan, service)).collect(),
@@ -111,6 +116,10 @@ impl<'r> Waiting<'r> {
             // The agent's own end comes first: at the end of a run all may end at once.
             biased;
             status = &mut self.agent => Happened::AgentEnded(status),
+            () = &mut self.begun => {
+                self.begun = std::future::pending().boxed_local();
+                Happened::Begun
+            }
             status = &mut self.guard => Happened::HelperEnded(Role::Guard, status),
             status = &mut self.fence => Happened::HelperEnded(Role::Fence, status),
             () = self.time_over.come() => Happened::TimeOver,
@@ -166,6 +175,13 @@ impl TimeOver {
         while Instant::now() < self.awake && clock() < self.wall {
             sleep_until(self.awake.min(Instant::now() + Self::LOOK)).await;
         }
+    }
+}
+
+/// Waits until the agent's container may be entered. One that did not begin never may.
+async fn begun(plan: &RunPlan) {
+    if !begun::is_unchecked(plan) && begun::until_begun(plan).await == Beginning::NotStarted {
+        std::future::pending::<()>().await;
     }
 }
 
