@@ -28,12 +28,15 @@ const MATRIX: [(&str, &[&str]); 10] = [
 ];
 
 /// The parts of the supervisor from the ground up, each with those that it may use.
-const PARTS: [(&str, &[&str]); 16] = [
+const PARTS: [(&str, &[&str]); 18] = [
     ("signals", &[]),
     ("engine", &[]),
     ("spec", &["engine"]),
-    ("live", &["engine", "spec"]),
-    ("forward", &["engine", "spec", "live"]),
+    ("exec_stream", &["engine"]),
+    ("records", &["spec"]),
+    ("live", &["engine", "spec", "records"]),
+    ("forward", &["engine", "spec", "live", "exec_stream"]),
+    ("host_loopback", &["engine", "spec", "records", "exec_stream"]),
     ("streams", &["engine"]),
     ("networks", &["engine", "spec"]),
     ("helper_image", &["engine", "spec"]),
@@ -41,7 +44,6 @@ const PARTS: [(&str, &[&str]); 16] = [
     ("mounts", &["engine", "spec"]),
     ("upload", &["engine", "spec", "live"]),
     ("watch", &["engine", "spec"]),
-    ("records", &["spec"]),
     ("aftermath", &["engine", "spec", "live"]),
     ("inventory", &["engine", "spec", "live", "records", "aftermath"]),
     (
@@ -52,6 +54,7 @@ const PARTS: [(&str, &[&str]); 16] = [
             "spec",
             "live",
             "forward",
+            "host_loopback",
             "streams",
             "networks",
             "helper_image",

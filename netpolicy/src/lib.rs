@@ -15,6 +15,7 @@ pub mod export;
 pub mod floor;
 pub mod headroom;
 pub mod host;
+pub mod host_access;
 pub mod import;
 mod index;
 pub mod load;

@@ -12,6 +12,7 @@ pub use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::host::{HostName, HostPattern};
+use crate::host_access::HostAccess;
 use crate::service::{Service, ServiceName};
 use crate::settings::{Container, Credentials, Dns, NoticeDetail, Proxy, Requirement, Workspace};
 use crate::target::Endpoint;
@@ -151,9 +152,9 @@ pub struct Rule {
     /// Resolver of the names.
     #[serde(default)]
     pub resolved_by: ResolvedBy,
-    /// The host itself is meant: the one way to a host alias.
+    /// Way to the host, where the host itself is meant: the one way to a host alias.
     #[serde(default)]
-    pub host_access: bool,
+    pub host_access: HostAccess,
     /// The author's words, shown by explain, events and reports.
     pub reason: Option<String>,
     /// SourcePlace of the rule.
@@ -182,7 +183,7 @@ impl Rule {
             private: Vec::new(),
             expires: None,
             resolved_by: ResolvedBy::Guard,
-            host_access: false,
+            host_access: HostAccess::None,
             reason: None,
             origin,
         }

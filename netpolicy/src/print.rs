@@ -62,7 +62,7 @@ fn network(text: &mut String, policy: &Policy, comment: &Comment<'_>) {
         // A project's rules do not follow the switch; read again, they would.
         let follow = |rule: &std::sync::Arc<Rule>| {
             matches!(rule.matcher, Matcher::Cidr(_))
-                || rule.host_access
+                || rule.host_access.is_given()
                 || rule.resolved_by == ResolvedBy::Proxy
         };
         proxy(&mut inner, own, own.resolves_names && policy.allow.iter().all(follow));
@@ -93,7 +93,7 @@ pub fn entry(rule: &Rule, denial: bool) -> String {
         || !rule.private.is_empty()
         || rule.expires.is_some()
         || rule.resolved_by == ResolvedBy::Proxy
-        || rule.host_access
+        || rule.host_access.is_given()
         || rule.reason.is_some();
     if let (Matcher::Host(pattern), false) = (&rule.matcher, says_more) {
         match (rule.ports.as_slice(), denial) {
@@ -124,8 +124,8 @@ pub fn entry(rule: &Rule, denial: bool) -> String {
     if rule.resolved_by == ResolvedBy::Proxy {
         keys.push("resolved-by: proxy".to_owned());
     }
-    if rule.host_access {
-        keys.push("host-access: true".to_owned());
+    if rule.host_access.is_given() {
+        keys.push(format!("host-access: {}", rule.host_access));
     }
     if let Some(reason) = &rule.reason {
         keys.push(format!("reason: {}", quoted(reason)));

@@ -160,8 +160,25 @@ struct FullRule {
     /// checked. Not for projects.
     resolved_by: Option<ResolvedBy>,
     /// The host itself is meant, by one of its names such as `host.docker.internal`. Not for
-    /// projects.
-    host_access: Option<bool>,
+    /// projects. `true` is the address at which containers reach the engine's machine, `loopback`
+    /// the loopback of the machine on which the run was started.
+    host_access: Option<HostAccess>,
+}
+
+/// Way to the host.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum HostAccess {
+    /// `true`: the address at which containers reach the engine's machine.
+    Address(bool),
+    /// The loopback of the machine on which the run was started.
+    Loopback(Loopback),
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Loopback {
+    Loopback,
 }
 
 /// A rule of `deny`.

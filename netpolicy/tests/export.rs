@@ -59,7 +59,7 @@ fn what_permits_nothing_is_not_exported() {
         policy.allow[index] = rule.into();
     };
     change(&mut policy, 0, &|rule| rule.expires = Some(Date::constant(2026, 11, 24)));
-    change(&mut policy, 1, &|rule| rule.host_access = true);
+    change(&mut policy, 1, &|rule| rule.host_access = netpolicy::host_access::HostAccess::Address);
     change(&mut policy, 2, &|rule| rule.origin.layer = Layer::Project);
     policy.ceilings = vec![Ceiling { layer: Layer::Organisation, rules: vec![policy.allow[2].clone()] }];
     for format in Format::ALL {

@@ -74,7 +74,10 @@ fn an_instance_of_ones_own() {
         let rules = self_managed(url).unwrap();
         assert_eq!(rules.len(), 1, "{url}");
         assert_eq!((rules[0].origin.text.as_str(), rules[0].protocol), (text, protocol), "{url}");
-        assert!(rules[0].private.is_empty() && !rules[0].host_access, "{url}: nothing private is implied");
+        assert!(
+            rules[0].private.is_empty() && !rules[0].host_access.is_given(),
+            "{url}: nothing private is implied"
+        );
     }
 }
 

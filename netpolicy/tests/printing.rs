@@ -95,6 +95,7 @@ fn rule() -> impl Strategy<Value = String> {
             format!("{{cidr: 198.51.100.0/24, ports: {ports:?}{reason}}}")
         }),
         Just("{host: host.docker.internal, ports: [3000], host-access: true}".to_owned()),
+        Just("{host: host.docker.internal, ports: [3000], host-access: loopback}".to_owned()),
     ]
 }
 

@@ -10,7 +10,8 @@ use netpolicy::policy::{Layer, Matcher, Policy, Protocol, ResolvedBy};
 use netpolicy::reach::{At, Line, Ports, Targets, Whose, Witness, difference};
 use proptest::prelude::*;
 use world::{
-    Asked, GATEWAY, TODAY, asked, carried, is_alias, is_as_strict, is_private, name, policy, surroundings,
+    Asked, GATEWAY, LOOPBACK, TODAY, asked, carried, is_alias, is_as_strict, is_private, name, policy,
+    surroundings,
 };
 
 /// What the two policies do with a question: the check, if it is permitted.
@@ -64,7 +65,8 @@ fn mentions(line: &Line, asked: &Asked) -> bool {
                         At::Proxy => asked.resolver == ResolvedBy::Proxy,
                         _ if asked.resolver == ResolvedBy::Proxy => false,
                         At::Anywhere => !host && !asked.address.is_some_and(is_private),
-                        At::Host => host,
+                        At::Host => host && asked.address != Some(LOOPBACK),
+                        At::Loopback => host && asked.address.is_none_or(|address| address == LOOPBACK),
                         At::Ranges(nets) => !host && holds(nets),
                         At::HostIn(nets) => host && holds(nets),
                     }
@@ -131,7 +133,8 @@ proptest! {
                 prop_assert!(reaches_more(more, less), "{:#?}", line);
                 prop_assert_eq!(line.new.allowed, is.is_some());
                 prop_assert_eq!(line.old.allowed, was.is_some());
-                if line.at != At::HostIn(Vec::new()) && !line.witness.is_the_host {
+                let is_at_the_host = line.witness.is_the_host || line.at == At::Loopback;
+                if line.at != At::HostIn(Vec::new()) && !is_at_the_host {
                     let asked = as_asked(&line.witness);
                     prop_assert!(mentions(line, &asked), "{:#?}", line);
                 }
@@ -150,7 +153,7 @@ proptest! {
                 for name in &names {
                     let other = Witness { target: Target::Name(name.clone()), ..line.witness.clone() };
                     let asked = as_asked(&other);
-                    let floored = is_alias(name.as_str()) != other.is_the_host || world::is_metadata(name.as_str());
+                    let floored = is_alias(name.as_str()) != (other.is_the_host || line.at == At::Loopback) || world::is_metadata(name.as_str());
                     if floored || !mentions(line, &asked) {
                         continue;
                     }

@@ -265,4 +265,6 @@ pub(crate) enum GuardCommand {
     Run,
     /// Carry requests from stdin to the guard, and its answers to stdout
     Control,
+    /// Carry connections to the loopback of the supervisor's machine
+    Carry,
 }

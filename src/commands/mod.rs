@@ -131,6 +131,7 @@ fn in_a_container(command: Command) -> Result<u8, Failure> {
         Command::Fence(FenceCommand::Ask { address }) => crate::inside::fence::ask(address),
         Command::Guard(GuardCommand::Run) => crate::inside::guard::run(),
         Command::Guard(GuardCommand::Control) => crate::inside::guard::relay(),
+        Command::Guard(GuardCommand::Carry) => crate::inside::guard::carry(),
         Command::Host(HostCommand::Watch) => crate::inside::probe::host_network::watch(),
         Command::Disk(DiskCommand::Watch) => crate::inside::probe::disk_use::watch(),
         Command::Probe(ProbeCommand::Container) => crate::inside::probe::doctor::container(),

@@ -21,6 +21,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::supervisor::engine::{self, Engine};
+use crate::supervisor::records::{changes, runs};
 use crate::supervisor::spec::workflow::Helpers;
 use crate::term::{COULD_NOT_RUN, Failure, Warning};
 use crate::wire::control::{Change, ControlAnswer, Good, Request, State};
@@ -117,14 +118,31 @@ async fn ask(engine: &Engine, guard: &str, request: &Request) -> Result<Good, Fa
 /// Makes a change, in both places.
 pub(crate) async fn change(engine: &Engine, to: &Helpers, change: Change) -> Result<Outcome, Failure> {
     let mut session = Session::open(engine, &to.guard).await?;
+    // What is written down of a run is for its supervisor here, which follows no other machine.
+    let is_own = runs::Run::of(to.id).is_some();
     let made = match change.closes() {
-        true => close(engine, to, &mut session, change).await,
-        false => open(engine, to, &mut session, change).await,
+        true => {
+            // Where it cannot be written down, the guard closes all the same.
+            let written = write_down(is_own, to, &change);
+            close(engine, to, &mut session, change).await.and_then(|state| Ok(written.map(|()| state)?))
+        }
+        false => {
+            let made = open(engine, to, &mut session, change.clone()).await;
+            made.and_then(|state| Ok(write_down(is_own, to, &change).map(|()| state)?))
+        }
     };
     match made {
         Ok(state) => Ok(Outcome::Made(state)),
         Err(Unmade::Refused(why)) => Ok(Outcome::Refused(why)),
         Err(Unmade::Failed(failure)) => Err(failure),
+    }
+}
+
+/// Writes a change of rules down for the supervisor of the run.
+fn write_down(is_own: bool, to: &Helpers, change: &Change) -> Result<(), Failure> {
+    match change {
+        Change::Allow(_) | Change::Deny(_) | Change::Reload(_) if is_own => changes::add(to.id, change),
+        _ => Ok(()),
     }
 }
 

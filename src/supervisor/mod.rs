@@ -12,15 +12,19 @@
 //! `mounts` gives the agent this machine's files, `upload` takes authorities, secrets and the
 //! guard's inputs into containers. `run` is the story above, `watch` counts what an agent uses,
 //! `signals` passes signals on, `streams` carries input, output and terminal, `live` changes a run
-//! that goes on, `forward` carries connections to the agent's ports. `records` keeps what this
+//! that goes on, `forward` carries connections to the agent's ports, and
+//! `host_loopback` from the agent to permitted ports of this machine's loopback, both by
+//! `exec_stream`. `records` keeps what this
 //! machine knows of its runs, `inventory` finds them on the engine and removes them, `aftermath`
 //! puts back what a run may not leave behind. In what engines differ, `engine::dialect` alone
 //! knows.
 
 pub(crate) mod aftermath;
 pub(crate) mod engine;
+mod exec_stream;
 pub(crate) mod forward;
 pub(crate) mod helper_image;
+pub(crate) mod host_loopback;
 pub(crate) mod image;
 pub(crate) mod inventory;
 pub(crate) mod live;

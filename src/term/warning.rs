@@ -260,8 +260,8 @@ impl fmt::Display for Warning {
             }
             Warning::OnLoopbackOnly { port, address } => write!(
                 f,
-                "the server on port {port} of this machine listens on 127.0.0.1 only, where the agent does not reach it: have it \
-                 listen on {address} too"
+                "the server on port {port} of this machine listens on 127.0.0.1 only, where the agent does not reach it: permit \
+                 host.docker.internal:{port}/loopback, or have it listen on {address} too"
             ),
             Warning::DiskNotCounted(why) => write!(
                 f,

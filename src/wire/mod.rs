@@ -12,9 +12,11 @@ pub(crate) mod disk_use;
 pub(crate) mod event;
 pub(crate) mod forward;
 pub(crate) mod handover;
+pub(crate) mod host_loopback;
 pub(crate) mod host_network;
 pub(crate) mod identity;
 pub(crate) mod init;
+pub(crate) mod live_rules;
 pub(crate) mod notice;
 pub(crate) mod probe;
 

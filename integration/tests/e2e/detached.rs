@@ -103,7 +103,7 @@ impl<'b> Detached<'b> {
     }
 
     /// Returns the process of its supervisor.
-    fn supervisor(&self) -> Result<Pid> {
+    pub(crate) fn supervisor(&self) -> Result<Pid> {
         let words = ["run", "-d", &self.name].map(str::to_owned);
         let is = |folder: &Path| {
             let line = fs::read(folder.join("cmdline")).ok()?;

@@ -34,6 +34,7 @@ mod git_tools;
 mod helper_image;
 mod home;
 mod host_addresses;
+mod host_loopback;
 mod host_servers;
 mod hostile_labels;
 mod identity;
@@ -134,6 +135,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("creations", creations::TESTS, true),
         ("host_addresses", host_addresses::TESTS, true),
         ("network_changes", network_changes::TESTS, true),
+        ("host_loopback", host_loopback::TESTS, true),
         ("host_servers", host_servers::TESTS, true),
         ("runtimes", runtimes::TESTS, true),
         ("secrets", secrets::TESTS, true),

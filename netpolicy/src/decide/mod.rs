@@ -20,6 +20,7 @@ use std::sync::Arc;
 use self::verdict::Notes;
 use crate::floor::{self, Surroundings};
 use crate::host::{HostName, HostPattern};
+use crate::host_access::{HostAccess, LOOPBACK_ADDRESS};
 use crate::index::RuleIndex;
 use crate::policy::{Layer, Matcher, Policy, Protocol, ResolvedBy, Rule};
 use crate::ruleset::RESERVED_PORTS;
@@ -141,7 +142,7 @@ impl Decider {
             notes.add(Finding::NothingDenies, None);
         }
         // A host alias is reached by its own name under a rule that says so, and by nothing wider.
-        let counts = |rule: &&Arc<Rule>| rule.host_access == alias.is_some();
+        let counts = |rule: &&Arc<Rule>| rule.host_access.is_given() == alias.is_some();
         let mut candidates = self.allow.of_name(name).filter(counts).peekable();
         let Some(nearest) = candidates.peek().map(|rule| Arc::clone(rule)) else {
             notes.add(Finding::NothingAllows, None);
@@ -298,10 +299,10 @@ impl Decider {
         if let Some(denial) = self.denial_of_address(addr, port) {
             return Some((Finding::DeniesAddress, (Reason::DeniedByRule, Arc::clone(denial))));
         }
-        let refused = if rule.host_access {
-            (s.host_gateway != Some(addr)).then_some(Reason::HostAddress)
-        } else {
-            floor::refusal(addr, &rule.private, &self.policy.dns.upstream_fake_range, s)
+        let refused = match rule.host_access {
+            HostAccess::Address => (s.host_gateway != Some(addr)).then_some(Reason::HostAddress),
+            HostAccess::Loopback => (addr != LOOPBACK_ADDRESS).then_some(Reason::HostAddress),
+            HostAccess::None => floor::refusal(addr, &rule.private, &self.policy.dns.upstream_fake_range, s),
         };
         refused.map(|reason| (Finding::Floor(reason), (reason, Arc::clone(rule))))
     }
@@ -317,7 +318,7 @@ impl Decider {
     ) -> Option<Refusal> {
         let layer = rule.origin.layer;
         let above = || self.ceilings.iter().filter(|(of, _)| *of <= layer);
-        if layer == Layer::Project && rule.host_access {
+        if layer == Layer::Project && rule.host_access.is_given() {
             // Neither a ceiling nor an approval lets a project reach the host.
             notes.add(Finding::BeyondTrust, Some(rule));
             return Some((Reason::UntrustedLayer, Arc::clone(rule)));
@@ -369,10 +370,10 @@ impl Decider {
         if q.resolver == ResolvedBy::Proxy {
             conditions.push(Condition::ProxyResolves);
         } else if q.address.is_none() {
-            conditions.push(if rule.host_access {
-                Condition::TheHost
-            } else {
-                Condition::NotInFloor(Arc::clone(rule))
+            conditions.push(match rule.host_access {
+                HostAccess::Address => Condition::TheHost,
+                HostAccess::Loopback => Condition::TheLoopback,
+                HostAccess::None => Condition::NotInFloor(Arc::clone(rule)),
             });
             if self.deny.has_ranges() {
                 conditions.push(Condition::NotDenied);
@@ -416,7 +417,7 @@ fn contains(entry: &Rule, rule: &Rule, port: u16, q: &Question<'_>) -> bool {
         && (rule.resolved_by == ResolvedBy::Guard || entry.resolved_by == ResolvedBy::Proxy)
         && rule.host_access == entry.host_access
         // The host's own address needs no `private` beside `host-access`.
-        && (rule.host_access
+        && (rule.host_access.is_given()
             || q.address
                 .filter(private)
                 .is_none_or(|addr| entry.private.iter().any(|net| net.contains(&addr))))

@@ -21,6 +21,8 @@ pub enum Condition {
     ProxyResolves,
     /// The address must be the host's own.
     TheHost,
+    /// The supervisor carries it to the loopback of its own machine.
+    TheLoopback,
     /// The ClientHello must carry this name.
     Sni(HostName),
     /// Every HTTP request must carry this name.
@@ -42,6 +44,9 @@ impl fmt::Display for Condition {
             Condition::NotDenied => f.write_str("its address in no denied range"),
             Condition::ProxyResolves => f.write_str("the proxy resolves it, its address is not checked"),
             Condition::TheHost => f.write_str("its address is the host's own"),
+            Condition::TheLoopback => {
+                f.write_str("the supervisor carries it to the loopback of its own machine")
+            }
             Condition::Sni(name) => write!(f, "SNI = {name}"),
             Condition::HostHeader(name) => write!(f, "Host = {name}"),
             Condition::SniOrHost(name) => write!(f, "SNI or Host = {name}, or a protocol that has neither"),

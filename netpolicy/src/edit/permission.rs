@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::floor;
 use crate::host::{HostName, HostPattern};
+use crate::host_access::HostAccess;
 use crate::policy::{Matcher, ResolvedBy, Rule};
 use crate::print;
 
@@ -39,8 +40,12 @@ impl Permission {
             Matcher::Host(HostPattern::Exact(host)) => host.clone(),
             Matcher::Host(_) => return by_hand("a pattern permits names that nobody has looked at"),
         };
-        if rule.host_access || floor::refused_name(&host).is_some() {
-            let named = Rule { host_access: true, ..rule.clone() };
+        if rule.host_access.is_given() || floor::refused_name(&host).is_some() {
+            let host_access = match rule.host_access {
+                HostAccess::None => HostAccess::Address,
+                given => given,
+            };
+            let named = Rule { host_access, ..rule.clone() };
             let line = print::entry(&named, false);
             return Err(ByHand { why: "it gives access to this machine", line });
         }

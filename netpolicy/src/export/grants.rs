@@ -33,7 +33,7 @@ fn why_not(rule: &Arc<Rule>, policy: &Policy, today: Date) -> Option<&'static st
         Some("the network is denied")
     } else if rule.expired(today) {
         Some("it has expired")
-    } else if rule.host_access {
+    } else if rule.host_access.is_given() {
         Some("the host itself is nothing that another program should reach")
     } else if in_floor(rule) {
         Some("the floor refuses some of it, which is not written out there")
@@ -73,7 +73,7 @@ fn holds(entry: &Rule, rule: &Rule, today: Date) -> bool {
         })
         && rule.private.iter().all(|net| entry.private.iter().any(|outer| outer.contains(net)))
         && (rule.resolved_by == ResolvedBy::Guard || entry.resolved_by == ResolvedBy::Proxy)
-        && !entry.host_access
+        && !entry.host_access.is_given()
 }
 
 /// Tells whether `outer` matches every name that `inner` matches.

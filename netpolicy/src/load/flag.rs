@@ -9,6 +9,7 @@ use super::{host, range, rule};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::floor;
 use crate::host::HostPattern;
+use crate::host_access::{HostAccess, LOOPBACK_ENDING};
 use crate::policy::{Layer, Matcher, Rule};
 use crate::reason::Reason;
 use crate::yaml::{Findings, SourcePlace};
@@ -53,6 +54,11 @@ pub(super) fn read_flag(flag: &str, text: &str, findings: &mut Findings) -> Opti
 fn read(flag: &str, text: &str, typed: Typed, findings: &mut Findings) -> Option<Rule> {
     let side = if flag == "--deny" { Side::Deny } else { Side::Allow };
     let place = SourcePlace::flag(flag, text);
+    let is_consent = side == Side::Allow && typed == Typed::ByPerson;
+    let (text, access) = match text.strip_suffix(LOOPBACK_ENDING).filter(|_| is_consent) {
+        Some(host) => (host, HostAccess::Loopback),
+        None => (text, HostAccess::Address),
+    };
     let looks_like_range = text.parse::<IpNet>().is_ok() || text.parse::<IpAddr>().is_ok();
     let (matcher, ports) = if side == Side::Deny && looks_like_range {
         let text = match text.parse::<IpAddr>() {
@@ -62,8 +68,15 @@ fn read(flag: &str, text: &str, typed: Typed, findings: &mut Findings) -> Option
         (Matcher::Cidr(range::range(&text, side, &place, findings)?), Vec::new())
     } else {
         let (pattern, port) = host::host_and_port(text, side, &place, findings)?;
-        if side == Side::Allow && typed == Typed::ByPerson && is_of_host(&pattern) {
-            return host_access(pattern, port, &place, findings);
+        if is_consent && is_of_host(&pattern) {
+            return host_access(pattern, port, access, &place, findings);
+        }
+        if access == HostAccess::Loopback {
+            let message =
+                format!("`{pattern}` does not stand for the host, which `{LOOPBACK_ENDING}` is about");
+            let hint = Some("write `host.docker.internal:3000/loopback`".into());
+            findings.push(place.error("host-alias", message, hint));
+            return None;
         }
         (Matcher::Host(pattern), side.default_ports(port))
     };
@@ -84,6 +97,7 @@ fn is_of_host(pattern: &HostPattern) -> bool {
 fn host_access(
     pattern: HostPattern,
     port: Option<u16>,
+    access: HostAccess,
     place: &SourcePlace,
     findings: &mut Findings,
 ) -> Option<Rule> {
@@ -94,7 +108,10 @@ fn host_access(
         return None;
     };
     let mut rule = rule::plain(Matcher::Host(pattern), vec![port], Layer::Run, place);
-    rule.host_access = true;
+    rule.host_access = access;
+    if access == HostAccess::Loopback {
+        rule.origin.text.push_str(LOOPBACK_ENDING);
+    }
     rule::check(&rule, Side::Allow, place, findings).then_some(rule)
 }
 
@@ -107,10 +124,24 @@ mod tests {
         for name in ["host.docker.internal", "host.containers.internal"] {
             let text = format!("{name}:3000");
             let rule = rule_from_command_line("--allow", &text).unwrap();
-            assert!(rule.host_access && rule.ports == [3000], "{name}");
+            assert!(rule.host_access == HostAccess::Address && rule.ports == [3000], "{name}");
+            let rule = rule_from_command_line("--allow", &format!("{text}/loopback")).unwrap();
+            assert!(rule.host_access == HostAccess::Loopback && rule.ports == [3000], "{name}");
+            assert_eq!(rule.origin.text, format!("{text}/loopback"));
             assert!(rule_from_flag("--allow", &text).is_err(), "{name} in another program's list");
         }
-        assert!(!rule_from_command_line("--allow", "gitlab.com:3000").unwrap().host_access);
+        assert!(!rule_from_command_line("--allow", "gitlab.com:3000").unwrap().host_access.is_given());
+        // The loopback is the host's alone, is asked for by a person, and is no denial's.
+        for text in [
+            "gitlab.com:3000/loopback",
+            "localhost:3000/loopback",
+            "host.docker.internal/loopback",
+            "/loopback",
+        ] {
+            assert!(rule_from_command_line("--allow", text).is_err(), "{text}");
+        }
+        assert!(rule_from_flag("--allow", "host.docker.internal:3000/loopback").is_err());
+        assert!(rule_from_command_line("--deny", "host.docker.internal:3000/loopback").is_err());
         for (text, why) in [
             ("host.docker.internal", "its port must be named"),
             ("*.docker.internal:3000", "by one name"),
@@ -121,6 +152,6 @@ mod tests {
             let error = rule_from_command_line("--allow", text).unwrap_err();
             assert!(error.message.contains(why), "{text}: {}", error.message);
         }
-        assert!(!rule_from_command_line("--deny", "host.docker.internal").unwrap().host_access);
+        assert!(!rule_from_command_line("--deny", "host.docker.internal").unwrap().host_access.is_given());
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn apply(drafts: &[Draft], policy: &mut Policy) -> Option<Diagnostic>
 
 /// Lets the proxy resolve the name of a rule, as the switch does.
 pub fn resolve_by_proxy(rule: &mut Arc<Rule>) {
-    let is_name = matches!(rule.matcher, Matcher::Host(_)) && !rule.host_access;
+    let is_name = matches!(rule.matcher, Matcher::Host(_)) && !rule.host_access.is_given();
     if is_name && rule.origin.layer != Layer::Project && rule.resolved_by == ResolvedBy::Guard {
         Arc::make_mut(rule).resolved_by = ResolvedBy::Proxy;
     }

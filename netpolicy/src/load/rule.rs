@@ -10,6 +10,7 @@ use super::shape::{self, list, nearest, string, wrong_type};
 use super::side::Side;
 use crate::diagnostic::Diagnostic;
 use crate::floor;
+use crate::host_access::{HostAccess, LOOPBACK_ENDING};
 use crate::policy::{Date, Layer, Matcher, Origin, Protocol, ResolvedBy, Rule};
 use crate::reason::Reason;
 use crate::ruleset::{FILTER_PORT, RESERVED_PORTS};
@@ -56,7 +57,7 @@ struct Parts {
     private: Vec<IpNet>,
     expires: Option<Date>,
     resolved_by: ResolvedBy,
-    host_access: bool,
+    host_access: HostAccess,
     reason: Option<String>,
 }
 
@@ -123,7 +124,7 @@ fn from_map(
         return None;
     }
     let ports = parts.ports.unwrap_or_else(|| side.default_ports(None));
-    let rule = Rule {
+    let mut rule = Rule {
         protocol: parts.protocol,
         private: parts.private,
         expires: parts.expires,
@@ -132,6 +133,9 @@ fn from_map(
         reason: parts.reason,
         ..plain(matcher, ports, layer, &node.place)
     };
+    if rule.host_access == HostAccess::Loopback {
+        rule.origin.text.push_str(LOOPBACK_ENDING);
+    }
     check(&rule, side, &node.place, findings).then_some(rule)
 }
 
@@ -182,7 +186,7 @@ impl Parts {
                 found.is_some()
             }
             "host-access" => {
-                let found = shape::boolean(value, "`host-access`", findings);
+                let found = host_access(value, findings);
                 self.host_access = found.unwrap_or_default();
                 found.is_some()
             }
@@ -221,7 +225,7 @@ pub(super) fn check(rule: &Rule, side: Side, place: &SourcePlace, findings: &mut
         Matcher::Cidr(_) => return check_range(rule, place, findings),
     };
     let name = pattern.name();
-    let finding = match (floor::refused_name(name), rule.host_access) {
+    let finding = match (floor::refused_name(name), rule.host_access.is_given()) {
         (None, false) => return true,
         (Some(Reason::MetadataAddress), _) => {
             let message = format!("`{name}` stands for a cloud's metadata service and is always refused");
@@ -269,7 +273,7 @@ fn check_range(rule: &Rule, place: &SourcePlace, findings: &mut Findings) -> boo
     let finding = if let Some(explicit) = rule.protocol.filter(|protocol| *protocol != Protocol::Tcp) {
         let message = format!("`protocol: {}` needs a name to check", explicit.as_str());
         place.error("protocol", message, Some("leave `protocol` out: a range is plain TCP".into()))
-    } else if rule.host_access {
+    } else if rule.host_access.is_given() {
         let hint = Some("give access to the host by name: `host: host.docker.internal`".into());
         place.error("host-alias", "`host-access` needs a name of the host", hint)
     } else if let Matcher::Cidr(net @ IpNet::V4(_)) = &rule.matcher
@@ -305,6 +309,23 @@ fn day(node: &Node, findings: &mut Findings) -> Option<Date> {
         findings.push(node.place.error("expires", message, hint));
     }
     day
+}
+
+/// Reads the way to the host: a boolean, or the one word beside it.
+fn host_access(node: &Node, findings: &mut Findings) -> Option<HostAccess> {
+    if node.as_str() == Some("loopback") {
+        return Some(HostAccess::Loopback);
+    }
+    match &node.value {
+        Value::Scalar { text, plain: true } if node.kind() == "a boolean" => {
+            Some(if text.starts_with(['t', 'T']) { HostAccess::Address } else { HostAccess::None })
+        }
+        Value::Refused => None,
+        _ => {
+            findings.push(wrong_type(node, "`host-access` is `true`, `false` or `loopback`", None));
+            None
+        }
+    }
 }
 
 fn resolver(node: &Node, findings: &mut Findings) -> Option<ResolvedBy> {

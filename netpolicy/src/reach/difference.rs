@@ -92,6 +92,8 @@ pub enum At {
     Proxy,
     /// The host itself.
     Host,
+    /// The loopback of the supervisor's machine.
+    Loopback,
     /// The host itself, if its address lies in these ranges.
     HostIn(Vec<IpNet>),
 }

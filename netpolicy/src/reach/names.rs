@@ -19,6 +19,7 @@ use super::side::{Both, Change, NEW, OLD, Side, State, patterns, reaches_more};
 use super::spans::{Span, join, to_nets};
 use crate::floor;
 use crate::host::HostName;
+use crate::host_access::LOOPBACK_ADDRESS;
 use crate::policy::{Date, Protocol, ResolvedBy, Rule, day_after};
 use crate::target::Target;
 
@@ -39,6 +40,7 @@ enum AddressKind {
     Private(Rc<[Span]>),
     Proxy,
     Host,
+    Loopback,
 }
 
 /// Finds names that are permitted in one policy and not in the other, or under another check; and
@@ -160,11 +162,17 @@ impl Asking<'_> {
         let alias = floor::refused_name(name).is_some();
         let mut items = Vec::new();
         for port in ports {
-            // A host alias is reached at the host or nowhere.
-            let (place, address) =
-                if alias { (AddressKind::Host, None) } else { (AddressKind::Public, Some(self.public)) };
-            let ask = |side: usize, day| sides[side].name(&target, port, address, day);
-            self.simple(name, port, place, &days, ask, &mut items);
+            if alias {
+                // It is reached at the host, by one of two ways, or nowhere.
+                let ask = |side: usize, day| sides[side].host(&target, port, day);
+                self.simple(name, port, AddressKind::Host, &days, ask, &mut items);
+                let ask = |side: usize, day| sides[side].loopback(&target, port, day);
+                self.simple(name, port, AddressKind::Loopback, &days, ask, &mut items);
+            } else {
+                let public = Some(self.public);
+                let ask = |side: usize, day| sides[side].name(&target, port, public, day);
+                self.simple(name, port, AddressKind::Public, &days, ask, &mut items);
+            }
             if proxied {
                 let ask = |side: usize, day| sides[side].by_proxy(&target, port, day);
                 self.simple(name, port, AddressKind::Proxy, &days, ask, &mut items);
@@ -195,7 +203,7 @@ impl Asking<'_> {
                 match place {
                     AddressKind::Public => reach.public.entry(port).or_insert_with(|| (name.clone(), from)),
                     AddressKind::Host => reach.host.entry(port).or_insert_with(|| (name.clone(), from)),
-                    AddressKind::Proxy | AddressKind::Private(_) => continue,
+                    AddressKind::Proxy | AddressKind::Loopback | AddressKind::Private(_) => continue,
                 };
             }
             items.extend(self.item(Item { port, place: place.clone(), change, from, until }));
@@ -335,6 +343,7 @@ impl Asking<'_> {
         let cells = |spans| self.addresses.within(spans).map(|cell| cell.on(port));
         match place {
             AddressKind::Proxy => Some(None),
+            AddressKind::Loopback => Some(Some(LOOPBACK_ADDRESS)),
             // Where every address is denied the name is answered all the same, and one below a
             // wildcard asked about upstream.
             AddressKind::Public => Some(cells(None).find(open)),
@@ -355,6 +364,7 @@ fn draft(side: usize, item: &Item, address: Option<IpAddr>, region: &Region, tod
         AddressKind::Private(spans) => At::Ranges(to_nets(spans)),
         AddressKind::Proxy => At::Proxy,
         AddressKind::Host => At::Host,
+        AddressKind::Loopback => At::Loopback,
     };
     Draft {
         side,

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use crate::decide::{Decider, Finding, Question, Verdict};
 use crate::floor::{PRIVATE_RANGES, Surroundings};
 use crate::host::{HostName, HostPattern};
+use crate::host_access::LOOPBACK_ADDRESS;
 use crate::policy::{Date, Layer, Matcher, Origin, Policy, Protocol, ResolvedBy, Rule};
 use crate::reason::Reason;
 use crate::target::{Target, Transport};
@@ -81,6 +82,22 @@ impl Side {
     ) -> Option<Protocol> {
         let question = Question { address, ..Question::about(name, day).port(port) };
         check(self.names.decide(&self.surroundings, &question))
+    }
+
+    /// Returns the check under which a name of the host leads to the host's address, whatever that
+    /// is.
+    pub(super) fn host(&self, name: &Target, port: u16, day: Date) -> Option<Protocol> {
+        let somewhere = Some(IpAddr::V4(Ipv4Addr::new(172, 17, 0, 1)));
+        let surroundings = Surroundings { host_gateway: somewhere, ..self.surroundings.clone() };
+        let question = Question { address: somewhere, ..Question::about(name, day).port(port) };
+        check(self.names.decide(&surroundings, &question))
+    }
+
+    /// Returns the check under which a name of the host leads to the supervisor's loopback. There
+    /// is one such address, so denied ranges are in the answer.
+    pub(super) fn loopback(&self, name: &Target, port: u16, day: Date) -> Option<Protocol> {
+        let question = Question { address: Some(LOOPBACK_ADDRESS), ..Question::about(name, day).port(port) };
+        check(self.whole.decide(&self.surroundings, &question))
     }
 
     /// Returns the check under which a name is permitted that only the proxy can resolve.

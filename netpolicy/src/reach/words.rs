@@ -35,6 +35,7 @@ impl fmt::Display for Line {
             At::Ranges(nets) => write!(f, " at {}", list(nets))?,
             At::Proxy => f.write_str(" resolved by the proxy")?,
             At::Host => f.write_str(", the host itself")?,
+            At::Loopback => f.write_str(", on the loopback of the supervisor's machine")?,
             At::HostIn(nets) => write!(f, " that are the host itself, at {}", list(nets))?,
         }
         if let Targets::Names { except, .. } = &self.targets
@@ -92,6 +93,7 @@ impl Line {
             At::Ranges(nets) => at(nets),
             At::Proxy => json!("proxy"),
             At::Host => json!("host"),
+            At::Loopback => json!("loopback"),
             At::HostIn(nets) => json!({"host_in": nets}),
         };
         json!({

@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use netpolicy::decide::{Question, Target};
 use netpolicy::floor::Surroundings;
 use netpolicy::host::{HostName, HostPattern};
+use netpolicy::host_access::HostAccess;
 use netpolicy::policy::{Ceiling, Date, Layer, Matcher, Origin, Policy, Protocol, ResolvedBy, Rule};
 use netpolicy::settings::{Dns, Proxy, Server};
 use netpolicy::target::Transport;
@@ -25,6 +26,7 @@ pub(crate) use self::reference::*;
 
 pub(crate) const TODAY: Date = Date::constant(2026, 11, 25);
 pub(crate) const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 17, 0, 1));
+pub(crate) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(crate) const PORTS: [u16; 4] = [22, 80, 443, 8443];
 
 const NAMES: [&str; 12] = [
@@ -153,19 +155,25 @@ fn grant(layers: &'static [Layer]) -> impl Strategy<Value = Rule> {
         prop::option::weighted(0.4, prop::collection::vec(nets(&PRIVATE), 1..3)),
         prop::option::weighted(0.2, day()),
         (prop::bool::weighted(0.2), prop::bool::weighted(0.2), prop::bool::weighted(0.8)),
-        select(layers),
+        (prop::bool::weighted(0.4), select(layers)),
     )
-        .prop_map(|(matcher, ports, protocol, private, expires, (proxy, host, sensible), layer)| {
-            let alias = matches!(&matcher, Matcher::Host(pattern) if is_alias(pattern.name().as_str()));
-            Rule {
-                protocol,
-                private: private.unwrap_or_default(),
-                expires,
-                resolved_by: if proxy { ResolvedBy::Proxy } else { ResolvedBy::Guard },
-                host_access: if sensible { alias } else { host },
-                ..Rule::new(matcher, ports, origin(layer))
-            }
-        })
+        .prop_map(
+            |(matcher, ports, protocol, private, expires, (proxy, host, sensible), (near, layer))| {
+                let alias = matches!(&matcher, Matcher::Host(pattern) if is_alias(pattern.name().as_str()));
+                Rule {
+                    protocol,
+                    private: private.unwrap_or_default(),
+                    expires,
+                    resolved_by: if proxy { ResolvedBy::Proxy } else { ResolvedBy::Guard },
+                    host_access: match (if sensible { alias } else { host }, near) {
+                        (false, _) => HostAccess::None,
+                        (true, false) => HostAccess::Address,
+                        (true, true) => HostAccess::Loopback,
+                    },
+                    ..Rule::new(matcher, ports, origin(layer))
+                }
+            },
+        )
 }
 
 pub(crate) fn denial() -> impl Strategy<Value = Rule> {

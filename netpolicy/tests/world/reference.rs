@@ -30,11 +30,11 @@ fn permits(policy: &Policy, rule: &Rule, asked: &Asked, port: u16) -> bool {
     // Host aliases are refused by name, but to a rule that asks for the host, which a project's
     // never may.
     if let Target::Name(name) = &asked.target
-        && (is_metadata(name.as_str()) || is_alias(name.as_str()) != rule.host_access)
+        && (is_metadata(name.as_str()) || is_alias(name.as_str()) != is_host(rule))
     {
         return false;
     }
-    if rule.host_access && (layer == Layer::Project || matches!(asked.target, Target::Address(_))) {
+    if is_host(rule) && (layer == Layer::Project || matches!(asked.target, Target::Address(_))) {
         return false;
     }
     // Names that only the proxy resolves: organisation, user, run.
@@ -62,12 +62,17 @@ fn permits(policy: &Policy, rule: &Rule, asked: &Asked, port: u16) -> bool {
     };
     match real {
         None => true,
-        Some(address) if rule.host_access => address == GATEWAY,
+        Some(address) if rule.host_access == HostAccess::Address => address == GATEWAY,
+        Some(address) if rule.host_access == HostAccess::Loopback => address == LOOPBACK,
         Some(address) => {
             !floored(address, policy)
                 && (!is_private(address) || rule.private.iter().any(|net| in_net(address, net)))
         }
     }
+}
+
+fn is_host(rule: &Rule) -> bool {
+    matches!(rule.host_access, HostAccess::Address | HostAccess::Loopback)
 }
 
 /// Whether the entry of a ceiling contains what a rule grants of a target.
@@ -83,7 +88,7 @@ fn holds(entry: &Rule, rule: &Rule, asked: &Asked, port: u16) -> bool {
         && (rule.resolved_by == ResolvedBy::Guard || entry.resolved_by == ResolvedBy::Proxy)
         && is_as_strict(check(rule, port), check(entry, port))
         && real.is_none_or(|address| {
-            rule.host_access || !is_private(address) || entry.private.iter().any(|net| in_net(address, net))
+            is_host(rule) || !is_private(address) || entry.private.iter().any(|net| in_net(address, net))
         })
 }
 

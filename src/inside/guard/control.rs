@@ -17,8 +17,8 @@ use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio::time::timeout;
 
 use super::Guard;
-use super::live::LiveRules;
 use crate::wire::control::{ControlAnswer, LONGEST, Request, TURN};
+use crate::wire::live_rules::LiveRules;
 
 /// Connections at once. Each may hold a request of the longest.
 const CONNECTIONS: usize = 4;

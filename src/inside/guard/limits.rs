@@ -17,6 +17,7 @@ use netpolicy::ruleset::{DIALS_BURST, GATE_CONNECTIONS, GATE_CONNECTIONS_PER_SEC
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::wire::handover::{CONNECTION_FILES, OTHER_FILES};
+use crate::wire::host_loopback::CONNECTIONS as LOOPBACK_CONNECTIONS;
 
 /// Connections on which requests are read one by one: those hold buffers (see [`super::http`]), the
 /// others hold none.
@@ -47,6 +48,8 @@ pub(crate) enum Limit {
     Log,
     /// Names that can have an address.
     Names,
+    /// Connections to the loopback of the supervisor's machine at once.
+    Loopback,
 }
 
 impl fmt::Display for Limit {
@@ -64,6 +67,9 @@ impl fmt::Display for Limit {
             ),
             Limit::Idle => f.write_str("4 hours without a byte"),
             Limit::Log => f.write_str("lines of the decision log that the engine has not taken yet"),
+            Limit::Loopback => {
+                write!(f, "{LOOPBACK_CONNECTIONS} connections to the supervisor's loopback at once")
+            }
             Limit::Names => f.write_str("addresses that stand for names (network.dns.virtual-range)"),
         }
     }

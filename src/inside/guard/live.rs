@@ -14,8 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use netpolicy::decide::{Decider, Question, Reason, Verdict};
 use netpolicy::host::HostName;
-use netpolicy::policy::{Date, Layer, Policy, Rule};
-use netpolicy::successor::{Unfit, successor};
+use netpolicy::host_access::{HostAccess, LOOPBACK_ADDRESS};
+use netpolicy::policy::{Date, Policy, Rule};
+use netpolicy::successor::Unfit;
 use tokio::sync::{Notify, watch};
 
 use super::Guard;
@@ -24,11 +25,12 @@ use super::gate::{Link, Refusal};
 use super::shape::{self, Pace};
 use crate::term::trace::{self, Diagnostic};
 use crate::wire::WorkflowId;
-use crate::wire::conditions::{Applied, Conditions, Effect};
+use crate::wire::conditions::{Conditions, Effect};
 use crate::wire::control::{Change, ControlAnswer, Good, State};
 use crate::wire::event::{Control, Kind, Note, Observation};
 use crate::wire::handover::FenceConfig;
 use crate::wire::host_network::HostNetwork;
+use crate::wire::live_rules::LiveRules;
 use crate::wire::notice::{self, NoticeFacts};
 
 /// Name servers that an event names.
@@ -47,15 +49,6 @@ pub(crate) struct Live {
     pub(crate) pace: Pace,
     /// Lock of the one session that may change things now.
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
-}
-
-/// The policy, and what was given beside it since the start.
-#[derive(Debug, Clone)]
-pub(crate) struct LiveRules {
-    base: Arc<Policy>,
-    allow: Vec<Arc<Rule>>,
-    deny: Vec<Arc<Rule>>,
-    conditions: Conditions,
 }
 
 /// State of one connection that a later decision about it needs.
@@ -105,12 +98,7 @@ impl Live {
     pub(crate) fn new(workflow: WorkflowId, base: Policy) -> Live {
         Live {
             workflow,
-            given: Mutex::new(LiveRules {
-                base: base.into(),
-                allow: Vec::new(),
-                deny: Vec::new(),
-                conditions: Conditions::default(),
-            }),
+            given: Mutex::new(LiveRules::new(base)),
             conditions: RwLock::default(),
             changes: watch::Sender::new(0),
             open: AtomicUsize::new(0),
@@ -138,35 +126,9 @@ impl Live {
     /// Returns the rules and conditions after a change, if the policy permits the change.
     fn after(&self, guard: &Guard, change: &Change) -> Result<LiveRules, Refused> {
         let mut given = take(&self.given).clone();
-        match change {
-            Change::Allow(rule) => {
-                let mut rule = of_the_run(rule);
-                if given.base.proxy.as_ref().is_some_and(|proxy| proxy.resolves_names) {
-                    netpolicy::load::resolve_by_proxy(&mut rule);
-                }
-                given.deny.retain(|denial| denial.matcher != rule.matcher);
-                let same = |old: &Arc<Rule>| old.matcher == rule.matcher && old.ports == rule.ports;
-                if !given.allow.iter().any(same) {
-                    given.allow.push(Arc::clone(&rule));
-                }
-                self.permits(guard, &given, &rule)?;
-            }
-            Change::Deny(rule) => {
-                let rule = of_the_run(rule);
-                given.allow.retain(|grant| grant.matcher != rule.matcher);
-                if !given.deny.iter().any(|old| old.matcher == rule.matcher && old.ports == rule.ports) {
-                    given.deny.push(rule);
-                }
-            }
-            Change::Conditions { set, host } => {
-                for condition in set {
-                    given.conditions.set(Applied { condition: *condition, host: host.clone() });
-                }
-            }
-            Change::Reload(policy) => {
-                given.base = successor(&given.base, policy).map_err(Refused::Unfit)?.into();
-            }
-            Change::Restore { host } => given.conditions.restore(host.as_ref()),
+        given.apply(change).map_err(Refused::Unfit)?;
+        if let Change::Allow(rule) = change {
+            self.permits(guard, &given, rule)?;
         }
         Ok(given)
     }
@@ -177,9 +139,16 @@ impl Live {
     fn permits(&self, guard: &Guard, given: &LiveRules, rule: &Rule) -> Result<(), Refused> {
         let decider = Decider::new(given.policy());
         let target = netpolicy::permitted::example(&rule.matcher);
+        let surroundings = guard.names.surroundings();
+        // The two ways to the host are permitted one by one.
+        let address = match rule.host_access {
+            HostAccess::Loopback => Some(LOOPBACK_ADDRESS),
+            HostAccess::Address => surroundings.host_gateway,
+            HostAccess::None => None,
+        };
         for port in &rule.ports {
             let question = Question::about(&target, crate::host::clock::today()).port(*port);
-            let verdict = decider.decide(&guard.names.surroundings(), &question);
+            let verdict = decider.decide(&surroundings, &Question { address, ..question });
             if !verdict.allowed {
                 return Err(Refused::ByPolicy { reason: verdict.reason, rule: verdict.rule });
             }
@@ -344,25 +313,6 @@ impl Live {
     }
 }
 
-impl LiveRules {
-    /// Returns the policy with the given rules; its digest is the digest now.
-    fn policy(&self) -> Policy {
-        let mut policy = Policy::clone(&self.base);
-        policy.allow.extend(self.allow.iter().cloned());
-        policy.deny.extend(self.deny.iter().cloned());
-        policy
-    }
-
-    /// Returns the policy that is enforced: the one with the given rules, under the conditions.
-    fn enforced(&self) -> Policy {
-        let mut policy = self.policy();
-        let (all, some) = self.conditions.denied();
-        policy.network_denied |= all;
-        policy.network_denied_to = some;
-        policy
-    }
-}
-
 impl Refused {
     fn answer(self) -> ControlAnswer {
         let place = |rule: Arc<Rule>| {
@@ -373,13 +323,6 @@ impl Refused {
             Refused::Unfit(unfit) => ControlAnswer::Failed(format!("the policy was not reloaded: {unfit}")),
         }
     }
-}
-
-/// Lowers a rule to the layer of the run: the control socket carries nothing stronger.
-fn of_the_run(rule: &Arc<Rule>) -> Arc<Rule> {
-    let mut rule = Rule::clone(rule);
-    rule.origin.layer = Layer::Run;
-    Arc::new(rule)
 }
 
 /// Counts one open connection.

@@ -15,6 +15,7 @@ mod dns;
 mod dns_server;
 mod events;
 mod gate;
+mod host_loopback;
 mod http;
 mod idle;
 mod inputs;
@@ -32,6 +33,7 @@ mod stalled;
 mod tls;
 mod upstream;
 
+pub(crate) use self::host_loopback::carry;
 pub(crate) use self::relay::relay;
 
 use std::fs;
@@ -50,6 +52,7 @@ use tokio::sync::watch;
 use self::attached::Attached;
 use self::events::Events;
 use self::gate::Numbers;
+use self::host_loopback::HostLoopback;
 use self::life::Life;
 use self::limits::Limits;
 use self::live::Live;
@@ -87,6 +90,8 @@ pub(crate) struct Guard {
     pub(crate) live: Live,
     /// The guard's own connections, watched for such that stall.
     pub(crate) stalls: Stalls,
+    /// The way to the loopback of the supervisor's machine.
+    pub(crate) host_loopback: HostLoopback,
     /// Presence of a supervisor.
     pub(crate) attached: Attached,
     /// Progress of the run towards its end.
@@ -108,6 +113,7 @@ impl Guard {
             limits,
             pipes: Pipes::default(),
             stalls: Stalls::default(),
+            host_loopback: HostLoopback::default(),
             attached: Attached::default(),
             life: Life::default(),
             deadline_unix_ms: config.deadline_unix_ms,
@@ -171,6 +177,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     inputs::place_host(&mut config.surroundings, &means.hosts);
     let listener = listen(Path::new(GUARD_SOCKET), 0o666)?;
     let control = listen(Path::new(crate::wire::control::SOCKET), 0o600)?;
+    let loopback = listen(Path::new(crate::wire::host_loopback::SOCKET), 0o600)?;
     // One worker: a second one spends its time on being woken for what the first has just read.
     // The start, the fence and the supervisor have the main thread.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -199,7 +206,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     guard.events.write(Lifecycle::Start(Box::new(start)));
     let (fence, sockets) = handover(&listener)?;
     drop(listener);
-    let result = runtime.block_on(serve(Arc::clone(&guard), fence, sockets, control));
+    let result = runtime.block_on(serve(Arc::clone(&guard), fence, sockets, (control, loopback)));
     // Every socket and connection goes with the runtime.
     runtime.shutdown_timeout(Duration::from_millis(200));
     guard.events.finish();
@@ -293,7 +300,7 @@ async fn serve(
     guard: Arc<Guard>,
     fence: UnixStream,
     sockets: Sockets,
-    control: UnixListener,
+    (control, loopback): (UnixListener, UnixListener),
 ) -> Result<(), Failure> {
     let failed = |error: std::io::Error| broken("cannot use the fence's sockets").caused_by(&error);
     fence.set_nonblocking(true).map_err(failed)?;
@@ -302,9 +309,12 @@ async fn serve(
     let dns_tcp = tokio::net::TcpListener::from_std(sockets.dns_tcp).map_err(failed)?;
     control.set_nonblocking(true).map_err(failed)?;
     let control = tokio::net::UnixListener::from_std(control).map_err(failed)?;
+    loopback.set_nonblocking(true).map_err(failed)?;
+    let loopback = tokio::net::UnixListener::from_std(loopback).map_err(failed)?;
     life::listen(&guard, std::io::stdin());
     let mut parts = tokio::task::JoinSet::new();
     parts.spawn(control::serve(control, Arc::clone(&guard)));
+    parts.spawn(host_loopback::serve(loopback, Arc::clone(&guard)));
     parts.spawn(gate::serve(gate, Arc::clone(&guard)));
     parts.spawn(stalled::serve(Arc::clone(&guard)));
     parts.spawn(dns_server::serve_udp(sockets.dns_udp, Arc::clone(&guard)));

@@ -1,19 +1,14 @@
 //! The helper of a forward in the agent's network namespace, as the supervisor holds it.
 
-use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bollard::container::LogOutput;
-use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
-use futures_util::StreamExt as _;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
-use tokio_util::io::StreamReader;
+use tokio::time::timeout;
 
-use crate::supervisor::engine::{self, Engine};
+use crate::supervisor::engine::Engine;
+use crate::supervisor::exec_stream::{self, Program};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::carrier::{self, CarrierError, Conversation, Opener};
 use crate::wire::forward::{ASK_PORTS, AgentPort, Answer, BEAT, CONTROL, LONGEST_LINE, read_ports};
@@ -22,34 +17,6 @@ use crate::wire::forward::{ASK_PORTS, AgentPort, Answer, BEAT, CONTROL, LONGEST_
 const USER: &str = "65531:65531";
 /// A helper is ready, and answers, within this time.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Bytes that are read of the engine's stream at once.
-const READ: usize = 64 << 10;
-/// Lines that a helper says on stderr, and characters of each, that are kept.
-const WORDS: usize = 8;
-const WORD_LENGTH: usize = 400;
-/// A helper whose supervisor has let go is gone within this time.
-const GOING: Duration = Duration::from_secs(3);
-
-/// Lines that the helper wrote on stderr, the last few.
-#[derive(Debug, Clone, Default)]
-struct Said(Arc<Mutex<VecDeque<String>>>);
-
-impl Said {
-    fn add(&self, bytes: &[u8]) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for line in String::from_utf8_lossy(bytes).lines().filter(|line| !line.is_empty()) {
-            lines.push_back(line.chars().take(WORD_LENGTH).collect());
-        }
-        while lines.len() > WORDS {
-            lines.pop_front();
-        }
-    }
-
-    fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
-    }
-}
-
 /// A helper that has no capability any more and dials the agent's ports.
 #[derive(Debug)]
 pub(super) struct Helper {
@@ -64,10 +31,9 @@ pub(super) struct Helper {
 /// The stream to a helper.
 #[derive(Debug)]
 pub(super) struct Line {
-    /// The engine's id of the helper's exec.
-    pub(super) exec: String,
+    /// The helper.
+    pub(super) program: Program,
     driving: JoinSet<Result<(), CarrierError>>,
-    said: Said,
 }
 
 impl Helper {
@@ -91,42 +57,13 @@ impl Helper {
 impl Line {
     /// Starts the program, with a carrier over its stdin and stdout.
     async fn open(engine: &Engine, fence: &str) -> Result<(Opener, Line), Failure> {
-        let cannot = |error| engine::refused("cannot start a forward's helper in the fence", &error);
-        let words = ["/usr/bin/ringfence", "fence", "forward"];
-        let options = CreateExecOptions {
-            attach_stdin: Some(true),
-            attach_stdout: Some(true),
-            attach_stderr: Some(true),
-            user: Some(USER.to_owned()),
-            cmd: Some(words.map(str::to_owned).to_vec()),
-            ..CreateExecOptions::<String>::default()
-        };
-        let exec = engine.api.create_exec(fence, options).await.map_err(cannot)?.id;
-        let attached = StartExecOptions { output_capacity: Some(READ), ..StartExecOptions::default() };
-        let StartExecResults::Attached { output, input } =
-            engine.api.start_exec(&exec, Some(attached)).await.map_err(cannot)?
-        else {
-            return Err(Failure::new(COULD_NOT_RUN, "the engine did not attach to an exec"));
-        };
-        let said = Said::default();
-        let words = said.clone();
-        let bytes = output.filter_map(move |chunk| {
-            std::future::ready(match chunk {
-                Ok(LogOutput::StdOut { message }) => Some(Ok(message)),
-                Ok(LogOutput::StdErr { message }) => {
-                    words.add(&message);
-                    None
-                }
-                Ok(LogOutput::Console { .. } | LogOutput::StdIn { .. }) => {
-                    Some(Err(io::Error::other("the engine's stream has no frames")))
-                }
-                Err(error) => Some(Err(io::Error::other(error))),
-            })
-        });
-        let (opener, driver) = carrier::opening(tokio::io::join(StreamReader::new(Box::pin(bytes)), input));
+        let words = ["fence", "forward"];
+        let what = "a forward's helper in the fence";
+        let (program, stream) = exec_stream::open(engine, fence, words, Some(USER), what).await?;
+        let (opener, driver) = carrier::opening(stream);
         let mut driving = JoinSet::new();
         driving.spawn(driver);
-        Ok((opener, Line { exec, driving, said }))
+        Ok((opener, Line { program, driving }))
     }
 
     /// Waits until the helper is lost; in words.
@@ -136,20 +73,9 @@ impl Line {
         if let Some(Ok(Err(error))) = ended {
             failure = failure.caused_by(&error);
         }
-        failure.causes.extend(self.said.all());
+        failure.causes.extend(self.program.said.all());
         failure.hint("does the workflow still run? `ringfence ps` says; a run that another version of ringfence started has no such helper")
     }
-}
-
-/// Waits until a helper that was let go is gone.
-pub(super) async fn until_gone(engine: &Engine, exec: &str) {
-    let gone = async {
-        while engine.api.inspect_exec(exec).await.is_ok_and(|found| found.running == Some(true)) {
-            sleep(Duration::from_millis(25)).await;
-        }
-    };
-    // One that stays ends by itself: nothing comes from here any more.
-    let _ = timeout(GOING, gone).await;
 }
 
 /// The conversation with a helper about the forward itself.

@@ -27,6 +27,7 @@ pub(crate) use self::reserved::{Reserved, reserve};
 use self::serving::{Room, serve};
 use crate::host::account;
 use crate::supervisor::engine::Engine;
+use crate::supervisor::exec_stream;
 use crate::supervisor::live;
 use crate::supervisor::spec::workflow::Helpers;
 use crate::term::Failure;
@@ -108,7 +109,7 @@ impl Forwarding {
             }
             false => _ = tasks.spawn(keep(control)),
         }
-        let (exec, (tell, lost)) = (line.exec.clone(), oneshot::channel());
+        let (exec, (tell, lost)) = (line.program.exec.clone(), oneshot::channel());
         tasks.spawn(async move {
             // Nobody may be left to hear it.
             let _ = tell.send(line.until_lost().await);
@@ -129,7 +130,7 @@ impl Forwarding {
     /// Ends the forwards, and waits until the helper is gone.
     pub(crate) async fn end(mut self, engine: &Engine) {
         self.tasks.shutdown().await;
-        helper::until_gone(engine, &self.exec).await;
+        exec_stream::until_gone(engine, &self.exec).await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! Records that this machine keeps of its runs and of homes.
 
+pub(crate) mod changes;
 pub(crate) mod events;
 pub(crate) mod history;
 pub(crate) mod homes;

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::state;
 use crate::layers::record;
+use crate::supervisor::records::changes;
 use crate::supervisor::spec::part::{Claim, Part};
 use crate::supervisor::spec::workflow::Workflow;
 use crate::term::{COULD_NOT_RUN, Failure};
@@ -146,6 +147,7 @@ fn is_held(id: WorkflowId) -> bool {
 /// Forgets a workflow of which nothing is left.
 pub(crate) fn forget(id: WorkflowId) -> Result<(), Failure> {
     record::forget(id)?;
+    changes::forget(id)?;
     let path = path(id)?;
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot("remove", &path, &error)),

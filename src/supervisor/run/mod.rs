@@ -128,6 +128,7 @@ async fn start<'a>(
 ) -> Result<Running<'a>, Failure> {
     let created = Created::create(plan, gathered).await?;
     let proven = created.prove(events, record).await?;
-    let equipped = proven.forward(forwards).await?.start_services(early).await?;
+    let connected = proven.forward(forwards).await?.carry_loopback().await?;
+    let equipped = connected.start_services(early).await?;
     equipped.start_agent(early).await
 }

@@ -17,6 +17,7 @@ use super::runtime;
 use super::services::Equipped;
 use crate::supervisor::engine;
 use crate::supervisor::forward::{ForwardRequest, Forwarding, Reserved};
+use crate::supervisor::host_loopback::{HostLoopback, Permissions};
 use crate::supervisor::inventory;
 use crate::supervisor::mounts::directories;
 use crate::supervisor::records::runs::Held;
@@ -35,6 +36,7 @@ pub(super) struct Proven<'a> {
     host: KnownHost,
     guard: GuardLink,
     forwarding: Option<Forwarding>,
+    loopback: Option<HostLoopback>,
 }
 
 impl<'a> Created<'a> {
@@ -74,7 +76,7 @@ impl<'a> Created<'a> {
             Failure::new(COULD_NOT_RUN, "the measuring of what the agent may write was ended")
                 .caused_by(&error)
         })??;
-        Ok(Proven { plan, user, watch, host, guard, forwarding: None })
+        Ok(Proven { plan, user, watch, host, guard, forwarding: None, loopback: None })
     }
 }
 
@@ -96,6 +98,19 @@ impl<'a> Proven<'a> {
     }
 }
 
+impl<'a> Proven<'a> {
+    /// Begins to carry connections to permitted ports of this machine's loopback.
+    ///
+    /// # Errors
+    /// When some are permitted, and the guard cannot be reached for them.
+    pub(super) async fn carry_loopback(mut self) -> Result<Proven<'a>, Failure> {
+        let RunPlan { engine, workflow, request, .. } = self.plan;
+        let permissions = Permissions::new(workflow.id, request.policy.clone());
+        self.loopback = Some(HostLoopback::begin(engine, &workflow.helpers(), permissions).await?);
+        Ok(self)
+    }
+}
+
 impl<'a> Equipped<'a> {
     /// Starts the agent.
     ///
@@ -104,7 +119,7 @@ impl<'a> Equipped<'a> {
     /// engine does not start the agent.
     pub(super) async fn start_agent(self, early: &EarlySignal) -> Result<Running<'a>, Failure> {
         let step = trace::step(trace::LAST_OF_START);
-        let Proven { plan, user, watch, host, guard, forwarding } = self.into_proven();
+        let Proven { plan, user, watch, host, guard, forwarding, loopback } = self.into_proven();
         let RunPlan { engine, workflow, agent, .. } = plan;
         let name = workflow.object(Role::Agent);
         let attached = match agent.detached {
@@ -134,7 +149,7 @@ impl<'a> Equipped<'a> {
         }
         streams.follow_size(engine, agent, name);
         drop(step);
-        Ok(Running { plan, streams, user, watch, host, guard, forwarding })
+        Ok(Running { plan, streams, user, watch, host, guard, forwarding, loopback })
     }
 }
 

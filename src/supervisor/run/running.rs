@@ -15,6 +15,7 @@ use super::services;
 use super::stopping::Stopping;
 use super::waiting::{Happened, Waiting};
 use crate::supervisor::forward::Forwarding;
+use crate::supervisor::host_loopback::HostLoopback;
 use crate::supervisor::signals::Signals;
 use crate::supervisor::spec::workflow::Role;
 use crate::supervisor::watch::Watch;
@@ -38,12 +39,14 @@ pub(super) struct Running<'a> {
     pub(super) guard: GuardLink,
     /// Ports that lead to the agent's.
     pub(super) forwarding: Option<Forwarding>,
+    /// Connections to this machine's loopback, where they are permitted.
+    pub(super) loopback: Option<HostLoopback>,
 }
 
 impl<'a> Running<'a> {
     /// Watches over the agent until it has ended, or is to be ended.
     pub(super) async fn supervise(self, signals: &mut Signals, mut entry: Entry<'_>) -> Ended<'a> {
-        let Running { plan, mut streams, watch, host, guard, mut forwarding, user: _ } = self;
+        let Running { plan, mut streams, watch, host, guard, mut forwarding, loopback, user: _ } = self;
         let shared = plan.covers.told.iter().map(|told| (Observation::SharedFiles, told.clone()));
         plan.note(shared.collect());
         let deadline = plan.request.deadline(&plan.agent.limits);
@@ -94,7 +97,7 @@ impl<'a> Running<'a> {
                 }
             }
         };
-        drop((waiting, forwarding));
+        drop((waiting, forwarding, loopback));
         let end = match stopping.has_given_up {
             // Nor would the engine say what limits the agent met.
             true => end,

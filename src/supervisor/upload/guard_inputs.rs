@@ -16,6 +16,7 @@ use std::time::Duration;
 use bollard::models::Network;
 use ipnet::IpNet;
 use netpolicy::floor;
+use netpolicy::host_access::HostAccess;
 use netpolicy::policy::Policy;
 use netpolicy::settings::{Ca, Proxy, Server, Upstream};
 
@@ -50,7 +51,7 @@ impl Means {
         Ok(Means {
             roots,
             credentials: credentials.map(proxy_credentials).transpose()?,
-            knows_host: policy.allow.iter().any(|rule| rule.host_access)
+            knows_host: policy.allow.iter().any(|rule| rule.host_access == HostAccess::Address)
                 || policy.proxy.as_ref().is_some_and(is_on_this_machine),
         })
     }
@@ -143,7 +144,7 @@ pub(crate) async fn check_proxy(
 /// reaches them. Only where the engine shares this machine's network can that be seen from here.
 pub(crate) async fn warn_of_loopback(policy: &Policy, networks: &[Network], own: &[IpAddr]) {
     let Some(bridge) = default_gateway(networks).filter(|address| own.contains(address)) else { return };
-    let rules = policy.allow.iter().filter(|rule| rule.host_access);
+    let rules = policy.allow.iter().filter(|rule| rule.host_access == HostAccess::Address);
     let ports: BTreeSet<u16> = rules.flat_map(|rule| rule.ports.iter().copied()).collect();
     for port in ports.into_iter().take(MOST_TRIED) {
         let loopback = listens(Ipv4Addr::LOCALHOST.into(), port).await

@@ -11,15 +11,11 @@
 mod connection;
 mod ports;
 
-use std::io::Stdin;
-use std::os::fd::AsFd;
-
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::unix::pipe;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::{capabilities, failed};
-use crate::inside::output;
+use crate::inside::exec_stream;
 use crate::term::Failure;
 use crate::wire::carrier::{self, Accepted, Conversation};
 use crate::wire::forward::{ASK_PORTS, Answer, BEAT, CONTROL, SILENCE, line_of_ports};
@@ -46,30 +42,13 @@ fn go_first() {
 
 /// Serves conversations until there is nobody to serve.
 async fn carry() -> Result<(), Failure> {
-    let output = output().map_err(failed("cannot write to the supervisor"))?;
-    let stream = tokio::io::join(input(&std::io::stdin()), output);
+    let output = exec_stream::output().map_err(failed("cannot write to the supervisor"))?;
+    let stream = tokio::io::join(exec_stream::input(), output);
     let (accepted, driver) = carrier::accepting(stream);
     tokio::select! {
         ended = driver => ended.map_err(failed("the stream to the supervisor")),
         () = serve(accepted) => Ok(()),
     }
-}
-
-/// Returns stdin: a pipe that can be waited for, where the engine gives one.
-fn input(stdin: &Stdin) -> Box<dyn AsyncRead + Unpin> {
-    match stdin.as_fd().try_clone_to_owned().and_then(pipe::Receiver::from_owned_fd) {
-        Ok(pipe) => Box::new(pipe),
-        Err(_) => Box::new(tokio::io::stdin()),
-    }
-}
-
-/// Returns stdout, in the same way.
-fn output() -> std::io::Result<Box<dyn AsyncWrite + Unpin>> {
-    let stdout = output::log()?;
-    Ok(match pipe::Sender::from_owned_fd(stdout.try_clone()?) {
-        Ok(pipe) => Box::new(pipe),
-        Err(_) => Box::new(tokio::fs::File::from_std(stdout.into())),
-    })
 }
 
 /// Serves until the first conversation, which is about the forward itself, has ended.

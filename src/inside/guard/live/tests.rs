@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use netpolicy::decide::Target;
 use netpolicy::host::HostPattern;
-use netpolicy::policy::{Ceiling, Matcher, Origin};
+use netpolicy::policy::{Ceiling, Layer, Matcher, Origin};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;

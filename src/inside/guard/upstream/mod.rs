@@ -4,7 +4,7 @@
 //!  name ──resolve──▶ real addresses ──decide, each──▶ permitted ──dial, a little apart──▶ the first that connects
 //!    │ nobody knows it                   │ one refused ▶ nothing dialled  └─ behind a proxy: CONNECT name:port
 //!    └─ `resolved-by: proxy` ────────────┼──────────────────────────────▶ CONNECT name:port
-//!  host alias ──────▶ the host's address ┘
+//!  host alias ──────▶ the host's address ┘   or the supervisor's loopback ▶ the supervisor dials it
 //! ```
 //! Without a proxy, addresses that are refused are left out and the others dialled. With one, a
 //! single refused address refuses the name: which of them the proxy would dial is not ours to
@@ -21,6 +21,7 @@ use crate::wire::event::Kind;
 use netpolicy::decide::{Reason, Target};
 use netpolicy::floor;
 use netpolicy::host::HostName;
+use netpolicy::host_access::LOOPBACK_ADDRESS;
 use netpolicy::policy::{Policy, ResolvedBy};
 use netpolicy::settings::Server;
 use rustls::pki_types::CertificateDer;
@@ -64,6 +65,8 @@ pub(crate) struct World {
 enum DialRoute<'o> {
     /// One of these addresses, directly.
     Direct(Vec<SocketAddr>),
+    /// The loopback of the supervisor's machine, by the supervisor; the name of the host.
+    Loopback(HostName),
     /// Through the proxy; who resolved the name, or would.
     Proxy(&'o Proxy, ResolvedBy),
 }
@@ -128,6 +131,16 @@ impl Outside {
                 link.opened(Some(address.ip()), ResolvedBy::Guard).await;
                 Ok(stream)
             }
+            DialRoute::Loopback(name) => {
+                let stream = link.guard.host_loopback.connect(&name, link.port).await?;
+                let verdict = link.guard.names.decide(&link.target, Some(link.port), Some(LOOPBACK_ADDRESS));
+                if !verdict.allowed {
+                    let _ = stream.set_zero_linger();
+                    return Err(Refusal::of_address(LOOPBACK_ADDRESS, verdict));
+                }
+                link.opened(Some(LOOPBACK_ADDRESS), ResolvedBy::Guard).await;
+                Ok(stream)
+            }
             DialRoute::Proxy(proxy, resolver) => {
                 let stream = self.dial_proxy(proxy).await.map_err(failed)?;
                 let target = match &link.target {
@@ -148,8 +161,14 @@ impl Outside {
     async fn way(&self, link: &Link) -> Result<DialRoute<'_>, Refusal> {
         let (addresses, proxy) = match &link.target {
             Target::Address(address) => (vec![*address], self.proxy()),
-            // Only a rule with `host-access` permits one of these, and it means this one address.
+            // Only a rule with `host-access` permits one of these, and it means this one address,
+            // or the supervisor's loopback. Where both are permitted it is the loopback: servers
+            // that listen everywhere answer there too.
             Target::Name(name) if floor::refused_name(name).is_some() => {
+                let loopback = Some(LOOPBACK_ADDRESS);
+                if link.guard.names.decide(&link.target, Some(link.port), loopback).allowed {
+                    return Ok(DialRoute::Loopback(name.clone()));
+                }
                 let unknown = "the engine did not tell the guard where the host is".to_owned();
                 let host = self.host().ok_or_else(|| Refusal::failed(Reason::ConnectFailed, unknown))?;
                 (vec![host], None)
@@ -299,7 +318,7 @@ impl World {
 fn not_connected(error: &io::Error, host: Option<IpAddr>) -> String {
     match host.filter(|_| error.kind() == io::ErrorKind::ConnectionRefused) {
         Some(host) => format!(
-            "refused: nothing listens there; a server that listens on 127.0.0.1 only is not reached: have it listen on {host} too"
+            "refused: nothing listens there; a server that listens on 127.0.0.1 only is not reached: permit its port with /loopback, or have it listen on {host} too"
         ),
         None => error.to_string(),
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use netpolicy::host::HostPattern;
+use netpolicy::host_access::HostAccess;
 use netpolicy::policy::{Policy, Rule};
 use netpolicy::settings::{self, Direct};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -298,7 +299,8 @@ async fn a_wildcard_needs_no_resolver_where_the_proxy_has_one() {
 
 #[tokio::test]
 async fn the_host_is_reached_by_its_alias_on_named_ports_only() {
-    let rule = Rule { host_access: true, ..(*host("host.docker.internal", &[3000], None)).clone() };
+    let rule =
+        Rule { host_access: HostAccess::Address, ..(*host("host.docker.internal", &[3000], None)).clone() };
     let host_address: IpAddr = "172.17.0.1".parse().unwrap();
     for known in [Some(host_address), None] {
         let world = Stage { host: known, ..behind_proxy(OK, Vec::new()).await };

@@ -1,0 +1,71 @@
+//! Connections of the agent to permitted ports of this machine's loopback.
+//!
+//! ```text
+//!  guard ═ `guard carry` ═ engine's exec ═ carrier ─┬─ control: READY, beats
+//!                                                   └─ a conversation ─▶ Permissions: permitted? ─▶ 127.0.0.1:PORT, then [::1]:PORT
+//! ```
+//! The guard opens conversations, and has decided about each. This side decides again by the same
+//! function, from the run's own policy and the changes that were made on this machine: what the
+//! guard says is not believed. With this process the way is gone.
+
+mod permissions;
+mod serving;
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+pub(crate) use self::permissions::Permissions;
+use self::serving::Carrier;
+use crate::supervisor::engine::Engine;
+use crate::supervisor::spec::workflow::Helpers;
+use crate::term::Failure;
+
+/// The time between two looks whether a person has permitted something meanwhile.
+const LOOK: Duration = Duration::from_millis(500);
+/// The time after which a carrier that was lost is made again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// The carrying for one run, as long as this value lives.
+#[derive(Debug)]
+pub(crate) struct HostLoopback {
+    _tasks: JoinSet<()>,
+}
+
+impl HostLoopback {
+    /// Begins to carry, or to wait for a permission for which it is needed.
+    ///
+    /// # Errors
+    /// When the policy permits a port of the loopback, and the guard cannot be reached for it.
+    pub(crate) async fn begin(
+        engine: &Engine,
+        helpers: &Helpers,
+        permissions: Permissions,
+    ) -> Result<HostLoopback, Failure> {
+        let first = match permissions.is_wanted() {
+            true => Some(Carrier::open(engine, &helpers.guard).await?),
+            false => None,
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(carry(engine.clone(), helpers.guard.clone(), permissions, first));
+        Ok(HostLoopback { _tasks: tasks })
+    }
+}
+
+/// Carries for as long as a run lasts. While the guard cannot be reached, it refuses.
+async fn carry(engine: Engine, guard: String, permissions: Permissions, first: Option<Carrier>) {
+    let mut next = first;
+    loop {
+        match next.take() {
+            Some(carrier) => {
+                carrier.serve(&permissions).await;
+                sleep(AGAIN).await;
+            }
+            None => sleep(LOOK).await,
+        }
+        if permissions.is_wanted() {
+            next = Carrier::open(&engine, &guard).await.ok();
+        }
+    }
+}
