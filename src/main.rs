@@ -20,6 +20,7 @@ mod host;
 #[cfg(target_os = "linux")]
 mod inside;
 mod layers;
+mod report;
 mod supervisor;
 mod term;
 mod wire;

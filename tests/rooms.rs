@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use self::sources::{root, sources};
 
 /// The rooms from the ground floor up, each with those that it may use.
-const MATRIX: [(&str, &[&str]); 10] = [
+const MATRIX: [(&str, &[&str]); 11] = [
     ("term", &[]),
     ("wire", &["term"]),
     ("host", &["term", "wire"]),
@@ -22,9 +22,13 @@ const MATRIX: [(&str, &[&str]); 10] = [
     ("workspace", &["term", "wire", "host"]),
     ("layers", &["term", "wire", "host"]),
     ("supervisor", &["term", "wire", "host", "workspace", "layers"]),
+    ("report", &["term", "wire", "host", "supervisor"]),
     ("doctor", &["term", "wire", "host", "inside", "workspace", "supervisor"]),
     ("cli", &["term", "supervisor"]),
-    ("commands", &["term", "wire", "host", "inside", "workspace", "layers", "supervisor", "doctor", "cli"]),
+    (
+        "commands",
+        &["term", "wire", "host", "inside", "workspace", "layers", "supervisor", "report", "doctor", "cli"],
+    ),
 ];
 
 /// The parts of the supervisor from the ground up, each with those that it may use.

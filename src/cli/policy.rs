@@ -3,6 +3,7 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use netpolicy::export::Format as Export;
+use netpolicy::host::HostPattern;
 use netpolicy::import::Format as Import;
 
 /// Work with policies, offline.
@@ -62,6 +63,28 @@ Examples:
   ringfence policy apply run.jsonl ./team.yml
   ringfence policy apply ID .ringfence.yml --name pypi.example --name gitlab.example:8443 --yes")]
     Apply(ApplyArgs),
+    /// Print the smallest policy with which runs would have reached what they asked for
+    #[command(after_help = "\
+Learns names and ports from what runs reached and were refused. Names that look needless are commented out; addresses, private
+ranges, this machine and unchecked bytes are never proposed: stderr says what was left out. Read it before you use it: the
+names are the agent's.
+Exit status: 0 also when something was left out; 1 you said no (--apply); 2 could not
+
+Examples:
+  ringfence policy learn ID > policy.yml
+  ringfence policy learn first second run.jsonl --wildcard '*.example.com'
+  ringfence policy learn ID --apply .ringfence.yml")]
+    Learn(LearnArgs),
+    /// List the rules that no run needed
+    #[command(after_help = "\
+A rule was needed when the policy would decide by it about something that a run asked for, reached or not. Without a policy
+option, the policy of the runs counts, as long as this machine has the record of it: until the workflow is removed.
+Exit status: 0 every rule was needed; 1 one was not; 2 could not
+
+Examples:
+  ringfence policy unused ID --policy policy.yml
+  ringfence policy unused first.jsonl second.jsonl --policy policy.yml --json")]
+    Unused(UnusedArgs),
     /// List the policies that ship with ringfence, or print one
     Presets(PresetsArgs),
 }
@@ -127,6 +150,52 @@ pub(crate) struct ApplyArgs {
     /// Write without asking
     #[arg(short, long, requires = "names")]
     pub(crate) yes: bool,
+}
+
+/// `ringfence policy learn`.
+#[derive(Debug, Args)]
+pub(crate) struct LearnArgs {
+    /// Workflows' ids, unique prefixes or names, or events files
+    #[arg(required = true, value_name = "EVENTS|ID")]
+    pub(crate) sources: Vec<String>,
+    /// A pattern in the place of the names under it, as `*.example.com`; may be given several times
+    #[arg(long = "wildcard", value_name = "PATTERN", value_parser = wildcard)]
+    pub(crate) wildcards: Vec<HostPattern>,
+    /// Propose names too that one run of several asked for once
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Put the names into this policy file, after asking
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub(crate) apply: Option<std::path::PathBuf>,
+    /// Write without asking
+    #[arg(short, long, requires = "apply")]
+    pub(crate) yes: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `ringfence policy unused`.
+#[derive(Debug, Args)]
+pub(crate) struct UnusedArgs {
+    /// Workflows' ids, unique prefixes or names, or events files
+    #[arg(required = true, value_name = "EVENTS|ID")]
+    pub(crate) sources: Vec<String>,
+    /// The policy [default: the runs']
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Reads a pattern of several names.
+fn wildcard(text: &str) -> Result<HostPattern, String> {
+    let pattern = HostPattern::parse(text).map_err(|error| error.to_string())?;
+    pattern
+        .is_wildcard()
+        .then_some(pattern)
+        .ok_or_else(|| "it is one name: write `*.NAME` for the names below it".to_owned())
 }
 
 /// Reads one of a library's words, and lists them all when it is none.

@@ -21,6 +21,7 @@ mod ps;
 mod review;
 mod run;
 mod save;
+mod sources;
 mod stop;
 mod trust;
 mod wait;
@@ -75,6 +76,8 @@ pub(crate) fn dispatch(cli: Cli, typed: &[OsString], began: Instant) -> ExitCode
         Command::Forward(args) => on_engine(forward::forward(engine, args)),
         Command::Doctor(args) => on_engine(doctor::doctor(engine, args)),
         Command::Policy(PolicyCommand::Apply(args)) => on_engine(policy::apply(engine, args)),
+        Command::Policy(PolicyCommand::Learn(args)) => on_engine(policy::learn(engine, args)),
+        Command::Policy(PolicyCommand::Unused(args)) => on_engine(policy::unused(engine, args)),
         Command::Policy(command) => policy::dispatch(command),
         Command::Project(command) => project::dispatch(command),
         Command::Home(HomeCommand::Ls(args)) => home::ls(args.json),

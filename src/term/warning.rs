@@ -103,6 +103,13 @@ pub(crate) enum Warning {
     EventsOutOfReach(String),
     /// Lines of a log that are no events.
     EventsUnread(usize),
+    /// A log that nobody vouches for.
+    EventsUnproven {
+        /// The log, as a person named it.
+        source: String,
+        /// Reason.
+        why: String,
+    },
     /// Ports of this machine lead to the agent's no more.
     ForwardLost(Failure),
     /// The decision log has reached its bound.
@@ -255,6 +262,7 @@ impl fmt::Display for Warning {
             Warning::EventsUnread(count) => {
                 write!(f, "{count} lines are no events and are not shown; --verify says which")
             }
+            Warning::EventsUnproven { source, why } => write!(f, "{source}: {why}"),
             Warning::LogFull => {
                 f.write_str("the events of this run have reached their bound, so its network was closed")
             }
@@ -310,6 +318,7 @@ impl Warning {
             | Warning::EventsUnwritable { .. }
             | Warning::EventsLost { .. }
             | Warning::EventsOutOfReach(_)
+            | Warning::EventsUnproven { .. }
             | Warning::LogFull
             | Warning::DiskNotCounted(_)
             | Warning::Uncovered(_)
@@ -399,6 +408,7 @@ mod tests {
             Warning::EventsLost { workflow: text("0000002a"), from: 3, to: 9 },
             Warning::EventsOutOfReach(text("0000002a")),
             Warning::EventsUnread(2),
+            Warning::EventsUnproven { source: text("run.jsonl"), why: text("its chain is broken") },
             Warning::ForwardLost(Failure::new(COULD_NOT_RUN, "the forward's helper in the fence has ended")),
             Warning::LogFull,
             Warning::Uncovered(text("the cover of .env came off")),

@@ -5,7 +5,6 @@
 //!  guard's log (engine) ──▶ as it grows ┴─ --denied? ─▶ as it was written, or a row and what would permit it
 //! ```
 
-pub(super) mod remedy;
 mod rows;
 mod verify;
 

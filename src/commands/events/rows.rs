@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 
-use super::remedy;
+use crate::report::remedy;
 use crate::wire::event::{
     Access, AgentEnded, Event, Known, Lifecycle, Line, Phase, Ruling, Start, Transport,
 };

@@ -28,6 +28,9 @@ use crate::wire::event::{Event, Lifecycle, Line, Ruling};
 
 /// A person said no, or chose nothing.
 const NOT_WRITTEN: u8 = 1;
+/// A name that another layer refuses, and the reason.
+pub(super) type HeldBack = (Permission, String);
+
 /// Names that are listed.
 const LISTED: usize = 100;
 
@@ -169,6 +172,23 @@ fn others(file: &PolicyFile) -> Result<Policy, Failure> {
     let wanted = Wanted { network_denied: true, ..Wanted::default() };
     let policy = layers::load(&wanted)?.policy;
     Ok(Policy { network_denied: false, project_trusted: file.is_of_project(), ..policy })
+}
+
+/// Parts names into those that a file can permit, and those that another layer refuses, each with
+/// the reason.
+pub(super) fn offered(
+    file: &PolicyFile,
+    names: Vec<Permission>,
+) -> Result<(Vec<Permission>, Vec<HeldBack>), Failure> {
+    let others = others(file)?;
+    let (mut offered, mut refused) = (Vec::new(), Vec::new());
+    for name in names {
+        match held(&others, &name) {
+            None => offered.push(name),
+            Some(why) => refused.push((name, why)),
+        }
+    }
+    Ok((offered, refused))
 }
 
 /// Says what would refuse a name although a file permitted it; nothing where nothing would.

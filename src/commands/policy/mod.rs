@@ -7,6 +7,7 @@
 //!                                        ├─ test:    the targets that the policies name themselves
 //!                                        └─ show:    the policy itself
 //!  another program's file ──import──▶ policy      policy ──export──▶ another program's file
+//!  logs of runs ──learn──▶ policy                  ──unused──▶ rules that no run needed
 //!  refusals of a run ──apply──▶ names chosen by a person ──save──▶ a policy file
 //!  project ──walk──▶ files ──suggest──▶ policy    ──presets──▶ policy
 //! ```
@@ -18,11 +19,13 @@ mod explain;
 mod export;
 mod headroom;
 mod import;
+mod learn;
 mod presets;
 mod resolved;
 mod show;
 pub(crate) mod suggest;
 mod test;
+mod unused;
 mod walk;
 
 use std::path::Path;
@@ -31,6 +34,8 @@ use netpolicy::load::Loaded;
 use netpolicy::note::Note;
 
 pub(super) use self::apply::apply;
+pub(super) use self::learn::learn;
+pub(super) use self::unused::unused;
 use crate::cli::policy::{PolicyArgs, PolicyCommand};
 use crate::layers;
 use crate::term::Failure;
@@ -51,7 +56,9 @@ pub(crate) fn dispatch(command: PolicyCommand) -> Result<u8, Failure> {
         PolicyCommand::Suggest(args) => suggest::suggest(&args),
         PolicyCommand::Presets(args) => presets::presets(&args),
         PolicyCommand::Diff(args) => diff::diff(&args),
-        PolicyCommand::Apply(_) => Err(Failure::new(COULD_NOT_TELL, "this command asks the engine")),
+        PolicyCommand::Apply(_) | PolicyCommand::Learn(_) | PolicyCommand::Unused(_) => {
+            Err(Failure::new(COULD_NOT_TELL, "this command asks the engine"))
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use netpolicy::edit::Permission;
 use netpolicy::load::rule_from_flag;
 
-use crate::commands::events::remedy::{self, Remedy};
+use crate::report::remedy::{self, Remedy};
 use crate::supervisor::run::attempts::Attempts;
 use crate::supervisor::run::summary::target;
 use crate::wire::event::{Access, Event, Line, Time};
