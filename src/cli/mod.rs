@@ -86,6 +86,8 @@ Exit status: 0 all are known, 125 not")]
     },
     /// Show the decision log of a workflow, or of a file
     Events(EventsArgs),
+    /// Show what runs reached and were refused, by target and rule, as text or one page
+    Report(ReportArgs),
     /// Show what a run changed, after its end: references, commits, files, and what was put back
     Review(ReviewArgs),
     /// Permit a host to a running workflow
@@ -194,6 +196,28 @@ pub(crate) struct EventsArgs {
     #[arg(long, value_name = "SHA256", requires = "verify", value_parser = digest)]
     pub(crate) digest: Option<String>,
     /// Print the lines as they were written; with --verify, the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `ringfence report`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+With several runs, each after the first shows what none before it had. The page of --html needs no network and no other file.
+A log tells of your work: the page is readable by you alone.
+Exit status: 0 shown, 2 could not
+
+Examples:
+  ringfence report ID
+  ringfence report monday.jsonl tuesday.jsonl --html report.html")]
+pub(crate) struct ReportArgs {
+    /// Workflows' ids, unique prefixes or names, or events files
+    #[arg(required = true, value_name = "ID|FILE")]
+    pub(crate) sources: Vec<String>,
+    /// Write one HTML page to this file instead
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub(crate) html: Option<std::path::PathBuf>,
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

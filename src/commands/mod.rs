@@ -18,6 +18,7 @@ mod meant;
 pub(crate) mod policy;
 mod project;
 mod ps;
+mod report;
 mod review;
 mod run;
 mod save;
@@ -68,6 +69,7 @@ pub(crate) fn dispatch(cli: Cli, typed: &[OsString], began: Instant) -> ExitCode
         Command::Stop { workflows } => on_engine(stop::stop(engine, &workflows)),
         Command::Gc { all } => on_engine(gc::gc(engine, all)),
         Command::Events(args) => on_engine(events::events(engine, args)),
+        Command::Report(args) => on_engine(report::report(engine, args)),
         Command::Review(args) => review::review(&args),
         Command::Allow(args) => on_engine(live::allow(engine, args)),
         Command::Deny(args) => on_engine(live::deny(engine, args)),

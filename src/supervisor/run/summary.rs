@@ -177,7 +177,7 @@ pub(crate) fn target(access: &Access) -> String {
 }
 
 /// Returns why something was refused.
-fn reason(access: &Access) -> String {
+pub(crate) fn reason(access: &Access) -> String {
     let reason = access.reason.as_ref().map(ToString::to_string).unwrap_or_default();
     match access.limit.as_ref().or(access.error.as_ref()) {
         Some(why) => format!("{reason}: {}", why.chars().take(LONGEST_WHY).collect::<String>()),
