@@ -12,6 +12,7 @@ mod gate;
 mod guard;
 mod load;
 mod process;
+mod start;
 
 use std::process::ExitCode;
 
@@ -25,7 +26,8 @@ use self::process::CORE;
 /// A part: its name, and what measures it.
 type Part = (&'static str, fn(&dyn Fn(&str)) -> Result<Vec<Row>>);
 
-const PARTS: &[Part] = &[("dns", dns::measure), ("gate", gate::measure)];
+/// The engine of `start` moves this process into namespaces of its own, so it comes before threads.
+const PARTS: &[Part] = &[("start", start::measure), ("dns", dns::measure), ("gate", gate::measure)];
 
 /// One figure beside others.
 pub(crate) struct Row {
@@ -96,10 +98,19 @@ fn run() -> Result<()> {
     Ok(())
 }
 
+/// Names the executable that is measured beside this build.
+pub(crate) const BEFORE: &str = "RINGFENCE_BEFORE";
+
 /// The middle of some figures.
-pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
+pub(crate) fn median(figures: Vec<f64>) -> f64 {
+    quantile(figures, 0.5)
+}
+
+/// The figure below which this share of some figures lies.
+pub(crate) fn quantile(mut figures: Vec<f64>, share: f64) -> f64 {
     figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+    let at = (figures.len() as f64 * share) as usize;
+    figures.get(at.min(figures.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
 }
 
 /// Moves this process away from the servers' core, where there is another.

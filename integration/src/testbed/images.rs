@@ -97,10 +97,7 @@ impl Sources {
             }
             self.lay_over(engine, &base, &agent, authority)?;
         }
-        let tiny = format!("ringfence-testbed/tiny:{:016x}", hash(&[&fs::read(&self.busybox)?]));
-        if !has(engine, &tiny)? {
-            self.import_tiny(engine, &tiny)?;
-        }
+        let tiny = tiny(engine, &self.busybox)?;
         if engine.is_private() {
             let all =
                 engine.docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", "ringfence-testbed/*"])?;
@@ -142,31 +139,43 @@ impl Sources {
         engine.docker(&["rm", "--force", "--volumes", &container]).ok();
         built
     }
+}
 
-    fn import_tiny(&self, engine: &Engine, image: &str) -> Result<()> {
-        let tree = tempfile::tempdir()?;
-        for directory in ["bin", "tmp", "etc", "proc", "sys", "dev", "workspace"] {
-            fs::create_dir(tree.path().join(directory))?;
-        }
-        fs::copy(&self.busybox, tree.path().join("bin/busybox"))?;
-        for applet in run(path(&self.busybox)?, &["--list"], Duration::from_secs(10))?.lines() {
-            if applet != "busybox" && !applet.contains('/') {
-                std::os::unix::fs::symlink("busybox", tree.path().join("bin").join(applet))?;
-            }
-        }
-        let tar = tempfile::NamedTempFile::new()?;
-        run("tar", &["-C", path(tree.path())?, "-cf", path(tar.path())?, "."], Duration::from_secs(30))?;
-        engine.docker(&[
-            "import",
-            "--change",
-            "ENV PATH=/bin",
-            "--change",
-            "CMD [\"sh\"]",
-            path(tar.path())?,
-            image,
-        ])?;
-        Ok(())
+/// Brings the tiny image into an engine, unless it is there; its name.
+///
+/// # Errors
+/// When the engine refuses.
+pub fn tiny(engine: &Engine, busybox: &Path) -> Result<String> {
+    let name = format!("ringfence-testbed/tiny:{:016x}", hash(&[&fs::read(busybox)?]));
+    if !has(engine, &name)? {
+        import_tiny(engine, busybox, &name)?;
     }
+    Ok(name)
+}
+
+fn import_tiny(engine: &Engine, busybox: &Path, image: &str) -> Result<()> {
+    let tree = tempfile::tempdir()?;
+    for directory in ["bin", "tmp", "etc", "proc", "sys", "dev", "workspace"] {
+        fs::create_dir(tree.path().join(directory))?;
+    }
+    fs::copy(busybox, tree.path().join("bin/busybox"))?;
+    for applet in run(path(busybox)?, &["--list"], Duration::from_secs(10))?.lines() {
+        if applet != "busybox" && !applet.contains('/') {
+            std::os::unix::fs::symlink("busybox", tree.path().join("bin").join(applet))?;
+        }
+    }
+    let tar = tempfile::NamedTempFile::new()?;
+    run("tar", &["-C", path(tree.path())?, "-cf", path(tar.path())?, "."], Duration::from_secs(30))?;
+    engine.docker(&[
+        "import",
+        "--change",
+        "ENV PATH=/bin",
+        "--change",
+        "CMD [\"sh\"]",
+        path(tar.path())?,
+        image,
+    ])?;
+    Ok(())
 }
 
 impl Engine {

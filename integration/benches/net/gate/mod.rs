@@ -26,10 +26,8 @@ use self::load::{Figures, Work};
 use self::world::World;
 use crate::guard::Guard;
 use crate::process::{CORE, Process};
-use crate::{Row, median, spread};
+use crate::{BEFORE, Row, median, spread};
 
-/// Names the executable that is measured beside this build.
-const BEFORE: &str = "RINGFENCE_BEFORE";
 /// Rounds, each with all proxies in turn.
 const ROUNDS: usize = 7;
 /// The name that all connections are for.
