@@ -15,6 +15,7 @@ pub(crate) mod nameservers;
 #[cfg(target_os = "linux")]
 pub(crate) mod netlink;
 pub(crate) mod network;
+pub(crate) mod network_changes;
 pub(crate) mod open;
 pub(crate) mod open_files;
 pub(crate) mod owners;

@@ -12,6 +12,19 @@
 #[cfg(target_os = "linux")]
 pub(crate) use self::linux::{notices, read};
 
+/// Tells whether this machine has a device of this name with an address in this range.
+pub(crate) fn has_device(name: &str, range: &ipnet::IpNet) -> bool {
+    let ip = |address: &nix::ifaddrs::InterfaceAddress| {
+        let address = address.address?;
+        let v4 = address.as_sockaddr_in().map(|v4| std::net::IpAddr::V4(v4.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|v6| std::net::IpAddr::V6(v6.ip())))
+    };
+    let has = |address: &nix::ifaddrs::InterfaceAddress| {
+        address.interface_name == name && ip(address).is_some_and(|ip| range.contains(&ip))
+    };
+    nix::ifaddrs::getifaddrs().is_ok_and(|mut all| all.any(|address| has(&address)))
+}
+
 /// Reads the machine's network.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn read() -> std::io::Result<crate::wire::host_network::HostNetwork> {

@@ -1,9 +1,9 @@
 //! Messages between the supervisor, the fence and the guard.
 //!
 //! ```text
-//!  supervisor ──fence.json, guard.json (volume)──▶ fence ──line + sockets (SCM_RIGHTS)──▶ guard
-//!                                                    ▲                                       │
-//!                                                    └──────────── ready, heartbeat ◀────────┘
+//!  supervisor ──FirstFiles (stdin)──▶ fence ─┬─fence.json, guard.json (volume)─▶ guard
+//!                                       ▲    └─line + sockets (SCM_RIGHTS)─────▶   │
+//!                                       └──────────── ready, heartbeat ◀───────────┘
 //! ```
 
 use std::net::Ipv4Addr;
@@ -22,7 +22,7 @@ use crate::wire::notice::NoticeFacts;
 /// The volume that the fence and the guard share, and nobody else.
 pub(crate) const SHARED: &str = "/run/ringfence";
 /// The volume for the agent's authorities, where the fence has it: only to be filled before
-/// anything runs.
+/// the fence runs.
 pub(crate) const TRUST: &str = "/run/trust";
 /// The volume of what the agent is handed over in memory, where the fence has it: to be written by
 /// `fence put`.
@@ -168,6 +168,17 @@ pub(crate) struct HandedFile {
     pub(crate) mode: u32,
     /// Content in base64.
     pub(crate) content: String,
+}
+
+/// The files that a run begins with, as they arrive on the fence's stdin: one line of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct FirstFiles {
+    /// Text of the [`FenceConfig`].
+    pub(crate) fence: String,
+    /// Text of the [`GuardConfig`].
+    pub(crate) guard: String,
+    /// The agent's notice.
+    pub(crate) notice: String,
 }
 
 /// Configuration of the guard.

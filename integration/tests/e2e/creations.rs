@@ -142,7 +142,7 @@ fn fails_meanwhile(bed: &Testbed) -> Result<()> {
     let proxy = Proxy::start(bed, "fails.sock", |line| {
         if creates(line, "containers", "-agent") {
             Deed::Hold(Duration::from_secs(4))
-        } else if line.starts_with("PUT ") && line.contains("-fence/archive") {
+        } else if line.starts_with("POST ") && line.contains("-fence/start") {
             Deed::Fail
         } else {
             Deed::Pass

@@ -1,6 +1,7 @@
 //! Parts that die or are tampered with while an agent runs: nothing opens. What is done to the host
 //! and the engine: engine_trouble.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -19,9 +20,14 @@ pub(crate) const TESTS: &[Test] = &[
 
 /// An agent that talks to echo.test for a minute and prints `open` and `shut` when that changes.
 pub(crate) fn talking_agent(bed: &Testbed) -> Result<Running> {
+    talking_agent_by(bed, bed.ringfence.command())
+}
+
+/// The same, by a command of [`integration::ringfence::Ringfence::behind`].
+pub(crate) fn talking_agent_by(bed: &Testbed, command: Command) -> Result<Running> {
     let policy = bed.ringfence.allowing(&["echo.test:7777/tcp"])?;
-    let mut running =
-        bed.ringfence.start(&policy, &[], &bed.images.agent, &["probe", "loop", "25.0.0.1:7777", "60"])?;
+    let words = ["probe", "loop", "25.0.0.1:7777", "60"];
+    let mut running = bed.ringfence.start_by(command, &policy, &[], &bed.images.agent, &words)?;
     running.wait_for_line("open", Duration::from_secs(60))?;
     Ok(running)
 }

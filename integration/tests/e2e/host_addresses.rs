@@ -13,9 +13,10 @@ use integration::command::{bounded, ip, until};
 use integration::ringfence::Running;
 use integration::testbed::Testbed;
 use integration::testbed::canary::PORT;
+use integration::testbed::engine::variants::Product;
 use integration::testbed::netns::{HOST_LAN, HOST_LINK};
 
-use crate::failing::{container, talking_agent};
+use crate::failing::{container, talking_agent_by};
 use crate::leftovers::only_the_uplink;
 use crate::{Test, attempts, expect, expect_status, skip};
 
@@ -119,6 +120,11 @@ fn changes(bed: &Testbed) -> Result<()> {
     let policy = bed.ringfence.policy(rule)?;
     let mut running = bed.ringfence.start(&policy, &[], &bed.images.agent, &["python3", "-c", STAYS])?;
     running.wait_for_line("up", Duration::from_secs(60))?;
+    // Docker's bridges are seen from here, so no helper is needed; `elsewhere` has one.
+    ensure!(
+        bed.engine.product() == Product::Podman || container(bed, "host").is_err(),
+        "a helper where the supervisor sees the network"
+    );
     ip(&format!("addr add {MOVING}/32 dev lo"))?;
     let tested = (|| -> Result<_> {
         let here = echo(TcpListener::bind((MOVING, 7788))?);
@@ -140,9 +146,10 @@ fn is_open(running: &Running) -> bool {
     running.lines().last().is_some_and(|line| line == "open")
 }
 
-/// Another takes its place; where none can, the run ends.
+/// Another takes its place; where none can, the run ends. The supervisor is in a network without
+/// anything: else it would see the engine's by itself.
 fn helper_dies(bed: &Testbed) -> Result<()> {
-    let running = talking_agent(bed)?;
+    let running = talking_agent_by(bed, bed.ringfence.behind("unshare", ["--net"]))?;
     let mut last = String::new();
     for death in 0..4 {
         let mut helper = String::new();

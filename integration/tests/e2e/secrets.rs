@@ -162,8 +162,8 @@ fn nowhere(bed: &Testbed) -> Result<()> {
     let ids = bed.engine.docker(&["ps", "-aq", "--filter", "label=dev.ringfence.name=nowhere"])?;
     let number = ids.lines().count();
     ensure!(
-        (4..=5).contains(&number),
-        "agent, guard, fence, the look at the host, and later the one at files: {ids:?}"
+        (3..=5).contains(&number),
+        "agent, guard, fence, perhaps the look at the host, and later the one at files: {ids:?}"
     );
     for id in ids.lines() {
         told += &bed.engine.docker(&["inspect", id])?;

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::doctor::facts::{Fence, Inside, Learned};
 use crate::supervisor::engine::{self, Engine};
-use crate::supervisor::run::removal;
+use crate::supervisor::run::removal::{self, GuardAtRemoval};
 use crate::supervisor::signals::interrupt::{Tidies, unless_interrupted};
 use crate::supervisor::spec::binds::Binds;
 use crate::supervisor::spec::containers;
@@ -147,7 +147,7 @@ impl<'a> Stage<'a> {
     }
 
     async fn strike(&self) -> Result<(), String> {
-        removal::remove(self.engine, &self.workflow).await.map_err(words)
+        removal::remove(self.engine, &self.workflow, GuardAtRemoval::Unknown).await.map_err(words)
     }
 }
 

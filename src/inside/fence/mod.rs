@@ -1,9 +1,9 @@
 //! The fence: everything that happens inside the agent's network namespace.
 //!
 //! ```text
-//!  fence.json ─▶ links ─▶ routes ─▶ sockets ─▶ rules ─▶ proof ─▶ capabilities ─▶ handover ─▶ guard
-//!               (what     (nothing  (listen,   (the     (try to  (give up        (send, watch,
-//!                is here)  leaves)   log)      locks)   get out)  NET_ADMIN)      shut, again)
+//!  stdin ─▶ fence.json ─▶ links ─▶ routes ─▶ sockets ─▶ rules ─▶ proof ─▶ capabilities ─▶ handover ─▶ guard
+//!                        (what     (nothing  (listen,   (the     (try to  (give up        (send, watch,
+//!                         is here)  leaves)   log)      locks)   get out)  NET_ADMIN)      shut, again)
 //! ```
 //!
 //! The order is the argument: routes before rules, since they alone already keep packets inside;
@@ -14,6 +14,7 @@
 mod ask;
 mod capabilities;
 mod covers;
+mod first_files;
 mod forward;
 mod handover;
 mod limits;
@@ -45,7 +46,7 @@ use crate::host::devices;
 use crate::inside::output;
 use crate::term::Failure;
 use crate::term::trace::{self, Diagnostic};
-use crate::wire::handover::{FENCE_CONFIG, FenceConfig, GUARD_SOCKET, SHARED};
+use crate::wire::handover::{FENCE_CONFIG, FenceConfig, GUARD_SOCKET, NOTICE, SHARED};
 
 /// Exit status on failure. The supervisor reads the words on stderr.
 const FAILED: u8 = 1;
@@ -63,6 +64,7 @@ pub(crate) fn hold() -> Result<(), Failure> {
             format!("the engine gives its containers devices that nobody asked for: {}", devices.join(", "));
         return Err(failure(what));
     }
+    first_files::receive(std::io::stdin().lock(), Path::new(SHARED), Path::new(NOTICE))?;
     hold_in(Path::new(SHARED))
 }
 

@@ -43,7 +43,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use netpolicy::decide::Reason;
 use tokio::signal::unix::{SignalKind, signal};
@@ -73,6 +73,12 @@ use crate::wire::notice::NoticeFacts;
 const BROKEN: u8 = 1;
 /// The fence is gone.
 const FENCE_GONE: u8 = 3;
+
+/// Time between two looks for the configuration, which a start waits for.
+const LOOK: Duration = Duration::from_millis(2);
+/// After this time nobody waits for a start, and the looks are this far apart.
+const LATE: Duration = Duration::from_secs(60);
+const LOOK_LATE: Duration = Duration::from_millis(500);
 
 /// State that all parts of the guard share.
 pub(crate) struct Guard {
@@ -171,6 +177,7 @@ impl Guard {
 /// Runs `ringfence guard run`: serves one fence, from its handover to its end.
 pub(crate) fn run() -> Result<(), Failure> {
     let limits = Limits::new(raise_limit());
+    await_config(Path::new(GUARD_CONFIG));
     let mut config = read_config(Path::new(GUARD_CONFIG))?;
     let means = inputs::read(&config.policy)
         .map_err(|error| broken("it lacks what the policy needs").caused_by(&error))?;
@@ -244,6 +251,16 @@ fn raise_limit() -> u32 {
 /// Reports a failure of the guard itself.
 fn broken(message: impl Into<String>) -> Failure {
     Failure::new(BROKEN, format!("guard: {}", message.into()))
+}
+
+/// Waits until the fence has written the guard's configuration. Without it the guard serves nobody,
+/// so there is no limit.
+fn await_config(path: &Path) {
+    let began = Instant::now();
+    while !path.exists() {
+        let is_late = began.elapsed() > LATE;
+        std::thread::sleep(if is_late { LOOK_LATE } else { LOOK });
+    }
 }
 
 /// Reads the guard's configuration.

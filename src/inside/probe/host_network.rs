@@ -15,14 +15,13 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::host::network;
+use crate::host::network_changes::BURST;
 use crate::inside::output;
 use crate::term::Failure;
 use crate::wire::host_network::Line;
 
 /// The time between two lines.
 const BEAT: u16 = 5000;
-/// Changes come in bursts: an engine makes a bridge, gives it an address, then routes.
-const BURST: Duration = Duration::from_millis(300);
 /// Everything is read again after this time, notice or not.
 const ANEW: Duration = Duration::from_secs(60);
 

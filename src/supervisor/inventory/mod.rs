@@ -123,6 +123,13 @@ impl WorkflowSummary {
         self.parts.push(part);
     }
 
+    /// Notes that the guard has ended, which the engine may list later.
+    pub(crate) fn guard_has_ended(&mut self) {
+        "exited".clone_into(&mut self.guard);
+        let guards = self.parts.iter_mut().filter(|part| part.role == Role::Guard);
+        guards.for_each(|part| "exited".clone_into(&mut part.state));
+    }
+
     /// Tells whether this machine made it, so that its files here are the workflow's.
     pub(crate) fn is_recorded(&self) -> bool {
         self.recorded != Recorded::No
@@ -170,20 +177,17 @@ pub(crate) async fn of_run(engine: &Engine, workflow: &Workflow) -> Result<Workf
 async fn parts(engine: &Engine, label: &str) -> Result<Vec<Part>, Failure> {
     let cannot = |what: &str| format!("cannot list the engine's {what}");
     let by_label = || Some(HashMap::from([("label".to_owned(), vec![label.to_owned()])]));
-    let containers = engine
-        .list_containers(ListContainersOptions { all: true, filters: by_label(), ..Default::default() })
-        .await
-        .map_err(|error| engine::refused(cannot("containers"), &error))?;
-    let networks = engine
-        .api
-        .list_networks(Some(ListNetworksOptions { filters: by_label() }))
-        .await
-        .map_err(|error| engine::refused(cannot("networks"), &error))?;
-    let volumes = engine
-        .api
-        .list_volumes(Some(ListVolumesOptions { filters: by_label() }))
-        .await
-        .map_err(|error| engine::refused(cannot("volumes"), &error))?;
+    let containers = ListContainersOptions { all: true, filters: by_label(), ..Default::default() };
+    let networks = ListNetworksOptions { filters: by_label() };
+    let volumes = ListVolumesOptions { filters: by_label() };
+    let (containers, networks, volumes) = tokio::join!(
+        engine.list_containers(containers),
+        engine.api.list_networks(Some(networks)),
+        engine.api.list_volumes(Some(volumes)),
+    );
+    let containers = containers.map_err(|error| engine::refused(cannot("containers"), &error))?;
+    let networks = networks.map_err(|error| engine::refused(cannot("networks"), &error))?;
+    let volumes = volumes.map_err(|error| engine::refused(cannot("volumes"), &error))?;
     let containers = containers.iter().filter_map(Part::of_container);
     let networks = networks.iter().filter_map(Part::of_network);
     let volumes = volumes.volumes.iter().flatten().filter_map(Part::of_volume);

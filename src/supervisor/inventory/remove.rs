@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bollard::query_parameters::{LogsOptions, RemoveContainerOptions, RemoveVolumeOptions};
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 
 use super::WorkflowSummary;
 use super::save_output;
@@ -22,6 +23,9 @@ use crate::workspace::masks;
 
 /// Between two pieces of a log an engine takes no longer than this.
 const SILENCE: Duration = Duration::from_secs(30);
+/// States of a container in which none of its processes is left. One that was never started is
+/// among them: the start of a run that is removed is over.
+const OVER: [&str; 4] = ["absent", "created", "exited", "dead"];
 
 /// Saves the events of a workflow whose agent has ended, and removes it. Of one that this machine
 /// has no record of, nothing is kept or settled here: its id is no more than what the engine's
@@ -93,16 +97,22 @@ pub(crate) async fn remove(engine: &Engine, found: &WorkflowSummary) -> Result<(
 }
 
 /// Removes what was listed of a workflow: agent and services first, so that they never run without
-/// a guard, then the guard and the fence, then what they used. All of it is tried; all errors are
-/// told.
+/// a guard, then the guard and the fence, then what they used. What is over already goes beside the
+/// agent. All of it is tried; all errors are told.
 async fn remove_listed(engine: &Engine, found: &WorkflowSummary) -> Result<(), Failure> {
     let id = found.id;
-    let mut errors = Vec::new();
-    let of = |roles: &'static [Role]| found.parts.iter().filter(move |part| roles.contains(&part.role));
-    // Podman removes no container whose processes another one is among.
-    for part in of(&[Role::Disk]).chain(of(&[Role::Agent])).chain(of(&[Role::Service])) {
-        errors.extend(remove_container(engine, part).await);
-    }
+    let is_over = |state: &str| OVER.contains(&state);
+    let agent_is_over = is_over(&found.agent) && found.services.values().all(|state| is_over(state));
+    let (mut errors, beside) = tokio::join!(
+        remove_agent(engine, found),
+        // Nothing can be told to a guard that has ended, and nobody needs its machine's addresses.
+        remove_all(engine, found, |part| match part.role {
+            Role::Host | Role::Probe => true,
+            Role::Guard => agent_is_over && is_over(&part.state),
+            _ => false,
+        }),
+    );
+    errors.extend(beside);
     if errors.is_empty() && found.is_recorded() {
         match aftermath::settle_abandoned(engine, found.id, found.helpers()).await {
             Ok(true) => _ = save_events(engine, found).await,
@@ -110,17 +120,15 @@ async fn remove_listed(engine: &Engine, found: &WorkflowSummary) -> Result<(), F
             Err(failure) => errors.extend(std::iter::once(failure.message).chain(failure.causes)),
         }
     }
-    let helpers = of(&[Role::Guard, Role::Fence, Role::Host, Role::Probe]);
-    let helpers = helpers.map(|part| remove_container(engine, part));
-    errors.extend(futures_util::future::join_all(helpers).await.into_iter().flatten());
-    let networks = of(&[Role::Network]).map(|part| async move {
+    errors.extend(remove_all(engine, found, |part| matches!(part.role, Role::Guard | Role::Fence)).await);
+    let networks = found.parts.iter().filter(|part| part.role == Role::Network).map(|part| async move {
         let removed = engine.api.remove_network(&part.handle).await;
         let error = removed.err().filter(|error| !engine::is_missing(error))?;
         Some(format!("{}: {}", part.role, engine::describe(&error)))
     });
-    let volumes = of(Role::VOLUMES).map(|part| remove_volume(engine, part));
-    let (networks, volumes) =
-        tokio::join!(futures_util::future::join_all(networks), futures_util::future::join_all(volumes));
+    let volumes = found.parts.iter().filter(|part| Role::VOLUMES.contains(&part.role));
+    let volumes = volumes.map(|part| remove_volume(engine, part));
+    let (networks, volumes) = tokio::join!(join_all(networks), join_all(volumes));
     errors.extend(networks.into_iter().chain(volumes).flatten());
     if found.is_recorded() {
         errors.extend(clean_up(id, errors.is_empty()));
@@ -131,6 +139,21 @@ async fn remove_listed(engine: &Engine, found: &WorkflowSummary) -> Result<(), F
     let mut failure = Failure::new(COULD_NOT_RUN, format!("workflow {id} could not be removed whole"));
     failure.causes = errors;
     Err(failure.hint("`ringfence gc` tries again"))
+}
+
+/// Removes agent and services; errors in words. Podman removes no container whose processes another
+/// one is among.
+async fn remove_agent(engine: &Engine, found: &WorkflowSummary) -> Vec<String> {
+    let mut errors = remove_all(engine, found, |part| part.role == Role::Disk).await;
+    errors.extend(remove_all(engine, found, |part| matches!(part.role, Role::Agent | Role::Service)).await);
+    errors
+}
+
+/// Removes these containers side by side; errors in words.
+async fn remove_all(engine: &Engine, found: &WorkflowSummary, which: impl Fn(&Part) -> bool) -> Vec<String> {
+    let chosen = found.parts.iter().filter(|part| which(part));
+    let removed = join_all(chosen.map(|part| remove_container(engine, part))).await;
+    removed.into_iter().flatten().collect()
 }
 
 /// Removes what this machine keeps of a workflow; errors in words. The record stays while anything

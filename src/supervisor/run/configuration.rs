@@ -11,27 +11,18 @@ use crate::supervisor::engine::dialect::LimitsShown;
 use crate::supervisor::mounts::covers;
 use crate::supervisor::mounts::nonce::Planted;
 use crate::supervisor::spec::service::ServiceSpec;
-use crate::supervisor::upload::files::{self, File};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::event::Start;
-use crate::wire::handover::{FenceConfig, GuardConfig, NOTICE_FILE};
+use crate::wire::handover::{FenceConfig, FirstFiles, GuardConfig};
 use crate::wire::notice::{self, NoticeFacts, NoticeService};
 use crate::workspace::secrets::{is_secret_variable, without_secrets};
-
-/// Archives of files, one for each volume.
-pub(super) struct Configuration {
-    /// For the volume that fence and guard share.
-    pub(super) shared: Vec<u8>,
-    /// For the agent's notice.
-    pub(super) notice: Vec<u8>,
-}
 
 /// Writes down what the fence and the guard begin with, and what the agent is told.
 pub(super) fn configuration(
     plan: &RunPlan,
     surroundings: Surroundings,
     planted: &[Planted],
-) -> Result<Configuration, Failure> {
+) -> Result<FirstFiles, Failure> {
     let RunPlan { engine, workflow, request, agent, .. } = plan;
     let names = VirtualNames::new(&request.policy);
     let end = SystemTime::now() + request.deadline(&agent.limits).left;
@@ -57,16 +48,15 @@ pub(super) fn configuration(
         start: start(plan),
         notice: Some(facts),
     };
-    let json = |result: serde_json::Result<Vec<u8>>| {
+    let json = |result: serde_json::Result<String>| {
         result.map_err(|error| {
             Failure::new(COULD_NOT_RUN, "cannot write down the configuration").caused_by(&error)
         })
     };
-    let (fence, guard) = (json(serde_json::to_vec(&fence))?, json(serde_json::to_vec(&guard))?);
-    let file = |name, content| File { name, content, mode: 0o644, owner: 0 };
-    Ok(Configuration {
-        shared: files::archive(&[file("fence.json", &fence), file("guard.json", &guard)])?,
-        notice: files::archive(&[file(NOTICE_FILE, notice.as_bytes())])?,
+    Ok(FirstFiles {
+        fence: json(serde_json::to_string(&fence))?,
+        guard: json(serde_json::to_string(&guard))?,
+        notice,
     })
 }
 

@@ -1,50 +1,67 @@
-//! The third phase: the engine has everything of the run, and nothing of the agent runs.
+//! The third phase: the engine has the helpers of the run, and nothing of the agent runs.
 //!
 //! ```text
-//!  measuring ───────────────────────────────────────────────────────────────────────────▶ Watch
-//!  host's helper ─▶ first word: addresses ──────────────┐
-//!  networks, volumes ─▶ fence, guard ─┬─ configuration ◀┘ ─▶ sent to the fence ─┐
-//!                                     ├─ roots, credentials ─▶ sent to the guard ─┼─▶ account, authorities
-//!                                     └─ filter ─▶ agent, services, not started ──┘
+//!  measuring ────────────────────────────────────────────────────────────────▶ Watch
+//!  uplink ─▶ guard ─▶ roots, credentials ─▶ attached, started: it waits for its configuration
+//!  network ─▶ host's addresses, from here or by a helper ─▶ configuration, for the fence that runs
+//!  network, volumes ─▶ fence ─┬─ with --ca: agent, services ─▶ authorities ─▶ sent to the fence
+//!                             └─ filter ─▶ else agent, services while the fence is proven
 //! ```
 
 use std::net::IpAddr;
 
 use bollard::models::ContainerCreateBody;
 use ipnet::IpNet;
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::checked::Gathered;
 use super::checks::surroundings;
-use super::configuration::{Configuration, configuration};
+use super::configuration::configuration;
 use super::create::{create, create_agent, create_volume};
+use super::events::EventFiles;
+use super::guard_link::GuardLink;
 use super::host::{self, HostWatch, Recipe};
 use super::prepared::RunPlan;
 use super::{account, home, services, system_calls};
 use crate::host::nameservers::nameservers;
 use crate::supervisor::engine::dialect::HostNames;
+use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::mounts::nonce::{self, Planted};
 use crate::supervisor::mounts::{directories, image_volumes};
 use crate::supervisor::networks;
-use crate::supervisor::spec::workflow::Role;
+use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::supervisor::spec::{containers, etc};
-use crate::supervisor::upload::files::upload;
 use crate::supervisor::upload::{authorities, secrets};
 use crate::supervisor::watch::Watch;
 use crate::term::{COULD_NOT_RUN, Failure, Warning, trace};
-use crate::wire::handover::{NOTICE, SHARED};
+use crate::wire::handover::FirstFiles;
 use crate::wire::host_network::HostNetwork;
 
-/// A run of which the engine has every part.
+/// A run of which the engine has all but the agent and the services.
 pub(super) struct Created<'a> {
     /// The plan.
     pub(super) plan: &'a RunPlan,
     /// The measuring of what the agent may write, which goes on.
     pub(super) measuring: JoinHandle<Result<Watch, Failure>>,
-    /// The addresses of the engine's machine.
-    pub(super) host: KnownHost,
+    /// The guard, which waits for the fence.
+    pub(super) guard: BegunGuard,
+    /// What is not known yet of the configuration.
+    pub(super) awaited: Awaited,
+    /// The filter of system calls of agent and services, as the engine takes it.
+    pub(super) filter: String,
+    /// Tells whether agent and services were created already.
+    pub(super) has_agent: bool,
     /// Marks in directories of this machine, which go before the agent comes.
     pub(super) planted: Vec<Planted>,
+}
+
+/// Facts of the configuration that the fence and the guard are started without.
+pub(super) struct Awaited {
+    /// The asking for the addresses of the engine's machine.
+    asking: JoinSet<Result<KnownHost, Failure>>,
+    /// All subnets of the engine.
+    subnets: Vec<IpNet>,
 }
 
 /// The helper that tells the addresses of the engine's machine, and what it told first.
@@ -60,7 +77,8 @@ pub(super) struct KnownHost {
 }
 
 impl KnownHost {
-    /// Starts the helper, and waits for its first word.
+    /// Reads the network where it is seen from here, else starts the helper and waits for its first
+    /// word.
     async fn ask(recipe: Recipe, resolvers: Vec<IpAddr>) -> Result<KnownHost, Failure> {
         let (watch, network) = host::begin(&recipe).await?;
         Ok(KnownHost { watch, recipe, network, resolvers })
@@ -68,79 +86,67 @@ impl KnownHost {
 }
 
 impl<'a> Created<'a> {
-    /// Creates everything.
+    /// Creates networks, volumes and helpers, and has the guard started, which waits for the fence.
     ///
     /// # Errors
     /// When a part cannot be made as it was asked for.
-    pub(super) async fn create(plan: &'a RunPlan, gathered: Gathered) -> Result<Created<'a>, Failure> {
-        let mut step = trace::step("networks");
+    pub(super) async fn create(
+        plan: &'a RunPlan,
+        gathered: Gathered,
+        events: EventFiles,
+    ) -> Result<Created<'a>, Failure> {
         let RunPlan { engine, workflow, agent, .. } = plan;
         let writable = agent.binds.all.iter().filter(|bind| bind.writable).cloned().collect();
         let measuring = tokio::spawn(Watch::begin(agent.limits, writable));
-        // It goes on beside the steps that follow, and ends with this function where one of them
-        // fails.
-        let mut asking = JoinSet::new();
-        let recipe = Recipe::of(plan);
-        asking.spawn(KnownHost::ask(recipe, nameservers()));
-        let places = create_places(plan, &gathered).await?;
-        step.then("containers");
-        create_helpers(plan, &gathered, &places).await?;
+        // Both helpers mount it, so it is there with its labels before them.
+        create_volume(engine, workflow, Role::Volume, true).await?;
+        let (guard, fence) =
+            tokio::try_join!(begin_guard(plan, &gathered, events), create_fence(plan, &gathered))?;
+        let FencePlace { asking, mut subnets } = fence;
+        subnets.extend(guard.subnet);
         let planted = match plan.facts.elsewhere {
             true => nonce::plant(&agent.binds.all)?,
             false => Vec::new(),
         };
-        let (host, (), ()) = tokio::try_join!(
-            configure(plan, asking, places.subnets, &planted),
-            gathered.means.hand_over(engine, workflow),
-            create_agent_last(plan)
-        )?;
-        give_account(plan).await;
+        // Docker's filter is plain text; Podman's lies in the volume before the agent comes.
+        let filter = system_calls::filter_for_agent(engine, workflow).await?;
+        // The image's own authorities are read in the agent's container, before the fence runs.
+        let has_agent = gathered.corporate.is_some();
         if let Some(corporate) = &gathered.corporate {
+            create_agent_last(plan, &filter).await?;
             authorities::install(engine, workflow, corporate).await?;
         }
-        drop(step);
-        Ok(Created { plan, measuring, host, planted })
+        let awaited = Awaited { asking, subnets };
+        Ok(Created { plan, measuring, guard, awaited, filter, has_agent, planted })
     }
 }
 
-/// The networks of a run.
-struct Places {
-    /// The engine's id of the fence's network.
-    own: String,
-    /// The engine's id of the guard's network.
-    uplink: String,
-    /// All subnets of the engine, these among them.
-    subnets: Vec<IpNet>,
+/// A guard that is started.
+pub(super) struct BegunGuard {
+    /// Its streams.
+    pub(super) link: GuardLink,
+    /// Its word that it serves.
+    pub(super) is_ready: oneshot::Receiver<()>,
+    /// Its start, which goes on.
+    pub(super) starting: JoinSet<Result<(), Failure>>,
+    /// Subnet of its network.
+    subnet: Option<IpNet>,
 }
 
-/// Creates networks and volumes.
-async fn create_places(plan: &RunPlan, gathered: &Gathered) -> Result<Places, Failure> {
-    let RunPlan { engine, workflow, agent, .. } = plan;
-    let mut subnets = networks::subnets(&gathered.networks);
-    let (own, uplink, volume, notice, trust, given, data, of_services) = tokio::join!(
-        networks::create_own(engine, workflow, &subnets),
-        networks::ensure_uplink(engine, &gathered.networks),
-        create_volume(engine, workflow, Role::Volume, true),
-        create_volume(engine, workflow, Role::Notice, true),
-        create_volume(engine, workflow, Role::Trust, agent.trust),
-        directories::create(engine, workflow, &agent.binds),
-        image_volumes::create(engine, workflow, agent),
-        services::create_volumes(plan),
-    );
-    let ((own, own_subnet), (uplink, uplink_subnet)) = (own?, uplink?);
-    volume.and(notice).and(trust).and(given).and(data).and(of_services)?;
-    subnets.push(own_subnet);
-    subnets.extend(uplink_subnet);
-    Ok(Places { own, uplink, subnets })
-}
-
-/// Creates the fence and the guard.
-async fn create_helpers(plan: &RunPlan, gathered: &Gathered, places: &Places) -> Result<(), Failure> {
-    let RunPlan { engine, workflow, agent, .. } = plan;
-    if agent.handed {
-        secrets::create_volume(engine, workflow).await?;
+impl BegunGuard {
+    /// Waits until the engine has started the guard.
+    pub(super) async fn started(mut starting: JoinSet<Result<(), Failure>>) -> Result<(), Failure> {
+        match starting.join_next().await {
+            Some(Ok(started)) => started,
+            _ => Err(Failure::new(COULD_NOT_RUN, "the starting of the guard was ended")),
+        }
     }
-    let fence = fence(plan, &places.own);
+}
+
+/// Creates the guard, hands it its inputs and has it started.
+async fn begin_guard(plan: &RunPlan, gathered: &Gathered, events: EventFiles) -> Result<BegunGuard, Failure> {
+    let RunPlan { engine, workflow, agent, .. } = plan;
+    let (uplink, subnet) = networks::ensure_uplink(engine, &gathered.networks).await?;
     // On another kernel this machine's addresses are not the host's as containers see it
     // (192.168.65.254), and the floor is to have that. A port of the host may be permitted while
     // the agent works. A dockerd without its own bridge does not know the host.
@@ -148,12 +154,63 @@ async fn create_helpers(plan: &RunPlan, gathered: &Gathered, places: &Places) ->
         engine.dialect.host_names == HostNames::OnRequest && networks::has_default_bridge(&gathered.networks);
     let knows_host = gathered.means.knows_host || can_name_host;
     let cpus = agent.limits.nano_cpus;
-    let guard = containers::guard(workflow, &plan.helper, &places.uplink, knows_host, cpus);
-    tokio::try_join!(
-        create(engine, workflow, Role::Fence, fence),
-        create(engine, workflow, Role::Guard, guard),
-    )?;
-    Ok(())
+    let guard = containers::guard(workflow, &plan.helper, &uplink, knows_host, cpus);
+    create(engine, workflow, Role::Guard, guard).await?;
+    gathered.means.hand_over(engine, workflow).await?;
+    let (link, is_ready) = GuardLink::attach(plan, events).await?;
+    let mut starting = JoinSet::new();
+    let (engine, workflow) = (engine.clone(), workflow.clone());
+    starting.spawn(async move { start(&engine, &workflow, Role::Guard).await });
+    Ok(BegunGuard { link, is_ready, starting, subnet })
+}
+
+/// What is known where the fence is.
+struct FencePlace {
+    /// The asking for the addresses of the engine's machine.
+    asking: JoinSet<Result<KnownHost, Failure>>,
+    /// Subnets of the engine, the fence's among them.
+    subnets: Vec<IpNet>,
+}
+
+/// Creates the fence, with its network and all that it mounts.
+async fn create_fence(plan: &RunPlan, gathered: &Gathered) -> Result<FencePlace, Failure> {
+    let mut step = trace::step("networks");
+    let RunPlan { engine, workflow, agent, .. } = plan;
+    // The asking goes on beside the steps that follow, and ends with them where one fails.
+    let mut asking = JoinSet::new();
+    let (mut recipe, resolvers) = (Recipe::of(plan), nameservers());
+    if !recipe.may_be_here() {
+        asking.spawn(KnownHost::ask(recipe.clone(), resolvers.clone()));
+    }
+    let mut subnets = networks::subnets(&gathered.networks);
+    let (own, notice, trust, given, data, of_services) = tokio::join!(
+        networks::create_own(engine, workflow, &subnets),
+        create_volume(engine, workflow, Role::Notice, true),
+        create_volume(engine, workflow, Role::Trust, agent.trust),
+        directories::create(engine, workflow, &agent.binds),
+        image_volumes::create(engine, workflow, agent),
+        services::create_volumes(plan),
+    );
+    let (own, own_subnet) = own?;
+    notice.and(trust).and(given).and(data).and(of_services)?;
+    if recipe.may_be_here() {
+        recipe.look(&own, &own_subnet);
+        asking.spawn(KnownHost::ask(recipe, resolvers));
+    }
+    subnets.push(own_subnet);
+    step.then("containers");
+    if agent.handed {
+        secrets::create_volume(engine, workflow).await?;
+    }
+    create(engine, workflow, Role::Fence, fence(plan, &own)).await?;
+    drop(step);
+    Ok(FencePlace { asking, subnets })
+}
+
+/// Starts the container of a helper.
+pub(super) async fn start(engine: &Engine, workflow: &Workflow, role: Role) -> Result<(), Failure> {
+    let started = engine.api.start_container(&workflow.object(role), None).await;
+    started.map_err(|error| engine::refused(format!("cannot start the {role}'s container"), &error))
 }
 
 /// Returns what the engine is asked for as the fence.
@@ -167,34 +224,37 @@ fn fence(plan: &RunPlan, network: &str) -> ContainerCreateBody {
     fence
 }
 
-/// Sends fence and guard what they begin with, and the agent its notice, once the addresses of the
-/// engine's machine are known.
-async fn configure(
-    plan: &RunPlan,
-    mut asking: JoinSet<Result<KnownHost, Failure>>,
-    subnets: Vec<IpNet>,
-    planted: &[Planted],
-) -> Result<KnownHost, Failure> {
-    let host = match asking.join_next().await {
-        Some(Ok(begun)) => begun?,
-        _ => return Err(Failure::new(COULD_NOT_RUN, "the asking for the machine's addresses was ended")),
-    };
-    let known = surroundings(&plan.request.policy, subnets, host.network.clone())?;
-    let Configuration { shared, notice } = configuration(plan, known, planted)?;
-    let fence = plan.workflow.object(Role::Fence);
-    upload(&plan.engine, &fence, SHARED, shared).await?;
-    upload(&plan.engine, &fence, NOTICE, notice).await?;
-    Ok(host)
+impl Awaited {
+    /// Waits for the addresses of the engine's machine, and writes down what fence, guard and agent
+    /// begin with.
+    ///
+    /// # Errors
+    /// When the addresses are not known.
+    pub(super) async fn come(
+        mut self,
+        plan: &RunPlan,
+        planted: &[Planted],
+    ) -> Result<(KnownHost, FirstFiles), Failure> {
+        let host = match self.asking.join_next().await {
+            Some(Ok(begun)) => begun?,
+            _ => {
+                return Err(Failure::new(COULD_NOT_RUN, "the asking for the machine's addresses was ended"));
+            }
+        };
+        let known = surroundings(&plan.request.policy, self.subnets, host.network.clone())?;
+        let files = configuration(plan, known, planted)?;
+        Ok((host, files))
+    }
 }
 
 /// Creates the containers of the agent and of the services, which are started by nobody yet.
-async fn create_agent_last(plan: &RunPlan) -> Result<(), Failure> {
+pub(super) async fn create_agent_last(plan: &RunPlan, filter: &str) -> Result<(), Failure> {
     let RunPlan { engine, workflow, agent, .. } = plan;
-    let (filter, home) =
-        tokio::join!(system_calls::filter_for_agent(engine, workflow), home::make_ready(plan));
-    let filter = home.and(filter)?;
-    tokio::try_join!(create_agent(engine, workflow, agent, &filter), services::create(plan, &filter))?;
-    image_volumes::check(engine, &workflow.object(Role::Agent), "the agent").await
+    home::make_ready(plan).await?;
+    tokio::try_join!(create_agent(engine, workflow, agent, filter), services::create(plan, filter))?;
+    let name = workflow.object(Role::Agent);
+    let (checked, ()) = tokio::join!(image_volumes::check(engine, &name, "the agent"), give_account(plan));
+    checked
 }
 
 /// Gives the agent's user an account. Only programs that ask for their user's name miss one.

@@ -53,11 +53,20 @@ impl Ended<'_> {
             let covered = Some(&*plan.covers.covered);
             report = aftermath::settle(&plan.engine, &plan.workflow, aftermath, covered).await;
             kill(plan, Role::Guard, "TERM").await;
+            end_fence(plan);
         }
         let summary = guard.summary().await;
         streams.end();
         Closed { end, summary, report }
     }
+}
+
+/// Ends the fence beside whatever goes on: an engine takes a while to give its network back. A
+/// fence that goes on is found by the removal.
+fn end_fence(plan: &RunPlan) {
+    let (api, fence) = (plan.engine.api.clone(), plan.workflow.object(Role::Fence));
+    let options = KillContainerOptions { signal: "KILL".to_owned() };
+    tokio::spawn(async move { api.kill_container(&fence, Some(options)).await });
 }
 
 /// Keeps what a detached agent printed. Where that fails, the run's end goes on.

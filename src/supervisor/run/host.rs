@@ -1,25 +1,30 @@
-//! The addresses of the engine's machine: asked in that machine's own network, and followed while
+//! The addresses of the engine's machine: read in that machine's own network, and followed while
 //! the run goes on.
 //!
 //! ```text
-//!  begin ─▶ container in the host's network ─first line─▶ the floor that the guard starts with
+//!  begin ─┬─ the engine's new bridge is seen from here ─▶ the kernel, asked here ─┬─first line─▶ the floor that the guard starts with
+//!         └─ it is not ─▶ a helper: container in the host's network ──────────────┘
 //!  follow ─▶ a change ──▶ guard's control socket: the floor grows, connections to what is now the host's are reset
 //!        └─▶ silence, end ─▶ another helper, a few times ─▶ none: the run ends
 //! ```
-//! The supervisor may be on another machine, or in a container: its own addresses do not tell where
-//! the guard's packets can arrive.
+//! The supervisor may be on another machine, or in a container: then its own addresses do not tell
+//! where the guard's packets can arrive.
 
 use std::time::{Duration, Instant};
 
 use bollard::query_parameters::RemoveContainerOptions;
 use futures_util::FutureExt;
+use ipnet::IpNet;
 use tokio::time::timeout;
 
 use super::container_end::last_words;
 use super::create::create;
 use super::prepared::RunPlan;
+use crate::host::network;
+use crate::host::network_changes::NetworkChanges;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::live;
+use crate::supervisor::mounts::nonce;
 use crate::supervisor::spec::containers;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::supervisor::watch::helper_lines::HelperLines;
@@ -40,6 +45,12 @@ const RESTART_LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(2);
 /// Number of times that the guard is told of one change.
 const TELLINGS: u32 = 3;
+/// The kernel is waited for so long: a look now and then does no harm.
+const BEAT: Duration = Duration::from_secs(5);
+/// Everything is read again after this time, notice or not.
+const ANEW: Duration = Duration::from_secs(60);
+/// Digits of a network's id in the name of its bridge (Docker).
+const BRIDGE_DIGITS: usize = 12;
 
 /// Facts that making the helper needs.
 #[derive(Clone)]
@@ -48,21 +59,83 @@ pub(super) struct Recipe {
     pub(super) workflow: Workflow,
     /// The engine's id of the helper image.
     pub(super) image: String,
+    /// Tells whether the engine's machine was seen to have this supervisor's network.
+    pub(super) is_here: bool,
 }
 
 impl Recipe {
     /// Returns what the helper of a run needs.
     pub(super) fn of(plan: &RunPlan) -> Recipe {
-        Recipe { engine: plan.engine.clone(), workflow: plan.workflow.clone(), image: plan.helper.clone() }
+        let (engine, workflow) = (plan.engine.clone(), plan.workflow.clone());
+        Recipe { engine, workflow, image: plan.helper.clone(), is_here: false }
+    }
+
+    /// Tells whether the engine may be in this supervisor's own network, so that it is worth a
+    /// look. Without root an engine has a network of its own.
+    pub(super) fn may_be_here(&self) -> bool {
+        let elsewhere = nonce::is_needed(self.engine.info.kernel_version.as_deref());
+        self.engine.local && !self.engine.dialect.rootless && !elsewhere
+    }
+
+    /// Looks whether a bridge that the engine has just made is a device of this supervisor's own
+    /// network: its name is of the network's id, which no other engine has.
+    pub(super) fn look(&mut self, network: &str, subnet: &IpNet) {
+        let name = network.get(..BRIDGE_DIGITS).map(|id| format!("br-{id}"));
+        self.is_here = self.may_be_here() && name.is_some_and(|name| network::has_device(&name, subnet));
     }
 }
 
-/// A helper that speaks.
-pub(super) struct HostWatch(HelperLines);
+/// A source of lines about the network of the engine's machine.
+pub(super) enum HostWatch {
+    /// A helper that speaks.
+    Helper(HelperLines),
+    /// This machine's kernel.
+    Here(Here),
+}
 
-/// Starts the helper and waits for its first word.
+/// Notices of this machine's kernel.
+pub(super) struct Here {
+    changes: NetworkChanges,
+    read_at: Instant,
+}
+
+impl Here {
+    /// Reads the network, and listens from before that.
+    async fn begin() -> Result<(Here, HostNetwork), String> {
+        let changes = NetworkChanges::listen().map_err(|error| error.to_string())?;
+        let mut here = Here { changes, read_at: Instant::now() };
+        let network = here.read().await?;
+        Ok((here, network))
+    }
+
+    async fn read(&mut self) -> Result<HostNetwork, String> {
+        self.read_at = Instant::now();
+        let read = tokio::task::spawn_blocking(network::read).await;
+        let read = read.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        read.check().map_err(|error| error.to_string())?;
+        Ok(read)
+    }
+
+    /// Waits for a change, or for a while; what the network is then.
+    async fn line(&mut self) -> Result<Line, String> {
+        match timeout(BEAT, self.changes.come()).await {
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_) if self.read_at.elapsed() < ANEW => return Ok(Line::Unchanged),
+            Ok(Ok(())) | Err(_) => {}
+        }
+        self.read().await.map(Line::Network)
+    }
+}
+
+/// Reads the network here where it is the engine's too; else starts the helper and waits for its
+/// first word.
 pub(super) async fn begin(recipe: &Recipe) -> Result<(HostWatch, HostNetwork), Failure> {
-    let Recipe { engine, workflow, image } = recipe;
+    if recipe.is_here
+        && let Ok((here, network)) = Here::begin().await
+    {
+        return Ok((HostWatch::Here(here), network));
+    }
+    let Recipe { engine, workflow, image, .. } = recipe;
     let remapped = engine.dialect.remaps_users;
     let name = workflow.object(Role::Host);
     let failed = |mut failure: Failure, more: Vec<String>| {
@@ -82,7 +155,7 @@ pub(super) async fn begin(recipe: &Recipe) -> Result<(HostWatch, HostNetwork), F
         let lines = lines.map_err(|error| engine::refused("cannot hear the host's container", &error))?;
         let started = engine.api.start_container(&name, None).await;
         started.map_err(|error| engine::refused("cannot start the host's container", &error))?;
-        let mut watch = HostWatch(lines);
+        let mut watch = HostWatch::Helper(lines);
         match watch.line().await {
             Ok(Line::Network(network)) => Ok((watch, network)),
             Ok(Line::Unchanged) => Err(Failure::new(COULD_NOT_RUN, "it began without its addresses")),
@@ -99,7 +172,11 @@ pub(super) async fn begin(recipe: &Recipe) -> Result<(HostWatch, HostNetwork), F
 impl HostWatch {
     /// Waits for the next line; an error says why there is none.
     async fn line(&mut self) -> Result<Line, String> {
-        let line = self.0.next().await?;
+        let lines = match self {
+            HostWatch::Helper(lines) => lines,
+            HostWatch::Here(here) => return here.line().await,
+        };
+        let line = lines.next().await?;
         Line::parse(&line).map_err(|error| format!("a line that is none: {error}"))
     }
 
@@ -118,7 +195,7 @@ impl HostWatch {
 
     /// Passes every change on to the guard; returns, with the reason, when that is not possible any
     /// more. `known` is what the guard has already.
-    pub(super) async fn follow(mut self, recipe: Recipe, mut known: HostNetwork) -> String {
+    pub(super) async fn follow(mut self, mut recipe: Recipe, mut known: HostNetwork) -> String {
         let (mut restarts, mut began) = (0, Instant::now());
         loop {
             let line = timeout(SILENCE, self.line()).await;
@@ -136,6 +213,8 @@ impl HostWatch {
                         );
                     }
                     restarts += 1;
+                    // What could not be read here a helper may say.
+                    recipe.is_here = false;
                     tokio::time::sleep(PAUSE).await;
                     began = Instant::now();
                     match timeout(RESTART_LIMIT, again(&recipe)).await {
@@ -195,7 +274,7 @@ mod tests {
 
     /// A helper that has said so much already.
     fn said(bytes: Vec<Vec<u8>>, and_lives: bool) -> HostWatch {
-        HostWatch(HelperLines::said(bytes, and_lives, LONGEST))
+        HostWatch::Helper(HelperLines::said(bytes, and_lives, LONGEST))
     }
 
     #[tokio::test]

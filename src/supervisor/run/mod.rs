@@ -3,7 +3,7 @@
 //! ```text
 //!  Checked ──▶ Prepared ──▶ Created ──▶ Proven ──▶ Equipped ──▶ Running ──▶ Ended ──▶ removed, told
 //!  nothing     this machine the engine  the fence  the services the agent   the agent
-//!  exists      knows of it  has all     stands     answer       works       is over
+//!  exists      knows of it  has helpers stands     answer       works       is over
 //! ```
 //! Each phase is a type that the next one consumes, so none can be had out of order: nothing but a
 //! [`Proven`](proven::Proven) starts services, nothing but an [`Equipped`](services::Equipped)
@@ -27,6 +27,7 @@ mod early_signal;
 mod ended;
 mod events;
 mod exit_status;
+mod fence_input;
 mod guard_link;
 mod home;
 mod host;
@@ -100,7 +101,9 @@ pub(crate) async fn run(
     };
     crate::term::renew_kept_talk();
     let step = trace::step("removed");
-    let removed = removal::of_run(engine, &plan.workflow).await;
+    let log_is_whole = outcome.as_ref().is_ok_and(|closed| closed.summary.is_some());
+    let guard = if log_is_whole { removal::GuardAtRemoval::Ended } else { removal::GuardAtRemoval::Unknown };
+    let removed = removal::of_run(engine, &plan.workflow, guard).await;
     let late = aftermath.filter(|_| removed.is_ok()).map(|left| conclusion::settle_late(&plan, left));
     if let Some(mut unused) = home.filter(HeldHome::is_new) {
         // No agent has used it: its name is to be free again. While its volume is there, so is its
@@ -126,8 +129,8 @@ async fn start<'a>(
     record: &mut Held,
     early: &EarlySignal,
 ) -> Result<Running<'a>, Failure> {
-    let created = Created::create(plan, gathered).await?;
-    let proven = created.prove(events, record).await?;
+    let created = Created::create(plan, gathered, events).await?;
+    let proven = created.prove(record).await?;
     let connected = proven.forward(forwards).await?.carry_loopback().await?;
     let equipped = connected.start_services(early).await?;
     equipped.start_agent(early).await

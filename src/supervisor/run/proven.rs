@@ -1,14 +1,21 @@
 //! The fourth phase: the fence has proven itself, the guard serves its sockets, the agent may
 //! begin.
+//!
+//! ```text
+//!  fence started, beside the guard ──────────────────┬─▶ made, proven, handed over ─▶ `ready` ─┐
+//!  addresses of the engine's machine ─▶ configuration ┘                                         ├─▶ Proven
+//!  agent, services created, not started ─▶ account ─▶ ids into the record ──────────────────────┘
+//! ```
 
 use bollard::container::AttachContainerResults;
 use bollard::errors::Error as ApiError;
+use tokio::sync::oneshot;
 
 use super::account;
 use super::agent_streams::AgentStreams;
-use super::created::{Created, KnownHost};
+use super::created::{BegunGuard, Created, KnownHost, create_agent_last, start};
 use super::early_signal::EarlySignal;
-use super::events::EventFiles;
+use super::fence_input::FenceInput;
 use super::guard_link::{GuardLink, attach};
 use super::prepared::RunPlan;
 use super::ready::{await_ready, has_a_helper_ended, helpers_last_words};
@@ -40,29 +47,48 @@ pub(super) struct Proven<'a> {
 }
 
 impl<'a> Created<'a> {
-    /// Starts fence and guard, and waits until the guard says that it serves the sockets of a fence
-    /// that proved itself.
+    /// Starts the fence, and waits until the guard says that it serves the sockets of a fence
+    /// that proved itself. Agent and services are created meanwhile, and started by nobody.
     ///
     /// # Errors
     /// When it does not; when secrets cannot be handed over, or the agent's runtime does not keep
     /// to the fence.
-    pub(super) async fn prove(self, events: EventFiles, record: &mut Held) -> Result<Proven<'a>, Failure> {
+    pub(super) async fn prove(self, record: &mut Held) -> Result<Proven<'a>, Failure> {
         let mut step = trace::step("fence proven, guard ready");
-        let Created { plan, measuring, host, planted } = self;
+        let Created { plan, measuring, guard, awaited, filter, has_agent, planted } = self;
+        let BegunGuard { link: guard, is_ready, starting, .. } = guard;
         let RunPlan { engine, workflow, agent, .. } = plan;
-        let (guard, is_ready) = GuardLink::attach(plan, events).await?;
-        tokio::try_join!(start(plan, Role::Guard), start(plan, Role::Fence))?;
-        // What the engine calls its objects is asked while fence and guard begin, so that it costs
-        // no time.
-        let noted = async { record.add_ids(&inventory::of_run(engine, workflow).await?.parts) };
-        // Nobody can ask later: an agent may change its image's accounts.
-        let (ready, noted, user) = tokio::join!(
-            await_ready(engine, workflow, is_ready),
-            noted,
-            account::number(engine, workflow, agent)
-        );
-        ready.and(noted)?;
-        drop(planted);
+        let mut input = FenceInput::attach(plan).await?;
+        let (begun, has_begun) = oneshot::channel();
+        let (sent, is_sent) = oneshot::channel();
+        let configured = async {
+            let (host, files) = awaited.come(plan, &planted).await?;
+            // Not every engine keeps what comes before. Who does not start the fence tells why.
+            if has_begun.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            input.send(&files).await?;
+            // Nobody hears it where the run has failed meanwhile.
+            let _ = sent.send(());
+            Ok(host)
+        };
+        let proven = async {
+            start(engine, workflow, Role::Fence).await?;
+            let _ = begun.send(());
+            BegunGuard::started(starting).await?;
+            await_ready(engine, workflow, is_sent, is_ready).await
+        };
+        // The agent's container costs no time while fence and guard begin.
+        let made = async {
+            if !has_agent {
+                create_agent_last(plan, &filter).await?;
+            }
+            record.add_ids(&inventory::of_run(engine, workflow).await?.parts)?;
+            // Nobody can ask later: an agent may change its image's accounts.
+            Ok(account::number(engine, workflow, agent).await)
+        };
+        let (host, (), user) = tokio::try_join!(configured, proven, made)?;
+        drop((planted, input));
         if agent.handed {
             secrets::hand_over(engine, workflow, &plan.request.agent.handed, user.as_deref()).await?;
         }
@@ -162,12 +188,6 @@ async fn attach_agent(plan: &RunPlan, name: &str) -> Result<AttachContainerResul
 /// Makes the failure of a start during which somebody exchanged something.
 fn exchanged(what: &str) -> Failure {
     Failure::new(COULD_NOT_RUN, what).hint("is another program or agent at work there?")
-}
-
-/// Starts the container of a helper.
-async fn start(plan: &RunPlan, role: Role) -> Result<(), Failure> {
-    let started = plan.engine.api.start_container(&plan.workflow.object(role), None).await;
-    started.map_err(|error| engine::refused(format!("cannot start the {role}'s container"), &error))
 }
 
 /// Makes the failure of an agent that cannot be started, with docker's status for it.

@@ -9,7 +9,7 @@ use crate::supervisor::engine::Engine;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure, trace};
 
-/// The fence must stand and the guard serve within this time.
+/// The fence must stand and the guard serve within this time after they were told all.
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
 /// Waits for the guard's word; the death of either helper, or silence, is a failure with its last
@@ -17,6 +17,7 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 pub(super) async fn await_ready(
     engine: &Engine,
     workflow: &Workflow,
+    is_told: oneshot::Receiver<()>,
     is_ready: oneshot::Receiver<()>,
 ) -> Result<(), Failure> {
     let fence = workflow.object(Role::Fence);
@@ -31,7 +32,7 @@ pub(super) async fn await_ready(
             Err(_) => "the guard ended".to_owned(),
         },
         status = exit_of(engine, &fence) => format!("the fence ended with status {status}"),
-        () = tokio::time::sleep(READY_LIMIT) => format!("nothing was ready within {} s", READY_LIMIT.as_secs()),
+        () = silence(is_told) => format!("nothing was ready within {} s", READY_LIMIT.as_secs()),
     };
     let mut failure =
         Failure::new(COULD_NOT_RUN, "the fence could not be made, so the agent was not started");
@@ -43,6 +44,15 @@ pub(super) async fn await_ready(
         failure = failure.hint(super::runtime::OF_HELPERS_HINT);
     }
     Err(failure)
+}
+
+/// Waits for the end of the time that fence and guard have. It begins when they were told what they
+/// begin with; where that fails, somebody else tells.
+async fn silence(is_told: oneshot::Receiver<()>) {
+    if is_told.await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(READY_LIMIT).await;
 }
 
 /// Returns the last lines of fence and guard on stderr. There are none while all is well.

@@ -26,11 +26,24 @@ const LOOKS: u32 = 5;
 /// The time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Knowledge of the guard when a run is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GuardAtRemoval {
+    /// Its log was read to the end: it has ended, though the engine may not have seen that yet.
+    Ended,
+    /// It may work.
+    Unknown,
+}
+
 /// Removes everything of a run. An engine that restarts is waited for: what it leaves running is
 /// closed, but nobody's.
-pub(super) async fn of_run(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
+pub(super) async fn of_run(
+    engine: &Engine,
+    workflow: &Workflow,
+    guard: GuardAtRemoval,
+) -> Result<(), Failure> {
     if engine.answers().await {
-        let tried = within_limit(engine, workflow).await;
+        let tried = within_limit(engine, workflow, guard).await;
         if tried.is_ok() || engine.answers().await {
             return tried;
         }
@@ -44,7 +57,7 @@ pub(super) async fn of_run(engine: &Engine, workflow: &Workflow) -> Result<(), F
     engine.back_within(ENGINE_LIMIT).await;
     drop(waiting);
     if engine.answers().await {
-        return within_limit(engine, workflow).await;
+        return within_limit(engine, workflow, guard).await;
     }
     let what = format!("workflow {} could not be removed: the engine does not answer", workflow.id);
     Err(Failure::new(COULD_NOT_RUN, what).hint("`ringfence gc` tries again once it does"))
@@ -52,8 +65,8 @@ pub(super) async fn of_run(engine: &Engine, workflow: &Workflow) -> Result<(), F
 
 /// Removes with a limit on the whole. Each step has the limit that every request has; all of them
 /// together have one that leaves room for a slow disk.
-async fn within_limit(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
-    let removed = tokio::time::timeout(REMOVAL_LIMIT, remove(engine, workflow)).await;
+async fn within_limit(engine: &Engine, workflow: &Workflow, guard: GuardAtRemoval) -> Result<(), Failure> {
+    let removed = tokio::time::timeout(REMOVAL_LIMIT, remove(engine, workflow, guard)).await;
     removed.unwrap_or_else(|_| {
         let minutes = REMOVAL_LIMIT.as_secs() / 60;
         let what = format!("workflow {} was not removed within {minutes} minutes", workflow.id);
@@ -64,7 +77,11 @@ async fn within_limit(engine: &Engine, workflow: &Workflow) -> Result<(), Failur
 
 /// Removes everything of a workflow that this program asked the engine for. Call it when nothing
 /// asks for more.
-pub(crate) async fn remove(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
+pub(crate) async fn remove(
+    engine: &Engine,
+    workflow: &Workflow,
+    guard: GuardAtRemoval,
+) -> Result<(), Failure> {
     let _progress = crate::term::progress("removing what the run made");
     let mut doubtful = engine.creations.settled(QUIET).await;
     if !doubtful.unanswered.is_empty() {
@@ -74,21 +91,21 @@ pub(crate) async fn remove(engine: &Engine, workflow: &Workflow) -> Result<(), F
         ));
         doubtful = engine.creations.settled(ANSWERS).await;
     }
-    let mut removed = remove_now(engine, workflow).await;
+    let mut removed = remove_now(engine, workflow, guard).await;
     if doubtful.is_empty() {
         return removed;
     }
     for _ in 0..LOOKS {
         tokio::time::sleep(PAUSE).await;
         if removed.is_err() || !inventory::of_run(engine, workflow).await?.parts.is_empty() {
-            removed = remove_now(engine, workflow).await;
+            removed = remove_now(engine, workflow, guard).await;
         }
     }
     removed?;
     let doubtful = engine.creations.settled(Duration::ZERO).await;
     if doubtful.is_empty() {
         // All were answered meanwhile, perhaps after the last look.
-        return remove_now(engine, workflow).await;
+        return remove_now(engine, workflow, guard).await;
     }
     let seconds = (PAUSE * LOOKS).as_secs();
     let what = format!("the engine did not say whether it made: {}", doubtful.objects());
@@ -98,6 +115,10 @@ pub(crate) async fn remove(engine: &Engine, workflow: &Workflow) -> Result<(), F
 }
 
 /// Removes what is there at this moment.
-async fn remove_now(engine: &Engine, workflow: &Workflow) -> Result<(), Failure> {
-    inventory::remove(engine, &inventory::of_run(engine, workflow).await?).await
+async fn remove_now(engine: &Engine, workflow: &Workflow, guard: GuardAtRemoval) -> Result<(), Failure> {
+    let mut found = inventory::of_run(engine, workflow).await?;
+    if guard == GuardAtRemoval::Ended {
+        found.guard_has_ended();
+    }
+    inventory::remove(engine, &found).await
 }

@@ -39,7 +39,7 @@ pub(super) const GUARD_LEAST_CPUS: i64 = 1_000_000_000;
 const HELPERS_OUTPUT: &str = "1g";
 
 /// Returns the fence: root with `NET_ADMIN` in its own namespace only, and no other power. The
-/// volumes of the agent's notice and authorities (`trust`) are filled through it, since the agent
+/// volumes of the agent's notice and authorities (`trust`) are filled by it, since the agent
 /// has them read-only; what the agent is given of this machine (`binds`) is looked at by it.
 pub(crate) fn fence(
     workflow: &Workflow,
@@ -77,6 +77,10 @@ pub(crate) fn fence(
     host.dns_options = Some(vec!["ndots:1".to_owned()]);
     ContainerCreateBody {
         hostname: Some(HOSTNAME.to_owned()),
+        // By it the fence gets the files that the run begins with.
+        attach_stdin: Some(true),
+        open_stdin: Some(true),
+        stdin_once: Some(true),
         ..helper(workflow, Role::Fence, image, network, host, ["fence", "hold"], "0:0")
     }
 }
