@@ -74,9 +74,9 @@ async fn write_end_down(engine: &Engine, found: &WorkflowSummary, how: How) -> O
 /// Number of further tries, each after a helper of the run that came after the look before it.
 const TRIES: usize = 3;
 
-/// Removes everything of a workflow. Podman removes no container that another one joins, so a helper
-/// that the workflow's own supervisor starts meanwhile makes it fail: then what is there now is
-/// removed.
+/// Removes everything of a workflow. Podman removes no container that another one joins, so a
+/// helper that the workflow's own supervisor starts meanwhile makes it fail: then what is there now
+/// is removed.
 pub(crate) async fn remove(engine: &Engine, found: &WorkflowSummary) -> Result<(), Failure> {
     let mut removed = remove_listed(engine, found).await;
     let mut listed = found.clone();
