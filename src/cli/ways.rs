@@ -1,6 +1,7 @@
 //! Ways to an agent that runs, and to what it left: the options as typed.
 
 use clap::Args;
+use netpolicy::service::ServiceName;
 
 use super::live::RecordArgs;
 use super::values;
@@ -10,17 +11,22 @@ use crate::supervisor::streams::DetachKeys;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 After the output comes, on stderr, what the supervisor of a detached run has said: what was refused, what was put back,
-why the run ended. Of a run that is over the newest 16 MiB are kept, for 90 days, where it was detached (run -d).
+why the run ended. Of a run that is over the newest 16 MiB are kept, for 90 days, where it was detached (run -d), and
+the newest 4 MiB of each service.
 Exit status: 0 shown, 125 could not
 
 Examples:
   ringfence logs --follow ID
-  ringfence logs --tail 20 ID")]
+  ringfence logs --tail 20 ID
+  ringfence logs --service db ID")]
 pub(crate) struct LogsArgs {
     /// A run's id, unique prefix of it, or its name (of several that are over, the latest)
     #[arg(value_name = "ID")]
     pub(crate) run: String,
-    /// Go on until the run is over
+    /// The output of this service instead of the agent's
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: Option<ServiceName>,
+    /// Go on until the run is over; with --service, until the service ends
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Show the last lines only

@@ -1,8 +1,9 @@
-//! `ringfence logs`: an agent's output, and what the supervisor of a detached run said.
+//! `ringfence logs`: an agent's output, and what the supervisor of a detached run said; with
+//! `--service`, the output of a service.
 //!
 //! ```text
-//!  the agent is on the engine ─▶ the engine's log, as it grows with -f ─┬─▶ stdout, stderr
-//!  over                       ─▶ output/ID.jsonl ───────────────────────┘      └─▶ output/ID.txt ─▶ stderr
+//!  it is on the engine ─▶ the engine's log, as it grows with -f ─┬─▶ stdout, stderr
+//!  over                ─▶ output/ID.jsonl, output/ID.NAME.jsonl ─┘      └─▶ of an agent: output/ID.txt ─▶ stderr
 //! ```
 //! Into a pipe or a file the output goes as it is. On a terminal it does too where the agent had a
 //! terminal itself: it is a screen's content. Else what a terminal would obey is written out.
@@ -12,22 +13,26 @@ use std::io::{self, ErrorKind, IsTerminal};
 
 use bollard::query_parameters::LogsOptions;
 use futures_util::StreamExt;
+use netpolicy::service::ServiceName;
 
 use crate::cli::ways::LogsArgs;
 use crate::commands::meant::{AllRuns, MeantRun};
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::inventory::{has_terminal, piece};
-use crate::supervisor::records::output::{self, AgentStream, KeptOutput};
+use crate::supervisor::records::output::{self, AgentStream, KeptOutput, OutputSource};
 use crate::supervisor::streams;
 use crate::term::{COULD_NOT_RUN, Failure};
-use crate::wire::WorkflowId;
 
 /// Prints the output of a run, and with `--follow` goes on until it is over.
 pub(crate) async fn logs(engine_host: Option<&str>, args: &LogsArgs) -> Result<u8, Failure> {
     let runs = AllRuns::gather(engine_host).await?;
     let run = runs.meant(&args.run)?;
+    if let Some(name) = &args.service {
+        return of_service(run, name, args).await;
+    }
+    let source = OutputSource::agent(run.id);
     let shown = match run.agent() {
-        Some((engine, agent)) => of_engine(engine, agent, run.id, args).await?,
+        Some((engine, agent)) => of_engine(engine, agent, &source, args).await?,
         None => Shown::Nothing,
     };
     if shown == Shown::ToNobody {
@@ -36,13 +41,40 @@ pub(crate) async fn logs(engine_host: Option<&str>, args: &LogsArgs) -> Result<u
     if args.follow && run.is_followed() {
         run.until_over().await?;
     }
-    let shown = shown == Shown::Output || of_past(run.id, args).await?;
+    let shown = shown == Shown::Output || of_past(&source, args).await?;
     let said = output::said(run.id)?;
     if !shown && said.is_none() {
         return Err(nothing(run));
     }
     said.iter().for_each(crate::term::essential_lines);
     Ok(0)
+}
+
+/// Prints the output of a service, and with `--follow` goes on until the service ends.
+async fn of_service(run: MeantRun<'_>, name: &ServiceName, args: &LogsArgs) -> Result<u8, Failure> {
+    let source = OutputSource::service(run.id, name.clone());
+    let shown = match run.service(name) {
+        Some((engine, container)) => of_engine(engine, container, &source, args).await?,
+        None => Shown::Nothing,
+    };
+    if shown == Shown::Nothing && !of_past(&source, args).await? {
+        return Err(no_service(run, name)?);
+    }
+    Ok(0)
+}
+
+/// Makes the failure of a run that has no such service, or of which nothing is kept.
+fn no_service(run: MeantRun<'_>, name: &ServiceName) -> Result<Failure, Failure> {
+    let mut names = output::kept_services(run.id)?;
+    names.extend(run.live.iter().flat_map(|(_, found)| found.services.keys().cloned()));
+    names.sort();
+    names.dedup();
+    let what = format!("no output of a service `{name}` of {} is there", run.id);
+    let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+    Ok(Failure::new(COULD_NOT_RUN, what).hint(match names.is_empty() {
+        true => "the run has no service, or nothing of its services was kept".to_owned(),
+        false => format!("services with output: {}", names.join(", ")),
+    }))
 }
 
 /// Outcome of the engine's log.
@@ -56,17 +88,22 @@ enum Shown {
     ToNobody,
 }
 
-/// Prints the engine's log of an agent.
-async fn of_engine(engine: &Engine, agent: &str, id: WorkflowId, args: &LogsArgs) -> Result<Shown, Failure> {
-    let refused = |error| engine::refused(format!("cannot read the output of {id}"), &error);
-    let screen = match has_terminal(engine, agent).await {
+/// Prints the engine's log of a container.
+async fn of_engine(
+    engine: &Engine,
+    container: &str,
+    of: &OutputSource,
+    args: &LogsArgs,
+) -> Result<Shown, Failure> {
+    let refused = |error| engine::refused(format!("cannot read the output of {of}"), &error);
+    let screen = match has_terminal(engine, container).await {
         Ok(terminal) => OutputForm::of(terminal),
         Err(error) if engine::is_missing(&error) => return Ok(Shown::Nothing),
         Err(error) => return Err(refused(error)),
     };
     let tail = args.tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
     let options = LogsOptions { stdout: true, stderr: true, follow: args.follow, tail, ..Default::default() };
-    let mut pieces = engine.api.logs(agent, Some(options)).boxed();
+    let mut pieces = engine.api.logs(container, Some(options)).boxed();
     let mut any = false;
     while let Some(chunk) = pieces.next().await {
         match chunk {
@@ -86,12 +123,12 @@ async fn of_engine(engine: &Engine, agent: &str, id: WorkflowId, args: &LogsArgs
 }
 
 /// Prints what was kept of a run that is over; `false` where nothing was.
-async fn of_past(id: WorkflowId, args: &LogsArgs) -> Result<bool, Failure> {
-    let Some(mut kept) = KeptOutput::of(id)? else { return Ok(false) };
+async fn of_past(of: &OutputSource, args: &LogsArgs) -> Result<bool, Failure> {
+    let Some(mut kept) = KeptOutput::of(of)? else { return Ok(false) };
     if let Some(lines) = args.tail {
         kept.tail(lines);
     } else if kept.dropped > 0 {
-        let (dropped, place) = (kept.dropped, output::place(id)?);
+        let (dropped, place) = (kept.dropped, of.place()?);
         crate::term::talk(format_args!(
             "the first {dropped} bytes of the output were not kept; the rest is in {}",
             place.display()

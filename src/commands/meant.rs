@@ -1,5 +1,7 @@
 //! The run that a word means: one that is on the engine, or one that this machine remembers.
 
+use netpolicy::service::ServiceName;
+
 use crate::cli::live::RecordArgs;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::inventory::{self, WorkflowSummary};
@@ -123,6 +125,11 @@ impl<'a> MeantRun<'a> {
     /// Returns the engine, and the agent's container on it.
     pub(crate) fn agent(&self) -> Option<(&Engine, &str)> {
         self.live.and_then(|(engine, found)| Some((engine, found.container(Role::Agent)?)))
+    }
+
+    /// Returns the engine, and a service's container on it.
+    pub(crate) fn service(&self, name: &ServiceName) -> Option<(&Engine, &str)> {
+        self.live.and_then(|(engine, found)| Some((engine, found.service_container(name)?)))
     }
 
     /// Waits until the supervisor, on this machine, has ended, however that ends; its history then.

@@ -2,17 +2,19 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use integration::command::until;
-use integration::ringfence::Outcome;
+use integration::command::{bounded, until, wait};
+use integration::ringfence::{Outcome, follow};
 use integration::testbed::Testbed;
 use integration::testbed::databases::Databases;
 use integration::testbed::dns;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::detached::Detached;
 use crate::leftovers::only_the_uplink;
 use crate::{Test, expect, expect_status, failing};
 
@@ -24,6 +26,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a service that ends is told, and the run goes on", ended),
     ("a killed supervisor's services go on, and can be stopped", killed),
     ("what a service writes counts as disk", disk),
+    ("what a service prints is shown while it runs, and kept", printed),
 ];
 
 /// Seconds for an agent to come up.
@@ -259,5 +262,50 @@ fn disk(bed: &Testbed) -> Result<()> {
         &outcome,
     )?;
     expect(outcome.stdout == "/fill\n", "the service wrote it", &outcome)?;
+    only_the_uplink(bed)
+}
+
+fn printed(bed: &Testbed) -> Result<()> {
+    let script = "echo first; echo second >&2; printf \"third \\\\033]0;x\\\\007\\n\"; exec sleep 600";
+    let policy = bed.ringfence.policy_file(&format!(
+        "version: 1\nservices:\n  worker: {{image: {}, command: [sh, -c, '{script}']}}\n",
+        bed.images.tiny
+    ))?;
+    let policy = policy.to_str().context("a path of text")?;
+    let words = ["sh", "-c", "echo up; exec sleep 600"];
+    let detached = Detached::start_of(bed, "printed", &["--policy", policy], &bed.images.tiny, &words)?;
+    detached.until_printed("up")?;
+    let logs = |words: &[&str]| detached.call(&[&["logs", "--service", "worker"], words].concat());
+    let whole = "first\nthird \u{1b}]0;x\u{7}\n";
+    let is_whole = || logs(&[&detached.name]).is_ok_and(|said| said.stdout == whole);
+    until("the service's output is shown", UP, is_whole)?;
+    let said = logs(&[&detached.id])?;
+    ensure!(said.status.success() && said.stderr == "second\n", "nothing else is said: {said:?}");
+    // On a terminal nothing of it is obeyed.
+    let line = format!("{} logs --service worker {}", bed.ringfence.executable().display(), detached.id);
+    let mut command = bed.ringfence.behind("sh", ["-c", "exec script -qec \"$1\" /dev/null", "sh", &line]);
+    let shown = bounded(&mut command, b"", UP)?;
+    ensure!(shown.stdout.contains("third \\u{1b}]0;x") && !shown.stdout.contains('\u{7}'), "{shown:?}");
+    let last = logs(&["--tail", "1", &detached.id])?;
+    ensure!(last.stdout.starts_with("third "), "{last:?}");
+    // The control: the agent's own output is another.
+    let own = detached.call(&["logs", &detached.id])?;
+    ensure!(own.stdout == "up\n", "{own:?}");
+    let mut following = bed.ringfence.command();
+    let mut following =
+        following.args(["logs", "-f", "--service", "worker", &detached.id]).stdout(Stdio::piped()).spawn()?;
+    let lines = follow(following.stdout.take());
+    let heard = until("it is followed", UP, || lines.lock().is_ok_and(|lines| lines.len() == 2));
+    let stopped = heard.and_then(|()| detached.stop());
+    let ended = wait(&mut following, UP)?;
+    following.kill().ok();
+    stopped?;
+    ensure!(ended.is_some_and(|status| status.success()), "it ends with the service: {ended:?}");
+    for word in [&detached.id, &detached.name] {
+        let said = logs(&[word])?;
+        ensure!(said.stdout == whole && said.stderr == "second\n", "it is kept: {said:?}");
+    }
+    let other = detached.call(&["logs", "--service", "other", &detached.id])?;
+    ensure!(other.status.code() == Some(125) && other.stderr.contains("worker"), "{other:?}");
     only_the_uplink(bed)
 }

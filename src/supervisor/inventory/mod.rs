@@ -140,6 +140,12 @@ impl WorkflowSummary {
         self.parts.iter().find(|part| part.role == role).map(|part| part.handle.as_str())
     }
 
+    /// Returns the engine's id of a service's container.
+    pub(crate) fn service_container(&self, name: &ServiceName) -> Option<&str> {
+        let is_it = |part: &&Part| part.role == Role::Service && part.service.as_ref() == Some(name);
+        self.parts.iter().find(is_it).map(|part| part.handle.as_str())
+    }
+
     /// Returns the workflow's fence and guard, where both are there.
     pub(crate) fn helpers(&self) -> Option<Helpers> {
         let handle = |role| self.container(role).map(str::to_owned);

@@ -1,4 +1,4 @@
-//! The agent's output, taken from the engine before the agent's container goes.
+//! The output of an agent or a service, taken from the engine before its container goes.
 
 use std::time::Duration;
 
@@ -9,9 +9,8 @@ use futures_util::StreamExt;
 use tokio::time::timeout;
 
 use crate::supervisor::engine::{self, Engine};
-use crate::supervisor::records::output::{AgentStream, KeptOutput, is_kept};
+use crate::supervisor::records::output::{AgentStream, KeptOutput, OutputSource};
 use crate::term::{COULD_NOT_RUN, Failure};
-use crate::wire::WorkflowId;
 
 /// Between two pieces of a log an engine takes no longer than this.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -36,21 +35,21 @@ pub(crate) async fn has_terminal(engine: &Engine, container: &str) -> Result<boo
     Ok(about.config.and_then(|config| config.tty).unwrap_or(false))
 }
 
-/// Keeps the newest part of an agent's output on this machine. A container that is gone was removed
-/// by `ringfence stop` or `gc`, which have kept it.
+/// Keeps the newest part of a container's output on this machine. A container that is gone was
+/// removed by `ringfence stop` or `gc`, which have kept it.
 ///
 /// # Errors
 /// When the engine does not give it, or it cannot be written.
-pub(crate) async fn save_output(engine: &Engine, agent: &str, id: WorkflowId) -> Result<(), Failure> {
-    let what = || format!("cannot keep the output of {id}");
-    let terminal = match has_terminal(engine, agent).await {
+pub(crate) async fn save_output(engine: &Engine, container: &str, of: &OutputSource) -> Result<(), Failure> {
+    let what = || format!("cannot keep the output of {of}");
+    let terminal = match has_terminal(engine, container).await {
         Ok(terminal) => terminal,
         Err(error) if engine::is_missing(&error) => return Ok(()),
         Err(error) => return Err(engine::refused(what(), &error)),
     };
     let mut kept = KeptOutput::new(terminal);
     let options = LogsOptions { stdout: true, stderr: true, ..Default::default() };
-    let mut pieces = engine.api.logs(agent, Some(options)).boxed();
+    let mut pieces = engine.api.logs(container, Some(options)).boxed();
     loop {
         let next = timeout(SILENCE, pieces.next()).await;
         let silent = |_| {
@@ -59,11 +58,11 @@ pub(crate) async fn save_output(engine: &Engine, agent: &str, id: WorkflowId) ->
         };
         match next.map_err(silent)? {
             // A log may end with its container, which somebody removes who has kept all of it.
-            None if is_kept(id)? && !is_there(engine, agent).await => return Ok(()),
-            None => return kept.write(id),
+            None if of.is_kept()? && !is_there(engine, container).await => return Ok(()),
+            None => return kept.write(of),
             Some(Ok(chunk)) => {
                 if let Some((stream, bytes)) = piece(chunk) {
-                    kept.add(stream, &bytes);
+                    kept.add(of, stream, &bytes);
                 }
             }
             Some(Err(error)) if engine::is_missing(&error) => return Ok(()),

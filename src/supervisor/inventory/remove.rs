@@ -13,6 +13,7 @@ use crate::supervisor::aftermath;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::live;
 use crate::supervisor::records::history::{self, RunEnding, RunHistory};
+use crate::supervisor::records::output::OutputSource;
 use crate::supervisor::records::{events, runs};
 use crate::supervisor::spec::part::Part;
 use crate::supervisor::spec::workflow::Role;
@@ -48,12 +49,17 @@ pub(crate) async fn end(engine: &Engine, found: &WorkflowSummary, how: How) -> R
     Err(failure.hint(format!("workflow {id} is kept until its events can be saved; then `ringfence gc`")))
 }
 
-/// Keeps what the agent of a detached run printed. Where that fails, the removal goes on: the rest
-/// of what the run left is worth more.
+/// Keeps what the agent of a detached run printed, and what services did. Where that fails, the
+/// removal goes on: the rest of what the run left is worth more.
 async fn keep_output(engine: &Engine, found: &WorkflowSummary) {
     let detached = RunHistory::of(found.id).is_some_and(|run| run.begun.detached);
-    if let Some(agent) = found.container(Role::Agent).filter(|_| detached) {
-        save_output(engine, agent, found.id).await.unwrap_or_else(|failure| failure.tell());
+    let agent = found.container(Role::Agent).filter(|_| detached);
+    let agent = agent.map(|container| (container, OutputSource::agent(found.id)));
+    let services = found.services.keys().filter_map(|name| {
+        Some((found.service_container(name)?, OutputSource::service(found.id, name.clone())))
+    });
+    for (container, source) in agent.into_iter().chain(services) {
+        save_output(engine, container, &source).await.unwrap_or_else(|failure| failure.tell());
     }
 }
 

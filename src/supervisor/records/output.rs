@@ -1,7 +1,8 @@
-//! Output of detached runs: the agent's own, and the words of the supervisor.
+//! Output of detached runs, the agent's own and the words of the supervisor, and of all services.
 //!
 //! ```text
 //!  the engine's log of the agent ─(newest 16 MiB)─▶ output/ID.jsonl    at the run's end: a line for the whole, one for each piece
+//!  the same of each service      ─(newest 4 MiB)──▶ output/ID.NAME.jsonl    of every run: nobody has seen it
 //!  talk of the supervisor        ─(2 MiB)────────▶ output/ID.txt       from the moment at which it left its caller
 //!  gc ─▶ what no remembered run has, and the oldest beyond 512 MiB
 //! ```
@@ -15,6 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use netpolicy::service::ServiceName;
 use serde::{Deserialize, Serialize};
 
 use super::history;
@@ -27,6 +29,8 @@ const SAID: &str = "txt";
 const UNFINISHED_ENDING: &str = "part";
 /// The newest part of an agent's output is kept, in a file of this size at most.
 const KEPT: usize = 16 << 20;
+/// The newest part of a service's, in a file of this size at most.
+const KEPT_OF_SERVICE: usize = 4 << 20;
 /// A piece in the file is no longer, before it is written as JSON.
 const LONGEST_PIECE: usize = 1 << 20;
 /// Bytes of a line besides its piece, at most.
@@ -39,6 +43,58 @@ const KEPT_BYTES: u64 = 512 << 20;
 const LONGEST_LINE: u64 = 8 << 20;
 /// The longest account of a supervisor that is read.
 const LONGEST_SAID: u64 = 4 << 20;
+
+/// Container whose output is kept: a file in the folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OutputSource {
+    /// The run.
+    pub(crate) run: WorkflowId,
+    /// The service; none: the agent.
+    pub(crate) service: Option<ServiceName>,
+}
+
+impl OutputSource {
+    /// The agent of a run.
+    pub(crate) fn agent(run: WorkflowId) -> OutputSource {
+        OutputSource { run, service: None }
+    }
+
+    /// A service of a run.
+    pub(crate) fn service(run: WorkflowId, name: ServiceName) -> OutputSource {
+        OutputSource { run, service: Some(name) }
+    }
+
+    /// Returns the path of the file that holds its output, for people.
+    pub(crate) fn place(&self) -> Result<PathBuf, Failure> {
+        Ok(state::folder("output")?.join(self.file_name()))
+    }
+
+    /// Tells whether its output is kept.
+    pub(crate) fn is_kept(&self) -> Result<bool, Failure> {
+        Ok(self.place()?.exists())
+    }
+
+    fn file_name(&self) -> String {
+        match &self.service {
+            Some(name) => format!("{}.{name}.{OUTPUT}", self.run),
+            None => format!("{}.{OUTPUT}", self.run),
+        }
+    }
+
+    /// Returns the bytes of its file, at most.
+    fn most(&self) -> usize {
+        if self.service.is_some() { KEPT_OF_SERVICE } else { KEPT }
+    }
+}
+
+impl std::fmt::Display for OutputSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.service {
+            Some(name) => write!(f, "the service `{name}` of {}", self.run),
+            None => write!(f, "{}", self.run),
+        }
+    }
+}
 
 /// Stream of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,9 +151,9 @@ impl KeptOutput {
         KeptOutput { terminal, ..KeptOutput::default() }
     }
 
-    /// Adds a piece; the oldest go where there are too many.
-    pub(crate) fn add(&mut self, stream: AgentStream, bytes: &[u8]) {
-        self.add_within(stream, bytes, KEPT);
+    /// Adds a piece of that output; the oldest go where there are too many.
+    pub(crate) fn add(&mut self, of: &OutputSource, stream: AgentStream, bytes: &[u8]) {
+        self.add_within(stream, bytes, of.most());
     }
 
     fn add_within(&mut self, stream: AgentStream, bytes: &[u8], most: usize) {
@@ -114,8 +170,8 @@ impl KeptOutput {
     }
 
     /// Writes it down, in the place of what was there.
-    pub(crate) fn write(&self, id: WorkflowId) -> Result<(), Failure> {
-        let path = path(id, OUTPUT)?;
+    pub(crate) fn write(&self, of: &OutputSource) -> Result<(), Failure> {
+        let path = of.place()?;
         self.write_to(&path).map_err(|error| cannot("write", &path, &error))
     }
 
@@ -140,9 +196,9 @@ impl KeptOutput {
         file.persist(path).map(drop).map_err(|error| error.error)
     }
 
-    /// Reads the output of a run; none where none is kept.
-    pub(crate) fn of(id: WorkflowId) -> Result<Option<KeptOutput>, Failure> {
-        let path = path(id, OUTPUT)?;
+    /// Reads what is kept; none where nothing is.
+    pub(crate) fn of(source: &OutputSource) -> Result<Option<KeptOutput>, Failure> {
+        let path = source.place()?;
         match File::open(&path) {
             Ok(file) => KeptOutput::read(file).map(Some).map_err(|error| cannot("read", &path, &error)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -218,14 +274,33 @@ fn size_in_file(piece: &[u8]) -> usize {
     bytes + LINE
 }
 
-/// Tells whether the output of a run is kept.
-pub(crate) fn is_kept(id: WorkflowId) -> Result<bool, Failure> {
-    Ok(path(id, OUTPUT)?.exists())
+/// Lists the services of a run whose output is kept.
+pub(crate) fn kept_services(run: WorkflowId) -> Result<Vec<ServiceName>, Failure> {
+    let folder = state::folder("output")?;
+    let entries = fs::read_dir(&folder).map_err(|error| cannot("list", &folder, &error))?;
+    let name = |entry: fs::DirEntry| match parts(&entry.path())? {
+        (id, Some(service), OUTPUT) if id == run => Some(service),
+        _ => None,
+    };
+    let mut names: Vec<_> = entries.flatten().filter_map(name).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Reads the name of a file in the folder: a run, a service of it, the ending.
+fn parts(path: &Path) -> Option<(WorkflowId, Option<ServiceName>, &str)> {
+    let ending = path.extension()?.to_str()?;
+    let stem = path.file_stem()?.to_str()?;
+    let (id, service) = match stem.split_once('.') {
+        Some((id, service)) => (id, Some(service.parse().ok()?)),
+        None => (stem, None),
+    };
+    Some((id.parse().ok()?, service, ending))
 }
 
 /// Makes the file for what the supervisor of a run says once it has left its caller.
 pub(crate) fn begin_said(id: WorkflowId) -> Result<File, Failure> {
-    let path = path(id, SAID)?;
+    let path = path_of_said(id)?;
     let made = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path);
     made.map_err(|error| cannot("write", &path, &error))
 }
@@ -233,7 +308,7 @@ pub(crate) fn begin_said(id: WorkflowId) -> Result<File, Failure> {
 /// Reads what the supervisor of a run has said since it left its caller; none of a run that never
 /// left.
 pub(crate) fn said(id: WorkflowId) -> Result<Option<String>, Failure> {
-    let path = path(id, SAID)?;
+    let path = path_of_said(id)?;
     let read = File::open(&path).and_then(|file| {
         let mut bytes = Vec::new();
         file.take(LONGEST_SAID).read_to_end(&mut bytes)?;
@@ -267,8 +342,8 @@ fn sweep_in(
             // Another sweep may have taken it.
             let _ = fs::remove_file(&path);
         }
-        let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-        if let (Some(OUTPUT | SAID), Some(id), Ok(about)) = (ending, id, fs::symlink_metadata(&path)) {
+        let id = parts(&path).filter(|(.., ending)| [OUTPUT, SAID].contains(ending)).map(|(id, ..)| id);
+        if let (Some(id), Ok(about)) = (id, fs::symlink_metadata(&path)) {
             all.push((about.modified().unwrap_or(SystemTime::UNIX_EPOCH), about.len(), path, id));
         }
     }
@@ -289,13 +364,8 @@ fn is_left(path: &Path) -> bool {
     modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > UNFINISHED))
 }
 
-/// Returns the path of the file that holds a run's output, for people.
-pub(crate) fn place(id: WorkflowId) -> Result<PathBuf, Failure> {
-    path(id, OUTPUT)
-}
-
-fn path(id: WorkflowId, ending: &str) -> Result<PathBuf, Failure> {
-    Ok(state::folder("output")?.join(format!("{id}.{ending}")))
+fn path_of_said(id: WorkflowId) -> Result<PathBuf, Failure> {
+    Ok(state::folder("output")?.join(format!("{id}.{SAID}")))
 }
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
@@ -360,7 +430,7 @@ mod tests {
             assert!((32 << 10..(64 << 10) + 100).contains(&size), "{piece:?}: {size}");
         }
         let mut long = KeptOutput::new(false);
-        long.add(AgentStream::Stdout, &vec![1; LONGEST_PIECE + 1]);
+        long.add_within(AgentStream::Stdout, &vec![1; LONGEST_PIECE + 1], KEPT);
         assert_eq!(long.pieces.len(), 2);
         long.write_to(&path).unwrap();
         assert_eq!(KeptOutput::read(File::open(&path).unwrap()).unwrap(), long);
@@ -394,6 +464,8 @@ mod tests {
             ("00000001.txt", 9),
             ("00000002.jsonl", 8),
             ("00000003.jsonl", 7),
+            ("00000001.db.jsonl", 7),
+            ("00000003.up..jsonl", 7),
             ("notes.txt", 9),
             (".tmpa.part", 1),
             (".tmpb.part", 0),
@@ -408,12 +480,12 @@ mod tests {
             names.iter().map(|entry| entry.file_name().into_string().unwrap()).collect::<Vec<_>>()
         };
         sweep_in(folder.path(), 1000, |id| id.number() != 1, |id| id.number() == 1).unwrap();
-        assert_eq!(left().len(), 5, "the living stay");
+        assert_eq!(left().len(), 7, "the living stay");
         assert_eq!(left()[0], ".tmpb.part", "one that is being written stays");
         fs::remove_file(folder.path().join(".tmpb.part")).unwrap();
         sweep_in(folder.path(), 1000, |id| id.number() != 1, |_| false).unwrap();
-        assert_eq!(left(), ["00000002.jsonl", "00000003.jsonl", "notes.txt"]);
+        assert_eq!(left(), ["00000002.jsonl", "00000003.jsonl", "00000003.up..jsonl", "notes.txt"]);
         sweep_in(folder.path(), 100, |_| true, |_| false).unwrap();
-        assert_eq!(left(), ["00000003.jsonl", "notes.txt"]);
+        assert_eq!(left(), ["00000003.jsonl", "00000003.up..jsonl", "notes.txt"]);
     }
 }

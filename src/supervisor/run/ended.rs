@@ -12,6 +12,8 @@ use super::services;
 use super::summary::Summary;
 use crate::supervisor::aftermath::{self, Report};
 use crate::supervisor::inventory;
+use crate::supervisor::records::output::OutputSource;
+use crate::supervisor::spec::service::ServiceSpec;
 use crate::supervisor::spec::workflow::Role;
 use crate::workspace::aftermath::Aftermath;
 
@@ -69,11 +71,16 @@ fn end_fence(plan: &RunPlan) {
     tokio::spawn(async move { api.kill_container(&fence, Some(options)).await });
 }
 
-/// Keeps what a detached agent printed. Where that fails, the run's end goes on.
+/// Keeps what a detached agent printed, and what services did, which nobody has seen. Where that
+/// fails, the run's end goes on.
 async fn keep_output(plan: &RunPlan) {
-    if plan.agent.detached {
-        let agent = plan.workflow.object(Role::Agent);
-        let kept = inventory::save_output(&plan.engine, &agent, plan.workflow.id).await;
+    let (id, agent) = (plan.workflow.id, plan.workflow.object(Role::Agent));
+    let agent = plan.agent.detached.then(|| (agent, OutputSource::agent(id)));
+    let service = |service: &ServiceSpec| {
+        (services::container(plan, service), OutputSource::service(id, service.name.clone()))
+    };
+    for (container, source) in agent.into_iter().chain(plan.services.iter().map(service)) {
+        let kept = inventory::save_output(&plan.engine, &container, &source).await;
         kept.unwrap_or_else(|failure| failure.tell());
     }
 }
