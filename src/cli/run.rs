@@ -114,6 +114,10 @@ pub(crate) struct RunArgs {
     /// `ringfence logs` shows the output, and what is said at the end
     #[arg(short = 'd', long)]
     pub(crate) detach: bool,
+    /// Keep the agent's container after its end, stopped, as docker does without --rm. Nothing else
+    /// of the run stays: no network, no secret. `ringfence stop` removes it
+    #[arg(long, conflicts_with = "rm")]
+    pub(crate) keep: bool,
     /// User of the agent's process [default: the project's owner, else the image's]
     #[arg(short = 'u', long, value_name = "USER", value_parser = values::user)]
     pub(crate) user: Option<String>,

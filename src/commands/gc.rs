@@ -1,7 +1,7 @@
 //! `ringfence gc`: removes what workflows left behind that nobody supervises any more.
 //!
 //! ```text
-//!  the agent runs, or the start is young ─▶ left alone
+//!  the agent runs, or the start is young, or it is kept ─▶ left alone
 //!  this machine made it ─▶ does its supervisor hold the record's lock?
 //!  else ─▶ the guard: is a supervisor attached?  yes ─▶ left alone │ no ─▶ removed │ nobody can tell ─▶ kept, and told
 //! ```
@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::timeout;
 
 use crate::supervisor::engine::{self, Engine};
-use crate::supervisor::inventory::{self, Recorded, WorkflowSummary};
+use crate::supervisor::inventory::{self, Extent, Recorded, WorkflowSummary};
 use crate::supervisor::records::{events, history, output, runs};
 use crate::supervisor::{aftermath, live, networks};
 use crate::term::{Failure, Warning};
@@ -78,10 +78,13 @@ async fn sweep(engine: &Engine) -> Result<Swept, Failure> {
         }
         match supervisor_of(engine, &found).await {
             Supervisor::Lives => {}
-            Supervisor::Gone => match inventory::end(engine, &found, How::SupervisorLost).await {
-                Ok(()) => swept.removed.push(found),
-                Err(failure) => swept.failures.push(failure),
-            },
+            Supervisor::Gone => {
+                match inventory::end(engine, &found, How::SupervisorLost, extent(&found)).await {
+                    Ok(()) if extent(&found) == Extent::AroundAgent => {}
+                    Ok(()) => swept.removed.push(found),
+                    Err(failure) => swept.failures.push(failure),
+                }
+            }
             Supervisor::Unknown(why) => swept.kept.push((found.id, why)),
         }
     }
@@ -94,7 +97,20 @@ async fn sweep(engine: &Engine) -> Result<Swept, Failure> {
     Ok(swept)
 }
 
+/// Returns what is removed of a workflow. Of a run that was to keep its agent's container and lost
+/// its supervisor before, that container stays.
+fn extent(found: &WorkflowSummary) -> Extent {
+    match found.keep && found.agent_has_ended() && found.is_recorded() {
+        true => Extent::AroundAgent,
+        false => Extent::Whole,
+    }
+}
+
+/// Tells whether there is something to remove. What a person has had kept is theirs to remove.
 fn has_ended(found: &WorkflowSummary, now: u64) -> bool {
+    if found.kept {
+        return false;
+    }
     let ended = matches!(found.agent.as_str(), "absent" | "exited" | "dead" | "created");
     ended && now.saturating_sub(found.created_at.0) > YOUNG_SECONDS
 }
@@ -194,6 +210,27 @@ mod tests {
         assert!(!ended("absent", 999_950, 1_000_000));
         assert!(ended("exited", 0, 1_000_000));
         assert!(!ended("exited", 2_000_000, 1_000_000), "a clock that went back");
+        let exited = WorkflowSummary { agent: "exited".to_owned(), ..inventory::tests::found("00112233") };
+        assert!(has_ended(&exited, 1_000_000));
+        assert!(!has_ended(&WorkflowSummary { kept: true, ..exited }, 1_000_000), "a person wants it");
+    }
+
+    #[test]
+    fn what_was_to_be_kept_stays_of_a_run_that_is_known_here() {
+        let here = Recorded::Here { locked: true };
+        let run = |agent: &str, keep, recorded| {
+            let agent = agent.to_owned();
+            extent(&WorkflowSummary { agent, keep, recorded, ..inventory::tests::found("00112233") })
+        };
+        assert_eq!(run("exited", true, here), Extent::AroundAgent);
+        for whole in [
+            run("exited", false, here),
+            run("created", true, here),
+            run("absent", true, here),
+            run("exited", true, Recorded::No),
+        ] {
+            assert_eq!(whole, Extent::Whole);
+        }
     }
 
     #[test]

@@ -133,10 +133,11 @@ fn row_of_all(ListedRun { run, doing, project, over }: &ListedRun, now: u64) -> 
         LiveOrPast::Past(past) => (past.id, &past.name, &past.image, past.agent, past.created_at),
     };
     let state = doing.filter(|_| matches!(state, "absent" | "created")).unwrap_or(state);
+    let kept = if matches!(run, LiveOrPast::Live(live) if live.kept) { ", kept" } else { "" };
     [
         id.to_string(),
         name.as_ref().map_or_else(dash, ToString::to_string),
-        over.as_ref().map_or_else(|| state.to_owned(), ending_in_words),
+        over.as_ref().map_or_else(|| state.to_owned(), ending_in_words) + kept,
         ago(began),
         over.as_ref().map_or_else(dash, |over| ago(over.ended_at)),
         image.as_ref().map_or_else(dash, ToString::to_string),
@@ -185,7 +186,7 @@ fn row(found: &WorkflowSummary, now: u64) -> [String; 12] {
     [
         found.id.to_string(),
         found.name.as_ref().map_or_else(dash, ToString::to_string),
-        found.agent.clone(),
+        if found.kept { "kept".to_owned() } else { found.agent.clone() },
         found.guard.clone(),
         found.fence.clone(),
         short(now.saturating_sub(found.created_at.0)),
@@ -247,7 +248,13 @@ mod tests {
             ..inventory::tests::found("0000aa06")
         };
         let elsewhere = WorkflowSummary { created_at: UnixTime(50), ..inventory::tests::found("0000bb00") };
-        let all = with_past(vec![live, elsewhere], past, |id| id.number() == 0xaa07);
+        let kept = WorkflowSummary {
+            agent: "exited".to_owned(),
+            created_at: UnixTime(200),
+            kept: true,
+            ..inventory::tests::found("0000aa02")
+        };
+        let all = with_past(vec![live, elsewhere, kept], past, |id| id.number() == 0xaa07);
         insta::assert_snapshot!(table_of_all(&all, 1000));
         insta::assert_snapshot!(serde_json::to_string_pretty(&all[1..3]).unwrap());
     }

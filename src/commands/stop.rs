@@ -6,7 +6,7 @@ use bollard::query_parameters::StopContainerOptions;
 
 use crate::host::account;
 use crate::supervisor::engine::Engine;
-use crate::supervisor::inventory::WorkflowSummary;
+use crate::supervisor::inventory::{Extent, WorkflowSummary};
 use crate::supervisor::{engine, inventory, live};
 use crate::term::Failure;
 use crate::wire::Role;
@@ -24,7 +24,7 @@ pub(crate) async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result
     let mut failures = Vec::new();
     for found in picked {
         // An agent that has ended already is stopped by nobody.
-        let has_ended = matches!(found.agent.as_str(), "exited" | "dead");
+        let has_ended = found.agent_has_ended();
         let how = if has_ended { How::SupervisorLost } else { How::Stopped };
         if !has_ended {
             ask(&engine, found).await;
@@ -39,7 +39,7 @@ pub(crate) async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result
             failures.push(engine::refused(format!("cannot stop the agent of {}", found.id), &error));
             continue;
         }
-        match inventory::end(&engine, found, how).await {
+        match inventory::end(&engine, found, how, Extent::Whole).await {
             Ok(()) => {
                 super::tell_what_is_not_kept(found);
                 crate::term::print(&format!("{}\n", found.id))?;

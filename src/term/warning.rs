@@ -28,6 +28,8 @@ pub(crate) enum Warning {
     VariableNotSet(String),
     /// A variable is given that ringfence sets itself.
     VariableReplaced(&'static str),
+    /// Variables whose values stay in a container that is kept.
+    VariablesKept(Vec<String>),
     /// The caller's environment names a proxy, and the policy none.
     ProxyUnused {
         /// The variable.
@@ -195,6 +197,12 @@ impl fmt::Display for Warning {
             Warning::VariableReplaced(name) => {
                 write!(f, "-e {name}: ringfence sets this variable itself, so the given value does not count")
             }
+            Warning::VariablesKept(names) => write!(
+                f,
+                "--keep: the values of {} stay in the kept container, where everybody who may use the engine can read \
+                 them; give a secret by --secret NAME, which goes with the run",
+                names.join(", ")
+            ),
             Warning::ProxyUnused { variable, write } => write!(
                 f,
                 "{variable} is set here and not used: the guard connects directly. If this network needs the proxy, \
@@ -329,6 +337,7 @@ impl Warning {
             | Warning::OptionWithoutEffect { .. }
             | Warning::VariableNotSet(_)
             | Warning::VariableReplaced(_)
+            | Warning::VariablesKept(_)
             | Warning::ProxyUnused { .. }
             | Warning::AuthoritiesUnused { .. }
             | Warning::NoticeNotRenewed(_)
@@ -383,6 +392,7 @@ mod tests {
             Warning::OptionWithoutEffect { option: "rm", why: "containers are always removed" },
             Warning::VariableNotSet(text("TOKEN")),
             Warning::VariableReplaced("RINGFENCE"),
+            Warning::VariablesKept(vec![text("A"), text("B")]),
             Warning::ProxyUnused {
                 variable: "HTTPS_PROXY",
                 write: text("network: {proxy: \"http://proxy.corp.example:3128\"}"),

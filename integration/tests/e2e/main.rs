@@ -39,6 +39,7 @@ mod host_servers;
 mod hostile_labels;
 mod identity;
 mod image_words;
+mod keep;
 mod layers;
 mod leftovers;
 mod limits;
@@ -146,6 +147,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("helper_image", helper_image::TESTS, true),
         ("limits", limits::TESTS, true),
         ("disk", disk::TESTS, true),
+        ("keep", keep::TESTS, true),
         ("home", home::TESTS, true),
         ("detached", detached::TESTS, true),
         ("ways", ways::TESTS, true),

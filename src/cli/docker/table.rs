@@ -216,7 +216,12 @@ pub(crate) const FLAGS: &[Flag] = &[
     flag("quiet", Some('q'), NOTHING, Same("no warnings and no summary at the end either")),
     flag("read-only", None, NOTHING, Same("/tmp, /run and /var/tmp are in memory")),
     flag("restart", None, VALUE, Other("a run ends with its agent: start it again from a loop of the shell")),
-    flag("rm", None, NOTHING, NoEffect("a run's containers are always removed; its events stay")),
+    flag(
+        "rm",
+        None,
+        NOTHING,
+        NoEffect("a run's containers are removed, unless --keep is given; its events stay"),
+    ),
     flag("runtime", None, VALUE, Same("")),
     flag(
         "security-opt",

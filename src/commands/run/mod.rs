@@ -15,6 +15,7 @@ mod files;
 mod flow;
 mod image;
 pub(super) mod inputs;
+mod keep;
 mod masks;
 mod policy;
 mod services;
@@ -100,6 +101,7 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
     let home = args.home.as_deref().map(|name| home(name, args, &files)).transpose()?;
     check_terminal(args)?;
     let given = AgentInputs::gather(args)?;
+    keep::check(args, &given)?;
     let services = services::gather(args, &policy.policy)?;
     let masks = masks::plan(&files, &policy)?;
     let ca = authorities::of_run(args.ca.clone(), policy.policy.container.ca.as_ref())?;
@@ -124,6 +126,7 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
         interactive: args.interactive,
         tty: args.tty,
         detached: args.detach,
+        keep: args.keep,
         limits: limits(args),
         surface: surface(args, files.tmpfs, &policy.policy),
     };

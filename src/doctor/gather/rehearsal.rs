@@ -18,7 +18,8 @@ use serde::de::DeserializeOwned;
 
 use crate::doctor::facts::{Fence, Inside, Learned};
 use crate::supervisor::engine::{self, Engine};
-use crate::supervisor::run::removal::{self, GuardAtRemoval};
+use crate::supervisor::inventory::Extent;
+use crate::supervisor::run::removal::{self, GuardAtRemoval, Removal};
 use crate::supervisor::signals::interrupt::{Tidies, unless_interrupted};
 use crate::supervisor::spec::binds::Binds;
 use crate::supervisor::spec::containers;
@@ -147,7 +148,8 @@ impl<'a> Stage<'a> {
     }
 
     async fn strike(&self) -> Result<(), String> {
-        removal::remove(self.engine, &self.workflow, GuardAtRemoval::Unknown).await.map_err(words)
+        let whole = Removal { guard: GuardAtRemoval::Unknown, extent: Extent::Whole };
+        removal::remove(self.engine, &self.workflow, whole).await.map_err(words)
     }
 }
 

@@ -16,7 +16,7 @@ use netpolicy::service::ServiceName;
 use serde::Serialize;
 
 pub(crate) use self::output::{has_terminal, piece, save_output};
-pub(crate) use self::remove::{end, read_events, remove, save_events};
+pub(crate) use self::remove::{Extent, end, read_events, remove, save_events};
 use crate::layers::record::Record;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::inventory::usage::Usage;
@@ -82,6 +82,12 @@ pub(crate) struct WorkflowSummary {
     /// States of the services by their names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) services: BTreeMap<ServiceName, String>,
+    /// Tells whether its agent's container stays after the agent's end.
+    #[serde(skip)]
+    pub(crate) keep: bool,
+    /// Tells whether that container is all that is left: the agent is over, and nothing works.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) kept: bool,
     /// All that is there of it.
     #[serde(skip)]
     pub(crate) parts: Vec<Part>,
@@ -103,8 +109,21 @@ impl WorkflowSummary {
             recorded: Recorded::No,
             usage: None,
             services: BTreeMap::new(),
+            keep: false,
+            kept: false,
             parts: Vec::new(),
         }
+    }
+
+    /// Makes a workflow of its parts.
+    fn with(mut self, parts: impl Iterator<Item = Part>) -> WorkflowSummary {
+        parts.for_each(|part| self.add(part));
+        // Volumes stay with the container that has them.
+        let stays = |part: &Part| {
+            part.role == Role::Agent || part.role != Role::Volume && Role::VOLUMES.contains(&part.role)
+        };
+        self.kept = self.keep && self.agent_has_ended() && self.parts.iter().all(stays);
+        self
     }
 
     fn add(&mut self, part: Part) {
@@ -114,6 +133,7 @@ impl WorkflowSummary {
                 self.agent = state;
                 self.image.clone_from(&part.image);
                 self.image_digest.clone_from(&part.image_digest);
+                self.keep = part.keep;
             }
             Role::Guard => self.guard = state,
             Role::Fence => self.fence = state,
@@ -128,6 +148,11 @@ impl WorkflowSummary {
         "exited".clone_into(&mut self.guard);
         let guards = self.parts.iter_mut().filter(|part| part.role == Role::Guard);
         guards.for_each(|part| "exited".clone_into(&mut part.state));
+    }
+
+    /// Tells whether its agent ran and has ended, by the engine's word.
+    pub(crate) fn agent_has_ended(&self) -> bool {
+        matches!(self.agent.as_str(), "exited" | "dead")
     }
 
     /// Tells whether this machine made it, so that its files here are the workflow's.
@@ -172,11 +197,9 @@ pub(crate) async fn of_run(engine: &Engine, workflow: &Workflow) -> Result<Workf
         digest: workflow.digest.clone(),
         created_at: workflow.created_at,
     };
-    let mut found =
-        WorkflowSummary { recorded: Recorded::Here { locked: true }, ..WorkflowSummary::of(&own) };
+    let found = WorkflowSummary { recorded: Recorded::Here { locked: true }, ..WorkflowSummary::of(&own) };
     let parts = parts(engine, &format!("{LABEL_WORKFLOW}={}", workflow.id)).await?;
-    parts.into_iter().filter(|part| part.claim == own).for_each(|part| found.add(part));
-    Ok(found)
+    Ok(found.with(parts.into_iter().filter(|part| part.claim == own)))
 }
 
 /// Lists everything with a label that is, by name and labels, a part of a workflow.
@@ -242,9 +265,8 @@ fn one(mut parts: Vec<Part>, known: &Known) -> Option<WorkflowSummary> {
     let weight =
         |part: &&Part| [Role::Fence, Role::Guard, Role::Agent].iter().position(|role| *role == part.role);
     let claim = parts.iter().min_by_key(|part| weight(part).unwrap_or(usize::MAX))?.claim.clone();
-    let mut found = WorkflowSummary { recorded, ..WorkflowSummary::of(&claim) };
-    parts.into_iter().filter(|part| part.claim == claim).for_each(|part| found.add(part));
-    Some(found)
+    let found = WorkflowSummary { recorded, ..WorkflowSummary::of(&claim) };
+    Some(found.with(parts.into_iter().filter(|part| part.claim == claim)))
 }
 
 /// Returns the one workflow that is meant by an id, a unique prefix of one, or a name.
@@ -321,5 +343,31 @@ pub(crate) mod tests {
         assert_eq!((all[0].agent.as_str(), all[0].guard.as_str()), ("absent", "exited"));
         assert_eq!(all[0].container(Role::Agent), None);
         assert_eq!(all[0].helpers().unwrap().guard, "b".repeat(64));
+    }
+
+    #[test]
+    fn a_kept_agent_is_one_that_is_over_and_beside_which_nothing_works() {
+        let part = |name: &str, role: &str, keep: &str, state: &str| {
+            let labels = [("dev.ringfence.role", role), ("dev.ringfence.keep", keep)];
+            let mut listed = listed(&format!("/ringfence-00112233-{name}"), &labels);
+            listed.state = serde_json::from_value(state.into()).unwrap();
+            Part::of_container(&listed).unwrap()
+        };
+        let agent = |keep, state| part("agent", "agent", keep, state);
+        let kept = |parts: Vec<Part>| group(parts, |_| Known::Nothing)[0].kept;
+        assert!(kept(vec![agent("yes", "exited")]));
+        for parts in [
+            vec![agent("", "exited")],
+            vec![agent("no", "exited")],
+            vec![agent("yes", "running")],
+            vec![agent("yes", "created")],
+            vec![agent("yes", "exited"), part("fence", "fence", "", "running")],
+            vec![agent("yes", "exited"), part("guard", "guard", "", "exited")],
+            vec![agent("yes", "exited"), part("service-db", "service", "yes", "exited")],
+            // Of another part the label says nothing.
+            vec![part("fence", "fence", "yes", "exited")],
+        ] {
+            assert!(!kept(parts.clone()), "{parts:?}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bollard::models::ContainerStateStatusEnum;
 use bollard::query_parameters::{LogsOptions, RemoveContainerOptions, RemoveVolumeOptions};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -27,19 +28,37 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// States of a container in which none of its processes is left. One that was never started is
 /// among them: the start of a run that is removed is over.
 const OVER: [&str; 4] = ["absent", "created", "exited", "dead"];
+/// Number of looks at a container whose end or removal is under way.
+const LOOKS: u32 = 100;
+/// The time between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Extent of a removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Nothing stays.
+    Whole,
+    /// The agent's container stays with its volumes, stopped, where it has ended (`run --keep`).
+    AroundAgent,
+}
 
 /// Saves the events of a workflow whose agent has ended, and removes it. Of one that this machine
 /// has no record of, nothing is kept or settled here: its id is no more than what the engine's
 /// objects say. What cannot be saved is not removed: an agent that fills a disk would be rid of its
 /// traces. What it left in the project is settled all the same.
-pub(crate) async fn end(engine: &Engine, found: &WorkflowSummary, how: How) -> Result<(), Failure> {
+pub(crate) async fn end(
+    engine: &Engine,
+    found: &WorkflowSummary,
+    how: How,
+    extent: Extent,
+) -> Result<(), Failure> {
     let status = write_end_down(engine, found, how).await;
     if !found.is_recorded() {
-        return remove(engine, found).await;
+        return remove(engine, found, Extent::Whole).await;
     }
     keep_output(engine, found).await;
     let Err(mut failure) = save_events(engine, found).await else {
-        remove(engine, found).await?;
+        remove(engine, found, extent).await?;
         return history::close(found.id, RunEnding::now(status, Some(how)));
     };
     if let Err(other) = aftermath::settle_abandoned(engine, found.id, found.helpers()).await {
@@ -80,11 +99,11 @@ async fn write_end_down(engine: &Engine, found: &WorkflowSummary, how: How) -> O
 /// Number of further tries, each after a helper of the run that came after the look before it.
 const TRIES: usize = 3;
 
-/// Removes everything of a workflow. Podman removes no container that another one joins, so a
+/// Removes a workflow, to an extent. Podman removes no container that another one joins, so a
 /// helper that the workflow's own supervisor starts meanwhile makes it fail: then what is there now
 /// is removed.
-pub(crate) async fn remove(engine: &Engine, found: &WorkflowSummary) -> Result<(), Failure> {
-    let mut removed = remove_listed(engine, found).await;
+pub(crate) async fn remove(engine: &Engine, found: &WorkflowSummary, extent: Extent) -> Result<(), Failure> {
+    let mut removed = remove_listed(engine, found, extent).await;
     let mut listed = found.clone();
     for _ in 0..TRIES {
         if removed.is_ok() {
@@ -96,7 +115,7 @@ pub(crate) async fn remove(engine: &Engine, found: &WorkflowSummary) -> Result<(
         if !now.parts.is_empty() && !now.parts.iter().any(came) {
             break;
         }
-        removed = remove_listed(engine, &now).await;
+        removed = remove_listed(engine, &now, extent).await;
         listed = now;
     }
     removed
@@ -104,13 +123,15 @@ pub(crate) async fn remove(engine: &Engine, found: &WorkflowSummary) -> Result<(
 
 /// Removes what was listed of a workflow: agent and services first, so that they never run without
 /// a guard, then the guard and the fence, then what they used. What is over already goes beside the
-/// agent. All of it is tried; all errors are told.
-async fn remove_listed(engine: &Engine, found: &WorkflowSummary) -> Result<(), Failure> {
+/// agent. All of it is tried; all errors are told. An agent that is to stay and cannot be seen to
+/// have ended goes all the same.
+async fn remove_listed(engine: &Engine, found: &WorkflowSummary, extent: Extent) -> Result<(), Failure> {
     let id = found.id;
+    let stays = extent == Extent::AroundAgent && found.keep && has_ended(engine, found).await;
     let is_over = |state: &str| OVER.contains(&state);
     let agent_is_over = is_over(&found.agent) && found.services.values().all(|state| is_over(state));
     let (mut errors, beside) = tokio::join!(
-        remove_agent(engine, found),
+        remove_agent(engine, found, stays),
         // Nothing can be told to a guard that has ended, and nobody needs its machine's addresses.
         remove_all(engine, found, |part| match part.role {
             Role::Host | Role::Probe => true,
@@ -132,12 +153,17 @@ async fn remove_listed(engine: &Engine, found: &WorkflowSummary) -> Result<(), F
         let error = removed.err().filter(|error| !engine::is_missing(error))?;
         Some(format!("{}: {}", part.role, engine::describe(&error)))
     });
-    let volumes = found.parts.iter().filter(|part| Role::VOLUMES.contains(&part.role));
+    // No engine removes a volume that a container has.
+    let roles = if stays { &[Role::Volume] } else { Role::VOLUMES };
+    let volumes = found.parts.iter().filter(|part| roles.contains(&part.role));
     let volumes = volumes.map(|part| remove_volume(engine, part));
     let (networks, volumes) = tokio::join!(join_all(networks), join_all(volumes));
     errors.extend(networks.into_iter().chain(volumes).flatten());
     if found.is_recorded() {
-        errors.extend(clean_up(id, errors.is_empty()));
+        errors.extend(match stays {
+            true => words(masks::let_go(id)),
+            false => clean_up(id, errors.is_empty()),
+        });
     }
     if errors.is_empty() {
         return Ok(());
@@ -147,11 +173,11 @@ async fn remove_listed(engine: &Engine, found: &WorkflowSummary) -> Result<(), F
     Err(failure.hint("`ringfence gc` tries again"))
 }
 
-/// Removes agent and services; errors in words. Podman removes no container whose processes another
-/// one is among.
-async fn remove_agent(engine: &Engine, found: &WorkflowSummary) -> Vec<String> {
+/// Removes agent and services, the agent unless it stays; errors in words. Podman removes no
+/// container whose processes another one is among.
+async fn remove_agent(engine: &Engine, found: &WorkflowSummary, stays: bool) -> Vec<String> {
     let mut errors = remove_all(engine, found, |part| part.role == Role::Disk).await;
-    errors.extend(remove_all(engine, found, |part| matches!(part.role, Role::Agent | Role::Service)).await);
+    errors.extend(remove_all(engine, found, |part| part.role == Role::Service || part.role == Role::Agent && !stays).await);
     errors
 }
 
@@ -167,8 +193,30 @@ async fn remove_all(engine: &Engine, found: &WorkflowSummary, which: impl Fn(&Pa
 fn clean_up(id: WorkflowId, forget: bool) -> Vec<String> {
     let closed = masks::close(id);
     let forgotten = if forget && closed.is_ok() { runs::forget(id) } else { Ok(()) };
-    let failures = [closed, forgotten].into_iter().filter_map(Result::err);
-    failures.flat_map(|failure| std::iter::once(failure.message).chain(failure.causes)).collect()
+    [closed, forgotten].into_iter().flat_map(words).collect()
+}
+
+/// Returns an error in words.
+fn words(done: Result<(), Failure>) -> Vec<String> {
+    let words = |failure: Failure| std::iter::once(failure.message).chain(failure.causes).collect();
+    done.err().map(words).unwrap_or_default()
+}
+
+/// Tells whether the agent has ended: a killed one within moments.
+async fn has_ended(engine: &Engine, found: &WorkflowSummary) -> bool {
+    let Some(agent) = found.container(Role::Agent) else { return false };
+    for _ in 0..LOOKS {
+        let looked = engine.inspect_container(agent, None).await;
+        if looked.as_ref().is_err_and(engine::is_missing) {
+            return false;
+        }
+        let state = looked.ok().and_then(|about| about.state).unwrap_or_default();
+        if matches!(state.status, Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD)) {
+            return true;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    false
 }
 
 /// Reads the guard's log. `None` when the engine has none: the guard is gone, or somebody else
@@ -219,12 +267,12 @@ async fn remove_container(engine: &Engine, part: &Part) -> Option<String> {
 
 /// Waits for the end of a removal that is under way.
 async fn is_gone_soon(engine: &Engine, container: &str) -> bool {
-    for _ in 0..100 {
+    for _ in 0..LOOKS {
         let inspected = engine.inspect_container(container, None).await;
         if inspected.is_err_and(|error| engine::is_missing(&error)) {
             return true;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(PAUSE).await;
     }
     false
 }

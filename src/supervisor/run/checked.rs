@@ -57,6 +57,9 @@ impl Checked {
         let means = Means::gather(&request.policy, ca)?;
         let corporate = ca.map(authorities::read).transpose()?;
         check_name_is_free(engine, request.name.as_ref()).await?;
+        if request.agent.keep {
+            engine.dialect.check_keeps_agent()?;
+        }
         if let Some(runtime) = &request.agent.runtime {
             runtime::check(engine, runtime)?;
         }

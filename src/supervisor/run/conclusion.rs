@@ -4,6 +4,7 @@ use super::ended::Closed;
 use super::prepared::RunPlan;
 use super::summary::last_digest;
 use crate::supervisor::aftermath::{self, Report};
+use crate::supervisor::spec::workflow::Role;
 use crate::term::Failure;
 use crate::workspace::aftermath::Aftermath;
 use crate::workspace::{masks, review};
@@ -37,6 +38,13 @@ pub(super) fn conclude(
         failure.tell();
     }
     let Closed { end, summary, .. } = outcome?;
+    if plan.agent.keep && removed.is_ok() {
+        let (id, agent) = (plan.workflow.id, plan.workflow.object(Role::Agent));
+        crate::term::talk(format_args!(
+            "the agent's container is kept, stopped: docker cp {agent}:PATH . copies a file out; \
+             ringfence stop {id} removes it"
+        ));
+    }
     for line in end.reached.iter().map(|(_, line)| line).chain(&end.why).chain(&end.lost) {
         crate::term::essential(line);
     }

@@ -52,11 +52,12 @@ use self::created::Created;
 use self::early_signal::EarlySignal;
 use self::events::EventFiles;
 use self::prepared::{Prepared, RunPlan};
+use self::removal::{GuardAtRemoval, Removal};
 pub(crate) use self::request::RunRequest;
 use self::running::Running;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::forward::ForwardRequest;
-use crate::supervisor::inventory::homes;
+use crate::supervisor::inventory::{Extent, homes};
 use crate::supervisor::records::history::RunEnding;
 use crate::supervisor::records::homes::HeldHome;
 use crate::supervisor::records::runs::Held;
@@ -102,8 +103,10 @@ pub(crate) async fn run(
     crate::term::renew_kept_talk();
     let step = trace::step("removed");
     let log_is_whole = outcome.as_ref().is_ok_and(|closed| closed.summary.is_some());
-    let guard = if log_is_whole { removal::GuardAtRemoval::Ended } else { removal::GuardAtRemoval::Unknown };
-    let removed = removal::of_run(engine, &plan.workflow, guard).await;
+    let guard = if log_is_whole { GuardAtRemoval::Ended } else { GuardAtRemoval::Unknown };
+    let keeps = plan.agent.keep && outcome.is_ok();
+    let extent = if keeps { Extent::AroundAgent } else { Extent::Whole };
+    let removed = removal::of_run(engine, &plan.workflow, Removal { guard, extent }).await;
     let late = aftermath.filter(|_| removed.is_ok()).map(|left| conclusion::settle_late(&plan, left));
     if let Some(mut unused) = home.filter(HeldHome::is_new) {
         // No agent has used it: its name is to be free again. While its volume is there, so is its

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::supervisor::engine::Engine;
-use crate::supervisor::inventory;
+use crate::supervisor::inventory::{self, Extent};
 use crate::supervisor::spec::workflow::Workflow;
 use crate::term::{COULD_NOT_RUN, Failure};
 
@@ -35,15 +35,24 @@ pub(crate) enum GuardAtRemoval {
     Unknown,
 }
 
-/// Removes everything of a run. An engine that restarts is waited for: what it leaves running is
-/// closed, but nobody's.
+/// One removal of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Removal {
+    /// Knowledge of the guard.
+    pub(crate) guard: GuardAtRemoval,
+    /// Parts that go.
+    pub(crate) extent: Extent,
+}
+
+/// Removes what a run made, to an extent. An engine that restarts is waited for: what it leaves
+/// running is closed, but nobody's.
 pub(super) async fn of_run(
     engine: &Engine,
     workflow: &Workflow,
-    guard: GuardAtRemoval,
+    removal: Removal,
 ) -> Result<(), Failure> {
     if engine.answers().await {
-        let tried = within_limit(engine, workflow, guard).await;
+        let tried = within_limit(engine, workflow, removal).await;
         if tried.is_ok() || engine.answers().await {
             return tried;
         }
@@ -57,7 +66,7 @@ pub(super) async fn of_run(
     engine.back_within(ENGINE_LIMIT).await;
     drop(waiting);
     if engine.answers().await {
-        return within_limit(engine, workflow, guard).await;
+        return within_limit(engine, workflow, removal).await;
     }
     let what = format!("workflow {} could not be removed: the engine does not answer", workflow.id);
     Err(Failure::new(COULD_NOT_RUN, what).hint("`ringfence gc` tries again once it does"))
@@ -65,8 +74,8 @@ pub(super) async fn of_run(
 
 /// Removes with a limit on the whole. Each step has the limit that every request has; all of them
 /// together have one that leaves room for a slow disk.
-async fn within_limit(engine: &Engine, workflow: &Workflow, guard: GuardAtRemoval) -> Result<(), Failure> {
-    let removed = tokio::time::timeout(REMOVAL_LIMIT, remove(engine, workflow, guard)).await;
+async fn within_limit(engine: &Engine, workflow: &Workflow, removal: Removal) -> Result<(), Failure> {
+    let removed = tokio::time::timeout(REMOVAL_LIMIT, remove(engine, workflow, removal)).await;
     removed.unwrap_or_else(|_| {
         let minutes = REMOVAL_LIMIT.as_secs() / 60;
         let what = format!("workflow {} was not removed within {minutes} minutes", workflow.id);
@@ -75,12 +84,11 @@ async fn within_limit(engine: &Engine, workflow: &Workflow, guard: GuardAtRemova
     })
 }
 
-/// Removes everything of a workflow that this program asked the engine for. Call it when nothing
-/// asks for more.
+/// Removes what this program asked the engine for. Call it when nothing asks for more.
 pub(crate) async fn remove(
     engine: &Engine,
     workflow: &Workflow,
-    guard: GuardAtRemoval,
+    removal: Removal,
 ) -> Result<(), Failure> {
     let _progress = crate::term::progress("removing what the run made");
     let mut doubtful = engine.creations.settled(QUIET).await;
@@ -91,21 +99,23 @@ pub(crate) async fn remove(
         ));
         doubtful = engine.creations.settled(ANSWERS).await;
     }
-    let mut removed = remove_now(engine, workflow, guard).await;
+    let mut removed = remove_now(engine, workflow, removal).await;
     if doubtful.is_empty() {
         return removed;
     }
     for _ in 0..LOOKS {
         tokio::time::sleep(PAUSE).await;
-        if removed.is_err() || !inventory::of_run(engine, workflow).await?.parts.is_empty() {
-            removed = remove_now(engine, workflow, guard).await;
+        let left = inventory::of_run(engine, workflow).await?;
+        let is_kept = left.kept && removal.extent == Extent::AroundAgent;
+        if removed.is_err() || !(left.parts.is_empty() || is_kept) {
+            removed = remove_now(engine, workflow, removal).await;
         }
     }
     removed?;
     let doubtful = engine.creations.settled(Duration::ZERO).await;
     if doubtful.is_empty() {
         // All were answered meanwhile, perhaps after the last look.
-        return remove_now(engine, workflow, guard).await;
+        return remove_now(engine, workflow, removal).await;
     }
     let seconds = (PAUSE * LOOKS).as_secs();
     let what = format!("the engine did not say whether it made: {}", doubtful.objects());
@@ -115,10 +125,10 @@ pub(crate) async fn remove(
 }
 
 /// Removes what is there at this moment.
-async fn remove_now(engine: &Engine, workflow: &Workflow, guard: GuardAtRemoval) -> Result<(), Failure> {
+async fn remove_now(engine: &Engine, workflow: &Workflow, removal: Removal) -> Result<(), Failure> {
     let mut found = inventory::of_run(engine, workflow).await?;
-    if guard == GuardAtRemoval::Ended {
+    if removal.guard == GuardAtRemoval::Ended {
         found.guard_has_ended();
     }
-    inventory::remove(engine, &found).await
+    inventory::remove(engine, &found, removal.extent).await
 }

@@ -83,6 +83,8 @@ pub(crate) struct AgentSpec {
     pub(crate) tty: bool,
     /// Tells whether nobody is attached to it from the start.
     pub(crate) detached: bool,
+    /// Tells whether its container stays after its end.
+    pub(crate) keep: bool,
     /// Limits.
     pub(crate) limits: Limits,
     /// Tells whether the storage driver is to hold the disk limit for the container's layer.
@@ -128,6 +130,7 @@ impl AgentSpec {
             interactive: asked.interactive,
             tty: asked.tty,
             detached: asked.detached,
+            keep: asked.keep,
             limits,
             quota: engine.quotas,
             surface: asked.surface.clone(),

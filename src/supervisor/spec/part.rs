@@ -12,8 +12,8 @@ use bollard::models::{ContainerSummary, Network, Volume};
 use netpolicy::service::ServiceName;
 
 use super::workflow::{
-    LABEL_CREATED, LABEL_DIGEST, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_NAME, LABEL_ROLE, LABEL_WORKFLOW,
-    object_name,
+    KEPT, LABEL_CREATED, LABEL_DIGEST, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_KEEP, LABEL_NAME, LABEL_ROLE,
+    LABEL_WORKFLOW, object_name,
 };
 use crate::wire::{EngineId, ImageDigest, ImageName, PolicyDigest, Role, UnixTime, WorkflowId, WorkflowName};
 
@@ -46,6 +46,8 @@ pub(crate) struct Part {
     pub(crate) image: Option<ImageName>,
     /// Digest under which a registry gave that image.
     pub(crate) image_digest: Option<ImageDigest>,
+    /// Tells whether it is a container that stays after its end.
+    pub(crate) keep: bool,
     /// The service that it is, or that it belongs to.
     pub(crate) service: Option<ServiceName>,
 }
@@ -97,6 +99,7 @@ impl Part {
             state: String::new(),
             image: optional(labels, LABEL_IMAGE)?,
             image_digest: optional(labels, LABEL_IMAGE_DIGEST)?,
+            keep: role == Role::Agent && labels.get(LABEL_KEEP).is_some_and(|word| word == KEPT),
             service: service_of(name, claim_id, role),
         })
     }

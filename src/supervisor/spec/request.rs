@@ -45,6 +45,8 @@ pub(crate) struct AgentRequest {
     pub(crate) tty: bool,
     /// Tells whether nobody is attached to it from the start.
     pub(crate) detached: bool,
+    /// Tells whether the agent's container stays after its end.
+    pub(crate) keep: bool,
     /// Limits as they were asked for.
     pub(crate) limits: Asked,
     /// Capabilities, and places in memory.

@@ -82,6 +82,7 @@ impl ServiceSpec {
             interactive: false,
             tty: false,
             detached: false,
+            keep: false,
             limits: agent.limits,
             quota: false,
             surface: Surface {

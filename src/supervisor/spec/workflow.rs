@@ -30,11 +30,15 @@ pub(super) const LABEL_CREATED: &str = "dev.ringfence.created-at";
 
 /// Label of the agent that holds its disk limit, in bytes.
 pub(crate) const LABEL_DISK: &str = "dev.ringfence.disk-limit";
+/// Label of the agent whose container stays after its end: [`KEPT`].
+pub(crate) const LABEL_KEEP: &str = "dev.ringfence.keep";
+/// The one value of [`LABEL_KEEP`] that means something.
+pub(crate) const KEPT: &str = "yes";
 /// Label of the agent that holds the seconds that it may run.
 pub(crate) const LABEL_TIME: &str = "dev.ringfence.time-limit";
 
 /// Labels that are filled for an agent only.
-const OF_AGENTS: [&str; 4] = [LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_DISK, LABEL_TIME];
+const OF_AGENTS: [&str; 5] = [LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_DISK, LABEL_TIME, LABEL_KEEP];
 
 /// Identity of a workflow.
 #[derive(Debug, Clone)]
@@ -128,7 +132,8 @@ mod tests {
         assert_eq!(workflow.object(Role::Fence), format!("ringfence-{}-fence", workflow.id));
         // What an image says of itself must not stay where a person said nothing.
         let bare = Workflow::new(None, None, UnixTime(7)).unwrap().labels(Role::Agent);
-        for label in [LABEL_NAME, LABEL_DIGEST, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_DISK, LABEL_TIME] {
+        for label in [LABEL_NAME, LABEL_DIGEST].iter().chain(&OF_AGENTS) {
+            let label = *label;
             assert_eq!(bare.get(label).map(String::as_str), Some(""), "{label}");
         }
     }

@@ -40,7 +40,7 @@ pub(crate) use git_settings::for_git;
 pub(crate) use mounted::{GivenMounts, plan_mounts};
 pub(crate) use repository::plan_repository;
 pub(crate) use scrub::{MASK, replace};
-pub(crate) use serve::{Given, Laying, Served, close, serve, sweep};
+pub(crate) use serve::{Given, Laying, Served, close, let_go, serve, sweep};
 pub(crate) use snapshot::Mark;
 pub(crate) use tracked::Decided;
 pub(crate) use unmask::showing_nothing_in;

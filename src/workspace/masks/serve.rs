@@ -238,6 +238,14 @@ pub(crate) fn close(id: WorkflowId) -> Result<(), Failure> {
     remove(&state::folder("workspace")?.join(id.to_string()))
 }
 
+/// Lets other runs be held to the covers of workflow `id` no more. The covers stay, for a container
+/// that has them and does not run.
+pub(crate) fn let_go(id: WorkflowId) -> Result<(), Failure> {
+    super::shared::forget(&state::folder("workspace")?.join(id.to_string())).map_err(|error| {
+        Failure::new(COULD_NOT_RUN, format!("cannot let go of the covers of {id}")).caused_by(&error)
+    })
+}
+
 /// Removes the files of workflows that are no longer on their engine.
 pub(crate) fn sweep(engine: &str, living: &[WorkflowId]) -> Result<(), Failure> {
     let folder = state::folder("workspace")?;

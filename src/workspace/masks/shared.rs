@@ -81,6 +81,14 @@ pub(super) struct GuardedFile {
 #[derive(Debug, Default)]
 pub(super) struct Guarded(pub(super) HashMap<Identity, Laid>);
 
+/// Forgets what a run's folder tells other runs.
+pub(super) fn forget(folder: &Path) -> std::io::Result<()> {
+    match fs::remove_file(folder.join(RECORD)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 impl Guarded {
     /// Adds what is at a path; of two covers of one file the one that hides more counts.
     pub(super) fn add(&mut self, identity: Identity, laid: Laid) {

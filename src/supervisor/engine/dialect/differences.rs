@@ -124,6 +124,15 @@ pub(crate) enum Hostname {
     OfEachContainer,
 }
 
+/// The removal of a container that others share the network of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NetworkOwner {
+    /// It goes, and what is left of the others cannot be started any more: Docker (seen: 20.10).
+    GoesAlone,
+    /// It goes when the others are gone: Podman names them as its dependents.
+    GoesLast,
+}
+
 /// The engine's answer to a list of paths that are to be read-only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadOnlyPaths {

@@ -6,7 +6,7 @@ use super::api::ApiRange;
 use super::described::{Title, components, distribution, is_podman_machine};
 use super::differences::{
     Annotations, Cgroups, CredentialFiles, HelperImage, HostNames, Hostname, Limits, LimitsShown,
-    ReadOnlyPaths, RemovesVariable, Sharing, TakesProfile, TakesRuntime, UnstartableCommand,
+    NetworkOwner, ReadOnlyPaths, RemovesVariable, Sharing, TakesProfile, TakesRuntime, UnstartableCommand,
 };
 
 /// The first version of Podman that keeps an image's annotations from the OCI runtime.
@@ -43,6 +43,7 @@ pub(super) fn docker(answers: &Answers, api: ApiRange) -> Dialect {
         shares_binds: Sharing::Volume,
         host_names: HostNames::OnRequest,
         hostname: Hostname::SharedWithFence,
+        network_owner: NetworkOwner::GoesAlone,
         container_mark: None,
         read_only_paths: ReadOnlyPaths::Kept,
         removes_variable: RemovesVariable::NameAlone,
@@ -92,6 +93,7 @@ pub(super) fn podman(answers: &Answers, api: ApiRange) -> Dialect {
         shares_binds: if shares { Sharing::OwnedVolume } else { Sharing::Never },
         host_names: HostNames::Always,
         hostname: Hostname::OfEachContainer,
+        network_owner: NetworkOwner::GoesLast,
         container_mark: Some("/run/.containerenv"),
         read_only_paths: ReadOnlyPaths::NotAsked,
         removes_variable: RemovesVariable::EmptyValue,

@@ -77,6 +77,8 @@ pub(crate) struct Dialect {
     pub(crate) host_names: HostNames,
     /// The host name of a container that is in another one's network.
     pub(crate) hostname: Hostname,
+    /// The removal of a container that others share the network of.
+    pub(crate) network_owner: NetworkOwner,
     /// A file that the engine lays into every container beside hosts, hostname and resolv.conf.
     pub(crate) container_mark: Option<&'static str>,
     /// The engine's answer to a list of paths that are to be read-only.

@@ -1,7 +1,7 @@
 //! Engines that a run is refused on, before anything is created.
 
 use super::Dialect;
-use super::differences::{Annotations, Cgroups};
+use super::differences::{Annotations, Cgroups, NetworkOwner};
 use crate::term::{COULD_NOT_RUN, Failure};
 
 impl Dialect {
@@ -24,6 +24,19 @@ impl Dialect {
                 .to_owned()
         });
         Ok(swap.into_iter().collect())
+    }
+
+    /// Refuses to keep an agent's container where the fence would have to stay with it.
+    ///
+    /// # Errors
+    /// When the engine removes no container whose network another one is in.
+    pub(crate) fn check_keeps_agent(&self) -> Result<(), Failure> {
+        if self.network_owner == NetworkOwner::GoesAlone {
+            return Ok(());
+        }
+        let what = format!("--keep: {} removes no fence while the agent's container is there", self.title);
+        Err(Failure::new(COULD_NOT_RUN, what)
+            .hint("use Docker, or have the agent leave what you want to see in the project or in a --home"))
     }
 
     fn check_annotations(&self) -> Result<(), Failure> {

@@ -45,6 +45,13 @@ fn engines_that_may_run_an_agent() {
 }
 
 #[test]
+fn an_agents_container_is_kept_where_its_fence_can_go() {
+    assert!(example("Docker 20.10").check_keeps_agent().is_ok());
+    let refused = example("Podman 5.4").check_keeps_agent().unwrap_err();
+    assert!(refused.message.starts_with("--keep: Podman 5.4.2 removes no fence"), "{}", refused.message);
+}
+
+#[test]
 fn an_engine_without_a_readable_api_gets_no_dialect() {
     for (api, lowest, why) in [
         (None, None, "does not say which API"),

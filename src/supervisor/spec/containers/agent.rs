@@ -10,7 +10,7 @@ use crate::supervisor::spec::home::HomePlace;
 use crate::supervisor::spec::limits::for_engine;
 use crate::supervisor::spec::places::{AUTHORITIES, NOTICE, SECRETS, WORKSPACE};
 use crate::supervisor::spec::workflow::{
-    LABEL_DISK, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_TIME, Role, Workflow,
+    KEPT, LABEL_DISK, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_KEEP, LABEL_TIME, Role, Workflow,
 };
 use crate::supervisor::spec::{etc, image_volumes, init};
 
@@ -96,6 +96,9 @@ fn labels_of_agent(workflow: &Workflow, agent: &AgentSpec) -> HashMap<String, St
     // The engine knows the other limits itself.
     labels.insert(LABEL_DISK.to_owned(), agent.limits.disk.to_string());
     labels.insert(LABEL_TIME.to_owned(), agent.limits.time.as_secs().to_string());
+    if agent.keep {
+        labels.insert(LABEL_KEEP.to_owned(), KEPT.to_owned());
+    }
     labels
 }
 

@@ -44,6 +44,7 @@ fn plain() -> AgentSpec {
         runtime: None,
         interactive: false,
         detached: false,
+        keep: false,
         tty: false,
         limits: Limits { nano_cpus: 1, ..Limits::default() },
         quota: false,
