@@ -110,6 +110,13 @@ pub(crate) struct RunArgs {
     /// Give the agent a terminal
     #[arg(short = 't', long)]
     pub(crate) tty: bool,
+    /// Show refusals in your terminal's title while the agent has the screen (-t): `auto` or
+    /// `never`
+    #[arg(long, value_name = "WHEN", default_value = "auto", action = clap::ArgAction::Set, value_parser = values::title)]
+    pub(crate) title: bool,
+    /// Show refusals as notifications of your terminal too (OSC 9), one in ten seconds at most
+    #[arg(long, requires = "tty")]
+    pub(crate) notify: bool,
     /// Leave the run to a supervisor in the background, once the agent runs; print the run's id.
     /// `ringfence logs` shows the output, and what is said at the end
     #[arg(short = 'd', long)]

@@ -27,6 +27,15 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "expected a size of at least 6MiB, such as 512MiB or 4GiB".to_owned())
 }
 
+/// Reads whether the terminal's title is used.
+pub(crate) fn title(text: &str) -> Result<bool, String> {
+    match text {
+        "auto" => Ok(true),
+        "never" => Ok(false),
+        _ => Err("expected `auto` or `never`".to_owned()),
+    }
+}
+
 /// Reads a number of CPUs.
 pub(crate) fn cpus(text: &str) -> Result<f64, String> {
     if let Some(why) = no_limit(text) {

@@ -150,7 +150,7 @@ async fn carry(
         false => Input::Nothing,
     };
     let (over, has_ended) = watch::channel(false);
-    let carrying = streams::carry(attached, input, has_ended);
+    let carrying = streams::carry(attached, input, has_ended, None);
     tokio::pin!(carrying);
     let mut waiting = engine.api.wait_container(container, None).boxed();
     let mut waits = true;

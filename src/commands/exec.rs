@@ -142,7 +142,7 @@ async fn start(
     });
     let input_from = if args.interactive { Input::Stdin } else { Input::Nothing };
     let (_over, ended) = watch::channel(false);
-    let carrying = streams::carry(AttachContainerResults { output, input }, input_from, ended);
+    let carrying = streams::carry(AttachContainerResults { output, input }, input_from, ended, None);
     tokio::pin!(carrying);
     let carried = tokio::select! {
         carried = &mut carrying => carried,

@@ -35,7 +35,7 @@ pub(crate) use self::escape::{line, lines, page};
 pub(crate) use self::failure::{COULD_NOT_RUN, Failure};
 pub(crate) use self::printer::{
     ask, be_quiet, be_verbose, essential, essential_lines, is_verbose, keep_talk, renew_kept_talk,
-    stdout_has_colours, talk, talk_lines, usage,
+    stdout_has_colours, stdout_has_title, talk, talk_lines, usage,
 };
 pub(crate) use self::progress::{Progress, leave_screen, progress, shows_progress};
 pub(crate) use self::shell::in_shell;

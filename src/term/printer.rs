@@ -13,6 +13,8 @@ use super::progress;
 static QUIET: AtomicBool = AtomicBool::new(false);
 /// `--verbose` was given.
 static VERBOSE: AtomicBool = AtomicBool::new(false);
+/// Terminals that show a title's sequence as text, or have none.
+const WITHOUT_TITLE: [&str; 3] = ["", "dumb", "linux"];
 
 /// Talk that goes into a file is no longer than this, twice: while the run goes on, and at its end.
 const MOST_KEPT: usize = 1 << 20;
@@ -157,6 +159,15 @@ pub(super) fn is_terminal(stream: Stream) -> bool {
         Stream::Data => io::stdout().is_terminal(),
         Stream::Talk => io::stderr().is_terminal(),
     }
+}
+
+/// Tells whether stdout is a person's terminal that has a title.
+pub(crate) fn stdout_has_title() -> bool {
+    !is_quiet() && is_terminal(Stream::Data) && has_title(&std::env::var("TERM").unwrap_or_default())
+}
+
+fn has_title(term: &str) -> bool {
+    !WITHOUT_TITLE.contains(&term) && !term.starts_with("vt")
 }
 
 /// Tells whether stdout takes colours.

@@ -61,6 +61,7 @@ mod runtimes;
 mod secrets;
 mod services;
 mod shared_address;
+mod showing;
 mod surface;
 mod telling;
 mod token;
@@ -141,6 +142,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("runtimes", runtimes::TESTS, true),
         ("secrets", secrets::TESTS, true),
         ("services", services::TESTS, true),
+        ("showing", showing::TESTS, true),
         ("token", token::TESTS, true),
         ("identity", identity::TESTS, true),
         ("image_words", image_words::TESTS, true),

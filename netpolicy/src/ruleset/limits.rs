@@ -52,6 +52,11 @@ impl FenceLimit {
         FenceLimit::ALL.into_iter().find(|limit| limit.mark() == mark)
     }
 
+    /// Tells whether it is a rate, which keeps a packet back; a number refuses it.
+    pub fn is_rate(self) -> bool {
+        matches!(self, FenceLimit::DnsQuestions | FenceLimit::NewConnections)
+    }
+
     pub(super) fn mark(self) -> u32 {
         u32::from(self as u8)
     }

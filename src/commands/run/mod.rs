@@ -44,7 +44,7 @@ use crate::supervisor::spec::home::{HomeOwner, HomeRequest};
 use crate::supervisor::spec::limits::Asked;
 use crate::supervisor::spec::request::AgentRequest;
 use crate::supervisor::spec::surface::{self, Surface};
-use crate::supervisor::streams;
+use crate::supervisor::streams::{self, Surfaces};
 use crate::supervisor::upload::authorities;
 use crate::term::{self, COULD_NOT_RUN, Failure, trace};
 use crate::wire::WorkflowName;
@@ -141,6 +141,7 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
         token_ends: token.as_ref().and_then(|token| token.ends),
         home,
         forwards,
+        surfaces: surfaces(args),
         apply,
         tells_all: term::is_verbose(),
         events: args.events.clone(),
@@ -177,6 +178,12 @@ fn check_terminal(args: &RunArgs) -> Result<(), Failure> {
             .hint("leave out -t"));
     }
     Ok(())
+}
+
+/// Returns where refusals are shown while the agent has the screen.
+fn surfaces(args: &RunArgs) -> Surfaces {
+    let shown = args.tty && !args.detach && term::stdout_has_title();
+    Surfaces { title: shown && args.title, notify: shown && args.notify }
 }
 
 /// Returns the words behind the id in the command by which refused names are put into the run's

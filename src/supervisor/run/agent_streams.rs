@@ -7,7 +7,9 @@ use tokio::task::JoinHandle;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::signals::Signals;
 use crate::supervisor::spec::agent::AgentSpec;
-use crate::supervisor::streams::{self, CarryOutcome, FarTerminal, Input, RawTerminal};
+use crate::supervisor::streams::{
+    self, CarryOutcome, FarTerminal, Input, RawTerminal, TerminalTitle, TitleEnd,
+};
 
 /// Words for the last output where it was given up.
 const NOT_WHOLE: &str = "the agent's last output was not waited for, and is not whole";
@@ -18,22 +20,35 @@ pub(super) struct AgentStreams {
     /// Says to what carries the output that the agent has ended.
     over: watch::Sender<bool>,
     sizing: Option<JoinHandle<()>>,
+    /// Puts the title of the person's terminal back.
+    title: Option<TitleEnd>,
     terminal: Option<RawTerminal>,
 }
 
 impl AgentStreams {
-    /// Begins to carry.
-    pub(super) fn carry(attached: AttachContainerResults, agent: &AgentSpec) -> AgentStreams {
+    /// Begins to carry. Where refusals have a title, it is written between the agent's output.
+    pub(super) fn carry(
+        attached: AttachContainerResults,
+        agent: &AgentSpec,
+        title: Option<(TerminalTitle, TitleEnd)>,
+    ) -> AgentStreams {
         let terminal = (agent.tty && agent.interactive).then(RawTerminal::enter);
         let (over, ended) = watch::channel(false);
         let from = if agent.interactive { Input::Stdin } else { Input::Nothing };
-        let carrying = Some(tokio::spawn(streams::carry(attached, from, ended)));
-        AgentStreams { carrying, over, sizing: None, terminal }
+        let (title, title_end) = title.unzip();
+        let carrying = Some(tokio::spawn(streams::carry(attached, from, ended, title)));
+        AgentStreams { carrying, over, sizing: None, title: title_end, terminal }
     }
 
     /// Carries nothing.
     pub(super) fn detached() -> AgentStreams {
-        AgentStreams { carrying: None, over: watch::channel(false).0, sizing: None, terminal: None }
+        AgentStreams {
+            carrying: None,
+            over: watch::channel(false).0,
+            sizing: None,
+            title: None,
+            terminal: None,
+        }
     }
 
     /// Tells the terminal of an agent that runs how large this one is.
@@ -68,6 +83,7 @@ impl AgentStreams {
         if let Some(sizing) = self.sizing {
             sizing.abort();
         }
+        drop(self.title);
         drop(self.terminal);
     }
 }

@@ -8,11 +8,12 @@ use std::pin::Pin;
 use bollard::container::LogOutput;
 use bollard::errors::Error as ApiError;
 use futures_util::{Stream, StreamExt};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::host::open;
 use crate::supervisor::records::events::Writer;
 use crate::supervisor::run::summary::Summary;
+use crate::supervisor::streams::ShownRefusal;
 use crate::term::{COULD_NOT_RUN, Failure, Warning};
 use crate::wire::WorkflowId;
 use crate::wire::diagnostics::Diagnostics;
@@ -73,6 +74,7 @@ impl EventFiles {
         mut output: Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>> + Send>>,
         mut awaited: Awaited,
         mut summary: Summary,
+        shown: watch::Sender<ShownRefusal>,
     ) -> Summary {
         let (mut pending, mut diagnostics) = (Vec::new(), Diagnostics::default());
         while let Some(Ok(chunk)) = output.next().await {
@@ -100,7 +102,9 @@ impl EventFiles {
                         crate::term::warn(Warning::LogFull);
                     }
                 }
-                summary.add(time, &event);
+                if let Some(refused) = summary.add(time, &event) {
+                    shown.send_replace(refused);
+                }
             }
         }
         summary

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bollard::container::AttachContainerResults;
 use bollard::query_parameters::AttachContainerOptions;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -14,6 +14,7 @@ use super::events::{Awaited, EventFiles};
 use super::prepared::RunPlan;
 use super::summary::Summary;
 use crate::supervisor::spec::workflow::Role;
+use crate::supervisor::streams::ShownRefusal;
 use crate::supervisor::{engine, live};
 use crate::term::Failure;
 use crate::wire::control::FromSupervisor;
@@ -31,6 +32,8 @@ pub(super) struct GuardLink {
     input: Pin<Box<dyn AsyncWrite + Send>>,
     /// The guard's word that it has written the agent's end down.
     end_is_written: oneshot::Receiver<()>,
+    /// Refusals so far.
+    refusals: watch::Receiver<ShownRefusal>,
     /// Writing and counting of the guard's lines.
     collecting: JoinHandle<Summary>,
 }
@@ -54,8 +57,14 @@ impl GuardLink {
         let (ready, is_ready) = oneshot::channel();
         let (agent_ended, end_is_written) = oneshot::channel();
         let (awaited, summary) = (Awaited::new(ready, agent_ended), Summary::of(&plan.request));
-        let collecting = tokio::spawn(events.collect(output, awaited, summary));
-        Ok((GuardLink { input, end_is_written, collecting }, is_ready))
+        let (shown, refusals) = watch::channel(ShownRefusal::default());
+        let collecting = tokio::spawn(events.collect(output, awaited, summary, shown));
+        Ok((GuardLink { input, end_is_written, refusals, collecting }, is_ready))
+    }
+
+    /// Returns the refusals as they happen.
+    pub(super) fn refusals(&self) -> watch::Receiver<ShownRefusal> {
+        self.refusals.clone()
     }
 
     /// Has the guard write down how the agent ended, and waits for the line. Where the guard's

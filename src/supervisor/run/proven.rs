@@ -29,6 +29,7 @@ use crate::supervisor::inventory;
 use crate::supervisor::mounts::directories;
 use crate::supervisor::records::runs::Held;
 use crate::supervisor::spec::workflow::Role;
+use crate::supervisor::streams::TerminalTitle;
 use crate::supervisor::upload::secrets;
 use crate::supervisor::watch::Watch;
 use crate::term::{COULD_NOT_RUN, Failure, trace};
@@ -157,7 +158,8 @@ impl<'a> Equipped<'a> {
             let what = "covered files were moved, replaced or linked while the run started, so the agent was not started";
             return Err(exchanged(what));
         }
-        let carry = |attached| AgentStreams::carry(attached, agent);
+        let title = || TerminalTitle::begin(plan.request.surfaces, guard.refusals());
+        let carry = |attached| AgentStreams::carry(attached, agent, title());
         let mut streams = attached.map_or_else(AgentStreams::detached, carry);
         if let Err(error) = engine.api.start_container(&name, None).await {
             let mut failure = agent_start_failure(&error);

@@ -12,6 +12,7 @@ use crate::supervisor::spec::home::HomeRequest;
 use crate::supervisor::spec::limits::Limits;
 use crate::supervisor::spec::request::AgentRequest;
 use crate::supervisor::spec::service::ServiceRequest;
+use crate::supervisor::streams::Surfaces;
 use crate::wire::WorkflowName;
 use crate::wire::event::Observation;
 use crate::workspace::masks;
@@ -40,6 +41,8 @@ pub(crate) struct RunRequest {
     pub(crate) home: Option<HomeRequest>,
     /// Ports that lead to the agent's, taken on this machine.
     pub(crate) forwards: ForwardRequest,
+    /// Surfaces on which refusals are shown meanwhile.
+    pub(crate) surfaces: Surfaces,
     /// Words of a command by which refused names are put into the run's policy, behind the id.
     pub(crate) apply: Option<String>,
     /// Every refusal is told at the end, the harmless ones too.

@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use netpolicy::decide::Reason;
 use netpolicy::policy::Harmless;
+use netpolicy::ruleset::FenceLimit;
 
 use super::attempts::Attempts;
 use super::request::RunRequest;
+use crate::supervisor::streams::ShownRefusal;
 use crate::wire::WorkflowId;
 use crate::wire::chain::Checked;
 use crate::wire::event::{Access, Control, Event, Kind, Known, Time, Transport};
@@ -29,6 +31,10 @@ pub(crate) struct Summary {
     pub(crate) log: Checked,
     refused: BTreeMap<(String, String), Counted>,
     beyond: u64,
+    /// Attempts that are not harmless.
+    attempts: u64,
+    /// Packets that a rate kept back, by the rate in words.
+    waited: BTreeMap<String, u64>,
     harmless: Vec<Harmless>,
     /// Words behind the id in the command that puts names into the run's policy file.
     apply: Option<String>,
@@ -57,10 +63,11 @@ impl Summary {
         }
     }
 
-    /// Takes in one event.
-    pub(super) fn add(&mut self, time: Time, event: &Event) {
+    /// Takes in one event. Returns what was refused so far, where that has changed and matters to a
+    /// person.
+    pub(super) fn add(&mut self, time: Time, event: &Event) -> Option<ShownRefusal> {
         if !event.is_denied() {
-            return;
+            return None;
         }
         let none = Access::default();
         let (access, target, reason) = match event {
@@ -69,28 +76,44 @@ impl Summary {
                 let reason = reason.as_ref().map(ToString::to_string).unwrap_or_default();
                 (&none, "other targets of control".to_owned(), reason)
             }
-            Event::Lifecycle(_) | Event::Other(_) => return,
+            Event::Lifecycle(_) | Event::Other(_) => return None,
         };
+        if let Some(rate) = rate(access) {
+            let waited = self.waited.entry(rate).or_default();
+            *waited = waited.saturating_add(access.left_out.unwrap_or(0).saturating_add(1));
+            return None;
+        }
         let harmless = self.purpose(access);
-        self.can_be_permitted |= harmless.is_none() && can_be_permitted(access);
-        self.count(access, time, (target, reason), harmless);
+        let is_harmless = harmless.is_some();
+        let grown = self.count(access, time, (target.clone(), reason), harmless);
+        if is_harmless || grown == 0 {
+            return None;
+        }
+        self.can_be_permitted |= can_be_permitted(access);
+        self.attempts = self.attempts.saturating_add(grown);
+        Some(ShownRefusal { attempts: self.attempts, latest: target })
     }
 
-    /// Counts a refusal.
-    fn count(&mut self, access: &Access, time: Time, key: (String, String), harmless: Option<String>) {
+    /// Counts a refusal; the number of attempts that it adds.
+    fn count(&mut self, access: &Access, time: Time, key: (String, String), harmless: Option<String>) -> u64 {
         // A connection to a name whose question was refused a moment ago is the same attempt.
         let question = access.host.as_ref().filter(|_| access.kind != Kind::Dns);
         let question = question.and_then(|host| self.refused.get(&(host.to_string(), key.1.clone())));
         if question.is_some_and(|counted| counted.attempts.goes_on(time)) {
-            return;
+            return 0;
         }
         if let Some(counted) = self.refused.get_mut(&key) {
+            let before = counted.attempts.count;
             counted.attempts.add(access, time);
-        } else if self.refused.len() < REMEMBERED {
-            self.refused.insert(key, Counted { attempts: Attempts::begin(access, time), harmless });
-        } else {
-            self.beyond = self.beyond.saturating_add(Attempts::begin(access, time).count);
+            return counted.attempts.count.saturating_sub(before);
         }
+        let begun = Attempts::begin(access, time);
+        if self.refused.len() < REMEMBERED {
+            self.refused.insert(key, Counted { attempts: begun, harmless });
+        } else {
+            self.beyond = self.beyond.saturating_add(begun.count);
+        }
+        begun.count
     }
 
     /// Returns the purpose of a harmless request.
@@ -99,9 +122,17 @@ impl Summary {
         self.harmless.iter().find(|known| known.host.matches(host)).map(|known| known.reason.clone())
     }
 
-    /// The summary's text, empty when nothing was refused. Control characters that an agent put
-    /// into a name never reach the terminal.
+    /// The summary's text, empty when nothing was refused and nothing had to wait. Control
+    /// characters that an agent put into a name never reach the terminal.
     pub(crate) fn text(&self, id: WorkflowId) -> String {
+        let line = |(rate, count): (&String, &u64)| {
+            format!("ringfence: {count} packets had to wait, and were not refused: {}\n", escaped(rate))
+        };
+        let waited: String = self.waited.iter().map(line).collect();
+        waited + &self.refusals(id)
+    }
+
+    fn refusals(&self, id: WorkflowId) -> String {
         if self.refused.is_empty() {
             return String::new();
         }
@@ -149,6 +180,14 @@ impl Summary {
         };
         purposes.into_iter().map(line).collect()
     }
+}
+
+/// Returns the rate that kept a packet back, in words: the packet comes again, and gets through.
+fn rate(access: &Access) -> Option<String> {
+    let is_limit = matches!(access.reason.as_ref().and_then(Known::known), Some(Reason::Limit));
+    let words = access.limit.as_ref().filter(|_| is_limit)?;
+    let rates = FenceLimit::ALL.into_iter().filter(|limit| limit.is_rate());
+    rates.map(|rate| rate.to_string()).find(|rate| rate == words)
 }
 
 /// Tells whether a name was refused that a line of a policy file can permit.
@@ -214,7 +253,7 @@ mod tests {
     }
 
     /// Adds the event of these fields, so many seconds after the beginning.
-    fn add(summary: &mut Summary, second: u32, json: &str) {
+    fn add(summary: &mut Summary, second: u32, json: &str) -> Option<ShownRefusal> {
         let head = format!(
             r#"{{"v":1,"seq":1,"time":"2026-11-30T00:{:02}:{:02}.000Z","workflow":"0000002a","#,
             second / 60,
@@ -222,15 +261,15 @@ mod tests {
         );
         let line = json.replacen('{', &head, 1);
         let line = Line::read(line.as_bytes()).unwrap_or_else(|| panic!("{line}"));
-        summary.add(line.time, &line.event);
+        summary.add(line.time, &line.event)
     }
 
     #[test]
     fn the_same_refusal_is_one_line_and_folded_events_count() {
         let mut summary = Summary::default();
         let line = r#"{"kind":"connect","verdict":"deny","reason":"raw-address","address":"10.0.0.1","port":22,"left_out":3}"#;
-        add(&mut summary, 0, line);
-        add(&mut summary, 0, r#"{"kind":"dns","verdict":"allow","host":"a.test"}"#);
+        let _ = add(&mut summary, 0, line);
+        let _ = add(&mut summary, 0, r#"{"kind":"dns","verdict":"allow","host":"a.test"}"#);
         let text = summary.text(id());
         assert!(text.starts_with("ringfence: refused 4 times:\n"), "{text}");
         assert!(text.contains("4 × 10.0.0.1:22  (raw-address)"), "{text}");
@@ -244,8 +283,8 @@ mod tests {
                 r#"{{"kind":"connect","verdict":"deny","reason":"resolve-failed","host":"a.test","port":443,"error":"{error}"}}"#
             )
         };
-        add(&mut summary, 0, &line("there is no such name"));
-        add(&mut summary, 0, &line(&"x".repeat(5000)));
+        let _ = add(&mut summary, 0, &line("there is no such name"));
+        let _ = add(&mut summary, 0, &line(&"x".repeat(5000)));
         let text = summary.text(id());
         assert!(text.contains("1 × a.test:443  (resolve-failed: there is no such name)\n"), "{text}");
         assert!(text.len() < 600, "{text}");
@@ -255,7 +294,7 @@ mod tests {
     fn no_text_can_write_to_the_terminal() {
         let mut summary = Summary::default();
         let line = r#"{"kind":"connect","verdict":"deny","reason":"resolve-failed","host":"a.test","error":"a\u001b[2J"}"#;
-        add(&mut summary, 0, line);
+        let _ = add(&mut summary, 0, line);
         assert!(summary.text(id()).contains("a.test") && !summary.text(id()).contains('\u{1b}'));
     }
 
@@ -266,10 +305,27 @@ mod tests {
             let line = format!(
                 r#"{{"kind":"connect","verdict":"deny","reason":"x","address":"1.1.1.1","port":{port}}}"#
             );
-            add(&mut summary, 0, &line);
+            let _ = add(&mut summary, 0, &line);
         }
         assert_eq!(summary.refused.len(), REMEMBERED);
         assert!(summary.text(id()).contains("refused 5000 times"));
+    }
+
+    #[test]
+    fn what_a_rate_keeps_back_is_no_refusal_and_what_a_number_refuses_is_one() {
+        let event = |limit: FenceLimit| {
+            format!(
+                r#"{{"kind":"connect","verdict":"deny","reason":"limit","host":"a.test","port":443,"limit":"{limit}","left_out":9}}"#
+            )
+        };
+        let mut summary = Summary::default();
+        assert_eq!(add(&mut summary, 0, &event(FenceLimit::NewConnections)), None);
+        let text = summary.text(id());
+        assert!(text.starts_with("ringfence: 10 packets had to wait, and were not refused: "), "{text}");
+        assert!(!text.contains("refused 1") && text.lines().count() == 1, "{text}");
+        let shown = add(&mut summary, 0, &event(FenceLimit::Connections)).unwrap();
+        assert_eq!((shown.attempts, &*shown.latest), (1, "a.test:443"));
+        assert!(summary.text(id()).contains("refused 1 time:"), "{}", summary.text(id()));
     }
 
     const QUESTION: &str = r#"{"kind":"dns","verdict":"deny","reason":"not-allowed","host":"a.test"}"#;
@@ -278,14 +334,15 @@ mod tests {
     fn an_attempt_counts_once_however_often_it_asks() {
         let mut summary = Summary::default();
         // A and AAAA, a resolver's repeat, a connection behind the question.
-        add(&mut summary, 0, QUESTION);
-        add(&mut summary, 0, QUESTION);
-        add(&mut summary, 4, &QUESTION.replace('}', r#","left_out":9}"#));
-        add(&mut summary, 4, &QUESTION.replace("dns", "connect").replace('}', r#","port":443}"#));
+        let shown = |attempts| Some(ShownRefusal { attempts, latest: "a.test".to_owned() });
+        assert_eq!(add(&mut summary, 0, QUESTION), shown(1));
+        assert_eq!(add(&mut summary, 0, QUESTION), None, "the title counts attempts too");
+        let _ = add(&mut summary, 4, &QUESTION.replace('}', r#","left_out":9}"#));
+        let _ = add(&mut summary, 4, &QUESTION.replace("dns", "connect").replace('}', r#","port":443}"#));
         assert!(summary.text(id()).contains("refused 1 time:"), "{}", summary.text(id()));
         // Later it is another attempt, and so is another name.
-        add(&mut summary, 5, QUESTION);
-        add(&mut summary, 5, &QUESTION.replace("a.test", "b.test"));
+        let _ = add(&mut summary, 5, QUESTION);
+        let _ = add(&mut summary, 5, &QUESTION.replace("a.test", "b.test"));
         let text = summary.text(id());
         assert!(text.contains("refused 3 times") && text.contains("2 × a.test  (not-allowed)"), "{text}");
         assert!(!text.contains("policy apply"), "{text}");
@@ -308,7 +365,7 @@ mod tests {
         for (second, name) in
             [(0, "t.test"), (10, "t.test"), (10, "a.t.test"), (20, "u.test"), (20, "xt.test")]
         {
-            add(&mut summary, second, &QUESTION.replace("a.test", name));
+            let _ = add(&mut summary, second, &QUESTION.replace("a.test", name));
         }
         let folded = "ringfence: refused 5 times:
       1 × xt.test  (not-allowed)

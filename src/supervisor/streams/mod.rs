@@ -4,7 +4,9 @@
 //!  our stdin ─▶ detach keys? ─▶ the agent    the agent ─▶ our stdout, stderr    size of our terminal ─▶ the agent's
 //! ```
 
+mod escape_state;
 mod keys;
+mod title;
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -21,6 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub(crate) use self::keys::DetachKeys;
+pub(crate) use self::title::{ShownRefusal, Surfaces, TerminalTitle, TitleEnd};
 use crate::supervisor::engine::Engine;
 
 /// Puts the person's terminal into raw mode for the time of a `-t` run, and back at its end.
@@ -97,22 +100,30 @@ pub(crate) struct CarryOutcome {
 ///
 /// A reader that closed our stdout or stderr does not end the agent, as with `docker run`. `over`
 /// says that the agent has ended: then a stream that brings nothing more for a while is at its end.
+/// A title is written when it is due, and never within a sequence of the agent's.
 pub(crate) async fn carry(
     attached: AttachContainerResults,
     from: Input,
     mut over: watch::Receiver<bool>,
+    mut title: Option<TerminalTitle>,
 ) -> CarryOutcome {
     let _screen = crate::term::leave_screen();
     let AttachContainerResults { mut output, input } = attached;
     let mut feeding = Feeding::begin(input, from);
     let mut carried = CarryOutcome::default();
     loop {
+        // Once the agent has ended, no title holds the end of its output up.
+        let is_over = *over.borrow();
         let chunk = tokio::select! {
             biased;
             chunk = output.next() => chunk,
             () = feeding.detached() => {
                 carried.detached = true;
                 break;
+            }
+            () = due(title.as_mut()), if !is_over => {
+                show(title.as_mut()).await;
+                continue;
             }
             () = quiet(&mut over) => break,
         };
@@ -122,14 +133,41 @@ pub(crate) async fn carry(
             LogOutput::StdOut { message } | LogOutput::Console { message } => (Standard::Out, message),
             LogOutput::StdIn { .. } => continue,
         };
+        if let (Some(title), Standard::Out) = (&mut title, to) {
+            title.passed(&message);
+        }
         // A failure is no reason to stop reading: the agent would block on a full pipe.
         if let Err(error) = write(to, message).await
             && carried.lost.is_none()
         {
             carried.lost = loss(to.word(), &error);
         }
+        // Output that never ends must not hold it up.
+        if title.as_mut().is_some_and(TerminalTitle::is_due) {
+            show(title.as_mut()).await;
+        }
     }
     carried
+}
+
+/// Waits until a title is due; for ever where there is none.
+async fn due(title: Option<&mut TerminalTitle>) {
+    match title {
+        Some(title) => title.due().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Writes the title of the person's terminal. One that is gone shows nothing.
+async fn show(title: Option<&mut TerminalTitle>) {
+    if let Some(title) = title {
+        let _ = write(Standard::Out, title.sequences()).await;
+    }
+}
+
+/// Writes sequences of ringfence's own to the person's terminal. One that is gone shows nothing.
+fn to_screen(bytes: &[u8]) {
+    let _ = write_all(&mut std::io::stdout().lock(), bytes);
 }
 
 /// Writes all bytes to one of our streams, on a thread of its own: a reader that stands still must
