@@ -238,6 +238,12 @@ impl Ringfence {
         self.directory.join("state/ringfence")
     }
 
+    /// Returns the directory in which it looks for its configuration.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.directory.join("config/ringfence")
+    }
+
     /// Runs any of its commands.
     ///
     /// # Errors

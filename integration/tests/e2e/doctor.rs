@@ -24,6 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a privileged container beside is named", privileged),
     ("a default runtime that cannot hold a fence is named", default_runtime),
     ("what would be covered of a project is counted", project),
+    ("the bundle for somebody who helps holds facts and no name", bundle),
     ("no engine: nothing is known, and that is said", no_engine),
     ("a demand that is not met refuses the run, and nothing is created", refused),
     ("a demand that cannot be heard from the engine is looked into, and nothing is left", looked_into),
@@ -74,6 +75,36 @@ fn ten_rows(bed: &Testbed) -> Result<()> {
     let text = bed.ringfence.call(&["doctor"])?;
     ensure!(text.stdout.contains("R10 ") && text.stdout.contains("10 risks: "), "{}", text.stdout);
     ensure!(!text.stdout.contains('\x1b') && text.stderr.is_empty(), "colour or talk in a pipe: {text:?}");
+    Ok(())
+}
+
+fn bundle(bed: &Testbed) -> Result<()> {
+    let folder = bed.fresh_directory("bundle")?;
+    let (project, file) = (folder.join("project-of-anna"), folder.join("bundle.json"));
+    fs::create_dir_all(&project)?;
+    fs::write(project.join(".env"), "KEY=hunter2hunter2\n")?;
+    let policy = bed.ringfence.allowing(&["a.test"])?;
+    let options =
+        ["--project", project.to_str().context("text")?, "--name", "name-of-anna", "-e", "MARK=m4rk"];
+    let script = "getent hosts b.test; echo word-of-the-agent; exit 7";
+    expect_status(&bed.ringfence.run(&policy, &options, &bed.images.agent, &["sh", "-c", script])?, 7)?;
+    let before = bed.engine.of_ringfence()?;
+    let said = bed.ringfence.call(&["doctor", "--bundle", file.to_str().context("text")?])?;
+    ensure!(said.status.code().is_some_and(|status| status < 2), "{said:?}");
+    ensure!(bed.engine.of_ringfence()? == before, "left behind: {:?}", bed.engine.of_ringfence()?);
+    let text = fs::read_to_string(&file)?;
+    let planted = ["anna", "hunter2", "m4rk", "word-of-the-agent", "a.test", "b.test", &bed.images.agent];
+    for word in planted.into_iter().chain([bed.ringfence.state().to_str().context("text")?]) {
+        ensure!(!text.contains(word), "{word}: {text}");
+    }
+    let facts: Value = serde_json::from_str(&text)?;
+    let run = &facts["runs"][0];
+    ensure!(run["exit_status"] == 7 && run["refused"]["not-allowed"].as_u64() > Some(0), "{run}");
+    ensure!(
+        run["ready_ms"].is_u64() && facts["doctor"].as_array().is_some_and(|rows| rows.len() == 10),
+        "{text}"
+    );
+    ensure!(facts["engine"].is_object() && said.stderr.contains("It is sent nowhere"), "{text}\n{said:?}");
     Ok(())
 }
 

@@ -21,6 +21,7 @@ mod engine_access;
 mod engine_trouble;
 mod failing;
 mod flood;
+mod flow;
 mod forward;
 mod gate_bytes;
 mod gate_http;
@@ -53,11 +54,14 @@ mod neighbours;
 mod network_changes;
 mod notice;
 mod over_limit;
+mod own_options;
 mod permitted;
 mod proxy;
 mod pull;
+mod readme;
 mod refused;
 mod runtimes;
+mod save;
 mod secrets;
 mod services;
 mod shared_address;
@@ -141,6 +145,10 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("host_servers", host_servers::TESTS, true),
         ("runtimes", runtimes::TESTS, true),
         ("secrets", secrets::TESTS, true),
+        ("flow", flow::TESTS, true),
+        ("own_options", own_options::TESTS, true),
+        ("readme", readme::TESTS, true),
+        ("save", save::TESTS, true),
         ("services", services::TESTS, true),
         ("showing", showing::TESTS, true),
         ("token", token::TESTS, true),
