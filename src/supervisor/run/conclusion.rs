@@ -18,12 +18,13 @@ pub(super) fn settle_late(plan: &RunPlan, left: Aftermath) -> Report {
 }
 
 /// Tells what came of a run; its exit status. An error in removing is told, and never hides the
-/// agent's status.
+/// agent's status. `kept`: the agent's container was to stay, and does.
 pub(super) fn conclude(
     plan: &RunPlan,
     mut outcome: Result<Closed, Failure>,
     removed: Result<(), Failure>,
     late: Option<Report>,
+    kept: Option<bool>,
 ) -> Result<u8, Failure> {
     let settled = outcome.as_mut().ok().and_then(|closed| closed.report.take());
     if let Some(report) = late.or(settled) {
@@ -38,12 +39,8 @@ pub(super) fn conclude(
         failure.tell();
     }
     let Closed { end, summary, .. } = outcome?;
-    if plan.agent.keep && removed.is_ok() {
-        let (id, agent) = (plan.workflow.id, plan.workflow.object(Role::Agent));
-        crate::term::talk(format_args!(
-            "the agent's container is kept, stopped: docker cp {agent}:PATH . copies a file out; \
-             ringfence stop {id} removes it"
-        ));
+    if let Some(kept) = kept {
+        tell_kept(plan, kept);
     }
     for line in end.reached.iter().map(|(_, line)| line).chain(&end.why).chain(&end.lost) {
         crate::term::essential(line);
@@ -53,4 +50,18 @@ pub(super) fn conclude(
     }
     crate::term::talk_lines(last_digest(summary.as_ref(), plan.workflow.id));
     Ok(end.status)
+}
+
+/// Tells whether the agent's container is there, as it was asked for.
+fn tell_kept(plan: &RunPlan, kept: bool) {
+    let (id, agent) = (plan.workflow.id, plan.workflow.object(Role::Agent));
+    match kept {
+        true => crate::term::talk(format_args!(
+            "the agent's container is kept, stopped: docker cp {agent}:PATH . copies a file out; \
+             ringfence stop {id} removes it"
+        )),
+        false => {
+            crate::term::essential("the agent's container could not be kept by itself: see ringfence ps")
+        }
+    }
 }

@@ -107,6 +107,7 @@ pub(crate) async fn run(
     let keeps = plan.agent.keep && outcome.is_ok();
     let extent = if keeps { Extent::AroundAgent } else { Extent::Whole };
     let removed = removal::of_run(engine, &plan.workflow, Removal { guard, extent }).await;
+    let kept = if keeps { Some(removal::has_kept(engine, &plan.workflow).await) } else { None };
     let late = aftermath.filter(|_| removed.is_ok()).map(|left| conclusion::settle_late(&plan, left));
     if let Some(mut unused) = home.filter(HeldHome::is_new) {
         // No agent has used it: its name is to be free again. While its volume is there, so is its
@@ -117,7 +118,7 @@ pub(crate) async fn run(
     drop(step);
     trace::print_timings();
     let how = outcome.as_ref().ok().map(|closed| closed.end.how);
-    let concluded = conclusion::conclude(&plan, outcome, removed, late);
+    let concluded = conclusion::conclude(&plan, outcome, removed, late, kept);
     let status = concluded.as_ref().map_or_else(|failure| failure.exit, |status| *status);
     history.over(RunEnding::now(Some(status), how));
     concluded

@@ -72,6 +72,12 @@ pub(super) async fn of_run(
     Err(Failure::new(COULD_NOT_RUN, what).hint("`ringfence gc` tries again once it does"))
 }
 
+/// Tells whether the agent's container is all that is left of a run.
+pub(super) async fn has_kept(engine: &Engine, workflow: &Workflow) -> bool {
+    let left = tokio::time::timeout(ENGINE_LIMIT, inventory::of_run(engine, workflow)).await;
+    left.is_ok_and(|left| left.is_ok_and(|left| left.kept))
+}
+
 /// Removes with a limit on the whole. Each step has the limit that every request has; all of them
 /// together have one that leaves room for a slow disk.
 async fn within_limit(engine: &Engine, workflow: &Workflow, removal: Removal) -> Result<(), Failure> {
