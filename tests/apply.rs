@@ -1,10 +1,15 @@
 //! `ringfence policy apply`: names that a run was refused, chosen by a person, in a policy file.
 
+#[path = "support/program.rs"]
+mod program;
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use program::without_engine;
 
 const POLICY: &str = "# the team's policy
 version: 1
@@ -44,12 +49,8 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn command(dir: &Path, words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
-    command.args(["policy", "apply", "./run.jsonl"]).args(words).current_dir(dir).env_clear();
-    command
-        .env("PATH", "/usr/bin:/bin")
-        .env("HOME", dir)
-        .env("DOCKER_HOST", "unix:///nonexistent/engine.sock");
+    let mut command = without_engine(dir, dir);
+    command.args(["policy", "apply", "./run.jsonl"]).args(words);
     command
 }
 

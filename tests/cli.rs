@@ -1,19 +1,16 @@
 //! Whole outcomes of the program (exit status, stdout, stderr) where no engine is needed.
 
+#[path = "support/program.rs"]
+mod program;
+
 use std::path::Path;
 use std::process::Command;
 
+use program::without_engine;
+
 /// Runs `ringfence` in `dir` with an environment of its own and no engine; the outcome as text.
 fn ringfence(dir: &Path, args: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_ringfence"))
-        .args(args)
-        .current_dir(dir)
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .env("HOME", dir)
-        .env("DOCKER_HOST", "unix:///nonexistent/engine.sock")
-        .output()
-        .expect("the program starts");
+    let output = without_engine(dir, dir).args(args).output().expect("the program starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&dir.display().to_string(), "DIR");
     format!(
         "exit: {}\n--- stdout\n{}--- stderr\n{}",
@@ -449,5 +446,31 @@ fn a_directory_in_the_place_of_the_image_is_told() {
     // Names of images go on to the engine, also where a directory has that name.
     for name in ["debian", "debian:12", "registry.example/team/agent", "nowhere/Project"] {
         assert!(run(&[name, "sh"]).contains("no container engine answers"), "{name}");
+    }
+}
+
+#[test]
+fn each_mistake_of_the_first_hour_has_one_message_that_says_what_to_do() {
+    let dir = with_files(&[("file.txt", "")]);
+    let run = |args: &[&str]| ringfence(dir.path(), &[&["run"], args].concat());
+    insta::assert_snapshot!("mistake_no_policy", run(&["image", "true"]));
+    insta::assert_snapshot!("mistake_no_image", run(&["--allow", "a.example"]));
+    // A socket that nobody listens at any more: the engine was stopped.
+    drop(std::os::unix::net::UnixListener::bind(dir.path().join("engine.sock")).expect("a socket"));
+    let engine = format!("unix://{}/engine.sock", dir.path().display());
+    insta::assert_snapshot!(
+        "mistake_stopped_engine",
+        run(&["--allow", "a.example", "--engine", &engine, "image", "sh"])
+    );
+    insta::assert_snapshot!("mistake_project_that_is_a_file", run(&["--project", "file.txt", "image", "sh"]));
+    for (name, host) in [
+        ("mistake_host_with_a_space", "gitlab .com"),
+        ("mistake_host_with_a_comma", "gitlab,com"),
+        ("mistake_host_with_two_dots", "gitlab..com"),
+        ("mistake_host_as_a_url", "https://gitlab.com/group"),
+        ("mistake_host_with_a_word_as_port", "gitlab.com:https"),
+        ("mistake_host_that_is_an_address", "10.0.0.1"),
+    ] {
+        insta::assert_snapshot!(name, run(&["--allow", host, "image", "sh"]));
     }
 }

@@ -1,10 +1,14 @@
 //! A person's own options for a project (`run.yml`), as the program takes them; no engine is
 //! needed.
 
+#[path = "support/program.rs"]
+mod program;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+use program::without_engine;
 
 /// A home with a project in it.
 struct Home {
@@ -31,15 +35,8 @@ impl Home {
     /// Runs `ringfence WORDS` in a folder of the home, without an engine: exit status, stdout and
     /// stderr.
     fn ringfence(&self, folder: &str, words: &str) -> (Option<i32>, String, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_ringfence"))
-            .args(words.split_whitespace())
-            .current_dir(self.path(folder))
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("HOME", self.path(""))
-            .env("DOCKER_HOST", "unix:///nonexistent/engine.sock")
-            .output()
-            .expect("the program starts");
+        let mut command = without_engine(&self.path(folder), &self.path(""));
+        let output = command.args(words.split_whitespace()).output().expect("the program starts");
         let root = self.path("").display().to_string();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(root.trim_end_matches('/'), "HOME");
         (output.status.code(), text(&output.stdout), text(&output.stderr))

@@ -1,18 +1,20 @@
 //! The command line at its edges: streams, variables, names that are no text, docker's words. No
 //! engine is needed.
 
+#[path = "support/program.rs"]
+mod program;
+
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use program::without_engine;
+
 /// `ringfence` in `dir`, with an environment of its own and no engine.
 fn ringfence(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
-    command.current_dir(dir).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", dir.join("home"));
-    command.env("DOCKER_HOST", "unix:///nonexistent/engine.sock");
-    command
+    without_engine(dir, &dir.join("home"))
 }
 
 /// Its end: exit status and stderr.

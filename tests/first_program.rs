@@ -23,8 +23,12 @@ fn a_closed_folder_and_a_foreign_home_are_told_with_user_and_remedy() {
     let told = remedy(ErrorKind::PermissionDenied, other, &places).expect("a remedy");
     assert!(told.contains(&format!("user {other} may not enter {}:", home.display())), "{told}");
     assert!(told.contains("--user root"), "{told}");
-    let told = home_fault(&home, other).expect("a fault");
-    assert!(told.contains(&format!("user {other} cannot write HOME=")), "{told}");
+    let told_of_home = home_fault(&home, other).expect("a fault");
+    assert!(told_of_home.contains(&format!("user {other} cannot write HOME=")), "{told_of_home}");
+    let plain =
+        |text: &str| text.replace(&home.display().to_string(), "/root").replace(&other.to_string(), "1000");
+    insta::assert_snapshot!("a_program_below_another_users_home", plain(&told));
+    insta::assert_snapshot!("a_home_of_another_user", plain(&told_of_home));
     // The controls: the owner, root, and a folder that is open to all.
     for user in [owner, 0] {
         assert_eq!(remedy(ErrorKind::PermissionDenied, user, &places), None);
@@ -37,7 +41,9 @@ fn a_closed_folder_and_a_foreign_home_are_told_with_user_and_remedy() {
 
 #[test]
 fn a_program_that_is_missing_is_told_with_a_remedy() {
-    assert!(remedy(ErrorKind::NotFound, 1000, &[]).expect("a remedy").contains("Dockerfile"));
+    let told = remedy(ErrorKind::NotFound, 1000, &[]).expect("a remedy");
+    assert!(told.contains("Dockerfile"), "{told}");
+    insta::assert_snapshot!("a_program_that_the_image_lacks", told);
     assert_eq!(remedy(ErrorKind::InvalidInput, 1000, &[]), None);
 }
 

@@ -1,10 +1,15 @@
 //! Whole outcomes of policies in layers: the user's file, the run's options, the project's own
 //! policy and its approval.
 
+#[path = "support/program.rs"]
+mod program;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+
+use program::without_engine;
 
 /// A home and a project of somebody; the project is the current directory of every command.
 struct Place {
@@ -45,15 +50,8 @@ impl Place {
 
     /// The outcome as text, digests and the folder replaced.
     fn ringfence(&self, args: &[&str]) -> String {
-        let output = Command::new(env!("CARGO_BIN_EXE_ringfence"))
-            .args(args)
-            .current_dir(self.path("project"))
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("HOME", self.path("home"))
-            .env("DOCKER_HOST", "unix:///nonexistent/engine.sock")
-            .output()
-            .expect("the program starts");
+        let mut command = without_engine(&self.path("project"), &self.path("home"));
+        let output = command.args(args).output().expect("the program starts");
         let text = |bytes: &[u8]| {
             let text = String::from_utf8_lossy(bytes).replace(&self.dir.path().display().to_string(), "DIR");
             without_digests(&text)

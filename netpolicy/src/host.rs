@@ -55,6 +55,8 @@ impl HostError {
             HostError::Wildcard => Some("write `*.example.com` for every name below example.com"),
             HostError::Idna(_) => Some("write the name in its `xn--` form"),
             HostError::EmptyLabel => Some("write one dot between labels"),
+            HostError::Character(',' | ';' | ' ') => Some("give each name by itself"),
+            HostError::Character(_) => Some("a name has letters, digits, `-` and `.`"),
             _ => None,
         }
     }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::inventory::{self, Extent, Recorded, WorkflowSummary};
-use crate::supervisor::records::{events, history, output, runs};
+use crate::supervisor::records::{events, history, homes, output, runs};
 use crate::supervisor::{aftermath, live, networks};
 use crate::term::{Failure, Warning};
 use crate::wire::event::How;
@@ -94,6 +94,7 @@ async fn sweep(engine: &Engine) -> Result<Swept, Failure> {
     swept.failures.extend(events::sweep(&known).err());
     swept.failures.extend(history::sweep(&known).err());
     swept.failures.extend(output::sweep(&known).err());
+    swept.failures.extend(homes::sweep().err());
     Ok(swept)
 }
 

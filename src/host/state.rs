@@ -6,6 +6,7 @@
 //! projects' policies (`trust/`).
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
@@ -72,7 +73,78 @@ pub(crate) fn is_locked(path: &Path) -> bool {
     file.is_some_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
 }
 
+/// Ending of a file that gets its name when it is whole.
+pub(crate) const UNFINISHED: &str = ".part";
+/// Beginning of the name of such a file, as `tempfile` makes it.
+const TEMPORARY: &str = ".tmp";
+/// A writer has finished after this time, or never will.
+const LEFT: Duration = Duration::from_secs(3600);
+
+/// Removes files of a folder that were being written when their writers were killed: old ones, that
+/// nobody has locked.
+pub(crate) fn remove_unfinished(folder: &Path) {
+    for path in std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if is_left(&path) {
+            // Another sweep may be faster.
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+}
+
+/// Tells whether a file is one of a writer that is gone.
+fn is_left(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_unfinished = name.starts_with(TEMPORARY) && name.ends_with(UNFINISHED);
+    let about = std::fs::symlink_metadata(path).ok().filter(|about| is_unfinished && about.is_file());
+    let written = about.and_then(|about| about.modified().ok());
+    written.is_some_and(|at| at.elapsed().is_ok_and(|age| age > LEFT)) && !is_locked(path)
+}
+
 /// Returns the file with the events of workflow `id`.
 pub(super) fn events_file(id: WorkflowId) -> Result<PathBuf, Failure> {
     Ok(folder("events")?.join(format!("{id}.jsonl")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn only_what_a_killed_writer_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = |name: &str| {
+            let file = File::create(dir.path().join(name)).unwrap();
+            file.set_modified(SystemTime::now() - LEFT - Duration::from_secs(60)).unwrap();
+            file
+        };
+        for name in [".tmpLeft.part", "0000002a.json", "notes.part", ".tmpOther"] {
+            old(name);
+        }
+        let held = old(".tmpHeld.part");
+        held.lock().unwrap();
+        File::create(dir.path().join(".tmpYoung.part")).unwrap();
+        fs::create_dir(dir.path().join(".tmpFolder.part")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", dir.path().join(".tmpLink.part")).unwrap();
+        remove_unfinished(dir.path());
+        let mut left: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        let kept = [
+            ".tmpFolder.part",
+            ".tmpHeld.part",
+            ".tmpLink.part",
+            ".tmpOther",
+            ".tmpYoung.part",
+            "0000002a.json",
+            "notes.part",
+        ];
+        assert_eq!(left, kept);
+        // The control: once nobody holds it, it goes.
+        drop(held);
+        remove_unfinished(dir.path());
+        assert!(!dir.path().join(".tmpHeld.part").exists());
+    }
 }

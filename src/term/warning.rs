@@ -24,7 +24,7 @@ pub(crate) enum Warning {
         /// The reason.
         why: &'static str,
     },
-    /// A variable is passed on by its name, and is not set.
+    /// A variable is passed on by its name, and is not set; the option that asks for it.
     VariableNotSet(String),
     /// A variable is given that ringfence sets itself.
     VariableReplaced(&'static str),
@@ -191,8 +191,8 @@ impl fmt::Display for Warning {
         match self {
             Warning::Policy(found) | Warning::NoPolicy(found) => f.write_str(render(found).trim_end()),
             Warning::OptionWithoutEffect { option, why } => write!(f, "--{option} changes nothing: {why}"),
-            Warning::VariableNotSet(name) => {
-                write!(f, "-e {name}: the variable is not set here, so it is not passed on")
+            Warning::VariableNotSet(option) => {
+                write!(f, "{option}: the variable is not set here, so it is not passed on")
             }
             Warning::VariableReplaced(name) => {
                 write!(f, "-e {name}: ringfence sets this variable itself, so the given value does not count")
@@ -390,7 +390,7 @@ mod tests {
         };
         vec![
             Warning::OptionWithoutEffect { option: "rm", why: "containers are always removed" },
-            Warning::VariableNotSet(text("TOKEN")),
+            Warning::VariableNotSet(text("-e TOKEN")),
             Warning::VariableReplaced("RINGFENCE"),
             Warning::VariablesKept(vec![text("A"), text("B")]),
             Warning::ProxyUnused {

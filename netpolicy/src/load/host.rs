@@ -126,7 +126,7 @@ pub(super) fn port_from_text(text: &str, place: &SourcePlace, findings: &mut Fin
         } else if text.is_empty() {
             Some("leave the colon out for port 443".into())
         } else {
-            None
+            Some("write a number, such as 443".into())
         };
         findings.push(place.error("port", format!("`{text}` is no port: ports are 1 to 65535"), hint));
     }

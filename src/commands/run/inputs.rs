@@ -172,16 +172,23 @@ pub(crate) fn variable(pair: &str) -> Result<Option<String>, Failure> {
     if pair.contains('=') {
         return Ok(Some(pair.to_owned()));
     }
+    let secret = format!(
+        "write --secret {name}, which the agent finds in /run/secrets/{name}: engines take text only"
+    );
+    Ok(of_caller(&format!("-e {name}"), name, &secret)?.map(|value| format!("{name}={value}")))
+}
+
+/// Returns the caller's value of a variable; none, with a warning, where it is not set. `option`:
+/// the words that ask for it; `other`: what to do about a value that is no text.
+pub(super) fn of_caller(option: &str, name: &str, other: &str) -> Result<Option<String>, Failure> {
     match std::env::var(name) {
-        Ok(value) => Ok(Some(format!("{name}={value}"))),
+        Ok(value) => Ok(Some(value)),
         Err(VarError::NotPresent) => {
-            crate::term::warn(Warning::VariableNotSet(name.to_owned()));
+            crate::term::warn(Warning::VariableNotSet(option.to_owned()));
             Ok(None)
         }
         Err(VarError::NotUnicode(_)) => {
-            Err(Failure::new(COULD_NOT_RUN, format!("-e {name}: its value here is no UTF-8")).hint(format!(
-                "write --secret {name}, which the agent finds in /run/secrets/{name}: engines take text only"
-            )))
+            Err(Failure::new(COULD_NOT_RUN, format!("{option}: its value here is no UTF-8")).hint(other))
         }
     }
 }

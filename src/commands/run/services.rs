@@ -6,9 +6,10 @@ use std::time::Duration;
 use netpolicy::policy::Policy;
 use netpolicy::service::{MOST, Service, ServiceName, WITHIN};
 
+use super::inputs::of_caller;
 use crate::cli::run::RunArgs;
 use crate::supervisor::spec::service::ServiceRequest;
-use crate::term::{COULD_NOT_RUN, Failure, Warning};
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::workspace::secrets::{Sent, check};
 
 /// Reads what is asked for as services, and refuses secrets in the clear.
@@ -100,16 +101,13 @@ fn variables(
         };
         let value = match value {
             Some(value) => value.to_owned(),
-            None => match std::env::var(variable) {
-                Ok(value) => value,
-                Err(std::env::VarError::NotPresent) => {
-                    crate::term::warn(Warning::VariableNotSet(variable.to_owned()));
+            None => {
+                let option = format!("--service-env {shown}");
+                let Some(value) = of_caller(&option, variable, "give a value that is text")? else {
                     continue;
-                }
-                Err(std::env::VarError::NotUnicode(_)) => {
-                    return Err(bad("its value here is no UTF-8").hint("give a value that is text"));
-                }
-            },
+                };
+                value
+            }
         };
         found.push((name, variable.to_owned(), value));
     }

@@ -22,7 +22,8 @@ pub(super) fn check(given: &[Given]) -> Result<(), Failure> {
         // Machines made of one image have the same numbers for the same directories.
         if given.kernel.is_some() && given.kernel != kernel::boot_id() {
             return Err(failure(format!(
-                "the engine runs on another machine, whose kernel has the same version, and does not see {}",
+                "the engine runs on another machine, whose kernel has the same version, and does not see {}: \
+                 run ringfence there, or use an engine of this machine",
                 given.source
             )));
         }
@@ -31,7 +32,8 @@ pub(super) fn check(given: &[Given]) -> Result<(), Failure> {
             return Ok(());
         }
         Err(failure(format!(
-            "the engine mounted something else than {}: the path was changed meanwhile, or the engine does not see this machine's files",
+            "the engine mounted something else than {}: the path was changed meanwhile, or the engine does not see this machine's files; \
+             start the run again, or use an engine of this machine",
             given.source
         )))
     })
@@ -76,7 +78,11 @@ mod tests {
             assert!(refused.message.contains("something else than /project"), "{}", refused.message);
         }
         let elsewhere = Given { kernel: Some("another".to_owned()), ..given(meta.dev(), meta.ino()) };
-        assert!(check(&[elsewhere]).unwrap_err().message.contains("another machine"));
+        let elsewhere = check(&[elsewhere]).unwrap_err();
+        assert!(elsewhere.message.contains("another machine"));
+        insta::assert_snapshot!("a_project_on_another_machine", elsewhere);
+        let swapped = check(&[given(meta.dev(), meta.ino() + 1)]).unwrap_err();
+        insta::assert_snapshot!("a_project_that_was_exchanged", swapped);
     }
 
     #[test]
@@ -97,5 +103,7 @@ mod tests {
         {
             assert!(check(&[given(name, content)]).is_err(), "{name} {content}");
         }
+        let outside = check(&[given(".ringfence-2", "secret")]).unwrap_err();
+        insta::assert_snapshot!("a_project_outside_the_shared_folders", outside);
     }
 }

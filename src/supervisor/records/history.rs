@@ -173,7 +173,7 @@ fn add(file: &mut File, step: &Step) -> io::Result<()> {
 /// Writes a record so that it is whole and locked from the first moment that anybody can see it.
 fn write(path: &Path, mut begun: RunBeginning) -> io::Result<File> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new().suffix(".part").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().suffix(state::UNFINISHED).tempfile_in(folder)?;
     begun.locked = file.as_file().try_lock().is_ok();
     let mut line = serde_json::to_vec(&begun)?;
     line.push(b'\n');
@@ -253,6 +253,7 @@ pub(crate) fn sweep(living: &[WorkflowId]) -> Result<(), Failure> {
 }
 
 fn sweep_in(folder: &Path, now: SystemTime, most: usize, living: &[WorkflowId]) -> Result<(), Failure> {
+    state::remove_unfinished(folder);
     let all = all_in(folder)?;
     let beyond = all.len().saturating_sub(most);
     for (number, (path, run)) in all.iter().enumerate() {

@@ -218,7 +218,9 @@ impl HeldHome {
             created_at: UnixTime(unix_seconds()),
         };
         let record = HomeRecord { identity, engine: engine.to_owned(), last: None };
-        let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
+        let mut file = tempfile::Builder::new()
+            .suffix(state::UNFINISHED)
+            .tempfile_in(path.parent().unwrap_or(Path::new("/")))?;
         file.as_file().try_lock().map_err(io::Error::from)?;
         file.write_all(&record.first_line()?)?;
         let file = file.persist_noclobber(path).map_err(|error| error.error)?;
@@ -242,6 +244,12 @@ impl HeldHome {
         self.is_new = false;
         fs::remove_file(&self.path).map_err(|error| cannot("remove", &self.path, &error))
     }
+}
+
+/// Removes what commands that were killed left of records.
+pub(crate) fn sweep() -> Result<(), Failure> {
+    state::remove_unfinished(&state::folder("homes")?);
+    Ok(())
 }
 
 /// Lists the homes of this machine by name, with whether each is in use.

@@ -12,7 +12,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -26,7 +26,6 @@ use crate::wire::WorkflowId;
 
 const OUTPUT: &str = "jsonl";
 const SAID: &str = "txt";
-const UNFINISHED_ENDING: &str = "part";
 /// The newest part of an agent's output is kept, in a file of this size at most.
 const KEPT: usize = 16 << 20;
 /// The newest part of a service's, in a file of this size at most.
@@ -35,8 +34,6 @@ const KEPT_OF_SERVICE: usize = 4 << 20;
 const LONGEST_PIECE: usize = 1 << 20;
 /// Bytes of a line besides its piece, at most.
 const LINE: usize = 32;
-/// A file that was not finished is of nobody any more after this time.
-const UNFINISHED: Duration = Duration::from_secs(3600);
 /// All runs together keep so much.
 const KEPT_BYTES: u64 = 512 << 20;
 /// A line of the file is no longer: a piece as an engine sends it, written as JSON.
@@ -177,8 +174,7 @@ impl KeptOutput {
 
     fn write_to(&self, path: &Path) -> io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("/"));
-        let mut file =
-            tempfile::Builder::new().suffix(&format!(".{UNFINISHED_ENDING}")).tempfile_in(folder)?;
+        let mut file = tempfile::Builder::new().suffix(state::UNFINISHED).tempfile_in(folder)?;
         let mut writer = BufWriter::new(file.as_file_mut());
         let heading = Heading { v: 1, dropped: self.dropped, terminal: self.terminal };
         serde_json::to_writer(&mut writer, &heading)?;
@@ -334,14 +330,10 @@ fn sweep_in(
     is_remembered: impl Fn(&WorkflowId) -> bool,
     lives: impl Fn(&WorkflowId) -> bool,
 ) -> Result<(), Failure> {
+    state::remove_unfinished(folder);
     let entries = fs::read_dir(folder).map_err(|error| cannot("list", folder, &error))?;
     let mut all: Vec<(SystemTime, u64, PathBuf, WorkflowId)> = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()) {
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        if ending == Some(UNFINISHED_ENDING) && is_left(&path) {
-            // Another sweep may have taken it.
-            let _ = fs::remove_file(&path);
-        }
         let id = parts(&path).filter(|(.., ending)| [OUTPUT, SAID].contains(ending)).map(|(id, ..)| id);
         if let (Some(id), Ok(about)) = (id, fs::symlink_metadata(&path)) {
             all.push((about.modified().unwrap_or(SystemTime::UNIX_EPOCH), about.len(), path, id));
@@ -356,12 +348,6 @@ fn sweep_in(
         }
     }
     Ok(())
-}
-
-/// Tells whether the writer of a file that was not finished is gone.
-fn is_left(path: &Path) -> bool {
-    let modified = fs::symlink_metadata(path).and_then(|about| about.modified());
-    modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > UNFINISHED))
 }
 
 fn path_of_said(id: WorkflowId) -> Result<PathBuf, Failure> {

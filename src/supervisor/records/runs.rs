@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,9 +25,6 @@ use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::{EngineId, PolicyDigest, Role, UnixTime, WorkflowId, WorkflowName};
 
 const ENDING: &str = "json";
-const UNFINISHED: &str = "part";
-/// A record that was being written when its writer was killed is removed after this time.
-const OLD: Duration = Duration::from_secs(3600);
 
 /// Record of a run that this machine made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,7 +120,7 @@ impl Held {
 /// Writes a record so that it is whole and locked from the first moment that anybody can see it.
 fn write(path: &Path, mut run: Run) -> io::Result<File> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new().suffix(&format!(".{UNFINISHED}")).tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().suffix(state::UNFINISHED).tempfile_in(folder)?;
     // Not every file system has locks; the guard is asked then.
     run.locked = file.as_file().try_lock().is_ok();
     let mut line = serde_json::to_vec(&run)?;
@@ -159,21 +155,16 @@ pub(crate) fn forget(id: WorkflowId) -> Result<(), Failure> {
 /// are.
 pub(crate) fn sweep(engine: &str, living: &[WorkflowId]) -> Result<(), Failure> {
     let folder = state::folder("runs")?;
+    state::remove_unfinished(&folder);
     for entry in fs::read_dir(&folder).map_err(|error| cannot("list", &folder, &error))?.flatten() {
         let path = entry.path();
         let id = path.file_stem().and_then(|id| id.to_str()).and_then(|id| id.parse().ok());
-        match (path.extension().and_then(|end| end.to_str()), id) {
-            (Some(ENDING), Some(id)) if !living.contains(&id) && !is_held(id) && is_on(&path, engine) => {
-                forget(id)?
-            }
-            (Some(UNFINISHED), _) => {
-                let modified = entry.metadata().and_then(|meta| meta.modified()).ok();
-                if modified.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > OLD) {
-                    // Another sweep may be faster.
-                    let _ = fs::remove_file(&path);
-                }
-            }
-            _ => {}
+        if let (Some(ENDING), Some(id)) = (path.extension().and_then(|end| end.to_str()), id)
+            && !living.contains(&id)
+            && !is_held(id)
+            && is_on(&path, engine)
+        {
+            forget(id)?;
         }
     }
     Ok(())
