@@ -11,6 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::cargo::{Beside, build};
@@ -152,10 +154,12 @@ impl Running {
         })
     }
 
-    /// The process id of ringfence.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Sends ringfence a signal.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)?)
     }
 }
 

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use integration::testbed::Testbed;
 
-use crate::Test;
+use crate::{Test, expect, expect_status, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("unknown key", unknown_key),
@@ -14,6 +14,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("no engine", no_engine),
     ("a project directory that is not there", no_project),
     ("an option that does not exist", no_option),
+    ("a program that cannot be started is told with the user and the remedy", programs),
 ];
 
 /// Runs it; it must end with 125, say all of `words`, and leave the engine as it was.
@@ -89,4 +90,47 @@ fn no_project(bed: &Testbed) -> Result<()> {
 
 fn no_option(bed: &Testbed) -> Result<()> {
     refuses(bed, &["run", "--no-such-option", &bed.images.tiny, "true"], &["--no-such-option"])
+}
+
+fn programs(bed: &Testbed) -> Result<()> {
+    let image = format!("ringfence-testbed/closed-{}", std::process::id());
+    let container = format!("ringfence-testbed-closed-{}", std::process::id());
+    let script = "mkdir -p /root/.local/bin && cp /bin/true /root/.local/bin/closed-agent && chmod 700 /root";
+    let make = ["run", "--name", &container, "--network", "none", &bed.images.agent, "sh", "-c", script];
+    bed.engine.docker(&make)?;
+    let path = "ENV PATH=/usr/local/bin:/usr/bin:/bin:/root/.local/bin HOME=/root";
+    let committed = bed.engine.docker(&["commit", "--change", path, &container, &image]);
+    bed.engine.docker(&["rm", "--force", &container])?;
+    committed?;
+    let told = told_of_programs(bed, &image);
+    bed.engine.docker(&["rmi", &image])?;
+    told
+}
+
+fn told_of_programs(bed: &Testbed, image: &str) -> Result<()> {
+    let policy = bed.ringfence.allowing(&[])?;
+    // A covered file has ringfence's own first program start the agent, and speak.
+    let project = bed.fresh_directory("programs")?;
+    std::fs::write(project.join(".env"), "KEY=9dJq4TzX-covered\n")?;
+    let project = text(&project)?;
+    let home = "ringfence: user 1000 cannot write HOME=/root: take `ENV HOME` out of the image, or give -e HOME=/tmp";
+    let closed = "ringfence: user 1000 may not enter /root: install the program where every user can read it, such as \
+                  /usr/local/bin, or give --user root";
+    let lacking =
+        "ringfence: the image has no such program on its PATH: install it in the image's Dockerfile";
+    for (user, program, status, messages) in [
+        ("1000:1000", "closed-agent", 126, &[home, closed][..]),
+        ("1000:1000", "no-such-agent", 127, &[home, lacking]),
+        ("root", "no-such-agent", 127, &[lacking]),
+        // The control: the same program and home, and a user who may.
+        ("root", "closed-agent", 0, &[]),
+    ] {
+        let outcome =
+            bed.ringfence.run(&policy, &["--user", user, "--project", project], image, &[program])?;
+        expect_status(&outcome, status)?;
+        let known = [home, closed, lacking];
+        let said: Vec<&str> = outcome.stderr.lines().filter(|line| known.contains(line)).collect();
+        expect(said == messages, &format!("{user} {program}: one message each"), &outcome)?;
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use integration::ringfence::Outcome;
 use integration::testbed::Testbed;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
-use crate::{Test, expect, expect_status};
+use crate::{Test, expect, expect_status, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a cover holds in every mount of a run", every_mount),
@@ -24,10 +24,6 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 const SECRET: &str = "9dJq4TzX-covered";
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path of text")
-}
 
 /// `above/project` with secrets, `above/beside` with a hard link to one.
 fn files(bed: &Testbed, name: &str) -> Result<PathBuf> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use integration::ringfence::Outcome;
 use integration::testbed::Testbed;
+use nix::sys::signal::Signal;
 
 use crate::leftovers::only_the_uplink;
 use crate::{Test, expect, expect_status};
@@ -81,10 +82,7 @@ fn with_image(bed: &Testbed, image: &str) -> Result<()> {
     let names =
         bed.engine.docker(&["volume", "ls", "--quiet", "--filter", "label=dev.ringfence.role=data"])?;
     let name = killed.name.clone();
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(i32::try_from(killed.pid())?),
-        nix::sys::signal::Signal::SIGKILL,
-    )?;
+    killed.signal(Signal::SIGKILL)?;
     killed.finish(Duration::from_secs(20)).ok();
     let stopped = bed.ringfence.call(&["stop", &name])?;
     ensure!(stopped.status.success(), "{stopped:?}");

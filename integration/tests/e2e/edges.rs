@@ -8,8 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use integration::command::{bounded, wait};
 use integration::testbed::Testbed;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use crate::{Test, expect, expect_status};
 
@@ -112,12 +111,11 @@ fn asked_in_vain(bed: &Testbed) -> Result<()> {
                   while :; do sleep 0.1; done";
     let mut running = bed.ringfence.start(&policy, &[], &bed.images.tiny, &["sh", "-c", script])?;
     running.wait_for_line("up", Duration::from_secs(60))?;
-    let pid = Pid::from_raw(i32::try_from(running.pid())?);
     // That is the agent's: nobody's terminal has gone.
-    kill(pid, Signal::SIGHUP)?;
+    running.signal(Signal::SIGHUP)?;
     running.wait_for_line("hup", Duration::from_secs(10))?;
     let asked = std::time::Instant::now();
-    kill(pid, Signal::SIGTERM)?;
+    running.signal(Signal::SIGTERM)?;
     let outcome = running.finish(Duration::from_secs(40))?;
     let took = asked.elapsed();
     expect_status(&outcome, 137)?;

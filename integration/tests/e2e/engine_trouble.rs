@@ -11,8 +11,7 @@ use integration::ringfence::Running;
 use integration::testbed::Testbed;
 use integration::testbed::capture::Capture;
 use integration::testbed::engine::variants::Product;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::failing::{container, end, talking_agent, try_escapes};
@@ -145,7 +144,7 @@ fn silent(bed: &Testbed) -> Result<()> {
         return skip("the engine is not the tests' own, so it is not stopped");
     }
     let running = talking_agent(bed)?;
-    let (name, pid) = (running.name.clone(), Pid::from_raw(i32::try_from(running.pid())?));
+    let name = running.name.clone();
     // The start is through when what it starts beside the agent is there; the agent may speak
     // before.
     until("the run is watched", Duration::from_secs(30), || {
@@ -153,7 +152,7 @@ fn silent(bed: &Testbed) -> Result<()> {
     })?;
     let outcome = bed.engine.while_silent(|| {
         for _ in 0..2 {
-            kill(pid, Signal::SIGINT)?;
+            running.signal(Signal::SIGINT)?;
             std::thread::sleep(Duration::from_millis(200));
         }
         running.finish(Duration::from_secs(90))

@@ -11,7 +11,7 @@ use integration::command::{bounded, run, until};
 use integration::git::git_with_complaints as git;
 use integration::testbed::Testbed;
 
-use crate::{Test, expect, expect_status};
+use crate::{Test, expect, expect_status, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("git writes no hook, hides no file and pushes nowhere else, and a review shows the run", hidden),
@@ -19,10 +19,6 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 const LIMIT: Duration = Duration::from_secs(20);
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path of text")
-}
 
 fn repository(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;

@@ -10,10 +10,9 @@ use anyhow::{Context, Result, ensure};
 use integration::command::{bounded, run};
 use integration::git::git;
 use integration::testbed::Testbed;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
-use crate::{Test, expect, expect_status};
+use crate::{Test, expect, expect_status, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("git's daily work stays, what would run code on this machine is put back and told", put_back),
@@ -29,10 +28,6 @@ git config core.fsmonitor 'touch /tmp/ran;:'; git config alias.st '!touch /tmp/r
 git config remote.origin.url https://evil.test/x; git config include.path /workspace/evil; git config core.editor evil
 git config url.https://evil.test/.insteadOf https://gitlab.test/; git config credential.helper '!evil'
 mkdir .husky; echo evil > .husky/pre-commit; echo evil >> .envrc2; echo evil > .mise.toml; echo done";
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path of text")
-}
 
 /// A repository with a remote and a person's own settings.
 fn repository(folder: &Path) -> Result<()> {
@@ -199,7 +194,7 @@ fn killed(bed: &Testbed) -> Result<()> {
         bed.ringfence.call(&["gc"])?;
         ensure!(left(bed)? == 1 && config(&folder)?.contains("evil"), "it goes on");
         let name = running.name.clone();
-        kill(Pid::from_raw(i32::try_from(running.pid())?), Signal::SIGKILL)?;
+        running.signal(Signal::SIGKILL)?;
         running.finish(Duration::from_secs(10))?;
         bed.ringfence.call(&["gc"])?;
         ensure!(

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use integration::command::run;
 use integration::testbed::Testbed;
 
-use crate::{Test, expect, expect_status};
+use crate::{Test, expect, expect_status, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a tracked file is as ever to git, in a commit, a stash, a merge and a push", shown),
@@ -30,10 +30,6 @@ const IDENTITY: &[&str] = &[
     "-e",
     "GIT_COMMITTER_EMAIL=a@example.com",
 ];
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path of text")
-}
 
 fn git(at: &Path, words: &[&str]) -> Result<String> {
     let mut all = vec!["-C", text(at)?, "-c", "user.name=a", "-c", "user.email=a@example.com"];

@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use integration::command::{bounded, run};
 use integration::testbed::Testbed;
 
-use crate::{Test, expect, expect_status};
+use crate::{Test, expect, expect_status, text};
 
 pub(crate) const TESTS: &[Test] = &[("no operation of git loses or publishes a covered file", matrix)];
 
@@ -47,10 +47,6 @@ const OPERATIONS: [(&str, &str); 14] = [
     ("clean", "`clean -fd`"),
     ("worktree", "`worktree add`"),
 ];
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path of text")
-}
 
 fn git_command(at: &Path) -> Command {
     let mut command = Command::new("git");

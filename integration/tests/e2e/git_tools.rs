@@ -4,11 +4,11 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use integration::git::git;
 use integration::testbed::Testbed;
 
-use crate::{Test, expect, expect_status};
+use crate::{Test, expect, expect_status, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("values and hooks that git-lfs installs stay, others are put back", installed),
@@ -27,10 +27,6 @@ git init --quiet new; (cd new; git lfs install --local)
 (cd kept; git config filter.lfs.smudge 'git-lfs smudge --skip -- %f')
 (cd covered; git lfs install --local >/tmp/said 2>&1 || true; cat /tmp/said >&2)
 echo done";
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path of text")
-}
 
 fn installed(bed: &Testbed) -> Result<()> {
     let project = bed.fresh_directory("git-lfs")?.join("project");

@@ -10,8 +10,7 @@ use anyhow::{Context, Result, ensure};
 use integration::ringfence::Outcome;
 use integration::testbed::Testbed;
 use integration::testbed::engine::variants::Product;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::leftovers::only_the_uplink;
@@ -188,7 +187,7 @@ fn one_at_a_time(bed: &Testbed) -> Result<()> {
     let kept = bed.ringfence.call(&["home", "rm", &home])?;
     ensure!(kept.status.code() == Some(125) && kept.stderr.contains(&first.name), "{kept:?}");
     // Its supervisor is killed: the lock is free, and the agent has the home all the same.
-    kill(Pid::from_raw(i32::try_from(first.pid())?), Signal::SIGKILL)?;
+    first.signal(Signal::SIGKILL)?;
     let first = (first.name.clone(), first.finish(Duration::from_secs(20)).ok()).0;
     refused(&run("id")?, &["is in use by the run", &first])?;
     let kept = bed.ringfence.call(&["home", "rm", &home])?;

@@ -3,24 +3,20 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use integration::command::{Output, bounded, run};
 use integration::testbed::{Testbed, gitlab};
 
-use crate::{Test, expect};
+use crate::{Test, expect, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("the agent is the project's owner, with an account and a home", owner),
     ("git commits as the caller and pushes with the token, and nothing of it is written down", push),
 ];
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path of text")
-}
 
 /// A directory that belongs to a user whom neither machine nor image knows.
 fn owned(bed: &Testbed, name: &str) -> Result<PathBuf> {

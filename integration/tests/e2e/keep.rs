@@ -1,7 +1,6 @@
 //! `run --keep`: the agent's container stays, and with it nothing that is open.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -10,7 +9,7 @@ use integration::testbed::Testbed;
 
 use crate::detached::Detached;
 use crate::leftovers::only_the_uplink;
-use crate::{Test, expect, expect_status};
+use crate::{Test, expect, expect_status, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a kept container can be looked at, and nothing else of the run is left", kept),
@@ -21,10 +20,6 @@ pub(crate) const TESTS: &[Test] = &[
 /// Leaves a file in the container, reads its secret, and changes git's configuration.
 const WORK: &str = "echo left > /root/work.txt; wc -c < /run/secrets/OPENAI_API_KEY; wc -c < .env; echo mine > own.txt; \
                     git config core.fsmonitor 'touch /tmp/evil;:'; exit 7";
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path of text")
-}
 
 /// Lists what the engine has of ringfence, without the uplink and the kept container's volumes.
 fn working_parts(bed: &Testbed) -> Result<Vec<String>> {

@@ -3,14 +3,14 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use integration::command::{Output, bounded};
 use integration::testbed::{Testbed, dns};
 
-use crate::{Test, expect, expect_status};
+use crate::{Test, expect, expect_status, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("the organisation's ceiling and denials hold a run", organisation),
@@ -101,10 +101,6 @@ fn project_of(bed: &Testbed, name: &str) -> Result<PathBuf> {
         "version: 1\nnetwork: {allow: [a.test], deny: [gitlab.test]}\n",
     )?;
     Ok(folder)
-}
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path of text")
 }
 
 fn project(bed: &Testbed) -> Result<()> {

@@ -5,8 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use integration::command::until;
 use integration::testbed::Testbed;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use crate::refused::running_agent;
 use crate::{Test, expect_status};
@@ -47,7 +46,7 @@ fn after_interrupt(bed: &Testbed) -> Result<()> {
         let script = format!("trap 'exit {}' INT TERM; echo up; while :; do sleep 0.1; done", 7);
         let mut running = bed.ringfence.start(&policy, &[], &bed.images.tiny, &["sh", "-c", &script])?;
         running.wait_for_line("up", Duration::from_secs(60))?;
-        kill(Pid::from_raw(i32::try_from(running.pid())?), signal)?;
+        running.signal(signal)?;
         let outcome = running.finish(Duration::from_secs(30))?;
         expect_status(&outcome, 7)?;
         only_the_uplink(bed)?;
@@ -82,7 +81,7 @@ fn after_kill(bed: &Testbed) -> Result<()> {
         bed.ringfence.start(&policy, &[], &bed.images.tiny, &["sh", "-c", "echo up; sleep 600"])?;
     running.wait_for_line("up", Duration::from_secs(60))?;
     let name = running.name.clone();
-    kill(Pid::from_raw(i32::try_from(running.pid())?), Signal::SIGKILL)?;
+    running.signal(Signal::SIGKILL)?;
     running.finish(Duration::from_secs(10))?;
     ensure!(running_agent(bed).is_some(), "the agent goes on");
     let list = bed.ringfence.call(&["ps", "--json"])?;

@@ -10,8 +10,7 @@ use anyhow::{Context, Result, ensure};
 use integration::command::wait;
 use integration::testbed::Testbed;
 use integration::testbed::engine::variants::Product;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use crate::{Test, expect, expect_status};
 
@@ -54,7 +53,7 @@ fn fork_bomb(bed: &Testbed) -> Result<()> {
     thread::sleep(Duration::from_secs(3));
     let listed = bed.ringfence.call(&["ps", "--json"])?;
     ensure!(listed.stdout.contains(&bomber.name), "the bomb goes on: {listed:?}");
-    kill(Pid::from_raw(i32::try_from(bomber.pid())?), Signal::SIGTERM)?;
+    bomber.signal(Signal::SIGTERM)?;
     let held = bomber.finish(Duration::from_secs(60))?;
     answered?;
     let other = other?;

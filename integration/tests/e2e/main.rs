@@ -74,6 +74,7 @@ mod ways;
 mod workers;
 mod worktree;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -286,6 +287,11 @@ impl std::error::Error for Skipped {}
 /// Ends a test that has nothing to say here.
 fn skip(reason: &str) -> Result<()> {
     Err(Skipped(reason.to_owned()).into())
+}
+
+/// A path as a word of a command.
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is no text", path.display()))
 }
 
 /// The agent's exit status must be this.

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use integration::command::run;
 use integration::testbed::Testbed;
 
-use crate::{Test, expect, expect_status};
+use crate::{Test, expect, expect_status, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("none of the planted secrets is readable, everything else is", planted),
@@ -153,10 +153,6 @@ fn project(bed: &Testbed, name: &str) -> Result<PathBuf> {
     put(".ringfence.yml", "version: 1\n")?;
     fs::hard_link(folder.join(".netrc"), folder.join("notes/innocent.txt"))?;
     Ok(folder)
-}
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path of text")
 }
 
 /// Every file with its content, as bytes shown.

@@ -14,7 +14,7 @@ use integration::command::bounded;
 use integration::testbed::Testbed;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
-use crate::{Test, expect, expect_status};
+use crate::{Test, expect, expect_status, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a project and mounts are there, read-only unless said otherwise", given),
@@ -26,10 +26,6 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 const LIMIT: Duration = Duration::from_secs(60);
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path that is text")
-}
 
 /// An empty directory below the testbed's.
 fn fresh(bed: &Testbed, name: &str) -> Result<PathBuf> {

@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use integration::command::{Output, bounded};
 use integration::testbed::Testbed;
+use nix::sys::signal::Signal;
 
-use crate::Test;
+use crate::{Test, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("no link that an agent left is followed, nothing that it left is written over", left_by_an_agent),
@@ -18,10 +19,6 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 const LONG: Duration = Duration::from_secs(120);
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path of text")
-}
 
 /// `ringfence run` in a folder, with its own words.
 fn run(bed: &Testbed, from: &Path, options: &[&str], agent: &[&str]) -> Result<Output> {
@@ -132,9 +129,6 @@ fn repository(folder: &Path) -> Result<()> {
 /// A supervisor is killed, the workflow goes by another hand, the project is deleted; a new one
 /// takes its place.
 fn new_project(bed: &Testbed) -> Result<()> {
-    use nix::sys::signal::{Signal, kill};
-    use nix::unistd::Pid;
-
     let project = bed.fresh_directory("stale")?.canonicalize()?.join("project");
     repository(&project)?;
     let policy = bed.ringfence.allowing(&[])?;
@@ -143,7 +137,7 @@ fn new_project(bed: &Testbed) -> Result<()> {
     let mut running = bed.ringfence.start(&policy, &options, &bed.images.agent, &["sh", "-c", script])?;
     running.wait_for_line("up", Duration::from_secs(60))?;
     let name = running.name.clone();
-    kill(Pid::from_raw(i32::try_from(running.pid())?), Signal::SIGKILL)?;
+    running.signal(Signal::SIGKILL)?;
     running.finish(Duration::from_secs(10))?;
     fs::remove_dir_all(&project)?;
     repository(&project)?;

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use integration::testbed::{Testbed, dns};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use crate::{Test, expect, expect_status, skip};
 
@@ -69,10 +68,9 @@ fn stood_still(bed: &Testbed) -> Result<()> {
     let options = ["--project", project.to_str().context("a path")?];
     let mut running = bed.ringfence.start(&policy, &options, &bed.images.agent, &["sh", "-c", script])?;
     running.wait_for_line("up", Duration::from_secs(60))?;
-    let supervisor = Pid::from_raw(i32::try_from(running.pid())?);
-    kill(supervisor, Signal::SIGSTOP)?;
+    running.signal(Signal::SIGSTOP)?;
     std::thread::sleep(STOOD_STILL);
-    kill(supervisor, Signal::SIGCONT)?;
+    running.signal(Signal::SIGCONT)?;
     fs::write(project.join("go"), "")?;
     let outcome = running.finish(Duration::from_secs(60))?;
     expect_status(&outcome, 7)?;

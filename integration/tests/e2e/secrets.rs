@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use integration::command::{Output, bounded};
 use integration::testbed::Testbed;
 
-use crate::Test;
+use crate::{Test, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a literal secret ends the start, with where it is and what to do", literals),
@@ -47,10 +47,6 @@ fn refused(bed: &Testbed, options: &[&str], agent: &[&str], expected: &str) -> R
     ensure!(!output.stderr.contains("9dJq4TzX"), "the secret is shown: {output:?}");
     ensure!(output.stdout.is_empty(), "{output:?}");
     Ok(())
-}
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path of text")
 }
 
 fn literals(bed: &Testbed) -> Result<()> {

@@ -11,8 +11,7 @@ use integration::ringfence::{Outcome, follow};
 use integration::testbed::Testbed;
 use integration::testbed::databases::Databases;
 use integration::testbed::dns;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use crate::detached::Detached;
 use crate::leftovers::only_the_uplink;
@@ -206,13 +205,13 @@ fn ended(bed: &Testbed) -> Result<()> {
     let mut running =
         bed.ringfence.start(&policy, &["--service", &service], &clients, &["sh", "-c", script])?;
     running.wait_for_line("asked", UP)?;
-    let (name, pid) = (running.name.clone(), running.pid());
+    let name = running.name.clone();
     let told = until("the end is in the log", Duration::from_secs(30), || {
         bed.ringfence
             .call(&["events", &name, "--json"])
             .is_ok_and(|said| said.stdout.contains("service-ended"))
     });
-    kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGTERM)?;
+    running.signal(Signal::SIGTERM)?;
     let outcome = running.finish(Duration::from_secs(60))?;
     told?;
     expect(
@@ -233,7 +232,7 @@ fn killed(bed: &Testbed) -> Result<()> {
         bed.ringfence.start(&policy, &["--service", &service], &clients, &["sh", "-c", script])?;
     running.wait_for_line("PONG", UP)?;
     let name = running.name.clone();
-    kill(Pid::from_raw(i32::try_from(running.pid())?), Signal::SIGKILL)?;
+    running.signal(Signal::SIGKILL)?;
     running.finish(Duration::from_secs(20)).ok();
     let listed = bed.ringfence.call(&["ps", "--json"])?;
     bed.ringfence.call(&["gc"])?;

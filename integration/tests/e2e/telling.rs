@@ -2,13 +2,13 @@
 //! stderr. It also tells what of git lies outside.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use integration::git::git;
 use integration::testbed::Testbed;
 
-use crate::{Test, expect, expect_status};
+use crate::{Test, expect, expect_status, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a flood of names hides none, and rights and ways out are told", flood),
@@ -28,10 +28,6 @@ echo x > .config/mise/config.toml; echo x > .opencode/plugin/x.ts; echo x > .cir
 printf '[toolchain]\npath = \x22tc\x22\n' > rust-toolchain.toml; echo x > Makefile
 printf 'x' > $(printf '.mise.\033[2J.toml')
 cp /bin/true suid; chmod 4755 suid; chmod 666 readme; chmod 755 script; ln -s /etc/shadow out; mkfifo pipe; echo done";
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path of text")
-}
 
 fn fresh(bed: &Testbed, name: &str) -> Result<PathBuf> {
     let folder = bed.fresh_directory("telling")?.join(name);

@@ -11,7 +11,7 @@ use integration::command::until;
 use integration::git::git_with_complaints as git;
 use integration::testbed::Testbed;
 
-use crate::{Test, expect, expect_status};
+use crate::{Test, expect, expect_status, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("an agent commits and pushes in a linked working tree, and every other one stays as it was", linked),
@@ -19,10 +19,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("a repository that does not lead back is not given, and a message says what to do", refused),
     ("of two runs on two working trees of one repository the last one's end puts back for both", two),
 ];
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path of text")
-}
 
 /// `main` with a submodule and a package, and the linked working trees `tree` (branch mine),
 /// `other` (work that is not committed) and `detached` (a commit that no branch has).
