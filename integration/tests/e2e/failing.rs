@@ -23,7 +23,7 @@ pub(crate) fn talking_agent(bed: &Testbed) -> Result<Running> {
     talking_agent_by(bed, bed.ringfence.command())
 }
 
-/// The same, by a command of [`integration::ringfence::Ringfence::behind`].
+/// One like it, by a command of [`integration::ringfence::Ringfence::behind`].
 pub(crate) fn talking_agent_by(bed: &Testbed, command: Command) -> Result<Running> {
     let policy = bed.ringfence.allowing(&["echo.test:7777/tcp"])?;
     let words = ["probe", "loop", "25.0.0.1:7777", "60"];

@@ -177,7 +177,10 @@ async fn remove_listed(engine: &Engine, found: &WorkflowSummary, extent: Extent)
 /// container whose processes another one is among.
 async fn remove_agent(engine: &Engine, found: &WorkflowSummary, stays: bool) -> Vec<String> {
     let mut errors = remove_all(engine, found, |part| part.role == Role::Disk).await;
-    errors.extend(remove_all(engine, found, |part| part.role == Role::Service || part.role == Role::Agent && !stays).await);
+    errors.extend(
+        remove_all(engine, found, |part| part.role == Role::Service || part.role == Role::Agent && !stays)
+            .await,
+    );
     errors
 }
 

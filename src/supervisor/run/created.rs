@@ -46,7 +46,7 @@ pub(super) struct Created<'a> {
     pub(super) measuring: JoinHandle<Result<Watch, Failure>>,
     /// The guard, which waits for the fence.
     pub(super) guard: BegunGuard,
-    /// What is not known yet of the configuration.
+    /// Parts of the configuration that are not known yet.
     pub(super) awaited: Awaited,
     /// The filter of system calls of agent and services, as the engine takes it.
     pub(super) filter: String,
@@ -164,7 +164,7 @@ async fn begin_guard(plan: &RunPlan, gathered: &Gathered, events: EventFiles) ->
     Ok(BegunGuard { link, is_ready, starting, subnet })
 }
 
-/// What is known where the fence is.
+/// Facts that are known where the fence is.
 struct FencePlace {
     /// The asking for the addresses of the engine's machine.
     asking: JoinSet<Result<KnownHost, Failure>>,

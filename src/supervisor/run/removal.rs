@@ -46,11 +46,7 @@ pub(crate) struct Removal {
 
 /// Removes what a run made, to an extent. An engine that restarts is waited for: what it leaves
 /// running is closed, but nobody's.
-pub(super) async fn of_run(
-    engine: &Engine,
-    workflow: &Workflow,
-    removal: Removal,
-) -> Result<(), Failure> {
+pub(super) async fn of_run(engine: &Engine, workflow: &Workflow, removal: Removal) -> Result<(), Failure> {
     if engine.answers().await {
         let tried = within_limit(engine, workflow, removal).await;
         if tried.is_ok() || engine.answers().await {
@@ -91,11 +87,7 @@ async fn within_limit(engine: &Engine, workflow: &Workflow, removal: Removal) ->
 }
 
 /// Removes what this program asked the engine for. Call it when nothing asks for more.
-pub(crate) async fn remove(
-    engine: &Engine,
-    workflow: &Workflow,
-    removal: Removal,
-) -> Result<(), Failure> {
+pub(crate) async fn remove(engine: &Engine, workflow: &Workflow, removal: Removal) -> Result<(), Failure> {
     let _progress = crate::term::progress("removing what the run made");
     let mut doubtful = engine.creations.settled(QUIET).await;
     if !doubtful.unanswered.is_empty() {
