@@ -22,7 +22,7 @@ use crate::term;
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 /// Rows of all tables together: beyond them a browser needs long.
-const ROWS: usize = 8000;
+const ROWS: usize = 4000;
 
 /// Writes the page.
 pub(crate) fn of(runs: &[RunReport]) -> String {

@@ -18,7 +18,11 @@
     shown.textContent = `${count} of ${rows.length} rows`;
   };
   document.getElementById("filters").hidden = false;
-  words.addEventListener("input", filter);
+  let waiting;
+  words.addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(filter, 120);
+  });
   kind.addEventListener("change", filter);
   filter();
 })();
