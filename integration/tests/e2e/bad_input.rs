@@ -120,7 +120,6 @@ fn told_of_programs(bed: &Testbed, image: &str) -> Result<()> {
         "ringfence: the image has no such program on its PATH: install it in the image's Dockerfile";
     for (user, program, status, messages) in [
         ("1000:1000", "closed-agent", 126, &[home, closed][..]),
-        ("1000:1000", "no-such-agent", 127, &[home, lacking]),
         ("root", "no-such-agent", 127, &[lacking]),
         // The control: the same program and home, and a user who may.
         ("root", "closed-agent", 0, &[]),
