@@ -56,6 +56,7 @@ mod notice;
 mod over_limit;
 mod own_options;
 mod permitted;
+mod practice;
 mod proxy;
 mod pull;
 mod readme;
@@ -109,6 +110,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("control", control::TESTS, false),
         ("bad_input", bad_input::TESTS, true),
         ("permitted", permitted::TESTS, true),
+        ("practice", practice::TESTS, true),
         ("shared_address", shared_address::TESTS, true),
         ("upstream", upstream::TESTS, true),
         ("proxy", proxy::TESTS, true),
