@@ -60,8 +60,14 @@ pub(crate) const GUARD_FILES: u32 = GATE_CONNECTIONS * CONNECTION_FILES + OTHER_
 pub(crate) const EVENTS_BYTES: u64 = 256 << 20;
 /// Time between two signs of life of the guard.
 pub(crate) const HEARTBEAT: Duration = Duration::from_millis(250);
-/// Silence after which the fence takes the guard for dead.
-pub(crate) const HEARTBEAT_LIMIT: Duration = Duration::from_secs(1);
+/// Silence after which the fence takes the guard for dead. A busy machine makes pauses of seconds;
+/// nothing passes meanwhile, since nobody copies bytes while the guard stands still.
+pub(crate) const HEARTBEAT_LIMIT: Duration = Duration::from_secs(30);
+/// Pause between two signs of life that the guard writes down.
+pub(crate) const PAUSE_TOLD: Duration = Duration::from_secs(1);
+
+/// Status of a guard whose fence is gone, or has given it up.
+pub(crate) const FENCE_GONE: u8 = 3;
 
 /// The made-up zone in whose name the filter says no. No other name server has it.
 pub(crate) const FILTER_ZONE: &str = "ringfence.invalid.";

@@ -8,12 +8,15 @@ use anyhow::{Context, Result, ensure};
 use integration::command::until;
 use integration::ringfence::Running;
 use integration::testbed::Testbed;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::Test;
 use crate::refused::{escapes, running_agent};
 
 pub(crate) const TESTS: &[Test] = &[
     ("the guard is killed", guard_killed),
+    ("the guard stands still for a while", guard_paused),
     ("the fence's process is killed", fence_killed),
     ("another network is connected to the fence", network_connected),
 ];
@@ -92,6 +95,24 @@ fn guard_killed(bed: &Testbed) -> Result<()> {
             running.lines()
         );
     }
+    end(bed, running)
+}
+
+fn guard_paused(bed: &Testbed) -> Result<()> {
+    let mut running = talking_agent(bed)?;
+    let guard = container(bed, "guard")?;
+    let pid = bed.engine.docker(&["inspect", "--format", "{{.State.Pid}}", &guard])?;
+    let pid = Pid::from_raw(pid.trim().parse()?);
+    kill(pid, Signal::SIGSTOP)?;
+    let shut = running.wait_for_line("shut", Duration::from_secs(30));
+    // Long enough to be written down, and far from the silence after which the run ends.
+    std::thread::sleep(Duration::from_secs(3));
+    kill(pid, Signal::SIGCONT)?;
+    shut.context("while the guard stands still nothing passes")?;
+    let opened = || running.lines().iter().filter(|line| *line == "open").count();
+    until("the run goes on", Duration::from_secs(30), || opened() >= 2)?;
+    let events = bed.ringfence.call(&["events", "--json", &running.name])?;
+    ensure!(events.stdout.contains("guard-paused"), "{events:?}");
     end(bed, running)
 }
 

@@ -24,7 +24,7 @@ use super::stop::{Stop, Woken};
 use super::{failed, failure};
 use crate::inside::output;
 use crate::term::Failure;
-use crate::wire::handover::{HEARTBEAT_LIMIT, Handover};
+use crate::wire::handover::Handover;
 
 /// Time between two looks for a guard that is not there yet, and the time limit at the start.
 const LOOK: Duration = Duration::from_millis(5);
@@ -45,11 +45,13 @@ enum Ended {
     Silent(Duration),
 }
 
-/// Hands over again and again until it is told to end. Only the first guard has a time limit.
+/// Hands over again and again until it is told to end. Only the first guard has a time limit. A
+/// guard that says nothing for as long as `silence` is given up.
 pub(super) fn keep_handing_over(
     held: &FenceSockets,
     own: Ipv4Addr,
     guard: &Path,
+    silence: Duration,
     stop: &Stop,
     mut handed_over: impl FnMut(),
 ) -> Result<(), Failure> {
@@ -79,7 +81,7 @@ pub(super) fn keep_handing_over(
         if shut {
             held.open_again()?;
         }
-        let ended = serve(held, own, stream, stop, || {
+        let ended = serve(held, own, stream, silence, stop, || {
             served_once = true;
             handed_over();
         })?;
@@ -114,6 +116,7 @@ fn serve(
     held: &FenceSockets,
     own: Ipv4Addr,
     mut stream: UnixStream,
+    silence: Duration,
     stop: &Stop,
     ready: impl FnOnce(),
 ) -> Result<Ended, Failure> {
@@ -124,7 +127,7 @@ fn serve(
     let mut said = Vec::new();
     let mut ready = Some(ready);
     loop {
-        let limit = if ready.is_some() { LOOK_LIMIT } else { HEARTBEAT_LIMIT };
+        let limit = if ready.is_some() { LOOK_LIMIT } else { silence };
         match stop.wait(Some(stream.as_fd()), limit)? {
             Woken::Stopped => return Ok(Ended::Stopped),
             Woken::TimedOut => return Ok(Ended::Silent(limit)),

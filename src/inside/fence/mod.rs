@@ -46,7 +46,7 @@ use crate::host::devices;
 use crate::inside::output;
 use crate::term::Failure;
 use crate::term::trace::{self, Diagnostic};
-use crate::wire::handover::{FENCE_CONFIG, FenceConfig, GUARD_SOCKET, NOTICE, SHARED};
+use crate::wire::handover::{FENCE_CONFIG, FenceConfig, GUARD_SOCKET, HEARTBEAT_LIMIT, NOTICE, SHARED};
 
 /// Exit status on failure. The supervisor reads the words on stderr.
 const FAILED: u8 = 1;
@@ -82,7 +82,8 @@ pub(super) fn hold_in(shared: &Path) -> Result<(), Failure> {
     capabilities::drop_all()?;
     covers::expect(config.covers, config.init)?;
     say("proven", began, &missing);
-    handover::keep_handing_over(&held, surroundings.own, &shared.join(file_name(GUARD_SOCKET)), &stop, || {
+    let guard = shared.join(file_name(GUARD_SOCKET));
+    handover::keep_handing_over(&held, surroundings.own, &guard, HEARTBEAT_LIMIT, &stop, || {
         say("handed over", began, &missing);
     })
 }

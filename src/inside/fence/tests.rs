@@ -29,6 +29,8 @@ use super::*;
 use crate::wire::handover::{HEARTBEAT, Handover};
 
 const PERMITTED: &str = "25.0.0.1:443";
+/// Silence after which a guard of these tests is given up.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// The far end of eth0, gone with the value.
 struct Neighbour(Child);
@@ -252,7 +254,7 @@ fn handed_over_shut_when_the_guard_is_lost_and_handed_over_anew() {
         let at = path.clone();
         let fence = std::thread::spawn(move || {
             let stop = stop::Stop::listen().unwrap();
-            handover::keep_handing_over(&held, surroundings.own, &at, &stop, || {})
+            handover::keep_handing_over(&held, surroundings.own, &at, SILENCE, &stop, || {})
         });
 
         // A guard that serves.

@@ -66,13 +66,13 @@ use crate::term::Failure;
 use crate::term::trace::{self, Diagnostic};
 use crate::wire::WorkflowId;
 use crate::wire::event::{Lifecycle, Note, Observation, Start};
-use crate::wire::handover::{EVENTS_BYTES, GUARD_CONFIG, GUARD_FILES, GUARD_SOCKET, GuardConfig, HEARTBEAT};
+use crate::wire::handover::{
+    EVENTS_BYTES, FENCE_GONE, GUARD_CONFIG, GUARD_FILES, GUARD_SOCKET, GuardConfig, HEARTBEAT, PAUSE_TOLD,
+};
 use crate::wire::notice::NoticeFacts;
 
 /// The guard could not begin, or a part of it stopped.
 const BROKEN: u8 = 1;
-/// The fence is gone.
-const FENCE_GONE: u8 = 3;
 
 /// Time between two looks for the configuration, which a start waits for.
 const LOOK: Duration = Duration::from_millis(2);
@@ -156,6 +156,17 @@ impl Guard {
     /// Returns the number of a new connection.
     pub(super) fn next_conn(&self) -> u64 {
         self.numbers.next()
+    }
+
+    /// Writes a pause of this process down, after the time since its last beat.
+    fn tell_pause(&self, since: Duration) {
+        if since > PAUSE_TOLD + HEARTBEAT {
+            let what = format!(
+                "the guard stood still for {:.1} s, as on a busy machine: connections and lookups waited meanwhile",
+                since.as_secs_f64()
+            );
+            self.events.write(Note::new(Observation::GuardPaused, what));
+        }
     }
 
     /// Enforces the deadline and writes counted events, a few times a second.
@@ -371,9 +382,11 @@ async fn beat(guard: &Guard, fence: &tokio::net::UnixStream) -> Failure {
     let mut beats = tokio::time::interval(HEARTBEAT);
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ignored = [0; 64];
+    let mut last = Instant::now();
     loop {
         tokio::select! {
             _ = beats.tick() => {
+                guard.tell_pause(std::mem::replace(&mut last, Instant::now()).elapsed());
                 guard.tick();
                 if say(fence, b".").is_err() {
                     return gone();

@@ -3,6 +3,7 @@
 use crate::supervisor::spec::workflow::Role;
 use crate::term::COULD_NOT_RUN;
 use crate::wire::event::{AgentEnded, How, Observation};
+use crate::wire::handover::{FENCE_GONE, HEARTBEAT_LIMIT};
 
 /// The fence ended the run: the guard or the fence died, or a limit was reached.
 pub(super) const FENCE_ENDED: u8 = 123;
@@ -51,6 +52,13 @@ impl AgentEnd {
                 How::EngineLost,
                 format!("the engine does not answer for the {who} any more, so the run was ended"),
             ),
+            _ if who == Role::Guard && status == i64::from(FENCE_GONE) => AgentEnd::because(
+                How::HelperLost,
+                format!(
+                    "the guard has lost its fence, which ended or had not heard from it for {} s, so the run was ended",
+                    HEARTBEAT_LIMIT.as_secs()
+                ),
+            ),
             _ => AgentEnd::because(
                 How::HelperLost,
                 format!("the {who} ended with status {status}, so the run was ended"),
@@ -94,6 +102,8 @@ mod tests {
         let died = AgentEnd::without_helper(Role::Guard, 137);
         assert_eq!((died.status, died.how), (FENCE_ENDED, How::HelperLost));
         assert_eq!(died.why.unwrap(), "the guard ended with status 137, so the run was ended");
+        let paused = AgentEnd::without_helper(Role::Guard, 3).why.unwrap();
+        assert!(paused.starts_with("the guard has lost its fence"), "{paused}");
         let silent = AgentEnd::without_helper(Role::Fence, -1);
         assert_eq!((silent.status, silent.how), (FENCE_ENDED, How::EngineLost));
     }

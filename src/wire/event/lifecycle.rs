@@ -153,6 +153,8 @@ impl Note {
 pub(crate) enum Observation {
     /// The log has reached its bound: the network was closed.
     LogFull,
+    /// The guard stood still for a while, and everything waited meanwhile.
+    GuardPaused,
     /// The engine's machine has other addresses than before.
     HostAddresses,
     /// The machine has other name servers than before.
