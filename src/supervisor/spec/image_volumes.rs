@@ -16,6 +16,7 @@ use super::containers::volume;
 use super::workflow::{Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::handover::COUNTED;
+use crate::workspace::mounts::ENGINES_INIT;
 
 /// An image may declare as many.
 const MOST: usize = 64;
@@ -31,6 +32,12 @@ pub(crate) fn places(declared: &[String], mounted: &[&str]) -> Result<Vec<String
         let Some(path) = cleaned(path) else {
             return refused(format!("the image declares a volume at {path:?}, which is no path for one"));
         };
+        // The image's own program would be the first of the container.
+        if ENGINES_INIT.iter().any(|init| Path::new(init).starts_with(&path)) && path != "/run" {
+            return refused(format!(
+                "the image declares a volume at {path}, which hides the container's init"
+            ));
+        }
         if !mounted.contains(&&*path) && !places.contains(&path) {
             places.push(path);
         }
@@ -128,6 +135,10 @@ mod tests {
 
     #[test]
     fn what_is_no_place_for_a_volume_ends_the_start() {
+        for init in ["/sbin", "/usr", "/usr/sbin/", "/sbin/docker-init", "/run/podman-init"] {
+            assert!(of(&[init], &[]).unwrap_err().message.contains("init"), "{init:?}");
+        }
+        assert!(of(&["/usr/local", "/usr/share/nginx/html", "/sbin/x"], &[]).is_ok());
         for bad in ["/", "", ".", "..", "data", "../data", "/..", "/a/..", "/a\nb", "/a\0b"] {
             assert!(of(&[bad], &[]).is_err(), "{bad:?}");
         }
