@@ -6,7 +6,7 @@ use crate::cli::live::RecordArgs;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::inventory::{self, WorkflowSummary};
 use crate::supervisor::records::history::{self, RunHistory};
-use crate::supervisor::run::begun;
+use crate::supervisor::run::begun::{self, Entrance};
 use crate::supervisor::spec::workflow::Helpers;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::{Role, WorkflowId};
@@ -101,18 +101,32 @@ impl<'a> MeantRun<'a> {
             Failure::new(COULD_NOT_RUN, format!("{id} is still starting"))
                 .hint("wait until its agent runs: `ringfence ps --all` says so")
         };
-        if self.history.is_some_and(|run| run.works.is_none()) {
-            return Err(starting());
-        }
+        let unlisted = || {
+            let what = format!(
+                "nobody can tell whether the covers of {id} are in their places: the engine does not list its processes"
+            );
+            Failure::new(COULD_NOT_RUN, what).hint(
+                "its agent works all the same; `docker top` on that engine shows why they are not listed",
+            )
+        };
+        let is_known = self.history.is_some();
+        let works = self.history.is_some_and(|run| run.works.is_some());
         let container = found.container(Role::Agent).filter(|_| found.agent == "running");
         let helpers = found.helpers().filter(|_| found.guard == "running");
         match (container, helpers) {
-            (Some(container), Some(_))
-                if self.history.is_none() && !begun::may_be_entered(engine, container).await =>
-            {
-                Err(starting())
+            (Some(container), Some(helpers)) => {
+                let shown = match works {
+                    true => Entrance::Open,
+                    false => begun::entrance(engine, container).await,
+                };
+                match shown {
+                    Entrance::Unlisted => Err(unlisted()),
+                    // The supervisor of a run that is known says when.
+                    Entrance::Open if works || !is_known => Ok(WorkingAgent { engine, container, helpers }),
+                    Entrance::Open | Entrance::Starting => Err(starting()),
+                }
             }
-            (Some(container), Some(helpers)) => Ok(WorkingAgent { engine, container, helpers }),
+            _ if is_known && !works => Err(starting()),
             _ => Err(ended()),
         }
     }

@@ -6,9 +6,11 @@
 //!                                  └─ the command runs ─▶ history: works ─▶ `exec`, `attach`
 //! ```
 //! Until then a program in that container would see files that are not covered, and could speak to
-//! the fence in the init's place.
+//! the fence in the init's place. Time proves nothing: a service may take the fence's place before
+//! the init, and keep it waiting for as long as it likes. An engine that does not list a
+//! container's processes has no such moment.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bollard::models::ContainerTopResponse;
 use bollard::query_parameters::TopOptionsBuilder;
@@ -25,9 +27,6 @@ use crate::wire::init;
 /// The time between two looks at first. An engine that is slow is asked less often.
 const STEP: Duration = Duration::from_millis(25);
 const LONGEST_STEP: Duration = Duration::from_millis(400);
-/// An init that runs for so long has become the command, whatever the engine shows: each of its
-/// waits for the fence has a limit of 20 s. Some engines cannot list processes.
-const SURELY: Duration = Duration::from_secs(120);
 
 /// Outcome of an agent's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +63,7 @@ impl<'h> Entry<'h> {
 /// checks nothing; whether its command could be started is found in the same way.
 pub(super) async fn until_begun(plan: &RunPlan) -> Beginning {
     let agent = plan.workflow.object(Role::Agent);
-    let (mut step, began) = (STEP, Instant::now());
+    let mut step = STEP;
     loop {
         let looked = plan.engine.inspect_container(&agent, None).await;
         let state = looked.ok().and_then(|about| about.state).unwrap_or_default();
@@ -78,8 +77,7 @@ pub(super) async fn until_begun(plan: &RunPlan) -> Beginning {
             };
         }
         // It may end just now, which is seen in the next round.
-        let is_sure = state.running == Some(true) && began.elapsed() > SURELY;
-        if is_sure || command_runs(&plan.engine, &agent).await {
+        if command_runs(&plan.engine, &agent).await == Some(true) {
             return Beginning::Runs;
         }
         sleep(step).await;
@@ -87,20 +85,42 @@ pub(super) async fn until_begun(plan: &RunPlan) -> Beginning {
     }
 }
 
-/// Tells whether a container that runs may be entered, where this machine has no history of its
-/// run.
-pub(crate) async fn may_be_entered(engine: &Engine, agent: &str) -> bool {
-    let Ok(about) = engine.inspect_container(agent, None).await else { return false };
-    let first = about.config.and_then(|config| config.entrypoint).unwrap_or_default();
-    first != [init::PLACE] || command_runs(engine, agent).await
+/// State of the way into a container that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entrance {
+    /// It may be entered.
+    Open,
+    /// Its covers are not checked yet, or nobody can tell at the moment.
+    Starting,
+    /// The engine does not show whether they are.
+    Unlisted,
 }
 
-/// Tells whether the engine shows the agent's command among the processes of its container.
-async fn command_runs(engine: &Engine, agent: &str) -> bool {
+/// Tells whether a container that runs may be entered, by what its engine shows.
+pub(crate) async fn entrance(engine: &Engine, agent: &str) -> Entrance {
+    let Ok(about) = engine.inspect_container(agent, None).await else { return Entrance::Starting };
+    let first = about.config.and_then(|config| config.entrypoint).unwrap_or_default();
+    match first == [init::PLACE] {
+        true => entrance_by(command_runs(engine, agent).await),
+        false => Entrance::Open,
+    }
+}
+
+fn entrance_by(command_runs: Option<bool>) -> Entrance {
+    match command_runs {
+        Some(true) => Entrance::Open,
+        Some(false) => Entrance::Starting,
+        None => Entrance::Unlisted,
+    }
+}
+
+/// Tells whether the engine shows the agent's command among the processes of its container; none
+/// where it lists no processes.
+async fn command_runs(engine: &Engine, agent: &str) -> Option<bool> {
     let columns = engine.dialect.process_columns;
     let columns = columns.map(|columns| TopOptionsBuilder::new().ps_args(columns).build());
     let processes = engine.api.top_processes(agent, columns).await;
-    processes.is_ok_and(|processes| shows_command(&processes))
+    processes.ok().filter(|listed| listed.processes.is_some()).map(|listed| shows_command(&listed))
 }
 
 /// Tells whether nothing is checked before the agent's command runs.
@@ -120,6 +140,13 @@ fn shows_command(listed: &ContainerTopResponse) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_container_whose_processes_nobody_lists_is_not_entered() {
+        assert_eq!(entrance_by(Some(true)), Entrance::Open);
+        assert_eq!(entrance_by(Some(false)), Entrance::Starting);
+        assert_eq!(entrance_by(None), Entrance::Unlisted);
+    }
 
     #[test]
     fn a_command_is_told_from_the_inits() {
