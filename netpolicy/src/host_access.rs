@@ -1,7 +1,7 @@
 //! The way to servers of the host that a rule gives.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub const LOOPBACK_ENDING: &str = "/loopback";
 /// The address that stands for the loopback of the supervisor's machine in every decision.
 pub const LOOPBACK_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// The addresses of that loopback, in the order in which the supervisor dials them. A server on
+/// `localhost` may have one of them.
+pub const LOOPBACK_ADDRESSES: [IpAddr; 2] = [LOOPBACK_ADDRESS, IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 /// Way to servers of the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

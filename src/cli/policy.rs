@@ -214,7 +214,8 @@ pub(crate) struct PolicyArgs {
     /// A policy file, or the name of a preset; may be given several times
     #[arg(long = "policy", value_name = "NAME|FILE")]
     pub(crate) policies: Vec<String>,
-    /// Permit a name (port 443 unless given)
+    /// Permit a name (port 443 unless given); host.docker.internal:PORT is a server of this
+    /// machine, and with /loopback behind it one that listens on 127.0.0.1 only
     #[arg(long = "allow", value_name = "HOST[:PORT]")]
     pub(crate) allow: Vec<String>,
     /// Refuse a name or a range, whatever else permits it

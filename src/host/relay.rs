@@ -27,8 +27,17 @@ const QUESTIONS: u32 = 3;
 /// Carries bytes until both directions have ended, or the TCP peer is gone. Where one breaks, the
 /// TCP connection is reset, so that its other end takes nothing for whole.
 pub(crate) async fn relay(tcp: TcpStream, other: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+    relay_until(tcp, other, std::future::pending()).await
+}
+
+/// Carries bytes like [`relay`], until something else ends the connection, which breaks it.
+pub(crate) async fn relay_until(
+    tcp: TcpStream,
+    other: impl AsyncRead + AsyncWrite + Unpin,
+    over: impl Future<Output = ()>,
+) -> io::Result<()> {
     ask_after_peer(&tcp, SILENCE);
-    carry(tcp, other).await
+    carry(tcp, other, over).await
 }
 
 /// Has a connection reset when it is dropped.
@@ -48,13 +57,19 @@ fn ask_after_peer(tcp: &TcpStream, silence: Duration) {
     let _ = sockopt::set_tcp_keepcnt(tcp, QUESTIONS);
 }
 
-async fn carry(tcp: TcpStream, mut other: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+async fn carry(
+    tcp: TcpStream,
+    mut other: impl AsyncRead + AsyncWrite + Unpin,
+    over: impl Future<Output = ()>,
+) -> io::Result<()> {
     let mut near = Shared(&tcp);
+    let broken = || Err(io::ErrorKind::ConnectionReset.into());
     let done = tokio::select! {
         biased;
+        () = over => broken(),
         done = copy_bidirectional_with_sizes(&mut near, &mut other, BUFFER, BUFFER) => done.map(drop),
         // While the other stream takes nothing, nobody reads the connection and learns of its end.
-        broken = tcp.ready(Interest::ERROR) => broken.and(Err(io::ErrorKind::ConnectionReset.into())),
+        ended = tcp.ready(Interest::ERROR) => ended.and(broken()),
     };
     if done.is_err() {
         reset(&tcp);
@@ -130,7 +145,7 @@ mod tests {
         let near = near.unwrap().0;
         ask_after_peer(&near, SECOND);
         let (other, far) = duplex(1024);
-        (client.unwrap(), far, tokio::spawn(carry(near, other)))
+        (client.unwrap(), far, tokio::spawn(carry(near, other, std::future::pending())))
     }
 
     /// Writes until nobody takes any more.
@@ -147,6 +162,21 @@ mod tests {
         drop(client);
         let ended = timeout(SECOND * 5, carrying).await.expect("it ends").unwrap();
         assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn what_something_else_ends_is_reset() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (client, near) =
+            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let (mut client, near) = (client.unwrap(), near.unwrap().0);
+        let (other, _far) = duplex(1024);
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let carrying = tokio::spawn(relay_until(near, other, async { _ = ended.await }));
+        assert!(timeout(SECOND / 4, client.read_u8()).await.is_err(), "the control: it is open");
+        end.send(()).unwrap();
+        assert_eq!(client.read_u8().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert!(carrying.await.unwrap().is_err());
     }
 
     #[tokio::test]

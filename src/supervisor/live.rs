@@ -34,6 +34,10 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Time that a program of the fence may take.
 const RULES: Duration = Duration::from_secs(15);
 
+/// What follows where this machine could not write down what was taken away.
+const NOTHING_MORE: &str =
+    "the guard enforces it; nothing more is carried to this machine's loopback until the run ends";
+
 /// Outcome of a change.
 pub(crate) enum Outcome {
     /// It is made.
@@ -120,16 +124,10 @@ pub(crate) async fn change(engine: &Engine, to: &Helpers, change: Change) -> Res
     let mut session = Session::open(engine, &to.guard).await?;
     // What is written down of a run is for its supervisor here, which follows no other machine.
     let is_own = runs::Run::of(to.id).is_some();
+    let write_down = |change: &Change| write_down(is_own, to, change);
     let made = match change.closes() {
-        true => {
-            // Where it cannot be written down, the guard closes all the same.
-            let written = write_down(is_own, to, &change);
-            close(engine, to, &mut session, change).await.and_then(|state| Ok(written.map(|()| state)?))
-        }
-        false => {
-            let made = open(engine, to, &mut session, change.clone()).await;
-            made.and_then(|state| Ok(write_down(is_own, to, &change).map(|()| state)?))
-        }
+        true => close(engine, to, &mut session, change, write_down).await,
+        false => open(engine, to, &mut session, change, write_down).await,
     };
     match made {
         Ok(state) => Ok(Outcome::Made(state)),
@@ -152,8 +150,14 @@ async fn close(
     to: &Helpers,
     session: &mut Session,
     change: Change,
+    write_down: impl Fn(&Change) -> Result<(), Failure>,
 ) -> Result<State, Unmade> {
-    let would = session.good(&Request::Propose(change.clone())).await?.plan;
+    // The guard lets one session change things from here on, so what is written down has the order
+    // in which it is made. A guard that does not answer keeps nothing open on this machine.
+    let proposed = session.good(&Request::Propose(change.clone())).await;
+    // Where it cannot be written down, the guard closes all the same.
+    let written = write_down(&change).map_err(|failure| failure.hint(NOTHING_MORE));
+    let would = proposed?.plan;
     // What fails here is told at the end: the guard refuses all the same.
     let applied = apply(engine, to, &would).await;
     let made = session.good(&Request::Make(change)).await?;
@@ -165,6 +169,7 @@ async fn close(
         // A name got its address meanwhile.
         apply(engine, to, &made.plan).await?;
     }
+    written?;
     Ok(made.state)
 }
 
@@ -172,14 +177,25 @@ async fn close(
 /// what was opened is taken back. A reload stays with the guard: nothing that the new policy
 /// refuses passes once the guard has it, and nothing that it permits anew before the fence has it
 /// too, so that is the most closed state there is.
-async fn open(engine: &Engine, to: &Helpers, session: &mut Session, change: Change) -> Result<State, Unmade> {
+async fn open(
+    engine: &Engine,
+    to: &Helpers,
+    session: &mut Session,
+    change: Change,
+    write_down: impl Fn(&Change) -> Result<(), Failure>,
+) -> Result<State, Unmade> {
     let is_reload = matches!(change, Change::Reload(_));
-    let made = session.good(&Request::Make(change)).await?;
+    let made = session.good(&Request::Make(change.clone())).await?;
+    let written = match is_reload {
+        true => write_down(&change).map_err(|failure| failure.hint(NOTHING_MORE)),
+        false => Ok(()),
+    };
     let applied = apply(engine, to, &made.plan).await;
     if applied.is_ok() || is_reload {
         renew_notice(engine, to, made.notice.as_deref()).await;
     }
-    if let Err(failure) = applied {
+    if let Err(mut failure) = applied {
+        failure.causes.extend(written.err().map(|written| written.message));
         let now = if is_reload {
             "the guard enforces the new policy; the fence refuses what it permits anew, since its rules could not be changed"
         } else if session.good(&Request::TakeBack).await.is_ok() {
@@ -188,6 +204,11 @@ async fn open(engine: &Engine, to: &Helpers, session: &mut Session, change: Chan
             "the fence still refuses: the fence's rules could not be changed"
         };
         return Err(not_followed(now, failure).into());
+    }
+    if is_reload {
+        written?
+    } else {
+        write_down(&change)?
     }
     Ok(made.state)
 }

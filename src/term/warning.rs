@@ -47,6 +47,8 @@ pub(crate) enum Warning {
     },
     /// The agent's notice says what held before a change.
     NoticeNotRenewed(Failure),
+    /// The agent's connections to this machine's loopback are not carried.
+    LoopbackLost(Failure),
     /// Files of a directory that is given to the agent.
     Files {
         /// The directory.
@@ -219,6 +221,11 @@ impl fmt::Display for Warning {
             Warning::NoticeNotRenewed(failure) => {
                 fmt_failure(f, "the change is made, and the agent's notice says what held before", failure)
             }
+            Warning::LoopbackLost(failure) => fmt_failure(
+                f,
+                "the agent does not reach the loopback of this machine; it is tried again",
+                failure,
+            ),
             Warning::Files { directory, finding, count, first } => {
                 let what = finding.words(*count == 1);
                 write!(f, "{}: {count} {what}: {}", directory.display(), first.join(", "))?;
@@ -341,6 +348,7 @@ impl Warning {
             | Warning::ProxyUnused { .. }
             | Warning::AuthoritiesUnused { .. }
             | Warning::NoticeNotRenewed(_)
+            | Warning::LoopbackLost(_)
             | Warning::ForwardLost(_)
             | Warning::Files { .. }
             | Warning::NotLookedThrough(_)
@@ -399,6 +407,7 @@ mod tests {
             },
             Warning::AuthoritiesUnused { variable: "SSL_CERT_FILE", file: Some(text("/corp.pem")) },
             Warning::NoticeNotRenewed(Failure::new(COULD_NOT_RUN, "`fence notice` failed")),
+            Warning::LoopbackLost(Failure::new(COULD_NOT_RUN, "the guard does not take it")),
             files(Finding::LinksOut, 1, &["etc -> /etc"]),
             files(Finding::LinksOut, 5, &["a -> /a", "b -> /b", "c -> /c"]),
             files(Finding::Sockets, 2, &["a", "b"]),

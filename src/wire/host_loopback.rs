@@ -81,6 +81,8 @@ pub(crate) enum LoopbackAnswer {
     NotPermitted,
     /// There are too many connections.
     Full,
+    /// The changes of the run cannot be read, so nobody knows what was taken away.
+    CannotTell,
 }
 
 impl LoopbackAnswer {
@@ -91,13 +93,15 @@ impl LoopbackAnswer {
             LoopbackAnswer::Refused => b'-',
             LoopbackAnswer::NotPermitted => b'!',
             LoopbackAnswer::Full => b'#',
+            LoopbackAnswer::CannotTell => b'?',
         }
     }
 
     /// Reads a byte.
     pub(crate) fn read(byte: u8) -> Option<LoopbackAnswer> {
-        use LoopbackAnswer::{Connected, Full, NotPermitted, Refused};
-        [Connected, Refused, NotPermitted, Full].into_iter().find(|answer| answer.byte() == byte)
+        use LoopbackAnswer::{CannotTell, Connected, Full, NotPermitted, Refused};
+        let all = [Connected, Refused, NotPermitted, Full, CannotTell];
+        all.into_iter().find(|answer| answer.byte() == byte)
     }
 }
 
@@ -126,6 +130,6 @@ mod tests {
     #[test]
     fn only_its_own_bytes_are_answers() {
         let read: Vec<u8> = (0..=255).filter(|byte| LoopbackAnswer::read(*byte).is_some()).collect();
-        assert_eq!(read, [b'!', b'#', b'+', b'-']);
+        assert_eq!(read, [b'!', b'#', b'+', b'-', b'?']);
     }
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use self::verdict::Notes;
 use crate::floor::{self, Surroundings};
 use crate::host::{HostName, HostPattern};
-use crate::host_access::{HostAccess, LOOPBACK_ADDRESS};
+use crate::host_access::{HostAccess, LOOPBACK_ADDRESSES};
 use crate::index::RuleIndex;
 use crate::policy::{Layer, Matcher, Policy, Protocol, ResolvedBy, Rule};
 use crate::ruleset::RESERVED_PORTS;
@@ -301,7 +301,7 @@ impl Decider {
         }
         let refused = match rule.host_access {
             HostAccess::Address => (s.host_gateway != Some(addr)).then_some(Reason::HostAddress),
-            HostAccess::Loopback => (addr != LOOPBACK_ADDRESS).then_some(Reason::HostAddress),
+            HostAccess::Loopback => (!LOOPBACK_ADDRESSES.contains(&addr)).then_some(Reason::HostAddress),
             HostAccess::None => floor::refusal(addr, &rule.private, &self.policy.dns.upstream_fake_range, s),
         };
         refused.map(|reason| (Finding::Floor(reason), (reason, Arc::clone(rule))))

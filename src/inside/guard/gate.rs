@@ -146,13 +146,14 @@ pub(crate) struct Link {
 impl Link {
     /// Notes in the log that the way out is open: to this address, or to one that a proxy chose.
     /// Each connection to a server has its line, and the line is out before a byte of the agent is.
-    pub(crate) async fn opened(&self, address: Option<IpAddr>, resolver: ResolvedBy) {
+    /// `by` is the permission for that address.
+    pub(crate) async fn opened(&self, address: Option<IpAddr>, resolver: ResolvedBy, by: &Verdict) {
         if let Some(address) = address {
             self.standing.at(address);
         }
         self.open.store(true, Ordering::SeqCst);
         self.untold.store(false, Ordering::SeqCst);
-        let mut event = self.fill(Access::allowed(Kind::Connect)).by(&self.verdict);
+        let mut event = self.fill(Access::allowed(Kind::Connect)).by(by);
         event.phase = Some(Phase::Open.into());
         event.address = address.or(event.address);
         event.resolver = match &self.target {
@@ -354,7 +355,7 @@ fn look_up(to: SocketAddrV4, guard: &Arc<Guard>) -> (Arc<Link>, Option<Reason>) 
     let target = guard.names.target_of(*to.ip());
     let known = target.is_some();
     let target = target.unwrap_or(Target::Address(IpAddr::V4(*to.ip())));
-    let verdict = guard.names.decide(&target, Some(to.port()), None);
+    let verdict = guard.names.decide_at_first(&target, Some(to.port()));
     let protocol = verdict.protocol.unwrap_or(match to.port() {
         443 => Protocol::Tls,
         80 => Protocol::Http,
@@ -480,7 +481,7 @@ mod tests {
             let (guard, log) = guard_with(policy(), None, None);
             let (link, _) = look_up(SocketAddrV4::new(virtual_address(&guard, "gitlab.com"), 80), &guard);
             if dialled_before {
-                link.opened(None, ResolvedBy::Guard).await;
+                link.opened(None, ResolvedBy::Guard, &link.verdict).await;
             }
             link.untold.store(true, Ordering::SeqCst);
             drop(link);

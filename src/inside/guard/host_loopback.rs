@@ -12,7 +12,7 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netpolicy::decide::Reason;
 use netpolicy::host::HostName;
@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::Guard;
+use super::attached::Attached;
 use super::gate::Refusal;
 use super::limits::Limit;
 use crate::host::relay::relay;
@@ -35,6 +36,10 @@ use crate::wire::host_loopback::{
 
 /// The supervisor answers within this time, its dial included.
 const ANSWER: Duration = Duration::from_secs(15);
+/// A supervisor that is attached has opened the way within this time of a permission.
+const OPENING: Duration = Duration::from_secs(3);
+/// The time between two looks whether it has.
+const STEP: Duration = Duration::from_millis(50);
 
 /// The way to the supervisor's loopback, while a supervisor carries it.
 #[derive(Debug)]
@@ -51,10 +56,14 @@ impl Default for HostLoopback {
 
 impl HostLoopback {
     /// Connects to a permitted port of the loopback.
-    pub(super) async fn connect(&self, name: &HostName, port: u16) -> Result<TcpStream, Refusal> {
+    pub(super) async fn connect(
+        &self,
+        name: &HostName,
+        port: u16,
+        attached: &Attached,
+    ) -> Result<TcpStream, Refusal> {
         let failed = |error: String| Refusal::failed(Reason::ConnectFailed, error);
-        let opener = self.opener.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let opener = opener.ok_or_else(|| failed(NOBODY_CARRIES.to_owned()))?;
+        let opener = self.opener_of(attached).await.ok_or_else(|| failed(NOBODY_CARRIES.to_owned()))?;
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
             return Err(Refusal::at_limit(Kind::Connect, Limit::Loopback));
         };
@@ -73,10 +82,23 @@ impl HostLoopback {
         });
         Ok(near)
     }
+
+    /// Returns the way. A supervisor that is there opens it shortly after the first permission.
+    async fn opener_of(&self, attached: &Attached) -> Option<Opener> {
+        let began = Instant::now();
+        loop {
+            let opener = self.opener.read().unwrap_or_else(PoisonError::into_inner).clone();
+            let may_come = attached.now() == Some(true) && began.elapsed() < OPENING;
+            if opener.is_some() || !may_come {
+                return opener;
+            }
+            sleep(STEP).await;
+        }
+    }
 }
 
 const NOBODY_CARRIES: &str = "no supervisor carries connections to the loopback of its machine: it has ended, \
-     has just begun, or runs on another machine than the one where this was permitted";
+     cannot reach the guard (it warns of that), or runs on another machine than the one where this was permitted";
 
 fn in_words(answer: LoopbackAnswer, port: u16) -> String {
     match answer {
@@ -86,6 +108,10 @@ fn in_words(answer: LoopbackAnswer, port: u16) -> String {
         }
         LoopbackAnswer::NotPermitted => {
             "the supervisor does not know of this permission: give it on the machine on which the run was started"
+                .to_owned()
+        }
+        LoopbackAnswer::CannotTell => {
+            "the supervisor cannot read what was changed of this run on its machine, so it carries nothing: start a new run there"
                 .to_owned()
         }
         LoopbackAnswer::Full => "the supervisor carries as many connections as it can".to_owned(),

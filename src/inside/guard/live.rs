@@ -365,16 +365,34 @@ pub(super) async fn shaped(link: &Link) {
     }
 }
 
-/// Returns the verdict when a connection is not permitted any more. The protocol in which it was
-/// judged must still be enough, too.
+/// Returns the verdict when a connection is not permitted any more.
 fn lost(link: &Link) -> Option<Verdict> {
     let address = *take(&link.standing.address);
-    let verdict = link.guard.names.decide(&link.target, Some(link.port), address);
-    let enough = verdict.protocol.is_none_or(|check| link.protocol.is_within(check));
-    match (verdict.allowed, enough) {
-        (true, true) => None,
-        (true, false) => Some(Verdict { allowed: false, reason: Reason::Protocol, ..verdict }),
-        (false, _) => Some(verdict),
+    let verdict = match address {
+        Some(address) => link.guard.names.decide(&link.target, Some(link.port), Some(address)),
+        None => link.guard.names.decide_at_first(&link.target, Some(link.port)),
+    };
+    Some(enough(link, verdict)).filter(|verdict| !verdict.allowed)
+}
+
+/// Decides about a connection that goes to this address.
+pub(super) fn at_address(link: &Link, address: IpAddr) -> Verdict {
+    enough(link, link.guard.names.decide(&link.target, Some(link.port), Some(address)))
+}
+
+/// Decides about a connection whose address only the proxy will know.
+pub(super) fn by_proxy(link: &Link) -> Verdict {
+    enough(link, link.guard.names.decide_by_proxy(&link.target, Some(link.port)))
+}
+
+/// Refuses where the protocol in which a connection was judged is less than the rule demands:
+/// another rule may have permitted the name, or the address meanwhile.
+fn enough(link: &Link, verdict: Verdict) -> Verdict {
+    match verdict.protocol {
+        Some(check) if verdict.allowed && !link.protocol.is_within(check) => {
+            Verdict { allowed: false, reason: Reason::Protocol, ..verdict }
+        }
+        _ => verdict,
     }
 }
 

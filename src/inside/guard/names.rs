@@ -16,8 +16,9 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use netpolicy::decide::{Decider, Question, Reason, Target, Verdict};
-use netpolicy::floor::Surroundings;
+use netpolicy::floor::{self, Surroundings};
 use netpolicy::host::{HostName, HostPattern};
+use netpolicy::host_access::LOOPBACK_ADDRESS;
 use netpolicy::policy::{Matcher, Policy, ResolvedBy};
 use netpolicy::ruleset::{self, Cut, Permit};
 use netpolicy::virtual_names::{VirtualNames, exact_names};
@@ -150,18 +151,31 @@ impl Names {
         self.decide_by(&self.rules(), &question)
     }
 
+    /// Decides about a target before it is known which address will be dialled. The two ways to the
+    /// host have rules of their own, so the rule counts of the way that will be gone.
+    pub(super) fn decide_at_first(&self, target: &Target, port: Option<u16>) -> Verdict {
+        let is_host = matches!(target, Target::Name(name) if floor::refused_name(name).is_some());
+        let ways = [Some(LOOPBACK_ADDRESS), self.surroundings().host_gateway];
+        let mut known = ways.into_iter().flatten().filter(|_| is_host);
+        let permitted = known.find_map(|way| {
+            let verdict = self.decide(target, port, Some(way));
+            verdict.allowed.then_some(verdict)
+        });
+        permitted.unwrap_or_else(|| self.decide(target, port, None))
+    }
+
     fn decide_by(&self, rules: &Rules, question: &Question<'_>) -> Verdict {
         rules.decider.decide(&self.surroundings(), question)
     }
 
-    /// Tells whether a rule permits a target whose address only the proxy will know.
-    pub(super) fn permits_by_proxy(&self, target: &Target, port: Option<u16>) -> bool {
+    /// Decides about a target whose address only the proxy will know.
+    pub(super) fn decide_by_proxy(&self, target: &Target, port: Option<u16>) -> Verdict {
         let question = Question {
             port,
             resolver: ResolvedBy::Proxy,
             ..Question::about(target, crate::host::clock::today())
         };
-        self.decide_by(&self.rules(), &question).allowed
+        self.decide_by(&self.rules(), &question)
     }
 
     /// Returns the knowledge about a name without asking the upstream.
@@ -214,7 +228,7 @@ impl Names {
                 None => Arc::clone(asked.names.entry(name.clone()).or_default()),
             }
         };
-        let by_proxy = self.permits_by_proxy(&Target::Name(name.clone()), None);
+        let by_proxy = self.decide_by_proxy(&Target::Name(name.clone()), None).allowed;
         let exists = cell
             .get_or_try_init(|| async {
                 if !events.takes_lines().await {

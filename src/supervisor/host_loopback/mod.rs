@@ -20,12 +20,14 @@ pub(crate) use self::permissions::Permissions;
 use self::serving::Carrier;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::spec::workflow::Helpers;
-use crate::term::Failure;
+use crate::term::{Failure, Warning};
 
 /// The time between two looks whether a person has permitted something meanwhile.
 const LOOK: Duration = Duration::from_millis(500);
 /// The time after which a carrier that was lost is made again.
 const AGAIN: Duration = Duration::from_secs(2);
+/// The longest time between two attempts that fail.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// The carrying for one run, as long as this value lives.
 #[derive(Debug)]
@@ -55,17 +57,58 @@ impl HostLoopback {
 
 /// Carries for as long as a run lasts. While the guard cannot be reached, it refuses.
 async fn carry(engine: Engine, guard: String, permissions: Permissions, first: Option<Carrier>) {
-    let mut next = first;
+    if let Some(carrier) = first {
+        carrier.serve(&permissions).await;
+        sleep(AGAIN).await;
+    }
+    let mut attempts = Attempts::default();
     loop {
-        match next.take() {
-            Some(carrier) => {
+        if !permissions.is_wanted() {
+            sleep(LOOK).await;
+            continue;
+        }
+        match Carrier::open(&engine, &guard).await {
+            Ok(carrier) => {
+                attempts = Attempts::default();
                 carrier.serve(&permissions).await;
                 sleep(AGAIN).await;
             }
-            None => sleep(LOOK).await,
+            Err(failure) => {
+                let (pause, is_first) = attempts.failed();
+                if is_first {
+                    crate::term::warn(Warning::LoopbackLost(failure));
+                }
+                sleep(pause).await;
+            }
         }
-        if permissions.is_wanted() {
-            next = Carrier::open(&engine, &guard).await.ok();
-        }
+    }
+}
+
+/// Attempts to reach the guard that failed, one after the other.
+#[derive(Debug, Default)]
+struct Attempts {
+    pause: Option<Duration>,
+}
+
+impl Attempts {
+    /// Counts one. Returns the time until the next, and whether it was the first.
+    fn failed(&mut self) -> (Duration, bool) {
+        let is_first = self.pause.is_none();
+        let pause = self.pause.map_or(AGAIN, |pause| (pause * 2).min(LONGEST));
+        self.pause = Some(pause);
+        (pause, is_first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_that_fail_become_rarer_and_the_first_is_told() {
+        let mut attempts = Attempts::default();
+        let told: Vec<_> =
+            (0..6).map(|_| attempts.failed()).map(|(pause, is)| (pause.as_secs(), is)).collect();
+        assert_eq!(told, [(2, true), (4, false), (8, false), (16, false), (30, false), (30, false)]);
     }
 }

@@ -1,7 +1,7 @@
 //! One stream to the guard, and the connections that come by it.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{interval, timeout};
+use tokio::time::{interval, sleep, timeout};
 
-use super::Permissions;
-use crate::host::relay::relay;
+use super::permissions::Denial;
+use super::{LOOK, Permissions};
+use crate::host::relay::relay_until;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::exec_stream;
 use crate::term::{COULD_NOT_RUN, Failure};
@@ -23,8 +24,6 @@ use crate::wire::host_loopback::{BEAT, BEATS, CONNECTIONS, LoopbackAnswer, Loopb
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A server on the loopback takes a connection within this time.
 const DIALLING: Duration = Duration::from_secs(5);
-/// The addresses that are dialled, in this order. A server on `localhost` may have one of them.
-const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 /// A stream by which the guard opens conversations.
 #[derive(Debug)]
@@ -95,27 +94,44 @@ async fn greeting(accepted: &mut Accepted) -> io::Result<Conversation> {
     }
 }
 
-/// Decides about one connection, and carries it to its end.
+/// Decides about one connection, and carries it to its end, or until it is permitted no more.
 async fn carry(mut conversation: Conversation, permissions: &Permissions, is_full: bool) -> io::Result<()> {
     let request = timeout(PATIENCE, LoopbackRequest::read(&mut conversation)).await??;
-    let server = match (is_full, permissions.permits(&request)) {
+    let server = match (is_full, permissions.addresses(&request)) {
         (true, _) => Err(LoopbackAnswer::Full),
-        (false, false) => Err(LoopbackAnswer::NotPermitted),
-        (false, true) => dial(request.port).await.map_err(|_| LoopbackAnswer::Refused),
+        (false, Err(Denial::CannotTell)) => Err(LoopbackAnswer::CannotTell),
+        (false, Err(Denial::NotPermitted)) => Err(LoopbackAnswer::NotPermitted),
+        (false, Ok(addresses)) => dial(addresses, request.port).await.map_err(|_| LoopbackAnswer::Refused),
     };
     let answer = server.as_ref().err().copied().unwrap_or(LoopbackAnswer::Connected);
     conversation.write_u8(answer.byte()).await?;
     conversation.flush().await?;
     match server {
-        Ok(server) => relay(server, conversation).await,
+        Ok(server) => relay_until(server, conversation, revoked(permissions, &request)).await,
         Err(_) => conversation.shutdown().await,
     }
 }
 
-/// Connects to a port of this machine's loopback.
-async fn dial(port: u16) -> io::Result<TcpStream> {
+/// Waits until a connection is permitted no more. The guard ends it by itself, unless the guard is
+/// somebody else's.
+async fn revoked(permissions: &Permissions, request: &LoopbackRequest) {
+    let mut unknown = 0;
+    loop {
+        match permissions.addresses(request) {
+            Ok(_) => unknown = 0,
+            Err(Denial::NotPermitted) => return,
+            // A change may be half written just now.
+            Err(Denial::CannotTell) if unknown == 0 => unknown = 1,
+            Err(Denial::CannotTell) => return,
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Connects to a port of this machine's loopback, at the addresses that were decided about.
+async fn dial(addresses: Vec<IpAddr>, port: u16) -> io::Result<TcpStream> {
     let mut refused = io::Error::from(io::ErrorKind::ConnectionRefused);
-    for address in LOOPBACK {
+    for address in addresses {
         match timeout(DIALLING, TcpStream::connect(SocketAddr::new(address, port))).await {
             Ok(Ok(stream)) => {
                 stream.set_nodelay(true)?;
@@ -126,4 +142,55 @@ async fn dial(port: u16) -> io::Result<TcpStream> {
         }
     }
     Err(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use netpolicy::host::HostName;
+    use netpolicy::load::rule_from_command_line;
+    use netpolicy::policy::Policy;
+    use tokio::net::{TcpListener, UnixStream};
+
+    use super::*;
+    use crate::wire::WorkflowId;
+
+    #[tokio::test]
+    async fn what_is_denied_ends_though_the_guard_holds_on_to_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let rule = |flag, text: &str| Arc::new(rule_from_command_line(flag, text).unwrap());
+        let allow = format!("host.docker.internal:{port}/loopback");
+        let mut policy = Policy { allow: vec![rule("--allow", &allow)], ..Policy::nothing() };
+        let permissions = Permissions::new(WorkflowId::random().unwrap(), policy.clone());
+
+        let (near, far) = UnixStream::pair().unwrap();
+        let (opener, driver) = carrier::opening(near);
+        let (mut accepted, far_driver) = carrier::accepting(far);
+        let mut driving = JoinSet::new();
+        driving.spawn(driver);
+        driving.spawn(far_driver);
+        let carrying = permissions.clone();
+        let carried = tokio::spawn(async move {
+            let conversation = accepted.next().await.unwrap();
+            carry(conversation, &carrying, false).await
+        });
+
+        let mut guard = opener.open().await.unwrap();
+        let request = LoopbackRequest { name: HostName::parse("host.docker.internal").unwrap(), port };
+        request.write(&mut guard).await.unwrap();
+        assert_eq!(guard.read_u8().await.unwrap(), LoopbackAnswer::Connected.byte());
+        let (mut server, _) = listener.accept().await.unwrap();
+        // The control: it lasts for longer than the time between two looks.
+        sleep(LOOK * 2).await;
+        guard.write_all(b"ask").await.unwrap();
+        guard.flush().await.unwrap();
+        server.read_exact(&mut [0; 3]).await.unwrap();
+
+        policy.deny.push(rule("--deny", "host.docker.internal"));
+        permissions.replace(policy);
+        let seen = timeout(LOOK * 10, server.read_u8()).await.expect("it ends");
+        assert_eq!(seen.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert!(carried.await.unwrap().is_err());
+        assert!(guard.read_u8().await.is_err(), "the guard's side ends too");
+    }
 }

@@ -21,18 +21,36 @@ const ENDING: &str = "jsonl";
 /// The most that is read: some reloads of a policy with ten thousand names.
 const MOST: u64 = 64 << 20;
 
-/// Writes a change down.
+/// Writes a change down, whole or not at all.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// When the file cannot be written. Where the change may have taken something away, the changes of
+/// the run cannot be read from then on: nobody knows what was taken.
 pub(crate) fn add(id: WorkflowId, change: &Change) -> Result<(), Failure> {
     let path = path(id)?;
-    let added = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).and_then(|mut file| {
-        let mut line = serde_json::to_vec(change)?;
-        line.push(b'\n');
-        file.write_all(&line)
-    });
-    added.map_err(|error| cannot("write", &path, &error))
+    add_to(&path, change, |mut file, line| file.write_all(line))
+        .map_err(|error| cannot("write", &path, &error))
+}
+
+fn add_to(
+    path: &Path,
+    change: &Change,
+    write: impl FnOnce(&File, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut line = serde_json::to_vec(change)?;
+    line.push(b'\n');
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    // Another change of this machine may be written just now.
+    file.lock()?;
+    let before = file.metadata()?.len();
+    let written = write(&file, &line);
+    if written.is_err() {
+        // A byte that is no change needs no room on a full disk.
+        let unreadable = u64::from(!matches!(change, Change::Allow(_)));
+        file.set_len(before)?;
+        file.set_len(before + unreadable)?;
+    }
+    written
 }
 
 /// Returns the number of bytes of a run's changes: another number tells of another change.
@@ -77,6 +95,29 @@ pub(crate) fn forget(id: WorkflowId) -> Result<(), Failure> {
     }
 }
 
+/// Forgets changes of which there is no run any more: one was made while its run ended.
+pub(crate) fn sweep(has_run: impl Fn(WorkflowId) -> bool) -> Result<(), Failure> {
+    sweep_in(&state::folder("changes")?, has_run)
+}
+
+fn sweep_in(folder: &Path, has_run: impl Fn(WorkflowId) -> bool) -> Result<(), Failure> {
+    for entry in fs::read_dir(folder).map_err(|error| cannot("list", folder, &error))?.flatten() {
+        let path = entry.path();
+        let id = path.file_stem().and_then(|id| id.to_str()).and_then(|id| id.parse().ok());
+        if let (Some(ENDING), Some(id)) = (path.extension().and_then(|end| end.to_str()), id)
+            && !has_run(id)
+        {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(cannot("remove", &path, &error));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
 fn path(id: WorkflowId) -> Result<PathBuf, Failure> {
     Ok(state::folder("changes")?.join(format!("{id}.{ENDING}")))
 }
@@ -93,6 +134,46 @@ mod tests {
 
     fn rule(flag: &str, text: &str) -> std::sync::Arc<netpolicy::policy::Rule> {
         rule_from_command_line(flag, text).unwrap().into()
+    }
+
+    #[test]
+    fn a_change_that_cannot_be_written_leaves_no_half_of_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.jsonl");
+        let base = Policy::nothing();
+        let allow =
+            |port: u16| Change::Allow(rule("--allow", &format!("host.docker.internal:{port}/loopback")));
+        let all = |mut file: &File, line: &[u8]| file.write_all(line);
+        let half = |mut file: &File, line: &[u8]| {
+            file.write_all(&line[..line.len() / 2])?;
+            Err(io::ErrorKind::StorageFull.into())
+        };
+        add_to(&path, &allow(3000), all).unwrap();
+        assert!(add_to(&path, &allow(4000), half).is_err());
+        assert_eq!(read(&path, &base).unwrap().allow.len(), 1);
+        add_to(&path, &allow(5000), all).unwrap();
+        assert_eq!(read(&path, &base).unwrap().allow.len(), 2);
+        // What was to be taken away must not stay because the disk is full.
+        let deny = Change::Deny(rule("--deny", "host.docker.internal"));
+        let nothing = |_: &File, _: &[u8]| Err(io::ErrorKind::StorageFull.into());
+        assert!(add_to(&path, &deny, nothing).is_err());
+        assert!(read(&path, &base).is_err());
+        add_to(&path, &allow(6000), all).unwrap();
+        assert!(read(&path, &base).is_err(), "it stays so");
+    }
+
+    #[test]
+    fn changes_without_a_run_are_swept_and_others_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let [gone, stays] = ["00000001", "00000002"].map(|id| id.parse::<WorkflowId>().unwrap());
+        for name in [format!("{gone}.jsonl"), format!("{stays}.jsonl"), "notes.txt".to_owned()] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        sweep_in(folder.path(), |id| id == stays).unwrap();
+        let mut left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [format!("{stays}.jsonl").as_str(), "notes.txt"]);
     }
 
     #[test]

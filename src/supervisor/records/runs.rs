@@ -167,7 +167,7 @@ pub(crate) fn sweep(engine: &str, living: &[WorkflowId]) -> Result<(), Failure> 
             forget(id)?;
         }
     }
-    Ok(())
+    changes::sweep(|id| is_held(id) || path(id).is_ok_and(|path| path.exists()))
 }
 
 fn is_on(record: &Path, engine: &str) -> bool {

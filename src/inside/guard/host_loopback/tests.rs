@@ -53,6 +53,72 @@ impl Supervisor {
     }
 }
 
+fn to_the_host(access: HostAccess, protocol: Protocol) -> Arc<Rule> {
+    let mut rule = Rule { host_access: access, ..(*host(NAME, &[PORT], Some(protocol))).clone() };
+    rule.origin.text = format!("{access} {}", protocol.as_str());
+    rule.into()
+}
+
+#[tokio::test]
+async fn each_way_to_the_host_has_the_check_of_its_own_rule() {
+    use Protocol::{Http, Tcp};
+    let (address, loopback) = (HostAccess::Address, HostAccess::Loopback);
+    let rules = [to_the_host(address, Tcp), to_the_host(loopback, Http)];
+    let ceiling = |rules: &[Arc<Rule>]| netpolicy::policy::Ceiling {
+        layer: netpolicy::policy::Layer::Organisation,
+        rules: rules.to_vec(),
+    };
+    for turned in [false, true] {
+        for under_ceiling in [false, true] {
+            let mut allow = rules.to_vec();
+            if turned {
+                allow.reverse();
+            }
+            let ceilings = if under_ceiling { vec![ceiling(&allow)] } else { Vec::new() };
+            let policy = Policy { allow, ceilings, ..Policy::nothing() };
+            let (guard, log) = guard_with(policy, None, None);
+            let mut supervisor = Supervisor::attach(&guard).await;
+            // Bytes that are no HTTP reach nobody.
+            let mut agent = connect(&guard, NAME, PORT).await;
+            agent.write_all(b"\0\x01 no request\r\n\r\n").await.unwrap();
+            let _ = read_all(&mut agent).await;
+            let carried = timeout(Duration::from_millis(300), supervisor.accepted.next()).await;
+            assert!(carried.is_err(), "{turned} {under_ceiling}: {:?}", log.lines());
+            // The control: a request does, by the rule for the loopback.
+            let mut agent = connect(&guard, NAME, PORT).await;
+            agent
+                .write_all(format!("GET / HTTP/1.1\r\nHost: {NAME}:{PORT}\r\n\r\n").as_bytes())
+                .await
+                .unwrap();
+            let _server = supervisor.answer(LoopbackAnswer::Connected).await;
+            let opened = |line: &serde_json::Value| {
+                line["phase"] == "open" && line["rule"].to_string().contains("loopback http")
+            };
+            eventually(|| log.lines().iter().any(opened)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_supervisor_that_is_there_is_waited_for_and_one_that_is_gone_is_not() {
+    let (guard, log) = guard_with(policy(), None, None);
+    let (reader, writer) = std::io::pipe().unwrap();
+    guard.attached.watch(&reader, |_| {});
+    let mut agent = connect(&guard, NAME, PORT).await;
+    sleep(Duration::from_millis(200)).await;
+    let mut supervisor = Supervisor::attach(&guard).await;
+    let mut server = supervisor.answer(LoopbackAnswer::Connected).await;
+    agent.write_all(b"ask").await.unwrap();
+    server.read_exact(&mut [0; 3]).await.unwrap();
+    drop((writer, supervisor, server));
+    eventually(|| guard.attached.now() == Some(false)).await;
+    eventually(|| guard.host_loopback.opener.read().unwrap().is_none()).await;
+    let began = Instant::now();
+    let mut agent = connect(&guard, NAME, PORT).await;
+    assert!(read_all(&mut agent).await.is_err());
+    assert!(error(&log).contains("no supervisor carries") && began.elapsed() < OPENING, "{}", error(&log));
+}
+
 /// Reads the last refusal's words.
 fn error(log: &crate::inside::guard::events::tests::Log) -> String {
     let lines = log.lines();
@@ -102,6 +168,7 @@ async fn a_supervisor_that_refuses_is_believed_and_its_reason_told() {
     for (answer, words) in [
         (LoopbackAnswer::NotPermitted, "does not know of this permission"),
         (LoopbackAnswer::Refused, "nothing listens on port 3000"),
+        (LoopbackAnswer::CannotTell, "cannot read what was changed"),
         (LoopbackAnswer::Full, "as many connections as it can"),
     ] {
         let mut agent = connect(&guard, NAME, PORT).await;

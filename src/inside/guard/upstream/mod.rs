@@ -18,7 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::wire::event::Kind;
-use netpolicy::decide::{Reason, Target};
+use netpolicy::decide::{Reason, Target, Verdict};
 use netpolicy::floor;
 use netpolicy::host::HostName;
 use netpolicy::host_access::LOOPBACK_ADDRESS;
@@ -32,6 +32,7 @@ pub(crate) use self::dial::keep_alive;
 pub(crate) use self::proxy::Credentials;
 use self::proxy::Proxy;
 use super::gate::{Link, Refusal};
+use super::live;
 use crate::host::resolve::{self, Patience, Resolution, Resolvers};
 
 /// Inputs that the guard needs to follow a policy and that the policy does not have.
@@ -67,8 +68,8 @@ enum DialRoute<'o> {
     Direct(Vec<SocketAddr>),
     /// The loopback of the supervisor's machine, by the supervisor; the name of the host.
     Loopback(HostName),
-    /// Through the proxy; who resolved the name, or would.
-    Proxy(&'o Proxy, ResolvedBy),
+    /// Through the proxy; who resolved the name, or would, and the permission.
+    Proxy(&'o Proxy, ResolvedBy, Box<Verdict>),
 }
 
 impl Outside {
@@ -123,25 +124,25 @@ impl Outside {
                 let (stream, address) = dialled.map_err(|error| failed(not_connected(&error, shown)))?;
                 // Dialling takes seconds, and a change in the meantime knew nothing of this
                 // address.
-                let verdict = link.guard.names.decide(&link.target, Some(link.port), Some(address.ip()));
+                let verdict = live::at_address(link, address.ip());
                 if !verdict.allowed {
                     let _ = stream.set_zero_linger();
                     return Err(Refusal::of_address(address.ip(), verdict));
                 }
-                link.opened(Some(address.ip()), ResolvedBy::Guard).await;
+                link.opened(Some(address.ip()), ResolvedBy::Guard, &verdict).await;
                 Ok(stream)
             }
             DialRoute::Loopback(name) => {
-                let stream = link.guard.host_loopback.connect(&name, link.port).await?;
-                let verdict = link.guard.names.decide(&link.target, Some(link.port), Some(LOOPBACK_ADDRESS));
+                let stream = link.guard.host_loopback.connect(&name, link.port, &link.guard.attached).await?;
+                let verdict = live::at_address(link, LOOPBACK_ADDRESS);
                 if !verdict.allowed {
                     let _ = stream.set_zero_linger();
                     return Err(Refusal::of_address(LOOPBACK_ADDRESS, verdict));
                 }
-                link.opened(Some(LOOPBACK_ADDRESS), ResolvedBy::Guard).await;
+                link.opened(Some(LOOPBACK_ADDRESS), ResolvedBy::Guard, &verdict).await;
                 Ok(stream)
             }
-            DialRoute::Proxy(proxy, resolver) => {
+            DialRoute::Proxy(proxy, resolver, verdict) => {
                 let stream = self.dial_proxy(proxy).await.map_err(failed)?;
                 let target = match &link.target {
                     Target::Name(name) => Server::Name(name.clone()),
@@ -151,7 +152,7 @@ impl Outside {
                     .tunnel(stream, &target, link.port)
                     .await
                     .map_err(|error| failed(error.to_string()))?;
-                link.opened(None, resolver).await;
+                link.opened(None, resolver, &verdict).await;
                 Ok(stream)
             }
         }
@@ -165,8 +166,7 @@ impl Outside {
             // or the supervisor's loopback. Where both are permitted it is the loopback: servers
             // that listen everywhere answer there too.
             Target::Name(name) if floor::refused_name(name).is_some() => {
-                let loopback = Some(LOOPBACK_ADDRESS);
-                if link.guard.names.decide(&link.target, Some(link.port), loopback).allowed {
+                if live::at_address(link, LOOPBACK_ADDRESS).allowed {
                     return Ok(DialRoute::Loopback(name.clone()));
                 }
                 let unknown = "the engine did not tell the guard where the host is".to_owned();
@@ -175,24 +175,34 @@ impl Outside {
             }
             Target::Name(name) => {
                 let proxy = self.proxy().filter(|proxy| !proxy.leaves_out(name));
-                let by_proxy =
-                    proxy.filter(|_| link.guard.names.permits_by_proxy(&link.target, Some(link.port)));
+                let (by_proxy, refused) = match proxy.map(|proxy| (proxy, live::by_proxy(link))) {
+                    Some((_, verdict)) if !verdict.allowed => (None, Some(verdict)),
+                    permitted => (permitted, None),
+                };
+                // The rule that permits it demands another check than the one that was made.
+                let refused = refused.filter(|verdict| verdict.reason == Reason::Protocol);
                 let failed = |error: String| Refusal::failed(Reason::ResolveFailed, error);
                 match self.resolve(name, by_proxy.is_some()).await {
                     Ok(Resolution::Addresses(addresses)) => (addresses, proxy),
-                    other => match (by_proxy, other) {
-                        (Some(proxy), _) => return Ok(DialRoute::Proxy(proxy, ResolvedBy::Proxy)),
-                        (None, Err(error)) => return Err(failed(only_the_proxy(error, proxy))),
-                        (None, Ok(answer)) => return Err(failed(only_the_proxy(answer.to_string(), proxy))),
+                    other => match (by_proxy, refused, other) {
+                        (Some((proxy, verdict)), ..) => {
+                            return Ok(DialRoute::Proxy(proxy, ResolvedBy::Proxy, verdict.into()));
+                        }
+                        (None, Some(verdict), _) => return Err(Refusal::by(verdict)),
+                        (None, None, Err(error)) => return Err(failed(only_the_proxy(error, proxy))),
+                        (None, None, Ok(answer)) => {
+                            return Err(failed(only_the_proxy(answer.to_string(), proxy)));
+                        }
                     },
                 }
             }
         };
-        let mut permitted = Vec::new();
+        let (mut permitted, mut by) = (Vec::new(), None);
         let mut refused = None;
         for address in addresses {
-            let verdict = link.guard.names.decide(&link.target, Some(link.port), Some(address));
+            let verdict = live::at_address(link, address);
             if verdict.allowed {
+                by.get_or_insert(verdict);
                 permitted.push(address);
             } else if refused.is_none() {
                 refused = Some((address, verdict));
@@ -204,7 +214,10 @@ impl Outside {
             (_, Some((address, verdict))) if permitted.is_empty() || behind.is_some() => {
                 Err(Refusal::of_address(address, verdict))
             }
-            (Some(proxy), _) => Ok(DialRoute::Proxy(proxy, ResolvedBy::Guard)),
+            (Some(proxy), _) => {
+                let by = by.unwrap_or_else(|| link.verdict.clone());
+                Ok(DialRoute::Proxy(proxy, ResolvedBy::Guard, by.into()))
+            }
             (None, _) => {
                 // With a proxy, what it is not for is dialled, and nothing beside it.
                 if let Some(proxy) = proxy {

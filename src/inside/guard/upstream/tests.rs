@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use netpolicy::host::HostPattern;
 use netpolicy::host_access::HostAccess;
-use netpolicy::policy::{Policy, Rule};
+use netpolicy::policy::{Policy, Protocol, Rule};
 use netpolicy::settings::{self, Direct};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -322,5 +322,20 @@ async fn the_host_is_reached_by_its_alias_on_named_ports_only() {
             }
         }
         drop(agent);
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_another_rule_permits_has_the_check_of_that_rule() {
+    let raw = host("mixed.test", &[3000], Some(Protocol::Tcp));
+    let checked = host("mixed.test", &[3000], Some(Protocol::Http));
+    let within = Rule { private: vec!["10.0.0.0/8".parse().unwrap()], ..(*checked).clone() };
+    for (address, dialled) in [("10.0.0.8", 0), ("198.51.100.7", 1)] {
+        let names = [("mixed.test".to_owned(), addresses(&[address]))].into();
+        let world = Stage { names, ..Stage::default() };
+        let (guard, log) = guard_on(policy(vec![raw.clone(), Arc::new(within.clone())]), world, None);
+        let mut agent = connect(&guard, "mixed.test", 3000).await;
+        assert!(read_all(&mut agent).await.is_err());
+        assert_eq!(stage(&guard).dialled.lock().unwrap().len(), dialled, "{address}: {:?}", log.lines());
     }
 }
