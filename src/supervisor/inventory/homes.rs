@@ -37,10 +37,7 @@ fn judged(home: &HomeIdentity, found: &Volume) -> HomeVolume {
 /// Refuses a home that a running container has. The agent of a killed supervisor goes on, and holds
 /// no lock.
 pub(crate) async fn check_is_free(engine: &Engine, home: &HomeIdentity) -> Result<(), Failure> {
-    let filters = HashMap::from([("volume".to_owned(), vec![home.volume()])]);
-    let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
-    let listed = engine.list_containers(options).await;
-    let listed = listed.map_err(|error| engine::refused("cannot list the engine's containers", &error))?;
+    let listed = users(engine, home).await?;
     // Engines differ in the states that a filter may name.
     let Some(container) = listed.iter().find(|container| may_run(container)) else { return Ok(()) };
     let (who, hint) = match Part::of_container(container) {
@@ -59,6 +56,27 @@ pub(crate) async fn check_is_free(engine: &Engine, home: &HomeIdentity) -> Resul
         }
     };
     Err(Failure::new(COULD_NOT_RUN, format!("the home `{}` is in use by {who}", home.name)).hint(hint))
+}
+
+/// Lists the containers that have a home, whatever they do.
+async fn users(engine: &Engine, home: &HomeIdentity) -> Result<Vec<ContainerSummary>, Failure> {
+    let filters = HashMap::from([("volume".to_owned(), vec![home.volume()])]);
+    let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
+    let listed = engine.list_containers(options).await;
+    listed.map_err(|error| engine::refused("cannot list the engine's containers", &error))
+}
+
+/// Returns what to do where a volume is not removed: a kept container has it until it is stopped
+/// for good, and `gc` leaves that one alone.
+fn still_used(listed: &[ContainerSummary]) -> String {
+    let kept = listed.iter().filter_map(Part::of_container).find(|part| part.keep);
+    match kept {
+        Some(part) => {
+            let id = part.claim.workflow;
+            format!("the kept container of the run {id} has it: `ringfence stop {id}` removes that one")
+        }
+        None => "`ringfence gc` removes what a killed run left; then try again".to_owned(),
+    }
 }
 
 /// Tells whether a container runs, or may. A state that is not known counts.
@@ -85,12 +103,31 @@ pub(crate) async fn remove_home(engine: &Engine, held: HeldHome) -> Result<(), F
         HomeVolume::Own => {
             check_is_free(engine, &home).await?;
             let removed = engine.api.remove_volume(&home.volume(), None::<RemoveVolumeOptions>).await;
-            removed.or_else(|error| match engine::is_missing(&error) {
-                true => Ok(()),
-                false => Err(engine::refused(format!("cannot remove the home `{}`", home.name), &error)
-                    .hint("`ringfence gc` removes what a killed run left; then try again")),
-            })?;
+            if let Err(error) = removed
+                && !engine::is_missing(&error)
+            {
+                let hint = still_used(&users(engine, &home).await.unwrap_or_default());
+                return Err(
+                    engine::refused(format!("cannot remove the home `{}`", home.name), &error).hint(hint)
+                );
+            }
         }
     }
     held.forget()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervisor::spec::part::tests::listed;
+
+    #[test]
+    fn a_home_that_a_kept_container_has_is_freed_by_stop_and_not_by_gc() {
+        let kept = listed("/ringfence-00112233-agent", &[("dev.ringfence.keep", "yes")]);
+        let other = listed("/ringfence-00112233-agent", &[]);
+        let hint = still_used(&[other.clone(), kept]);
+        assert!(hint.contains("`ringfence stop 00112233`") && !hint.contains("gc"), "{hint}");
+        assert!(still_used(&[other]).contains("`ringfence gc`"));
+        assert!(still_used(&[]).contains("`ringfence gc`"));
+    }
 }

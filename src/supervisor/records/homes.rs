@@ -71,19 +71,21 @@ impl HomeRecord {
     fn check(&self, asked: &HomeOwner, engine: &str) -> Result<(), Failure> {
         let name = &self.identity.name;
         let HomeOwner { project, image } = &self.identity.owner;
-        let refused = |whose: String| {
-            Err(Failure::new(COULD_NOT_RUN, format!("--home {name}: that home belongs to {whose}")).hint(
-                format!(
-                    "choose another name for this run's home, or remove that one: ringfence home rm {name}"
-                ),
-            ))
+        let other = "choose another name for this run's home";
+        let belongs = |whose: String| {
+            Failure::new(COULD_NOT_RUN, format!("--home {name}: that home belongs to {whose}"))
         };
         if *project != asked.project {
-            return refused(match project {
+            let whose = match project {
                 Some(project) => format!("the project {project}"),
                 None => "runs without a project".to_owned(),
-            });
+            };
+            // To remove it would end that project's logins.
+            return Err(belongs(whose).hint(format!("{other}: a name is one home on this machine")));
         }
+        let refused = |whose: String| {
+            Err(belongs(whose).hint(format!("{other}, or remove that one: ringfence home rm {name}")))
+        };
         if *image != asked.image {
             return refused(format!("the image {image}, and this run's is {}", asked.image));
         }
@@ -359,7 +361,9 @@ mod tests {
         ] {
             let refused = HeldHome::at(&path, &asked, engine, &workflow("b")).err().unwrap();
             assert!(refused.message.contains(whose), "{}", refused.message);
-            assert!(refused.hint.unwrap().contains("ringfence home rm work"));
+            let (hint, is_of_project) = (refused.hint.unwrap(), whose.contains("project"));
+            assert!(hint.contains("choose another name"), "{hint}");
+            assert_eq!(hint.contains("ringfence home rm work"), !is_of_project, "{hint}");
         }
         used(&path, &asked(Some("/p"), "i"), "e", &workflow("b"));
     }

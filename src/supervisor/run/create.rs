@@ -1,7 +1,7 @@
 //! Creates containers and volumes, and reads what the engine says of them.
 
 use bollard::errors::Error as ApiError;
-use bollard::models::{ContainerCreateBody, VolumeCreateRequest};
+use bollard::models::{ContainerCreateBody, ContainerCreateResponse, VolumeCreateRequest};
 
 use crate::supervisor::engine::warnings;
 use crate::supervisor::engine::{self, Engine};
@@ -12,21 +12,22 @@ use crate::supervisor::spec::service::ServiceSpec;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::term::{Failure, Warning, trace};
 
-/// Creates one container as it is asked for; one that is less than that is a failure.
+/// Creates one container as it is asked for, and returns its id; one that is less than that is a
+/// failure.
 pub(super) async fn create(
     engine: &Engine,
     workflow: &Workflow,
     role: Role,
     mut body: ContainerCreateBody,
-) -> Result<(), Failure> {
+) -> Result<String, Failure> {
     if matches!(role, Role::Fence | Role::Guard) {
         body.env.get_or_insert_default().extend(trace::variable());
     }
-    let warnings = try_create(engine, workflow, role, body).await.map_err(|error| refused(role, &error))?;
-    for words in warnings::judge(&warnings)? {
+    let created = try_create(engine, workflow, role, body).await.map_err(|error| refused(role, &error))?;
+    for words in warnings::judge(&created.warnings)? {
         crate::term::warn(Warning::ByEngine { about: Some(role.to_string()), words });
     }
-    Ok(())
+    Ok(created.id)
 }
 
 /// The agent. A storage driver that was asked to hold the disk limit may say only now that it
@@ -36,26 +37,27 @@ pub(super) async fn create_agent(
     workflow: &Workflow,
     agent: &AgentSpec,
     filter: &str,
+    fence: &str,
 ) -> Result<(), Failure> {
     let asked = |agent: &AgentSpec| {
-        let mut body = containers::agent(workflow, agent, filter);
+        let mut body = containers::agent(workflow, agent, filter, fence);
         etc::name_agent(engine.dialect.hostname, &mut body);
         body
     };
     let body = asked(agent);
     if !agent.quota {
-        return create(engine, workflow, Role::Agent, body).await;
+        return create(engine, workflow, Role::Agent, body).await.map(drop);
     }
     match try_create(engine, workflow, Role::Agent, body).await {
-        Ok(warnings) => {
-            for words in warnings::judge(&warnings)? {
+        Ok(created) => {
+            for words in warnings::judge(&created.warnings)? {
                 crate::term::warn(Warning::ByEngine { about: Some(Role::Agent.to_string()), words });
             }
             Ok(())
         }
         Err(error) if engine::describe(&error).contains("storage-opt") => {
             let without = asked(&AgentSpec { quota: false, ..agent.clone() });
-            create(engine, workflow, Role::Agent, without).await
+            create(engine, workflow, Role::Agent, without).await.map(drop)
         }
         Err(error) => Err(refused(Role::Agent, &error)),
     }
@@ -66,8 +68,8 @@ async fn try_create(
     workflow: &Workflow,
     role: Role,
     body: ContainerCreateBody,
-) -> Result<Vec<String>, ApiError> {
-    engine.create_container(workflow.object(role), body).await.map(|created| created.warnings)
+) -> Result<ContainerCreateResponse, ApiError> {
+    engine.create_container(workflow.object(role), body).await
 }
 
 fn refused(role: Role, error: &ApiError) -> Failure {
@@ -80,8 +82,9 @@ pub(super) async fn create_service(
     workflow: &Workflow,
     service: &ServiceSpec,
     filter: &str,
+    fence: &str,
 ) -> Result<(), Failure> {
-    let mut body = containers::service(workflow, &service.container, filter);
+    let mut body = containers::service(workflow, &service.container, filter, fence);
     etc::name_agent(engine.dialect.hostname, &mut body);
     let (name, what) =
         (workflow.object_of(Role::Service, &service.name), format!("service `{}`", service.name));

@@ -50,6 +50,8 @@ pub(super) struct Created<'a> {
     pub(super) awaited: Awaited,
     /// The filter of system calls of agent and services, as the engine takes it.
     pub(super) filter: String,
+    /// The engine's id of the fence.
+    pub(super) fence: String,
     /// Tells whether agent and services were created already.
     pub(super) has_agent: bool,
     /// Marks in directories of this machine, which go before the agent comes.
@@ -102,7 +104,7 @@ impl<'a> Created<'a> {
         create_volume(engine, workflow, Role::Volume, true).await?;
         let (guard, fence) =
             tokio::try_join!(begin_guard(plan, &gathered, events), create_fence(plan, &gathered))?;
-        let FencePlace { asking, mut subnets } = fence;
+        let FencePlace { id: fence, asking, mut subnets } = fence;
         subnets.extend(guard.subnet);
         let planted = match plan.facts.elsewhere {
             true => nonce::plant(&agent.binds.all)?,
@@ -113,11 +115,11 @@ impl<'a> Created<'a> {
         // The image's own authorities are read in the agent's container, before the fence runs.
         let has_agent = gathered.corporate.is_some();
         if let Some(corporate) = &gathered.corporate {
-            create_agent_last(plan, &filter).await?;
+            create_agent_last(plan, &filter, &fence).await?;
             authorities::install(engine, workflow, corporate).await?;
         }
         let awaited = Awaited { asking, subnets };
-        Ok(Created { plan, measuring, guard, awaited, filter, has_agent, planted })
+        Ok(Created { plan, measuring, guard, awaited, filter, fence, has_agent, planted })
     }
 }
 
@@ -166,6 +168,8 @@ async fn begin_guard(plan: &RunPlan, gathered: &Gathered, events: EventFiles) ->
 
 /// Facts that are known where the fence is.
 struct FencePlace {
+    /// The engine's id of the fence.
+    id: String,
     /// The asking for the addresses of the engine's machine.
     asking: JoinSet<Result<KnownHost, Failure>>,
     /// Subnets of the engine, the fence's among them.
@@ -202,9 +206,9 @@ async fn create_fence(plan: &RunPlan, gathered: &Gathered) -> Result<FencePlace,
     if agent.handed {
         secrets::create_volume(engine, workflow).await?;
     }
-    create(engine, workflow, Role::Fence, fence(plan, &own)).await?;
+    let id = create(engine, workflow, Role::Fence, fence(plan, &own)).await?;
     drop(step);
-    Ok(FencePlace { asking, subnets })
+    Ok(FencePlace { id, asking, subnets })
 }
 
 /// Starts the container of a helper.
@@ -248,10 +252,11 @@ impl Awaited {
 }
 
 /// Creates the containers of the agent and of the services, which are started by nobody yet.
-pub(super) async fn create_agent_last(plan: &RunPlan, filter: &str) -> Result<(), Failure> {
+pub(super) async fn create_agent_last(plan: &RunPlan, filter: &str, fence: &str) -> Result<(), Failure> {
     let RunPlan { engine, workflow, agent, .. } = plan;
     home::make_ready(plan).await?;
-    tokio::try_join!(create_agent(engine, workflow, agent, filter), services::create(plan, filter))?;
+    let services = services::create(plan, filter, fence);
+    tokio::try_join!(create_agent(engine, workflow, agent, filter, fence), services)?;
     let name = workflow.object(Role::Agent);
     let (checked, ()) = tokio::join!(image_volumes::check(engine, &name, "the agent"), give_account(plan));
     checked

@@ -56,7 +56,7 @@ impl<'a> Created<'a> {
     /// to the fence.
     pub(super) async fn prove(self, record: &mut Held) -> Result<Proven<'a>, Failure> {
         let mut step = trace::step("fence proven, guard ready");
-        let Created { plan, measuring, guard, awaited, filter, has_agent, planted } = self;
+        let Created { plan, measuring, guard, awaited, filter, fence, has_agent, planted } = self;
         let BegunGuard { link: guard, is_ready, starting, .. } = guard;
         let RunPlan { engine, workflow, agent, .. } = plan;
         let mut input = FenceInput::attach(plan).await?;
@@ -82,7 +82,7 @@ impl<'a> Created<'a> {
         // The agent's container costs no time while fence and guard begin.
         let made = async {
             if !has_agent {
-                create_agent_last(plan, &filter).await?;
+                create_agent_last(plan, &filter, &fence).await?;
             }
             record.add_ids(&inventory::of_run(engine, workflow).await?.parts)?;
             // Nobody can ask later: an agent may change its image's accounts.

@@ -85,10 +85,10 @@ pub(super) async fn create_volumes(plan: &RunPlan) -> Result<(), Failure> {
 }
 
 /// Creates the services' containers, which are started by nobody yet.
-pub(super) async fn create(plan: &RunPlan, filter: &str) -> Result<(), Failure> {
+pub(super) async fn create(plan: &RunPlan, filter: &str, fence: &str) -> Result<(), Failure> {
     let RunPlan { engine, workflow, .. } = plan;
     for service in &plan.services {
-        create_service(engine, workflow, service, filter).await?;
+        create_service(engine, workflow, service, filter, fence).await?;
         let whose = format!("the service `{}`", service.name);
         image_volumes::check(engine, &container(plan, service), &whose).await?;
     }

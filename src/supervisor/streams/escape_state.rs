@@ -37,6 +37,9 @@ pub(super) enum EscapeState {
     LeavingText,
 }
 
+/// Ends whatever sequence is open. Behind an ESC in a text, the first ST is that text's.
+pub(super) const END_SEQUENCE: &[u8] = b"\x1b\\\x1b\\";
+
 const BEL: u8 = 0x07;
 const ESC: u8 = 0x1b;
 const CANCEL: u8 = 0x18;
@@ -57,9 +60,10 @@ impl EscapeState {
         use EscapeState::{Character, Command, Control, Escape, Ground, Intermediate, LeavingText, Text};
         match (self, byte) {
             (Command, BEL) => Ground,
-            (Command | Text | LeavingText, ESC) => LeavingText,
+            (Command | Text, ESC) => LeavingText,
             (LeavingText, b'\\') => Ground,
-            // Some terminals have begun another sequence here: BEL ends nothing for certain.
+            // Some terminals have begun another sequence here: BEL ends nothing for certain. In the
+            // text of a DCS, tmux takes a second ESC for data.
             (LeavingText, _) | (Command, CANCEL | SUBSTITUTE) => Text,
             (Command | Text, _) => self,
             (_, ESC) => Escape,
@@ -166,6 +170,9 @@ mod tests {
             b"\xc2\x9d2;a",
             b"\x1b[[",
             b"\x1bO",
+            b"\x1bPtmux;\x1b\x1b]2;a\x1b\x1b\\",
+            b"\x1bPtmux;\x1b\x1b\\",
+            b"\x1b]2;a\x1b\x1b\\",
         ] {
             assert!(!EscapeState::default().after(doubtful).is_ground(), "{doubtful:?}");
         }
@@ -251,8 +258,7 @@ mod tests {
             let (before, after) = output.split_at(at.index(output.len() + 1));
             let whole = EscapeState::default().after(&output);
             prop_assert_eq!(EscapeState::default().after(before).after(after), whole);
-            // A string terminator leads out of everything.
-            prop_assert!(whole.after(b"\x1b\\").is_ground(), "{whole:?}");
+            prop_assert!(whole.after(END_SEQUENCE).is_ground(), "{whole:?}");
         }
     }
 }

@@ -161,7 +161,9 @@ async fn due(title: Option<&mut TerminalTitle>) {
 /// Writes the title of the person's terminal. One that is gone shows nothing.
 async fn show(title: Option<&mut TerminalTitle>) {
     if let Some(title) = title {
-        let _ = write(Standard::Out, title.sequences()).await;
+        let bytes = title.sequences();
+        let write = title.writer(bytes);
+        let _ = tokio::task::spawn_blocking(move || write(&mut std::io::stdout().lock())).await;
     }
 }
 

@@ -7,14 +7,15 @@
 //! The agent can write a title too, so a title proves nothing: the events do. What stands in it is
 //! made of the letters of host names, of digits and of fixed words.
 
+use std::io::StdoutLock;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::escape_state::EscapeState;
-use super::to_screen;
+use super::escape_state::{END_SEQUENCE, EscapeState};
+use super::{to_screen, write_all};
 
 /// Titles do not follow each other faster.
 const TITLE_PAUSE: Duration = Duration::from_secs(1);
@@ -26,8 +27,8 @@ const LONGEST: usize = 80;
 const KEEP: &[u8] = b"\x1b[22;2t";
 /// Empties the title, and has the terminal take the one that was kept.
 const RESTORE: &[u8] = b"\x1b]2;\x07\x1b[23;2t";
-/// Ends whatever sequence the agent left open.
-const END_SEQUENCE: &[u8] = b"\x1b\\";
+/// A terminal that stands still for so long is left as it is: the run's end must not wait for it.
+const END_LIMIT: Duration = Duration::from_secs(1);
 
 /// Refusals of a run so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -122,6 +123,18 @@ impl TerminalTitle {
         self.is_pending && self.is_between_sequences() && Instant::now() >= self.next
     }
 
+    /// Returns what writes these sequences to a stream, unless the title's end was written
+    /// meanwhile.
+    pub(super) fn writer(&self, bytes: Vec<u8>) -> impl FnOnce(&mut StdoutLock<'_>) + Send + 'static {
+        let screen = Arc::clone(&self.screen);
+        move |out| {
+            if !locked(&screen).is_over {
+                // A terminal that is gone shows nothing.
+                let _ = write_all(out, &bytes);
+            }
+        }
+    }
+
     /// Returns the sequences to write now.
     pub(super) fn sequences(&mut self) -> Vec<u8> {
         let text = words(&self.refusals.borrow_and_update());
@@ -169,8 +182,20 @@ impl Drop for TitleEnd {
     fn drop(&mut self) {
         let bytes = self.sequences();
         if !bytes.is_empty() {
-            to_screen(&bytes);
+            within(END_LIMIT, move || to_screen(&bytes));
         }
+    }
+}
+
+/// Does something on a thread of its own, and waits for it no longer than this. The thread goes on.
+fn within(limit: Duration, work: impl FnOnce() + Send + 'static) {
+    let (done, is_done) = std::sync::mpsc::channel();
+    let begun = std::thread::Builder::new().name("title".to_owned()).spawn(move || {
+        work();
+        let _ = done.send(());
+    });
+    if begun.is_ok() {
+        let _ = is_done.recv_timeout(limit);
     }
 }
 
@@ -223,11 +248,26 @@ mod tests {
         sender.send_replace(refused(1000, "b.test"));
         assert!(title.is_due() && text(&title.sequences()).contains("^]9;"));
         title.passed(b"\x1b]2;an agent's");
-        assert_eq!(text(&end.sequences()), "^\\^]2;$^[23;2t");
+        assert_eq!(text(&end.sequences()), "^\\^\\^]2;$^[23;2t");
         sender.send_replace(refused(1001, "c.test"));
         title.passed(b"\x07");
         tokio::time::advance(NOTIFY_PAUSE).await;
         assert_eq!((title.sequences(), end.sequences()), (Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn a_terminal_that_stands_still_does_not_hold_the_end_up() {
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let began = std::time::Instant::now();
+        within(Duration::from_millis(50), move || {
+            let _ = receiver.recv();
+        });
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        drop(sender);
+        // The control: what does not stand still is waited for.
+        let (sender, receiver) = std::sync::mpsc::channel();
+        within(Duration::from_secs(20), move || sender.send(7).unwrap());
+        assert_eq!(receiver.try_recv(), Ok(7));
     }
 
     #[test]

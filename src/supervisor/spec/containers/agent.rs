@@ -19,10 +19,16 @@ use crate::supervisor::spec::{etc, image_volumes, init};
 pub(super) const LABEL_CAPABILITIES: &str = "io.containers.capabilities";
 
 /// Returns the agent: in the fence's namespace, with few capabilities and limits on. `filter`: see
-/// [`Surface::lay_on`](crate::supervisor::spec::surface::Surface::lay_on).
-pub(crate) fn agent(workflow: &Workflow, agent: &AgentSpec, filter: &str) -> ContainerCreateBody {
+/// [`Surface::lay_on`](crate::supervisor::spec::surface::Surface::lay_on). `fence`: its id. A name
+/// could be another container's later, when a kept agent is started again.
+pub(crate) fn agent(
+    workflow: &Workflow,
+    agent: &AgentSpec,
+    filter: &str,
+    fence: &str,
+) -> ContainerCreateBody {
     let mut host = HostConfig {
-        network_mode: Some(format!("container:{}", workflow.object(Role::Fence))),
+        network_mode: Some(format!("container:{fence}")),
         runtime: agent.runtime.clone(),
         init: Some(true),
         nano_cpus: Some(agent.limits.nano_cpus),
@@ -85,9 +91,14 @@ fn mounts(workflow: &Workflow, agent: &AgentSpec) -> Vec<Mount> {
 }
 
 /// Returns a service beside the agent: all that holds for the agent's container holds for it.
-pub(crate) fn service(workflow: &Workflow, service: &AgentSpec, filter: &str) -> ContainerCreateBody {
+pub(crate) fn service(
+    workflow: &Workflow,
+    service: &AgentSpec,
+    filter: &str,
+    fence: &str,
+) -> ContainerCreateBody {
     let labels = labels(workflow, service, Role::Service);
-    ContainerCreateBody { labels: Some(labels), ..agent(workflow, service, filter) }
+    ContainerCreateBody { labels: Some(labels), ..agent(workflow, service, filter, fence) }
 }
 
 /// Returns the agent's labels.

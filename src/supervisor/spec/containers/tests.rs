@@ -14,6 +14,9 @@ use crate::supervisor::spec::workflow::{LABEL_DISK, Workflow};
 use crate::wire::UnixTime;
 use crate::wire::init::InitKeys;
 
+/// The fence's id.
+const FENCE: &str = "f3nce";
+
 fn workflow() -> Workflow {
     let digest = format!("sha256:{}", "d".repeat(64));
     Workflow {
@@ -56,7 +59,7 @@ fn plain() -> AgentSpec {
 fn an_agent_is_asked_for_as_it_was_read() {
     let asked = AgentSpec { handed: false, ..plain() };
     // Labels and options are in no order.
-    let shown = serde_json::to_value(super::agent(&workflow(), &asked, "PROFILE")).unwrap();
+    let shown = serde_json::to_value(super::agent(&workflow(), &asked, "PROFILE", FENCE)).unwrap();
     insta::assert_snapshot!(serde_json::to_string_pretty(&shown).unwrap());
 }
 
@@ -64,8 +67,8 @@ fn an_agent_is_asked_for_as_it_was_read() {
 fn a_service_is_held_as_the_agent_is() {
     let spec =
         AgentSpec { handed: false, trust: false, first_volume: 3, data: vec!["/data".to_owned()], ..plain() };
-    let of_agent = super::agent(&workflow(), &spec, "PROFILE");
-    let mut made = super::service(&workflow(), &spec, "PROFILE");
+    let of_agent = super::agent(&workflow(), &spec, "PROFILE", FENCE);
+    let mut made = super::service(&workflow(), &spec, "PROFILE", FENCE);
     let labels = made.labels.clone().unwrap();
     assert_eq!((labels["dev.ringfence.role"].as_str(), labels[LABEL_DISK].as_str()), ("service", ""));
     made.labels.clone_from(&of_agent.labels);
@@ -78,7 +81,7 @@ fn a_service_is_held_as_the_agent_is() {
 fn an_images_labels_have_no_value_and_ringfences_own_stay() {
     let labels = [LABEL_DISK, "io.containers.autoupdate", LABEL_CAPABILITIES].map(str::to_owned);
     let image = Image { labels: labels.to_vec(), ..Image::default() };
-    let made = super::agent(&workflow(), &AgentSpec { image, ..plain() }, "PROFILE").labels.unwrap();
+    let made = super::agent(&workflow(), &AgentSpec { image, ..plain() }, "PROFILE", FENCE).labels.unwrap();
     assert_eq!(made["io.containers.autoupdate"], "");
     assert_eq!(made[LABEL_DISK], Limits::default().disk.to_string());
     assert!(!made.contains_key(LABEL_CAPABILITIES));
@@ -99,7 +102,7 @@ fn an_agent_that_waits_for_the_word_begins_as_the_engine_would_begin_it() {
         let entrypoint = entrypoint.map(str::to_owned);
         let keys = InitKeys { ask: "ask".to_owned(), go: "go".to_owned() };
         let asked = AgentSpec { image, entrypoint, command: list(command), by_init: Some(keys), ..plain() };
-        let made = super::agent(&workflow(), &asked, "PROFILE");
+        let made = super::agent(&workflow(), &asked, "PROFILE", FENCE);
         assert_eq!(made.entrypoint.unwrap(), [crate::wire::init::PLACE]);
         assert_eq!(made.cmd.unwrap(), [&["ask", "go"], expected].concat());
     }
@@ -121,7 +124,7 @@ fn only_the_fence_may_administer_a_network_and_only_its_own() {
         .host_config
         .unwrap();
     let guard = guard(&workflow(), "img", "uplink", true, 5).host_config.unwrap();
-    let agent = agent(&workflow(), &plain(), "PROFILE").host_config.unwrap();
+    let agent = agent(&workflow(), &plain(), "PROFILE", FENCE).host_config.unwrap();
     let asked = host(&workflow(), "img", false);
     assert_eq!((asked.user.as_deref(), asked.exposed_ports.is_none()), (Some(GUARD_USER), true));
     let host = asked.host_config.unwrap();
@@ -134,7 +137,7 @@ fn only_the_fence_may_administer_a_network_and_only_its_own() {
     assert_eq!(fence.cap_add.as_deref(), Some(&["NET_ADMIN".to_owned()][..]));
     assert_eq!(fence.network_mode.as_deref(), Some("net"));
     assert_eq!(guard.cap_add, None);
-    assert_eq!(agent.network_mode.as_deref(), Some("container:ringfence-0000002a-fence"));
+    assert_eq!(agent.network_mode.as_deref(), Some("container:f3nce"));
     for host in [&fence, &guard, &agent, &host] {
         assert_eq!(host.cap_drop.as_deref(), Some(&["ALL".to_owned()][..]));
         assert_eq!(host.security_opt.as_deref().unwrap()[0], "no-new-privileges");
@@ -148,7 +151,7 @@ fn only_the_fence_may_administer_a_network_and_only_its_own() {
     {
         let image = Image { user: images.to_owned(), ..Image::default() };
         let asked = AgentSpec { user: user.map(str::to_owned), image, ..plain() };
-        let made = super::agent(&workflow(), &asked, "PROFILE").host_config.unwrap();
+        let made = super::agent(&workflow(), &asked, "PROFILE", FENCE).host_config.unwrap();
         assert_eq!(made.cap_add.unwrap().len(), own, "{user:?} {images}");
     }
     for never in ["NET_ADMIN", "NET_RAW", "SYS_ADMIN", "SYS_PTRACE", "MKNOD", "ALL"] {
