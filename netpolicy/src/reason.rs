@@ -39,6 +39,8 @@ pub enum Reason {
     NoSni,
     /// No ClientHello on a TLS port.
     NotTls,
+    /// Nothing on a TLS port, for as long as that is waited for.
+    Silent,
     /// The HTTP request names another host.
     HostMismatch,
     /// HTTP/2 without TLS.
@@ -89,6 +91,7 @@ impl Reason {
         Reason::SniMismatch,
         Reason::NoSni,
         Reason::NotTls,
+        Reason::Silent,
         Reason::HostMismatch,
         Reason::Http2,
         Reason::Malformed,
@@ -124,6 +127,7 @@ impl Reason {
             Reason::SniMismatch => "sni-mismatch",
             Reason::NoSni => "no-sni",
             Reason::NotTls => "not-tls",
+            Reason::Silent => "silent",
             Reason::HostMismatch => "host-mismatch",
             Reason::Http2 => "http2",
             Reason::Malformed => "malformed",

@@ -80,6 +80,9 @@ pub(crate) fn of(line: &Line) -> Option<Remedy> {
         }
         Reason::NoSni | Reason::NotTls | Reason::Http2 => unchecked(&host?, port?),
         Reason::Protocol if !is_packet && host.is_some() => unchecked(&host?, port?),
+        Reason::Silent => words(
+            "nothing to permit: the agent opened a spare connection and sent nothing; only for a server that speaks first: protocol: tcp, which checks no name",
+        ),
         Reason::SniMismatch | Reason::HostMismatch => words(
             "it asked for another name than the one it connected to: permit that name, and have it connect there",
         ),
@@ -258,6 +261,7 @@ mod tests {
             "sni-mismatch",
             "no-sni",
             "not-tls",
+            "silent",
             "host-mismatch",
             "http2",
             "malformed",

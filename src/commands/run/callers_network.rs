@@ -17,8 +17,11 @@ const PROXIES: [&str; 6] =
 /// The variables that name targets without a proxy.
 const DIRECT: [&str; 2] = ["NO_PROXY", "no_proxy"];
 /// The variables that name a file of authorities.
-const AUTHORITIES: [&str; 2] = ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"];
-/// Files that every machine of some distribution has: they say nothing of a company.
+const AUTHORITIES: [&str; 2] = [FOR_NODE, "SSL_CERT_FILE"];
+/// The variable that names authorities beside node's own.
+const FOR_NODE: &str = "NODE_EXTRA_CA_CERTS";
+/// Files that every machine of some distribution has. `SSL_CERT_FILE` of one says nothing of a
+/// company. Nobody gives one to node but for an authority in it that node lacks.
 const USUAL_AUTHORITIES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -53,7 +56,7 @@ pub(super) fn unused(
     if !has_authorities
         && let Some((name, file)) = set(&AUTHORITIES)
         && !is_given(name)
-        && !USUAL_AUTHORITIES.contains(&file.as_str())
+        && (name == FOR_NODE || !USUAL_AUTHORITIES.contains(&file.as_str()))
     {
         let file = is_plain(&file, "/._-+").then_some(file);
         warnings.push(Warning::AuthoritiesUnused { variable: name, file });
@@ -178,6 +181,9 @@ mod tests {
         assert!(said(&policy(PLAIN), false, &[("HTTPS_PROXY", ""), ("NO_PROXY", "x.example")]).is_empty());
         let usual = [("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")];
         assert!(said(&policy(PLAIN), false, &usual).is_empty(), "the usual file");
+        let for_node = [usual[0], ("NODE_EXTRA_CA_CERTS", usual[0].1)];
+        let said = said(&policy(PLAIN), false, &for_node).join("\n");
+        assert!(said.starts_with("NODE_EXTRA_CA_CERTS") && said.contains("--ca system"), "{said}");
     }
 
     #[test]

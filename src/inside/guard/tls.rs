@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  agent ──bytes (kept)──▶ ClientHello ──SNI = name?──▶ dial ──kept bytes, then splice──▶ server
-//!                               └─ no: alert access_denied, nothing dialled
+//!             │                 └─ no: alert access_denied, nothing dialled
+//!             └─ none: closed by the agent: nothing was asked; silent for too long: refused
 //! ```
 
 use std::io;
@@ -12,7 +13,7 @@ use netpolicy::decide::{Reason, Target};
 use netpolicy::host::HostName;
 use rustls::server::Acceptor;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::gate::{Link, Manner, Onward, Refusal};
 use super::io::{drain, write_all};
@@ -21,8 +22,11 @@ use crate::wire::event::Kind;
 
 /// The most that a ClientHello may take, records and all.
 const LONGEST: usize = 16 * 1024;
-/// Time limit for a ClientHello.
+/// Time limit for a ClientHello, from its first byte.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// Time limit for the first byte, as servers have it. Clients open connections that they may need,
+/// and a busy one does not use them for a while.
+const SILENCE: Duration = Duration::from_secs(60);
 /// `access_denied`.
 pub(super) const ACCESS_DENIED: u8 = 49;
 /// `internal_error`.
@@ -43,6 +47,9 @@ pub(crate) struct Hello {
 
 /// Looks at a connection to a TLS port, and opens its way to the server.
 pub(crate) async fn open(link: &Link, agent: &TcpStream) -> Result<Onward, Refusal> {
+    if !asks(agent).await? {
+        return Ok(Onward::Done);
+    }
     let hello = read_hello(agent, Vec::new(), link.guard.limits.undecided()).await?;
     permits(link, &hello)?;
     let server = link.connect().await.map_err(|refusal| refusal.in_tls())?;
@@ -62,6 +69,15 @@ pub(crate) fn permits(link: &Link, hello: &Hello) -> Result<(), Refusal> {
         (Target::Name(_), None) => refused(Reason::NoSni),
         (Target::Name(name), Some(asked)) if name == asked => Ok(()),
         (Target::Name(_), Some(_)) => refused(Reason::SniMismatch),
+    }
+}
+
+/// Waits for the first byte of a connection; `false` when the agent ended it without one. Such a
+/// connection has asked for nothing, and nobody was refused.
+async fn asks(agent: &TcpStream) -> Result<bool, Refusal> {
+    match timeout(SILENCE, agent.peek(&mut [0])).await {
+        Ok(peeked) => Ok(peeked.is_ok_and(|length| length > 0)),
+        Err(_) => Err(Refusal::new(Kind::Tls, Reason::Silent)),
     }
 }
 

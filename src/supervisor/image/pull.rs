@@ -151,9 +151,25 @@ fn failure(reference: &Reference, shown: &str, text: &str, authenticated: bool) 
             format!("docker pull {shown} shows the same by itself"),
         ),
     };
+    let (what, hint) = match may_be_own(reference) {
+        true => (
+            format!("no image `{shown}` on this engine, and {what}"),
+            format!(
+                "build it (docker build --tag {} …), or name one in a registry; else {hint}",
+                reference.name
+            ),
+        ),
+        false => (what, hint),
+    };
     let mut failure = Failure::new(COULD_NOT_RUN, what);
     failure.causes.push(text.to_owned());
     failure.hint(hint)
+}
+
+/// Tells whether a person may have meant an image of their own that was not built yet: no registry
+/// was named.
+fn may_be_own(reference: &Reference) -> bool {
+    !reference.version.contains(':') && reference.has_no_registry()
 }
 
 /// Classifies a refusal by the words that engines and registries use. A registry that hides what
@@ -232,6 +248,29 @@ mod tests {
             ("no space left on device", Refusal::Other),
         ] {
             assert_eq!(refusal(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_image_that_was_not_built_is_told_before_the_registry() {
+        let told = |name: &str| {
+            let reference = Reference::parse(name).unwrap();
+            failure(&reference, &shown(&reference), "dial tcp: lookup registry: no such host", false)
+        };
+        for (name, tag) in [("ringfence-claude", ":latest"), ("me/agent:2", "")] {
+            let (told, bare) = (told(name), name.split(':').next().unwrap());
+            assert!(
+                told.message.starts_with(&format!("no image `{name}{tag}` on this engine, and ")),
+                "{told}"
+            );
+            assert!(
+                told.hint.as_ref().unwrap().starts_with(&format!("build it (docker build --tag {bare} …)"))
+            );
+        }
+        // The control: names that say where the image is.
+        for name in ["r.example/agent:1", "docker.io/library/a", "index.docker.io/a/b"] {
+            let told = told(name);
+            assert!(!told.message.contains("on this engine") && !told.hint.unwrap().contains("build it"));
         }
     }
 

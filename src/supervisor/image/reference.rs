@@ -56,6 +56,11 @@ impl Reference {
         })
     }
 
+    /// Tells whether no registry was typed.
+    pub(super) fn has_no_registry(&self) -> bool {
+        !self.name.split_once('/').is_some_and(|(first, _)| is_host(first))
+    }
+
     /// Returns the name with everything that was left out: an engine that reads a short one in its
     /// own way would bring the credentials of one registry to another.
     pub(super) fn full_name(&self) -> String {

@@ -149,10 +149,47 @@ async fn records_of_every_version_and_cut_are_read_and_others_refused() {
         ("SSLv2", vec![0x80, 0x2e, 1, 3, 1, 0, 0x15, 0, 0, 0, 0x10]),
         ("SSH", b"SSH-2.0-x\r\n".to_vec()),
         ("HTTP", b"GET / HTTP/1.1\r\nHost: gitlab.com\r\n\r\n".to_vec()),
-        ("nothing", Vec::new()),
     ] {
         assert_eq!(outcome(&bytes).await, "ConnectionReset, dialled 0, not-tls", "{what}");
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_nothing_is_refused_only_when_it_stays_silent() {
+    let (guard, log) = guard_with(policy(), Some(echo().await), None);
+    // A look whether the port is open: by an end, by a reset.
+    for reset in [false, true] {
+        let mut agent = connect(&guard, "gitlab.com", 443).await;
+        if reset {
+            agent.set_zero_linger().unwrap();
+            drop(agent);
+        } else {
+            agent.shutdown().await.unwrap();
+            assert_eq!(read_all(&mut agent).await, Ok(Vec::new()), "it ends as it was ended");
+        }
+    }
+    // A spare connection of a busy program.
+    let mut spare = connect(&guard, "gitlab.com", 443).await;
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    tokio::time::resume();
+    let bytes = hello(Some("gitlab.com"), 16_000, 0);
+    spare.write_all(&bytes).await.unwrap();
+    spare.shutdown().await.unwrap();
+    assert_eq!(read_all(&mut spare).await.unwrap(), bytes);
+    eventually(|| log.lines().len() == 2).await;
+    assert!(reasons(&log).iter().all(String::is_empty), "{:?}", reasons(&log));
+    // The control: one that stays so.
+    let mut silent = connect(&guard, "gitlab.com", 443).await;
+    tokio::time::pause();
+    let begin = tokio::time::Instant::now();
+    let ended = silent.read_u8().await;
+    let seconds = begin.elapsed().as_secs_f64();
+    tokio::time::resume();
+    assert_eq!(ended.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    assert!((60.0..61.5).contains(&seconds), "{seconds}");
+    eventually(|| reasons(&log).last().is_some_and(|last| last == "silent")).await;
+    assert_eq!(stage(&guard).dialled.lock().unwrap().len(), 1, "nothing but the spare one was dialled");
 }
 
 #[tokio::test]
