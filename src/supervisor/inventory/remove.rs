@@ -139,7 +139,7 @@ async fn remove_listed(engine: &Engine, found: &WorkflowSummary, extent: Extent)
             _ => false,
         }),
     );
-    errors.extend(beside);
+    // What is put back waits for the agent's end alone.
     if errors.is_empty() && found.is_recorded() {
         match aftermath::settle_abandoned(engine, found.id, found.helpers()).await {
             Ok(true) => _ = save_events(engine, found).await,
@@ -147,6 +147,7 @@ async fn remove_listed(engine: &Engine, found: &WorkflowSummary, extent: Extent)
             Err(failure) => errors.extend(std::iter::once(failure.message).chain(failure.causes)),
         }
     }
+    errors.extend(beside);
     errors.extend(remove_all(engine, found, |part| matches!(part.role, Role::Guard | Role::Fence)).await);
     let networks = found.parts.iter().filter(|part| part.role == Role::Network).map(|part| async move {
         let removed = engine.api.remove_network(&part.handle).await;
