@@ -225,6 +225,7 @@ impl Ringfence {
             .env("XDG_STATE_HOME", self.directory.join("state"))
             .env("SSL_CERT_FILE", &self.authorities)
             .env_remove("SSL_CERT_DIR")
+            .env_remove("NODE_EXTRA_CA_CERTS")
             .env(CREDENTIALS.0, proxy::CREDENTIALS)
             .env(CREDENTIALS.1, "agent:wr0ng")
             .env("GITLAB_TOKEN", gitlab::TOKEN)
