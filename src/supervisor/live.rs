@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Time that a program of the fence may take.
 const RULES: Duration = Duration::from_secs(15);
 
-/// What follows where this machine could not write down what was taken away.
+/// Consequence where this machine could not write down what was taken away.
 const NOTHING_MORE: &str =
     "the guard enforces it; nothing more is carried to this machine's loopback until the run ends";
 

@@ -344,8 +344,8 @@ fn engine_time(bed: &Testbed) -> Result<String> {
     Ok(bed.engine.docker(&["info", "--format", "{{.SystemTime}}"])?.trim().to_owned())
 }
 
-/// Counts the containers that the engine has made since then. The count is always 0 on Podman, which
-/// tells few of its past events.
+/// Counts the containers that the engine has made since then. The count is always 0 on Podman,
+/// which tells few of its past events.
 fn made_since(bed: &Testbed, since: &str) -> Result<usize> {
     if bed.engine.product() == Product::Podman {
         return Ok(0);

@@ -181,8 +181,8 @@ impl HostWatch {
     }
 
     /// Takes what was said since, without a wait: only the newest counts, however slowly the guard
-    /// is told. What is no line of the helper's takes the place of one. A reading here is new, and one
-    /// that was begun and dropped would have taken the kernel's notice with it.
+    /// is told. What is no line of the helper's takes the place of one. A reading here is new, and
+    /// one that was begun and dropped would have taken the kernel's notice with it.
     fn newest(&mut self, mut line: Result<Line, String>) -> Result<Line, String> {
         if matches!(self, HostWatch::Here(_)) {
             return line;
