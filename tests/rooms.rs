@@ -38,7 +38,7 @@ const PARTS: [(&str, &[&str]); 18] = [
     ("spec", &["engine"]),
     ("exec_stream", &["engine"]),
     ("records", &["spec"]),
-    ("live", &["engine", "spec", "records"]),
+    ("live", &["engine", "spec", "records", "exec_stream"]),
     ("forward", &["engine", "spec", "live", "exec_stream"]),
     ("host_loopback", &["engine", "spec", "records", "exec_stream"]),
     ("streams", &["engine"]),

@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::container::LogOutput;
+use bollard::errors::Error as ApiError;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 use tokio_util::io::StreamReader;
@@ -52,6 +54,48 @@ pub(super) struct Program {
     pub(super) said: Said,
 }
 
+/// A program that the engine runs in a container, with its streams.
+pub(super) struct AttachedExec {
+    /// The engine's id of the exec.
+    pub(super) id: String,
+    /// The program's stdin.
+    pub(super) input: Pin<Box<dyn AsyncWrite + Send>>,
+    /// The program's stdout and stderr.
+    pub(super) output: Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>> + Send>>,
+}
+
+/// Starts one of ringfence's programs in a helper, attached, as `user` where that is another than
+/// the helper's own.
+///
+/// # Errors
+/// `cannot`, with the engine's word.
+pub(super) async fn attach(
+    engine: &Engine,
+    container: &str,
+    words: [&str; 2],
+    user: Option<&str>,
+    cannot: String,
+) -> Result<AttachedExec, Failure> {
+    let failed = |error| engine::refused(cannot.clone(), &error);
+    let command = [&["/usr/bin/ringfence"], &words[..]].concat();
+    let options = CreateExecOptions {
+        attach_stdin: Some(true),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        user: user.map(str::to_owned),
+        cmd: Some(command.into_iter().map(str::to_owned).collect()),
+        ..CreateExecOptions::<String>::default()
+    };
+    let id = engine.api.create_exec(container, options).await.map_err(failed)?.id;
+    let attached = StartExecOptions { output_capacity: Some(READ), ..StartExecOptions::default() };
+    match engine.api.start_exec(&id, Some(attached)).await.map_err(failed)? {
+        StartExecResults::Attached { output, input } => Ok(AttachedExec { id, input, output }),
+        StartExecResults::Detached => {
+            Err(Failure::new(COULD_NOT_RUN, "the engine did not attach to an exec"))
+        }
+    }
+}
+
 /// Starts a program of a helper (`what`, in words), as `user` where that is another than the
 /// helper's own.
 ///
@@ -64,23 +108,8 @@ pub(super) async fn open(
     user: Option<&str>,
     what: &str,
 ) -> Result<(Program, impl AsyncRead + AsyncWrite + Send + Unpin + use<>), Failure> {
-    let cannot = |error| engine::refused(format!("cannot start {what}"), &error);
-    let command = [&["/usr/bin/ringfence"], &words[..]].concat();
-    let options = CreateExecOptions {
-        attach_stdin: Some(true),
-        attach_stdout: Some(true),
-        attach_stderr: Some(true),
-        user: user.map(str::to_owned),
-        cmd: Some(command.into_iter().map(str::to_owned).collect()),
-        ..CreateExecOptions::<String>::default()
-    };
-    let exec = engine.api.create_exec(container, options).await.map_err(cannot)?.id;
-    let attached = StartExecOptions { output_capacity: Some(READ), ..StartExecOptions::default() };
-    let StartExecResults::Attached { output, input } =
-        engine.api.start_exec(&exec, Some(attached)).await.map_err(cannot)?
-    else {
-        return Err(Failure::new(COULD_NOT_RUN, "the engine did not attach to an exec"));
-    };
+    let cannot = format!("cannot start {what}");
+    let AttachedExec { id: exec, input, output } = attach(engine, container, words, user, cannot).await?;
     let said = Said::default();
     let words = said.clone();
     let bytes = output.filter_map(move |chunk| {

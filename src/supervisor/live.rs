@@ -15,12 +15,12 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bollard::container::LogOutput;
-use bollard::exec::{CreateExecOptions, StartExecResults};
 use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::supervisor::engine::{self, Engine};
+use crate::supervisor::exec_stream::{self, AttachedExec};
 use crate::supervisor::records::{changes, runs};
 use crate::supervisor::spec::workflow::Helpers;
 use crate::term::{COULD_NOT_RUN, Failure, Warning};
@@ -307,26 +307,10 @@ impl Exec {
         words: [&str; 2],
         user: Option<&str>,
     ) -> Result<Exec, Failure> {
-        let cannot =
-            |error| engine::refused(format!("cannot run `{}` in {container}", words.join(" ")), &error);
-        let command = [&["/usr/bin/ringfence"], &words[..]].concat();
-        let options = CreateExecOptions {
-            attach_stdin: Some(true),
-            attach_stdout: Some(true),
-            attach_stderr: Some(true),
-            user: user.map(str::to_owned),
-            cmd: Some(command.into_iter().map(str::to_owned).collect()),
-            ..CreateExecOptions::<String>::default()
-        };
-        let id = engine.api.create_exec(container, options).await.map_err(cannot)?.id;
-        match engine.api.start_exec(&id, None).await.map_err(cannot)? {
-            StartExecResults::Attached { output, input } => {
-                Ok(Exec { id, input, output, pending: Vec::new(), complaints: Vec::new() })
-            }
-            StartExecResults::Detached => {
-                Err(Failure::new(COULD_NOT_RUN, "the engine did not attach to an exec"))
-            }
-        }
+        let cannot = format!("cannot run `{}` in {container}", words.join(" "));
+        let AttachedExec { id, input, output } =
+            exec_stream::attach(engine, container, words, user, cannot).await?;
+        Ok(Exec { id, input, output, pending: Vec::new(), complaints: Vec::new() })
     }
 
     /// Writes one line.

@@ -68,21 +68,11 @@ const NOT_BELOW: &[&str] = &[
 /// Targets at and below which nothing is mounted in the agent's container.
 const NO_TARGET_BELOW: &[&str] = &["/proc", "/sys", "/dev", "/run/ringfence"];
 /// Targets at which nothing is mounted; below them it may be.
-const NO_TARGET: &[&str] = &[
-    "/",
-    "/etc",
-    "/run",
-    "/sbin",
-    "/usr",
-    "/usr/sbin",
-    "/etc/resolv.conf",
-    "/etc/hosts",
-    "/etc/hostname",
-    "/run/.containerenv",
-];
-/// Places of the engines' own init in a container: Docker's, also where `/sbin` is a link, and
-/// Podman's. Whatever is mounted there, or hides it, would begin in its place.
-pub(crate) const ENGINES_INIT: &[&str] = &["/sbin/docker-init", "/usr/sbin/docker-init", "/run/podman-init"];
+const NO_TARGET: &[&str] =
+    &["/", "/etc", "/run", "/etc/resolv.conf", "/etc/hosts", "/etc/hostname", "/run/.containerenv"];
+/// Places of the engines' own init in a container: Docker's, also where `/sbin` is a link to
+/// `/usr/sbin`, and Podman's.
+const ENGINES_INIT: &[&str] = &["/sbin/docker-init", "/usr/sbin/docker-init", "/run/podman-init"];
 /// Parts of a project that may not be mounted over from elsewhere: they run code on this machine
 /// later, or are policy.
 const PROTECTED: &[&str] = &[".git", ".ringfence.yml", ".gitlab", ".envrc", ".vscode", ".idea"];
@@ -321,6 +311,12 @@ fn may_be_used(called: &str, bind: &Bind) -> Result<(), Failure> {
     })
 }
 
+/// Tells whether what is mounted at a path in a container lies over an engine's init: a program of
+/// the mount would be the container's first.
+pub(crate) fn hides_init(path: &Path) -> bool {
+    ENGINES_INIT.iter().any(|init| Path::new(init).starts_with(path))
+}
+
 /// Returns the place in the container, or the reason for which nothing is mounted there.
 fn may_be_target(target: &str, project: Option<&Bind>) -> Result<String, String> {
     let path = Path::new(target);
@@ -334,9 +330,11 @@ fn may_be_target(target: &str, project: Option<&Bind>) -> Result<String, String>
     }
     let path: PathBuf = path.components().collect();
     let below = NO_TARGET_BELOW.iter().find(|dir| path.starts_with(dir));
-    let at = || NO_TARGET.iter().chain(ENGINES_INIT).find(|dir| path == Path::new(dir));
-    if let Some(dir) = below.or_else(at) {
+    if let Some(dir) = below.or_else(|| NO_TARGET.iter().find(|dir| path == Path::new(dir))) {
         return Err(format!("nothing is mounted at {dir} in the container"));
+    }
+    if hides_init(&path) {
+        return Err(format!("nothing is mounted at {} in the container", path.display()));
     }
     if let Some(project) = project {
         let workspace = Path::new(&project.target);

@@ -259,6 +259,13 @@ fn targets_are_plain_places_that_nothing_else_needs() {
     }
     assert!(memory_target("/cache", None).is_ok());
     refused(memory_target("/proc", None), "nothing is mounted at /proc");
+    for init in
+        ["/sbin", "/usr", "/usr/sbin", "/sbin/docker-init", "/usr/sbin/docker-init", "/run/podman-init"]
+    {
+        refused(memory_target(init, None), &format!("nothing is mounted at {init} in"));
+        refused(world.mount("srv/shared", init), &format!("nothing is mounted at {init} in"));
+    }
+    assert!(world.mount("srv/shared", "/usr/local").is_ok());
 }
 
 #[test]

@@ -18,6 +18,7 @@ use super::image_volumes::cleaned;
 use super::workflow::{Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::{HomeName, UnixTime};
+use crate::workspace::mounts::hides_init;
 
 /// Label that holds a home's name.
 const LABEL_HOME: &str = "dev.ringfence.home";
@@ -222,7 +223,10 @@ pub(crate) fn still(workflow: &Workflow, image: &str, mounts: Vec<Mount>) -> Con
 }
 
 fn is_possible(path: &str) -> bool {
-    !NOT_THESE.contains(&path) && !NOT_BELOW.iter().any(|above| Path::new(path).starts_with(above))
+    let place = Path::new(path);
+    !NOT_THESE.contains(&path)
+        && !NOT_BELOW.iter().any(|above| place.starts_with(above))
+        && !hides_init(place)
 }
 
 /// Account of the agent's user, as engines find it.
@@ -311,6 +315,8 @@ mod tests {
             "/a/../etc",
             "/home/a\nb",
             "/var/lib",
+            "/sbin/docker-init",
+            "/usr/sbin/docker-init",
         ] {
             assert_eq!(place("node", Some(bad)), None, "{bad:?}");
         }

@@ -16,7 +16,7 @@ use super::containers::volume;
 use super::workflow::{Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::handover::COUNTED;
-use crate::workspace::mounts::ENGINES_INIT;
+use crate::workspace::mounts::hides_init;
 
 /// An image may declare as many.
 const MOST: usize = 64;
@@ -32,8 +32,8 @@ pub(crate) fn places(declared: &[String], mounted: &[&str]) -> Result<Vec<String
         let Some(path) = cleaned(path) else {
             return refused(format!("the image declares a volume at {path:?}, which is no path for one"));
         };
-        // The image's own program would be the first of the container.
-        if ENGINES_INIT.iter().any(|init| Path::new(init).starts_with(&path)) && path != "/run" {
+        // Many images declare `/run`, above Podman's init.
+        if hides_init(Path::new(&path)) && path != "/run" {
             return refused(format!(
                 "the image declares a volume at {path}, which hides the container's init"
             ));
