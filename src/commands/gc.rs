@@ -1,7 +1,7 @@
 //! `ringfence gc`: removes what workflows left behind that nobody supervises any more.
 //!
 //! ```text
-//!  the agent runs, or the start is young, or it is kept ─▶ left alone
+//!  the agent runs, or the start is young, or it is kept ─▶ left alone; a group of `serve` with containers too
 //!  this machine made it ─▶ does its supervisor hold the record's lock?
 //!  else ─▶ the guard: is a supervisor attached?  yes ─▶ left alone │ no ─▶ removed │ nobody can tell ─▶ kept, and told
 //! ```
@@ -70,7 +70,9 @@ struct Swept {
 async fn sweep(engine: &Engine) -> Result<Swept, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or(0);
     let workflows = inventory::workflows(engine).await?;
-    let known: Vec<WorkflowId> = workflows.iter().map(|found| found.id).collect();
+    // What is kept for a member of a group has an id of its own.
+    let of_members = workflows.iter().flat_map(WorkflowSummary::members).filter_map(|part| part.covers);
+    let known: Vec<WorkflowId> = workflows.iter().map(|found| found.id).chain(of_members).collect();
     let mut swept = Swept::default();
     for found in workflows {
         if !has_ended(&found, now) {
@@ -109,7 +111,8 @@ fn extent(found: &WorkflowSummary) -> Extent {
 
 /// Tells whether there is something to remove. What a person has had kept is theirs to remove.
 fn has_ended(found: &WorkflowSummary, now: u64) -> bool {
-    if found.kept {
+    // Containers of a client are the client's to remove, also while `serve` is away.
+    if found.kept || found.members().next().is_some() {
         return false;
     }
     let ended = matches!(found.agent.as_str(), "absent" | "exited" | "dead" | "created");

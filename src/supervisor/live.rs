@@ -325,7 +325,7 @@ impl Exec {
     }
 
     /// The next line that it prints; none when it has ended.
-    async fn line(&mut self) -> Option<Vec<u8>> {
+    pub(super) async fn line(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
                 return Some(self.pending.drain(..=end).collect());

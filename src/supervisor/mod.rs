@@ -16,9 +16,10 @@
 //! `host_loopback` from the agent to permitted ports of this machine's loopback, both by
 //! `exec_stream`. `records` keeps what this
 //! machine knows of its runs, `inventory` finds them on the engine and removes them, `aftermath`
-//! puts back what a run may not leave behind. In what engines differ, `engine::dialect` alone
-//! knows.
+//! puts back what a run may not leave behind, `admission` starts a container in a fence that
+//! stands. In what engines differ, `engine::dialect` alone knows.
 
+pub(crate) mod admission;
 pub(crate) mod aftermath;
 pub(crate) mod engine;
 mod exec_stream;

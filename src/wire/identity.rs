@@ -80,6 +80,8 @@ pub(crate) enum Role {
     Disk,
     /// A container beside the agent that a person asked for; there may be several.
     Service,
+    /// A container that a client of `ringfence serve` asked for; there may be several.
+    Member,
     /// A short container that proves another runtime.
     Probe,
     /// The workflow's own internal network.
@@ -101,13 +103,14 @@ pub(crate) enum Role {
 }
 
 /// Every role and its word in labels and names.
-const ROLES: [(Role, &str); 15] = [
+const ROLES: [(Role, &str); 16] = [
     (Role::Agent, "agent"),
     (Role::Fence, "fence"),
     (Role::Guard, "guard"),
     (Role::Host, "host"),
     (Role::Disk, "disk"),
     (Role::Service, "service"),
+    (Role::Member, "member"),
     (Role::Probe, "probe"),
     (Role::Network, "network"),
     (Role::Volume, "volume"),

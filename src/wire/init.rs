@@ -10,6 +10,8 @@ include!(concat!(env!("OUT_DIR"), "/init.rs"));
 pub(crate) const PROGRAM: Option<&[u8]> = INIT;
 /// Path in the agent's container.
 pub(crate) const PLACE: &str = "/run/ringfence/init";
+/// Path of the words in a container that may start again.
+pub(crate) const WORDS: &str = "/run/ringfence/words";
 
 /// Words by which the fence and the agent's first program know each other. Services in the fence
 /// can reach the socket too, and have neither word.
@@ -41,4 +43,23 @@ impl fmt::Debug for InitKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("InitKeys")
     }
+}
+
+/// Steps of the start of a container in a fence that stands, between the supervisor and
+/// `ringfence fence admit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Admitted {
+    /// The fence waits for the container's first program.
+    Listening,
+    /// The first program asks whether it may begin.
+    Asked,
+    /// The supervisor wants to know what is mounted.
+    Look,
+    /// Everything is what was expected.
+    Found,
+    /// The supervisor lets the program begin.
+    Go,
+    /// The program was told.
+    Gone,
 }

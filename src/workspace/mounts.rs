@@ -159,6 +159,24 @@ pub(crate) fn mount(given: &str, project: Option<&Bind>, machine: &Machine) -> R
     Ok(bind)
 }
 
+/// Checks a directory or file that a client of `ringfence serve` asks for at `target`.
+pub(crate) fn of_client(
+    source: &Path,
+    target: &str,
+    writable: bool,
+    machine: &Machine,
+) -> Result<Bind, Failure> {
+    let called = format!("{}:{target}", source.display());
+    let target = may_be_target(target, None).map_err(|why| refusal(&called, &why, "choose another place"))?;
+    let bind = hold(&called, source, target, writable)?;
+    if bind.source != source {
+        return Err(refusal(&called, "a link is on its way", "give the path without links"));
+    }
+    may_be_given(&called, &bind, machine)?;
+    may_be_used(&called, &bind)?;
+    Ok(bind)
+}
+
 impl Bind {
     /// Returns the directory as one that an agent can write. Returns nothing for a directory that
     /// the agent can only read, and for a file, whose content alone the agent can write.
@@ -318,7 +336,7 @@ pub(crate) fn hides_init(path: &Path) -> bool {
 }
 
 /// Returns the place in the container, or the reason for which nothing is mounted there.
-fn may_be_target(target: &str, project: Option<&Bind>) -> Result<String, String> {
+pub(crate) fn may_be_target(target: &str, project: Option<&Bind>) -> Result<String, String> {
     let path = Path::new(target);
     let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     if !path.is_absolute() || !plain {

@@ -135,6 +135,7 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
         policy: policy.policy,
         layers: policy.layers,
         agent,
+        shared: false,
         services,
         masks,
         worktree: files.worktree,

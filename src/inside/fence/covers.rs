@@ -50,7 +50,7 @@ pub(super) fn expect(covers: Vec<Cover>, keys: Option<InitKeys>) -> Result<(), F
         .map_err(failed("cannot wait for the agent's first program"))
 }
 
-fn listen() -> io::Result<UnixListener> {
+pub(super) fn listen() -> io::Result<UnixListener> {
     UnixListener::bind_addr(&SocketAddr::from_abstract_name(INIT_SOCKET)?)
 }
 
@@ -67,6 +67,23 @@ fn answer(mut stream: UnixStream, covers: &[Cover], keys: &InitKeys) -> io::Resu
     if let Some(moved) = moved(covers) {
         return Ok(Some(moved));
     }
+    if let Some(other) = other(&mut stream, &mut found, covers)? {
+        return Ok(Some(other));
+    }
+    // Once more: what was moved and came back in between would have its cover on something else.
+    if let Some(moved) = moved(covers) {
+        return Ok(Some(moved));
+    }
+    stream.write_all(format!("{}\n", keys.go).as_bytes())?;
+    Ok(None)
+}
+
+/// Asks for what is at every place; returns, in words, the first that is something else.
+pub(super) fn other(
+    stream: &mut UnixStream,
+    found: &mut BufReader<UnixStream>,
+    covers: &[Cover],
+) -> io::Result<Option<String>> {
     let mut places = Vec::new();
     for cover in covers {
         places.extend_from_slice(cover.at.as_bytes());
@@ -76,20 +93,12 @@ fn answer(mut stream: UnixStream, covers: &[Cover], keys: &InitKeys) -> io::Resu
     stream.write_all(&places)?;
     for cover in covers {
         let mut line = String::new();
-        (&mut found).take(LONGEST_LINE).read_line(&mut line)?;
+        found.take(LONGEST_LINE).read_line(&mut line)?;
         if line != format!("{} {}\n", cover.device, cover.inode) {
-            return Ok(Some(format!(
-                "{} is not covered there: {}",
-                cover.at,
-                line.trim_end().escape_debug()
-            )));
+            let line = line.trim_end().escape_debug();
+            return Ok(Some(format!("{} is not covered there: {line}", cover.at)));
         }
     }
-    // Once more: what was moved and came back in between would have its cover on something else.
-    if let Some(moved) = moved(covers) {
-        return Ok(Some(moved));
-    }
-    stream.write_all(format!("{}\n", keys.go).as_bytes())?;
     Ok(None)
 }
 

@@ -11,6 +11,7 @@
 //! capability goes, since a fence that is in doubt must not be handed over; and nothing is handed
 //! over by a process that could still take the fence down.
 
+mod admit;
 mod ask;
 mod capabilities;
 mod covers;
@@ -88,6 +89,7 @@ pub(super) fn hold_in(shared: &Path) -> Result<(), Failure> {
     })
 }
 
+pub(crate) use self::admit::admit;
 pub(crate) use self::ask::ask;
 
 /// Makes a fence that nobody will live in and proves it; what this kernel lacks of it.

@@ -11,7 +11,7 @@
 
 mod refusal;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -30,7 +30,13 @@ const NOT_STARTED: i32 = 125;
 
 fn main() {
     let mut words = std::env::args_os().skip(1);
-    let (ask, go) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let first = words.next().unwrap_or_default();
+    // Where the container may start again, the words are drawn anew for each start, and lie in a
+    // file that is empty once they were used.
+    let (ask, go) = match first.as_bytes().starts_with(b"/") {
+        true => words_in(Path::new(&first)),
+        false => (first, words.next().unwrap_or_default()),
+    };
     let Some(program) = words.next() else {
         eprintln!("ringfence: the image names no program and none was given");
         exit(NOT_STARTED);
@@ -52,6 +58,13 @@ fn main() {
         eprintln!("ringfence: {remedy}");
     }
     exit(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 });
+}
+
+/// Reads both words from a file, a line each. Without them the fence says nothing.
+fn words_in(file: &Path) -> (OsString, OsString) {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let mut lines = text.lines().map(OsString::from);
+    (lines.next().unwrap_or_default(), lines.next().unwrap_or_default())
 }
 
 /// Reads the user that this process, and so the agent, runs as.

@@ -18,7 +18,7 @@ mod states;
 mod tls;
 pub(crate) mod warnings;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ impl Engine {
     }
 
     /// Creates a volume.
-    pub(super) async fn create_volume(&self, request: VolumeCreateRequest) -> Result<(), ApiError> {
+    pub(crate) async fn create_volume(&self, request: VolumeCreateRequest) -> Result<(), ApiError> {
         let object = format!("volume {}", request.name.as_deref().unwrap_or_default());
         let api = self.api.clone();
         self.creations.follow(object, async move { api.create_volume(request).await.map(|_| ()) }).await
@@ -96,6 +96,39 @@ impl Engine {
         self.creations
             .follow(object, async move { api.create_network(request).await.map(|made| made.id) })
             .await
+    }
+
+    /// Returns the same engine, for a work whose requests are followed apart from those of others.
+    pub(crate) fn apart(&self) -> Engine {
+        Engine { creations: Creations::default(), ..self.clone() }
+    }
+
+    /// Refuses an engine with which `serve` was never tried.
+    ///
+    /// # Errors
+    /// When it is elsewhere, is not Docker, or does not take ringfence's own files.
+    pub(crate) fn check_is_servable(&self) -> Result<(), Failure> {
+        let why = if self.socket().is_none() {
+            "its socket is not on this machine"
+        } else if !self.dialect.serves {
+            "this version serves with Docker Engine as root only"
+        } else if self.dialect.labels_files {
+            "SELinux labels keep containers from ringfence's own files"
+        } else {
+            return Ok(());
+        };
+        Err(Failure::new(COULD_NOT_RUN, format!("no socket can be served before {}: {why}", self.host))
+            .hint("use `ringfence run` with this engine, or name another: ringfence --engine HOST serve"))
+    }
+
+    /// Returns the engine's socket on this machine, if that is how it is reached.
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        self.host.strip_prefix("unix://").map(Path::new)
+    }
+
+    /// Returns the minor number of the newest version of the API that both sides speak.
+    pub(crate) fn api_minor(&self) -> usize {
+        self.api.client_version().minor_version
     }
 
     /// Tells whether the engine answers now.

@@ -22,7 +22,7 @@ use tokio::time::interval;
 
 use self::auto::Auto;
 use self::helper::{Control, Helper};
-pub(crate) use self::mapping::{Mapping, Publish};
+pub(crate) use self::mapping::{Loopback, Mapping, Publish};
 pub(crate) use self::reserved::{Reserved, reserve};
 use self::serving::{Room, serve};
 use crate::host::account;

@@ -28,6 +28,8 @@ use crate::wire::{ImageDigest, ImageName, PolicyDigest, UnixTime, WorkflowId, Wo
 
 /// State of a container that is not there.
 const ABSENT: &str = "absent";
+/// State of a container that works.
+const RUNNING: &str = "running";
 
 /// Agreement of a record on this machine with what the engine lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +140,8 @@ impl WorkflowSummary {
             Role::Guard => self.guard = state,
             Role::Fence => self.fence = state,
             Role::Service => self.services.extend(part.service.clone().map(|name| (name, state))),
+            // A group works while one of its containers does.
+            Role::Member if self.agent != RUNNING => self.agent = state,
             _ => {}
         }
         self.parts.push(part);
@@ -158,6 +162,11 @@ impl WorkflowSummary {
     /// Tells whether this machine made it, so that its files here are the workflow's.
     pub(crate) fn is_recorded(&self) -> bool {
         self.recorded != Recorded::No
+    }
+
+    /// Lists the containers that clients of `ringfence serve` made in it.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Part> {
+        self.parts.iter().filter(|part| part.role == Role::Member)
     }
 
     /// Returns the engine's id of a container.

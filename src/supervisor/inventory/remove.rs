@@ -146,6 +146,7 @@ async fn remove_listed(engine: &Engine, found: &WorkflowSummary, extent: Extent)
             Ok(false) => {}
             Err(failure) => errors.extend(std::iter::once(failure.message).chain(failure.causes)),
         }
+        errors.extend(close_members(engine, found).await);
     }
     errors.extend(beside);
     errors.extend(remove_all(engine, found, |part| matches!(part.role, Role::Guard | Role::Fence)).await);
@@ -174,12 +175,25 @@ async fn remove_listed(engine: &Engine, found: &WorkflowSummary, extent: Extent)
     Err(failure.hint("`ringfence gc` tries again"))
 }
 
+/// Puts back after the members of a group, and removes their covers; errors in words.
+async fn close_members(engine: &Engine, found: &WorkflowSummary) -> Vec<String> {
+    let mut errors = Vec::new();
+    for covers in found.members().filter_map(|part| part.covers) {
+        let settled = aftermath::settle_abandoned(engine, covers, found.helpers()).await.map(drop);
+        let failed = settled.and_then(|()| masks::close(covers)).err();
+        errors.extend(
+            failed.into_iter().flat_map(|failure| std::iter::once(failure.message).chain(failure.causes)),
+        );
+    }
+    errors
+}
+
 /// Removes agent and services, the agent unless it stays; errors in words. Podman removes no
 /// container whose processes another one is among.
 async fn remove_agent(engine: &Engine, found: &WorkflowSummary, stays: bool) -> Vec<String> {
     let mut errors = remove_all(engine, found, |part| part.role == Role::Disk).await;
     errors.extend(
-        remove_all(engine, found, |part| part.role == Role::Service || part.role == Role::Agent && !stays)
+        remove_all(engine, found, |part| matches!(part.role, Role::Service | Role::Member) || part.role == Role::Agent && !stays)
             .await,
     );
     errors

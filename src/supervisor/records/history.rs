@@ -146,6 +146,17 @@ impl HistoryWriter {
         Ok(HistoryWriter { file, path })
     }
 
+    /// Holds the history of a run again whose supervisor is gone.
+    ///
+    /// # Errors
+    /// When it is not there, or another supervisor holds it.
+    pub(crate) fn again(id: WorkflowId) -> Result<HistoryWriter, Failure> {
+        let path = path(id)?;
+        let file = File::options().append(true).open(&path).map_err(|error| cannot("open", &path, &error))?;
+        file.try_lock().map_err(|error| cannot("lock", &path, &error.into()))?;
+        Ok(HistoryWriter { file, path })
+    }
+
     /// Writes down that the agent runs, as which user.
     pub(crate) fn works(&mut self, user: Option<String>) {
         self.add(&Step::Works(RunWorks { since: UnixTime(unix_seconds()), user }));

@@ -101,6 +101,17 @@ impl Held {
         Ok(Held { file, path })
     }
 
+    /// Holds the record of a run again whose supervisor is gone.
+    ///
+    /// # Errors
+    /// When it is not there, or another supervisor holds it.
+    pub(crate) fn again(id: WorkflowId) -> Result<Held, Failure> {
+        let path = path(id)?;
+        let file = File::options().append(true).open(&path).map_err(|error| cannot("open", &path, &error))?;
+        file.try_lock().map_err(|error| cannot("lock", &path, &error))?;
+        Ok(Held { file, path })
+    }
+
     /// Adds the engine's ids of the network and of the containers that last as long as the run.
     pub(crate) fn add_ids(&mut self, parts: &[Part]) -> Result<(), Failure> {
         // The other containers come and go during a run.

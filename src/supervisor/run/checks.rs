@@ -42,7 +42,7 @@ pub(super) fn may_hold_quotas(info: &SystemInfo) -> bool {
 }
 
 /// Returns the number of CPUs that the engine has: it refuses more.
-pub(super) fn cpus(info: &SystemInfo) -> f64 {
+pub(crate) fn cpus(info: &SystemInfo) -> f64 {
     info.ncpu.unwrap_or(1).max(1) as f64
 }
 

@@ -254,6 +254,9 @@ impl Awaited {
 /// Creates the containers of the agent and of the services, which are started by nobody yet.
 pub(super) async fn create_agent_last(plan: &RunPlan, filter: &str, fence: &str) -> Result<(), Failure> {
     let RunPlan { engine, workflow, agent, .. } = plan;
+    if plan.request.shared {
+        return Ok(());
+    }
     home::make_ready(plan).await?;
     let services = services::create(plan, filter, fence);
     tokio::try_join!(create_agent(engine, workflow, agent, filter, fence), services)?;

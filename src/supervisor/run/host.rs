@@ -243,7 +243,7 @@ impl HostWatch {
 }
 
 /// Another helper in the place of one that is gone.
-async fn again(recipe: &Recipe) -> Result<(HostWatch, HostNetwork), Failure> {
+pub(super) async fn again(recipe: &Recipe) -> Result<(HostWatch, HostNetwork), Failure> {
     let name = recipe.workflow.object(Role::Host);
     let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
     match recipe.engine.api.remove_container(&name, Some(options)).await {
@@ -254,7 +254,8 @@ async fn again(recipe: &Recipe) -> Result<(HostWatch, HostNetwork), Failure> {
     }
 }
 
-async fn tell(recipe: &Recipe, network: &HostNetwork) -> Result<(), String> {
+/// Tells the guard of the machine's addresses.
+pub(super) async fn tell(recipe: &Recipe, network: &HostNetwork) -> Result<(), String> {
     let mut why = String::new();
     for _ in 0..TELLINGS {
         match live::host(&recipe.engine, &recipe.workflow.helpers(), network.clone()).await {

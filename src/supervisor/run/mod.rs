@@ -41,6 +41,7 @@ mod resolvers;
 mod running;
 pub(crate) mod runtime;
 mod services;
+pub(crate) mod shared_fence;
 mod stopping;
 pub(crate) mod summary;
 mod system_calls;

@@ -125,6 +125,13 @@ impl<'a> Proven<'a> {
     }
 }
 
+impl Proven<'_> {
+    /// Returns what has to be followed as long as the fence stands.
+    pub(super) fn into_followed(self) -> (KnownHost, GuardLink) {
+        (self.host, self.guard)
+    }
+}
+
 impl<'a> Proven<'a> {
     /// Begins to carry connections to permitted ports of this machine's loopback.
     ///

@@ -29,6 +29,8 @@ pub(crate) struct RunRequest {
     pub(crate) layers: Record,
     /// The agent, as it was asked for.
     pub(crate) agent: AgentRequest,
+    /// Tells whether containers come into the fence later, in the place of an agent (`serve`).
+    pub(crate) shared: bool,
     /// Services beside the agent.
     pub(crate) services: Vec<ServiceRequest>,
     /// Covers of the project's files, and of those of its repository where that lies elsewhere.

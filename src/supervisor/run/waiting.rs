@@ -152,7 +152,7 @@ impl<'r> Waiting<'r> {
 /// whichever comes first: a machine that was suspended comes back when the time is long over, and
 /// the guard knows it by that clock; a clock that is set back gives no more time.
 #[derive(Clone, Copy)]
-struct TimeOver {
+pub(super) struct TimeOver {
     awake: Instant,
     wall: SystemTime,
 }
@@ -161,12 +161,12 @@ impl TimeOver {
     /// Time between two looks at the clock on the wall.
     const LOOK: Duration = Duration::from_secs(1);
 
-    fn after(left: Duration) -> TimeOver {
+    pub(super) fn after(left: Duration) -> TimeOver {
         TimeOver { awake: Instant::now() + left, wall: SystemTime::now() + left }
     }
 
     /// Waits until the time is over.
-    fn come(self) -> impl Future<Output = ()> + use<> {
+    pub(super) fn come(self) -> impl Future<Output = ()> + use<> {
         self.come_by(SystemTime::now)
     }
 

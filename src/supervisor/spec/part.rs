@@ -12,7 +12,8 @@ use bollard::models::{ContainerSummary, Network, Volume};
 use netpolicy::service::ServiceName;
 
 use super::workflow::{
-    KEPT, LABEL_CREATED, LABEL_DIGEST, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_KEEP, LABEL_NAME, LABEL_ROLE,
+    KEPT, LABEL_COVERS, LABEL_CREATED, LABEL_DIGEST, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_KEEP, LABEL_NAME,
+    LABEL_ROLE,
     LABEL_WORKFLOW, object_name,
 };
 use crate::wire::{EngineId, ImageDigest, ImageName, PolicyDigest, Role, UnixTime, WorkflowId, WorkflowName};
@@ -50,6 +51,8 @@ pub(crate) struct Part {
     pub(crate) keep: bool,
     /// The service that it is, or that it belongs to.
     pub(crate) service: Option<ServiceName>,
+    /// The id under which this machine keeps covers of a member's files.
+    pub(crate) covers: Option<WorkflowId>,
 }
 
 impl Part {
@@ -59,7 +62,14 @@ impl Part {
         let part = Part::read(listed.labels.as_ref()?, names)?;
         let is_container = matches!(
             part.role,
-            Role::Agent | Role::Fence | Role::Guard | Role::Host | Role::Disk | Role::Service | Role::Probe
+            Role::Agent
+                | Role::Fence
+                | Role::Guard
+                | Role::Host
+                | Role::Disk
+                | Role::Service
+                | Role::Member
+                | Role::Probe
         );
         let id: EngineId = listed.id.as_deref()?.parse().ok()?;
         // The engine fills the list with its own words for what it cannot tell.
@@ -101,6 +111,7 @@ impl Part {
             image_digest: optional(labels, LABEL_IMAGE_DIGEST)?,
             keep: role == Role::Agent && labels.get(LABEL_KEEP).is_some_and(|word| word == KEPT),
             service: service_of(name, claim_id, role),
+            covers: optional(labels, LABEL_COVERS)?.filter(|_| role == Role::Member),
         })
     }
 }
@@ -123,6 +134,8 @@ fn is_name_of(name: &str, workflow: WorkflowId, role: Role) -> bool {
             (1..=5).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit())
         }),
         Role::Service => service_of(name, workflow, role).is_some(),
+        // The name that the client gave.
+        Role::Member => rest.strip_prefix('-').is_some_and(|name| !name.is_empty()),
         Role::Disk => rest.is_empty() || service_of(name, workflow, role).is_some(),
         _ => rest.is_empty(),
     }

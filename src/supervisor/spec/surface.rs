@@ -11,7 +11,8 @@ use netpolicy::settings::Capabilities;
 
 /// Capabilities of root that an agent may need to install packages and change users in its own
 /// container.
-const CAPABILITIES: [&str; 7] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETUID", "SETGID", "KILL"];
+pub(crate) const CAPABILITIES: [&str; 7] =
+    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETUID", "SETGID", "KILL"];
 /// `/dev/shm` unless anybody says otherwise: browsers want more than the engines' 64 MiB.
 pub(crate) const SHM: u64 = 1 << 30;
 /// Written by nearly every program: in memory where the image is read-only.

@@ -28,6 +28,14 @@ pub(crate) const LABEL_VERSION: &str = "dev.ringfence.version";
 /// Label that holds the time of creation, seconds of Unix time by the supervisor's clock.
 pub(super) const LABEL_CREATED: &str = "dev.ringfence.created-at";
 
+/// The `ringfence serve` that made an object.
+pub(crate) const LABEL_SERVE: &str = "dev.ringfence.serve";
+/// The word by which containers of one `serve` share a fence.
+pub(crate) const LABEL_GROUP: &str = "dev.ringfence.group";
+/// Names of a member in its fence, apart by blanks.
+pub(crate) const LABEL_NAMES: &str = "dev.ringfence.names";
+/// The id under which this machine keeps the covers of a member's files.
+pub(crate) const LABEL_COVERS: &str = "dev.ringfence.covers";
 /// Label of the agent that holds its disk limit, in bytes.
 pub(crate) const LABEL_DISK: &str = "dev.ringfence.disk-limit";
 /// Label of the agent whose container stays after its end: [`KEPT`].

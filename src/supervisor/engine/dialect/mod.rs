@@ -68,6 +68,8 @@ pub(crate) struct Dialect {
     pub(crate) confinement: Option<Confinement>,
     /// Set where SELinux keeps containers from files without their label.
     pub(crate) labels_files: bool,
+    /// Tells whether a socket may be served before it (`ringfence serve`).
+    pub(crate) serves: bool,
     /// The way to give a container another OCI runtime than the engine's own.
     pub(crate) takes_runtime: TakesRuntime,
 
