@@ -271,6 +271,9 @@ pub struct Policy {
     /// Containers beside the agent, in the same fence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<ServiceName, Service>,
+    /// Registries from which a client of the fenced socket may have images pulled, in lower case.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
     /// Demands on the engine.
     #[serde(default)]
     pub require: Vec<Requirement>,
@@ -339,6 +342,9 @@ impl Policy {
         }
         if !self.services.is_empty() {
             canonical["services"] = serde_json::json!(self.services);
+        }
+        if !self.images.is_empty() {
+            canonical["images"] = serde_json::json!(self.images);
         }
         canonical.to_string()
     }

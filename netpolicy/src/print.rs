@@ -23,6 +23,10 @@ pub fn policy(policy: &Policy, comment: &Comment<'_>) -> String {
     network(&mut text, policy, comment);
     container(&mut text, &policy.container);
     services(&mut text, policy);
+    if !policy.images.is_empty() {
+        let words: Vec<String> = policy.images.iter().map(|registry| quoted(registry)).collect();
+        push(&mut text, format_args!("images: [{}]\n", words.join(", ")));
+    }
     if !policy.require.is_empty() {
         let words: Vec<&str> = policy.require.iter().map(|requirement| requirement.as_str()).collect();
         push(&mut text, format_args!("engine:\n  require: [{}]\n", words.join(", ")));

@@ -68,6 +68,10 @@ struct File {
     container: Option<Container>,
     /// Containers beside the agent, in the same fence, each by its name. Not for projects.
     services: Option<BTreeMap<String, Service>>,
+    /// Registries from which clients of the fenced socket (`ringfence serve`) may have images
+    /// pulled: `registry.example`, `registry.example:5000`. Of several layers what all list. Not
+    /// for projects.
+    images: Option<Vec<String>>,
     /// Demands on the engine, checked before anything is created. Not for projects.
     engine: Option<Engine>,
     /// Files of the project that the agent does not see.

@@ -8,7 +8,7 @@ use super::files::{self, Source, preset_reference};
 use super::flag::read_flag;
 use super::side::Side;
 use super::source::{LayerSource, MAX_FILE, Read, SourceFile};
-use super::{container, harmless, network, rule, services, shape, workspace};
+use super::{container, harmless, images, network, rule, services, shape, workspace};
 use crate::diagnostic::Diagnostic;
 use crate::import::{self, Format, ImportError};
 use crate::policy::{Layer, Rule};
@@ -213,6 +213,7 @@ impl Loader<'_, '_> {
                 Some("network") => read_network(value, layer, source, draft, &mut findings),
                 Some("container") => container::container(value, layer, draft, &mut findings),
                 Some("services") => services::services(value, layer, draft, &mut findings),
+                Some("images") => images::images(value, draft, &mut findings),
                 Some("engine") => container::engine(value, layer, draft, &mut findings),
                 Some("workspace") => workspace::workspace(value, layer, draft, &mut findings),
                 Some("credentials") => workspace::credentials(value, layer, draft, &mut findings),

@@ -52,6 +52,7 @@ pub(super) fn merge(drafts: &[Draft], diagnostics: &mut Vec<Diagnostic>) -> Poli
             ca: agreed(drafts, "ca", |draft| &draft.limits.ca, diagnostics),
         },
         services: services::merged(drafts, diagnostics),
+        images: in_all(drafts, |draft| &draft.images).unwrap_or_default(),
         require: require.into_iter().collect(),
         workspace: Workspace {
             mask: all(drafts, |draft| &draft.workspace.mask),

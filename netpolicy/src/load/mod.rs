@@ -18,6 +18,7 @@ mod flag;
 mod flow;
 mod harmless;
 mod host;
+mod images;
 mod lint;
 mod loader;
 mod merge;

@@ -24,13 +24,14 @@ pub(crate) const TOP: Section = Section {
         "network",
         "container",
         "services",
+        "images",
         "engine",
         "workspace",
         "credentials",
         "notice",
         "tests",
     ],
-    not_in_project: &["services", "engine", "credentials"],
+    not_in_project: &["services", "images", "engine", "credentials"],
 };
 pub(crate) const NETWORK: Section = Section {
     name: "`network`",

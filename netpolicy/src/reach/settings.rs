@@ -78,6 +78,8 @@ pub(super) fn changes(old: &Policy, new: &Policy) -> Vec<Change> {
         let shown = |policy: &Policy| policy.services.get(name).map(service);
         add(&format!("services.{name}"), shown(old), shown(new), false);
     }
+    let more = new.images.iter().any(|registry| !old.images.contains(registry));
+    add("images", words(&old.images), words(&new.images), more);
     let required = |policy: &Policy| {
         let mut list: Vec<&str> = policy.require.iter().map(|requirement| requirement.as_str()).collect();
         list.sort_unstable();

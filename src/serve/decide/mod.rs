@@ -1,0 +1,24 @@
+//! Decisions about bodies: pure functions of a body and facts, to what ringfence asks the engine
+//! for.
+
+mod create;
+mod environment;
+pub(crate) mod facts;
+mod group;
+mod labels;
+mod limits;
+pub(crate) mod member;
+mod mount_asks;
+mod mounts;
+mod names;
+mod others;
+mod ports;
+mod security;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::create::{create, wanted};
+pub(crate) use self::names::usable;
+pub(crate) use self::others::{
+    ConnectSpec, VolumeSpec, connect, disconnect, exec, exec_start, network, pull, update, volume,
+};

@@ -1,0 +1,272 @@
+//! Calls on containers: only on members, by the engine's whole id.
+
+use std::rc::Rc;
+
+use hyper::body::{Bytes, Incoming};
+use hyper::http::request::Parts;
+use serde_json::{Value, json};
+
+use super::archive;
+use super::http::{Answer, Body, Sent, json, nothing, passed};
+use super::members::ServedMember;
+use super::start::{Started, never_ran};
+use super::state::Serving;
+use super::streams::hijack;
+use crate::serve::answer::container::{
+    ENGINES_FILTERS, OWN_FILTERS, fits, inspect, known_filters, listed, put_program_back,
+};
+use crate::serve::decide::{exec, update};
+use crate::serve::denied::Denied;
+use crate::serve::request::calls::{ContainerCall, Stopping};
+use crate::serve::request::fields::read;
+use crate::serve::request::filters::Filters;
+use crate::serve::request::upstream_line::Line;
+use crate::serve::request::version::ApiMinor;
+use crate::supervisor::spec::workflow::LABEL_SERVE;
+
+/// A request, as far as handlers need it.
+pub(crate) struct Received {
+    /// Its head, which holds the connection.
+    pub(crate) head: Parts,
+    /// Its JSON body, where it has one.
+    pub(crate) json: Bytes,
+    /// Its body, where that is a tar.
+    pub(crate) tar: Option<Incoming>,
+    /// The version that is spoken with the engine.
+    pub(crate) version: ApiMinor,
+}
+
+impl Serving {
+    /// Lists members.
+    ///
+    /// # Errors
+    /// When a filter is unknown, or the engine does not answer.
+    pub(crate) async fn containers(
+        &self,
+        all: bool,
+        limit: Option<i64>,
+        filters: &Filters,
+        version: ApiMinor,
+    ) -> Result<Vec<Value>, Denied> {
+        known_filters(filters)?;
+        let own = format!("{LABEL_SERVE}={}", self.facts.id);
+        let engines = filters.clone().without(&OWN_FILTERS).with("label", &own);
+        debug_assert!(engines.keys().all(|key| ENGINES_FILTERS.contains(&key)));
+        // With a limit engines show those that do not run, too.
+        let all = all || limit.is_some_and(|limit| limit > 0);
+        let mut query = vec![("filters", engines.json())];
+        if all {
+            query.push(("all", "1".to_owned()));
+        }
+        let line = Line::new("GET", "/containers/json", &query);
+        let found = self.http.json(&line, version, Sent::Nothing).await?;
+        let mut shown = Vec::new();
+        for entry in found.as_array().into_iter().flatten() {
+            let Some(member) = entry["Id"].as_str().and_then(|id| self.members.borrow().get(id).cloned())
+            else {
+                continue;
+            };
+            let running = entry["State"].as_str() == Some("running");
+            let image = entry["ImageID"].as_str().unwrap_or_default();
+            let one =
+                self.show(&member, running, |of| fits(filters, of, image).then(|| listed(entry.clone(), of)));
+            shown.extend(one.map(|one| with_command(one, &member)));
+        }
+        if let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0) {
+            shown.truncate(limit);
+        }
+        Ok(shown)
+    }
+
+    /// Carries out a call on one member.
+    ///
+    /// # Errors
+    /// When it is none, or the call is refused.
+    pub(crate) async fn container(
+        self: &Rc<Self>,
+        word: &str,
+        call: &ContainerCall,
+        received: Received,
+    ) -> Result<Answer, Denied> {
+        let member = self.member(word)?;
+        let version = received.version;
+        match call {
+            ContainerCall::Inspect { .. } => self.show_member(&member, call, version).await,
+            ContainerCall::Start => self.started(&member, version).await,
+            ContainerCall::Restart(stopping) => {
+                let stop = ContainerCall::Stop(stopping.clone());
+                self.http.json(&stop.upstream(&member.id), version, Sent::Nothing).await?;
+                self.started(&member, version).await.map(|_| nothing(204))
+            }
+            ContainerCall::Rename { name } => self.rename(&member, name.as_str(), version).await,
+            ContainerCall::Remove { volumes, force } => self.remove(&member, *volumes, *force, version).await,
+            ContainerCall::Attach(query) => {
+                let line = call.upstream(&member.id);
+                hijack(&self.http, received.head, &line, version, Sent::Nothing, query.stdin && query.stream)
+                    .await
+            }
+            ContainerCall::CreateExec => self.create_exec(&member, &received).await,
+            ContainerCall::Update => self.update(&member, &received).await,
+            ContainerCall::ArchiveGet { .. } | ContainerCall::ArchiveHead { .. } | ContainerCall::Export => {
+                self.refuse_copy(&member, version, false).await?;
+                self.pass(&member, call, version).await
+            }
+            ContainerCall::ArchivePut { .. } => {
+                self.refuse_copy(&member, version, true).await?;
+                let body = received.tar.ok_or_else(|| Denied::new(400, "the request has no body"))?;
+                let tar: Body = archive::plain(body).await?;
+                let answer = self.http.send(&call.upstream(&member.id), version, Sent::Tar(tar)).await?;
+                Ok(passed(answer))
+            }
+            ContainerCall::Logs(_)
+            | ContainerCall::Stats { .. }
+            | ContainerCall::Top
+            | ContainerCall::Changes
+            | ContainerCall::Wait { .. }
+            | ContainerCall::Resize { .. }
+            | ContainerCall::Unpause
+            | ContainerCall::Stop(Stopping { .. })
+            | ContainerCall::Kill { .. }
+            | ContainerCall::Pause => self.pass(&member, call, version).await,
+        }
+    }
+
+    /// Passes a call on, written anew.
+    async fn pass(
+        &self,
+        member: &ServedMember,
+        call: &ContainerCall,
+        version: ApiMinor,
+    ) -> Result<Answer, Denied> {
+        Ok(passed(self.http.send(&call.upstream(&member.id), version, Sent::Nothing).await?))
+    }
+
+    async fn started(
+        self: &Rc<Self>,
+        member: &Rc<ServedMember>,
+        version: ApiMinor,
+    ) -> Result<Answer, Denied> {
+        Ok(nothing(match self.start(member, version).await? {
+            Started::Now => 204,
+            Started::Before => 304,
+        }))
+    }
+
+    /// Shows one member.
+    async fn show_member(
+        &self,
+        member: &ServedMember,
+        call: &ContainerCall,
+        version: ApiMinor,
+    ) -> Result<Answer, Denied> {
+        let found = self.http.json(&call.upstream(&member.id), version, Sent::Nothing).await?;
+        let running = ServedMember::runs(&found);
+        let mut shown = self.show(member, running, |of| inspect(found, of));
+        if member.files.is_some() {
+            let (entrypoint, command) = self.program(member, &shown, version).await;
+            put_program_back(&mut shown, &entrypoint, &command);
+        }
+        Ok(json(200, &shown))
+    }
+
+    /// Returns the program of a member that begins with ringfence's own first program, as its
+    /// client would find it.
+    async fn program(
+        &self,
+        member: &ServedMember,
+        shown: &Value,
+        version: ApiMinor,
+    ) -> (Vec<String>, Vec<String>) {
+        let id = shown["Image"].as_str().unwrap_or_default();
+        let line =
+            Line::new("GET", &format!("/images/{}/json", crate::serve::request::target::encode(id)), &[]);
+        let image = self.http.json(&line, version, Sent::Nothing).await.unwrap_or_default();
+        let list = |name: &str| -> Vec<String> {
+            serde_json::from_value(image["Config"][name].clone()).unwrap_or_default()
+        };
+        let asked = &member.asked;
+        let command = match (&asked.command, &asked.entrypoint) {
+            (Some(command), _) => command.clone(),
+            // An empty entrypoint keeps the image's command.
+            (None, Some(words)) if !words.is_empty() => Vec::new(),
+            (None, _) => list("Cmd"),
+        };
+        (asked.entrypoint.clone().unwrap_or_else(|| list("Entrypoint")), command)
+    }
+
+    async fn rename(&self, member: &ServedMember, name: &str, version: ApiMinor) -> Result<Answer, Denied> {
+        let is_taken = self.members.borrow().values().any(|other| *other.name.borrow() == name);
+        if is_taken || self.names.borrow().iter().any(|other| other == name) {
+            return Err(Denied::name_taken(name));
+        }
+        let query = [("name", Serving::engine_name(&member.fence, name))];
+        let line = Line::new("POST", &format!("/containers/{}/rename", member.id), &query);
+        self.http.json(&line, version, Sent::Nothing).await?;
+        member.name.replace(name.to_owned());
+        let names = super::create::names_with(member.names.take(), name, &member.id);
+        member.names.replace(names);
+        self.renew_names(&member.fence)?;
+        Ok(nothing(204))
+    }
+
+    async fn update(&self, member: &ServedMember, received: &Received) -> Result<Answer, Denied> {
+        let spec = update(&read(&received.json)?, &self.ground())?;
+        if let Some(body) = spec.json() {
+            let line = ContainerCall::Update.upstream(&member.id);
+            self.http.json(&line, received.version, Sent::Json(body.to_string())).await?;
+        }
+        Ok(json(200, &json!({ "Warnings": spec.warnings })))
+    }
+
+    async fn create_exec(&self, member: &ServedMember, received: &Received) -> Result<Answer, Denied> {
+        let spec = exec(&read(&received.json)?)?;
+        if !member.has_begun.get() {
+            let now = self.inspect(&member.id, received.version).await?;
+            let words = match ServedMember::runs(&now) {
+                true => "it is being started".to_owned(),
+                false => format!("Container {} is not running", member.name.borrow()),
+            };
+            return Err(Denied::plain(409, words));
+        }
+        let line = ContainerCall::CreateExec.upstream(&member.id);
+        let made = self.http.json(&line, received.version, Sent::Json(spec.json().to_string())).await?;
+        Ok(json(201, &json!({ "Id": made["Id"] })))
+    }
+
+    /// Refuses copying where the engine would follow paths in a container that runs, or among this
+    /// machine's files.
+    async fn refuse_copy(&self, member: &ServedMember, version: ApiMinor, into: bool) -> Result<(), Denied> {
+        if member.files.is_some() {
+            let what = "copying from or to a container that has files of this machine is refused; use the files themselves";
+            return Err(Denied::endpoint(what));
+        }
+        let now = self.inspect(&member.id, version).await?;
+        if ServedMember::runs(&now) {
+            let what = "copying from or to a container that runs is refused; use exec with tar: docker exec -i NAME tar -x";
+            return Err(Denied::endpoint(what));
+        }
+        if into && !never_ran(&now) {
+            return Err(Denied::endpoint(
+                "copying into a container that ran is refused; copy before its first start",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Puts the command of a member back that begins with ringfence's own first program. One that is
+/// the image's own is not told.
+fn with_command(mut entry: Value, member: &ServedMember) -> Value {
+    if member.files.is_some() {
+        let asked = &member.asked;
+        let words: Vec<&str> = asked
+            .entrypoint
+            .iter()
+            .flatten()
+            .chain(asked.command.iter().flatten())
+            .map(String::as_str)
+            .collect();
+        entry["Command"] = json!(words.join(" "));
+    }
+    entry
+}

@@ -1,0 +1,343 @@
+//! A new container: looked up, decided, fenced, covered, and made of a body that ringfence wrote.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use bollard::models::{Mount, MountType, MountVolumeOptions};
+use serde_json::{Value, json};
+
+use super::fences::{Claim, broken, random, words};
+use super::files::{BindAsk, LookedFiles, look};
+use super::http::{Answer, Sent, json};
+use super::members::{MemberFiles, ServedMember};
+use super::state::Serving;
+use super::volumes::{LABEL_OF, make_volume};
+use crate::serve::answer::asked::LABEL_ASKED;
+use crate::serve::decide::facts::CreateAsk;
+use crate::serve::decide::member::{MemberMount, MemberSpec, MountSource};
+use crate::serve::decide::{create, wanted};
+use crate::serve::denied::Denied;
+use crate::serve::request::upstream_line::Line;
+use crate::serve::request::version::ApiMinor;
+use crate::serve::upstream::{Seam, create_body, mount};
+use crate::supervisor::spec::environment;
+use crate::supervisor::spec::workflow::{LABEL_COVERS, LABEL_GROUP, LABEL_NAMES, LABEL_SERVE, Role};
+use crate::wire::handover::NOTICE;
+use crate::wire::init;
+use crate::wire::{EngineId, WorkflowId};
+use crate::workspace::identity::Settings;
+use crate::workspace::masks;
+use crate::workspace::secrets::{Sent as SentText, check};
+
+/// Members at once.
+const MOST: usize = 500;
+
+/// Said of a health check that is left out: the engine would run it before the files were looked
+/// at.
+const NO_HEALTH: &str = "ringfence: Healthcheck: it is left out, since the container has files of this machine; give it volumes instead";
+
+/// A name that is being given, until the member has it.
+struct Naming {
+    serving: Rc<Serving>,
+    name: String,
+}
+
+impl Drop for Naming {
+    fn drop(&mut self) {
+        self.serving.names.borrow_mut().retain(|name| *name != self.name);
+    }
+}
+
+impl Serving {
+    /// Makes a container. It goes on when the client goes away.
+    ///
+    /// # Errors
+    /// When it is not to be, or cannot be made.
+    pub(crate) async fn create(self: &Rc<Self>, ask: CreateAsk, version: ApiMinor) -> Result<Answer, Denied> {
+        let serving = Rc::clone(self);
+        let making = tokio::task::spawn_local(async move { serving.make(ask, version).await });
+        making.await.unwrap_or_else(|_| Err(Denied::new(500, "the making of the container was ended")))
+    }
+
+    async fn make(self: Rc<Self>, ask: CreateAsk, version: ApiMinor) -> Result<Answer, Denied> {
+        if self.members.borrow().len() >= MOST {
+            return Err(Denied::new(503, format!("{MOST} containers are there already; remove some first")));
+        }
+        let found = self.look_up(&wanted(&ask.taken.body)?).await?;
+        let mut spec = create(&ask, &self.ground(), &found)?;
+        spec.warnings.extend(secrets(&spec));
+        if spec.mounts.iter().any(|mount| matches!(mount.source, MountSource::Path { .. }))
+            && spec.health.is_some()
+        {
+            spec.warnings.push(NO_HEALTH.to_owned());
+        }
+        let covers = random()?;
+        let naming = self.name(spec.name.as_ref().map(ToString::to_string), covers)?;
+        let claim = self.claim(&spec.group, spec.cut_off).await?;
+        if let Some(why) = claim.fence.shared.check() {
+            return Err(Denied::new(503, format!("the fence of this group is lost: {why}")));
+        }
+        let made = self.make_in(&claim, &spec, &naming.name, covers, version).await;
+        if made.is_err() {
+            self.forget_files(covers, true).await;
+        }
+        let member = made?;
+        let id = member.id.clone();
+        self.members.borrow_mut().insert(id.clone(), member);
+        self.renew_names(&claim.fence)?;
+        Ok(json(201, &json!({ "Id": id, "Warnings": spec.warnings })))
+    }
+
+    /// Takes a name that no member has.
+    fn name(self: &Rc<Self>, asked: Option<String>, covers: WorkflowId) -> Result<Naming, Denied> {
+        let name = asked.unwrap_or_else(|| format!("fenced-{covers}"));
+        let mut names = self.names.borrow_mut();
+        let is_taken = self.members.borrow().values().any(|member| *member.name.borrow() == name);
+        if is_taken || names.contains(&name) {
+            return Err(Denied::name_taken(&name));
+        }
+        names.push(name.clone());
+        Ok(Naming { serving: Rc::clone(self), name })
+    }
+
+    async fn make_in(
+        &self,
+        claim: &Claim,
+        spec: &MemberSpec,
+        name: &str,
+        covers: WorkflowId,
+        version: ApiMinor,
+    ) -> Result<Rc<ServedMember>, Denied> {
+        let fence = &claim.fence;
+        let asked = self.binds(spec)?;
+        let memory: Vec<String> = spec.tmpfs.keys().cloned().collect();
+        let looked = match asked.is_empty() {
+            true => None,
+            false => {
+                let looked = look(&self.facts.files, asked.clone(), memory.clone(), covers).await;
+                Some(looked.map_err(|failure| Denied::new(400, words(&failure)))?)
+            }
+        };
+        let mut mounts = Vec::new();
+        for mount_of in &spec.mounts {
+            mounts.push(self.mount(mount_of, covers).await?);
+        }
+        let laid: Vec<(PathBuf, String)> = looked
+            .iter()
+            .flat_map(|looked| &looked.laying.served)
+            .map(|served| (served.source.clone(), served.target.clone()))
+            .collect();
+        mounts.extend(laid.iter().map(|(source, target)| read_only(source, target)));
+        mounts.extend(fence.name_files().iter().map(|(source, target)| read_only(source, target)));
+        mounts.push(notice(fence.shared.workflow.object(Role::Notice)));
+        let words = match &looked {
+            Some(_) => Some(fence.words(covers).map_err(|failure| broken(&failure))?),
+            None => None,
+        };
+        if let Some(words) = &words {
+            let program = self.init().map_err(|failure| broken(&failure))?;
+            mounts.extend([read_only(&program, init::PLACE), read_only(words, init::WORDS)]);
+        }
+        let fence_id: EngineId = fence
+            .shared
+            .helpers
+            .fence
+            .parse()
+            .map_err(|_| Denied::new(500, "the engine's id of the fence is none"))?;
+        let seam = Seam {
+            fence: &fence_id,
+            filter: &fence.shared.filter,
+            runtime: None,
+            labels: self.labels(claim, spec, covers),
+            mounts,
+            env: self.env(spec, looked.as_ref()),
+            by_init: words.is_some().then(|| vec![init::WORDS.to_owned()]),
+            health: words.is_none(),
+            disk: None,
+            readonly_paths: None,
+        };
+        let body = serde_json::to_string(&create_body(spec, seam))
+            .map_err(|error| Denied::new(500, format!("the body cannot be written: {error}")))?;
+        let mut query = vec![("name", Serving::engine_name(fence, name))];
+        query.extend(spec.platform.clone().map(|platform| ("platform", platform)));
+        let line = Line::new("POST", "/containers/create", &query);
+        let answer = self.http.json(&line, version, Sent::Json(body)).await?;
+        let id = answer["Id"].as_str().unwrap_or_default().to_owned();
+        let names = names(spec, name, &id);
+        self.name_others(spec);
+        Ok(Rc::new(ServedMember {
+            id,
+            name: RefCell::new(name.to_owned()),
+            fence: Rc::clone(fence),
+            asked: spec.asked.clone(),
+            names: RefCell::new(names),
+            files: words.map(|words| MemberFiles { asked, laid, words, memory }),
+            covers,
+            has_begun: Cell::new(false),
+            ports: RefCell::default(),
+            forwarding: RefCell::default(),
+            aftermath: RefCell::default(),
+            is_leaving: Cell::new(false),
+        }))
+    }
+
+    /// Lists the files of this machine that a container is to have; missing directories are made.
+    fn binds(&self, spec: &MemberSpec) -> Result<Vec<BindAsk>, Denied> {
+        let mut asked = Vec::new();
+        for of in &spec.mounts {
+            let MountSource::Path { path, make, .. } = &of.source else { continue };
+            if *make {
+                self.make_directory(path)?;
+            }
+            asked.push(BindAsk { source: path.clone(), target: of.target.clone(), writable: of.writable });
+        }
+        Ok(asked)
+    }
+
+    /// Makes a directory below a root, as the person; no link is followed.
+    fn make_directory(&self, path: &Path) -> Result<(), Denied> {
+        let cannot = |error: &dyn std::fmt::Display| {
+            Denied::new(400, format!("{} cannot be made: {error}", path.display()))
+        };
+        let root = self.facts.roots.iter().map(|root| &root.path).find(|root| path.starts_with(root));
+        let root = root.ok_or_else(|| cannot(&"it lies below no project"))?;
+        let below = path.strip_prefix(root).map_err(|error| cannot(&error))?;
+        let mut at = root.clone();
+        for part in below.components() {
+            at.push(part);
+            match fs::symlink_metadata(&at) {
+                Ok(found) if found.is_dir() => {}
+                Ok(_) => return Err(cannot(&"something else is on its way")),
+                Err(_) => fs::DirBuilder::new().mode(0o755).create(&at).map_err(|error| cannot(&error))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a mount, and the volume that it needs.
+    async fn mount(&self, of: &MemberMount, covers: WorkflowId) -> Result<Mount, Denied> {
+        let MountSource::Volume { name, labels, .. } = &of.source else {
+            let mut mount = mount(of, None);
+            // Other file systems below are not given: nobody has looked through them.
+            if let Some(options) = &mut mount.bind_options {
+                options.non_recursive = Some(true);
+            }
+            return Ok(mount);
+        };
+        let volume = match name {
+            Some(name) => make_volume(self, name, labels, None).await?,
+            None => {
+                let name = format!("{}{}{}{}", random()?, random()?, random()?, random()?);
+                make_volume(self, &name, labels, Some(covers)).await?
+            }
+        };
+        Ok(mount(of, Some(&volume)))
+    }
+
+    fn labels(&self, claim: &Claim, spec: &MemberSpec, covers: WorkflowId) -> HashMap<String, String> {
+        let mut labels = claim.fence.shared.workflow.labels(Role::Member);
+        labels.extend(
+            [
+                (LABEL_SERVE, self.facts.id.clone()),
+                (LABEL_GROUP, claim.fence.key.clone()),
+                (LABEL_ASKED, spec.asked.label()),
+                (LABEL_NAMES, spec.names.join(" ")),
+                (LABEL_COVERS, covers.to_string()),
+                (LABEL_OF, String::new()),
+            ]
+            .map(|(label, value)| (label.to_owned(), value)),
+        );
+        labels
+    }
+
+    fn env(&self, spec: &MemberSpec, looked: Option<&LookedFiles>) -> Vec<String> {
+        let mut env = spec.env.clone();
+        if let Some(looked) = looked {
+            let mut settings = Settings::default();
+            settings.for_covers(&looked.plans);
+            if let Some(root) = looked.binds.iter().find(|bind| self.facts.files.roots.contains(&bind.source))
+            {
+                settings.for_project(&root.target, (root, ".git/config"));
+            }
+            settings.lay_on(&mut env);
+        }
+        environment::variables(&env, None, None, self.facts.engine.dialect.removes_variable)
+    }
+
+    /// Gives others the names that a new member has for them.
+    fn name_others(&self, spec: &MemberSpec) {
+        for (name, id) in &spec.names_of {
+            if let Some(member) = self.members.borrow().get(id.as_ref()) {
+                member.names.borrow_mut().push(name.clone());
+            }
+        }
+    }
+
+    /// Removes what is kept for a member that is not there, with the volumes of its own.
+    pub(crate) async fn forget_files(&self, covers: WorkflowId, volumes: bool) {
+        if let Err(failure) = masks::close(covers) {
+            failure.tell();
+        }
+        if volumes {
+            super::volumes::remove_of(self, covers).await;
+        }
+    }
+}
+
+/// Returns the names of a member: those that were asked for, its own, and the beginning of its id.
+pub(crate) fn names(spec: &MemberSpec, name: &str, id: &str) -> Vec<String> {
+    names_with(spec.names.clone(), name, id)
+}
+
+/// Adds the names that every member has.
+pub(crate) fn names_with(mut names: Vec<String>, name: &str, id: &str) -> Vec<String> {
+    let own = [Some(name.to_owned()), id.get(..12).map(str::to_owned)];
+    names.extend(own.into_iter().flatten().filter_map(|name| crate::serve::decide::usable(&name)));
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Warns of secrets that are sent in the clear.
+fn secrets(spec: &MemberSpec) -> Option<String> {
+    let variables = spec.env.iter().filter_map(|pair| pair.split_once('='));
+    let sent: Vec<SentText<'_>> = variables
+        .map(|(name, value)| SentText {
+            place: format!("env:{name}"),
+            variable: Some(name),
+            text: value.as_bytes(),
+        })
+        .collect();
+    let failure = check(&sent, &[]).err()?;
+    Some(format!("ringfence: {}", failure.message))
+}
+
+fn read_only(source: &Path, target: &str) -> Mount {
+    Mount {
+        target: Some(target.to_owned()),
+        source: Some(source.to_string_lossy().into_owned()),
+        typ: Some(MountType::BIND),
+        read_only: Some(true),
+        ..Default::default()
+    }
+}
+
+fn notice(volume: String) -> Mount {
+    Mount {
+        target: Some(NOTICE.to_owned()),
+        source: Some(volume),
+        typ: Some(MountType::VOLUME),
+        read_only: Some(true),
+        volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+/// Reads a text of an inspected object.
+pub(crate) fn text<'a>(value: &'a Value, path: &str) -> &'a str {
+    value.pointer(path).and_then(Value::as_str).unwrap_or_default()
+}

@@ -1,0 +1,182 @@
+//! Ends of members: what the engine tells of them, and their removal.
+//!
+//! ```text
+//!  engine's events ─ die ─▶ ports closed, files settled, removed where that was asked for
+//!                  └ destroy ─▶ forgotten; the last one of a group takes its fence along
+//! ```
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+
+use super::http::{Answer, Sent, json, nothing};
+use super::members::ServedMember;
+use super::state::Serving;
+use crate::serve::answer::others::pruned;
+use crate::serve::denied::Denied;
+use crate::serve::request::calls::ContainerCall;
+use crate::serve::request::filters::Filters;
+use crate::serve::request::upstream_line::Line;
+use crate::serve::request::version::ApiMinor;
+use crate::supervisor::spec::workflow::LABEL_SERVE;
+
+/// Time before the engine is asked again for its events.
+const AGAIN: Duration = Duration::from_secs(1);
+/// The longest event.
+const LONGEST: usize = 1 << 20;
+
+impl Serving {
+    /// Follows what happens to members, for as long as this `serve` lives.
+    pub(crate) async fn follow(self: Rc<Self>) {
+        loop {
+            let version = self.facts.version;
+            let own = format!("{LABEL_SERVE}={}", self.facts.id);
+            let filters = Filters::default().with("label", &own).with("type", "container");
+            let line = Line::new("GET", "/events", &[("filters", filters.json())]);
+            if let Ok(answer) = self.http.send(&line, version, Sent::Nothing).await {
+                // What happened before is looked at once the events come.
+                self.look_at_all(version).await;
+                let mut pieces = answer.into_body().into_data_stream();
+                let mut pending = Vec::new();
+                while let Some(Ok(piece)) = pieces.next().await {
+                    pending.extend_from_slice(&piece);
+                    for event in lines(&mut pending) {
+                        self.happened(&event, version);
+                    }
+                    if pending.len() > LONGEST {
+                        break;
+                    }
+                }
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    fn happened(self: &Rc<Self>, event: &Value, version: ApiMinor) {
+        let id = event["Actor"]["ID"].as_str().unwrap_or_default();
+        let Some(member) = self.members.borrow().get(id).cloned() else { return };
+        let action = event["Action"].as_str().unwrap_or_default().to_owned();
+        if !matches!(action.as_str(), "die" | "destroy") {
+            return;
+        }
+        let serving = Rc::clone(self);
+        tokio::task::spawn_local(async move { serving.look_at(&member, version).await });
+    }
+
+    /// Looks at every member.
+    async fn look_at_all(self: &Rc<Self>, version: ApiMinor) {
+        let members: Vec<Rc<ServedMember>> = self.members.borrow().values().cloned().collect();
+        for member in members {
+            self.look_at(&member, version).await;
+        }
+    }
+
+    /// Looks at a member that may have ended or be gone.
+    async fn look_at(self: &Rc<Self>, member: &Rc<ServedMember>, version: ApiMinor) {
+        let turn = member.fence.turn.lock().await;
+        if member.is_leaving.get() {
+            return;
+        }
+        let found = self.inspect(&member.id, version).await;
+        match found {
+            Err(denied) if denied.status == 404 => self.gone(member, false).await,
+            Ok(found) if !ServedMember::runs(&found) && member.has_begun.get() => {
+                self.settle(member).await;
+                drop(turn);
+                if member.asked.auto_remove {
+                    let removed = self.remove(member, true, false, version).await;
+                    removed
+                        .map(drop)
+                        .unwrap_or_else(|denied| crate::term::talk(crate::term::line(&denied.message)));
+                }
+            }
+            // It runs, never ran, or the engine is away: its events come later.
+            _ => {}
+        }
+    }
+
+    /// Removes a member. It goes on when the client goes away.
+    ///
+    /// # Errors
+    /// When the engine does not remove it.
+    pub(crate) async fn remove(
+        self: &Rc<Self>,
+        member: &Rc<ServedMember>,
+        volumes: bool,
+        force: bool,
+        version: ApiMinor,
+    ) -> Result<Answer, Denied> {
+        let (serving, member) = (Rc::clone(self), Rc::clone(member));
+        let removing = tokio::task::spawn_local(async move {
+            let _turn = member.fence.turn.lock().await;
+            let is_leaving = member.is_leaving.replace(true);
+            if is_leaving {
+                let words = format!("removal of container {} is already in progress", member.name.borrow());
+                return Err(Denied::plain(409, words));
+            }
+            let line = ContainerCall::Remove { volumes, force }.upstream(&member.id);
+            let removed = serving.http.json(&line, version, Sent::Nothing).await;
+            match removed {
+                Err(denied) if denied.status != 404 => {
+                    member.is_leaving.set(false);
+                    Err(denied)
+                }
+                _ => {
+                    serving.gone(&member, volumes).await;
+                    Ok(nothing(204))
+                }
+            }
+        });
+        removing.await.unwrap_or_else(|_| Err(Denied::new(500, "the removal was ended")))
+    }
+
+    /// Forgets a member that is not on the engine any more.
+    async fn gone(self: &Rc<Self>, member: &Rc<ServedMember>, volumes: bool) {
+        member.is_leaving.set(true);
+        self.settle(member).await;
+        self.members.borrow_mut().remove(&member.id);
+        self.forget_files(member.covers, volumes).await;
+        member.fence.forget_words(member.covers);
+        let forgotten = self.networks.borrow_mut().forget(&member.id);
+        let renewed = forgotten.and_then(|()| self.renew_names(&member.fence));
+        if let Err(denied) = renewed {
+            crate::term::talk(crate::term::line(&denied.message));
+        }
+        self.release(&member.fence);
+    }
+
+    /// Removes the members that do not run.
+    ///
+    /// # Errors
+    /// When a filter is unknown, or the engine does not answer.
+    pub(crate) async fn prune(
+        self: &Rc<Self>,
+        filters: &Filters,
+        version: ApiMinor,
+    ) -> Result<Answer, Denied> {
+        filters.only(&["label", "label!"])?;
+        let mut removed = Vec::new();
+        for entry in self.containers(true, None, filters, version).await? {
+            let is_over = matches!(entry["State"].as_str(), Some("created" | "exited" | "dead"));
+            let Some(id) = entry["Id"].as_str().filter(|_| is_over) else { continue };
+            let Ok(member) = self.member(id) else { continue };
+            if self.remove(&member, false, false, version).await.is_ok() {
+                removed.push(id.to_owned());
+            }
+        }
+        Ok(json(200, &pruned("ContainersDeleted", &removed)))
+    }
+}
+
+/// Takes whole lines of JSON out of what has arrived.
+pub(crate) fn lines(pending: &mut Vec<u8>) -> Vec<Value> {
+    let mut found = Vec::new();
+    while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+        let line: Vec<u8> = pending.drain(..=end).collect();
+        found.extend(serde_json::from_slice::<Value>(&line));
+    }
+    found
+}

@@ -1,0 +1,272 @@
+//! Fences of groups: made with the first member, removed after the last.
+
+use std::cell::Cell;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use super::state::{Facts, Serving};
+use crate::layers::record::Record;
+use crate::serve::decide::member::GroupKey;
+use crate::serve::denied::Denied;
+use crate::supervisor::forward::ForwardRequest;
+use crate::supervisor::run::RunRequest;
+use crate::supervisor::run::shared_fence::SharedFence;
+use crate::supervisor::spec::etc;
+use crate::supervisor::spec::request::AgentRequest;
+use crate::term::{COULD_NOT_RUN, Failure};
+use crate::wire::{WorkflowId, init};
+
+/// A fence without members is removed after this time: the next command of a client comes soon.
+const IDLE: Duration = Duration::from_secs(120);
+/// Fences at once: each has three containers.
+const MOST: usize = 64;
+/// Beginning of the key of a fence for one container.
+const ALONE: &str = "alone:";
+
+/// A fence with the members' files of names.
+pub(crate) struct MemberFence {
+    /// Key of its group.
+    pub(crate) key: String,
+    /// The fence.
+    pub(crate) shared: SharedFence,
+    /// Held while a member starts or ends: the fence waits for one first program at a time.
+    pub(crate) turn: Mutex<()>,
+    /// Creations that are under way in it.
+    busy: Cell<usize>,
+    folder: PathBuf,
+}
+
+/// A fence that is kept for a creation.
+pub(crate) struct Claim {
+    serving: Rc<Serving>,
+    pub(crate) fence: Rc<MemberFence>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.fence.busy.set(self.fence.busy.get() - 1);
+        self.serving.release(&self.fence);
+    }
+}
+
+impl MemberFence {
+    /// Makes the files of a fence's members.
+    pub(crate) fn new(facts: &Facts, key: String, shared: SharedFence) -> Result<Rc<MemberFence>, Failure> {
+        let folder = facts.folder.join(shared.id().to_string());
+        let made = fs::create_dir_all(&folder).and_then(|()| {
+            for (place, text) in etc::files(None, facts.policy.dns.virtual_range.broadcast(), &[]) {
+                put(&folder.join(name_of(place)), &text)?;
+            }
+            Ok(())
+        });
+        made.map_err(|error| cannot(&folder, &error))?;
+        Ok(Rc::new(MemberFence { key, shared, turn: Mutex::new(()), busy: Cell::new(0), folder }))
+    }
+
+    /// Returns the id of its workflow.
+    pub(crate) fn id(&self) -> WorkflowId {
+        self.shared.id()
+    }
+
+    /// Lists the files of names, each with its place in a member.
+    pub(crate) fn name_files(&self) -> Vec<(PathBuf, &'static str)> {
+        ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"]
+            .into_iter()
+            .map(|place| (self.folder.join(name_of(place)), place))
+            .collect()
+    }
+
+    /// Makes the file for the words of a member's first program.
+    pub(crate) fn words(&self, member: WorkflowId) -> Result<PathBuf, Failure> {
+        let path = self.folder.join(format!("words-{member}"));
+        put(&path, "").map_err(|error| cannot(&path, &error))?;
+        Ok(path)
+    }
+
+    /// Removes that file.
+    pub(crate) fn forget_words(&self, member: WorkflowId) {
+        // Most members have none.
+        let _ = fs::remove_file(self.folder.join(format!("words-{member}")));
+    }
+
+    /// Writes the names of all members into the file that all of them have.
+    fn write_names(&self, facts: &Facts, names: &[String]) -> Result<(), Failure> {
+        let resolver = facts.policy.dns.virtual_range.broadcast();
+        let own = etc::files(None, resolver, &[]).into_iter().find(|(place, _)| *place == "/etc/hosts");
+        let mut text = own.map(|(_, text)| text).unwrap_or_default();
+        names.iter().for_each(|name| text.push_str(&format!("127.0.0.1\t{name}\n")));
+        let path = self.folder.join("hosts");
+        put(&path, &text).map_err(|error| cannot(&path, &error))
+    }
+
+    /// Removes its files on this machine.
+    fn forget(&self) {
+        if let Err(error) = fs::remove_dir_all(&self.folder) {
+            cannot(&self.folder, &error).tell();
+        }
+    }
+}
+
+fn name_of(place: &str) -> &str {
+    place.rsplit('/').next().unwrap_or(place)
+}
+
+/// Writes a file in its place: what is mounted stays the same file.
+pub(crate) fn put(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+    // Any user of a container reads it; the folder is the person's alone.
+    file.set_permissions(fs::Permissions::from_mode(0o644))?;
+    file.write_all(text.as_bytes())
+}
+
+fn cannot(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(COULD_NOT_RUN, format!("cannot write {}", path.display())).caused_by(error)
+}
+
+impl Serving {
+    /// Returns the fence of a group, and makes it where there is none. `cut_off`: it reaches
+    /// nothing.
+    ///
+    /// # Errors
+    /// When it cannot be made, or is lost while it has members.
+    pub(crate) async fn claim(self: &Rc<Self>, group: &GroupKey, cut_off: bool) -> Result<Claim, Denied> {
+        let key = match group {
+            GroupKey::Joins(key) => key.clone(),
+            GroupKey::Alone => format!("{ALONE}{}", random()?),
+        };
+        let cell = {
+            let mut fences = self.fences.borrow_mut();
+            let lost = |fence: &Rc<MemberFence>| fence.shared.check().is_some();
+            if fences.get(&key).and_then(|cell| cell.get()).is_some_and(lost) {
+                // Its members keep it; a new member gets a new one.
+                fences.remove(&key);
+            }
+            if fences.len() >= MOST && !fences.contains_key(&key) {
+                let what = format!("{MOST} groups of containers are there already; remove some first");
+                return Err(Denied::new(503, what));
+            }
+            Rc::clone(fences.entry(key.clone()).or_default())
+        };
+        let made = cell.get_or_try_init(|| self.make_fence(&key, cut_off)).await;
+        let fence = made.map_err(|failure| {
+            self.fences.borrow_mut().retain(|_, cell| cell.initialized());
+            broken(&failure)
+        })?;
+        fence.busy.set(fence.busy.get() + 1);
+        Ok(Claim { serving: Rc::clone(self), fence: Rc::clone(fence) })
+    }
+
+    async fn make_fence(&self, key: &str, cut_off: bool) -> Result<Rc<MemberFence>, Failure> {
+        let mut policy = self.facts.policy.clone();
+        policy.network_denied |= cut_off;
+        let request = RunRequest {
+            name: None,
+            policy,
+            layers: Record::of(self.facts.layers.clone())?,
+            agent: AgentRequest { limits: self.facts.asked, ..AgentRequest::default() },
+            shared: true,
+            services: Vec::new(),
+            masks: Vec::new(),
+            worktree: None,
+            token_ends: None,
+            home: None,
+            forwards: ForwardRequest::default(),
+            apply: None,
+            tells_all: false,
+            events: None,
+        };
+        let shared = SharedFence::make(&self.facts.engine, request).await?;
+        crate::term::talk(format_args!("fence {} for {}", shared.id(), crate::term::line(key)));
+        MemberFence::new(&self.facts, key.to_owned(), shared)
+    }
+
+    /// Removes a fence some time after its last member.
+    pub(crate) fn release(self: &Rc<Self>, fence: &Rc<MemberFence>) {
+        if fence.busy.get() > 0 || !self.members_of(fence).is_empty() {
+            return;
+        }
+        let (serving, fence) = (Rc::clone(self), Rc::clone(fence));
+        let wait = if fence.key.starts_with(ALONE) { Duration::ZERO } else { IDLE };
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(wait).await;
+            if fence.busy.get() == 0 && serving.members_of(&fence).is_empty() {
+                serving.remove_fence(&fence).await;
+            }
+        });
+    }
+
+    /// Removes a fence that has no members.
+    pub(crate) async fn remove_fence(&self, fence: &Rc<MemberFence>) {
+        self.fences.borrow_mut().retain(|_, cell| cell.get().is_none_or(|other| !Rc::ptr_eq(other, fence)));
+        fence.shared.remove().await;
+        fence.forget();
+    }
+
+    /// Gives every member of a fence the names of all.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn renew_names(&self, fence: &MemberFence) -> Result<(), Denied> {
+        let mut names: Vec<String> =
+            self.members_of(fence).iter().flat_map(|member| member.names.borrow().clone()).collect();
+        names.sort();
+        names.dedup();
+        fence.write_names(&self.facts, &names).map_err(|failure| broken(&failure))
+    }
+
+    /// Returns the program that begins a member which has files of this machine.
+    ///
+    /// # Errors
+    /// When this build has none, or it cannot be written.
+    pub(crate) fn init(&self) -> Result<PathBuf, Failure> {
+        let program = init::PROGRAM.ok_or_else(|| {
+            Failure::new(COULD_NOT_RUN, "this build of ringfence has no first program for containers")
+                .hint("build it with libc6-dev installed")
+        })?;
+        let path = self.facts.folder.join(format!("init-{}", env!("CARGO_PKG_VERSION")));
+        let is_there = fs::read(&path).is_ok_and(|found| found == program);
+        if !is_there {
+            let mut file =
+                tempfile::NamedTempFile::new_in(&self.facts.folder).map_err(|error| cannot(&path, &error))?;
+            let written = file
+                .write_all(program)
+                .and_then(|()| file.as_file().set_permissions(fs::Permissions::from_mode(0o555)));
+            written.map_err(|error| cannot(&path, &error))?;
+            file.persist(&path).map_err(|error| cannot(&path, &error.error))?;
+        }
+        Ok(path)
+    }
+}
+
+/// Draws an id.
+///
+/// # Errors
+/// When the kernel gives no random bytes.
+pub(crate) fn random() -> Result<WorkflowId, Denied> {
+    WorkflowId::random().map_err(|error| Denied::new(500, format!("no random bytes: {error}")))
+}
+
+/// Makes the answer of a failure of ringfence's own.
+pub(crate) fn broken(failure: &Failure) -> Denied {
+    Denied::new(500, words(failure))
+}
+
+/// Puts a failure in one line.
+pub(crate) fn words(failure: &Failure) -> String {
+    let mut text = failure.message.clone();
+    for cause in &failure.causes {
+        text.push_str(": ");
+        text.push_str(cause);
+    }
+    if let Some(hint) = &failure.hint {
+        text.push_str("; ");
+        text.push_str(hint);
+    }
+    text
+}

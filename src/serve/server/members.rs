@@ -1,0 +1,105 @@
+//! Members: containers that clients made through this socket. Nothing else on the engine exists
+//! for them.
+//!
+//! A container is a member if this process made it, or, after a restart, if its labels, its name
+//! and its network mode all say so and its fence has a record on this machine.
+
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::fences::MemberFence;
+use super::files::BindAsk;
+use super::state::Serving;
+use crate::serve::answer::asked::AskedFor;
+use crate::serve::answer::shown::ServedPort;
+use crate::serve::denied::Denied;
+use crate::supervisor::forward::Forwarding;
+use crate::supervisor::spec::workflow::Role;
+use crate::wire::WorkflowId;
+use crate::workspace::aftermath::Aftermath;
+
+/// The shortest beginning of an id that means a container.
+const SHORTEST_ID: usize = 4;
+
+/// A member.
+pub(crate) struct ServedMember {
+    /// The engine's id.
+    pub(crate) id: String,
+    /// Name that clients know.
+    pub(crate) name: RefCell<String>,
+    /// The fence that it is in.
+    pub(crate) fence: Rc<MemberFence>,
+    /// The client's wishes.
+    pub(crate) asked: AskedFor,
+    /// Its names in the fence.
+    pub(crate) names: RefCell<Vec<String>>,
+    /// Files of this machine, and how they are covered.
+    pub(crate) files: Option<MemberFiles>,
+    /// The id under which volumes and covers of its own are kept.
+    pub(crate) covers: WorkflowId,
+    /// Set while its own program may run: what is not begun has no exec.
+    pub(crate) has_begun: Cell<bool>,
+    /// Ports that lead to it.
+    pub(crate) ports: RefCell<Vec<ServedPort>>,
+    /// The carrying of those ports.
+    pub(crate) forwarding: RefCell<Option<Forwarding>>,
+    /// Journal by which files are put back after its end.
+    pub(crate) aftermath: RefCell<Option<Aftermath>>,
+    /// Set when it is being removed.
+    pub(crate) is_leaving: Cell<bool>,
+}
+
+/// Files of this machine that a member has.
+pub(crate) struct MemberFiles {
+    /// Files that it was given.
+    pub(crate) asked: Vec<BindAsk>,
+    /// Covers: their file on this machine, and their place.
+    pub(crate) laid: Vec<(PathBuf, String)>,
+    /// The file with the words of its first program, empty but for the time of a start.
+    pub(crate) words: PathBuf,
+    /// Its places in memory.
+    pub(crate) memory: Vec<String>,
+}
+
+impl Serving {
+    /// Finds the member that a client means: by its id, its name, or the beginning of one id.
+    ///
+    /// # Errors
+    /// When there is none: what is somebody else's does not exist.
+    pub(crate) fn member(&self, word: &str) -> Result<Rc<ServedMember>, Denied> {
+        let members = self.members.borrow();
+        if let Some(member) = members.get(word) {
+            return Ok(Rc::clone(member));
+        }
+        if let Some(member) = members.values().find(|member| *member.name.borrow() == word) {
+            return Ok(Rc::clone(member));
+        }
+        let is_start = word.len() >= SHORTEST_ID && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let mut begun = members.values().filter(|member| is_start && member.id.starts_with(word));
+        match (begun.next(), begun.next()) {
+            (Some(member), None) => Ok(Rc::clone(member)),
+            _ => Err(Denied::no_container(word)),
+        }
+    }
+
+    /// Lists the members of a fence.
+    pub(crate) fn members_of(&self, fence: &MemberFence) -> Vec<Rc<ServedMember>> {
+        let members = self.members.borrow();
+        members.values().filter(|member| member.fence.id() == fence.id()).cloned().collect()
+    }
+
+    /// Returns the engine's name of a member.
+    pub(crate) fn engine_name(fence: &MemberFence, name: &str) -> String {
+        format!("{}-{name}", fence.shared.workflow.object(Role::Member))
+    }
+}
+
+impl ServedMember {
+    /// Tells whether an answer of the engine says that a container runs.
+    pub(crate) fn runs(inspected: &Value) -> bool {
+        inspected["State"]["Running"].as_bool() == Some(true)
+    }
+}

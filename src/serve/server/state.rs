@@ -1,0 +1,91 @@
+//! Knowledge of one `ringfence serve`: its engine, its ground, its members, fences and networks.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use netpolicy::policy::Policy;
+use tokio::sync::OnceCell;
+
+use super::fences::MemberFence;
+use super::files::Ground as FileGround;
+use super::http::EngineHttp;
+use super::members::ServedMember;
+use super::records::NetworkRecords;
+use crate::layers::Wanted;
+use crate::serve::decide::facts::{Ground, ProjectRoot};
+use crate::serve::request::version::ApiMinor;
+use crate::supervisor::engine::Engine;
+use crate::supervisor::spec::limits::{Asked, Limits};
+
+/// Facts that do not change while a `serve` lives.
+pub(crate) struct Facts {
+    /// The engine, for ringfence's own calls.
+    pub(crate) engine: Engine,
+    /// The engine's newest version of the API.
+    pub(crate) version: ApiMinor,
+    /// Id of this `serve`: the same after a restart.
+    pub(crate) id: String,
+    /// Folder of its own files.
+    pub(crate) folder: PathBuf,
+    /// Its socket.
+    pub(crate) socket: PathBuf,
+    /// The policy of every fence.
+    pub(crate) policy: Policy,
+    /// The origin of that policy.
+    pub(crate) layers: Wanted,
+    /// Limits of one container, as they were asked for.
+    pub(crate) asked: Asked,
+    /// Limits of one container.
+    pub(crate) limits: Limits,
+    /// Directories below which files are given.
+    pub(crate) roots: Vec<ProjectRoot>,
+    /// Numbers of groups that no container gets.
+    pub(crate) denied_groups: Vec<u32>,
+    /// Facts that files are checked against.
+    pub(crate) files: Arc<FileGround>,
+}
+
+/// Everything that handlers share. All of it lives on one thread.
+pub(crate) struct Serving {
+    /// Facts that do not change.
+    pub(crate) facts: Facts,
+    /// The engine, for what is passed on.
+    pub(crate) http: EngineHttp,
+    /// Members by the engine's id.
+    pub(crate) members: RefCell<BTreeMap<String, Rc<ServedMember>>>,
+    /// Fences by the key of their group.
+    pub(crate) fences: RefCell<BTreeMap<String, Rc<OnceCell<Rc<MemberFence>>>>>,
+    /// Networks, which the engine does not know.
+    pub(crate) networks: RefCell<NetworkRecords>,
+    /// Names that are being given.
+    pub(crate) names: RefCell<Vec<String>>,
+}
+
+impl Serving {
+    /// Begins without members.
+    pub(crate) fn new(facts: Facts, http: EngineHttp, networks: NetworkRecords) -> Rc<Serving> {
+        Rc::new(Serving {
+            facts,
+            http,
+            members: RefCell::default(),
+            fences: RefCell::default(),
+            networks: RefCell::new(networks),
+            names: RefCell::default(),
+        })
+    }
+
+    /// Returns what decisions depend on.
+    pub(crate) fn ground(&self) -> Ground<'_> {
+        Ground {
+            limits: self.facts.limits,
+            roots: &self.facts.roots,
+            socket: &self.facts.socket,
+            registries: &self.facts.policy.images,
+            capabilities: &[],
+            denied_groups: &self.facts.denied_groups,
+        }
+    }
+}

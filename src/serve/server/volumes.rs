@@ -1,0 +1,196 @@
+//! Volumes: on the engine, with labels that ringfence gave them. A volume without them does not
+//! exist here.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+
+use bollard::models::VolumeCreateRequest;
+use bollard::query_parameters::{ListVolumesOptions, RemoveVolumeOptions};
+use serde_json::{Value, json};
+
+use super::http::{Answer, json, nothing};
+use super::state::Serving;
+use crate::serve::answer::others::{VOLUME_FILTERS, pruned, volume};
+use crate::serve::decide::VolumeSpec;
+use crate::serve::decide::facts::FoundVolume;
+use crate::serve::denied::Denied;
+use crate::serve::request::filters::Filters;
+use crate::supervisor::engine::{describe, is_missing};
+use crate::supervisor::spec::workflow::LABEL_SERVE;
+use crate::wire::WorkflowId;
+
+/// The member that a volume goes with.
+pub(crate) const LABEL_OF: &str = "dev.ringfence.of";
+
+/// Tells whose a volume is; none where there is none.
+///
+/// # Errors
+/// When the engine does not answer.
+pub(crate) async fn owner_of(serving: &Serving, name: &str) -> Result<Option<FoundVolume>, Denied> {
+    match serving.facts.engine.api.inspect_volume(name).await {
+        Ok(found) => {
+            let own = found.labels.get(LABEL_SERVE) == Some(&serving.facts.id)
+                && found.options.is_empty()
+                && found.driver == "local";
+            Ok(Some(if own { FoundVolume::Own } else { FoundVolume::Foreign }))
+        }
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(Denied::new(503, describe(&error))),
+    }
+}
+
+/// Makes a volume, or finds an own one; its name. `of`: the member that it goes with.
+///
+/// # Errors
+/// When it is somebody else's, or cannot be made.
+pub(crate) async fn make_volume(
+    serving: &Serving,
+    name: &str,
+    labels: &BTreeMap<String, String>,
+    of: Option<WorkflowId>,
+) -> Result<String, Denied> {
+    let mut all: HashMap<String, String> = labels.clone().into_iter().collect();
+    all.insert(LABEL_SERVE.to_owned(), serving.facts.id.clone());
+    all.extend(of.map(|of| (LABEL_OF.to_owned(), of.to_string())));
+    if owner_of(serving, name).await?.is_none() {
+        let request = VolumeCreateRequest {
+            name: Some(name.to_owned()),
+            driver: Some("local".to_owned()),
+            labels: Some(all),
+            ..Default::default()
+        };
+        let made = serving.facts.engine.create_volume(request).await;
+        made.map_err(|error| Denied::new(500, describe(&error)))?;
+    }
+    // Somebody else may have made it meanwhile: an engine makes none twice.
+    match owner_of(serving, name).await? {
+        Some(FoundVolume::Own) => Ok(name.to_owned()),
+        _ => Err(Denied::volume_taken(name)),
+    }
+}
+
+/// Lists the engine's volumes of this socket; those that no container has, where only these are
+/// wanted.
+async fn all(serving: &Serving, unused: bool) -> Result<Vec<Value>, Denied> {
+    let label = format!("{LABEL_SERVE}={}", serving.facts.id);
+    let mut filters = HashMap::from([("label".to_owned(), vec![label])]);
+    if unused {
+        filters.insert("dangling".to_owned(), vec!["true".to_owned()]);
+    }
+    let listed =
+        serving.facts.engine.api.list_volumes(Some(ListVolumesOptions { filters: Some(filters) })).await;
+    let listed = listed.map_err(|error| Denied::new(503, describe(&error)))?;
+    let own = listed.volumes.into_iter().flatten().filter(|volume| volume.options.is_empty());
+    Ok(own.filter_map(|volume| serde_json::to_value(volume).ok()).collect())
+}
+
+fn names(volumes: &[Value]) -> Vec<String> {
+    volumes.iter().filter_map(|volume| Some(volume["Name"].as_str()?.to_owned())).collect()
+}
+
+fn labels_of(volume: &Value) -> BTreeMap<String, String> {
+    serde_json::from_value(volume["Labels"].clone()).unwrap_or_default()
+}
+
+/// Returns a volume as clients see it.
+fn shown(found: Value) -> Value {
+    let name = found["Name"].as_str().unwrap_or_default().to_owned();
+    volume(found, &name)
+}
+
+/// Removes the volumes that go with a member.
+pub(crate) async fn remove_of(serving: &Serving, member: WorkflowId) {
+    let Ok(volumes) = all(serving, false).await else { return };
+    let of = |volume: &Value| volume["Labels"][LABEL_OF].as_str() == Some(&member.to_string());
+    for volume in volumes.iter().filter(|volume| of(volume)) {
+        let name = volume["Name"].as_str().unwrap_or_default();
+        let options: Option<RemoveVolumeOptions> = None;
+        if let Err(error) = serving.facts.engine.api.remove_volume(name, options).await
+            && !is_missing(&error)
+        {
+            crate::term::talk(format_args!("a volume is left: {}", crate::term::line(&describe(&error))));
+        }
+    }
+}
+
+impl Serving {
+    /// Makes a volume for a client.
+    ///
+    /// # Errors
+    /// When it is somebody else's.
+    pub(crate) async fn create_volume(&self, spec: VolumeSpec) -> Result<Answer, Denied> {
+        let drawn = match spec.name {
+            Some(_) => String::new(),
+            None => format!("{}{}", super::fences::random()?, super::fences::random()?),
+        };
+        let name = make_volume(self, spec.name.as_deref().unwrap_or(&drawn), &spec.labels, None).await?;
+        Ok(json(201, &self.volume(&name).await?))
+    }
+
+    /// Shows an own volume.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) async fn volume(&self, name: &str) -> Result<Value, Denied> {
+        if owner_of(self, name).await? != Some(FoundVolume::Own) {
+            return Err(Denied::no_volume(name));
+        }
+        let found = self.facts.engine.api.inspect_volume(name).await;
+        let found = found.map_err(|error| Denied::new(503, describe(&error)))?;
+        Ok(shown(serde_json::to_value(found).unwrap_or_default()))
+    }
+
+    /// Lists the own volumes that pass the filters.
+    ///
+    /// # Errors
+    /// When a filter is unknown, or the engine does not answer.
+    pub(crate) async fn volumes(&self, filters: &Filters) -> Result<Answer, Denied> {
+        filters.only(&VOLUME_FILTERS)?;
+        let unused = names(&all(self, true).await?);
+        let fits = |found: &Value| {
+            let name = found["Name"].as_str().unwrap_or_default();
+            let is_used = !unused.iter().any(|other| other == name);
+            filters.admits("name", |wanted| name.contains(wanted))
+                && filters.admits("driver", |wanted| wanted == "local")
+                && filters.admits("dangling", |word| matches!(word, "true" | "1") != is_used)
+                && filters.admits_labels(&labels_of(found))
+        };
+        let found = all(self, false).await?.into_iter().filter(fits);
+        Ok(json(200, &json!({ "Volumes": found.map(shown).collect::<Vec<_>>(), "Warnings": null })))
+    }
+
+    /// Removes an own volume.
+    ///
+    /// # Errors
+    /// When there is none, or a container has it.
+    pub(crate) async fn remove_volume(&self, name: &str, force: bool) -> Result<Answer, Denied> {
+        match owner_of(self, name).await? {
+            Some(FoundVolume::Own) => {}
+            None if force => return Ok(nothing(204)),
+            _ => return Err(Denied::no_volume(name)),
+        }
+        let options: Option<RemoveVolumeOptions> = None;
+        let removed = self.facts.engine.api.remove_volume(name, options).await;
+        removed.map_err(|error| Denied::plain(409, describe(&error)))?;
+        Ok(nothing(204))
+    }
+
+    /// Removes the own volumes that nobody has.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub(crate) async fn prune_volumes(&self, filters: &Filters) -> Result<Answer, Denied> {
+        filters.only(&["label", "label!", "all"])?;
+        let mut removed = Vec::new();
+        for found in all(self, true).await? {
+            let name = found["Name"].as_str().unwrap_or_default();
+            let options: Option<RemoveVolumeOptions> = None;
+            if filters.admits_labels(&labels_of(&found))
+                && self.facts.engine.api.remove_volume(name, options).await.is_ok()
+            {
+                removed.push(name.to_owned());
+            }
+        }
+        Ok(json(200, &pruned("VolumesDeleted", &removed)))
+    }
+}
