@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use self::sources::{root, sources};
 
 /// The rooms from the ground floor up, each with those that it may use.
-const MATRIX: [(&str, &[&str]); 11] = [
+const MATRIX: [(&str, &[&str]); 12] = [
     ("term", &[]),
     ("wire", &["term"]),
     ("host", &["term", "wire"]),
@@ -22,17 +22,30 @@ const MATRIX: [(&str, &[&str]); 11] = [
     ("workspace", &["term", "wire", "host"]),
     ("layers", &["term", "wire", "host"]),
     ("supervisor", &["term", "wire", "host", "workspace", "layers"]),
+    ("serve", &["term", "wire", "host", "workspace", "layers", "supervisor"]),
     ("report", &["term", "wire", "host", "supervisor"]),
     ("doctor", &["term", "wire", "host", "inside", "workspace", "supervisor"]),
     ("cli", &["term", "supervisor"]),
     (
         "commands",
-        &["term", "wire", "host", "inside", "workspace", "layers", "supervisor", "report", "doctor", "cli"],
+        &[
+            "term",
+            "wire",
+            "host",
+            "inside",
+            "workspace",
+            "layers",
+            "supervisor",
+            "report",
+            "doctor",
+            "serve",
+            "cli",
+        ],
     ),
 ];
 
 /// The parts of the supervisor from the ground up, each with those that it may use.
-const PARTS: [(&str, &[&str]); 18] = [
+const PARTS: [(&str, &[&str]); 19] = [
     ("signals", &[]),
     ("engine", &[]),
     ("spec", &["engine"]),
@@ -42,6 +55,7 @@ const PARTS: [(&str, &[&str]); 18] = [
     ("forward", &["engine", "spec", "live", "exec_stream"]),
     ("host_loopback", &["engine", "spec", "records", "exec_stream"]),
     ("streams", &["engine"]),
+    ("admission", &["engine", "live"]),
     ("networks", &["engine", "spec"]),
     ("helper_image", &["engine", "spec"]),
     ("image", &["signals", "engine", "spec"]),

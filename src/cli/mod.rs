@@ -13,6 +13,7 @@ pub(crate) mod manual;
 pub(crate) mod policy;
 pub(crate) mod project;
 pub(crate) mod run;
+pub(crate) mod serve;
 pub(crate) mod usage;
 pub(crate) mod values;
 pub(crate) mod ways;
@@ -54,6 +55,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run an agent in its own fence
     Run(Box<run::RunArgs>),
+    /// Serve a Docker socket behind which every container is in a fence
+    Serve(Box<serve::ServeArgs>),
     /// List the workflows on the engine; with --all, the runs that are over too
     Ps(PsArgs),
     /// Show the output of an agent that runs, or of a detached run that is over
@@ -254,6 +257,8 @@ pub(crate) enum FenceCommand {
     Notice,
     /// Replace the ruleset by the one described on stdin
     Apply,
+    /// Look at what a container that starts has, and let it begin
+    Admit,
     /// Dial the agent's ports for the supervisor at the other end of stdin and stdout
     Forward,
     /// Wait until something listens on a port of 127.0.0.1

@@ -48,6 +48,7 @@ pub(crate) async fn forward(engine_host: Option<&str>, args: ForwardArgs) -> Res
 
 /// Returns what a forward needs of a workflow whose agent works.
 fn parts(workflow: &WorkflowSummary) -> Result<(Helpers, String), Failure> {
+    super::refuse_group(workflow)?;
     let agent = workflow.container(Role::Agent).filter(|_| workflow.agent == RUNNING).ok_or_else(|| {
         let what = format!("the agent of {} does not run ({})", workflow.id, workflow.agent);
         Failure::new(COULD_NOT_RUN, what).hint("see which workflows run with `ringfence ps`")

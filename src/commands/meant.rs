@@ -91,6 +91,7 @@ impl<'a> MeantRun<'a> {
                 .hint(format!("`ringfence logs {id}` shows what it printed"))
         };
         let (engine, found) = self.live.ok_or_else(ended)?;
+        super::refuse_group(found)?;
         if !found.is_recorded() && !record.without_record {
             let what = format!("this machine has no record of workflow {id}, so nothing was done");
             return Err(Failure::new(COULD_NOT_RUN, what).hint(

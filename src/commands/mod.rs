@@ -22,6 +22,7 @@ mod report;
 mod review;
 mod run;
 mod save;
+mod serve;
 mod sources;
 mod stop;
 mod trust;
@@ -61,6 +62,7 @@ pub(crate) fn dispatch(cli: Cli, typed: &[OsString], began: Instant) -> ExitCode
     let engine = cli.engine.as_deref();
     let result = match cli.command {
         Command::Run(args) => run::dispatch(engine, *args),
+        Command::Serve(args) => on_engine(serve::serve(engine, *args)),
         Command::Ps(args) => on_engine(ps::ps(engine, &args)),
         Command::Logs(args) => on_engine(logs::logs(engine, &args)),
         Command::Attach(args) => on_engine(attach::attach(engine, args)),
@@ -131,6 +133,7 @@ fn in_a_container(command: Command) -> Result<u8, Failure> {
         Command::Fence(FenceCommand::Apply) => crate::inside::fence::apply(),
         Command::Fence(FenceCommand::Notice) => crate::inside::fence::notice(),
         Command::Fence(FenceCommand::Forward) => crate::inside::fence::forward(),
+        Command::Fence(FenceCommand::Admit) => crate::inside::fence::admit(),
         Command::Fence(FenceCommand::Put) => crate::inside::fence::put(),
         Command::Fence(FenceCommand::Reach { port }) => crate::inside::fence::reach(port),
         Command::Fence(FenceCommand::Ask { address }) => crate::inside::fence::ask(address),
@@ -185,5 +188,17 @@ pub(crate) fn all_or_last(mut failures: Vec<Failure>) -> Result<u8, Failure> {
 pub(crate) fn tell_what_is_not_kept(found: &crate::supervisor::inventory::WorkflowSummary) {
     if !found.is_recorded() {
         term::warn(Warning::NotRecordedHere(found.id.to_string()));
+    }
+}
+
+/// Refuses what is about one agent, of a group of containers that clients of `serve` made.
+pub(crate) fn refuse_group(found: &crate::supervisor::inventory::WorkflowSummary) -> Result<(), Failure> {
+    match found.members().next() {
+        None => Ok(()),
+        Some(_) => {
+            let what = format!("{} is a group of containers of `ringfence serve`, and no run", found.id);
+            Err(Failure::new(COULD_NOT_RUN, what)
+                .hint("enter, read and forward them by its socket: docker exec, docker logs, docker run -p"))
+        }
     }
 }

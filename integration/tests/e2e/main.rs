@@ -64,6 +64,8 @@ mod refused;
 mod runtimes;
 mod save;
 mod secrets;
+mod serve;
+mod serve_attacks;
 mod services;
 mod shared_address;
 mod showing;
@@ -152,6 +154,8 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("own_options", own_options::TESTS, true),
         ("readme", readme::TESTS, true),
         ("save", save::TESTS, true),
+        ("serve", serve::TESTS, true),
+        ("serve_attacks", serve_attacks::TESTS, true),
         ("services", services::TESTS, true),
         ("showing", showing::TESTS, true),
         ("token", token::TESTS, true),

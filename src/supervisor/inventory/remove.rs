@@ -193,8 +193,10 @@ async fn close_members(engine: &Engine, found: &WorkflowSummary) -> Vec<String> 
 async fn remove_agent(engine: &Engine, found: &WorkflowSummary, stays: bool) -> Vec<String> {
     let mut errors = remove_all(engine, found, |part| part.role == Role::Disk).await;
     errors.extend(
-        remove_all(engine, found, |part| matches!(part.role, Role::Service | Role::Member) || part.role == Role::Agent && !stays)
-            .await,
+        remove_all(engine, found, |part| {
+            matches!(part.role, Role::Service | Role::Member) || part.role == Role::Agent && !stays
+        })
+        .await,
     );
     errors
 }

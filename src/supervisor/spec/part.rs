@@ -13,8 +13,7 @@ use netpolicy::service::ServiceName;
 
 use super::workflow::{
     KEPT, LABEL_COVERS, LABEL_CREATED, LABEL_DIGEST, LABEL_IMAGE, LABEL_IMAGE_DIGEST, LABEL_KEEP, LABEL_NAME,
-    LABEL_ROLE,
-    LABEL_WORKFLOW, object_name,
+    LABEL_ROLE, LABEL_WORKFLOW, object_name,
 };
 use crate::wire::{EngineId, ImageDigest, ImageName, PolicyDigest, Role, UnixTime, WorkflowId, WorkflowName};
 

@@ -1,0 +1,108 @@
+//! `ringfence serve`: everything that can be checked before the socket is there.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use netpolicy::policy::Policy;
+
+use crate::cli::serve::ServeArgs;
+use crate::commands::{gc, machine, policy, project};
+use crate::doctor::require;
+use crate::host::{open_files, state};
+use crate::layers;
+
+use crate::serve::rules::page;
+use crate::serve::server::{self, ServeRequest};
+use crate::supervisor::engine::{Choice, Engine};
+use crate::supervisor::mounts::nonce;
+use crate::supervisor::signals::Signals;
+use crate::supervisor::signals::interrupt::until_signal;
+use crate::supervisor::spec::limits::Asked;
+use crate::term::{COULD_NOT_RUN, Failure};
+use crate::workspace::mounts;
+
+/// Streams and ports of many containers.
+const OPEN_FILES: u64 = 1 << 16;
+/// A group of containers is ended after this time, unless anybody says otherwise.
+const TIME: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Serves until a signal comes.
+pub(crate) async fn serve(engine_host: Option<&str>, args: ServeArgs) -> Result<u8, Failure> {
+    if args.explain {
+        return crate::term::print(&page::explanation()).map(|()| 0);
+    }
+    open_files::raise_limit(OPEN_FILES);
+    state::is_usable()?;
+    let choice = Choice::of(engine_host)?;
+    let wanted = policy::wanted(&args.policy, None);
+    let loaded = layers::load(&wanted)?;
+    layers::warn(&loaded);
+    check_policy(&loaded.policy)?;
+    let machine = machine::with(&choice);
+    let roots = roots(&args.projects, &machine)?;
+    let limits = Asked {
+        cpus: args.cpus,
+        memory: args.memory,
+        pids: args.pids,
+        open_files: None,
+        disk: None,
+        time: Some(args.time.unwrap_or(TIME)),
+    };
+    let wishes = project::wishes(&loaded.policy);
+    let mut signals = Signals::new()?;
+    let engine = until_signal(&mut signals, ready(&choice, &loaded.policy)).await?;
+    let socket = args.socket;
+    let policy = loaded.policy;
+    let request = ServeRequest { engine, socket, policy, layers: wanted, roots, limits, wishes, machine };
+    server::serve(request, &mut signals).await
+}
+
+/// Refuses what a policy wants and this command does not do.
+fn check_policy(policy: &Policy) -> Result<(), Failure> {
+    let container = &policy.container;
+    let of = [
+        (
+            container.ca.is_some(),
+            "container.ca",
+            "authorities are given to the agent of `ringfence run` only",
+        ),
+        (container.runtime.is_some(), "container.runtime", "another runtime is for `ringfence run` only"),
+    ];
+    match of.into_iter().find(|(is_set, ..)| *is_set) {
+        Some((_, key, why)) => Err(Failure::new(COULD_NOT_RUN, format!("{key} in the policy: {why}"))
+            .hint("name a policy without it: ringfence serve --policy FILE")),
+        None => Ok(()),
+    }
+}
+
+/// Opens and checks the directories below which files are given.
+fn roots(
+    projects: &[PathBuf],
+    machine: &crate::workspace::machine::Machine,
+) -> Result<Vec<PathBuf>, Failure> {
+    let root = |given: &PathBuf| mounts::project(given, "/workspace", machine).map(|bind| bind.source);
+    let mut roots = projects.iter().map(root).collect::<Result<Vec<_>, _>>()?;
+    roots.sort();
+    roots.dedup();
+    let within = |root: &Path| roots.iter().find(|other| *other != root && root.starts_with(other));
+    match roots.iter().find_map(|root| Some((root, within(root)?))) {
+        Some((root, other)) => {
+            let what = format!("--project {}: it lies in {}", root.display(), other.display());
+            Err(Failure::new(COULD_NOT_RUN, what).hint("name one of them"))
+        }
+        None => Ok(roots),
+    }
+}
+
+/// Connects to the engine, and makes sure that it can be served with.
+async fn ready(choice: &Choice, policy: &Policy) -> Result<Engine, Failure> {
+    let engine = choice.connect().await?;
+    engine.check_is_servable()?;
+    if nonce::is_needed(engine.info.kernel_version.as_deref()) {
+        let what = "the engine runs on another kernel than this program, and files cannot be proven there";
+        return Err(Failure::new(COULD_NOT_RUN, what).hint("use `ringfence run` with this engine"));
+    }
+    gc::quietly(&engine).await;
+    require::refuse_unmet(&engine, policy).await?;
+    Ok(engine)
+}
