@@ -126,9 +126,9 @@ impl Drop for Served {
 pub(crate) fn raw(socket: &Path, request: &[u8]) -> Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(SOON))?;
-    stream.write_all(request)?;
+    // A refusal may come, and the connection go, before the whole request was read.
+    let _ = stream.write_all(request);
     let mut answer = Vec::new();
-    // A refusal may come before the whole request was read.
     let _ = stream.read_to_end(&mut answer);
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
@@ -244,7 +244,6 @@ fn groups(bed: &Testbed) -> Result<()> {
     let served = Served::start(bed, "groups", &[], None)?;
     let image = bed.images.agent.as_str();
     served.docker(&["network", "create", "shop"])?;
-    let server = "import http.server; http.server.test(port=8000)";
     served.docker(&[
         "run",
         "--detach",
@@ -256,8 +255,9 @@ fn groups(bed: &Testbed) -> Result<()> {
         "front",
         image,
         "python3",
-        "-c",
-        server,
+        "-m",
+        "http.server",
+        "8000",
     ])?;
     let fetch = "for name in web front localhost; do curl -s --retry 20 --retry-connrefused --retry-delay 1 -o /dev/null -w '%{http_code} ' http://$name:8000/; done";
     let printed = served.docker(&["run", "--rm", "--network", "shop", image, "sh", "-c", fetch])?;
@@ -285,8 +285,19 @@ fn groups(bed: &Testbed) -> Result<()> {
 fn ports(bed: &Testbed) -> Result<()> {
     let served = Served::start(bed, "ports", &[], None)?;
     let image = bed.images.agent.as_str();
-    let server = "import http.server; http.server.test(port=8000)";
-    served.docker(&["run", "--detach", "--name", "web", "-p", "8000", image, "python3", "-c", server])?;
+    served.docker(&[
+        "run",
+        "--detach",
+        "--name",
+        "web",
+        "-p",
+        "8000",
+        image,
+        "python3",
+        "-m",
+        "http.server",
+        "8000",
+    ])?;
     let port = served.docker(&["port", "web", "8000"])?;
     let port: SocketAddr = port.lines().next().unwrap_or_default().parse().with_context(|| port.clone())?;
     ensure!(port.ip().is_loopback(), "{port}");

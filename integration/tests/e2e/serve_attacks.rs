@@ -50,7 +50,7 @@ fn refused(bed: &Testbed) -> Result<()> {
     for (options, why) in [
         (&["--privileged"][..], "Privileged"),
         (&["--network", "host"], "NetworkMode"),
-        (&["--network", "container:0123456789ab"], "No such container"),
+        (&["--network", "container:0123456789ab"], "ringfence"),
         (&["--pid", "host"], "PidMode"),
         (&["--ipc", "host"], "IpcMode"),
         (&["--uts", "host"], "UTSMode"),
@@ -65,7 +65,7 @@ fn refused(bed: &Testbed) -> Result<()> {
         (&["--log-driver", "syslog", "--log-opt", &syslog], "LogConfig"),
         (&["--cgroup-parent", "/x"], "CgroupParent"),
         (&["--runtime", "runc"], "Runtime"),
-        (&["--volumes-from", "0123456789ab"], "VolumesFrom"),
+        (&["--volumes-from", "0123456789ab"], "ringfence"),
         (&["--volume", "/etc:/x"], "/etc"),
         (&["--volume", "/:/x"], "Binds"),
         (&["--volume", &socket], "sock"),

@@ -204,8 +204,10 @@ impl Serving {
     /// Removes a fence that has no members.
     pub(crate) async fn remove_fence(&self, fence: &Rc<MemberFence>) {
         self.fences.borrow_mut().retain(|_, cell| cell.get().is_none_or(|other| !Rc::ptr_eq(other, fence)));
+        self.removals.send_modify(|count| *count += 1);
         fence.shared.remove().await;
         fence.forget();
+        self.removals.send_modify(|count| *count -= 1);
     }
 
     /// Gives every member of a fence the names of all.

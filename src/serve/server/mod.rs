@@ -338,6 +338,9 @@ impl Serving {
                 self.remove_fence(&fence).await;
             }
         }
+        let mut removals = self.removals.subscribe();
+        // Its sender is this value's, so that the wait ends with the last of them.
+        let _ = removals.wait_for(|count| *count == 0).await;
         let left = self.members.borrow().len();
         if left > 0 {
             crate::term::talk(format_args!(

@@ -60,6 +60,8 @@ pub(crate) struct Serving {
     pub(crate) fences: RefCell<BTreeMap<String, Rc<OnceCell<Rc<MemberFence>>>>>,
     /// Networks, which the engine does not know.
     pub(crate) networks: RefCell<NetworkRecords>,
+    /// Fences that are being removed.
+    pub(crate) removals: tokio::sync::watch::Sender<usize>,
     /// Names that are being given.
     pub(crate) names: RefCell<Vec<String>>,
 }
@@ -73,6 +75,7 @@ impl Serving {
             members: RefCell::default(),
             fences: RefCell::default(),
             networks: RefCell::new(networks),
+            removals: tokio::sync::watch::Sender::new(0),
             names: RefCell::default(),
         })
     }
