@@ -19,6 +19,7 @@ use crate::supervisor::run::RunRequest;
 use crate::supervisor::run::shared_fence::SharedFence;
 use crate::supervisor::spec::etc;
 use crate::supervisor::spec::request::AgentRequest;
+use crate::supervisor::streams::Surfaces;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::{WorkflowId, init};
 
@@ -107,7 +108,9 @@ impl MemberFence {
 
     /// Removes its files on this machine.
     fn forget(&self) {
-        if let Err(error) = fs::remove_dir_all(&self.folder) {
+        if let Err(error) = fs::remove_dir_all(&self.folder)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
             cannot(&self.folder, &error).tell();
         }
     }
@@ -177,6 +180,7 @@ impl Serving {
             token_ends: None,
             home: None,
             forwards: ForwardRequest::default(),
+            surfaces: Surfaces::default(),
             apply: None,
             tells_all: false,
             events: None,

@@ -22,13 +22,14 @@ use super::created::{Created, KnownHost};
 use super::guard_link::GuardLink;
 use super::host::{self, Recipe};
 use super::prepared::{Prepared, RunPlan};
-use super::removal::{self, ENGINE_LIMIT, GuardAtRemoval};
+use super::removal::{self, ENGINE_LIMIT, GuardAtRemoval, Removal};
 use super::request::RunRequest;
 use super::resolvers;
 use super::system_calls::filter_for_agent;
 use super::waiting::TimeOver;
 use crate::host::nameservers::nameservers;
 use crate::supervisor::engine::Engine;
+use crate::supervisor::inventory::Extent;
 use crate::supervisor::records::history::{HistoryWriter, RunEnding};
 use crate::supervisor::records::runs::Held;
 use crate::supervisor::spec::image::Images;
@@ -37,6 +38,9 @@ use crate::supervisor::{helper_image, inventory};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
 use crate::wire::event::{AgentEnded, How};
+
+/// Nothing of a fence stays; its guard may still work.
+const WHOLE: Removal = Removal { guard: GuardAtRemoval::Unknown, extent: Extent::Whole };
 
 /// A fence that stands, or that is lost.
 pub(crate) struct SharedFence {
@@ -173,7 +177,7 @@ impl Keeper {
                 history.over(RunEnding::now(None, Some(How::Stopped)));
             }
             Err(failure) => {
-                removal::of_run(&self.engine, &plan.workflow, GuardAtRemoval::Unknown)
+                removal::of_run(&self.engine, &plan.workflow, WHOLE)
                     .await
                     .unwrap_or_else(|failure| failure.tell());
                 history.over(RunEnding::now(None, None));
@@ -195,9 +199,7 @@ impl Keeper {
         guard.write_end_down(plan, AgentEnded { how: How::Stopped.into(), exit_status: None }).await;
         kill(&self.engine, &plan.workflow.object(Role::Guard), "TERM").await;
         guard.summary().await;
-        removal::of_run(&self.engine, &plan.workflow, GuardAtRemoval::Unknown)
-            .await
-            .unwrap_or_else(|failure| failure.tell());
+        removal::of_run(&self.engine, &plan.workflow, WHOLE).await.unwrap_or_else(|failure| failure.tell());
     }
 
     /// Keeps one that an earlier supervisor made. `stands`: fence and guard run.
@@ -212,7 +214,7 @@ impl Keeper {
         }
         let ended = async {
             let found = inventory::of_run(&self.engine, &workflow).await?;
-            inventory::end(&self.engine, &found, How::Stopped).await
+            inventory::end(&self.engine, &found, How::Stopped, Extent::Whole).await
         };
         ended.await.unwrap_or_else(|failure| failure.tell());
         drop((record, history));
