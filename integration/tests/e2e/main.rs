@@ -267,9 +267,16 @@ fn judge(bed: &Testbed, (_, test): Test, quiet: bool) -> Verdict {
 
 /// Ends the runs that a failed test left behind, so that the tests after it speak for themselves.
 fn end_runs(bed: &Testbed) {
-    let agents = ["ps", "--all", "--filter", "label=dev.ringfence.role=agent"];
     let format = ["--format", "{{.Label \"dev.ringfence.workflow\"}}"];
-    let listed = bed.engine.docker(&[&agents[..], &format].concat()).unwrap_or_default();
+    // A group of `serve` has no agent, and may have no member any more.
+    let agents = ["ps", "--all", "--filter", "label=dev.ringfence.role=agent"];
+    let groups = ["ps", "--all", "--filter", "label=dev.ringfence.role=fence"];
+    let mut listed = bed.engine.docker(&[&agents[..], &format].concat()).unwrap_or_default();
+    for workflow in bed.engine.docker(&[&groups[..], &format].concat()).unwrap_or_default().lines() {
+        if !listed.lines().any(|known| known == workflow) {
+            listed.push_str(&format!("{workflow}\n"));
+        }
+    }
     for workflow in listed.lines().filter(|line| !line.is_empty()) {
         match bed.ringfence.call(&["stop", workflow]) {
             Ok(ended) if ended.status.success() => {}

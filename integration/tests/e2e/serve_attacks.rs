@@ -62,7 +62,6 @@ fn refused(bed: &Testbed) -> Result<()> {
         (&["--security-opt", &profile], "SecurityOpt"),
         (&["--security-opt", "systempaths=unconfined"], "Paths"),
         (&["--sysctl", "net.ipv4.ip_forward=1"], "Sysctls"),
-        (&["--log-driver", "syslog", "--log-opt", &syslog], "LogConfig"),
         (&["--cgroup-parent", "/x"], "CgroupParent"),
         (&["--runtime", "runc"], "Runtime"),
         (&["--volumes-from", "0123456789ab"], "ringfence"),
@@ -83,6 +82,19 @@ fn refused(bed: &Testbed) -> Result<()> {
         let done = served.try_docker(&words)?;
         ensure!(done.status.code() == Some(125) && done.stderr.contains(why), "{options:?}: {done:?}");
     }
+    // A driver that sends the output elsewhere is left out, and told.
+    let log = served.try_docker(&[
+        "run",
+        "--rm",
+        "--log-driver",
+        "syslog",
+        "--log-opt",
+        &syslog,
+        image,
+        "echo",
+        "x",
+    ])?;
+    ensure!(log.status.success() && log.stderr.contains("was left out"), "{log:?}");
     let context = bed.directory.path().join("context");
     fs::create_dir_all(&context)?;
     fs::write(context.join("Dockerfile"), format!("FROM {image}\nADD http://{canary}/x /x\n"))?;
@@ -189,10 +201,14 @@ fn one_reading(bed: &Testbed) -> Result<()> {
     ensure!(status(&renamed) == "204", "{renamed}");
     let listed = served.docker(&["ps", "--all", "--format", "{{.Names}}"])?;
     ensure!(listed == "other\n", "the query's name counts: {listed}");
-    // What follows a refused upgrade is no second request.
-    let smuggled = b"POST /v1.41/containers/other/attach/ws HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n\
-        GET /images/json HTTP/1.1\r\nHost: d\r\n\r\n";
-    ensure!(!served.raw(smuggled)?.contains("RepoTags"), "nothing follows a refusal raw");
+    // What follows a refused upgrade is read as a request of its own, and decided.
+    let next = b"POST /v1.41/containers/other/attach/ws HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n\
+        GET /v1.41/swarm HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n";
+    let answer = served.raw(next)?;
+    ensure!(
+        !answer.contains("200 OK") && !answer.contains("101 "),
+        "nothing follows a refusal raw: {answer}"
+    );
     served.docker(&["rm", "--force", "other"])?;
     served.end()?;
     only_the_uplink(bed)
