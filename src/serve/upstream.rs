@@ -14,6 +14,7 @@ use super::decide::member::{HealthAsk, MemberLimits, MemberMount, MemberSpec, Mo
 use crate::supervisor::spec::limits::for_engine;
 use crate::supervisor::spec::surface::Surface;
 use crate::wire::EngineId;
+use crate::wire::init::InitPlace;
 
 /// Everything that a decision does not say and a body needs.
 #[derive(Debug, Clone)]
@@ -30,8 +31,8 @@ pub(crate) struct Seam<'a> {
     pub(crate) mounts: Vec<Mount>,
     /// All variables.
     pub(crate) env: Vec<String>,
-    /// Words of ringfence's own first program, with which the container begins.
-    pub(crate) by_init: Option<Vec<String>>,
+    /// Place of ringfence's own first program, with which the container begins.
+    pub(crate) by_init: Option<InitPlace>,
     /// Set when health checks run: they begin before the first program ends its wait.
     pub(crate) health: bool,
     /// Bytes of the container's layer, where the storage driver can hold the limit.
@@ -45,9 +46,9 @@ pub(crate) fn create_body(spec: &MemberSpec, seam: Seam<'_>) -> ContainerCreateB
     let mut labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
     labels.extend(seam.labels.clone());
     let (entrypoint, cmd) = match &seam.by_init {
-        Some(words) => {
-            let words = words.iter().cloned().chain(spec.argv()).collect();
-            (Some(vec![crate::wire::init::PLACE.to_owned()]), Some(words))
+        Some(place) => {
+            let words = std::iter::once(place.words()).chain(spec.argv()).collect();
+            (Some(vec![place.program().to_owned()]), Some(words))
         }
         None => (spec.entrypoint.clone(), spec.command.clone()),
     };
@@ -79,7 +80,9 @@ fn host(spec: &MemberSpec, seam: Seam<'_>) -> HostConfig {
     let mut host = HostConfig {
         network_mode: Some(format!("container:{}", seam.fence)),
         runtime: seam.runtime,
-        init: Some(true),
+        // What the engine would begin before ringfence's program can be led elsewhere. A container
+        // that begins by itself has nothing that would have to be looked at first.
+        init: Some(seam.by_init.is_none()),
         auto_remove: Some(false),
         restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), ..Default::default() }),
         log_config: Some(log_config()),

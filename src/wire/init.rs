@@ -8,10 +8,55 @@ include!(concat!(env!("OUT_DIR"), "/init.rs"));
 
 /// The program, where this build has one.
 pub(crate) const PROGRAM: Option<&[u8]> = INIT;
-/// Path in the agent's container.
-pub(crate) const PLACE: &str = "/run/ringfence/init";
-/// Path of the words in a container that may start again.
-pub(crate) const WORDS: &str = "/run/ringfence/words";
+/// Beginning of the program's path in a container.
+const BEGINNING: &str = "/.ringfence-";
+/// End of the path of its words.
+const WORDS: &str = "-words";
+/// Digits between them.
+const DIGITS: usize = 32;
+
+/// Places of the first program and of its words in one container: directly below `/`, at names that
+/// are drawn. No link of an image and no mount that somebody asks for leads from or to what nobody
+/// can foresee.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InitPlace(String);
+
+impl InitPlace {
+    /// Draws one.
+    ///
+    /// # Errors
+    /// When the kernel gives no random bytes.
+    pub(crate) fn random() -> std::io::Result<InitPlace> {
+        Ok(InitPlace(format!("{BEGINNING}{}", word()?)))
+    }
+
+    /// Reads a path of a program; none for one of another program.
+    pub(crate) fn read(path: &str) -> Option<InitPlace> {
+        (begins(path) && path.len() == BEGINNING.len() + DIGITS).then(|| InitPlace(path.to_owned()))
+    }
+
+    /// Returns the program's path.
+    pub(crate) fn program(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the path of the words of a container that may start again.
+    pub(crate) fn words(&self) -> String {
+        format!("{}{WORDS}", self.0)
+    }
+}
+
+/// Tells whether a command line is, by its path, the first program's.
+pub(crate) fn begins(command: &str) -> bool {
+    let digits = command.strip_prefix(BEGINNING).and_then(|rest| rest.get(..DIGITS));
+    digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+fn word() -> std::io::Result<String> {
+    let mut bytes = [0u8; DIGITS / 2];
+    getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
+    Ok(hex::encode(bytes))
+}
 
 /// Words by which the fence and the agent's first program know each other. Services in the fence
 /// can reach the socket too, and have neither word.
@@ -29,11 +74,6 @@ impl InitKeys {
     /// # Errors
     /// When the kernel gives no random bytes.
     pub(crate) fn random() -> std::io::Result<InitKeys> {
-        let word = || {
-            let mut bytes = [0u8; 16];
-            getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
-            std::io::Result::Ok(hex::encode(bytes))
-        };
         Ok(InitKeys { ask: word()?, go: word()? })
     }
 }
@@ -62,4 +102,20 @@ pub(crate) enum Admitted {
     Go,
     /// The program was told.
     Gone,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_known_by_its_form_and_never_the_same() {
+        let place = InitPlace::random().unwrap();
+        assert_ne!(place, InitPlace::random().unwrap());
+        assert_eq!(InitPlace::read(place.program()), Some(place.clone()));
+        assert!(begins(&format!("{} ask go sh", place.program())));
+        for other in ["", "/.ringfence-", "/.ringfence-xyz", &place.words(), "/run/ringfence/init", "sh"] {
+            assert_eq!(InitPlace::read(other), None, "{other}");
+        }
+    }
 }

@@ -2,13 +2,16 @@
 //! cover is where it must be.
 //!
 //! ```text
-//!  init ──its word──▶ fence ──paths──▶ init: what is there? ──device, inode──▶ fence: as the supervisor wrote them? ──its word──▶ init becomes the agent
+//!  init ──its word──▶ fence ──paths──▶ init: what is there? ──device, inode──▶ fence: as the supervisor wrote them? ──its word──▶ init begins the agent
 //! ```
 //! The build compiles it by itself, static and with the standard library alone: nothing of the
 //! image runs, or is loaded, before the word is there. Without the word it ends, and no instruction
 //! of the agent ran. User, capabilities, filter of system calls, directory, terminal and signals
-//! are those that the agent gets; an exec passes them on.
+//! are those that the agent gets. The first process of a container stays beside the agent; any other
+//! becomes it.
 
+mod first;
+mod kernel;
 mod refusal;
 
 use std::ffi::{OsStr, OsString};
@@ -52,7 +55,9 @@ fn main() {
     if let Some(fault) = uid.zip(home).and_then(|(uid, home)| refusal::home_fault(&home, uid)) {
         eprintln!("ringfence: {fault}");
     }
-    let error = Command::new(&program).args(words).exec();
+    let mut command = Command::new(&program);
+    command.args(words);
+    let error = if std::process::id() == 1 { first::lead(command) } else { command.exec() };
     eprintln!("exec {} failed: {error}", program.to_string_lossy());
     if let Some(remedy) = uid.and_then(|uid| refusal::remedy(error.kind(), uid, &places_of(&program))) {
         eprintln!("ringfence: {remedy}");

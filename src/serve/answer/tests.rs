@@ -49,10 +49,10 @@ fn shown<'a>(id: &'a str, asked: &'a AskedFor, running: bool) -> Shown<'a> {
 
 fn engines() -> Value {
     json!({
-        "Id": id(), "Name": "/ringfence-0000002a-member-shop-web-1", "Path": "/run/ringfence/init", "Args": ["key", "run"],
+        "Id": id(), "Name": "/ringfence-0000002a-member-shop-web-1", "Path": "/.ringfence-00112233445566778899aabbccddeeff", "Args": ["key", "run"],
         "ResolvConfPath": "/var/lib/docker/containers/ffff/resolv.conf", "LogPath": "/x",
         "Config": { "Hostname": "agent", "Image": "sha256:aa", "Env": ["A=b", "RINGFENCE=1", "RINGFENCE_POLICY=/x"],
-            "Entrypoint": ["/run/ringfence/init"], "Cmd": ["key", "run"],
+            "Entrypoint": ["/.ringfence-00112233445566778899aabbccddeeff"], "Cmd": ["key", "run"],
             "Labels": { "com.docker.compose.project": "shop", "dev.ringfence.asked": "{}", "dev.ringfence.role": "member" } },
         "HostConfig": { "NetworkMode": "container:ffff", "Binds": null, "CapDrop": ["ALL"], "CapAdd": ["CHOWN"],
             "SecurityOpt": ["no-new-privileges", "seccomp={}"], "RestartPolicy": { "Name": "no" }, "AutoRemove": false,

@@ -60,7 +60,7 @@ pub(crate) fn create(ask: &CreateAsk, ground: &Ground<'_>, found: &Found) -> Res
     let network = group::Networks::decide(body, &host, found, &mut warnings)?;
     let mounts = mounts::decide(body, &image, ground, found, &mut warnings)?;
     let limits = limits::of_create(&host, ground, &mut warnings)?;
-    let tmpfs = mounts::memory(&host, &mounts, limits.memory, &mut warnings)?;
+    let tmpfs = mounts::memory(&host, &mounts, (ground, limits.memory), &mut warnings)?;
     let names = names::decide(ask, &host, &network, found, &mut warnings)?;
     let published = ports::decide(body, &host, &image, &mut warnings)?;
     let user = body.user.clone().filter(|user| !user.is_empty());
@@ -97,6 +97,7 @@ pub(crate) fn create(ask: &CreateAsk, ground: &Ground<'_>, found: &Found) -> Res
     if spec.argv().is_empty() {
         return Err(Denied::plain(400, "no command specified"));
     }
+    mounts::working_directory(spec.workdir.as_deref(), &spec.image, &spec.mounts, ground)?;
     security::judge(&host, &mut warnings)?;
     spec.asked = asked(&spec, body, &host, word, published, network.asked);
     life(&host, &mut warnings);

@@ -11,12 +11,15 @@ use crate::serve::denied::Denied;
 use crate::serve::request::bodies::{CreateBody, HostBody};
 use crate::serve::text::shown;
 use crate::supervisor::spec::image::Image;
+use crate::supervisor::spec::image_volumes::{cleaned, places};
 use crate::workspace::mounts::may_be_target;
 
 /// Place of ringfence's own files in a container, beside those where nothing is mounted at all.
 const OWN: &str = "/etc/ringfence";
 /// Parts of a directory of this machine over which nothing is mounted from elsewhere.
 const PROTECTED: [&str; 6] = [".git", ".ringfence.yml", ".gitlab", ".envrc", ".vscode", ".idea"];
+/// Places where nothing else is mounted, and that images declare as volumes.
+const OF_IMAGES: [&str; 2] = ["/run", "/var/run"];
 /// The most places in memory.
 const MOST_IN_MEMORY: usize = 50;
 
@@ -50,14 +53,21 @@ pub(super) fn decide(
     let in_memory =
         body.host_config.iter().flat_map(|host| host.tmpfs.iter().flatten()).map(|(path, _)| path.as_str());
     let mounted: Vec<&str> = mounts.iter().map(|mount| &*mount.target).chain(in_memory).collect();
-    let places = crate::supervisor::spec::image_volumes::places(&image.volumes, &mounted)
-        .map_err(|failure| Denied::field("Image", failure.message))?;
+    let places =
+        places(&image.volumes, &mounted).map_err(|failure| Denied::field("Image", failure.message))?;
+    for place in places.iter().filter(|place| !OF_IMAGES.contains(&place.as_str())) {
+        target_of("Image", place)?;
+    }
     mounts.extend(places.into_iter().map(|target| MemberMount {
         source: MountSource::Volume { name: None, labels: BTreeMap::new(), no_copy: false },
         target,
         writable: true,
     }));
     nested(&mounts)?;
+    for mount in &mounts {
+        in_place(&mount.target, &mounts, ground)
+            .map_err(|why| Denied::field("HostConfig.Mounts", format!("{}: {why}", shown(&mount.target))))?;
+    }
     Ok(mounts)
 }
 
@@ -183,6 +193,46 @@ fn nested(mounts: &[MemberMount]) -> Result<(), Denied> {
     Ok(())
 }
 
+/// Refuses a place inside a directory of this machine that containers could swap for a link while
+/// the engine mounts it. The engine makes places that are missing, as root, wherever the link
+/// leads; only afterwards the first program finds it. A root itself is in nobody's reach.
+fn in_place(place: &str, mounts: &[MemberMount], ground: &Ground<'_>) -> Result<(), String> {
+    let is_firm = |path: &Path| {
+        ground.roots.iter().any(|root| root.path == path)
+            && !ground.roots.iter().any(|root| root.path != path && path.starts_with(&root.path))
+    };
+    let around = mounts.iter().find(|mount| match &mount.source {
+        MountSource::Path { path, .. } => {
+            mount.target != place && Path::new(place).starts_with(&mount.target) && !is_firm(path)
+        }
+        _ => false,
+    });
+    match around {
+        None => Ok(()),
+        Some(mount) => Err(format!(
+            "it lies inside {}, where a part of a project is mounted that could be swapped meanwhile; \
+             mount the whole --project directory there, or choose a place outside",
+            shown(&mount.target)
+        )),
+    }
+}
+
+/// Refuses a working directory that the engine could make in a directory of this machine that is
+/// swapped meanwhile.
+///
+/// # Errors
+/// When it lies inside a mount of a part of a project.
+pub(super) fn working_directory(
+    asked: Option<&str>,
+    image: &Image,
+    mounts: &[MemberMount],
+    ground: &Ground<'_>,
+) -> Result<(), Denied> {
+    let Some(place) = cleaned(asked.unwrap_or(&image.workdir)) else { return Ok(()) };
+    in_place(&place, mounts, ground)
+        .map_err(|why| Denied::field("WorkingDir", format!("{}: {why}", shown(&place))))
+}
+
 /// Decides the places in memory of `Tmpfs`.
 ///
 /// # Errors
@@ -190,13 +240,15 @@ fn nested(mounts: &[MemberMount]) -> Result<(), Denied> {
 pub(super) fn memory(
     host: &HostBody,
     mounts: &[MemberMount],
-    memory: u64,
+    (ground, memory): (&Ground<'_>, u64),
     warnings: &mut Vec<String>,
 ) -> Result<BTreeMap<String, String>, Denied> {
     let field = "HostConfig.Tmpfs";
     let mut places = BTreeMap::new();
     for (target, options) in host.tmpfs.iter().flatten() {
         let target = target_of(field, target)?;
+        in_place(&target, mounts, ground)
+            .map_err(|why| Denied::field(field, format!("{}: {why}", shown(&target))))?;
         if mounts.iter().any(|mount| mount.target == target) || places.contains_key(&target) {
             let why =
                 format!("two things are to be mounted at {}; give each a place of its own", shown(&target));

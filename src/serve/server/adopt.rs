@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -28,7 +29,8 @@ use crate::supervisor::inventory::{self, WorkflowSummary};
 use crate::supervisor::run::shared_fence::SharedFence;
 use crate::supervisor::spec::workflow::{LABEL_COVERS, LABEL_GROUP, LABEL_NAMES, LABEL_SERVE, Role};
 use crate::term::{COULD_NOT_RUN, Failure};
-use crate::wire::{WorkflowId, init};
+use crate::wire::WorkflowId;
+use crate::wire::init::InitPlace;
 
 /// A first program that was not let begin has ended after these seconds.
 const ADMISSION: i64 = 30;
@@ -116,32 +118,41 @@ impl Serving {
             name: RefCell::new(name),
             fence: Rc::clone(fence),
             asked: AskedFor::read(label(LABEL_ASKED))?,
-            files: self.files_of(fence, inspected, covers),
+            files: self.files_of(fence, inspected, covers).map_err(|failure| failure.tell()).ok()?,
             covers,
             has_begun: Cell::new(false),
             ports: RefCell::default(),
             forwarding: RefCell::default(),
             aftermath: RefCell::default(),
+            copies: Arc::default(),
             is_leaving: Cell::new(false),
         })
     }
 
-    /// Reads which files of this machine a member has; none where it begins by itself.
-    fn files_of(&self, fence: &MemberFence, inspected: &Value, covers: WorkflowId) -> Option<MemberFiles> {
-        let words = |name: &str| -> Vec<String> {
-            serde_json::from_value(inspected["Config"][name].clone()).unwrap_or_default()
+    /// Reads which files of this machine a member has; none where it begins by itself. One whose
+    /// files cannot be read is no member.
+    fn files_of(
+        &self,
+        fence: &MemberFence,
+        inspected: &Value,
+        covers: WorkflowId,
+    ) -> Result<Option<MemberFiles>, Failure> {
+        let unread = || Failure::new(COULD_NOT_RUN, "the engine says nothing known of its mounts");
+        let entrypoint: Vec<String> = match inspected.pointer("/Config/Entrypoint") {
+            None | Some(Value::Null) => Vec::new(),
+            Some(words) => serde_json::from_value(words.clone()).map_err(|_| unread())?,
         };
-        if words("Entrypoint") != [init::PLACE] {
-            return None;
+        if entrypoint.first().and_then(|first| InitPlace::read(first)).is_none() {
+            return Ok(None);
         }
-        let of_covers = state::folder("workspace").ok()?.join(covers.to_string());
+        let of_covers = state::folder("workspace")?.join(covers.to_string());
         let (mut asked, mut laid) = (Vec::new(), Vec::new());
-        for mount in inspected["HostConfig"]["Mounts"].as_array().into_iter().flatten() {
-            if mount["Type"].as_str() != Some("bind") {
+        for mount in inspected["HostConfig"]["Mounts"].as_array().ok_or_else(unread)? {
+            if mount["Type"].as_str().ok_or_else(unread)? != "bind" {
                 continue;
             }
-            let source = PathBuf::from(mount["Source"].as_str()?);
-            let target = mount["Target"].as_str()?.to_owned();
+            let source = PathBuf::from(mount["Source"].as_str().ok_or_else(unread)?);
+            let target = mount["Target"].as_str().ok_or_else(unread)?.to_owned();
             if source.starts_with(&of_covers) {
                 laid.push((source, target));
             } else if !source.starts_with(&self.facts.folder) {
@@ -150,8 +161,8 @@ impl Serving {
             }
         }
         let memory = inspected["HostConfig"]["Tmpfs"].as_object().map(|all| all.keys().cloned().collect());
-        let words = fence.words(covers).ok()?;
-        Some(MemberFiles { asked, laid, words, memory: memory.unwrap_or_default() })
+        let words = fence.words(covers)?;
+        Ok(Some(MemberFiles { asked, laid, words, memory: memory.unwrap_or_default() }))
     }
 
     /// Takes a member, with its ports if it runs.

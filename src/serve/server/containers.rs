@@ -6,10 +6,9 @@ use hyper::body::{Bytes, Incoming};
 use hyper::http::request::Parts;
 use serde_json::{Value, json};
 
-use super::archive;
-use super::http::{Answer, Body, Sent, json, nothing, passed};
+use super::http::{Answer, Sent, json, nothing, passed};
 use super::members::ServedMember;
-use super::start::{Started, never_ran};
+use super::start::Started;
 use super::state::Serving;
 use super::streams::hijack;
 use crate::serve::answer::container::{
@@ -107,17 +106,10 @@ impl Serving {
             }
             ContainerCall::CreateExec => self.create_exec(&member, &received).await,
             ContainerCall::Update => self.update(&member, &received).await,
-            ContainerCall::ArchiveGet { .. } | ContainerCall::ArchiveHead { .. } | ContainerCall::Export => {
-                self.refuse_copy(&member, version, false).await?;
-                self.pass(&member, call, version).await
-            }
-            ContainerCall::ArchivePut { .. } => {
-                self.refuse_copy(&member, version, true).await?;
-                let body = received.tar.ok_or_else(|| Denied::new(400, "the request has no body"))?;
-                let tar: Body = archive::plain(body).await?;
-                let answer = self.http.send(&call.upstream(&member.id), version, Sent::Tar(tar)).await?;
-                Ok(passed(answer))
-            }
+            ContainerCall::ArchiveGet { .. }
+            | ContainerCall::ArchiveHead { .. }
+            | ContainerCall::ArchivePut { .. }
+            | ContainerCall::Export => self.copy(&member, call, received).await,
             ContainerCall::Logs(_)
             | ContainerCall::Stats { .. }
             | ContainerCall::Top
@@ -231,26 +223,6 @@ impl Serving {
         let line = ContainerCall::CreateExec.upstream(&member.id);
         let made = self.http.json(&line, received.version, Sent::Json(spec.json().to_string())).await?;
         Ok(json(201, &json!({ "Id": made["Id"] })))
-    }
-
-    /// Refuses copying where the engine would follow paths in a container that runs, or among this
-    /// machine's files.
-    async fn refuse_copy(&self, member: &ServedMember, version: ApiMinor, into: bool) -> Result<(), Denied> {
-        if member.files.is_some() {
-            let what = "copying from or to a container that has files of this machine is refused; use the files themselves";
-            return Err(Denied::endpoint(what));
-        }
-        let now = self.inspect(&member.id, version).await?;
-        if ServedMember::runs(&now) {
-            let what = "copying from or to a container that runs is refused; use exec with tar: docker exec -i NAME tar -x";
-            return Err(Denied::endpoint(what));
-        }
-        if into && !never_ran(&now) {
-            return Err(Denied::endpoint(
-                "copying into a container that ran is refused; copy before its first start",
-            ));
-        }
-        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bollard::models::{Mount, MountType, MountVolumeOptions};
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ use crate::serve::upstream::{Seam, create_body, mount};
 use crate::supervisor::spec::environment;
 use crate::supervisor::spec::workflow::{LABEL_COVERS, LABEL_GROUP, LABEL_NAMES, LABEL_SERVE, Role};
 use crate::wire::handover::NOTICE;
-use crate::wire::init;
+use crate::wire::init::InitPlace;
 use crate::wire::{EngineId, WorkflowId};
 use crate::workspace::identity::Settings;
 use crate::workspace::masks;
@@ -138,9 +139,13 @@ impl Serving {
             Some(_) => Some(fence.words(covers).map_err(|failure| broken(&failure))?),
             None => None,
         };
+        let mut by_init = None;
         if let Some(words) = &words {
             let program = self.init().map_err(|failure| broken(&failure))?;
-            mounts.extend([read_only(&program, init::PLACE), read_only(words, init::WORDS)]);
+            let place =
+                InitPlace::random().map_err(|error| Denied::new(500, format!("no random bytes: {error}")))?;
+            mounts.extend([read_only(&program, place.program()), read_only(words, &place.words())]);
+            by_init = Some(place);
         }
         let fence_id: EngineId = fence
             .shared
@@ -155,7 +160,7 @@ impl Serving {
             labels: self.labels(claim, spec, covers),
             mounts,
             env: self.env(spec, looked.as_ref()),
-            by_init: words.is_some().then(|| vec![init::WORDS.to_owned()]),
+            by_init,
             health: words.is_none(),
             disk: None,
             readonly_paths: None,
@@ -181,6 +186,7 @@ impl Serving {
             ports: RefCell::default(),
             forwarding: RefCell::default(),
             aftermath: RefCell::default(),
+            copies: Arc::default(),
             is_leaving: Cell::new(false),
         }))
     }

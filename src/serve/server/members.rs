@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -48,6 +49,8 @@ pub(crate) struct ServedMember {
     pub(crate) forwarding: RefCell<Option<Forwarding>>,
     /// Journal by which files are put back after its end.
     pub(crate) aftermath: RefCell<Option<Aftermath>>,
+    /// Held by each copy from or to it that is under way.
+    pub(crate) copies: Arc<()>,
     /// Set when it is being removed.
     pub(crate) is_leaving: Cell<bool>,
 }

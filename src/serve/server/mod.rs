@@ -3,11 +3,12 @@
 //! ```text
 //!  socket ─▶ same user? ─▶ hyper ─▶ request::read ─▶ ApiCall ─▶ a handler ─▶ answer, or the refusal's words
 //! ```
-//! All of it lives on one thread; looks at files have threads of their own.
+//! All of it lives on one thread. The look through a container's files has a thread of its own.
 
 mod adopt;
 mod archive;
 mod containers;
+mod copies;
 mod create;
 mod ends;
 mod events;

@@ -67,6 +67,10 @@ impl Serving {
         if member.is_leaving.get() {
             return Err(Denied::no_container(&member.name.borrow()));
         }
+        if member.is_copied() {
+            let what = "a copy from or to the container is under way; start it after that";
+            return Err(Denied::new(409, what));
+        }
         let now = self.inspect(&member.id, version).await?;
         if ServedMember::runs(&now) {
             return Ok(Started::Before);
@@ -86,6 +90,10 @@ impl Serving {
                 Denied::new(500, format!("cannot empty {}: {error}", files.words.display()))
             }));
         }
+        if let Some(why) = member.fence.shared.check() {
+            // Those that ran when it was lost were ended; this one did not run yet.
+            started = started.and(Err(lost(&why)));
+        }
         if started.is_ok() {
             member.has_begun.set(true);
             started = serve_ports(self, member, request).await;
@@ -101,14 +109,6 @@ impl Serving {
     /// Refuses a fence that does not stand.
     async fn check_fence(&self, member: &ServedMember, version: ApiMinor) -> Result<(), Denied> {
         let shared = &member.fence.shared;
-        let lost = |why: &str| {
-            Denied::new(
-                503,
-                format!(
-                    "the fence of this container is lost ({why}); remove the container and make it again"
-                ),
-            )
-        };
         if let Some(why) = shared.check() {
             return Err(lost(&why));
         }
@@ -217,6 +217,12 @@ impl Serving {
         let line = Line::new("GET", &format!("/containers/{id}/json"), &[]);
         self.http.json(&line, version, Sent::Nothing).await
     }
+}
+
+/// Makes the refusal for a fence that is lost.
+fn lost(why: &str) -> Denied {
+    let what = format!("the fence of this container is lost ({why}); remove the container and make it again");
+    Denied::new(503, what)
 }
 
 /// Opens the ports of a member that runs.

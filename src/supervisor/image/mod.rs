@@ -92,6 +92,7 @@ async fn find(engine: &Engine, name: &str) -> Result<Option<Image>, Failure> {
                 digest: digest_of(name, found.repo_digests.unwrap_or_default()),
                 env: config.env.unwrap_or_default(),
                 user: config.user.unwrap_or_default(),
+                workdir: config.working_dir.unwrap_or_default(),
                 entrypoint: config.entrypoint.unwrap_or_default(),
                 command: config.cmd.unwrap_or_default(),
                 labels: config.labels.unwrap_or_default().into_keys().collect(),

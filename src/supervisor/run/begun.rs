@@ -22,7 +22,7 @@ use super::prepared::RunPlan;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::records::history::HistoryWriter;
 use crate::supervisor::spec::workflow::Role;
-use crate::wire::init;
+use crate::wire::init::{self, InitPlace};
 
 /// The time between two looks at first. An engine that is slow is asked less often.
 const STEP: Duration = Duration::from_millis(25);
@@ -100,7 +100,7 @@ pub(crate) enum Entrance {
 pub(crate) async fn entrance(engine: &Engine, agent: &str) -> Entrance {
     let Ok(about) = engine.inspect_container(agent, None).await else { return Entrance::Starting };
     let first = about.config.and_then(|config| config.entrypoint).unwrap_or_default();
-    match first == [init::PLACE] {
+    match first.first().is_some_and(|first| InitPlace::read(first).is_some()) {
         true => entrance_by(command_runs(engine, agent).await),
         false => Entrance::Open,
     }
@@ -134,7 +134,7 @@ fn shows_command(listed: &ContainerTopResponse) -> bool {
     let rows = listed.processes.iter().flatten();
     let mut commands = rows.filter_map(|row| row.last());
     let Some(first) = commands.next() else { return false };
-    commands.any(|command| command != first && !command.starts_with(init::PLACE))
+    commands.any(|command| command != first && !init::begins(command))
 }
 
 #[cfg(test)]
@@ -154,13 +154,16 @@ mod tests {
             titles: Some(vec!["PID".to_owned(), "CMD".to_owned()]),
             processes: Some(commands.iter().map(|cmd| vec!["1".to_owned(), (*cmd).to_owned()]).collect()),
         };
-        let (init, own) = ("/sbin/docker-init -- sh", "/run/ringfence/init sh");
+        let (init, own) =
+            ("/sbin/docker-init -- sh", "/.ringfence-00112233445566778899aabbccddeeff ask go sh");
         for (commands, begun) in [
             (&[][..], false),
             (&[init], false),
             (&[init, init], false),
             (&[own, own], false),
-            (&["/sbin/docker-init -- /run/ringfence/init sh", own], false),
+            (&["/sbin/docker-init -- /.ringfence-00112233445566778899aabbccddeeff sh", own], false),
+            (&[own], false),
+            (&[own, "sh"], true),
             (&[init, "sh"], true),
             (&[init, own, "sh -c true"], true),
         ] {

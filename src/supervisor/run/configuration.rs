@@ -36,7 +36,7 @@ pub(super) fn configuration(
         given: agent.binds.expected(&nonces, kernel::boot_id().as_deref()),
         limits: engine.dialect.limits_shown == LimitsShown::FromWithin,
         covers: covers::expected(agent)?,
-        init: agent.by_init.clone(),
+        init: agent.by_init.as_ref().map(|first| first.keys.clone()),
     };
     let facts = notice_facts(plan, deadline);
     let notice = notice::text(workflow.id, &request.policy, &surroundings, &facts, clock::today());

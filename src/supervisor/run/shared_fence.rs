@@ -42,6 +42,11 @@ use crate::wire::event::{AgentEnded, How};
 /// Nothing of a fence stays; its guard may still work.
 const WHOLE: Removal = Removal { guard: GuardAtRemoval::Unknown, extent: Extent::Whole };
 
+/// The time between two looks for members of a lost fence that run.
+const AGAIN: Duration = Duration::from_secs(5);
+/// States, in the engine's words, of a container that runs no program.
+const ENDED: [&str; 3] = ["created", "exited", "dead"];
+
 /// A fence that stands, or that is lost.
 pub(crate) struct SharedFence {
     /// Names and labels.
@@ -235,21 +240,39 @@ impl Keeper {
         self.lose(workflow, why).await;
     }
 
-    /// Kills the members of a fence that is lost, and waits until it is let go.
+    /// Kills the members of a fence that is lost, again and again until it is let go: one may have
+    /// been started while it was lost, and the engine may not answer for a time.
     async fn lose(&self, workflow: &Workflow, why: String) {
         crate::term::essential(format_args!("{}: {why}, so its containers were ended", workflow.id));
         self.lose.send_replace(Some(why));
         let killing = async {
-            if !self.engine.answers().await {
-                self.engine.back_within(ENGINE_LIMIT).await;
+            let mut told = false;
+            loop {
+                if let Err(failure) = self.kill_members(workflow).await
+                    && !std::mem::replace(&mut told, true)
+                {
+                    failure.tell();
+                }
+                tokio::time::sleep(AGAIN).await;
             }
-            for part in inventory::of_run(&self.engine, workflow).await?.members() {
+        };
+        tokio::select! {
+            () = self.let_go.notified() => {}
+            () = killing => {}
+        }
+    }
+
+    /// Kills the members of a fence that run.
+    async fn kill_members(&self, workflow: &Workflow) -> Result<(), Failure> {
+        if !self.engine.answers().await {
+            self.engine.back_within(ENGINE_LIMIT).await;
+        }
+        for part in inventory::of_run(&self.engine, workflow).await?.members() {
+            if !ENDED.contains(&part.state.as_str()) {
                 kill(&self.engine, &part.handle, "KILL").await;
             }
-            Ok::<(), Failure>(())
-        };
-        killing.await.unwrap_or_else(|failure| failure.tell());
-        self.let_go.notified().await;
+        }
+        Ok(())
     }
 }
 

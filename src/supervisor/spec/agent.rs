@@ -3,14 +3,14 @@
 use super::binds::Binds;
 use super::home::HomePlace;
 use super::image::Image;
+use super::init::FirstProgram;
 use super::limits::Limits;
 use super::places::{AUTHORITIES, NOTICE, SECRETS, WORKSPACE};
 use super::request::AgentRequest;
 use super::surface::Surface;
 use super::{environment, image_volumes};
 use crate::supervisor::engine::dialect::{Dialect, ReadOnlyPaths};
-use crate::term::{COULD_NOT_RUN, Failure};
-use crate::wire::init::InitKeys;
+use crate::term::Failure;
 use crate::workspace::masks::{Laying, Served};
 
 /// SpecFacts of the engine and its machine beside the dialect, as far as the agent depends on them.
@@ -56,9 +56,9 @@ pub(crate) struct AgentSpec {
     pub(crate) binds: Binds,
     /// Files that are laid over those that it is given.
     pub(crate) served: Vec<Served>,
-    /// Words of ringfence's own first program, which waits until the covers were looked at; none
-    /// where the agent begins without it.
-    pub(crate) by_init: Option<InitKeys>,
+    /// ringfence's own first program, which waits until the covers were looked at; none where the
+    /// agent begins without it.
+    pub(crate) by_init: Option<FirstProgram>,
     /// Working directory; none: the project's, else the image's.
     pub(crate) workdir: Option<String>,
     /// Places of the volumes that its image declares.
@@ -101,10 +101,7 @@ impl AgentSpec {
     pub(crate) fn new(asked: &AgentRequest, facts: SpecFacts<'_>) -> Result<AgentSpec, Failure> {
         let SpecFacts { image, dialect, engine, limits, covers, home } = facts;
         let trust = asked.ca.is_some();
-        let by_init = covers.by_init.then(InitKeys::random).transpose().map_err(|error| {
-            Failure::new(COULD_NOT_RUN, "cannot draw the words of the agent's first program")
-                .caused_by(&error)
-        })?;
+        let by_init = covers.by_init.as_ref().map(FirstProgram::at).transpose()?;
         Ok(AgentSpec {
             image: image.clone(),
             command: asked.command.clone(),

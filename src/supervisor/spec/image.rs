@@ -14,6 +14,8 @@ pub(crate) struct Image {
     pub(crate) env: Vec<String>,
     /// User of the image's programs; empty: root.
     pub(crate) user: String,
+    /// Working directory; empty: `/`.
+    pub(crate) workdir: String,
     /// Entrypoint.
     pub(crate) entrypoint: Vec<String>,
     /// Arguments of the entrypoint, unless a command is given.

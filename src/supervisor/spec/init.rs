@@ -3,7 +3,31 @@
 
 use super::agent::AgentSpec;
 use super::image::Image;
-use crate::wire::init::InitKeys;
+use crate::term::{COULD_NOT_RUN, Failure};
+use crate::wire::init::{InitKeys, InitPlace};
+
+/// The first program of one agent's container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FirstProgram {
+    /// Its place there.
+    pub(crate) place: InitPlace,
+    /// Words by which the fence and it know each other.
+    pub(crate) keys: InitKeys,
+}
+
+impl FirstProgram {
+    /// Draws the words for the program at a place.
+    ///
+    /// # Errors
+    /// When the kernel gives no random bytes.
+    pub(super) fn at(place: &InitPlace) -> Result<FirstProgram, Failure> {
+        let keys = InitKeys::random().map_err(|error| {
+            Failure::new(COULD_NOT_RUN, "cannot draw the words of the agent's first program")
+                .caused_by(&error)
+        })?;
+        Ok(FirstProgram { place: place.clone(), keys })
+    }
+}
 
 /// Returns the first program's arguments: the words by which the fence and it know each other, and
 /// those that start the agent.

@@ -154,6 +154,7 @@ mod tests {
     use crate::supervisor::spec::agent::{EngineFacts, SpecFacts};
     use crate::supervisor::spec::limits::Limits;
     use crate::supervisor::spec::request::AgentRequest;
+    use crate::wire::init::InitPlace;
     use crate::workspace::masks::{Laying, Served};
 
     fn asked(name: &str) -> ServiceRequest {
@@ -174,7 +175,11 @@ mod tests {
             target: target.to_owned(),
             original: None,
         });
-        let covers = Laying { served: served.to_vec(), by_init: true, ..Laying::default() };
+        let covers = Laying {
+            served: served.to_vec(),
+            by_init: Some(InitPlace::random().unwrap()),
+            ..Laying::default()
+        };
         let request = AgentRequest {
             env: vec!["SECRET=x".to_owned()],
             user: Some("7".to_owned()),

@@ -22,7 +22,7 @@ use super::{Plan, git_settings, report};
 use crate::host::state;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
-use crate::wire::init;
+use crate::wire::init::InitPlace;
 use crate::workspace::held;
 use crate::workspace::mounts::{Bind, Identity};
 use crate::workspace::worktree::{Mirror, REPOSITORY};
@@ -67,8 +67,8 @@ pub(crate) struct Laying {
     pub(crate) places: Vec<String>,
     /// Warnings about other runs on the same files.
     pub(crate) told: Vec<String>,
-    /// Set when the agent's first program is ringfence's own, which waits for the covers.
-    pub(crate) by_init: bool,
+    /// Place of the agent's first program, where that is ringfence's own, which waits for the covers.
+    pub(crate) by_init: Option<InitPlace>,
     /// Covered files, to be watched while the agent works.
     pub(crate) covered: Arc<Covered>,
 }
@@ -209,11 +209,13 @@ fn lay(
         mirror_into(&source, mirror, given.workspace).map_err(|error| cannot("make", &source, &error))?;
         served.push(Served { source, target: REPOSITORY.to_owned(), original: None });
     }
-    let init = given.init.filter(|_| !served.is_empty());
-    if let Some(program) = init {
+    let mut by_init = None;
+    if let Some(program) = given.init.filter(|_| !served.is_empty()) {
         let source = writer.folder.join("init");
         put(&source, program, 0o555).map_err(|error| cannot("write", &source, &error))?;
-        served.push(Served { source, target: init::PLACE.to_owned(), original: None });
+        let place = InitPlace::random().map_err(|error| cannot("draw a place for", &source, &error))?;
+        served.push(Served { source, target: place.program().to_owned(), original: None });
+        by_init = Some(place);
     }
     for (number, (target, text)) in given.own.iter().enumerate() {
         let source = writer.folder.join(format!("own-{number}"));
@@ -230,7 +232,7 @@ fn lay(
         served.push(Served { source, target: git_settings::FOLDER.to_owned(), original: None });
     }
     let covered = Arc::new(Covered::of(writer.plans, watched));
-    Ok(Laying { served, places, told, by_init: init.is_some(), covered })
+    Ok(Laying { served, places, told, by_init, covered })
 }
 
 /// Removes the files of workflow `id`, if there are any.

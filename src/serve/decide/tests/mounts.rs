@@ -71,6 +71,9 @@ fn other_paths_are_refused() {
         "/home/u/p:/proc/x",
         "/home/u/p:/sys",
         "/home/u/p:/run/ringfence/init",
+        "/home/u/p:/sbin/docker-init",
+        "/home/u/p:/sbin",
+        "/home/u/p:/usr",
         "/home/u/p:/etc/ringfence",
         "/home/u/p:/etc/resolv.conf",
         "/home/u/p:/etc/hosts",
@@ -93,6 +96,25 @@ fn other_paths_are_refused() {
     assert!(refused(with_host(over)).message.contains("protected"));
     let over = r#""Binds":["/home/u/p:/w","/data/read:/w/sub/.GIT"]"#;
     assert!(refused(with_host(over)).message.contains("protected"));
+    // A part of a project can be swapped for a link while the engine makes what is missing in it.
+    for fields in [
+        r#""Binds":["/home/u/p/src:/w","/w/sub"]"#,
+        r#""Binds":["/home/u/p/src:/w","/home/u/p/file:/w/sub/file"]"#,
+        r#""Binds":["/home/u/p/docs:/w","fresh:/w/sub"]"#,
+        r#""Binds":["/home/u/p/src:/w"],"Mounts":[{"Type":"tmpfs","Target":"/w/sub"}]"#,
+        r#""Binds":["/home/u/p/src:/w"],"Tmpfs":{"/w/sub":""}"#,
+    ] {
+        assert!(refused(with_host(fields)).message.contains("swapped"), "{fields}");
+    }
+    let inside = r#""Binds":["/home/u/p:/w","/w/node_modules"],"Tmpfs":{"/w/sub":""}"#;
+    assert!(with_host(inside).is_ok(), "a root is in nobody's reach");
+    let workdir = |source: &str, place: &str| {
+        with(&format!(r#""WorkingDir":"{place}","HostConfig":{{"Binds":["{source}:/w"]}}"#))
+    };
+    assert!(refused(workdir("/home/u/p/src", "/w/x/../new")).message.contains("swapped"));
+    for (source, place) in [("/home/u/p/src", "/w"), ("/home/u/p/src", "/wx"), ("/home/u/p", "/w/new")] {
+        assert!(workdir(source, place).is_ok(), "{source} {place}");
+    }
     let many: Vec<String> = (0..300).map(|n| format!("\"/home/u/p:/w{n}\"")).collect();
     assert_eq!(refused(with_host(&format!(r#""Binds":[{}]"#, many.join(",")))).status, 400);
 }

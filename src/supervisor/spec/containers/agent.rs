@@ -30,7 +30,8 @@ pub(crate) fn agent(
     let mut host = HostConfig {
         network_mode: Some(format!("container:{fence}")),
         runtime: agent.runtime.clone(),
-        init: Some(true),
+        // What the engine would begin before it can be led elsewhere by the image's links.
+        init: Some(agent.by_init.is_none()),
         nano_cpus: Some(agent.limits.nano_cpus),
         memory: Some(for_engine(agent.limits.memory)),
         memory_swap: Some(for_engine(agent.limits.memory)),
@@ -128,7 +129,9 @@ fn labels(workflow: &Workflow, agent: &AgentSpec, role: Role) -> HashMap<String,
 /// Returns the entrypoint and the command that the engine is asked for; none: the image's.
 fn words(agent: &AgentSpec) -> (Option<Vec<String>>, Option<Vec<String>>) {
     match &agent.by_init {
-        Some(keys) => (Some(vec![crate::wire::init::PLACE.to_owned()]), Some(init::arguments(agent, keys))),
+        Some(first) => {
+            (Some(vec![first.place.program().to_owned()]), Some(init::arguments(agent, &first.keys)))
+        }
         None => (
             agent.entrypoint.clone().map(|program| vec![program]),
             (!agent.command.is_empty()).then(|| agent.command.clone()),

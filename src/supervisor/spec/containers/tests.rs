@@ -8,11 +8,12 @@ use super::{agent, fence, guard, host};
 use crate::supervisor::spec::agent::AgentSpec;
 use crate::supervisor::spec::binds::Binds;
 use crate::supervisor::spec::image::Image;
+use crate::supervisor::spec::init::FirstProgram;
 use crate::supervisor::spec::limits::Limits;
 use crate::supervisor::spec::surface::Surface;
 use crate::supervisor::spec::workflow::{LABEL_DISK, Workflow};
 use crate::wire::UnixTime;
-use crate::wire::init::InitKeys;
+use crate::wire::init::{InitKeys, InitPlace};
 
 /// The fence's id.
 const FENCE: &str = "f3nce";
@@ -101,9 +102,12 @@ fn an_agent_that_waits_for_the_word_begins_as_the_engine_would_begin_it() {
             Image { entrypoint: list(&["/entry", "-x"]), command: list(&["default"]), ..Image::default() };
         let entrypoint = entrypoint.map(str::to_owned);
         let keys = InitKeys { ask: "ask".to_owned(), go: "go".to_owned() };
-        let asked = AgentSpec { image, entrypoint, command: list(command), by_init: Some(keys), ..plain() };
+        let place = InitPlace::random().unwrap();
+        let first = FirstProgram { place: place.clone(), keys };
+        let asked = AgentSpec { image, entrypoint, command: list(command), by_init: Some(first), ..plain() };
         let made = super::agent(&workflow(), &asked, "PROFILE", FENCE);
-        assert_eq!(made.entrypoint.unwrap(), [crate::wire::init::PLACE]);
+        assert_eq!(made.entrypoint.unwrap(), [place.program()]);
+        assert_eq!(made.host_config.unwrap().init, Some(false), "the engine begins nothing before it");
         assert_eq!(made.cmd.unwrap(), [&["ask", "go"], expected].concat());
     }
 }
