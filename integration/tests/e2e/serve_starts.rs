@@ -68,7 +68,8 @@ fn first_process(bed: &Testbed) -> Result<()> {
         format!("{orphan} until grep -q '^State:.Z' /proc/$child/status; do sleep 0.1; done; echo zombie");
     let left = bed.engine.docker(&["exec", &name, "timeout", "20", "sh", "-c", &zombie]);
     bed.engine.docker(&["rm", "--force", &name])?;
-    ensure!(left? == "zombie\n", "a bare first process leaves it");
+    let left = left?;
+    ensure!(left.trim() == "zombie", "a bare first process leaves it: {left}");
     served.end()?;
     only_the_uplink(bed)
 }
@@ -137,9 +138,9 @@ fn image_with(bed: &Testbed, name: &str, script: &str, change: Option<&str>) -> 
 fn first_place(bed: &Testbed) -> Result<()> {
     let (served, project, mount) = with_project(bed, "first-place")?;
     let agent = bed.images.agent.as_str();
-    evil(&project.join("s/docker-init"))?;
-    evil(&project.join("r/ringfence/init"))?;
-    evil(&project.join("alone/docker-init"))?;
+    for place in ["s/docker-init", "r/ringfence/init", "alone/docker-init"] {
+        evil(&project.join(place))?;
+    }
     fs::write(project.join(".env"), "TOKEN=planted-secret\n")?;
     let over = format!("{}:/sbin/docker-init", project.join("s/docker-init").display());
     let above = format!("{}:/usr/sbin", project.join("alone").display());
@@ -147,28 +148,36 @@ fn first_place(bed: &Testbed) -> Result<()> {
         let done = served.try_docker(&["run", "--rm", "-v", what, "-v", &mount, agent, "true"])?;
         ensure!(done.status.code() == Some(125) && done.stderr.contains(place), "{what}: {done:?}");
     }
-    let linked = image_with(bed, "linked", "ln -sfn /w/s /sbin; rm -rf /run; ln -s /w/r /run", None)?;
-    let declared =
-        image_with(bed, "declared", "cp -a /usr/sbin /s; rm /sbin; mv /s /sbin", Some("VOLUME /sbin"));
-    let checked = declared.and_then(|declared| {
-        let checked = (|| {
-            let done = served.try_docker(&["run", "--rm", "-v", &mount, &declared, "true"])?;
-            ensure!(done.status.code() == Some(125) && done.stderr.contains("/sbin"), "{done:?}");
-            let printed = served.docker(&["run", "--rm", "-v", &mount, &linked, "sh", "-c", FIRST])?;
-            ensure!(printed.starts_with("/.ringfence-") && printed.ends_with("end\n"), "{printed}");
-            ensure!(!printed.contains("evil-first"), "{printed}");
-            // The control: what is mounted, or linked, is the first program.
-            let bare = ["run", "--rm", "--init", "--network", "none", "-v"];
-            for words in [&[over.as_str(), agent][..], &[&mount, &linked]] {
-                let printed = bed.engine.docker(&[&bare, words, &["true"]].concat())?;
-                ensure!(printed == "evil-first\n", "the bare engine begins it: {words:?}: {printed}");
-            }
-            Ok(())
-        })();
-        bed.engine.docker(&["rmi", &declared])?;
-        checked
-    });
-    bed.engine.docker(&["rmi", &linked])?;
+    let mut images = Vec::new();
+    let checked = (|| {
+        for (name, script, change) in [
+            ("declared", "cp -a /usr/sbin /s; rm /sbin; mv /s /sbin", Some("VOLUME /sbin")),
+            ("state", "rm -rf /run; ln -s /w/r /run", None),
+            ("linked", "ln -sfn /w/s /sbin", None),
+        ] {
+            images.push(image_with(bed, name, script, change)?);
+        }
+        let [declared, state, linked] = &images[..] else { return Ok(()) };
+        let done = served.try_docker(&["run", "--rm", "-v", &mount, declared, "true"])?;
+        ensure!(done.status.code() == Some(125) && done.stderr.contains("/sbin"), "{done:?}");
+        // A link on the way to what lies in /run is found by the first program.
+        let done = served.try_docker(&["run", "--rm", "-v", &mount, state, "sh", "-c", FIRST])?;
+        ensure!(!done.status.success() && done.stderr.contains("a link leads there"), "{done:?}");
+        ensure!(!done.stdout.contains("evil-first"), "{done:?}");
+        let printed = served.docker(&["run", "--rm", "-v", &mount, linked, "sh", "-c", FIRST])?;
+        ensure!(printed.starts_with("/.ringfence-") && printed.ends_with("end\n"), "{printed}");
+        ensure!(!printed.contains("evil-first"), "{printed}");
+        // The control: what is mounted, or linked, is the first program.
+        let bare = ["run", "--rm", "--init", "--network", "none", "-v"];
+        for words in [[over.as_str(), agent], [&mount, linked]] {
+            let printed = bed.engine.docker(&[&bare[..], &words, &["true"]].concat())?;
+            ensure!(printed.trim() == "evil-first", "the bare engine begins it: {words:?}: {printed}");
+        }
+        Ok(())
+    })();
+    for image in &images {
+        bed.engine.docker(&["rmi", image])?;
+    }
     checked?;
     served.end()?;
     only_the_uplink(bed)

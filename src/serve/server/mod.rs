@@ -32,6 +32,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -71,6 +72,8 @@ use crate::workspace::mounts::Identity;
 
 /// Connections at once.
 const CONNECTIONS: usize = 512;
+/// The body of a request that is refused is read for this time.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Names of groups that own the engine or the machine's devices.
 const GROUPS: [&str; 12] =
     ["docker", "podman", "disk", "kvm", "libvirt", "lxd", "incus", "wheel", "sudo", "adm", "shadow", "root"];
@@ -210,7 +213,7 @@ async fn accept(serving: &Rc<Serving>, listener: UnixListener) {
     loop {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         let Ok((client, _)) = listener.accept().await else {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
         if !socket::is_permitted(&client).unwrap_or(false) {
@@ -266,7 +269,14 @@ impl Serving {
     async fn answer(self: &Rc<Self>, head: Parts, body: Incoming) -> Result<Answer, Denied> {
         let target = head.uri.to_string();
         let read = route::read(head.method.as_str(), &target, self.facts.version);
-        let request = read?;
+        let request = match read {
+            Ok(request) => request,
+            Err(refusal) => {
+                // A client that is still sending reads no answer.
+                let _ = tokio::time::timeout(PATIENCE, collect(body)).await;
+                return Err(refusal);
+            }
+        };
         let version = request.version;
         let (json, tar) = match request.call.body() {
             BodyKind::Tar => (Bytes::new(), Some(body)),
