@@ -12,11 +12,13 @@ use integration::ringfence::Outcome;
 use integration::testbed::Testbed;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
+use crate::serve_starts::{FIRST, evil, image_with};
 use crate::{Test, expect, expect_status, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a cover holds in every mount of a run", every_mount),
     ("an agent begins with every cover in its place, or not at all", out_of_place),
+    ("no link of an image takes the first program's place, and a bare engine lets it", first_place),
     (
         "a run is held to the covers of another on the same files, and a cover that comes off is told",
         other_runs,
@@ -41,6 +43,28 @@ fn files(bed: &Testbed, name: &str) -> Result<PathBuf> {
     }
     fs::hard_link(above.join("project/.env"), above.join("beside/notes"))?;
     Ok(above)
+}
+
+fn first_place(bed: &Testbed) -> Result<()> {
+    let project = bed.fresh_directory("first-place-of-a-run")?;
+    fs::write(project.join(".env"), format!("KEY={SECRET}\n"))?;
+    evil(&project.join("s/docker-init"))?;
+    let linked = image_with(bed, "linked-in-run", "ln -sfn /workspace/s /sbin", None)?;
+    let checked = (|| {
+        let policy = bed.ringfence.allowing(&[])?;
+        let options = ["--project", text(&project)?];
+        let outcome = bed.ringfence.run(&policy, &options, &linked, &["sh", "-c", FIRST])?;
+        expect_status(&outcome, 0)?;
+        let is_own = outcome.stdout.starts_with("/.ringfence-") && !outcome.stdout.contains("evil-first");
+        expect(is_own, "the first process is ringfence's program", &outcome)?;
+        let mount = format!("{}:/workspace", text(&project)?);
+        let words = ["run", "--rm", "--init", "--network", "none", "-v", &mount, &linked, "true"];
+        let bare = bed.engine.docker(&words)?;
+        ensure!(bare.trim() == "evil-first", "the bare engine begins what the link leads to: {bare}");
+        Ok(())
+    })();
+    bed.engine.docker(&["rmi", &linked])?;
+    checked
 }
 
 const READ_ALL: &str = "for dir in /workspace /sub /above /beside; do find $dir -type f | sort | while read f; do \

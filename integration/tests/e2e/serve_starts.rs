@@ -23,9 +23,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("a lost fence has no containers that run, and starts none", lost),
 ];
 
-/// Names the first process of a container, and tells whether a mount took its place.
-const FIRST: &str =
-    "tr '\\0' ' ' < /proc/1/cmdline; cat /sbin/evil-first /run/evil-first 2>/dev/null; echo end";
+/// Names the first process of a container.
+pub(crate) const FIRST: &str = "tr '\\0' ' ' < /proc/1/cmdline; echo end";
 
 fn project(bed: &Testbed, name: &str) -> Result<PathBuf> {
     let project = bed.directory.path().join(name);
@@ -112,7 +111,7 @@ fn hear(stream: &mut UnixStream, wanted: &str) -> Result<()> {
 }
 
 /// Writes a program that says that it came first.
-fn evil(path: &Path) -> Result<()> {
+pub(crate) fn evil(path: &Path) -> Result<()> {
     fs::create_dir_all(path.parent().context("a folder")?)?;
     fs::write(path, "#!/bin/sh\necho evil-first\n")?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
@@ -120,7 +119,7 @@ fn evil(path: &Path) -> Result<()> {
 }
 
 /// Makes an image out of the agent's.
-fn image_with(bed: &Testbed, name: &str, script: &str, change: Option<&str>) -> Result<String> {
+pub(crate) fn image_with(bed: &Testbed, name: &str, script: &str, change: Option<&str>) -> Result<String> {
     let container = format!("{name}-{}", std::process::id());
     let image = format!("ringfence-testbed/{container}");
     let agent = bed.images.agent.as_str();
