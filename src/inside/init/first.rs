@@ -13,18 +13,16 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, exit};
 
-use crate::kernel;
+use crate::kernel::{self, SignalSet};
 
 /// Status of a program that a signal has ended, less the signal's number.
 const BY_SIGNAL: i32 = 128;
 
-/// Begins a program and ends with its status; returns why it could not begin.
-pub(crate) fn lead(mut command: Command) -> io::Error {
-    let begun = kernel::hold_signals().and_then(|held| {
-        kernel::begin_apart(&mut command, held);
-        command.spawn()
-    });
-    let child = match begun {
+/// Begins a program and ends with its status; returns why it could not begin. `held`: the signals
+/// that are held back in the program, since all are in this one.
+pub(crate) fn lead(mut command: Command, held: SignalSet) -> io::Error {
+    kernel::begin_apart(&mut command, held);
+    let child = match command.spawn() {
         Ok(child) => child.id() as c_int,
         Err(error) => return error,
     };

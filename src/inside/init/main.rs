@@ -32,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const NOT_STARTED: i32 = 125;
 
 fn main() {
+    // A signal that comes before the agent waits for it.
+    let held = (std::process::id() == 1).then(kernel::hold_signals);
     let mut words = std::env::args_os().skip(1);
     let first = words.next().unwrap_or_default();
     // Where the container may start again, the words are drawn anew for each start, and lie in a
@@ -57,7 +59,11 @@ fn main() {
     }
     let mut command = Command::new(&program);
     command.args(words);
-    let error = if std::process::id() == 1 { first::lead(command) } else { command.exec() };
+    let error = match held {
+        Some(Ok(held)) => first::lead(command, held),
+        Some(Err(error)) => error,
+        None => command.exec(),
+    };
     eprintln!("exec {} failed: {error}", program.to_string_lossy());
     if let Some(remedy) = uid.and_then(|uid| refusal::remedy(error.kind(), uid, &places_of(&program))) {
         eprintln!("ringfence: {remedy}");
@@ -116,7 +122,11 @@ fn await_word(ask: &[u8], go: &[u8]) -> io::Result<()> {
     fence.write_all(found.as_bytes())?;
     let mut word = Vec::new();
     fence.read_to_end(&mut word)?;
-    if !go.is_empty() && word == [go, b"\n"].concat() { Ok(()) } else { Err(io::Error::other("the fence found a cover out of its place")) }
+    if !go.is_empty() && word == [go, b"\n"].concat() {
+        Ok(())
+    } else {
+        Err(io::Error::other("the fence found a cover out of its place"))
+    }
 }
 
 /// Returns device and inode of the file at a path that no link leads through.
