@@ -42,7 +42,7 @@ pub(crate) const FIELDS: &[FieldRule] = &[
     field("ArgsEscaped", LeftOut, NONE, "it is for Windows"),
     field("Image", Judged, "the image's id", "what was looked at is what runs"),
     field("Volumes", Judged, "new volumes", "made by ringfence, with its labels"),
-    field("WorkingDir", Passed, AS_GIVEN, "a path in the container"),
+    field("WorkingDir", Judged, AS_GIVEN, "a path in the container, inside no part of a project"),
     field("Entrypoint", Passed, "as given, as a list", "programs run in the fence"),
     field("NetworkDisabled", Warned, NONE, "write `NetworkMode: none` instead"),
     field("MacAddress", Warned, NONE, IN_FENCE),

@@ -134,7 +134,7 @@ pub(crate) const PERMITTED: &[EndpointRule] = &[
         Operation::ArchiveGet,
         params!["path"],
         &[],
-        "containers that do not run",
+        "containers that do not run and have no mounts",
     ),
     endpoint(
         "HEAD",
@@ -142,7 +142,7 @@ pub(crate) const PERMITTED: &[EndpointRule] = &[
         Operation::ArchiveHead,
         params!["path"],
         &[],
-        "containers that do not run",
+        "containers that do not run and have no mounts",
     ),
     endpoint(
         "PUT",
@@ -150,7 +150,7 @@ pub(crate) const PERMITTED: &[EndpointRule] = &[
         Operation::ArchivePut,
         params!["path", "noOverwriteDirNonDir", "copyUIDGID"],
         &[],
-        "plain tar, into containers that never ran: an engine may unpack other forms with programs of the image",
+        "plain tar, into containers that never ran and have no mounts: an engine may unpack other forms with programs of the image",
     ),
     endpoint(
         "GET",
@@ -158,7 +158,7 @@ pub(crate) const PERMITTED: &[EndpointRule] = &[
         Operation::ContainerExport,
         params![],
         &[],
-        "containers that do not run",
+        "containers that do not run and have no mounts",
     ),
     endpoint("POST", "/exec/{id}/start", Operation::ExecStart, params![], &[], "execs in own containers"),
     endpoint(

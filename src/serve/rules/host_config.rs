@@ -66,7 +66,12 @@ pub(crate) const FIELDS: &[FieldRule] = &[
         "below a --project root, or an own volume",
         "paths of others are not given",
     ),
-    field("HostConfig.Mounts[].Target", Judged, AS_GIVEN, "nothing is mounted over the fence's own files"),
+    field(
+        "HostConfig.Mounts[].Target",
+        Judged,
+        AS_GIVEN,
+        "not over the fence's own files, and inside no part of a project",
+    ),
     field("HostConfig.Mounts[].ReadOnly", Passed, AS_GIVEN, "it only takes rights away"),
     field("HostConfig.Mounts[].Consistency", LeftOut, NONE, "it has no effect"),
     field("HostConfig.Mounts[].BindOptions", Judged, "by its fields", "see below"),
