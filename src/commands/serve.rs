@@ -53,7 +53,9 @@ pub(crate) async fn serve(engine_host: Option<&str>, args: ServeArgs) -> Result<
     let engine = until_signal(&mut signals, ready(&choice, &loaded.policy)).await?;
     let socket = args.socket;
     let policy = loaded.policy;
-    let request = ServeRequest { engine, socket, policy, layers: wanted, roots, limits, wishes, machine };
+    let named = named(&args.projects);
+    let request =
+        ServeRequest { engine, socket, policy, layers: wanted, roots, named, limits, wishes, machine };
     server::serve(request, &mut signals).await
 }
 
@@ -92,6 +94,15 @@ fn roots(
         }
         None => Ok(roots),
     }
+}
+
+/// Returns projects as programs beside this one name them: tools take the folder that they are in
+/// from the shell, with the links by which the person came.
+fn named(projects: &[PathBuf]) -> Vec<PathBuf> {
+    let shells = std::env::var_os("PWD").map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let of_shell = projects.iter().filter_map(|given| Some(shells.as_ref()?.join(given)));
+    let absolute = projects.iter().filter_map(|given| std::path::absolute(given).ok());
+    absolute.chain(of_shell).map(|path| path.components().collect()).collect()
 }
 
 /// Connects to the engine, and makes sure that it can be served with.

@@ -18,7 +18,7 @@ pub(crate) mod aftermath;
 mod docker;
 #[cfg(test)]
 pub(crate) mod git_for_tests;
-mod held;
+pub(crate) mod held;
 pub(crate) mod identity;
 pub(crate) mod machine;
 pub(crate) mod masks;

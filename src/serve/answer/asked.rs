@@ -14,12 +14,9 @@ pub(crate) const LABEL_ASKED: &str = "dev.ringfence.asked";
 pub(crate) struct AskedFor {
     /// Image as it was written.
     pub(crate) image: String,
-    /// Entrypoint as it was sent.
-    pub(crate) entrypoint: Option<Vec<String>>,
-    /// Command as it was sent.
-    pub(crate) command: Option<Vec<String>>,
-    /// Variables as they were sent.
-    pub(crate) env: Vec<String>,
+    /// Words of the whole command that are the entrypoint's. (The words themselves are on the engine:
+    /// labels are in its events, and command lines have passwords.)
+    pub(crate) entrypoint: usize,
     /// Host name; empty: the engine's, of the id.
     pub(crate) hostname: String,
     /// Domain name.

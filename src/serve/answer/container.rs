@@ -68,17 +68,26 @@ fn config(engine: &mut Value, shown: &Shown<'_>) {
     }
 }
 
-/// Puts back program and arguments of a container that begins with ringfence's own first program.
-/// `entrypoint` and `command` are what the client would find without it.
-pub(crate) fn put_program_back(engine: &mut Value, entrypoint: &[String], command: &[String]) {
-    let list = |list: &[String]| if list.is_empty() { Value::Null } else { json!(list) };
+/// Puts back program and arguments of a container that begins with ringfence's own first program,
+/// whose one argument comes before them. `entrypoint`: words that are the entrypoint's.
+pub(crate) fn put_program_back(engine: &mut Value, entrypoint: usize) {
+    let list = |list: &[Value]| if list.is_empty() { Value::Null } else { json!(list) };
+    let words = engine.pointer("/Config/Cmd").and_then(Value::as_array).cloned().unwrap_or_default();
+    let words = words.get(1..).unwrap_or_default();
+    let (entrypoint, command) = words.split_at(entrypoint.min(words.len()));
     if let Some(config) = engine.get_mut("Config").and_then(Value::as_object_mut) {
         config.insert("Entrypoint".to_owned(), list(entrypoint));
         config.insert("Cmd".to_owned(), list(command));
     }
-    let words: Vec<&String> = entrypoint.iter().chain(command).collect();
-    set(engine, "Path", json!(words.first().map_or("", |first| first.as_str())));
+    set(engine, "Path", words.first().cloned().unwrap_or(json!("")));
     set(engine, "Args", json!(words.get(1..).unwrap_or_default()));
+}
+
+/// Puts back the command line of such a container in a list.
+pub(crate) fn put_command_back(engine: &mut Value) {
+    let line = engine["Command"].as_str().unwrap_or_default();
+    let line = line.splitn(3, ' ').nth(2).unwrap_or_default().to_owned();
+    set(engine, "Command", json!(line));
 }
 
 /// Puts the client's wishes back into `HostConfig`.

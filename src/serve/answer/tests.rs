@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::asked::{AskedFor, NetworkAsked, PortAsked};
-use super::container::{fits, inspect, known_filters, listed, put_program_back};
+use super::container::{fits, inspect, known_filters, listed, put_command_back, put_program_back};
 use super::networks::{self, NetworkMember, NetworkRecord};
 use super::shown::{Attached, ServedPort, Shown};
 use super::{events, others};
@@ -49,10 +49,10 @@ fn shown<'a>(id: &'a str, asked: &'a AskedFor, running: bool) -> Shown<'a> {
 
 fn engines() -> Value {
     json!({
-        "Id": id(), "Name": "/ringfence-0000002a-member-shop-web-1", "Path": "/.ringfence-00112233445566778899aabbccddeeff", "Args": ["key", "run"],
+        "Id": id(), "Name": "/ringfence-0000002a-member-shop-web-1", "Path": "/.ringfence-00112233445566778899aabbccddeeff", "Args": ["key", "/entry", "run"],
         "ResolvConfPath": "/var/lib/docker/containers/ffff/resolv.conf", "LogPath": "/x",
         "Config": { "Hostname": "agent", "Image": "sha256:aa", "Env": ["A=b", "RINGFENCE=1", "RINGFENCE_POLICY=/x"],
-            "Entrypoint": ["/.ringfence-00112233445566778899aabbccddeeff"], "Cmd": ["key", "run"],
+            "Entrypoint": ["/.ringfence-00112233445566778899aabbccddeeff"], "Cmd": ["key", "/entry", "run"],
             "Labels": { "com.docker.compose.project": "shop", "dev.ringfence.asked": "{}", "dev.ringfence.role": "member" } },
         "HostConfig": { "NetworkMode": "container:ffff", "Binds": null, "CapDrop": ["ALL"], "CapAdd": ["CHOWN"],
             "SecurityOpt": ["no-new-privileges", "seccomp={}"], "RestartPolicy": { "Name": "no" }, "AutoRemove": false,
@@ -69,7 +69,7 @@ fn engines() -> Value {
 fn an_inspected_container_is_what_its_client_asked_for() {
     let (id, asked) = (id(), asked());
     let mut seen = inspect(engines(), &shown(&id, &asked, true));
-    put_program_back(&mut seen, &["/entry".to_owned()], &["run".to_owned()]);
+    put_program_back(&mut seen, 1);
     let at = |pointer: &str| seen.pointer(pointer).cloned().unwrap_or_else(|| panic!("{pointer}: {seen}"));
     for (pointer, wanted) in [
         ("/Name", json!("/shop-web-1")),
@@ -80,6 +80,7 @@ fn an_inspected_container_is_what_its_client_asked_for() {
         ("/Config/Env", json!(["A=b"])),
         ("/Config/Labels", json!({ "com.docker.compose.project": "shop" })),
         ("/Config/Entrypoint", json!(["/entry"])),
+        ("/Config/Cmd", json!(["run"])),
         ("/Config/ExposedPorts", json!({ "80/tcp": {}, "53/udp": {} })),
         ("/HostConfig/NetworkMode", json!("shop_default")),
         ("/HostConfig/Binds", json!(["/home/u/p:/w:ro"])),
@@ -104,6 +105,28 @@ fn an_inspected_container_is_what_its_client_asked_for() {
     }
     let text = seen.to_string();
     assert!(!text.contains("ringfence") && !text.contains("ffff") && !text.contains("seccomp"), "{text}");
+}
+
+#[test]
+fn a_program_is_put_back_out_of_the_engines_own_words() {
+    let back = |words: Value, entrypoint: usize| {
+        let mut seen =
+            json!({ "Path": "/init", "Args": words, "Config": { "Entrypoint": ["/init"], "Cmd": words } });
+        put_program_back(&mut seen, entrypoint);
+        (
+            seen["Config"]["Entrypoint"].clone(),
+            seen["Config"]["Cmd"].clone(),
+            seen["Path"].clone(),
+            seen["Args"].clone(),
+        )
+    };
+    let wanted = (Value::Null, json!(["a", "b c"]), json!("a"), json!(["b c"]));
+    assert_eq!(back(json!(["/words", "a", "b c"]), 0), wanted);
+    assert_eq!(back(json!(["/words", "a"]), 9), (json!(["a"]), Value::Null, json!("a"), json!([])));
+    assert_eq!(back(json!(null), 1), (Value::Null, Value::Null, json!(""), json!([])));
+    let mut entry = json!({ "Command": "/init /words sh -c 'a b'" });
+    put_command_back(&mut entry);
+    assert_eq!(entry["Command"], "sh -c 'a b'");
 }
 
 #[test]

@@ -138,9 +138,7 @@ fn asked(
     targets.extend(spec.tmpfs.keys().cloned());
     AskedFor {
         image,
-        entrypoint: spec.entrypoint.clone(),
-        command: spec.command.clone(),
-        env: list(&body.env),
+        entrypoint: spec.entrypoint_in_effect().len(),
         hostname: text(&body.hostname),
         domainname: text(&body.domainname),
         network_mode: networks.mode,

@@ -71,16 +71,19 @@ impl MemberSpec {
     /// Returns program and arguments as the engine would put them together. An entrypoint of the
     /// client's takes the image's command away, save an empty list; one empty word is none.
     pub(crate) fn argv(&self) -> Vec<String> {
-        let given = self.entrypoint.as_deref();
-        let entrypoint = match given {
+        let keeps = self.entrypoint.as_deref().is_none_or(<[String]>::is_empty);
+        let images: &[String] = if keeps { &self.image.command } else { &[] };
+        let command = self.command.as_deref().unwrap_or(images);
+        self.entrypoint_in_effect().iter().chain(command).cloned().collect()
+    }
+
+    /// Returns the words of that which are the entrypoint's.
+    pub(crate) fn entrypoint_in_effect(&self) -> &[String] {
+        match self.entrypoint.as_deref() {
             None => &self.image.entrypoint[..],
             Some([word]) if word.is_empty() => &[],
             Some(words) => words,
-        };
-        let keeps = given.is_none_or(<[String]>::is_empty);
-        let images: &[String] = if keeps { &self.image.command } else { &[] };
-        let command = self.command.as_deref().unwrap_or(images);
-        entrypoint.iter().chain(command).cloned().collect()
+        }
     }
 
     /// Tells whether it begins as root, by its own user or its image's.

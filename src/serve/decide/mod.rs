@@ -21,4 +21,5 @@ pub(crate) use self::create::{create, wanted};
 pub(crate) use self::names::usable;
 pub(crate) use self::others::{
     ConnectSpec, VolumeSpec, connect, disconnect, exec, exec_start, network, pull, update, volume,
+    volume_prune,
 };

@@ -118,24 +118,21 @@ fn path_below_root<'a>(
     found: &Found,
 ) -> Result<(MountSource, &'a ProjectRoot), Denied> {
     let refuse = |why: String| Err(Denied::field(&ask.field, format!("{}: {why}", shown(path))));
-    let Some(FoundSource { path: real, kind, linked }) = found.sources.get(path) else {
-        return refuse(
-            "it cannot be looked at; give a path below a directory that was given with --project".to_owned(),
-        );
-    };
-    if real == ground.socket || Path::new(path) == ground.socket {
+    if Path::new(path) == ground.socket {
         return refuse("this socket is given to no container; run the tool that needs it outside".to_owned());
     }
-    if path.ends_with(".sock") || *kind == SourceKind::Other {
+    if path.ends_with(".sock") {
         return refuse("a socket, pipe or device is given to no container; leave it out".to_owned());
     }
+    let outside = "it lies below no directory that was given with --project; start `ringfence serve` with it";
+    // What lies elsewhere was not looked at, and the answer is the same whatever is there.
+    let Some(FoundSource { path: real, kind, linked }) = found.sources.get(path) else {
+        return refuse(outside.to_owned());
+    };
     // The narrowest root decides whether it is written.
     let roots = ground.roots.iter().filter(|root| real.starts_with(&root.path));
     let Some(root) = roots.max_by_key(|root| root.path.as_os_str().len()) else {
-        return refuse(
-            "it lies below no directory that was given with --project; start `ringfence serve` with it"
-                .to_owned(),
-        );
+        return refuse(outside.to_owned());
     };
     let within = real.strip_prefix(&root.path).unwrap_or(real);
     let is_gits = within.iter().any(|part| part.eq_ignore_ascii_case(".git"));
@@ -149,6 +146,9 @@ fn path_below_root<'a>(
         return refuse(
             "a link lies on its way, which could be swapped; name the place that it leads to".to_owned(),
         );
+    }
+    if real == ground.socket || *kind == SourceKind::Other {
+        return refuse("a socket, pipe or device is given to no container; leave it out".to_owned());
     }
     if *kind == SourceKind::Missing && !make {
         let words = format!(

@@ -13,7 +13,9 @@ use crate::serve::request::bodies::{
     ConnectBody, DisconnectBody, ExecBody, ExecStartBody, NetworkBody, UpdateBody, VolumeBody, Words,
 };
 use crate::serve::request::fields::Taken;
+use crate::serve::request::filters::Filters;
 use crate::serve::request::names::{ImageRef, ObjectRef, free_name, is_name};
+use crate::serve::request::version::ApiMinor;
 use crate::serve::text::shown;
 use crate::supervisor::spec::limits::for_engine;
 
@@ -277,17 +279,36 @@ pub(crate) fn volume(taken: &Taken<VolumeBody>) -> Result<VolumeSpec, Denied> {
     Ok(VolumeSpec { name, labels, warnings: taken.warnings.clone() })
 }
 
-/// Decides on a pull.
+/// Decides whether a prune of volumes takes those with a name, too. Since version 1.42 it takes the
+/// nameless ones alone, unless all are asked for.
+///
+/// # Errors
+/// When a filter is not known, or its value.
+pub(crate) fn volume_prune(filters: &Filters, version: ApiMinor) -> Result<bool, Denied> {
+    filters.only(&["label", "label!", "all"])?;
+    let mut all = version.0 < 42;
+    for value in filters.values("all") {
+        match value {
+            "1" | "true" => all = true,
+            "0" | "false" => {}
+            _ => return Err(Denied::plain(400, format!("invalid filter 'all={}'", shown(value)))),
+        }
+    }
+    Ok(all)
+}
+
+/// Decides on a pull; the repository as the engine gets it, with its registry written out.
 ///
 /// # Errors
 /// When the policy does not name the registry.
-pub(crate) fn pull(image: &ImageRef, ground: &Ground<'_>) -> Result<(), Denied> {
+pub(crate) fn pull(image: &ImageRef, ground: &Ground<'_>) -> Result<String, Denied> {
     let repository = image.repository();
     if repository.ends_with("moby/buildkit") {
         return Err(Denied::endpoint(BUILD));
     }
-    if ground.registries.iter().any(|named| named.eq_ignore_ascii_case(image.registry())) {
-        return Ok(());
+    let is_named = ground.registries.iter().any(|named| named.eq_ignore_ascii_case(image.registry()));
+    if let Some(written) = image.written_out().filter(|_| is_named) {
+        return Ok(written);
     }
     Err(Denied::endpoint(format!(
         "POST /images/create: the registry {} is not named in the policy; pull the image with the real engine \

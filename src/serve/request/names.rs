@@ -9,6 +9,9 @@ use crate::serve::text::shown;
 const LONGEST: usize = 255;
 /// The longest name of an image.
 const LONGEST_IMAGE: usize = 512;
+/// Registry of names without one, and its name of old, by which engines mean the same.
+const HUB: &str = "docker.io";
+const OLD_HUB: &str = "index.docker.io";
 /// Beginning of the names of ringfence's own objects.
 const OWN: &str = "ringfence-";
 
@@ -162,13 +165,38 @@ impl ImageRef {
         rest.get(1..).filter(|rest| !rest.is_empty())
     }
 
-    /// Returns the registry, by the rule by which engines find it: the first part of a name with
-    /// several parts, where it has a dot or a port, or is `localhost`.
-    pub(crate) fn registry(&self) -> &str {
-        match self.repository().split_once('/') {
-            Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
-            _ => "docker.io",
+    /// Returns registry and path, by the rule by which engines find them: the first part of a name
+    /// with several parts is a registry where it has a dot or a port, is `localhost`, or has an
+    /// upper-case letter. (Engines before Docker 23 refuse a name of the last kind.)
+    fn parts(&self) -> (&str, &str) {
+        let repository = self.repository();
+        let is_host = |first: &str| {
+            first.contains(['.', ':'])
+                || first == "localhost"
+                || first.bytes().any(|byte| byte.is_ascii_uppercase())
+        };
+        match repository.split_once('/') {
+            Some((first, rest)) if first == OLD_HUB => (HUB, rest),
+            Some((first, rest)) if is_host(first) => (first, rest),
+            _ => (HUB, repository),
         }
+    }
+
+    /// Returns the registry that an engine asks for it.
+    pub(crate) fn registry(&self) -> &str {
+        self.parts().0
+    }
+
+    /// Returns the repository with its registry, so that an engine has nothing to find out; none
+    /// where the registry's name cannot be written so that every engine takes it for one.
+    pub(crate) fn written_out(&self) -> Option<String> {
+        let (registry, path) = self.parts();
+        let registry = registry.to_ascii_lowercase();
+        if !registry.contains(['.', ':']) && registry != "localhost" {
+            return None;
+        }
+        let official = if registry == HUB && !path.contains('/') { "library/" } else { "" };
+        Some(format!("{registry}/{official}{path}"))
     }
 }
 
@@ -213,6 +241,10 @@ mod tests {
             ("r.example/a/b@sha256:00", "r.example", "r.example/a/b", Some("sha256:00")),
             ("r.example/a:1@sha256:00", "r.example", "r.example/a", Some("1@sha256:00")),
             ("[::1]:5000/x:1", "[::1]:5000", "[::1]:5000/x", Some("1")),
+            ("INTRANET/x", "INTRANET", "INTRANET/x", None),
+            ("intraNet/x:1", "intraNet", "intraNet/x", Some("1")),
+            ("index.docker.io/debian", "docker.io", "index.docker.io/debian", None),
+            ("host:5000", "docker.io", "host", Some("5000")),
         ] {
             let image = ImageRef::read(text).unwrap();
             assert_eq!(
@@ -223,6 +255,29 @@ mod tests {
         }
         for bad in ["", "a b", "../x", "a//b", "/a", "a/", "a?x=1", "a#", "http://x/y", "a\n", "-a", "a%2e"] {
             assert_eq!(ImageRef::read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_written_out_leaves_nothing_to_find_out() {
+        for (text, written) in [
+            ("debian:12", Some("docker.io/library/debian")),
+            ("docker.io/debian", Some("docker.io/library/debian")),
+            ("Docker.io/debian", Some("docker.io/library/debian")),
+            ("index.docker.io/a/b", Some("docker.io/a/b")),
+            ("a/b", Some("docker.io/a/b")),
+            ("localhost/x", Some("localhost/x")),
+            ("R.example:5000/a/b@sha256:00", Some("r.example:5000/a/b")),
+            // In lower case it would be a path of another registry's.
+            ("INTRANET/x", None),
+            ("LOCALhost/x", Some("localhost/x")),
+        ] {
+            let image = ImageRef::read(text).unwrap();
+            assert_eq!(image.written_out().as_deref(), written, "{text}");
+            if let Some(written) = written {
+                let again = ImageRef::read(written).unwrap();
+                assert_eq!(again.registry(), image.registry().to_ascii_lowercase(), "{text}");
+            }
         }
     }
 

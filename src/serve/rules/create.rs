@@ -4,6 +4,7 @@ use super::Treatment::{Judged, LeftOut, Passed, Remembered, Warned};
 use super::{FieldRule, field};
 
 const AS_GIVEN: &str = "as given";
+const USER: &str = "a user of the container and a group, whatever its number";
 const NONE: &str = "none";
 const IN_FENCE: &str = "the fence has one network, which no client shapes; leave it out";
 const ENGINES: &str = "the engine fills it in";
@@ -17,7 +18,7 @@ pub(crate) const FIELDS: &[FieldRule] = &[
         "the fence has the one host name; yours becomes a name in the fence",
     ),
     field("Domainname", Remembered, "the fence's", "the fence has the one domain name"),
-    field("User", Passed, AS_GIVEN, "a user of the container"),
+    field("User", Passed, AS_GIVEN, USER),
     field("AttachStdin", Passed, AS_GIVEN, "streams are the client's"),
     field("AttachStdout", Passed, AS_GIVEN, "streams are the client's"),
     field("AttachStderr", Passed, AS_GIVEN, "streams are the client's"),

@@ -210,7 +210,8 @@ pub(crate) const FIELDS: &[FieldRule] = &[
         "HostConfig.GroupAdd",
         Judged,
         AS_GIVEN,
-        "not root's group, and none that owns the machine's devices or engine",
+        "a number is not root's, nor that of a group of this machine which owns its devices or engine; a name \
+         is looked up in the image. This is no wall: root takes any group by itself",
     ),
     field("HostConfig.ReadonlyRootfs", Passed, AS_GIVEN, "it only takes rights away"),
     field("HostConfig.Init", LeftOut, "true", "every container has an init"),

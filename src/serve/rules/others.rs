@@ -4,6 +4,7 @@ use super::Treatment::{Judged, LeftOut, Passed, Refused, Remembered, Warned};
 use super::{FieldRule, field};
 
 const AS_GIVEN: &str = "as given";
+const USER: &str = "a user of the container and a group, whatever its number";
 const NONE: &str = "none";
 const STREAMS: &str = "streams are the client's";
 const NO_DEVICE: &str = "a container gets no device of the machine; leave it out";
@@ -25,7 +26,7 @@ pub(crate) const EXEC: &[FieldRule] = &[
     field("DetachKeys", Passed, AS_GIVEN, STREAMS),
     field("Cmd", Passed, "as given, as a list", "programs run in the fence"),
     field("Env", Passed, AS_GIVEN, "programs run in the fence"),
-    field("User", Passed, AS_GIVEN, "a user of the container"),
+    field("User", Passed, AS_GIVEN, USER),
     field("WorkingDir", Passed, AS_GIVEN, "a path in the container"),
     field("Privileged", Refused, "false", "it would have every capability in the fence; leave it out"),
     field("Detach", LeftOut, NONE, "it is said at the start"),

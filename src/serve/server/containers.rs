@@ -12,7 +12,7 @@ use super::start::Started;
 use super::state::Serving;
 use super::streams::hijack;
 use crate::serve::answer::container::{
-    ENGINES_FILTERS, OWN_FILTERS, fits, inspect, known_filters, listed, put_program_back,
+    ENGINES_FILTERS, OWN_FILTERS, fits, inspect, known_filters, listed, put_command_back, put_program_back,
 };
 use crate::serve::decide::{exec, update};
 use crate::serve::denied::Denied;
@@ -69,7 +69,12 @@ impl Serving {
             let image = entry["ImageID"].as_str().unwrap_or_default();
             let one =
                 self.show(&member, running, |of| fits(filters, of, image).then(|| listed(entry.clone(), of)));
-            shown.extend(one.map(|one| with_command(one, &member)));
+            shown.extend(one.map(|mut one| {
+                if member.files.is_some() {
+                    put_command_back(&mut one);
+                }
+                one
+            }));
         }
         if let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0) {
             shown.truncate(limit);
@@ -155,35 +160,9 @@ impl Serving {
         let running = ServedMember::runs(&found);
         let mut shown = self.show(member, running, |of| inspect(found, of));
         if member.files.is_some() {
-            let (entrypoint, command) = self.program(member, &shown, version).await;
-            put_program_back(&mut shown, &entrypoint, &command);
+            put_program_back(&mut shown, member.asked.entrypoint);
         }
         Ok(json(200, &shown))
-    }
-
-    /// Returns the program of a member that begins with ringfence's own first program, as its
-    /// client would find it.
-    async fn program(
-        &self,
-        member: &ServedMember,
-        shown: &Value,
-        version: ApiMinor,
-    ) -> (Vec<String>, Vec<String>) {
-        let id = shown["Image"].as_str().unwrap_or_default();
-        let line =
-            Line::new("GET", &format!("/images/{}/json", crate::serve::request::target::encode(id)), &[]);
-        let image = self.http.json(&line, version, Sent::Nothing).await.unwrap_or_default();
-        let list = |name: &str| -> Vec<String> {
-            serde_json::from_value(image["Config"][name].clone()).unwrap_or_default()
-        };
-        let asked = &member.asked;
-        let command = match (&asked.command, &asked.entrypoint) {
-            (Some(command), _) => command.clone(),
-            // An empty entrypoint keeps the image's command.
-            (None, Some(words)) if !words.is_empty() => Vec::new(),
-            (None, _) => list("Cmd"),
-        };
-        (asked.entrypoint.clone().unwrap_or_else(|| list("Entrypoint")), command)
     }
 
     async fn rename(&self, member: &ServedMember, name: &str, version: ApiMinor) -> Result<Answer, Denied> {
@@ -224,21 +203,4 @@ impl Serving {
         let made = self.http.json(&line, received.version, Sent::Json(spec.json().to_string())).await?;
         Ok(json(201, &json!({ "Id": made["Id"] })))
     }
-}
-
-/// Puts the command of a member back that begins with ringfence's own first program. One that is
-/// the image's own is not told.
-fn with_command(mut entry: Value, member: &ServedMember) -> Value {
-    if member.files.is_some() {
-        let asked = &member.asked;
-        let words: Vec<&str> = asked
-            .entrypoint
-            .iter()
-            .flatten()
-            .chain(asked.command.iter().flatten())
-            .map(String::as_str)
-            .collect();
-        entry["Command"] = json!(words.join(" "));
-    }
-    entry
 }

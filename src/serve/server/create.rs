@@ -2,8 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::fs;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,7 +14,7 @@ use super::files::{BindAsk, LookedFiles, look};
 use super::http::{Answer, Sent, json};
 use super::members::{MemberFiles, ServedMember};
 use super::state::Serving;
-use super::volumes::{LABEL_OF, make_volume};
+use super::volumes::{LABEL_OF, VolumeOf, drawn_name, make_volume};
 use crate::serve::answer::asked::LABEL_ASKED;
 use crate::serve::decide::facts::CreateAsk;
 use crate::serve::decide::member::{MemberMount, MemberSpec, MountSource};
@@ -114,7 +112,7 @@ impl Serving {
         version: ApiMinor,
     ) -> Result<Rc<ServedMember>, Denied> {
         let fence = &claim.fence;
-        let asked = self.binds(spec)?;
+        let asked = self.binds(spec).await?;
         let memory: Vec<String> = spec.tmpfs.keys().cloned().collect();
         let looked = match asked.is_empty() {
             true => None,
@@ -192,36 +190,16 @@ impl Serving {
     }
 
     /// Lists the files of this machine that a container is to have; missing directories are made.
-    fn binds(&self, spec: &MemberSpec) -> Result<Vec<BindAsk>, Denied> {
+    async fn binds(&self, spec: &MemberSpec) -> Result<Vec<BindAsk>, Denied> {
         let mut asked = Vec::new();
         for of in &spec.mounts {
             let MountSource::Path { path, make, .. } = &of.source else { continue };
             if *make {
-                self.make_directory(path)?;
+                self.make_directory(path).await?;
             }
             asked.push(BindAsk { source: path.clone(), target: of.target.clone(), writable: of.writable });
         }
         Ok(asked)
-    }
-
-    /// Makes a directory below a root, as the person; no link is followed.
-    fn make_directory(&self, path: &Path) -> Result<(), Denied> {
-        let cannot = |error: &dyn std::fmt::Display| {
-            Denied::new(400, format!("{} cannot be made: {error}", path.display()))
-        };
-        let root = self.facts.roots.iter().map(|root| &root.path).find(|root| path.starts_with(root));
-        let root = root.ok_or_else(|| cannot(&"it lies below no project"))?;
-        let below = path.strip_prefix(root).map_err(|error| cannot(&error))?;
-        let mut at = root.clone();
-        for part in below.components() {
-            at.push(part);
-            match fs::symlink_metadata(&at) {
-                Ok(found) if found.is_dir() => {}
-                Ok(_) => return Err(cannot(&"something else is on its way")),
-                Err(_) => fs::DirBuilder::new().mode(0o755).create(&at).map_err(|error| cannot(&error))?,
-            }
-        }
-        Ok(())
     }
 
     /// Makes a mount, and the volume that it needs.
@@ -235,11 +213,8 @@ impl Serving {
             return Ok(mount);
         };
         let volume = match name {
-            Some(name) => make_volume(self, name, labels, None).await?,
-            None => {
-                let name = format!("{}{}{}{}", random()?, random()?, random()?, random()?);
-                make_volume(self, &name, labels, Some(covers)).await?
-            }
+            Some(name) => make_volume(self, name, labels, VolumeOf::Named).await?,
+            None => make_volume(self, &drawn_name()?, labels, VolumeOf::Member(covers)).await?,
         };
         Ok(mount(of, Some(&volume)))
     }

@@ -50,7 +50,7 @@ use self::containers::Received;
 use self::files::Ground;
 use self::http::{Answer, EngineHttp, denied};
 use self::records::NetworkRecords;
-use self::state::{Facts, Serving};
+use self::state::{Facts, RootSpelling, Serving};
 use super::decide::facts::ProjectRoot;
 use super::decide::{connect, disconnect, network, volume};
 use super::denied::Denied;
@@ -90,6 +90,8 @@ pub(crate) struct ServeRequest {
     pub(crate) layers: Wanted,
     /// Directories below which files are given, without links.
     pub(crate) roots: Vec<PathBuf>,
+    /// The same as the person named them, absolute.
+    pub(crate) named: Vec<PathBuf>,
     /// Limits of one container.
     pub(crate) limits: Asked,
     /// The policy's wishes about covers.
@@ -136,7 +138,8 @@ async fn serve_here(request: ServeRequest, signals: &mut Signals) -> Result<u8, 
 
 /// Gathers what does not change.
 fn facts(request: ServeRequest, path: &Path, id: String, own: PathBuf) -> Result<Facts, Failure> {
-    let ServeRequest { engine, policy, layers, roots, limits, wishes, mut machine, .. } = request;
+    let ServeRequest { engine, policy, layers, roots, named, limits, wishes, mut machine, .. } = request;
+    let spellings = Arc::new(RootSpelling::all(&roots, &named));
     let minor = u8::try_from(engine.api_minor()).unwrap_or(u8::MAX);
     let asked = limits;
     let limits = asked.within(&policy, cpus(&engine.info))?;
@@ -156,6 +159,7 @@ fn facts(request: ServeRequest, path: &Path, id: String, own: PathBuf) -> Result
         asked,
         limits,
         roots: given,
+        spellings,
         files,
     })
 }
@@ -335,7 +339,7 @@ impl Serving {
             ApiCall::Network(of, call) => self.network(of.as_str(), *call),
             ApiCall::Volumes(filters) => self.volumes(filters).await,
             ApiCall::CreateVolume => self.create_volume(volume(&read_body(&received.json)?)?).await,
-            ApiCall::PruneVolumes(filters) => self.prune_volumes(filters).await,
+            ApiCall::PruneVolumes(filters) => self.prune_volumes(filters, version).await,
             ApiCall::InspectVolume(of) => Ok(http::json(200, &self.volume(of.as_str()).await?)),
             ApiCall::RemoveVolume { of, force } => self.remove_volume(of.as_str(), *force).await,
         }

@@ -181,7 +181,7 @@ impl Serving {
     /// # Errors
     /// When the record cannot be written.
     pub(crate) fn prune_networks(&self, filters: &Filters) -> Result<Answer, Denied> {
-        filters.only(&["label", "label!", "until"])?;
+        filters.only(&["label", "label!"])?;
         let own = self.networks.borrow().own().to_vec();
         let unused = own.iter().filter(|record| {
             self.network_members(&record.id).is_empty() && filters.admits_labels(&record.labels)

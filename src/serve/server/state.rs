@@ -42,10 +42,34 @@ pub(crate) struct Facts {
     pub(crate) limits: Limits,
     /// Directories below which files are given.
     pub(crate) roots: Vec<ProjectRoot>,
+    /// The ways in which a client may write them.
+    pub(crate) spellings: Arc<Vec<RootSpelling>>,
     /// Numbers of groups that no container gets.
     pub(crate) denied_groups: Vec<u32>,
     /// Facts that files are checked against.
     pub(crate) files: Arc<FileGround>,
+}
+
+/// A root as somebody may write it: by its own path, or as the person named it, links and all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RootSpelling {
+    /// The path as it is written.
+    pub(crate) named: PathBuf,
+    /// The root, without links.
+    pub(crate) root: PathBuf,
+}
+
+impl RootSpelling {
+    /// Lists the ways to write roots. `named`: paths as a person gave them; those that do not lead
+    /// to a root are left out.
+    pub(crate) fn all(roots: &[PathBuf], named: &[PathBuf]) -> Vec<RootSpelling> {
+        let own = roots.iter().map(|root| RootSpelling { named: root.clone(), root: root.clone() });
+        let others = named.iter().filter_map(|named| {
+            let root = named.canonicalize().ok().filter(|root| roots.contains(root))?;
+            Some(RootSpelling { named: named.clone(), root })
+        });
+        own.chain(others).collect()
+    }
 }
 
 /// Everything that handlers share. All of it lives on one thread.

@@ -96,8 +96,7 @@ impl Serving {
         platform: Option<&String>,
         version: ApiMinor,
     ) -> Result<Answer, Denied> {
-        pull(of, &self.ground())?;
-        let mut query = vec![("fromImage", of.repository().to_owned())];
+        let mut query = vec![("fromImage", pull(of, &self.ground())?)];
         query.extend(of.tag_or_digest().map(|tag| ("tag", tag.to_owned())));
         query.extend(platform.map(|platform| ("platform", platform.clone())));
         Ok(passed(

@@ -11,14 +11,17 @@ use serde_json::{Value, json};
 use super::http::{Answer, json, nothing};
 use super::state::Serving;
 use crate::serve::answer::others::{VOLUME_FILTERS, pruned, volume};
-use crate::serve::decide::VolumeSpec;
 use crate::serve::decide::facts::FoundVolume;
+use crate::serve::decide::{VolumeSpec, volume_prune};
 use crate::serve::denied::Denied;
 use crate::serve::request::filters::Filters;
+use crate::serve::request::version::ApiMinor;
 use crate::supervisor::engine::{describe, is_missing};
 use crate::supervisor::spec::workflow::LABEL_SERVE;
 use crate::wire::WorkflowId;
 
+/// The engine's own label of volumes that nobody named.
+const NAMELESS: &str = "com.docker.volume.anonymous";
 /// The member that a volume goes with.
 pub(crate) const LABEL_OF: &str = "dev.ringfence.of";
 
@@ -39,7 +42,18 @@ pub(crate) async fn owner_of(serving: &Serving, name: &str) -> Result<Option<Fou
     }
 }
 
-/// Makes a volume, or finds an own one; its name. `of`: the member that it goes with.
+/// Owner of a new volume, and whether its client gave it a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VolumeOf {
+    /// Its client named it.
+    Named,
+    /// It has no name of a client's.
+    Nameless,
+    /// It has no name, and goes with a member.
+    Member(WorkflowId),
+}
+
+/// Makes a volume, or finds an own one; its name.
 ///
 /// # Errors
 /// When it is somebody else's, or cannot be made.
@@ -47,11 +61,16 @@ pub(crate) async fn make_volume(
     serving: &Serving,
     name: &str,
     labels: &BTreeMap<String, String>,
-    of: Option<WorkflowId>,
+    of: VolumeOf,
 ) -> Result<String, Denied> {
     let mut all: HashMap<String, String> = labels.clone().into_iter().collect();
     all.insert(LABEL_SERVE.to_owned(), serving.facts.id.clone());
-    all.extend(of.map(|of| (LABEL_OF.to_owned(), of.to_string())));
+    if of != VolumeOf::Named {
+        all.insert(NAMELESS.to_owned(), String::new());
+    }
+    if let VolumeOf::Member(member) = of {
+        all.insert(LABEL_OF.to_owned(), member.to_string());
+    }
     if owner_of(serving, name).await?.is_none() {
         let request = VolumeCreateRequest {
             name: Some(name.to_owned()),
@@ -113,17 +132,25 @@ pub(crate) async fn remove_of(serving: &Serving, member: WorkflowId) {
     }
 }
 
+/// Draws the name of a volume, in the form of the engine's: a client that lists it can mount it.
+///
+/// # Errors
+/// When the kernel gives no random bytes.
+pub(crate) fn drawn_name() -> Result<String, Denied> {
+    (0..8).map(|_| super::fences::random().map(|part| part.to_string())).collect()
+}
+
 impl Serving {
     /// Makes a volume for a client.
     ///
     /// # Errors
     /// When it is somebody else's.
     pub(crate) async fn create_volume(&self, spec: VolumeSpec) -> Result<Answer, Denied> {
-        let drawn = match spec.name {
-            Some(_) => String::new(),
-            None => format!("{}{}", super::fences::random()?, super::fences::random()?),
+        let (name, of) = match spec.name {
+            Some(name) => (name, VolumeOf::Named),
+            None => (drawn_name()?, VolumeOf::Nameless),
         };
-        let name = make_volume(self, spec.name.as_deref().unwrap_or(&drawn), &spec.labels, None).await?;
+        let name = make_volume(self, &name, &spec.labels, of).await?;
         Ok(json(201, &self.volume(&name).await?))
     }
 
@@ -179,10 +206,13 @@ impl Serving {
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub(crate) async fn prune_volumes(&self, filters: &Filters) -> Result<Answer, Denied> {
-        filters.only(&["label", "label!", "all"])?;
+    pub(crate) async fn prune_volumes(&self, filters: &Filters, version: ApiMinor) -> Result<Answer, Denied> {
+        let takes_named = volume_prune(filters, version)?;
         let mut removed = Vec::new();
         for found in all(self, true).await? {
+            if !takes_named && !labels_of(&found).contains_key(NAMELESS) {
+                continue;
+            }
             let name = found["Name"].as_str().unwrap_or_default();
             let options: Option<RemoveVolumeOptions> = None;
             if filters.admits_labels(&labels_of(&found))

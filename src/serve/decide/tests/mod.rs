@@ -258,7 +258,7 @@ fn what_the_engine_does_not_get_is_remembered() {
     let ports: Vec<(u16, u16)> = asked.ports.iter().map(|port| (port.container, port.host)).collect();
     assert_eq!(ports, [(80, 8080), (81, 0), (82, 0)]);
     assert_eq!(asked.networks["plain"].id, "4".repeat(64));
-    assert_eq!(asked.command.as_deref(), Some(&["serve".to_owned()][..]));
+    assert_eq!(asked.entrypoint, 0);
     for word in ["RestartPolicy", "ExtraHosts", "Bad Name", "127.0.0.1 only"] {
         assert!(spec.warnings.iter().any(|warning| warning.contains(word)), "{word}: {:?}", spec.warnings);
     }

@@ -3,7 +3,9 @@ use serde_json::json;
 use super::*;
 use crate::serve::decide;
 use crate::serve::request::fields::read;
+use crate::serve::request::filters::Filters;
 use crate::serve::request::names::ImageRef;
+use crate::serve::request::version::ApiMinor;
 
 fn text<T: crate::serve::request::fields::ApiBody>(body: &str) -> Result<fields::Taken<T>, Denied> {
     read::<T>(body.as_bytes())
@@ -98,6 +100,27 @@ fn networks_and_volumes_are_plain_ones() {
 }
 
 #[test]
+fn a_prune_takes_no_more_than_its_version_says() {
+    let takes = |text: &str, minor: u8| {
+        decide::volume_prune(&Filters::read(Some(text)).unwrap(), ApiMinor(minor))
+            .map_err(|denied| denied.status)
+    };
+    for (text, minor, named) in [
+        ("{}", 41, Ok(true)),
+        ("{}", 42, Ok(false)),
+        ("{}", 47, Ok(false)),
+        (r#"{"all":["true"]}"#, 47, Ok(true)),
+        (r#"{"all":{"1":true}}"#, 42, Ok(true)),
+        (r#"{"all":["false"],"label":["a"]}"#, 47, Ok(false)),
+        (r#"{"all":["yes"]}"#, 47, Err(400)),
+        (r#"{"until":["1h"]}"#, 47, Err(400)),
+        (r#"{"name":["a"]}"#, 41, Err(400)),
+    ] {
+        assert_eq!(takes(text, minor), named, "{text} {minor}");
+    }
+}
+
+#[test]
 fn a_connection_is_names_and_a_pull_is_from_a_named_registry() {
     let connect = |body: &str| text(body).and_then(|taken| decide::connect(&taken));
     let spec = connect(
@@ -110,7 +133,17 @@ fn a_connection_is_names_and_a_pull_is_from_a_named_registry() {
     let disconnect = text(r#"{"Container":"web","Force":true}"#).and_then(|taken| decide::disconnect(&taken));
     assert_eq!(disconnect.unwrap().container.as_str(), "web");
     let pull = |name: &str| decide::pull(&ImageRef::read(name).unwrap(), &ground());
-    assert!(pull("r.example/a:1").is_ok() && pull("R.Example/a").is_ok());
+    assert_eq!(pull("r.example/a:1").as_deref(), Ok("r.example/a"));
+    assert_eq!(pull("R.Example/a").as_deref(), Ok("r.example/a"));
+    // The whole of it is what engines read: a first part in capitals is a host on this network.
+    let hub = ["docker.io".to_owned(), "intranet".to_owned()];
+    let of_hub =
+        |name: &str| decide::pull(&ImageRef::read(name).unwrap(), &Ground { registries: &hub, ..ground() });
+    assert_eq!(of_hub("debian:12").as_deref(), Ok("docker.io/library/debian"));
+    assert_eq!(of_hub("intranet/x").as_deref(), Ok("docker.io/intranet/x"));
+    for name in ["INTRANET/x", "intraNET/x:1", "Intranet/a/b"] {
+        assert_eq!(of_hub(name).unwrap_err().status, 403, "{name}");
+    }
     for name in [
         "debian",
         "docker.io/debian",

@@ -173,6 +173,20 @@ fn labels_and_variables_of_ringfence_are_its_own() {
 }
 
 #[test]
+fn labels_hold_neither_variables_nor_command_lines() {
+    for mounts in ["[]", r#"["/home/u/p:/w"]"#] {
+        let spec = with(&format!(
+            r#""Env":["KEY=s3cret-a"],"Cmd":["run","--password=s3cret-b"],"Entrypoint":["e","s3cret-c"],
+            "Shell":["s3cret-d"],"Healthcheck":{{"Test":["CMD","s3cret-e"]}},"HostConfig":{{"Binds":{mounts}}}"#
+        ))
+        .unwrap();
+        // Every event of the engine has a container's labels.
+        assert!(!spec.asked.label().contains("s3cret"), "{}", spec.asked.label());
+        assert_eq!(spec.asked.entrypoint, 2);
+    }
+}
+
+#[test]
 fn a_health_check_leaves_a_second() {
     let spec =
         with(r#""Healthcheck":{"Test":["CMD","x"],"Interval":1,"StartInterval":5,"Timeout":7,"Retries":2}"#)
