@@ -46,14 +46,23 @@ impl Served {
         allowed: &[&str],
         project: Option<&Path>,
     ) -> Result<Served> {
+        let project = project.map(|project| project.to_string_lossy().into_owned());
+        let words: Vec<&str> = project.iter().flat_map(|project| ["--project", project.as_str()]).collect();
+        Served::start_allowing(bed, name, allowed, &words)
+    }
+
+    /// Starts one with further words, whose policy permits nothing.
+    pub(crate) fn start_with(bed: &Testbed, name: &str, words: &[&str]) -> Result<Served> {
+        Served::start_allowing(bed, name, &[], words)
+    }
+
+    fn start_allowing(bed: &Testbed, name: &str, allowed: &[&str], words: &[&str]) -> Result<Served> {
         let socket = bed.directory.path().join(format!("{name}.sock"));
         let log = bed.directory.path().join(format!("{name}.log"));
         let mut command = bed.ringfence.command();
         let policy = bed.ringfence.allowing(allowed)?;
         command.args(["serve", "--memory", "256MiB", "--socket"]).arg(&socket).arg("--policy").arg(policy);
-        if let Some(project) = project {
-            command.arg("--project").arg(project);
-        }
+        command.args(words);
         let child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log)?).spawn()?;
         let served = Served { child, socket, log };

@@ -2,22 +2,25 @@
 //!
 //! Labels alone prove nothing: an image can have them. A member is one whose name ringfence gave,
 //! whose network is that of a fence with a record on this machine, and whose labels say that it is
-//! this socket's.
+//! this socket's. Members of a fence that is lost are ended and stay, so that a client can remove
+//! them. What is no member and says that it is, is ended too.
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use bollard::query_parameters::KillContainerOptions;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::create::{names_with, text};
-use super::fences::MemberFence;
+use super::fences::{FenceProof, MemberFence};
 use super::files::BindAsk;
 use super::http::Sent;
 use super::members::{MemberFiles, ServedMember};
-use super::start::open_ports;
+use super::start::{never_ran, open_ports};
 use super::state::Serving;
 use crate::host::clock::unix_seconds;
 use crate::host::state;
@@ -26,7 +29,8 @@ use crate::serve::denied::Denied;
 use crate::serve::request::filters::Filters;
 use crate::serve::request::upstream_line::Line;
 use crate::supervisor::inventory::{self, WorkflowSummary};
-use crate::supervisor::run::shared_fence::SharedFence;
+use crate::supervisor::records::runs::Run;
+use crate::supervisor::run::shared_fence::{Adoption, SharedFence};
 use crate::supervisor::spec::workflow::{LABEL_COVERS, LABEL_GROUP, LABEL_NAMES, LABEL_SERVE, Role};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
@@ -59,11 +63,19 @@ impl Serving {
                 .map(|part| part.handle.clone())
                 .filter(|id| ids.contains(&id.as_str()))
                 .collect();
-            if of_it.is_empty() || !found.is_recorded() {
+            if of_it.is_empty() {
                 continue;
             }
-            if let Err(failure) = self.keep(&found, &of_it).await {
+            let kept = match found.is_recorded() {
+                true => self.keep(&found, &of_it).await,
+                false => {
+                    let what = format!("no record of {} is on this machine", found.id);
+                    Err(Failure::new(COULD_NOT_RUN, what))
+                }
+            };
+            if let Err(failure) = kept {
                 failure.tell();
+                self.end_unkept(found.id, &of_it).await;
             }
         }
         Ok(())
@@ -71,30 +83,74 @@ impl Serving {
 
     /// Keeps one fence and its members.
     async fn keep(self: &Rc<Self>, found: &WorkflowSummary, ids: &[String]) -> Result<(), Failure> {
-        let shared = SharedFence::adopt(&self.facts.engine, found).await?;
-        let mut fence: Option<Rc<MemberFence>> = None;
-        let mut shared = Some(shared);
+        let mut there = Vec::new();
         for id in ids {
-            let Ok(inspected) = self.inspect(id, self.facts.version).await else { continue };
-            let key = text(&inspected, &format!("/Config/Labels/{LABEL_GROUP}")).to_owned();
-            if fence.is_none() {
-                fence = shared.take().map(|shared| MemberFence::new(&self.facts, key, shared)).transpose()?;
-            }
-            let Some(fence) = &fence else { continue };
-            match self.known(fence, id, &inspected) {
-                Some(member) => self.take_again(Rc::new(member), &inspected).await,
-                None => crate::term::talk(format_args!(
-                    "{} is no container of this socket's",
-                    id.get(..12).unwrap_or(id)
-                )),
+            match self.inspect(id, self.facts.version).await {
+                Ok(inspected) => there.push((id, inspected)),
+                Err(denied) if denied.status == 404 => {}
+                Err(denied) => return Err(Failure::new(COULD_NOT_RUN, denied.message)),
             }
         }
-        let Some(fence) = fence else { return Ok(()) };
-        let cell = Rc::new(tokio::sync::OnceCell::new_with(Some(Rc::clone(&fence))));
-        self.fences.borrow_mut().insert(fence.key.clone(), cell);
-        self.renew_names(&fence).map_err(|denied| Failure::new(COULD_NOT_RUN, denied.message))?;
-        self.release(&fence);
-        Ok(())
+        let Some((_, first)) = there.first() else { return Ok(()) };
+        let key = text(first, &format!("/Config/Labels/{LABEL_GROUP}")).to_owned();
+        let fence = self.keep_fence(found, key).await?;
+        // It stays until all of them were looked at.
+        let _claim = self.hold(&fence);
+        for (id, inspected) in &there {
+            if let Some(member) = self.known(&fence, id, inspected) {
+                self.take_again(Rc::new(member), inspected).await;
+            }
+        }
+        self.end_unkept(found.id, ids).await;
+        if fence.shared.check().is_none() {
+            self.fences.put(&fence.key, &fence);
+        }
+        self.renew_names(&fence).map_err(|denied| Failure::new(COULD_NOT_RUN, denied.message))
+    }
+
+    /// Keeps a fence: one that stands as it was proven, or one that is lost.
+    async fn keep_fence(
+        self: &Rc<Self>,
+        found: &WorkflowSummary,
+        key: String,
+    ) -> Result<Rc<MemberFence>, Failure> {
+        let proof = FenceProof::read(&self.facts, found.id);
+        // What is gone is known by its record.
+        let helpers = found.helpers().or_else(|| Run::of(found.id)?.helpers());
+        let unknown = || Failure::new(COULD_NOT_RUN, format!("the fence of {} is gone", found.id));
+        let helpers = helpers.ok_or_else(unknown)?;
+        let doubt = match &proof {
+            None => Some("nothing says how its fence was proven".to_owned()),
+            Some(proof) => match self.prove(&helpers, proof.ends).await {
+                Ok(now) if now == *proof => None,
+                Ok(_) => Some("the fence or the guard was started again".to_owned()),
+                Err(why) => Some(why),
+            },
+        };
+        let proof = proof.unwrap_or_default();
+        let ends = SystemTime::UNIX_EPOCH + Duration::from_secs(proof.ends);
+        let adoption = Adoption { found, helpers, doubt, ends };
+        let shared = SharedFence::adopt(&self.facts.engine, adoption).await?;
+        let fence = MemberFence::new(&self.facts, key, shared, proof).map_err(|(_, failure)| failure)?;
+        self.all_fences.borrow_mut().push(Rc::clone(&fence));
+        Ok(fence)
+    }
+
+    /// Ends containers that this `serve` does not keep: nobody would watch over them.
+    async fn end_unkept(&self, of: WorkflowId, ids: &[String]) {
+        let unkept: Vec<&String> = ids.iter().filter(|id| !self.members.borrow().contains_key(*id)).collect();
+        for id in &unkept {
+            let options = KillContainerOptions { signal: "KILL".to_owned() };
+            // It may have ended.
+            let _ = self.facts.engine.api.kill_container(id, Some(options)).await;
+        }
+        if !unkept.is_empty() {
+            let names: Vec<&str> = unkept.iter().map(|id| id.get(..12).unwrap_or(id)).collect();
+            crate::term::essential(format_args!(
+                "{}: containers that cannot be kept were ended; `ringfence stop {of}` removes them",
+                names.join(", ")
+            ));
+        }
     }
 
     /// Reads a member; none where something does not agree.
@@ -165,25 +221,35 @@ impl Serving {
         Ok(Some(MemberFiles { asked, laid, words, memory: memory.unwrap_or_default() }))
     }
 
-    /// Takes a member, with its ports if it runs.
+    /// Takes a member, with its ports if it runs. One that ended while nobody was there is removed,
+    /// where its client asked for that.
     async fn take_again(self: &Rc<Self>, member: Rc<ServedMember>, inspected: &Value) {
         self.members.borrow_mut().insert(member.id.clone(), Rc::clone(&member));
-        if !ServedMember::runs(inspected) {
-            self.settle(&member).await;
+        let runs = ServedMember::runs(inspected);
+        if runs && may_go_on(&member, inspected) {
+            member.has_begun.set(true);
+            if let Err(denied) = open_ports(self, &member).await {
+                crate::term::talk(crate::term::line(&denied.message));
+            }
             return;
         }
-        let begun = text(inspected, "/State/StartedAt").parse::<Timestamp>().map(Timestamp::as_second);
-        let now = i64::try_from(unix_seconds()).unwrap_or(i64::MAX);
-        let is_old = begun.is_ok_and(|begun| now - begun >= ADMISSION);
-        if member.files.is_some() && !is_old {
-            // Nobody may have let it begin.
+        if runs {
             self.kill(&member).await;
-            self.settle(&member).await;
-            return;
         }
-        member.has_begun.set(true);
-        if let Err(denied) = open_ports(self, &member).await {
+        self.settle(&member).await;
+        if member.asked.auto_remove
+            && !never_ran(inspected)
+            && let Err(denied) = self.remove_now(&member, true, true, self.facts.version).await
+        {
             crate::term::talk(crate::term::line(&denied.message));
         }
     }
+}
+
+/// Tells whether a member that runs may go on: its fence stands, and somebody let it begin.
+fn may_go_on(member: &ServedMember, inspected: &Value) -> bool {
+    let begun = text(inspected, "/State/StartedAt").parse::<Timestamp>().map(Timestamp::as_second);
+    let now = i64::try_from(unix_seconds()).unwrap_or(i64::MAX);
+    let is_old = begun.is_ok_and(|begun| now - begun >= ADMISSION);
+    member.fence.shared.check().is_none() && (member.files.is_none() || is_old)
 }

@@ -10,7 +10,7 @@ use super::http::{Answer, Sent, json, nothing, passed};
 use super::members::ServedMember;
 use super::start::Started;
 use super::state::Serving;
-use super::streams::hijack;
+use super::streams::{Place, RawAsk, hijack};
 use crate::serve::answer::container::{
     ENGINES_FILTERS, OWN_FILTERS, fits, inspect, known_filters, listed, put_command_back, put_program_back,
 };
@@ -33,6 +33,8 @@ pub(crate) struct Received {
     pub(crate) tar: Option<Incoming>,
     /// The version that is spoken with the engine.
     pub(crate) version: ApiMinor,
+    /// The connection's place among those that are open.
+    pub(crate) place: Place,
 }
 
 impl Serving {
@@ -106,8 +108,8 @@ impl Serving {
             ContainerCall::Remove { volumes, force } => self.remove(&member, *volumes, *force, version).await,
             ContainerCall::Attach(query) => {
                 let line = call.upstream(&member.id);
-                hijack(&self.http, received.head, &line, version, Sent::Nothing, query.stdin && query.stream)
-                    .await
+                let asked = RawAsk { line, sent: Sent::Nothing, has_input: query.stdin && query.stream };
+                hijack(&self.http, received, asked).await
             }
             ContainerCall::CreateExec => self.create_exec(&member, &received).await,
             ContainerCall::Update => self.update(&member, &received).await,
@@ -165,11 +167,25 @@ impl Serving {
         Ok(json(200, &shown))
     }
 
-    async fn rename(&self, member: &ServedMember, name: &str, version: ApiMinor) -> Result<Answer, Denied> {
-        let is_taken = self.members.borrow().values().any(|other| *other.name.borrow() == name);
-        if is_taken || self.names.borrow().iter().any(|other| other == name) {
-            return Err(Denied::name_taken(name));
-        }
+    /// Renames a member. It goes on when the client goes away: the engine and the fence have one
+    /// name for it.
+    async fn rename(
+        self: &Rc<Self>,
+        member: &Rc<ServedMember>,
+        name: &str,
+        version: ApiMinor,
+    ) -> Result<Answer, Denied> {
+        let (member, name) = (Rc::clone(member), name.to_owned());
+        self.to_its_end(|serving| async move { serving.rename_now(&member, &name, version).await }).await
+    }
+
+    async fn rename_now(
+        self: &Rc<Self>,
+        member: &ServedMember,
+        name: &str,
+        version: ApiMinor,
+    ) -> Result<Answer, Denied> {
+        let _naming = self.name(name.to_owned())?;
         let query = [("name", Serving::engine_name(&member.fence, name))];
         let line = Line::new("POST", &format!("/containers/{}/rename", member.id), &query);
         self.http.json(&line, version, Sent::Nothing).await?;

@@ -40,9 +40,9 @@ const MOST: usize = 500;
 const NO_HEALTH: &str = "ringfence: Healthcheck: it is left out, since the container has files of this machine; give it volumes instead";
 
 /// A name that is being given, until the member has it.
-struct Naming {
+pub(super) struct Naming {
     serving: Rc<Serving>,
-    name: String,
+    pub(super) name: String,
 }
 
 impl Drop for Naming {
@@ -57,13 +57,11 @@ impl Serving {
     /// # Errors
     /// When it is not to be, or cannot be made.
     pub(crate) async fn create(self: &Rc<Self>, ask: CreateAsk, version: ApiMinor) -> Result<Answer, Denied> {
-        let serving = Rc::clone(self);
-        let making = tokio::task::spawn_local(async move { serving.make(ask, version).await });
-        making.await.unwrap_or_else(|_| Err(Denied::new(500, "the making of the container was ended")))
+        self.to_its_end(|serving| serving.make(ask, version)).await
     }
 
     async fn make(self: Rc<Self>, ask: CreateAsk, version: ApiMinor) -> Result<Answer, Denied> {
-        if self.members.borrow().len() >= MOST {
+        if self.members.borrow().len() + self.names.borrow().len() >= MOST {
             return Err(Denied::new(503, format!("{MOST} containers are there already; remove some first")));
         }
         let found = self.look_up(&wanted(&ask.taken.body)?).await?;
@@ -75,7 +73,8 @@ impl Serving {
             spec.warnings.push(NO_HEALTH.to_owned());
         }
         let covers = random()?;
-        let naming = self.name(spec.name.as_ref().map(ToString::to_string), covers)?;
+        let name = spec.name.as_ref().map_or_else(|| format!("fenced-{covers}"), ToString::to_string);
+        let naming = self.name(name)?;
         let claim = self.claim(&spec.group, spec.cut_off).await?;
         if let Some(why) = claim.fence.shared.check() {
             return Err(Denied::new(503, format!("the fence of this group is lost: {why}")));
@@ -92,8 +91,7 @@ impl Serving {
     }
 
     /// Takes a name that no member has.
-    fn name(self: &Rc<Self>, asked: Option<String>, covers: WorkflowId) -> Result<Naming, Denied> {
-        let name = asked.unwrap_or_else(|| format!("fenced-{covers}"));
+    pub(super) fn name(self: &Rc<Self>, name: String) -> Result<Naming, Denied> {
         let mut names = self.names.borrow_mut();
         let is_taken = self.members.borrow().values().any(|member| *member.name.borrow() == name);
         if is_taken || names.contains(&name) {

@@ -62,12 +62,15 @@ impl Serving {
         if !matches!(action.as_str(), "die" | "destroy") {
             return;
         }
-        let serving = Rc::clone(self);
-        tokio::task::spawn_local(async move { serving.look_at(&member, version).await });
+        let (serving, under_way) = (Rc::clone(self), self.work.begin());
+        tokio::task::spawn_local(async move {
+            serving.look_at(&member, version).await;
+            drop(under_way);
+        });
     }
 
     /// Looks at every member.
-    async fn look_at_all(self: &Rc<Self>, version: ApiMinor) {
+    pub(crate) async fn look_at_all(self: &Rc<Self>, version: ApiMinor) {
         let members: Vec<Rc<ServedMember>> = self.members.borrow().values().cloned().collect();
         for member in members {
             self.look_at(&member, version).await;
@@ -86,12 +89,7 @@ impl Serving {
             Ok(found) if !ServedMember::runs(&found) && member.has_begun.get() => {
                 self.settle(member).await;
                 drop(turn);
-                if member.asked.auto_remove {
-                    let removed = self.remove(member, true, false, version).await;
-                    removed
-                        .map(drop)
-                        .unwrap_or_else(|denied| crate::term::talk(crate::term::line(&denied.message)));
-                }
+                self.remove_if_asked(member, version).await;
             }
             // It runs, never ran, or the engine is away: its events come later.
             _ => {}
@@ -109,28 +107,44 @@ impl Serving {
         force: bool,
         version: ApiMinor,
     ) -> Result<Answer, Denied> {
-        let (serving, member) = (Rc::clone(self), Rc::clone(member));
-        let removing = tokio::task::spawn_local(async move {
-            let _turn = member.fence.turn.lock().await;
-            let is_leaving = member.is_leaving.replace(true);
-            if is_leaving {
-                let words = format!("removal of container {} is already in progress", member.name.borrow());
-                return Err(Denied::plain(409, words));
+        let member = Rc::clone(member);
+        self.to_its_end(|serving| async move { serving.remove_now(&member, volumes, force, version).await })
+            .await
+            .map(|()| nothing(204))
+    }
+
+    /// Removes a member that has ended, where its client asked for that.
+    pub(crate) async fn remove_if_asked(self: &Rc<Self>, member: &Rc<ServedMember>, version: ApiMinor) {
+        if member.asked.auto_remove
+            && let Err(denied) = self.remove_now(member, true, false, version).await
+        {
+            crate::term::talk(crate::term::line(&denied.message));
+        }
+    }
+
+    pub(crate) async fn remove_now(
+        self: &Rc<Self>,
+        member: &Rc<ServedMember>,
+        volumes: bool,
+        force: bool,
+        version: ApiMinor,
+    ) -> Result<(), Denied> {
+        let _turn = member.fence.turn.lock().await;
+        if member.is_leaving.replace(true) {
+            let words = format!("removal of container {} is already in progress", member.name.borrow());
+            return Err(Denied::plain(409, words));
+        }
+        let line = ContainerCall::Remove { volumes, force }.upstream(&member.id);
+        match self.http.json(&line, version, Sent::Nothing).await {
+            Err(denied) if denied.status != 404 => {
+                member.is_leaving.set(false);
+                Err(denied)
             }
-            let line = ContainerCall::Remove { volumes, force }.upstream(&member.id);
-            let removed = serving.http.json(&line, version, Sent::Nothing).await;
-            match removed {
-                Err(denied) if denied.status != 404 => {
-                    member.is_leaving.set(false);
-                    Err(denied)
-                }
-                _ => {
-                    serving.gone(&member, volumes).await;
-                    Ok(nothing(204))
-                }
+            _ => {
+                self.gone(member, volumes).await;
+                Ok(())
             }
-        });
-        removing.await.unwrap_or_else(|_| Err(Denied::new(500, "the removal was ended")))
+        }
     }
 
     /// Forgets a member that is not on the engine any more.

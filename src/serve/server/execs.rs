@@ -6,7 +6,7 @@ use super::containers::Received;
 use super::http::{Answer, Sent, json, passed};
 use super::members::ServedMember;
 use super::state::Serving;
-use super::streams::hijack;
+use super::streams::{RawAsk, hijack};
 use crate::serve::answer::others;
 use crate::serve::decide::exec_start;
 use crate::serve::denied::Denied;
@@ -47,7 +47,7 @@ impl Serving {
                     return Ok(passed(self.http.send(&line, version, body).await?));
                 }
                 let has_input = found["OpenStdin"].as_bool() == Some(true);
-                hijack(&self.http, received.head, &line, version, body, has_input).await
+                hijack(&self.http, received, RawAsk { line, sent: body, has_input }).await
             }
         }
     }

@@ -8,9 +8,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
+use super::create::text;
+use super::members::ServedMember;
 use super::state::{Facts, Serving};
+use crate::host::clock::unix_seconds;
 use crate::layers::record::Record;
 use crate::serve::decide::member::GroupKey;
 use crate::serve::denied::Denied;
@@ -19,6 +23,7 @@ use crate::supervisor::run::RunRequest;
 use crate::supervisor::run::shared_fence::SharedFence;
 use crate::supervisor::spec::etc;
 use crate::supervisor::spec::request::AgentRequest;
+use crate::supervisor::spec::workflow::Helpers;
 use crate::supervisor::streams::Surfaces;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::{WorkflowId, init};
@@ -36,11 +41,36 @@ pub(crate) struct MemberFence {
     pub(crate) key: String,
     /// The fence.
     pub(crate) shared: SharedFence,
+    /// Facts of its proof.
+    pub(crate) proof: FenceProof,
     /// Held while a member starts or ends: the fence waits for one first program at a time.
     pub(crate) turn: Mutex<()>,
     /// Creations that are under way in it.
     busy: Cell<usize>,
     folder: PathBuf,
+}
+
+/// Facts of a fence when it was proven, written down beside its files. A helper that was started
+/// again since is not the one that was proven.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FenceProof {
+    /// The time of the fence's start, as the engine tells it.
+    pub(crate) fence: String,
+    /// That of the guard.
+    pub(crate) guard: String,
+    /// The end of its time, in seconds of the epoch.
+    pub(crate) ends: u64,
+}
+
+/// Name of its file.
+const PROOF: &str = "proof.json";
+
+impl FenceProof {
+    /// Reads that of a fence of an earlier `serve`; none where it cannot be read.
+    pub(crate) fn read(facts: &Facts, id: WorkflowId) -> Option<FenceProof> {
+        let text = fs::read(facts.folder.join(id.to_string()).join(PROOF)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
 }
 
 /// A fence that is kept for a creation.
@@ -57,17 +87,27 @@ impl Drop for Claim {
 }
 
 impl MemberFence {
-    /// Makes the files of a fence's members.
-    pub(crate) fn new(facts: &Facts, key: String, shared: SharedFence) -> Result<Rc<MemberFence>, Failure> {
+    /// Makes the files of a fence's members. Where they cannot be made, the fence is given back.
+    pub(crate) fn new(
+        facts: &Facts,
+        key: String,
+        shared: SharedFence,
+        proof: FenceProof,
+    ) -> Result<Rc<MemberFence>, (SharedFence, Failure)> {
         let folder = facts.folder.join(shared.id().to_string());
         let made = fs::create_dir_all(&folder).and_then(|()| {
             for (place, text) in etc::files(None, facts.policy.dns.virtual_range.broadcast(), &[]) {
                 put(&folder.join(name_of(place)), &text)?;
             }
-            Ok(())
+            put(&folder.join(PROOF), &serde_json::to_string(&proof)?)
         });
-        made.map_err(|error| cannot(&folder, &error))?;
-        Ok(Rc::new(MemberFence { key, shared, turn: Mutex::new(()), busy: Cell::new(0), folder }))
+        match made {
+            Ok(()) => {
+                let (turn, busy) = (Mutex::new(()), Cell::new(0));
+                Ok(Rc::new(MemberFence { key, shared, proof, turn, busy, folder }))
+            }
+            Err(error) => Err((shared, cannot(&folder, &error))),
+        }
     }
 
     /// Returns the id of its workflow.
@@ -143,26 +183,26 @@ impl Serving {
             GroupKey::Joins(key) => key.clone(),
             GroupKey::Alone => format!("{ALONE}{}", random()?),
         };
-        let cell = {
-            let mut fences = self.fences.borrow_mut();
-            let lost = |fence: &Rc<MemberFence>| fence.shared.check().is_some();
-            if fences.get(&key).and_then(|cell| cell.get()).is_some_and(lost) {
-                // Its members keep it; a new member gets a new one.
-                fences.remove(&key);
-            }
-            if fences.len() >= MOST && !fences.contains_key(&key) {
-                let what = format!("{MOST} groups of containers are there already; remove some first");
-                return Err(Denied::new(503, what));
-            }
-            Rc::clone(fences.entry(key.clone()).or_default())
-        };
-        let made = cell.get_or_try_init(|| self.make_fence(&key, cut_off)).await;
-        let fence = made.map_err(|failure| {
-            self.fences.borrow_mut().retain(|_, cell| cell.initialized());
-            broken(&failure)
-        })?;
+        if let Some(lost) = self.fences.get(&key).filter(|fence| fence.shared.check().is_some()) {
+            // Its members keep it; a new member gets a new one.
+            self.fences.take_out(&lost);
+        }
+        let is_there = self.fences.get(&key).is_some();
+        if !is_there && self.all_fences.borrow().len() + self.fences.in_making() >= MOST {
+            let what = format!(
+                "{MOST} groups of containers are there already, those whose containers have ended among them; \
+                 remove some first: docker container prune"
+            );
+            return Err(Denied::new(503, what));
+        }
+        let made = self.fences.get_or_make(&key, || self.make_fence(&key, cut_off)).await;
+        Ok(self.hold(&made.map_err(|failure| broken(&failure))?))
+    }
+
+    /// Keeps a fence while the claim is there.
+    pub(crate) fn hold(self: &Rc<Self>, fence: &Rc<MemberFence>) -> Claim {
         fence.busy.set(fence.busy.get() + 1);
-        Ok(Claim { serving: Rc::clone(self), fence: Rc::clone(fence) })
+        Claim { serving: Rc::clone(self), fence: Rc::clone(fence) }
     }
 
     async fn make_fence(&self, key: &str, cut_off: bool) -> Result<Rc<MemberFence>, Failure> {
@@ -185,9 +225,41 @@ impl Serving {
             tells_all: false,
             events: None,
         };
+        let ends = unix_seconds().saturating_add(self.facts.limits.time.as_secs());
         let shared = SharedFence::make(&self.facts.engine, request).await?;
         crate::term::talk(format_args!("fence {} for {}", shared.id(), crate::term::line(key)));
-        MemberFence::new(&self.facts, key.to_owned(), shared)
+        let made = match self.prove(&shared.helpers, ends).await {
+            Ok(proof) => MemberFence::new(&self.facts, key.to_owned(), shared, proof),
+            Err(why) => Err((shared, Failure::new(COULD_NOT_RUN, why))),
+        };
+        match made {
+            Ok(fence) => {
+                self.all_fences.borrow_mut().push(Rc::clone(&fence));
+                Ok(fence)
+            }
+            Err((shared, failure)) => {
+                // Nobody else would: its keeper waits to be told.
+                shared.remove().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Asks when a fence and its guard were started.
+    ///
+    /// # Errors
+    /// In words, when one of them does not run.
+    pub(crate) async fn prove(&self, helpers: &Helpers, ends: u64) -> Result<FenceProof, String> {
+        let started = async |id: &str, what: &str| {
+            let found = self.inspect(id, self.facts.version).await.map_err(|_| format!("{what} is gone"))?;
+            match ServedMember::runs(&found) {
+                true => Ok(text(&found, "/State/StartedAt").to_owned()),
+                false => Err(format!("{what} does not run")),
+            }
+        };
+        let fence = started(&helpers.fence, "the fence").await?;
+        let guard = started(&helpers.guard, "the guard").await?;
+        Ok(FenceProof { fence, guard, ends })
     }
 
     /// Removes a fence some time after its last member.
@@ -207,11 +279,11 @@ impl Serving {
 
     /// Removes a fence that has no members.
     pub(crate) async fn remove_fence(&self, fence: &Rc<MemberFence>) {
-        self.fences.borrow_mut().retain(|_, cell| cell.get().is_none_or(|other| !Rc::ptr_eq(other, fence)));
-        self.removals.send_modify(|count| *count += 1);
+        let _under_way = self.work.begin();
+        self.fences.take_out(fence);
+        self.all_fences.borrow_mut().retain(|other| !Rc::ptr_eq(other, fence));
         fence.shared.remove().await;
         fence.forget();
-        self.removals.send_modify(|count| *count -= 1);
     }
 
     /// Gives every member of a fence the names of all.

@@ -3,7 +3,7 @@
 //! ```text
 //!  socket ─▶ same user? ─▶ hyper ─▶ request::read ─▶ ApiCall ─▶ a handler ─▶ answer, or the refusal's words
 //! ```
-//! All of it lives on one thread. The look through a container's files has a thread of its own.
+//! All of it lives on one thread. Looks at paths of clients have threads of their own.
 
 mod adopt;
 mod archive;
@@ -18,6 +18,7 @@ mod files;
 mod found;
 mod http;
 mod members;
+mod once_per_key;
 mod records;
 mod shown;
 mod socket;
@@ -26,6 +27,7 @@ mod state;
 mod streams;
 mod system;
 mod volumes;
+mod work;
 
 use std::convert::Infallible;
 use std::fs;
@@ -39,7 +41,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use hyper::{Request, server, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use netpolicy::policy::Policy;
 use sha2::{Digest as _, Sha256};
 use tokio::net::{UnixListener, UnixStream};
@@ -51,6 +53,7 @@ use self::files::Ground;
 use self::http::{Answer, EngineHttp, denied};
 use self::records::NetworkRecords;
 use self::state::{Facts, RootSpelling, Serving};
+use self::streams::Place;
 use super::decide::facts::ProjectRoot;
 use super::decide::{connect, disconnect, network, volume};
 use super::denied::Denied;
@@ -63,7 +66,8 @@ use crate::layers::Wanted;
 use crate::serve::decide::facts::CreateAsk;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::run::checks::cpus;
-use crate::supervisor::signals::Signals;
+use crate::supervisor::signals::interrupt::until_signal;
+use crate::supervisor::signals::{Signals, status_of_signal};
 use crate::supervisor::spec::limits::Asked;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::workspace::machine::Machine;
@@ -74,6 +78,8 @@ use crate::workspace::mounts::Identity;
 const CONNECTIONS: usize = 512;
 /// The body of a request that is refused is read for this time.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Time in which a client says what it wants.
+const SILENCE: Duration = Duration::from_secs(60);
 /// Names of groups that own the engine or the machine's devices.
 const GROUPS: [&str; 12] =
     ["docker", "podman", "disk", "kvm", "libvirt", "lxd", "incus", "wheel", "sudo", "adm", "shadow", "root"];
@@ -122,18 +128,27 @@ async fn serve_here(request: ServeRequest, signals: &mut Signals) -> Result<u8, 
     let engine = EngineHttp::new(request.engine.socket().ok_or_else(elsewhere)?.to_owned());
     let listener = socket::listen(&path)?;
     let serving = Serving::new(facts(request, &path, id, own)?, engine, networks);
-    serving.find_again().await?;
-    let shown = path.display();
-    crate::term::talk(format_args!("serving at unix://{shown}"));
-    tokio::task::spawn_local(Rc::clone(&serving).follow());
-    tokio::select! {
-        () = accept(&serving, listener) => {}
-        _ = signals.next() => {}
+    let found = until_signal(signals, serving.find_again()).await;
+    if found.is_ok() {
+        crate::term::talk(format_args!("serving at unix://{}", path.display()));
+        tokio::task::spawn_local(Rc::clone(&serving).follow());
+        tokio::select! {
+            () = accept(&serving, listener) => {}
+            _ = signals.next() => {}
+        }
     }
     // A client that comes now finds nobody.
     let _ = fs::remove_file(&path);
-    serving.leave().await;
-    Ok(0)
+    found?;
+    tokio::select! {
+        () = serving.leave() => Ok(0),
+        number = signals.next() => {
+            crate::term::essential(format_args!(
+                "ended at once; `ringfence serve` at the same socket and `ringfence gc` find what is left"
+            ));
+            Ok(status_of_signal(number))
+        }
+    }
 }
 
 /// Gathers what does not change.
@@ -223,27 +238,31 @@ async fn accept(serving: &Rc<Serving>, listener: UnixListener) {
         if !socket::is_permitted(&client).unwrap_or(false) {
             continue;
         }
-        let serving = Rc::clone(serving);
-        tokio::task::spawn_local(async move {
-            speak(serving, client).await;
-            drop(place);
-        });
+        tokio::task::spawn_local(speak(Rc::clone(serving), client, Rc::new(place)));
     }
 }
 
 /// Answers one client, request by request.
-async fn speak(serving: Rc<Serving>, client: UnixStream) {
-    let answer = service_fn(move |request| answer(Rc::clone(&serving), request));
-    // A client that goes away ends what it waits for.
-    let connection =
-        server::conn::http1::Builder::new().half_close(false).serve_connection(TokioIo::new(client), answer);
+async fn speak(serving: Rc<Serving>, client: UnixStream, place: Place) {
+    let answer = service_fn(move |request| answer(Rc::clone(&serving), request, Rc::clone(&place)));
+    let connection = server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        // One that says nothing gives its place back.
+        .header_read_timeout(SILENCE)
+        // A client that goes away ends what it waits for.
+        .half_close(false)
+        .serve_connection(TokioIo::new(client), answer);
     let _ = connection.with_upgrades().await;
 }
 
-async fn answer(serving: Rc<Serving>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+async fn answer(
+    serving: Rc<Serving>,
+    request: Request<Incoming>,
+    place: Place,
+) -> Result<Answer, Infallible> {
     let (head, body) = request.into_parts();
     let words = format!("{} {}", head.method, head.uri.path());
-    let mut answer = serving.answer(head, body).await.unwrap_or_else(|refusal| {
+    let mut answer = serving.answer(head, body, place).await.unwrap_or_else(|refusal| {
         if refusal.message.starts_with("ringfence: ") {
             let words = crate::term::line(&format!("{words}: {} {}", refusal.status, refusal.message));
             crate::term::talk(words);
@@ -262,15 +281,16 @@ async fn answer(serving: Rc<Serving>, request: Request<Incoming>) -> Result<Answ
     Ok(answer)
 }
 
-/// Reads a JSON body, so much of it.
+/// Reads a JSON body, so much of it, within a time.
 async fn collect(body: Incoming) -> Result<Bytes, Denied> {
-    let whole = Limited::new(body, LONGEST_BODY).collect().await;
-    Ok(whole.map_err(|_| Denied::too_long(LONGEST_BODY))?.to_bytes())
+    let whole = tokio::time::timeout(SILENCE, Limited::new(body, LONGEST_BODY).collect()).await;
+    let late = |_| Denied::new(408, format!("the body did not come within {} seconds", SILENCE.as_secs()));
+    Ok(whole.map_err(late)?.map_err(|_| Denied::too_long(LONGEST_BODY))?.to_bytes())
 }
 
 impl Serving {
     /// Carries out one request.
-    async fn answer(self: &Rc<Self>, head: Parts, body: Incoming) -> Result<Answer, Denied> {
+    async fn answer(self: &Rc<Self>, head: Parts, body: Incoming, place: Place) -> Result<Answer, Denied> {
         let target = head.uri.to_string();
         let read = route::read(head.method.as_str(), &target, self.facts.version);
         let request = match read {
@@ -288,7 +308,7 @@ impl Serving {
             // goes nowhere.
             BodyKind::Json | BodyKind::Nothing => (collect(body).await?, None),
         };
-        self.carry_out(&request.call, Received { head, json, tar, version }).await
+        self.carry_out(&request.call, Received { head, json, tar, version, place }).await
     }
 
     async fn carry_out(self: &Rc<Self>, call: &ApiCall, received: Received) -> Result<Answer, Denied> {
@@ -346,16 +366,18 @@ impl Serving {
     }
 
     /// Lets go of everything: fences without members go, the others stay, with their guards.
-    async fn leave(&self) {
-        let fences: Vec<_> = self.fences.borrow().values().filter_map(|cell| cell.get().cloned()).collect();
+    async fn leave(self: &Rc<Self>) {
+        // What clients have begun comes to its end, and nobody begins anything else.
+        self.work.close();
+        self.work.done().await;
+        self.look_at_all(self.facts.version).await;
+        let fences = self.all_fences.borrow().clone();
         for fence in fences {
             if self.members_of(&fence).is_empty() {
                 self.remove_fence(&fence).await;
             }
         }
-        let mut removals = self.removals.subscribe();
-        // Its sender is this value's, so that the wait ends with the last of them.
-        let _ = removals.wait_for(|count| *count == 0).await;
+        self.work.done().await;
         let left = self.members.borrow().len();
         if left > 0 {
             crate::term::talk(format_args!(

@@ -50,16 +50,16 @@ impl Serving {
         member: &Rc<ServedMember>,
         version: ApiMinor,
     ) -> Result<Started, Denied> {
-        let (serving, member) = (Rc::clone(self), Rc::clone(member));
-        let starting = tokio::task::spawn_local(async move {
+        let member = Rc::clone(member);
+        self.to_its_end(|serving| async move {
             let started = serving.start_now(&member, version).await;
             if started.is_err() && member.asked.auto_remove && !member.is_leaving.get() {
                 // Its client was told, and removes nothing itself.
-                let _ = serving.remove(&member, true, true, version).await;
+                let _ = serving.remove_now(&member, true, true, version).await;
             }
             started
-        });
-        starting.await.unwrap_or_else(|_| Err(Denied::new(500, "the start of the container was ended")))
+        })
+        .await
     }
 
     async fn start_now(&self, member: &ServedMember, version: ApiMinor) -> Result<Started, Denied> {
@@ -76,7 +76,7 @@ impl Serving {
             return Ok(Started::Before);
         }
         self.settle(member).await;
-        self.check_fence(member, version).await?;
+        self.check_fence(member).await?;
         let request = forwards(member)?;
         let prepared = match &member.files {
             Some(files) => Some(self.prepare(member, files).await?),
@@ -107,18 +107,17 @@ impl Serving {
     }
 
     /// Refuses a fence that does not stand.
-    async fn check_fence(&self, member: &ServedMember, version: ApiMinor) -> Result<(), Denied> {
+    async fn check_fence(&self, member: &ServedMember) -> Result<(), Denied> {
         let shared = &member.fence.shared;
         if let Some(why) = shared.check() {
             return Err(lost(&why));
         }
-        for (id, what) in [(&shared.helpers.fence, "the fence"), (&shared.helpers.guard, "the guard")] {
-            let found = self.inspect(id, version).await.map_err(|_| lost(&format!("{what} is gone")))?;
-            if !ServedMember::runs(&found) {
-                return Err(lost(&format!("{what} does not run")));
-            }
+        let proof = &member.fence.proof;
+        match self.prove(&shared.helpers, proof.ends).await {
+            Ok(now) if now == *proof => Ok(()),
+            Ok(_) => Err(lost("the fence or the guard was started again")),
+            Err(why) => Err(lost(&why)),
         }
-        Ok(())
     }
 
     /// Looks at the files of a member anew, and has the fence wait for its first program.

@@ -7,13 +7,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use netpolicy::policy::Policy;
-use tokio::sync::OnceCell;
 
 use super::fences::MemberFence;
 use super::files::Ground as FileGround;
 use super::http::EngineHttp;
 use super::members::ServedMember;
+use super::once_per_key::OncePerKey;
 use super::records::NetworkRecords;
+use super::work::ClientWork;
 use crate::layers::Wanted;
 use crate::serve::decide::facts::{Ground, ProjectRoot};
 use crate::serve::request::version::ApiMinor;
@@ -80,12 +81,14 @@ pub(crate) struct Serving {
     pub(crate) http: EngineHttp,
     /// Members by the engine's id.
     pub(crate) members: RefCell<BTreeMap<String, Rc<ServedMember>>>,
-    /// Fences by the key of their group.
-    pub(crate) fences: RefCell<BTreeMap<String, Rc<OnceCell<Rc<MemberFence>>>>>,
+    /// Fences that new members join, by the key of their group.
+    pub(crate) fences: OncePerKey<MemberFence>,
+    /// Every fence that is there, lost ones too.
+    pub(crate) all_fences: RefCell<Vec<Rc<MemberFence>>>,
     /// Networks, which the engine does not know.
     pub(crate) networks: RefCell<NetworkRecords>,
-    /// Fences that are being removed.
-    pub(crate) removals: tokio::sync::watch::Sender<usize>,
+    /// Work that comes to its end before this `serve` does.
+    pub(crate) work: ClientWork,
     /// Names that are being given.
     pub(crate) names: RefCell<Vec<String>>,
 }
@@ -97,9 +100,10 @@ impl Serving {
             facts,
             http,
             members: RefCell::default(),
-            fences: RefCell::default(),
+            fences: OncePerKey::new(),
+            all_fences: RefCell::default(),
             networks: RefCell::new(networks),
-            removals: tokio::sync::watch::Sender::new(0),
+            work: ClientWork::new(),
             names: RefCell::default(),
         })
     }

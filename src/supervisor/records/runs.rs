@@ -20,7 +20,7 @@ use crate::host::state;
 use crate::layers::record;
 use crate::supervisor::records::changes;
 use crate::supervisor::spec::part::{Claim, Part};
-use crate::supervisor::spec::workflow::Workflow;
+use crate::supervisor::spec::workflow::{Helpers, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::{EngineId, PolicyDigest, Role, UnixTime, WorkflowId, WorkflowName};
 
@@ -68,6 +68,12 @@ impl Run {
         let is_claimed =
             (workflow, name, digest, created_at) == (&self.id, &self.name, &self.digest, &self.created_at);
         is_claimed && self.ids.get(&part.role).is_none_or(|id| id.as_ref() == part.handle)
+    }
+
+    /// Returns its fence and guard, where they were written down. They may be gone.
+    pub(crate) fn helpers(&self) -> Option<Helpers> {
+        let id = |role| self.ids.get(&role).map(|id| id.as_ref().to_owned());
+        Some(Helpers { id: self.id, guard: id(Role::Guard)?, fence: id(Role::Fence)? })
     }
 
     /// Tells whether its supervisor held a lock, so that one that is free says that the supervisor

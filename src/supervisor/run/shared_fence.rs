@@ -10,7 +10,7 @@
 //! [`SharedFence::check`] finds nothing.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bollard::query_parameters::KillContainerOptions;
 use tokio::sync::{Notify, oneshot, watch};
@@ -59,6 +59,18 @@ pub(crate) struct SharedFence {
     let_go: Rc<Notify>,
 }
 
+/// A fence that an earlier supervisor made, as it is found.
+pub(crate) struct Adoption<'a> {
+    /// All that is there of it.
+    pub(crate) found: &'a inventory::WorkflowSummary,
+    /// Fence and guard, by the record if they are gone.
+    pub(crate) helpers: Helpers,
+    /// The reason why it does not stand, if it does not.
+    pub(crate) doubt: Option<String>,
+    /// The end of its time.
+    pub(crate) ends: SystemTime,
+}
+
 /// Facts of a fence that stands.
 struct Standing {
     workflow: Workflow,
@@ -86,29 +98,30 @@ impl SharedFence {
         Ok(handle.of(made.await.map_err(|_| ended())??))
     }
 
-    /// Keeps a fence whose supervisor was killed.
+    /// Keeps a fence whose supervisor was killed; one that does not stand is lost from the first
+    /// moment.
     ///
     /// # Errors
-    /// When another supervisor has it, or what is left of it cannot be followed.
-    pub(crate) async fn adopt(
-        engine: &Engine,
-        found: &inventory::WorkflowSummary,
-    ) -> Result<SharedFence, Failure> {
+    /// When another supervisor has it.
+    pub(crate) async fn adopt(engine: &Engine, adoption: Adoption<'_>) -> Result<SharedFence, Failure> {
+        let Adoption { found, helpers, doubt, ends } = adoption;
         let engine = engine.apart();
-        let (record, history) = (Held::again(found.id)?, HistoryWriter::again(found.id)?);
-        let missing =
-            || Failure::new(COULD_NOT_RUN, format!("the fence or the guard of {} is gone", found.id));
+        // The history is for people, and may be forgotten by now.
+        let (record, history) = (Held::again(found.id)?, HistoryWriter::again(found.id).ok());
         let workflow = Workflow {
             id: found.id,
             name: found.name.clone(),
             digest: found.digest.clone(),
             created_at: found.created_at,
         };
-        let helpers = found.helpers().ok_or_else(missing)?;
-        let filter = filter_for_agent(&engine, &workflow).await?;
+        let filter = match doubt {
+            None => filter_for_agent(&engine, &workflow).await?,
+            // Nothing is made in it any more.
+            Some(_) => String::new(),
+        };
         let (keeper, handle) = Keeper::new(engine);
-        let still = found.fence == "running" && found.guard == "running";
-        tokio::task::spawn_local(keeper.keep_adopted(workflow.clone(), still, record, history));
+        keeper.lose.send_replace(doubt.clone());
+        tokio::task::spawn_local(keeper.keep_adopted(workflow.clone(), (doubt, ends), record, history));
         Ok(handle.of(Standing { workflow, helpers, filter }))
     }
 
@@ -207,15 +220,21 @@ impl Keeper {
         removal::of_run(&self.engine, &plan.workflow, WHOLE).await.unwrap_or_else(|failure| failure.tell());
     }
 
-    /// Keeps one that an earlier supervisor made. `stands`: fence and guard run.
-    async fn keep_adopted(self, workflow: Workflow, stands: bool, record: Held, history: HistoryWriter) {
-        if stands {
-            match known_host(&self.engine, &workflow).await {
-                Ok(host) => self.follow(&workflow, host, std::future::pending()).await,
+    /// Keeps one that an earlier supervisor made, until its time is over. `doubt`: why it does not
+    /// stand.
+    async fn keep_adopted(
+        self,
+        workflow: Workflow,
+        (doubt, ends): (Option<String>, SystemTime),
+        record: Held,
+        history: Option<HistoryWriter>,
+    ) {
+        match doubt {
+            None => match known_host(&self.engine, &workflow).await {
+                Ok(host) => self.follow(&workflow, host, over_at(ends)).await,
                 Err(failure) => self.lose(&workflow, failure.message).await,
-            }
-        } else {
-            self.lose(&workflow, "the fence or the guard has ended".to_owned()).await;
+            },
+            Some(why) => self.lose(&workflow, why).await,
         }
         let ended = async {
             let found = inventory::of_run(&self.engine, &workflow).await?;
@@ -274,6 +293,13 @@ impl Keeper {
         }
         Ok(())
     }
+}
+
+/// Waits until the time of a fence is over; why it is.
+async fn over_at(ends: SystemTime) -> String {
+    let left = ends.duration_since(SystemTime::now()).unwrap_or_default();
+    TimeOver::after(left).come().await;
+    "its time is over (--time, or container.time of a policy)".to_owned()
 }
 
 /// Asks for the addresses of the engine's machine anew, and tells the guard, which may have missed
