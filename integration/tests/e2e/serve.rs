@@ -74,7 +74,7 @@ impl Served {
     }
 
     /// Returns what it said.
-    fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 

@@ -78,6 +78,7 @@ fn time(bed: &Testbed) -> Result<()> {
     // Another time of the next one changes nothing for it.
     let served = Served::start_with(bed, "time", &["--time", "1h"])?;
     until("it is ended", SOON, || runs(bed, &timed).is_ok_and(|runs| !runs))?;
+    ensure!(served.said().contains("its time is over"), "{}", served.said());
     ensure!(served.docker(&["ps", "--all", "--format", "{{.Names}}"])? == "timed\n", "it is listed");
     served.docker(&["rm", "timed"])?;
     served.end()?;

@@ -96,12 +96,15 @@ impl Serving {
         let fence = self.keep_fence(found, key).await?;
         // It stays until all of them were looked at.
         let _claim = self.hold(&fence);
+        let mut unkept = Vec::new();
         for (id, inspected) in &there {
-            if let Some(member) = self.known(&fence, id, inspected) {
-                self.take_again(Rc::new(member), inspected).await;
+            match self.known(&fence, id, inspected) {
+                Some(member) => self.take_again(Rc::new(member), inspected).await,
+                None => unkept.push((*id).clone()),
             }
         }
-        self.end_unkept(found.id, ids).await;
+        fence.holds_others.set(!unkept.is_empty());
+        self.end_unkept(found.id, &unkept).await;
         if fence.shared.check().is_none() {
             self.fences.put(&fence.key, &fence);
         }

@@ -45,6 +45,8 @@ pub(crate) struct MemberFence {
     pub(crate) proof: FenceProof,
     /// Held while a member starts or ends: the fence waits for one first program at a time.
     pub(crate) turn: Mutex<()>,
+    /// Set when containers are in it that this `serve` does not keep. They are a person's to remove.
+    pub(crate) holds_others: Cell<bool>,
     /// Creations that are under way in it.
     busy: Cell<usize>,
     folder: PathBuf,
@@ -103,8 +105,8 @@ impl MemberFence {
         });
         match made {
             Ok(()) => {
-                let (turn, busy) = (Mutex::new(()), Cell::new(0));
-                Ok(Rc::new(MemberFence { key, shared, proof, turn, busy, folder }))
+                let (turn, busy, holds_others) = (Mutex::new(()), Cell::new(0), Cell::new(false));
+                Ok(Rc::new(MemberFence { key, shared, proof, turn, holds_others, busy, folder }))
             }
             Err(error) => Err((shared, cannot(&folder, &error))),
         }
@@ -264,17 +266,22 @@ impl Serving {
 
     /// Removes a fence some time after its last member.
     pub(crate) fn release(self: &Rc<Self>, fence: &Rc<MemberFence>) {
-        if fence.busy.get() > 0 || !self.members_of(fence).is_empty() {
+        if !self.is_free(fence) {
             return;
         }
         let (serving, fence) = (Rc::clone(self), Rc::clone(fence));
         let wait = if fence.key.starts_with(ALONE) { Duration::ZERO } else { IDLE };
         tokio::task::spawn_local(async move {
             tokio::time::sleep(wait).await;
-            if fence.busy.get() == 0 && serving.members_of(&fence).is_empty() {
+            if serving.is_free(&fence) {
                 serving.remove_fence(&fence).await;
             }
         });
+    }
+
+    /// Tells whether a fence has nobody, and nobody comes.
+    pub(crate) fn is_free(&self, fence: &MemberFence) -> bool {
+        fence.busy.get() == 0 && !fence.holds_others.get() && self.members_of(fence).is_empty()
     }
 
     /// Removes a fence that has no members.

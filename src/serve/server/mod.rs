@@ -373,7 +373,7 @@ impl Serving {
         self.look_at_all(self.facts.version).await;
         let fences = self.all_fences.borrow().clone();
         for fence in fences {
-            if self.members_of(&fence).is_empty() {
+            if self.is_free(&fence) {
                 self.remove_fence(&fence).await;
             }
         }

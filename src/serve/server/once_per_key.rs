@@ -33,6 +33,7 @@ impl<T> Drop for KeyWait<'_, T> {
 }
 
 impl<T> OncePerKey<T> {
+    /// Begins without values.
     pub(crate) fn new() -> OncePerKey<T> {
         OncePerKey { cells: RefCell::default() }
     }
