@@ -133,8 +133,9 @@ impl Serving {
         let proof = proof.unwrap_or_default();
         let ends = SystemTime::UNIX_EPOCH + Duration::from_secs(proof.ends);
         let adoption = Adoption { found, helpers, doubt, ends };
+        let folder = MemberFence::files(&self.facts, found.id, &proof)?;
         let shared = SharedFence::adopt(&self.facts.engine, adoption).await?;
-        let fence = MemberFence::new(&self.facts, key, shared, proof).map_err(|(_, failure)| failure)?;
+        let fence = Rc::new(MemberFence::new(key, shared, proof, folder));
         self.all_fences.borrow_mut().push(Rc::clone(&fence));
         Ok(fence)
     }

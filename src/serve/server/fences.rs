@@ -89,27 +89,25 @@ impl Drop for Claim {
 }
 
 impl MemberFence {
-    /// Makes the files of a fence's members. Where they cannot be made, the fence is given back.
-    pub(crate) fn new(
-        facts: &Facts,
-        key: String,
-        shared: SharedFence,
-        proof: FenceProof,
-    ) -> Result<Rc<MemberFence>, (SharedFence, Failure)> {
-        let folder = facts.folder.join(shared.id().to_string());
+    /// Makes the files of a fence's members; their folder.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(crate) fn files(facts: &Facts, id: WorkflowId, proof: &FenceProof) -> Result<PathBuf, Failure> {
+        let folder = facts.folder.join(id.to_string());
         let made = fs::create_dir_all(&folder).and_then(|()| {
             for (place, text) in etc::files(None, facts.policy.dns.virtual_range.broadcast(), &[]) {
                 put(&folder.join(name_of(place)), &text)?;
             }
-            put(&folder.join(PROOF), &serde_json::to_string(&proof)?)
+            put(&folder.join(PROOF), &serde_json::to_string(proof)?)
         });
-        match made {
-            Ok(()) => {
-                let (turn, busy, holds_others) = (Mutex::new(()), Cell::new(0), Cell::new(false));
-                Ok(Rc::new(MemberFence { key, shared, proof, turn, holds_others, busy, folder }))
-            }
-            Err(error) => Err((shared, cannot(&folder, &error))),
-        }
+        made.map(|()| folder.clone()).map_err(|error| cannot(&folder, &error))
+    }
+
+    /// Makes a fence of its parts.
+    pub(crate) fn new(key: String, shared: SharedFence, proof: FenceProof, folder: PathBuf) -> MemberFence {
+        let (turn, busy, holds_others) = (Mutex::new(()), Cell::new(0), Cell::new(false));
+        MemberFence { key, shared, proof, turn, holds_others, busy, folder }
     }
 
     /// Returns the id of its workflow.
@@ -230,16 +228,18 @@ impl Serving {
         let ends = unix_seconds().saturating_add(self.facts.limits.time.as_secs());
         let shared = SharedFence::make(&self.facts.engine, request).await?;
         crate::term::talk(format_args!("fence {} for {}", shared.id(), crate::term::line(key)));
-        let made = match self.prove(&shared.helpers, ends).await {
-            Ok(proof) => MemberFence::new(&self.facts, key.to_owned(), shared, proof),
-            Err(why) => Err((shared, Failure::new(COULD_NOT_RUN, why))),
-        };
+        let proven = self.prove(&shared.helpers, ends).await;
+        let made = proven.map_err(|why| Failure::new(COULD_NOT_RUN, why)).and_then(|proof| {
+            let folder = MemberFence::files(&self.facts, shared.id(), &proof)?;
+            Ok((proof, folder))
+        });
         match made {
-            Ok(fence) => {
+            Ok((proof, folder)) => {
+                let fence = Rc::new(MemberFence::new(key.to_owned(), shared, proof, folder));
                 self.all_fences.borrow_mut().push(Rc::clone(&fence));
                 Ok(fence)
             }
-            Err((shared, failure)) => {
+            Err(failure) => {
                 // Nobody else would: its keeper waits to be told.
                 shared.remove().await;
                 Err(failure)

@@ -153,7 +153,7 @@ mod tests {
     #[tokio::test]
     async fn who_gives_up_leaves_no_empty_cell() {
         let values = OncePerKey::<u8>::new();
-        let waiting = values.get_or_make("shop", || std::future::pending::<Result<Rc<u8>, ()>>());
+        let waiting = values.get_or_make("shop", std::future::pending::<Result<Rc<u8>, ()>>);
         let gave_up = tokio::time::timeout(std::time::Duration::from_millis(1), waiting).await;
         assert!(gave_up.is_err());
         assert_eq!(values.in_making(), 0);
