@@ -1,7 +1,9 @@
 //! `ringfence serve`: what ended, or was lost, while it was away.
 
-use anyhow::{Context, Result, ensure};
-use integration::command::until;
+use std::process::Command;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use integration::command::{bounded, until};
 use integration::testbed::Testbed;
 
 use crate::Test;
@@ -11,6 +13,7 @@ use crate::serve::{SOON, Served};
 pub(crate) const TESTS: &[Test] = &[
     ("what ended while serve was away is removed, and what is lost is ended and can be removed", away),
     ("a group's time goes on while serve is away", time),
+    ("what a client has begun comes to its end before serve does", begun),
 ];
 
 /// A program that goes on until it is killed.
@@ -81,6 +84,27 @@ fn time(bed: &Testbed) -> Result<()> {
     ensure!(served.said().contains("its time is over"), "{}", served.said());
     ensure!(served.docker(&["ps", "--all", "--format", "{{.Names}}"])? == "timed\n", "it is listed");
     served.docker(&["rm", "timed"])?;
+    served.end()?;
+    only_the_uplink(bed)
+}
+
+fn begun(bed: &Testbed) -> Result<()> {
+    let served = Served::start(bed, "begun", &[], None)?;
+    let host = format!("unix://{}", served.socket.display());
+    let mut client = Command::new("docker");
+    client.args(["-H", &host, "create", "--name", "late", &bed.images.agent, "true"]);
+    let creating = std::thread::spawn(move || bounded(&mut client, b"", SOON));
+    until("its fence is being made", SOON, || {
+        let there = bed.engine.of_ringfence().unwrap_or_default();
+        there.iter().any(|one| one.ends_with("-fence"))
+    })?;
+    served.end()?;
+    let created = creating.join().map_err(|_| anyhow!("the client panicked"))??;
+    ensure!(created.status.success(), "{created:?}");
+    let served = Served::start(bed, "begun", &[], None)?;
+    ensure!(served.docker(&["ps", "--all", "--format", "{{.Names}}"])? == "late\n", "the next one finds it");
+    served.docker(&["start", "--attach", "late"])?;
+    served.docker(&["rm", "late"])?;
     served.end()?;
     only_the_uplink(bed)
 }

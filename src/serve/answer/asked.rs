@@ -14,8 +14,8 @@ pub(crate) const LABEL_ASKED: &str = "dev.ringfence.asked";
 pub(crate) struct AskedFor {
     /// Image as it was written.
     pub(crate) image: String,
-    /// Words of the whole command that are the entrypoint's. (The words themselves are on the engine:
-    /// labels are in its events, and command lines have passwords.)
+    /// Number of words of the whole command that are the entrypoint's. (The words themselves are on
+    /// the engine: labels are in its events, and command lines have passwords.)
     pub(crate) entrypoint: usize,
     /// Host name; empty: the engine's, of the id.
     pub(crate) hostname: String,

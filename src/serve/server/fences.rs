@@ -45,7 +45,7 @@ pub(crate) struct MemberFence {
     pub(crate) proof: FenceProof,
     /// Held while a member starts or ends: the fence waits for one first program at a time.
     pub(crate) turn: Mutex<()>,
-    /// Set when containers are in it that this `serve` does not keep. They are a person's to remove.
+    /// Set when containers are in it that this `serve` does not keep: a person removes them.
     pub(crate) holds_others: Cell<bool>,
     /// Creations that are under way in it.
     busy: Cell<usize>,

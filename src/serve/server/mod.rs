@@ -96,7 +96,7 @@ pub(crate) struct ServeRequest {
     pub(crate) layers: Wanted,
     /// Directories below which files are given, without links.
     pub(crate) roots: Vec<PathBuf>,
-    /// The same as the person named them, absolute.
+    /// Paths by which the person named them, absolute.
     pub(crate) named: Vec<PathBuf>,
     /// Limits of one container.
     pub(crate) limits: Asked,
@@ -245,14 +245,15 @@ async fn accept(serving: &Rc<Serving>, listener: UnixListener) {
 /// Answers one client, request by request.
 async fn speak(serving: Rc<Serving>, client: UnixStream, place: Place) {
     let answer = service_fn(move |request| answer(Rc::clone(&serving), request, Rc::clone(&place)));
-    let connection = server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        // One that says nothing gives its place back.
-        .header_read_timeout(SILENCE)
-        // A client that goes away ends what it waits for.
-        .half_close(false)
-        .serve_connection(TokioIo::new(client), answer);
-    let _ = connection.with_upgrades().await;
+    let _ = connection_rules().serve_connection(TokioIo::new(client), answer).with_upgrades().await;
+}
+
+/// Returns the rules of a client's connection: one that says nothing gives its place back, and a
+/// client that goes away ends what it waits for.
+fn connection_rules() -> server::conn::http1::Builder {
+    let mut rules = server::conn::http1::Builder::new();
+    rules.timer(TokioTimer::new()).header_read_timeout(SILENCE).half_close(false);
+    rules
 }
 
 async fn answer(
@@ -384,5 +385,41 @@ impl Serving {
                 "{left} containers stay in their fences; `ringfence serve` at the same socket finds them again"
             ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_ends_and_one_that_waits_for_its_answer_does_not() {
+        let slow = || {
+            service_fn(|_: Request<Incoming>| async {
+                sleep(SILENCE * 10).await;
+                Ok::<_, Infallible>(http::nothing(204))
+            })
+        };
+        for said in ["", "GET /_ping HTTP/1.1\r\nHost: d"] {
+            let (mut client, own) = UnixStream::pair().unwrap();
+            client.write_all(said.as_bytes()).await.unwrap();
+            let began = Instant::now();
+            let _ = connection_rules().serve_connection(TokioIo::new(own), slow()).await;
+            assert!((SILENCE..SILENCE * 2).contains(&began.elapsed()), "{said:?}: {:?}", began.elapsed());
+        }
+        let (mut client, own) = UnixStream::pair().unwrap();
+        let serving = connection_rules().serve_connection(TokioIo::new(own), slow());
+        let asking = async {
+            let ask = b"POST /wait HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n";
+            client.write_all(ask).await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let (served, answer) = tokio::join!(serving, asking);
+        assert!(served.is_ok() && answer.starts_with("HTTP/1.1 204"), "{served:?} {answer}");
     }
 }
