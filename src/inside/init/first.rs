@@ -13,7 +13,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, exit};
 
-use crate::kernel::{self, SignalSet};
+use super::kernel::{self, SignalSet};
 
 /// Status of a program that a signal has ended, less the signal's number.
 const BY_SIGNAL: i32 = 128;
