@@ -1,4 +1,4 @@
-//! What the first process of a container owes the others: it takes the ends of programs whose
+//! Duties of the first process of a container: it takes the ends of programs whose
 //! parents are gone, hands signals on, and gives the terminal to the agent.
 //!
 //! ```text

@@ -60,8 +60,8 @@ pub(crate) fn next_signal() -> io::Result<c_int> {
 pub(crate) fn begin_apart(command: &mut Command, held: SignalSet) {
     command.process_group(0);
     let apart = move || {
-        // SAFETY: it takes numbers. Where stdin is no terminal, nothing comes of it. The signal of a
-        // group in the background is still held back.
+        // SAFETY: it takes numbers. Where stdin is no terminal, nothing comes of it. The signal of
+        // a group in the background is still held back.
         unsafe { tcsetpgrp(STDIN, getpid()) };
         // SAFETY: the set lives longer than the call, and nothing is written.
         match unsafe { sigprocmask(SIG_SETMASK, &raw const held, std::ptr::null_mut()) } {

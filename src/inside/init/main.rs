@@ -7,8 +7,8 @@
 //! The build compiles it by itself, static and with the standard library alone: nothing of the
 //! image runs, or is loaded, before the word is there. Without the word it ends, and no instruction
 //! of the agent ran. User, capabilities, filter of system calls, directory, terminal and signals
-//! are those that the agent gets. The first process of a container stays beside the agent; any other
-//! becomes it.
+//! are those that the agent gets. The first process of a container stays beside the agent; any
+//! other becomes it.
 
 mod first;
 mod kernel;

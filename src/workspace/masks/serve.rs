@@ -67,7 +67,7 @@ pub(crate) struct Laying {
     pub(crate) places: Vec<String>,
     /// Warnings about other runs on the same files.
     pub(crate) told: Vec<String>,
-    /// Place of the agent's first program, where that is ringfence's own, which waits for the covers.
+    /// Place of the agent's first program, where that is ringfence's own and waits for the covers.
     pub(crate) by_init: Option<InitPlace>,
     /// Covered files, to be watched while the agent works.
     pub(crate) covered: Arc<Covered>,
