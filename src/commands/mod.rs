@@ -198,7 +198,7 @@ pub(crate) fn refuse_group(found: &crate::supervisor::inventory::WorkflowSummary
         Some(_) => {
             let what = format!("{} is a group of containers of `ringfence serve`, and no run", found.id);
             Err(Failure::new(COULD_NOT_RUN, what)
-                .hint("enter, read and forward them by its socket: docker exec, docker logs, docker run -p"))
+                .hint("use its socket for them: docker exec, docker logs, docker wait, docker run -p"))
         }
     }
 }

@@ -19,6 +19,9 @@ pub(crate) async fn wait(engine_host: Option<&str>, wanted: &[String]) -> Result
     let runs = AllRuns::gather(engine_host).await?;
     // All words are understood before the first run is waited for.
     let all = wanted.iter().map(|word| runs.meant(word)).collect::<Result<Vec<_>, _>>()?;
+    for (_, found) in all.iter().filter_map(|run| run.live) {
+        super::refuse_group(found)?;
+    }
     let mut failures = Vec::new();
     for run in all {
         match status_of(run).await {
