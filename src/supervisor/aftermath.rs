@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::live;
-use crate::supervisor::spec::workflow::{Helpers, Role, Workflow};
+use crate::supervisor::spec::workflow::{Helpers, Workflow};
 use crate::term::Failure;
 use crate::wire::WorkflowId;
 use crate::workspace::aftermath::{self, Abandoned, Aftermath, SettleReport, list};
@@ -26,15 +26,16 @@ const STEP: Duration = Duration::from_millis(50);
 /// An engine that says nothing for so long is not waited for.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Puts back after the agent of a workflow, once that has ended. What cannot be done now stays in
-/// `held`.
+/// Puts back after a container of a workflow, once `container` has ended. What cannot be done now
+/// stays in `held`.
 pub(crate) async fn settle(
     engine: &Engine,
     workflow: &Workflow,
+    container: &str,
     held: &mut Option<Aftermath>,
     covered: Option<&Covered>,
 ) -> Option<Report> {
-    if held.is_none() || !has_ended(engine, workflow).await {
+    if held.is_none() || !has_ended(engine, container).await {
         return None;
     }
     let mut told = held.take()?.settle();
@@ -131,15 +132,15 @@ fn rest(report: &Report) -> Vec<String> {
     [report.told.left(&report.place), report.told.changes()].concat()
 }
 
-async fn has_ended(engine: &Engine, workflow: &Workflow) -> bool {
-    timeout(SILENCE, is_seen_to_end(engine, workflow)).await.unwrap_or(false)
+/// Waits a while until a container is seen to have ended; tells whether it was.
+pub(crate) async fn has_ended(engine: &Engine, container: &str) -> bool {
+    timeout(SILENCE, is_seen_to_end(engine, container)).await.unwrap_or(false)
 }
 
-async fn is_seen_to_end(engine: &Engine, workflow: &Workflow) -> bool {
-    let agent = workflow.object(Role::Agent);
+async fn is_seen_to_end(engine: &Engine, container: &str) -> bool {
     let looks = ENDING.as_millis() / STEP.as_millis();
     for _ in 0..looks {
-        match engine.inspect_container(&agent, None).await {
+        match engine.inspect_container(container, None).await {
             Err(error) => return engine::is_missing(&error),
             Ok(found) => {
                 let state = found.state.unwrap_or_default();

@@ -1,8 +1,11 @@
 //! `ringfence serve`: what ended, or was lost, while it was away.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use integration::command::{bounded, until};
 use integration::testbed::Testbed;
 
@@ -13,6 +16,8 @@ use crate::serve::{SOON, Served};
 pub(crate) const TESTS: &[Test] = &[
     ("what ended while serve was away is removed, and what is lost is ended and can be removed", away),
     ("a group's time goes on while serve is away", time),
+    ("another policy's groups are ended, and nothing joins them", other_policy),
+    ("a start that was under way is no start, and no stranger speaks for a group", under_way),
     ("what a client has begun comes to its end before serve does", begun),
 ];
 
@@ -49,7 +54,8 @@ fn away(bed: &Testbed) -> Result<()> {
     detached(&served, bed, "short", &["--rm"])?;
     detached(&served, bed, "unguarded", &[])?;
     detached(&served, bed, "again", &["--rm"])?;
-    detached(&served, bed, "stays", &[])?;
+    detached(&served, bed, "stays", &["--rm"])?;
+    detached(&served, bed, "cut", &["--network", "none"])?;
     let short = on_engine(bed, "short")?;
     let (guard, other) = (helper(bed, "unguarded", "guard")?, helper(bed, "again", "guard")?);
     let unguarded = on_engine(bed, "unguarded")?;
@@ -62,12 +68,15 @@ fn away(bed: &Testbed) -> Result<()> {
     let served = Served::start(bed, "away", &[], None)?;
     until("the unguarded one is ended", SOON, || runs(bed, &unguarded).is_ok_and(|runs| !runs))?;
     let listed = served.docker(&["ps", "--all", "--format", "{{.Names}} {{.State}}"])?;
-    ensure!(listed == "stays running\nunguarded exited\n", "{listed}");
+    ensure!(listed == "cut running\nstays running\nunguarded exited\n", "{listed}");
     let started = served.try_docker(&["start", "unguarded"])?;
     ensure!(started.stderr.contains("is lost"), "it starts no more: {started:?}");
     ensure!(served.docker(&["exec", "stays", "echo", "inside"])? == "inside\n", "another goes on");
+    // What is to be removed at its end is kept over a restart.
+    served.docker(&["restart", "--time", "0", "stays"])?;
+    ensure!(served.docker(&["exec", "stays", "echo", "inside"])? == "inside\n", "it runs again");
     served.docker(&["rm", "unguarded"])?;
-    served.docker(&["rm", "--force", "stays"])?;
+    served.docker(&["rm", "--force", "stays", "cut"])?;
     served.end()?;
     only_the_uplink(bed)
 }
@@ -85,6 +94,79 @@ fn time(bed: &Testbed) -> Result<()> {
     ensure!(served.docker(&["ps", "--all", "--format", "{{.Names}}"])? == "timed\n", "it is listed");
     served.docker(&["rm", "timed"])?;
     served.end()?;
+    only_the_uplink(bed)
+}
+
+fn other_policy(bed: &Testbed) -> Result<()> {
+    let shop = ["--label", "com.docker.compose.project=shop"];
+    let served = Served::start(bed, "policy", &["permitted.test"], None)?;
+    detached(&served, bed, "old", &shop)?;
+    let old = on_engine(bed, "old")?;
+    let (group, _) = old.split_once("-member-").context("a member's name")?;
+    let id = group.rsplit('-').next().unwrap_or_default();
+    let waited = bed.ringfence.call(&["wait", id])?;
+    ensure!(!waited.status.success() && waited.stderr.contains("docker wait"), "{waited:?}");
+    drop(served);
+    ensure!(runs(bed, &old)?, "it goes on while serve is away");
+    let served = Served::start(bed, "policy", &[], None)?;
+    until("the old one is ended", SOON, || runs(bed, &old).is_ok_and(|runs| !runs))?;
+    ensure!(served.said().contains("made with another policy"), "{}", served.said());
+    let started = served.try_docker(&["start", "old"])?;
+    ensure!(started.stderr.contains("is lost"), "it starts no more: {started:?}");
+    let beside = served.try_docker(&["create", "--network", "container:old", &bed.images.agent])?;
+    ensure!(beside.stderr.contains("is lost"), "nothing is made beside it: {beside:?}");
+    detached(&served, bed, "new", &shop)?;
+    let new = on_engine(bed, "new")?;
+    ensure!(!new.starts_with(group), "the group's next container has a fence of its own: {new}");
+    served.docker(&["rm", "--force", "old", "new"])?;
+    served.end()?;
+    only_the_uplink(bed)
+}
+
+/// Makes a container that says of itself what a member says, and that it is of another group.
+fn stranger(bed: &Testbed, member: &str) -> Result<()> {
+    let said = bed.engine.docker(&["inspect", "--format", "{{json .Config.Labels}}", member])?;
+    let mut labels: BTreeMap<String, String> = serde_json::from_str(&said)?;
+    labels.insert("dev.ringfence.group".to_owned(), "compose:other".to_owned()).context("its group")?;
+    let words: Vec<String> = labels.iter().map(|(name, value)| format!("--label={name}={value}")).collect();
+    let fence = format!("container:{}", helper(bed, "young", "fence")?);
+    let name = format!("{member}-stranger");
+    let mut create = vec!["create", "--name", &name, "--network", &fence];
+    create.extend(words.iter().map(String::as_str));
+    create.extend([bed.images.agent.as_str(), "true"]);
+    bed.engine.docker(&create).map(drop)
+}
+
+fn under_way(bed: &Testbed) -> Result<()> {
+    let project = bed.directory.path().join("under-way");
+    fs::create_dir_all(&project)?;
+    let mount = format!("{}:/w", project.display());
+    let served = Served::start(bed, "under-way", &[], Some(&project))?;
+    detached(&served, bed, "young", &["--volume", &mount])?;
+    detached(&served, bed, "waits", &["--volume", &mount])?;
+    let (young, waits) = (on_engine(bed, "young")?, on_engine(bed, "waits")?);
+    let mounts = bed.engine.docker(&["inspect", "--format", "{{json .Mounts}}", &waits])?;
+    let mounts: Vec<serde_json::Value> = serde_json::from_str(&mounts)?;
+    let sources = mounts.iter().filter_map(|mount| mount["Source"].as_str());
+    let words: Vec<PathBuf> =
+        sources.filter(|source| source.contains("/words-")).map(PathBuf::from).collect();
+    let [words] = &words[..] else { bail!("{mounts:?}") };
+    ensure!(fs::read(words)?.is_empty(), "no start of it is under way");
+    drop(served);
+    // As they are from before the engine's start until its own program may begin.
+    fs::write(words, "ask\ngo\n")?;
+    stranger(bed, &young)?;
+    let served = Served::start(bed, "under-way", &[], Some(&project))?;
+    until("what was not let begin is ended", SOON, || runs(bed, &waits).is_ok_and(|runs| !runs))?;
+    ensure!(served.docker(&["exec", "young", "echo", "inside"])? == "inside\n", "what was goes on");
+    served.docker(&["start", "waits"])?;
+    ensure!(served.docker(&["exec", "waits", "echo", "inside"])? == "inside\n", "it begins anew");
+    // A person removes what only says that it is a member.
+    let (group, _) = young.split_once("-member-").context("a member's name")?;
+    served.docker(&["rm", "--force", "young", "waits"])?;
+    served.end()?;
+    let stopped = bed.ringfence.call(&["stop", group.rsplit('-').next().unwrap_or_default()])?;
+    ensure!(stopped.status.success(), "{stopped:?}");
     only_the_uplink(bed)
 }
 

@@ -67,6 +67,7 @@ pub(crate) fn create(ask: &CreateAsk, ground: &Ground<'_>, found: &Found) -> Res
     let mut spec = MemberSpec {
         name: ask.name.clone(),
         group: network.group,
+        beside: network.beside,
         cut_off: network.cut_off,
         entrypoint: words("Entrypoint", body.entrypoint.as_ref())?,
         // An empty command is the image's, as with engines.

@@ -9,6 +9,7 @@ use crate::serve::denied::Denied;
 use crate::serve::request::bodies::{CreateBody, EndpointBody, HostBody};
 use crate::serve::request::names::is_name;
 use crate::serve::text::shown;
+use crate::wire::EngineId;
 
 /// The engine's own network, by the names under which clients ask for it.
 const DEFAULT: [&str; 3] = ["", "default", "bridge"];
@@ -85,6 +86,8 @@ pub(super) struct NetworksAsked {
 pub(super) struct Networks {
     /// The group.
     pub(super) group: GroupKey,
+    /// The member in whose very fence the container is to be.
+    pub(super) beside: Option<EngineId>,
     /// Set when the container reaches nothing.
     pub(super) cut_off: bool,
     /// The client's words.
@@ -113,9 +116,11 @@ impl Networks {
             })
             .collect::<BTreeMap<_, _>>();
         let asked = NetworksAsked { mode, by_name };
+        let mut beside = None;
         let group = match &word {
             NetworkWord::Container(of) => {
                 let member = found.containers.get(of).ok_or_else(|| Denied::no_container(of))?;
+                beside = Some(member.id.clone());
                 GroupKey::Joins(member.group.clone())
             }
             NetworkWord::Nothing => GroupKey::Alone,
@@ -131,7 +136,7 @@ impl Networks {
                 ));
             }
         }
-        Ok(Networks { group, cut_off: word == NetworkWord::Nothing, asked })
+        Ok(Networks { group, beside, cut_off: word == NetworkWord::Nothing, asked })
     }
 }
 

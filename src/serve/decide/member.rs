@@ -15,6 +15,8 @@ pub(crate) struct MemberSpec {
     pub(crate) name: Option<MemberName>,
     /// The group whose fence it joins.
     pub(crate) group: GroupKey,
+    /// The member in whose very fence it is to be: `NetworkMode: container:…`.
+    pub(crate) beside: Option<EngineId>,
     /// Set when it reaches nothing: `NetworkMode: none`.
     pub(crate) cut_off: bool,
     /// Image; by its id, what was looked at is what runs.

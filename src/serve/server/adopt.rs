@@ -2,27 +2,28 @@
 //!
 //! Labels alone prove nothing: an image can have them. A member is one whose name ringfence gave,
 //! whose network is that of a fence with a record on this machine, and whose labels say that it is
-//! this socket's. Members of a fence that is lost are ended and stay, so that a client can remove
-//! them. What is no member and says that it is, is ended too.
+//! this socket's. A fence that was made with another policy is as good as lost. Members of a fence
+//! that is lost are ended and stay, so that a client can remove them. What is no member and says
+//! that it is, is ended too.
 
 use std::cell::{Cell, RefCell};
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bollard::query_parameters::KillContainerOptions;
-use jiff::Timestamp;
+use netpolicy::policy::Policy;
 use serde_json::Value;
 
 use super::create::{names_with, text};
-use super::fences::{FenceProof, MemberFence};
+use super::fences::{ALONE, FenceProof, MemberFence};
 use super::files::BindAsk;
 use super::http::Sent;
 use super::members::{MemberFiles, ServedMember};
 use super::start::{never_ran, open_ports};
 use super::state::Serving;
-use crate::host::clock::unix_seconds;
 use crate::host::state;
 use crate::serve::answer::asked::{AskedFor, LABEL_ASKED};
 use crate::serve::denied::Denied;
@@ -33,11 +34,8 @@ use crate::supervisor::records::runs::Run;
 use crate::supervisor::run::shared_fence::{Adoption, SharedFence};
 use crate::supervisor::spec::workflow::{LABEL_COVERS, LABEL_GROUP, LABEL_NAMES, LABEL_SERVE, Role};
 use crate::term::{COULD_NOT_RUN, Failure};
-use crate::wire::WorkflowId;
 use crate::wire::init::InitPlace;
-
-/// A first program that was not let begin has ended after these seconds.
-const ADMISSION: i64 = 30;
+use crate::wire::{PolicyDigest, WorkflowId};
 
 impl Serving {
     /// Finds the members of an earlier `serve`, and keeps their fences.
@@ -92,8 +90,9 @@ impl Serving {
             }
         }
         let Some((_, first)) = there.first() else { return Ok(()) };
-        let key = text(first, &format!("/Config/Labels/{LABEL_GROUP}")).to_owned();
-        let fence = self.keep_fence(found, key).await?;
+        // That of a fence whose proof is gone, and which is lost.
+        let said = text(first, &format!("/Config/Labels/{LABEL_GROUP}"));
+        let fence = self.keep_fence(found, said).await?;
         // It stays until all of them were looked at.
         let _claim = self.hold(&fence);
         let mut unkept = Vec::new();
@@ -115,7 +114,7 @@ impl Serving {
     async fn keep_fence(
         self: &Rc<Self>,
         found: &WorkflowSummary,
-        key: String,
+        said: &str,
     ) -> Result<Rc<MemberFence>, Failure> {
         let proof = FenceProof::read(&self.facts, found.id);
         // What is gone is known by its record.
@@ -124,18 +123,21 @@ impl Serving {
         let helpers = helpers.ok_or_else(unknown)?;
         let doubt = match &proof {
             None => Some("nothing says how its fence was proven".to_owned()),
-            Some(proof) => match self.prove(&helpers, proof.ends).await {
+            Some(proof) if !is_made_with(&self.facts.policy, found.digest.as_ref(), &proof.key) => {
+                Some("it was made with another policy".to_owned())
+            }
+            Some(proof) => match self.prove(&helpers, &proof.key, proof.ends).await {
                 Ok(now) if now == *proof => None,
                 Ok(_) => Some("the fence or the guard was started again".to_owned()),
                 Err(why) => Some(why),
             },
         };
-        let proof = proof.unwrap_or_default();
+        let proof = proof.unwrap_or_else(|| FenceProof { key: said.to_owned(), ..FenceProof::default() });
         let ends = SystemTime::UNIX_EPOCH + Duration::from_secs(proof.ends);
         let adoption = Adoption { found, helpers, doubt, ends };
         let folder = MemberFence::files(&self.facts, found.id, &proof)?;
         let shared = SharedFence::adopt(&self.facts.engine, adoption).await?;
-        let fence = Rc::new(MemberFence::new(key, shared, proof, folder));
+        let fence = Rc::new(MemberFence::new(shared, proof, folder));
         self.all_fences.borrow_mut().push(Rc::clone(&fence));
         Ok(fence)
     }
@@ -181,6 +183,9 @@ impl Serving {
             files: self.files_of(fence, inspected, covers).map_err(|failure| failure.tell()).ok()?,
             covers,
             has_begun: Cell::new(false),
+            is_starting: Cell::new(false),
+            is_unsettled: Cell::new(false),
+            restarts: Rc::default(),
             ports: RefCell::default(),
             forwarding: RefCell::default(),
             aftermath: RefCell::default(),
@@ -221,7 +226,8 @@ impl Serving {
             }
         }
         let memory = inspected["HostConfig"]["Tmpfs"].as_object().map(|all| all.keys().cloned().collect());
-        let words = fence.words(covers)?;
+        // What is in it tells whether a start is under way.
+        let words = fence.words_of(covers);
         Ok(Some(MemberFiles { asked, laid, words, memory: memory.unwrap_or_default() }))
     }
 
@@ -230,7 +236,7 @@ impl Serving {
     async fn take_again(self: &Rc<Self>, member: Rc<ServedMember>, inspected: &Value) {
         self.members.borrow_mut().insert(member.id.clone(), Rc::clone(&member));
         let runs = ServedMember::runs(inspected);
-        if runs && may_go_on(&member, inspected) {
+        if runs && self.may_go_on(&member) {
             member.has_begun.set(true);
             if let Err(denied) = open_ports(self, &member).await {
                 crate::term::talk(crate::term::line(&denied.message));
@@ -238,9 +244,10 @@ impl Serving {
             return;
         }
         if runs {
-            self.kill(&member).await;
+            self.end(&member).await;
+        } else {
+            self.settle(&member).await;
         }
-        self.settle(&member).await;
         if member.asked.auto_remove
             && !never_ran(inspected)
             && let Err(denied) = self.remove_now(&member, true, true, self.facts.version).await
@@ -248,12 +255,61 @@ impl Serving {
             crate::term::talk(crate::term::line(&denied.message));
         }
     }
+
+    /// Tells whether a member that runs may go on: its fence stands, somebody let it begin, and its
+    /// files lie below projects that are still given.
+    fn may_go_on(&self, member: &ServedMember) -> bool {
+        let is_given = |ask: &BindAsk| self.facts.roots.iter().any(|root| ask.source.starts_with(&root.path));
+        let of_files = |files: &MemberFiles| was_let_begin(&files.words) && files.asked.iter().all(is_given);
+        member.fence.shared.check().is_none() && member.files.as_ref().is_none_or(of_files)
+    }
 }
 
-/// Tells whether a member that runs may go on: its fence stands, and somebody let it begin.
-fn may_go_on(member: &ServedMember, inspected: &Value) -> bool {
-    let begun = text(inspected, "/State/StartedAt").parse::<Timestamp>().map(Timestamp::as_second);
-    let now = i64::try_from(unix_seconds()).unwrap_or(i64::MAX);
-    let is_old = begun.is_ok_and(|begun| now - begun >= ADMISSION);
-    member.fence.shared.check().is_none() && (member.files.is_none() || is_old)
+/// Tells whether a fence was made with a policy. That of a container alone may be cut off.
+fn is_made_with(policy: &Policy, digest: Option<&PolicyDigest>, key: &str) -> bool {
+    let is_that_of = |policy: &Policy| digest.is_some_and(|digest| digest.to_string() == policy.digest());
+    let cut_off = || is_that_of(&Policy { network_denied: true, ..policy.clone() });
+    is_that_of(policy) || key.starts_with(ALONE) && cut_off()
+}
+
+/// Tells whether a first program was let begin, by the file with its words: they are in it until
+/// then.
+fn was_let_begin(words: &Path) -> bool {
+    fs::metadata(words).is_ok_and(|found| found.len() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fence_of_another_policy_is_none_of_this_one() {
+        let now = Policy::nothing();
+        let cut_off = Policy { network_denied: true, ..now.clone() };
+        let other = Policy { project_trusted: !now.project_trusted, ..now.clone() };
+        let digest = |policy: &Policy| policy.digest().parse::<PolicyDigest>().unwrap();
+        for (made_with, key, kept) in [
+            (&now, "compose:shop", true),
+            (&now, "alone:0000002a", true),
+            (&cut_off, "alone:0000002a", true),
+            (&cut_off, "compose:shop", false),
+            (&other, "compose:shop", false),
+            (&other, "alone:0000002a", false),
+        ] {
+            assert_eq!(is_made_with(&now, Some(&digest(made_with)), key), kept, "{key}");
+        }
+        assert!(!is_made_with(&cut_off, Some(&digest(&now)), "alone:0000002a"), "what is cut off now");
+        assert!(!is_made_with(&now, None, "alone:0000002a"));
+    }
+
+    #[test]
+    fn words_that_are_there_say_that_a_start_is_under_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let words = folder.path().join("words");
+        assert!(!was_let_begin(&words), "nobody knows");
+        fs::write(&words, "ask\ngo\n").unwrap();
+        assert!(!was_let_begin(&words));
+        fs::write(&words, "").unwrap();
+        assert!(was_let_begin(&words));
+    }
 }

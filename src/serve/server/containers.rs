@@ -5,6 +5,7 @@ use std::rc::Rc;
 use hyper::body::{Bytes, Incoming};
 use hyper::http::request::Parts;
 use serde_json::{Value, json};
+use tokio::sync::MutexGuard;
 
 use super::http::{Answer, Sent, json, nothing, passed};
 use super::members::ServedMember;
@@ -100,8 +101,12 @@ impl Serving {
             ContainerCall::Inspect { .. } => self.show_member(&member, call, version).await,
             ContainerCall::Start => self.started(&member, version).await,
             ContainerCall::Restart(stopping) => {
+                // It is not removed between its end and its start.
+                let _held = Rc::clone(&member.restarts);
                 let stop = ContainerCall::Stop(stopping.clone());
+                let turn = self.unless_starting(&member).await?;
                 self.http.json(&stop.upstream(&member.id), version, Sent::Nothing).await?;
+                drop(turn);
                 self.started(&member, version).await.map(|_| nothing(204))
             }
             ContainerCall::Rename { name } => self.rename(&member, name.as_str(), version).await,
@@ -122,12 +127,31 @@ impl Serving {
             | ContainerCall::Top
             | ContainerCall::Changes
             | ContainerCall::Wait { .. }
-            | ContainerCall::Resize { .. }
-            | ContainerCall::Unpause
+            | ContainerCall::Resize { .. } => self.pass(&member, call, version).await,
+            ContainerCall::Unpause
             | ContainerCall::Stop(Stopping { .. })
             | ContainerCall::Kill { .. }
-            | ContainerCall::Pause => self.pass(&member, call, version).await,
+            | ContainerCall::Pause => {
+                let _turn = self.unless_starting(&member).await?;
+                self.pass(&member, call, version).await
+            }
         }
+    }
+
+    /// Refuses what ends a member, or holds it up, while its start is under way: its first program
+    /// would stand still before it was let begin. Nothing starts one that does not run while the
+    /// returned turn is held.
+    async fn unless_starting<'a>(
+        &self,
+        member: &'a ServedMember,
+    ) -> Result<Option<MutexGuard<'a, ()>>, Denied> {
+        if member.is_starting.get() {
+            return Err(Denied::new(409, "the container's start is under way; ask again after that"));
+        }
+        Ok(match member.has_begun.get() {
+            true => None,
+            false => Some(member.fence.turn.lock().await),
+        })
     }
 
     /// Passes a call on, written anew.

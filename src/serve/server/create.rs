@@ -75,9 +75,12 @@ impl Serving {
         let covers = random()?;
         let name = spec.name.as_ref().map_or_else(|| format!("fenced-{covers}"), ToString::to_string);
         let naming = self.name(name)?;
-        let claim = self.claim(&spec.group, spec.cut_off).await?;
+        let claim = self.claim(&spec).await?;
         if let Some(why) = claim.fence.shared.check() {
-            return Err(Denied::new(503, format!("the fence of this group is lost: {why}")));
+            let what = format!(
+                "the fence that this container would be in is lost ({why}); remove the containers there and make them again"
+            );
+            return Err(Denied::new(503, what));
         }
         let made = self.make_in(&claim, &spec, &naming.name, covers, version).await;
         if made.is_err() {
@@ -179,6 +182,9 @@ impl Serving {
             files: words.map(|words| MemberFiles { asked, laid, words, memory }),
             covers,
             has_begun: Cell::new(false),
+            is_starting: Cell::new(false),
+            is_unsettled: Cell::new(false),
+            restarts: Rc::default(),
             ports: RefCell::default(),
             forwarding: RefCell::default(),
             aftermath: RefCell::default(),

@@ -86,7 +86,7 @@ impl Serving {
         let found = self.inspect(&member.id, version).await;
         match found {
             Err(denied) if denied.status == 404 => self.gone(member, false).await,
-            Ok(found) if !ServedMember::runs(&found) && member.has_begun.get() => {
+            Ok(found) if !ServedMember::runs(&found) && member.is_to_be_settled() => {
                 self.settle(member).await;
                 drop(turn);
                 self.remove_if_asked(member, version).await;
@@ -116,6 +116,7 @@ impl Serving {
     /// Removes a member that has ended, where its client asked for that.
     pub(crate) async fn remove_if_asked(self: &Rc<Self>, member: &Rc<ServedMember>, version: ApiMinor) {
         if member.asked.auto_remove
+            && !member.is_restarted()
             && let Err(denied) = self.remove_now(member, true, false, version).await
         {
             crate::term::talk(crate::term::line(&denied.message));

@@ -16,7 +16,7 @@ use super::members::ServedMember;
 use super::state::{Facts, Serving};
 use crate::host::clock::unix_seconds;
 use crate::layers::record::Record;
-use crate::serve::decide::member::GroupKey;
+use crate::serve::decide::member::{GroupKey, MemberSpec};
 use crate::serve::denied::Denied;
 use crate::supervisor::forward::ForwardRequest;
 use crate::supervisor::run::RunRequest;
@@ -33,7 +33,7 @@ const IDLE: Duration = Duration::from_secs(120);
 /// Fences at once: each has three containers.
 const MOST: usize = 64;
 /// Beginning of the key of a fence for one container.
-const ALONE: &str = "alone:";
+pub(super) const ALONE: &str = "alone:";
 
 /// A fence with the members' files of names.
 pub(crate) struct MemberFence {
@@ -52,10 +52,12 @@ pub(crate) struct MemberFence {
     folder: PathBuf,
 }
 
-/// Facts of a fence when it was proven, written down beside its files. A helper that was started
-/// again since is not the one that was proven.
+/// Facts of a fence when it was proven, written down beside its files: no container's label says
+/// them. A helper that was started again since is not the one that was proven.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FenceProof {
+    /// Key of its group.
+    pub(crate) key: String,
     /// The time of the fence's start, as the engine tells it.
     pub(crate) fence: String,
     /// That of the guard.
@@ -105,7 +107,8 @@ impl MemberFence {
     }
 
     /// Makes a fence of its parts.
-    pub(crate) fn new(key: String, shared: SharedFence, proof: FenceProof, folder: PathBuf) -> MemberFence {
+    pub(crate) fn new(shared: SharedFence, proof: FenceProof, folder: PathBuf) -> MemberFence {
+        let key = proof.key.clone();
         let (turn, busy, holds_others) = (Mutex::new(()), Cell::new(0), Cell::new(false));
         MemberFence { key, shared, proof, turn, holds_others, busy, folder }
     }
@@ -123,9 +126,14 @@ impl MemberFence {
             .collect()
     }
 
-    /// Makes the file for the words of a member's first program.
+    /// Returns the place of the file for the words of a member's first program.
+    pub(crate) fn words_of(&self, member: WorkflowId) -> PathBuf {
+        self.folder.join(format!("words-{member}"))
+    }
+
+    /// Makes that file.
     pub(crate) fn words(&self, member: WorkflowId) -> Result<PathBuf, Failure> {
-        let path = self.folder.join(format!("words-{member}"));
+        let path = self.words_of(member);
         put(&path, "").map_err(|error| cannot(&path, &error))?;
         Ok(path)
     }
@@ -133,7 +141,7 @@ impl MemberFence {
     /// Removes that file.
     pub(crate) fn forget_words(&self, member: WorkflowId) {
         // Most members have none.
-        let _ = fs::remove_file(self.folder.join(format!("words-{member}")));
+        let _ = fs::remove_file(self.words_of(member));
     }
 
     /// Writes the names of all members into the file that all of them have.
@@ -173,13 +181,17 @@ fn cannot(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 impl Serving {
-    /// Returns the fence of a group, and makes it where there is none. `cut_off`: it reaches
-    /// nothing.
+    /// Returns the fence that a container is to be in: that of the member beside which it is, or
+    /// that of its group, which is made where there is none.
     ///
     /// # Errors
-    /// When it cannot be made, or is lost while it has members.
-    pub(crate) async fn claim(self: &Rc<Self>, group: &GroupKey, cut_off: bool) -> Result<Claim, Denied> {
-        let key = match group {
+    /// When it cannot be made.
+    pub(crate) async fn claim(self: &Rc<Self>, spec: &MemberSpec) -> Result<Claim, Denied> {
+        if let Some(id) = &spec.beside {
+            // Another fence of the same key reaches other names.
+            return Ok(self.hold(&self.member(id.as_ref())?.fence));
+        }
+        let key = match &spec.group {
             GroupKey::Joins(key) => key.clone(),
             GroupKey::Alone => format!("{ALONE}{}", random()?),
         };
@@ -195,7 +207,7 @@ impl Serving {
             );
             return Err(Denied::new(503, what));
         }
-        let made = self.fences.get_or_make(&key, || self.make_fence(&key, cut_off)).await;
+        let made = self.fences.get_or_make(&key, || self.make_fence(&key, spec.cut_off)).await;
         Ok(self.hold(&made.map_err(|failure| broken(&failure))?))
     }
 
@@ -228,14 +240,14 @@ impl Serving {
         let ends = unix_seconds().saturating_add(self.facts.limits.time.as_secs());
         let shared = SharedFence::make(&self.facts.engine, request).await?;
         crate::term::talk(format_args!("fence {} for {}", shared.id(), crate::term::line(key)));
-        let proven = self.prove(&shared.helpers, ends).await;
+        let proven = self.prove(&shared.helpers, key, ends).await;
         let made = proven.map_err(|why| Failure::new(COULD_NOT_RUN, why)).and_then(|proof| {
             let folder = MemberFence::files(&self.facts, shared.id(), &proof)?;
             Ok((proof, folder))
         });
         match made {
             Ok((proof, folder)) => {
-                let fence = Rc::new(MemberFence::new(key.to_owned(), shared, proof, folder));
+                let fence = Rc::new(MemberFence::new(shared, proof, folder));
                 self.all_fences.borrow_mut().push(Rc::clone(&fence));
                 Ok(fence)
             }
@@ -251,7 +263,7 @@ impl Serving {
     ///
     /// # Errors
     /// In words, when one of them does not run.
-    pub(crate) async fn prove(&self, helpers: &Helpers, ends: u64) -> Result<FenceProof, String> {
+    pub(crate) async fn prove(&self, helpers: &Helpers, key: &str, ends: u64) -> Result<FenceProof, String> {
         let started = async |id: &str, what: &str| {
             let found = self.inspect(id, self.facts.version).await.map_err(|_| format!("{what} is gone"))?;
             match ServedMember::runs(&found) {
@@ -261,7 +273,7 @@ impl Serving {
         };
         let fence = started(&helpers.fence, "the fence").await?;
         let guard = started(&helpers.guard, "the guard").await?;
-        Ok(FenceProof { fence, guard, ends })
+        Ok(FenceProof { key: key.to_owned(), fence, guard, ends })
     }
 
     /// Removes a fence some time after its last member.

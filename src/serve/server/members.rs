@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::fences::MemberFence;
+use super::fences::{MemberFence, put};
 use super::files::BindAsk;
 use super::state::Serving;
 use crate::serve::answer::asked::AskedFor;
@@ -19,6 +19,7 @@ use crate::serve::answer::shown::ServedPort;
 use crate::serve::denied::Denied;
 use crate::supervisor::forward::Forwarding;
 use crate::supervisor::spec::workflow::Role;
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
 use crate::workspace::aftermath::Aftermath;
 
@@ -43,6 +44,12 @@ pub(crate) struct ServedMember {
     pub(crate) covers: WorkflowId,
     /// Set while its own program may run: what is not begun has no exec.
     pub(crate) has_begun: Cell<bool>,
+    /// Set while its start is under way.
+    pub(crate) is_starting: Cell<bool>,
+    /// Set while it was not seen to end after a kill, so that its files are not put back yet.
+    pub(crate) is_unsettled: Cell<bool>,
+    /// Held by each restart of it that is under way: between stop and start it is not removed.
+    pub(crate) restarts: Rc<()>,
     /// Ports that lead to it.
     pub(crate) ports: RefCell<Vec<ServedPort>>,
     /// The carrying of those ports.
@@ -61,7 +68,8 @@ pub(crate) struct MemberFiles {
     pub(crate) asked: Vec<BindAsk>,
     /// Covers: their file on this machine, and their place.
     pub(crate) laid: Vec<(PathBuf, String)>,
-    /// The file with the words of its first program, empty but for the time of a start.
+    /// The file with the words of its first program. It is not empty while a start is under way: a
+    /// container that runs then was not let begin.
     pub(crate) words: PathBuf,
     /// Its places in memory.
     pub(crate) memory: Vec<String>,
@@ -104,5 +112,26 @@ impl ServedMember {
     /// Tells whether an answer of the engine says that a container runs.
     pub(crate) fn runs(inspected: &Value) -> bool {
         inspected["State"]["Running"].as_bool() == Some(true)
+    }
+
+    /// Empties the file with the words of its first program: no start is under way.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn empty_words(&self) -> Result<(), Failure> {
+        let Some(files) = &self.files else { return Ok(()) };
+        put(&files.words, "").map_err(|error| {
+            Failure::new(COULD_NOT_RUN, format!("cannot empty {}", files.words.display())).caused_by(&error)
+        })
+    }
+
+    /// Tells whether something is put back after its end.
+    pub(crate) fn is_to_be_settled(&self) -> bool {
+        self.has_begun.get() || self.is_unsettled.get()
+    }
+
+    /// Tells whether a restart of it is under way.
+    pub(crate) fn is_restarted(&self) -> bool {
+        Rc::strong_count(&self.restarts) > 1
     }
 }

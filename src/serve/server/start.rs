@@ -5,9 +5,13 @@
 //!  turn ─▶ fence and guard run? ─▶ ports taken ─▶ files looked at anew ─▶ journal ─▶ the fence waits
 //!       ─▶ engine starts it ─▶ first program asks ─▶ go ─▶ ports open
 //! ```
-//! Whatever fails on the way kills the container before its own program begins, or at once.
+//! Whatever fails on the way kills the container before its own program begins, or at once. Where
+//! the engine does not kill it, it is killed again until it was seen to end, and files are put back
+//! only then. The words of a start are in their file until its program begins: by them a later
+//! `serve` knows what was not let begin.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use bollard::query_parameters::KillContainerOptions;
 use serde_json::Value;
@@ -40,6 +44,23 @@ pub(crate) enum Started {
     Before,
 }
 
+/// Failure of a start.
+struct StartFailure {
+    denied: Denied,
+    /// Set when the container could have been started by its own state: engines remove one with
+    /// `--rm` then.
+    was_tried: bool,
+}
+
+impl From<Denied> for StartFailure {
+    fn from(denied: Denied) -> StartFailure {
+        StartFailure { denied, was_tried: false }
+    }
+}
+
+/// The time between two kills of a member that does not end.
+const AGAIN: Duration = Duration::from_secs(5);
+
 impl Serving {
     /// Starts a member. It goes on when the client goes away.
     ///
@@ -52,58 +73,74 @@ impl Serving {
     ) -> Result<Started, Denied> {
         let member = Rc::clone(member);
         self.to_its_end(|serving| async move {
-            let started = serving.start_now(&member, version).await;
-            if started.is_err() && member.asked.auto_remove && !member.is_leaving.get() {
+            let failure = match serving.start_now(&member, version).await {
+                Ok(started) => return Ok(started),
+                Err(failure) => failure,
+            };
+            if failure.was_tried && member.asked.auto_remove && !member.is_leaving.get() {
                 // Its client was told, and removes nothing itself.
                 let _ = serving.remove_now(&member, true, true, version).await;
             }
-            started
+            Err(failure.denied)
         })
         .await
     }
 
-    async fn start_now(&self, member: &ServedMember, version: ApiMinor) -> Result<Started, Denied> {
+    async fn start_now(
+        self: &Rc<Self>,
+        member: &Rc<ServedMember>,
+        version: ApiMinor,
+    ) -> Result<Started, StartFailure> {
         let _turn = member.fence.turn.lock().await;
+        member.is_starting.set(true);
+        let started = self.start_in_turn(member, version).await;
+        member.is_starting.set(false);
+        started
+    }
+
+    async fn start_in_turn(
+        self: &Rc<Self>,
+        member: &Rc<ServedMember>,
+        version: ApiMinor,
+    ) -> Result<Started, StartFailure> {
         if member.is_leaving.get() {
-            return Err(Denied::no_container(&member.name.borrow()));
+            return Err(Denied::no_container(&member.name.borrow()).into());
         }
         if member.is_copied() {
             let what = "a copy from or to the container is under way; start it after that";
-            return Err(Denied::new(409, what));
+            return Err(Denied::new(409, what).into());
         }
         let now = self.inspect(&member.id, version).await?;
         if ServedMember::runs(&now) {
             return Ok(Started::Before);
         }
-        self.settle(member).await;
+        if !self.settle(member).await {
+            return Err(Denied::new(409, "the container's end was not seen yet; ask again").into());
+        }
+        match self.try_start(member, version).await {
+            Ok(()) => Ok(Started::Now),
+            Err(denied) => {
+                self.end(member).await;
+                Err(StartFailure { denied, was_tried: true })
+            }
+        }
+    }
+
+    async fn try_start(&self, member: &ServedMember, version: ApiMinor) -> Result<(), Denied> {
         self.check_fence(member).await?;
         let request = forwards(member)?;
         let prepared = match &member.files {
             Some(files) => Some(self.prepare(member, files).await?),
             None => None,
         };
-        let mut started = self.begin(member, prepared, version).await;
-        if let Some(files) = &member.files {
-            // The container's own program finds no words of any start.
-            let emptied = put(&files.words, "");
-            started = started.and(emptied.map_err(|error| {
-                Denied::new(500, format!("cannot empty {}: {error}", files.words.display()))
-            }));
-        }
+        self.begin(member, prepared, version).await?;
+        member.empty_words().map_err(|failure| broken(&failure))?;
         if let Some(why) = member.fence.shared.check() {
             // Those that ran when it was lost were ended; this one did not run yet.
-            started = started.and(Err(lost(&why)));
+            return Err(lost(&why));
         }
-        if started.is_ok() {
-            member.has_begun.set(true);
-            started = serve_ports(self, member, request).await;
-        }
-        if let Err(denied) = started {
-            self.kill(member).await;
-            self.settle(member).await;
-            return Err(denied);
-        }
-        Ok(Started::Now)
+        member.has_begun.set(true);
+        serve_ports(self, member, request).await
     }
 
     /// Refuses a fence that does not stand.
@@ -113,7 +150,7 @@ impl Serving {
             return Err(lost(&why));
         }
         let proof = &member.fence.proof;
-        match self.prove(&shared.helpers, proof.ends).await {
+        match self.prove(&shared.helpers, &proof.key, proof.ends).await {
             Ok(now) if now == *proof => Ok(()),
             Ok(_) => Err(lost("the fence or the guard was started again")),
             Err(why) => Err(lost(&why)),
@@ -177,35 +214,78 @@ impl Serving {
         Ok(())
     }
 
-    /// Kills a member that is not to run.
-    pub(crate) async fn kill(&self, member: &ServedMember) {
+    /// Kills a member that is not to run, and puts back after it. One that is not seen to end is
+    /// killed again and again.
+    pub(crate) async fn end(self: &Rc<Self>, member: &Rc<ServedMember>) {
+        self.kill(member).await;
+        if self.settle(member).await {
+            return;
+        }
+        let (serving, member) = (Rc::clone(self), Rc::clone(member));
+        tokio::task::spawn_local(async move {
+            while !serving.end_again(&member).await {
+                tokio::time::sleep(AGAIN).await;
+            }
+            if !member.is_leaving.get() {
+                serving.remove_if_asked(&member, serving.facts.version).await;
+            }
+        });
+    }
+
+    /// Kills a member once more, unless it was settled meanwhile; tells whether nothing is left.
+    async fn end_again(&self, member: &ServedMember) -> bool {
+        let _turn = member.fence.turn.lock().await;
+        if member.is_leaving.get() || !member.is_unsettled.get() {
+            return true;
+        }
+        self.kill(member).await;
+        self.settle(member).await
+    }
+
+    async fn kill(&self, member: &ServedMember) {
         let options = KillContainerOptions { signal: "KILL".to_owned() };
-        // It may have ended.
+        // It may have ended. Whether it has is looked at afterwards.
         let _ = self.facts.engine.api.kill_container(&member.id, Some(options)).await;
     }
 
-    /// Puts back after a member that does not run, and closes its ports.
-    pub(crate) async fn settle(&self, member: &ServedMember) {
+    /// Puts back after a member that does not run, and closes its ports. Tells whether it was seen
+    /// to have ended; otherwise its files wait.
+    pub(crate) async fn settle(&self, member: &ServedMember) -> bool {
         member.has_begun.set(false);
         member.ports.take();
         let forwarding = member.forwarding.take();
         if let Some(forwarding) = forwarding {
             forwarding.end(&self.facts.engine).await;
         }
-        let shared = &member.fence.shared;
+        let (engine, shared) = (&self.facts.engine, &member.fence.shared);
+        let ended = aftermath::has_ended(engine, &member.id).await;
+        if !ended {
+            if !member.is_unsettled.replace(true) {
+                let name = crate::term::line(&*member.name.borrow());
+                crate::term::essential(format_args!(
+                    "{name} was not seen to end yet; what it left is put back after that"
+                ));
+            }
+            return false;
+        }
+        member.is_unsettled.set(false);
+        if let Err(failure) = member.empty_words() {
+            failure.tell();
+        }
         let mut held = member.aftermath.take();
         if held.is_some() {
-            let report = aftermath::settle(&self.facts.engine, &shared.workflow, &mut held, None).await;
+            let report = aftermath::settle(engine, &shared.workflow, &member.id, &mut held, None).await;
             report.iter().for_each(aftermath::tell);
+            member.aftermath.replace(held);
         } else if member.files.is_some() {
             // Of an earlier `serve`.
             let settled =
-                aftermath::settle_abandoned(&self.facts.engine, member.covers, Some(shared.helpers.clone()))
-                    .await;
+                aftermath::settle_abandoned(engine, member.covers, Some(shared.helpers.clone())).await;
             if let Err(failure) = settled {
                 failure.tell();
             }
         }
+        true
     }
 
     /// Asks the engine for a container.

@@ -53,7 +53,8 @@ impl Ended<'_> {
             keep_output(plan).await;
             guard.write_end_down(plan, end.event()).await;
             let covered = Some(&*plan.covers.covered);
-            report = aftermath::settle(&plan.engine, &plan.workflow, aftermath, covered).await;
+            let agent = plan.workflow.object(Role::Agent);
+            report = aftermath::settle(&plan.engine, &plan.workflow, &agent, aftermath, covered).await;
             kill(plan, Role::Guard, "TERM").await;
             end_fence(plan);
         }

@@ -34,6 +34,9 @@ fn the_first_that_fits_names_the_group() {
     ] {
         assert_eq!(group(fields), wanted, "{fields}");
     }
+    let spec = with(r#""HostConfig":{"NetworkMode":"container:db"}"#).unwrap();
+    assert_eq!(spec.beside, Some("1".repeat(64).parse().unwrap()), "that one's own fence, and no other");
+    assert!(with(compose).unwrap().beside.is_none());
     let plain = format!("network:{}", "4".repeat(64));
     assert_eq!(group(r#""HostConfig":{"NetworkMode":"plain"}"#), joins(&plain));
     let by_id = format!(r#""HostConfig":{{"NetworkMode":"{}"}}"#, "4".repeat(64));
@@ -77,7 +80,7 @@ fn networks_of_others_are_refused() {
     let denied = refused(with(endpoints));
     assert_eq!((denied.status, denied.message.as_str()), (404, "network other not found"));
     let none = with_host(r#""NetworkMode":"none""#).unwrap();
-    assert!(none.cut_off && none.group == GroupKey::Alone);
+    assert!(none.cut_off && none.group == GroupKey::Alone && none.beside.is_none());
     let both = with(
         r#""Labels":{"com.docker.compose.project":"other"},"HostConfig":{"NetworkMode":"shop_default"}"#,
     )
