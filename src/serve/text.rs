@@ -30,3 +30,14 @@ fn harmless(text: &str, longest: usize) -> String {
     }
     kept
 }
+
+/// Returns the most bytes with which an engine writes a text in JSON.
+pub(crate) fn written_length(text: &str) -> usize {
+    let of = |c: char| match c {
+        '"' | '\\' => 2,
+        '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => 6,
+        c if c.is_control() => 6,
+        c => c.len_utf8(),
+    };
+    text.chars().map(of).sum()
+}

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::labels::{strip, strip_at};
 use super::shown::Shown;
+use crate::serve::denied::Denied;
 use crate::serve::request::filters::Filters;
 use crate::supervisor::spec::environment::OWN;
 
@@ -170,16 +171,15 @@ pub(crate) const ENGINES_FILTERS: [&str; 6] = ["id", "label", "status", "exited"
 ///
 /// # Errors
 /// With the first of them.
-pub(crate) fn known_filters(filters: &Filters) -> Result<(), crate::serve::denied::Denied> {
+pub(crate) fn known_filters(filters: &Filters) -> Result<(), Denied> {
     let all: Vec<&str> = OWN_FILTERS.into_iter().chain(ENGINES_FILTERS).collect();
     filters.only(&all)
 }
 
 /// Tells whether a container fits the filters that ringfence answers. `image` is the engine's id of
 /// its image.
-pub(crate) fn fits(filters: &Filters, shown: &Shown<'_>, image: &str) -> bool {
+pub(crate) fn fits(filters: &Filters, names: &NamePatterns, shown: &Shown<'_>, image: &str) -> bool {
     let asked = shown.asked;
-    let name = |word: &str| name_fits(word, shown.name);
     let network = |word: &str| {
         let builtin = word == "bridge" && shown.networks.is_empty() && asked.network_mode != "none";
         builtin || shown.networks.iter().any(|network| network.name == word || network.id == word)
@@ -202,22 +202,63 @@ pub(crate) fn fits(filters: &Filters, shown: &Shown<'_>, image: &str) -> bool {
             || image.strip_prefix("sha256:").is_some_and(|hex| word.len() >= 12 && hex.starts_with(word))
             || tagged(word) == tagged(&asked.image)
     };
-    filters.admits("name", name)
+    names.admit(shown.name)
         && filters.admits("network", network)
         && filters.admits("publish", port(published))
         && filters.admits("expose", port(asked.tcp_ports()))
         && filters.admits("ancestor", ancestor)
 }
 
-/// Tells whether a name fits a filter, which is a regular expression to engines. A pattern that
+/// The most patterns of names in one request.
+const MOST_PATTERNS: usize = 20;
+/// The most bytes of a pattern that was read: each name is compared with each of them.
+const LONGEST_PATTERN: usize = 1 << 14;
+
+/// Filters by name, read once for a whole list. They are regular expressions to engines; one that
 /// cannot be read is taken as a plain part of the name.
-fn name_fits(word: &str, name: &str) -> bool {
-    let slashed = format!("/{name}");
-    let pattern = regex::RegexBuilder::new(word).size_limit(1 << 18).build();
-    pattern.map_or_else(
-        |_| slashed.contains(word),
-        |pattern| pattern.is_match(name) || pattern.is_match(&slashed),
-    )
+pub(crate) struct NamePatterns(Vec<NamePattern>);
+
+enum NamePattern {
+    Expression(regex::bytes::Regex),
+    Part(String),
+}
+
+impl NamePatterns {
+    /// Reads the filters of a request.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub(crate) fn read(filters: &Filters) -> Result<NamePatterns, Denied> {
+        let words: Vec<&str> = filters.values("name").collect();
+        if words.len() > MOST_PATTERNS {
+            let why = format!("there are more than {MOST_PATTERNS} names; ask in several requests");
+            return Err(Denied::field("filters", why));
+        }
+        Ok(NamePatterns(words.into_iter().map(NamePattern::read).collect()))
+    }
+
+    /// Tells whether a name fits one of them, or none is asked for.
+    pub(super) fn admit(&self, name: &str) -> bool {
+        let slashed = format!("/{name}");
+        let fits = |pattern: &NamePattern| match pattern {
+            NamePattern::Part(part) => slashed.contains(part),
+            NamePattern::Expression(pattern) => {
+                pattern.is_match(name.as_bytes()) || pattern.is_match(slashed.as_bytes())
+            }
+        };
+        self.0.is_empty() || self.0.iter().any(fits)
+    }
+}
+
+impl NamePattern {
+    fn read(word: &str) -> NamePattern {
+        // Names are of ASCII, and so are the classes of engines.
+        let mut pattern = regex::bytes::RegexBuilder::new(word);
+        match pattern.unicode(false).size_limit(LONGEST_PATTERN).build() {
+            Ok(pattern) => NamePattern::Expression(pattern),
+            Err(_) => NamePattern::Part(word.to_owned()),
+        }
+    }
 }
 
 pub(super) fn set(answer: &mut Value, name: &str, value: Value) {

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::asked::{AskedFor, NetworkAsked, PortAsked};
-use super::container::{fits, inspect, known_filters, listed, put_command_back, put_program_back};
+use super::container::{
+    NamePatterns, fits, inspect, known_filters, listed, put_command_back, put_program_back,
+};
 use super::networks::{self, NetworkMember, NetworkRecord};
 use super::shown::{Attached, ServedPort, Shown};
 use super::{events, others};
@@ -170,7 +172,10 @@ fn filters(text: &str) -> Filters {
 fn filters_of_containers_are_answered() {
     let (id, asked) = (id(), asked());
     let image = format!("sha256:{}", "a".repeat(64));
-    let fits = |text: &str| fits(&filters(text), &shown(&id, &asked, true), &image);
+    let fits = |text: &str| {
+        let filters = filters(text);
+        fits(&filters, &NamePatterns::read(&filters).unwrap(), &shown(&id, &asked, true), &image)
+    };
     for yes in [
         "{}",
         r#"{"name":["web"]}"#,
@@ -199,6 +204,20 @@ fn filters_of_containers_are_answered() {
     }
     assert!(known_filters(&filters(r#"{"label":["a"],"status":["running"],"name":["x"]}"#)).is_ok());
     assert!(known_filters(&filters(r#"{"before":["x"]}"#)).is_err());
+}
+
+#[test]
+fn patterns_of_names_are_few_and_small() {
+    let read = |words: &[String]| NamePatterns::read(&filters(&json!({ "name": words }).to_string()));
+    let words: Vec<String> = (0..21).map(|number| format!("n{number}")).collect();
+    assert!(read(&words[..20]).is_ok());
+    assert_eq!(read(&words).map(|_| ()).unwrap_err().status, 400);
+    let admits = |word: &str, name: &str| read(&[word.to_owned()]).unwrap().admit(name);
+    // As clients of compose and test frameworks ask.
+    assert!(admits("^/?shop[_-]web[_-][0-9]+$", "shop-web-1") && !admits("^/?shop[_-]web$", "shop-web-1"));
+    assert!(admits("\\w{3}", "web") && !admits("\\w{4}", "web") && admits("(?i)WEB", "web"));
+    // One that is too large is a plain text.
+    assert!(!admits("(\\w{60}){60}|web", "web") && !admits("(", "web"));
 }
 
 #[test]

@@ -9,12 +9,16 @@ use crate::serve::answer::asked::AskedFor;
 use crate::serve::denied::Denied;
 use crate::serve::request::bodies::{CreateBody, HealthBody, HostBody, Words};
 use crate::serve::request::names::ImageRef;
-use crate::serve::text::shown;
+use crate::serve::text::{shown, written_length};
 
 /// The shortest time between two health checks, in nanoseconds.
 const LEAST_INTERVAL: i64 = 1_000_000_000;
 /// The longest time of a stop, in seconds.
 const LONGEST_STOP: i64 = 86_400;
+/// The most bytes of a command, as the engine's lists write it.
+const LONGEST_COMMAND: usize = 64 << 10;
+/// The most bytes of what is remembered in a label, as the engine's lists and events write it.
+const LONGEST_ASKED: usize = 32 << 10;
 /// The most warnings of one answer, beside those about fields.
 const MOST_WARNINGS: usize = 80;
 
@@ -98,9 +102,20 @@ pub(crate) fn create(ask: &CreateAsk, ground: &Ground<'_>, found: &Found) -> Res
     if spec.argv().is_empty() {
         return Err(Denied::plain(400, "no command specified"));
     }
+    let command: usize = spec.argv().iter().map(|word| written_length(word)).sum();
+    if command > LONGEST_COMMAND {
+        let why = format!("the command has more than {LONGEST_COMMAND} bytes; put it into a file");
+        return Err(Denied::field("Cmd", why));
+    }
     mounts::working_directory(spec.workdir.as_deref(), &spec.image, &spec.mounts, ground)?;
     security::judge(&host, &mut warnings)?;
     spec.asked = asked(&spec, body, &host, word, published, network.asked);
+    if written_length(&spec.asked.label()) > LONGEST_ASKED {
+        let why = format!(
+            "names, ports, binds, links, hosts and options have more than {LONGEST_ASKED} bytes in sum; give fewer"
+        );
+        return Err(Denied::field("HostConfig", why));
+    }
     life(&host, &mut warnings);
     warnings.truncate(MOST_WARNINGS);
     spec.warnings = warnings;

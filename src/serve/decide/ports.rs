@@ -8,8 +8,10 @@ use crate::serve::request::bodies::{CreateBody, HostBody, PortBody, empty_values
 use crate::serve::text::shown;
 use crate::supervisor::spec::image::{Image, tcp_ports};
 
-/// The most ports of one container.
-const MOST: usize = 200;
+/// The most ports of one container that are published, as of one forward.
+const MOST: usize = 64;
+/// The most ports of one container that are exposed.
+const MOST_EXPOSED: usize = 200;
 /// The most ports of one range.
 const MOST_OF_RANGE: u16 = 100;
 
@@ -54,7 +56,7 @@ pub(super) fn decide(
             bindings.iter().flat_map(|binding| containers.iter().map(move |port| (binding, *port)))
         {
             ports.push(published(binding, container, warnings)?);
-            few(ports.len())?;
+            few(ports.len(), MOST)?;
         }
     }
     if host.publish_all_ports == Some(true) {
@@ -66,7 +68,8 @@ pub(super) fn decide(
     }
     ports.sort();
     ports.dedup();
-    few(ports.len().max(exposed.len()))?;
+    few(ports.len(), MOST)?;
+    few(exposed.len(), MOST_EXPOSED)?;
     let exposed: Vec<String> =
         exposed.into_iter().map(|(port, protocol)| format!("{port}/{protocol}")).collect();
     clash(&exposed, &ports, warnings);
@@ -74,11 +77,11 @@ pub(super) fn decide(
 }
 
 /// Refuses too many ports.
-fn few(count: usize) -> Result<(), Denied> {
-    if count <= MOST {
+fn few(count: usize, most: usize) -> Result<(), Denied> {
+    if count <= most {
         return Ok(());
     }
-    Err(Denied::field("HostConfig.PortBindings", format!("a container has at most {MOST} ports; give fewer")))
+    Err(Denied::field("HostConfig.PortBindings", format!("a container has at most {most} ports; give fewer")))
 }
 
 /// Reads `80`, `80/tcp` and `8000-8010/tcp`.
@@ -105,9 +108,11 @@ fn published(binding: &PortBody, container: u16, warnings: &mut Vec<String>) -> 
     match ip {
         "127.0.0.1" | "::1" => {}
         "" | "0.0.0.0" | "::" => {
-            if !warnings.iter().any(|warning| warning.contains("served on 127.0.0.1")) {
+            if !warnings.iter().any(|warning| warning.contains("served on this machine's loopback")) {
                 warnings.push(
-                    "ringfence: HostConfig.PortBindings: ports are served on 127.0.0.1 only".to_owned(),
+                    "ringfence: HostConfig.PortBindings: ports are served on this machine's loopback only, \
+                     127.0.0.1 and ::1"
+                        .to_owned(),
                 );
             }
         }

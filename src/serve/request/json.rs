@@ -5,20 +5,24 @@
 //! stands twice is refused at any depth, and the keys of structures are compared with their
 //! [folded](fold) form too.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+/// The most elements and members of one document: each takes many times the memory of its text.
+const MOST: usize = 10_000;
+
 /// Reads one document, and nothing behind it.
 ///
 /// # Errors
-/// When it is no JSON, has a key twice, or has something behind it.
+/// When it is no JSON, has a key twice, too many elements, or something behind it.
 pub(crate) fn read(bytes: &[u8]) -> Result<Value, String> {
     // A text: what is no UTF-8 has several readings.
     let text = std::str::from_utf8(bytes).map_err(|_| "it is no UTF-8".to_owned())?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = Once.deserialize(&mut deserializer).map_err(|error| error.to_string())?;
+    let value = Once(&Cell::new(0)).deserialize(&mut deserializer).map_err(|error| error.to_string())?;
     deserializer.end().map_err(|error| error.to_string())?;
     Ok(value)
 }
@@ -34,10 +38,22 @@ pub(crate) fn fold(key: &str) -> String {
         .collect()
 }
 
-/// Seed of a value without a key twice.
-struct Once;
+/// Seed of a value without a key twice, with the count of all elements so far.
+#[derive(Clone, Copy)]
+struct Once<'a>(&'a Cell<usize>);
 
-impl<'de> DeserializeSeed<'de> for Once {
+impl Once<'_> {
+    /// Counts one element more.
+    fn count<E: Error>(self) -> Result<(), E> {
+        self.0.set(self.0.get() + 1);
+        if self.0.get() > MOST {
+            return Err(E::custom(format!("it has more than {MOST} elements")));
+        }
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Once<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -45,7 +61,7 @@ impl<'de> DeserializeSeed<'de> for Once {
     }
 }
 
-impl<'de> Visitor<'de> for Once {
+impl<'de> Visitor<'de> for Once<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,7 +94,8 @@ impl<'de> Visitor<'de> for Once {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
         let mut read = Vec::new();
-        while let Some(value) = list.next_element_seed(Once)? {
+        while let Some(value) = list.next_element_seed(self)? {
+            self.count()?;
             read.push(value);
         }
         Ok(Value::Array(read))
@@ -87,7 +104,8 @@ impl<'de> Visitor<'de> for Once {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut read = Map::new();
         while let Some(key) = map.next_key::<String>()? {
-            let value = map.next_value_seed(Once)?;
+            self.count()?;
+            let value = map.next_value_seed(self)?;
             if read.contains_key(&key) {
                 let key = crate::serve::text::shown(&key);
                 return Err(A::Error::custom(format!("the key {key} stands twice")));
@@ -131,6 +149,19 @@ mod tests {
             "no stack overflows"
         );
         assert!(read(b" {} \r\n\t").is_ok());
+    }
+
+    #[test]
+    fn a_document_has_so_many_elements_at_any_depth() {
+        let list = |count: usize| format!("[{}0]", "0,".repeat(count - 1));
+        assert!(read(list(MOST).as_bytes()).is_ok());
+        for bad in [
+            list(MOST + 1),
+            format!("[{},{}]", list(MOST / 2), list(MOST / 2)),
+            format!("[{}{{}}]", r#"{"a":[""]},"#.repeat(MOST / 3 + 1)),
+        ] {
+            assert!(read(bad.as_bytes()).unwrap_err().contains("elements"));
+        }
     }
 
     #[test]

@@ -13,7 +13,8 @@ use super::start::Started;
 use super::state::Serving;
 use super::streams::{Place, RawAsk, hijack};
 use crate::serve::answer::container::{
-    ENGINES_FILTERS, OWN_FILTERS, fits, inspect, known_filters, listed, put_command_back, put_program_back,
+    ENGINES_FILTERS, NamePatterns, OWN_FILTERS, fits, inspect, known_filters, listed, put_command_back,
+    put_program_back,
 };
 use crate::serve::decide::{exec, update};
 use crate::serve::denied::Denied;
@@ -51,6 +52,7 @@ impl Serving {
         version: ApiMinor,
     ) -> Result<Vec<Value>, Denied> {
         known_filters(filters)?;
+        let names = NamePatterns::read(filters)?;
         let own = format!("{LABEL_SERVE}={}", self.facts.id);
         let engines = filters.clone().without(&OWN_FILTERS).with("label", &own);
         debug_assert!(engines.keys().all(|key| ENGINES_FILTERS.contains(&key)));
@@ -70,8 +72,11 @@ impl Serving {
             };
             let running = entry["State"].as_str() == Some("running");
             let image = entry["ImageID"].as_str().unwrap_or_default();
-            let one =
-                self.show(&member, running, |of| fits(filters, of, image).then(|| listed(entry.clone(), of)));
+            let one = self.show(&member, running, |of| {
+                fits(filters, &names, of, image).then(|| listed(entry.clone(), of))
+            });
+            // A long list does not keep others waiting.
+            tokio::task::yield_now().await;
             shown.extend(one.map(|mut one| {
                 if member.files.is_some() {
                     put_command_back(&mut one);
@@ -213,8 +218,14 @@ impl Serving {
         let query = [("name", Serving::engine_name(&member.fence, name))];
         let line = Line::new("POST", &format!("/containers/{}/rename", member.id), &query);
         self.http.json(&line, version, Sent::Nothing).await?;
-        member.name.replace(name.to_owned());
-        let names = super::create::names_with(member.names.take(), name, &member.id);
+        let before = member.name.replace(name.to_owned());
+        let mut names = member.names.take();
+        // A name that it was asked to have besides stays.
+        let mut asked = member.asked.networks.values().flat_map(|network| &network.aliases);
+        if !asked.any(|alias| alias.eq_ignore_ascii_case(&before)) {
+            names.retain(|other| !other.eq_ignore_ascii_case(&before));
+        }
+        let names = super::create::names_with(names, name, &member.id);
         member.names.replace(names);
         self.renew_names(&member.fence)?;
         Ok(nothing(204))

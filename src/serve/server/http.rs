@@ -30,8 +30,9 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, BodyError>;
 /// Answer to a client.
 pub(crate) type Answer = Response<Body>;
 
-/// The longest answer of the engine that is held in memory.
-const LONGEST_ANSWER: usize = 64 << 20;
+/// The longest answer of the engine that is held in memory: a list of the most members, each with
+/// labels, names and a command of the most bytes.
+const LONGEST_ANSWER: usize = 128 << 20;
 /// Headers of the engine's answers that clients read.
 const PASSED: [&str; 7] = [
     "content-type",

@@ -259,7 +259,7 @@ fn what_the_engine_does_not_get_is_remembered() {
     assert_eq!(ports, [(80, 8080), (81, 0), (82, 0)]);
     assert_eq!(asked.networks["plain"].id, "4".repeat(64));
     assert_eq!(asked.entrypoint, 0);
-    for word in ["RestartPolicy", "ExtraHosts", "Bad Name", "127.0.0.1 only"] {
+    for word in ["RestartPolicy", "ExtraHosts", "Bad Name", "loopback only"] {
         assert!(spec.warnings.iter().any(|warning| warning.contains(word)), "{word}: {:?}", spec.warnings);
     }
     let body = written(&spec);
@@ -267,6 +267,26 @@ fn what_the_engine_does_not_get_is_remembered() {
     let host = body.host_config.unwrap();
     assert_eq!((host.port_bindings, host.extra_hosts, host.auto_remove), (None, None, Some(false)));
     assert_eq!(host.restart_policy.unwrap().name, Some(bollard::models::RestartPolicyNameEnum::NO));
+}
+
+#[test]
+fn what_the_engine_lists_of_a_container_has_a_bound() {
+    let label = |length: usize| with(&format!(r#""Labels":{{"a":"{}"}}"#, "x".repeat(length)));
+    assert!(label(32_000).is_ok() && refused(label(33_000)).message.contains("Labels"));
+    // Engines write such a letter with six.
+    assert!(refused(with(&format!(r#""Labels":{{"a":"{}"}}"#, "<".repeat(6_000)))).status == 400);
+    let command = |length: usize| with(&format!(r#""Cmd":["sh","-c","{}"]"#, "x".repeat(length)));
+    assert!(command(65_000).is_ok() && refused(command(66_000)).message.contains("Cmd"));
+    let text = "x".repeat(33_000);
+    for fields in [
+        format!(r#""Hostname":"{text}""#),
+        format!(r#""Domainname":"{text}""#),
+        format!(r#""HostConfig":{{"ExtraHosts":["a:{text}"]}}"#),
+        format!(r#""HostConfig":{{"RestartPolicy":{{"Name":"{text}"}}}}"#),
+        format!(r#""NetworkingConfig":{{"EndpointsConfig":{{"plain":{{"Aliases":["{text}"]}}}}}}"#),
+    ] {
+        assert_eq!(refused(with(&fields)).status, 400, "{}", &fields[..60]);
+    }
 }
 
 #[test]
@@ -284,6 +304,11 @@ fn ports_are_served_on_loopback_or_refused() {
     }
     let many: Vec<String> = (1..400).map(|port| format!(r#""{port}/tcp":[{{}}]"#)).collect();
     assert_eq!(refused(with_host(&format!(r#""PortBindings":{{{}}}"#, many.join(",")))).status, 400);
+    let published = |count: u16| {
+        let all: Vec<String> = (1..=count).map(|port| format!(r#""{port}/tcp":[{{}}]"#)).collect();
+        with_host(&format!(r#""PortBindings":{{{}}}"#, all.join(",")))
+    };
+    assert!(published(64).is_ok() && refused(published(65)).message.contains("at most 64"));
     let all = with_host(r#""PublishAllPorts":true"#).unwrap().asked.ports;
     assert_eq!(all.iter().map(|port| port.container).collect::<Vec<_>>(), [5432], "the image's");
     let udp = with_host(r#""PortBindings":{"53/udp":[{"HostPort":"53"}]}"#).unwrap();
