@@ -127,8 +127,6 @@ fn console_size(asked: Option<&[u32]>) -> Result<Option<Value>, Denied> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct UpdateSpec {
     body: BTreeMap<&'static str, Value>,
-    /// A restart policy that is remembered: name and count.
-    pub(crate) restart: Option<(String, i64)>,
     /// Warnings.
     pub(crate) warnings: Vec<String>,
 }
@@ -170,11 +168,7 @@ pub(crate) fn update(taken: &Taken<UpdateBody>, ground: &Ground<'_>) -> Result<U
             body.insert(name, json!(set));
         }
     }
-    let restart = taken.body.restart_policy.as_ref().and_then(|policy| {
-        let name = policy.name.clone().filter(|name| !name.is_empty())?;
-        Some((name, policy.maximum_retry_count.unwrap_or_default()))
-    });
-    Ok(UpdateSpec { body, restart, warnings })
+    Ok(UpdateSpec { body, warnings })
 }
 
 /// Decides on a new network, of which ringfence keeps a record. Id and time are the caller's.

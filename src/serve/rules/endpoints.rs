@@ -236,7 +236,7 @@ pub(crate) const PERMITTED: &[EndpointRule] = &[
         Operation::NetworkDisconnect,
         params![],
         &[],
-        "takes names away; the engine is not asked",
+        "takes the container out of the record; its names stay, and the engine is not asked",
     ),
     endpoint(
         "GET",

@@ -28,7 +28,12 @@ pub(crate) const FIELDS: &[FieldRule] = &[
         NONE,
         "ringfence serves the ports on this machine's loopback",
     ),
-    field("HostConfig.PortBindings{}[].HostIp", Judged, "loopback", "ports are served on 127.0.0.1 only"),
+    field(
+        "HostConfig.PortBindings{}[].HostIp",
+        Judged,
+        "loopback",
+        "ports are served on this machine's loopback only, 127.0.0.1 and ::1",
+    ),
     field("HostConfig.PortBindings{}[].HostPort", Judged, AS_GIVEN, "absent, empty or 0: a free one"),
     field(
         "HostConfig.PublishAllPorts",

@@ -11,6 +11,7 @@ const NO_DEVICE: &str = "a container gets no device of the machine; leave it out
 const LIMIT: &str = "up to the policy's limit";
 const UNCHANGED: &str = "it stays as it was made";
 const DISK_RATE: &str = "the rate of reading and writing is not limited here";
+const NO_START: &str = "that of the creation stays and is shown; no container is started again by itself";
 const ENGINES: &str = "the engine fills it in";
 const IN_FENCE: &str = "the fence has one network, which no client shapes; leave it out";
 const RECORD: &str = "networks are kept by ringfence; the engine is not asked";
@@ -54,14 +55,7 @@ pub(crate) const UPDATE: &[FieldRule] = &[
     field("CpusetCpus", Judged, AS_GIVEN, "a list of numbers"),
     field("CpusetMems", Judged, AS_GIVEN, "a list of numbers"),
     field("PidsLimit", Judged, LIMIT, "a limit"),
-    field("RestartPolicy", Judged, "no", "a start goes through ringfence, which proves the fence first"),
-    field(
-        "RestartPolicy.Name",
-        Remembered,
-        NONE,
-        "a start goes through ringfence, which proves the fence first",
-    ),
-    field("RestartPolicy.MaximumRetryCount", Remembered, NONE, "it is shown"),
+    field("RestartPolicy", Warned, NONE, NO_START),
     field("BlkioWeight", LeftOut, NONE, DISK_RATE),
     field("BlkioWeightDevice", LeftOut, NONE, DISK_RATE),
     field("BlkioDeviceReadBps", LeftOut, NONE, DISK_RATE),

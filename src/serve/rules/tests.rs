@@ -181,7 +181,6 @@ fn the_bodies_hold_the_fields_that_are_read_and_no_others() {
         (BodyOf::Exec, "", names::<bodies::ExecBody>()),
         (BodyOf::ExecStart, "", names::<bodies::ExecStartBody>()),
         (BodyOf::Update, "", names::<bodies::UpdateBody>()),
-        (BodyOf::Update, "RestartPolicy", names::<bodies::RestartBody>()),
         (BodyOf::Network, "", names::<bodies::NetworkBody>()),
         (BodyOf::Connect, "", names::<bodies::ConnectBody>()),
         (BodyOf::Connect, "EndpointConfig", names::<bodies::EndpointBody>()),

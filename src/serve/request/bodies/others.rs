@@ -6,7 +6,6 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::create::{EndpointBody, Words};
-use super::host_config::RestartBody;
 use crate::serve::request::fields::ApiBody;
 use crate::serve::rules::BodyOf;
 
@@ -62,7 +61,6 @@ pub(crate) struct UpdateBody {
     pub(crate) cpuset_cpus: Option<String>,
     pub(crate) cpuset_mems: Option<String>,
     pub(crate) pids_limit: Option<i64>,
-    pub(crate) restart_policy: Option<RestartBody>,
 }
 
 impl ApiBody for UpdateBody {
