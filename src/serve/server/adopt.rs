@@ -7,28 +7,26 @@
 //! that it is, is ended too.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bollard::query_parameters::KillContainerOptions;
+use bollard::query_parameters::{KillContainerOptions, ListContainersOptions};
 use netpolicy::policy::Policy;
 use serde_json::Value;
 
 use super::create::{names_with, text};
 use super::fences::{ALONE, FenceProof, MemberFence};
 use super::files::BindAsk;
-use super::http::Sent;
 use super::members::{MemberFiles, ServedMember};
 use super::start::{never_ran, open_ports};
 use super::state::Serving;
 use crate::host::state;
 use crate::serve::answer::asked::{AskedFor, LABEL_ASKED};
-use crate::serve::denied::Denied;
-use crate::serve::request::filters::Filters;
-use crate::serve::request::upstream_line::Line;
+use crate::supervisor::engine::describe;
 use crate::supervisor::inventory::{self, WorkflowSummary};
 use crate::supervisor::records::runs::Run;
 use crate::supervisor::run::shared_fence::{Adoption, SharedFence};
@@ -43,15 +41,13 @@ impl Serving {
     /// # Errors
     /// When the engine does not answer.
     pub(crate) async fn find_again(self: &Rc<Self>) -> Result<(), Failure> {
-        let version = self.facts.version;
-        let lost = |denied: Denied| Failure::new(COULD_NOT_RUN, denied.message);
         let own = format!("{LABEL_SERVE}={}", self.facts.id);
-        let filters = Filters::default().with("label", &own);
-        let line =
-            Line::new("GET", "/containers/json", &[("all", "1".to_owned()), ("filters", filters.json())]);
-        let listed = self.http.json(&line, version, Sent::Nothing).await.map_err(lost)?;
-        let ids: Vec<&str> =
-            listed.as_array().into_iter().flatten().filter_map(|entry| entry["Id"].as_str()).collect();
+        let filters = Some(HashMap::from([("label".to_owned(), vec![own])]));
+        // Of any length: labels of images can be long.
+        let listed = ListContainersOptions { all: true, filters, ..Default::default() };
+        let listed = self.facts.engine.list_containers(listed).await;
+        let listed = listed.map_err(|error| Failure::new(COULD_NOT_RUN, describe(&error)))?;
+        let ids: Vec<&str> = listed.iter().filter_map(|entry| entry.id.as_deref()).collect();
         if ids.is_empty() {
             return Ok(());
         }
@@ -189,6 +185,7 @@ impl Serving {
             ports: RefCell::default(),
             forwarding: RefCell::default(),
             aftermath: RefCell::default(),
+            watch: RefCell::default(),
             copies: Arc::default(),
             is_leaving: Cell::new(false),
         })

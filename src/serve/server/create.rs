@@ -13,6 +13,7 @@ use super::fences::{Claim, broken, random, words};
 use super::files::{BindAsk, LookedFiles, look};
 use super::http::{Answer, Sent, json};
 use super::members::{MemberFiles, ServedMember};
+use super::records::give_names;
 use super::state::Serving;
 use super::volumes::{LABEL_OF, VolumeOf, drawn_name, make_volume};
 use crate::serve::answer::asked::LABEL_ASKED;
@@ -52,15 +53,11 @@ impl Drop for Naming {
 }
 
 impl Serving {
-    /// Makes a container. It goes on when the client goes away.
+    /// Makes a container. The caller sees to it that this comes to its end.
     ///
     /// # Errors
     /// When it is not to be, or cannot be made.
-    pub(crate) async fn create(self: &Rc<Self>, ask: CreateAsk, version: ApiMinor) -> Result<Answer, Denied> {
-        self.to_its_end(|serving| serving.make(ask, version)).await
-    }
-
-    async fn make(self: Rc<Self>, ask: CreateAsk, version: ApiMinor) -> Result<Answer, Denied> {
+    pub(crate) async fn create(self: Rc<Self>, ask: CreateAsk, version: ApiMinor) -> Result<Answer, Denied> {
         if self.members.borrow().len() + self.names.borrow().len() >= MOST {
             return Err(Denied::new(503, format!("{MOST} containers are there already; remove some first")));
         }
@@ -82,7 +79,8 @@ impl Serving {
             );
             return Err(Denied::new(503, what));
         }
-        let made = self.make_in(&claim, &spec, &naming.name, covers, version).await;
+        self.admit_ports(&claim.fence, &spec.asked.ports)?;
+        let made = self.make_in(&claim, &mut spec, &naming.name, covers, version).await;
         if made.is_err() {
             self.forget_files(covers, true).await;
         }
@@ -107,7 +105,7 @@ impl Serving {
     async fn make_in(
         &self,
         claim: &Claim,
-        spec: &MemberSpec,
+        spec: &mut MemberSpec,
         name: &str,
         covers: WorkflowId,
         version: ApiMinor,
@@ -122,6 +120,9 @@ impl Serving {
                 Some(looked.map_err(|failure| Denied::new(400, words(&failure)))?)
             }
         };
+        spec.warnings.extend(looked.iter().flat_map(|looked| looked.warnings.clone()));
+        // Nothing that is mounted is removed before the container has it.
+        let _volumes = self.volumes_turn.read().await;
         let mut mounts = Vec::new();
         for mount_of in &spec.mounts {
             mounts.push(self.mount(mount_of, covers).await?);
@@ -188,6 +189,7 @@ impl Serving {
             ports: RefCell::default(),
             forwarding: RefCell::default(),
             aftermath: RefCell::default(),
+            watch: RefCell::default(),
             copies: Arc::default(),
             is_leaving: Cell::new(false),
         }))
@@ -257,7 +259,8 @@ impl Serving {
     fn name_others(&self, spec: &MemberSpec) {
         for (name, id) in &spec.names_of {
             if let Some(member) = self.members.borrow().get(id.as_ref()) {
-                member.names.borrow_mut().push(name.clone());
+                // One that has the most names gets no more.
+                give_names(&mut member.names.borrow_mut(), std::slice::from_ref(name));
             }
         }
     }

@@ -155,10 +155,15 @@ impl Serving {
         self.members.borrow_mut().remove(&member.id);
         self.forget_files(member.covers, volumes).await;
         member.fence.forget_words(member.covers);
-        let forgotten = self.networks.borrow_mut().forget(&member.id);
-        let renewed = forgotten.and_then(|()| self.renew_names(&member.fence));
-        if let Err(denied) = renewed {
-            crate::term::talk(crate::term::line(&denied.message));
+        let forgotten = self.networks.borrow_mut().forget(|id| id == member.id);
+        let written = match forgotten {
+            true => self.write_networks().await,
+            false => Ok(()),
+        };
+        for done in [written, self.renew_names(&member.fence)] {
+            if let Err(denied) = done {
+                crate::term::talk(crate::term::line(&denied.message));
+            }
         }
         self.release(&member.fence);
     }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::host::territory;
+use crate::serve::text::line;
 use crate::supervisor::spec::places::WORKSPACE;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
@@ -19,6 +20,9 @@ use crate::workspace::machine::Machine;
 use crate::workspace::masks::{self, GivenMounts, Laying, Plan, Wishes};
 use crate::workspace::mounts::{self, Bind};
 use crate::workspace::survey::Survey;
+
+/// The most warnings about the files of one container.
+const MOST_WARNINGS: usize = 20;
 
 /// A file or directory that a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +57,8 @@ pub(crate) struct LookedFiles {
     pub(crate) plans: Vec<Plan>,
     /// Covers over them.
     pub(crate) laying: Laying,
+    /// Warnings for the client.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Looks at files beside everything else, and keeps their covers under `id`.
@@ -76,7 +82,8 @@ fn look_now(
     memory: &[String],
     id: WorkflowId,
 ) -> Result<LookedFiles, Failure> {
-    let binds = asked.iter().map(|ask| ground.bind(ask)).collect::<Result<Vec<_>, _>>()?;
+    let mut warnings = Vec::new();
+    let binds = asked.iter().map(|ask| ground.bind(ask, &mut warnings)).collect::<Result<Vec<_>, _>>()?;
     mounts::all_differ(&binds, memory)?;
     remember(&binds)?;
     let is_root = |bind: &&Bind| ground.roots.contains(&bind.source);
@@ -94,12 +101,15 @@ fn look_now(
     let given =
         masks::Given { binds: &binds, memory, workspace: WORKSPACE, mirror: None, own: &[], init: None };
     let laying = masks::serve(&plans, given, id, &ground.engine)?;
-    Ok(LookedFiles { binds, plans, laying })
+    warnings.extend(laying.told.iter().cloned());
+    let warnings =
+        warnings.iter().map(|words| line(&format!("ringfence: {words}"))).take(MOST_WARNINGS).collect();
+    Ok(LookedFiles { binds, plans, laying, warnings })
 }
 
 impl Ground {
     /// Opens what a client asks for, and checks it.
-    fn bind(&self, ask: &BindAsk) -> Result<Bind, Failure> {
+    fn bind(&self, ask: &BindAsk, warnings: &mut Vec<String>) -> Result<Bind, Failure> {
         let bind = mounts::of_client(&ask.source, &ask.target, ask.writable, &self.machine)?;
         let shown = bind.source.display();
         if !self.roots.iter().any(|root| bind.source.starts_with(root)) {
@@ -112,6 +122,7 @@ impl Ground {
             let survey = survey.map_err(|error| {
                 Failure::new(COULD_NOT_RUN, format!("cannot look through {shown}")).caused_by(&error)
             })?;
+            warnings.extend(survey.warnings(&bind.source).iter().map(ToString::to_string));
             if let Some(socket) = survey.engine_socket {
                 let what = format!("{} in {shown} is a container engine's socket", socket.display());
                 return Err(Failure::new(COULD_NOT_RUN, what).hint("move it out of the project"));

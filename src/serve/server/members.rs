@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::fences::{MemberFence, put};
 use super::files::BindAsk;
 use super::state::Serving;
+use super::uncovered::CoverWatch;
 use crate::serve::answer::asked::AskedFor;
 use crate::serve::answer::shown::ServedPort;
 use crate::serve::denied::Denied;
@@ -56,6 +57,8 @@ pub(crate) struct ServedMember {
     pub(crate) forwarding: RefCell<Option<Forwarding>>,
     /// Journal by which files are put back after its end.
     pub(crate) aftermath: RefCell<Option<Aftermath>>,
+    /// Watch over its covered files while it runs.
+    pub(crate) watch: RefCell<Option<CoverWatch>>,
     /// Held by each copy from or to it that is under way.
     pub(crate) copies: Arc<()>,
     /// Set when it is being removed.

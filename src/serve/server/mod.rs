@@ -17,8 +17,10 @@ mod fences;
 mod files;
 mod found;
 mod http;
+mod leftovers;
 mod members;
 mod once_per_key;
+mod published;
 mod records;
 mod shown;
 mod socket;
@@ -26,6 +28,7 @@ mod start;
 mod state;
 mod streams;
 mod system;
+mod uncovered;
 mod volumes;
 mod work;
 
@@ -128,7 +131,11 @@ async fn serve_here(request: ServeRequest, signals: &mut Signals) -> Result<u8, 
     let engine = EngineHttp::new(request.engine.socket().ok_or_else(elsewhere)?.to_owned());
     let listener = socket::listen(&path)?;
     let serving = Serving::new(facts(request, &path, id, own)?, engine, networks);
-    let found = until_signal(signals, serving.find_again()).await;
+    let found = until_signal(signals, async {
+        serving.find_again().await?;
+        serving.sweep().await
+    })
+    .await;
     if found.is_ok() {
         crate::term::talk(format_args!("serving at unix://{}", path.display()));
         tokio::task::spawn_local(Rc::clone(&serving).follow());
@@ -327,9 +334,13 @@ impl Serving {
                 Ok(http::json(200, &all.into()))
             }
             ApiCall::CreateContainer { name, platform } => {
-                let taken = read_body(&received.json)?;
-                let ask = CreateAsk { name: name.clone(), platform: platform.clone(), taken };
-                self.create(ask, version).await
+                // Read once there is room for the work: bodies that wait are short, types are not.
+                let (name, platform) = (name.clone(), platform.clone());
+                self.to_its_end(|serving| async move {
+                    let ask = CreateAsk { name, platform, taken: read_body(&received.json)? };
+                    serving.create(ask, version).await
+                })
+                .await
             }
             ApiCall::PruneContainers(filters) => self.prune(filters, version).await,
             ApiCall::Container(of, call) => self.container(of.as_str(), call, received).await,
@@ -348,16 +359,16 @@ impl Serving {
             ApiCall::Networks(filters) => self.networks(filters),
             ApiCall::CreateNetwork => {
                 let taken = read_body(&received.json)?;
-                self.create_network(network(&taken)?, taken.warnings)
+                self.create_network(network(&taken)?, taken.warnings).await
             }
-            ApiCall::PruneNetworks(filters) => self.prune_networks(filters),
+            ApiCall::PruneNetworks(filters) => self.prune_networks(filters).await,
             ApiCall::Network(of, NetworkCall::Connect) => {
-                self.connect(of.as_str(), &connect(&read_body(&received.json)?)?)
+                self.connect(of.as_str(), &connect(&read_body(&received.json)?)?).await
             }
             ApiCall::Network(of, NetworkCall::Disconnect) => {
-                self.disconnect(of.as_str(), &disconnect(&read_body(&received.json)?)?)
+                self.disconnect(of.as_str(), &disconnect(&read_body(&received.json)?)?).await
             }
-            ApiCall::Network(of, call) => self.network(of.as_str(), *call),
+            ApiCall::Network(of, call) => self.network(of.as_str(), *call).await,
             ApiCall::Volumes(filters) => self.volumes(filters).await,
             ApiCall::CreateVolume => self.create_volume(volume(&read_body(&received.json)?)?).await,
             ApiCall::PruneVolumes(filters) => self.prune_volumes(filters, version).await,

@@ -1,13 +1,15 @@
 //! Networks as records in a file of this `serve`: no bridge is made, since nobody would join it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use super::fences::{broken, random};
 use super::http::{Answer, json, nothing};
@@ -24,6 +26,8 @@ use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Networks at once.
 const MOST: usize = 500;
+/// The most names that a member has, with those that others and connections give it.
+pub(crate) const MOST_NAMES: usize = 200;
 
 /// The file's content.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -33,13 +37,15 @@ struct Kept {
     /// Memberships that came after a member's creation: network, member, aliases.
     connected: BTreeMap<String, BTreeMap<String, Vec<String>>>,
     /// Memberships that ended before the member.
-    disconnected: BTreeMap<String, Vec<String>>,
+    disconnected: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The networks, and their file.
 pub(crate) struct NetworkRecords {
     path: PathBuf,
     kept: Kept,
+    /// Held by each writing of the file, so that the last one is the newest.
+    turn: Arc<Mutex<()>>,
 }
 
 impl NetworkRecords {
@@ -59,22 +65,7 @@ impl NetworkRecords {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Kept::default(),
             Err(error) => return Err(unusable(&error)),
         };
-        Ok(NetworkRecords { path, kept })
-    }
-
-    /// Writes the file, whole or not at all.
-    fn write(&self) -> Result<(), Denied> {
-        let write = || {
-            let folder = self.path.parent().unwrap_or(Path::new("/"));
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            file.write_all(&serde_json::to_vec(&self.kept)?)?;
-            file.persist(&self.path).map_err(|error| error.error)?;
-            std::io::Result::Ok(())
-        };
-        write().map_err(|error| {
-            let what = format!("cannot write {}", self.path.display());
-            broken(&Failure::new(COULD_NOT_RUN, what).caused_by(&error))
-        })
+        Ok(NetworkRecords { path, kept, turn: Arc::default() })
     }
 
     /// Lists the own networks.
@@ -89,7 +80,7 @@ impl NetworkRecords {
 
     /// Returns the names of a member in a network; none where it is not in it.
     pub(crate) fn aliases(&self, network: &str, member: &str, asked: &AskedFor) -> Option<Vec<String>> {
-        if self.kept.disconnected.get(network).is_some_and(|members| members.iter().any(|id| id == member)) {
+        if self.kept.disconnected.get(network).is_some_and(|members| members.contains(member)) {
             return None;
         }
         if let Some(aliases) = self.kept.connected.get(network).and_then(|members| members.get(member)) {
@@ -98,15 +89,64 @@ impl NetworkRecords {
         asked.networks.values().find(|asked| asked.id == network).map(|asked| asked.aliases.clone())
     }
 
-    /// Forgets a member.
-    pub(crate) fn forget(&mut self, member: &str) -> Result<(), Denied> {
-        self.kept.connected.values_mut().for_each(|members| _ = members.remove(member));
-        self.kept.disconnected.values_mut().for_each(|members| members.retain(|id| id != member));
-        self.write()
+    /// Forgets members; tells whether there was something.
+    pub(crate) fn forget(&mut self, is_gone: impl Fn(&str) -> bool) -> bool {
+        let mut forgotten = false;
+        let mut goes = |member: &str| {
+            let goes = is_gone(member);
+            forgotten |= goes;
+            goes
+        };
+        self.kept.connected.values_mut().for_each(|members| members.retain(|id, _| !goes(id)));
+        self.kept.disconnected.values_mut().for_each(|members| members.retain(|id| !goes(id)));
+        forgotten
+    }
+
+    /// Notes that a member is in a network, with its names there.
+    fn join(&mut self, network: &str, member: &str, aliases: Vec<String>) {
+        self.kept.connected.entry(network.to_owned()).or_default().insert(member.to_owned(), aliases);
+        if let Some(gone) = self.kept.disconnected.get_mut(network) {
+            gone.remove(member);
+        }
+    }
+
+    /// Notes that a member is in a network no more.
+    fn part(&mut self, network: &str, member: &str) {
+        if let Some(members) = self.kept.connected.get_mut(network) {
+            members.remove(member);
+        }
+        self.kept.disconnected.entry(network.to_owned()).or_default().insert(member.to_owned());
     }
 }
 
+/// Writes a file, whole or not at all.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
+    file.write_all(bytes)?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
 impl Serving {
+    /// Writes the records, on a thread of its own: the file can be long.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) async fn write_networks(&self) -> Result<(), Denied> {
+        let turn = Arc::clone(&self.networks.borrow().turn).lock_owned().await;
+        let (path, bytes) = {
+            let networks = self.networks.borrow();
+            (networks.path.clone(), serde_json::to_vec(&networks.kept).unwrap_or_default())
+        };
+        let what = format!("cannot write {}", path.display());
+        let writing = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            write(&path, &bytes)
+        });
+        let written = writing.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        written.map_err(|error| broken(&Failure::new(COULD_NOT_RUN, what).caused_by(&error)))
+    }
+
     /// Lists networks, the engine's own among them.
     ///
     /// # Errors
@@ -125,26 +165,27 @@ impl Serving {
     ///
     /// # Errors
     /// When its name is taken.
-    pub(crate) fn create_network(
+    pub(crate) async fn create_network(
         &self,
         record: NetworkRecord,
         warnings: Vec<String>,
     ) -> Result<Answer, Denied> {
-        let mut networks = self.networks.borrow_mut();
+        let networks = self.networks.borrow();
         if networks.own().iter().any(|other| other.name == record.name) {
             return Err(Denied::network_taken(&record.name));
         }
         if networks.own().len() >= MOST {
             return Err(Denied::new(503, format!("{MOST} networks are there already; remove some first")));
         }
+        drop(networks);
         let mut id = String::new();
         for _ in 0..8 {
             id.push_str(&random()?.to_string());
         }
         let now = i64::try_from(unix_seconds()).unwrap_or_default();
         let created = Timestamp::from_second(now).unwrap_or_default().to_string();
-        networks.kept.networks.push(NetworkRecord { id: id.clone(), created, ..record });
-        networks.write()?;
+        self.networks.borrow_mut().kept.networks.push(NetworkRecord { id: id.clone(), created, ..record });
+        self.write_networks().await?;
         Ok(json(201, &json!({ "Id": id, "Warning": warnings.join("\n") })))
     }
 
@@ -152,7 +193,7 @@ impl Serving {
     ///
     /// # Errors
     /// When there is none, or it is in use.
-    pub(crate) fn network(&self, word: &str, call: NetworkCall) -> Result<Answer, Denied> {
+    pub(crate) async fn network(&self, word: &str, call: NetworkCall) -> Result<Answer, Denied> {
         let own = self.networks.borrow().find(word).cloned();
         if call == NetworkCall::Inspect {
             let all = builtin();
@@ -164,23 +205,23 @@ impl Serving {
             let words = format!("error while removing network: network {} has active endpoints", record.name);
             return Err(Denied::plain(403, words));
         }
-        self.drop_network(&record.id)?;
+        self.drop_network(&record.id);
+        self.write_networks().await?;
         Ok(nothing(204))
     }
 
-    fn drop_network(&self, id: &str) -> Result<(), Denied> {
+    fn drop_network(&self, id: &str) {
         let mut networks = self.networks.borrow_mut();
         networks.kept.networks.retain(|record| record.id != id);
         networks.kept.connected.remove(id);
         networks.kept.disconnected.remove(id);
-        networks.write()
     }
 
     /// Removes the own networks that nobody is in.
     ///
     /// # Errors
     /// When the record cannot be written.
-    pub(crate) fn prune_networks(&self, filters: &Filters) -> Result<Answer, Denied> {
+    pub(crate) async fn prune_networks(&self, filters: &Filters) -> Result<Answer, Denied> {
         filters.only(&["label", "label!"])?;
         let own = self.networks.borrow().own().to_vec();
         let unused = own.iter().filter(|record| {
@@ -188,8 +229,11 @@ impl Serving {
         });
         let mut removed = Vec::new();
         for record in unused {
-            self.drop_network(&record.id)?;
+            self.drop_network(&record.id);
             removed.push(record.name.clone());
+        }
+        if !removed.is_empty() {
+            self.write_networks().await?;
         }
         Ok(json(200, &json!({ "NetworksDeleted": removed })))
     }
@@ -198,7 +242,7 @@ impl Serving {
     ///
     /// # Errors
     /// When the network is of another group: a container's namespace is chosen when it is made.
-    pub(crate) fn connect(&self, word: &str, spec: &ConnectSpec) -> Result<Answer, Denied> {
+    pub(crate) async fn connect(&self, word: &str, spec: &ConnectSpec) -> Result<Answer, Denied> {
         let record = self.networks.borrow().find(word).cloned().ok_or_else(|| Denied::no_network(word))?;
         let member = self.member(spec.container.as_str())?;
         let others = self.network_members(&record.id);
@@ -216,36 +260,78 @@ impl Serving {
             ));
         }
         drop(members);
-        let mut networks = self.networks.borrow_mut();
-        networks
-            .kept
-            .connected
-            .entry(record.id.clone())
-            .or_default()
-            .insert(member.id.clone(), spec.aliases.clone());
-        if let Some(gone) = networks.kept.disconnected.get_mut(&record.id) {
-            gone.retain(|id| *id != member.id);
+        let aliases: Vec<String> = spec.aliases.iter().filter_map(|name| usable(name)).collect();
+        if !give_names(&mut member.names.borrow_mut(), &aliases) {
+            let why = format!("a container has at most {MOST_NAMES} names; give fewer");
+            return Err(Denied::field("EndpointConfig.Aliases", why));
         }
-        networks.write()?;
-        drop(networks);
-        member.names.borrow_mut().extend(spec.aliases.iter().filter_map(|name| usable(name)));
+        self.networks.borrow_mut().join(&record.id, &member.id, aliases);
+        self.write_networks().await?;
         self.renew_names(&member.fence)?;
         Ok(nothing(200))
     }
 
-    /// Takes a member out of a network. The members of its group reach it all the same.
+    /// Takes a member out of a network. Its names stay, and the members of its group reach it all
+    /// the same.
     ///
     /// # Errors
     /// When it is not in it.
-    pub(crate) fn disconnect(&self, word: &str, spec: &ConnectSpec) -> Result<Answer, Denied> {
+    pub(crate) async fn disconnect(&self, word: &str, spec: &ConnectSpec) -> Result<Answer, Denied> {
         let record = self.networks.borrow().find(word).cloned().ok_or_else(|| Denied::no_network(word))?;
         let member = self.member(spec.container.as_str())?;
-        let mut networks = self.networks.borrow_mut();
-        if let Some(members) = networks.kept.connected.get_mut(&record.id) {
-            members.remove(&member.id);
+        if self.networks.borrow().aliases(&record.id, &member.id, &member.asked).is_none() {
+            let name = member.name.borrow();
+            let words = format!("container {name} is not connected to the network {}", record.name);
+            return Err(Denied::plain(404, words));
         }
-        networks.kept.disconnected.entry(record.id).or_default().push(member.id.clone());
-        networks.write()?;
+        self.networks.borrow_mut().part(&record.id, &member.id);
+        self.write_networks().await?;
         Ok(nothing(200))
+    }
+}
+
+/// Gives a member names beside those that it has; tells whether there was room for them.
+pub(crate) fn give_names(names: &mut Vec<String>, more: &[String]) -> bool {
+    let new: BTreeSet<&String> = more.iter().filter(|name| !names.contains(name)).collect();
+    if names.len() + new.len() > MOST_NAMES {
+        return false;
+    }
+    names.extend(new.into_iter().cloned().collect::<Vec<_>>());
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memberships_are_sets_and_go_with_their_members() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut records = NetworkRecords::read(folder.path()).unwrap();
+        let asked = AskedFor::default();
+        for _ in 0..3 {
+            records.join("n", "a", vec!["x".to_owned()]);
+            records.part("n", "b");
+        }
+        assert_eq!(records.aliases("n", "a", &asked), Some(vec!["x".to_owned()]));
+        assert_eq!(records.aliases("n", "b", &asked), None);
+        let text = serde_json::to_string(&records.kept).unwrap();
+        assert!(text.contains(r#""disconnected":{"n":["b"]}"#), "{text}");
+        write(&records.path, text.as_bytes()).unwrap();
+        let mut again = NetworkRecords::read(folder.path()).unwrap();
+        assert!(again.forget(|member| member == "b") && !again.forget(|member| member == "b"));
+        assert_eq!(again.aliases("n", "a", &asked), Some(vec!["x".to_owned()]), "another one's stay");
+        again.part("n", "a");
+        assert_eq!(again.aliases("n", "a", &asked), None);
+    }
+
+    #[test]
+    fn names_are_given_once_and_so_many() {
+        let mut names = vec!["own".to_owned()];
+        let more = |count: usize| (0..count).map(|number| format!("n{number}")).collect::<Vec<_>>();
+        assert!(give_names(&mut names, &more(100)) && give_names(&mut names, &more(100)));
+        assert_eq!(names.len(), 101);
+        assert!(give_names(&mut names, &more(MOST_NAMES - 1)) && !give_names(&mut names, &more(MOST_NAMES)));
+        assert_eq!(names.len(), MOST_NAMES);
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{Mode, umask};
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::host::owners::Owners;
 use crate::term::{COULD_NOT_RUN, Failure};
 
 /// Name of the folder and of the socket, where nobody names another.
@@ -47,10 +48,19 @@ fn usual() -> Result<PathBuf, Failure> {
     }
 }
 
-/// Refuses a folder in which somebody else can put a socket.
+/// Refuses a folder in which somebody else can put a socket, and one that somebody else can put
+/// another one in the place of.
 fn check_folder(folder: &Path) -> Result<(), Failure> {
     let found = fs::symlink_metadata(folder).map_err(|error| cannot(folder, &error))?;
     let own = rustix::process::getuid().as_raw();
+    if let Err(why) = Owners::strict(&[own]).follow(folder) {
+        let mut failure =
+            Failure::new(COULD_NOT_RUN, format!("somebody else can replace {}", folder.display()));
+        failure.causes.push(why);
+        return Err(failure.hint(
+            "name a socket whose folders are yours or root's, and written by nobody else: --socket PATH",
+        ));
+    }
     if found.is_dir() && found.uid() == own && found.mode() & 0o022 == 0 {
         return Ok(());
     }
@@ -99,4 +109,27 @@ pub(crate) fn is_permitted(client: &UnixStream) -> io::Result<bool> {
 
 fn cannot(path: &Path, error: &io::Error) -> Failure {
     Failure::new(COULD_NOT_RUN, format!("cannot serve at {}", path.display())).caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_somebody_else_can_replace_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let above = dir.path().canonicalize().unwrap().join("shared");
+        let own = above.join("me");
+        fs::create_dir_all(&own).unwrap();
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).unwrap();
+        let asked = own.join("docker.sock");
+        let mode = |mode| fs::set_permissions(&above, fs::Permissions::from_mode(mode)).unwrap();
+        for (bits, good) in [(0o755, true), (0o1777, true), (0o777, false), (0o775, false)] {
+            mode(bits);
+            assert_eq!(path(Some(&asked)).is_ok(), good, "{bits:o}");
+        }
+        mode(0o755);
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o770)).unwrap();
+        assert!(path(Some(&asked)).is_err(), "the folder itself");
+    }
 }

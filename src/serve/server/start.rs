@@ -11,6 +11,7 @@
 //! `serve` knows what was not let begin.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::query_parameters::KillContainerOptions;
@@ -29,7 +30,7 @@ use crate::serve::request::upstream_line::Line;
 use crate::serve::request::version::ApiMinor;
 use crate::supervisor::admission::Admission;
 use crate::supervisor::aftermath;
-use crate::supervisor::forward::{ForwardRequest, Forwarding, Loopback, Mapping, reserve};
+use crate::supervisor::forward::{ForwardRequest, Forwarding, Loopback, Mapping, reserve_whole};
 use crate::term::Failure;
 use crate::wire::init::InitKeys;
 use crate::workspace::aftermath::Aftermath;
@@ -133,6 +134,7 @@ impl Serving {
             Some(files) => Some(self.prepare(member, files).await?),
             None => None,
         };
+        let covered = prepared.as_ref().map(|(looked, _)| Arc::clone(&looked.laying.covered));
         self.begin(member, prepared, version).await?;
         member.empty_words().map_err(|failure| broken(&failure))?;
         if let Some(why) = member.fence.shared.check() {
@@ -140,6 +142,7 @@ impl Serving {
             return Err(lost(&why));
         }
         member.has_begun.set(true);
+        member.watch.replace(covered.map(|covered| self.watch_covers(member, covered)));
         serve_ports(self, member, request).await
     }
 
@@ -272,9 +275,11 @@ impl Serving {
         if let Err(failure) = member.empty_words() {
             failure.tell();
         }
+        let watch = member.watch.take();
+        let covered = watch.as_ref().map(|watch| &*watch.covered);
         let mut held = member.aftermath.take();
         if held.is_some() {
-            let report = aftermath::settle(engine, &shared.workflow, &member.id, &mut held, None).await;
+            let report = aftermath::settle(engine, &shared.workflow, &member.id, &mut held, covered).await;
             report.iter().for_each(aftermath::tell);
             member.aftermath.replace(held);
         } else if member.files.is_some() {
@@ -343,7 +348,7 @@ fn forwards(member: &ServedMember) -> Result<ForwardRequest, Denied> {
         };
         mappings.push(Mapping { at, local: port.host, agent });
     }
-    let ports = reserve(&mappings).map_err(|failure| unserved(member, &failure))?;
+    let ports = reserve_whole(&mappings).map_err(|failure| unserved(member, &failure))?;
     Ok(ForwardRequest { ports, auto: false, silent: true })
 }
 

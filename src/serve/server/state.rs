@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use netpolicy::policy::Policy;
+use tokio::sync::RwLock;
 
 use super::fences::MemberFence;
 use super::files::Ground as FileGround;
@@ -91,6 +92,8 @@ pub(crate) struct Serving {
     pub(crate) work: ClientWork,
     /// Names that are being given.
     pub(crate) names: RefCell<Vec<String>>,
+    /// Shared by creations while volumes wait for their container; a removal has it alone.
+    pub(crate) volumes_turn: RwLock<()>,
 }
 
 impl Serving {
@@ -105,6 +108,7 @@ impl Serving {
             networks: RefCell::new(networks),
             work: ClientWork::new(),
             names: RefCell::default(),
+            volumes_turn: RwLock::default(),
         })
     }
 

@@ -1,8 +1,7 @@
 //! Volumes: on the engine, with labels that ringfence gave them. A volume without them does not
 //! exist here.
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::models::VolumeCreateRequest;
 use bollard::query_parameters::{ListVolumesOptions, RemoveVolumeOptions};
@@ -22,6 +21,8 @@ use crate::wire::WorkflowId;
 
 /// The engine's own label of volumes that nobody named.
 const NAMELESS: &str = "com.docker.volume.anonymous";
+/// Volumes at once.
+const MOST: usize = 500;
 /// The member that a volume goes with.
 pub(crate) const LABEL_OF: &str = "dev.ringfence.of";
 
@@ -72,6 +73,11 @@ pub(crate) async fn make_volume(
         all.insert(LABEL_OF.to_owned(), member.to_string());
     }
     if owner_of(serving, name).await?.is_none() {
+        if self::all(serving, false).await?.len() >= MOST {
+            let what =
+                format!("{MOST} volumes are there already; remove some first: docker volume prune --all");
+            return Err(Denied::new(503, what));
+        }
         let request = VolumeCreateRequest {
             name: Some(name.to_owned()),
             driver: Some("local".to_owned()),
@@ -119,6 +125,7 @@ fn shown(found: Value) -> Value {
 
 /// Removes the volumes that go with a member.
 pub(crate) async fn remove_of(serving: &Serving, member: WorkflowId) {
+    let _alone = serving.volumes_turn.write().await;
     let Ok(volumes) = all(serving, false).await else { return };
     let of = |volume: &Value| volume["Labels"][LABEL_OF].as_str() == Some(&member.to_string());
     for volume in volumes.iter().filter(|volume| of(volume)) {
@@ -130,6 +137,23 @@ pub(crate) async fn remove_of(serving: &Serving, member: WorkflowId) {
             crate::term::talk(format_args!("a volume is left: {}", crate::term::line(&describe(&error))));
         }
     }
+}
+
+/// Removes the volumes that go with members which are gone. Those that a container has stay.
+pub(crate) async fn sweep(serving: &Serving, members: &BTreeSet<WorkflowId>) {
+    let Ok(volumes) = all(serving, true).await else { return };
+    let gone = volumes.iter().filter(|volume| goes_with_nobody(volume, members));
+    for name in names(&gone.cloned().collect::<Vec<_>>()) {
+        let options: Option<RemoveVolumeOptions> = None;
+        // The engine says no where a container has it.
+        let _ = serving.facts.engine.api.remove_volume(&name, options).await;
+    }
+}
+
+/// Tells whether a volume goes with a member that is not there.
+fn goes_with_nobody(volume: &Value, members: &BTreeSet<WorkflowId>) -> bool {
+    let of = volume["Labels"][LABEL_OF].as_str().and_then(|of| of.parse().ok());
+    of.is_some_and(|of| !members.contains(&of))
 }
 
 /// Draws the name of a volume, in the form of the engine's: a client that lists it can mount it.
@@ -191,6 +215,7 @@ impl Serving {
     /// # Errors
     /// When there is none, or a container has it.
     pub(crate) async fn remove_volume(&self, name: &str, force: bool) -> Result<Answer, Denied> {
+        let _alone = self.volumes_turn.write().await;
         match owner_of(self, name).await? {
             Some(FoundVolume::Own) => {}
             None if force => return Ok(nothing(204)),
@@ -208,6 +233,7 @@ impl Serving {
     /// When the engine does not answer.
     pub(crate) async fn prune_volumes(&self, filters: &Filters, version: ApiMinor) -> Result<Answer, Denied> {
         let takes_named = volume_prune(filters, version)?;
+        let _alone = self.volumes_turn.write().await;
         let mut removed = Vec::new();
         for found in all(self, true).await? {
             if !takes_named && !labels_of(&found).contains_key(NAMELESS) {
@@ -222,5 +248,22 @@ impl Serving {
             }
         }
         Ok(json(200, &pruned("VolumesDeleted", &removed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_goes_with_a_member_that_is_gone_alone() {
+        let [here, gone] = ["0000002a", "0000002b"].map(|id| id.parse::<WorkflowId>().unwrap());
+        let volume = |labels: Value| json!({ "Name": "v", "Labels": labels });
+        let members = BTreeSet::from([here]);
+        assert!(goes_with_nobody(&volume(json!({ LABEL_OF: gone.to_string() })), &members));
+        for labels in [json!({ LABEL_OF: here.to_string() }), json!({ LABEL_OF: "" }), json!({}), Value::Null]
+        {
+            assert!(!goes_with_nobody(&volume(labels), &members));
+        }
     }
 }

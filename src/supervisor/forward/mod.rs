@@ -23,7 +23,7 @@ use tokio::time::interval;
 use self::auto::Auto;
 use self::helper::{Control, Helper};
 pub(crate) use self::mapping::{Loopback, Mapping, Publish};
-pub(crate) use self::reserved::{Reserved, reserve};
+pub(crate) use self::reserved::{Reserved, reserve, reserve_whole};
 use self::serving::{Room, serve};
 use crate::host::account;
 use crate::supervisor::engine::Engine;

@@ -31,6 +31,9 @@ pub(crate) struct Reserved {
     /// The port of the agent.
     pub(crate) agent: AgentPort,
     sockets: Vec<TcpSocket>,
+    /// A socket that keeps others from the port at the address that was not asked for. It never
+    /// listens.
+    beside: Option<TcpSocket>,
 }
 
 /// A port of this machine at which connections arrive.
@@ -40,6 +43,8 @@ pub(super) struct Opened {
     pub(super) agent: AgentPort,
     /// A socket for each address.
     pub(super) listeners: Vec<TcpListener>,
+    /// The port at the other address, where nobody listens.
+    pub(super) beside: Option<TcpSocket>,
 }
 
 /// Takes the ports of this machine.
@@ -62,6 +67,35 @@ pub(crate) fn reserve(mappings: &[Mapping]) -> Result<Vec<Reserved>, Failure> {
     mappings.iter().map(|mapping| Reserved::take(*mapping)).collect()
 }
 
+/// Takes the ports that somebody else has named, each at both addresses of loopback: where one
+/// address was asked for, nobody listens at the other. What dials `localhost` is not led past a
+/// server of the person's that has the port at the other address.
+///
+/// # Errors
+/// When one is in use at either address, is not this user's to take, or is asked for twice.
+pub(crate) fn reserve_whole(mappings: &[Mapping]) -> Result<Vec<Reserved>, Failure> {
+    let mut all = reserve(mappings)?;
+    for (reserved, mapping) in all.iter_mut().zip(mappings) {
+        let other = match mapping.at {
+            Loopback::Both => continue,
+            Loopback::V4 => Loopback::V6,
+            Loopback::V6 => Loopback::V4,
+        };
+        let is_taken = |by: &Mapping| by.local == mapping.local && by.at.meets(other);
+        if mapping.local == 0 || mappings.iter().any(is_taken) {
+            continue;
+        }
+        for address in other.addresses() {
+            match bind_alone(SocketAddr::new(*address, mapping.local)) {
+                Ok(socket) => reserved.beside = Some(socket),
+                Err(error) if is_absent(*address, &error) => {}
+                Err(error) => return Err(refused(Mapping { at: other, ..*mapping }, &error)),
+            }
+        }
+    }
+    Ok(all)
+}
+
 impl Reserved {
     /// Takes the port that a mapping names, or a free one.
     pub(super) fn take(mapping: Mapping) -> Result<Reserved, Failure> {
@@ -70,7 +104,7 @@ impl Reserved {
         let mut last = None;
         for _ in 0..tries {
             match bind_all(at, local) {
-                Ok((local, sockets)) => return Ok(Reserved { at, local, agent, sockets }),
+                Ok((local, sockets)) => return Ok(Reserved { at, local, agent, sockets, beside: None }),
                 // A port that is free at one address may be taken at the other.
                 Err(error) => last = Some(error),
             }
@@ -83,11 +117,11 @@ impl Reserved {
     /// # Errors
     /// When another program has begun to listen there meanwhile.
     pub(super) fn listen(self) -> Result<Opened, Failure> {
-        let Reserved { at, local, agent, sockets } = self;
+        let Reserved { at, local, agent, sockets, beside } = self;
         let listeners: io::Result<Vec<_>> =
             sockets.into_iter().map(|socket| socket.listen(WAITING)).collect();
         let listeners = listeners.map_err(|error| refused(Mapping { at, local, agent }, &error))?;
-        Ok(Opened { agent, listeners })
+        Ok(Opened { agent, listeners, beside })
     }
 
     /// Says where a forward leads.
@@ -124,6 +158,13 @@ fn bind(at: SocketAddr) -> io::Result<TcpSocket> {
     socket.set_reuseaddr(true)?;
     // Each connection inherits it.
     socket.set_send_buffer_size(KERNEL_BUFFER)?;
+    socket.bind(at)?;
+    Ok(socket)
+}
+
+/// Binds a socket so that nobody else can have its port while it does not listen.
+fn bind_alone(at: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.bind(at)?;
     Ok(socket)
 }
@@ -167,6 +208,24 @@ mod tests {
         let opened = reserved.listen().unwrap();
         assert!(std::net::TcpStream::connect(at).is_ok());
         assert_eq!(opened.agent.get(), 3000);
+    }
+
+    #[tokio::test]
+    async fn a_named_port_is_taken_at_the_other_address_and_nobody_listens_there() {
+        let Ok(server) = std::net::TcpListener::bind(("::1", 0)) else { return };
+        let port = server.local_addr().unwrap().port();
+        let asked = [mapping(&format!("127.0.0.1:{port}:3000"))];
+        assert!(reserve(&asked).is_ok(), "the address alone is free");
+        assert!(reserve_whole(&asked).unwrap_err().message.contains("[::1]"));
+        drop(server);
+        let reserved = reserve_whole(&asked).unwrap().remove(0);
+        let opened = reserved.listen().unwrap();
+        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        assert!(std::net::TcpStream::connect(("::1", port)).is_err(), "nobody listens");
+        assert!(std::net::TcpListener::bind(("::1", port)).is_err(), "and nobody else can");
+        drop(opened);
+        let both = [mapping(&format!("127.0.0.1:{port}:1")), mapping(&format!("[::1]:{port}:1"))];
+        assert!(reserve_whole(&both).is_ok(), "both were named");
     }
 
     #[tokio::test]

@@ -40,7 +40,7 @@ impl Room {
 /// Carries the connections of one port until this future is dropped. Connections that are open
 /// then go on.
 pub(super) async fn serve(opened: Opened, opener: Opener, room: Room) {
-    let Opened { agent, listeners } = opened;
+    let Opened { agent, listeners, beside: _beside } = opened;
     let mut accepting: JoinSet<()> = JoinSet::new();
     for listener in listeners {
         accepting.spawn(accept(listener, agent, opener.clone(), room.clone()));
