@@ -221,8 +221,8 @@ impl Serving {
         let before = member.name.replace(name.to_owned());
         let mut names = member.names.take();
         // A name that it was asked to have besides stays.
-        let mut asked = member.asked.networks.values().flat_map(|network| &network.aliases);
-        if !asked.any(|alias| alias.eq_ignore_ascii_case(&before)) {
+        let asked = member.asked.networks.values().flat_map(|network| &network.aliases);
+        if !asked.chain([&member.asked.hostname]).any(|name| name.eq_ignore_ascii_case(&before)) {
             names.retain(|other| !other.eq_ignore_ascii_case(&before));
         }
         let names = super::create::names_with(names, name, &member.id);

@@ -79,7 +79,7 @@ impl Serving {
             );
             return Err(Denied::new(503, what));
         }
-        self.admit_ports(&claim.fence, &spec.asked.ports)?;
+        let _ports = self.promise_ports(&claim.fence, &spec.asked.ports)?;
         let made = self.make_in(&claim, &mut spec, &naming.name, covers, version).await;
         if made.is_err() {
             self.forget_files(covers, true).await;

@@ -1,5 +1,5 @@
-//! What `stop` and `gc` left while no `serve` was there: files, memberships and volumes of fences
-//! and members that are gone.
+//! What `stop` and `gc` left while no `serve` was there: files of fences, and memberships of members.
+//! Volumes stay: a client that removes a container keeps them, too.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::state::Serving;
 use crate::supervisor::inventory;
-use crate::term::{COULD_NOT_RUN, Failure};
+use crate::term::Failure;
 use crate::wire::WorkflowId;
 
 impl Serving {
@@ -16,20 +16,18 @@ impl Serving {
     /// # Errors
     /// When the engine does not answer.
     pub(crate) async fn sweep(&self) -> Result<(), Failure> {
-        let there: BTreeSet<WorkflowId> =
+        let mut there: BTreeSet<WorkflowId> =
             inventory::workflows(&self.facts.engine).await?.iter().map(|found| found.id).collect();
+        there.extend(self.all_fences.borrow().iter().map(|fence| fence.id()));
         for folder in abandoned(&self.facts.folder, &there) {
             if let Err(error) = fs::remove_dir_all(self.facts.folder.join(folder.to_string())) {
                 crate::term::talk(format_args!("the folder of {folder} is left: {error}"));
             }
         }
-        let covers: BTreeSet<WorkflowId> =
-            self.members.borrow().values().map(|member| member.covers).collect();
-        super::volumes::sweep(self, &covers).await;
         let is_gone = |id: &str| !self.members.borrow().contains_key(id);
-        if self.networks.borrow_mut().forget(is_gone) {
-            let written = self.write_networks().await;
-            written.map_err(|denied| Failure::new(COULD_NOT_RUN, denied.message))?;
+        let forgotten = self.networks.borrow_mut().forget(is_gone);
+        if forgotten && let Err(denied) = self.write_networks().await {
+            crate::term::talk(crate::term::line(&denied.message));
         }
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! Bounds of published ports. They are this machine's, and no more of them than it can spare.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use super::fences::MemberFence;
 use super::state::Serving;
 use crate::serve::answer::asked::PortAsked;
 use crate::serve::denied::Denied;
+use crate::wire::WorkflowId;
 
 /// Published ports of all containers, at both addresses of loopback: programs that connect to
 /// others need such ports, too.
@@ -16,15 +18,41 @@ const MOST_OF_GROUP: usize = 40;
 /// Ports below this one are of the machine's own services.
 const FIRST: u16 = 1024;
 
+/// Ports of a member that is being made, until it is there.
+pub(crate) struct PromisedPorts {
+    serving: Rc<Serving>,
+    of: (WorkflowId, usize),
+}
+
+impl Drop for PromisedPorts {
+    fn drop(&mut self) {
+        let mut promised = self.serving.promised.borrow_mut();
+        if let Some(at) = promised.iter().position(|promise| *promise == self.of) {
+            promised.swap_remove(at);
+        }
+    }
+}
+
 impl Serving {
-    /// Refuses ports that a new member of a fence cannot have.
+    /// Promises ports to a new member of a fence.
     ///
     /// # Errors
     /// When there are too many, or the system's own is among them.
-    pub(crate) fn admit_ports(&self, fence: &MemberFence, asked: &[PortAsked]) -> Result<(), Denied> {
-        let there = self.members.borrow().values().map(|member| member.asked.ports.len()).sum();
-        let of_group = self.members_of(fence).iter().filter(|member| !member.asked.ports.is_empty()).count();
-        admit(asked, there, of_group, rustix::process::geteuid().is_root())
+    pub(crate) fn promise_ports(
+        self: &Rc<Self>,
+        fence: &MemberFence,
+        asked: &[PortAsked],
+    ) -> Result<PromisedPorts, Denied> {
+        let mut all = self.promised.borrow().clone();
+        all.extend(
+            self.members.borrow().values().map(|member| (member.fence.id(), member.asked.ports.len())),
+        );
+        let there = all.iter().map(|(_, count)| count).sum();
+        let of_group = all.iter().filter(|(of, count)| *of == fence.id() && *count > 0).count();
+        admit(asked, there, of_group, rustix::process::geteuid().is_root())?;
+        let of = (fence.id(), asked.len());
+        self.promised.borrow_mut().push(of);
+        Ok(PromisedPorts { serving: Rc::clone(self), of })
     }
 }
 

@@ -21,6 +21,7 @@ use crate::serve::decide::facts::{Ground, ProjectRoot};
 use crate::serve::request::version::ApiMinor;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::spec::limits::{Asked, Limits};
+use crate::wire::WorkflowId;
 
 /// Facts that do not change while a `serve` lives.
 pub(crate) struct Facts {
@@ -92,6 +93,8 @@ pub(crate) struct Serving {
     pub(crate) work: ClientWork,
     /// Names that are being given.
     pub(crate) names: RefCell<Vec<String>>,
+    /// Published ports of members that are being made: the fence, and how many.
+    pub(crate) promised: RefCell<Vec<(WorkflowId, usize)>>,
     /// Shared by creations while volumes wait for their container; a removal has it alone.
     pub(crate) volumes_turn: RwLock<()>,
 }
@@ -108,6 +111,7 @@ impl Serving {
             networks: RefCell::new(networks),
             work: ClientWork::new(),
             names: RefCell::default(),
+            promised: RefCell::default(),
             volumes_turn: RwLock::default(),
         })
     }

@@ -1,7 +1,7 @@
 //! Volumes: on the engine, with labels that ringfence gave them. A volume without them does not
 //! exist here.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::VolumeCreateRequest;
 use bollard::query_parameters::{ListVolumesOptions, RemoveVolumeOptions};
@@ -139,23 +139,6 @@ pub(crate) async fn remove_of(serving: &Serving, member: WorkflowId) {
     }
 }
 
-/// Removes the volumes that go with members which are gone. Those that a container has stay.
-pub(crate) async fn sweep(serving: &Serving, members: &BTreeSet<WorkflowId>) {
-    let Ok(volumes) = all(serving, true).await else { return };
-    let gone = volumes.iter().filter(|volume| goes_with_nobody(volume, members));
-    for name in names(&gone.cloned().collect::<Vec<_>>()) {
-        let options: Option<RemoveVolumeOptions> = None;
-        // The engine says no where a container has it.
-        let _ = serving.facts.engine.api.remove_volume(&name, options).await;
-    }
-}
-
-/// Tells whether a volume goes with a member that is not there.
-fn goes_with_nobody(volume: &Value, members: &BTreeSet<WorkflowId>) -> bool {
-    let of = volume["Labels"][LABEL_OF].as_str().and_then(|of| of.parse().ok());
-    of.is_some_and(|of| !members.contains(&of))
-}
-
 /// Draws the name of a volume, in the form of the engine's: a client that lists it can mount it.
 ///
 /// # Errors
@@ -248,22 +231,5 @@ impl Serving {
             }
         }
         Ok(json(200, &pruned("VolumesDeleted", &removed)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_volume_goes_with_a_member_that_is_gone_alone() {
-        let [here, gone] = ["0000002a", "0000002b"].map(|id| id.parse::<WorkflowId>().unwrap());
-        let volume = |labels: Value| json!({ "Name": "v", "Labels": labels });
-        let members = BTreeSet::from([here]);
-        assert!(goes_with_nobody(&volume(json!({ LABEL_OF: gone.to_string() })), &members));
-        for labels in [json!({ LABEL_OF: here.to_string() }), json!({ LABEL_OF: "" }), json!({}), Value::Null]
-        {
-            assert!(!goes_with_nobody(&volume(labels), &members));
-        }
     }
 }

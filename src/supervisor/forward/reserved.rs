@@ -81,12 +81,12 @@ pub(crate) fn reserve_whole(mappings: &[Mapping]) -> Result<Vec<Reserved>, Failu
             Loopback::V4 => Loopback::V6,
             Loopback::V6 => Loopback::V4,
         };
-        let is_taken = |by: &Mapping| by.local == mapping.local && by.at.meets(other);
-        if mapping.local == 0 || mappings.iter().any(is_taken) {
+        let is_taken = |by: &Mapping| by.local == reserved.local && by.at.meets(other);
+        if mappings.iter().any(is_taken) {
             continue;
         }
         for address in other.addresses() {
-            match bind_alone(SocketAddr::new(*address, mapping.local)) {
+            match bind_alone(SocketAddr::new(*address, reserved.local)) {
                 Ok(socket) => reserved.beside = Some(socket),
                 Err(error) if is_absent(*address, &error) => {}
                 Err(error) => return Err(refused(Mapping { at: other, ..*mapping }, &error)),
