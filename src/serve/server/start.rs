@@ -264,7 +264,7 @@ impl Serving {
         let ended = aftermath::has_ended(engine, &member.id).await;
         if !ended {
             if !member.is_unsettled.replace(true) {
-                let name = crate::term::line(&*member.name.borrow());
+                let name = crate::term::line(&member.name.borrow());
                 crate::term::essential(format_args!(
                     "{name} was not seen to end yet; what it left is put back after that"
                 ));
