@@ -1,6 +1,7 @@
 //! Refusals as clients of the Docker API show them: a status and one line.
 
 use super::text::{line, shown};
+use crate::wire::init::without_places;
 
 /// Hint for everybody whose tool wants to build an image.
 pub(crate) const BUILD: &str = "builds do not run through this socket; build with the real engine first \
@@ -18,7 +19,8 @@ pub(crate) struct Denied {
 impl Denied {
     /// Makes a refusal in the engine's own words: no mark of ringfence's before them.
     pub(crate) fn plain(status: u16, message: impl AsRef<str>) -> Denied {
-        Denied { status, message: line(message.as_ref()) }
+        // Engines name the first program's place where a start fails.
+        Denied { status, message: line(&without_places(message.as_ref())) }
     }
 
     /// Makes a refusal of ringfence's.
@@ -113,6 +115,16 @@ impl Denied {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::init::InitPlace;
+
+    #[test]
+    fn a_refusal_names_no_place_of_a_first_program() {
+        let place = InitPlace::random().unwrap();
+        let said = format!("exec: {0}: stat {0}: not there; {1}", place.program(), place.words());
+        let denied = Denied::plain(400, said);
+        assert_eq!(denied.message, "exec: /.ringfence: stat /.ringfence: not there; /.ringfence-words");
+        assert_eq!(Denied::plain(400, "/.ringfence- /.ring").message, "/.ringfence /.ring");
+    }
 
     #[test]
     fn a_refusal_is_one_line_without_control_characters() {

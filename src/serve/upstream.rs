@@ -82,7 +82,7 @@ fn host(spec: &MemberSpec, seam: Seam<'_>) -> HostConfig {
         runtime: seam.runtime,
         // What the engine would begin before ringfence's program can be led elsewhere. A container
         // that begins by itself has nothing that would have to be looked at first.
-        init: Some(seam.by_init.is_none()),
+        init: Some(spec.init && seam.by_init.is_none()),
         auto_remove: Some(false),
         restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), ..Default::default() }),
         log_config: Some(log_config()),

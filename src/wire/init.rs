@@ -17,7 +17,7 @@ const DIGITS: usize = 32;
 
 /// Places of the first program and of its words in one container: directly below `/`, at names that
 /// are drawn. No link of an image and no mount that somebody asks for leads from or to what nobody
-/// can foresee.
+/// can foresee. That holds for one start: the program that it begins sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct InitPlace(String);
 
@@ -50,6 +50,17 @@ impl InitPlace {
 pub(crate) fn begins(command: &str) -> bool {
     let digits = command.strip_prefix(BEGINNING).and_then(|rest| rest.get(..DIGITS));
     digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Takes the places of first programs out of a text: who knows one could mount something there.
+pub(crate) fn without_places(text: &str) -> String {
+    let mut parts = text.split(BEGINNING);
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        kept.push_str(BEGINNING.trim_end_matches('-'));
+        kept.push_str(part.trim_start_matches(|digit: char| digit.is_ascii_hexdigit()));
+    }
+    kept
 }
 
 fn word() -> std::io::Result<String> {

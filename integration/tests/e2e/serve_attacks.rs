@@ -19,7 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a request has one reading, or is refused", one_reading),
     ("others' containers, volumes and helpers do not exist", invisible),
     ("only a project is mounted, and its secrets are covered", mounted),
-    ("a container begins with its covers in place, at each start, or not at all", looked_at),
+    ("a container begins with its covers in place or not at all", looked_at),
 ];
 
 /// Returns the path of the engine's socket.
@@ -303,6 +303,20 @@ fn mounted(bed: &Testbed) -> Result<()> {
     let part =
         served.docker(&["run", "--rm", "-v", &format!("{}:/s:ro", at("sub")), image, "cat", "/s/.env"])?;
     ensure!(part.is_empty(), "a part is covered like the whole: {part}");
+    // A place in memory could lie elsewhere than it says: the cover is laid there, too.
+    let memory = served.docker(&[
+        "run",
+        "--rm",
+        "-v",
+        &format!("{}:/w", at("")),
+        "--tmpfs",
+        "/w/sub",
+        image,
+        "sh",
+        "-c",
+        "ls -A /w/sub; cat /w/sub/.env",
+    ])?;
+    ensure!(memory == ".env\n", "{memory}");
     // Each leads out, or to the secret itself.
     symlink("/etc", project.join("link"))?;
     for source in [at("link"), at("sub/.env"), at("../"), at("link/passwd"), "/root".to_owned()] {
@@ -330,18 +344,27 @@ fn looked_at(bed: &Testbed) -> Result<()> {
     let mount = format!("{}:/w", project.display());
     let script = "cat /w/sub/.env /w/late/.env 2>/dev/null; echo end";
     served.docker(&["create", "--name", "one", "-v", &mount, image, "sh", "-c", script])?;
-    ensure!(served.docker(&["start", "--attach", "one"])? == "end\n", "the first start");
-    // The words of the first program are for one start each.
-    ensure!(served.docker(&["start", "--attach", "one"])? == "end\n", "another start");
+    for name in ["late", "gone"] {
+        served.docker(&["create", "--name", name, "-v", &mount, image, "sh", "-c", script])?;
+    }
+    ensure!(served.docker(&["start", "--attach", "one"])? == "end\n", "the only start");
     let shown = served.docker(&["inspect", "--format", "{{.Path}} {{json .Config.Entrypoint}}", "one"])?;
     ensure!(shown.trim() == "sh null", "clients see their own program: {shown}");
+    // What was covered is gone by now: an engine would make a file there.
+    let (secret, away) = (project.join("sub/.env"), project.join("away"));
+    fs::rename(&secret, &away)?;
+    let gone = served.try_docker(&["start", "--attach", "gone"])?;
+    ensure!(!gone.status.success() && gone.stderr.contains("is gone by now"), "{gone:?}");
+    ensure!(!secret.exists(), "nothing was made");
+    fs::rename(&away, &secret)?;
+    ensure!(served.docker(&["start", "--attach", "gone"])? == "end\n", "what was refused was not started");
     // A secret that is there by now and has no cover in this container.
     fs::create_dir(project.join("late"))?;
     fs::write(project.join("late/.env"), "TOKEN=planted-secret\n")?;
-    let late = served.try_docker(&["start", "--attach", "one"])?;
+    let late = served.try_docker(&["start", "--attach", "late"])?;
     ensure!(!late.status.success() && late.stderr.contains("has to be covered"), "{late:?}");
     ensure!(!late.stdout.contains("planted-secret"), "{late:?}");
-    served.docker(&["rm", "one"])?;
+    served.docker(&["rm", "one", "gone", "late"])?;
     // The folder of a covered file is swapped again and again while containers start.
     let (from, to) = (project.join("sub"), project.join("other"));
     fs::create_dir(&to)?;

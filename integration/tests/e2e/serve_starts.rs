@@ -19,6 +19,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("the first program takes ended children, hands signals on and tells the status", first_process),
     ("the terminal is the container's own program's", terminal),
     ("no mount and no link takes the first program's place, and a bare engine lets it", first_place),
+    ("what has files starts once, and a bare engine's second start begins with a mounted program", one_start),
+    ("a volume that a container has is filled from no image, and a bare engine does it", filled),
+    ("no mount is led by a link of an image, and a bare engine follows it", led),
     ("nothing is copied from or to what has mounts or runs, nor started meanwhile", copies),
     ("a lost fence has no containers that run, and starts none", lost),
 ];
@@ -159,9 +162,9 @@ fn first_place(bed: &Testbed) -> Result<()> {
         let [declared, state, linked] = &images[..] else { return Ok(()) };
         let done = served.try_docker(&["run", "--rm", "-v", &mount, declared, "true"])?;
         ensure!(done.status.code() == Some(125) && done.stderr.contains("/sbin"), "{done:?}");
-        // A link on the way to what lies in /run is found by the first program.
         let done = served.try_docker(&["run", "--rm", "-v", &mount, state, "sh", "-c", FIRST])?;
-        ensure!(!done.status.success() && done.stderr.contains("a link leads there"), "{done:?}");
+        let refused = done.status.code() == Some(125) && done.stderr.contains("is a link of the image");
+        ensure!(refused, "{done:?}");
         ensure!(!done.stdout.contains("evil-first"), "{done:?}");
         let printed = served.docker(&["run", "--rm", "-v", &mount, linked, "sh", "-c", FIRST])?;
         ensure!(printed.starts_with("/.ringfence-") && printed.ends_with("end\n"), "{printed}");
@@ -177,6 +180,143 @@ fn first_place(bed: &Testbed) -> Result<()> {
     for image in &images {
         bed.engine.docker(&["rmi", image])?;
     }
+    checked?;
+    served.end()?;
+    only_the_uplink(bed)
+}
+
+fn one_start(bed: &Testbed) -> Result<()> {
+    let (served, project, _) = with_project(bed, "one-start")?;
+    let agent = bed.images.agent.as_str();
+    evil(&project.join("evil"))?;
+    let first = project.join("first");
+    evil(&first)?;
+    fs::write(&first, "#!/bin/sh\necho first\nsleep 600\n")?;
+    let app = format!("{}:/a/app", project.display());
+    let prog = format!("{}:/x/prog", project.join("evil").display());
+    let mounts = ["-u", "0", "-v", app.as_str(), "-v", prog.as_str()];
+    let create = |name: &'static str, words: &[&str]| {
+        served.docker(&[&["create", "--name", name], &mounts[..], words].concat())
+    };
+    create("leads", &[agent, "sleep", "600"])?;
+    served.docker(&["start", "leads"])?;
+    let lead = |at: &str| format!("mv /x /y && mkdir /x && ln -s {at} /x/prog");
+    let at = "$(ls -d /.ringfence-* | grep -v words)";
+    served.docker(&["exec", "leads", "sh", "-c", &lead(at)])?;
+    let once = |served: &Served, words: &[&str]| {
+        let done = served.try_docker(words)?;
+        ensure!(!done.status.success() && done.stderr.contains("make it again"), "{words:?}: {done:?}");
+        Ok(())
+    };
+    once(&served, &["restart", "leads"])?;
+    let runs = served.docker(&["inspect", "--format", "{{.State.Running}}", "leads"])?;
+    ensure!(runs == "true\n", "a restart that is refused stops nothing");
+    served.docker(&["stop", "--time", "0", "leads"])?;
+    once(&served, &["start", "leads"])?;
+    // A start that failed counts, and its words name no place.
+    create("fails", &["-u", "nobody-of-this-name", agent, "true"])?;
+    let done = served.try_docker(&["start", "fails"])?;
+    ensure!(!done.status.success() && !done.stderr.contains("/.ringfence-"), "{done:?}");
+    ensure!(!done.stderr.contains("make it again"), "the first one is asked of the engine: {done:?}");
+    once(&served, &["start", "fails"])?;
+    served.end()?;
+    let served = Served::start(bed, "one-start", &[], Some(&project))?;
+    for name in ["leads", "fails"] {
+        once(&served, &["start", name])?;
+    }
+    let said = served.docker(&["logs", "leads"])?;
+    ensure!(!said.contains("evil-first"), "{said}");
+    served.docker(&["rm", "leads", "fails"])?;
+    served.end()?;
+    // The control: the second start of the same container begins with what was mounted elsewhere.
+    let name = format!("second-{}", std::process::id());
+    let first = format!("{}:/.first", first.display());
+    let bare = ["-v", first.as_str(), "--network", "none", "--entrypoint", "/.first", agent];
+    bed.engine.docker(&[&["run", "-d", "--name", &name], &mounts[..], &bare].concat())?;
+    let started = (|| {
+        bed.engine.docker(&["exec", &name, "sh", "-c", &lead("/.first")])?;
+        bed.engine.docker(&["stop", "--time", "0", &name])?;
+        bed.engine.docker(&["start", &name])?;
+        bed.engine.docker(&["wait", &name])?;
+        bed.engine.docker(&["logs", &name])
+    })();
+    bed.engine.docker(&["rm", "--force", &name])?;
+    let said = started?;
+    ensure!(said.contains("evil-first"), "a bare engine's second start: {said}");
+    only_the_uplink(bed)
+}
+
+fn filled(bed: &Testbed) -> Result<()> {
+    let served = Served::start(bed, "filled", &[], None)?;
+    let agent = bed.images.agent.as_str();
+    let image = image_with(bed, "filled", "mkdir /data; touch /data/z", None)?;
+    let has = ["run", "-d", "--name", "has", "-v", "has:/v", agent, "sleep", "600"];
+    let checked = (|| {
+        served.docker(&has)?;
+        served.docker(&["create", "--name", "fills", "-v", "has:/data", &image, "true"])?;
+        let listed = served.docker(&["exec", "has", "ls", "-A", "/v"])?;
+        ensure!(listed.is_empty(), "nothing is written into what somebody has: {listed}");
+        // The first container of a volume gets what its image has there, whoever made the volume.
+        served.docker(&["volume", "create", "new"])?;
+        for volume in ["new:/data", "other:/data", "/data"] {
+            let listed = served.docker(&["run", "--rm", "-v", volume, &image, "ls", "/data"])?;
+            ensure!(listed == "z\n", "{volume}: {listed}");
+        }
+        served.docker(&["rm", "--force", "has", "fills"])?;
+        served.docker(&["volume", "rm", "has", "new", "other"])?;
+        // The control: an engine fills it, as root and by its paths.
+        let name = format!("has-{}", std::process::id());
+        let volume = format!("{name}:/v");
+        let bare = ["run", "-d", "--name", &name, "--network", "none", "-v", &volume, agent, "sleep", "600"];
+        bed.engine.docker(&bare)?;
+        let fills = format!("fills-{name}");
+        let data = format!("{name}:/data");
+        let listed = bed
+            .engine
+            .docker(&["create", "--name", &fills, "-v", &data, &image, "true"])
+            .and_then(|_| bed.engine.docker(&["exec", &name, "ls", "/v"]));
+        bed.engine.docker(&["rm", "--force", &name, &fills])?;
+        bed.engine.docker(&["volume", "rm", &name])?;
+        let listed = listed?;
+        ensure!(listed.trim() == "z", "a bare engine fills it: {listed}");
+        Ok(())
+    })();
+    bed.engine.docker(&["rmi", &image])?;
+    checked?;
+    served.end()?;
+    only_the_uplink(bed)
+}
+
+fn led(bed: &Testbed) -> Result<()> {
+    let (served, _, mount) = with_project(bed, "led")?;
+    let image = image_with(bed, "led", "mkdir /srv/end; ln -s /srv/end /x; ln -s / /root-link", None)?;
+    let checked = (|| {
+        for place in ["/x", "/x/deep", "/root-link", "/root-link/srv/end"] {
+            let (tmpfs, volume) = (place.to_owned(), format!("led:{place}"));
+            for words in [["--tmpfs", &tmpfs], ["-v", &volume]] {
+                let done = served.try_docker(
+                    &[&["run", "--rm", "-v", mount.as_str()], &words[..], &[&image, "true"]].concat(),
+                )?;
+                let refused = done.status.code() == Some(125)
+                    && done.stderr.contains("is a link of the image")
+                    && done.stderr.contains(place);
+                ensure!(refused, "{words:?}: {done:?}");
+            }
+        }
+        let bound = mount.replace(":/w", ":/x");
+        let done = served.try_docker(&["run", "--rm", "-v", &bound, &image, "true"])?;
+        ensure!(done.status.code() == Some(125) && done.stderr.contains("to /srv/end"), "{done:?}");
+        let kept =
+            served.docker(&["run", "--rm", "-v", &mount, "--tmpfs", "/srv/end", &image, "echo", "y"])?;
+        ensure!(kept == "y\n", "{kept}");
+        let looks = ["ps", "--all", "--quiet", "--filter", "label=dev.ringfence.look"];
+        ensure!(bed.engine.docker(&looks)?.trim().is_empty(), "what was looked into is gone");
+        // The control: the engine mounts where the link leads.
+        let bare = ["run", "--rm", "--network", "none", "--tmpfs", "/x", &image, "cat", "/proc/mounts"];
+        ensure!(bed.engine.docker(&bare)?.contains(" /srv/end tmpfs"), "a bare engine follows it");
+        Ok(())
+    })();
+    bed.engine.docker(&["rmi", &image])?;
     checked?;
     served.end()?;
     only_the_uplink(bed)

@@ -7,6 +7,7 @@ use super::shown::Shown;
 use crate::serve::denied::Denied;
 use crate::serve::request::filters::Filters;
 use crate::supervisor::spec::environment::OWN;
+use crate::wire::init::without_places;
 
 /// Fields of an inspected container that name files of the engine's machine.
 const PATHS: [&str; 5] = ["ResolvConfPath", "HostnamePath", "HostsPath", "LogPath", "AppArmorProfile"];
@@ -17,6 +18,10 @@ pub(crate) fn inspect(mut engine: Value, shown: &Shown<'_>) -> Value {
         set(&mut engine, path, json!(""));
     }
     set(&mut engine, "Name", json!(format!("/{}", shown.name)));
+    let error = engine.pointer("/State/Error").and_then(Value::as_str).map(without_places);
+    if let (Some(error), Some(state)) = (error, engine.get_mut("State")) {
+        set(state, "Error", json!(error));
+    }
     set(&mut engine, "GraphDriver", json!({ "Name": "", "Data": null }));
     config(&mut engine, shown);
     host_config(&mut engine, shown);

@@ -86,6 +86,7 @@ pub(crate) fn create(ask: &CreateAsk, ground: &Ground<'_>, found: &Found) -> Res
         labels: labels::decide("Labels", body.labels.as_ref())?,
         capabilities: security::capabilities(&host, ground)?,
         read_only: host.readonly_rootfs == Some(true),
+        init: host.init == Some(true),
         groups: security::groups(&host, ground)?,
         sysctls: security::sysctls(&host)?,
         platform: ask.platform.clone(),

@@ -53,6 +53,8 @@ pub(crate) struct MemberSpec {
     pub(crate) capabilities: Vec<String>,
     /// Set when the image cannot be written.
     pub(crate) read_only: bool,
+    /// Set when the engine's init begins it, unless ringfence's first program does.
+    pub(crate) init: bool,
     /// Further groups of its user.
     pub(crate) groups: Vec<String>,
     /// Settings of its own IPC namespace.

@@ -88,7 +88,7 @@ pub(crate) const PERMITTED: &[EndpointRule] = &[
         Operation::ContainerStart,
         params![],
         &["detachKeys", "checkpoint", "checkpoint-dir"],
-        "without a body, once its fence is proven",
+        "without a body, once its fence is proven; with files of this machine once in its life",
     ),
     endpoint(
         "POST",
@@ -96,7 +96,7 @@ pub(crate) const PERMITTED: &[EndpointRule] = &[
         Operation::ContainerRestart,
         params!["t", "signal"],
         &[],
-        "once its fence is proven",
+        "once its fence is proven; with files of this machine it is refused",
     ),
     endpoint("POST", "/containers/{id}/unpause", Operation::ContainerUnpause, params![], &[], OWN),
     endpoint("POST", "/containers/{id}/stop", Operation::ContainerStop, params!["t", "signal"], &[], OWN),

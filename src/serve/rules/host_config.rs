@@ -75,7 +75,7 @@ pub(crate) const FIELDS: &[FieldRule] = &[
         "HostConfig.Mounts[].Target",
         Judged,
         AS_GIVEN,
-        "not over the fence's own files, and inside no part of a project",
+        "not over the fence's own files, inside no part of a project, and not where a link of the image leads",
     ),
     field("HostConfig.Mounts[].ReadOnly", Passed, AS_GIVEN, "it only takes rights away"),
     field("HostConfig.Mounts[].Consistency", LeftOut, NONE, "it has no effect"),
@@ -106,7 +106,12 @@ pub(crate) const FIELDS: &[FieldRule] = &[
         "what is read-only is read-only throughout",
     ),
     field("HostConfig.Mounts[].VolumeOptions", Judged, "by its fields", "see below"),
-    field("HostConfig.Mounts[].VolumeOptions.NoCopy", Passed, AS_GIVEN, "it only takes content away"),
+    field(
+        "HostConfig.Mounts[].VolumeOptions.NoCopy",
+        Judged,
+        AS_GIVEN,
+        "true unless this is the volume's first container: engines fill volumes as root",
+    ),
     field(
         "HostConfig.Mounts[].VolumeOptions.Labels",
         Judged,
@@ -219,7 +224,12 @@ pub(crate) const FIELDS: &[FieldRule] = &[
          is looked up in the image. This is no wall: root takes any group by itself",
     ),
     field("HostConfig.ReadonlyRootfs", Passed, AS_GIVEN, "it only takes rights away"),
-    field("HostConfig.Init", LeftOut, "true", "every container has an init"),
+    field(
+        "HostConfig.Init",
+        Judged,
+        AS_GIVEN,
+        "none where it is absent; a container with files of this machine begins with ringfence's own",
+    ),
     // Limits.
     field("HostConfig.Memory", Judged, LIMIT, "ringfence writes the limit where none is asked for"),
     field("HostConfig.MemoryReservation", Judged, "up to the memory", "a wish, within the limit"),

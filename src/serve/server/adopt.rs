@@ -41,6 +41,7 @@ impl Serving {
     /// # Errors
     /// When the engine does not answer.
     pub(crate) async fn find_again(self: &Rc<Self>) -> Result<(), Failure> {
+        self.remove_looks().await?;
         let own = format!("{LABEL_SERVE}={}", self.facts.id);
         let filters = Some(HashMap::from([("label".to_owned(), vec![own])]));
         // Of any length: labels of images can be long.
@@ -225,7 +226,8 @@ impl Serving {
         let memory = inspected["HostConfig"]["Tmpfs"].as_object().map(|all| all.keys().cloned().collect());
         // What is in it tells whether a start is under way.
         let words = fence.words_of(covers);
-        Ok(Some(MemberFiles { asked, laid, words, memory: memory.unwrap_or_default() }))
+        let was_asked = Cell::new(fence.was_asked(covers) || !never_ran(inspected));
+        Ok(Some(MemberFiles { asked, laid, words, memory: memory.unwrap_or_default(), was_asked }))
     }
 
     /// Takes a member, with its ports if it runs. One that ended while nobody was there is removed,

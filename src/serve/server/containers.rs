@@ -105,15 +105,7 @@ impl Serving {
         match call {
             ContainerCall::Inspect { .. } => self.show_member(&member, call, version).await,
             ContainerCall::Start => self.started(&member, version).await,
-            ContainerCall::Restart(stopping) => {
-                // It is not removed between its end and its start.
-                let _held = Rc::clone(&member.restarts);
-                let stop = ContainerCall::Stop(stopping.clone());
-                let turn = self.unless_starting(&member).await?;
-                self.http.json(&stop.upstream(&member.id), version, Sent::Nothing).await?;
-                drop(turn);
-                self.started(&member, version).await.map(|_| nothing(204))
-            }
+            ContainerCall::Restart(stopping) => self.restart(&member, stopping.clone(), version).await,
             ContainerCall::Rename { name } => self.rename(&member, name.as_str(), version).await,
             ContainerCall::Remove { volumes, force } => self.remove(&member, *volumes, *force, version).await,
             ContainerCall::Attach(query) => {
@@ -167,6 +159,28 @@ impl Serving {
         version: ApiMinor,
     ) -> Result<Answer, Denied> {
         Ok(passed(self.http.send(&call.upstream(&member.id), version, Sent::Nothing).await?))
+    }
+
+    /// Stops a member and starts it. It goes on when the client goes away.
+    async fn restart(
+        self: &Rc<Self>,
+        member: &Rc<ServedMember>,
+        stopping: Stopping,
+        version: ApiMinor,
+    ) -> Result<Answer, Denied> {
+        // What cannot be started again is not stopped.
+        member.may_be_started()?;
+        let member = Rc::clone(member);
+        self.to_its_end(|serving| async move {
+            // It is not removed between its end and its start.
+            let _held = Rc::clone(&member.restarts);
+            let stop = ContainerCall::Stop(stopping);
+            let turn = serving.unless_starting(&member).await?;
+            serving.http.json(&stop.upstream(&member.id), version, Sent::Nothing).await?;
+            drop(turn);
+            serving.start_or_remove(&member, version).await.map(|_| nothing(204))
+        })
+        .await
     }
 
     async fn started(

@@ -1,7 +1,7 @@
 //! A new container: looked up, decided, fenced, covered, and made of a body that ringfence wrote.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 
 use super::fences::{Claim, broken, random, words};
 use super::files::{BindAsk, LookedFiles, look};
-use super::http::{Answer, Sent, json};
+use super::http::{Answer, Sent, json, read};
 use super::members::{MemberFiles, ServedMember};
 use super::records::give_names;
 use super::state::Serving;
+use super::volume_holds::HeldVolumes;
 use super::volumes::{LABEL_OF, VolumeOf, drawn_name, make_volume};
 use crate::serve::answer::asked::LABEL_ASKED;
 use crate::serve::decide::facts::CreateAsk;
@@ -69,6 +70,7 @@ impl Serving {
         {
             spec.warnings.push(NO_HEALTH.to_owned());
         }
+        self.refuse_links(&spec).await?;
         let covers = random()?;
         let name = spec.name.as_ref().map_or_else(|| format!("fenced-{covers}"), ToString::to_string);
         let naming = self.name(name)?;
@@ -121,11 +123,12 @@ impl Serving {
             }
         };
         spec.warnings.extend(looked.iter().flat_map(|looked| looked.warnings.clone()));
+        let held = self.volumes.hold(named_volumes(spec)).await?;
         // Nothing that is mounted is removed before the container has it.
         let _volumes = self.volumes_turn.read().await;
         let mut mounts = Vec::new();
         for mount_of in &spec.mounts {
-            mounts.push(self.mount(mount_of, covers).await?);
+            mounts.push(self.mount(mount_of, covers, &held).await?);
         }
         let laid: Vec<(PathBuf, String)> = looked
             .iter()
@@ -170,7 +173,10 @@ impl Serving {
         let mut query = vec![("name", Serving::engine_name(fence, name))];
         query.extend(spec.platform.clone().map(|platform| ("platform", platform)));
         let line = Line::new("POST", "/containers/create", &query);
-        let answer = self.http.json(&line, version, Sent::Json(body)).await?;
+        // Where it does not answer, it may be filling volumes still.
+        let answer = self.http.send(&line, version, Sent::Json(body)).await.inspect_err(|_| held.keep())?;
+        let answer = read(answer).await?;
+        drop(held);
         let id = answer["Id"].as_str().unwrap_or_default().to_owned();
         let names = names(spec, name, &id);
         self.name_others(spec);
@@ -180,7 +186,7 @@ impl Serving {
             fence: Rc::clone(fence),
             asked: spec.asked.clone(),
             names: RefCell::new(names),
-            files: words.map(|words| MemberFiles { asked, laid, words, memory }),
+            files: words.map(|words| MemberFiles { asked, laid, words, memory, was_asked: Cell::new(false) }),
             covers,
             has_begun: Cell::new(false),
             is_starting: Cell::new(false),
@@ -208,9 +214,10 @@ impl Serving {
         Ok(asked)
     }
 
-    /// Makes a mount, and the volume that it needs.
-    async fn mount(&self, of: &MemberMount, covers: WorkflowId) -> Result<Mount, Denied> {
-        let MountSource::Volume { name, labels, .. } = &of.source else {
+    /// Makes a mount, and the volume that it needs. Only a volume that no container ever got is
+    /// filled from the image.
+    async fn mount(&self, of: &MemberMount, covers: WorkflowId, held: &HeldVolumes) -> Result<Mount, Denied> {
+        let MountSource::Volume { name, labels, no_copy } = &of.source else {
             let mut mount = mount(of, None);
             // Other file systems below are not given: nobody has looked through them.
             if let Some(options) = &mut mount.bind_options {
@@ -219,10 +226,19 @@ impl Serving {
             return Ok(mount);
         };
         let volume = match name {
-            Some(name) => make_volume(self, name, labels, VolumeOf::Named).await?,
-            None => make_volume(self, &drawn_name()?, labels, VolumeOf::Member(covers)).await?,
+            Some(name) => make_volume(self, name, labels, VolumeOf::Named, held).await?,
+            None => {
+                let name = drawn_name()?;
+                held.add(&name);
+                make_volume(self, &name, labels, VolumeOf::Member(covers), held).await?
+            }
         };
-        Ok(mount(of, Some(&volume)))
+        let is_first = held.is_first(&volume);
+        let mut mount = mount(of, Some(&volume));
+        if let Some(options) = &mut mount.volume_options {
+            options.no_copy = Some(*no_copy || !is_first);
+        }
+        Ok(mount)
     }
 
     fn labels(&self, claim: &Claim, spec: &MemberSpec, covers: WorkflowId) -> HashMap<String, String> {
@@ -274,6 +290,15 @@ impl Serving {
             super::volumes::remove_of(self, covers).await;
         }
     }
+}
+
+/// Lists the volumes that a client named.
+fn named_volumes(spec: &MemberSpec) -> BTreeSet<String> {
+    let named = |mount: &MemberMount| match &mount.source {
+        MountSource::Volume { name, .. } => name.clone(),
+        _ => None,
+    };
+    spec.mounts.iter().filter_map(named).collect()
 }
 
 /// Returns the names of a member: those that were asked for, its own, and the beginning of its id.

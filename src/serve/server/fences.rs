@@ -138,10 +138,23 @@ impl MemberFence {
         Ok(path)
     }
 
-    /// Removes that file.
+    /// Writes down that a start of a member is asked of the engine.
+    pub(crate) fn ask_start(&self, member: WorkflowId) -> Result<(), Failure> {
+        let path = self.folder.join(format!("asked-{member}"));
+        put(&path, "").map_err(|error| cannot(&path, &error))
+    }
+
+    /// Tells whether that was written down, or nobody knows.
+    pub(crate) fn was_asked(&self, member: WorkflowId) -> bool {
+        self.folder.join(format!("asked-{member}")).try_exists().unwrap_or(true)
+    }
+
+    /// Removes both files.
     pub(crate) fn forget_words(&self, member: WorkflowId) {
-        // Most members have none.
-        let _ = fs::remove_file(self.words_of(member));
+        for path in [self.words_of(member), self.folder.join(format!("asked-{member}"))] {
+            // Most members have none.
+            let _ = fs::remove_file(path);
+        }
     }
 
     /// Writes the names of all members into the file that all of them have.

@@ -7,7 +7,7 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::host::territory;
@@ -98,8 +98,7 @@ fn look_now(
         }
     }
     plans.extend(masks::plan_mounts(GivenMounts { own: &own, others: &others }, &ground.wishes, &[])?);
-    let given =
-        masks::Given { binds: &binds, memory, workspace: WORKSPACE, mirror: None, own: &[], init: None };
+    let given = masks::Given { binds: &binds, workspace: WORKSPACE, mirror: None, own: &[], init: None };
     let laying = masks::serve(&plans, given, id, &ground.engine)?;
     warnings.extend(laying.told.iter().cloned());
     let warnings =
@@ -160,6 +159,24 @@ impl LookedFiles {
             Ok(Cover { at: target.clone(), device: found.dev(), inode: found.ino(), beneath: None })
         });
         roots.chain(covers).collect()
+    }
+
+    /// Returns a place that was covered when a container was made, and where nothing is by now: an
+    /// engine would make a file there.
+    pub(crate) fn gone<'a>(&self, laid: &'a [(PathBuf, String)]) -> Option<&'a str> {
+        let is_there = |target: &str| {
+            let around = self
+                .binds
+                .iter()
+                .filter_map(|bind| Some((bind, Path::new(target).strip_prefix(&bind.target).ok()?)));
+            let inner = around.max_by_key(|(bind, _)| bind.target.len());
+            // Ringfence's own files lie below no bind.
+            inner.is_none_or(|(bind, below)| match below.as_os_str().is_empty() {
+                true => bind.source.symlink_metadata().is_ok(),
+                false => bind.source.join(below).symlink_metadata().is_ok(),
+            })
+        };
+        laid.iter().map(|(_, target)| target.as_str()).find(|target| !is_there(target))
     }
 
     /// Returns a place that has to be covered now and is not in a container, which was made with

@@ -76,6 +76,8 @@ pub(crate) struct MemberFiles {
     pub(crate) words: PathBuf,
     /// Its places in memory.
     pub(crate) memory: Vec<String>,
+    /// Set when a start was ever asked of the engine: the place of its first program may be known.
+    pub(crate) was_asked: Cell<bool>,
 }
 
 impl Serving {
@@ -126,6 +128,22 @@ impl ServedMember {
         put(&files.words, "").map_err(|error| {
             Failure::new(COULD_NOT_RUN, format!("cannot empty {}", files.words.display())).caused_by(&error)
         })
+    }
+
+    /// Refuses another start of a member with files of this machine. Its program, or the engine's
+    /// words of a start that failed, may have told the place of the first program, over which a
+    /// mount can be led then.
+    ///
+    /// # Errors
+    /// When a start was ever asked of the engine.
+    pub(crate) fn may_be_started(&self) -> Result<(), Denied> {
+        match self.files.as_ref().is_some_and(|files| files.was_asked.get()) {
+            true => Err(Denied::new(
+                409,
+                "a container with files of this machine is started once; remove it and make it again",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Tells whether something is put back after its end.

@@ -17,6 +17,7 @@ mod fences;
 mod files;
 mod found;
 mod http;
+mod image_links;
 mod leftovers;
 mod members;
 mod once_per_key;
@@ -29,6 +30,7 @@ mod state;
 mod streams;
 mod system;
 mod uncovered;
+mod volume_holds;
 mod volumes;
 mod work;
 

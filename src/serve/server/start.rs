@@ -61,6 +61,8 @@ impl From<Denied> for StartFailure {
 
 /// The time between two kills of a member that does not end.
 const AGAIN: Duration = Duration::from_secs(5);
+/// Looks at a copy that may be at its end.
+const COPIES: usize = 20;
 
 impl Serving {
     /// Starts a member. It goes on when the client goes away.
@@ -73,18 +75,24 @@ impl Serving {
         version: ApiMinor,
     ) -> Result<Started, Denied> {
         let member = Rc::clone(member);
-        self.to_its_end(|serving| async move {
-            let failure = match serving.start_now(&member, version).await {
-                Ok(started) => return Ok(started),
-                Err(failure) => failure,
-            };
-            if failure.was_tried && member.asked.auto_remove && !member.is_leaving.get() {
-                // Its client was told, and removes nothing itself.
-                let _ = serving.remove_now(&member, true, true, version).await;
-            }
-            Err(failure.denied)
-        })
-        .await
+        self.to_its_end(|serving| async move { serving.start_or_remove(&member, version).await }).await
+    }
+
+    /// Starts a member; one that cannot be started is removed, where its client asked for that.
+    pub(crate) async fn start_or_remove(
+        self: &Rc<Self>,
+        member: &Rc<ServedMember>,
+        version: ApiMinor,
+    ) -> Result<Started, Denied> {
+        let failure = match self.start_now(member, version).await {
+            Ok(started) => return Ok(started),
+            Err(failure) => failure,
+        };
+        if failure.was_tried && member.asked.auto_remove && !member.is_leaving.get() {
+            // Its client was told, and removes nothing itself.
+            let _ = self.remove_now(member, true, true, version).await;
+        }
+        Err(failure.denied)
     }
 
     async fn start_now(
@@ -107,14 +115,13 @@ impl Serving {
         if member.is_leaving.get() {
             return Err(Denied::no_container(&member.name.borrow()).into());
         }
-        if member.is_copied() {
-            let what = "a copy from or to the container is under way; start it after that";
-            return Err(Denied::new(409, what).into());
-        }
+        // Engines answer nothing about a container while they copy.
+        copied(member).await?;
         let now = self.inspect(&member.id, version).await?;
         if ServedMember::runs(&now) {
             return Ok(Started::Before);
         }
+        member.may_be_started()?;
         if !self.settle(member).await {
             return Err(Denied::new(409, "the container's end was not seen yet; ask again").into());
         }
@@ -135,6 +142,10 @@ impl Serving {
             None => None,
         };
         let covered = prepared.as_ref().map(|(looked, _)| Arc::clone(&looked.laying.covered));
+        if let Some(files) = &member.files {
+            member.fence.ask_start(member.covers).map_err(|failure| broken(&failure))?;
+            files.was_asked.set(true);
+        }
         self.begin(member, prepared, version).await?;
         member.empty_words().map_err(|failure| broken(&failure))?;
         if let Some(why) = member.fence.shared.check() {
@@ -171,6 +182,15 @@ impl Serving {
         // What was written for this look alone is not mounted anywhere.
         masks::close(scratch).map_err(|failure| broken(&failure))?;
         let looked = looked.map_err(|failure| Denied::new(409, words(&failure)))?;
+        if let Some(place) = looked.gone(&files.laid) {
+            return Err(Denied::new(
+                409,
+                format!(
+                    "{} was covered and is gone by now; remove the container and make it again",
+                    crate::serve::text::shown(place)
+                ),
+            ));
+        }
         if let Some(place) = looked.uncovered(&files.laid) {
             return Err(Denied::new(
                 409,
@@ -301,6 +321,18 @@ impl Serving {
         let line = Line::new("GET", &format!("/containers/{id}/json"), &[]);
         self.http.json(&line, version, Sent::Nothing).await
     }
+}
+
+/// Refuses a start while something is copied. The last bytes of a copy come a moment after its
+/// answer.
+async fn copied(member: &ServedMember) -> Result<(), Denied> {
+    for _ in 0..COPIES {
+        if !member.is_copied() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(Denied::new(409, "a copy from or to the container is under way; start it after that"))
 }
 
 /// Makes the refusal for a fence that is lost.

@@ -12,9 +12,11 @@ use tokio::sync::RwLock;
 use super::fences::MemberFence;
 use super::files::Ground as FileGround;
 use super::http::EngineHttp;
+use super::image_links::KnownLinks;
 use super::members::ServedMember;
 use super::once_per_key::OncePerKey;
 use super::records::NetworkRecords;
+use super::volume_holds::VolumeHolds;
 use super::work::ClientWork;
 use crate::layers::Wanted;
 use crate::serve::decide::facts::{Ground, ProjectRoot};
@@ -97,6 +99,10 @@ pub(crate) struct Serving {
     pub(crate) promised: RefCell<Vec<(WorkflowId, usize)>>,
     /// Shared by creations while volumes wait for their container; a removal has it alone.
     pub(crate) volumes_turn: RwLock<()>,
+    /// Volumes that are being given.
+    pub(crate) volumes: Rc<VolumeHolds>,
+    /// Links on the way to places in images.
+    pub(crate) links: KnownLinks,
 }
 
 impl Serving {
@@ -113,6 +119,8 @@ impl Serving {
             names: RefCell::default(),
             promised: RefCell::default(),
             volumes_turn: RwLock::default(),
+            volumes: Rc::default(),
+            links: KnownLinks::default(),
         })
     }
 

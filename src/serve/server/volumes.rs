@@ -1,7 +1,7 @@
 //! Volumes: on the engine, with labels that ringfence gave them. A volume without them does not
 //! exist here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::models::VolumeCreateRequest;
 use bollard::query_parameters::{ListVolumesOptions, RemoveVolumeOptions};
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::http::{Answer, json, nothing};
 use super::state::Serving;
+use super::volume_holds::HeldVolumes;
 use crate::serve::answer::others::{VOLUME_FILTERS, pruned, volume};
 use crate::serve::decide::facts::FoundVolume;
 use crate::serve::decide::{VolumeSpec, volume_prune};
@@ -54,7 +55,7 @@ pub(crate) enum VolumeOf {
     Member(WorkflowId),
 }
 
-/// Makes a volume, or finds an own one; its name.
+/// Makes a volume that is held, or finds an own one; its name.
 ///
 /// # Errors
 /// When it is somebody else's, or cannot be made.
@@ -63,6 +64,7 @@ pub(crate) async fn make_volume(
     name: &str,
     labels: &BTreeMap<String, String>,
     of: VolumeOf,
+    held: &HeldVolumes,
 ) -> Result<String, Denied> {
     let mut all: HashMap<String, String> = labels.clone().into_iter().collect();
     all.insert(LABEL_SERVE.to_owned(), serving.facts.id.clone());
@@ -72,7 +74,8 @@ pub(crate) async fn make_volume(
     if let VolumeOf::Member(member) = of {
         all.insert(LABEL_OF.to_owned(), member.to_string());
     }
-    if owner_of(serving, name).await?.is_none() {
+    let is_new = owner_of(serving, name).await?.is_none();
+    if is_new {
         if self::all(serving, false).await?.len() >= MOST {
             let what =
                 format!("{MOST} volumes are there already; remove some first: docker volume prune --all");
@@ -89,7 +92,12 @@ pub(crate) async fn make_volume(
     }
     // Somebody else may have made it meanwhile: an engine makes none twice.
     match owner_of(serving, name).await? {
-        Some(FoundVolume::Own) => Ok(name.to_owned()),
+        Some(FoundVolume::Own) => {
+            if is_new {
+                held.made(name);
+            }
+            Ok(name.to_owned())
+        }
         _ => Err(Denied::volume_taken(name)),
     }
 }
@@ -157,7 +165,9 @@ impl Serving {
             Some(name) => (name, VolumeOf::Named),
             None => (drawn_name()?, VolumeOf::Nameless),
         };
-        let name = make_volume(self, &name, &spec.labels, of).await?;
+        let held = self.volumes.hold(BTreeSet::from([name.clone()])).await?;
+        let name = make_volume(self, &name, &spec.labels, of, &held).await?;
+        drop(held);
         Ok(json(201, &self.volume(&name).await?))
     }
 
@@ -204,9 +214,11 @@ impl Serving {
             None if force => return Ok(nothing(204)),
             _ => return Err(Denied::no_volume(name)),
         }
+        self.volumes.may_go(name)?;
         let options: Option<RemoveVolumeOptions> = None;
         let removed = self.facts.engine.api.remove_volume(name, options).await;
         removed.map_err(|error| Denied::plain(409, describe(&error)))?;
+        self.volumes.forget(name);
         Ok(nothing(204))
     }
 
@@ -225,8 +237,10 @@ impl Serving {
             let name = found["Name"].as_str().unwrap_or_default();
             let options: Option<RemoveVolumeOptions> = None;
             if filters.admits_labels(&labels_of(&found))
+                && self.volumes.may_go(name).is_ok()
                 && self.facts.engine.api.remove_volume(name, options).await.is_ok()
             {
+                self.volumes.forget(name);
                 removed.push(name.to_owned());
             }
         }

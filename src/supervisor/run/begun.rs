@@ -1,5 +1,5 @@
 //! The moment from which an agent's container may be entered: its first program has seen every
-//! cover in its place, and has become the agent's command.
+//! cover in its place, and has begun the agent's command.
 //!
 //! ```text
 //!  started ─▶ init asks the fence ─┬─ not every cover is there ─▶ it ends: nobody enters

@@ -258,7 +258,9 @@ fn fuzz_create_bodies() {
 
 #[test]
 fn the_judge_finds_what_is_not_fenced() {
-    let good = serde_json::to_string(&written(&with_host(r#""Binds":["/home/u/p:/w"]"#).unwrap())).unwrap();
+    let good =
+        serde_json::to_string(&written(&with_host(r#""Binds":["/home/u/p:/w"],"Init":true"#).unwrap()))
+            .unwrap();
     assert!(is_fenced(&good).is_ok(), "{good}");
     let host = format!("container:{}", *FENCE);
     for (from, to) in [

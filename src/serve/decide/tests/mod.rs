@@ -171,7 +171,7 @@ fn a_plain_container_is_made_as_a_run_makes_its_agent() {
     assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
     assert_eq!(host.cap_add.unwrap().len(), 7);
     assert_eq!(host.security_opt.unwrap(), ["no-new-privileges", "seccomp={\"profile\":1}"]);
-    assert_eq!((host.privileged, host.init, host.auto_remove), (Some(false), Some(true), Some(false)));
+    assert_eq!((host.privileged, host.init, host.auto_remove), (Some(false), Some(false), Some(false)));
     assert_eq!(host.memory, host.memory_swap);
     assert_eq!((host.memory, host.pids_limit), (Some(4 << 30), Some(1024)));
     // The image's volume is one of ringfence's own.
@@ -179,6 +179,14 @@ fn a_plain_container_is_made_as_a_run_makes_its_agent() {
     assert_eq!(mounts.len(), 1);
     assert_eq!(mounts[0].target.as_deref(), Some("/var/lib/db"));
     assert_eq!(mounts[0].source.as_deref(), Some("ringfence-v"));
+}
+
+#[test]
+fn the_engines_init_begins_who_asks_for_it() {
+    let spec = with_host(r#""Init":true"#).unwrap();
+    assert!(spec.init && spec.warnings.is_empty(), "{:?}", spec.warnings);
+    assert_eq!(written(&spec).host_config.unwrap().init, Some(true));
+    assert!(!with_host(r#""Init":false"#).unwrap().init);
 }
 
 #[test]

@@ -46,6 +46,7 @@ pub(crate) struct HostBody {
     pub(crate) auto_remove: Option<bool>,
     pub(crate) restart_policy: Option<RestartBody>,
     pub(crate) log_config: Option<LogBody>,
+    pub(crate) init: Option<bool>,
     pub(crate) console_size: Option<Vec<u32>>,
 }
 
