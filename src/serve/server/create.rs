@@ -173,11 +173,7 @@ impl Serving {
         let mut query = vec![("name", Serving::engine_name(fence, name))];
         query.extend(spec.platform.clone().map(|platform| ("platform", platform)));
         let line = Line::new("POST", "/containers/create", &query);
-        // Where it does not answer, it may be filling volumes still.
-        let answer = self.http.send(&line, version, Sent::Json(body)).await.inspect_err(|_| held.keep())?;
-        let answer = read(answer).await?;
-        drop(held);
-        let id = answer["Id"].as_str().unwrap_or_default().to_owned();
+        let id = self.ask_engine(&line, version, body, held).await?;
         let names = names(spec, name, &id);
         self.name_others(spec);
         Ok(Rc::new(ServedMember {
@@ -199,6 +195,19 @@ impl Serving {
             copies: Arc::default(),
             is_leaving: Cell::new(false),
         }))
+    }
+
+    /// Has the engine make a container; its id. `held`: its volumes, which the engine may fill.
+    async fn ask_engine(
+        &self,
+        line: &Line,
+        version: ApiMinor,
+        body: String,
+        held: HeldVolumes,
+    ) -> Result<String, Denied> {
+        // Where it does not answer, it may be filling them still.
+        let answer = self.http.send(line, version, Sent::Json(body)).await.inspect_err(|_| held.keep())?;
+        Ok(read(answer).await?["Id"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Lists the files of this machine that a container is to have; missing directories are made.
