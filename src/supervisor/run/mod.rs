@@ -102,7 +102,7 @@ pub(crate) async fn run(
     };
     crate::term::renew_kept_talk();
     let step = trace::step("removed");
-    let log_is_whole = outcome.as_ref().is_ok_and(|closed| closed.summary.is_some());
+    let log_is_whole = outcome.as_ref().is_ok_and(ended::Closed::log_is_whole);
     let guard = if log_is_whole { GuardAtRemoval::Ended } else { GuardAtRemoval::Unknown };
     let keeps = plan.agent.keep && outcome.is_ok();
     let extent = if keeps { Extent::AroundAgent } else { Extent::Whole };

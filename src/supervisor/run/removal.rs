@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Knowledge of the guard when a run is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GuardAtRemoval {
-    /// Its log was read to the end: it has ended, though the engine may not have seen that yet.
+    /// Its log was read to the line that is its end: it has ended, though the engine may not have seen that yet.
     Ended,
     /// It may work.
     Unknown,
@@ -125,8 +125,15 @@ pub(crate) async fn remove(engine: &Engine, workflow: &Workflow, removal: Remova
 /// Removes what is there at this moment.
 async fn remove_now(engine: &Engine, workflow: &Workflow, removal: Removal) -> Result<(), Failure> {
     let mut found = inventory::of_run(engine, workflow).await?;
-    if removal.guard == GuardAtRemoval::Ended {
-        found.guard_has_ended();
+    match removal.guard {
+        GuardAtRemoval::Ended => found.guard_has_ended(),
+        // Its newest lines may be in the engine's log alone. The run is over, and its caller waits:
+        // what cannot be saved is told.
+        GuardAtRemoval::Unknown if found.is_recorded() => {
+            let saved = inventory::save_events(engine, &found).await;
+            saved.map_or_else(|failure| failure.tell(), drop);
+        }
+        GuardAtRemoval::Unknown => {}
     }
     inventory::remove(engine, &found, removal.extent).await
 }

@@ -236,6 +236,9 @@ pub(super) fn last_digest(summary: Option<&Summary>, id: WorkflowId) -> String {
     if let Some(finding) = log.findings.first() {
         text.push_str(&format!("ringfence: the events came damaged: {finding}\n"));
     }
+    if !log.ended {
+        text.push_str("ringfence: the events came without the guard's last line\n");
+    }
     let lines = log.lines;
     text.push_str(&format!(
         "ringfence: {lines} events, last digest sha256:{digest} (ringfence events {id} --verify --digest …)\n"
@@ -288,6 +291,19 @@ mod tests {
         let text = summary.text(id());
         assert!(text.contains("1 × a.test:443  (resolve-failed: there is no such name)\n"), "{text}");
         assert!(text.len() < 600, "{text}");
+    }
+
+    #[test]
+    fn a_log_that_has_lost_its_end_says_so() {
+        let mut summary = Summary::default();
+        let line = |event: &str| {
+            format!(r#"{{"v":1,"seq":0,"time":"2026-11-30T00:00:00.000Z","workflow":"0000002a",{event}"#)
+        };
+        summary.log.add(line(r#""kind":"dns","verdict":"allow","host":"a.test"}"#).as_bytes());
+        assert!(last_digest(Some(&summary), id()).contains("without the guard's last line"));
+        summary.log.add(line(r#""kind":"lifecycle","reason":"end"}"#).as_bytes());
+        let text = last_digest(Some(&summary), id());
+        assert!(summary.log.ended && !text.contains("without the guard's last line"), "{text}");
     }
 
     #[test]
