@@ -12,8 +12,10 @@ use crate::wire::event::{
 };
 use crate::wire::{PolicyDigest, WorkflowId};
 
-/// Different targets, and rules, that are remembered of a run: an agent may try any number.
-const MOST: usize = 2000;
+/// Different targets of each kind that are remembered of a run: an agent may try any number.
+const MOST: usize = 20_000;
+/// Different rules that are remembered.
+const MOST_RULES: usize = 2000;
 /// Characters of a text that are kept: a log of others may hold any.
 const LONGEST: usize = 400;
 /// Changes of the policy that are remembered.
@@ -65,8 +67,12 @@ pub(crate) struct Totals {
     pub(crate) bytes_out: u64,
     /// Bytes to the agent.
     pub(crate) bytes_in: u64,
-    /// Connections and refusals whose targets are not listed.
+    /// Connections and refusals whose targets are not remembered.
     pub(crate) unlisted: u64,
+    /// Changes of the policy or the conditions that are not remembered.
+    pub(crate) unlisted_changes: u64,
+    /// Decisions by rules that are not remembered.
+    pub(crate) unlisted_decisions: u64,
 }
 
 impl RunReport {
@@ -174,6 +180,8 @@ impl RunReport {
         if self.changes.len() < MOST_CHANGES {
             let what = shortened(control.what.clone().unwrap_or_default());
             self.changes.push((line.time, what, was_made));
+        } else {
+            self.totals.unlisted_changes += 1;
         }
     }
 
@@ -186,8 +194,10 @@ impl RunReport {
             return;
         }
         let key = shortened(by.to_string());
-        if self.rules.len() < MOST || self.rules.contains_key(&key) {
+        if self.rules.len() < MOST_RULES || self.rules.contains_key(&key) {
             count(self.rules.entry(key).or_default());
+        } else {
+            self.totals.unlisted_decisions += 1;
         }
     }
 }
