@@ -181,7 +181,7 @@ pub(crate) struct UnusedArgs {
     /// Workflows' ids, unique prefixes or names, or events files
     #[arg(required = true, value_name = "EVENTS|ID")]
     pub(crate) sources: Vec<String>,
-    /// The policy [default: the runs']
+    /// The policy [default: the words of the runs, with its files as they are now]
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
     /// Print JSON

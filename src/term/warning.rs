@@ -87,6 +87,20 @@ pub(crate) enum Warning {
         /// File in which the same events are kept.
         kept: PathBuf,
     },
+    /// The page that a person asked for can be changed by others.
+    PageExposed {
+        /// The file.
+        file: PathBuf,
+        /// Reason.
+        why: String,
+    },
+    /// The policy that is looked at is not the one that runs began with.
+    PolicyChanged {
+        /// Its digest.
+        now: String,
+        /// Digest at the start of a run.
+        then: String,
+    },
     /// A file of events cannot be written any more.
     EventsUnwritable {
         /// The file.
@@ -262,6 +276,15 @@ impl fmt::Display for Warning {
                 file.display(),
                 kept.display()
             ),
+            Warning::PageExposed { file, why } => write!(
+                f,
+                "{} can be exchanged or changed ({why}): look at it now, or have it written where no agent writes",
+                file.display()
+            ),
+            Warning::PolicyChanged { now, then } => write!(
+                f,
+                "the policy is not the one that the runs began with: its files say {now} today, and a run began with {then}"
+            ),
             Warning::EventsUnwritable { file, error } => {
                 write!(f, "events are no longer written to {}: {error}", file.display())
             }
@@ -330,6 +353,8 @@ impl Warning {
             | Warning::ByEngine { .. }
             | Warning::HelperImageReplaced { .. }
             | Warning::EventsExposed { .. }
+            | Warning::PageExposed { .. }
+            | Warning::PolicyChanged { .. }
             | Warning::EventsUnwritable { .. }
             | Warning::EventsLost { .. }
             | Warning::EventsOutOfReach(_)
@@ -423,6 +448,8 @@ mod tests {
                 why: text("others can write it"),
                 kept: "/kept".into(),
             },
+            Warning::PageExposed { file: "/page.html".into(), why: text("others can write it") },
+            Warning::PolicyChanged { now: text("sha256:1"), then: text("sha256:2") },
             Warning::EventsUnwritable { file: "/e".into(), error: text("no space left on device") },
             Warning::EventsLost { workflow: text("0000002a"), from: 3, to: 9 },
             Warning::EventsOutOfReach(text("0000002a")),
