@@ -110,6 +110,7 @@ fn paths(args: &RunArgs) -> Vec<PathBuf> {
         .map(PathBuf::from)
         .chain(args.mounts.iter().map(|mount| before(mount, ':')))
         .chain(args.env_file.iter().cloned())
+        .chain(args.ssh_key.iter().cloned())
         .chain(secrets)
         .chain(args.prompt.clone())
         .chain(args.events.clone())

@@ -20,6 +20,9 @@ use crate::supervisor::image::Pull;
 Example: git worktree add ../fix && ringfence run --worktree --project ../fix --policy gitlab@1 IMAGE AGENT
 lets an agent commit and push in a working tree of its own. Run no git in the other ones until it has ended.
 
+Example: ringfence run --ssh-agent --ssh-key ~/.ssh/id_ed25519.pub --allow gitlab.com:22 --project . IMAGE AGENT
+lets an agent clone and push over ssh, with one key of your ssh agent, at a server that your known hosts have.
+
 Exit status: the agent's own; 123 the fence ended the run (a helper died, a limit of memory or disk); 124 its time is over;
 125 ringfence could not run it; 126/127 as docker; 128+N ended by signal N"
 )]
@@ -68,6 +71,14 @@ pub(crate) struct RunArgs {
     /// A file of environment variables, NAME=VALUE or NAME a line
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
+    /// Let the agent log in, by your ssh agent, at the ssh servers that the policy permits and your
+    /// known hosts have. It can then act there as you, as long as the run lasts
+    #[arg(long)]
+    pub(crate) ssh_agent: bool,
+    /// With --ssh-agent: the public key file of the one key that the agent may use, instead of all
+    /// that your ssh agent holds
+    #[arg(long, value_name = "FILE", requires = "ssh_agent")]
+    pub(crate) ssh_key: Vec<PathBuf>,
     /// A secret for the agent, from the caller's environment or a file: /run/secrets/NAME, in
     /// memory only
     #[arg(long, value_name = "NAME[=FILE]")]

@@ -49,6 +49,8 @@ pub(crate) enum Warning {
     NoticeNotRenewed(Failure),
     /// The agent's connections to this machine's loopback are not carried.
     LoopbackLost(Failure),
+    /// The agent's way to the person's ssh agent is gone.
+    SshAgentLost,
     /// Files of a directory that is given to the agent.
     Files {
         /// The directory.
@@ -240,6 +242,9 @@ impl fmt::Display for Warning {
                 "the agent does not reach the loopback of this machine; it is tried again",
                 failure,
             ),
+            Warning::SshAgentLost => f.write_str(
+                "the helper between the agent and your ssh agent has ended: nothing more is signed in this run",
+            ),
             Warning::Files { directory, finding, count, first } => {
                 let what = finding.words(*count == 1);
                 write!(f, "{}: {count} {what}: {}", directory.display(), first.join(", "))?;
@@ -374,6 +379,7 @@ impl Warning {
             | Warning::AuthoritiesUnused { .. }
             | Warning::NoticeNotRenewed(_)
             | Warning::LoopbackLost(_)
+            | Warning::SshAgentLost
             | Warning::ForwardLost(_)
             | Warning::Files { .. }
             | Warning::NotLookedThrough(_)
@@ -407,84 +413,4 @@ pub(crate) fn warn(warning: Warning) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::term::COULD_NOT_RUN;
-
-    fn all() -> Vec<Warning> {
-        let text = |text: &str| text.to_owned();
-        let failure =
-            Failure { causes: vec![text("no space left")], ..Failure::new(COULD_NOT_RUN, "cannot write") };
-        let files = |finding, count, first: &[&str]| Warning::Files {
-            directory: "/p".into(),
-            finding,
-            count,
-            first: first.iter().map(|name| text(name)).collect(),
-        };
-        vec![
-            Warning::OptionWithoutEffect { option: "rm", why: "containers are always removed" },
-            Warning::VariableNotSet(text("-e TOKEN")),
-            Warning::VariableReplaced("RINGFENCE"),
-            Warning::VariablesKept(vec![text("A"), text("B")]),
-            Warning::ProxyUnused {
-                variable: "HTTPS_PROXY",
-                write: text("network: {proxy: \"http://proxy.corp.example:3128\"}"),
-            },
-            Warning::AuthoritiesUnused { variable: "SSL_CERT_FILE", file: Some(text("/corp.pem")) },
-            Warning::NoticeNotRenewed(Failure::new(COULD_NOT_RUN, "`fence notice` failed")),
-            Warning::LoopbackLost(Failure::new(COULD_NOT_RUN, "the guard does not take it")),
-            files(Finding::LinksOut, 1, &["etc -> /etc"]),
-            files(Finding::LinksOut, 5, &["a -> /a", "b -> /b", "c -> /c"]),
-            files(Finding::Sockets, 2, &["a", "b"]),
-            files(Finding::Specials, 1, &["pipe"]),
-            files(Finding::OthersFiles, 1, &["file"]),
-            Warning::NotLookedThrough("/p".into()),
-            Warning::ByEngine { about: None, words: text("the engine cannot limit swap") },
-            Warning::ByEngine { about: Some(text("agent")), words: text("IPv4 forwarding is disabled.") },
-            Warning::HelperImageReplaced { tag: text("ringfence-helper:1"), why: text("another layer") },
-            Warning::NoAccount(failure),
-            Warning::EventsExposed {
-                file: "/e".into(),
-                why: text("others can write it"),
-                kept: "/kept".into(),
-            },
-            Warning::PageExposed { file: "/page.html".into(), why: text("others can write it") },
-            Warning::PolicyChanged { now: text("sha256:1"), then: text("sha256:2") },
-            Warning::EventsUnwritable { file: "/e".into(), error: text("no space left on device") },
-            Warning::EventsLost { workflow: text("0000002a"), from: 3, to: 9 },
-            Warning::EventsOutOfReach(text("0000002a")),
-            Warning::EventsUnread(2),
-            Warning::EventsUnproven { source: text("run.jsonl"), why: text("its chain is broken") },
-            Warning::ForwardLost(Failure::new(COULD_NOT_RUN, "the forward's helper in the fence has ended")),
-            Warning::LogFull,
-            Warning::Uncovered(text("the cover of .env came off")),
-            Warning::Noted(text("the agent's GitLab token ends in 2m, and the run with it")),
-            Warning::OnLoopbackOnly { port: 3000, address: [172, 17, 0, 1].into() },
-            Warning::DiskNotCounted(text("no such runtime")),
-            Warning::AgentKilled { seconds: 10 },
-            Warning::NonceReplaced("/p/.nonce".into()),
-            Warning::NonceLeft { file: "/p/.nonce".into(), error: text("read-only file system") },
-            Warning::NotRecordedHere(text("0000002a")),
-            Warning::WorkflowKept { workflow: text("0000002a"), why: text("its guard does not answer") },
-            Warning::LeftFromEarlier(text("workflow 0000002a could not be removed whole")),
-            Warning::NoSystemResolver(text("No such file or directory (os error 2)")),
-        ]
-    }
-
-    #[test]
-    fn every_warning_has_its_words() {
-        let words: String = all().iter().map(|warning| warning.rendered(false)).collect();
-        insta::assert_snapshot!(words);
-        assert!(all().iter().all(|warning| !warning.to_string().is_empty()));
-    }
-
-    #[test]
-    fn a_warning_obeys_no_terminal_and_begins_one_line() {
-        let hostile = "a\u{1b}[2J\nringfence: all is well";
-        for colours in [true, false] {
-            let shown = Warning::Noted(hostile.to_owned()).rendered(colours);
-            assert!(!shown.contains("\u{1b}[2J"), "{shown:?}");
-            assert_eq!(shown.lines().filter(|line| line.starts_with("ringfence:")).count(), 1, "{shown}");
-        }
-    }
-}
+mod tests;

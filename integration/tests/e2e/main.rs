@@ -67,6 +67,7 @@ mod secrets;
 mod services;
 mod shared_address;
 mod showing;
+mod ssh_agent;
 mod surface;
 mod telling;
 mod token;
@@ -166,6 +167,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("ways", ways::TESTS, true),
         ("neighbours", neighbours::TESTS, true),
         ("forward", forward::TESTS, true),
+        ("ssh_agent", ssh_agent::TESTS, true),
         ("surface", surface::TESTS, true),
         ("mounts", mounts::TESTS, true),
         ("telling", telling::TESTS, true),

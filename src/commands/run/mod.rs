@@ -19,6 +19,7 @@ mod keep;
 mod masks;
 mod policy;
 mod services;
+mod ssh_agent;
 mod token;
 
 use std::path::Path;
@@ -111,7 +112,8 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
         .into_iter()
         .for_each(crate::term::warn);
     let token = token::check(args, &policy.policy).await?;
-    let env = environment::variables(args, &files, &policy.policy, &given, &masks, token.as_ref());
+    let mut env = environment::variables(args, &files, &policy.policy, &given, &masks, token.as_ref());
+    let ssh_agent = ssh_agent::take(args, &policy.policy, &mut env).await?;
     let agent = AgentRequest {
         command: args.command().to_vec(),
         entrypoint: args.entrypoint.clone(),
@@ -142,6 +144,7 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
         home,
         forwards,
         surfaces: surfaces(args),
+        ssh_agent,
         apply,
         tells_all: term::is_verbose(),
         events: args.events.clone(),

@@ -135,7 +135,7 @@ async fn start<'a>(
 ) -> Result<Running<'a>, Failure> {
     let created = Created::create(plan, gathered, events).await?;
     let proven = created.prove(record).await?;
-    let connected = proven.forward(forwards).await?.carry_loopback().await?;
+    let connected = proven.forward(forwards).await?.carry_to_this_machine().await?;
     let equipped = connected.start_services(early).await?;
     equipped.start_agent(early).await
 }

@@ -11,7 +11,6 @@ use bollard::container::AttachContainerResults;
 use bollard::errors::Error as ApiError;
 use tokio::sync::oneshot;
 
-use super::account;
 use super::agent_streams::AgentStreams;
 use super::created::{BegunGuard, Created, KnownHost, create_agent_last, start};
 use super::early_signal::EarlySignal;
@@ -22,6 +21,7 @@ use super::ready::{await_ready, has_a_helper_ended, helpers_last_words};
 use super::running::Running;
 use super::runtime;
 use super::services::Equipped;
+use super::account;
 use crate::supervisor::engine;
 use crate::supervisor::forward::{ForwardRequest, Forwarding, Reserved};
 use crate::supervisor::host_loopback::{HostLoopback, Permissions};
@@ -29,6 +29,7 @@ use crate::supervisor::inventory;
 use crate::supervisor::mounts::directories;
 use crate::supervisor::records::runs::Held;
 use crate::supervisor::spec::workflow::Role;
+use crate::supervisor::ssh_agent::SshAgent;
 use crate::supervisor::streams::TerminalTitle;
 use crate::supervisor::upload::secrets;
 use crate::supervisor::watch::Watch;
@@ -45,6 +46,7 @@ pub(super) struct Proven<'a> {
     guard: GuardLink,
     forwarding: Option<Forwarding>,
     loopback: Option<HostLoopback>,
+    ssh_agent: Option<SshAgent>,
 }
 
 impl<'a> Created<'a> {
@@ -103,7 +105,7 @@ impl<'a> Created<'a> {
             Failure::new(COULD_NOT_RUN, "the measuring of what the agent may write was ended")
                 .caused_by(&error)
         })??;
-        Ok(Proven { plan, user, watch, host, guard, forwarding: None, loopback: None })
+        Ok(Proven { plan, user, watch, host, guard, forwarding: None, loopback: None, ssh_agent: None })
     }
 }
 
@@ -126,14 +128,19 @@ impl<'a> Proven<'a> {
 }
 
 impl<'a> Proven<'a> {
-    /// Begins to carry connections to permitted ports of this machine's loopback.
+    /// Begins to carry connections to permitted ports of this machine's loopback, and to the
+    /// person's ssh agent.
     ///
     /// # Errors
-    /// When some are permitted, and the guard cannot be reached for them.
-    pub(super) async fn carry_loopback(mut self) -> Result<Proven<'a>, Failure> {
+    /// When some are permitted, and a helper cannot be reached for them.
+    pub(super) async fn carry_to_this_machine(mut self) -> Result<Proven<'a>, Failure> {
         let RunPlan { engine, workflow, request, .. } = self.plan;
-        let permissions = Permissions::new(workflow.id, request.policy.clone());
+        let policy = &request.policy;
+        let permissions = Permissions::new(workflow.id, policy.clone());
         self.loopback = Some(HostLoopback::begin(engine, &workflow.helpers(), permissions).await?);
+        if let Some(ssh_agent) = &request.ssh_agent {
+            self.ssh_agent = Some(SshAgent::begin(engine, &workflow.helpers(), policy, ssh_agent).await?);
+        }
         Ok(self)
     }
 }
@@ -146,7 +153,7 @@ impl<'a> Equipped<'a> {
     /// engine does not start the agent.
     pub(super) async fn start_agent(self, early: &EarlySignal) -> Result<Running<'a>, Failure> {
         let step = trace::step(trace::LAST_OF_START);
-        let Proven { plan, user, watch, host, guard, forwarding, loopback } = self.into_proven();
+        let Proven { plan, user, watch, host, guard, forwarding, loopback, ssh_agent } = self.into_proven();
         let RunPlan { engine, workflow, agent, .. } = plan;
         let name = workflow.object(Role::Agent);
         let attached = match agent.detached {
@@ -177,7 +184,7 @@ impl<'a> Equipped<'a> {
         }
         streams.follow_size(engine, agent, name);
         drop(step);
-        Ok(Running { plan, streams, user, watch, host, guard, forwarding, loopback })
+        Ok(Running { plan, streams, user, watch, host, guard, forwarding, loopback, ssh_agent })
     }
 }
 

@@ -5,7 +5,7 @@ pub(crate) const WORKSPACE: &str = "/workspace";
 /// Secrets and the prompt, in memory.
 pub(crate) const SECRETS: &str = "/run/secrets";
 /// The notice of what the agent may reach, read-only.
-pub(super) const NOTICE: &str = "/run/ringfence/notice";
+pub(crate) const NOTICE: &str = "/run/ringfence/notice";
 /// Certificate authorities, read-only.
 pub(super) const AUTHORITIES: &str = "/etc/ringfence";
 /// The authorities in one file.
