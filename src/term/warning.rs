@@ -49,6 +49,13 @@ pub(crate) enum Warning {
     NoticeNotRenewed(Failure),
     /// The agent's connections to this machine's loopback are not carried.
     LoopbackLost(Failure),
+    /// The agent's user cannot write its home.
+    HomeNotWritable {
+        /// The user.
+        uid: u32,
+        /// The home.
+        home: String,
+    },
     /// The agent's way to the person's ssh agent is gone.
     SshAgentLost,
     /// Files of a directory that is given to the agent.
@@ -242,6 +249,10 @@ impl fmt::Display for Warning {
                 "the agent does not reach the loopback of this machine; it is tried again",
                 failure,
             ),
+            Warning::HomeNotWritable { uid, home } => write!(
+                f,
+                "user {uid} cannot write HOME={home}: take `ENV HOME` out of the image, or give -e HOME=/tmp"
+            ),
             Warning::SshAgentLost => f.write_str(
                 "the helper between the agent and your ssh agent has ended: nothing more is signed in this run",
             ),
@@ -379,6 +390,7 @@ impl Warning {
             | Warning::AuthoritiesUnused { .. }
             | Warning::NoticeNotRenewed(_)
             | Warning::LoopbackLost(_)
+            | Warning::HomeNotWritable { .. }
             | Warning::SshAgentLost
             | Warning::ForwardLost(_)
             | Warning::Files { .. }

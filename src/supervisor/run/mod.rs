@@ -31,6 +31,7 @@ mod fence_input;
 mod guard_link;
 mod home;
 mod host;
+mod image_faults;
 mod limits_met;
 mod prepared;
 mod proven;

@@ -21,7 +21,7 @@ use super::ready::{await_ready, has_a_helper_ended, helpers_last_words};
 use super::running::Running;
 use super::runtime;
 use super::services::Equipped;
-use super::account;
+use super::{account, image_faults};
 use crate::supervisor::engine;
 use crate::supervisor::forward::{ForwardRequest, Forwarding, Reserved};
 use crate::supervisor::host_loopback::{HostLoopback, Permissions};
@@ -88,7 +88,9 @@ impl<'a> Created<'a> {
             }
             record.add_ids(&inventory::of_run(engine, workflow).await?.parts)?;
             // Nobody can ask later: an agent may change its image's accounts.
-            Ok(account::number(engine, workflow, agent).await)
+            let user = account::number(engine, workflow, agent).await;
+            image_faults::warn_of_home(plan, user.as_deref()).await;
+            Ok(user)
         };
         let (host, (), user) = tokio::try_join!(configured, proven, made)?;
         drop((planted, input));
@@ -174,6 +176,7 @@ impl<'a> Equipped<'a> {
             if has_a_helper_ended(engine, workflow).await {
                 failure.causes.extend(helpers_last_words(engine, workflow).await);
             }
+            image_faults::explain(plan, user.as_deref(), &mut failure).await;
             return Err(failure);
         }
         if let Some(bind) = directories::swapped(&agent.binds) {

@@ -23,6 +23,7 @@ fn all() -> Vec<Warning> {
         Warning::AuthoritiesUnused { variable: "SSL_CERT_FILE", file: Some(text("/corp.pem")) },
         Warning::NoticeNotRenewed(Failure::new(COULD_NOT_RUN, "`fence notice` failed")),
         Warning::LoopbackLost(Failure::new(COULD_NOT_RUN, "the guard does not take it")),
+        Warning::HomeNotWritable { uid: 1000, home: text("/root") },
         Warning::SshAgentLost,
         files(Finding::LinksOut, 1, &["etc -> /etc"]),
         files(Finding::LinksOut, 5, &["a -> /a", "b -> /b", "c -> /c"]),
