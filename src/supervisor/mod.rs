@@ -14,10 +14,10 @@
 //! `signals` passes signals on, `streams` carries input, output and terminal, `live` changes a run
 //! that goes on, `forward` carries connections to the agent's ports, and
 //! `host_loopback` from the agent to permitted ports of this machine's loopback; `ssh_agent` lets
-//! the person's ssh agent sign logins. They go by `exec_stream` and `helper_carrier`. `records` keeps what this
-//! machine knows of its runs, `inventory` finds them on the engine and removes them, `aftermath`
-//! puts back what a run may not leave behind. In what engines differ, `engine::dialect` alone
-//! knows.
+//! the person's ssh agent sign logins. They go by `exec_stream` and `helper_carrier`. `records`
+//! keeps what this machine knows of its runs, `inventory` finds them on the engine and removes
+//! them, `aftermath` puts back what a run may not leave behind. In what engines differ,
+//! `engine::dialect` alone knows.
 
 pub(crate) mod aftermath;
 pub(crate) mod engine;

@@ -10,7 +10,7 @@ pub(crate) const KNOWN_HOSTS: &str = "known_hosts";
 /// The user that the helper runs as, and the owner of the folder: in no passwd file, no other
 /// helper's, and owner of nothing else.
 pub(crate) const HELPER_ID: u64 = 65530;
-/// The same as an engine is asked for it.
+/// User and group of the helper, as an engine is asked for them.
 pub(crate) const HELPER: &str = "65530:65530";
 /// Connections at once.
 pub(crate) const CONNECTIONS: usize = 16;

@@ -269,7 +269,7 @@ fn attacked(bed: &Testbed) -> Result<()> {
     expect(!outcome.has_event(&[("reason", "ssh-signed")]), "nothing is signed", &outcome)?;
     person.is_untouched()?;
 
-    // The control: whoever has the agent's own socket gets everything.
+    // The control: with the agent's own socket the same script gets everything.
     let folder = person.folder.join("control");
     std::fs::create_dir(&folder)?;
     let control = PersonsAgent::start(&folder, "agent.sock", &[&person.folder.join("client-key")])?;

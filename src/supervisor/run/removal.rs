@@ -29,7 +29,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Knowledge of the guard when a run is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GuardAtRemoval {
-    /// Its log was read to the line that is its end: it has ended, though the engine may not have seen that yet.
+    /// Its log was read to the line that is its end: it has ended, though the engine may not have
+    /// seen that yet.
     Ended,
     /// It may work.
     Unknown,

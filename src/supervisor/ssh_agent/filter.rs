@@ -7,7 +7,8 @@
 //!  anything else ────▶ failure
 //! ```
 //! A signature is for one session of one server, which has proven with its own key that the session
-//! is its own. So nothing is signed for a server that is not permitted, whoever relays the request.
+//! is its own. So nothing is signed for a server that is not permitted, also where the agent asks
+//! for somebody outside.
 
 use std::collections::BTreeSet;
 
@@ -258,7 +259,7 @@ mod tests {
         assert_eq!(filter.judge(&query), Judged::Refused);
     }
 
-    /// What OpenSSH's own programs say. A changed byte is refused.
+    /// OpenSSH's own requests pass. One with a changed byte is refused.
     #[test]
     fn a_login_of_openssh_is_signed_for_each_kind_of_host_key() {
         use base64::Engine as _;

@@ -1,5 +1,5 @@
-//! The folder of an ssh agent's helper, in the volume that the agent has read-only: known hosts, and
-//! room for the helper's socket.
+//! The folder of an ssh agent's helper, in the volume that the agent has read-only: known hosts,
+//! and room for the helper's socket.
 
 use super::files::{File, Folder, archive_with, upload};
 use crate::supervisor::engine::Engine;
