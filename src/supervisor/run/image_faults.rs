@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!  agent's container, created and not started: HOME ─▶ may the user write it? ─▶ a warning
-//!  a start that failed: the program's places ─▶ is it there, below a folder that the user may not enter? ─▶ the hint
+//!  status 126 or 127: the program's places ─▶ none there? below a folder that the user may not enter? ─▶ hint, or warning
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
 use super::prepared::RunPlan;
-use crate::supervisor::engine::Engine;
+use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::agent::AgentSpec;
 use crate::supervisor::spec::workflow::Role;
 use crate::term::{Failure, Warning};
@@ -24,8 +24,10 @@ use crate::term::{Failure, Warning};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of an archive in which its first entry is.
 const FIRST: usize = 4 << 10;
-/// Places of one program that are looked at.
+/// Places of one program that are looked at. With more nobody says that it is in none.
 const PLACES: usize = 32;
+/// The words for a program that is nowhere.
+const LACKING: &str = "the image has no such program on its PATH: install it in the image's Dockerfile";
 
 /// Owner and mode of a folder in the agent's image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,24 +61,42 @@ pub(super) async fn warn_of_home(plan: &RunPlan, user: Option<&str>) {
     }
 }
 
-/// Gives the failure of a start the remedy for a program that is there, below a folder that the
-/// agent's user may not enter.
+/// Gives the failure of a start the remedy, where the image and the user are the reason.
 pub(super) async fn explain(plan: &RunPlan, user: Option<&str>, failure: &mut Failure) {
+    if let Some(remedy) = remedy(plan, user, failure.exit.into()).await {
+        failure.hint = Some(remedy);
+    }
+}
+
+/// Warns of a program that could not be started, which the engine's init tells by its status alone.
+pub(super) async fn warn_of_program(plan: &RunPlan, user: Option<&str>, status: i32) {
+    if let Some(remedy) = remedy(plan, user, status).await {
+        crate::term::warn(Warning::Noted(remedy));
+    }
+}
+
+/// Says what to do about a program that could not be started with this status. A program that ends
+/// with it by itself is there, and can be reached.
+async fn remedy(plan: &RunPlan, user: Option<&str>, status: i32) -> Option<String> {
     let agent = &plan.agent;
-    let (Some(uid), Some(program)) = (number(user), program(agent)) else { return };
-    if agent.by_init.is_some() || !matches!(failure.exit, 126 | 127) {
-        return;
+    if agent.by_init.is_some() || !matches!(status, 126 | 127) {
+        return None;
     }
     let container = plan.workflow.object(Role::Agent);
-    for place in places(program, variable(agent, "PATH")) {
-        let closed = closed_above(&plan.engine, &container, &place, uid).await;
-        if let Some(closed) = closed
-            && is_there(&plan.engine, &container, &place).await
-        {
-            failure.hint = Some(closed_folder(uid, &closed));
-            return;
+    let places = places(program(agent)?, variable(agent, "PATH"));
+    let (mut lacks_it, mut closed) = (status == 127 && !places.is_empty(), None);
+    for place in places {
+        let is_there = is_there(&plan.engine, &container, &place).await;
+        lacks_it &= is_there == Some(false);
+        if is_there != Some(true) {
+            continue;
         }
+        let uid = number(user)?;
+        // The search along the PATH goes on behind a closed folder.
+        let above = closed_above(&plan.engine, &container, &place, uid).await?;
+        closed.get_or_insert_with(|| closed_folder(uid, &above));
     }
+    closed.or_else(|| lacks_it.then(|| LACKING.to_owned()))
 }
 
 /// The words for a program below a folder that its user may not enter.
@@ -113,8 +133,12 @@ fn places(program: &str, path: Option<&str>) -> Vec<PathBuf> {
     if program.contains('/') {
         return Some(PathBuf::from(program)).filter(|place| place.is_absolute()).into_iter().collect();
     }
-    let folders = path.unwrap_or_default().split(':').map(Path::new).filter(|folder| folder.is_absolute());
-    folders.map(|folder| folder.join(program)).take(PLACES).collect()
+    let folders: Vec<&Path> = path.unwrap_or_default().split(':').map(Path::new).collect();
+    // A folder that is named from the working directory is not looked for.
+    match folders.len() <= PLACES && folders.iter().all(|folder| folder.is_absolute()) {
+        true => folders.into_iter().map(|folder| folder.join(program)).collect(),
+        false => Vec::new(),
+    }
 }
 
 /// Tells whether something is mounted at a folder, above or below it: the image's own owner and
@@ -139,10 +163,14 @@ async fn closed_above(engine: &Engine, container: &str, place: &Path, uid: u32) 
     None
 }
 
-async fn is_there(engine: &Engine, container: &str, place: &Path) -> bool {
+/// Tells whether something is at a place; none where nobody can tell.
+async fn is_there(engine: &Engine, container: &str, place: &Path) -> Option<bool> {
     let options = ContainerArchiveInfoOptions { path: place.display().to_string() };
-    let asked = engine.api.get_container_archive_info(container, Some(options));
-    matches!(timeout(PATIENCE, asked).await, Ok(Ok(_)))
+    match timeout(PATIENCE, engine.api.get_container_archive_info(container, Some(options))).await.ok()? {
+        Ok(_) => Some(true),
+        Err(error) if engine::is_missing(&error) => Some(false),
+        Err(_) => None,
+    }
 }
 
 /// Asks for a folder: the first entry of the engine's archive of it. What comes behind is not
@@ -211,7 +239,10 @@ mod tests {
     #[test]
     fn a_program_is_looked_for_along_the_path() {
         let found = |program, path| places(program, path);
-        assert_eq!(found("agent", Some("/usr/bin:bin::/root/bin")).len(), 2);
+        assert_eq!(found("agent", Some("/usr/bin:/root/bin")).len(), 2);
+        assert!(
+            found("agent", Some("/usr/bin:bin")).is_empty() && found("agent", Some("/usr/bin:")).is_empty()
+        );
         assert_eq!(found("/root/agent", Some("/usr/bin")), [PathBuf::from("/root/agent")]);
         assert!(found("./agent", Some("/usr/bin")).is_empty() && found("agent", None).is_empty());
     }
@@ -226,5 +257,6 @@ mod tests {
         let home = Warning::HomeNotWritable { uid: 7, home: "/root".to_owned() }.to_string();
         let home = home.replace("/root", "{}").replace("user 7", "user {uid}");
         assert!(joined.contains(&home), "{home}");
+        assert!(joined.contains(LACKING));
     }
 }

@@ -7,13 +7,13 @@ use super::begun::Entry;
 use super::container_end::last_words;
 use super::created::KnownHost;
 use super::ended::Ended;
-use super::exit_status;
 use super::guard_link::GuardLink;
 use super::limits_met;
 use super::prepared::RunPlan;
 use super::services;
 use super::stopping::Stopping;
 use super::waiting::{Happened, Waiting};
+use super::{exit_status, image_faults};
 use crate::supervisor::forward::Forwarding;
 use crate::supervisor::host_loopback::HostLoopback;
 use crate::supervisor::signals::Signals;
@@ -49,7 +49,7 @@ pub(super) struct Running<'a> {
 impl<'a> Running<'a> {
     /// Watches over the agent until it has ended, or is to be ended.
     pub(super) async fn supervise(self, signals: &mut Signals, mut entry: Entry<'_>) -> Ended<'a> {
-        let Running { plan, mut streams, watch, host, guard, mut forwarding, loopback, ssh_agent, user: _ } =
+        let Running { plan, mut streams, watch, host, guard, mut forwarding, loopback, ssh_agent, user } =
             self;
         let shared = plan.covers.told.iter().map(|told| (Observation::SharedFiles, told.clone()));
         plan.note(shared.collect());
@@ -74,6 +74,7 @@ impl<'a> Running<'a> {
                         forwarding.drain().await;
                     }
                     let status = agents_status(plan, status).await;
+                    image_faults::warn_of_program(plan, user.as_deref(), status).await;
                     break AgentEnd::exited(stopping.how(status), status, lost);
                 }
                 Happened::HelperEnded(who, status) => break AgentEnd::without_helper(who, status),
