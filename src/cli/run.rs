@@ -33,7 +33,8 @@ pub(crate) struct RunArgs {
     /// Run only if the policy of all layers has this digest (see `ringfence policy show`)
     #[arg(long, value_name = "sha256:…")]
     pub(crate) expect_digest: Option<String>,
-    /// `policy`: what the policy permits; `denied`: nothing
+    /// `policy`: what the policy permits; `denied`: nothing; `observe`: every public name, within
+    /// ceilings and denials, to learn a policy from
     #[arg(long, alias = "net", value_name = "CONDITION", default_value = "policy", value_parser = values::network)]
     pub(crate) network: Network,
     /// Deny all network, as --network denied does
@@ -231,6 +232,8 @@ pub(crate) enum Network {
     Policy,
     /// No network.
     Denied,
+    /// Every public name, recorded.
+    Observe,
 }
 
 impl RunArgs {
@@ -247,5 +250,10 @@ impl RunArgs {
     /// Tells whether the agent is to have no network at all.
     pub(crate) fn network_denied(&self) -> bool {
         self.no_network || self.network == Network::Denied
+    }
+
+    /// Tells whether the agent may reach every public name.
+    pub(crate) fn network_observed(&self) -> bool {
+        !self.no_network && self.network == Network::Observe
     }
 }

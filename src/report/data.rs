@@ -21,6 +21,7 @@ pub(crate) fn of(run: &RunReport) -> Value {
         "events": run.events,
         "unread": run.unread,
         "connections": totals.connections,
+        "observed": totals.observed,
         "refusals": totals.refusals,
         "bytes_out": totals.bytes_out,
         "bytes_in": totals.bytes_in,

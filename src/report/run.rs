@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use netpolicy::decide::Reason;
+
 use super::remedy;
 use super::targets::{ReachedTarget, RefusedTarget, RuleUse};
 use super::timeline::Timeline;
@@ -61,6 +63,8 @@ pub(crate) struct RunReport {
 pub(crate) struct Totals {
     /// Connections that were opened.
     pub(crate) connections: u64,
+    /// Connections among them that no rule permits: the run was observed.
+    pub(crate) observed: u64,
     /// Refusals: each event, and those that a line stands for.
     pub(crate) refusals: u64,
     /// Bytes from the agent.
@@ -114,6 +118,8 @@ impl RunReport {
 
     fn open(&mut self, access: &Access, time: Time) {
         self.totals.connections += 1;
+        let is_observed = access.reason == Some(Known::This(Reason::Observed));
+        self.totals.observed += u64::from(is_observed);
         self.count_at(time, 1, 0);
         self.count_by(&access.by, |rule| rule.permitted += 1);
         let Some(reached) = self.reached_at(access, time) else { return };

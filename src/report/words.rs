@@ -68,6 +68,8 @@ pub(super) fn facts(run: &RunReport) -> Vec<(&'static str, String)> {
             count(totals.refusals, "refusal")
         )),
     );
+    let observed = |number| format!("{}, which no rule permits", count(number, "connection"));
+    add("observed", (totals.observed > 0).then(|| observed(totals.observed)));
     add("not read", (run.unread > 0).then(|| format!("{} that are no events", count(run.unread, "line"))));
     add("not listed", unlisted(run));
     facts.into_iter().map(|(name, value)| (name, term::line(&shortened(value)))).collect()

@@ -110,6 +110,13 @@ pub(crate) enum Warning {
         /// Digest at the start of a run.
         then: String,
     },
+    /// The agent reaches every public name.
+    Observing {
+        /// Names of the secrets that it is given.
+        secrets: Vec<String>,
+        /// It is given a project.
+        project: bool,
+    },
     /// A file of events cannot be written any more.
     EventsUnwritable {
         /// The file.
@@ -301,6 +308,7 @@ impl fmt::Display for Warning {
                 f,
                 "the policy is not the one that the runs began with: its files say {now} today, and a run began with {then}"
             ),
+            Warning::Observing { secrets, project } => fmt_observing(f, secrets, *project),
             Warning::EventsUnwritable { file, error } => {
                 write!(f, "events are no longer written to {}: {error}", file.display())
             }
@@ -359,6 +367,24 @@ fn fmt_failure(f: &mut fmt::Formatter<'_>, what: &str, failure: &Failure) -> fmt
     failure.hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
 }
 
+/// Writes what an observed run risks.
+fn fmt_observing(f: &mut fmt::Formatter<'_>, secrets: &[String], project: bool) -> fmt::Result {
+    let project = if project { ", your project among it" } else { "" };
+    f.write_str(
+        "this run is observed: the agent reaches every public name, and can send there what it reads",
+    )?;
+    f.write_str(project)?;
+    if secrets.is_empty() {
+        return Ok(());
+    }
+    let (all, them) = (secrets.join(", "), if secrets.len() == 1 { "it" } else { "them" });
+    write!(
+        f,
+        "\nDANGER: it is given {all}: a stranger's words in what it reads can have {them} sent anywhere"
+    )?;
+    f.write_str("\nhint: observe without secrets, or with ones that may be lost, and revoke those afterwards")
+}
+
 impl Warning {
     /// Tells whether `--quiet` leaves it: evidence is lost, less is enforced than was asked for, an
     /// agent has no network for want of a policy, or something is left on this machine that no
@@ -370,6 +396,7 @@ impl Warning {
             | Warning::HelperImageReplaced { .. }
             | Warning::EventsExposed { .. }
             | Warning::PageExposed { .. }
+            | Warning::Observing { .. }
             | Warning::PolicyChanged { .. }
             | Warning::EventsUnwritable { .. }
             | Warning::EventsLost { .. }

@@ -53,6 +53,7 @@ mod named_files;
 mod neighbours;
 mod network_changes;
 mod notice;
+mod observe;
 mod over_limit;
 mod own_options;
 mod permitted;
@@ -112,6 +113,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("bad_input", bad_input::TESTS, true),
         ("permitted", permitted::TESTS, true),
         ("practice", practice::TESTS, true),
+        ("observe", observe::TESTS, true),
         ("shared_address", shared_address::TESTS, true),
         ("upstream", upstream::TESTS, true),
         ("proxy", proxy::TESTS, true),

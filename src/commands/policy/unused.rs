@@ -120,9 +120,15 @@ struct Needs {
 }
 
 impl Needs {
-    /// Begins with no request. A run without a network needs the rules all the same.
+    /// Begins with no request. A run without a network, or an observed one, needs the rules all
+    /// the same.
     fn of(policy: Policy) -> Needs {
-        let policy = Policy { network_denied: false, network_denied_to: Vec::new(), ..policy };
+        let policy = Policy {
+            network_denied: false,
+            network_observed: false,
+            network_denied_to: Vec::new(),
+            ..policy
+        };
         Needs { decider: Decider::new(policy), needed: BTreeSet::new(), asked: HashSet::new(), unread: 0 }
     }
 

@@ -47,7 +47,7 @@ use crate::supervisor::spec::request::AgentRequest;
 use crate::supervisor::spec::surface::{self, Surface};
 use crate::supervisor::streams::{self, Surfaces};
 use crate::supervisor::upload::authorities;
-use crate::term::{self, COULD_NOT_RUN, Failure, trace};
+use crate::term::{self, COULD_NOT_RUN, Failure, Warning, trace};
 use crate::wire::WorkflowName;
 use crate::workspace::token::Token;
 use crate::workspace::worktree::Worktree;
@@ -114,6 +114,11 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
     let token = token::check(args, &policy.policy).await?;
     let mut env = environment::variables(args, &files, &policy.policy, &given, &masks, token.as_ref());
     let ssh_agent = ssh_agent::take(args, &policy.policy, &mut env).await?;
+    if policy.policy.is_observed() {
+        let mut secrets = inputs::secrets(&env, &given.handed);
+        secrets.extend(args.home.as_ref().map(|home| format!("the home {home} with its logins")));
+        term::warn(Warning::Observing { secrets, project: files.folder().is_some() });
+    }
     let agent = AgentRequest {
         command: args.command().to_vec(),
         entrypoint: args.entrypoint.clone(),

@@ -41,6 +41,8 @@ pub(crate) struct Summary {
     /// A name was refused that a file can permit.
     can_be_permitted: bool,
     tells_all: bool,
+    /// The run is observed.
+    is_observed: bool,
 }
 
 /// Distinct (target, reason) pairs that are remembered.
@@ -59,6 +61,7 @@ impl Summary {
             harmless: request.policy.harmless.clone(),
             apply: request.apply.clone(),
             tells_all: request.tells_all,
+            is_observed: request.policy.is_observed(),
             ..Summary::default()
         }
     }
@@ -122,14 +125,16 @@ impl Summary {
         self.harmless.iter().find(|known| known.host.matches(host)).map(|known| known.reason.clone())
     }
 
-    /// The summary's text, empty when nothing was refused and nothing had to wait. Control
-    /// characters that an agent put into a name never reach the terminal.
+    /// The summary's text, empty when nothing was refused, nothing had to wait and the run was not
+    /// observed. Control characters that an agent put into a name never reach the terminal.
     pub(crate) fn text(&self, id: WorkflowId) -> String {
         let line = |(rate, count): (&String, &u64)| {
             format!("ringfence: {count} packets had to wait, and were not refused: {}\n", escaped(rate))
         };
         let waited: String = self.waited.iter().map(line).collect();
-        waited + &self.refusals(id)
+        let observed =
+            format!("ringfence: this run was observed; make a policy of it: ringfence policy learn {id}\n");
+        waited + if self.is_observed { &observed } else { "" } + &self.refusals(id)
     }
 
     fn refusals(&self, id: WorkflowId) -> String {

@@ -10,7 +10,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use netpolicy::decide::{Decider, Question, Target};
+use netpolicy::decide::{Decider, Question, Reason, Target};
 use netpolicy::floor::Surroundings;
 use netpolicy::host::{HostName, HostPattern};
 use netpolicy::policy::{Matcher, Policy};
@@ -55,11 +55,12 @@ impl Server {
         Some(Server { name: HostName::parse(name).ok()?, port })
     }
 
-    /// Tells whether a policy permits to connect to it.
+    /// Tells whether a rule of a policy permits to connect to it. That the run is observed is not
+    /// enough: nobody meant the server.
     pub(super) fn is_permitted(&self, decider: &Decider) -> bool {
         let target = Target::Name(self.name.clone());
         let question = Question::about(&target, clock::today()).port(self.port);
-        decider.decide(&Surroundings::default(), &question).allowed
+        decider.decide(&Surroundings::default(), &question).reason == Reason::Allowed
     }
 }
 
@@ -212,5 +213,7 @@ mod tests {
         assert_eq!(servers_of("BBBB"), Some(&BTreeSet::from([Server::parse("hashed.test").unwrap()])));
         assert_eq!(servers_of("FFFF"), None);
         assert!(KnownHosts::read(&[known.text()], &Policy::nothing()).is_empty());
+        let observed = Policy { network_observed: true, ..Policy::nothing() };
+        assert!(KnownHosts::read(&[known.text()], &observed).is_empty());
     }
 }
