@@ -163,7 +163,6 @@ fn cover(
     let own = facts.own_files.then(|| etc::files(engine.dialect.container_mark, resolver, &services));
     let given = masks::Given {
         binds: &request.agent.binds,
-        memory: &request.agent.surface.tmpfs,
         workspace: WORKSPACE,
         mirror: request.worktree.as_ref().and_then(|worktree| worktree.mirror.as_ref()),
         own: own.as_ref().map_or(&[], |own| own),

@@ -46,8 +46,6 @@ pub(crate) struct Served {
 pub(crate) struct Given<'a> {
     /// Directories and files.
     pub(crate) binds: &'a [Bind],
-    /// Places in memory.
-    pub(crate) memory: &'a [String],
     /// Path of the project in the container.
     pub(crate) workspace: &'a str,
     /// Place of a repository that lies outside the project.
@@ -149,9 +147,10 @@ fn lay(
     let by_path: HashMap<&Path, Identity> =
         writer.guarded.0.iter().map(|(identity, laid)| (&*laid.path, *identity)).collect();
     let mut all: BTreeMap<String, (PathBuf, Option<Identity>)> = BTreeMap::new();
-    // A mount over a place in another one hides it.
-    let targets: Vec<&str> =
-        given.binds.iter().map(|bind| &*bind.target).chain(given.memory.iter().map(|at| &**at)).collect();
+    // A mount over a place in another one hides it, and is checked by its identity before the agent
+    // begins. A place in memory has none: a link could lead it elsewhere while an engine mounts, so
+    // covers are laid in it too.
+    let targets: Vec<&str> = given.binds.iter().map(|bind| &*bind.target).collect();
     for Own { plan, below, source } in own {
         let Some(bind) = mount_of(plan) else { continue };
         let original = by_path.get(&*plan.project.join(&below)).copied();
