@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::supervisor::engine::Engine;
-use crate::supervisor::inventory::{self, Extent};
+use crate::supervisor::inventory::{self, Extent, Saved};
 use crate::supervisor::spec::workflow::Workflow;
 use crate::term::{COULD_NOT_RUN, Failure};
 
@@ -131,10 +131,21 @@ async fn remove_now(engine: &Engine, workflow: &Workflow, removal: Removal) -> R
         // Its newest lines may be in the engine's log alone. The run is over, and its caller waits:
         // what cannot be saved is told.
         GuardAtRemoval::Unknown if found.is_recorded() => {
-            let saved = inventory::save_events(engine, &found).await;
-            saved.map_or_else(|failure| failure.tell(), drop);
+            match inventory::save_events(engine, &found).await {
+                Ok(Saved::Whole | Saved::Nothing) => {}
+                Ok(Saved::HeldElsewhere) => held(workflow).tell(),
+                Err(failure) => failure.tell(),
+            }
         }
         GuardAtRemoval::Unknown => {}
     }
     inventory::remove(engine, &found, removal.extent).await
+}
+
+/// Makes the failure for a log whose newest lines go with the guard.
+fn held(workflow: &Workflow) -> Failure {
+    let what = format!("the newest events of workflow {} could not be saved", workflow.id);
+    let mut failure = Failure::new(COULD_NOT_RUN, what);
+    failure.causes.push("their file is still being written by another process".to_owned());
+    failure.hint(format!("`ringfence events {}` shows what was saved before", workflow.id))
 }
