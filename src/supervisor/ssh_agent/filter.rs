@@ -3,12 +3,13 @@
 //! ```text
 //!  list identities ──▶ answered here, with the keys of this run
 //!  session-bind ─────▶ signed by a server that is known and permitted? ─▶ passed, and its session remembered
-//!  sign ─────────────▶ a login at that very session, with a key of this run? ─▶ passed
+//!  sign ─────────────▶ a login at that very session that names its server, with a key of this run? ─▶ passed
 //!  anything else ────▶ failure
 //! ```
-//! A signature is for one session of one server, which has proven with its own key that the session
-//! is its own. So nothing is signed for a server that is not permitted, also where the agent asks
-//! for somebody outside.
+//! What a server's key has signed binds nobody: whoever holds that key can sign the session of any
+//! other server. So the login itself must name the key (`publickey-hostbound-v00@openssh.com`), and
+//! no other server takes it. A plain login names no server. It is signed where the person
+//! consented to that for the server, and then whoever holds the server's key can use it elsewhere.
 
 use std::collections::BTreeSet;
 
@@ -24,6 +25,10 @@ const SIGN_REQUEST: u8 = 13;
 const EXTENSION: u8 = 27;
 /// The one extension that is passed on.
 const SESSION_BIND: &[u8] = b"session-bind@openssh.com";
+/// The method whose signed bytes hold the server's key.
+const HOSTBOUND: &[u8] = b"publickey-hostbound-v00@openssh.com";
+/// The method whose signed bytes name no server.
+const PLAIN: &[u8] = b"publickey";
 /// A login at a server, of ssh's own messages.
 const USERAUTH_REQUEST: u8 = 50;
 /// Flags of a signature: RSA with SHA-256, with SHA-512.
@@ -63,6 +68,8 @@ pub(super) enum Judged<'r, 'k> {
     Pass,
     /// So does a signature, for a login.
     Login(Login<'r, 'k>),
+    /// It would be a login, and names no server, without consent to that. It is refused.
+    Plain(&'k BTreeSet<Server>),
     /// It is answered by a failure.
     Refused,
 }
@@ -76,6 +83,8 @@ pub(super) struct Login<'r, 'k> {
     pub(super) user: &'r str,
     /// The server, by all its permitted names.
     pub(super) servers: &'k BTreeSet<Server>,
+    /// The signed bytes hold the server's key, so that no other server takes them.
+    names_server: bool,
 }
 
 impl<'k> Filter<'k> {
@@ -89,10 +98,18 @@ impl<'k> Filter<'k> {
         let judged = match *kind {
             REQUEST_IDENTITIES if rest.is_empty() => Some(Judged::List),
             EXTENSION => self.bind(Fields::of(rest)).map(|()| Judged::Pass),
-            SIGN_REQUEST => self.login(Fields::of(rest)).map(Judged::Login),
+            SIGN_REQUEST => self.login(Fields::of(rest)).map(|login| self.of_method(login)),
             _ => None,
         };
         judged.unwrap_or(Judged::Refused)
+    }
+
+    /// Judges a login by its method.
+    fn of_method<'r>(&self, login: Login<'r, 'k>) -> Judged<'r, 'k> {
+        match login.names_server || self.known.takes_plain(login.servers) {
+            true => Judged::Login(login),
+            false => Judged::Plain(login.servers),
+        }
     }
 
     /// Remembers a session that a permitted server signed.
@@ -127,17 +144,17 @@ impl<'k> Filter<'k> {
         let own_key = data.string()?;
         let session = self.sessions.iter().find(|session| session.id == id)?;
         let is_at_its_server = match method {
-            b"publickey" => true,
-            b"publickey-hostbound-v00@openssh.com" => data.string()? == session.host_key,
+            PLAIN => true,
+            HOSTBOUND => data.string()? == session.host_key,
             _ => false,
         };
         data.end()?;
         let is_login = service == b"ssh-connection" && has_signature == 1 && own_key == key;
         let is_bounded = user.len() <= LONGEST_WORD && algorithm.len() <= LONGEST_WORD;
         let is_strong = flags & !FLAGS == 0 && (flags != 0 || !Fields::of(key).string()?.starts_with(RSA));
-        let is_permitted =
-            is_at_its_server && is_login && is_bounded && is_strong && self.keys.comment(key).is_some();
-        is_permitted.then_some(Login { key, user, servers: session.servers })
+        let is_permitted = is_at_its_server && is_login && is_bounded && is_strong && self.keys.contains(key);
+        let (servers, names_server) = (session.servers, method == HOSTBOUND);
+        is_permitted.then_some(Login { key, user, servers, names_server })
     }
 }
 
@@ -160,10 +177,15 @@ mod tests {
         [&[EXTENSION][..], &parts, &[forwarding]].concat()
     }
 
-    fn data(id: &[u8], method: &str, more: &[u8]) -> Vec<u8> {
+    /// The end of a login that names this server.
+    fn bound(server: &ServerKey) -> Vec<u8> {
+        string(&server.public)
+    }
+
+    fn data(id: &[u8], method: &[u8], more: &[u8]) -> Vec<u8> {
         let head =
             [&string(id)[..], &[USERAUTH_REQUEST], &string(b"git"), &string(b"ssh-connection")].concat();
-        [&head[..], &string(method.as_bytes()), &[1], &string(b"ssh-test"), &string(&key()), more].concat()
+        [&head[..], &string(method), &[1], &string(b"ssh-test"), &string(&key()), more].concat()
     }
 
     fn sign(key: &[u8], data: &[u8], flags: u32) -> Vec<u8> {
@@ -180,7 +202,7 @@ mod tests {
         let (server, stranger) = (ServerKey::new(1), ServerKey::new(2));
         let (known, keys) = (KnownHosts::of_one("git.test", &server.public), Keys::of(&[&key()]));
         let mut filter = Filter::new(&known, &keys);
-        let login = sign(&key(), &data(SESSION, "publickey", b""), 4);
+        let login = sign(&key(), &data(SESSION, HOSTBOUND, &bound(&server)), 4);
         assert_eq!(filter.judge(&login), Judged::Refused, "no server has proven anything");
         assert_eq!(filter.judge(&[REQUEST_IDENTITIES]), Judged::List);
         let longer = [SESSION, b"x"].concat();
@@ -197,21 +219,47 @@ mod tests {
         }
         assert_eq!(filter.judge(&bind(&server.public, SESSION, &server.sign(SESSION), 0)), Judged::Pass);
         assert!(is_login(&filter.judge(&login)));
-        let bound = "publickey-hostbound-v00@openssh.com";
-        let hostbound = sign(&key(), &data(SESSION, bound, &string(&server.public)), 0);
-        assert!(is_login(&filter.judge(&hostbound)));
         for refused in [
-            sign(&key(), &data(&[8; 32], "publickey", b""), 0),
-            sign(&key(), &data(SESSION, bound, &string(&stranger.public)), 0),
-            sign(&key(), &data(SESSION, bound, b""), 0),
-            sign(&key(), &data(SESSION, "publickey", b"more"), 0),
-            sign(&key(), &data(SESSION, "password", b""), 0),
-            sign(&string(b"another key"), &data(SESSION, "publickey", b""), 0),
-            sign(&key(), &data(SESSION, "publickey", b""), 1),
+            sign(&key(), &data(&[8; 32], HOSTBOUND, &bound(&server)), 0),
+            sign(&key(), &data(SESSION, HOSTBOUND, &bound(&stranger)), 0),
+            sign(&key(), &data(SESSION, HOSTBOUND, b""), 0),
+            sign(&key(), &data(SESSION, HOSTBOUND, &[bound(&server), b"more".to_vec()].concat()), 0),
+            sign(&key(), &data(SESSION, PLAIN, b"more"), 0),
+            sign(&key(), &data(SESSION, b"password", b""), 0),
+            sign(&string(b"another key"), &data(SESSION, HOSTBOUND, &bound(&server)), 0),
+            sign(&key(), &data(SESSION, HOSTBOUND, &bound(&server)), 1),
             sign(&key(), b"SSHSIG a file or a commit", 0),
             sign(&key(), b"", 0),
         ] {
             assert_eq!(filter.judge(&refused), Judged::Refused);
+        }
+    }
+
+    /// Whoever holds a permitted server's key signs the session of another server with it. The
+    /// login there is refused: a plain one for want of consent, one that names the other server.
+    #[test]
+    fn a_session_that_a_server_s_key_signed_for_another_server_is_no_login_there() {
+        let (server, elsewhere) = (ServerKey::new(1), ServerKey::new(2));
+        let mut known = KnownHosts::of_one("git.test", &server.public);
+        let keys = Keys::of(&[&key()]);
+        let foreign = [9; 32];
+        let bind = bind(&server.public, &foreign, &server.sign(&foreign), 0);
+        let plain = sign(&key(), &data(&foreign, PLAIN, b""), 4);
+        let names = BTreeSet::from([Server::parse("git.test").unwrap()]);
+        {
+            let mut filter = Filter::new(&known, &keys);
+            assert_eq!(filter.judge(&bind), Judged::Pass);
+            assert_eq!(filter.judge(&plain), Judged::Plain(&names));
+            let bound = sign(&key(), &data(&foreign, HOSTBOUND, &bound(&elsewhere)), 4);
+            assert_eq!(filter.judge(&bound), Judged::Refused);
+        }
+        // Consent to another server changes nothing, and to this one everything.
+        assert!(!known.consent_to_plain("mirror.test"));
+        for (name, is_signed) in [("git.test:2222", false), ("git.test", true)] {
+            assert_eq!(known.consent_to_plain(name), is_signed);
+            let mut filter = Filter::new(&known, &keys);
+            filter.judge(&bind);
+            assert_eq!(is_login(&filter.judge(&plain)), is_signed);
         }
     }
 
@@ -220,7 +268,7 @@ mod tests {
         let server = ServerKey::new(1);
         let known = KnownHosts::of_one("git.test", &server.public);
         let bind = bind(&server.public, SESSION, &server.sign(SESSION), 0);
-        let login = sign(&key(), &data(SESSION, "publickey", b""), 4);
+        let login = sign(&key(), &data(SESSION, HOSTBOUND, &bound(&server)), 4);
         for (keys, is_lent) in [(Keys::of(&[&key()]), true), (Keys::of(&[b"another"]), false)] {
             let mut filter = Filter::new(&known, &keys);
             assert_eq!(filter.judge(&bind), Judged::Pass);
@@ -238,7 +286,8 @@ mod tests {
         filter.judge(&bind(&server.public, SESSION, &server.sign(SESSION), 0));
         let head =
             [&string(SESSION)[..], &[USERAUTH_REQUEST], &string(b"git"), &string(b"ssh-connection")].concat();
-        let data = [&head[..], &string(b"publickey"), &[1], &string(b"rsa"), &string(&key)].concat();
+        let own = [string(HOSTBOUND), vec![1], string(b"rsa"), string(&key), bound(&server)].concat();
+        let data = [&head[..], &own].concat();
         for (flags, is_signed) in [(0, false), (2, true), (4, true), (8, false)] {
             assert_eq!(is_login(&filter.judge(&sign(&key, &data, flags))), is_signed, "{flags}");
         }
@@ -295,14 +344,16 @@ mod tests {
         let (known, keys) = (KnownHosts::of_one("git.test", &server.public), Keys::of(&[&key()]));
         let good = vec![
             bind(&server.public, SESSION, &server.sign(SESSION), 0),
-            sign(&key(), &data(SESSION, "publickey", b""), 4),
+            sign(&key(), &data(SESSION, HOSTBOUND, &bound(&server)), 4),
         ];
         let words: [&[u8]; 4] = [&string(SESSION), b"\x32", b"\xff\xff\xff\xff", b"ssh-connection"];
         fuzz::run("requests to an ssh agent", &fuzz::bytes(good, &words, 4000), |fuzz::Bytes(request)| {
             let mut filter = Filter::new(&known, &keys);
             // Without a session of a known server nothing is ever signed.
             match filter.judge(&request[..]) {
-                Judged::Login(_) => Err(fuzz::proptest::test_runner::TestCaseError::fail("it was signed")),
+                Judged::Login(_) | Judged::Plain(_) => {
+                    Err(fuzz::proptest::test_runner::TestCaseError::fail("it was signed"))
+                }
                 _ => Ok(()),
             }
         });

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use netpolicy::decide::{Decider, Question, Reason, Target};
 use netpolicy::floor::Surroundings;
 use netpolicy::host::{HostName, HostPattern};
@@ -20,6 +22,13 @@ use crate::host::clock;
 
 /// The port of ssh, which is not written.
 const SSH: u16 = 22;
+/// Decoder of keys, as lenient as there is: a key that is revoked must not be missed.
+const KEYS: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 /// Lines that are looked at.
 const MOST_LINES: usize = 20_000;
 /// Names of the policy that each hashed line is compared with.
@@ -55,6 +64,23 @@ impl Server {
         Some(Server { name: HostName::parse(name).ok()?, port })
     }
 
+    /// Reads a server as an option names it: `HOST`, `HOST:PORT`, or as a file of known hosts does.
+    fn of_option(named: &str) -> Option<Server> {
+        let named = named.to_ascii_lowercase();
+        match named.rsplit_once(':').filter(|_| !named.starts_with('[')) {
+            Some((name, port)) => {
+                Some(Server { name: HostName::parse(name).ok()?, port: port.parse().ok()? })
+            }
+            None => Server::parse(&named),
+        }
+    }
+
+    /// Writes it for an option.
+    pub(super) fn as_option(&self) -> String {
+        let Server { name, port } = self;
+        if *port == SSH { name.to_string() } else { format!("{name}:{port}") }
+    }
+
     /// Tells whether a rule of a policy permits to connect to it. That the run is observed is not
     /// enough: nobody meant the server.
     pub(super) fn is_permitted(&self, decider: &Decider) -> bool {
@@ -64,6 +90,11 @@ impl Server {
     }
 }
 
+/// Lists the names of a server.
+pub(super) fn names(servers: &BTreeSet<Server>) -> String {
+    servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// Servers, with their keys.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct KnownHosts {
@@ -71,15 +102,25 @@ pub(crate) struct KnownHosts {
     by_key: BTreeMap<Vec<u8>, BTreeSet<Server>>,
     /// Lines for the agent's file.
     lines: BTreeSet<String>,
+    /// Servers at which logins that name no server are signed too.
+    plain: BTreeSet<Server>,
+    /// Servers that are not permitted and have a key of one that is.
+    same_key: BTreeSet<Server>,
 }
 
 impl KnownHosts {
     /// Reads files of known hosts for the servers that a policy permits.
-    pub(crate) fn read(files: &[String], policy: &Policy) -> KnownHosts {
+    ///
+    /// # Errors
+    /// When there are more lines than are looked at: one of the rest may revoke a key.
+    pub(crate) fn read(files: &[String], policy: &Policy) -> Result<KnownHosts, String> {
         let permitted = Permitted::new(policy);
         let mut known = KnownHosts::default();
-        let mut revoked = BTreeSet::new();
-        for line in files.iter().flat_map(|text| text.lines()).take(MOST_LINES) {
+        let (mut revoked, mut others) = (BTreeSet::new(), Vec::new());
+        if files.iter().flat_map(|text| text.lines()).nth(MOST_LINES).is_some() {
+            return Err(format!("your known hosts have more than {MOST_LINES} lines"));
+        }
+        for line in files.iter().flat_map(|text| text.lines()) {
             let mut words = line.split_ascii_whitespace();
             let Some(first) = words.next().filter(|word| !word.starts_with('#')) else { continue };
             let is_revoked = first == "@revoked";
@@ -89,7 +130,7 @@ impl KnownHosts {
                 false => Some(first),
             };
             let (Some(names), Some(kind), Some(text)) = (names, words.next(), words.next()) else { continue };
-            let Ok(key) = STANDARD.decode(text) else { continue };
+            let Ok(key) = KEYS.decode(text) else { continue };
             if is_revoked {
                 revoked.insert(key);
                 continue;
@@ -98,13 +139,41 @@ impl KnownHosts {
                 known.lines.insert(format!("{server} {kind} {}", STANDARD.encode(&key)));
                 known.by_key.entry(key.clone()).or_default().insert(server);
             }
+            others.extend(names.split(',').filter_map(|name| Some((key.clone(), permitted.other(name)?))));
         }
         for key in revoked {
             let end = format!(" {}", STANDARD.encode(&key));
             known.lines.retain(|line| !line.ends_with(&end));
             known.by_key.remove(&key);
         }
-        known
+        let has_key = |(key, server)| known.by_key.contains_key(&key).then_some(server);
+        known.same_key = others.into_iter().filter_map(has_key).collect();
+        Ok(known)
+    }
+
+    /// Permits logins that name no server at one that is permitted and known, as an option names
+    /// it; `false` where it is not.
+    pub(crate) fn consent_to_plain(&mut self, named: &str) -> bool {
+        let server = Server::of_option(named);
+        let server = server.filter(|server| self.by_key.values().any(|servers| servers.contains(server)));
+        let is_known = server.is_some();
+        self.plain.extend(server);
+        is_known
+    }
+
+    /// Tells whether logins that name no server are signed at this one.
+    pub(super) fn takes_plain(&self, servers: &BTreeSet<Server>) -> bool {
+        !self.plain.is_disjoint(servers)
+    }
+
+    /// Returns the servers at which logins that name no server are signed too.
+    pub(crate) fn plain(&self) -> &BTreeSet<Server> {
+        &self.plain
+    }
+
+    /// Returns the names that are not permitted and share a key with one that is.
+    pub(crate) fn same_key(&self) -> &BTreeSet<Server> {
+        &self.same_key
     }
 
     /// Returns the server that has a key, by its permitted names.
@@ -130,7 +199,7 @@ impl KnownHosts {
     #[cfg(test)]
     pub(super) fn of_one(name: &str, key: &[u8]) -> KnownHosts {
         let server = BTreeSet::from([Server::parse(name).unwrap()]);
-        KnownHosts { by_key: BTreeMap::from([(key.to_owned(), server)]), lines: BTreeSet::new() }
+        KnownHosts { by_key: BTreeMap::from([(key.to_owned(), server)]), ..KnownHosts::default() }
     }
 }
 
@@ -154,6 +223,12 @@ impl Permitted {
         single.sort_by_key(|server| server.port != SSH);
         single.truncate(MOST_NAMES);
         Permitted { decider, single }
+    }
+
+    /// Returns a server in clear that is not permitted.
+    fn other(&self, word: &str) -> Option<Server> {
+        let server = Server::parse(&word.to_ascii_lowercase())?;
+        (!server.is_permitted(&self.decider)).then_some(server)
     }
 
     /// Returns the permitted servers that one word of a file stands for: itself, or those that have
@@ -204,7 +279,7 @@ mod tests {
             hashed("hashed.test"),
             hashed("other.test"),
         );
-        let known = KnownHosts::read(&[file], &policy);
+        let known = KnownHosts::read(&[file], &policy).unwrap();
         assert_eq!(
             known.text(),
             "[port.test]:2222 ssh-rsa CCCC\ngit.test ssh-ed25519 AAAA\nhashed.test ssh-ed25519 BBBB\n"
@@ -212,8 +287,47 @@ mod tests {
         let servers_of = |key| known.servers_of(&STANDARD.decode(key).unwrap());
         assert_eq!(servers_of("BBBB"), Some(&BTreeSet::from([Server::parse("hashed.test").unwrap()])));
         assert_eq!(servers_of("FFFF"), None);
-        assert!(KnownHosts::read(&[known.text()], &Policy::nothing()).is_empty());
+        assert!(KnownHosts::read(&[known.text()], &Policy::nothing()).unwrap().is_empty());
         let observed = Policy { network_observed: true, ..Policy::nothing() };
-        assert!(KnownHosts::read(&[known.text()], &observed).is_empty());
+        assert!(KnownHosts::read(&[known.text()], &observed).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_revoked_key_is_not_missed() {
+        let policy = policy(&["git.test:22"]);
+        let key = "git.test ssh-rsa AAAA\ngit.test ssh-ed25519 AAAAAA==\n".to_owned();
+        let read = |files: &[String]| KnownHosts::read(files, &policy);
+        assert_eq!(read(std::slice::from_ref(&key)).unwrap().by_key.len(), 2);
+        // However it is written.
+        for revoked in ["AAAAAA==", "AAAAAA", "AAAAAB=="] {
+            let left = read(&[key.clone(), format!("@revoked * ssh-ed25519 {revoked}\n")]).unwrap();
+            assert_eq!(left.text(), "git.test ssh-rsa AAAA\n", "{revoked}");
+        }
+        assert!(read(&["#\n".repeat(MOST_LINES)]).is_ok());
+        assert!(read(&["#\n".repeat(MOST_LINES), "#\n".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_server_with_the_key_of_a_permitted_one_is_told() {
+        let file = "git.test,192.0.2.7 ssh-rsa AAAA\ninternal.test,[git.test]:2222 ssh-rsa AAAA\n\
+                    other.test ssh-rsa BBBB\n";
+        let known = KnownHosts::read(&[file.to_owned()], &policy(&["git.test:22"])).unwrap();
+        assert_eq!(names(known.same_key()), "[git.test]:2222, internal.test");
+    }
+
+    #[test]
+    fn a_server_is_named_by_an_option_as_it_is_told() {
+        for (option, written) in [
+            ("git.test", "git.test"),
+            ("Git.test:2222", "[git.test]:2222"),
+            ("[git.test]:2222", "[git.test]:2222"),
+        ] {
+            let server = Server::of_option(option).unwrap();
+            assert_eq!(server.to_string(), written);
+            assert_eq!(Server::of_option(&server.as_option()), Some(server));
+        }
+        for none in ["", "git.test:x", "*.test", "git.test:"] {
+            assert_eq!(Server::of_option(none), None, "{none}");
+        }
     }
 }

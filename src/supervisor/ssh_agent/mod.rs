@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  ssh in the container ─▶ SSH_AUTH_SOCK, a socket of `fence ssh-agent` ═ carrier ═ engine's exec ═ here
-//!     ─▶ Filter: a login at a permitted server? ─▶ Permission: still permitted? ─▶ event ─▶ the person's agent
+//!     ─▶ Filter: a login at a permitted server? ─▶ Turns ─▶ Permission ─▶ event ─▶ the person's agent ─▶ Permission
 //! ```
 //! The person's socket is never mounted. The helper in the fence's container moves bytes and knows
 //! nothing of them; what may be asked is decided here. Each signature is in the log before it is
@@ -17,10 +17,11 @@ mod permission;
 mod persons_agent;
 mod serving;
 mod signatures;
+mod turns;
 mod wire;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use netpolicy::policy::Policy;
 use tokio::task::JoinSet;
@@ -32,6 +33,7 @@ use self::permission::Permission;
 use self::persons_agent::PersonsAgent;
 use self::serving::Way;
 use self::signatures::Signatures;
+use self::turns::Turns;
 use crate::supervisor::engine::Engine;
 use crate::supervisor::helper_carrier::HelperCarrier;
 use crate::supervisor::spec::workflow::Helpers;
@@ -81,9 +83,9 @@ impl SshAgentRequest {
         Ok(SshAgentRequest { agent, keys: Arc::new(keys), known: Arc::new(known) })
     }
 
-    /// Returns the number of keys.
-    pub(crate) fn keys(&self) -> usize {
-        self.keys.len()
+    /// Returns the keys as a person knows them.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.keys.all_shown()
     }
 }
 
@@ -94,7 +96,7 @@ fn cannot(why: impl std::fmt::Display) -> Failure {
 /// The way to the person's agent, as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct SshAgent {
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
     signatures: Signatures,
 }
 
@@ -121,6 +123,8 @@ impl SshAgent {
             known: Arc::clone(&request.known),
             keys: Arc::clone(&request.keys),
             signatures: signatures.clone(),
+            turns: Turns::default(),
+            plain: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
@@ -135,11 +139,14 @@ impl SshAgent {
             carrier.serve(CONNECTIONS, handle).await;
             crate::term::warn(Warning::SshAgentLost);
         });
-        Ok(SshAgent { _tasks: tasks, signatures })
+        Ok(SshAgent { tasks, signatures })
     }
+}
 
-    /// Says what was signed.
-    pub(crate) fn in_words(&self) -> Vec<String> {
-        self.signatures.in_words()
+/// Tells what was signed, however the run ends: services may have used the way before the agent.
+impl Drop for SshAgent {
+    fn drop(&mut self) {
+        self.tasks.abort_all();
+        self.signatures.in_words().iter().for_each(crate::term::essential);
     }
 }

@@ -25,6 +25,8 @@ fn all() -> Vec<Warning> {
         Warning::LoopbackLost(Failure::new(COULD_NOT_RUN, "the guard does not take it")),
         Warning::HomeNotWritable { uid: 1000, home: text("/root") },
         Warning::SshAgentLost,
+        Warning::SshAgentAskedNoMore,
+        Warning::SshLoginPlain { server: text("git.test:2222") },
         files(Finding::LinksOut, 1, &["etc -> /etc"]),
         files(Finding::LinksOut, 5, &["a -> /a", "b -> /b", "c -> /c"]),
         files(Finding::Sockets, 2, &["a", "b"]),

@@ -191,7 +191,7 @@ pub(crate) enum Observation {
     SharedFiles,
     /// A port of the person's machine leads to one of the agent's.
     Forward,
-    /// The person's ssh agent signs a login.
+    /// The person's ssh agent is asked to sign a login.
     SshSigned,
     /// A service beside the agent has ended.
     ServiceEnded,
