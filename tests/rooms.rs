@@ -45,15 +45,17 @@ const MATRIX: [(&str, &[&str]); 12] = [
 ];
 
 /// The parts of the supervisor from the ground up, each with those that it may use.
-const PARTS: [(&str, &[&str]); 19] = [
+const PARTS: [(&str, &[&str]); 21] = [
     ("signals", &[]),
     ("engine", &[]),
     ("spec", &["engine"]),
     ("exec_stream", &["engine"]),
+    ("helper_carrier", &["engine", "exec_stream"]),
     ("records", &["spec"]),
     ("live", &["engine", "spec", "records", "exec_stream"]),
     ("forward", &["engine", "spec", "live", "exec_stream"]),
-    ("host_loopback", &["engine", "spec", "records", "exec_stream"]),
+    ("host_loopback", &["engine", "spec", "records", "helper_carrier"]),
+    ("ssh_agent", &["engine", "spec", "records", "live", "helper_carrier"]),
     ("streams", &["engine"]),
     ("admission", &["engine", "live"]),
     ("networks", &["engine", "spec"]),
@@ -73,6 +75,7 @@ const PARTS: [(&str, &[&str]); 19] = [
             "live",
             "forward",
             "host_loopback",
+            "ssh_agent",
             "streams",
             "networks",
             "helper_image",

@@ -292,6 +292,13 @@ pub struct Policy {
     /// `--network denied`: nothing is permitted, whatever `allow` says.
     #[serde(default)]
     pub network_denied: bool,
+    /// `--network observe`: public names are permitted that no rule permits, and their lines say
+    /// so. Where a layer forbids it, it has no effect.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub network_observed: bool,
+    /// The strongest layer's `network.observe: false`: no run may be observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observing_forbidden: Option<Origin>,
     /// A condition of the moment, no part of what is digested: these names are refused as if there
     /// were no network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -302,6 +309,15 @@ impl Policy {
     /// Returns the policy that permits nothing.
     pub fn nothing() -> Policy {
         Policy::default()
+    }
+
+    /// Tells whether public names are permitted that no rule permits. Behind a proxy none are: it
+    /// resolves names anew, so nothing holds it to the addresses that were checked.
+    pub fn is_observed(&self) -> bool {
+        self.network_observed
+            && self.observing_forbidden.is_none()
+            && self.proxy.is_none()
+            && !self.network_denied
     }
 
     /// Returns the text that is digested and signed: the policy's content and the floor's version,
@@ -339,6 +355,12 @@ impl Policy {
         // What nobody sets is not written, so that a policy keeps the digest that it has.
         if !self.notice.is_full() {
             canonical["notice"] = serde_json::json!(self.notice);
+        }
+        if self.network_observed {
+            canonical["network_observed"] = serde_json::json!(true);
+        }
+        if self.observing_forbidden.is_some() {
+            canonical["observe"] = serde_json::json!(false);
         }
         if !self.services.is_empty() {
             canonical["services"] = serde_json::json!(self.services);

@@ -45,6 +45,7 @@ pub const PRESETS: &[Preset] = &[
     preset!("gitlab-ssh", 1),
     preset!("google", 1),
     preset!("openai", 1),
+    preset!("opencode", 1),
 ];
 
 /// Finds `name@version`, or the newest version of a bare `name`.

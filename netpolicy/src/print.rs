@@ -61,6 +61,9 @@ fn network(text: &mut String, policy: &Policy, comment: &Comment<'_>) {
         let (host, reason) = (quoted(&harmless.host.to_string()), quoted(&harmless.reason));
         push(&mut inner, format_args!("{key}    - {{host: {host}, reason: {reason}}}\n"));
     }
+    if policy.observing_forbidden.is_some() {
+        inner.push_str("  observe: false\n");
+    }
     dns(&mut inner, &policy.dns);
     if let Some(own) = &policy.proxy {
         // A project's rules do not follow the switch; read again, they would.

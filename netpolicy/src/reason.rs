@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum Reason {
     /// A rule allows it and nothing refuses it.
     Allowed,
+    /// No rule allows it, and the run is observed: every public name is permitted.
+    Observed,
     /// A `deny` rule speaks about it.
     DeniedByRule,
     /// No rule speaks about it.
@@ -77,6 +79,7 @@ impl Reason {
     /// Every reason.
     pub const ALL: &[Reason] = &[
         Reason::Allowed,
+        Reason::Observed,
         Reason::DeniedByRule,
         Reason::NotAllowed,
         Reason::OutsideCeiling,
@@ -113,6 +116,7 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::Allowed => "allowed",
+            Reason::Observed => "observed",
             Reason::DeniedByRule => "denied-by-rule",
             Reason::NotAllowed => "not-allowed",
             Reason::OutsideCeiling => "outside-ceiling",

@@ -98,6 +98,19 @@ impl JsonSchema for Version {
     }
 }
 
+/// A thing that can only be forbidden.
+struct Never;
+
+impl JsonSchema for Never {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Never".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> Schema {
+        json_schema!({ "const": false })
+    }
+}
+
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields, rename_all = "kebab-case")]
 struct Network {
@@ -111,6 +124,8 @@ struct Network {
     /// Names whose refusal does an agent no harm: its updater, its telemetry. They permit and
     /// refuse nothing; the summary of a run folds these refusals. Not for projects.
     harmless: Option<Vec<Harmless>>,
+    /// `false`: no run may be observed (`ringfence run --network observe`).
+    observe: Option<Never>,
     /// Resolution. Not for projects.
     dns: Option<Dns>,
     /// The corporate proxy. Not for projects.

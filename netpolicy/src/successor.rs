@@ -28,7 +28,7 @@ pub enum Unfit {
 
 /// Keys that hold rules, and what is said about refusals. They may change; every other key of a
 /// policy is one that a run is made with.
-const RULES: [&str; 5] = ["allow", "deny", "ceilings", "harmless", "tests"];
+const RULES: [&str; 6] = ["allow", "deny", "ceilings", "harmless", "observing_forbidden", "tests"];
 
 /// Returns the policy that a run has from now on: rules, ceilings and tests of `next`, those of the
 /// project as they were.
@@ -50,6 +50,11 @@ pub fn successor(now: &Policy, next: &Policy) -> Result<Policy, Unfit> {
     policy.notice = now.notice.max(next.notice);
     policy.network_denied = now.network_denied;
     policy.network_denied_to = now.network_denied_to.clone();
+    policy.network_observed = now.network_observed;
+    // As with the notice: what the project forbids stays forbidden.
+    policy.observing_forbidden = policy
+        .observing_forbidden
+        .or_else(|| now.observing_forbidden.clone().filter(|origin| origin.layer == Layer::Project));
     let changed = changed(&fixed(now), &fixed(&policy));
     if changed.is_empty() { Ok(policy) } else { Err(Unfit::Fixed(changed)) }
 }

@@ -93,6 +93,11 @@ impl VirtualNames {
         self.next = self.next.max(u32::from(address).saturating_add(1));
     }
 
+    /// Returns the whole range.
+    pub fn range(&self) -> Ipv4Net {
+        self.range
+    }
+
     /// Returns the part of the range from which names under wildcards get their addresses.
     pub fn wildcard_range(&self) -> Vec<Ipv4Net> {
         let last = u32::from(self.range.broadcast()).saturating_sub(1);

@@ -31,7 +31,7 @@ fn about(target: &Target) -> Question<'_> {
 fn reason(policy: &Policy, to: &str, port: Option<u16>, address: Option<&str>) -> Reason {
     let address = address.map(|text| text.parse().expect("an address"));
     let verdict = decide(policy, &Surroundings::default(), &Question { port, address, ..about(&target(to)) });
-    assert_eq!(verdict.allowed, verdict.reason == Reason::Allowed);
+    assert_eq!(verdict.allowed, matches!(verdict.reason, Reason::Allowed | Reason::Observed));
     assert_eq!(verdict.allowed, verdict.protocol.is_some());
     verdict.reason
 }
@@ -113,6 +113,148 @@ fn denied_network_permits_nothing() {
     assert_eq!(reason(&policy, "gitlab.com", Some(443), None), Reason::NetworkDenied);
     assert_eq!(permits(&policy, &VirtualNames::new(&policy)), []);
     assert_eq!(reason(&Policy::nothing(), "gitlab.com", Some(443), None), Reason::NotAllowed);
+}
+
+/// The same policy, in an observed run.
+fn observed(network: &str) -> Policy {
+    Policy { network_observed: true, ..policy(network) }
+}
+
+#[test]
+fn an_observed_run_reaches_public_names_and_nothing_else() {
+    use Reason::*;
+    let network = NETWORK.to_owned() + "  dns: {domains: {split.example: [10.0.0.53]}}\n";
+    let policy = observed(&network);
+    for (to, port, address, expected) in [
+        // Rules count as ever, and first.
+        ("gitlab.com", Some(443), Some("1.1.1.1"), Allowed),
+        ("gitlab.corp.example", Some(443), Some("10.20.0.1"), Allowed),
+        // What no rule permits.
+        ("example.com", None, None, Observed),
+        ("example.com", Some(443), Some("1.1.1.1"), Observed),
+        ("example.com", Some(22), Some("2606:4700::1"), Observed),
+        ("gitlab.com", Some(8443), Some("1.1.1.1"), Observed),
+        // Denials, by name, by port, and by what a name resolves to.
+        ("secret.gitlab.com", None, None, DeniedByRule),
+        ("secret.gitlab.com", Some(8443), None, DeniedByRule),
+        ("mixed.example", Some(80), None, DeniedByRule),
+        ("mixed.example", Some(81), None, Observed),
+        ("example.com", Some(443), Some("192.0.2.1"), DeniedByRule),
+        ("example.com", Some(443), Some("198.51.100.100"), DeniedByRule),
+        // The floor, whatever form an address has, and whatever a rule for another port has.
+        ("example.com", Some(443), Some("10.20.0.1"), PrivateAddress),
+        ("gitlab.corp.example", Some(25), Some("10.20.0.1"), PrivateAddress),
+        ("example.com", Some(443), Some("127.0.0.1"), HostAddress),
+        ("example.com", Some(443), Some("169.254.169.254"), MetadataAddress),
+        ("example.com", Some(443), Some("::ffff:169.254.169.254"), MetadataAddress),
+        ("example.com", Some(443), Some("64:ff9b::10.0.0.1"), PrivateAddress),
+        ("example.com", Some(443), Some("198.18.0.1"), ReservedAddress),
+        // Names that are not public, and what is none.
+        ("host.docker.internal", Some(443), None, HostAddress),
+        ("metadata.google.internal", Some(80), None, MetadataAddress),
+        ("wiki.internal", Some(443), None, NotAllowed),
+        ("printer.local", None, None, NotAllowed),
+        ("router.home.arpa", None, None, NotAllowed),
+        ("wiki.split.example", None, None, NotAllowed),
+        ("intranet", None, None, NotAllowed),
+        ("1.1.1.1", Some(443), None, RawAddress),
+        ("10.0.0.1", Some(443), None, PrivateAddress),
+        // Ports that the fence keeps.
+        ("example.com", Some(53), None, ReservedPort),
+    ] {
+        assert_eq!(reason(&policy, to, port, address), expected, "{to} {port:?} {address:?}");
+    }
+    let name = target("example.com");
+    let verdict = decide(&policy, &Surroundings::default(), &about(&name).port(443));
+    let rule = verdict.rule.expect("a rule");
+    assert_eq!(
+        (rule.origin.text.as_str(), rule.origin.file.as_str()),
+        ("every public name", "--network observe")
+    );
+    assert_eq!((rule.origin.layer, verdict.protocol), (Layer::Run, Some(netpolicy::policy::Protocol::Tls)));
+}
+
+#[test]
+fn a_ceiling_holds_an_observed_run() {
+    let ceiling =
+        "  ceiling: [.corp.test, {host: api.example, ports: [8443]}]\n  deny: [\"api.example:443\"]\n";
+    let policy = observed(ceiling);
+    assert_eq!(reason(&policy, "a.corp.test", Some(443), Some("1.1.1.1")), Reason::Observed);
+    assert_eq!(reason(&policy, "a.corp.test", Some(22), None), Reason::OutsideCeiling);
+    assert_eq!(reason(&policy, "example.com", Some(443), None), Reason::OutsideCeiling);
+    assert_eq!(reason(&policy, "example.com", None, None), Reason::OutsideCeiling);
+    assert_eq!(reason(&policy, "api.example", None, None), Reason::Observed);
+    assert_eq!(reason(&policy, "api.example", Some(8443), None), Reason::Observed);
+    assert_eq!(reason(&observed("  ceiling: []\n"), "a.corp.test", None, None), Reason::OutsideCeiling);
+    let denied = observed("  ceiling: [api.example]\n  deny: [\"api.example:443\"]\n");
+    assert_eq!(reason(&denied, "api.example", None, None), Reason::DeniedByRule);
+}
+
+#[test]
+fn observing_is_no_way_around_a_denied_network_or_a_policy_that_forbids_it() {
+    let forbidden = observed("  observe: false\n");
+    assert_eq!(reason(&forbidden, "example.com", Some(443), None), Reason::NotAllowed);
+    assert!(forbidden.observing_forbidden.is_some());
+    assert_eq!(permits(&forbidden, &VirtualNames::new(&forbidden)), []);
+    let name = target("example.com");
+    let denied = Policy { network_denied: true, ..observed("  allow: []\n") };
+    assert_eq!(reason(&denied, "example.com", Some(443), None), Reason::NetworkDenied);
+    assert_eq!(permits(&denied, &VirtualNames::new(&denied)), []);
+    // A proxy resolves anew: nothing would hold it to the address that was checked.
+    let proxied = observed("  proxy: http://proxy.test:3128\n");
+    assert_eq!(reason(&proxied, "example.com", Some(443), Some("1.1.1.1")), Reason::NotAllowed);
+    // A VPN's resolver hides the address.
+    let veiled = observed("  allow: [gitlab.com]\n  dns: {upstream-fake-range: [198.18.0.0/15]}\n");
+    assert_eq!(reason(&veiled, "gitlab.com", Some(443), Some("198.18.0.1")), Reason::Allowed);
+    assert_eq!(reason(&veiled, "example.com", Some(443), Some("198.18.0.1")), Reason::ReservedAddress);
+    assert_eq!(reason(&veiled, "example.com", Some(443), Some("1.1.1.1")), Reason::Observed);
+    let question = Question { resolver: netpolicy::policy::ResolvedBy::Proxy, ..about(&name) };
+    let policy = observed("  proxy: http://proxy.test:3128\n");
+    let question = Question { port: Some(443), ..question };
+    assert!(!decide(&policy, &Surroundings::default(), &question).allowed);
+}
+
+#[test]
+fn in_an_observed_run_every_port_of_a_name_leads_to_the_gate_but_the_fences_own() {
+    let policy = observed(NETWORK);
+    let permits = permits(&policy, &VirtualNames::new(&policy));
+    let leads = |address: &str, port: u16| {
+        permits.iter().filter(|permit| permit.holds(&address.parse().expect("an address"), port)).count()
+    };
+    for port in [1, 22, 52, 54, 443, 5432, 65052, 65054, 65442, 65444, 65535] {
+        assert_eq!(leads("25.0.0.1", port), 1, "{port}");
+        assert_eq!(leads("25.0.200.1", port), 1, "{port}");
+        assert_eq!(leads("26.0.0.1", port) + leads("10.0.0.1", port), 0, "{port}");
+    }
+    for port in [0, 53, 65053, 65443] {
+        assert_eq!(leads("25.0.0.1", port), 0, "{port}");
+    }
+    assert_eq!((leads("198.51.100.70", 5432), leads("198.51.100.70", 443)), (1, 0));
+}
+
+#[test]
+fn a_digest_tells_what_observing_is_and_stays_where_nobody_speaks_of_it() {
+    let plain = policy("  allow: [a.test]\n");
+    let forbids = policy("  allow: [a.test]\n  observe: false\n");
+    let digests = [plain.digest(), forbids.digest(), observed("  allow: [a.test]\n").digest()];
+    assert!(digests[0] != digests[1] && digests[1] != digests[2] && digests[0] != digests[2]);
+    assert!(!plain.canonical().contains("observe"), "{}", plain.canonical());
+}
+
+#[test]
+fn observing_is_asked_for_by_no_policy_and_forbidden_by_any_layer() {
+    let of = |layer, text: &str| {
+        let text = format!("version: 1\nnetwork: {text}\n");
+        load("p.yml", layer, TODAY, &mut |_| Ok(text.clone()))
+    };
+    for layer in [Layer::Organisation, Layer::User, Layer::Run, Layer::Project] {
+        let forbidden = of(layer, "{observe: false}").expect("a good policy").policy;
+        let origin = forbidden.observing_forbidden.expect("it is forbidden");
+        assert_eq!((origin.layer, origin.file.as_str(), origin.line), (layer, "p.yml", 2));
+        for asked in ["{observe: true}", "{observe: 1}", "{observe: [public]}"] {
+            assert!(of(layer, asked).is_err(), "{layer} {asked}");
+        }
+    }
 }
 
 #[test]

@@ -11,7 +11,10 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2048) })]
 
     #[test]
-    fn decide_agrees_with_the_reference(policy in policy(), asked in prop::collection::vec(asked(), 24)) {
+    fn decide_agrees_with_the_reference(
+        policy in policy(), network_observed in any::<bool>(), asked in prop::collection::vec(asked(), 24),
+    ) {
+        let policy = Policy { network_observed, ..policy };
         let decider = Decider::new(policy.clone());
         for asked in asked {
             let verdict = decider.decide(&surroundings(&policy), &asked.question());
@@ -25,8 +28,10 @@ proptest! {
 
     #[test]
     fn a_further_denial_opens_nothing(
-        policy in policy(), more in denial(), asked in prop::collection::vec(asked(), 24),
+        policy in policy(), network_observed in any::<bool>(), more in denial(),
+        asked in prop::collection::vec(asked(), 24),
     ) {
+        let policy = Policy { network_observed, ..policy };
         let mut stricter = policy.clone();
         stricter.deny.push(more.into());
         let [before, after] = [&policy, &stricter].map(|policy| Decider::new(policy.clone()));
@@ -38,7 +43,8 @@ proptest! {
 
     #[test]
     fn a_weaker_layer_opens_nothing_outside_a_stronger_ceiling(
-        limits in policy(), grants in policy(), asked in prop::collection::vec(asked(), 24),
+        limits in policy(), grants in policy(), network_observed in any::<bool>(),
+        asked in prop::collection::vec(asked(), 24),
     ) {
         let Some(ceiling) = limits.ceilings.first() else { return Ok(()) };
         // The most that the ceiling lets anybody have: its own entries, permitted by its own layer.
@@ -47,7 +53,9 @@ proptest! {
         };
         let weaker: Vec<_> =
             grants.allow.iter().filter(|rule| rule.origin.layer >= ceiling.layer).cloned().collect();
-        let limited = Policy { allow: weaker, ceilings: vec![ceiling.clone()], project_trusted: true, ..limits.clone() };
+        let limited = Policy {
+            allow: weaker, ceilings: vec![ceiling.clone()], project_trusted: true, network_observed, ..limits.clone()
+        };
         let decider = Decider::new(limited.clone());
         for asked in asked {
             let verdict = decider.decide(&surroundings(&limited), &asked.question());

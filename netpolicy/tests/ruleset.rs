@@ -7,9 +7,9 @@ fn plan() -> FencePlan {
     FencePlan {
         own: "10.9.8.7".parse().expect("good"),
         permits: vec![
-            Permit { range: "25.0.0.0/16".parse().expect("good"), port: 443 },
-            Permit { range: "25.0.0.1/32".parse().expect("good"), port: 443 },
-            Permit { range: "25.0.0.1/32".parse().expect("good"), port: 22 },
+            Permit::on("25.0.0.0/16".parse().expect("good"), 443),
+            Permit::on("25.0.0.1/32".parse().expect("good"), 443),
+            Permit::on("25.0.0.1/32".parse().expect("good"), 22),
         ],
         links: vec!["eth0".into(), "eth1".into()],
         cut: Cut::Nothing,

@@ -30,6 +30,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("project", "the folder above the list is the project"),
     ("no_defaults", "leave the list empty instead"),
     ("dry_run", "type it where you want it"),
+    ("ssh_agent_plain", "type it where you want it"),
 ];
 /// Options of which one given keeps the others of the file back.
 const ALTERNATIVES: &[&[&str]] =
@@ -91,9 +92,11 @@ fn line_with(before: &[&str], words: &[String]) -> Vec<OsString> {
 /// Reads an option that goes with another one, such as `--revoke-token`. Whether the other one is
 /// there is seen when all items are together.
 fn with_what_it_needs(words: &[String]) -> Result<(RunArgs, BTreeSet<String>), clap::Error> {
-    let (args, mut sets) = read_run(&line_with(&["--project", "/", "--gitlab-token-glab"], words))?;
+    let (args, mut sets) =
+        read_run(&line_with(&["--project", "/", "--gitlab-token-glab", "--ssh-agent"], words))?;
     sets.remove("project");
     sets.remove("gitlab_token_glab");
+    sets.remove("ssh_agent");
     Ok((args, sets))
 }
 
@@ -110,6 +113,7 @@ fn paths(args: &RunArgs) -> Vec<PathBuf> {
         .map(PathBuf::from)
         .chain(args.mounts.iter().map(|mount| before(mount, ':')))
         .chain(args.env_file.iter().cloned())
+        .chain(args.ssh_key.iter().cloned())
         .chain(secrets)
         .chain(args.prompt.clone())
         .chain(args.events.clone())

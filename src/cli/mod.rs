@@ -261,6 +261,8 @@ pub(crate) enum FenceCommand {
     Admit,
     /// Dial the agent's ports for the supervisor at the other end of stdin and stdout
     Forward,
+    /// Carry connections of the agent's ssh to the supervisor at the other end of stdin and stdout
+    SshAgent,
     /// Wait until something listens on a port of 127.0.0.1
     Reach {
         /// The port

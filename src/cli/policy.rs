@@ -6,6 +6,9 @@ use netpolicy::export::Format as Export;
 use netpolicy::host::HostPattern;
 use netpolicy::import::Format as Import;
 
+use super::run::Network;
+use super::values;
+
 /// Work with policies, offline.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
@@ -181,7 +184,7 @@ pub(crate) struct UnusedArgs {
     /// Workflows' ids, unique prefixes or names, or events files
     #[arg(required = true, value_name = "EVENTS|ID")]
     pub(crate) sources: Vec<String>,
-    /// The policy [default: the runs']
+    /// The policy [default: the words of the runs, with its files as they are now]
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
     /// Print JSON
@@ -234,6 +237,9 @@ pub(crate) struct ExplainArgs {
     /// The policy
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
+    /// The network of the run: `policy`, `denied` or `observe`
+    #[arg(long, value_name = "CONDITION", default_value = "policy", value_parser = values::network)]
+    pub(crate) network: Network,
     /// Ask the policy's upstreams for the name, and judge each of its addresses
     #[arg(long)]
     pub(crate) resolve: bool,
@@ -265,6 +271,9 @@ pub(crate) struct TestArgs {
     /// The policy
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
+    /// The network of the run: `policy`, `denied` or `observe`
+    #[arg(long, value_name = "CONDITION", default_value = "policy", value_parser = values::network)]
+    pub(crate) network: Network,
     /// Write JUnit XML to this file too
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<std::path::PathBuf>,

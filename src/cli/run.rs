@@ -20,6 +20,9 @@ use crate::supervisor::image::Pull;
 Example: git worktree add ../fix && ringfence run --worktree --project ../fix --policy gitlab@1 IMAGE AGENT
 lets an agent commit and push in a working tree of its own. Run no git in the other ones until it has ended.
 
+Example: ringfence run --ssh-agent --ssh-key ~/.ssh/id_ed25519.pub --allow gitlab.com:22 --project . IMAGE AGENT
+lets an agent clone and push over ssh, with one key of your ssh agent, at a server that your known hosts have.
+
 Exit status: the agent's own; 123 the fence ended the run (a helper died, a limit of memory or disk); 124 its time is over;
 125 ringfence could not run it; 126/127 as docker; 128+N ended by signal N"
 )]
@@ -30,7 +33,8 @@ pub(crate) struct RunArgs {
     /// Run only if the policy of all layers has this digest (see `ringfence policy show`)
     #[arg(long, value_name = "sha256:…")]
     pub(crate) expect_digest: Option<String>,
-    /// `policy`: what the policy permits; `denied`: nothing
+    /// `policy`: what the policy permits; `denied`: nothing; `observe`: every public name, within
+    /// ceilings and denials, to learn a policy from
     #[arg(long, alias = "net", value_name = "CONDITION", default_value = "policy", value_parser = values::network)]
     pub(crate) network: Network,
     /// Deny all network, as --network denied does
@@ -68,6 +72,19 @@ pub(crate) struct RunArgs {
     /// A file of environment variables, NAME=VALUE or NAME a line
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
+    /// Let the agent log in, by your ssh agent, at the ssh servers that the policy permits and your
+    /// known hosts have. It can then act there as you, as long as the run lasts
+    #[arg(long)]
+    pub(crate) ssh_agent: bool,
+    /// With --ssh-agent: the public key file of the one key that the agent may use, instead of all
+    /// that your ssh agent holds
+    #[arg(long, value_name = "FILE", requires = "ssh_agent")]
+    pub(crate) ssh_key: Vec<PathBuf>,
+    /// With --ssh-agent: sign logins at this server (HOST or HOST:PORT) although its ssh does not bind
+    /// them to its host key. That server, and whoever can read its host key, can then have logins at
+    /// other servers signed, with every key that the agent may use
+    #[arg(long, value_name = "HOST", requires = "ssh_agent")]
+    pub(crate) ssh_agent_plain: Vec<String>,
     /// A secret for the agent, from the caller's environment or a file: /run/secrets/NAME, in
     /// memory only
     #[arg(long, value_name = "NAME[=FILE]")]
@@ -220,6 +237,8 @@ pub(crate) enum Network {
     Policy,
     /// No network.
     Denied,
+    /// Every public name, recorded.
+    Observe,
 }
 
 impl RunArgs {
@@ -236,5 +255,10 @@ impl RunArgs {
     /// Tells whether the agent is to have no network at all.
     pub(crate) fn network_denied(&self) -> bool {
         self.no_network || self.network == Network::Denied
+    }
+
+    /// Tells whether the agent may reach every public name.
+    pub(crate) fn network_observed(&self) -> bool {
+        !self.no_network && self.network == Network::Observe
     }
 }

@@ -95,8 +95,9 @@ pub(crate) fn network(text: &str) -> Result<Network, String> {
     match text {
         "policy" => Ok(Network::Policy),
         "denied" | "none" => Ok(Network::Denied),
+        "observe" => Ok(Network::Observe),
         "host" => Err("an agent never has the network of its host: write host.docker.internal into a policy, with `host-access: true`, for single ports of it".to_owned()),
-        _ => Err("expected `policy` or `denied`; an agent is in no network of the engine: permit names with --allow HOST[:PORT] or --policy FILE".to_owned()),
+        _ => Err("expected `policy`, `denied` or `observe`; an agent is in no network of the engine: permit names with --allow HOST[:PORT] or --policy FILE".to_owned()),
     }
 }
 
@@ -154,6 +155,7 @@ mod tests {
     #[test]
     fn a_network_is_the_fence_or_none() {
         assert_eq!((network("policy"), network("none")), (Ok(Network::Policy), Ok(Network::Denied)));
+        assert_eq!(network("observe"), Ok(Network::Observe));
         for other in ["host", "bridge", "container:x", "my-net", ""] {
             assert!(network(other).is_err(), "{other}");
         }

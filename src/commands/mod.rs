@@ -132,6 +132,7 @@ fn in_a_container(command: Command) -> Result<u8, Failure> {
         Command::Fence(FenceCommand::Hold) => crate::inside::fence::hold(),
         Command::Fence(FenceCommand::Apply) => crate::inside::fence::apply(),
         Command::Fence(FenceCommand::Notice) => crate::inside::fence::notice(),
+        Command::Fence(FenceCommand::SshAgent) => crate::inside::fence::ssh_agent(),
         Command::Fence(FenceCommand::Forward) => crate::inside::fence::forward(),
         Command::Fence(FenceCommand::Admit) => crate::inside::fence::admit(),
         Command::Fence(FenceCommand::Put) => crate::inside::fence::put(),

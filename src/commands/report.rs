@@ -14,7 +14,7 @@ use crate::cli::ReportArgs;
 use crate::host::open;
 use crate::report::run::RunReport;
 use crate::report::{data, mark_new, page, words};
-use crate::term::{self, Failure};
+use crate::term::{self, Failure, Warning};
 
 /// Exit status when no report can be made.
 const CANNOT: u8 = 2;
@@ -47,6 +47,9 @@ fn write(path: &Path, page: &str) -> Result<(), Failure> {
     let cannot = || Failure::new(CANNOT, format!("cannot write {}", path.display()));
     let mut created = open::create(path, MODE).map_err(|refused| refused.explain(cannot()))?;
     created.file.write_all(page.as_bytes()).map_err(|error| cannot().caused_by(&error))?;
+    if let Some(why) = created.doubt {
+        term::warn(Warning::PageExposed { file: path.to_owned(), why });
+    }
     term::talk(format_args!("wrote {}", path.display()));
     Ok(())
 }

@@ -41,6 +41,9 @@ pub(crate) enum Refused {
     /// More bytes than are read.
     #[error("it is larger than {} KiB", .0 >> 10)]
     TooLarge(u64),
+    /// A file that an agent, or somebody else, may have written.
+    #[error("{0}")]
+    Distrusted(String),
     /// A file that an agent may have left or moved there.
     #[error("it is there already, and {0}, so that it is not overwritten")]
     Exists(String),
@@ -53,6 +56,7 @@ impl Refused {
             Refused::Link(_) => Some("look where it leads, and name the file itself"),
             Refused::Exists(_) => Some("move it away first, or name another file"),
             Refused::Kind(_) => Some("name a regular file; `-` reads standard input"),
+            Refused::Distrusted(_) => Some("keep it where you alone can write, outside a working tree"),
             Refused::System(_) | Refused::TooLarge(_) => None,
         }
     }
@@ -102,6 +106,26 @@ pub(crate) struct Created {
 /// When it is larger, no regular file, or behind a link that an agent could have made.
 pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>, Refused> {
     read_all(&open(path)?, most)
+}
+
+/// Reads a file that decides on what a person consents to, up to `most` bytes. It must lie where
+/// neither an agent nor another user could have written it.
+///
+/// # Errors
+/// When it does not, is larger or no regular file.
+pub(crate) fn read_trusted(path: &Path, most: u64) -> Result<Vec<u8>, Refused> {
+    read_trusted_within(path, most, &territory::known())
+}
+
+fn read_trusted_within(path: &Path, most: u64, territory: &Territory) -> Result<Vec<u8>, Refused> {
+    let end = follow(path, territory)?;
+    let Some(stat) = end.stat else { return Err(Errno::NOENT.into()) };
+    must_be_regular(&stat)?;
+    if let Some(Doubt::Writable(why) | Doubt::Checkout(why)) = end.folder.doubt {
+        return Err(Refused::Distrusted(why));
+    }
+    // The same way once more: nobody else can write in a folder of it.
+    read_all(&Owners::caller().open_file(path).map_err(Refused::Distrusted)?, most)
 }
 
 /// Reads the rest of an open file, up to `most` bytes.

@@ -226,3 +226,22 @@ fn a_swap_at_any_moment_leads_nowhere() {
     assert_eq!(fs::read_dir(world.at("outside")).unwrap().count(), 1, "and none outside");
     assert_eq!(fs::read_to_string(world.at("outside/secret")).unwrap(), "secret");
 }
+
+#[test]
+fn a_file_that_decides_on_consent_is_read_where_no_agent_could_have_written_it() {
+    let world = world();
+    let read = |path: &str, territory: &Territory| read_trusted_within(&world.at(path), 100, territory);
+    symlink(world.at("project/own"), world.at("outside/link")).unwrap();
+    assert!(read("outside/secret", &world.after).is_ok());
+    for path in ["project/own", "outside/link"] {
+        assert!(read(path, &world.before).is_ok(), "the control: {path}");
+        assert!(matches!(read(path, &world.after), Err(Refused::Distrusted(_))), "{path}");
+    }
+    // A working tree has files of others, and so has a file that others write.
+    fs::create_dir(world.at("project/.git")).unwrap();
+    assert!(matches!(read("project/own", &world.before), Err(Refused::Distrusted(_))));
+    fs::set_permissions(world.at("outside/secret"), fs::Permissions::from_mode(0o666)).unwrap();
+    assert!(matches!(read("outside/secret", &world.before), Err(Refused::Distrusted(_))));
+    assert!(read("outside/none", &world.before).unwrap_err().is_missing());
+    assert!(matches!(read("outside", &world.before), Err(Refused::Kind(_))));
+}

@@ -9,12 +9,15 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, copy_bidirectional_with_sizes};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio_util::io::InspectWriter;
 
 /// Bytes that are held each way.
 const BUFFER: usize = 32 << 10;
@@ -23,6 +26,10 @@ const BUFFER: usize = 32 << 10;
 const SILENCE: Duration = Duration::from_secs(15);
 /// Questions without an answer after which a peer is gone.
 const QUESTIONS: u32 = 3;
+/// Time within which the other stream must take some of what a connection that was reset has left.
+const LEFT: Duration = Duration::from_secs(5);
+/// Time between two looks at what is left.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Carries bytes until both directions have ended, or the TCP peer is gone. Where one breaks, the
 /// TCP connection is reset, so that its other end takes nothing for whole.
@@ -59,17 +66,21 @@ fn ask_after_peer(tcp: &TcpStream, silence: Duration) {
 
 async fn carry(
     tcp: TcpStream,
-    mut other: impl AsyncRead + AsyncWrite + Unpin,
+    other: impl AsyncRead + AsyncWrite + Unpin,
     over: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let mut near = Shared(&tcp);
+    let carried = AtomicU64::new(0);
+    let near = Near { tcp: &tcp, read: AtomicU64::new(0), broken: Notify::new() };
+    let mut end = &near;
+    let mut other = InspectWriter::new(other, |bytes: &[u8]| {
+        carried.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    });
     let broken = || Err(io::ErrorKind::ConnectionReset.into());
     let done = tokio::select! {
         biased;
         () = over => broken(),
-        done = copy_bidirectional_with_sizes(&mut near, &mut other, BUFFER, BUFFER) => done.map(drop),
-        // While the other stream takes nothing, nobody reads the connection and learns of its end.
-        ended = tcp.ready(Interest::ERROR) => ended.and(broken()),
+        done = copy_bidirectional_with_sizes(&mut end, &mut other, BUFFER, BUFFER) => done.map(drop),
+        ended = near.broken_and_carried(&carried) => ended.and(broken()),
     };
     if done.is_err() {
         reset(&tcp);
@@ -77,36 +88,75 @@ async fn carry(
     done
 }
 
-/// A connection that is looked at while it carries bytes.
-struct Shared<'t>(&'t TcpStream);
+/// A connection that is looked at while it carries bytes. What it breaks with is no error of a read
+/// or a write: what had arrived before is carried on.
+struct Near<'t> {
+    tcp: &'t TcpStream,
+    /// Bytes that were read.
+    read: AtomicU64,
+    /// A read or a write failed.
+    broken: Notify,
+}
 
-impl AsyncRead for Shared<'_> {
+impl Near<'_> {
+    /// Waits until the connection is broken, and what had arrived on it is carried or not wanted.
+    /// While the other stream takes nothing, nobody reads the connection and learns of its end.
+    /// Linux keeps what had arrived readable.
+    async fn broken_and_carried(&self, carried: &AtomicU64) -> io::Result<()> {
+        tokio::select! {
+            ended = self.tcp.ready(Interest::ERROR) => drop(ended?),
+            () = self.broken.notified() => {}
+        }
+        let (mut before, mut since) = (0, Instant::now());
+        loop {
+            let now = carried.load(Ordering::Relaxed);
+            let left = rustix::io::ioctl_fionread(self.tcp)? + self.read.load(Ordering::Relaxed) - now;
+            if now > before {
+                (before, since) = (now, Instant::now());
+            }
+            if left == 0 || since.elapsed() > LEFT {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Leaves an error to [`Near::broken_and_carried`].
+    fn fail<T>(&self) -> Poll<io::Result<T>> {
+        self.broken.notify_one();
+        Poll::Pending
+    }
+}
+
+impl AsyncRead for &Near<'_> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.0.poll_read_ready(context))?;
-            match self.0.try_read(buffer.initialize_unfilled()) {
+            ready!(self.tcp.poll_read_ready(context))?;
+            match self.tcp.try_read(buffer.initialize_unfilled()) {
                 Ok(length) => {
                     buffer.advance(length);
+                    self.read.fetch_add(length as u64, Ordering::Relaxed);
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(_) => return self.fail(),
             }
         }
     }
 }
 
-impl AsyncWrite for Shared<'_> {
+impl AsyncWrite for &Near<'_> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(context))?;
-            match self.0.try_write(bytes) {
+            ready!(self.tcp.poll_write_ready(context))?;
+            match self.tcp.try_write(bytes) {
+                Ok(length) => return Poll::Ready(Ok(length)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
+                Err(_) => return self.fail(),
             }
         }
     }
@@ -116,7 +166,7 @@ impl AsyncWrite for Shared<'_> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match rustix::net::shutdown(self.0, rustix::net::Shutdown::Write) {
+        match rustix::net::shutdown(self.tcp, rustix::net::Shutdown::Write) {
             // The peer is gone already: a read says how.
             Err(rustix::io::Errno::NOTCONN) => Poll::Ready(Ok(())),
             done => Poll::Ready(done.map_err(Into::into)),
@@ -160,8 +210,24 @@ mod tests {
         fill(&mut client).await;
         reset(&client);
         drop(client);
-        let ended = timeout(SECOND * 5, carrying).await.expect("it ends").unwrap();
+        let ended = timeout(LEFT + SECOND * 5, carrying).await.expect("it ends").unwrap();
         assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn what_had_arrived_before_a_reset_is_carried() {
+        let (mut client, mut far, carrying) = carried().await;
+        // More than the carrying holds, less than the kernel does.
+        let sent = vec![7; 100 << 10];
+        client.write_all(&sent).await.unwrap();
+        reset(&client);
+        drop(client);
+        // The reset has arrived before anybody reads.
+        tokio::time::sleep(SECOND / 4).await;
+        let mut arrived = Vec::new();
+        timeout(SECOND * 5, far.read_to_end(&mut arrived)).await.expect("it ends").unwrap();
+        assert_eq!(arrived.len(), sent.len());
+        assert_eq!(carrying.await.unwrap().unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     }
 
     #[tokio::test]

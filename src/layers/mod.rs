@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use netpolicy::diagnostic::{Diagnostic, Severity, render};
 use netpolicy::load::{self, LayerSource, Loaded};
-use netpolicy::policy::{Ceiling, Layer};
+use netpolicy::policy::{Ceiling, Layer, Policy};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::file::read_any;
@@ -52,6 +52,9 @@ pub(crate) struct Wanted {
     pub(crate) project: Option<PathBuf>,
     /// `--network denied`.
     pub(crate) network_denied: bool,
+    /// `--network observe`.
+    #[serde(default)]
+    pub(crate) network_observed: bool,
 }
 
 /// Reads and merges all layers.
@@ -81,7 +84,8 @@ fn load_under(organisation: &Path, wanted: &Wanted) -> Result<Loaded, Failure> {
     if let Some(folder) = &wanted.project {
         sources.extend(project_source(folder)?);
     }
-    let nothing_given = sources.len() == 1 && !run_says_something && !wanted.network_denied;
+    let nothing_given =
+        sources.len() == 1 && !run_says_something && !wanted.network_denied && !wanted.network_observed;
 
     let mut of_organisation = Vec::new();
     let mut read = |layer: Layer, path: &str| {
@@ -102,7 +106,30 @@ fn load_under(organisation: &Path, wanted: &Wanted) -> Result<Loaded, Failure> {
         loaded.warnings.push(no_policy());
     }
     loaded.policy.network_denied = wanted.network_denied;
+    loaded.policy.network_observed = wanted.network_observed;
     Ok(loaded)
+}
+
+/// Refuses an observed run that a layer forbids.
+///
+/// # Errors
+/// When one does.
+pub(crate) fn check_observing(policy: &Policy) -> Result<(), Failure> {
+    match &policy.observing_forbidden {
+        Some(origin) if policy.network_observed => {
+            let (layer, place) = (origin.layer, origin.place());
+            let what = format!("--network observe: the {layer}'s policy forbids it ({place})");
+            Err(Failure::new(COULD_NOT_RUN, what)
+                .hint("run without it; `ringfence policy learn` learns from refusals too"))
+        }
+        _ if policy.network_observed && policy.proxy.is_some() => {
+            let what = "--network observe: the policy has a proxy, which resolves names anew, so that nothing holds it to \
+                        the addresses that were checked";
+            Err(Failure::new(COULD_NOT_RUN, what)
+                .hint("observe where names are reached directly, or learn from runs without it"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Returns the ceilings that hold a project's policy in every run: the organisation's and the

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::run::RunReport;
+use super::words::{reached_in_order, refused_in_order};
 
 /// Returns the account of one run.
 pub(crate) fn of(run: &RunReport) -> Value {
@@ -20,10 +21,13 @@ pub(crate) fn of(run: &RunReport) -> Value {
         "events": run.events,
         "unread": run.unread,
         "connections": totals.connections,
+        "observed": totals.observed,
         "refusals": totals.refusals,
         "bytes_out": totals.bytes_out,
         "bytes_in": totals.bytes_in,
         "unlisted": totals.unlisted,
+        "unlisted_changes": totals.unlisted_changes,
+        "unlisted_decisions": totals.unlisted_decisions,
         "changes": run.changes.iter().map(|(time, what, made)| json!({"time": time, "what": what, "made": made})).collect::<Vec<_>>(),
         "reached": reached(run),
         "refused": refused(run),
@@ -42,7 +46,7 @@ fn reached(run: &RunReport) -> Vec<Value> {
             "first": seen.first, "last": seen.last, "new": seen.is_new,
         })
     };
-    run.reached.iter().map(target).collect()
+    reached_in_order(run).into_iter().map(target).collect()
 }
 
 fn refused(run: &RunReport) -> Vec<Value> {
@@ -52,5 +56,5 @@ fn refused(run: &RunReport) -> Vec<Value> {
             "remedy": seen.remedy, "first": seen.attempts.first, "last": seen.last, "new": seen.is_new,
         })
     };
-    run.refused.iter().map(target).collect()
+    refused_in_order(run).into_iter().map(target).collect()
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use netpolicy::decide::Reason;
+
 use super::remedy;
 use super::targets::{ReachedTarget, RefusedTarget, RuleUse};
 use super::timeline::Timeline;
@@ -12,8 +14,10 @@ use crate::wire::event::{
 };
 use crate::wire::{PolicyDigest, WorkflowId};
 
-/// Different targets, and rules, that are remembered of a run: an agent may try any number.
-const MOST: usize = 2000;
+/// Different targets of each kind that are remembered of a run: an agent may try any number.
+const MOST: usize = 20_000;
+/// Different rules that are remembered.
+const MOST_RULES: usize = 2000;
 /// Characters of a text that are kept: a log of others may hold any.
 const LONGEST: usize = 400;
 /// Changes of the policy that are remembered.
@@ -59,14 +63,20 @@ pub(crate) struct RunReport {
 pub(crate) struct Totals {
     /// Connections that were opened.
     pub(crate) connections: u64,
+    /// Connections among them that no rule permits: the run was observed.
+    pub(crate) observed: u64,
     /// Refusals: each event, and those that a line stands for.
     pub(crate) refusals: u64,
     /// Bytes from the agent.
     pub(crate) bytes_out: u64,
     /// Bytes to the agent.
     pub(crate) bytes_in: u64,
-    /// Connections and refusals whose targets are not listed.
+    /// Connections and refusals whose targets are not remembered.
     pub(crate) unlisted: u64,
+    /// Changes of the policy or the conditions that are not remembered.
+    pub(crate) unlisted_changes: u64,
+    /// Decisions by rules that are not remembered.
+    pub(crate) unlisted_decisions: u64,
 }
 
 impl RunReport {
@@ -108,6 +118,8 @@ impl RunReport {
 
     fn open(&mut self, access: &Access, time: Time) {
         self.totals.connections += 1;
+        let is_observed = access.reason == Some(Known::This(Reason::Observed));
+        self.totals.observed += u64::from(is_observed);
         self.count_at(time, 1, 0);
         self.count_by(&access.by, |rule| rule.permitted += 1);
         let Some(reached) = self.reached_at(access, time) else { return };
@@ -174,6 +186,8 @@ impl RunReport {
         if self.changes.len() < MOST_CHANGES {
             let what = shortened(control.what.clone().unwrap_or_default());
             self.changes.push((line.time, what, was_made));
+        } else {
+            self.totals.unlisted_changes += 1;
         }
     }
 
@@ -186,8 +200,10 @@ impl RunReport {
             return;
         }
         let key = shortened(by.to_string());
-        if self.rules.len() < MOST || self.rules.contains_key(&key) {
+        if self.rules.len() < MOST_RULES || self.rules.contains_key(&key) {
             count(self.rules.entry(key).or_default());
+        } else {
+            self.totals.unlisted_decisions += 1;
         }
     }
 }

@@ -218,8 +218,65 @@ fn a_hundred_thousand_events_make_a_page_of_bounded_size() {
     let report = RunReport::of("run.jsonl", &bytes, Vec::new());
     assert_eq!(report.events, 100_000);
     assert_eq!((report.totals.connections, report.totals.refusals), (50_000, 50_000));
-    assert!(report.reached.len() <= 2000 && report.refused.len() <= 2000 && report.totals.unlisted > 0);
+    assert!(report.reached.len() <= 20_000 && report.refused.len() <= 20_000 && report.totals.unlisted > 0);
     let page = page::of(&[report]);
     assert!(page.len() < 4 << 20, "{} bytes", page.len());
     assert!(words::of(&RunReport::of("e", b"", Vec::new())).starts_with("no run\n"));
+}
+
+/// Makes connections to this many targets, and one with an upload to a target after them.
+fn crowded(targets: usize) -> RunReport {
+    let mut events: Vec<String> =
+        (0..targets).map(|number| OPEN.replace("a.test", &format!("a{number}.test"))).collect();
+    events.push(OPEN.replace("a.test", "zzz.test"));
+    events.push(CLOSE.replace("a.test", "zzz.test"));
+    RunReport::of("run.jsonl", &log(&events), Vec::new())
+}
+
+#[test]
+fn a_crowd_of_targets_hides_none_to_which_bytes_went() {
+    let run = crowded(2500);
+    let json = data::of(&run).to_string();
+    assert!(json.contains("zzz.test") && words::of(&run).contains("zzz.test"));
+    let page = page::of(&[run]);
+    assert!(page.contains("zzz.test") && !page.contains("a2499.test"));
+}
+
+#[test]
+fn a_target_that_is_new_is_listed_before_those_with_more_bytes() {
+    let large = CLOSE.replace("2048", "999999");
+    let mut runs = [report(&[OPEN, &large]), report(&[OPEN, &large, &OPEN.replace("a.test", "new.test")])];
+    mark_new(&mut runs);
+    let text = words::of(&runs[1]);
+    assert!(text.find("new.test") < text.find("a.test:443\n"), "{text}");
+}
+
+#[test]
+fn nothing_is_said_to_hold_all_that_does_not() {
+    let run = crowded(25_000);
+    assert!(run.totals.unlisted > 0);
+    let (text, page) = (words::of(&run), page::of(&[run]));
+    for shown in [text, page] {
+        assert!(!shown.contains("--json has all"), "{}", &shown[..2000]);
+        assert!(shown.contains("`ringfence events` shows each"), "{}", &shown[..2000]);
+    }
+}
+
+#[test]
+fn changes_and_rules_beyond_those_that_are_kept_are_counted() {
+    let change = r#""kind":"control","verdict":"allow","reason":"allowed","what":"cut""#;
+    let mut events = vec![change.to_owned(); 103];
+    events.extend((0..2005).map(|number| OPEN.replace("p.yml", &format!("p{number}.yml"))));
+    let run = RunReport::of("run.jsonl", &log(&events), Vec::new());
+    let text = words::of(&run);
+    assert!(text.contains("3 changes") && text.contains("5 decisions"), "{text}");
+    let page = page::of(&[run]);
+    assert!(page.contains("3 changes") && page.contains("5 decisions"));
+}
+
+#[test]
+fn the_tables_of_many_runs_are_bounded_together() {
+    let runs: Vec<RunReport> = (0..400).map(|_| crowded(30)).collect();
+    let page = page::of(&runs);
+    assert!(page.matches("<tr data-kind").count() <= 4000);
 }

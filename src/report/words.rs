@@ -1,9 +1,14 @@
 //! A report as text, and the words that text and page share.
 
+use std::cmp::Reverse;
+
 use super::run::{RunReport, shortened};
 use super::targets::{ReachedTarget, RefusedTarget};
 use crate::supervisor::spec::limits::bytes as size;
 use crate::term;
+
+/// Targets of each kind that the text lists.
+const LISTED: usize = 2000;
 
 /// Writes a number of milliseconds.
 pub(super) fn duration(ms: u64) -> String {
@@ -63,10 +68,25 @@ pub(super) fn facts(run: &RunReport) -> Vec<(&'static str, String)> {
             count(totals.refusals, "refusal")
         )),
     );
+    let observed = |number| format!("{}, which no rule permits", count(number, "connection"));
+    add("observed", (totals.observed > 0).then(|| observed(totals.observed)));
     add("not read", (run.unread > 0).then(|| format!("{} that are no events", count(run.unread, "line"))));
-    let unlisted = "connections and refusals of further targets, which are counted in the total only";
-    add("not listed", (totals.unlisted > 0).then(|| format!("{} {unlisted}", totals.unlisted)));
+    add("not listed", unlisted(run));
     facts.into_iter().map(|(name, value)| (name, term::line(&shortened(value)))).collect()
+}
+
+/// Says what is counted and not listed.
+fn unlisted(run: &RunReport) -> Option<String> {
+    let totals = &run.totals;
+    let parts = [
+        (totals.unlisted, "attempt", "on further targets"),
+        (totals.unlisted_changes, "change", "of the policy or the network"),
+        (totals.unlisted_decisions, "decision", "by further rules"),
+    ];
+    let parts = parts.iter().filter(|(number, ..)| *number > 0);
+    let parts: Vec<String> =
+        parts.map(|(number, word, of)| format!("{} {of}", count(*number, word))).collect();
+    (!parts.is_empty()).then(|| format!("{}; `ringfence events` shows each", parts.join(", ")))
 }
 
 /// Names a run.
@@ -74,11 +94,19 @@ pub(super) fn title(run: &RunReport) -> String {
     run.id.map_or_else(|| "no run".to_owned(), |id| format!("run {id}"))
 }
 
-/// Lists the targets that were refused, the most frequent first.
+/// Lists the targets that were refused: the new first, then the most frequent.
 pub(super) fn refused_in_order(run: &RunReport) -> Vec<(&(String, String), &RefusedTarget)> {
     let mut refused: Vec<_> = run.refused.iter().collect();
-    refused.sort_by(|a, b| b.1.attempts.count.cmp(&a.1.attempts.count).then(a.0.cmp(b.0)));
+    refused.sort_by_key(|(key, seen)| (!seen.is_new, Reverse(seen.attempts.count), *key));
     refused
+}
+
+/// Lists the targets that were reached: the new first, then those that most bytes went to. What is
+/// cut off from the end is what tells least.
+pub(super) fn reached_in_order(run: &RunReport) -> Vec<(&String, &ReachedTarget)> {
+    let mut reached: Vec<_> = run.reached.iter().collect();
+    reached.sort_by_key(|(key, seen)| (!seen.is_new, Reverse(seen.bytes_out), *key));
+    reached
 }
 
 /// Writes the account of one run as text.
@@ -109,7 +137,7 @@ fn reached(text: &mut String, run: &RunReport) {
         return text.push_str("reached: nothing\n");
     }
     text.push_str("reached:\n");
-    for (target, seen) in &run.reached {
+    for (target, seen) in reached_in_order(run).into_iter().take(LISTED) {
         text.push_str(&format!("  {:>5} × {}{}\n", seen.connections, term::line(target), mark(seen.is_new)));
         text.push_str(&format!(
             "          {} out, {} in; open {} (mean / longest); {} to {}\n",
@@ -123,6 +151,14 @@ fn reached(text: &mut String, run: &RunReport) {
             text.push_str(&format!("          by {}\n", term::line(&seen.rule)));
         }
     }
+    more(text, run.reached.len());
+}
+
+/// Says how many targets are not among the lines.
+fn more(text: &mut String, targets: usize) {
+    if targets > LISTED {
+        text.push_str(&format!("        and {} more, which --json lists\n", targets - LISTED));
+    }
 }
 
 fn refused(text: &mut String, run: &RunReport) {
@@ -130,7 +166,7 @@ fn refused(text: &mut String, run: &RunReport) {
         return text.push_str("refused: nothing\n");
     }
     text.push_str("refused:\n");
-    for ((target, reason), seen) in refused_in_order(run) {
+    for ((target, reason), seen) in refused_in_order(run).into_iter().take(LISTED) {
         let (target, reason) = (term::line(target), term::line(reason));
         text.push_str(&format!("  {:>5} × {target}  ({reason}){}\n", seen.attempts.count, mark(seen.is_new)));
         text.push_str(&format!("          {} to {}\n", seen.attempts.first, seen.last));
@@ -141,6 +177,7 @@ fn refused(text: &mut String, run: &RunReport) {
             text.push_str(&format!("          {}\n", term::line(&seen.remedy)));
         }
     }
+    more(text, run.refused.len());
 }
 
 fn rules(text: &mut String, run: &RunReport) {

@@ -13,17 +13,18 @@
 //! guard's inputs into containers. `run` is the story above, `watch` counts what an agent uses,
 //! `signals` passes signals on, `streams` carries input, output and terminal, `live` changes a run
 //! that goes on, `forward` carries connections to the agent's ports, and
-//! `host_loopback` from the agent to permitted ports of this machine's loopback, both by
-//! `exec_stream`. `records` keeps what this
-//! machine knows of its runs, `inventory` finds them on the engine and removes them, `aftermath`
-//! puts back what a run may not leave behind, `admission` starts a container in a fence that
-//! stands. In what engines differ, `engine::dialect` alone knows.
+//! `host_loopback` from the agent to permitted ports of this machine's loopback; `ssh_agent` lets
+//! the person's ssh agent sign logins. They go by `exec_stream` and `helper_carrier`. `records`
+//! keeps what this machine knows of its runs, `inventory` finds them on the engine and removes
+//! them, `aftermath` puts back what a run may not leave behind, `admission` starts a container in a
+//! fence that stands. In what engines differ, `engine::dialect` alone knows.
 
 pub(crate) mod admission;
 pub(crate) mod aftermath;
 pub(crate) mod engine;
 mod exec_stream;
 pub(crate) mod forward;
+mod helper_carrier;
 pub(crate) mod helper_image;
 pub(crate) mod host_loopback;
 pub(crate) mod image;
@@ -35,6 +36,7 @@ pub(crate) mod records;
 pub(crate) mod run;
 pub(crate) mod signals;
 pub(crate) mod spec;
+pub(crate) mod ssh_agent;
 pub(crate) mod streams;
 pub(crate) mod upload;
 pub(crate) mod watch;

@@ -49,6 +49,22 @@ pub(crate) enum Warning {
     NoticeNotRenewed(Failure),
     /// The agent's connections to this machine's loopback are not carried.
     LoopbackLost(Failure),
+    /// The agent's user cannot write its home.
+    HomeNotWritable {
+        /// The user.
+        uid: u32,
+        /// The home.
+        home: String,
+    },
+    /// The agent's way to the person's ssh agent is gone.
+    SshAgentLost,
+    /// The person's ssh agent did not sign some times, and is asked no more.
+    SshAgentAskedNoMore,
+    /// A login was refused since it names no server.
+    SshLoginPlain {
+        /// The server, as an option names it.
+        server: String,
+    },
     /// Files of a directory that is given to the agent.
     Files {
         /// The directory.
@@ -86,6 +102,27 @@ pub(crate) enum Warning {
         why: String,
         /// File in which the same events are kept.
         kept: PathBuf,
+    },
+    /// The page that a person asked for can be changed by others.
+    PageExposed {
+        /// The file.
+        file: PathBuf,
+        /// Reason.
+        why: String,
+    },
+    /// The policy that is looked at is not the one that runs began with.
+    PolicyChanged {
+        /// Its digest.
+        now: String,
+        /// Digest at the start of a run.
+        then: String,
+    },
+    /// The agent reaches every public name.
+    Observing {
+        /// Names of the secrets that it is given.
+        secrets: Vec<String>,
+        /// It is given a project.
+        project: bool,
     },
     /// A file of events cannot be written any more.
     EventsUnwritable {
@@ -226,6 +263,23 @@ impl fmt::Display for Warning {
                 "the agent does not reach the loopback of this machine; it is tried again",
                 failure,
             ),
+            Warning::HomeNotWritable { uid, home } => write!(
+                f,
+                "user {uid} cannot write HOME={home}: take `ENV HOME` out of the image, or give -e HOME=/tmp"
+            ),
+            Warning::SshAgentLost => f.write_str(
+                "the helper between the agent and your ssh agent has ended: nothing more is signed in this run",
+            ),
+            Warning::SshAgentAskedNoMore => f.write_str(
+                "your ssh agent did not sign three logins (declined, without an answer in time, or with SHA-1): it is \
+                 asked no more in this run",
+            ),
+            Warning::SshLoginPlain { server } => write!(
+                f,
+                "a login of the agent at {server} was not signed: the server's ssh does not bind logins to its host key. \
+                 --ssh-agent-plain {server} has such logins signed; that server, and whoever can read its host key, can \
+                 then have logins elsewhere signed with your keys"
+            ),
             Warning::Files { directory, finding, count, first } => {
                 let what = finding.words(*count == 1);
                 write!(f, "{}: {count} {what}: {}", directory.display(), first.join(", "))?;
@@ -262,6 +316,16 @@ impl fmt::Display for Warning {
                 file.display(),
                 kept.display()
             ),
+            Warning::PageExposed { file, why } => write!(
+                f,
+                "{} can be exchanged or changed ({why}): look at it now, or have it written where no agent writes",
+                file.display()
+            ),
+            Warning::PolicyChanged { now, then } => write!(
+                f,
+                "the policy is not the one that the runs began with: its files say {now} today, and a run began with {then}"
+            ),
+            Warning::Observing { secrets, project } => fmt_observing(f, secrets, *project),
             Warning::EventsUnwritable { file, error } => {
                 write!(f, "events are no longer written to {}: {error}", file.display())
             }
@@ -320,6 +384,24 @@ fn fmt_failure(f: &mut fmt::Formatter<'_>, what: &str, failure: &Failure) -> fmt
     failure.hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
 }
 
+/// Writes what an observed run risks.
+fn fmt_observing(f: &mut fmt::Formatter<'_>, secrets: &[String], project: bool) -> fmt::Result {
+    let project = if project { ", your project among it" } else { "" };
+    f.write_str(
+        "this run is observed: the agent reaches every public name, and can send there what it reads",
+    )?;
+    f.write_str(project)?;
+    if secrets.is_empty() {
+        return Ok(());
+    }
+    let (all, them) = (secrets.join(", "), if secrets.len() == 1 { "it" } else { "them" });
+    write!(
+        f,
+        "\nDANGER: it is given {all}: a stranger's words in what it reads can have {them} sent anywhere"
+    )?;
+    f.write_str("\nhint: observe without secrets, or with ones that may be lost, and revoke those afterwards")
+}
+
 impl Warning {
     /// Tells whether `--quiet` leaves it: evidence is lost, less is enforced than was asked for, an
     /// agent has no network for want of a policy, or something is left on this machine that no
@@ -330,6 +412,9 @@ impl Warning {
             | Warning::ByEngine { .. }
             | Warning::HelperImageReplaced { .. }
             | Warning::EventsExposed { .. }
+            | Warning::PageExposed { .. }
+            | Warning::Observing { .. }
+            | Warning::PolicyChanged { .. }
             | Warning::EventsUnwritable { .. }
             | Warning::EventsLost { .. }
             | Warning::EventsOutOfReach(_)
@@ -349,6 +434,10 @@ impl Warning {
             | Warning::AuthoritiesUnused { .. }
             | Warning::NoticeNotRenewed(_)
             | Warning::LoopbackLost(_)
+            | Warning::HomeNotWritable { .. }
+            | Warning::SshAgentLost
+            | Warning::SshAgentAskedNoMore
+            | Warning::SshLoginPlain { .. }
             | Warning::ForwardLost(_)
             | Warning::Files { .. }
             | Warning::NotLookedThrough(_)
@@ -382,82 +471,4 @@ pub(crate) fn warn(warning: Warning) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::term::COULD_NOT_RUN;
-
-    fn all() -> Vec<Warning> {
-        let text = |text: &str| text.to_owned();
-        let failure =
-            Failure { causes: vec![text("no space left")], ..Failure::new(COULD_NOT_RUN, "cannot write") };
-        let files = |finding, count, first: &[&str]| Warning::Files {
-            directory: "/p".into(),
-            finding,
-            count,
-            first: first.iter().map(|name| text(name)).collect(),
-        };
-        vec![
-            Warning::OptionWithoutEffect { option: "rm", why: "containers are always removed" },
-            Warning::VariableNotSet(text("-e TOKEN")),
-            Warning::VariableReplaced("RINGFENCE"),
-            Warning::VariablesKept(vec![text("A"), text("B")]),
-            Warning::ProxyUnused {
-                variable: "HTTPS_PROXY",
-                write: text("network: {proxy: \"http://proxy.corp.example:3128\"}"),
-            },
-            Warning::AuthoritiesUnused { variable: "SSL_CERT_FILE", file: Some(text("/corp.pem")) },
-            Warning::NoticeNotRenewed(Failure::new(COULD_NOT_RUN, "`fence notice` failed")),
-            Warning::LoopbackLost(Failure::new(COULD_NOT_RUN, "the guard does not take it")),
-            files(Finding::LinksOut, 1, &["etc -> /etc"]),
-            files(Finding::LinksOut, 5, &["a -> /a", "b -> /b", "c -> /c"]),
-            files(Finding::Sockets, 2, &["a", "b"]),
-            files(Finding::Specials, 1, &["pipe"]),
-            files(Finding::OthersFiles, 1, &["file"]),
-            Warning::NotLookedThrough("/p".into()),
-            Warning::ByEngine { about: None, words: text("the engine cannot limit swap") },
-            Warning::ByEngine { about: Some(text("agent")), words: text("IPv4 forwarding is disabled.") },
-            Warning::HelperImageReplaced { tag: text("ringfence-helper:1"), why: text("another layer") },
-            Warning::NoAccount(failure),
-            Warning::EventsExposed {
-                file: "/e".into(),
-                why: text("others can write it"),
-                kept: "/kept".into(),
-            },
-            Warning::EventsUnwritable { file: "/e".into(), error: text("no space left on device") },
-            Warning::EventsLost { workflow: text("0000002a"), from: 3, to: 9 },
-            Warning::EventsOutOfReach(text("0000002a")),
-            Warning::EventsUnread(2),
-            Warning::EventsUnproven { source: text("run.jsonl"), why: text("its chain is broken") },
-            Warning::ForwardLost(Failure::new(COULD_NOT_RUN, "the forward's helper in the fence has ended")),
-            Warning::LogFull,
-            Warning::Uncovered(text("the cover of .env came off")),
-            Warning::Noted(text("the agent's GitLab token ends in 2m, and the run with it")),
-            Warning::OnLoopbackOnly { port: 3000, address: [172, 17, 0, 1].into() },
-            Warning::DiskNotCounted(text("no such runtime")),
-            Warning::AgentKilled { seconds: 10 },
-            Warning::NonceReplaced("/p/.nonce".into()),
-            Warning::NonceLeft { file: "/p/.nonce".into(), error: text("read-only file system") },
-            Warning::NotRecordedHere(text("0000002a")),
-            Warning::WorkflowKept { workflow: text("0000002a"), why: text("its guard does not answer") },
-            Warning::LeftFromEarlier(text("workflow 0000002a could not be removed whole")),
-            Warning::NoSystemResolver(text("No such file or directory (os error 2)")),
-        ]
-    }
-
-    #[test]
-    fn every_warning_has_its_words() {
-        let words: String = all().iter().map(|warning| warning.rendered(false)).collect();
-        insta::assert_snapshot!(words);
-        assert!(all().iter().all(|warning| !warning.to_string().is_empty()));
-    }
-
-    #[test]
-    fn a_warning_obeys_no_terminal_and_begins_one_line() {
-        let hostile = "a\u{1b}[2J\nringfence: all is well";
-        for colours in [true, false] {
-            let shown = Warning::Noted(hostile.to_owned()).rendered(colours);
-            assert!(!shown.contains("\u{1b}[2J"), "{shown:?}");
-            assert_eq!(shown.lines().filter(|line| line.starts_with("ringfence:")).count(), 1, "{shown}");
-        }
-    }
-}
+mod tests;

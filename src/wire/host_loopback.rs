@@ -9,7 +9,6 @@
 //! ```
 
 use std::io;
-use std::time::Duration;
 
 use netpolicy::host::HostName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -21,15 +20,6 @@ use super::carrier::Conversation;
 pub(crate) const SOCKET: &str = "/run/ringfence/loopback.sock";
 /// Connections at once. Each may hold a window of bytes in the guard.
 pub(crate) const CONNECTIONS: usize = 64;
-/// Says that the guard takes connections.
-pub(crate) const READY: u8 = b'+';
-/// Says that the supervisor lives on.
-pub(crate) const BEAT: u8 = b'.';
-/// Time between two beats.
-pub(crate) const BEATS: Duration = Duration::from_secs(10);
-/// Silence after which a guard takes its supervisor for gone.
-pub(crate) const SILENCE: Duration = Duration::from_secs(45);
-
 /// Server on the loopback that a connection is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LoopbackRequest {

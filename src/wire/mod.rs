@@ -19,6 +19,8 @@ pub(crate) mod init;
 pub(crate) mod live_rules;
 pub(crate) mod notice;
 pub(crate) mod probe;
+pub(crate) mod ssh_agent;
+pub(crate) mod upkeep;
 
 pub(crate) use identity::{
     EngineId, HomeName, ImageDigest, ImageName, LineHash, PolicyDigest, Role, UnixTime, WorkflowId,

@@ -63,6 +63,9 @@ const ONLY_THESE: &str = "Only what `permitted` lists can be reached. Other name
     connections fail. `*.NAME` stands for the names below NAME; single names below it, and single addresses of a \
     range, may be refused all the same. The protocol is what must be spoken there: `tls` for that name, `http` for \
     that host, `auto` for a known protocol, `tcp` for any bytes.";
+const OBSERVED: &str = "This run is observed: every public name can be reached, and what is reached is recorded for \
+    the person, who makes a policy of it. Private and local addresses, and names that a policy denies, are refused. \
+    Reach what the task needs, and nothing else.";
 const ONLY_SOME: &str = "Only the hosts that a policy permits can be reached. Their names are not listed here. Other \
     names do not resolve, and other connections fail.";
 const NONE_COVERED: &str = "No path is covered.";
@@ -89,6 +92,7 @@ pub(crate) fn text(
     let is_full = policy.notice.is_full();
     let permitted = permitted(policy, surroundings, today);
     let network = match (policy.network_denied, permitted.is_empty(), is_full) {
+        (false, ..) if policy.is_observed() => OBSERVED,
         (true, ..) => NO_NETWORK,
         (false, true, _) => NOTHING,
         (false, false, true) => ONLY_THESE,
@@ -214,6 +218,12 @@ mod tests {
     #[test]
     fn the_network_is_denied() {
         insta::assert_snapshot!(notice(&Policy { network_denied: true, ..policy(&["a.test"]) }, &[]));
+    }
+
+    #[test]
+    fn the_run_is_observed() {
+        let observed = Policy { network_observed: true, ..policy(&["a.test"]) };
+        insta::assert_snapshot!(notice(&observed, &[]));
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub const PROGRAMS: &[(&str, &str)] = &[
     ("ssh-keygen", "openssh-client"),
     ("dropbear", "dropbear-bin"),
     ("dropbearkey", "dropbear-bin"),
+    ("sshd", "openssh-server"),
 ];
 
 /// Writes `ca.pem`, `cert.pem` and `key.pem` of a client, and `server.pem`, `server-key.pem`, all

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use integration::testbed::Testbed;
 
-use crate::{Test, expect, expect_status, text};
+use crate::{Test, expect, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("unknown key", unknown_key),
@@ -109,27 +109,31 @@ fn programs(bed: &Testbed) -> Result<()> {
 
 fn told_of_programs(bed: &Testbed, image: &str) -> Result<()> {
     let policy = bed.ringfence.allowing(&[])?;
-    // A covered file has ringfence's own first program start the agent, and speak.
+    // A covered file has ringfence's own first program start the agent, and speak. Without one the
+    // engine starts it.
     let project = bed.fresh_directory("programs")?;
     std::fs::write(project.join(".env"), "KEY=9dJq4TzX-covered\n")?;
-    let project = text(&project)?;
-    let home = "ringfence: user 1000 cannot write HOME=/root: take `ENV HOME` out of the image, or give -e HOME=/tmp";
-    let closed = "ringfence: user 1000 may not enter /root: install the program where every user can read it, such as \
+    let covered = ["--project", text(&project)?];
+    let home = "user 1000 cannot write HOME=/root: take `ENV HOME` out of the image, or give -e HOME=/tmp";
+    let closed = "user 1000 may not enter /root: install the program where every user can read it, such as \
                   /usr/local/bin, or give --user root";
-    let lacking =
-        "ringfence: the image has no such program on its PATH: install it in the image's Dockerfile";
-    for (user, program, status, messages) in [
-        ("1000:1000", "closed-agent", 126, &[home, closed][..]),
-        ("root", "no-such-agent", 127, &[lacking]),
-        // The control: the same program and home, and a user who may.
-        ("root", "closed-agent", 0, &[]),
-    ] {
-        let outcome =
-            bed.ringfence.run(&policy, &["--user", user, "--project", project], image, &[program])?;
-        expect_status(&outcome, status)?;
-        let known = [home, closed, lacking];
-        let said: Vec<&str> = outcome.stderr.lines().filter(|line| known.contains(line)).collect();
-        expect(said == messages, &format!("{user} {program}: one message each"), &outcome)?;
+    let lacking = "the image has no such program on its PATH: install it in the image's Dockerfile";
+    for options in [&covered[..], &[]] {
+        for (user, program, statuses, messages) in [
+            ("1000:1000", "closed-agent", &[126, 127][..], &[home, closed][..]),
+            ("root", "no-such-agent", &[127], &[lacking]),
+            // The control: the same program and home, and a user who may.
+            ("root", "closed-agent", &[0], &[]),
+        ] {
+            let options = [&["--user", user], options].concat();
+            let outcome = bed.ringfence.run(&policy, &options, image, &[program])?;
+            expect(statuses.contains(&outcome.status), "its status", &outcome)?;
+            let known = [home, closed, lacking];
+            let lines = outcome.stderr.lines();
+            let said: Vec<&str> =
+                lines.filter_map(|line| known.into_iter().find(|words| line.ends_with(words))).collect();
+            expect(said == messages, &format!("{user} {program}: one message each"), &outcome)?;
+        }
     }
     Ok(())
 }

@@ -106,6 +106,12 @@ fn every_mount(bed: &Testbed) -> Result<()> {
     let outcome = bed.ringfence.run(&policy, &options, &bed.images.tiny, &["ls", "-A", "/workspace/sub"])?;
     expect(outcome.stdout == "notes\nplain\n", "only what was mounted is there", &outcome)?;
     ensure!(fs::read_dir(above.join("beside"))?.count() == 2, "nothing was made in what was mounted");
+    // A place in memory could be led elsewhere by a link while an engine mounts it: covers of what
+    // it hides are in their places all the same, and the agent begins with them alone.
+    let options = ["--project", text(&project)?, "--tmpfs", "/workspace/sub"];
+    let look = ["sh", "-c", "ls -A /workspace/sub; grep -c ' /workspace/sub/.*env ' /proc/self/mountinfo"];
+    let outcome = bed.ringfence.run(&policy, &options, &bed.images.tiny, &look)?;
+    expect(outcome.stdout == ".env\nprod.env\n2\n", "covers lie in a place in memory", &outcome)?;
     Ok(())
 }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use integration::git::git;
 use integration::testbed::Testbed;
+use integration::testbed::engine::variants::Product;
 
 use crate::detached::Detached;
 use crate::leftovers::only_the_uplink;
-use crate::{Test, expect, expect_status, text};
+use crate::{Test, expect, expect_status, skip, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a kept container can be looked at, and nothing else of the run is left", kept),
@@ -28,7 +29,25 @@ fn working_parts(bed: &Testbed) -> Result<Vec<String>> {
     Ok(all.into_iter().filter(works).collect())
 }
 
+/// Podman removes no fence while a container is there that has joined it: the option is refused
+/// before anything is made.
+fn refused_by_podman(bed: &Testbed) -> Result<()> {
+    let policy = bed.ringfence.allowing(&[])?;
+    let refused = bed.ringfence.run(&policy, &["--keep"], &bed.images.tiny, &["echo", "began"])?;
+    expect_status(&refused, 125)?;
+    expect(
+        refused.stderr.contains("removes no fence while the agent's container is there"),
+        "why",
+        &refused,
+    )?;
+    expect(refused.stdout.is_empty(), "nothing began", &refused)?;
+    only_the_uplink(bed)
+}
+
 fn kept(bed: &Testbed) -> Result<()> {
+    if bed.engine.product() == Product::Podman {
+        return refused_by_podman(bed);
+    }
     let project = bed.fresh_directory("keep")?.join("project");
     fs::create_dir_all(&project)?;
     git(&project, &["init", "--quiet"])?;
@@ -91,6 +110,9 @@ fn kept(bed: &Testbed) -> Result<()> {
 }
 
 fn not_started(bed: &Testbed) -> Result<()> {
+    if bed.engine.product() == Product::Podman {
+        return skip("this engine keeps no container after a run");
+    }
     let detached =
         Detached::start_of(bed, "again", &["--keep"], &bed.images.tiny, &["sh", "-c", "echo up; sleep 2"])?;
     let waited = detached.call(&["wait", &detached.id])?;

@@ -53,6 +53,7 @@ mod named_files;
 mod neighbours;
 mod network_changes;
 mod notice;
+mod observe;
 mod over_limit;
 mod own_options;
 mod permitted;
@@ -71,6 +72,7 @@ mod serve_starts;
 mod services;
 mod shared_address;
 mod showing;
+mod ssh_agent;
 mod surface;
 mod telling;
 mod token;
@@ -115,6 +117,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("bad_input", bad_input::TESTS, true),
         ("permitted", permitted::TESTS, true),
         ("practice", practice::TESTS, true),
+        ("observe", observe::TESTS, true),
         ("shared_address", shared_address::TESTS, true),
         ("upstream", upstream::TESTS, true),
         ("proxy", proxy::TESTS, true),
@@ -174,6 +177,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("ways", ways::TESTS, true),
         ("neighbours", neighbours::TESTS, true),
         ("forward", forward::TESTS, true),
+        ("ssh_agent", ssh_agent::TESTS, true),
         ("surface", surface::TESTS, true),
         ("mounts", mounts::TESTS, true),
         ("telling", telling::TESTS, true),

@@ -14,16 +14,16 @@ pub(crate) const TESTS: &[Test] = &[("a policy is learned in rounds, and what it
 
 /// A clone and a page on another port: the port of a refused name is not known before the second
 /// round.
-const AGENT: &str = "git clone --quiet https://gitlab.test/group/project.git /tmp/p; \
+pub(crate) const AGENT: &str = "git clone --quiet https://gitlab.test/group/project.git /tmp/p; \
                      curl -sS --max-time 5 http://plain.test/one";
 /// Rounds that learning may take.
 const MOST: usize = 3;
 
-fn text(path: &Path) -> Result<&str> {
+pub(crate) fn text(path: &Path) -> Result<&str> {
     path.to_str().context("a path of text")
 }
 
-fn refusals(outcome: &Outcome) -> usize {
+pub(crate) fn refusals(outcome: &Outcome) -> usize {
     outcome.events.iter().filter(|event| event["verdict"] == "deny").count()
 }
 

@@ -305,7 +305,8 @@ fn dev_server(bed: &Testbed) -> Result<()> {
     let permitted = bed.ringfence.policy(rule)?;
     let outcome = bed.ringfence.run(&permitted, &[], &bed.images.agent, &["sh", "-c", &script])?;
     expect(outcome.stdout == "dev\n", "the permitted port, by its name, and nothing else", &outcome)?;
-    ensure!(heard.swap(0, Ordering::SeqCst) == 1, "the dev server heard one connection");
+    let count = heard.swap(0, Ordering::SeqCst);
+    ensure!(count == 1, "the dev server heard one connection, not {count}");
     let outcome = bed.ringfence.run(
         &bed.ringfence.allowing(&["a.test"])?,
         &[],

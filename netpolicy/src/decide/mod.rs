@@ -7,10 +7,11 @@
 //!                                                       └ explain: the same, with every consideration on the way
 //! ```
 //! In this order: network denied; transport; ports of the fence; host aliases; `deny` by name;
-//! `allow` by name and port; its day; its layer's trust; the ceilings at and above its layer;
-//! `deny` by range; floor. Each allowing rule is judged with its own ports and its own `private`:
-//! they are never mixed.
+//! `allow` by name and port, and in an observed run every public name; its day; its layer's trust;
+//! the ceilings at and above its layer; `deny` by range; floor. Each allowing rule is judged with
+//! its own ports and its own `private`: they are never mixed.
 
+mod observed;
 mod question;
 mod verdict;
 
@@ -143,17 +144,39 @@ impl Decider {
         }
         // A host alias is reached by its own name under a rule that says so, and by nothing wider.
         let counts = |rule: &&Arc<Rule>| rule.host_access.is_given() == alias.is_some();
-        let mut candidates = self.allow.of_name(name).filter(counts).peekable();
-        let Some(nearest) = candidates.peek().map(|rule| Arc::clone(rule)) else {
+        let candidates: Vec<&Arc<Rule>> = self.allow.of_name(name).filter(counts).collect();
+        let by_rules = self.judge_by_rules(s, name, q, (&candidates, &denials, alias), notes);
+        if by_rules.allowed || alias.is_some() {
+            return by_rules;
+        }
+        // A rule that does not permit takes nothing away from what an observed run may reach.
+        let says_little = matches!(by_rules.reason, Reason::NotAllowed | Reason::Port);
+        match self.judge_observed(s, name, q, &denials, notes) {
+            Some(observed) if observed.allowed || says_little => observed,
+            _ => by_rules,
+        }
+    }
+
+    /// Judges a name by the rules of `allow` that speak about it, beside the denials that do not
+    /// cover the whole question.
+    fn judge_by_rules(
+        &self,
+        s: &Surroundings,
+        name: &HostName,
+        q: &Question<'_>,
+        (candidates, denials, alias): (&[&Arc<Rule>], &[&Arc<Rule>], Option<Reason>),
+        notes: &mut Notes<'_>,
+    ) -> Verdict {
+        let Some(nearest) = candidates.first().copied() else {
             notes.add(Finding::NothingAllows, None);
             return Verdict::refused(alias.unwrap_or(Reason::NotAllowed), None);
         };
         if let Some(reason @ Reason::MetadataAddress) = alias {
-            return Verdict::refused(reason, Some(&nearest));
+            return Verdict::refused(reason, Some(nearest));
         }
 
         let mut refusal: Option<Refusal> = None;
-        for rule in candidates {
+        for rule in candidates.iter().copied() {
             notes.add(Finding::Candidate, Some(rule));
             let ports = ports_in_question(rule, &q.port);
             if ports.is_empty() {
@@ -180,7 +203,7 @@ impl Decider {
         }
         match refusal {
             Some((reason, rule)) => Verdict::refused(reason, Some(&rule)),
-            None => Verdict::refused(Reason::Port, Some(&nearest)),
+            None => Verdict::refused(Reason::Port, Some(nearest)),
         }
     }
 

@@ -133,6 +133,10 @@ pub enum Finding {
     Floor(Reason),
     /// The rule permits the target.
     Permits,
+    /// The run is observed, and the name is not public by its form.
+    NotPublic,
+    /// The run is observed: this rule, which nobody wrote, permits the name.
+    Observed,
 }
 
 /// Collector of considerations; none while enforcing.

@@ -48,6 +48,8 @@ pub(super) struct Draft {
     pub(super) deny: Vec<Placed>,
     pub(super) ceiling: Option<Vec<Placed>>,
     pub(super) harmless: Vec<Harmless>,
+    /// Place of `observe: false`.
+    pub(super) observing_forbidden: Option<SourcePlace>,
     pub(super) dns: DnsDraft,
     pub(super) proxy: ProxyDraft,
     pub(super) limits: LimitsDraft,
@@ -107,6 +109,7 @@ impl Draft {
             deny: Vec::new(),
             ceiling: None,
             harmless: Vec::new(),
+            observing_forbidden: None,
             dns: DnsDraft::default(),
             proxy: ProxyDraft::default(),
             limits: LimitsDraft::default(),

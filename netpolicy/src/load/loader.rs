@@ -241,6 +241,7 @@ fn read_network(node: &Node, layer: Layer, source: &Source, draft: &mut Draft, f
                 let read = rules(value, Side::Ceiling, layer, findings);
                 draft.ceiling.get_or_insert_default().extend(read);
             }
+            "observe" => network::observe(value, draft, findings),
             "dns" => network::dns(value, layer, draft, findings),
             "proxy" => network::proxy(value, layer, draft, findings),
             "no-proxy" => network::no_proxy(value, draft, findings),

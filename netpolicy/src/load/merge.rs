@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::draft::{Draft, Placed, Set, set_already};
 use super::services;
 use crate::diagnostic::Diagnostic;
-use crate::policy::{Ceiling, Matcher, Policy};
+use crate::policy::{Ceiling, Matcher, Origin, Policy};
 use crate::settings::{Container, Credentials, Dns, Proxy, Workspace};
 use crate::virtual_names;
 use crate::yaml::SourcePlace;
@@ -66,6 +66,8 @@ pub(super) fn merge(drafts: &[Draft], diagnostics: &mut Vec<Diagnostic>) -> Poli
         notice: drafts.iter().map(|draft| draft.notice).max().unwrap_or_default(),
         tests: drafts.iter().flat_map(|draft| draft.tests.iter().cloned()).collect(),
         network_denied: false,
+        network_observed: false,
+        observing_forbidden: drafts.iter().find_map(observing_forbidden),
         network_denied_to: Vec::new(),
     }
 }
@@ -124,6 +126,12 @@ fn agreed<T: Clone + PartialEq>(
         }
     }
     choice(first).value()
+}
+
+fn observing_forbidden(draft: &Draft) -> Option<Origin> {
+    let place = draft.observing_forbidden.as_ref()?;
+    let (file, text) = (place.file_name().to_owned(), "observe: false".to_owned());
+    Some(Origin { layer: draft.layer, file, line: place.line(), text })
 }
 
 fn dns_of(draft: &Draft) -> Dns {

@@ -1,4 +1,4 @@
-//! `network.dns`, `network.proxy` and `network.no-proxy`.
+//! `network.observe`, `network.dns`, `network.proxy` and `network.no-proxy`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -46,6 +46,18 @@ pub(super) fn dns(node: &Node, layer: Layer, draft: &mut Draft, findings: &mut F
             }
             _ => {}
         }
+    }
+}
+
+/// Reads `network.observe`, which can only be forbidden: a policy is no place to ask for it.
+pub(super) fn observe(node: &Node, draft: &mut Draft, findings: &mut Findings) {
+    match boolean(node, "`observe`", findings) {
+        Some(false) => _ = draft.observing_forbidden.get_or_insert_with(|| node.place.clone()),
+        Some(true) => {
+            let hint = Some("leave it out; `ringfence run --network observe` asks for it".into());
+            findings.push(node.place.error("observe", "`observe` can only be `false`", hint));
+        }
+        None => {}
     }
 }
 

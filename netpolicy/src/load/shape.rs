@@ -35,7 +35,7 @@ pub(crate) const TOP: Section = Section {
 };
 pub(crate) const NETWORK: Section = Section {
     name: "`network`",
-    keys: &["allow", "deny", "ceiling", "harmless", "dns", "proxy", "no-proxy"],
+    keys: &["allow", "deny", "ceiling", "harmless", "observe", "dns", "proxy", "no-proxy"],
     not_in_project: &["ceiling", "dns", "proxy", "no-proxy"],
 };
 pub(crate) const DNS: Section = Section {

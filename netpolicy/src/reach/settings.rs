@@ -30,6 +30,8 @@ pub(super) fn changes(old: &Policy, new: &Policy) -> Vec<Change> {
         }
     };
     add("network", denied(old), denied(new), false);
+    let forbids = |policy: &Policy| policy.observing_forbidden.is_some().then(|| "false".to_owned());
+    add("network.observe", forbids(old), forbids(new), forbids(new).is_none());
     // Without a ceiling, user and run may permit what they like.
     for layer in old.ceilings.iter().map(|ceiling| ceiling.layer) {
         if !new.ceilings.iter().any(|ceiling| ceiling.layer == layer) {

@@ -1,13 +1,13 @@
 //! Commands for nft: tables, sets and chains that are replaced whole, and rules in them.
 
-use nftables::expr::{Expression, NamedExpression};
+use nftables::expr::{Expression, NamedExpression, Range};
 use nftables::schema::{Chain, NfCmd, NfListObject, NfObject, Set, SetFlag, SetType, SetTypeValue, Table};
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
 use serde::Serialize;
 
-use super::plan::{FencePlan, without_overlaps};
+use super::plan::{FencePlan, Permit, without_overlaps};
 use super::sockets::{PERMIT_SET, TABLE};
-use super::steps::{Step, range};
+use super::steps::{Step, port, range};
 
 /// Commands for `nft -j -f -`: serialise it and hand it over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,7 +47,7 @@ pub(super) fn permit_set(plan: &FencePlan) -> Set<'static> {
     let elements: Vec<Expression<'static>> = without_overlaps(plan.permits.clone())
         .iter()
         .map(|permit| {
-            let pair = vec![range(permit.range), Expression::Number(u32::from(permit.port))];
+            let pair = vec![range(permit.range), ports(permit)];
             Expression::Named(NamedExpression::Concat(pair))
         })
         .collect();
@@ -66,6 +66,14 @@ pub(super) fn permit_set(plan: &FencePlan) -> Set<'static> {
 pub(super) fn replaced_table(family: NfFamily) -> Vec<Object> {
     let table = || NfListObject::Table(Table { family, name: TABLE.into(), handle: None });
     vec![add(table()), Object::Plain(NfObject::CmdObject(NfCmd::Delete(table()))), add(table())]
+}
+
+fn ports(permit: &Permit) -> Expression<'static> {
+    if permit.port == permit.last {
+        return port(permit.port);
+    }
+    let ends = [port(permit.port), port(permit.last)];
+    Expression::Range(Box::new(Range { range: ends }))
 }
 
 pub(super) fn base_chain(

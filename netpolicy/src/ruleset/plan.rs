@@ -15,8 +15,22 @@ use crate::virtual_names::VirtualNames;
 pub struct Permit {
     /// Virtual addresses, or real ones of an `allow` range.
     pub range: Ipv4Net,
-    /// The TCP port.
+    /// The TCP port, or the first of several.
     pub port: u16,
+    /// The last of the ports.
+    pub last: u16,
+}
+
+impl Permit {
+    /// Returns the permit for one port.
+    pub fn on(range: Ipv4Net, port: u16) -> Permit {
+        Permit { range, port, last: port }
+    }
+
+    /// Tells whether an address and a port lead to the gate by it.
+    pub fn holds(&self, address: &Ipv4Addr, port: u16) -> bool {
+        self.range.contains(address) && (self.port..=self.last).contains(&port)
+    }
 }
 
 /// Everything the rules depend on.
@@ -39,10 +53,13 @@ pub fn permits(policy: &Policy, names: &VirtualNames) -> Vec<Permit> {
         return Vec::new();
     }
     let wildcards = names.wildcard_range();
-    let mut permits = Vec::new();
+    // In an observed run every name may get an address, and be reached on any port.
+    let is_observed = policy.is_observed();
+    let mut permits = if is_observed { on_every_port(names.range()) } else { Vec::new() };
     for rule in &policy.allow {
         let mut ranges: Vec<Ipv4Net> = Vec::new();
         match &rule.matcher {
+            Matcher::Host(_) if is_observed => {}
             Matcher::Host(pattern) => {
                 if let (false, Some(address)) =
                     (matches!(pattern, HostPattern::Below(_)), names.address_of(pattern.name()))
@@ -66,23 +83,31 @@ pub fn permits(policy: &Policy, names: &VirtualNames) -> Vec<Permit> {
         }
         // The fence's own ports are never redirected to the gate, whichever layer names them.
         let ports = || rule.ports.iter().filter(|port| !RESERVED_PORTS.contains(port));
-        permits.extend(
-            ranges.iter().flat_map(|range| ports().map(|port| Permit { range: *range, port: *port })),
-        );
+        permits.extend(ranges.iter().flat_map(|range| ports().map(|port| Permit::on(*range, *port))));
     }
     without_overlaps(permits)
 }
 
+/// Returns the permits for a range on every port but the fence's own.
+fn on_every_port(range: Ipv4Net) -> Vec<Permit> {
+    let mut reserved = RESERVED_PORTS;
+    reserved.sort_unstable();
+    let firsts = std::iter::once(1).chain(reserved.map(|port| port + 1));
+    let lasts = reserved.map(|port| port - 1).into_iter().chain([u16::MAX]);
+    firsts.zip(lasts).map(|(port, last)| Permit { range, port, last }).filter(|p| p.port <= p.last).collect()
+}
+
 /// Removes overlaps: nft refuses a set whose elements overlap.
 pub(super) fn without_overlaps(permits: Vec<Permit>) -> Vec<Permit> {
-    let mut by_port = std::collections::BTreeMap::<u16, Vec<Ipv4Net>>::new();
+    let mut by_port = std::collections::BTreeMap::<(u16, u16), Vec<Ipv4Net>>::new();
     for permit in permits {
-        by_port.entry(permit.port).or_default().push(permit.range);
+        by_port.entry((permit.port, permit.last)).or_default().push(permit.range);
     }
     let mut result: Vec<Permit> = by_port
         .iter()
-        .flat_map(|(port, ranges)| {
-            Ipv4Net::aggregate(ranges).into_iter().map(|range| Permit { range, port: *port })
+        .flat_map(|((port, last), ranges)| {
+            let permit = |range| Permit { range, port: *port, last: *last };
+            Ipv4Net::aggregate(ranges).into_iter().map(permit)
         })
         .collect();
     result.sort();

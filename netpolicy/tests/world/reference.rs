@@ -10,7 +10,7 @@ pub(crate) fn reference(policy: &Policy, asked: &Asked) -> Vec<Protocol> {
     }
     let Some(port) = asked.port else {
         // A DNS question: the name is answered when some port of it is permitted.
-        return (PORTS.iter())
+        return (PORTS.iter().chain(observed_port(policy)))
             .flat_map(|port| reference(policy, &Asked { port: Some(*port), ..asked.clone() }))
             .collect();
     };
@@ -18,7 +18,27 @@ pub(crate) fn reference(policy: &Policy, asked: &Asked) -> Vec<Protocol> {
         return Vec::new();
     }
     let permitting = policy.allow.iter().filter(|rule| permits(policy, rule, asked, port));
-    permitting.map(|rule| check(rule, port)).collect()
+    let checks: Vec<Protocol> = permitting.map(|rule| check(rule, port)).collect();
+    if checks.is_empty() { observed(policy, asked, port).into_iter().collect() } else { checks }
+}
+
+/// In an observed run without a ceiling, any further port stands for all that no rule names.
+fn observed_port(policy: &Policy) -> Option<&'static u16> {
+    (policy.network_observed && policy.ceilings.is_empty()).then_some(&9999)
+}
+
+/// The check of an observed run: that of a plain rule of the run's layer for this very name.
+fn observed(policy: &Policy, asked: &Asked, port: u16) -> Option<Protocol> {
+    let Target::Name(name) = &asked.target else { return None };
+    let text = name.as_str();
+    let plain = Rule::new(Matcher::Host(HostPattern::Exact(name.clone())), vec![port], origin(Layer::Run));
+    let is_public = text.contains('.') && !text.ends_with(".internal") && !is_alias(text);
+    let is_observed =
+        policy.network_observed && policy.observing_forbidden.is_none() && policy.proxy.is_none();
+    // No address of a VPN's resolver: it may stand for an inside one.
+    let dns = Dns { upstream_fake_range: Vec::new(), ..policy.dns.clone() };
+    let strict = Policy { dns, ..policy.clone() };
+    (is_observed && is_public && permits(&strict, &plain, asked, port)).then(|| check(&plain, port))
 }
 
 fn permits(policy: &Policy, rule: &Rule, asked: &Asked, port: u16) -> bool {

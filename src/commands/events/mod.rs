@@ -157,7 +157,7 @@ pub(super) async fn read(engine_host: Option<&str>, source: &str) -> Result<Log,
 async fn of_engine(engine: &Engine, found: &WorkflowSummary) -> Result<Option<Log>, Failure> {
     if found.is_recorded() {
         let saved = inventory::save_events(engine, found).await?;
-        return saved
+        return (saved != inventory::Saved::Nothing)
             .then(|| events::read(found.id).map(|bytes| Log::of_containers(found, bytes)))
             .transpose();
     }

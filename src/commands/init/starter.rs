@@ -27,9 +27,9 @@ struct Facts {
     dockerfile: &'static str,
     image: &'static str,
     key: &'static str,
-    /// The preset that has its provider's names.
-    preset: Option<&'static str>,
-    /// Words about the preset, for the policy.
+    /// The presets that have its provider's names and its own.
+    presets: &'static [&'static str],
+    /// Words about the presets, for the policy.
     note: &'static str,
 }
 
@@ -45,35 +45,35 @@ fn facts(agent: AgentKind) -> Facts {
             dockerfile: dockerfile!("claude"),
             image: "ringfence-claude",
             key: "-e ANTHROPIC_API_KEY",
-            preset: Some("anthropic@1"),
+            presets: &["anthropic@1"],
             note: "Claude's API and login",
         },
         AgentKind::Codex => Facts {
             dockerfile: dockerfile!("codex"),
             image: "ringfence-codex",
             key: "--secret OPENAI_API_KEY",
-            preset: Some("openai@1"),
+            presets: &["openai@1"],
             note: "OpenAI's API and login",
         },
         AgentKind::Gemini => Facts {
             dockerfile: dockerfile!("gemini"),
             image: "ringfence-gemini",
             key: "-e GEMINI_API_KEY",
-            preset: Some("google@1"),
+            presets: &["google@1"],
             note: "the Gemini API and Google's login",
         },
         AgentKind::Opencode => Facts {
             dockerfile: dockerfile!("opencode"),
             image: "ringfence-opencode",
             key: "-e ANTHROPIC_API_KEY",
-            preset: Some("anthropic@1"),
+            presets: &["anthropic@1", "opencode@1"],
             note: "Claude's API; for models of others openai@1 or google@1, or their API's host below",
         },
         AgentKind::Shell => Facts {
             dockerfile: dockerfile!("shell"),
             image: "ringfence-shell",
             key: "",
-            preset: None,
+            presets: &[],
             note: "",
         },
     }
@@ -82,7 +82,7 @@ fn facts(agent: AgentKind) -> Facts {
 /// Writes the texts for an agent in a project that needs these names.
 pub(super) fn starter(agent: AgentKind, suggestions: &[Suggestion]) -> Starter {
     let facts = facts(agent);
-    let permitted = facts.preset.map(rules_of).unwrap_or_default();
+    let permitted: Vec<_> = facts.presets.iter().flat_map(|preset| rules_of(preset)).collect();
     let more: Vec<Suggestion> =
         suggestions.iter().filter(|one| !is_among(&one.rule, &permitted)).cloned().collect();
     Starter {
@@ -121,8 +121,8 @@ fn policy(facts: &Facts, suggestions: &[Suggestion]) -> String {
 version: 1
 ",
     );
-    if let Some(preset) = facts.preset {
-        text.push_str(&format!("extends: [{preset}]  # {}\n", facts.note));
+    if !facts.presets.is_empty() {
+        text.push_str(&format!("extends: [{}]  # {}\n", facts.presets.join(", "), facts.note));
     }
     if suggestions.is_empty() {
         text.push_str(
@@ -216,7 +216,9 @@ mod tests {
     fn every_agent_has_a_preset_that_is_there_and_a_page() {
         for agent in AgentKind::value_variants() {
             let facts = facts(*agent);
-            assert_eq!(facts.preset.is_some(), !facts.preset.map(rules_of).unwrap_or_default().is_empty());
+            let rules: Vec<_> = facts.presets.iter().flat_map(|preset| rules_of(preset)).collect();
+            assert_eq!(facts.presets.is_empty(), rules.is_empty());
+            assert!(facts.presets.iter().all(|preset| netpolicy::presets::find(preset).is_some()));
             assert!(facts.dockerfile.contains("\nFROM "), "{agent:?}");
         }
     }

@@ -9,7 +9,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use netpolicy::decide::{Considered, Decider, Finding, Question, Target, Verdict};
+use netpolicy::decide::{Considered, Decider, Finding, Question, Reason, Target, Verdict};
 use netpolicy::floor::Surroundings;
 use netpolicy::host::HostName;
 use netpolicy::policy::{Matcher, Policy, Rule};
@@ -20,7 +20,7 @@ use serde_json::json;
 
 use super::headroom::Headroom;
 use super::resolved::{self, Outcome, Resolved};
-use super::{COULD_NOT_TELL, load_here};
+use super::{COULD_NOT_TELL, load_for};
 use crate::cli::policy::ExplainArgs;
 use crate::term::Failure;
 use crate::term::{print, print_json};
@@ -31,7 +31,7 @@ const DENIED: u8 = 1;
 /// Says whether a target may be reached under the policy of a run with these options.
 pub(crate) fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
     let mut wanted = Endpoint::parse(&args.target).map_err(|error| bad(&args.target, error.to_string()))?;
-    let loaded = load_here(&args.policy)?;
+    let loaded = load_for(&args.policy, args.network)?;
     crate::layers::warn_of_nothing(&loaded);
     let policy = loaded.policy;
     // Inside the fence an address of the virtual range is the name that it stands for.
@@ -135,7 +135,7 @@ fn to_words(
         (false, _) => "denied",
     };
     let mut text = format!("{word}: {wanted}");
-    if !verdict.allowed {
+    if verdict.reason != Reason::Allowed {
         text.push_str(&format!(" ({})", verdict.reason));
     }
     text.push('\n');
@@ -238,6 +238,8 @@ fn words_of(step: &Considered) -> String {
         Finding::DeniesAddress => "its address is denied by".to_owned(),
         Finding::Floor(reason) => format!("the floor refuses the address ({reason})"),
         Finding::Permits => "it permits".to_owned(),
+        Finding::NotPublic => "the run is observed, and the name is no public one".to_owned(),
+        Finding::Observed => "the run is observed: every public name is permitted".to_owned(),
     }
 }
 

@@ -37,6 +37,7 @@ pub(super) use self::apply::apply;
 pub(super) use self::learn::learn;
 pub(super) use self::unused::unused;
 use crate::cli::policy::{PolicyArgs, PolicyCommand};
+use crate::cli::run::Network;
 use crate::layers;
 use crate::term::Failure;
 
@@ -71,6 +72,7 @@ pub(crate) fn wanted(args: &PolicyArgs, project: Option<&Path>) -> layers::Wante
         gitlab: args.gitlab.clone(),
         project: project.map(Path::to_owned),
         network_denied: false,
+        network_observed: false,
     }
 }
 
@@ -83,6 +85,17 @@ pub(crate) fn say(notes: &[Note]) {
 
 /// Loads all layers, the project in the current directory among them.
 fn load_here(args: &PolicyArgs) -> Result<Loaded, Failure> {
-    layers::load(&wanted(args, Some(Path::new("."))))
+    load_for(args, Network::Policy)
+}
+
+/// Loads all layers as a run with this network has them.
+fn load_for(args: &PolicyArgs, network: Network) -> Result<Loaded, Failure> {
+    let wanted = layers::Wanted {
+        network_denied: network == Network::Denied,
+        network_observed: network == Network::Observe,
+        ..wanted(args, Some(Path::new(".")))
+    };
+    layers::load(&wanted)
+        .and_then(|loaded| layers::check_observing(&loaded.policy).map(|()| loaded))
         .map_err(|failure| Failure { exit: COULD_NOT_TELL, ..failure })
 }

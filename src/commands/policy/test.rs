@@ -13,7 +13,7 @@ use netpolicy::policy::Expectation;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde::Serialize;
 
-use super::{COULD_NOT_TELL, load_here};
+use super::{COULD_NOT_TELL, load_for};
 use crate::cli::policy::{PolicyArgs, TestArgs};
 use crate::host::open;
 use crate::term::Failure;
@@ -45,7 +45,7 @@ pub(crate) fn test(args: &TestArgs) -> Result<u8, Failure> {
         deny: args.policy.deny.clone(),
         gitlab: args.policy.gitlab.clone(),
     };
-    let policy = load_here(&policy)?.policy;
+    let policy = load_for(&policy, args.network)?.policy;
     let tests = policy.tests.clone();
     let surroundings = Surroundings { virtual_range: policy.dns.virtual_range, ..Surroundings::default() };
     let decider = Decider::new(policy);

@@ -23,7 +23,7 @@ use crate::host::clock::today;
 use crate::layers::record::Record;
 use crate::layers::{self, Wanted};
 use crate::term::{self, Failure, Warning};
-use crate::wire::event::{Access, Decision, Event, Kind, Known, Line, Phase};
+use crate::wire::event::{Access, Decision, Event, Kind, Known, Lifecycle, Line, Phase};
 
 /// A rule was not needed.
 const NOT_NEEDED: u8 = 1;
@@ -41,7 +41,9 @@ pub(crate) async fn unused(engine_host: Option<&str>, args: UnusedArgs) -> Resul
         logs.push(log.map_err(|failure| Failure { exit: COULD_NOT_TELL, ..failure })?);
     }
     let policy = if wanted(&args.policy, None) == Wanted::default() {
-        of_runs(&logs).map_err(|failure| Failure { exit: COULD_NOT_TELL, ..failure })?
+        let policy = of_runs(&logs).map_err(|failure| Failure { exit: COULD_NOT_TELL, ..failure })?;
+        warn_of_changes(&policy, &logs);
+        policy
     } else {
         load_here(&args.policy)?.policy
     };
@@ -67,7 +69,25 @@ pub(crate) async fn unused(engine_host: Option<&str>, args: UnusedArgs) -> Resul
     Ok(if unused.is_empty() { 0 } else { NOT_NEEDED })
 }
 
-/// Loads the policy that the runs were given.
+/// Warns where a run began with another policy: its files were changed since, or the machine's.
+fn warn_of_changes(policy: &Policy, logs: &[Log]) {
+    let now = policy.digest();
+    let then = logs.iter().filter_map(|log| digest_at_start(&log.bytes)).find(|then| *then != now);
+    if let Some(then) = then {
+        term::warn(Warning::PolicyChanged { now, then });
+    }
+}
+
+/// Returns the digest of the policy that a run began with.
+fn digest_at_start(log: &[u8]) -> Option<String> {
+    let mut lines = log.split(|byte| *byte == b'\n').filter_map(Line::read);
+    lines.find_map(|line| match line.event {
+        Event::Lifecycle(Lifecycle::Start(start)) => start.digest.map(|digest| digest.to_string()),
+        _ => None,
+    })
+}
+
+/// Loads the policy by the words that the runs were given, from its files as they are now.
 fn of_runs(logs: &[Log]) -> Result<Policy, Failure> {
     let none = || {
         Failure::new(COULD_NOT_TELL, "this machine has no record of the runs' policy")
@@ -100,9 +120,15 @@ struct Needs {
 }
 
 impl Needs {
-    /// Begins with no request. A run without a network needs the rules all the same.
+    /// Begins with no request. A run without a network, or an observed one, needs the rules all
+    /// the same.
     fn of(policy: Policy) -> Needs {
-        let policy = Policy { network_denied: false, network_denied_to: Vec::new(), ..policy };
+        let policy = Policy {
+            network_denied: false,
+            network_observed: false,
+            network_denied_to: Vec::new(),
+            ..policy
+        };
         Needs { decider: Decider::new(policy), needed: BTreeSet::new(), asked: HashSet::new(), unread: 0 }
     }
 

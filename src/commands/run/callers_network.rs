@@ -40,7 +40,7 @@ pub(super) fn unused(
     variable: impl Fn(&str) -> Option<String>,
     is_given: impl Fn(&str) -> bool,
 ) -> Vec<Warning> {
-    if policy.network_denied || policy.allow.is_empty() {
+    if policy.network_denied || policy.allow.is_empty() && !policy.is_observed() {
         return Vec::new();
     }
     let set = |names: &[&'static str]| {

@@ -12,6 +12,14 @@ pub(crate) fn print(args: &RunArgs, request: &RunRequest) -> Result<u8, Failure>
     Ok(0)
 }
 
+fn network(args: &RunArgs) -> &'static str {
+    match (args.network_denied(), args.network_observed()) {
+        (true, _) => "denied",
+        (false, true) => "observe",
+        (false, false) => "policy",
+    }
+}
+
 fn text(args: &RunArgs, request: &RunRequest) -> String {
     let words = |words: &[String]| shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default();
     let mut text = String::new();
@@ -24,7 +32,7 @@ fn text(args: &RunArgs, request: &RunRequest) -> String {
     if let Some(project) = request.agent.project() {
         row("project", &project.source.display().to_string());
     }
-    row("network", if args.network_denied() { "denied" } else { "policy" });
+    row("network", network(args));
     row("policy", &request.policy.digest());
     for service in &request.services {
         row("service", &format!("{} {}", service.name, service.image));

@@ -8,7 +8,7 @@ use crate::cli::run::RunArgs;
 use crate::host::open;
 use crate::supervisor::spec::places::SECRETS;
 use crate::term::{COULD_NOT_RUN, Failure, Warning};
-use crate::workspace::secrets::{Handed, Sent, check};
+use crate::workspace::secrets::{Handed, Sent, check, is_secret_variable};
 
 /// The largest environment file that is read.
 const LARGEST_ENV_FILE: u64 = 1 << 20;
@@ -52,6 +52,14 @@ impl AgentInputs {
         }
         Ok(AgentInputs { env, handed })
     }
+}
+
+/// Names the secrets among what the agent is given.
+pub(super) fn secrets(env: &[String], handed: &[Handed]) -> Vec<String> {
+    let variables = env.iter().filter_map(|pair| pair.split_once('='));
+    let variables = variables.filter(|(name, value)| is_secret_variable(name, value.as_bytes()));
+    let files = handed.iter().filter(|file| !file.is_prompt()).map(|file| file.name.clone());
+    variables.map(|(name, _)| name.to_owned()).chain(files).collect()
 }
 
 /// Lists what the agent is sent in the clear, each with its place on the command line.

@@ -19,6 +19,7 @@ mod keep;
 mod masks;
 mod policy;
 mod services;
+mod ssh_agent;
 mod token;
 
 use std::path::Path;
@@ -46,7 +47,7 @@ use crate::supervisor::spec::request::AgentRequest;
 use crate::supervisor::spec::surface::{self, Surface};
 use crate::supervisor::streams::{self, Surfaces};
 use crate::supervisor::upload::authorities;
-use crate::term::{self, COULD_NOT_RUN, Failure, trace};
+use crate::term::{self, COULD_NOT_RUN, Failure, Warning, trace};
 use crate::wire::WorkflowName;
 use crate::workspace::token::Token;
 use crate::workspace::worktree::Worktree;
@@ -111,7 +112,13 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
         .into_iter()
         .for_each(crate::term::warn);
     let token = token::check(args, &policy.policy).await?;
-    let env = environment::variables(args, &files, &policy.policy, &given, &masks, token.as_ref());
+    let mut env = environment::variables(args, &files, &policy.policy, &given, &masks, token.as_ref());
+    let ssh_agent = ssh_agent::take(args, &policy.policy, &mut env).await?;
+    if policy.policy.is_observed() {
+        let mut secrets = inputs::secrets(&env, &given.handed);
+        secrets.extend(args.home.as_ref().map(|home| format!("the home {home} with its logins")));
+        term::warn(Warning::Observing { secrets, project: files.folder().is_some() });
+    }
     let agent = AgentRequest {
         command: args.command().to_vec(),
         entrypoint: args.entrypoint.clone(),
@@ -143,6 +150,7 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
         home,
         forwards,
         surfaces: surfaces(args),
+        ssh_agent,
         apply,
         tells_all: term::is_verbose(),
         events: args.events.clone(),

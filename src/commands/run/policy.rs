@@ -34,8 +34,10 @@ impl RunPolicy {
     pub(crate) fn load(args: &RunArgs, files: &Files) -> Result<RunPolicy, Failure> {
         let folder = files.folder();
         let said = policy::wanted(&args.policy, folder);
-        let wanted = Wanted { network_denied: args.network_denied(), ..said };
+        let (network_denied, network_observed) = (args.network_denied(), args.network_observed());
+        let wanted = Wanted { network_denied, network_observed, ..said };
         let loaded = layers::load(&wanted)?;
+        layers::check_observing(&loaded.policy)?;
         layers::warn(&loaded);
         let mut policy = loaded.policy;
         let (in_mounts, in_project) = apart(&args.unmask, folder)?;

@@ -28,6 +28,7 @@ mod reach;
 mod routes;
 mod rules;
 mod sockets;
+mod ssh_agent;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub(crate) use self::forward::forward;
 pub(crate) use self::notice::notice;
 pub(crate) use self::put::put;
 pub(crate) use self::reach::reach;
+pub(crate) use self::ssh_agent::ssh_agent;
 
 use std::io::BufRead as _;
 use std::path::Path;

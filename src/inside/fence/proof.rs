@@ -147,9 +147,9 @@ mod tests {
     #[test]
     fn attempts_avoid_what_is_permitted() {
         let permits = [
-            Permit { range: "198.51.100.0/24".parse().unwrap(), port: 9 },
-            Permit { range: "25.0.0.1/32".parse().unwrap(), port: 53 },
-            Permit { range: "25.0.0.2/32".parse().unwrap(), port: 443 },
+            Permit::on("198.51.100.0/24".parse().unwrap(), 9),
+            Permit::on("25.0.0.1/32".parse().unwrap(), 53),
+            Permit::on("25.0.0.2/32".parse().unwrap(), 443),
         ];
         assert_eq!(refused_port(&permits, ELSEWHERE), 10);
         assert_eq!(refused_port(&[], ELSEWHERE), 9);

@@ -92,7 +92,7 @@ fn in_namespace<T: Send + 'static>(test: impl FnOnce(&Neighbour) -> T + Send + '
 }
 
 fn config() -> FenceConfig {
-    let permit = |range: &str, port| Permit { range: range.parse().unwrap(), port };
+    let permit = |range: &str, port| Permit::on(range.parse().unwrap(), port);
     FenceConfig {
         workflow: "test".to_owned(),
         permits: vec![permit("25.0.0.1/32", 443), permit("25.0.128.0/17", 22)],

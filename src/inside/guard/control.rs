@@ -111,10 +111,10 @@ impl Session {
                 self.before = before;
                 answer
             }
-            Request::Noted(note) => {
-                guard.life.note(&guard.events, note);
-                guard.live.state(guard)
-            }
+            Request::Noted(note) => match guard.life.note(&guard.events, note).await {
+                true => guard.live.state(guard),
+                false => ControlAnswer::Failed("the log takes no more lines".to_owned()),
+            },
             Request::Ended(ended) => {
                 guard.life.agent_ended(&guard.events, ended);
                 guard.live.state(guard)

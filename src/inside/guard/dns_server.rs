@@ -15,7 +15,7 @@ mod udp;
 mod tests;
 
 use hickory_proto::rr::RecordType;
-use netpolicy::decide::{Reason, Verdict};
+use netpolicy::decide::{Reason, Target, Verdict};
 
 use self::memo::Lasting;
 pub(crate) use self::tcp::serve_tcp;
@@ -183,8 +183,13 @@ fn record(
             limit: (reason == Reason::Limit).then(|| Limit::Names.to_string()),
             ..Access::default()
         };
-        match found {
-            Some(NameState::Refused(verdict)) => event.by(verdict),
+        match (found, &event.host) {
+            (Some(NameState::Refused(verdict)), _) => event.by(verdict),
+            (_, Some(host)) if reason == Reason::Allowed => {
+                let target = Target::Name(host.clone());
+                let verdict = guard.names.decide(&target, None, None);
+                if verdict.reason == Reason::Observed { event.by(&verdict) } else { event }
+            }
             _ => event,
         }
     });

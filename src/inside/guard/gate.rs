@@ -241,6 +241,7 @@ impl Drop for Link {
         if self.open.load(Ordering::SeqCst) {
             let mut event = self.fill(Access::allowed(Kind::Connect));
             event.phase = Some(Phase::Close.into());
+            event.reason = Some(self.verdict.reason.into());
             event.bytes_out = Some(self.counts.out.load(Ordering::Relaxed));
             event.bytes_in = Some(self.counts.back.load(Ordering::Relaxed));
             event.ms = Some(u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX));

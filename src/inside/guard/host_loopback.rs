@@ -30,9 +30,8 @@ use crate::inside::exec_stream;
 use crate::term::Failure;
 use crate::wire::carrier::{self, Conversation, Opener};
 use crate::wire::event::Kind;
-use crate::wire::host_loopback::{
-    BEAT, CONNECTIONS, LoopbackAnswer, LoopbackRequest, READY, SILENCE, SOCKET,
-};
+use crate::wire::host_loopback::{CONNECTIONS, LoopbackAnswer, LoopbackRequest, SOCKET};
+use crate::wire::upkeep::{BEAT, READY, SILENCE};
 
 /// The supervisor answers within this time, its dial included.
 const ANSWER: Duration = Duration::from_secs(15);

@@ -26,12 +26,21 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    /// Writes a note down.
-    pub(crate) fn note(&self, events: &Events, note: Note) {
+    /// Writes a note down; `false` where that has to be known and cannot be. What follows a note of
+    /// a signature cannot be taken back, so that its line must be out of the process first.
+    pub(crate) async fn note(&self, events: &Events, note: Note) -> bool {
+        if note.reason.known() == Some(&Observation::SshSigned) {
+            if events.is_full() || !events.takes_lines().await {
+                return false;
+            }
+            events.write_through(note).await;
+            return true;
+        }
         if note.reason.known() == Some(&Observation::StopAsked) {
             self.stop_asked.store(true, Ordering::SeqCst);
         }
         events.write(note);
+        true
     }
 
     /// Writes down how the agent ended, by the first who says it. An agent that ended after a
@@ -96,10 +105,10 @@ mod tests {
         assert_eq!((&lines[0]["how"], &lines[0]["exit_status"]), (&"time-limit".into(), &143.into()));
     }
 
-    #[test]
-    fn an_agent_that_ends_when_asked_was_stopped() {
+    #[tokio::test]
+    async fn an_agent_that_ends_when_asked_was_stopped() {
         let (life, events, log) = logged();
-        life.note(&events, Note::new(Observation::StopAsked, "by me"));
+        life.note(&events, Note::new(Observation::StopAsked, "by me")).await;
         life.agent_ended(&events, ended(How::Exited));
         let reasons: Vec<_> =
             log.lines().iter().map(|line| (line["reason"].clone(), line["how"].clone())).collect();
@@ -107,9 +116,33 @@ mod tests {
         assert_eq!(reasons[1], ("agent-ended".into(), "stopped".into()));
         // A limit stays one, even when a person wants the end too.
         let (life, events, log) = logged();
-        life.note(&events, Note::new(Observation::StopAsked, "by me"));
+        life.note(&events, Note::new(Observation::StopAsked, "by me")).await;
         life.agent_ended(&events, ended(How::TimeLimit));
         assert_eq!(log.lines()[1]["how"], "time-limit");
+    }
+
+    /// A reader that takes nothing.
+    struct Stuck;
+
+    impl std::io::Write for Stuck {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::WouldBlock.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_signature_is_out_of_the_process_before_the_guard_says_so() {
+        let (life, events, log) = logged();
+        let signed = || Note::new(Observation::SshSigned, "a login");
+        assert!(life.note(&events, signed()).await);
+        assert_eq!(log.lines()[0]["reason"], "ssh-signed");
+        let stuck = Events::new(workflow(), Box::new(Stuck));
+        assert!(life.note(&stuck, Note::new(Observation::StopAsked, "by me")).await, "others do not wait");
+        let noted = tokio::time::timeout(Duration::from_secs(3600), life.note(&stuck, signed())).await;
+        assert!(noted.is_err(), "{noted:?}");
     }
 
     #[test]

@@ -76,9 +76,8 @@ const BROKEN: u8 = 1;
 
 /// Time between two looks for the configuration, which a start waits for.
 const LOOK: Duration = Duration::from_millis(2);
-/// After this time nobody waits for a start, and the looks are this far apart.
-const LATE: Duration = Duration::from_secs(60);
-const LOOK_LATE: Duration = Duration::from_millis(500);
+/// A start gives its guard a configuration within this time, or is given up.
+const CONFIG_LIMIT: Duration = Duration::from_secs(300);
 
 /// State that all parts of the guard share.
 pub(crate) struct Guard {
@@ -188,7 +187,7 @@ impl Guard {
 /// Runs `ringfence guard run`: serves one fence, from its handover to its end.
 pub(crate) fn run() -> Result<(), Failure> {
     let limits = Limits::new(raise_limit());
-    await_config(Path::new(GUARD_CONFIG));
+    await_config(Path::new(GUARD_CONFIG), CONFIG_LIMIT)?;
     let mut config = read_config(Path::new(GUARD_CONFIG))?;
     let means = inputs::read(&config.policy)
         .map_err(|error| broken("it lacks what the policy needs").caused_by(&error))?;
@@ -264,13 +263,22 @@ fn broken(message: impl Into<String>) -> Failure {
     Failure::new(BROKEN, format!("guard: {}", message.into()))
 }
 
-/// Waits until the fence has written the guard's configuration. Without it the guard serves nobody,
-/// so there is no limit.
-fn await_config(path: &Path) {
+/// Waits until the fence has written the guard's configuration. A start that has not come to it
+/// within the limit was given up: its guard serves nobody.
+fn await_config(path: &Path, limit: Duration) -> Result<(), Failure> {
     let began = Instant::now();
-    while !path.exists() {
-        let is_late = began.elapsed() > LATE;
-        std::thread::sleep(if is_late { LOOK_LATE } else { LOOK });
+    loop {
+        let there = path
+            .try_exists()
+            .map_err(|error| broken(format!("cannot look for {}", path.display())).caused_by(&error))?;
+        if there {
+            return Ok(());
+        }
+        if began.elapsed() > limit {
+            let seconds = limit.as_secs();
+            return Err(broken(format!("no configuration came within {seconds} s: the start was given up")));
+        }
+        std::thread::sleep(LOOK);
     }
 }
 

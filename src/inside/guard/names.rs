@@ -3,7 +3,7 @@
 //! ```text
 //!  name ──decide──▶ refused
 //!            └────▶ permitted ──exact──▶ its virtual address (no upstream)
-//!                        └──under a wildcard──▶ budget ──upstream: does it exist? (once a run)──▶ a new virtual address
+//!                        └──under a wildcard, observed──▶ budget ──upstream: does it exist? (once a run)──▶ a new virtual address
 //! ```
 //! The rules can be replaced while the run goes on; an address, once given to a name, stands for it
 //! until the end.
@@ -42,7 +42,7 @@ pub(crate) enum NameState {
     Ancestor,
     /// The policy refuses the name.
     Refused(Verdict),
-    /// Permitted by a wildcard; the upstream must say whether it exists.
+    /// Permitted by a wildcard, or observed; the upstream must say whether it exists.
     Ask(Verdict),
     /// Permitted by a wildcard, and the upstream says that there is no such name.
     Missing,
@@ -76,8 +76,20 @@ struct Rules {
 struct UpstreamAnswers {
     names: HashMap<HostName, Arc<OnceCell<bool>>>,
     failed: HashMap<HostName, Failed>,
-    spent: HashMap<HostPattern, u32>,
+    spent: HashMap<Budget, u32>,
 }
+
+/// Budget that a question to the upstream is paid from.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Budget {
+    /// That of a wildcard.
+    Wildcard(HostPattern),
+    /// That of an observed run, for all names that no rule permits.
+    Observed,
+}
+
+/// Names that no rule permits, about which an observed run may ask. Each is remembered.
+pub(super) const OBSERVED_NAMES: u32 = 2000;
 
 /// A name about which the upstream said nothing.
 #[derive(Clone, Copy)]
@@ -213,8 +225,11 @@ impl Names {
         outside: &Outside,
         events: &Events,
     ) -> NameState {
-        let Some(wildcard) = wildcard(&verdict) else { return refused(verdict, Reason::NotAllowed) };
-        let budget = self.rules().decider.policy().dns.names_per_wildcard;
+        let Some(payer) = payer(&verdict) else { return refused(verdict, Reason::NotAllowed) };
+        let budget = match payer {
+            Budget::Wildcard(_) => self.rules().decider.policy().dns.names_per_wildcard,
+            Budget::Observed => OBSERVED_NAMES,
+        };
         let cell = {
             let mut asked = self.asked();
             if asked.failed.get(name).is_some_and(|failed| Instant::now() < failed.until) {
@@ -222,7 +237,7 @@ impl Names {
             }
             match asked.names.get(name) {
                 Some(cell) => Arc::clone(cell),
-                None if asked.spent.get(&wildcard).is_some_and(|spent| *spent >= budget) => {
+                None if asked.spent.get(&payer).is_some_and(|spent| *spent >= budget) => {
                     return refused(verdict, Reason::NameBudget);
                 }
                 None => Arc::clone(asked.names.entry(name.clone()).or_default()),
@@ -234,7 +249,7 @@ impl Names {
                 if !events.takes_lines().await {
                     return Err(Unanswered::Upstream);
                 }
-                if !self.spend(wildcard, budget) {
+                if !self.spend(payer, budget) {
                     return Err(Unanswered::Budget);
                 }
                 let question = Access {
@@ -260,10 +275,10 @@ impl Names {
         }
     }
 
-    /// Takes one question from a wildcard's budget, if there is one left.
-    fn spend(&self, wildcard: HostPattern, budget: u32) -> bool {
+    /// Takes one question from a budget, if there is one left.
+    fn spend(&self, payer: Budget, budget: u32) -> bool {
         let mut asked = self.asked();
-        let spent = asked.spent.entry(wildcard).or_insert(0);
+        let spent = asked.spent.entry(payer).or_insert(0);
         let left = *spent < budget;
         *spent += u32::from(left);
         left
@@ -356,10 +371,14 @@ fn refused(verdict: Verdict, reason: Reason) -> NameState {
     NameState::Refused(Verdict { allowed: false, reason, ..verdict })
 }
 
-/// Returns the wildcard that permits, if it is one.
-fn wildcard(verdict: &Verdict) -> Option<HostPattern> {
+/// Returns the budget that questions about a name are paid from: that of the wildcard that permits,
+/// or of the observed run.
+fn payer(verdict: &Verdict) -> Option<Budget> {
+    if verdict.reason == Reason::Observed {
+        return Some(Budget::Observed);
+    }
     match &verdict.rule.as_ref()?.matcher {
-        Matcher::Host(pattern) if pattern.is_wildcard() => Some(pattern.clone()),
+        Matcher::Host(pattern) if pattern.is_wildcard() => Some(Budget::Wildcard(pattern.clone())),
         _ => None,
     }
 }

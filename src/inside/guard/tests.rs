@@ -24,6 +24,7 @@ use super::upstream::tests::Stage;
 use crate::wire::event::Start;
 use crate::wire::handover::GuardConfig;
 
+mod beginning;
 mod fuzzing;
 mod http_interim;
 mod http_ports;

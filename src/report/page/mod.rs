@@ -23,10 +23,12 @@ const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 /// Rows of all tables together: beyond them a browser needs long.
 const ROWS: usize = 4000;
+/// Tables of a run.
+const TABLES: usize = 4;
 
 /// Writes the page.
 pub(crate) fn of(runs: &[RunReport]) -> String {
-    let rows = (ROWS / (3 * runs.len().max(1))).max(20);
+    let rows = (ROWS / (TABLES * runs.len().max(1))).max(1);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -100,7 +102,7 @@ fn section(number: usize, run: &RunReport, rows: usize) -> Markup {
             @for doubt in &run.doubts { p.doubt { strong { "Beware: " } (term::line(doubt)) } }
             dl { @for (name, value) in facts(run) { div { dt { (name) } dd { (value) } } } }
             @if let Some(timeline) = &run.timeline { (chart::of(number, timeline)) }
-            (tables::changes(run))
+            (tables::changes(run, rows))
             (tables::refused(run, rows))
             (tables::reached(run, rows))
             (tables::rules(run, rows))

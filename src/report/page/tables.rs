@@ -3,18 +3,18 @@
 use maud::{Markup, html};
 
 use crate::report::run::RunReport;
-use crate::report::words::{open_for, refused_in_order};
+use crate::report::words::{open_for, reached_in_order, refused_in_order};
 use crate::supervisor::spec::limits::bytes as size;
 use crate::term::line;
 
 /// Lists the changes of a run's policy.
-pub(super) fn changes(run: &RunReport) -> Markup {
+pub(super) fn changes(run: &RunReport, most: usize) -> Markup {
     html! {
         @if !run.changes.is_empty() {
             div.scroll tabindex="0" role="region" aria-label="Changes while it ran" { table {
-                caption { "Changes while it ran" }
+                caption { "Changes while it ran" (left_out(run.changes.len(), most)) }
                 thead { tr { th scope="col" { "Time" } th scope="col" { "Change" } th scope="col" { "Made" } } }
-                tbody { @for (time, what, made) in &run.changes {
+                tbody { @for (time, what, made) in run.changes.iter().take(most) {
                     tr { td { (time) } td { (line(what)) } td { (if *made { "yes" } else { "refused" }) } }
                 } }
             } }
@@ -51,17 +51,18 @@ pub(super) fn refused(run: &RunReport, most: usize) -> Markup {
 
 /// Lists what was reached.
 pub(super) fn reached(run: &RunReport, most: usize) -> Markup {
+    let rows = reached_in_order(run);
     html! {
-        @if run.reached.is_empty() { p { "Nothing was reached." } } @else {
+        @if rows.is_empty() { p { "Nothing was reached." } } @else {
             div.scroll tabindex="0" role="region" aria-label="Reached" { table {
-                caption { "Reached" (left_out(run.reached.len(), most)) }
+                caption { "Reached" (left_out(rows.len(), most)) }
                 thead { tr {
                     th scope="col" { "Target" } th scope="col" { "Connections" }
                     th scope="col" { "Bytes out" } th scope="col" { "Bytes in" }
                     th scope="col" { "Open, mean / longest" } th scope="col" { "Permitting rule" }
                     th scope="col" { "First" } th scope="col" { "Last" }
                 } }
-                tbody { @for (target, seen) in run.reached.iter().take(most) {
+                tbody { @for (target, seen) in rows.into_iter().take(most) {
                     tr data-kind="reached" data-new[seen.is_new] {
                         th scope="row" { (line(target)) (new_mark(seen.is_new)) }
                         td.number { (seen.connections) }
@@ -98,7 +99,7 @@ pub(super) fn rules(run: &RunReport, most: usize) -> Markup {
 }
 
 fn left_out(rows: usize, most: usize) -> Markup {
-    html! { @if rows > most { " (the first " (most) " of " (rows) "; --json has all)" } }
+    html! { @if rows > most { " (the first " (most) " of " (rows) "; --json has these " (rows) ")" } }
 }
 
 fn new_mark(is_new: bool) -> Markup {

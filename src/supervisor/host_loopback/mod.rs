@@ -17,10 +17,12 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 pub(crate) use self::permissions::Permissions;
-use self::serving::Carrier;
+use self::serving::carry as carry_one;
 use crate::supervisor::engine::Engine;
+use crate::supervisor::helper_carrier::HelperCarrier;
 use crate::supervisor::spec::workflow::Helpers;
 use crate::term::{Failure, Warning};
+use crate::wire::host_loopback::CONNECTIONS;
 
 /// The time between two looks whether a person has permitted something meanwhile.
 const LOOK: Duration = Duration::from_millis(500);
@@ -46,7 +48,7 @@ impl HostLoopback {
         permissions: Permissions,
     ) -> Result<HostLoopback, Failure> {
         let first = match permissions.is_wanted() {
-            true => Some(Carrier::open(engine, &helpers.guard).await?),
+            true => Some(open(engine, &helpers.guard).await?),
             false => None,
         };
         let mut tasks = JoinSet::new();
@@ -56,9 +58,9 @@ impl HostLoopback {
 }
 
 /// Carries for as long as a run lasts. While the guard cannot be reached, it refuses.
-async fn carry(engine: Engine, guard: String, permissions: Permissions, first: Option<Carrier>) {
+async fn carry(engine: Engine, guard: String, permissions: Permissions, first: Option<HelperCarrier>) {
     if let Some(carrier) = first {
-        carrier.serve(&permissions).await;
+        serve(carrier, &permissions).await;
         sleep(AGAIN).await;
     }
     let mut attempts = Attempts::default();
@@ -67,10 +69,10 @@ async fn carry(engine: Engine, guard: String, permissions: Permissions, first: O
             sleep(LOOK).await;
             continue;
         }
-        match Carrier::open(&engine, &guard).await {
+        match open(&engine, &guard).await {
             Ok(carrier) => {
                 attempts = Attempts::default();
-                carrier.serve(&permissions).await;
+                serve(carrier, &permissions).await;
                 sleep(AGAIN).await;
             }
             Err(failure) => {
@@ -82,6 +84,23 @@ async fn carry(engine: Engine, guard: String, permissions: Permissions, first: O
             }
         }
     }
+}
+
+/// Starts the program in the guard's container, and waits until the guard takes connections.
+async fn open(engine: &Engine, guard: &str) -> Result<HelperCarrier, Failure> {
+    let what = "the carrying of connections to this machine's loopback";
+    HelperCarrier::open(engine, guard, ["guard", "carry"], None, what).await
+}
+
+/// Serves until the guard, or the stream to it, is gone. Every connection ends then.
+async fn serve(carrier: HelperCarrier, permissions: &Permissions) {
+    let handle = |conversation, is_full| {
+        let permissions = permissions.clone();
+        async move {
+            let _ = carry_one(conversation, &permissions, is_full).await;
+        }
+    };
+    carrier.serve(CONNECTIONS, handle).await;
 }
 
 /// Attempts to reach the guard that failed, one after the other.

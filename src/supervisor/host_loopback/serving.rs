@@ -1,101 +1,30 @@
-//! One stream to the guard, and the connections that come by it.
+//! Connections that the guard asks for, one by one.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::permissions::Denial;
 use super::{LOOK, Permissions};
 use crate::host::relay::relay_until;
-use crate::supervisor::engine::Engine;
-use crate::supervisor::exec_stream;
-use crate::term::{COULD_NOT_RUN, Failure};
-use crate::wire::carrier::{self, Accepted, CarrierError, Conversation};
-use crate::wire::host_loopback::{BEAT, BEATS, CONNECTIONS, LoopbackAnswer, LoopbackRequest, READY};
+use crate::wire::carrier::Conversation;
+use crate::wire::host_loopback::{LoopbackAnswer, LoopbackRequest};
 
-/// The guard is ready within this time, and says what it wants within this time.
+/// The guard says what it wants within this time.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A server on the loopback takes a connection within this time.
 const DIALLING: Duration = Duration::from_secs(5);
 
-/// A stream by which the guard opens conversations.
-#[derive(Debug)]
-pub(super) struct Carrier {
-    accepted: Accepted,
-    control: Conversation,
-    driving: JoinSet<Result<(), CarrierError>>,
-}
-
-impl Carrier {
-    /// Starts the program in the guard's container, and waits until the guard takes connections.
-    ///
-    /// # Errors
-    /// When the engine does not start it, or the guard does not answer.
-    pub(super) async fn open(engine: &Engine, guard: &str) -> Result<Carrier, Failure> {
-        let what = "the carrying of connections to this machine's loopback";
-        let (program, stream) = exec_stream::open(engine, guard, ["guard", "carry"], None, what).await?;
-        let (mut accepted, driver) = carrier::accepting(stream);
-        let mut driving = JoinSet::new();
-        driving.spawn(driver);
-        match timeout(PATIENCE, greeting(&mut accepted)).await {
-            Ok(Ok(control)) => Ok(Carrier { accepted, control, driving }),
-            _ => {
-                let what = format!("the guard does not take {what}");
-                let mut failure = Failure::new(COULD_NOT_RUN, what);
-                failure.causes.extend(program.said.all());
-                Err(failure)
-            }
-        }
-    }
-
-    /// Serves until the guard, or the stream to it, is gone. Every connection ends then.
-    pub(super) async fn serve(self, permissions: &Permissions) {
-        let Carrier { mut accepted, mut control, mut driving } = self;
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
-        let mut connections = JoinSet::new();
-        let mut beats = interval(BEATS);
-        loop {
-            tokio::select! {
-                _ = driving.join_next() => return,
-                _ = beats.tick() => {
-                    let beaten = async { control.write_u8(BEAT).await?; control.flush().await };
-                    if timeout(PATIENCE, beaten).await.is_err() {
-                        return;
-                    }
-                }
-                Some(_) = connections.join_next() => {}
-                conversation = accepted.next() => {
-                    let Some(conversation) = conversation else { return };
-                    let place = Arc::clone(&room).try_acquire_owned().ok();
-                    let permissions = permissions.clone();
-                    connections.spawn(async move {
-                        let _ = carry(conversation, &permissions, place.is_none()).await;
-                        drop(place);
-                    });
-                }
-            }
-        }
-    }
-}
-
-/// Takes the first conversation, by which the guard says that it is ready.
-async fn greeting(accepted: &mut Accepted) -> io::Result<Conversation> {
-    let mut control = accepted.next().await.ok_or(io::ErrorKind::UnexpectedEof)?;
-    match control.read_u8().await? {
-        READY => Ok(control),
-        _ => Err(io::ErrorKind::InvalidData.into()),
-    }
-}
-
 /// Decides about one connection, and carries it to its end, or until it is permitted no more.
-async fn carry(mut conversation: Conversation, permissions: &Permissions, is_full: bool) -> io::Result<()> {
+pub(super) async fn carry(
+    mut conversation: Conversation,
+    permissions: &Permissions,
+    is_full: bool,
+) -> io::Result<()> {
     let request = timeout(PATIENCE, LoopbackRequest::read(&mut conversation)).await??;
     let server = match (is_full, permissions.addresses(&request)) {
         (true, _) => Err(LoopbackAnswer::Full),
@@ -146,13 +75,18 @@ async fn dial(addresses: Vec<IpAddr>, port: u16) -> io::Result<TcpStream> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use netpolicy::host::HostName;
     use netpolicy::load::rule_from_command_line;
     use netpolicy::policy::Policy;
+    use tokio::io::AsyncReadExt as _;
     use tokio::net::{TcpListener, UnixStream};
+    use tokio::task::JoinSet;
 
     use super::*;
     use crate::wire::WorkflowId;
+    use crate::wire::carrier;
 
     #[tokio::test]
     async fn what_is_denied_ends_though_the_guard_holds_on_to_it() {

@@ -16,7 +16,7 @@ use netpolicy::service::ServiceName;
 use serde::Serialize;
 
 pub(crate) use self::output::{has_terminal, piece, save_output};
-pub(crate) use self::remove::{Extent, end, read_events, remove, save_events};
+pub(crate) use self::remove::{Extent, Saved, end, read_events, remove, save_events};
 use crate::layers::record::Record;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::inventory::usage::Usage;

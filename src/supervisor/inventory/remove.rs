@@ -306,14 +306,24 @@ async fn remove_volume(engine: &Engine, part: &Part) -> Option<String> {
     Some(format!("volume {}: {}", part.handle, engine::describe(&error)))
 }
 
-/// Keeps the events of a workflow that no supervisor follows, from the guard's log. `false` when
-/// the engine has none.
-pub(crate) async fn save_events(engine: &Engine, found: &WorkflowSummary) -> Result<bool, Failure> {
+/// Outcome of keeping the events of a workflow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Saved {
+    /// What the engine has is kept.
+    Whole,
+    /// Somebody on this machine still writes them; nothing was added.
+    HeldElsewhere,
+    /// The engine has none.
+    Nothing,
+}
+
+/// Keeps the events of a workflow that no supervisor follows, from the guard's log.
+pub(crate) async fn save_events(engine: &Engine, found: &WorkflowSummary) -> Result<Saved, Failure> {
     let id = found.id;
-    let Some(bytes) = read_events(engine, found).await? else { return Ok(false) };
+    let Some(bytes) = read_events(engine, found).await? else { return Ok(Saved::Nothing) };
     let added = events::add(id, &bytes)?;
     if let Some((from, to)) = added.missing {
         crate::term::warn(Warning::EventsLost { workflow: id.to_string(), from, to });
     }
-    Ok(true)
+    Ok(if added.are_held { Saved::HeldElsewhere } else { Saved::Whole })
 }

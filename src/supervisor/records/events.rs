@@ -137,6 +137,8 @@ fn create(path: &Path) -> io::Result<File> {
 pub(crate) struct Added {
     /// Lines.
     pub(crate) lines: u64,
+    /// Nothing was: somebody on this machine still writes them.
+    pub(crate) are_held: bool,
     /// Events that neither this machine nor the engine has any more: the first and the last.
     pub(crate) missing: Option<(u64, u64)>,
 }
@@ -160,7 +162,7 @@ fn add_in(folder: &Path, id: WorkflowId, log: &[u8], most: u64) -> Result<Added,
         .open(&path)
         .map_err(failed)?;
     match first.try_lock() {
-        Err(fs::TryLockError::WouldBlock) => return Ok(Added::default()),
+        Err(fs::TryLockError::WouldBlock) => return Ok(Added { are_held: true, ..Added::default() }),
         // Where there are no locks, no supervisor holds one.
         Ok(()) | Err(fs::TryLockError::Error(_)) => {}
     }
@@ -293,9 +295,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
         let add = |log: &[u8]| add_in(at, id(1), log, 100).unwrap();
-        assert_eq!(add(&lines(0..5)), Added { lines: 5, missing: None });
+        assert_eq!(add(&lines(0..5)), Added { lines: 5, ..Added::default() });
         assert_eq!(add(&lines(0..5)), Added::default());
-        assert_eq!(add(&lines(3..12)), Added { lines: 7, missing: None });
+        assert_eq!(add(&lines(3..12)), Added { lines: 7, ..Added::default() });
         assert_eq!(kept(at, id(1)), lines(0..12));
         assert!(parts_in(at, id(1)).len() >= 3);
         // A supervisor that was killed in the midst of a line.
@@ -304,7 +306,7 @@ mod tests {
         assert_eq!(add(&lines(0..14)).lines, 2);
         assert_eq!(kept(at, id(1)), lines(0..14));
         // The engine has rotated the rest away: that is said, and what there is is kept.
-        assert_eq!(add(&lines(20..22)), Added { lines: 2, missing: Some((14, 19)) });
+        assert_eq!(add(&lines(20..22)), Added { lines: 2, missing: Some((14, 19)), ..Added::default() });
         assert_eq!(add_in(at, id(2), &lines(7..9), 100).unwrap().missing, Some((0, 6)));
         // A line that is not whole yet comes with its end.
         assert_eq!(add_in(at, id(3), b"{\"seq\":0}\n{\"seq\":1", 100).unwrap().lines, 1);
@@ -327,7 +329,8 @@ mod tests {
         for number in 0..12 {
             writer.write(&lines(number..number + 1)).unwrap();
         }
-        assert_eq!(add_in(folder.path(), id(1), &lines(0..50), 100).unwrap(), Added::default());
+        let held = Added { are_held: true, ..Added::default() };
+        assert_eq!(add_in(folder.path(), id(1), &lines(0..50), 100).unwrap(), held);
         drop(writer);
         assert_eq!(add_in(folder.path(), id(1), &lines(0..50), 100).unwrap().lines, 38);
         assert_eq!(kept(folder.path(), id(1)), lines(0..50));

@@ -32,7 +32,7 @@ use crate::supervisor::mounts::{directories, image_volumes};
 use crate::supervisor::networks;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::supervisor::spec::{containers, etc};
-use crate::supervisor::upload::{authorities, secrets};
+use crate::supervisor::upload::{authorities, secrets, ssh_folder};
 use crate::supervisor::watch::Watch;
 use crate::term::{COULD_NOT_RUN, Failure, Warning, trace};
 use crate::wire::handover::FirstFiles;
@@ -207,6 +207,9 @@ async fn create_fence(plan: &RunPlan, gathered: &Gathered) -> Result<FencePlace,
         secrets::create_volume(engine, workflow).await?;
     }
     let id = create(engine, workflow, Role::Fence, fence(plan, &own)).await?;
+    if let Some(ssh_agent) = &plan.request.ssh_agent {
+        ssh_folder::install(engine, workflow, &ssh_agent.known.text()).await?;
+    }
     drop(step);
     Ok(FencePlace { id, asking, subnets })
 }

@@ -41,6 +41,14 @@ pub(super) struct Closed {
     pub(super) report: Option<Report>,
 }
 
+impl Closed {
+    /// Tells whether the guard's log was read to its end: the end of a stream alone may be that of
+    /// a connection to the engine.
+    pub(super) fn log_is_whole(&self) -> bool {
+        self.summary.as_ref().is_some_and(|summary| summary.log.ended)
+    }
+}
+
 impl Ended<'_> {
     /// Ends the agent if it still runs, and the services, puts back what it left, then ends the
     /// guard, so that its last events are written.

@@ -82,11 +82,40 @@ impl GuardLink {
         let _ = timeout(COLLECTING, live::ended(&plan.engine, &plan.workflow.helpers(), ended)).await;
     }
 
-    /// Waits for the guard's last lines; the summary of all, where they came.
+    /// Waits for the guard's last lines; the summary of all, where they came. Nothing holds the file
+    /// of events afterwards, so that what is missing can be added.
     pub(super) async fn summary(self) -> Option<Summary> {
         let GuardLink { input, collecting, .. } = self;
-        let summary = timeout(COLLECTING, collecting).await.ok().and_then(Result::ok);
+        let summary = within(COLLECTING, collecting).await;
         drop(input);
         summary
+    }
+}
+
+/// Waits for a task; one that takes longer is ended, with all that it holds.
+async fn within<T>(limit: Duration, mut task: JoinHandle<T>) -> Option<T> {
+    match timeout(limit, &mut task).await {
+        Ok(ended) => ended.ok(),
+        Err(_) => {
+            task.abort();
+            task.await.ok()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_hangs_is_ended_and_lets_go_of_what_it_holds() {
+        let (held, let_go) = oneshot::channel::<()>();
+        let hanging = tokio::spawn(async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+        assert!(within(COLLECTING, hanging).await.is_none());
+        assert!(let_go.await.is_err(), "dropped");
+        assert_eq!(within(COLLECTING, tokio::spawn(async { 7 })).await, Some(7));
     }
 }

@@ -31,6 +31,7 @@ mod fence_input;
 mod guard_link;
 mod home;
 mod host;
+mod image_faults;
 mod limits_met;
 mod prepared;
 mod proven;
@@ -103,7 +104,7 @@ pub(crate) async fn run(
     };
     crate::term::renew_kept_talk();
     let step = trace::step("removed");
-    let log_is_whole = outcome.as_ref().is_ok_and(|closed| closed.summary.is_some());
+    let log_is_whole = outcome.as_ref().is_ok_and(ended::Closed::log_is_whole);
     let guard = if log_is_whole { GuardAtRemoval::Ended } else { GuardAtRemoval::Unknown };
     let keeps = plan.agent.keep && outcome.is_ok();
     let extent = if keeps { Extent::AroundAgent } else { Extent::Whole };
@@ -136,7 +137,7 @@ async fn start<'a>(
 ) -> Result<Running<'a>, Failure> {
     let created = Created::create(plan, gathered, events).await?;
     let proven = created.prove(record).await?;
-    let connected = proven.forward(forwards).await?.carry_loopback().await?;
+    let connected = proven.forward(forwards).await?.carry_to_this_machine().await?;
     let equipped = connected.start_services(early).await?;
     equipped.start_agent(early).await
 }

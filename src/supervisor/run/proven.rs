@@ -11,7 +11,6 @@ use bollard::container::AttachContainerResults;
 use bollard::errors::Error as ApiError;
 use tokio::sync::oneshot;
 
-use super::account;
 use super::agent_streams::AgentStreams;
 use super::created::{BegunGuard, Created, KnownHost, create_agent_last, start};
 use super::early_signal::EarlySignal;
@@ -22,6 +21,7 @@ use super::ready::{await_ready, has_a_helper_ended, helpers_last_words};
 use super::running::Running;
 use super::runtime;
 use super::services::Equipped;
+use super::{account, image_faults};
 use crate::supervisor::engine;
 use crate::supervisor::forward::{ForwardRequest, Forwarding, Reserved};
 use crate::supervisor::host_loopback::{HostLoopback, Permissions};
@@ -29,6 +29,7 @@ use crate::supervisor::inventory;
 use crate::supervisor::mounts::directories;
 use crate::supervisor::records::runs::Held;
 use crate::supervisor::spec::workflow::Role;
+use crate::supervisor::ssh_agent::SshAgent;
 use crate::supervisor::streams::TerminalTitle;
 use crate::supervisor::upload::secrets;
 use crate::supervisor::watch::Watch;
@@ -45,6 +46,7 @@ pub(super) struct Proven<'a> {
     guard: GuardLink,
     forwarding: Option<Forwarding>,
     loopback: Option<HostLoopback>,
+    ssh_agent: Option<SshAgent>,
 }
 
 impl<'a> Created<'a> {
@@ -86,7 +88,9 @@ impl<'a> Created<'a> {
             }
             record.add_ids(&inventory::of_run(engine, workflow).await?.parts)?;
             // Nobody can ask later: an agent may change its image's accounts.
-            Ok(account::number(engine, workflow, agent).await)
+            let user = account::number(engine, workflow, agent).await;
+            image_faults::warn_of_home(plan, user.as_deref()).await;
+            Ok(user)
         };
         let (host, (), user) = tokio::try_join!(configured, proven, made)?;
         drop((planted, input));
@@ -103,7 +107,7 @@ impl<'a> Created<'a> {
             Failure::new(COULD_NOT_RUN, "the measuring of what the agent may write was ended")
                 .caused_by(&error)
         })??;
-        Ok(Proven { plan, user, watch, host, guard, forwarding: None, loopback: None })
+        Ok(Proven { plan, user, watch, host, guard, forwarding: None, loopback: None, ssh_agent: None })
     }
 }
 
@@ -133,14 +137,24 @@ impl Proven<'_> {
 }
 
 impl<'a> Proven<'a> {
-    /// Begins to carry connections to permitted ports of this machine's loopback.
+    /// Begins to carry connections to permitted ports of this machine's loopback, and to the
+    /// person's ssh agent.
     ///
     /// # Errors
-    /// When some are permitted, and the guard cannot be reached for them.
-    pub(super) async fn carry_loopback(mut self) -> Result<Proven<'a>, Failure> {
+    /// When some are permitted, and a helper cannot be reached for them.
+    pub(super) async fn carry_to_this_machine(mut self) -> Result<Proven<'a>, Failure> {
         let RunPlan { engine, workflow, request, .. } = self.plan;
-        let permissions = Permissions::new(workflow.id, request.policy.clone());
+        let policy = &request.policy;
+        let permissions = Permissions::new(workflow.id, policy.clone());
         self.loopback = Some(HostLoopback::begin(engine, &workflow.helpers(), permissions).await?);
+        if let Some(ssh_agent) = &request.ssh_agent {
+            if !engine.local {
+                crate::term::essential(
+                    "the engine is on another machine: who may use it can log in by your ssh agent, while the run lasts",
+                );
+            }
+            self.ssh_agent = Some(SshAgent::begin(engine, &workflow.helpers(), policy, ssh_agent).await?);
+        }
         Ok(self)
     }
 }
@@ -153,7 +167,7 @@ impl<'a> Equipped<'a> {
     /// engine does not start the agent.
     pub(super) async fn start_agent(self, early: &EarlySignal) -> Result<Running<'a>, Failure> {
         let step = trace::step(trace::LAST_OF_START);
-        let Proven { plan, user, watch, host, guard, forwarding, loopback } = self.into_proven();
+        let Proven { plan, user, watch, host, guard, forwarding, loopback, ssh_agent } = self.into_proven();
         let RunPlan { engine, workflow, agent, .. } = plan;
         let name = workflow.object(Role::Agent);
         let attached = match agent.detached {
@@ -174,6 +188,7 @@ impl<'a> Equipped<'a> {
             if has_a_helper_ended(engine, workflow).await {
                 failure.causes.extend(helpers_last_words(engine, workflow).await);
             }
+            image_faults::explain(plan, user.as_deref(), &mut failure).await;
             return Err(failure);
         }
         if let Some(bind) = directories::swapped(&agent.binds) {
@@ -184,7 +199,7 @@ impl<'a> Equipped<'a> {
         }
         streams.follow_size(engine, agent, name);
         drop(step);
-        Ok(Running { plan, streams, user, watch, host, guard, forwarding, loopback })
+        Ok(Running { plan, streams, user, watch, host, guard, forwarding, loopback, ssh_agent })
     }
 }
 

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::supervisor::engine::Engine;
-use crate::supervisor::inventory::{self, Extent};
+use crate::supervisor::inventory::{self, Extent, Saved};
 use crate::supervisor::spec::workflow::Workflow;
 use crate::term::{COULD_NOT_RUN, Failure};
 
@@ -29,7 +29,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Knowledge of the guard when a run is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GuardAtRemoval {
-    /// Its log was read to the end: it has ended, though the engine may not have seen that yet.
+    /// Its log was read to the line that is its end: it has ended, though the engine may not have
+    /// seen that yet.
     Ended,
     /// It may work.
     Unknown,
@@ -125,8 +126,26 @@ pub(crate) async fn remove(engine: &Engine, workflow: &Workflow, removal: Remova
 /// Removes what is there at this moment.
 async fn remove_now(engine: &Engine, workflow: &Workflow, removal: Removal) -> Result<(), Failure> {
     let mut found = inventory::of_run(engine, workflow).await?;
-    if removal.guard == GuardAtRemoval::Ended {
-        found.guard_has_ended();
+    match removal.guard {
+        GuardAtRemoval::Ended => found.guard_has_ended(),
+        // Its newest lines may be in the engine's log alone. The run is over, and its caller waits:
+        // what cannot be saved is told.
+        GuardAtRemoval::Unknown if found.is_recorded() => {
+            match inventory::save_events(engine, &found).await {
+                Ok(Saved::Whole | Saved::Nothing) => {}
+                Ok(Saved::HeldElsewhere) => held(workflow).tell(),
+                Err(failure) => failure.tell(),
+            }
+        }
+        GuardAtRemoval::Unknown => {}
     }
     inventory::remove(engine, &found, removal.extent).await
+}
+
+/// Makes the failure for a log whose newest lines go with the guard.
+fn held(workflow: &Workflow) -> Failure {
+    let what = format!("the newest events of workflow {} could not be saved", workflow.id);
+    let mut failure = Failure::new(COULD_NOT_RUN, what);
+    failure.causes.push("their file is still being written by another process".to_owned());
+    failure.hint(format!("`ringfence events {}` shows what was saved before", workflow.id))
 }

@@ -12,6 +12,7 @@ use crate::supervisor::spec::home::HomeRequest;
 use crate::supervisor::spec::limits::Limits;
 use crate::supervisor::spec::request::AgentRequest;
 use crate::supervisor::spec::service::ServiceRequest;
+use crate::supervisor::ssh_agent::SshAgentRequest;
 use crate::supervisor::streams::Surfaces;
 use crate::wire::WorkflowName;
 use crate::wire::event::Observation;
@@ -43,6 +44,8 @@ pub(crate) struct RunRequest {
     pub(crate) home: Option<HomeRequest>,
     /// Ports that lead to the agent's, taken on this machine.
     pub(crate) forwards: ForwardRequest,
+    /// The person's ssh agent, for logins.
+    pub(crate) ssh_agent: Option<SshAgentRequest>,
     /// Surfaces on which refusals are shown meanwhile.
     pub(crate) surfaces: Surfaces,
     /// Words of a command by which refused names are put into the run's policy, behind the id.

@@ -7,17 +7,18 @@ use super::begun::Entry;
 use super::container_end::last_words;
 use super::created::KnownHost;
 use super::ended::Ended;
-use super::exit_status;
 use super::guard_link::GuardLink;
 use super::limits_met;
 use super::prepared::RunPlan;
 use super::services;
 use super::stopping::Stopping;
 use super::waiting::{Happened, Waiting};
+use super::{exit_status, image_faults};
 use crate::supervisor::forward::Forwarding;
 use crate::supervisor::host_loopback::HostLoopback;
 use crate::supervisor::signals::Signals;
 use crate::supervisor::spec::workflow::Role;
+use crate::supervisor::ssh_agent::SshAgent;
 use crate::supervisor::watch::Watch;
 use crate::supervisor::watch::disk_use::Recipe;
 use crate::term::Warning;
@@ -41,12 +42,15 @@ pub(super) struct Running<'a> {
     pub(super) forwarding: Option<Forwarding>,
     /// Connections to this machine's loopback, where they are permitted.
     pub(super) loopback: Option<HostLoopback>,
+    /// The person's ssh agent, where the agent may use it.
+    pub(super) ssh_agent: Option<SshAgent>,
 }
 
 impl<'a> Running<'a> {
     /// Watches over the agent until it has ended, or is to be ended.
     pub(super) async fn supervise(self, signals: &mut Signals, mut entry: Entry<'_>) -> Ended<'a> {
-        let Running { plan, mut streams, watch, host, guard, mut forwarding, loopback, user: _ } = self;
+        let Running { plan, mut streams, watch, host, guard, mut forwarding, loopback, ssh_agent, user } =
+            self;
         let shared = plan.covers.told.iter().map(|told| (Observation::SharedFiles, told.clone()));
         plan.note(shared.collect());
         let deadline = plan.request.deadline(&plan.agent.limits);
@@ -70,6 +74,7 @@ impl<'a> Running<'a> {
                         forwarding.drain().await;
                     }
                     let status = agents_status(plan, status).await;
+                    image_faults::warn_of_program(plan, user.as_deref(), status).await;
                     break AgentEnd::exited(stopping.how(status), status, lost);
                 }
                 Happened::HelperEnded(who, status) => break AgentEnd::without_helper(who, status),
@@ -98,6 +103,8 @@ impl<'a> Running<'a> {
             }
         };
         drop((waiting, forwarding, loopback));
+        // What was signed is told.
+        drop(ssh_agent);
         let end = match stopping.has_given_up {
             // Nor would the engine say what limits the agent met.
             true => end,

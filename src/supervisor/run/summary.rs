@@ -41,6 +41,8 @@ pub(crate) struct Summary {
     /// A name was refused that a file can permit.
     can_be_permitted: bool,
     tells_all: bool,
+    /// The run is observed.
+    is_observed: bool,
 }
 
 /// Distinct (target, reason) pairs that are remembered.
@@ -59,6 +61,7 @@ impl Summary {
             harmless: request.policy.harmless.clone(),
             apply: request.apply.clone(),
             tells_all: request.tells_all,
+            is_observed: request.policy.is_observed(),
             ..Summary::default()
         }
     }
@@ -122,14 +125,16 @@ impl Summary {
         self.harmless.iter().find(|known| known.host.matches(host)).map(|known| known.reason.clone())
     }
 
-    /// The summary's text, empty when nothing was refused and nothing had to wait. Control
-    /// characters that an agent put into a name never reach the terminal.
+    /// The summary's text, empty when nothing was refused, nothing had to wait and the run was not
+    /// observed. Control characters that an agent put into a name never reach the terminal.
     pub(crate) fn text(&self, id: WorkflowId) -> String {
         let line = |(rate, count): (&String, &u64)| {
             format!("ringfence: {count} packets had to wait, and were not refused: {}\n", escaped(rate))
         };
         let waited: String = self.waited.iter().map(line).collect();
-        waited + &self.refusals(id)
+        let observed =
+            format!("ringfence: this run was observed; make a policy of it: ringfence policy learn {id}\n");
+        waited + if self.is_observed { &observed } else { "" } + &self.refusals(id)
     }
 
     fn refusals(&self, id: WorkflowId) -> String {
@@ -236,6 +241,9 @@ pub(super) fn last_digest(summary: Option<&Summary>, id: WorkflowId) -> String {
     if let Some(finding) = log.findings.first() {
         text.push_str(&format!("ringfence: the events came damaged: {finding}\n"));
     }
+    if !log.ended {
+        text.push_str("ringfence: the events came without the guard's last line\n");
+    }
     let lines = log.lines;
     text.push_str(&format!(
         "ringfence: {lines} events, last digest sha256:{digest} (ringfence events {id} --verify --digest …)\n"
@@ -288,6 +296,19 @@ mod tests {
         let text = summary.text(id());
         assert!(text.contains("1 × a.test:443  (resolve-failed: there is no such name)\n"), "{text}");
         assert!(text.len() < 600, "{text}");
+    }
+
+    #[test]
+    fn a_log_that_has_lost_its_end_says_so() {
+        let mut summary = Summary::default();
+        let line = |event: &str| {
+            format!(r#"{{"v":1,"seq":0,"time":"2026-11-30T00:00:00.000Z","workflow":"0000002a",{event}"#)
+        };
+        summary.log.add(line(r#""kind":"dns","verdict":"allow","host":"a.test"}"#).as_bytes());
+        assert!(last_digest(Some(&summary), id()).contains("without the guard's last line"));
+        summary.log.add(line(r#""kind":"lifecycle","reason":"end"}"#).as_bytes());
+        let text = last_digest(Some(&summary), id());
+        assert!(summary.log.ended && !text.contains("without the guard's last line"), "{text}");
     }
 
     #[test]

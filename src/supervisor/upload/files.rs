@@ -17,10 +17,32 @@ pub(crate) struct File<'a> {
     pub(crate) owner: u64,
 }
 
+/// A folder for a container.
+pub(crate) struct Folder<'a> {
+    /// Name in the directory.
+    pub(crate) name: &'a str,
+    /// User and group, who alone may write in it.
+    pub(crate) owner: u64,
+}
+
 /// Packs files as the engine takes them.
 pub(crate) fn archive(files: &[File<'_>]) -> Result<Vec<u8>, Failure> {
+    archive_with(&[], files)
+}
+
+/// Packs folders, and files in them, as the engine takes them.
+pub(crate) fn archive_with(folders: &[Folder<'_>], files: &[File<'_>]) -> Result<Vec<u8>, Failure> {
     let build = || -> std::io::Result<Vec<u8>> {
         let mut tar = tar::Builder::new(Vec::new());
+        for folder in folders {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_mode(0o755);
+            header.set_uid(folder.owner);
+            header.set_gid(folder.owner);
+            header.set_size(0);
+            tar.append_data(&mut header, folder.name, std::io::empty())?;
+        }
         for file in files {
             let mut header = tar::Header::new_gnu();
             header.set_mode(file.mode);

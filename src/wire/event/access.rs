@@ -281,9 +281,12 @@ impl Access {
         }
     }
 
-    /// Adds the rule that decided.
+    /// Adds the rule that decided. What an observed run alone permits says so.
     pub(crate) fn by(mut self, verdict: &Verdict) -> Access {
         self.by = verdict.into();
+        if verdict.allowed && self.verdict == Some(Decision::Allow.into()) {
+            self.reason = Some(verdict.reason.into());
+        }
         self
     }
 }

@@ -191,6 +191,8 @@ pub(crate) enum Observation {
     SharedFiles,
     /// A port of the person's machine leads to one of the agent's.
     Forward,
+    /// The person's ssh agent is asked to sign a login.
+    SshSigned,
     /// A service beside the agent has ended.
     ServiceEnded,
     /// A person asked for the end of the run (`ringfence stop`).

@@ -147,8 +147,9 @@ fn lay(
     let by_path: HashMap<&Path, Identity> =
         writer.guarded.0.iter().map(|(identity, laid)| (&*laid.path, *identity)).collect();
     let mut all: BTreeMap<String, (PathBuf, Option<Identity>)> = BTreeMap::new();
-    // A mount over a place in another one hides it: each is found there by what it is. A place in
-    // memory is not, and could lie elsewhere than it says, so that covers are laid below it too.
+    // A mount over a place in another one hides it, and is checked by its identity before the agent
+    // begins. A place in memory has none: a link could lead it elsewhere while an engine mounts, so
+    // covers are laid in it too.
     let targets: Vec<&str> = given.binds.iter().map(|bind| &*bind.target).collect();
     for Own { plan, below, source } in own {
         let Some(bind) = mount_of(plan) else { continue };

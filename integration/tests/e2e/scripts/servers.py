@@ -83,8 +83,7 @@ def hot(connection):
     def tell(text):
         connection.sendall(bytes([0x81, len(text)]) + text.encode())
 
-    def watch():
-        before = os.stat('/workspace/page').st_mtime_ns
+    def watch(before):
         while True:
             time.sleep(.02)
             now = os.stat('/workspace/page').st_mtime_ns
@@ -92,7 +91,8 @@ def hot(connection):
                 tell('reload ' + open('/workspace/page').read().strip())
             before = now
 
-    threading.Thread(target=watch, daemon=True).start()
+    # Before `ready`: the page may change at once after it.
+    threading.Thread(target=watch, args=[os.stat('/workspace/page').st_mtime_ns], daemon=True).start()
     tell('ready')
     while True:
         first = connection.recv(2, socket.MSG_WAITALL)

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!  Sightings of each run ──by name──▶ ports that were tried, else 443 for a refused question
-//!   ├─ under a wildcard that a person asked for ─▶ one rule for all of them
-//!   ├─ no doubt ─▶ a rule for the name, with exactly its ports
-//!   ├─ a doubt ──▶ the same rule, commented out
+//!   ├─ no doubt ─┬─ under a wildcard that a person asked for ─▶ one rule for all of them
+//!   │            └─ else ─▶ a rule for the name, with exactly its ports
+//!   ├─ a doubt ──▶ the rule for the name, commented out
 //!   └─ nothing that a program writes (Permission::of_rule) ─▶ left out, with the reason
 //! ```
 //! The names are the agent's. They are host names by their type, and what is proposed is an exact
@@ -22,7 +22,7 @@ use super::sightings::Sightings;
 use super::tally::Tally;
 
 /// Port of a name that was asked for and never tried.
-const GUESSED: u16 = 443;
+pub(super) const GUESSED: u16 = 443;
 
 /// Wishes of the person about a proposal.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ pub(super) struct LearnedRule {
     pub(super) rule: Rule,
     /// Requests that it would permit.
     pub(super) tally: Tally,
-    /// Set when nothing showed the port.
+    /// Set when nothing showed one of its ports.
     pub(super) is_guess: bool,
     /// Names that a pattern stands for.
     pub(super) names: Vec<HostName>,
@@ -59,7 +59,7 @@ pub(super) struct Proposal {
     pub(super) left_out: Vec<(String, u64, String)>,
     /// Requests for targets beyond those that were remembered.
     pub(super) beyond: u64,
-    /// Patterns that no name is under.
+    /// Patterns that no name is under, or doubtful ones alone.
     pub(super) idle: Vec<HostPattern>,
 }
 
@@ -70,9 +70,9 @@ struct NameTally {
     ports: BTreeMap<u16, Tally>,
 }
 
-/// Ports of one name under one check.
+/// Ports under one check, of one name or of all names under a pattern.
 struct Need {
-    ports: Vec<u16>,
+    ports: BTreeMap<u16, Tally>,
     protocol: Option<Protocol>,
     tally: Tally,
     is_guess: bool,
@@ -85,25 +85,30 @@ impl Proposal {
     pub(super) fn of(runs: &[Sightings], wishes: &Wishes) -> Proposal {
         let mut proposal = Proposal::default();
         let names = merged(runs);
+        let is_once = |tally: &Tally| !wishes.once && runs.len() > 1 && tally.attempts == 1;
         let mut by_pattern: BTreeMap<&HostPattern, Vec<(&HostName, Need)>> = BTreeMap::new();
         for (host, tally) in &names {
             for need in needs(tally) {
-                let need = match writable(host, &need) {
-                    Ok(()) => need,
-                    Err(why) => {
-                        proposal.left_out.push((host.to_string(), need.tally.attempts, why));
-                        continue;
-                    }
-                };
+                if let Err(why) = writable(host, &need) {
+                    proposal.left_out.push((host.to_string(), need.tally.attempts, why));
+                    continue;
+                }
+                let doubt = doubt::of_name(host, &need.tally, |other| names.contains_key(other))
+                    .or(need.is_only_asked.then_some(Doubt::OnlyAsked));
                 match wishes.wildcards.iter().find(|pattern| pattern.matches(host)) {
-                    Some(pattern) => by_pattern.entry(pattern).or_default().push((host, need)),
-                    None => proposal.add(host, need, &names, (runs.len(), wishes.once)),
+                    Some(pattern) if doubt.is_none() => {
+                        by_pattern.entry(pattern).or_default().push((host, need));
+                    }
+                    _ => {
+                        let doubt = doubt.or(is_once(&need.tally).then_some(Doubt::Once));
+                        proposal.add(HostPattern::Exact(host.clone()), need, Vec::new(), doubt);
+                    }
                 }
             }
         }
         for pattern in &wishes.wildcards {
             match by_pattern.remove(pattern) {
-                Some(needs) => proposal.add_pattern(pattern, needs),
+                Some(needs) => proposal.add_pattern(pattern, &needs, is_once),
                 None => proposal.idle.push(pattern.clone()),
             }
         }
@@ -113,34 +118,38 @@ impl Proposal {
         proposal
     }
 
-    fn add(
-        &mut self,
-        host: &HostName,
-        need: Need,
-        names: &BTreeMap<HostName, NameTally>,
-        (runs, once): (usize, bool),
-    ) {
-        let tally = &need.tally;
-        let is_once = !once && runs > 1 && tally.attempts == 1;
-        let doubt = doubt::of_name(host, tally, |other| names.contains_key(other))
-            .or(need.is_only_asked.then_some(Doubt::OnlyAsked))
-            .or(is_once.then_some(Doubt::Once));
-        let rule = rule(HostPattern::Exact(host.clone()), need.ports, need.protocol);
+    fn add(&mut self, pattern: HostPattern, need: Need, names: Vec<HostName>, doubt: Option<Doubt>) {
+        let rule = rule(pattern, need.ports.keys().copied().collect(), need.protocol);
         let list = if doubt.is_some() { &mut self.doubtful } else { &mut self.rules };
-        list.push(LearnedRule { rule, tally: need.tally, is_guess: need.is_guess, names: Vec::new(), doubt });
+        list.push(LearnedRule { rule, tally: need.tally, is_guess: need.is_guess, names, doubt });
     }
 
-    /// Adds one rule for all names under a pattern, on every port that one of them needs.
-    fn add_pattern(&mut self, pattern: &HostPattern, needs: Vec<(&HostName, Need)>) {
-        let mut ports: Vec<u16> = needs.iter().flat_map(|(_, need)| need.ports.iter().copied()).collect();
-        ports.sort_unstable();
-        ports.dedup();
-        let mut names: Vec<HostName> = needs.iter().map(|(host, _)| (*host).clone()).collect();
-        names.dedup();
-        let Some(tally) = Tally::sum(needs.iter().map(|(_, need)| &need.tally)) else { return };
-        let is_guess = needs.iter().all(|(_, need)| need.is_guess);
-        let rule = rule(pattern.clone(), ports, None);
-        self.rules.push(LearnedRule { rule, tally, is_guess, names, doubt: None });
+    /// Adds a rule for all names under a pattern, for each check on the ports that they need. A
+    /// port that was tried once is doubtful, as such a name is.
+    fn add_pattern(
+        &mut self,
+        pattern: &HostPattern,
+        needs: &[(&HostName, Need)],
+        is_once: impl Fn(&Tally) -> bool,
+    ) {
+        let mut ports: BTreeMap<u16, Tally> = BTreeMap::new();
+        for (port, tally) in needs.iter().flat_map(|(_, need)| &need.ports) {
+            ports.entry(*port).and_modify(|sum| sum.add(tally)).or_insert_with(|| tally.clone());
+        }
+        let is_shown =
+            |port: &u16| needs.iter().any(|(_, need)| !need.is_guess && need.ports.contains_key(port));
+        let (once, often): (BTreeMap<u16, Tally>, _) =
+            ports.into_iter().partition(|(_, tally)| is_once(tally));
+        for (ports, doubt) in [(often, None), (once, Some(Doubt::Once))] {
+            for mut need in by_check(ports) {
+                need.is_guess = !need.ports.keys().all(is_shown);
+                let has_one = |other: &Need| other.ports.keys().any(|port| need.ports.contains_key(port));
+                let names = needs.iter().filter(|(_, other)| has_one(other));
+                let mut names: Vec<HostName> = names.map(|(host, _)| (*host).clone()).collect();
+                names.dedup();
+                self.add(pattern.clone(), need, names, doubt.clone());
+            }
+        }
     }
 
     fn add_others(&mut self, runs: &[Sightings]) {
@@ -192,42 +201,42 @@ fn merged(runs: &[Sightings]) -> BTreeMap<HostName, NameTally> {
 /// Returns the ports that a name needs, by their check. Where a connection showed one, a question
 /// means no other.
 fn needs(name: &NameTally) -> Vec<Need> {
-    let need = |ports: Vec<u16>, protocol, tally| Need {
-        ports,
-        protocol,
-        tally,
-        is_guess: false,
-        is_only_asked: false,
-    };
-    if name.ports.is_empty() {
-        let Some(asked) = name.asked.clone() else { return Vec::new() };
-        let is_only_asked = !asked.outcomes.refused;
-        return vec![Need { is_guess: true, is_only_asked, ..need(vec![GUESSED], None, asked) }];
+    match &name.asked {
+        Some(asked) if name.ports.is_empty() => vec![Need {
+            ports: BTreeMap::from([(GUESSED, asked.clone())]),
+            protocol: None,
+            tally: asked.clone(),
+            is_guess: true,
+            is_only_asked: asked.outcomes.answered,
+        }],
+        _ => by_check(name.ports.clone()),
     }
-    let mut by_check: BTreeMap<Option<&str>, Vec<(u16, &Tally)>> = BTreeMap::new();
-    for (port, tally) in &name.ports {
-        by_check
-            .entry(narrower(*port, tally.protocol).map(Protocol::as_str))
-            .or_default()
-            .push((*port, tally));
+}
+
+/// Sets ports apart by the check that a rule has to name.
+fn by_check(ports: BTreeMap<u16, Tally>) -> Vec<Need> {
+    let mut needs: Vec<Need> = Vec::new();
+    for (port, tally) in ports {
+        let protocol = explicit(port, tally.protocol);
+        if let Some(need) = needs.iter_mut().find(|need| need.protocol == protocol) {
+            need.tally.add(&tally);
+            need.ports.insert(port, tally);
+        } else {
+            let ports = BTreeMap::from([(port, tally.clone())]);
+            needs.push(Need { ports, protocol, tally, is_guess: false, is_only_asked: false });
+        }
     }
-    let of_check = |ports: Vec<(u16, &Tally)>| {
-        let tally = Tally::sum(ports.iter().map(|(_, tally)| *tally))?;
-        let (port, first) = *ports.first()?;
-        let protocol = narrower(port, first.protocol);
-        Some(need(ports.iter().map(|(port, _)| *port).collect(), protocol, tally))
-    };
-    by_check.into_values().filter_map(of_check).collect()
+    needs
 }
 
 /// Returns the check that a rule has to name, since it is not the port's own.
-fn narrower(port: u16, protocol: Option<Protocol>) -> Option<Protocol> {
+fn explicit(port: u16, protocol: Option<Protocol>) -> Option<Protocol> {
     protocol.filter(|protocol| *protocol != Protocol::of_port(port))
 }
 
 /// Tells why a name is none that a program writes into a policy.
 fn writable(host: &HostName, need: &Need) -> Result<(), String> {
-    for port in &need.ports {
+    for port in need.ports.keys() {
         let rule = rule_from_flag("learn", &format!("{host}:{port}")).map_err(|found| match &found.hint {
             Some(hint) => format!("{}; {hint}", found.message),
             None => found.message.clone(),

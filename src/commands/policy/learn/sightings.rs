@@ -54,15 +54,17 @@ pub(super) struct Sighting {
     pub(super) attempts: Attempts,
     /// Outcomes of the attempts.
     pub(super) outcomes: Outcomes,
-    /// Check that a rule asked for explicitly.
+    /// Check that lets all of them through; none where no connection was opened.
     pub(super) protocol: Option<Protocol>,
 }
 
 /// Outcomes of several attempts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Outcomes {
-    /// One was permitted, and succeeded.
+    /// A connection was permitted, and succeeded.
     pub(super) reached: bool,
+    /// A question was permitted, and answered.
+    pub(super) answered: bool,
     /// One was refused.
     pub(super) refused: bool,
     /// One was permitted, and failed on the way out.
@@ -74,9 +76,19 @@ impl Outcomes {
     pub(super) fn and(self, other: Outcomes) -> Outcomes {
         Outcomes {
             reached: self.reached || other.reached,
+            answered: self.answered || other.answered,
             refused: self.refused || other.refused,
             failed: self.failed || other.failed,
         }
+    }
+}
+
+/// Returns the check that lets through what passes one of two. An attempt that opened nothing shows
+/// none.
+pub(super) fn either_check(one: Option<Protocol>, other: Option<Protocol>) -> Option<Protocol> {
+    match (one, other) {
+        (Some(one), Some(other)) if one != other => Some(Protocol::Auto),
+        _ => one.or(other),
     }
 }
 
@@ -125,7 +137,7 @@ impl Sightings {
         if let Some(known) = known {
             known.attempts.add(seen.0, seen.1);
             known.outcomes = known.outcomes.and(new.outcomes);
-            known.protocol = known.protocol.filter(|protocol| Some(*protocol) == new.protocol);
+            known.protocol = either_check(known.protocol, new.protocol);
             return;
         }
         if is_full {
@@ -173,7 +185,7 @@ fn permitted(access: &Access) -> Option<Request> {
     if is_opened && access.address.as_ref().is_some_and(is_private) {
         return other("it lies in a private network: `private` is a person's to write");
     }
-    let outcomes = Outcomes { reached: true, ..Outcomes::default() };
+    let outcomes = Outcomes { reached: is_opened, answered: !is_opened, ..Outcomes::default() };
     let port = access.port.filter(|_| is_opened);
     let protocol = match access.protocol.as_ref().and_then(Known::known).filter(|_| is_opened) {
         Some(Transport::Tcp) => {
@@ -181,6 +193,7 @@ fn permitted(access: &Access) -> Option<Request> {
         }
         Some(Transport::Tls) => Some(Protocol::Tls),
         Some(Transport::Http) => Some(Protocol::Http),
+        Some(Transport::Auto) => Some(Protocol::Auto),
         _ => None,
     };
     Some(Request::Name { host, port, protocol, outcomes })

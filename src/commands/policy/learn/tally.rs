@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use netpolicy::policy::Protocol;
 
-use super::sightings::{Outcomes, Sighting};
+use super::sightings::{Outcomes, Sighting, either_check};
 use crate::wire::event::Time;
 
 /// Requests for one target in several runs.
@@ -18,7 +18,7 @@ pub(super) struct Tally {
     pub(super) runs: BTreeSet<usize>,
     /// Outcomes of the attempts.
     pub(super) outcomes: Outcomes,
-    /// Check that the rules of all runs asked for explicitly.
+    /// Check that lets all of them through; none where no connection was opened.
     pub(super) protocol: Option<Protocol>,
 }
 
@@ -40,7 +40,7 @@ impl Tally {
         self.first = self.first.min(other.first);
         self.runs.extend(&other.runs);
         self.outcomes = self.outcomes.and(other.outcomes);
-        self.protocol = self.protocol.filter(|protocol| Some(*protocol) == other.protocol);
+        self.protocol = either_check(self.protocol, other.protocol);
     }
 
     /// Adds requests to those that are there, if any are.
@@ -49,12 +49,5 @@ impl Tally {
             Some(sum) => sum.add(&self),
             None => *sum = Some(self),
         }
-    }
-
-    /// Adds up several; none of none.
-    pub(super) fn sum<'t>(all: impl IntoIterator<Item = &'t Tally>) -> Option<Tally> {
-        let mut sum = None;
-        all.into_iter().for_each(|tally| tally.clone().add_to(&mut sum));
-        sum
     }
 }

@@ -147,6 +147,77 @@ fn a_check_that_the_rule_named_stays() {
 }
 
 #[test]
+fn an_answered_question_is_no_connection() {
+    let host = |event: &str| event.replace("a.test", "gitlab.com.corp.example");
+    let answered = host(r#""kind":"dns","verdict":"allow","host":"a.test""#);
+    let refused = host(QUESTION);
+    let proposal = learned(&[log(&[REACHED, &answered]), log(&[REACHED, &refused])]);
+    let (active, doubtful) = rules(&proposal);
+    assert_eq!((active, doubtful), (vec!["b.test:443"], vec!["gitlab.com.corp.example:443"]));
+    let text = words::yaml(&proposal);
+    assert!(text.contains("refused so far") && text.contains("nothing connected to it"), "{text}");
+}
+
+/// Proposes for one run with a pattern.
+fn with_pattern(events: &[&str]) -> Proposal {
+    let wildcards = vec![HostPattern::parse("*.x.test").unwrap()];
+    Proposal::of(&[log(events)], &Wishes { wildcards, once: false })
+}
+
+/// Makes an opened connection.
+fn opened(host: &str, port: u16, protocol: &str) -> String {
+    REACHED.replace("b.test", host).replace("443", &port.to_string()).replace("tls", protocol)
+}
+
+#[test]
+fn a_wildcard_keeps_the_checks_of_its_names() {
+    let narrow = with_pattern(&[&opened("a.x.test", 8443, "tls"), &opened("b.x.test", 443, "tls")]);
+    let text = words::yaml(&narrow);
+    assert!(text.contains("{host: \"*.x.test\", ports: [8443], protocol: tls}"), "{text}");
+    assert!(text.contains("- \"*.x.test\"  #"), "{text}");
+    // Two checks on one port: the one that lets both through.
+    let both = with_pattern(&[&opened("a.x.test", 443, "tls"), &opened("b.x.test", 443, "http")]);
+    let text = words::yaml(&both);
+    assert!(text.contains("{host: \"*.x.test\", ports: [443], protocol: auto}"), "{text}");
+}
+
+#[test]
+fn a_doubtful_name_lends_a_wildcard_no_port() {
+    let only_asked = r#""kind":"dns","verdict":"allow","host":"asked.x.test""#;
+    let proposal = with_pattern(&[&opened("a.x.test", 8080, "auto"), only_asked]);
+    assert_eq!(rules(&proposal), (vec!["*.x.test:8080"], vec!["asked.x.test:443"]));
+    let none = with_pattern(&[only_asked]);
+    assert_eq!(rules(&none), (vec![], vec!["asked.x.test:443"]));
+    let said = words::account(1, &none);
+    assert!(said.contains("*.x.test is left out: no name under it is needed"), "{said}");
+}
+
+#[test]
+fn a_wildcard_that_rests_on_a_guess_in_part_says_so() {
+    let question = QUESTION.replace("a.test", "a.x.test");
+    let text = words::yaml(&with_pattern(&[&question, &opened("b.x.test", 8080, "auto")]));
+    assert!(text.contains("port 443 is a guess"), "{text}");
+}
+
+#[test]
+fn an_attempt_without_a_check_takes_none_away() {
+    let failed = r#""kind":"connect","verdict":"deny","reason":"connect-failed","host":"b.test","port":8443"#;
+    let reached = opened("b.test", 8443, "tls");
+    for runs in [
+        vec![log(&[&reached, failed])],
+        vec![log(&[failed, &reached])],
+        vec![log(&[failed]), log(&[&reached])],
+    ] {
+        let text = words::yaml(&learned(&runs));
+        assert!(text.contains("{host: b.test, ports: [8443], protocol: tls}"), "{text}");
+    }
+    // Two checks on one port: the one that lets both through.
+    let text =
+        words::yaml(&learned(&[log(&[&opened("b.test", 443, "http"), &opened("b.test", 443, "tls")])]));
+    assert!(text.contains("{host: b.test, ports: [443], protocol: auto}"), "{text}");
+}
+
+#[test]
 fn an_agent_cannot_fill_the_memory() {
     let events: Vec<String> =
         (0..6000).map(|number| QUESTION.replace("a.test", &format!("n{number}.test"))).collect();

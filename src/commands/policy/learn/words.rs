@@ -8,7 +8,8 @@ use netpolicy::print;
 use netpolicy::uploads::accepts_uploads;
 use serde_json::json;
 
-use super::proposal::{LearnedRule, Proposal};
+use super::proposal::{GUESSED, LearnedRule, Proposal};
+use super::sightings::Outcomes;
 use crate::commands::save::known_names;
 
 /// Names of a pattern that are listed.
@@ -61,11 +62,16 @@ fn comment(learned: &LearnedRule, known: &[HostName]) -> String {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         words.push(format!("in the place of {}{more}", names.join(", ")));
     }
-    if !tally.outcomes.reached {
-        words.push(if tally.outcomes.refused { "refused so far" } else { "failed so far" }.to_owned());
+    match tally.outcomes {
+        Outcomes { reached: true, .. } => {}
+        Outcomes { refused: true, .. } => words.push("refused so far".to_owned()),
+        Outcomes { failed: true, .. } => words.push("failed so far".to_owned()),
+        _ => {}
     }
     if learned.is_guess {
-        words.push("the port is a guess".to_owned());
+        let port =
+            if learned.rule.ports.len() > 1 { format!("port {GUESSED}") } else { "the port".to_owned() };
+        words.push(format!("{port} is a guess"));
     }
     words.extend(learned.doubt.as_ref().map(ToString::to_string));
     words.extend(uploads(&learned.rule).map(|what| format!("accepts uploads: {what}")));
@@ -129,7 +135,7 @@ pub(super) fn account(runs: usize, proposal: &Proposal) -> String {
         text.push_str(&format!("{:>5} × targets beyond those that are remembered\n", proposal.beyond));
     }
     for pattern in &proposal.idle {
-        text.push_str(&format!("{pattern} is left out: no name is under it\n"));
+        text.push_str(&format!("{pattern} is left out: no name under it is needed\n"));
     }
     let (rules, doubtful) = (proposal.rules.len(), proposal.doubtful.len());
     let lines = |count: usize| if count == 1 { "line" } else { "lines" };

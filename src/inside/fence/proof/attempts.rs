@@ -202,7 +202,7 @@ pub(super) fn attempts(
 
 /// Returns a port of `address` that nobody permitted.
 pub(super) fn refused_port(permits: &[Permit], address: Ipv4Addr) -> u16 {
-    let permitted = |port: u16| permits.iter().any(|p| p.port == port && p.range.contains(&address));
+    let permitted = |port: u16| permits.iter().any(|permit| permit.holds(&address, port));
     (9..=u16::MAX).find(|port| *port != 53 && !permitted(*port)).unwrap_or(9)
 }
 

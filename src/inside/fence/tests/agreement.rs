@@ -65,13 +65,13 @@ fn denial() -> impl Strategy<Value = Arc<Rule>> {
 
 fn policy() -> impl Strategy<Value = Policy> {
     let denials = prop::collection::vec(denial(), 0..2);
-    (prop::collection::vec(rule(), 1..6), denials, prop::bool::weighted(0.05)).prop_map(
-        |(allow, deny, none)| {
-            let mut policy = Policy { allow, deny, ..Policy::nothing() };
-            policy.network_denied = none;
-            policy
-        },
-    )
+    let network = (prop::bool::weighted(0.05), prop::bool::weighted(0.3));
+    (prop::collection::vec(rule(), 1..6), denials, network).prop_map(|(allow, deny, (none, observed))| {
+        let mut policy = Policy { allow, deny, ..Policy::nothing() };
+        policy.network_denied = none;
+        policy.network_observed = observed;
+        policy
+    })
 }
 
 fn target() -> impl Strategy<Value = Target> {

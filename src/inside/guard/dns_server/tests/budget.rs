@@ -1,6 +1,7 @@
 //! Tests of how often the filter asks upstream.
 
 use super::*;
+use crate::inside::guard::names::OBSERVED_NAMES;
 
 #[tokio::test]
 async fn wildcards_ask_once_and_within_their_budget() {
@@ -71,6 +72,38 @@ async fn a_question_that_failed_is_repeated_later_and_paid_again() {
         tokio::time::advance(Duration::from_secs(1)).await;
     }
     assert_eq!(asked, [0, 1, 3], "and then the budget is used up");
+}
+
+#[tokio::test]
+async fn an_observed_run_asks_about_so_many_names_and_once_about_each() {
+    let names = (0..=OBSERVED_NAMES).map(|number| (format!("n{number}.example"), "198.51.100.7"));
+    let names = names.map(|(name, address)| (name, vec![address.parse().unwrap()])).collect();
+    let policy = Policy { network_observed: true, ..policy() };
+    let (guard, log) = guard_on(policy, Stage { names, ..Stage::default() }, None);
+    let ask = async |name: &str| {
+        let name = HostName::parse(name).unwrap();
+        match guard.names.find(&name) {
+            NameState::Ask(verdict) => guard.names.ask(&name, verdict, &guard.outside, &guard.events).await,
+            found => found,
+        }
+    };
+    assert!(matches!(ask("none.example").await, NameState::Missing));
+    for number in 1..OBSERVED_NAMES {
+        let name = format!("n{number}.example");
+        assert!(matches!(ask(&name).await, NameState::Virtual(_)), "{name}");
+        assert!(matches!(ask(&name).await, NameState::Virtual(_)), "{name} keeps its address");
+    }
+    let over = ask("n0.example").await;
+    assert!(matches!(over, NameState::Refused(verdict) if verdict.reason == Reason::NameBudget));
+    let asked = u32::try_from(stage(&guard).questions.load(Ordering::SeqCst)).unwrap();
+    assert_eq!(asked, OBSERVED_NAMES);
+    // What a rule permits has its own budget.
+    assert!(matches!(ask("a.wild.example").await, NameState::Virtual(_) | NameState::Missing));
+    for local in ["printer.local", "intranet", "host.docker.internal"] {
+        assert!(matches!(ask(local).await, NameState::Refused(_)), "{local}");
+    }
+    let line = log.lines().into_iter().find(|line| line["host"] == "n1.example").unwrap();
+    assert_eq!((&line["reason"], &line["file"]), (&"observed".into(), &"--network observe".into()));
 }
 
 #[tokio::test]
