@@ -66,8 +66,7 @@ mod save;
 mod secrets;
 mod serve;
 mod serve_attacks;
-mod serve_ends;
-mod serve_starts;
+mod serve_clients;
 mod services;
 mod shared_address;
 mod showing;
@@ -158,8 +157,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("save", save::TESTS, true),
         ("serve", serve::TESTS, true),
         ("serve_attacks", serve_attacks::TESTS, true),
-        ("serve_ends", serve_ends::TESTS, true),
-        ("serve_starts", serve_starts::TESTS, true),
+        ("serve_clients", serve_clients::TESTS, true),
         ("services", services::TESTS, true),
         ("showing", showing::TESTS, true),
         ("token", token::TESTS, true),
