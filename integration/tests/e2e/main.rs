@@ -67,6 +67,8 @@ mod secrets;
 mod serve;
 mod serve_attacks;
 mod serve_clients;
+mod serve_ends;
+mod serve_starts;
 mod services;
 mod shared_address;
 mod showing;
@@ -158,6 +160,8 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("serve", serve::TESTS, true),
         ("serve_attacks", serve_attacks::TESTS, true),
         ("serve_clients", serve_clients::TESTS, true),
+        ("serve_ends", serve_ends::TESTS, true),
+        ("serve_starts", serve_starts::TESTS, true),
         ("services", services::TESTS, true),
         ("showing", showing::TESTS, true),
         ("token", token::TESTS, true),
