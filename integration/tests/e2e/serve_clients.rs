@@ -82,13 +82,9 @@ fn project(bed: &Testbed, name: &str, program: &Path) -> Result<()> {
     ensure!(first.lines().count() == 2 && first.lines().all(|line| line.ends_with("running")), "{first}");
     let again = compose.call(&["up", "-d"])?;
     ensure!(there()? == first && !again.contains("ecreat"), "nothing is made again: {again}");
-    let fetch = |url: &str| {
-        compose.tried(&["exec", "-T", "client", "curl", "-sS", "--retry", "20", "--retry-connrefused", url])
-    };
-    ensure!(
-        fetch("http://web:8000/")?.stdout.contains("Directory listing"),
-        "a service is found by its name"
-    );
+    let fetch = |url: &str| compose.tried(&["exec", "-T", "client", "curl", "-sS", url]);
+    let is_found = || fetch("http://web:8000/").is_ok_and(|page| page.stdout.contains("Directory listing"));
+    until("a service is found by its name", SOON, is_found)?;
     ensure!(fetch("https://a.test/")?.stdout.trim() == "a.test /", "a permitted name is reached");
     let other = fetch("https://b.test/")?;
     ensure!(other.status.code() == Some(6), "another is not: {other:?}");
