@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use super::composes::Composes;
 use super::engine::Engine;
 use super::setup;
 use crate::cargo::{Beside, build};
@@ -35,6 +36,7 @@ pub struct Sources {
     probe: PathBuf,
     clients: Vec<PathBuf>,
     databases: PathBuf,
+    composes: Composes,
     busybox: PathBuf,
 }
 
@@ -48,6 +50,8 @@ pub struct Images {
     pub tiny: String,
     /// PostgreSQL's and Redis' files, for [`Engine::load_databases`].
     pub databases: PathBuf,
+    /// Clients of an engine, on this machine.
+    pub composes: Composes,
 }
 
 impl Sources {
@@ -77,7 +81,9 @@ impl Sources {
         let probe = build("integration", "probe", beside)?;
         let clients = super::clients::prepare(cache, say)?;
         let databases = super::databases::prepare(cache, say)?;
-        Ok(Self { agent, probe, clients, databases, busybox: setup::find("busybox").context("no busybox")? })
+        let composes = Composes::prepare(cache, say)?;
+        let busybox = setup::find("busybox").context("no busybox")?;
+        Ok(Self { agent, probe, clients, databases, composes, busybox })
     }
 
     /// Brings them into the engine, unless they are there.
@@ -108,7 +114,7 @@ impl Sources {
                 engine.docker(&["rmi", old]).ok();
             }
         }
-        Ok(Images { agent, tiny, databases: self.databases.clone() })
+        Ok(Images { agent, tiny, databases: self.databases.clone(), composes: self.composes.clone() })
     }
 
     /// Lists the programs that are put beside the image's own.

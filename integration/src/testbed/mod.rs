@@ -4,6 +4,7 @@ pub mod addresses;
 pub mod canary;
 pub mod capture;
 pub mod clients;
+pub mod composes;
 pub mod databases;
 pub mod dns;
 pub mod encrypted_dns;

@@ -67,6 +67,7 @@ mod save;
 mod secrets;
 mod serve;
 mod serve_attacks;
+mod serve_clients;
 mod serve_ends;
 mod serve_starts;
 mod services;
@@ -161,6 +162,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("save", save::TESTS, true),
         ("serve", serve::TESTS, true),
         ("serve_attacks", serve_attacks::TESTS, true),
+        ("serve_clients", serve_clients::TESTS, true),
         ("serve_ends", serve_ends::TESTS, true),
         ("serve_starts", serve_starts::TESTS, true),
         ("services", services::TESTS, true),
