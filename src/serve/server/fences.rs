@@ -245,6 +245,7 @@ impl Serving {
             token_ends: None,
             home: None,
             forwards: ForwardRequest::default(),
+            ssh_agent: None,
             surfaces: Surfaces::default(),
             apply: None,
             tells_all: false,

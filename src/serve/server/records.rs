@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 
 use super::fences::{broken, random};
 use super::http::{Answer, json, nothing};
+use super::members::ServedMember;
 use super::state::Serving;
 use crate::host::clock::unix_seconds;
 use crate::serve::answer::asked::AskedFor;
@@ -133,7 +134,8 @@ impl Serving {
     /// # Errors
     /// When it cannot be written.
     pub(crate) async fn write_networks(&self) -> Result<(), Denied> {
-        let turn = Arc::clone(&self.networks.borrow().turn).lock_owned().await;
+        let turn = Arc::clone(&self.networks.borrow().turn);
+        let turn = turn.lock_owned().await;
         let (path, bytes) = {
             let networks = self.networks.borrow();
             (networks.path.clone(), serde_json::to_vec(&networks.kept).unwrap_or_default())
@@ -170,14 +172,7 @@ impl Serving {
         record: NetworkRecord,
         warnings: Vec<String>,
     ) -> Result<Answer, Denied> {
-        let networks = self.networks.borrow();
-        if networks.own().iter().any(|other| other.name == record.name) {
-            return Err(Denied::network_taken(&record.name));
-        }
-        if networks.own().len() >= MOST {
-            return Err(Denied::new(503, format!("{MOST} networks are there already; remove some first")));
-        }
-        drop(networks);
+        self.room_for_network(&record.name)?;
         let mut id = String::new();
         for _ in 0..8 {
             id.push_str(&random()?.to_string());
@@ -187,6 +182,18 @@ impl Serving {
         self.networks.borrow_mut().kept.networks.push(NetworkRecord { id: id.clone(), created, ..record });
         self.write_networks().await?;
         Ok(json(201, &json!({ "Id": id, "Warning": warnings.join("\n") })))
+    }
+
+    /// Checks that a network of this name can be made.
+    fn room_for_network(&self, name: &str) -> Result<(), Denied> {
+        let networks = self.networks.borrow();
+        if networks.own().iter().any(|other| other.name == name) {
+            return Err(Denied::network_taken(name));
+        }
+        if networks.own().len() >= MOST {
+            return Err(Denied::new(503, format!("{MOST} networks are there already; remove some first")));
+        }
+        Ok(())
     }
 
     /// Shows or removes a network.
@@ -245,12 +252,7 @@ impl Serving {
     pub(crate) async fn connect(&self, word: &str, spec: &ConnectSpec) -> Result<Answer, Denied> {
         let record = self.networks.borrow().find(word).cloned().ok_or_else(|| Denied::no_network(word))?;
         let member = self.member(spec.container.as_str())?;
-        let others = self.network_members(&record.id);
-        let members = self.members.borrow();
-        let is_elsewhere = |other: &crate::serve::answer::networks::NetworkMember| {
-            members.get(&other.id).is_some_and(|other| other.fence.id() != member.fence.id())
-        };
-        if others.iter().any(is_elsewhere) {
+        if self.has_members_elsewhere(&record.id, &member) {
             return Err(Denied::new(
                 400,
                 format!(
@@ -259,7 +261,6 @@ impl Serving {
                 ),
             ));
         }
-        drop(members);
         let aliases: Vec<String> = spec.aliases.iter().filter_map(|name| usable(name)).collect();
         if !give_names(&mut member.names.borrow_mut(), &aliases) {
             let why = format!("a container has at most {MOST_NAMES} names; give fewer");
@@ -269,6 +270,14 @@ impl Serving {
         self.write_networks().await?;
         self.renew_names(&member.fence)?;
         Ok(nothing(200))
+    }
+
+    /// Tells whether a network has members in another fence than a member's.
+    fn has_members_elsewhere(&self, network: &str, member: &ServedMember) -> bool {
+        let members = self.members.borrow();
+        let others = self.network_members(network);
+        let mut others = others.iter().filter_map(|other| members.get(&other.id));
+        others.any(|other| other.fence.id() != member.fence.id())
     }
 
     /// Takes a member out of a network. Its names stay, and the members of its group reach it all
