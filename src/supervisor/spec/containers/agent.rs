@@ -44,6 +44,9 @@ pub(crate) fn agent(
         ..Default::default()
     };
     agent.surface.lay_on(&mut host, agent.limits.memory, filter, agent.is_root());
+    if let (Some(option), Some(places)) = (agent.empty_memory, &mut host.tmpfs) {
+        places.values_mut().for_each(|options| *options = format!("{options},{option}"));
+    }
     let (entrypoint, cmd) = words(agent);
     ContainerCreateBody {
         image: Some(agent.image.id.clone()),
