@@ -115,7 +115,7 @@ fn denied_network_permits_nothing() {
     assert_eq!(reason(&Policy::nothing(), "gitlab.com", Some(443), None), Reason::NotAllowed);
 }
 
-/// The same policy, in an observed run.
+/// Returns the policy with these lines, in an observed run.
 fn observed(network: &str) -> Policy {
     Policy { network_observed: true, ..policy(network) }
 }

@@ -80,9 +80,9 @@ pub(crate) struct RunArgs {
     /// that your ssh agent holds
     #[arg(long, value_name = "FILE", requires = "ssh_agent")]
     pub(crate) ssh_key: Vec<PathBuf>,
-    /// With --ssh-agent: sign logins at this server (HOST or HOST:PORT) although its ssh does not bind
-    /// them to its host key. That server, and whoever can read its host key, can then have logins at
-    /// other servers signed, with every key that the agent may use
+    /// With --ssh-agent: sign logins at this server (HOST or HOST:PORT) although its ssh does not
+    /// bind them to its host key. That server, and anybody who can read its host key, can then have
+    /// logins at other servers signed, with every key that the agent may use
     #[arg(long, value_name = "HOST", requires = "ssh_agent")]
     pub(crate) ssh_agent_plain: Vec<String>,
     /// A secret for the agent, from the caller's environment or a file: /run/secrets/NAME, in

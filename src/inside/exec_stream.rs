@@ -8,6 +8,18 @@ use tokio::net::unix::pipe;
 
 use super::output;
 
+/// Runs a program that carries the stream, on a runtime of its own. A read of stdin that still
+/// waits does not hold up its end.
+///
+/// # Errors
+/// When the runtime does not start.
+pub(crate) fn block_on<T>(carrying: impl Future<Output = T>) -> io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let carried = runtime.block_on(carrying);
+    runtime.shutdown_background();
+    Ok(carried)
+}
+
 /// Returns stdin: a pipe that can be waited for, where the engine gives one.
 pub(crate) fn input() -> Box<dyn AsyncRead + Send + Unpin> {
     match io::stdin().as_fd().try_clone_to_owned().and_then(pipe::Receiver::from_owned_fd) {

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -286,13 +287,15 @@ fn on_this_machine(bed: &Testbed) -> Result<()> {
 fn dev_server(bed: &Testbed) -> Result<()> {
     let host = bed.engine.gateway("bridge")?;
     let listener = TcpListener::bind((bed.engine.listen_address()?, 3000))?;
-    let heard = std::sync::Arc::new(AtomicUsize::new(0));
-    let counter = heard.clone();
+    let (heard, asked) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (connections, requests) = (heard.clone(), asked.clone());
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            counter.fetch_add(1, Ordering::SeqCst);
-            // A close with an unread request would be a reset that overtakes the answer.
-            BufReader::new(&stream).read_line(&mut String::new()).ok();
+            connections.fetch_add(1, Ordering::SeqCst);
+            // A close with an unread request would be a reset that overtakes the answer. The start
+            // asks without a word whether a server listens, and where.
+            let said = BufReader::new(&stream).read_line(&mut String::new()).unwrap_or_default();
+            requests.fetch_add(usize::from(said > 0), Ordering::SeqCst);
             stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\ndev\n").ok();
         }
     });
@@ -305,8 +308,9 @@ fn dev_server(bed: &Testbed) -> Result<()> {
     let permitted = bed.ringfence.policy(rule)?;
     let outcome = bed.ringfence.run(&permitted, &[], &bed.images.agent, &["sh", "-c", &script])?;
     expect(outcome.stdout == "dev\n", "the permitted port, by its name, and nothing else", &outcome)?;
-    let count = heard.swap(0, Ordering::SeqCst);
-    ensure!(count == 1, "the dev server heard one connection, not {count}");
+    let count = asked.load(Ordering::SeqCst);
+    ensure!(count == 1, "the dev server heard one request, not {count}");
+    heard.store(0, Ordering::SeqCst);
     let outcome = bed.ringfence.run(
         &bed.ringfence.allowing(&["a.test"])?,
         &[],

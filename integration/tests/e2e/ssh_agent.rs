@@ -34,7 +34,7 @@ pub(crate) const TESTS: &[Test] = &[
 const LIMIT: Duration = Duration::from_secs(90);
 /// The server's name and port, as the person's known hosts have it.
 const SERVER: &str = "[host.docker.internal]:2226";
-/// The same of the server whose logins name no server.
+/// Name and port of the server whose logins name no server.
 const PLAIN: &str = "[host.docker.internal]:2222";
 /// The port of a server that is permitted, and not known.
 const STRANGER: u16 = 2224;

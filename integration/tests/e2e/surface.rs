@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use integration::command::until;
 use integration::testbed::Testbed;
 use integration::testbed::engine::variants::Product;
 
@@ -185,6 +186,8 @@ fn by_construction(bed: &Testbed) -> Result<()> {
     let mut running =
         bed.ringfence.start(&policy, &[], &bed.images.tiny, &["sh", "-c", "ls /dev; echo up; sleep 600"])?;
     running.wait_for_line("up", Duration::from_secs(60))?;
+    // An agent may speak before its engine says that it runs.
+    until("an agent runs", Duration::from_secs(30), || running_agent(bed).is_some())?;
     let workflow = running_agent(bed).context("an agent runs")?;
     let format = "{{.HostConfig.Privileged}} {{len .HostConfig.Devices}} {{len .HostConfig.DeviceRequests}} \
                   [{{.HostConfig.PidMode}}] [{{.HostConfig.UTSMode}}] [{{.HostConfig.UsernsMode}}] {{.HostConfig.IpcMode}} \

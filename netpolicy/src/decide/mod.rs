@@ -142,10 +142,7 @@ impl Decider {
         if denials.is_empty() {
             notes.add(Finding::NothingDenies, None);
         }
-        // A host alias is reached by its own name under a rule that says so, and by nothing wider.
-        let counts = |rule: &&Arc<Rule>| rule.host_access.is_given() == alias.is_some();
-        let candidates: Vec<&Arc<Rule>> = self.allow.of_name(name).filter(counts).collect();
-        let by_rules = self.judge_by_rules(s, name, q, (&candidates, &denials, alias), notes);
+        let by_rules = self.judge_by_rules(s, name, q, (&denials, alias), notes);
         if by_rules.allowed || alias.is_some() {
             return by_rules;
         }
@@ -164,10 +161,13 @@ impl Decider {
         s: &Surroundings,
         name: &HostName,
         q: &Question<'_>,
-        (candidates, denials, alias): (&[&Arc<Rule>], &[&Arc<Rule>], Option<Reason>),
+        (denials, alias): (&[&Arc<Rule>], Option<Reason>),
         notes: &mut Notes<'_>,
     ) -> Verdict {
-        let Some(nearest) = candidates.first().copied() else {
+        // A host alias is reached by its own name under a rule that says so, and by nothing wider.
+        let counts = |rule: &&Arc<Rule>| rule.host_access.is_given() == alias.is_some();
+        let mut candidates = self.allow.of_name(name).filter(counts).peekable();
+        let Some(nearest) = candidates.peek().copied() else {
             notes.add(Finding::NothingAllows, None);
             return Verdict::refused(alias.unwrap_or(Reason::NotAllowed), None);
         };
@@ -176,7 +176,7 @@ impl Decider {
         }
 
         let mut refusal: Option<Refusal> = None;
-        for rule in candidates.iter().copied() {
+        for rule in candidates {
             notes.add(Finding::Candidate, Some(rule));
             let ports = ports_in_question(rule, &q.port);
             if ports.is_empty() {

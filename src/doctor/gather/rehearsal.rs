@@ -148,7 +148,7 @@ impl<'a> Stage<'a> {
     }
 
     async fn strike(&self) -> Result<(), String> {
-        let whole = Removal { guard: GuardAtRemoval::Unknown, extent: Extent::Whole };
+        let whole = Removal { guard: GuardAtRemoval::Rehearsed, extent: Extent::Whole };
         removal::remove(self.engine, &self.workflow, whole).await.map_err(words)
     }
 }

@@ -30,14 +30,7 @@ use crate::wire::upkeep::{BEAT, READY, SILENCE};
 /// Runs `ringfence fence ssh-agent`.
 pub(crate) fn ssh_agent() -> Result<(), Failure> {
     capabilities::drop_all()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(failed("cannot start the runtime"))?;
-    let carried = runtime.block_on(carry());
-    // A read of stdin may still wait.
-    runtime.shutdown_background();
-    carried
+    exec_stream::block_on(carry()).map_err(failed("cannot start the runtime"))?
 }
 
 async fn carry() -> Result<(), Failure> {

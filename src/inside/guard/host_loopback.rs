@@ -188,11 +188,7 @@ async fn hold(opener: Opener, way: &HostLoopback) -> io::Result<()> {
 /// the guard and the guard's to the supervisor, until one of them ends.
 pub(crate) fn carry() -> Result<(), Failure> {
     let failed = |doing: &str, error: &io::Error| Failure::new(1, format!("carry: {doing}")).caused_by(error);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| failed("cannot start the runtime", &error))?;
-    let carried = runtime.block_on(async {
+    let carried = exec_stream::block_on(async {
         let guard = UnixStream::connect(SOCKET).await;
         let (mut from, mut to) = guard.map_err(|error| failed("no guard answers here", &error))?.into_split();
         let mut output =
@@ -204,9 +200,7 @@ pub(crate) fn carry() -> Result<(), Failure> {
         }
         .map_err(|error| failed("the stream to the supervisor is broken", &error))
     });
-    // A read of stdin may still wait.
-    runtime.shutdown_background();
-    carried.map(drop)
+    carried.map_err(|error| failed("cannot start the runtime", &error))?.map(drop)
 }
 
 #[cfg(test)]

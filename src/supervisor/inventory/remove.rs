@@ -309,7 +309,7 @@ async fn remove_volume(engine: &Engine, part: &Part) -> Option<String> {
 /// Outcome of keeping the events of a workflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Saved {
-    /// What the engine has is kept.
+    /// Everything that the engine has is kept.
     Whole,
     /// Somebody on this machine still writes them; nothing was added.
     HeldElsewhere,

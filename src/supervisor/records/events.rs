@@ -152,6 +152,10 @@ pub(crate) fn add(id: WorkflowId, log: &[u8]) -> Result<Added, Failure> {
 fn add_in(folder: &Path, id: WorkflowId, log: &[u8], most: u64) -> Result<Added, Failure> {
     let path = folder.join(name(id, 1));
     let failed = |error: io::Error| cannot("write", &path, &error);
+    // A run of which nothing was written is none that events are kept of.
+    if !log.contains(&b'\n') {
+        return Ok(Added::default());
+    }
     let first = OpenOptions::new()
         .read(true)
         .write(true)
@@ -310,6 +314,9 @@ mod tests {
         assert_eq!(add_in(at, id(2), &lines(7..9), 100).unwrap().missing, Some((0, 6)));
         // A line that is not whole yet comes with its end.
         assert_eq!(add_in(at, id(3), b"{\"seq\":0}\n{\"seq\":1", 100).unwrap().lines, 1);
+        // Of a run that wrote nothing there is nothing to keep.
+        assert_eq!(add_in(at, id(4), b"", 100).unwrap(), Added::default());
+        assert!(parts_in(at, id(4)).is_empty());
     }
 
     #[test]

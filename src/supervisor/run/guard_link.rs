@@ -82,8 +82,8 @@ impl GuardLink {
         let _ = timeout(COLLECTING, live::ended(&plan.engine, &plan.workflow.helpers(), ended)).await;
     }
 
-    /// Waits for the guard's last lines; the summary of all, where they came. Nothing holds the file
-    /// of events afterwards, so that what is missing can be added.
+    /// Waits for the guard's last lines; the summary of all, where they came. Nothing holds the
+    /// file of events afterwards, so that what is missing can be added.
     pub(super) async fn summary(self) -> Option<Summary> {
         let GuardLink { input, collecting, .. } = self;
         let summary = within(COLLECTING, collecting).await;

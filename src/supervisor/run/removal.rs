@@ -32,8 +32,10 @@ pub(crate) enum GuardAtRemoval {
     /// Its log was read to the line that is its end: it has ended, though the engine may not have
     /// seen that yet.
     Ended,
-    /// It may work.
+    /// It may work, and its newest lines may be in the engine's log alone.
     Unknown,
+    /// It may work, in a rehearsal whose lines nobody keeps.
+    Rehearsed,
 }
 
 /// One removal of a run.
@@ -128,8 +130,7 @@ async fn remove_now(engine: &Engine, workflow: &Workflow, removal: Removal) -> R
     let mut found = inventory::of_run(engine, workflow).await?;
     match removal.guard {
         GuardAtRemoval::Ended => found.guard_has_ended(),
-        // Its newest lines may be in the engine's log alone. The run is over, and its caller waits:
-        // what cannot be saved is told.
+        // The run is over, and its caller waits: what cannot be saved is told.
         GuardAtRemoval::Unknown if found.is_recorded() => {
             match inventory::save_events(engine, &found).await {
                 Ok(Saved::Whole | Saved::Nothing) => {}
@@ -137,7 +138,7 @@ async fn remove_now(engine: &Engine, workflow: &Workflow, removal: Removal) -> R
                 Err(failure) => failure.tell(),
             }
         }
-        GuardAtRemoval::Unknown => {}
+        GuardAtRemoval::Unknown | GuardAtRemoval::Rehearsed => {}
     }
     inventory::remove(engine, &found, removal.extent).await
 }

@@ -67,6 +67,8 @@ pub(crate) struct AgentSpec {
     pub(crate) first_volume: usize,
     /// The home that survives the run, where there is one.
     pub(crate) home: Option<HomePlace>,
+    /// The option by which a place in memory begins empty, where the engine needs one.
+    pub(crate) empty_memory: Option<&'static str>,
     /// Tells whether the engine's own files that name hosts and resolvers are to be read-only.
     pub(crate) names_read_only: bool,
     /// Tells whether it is handed files in memory.
@@ -119,6 +121,7 @@ impl AgentSpec {
             data: places_of_volumes(asked, image, &covers.served, home)?,
             first_volume: 0,
             home: home.cloned(),
+            empty_memory: dialect.empty_memory,
             names_read_only: !engine.own_files && dialect.read_only_paths == ReadOnlyPaths::Kept,
             handed: !asked.handed.is_empty(),
             trust,

@@ -74,6 +74,7 @@ impl ServiceSpec {
             data: image_volumes::places(&image.volumes, &[NOTICE])?,
             first_volume,
             home: None,
+            empty_memory: agent.empty_memory,
             names_read_only: agent.names_read_only,
             handed: false,
             trust: false,

@@ -41,8 +41,16 @@ impl Surface {
     /// Adds it to what the engine is asked for. `memory` is the agent's limit: what lies in memory
     /// counts there. `filter` is the filter of system calls as the engine wants it: a profile, or
     /// the path of one. Capabilities are root's alone: on Docker another user has none of those
-    /// that a container keeps, on Podman all that are asked for.
-    pub(crate) fn lay_on(&self, host: &mut HostConfig, memory: u64, filter: &str, as_root: bool) {
+    /// that a container keeps, on Podman all that are asked for. `empty` is the option by which a
+    /// place in memory begins empty, where the engine needs one.
+    pub(crate) fn lay_on(
+        &self,
+        host: &mut HostConfig,
+        memory: u64,
+        filter: &str,
+        as_root: bool,
+        empty: Option<&str>,
+    ) {
         let kept: &[&str] = match self.capabilities {
             Capabilities::Default if as_root => &CAPABILITIES,
             Capabilities::Default | Capabilities::None => &[],
@@ -56,7 +64,10 @@ impl Surface {
         host.shm_size = Some(i64::try_from(self.shm).unwrap_or(i64::MAX));
         // No half of the memory is worth more than an agent that is told "no space" rather than
         // killed.
-        let options = format!("rw,exec,nosuid,nodev,mode=1777,size={}", memory / 2);
+        let mut options = format!("rw,exec,nosuid,nodev,mode=1777,size={}", memory / 2);
+        if let Some(empty) = empty {
+            options = format!("{options},{empty}");
+        }
         let places = self.places_in_memory().into_iter();
         host.tmpfs = Some(places.map(|path| (path, options.clone())).collect::<HashMap<_, _>>());
     }
@@ -74,7 +85,7 @@ mod tests {
 
     fn host(surface: &Surface) -> HostConfig {
         let mut host = HostConfig::default();
-        surface.lay_on(&mut host, 4 << 30, "{}", true);
+        surface.lay_on(&mut host, 4 << 30, "{}", true, None);
         host
     }
 
@@ -99,5 +110,9 @@ mod tests {
             places,
             ["/cache", "/run", "/tmp", "/var/tmp"].map(|path| (path.to_owned(), options.to_owned()))
         );
+        let mut made = HostConfig::default();
+        surface.lay_on(&mut made, 4 << 30, "{}", true, Some("notmpcopyup"));
+        let emptied = format!("{options},notmpcopyup");
+        assert!(made.tmpfs.unwrap().values().all(|given| *given == emptied));
     }
 }

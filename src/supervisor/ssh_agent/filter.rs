@@ -6,10 +6,11 @@
 //!  sign ─────────────▶ a login at that very session that names its server, with a key of this run? ─▶ passed
 //!  anything else ────▶ failure
 //! ```
-//! What a server's key has signed binds nobody: whoever holds that key can sign the session of any
-//! other server. So the login itself must name the key (`publickey-hostbound-v00@openssh.com`), and
-//! no other server takes it. A plain login names no server. It is signed where the person
-//! consented to that for the server, and then whoever holds the server's key can use it elsewhere.
+//! A signature of a server's key binds nobody: everybody who holds that key can sign the session of
+//! any other server. So the login itself must name the key (`publickey-hostbound-v00@openssh.com`),
+//! and no other server takes it. A plain login names no server. It is signed where the person
+//! consented to that for the server, and then everybody who holds the server's key can use it
+//! elsewhere.
 
 use std::collections::BTreeSet;
 
@@ -235,7 +236,7 @@ mod tests {
         }
     }
 
-    /// Whoever holds a permitted server's key signs the session of another server with it. The
+    /// A holder of a permitted server's key signs the session of another server with it. The
     /// login there is refused: a plain one for want of consent, one that names the other server.
     #[test]
     fn a_session_that_a_server_s_key_signed_for_another_server_is_no_login_there() {

@@ -24,14 +24,7 @@ use crate::wire::forward::{ASK_PORTS, Answer, BEAT, CONTROL, SILENCE, line_of_po
 pub(crate) fn forward() -> Result<(), Failure> {
     go_first();
     capabilities::drop_all()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(failed("cannot start the runtime"))?;
-    let carried = runtime.block_on(carry());
-    // A read of stdin may still wait.
-    runtime.shutdown_background();
-    carried
+    exec_stream::block_on(carry()).map_err(failed("cannot start the runtime"))?
 }
 
 /// Lets the kernel end this process before the one that holds the fence, where memory is short.

@@ -83,6 +83,9 @@ pub(crate) struct Dialect {
     pub(crate) network_owner: NetworkOwner,
     /// A file that the engine lays into every container beside hosts, hostname and resolv.conf.
     pub(crate) container_mark: Option<&'static str>,
+    /// The option of a place in memory by which it begins empty. Podman copies into it what lies
+    /// beneath, before anything is mounted in it (seen: Podman 5.4.2).
+    pub(crate) empty_memory: Option<&'static str>,
     /// The engine's answer to a list of paths that are to be read-only.
     pub(crate) read_only_paths: ReadOnlyPaths,
 

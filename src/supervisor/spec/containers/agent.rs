@@ -44,7 +44,7 @@ pub(crate) fn agent(
         readonly_paths: agent.names_read_only.then(etc::read_only_paths),
         ..Default::default()
     };
-    agent.surface.lay_on(&mut host, agent.limits.memory, filter, agent.is_root());
+    agent.surface.lay_on(&mut host, agent.limits.memory, filter, agent.is_root(), agent.empty_memory);
     let (entrypoint, cmd) = words(agent);
     ContainerCreateBody {
         image: Some(agent.image.id.clone()),

@@ -41,6 +41,7 @@ fn plain() -> AgentSpec {
         data: vec![],
         first_volume: 0,
         home: None,
+        empty_memory: None,
         names_read_only: false,
         handed: true,
         trust: true,
