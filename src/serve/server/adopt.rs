@@ -255,8 +255,8 @@ impl Serving {
         }
     }
 
-    /// Tells whether a member that runs may go on: its fence stands, a `serve` started it and let it
-    /// begin, and its files lie below projects that are still given.
+    /// Tells whether a member that runs may go on: its fence stands, a `serve` started it and let
+    /// it begin, and its files lie below projects that are still given.
     fn may_go_on(&self, member: &ServedMember) -> bool {
         let is_given = |ask: &BindAsk| self.facts.roots.iter().any(|root| ask.source.starts_with(&root.path));
         let was_begun = |files: &MemberFiles| {

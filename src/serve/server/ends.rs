@@ -155,7 +155,8 @@ impl Serving {
         }
     }
 
-    /// Forgets a member that is not on the engine any more; tells whether what it left was put back.
+    /// Forgets a member that is not on the engine any more; tells whether what it left was put
+    /// back.
     async fn gone(self: &Rc<Self>, member: &Rc<ServedMember>) -> bool {
         member.is_leaving.set(true);
         let settled = self.settle(member).await;
@@ -175,8 +176,8 @@ impl Serving {
         settled
     }
 
-    /// Forgets the files of a member that is gone, with the volumes of its own, once what it left was
-    /// put back. An engine that does not say that it has ended is asked again and again.
+    /// Forgets the files of a member that is gone, with the volumes of its own, once what it left
+    /// was put back. An engine that does not say that it has ended is asked again and again.
     async fn forget_gone(self: &Rc<Self>, member: &Rc<ServedMember>, volumes: bool, settled: bool) {
         if settled {
             self.forget_files(member.covers, volumes).await;
