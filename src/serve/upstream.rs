@@ -101,7 +101,7 @@ fn host(spec: &MemberSpec, seam: Seam<'_>) -> HostConfig {
         shm: limits.shm,
     };
     // The code of a run decides over rights; of its list a client can take some away.
-    surface.lay_on(&mut host, limits.memory, seam.filter, spec.is_root());
+    surface.lay_on(&mut host, limits.memory, seam.filter, spec.is_root(), None);
     if spec.is_root() {
         host.cap_add = Some(spec.capabilities.clone());
     }

@@ -127,9 +127,8 @@ impl Serving {
         let covers_of = looked.iter().flat_map(|looked| &looked.laying.served);
         refuse_covers(covers_of.map(|served| served.target.as_str()), &spec.mounts, &self.facts.roots)?;
         spec.warnings.extend(looked.iter().flat_map(|looked| looked.warnings.clone()));
-        let held = self.volumes.hold(named_volumes(spec)).await?;
         // Nothing that is mounted is removed before the container has it.
-        let _volumes = self.volumes_turn.read().await;
+        let held = self.hold_volumes(named_volumes(spec)).await?;
         let mut mounts = Vec::new();
         for mount_of in &spec.mounts {
             mounts.push(self.mount(mount_of, covers, &held).await?);
@@ -172,11 +171,12 @@ impl Serving {
             disk: None,
             readonly_paths: None,
         };
+        let fills = filled(&seam.mounts);
         let body = serde_json::to_string(&create_body(spec, seam))
             .map_err(|error| Denied::new(500, format!("the body cannot be written: {error}")))?;
         let query = [("name", Serving::engine_name(fence, name)), ("platform", spec.platform.to_string())];
         let line = Line::new("POST", "/containers/create", &query);
-        let id = self.ask_engine(&line, version, body, held).await?;
+        let id = self.ask_engine(&line, version, body, Filling { held, fills }).await?;
         let names = names(spec, name, &id);
         self.name_others(spec);
         Ok(Rc::new(ServedMember {
@@ -200,16 +200,22 @@ impl Serving {
         }))
     }
 
-    /// Has the engine make a container; its id. `held`: its volumes, which the engine may fill.
+    /// Has the engine make a container; its id. What it is let fill is on disk until it answers:
+    /// it goes on when this `serve` is killed.
     async fn ask_engine(
         &self,
         line: &Line,
         version: ApiMinor,
         body: String,
-        held: HeldVolumes,
+        filling: Filling,
     ) -> Result<String, Denied> {
+        let Filling { held, fills } = filling;
+        self.fills.add(&fills).await.map_err(|failure| broken(&failure))?;
         // Where it does not answer, it may be filling them still.
         let answer = self.http.send(line, version, Sent::Json(body)).await.inspect_err(|_| held.keep())?;
+        if let Err(failure) = self.fills.take_out(&fills).await {
+            failure.tell();
+        }
         Ok(read(answer).await?["Id"].as_str().unwrap_or_default().to_owned())
     }
 
@@ -304,6 +310,23 @@ impl Serving {
             super::volumes::remove_of(self, covers).await;
         }
     }
+}
+
+/// Volumes of a creation.
+struct Filling {
+    /// All of them, which nobody else gets meanwhile.
+    held: HeldVolumes,
+    /// Those that the engine may fill from the image.
+    fills: BTreeSet<String>,
+}
+
+/// Lists the volumes that the engine may fill from the image.
+fn filled(mounts: &[Mount]) -> BTreeSet<String> {
+    let may_be = |mount: &&Mount| {
+        let options = mount.volume_options.as_ref();
+        mount.typ == Some(MountType::VOLUME) && options.and_then(|options| options.no_copy) != Some(true)
+    };
+    mounts.iter().filter(may_be).filter_map(|mount| mount.source.clone()).collect()
 }
 
 /// Lists the volumes that a client named.

@@ -15,6 +15,7 @@ mod events;
 mod execs;
 mod fences;
 mod files;
+mod fill_record;
 mod found;
 mod http;
 mod image_links;
@@ -55,6 +56,7 @@ use tokio::task::LocalSet;
 
 use self::containers::Received;
 use self::files::Ground;
+use self::fill_record::FillRecord;
 use self::http::{Answer, EngineHttp, denied};
 use self::records::NetworkRecords;
 use self::state::{Facts, RootSpelling, Serving};
@@ -126,14 +128,16 @@ async fn serve_here(request: ServeRequest, signals: &mut Signals) -> Result<u8, 
     fs::create_dir_all(&own).map_err(|error| cannot(&own, &error))?;
     let _held = hold(&own)?;
     let networks = NetworkRecords::read(&own)?;
+    let fills = FillRecord::read(&own)?;
     let elsewhere = || {
         Failure::new(COULD_NOT_RUN, "serve works with an engine whose socket is on this machine")
             .hint("name it: ringfence --engine unix:///run/docker.sock serve")
     };
     let engine = EngineHttp::new(request.engine.socket().ok_or_else(elsewhere)?.to_owned());
     let listener = socket::listen(&path)?;
-    let serving = Serving::new(facts(request, &path, id, own)?, engine, networks);
+    let serving = Serving::new(facts(request, &path, id, own)?, engine, networks, fills);
     let found = until_signal(signals, async {
+        serving.find_left_volumes().await?;
         serving.find_again().await?;
         serving.sweep().await
     })

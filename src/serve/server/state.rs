@@ -7,10 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use netpolicy::policy::Policy;
-use tokio::sync::RwLock;
 
 use super::fences::MemberFence;
 use super::files::Ground as FileGround;
+use super::fill_record::FillRecord;
 use super::http::EngineHttp;
 use super::image_links::KnownLinks;
 use super::members::ServedMember;
@@ -97,17 +97,22 @@ pub(crate) struct Serving {
     pub(crate) names: RefCell<Vec<String>>,
     /// Published ports of members that are being made: the fence, and how many.
     pub(crate) promised: RefCell<Vec<(WorkflowId, usize)>>,
-    /// Shared by creations while volumes wait for their container; a removal has it alone.
-    pub(crate) volumes_turn: RwLock<()>,
     /// Volumes that are being given.
     pub(crate) volumes: Rc<VolumeHolds>,
+    /// Volumes that the engine is being let fill, on disk.
+    pub(crate) fills: FillRecord,
     /// Links on the way to places in images.
     pub(crate) links: KnownLinks,
 }
 
 impl Serving {
     /// Begins without members.
-    pub(crate) fn new(facts: Facts, http: EngineHttp, networks: NetworkRecords) -> Rc<Serving> {
+    pub(crate) fn new(
+        facts: Facts,
+        http: EngineHttp,
+        networks: NetworkRecords,
+        fills: FillRecord,
+    ) -> Rc<Serving> {
         Rc::new(Serving {
             facts,
             http,
@@ -118,8 +123,8 @@ impl Serving {
             work: ClientWork::new(),
             names: RefCell::default(),
             promised: RefCell::default(),
-            volumes_turn: RwLock::default(),
-            volumes: Rc::default(),
+            volumes: Rc::new(VolumeHolds::after(fills.names())),
+            fills,
             links: KnownLinks::default(),
         })
     }

@@ -5,7 +5,8 @@
 //! ```
 //! Engines fill a volume as root and by its paths. A program that has the volume could put links
 //! there meanwhile. So it counts who made a volume and who got it, and never what is in it. Until
-//! the engine has answered a creation, no other creation gets its volumes.
+//! the engine has answered a creation, no other creation gets its volumes, and none is removed.
+//! Where it never answers, also because this `serve` was killed meanwhile, nobody gets them.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -20,15 +21,17 @@ use crate::serve::text::shown;
 /// Time in which another creation gives a volume back.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The volumes that creations hold, and those that no container ever got.
+/// The volumes that creations and removals hold, and those that no container ever got.
 #[derive(Default)]
 pub(crate) struct VolumeHolds {
     held: RefCell<BTreeSet<String>>,
     untouched: RefCell<BTreeSet<String>>,
+    /// Volumes of creations whose end nobody saw: the engine may be filling them still.
+    left: RefCell<BTreeSet<String>>,
     freed: Notify,
 }
 
-/// Volumes that one creation holds, until it is dropped.
+/// Volumes that one creation or removal holds, until it is dropped.
 pub(crate) struct HeldVolumes {
     of: Rc<VolumeHolds>,
     names: RefCell<BTreeSet<String>>,
@@ -43,11 +46,17 @@ impl Drop for HeldVolumes {
 }
 
 impl VolumeHolds {
+    /// Begins with what an earlier `serve` left.
+    pub(crate) fn after(left: BTreeSet<String>) -> VolumeHolds {
+        VolumeHolds { left: RefCell::new(left), ..VolumeHolds::default() }
+    }
+
     /// Holds volumes, all of them or none, once nobody else does.
     ///
     /// # Errors
-    /// When another creation does not give one back.
+    /// When another creation does not give one back, or nobody saw the end of one.
     pub(crate) async fn hold(self: &Rc<Self>, names: BTreeSet<String>) -> Result<HeldVolumes, Denied> {
+        self.refuse_left(&names)?;
         let free = async {
             loop {
                 let freed = self.freed.notified();
@@ -57,13 +66,32 @@ impl VolumeHolds {
                 freed.await;
             }
         };
-        if tokio::time::timeout(PATIENCE, free).await.is_err()
+        let waited = tokio::time::timeout(PATIENCE, free).await;
+        self.refuse_left(&names)?;
+        if waited.is_err()
             && let Some(name) = self.first_held(&names)
         {
             return Err(filling(&name));
         }
+        Ok(self.held_now(names))
+    }
+
+    /// Holds a volume that is to be removed, if nobody else does.
+    ///
+    /// # Errors
+    /// When somebody does, or nobody saw the end of its creation.
+    pub(crate) fn hold_to_remove(self: &Rc<Self>, name: &str) -> Result<HeldVolumes, Denied> {
+        let names = BTreeSet::from([name.to_owned()]);
+        self.refuse_left(&names)?;
+        match self.first_held(&names) {
+            Some(name) => Err(filling(&name)),
+            None => Ok(self.held_now(names)),
+        }
+    }
+
+    fn held_now(self: &Rc<Self>, names: BTreeSet<String>) -> HeldVolumes {
         self.held.borrow_mut().extend(names.iter().cloned());
-        Ok(HeldVolumes { of: Rc::clone(self), names: RefCell::new(names) })
+        HeldVolumes { of: Rc::clone(self), names: RefCell::new(names) }
     }
 
     fn first_held(&self, names: &BTreeSet<String>) -> Option<String> {
@@ -71,12 +99,23 @@ impl VolumeHolds {
         names.iter().find(|name| held.contains(*name)).cloned()
     }
 
-    /// Refuses to remove a volume that a creation holds.
-    ///
-    /// # Errors
-    /// When one does.
-    pub(crate) fn may_go(&self, name: &str) -> Result<(), Denied> {
-        if self.held.borrow().contains(name) { Err(filling(name)) } else { Ok(()) }
+    fn refuse_left(&self, names: &BTreeSet<String>) -> Result<(), Denied> {
+        let left = self.left.borrow();
+        match names.iter().find(|name| left.contains(*name)) {
+            Some(name) => Err(unseen(name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Lists the volumes of creations whose end nobody saw.
+    pub(crate) fn left(&self) -> BTreeSet<String> {
+        self.left.borrow().clone()
+    }
+
+    /// Gives up a volume of such a creation, which is not on the engine any more.
+    pub(crate) fn is_gone(&self, name: &str) {
+        self.left.borrow_mut().remove(name);
+        self.forget(name);
     }
 
     /// Forgets a volume that is gone.
@@ -103,10 +142,19 @@ impl HeldVolumes {
         self.names.borrow().contains(name) && self.of.untouched.borrow_mut().remove(name)
     }
 
-    /// Holds the volumes for as long as this `serve` lives: the engine may be filling them still.
+    /// Gives the volumes to nobody any more: the engine may be filling them still.
     pub(crate) fn keep(&self) {
-        self.names.borrow_mut().clear();
+        self.of.left.borrow_mut().extend(self.names.borrow().iter().cloned());
     }
+}
+
+fn unseen(name: &str) -> Denied {
+    let name = shown(name);
+    let what = format!(
+        "the engine was let fill the volume {name} from an image, and nobody saw the end of that; use \
+         another volume, or remove this one with the real engine: docker --context default volume rm {name}"
+    );
+    Denied::new(409, what)
 }
 
 fn filling(name: &str) -> Denied {
@@ -155,7 +203,7 @@ mod tests {
         let held = holds.hold(names(&["v"])).await.unwrap();
         held.add("drawn");
         for name in ["v", "drawn"] {
-            assert_eq!(holds.may_go(name).unwrap_err().status, 409);
+            assert_eq!(holds.hold_to_remove(name).err().unwrap().status, 409);
             let began = Instant::now();
             let refused = holds.hold(names(&["a", name])).await.err().unwrap();
             assert!(refused.status == 409 && refused.message.contains(name), "{refused:?}");
@@ -165,9 +213,36 @@ mod tests {
         drop(holds.hold(names(&["a"])).await.unwrap());
         let (waits, gives) = (holds.hold(names(&["drawn", "v"])), async { drop(held) });
         let (next, ()) = tokio::join!(waits, gives);
-        let next = next.unwrap();
-        next.keep();
-        drop(next);
-        assert!(holds.hold(names(&["v"])).await.is_err(), "the engine never answered");
+        drop(next.unwrap());
+        // A removal holds a volume as a creation does.
+        let goes = holds.hold_to_remove("v").unwrap();
+        assert!(holds.hold_to_remove("v").is_err());
+        let (waits, gone) = (holds.hold(names(&["v"])), async { drop(goes) });
+        assert!(tokio::join!(waits, gone).0.is_ok(), "it is made anew after that");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_volume_of_a_creation_that_nobody_saw_end_is_given_to_nobody() {
+        let holds = Rc::new(VolumeHolds::default());
+        let next = holds.hold(names(&["v"])).await.unwrap();
+        next.made("v");
+        let (waits, never) = (holds.hold(names(&["v"])), async {
+            next.keep();
+            drop(next);
+        });
+        let refused = tokio::join!(waits, never).0.err().unwrap();
+        assert!(refused.status == 409 && refused.message.contains("nobody saw the end"), "{refused:?}");
+        // As it is for the next `serve`, which finds the name on disk.
+        for holds in [holds, Rc::new(VolumeHolds::after(names(&["v"])))] {
+            let began = Instant::now();
+            assert!(holds.hold(names(&["a", "v"])).await.is_err());
+            assert!(holds.hold_to_remove("v").is_err());
+            assert!(began.elapsed() < PATIENCE, "nobody waits for it");
+            assert!(holds.hold(names(&["a"])).await.is_ok(), "the control");
+            assert_eq!(holds.left(), names(&["v"]));
+            holds.is_gone("v");
+            let held = holds.hold(names(&["v"])).await.unwrap();
+            assert!(!held.is_first("v"), "it is another one by now, and was not made here");
+        }
     }
 }

@@ -7,6 +7,7 @@ use bollard::models::VolumeCreateRequest;
 use bollard::query_parameters::{ListVolumesOptions, RemoveVolumeOptions};
 use serde_json::{Value, json};
 
+use super::fences::broken;
 use super::http::{Answer, json, nothing};
 use super::state::Serving;
 use super::volume_holds::HeldVolumes;
@@ -18,6 +19,7 @@ use crate::serve::request::filters::Filters;
 use crate::serve::request::version::ApiMinor;
 use crate::supervisor::engine::{describe, is_missing};
 use crate::supervisor::spec::workflow::LABEL_SERVE;
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
 
 /// The engine's own label of volumes that nobody named.
@@ -133,16 +135,13 @@ fn shown(found: Value) -> Value {
 
 /// Removes the volumes that go with a member.
 pub(crate) async fn remove_of(serving: &Serving, member: WorkflowId) {
-    let _alone = serving.volumes_turn.write().await;
     let Ok(volumes) = all(serving, false).await else { return };
     let of = |volume: &Value| volume["Labels"][LABEL_OF].as_str() == Some(&member.to_string());
-    for volume in volumes.iter().filter(|volume| of(volume)) {
-        let name = volume["Name"].as_str().unwrap_or_default();
-        let options: Option<RemoveVolumeOptions> = None;
-        if let Err(error) = serving.facts.engine.api.remove_volume(name, options).await
-            && !is_missing(&error)
+    for name in names(&volumes.into_iter().filter(of).collect::<Vec<_>>()) {
+        if let Err(denied) = serving.remove_own(&name).await
+            && denied.status != 404
         {
-            crate::term::talk(format_args!("a volume is left: {}", crate::term::line(&describe(&error))));
+            crate::term::talk(format_args!("a volume is left: {}", crate::term::line(&denied.message)));
         }
     }
 }
@@ -165,7 +164,7 @@ impl Serving {
             Some(name) => (name, VolumeOf::Named),
             None => (drawn_name()?, VolumeOf::Nameless),
         };
-        let held = self.volumes.hold(BTreeSet::from([name.clone()])).await?;
+        let held = self.hold_volumes(BTreeSet::from([name.clone()])).await?;
         let name = make_volume(self, &name, &spec.labels, of, &held).await?;
         drop(held);
         Ok(json(201, &self.volume(&name).await?))
@@ -203,22 +202,75 @@ impl Serving {
         Ok(json(200, &json!({ "Volumes": found.map(shown).collect::<Vec<_>>(), "Warnings": null })))
     }
 
+    /// Holds volumes for a creation. One whose filling nobody saw the end of is another one once it
+    /// was gone.
+    ///
+    /// # Errors
+    /// When one is not to be had, or the engine does not answer.
+    pub(crate) async fn hold_volumes(&self, names: BTreeSet<String>) -> Result<HeldVolumes, Denied> {
+        let left = self.volumes.left();
+        for name in names.intersection(&left) {
+            self.look_for_left(name).await?;
+        }
+        self.volumes.hold(names).await
+    }
+
+    /// Looks for the volumes that an earlier `serve` let the engine fill.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub(crate) async fn find_left_volumes(&self) -> Result<(), Failure> {
+        for name in self.volumes.left() {
+            let found = self.look_for_left(&name).await;
+            found.map_err(|denied| Failure::new(COULD_NOT_RUN, denied.message))?;
+        }
+        let left = self.volumes.left();
+        if !left.is_empty() {
+            let names = left.into_iter().collect::<Vec<_>>().join(", ");
+            crate::term::essential(format_args!(
+                "the engine may still be filling volumes for an earlier serve, and no container gets them: {}",
+                crate::term::line(&names)
+            ));
+        }
+        Ok(())
+    }
+
+    /// Gives up a left volume that is gone.
+    async fn look_for_left(&self, name: &str) -> Result<(), Denied> {
+        if owner_of(self, name).await?.is_none() {
+            let names = BTreeSet::from([name.to_owned()]);
+            self.fills.take_out(&names).await.map_err(|failure| broken(&failure))?;
+            self.volumes.is_gone(name);
+        }
+        Ok(())
+    }
+
+    /// Removes an own volume that nobody holds.
+    ///
+    /// # Errors
+    /// When there is none, somebody holds it, or a container has it.
+    async fn remove_own(&self, name: &str) -> Result<(), Denied> {
+        let _held = self.volumes.hold_to_remove(name)?;
+        if owner_of(self, name).await? != Some(FoundVolume::Own) {
+            return Err(Denied::no_volume(name));
+        }
+        let options: Option<RemoveVolumeOptions> = None;
+        let removed = self.facts.engine.api.remove_volume(name, options).await;
+        removed.map_err(|error| Denied::plain(409, describe(&error)))?;
+        self.volumes.forget(name);
+        Ok(())
+    }
+
     /// Removes an own volume.
     ///
     /// # Errors
     /// When there is none, or a container has it.
     pub(crate) async fn remove_volume(&self, name: &str, force: bool) -> Result<Answer, Denied> {
-        let _alone = self.volumes_turn.write().await;
         match owner_of(self, name).await? {
-            Some(FoundVolume::Own) => {}
-            None if force => return Ok(nothing(204)),
+            None if force => {}
+            Some(FoundVolume::Own) => self.remove_own(name).await?,
             _ => return Err(Denied::no_volume(name)),
         }
-        self.volumes.may_go(name)?;
-        let options: Option<RemoveVolumeOptions> = None;
-        let removed = self.facts.engine.api.remove_volume(name, options).await;
-        removed.map_err(|error| Denied::plain(409, describe(&error)))?;
-        self.volumes.forget(name);
         Ok(nothing(204))
     }
 
@@ -228,20 +280,14 @@ impl Serving {
     /// When the engine does not answer.
     pub(crate) async fn prune_volumes(&self, filters: &Filters, version: ApiMinor) -> Result<Answer, Denied> {
         let takes_named = volume_prune(filters, version)?;
-        let _alone = self.volumes_turn.write().await;
+        let is_meant = |found: &Value| {
+            let labels = labels_of(found);
+            (takes_named || labels.contains_key(NAMELESS)) && filters.admits_labels(&labels)
+        };
         let mut removed = Vec::new();
-        for found in all(self, true).await? {
-            if !takes_named && !labels_of(&found).contains_key(NAMELESS) {
-                continue;
-            }
-            let name = found["Name"].as_str().unwrap_or_default();
-            let options: Option<RemoveVolumeOptions> = None;
-            if filters.admits_labels(&labels_of(&found))
-                && self.volumes.may_go(name).is_ok()
-                && self.facts.engine.api.remove_volume(name, options).await.is_ok()
-            {
-                self.volumes.forget(name);
-                removed.push(name.to_owned());
+        for name in names(&all(self, true).await?.into_iter().filter(is_meant).collect::<Vec<_>>()) {
+            if self.remove_own(&name).await.is_ok() {
+                removed.push(name);
             }
         }
         Ok(json(200, &pruned("VolumesDeleted", &removed)))
