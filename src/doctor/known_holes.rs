@@ -4,13 +4,15 @@
 use netpolicy::policy::Date;
 
 use super::cves::{FRESH_DAYS, Vulnerabilities};
-use super::facts::Component;
+use super::facts::{Component, Engine as EngineFacts};
 use super::gather;
 use super::judge::vulnerabilities::{self, Exposure};
 use crate::supervisor::engine::Engine;
 
-/// Programs that start containers.
+/// Programs that start containers, of which the list says something.
 const RUNTIMES: [&str; 2] = ["runc", "crun"];
+/// Names under which engines have the first of them by default.
+const DEFAULTS: [&str; 2] = ["", "io.containerd.runc.v2"];
 /// Name of the engine's own part.
 const ENGINE: &str = "engine";
 
@@ -28,10 +30,11 @@ pub(crate) struct KnownHoles {
 /// Judges an engine by what it says of itself.
 pub(crate) fn of_engine(engine: &Engine) -> KnownHoles {
     let (_, itself) = gather::said(engine);
-    of(&itself.components, &Vulnerabilities::built_in(), crate::host::clock::today())
+    of(&itself, &Vulnerabilities::built_in(), crate::host::clock::today())
 }
 
-fn of(components: &[Component], known: &Result<Vulnerabilities, String>, today: Date) -> KnownHoles {
+fn of(engine: &EngineFacts, known: &Result<Vulnerabilities, String>, today: Date) -> KnownHoles {
+    let components = &engine.components;
     let mut found = KnownHoles::default();
     let known = match known {
         Ok(known) => known,
@@ -40,12 +43,17 @@ fn of(components: &[Component], known: &Result<Vulnerabilities, String>, today: 
             return found;
         }
     };
-    let told = |names: &[&str]| components.iter().any(|part| names.contains(&part.name.as_str()));
-    if !told(&[ENGINE]) {
+    let is_told = |name: &str| components.iter().any(|part| part.name == name);
+    if !is_told(ENGINE) {
         found.unknown.push("the engine does not tell its version".to_owned());
     }
-    if !told(&RUNTIMES) {
-        found.unknown.push("the engine does not tell the version of what starts its containers".to_owned());
+    let runtime = match engine.default_runtime.as_str() {
+        default if DEFAULTS.contains(&default) => RUNTIMES[0],
+        other => other,
+    };
+    if !is_told(runtime) {
+        let what = format!("the engine does not tell the version of {runtime}, which starts its containers");
+        found.unknown.push(what);
     }
     let is_asked = |part: &&Component| RUNTIMES.contains(&part.name.as_str()) || part.name == ENGINE;
     for component in components.iter().filter(is_asked) {
@@ -75,10 +83,14 @@ mod tests {
         Component { name: name.to_owned(), version: version.to_owned(), commit: commit.to_owned() }
     }
 
+    fn with(components: &[Component]) -> EngineFacts {
+        EngineFacts { components: components.to_vec(), ..EngineFacts::default() }
+    }
+
     fn judged(components: &[Component]) -> KnownHoles {
         let known = Vulnerabilities::built_in();
         let today = known.as_ref().unwrap().as_of;
-        of(components, &known, today)
+        of(&with(components), &known, today)
     }
 
     #[test]
@@ -108,7 +120,7 @@ mod tests {
         assert!(found.open.is_empty() && found.unknown.len() == 2, "{found:?}");
         assert!(found.unknown[1].contains("a distribution built it"), "{found:?}");
         for (left, missing) in [
-            (part("engine", "29.9.0", commit), "what starts its containers"),
+            (part("engine", "29.9.0", commit), "runc, which starts its containers"),
             (part("runc", "1.3.7", commit), "does not tell its version"),
         ] {
             let found = judged(&[left]);
@@ -116,9 +128,13 @@ mod tests {
         }
         let known = Vulnerabilities::built_in().unwrap();
         let late = netpolicy::policy::day_after(known.as_of, i64::from(FRESH_DAYS) + 1).unwrap();
-        let found = of(&[part("engine", "29.9.0", commit), part("runc", "1.3.7", commit)], &Ok(known), late);
+        let good = with(&[part("engine", "29.9.0", commit), part("runc", "1.3.7", commit)]);
+        let found = of(&good, &Ok(known.clone()), late);
         assert!(found.unknown.len() == 1 && found.unknown[0].contains("update ringfence"), "{found:?}");
-        let unread = of(&debians, &Err("unread".to_owned()), late);
-        assert_eq!(unread.unknown, ["unread"]);
+        let other = EngineFacts { default_runtime: "runsc".to_owned(), ..good.clone() };
+        let today = known.as_of;
+        let found = of(&other, &Ok(known), today);
+        assert!(found.unknown.len() == 1 && found.unknown[0].contains("runsc"), "{found:?}");
+        assert_eq!(of(&good, &Err("unread".to_owned()), late).unknown, ["unread"]);
     }
 }

@@ -106,7 +106,7 @@ fn project(bed: &Testbed, name: &str, program: &Path) -> Result<()> {
     only_the_uplink(bed)
 }
 
-/// What a test framework's author writes.
+/// Script as an author of a test framework writes it.
 const SCRIPT: &str = r#"
 import docker, sys, tarfile, io
 image = sys.argv[1]

@@ -56,6 +56,15 @@ fn beside(bed: &Testbed) -> Result<()> {
     fs::write(project.join("sub/nologin/.env"), "TOKEN=planted-secret\n")?;
     let done = served.try_docker(&["create", "-v", &sub, image, "true"])?;
     ensure!(!done.status.success() && done.stderr.contains("has to be covered"), "{done:?}");
+    // So are git's files, in a whole project beside a part of it.
+    fs::create_dir_all(project.join(".git/objects"))?;
+    fs::create_dir_all(project.join(".git/refs"))?;
+    fs::write(project.join(".git/HEAD"), "ref: refs/heads/main\n")?;
+    fs::write(project.join(".git/config"), "[core]\n\tbare = false\n")?;
+    let file = at("f", "/etc/app.conf");
+    let done = served.try_docker(&["create", "-v", &whole, "-v", &file, image, "true"])?;
+    ensure!(!done.status.success() && done.stderr.contains("has to be covered"), "{done:?}");
+    ensure!(served.docker(&["run", "--rm", "-v", &whole, image, "echo", "whole"])? == "whole\n", "alone");
     served.end()?;
     // The control: a member has exchanged both for links, and the engine makes the place outside.
     fs::remove_dir_all(project.join("sub"))?;
@@ -110,15 +119,15 @@ fn variant(bed: &Testbed) -> Result<()> {
         let own = own.trim();
         let ran = served.docker(&["run", "--rm", "--platform", own, "-w", "/", &image, "echo", "ran"])?;
         ensure!(ran == "ran\n", "{ran}");
-        let asked = format!("/v1.41/containers/create?platform=linux%2F{}", "s390x");
+        let asked = "/v1.41/containers/create?platform=linux%2Fs390x";
         let body = format!(r#"{{"Image":"{image}"}}"#);
-        let other = served.post(&asked, "application/json", &body)?;
+        let other = served.post(asked, "application/json", &body)?;
         ensure!(other.contains("400 Bad Request") && other.contains(own), "{other}");
         // The working directory of the image lies behind a link: with a mount it is refused.
         let done = served.try_docker(&["run", "--rm", "-v", "variant:/v", &image, "true"])?;
         let is_told = done.stderr.contains("WorkingDir") && done.stderr.contains("to /srv/ws");
         ensure!(done.status.code() == Some(125) && is_told, "{done:?}");
-        let deep = format!("x:{}", "/d".repeat(40));
+        let deep = format!("deep:{}", "/d".repeat(40));
         let done = served.try_docker(&["create", "-v", &deep, "-w", "/", &image, "true"])?;
         ensure!(!done.status.success() && done.stderr.contains("parts"), "{done:?}");
         let done = served.try_docker(&["create", labels, "true"])?;

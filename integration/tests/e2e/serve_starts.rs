@@ -256,7 +256,7 @@ fn filled(bed: &Testbed) -> Result<()> {
         served.docker(&["create", "--name", "fills", "-v", "has:/data", &image, "true"])?;
         let listed = served.docker(&["exec", "has", "ls", "-A", "/v"])?;
         ensure!(listed.is_empty(), "nothing is written into what somebody has: {listed}");
-        // The first container of a volume gets what its image has there, whoever made the volume.
+        // The first container of a volume gets what its image has there, though a client made it.
         served.docker(&["volume", "create", "new"])?;
         for volume in ["new:/data", "other:/data", "/data"] {
             let listed = served.docker(&["run", "--rm", "-v", volume, &image, "ls", "/data"])?;

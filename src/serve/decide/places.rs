@@ -6,7 +6,7 @@
 //! So where a container has such a part, nothing is placed inside a mount whose files others have.
 //! A whole `--project` directory is in nobody's reach, and memory is new.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use super::facts::{Ground, ProjectRoot};
 use super::member::{MemberMount, MountSource};
@@ -14,6 +14,8 @@ use crate::serve::denied::Denied;
 use crate::serve::text::shown;
 use crate::supervisor::spec::image_volumes::cleaned;
 
+/// A link that most images have, and where it leads. Some images declare a volume there.
+pub(crate) const STATE: (&str, &str) = ("/var/run", "/run");
 /// Places of the kernel's: a working directory there can be an open file of the runtime's.
 const KERNELS: [&str; 3] = ["/proc", "/sys", "/dev"];
 
@@ -31,10 +33,22 @@ fn part<'a>(mounts: &'a [MemberMount], roots: &[ProjectRoot]) -> Option<&'a Path
 
 /// Returns the mount of files that a place lies inside.
 fn around<'a>(place: &str, mounts: &'a [MemberMount]) -> Option<&'a MemberMount> {
+    let place = led(place);
     mounts.iter().find(|mount| {
         let has_files = !matches!(mount.source, MountSource::Memory { .. });
-        has_files && mount.target != place && Path::new(place).starts_with(&mount.target)
+        let target = led(&mount.target);
+        has_files && target != place && place.starts_with(&target)
     })
+}
+
+/// Returns a place as most images lead it: by their one link that is let pass.
+fn led(place: &str) -> PathBuf {
+    let (link, leads_to) = STATE;
+    match Path::new(place).strip_prefix(link) {
+        Ok(below) if below.as_os_str().is_empty() => PathBuf::from(leads_to),
+        Ok(below) => Path::new(leads_to).join(below),
+        Err(_) => PathBuf::from(place),
+    }
 }
 
 /// Refuses a place inside a mount, where a part of a project is mounted too.

@@ -25,6 +25,7 @@ use super::fences::random;
 use super::http::{EngineHttp, Sent};
 use super::state::Serving;
 use crate::serve::decide::member::{MemberSpec, MountSource};
+use crate::serve::decide::places::STATE;
 use crate::serve::denied::Denied;
 use crate::serve::request::upstream_line::Line;
 use crate::serve::request::version::ApiMinor;
@@ -51,8 +52,6 @@ const OWN: [&str; 2] = ["/etc", NOTICE];
 /// Files of ringfence's that are mounted in every container. By a link there a file would be made
 /// where it leads, also in what a client has mounted.
 const NAME_FILES: [&str; 3] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
-/// A link that most images have, and where it leads. Some images declare a volume there.
-const STATE: (&str, &str) = ("/var/run", "/run");
 /// Answers that are remembered.
 const MOST: usize = 10_000;
 /// The most parts of a place: the engine is asked for each.

@@ -1,5 +1,5 @@
-//! What `stop` and `gc` left while no `serve` was there: files of fences, and memberships of members.
-//! Volumes stay: a client that removes a container keeps them, too.
+//! Leftovers of `stop` and `gc` while no `serve` was there: files of fences, and memberships of
+//! members. Volumes stay: a client that removes a container keeps them, too.
 
 use std::collections::BTreeSet;
 use std::fs;

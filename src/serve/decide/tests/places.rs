@@ -37,6 +37,8 @@ fn beside_a_part_of_a_project_nothing_lies_inside_a_mount() {
         (r#""Binds":["/home/u/p/file:/h"]"#, "/data/a", &["/data"]),
         // Ringfence's notice lies there.
         (r#""Binds":["/home/u/p/file:/h"]"#, "", &["/run"]),
+        (r#""Binds":["/home/u/p/file:/h"]"#, "", &["/var/run"]),
+        (r#""Binds":["/home/u/p/file:/h","own:/var/run/app","fresh:/run/app/a"]"#, "", &[]),
     ] {
         let denied = refused(placed(fields, workdir, declared));
         assert!(denied.message.contains("part of a project"), "{fields}: {}", denied.message);
@@ -72,8 +74,7 @@ fn parts_alone_and_whole_projects_with_mounts_inside_are_given() {
 
 #[test]
 fn no_working_directory_is_the_kernels() {
-    for place in ["/proc", "/proc/self/fd/8", "/sys/fs", "/dev/fd/7", "//proc/1", "/w/../proc/self", "/./dev"]
-    {
+    for place in ["/proc", "/proc/1/fd/8", "/sys/fs", "/dev/fd/7", "//proc/1", "/w/../proc/self", "/./dev"] {
         let made = refused(with(&format!(r#""WorkingDir":"{place}""#)));
         assert!(made.message.contains("WorkingDir") && made.message.contains("/proc"), "{place}: {made:?}");
         let body = format!(r#"{{"Cmd":["x"],"WorkingDir":"{place}"}}"#);
@@ -83,7 +84,7 @@ fn no_working_directory_is_the_kernels() {
     }
     let mut found = found();
     if let Some(image) = &mut found.image {
-        image.workdir = "/proc/self/fd/8".to_owned();
+        image.workdir = "/proc/1/fd/8".to_owned();
     }
     let taken = fields::read::<CreateBody>(br#"{"Image":"x"}"#).unwrap();
     let ask = CreateAsk { name: None, platform: None, taken };
