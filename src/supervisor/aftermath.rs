@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::live;
 use crate::supervisor::spec::workflow::{Helpers, Workflow};
-use crate::term::Failure;
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::WorkflowId;
 use crate::workspace::aftermath::{self, Abandoned, Aftermath, SettleReport, list};
 use crate::workspace::masks::Covered;
@@ -38,10 +38,41 @@ pub(crate) async fn settle(
     if held.is_none() || !has_ended(engine, container).await {
         return None;
     }
-    let mut told = held.take()?.settle();
-    review::look_for_stand_ins(workflow.id, &mut told);
+    let told = put_back(held.take()?, workflow.id);
+    Some(recorded(engine, workflow, told, covered).await)
+}
+
+/// Does the same on a thread of its own: a process that supervises others waits for no disk.
+pub(crate) async fn settle_apart(
+    engine: &Engine,
+    workflow: &Workflow,
+    container: &str,
+    held: &mut Option<Aftermath>,
+    covered: Option<&Covered>,
+) -> Option<Report> {
+    if held.is_none() || !has_ended(engine, container).await {
+        return None;
+    }
+    let (aftermath, id) = (held.take()?, workflow.id);
+    // A thread that ended with a panic has told it, and its journal is there for the next command.
+    let told = tokio::task::spawn_blocking(move || put_back(aftermath, id)).await.ok()?;
+    Some(recorded(engine, workflow, told, covered).await)
+}
+
+fn put_back(aftermath: Aftermath, id: WorkflowId) -> SettleReport {
+    let mut told = aftermath.settle();
+    review::look_for_stand_ins(id, &mut told);
+    told
+}
+
+async fn recorded(
+    engine: &Engine,
+    workflow: &Workflow,
+    mut told: SettleReport,
+    covered: Option<&Covered>,
+) -> Report {
     told.uncovered = covered.map(Covered::moved).unwrap_or_default();
-    Some(record(engine, &workflow.helpers(), workflow.id, told).await)
+    record(engine, &workflow.helpers(), workflow.id, told).await
 }
 
 /// Has it written down: in the events, and where these do not hold all of it, in a list.
@@ -82,15 +113,46 @@ pub(crate) async fn settle_abandoned(
     id: WorkflowId,
     helpers: Option<Helpers>,
 ) -> Result<bool, Failure> {
-    let Some(Abandoned { mut told, of }) = aftermath::settle_abandoned(id)? else { return Ok(false) };
-    review::look_for_stand_ins(id, &mut told);
+    let Some(abandoned) = put_back_abandoned(id)? else { return Ok(false) };
+    Ok(tell_abandoned(engine, id, helpers, abandoned).await)
+}
+
+/// Does the same on a thread of its own, for a process that supervises others.
+pub(crate) async fn settle_abandoned_apart(
+    engine: &Engine,
+    id: WorkflowId,
+    helpers: Helpers,
+) -> Result<(), Failure> {
+    let settling = tokio::task::spawn_blocking(move || put_back_abandoned(id));
+    let settled = settling.await.map_err(|_| Failure::new(COULD_NOT_RUN, "the putting back was ended"))?;
+    if let Some(abandoned) = settled? {
+        tell_abandoned(engine, id, Some(helpers), abandoned).await;
+    }
+    Ok(())
+}
+
+fn put_back_abandoned(id: WorkflowId) -> Result<Option<Abandoned>, Failure> {
+    let mut settled = aftermath::settle_abandoned(id)?;
+    if let Some(abandoned) = &mut settled {
+        review::look_for_stand_ins(id, &mut abandoned.told);
+    }
+    Ok(settled)
+}
+
+async fn tell_abandoned(
+    engine: &Engine,
+    id: WorkflowId,
+    helpers: Option<Helpers>,
+    abandoned: Abandoned,
+) -> bool {
+    let Abandoned { told, of } = abandoned;
     let any = !told.is_empty();
     let report = match helpers {
         Some(helpers) => record(engine, &helpers, id, told).await,
         None => Report::listed(told, id),
     };
     tell_of_another(&report, id, &of);
-    Ok(any)
+    any
 }
 
 /// Puts back after workflows that are not on the engine any more; `living` are.

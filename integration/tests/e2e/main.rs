@@ -69,6 +69,7 @@ mod serve;
 mod serve_attacks;
 mod serve_clients;
 mod serve_ends;
+mod serve_fills;
 mod serve_places;
 mod serve_starts;
 mod services;
@@ -165,6 +166,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("serve_attacks", serve_attacks::TESTS, true),
         ("serve_clients", serve_clients::TESTS, true),
         ("serve_ends", serve_ends::TESTS, true),
+        ("serve_fills", serve_fills::TESTS, true),
         ("serve_places", serve_places::TESTS, true),
         ("serve_starts", serve_starts::TESTS, true),
         ("services", services::TESTS, true),

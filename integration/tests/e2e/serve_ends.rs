@@ -159,6 +159,7 @@ fn under_way(bed: &Testbed) -> Result<()> {
     let served = Served::start(bed, "under-way", &[], Some(&project))?;
     until("what was not let begin is ended", SOON, || runs(bed, &waits).is_ok_and(|runs| !runs))?;
     ensure!(served.docker(&["exec", "young", "echo", "inside"])? == "inside\n", "what was goes on");
+    ensure!(fs::read(words)? == b"ask\ngo\n", "what was not let begin is never taken for begun later");
     // Its start was asked of the engine, and what has files is started once.
     let again = served.try_docker(&["start", "waits"])?;
     ensure!(!again.status.success() && again.stderr.contains("make it again"), "{again:?}");

@@ -114,6 +114,10 @@ fn moved(covers: &[Cover]) -> Option<String> {
 }
 
 #[cfg(test)]
+#[path = "../init/word.rs"]
+mod word;
+
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::path::Path;
@@ -195,5 +199,42 @@ mod tests {
             assert_eq!(run_with(own, &["echo", "ran"]), (125, String::new()), "{own:?}");
         }
         assert!(expect(right(), None).is_err());
+    }
+
+    /// One who took the fence's name, and says a byte from time to time.
+    #[test]
+    fn no_byte_from_time_to_time_keeps_a_first_program_waiting() {
+        const NAME: &[u8] = b"ringfence-test-of-a-slow-word";
+        const LIMIT: Duration = Duration::from_secs(2);
+        let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(NAME).unwrap()).unwrap();
+        let speak = |said: &'static [u8], between: Duration| {
+            let listener = listener.try_clone().unwrap();
+            std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                for byte in said {
+                    // The program has gone.
+                    if stream.write_all(&[*byte]).is_err() {
+                        return;
+                    }
+                    std::thread::sleep(between);
+                }
+                // What is closed unread is reset.
+                stream.shutdown(std::net::Shutdown::Write).unwrap();
+                stream.read_to_end(&mut Vec::new()).unwrap();
+            })
+        };
+        // The control: the same bytes, in time.
+        let spoken = speak(b"\0\0go\n", Duration::from_millis(50));
+        word::await_word(NAME, b"ask", b"go", LIMIT).unwrap();
+        spoken.join().unwrap();
+        for said in [&[b'x'; 600][..], b"\0\0gggggggggggggggggggggggggggggggggggggg"] {
+            let began = std::time::Instant::now();
+            let spoken = speak(said, Duration::from_millis(300));
+            let error = word::await_word(NAME, b"ask", b"go", LIMIT).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+            assert!((LIMIT..LIMIT * 3).contains(&began.elapsed()), "{:?}", began.elapsed());
+            // Its thread ends with the program; here it hears to the end.
+            drop(spoken);
+        }
     }
 }

@@ -13,13 +13,11 @@
 mod first;
 mod kernel;
 mod refusal;
+mod word;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read, Write};
-use std::os::linux::net::SocketAddrExt;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::{SocketAddr, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
@@ -27,7 +25,8 @@ use std::time::Duration;
 
 /// As in `src/wire/handover.rs`.
 const SOCKET: &[u8] = b"ringfence-init";
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The fence has said its word within this time, or never will: no word of a later time counts.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Exit status that the supervisor takes for its own failure.
 const NOT_STARTED: i32 = 125;
 
@@ -46,7 +45,7 @@ fn main() {
         eprintln!("ringfence: the image names no program and none was given");
         exit(NOT_STARTED);
     };
-    if let Err(error) = await_word(ask.as_bytes(), go.as_bytes()) {
+    if let Err(error) = word::await_word(SOCKET, ask.as_bytes(), go.as_bytes(), PATIENCE) {
         eprintln!(
             "ringfence: the agent was not started: nobody could say that every cover is in its place: {error}"
         );
@@ -91,49 +90,4 @@ fn places_of(program: &OsStr) -> Vec<PathBuf> {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).map(|folder| folder.join(program)).collect()
-}
-
-/// Shows the fence what is at each place, and waits for its word. `ask` tells the fence that this
-/// is the agent's first program, and `go` tells this program that the fence has spoken: services in
-/// the same network could reach the socket, or have taken its name.
-fn await_word(ask: &[u8], go: &[u8]) -> io::Result<()> {
-    let address = SocketAddr::from_abstract_name(SOCKET)?;
-    let mut fence = UnixStream::connect_addr(&address)?;
-    fence.set_read_timeout(Some(PATIENCE))?;
-    fence.set_write_timeout(Some(PATIENCE))?;
-    fence.write_all(&[ask, b"\n"].concat())?;
-    let mut places = Vec::new();
-    let mut buffer = [0; 4096];
-    // An empty path ends the list.
-    while !places.ends_with(b"\0\0") {
-        let length = fence.read(&mut buffer)?;
-        if length == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        places.extend_from_slice(&buffer[..length]);
-    }
-    let mut found = String::new();
-    for place in places.split(|byte| *byte == 0).filter(|place| !place.is_empty()) {
-        match look(Path::new(OsStr::from_bytes(place))) {
-            Ok((device, inode)) => found.push_str(&format!("{device} {inode}\n")),
-            Err(error) => found.push_str(&format!("{}\n", error.to_string().replace('\n', " "))),
-        }
-    }
-    fence.write_all(found.as_bytes())?;
-    let mut word = Vec::new();
-    fence.read_to_end(&mut word)?;
-    if !go.is_empty() && word == [go, b"\n"].concat() {
-        Ok(())
-    } else {
-        Err(io::Error::other("the fence found a cover out of its place"))
-    }
-}
-
-/// Returns device and inode of the file at a path that no link leads through.
-fn look(place: &Path) -> io::Result<(u64, u64)> {
-    if place.canonicalize()? != place {
-        return Err(io::Error::other("a link leads there"));
-    }
-    let found = place.symlink_metadata()?;
-    Ok((found.dev(), found.ino()))
 }

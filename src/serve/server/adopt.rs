@@ -255,11 +255,15 @@ impl Serving {
         }
     }
 
-    /// Tells whether a member that runs may go on: its fence stands, somebody let it begin, and its
-    /// files lie below projects that are still given.
+    /// Tells whether a member that runs may go on: its fence stands, a `serve` started it and let
+    /// it begin, and its files lie below projects that are still given.
     fn may_go_on(&self, member: &ServedMember) -> bool {
         let is_given = |ask: &BindAsk| self.facts.roots.iter().any(|root| ask.source.starts_with(&root.path));
-        let of_files = |files: &MemberFiles| was_let_begin(&files.words) && files.asked.iter().all(is_given);
+        let was_begun = |files: &MemberFiles| {
+            // What somebody else started has an empty file, too.
+            member.fence.was_asked(member.covers) && was_let_begin(&files.words)
+        };
+        let of_files = |files: &MemberFiles| was_begun(files) && files.asked.iter().all(is_given);
         member.fence.shared.check().is_none() && member.files.as_ref().is_none_or(of_files)
     }
 }
@@ -271,8 +275,8 @@ fn is_made_with(policy: &Policy, digest: Option<&PolicyDigest>, key: &str) -> bo
     is_that_of(policy) || key.starts_with(ALONE) && cut_off()
 }
 
-/// Tells whether a first program was let begin, by the file with its words: they are in it until
-/// then.
+/// Tells whether a first program that was started was let begin, by the file with its words: they
+/// are in it until then, and for ever where it was not.
 fn was_let_begin(words: &Path) -> bool {
     fs::metadata(words).is_ok_and(|found| found.len() == 0)
 }
@@ -302,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_are_there_say_that_a_start_is_under_way() {
+    fn words_that_are_there_say_that_nobody_let_it_begin() {
         let folder = tempfile::tempdir().unwrap();
         let words = folder.path().join("words");
         assert!(!was_let_begin(&words), "nobody knows");

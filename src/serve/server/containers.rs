@@ -12,6 +12,7 @@ use super::members::ServedMember;
 use super::start::Started;
 use super::state::Serving;
 use super::streams::{Place, RawAsk, hijack};
+use super::whole_answers::WholePlace;
 use crate::serve::answer::container::{
     ENGINES_FILTERS, NamePatterns, OWN_FILTERS, fits, inspect, known_filters, listed, put_command_back,
     put_program_back,
@@ -24,6 +25,10 @@ use crate::serve::request::filters::Filters;
 use crate::serve::request::upstream_line::Line;
 use crate::serve::request::version::ApiMinor;
 use crate::supervisor::spec::workflow::LABEL_SERVE;
+
+/// The longest stop, in seconds, while the whole group waits for it, and one of no other time.
+const LONGEST_STOP: i64 = 30;
+const USUAL_STOP: i64 = 10;
 
 /// A request, as far as handlers need it.
 pub(crate) struct Received {
@@ -50,6 +55,7 @@ impl Serving {
         limit: Option<i64>,
         filters: &Filters,
         version: ApiMinor,
+        place: &WholePlace,
     ) -> Result<Vec<Value>, Denied> {
         known_filters(filters)?;
         let names = NamePatterns::read(filters)?;
@@ -63,18 +69,17 @@ impl Serving {
             query.push(("all", "1".to_owned()));
         }
         let line = Line::new("GET", "/containers/json", &query);
-        let found = self.http.json(&line, version, Sent::Nothing).await?;
+        let found = self.http.whole(&line, version, place).await?;
         let mut shown = Vec::new();
-        for entry in found.as_array().into_iter().flatten() {
+        for entry in if let Value::Array(found) = found { found } else { Vec::new() } {
             let Some(member) = entry["Id"].as_str().and_then(|id| self.members.borrow().get(id).cloned())
             else {
                 continue;
             };
             let running = entry["State"].as_str() == Some("running");
-            let image = entry["ImageID"].as_str().unwrap_or_default();
-            let one = self.show(&member, running, |of| {
-                fits(filters, &names, of, image).then(|| listed(entry.clone(), of))
-            });
+            let image = entry["ImageID"].as_str().unwrap_or_default().to_owned();
+            let one = self
+                .show(&member, running, |of| fits(filters, &names, of, &image).then(|| listed(entry, of)));
             // A long list does not keep others waiting.
             tokio::task::yield_now().await;
             shown.extend(one.map(|mut one| {
@@ -129,8 +134,14 @@ impl Serving {
             | ContainerCall::Stop(Stopping { .. })
             | ContainerCall::Kill { .. }
             | ContainerCall::Pause => {
-                let _turn = self.unless_starting(&member).await?;
-                self.pass(&member, call, version).await
+                let turn = self.unless_starting(&member).await?;
+                match call {
+                    ContainerCall::Stop(stopping) if turn.is_some() => {
+                        let call = ContainerCall::Stop(soon(stopping));
+                        self.pass(&member, &call, version).await
+                    }
+                    call => self.pass(&member, call, version).await,
+                }
             }
         }
     }
@@ -173,12 +184,18 @@ impl Serving {
         let member = Rc::clone(member);
         self.to_its_end(|serving| async move {
             // It is not removed between its end and its start.
-            let _held = Rc::clone(&member.restarts);
-            let stop = ContainerCall::Stop(stopping);
+            let held = Rc::clone(&member.restarts);
             let turn = serving.unless_starting(&member).await?;
+            let stop = ContainerCall::Stop(if turn.is_some() { soon(&stopping) } else { stopping });
             serving.http.json(&stop.upstream(&member.id), version, Sent::Nothing).await?;
             drop(turn);
-            serving.start_or_remove(&member, version).await.map(|_| nothing(204))
+            let started = serving.start_or_remove(&member, version).await;
+            drop(held);
+            if started.is_err() && !member.is_leaving.get() {
+                // It has ended, and its end was passed over.
+                serving.remove_if_asked(&member, version).await;
+            }
+            started.map(|_| nothing(204))
         })
         .await
     }
@@ -201,13 +218,14 @@ impl Serving {
         call: &ContainerCall,
         version: ApiMinor,
     ) -> Result<Answer, Denied> {
-        let found = self.http.json(&call.upstream(&member.id), version, Sent::Nothing).await?;
+        let place = self.whole.place().await?;
+        let found = self.http.whole(&call.upstream(&member.id), version, &place).await?;
         let running = ServedMember::runs(&found);
         let mut shown = self.show(member, running, |of| inspect(found, of));
         if member.files.is_some() {
             put_program_back(&mut shown, member.asked.entrypoint);
         }
-        Ok(json(200, &shown))
+        Ok(place.answer(shown).await)
     }
 
     /// Renames a member. It goes on when the client goes away: the engine and the fence have one
@@ -257,6 +275,7 @@ impl Serving {
     async fn create_exec(&self, member: &ServedMember, received: &Received) -> Result<Answer, Denied> {
         let spec = exec(&read(&received.json)?)?;
         if !member.has_begun.get() {
+            let _place = self.whole.place().await?;
             let now = self.inspect(&member.id, received.version).await?;
             let words = match ServedMember::runs(&now) {
                 true => "it is being started".to_owned(),
@@ -267,5 +286,29 @@ impl Serving {
         let line = ContainerCall::CreateExec.upstream(&member.id);
         let made = self.http.json(&line, received.version, Sent::Json(spec.json().to_string())).await?;
         Ok(json(201, &json!({ "Id": made["Id"] })))
+    }
+}
+
+/// Bounds the time of a stop for which the group waits.
+fn soon(stopping: &Stopping) -> Stopping {
+    let t = match stopping.t.unwrap_or(USUAL_STOP) {
+        t if (0..LONGEST_STOP).contains(&t) => t,
+        _ => LONGEST_STOP,
+    };
+    Stopping { t: Some(t), signal: stopping.signal.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_waits_for_a_stop_for_so_long() {
+        for (asked, given) in
+            [(None, 10), (Some(0), 0), (Some(7), 7), (Some(86_400), 30), (Some(-1), 30), (Some(30), 30)]
+        {
+            let stopping = Stopping { t: asked, signal: Some("HUP".to_owned()) };
+            assert_eq!(soon(&stopping), Stopping { t: Some(given), ..stopping.clone() });
+        }
     }
 }

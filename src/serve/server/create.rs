@@ -30,6 +30,7 @@ use crate::serve::upstream::{Seam, create_body, mount};
 use crate::supervisor::spec::environment;
 use crate::supervisor::spec::places::NOTICE;
 use crate::supervisor::spec::workflow::{LABEL_COVERS, LABEL_GROUP, LABEL_NAMES, LABEL_SERVE, Role};
+use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::init::InitPlace;
 use crate::wire::{EngineId, WorkflowId};
 use crate::workspace::identity::Settings;
@@ -303,13 +304,17 @@ impl Serving {
 
     /// Removes what is kept for a member that is not there, with the volumes of its own.
     pub(crate) async fn forget_files(&self, covers: WorkflowId, volumes: bool) {
-        if let Err(failure) = masks::close(covers) {
-            failure.tell();
-        }
+        close_covers(covers).await.unwrap_or_else(|failure| failure.tell());
         if volumes {
             super::volumes::remove_of(self, covers).await;
         }
     }
+}
+
+/// Removes covers. They lie on a disk that may be slow.
+pub(super) async fn close_covers(of: WorkflowId) -> Result<(), Failure> {
+    let closing = tokio::task::spawn_blocking(move || masks::close(of));
+    closing.await.unwrap_or_else(|_| Err(Failure::new(COULD_NOT_RUN, "the removal of covers was ended")))
 }
 
 /// Volumes of a creation.

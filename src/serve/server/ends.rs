@@ -23,7 +23,7 @@ use crate::serve::request::upstream_line::Line;
 use crate::serve::request::version::ApiMinor;
 use crate::supervisor::spec::workflow::LABEL_SERVE;
 
-/// Time before the engine is asked again for its events.
+/// Time before the engine is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// The longest event.
 const LONGEST: usize = 1 << 20;
@@ -85,7 +85,11 @@ impl Serving {
         }
         let found = self.inspect(&member.id, version).await;
         match found {
-            Err(denied) if denied.status == 404 => self.gone(member, false).await,
+            Err(denied) if denied.status == 404 => {
+                let settled = self.gone(member).await;
+                drop(turn);
+                self.forget_gone(member, false, settled).await;
+            }
             Ok(found) if !ServedMember::runs(&found) && member.is_to_be_settled() => {
                 self.settle(member).await;
                 drop(turn);
@@ -130,7 +134,7 @@ impl Serving {
         force: bool,
         version: ApiMinor,
     ) -> Result<(), Denied> {
-        let _turn = member.fence.turn.lock().await;
+        let turn = member.fence.turn.lock().await;
         if member.is_leaving.replace(true) {
             let words = format!("removal of container {} is already in progress", member.name.borrow());
             return Err(Denied::plain(409, words));
@@ -142,18 +146,21 @@ impl Serving {
                 Err(denied)
             }
             _ => {
-                self.gone(member, volumes).await;
+                let settled = self.gone(member).await;
+                // An engine that is slow with volumes holds up no other member.
+                drop(turn);
+                self.forget_gone(member, volumes, settled).await;
                 Ok(())
             }
         }
     }
 
-    /// Forgets a member that is not on the engine any more.
-    async fn gone(self: &Rc<Self>, member: &Rc<ServedMember>, volumes: bool) {
+    /// Forgets a member that is not on the engine any more; tells whether what it left was put
+    /// back.
+    async fn gone(self: &Rc<Self>, member: &Rc<ServedMember>) -> bool {
         member.is_leaving.set(true);
-        self.settle(member).await;
+        let settled = self.settle(member).await;
         self.members.borrow_mut().remove(&member.id);
-        self.forget_files(member.covers, volumes).await;
         member.fence.forget_words(member.covers);
         let forgotten = self.networks.borrow_mut().forget(|id| id == member.id);
         let written = match forgotten {
@@ -166,6 +173,30 @@ impl Serving {
             }
         }
         self.release(&member.fence);
+        settled
+    }
+
+    /// Forgets the files of a member that is gone, with the volumes of its own, once what it left
+    /// was put back. An engine that does not say that it has ended is asked again and again.
+    async fn forget_gone(self: &Rc<Self>, member: &Rc<ServedMember>, volumes: bool, settled: bool) {
+        if settled {
+            self.forget_files(member.covers, volumes).await;
+            return;
+        }
+        // The guard is there until then, and writes down what is put back.
+        let (serving, member, claim) = (Rc::clone(self), Rc::clone(member), self.hold(&member.fence));
+        tokio::task::spawn_local(async move {
+            while !serving.settle_gone(&member).await {
+                tokio::time::sleep(AGAIN).await;
+            }
+            drop(claim);
+            serving.forget_files(member.covers, volumes).await;
+        });
+    }
+
+    async fn settle_gone(&self, member: &ServedMember) -> bool {
+        let _turn = member.fence.turn.lock().await;
+        self.settle(member).await
     }
 
     /// Removes the members that do not run.
@@ -178,13 +209,17 @@ impl Serving {
         version: ApiMinor,
     ) -> Result<Answer, Denied> {
         filters.only(&["label", "label!"])?;
+        let place = self.whole.place().await?;
+        let found = self.containers(true, None, filters, version, &place).await?;
+        let is_over = |entry: &&Value| matches!(entry["State"].as_str(), Some("created" | "exited" | "dead"));
+        let over = found.iter().filter(is_over).filter_map(|entry| entry["Id"].as_str());
+        let over: Vec<String> = over.map(str::to_owned).collect();
+        drop((found, place));
         let mut removed = Vec::new();
-        for entry in self.containers(true, None, filters, version).await? {
-            let is_over = matches!(entry["State"].as_str(), Some("created" | "exited" | "dead"));
-            let Some(id) = entry["Id"].as_str().filter(|_| is_over) else { continue };
-            let Ok(member) = self.member(id) else { continue };
+        for id in over {
+            let Ok(member) = self.member(&id) else { continue };
             if self.remove(&member, false, false, version).await.is_ok() {
-                removed.push(id.to_owned());
+                removed.push(id);
             }
         }
         Ok(json(200, &pruned("ContainersDeleted", &removed)))

@@ -30,9 +30,9 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, BodyError>;
 /// Answer to a client.
 pub(crate) type Answer = Response<Body>;
 
-/// The longest answer of the engine that is held in memory: a list of the most members, each with
-/// labels, names and a command of the most bytes.
-const LONGEST_ANSWER: usize = 128 << 20;
+/// The longest answer of the engine about one object. Longer ones, such as lists, are kept by
+/// `whole_answers`.
+const LONGEST_ANSWER: usize = 8 << 20;
 /// Headers of the engine's answers that clients read.
 const PASSED: [&str; 7] = [
     "content-type",
@@ -144,10 +144,18 @@ pub(crate) async fn read(answer: Response<Incoming>) -> Result<Value, Denied> {
     let bytes = Limited::new(answer.into_body(), LONGEST_ANSWER).collect().await;
     let bytes =
         bytes.map_err(|error| Denied::new(502, format!("the engine's answer was lost: {error}")))?.to_bytes();
+    meant(status, &bytes)
+}
+
+/// Reads the bytes of an answer as JSON.
+///
+/// # Errors
+/// With the engine's own status and words where it refuses.
+pub(crate) fn meant(status: StatusCode, bytes: &[u8]) -> Result<Value, Denied> {
     let value: Value = match bytes.is_empty() {
         true => Value::Null,
         false => {
-            serde_json::from_slice(&bytes).map_err(|_| Denied::new(502, "the engine's answer is no JSON"))?
+            serde_json::from_slice(bytes).map_err(|_| Denied::new(502, "the engine's answer is no JSON"))?
         }
     };
     match status.is_success() || status == StatusCode::NOT_MODIFIED {

@@ -71,8 +71,8 @@ pub(crate) struct MemberFiles {
     pub(crate) asked: Vec<BindAsk>,
     /// Covers: their file on this machine, and their place.
     pub(crate) laid: Vec<(PathBuf, String)>,
-    /// The file with the words of its first program. It is not empty while a start is under way: a
-    /// container that runs then was not let begin.
+    /// The file with the words of its first program. It is empty before its start, and once its own
+    /// program was let begin. A container that runs while it is not empty was not let begin.
     pub(crate) words: PathBuf,
     /// Its places in memory.
     pub(crate) memory: Vec<String>,
@@ -119,7 +119,7 @@ impl ServedMember {
         inspected["State"]["Running"].as_bool() == Some(true)
     }
 
-    /// Empties the file with the words of its first program: no start is under way.
+    /// Empties the file with the words of its first program, which was let begin.
     ///
     /// # Errors
     /// When it cannot be written.

@@ -33,6 +33,7 @@ mod system;
 mod uncovered;
 mod volume_holds;
 mod volumes;
+mod whole_answers;
 mod work;
 
 use std::convert::Infallible;
@@ -336,8 +337,9 @@ impl Serving {
                 self.events(since.clone(), until.clone(), filters.clone(), version).await
             }
             ApiCall::Containers { all, limit, filters } => {
-                let all = self.containers(*all, *limit, filters, version).await?;
-                Ok(http::json(200, &all.into()))
+                let place = self.whole.place().await?;
+                let all = self.containers(*all, *limit, filters, version, &place).await?;
+                Ok(place.answer(all.into()).await)
             }
             ApiCall::CreateContainer { name, platform } => {
                 // Read once there is room for the work: bodies that wait are short, types are not.
@@ -362,7 +364,7 @@ impl Serving {
             ApiCall::ImageHistory(of) => self.history(of, version).await,
             ApiCall::Pull { image, platform } => self.pull(image, platform.as_ref(), version).await,
             ApiCall::PruneImages => Ok(system::pruned_images()),
-            ApiCall::Networks(filters) => self.networks(filters),
+            ApiCall::Networks(filters) => self.networks(filters).await,
             ApiCall::CreateNetwork => {
                 let taken = read_body(&received.json)?;
                 self.create_network(network(&taken)?, taken.warnings).await

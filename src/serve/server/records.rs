@@ -103,6 +103,12 @@ impl NetworkRecords {
         forgotten
     }
 
+    /// Counts the names that a member has in networks, but for one.
+    fn names_elsewhere(&self, network: &str, member: &str) -> usize {
+        let others = self.kept.connected.iter().filter(|(other, _)| *other != network);
+        others.filter_map(|(_, members)| members.get(member)).map(Vec::len).sum()
+    }
+
     /// Notes that a member is in a network, with its names there.
     fn join(&mut self, network: &str, member: &str, aliases: Vec<String>) {
         self.kept.connected.entry(network.to_owned()).or_default().insert(member.to_owned(), aliases);
@@ -153,14 +159,15 @@ impl Serving {
     ///
     /// # Errors
     /// When a filter is unknown.
-    pub(crate) fn networks(&self, filters: &Filters) -> Result<Answer, Denied> {
+    pub(crate) async fn networks(&self, filters: &Filters) -> Result<Answer, Denied> {
         known_filters(filters)?;
+        let place = self.whole.place().await?;
         let mut all = builtin().to_vec();
         all.extend(self.networks.borrow().own().iter().cloned());
         let fits =
             |record: &&NetworkRecord| fits(filters, record, !self.network_members(&record.id).is_empty());
         let shown: Vec<Value> = all.iter().filter(fits).map(|record| record.answer(&[])).collect();
-        Ok(json(200, &Value::Array(shown)))
+        Ok(place.answer(Value::Array(shown)).await)
     }
 
     /// Makes a network.
@@ -262,7 +269,8 @@ impl Serving {
             ));
         }
         let aliases: Vec<String> = spec.aliases.iter().filter_map(|name| usable(name)).collect();
-        if !give_names(&mut member.names.borrow_mut(), &aliases) {
+        let elsewhere = self.networks.borrow().names_elsewhere(&record.id, &member.id);
+        if elsewhere + aliases.len() > MOST_NAMES || !give_names(&mut member.names.borrow_mut(), &aliases) {
             let why = format!("a container has at most {MOST_NAMES} names; give fewer");
             return Err(Denied::field("EndpointConfig.Aliases", why));
         }
@@ -324,6 +332,7 @@ mod tests {
         }
         assert_eq!(records.aliases("n", "a", &asked), Some(vec!["x".to_owned()]));
         assert_eq!(records.aliases("n", "b", &asked), None);
+        assert_eq!((records.names_elsewhere("n", "a"), records.names_elsewhere("m", "a")), (0, 1));
         let text = serde_json::to_string(&records.kept).unwrap();
         assert!(text.contains(r#""disconnected":{"n":["b"]}"#), "{text}");
         write(&records.path, text.as_bytes()).unwrap();

@@ -7,8 +7,8 @@
 //! ```
 //! Whatever fails on the way kills the container before its own program begins, or at once. Where
 //! the engine does not kill it, it is killed again until it was seen to end, and files are put back
-//! only then. The words of a start are in their file until its program begins: by them a later
-//! `serve` knows what was not let begin.
+//! only then. The words of a start are in their file until its program begins, and stay there where
+//! it never does: by them a later `serve` knows what was not let begin.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use bollard::query_parameters::KillContainerOptions;
 use serde_json::Value;
 
-use super::create::text;
+use super::create::{close_covers, text};
 use super::fences::{broken, put, random, words};
 use super::files::{LookedFiles, look};
 use super::http::Sent;
@@ -34,7 +34,6 @@ use crate::supervisor::forward::{ForwardRequest, Forwarding, Loopback, Mapping, 
 use crate::term::Failure;
 use crate::wire::init::InitKeys;
 use crate::workspace::aftermath::Aftermath;
-use crate::workspace::masks;
 
 /// Outcome of a start.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,8 +47,7 @@ pub(crate) enum Started {
 /// Failure of a start.
 struct StartFailure {
     denied: Denied,
-    /// Set when the container could have been started by its own state: engines remove one with
-    /// `--rm` then.
+    /// Set when the engine was asked to start it: engines remove one with `--rm` then.
     was_tried: bool,
 }
 
@@ -89,8 +87,9 @@ impl Serving {
             Err(failure) => failure,
         };
         if failure.was_tried && member.asked.auto_remove && !member.is_leaving.get() {
-            // Its client was told, and removes nothing itself.
-            let _ = self.remove_now(member, true, true, version).await;
+            // Its client was told, and removes nothing itself. One that somebody else started
+            // meanwhile stays, and one that was not seen to end is removed after that.
+            let _ = self.remove_now(member, true, false, version).await;
         }
         Err(failure.denied)
     }
@@ -127,26 +126,39 @@ impl Serving {
         }
         match self.try_start(member, version).await {
             Ok(()) => Ok(Started::Now),
-            Err(denied) => {
+            Err(failure) => {
                 self.end(member).await;
-                Err(StartFailure { denied, was_tried: true })
+                Err(failure)
             }
         }
     }
 
-    async fn try_start(&self, member: &ServedMember, version: ApiMinor) -> Result<(), Denied> {
+    async fn try_start(&self, member: &ServedMember, version: ApiMinor) -> Result<(), StartFailure> {
         self.check_fence(member).await?;
         let request = forwards(member)?;
         let prepared = match &member.files {
             Some(files) => Some(self.prepare(member, files).await?),
             None => None,
         };
-        let covered = prepared.as_ref().map(|(looked, _)| Arc::clone(&looked.laying.covered));
         if let Some(files) = &member.files {
             member.fence.ask_start(member.covers).map_err(|failure| broken(&failure))?;
             files.was_asked.set(true);
         }
+        let begun = self.begin_and_serve(member, prepared, request, version).await;
+        begun.map_err(|denied| StartFailure { denied, was_tried: true })
+    }
+
+    /// Has the engine start a member, and opens its ports once its program has begun.
+    async fn begin_and_serve(
+        &self,
+        member: &ServedMember,
+        prepared: Option<(LookedFiles, Admission)>,
+        request: ForwardRequest,
+        version: ApiMinor,
+    ) -> Result<(), Denied> {
+        let covered = prepared.as_ref().map(|(looked, _)| Arc::clone(&looked.laying.covered));
         self.begin(member, prepared, version).await?;
+        // The one place that empties them: what was not let begin has its words for ever.
         member.empty_words().map_err(|failure| broken(&failure))?;
         if let Some(why) = member.fence.shared.check() {
             // Those that ran when it was lost were ended; this one did not run yet.
@@ -180,7 +192,7 @@ impl Serving {
         let scratch = random()?;
         let looked = look(&self.facts.files, files.asked.clone(), files.memory.clone(), scratch).await;
         // What was written for this look alone is not mounted anywhere.
-        masks::close(scratch).map_err(|failure| broken(&failure))?;
+        close_covers(scratch).await.map_err(|failure| broken(&failure))?;
         let looked = looked.map_err(|failure| Denied::new(409, words(&failure)))?;
         if let Some(place) = looked.gone(&files.laid) {
             return Err(Denied::new(
@@ -202,14 +214,14 @@ impl Serving {
         }
         let expected = looked.expected(&files.laid).map_err(|failure| broken(&failure))?;
         let name = member.name.borrow().clone();
-        let journal = Aftermath::begin(
-            &looked.binds,
-            &looked.plans,
-            None,
-            member.covers,
-            Some(&name),
-            &self.facts.engine.host,
-        );
+        let (covers, host) = (member.covers, self.facts.engine.host.clone());
+        // It walks through whole projects, and nobody else waits for that.
+        let (looked, journal) = tokio::task::spawn_blocking(move || {
+            let begun = Aftermath::begin(&looked.binds, &looked.plans, None, covers, Some(&name), &host);
+            (looked, begun)
+        })
+        .await
+        .map_err(|_| Denied::new(500, "the look at git's files was ended"))?;
         member.aftermath.replace(journal.map_err(|failure| broken(&failure))?);
         let fence = &member.fence.shared.helpers.fence;
         let keys =
@@ -292,21 +304,18 @@ impl Serving {
             return false;
         }
         member.is_unsettled.set(false);
-        if let Err(failure) = member.empty_words() {
-            failure.tell();
-        }
         let watch = member.watch.take();
         let covered = watch.as_ref().map(|watch| &*watch.covered);
         let mut held = member.aftermath.take();
         if held.is_some() {
-            let report = aftermath::settle(engine, &shared.workflow, &member.id, &mut held, covered).await;
+            let report =
+                aftermath::settle_apart(engine, &shared.workflow, &member.id, &mut held, covered).await;
             report.iter().for_each(aftermath::tell);
             member.aftermath.replace(held);
         } else if member.files.is_some() {
             // Of an earlier `serve`.
-            let settled =
-                aftermath::settle_abandoned(engine, member.covers, Some(shared.helpers.clone())).await;
-            if let Err(failure) = settled {
+            let helpers = shared.helpers.clone();
+            if let Err(failure) = aftermath::settle_abandoned_apart(engine, member.covers, helpers).await {
                 failure.tell();
             }
         }

@@ -17,6 +17,7 @@ use super::members::ServedMember;
 use super::once_per_key::OncePerKey;
 use super::records::NetworkRecords;
 use super::volume_holds::VolumeHolds;
+use super::whole_answers::WholeAnswers;
 use super::work::ClientWork;
 use crate::layers::Wanted;
 use crate::serve::decide::facts::{Ground, ProjectRoot};
@@ -101,6 +102,8 @@ pub(crate) struct Serving {
     pub(crate) volumes: Rc<VolumeHolds>,
     /// Volumes that the engine is being let fill, on disk.
     pub(crate) fills: FillRecord,
+    /// Room for answers that are kept whole.
+    pub(crate) whole: WholeAnswers,
     /// Links on the way to places in images.
     pub(crate) links: KnownLinks,
 }
@@ -125,6 +128,7 @@ impl Serving {
             promised: RefCell::default(),
             volumes: Rc::new(VolumeHolds::after(fills.names())),
             fills,
+            whole: WholeAnswers::new(),
             links: KnownLinks::default(),
         })
     }

@@ -40,7 +40,8 @@ impl Serving {
             images: usize::try_from(found["Images"].as_u64().unwrap_or(0)).unwrap_or(0),
             ..Counts::default()
         };
-        for entry in self.containers(true, None, &Filters::default(), version).await? {
+        let place = self.whole.place().await?;
+        for entry in self.containers(true, None, &Filters::default(), version, &place).await? {
             match entry["State"].as_str() {
                 Some("running") => counts.running += 1,
                 Some("paused") => counts.paused += 1,
@@ -55,8 +56,9 @@ impl Serving {
     /// # Errors
     /// When the engine does not answer.
     pub(crate) async fn disk_use(&self, version: ApiMinor) -> Result<Answer, Denied> {
-        let containers = self.containers(true, None, &Filters::default(), version).await?;
-        Ok(json(200, &disk_use(Vec::new(), containers, Vec::new())))
+        let place = self.whole.place().await?;
+        let containers = self.containers(true, None, &Filters::default(), version, &place).await?;
+        Ok(place.answer(disk_use(Vec::new(), containers, Vec::new())).await)
     }
 
     /// Lists the engine's images.
@@ -65,9 +67,10 @@ impl Serving {
     /// When the engine does not answer.
     pub(crate) async fn images(&self, query: &[(&str, String)], version: ApiMinor) -> Result<Answer, Denied> {
         let line = Line::new("GET", "/images/json", query);
-        let found = self.http.json(&line, version, Sent::Nothing).await?;
-        let all: Vec<Value> = found.as_array().cloned().unwrap_or_default().into_iter().map(image).collect();
-        Ok(json(200, &Value::Array(all)))
+        let place = self.whole.place().await?;
+        let found = self.http.whole(&line, version, &place).await?;
+        let all = if let Value::Array(found) = found { found } else { Vec::new() };
+        Ok(place.answer(all.into_iter().map(image).collect()).await)
     }
 
     /// Shows an image.
@@ -75,7 +78,9 @@ impl Serving {
     /// # Errors
     /// When there is none.
     pub(crate) async fn image(&self, of: &ImageRef, version: ApiMinor) -> Result<Answer, Denied> {
-        Ok(json(200, &image(self.get(&at(of, "json"), version).await?)))
+        let place = self.whole.place().await?;
+        let found = self.http.whole(&Line::new("GET", &at(of, "json"), &[]), version, &place).await?;
+        Ok(place.answer(image(found)).await)
     }
 
     /// Lists the layers of an image.
@@ -83,7 +88,9 @@ impl Serving {
     /// # Errors
     /// When there is none.
     pub(crate) async fn history(&self, of: &ImageRef, version: ApiMinor) -> Result<Answer, Denied> {
-        Ok(json(200, &self.get(&at(of, "history"), version).await?))
+        let place = self.whole.place().await?;
+        let found = self.http.whole(&Line::new("GET", &at(of, "history"), &[]), version, &place).await?;
+        Ok(place.answer(found).await)
     }
 
     /// Has the engine pull an image, where the policy names its registry.

@@ -11,6 +11,7 @@ use super::fences::broken;
 use super::http::{Answer, json, nothing};
 use super::state::Serving;
 use super::volume_holds::HeldVolumes;
+use super::whole_answers::WholePlace;
 use crate::serve::answer::others::{VOLUME_FILTERS, pruned, volume};
 use crate::serve::decide::facts::FoundVolume;
 use crate::serve::decide::{VolumeSpec, volume_prune};
@@ -78,7 +79,7 @@ pub(crate) async fn make_volume(
     }
     let is_new = owner_of(serving, name).await?.is_none();
     if is_new {
-        if self::all(serving, false).await?.len() >= MOST {
+        if serving.own_volumes(false, |_| true).await?.len() >= MOST {
             let what =
                 format!("{MOST} volumes are there already; remove some first: docker volume prune --all");
             return Err(Denied::new(503, what));
@@ -106,7 +107,7 @@ pub(crate) async fn make_volume(
 
 /// Lists the engine's volumes of this socket; those that no container has, where only these are
 /// wanted.
-async fn all(serving: &Serving, unused: bool) -> Result<Vec<Value>, Denied> {
+async fn all(serving: &Serving, unused: bool, _place: &WholePlace) -> Result<Vec<Value>, Denied> {
     let label = format!("{LABEL_SERVE}={}", serving.facts.id);
     let mut filters = HashMap::from([("label".to_owned(), vec![label])]);
     if unused {
@@ -117,10 +118,6 @@ async fn all(serving: &Serving, unused: bool) -> Result<Vec<Value>, Denied> {
     let listed = listed.map_err(|error| Denied::new(503, describe(&error)))?;
     let own = listed.volumes.into_iter().flatten().filter(|volume| volume.options.is_empty());
     Ok(own.filter_map(|volume| serde_json::to_value(volume).ok()).collect())
-}
-
-fn names(volumes: &[Value]) -> Vec<String> {
-    volumes.iter().filter_map(|volume| Some(volume["Name"].as_str()?.to_owned())).collect()
 }
 
 fn labels_of(volume: &Value) -> BTreeMap<String, String> {
@@ -135,9 +132,9 @@ fn shown(found: Value) -> Value {
 
 /// Removes the volumes that go with a member.
 pub(crate) async fn remove_of(serving: &Serving, member: WorkflowId) {
-    let Ok(volumes) = all(serving, false).await else { return };
     let of = |volume: &Value| volume["Labels"][LABEL_OF].as_str() == Some(&member.to_string());
-    for name in names(&volumes.into_iter().filter(of).collect::<Vec<_>>()) {
+    let Ok(volumes) = serving.own_volumes(false, of).await else { return };
+    for name in volumes {
         if let Err(denied) = serving.remove_own(&name).await
             && denied.status != 404
         {
@@ -189,7 +186,8 @@ impl Serving {
     /// When a filter is unknown, or the engine does not answer.
     pub(crate) async fn volumes(&self, filters: &Filters) -> Result<Answer, Denied> {
         filters.only(&VOLUME_FILTERS)?;
-        let unused = names(&all(self, true).await?);
+        let unused = self.own_volumes(true, |_| true).await?;
+        let place = self.whole.place().await?;
         let fits = |found: &Value| {
             let name = found["Name"].as_str().unwrap_or_default();
             let is_used = !unused.iter().any(|other| other == name);
@@ -198,8 +196,17 @@ impl Serving {
                 && filters.admits("dangling", |word| matches!(word, "true" | "1") != is_used)
                 && filters.admits_labels(&labels_of(found))
         };
-        let found = all(self, false).await?.into_iter().filter(fits);
-        Ok(json(200, &json!({ "Volumes": found.map(shown).collect::<Vec<_>>(), "Warnings": null })))
+        let found = all(self, false, &place).await?.into_iter().filter(fits);
+        let found = json!({ "Volumes": found.map(shown).collect::<Vec<_>>(), "Warnings": null });
+        Ok(place.answer(found).await)
+    }
+
+    /// Lists the names of own volumes; of those that no container has, where only these are wanted.
+    async fn own_volumes(&self, unused: bool, fits: impl Fn(&Value) -> bool) -> Result<Vec<String>, Denied> {
+        let place = self.whole.place().await?;
+        let found = all(self, unused, &place).await?;
+        let fitting = found.iter().filter(|volume| fits(volume));
+        Ok(fitting.filter_map(|volume| Some(volume["Name"].as_str()?.to_owned())).collect())
     }
 
     /// Holds volumes for a creation. One whose filling nobody saw the end of is another one once it
@@ -285,7 +292,7 @@ impl Serving {
             (takes_named || labels.contains_key(NAMELESS)) && filters.admits_labels(&labels)
         };
         let mut removed = Vec::new();
-        for name in names(&all(self, true).await?.into_iter().filter(is_meant).collect::<Vec<_>>()) {
+        for name in self.own_volumes(true, is_meant).await? {
             if self.remove_own(&name).await.is_ok() {
                 removed.push(name);
             }
