@@ -55,8 +55,7 @@ impl Serving {
         limit: Option<i64>,
         filters: &Filters,
         version: ApiMinor,
-        place: &WholePlace,
-    ) -> Result<Vec<Value>, Denied> {
+    ) -> Result<(Vec<Value>, WholePlace), Denied> {
         known_filters(filters)?;
         let names = NamePatterns::read(filters)?;
         let own = format!("{LABEL_SERVE}={}", self.facts.id);
@@ -69,7 +68,7 @@ impl Serving {
             query.push(("all", "1".to_owned()));
         }
         let line = Line::new("GET", "/containers/json", &query);
-        let found = self.http.whole(&line, version, place).await?;
+        let (found, place) = self.http.whole(&line, version, &self.whole).await?;
         let mut shown = Vec::new();
         for entry in if let Value::Array(found) = found { found } else { Vec::new() } {
             let Some(member) = entry["Id"].as_str().and_then(|id| self.members.borrow().get(id).cloned())
@@ -92,7 +91,7 @@ impl Serving {
         if let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0) {
             shown.truncate(limit);
         }
-        Ok(shown)
+        Ok((shown, place))
     }
 
     /// Carries out a call on one member.
@@ -218,8 +217,8 @@ impl Serving {
         call: &ContainerCall,
         version: ApiMinor,
     ) -> Result<Answer, Denied> {
-        let place = self.whole.place().await?;
-        let found = self.http.whole(&call.upstream(&member.id), version, &place).await?;
+        let line = call.upstream(&member.id);
+        let (found, place) = self.http.whole(&line, version, &self.whole).await?;
         let running = ServedMember::runs(&found);
         let mut shown = self.show(member, running, |of| inspect(found, of));
         if member.files.is_some() {
@@ -275,8 +274,8 @@ impl Serving {
     async fn create_exec(&self, member: &ServedMember, received: &Received) -> Result<Answer, Denied> {
         let spec = exec(&read(&received.json)?)?;
         if !member.has_begun.get() {
-            let _place = self.whole.place().await?;
-            let now = self.inspect(&member.id, received.version).await?;
+            let line = ContainerCall::Inspect { size: false }.upstream(&member.id);
+            let (now, _place) = self.http.whole(&line, received.version, &self.whole).await?;
             let words = match ServedMember::runs(&now) {
                 true => "it is being started".to_owned(),
                 false => format!("Container {} is not running", member.name.borrow()),

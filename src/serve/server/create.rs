@@ -213,7 +213,8 @@ impl Serving {
         let Filling { held, fills } = filling;
         self.fills.add(&fills).await.map_err(|failure| broken(&failure))?;
         // Where it does not answer, it may be filling them still.
-        let answer = self.http.send(line, version, Sent::Json(body)).await.inspect_err(|_| held.keep())?;
+        let answer =
+            self.http.send(line, version, Sent::Json(body)).await.inspect_err(|_| held.keep(&fills))?;
         if let Err(failure) = self.fills.take_out(&fills).await {
             failure.tell();
         }

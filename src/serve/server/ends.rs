@@ -209,8 +209,7 @@ impl Serving {
         version: ApiMinor,
     ) -> Result<Answer, Denied> {
         filters.only(&["label", "label!"])?;
-        let place = self.whole.place().await?;
-        let found = self.containers(true, None, filters, version, &place).await?;
+        let (found, place) = self.containers(true, None, filters, version).await?;
         let is_over = |entry: &&Value| matches!(entry["State"].as_str(), Some("created" | "exited" | "dead"));
         let over = found.iter().filter(is_over).filter_map(|entry| entry["Id"].as_str());
         let over: Vec<String> = over.map(str::to_owned).collect();

@@ -337,8 +337,7 @@ impl Serving {
                 self.events(since.clone(), until.clone(), filters.clone(), version).await
             }
             ApiCall::Containers { all, limit, filters } => {
-                let place = self.whole.place().await?;
-                let all = self.containers(*all, *limit, filters, version, &place).await?;
+                let (all, place) = self.containers(*all, *limit, filters, version).await?;
                 Ok(place.answer(all.into()).await)
             }
             ApiCall::CreateContainer { name, platform } => {

@@ -40,8 +40,8 @@ impl Serving {
             images: usize::try_from(found["Images"].as_u64().unwrap_or(0)).unwrap_or(0),
             ..Counts::default()
         };
-        let place = self.whole.place().await?;
-        for entry in self.containers(true, None, &Filters::default(), version, &place).await? {
+        let (all, _place) = self.containers(true, None, &Filters::default(), version).await?;
+        for entry in all {
             match entry["State"].as_str() {
                 Some("running") => counts.running += 1,
                 Some("paused") => counts.paused += 1,
@@ -56,8 +56,7 @@ impl Serving {
     /// # Errors
     /// When the engine does not answer.
     pub(crate) async fn disk_use(&self, version: ApiMinor) -> Result<Answer, Denied> {
-        let place = self.whole.place().await?;
-        let containers = self.containers(true, None, &Filters::default(), version, &place).await?;
+        let (containers, place) = self.containers(true, None, &Filters::default(), version).await?;
         Ok(place.answer(disk_use(Vec::new(), containers, Vec::new())).await)
     }
 
@@ -67,8 +66,7 @@ impl Serving {
     /// When the engine does not answer.
     pub(crate) async fn images(&self, query: &[(&str, String)], version: ApiMinor) -> Result<Answer, Denied> {
         let line = Line::new("GET", "/images/json", query);
-        let place = self.whole.place().await?;
-        let found = self.http.whole(&line, version, &place).await?;
+        let (found, place) = self.http.whole(&line, version, &self.whole).await?;
         let all = if let Value::Array(found) = found { found } else { Vec::new() };
         Ok(place.answer(all.into_iter().map(image).collect()).await)
     }
@@ -78,8 +76,8 @@ impl Serving {
     /// # Errors
     /// When there is none.
     pub(crate) async fn image(&self, of: &ImageRef, version: ApiMinor) -> Result<Answer, Denied> {
-        let place = self.whole.place().await?;
-        let found = self.http.whole(&Line::new("GET", &at(of, "json"), &[]), version, &place).await?;
+        let line = Line::new("GET", &at(of, "json"), &[]);
+        let (found, place) = self.http.whole(&line, version, &self.whole).await?;
         Ok(place.answer(image(found)).await)
     }
 
@@ -88,8 +86,8 @@ impl Serving {
     /// # Errors
     /// When there is none.
     pub(crate) async fn history(&self, of: &ImageRef, version: ApiMinor) -> Result<Answer, Denied> {
-        let place = self.whole.place().await?;
-        let found = self.http.whole(&Line::new("GET", &at(of, "history"), &[]), version, &place).await?;
+        let line = Line::new("GET", &at(of, "history"), &[]);
+        let (found, place) = self.http.whole(&line, version, &self.whole).await?;
         Ok(place.answer(found).await)
     }
 

@@ -6,7 +6,8 @@
 //! Engines fill a volume as root and by its paths. A program that has the volume could put links
 //! there meanwhile. So it counts who made a volume and who got it, and never what is in it. Until
 //! the engine has answered a creation, no other creation gets its volumes, and none is removed.
-//! Where it never answers, also because this `serve` was killed meanwhile, nobody gets them.
+//! Where it never answers, also because `serve` was killed meanwhile, nobody gets those that it may
+//! be filling.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -142,9 +143,9 @@ impl HeldVolumes {
         self.names.borrow().contains(name) && self.of.untouched.borrow_mut().remove(name)
     }
 
-    /// Gives the volumes to nobody any more: the engine may be filling them still.
-    pub(crate) fn keep(&self) {
-        self.of.left.borrow_mut().extend(self.names.borrow().iter().cloned());
+    /// Gives volumes to nobody any more: the engine may be filling them still.
+    pub(crate) fn keep(&self, fills: &BTreeSet<String>) {
+        self.of.left.borrow_mut().extend(fills.iter().cloned());
     }
 }
 
@@ -224,10 +225,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_volume_of_a_creation_that_nobody_saw_end_is_given_to_nobody() {
         let holds = Rc::new(VolumeHolds::default());
-        let next = holds.hold(names(&["v"])).await.unwrap();
+        let next = holds.hold(names(&["v", "a"])).await.unwrap();
         next.made("v");
         let (waits, never) = (holds.hold(names(&["v"])), async {
-            next.keep();
+            next.keep(&names(&["v"]));
             drop(next);
         });
         let refused = tokio::join!(waits, never).0.err().unwrap();

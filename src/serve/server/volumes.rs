@@ -2,6 +2,7 @@
 //! exist here.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use bollard::models::VolumeCreateRequest;
 use bollard::query_parameters::{ListVolumesOptions, RemoveVolumeOptions};
@@ -27,6 +28,8 @@ use crate::wire::WorkflowId;
 const NAMELESS: &str = "com.docker.volume.anonymous";
 /// Volumes at once.
 const MOST: usize = 500;
+/// An engine lists its volumes within this time.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The member that a volume goes with.
 pub(crate) const LABEL_OF: &str = "dev.ringfence.of";
 
@@ -113,8 +116,10 @@ async fn all(serving: &Serving, unused: bool, _place: &WholePlace) -> Result<Vec
     if unused {
         filters.insert("dangling".to_owned(), vec!["true".to_owned()]);
     }
-    let listed =
-        serving.facts.engine.api.list_volumes(Some(ListVolumesOptions { filters: Some(filters) })).await;
+    let listed = serving.facts.engine.api.list_volumes(Some(ListVolumesOptions { filters: Some(filters) }));
+    let listed = tokio::time::timeout(PATIENCE, listed)
+        .await
+        .map_err(|_| Denied::new(503, "the engine does not list its volumes"))?;
     let listed = listed.map_err(|error| Denied::new(503, describe(&error)))?;
     let own = listed.volumes.into_iter().flatten().filter(|volume| volume.options.is_empty());
     Ok(own.filter_map(|volume| serde_json::to_value(volume).ok()).collect())
@@ -133,7 +138,11 @@ fn shown(found: Value) -> Value {
 /// Removes the volumes that go with a member.
 pub(crate) async fn remove_of(serving: &Serving, member: WorkflowId) {
     let of = |volume: &Value| volume["Labels"][LABEL_OF].as_str() == Some(&member.to_string());
-    let Ok(volumes) = serving.own_volumes(false, of).await else { return };
+    let volumes = serving.own_volumes(false, of).await.unwrap_or_else(|denied| {
+        let words = format!("volumes of a container may be left: {}", denied.message);
+        crate::term::talk(crate::term::line(&words));
+        Vec::new()
+    });
     for name in volumes {
         if let Err(denied) = serving.remove_own(&name).await
             && denied.status != 404

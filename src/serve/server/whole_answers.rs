@@ -2,11 +2,13 @@
 //! what was made of it.
 //!
 //! ```text
-//!  place ─▶ engine's answer, parsed on a thread of its own ─▶ written anew ─▶ client reads it ─▶ place is free
-//!     └ none for so long: 503                          └ a client that does not: cut off, place is free
+//!  engine answers ─▶ place ─▶ read, parsed, written anew ─▶ client reads it ─▶ place is free
+//!                      └ none for so long: 503          └ a client that does not: cut off, place is free
 //! ```
 //! A list of the most members is as long as a hundred megabytes. Clients that ask for many of them
-//! at once would use up the machine's memory, and the kernel would end this `serve`.
+//! at once would use up the machine's memory, and the kernel would end this `serve`. An engine can
+//! take any time for its answer, as about a container that it copies from. Nobody has a place
+//! meanwhile.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -35,6 +37,8 @@ const READING: Duration = Duration::from_secs(30);
 const LONGEST: usize = 128 << 20;
 /// A longer answer goes to its client in pieces of this size.
 const PIECE: usize = 64 << 10;
+/// A longer answer is parsed on a thread of its own.
+const LONG: usize = 256 << 10;
 
 /// The places of whole answers.
 pub(crate) struct WholeAnswers(Arc<Semaphore>);
@@ -64,30 +68,39 @@ impl WholeAnswers {
 impl WholePlace {
     /// Makes the answer to a client, which has the place until it was read.
     pub(crate) async fn answer(self, value: Value) -> Answer {
-        let text = apart(move || value.to_string().into_bytes()).await.unwrap_or_default();
+        let text = value.to_string().into_bytes();
         let body = if text.len() > PIECE { pieces(text, self) } else { full(text) };
         with(200, "application/json", body)
     }
 }
 
 impl EngineHttp {
-    /// Asks for JSON that may be long, and is kept whole.
+    /// Asks for JSON that may be long, and is kept whole, with its place.
     ///
     /// # Errors
-    /// With the engine's own status and words where it refuses.
+    /// With the engine's own status and words where it refuses, or when there is no place.
     pub(crate) async fn whole(
         &self,
         line: &Line,
         version: ApiMinor,
-        _place: &WholePlace,
-    ) -> Result<Value, Denied> {
+        answers: &WholeAnswers,
+    ) -> Result<(Value, WholePlace), Denied> {
         let answer: Response<Incoming> = self.send(line, version, Sent::Nothing).await?;
+        let place = answers.place().await?;
         let status = answer.status();
-        let bytes = Limited::new(answer.into_body(), LONGEST).collect().await;
-        let bytes =
-            bytes.map_err(|error| Denied::new(502, format!("the engine's answer was lost: {error}")))?;
-        apart(move || meant(status, &bytes.to_bytes())).await?
+        let reading = Limited::new(answer.into_body(), LONGEST).collect();
+        let bytes = tokio::time::timeout(READING, reading).await.map_err(|_| lost(&"it came too slowly"))?;
+        let bytes = bytes.map_err(|error| lost(&error))?.to_bytes();
+        let value = match bytes.len() > LONG {
+            true => apart(move || meant(status, &bytes)).await??,
+            false => meant(status, &bytes)?,
+        };
+        Ok((value, place))
     }
+}
+
+fn lost(why: &dyn std::fmt::Display) -> Denied {
+    Denied::new(502, format!("the engine's answer was lost: {why}"))
 }
 
 /// Does work on a thread of its own: nobody else waits for what is long.
