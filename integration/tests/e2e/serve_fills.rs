@@ -45,14 +45,16 @@ fn killed_with(bed: &Testbed, image: &str) -> Result<()> {
     let agent = bed.images.agent.as_str();
     served.docker(&["volume", "create", "other"])?;
     served.docker(&["volume", "create", "goes"])?;
-    served.docker(&["create", "--name", "old", "-v", "/v", agent, "true"])?;
+    served.docker(&["network", "create", "group"])?;
+    served.docker(&["create", "--name", "old", "--network", "group", "-v", "/v", agent, "true"])?;
     let host = format!("unix://{}", served.socket.display());
     let mut filling = Command::new("docker");
-    filling.args(["-H", &host, "create", "--name", "fills", "-v", "full:/data", image, "true"]);
+    filling.args(["-H", &host, "create", "--name", "fills", "--network", "group"]);
+    filling.args(["-v", "full:/data", image, "true"]);
     let mut filling = filling.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let full = place(bed, "full")?;
     until("the engine fills it", SOON, || files_in(&full) > 0)?;
-    // A creation that takes long holds up neither removals nor creations of others.
+    // A creation that takes long holds up no removal, not in its own group either.
     served.docker(&["volume", "rm", "goes"])?;
     served.docker(&["rm", "--volumes", "old"])?;
     let refused = served.try_docker(&["volume", "rm", "full"])?;
@@ -88,5 +90,6 @@ fn killed_with(bed: &Testbed, image: &str) -> Result<()> {
     let listed = served.docker(&["run", "--rm", "-v", "full:/data", agent, "ls", "/data"])?;
     ensure!(listed.is_empty(), "a new one: {listed}");
     served.docker(&["volume", "rm", "full", "other"])?;
+    served.docker(&["network", "rm", "group"])?;
     served.end()
 }

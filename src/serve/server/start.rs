@@ -47,7 +47,8 @@ pub(crate) enum Started {
 /// Failure of a start.
 struct StartFailure {
     denied: Denied,
-    /// Set when the engine was asked to start it: engines remove one with `--rm` then.
+    /// Set when the container could have been started by its own state: engines remove one with
+    /// `--rm` then, and clients wait for that.
     was_tried: bool,
 }
 
@@ -126,14 +127,14 @@ impl Serving {
         }
         match self.try_start(member, version).await {
             Ok(()) => Ok(Started::Now),
-            Err(failure) => {
+            Err(denied) => {
                 self.end(member).await;
-                Err(failure)
+                Err(StartFailure { denied, was_tried: true })
             }
         }
     }
 
-    async fn try_start(&self, member: &ServedMember, version: ApiMinor) -> Result<(), StartFailure> {
+    async fn try_start(&self, member: &ServedMember, version: ApiMinor) -> Result<(), Denied> {
         self.check_fence(member).await?;
         let request = forwards(member)?;
         let prepared = match &member.files {
@@ -144,8 +145,7 @@ impl Serving {
             member.fence.ask_start(member.covers).map_err(|failure| broken(&failure))?;
             files.was_asked.set(true);
         }
-        let begun = self.begin_and_serve(member, prepared, request, version).await;
-        begun.map_err(|denied| StartFailure { denied, was_tried: true })
+        self.begin_and_serve(member, prepared, request, version).await
     }
 
     /// Has the engine start a member, and opens its ports once its program has begun.
