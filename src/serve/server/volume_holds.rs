@@ -114,7 +114,7 @@ impl VolumeHolds {
     }
 
     /// Gives up a volume of such a creation, which is not on the engine any more.
-    pub(crate) fn is_gone(&self, name: &str) {
+    pub(crate) fn give_up(&self, name: &str) {
         self.left.borrow_mut().remove(name);
         self.forget(name);
     }
@@ -241,7 +241,7 @@ mod tests {
             assert!(began.elapsed() < PATIENCE, "nobody waits for it");
             assert!(holds.hold(names(&["a"])).await.is_ok(), "the control");
             assert_eq!(holds.left(), names(&["v"]));
-            holds.is_gone("v");
+            holds.give_up("v");
             let held = holds.hold(names(&["v"])).await.unwrap();
             assert!(!held.is_first("v"), "it is another one by now, and was not made here");
         }

@@ -256,7 +256,7 @@ impl Serving {
         if owner_of(self, name).await?.is_none() {
             let names = BTreeSet::from([name.to_owned()]);
             self.fills.take_out(&names).await.map_err(|failure| broken(&failure))?;
-            self.volumes.is_gone(name);
+            self.volumes.give_up(name);
         }
         Ok(())
     }
