@@ -43,6 +43,9 @@ pub(crate) struct ServeArgs {
     /// Time after which a group of containers is ended [default: 30d]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) time: Option<std::time::Duration>,
+    /// Begin though the engine or its runtime has known holes, which clients could use
+    #[arg(long)]
+    pub(crate) accept_known_holes: bool,
     /// Print what is permitted and refused, field by field, and end
     #[arg(long)]
     pub(crate) explain: bool,

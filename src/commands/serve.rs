@@ -7,6 +7,7 @@ use netpolicy::policy::Policy;
 
 use crate::cli::serve::ServeArgs;
 use crate::commands::{gc, machine, policy, project};
+use crate::doctor::known_holes::{self, KnownHoles};
 use crate::doctor::require;
 use crate::host::{open_files, state};
 use crate::layers;
@@ -18,7 +19,7 @@ use crate::supervisor::mounts::nonce;
 use crate::supervisor::signals::Signals;
 use crate::supervisor::signals::interrupt::until_signal;
 use crate::supervisor::spec::limits::Asked;
-use crate::term::{COULD_NOT_RUN, Failure};
+use crate::term::{COULD_NOT_RUN, Failure, Warning};
 use crate::workspace::mounts;
 
 /// Streams and ports of many containers.
@@ -50,7 +51,7 @@ pub(crate) async fn serve(engine_host: Option<&str>, args: ServeArgs) -> Result<
     };
     let wishes = project::wishes(&loaded.policy);
     let mut signals = Signals::new()?;
-    let engine = until_signal(&mut signals, ready(&choice, &loaded.policy)).await?;
+    let engine = until_signal(&mut signals, ready(&choice, &loaded.policy, args.accept_known_holes)).await?;
     let socket = args.socket;
     let policy = loaded.policy;
     let named = named(&args.projects);
@@ -106,14 +107,66 @@ fn named(projects: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 /// Connects to the engine, and makes sure that it can be served with.
-async fn ready(choice: &Choice, policy: &Policy) -> Result<Engine, Failure> {
+async fn ready(choice: &Choice, policy: &Policy, accepts_holes: bool) -> Result<Engine, Failure> {
     let engine = choice.connect().await?;
     engine.check_is_servable()?;
     if nonce::is_needed(engine.info.kernel_version.as_deref()) {
         let what = "the engine runs on another kernel than this program, and files cannot be proven there";
         return Err(Failure::new(COULD_NOT_RUN, what).hint("use `ringfence run` with this engine"));
     }
+    check_holes(known_holes::of_engine(&engine), accepts_holes)?;
     gc::quietly(&engine).await;
     require::refuse_unmet(&engine, policy).await?;
     Ok(engine)
+}
+
+/// Refuses an engine with known holes, unless the person accepts them, and tells of what is
+/// accepted or unknown. Clients of a socket choose mounts, images and working directories, by which
+/// most of these holes are reached.
+fn check_holes(holes: KnownHoles, are_accepted: bool) -> Result<(), Failure> {
+    for unknown in holes.unknown {
+        crate::term::warn(Warning::Noted(format!(
+            "{unknown}. Whoever reaches the socket could use such a hole"
+        )));
+    }
+    if holes.open.is_empty() {
+        return Ok(());
+    }
+    if are_accepted {
+        for open in &holes.open {
+            crate::term::essential(format_args!(
+                "--accept-known-holes: {open}: whoever reaches the socket can use that to reach this machine"
+            ));
+        }
+        return Ok(());
+    }
+    let what = "the engine has known holes that whoever reaches the socket could use to reach this machine";
+    let mut failure = Failure::new(COULD_NOT_RUN, what)
+        .hint(format!("{}; or accept that: --accept-known-holes", holes.updates.join("; ")));
+    failure.causes = holes.open;
+    Err(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holes(open: &[&str]) -> KnownHoles {
+        KnownHoles {
+            open: open.iter().map(|part| (*part).to_owned()).collect(),
+            updates: vec!["update runc to 1.3.7 or later".to_owned()],
+            unknown: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn known_holes_are_refused_unless_they_are_accepted() {
+        let open = ["runc 1.1.15 has CVE-2025-31133"];
+        let failure = check_holes(holes(&open), false).unwrap_err();
+        assert_eq!(failure.causes, open);
+        let hint = failure.hint.unwrap();
+        assert!(hint.contains("1.3.7") && hint.contains("--accept-known-holes"), "{hint}");
+        assert!(check_holes(holes(&open), true).is_ok());
+        assert!(check_holes(holes(&[]), false).is_ok());
+    }
 }

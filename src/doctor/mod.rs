@@ -15,6 +15,7 @@ pub(crate) mod cves;
 pub(crate) mod facts;
 pub(crate) mod gather;
 pub(crate) mod judge;
+pub(crate) mod known_holes;
 pub(crate) mod report;
 pub(crate) mod require;
 pub(crate) mod row;

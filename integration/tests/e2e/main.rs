@@ -70,6 +70,7 @@ mod serve_attacks;
 mod serve_clients;
 mod serve_ends;
 mod serve_fills;
+mod serve_places;
 mod serve_starts;
 mod services;
 mod shared_address;
@@ -166,6 +167,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("serve_clients", serve_clients::TESTS, true),
         ("serve_ends", serve_ends::TESTS, true),
         ("serve_fills", serve_fills::TESTS, true),
+        ("serve_places", serve_places::TESTS, true),
         ("serve_starts", serve_starts::TESTS, true),
         ("services", services::TESTS, true),
         ("showing", showing::TESTS, true),

@@ -61,7 +61,11 @@ impl Served {
         let log = bed.directory.path().join(format!("{name}.log"));
         let mut command = bed.ringfence.command();
         let policy = bed.ringfence.allowing(allowed)?;
-        command.args(["serve", "--memory", "256MiB", "--socket"]).arg(&socket).arg("--policy").arg(policy);
+        command
+            .args(["serve", "--accept-known-holes", "--memory", "256MiB", "--socket"])
+            .arg(&socket)
+            .arg("--policy")
+            .arg(policy);
         command.args(words);
         let child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log)?).spawn()?;

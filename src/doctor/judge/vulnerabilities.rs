@@ -69,7 +69,7 @@ impl Judged<'_> {
 
     /// Returns the version in which the component's last vulnerability is closed, on the line that
     /// it is on or the next.
-    fn mended_in(&self) -> Option<&str> {
+    pub(crate) fn mended_in(&self) -> Option<&str> {
         let number = &self.version.as_ref()?.number;
         let fixes = self.holes.iter().filter_map(|hole| hole.fixed_above(number));
         fixes.max_by_key(|fixed| version::number(fixed))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::facts::{CreateAsk, Found, Ground, Wanted};
 use super::member::{HealthAsk, MemberSpec, MemberStreams, MountSource};
-use super::{environment, group, labels, limits, mount_asks, mounts, names, ports, security};
+use super::{environment, group, image, labels, limits, mount_asks, mounts, names, ports, security};
 use crate::serve::answer::asked::AskedFor;
 use crate::serve::denied::Denied;
 use crate::serve::request::bodies::{CreateBody, HealthBody, HostBody, Words};
@@ -60,6 +60,7 @@ pub(crate) fn create(ask: &CreateAsk, ground: &Ground<'_>, found: &Found) -> Res
         return Err(Denied::endpoint(crate::serve::denied::BUILD));
     }
     let image = found.image.clone().ok_or_else(|| Denied::no_image(&word))?;
+    let platform = image::decide(ask.platform.as_deref(), &image)?;
     let mut warnings = ask.taken.warnings.clone();
     let network = group::Networks::decide(body, &host, found, &mut warnings)?;
     let mounts = mounts::decide(body, &image, ground, found, &mut warnings)?;
@@ -89,7 +90,7 @@ pub(crate) fn create(ask: &CreateAsk, ground: &Ground<'_>, found: &Found) -> Res
         init: host.init == Some(true),
         groups: security::groups(&host, ground)?,
         sysctls: security::sysctls(&host)?,
-        platform: ask.platform.clone(),
+        platform,
         names: names.own,
         names_of: names.of_others,
         asked: AskedFor::default(),

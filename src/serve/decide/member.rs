@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::serve::answer::asked::AskedFor;
 use crate::serve::request::names::MemberName;
 use crate::supervisor::spec::image::Image;
+use crate::supervisor::spec::image_platform::ImagePlatform;
 use crate::wire::EngineId;
 
 /// A container as it will be made. Everything in it was decided; nothing is the client's unread.
@@ -59,8 +60,8 @@ pub(crate) struct MemberSpec {
     pub(crate) groups: Vec<String>,
     /// Settings of its own IPC namespace.
     pub(crate) sysctls: BTreeMap<String, String>,
-    /// Platform of the image.
-    pub(crate) platform: Option<String>,
+    /// Platform of the image, with which the engine is always asked for it.
+    pub(crate) platform: ImagePlatform,
     /// Names in the fence: aliases, host name, container name.
     pub(crate) names: Vec<String>,
     /// Further names of other members.

@@ -5,6 +5,7 @@ mod create;
 mod environment;
 pub(crate) mod facts;
 mod group;
+mod image;
 mod labels;
 mod limits;
 pub(crate) mod member;
@@ -12,6 +13,7 @@ mod mount_asks;
 mod mounts;
 mod names;
 mod others;
+pub(crate) mod places;
 mod ports;
 mod security;
 #[cfg(test)]

@@ -7,11 +7,13 @@ use super::create::is_bind;
 use super::facts::{Found, FoundSource, FoundVolume, Ground, ProjectRoot, SourceKind};
 use super::member::{MemberMount, MountSource};
 use super::mount_asks::{self, MountAsk, SourceAsk};
+use super::places::{refuse_inside, refuse_kernels};
 use crate::serve::denied::Denied;
 use crate::serve::request::bodies::{CreateBody, HostBody};
 use crate::serve::text::shown;
 use crate::supervisor::spec::image::Image;
 use crate::supervisor::spec::image_volumes::{cleaned, places};
+use crate::supervisor::spec::places::NOTICE;
 use crate::workspace::mounts::may_be_target;
 
 /// Place of ringfence's own files in a container, beside those where nothing is mounted at all.
@@ -65,9 +67,10 @@ pub(super) fn decide(
     }));
     nested(&mounts)?;
     for mount in &mounts {
-        in_place(&mount.target, &mounts, ground)
-            .map_err(|why| Denied::field("HostConfig.Mounts", format!("{}: {why}", shown(&mount.target))))?;
+        refuse_inside("HostConfig.Mounts", &mount.target, &mounts, ground)?;
     }
+    // Ringfence's own mounts lie there. Images that declare a volume around it are not rare.
+    refuse_inside("Image", NOTICE, &mounts, ground)?;
     Ok(mounts)
 }
 
@@ -193,44 +196,21 @@ fn nested(mounts: &[MemberMount]) -> Result<(), Denied> {
     Ok(())
 }
 
-/// Refuses a place inside a directory of this machine that containers could swap for a link while
-/// the engine mounts it. The engine makes places that are missing, as root, wherever the link
-/// leads; only afterwards the first program finds it. A root itself is in nobody's reach.
-fn in_place(place: &str, mounts: &[MemberMount], ground: &Ground<'_>) -> Result<(), String> {
-    let is_firm = |path: &Path| {
-        ground.roots.iter().any(|root| root.path == path)
-            && !ground.roots.iter().any(|root| root.path != path && path.starts_with(&root.path))
-    };
-    let around = mounts.iter().find(|mount| match &mount.source {
-        MountSource::Path { path, .. } => {
-            mount.target != place && Path::new(place).starts_with(&mount.target) && !is_firm(path)
-        }
-        _ => false,
-    });
-    match around {
-        None => Ok(()),
-        Some(mount) => Err(format!(
-            "it lies inside {}, where a part of a project is mounted that could be swapped meanwhile; \
-             mount the whole --project directory there, or choose a place outside",
-            shown(&mount.target)
-        )),
-    }
-}
-
-/// Refuses a working directory that the engine could make in a directory of this machine that is
-/// swapped meanwhile.
+/// Refuses a working directory that leads to the kernel's files, or that an engine would make in
+/// files that are swapped meanwhile.
 ///
 /// # Errors
-/// When it lies inside a mount of a part of a project.
+/// When it is one of these.
 pub(super) fn working_directory(
     asked: Option<&str>,
     image: &Image,
     mounts: &[MemberMount],
     ground: &Ground<'_>,
 ) -> Result<(), Denied> {
-    let Some(place) = cleaned(asked.unwrap_or(&image.workdir)) else { return Ok(()) };
-    in_place(&place, mounts, ground)
-        .map_err(|why| Denied::field("WorkingDir", format!("{}: {why}", shown(&place))))
+    let asked = asked.unwrap_or(&image.workdir);
+    refuse_kernels(asked)?;
+    let Some(place) = cleaned(asked) else { return Ok(()) };
+    refuse_inside("WorkingDir", &place, mounts, ground)
 }
 
 /// Decides the places in memory of `Tmpfs`.
@@ -247,8 +227,7 @@ pub(super) fn memory(
     let mut places = BTreeMap::new();
     for (target, options) in host.tmpfs.iter().flatten() {
         let target = target_of(field, target)?;
-        in_place(&target, mounts, ground)
-            .map_err(|why| Denied::field(field, format!("{}: {why}", shown(&target))))?;
+        refuse_inside(field, &target, mounts, ground)?;
         if mounts.iter().any(|mount| mount.target == target) || places.contains_key(&target) {
             let why =
                 format!("two things are to be mounted at {}; give each a place of its own", shown(&target));

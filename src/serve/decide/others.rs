@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::facts::Ground;
 use super::limits::Asking;
+use super::places::refuse_kernels;
 use super::{labels, mount_asks};
 use crate::serve::answer::networks::NetworkRecord;
 use crate::serve::denied::{BUILD, Denied};
@@ -59,6 +60,7 @@ pub(crate) fn exec(taken: &Taken<ExecBody>) -> Result<ExecSpec, Denied> {
     if texts.into_iter().any(|text| text.contains('\0')) {
         return Err(Denied::field("Cmd", "a text has a NUL in it; leave it out"));
     }
+    refuse_kernels(&workdir)?;
     let stdin = asked.attach_stdin == Some(true);
     let mut body = BTreeMap::from([
         ("AttachStdin", json!(stdin)),

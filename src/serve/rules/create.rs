@@ -41,9 +41,20 @@ pub(crate) const FIELDS: &[FieldRule] = &[
     field("Healthcheck.StartPeriod", Passed, AS_GIVEN, "it runs in the container"),
     field("Healthcheck.StartInterval", Judged, "at least 1 s", "the engine starts a process each time"),
     field("ArgsEscaped", LeftOut, NONE, "it is for Windows"),
-    field("Image", Judged, "the image's id", "what was looked at is what runs"),
+    field(
+        "Image",
+        Judged,
+        "the image's id and platform",
+        "what was looked at is what runs; its labels have at most 32 KiB in sum",
+    ),
     field("Volumes", Judged, "new volumes", "made by ringfence, with its labels"),
-    field("WorkingDir", Judged, AS_GIVEN, "a path in the container, inside no part of a project"),
+    field(
+        "WorkingDir",
+        Judged,
+        AS_GIVEN,
+        "a path in the container, not in /proc, /sys or /dev; beside a part of a project inside no mount; and not \
+         where a link of the image leads",
+    ),
     field("Entrypoint", Passed, "as given, as a list", "programs run in the fence"),
     field("NetworkDisabled", Warned, NONE, "write `NetworkMode: none` instead"),
     field("MacAddress", Warned, NONE, IN_FENCE),

@@ -51,7 +51,7 @@ pub(crate) const PERMITTED: &[EndpointRule] = &[
         Operation::ContainerCreate,
         params!["name", "platform"],
         &[],
-        "by the rules of its fields; written anew",
+        "by the rules of its fields; written anew. `platform`: that of the image on the engine, which the engine always gets; another one is refused",
     ),
     endpoint("POST", "/containers/prune", Operation::ContainerPrune, params!["filters"], &[], OWN),
     endpoint("GET", "/containers/{id}/json", Operation::ContainerInspect, params!["size"], &[], OWN),

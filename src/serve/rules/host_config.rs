@@ -75,7 +75,9 @@ pub(crate) const FIELDS: &[FieldRule] = &[
         "HostConfig.Mounts[].Target",
         Judged,
         AS_GIVEN,
-        "not over the fence's own files, inside no part of a project, and not where a link of the image leads",
+        "not over the fence's own files, and not where a link of the image leads; beside a part of a project (what is \
+         no whole --project directory, a file too) inside no other mount, and no cover of a file lies inside one: \
+         mount the whole directory instead",
     ),
     field("HostConfig.Mounts[].ReadOnly", Passed, AS_GIVEN, "it only takes rights away"),
     field("HostConfig.Mounts[].Consistency", LeftOut, NONE, "it has no effect"),
@@ -142,7 +144,7 @@ pub(crate) const FIELDS: &[FieldRule] = &[
         "HostConfig.Mounts[].TmpfsOptions.SizeBytes",
         Judged,
         LIMIT,
-        "what lies in memory counts as memory",
+        "what lies in memory counts as memory; its places are those of Mounts",
     ),
     field("HostConfig.Mounts[].TmpfsOptions.Mode", Passed, AS_GIVEN, "permissions in the container"),
     field(
@@ -157,7 +159,7 @@ pub(crate) const FIELDS: &[FieldRule] = &[
         "HostConfig.Tmpfs",
         Judged,
         "size, mode, uid, gid, ro, rw, exec, noexec, nosuid, nodev",
-        "what lies in memory counts as memory",
+        "what lies in memory counts as memory; its places are those of Mounts",
     ),
     field("HostConfig.VolumeDriver", Refused, NONE, "other drivers reach other machines; leave it out"),
     field("HostConfig.VolumesFrom", Refused, NONE, "a container gets no other's mounts; name the volumes"),

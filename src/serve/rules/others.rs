@@ -28,7 +28,7 @@ pub(crate) const EXEC: &[FieldRule] = &[
     field("Cmd", Passed, "as given, as a list", "programs run in the fence"),
     field("Env", Passed, AS_GIVEN, "programs run in the fence"),
     field("User", Passed, AS_GIVEN, USER),
-    field("WorkingDir", Passed, AS_GIVEN, "a path in the container"),
+    field("WorkingDir", Judged, AS_GIVEN, "a path in the container, not in /proc, /sys or /dev"),
     field("Privileged", Refused, "false", "it would have every capability in the fence; leave it out"),
     field("Detach", LeftOut, NONE, "it is said at the start"),
     field("Container", LeftOut, NONE, "docker-py sends it; the path says it"),

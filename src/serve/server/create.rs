@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::fences::{Claim, broken, random, words};
 use super::files::{BindAsk, LookedFiles, look};
 use super::http::{Answer, Sent, json, read};
+use super::image_links::LABEL_LOOK;
 use super::members::{MemberFiles, ServedMember};
 use super::records::give_names;
 use super::state::Serving;
@@ -20,6 +21,7 @@ use super::volumes::{LABEL_OF, VolumeOf, drawn_name, make_volume};
 use crate::serve::answer::asked::LABEL_ASKED;
 use crate::serve::decide::facts::CreateAsk;
 use crate::serve::decide::member::{MemberMount, MemberSpec, MountSource};
+use crate::serve::decide::places::refuse_covers;
 use crate::serve::decide::{create, wanted};
 use crate::serve::denied::Denied;
 use crate::serve::request::upstream_line::Line;
@@ -123,6 +125,8 @@ impl Serving {
                 Some(looked.map_err(|failure| Denied::new(400, words(&failure)))?)
             }
         };
+        let covers_of = looked.iter().flat_map(|looked| &looked.laying.served);
+        refuse_covers(covers_of.map(|served| served.target.as_str()), &spec.mounts, &self.facts.roots)?;
         spec.warnings.extend(looked.iter().flat_map(|looked| looked.warnings.clone()));
         // Nothing that is mounted is removed before the container has it.
         let held = self.hold_volumes(named_volumes(spec)).await?;
@@ -171,8 +175,7 @@ impl Serving {
         let fills = filled(&seam.mounts);
         let body = serde_json::to_string(&create_body(spec, seam))
             .map_err(|error| Denied::new(500, format!("the body cannot be written: {error}")))?;
-        let mut query = vec![("name", Serving::engine_name(fence, name))];
-        query.extend(spec.platform.clone().map(|platform| ("platform", platform)));
+        let query = [("name", Serving::engine_name(fence, name)), ("platform", spec.platform.to_string())];
         let line = Line::new("POST", "/containers/create", &query);
         let id = self.ask_engine(&line, version, body, Filling { held, fills }).await?;
         let names = names(spec, name, &id);
@@ -268,6 +271,8 @@ impl Serving {
                 (LABEL_NAMES, spec.names.join(" ")),
                 (LABEL_COVERS, covers.to_string()),
                 (LABEL_OF, String::new()),
+                // Images can have it.
+                (LABEL_LOOK, String::new()),
             ]
             .map(|(label, value)| (label.to_owned(), value)),
         );

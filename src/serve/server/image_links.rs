@@ -3,45 +3,66 @@
 //! ```text
 //!  image ─▶ a container that is never started ─▶ each part of each place: is it a link? ─▶ removed
 //! ```
-//! Runtimes follow links of the image when they mount, also to `/`, `/dev` or what is mounted
-//! already. A container that never ran has the image's files, and nobody else has them.
+//! Runtimes follow links of the image when they mount, or make a working directory, also to `/`,
+//! `/dev` or what is mounted already. A container that never ran has the image's files, and no
+//! container of this socket has them. Somebody can remove it meanwhile: only after all of the looks
+//! its root proves that it was there.
+//!
+//! Several variants of an image can have one id. The platform that was decided upon is sent with
+//! the look and with the creation, and is a part of what answers are remembered by.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
+use bollard::query_parameters::ListContainersOptions;
 use serde_json::{Value, json};
 
 use super::fences::random;
-use super::http::Sent;
+use super::http::{EngineHttp, Sent};
 use super::state::Serving;
-use crate::serve::decide::member::MemberSpec;
+use crate::serve::decide::member::{MemberSpec, MountSource};
+use crate::serve::decide::places::STATE;
 use crate::serve::denied::Denied;
-use crate::serve::request::filters::Filters;
 use crate::serve::request::upstream_line::Line;
+use crate::serve::request::version::ApiMinor;
 use crate::serve::text::shown;
+use crate::supervisor::engine::describe;
+use crate::supervisor::spec::image_platform::ImagePlatform;
+use crate::supervisor::spec::image_volumes::cleaned;
 use crate::supervisor::spec::places::NOTICE;
 use crate::supervisor::spec::workflow::LABEL_SERVE;
 use crate::term::{COULD_NOT_RUN, Failure};
+use crate::wire::WorkflowId;
 
-/// Label of containers that are looked into: the `serve` that does.
-const LABEL_LOOK: &str = "dev.ringfence.look";
+/// Label of containers that are looked into: the `serve` that does. Members have it without a
+/// value, whatever their image says.
+pub(super) const LABEL_LOOK: &str = "dev.ringfence.look";
+/// Beginning of their names, before an id.
+const NAME: &str = "ringfence-look-";
 /// Header of the engine's answer about a path.
 const STAT: &str = "x-docker-container-path-stat";
 /// The bit of a link in the mode that the engine tells.
 const IS_LINK: u64 = 1 << 27;
 /// Places of ringfence's own mounts.
 const OWN: [&str; 2] = ["/etc", NOTICE];
-/// A link that most images have, and where it leads. Some images declare a volume there.
-const STATE: (&str, &str) = ("/var/run", "/run");
+/// Files of ringfence's that are mounted in every container. By a link there a file would be made
+/// where it leads, also in what a client has mounted.
+const NAME_FILES: [&str; 3] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 /// Answers that are remembered.
 const MOST: usize = 10_000;
+/// The most parts of a place: the engine is asked for each.
+const MOST_PARTS: usize = 32;
+/// The looks at all places of a container end within this time.
+const LONGEST: Duration = Duration::from_secs(30);
 
-/// An image: by its id, and the platform that a client named.
-type ImageKey = (String, Option<String>);
+/// An image: by its id, and the platform of the variant that was decided upon.
+type ImageKey = (String, ImagePlatform);
 
-/// Answers about places in images; an image of one id is always the same.
+/// Answers about places in images; one variant of an image is always the same.
 #[derive(Default)]
 pub(crate) struct KnownLinks(RefCell<BTreeMap<(ImageKey, String), Option<ImageLink>>>);
 
@@ -54,48 +75,49 @@ struct ImageLink {
     to: String,
 }
 
+/// A place that no link may lead to, and the field that names it.
+type Place = (&'static str, String);
+
+/// Answer about a place.
+type PlaceAnswer = (Place, Option<ImageLink>);
+
 impl Serving {
-    /// Refuses a container whose mounts would be led elsewhere by links of its image.
+    /// Refuses a container whose mounts or working directory would be led elsewhere by links of its
+    /// image.
     ///
     /// # Errors
     /// When there is such a link, or the engine does not say.
     pub(crate) async fn refuse_links(&self, spec: &MemberSpec) -> Result<(), Denied> {
-        let asked = spec.mounts.iter().map(|mount| mount.target.as_str());
-        let asked: Vec<&str> = asked.chain(spec.tmpfs.keys().map(String::as_str)).collect();
-        if asked.is_empty() {
-            return Ok(());
+        let places = places(spec);
+        if let Some((field, deep)) = places.iter().find(|(_, place)| parts(place).count() > MOST_PARTS) {
+            let why = format!("{} has more than {MOST_PARTS} parts; give a shorter place", shown(deep));
+            return Err(Denied::field(field, why));
         }
         let image = (spec.image.id.clone(), spec.platform.clone());
         let (mut known, mut unknown) = (Vec::new(), Vec::new());
-        for target in asked.into_iter().chain(OWN) {
-            match self.links.0.borrow().get(&(image.clone(), target.to_owned())) {
-                Some(link) => known.push((target, link.clone())),
-                None => unknown.push(target),
+        for place in places {
+            match self.links.0.borrow().get(&(image.clone(), place.1.clone())) {
+                Some(link) => known.push((place, link.clone())),
+                None => unknown.push(place),
             }
         }
         if !unknown.is_empty() {
-            let found = self.look_into(&image, &unknown).await?;
+            let found = self.look_into(&image, unknown).await?;
             let mut all = self.links.0.borrow_mut();
             if all.len() + found.len() > MOST {
                 all.clear();
             }
-            let keys =
-                found.iter().map(|(target, link)| ((image.clone(), (*target).to_owned()), link.clone()));
-            all.extend(keys);
+            all.extend(found.iter().map(|((_, place), link)| ((image.clone(), place.clone()), link.clone())));
             known.extend(found);
         }
-        match known.into_iter().find_map(|(target, link)| Some((target, link?))) {
-            Some((target, link)) => Err(refusal(target, &link)),
+        match known.into_iter().find_map(|(place, link)| Some((place, link?))) {
+            Some(((field, place), link)) => Err(refusal(field, &place, &link)),
             None => Ok(()),
         }
     }
 
     /// Looks for the first link on the way to each place.
-    async fn look_into<'a>(
-        &self,
-        image: &ImageKey,
-        targets: &[&'a str],
-    ) -> Result<Vec<(&'a str, Option<ImageLink>)>, Denied> {
+    async fn look_into(&self, image: &ImageKey, places: Vec<Place>) -> Result<Vec<PlaceAnswer>, Denied> {
         let body = json!({
             "Image": image.0,
             "Entrypoint": ["/never-started"],
@@ -103,43 +125,19 @@ impl Serving {
             "Labels": { LABEL_SERVE: "", LABEL_LOOK: self.facts.id },
             "HostConfig": { "NetworkMode": "none" },
         });
-        let mut query = vec![("name", format!("ringfence-look-{}", random()?))];
-        query.extend(image.1.clone().map(|platform| ("platform", platform)));
+        let query = [("name", format!("{NAME}{}", random()?)), ("platform", image.1.to_string())];
         let line = Line::new("POST", "/containers/create", &query);
         let made = self.http.json(&line, self.facts.version, Sent::Json(body.to_string())).await?;
         let id = made["Id"].as_str().unwrap_or_default();
-        let mut found = Vec::new();
-        for target in targets {
-            found.push(self.link_on_way(id, target).await.map(|link| (*target, link)));
-        }
+        let looks = Looks { http: &self.http, version: self.facts.version, id };
+        let found = looks.at(places, LONGEST).await;
         self.remove_look(id).await;
-        found.into_iter().collect()
+        found
     }
 
-    /// Returns the first link on the way to a place, the last part too.
-    async fn link_on_way(&self, id: &str, target: &str) -> Result<Option<ImageLink>, Denied> {
-        let mut way = String::new();
-        for part in target.split('/').filter(|part| !part.is_empty()) {
-            way = format!("{way}/{part}");
-            let line = Line::new("HEAD", &format!("/containers/{id}/archive"), &[("path", way.clone())]);
-            let answer = self.http.send(&line, self.facts.version, Sent::Nothing).await?;
-            let stat = match answer.status().as_u16() {
-                200 => answer.headers().get(STAT).and_then(|stat| stat.to_str().ok()),
-                // What is missing is made, and so is everything below it.
-                404 => return Ok(None),
-                _ => None,
-            };
-            match stat.and_then(read_stat).ok_or_else(unsaid)? {
-                Some(to) if (way.as_str(), to.as_str()) == STATE => way = to,
-                Some(to) => return Ok(Some(ImageLink { at: way, to })),
-                None => {}
-            }
-        }
-        Ok(None)
-    }
-
+    /// Removes a container that was looked into. One that somebody started is left.
     async fn remove_look(&self, id: &str) {
-        let query = [("v", "1".to_owned()), ("force", "1".to_owned())];
+        let query = [("v", "1".to_owned())];
         let line = Line::new("DELETE", &format!("/containers/{id}"), &query);
         if let Err(denied) = self.http.json(&line, self.facts.version, Sent::Nothing).await
             && denied.status != 404
@@ -154,15 +152,108 @@ impl Serving {
     /// # Errors
     /// When the engine does not answer.
     pub(crate) async fn remove_looks(&self) -> Result<(), Failure> {
-        let filters = Filters::default().with("label", &format!("{LABEL_LOOK}={}", self.facts.id));
-        let query = [("all", "1".to_owned()), ("filters", filters.json())];
-        let line = Line::new("GET", "/containers/json", &query);
-        let listed = self.http.json(&line, self.facts.version, Sent::Nothing).await;
-        let listed = listed.map_err(|denied| Failure::new(COULD_NOT_RUN, denied.message))?;
-        for id in listed.as_array().into_iter().flatten().filter_map(|one| one["Id"].as_str()) {
+        let label = format!("{LABEL_LOOK}={}", self.facts.id);
+        let filters = Some(HashMap::from([("label".to_owned(), vec![label])]));
+        // Of any length: images can have that label, and long ones beside it.
+        let listed = ListContainersOptions { all: true, filters, ..Default::default() };
+        let listed = self.facts.engine.list_containers(listed).await;
+        let listed = listed.map_err(|error| Failure::new(COULD_NOT_RUN, describe(&error)))?;
+        let looks = listed.iter().filter(|entry| is_look(entry, &self.facts.id));
+        for id in looks.filter_map(|entry| entry.id.as_deref()) {
             self.remove_look(id).await;
         }
         Ok(())
+    }
+}
+
+/// Tells whether a container is one that the `serve` of an id looked into. Images can have its
+/// label, and have no say in its name.
+fn is_look(entry: &ContainerSummary, serve: &str) -> bool {
+    let has_name = |name: &String| {
+        let id = name.strip_prefix('/').and_then(|name| name.strip_prefix(NAME));
+        id.is_some_and(|id| id.parse::<WorkflowId>().is_ok())
+    };
+    let label = entry.labels.as_ref().and_then(|labels| labels.get(LABEL_LOOK));
+    entry.names.as_deref().is_some_and(|names| names.len() == 1 && names.iter().all(has_name))
+        && label.is_some_and(|label| label == serve)
+        && entry.state == Some(ContainerSummaryStateEnum::CREATED)
+}
+
+/// Lists the places of a container that no link of its image may lead to. Without mounts there is
+/// nothing to lead.
+fn places(spec: &MemberSpec) -> Vec<Place> {
+    let mounts = spec.mounts.iter().map(|mount| ("HostConfig.Mounts", mount.target.clone()));
+    let mut places: Vec<Place> = mounts.collect();
+    places.extend(spec.tmpfs.keys().map(|place| ("HostConfig.Tmpfs", place.clone())));
+    if places.is_empty() {
+        return places;
+    }
+    let asked = spec.workdir.as_deref().unwrap_or(&spec.image.workdir);
+    places.extend(cleaned(asked).map(|place| ("WorkingDir", place)));
+    places.extend(OWN.map(|place| ("Image", place.to_owned())));
+    if spec.mounts.iter().any(|mount| matches!(mount.source, MountSource::Path { .. })) {
+        places.extend(NAME_FILES.map(|place| ("Image", place.to_owned())));
+    }
+    places
+}
+
+fn parts(place: &str) -> impl Iterator<Item = &str> {
+    place.split('/').filter(|part| !part.is_empty())
+}
+
+/// Looks at paths of one container.
+struct Looks<'a> {
+    http: &'a EngineHttp,
+    version: ApiMinor,
+    /// The container.
+    id: &'a str,
+}
+
+impl Looks<'_> {
+    /// Looks for the first link on the way to each place, within a time.
+    async fn at(&self, places: Vec<Place>, longest: Duration) -> Result<Vec<PlaceAnswer>, Denied> {
+        let looking = async {
+            let mut found = Vec::new();
+            for place in places {
+                let link = self.link_on_way(&place.1).await?;
+                found.push((place, link));
+            }
+            // A container that is gone has no path either.
+            match self.stat("/").await? {
+                Some(None) => Ok(found),
+                _ => Err(unsaid()),
+            }
+        };
+        tokio::time::timeout(longest, looking).await.unwrap_or_else(|_| Err(slow(longest)))
+    }
+
+    /// Returns the first link on the way to a place, the last part too.
+    async fn link_on_way(&self, place: &str) -> Result<Option<ImageLink>, Denied> {
+        let mut way = String::new();
+        for part in parts(place) {
+            way = format!("{way}/{part}");
+            match self.stat(&way).await? {
+                // What is missing is made, and so is everything below it.
+                None => return Ok(None),
+                Some(Some(to)) if (way.as_str(), to.as_str()) == STATE => way = to,
+                Some(Some(to)) => return Ok(Some(ImageLink { at: way, to })),
+                Some(None) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks for one path; none where nothing is there, or no such container.
+    async fn stat(&self, path: &str) -> Result<Option<Option<String>>, Denied> {
+        let archive = format!("/containers/{}/archive", self.id);
+        let line = Line::new("HEAD", &archive, &[("path", path.to_owned())]);
+        let answer = self.http.send(&line, self.version, Sent::Nothing).await?;
+        let stat = match answer.status().as_u16() {
+            200 => answer.headers().get(STAT).and_then(|stat| stat.to_str().ok()),
+            404 => return Ok(None),
+            _ => None,
+        };
+        stat.and_then(read_stat).ok_or_else(unsaid).map(Some)
     }
 }
 
@@ -178,19 +269,107 @@ fn unsaid() -> Denied {
     Denied::new(503, "the engine does not say what the image has where something is to be mounted")
 }
 
-fn refusal(target: &str, link: &ImageLink) -> Denied {
+fn slow(longest: Duration) -> Denied {
+    let seconds = longest.as_secs();
+    let what = format!(
+        "the engine needs more than {seconds} s to say what the image has where something is to be mounted; \
+         give fewer mounts, or try again when it has less to do"
+    );
+    Denied::new(503, what)
+}
+
+fn refusal(field: &str, place: &str, link: &ImageLink) -> Denied {
     let what = format!(
         "{}: {} is a link of the image, to {}; give a place that no link leads to, or use another image",
-        shown(target),
+        shown(place),
         shown(&link.at),
         shown(&link.to)
     );
-    Denied::field("HostConfig.Mounts", what)
+    Denied::field(field, what)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::os::unix::net::UnixListener;
+
     use super::*;
+
+    /// Answers of an engine about each path; what is not named is missing.
+    fn engine(folder: &std::path::Path, answers: &'static [(&str, &str)]) -> EngineHttp {
+        let socket = folder.join("engine.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let mut line = String::new();
+                BufReader::new(&stream).read_line(&mut line).unwrap();
+                let path = line.split("path=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+                let path = path.replace("%2F", "/");
+                let said = match answers.iter().find(|(known, _)| *known == path) {
+                    Some((_, "hangs")) => {
+                        std::thread::sleep(Duration::from_secs(2));
+                        continue;
+                    }
+                    Some((_, stat)) => format!("200 OK\r\n{STAT}: {}", STANDARD.encode(stat)),
+                    None => "404 Not Found".to_owned(),
+                };
+                let _ = stream.write_all(format!("HTTP/1.1 {said}\r\nConnection: close\r\n\r\n").as_bytes());
+            }
+        });
+        EngineHttp::new(socket)
+    }
+
+    /// Looks at one place of a container of such an engine.
+    async fn looked(answers: &'static [(&str, &str)], longest: Duration) -> Result<Vec<PlaceAnswer>, Denied> {
+        let folder = tempfile::tempdir().unwrap();
+        let http = engine(folder.path(), answers);
+        let looks = Looks { http: &http, version: ApiMinor(41), id: "0" };
+        let places = vec![("HostConfig.Mounts", "/x/y".to_owned())];
+        tokio::task::LocalSet::new().run_until(looks.at(places, longest)).await
+    }
+
+    const FOLDER: &str = r#"{"mode":2147484141,"linkTarget":""}"#;
+
+    #[tokio::test]
+    async fn a_container_that_is_gone_has_no_links_and_proves_nothing() {
+        let gone = looked(&[], LONGEST).await;
+        assert_eq!(gone.unwrap_err().status, 503);
+        let found = looked(&[("/", FOLDER), ("/x", FOLDER)], LONGEST).await.unwrap();
+        assert_eq!(found[0].1, None);
+        let link = &[("/", FOLDER), ("/x", r#"{"mode":134218239,"linkTarget":"/dev"}"#)];
+        let found = looked(link, LONGEST).await.unwrap();
+        assert_eq!(found[0].1.as_ref().map(|link| link.to.as_str()), Some("/dev"));
+    }
+
+    #[tokio::test]
+    async fn looks_end_in_time() {
+        let denied = looked(&[("/x", "hangs")], Duration::from_millis(50)).await.unwrap_err();
+        assert!(denied.status == 503 && denied.message.contains("fewer mounts"), "{denied:?}");
+    }
+
+    #[test]
+    fn a_look_is_known_by_its_name_and_its_state_too() {
+        let entry = |name: &str, label: &str, state: &str| {
+            let said = json!({"Names": [name], "Labels": { LABEL_LOOK: label }, "State": state});
+            serde_json::from_value::<ContainerSummary>(said).unwrap()
+        };
+        let own = "0123abcd";
+        assert!(is_look(&entry("/ringfence-look-00c0ffee", own, "created"), own));
+        for (name, label, state) in [
+            ("/db", own, "created"),
+            ("/ringfence-look-", own, "created"),
+            ("/ringfence-look-database", own, "created"),
+            ("/ringfence-look-00c0ffee0", own, "created"),
+            ("/ringfence-00c0ffee-member-ringfence-look-00c0ffee", own, "created"),
+            ("/ringfence-look-00c0ffee", "", "created"),
+            ("/ringfence-look-00c0ffee", "other", "created"),
+            ("/ringfence-look-00c0ffee", own, "running"),
+            ("/ringfence-look-00c0ffee", own, "exited"),
+        ] {
+            assert!(!is_look(&entry(name, label, state), own), "{name} {label} {state}");
+        }
+    }
 
     #[test]
     fn a_link_is_known_by_its_mode_or_its_end() {
@@ -205,7 +384,7 @@ mod tests {
         }
         assert_eq!(read_stat("%"), None);
         let link = ImageLink { at: "/lib".to_owned(), to: "/usr/lib".to_owned() };
-        let words = refusal("/lib/modules", &link).message;
+        let words = refusal("WorkingDir", "/lib/modules", &link).message;
         assert!(words.contains("/lib/modules: /lib is a link of the image, to /usr/lib"), "{words}");
     }
 }

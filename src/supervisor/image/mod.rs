@@ -21,6 +21,7 @@ use clap::ValueEnum;
 use self::reference::Reference;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::spec::image::{Image, tcp_ports};
+use crate::supervisor::spec::image_platform::ImagePlatform;
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::{ImageDigest, ImageName};
 
@@ -85,17 +86,22 @@ fn check_name(name: &str) -> Result<(), Failure> {
 async fn find(engine: &Engine, name: &str) -> Result<Option<Image>, Failure> {
     match engine.api.inspect_image(name).await {
         Ok(found) => {
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            let platform = found.config.as_ref().and_then(|_| {
+                ImagePlatform::read(&text(&found.os), &text(&found.architecture), &text(&found.variant))
+            });
             let config = found.config.unwrap_or_default();
             Ok(Some(Image {
                 name: name.to_owned(),
                 id: found.id.unwrap_or_else(|| name.to_owned()),
                 digest: digest_of(name, found.repo_digests.unwrap_or_default()),
+                platform,
                 env: config.env.unwrap_or_default(),
                 user: config.user.unwrap_or_default(),
                 workdir: config.working_dir.unwrap_or_default(),
                 entrypoint: config.entrypoint.unwrap_or_default(),
                 command: config.cmd.unwrap_or_default(),
-                labels: config.labels.unwrap_or_default().into_keys().collect(),
+                labels: config.labels.unwrap_or_default().into_iter().collect(),
                 volumes: config.volumes.unwrap_or_default(),
                 ports: tcp_ports(&config.exposed_ports.unwrap_or_default()),
             }))

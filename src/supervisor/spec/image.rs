@@ -1,5 +1,9 @@
 //! The agent's image, as the engine describes it.
 
+use std::collections::BTreeMap;
+
+use super::image_platform::ImagePlatform;
+
 /// An image that is on the engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Image {
@@ -10,6 +14,8 @@ pub(crate) struct Image {
     /// Origin by content: `registry.example/agent@sha256:…`. Absent for an image that no registry
     /// gave.
     pub(crate) digest: Option<String>,
+    /// Platform of the variant that is described here; none where the engine describes none.
+    pub(crate) platform: Option<ImagePlatform>,
     /// Variables that the image sets.
     pub(crate) env: Vec<String>,
     /// User of the image's programs; empty: root.
@@ -20,8 +26,8 @@ pub(crate) struct Image {
     pub(crate) entrypoint: Vec<String>,
     /// Arguments of the entrypoint, unless a command is given.
     pub(crate) command: Vec<String>,
-    /// Names of the image's labels.
-    pub(crate) labels: Vec<String>,
+    /// The image's labels.
+    pub(crate) labels: BTreeMap<String, String>,
     /// Paths for which the image wants volumes.
     pub(crate) volumes: Vec<String>,
     /// TCP ports that the image exposes, the lowest first.

@@ -7,6 +7,7 @@ pub(crate) mod environment;
 pub(crate) mod etc;
 pub(crate) mod home;
 pub(crate) mod image;
+pub(crate) mod image_platform;
 pub(crate) mod image_volumes;
 pub(crate) mod init;
 pub(crate) mod limits;

@@ -3,8 +3,10 @@
 mod fuzzing;
 mod go;
 mod groups;
+mod image;
 mod mounts;
 mod others;
+mod places;
 mod rights;
 
 use std::collections::{BTreeMap, HashMap};
@@ -23,6 +25,7 @@ use crate::serve::request::fields;
 use crate::serve::request::names::MemberName;
 use crate::serve::upstream::{self, Seam};
 use crate::supervisor::spec::image::Image;
+use crate::supervisor::spec::image_platform::ImagePlatform;
 use crate::supervisor::spec::limits::Limits;
 use crate::wire::EngineId;
 
@@ -64,6 +67,7 @@ pub(super) fn found() -> Found {
     Found {
         image: Some(Image {
             id: format!("sha256:{}", "a".repeat(64)),
+            platform: ImagePlatform::read("linux", "amd64", ""),
             command: vec!["run".to_owned()],
             volumes: vec!["/var/lib/db".to_owned()],
             ports: vec![5432],

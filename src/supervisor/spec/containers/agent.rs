@@ -118,7 +118,7 @@ fn labels_of_agent(workflow: &Workflow, agent: &AgentSpec) -> HashMap<String, St
 fn labels(workflow: &Workflow, agent: &AgentSpec, role: Role) -> HashMap<String, String> {
     // Without a value the image's own steer no program that acts on containers by their labels
     // (podman auto-update, compose, proxies).
-    let images = agent.image.labels.iter().filter(|name| *name != LABEL_CAPABILITIES);
+    let images = agent.image.labels.keys().filter(|name| *name != LABEL_CAPABILITIES);
     let mut labels: HashMap<String, String> = images.map(|name| (name.clone(), String::new())).collect();
     labels.extend(workflow.labels(role));
     labels.insert(LABEL_IMAGE.to_owned(), agent.image.name.clone());

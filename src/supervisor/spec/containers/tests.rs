@@ -81,8 +81,9 @@ fn a_service_is_held_as_the_agent_is() {
 
 #[test]
 fn an_images_labels_have_no_value_and_ringfences_own_stay() {
-    let labels = [LABEL_DISK, "io.containers.autoupdate", LABEL_CAPABILITIES].map(str::to_owned);
-    let image = Image { labels: labels.to_vec(), ..Image::default() };
+    let labels = [LABEL_DISK, "io.containers.autoupdate", LABEL_CAPABILITIES];
+    let labels = labels.map(|name| (name.to_owned(), "value".to_owned()));
+    let image = Image { labels: labels.into(), ..Image::default() };
     let made = super::agent(&workflow(), &AgentSpec { image, ..plain() }, "PROFILE", FENCE).labels.unwrap();
     assert_eq!(made["io.containers.autoupdate"], "");
     assert_eq!(made[LABEL_DISK], Limits::default().disk.to_string());
