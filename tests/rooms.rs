@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use self::sources::{root, sources};
 
 /// The rooms from the ground floor up, each with those that it may use.
-const MATRIX: [(&str, &[&str]); 11] = [
+const MATRIX: [(&str, &[&str]); 12] = [
     ("term", &[]),
     ("wire", &["term"]),
     ("host", &["term", "wire"]),
@@ -23,11 +23,24 @@ const MATRIX: [(&str, &[&str]); 11] = [
     ("layers", &["term", "wire", "host"]),
     ("supervisor", &["term", "wire", "host", "workspace", "layers"]),
     ("report", &["term", "wire", "host", "supervisor"]),
+    ("scenario", &["term", "wire", "host", "supervisor"]),
     ("doctor", &["term", "wire", "host", "inside", "workspace", "supervisor"]),
     ("cli", &["term", "supervisor"]),
     (
         "commands",
-        &["term", "wire", "host", "inside", "workspace", "layers", "supervisor", "report", "doctor", "cli"],
+        &[
+            "term",
+            "wire",
+            "host",
+            "inside",
+            "workspace",
+            "layers",
+            "supervisor",
+            "report",
+            "scenario",
+            "doctor",
+            "cli",
+        ],
     ),
 ];
 

@@ -22,6 +22,7 @@ mod report;
 mod review;
 mod run;
 mod save;
+mod scenario;
 mod sources;
 mod stop;
 mod trust;
@@ -61,6 +62,7 @@ pub(crate) fn dispatch(cli: Cli, typed: &[OsString], began: Instant) -> ExitCode
     let engine = cli.engine.as_deref();
     let result = match cli.command {
         Command::Run(args) => run::dispatch(engine, *args),
+        Command::Test(args) => on_engine(scenario::test(engine, args)),
         Command::Ps(args) => on_engine(ps::ps(engine, &args)),
         Command::Logs(args) => on_engine(logs::logs(engine, &args)),
         Command::Attach(args) => on_engine(attach::attach(engine, args)),

@@ -3,7 +3,8 @@
 //! ```text
 //!  scenario ──JSON file──▶ `ringfence run` ──GuardConfig──▶ guard: some from the beginning, some at a connection
 //! ```
-//! A plan holds conditions and their ends, and no rule: nothing in it opens what the policy refuses.
+//! A plan holds conditions and their ends, and no rule: nothing in it opens what the policy
+//! refuses.
 
 use netpolicy::host::HostPattern;
 use serde::{Deserialize, Serialize};

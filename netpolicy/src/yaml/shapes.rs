@@ -1,5 +1,5 @@
-//! Shapes that every file is read by: mappings, lists, texts, numbers, and what is said when a value
-//! is another.
+//! Shapes that every file is read by: mappings, lists, texts, numbers, and the findings about other
+//! values.
 
 use super::node::{Node, Value};
 use super::place::Findings;

@@ -1,4 +1,4 @@
-//! What `ringfence test` asks of a run beside the options of a person: a plan of conditions, and a
+//! Demands of `ringfence test` on a run beside the options of a person: a plan of conditions, and a
 //! place for ringfence's own words, so that stderr is the agent's alone.
 
 use crate::cli::run::RunArgs;
