@@ -13,10 +13,11 @@ use tokio::sync::watch;
 
 use crate::cli::scenario::ScenarioArgs;
 use crate::host::open;
+use crate::scenario::golden::GoldenList;
 use crate::scenario::plan::{Case, Scenario};
 use crate::scenario::results::{self, CaseEnd, CaseResult};
 use crate::scenario::run_case::{self, Stage};
-use crate::scenario::{junit, read, schema};
+use crate::scenario::{junit, read, schema, starter};
 use crate::supervisor::engine;
 use crate::supervisor::signals::{Signals, status_of_signal};
 use crate::term::{self, Failure};
@@ -25,6 +26,8 @@ use crate::term::{self, Failure};
 const ONE_FAILS: u8 = 1;
 /// The scenario, or a case, could not be run.
 const COULD_NOT_TEST: u8 = 2;
+/// The largest golden list.
+const LARGEST_GOLDEN: u64 = 64 << 20;
 /// The largest scenario.
 const LARGEST: u64 = 1 << 20;
 
@@ -32,6 +35,12 @@ const LARGEST: u64 = 1 << 20;
 pub(crate) async fn test(engine_host: Option<&str>, args: ScenarioArgs) -> Result<u8, Failure> {
     if args.schema {
         return term::print_document(&schema::json()).map(|()| 0);
+    }
+    if let Some(image) = &args.init {
+        let text = starter::text(image).ok_or_else(|| {
+            failed(format!("{image:?} is no name of an image")).hint("write it as for `ringfence run`")
+        })?;
+        return term::print_document(&text).map(|()| 0);
     }
     // The command line demands a file.
     let file = args.file.as_deref().unwrap_or(Path::new(""));
@@ -47,6 +56,7 @@ pub(crate) async fn test(engine_host: Option<&str>, args: ScenarioArgs) -> Resul
         };
         std::fs::create_dir_all(logs).map_err(cannot)?;
     }
+    let golden = args.golden.as_deref().map(golden_list).transpose()?;
     let folder = folder_of(file)?;
     let engine =
         engine::connect(engine_host).await.map_err(|failure| Failure { exit: COULD_NOT_TEST, ..failure })?;
@@ -62,7 +72,7 @@ pub(crate) async fn test(engine_host: Option<&str>, args: ScenarioArgs) -> Resul
     };
     let running = run_all(&stage, &cases, usize::from(args.jobs));
     tokio::pin!(running);
-    let results = loop {
+    let mut results = loop {
         tokio::select! {
             results = &mut running => break results,
             number = signals.next() => {
@@ -72,6 +82,9 @@ pub(crate) async fn test(engine_host: Option<&str>, args: ScenarioArgs) -> Resul
             }
         }
     };
+    if let Some(list) = &golden {
+        list.judge(&mut results);
+    }
     tell(&args, &file.display().to_string(), &results)?;
     let signal = *stopping.borrow();
     Ok(signal.map_or_else(|| status(&results), status_of_signal))
@@ -124,6 +137,29 @@ async fn run_all(stage: &Stage<'_>, cases: &[(usize, &Case)], jobs: usize) -> Ve
     futures_util::stream::iter(cases).map(one).buffered(jobs).collect().await
 }
 
+/// Reads a golden list.
+fn golden_list(path: &Path) -> Result<GoldenList, Failure> {
+    let cannot = || failed(format!("the golden list {} cannot be used", path.display()));
+    let bytes = open::read(path, LARGEST_GOLDEN).map_err(|refused| refused.explain(cannot()))?;
+    GoldenList::read(&bytes).map_err(|why| {
+        let mut failure = cannot().hint("write it anew by --record FILE");
+        failure.causes.push(why);
+        failure
+    })
+}
+
+/// Writes a golden list of results.
+fn record(path: &Path, results: &[CaseResult]) -> Result<(), Failure> {
+    let cannot = || failed(format!("the golden list {} is not written", path.display()));
+    let list = GoldenList::of(results).map_err(|case| {
+        let mut failure = cannot().hint("run it again, and see with `ringfence events` what its log holds");
+        failure.causes.push(format!("nobody knows all that the case {case:?} tried"));
+        failure
+    })?;
+    let mut created = open::create(path, 0o666).map_err(|refused| refused.explain(cannot()))?;
+    created.file.write_all(list.text().as_bytes()).map_err(|error| cannot().caused_by(&error))
+}
+
 /// Writes the results.
 fn tell(args: &ScenarioArgs, file: &str, results: &[CaseResult]) -> Result<(), Failure> {
     if let Some(path) = &args.junit {
@@ -133,9 +169,10 @@ fn tell(args: &ScenarioArgs, file: &str, results: &[CaseResult]) -> Result<(), F
         created.file.write_all(xml.as_bytes()).map_err(|error| cannot().caused_by(&error))?;
     }
     match args.json {
-        true => term::print_json(&results::data(file, results)),
-        false => term::print(&results::table(results)),
+        true => term::print_json(&results::data(file, results))?,
+        false => term::print(&results::table(results))?,
     }
+    args.record.as_deref().map_or(Ok(()), |path| record(path, results))
 }
 
 fn status(results: &[CaseResult]) -> u8 {

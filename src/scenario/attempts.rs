@@ -100,6 +100,22 @@ impl AttemptLog {
         self.attempts.iter()
     }
 
+    /// Returns the targets that were tried, each with the first event about it; none where one has
+    /// no name. A lookup that is answered is part of a connection.
+    pub(crate) fn targets(&self) -> Option<BTreeMap<String, String>> {
+        let mut found = BTreeMap::new();
+        for attempt in self.all().filter(|attempt| !attempt.is_lookup || attempt.failed) {
+            let TriedTarget { host, address, .. } = &attempt.target;
+            if host.is_none() && address.is_none() {
+                return None;
+            }
+            found
+                .entry(attempt.target.to_string())
+                .or_insert_with(|| format!("event {}: {}", attempt.seq, attempt.shown));
+        }
+        (!self.is_cut_short).then_some(found)
+    }
+
     /// Returns the tries at a target, or all, in the order of time.
     pub(crate) fn tries(&self, of: Option<&TargetPattern>) -> Vec<Try<'_>> {
         let mut tries: Vec<Try<'_>> = Vec::new();

@@ -86,10 +86,6 @@ pub(super) fn read(path: &Path, outcome: &mut CaseOutcome) -> std::io::Result<Lo
             outcome.ended = Some(LoggedEnd { seq: line.seq, time: line.time, how: how.clone() });
         }
     }
-    outcome.took = match (&outcome.ended, facts.ready) {
-        (Some(end), Some(ready)) => Some(end.time.after(ready)),
-        _ => None,
-    };
     outcome.log_fault = facts.fault();
     Ok(facts)
 }

@@ -14,6 +14,7 @@ mod capture;
 mod conduct;
 mod copy;
 mod files;
+pub(crate) mod golden;
 mod judge;
 pub(crate) mod junit;
 mod log;
@@ -24,6 +25,7 @@ pub(crate) mod read;
 pub(crate) mod results;
 pub(crate) mod run_case;
 pub(crate) mod schema;
+pub(crate) mod starter;
 mod target;
 
 #[cfg(test)]

@@ -14,8 +14,6 @@ pub(crate) struct CaseOutcome {
     pub(crate) ended: Option<LoggedEnd>,
     /// Time of the first line of the log.
     pub(crate) began: Option<Time>,
-    /// Time from the guard's readiness to the agent's end.
-    pub(crate) took: Option<Duration>,
     /// The limit of time at which the case was ended; none where it ended before.
     pub(crate) out_of_time: Option<Duration>,
     /// The agent's stdout.

@@ -1,5 +1,6 @@
 //! Results of cases: as a table, as JSON, and the files that are kept of each.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -44,6 +45,9 @@ pub(crate) struct CaseResult {
     pub(crate) exit_status: Option<u8>,
     /// Seconds that it took, start and removal included.
     pub(crate) seconds: f64,
+    /// Targets that were tried, each with the first event about it; none where the log does not
+    /// name them all.
+    pub(crate) tried: Option<BTreeMap<String, String>>,
     /// Facts worth knowing.
     pub(crate) notes: Vec<String>,
 }
@@ -58,6 +62,7 @@ impl CaseResult {
             run: None,
             exit_status: None,
             seconds: 0.0,
+            tried: None,
             notes: Vec::new(),
         }
     }

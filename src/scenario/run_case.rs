@@ -101,6 +101,9 @@ async fn attempt(
     result: &mut CaseResult,
 ) -> Result<CaseEnd, NotRun> {
     let places = prepare(stage, result).await?;
+    if stage.stop.borrow().is_some() {
+        return Ok(CaseEnd::Interrupted);
+    }
     let steps = match &case.network {
         NetworkPlan::Steps(steps) => steps.as_slice(),
         NetworkPlan::Permitted | NetworkPlan::Denied => &[],
@@ -122,6 +125,7 @@ async fn attempt(
     let facts = log::read(&places.events, &mut outcome).unwrap_or_default();
     outcome.missed.extend(facts.missed(steps.iter()));
     result.run = facts.id;
+    result.tried = outcome.attempts.targets().filter(|_| outcome.log_fault.is_none());
     result.exit_status = outcome.ended.as_ref().and_then(|end| end.how.exit_status);
     if let Some(logs) = stage.logs {
         super::results::keep(logs, number, &case.name, &places.events, &outcome)

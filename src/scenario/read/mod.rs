@@ -40,7 +40,8 @@ pub(crate) fn scenario(file: &str, text: &str) -> Result<Scenario, Vec<Diagnosti
         Some(root) => top(root, &mut findings),
         None if findings.has_errors() => None,
         None => {
-            let hint = "begin with `image:` and `cases:`, or write a first one: see docs/testing-agents.md";
+            let hint =
+                "begin with `image:` and `cases:`, or have a first one written: ringfence test --init IMAGE";
             let place = yaml::SourcePlace::file(file);
             findings.push(place.error("empty", "the scenario is empty", Some(hint.into())));
             None
@@ -91,11 +92,16 @@ fn top(root: &Node, findings: &mut Findings) -> Option<Scenario> {
     Some(scenario)
 }
 
+/// Tells whether a text may be the name of an image.
+pub(super) fn is_image(text: &str) -> bool {
+    (1..=512).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 fn read_image(node: &Node, findings: &mut Findings) -> Option<String> {
     let text = string(node, "an image such as `my-agent:dev`", findings)?;
-    let good = (1..=512).contains(&text.len())
-        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let good = is_image(text);
     if !good {
         let hint = Some("write it as for `ringfence run`".into());
         findings.push(node.place.error("image", format!("`{text}` is no name of an image"), hint));
