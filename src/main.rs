@@ -21,6 +21,7 @@ mod host;
 mod inside;
 mod layers;
 mod report;
+mod scenario;
 mod serve;
 mod supervisor;
 mod term;

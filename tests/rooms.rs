@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use self::sources::{root, sources};
 
 /// The rooms from the ground floor up, each with those that it may use.
-const MATRIX: [(&str, &[&str]); 12] = [
+const MATRIX: [(&str, &[&str]); 13] = [
     ("term", &[]),
     ("wire", &["term"]),
     ("host", &["term", "wire"]),
@@ -24,6 +24,7 @@ const MATRIX: [(&str, &[&str]); 12] = [
     ("supervisor", &["term", "wire", "host", "workspace", "layers"]),
     ("serve", &["term", "wire", "host", "workspace", "layers", "supervisor"]),
     ("report", &["term", "wire", "host", "supervisor"]),
+    ("scenario", &["term", "wire", "host", "supervisor"]),
     ("doctor", &["term", "wire", "host", "inside", "workspace", "supervisor"]),
     ("cli", &["term", "supervisor"]),
     (
@@ -37,6 +38,7 @@ const MATRIX: [(&str, &[&str]); 12] = [
             "layers",
             "supervisor",
             "report",
+            "scenario",
             "doctor",
             "serve",
             "cli",

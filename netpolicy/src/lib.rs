@@ -37,4 +37,4 @@ pub mod suggest;
 pub mod target;
 pub mod uploads;
 pub mod virtual_names;
-mod yaml;
+pub mod yaml;

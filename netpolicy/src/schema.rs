@@ -17,10 +17,14 @@ use serde_json::Value;
 
 /// Returns the schema as a JSON text, with a line end.
 pub fn json() -> String {
-    let mut schema = schema_for!(File);
+    text(schema_for!(File), "ringfence policy")
+}
+
+/// Returns the schema of a file as a JSON text, with a line end: no key has the value `null`.
+pub fn text(mut schema: Schema, title: &str) -> String {
     RecursiveTransform(without_null).transform(&mut schema);
     RecursiveTransform(on_one_line).transform(&mut schema);
-    schema.insert("title".to_owned(), "ringfence policy".into());
+    schema.insert("title".to_owned(), title.into());
     // A map of strings and numbers can always be written.
     let text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     format!("{text}\n")

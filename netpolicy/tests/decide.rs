@@ -266,6 +266,21 @@ fn a_host_alias_stays_refused_below_a_wildcard() {
 }
 
 #[test]
+fn a_denied_loopback_is_refused_before_its_address_is_asked_for() {
+    const ALLOW: &str = "  allow: [{host: host.docker.internal, ports: [3000], host-access: loopback}]\n";
+    let denied = |nets: &str| policy(&format!("{ALLOW}  deny: [{nets}]\n"));
+    let asked = |policy: &Policy, address| reason(policy, "host.docker.internal", Some(3000), address);
+    for net in ["{cidr: 0.0.0.0/0}", "{cidr: 127.0.0.0/8, ports: [3000]}"] {
+        assert_eq!(asked(&denied(net), None), Reason::DeniedByRule, "{net}");
+        assert_eq!(asked(&denied(net), Some("127.0.0.1")), Reason::DeniedByRule, "{net}");
+    }
+    for net in ["{cidr: 10.0.0.0/8}", "{cidr: 127.0.0.0/8, ports: [3001]}", "{cidr: \"::1/128\"}"] {
+        assert_eq!(asked(&denied(net), None), Reason::Allowed, "{net}");
+        assert_eq!(asked(&denied(net), Some("127.0.0.1")), Reason::Allowed, "{net}");
+    }
+}
+
+#[test]
 fn protocol_follows_the_nearest_rule() {
     let policy = policy(
         "  allow:\n    - {host: .a.example, ports: [443, 80, 22]}\n    - {host: db.a.example, ports: [443], protocol: tcp}\n",

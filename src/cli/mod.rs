@@ -13,6 +13,7 @@ pub(crate) mod manual;
 pub(crate) mod policy;
 pub(crate) mod project;
 pub(crate) mod run;
+pub(crate) mod scenario;
 pub(crate) mod serve;
 pub(crate) mod usage;
 pub(crate) mod values;
@@ -57,6 +58,8 @@ pub(crate) enum Command {
     Run(Box<run::RunArgs>),
     /// Serve a Docker socket behind which every container is in a fence
     Serve(Box<serve::ServeArgs>),
+    /// Run an agent under network conditions, case by case, and judge what it does
+    Test(scenario::ScenarioArgs),
     /// List the workflows on the engine; with --all, the runs that are over too
     Ps(PsArgs),
     /// Show the output of an agent that runs, or of a detached run that is over

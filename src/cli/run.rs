@@ -192,6 +192,12 @@ pub(crate) struct RunArgs {
     /// Write the events to this file too
     #[arg(long, value_name = "FILE")]
     pub(crate) events: Option<PathBuf>,
+    /// Write ringfence's own words to this file instead of stderr, for `ringfence test`
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) talk: Option<PathBuf>,
+    /// Begin with the conditions in this file, for `ringfence test`
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) planned_conditions: Option<PathBuf>,
     /// Print how long each step of the start took
     #[arg(long)]
     pub(crate) timings: bool,

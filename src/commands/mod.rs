@@ -22,6 +22,7 @@ mod report;
 mod review;
 mod run;
 mod save;
+mod scenario;
 mod serve;
 mod sources;
 mod stop;
@@ -63,6 +64,7 @@ pub(crate) fn dispatch(cli: Cli, typed: &[OsString], began: Instant) -> ExitCode
     let result = match cli.command {
         Command::Run(args) => run::dispatch(engine, *args),
         Command::Serve(args) => on_engine(serve::serve(engine, *args)),
+        Command::Test(args) => on_engine(scenario::test(engine, args)),
         Command::Ps(args) => on_engine(ps::ps(engine, &args)),
         Command::Logs(args) => on_engine(logs::logs(engine, &args)),
         Command::Attach(args) => on_engine(attach::attach(engine, args)),

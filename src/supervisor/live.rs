@@ -136,6 +136,15 @@ pub(crate) async fn change(engine: &Engine, to: &Helpers, change: Change) -> Res
     }
 }
 
+/// Has the fence follow what the guard changed by itself: a planned condition.
+pub(crate) async fn follow(engine: &Engine, to: &Helpers) -> Result<(), Failure> {
+    let mut session = Session::open(engine, &to.guard).await?;
+    // A change of nothing: it asks for the rules as they are, and keeps other sessions out.
+    let nothing = Change::Conditions { set: Vec::new(), host: None };
+    let now = session.good(&Request::Propose(nothing)).await?.plan;
+    apply(engine, to, &now).await
+}
+
 /// Writes a change of rules down for the supervisor of the run.
 fn write_down(is_own: bool, to: &Helpers, change: &Change) -> Result<(), Failure> {
     match change {

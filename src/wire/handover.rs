@@ -18,6 +18,7 @@ use crate::wire::WorkflowId;
 use crate::wire::event::Start;
 use crate::wire::init::InitKeys;
 use crate::wire::notice::NoticeFacts;
+use crate::wire::planned::PlannedConditions;
 
 /// The volume that the fence and the guard share, and nobody else.
 pub(crate) const SHARED: &str = "/run/ringfence";
@@ -203,6 +204,9 @@ pub(crate) struct GuardConfig {
     /// Facts for the agent's notice; none where the agent has no notice.
     #[serde(default)]
     pub(crate) notice: Option<NoticeFacts>,
+    /// Conditions that are planned.
+    #[serde(default)]
+    pub(crate) planned: PlannedConditions,
 }
 
 /// The sockets that are handed over, in the order of the line that goes with them.

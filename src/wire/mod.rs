@@ -18,6 +18,7 @@ pub(crate) mod identity;
 pub(crate) mod init;
 pub(crate) mod live_rules;
 pub(crate) mod notice;
+pub(crate) mod planned;
 pub(crate) mod probe;
 pub(crate) mod ssh_agent;
 pub(crate) mod upkeep;

@@ -87,6 +87,14 @@ impl Capture {
         Ok(Self { frames, stop, thread: Some(thread) })
     }
 
+    /// The frames that came in by any device since a moment.
+    #[must_use]
+    pub fn since(&self, since: Instant) -> Vec<Frame> {
+        thread::sleep(Duration::from_millis(100));
+        let frames = self.frames.lock().map(|frames| frames.clone()).unwrap_or_default();
+        frames.into_iter().filter(|frame| frame.at >= since).collect()
+    }
+
     /// The frames that came in by a device since a moment. Ask while the device exists.
     ///
     /// # Errors

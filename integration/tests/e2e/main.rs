@@ -64,6 +64,7 @@ mod readme;
 mod refused;
 mod runtimes;
 mod save;
+mod scenario;
 mod secrets;
 mod serve;
 mod serve_attacks;
@@ -157,6 +158,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("host_loopback", host_loopback::TESTS, true),
         ("host_servers", host_servers::TESTS, true),
         ("runtimes", runtimes::TESTS, true),
+        ("scenario", scenario::TESTS, true),
         ("secrets", secrets::TESTS, true),
         ("flow", flow::TESTS, true),
         ("own_options", own_options::TESTS, true),

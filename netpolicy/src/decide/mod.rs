@@ -21,7 +21,7 @@ use std::sync::Arc;
 use self::verdict::Notes;
 use crate::floor::{self, Surroundings};
 use crate::host::{HostName, HostPattern};
-use crate::host_access::{HostAccess, LOOPBACK_ADDRESSES};
+use crate::host_access::{HostAccess, LOOPBACK_ADDRESS, LOOPBACK_ADDRESSES};
 use crate::index::RuleIndex;
 use crate::policy::{Layer, Matcher, Policy, Protocol, ResolvedBy, Rule};
 use crate::ruleset::RESERVED_PORTS;
@@ -305,7 +305,9 @@ impl Decider {
         if let Some(refusal) = self.refusal_by_layer(rule, port, q, notes) {
             return Some(refusal);
         }
-        let (finding, (reason, by)) = self.refusal_of_address(s, rule, port, q.address?)?;
+        // The loopback's address is known before anything is resolved.
+        let known = (rule.host_access == HostAccess::Loopback).then_some(LOOPBACK_ADDRESS);
+        let (finding, (reason, by)) = self.refusal_of_address(s, rule, port, q.address.or(known)?)?;
         notes.add(finding, Some(&by));
         Some((reason, by))
     }
@@ -398,7 +400,7 @@ impl Decider {
                 HostAccess::Loopback => Condition::TheLoopback,
                 HostAccess::None => Condition::NotInFloor(Arc::clone(rule)),
             });
-            if self.deny.has_ranges() {
+            if self.deny.has_ranges() && rule.host_access != HostAccess::Loopback {
                 conditions.push(Condition::NotDenied);
             }
         }

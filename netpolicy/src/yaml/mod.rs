@@ -9,6 +9,7 @@
 
 mod node;
 mod place;
+pub mod shapes;
 mod stars;
 
 use std::collections::HashMap;
@@ -16,16 +17,16 @@ use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
-pub(crate) use self::node::{Node, Value};
+pub use self::node::{Node, Value};
 use self::place::MAX_SHOWN_LINE;
-pub(crate) use self::place::{Findings, SourcePlace};
+pub use self::place::{Findings, SourcePlace};
 use self::stars::{MASK, bare_stars, mask};
 
 /// Nesting that no policy needs.
 const MAX_DEPTH: usize = 32;
 
 /// Reads one file. `None` when there is nothing to go on with.
-pub(crate) fn parse(file: &str, text: &str, findings: &mut Findings) -> Option<Node> {
+pub fn parse(file: &str, text: &str, findings: &mut Findings) -> Option<Node> {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     // To YAML a lone carriage return ends a line too (5.4): lines must be counted as the scanner
     // counts them.

@@ -4,9 +4,14 @@ use super::place::SourcePlace;
 
 /// Content of a node.
 #[derive(Clone, Debug)]
-pub(crate) enum Value {
+pub enum Value {
     /// A string, number, boolean or null: plain ones mean what the core schema says.
-    Scalar { text: String, plain: bool },
+    Scalar {
+        /// The text.
+        text: String,
+        /// Set where the text has no quotes.
+        plain: bool,
+    },
     /// A sequence.
     List(Vec<Node>),
     /// A mapping, in the order of the file, each key once.
@@ -17,14 +22,16 @@ pub(crate) enum Value {
 
 /// A value and its place.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) value: Value,
-    pub(crate) place: SourcePlace,
+pub struct Node {
+    /// Content.
+    pub value: Value,
+    /// Place in the file.
+    pub place: SourcePlace,
 }
 
 impl Node {
     /// Returns the kind of the node, in the words of a message.
-    pub(crate) fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match &self.value {
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
@@ -40,14 +47,15 @@ impl Node {
     }
 
     /// Returns the text when the node is a string by the core schema.
-    pub(crate) fn as_str(&self) -> Option<&str> {
+    pub fn as_str(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar { text, .. } if self.kind() == "a string" => Some(text),
             _ => None,
         }
     }
 
-    pub(crate) fn is_refused(&self) -> bool {
+    /// Tells whether the node was reported already.
+    pub fn is_refused(&self) -> bool {
         matches!(self.value, Value::Refused)
     }
 }

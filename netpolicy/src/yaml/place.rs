@@ -11,7 +11,7 @@ const MAX_FINDINGS: usize = 100;
 
 /// A stretch of a file, able to become a diagnostic after the file's text is gone.
 #[derive(Clone, Debug)]
-pub(crate) struct SourcePlace {
+pub struct SourcePlace {
     pub(super) file: Arc<str>,
     pub(super) source_line: Arc<str>,
     pub(super) line: u32,
@@ -24,7 +24,7 @@ pub(crate) struct SourcePlace {
 
 impl SourcePlace {
     /// Makes a place of the text of a command line option.
-    pub(crate) fn flag(flag: &str, text: &str) -> SourcePlace {
+    pub fn flag(flag: &str, text: &str) -> SourcePlace {
         SourcePlace {
             file: flag.into(),
             source_line: text.into(),
@@ -36,7 +36,7 @@ impl SourcePlace {
     }
 
     /// Makes a place of a whole file, or of one that cannot be read.
-    pub(crate) fn file(file: &str) -> SourcePlace {
+    pub fn file(file: &str) -> SourcePlace {
         SourcePlace { file: file.into(), source_line: "".into(), line: 0, column: 0, length: 0, inset: None }
     }
 
@@ -59,7 +59,8 @@ impl SourcePlace {
         &self.file
     }
 
-    pub(crate) fn line(&self) -> u32 {
+    /// Returns the line, from 1.
+    pub fn line(&self) -> u32 {
         self.line
     }
 
@@ -74,16 +75,13 @@ impl SourcePlace {
         part
     }
 
-    pub(crate) fn error(
-        &self,
-        code: &'static str,
-        message: impl Into<String>,
-        hint: Option<String>,
-    ) -> Diagnostic {
+    /// Returns an error in this place.
+    pub fn error(&self, code: &'static str, message: impl Into<String>, hint: Option<String>) -> Diagnostic {
         self.diagnostic(Severity::Error, code, message.into(), hint)
     }
 
-    pub(crate) fn warning(
+    /// Returns a warning in this place.
+    pub fn warning(
         &self,
         code: &'static str,
         message: impl Into<String>,
@@ -123,13 +121,14 @@ fn count(text: &str) -> u32 {
 
 /// Findings of one file; beyond a limit they are only counted.
 #[derive(Debug, Default)]
-pub(crate) struct Findings {
+pub struct Findings {
     pub(super) list: Vec<Diagnostic>,
     left_out: usize,
 }
 
 impl Findings {
-    pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
+    /// Adds a finding.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
         // A warning never takes the place of an error.
         if self.list.len() < MAX_FINDINGS || (diagnostic.severity == Severity::Error && !self.has_errors()) {
             self.list.push(diagnostic);
@@ -138,12 +137,13 @@ impl Findings {
         }
     }
 
-    pub(crate) fn has_errors(&self) -> bool {
+    /// Tells whether a finding is an error.
+    pub fn has_errors(&self) -> bool {
         self.list.iter().any(|finding| finding.severity == Severity::Error)
     }
 
     /// Returns the findings in the order of the file.
-    pub(crate) fn finish(mut self, file: &str) -> Vec<Diagnostic> {
+    pub fn finish(mut self, file: &str) -> Vec<Diagnostic> {
         self.list.sort_by_key(|finding| (finding.line, finding.column));
         if self.left_out > 0 {
             let message = format!("{} more findings in this file are not shown", self.left_out);

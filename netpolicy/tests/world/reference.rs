@@ -81,6 +81,11 @@ fn permits(policy: &Policy, rule: &Rule, asked: &Asked, port: u16) -> bool {
         Target::Address(address) => Some(address),
     };
     match real {
+        // The loopback has one address, and a denial of it is known before anything is resolved.
+        None if rule.host_access == HostAccess::Loopback => {
+            let there = Asked { address: Some(LOOPBACK), ..asked.clone() };
+            !policy.deny.iter().any(|denial| denies(denial, &there, port))
+        }
         None => true,
         Some(address) if rule.host_access == HostAccess::Address => address == GATEWAY,
         Some(address) if rule.host_access == HostAccess::Loopback => address == LOOPBACK,

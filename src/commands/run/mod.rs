@@ -17,6 +17,7 @@ mod image;
 pub(super) mod inputs;
 mod keep;
 mod masks;
+mod planned;
 mod policy;
 mod services;
 mod ssh_agent;
@@ -72,6 +73,7 @@ pub(crate) fn dispatch(engine_host: Option<&str>, args: RunArgs) -> Result<u8, F
 async fn run(engine_host: Option<&str>, mut args: RunArgs) -> Result<u8, Failure> {
     open_files::raise_limit(OPEN_FILES);
     state::is_usable()?;
+    planned::redirect_talk(&args)?;
     args.docker.warnings().into_iter().for_each(crate::term::warn);
     defaults::tell(&args);
     let choice = Choice::of(engine_host)?;
@@ -153,6 +155,7 @@ async fn check(choice: &Choice, args: &RunArgs) -> Result<(RunRequest, Option<To
         ssh_agent,
         apply,
         tells_all: term::is_verbose(),
+        planned: planned::read(args)?,
         events: args.events.clone(),
     };
     Ok((request, token))

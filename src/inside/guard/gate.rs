@@ -24,7 +24,7 @@ use super::limits::{ConnectionSlot, Limit};
 use super::live::{self, Standing};
 use super::splice::Counts;
 use super::upstream::keep_alive;
-use super::{Guard, auto, http, shape, tls};
+use super::{Guard, auto, http, planned, shape, tls};
 use crate::wire::event::{Access, Kind, Phase, Transport};
 
 /// Form in which the agent sees a refusal.
@@ -356,7 +356,7 @@ fn look_up(to: SocketAddrV4, guard: &Arc<Guard>) -> (Arc<Link>, Option<Reason>) 
     let target = guard.names.target_of(*to.ip());
     let known = target.is_some();
     let target = target.unwrap_or(Target::Address(IpAddr::V4(*to.ip())));
-    let verdict = guard.names.decide_at_first(&target, Some(to.port()));
+    let verdict = planned::decide(guard, &target, to.port());
     let protocol = verdict.protocol.unwrap_or(match to.port() {
         443 => Protocol::Tls,
         80 => Protocol::Http,
@@ -396,6 +396,7 @@ pub(crate) enum Onward {
 
 /// Carries one connection in the manner of its protocol.
 async fn carry(link: &Arc<Link>, agent: &Arc<TcpStream>) -> Result<(), Refusal> {
+    live::uncut(link).await;
     let onward = match link.protocol {
         Protocol::Tls => Box::pin(tls::open(link, agent)).await?,
         Protocol::Http => Box::pin(http::carry(link, agent, Vec::new(), None)).await?,

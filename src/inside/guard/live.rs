@@ -24,7 +24,6 @@ use super::events::{LONG_WHILE, Sameness};
 use super::gate::{Link, Refusal};
 use super::shape::{self, Pace};
 use crate::term::trace::{self, Diagnostic};
-use crate::wire::WorkflowId;
 use crate::wire::conditions::{Conditions, Effect};
 use crate::wire::control::{Change, ControlAnswer, Good, State};
 use crate::wire::event::{Control, Kind, Note, Observation};
@@ -32,6 +31,7 @@ use crate::wire::handover::FenceConfig;
 use crate::wire::host_network::HostNetwork;
 use crate::wire::live_rules::LiveRules;
 use crate::wire::notice::{self, NoticeFacts};
+use crate::wire::{PolicyDigest, WorkflowId};
 
 /// Name servers that an event names.
 const MOST_SERVERS: usize = 8;
@@ -239,6 +239,15 @@ impl Live {
         self.state(guard)
     }
 
+    /// Makes a planned change of conditions, which every policy permits; the policy's digest
+    /// afterwards.
+    pub(super) fn enforce(&self, guard: &Guard, change: &Change) -> Option<PolicyDigest> {
+        let given = self.after(guard, change).ok()?;
+        let digest = given.policy().digest().parse().ok();
+        self.put(guard, given);
+        digest
+    }
+
     /// Takes a change back that its maker could not carry through.
     pub(super) fn take_back(&self, guard: &Guard, before: LiveRules) -> ControlAnswer {
         let answer = self.put(guard, before);
@@ -354,6 +363,18 @@ pub(crate) async fn revoked(link: &Link) -> Refusal {
             },
             () = link.standing.ended.notified() => return Refusal::new(Kind::Connect, Reason::Cut),
         }
+    }
+}
+
+/// Waits until no cut concerns a connection that nothing of has gone out yet. On the heap while it
+/// waits: ten thousand connections have this place.
+pub(super) async fn uncut(link: &Link) {
+    if link.guard.live.effect(shape::name(link)).cut {
+        Box::pin(async {
+            let mut changes = link.guard.live.changes.subscribe();
+            while link.guard.live.effect(shape::name(link)).cut && changes.changed().await.is_ok() {}
+        })
+        .await;
     }
 }
 

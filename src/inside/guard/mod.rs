@@ -24,6 +24,7 @@ mod life;
 mod limits;
 mod live;
 mod names;
+mod planned;
 mod received;
 mod refused;
 mod relay;
@@ -57,6 +58,7 @@ use self::life::Life;
 use self::limits::Limits;
 use self::live::Live;
 use self::names::Names;
+use self::planned::AwaitedConnections;
 use self::received::Sockets;
 use self::splice::Pipes;
 use self::stalled::Stalls;
@@ -101,6 +103,8 @@ pub(crate) struct Guard {
     pub(crate) attached: Attached,
     /// Progress of the run towards its end.
     pub(crate) life: Life,
+    /// Changes that wait for a connection.
+    awaited: AwaitedConnections,
     deadline_unix_ms: Option<u64>,
     notice: Option<NoticeFacts>,
     closing: watch::Sender<Option<Reason>>,
@@ -121,6 +125,7 @@ impl Guard {
             host_loopback: HostLoopback::default(),
             attached: Attached::default(),
             life: Life::default(),
+            awaited: AwaitedConnections::default(),
             deadline_unix_ms: config.deadline_unix_ms,
             notice: config.notice,
             closing: watch::Sender::new(None),
@@ -211,7 +216,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     };
     let (events, out) = log_to_stdout(config.workflow)
         .map_err(|error| broken("cannot write to its own output").caused_by(&error))?;
-    let start = config.start.clone();
+    let (start, planned) = (config.start.clone(), config.planned.clone());
     let guard = Arc::new(Guard::new(config, events, outside, limits));
     let pumping = Arc::clone(&guard);
     std::thread::Builder::new()
@@ -221,6 +226,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         .map_err(|error| broken("cannot start a thread for the log").caused_by(&error))?;
     let start = Start { map: Some(guard.names.map()), ..start };
     guard.events.write(Lifecycle::Start(Box::new(start)));
+    planned::begin(&guard, planned);
     let (fence, sockets) = handover(&listener)?;
     drop(listener);
     let result = runtime.block_on(serve(Arc::clone(&guard), fence, sockets, (control, loopback)));

@@ -84,6 +84,7 @@ pub(super) fn guard_on(policy: Policy, stage: Stage, deadline_unix_ms: Option<u6
         deadline_unix_ms,
         start: Start::default(),
         notice: None,
+        planned: Default::default(),
     };
     let events = Events::new(workflow(), Box::new(log.clone()));
     (Arc::new(Guard::new(config, events, Outside::Stage(stage), Limits::new(1 << 16))), log)

@@ -26,6 +26,7 @@ use crate::supervisor::spec::request::AgentRequest;
 use crate::supervisor::spec::workflow::Helpers;
 use crate::supervisor::streams::Surfaces;
 use crate::term::{COULD_NOT_RUN, Failure};
+use crate::wire::planned::PlannedConditions;
 use crate::wire::{WorkflowId, init};
 
 /// A fence without members is removed after this time: the next command of a client comes soon.
@@ -250,6 +251,7 @@ impl Serving {
             apply: None,
             tells_all: false,
             events: None,
+            planned: PlannedConditions::default(),
         };
         let ends = unix_seconds().saturating_add(self.facts.limits.time.as_secs());
         let shared = SharedFence::make(&self.facts.engine, request).await?;

@@ -47,6 +47,7 @@ pub(super) fn configuration(
         deadline_unix_ms: Some(deadline),
         start: start(plan),
         notice: Some(facts),
+        planned: request.planned.clone(),
     };
     let json = |result: serde_json::Result<String>| {
         result.map_err(|error| {

@@ -16,6 +16,7 @@ use crate::supervisor::ssh_agent::SshAgentRequest;
 use crate::supervisor::streams::Surfaces;
 use crate::wire::WorkflowName;
 use crate::wire::event::Observation;
+use crate::wire::planned::PlannedConditions;
 use crate::workspace::masks;
 use crate::workspace::mounts::Bind;
 use crate::workspace::worktree::Worktree;
@@ -52,6 +53,8 @@ pub(crate) struct RunRequest {
     pub(crate) apply: Option<String>,
     /// Every refusal is told at the end, the harmless ones too.
     pub(crate) tells_all: bool,
+    /// Conditions that are planned, by `ringfence test`.
+    pub(crate) planned: PlannedConditions,
     /// A second file for the events.
     pub(crate) events: Option<PathBuf>,
 }

@@ -119,6 +119,18 @@ pub(crate) struct Helpers {
     pub(crate) fence: String,
 }
 
+impl Helpers {
+    /// Returns the helpers of a run by their names, for the program that started the run.
+    pub(crate) fn of_names(id: WorkflowId) -> Helpers {
+        Helpers { id, guard: object_name(id, Role::Guard), fence: object_name(id, Role::Fence) }
+    }
+}
+
+/// The engine's name of a workflow's agent, for the program that started the run.
+pub(crate) fn agent_name(id: WorkflowId) -> String {
+    object_name(id, Role::Agent)
+}
+
 /// The engine's name of a part of workflow `id`.
 pub(super) fn object_name(id: WorkflowId, role: Role) -> String {
     format!("ringfence-{id}-{role}")

@@ -14,6 +14,8 @@ use crate::wire::PolicyDigest;
 pub(crate) enum ControlChannel {
     /// A program in the guard's container, started by the engine's API.
     Exec,
+    /// The plan that the run was begun with (`ringfence test`).
+    Plan,
 }
 
 /// A change, made or refused.
@@ -53,6 +55,16 @@ impl Control {
             digest,
             ..Control::default()
         }
+    }
+
+    /// Returns a change that was planned before the run began.
+    pub(crate) fn planned(what: String, digest: Option<PolicyDigest>) -> Control {
+        Control { who: Some(ControlChannel::Plan.into()), ..Control::made(what, digest) }
+    }
+
+    /// Tells whether the change was planned before the run began.
+    pub(crate) fn is_planned(&self) -> bool {
+        self.who == Some(Known::This(ControlChannel::Plan))
     }
 
     /// Returns a change that the policy did not permit.

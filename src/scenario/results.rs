@@ -1,0 +1,190 @@
+//! Results of cases: as a table, as JSON, and the files that are kept of each.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::judge::Unmet;
+use super::outcome::CaseOutcome;
+use super::plan::Case;
+use crate::host::open;
+use crate::wire::WorkflowId;
+
+/// Mode of kept files: they tell of a person's work.
+const MODE: u32 = 0o600;
+/// Characters of a case's name that become part of a file's.
+const LONGEST_SLUG: usize = 40;
+/// The largest log that is kept.
+const LARGEST_LOG: u64 = 1 << 30;
+
+/// End of a case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CaseEnd {
+    /// It was run and judged: everything that was not met.
+    Judged(Vec<Unmet>),
+    /// It could not be run, and why, line by line.
+    NotRun(Vec<String>),
+    /// A signal ended it, or came before it.
+    Interrupted,
+}
+
+/// Result of a case.
+#[derive(Debug, Clone)]
+pub(crate) struct CaseResult {
+    /// Name of the case.
+    pub(crate) name: String,
+    /// Line of the case in its file.
+    pub(crate) line: u32,
+    /// End of the case.
+    pub(crate) end: CaseEnd,
+    /// Id of its run.
+    pub(crate) run: Option<WorkflowId>,
+    /// Exit status of its run.
+    pub(crate) exit_status: Option<u8>,
+    /// Seconds that it took, start and removal included.
+    pub(crate) seconds: f64,
+    /// Targets that were tried, each with the first event about it; none where the log does not
+    /// name them all.
+    pub(crate) tried: Option<BTreeMap<String, String>>,
+    /// Facts worth knowing.
+    pub(crate) notes: Vec<String>,
+}
+
+impl CaseResult {
+    /// Begins with a case that was not run.
+    pub(super) fn of(case: &Case) -> CaseResult {
+        CaseResult {
+            name: case.name.clone(),
+            line: case.line,
+            end: CaseEnd::Interrupted,
+            run: None,
+            exit_status: None,
+            seconds: 0.0,
+            tried: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Tells whether everything was met.
+    pub(crate) fn has_passed(&self) -> bool {
+        matches!(&self.end, CaseEnd::Judged(unmet) if unmet.is_empty())
+    }
+
+    /// Returns the word of the result.
+    pub(crate) fn word(&self) -> &'static str {
+        match &self.end {
+            CaseEnd::Judged(unmet) if unmet.is_empty() => "passed",
+            CaseEnd::Judged(_) => "failed",
+            CaseEnd::NotRun(_) => "not run",
+            CaseEnd::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// Writes the table.
+pub(crate) fn table(results: &[CaseResult]) -> String {
+    let width = results.iter().map(|result| result.name.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for result in results {
+        let run = result.run.map(|run| format!("  run {run}")).unwrap_or_default();
+        let name = format!("{:width$}", result.name);
+        text.push_str(&format!("{:11}  {name}  {:6.1} s{run}\n", result.word(), result.seconds));
+        let mut below = |depth: usize, line: &str| text.push_str(&format!("{}{line}\n", " ".repeat(depth)));
+        match &result.end {
+            CaseEnd::Judged(unmet) => {
+                for Unmet { expectation, message, evidence } in unmet {
+                    below(4, &format!("{expectation}: {message}"));
+                    evidence.iter().for_each(|line| below(8, line));
+                }
+            }
+            CaseEnd::NotRun(why) => why.iter().for_each(|line| below(4, line)),
+            CaseEnd::Interrupted => {}
+        }
+        result.notes.iter().for_each(|note| below(4, &format!("note: {note}")));
+    }
+    let count = |word: &str| results.iter().filter(|result| result.word() == word).count();
+    let mut sums = vec![format!("{} passed", count("passed")), format!("{} failed", count("failed"))];
+    for word in ["not run", "interrupted"] {
+        if count(word) > 0 {
+            sums.push(format!("{} {word}", count(word)));
+        }
+    }
+    format!("{text}{}\n", sums.join(", "))
+}
+
+/// Returns the results as JSON.
+pub(crate) fn data(file: &str, results: &[CaseResult]) -> Value {
+    let case = |result: &CaseResult| {
+        let (failures, why) = match &result.end {
+            CaseEnd::Judged(unmet) => (unmet.iter().map(unmet_data).collect(), Vec::new()),
+            CaseEnd::NotRun(why) => (Vec::new(), why.clone()),
+            CaseEnd::Interrupted => (Vec::new(), Vec::new()),
+        };
+        json!({
+            "name": result.name,
+            "line": result.line,
+            "result": result.word().replace(' ', "-"),
+            "seconds": (result.seconds * 1000.0).round() / 1000.0,
+            "run": result.run.map(|run| run.to_string()),
+            "exit_status": result.exit_status,
+            "failures": Value::Array(failures),
+            "why": why,
+            "notes": result.notes,
+        })
+    };
+    json!({
+        "file": file,
+        "passed": results.iter().all(CaseResult::has_passed),
+        "cases": results.iter().map(case).collect::<Vec<_>>(),
+    })
+}
+
+fn unmet_data(unmet: &Unmet) -> Value {
+    json!({"expectation": unmet.expectation, "message": unmet.message, "evidence": unmet.evidence})
+}
+
+/// Keeps the log and the output of a case.
+pub(super) fn keep(
+    folder: &Path,
+    number: usize,
+    name: &str,
+    events: &Path,
+    outcome: &CaseOutcome,
+) -> io::Result<()> {
+    let stem = format!("{:03}-{}", number + 1, slug(name));
+    let log = match open::read(events, LARGEST_LOG) {
+        Ok(log) => log,
+        Err(refused) if refused.is_missing() => Vec::new(),
+        Err(refused) => return Err(io::Error::other(refused)),
+    };
+    for (ending, bytes) in
+        [("jsonl", &log), ("stdout", &outcome.stdout.bytes), ("stderr", &outcome.stderr.bytes)]
+    {
+        let path = folder.join(format!("{stem}.{ending}"));
+        let mut created = open::create(&path, MODE).map_err(io::Error::other)?;
+        created.file.write_all(bytes)?;
+    }
+    Ok(())
+}
+
+/// Makes a part of a file's name of the name of a case.
+fn slug(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let text: String = name.chars().map(plain).take(LONGEST_SLUG).collect();
+    text.trim_matches('-').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_a_case_is_no_path() {
+        assert_eq!(slug("../../etc/passwd"), "etc-passwd");
+        assert_eq!(slug("Offline from the start"), "offline-from-the-start");
+        assert_eq!(slug("日本"), "");
+        assert_eq!(slug(&"x".repeat(300)).len(), LONGEST_SLUG);
+    }
+}
