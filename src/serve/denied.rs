@@ -5,7 +5,7 @@ use crate::wire::init::without_places;
 
 /// Hint for everybody whose tool wants to build an image.
 pub(crate) const BUILD: &str = "builds do not run through this socket; build with the real engine first \
-     (docker --context default build …), then run the image here";
+     (env -u DOCKER_HOST docker --context default build …), then run the image here";
 
 /// Refusal of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]

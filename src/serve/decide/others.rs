@@ -308,7 +308,7 @@ pub(crate) fn pull(image: &ImageRef, ground: &Ground<'_>) -> Result<String, Deni
     }
     Err(Denied::endpoint(format!(
         "POST /images/create: the registry {} is not named in the policy; pull the image with the real engine \
-         (docker --context default pull {})",
+         (env -u DOCKER_HOST docker --context default pull {})",
         shown(image.registry()),
         shown(image.as_str())
     )))

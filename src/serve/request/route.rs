@@ -202,7 +202,7 @@ impl Parts {
         if self.query.text("fromSrc").is_some() {
             return Err(Denied::endpoint(
                 "POST /images/create: images are not imported through this socket, and the engine would fetch \
-                 a URL itself; import it with the real engine (docker --context default import …)",
+                 a URL itself; import it with the real engine (env -u DOCKER_HOST docker --context default import …)",
             ));
         }
         let repository = self.query.text("fromImage").unwrap_or_default();

@@ -7,12 +7,9 @@ use crate::serve::denied::BUILD;
 const CLUSTER: &str = "swarm is not served; use containers, networks and volumes";
 const PLUGIN: &str =
     "plugins run on the engine's machine with every privilege; install them with the real engine";
-const TRANSFER: &str =
-    "whole images are not carried through this socket; use the real engine (docker --context default …)";
-const TAG: &str =
-    "images of others could be replaced or removed; do it with the real engine (docker --context default …)";
-const DIALS: &str =
-    "the engine would dial from its machine's network; use the real engine (docker --context default …)";
+const TRANSFER: &str = "whole images are not carried through this socket; use the real engine (env -u DOCKER_HOST docker --context default …)";
+const TAG: &str = "images of others could be replaced or removed; do it with the real engine (env -u DOCKER_HOST docker --context default …)";
+const DIALS: &str = "the engine would dial from its machine's network; use the real engine (env -u DOCKER_HOST docker --context default …)";
 
 const fn refuse(method: &'static str, path: &'static str, status: u16, reason: &'static str) -> EndpointRule {
     EndpointRule { method, path, access: Refused(status), params: &[], left_out: &[], reason }

@@ -153,7 +153,7 @@ fn unseen(name: &str) -> Denied {
     let name = shown(name);
     let what = format!(
         "the engine was let fill the volume {name} from an image, and nobody saw the end of that; use \
-         another volume, or remove this one with the real engine: docker --context default volume rm {name}"
+         another volume, or remove this one with the real engine: env -u DOCKER_HOST docker --context default volume rm {name}"
     );
     Denied::new(409, what)
 }
