@@ -4,7 +4,7 @@
 //! while an engine mounts it. Runtimes make missing places as root, and follow the links of what is
 //! mounted already: a link in a project or a volume leads into that part, and from there anywhere.
 //! So where a container has such a part, nothing is placed inside a mount whose files others have.
-//! A whole `--project` directory is in nobody's reach, and memory is new.
+//! No member reaches the place of a whole `--project` directory, and memory is new.
 
 use std::path::{Component, Path, PathBuf};
 

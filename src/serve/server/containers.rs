@@ -68,7 +68,7 @@ impl Serving {
             query.push(("all", "1".to_owned()));
         }
         let line = Line::new("GET", "/containers/json", &query);
-        let (found, place) = self.http.whole(&line, version, &self.whole).await?;
+        let (found, place) = self.http.list(&line, version, &self.whole).await?;
         let mut shown = Vec::new();
         for entry in if let Value::Array(found) = found { found } else { Vec::new() } {
             let Some(member) = entry["Id"].as_str().and_then(|id| self.members.borrow().get(id).cloned())

@@ -66,7 +66,7 @@ impl Serving {
     /// When the engine does not answer.
     pub(crate) async fn images(&self, query: &[(&str, String)], version: ApiMinor) -> Result<Answer, Denied> {
         let line = Line::new("GET", "/images/json", query);
-        let (found, place) = self.http.whole(&line, version, &self.whole).await?;
+        let (found, place) = self.http.list(&line, version, &self.whole).await?;
         let all = if let Value::Array(found) = found { found } else { Vec::new() };
         Ok(place.answer(all.into_iter().map(image).collect()).await)
     }
@@ -87,7 +87,7 @@ impl Serving {
     /// When there is none.
     pub(crate) async fn history(&self, of: &ImageRef, version: ApiMinor) -> Result<Answer, Denied> {
         let line = Line::new("GET", &at(of, "history"), &[]);
-        let (found, place) = self.http.whole(&line, version, &self.whole).await?;
+        let (found, place) = self.http.list(&line, version, &self.whole).await?;
         Ok(place.answer(found).await)
     }
 

@@ -90,6 +90,13 @@ impl VolumeHolds {
         }
     }
 
+    /// Holds a volume of a creation whose end nobody saw; none where somebody else holds it.
+    pub(crate) fn hold_left(self: &Rc<Self>, name: &str) -> Option<HeldVolumes> {
+        let names = BTreeSet::from([name.to_owned()]);
+        let is_free = self.left.borrow().contains(name) && self.first_held(&names).is_none();
+        is_free.then(|| self.held_now(names))
+    }
+
     fn held_now(self: &Rc<Self>, names: BTreeSet<String>) -> HeldVolumes {
         self.held.borrow_mut().extend(names.iter().cloned());
         HeldVolumes { of: Rc::clone(self), names: RefCell::new(names) }
@@ -153,7 +160,8 @@ fn unseen(name: &str) -> Denied {
     let name = shown(name);
     let what = format!(
         "the engine was let fill the volume {name} from an image, and nobody saw the end of that; use \
-         another volume, or remove this one with the real engine: env -u DOCKER_HOST docker --context default volume rm {name}"
+         another volume. There may be data of yours in this one: save what you need, and remove it then \
+         with the real engine: env -u DOCKER_HOST docker --context default volume rm {name}"
     );
     Denied::new(409, what)
 }
@@ -175,6 +183,21 @@ mod tests {
 
     fn names(names: &[&str]) -> BTreeSet<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_left_volume_is_looked_for_by_one_at_a_time() {
+        let holds = Rc::new(VolumeHolds::after(names(&["v"])));
+        assert!(holds.hold_left("other").is_none(), "nobody left it");
+        let looking = holds.hold_left("v").unwrap();
+        assert!(holds.hold_left("v").is_none());
+        holds.give_up("v");
+        let began = Instant::now();
+        assert!(holds.hold(names(&["v"])).await.is_err(), "it is being looked for");
+        assert!(began.elapsed() >= PATIENCE);
+        drop(looking);
+        assert!(holds.hold_left("v").is_none(), "it was given up");
+        assert!(holds.hold(names(&["v"])).await.is_ok());
     }
 
     #[tokio::test]

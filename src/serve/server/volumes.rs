@@ -253,6 +253,8 @@ impl Serving {
 
     /// Gives up a left volume that is gone.
     async fn look_for_left(&self, name: &str) -> Result<(), Denied> {
+        // Nobody makes one of that name meanwhile, whose filling would then be in no record.
+        let Some(_held) = self.volumes.hold_left(name) else { return Ok(()) };
         if owner_of(self, name).await?.is_none() {
             let names = BTreeSet::from([name.to_owned()]);
             self.fills.take_out(&names).await.map_err(|failure| broken(&failure))?;

@@ -5,10 +5,10 @@
 //!  engine answers ─▶ place ─▶ read, parsed, written anew ─▶ client reads it ─▶ place is free
 //!                      └ none for so long: 503          └ a client that does not: cut off, place is free
 //! ```
-//! A list of the most members is as long as a hundred megabytes. Clients that ask for many of them
-//! at once would use up the machine's memory, and the kernel would end this `serve`. An engine can
-//! take any time for its answer, as about a container that it copies from. Nobody has a place
-//! meanwhile.
+//! A list of the most members is as long as a hundred megabytes, here and in the engine's memory.
+//! Clients that ask for many of them at once would use up the machine's memory. So the engine is
+//! asked for a list once there is a place. About one object an engine can take any time for its
+//! answer, as about a container that it copies from: nobody has a place meanwhile.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,7 +30,7 @@ use crate::serve::request::version::ApiMinor;
 const MOST: usize = 3;
 /// Time in which one of those becomes free.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Time in which a client reads a long answer.
+/// Time in which the engine makes a list, and in which a client reads a long answer.
 const READING: Duration = Duration::from_secs(30);
 /// The longest answer of the engine: a list of the most members, each with labels, names and a
 /// command of the most bytes.
@@ -75,7 +75,25 @@ impl WholePlace {
 }
 
 impl EngineHttp {
-    /// Asks for JSON that may be long, and is kept whole, with its place.
+    /// Asks for a list, which the engine keeps in its own memory until it is read: once there is a
+    /// place.
+    ///
+    /// # Errors
+    /// With the engine's own status and words where it refuses, when it takes too long, or when
+    /// there is no place.
+    pub(crate) async fn list(
+        &self,
+        line: &Line,
+        version: ApiMinor,
+        answers: &WholeAnswers,
+    ) -> Result<(Value, WholePlace), Denied> {
+        let place = answers.place().await?;
+        let asked = tokio::time::timeout(READING, self.send(line, version, Sent::Nothing)).await;
+        let answer = asked.map_err(|_| lost(&"it came too slowly"))??;
+        read(answer, place).await
+    }
+
+    /// Asks for JSON about one object that may be long, and is kept whole, with its place.
     ///
     /// # Errors
     /// With the engine's own status and words where it refuses, or when there is no place.
@@ -85,18 +103,21 @@ impl EngineHttp {
         version: ApiMinor,
         answers: &WholeAnswers,
     ) -> Result<(Value, WholePlace), Denied> {
-        let answer: Response<Incoming> = self.send(line, version, Sent::Nothing).await?;
-        let place = answers.place().await?;
-        let status = answer.status();
-        let reading = Limited::new(answer.into_body(), LONGEST).collect();
-        let bytes = tokio::time::timeout(READING, reading).await.map_err(|_| lost(&"it came too slowly"))?;
-        let bytes = bytes.map_err(|error| lost(&error))?.to_bytes();
-        let value = match bytes.len() > LONG {
-            true => apart(move || meant(status, &bytes)).await??,
-            false => meant(status, &bytes)?,
-        };
-        Ok((value, place))
+        let answer = self.send(line, version, Sent::Nothing).await?;
+        read(answer, answers.place().await?).await
     }
+}
+
+async fn read(answer: Response<Incoming>, place: WholePlace) -> Result<(Value, WholePlace), Denied> {
+    let status = answer.status();
+    let reading = Limited::new(answer.into_body(), LONGEST).collect();
+    let bytes = tokio::time::timeout(READING, reading).await.map_err(|_| lost(&"it came too slowly"))?;
+    let bytes = bytes.map_err(|error| lost(&error))?.to_bytes();
+    let value = match bytes.len() > LONG {
+        true => apart(move || meant(status, &bytes)).await??,
+        false => meant(status, &bytes)?,
+    };
+    Ok((value, place))
 }
 
 fn lost(why: &dyn std::fmt::Display) -> Denied {

@@ -112,6 +112,8 @@ impl Engine {
             "its socket is not on this machine"
         } else if !self.dialect.serves {
             "this version serves with Docker Engine as root only"
+        } else if has_index_store(&self.info) {
+            "it keeps images in containerd's store, and chooses an image's variant by itself"
         } else if self.dialect.labels_files {
             "SELinux labels keep containers from ringfence's own files"
         } else {
@@ -369,11 +371,29 @@ pub(crate) fn refused(doing: impl Into<String>, error: &ApiError) -> Failure {
     }
 }
 
+/// Tells whether the engine keeps images in containerd's store: an image is an index there, and the
+/// engine chooses a variant by words of the index, which need not be those of the variant.
+fn has_index_store(info: &SystemInfo) -> bool {
+    let pairs = info.driver_status.iter().flatten();
+    pairs.flatten().any(|word| word.contains("io.containerd.snapshotter"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+
+    #[test]
+    fn an_engine_with_the_store_of_containerd_is_known() {
+        let of = |key: &str, value: &str| SystemInfo {
+            driver_status: Some(vec![vec![key.to_owned(), value.to_owned()]]),
+            ..SystemInfo::default()
+        };
+        assert!(has_index_store(&of("driver-type", "io.containerd.snapshotter.v1")));
+        assert!(!has_index_store(&of("Backing Filesystem", "extfs")));
+        assert!(!has_index_store(&SystemInfo::default()));
+    }
 
     #[test]
     fn a_container_that_is_removed_just_now_is_known_by_the_engines_words() {
