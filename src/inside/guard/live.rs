@@ -298,6 +298,7 @@ impl Live {
             workflow: self.workflow.to_string(),
             permits: guard.names.permits(&enforced),
             cut: guard.names.cut(&given.conditions),
+            connections: guard.limits.bounds(),
             // Proven at the start, and a transaction that fails leaves what stands.
             devices: false,
             given: Vec::new(),
