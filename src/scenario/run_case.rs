@@ -148,15 +148,18 @@ async fn run_and_read(
     let (stdout, stderr) = (tokio::spawn(capture::read(stdout)), tokio::spawn(capture::read(stderr)));
     let mut conductor = Conductor::new(stage.engine, &places.events, steps);
     let ended = supervise(stage, &mut child, &mut conductor, limit(case)).await;
-    let mut outcome = CaseOutcome {
-        stdout: output(stdout).await,
-        stderr: output(stderr).await,
-        missed: conductor.missed(),
-        out_of_time: matches!(ended, RunEnd::OutOfTime).then(|| limit(case)),
-        ..CaseOutcome::default()
-    };
-    // Where there is no log, no agent has run.
-    let facts = log::read(&places.events, &mut outcome).unwrap_or_default();
+    let events = places.events.clone();
+    // A long log must not hold up the other cases. Where there is none, no agent has run.
+    let read = tokio::task::spawn_blocking(move || {
+        let mut outcome = CaseOutcome::default();
+        let facts = log::read(&events, &mut outcome).unwrap_or_default();
+        (outcome, facts)
+    });
+    let read = read.await.map_err(|error| NotRun::because("the log was not read to its end", &error))?;
+    let (mut outcome, facts) = read;
+    (outcome.stdout, outcome.stderr) = (output(stdout).await, output(stderr).await);
+    outcome.out_of_time = matches!(ended, RunEnd::OutOfTime).then(|| limit(case));
+    outcome.missed = conductor.missed();
     outcome.missed.extend(facts.missed(steps.iter()));
     result.run = facts.id;
     result.tried = outcome.attempts.targets().filter(|_| outcome.log_fault.is_none());
