@@ -289,6 +289,17 @@ impl Ringfence {
         self.policy(&format!("  allow:{}", if rules.is_empty() { " []" } else { &rules }))
     }
 
+    /// Adds the largest bounds of connections that a share may have to a policy that sets none: a
+    /// machine with a small table, or with many runs, would give less.
+    ///
+    /// # Errors
+    /// When the policy cannot be read or written.
+    pub fn with_most_connections(&self, policy: PathBuf) -> Result<PathBuf> {
+        let bounds = "container: {connections: 10000, connections-per-second: 400}\n";
+        fs::write(&policy, fs::read_to_string(&policy)? + bounds)?;
+        Ok(policy)
+    }
+
     /// `ringfence run --policy POLICY OPTIONS IMAGE COMMAND`, to its end.
     ///
     /// # Errors

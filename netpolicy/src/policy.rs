@@ -232,6 +232,82 @@ pub struct Harmless {
     pub reason: String,
 }
 
+/// A number that a line of a policy sets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetNumber {
+    /// The number.
+    pub most: u32,
+    /// Place of the line.
+    pub origin: Origin,
+}
+
+/// One number of connections, as far as layers set it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionLimit {
+    /// The smallest of the organisation, the user and the run. It takes the place of the run's
+    /// share of the machine's table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replacing: Option<SetNumber>,
+    /// The project's, which only lowers what would count without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lowering: Option<SetNumber>,
+}
+
+impl ConnectionLimit {
+    /// Returns the number that counts where the share is this, and the line that sets it; no line
+    /// where it is the share.
+    #[must_use]
+    pub fn within(&self, share: u32) -> (u32, Option<&Origin>) {
+        let (most, origin) = match &self.replacing {
+            Some(set) => (set.most, Some(&set.origin)),
+            None => (share, None),
+        };
+        match &self.lowering {
+            Some(set) if set.most < most => (set.most, Some(&set.origin)),
+            _ => (most, origin),
+        }
+    }
+
+    /// Returns the smallest number that any layer sets.
+    #[must_use]
+    pub fn smallest(&self) -> Option<u32> {
+        [&self.replacing, &self.lowering].into_iter().flatten().map(|set| set.most).min()
+    }
+
+    /// Returns what is set, without places.
+    fn canonical(&self) -> serde_json::Value {
+        let number = |set: &Option<SetNumber>| set.as_ref().map(|set| set.most);
+        serde_json::json!({"lowering": number(&self.lowering), "replacing": number(&self.replacing)})
+    }
+}
+
+/// `container.connections` and `container.connections-per-second`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionLimits {
+    /// Permitted connections at once.
+    #[serde(default)]
+    pub at_once: ConnectionLimit,
+    /// New permitted connections a second.
+    #[serde(default)]
+    pub per_second: ConnectionLimit,
+}
+
+impl ConnectionLimits {
+    /// Tells whether no layer sets any.
+    #[must_use]
+    pub fn are_unset(&self) -> bool {
+        *self == ConnectionLimits::default()
+    }
+
+    /// Returns what is set, without places.
+    pub(crate) fn canonical(&self) -> serde_json::Value {
+        serde_json::json!({
+            "at_once": self.at_once.canonical(),
+            "per_second": self.per_second.canonical(),
+        })
+    }
+}
+
 /// One line of `tests`: what a policy promises about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expectation {
@@ -268,6 +344,9 @@ pub struct Policy {
     /// Limits and setting of the agent's container.
     #[serde(default)]
     pub container: Container,
+    /// Bounds of permitted connections.
+    #[serde(default, skip_serializing_if = "ConnectionLimits::are_unset")]
+    pub connections: ConnectionLimits,
     /// Containers beside the agent, in the same fence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<ServiceName, Service>,
@@ -361,6 +440,9 @@ impl Policy {
         }
         if self.observing_forbidden.is_some() {
             canonical["observe"] = serde_json::json!(false);
+        }
+        if !self.connections.are_unset() {
+            canonical["connections"] = self.connections.canonical();
         }
         if !self.services.is_empty() {
             canonical["services"] = serde_json::json!(self.services);

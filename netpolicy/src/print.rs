@@ -9,9 +9,9 @@
 use std::fmt::Write;
 
 use crate::diagnostic::harmless;
-use crate::policy::{Matcher, Policy, Protocol, ResolvedBy, Rule};
+use crate::policy::{ConnectionLimit, Matcher, Policy, Protocol, ResolvedBy, Rule};
 use crate::service::Readiness;
-use crate::settings::{Ca, Container, Credentials, Dns, Proxy, Workspace};
+use crate::settings::{Ca, Credentials, Dns, Proxy, Workspace};
 
 /// Function that returns the comment behind a rule.
 pub type Comment<'c> = dyn Fn(&Rule) -> Option<String> + 'c;
@@ -21,7 +21,7 @@ pub type Comment<'c> = dyn Fn(&Rule) -> Option<String> + 'c;
 pub fn policy(policy: &Policy, comment: &Comment<'_>) -> String {
     let mut text = String::from("version: 1\n");
     network(&mut text, policy, comment);
-    container(&mut text, &policy.container);
+    container(&mut text, policy);
     services(&mut text, policy);
     if !policy.images.is_empty() {
         let words: Vec<String> = policy.images.iter().map(|registry| quoted(registry)).collect();
@@ -191,7 +191,8 @@ fn proxy(text: &mut String, proxy: &Proxy, resolves_names: bool) {
     }
 }
 
-fn container(text: &mut String, container: &Container) {
+fn container(text: &mut String, policy: &Policy) {
+    let container = &policy.container;
     let mut lines = Vec::new();
     if let Some(cpus) = container.milli_cpus {
         lines.push(format!("cpus: {}.{:03}", cpus / 1000, cpus % 1000));
@@ -202,6 +203,9 @@ fn container(text: &mut String, container: &Container) {
     lines.extend(container.pids.map(|number| format!("pids: {number}")));
     lines.extend(container.open_files.map(|number| format!("open-files: {number}")));
     lines.extend(container.seconds.map(|seconds| format!("time: {seconds}s")));
+    let Policy { connections, .. } = policy;
+    lines.extend(number_of_connections("connections", &connections.at_once));
+    lines.extend(number_of_connections("connections-per-second", &connections.per_second));
     lines.extend(container.capabilities.map(|kept| format!("capabilities: {}", kept.as_str())));
     lines.extend(container.runtime.as_ref().map(|name| format!("runtime: {}", quoted(name))));
     lines.extend(container.ca.as_ref().map(|ca| match ca {
@@ -214,6 +218,13 @@ fn container(text: &mut String, container: &Container) {
             push(text, format_args!("  {line}\n"));
         }
     }
+}
+
+/// Writes a number of connections. Read again from another layer's file, a project's would count
+/// for more than it does.
+fn number_of_connections(key: &str, limit: &ConnectionLimit) -> Option<String> {
+    let comment = if limit.replacing.is_none() { "  # the project's: it only lowers" } else { "" };
+    limit.smallest().map(|most| format!("{key}: {most}{comment}"))
 }
 
 fn services(text: &mut String, policy: &Policy) {

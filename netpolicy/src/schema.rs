@@ -301,6 +301,14 @@ struct Container {
     disk: Option<Size>,
     /// Wall-clock time, `2h`.
     time: Option<String>,
+    /// Permitted connections at once; a share of the machine's connection table unless given. A
+    /// project's number only lowers that.
+    #[schemars(range(min = 1, max = 10000))]
+    connections: Option<u32>,
+    /// New permitted connections a second; a share of the machine's connection table unless given.
+    /// A project's number only lowers that.
+    #[schemars(range(min = 1, max = 4000))]
+    connections_per_second: Option<u32>,
     /// Root's powers that the agent keeps in its own container.
     capabilities: Option<Capabilities>,
     /// The OCI runtime, `default` for the engine's. Not for projects.

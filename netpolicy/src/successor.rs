@@ -51,6 +51,8 @@ pub fn successor(now: &Policy, next: &Policy) -> Result<Policy, Unfit> {
     policy.network_denied = now.network_denied;
     policy.network_denied_to = now.network_denied_to.clone();
     policy.network_observed = now.network_observed;
+    policy.connections.at_once.lowering = now.connections.at_once.lowering.clone();
+    policy.connections.per_second.lowering = now.connections.per_second.lowering.clone();
     // As with the notice: what the project forbids stays forbidden.
     policy.observing_forbidden = policy
         .observing_forbidden
@@ -77,6 +79,8 @@ fn fixed(policy: &Policy) -> Value {
     let mut value = serde_json::to_value(&policy).unwrap_or_default();
     if let Some(keys) = value.as_object_mut() {
         keys.retain(|key, _| !RULES.contains(&key.as_str()));
+        // A line that moved has not changed.
+        keys.insert("connections".to_owned(), policy.connections.canonical());
     }
     value
 }
@@ -95,6 +99,7 @@ fn changed(now: &Value, next: &Value) -> Vec<String> {
         .map(|key| match key.as_str() {
             "dns" | "proxy" => format!("network.{key}"),
             "require" => "engine.require".to_owned(),
+            "connections" => "container.connections".to_owned(),
             key => key.to_owned(),
         })
         .collect()
@@ -161,11 +166,25 @@ mod tests {
             ("network: {dns: {virtual-range: 26.0.0.0/16}}\n", "network.dns"),
             ("network: {proxy: \"http://proxy.example:3128\"}\n", "network.proxy"),
             ("container: {memory: 1GiB}\n", "container"),
+            ("container: {connections: 9}\n", "container.connections"),
             ("engine: {require: [vm]}\n", "engine.require"),
         ] {
             let next = policy(&[(Layer::Run, text)]);
             assert_eq!(successor(&now, &next), Err(Unfit::Fixed(vec![key.to_owned()])), "{text}");
         }
+    }
+
+    #[test]
+    fn numbers_of_connections_stay_where_their_line_moved_and_the_project_is_not_read() {
+        let set = "container: {connections: 9, connections-per-second: 3}\n";
+        let now = policy(&[
+            (Layer::Run, &format!("{set}network: {{allow: [a.test]}}\n")),
+            (Layer::Project, "container: {connections: 5}\n"),
+        ]);
+        let next = policy(&[(Layer::Run, &format!("network: {{allow: [a.test, b.test]}}\n{set}"))]);
+        let then = successor(&now, &next).unwrap();
+        assert_eq!(then.connections.at_once.smallest(), Some(5));
+        assert_eq!(then.connections.canonical(), now.connections.canonical());
     }
 
     #[test]

@@ -181,3 +181,62 @@ fn a_projects_own_file_hides_no_refusal_and_a_preset_in_it_may() {
     let loaded = load("p.yml", Layer::Project, TODAY, &mut |_| Ok(preset.to_owned())).unwrap();
     assert!(!loaded.policy.harmless.is_empty());
 }
+
+#[test]
+fn the_smallest_number_of_connections_counts_and_a_projects_only_lowers() {
+    use netpolicy::ruleset::{AppliedBounds, ConnectionShare, ConnectionTable};
+    // A share of 2,048 at once and 47 a second.
+    let table = Some(ConnectionTable { entries: 65_536, linger: 120 });
+    let share = ConnectionShare { table, runs: 1 };
+    let digest = good("version: 1\n").policy.digest();
+    for (layers, at_once, set_by) in [
+        (&[][..], 2048, None),
+        (&[(Layer::Organisation, 9000)], 9000, Some(Layer::Organisation)),
+        (&[(Layer::Organisation, 30)], 30, Some(Layer::Organisation)),
+        (&[(Layer::Organisation, 9000), (Layer::Run, 5000)], 5000, Some(Layer::Run)),
+        (&[(Layer::Organisation, 9000), (Layer::User, 10_000)], 9000, Some(Layer::Organisation)),
+        (&[(Layer::User, 10_000)], 10_000, Some(Layer::User)),
+        (&[(Layer::Project, 9000)], 2048, None),
+        (&[(Layer::Project, 30)], 30, Some(Layer::Project)),
+        (&[(Layer::Organisation, 9000), (Layer::Project, 5000)], 5000, Some(Layer::Project)),
+        (&[(Layer::Organisation, 30), (Layer::Project, 5000)], 30, Some(Layer::Organisation)),
+    ] {
+        let sources: Vec<LayerSource> = layers
+            .iter()
+            .map(|(layer, most)| LayerSource::files(*layer, vec![format!("./{most}")]))
+            .collect();
+        let read = |path: &str| {
+            let most = path.trim_start_matches("./");
+            Ok(format!("version: 1\ncontainer: {{connections: {most}}}\n").into_bytes())
+        };
+        let policy = load_layers(&sources, TODAY, &mut |_, path| read(path)).unwrap().policy;
+        let applied = AppliedBounds::of(&policy.connections, share);
+        assert_eq!(applied.bounds.at_once(), at_once, "{layers:?}");
+        assert_eq!(applied.set_by.first().map(|origin| origin.layer), set_by, "{layers:?}");
+        assert_eq!((applied.bounds.per_second(), applied.share), (47, Some(share)), "{layers:?}");
+        assert_eq!(policy.digest() == digest, layers.is_empty());
+    }
+    // A project's number and another's are not the same policy.
+    let of =
+        |layer| load("p.yml", layer, TODAY, &mut |_| Ok("version: 1\ncontainer: {connections: 9}\n".into()));
+    assert_ne!(of(Layer::Project).unwrap().policy.digest(), of(Layer::Run).unwrap().policy.digest());
+}
+
+#[test]
+fn a_number_of_connections_has_bounds() {
+    for (bad, good) in [
+        ("connections: 0", "connections: 1"),
+        ("connections: 10001", "connections: 10000"),
+        ("connections: many", "connections: 7"),
+        ("connections-per-second: 0", "connections-per-second: 1"),
+        ("connections-per-second: 4001", "connections-per-second: 4000"),
+        ("connections-per-second: 0.5", "connections-per-second: 5"),
+    ] {
+        let read = |line: &str| {
+            let text = format!("version: 1\ncontainer: {{{line}}}\n");
+            load("p.yml", Layer::Project, TODAY, &mut |_| Ok(text.clone()))
+        };
+        assert!(read(bad).is_err(), "{bad}");
+        assert!(read(good).is_ok(), "{good}");
+    }
+}

@@ -122,7 +122,7 @@ fn settings() -> impl Strategy<Value = (String, String)> {
     ];
     let top = vec![
         "workspace: {mask: [deploy/], unmask: [tests/keys, \"*.pem\"], hide-committed: true}\ncredentials: {scopes: [ai_workflows, api], max-lifetime: 8h}\nnotice: brief\n",
-        "container: {cpus: 0.5, memory: 4GiB, pids: 100, disk: 1500MiB, time: 1h 30m, runtime: runsc, ca: /etc/ca.pem}\n",
+        "container: {cpus: 0.5, memory: 4GiB, pids: 100, disk: 1500MiB, time: 1h 30m, connections: 20, connections-per-second: 4000, runtime: runsc, ca: /etc/ca.pem}\n",
         "engine: {require: [vm, patched]}\n",
         "tests: [{allow: \"https://gitlab.com/x\"}, {deny: \"tcp://10.0.0.1:22\"}, {deny: \"udp://a.example:53\"}, {allow: \"[2001:db8::1]:80\"}, {deny: a.example}]\n",
     ];

@@ -1,7 +1,7 @@
 //! The fence's rules: their JSON is kept as a snapshot, and where nft and root are at hand the kernel's
 //! reading of it must equal that of the ruleset in words.
 
-use netpolicy::ruleset::{Cut, FencePlan, Permit, Ruleset, netdev_ruleset, ruleset};
+use netpolicy::ruleset::{ConnectionBounds, Cut, FencePlan, Permit, Ruleset, netdev_ruleset, ruleset};
 
 fn plan() -> FencePlan {
     FencePlan {
@@ -13,6 +13,7 @@ fn plan() -> FencePlan {
         ],
         links: vec!["eth0".into(), "eth1".into()],
         cut: Cut::Nothing,
+        connections: ConnectionBounds::MOST,
     }
 }
 

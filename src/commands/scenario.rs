@@ -18,8 +18,8 @@ use crate::scenario::plan::{Case, Scenario};
 use crate::scenario::results::{self, CaseEnd, CaseResult};
 use crate::scenario::run_case::{self, Stage};
 use crate::scenario::{junit, read, schema, starter};
-use crate::supervisor::engine;
 use crate::supervisor::signals::{Signals, status_of_signal};
+use crate::supervisor::{engine, networks};
 use crate::term::{self, Failure};
 
 /// A case failed.
@@ -60,6 +60,11 @@ pub(crate) async fn test(engine_host: Option<&str>, args: ScenarioArgs) -> Resul
     let folder = folder_of(file)?;
     let engine =
         engine::connect(engine_host).await.map_err(|failure| Failure { exit: COULD_NOT_TEST, ..failure })?;
+    if args.jobs > 1 {
+        networks::prepare_uplink(&engine)
+            .await
+            .map_err(|failure| Failure { exit: COULD_NOT_TEST, ..failure })?;
+    }
     let mut signals = Signals::new()?;
     let (stopping, stop) = watch::channel(None);
     let stage = Stage {

@@ -7,6 +7,7 @@ pub(crate) mod at;
 pub(crate) mod authorities;
 pub(crate) mod cgroups;
 pub(crate) mod clock;
+pub(crate) mod connection_table;
 pub(crate) mod descriptors;
 pub(crate) mod devices;
 pub(crate) mod identity;

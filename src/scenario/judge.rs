@@ -201,8 +201,9 @@ fn rate(most: u64, outcome: &CaseOutcome) -> Option<Unmet> {
         target.address = target.address.filter(|_| target.host.is_none());
         by_target.entry(target).or_default().push(*one);
     }
-    let mut worst: Option<(u64, TriedTarget, Vec<Try<'_>>)> = None;
-    for (target, tries) in by_target {
+    // The number, the target, and the positions of its first and last try.
+    let mut worst: Option<(u64, &TriedTarget, usize, usize)> = None;
+    for (target, tries) in &by_target {
         let mut first = 0;
         let mut number = 0_u64;
         for (last, one) in tries.iter().enumerate() {
@@ -212,13 +213,14 @@ fn rate(most: u64, outcome: &CaseOutcome) -> Option<Unmet> {
                 first += 1;
             }
             if number > worst.as_ref().map_or(most, |(number, ..)| *number) {
-                worst = Some((number, target.clone(), tries[first..=last].to_vec()));
+                worst = Some((number, target, first, last));
             }
         }
     }
-    let (number, target, tries) = worst?;
+    let (number, target, first, last) = worst?;
+    let tries = by_target.get(target)?.get(first..=last)?;
     let message = format!("{number} attempts at {target} in one second, expected: at most {most}");
-    Some(Unmet { expectation: "attempts.per-second", message, evidence: evidence(outcome, &firsts(&tries)) })
+    Some(Unmet { expectation: "attempts.per-second", message, evidence: evidence(outcome, &firsts(tries)) })
 }
 
 fn gave_up(most: Duration, outcome: &CaseOutcome) -> Option<Unmet> {

@@ -121,3 +121,83 @@ impl Tail {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::scenario::plan::NetworkPlan;
+    use crate::scenario::read::scenario;
+
+    const BEGINNING: &str = r#""kind":"lifecycle","reason""#;
+
+    fn line(seq: u64, fields: &str) -> String {
+        format!(
+            "{{\"v\":1,\"seq\":{seq},\"time\":\"2026-11-30T12:00:00.000Z\",\"workflow\":\"0000002a\",{fields}}}\n"
+        )
+    }
+
+    fn read_text(text: &str) -> (CaseOutcome, LogFacts) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let mut outcome = CaseOutcome::default();
+        let facts = read(file.path(), &mut outcome).unwrap();
+        (outcome, facts)
+    }
+
+    #[test]
+    fn a_log_without_its_end_or_with_a_torn_line_is_not_whole() {
+        let start = line(0, &format!("{BEGINNING}:\"start\""));
+        let ended = line(1, &format!("{BEGINNING}:\"agent-ended\",\"how\":\"exited\",\"exit_status\":3"));
+        let end = line(2, &format!("{BEGINNING}:\"end\""));
+        let (outcome, _) = read_text(&[start.as_str(), &ended, &end].concat());
+        assert_eq!((outcome.log_fault, outcome.ended.map(|end| end.how.exit_status)), (None, Some(Some(3))));
+        for (text, fault) in [
+            ([start.as_str(), &ended].concat(), "its end is missing"),
+            ([start.as_str(), "{}\n", &ended, &end].concat(), "1 lines of it cannot be read"),
+            ([start.as_str(), &line(3, &format!("{BEGINNING}:\"log-full\"")), &end].concat(), "its bound"),
+        ] {
+            let (outcome, _) = read_text(&text);
+            assert!(
+                outcome.log_fault.as_ref().is_some_and(|said| said.contains(fault)),
+                "{:?}",
+                outcome.log_fault
+            );
+        }
+    }
+
+    #[test]
+    fn planned_steps_are_found_once_for_each_line() {
+        let file = "image: a\ncases: [{name: x, expect: {exit: 0}, network: [{at: 0s, do: cut}, \
+                    {on: connect a.test, do: cut}, {on: connect a.test, do: restore}, {at: 5s, do: deny}]}]\n";
+        let NetworkPlan::Steps(steps) = scenario("s.yml", file).unwrap().cases.remove(0).network else {
+            panic!()
+        };
+        let made = |who: &str| {
+            line(1, &format!(r#""kind":"control","verdict":"allow","who":"{who}","what":"net cut""#))
+        };
+        let missed = |text: String| read_text(&text).1.missed(steps.iter());
+        assert_eq!(missed(String::new()).len(), 2, "the end of a condition may be missed");
+        assert_eq!(missed(made("plan")), ["`cut` on the first connection to a.test"]);
+        assert_eq!(missed([made("plan"), made("plan")].concat()), [] as [String; 0]);
+        assert_eq!(missed([made("plan"), made("exec")].concat()).len(), 1, "a person's change is no step");
+    }
+
+    #[test]
+    fn a_log_that_grows_is_followed_line_by_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let (mut tail, mut facts) = (Tail::new(), LogFacts::default());
+        tail.follow(&path, &mut facts);
+        let ready = line(1, &format!("{BEGINNING}:\"ready\""));
+        let (first, second) = ready.split_at(20);
+        let mut file = File::create(&path).unwrap();
+        file.write_all(first.as_bytes()).unwrap();
+        tail.follow(&path, &mut facts);
+        assert!(facts.ready.is_none() && facts.id.is_none(), "half a line says nothing");
+        file.write_all(second.as_bytes()).unwrap();
+        tail.follow(&path, &mut facts);
+        assert!(facts.ready.is_some() && facts.id.is_some());
+    }
+}

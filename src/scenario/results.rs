@@ -180,6 +180,55 @@ fn slug(name: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Results with everything in them, and an agent that writes markup and sequences.
+    fn all() -> Vec<CaseResult> {
+        let result = |name: &str, end| CaseResult {
+            name: name.to_owned(),
+            line: 4,
+            end,
+            run: None,
+            exit_status: Some(3),
+            seconds: 1.25,
+            tried: None,
+            notes: Vec::new(),
+        };
+        let unmet = Unmet {
+            expectation: "stdout",
+            message: "/done/ is not in stdout; its last lines:".to_owned(),
+            evidence: vec!["</failure><testcase name=\"x\"/>\u{1b}[2J\u{0}".to_owned()],
+        };
+        vec![
+            result("good", CaseEnd::Judged(Vec::new())),
+            result("bad <&>", CaseEnd::Judged(vec![unmet])),
+            result("not", CaseEnd::NotRun(vec!["no image".to_owned(), "ringfence: why".to_owned()])),
+            result("stopped", CaseEnd::Interrupted),
+        ]
+    }
+
+    #[test]
+    fn results_are_told_in_each_form_and_no_output_of_an_agent_is_markup() {
+        let all = all();
+        let table = table(&all);
+        assert!(
+            table.contains("failed       bad <&>     1.2 s\n    stdout: /done/ is not in stdout"),
+            "{table}"
+        );
+        assert!(table.contains("not run      not") && table.contains("    ringfence: why\n"), "{table}");
+        assert!(table.ends_with("1 passed, 1 failed, 1 not run, 1 interrupted\n"), "{table}");
+        let data = data("s.yml", &all);
+        let words: Vec<_> =
+            data["cases"].as_array().unwrap().iter().map(|case| case["result"].clone()).collect();
+        assert_eq!(words, ["passed", "failed", "not-run", "interrupted"]);
+        assert_eq!(
+            (data["passed"].clone(), data["cases"][2]["why"][0].clone()),
+            (false.into(), "no image".into())
+        );
+        let xml = crate::scenario::junit::xml("s.yml", &all).unwrap();
+        let cases = xml.matches("<testcase ").count();
+        assert!(cases == 4 && xml.contains("failures=\"1\"") && xml.contains("errors=\"2\""), "{xml}");
+        assert!(xml.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t')), "{xml:?}");
+    }
+
     #[test]
     fn a_name_of_a_case_is_no_path() {
         assert_eq!(slug("../../etc/passwd"), "etc-passwd");

@@ -109,24 +109,7 @@ async fn attempt(
         NetworkPlan::Permitted | NetworkPlan::Denied => &[],
     };
     write_plan(&places.plan, steps).map_err(|error| NotRun::because("cannot write the plan", &error))?;
-    let child = command(stage, case, &places).and_then(|mut command| command.spawn());
-    let mut child = child.map_err(|error| NotRun::because("cannot start ringfence again", &error))?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (stdout, stderr) = (tokio::spawn(capture::read(stdout)), tokio::spawn(capture::read(stderr)));
-    let mut conductor = Conductor::new(stage.engine, &places.events, steps);
-    let ended = supervise(stage, &mut child, &mut conductor, limit(case)).await;
-    let mut outcome = CaseOutcome {
-        stdout: output(stdout).await,
-        stderr: output(stderr).await,
-        missed: conductor.missed(),
-        out_of_time: matches!(ended, RunEnd::OutOfTime).then(|| limit(case)),
-        ..CaseOutcome::default()
-    };
-    let facts = log::read(&places.events, &mut outcome).unwrap_or_default();
-    outcome.missed.extend(facts.missed(steps.iter()));
-    result.run = facts.id;
-    result.tried = outcome.attempts.targets().filter(|_| outcome.log_fault.is_none());
-    result.exit_status = outcome.ended.as_ref().and_then(|end| end.how.exit_status);
+    let (ended, mut outcome) = run_and_read(stage, case, steps, &places, result).await?;
     if let Some(logs) = stage.logs {
         super::results::keep(logs, number, &case.name, &places.events, &outcome)
             .map_err(|error| NotRun::because("cannot write to the folder for logs", &error))?;
@@ -149,6 +132,39 @@ async fn attempt(
         result.notes.push(format!("{} cannot be removed: {error}", kept.display()));
     }
     Ok(end)
+}
+
+/// Runs the agent, and reads what is known of it afterwards.
+async fn run_and_read(
+    stage: &Stage<'_>,
+    case: &Case,
+    steps: &[Step],
+    places: &Places,
+    result: &mut CaseResult,
+) -> Result<(RunEnd, CaseOutcome), NotRun> {
+    let child = command(stage, case, places).and_then(|mut command| command.spawn());
+    let mut child = child.map_err(|error| NotRun::because("cannot start ringfence again", &error))?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (stdout, stderr) = (tokio::spawn(capture::read(stdout)), tokio::spawn(capture::read(stderr)));
+    let mut conductor = Conductor::new(stage.engine, &places.events, steps);
+    let ended = supervise(stage, &mut child, &mut conductor, limit(case)).await;
+    let events = places.events.clone();
+    // A long log must not hold up the other cases. Where there is none, no agent has run.
+    let read = tokio::task::spawn_blocking(move || {
+        let mut outcome = CaseOutcome::default();
+        let facts = log::read(&events, &mut outcome).unwrap_or_default();
+        (outcome, facts)
+    });
+    let read = read.await.map_err(|error| NotRun::because("the log was not read to its end", &error))?;
+    let (mut outcome, facts) = read;
+    (outcome.stdout, outcome.stderr) = (output(stdout).await, output(stderr).await);
+    outcome.out_of_time = matches!(ended, RunEnd::OutOfTime).then(|| limit(case));
+    outcome.missed = conductor.missed();
+    outcome.missed.extend(facts.missed(steps.iter()));
+    result.run = facts.id;
+    result.tried = outcome.attempts.targets().filter(|_| outcome.log_fault.is_none());
+    result.exit_status = outcome.ended.as_ref().and_then(|end| end.how.exit_status);
+    Ok((ended, outcome))
 }
 
 /// Makes the folder of a case, with the copy of the project.

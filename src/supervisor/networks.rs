@@ -166,6 +166,12 @@ pub(super) fn has_default_bridge(networks: &[Network]) -> bool {
     networks.iter().any(|network| network.name.as_deref() == Some("bridge"))
 }
 
+/// Makes the uplink for runs that will start side by side: where each of them makes one, an older
+/// engine finds its name ambiguous until the surplus ones are removed.
+pub(crate) async fn prepare_uplink(engine: &Engine) -> Result<(), Failure> {
+    ensure_uplink(engine, &list(engine).await?).await.map(|_| ())
+}
+
 /// Removes every uplink, by its id: a start that was broken off may have left a second one of the
 /// same name.
 pub(crate) async fn remove_uplinks(engine: &Engine) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use netpolicy::floor::Surroundings;
 use netpolicy::policy::Policy;
-use netpolicy::ruleset::{Cut, GATE_CONNECTIONS, Permit};
+use netpolicy::ruleset::{ConnectionBounds, Cut, GATE_CONNECTIONS, Permit};
 use serde::{Deserialize, Serialize};
 
 use crate::wire::WorkflowId;
@@ -54,7 +54,7 @@ pub(crate) const CONNECTION_FILES: u32 = 2;
 /// A guard's other descriptors: sockets of the fence, questions to upstreams, attempts beside the
 /// first, pipes.
 pub(crate) const OTHER_FILES: u32 = 2048;
-/// Number of files that a guard may have open.
+/// Number of files that a guard may have open, at the largest bounds.
 pub(crate) const GUARD_FILES: u32 = GATE_CONNECTIONS * CONNECTION_FILES + OTHER_FILES;
 /// The most that one run's events may be, in bytes: then nothing goes out any more. The engine
 /// keeps more than that of the guard's output, so that it never rotates a log's beginning away.
@@ -147,6 +147,9 @@ pub(crate) struct FenceConfig {
     /// Packets that are dropped silently.
     #[serde(default)]
     pub(crate) cut: Cut,
+    /// Bounds of permitted connections; the smallest where nobody says.
+    #[serde(default)]
+    pub(crate) connections: ConnectionBounds,
     /// Set when the lock of every device must hold, which older kernels do not have: for a runtime
     /// that may send frames itself.
     #[serde(default)]
@@ -199,6 +202,9 @@ pub(crate) struct GuardConfig {
     pub(crate) surroundings: Surroundings,
     /// Unix time in milliseconds after which everything is refused.
     pub(crate) deadline_unix_ms: Option<u64>,
+    /// Bounds of permitted connections; the smallest where nobody says.
+    #[serde(default)]
+    pub(crate) connections: ConnectionBounds,
     /// Record of who started what, for the first line of the log.
     pub(crate) start: Start,
     /// Facts for the agent's notice; none where the agent has no notice.

@@ -2,13 +2,14 @@
 //! line.
 //!
 //! ```text
-//!  helper ──{"network": {…}}, then {"unchanged": …} or a new one──▶ supervisor ──Request::Host──▶ guard's floor
+//!  helper ──{"table": {…}}, {"network": {…}}, then {"unchanged": …} or a new one──▶ supervisor ──Request::Host──▶ guard's floor
 //! ```
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use netpolicy::ruleset::ConnectionTable;
 use serde::{Deserialize, Serialize};
 
 /// The longest line, in bytes.
@@ -32,6 +33,8 @@ pub(crate) struct HostNetwork {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) enum Line {
+    /// The machine's connection table. The first line, where the kernel shows the table.
+    Table(ConnectionTable),
     /// The machine's network as it is now.
     Network(HostNetwork),
     /// The network has not changed since the line before.
@@ -104,7 +107,8 @@ mod tests {
             ranges: ["192.0.2.0/24".parse().unwrap()].into(),
             on_link: ["10.0.0.0/24".parse().unwrap()].into(),
         };
-        for line in [Line::Network(network), Line::Unchanged] {
+        let table = ConnectionTable { entries: 65_536, linger: 120 };
+        for line in [Line::Table(table), Line::Network(network), Line::Unchanged] {
             let text = line.text().unwrap();
             assert_eq!(text.last(), Some(&b'\n'));
             assert_eq!(Line::parse(&text).unwrap(), line);
@@ -120,6 +124,8 @@ mod tests {
             String::new(),
             "{}".to_owned(),
             "\"anything\"".to_owned(),
+            r#"{"table":{"entries":-1,"linger":120}}"#.to_owned(),
+            r#"{"table":{"entries":65536,"linger":120,"more":1}}"#.to_owned(),
             network(r#""addresses":["10.0.0.5"],"ranges":[]"#),
             network(r#""addresses":[],"ranges":[],"on-link":[]"#),
             network(r#""addresses":["host"],"ranges":[],"on-link":[]"#),

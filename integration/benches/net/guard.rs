@@ -40,7 +40,7 @@ impl Guard {
         let directory = tempfile::tempdir()?;
         let config = json!({
             "workflow": "0000002a", "policy": policy, "surroundings": netpolicy::floor::Surroundings::default(),
-            "deadline_unix_ms": null, "start": {},
+            "deadline_unix_ms": null, "start": {}, "connections": {"at_once": 10_000, "per_second": 400},
         });
         fs::write(directory.path().join("guard.json"), config.to_string())?;
         let script = "mount -t tmpfs none /run && mkdir /run/ringfence && mount --bind \"$1\" /run/ringfence \

@@ -74,7 +74,7 @@ fn table(pid: &str) -> Result<u64> {
 }
 
 fn full_table(bed: &Testbed) -> Result<()> {
-    let policy = bed.ringfence.allowing(&["echo.test:7778/tcp"])?;
+    let policy = bed.ringfence.with_most_connections(bed.ringfence.allowing(&["echo.test:7778/tcp"])?)?;
     let options = ["--memory", "2GiB"];
     let mut running =
         bed.ringfence.start(&policy, &options, &bed.images.agent, &["python3", "-u", "-c", AGENT])?;

@@ -73,6 +73,9 @@ fn elsewhere(bed: &Testbed) -> Result<()> {
     }
     let reached = log.lines().any(|line| line.contains("10.99.0.5") && line.contains("\"phase\":\"open\""));
     ensure!(reached, "the control is reached: {log}\n{output:?}");
+    let table = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max")?;
+    let told = format!("\"table\":{}", table.trim());
+    ensure!(log.contains(&told), "the helper tells the size of the machine's connection table: {log}");
     only_the_uplink(bed)
 }
 

@@ -41,7 +41,7 @@ fn whole(bed: &Testbed) -> Result<()> {
         "version: 1\nnetwork:\n  allow: [\"*.wild.test\", \"plain.test:80\"]\n  dns:\n    upstreams: [\"{}\"]\n",
         dns::ADDRESS
     );
-    let policy = bed.ringfence.policy_file(&rules)?;
+    let policy = bed.ringfence.with_most_connections(bed.ringfence.policy_file(&rules)?)?;
     let outcome = bed.ringfence.run(&policy, &[], &bed.images.agent, &["python3", "-c", AGENT])?;
     expect_status(&outcome, 0)?;
     let lines: Vec<&str> = outcome.stdout.lines().collect();

@@ -7,6 +7,7 @@
 //! save after those of [`control`], which prove that the canaries hear.
 
 mod bad_input;
+mod connection_bounds;
 mod control;
 mod covers;
 mod creations;
@@ -131,6 +132,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("gate_bytes", gate_bytes::TESTS, true),
         ("gate_many", gate_many::TESTS, true),
         ("over_limit", over_limit::TESTS, true),
+        ("connection_bounds", connection_bounds::TESTS, true),
         ("refused", refused::TESTS, true),
         ("denied", denied::TESTS, true),
         ("notice", notice::TESTS, true),

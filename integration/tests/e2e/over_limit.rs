@@ -95,7 +95,7 @@ print('served', served, failed, later > 0)
 ";
 
 fn connections(bed: &Testbed) -> Result<()> {
-    let policy = bed.ringfence.allowing(&["echo.test:7778/tcp"])?;
+    let policy = bed.ringfence.with_most_connections(bed.ringfence.allowing(&["echo.test:7778/tcp"])?)?;
     let options = ["--memory", "2GiB"];
     let script = ["python3", "-u", "-c", CONNECTIONS];
     let outcome = bed.ringfence.run(&policy, &options, &bed.images.agent, &script)?;

@@ -170,6 +170,9 @@ cases:
   - name: names fail from the start
     network: [{{at: 0s, do: dns=servfail}}, {{at: 1h, do: restore}}]
     expect: {{exit: 4, stderr: /resolve host/}}
+  - name: silent from the start
+    network: [{{at: 0s, do: cut}}]
+    expect: {{exit: 4, stderr: /timed out/, attempts: {{only: [plain.test]}}}}
   - name: a cut that comes too late
     network: [{{at: 0s, do: deny}}, {{at: 1h, do: cut}}]
     expect: {{exit: 4}}
@@ -179,9 +182,9 @@ cases:
         )
     })?;
     let (output, results) = test(bed, &file, &["--jobs", "2"])?;
-    expect_results(&output, &results, 1, &["passed", "passed", "failed", "failed"])?;
-    expect_failure(&results, 2, "network", "`cut` at 1h never came")?;
-    expect_failure(&results, 3, "within", "agent-ended, stopped")
+    expect_results(&output, &results, 1, &["passed", "passed", "passed", "failed", "failed"])?;
+    expect_failure(&results, 3, "network", "`cut` at 1h never came")?;
+    expect_failure(&results, 4, "within", "agent-ended, stopped")
 }
 
 fn attempted(bed: &Testbed) -> Result<()> {
@@ -201,7 +204,21 @@ fn attempted(bed: &Testbed) -> Result<()> {
     let (output, results) = test(bed, &file, &["--jobs", "3"])?;
     expect_results(&output, &results, 1, &["passed", "failed", "failed"])?;
     expect_failure(&results, 1, "attempts.none", "deny 10.99.0.5:80 (private-address)")?;
-    expect_failure(&results, 2, "attempts.only", "deny wiki.corp.test (not-allowed)")
+    expect_failure(&results, 2, "attempts.only", "deny wiki.corp.test (not-allowed)")?;
+
+    // A golden list of the same, and of an agent that tries less.
+    let folder = file.parent().context("a folder")?;
+    let golden = folder.join("golden.json");
+    let control = ["--case", "control"];
+    let (output, results) = test(bed, &file, &[&control[..], &["--record", text(&golden)?]].concat())?;
+    expect_results(&output, &results, 0, &["passed"])?;
+    let list = fs::read_to_string(&golden)?;
+    ensure!(list.contains("\"10.99.0.5:80\"") && list.contains("\"wiki.corp.test\""), "{list}");
+    fs::write(&golden, list.replace("wiki.corp.test", "old.corp.test"))?;
+    let (output, results) = test(bed, &file, &[&control[..], &["--golden", text(&golden)?]].concat())?;
+    expect_results(&output, &results, 1, &["failed"])?;
+    expect_failure(&results, 0, "golden", "wiki.corp.test was tried, and is not in the golden list")?;
+    expect_failure(&results, 0, "golden", "old.corp.test is in the golden list, and was not tried")
 }
 
 fn interrupted(bed: &Testbed) -> Result<()> {

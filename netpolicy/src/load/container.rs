@@ -4,6 +4,7 @@ use super::draft::{Draft, Set};
 use super::shape::{self, list, nearest, string, wrong_type};
 use crate::diagnostic::Diagnostic;
 use crate::policy::{Expectation, Layer, Origin};
+use crate::ruleset::{GATE_CONNECTIONS, MOST_PER_SECOND};
 use crate::settings::{Ca, Capabilities, Requirement, size};
 use crate::target::Endpoint;
 use crate::yaml::{Findings, Node, Value};
@@ -48,6 +49,16 @@ pub(super) fn container(node: &Node, layer: Layer, draft: &mut Draft, findings: 
                     draft.limits.seconds = Set::at(seconds, place);
                 }
             }
+            "connections" => {
+                if let Some(number) = connections(value, word, GATE_CONNECTIONS, findings) {
+                    draft.limits.connections = Set::at(number, place);
+                }
+            }
+            "connections-per-second" => {
+                if let Some(number) = connections(value, word, MOST_PER_SECOND, findings) {
+                    draft.limits.connections_per_second = Set::at(number, place);
+                }
+            }
             "runtime" => {
                 if let Some(name) = runtime(value, findings) {
                     draft.limits.runtime = Set::at(name, place);
@@ -62,6 +73,11 @@ pub(super) fn container(node: &Node, layer: Layer, draft: &mut Draft, findings: 
             _ => {}
         }
     }
+}
+
+fn connections(node: &Node, what: &str, most: u32, findings: &mut Findings) -> Option<u32> {
+    let number = shape::whole_number(node, 1, u64::from(most), what, findings)?;
+    u32::try_from(number).ok()
 }
 
 fn cpus(node: &Node, findings: &mut Findings) -> Option<u64> {

@@ -95,6 +95,8 @@ pub(super) struct LimitsDraft {
     pub(super) open_files: Set<u64>,
     pub(super) disk: Set<u64>,
     pub(super) seconds: Set<u64>,
+    pub(super) connections: Set<u32>,
+    pub(super) connections_per_second: Set<u32>,
     pub(super) capabilities: Set<Capabilities>,
     pub(super) runtime: Set<String>,
     pub(super) ca: Set<Ca>,

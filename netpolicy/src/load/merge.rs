@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::draft::{Draft, Placed, Set, set_already};
 use super::services;
 use crate::diagnostic::Diagnostic;
-use crate::policy::{Ceiling, Matcher, Origin, Policy};
+use crate::policy::{Ceiling, ConnectionLimit, ConnectionLimits, Layer, Matcher, Origin, Policy, SetNumber};
 use crate::settings::{Container, Credentials, Dns, Proxy, Workspace};
 use crate::virtual_names;
 use crate::yaml::SourcePlace;
@@ -51,6 +51,12 @@ pub(super) fn merge(drafts: &[Draft], diagnostics: &mut Vec<Diagnostic>) -> Poli
             runtime: agreed(drafts, "runtime", |draft| &draft.limits.runtime, diagnostics),
             ca: agreed(drafts, "ca", |draft| &draft.limits.ca, diagnostics),
         },
+        connections: ConnectionLimits {
+            at_once: connections(drafts, "connections", |draft| &draft.limits.connections),
+            per_second: connections(drafts, "connections-per-second", |draft| {
+                &draft.limits.connections_per_second
+            }),
+        },
         services: services::merged(drafts, diagnostics),
         images: in_all(drafts, |draft| &draft.images).unwrap_or_default(),
         require: require.into_iter().collect(),
@@ -92,6 +98,20 @@ fn strongest<'d>(
 /// Merges a limit: a weaker layer may lower it and never raise it.
 fn smallest<T: Copy + Ord>(drafts: &[Draft], limit: fn(&Draft) -> &Set<T>) -> Option<T> {
     drafts.iter().filter_map(|draft| limit(draft).value()).min()
+}
+
+/// Merges a number of connections. What the project sets stays apart: alone it only lowers.
+fn connections(drafts: &[Draft], key: &str, number: fn(&Draft) -> &Set<u32>) -> ConnectionLimit {
+    let set = |draft: &Draft| {
+        let (most, place) = (number(draft).value()?, number(draft).place()?);
+        let (file, text) = (place.file_name().to_owned(), format!("{key}: {most}"));
+        Some(SetNumber { most, origin: Origin { layer: draft.layer, file, line: place.line(), text } })
+    };
+    let smallest = |is_project: bool| {
+        let of = drafts.iter().filter(|draft| (draft.layer == Layer::Project) == is_project);
+        of.filter_map(set).min_by_key(|set| set.most)
+    };
+    ConnectionLimit { replacing: smallest(false), lowering: smallest(true) }
 }
 
 /// Returns the words that any layer lists, each once.

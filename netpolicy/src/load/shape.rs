@@ -50,7 +50,19 @@ pub(crate) const PROXY: Section = Section {
 };
 pub(crate) const CONTAINER: Section = Section {
     name: "`container`",
-    keys: &["cpus", "memory", "pids", "open-files", "disk", "time", "capabilities", "runtime", "ca"],
+    keys: &[
+        "cpus",
+        "memory",
+        "pids",
+        "open-files",
+        "disk",
+        "time",
+        "connections",
+        "connections-per-second",
+        "capabilities",
+        "runtime",
+        "ca",
+    ],
     not_in_project: &["runtime", "ca"],
 };
 pub(crate) const SERVICE: Section =

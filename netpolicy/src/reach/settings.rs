@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use serde::Serialize;
 
-use crate::policy::Policy;
+use crate::policy::{ConnectionLimit, Policy};
 use crate::service::Service;
 use crate::settings::{Container, Proxy};
 
@@ -72,7 +72,7 @@ pub(super) fn changes(old: &Policy, new: &Policy) -> Vec<Change> {
     add("network.proxy", proxy(old.proxy.as_ref()), proxy(new.proxy.as_ref()), false);
     let direct = |policy: &Policy| policy.proxy.as_ref().and_then(|proxy| words(&proxy.direct));
     add("network.no-proxy", direct(old), direct(new), false);
-    for ((key, was), (_, is)) in container(&old.container).into_iter().zip(container(&new.container)) {
+    for ((key, was), (_, is)) in container(old).into_iter().zip(container(new)) {
         add(key, was, is, false);
     }
     for name in old.services.keys().chain(new.services.keys().filter(|name| !old.services.contains_key(name)))
@@ -127,7 +127,9 @@ fn proxy(proxy: Option<&Proxy>) -> Option<String> {
     Some(format!("{}:{}{}{names}", proxy.server, proxy.port, credentials.unwrap_or_default()))
 }
 
-fn container(container: &Container) -> [(&'static str, Option<String>); 9] {
+fn container(policy: &Policy) -> [(&'static str, Option<String>); 11] {
+    let Policy { container, connections, .. } = policy;
+    let set = |limit: &ConnectionLimit| limit.smallest().map(|most| most.to_string());
     let number = |value: Option<u64>, unit: &str| value.map(|value| format!("{value}{unit}"));
     let Container { milli_cpus, memory, pids, open_files, disk, seconds, capabilities, runtime, ca } =
         container;
@@ -142,6 +144,8 @@ fn container(container: &Container) -> [(&'static str, Option<String>); 9] {
         ("container.open-files", number(*open_files, "")),
         ("container.disk", number(*disk, " bytes")),
         ("container.time", number(*seconds, " s")),
+        ("container.connections", set(&connections.at_once)),
+        ("container.connections-per-second", set(&connections.per_second)),
         ("container.capabilities", capabilities.map(|kept| kept.as_str().to_owned())),
         ("container.runtime", runtime.clone()),
         ("container.ca", ca),

@@ -6,8 +6,8 @@ use nftables::types::RejectCode;
 
 use super::cut;
 use super::limits::{
-    DNS_CONNECTIONS, DNS_QUESTIONS_BURST, DNS_QUESTIONS_PER_SECOND, FenceLimit, GATE_CONNECTIONS,
-    GATE_CONNECTIONS_BURST, GATE_CONNECTIONS_PER_SECOND, LOGGED_BURST, LOGGED_PER_SECOND,
+    DNS_CONNECTIONS, DNS_QUESTIONS_BURST, DNS_QUESTIONS_PER_SECOND, FenceLimit, LOGGED_BURST,
+    LOGGED_PER_SECOND,
 };
 use super::plan::FencePlan;
 use super::sockets::{DNS_PORT, FILTER_PORT, GATE_PORT, NFLOG_GROUP, NFLOG_REST};
@@ -77,8 +77,9 @@ fn local_untracked(plan: &FencePlan) -> Vec<Step> {
 /// Limits of connections. A number at once is refused: only the agent's own closing makes room, and
 /// a connection that waits for that may wait for ever. A rate is back-pressure: the packet is
 /// dropped, and the kernel sends it again after a second, when there is room.
-pub(super) fn limits() -> Vec<Vec<Step>> {
+pub(super) fn limits(plan: &FencePlan) -> Vec<Vec<Step>> {
     let new = || ct_has("state", "new");
+    let bounds = plan.connections;
     vec![
         // ct state new tcp dport 53 ct count over 64 meta mark set 1 goto refuse
         steps([
@@ -92,7 +93,7 @@ pub(super) fn limits() -> Vec<Vec<Step>> {
         steps([
             new(),
             permitted(),
-            more_than(GATE_CONNECTIONS),
+            more_than(bounds.at_once()),
             mark(FenceLimit::Connections),
             goto_refuse(),
         ]),
@@ -101,7 +102,7 @@ pub(super) fn limits() -> Vec<Vec<Step>> {
         steps([
             new(),
             permitted(),
-            over(GATE_CONNECTIONS_PER_SECOND, GATE_CONNECTIONS_BURST),
+            over(bounds.per_second(), bounds.burst()),
             mark(FenceLimit::NewConnections),
             counter(),
             log_to(NFLOG_REST),

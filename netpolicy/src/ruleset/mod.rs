@@ -8,6 +8,7 @@
 //! netdev chains are a further lock. Inside, port 53 goes to the DNS filter's socket, permitted
 //! pairs to the gate's, the rest is refused.
 
+mod bounds;
 mod chains;
 mod commands;
 mod cut;
@@ -21,10 +22,11 @@ use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
 
 use self::commands::{AddRule, Object, Rule, add, base_chain, permit_set, replaced_table};
 
-pub use self::commands::Ruleset;
-pub use self::limits::{
-    DIALS_BURST, FenceLimit, GATE_CONNECTIONS, GATE_CONNECTIONS_BURST, GATE_CONNECTIONS_PER_SECOND,
+pub use self::bounds::{
+    AppliedBounds, ConnectionBounds, ConnectionShare, ConnectionTable, GATE_CONNECTIONS, MOST_PER_SECOND,
 };
+pub use self::commands::Ruleset;
+pub use self::limits::FenceLimit;
 pub use self::plan::{Cut, FencePlan, Permit, permits};
 pub use self::sockets::{
     DNS_PORT, FILTER_PORT, GATE_PORT, NFLOG_GROUP, NFLOG_REST, PERMIT_SET, RESERVED_PORTS, TABLE,
@@ -62,7 +64,7 @@ pub fn ruleset(plan: &FencePlan) -> Ruleset {
         (cut::CHAIN, vanish),
         ("raw_out", chains::raw_out(plan)),
         ("raw_in", chains::raw_in(plan)),
-        ("limits", chains::limits()),
+        ("limits", chains::limits(plan)),
         ("nat_out", chains::nat_out(plan)),
         ("out", chains::out(plan)),
         ("refuse", chains::refuse()),

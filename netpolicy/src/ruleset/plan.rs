@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use super::bounds::ConnectionBounds;
 use super::sockets::RESERVED_PORTS;
 use crate::host::HostPattern;
 use crate::policy::{Matcher, Policy};
@@ -44,6 +45,8 @@ pub struct FencePlan {
     pub links: Vec<String>,
     /// Packets that are dropped silently.
     pub cut: Cut,
+    /// Bounds of permitted connections.
+    pub connections: ConnectionBounds,
 }
 
 /// Returns the pairs that a policy lets through to the gate, without overlaps. The gate decides

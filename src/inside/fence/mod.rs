@@ -100,6 +100,7 @@ pub(super) fn rehearse() -> Result<Vec<&'static str>, Failure> {
         workflow: "rehearsal".to_owned(),
         permits: Vec::new(),
         cut: ruleset::Cut::Nothing,
+        connections: ruleset::ConnectionBounds::LEAST,
         devices: false,
         given: Vec::new(),
         limits: false,
@@ -188,6 +189,7 @@ impl links::Surroundings {
             permits: config.permits.clone(),
             links: self.links.clone(),
             cut: config.cut.clone(),
+            connections: config.connections,
         }
     }
 }

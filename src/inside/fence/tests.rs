@@ -97,6 +97,7 @@ fn config() -> FenceConfig {
         workflow: "test".to_owned(),
         permits: vec![permit("25.0.0.1/32", 443), permit("25.0.128.0/17", 22)],
         cut: netpolicy::ruleset::Cut::Nothing,
+        connections: netpolicy::ruleset::ConnectionBounds::MOST,
         devices: false,
         given: Vec::new(),
         limits: false,

@@ -166,7 +166,7 @@ impl Link {
     /// Connects to the target, within the budget of dials, while the log takes lines.
     pub(crate) async fn connect(&self) -> Result<TcpStream, Refusal> {
         if !self.guard.limits.dial().await {
-            return Err(Refusal::at_limit(Kind::Connect, Limit::Dials));
+            return Err(Refusal::at_limit(Kind::Connect, Limit::Dials(self.guard.limits.bounds())));
         }
         // Nothing goes out without its line.
         if !self.guard.events.takes_lines().await {
@@ -284,7 +284,8 @@ fn set_options(listener: &TcpListener) {
 pub(super) fn admit(stream: TcpStream, to: SocketAddrV4, guard: &Arc<Guard>) {
     let Some(place) = guard.limits.connection() else {
         let _ = stream.set_zero_linger();
-        turn_away(guard, Some(to), Reason::Limit, Some(Limit::Connections));
+        let limit = Limit::Connections(guard.limits.bounds());
+        turn_away(guard, Some(to), Reason::Limit, Some(limit));
         return;
     };
     tokio::spawn(handle(stream, to, Arc::clone(guard), place));

@@ -5,15 +5,15 @@
 //!  accept ──connections──▶ first bytes ──undecided──▶ dial ──dials──▶ splice ── no memory of its own
 //!                             └─ http ──requests──▶ hyper's buffers, for as long as it is open
 //! ```
-//! The number of connections is `netpolicy`'s: the fence's ruleset refuses there already, in the
-//! agent's own namespace. What is here holds for itself all the same. At every limit at once the
-//! guard stays within the memory that its container has.
+//! The bounds of connections are those of the fence's ruleset, which refuses already in the agent's
+//! own namespace. What is here holds for itself all the same. At every limit at once the guard
+//! stays within the memory that its container has.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use netpolicy::ruleset::{DIALS_BURST, GATE_CONNECTIONS, GATE_CONNECTIONS_PER_SECOND};
+use netpolicy::ruleset::ConnectionBounds;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::wire::handover::{CONNECTION_FILES, OTHER_FILES};
@@ -27,21 +27,26 @@ const REQUESTS: usize = 1024;
 /// some milliseconds.
 const UNDECIDED: usize = 32 << 20;
 
-/// Time that a dial may wait for its turn: as long as the longest queue that the fence's own limit
-/// permits.
-const TURN: Duration = Duration::from_secs(10);
+/// Time that a dial may wait for its turn, at least.
+const LEAST_TURN: Duration = Duration::from_secs(10);
+
+/// Returns the time that a dial may wait for its turn: as long as the longest queue that the
+/// fence's own limit permits.
+fn longest_turn(bounds: ConnectionBounds) -> Duration {
+    LEAST_TURN.max(Duration::from_secs((bounds.burst() / bounds.per_second()).into()))
+}
 
 /// A limit that refuses what is permitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
     /// Connections at once.
-    Connections,
+    Connections(ConnectionBounds),
     /// Connections with requests at once.
     Requests,
     /// First bytes at once.
     Undecided,
     /// New connections to servers.
-    Dials,
+    Dials(ConnectionBounds),
     /// A connection that carried nothing for too long.
     Idle,
     /// Lines that the engine has not taken yet.
@@ -56,14 +61,17 @@ impl fmt::Display for Limit {
     /// Writes the number and the thing that it limits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Limit::Connections => write!(f, "{GATE_CONNECTIONS} connections at once, or fewer open files"),
+            Limit::Connections(bounds) => {
+                write!(f, "{} connections at once, or fewer open files", bounds.at_once())
+            }
             Limit::Requests => write!(f, "{REQUESTS} connections with HTTP requests at once"),
             Limit::Undecided => write!(f, "{} MiB of first bytes at once", UNDECIDED >> 20),
-            Limit::Dials => write!(
+            Limit::Dials(bounds) => write!(
                 f,
-                "{DIALS_BURST} new connections in a moment, {GATE_CONNECTIONS_PER_SECOND} a second after that, \
-                 and {} s of waiting for a turn",
-                TURN.as_secs()
+                "{} new connections in a moment, {} a second after that, and {} s of waiting for a turn",
+                bounds.dials_burst(),
+                bounds.per_second(),
+                longest_turn(*bounds).as_secs()
             ),
             Limit::Idle => f.write_str("4 hours without a byte"),
             Limit::Log => f.write_str("lines of the decision log that the engine has not taken yet"),
@@ -78,6 +86,7 @@ impl fmt::Display for Limit {
 /// Remaining room under every limit.
 #[derive(Debug)]
 pub(crate) struct Limits {
+    bounds: ConnectionBounds,
     connections: Arc<Semaphore>,
     requests: Arc<Semaphore>,
     undecided: Arc<Semaphore>,
@@ -105,15 +114,22 @@ struct Bucket {
 }
 
 impl Limits {
-    /// Returns the limits of a process that may have so many descriptors.
-    pub(crate) fn new(descriptors: u32) -> Limits {
-        let table = usize::try_from(connections(descriptors)).unwrap_or(0);
+    /// Returns the limits of a process that may have so many descriptors, in a run with these
+    /// bounds.
+    pub(crate) fn new(descriptors: u32, bounds: ConnectionBounds) -> Limits {
+        let table = usize::try_from(connections(descriptors, bounds)).unwrap_or(0);
         Limits {
+            bounds,
             connections: Arc::new(Semaphore::new(table)),
             requests: Arc::new(Semaphore::new(REQUESTS)),
             undecided: Arc::new(Semaphore::new(UNDECIDED)),
-            dials: Mutex::new(Bucket { left: f64::from(DIALS_BURST), filled: Instant::now() }),
+            dials: Mutex::new(Bucket { left: f64::from(bounds.dials_burst()), filled: Instant::now() }),
         }
+    }
+
+    /// Returns the bounds of the run's connections.
+    pub(crate) fn bounds(&self) -> ConnectionBounds {
+        self.bounds
     }
 
     /// Takes a slot for one more connection.
@@ -148,14 +164,14 @@ impl Limits {
     /// Returns the time from now until the next dial has its turn. The turns are in the order in
     /// which they are asked for.
     fn turn_at(&self, now: Instant) -> Option<Duration> {
-        let rate = f64::from(GATE_CONNECTIONS_PER_SECOND);
+        let rate = f64::from(self.bounds.per_second());
         let mut bucket = self.dials.lock().unwrap_or_else(PoisonError::into_inner);
         let more = now.saturating_duration_since(bucket.filled).as_secs_f64() * rate;
-        bucket.left = (bucket.left + more).min(f64::from(DIALS_BURST));
+        bucket.left = (bucket.left + more).min(f64::from(self.bounds.dials_burst()));
         bucket.filled = bucket.filled.max(now);
         let left = bucket.left - 1.0;
         let wait = Duration::from_secs_f64((-left).max(0.0) / rate);
-        if wait > TURN {
+        if wait > longest_turn(self.bounds) {
             return None;
         }
         bucket.left = left;
@@ -165,20 +181,20 @@ impl Limits {
     /// Restores all dials, for tests that make more than any agent.
     #[cfg(test)]
     pub(super) fn refill(&self) {
-        self.dials.lock().unwrap_or_else(PoisonError::into_inner).left = f64::from(DIALS_BURST);
+        self.dials.lock().unwrap_or_else(PoisonError::into_inner).left = f64::from(self.bounds.dials_burst());
     }
 
     /// Uses up all dials for longer than anybody waits, for tests.
     #[cfg(test)]
     pub(super) fn spend(&self) {
         self.dials.lock().unwrap_or_else(PoisonError::into_inner).left =
-            -2.0 * TURN.as_secs_f64() * f64::from(GATE_CONNECTIONS_PER_SECOND);
+            -2.0 * longest_turn(self.bounds).as_secs_f64() * f64::from(self.bounds.per_second());
     }
 
     /// Tells whether every place is free.
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
-        let all = usize::try_from(GATE_CONNECTIONS).unwrap_or(0);
+        let all = usize::try_from(self.bounds.at_once()).unwrap_or(0);
         self.connections.available_permits() == all && self.undecided.available_permits() == UNDECIDED
     }
 
@@ -193,9 +209,9 @@ impl Limits {
     }
 }
 
-/// Returns the number of connections that so many descriptors are enough for.
-pub(crate) fn connections(descriptors: u32) -> u32 {
-    GATE_CONNECTIONS.min(descriptors.saturating_sub(OTHER_FILES) / CONNECTION_FILES)
+/// Returns the number of connections within the bounds that so many descriptors are enough for.
+pub(crate) fn connections(descriptors: u32, bounds: ConnectionBounds) -> u32 {
+    bounds.at_once().min(descriptors.saturating_sub(OTHER_FILES) / CONNECTION_FILES)
 }
 
 fn place(all: &Arc<Semaphore>) -> Option<ConnectionSlot> {
@@ -218,31 +234,43 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
     use std::time::Duration;
 
+    use fuzz::proptest::prelude::*;
+
     use super::*;
+    use crate::wire::handover::GUARD_FILES;
+
+    fn largest() -> Limits {
+        Limits::new(1 << 20, ConnectionBounds::MOST)
+    }
 
     #[test]
     fn the_table_is_full_at_its_number_and_frees() {
-        let limits = Limits::new(1 << 20);
-        let all: Vec<ConnectionSlot> = std::iter::from_fn(|| limits.connection()).collect();
-        assert_eq!(all.len(), 10_000);
-        assert!(limits.connection().is_none());
-        drop(all);
-        assert!(limits.connection().is_some());
+        for (bounds, number) in [(ConnectionBounds::MOST, 10_000), (ConnectionBounds::LEAST, 256)] {
+            let limits = Limits::new(1 << 20, bounds);
+            let all: Vec<ConnectionSlot> = std::iter::from_fn(|| limits.connection()).collect();
+            assert_eq!(all.len(), number);
+            assert!(limits.connection().is_none());
+            drop(all);
+            assert!(limits.connection().is_some());
+        }
     }
 
     #[test]
     fn few_descriptors_mean_fewer_connections_and_never_a_failing_accept() {
-        assert_eq!(connections(1 << 16), 10_000);
-        assert_eq!(connections(20_000), 8976);
-        assert_eq!(connections(1024), 0);
-        assert_eq!(connections(crate::wire::handover::GUARD_FILES), GATE_CONNECTIONS);
+        let most = ConnectionBounds::MOST;
+        assert_eq!(connections(1 << 16, most), 10_000);
+        assert_eq!(connections(20_000, most), 8976);
+        assert_eq!(connections(1024, most), 0);
+        assert_eq!(connections(GUARD_FILES, most), most.at_once());
+        assert_eq!(connections(20_000, ConnectionBounds::LEAST), 256);
     }
 
     #[test]
     fn waiting_bytes_are_bounded_together() {
-        let limits = Limits::new(1 << 20);
+        let limits = largest();
         let mut rooms: Vec<Room> = (0..3000).map(|_| limits.undecided()).collect();
         let grown = rooms.iter_mut().filter_map(|room| room.grow(16 << 10).then_some(())).count();
         assert_eq!(grown, UNDECIDED / (16 << 10));
@@ -252,15 +280,15 @@ mod tests {
 
     #[test]
     fn dials_have_a_burst_and_then_wait_for_their_turn() {
-        let limits = Limits::new(1 << 20);
+        let limits = largest();
         let begin = Instant::now();
         let turns: Vec<Duration> = (0..20_000).map_while(|_| limits.turn_at(begin)).collect();
         let at_once = turns.iter().filter(|wait| wait.is_zero()).count();
-        assert_eq!(at_once, usize::try_from(DIALS_BURST).unwrap());
+        assert_eq!(at_once, 2000);
         // The rest have theirs one after the other, at the rate, and nobody waits for ever.
         assert_eq!(turns.len() - at_once, 4000);
         assert!(turns.is_sorted());
-        assert_eq!(turns.last().unwrap().as_secs(), TURN.as_secs());
+        assert_eq!(turns.last().unwrap().as_secs(), 10);
         // Two seconds later as many have had theirs.
         let later = begin + Duration::from_secs(2);
         assert_eq!((0..20_000).map_while(|_| limits.turn_at(later)).count(), 800);
@@ -269,25 +297,52 @@ mod tests {
     }
 
     #[test]
-    fn a_fast_client_is_slowed_down_before_the_fence_refuses_it() {
-        use netpolicy::ruleset::GATE_CONNECTIONS_BURST;
-        // One after the other, or a thousand at once: what the fence has seen beyond its rate stays
-        // below its burst.
-        for at_once in [1usize, 100, 1000] {
-            let limits = Limits::new(1 << 20);
+    fn a_limit_names_the_numbers_of_the_run() {
+        let shown = |limit: Limit| limit.to_string();
+        assert_eq!(
+            shown(Limit::Connections(ConnectionBounds::LEAST)),
+            "256 connections at once, or fewer open files"
+        );
+        assert_eq!(
+            shown(Limit::Dials(ConnectionBounds::LEAST)),
+            "128 new connections in a moment, 2 a second after that, and 128 s of waiting for a turn"
+        );
+    }
+
+    /// Makes any bounds that there are.
+    fn bounds() -> impl Strategy<Value = ConnectionBounds> {
+        let rate = prop_oneof![1u32..60, 1u32..=4000];
+        (1u32..=10_000, rate).prop_map(|(at_once, per_second)| {
+            let text = format!(r#"{{"at_once":{at_once},"per_second":{per_second}}}"#);
+            serde_json::from_str(&text).unwrap()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+        /// One after the other, or as many at once as lie between the two bursts: what the fence
+        /// has seen beyond its rate stays below its burst.
+        #[test]
+        fn a_fast_client_is_slowed_down_before_the_fence_refuses_it(
+            bounds in bounds(), part in 0.0f64..=1.0, lasts in 0u64..2_000_000,
+        ) {
+            let between = f64::from(bounds.burst() - bounds.dials_burst());
+            let at_once = ((between * part) as usize).clamp(1, bounds.at_once() as usize);
+            let limits = Limits::new(1 << 20, bounds);
             let begin = Instant::now();
-            let (mut ends, mut fence) = (std::collections::VecDeque::new(), 0.0f64);
+            let (mut ends, mut fence) = (VecDeque::new(), 0.0f64);
             let (mut now, mut seen) = (Duration::ZERO, Duration::ZERO);
-            for _ in 0..20_000 {
+            for _ in 0..12_000 {
                 if ends.len() == at_once {
-                    now = ends.pop_front().unwrap();
+                    now = now.max(ends.pop_front().unwrap());
                 }
-                let gone = (now - seen).as_secs_f64() * f64::from(GATE_CONNECTIONS_PER_SECOND);
+                let gone = (now - seen).as_secs_f64() * f64::from(bounds.per_second());
                 fence = (fence - gone).max(0.0) + 1.0;
                 seen = now;
-                assert!(fence <= f64::from(GATE_CONNECTIONS_BURST), "{at_once} at once");
+                prop_assert!(fence <= f64::from(bounds.burst()), "{at_once} at once, {bounds:?}");
                 let wait = limits.turn_at(begin + now).expect("a turn");
-                ends.push_back(now + wait + Duration::from_micros(100));
+                ends.push_back(now + wait + Duration::from_micros(lasts));
             }
         }
     }

@@ -298,6 +298,7 @@ impl Live {
             workflow: self.workflow.to_string(),
             permits: guard.names.permits(&enforced),
             cut: guard.names.cut(&given.conditions),
+            connections: guard.limits.bounds(),
             // Proven at the start, and a transaction that fails leaves what stands.
             devices: false,
             given: Vec::new(),
@@ -366,10 +367,11 @@ pub(crate) async fn revoked(link: &Link) -> Refusal {
     }
 }
 
-/// Waits until no cut concerns a connection that nothing of has gone out yet. On the heap while it
-/// waits: ten thousand connections have this place.
+/// Waits until no cut concerns a connection of which nothing has gone out yet. The log has that the
+/// connection met the cut. On the heap while it waits: ten thousand connections have this place.
 pub(super) async fn uncut(link: &Link) {
     if link.guard.live.effect(shape::name(link)).cut {
+        link.refused(&Refusal::new(Kind::Connect, Reason::Cut));
         Box::pin(async {
             let mut changes = link.guard.live.changes.subscribe();
             while link.guard.live.effect(shape::name(link)).cut && changes.changed().await.is_ok() {}

@@ -47,6 +47,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use netpolicy::decide::Reason;
+use netpolicy::ruleset::ConnectionBounds;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -191,9 +192,9 @@ impl Guard {
 
 /// Runs `ringfence guard run`: serves one fence, from its handover to its end.
 pub(crate) fn run() -> Result<(), Failure> {
-    let limits = Limits::new(raise_limit());
     await_config(Path::new(GUARD_CONFIG), CONFIG_LIMIT)?;
     let mut config = read_config(Path::new(GUARD_CONFIG))?;
+    let limits = Limits::new(raise_limit(config.connections), config.connections);
     let means = inputs::read(&config.policy)
         .map_err(|error| broken("it lacks what the policy needs").caused_by(&error))?;
     inputs::place_host(&mut config.surroundings, &means.hosts);
@@ -248,11 +249,11 @@ fn log_to_stdout(workflow: WorkflowId) -> std::io::Result<(Events, OwnedFd)> {
 /// Takes as many descriptors as it can, and says how many those are: with few, connections are
 /// refused earlier. They are not asked of the engine, since one that may not give them would not
 /// start the guard at all.
-fn raise_limit() -> u32 {
+fn raise_limit(bounds: ConnectionBounds) -> u32 {
     let enough = u64::from(GUARD_FILES);
     let descriptors = crate::host::open_files::raise_limit(enough).min(enough);
     let descriptors = u32::try_from(descriptors).unwrap_or(u32::MAX);
-    let (some, all) = (limits::connections(descriptors), limits::connections(GUARD_FILES));
+    let (some, all) = (limits::connections(descriptors, bounds), bounds.at_once());
     if some < all {
         output::complain(
             "guard",

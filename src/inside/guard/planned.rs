@@ -108,7 +108,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_under_a_cut_is_held_and_goes_on_after_it() {
         for plan in [None, Some(planned("cut", "gitlab.com"))] {
-            let (guard, _log) = guard_with(policy(), None, None);
+            let (guard, log) = guard_with(policy(), None, None);
             let is_cut = plan.is_some();
             begin(&guard, plan.unwrap_or_default());
             let (_agent, near) = pair().await;
@@ -120,6 +120,12 @@ mod tests {
             admit(near, to, &guard);
             tokio::time::sleep(Duration::from_millis(200)).await;
             assert_eq!(dials(&guard), usize::from(!is_cut), "held: {is_cut}");
+            let met = log
+                .lines()
+                .iter()
+                .filter(|line| line["kind"] == "connect" && line["reason"] == "cut")
+                .count();
+            assert_eq!(met, usize::from(is_cut), "the log says that it met the cut");
             guard.live.make(&guard, &Change::Restore { host: None });
             let dialled = async {
                 while dials(&guard) == 0 {

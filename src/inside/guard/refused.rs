@@ -145,7 +145,8 @@ struct Refused {
     known: Target,
     verdict: Verdict,
     reason: Reason,
-    limit: Option<FenceLimit>,
+    /// The limit that kept the packet back, in words.
+    limit: Option<String>,
 }
 
 impl Refused {
@@ -175,6 +176,7 @@ impl Refused {
         };
         let noise = packet.protocol == UDP && packet.port.is_some_and(|port| NOISE.contains(&port));
         let limit = limit.filter(|_| reason == Reason::Limit);
+        let limit = limit.map(|limit| limit.in_words(guard.limits.bounds()));
         Refused { packet, kind, noise, known, verdict, reason, limit }
     }
 
@@ -197,7 +199,7 @@ impl Refused {
             Target::Address(address) => event.address = Some(*address),
         }
         event.port = self.packet.port;
-        event.limit = self.limit.map(|limit| limit.to_string());
+        event.limit.clone_from(&self.limit);
         let transport = match self.packet.protocol {
             ICMP | 58 => Transport::Icmp,
             TCP => Transport::Tcp,

@@ -9,6 +9,7 @@ use netpolicy::decide::{Reason, Target};
 use netpolicy::floor::Surroundings;
 use netpolicy::host::HostPattern;
 use netpolicy::policy::{Layer, Matcher, Origin, Policy, Protocol, Rule};
+use netpolicy::ruleset::ConnectionBounds;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -82,12 +83,14 @@ pub(super) fn guard_on(policy: Policy, stage: Stage, deadline_unix_ms: Option<u6
         policy,
         surroundings: Surroundings { host_gateway: stage.host, ..Surroundings::default() },
         deadline_unix_ms,
+        connections: ConnectionBounds::MOST,
         start: Start::default(),
         notice: None,
         planned: Default::default(),
     };
     let events = Events::new(workflow(), Box::new(log.clone()));
-    (Arc::new(Guard::new(config, events, Outside::Stage(stage), Limits::new(1 << 16))), log)
+    let limits = Limits::new(1 << 16, config.connections);
+    (Arc::new(Guard::new(config, events, Outside::Stage(stage), limits)), log)
 }
 
 pub(crate) fn stage(guard: &Guard) -> &Stage {

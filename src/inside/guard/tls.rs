@@ -240,7 +240,12 @@ pub(crate) mod tests {
             agent.shutdown().await.ok();
             agent
         });
-        let result = read_hello(&near, Vec::new(), Limits::new(1 << 16).undecided()).await;
+        let result = read_hello(
+            &near,
+            Vec::new(),
+            Limits::new(1 << 16, netpolicy::ruleset::ConnectionBounds::MOST).undecided(),
+        )
+        .await;
         writer.await.unwrap();
         result
     }

@@ -2,6 +2,7 @@
 //! own, and again when they change.
 //!
 //! ```text
+//!  once ─────────────────────────────────────▶ {"table": …}
 //!  kernel ──a notice──▶ read all ─▶ changed? ──▶ {"network": …}      supervisor gone (end of stdin) ─▶ end
 //!  every BEAT ───────────────────────────────▶ "unchanged"
 //! ```
@@ -14,8 +15,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::host::network;
 use crate::host::network_changes::BURST;
+use crate::host::{connection_table, network};
 use crate::inside::output;
 use crate::term::Failure;
 use crate::wire::host_network::Line;
@@ -30,6 +31,13 @@ pub(crate) fn watch() -> Result<(), Failure> {
     let failed = |doing: &'static str| {
         move |error: std::io::Error| Failure::new(1, format!("host: {doing}")).caused_by(&error)
     };
+    let say = |line: &Line| {
+        let text = line.text().map_err(std::io::Error::other).map_err(failed("cannot write a line"))?;
+        output::to_supervisor(&text).map_err(failed("nobody listens"))
+    };
+    if let Some(table) = connection_table::read() {
+        say(&Line::Table(table))?;
+    }
     // Before the first look, so that no change falls between.
     let notices = network::notices().map_err(failed("cannot hear of changes of the network"))?;
     let stdin = std::io::stdin();
@@ -45,8 +53,7 @@ pub(crate) fn watch() -> Result<(), Failure> {
                 line = Line::Network(now);
             }
         }
-        let text = line.text().map_err(std::io::Error::other).map_err(failed("cannot write a line"))?;
-        output::to_supervisor(&text).map_err(failed("nobody listens"))?;
+        say(&line)?;
         let mut waited =
             [PollFd::new(notices.as_fd(), PollFlags::POLLIN), PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
         match poll(&mut waited, PollTimeout::from(BEAT)) {

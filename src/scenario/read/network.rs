@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use netpolicy::host::HostPattern;
-use netpolicy::yaml::shapes::{string, wrong_type};
+use netpolicy::yaml::shapes::{nearest, string, wrong_type};
 use netpolicy::yaml::{Findings, Node, Value};
 
 use super::keys::STEP;
@@ -33,9 +33,15 @@ pub(super) fn network(node: &Node, findings: &mut Findings) -> NetworkPlan {
             Some("permitted") => NetworkPlan::Permitted,
             Some("denied") => NetworkPlan::Denied,
             Some(other) => {
-                let hint = match other.parse::<Condition>() {
-                    Ok(_) => format!("write `[{{at: 0s, do: {other}}}]` for a condition from the start"),
-                    Err(_) => "write `denied`, or `[{at: 5s, do: cut}, {at: 15s, do: restore}]`".to_owned(),
+                let near = nearest(other, &["permitted", "denied"]);
+                let hint = match (other.parse::<Condition>(), near) {
+                    (_, Some(near)) => format!("did you mean `{near}`?"),
+                    (Ok(_), None) => {
+                        format!("write `[{{at: 0s, do: {other}}}]` for a condition from the start")
+                    }
+                    (Err(_), None) => {
+                        "write `denied`, or `[{at: 5s, do: cut}, {at: 15s, do: restore}]`".to_owned()
+                    }
                 };
                 findings.push(node.place.error(
                     "network",

@@ -115,7 +115,7 @@ const BAD: &[(&str, &str)] = &[
         "image: a\ncases:\n  - {name: x, expect: {exit: 0}}\n  - {name: x, expect: {exit: 0}}\n",
         "4:12: error: two cases are called `x`; the first is in line 3",
     ),
-    ("image: a\ncases: [{name: x, network: denyed, expect: {exit: 0}}]\n", "this is `denyed`"),
+    ("image: a\ncases: [{name: x, network: denyed, expect: {exit: 0}}]\n", "did you mean `denied`?"),
     ("image: a\ncases: [{name: x, network: cut, expect: {exit: 0}}]\n", "write `[{at: 0s, do: cut}]`"),
     (
         "image: a\ncases: [{name: x, network: {at: 1s, do: cut}, expect: {exit: 0}}]\n",

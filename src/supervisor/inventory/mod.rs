@@ -9,7 +9,7 @@ mod output;
 mod remove;
 pub(crate) mod usage;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions, ListVolumesOptions};
 use netpolicy::service::ServiceName;
@@ -22,7 +22,7 @@ use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::inventory::usage::Usage;
 use crate::supervisor::records::runs::Run;
 use crate::supervisor::spec::part::{Claim, Part};
-use crate::supervisor::spec::workflow::{Helpers, LABEL_WORKFLOW, Role, Workflow};
+use crate::supervisor::spec::workflow::{Helpers, LABEL_ROLE, LABEL_WORKFLOW, Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::{ImageDigest, ImageName, PolicyDigest, UnixTime, WorkflowId, WorkflowName};
 
@@ -190,6 +190,19 @@ impl WorkflowSummary {
 /// Lists all workflows of which anything is left on the engine, oldest first.
 pub(crate) async fn workflows(engine: &Engine) -> Result<Vec<WorkflowSummary>, Failure> {
     Ok(group(parts(engine, LABEL_WORKFLOW).await?, known))
+}
+
+/// Counts the workflows on the engine whose fence is there: those that may make connections.
+pub(crate) async fn count_runs(engine: &Engine) -> Result<u32, Failure> {
+    let label = format!("{LABEL_ROLE}={}", Role::Fence);
+    let filters = Some(HashMap::from([("label".to_owned(), vec![label])]));
+    let options = ListContainersOptions { all: true, filters, ..Default::default() };
+    let listed = engine.list_containers(options).await;
+    let listed = listed.map_err(|error| engine::refused("cannot list the engine's containers", &error))?;
+    let is_over = |part: &Part| matches!(part.state.as_str(), "exited" | "dead" | "removing");
+    let fences = listed.iter().filter_map(Part::of_container).filter(|part| !is_over(part));
+    let workflows: BTreeSet<WorkflowId> = fences.map(|part| part.claim.workflow).collect();
+    Ok(u32::try_from(workflows.len()).unwrap_or(u32::MAX))
 }
 
 /// Lists everything that is left on the engine of a workflow; none where nothing is.

@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use netpolicy::floor::Surroundings;
+use netpolicy::ruleset::{AppliedBounds, ConnectionShare};
 use netpolicy::virtual_names::VirtualNames;
 
 use super::prepared::RunPlan;
@@ -12,7 +13,7 @@ use crate::supervisor::mounts::covers;
 use crate::supervisor::mounts::nonce::Planted;
 use crate::supervisor::spec::service::ServiceSpec;
 use crate::term::{COULD_NOT_RUN, Failure};
-use crate::wire::event::Start;
+use crate::wire::event::{Start, StartConnections};
 use crate::wire::handover::{FenceConfig, FirstFiles, GuardConfig};
 use crate::wire::notice::{self, NoticeFacts, NoticeService};
 use crate::workspace::secrets::{is_secret_variable, without_secrets};
@@ -22,16 +23,19 @@ pub(super) fn configuration(
     plan: &RunPlan,
     surroundings: Surroundings,
     planted: &[Planted],
+    share: ConnectionShare,
 ) -> Result<FirstFiles, Failure> {
     let RunPlan { engine, workflow, request, agent, .. } = plan;
     let names = VirtualNames::new(&request.policy);
     let end = SystemTime::now() + request.deadline(&agent.limits).left;
     let deadline = end.duration_since(UNIX_EPOCH).map(|since| since.as_millis() as u64).unwrap_or(0);
+    let connections = AppliedBounds::of(&request.policy.connections, share);
     let nonces: Vec<_> = planted.iter().map(Planted::nonce).collect();
     let fence = FenceConfig {
         workflow: workflow.id.to_string(),
         permits: netpolicy::ruleset::permits(&request.policy, &names),
         cut: netpolicy::ruleset::Cut::Nothing,
+        connections: connections.bounds,
         devices: agent.runtime.is_some(),
         given: agent.binds.expected(&nonces, kernel::boot_id().as_deref()),
         limits: engine.dialect.limits_shown == LimitsShown::FromWithin,
@@ -45,7 +49,8 @@ pub(super) fn configuration(
         policy: request.policy.clone(),
         surroundings,
         deadline_unix_ms: Some(deadline),
-        start: start(plan),
+        connections: connections.bounds,
+        start: Start { connections: Some(StartConnections::of(&connections)), ..start(plan) },
         notice: Some(facts),
         planned: request.planned.clone(),
     };
@@ -106,6 +111,7 @@ fn start(plan: &RunPlan) -> Start {
         entrypoint: agent.entrypoint.as_ref().and_then(|word| written(std::slice::from_ref(word)).pop()),
         command: (!agent.command.is_empty()).then(|| written(&agent.command)),
         services: (!plan.services.is_empty()).then(|| plan.services.iter().map(named).collect()),
+        connections: None,
         map: None,
     }
 }

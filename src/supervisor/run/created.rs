@@ -12,6 +12,7 @@ use std::net::IpAddr;
 
 use bollard::models::ContainerCreateBody;
 use ipnet::IpNet;
+use netpolicy::ruleset::{ConnectionShare, ConnectionTable};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -21,12 +22,13 @@ use super::configuration::configuration;
 use super::create::{create, create_agent, create_volume};
 use super::events::EventFiles;
 use super::guard_link::GuardLink;
-use super::host::{self, HostWatch, Recipe};
+use super::host::{self, BegunWatch, HostWatch, Recipe};
 use super::prepared::RunPlan;
 use super::{account, home, services, system_calls};
 use crate::host::nameservers::nameservers;
 use crate::supervisor::engine::dialect::HostNames;
 use crate::supervisor::engine::{self, Engine};
+use crate::supervisor::inventory;
 use crate::supervisor::mounts::nonce::{self, Planted};
 use crate::supervisor::mounts::{directories, image_volumes};
 use crate::supervisor::networks;
@@ -74,6 +76,8 @@ pub(super) struct KnownHost {
     pub(super) recipe: Recipe,
     /// Network that the guard starts with.
     pub(super) network: HostNetwork,
+    /// Connection table of the engine's machine, where its kernel shows it.
+    pub(super) table: Option<ConnectionTable>,
     /// Resolvers of this machine before the guard was created.
     pub(super) resolvers: Vec<IpAddr>,
 }
@@ -82,8 +86,8 @@ impl KnownHost {
     /// Reads the network where it is seen from here, else starts the helper and waits for its first
     /// word.
     async fn ask(recipe: Recipe, resolvers: Vec<IpAddr>) -> Result<KnownHost, Failure> {
-        let (watch, network) = host::begin(&recipe).await?;
-        Ok(KnownHost { watch, recipe, network, resolvers })
+        let BegunWatch { watch, network, table } = host::begin(&recipe).await?;
+        Ok(KnownHost { watch, recipe, network, table, resolvers })
     }
 }
 
@@ -232,24 +236,25 @@ fn fence(plan: &RunPlan, network: &str) -> ContainerCreateBody {
 }
 
 impl Awaited {
-    /// Waits for the addresses of the engine's machine, and writes down what fence, guard and agent
-    /// begin with.
+    /// Waits for the addresses of the engine's machine, counts the runs that share its connection
+    /// table, and writes down what fence, guard and agent begin with.
     ///
     /// # Errors
-    /// When the addresses are not known.
+    /// When the addresses are not known, or the engine does not list its containers.
     pub(super) async fn come(
         mut self,
         plan: &RunPlan,
         planted: &[Planted],
     ) -> Result<(KnownHost, FirstFiles), Failure> {
-        let host = match self.asking.join_next().await {
-            Some(Ok(begun)) => begun?,
-            _ => {
-                return Err(Failure::new(COULD_NOT_RUN, "the asking for the machine's addresses was ended"));
-            }
+        let asked = async {
+            let ended = || Failure::new(COULD_NOT_RUN, "the asking for the machine's addresses was ended");
+            self.asking.join_next().await.and_then(Result::ok).ok_or_else(ended)?
         };
+        // This run's fence is there, so of several that begin at once each counts those before it.
+        let (host, runs) = tokio::try_join!(asked, inventory::count_runs(&plan.engine))?;
         let known = surroundings(&plan.request.policy, self.subnets, host.network.clone())?;
-        let files = configuration(plan, known, planted)?;
+        let share = ConnectionShare { table: host.table, runs };
+        let files = configuration(plan, known, planted, share)?;
         Ok((host, files))
     }
 }

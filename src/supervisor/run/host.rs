@@ -1,5 +1,5 @@
-//! The addresses of the engine's machine: read in that machine's own network, and followed while
-//! the run goes on.
+//! The addresses of the engine's machine, and the size of its connection table: read in that
+//! machine's own network. The addresses are followed while the run goes on.
 //!
 //! ```text
 //!  begin ─┬─ the engine's new bridge is seen from here ─▶ the kernel, asked here ─┬─first line─▶ the floor that the guard starts with
@@ -15,13 +15,14 @@ use std::time::{Duration, Instant};
 use bollard::query_parameters::RemoveContainerOptions;
 use futures_util::FutureExt;
 use ipnet::IpNet;
+use netpolicy::ruleset::ConnectionTable;
 use tokio::time::timeout;
 
 use super::container_end::last_words;
 use super::create::create;
 use super::prepared::RunPlan;
-use crate::host::network;
 use crate::host::network_changes::NetworkChanges;
+use crate::host::{connection_table, network};
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::live;
 use crate::supervisor::mounts::nonce;
@@ -127,13 +128,23 @@ impl Here {
     }
 }
 
+/// A watch that has begun, and what is known of the engine's machine by then.
+pub(super) struct BegunWatch {
+    /// The watch.
+    pub(super) watch: HostWatch,
+    /// Network of the machine.
+    pub(super) network: HostNetwork,
+    /// Connection table of the machine, where its kernel shows it.
+    pub(super) table: Option<ConnectionTable>,
+}
+
 /// Reads the network here where it is the engine's too; else starts the helper and waits for its
-/// first word.
-pub(super) async fn begin(recipe: &Recipe) -> Result<(HostWatch, HostNetwork), Failure> {
+/// first words.
+pub(super) async fn begin(recipe: &Recipe) -> Result<BegunWatch, Failure> {
     if recipe.is_here
         && let Ok((here, network)) = Here::begin().await
     {
-        return Ok((HostWatch::Here(here), network));
+        return Ok(BegunWatch { watch: HostWatch::Here(here), network, table: connection_table::read() });
     }
     let Recipe { engine, workflow, image, .. } = recipe;
     let remapped = engine.dialect.remaps_users;
@@ -155,12 +166,7 @@ pub(super) async fn begin(recipe: &Recipe) -> Result<(HostWatch, HostNetwork), F
         let lines = lines.map_err(|error| engine::refused("cannot hear the host's container", &error))?;
         let started = engine.api.start_container(&name, None).await;
         started.map_err(|error| engine::refused("cannot start the host's container", &error))?;
-        let mut watch = HostWatch::Helper(lines);
-        match watch.line().await {
-            Ok(Line::Network(network)) => Ok((watch, network)),
-            Ok(Line::Unchanged) => Err(Failure::new(COULD_NOT_RUN, "it began without its addresses")),
-            Err(why) => Err(Failure::new(COULD_NOT_RUN, why)),
-        }
+        HostWatch::Helper(lines).first_words().await.map_err(|why| Failure::new(COULD_NOT_RUN, why))
     };
     let silent = || Failure::new(COULD_NOT_RUN, format!("no answer within {} s", FIRST.as_secs()));
     match timeout(FIRST, speaks).await.unwrap_or_else(|_| Err(silent())) {
@@ -170,6 +176,20 @@ pub(super) async fn begin(recipe: &Recipe) -> Result<(HostWatch, HostNetwork), F
 }
 
 impl HostWatch {
+    /// Takes what a helper says first: the table, where its kernel shows one, and the network.
+    async fn first_words(mut self) -> Result<BegunWatch, String> {
+        let mut line = self.line().await?;
+        let mut table = None;
+        if let Line::Table(shown) = line {
+            table = Some(shown);
+            line = self.line().await?;
+        }
+        match line {
+            Line::Network(network) => Ok(BegunWatch { watch: self, network, table }),
+            Line::Unchanged | Line::Table(_) => Err("it began without its addresses".to_owned()),
+        }
+    }
+
     /// Waits for the next line; an error says why there is none.
     async fn line(&mut self) -> Result<Line, String> {
         let lines = match self {
@@ -205,7 +225,7 @@ impl HostWatch {
             let line = timeout(SILENCE, self.line()).await;
             let line = line.unwrap_or_else(|_| Err(format!("no word for {} s", SILENCE.as_secs())));
             let now = match self.newest(line) {
-                Ok(Line::Unchanged) => continue,
+                Ok(Line::Unchanged | Line::Table(_)) => continue,
                 Ok(Line::Network(now)) => now,
                 Err(mut why) => loop {
                     if began.elapsed() >= FORGOTTEN {
@@ -222,9 +242,9 @@ impl HostWatch {
                     tokio::time::sleep(PAUSE).await;
                     began = Instant::now();
                     match timeout(RESTART_LIMIT, again(&recipe)).await {
-                        Ok(Ok((watch, now))) => {
+                        Ok(Ok(BegunWatch { watch, network, .. })) => {
                             self = watch;
-                            break now;
+                            break network;
                         }
                         Ok(Err(failure)) => why = failure.causes.first().cloned().unwrap_or(failure.message),
                         Err(_) => why = "the engine does not start another helper".to_owned(),
@@ -243,7 +263,7 @@ impl HostWatch {
 }
 
 /// Another helper in the place of one that is gone.
-pub(super) async fn again(recipe: &Recipe) -> Result<(HostWatch, HostNetwork), Failure> {
+pub(super) async fn again(recipe: &Recipe) -> Result<BegunWatch, Failure> {
     let name = recipe.workflow.object(Role::Host);
     let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
     match recipe.engine.api.remove_container(&name, Some(options)).await {
@@ -300,5 +320,21 @@ mod tests {
         let mut strange = said(parts(&all), true);
         let first = strange.line().await;
         assert!(strange.newest(first).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_helper_says_its_table_before_its_network_or_shows_none() {
+        let shown = Line::Table(ConnectionTable { entries: 65_536, linger: 120 });
+        let text = |lines: &[&Line]| lines.iter().map(|line| line.text().unwrap()).collect::<Vec<_>>();
+        let first = |lines: &[&Line]| said(text(lines), true).first_words().now_or_never().unwrap();
+        let network = Line::Network(network(1));
+        let begun = first(&[&shown, &network]).unwrap();
+        assert_eq!(
+            (Some(Line::Table(begun.table.unwrap())), begun.network.addresses.len()),
+            (Some(shown.clone()), 1)
+        );
+        assert_eq!(first(&[&network]).unwrap().table, None);
+        assert!(first(&[&shown, &shown]).is_err());
+        assert!(first(&[&Line::Unchanged]).is_err());
     }
 }

@@ -246,7 +246,7 @@ impl Keeper {
 
     /// Watches over a fence until it is let go. One that is lost meanwhile has no members any more.
     async fn follow(&self, workflow: &Workflow, host: KnownHost, over: impl Future<Output = String>) {
-        let KnownHost { watch, recipe, network, resolvers: known } = host;
+        let KnownHost { watch, recipe, network, resolvers: known, .. } = host;
         let (guard, fence) = (workflow.object(Role::Guard), workflow.object(Role::Fence));
         let why = tokio::select! {
             () = self.let_go.notified() => return,
@@ -308,12 +308,12 @@ async fn known_host(engine: &Engine, workflow: &Workflow) -> Result<KnownHost, F
     let image = helper_image::ensure(engine).await?;
     let recipe = Recipe { engine: engine.clone(), workflow: workflow.clone(), image, is_here: false };
     let resolvers = nameservers();
-    let (watch, network) = host::again(&recipe).await?;
+    let host::BegunWatch { watch, network, table } = host::again(&recipe).await?;
     let told = host::tell(&recipe, &network).await;
     told.map_err(|why| {
         Failure::new(COULD_NOT_RUN, format!("the guard cannot be told of the machine's addresses: {why}"))
     })?;
-    Ok(KnownHost { watch, recipe, network, resolvers })
+    Ok(KnownHost { watch, recipe, network, resolvers, table })
 }
 
 /// Sends a container a signal. It may have ended by itself.

@@ -191,8 +191,7 @@ impl Summary {
 fn rate(access: &Access) -> Option<String> {
     let is_limit = matches!(access.reason.as_ref().and_then(Known::known), Some(Reason::Limit));
     let words = access.limit.as_ref().filter(|_| is_limit)?;
-    let rates = FenceLimit::ALL.into_iter().filter(|limit| limit.is_rate());
-    rates.map(|rate| rate.to_string()).find(|rate| rate == words)
+    FenceLimit::named(words).filter(|limit| limit.is_rate()).map(|_| words.clone())
 }
 
 /// Tells whether a name was refused that a line of a policy file can permit.
@@ -335,6 +334,7 @@ mod tests {
     #[test]
     fn what_a_rate_keeps_back_is_no_refusal_and_what_a_number_refuses_is_one() {
         let event = |limit: FenceLimit| {
+            let limit = limit.in_words(netpolicy::ruleset::ConnectionBounds::LEAST);
             format!(
                 r#"{{"kind":"connect","verdict":"deny","reason":"limit","host":"a.test","port":443,"limit":"{limit}","left_out":9}}"#
             )

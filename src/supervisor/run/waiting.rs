@@ -87,7 +87,7 @@ impl<'r> Waiting<'r> {
         left: Duration,
         forward: Option<Lost>,
     ) -> Waiting<'r> {
-        let KnownHost { watch: follower, recipe, network, resolvers } = host;
+        let KnownHost { watch: follower, recipe, network, resolvers, .. } = host;
         Waiting {
             plan,
             agent: exit(&plan.engine, plan.workflow.object(Role::Agent)),

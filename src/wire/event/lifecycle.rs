@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use netpolicy::policy::Origin;
+use netpolicy::ruleset::AppliedBounds;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::word::{Known, Word};
@@ -80,10 +82,51 @@ pub(crate) struct Start {
     /// The services beside the agent by their names, each with the engine's id of its image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) services: Option<BTreeMap<String, String>>,
+    /// The bounds of permitted connections, and what set them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) connections: Option<StartConnections>,
     /// The virtual addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(schema_with = "super::schema::map"))]
     pub(crate) map: Option<BTreeMap<String, IpAddr>>,
+}
+
+/// Bounds of a run's permitted connections, and what set them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct StartConnections {
+    /// Connections at once.
+    pub(crate) at_once: u32,
+    /// New connections in a moment.
+    pub(crate) burst: u32,
+    /// New connections a second after that.
+    pub(crate) per_second: u32,
+    /// Lines of policies that set bounds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) set_by: Vec<String>,
+    /// Runs on the engine, this one included; absent where policies set all bounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) runs: Option<u32>,
+    /// Entries of the machine's connection table, of which the other bounds are a share; absent
+    /// where the table is not known, so that the share is the smallest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) table: Option<u32>,
+}
+
+impl StartConnections {
+    /// Writes bounds down.
+    pub(crate) fn of(applied: &AppliedBounds) -> StartConnections {
+        let AppliedBounds { bounds, share, set_by } = applied;
+        let line = |origin: &Origin| format!("{} ({}, {})", origin.text, origin.layer, origin.place());
+        StartConnections {
+            at_once: bounds.at_once(),
+            burst: bounds.burst(),
+            per_second: bounds.per_second(),
+            set_by: set_by.iter().map(line).collect(),
+            runs: share.map(|share| share.runs),
+            table: share.and_then(|share| share.table).map(|table| table.entries),
+        }
+    }
 }
 
 /// End of the agent.

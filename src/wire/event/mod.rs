@@ -29,7 +29,7 @@ pub(crate) use self::access::{Access, Decision, Kind, Phase, Ruling, Transport};
 pub(crate) use self::control::Control;
 #[cfg(test)]
 pub(crate) use self::control::ControlChannel;
-pub(crate) use self::lifecycle::{AgentEnded, How, Lifecycle, Note, Observation, Start};
+pub(crate) use self::lifecycle::{AgentEnded, How, Lifecycle, Note, Observation, Start, StartConnections};
 pub(crate) use self::line::{Line, Time};
 pub(crate) use self::word::{Known, Word};
 

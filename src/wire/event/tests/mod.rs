@@ -85,6 +85,14 @@ pub(crate) fn each() -> Vec<Event> {
         entrypoint: Some("/bin/sh".to_owned()),
         command: Some(["-c", "make test"].map(str::to_owned).to_vec()),
         services: Some([("db".to_owned(), "sha256:4711".to_owned())].into()),
+        connections: Some(StartConnections {
+            at_once: 20,
+            burst: 1890,
+            per_second: 189,
+            set_by: vec!["connections: 20 (organisation, /etc/ringfence/policy.yml:3)".to_owned()],
+            runs: Some(1),
+            table: Some(262_144),
+        }),
         map: Some([("a.test".to_owned(), "25.0.0.1".parse().unwrap())].into()),
     };
     vec![
