@@ -305,8 +305,9 @@ impl Decider {
         if let Some(refusal) = self.refusal_by_layer(rule, port, q, notes) {
             return Some(refusal);
         }
-        // The loopback's address is known before anything is resolved.
-        let known = (rule.host_access == HostAccess::Loopback).then_some(LOOPBACK_ADDRESS);
+        // The loopback's address is known before anything is resolved here.
+        let is_known = rule.host_access == HostAccess::Loopback && q.resolver == ResolvedBy::Guard;
+        let known = is_known.then_some(LOOPBACK_ADDRESS);
         let (finding, (reason, by)) = self.refusal_of_address(s, rule, port, q.address.or(known)?)?;
         notes.add(finding, Some(&by));
         Some((reason, by))

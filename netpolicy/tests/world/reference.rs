@@ -82,7 +82,7 @@ fn permits(policy: &Policy, rule: &Rule, asked: &Asked, port: u16) -> bool {
     };
     match real {
         // The loopback has one address, and a denial of it is known before anything is resolved.
-        None if rule.host_access == HostAccess::Loopback => {
+        None if rule.host_access == HostAccess::Loopback && asked.resolver == ResolvedBy::Guard => {
             let there = Asked { address: Some(LOOPBACK), ..asked.clone() };
             !policy.deny.iter().any(|denial| denies(denial, &there, port))
         }
