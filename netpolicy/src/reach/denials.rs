@@ -35,6 +35,9 @@ struct Lifted {
 /// gets through, whatever the denials say.
 type Denied = Option<Both<Option<usize>>>;
 
+/// The denial of some addresses, and one of them.
+type DenialAndWitness = (Option<Arc<Rule>>, Witness);
+
 /// Finds names and addresses that one policy denies and the other does not.
 pub(super) fn compare(sides: &Both<Side>, today: Date, addresses: &Addresses, found: &mut Vec<Draft>) {
     names(sides, today, found);
@@ -92,7 +95,7 @@ fn names(sides: &Both<Side>, today: Date, found: &mut Vec<Draft>) {
 }
 
 fn ranges(sides: &Both<Side>, today: Date, addresses: &Addresses, found: &mut Vec<Draft>) {
-    let mut runs: Runs<(Lifted, Option<usize>), (Option<Arc<Rule>>, Witness)> = Runs::new(&addresses.cells);
+    let mut runs: Runs<(Lifted, Option<usize>), DenialAndWitness> = Runs::new(&addresses.cells);
     for (at, cell) in addresses.cells.iter().enumerate() {
         let speaking = || sides.iter().flat_map(|side| side.whole.denials_of_address(cell.witness));
         let named: BTreeSet<u16> = speaking().flat_map(|rule| rule.ports.iter().copied()).collect();
@@ -113,7 +116,7 @@ fn ranges(sides: &Both<Side>, today: Date, addresses: &Addresses, found: &mut Ve
         }
         runs.end(at, denied(unnamed(&named)).is_none());
     }
-    let whole = |kept: &(Option<Arc<Rule>>, Witness)| match kept.0.as_ref()?.matcher {
+    let whole = |kept: &DenialAndWitness| match kept.0.as_ref()?.matcher {
         Matcher::Cidr(net) => Some(net),
         Matcher::Host(_) => None,
     };
