@@ -10,9 +10,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::decide::{Decider, Finding, Question};
-use crate::floor::Surroundings;
+use crate::decide::{Decider, Finding, Question, Verdict};
+use crate::floor::{self, Surroundings};
 use crate::host::HostPattern;
+use crate::host_access::HostAccess;
 use crate::policy::{Layer, Matcher, Origin, Policy, Rule};
 use crate::reason::Reason;
 use crate::target::Target;
@@ -51,6 +52,42 @@ pub fn of(policy: &Policy, surroundings: &Surroundings, question: &Question<'_>)
     LAYERS.into_iter().map(answer).collect::<Option<_>>().unwrap_or_default()
 }
 
+/// Judges a target as if a layer permitted it by a further rule: ceilings, denials and the floor
+/// stay as they are. Permitted where the policy permits it anyway.
+pub fn as_if_permitted(
+    policy: &Policy,
+    surroundings: &Surroundings,
+    question: &Question<'_>,
+    layer: Layer,
+) -> Verdict {
+    let decide = |policy: Policy| Decider::new(policy).decide(surroundings, question);
+    let own = decide(policy.clone());
+    if own.allowed {
+        return own;
+    }
+    let verdicts = rule(question, layer).into_iter().flat_map(|rule| ways(&rule, question.target));
+    let mut verdicts: Vec<Verdict> = verdicts
+        .map(|rule| decide(Policy { allow: vec![rule.into()], network_observed: false, ..policy.clone() }))
+        .collect();
+    let best = verdicts.iter().position(|verdict| verdict.allowed).unwrap_or_default();
+    if verdicts.is_empty() { own } else { verdicts.swap_remove(best) }
+}
+
+/// Returns a rule as a layer would write it for a target of its kind: a private address with its
+/// range, a name of the host with either way to it.
+fn ways(rule: &Rule, target: &Target) -> Vec<Rule> {
+    let with = |host_access| Rule { host_access, ..rule.clone() };
+    match target {
+        Target::Name(name) if floor::refused_name(name).is_some() => {
+            vec![with(HostAccess::Address), with(HostAccess::Loopback)]
+        }
+        Target::Address(address) if floor::PRIVATE_RANGES.iter().any(|net| net.contains(address)) => {
+            vec![Rule { private: vec![IpNet::from(*address)], ..rule.clone() }]
+        }
+        Target::Name(_) | Target::Address(_) => vec![rule.clone()],
+    }
+}
+
 fn answer(policy: &Policy, s: &Surroundings, q: &Question<'_>, layer: Layer) -> Option<Answer> {
     let rule = rule(q, layer)?;
     let asked = |project_trusted| {
@@ -81,6 +118,7 @@ fn rule(q: &Question<'_>, layer: Layer) -> Option<Rule> {
         Target::Address(IpAddr::V6(_)) => return None,
     };
     let ports = vec![q.port?];
-    let origin = Origin { layer, file: String::new(), line: 0, text: Rule::text(&matcher, &ports) };
+    let origin =
+        Origin { layer, file: "a further rule".to_owned(), line: 0, text: Rule::text(&matcher, &ports) };
     Some(Rule::new(matcher, ports, origin))
 }

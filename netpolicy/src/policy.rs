@@ -313,10 +313,25 @@ impl ConnectionLimits {
 pub struct Expectation {
     /// Set when the target is to be permitted.
     pub allow: bool,
+    /// Set when the target is asked about as if a further rule permitted it: `may` and `never`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub assumed: bool,
     /// The target.
     pub endpoint: Endpoint,
     /// SourcePlace of the expectation.
     pub origin: Origin,
+}
+
+impl Expectation {
+    /// Returns the key of the line.
+    pub fn word(&self) -> &'static str {
+        match (self.allow, self.assumed) {
+            (true, false) => "allow",
+            (false, false) => "deny",
+            (true, true) => "may",
+            (false, true) => "never",
+        }
+    }
 }
 
 /// A whole policy, all files of all layers merged: plain data, the same for every command.
@@ -406,11 +421,7 @@ impl Policy {
         let rules = |rules: &[Arc<Rule>]| -> Vec<serde_json::Value> {
             rules.iter().map(|rule| canonical_rule(rule)).collect()
         };
-        let tests: Vec<serde_json::Value> = self
-            .tests
-            .iter()
-            .map(|test| serde_json::json!({"allow": test.allow, "target": test.endpoint.to_string()}))
-            .collect();
+        let tests: Vec<serde_json::Value> = self.tests.iter().map(canonical_test).collect();
         let ceilings: Vec<serde_json::Value> = self
             .ceilings
             .iter()
@@ -468,6 +479,15 @@ impl Policy {
     pub fn digest(&self) -> String {
         crate::digest::of(&self.canonical())
     }
+}
+
+fn canonical_test(test: &Expectation) -> serde_json::Value {
+    let mut text = serde_json::json!({"allow": test.allow, "target": test.endpoint.to_string()});
+    // Without the key a policy keeps the digest that it has.
+    if test.assumed {
+        text["assumed"] = serde_json::json!(true);
+    }
+    text
 }
 
 fn canonical_rule(rule: &Rule) -> serde_json::Value {

@@ -39,8 +39,7 @@ pub fn policy(policy: &Policy, comment: &Comment<'_>) -> String {
     if !policy.tests.is_empty() {
         text.push_str("tests:\n");
         for test in &policy.tests {
-            let word = if test.allow { "allow" } else { "deny" };
-            push(&mut text, format_args!("  - {word}: {}\n", quoted(&target(&test.endpoint))));
+            push(&mut text, format_args!("  - {}: {}\n", test.word(), quoted(&target(&test.endpoint))));
         }
     }
     text
@@ -287,8 +286,23 @@ fn credentials(text: &mut String, credentials: &Credentials) {
     }
 }
 
+/// Writes a number of CPUs without needless noughts.
+pub(crate) fn cpus(milli: u64) -> String {
+    let text = format!("{}.{:03}", milli / 1000, milli % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Writes a time in the largest unit that says it exactly.
+pub(crate) fn time(seconds: u64) -> String {
+    let units = [("h", 3600), ("m", 60)];
+    match units.iter().find(|(_, unit)| seconds > 0 && seconds.is_multiple_of(*unit)) {
+        Some((name, unit)) => format!("{}{name}", seconds / unit),
+        None => format!("{seconds}s"),
+    }
+}
+
 /// Writes a size in the largest unit that says it exactly.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let units = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match units.iter().find(|(_, unit)| bytes.is_multiple_of(*unit)) {
         Some((name, unit)) => format!("{}{name}", bytes / unit),

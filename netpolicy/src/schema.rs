@@ -426,6 +426,10 @@ enum Test {
     Allow(String),
     /// The target is refused.
     Deny(String),
+    /// The target is permitted as soon as this layer or a weaker one permits it.
+    May(String),
+    /// The target is refused, whatever this layer and weaker ones permit.
+    Never(String),
 }
 
 #[cfg(test)]

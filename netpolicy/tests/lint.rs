@@ -142,7 +142,7 @@ fn gitlabs_own_file_is_the_projects_word() {
 fn a_project_nobody_has_approved_is_told_once() {
     let project =
         "version: 1\nnetwork: {allow: [a.example, b.example, {cidr: 198.51.100.0/24, ports: [1]}]}\n";
-    assert_eq!(codes(&layers(&[(Layer::Project, project)])), [("untrusted", 2)]);
+    assert_eq!(codes(&layers(&[(Layer::Project, project)])), [("untrusted", 2), ("needs-ceiling", 2)]);
     let ceiling = "version: 1\nnetwork: {ceiling: [.example]}\n";
     let loaded = layers(&[(Layer::User, ceiling), (Layer::Project, project)]);
     assert_eq!(codes(&loaded), [("top-level", 2), ("outside-ceiling", 2)]);
@@ -172,4 +172,20 @@ fn a_hostile_file_does_not_hold_anybody_up() {
         // Unoptimised code on a busy machine; what grows with the square takes minutes.
         assert!(took < Duration::from_secs(30), "{what} took {took:?}");
     }
+}
+
+/// A ceiling that keeps out names of a preset is told once, with the names: a person who uses the
+/// preset cannot know why the agent ends.
+#[test]
+fn a_preset_that_a_ceiling_cuts_is_told_once() {
+    let user = "version: 1\nnetwork: {ceiling: [api.anthropic.com], deny: [claude.ai]}\n";
+    let run = "version: 1\nextends: [anthropic@1]\n";
+    let loaded = layers(&[(Layer::User, user), (Layer::Run, run)]);
+    let found: Vec<_> = loaded.warnings.iter().filter(|found| found.code == "outside-ceiling").collect();
+    let [found] = found.as_slice() else { panic!("{found:?}") };
+    assert!(found.message.contains("1 of the 3 rules of preset anthropic@1"), "{}", found.message);
+    assert!(found.message.ends_with("the user's policy: platform.claude.com:443"), "{}", found.message);
+    let wide = "version: 1\nnetwork: {ceiling: [api.anthropic.com, .claude.ai, .claude.com]}\n";
+    let loaded = layers(&[(Layer::User, wide), (Layer::Run, run)]);
+    assert!(loaded.warnings.iter().all(|found| found.code != "outside-ceiling"), "{:?}", loaded.warnings);
 }

@@ -4,9 +4,10 @@ mod world;
 
 use ipnet::IpNet;
 use netpolicy::decide::{Decider, Target};
-use netpolicy::host::HostName;
+use netpolicy::host::{HostName, HostPattern};
+use netpolicy::host_access::HostAccess;
 use netpolicy::load::load;
-use netpolicy::policy::{Layer, Matcher, Policy, Protocol, ResolvedBy};
+use netpolicy::policy::{Layer, Matcher, Origin, Policy, Protocol, ResolvedBy, Rule};
 use netpolicy::reach::{At, Line, Ports, Targets, Whose, Witness, difference};
 use proptest::prelude::*;
 use world::{
@@ -76,6 +77,65 @@ fn mentions(line: &Line, asked: &Asked) -> bool {
 
 fn agents(lines: &[Line]) -> impl Iterator<Item = &Line> {
     lines.iter().filter(|line| line.whose == Whose::Agent)
+}
+
+fn others(lines: &[Line]) -> impl Iterator<Item = &Line> {
+    lines.iter().filter(|line| line.whose == Whose::OtherLayers)
+}
+
+/// The rule by which a layer would permit a question's target whatever its address; none where no
+/// policy can hold one.
+fn rule_for(asked: &Asked) -> Option<Rule> {
+    let (matcher, host_access) = match &asked.target {
+        Target::Name(name) => {
+            let way = match (is_alias(name.as_str()), asked.address) {
+                (false, _) => HostAccess::None,
+                (true, Some(LOOPBACK)) => HostAccess::Loopback,
+                (true, _) => HostAccess::Address,
+            };
+            (Matcher::Host(HostPattern::Exact(name.clone())), way)
+        }
+        Target::Address(address) if address.is_ipv4() => (Matcher::Cidr((*address).into()), HostAccess::None),
+        Target::Address(_) => return None,
+    };
+    let origin = Origin { layer: Layer::Run, file: String::new(), line: 0, text: String::new() };
+    let private = netpolicy::floor::PRIVATE_RANGES.to_vec();
+    Some(Rule { private, host_access, ..Rule::new(matcher, vec![asked.port?], origin) })
+}
+
+fn denies_metadata(policy: &Policy) -> bool {
+    policy.deny.iter().any(|rule| match &rule.matcher {
+        Matcher::Host(pattern) => world::is_metadata(pattern.name().as_str()),
+        Matcher::Cidr(_) => false,
+    })
+}
+
+/// Whether a line about a lifted denial speaks of a question: of its name or of its address.
+fn lifts(line: &Line, asked: &Asked, port: u16) -> bool {
+    let on_port = match &line.ports {
+        Ports::Only(ports) => ports.contains(&port),
+        Ports::AllBut(ports) => !ports.contains(&port),
+    };
+    let place = match asked.target {
+        Target::Address(address) => Some(address),
+        Target::Name(_) => asked.address,
+    };
+    on_port
+        && match (&line.targets, &asked.target) {
+            (Targets::Names { pattern, except }, Target::Name(name)) => {
+                let named =
+                    |name: &HostName| pattern.matches(name) && !except.iter().any(|not| not.matches(name));
+                // A denial of one name of the host is one of each.
+                named(name)
+                    || is_alias(name.as_str())
+                        && (is_alias(pattern.name().as_str()) || netpolicy::floor::aliases().any(named))
+            }
+            (Targets::Ranges(nets), _) => {
+                let real = place.into_iter().chain(place.and_then(carried));
+                real.into_iter().any(|address| nets.iter().any(|net| net.contains(&address)))
+            }
+            _ => false,
+        }
 }
 
 /// The witness of a line as a question of this world: whoever is the host there is at [`GATEWAY`] here.
@@ -197,6 +257,61 @@ proptest! {
     }
 
     #[test]
+    fn what_a_further_layer_may_permit_only_afterwards_is_mentioned(
+        old in policy(), new in policy(), asked in prop::collection::vec(asked(), 48),
+    ) {
+        let found = difference(&old, &new, TODAY);
+        let free = |policy: &Policy| policy.ceilings.is_empty() && !policy.network_denied;
+        if !free(&old) || !free(&new) {
+            return Ok(());
+        }
+        for asked in &asked {
+            let (Some(port), Some(rule)) = (asked.port, rule_for(asked)) else { continue };
+            // A denial of a metadata service's name is one of the host's names too, and its line is
+            // not written: that name itself is never permitted.
+            let is_alias = matches!(&asked.target, Target::Name(name) if is_alias(name.as_str()));
+            if is_alias && [&old, &new].iter().any(|policy| denies_metadata(policy)) {
+                continue;
+            }
+            let asked = Asked { resolver: ResolvedBy::Guard, transport: netpolicy::target::Transport::Tcp, ..asked.clone() };
+            let [was, is] = [&old, &new].map(|policy| {
+                let mut policy = policy.clone();
+                policy.allow = vec![rule.clone().into()];
+                Decider::new(policy.clone()).decide(&surroundings(&policy), &asked.question())
+            });
+            for (denied, allowed, lines) in [(&was, &is, &found.opens), (&is, &was, &found.closes)] {
+                if denied.reason == netpolicy::decide::Reason::DeniedByRule && allowed.allowed {
+                    prop_assert!(others(lines).any(|line| lifts(line, &asked, port)), "{:?}\n{:#?}", asked, lines);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_lifted_denial_is_one(old in policy(), new in policy()) {
+        let found = difference(&old, &new, TODAY);
+        for (lines, denying, other) in [(&found.opens, &old, &new), (&found.closes, &new, &old)] {
+            for line in others(lines) {
+                let reason = |policy: &Policy| match &line.witness.target {
+                    Target::Name(_) => line.witness.verdict(&Decider::new(policy.clone())).reason,
+                    // A range is denied to every name, in whatever form of IPv6.
+                    Target::Address(address) => {
+                        let name = HostName::parse("somewhere.test").expect("a name");
+                        let target = Target::Name(name);
+                        let asked = Asked { target, address: Some(*address), ..as_asked(&line.witness) };
+                        let allow = vec![rule_for(&asked).expect("a rule").into()];
+                        let policy = Policy { allow, deny: policy.deny.iter().filter(|rule| matches!(rule.matcher, Matcher::Cidr(_))).cloned().collect(), ..policy.clone() };
+                        Decider::new(policy.clone()).decide(&surroundings(&policy), &asked.question()).reason
+                    }
+                };
+                let denied = netpolicy::decide::Reason::DeniedByRule;
+                prop_assert_eq!(reason(denying), denied, "{:#?}", line);
+                prop_assert_ne!(reason(other), denied, "{:#?}", line);
+            }
+        }
+    }
+
+    #[test]
     fn a_policy_does_not_differ_from_itself(policy in policy()) {
         prop_assert!(difference(&policy, &policy, TODAY).is_empty());
     }
@@ -303,4 +418,33 @@ fn a_ceiling_of_one_name_does_not_hide_ranges_of_another() {
 
 fn agents_words(lines: &[Line]) -> Vec<String> {
     agents(lines).map(ToString::to_string).collect()
+}
+
+/// What may be permitted matters as well as what is: a denial of a policy without a ceiling keeps
+/// every other layer from a name.
+#[test]
+fn a_lifted_denial_opens_where_no_ceiling_is() {
+    let old = of_text(concat!(
+        "  deny:\n    - .pastebin.com\n    - {host: mail.example, ports: [25, 587]}\n",
+        "    - {cidr: 203.0.113.0/24}\n    - {cidr: 10.0.0.0/8}\n    - {cidr: 169.254.0.0/16}\n    - host.docker.internal\n",
+    ));
+    let new = of_text(
+        "  deny:\n    - api.pastebin.com:443\n    - mail.example:25\n    - {cidr: 203.0.113.128/25, ports: [22]}\n",
+    );
+    insta::assert_snapshot!(told(&old, &new));
+    assert!(difference(&old, &new, TODAY).reaches_more());
+    assert!(!difference(&new, &old, TODAY).reaches_more());
+}
+
+#[test]
+fn a_new_ceiling_opens_nothing_but_lifted_denials() {
+    let old = of_text("  deny: [b.example]\n");
+    let same = of_text("  ceiling: [a.example, b.example]\n  deny: [b.example]\n");
+    let lifted = of_text("  ceiling: [a.example, b.example]\n");
+    assert!(!difference(&old, &same, TODAY).reaches_more(), "{}", told(&old, &same));
+    let opens = difference(&old, &lifted, TODAY).opens;
+    let words: Vec<String> = opens.iter().map(ToString::to_string).collect();
+    assert_eq!(words, ["weaker layers may permit b.example:443"]);
+    // Nor does a lifted ceiling close anything.
+    assert_eq!(difference(&same, &old, TODAY).closes, []);
 }

@@ -51,7 +51,9 @@ pub(crate) struct AllowArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Connections whose permission went are reset. Without HOST it is `ringfence net ID deny`, which
-`ringfence net ID restore` ends; a denial of a host ends when the same host is allowed.")]
+`ringfence net ID restore` ends; a denial of a host ends when the same host is allowed.
+
+Exit status: 0 done, 1 refused, 125 could not")]
 pub(crate) struct DenyArgs {
     /// A workflow's id, a unique prefix of it, or its name
     #[arg(value_name = "ID")]
@@ -109,6 +111,8 @@ Conditions, for everything or for the names of host=NAME:
   restore                   ends them: all, or those of host=NAME
 
 Without a condition, the present state is printed.
+
+Exit status: 0 done, 1 refused, 125 could not
 
 Examples:
   ringfence net ID cut

@@ -79,12 +79,14 @@ Exit status: 0 all are known, 125 not")]
         runs: Vec<String>,
     },
     /// End workflows and remove their containers, networks and volumes
+    #[command(after_help = "Exit status: 0 all have ended, 125 one could not be ended, or none is meant")]
     Stop {
         /// Ids, unique prefixes of ids, or names
         #[arg(required = true, value_name = "ID")]
         workflows: Vec<String>,
     },
     /// Remove the leftovers of workflows that nobody supervises any more
+    #[command(after_help = "Exit status: 0 nothing is left, 125 something could not be removed")]
     Gc {
         /// Remove the shared uplink network too
         #[arg(long)]
@@ -173,6 +175,7 @@ pub(crate) struct JsonArgs {
 
 /// `ringfence ps`.
 #[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 listed, 125 could not")]
 pub(crate) struct PsArgs {
     /// List the runs of this machine that are over too, as far as they are remembered
     #[arg(short, long)]
@@ -184,6 +187,13 @@ pub(crate) struct PsArgs {
 
 /// `ringfence events`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Exit status: 0 shown; 1 --verify found the log not whole, or another digest; 2 could not; 125 no engine to ask
+
+Examples:
+  ringfence events ID --follow
+  ringfence events ID --denied
+  ringfence events run.jsonl --verify --digest sha256:…")]
 pub(crate) struct EventsArgs {
     /// A workflow's id, unique prefix or name (of several that are over, the latest), or an events
     /// file
@@ -192,7 +202,7 @@ pub(crate) struct EventsArgs {
     /// Show refusals only
     #[arg(long)]
     pub(crate) denied: bool,
-    /// Keep printing until the workflow ends
+    /// Keep printing until the workflow ends; takes a run that is alive, no file
     #[arg(long, conflicts_with = "verify")]
     pub(crate) follow: bool,
     /// Check that the log is whole, as far as its chain can tell

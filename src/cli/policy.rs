@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use netpolicy::export::Format as Export;
 use netpolicy::host::HostPattern;
 use netpolicy::import::Format as Import;
+use netpolicy::policy::Layer;
 
 use super::run::Network;
 use super::values;
@@ -13,10 +14,16 @@ use super::values;
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
     /// Report every fault in policy files
+    #[command(after_help = "\
+Each file is looked at by itself. A .ringfence.yml is held to what a project may say.
+Exit status: 0 good, perhaps with warnings; 1 not good; 2 could not be read")]
     Check {
         /// The files
         #[arg(required = true, value_name = "FILE")]
         files: Vec<String>,
+        /// Layer that the files are: organisation, user or run [default: by the file's name]
+        #[arg(long, value_name = "LAYER", value_parser = values::layer)]
+        layer: Option<Layer>,
         /// Print the diagnostics as JSON
         #[arg(long)]
         json: bool,
@@ -28,13 +35,22 @@ Exit status: 0 allowed, 1 denied, 2 cannot tell (bad input)")]
     Explain(ExplainArgs),
     /// Print the policy that all layers make together, each line with its origin
     #[command(after_help = "\
-The digest is the one that labels, events and --expect-digest carry; --canonical prints the text behind it.")]
+The digest is the one that labels, events and --expect-digest carry; --canonical prints the text behind it. For the digest
+of a run with --project DIR, give --project DIR here too.
+Exit status: 0 shown, 2 could not")]
     Show(ShowArgs),
     /// Run the tests that the policies hold, and print TAP
-    #[command(after_help = "Exit status: 0 all hold, 1 one does not, 2 could not run")]
+    #[command(after_help = "\
+A test says `allow`, `deny`, `may` or `never`; the last two ask as if a weaker layer permitted the target.
+Exit status: 0 all hold, 1 one does not, 2 could not run
+
+Examples:
+  ringfence policy test policy.yml
+  ringfence policy test organisation.yml --layer organisation --alone --junit tests.xml")]
     Test(TestArgs),
     /// Compare the reach of two policies, by names, ports and ranges
     #[command(after_help = "\
+Each file is looked at by itself. A lifted denial and a wider ceiling reach more too: other layers may use them.
 Exit status: 0 NEW reaches nothing more, 1 it reaches more, 2 could not run")]
     Diff(DiffArgs),
     /// Print the JSON Schema of a policy file, for editors
@@ -51,8 +67,8 @@ Exit status: 0 also when something differs, 2 could not run")]
     Export(ExportArgs),
     /// Print a policy of the names that a project's own files say it needs
     #[command(after_help = "\
-Reads lockfiles and configuration of npm, pnpm, yarn, pip, uv, poetry, Pipenv, cargo, go, maven, gradle, bundler, composer,
-apt and git; runs nothing, and takes nothing but hosts and ports. Read it before you use it: the project wrote it.
+Reads lockfiles and configuration of npm, pnpm, yarn, bun, pip, uv, poetry, Pipenv, PDM, pylock.toml, cargo, go, maven, gradle,
+bundler, composer, NuGet, apt and git; runs nothing, and takes nothing but hosts and ports. Read it before you use it: the project wrote it.
 Exit status: 0, or 2 could not run")]
     Suggest(SuggestArgs),
     /// Put names that a run was refused into a policy file, after asking
@@ -150,7 +166,7 @@ pub(crate) struct ApplyArgs {
     /// A refused name to permit; may be given several times
     #[arg(long = "name", value_name = "HOST[:PORT]")]
     pub(crate) names: Vec<String>,
-    /// Write without asking
+    /// Write without asking; needs --name
     #[arg(short, long, requires = "names")]
     pub(crate) yes: bool,
 }
@@ -195,6 +211,8 @@ pub(crate) struct UnusedArgs {
 /// Reads a pattern of several names.
 fn wildcard(text: &str) -> Result<HostPattern, String> {
     let pattern = HostPattern::parse(text).map_err(|error| error.to_string())?;
+    // A proposal holds nothing that no policy may hold.
+    netpolicy::load::rule_from_flag("--wildcard", text).map_err(|found| found.message)?;
     pattern
         .is_wildcard()
         .then_some(pattern)
@@ -229,6 +247,28 @@ pub(crate) struct PolicyArgs {
     pub(crate) gitlab: Option<String>,
 }
 
+/// Layers that count.
+#[derive(Debug, Args)]
+pub(crate) struct LayerArgs {
+    /// Layer that the policy files are: organisation, user or run; the first two stand in the
+    /// place of this machine's
+    #[arg(long, value_name = "LAYER", default_value = "run", value_parser = values::layer)]
+    pub(crate) layer: Layer,
+    /// Leave out the organisation's and the user's policy of this machine, and the project in the
+    /// current folder
+    #[arg(long)]
+    pub(crate) alone: bool,
+    /// The project whose own policy counts [default: the current folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) project: Option<std::path::PathBuf>,
+}
+
+impl Default for LayerArgs {
+    fn default() -> Self {
+        LayerArgs { layer: Layer::Run, alone: false, project: None }
+    }
+}
+
 /// `ringfence policy explain`.
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
@@ -237,6 +277,9 @@ pub(crate) struct ExplainArgs {
     /// The policy
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
+    /// The layers
+    #[command(flatten)]
+    pub(crate) layers: LayerArgs,
     /// The network of the run: `policy`, `denied` or `observe`
     #[arg(long, value_name = "CONDITION", default_value = "policy", value_parser = values::network)]
     pub(crate) network: Network,
@@ -254,6 +297,9 @@ pub(crate) struct ShowArgs {
     /// The policy
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
+    /// The layers
+    #[command(flatten)]
+    pub(crate) layers: LayerArgs,
     /// Print the text that is digested and signed
     #[arg(long, conflicts_with = "json")]
     pub(crate) canonical: bool,
@@ -271,6 +317,9 @@ pub(crate) struct TestArgs {
     /// The policy
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
+    /// The layers
+    #[command(flatten)]
+    pub(crate) layers: LayerArgs,
     /// The network of the run: `policy`, `denied` or `observe`
     #[arg(long, value_name = "CONDITION", default_value = "policy", value_parser = values::network)]
     pub(crate) network: Network,
@@ -286,7 +335,8 @@ pub(crate) struct TestArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 An approval covers the policy as it is, with everything it extends: a change ends it, and the next `ringfence trust`
-shows what changed. It gives names only; private addresses, ranges and unchecked bytes are granted by your own policy.")]
+shows what changed. It gives names only; private addresses, ranges and unchecked bytes are granted by your own policy.
+Exit status: 0 approved, or done; 1 you said no; 125 could not")]
 pub(crate) struct TrustArgs {
     /// The project's policy, or its folder
     #[arg(value_name = "FILE", default_value = ".ringfence.yml")]
@@ -312,6 +362,9 @@ pub(crate) struct DiffArgs {
     pub(crate) old: String,
     /// New policy
     pub(crate) new: String,
+    /// Layer that both are: organisation, user or run
+    #[arg(long, value_name = "LAYER", default_value = "run", value_parser = values::layer)]
+    pub(crate) layer: Layer,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -204,7 +204,8 @@ pub(crate) struct RunArgs {
     /// Take nothing from ~/.config/ringfence/run.yml, which holds your options for each project
     #[arg(long)]
     pub(crate) no_defaults: bool,
-    /// Check everything that can be checked without the engine, print what would be run, and end
+    /// Check policy, project and options without the engine, print what would be run, and end;
+    /// files and variables that the start reads are not looked at
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Options of docker's that change nothing

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use netpolicy::policy::Layer;
 use netpolicy::settings::Ca;
 
 use super::run::Network;
@@ -34,6 +35,15 @@ pub(crate) fn title(text: &str) -> Result<bool, String> {
         "never" => Ok(false),
         _ => Err("expected `auto` or `never`".to_owned()),
     }
+}
+
+/// Reads a layer whose files have a place of their own. A project's policy comes with its folder.
+pub(crate) fn layer(text: &str) -> Result<Layer, String> {
+    let layers = [Layer::Organisation, Layer::User, Layer::Run];
+    let found = layers.into_iter().find(|layer| layer.to_string() == text);
+    found.ok_or_else(|| {
+        "expected `organisation`, `user` or `run`; a project is given by `--project`".to_owned()
+    })
 }
 
 /// Reads a number of CPUs.

@@ -7,6 +7,7 @@ use crate::wire::chain::Checked;
 /// Reads a log, and warns where nobody vouches for what it says.
 pub(crate) async fn read(engine_host: Option<&str>, source: &str) -> Result<Log, Failure> {
     let log = events::read(engine_host, source).await?;
+    log.check_events(source)?;
     for why in doubts(&log) {
         term::warn(Warning::EventsUnproven { source: source.to_owned(), why });
     }

@@ -30,3 +30,4 @@ pub(crate) mod signals;
 pub(crate) mod state;
 pub(crate) mod territory;
 pub(crate) mod walk;
+pub(crate) mod work_queue;

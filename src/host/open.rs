@@ -55,7 +55,7 @@ impl Refused {
         match self {
             Refused::Link(_) => Some("look where it leads, and name the file itself"),
             Refused::Exists(_) => Some("move it away first, or name another file"),
-            Refused::Kind(_) => Some("name a regular file; `-` reads standard input"),
+            Refused::Kind(_) => Some("name a regular file"),
             Refused::Distrusted(_) => Some("keep it where you alone can write, outside a working tree"),
             Refused::System(_) | Refused::TooLarge(_) => None,
         }

@@ -57,30 +57,67 @@ pub(crate) struct Wanted {
     pub(crate) network_observed: bool,
 }
 
-/// Reads and merges all layers.
-pub(crate) fn load(wanted: &Wanted) -> Result<Loaded, Failure> {
-    load_under(Path::new(ORGANISATION), wanted)
+/// A choice of layers, for looking at a policy as what it is going to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// Layer that the files of `--policy` are. Of the organisation and the user they stand in the
+    /// place of this machine's.
+    pub(crate) of_files: Layer,
+    /// Set when the policies of this machine are left out.
+    pub(crate) alone: bool,
 }
 
-/// Reads and merges all layers, with the organisation's policy in this file.
-fn load_under(organisation: &Path, wanted: &Wanted) -> Result<Loaded, Failure> {
+/// The layers of a run.
+const OF_A_RUN: Choice = Choice { of_files: Layer::Run, alone: false };
+
+impl Choice {
+    /// Tells whether this machine's own file of a layer counts.
+    fn counts(&self, layer: Layer, wanted: &Wanted) -> bool {
+        !self.alone && (self.of_files != layer || wanted.policies.is_empty())
+    }
+}
+
+/// Reads and merges all layers.
+pub(crate) fn load(wanted: &Wanted) -> Result<Loaded, Failure> {
+    load_chosen(wanted, &OF_A_RUN)
+}
+
+/// Reads and merges the layers that are chosen.
+pub(crate) fn load_chosen(wanted: &Wanted, choice: &Choice) -> Result<Loaded, Failure> {
+    load_under(Path::new(ORGANISATION), wanted, choice)
+}
+
+/// Returns the sources of the layers that are not the project's.
+fn sources(organisation: &Path, wanted: &Wanted, choice: &Choice) -> Result<Vec<LayerSource>, Failure> {
     let mut sources = Vec::new();
-    let present = file::present(organisation).map_err(|failure| organisation::explain(failure, organisation));
-    if let Some(path) = present? {
-        sources.push(LayerSource::files(Layer::Organisation, vec![path]));
+    if choice.counts(Layer::Organisation, wanted) {
+        let present = file::present(organisation);
+        let present = present.map_err(|failure| organisation::explain(failure, organisation))?;
+        sources.extend(present.map(|path| LayerSource::files(Layer::Organisation, vec![path])));
     }
-    if let Some(path) = user_file().map(|path| file::present(&path)).transpose()?.flatten() {
-        sources.push(LayerSource::files(Layer::User, vec![path]));
+    if choice.counts(Layer::User, wanted) {
+        let present = user_file().map(|path| file::present(&path)).transpose()?.flatten();
+        sources.extend(present.map(|path| LayerSource::files(Layer::User, vec![path])));
     }
-    let run = LayerSource {
+    let of_run = choice.of_files == Layer::Run;
+    if !of_run && !wanted.policies.is_empty() {
+        sources.push(LayerSource::files(choice.of_files, wanted.policies.clone()));
+    }
+    sources.push(LayerSource {
         allow: wanted.allow.clone(),
         deny: wanted.deny.clone(),
         gitlab: wanted.gitlab.clone(),
-        ..LayerSource::files(Layer::Run, wanted.policies.clone())
-    };
+        ..LayerSource::files(Layer::Run, if of_run { wanted.policies.clone() } else { Vec::new() })
+    });
+    Ok(sources)
+}
+
+/// Reads and merges the layers that are chosen, with the organisation's policy in this file.
+fn load_under(organisation: &Path, wanted: &Wanted, choice: &Choice) -> Result<Loaded, Failure> {
+    let mut sources = sources(organisation, wanted, choice)?;
     let run_says_something =
-        !(run.policies.is_empty() && run.allow.is_empty() && run.deny.is_empty()) || run.gitlab.is_some();
-    sources.push(run);
+        !(wanted.policies.is_empty() && wanted.allow.is_empty() && wanted.deny.is_empty())
+            || wanted.gitlab.is_some();
     if let Some(folder) = &wanted.project {
         sources.extend(project_source(folder)?);
     }
@@ -89,6 +126,10 @@ fn load_under(organisation: &Path, wanted: &Wanted) -> Result<Loaded, Failure> {
 
     let mut of_organisation = Vec::new();
     let mut read = |layer: Layer, path: &str| {
+        if !choice.counts(layer, wanted) && layer != Layer::Project {
+            // A person named it, to look at it as this layer.
+            return read_any(path);
+        }
         if layer == Layer::Organisation {
             of_organisation.push(path.to_owned());
         }
@@ -184,14 +225,29 @@ fn no_policy() -> Diagnostic {
     }
 }
 
+/// Says of a word that is taken for a preset and is a file here how the file is written. Tells
+/// whether there is one.
+pub(crate) fn point_at_files(errors: &mut [Diagnostic]) -> bool {
+    let mut found = false;
+    for error in errors.iter_mut().filter(|error| error.code == "unknown-preset" && error.line == 0) {
+        if Path::new(&error.file).is_file() {
+            error.hint = Some(format!("`{0}` is a file here: write `./{0}`", error.file));
+            found = true;
+        }
+    }
+    found
+}
+
 /// Joins all errors of all files in one failure.
 pub(crate) fn unusable(errors: &[Diagnostic]) -> Failure {
     let mut failure = Failure::new(COULD_NOT_RUN, "the policy cannot be used");
+    let mut errors = errors.to_vec();
+    let is_file = point_at_files(&mut errors);
     failure.causes = errors.iter().map(|error| render(std::slice::from_ref(error))).collect();
     let missing = |error: &Diagnostic| error.code == "unreadable" && error.message.contains("No such file");
     if errors.iter().any(missing) {
         failure = failure.hint("give the path of a policy file, or the name of a preset such as `gitlab`");
-    } else if errors.iter().any(|error| error.code == "unknown-preset") {
+    } else if !is_file && errors.iter().any(|error| error.code == "unknown-preset") {
         failure = failure.hint("give a file by a path with its extension: ./policy.yml");
     }
     failure

@@ -31,7 +31,7 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
 
-    use super::super::{Wanted, load_under};
+    use super::super::{OF_A_RUN, Wanted, load_under};
 
     fn told(text: &str, mode: u32) -> String {
         let dir = tempfile::tempdir().unwrap();
@@ -39,7 +39,7 @@ mod tests {
         let file = dir.path().join("policy.yml");
         fs::write(&file, text).unwrap();
         fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
-        let failure = load_under(&file, &Wanted::default()).map(drop).unwrap_err();
+        let failure = load_under(&file, &Wanted::default(), &OF_A_RUN).map(drop).unwrap_err();
         failure.to_string().replace(&dir.path().display().to_string(), "DIR")
     }
 
@@ -67,7 +67,8 @@ mod tests {
         let file = dir.path().join("own.yml");
         fs::write(&file, "version: 1\nnetwork: {alow: []}\n").unwrap();
         let wanted = Wanted { policies: vec![file.display().to_string()], ..Wanted::default() };
-        let told = load_under(&dir.path().join("none.yml"), &wanted).map(drop).unwrap_err().to_string();
+        let told =
+            load_under(&dir.path().join("none.yml"), &wanted, &OF_A_RUN).map(drop).unwrap_err().to_string();
         assert!(told.contains("alow") && !told.contains("administrator"), "{told}");
     }
 }

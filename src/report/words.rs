@@ -70,7 +70,13 @@ pub(super) fn facts(run: &RunReport) -> Vec<(&'static str, String)> {
     );
     let observed = |number| format!("{}, which no rule permits", count(number, "connection"));
     add("observed", (totals.observed > 0).then(|| observed(totals.observed)));
-    add("not read", (run.unread > 0).then(|| format!("{} that are no events", count(run.unread, "line"))));
+    add(
+        "not read",
+        (run.unread > 0).then(|| match run.unread {
+            1 => "1 line that is no event".to_owned(),
+            lines => format!("{lines} lines that are no events"),
+        }),
+    );
     add("not listed", unlisted(run));
     facts.into_iter().map(|(name, value)| (name, term::line(&shortened(value)))).collect()
 }

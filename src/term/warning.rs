@@ -338,6 +338,9 @@ impl fmt::Display for Warning {
                 "the engine began to remove the guard of {workflow} and gives no log of it: what was not kept before is lost; \
                  `ringfence events {workflow}` shows what was"
             ),
+            Warning::EventsUnread(1) => {
+                f.write_str("1 line is no event and is not shown; --verify says which")
+            }
             Warning::EventsUnread(count) => {
                 write!(f, "{count} lines are no events and are not shown; --verify says which")
             }

@@ -14,7 +14,8 @@ use rustix::fs::FileType;
 
 use super::held::identity;
 use super::mounts::Identity;
-use crate::host::walk::{Bounds, Walked, walk};
+use crate::host::walk::{Bounds, Entry, Visitor, Walked, walk_side_by_side};
+use crate::host::work_queue::workers;
 use crate::term::{Finding, Warning};
 
 const BOUNDS: Bounds = Bounds { depth: 100, entries: 300_000, time: Duration::from_secs(3) };
@@ -50,6 +51,14 @@ impl PathSample {
         }
     }
 
+    /// Takes in the paths of another part of the directory.
+    fn append(&mut self, other: PathSample) {
+        self.count += other.count;
+        self.first.extend(other.first);
+        self.first.sort();
+        self.first.truncate(NAMED);
+    }
+
     fn warning(&self, directory: &Path, finding: Finding) -> Option<Warning> {
         let (count, first) = (self.count, self.first.clone());
         (count > 0).then(|| Warning::Files { directory: directory.to_owned(), finding, count, first })
@@ -61,37 +70,21 @@ impl Survey {
     pub(crate) fn of(opened: OwnedFd, root: &Path, engine: &[Identity]) -> std::io::Result<Survey> {
         let _progress = crate::term::progress(&format!("looking through {}", root.display()));
         let owner = rustix::fs::fstat(&opened)?.st_uid;
-        let mut survey = Survey::default();
-        let walked = walk(
-            opened,
-            BOUNDS,
-            |entry| {
-                let shown = || entry.path().to_string_lossy().into_owned();
-                match entry.kind() {
-                    FileType::Symlink => {
-                        let Ok(target) = rustix::fs::readlinkat(entry.here, entry.name, Vec::new()) else {
-                            return;
-                        };
-                        let target = Path::new(OsStr::from_bytes(target.as_bytes()));
-                        if leads_out(root, &entry.path(), target) {
-                            survey.links.add(format!("{} -> {}", shown(), target.display()));
-                        }
-                    }
-                    FileType::Socket if engine.contains(&identity(entry.stat)) => {
-                        survey.engine_socket = Some(entry.path());
-                    }
-                    FileType::Socket => survey.sockets.add(shown()),
-                    FileType::RegularFile if entry.stat.st_nlink > 1 && entry.stat.st_uid != owner => {
-                        survey.shared.add(shown());
-                    }
-                    FileType::RegularFile | FileType::Directory => {}
-                    _ => survey.specials.add(shown()),
-                }
-            },
-            |_| {},
-        )?;
-        survey.cut_short = walked == Walked::CutShort;
+        let surveyor = |_| Surveyor { root, engine, owner, survey: Survey::default() };
+        let surveyors = (0..workers()).map(surveyor).collect();
+        let (walked, surveyors) = walk_side_by_side(opened, BOUNDS, surveyors)?;
+        let mut survey = Survey { cut_short: walked == Walked::CutShort, ..Survey::default() };
+        surveyors.into_iter().for_each(|part| survey.append(part.survey));
         Ok(survey)
+    }
+
+    /// Takes in the findings of another part of the directory.
+    fn append(&mut self, other: Survey) {
+        self.links.append(other.links);
+        self.sockets.append(other.sockets);
+        self.specials.append(other.specials);
+        self.shared.append(other.shared);
+        self.engine_socket = self.engine_socket.take().or(other.engine_socket);
     }
 
     /// Returns the warnings about the directory as it is called on the command line.
@@ -105,6 +98,41 @@ impl Survey {
         let of_files = found.into_iter().filter_map(|(found, finding)| found.warning(called, finding));
         of_files.chain(self.cut_short.then(|| Warning::NotLookedThrough(called.to_owned()))).collect()
     }
+}
+
+/// One worker of a survey.
+struct Surveyor<'a> {
+    root: &'a Path,
+    engine: &'a [Identity],
+    owner: u32,
+    survey: Survey,
+}
+
+impl Visitor for Surveyor<'_> {
+    fn visit(&mut self, entry: &Entry<'_>) {
+        let survey = &mut self.survey;
+        let shown = || entry.path().to_string_lossy().into_owned();
+        match entry.kind() {
+            FileType::Symlink => {
+                let Ok(target) = rustix::fs::readlinkat(entry.here, entry.name, Vec::new()) else { return };
+                let target = Path::new(OsStr::from_bytes(target.as_bytes()));
+                if leads_out(self.root, &entry.path(), target) {
+                    survey.links.add(format!("{} -> {}", shown(), target.display()));
+                }
+            }
+            FileType::Socket if self.engine.contains(&identity(entry.stat)) => {
+                survey.engine_socket = Some(entry.path());
+            }
+            FileType::Socket => survey.sockets.add(shown()),
+            FileType::RegularFile if entry.stat.st_nlink > 1 && entry.stat.st_uid != self.owner => {
+                survey.shared.add(shown());
+            }
+            FileType::RegularFile | FileType::Directory => {}
+            _ => survey.specials.add(shown()),
+        }
+    }
+
+    fn hidden(&mut self, _: &Entry<'_>) {}
 }
 
 /// Tells by its words alone whether a link at `at` below `root` leads out of it, or may. Behind a

@@ -25,7 +25,9 @@ const PAIRS: &str = "RINGFENCE_PAIRS";
 /// Rounds of a run without a project.
 const ROUNDS: usize = 20;
 /// Files of the projects.
-const FILES: [usize; 4] = [10, 1_000, 20_000, 200_000];
+const FILES: [usize; 5] = [10, 1_000, 20_000, 200_000, 1_000_000];
+/// From this number on what grows is more than what differs from run to run.
+const LARGE: usize = 20_000;
 /// Files of a project that lie in one folder.
 const IN_A_FOLDER: usize = 100;
 /// A run with a project is measured in this share of the rounds.
@@ -60,13 +62,27 @@ pub(crate) fn measure(say: &dyn Fn(&str)) -> Result<Vec<Row>> {
     };
     let world = World::make(say)?;
     let mut rows = world.table(say, rounds, None)?;
+    let without = rows.first().map_or(f64::NAN, |row| row.own);
+    let mut curve = Vec::new();
     for files in FILES {
         say(&format!("a project of {files} files"));
         let project = world.project(files)?;
-        rows.extend(world.table(say, (rounds / FEWER).max(1), Some((files, &project)))?);
+        let table = world.table(say, (rounds / FEWER).max(1), Some((files, &project)))?;
+        curve.extend(table.first().map(|row| (files as f64, row.own - without)));
+        rows.extend(table);
         fs::remove_dir_all(project)?;
     }
+    rows.extend(curve.windows(2).filter_map(exponent));
     Ok(rows)
+}
+
+/// Computes the exponent by which the time that a project adds grows from one size to the next: 1
+/// where it grows as the files do. Returns nothing for small projects.
+fn exponent(sizes: &[(f64, f64)]) -> Option<Row> {
+    let &[(fewer, before), (more, after)] = sizes else { return None };
+    let what = format!("  growth from {fewer} to {more} files, exponent");
+    let own = (after / before).ln() / (more / fewer).ln();
+    (fewer >= LARGE as f64).then(|| Row { what, own, others: Vec::new(), target: None })
 }
 
 impl World {

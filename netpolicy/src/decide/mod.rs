@@ -218,6 +218,14 @@ impl Decider {
         self.allow.of(target).collect()
     }
 
+    /// Returns the denials that speak about a target as such.
+    pub(crate) fn denials_of<'d>(&'d self, target: &'d Target) -> Vec<&'d Arc<Rule>> {
+        match target {
+            Target::Name(name) => self.denials_of_name(name, floor::refused_name(name).is_some()),
+            Target::Address(_) => self.deny.of(target).collect(),
+        }
+    }
+
     /// Returns the entries of ceilings that speak about a target.
     pub(crate) fn limits_of<'d>(&'d self, target: &'d Target) -> Vec<&'d Arc<Rule>> {
         self.ceilings.iter().flat_map(|(_, entries)| entries.of(target)).collect()

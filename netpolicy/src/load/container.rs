@@ -183,7 +183,7 @@ pub(super) fn engine(node: &Node, layer: Layer, draft: &mut Draft, findings: &mu
     }
 }
 
-/// Reads `tests`: `- allow: TARGET` and `- deny: TARGET`.
+/// Reads `tests`: `- allow: TARGET` and `- deny: TARGET`, `- may: TARGET` and `- never: TARGET`.
 pub(super) fn tests(node: &Node, layer: Layer, draft: &mut Draft, findings: &mut Findings) {
     for item in list(node, "`tests` is a list", findings) {
         if item.is_refused() {
@@ -206,7 +206,8 @@ pub(super) fn tests(node: &Node, layer: Layer, draft: &mut Draft, findings: &mut
         let Some(text) = string(value, "a target such as `https://gitlab.com/`", findings) else { continue };
         match Endpoint::parse(text) {
             Ok(endpoint) => draft.tests.push(Expectation {
-                allow: *word == "allow",
+                allow: matches!(*word, "allow" | "may"),
+                assumed: matches!(*word, "may" | "never"),
                 endpoint,
                 origin: Origin {
                     layer,
@@ -225,6 +226,6 @@ pub(super) fn tests(node: &Node, layer: Layer, draft: &mut Draft, findings: &mut
 }
 
 fn no_test(item: &Node) -> Diagnostic {
-    let hint = Some("write `- allow: TARGET` or `- deny: TARGET`".into());
+    let hint = Some("write `- allow: TARGET`, `- deny: TARGET`, `- may: TARGET` or `- never: TARGET`".into());
     item.place.error("test", "a test says what is allowed or what is denied", hint)
 }

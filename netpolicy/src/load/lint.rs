@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use super::cut_presets::CutPresets;
 use super::draft::{Draft, Placed};
 use crate::diagnostic::Diagnostic;
 use crate::index::RuleIndex;
@@ -30,21 +31,34 @@ pub(super) fn lint(drafts: &[Draft], policy: &Policy, today: Date) -> Vec<Diagno
         policy.ceilings.iter().map(|ceiling| (ceiling.layer, RuleIndex::new(&ceiling.rules))).collect();
 
     let mut findings = Vec::new();
-    let unheard: Vec<&&Placed> =
-        allow.iter().filter(|(rule, _)| is_unheard(rule, policy, &ceilings)).collect();
-    if let Some((rule, place)) = unheard.first() {
-        findings.push(untrusted(rule, unheard.len()).at(place));
+    let unheard = allow.iter().filter(|(rule, _)| is_unheard(rule, policy, &ceilings));
+    let (beyond, untrusted): (Vec<&&Placed>, Vec<&&Placed>) =
+        unheard.partition(|(rule, _)| rule.is_beyond_trust());
+    for (code, rules, hint) in [("untrusted", &untrusted, APPROVE), ("needs-ceiling", &beyond, NEEDS_CEILING)]
+    {
+        if let Some((rule, place)) = rules.first() {
+            findings.push(without_effect(code, rule, rules.len(), hint).at(place));
+        }
     }
+    let mut presets = CutPresets::default();
     for (id, (rule, place)) in (0u32..).zip(&allow) {
-        // What a preset permits may well be denied or bounded elsewhere: that is how presets are
-        // narrowed.
+        // What a preset permits may well be denied elsewhere: that is how presets are narrowed. A
+        // ceiling narrows those that its author did not think of, so it is spoken of once.
         let shipped = rule.origin.file.starts_with("preset ");
-        let idle = if shipped { None } else { idle(id, rule, &permitted, &denied, &ceilings, today) };
+        let idle = match shipped {
+            true => {
+                let idle_anyway = expired(rule, today).is_some() || never_by_denial(rule, &denied).is_some();
+                presets.add(rule, place, outside(rule, &ceilings).filter(|_| !idle_anyway));
+                None
+            }
+            false => idle(id, rule, &permitted, &denied, &ceilings, today),
+        };
         let finding = idle.or_else(|| ends_soon(rule, today));
         findings.extend(finding.map(|found| found.at(place)));
         findings.extend(wider_than_it_looks(rule).map(|found| found.at(place)));
         findings.extend(takes_uploads(rule, place));
     }
+    findings.extend(presets.findings(policy));
     let entries = drafts.iter().filter_map(|draft| draft.ceiling.as_ref()).flatten();
     for (rule, place) in entries {
         let finding = expired(rule, today).or_else(|| ends_soon(rule, today));
@@ -154,21 +168,32 @@ fn is_unheard(rule: &Rule, policy: &Policy, ceilings: &[(Layer, RuleIndex)]) -> 
     rule.origin.layer == Layer::Project && !bounded && !approved
 }
 
-/// Makes one finding for all of them: the answer is the same.
-fn untrusted(rule: &Rule, count: usize) -> LintFinding {
+const APPROVE: &str = "approve them with `ringfence trust`, or set a `ceiling` in your own policy";
+const NEEDS_CEILING: &str = "private addresses, ranges and unchecked bytes of a project count only inside a `ceiling` of your \
+                             own policy, approved or not";
+
+/// Makes one finding for all of some rules: the answer is the same.
+fn without_effect(code: &'static str, rule: &Rule, count: usize, hint: &str) -> LintFinding {
     let what = match count {
         1 => format!("`{}` is", rule.origin.text),
+        2 => format!("`{}` and 1 more rule are", rule.origin.text),
         _ => format!("`{}` and {} more rules are", rule.origin.text, count - 1),
     };
-    let hint = if rule.is_beyond_trust() {
-        "private addresses, ranges and unchecked bytes count only inside a `ceiling` of your own policy"
-    } else {
-        "approve them with `ringfence trust`, or set a `ceiling` in your own policy"
-    };
-    LintFinding::new("untrusted", format!("{what} the project's own word, and count for nothing yet"), hint)
+    LintFinding::new(code, format!("{what} the project's own word, and count for nothing yet"), hint)
 }
 
 fn beyond_a_ceiling(rule: &Rule, ceilings: &[(Layer, RuleIndex)]) -> Option<LintFinding> {
+    let of = outside(rule, ceilings)?;
+    let message = format!("`{}` reaches beyond the ceiling of the {of}'s policy", rule.origin.text);
+    Some(LintFinding::new(
+        "outside-ceiling",
+        message,
+        "only what lies inside the ceiling counts; `ringfence policy explain` shows it for a target",
+    ))
+}
+
+/// Returns the layer whose ceiling does not contain the whole of a rule.
+fn outside(rule: &Rule, ceilings: &[(Layer, RuleIndex)]) -> Option<Layer> {
     for (of, entries) in ceilings.iter().filter(|(of, _)| *of <= rule.origin.layer) {
         // Every port may have an entry of its own.
         let mut left: Vec<u16> = rule.ports.clone();
@@ -176,12 +201,7 @@ fn beyond_a_ceiling(rule: &Rule, ceilings: &[(Layer, RuleIndex)]) -> Option<Lint
             left.retain(|port| entry.ports.binary_search(port).is_err());
         }
         if !left.is_empty() {
-            let message = format!("`{}` reaches beyond the ceiling of the {of}'s policy", rule.origin.text);
-            return Some(LintFinding::new(
-                "outside-ceiling",
-                message,
-                "only what lies inside the ceiling counts; `ringfence policy explain` shows it for a target",
-            ));
+            return Some(*of);
         }
     }
     None

@@ -201,7 +201,8 @@ pub(super) fn check_virtual_range(drafts: &[Draft], policy: &Policy, diagnostics
     let room = virtual_range.hosts().count();
     if names > room {
         let set = drafts.iter().find_map(|draft| draft.dns.virtual_range.place());
-        let place = set.cloned().unwrap_or_else(|| SourcePlace::file("policy"));
+        let first = drafts.iter().find_map(|draft| draft.allow.first()).map(|(_, place)| place);
+        let place = set.or(first).cloned().unwrap_or_else(|| SourcePlace::file("policy"));
         diagnostics.push(place.error(
             "virtual-range",
             format!("{names} permitted names do not fit into {virtual_range} ({room} addresses)"),

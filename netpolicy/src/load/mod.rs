@@ -11,6 +11,7 @@
 //! weaker one that sets them too is an error.
 
 mod container;
+mod cut_presets;
 mod defaults;
 mod draft;
 mod files;

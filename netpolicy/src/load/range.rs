@@ -89,11 +89,13 @@ pub(super) fn warn_of_floor(net: IpNet, private: &[IpNet], node: &Node, findings
     let reasons: Vec<_> =
         ends.iter().filter_map(|addr| floor::refusal(*addr, private, &[], &nowhere)).collect();
     if let ([first, _], false) = (reasons.as_slice(), net.contains(&IpNet::V4(nowhere.virtual_range))) {
-        let hint = match first {
-            crate::reason::Reason::PrivateAddress => Some(format!("add `private: [{net}]` if that is meant")),
-            _ => None,
+        let (message, hint) = match first {
+            crate::reason::Reason::PrivateAddress => (
+                format!("{net} is refused all the same, unless the rule names it as `private` ({first})"),
+                Some(format!("add `private: [{net}]` if that is meant")),
+            ),
+            _ => (format!("{net} is refused all the same, whatever a policy says ({first})"), None),
         };
-        let message = format!("{net} is refused all the same, whatever a policy says ({first})");
         findings.push(node.place.warning("floor", message, hint));
     }
 }

@@ -92,7 +92,8 @@ pub(crate) const DENIAL: Section =
     Section { name: "a denial", keys: &["host", "cidr", "ports", "reason"], not_in_project: &[] };
 pub(crate) const HARMLESS: Section =
     Section { name: "an entry of `harmless`", keys: &["host", "reason"], not_in_project: &[] };
-pub(crate) const TEST: Section = Section { name: "a test", keys: &["allow", "deny"], not_in_project: &[] };
+pub(crate) const TEST: Section =
+    Section { name: "a test", keys: &["allow", "deny", "may", "never"], not_in_project: &[] };
 
 /// Sections in which a misplaced key is looked for.
 const HOMES: &[(&Section, &str)] = &[

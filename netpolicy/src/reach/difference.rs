@@ -105,6 +105,8 @@ pub enum Whose {
     Agent,
     /// Weaker layers: the ceilings let them permit it.
     WeakerLayers,
+    /// All other layers: no denial speaks about it, and no ceiling bounds what they permit.
+    OtherLayers,
 }
 
 /// One target that the two policies treat otherwise.

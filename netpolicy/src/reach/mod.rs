@@ -3,7 +3,8 @@
 //! ```text
 //!  two policies ──side──▶ deciders ─┬─ names ─────▶ cells of names ──────┐
 //!                                   ├─ addresses ─▶ cells of addresses ──┼─ one witness a cell ──decide──▶ lines: opens, closes
-//!                                   ├─ ceiling of weaker layers (again) ─┘                    (equal neighbours joined)
+//!                                   ├─ ceiling of weaker layers (again) ─┤                    (equal neighbours joined)
+//!                                   ├─ denials, where no ceiling is ─────┘
 //!                                   └─ settings ──▶ changes
 //! ```
 //! The space of targets is cut into cells on which neither policy makes a difference: a written
@@ -14,6 +15,7 @@
 
 mod addresses;
 mod cells;
+mod denials;
 mod difference;
 mod names;
 mod patterns;
@@ -23,6 +25,7 @@ mod runs;
 mod settings;
 mod side;
 mod spans;
+mod tree;
 mod words;
 
 use std::collections::HashMap;
@@ -43,21 +46,27 @@ pub use self::settings::Change;
 pub fn difference(old: &Policy, new: &Policy, today: Date) -> Difference {
     let mut difference = Difference { changes: settings::changes(old, new), ..Difference::default() };
     compare(old, new, today, Whose::Agent, &mut difference);
-    if !(old.ceilings.is_empty() && new.ceilings.is_empty()) {
-        compare(&most(old), &most(new), today, Whose::WeakerLayers, &mut difference);
+    if old.ceilings.is_empty() && new.ceilings.is_empty() {
+        if !old.network_denied && !new.network_denied {
+            compare(old, new, today, Whose::OtherLayers, &mut difference);
+        }
+    } else {
+        compare(&most(old, new), &most(new, old), today, Whose::WeakerLayers, &mut difference);
     }
     difference
 }
 
 /// Makes a policy that permits all that its ceilings let weaker layers permit: the entries of one,
-/// held against the others.
-fn most(policy: &Policy) -> Policy {
+/// held against the others. A policy without a ceiling lets them permit what the other one's holds,
+/// and more: that more is a change of the setting.
+fn most(policy: &Policy, other: &Policy) -> Policy {
     let below = |rule: &Arc<Rule>| {
         let mut rule = Rule::clone(rule);
         rule.origin.layer = Layer::Run;
         Arc::new(rule)
     };
-    let allow = policy.ceilings.first().map(|ceiling| ceiling.rules.iter().map(below).collect());
+    let ceiling = policy.ceilings.first().or(other.ceilings.first());
+    let allow = ceiling.map(|ceiling| ceiling.rules.iter().map(below).collect());
     Policy { allow: allow.unwrap_or_default(), ..policy.clone() }
 }
 
@@ -65,9 +74,13 @@ fn compare(old: &Policy, new: &Policy, today: Date, whose: Whose, difference: &m
     let sides = [Side::new(old), Side::new(new)];
     let addresses = Addresses::new(&sides);
     let mut found = Vec::new();
-    let reach = names::compare(&sides, today, &addresses, &mut found);
-    addresses::compare(&sides, &addresses, &reach, &mut found);
-    raw::compare(&sides, today, &addresses, &mut found);
+    if whose == Whose::OtherLayers {
+        denials::compare(&sides, today, &addresses, &mut found);
+    } else {
+        let reach = names::compare(&sides, today, &addresses, &mut found);
+        addresses::compare(&sides, &addresses, &reach, &mut found);
+        raw::compare(&sides, today, &addresses, &mut found);
+    }
     let [before, after] = &sides;
     // Lines that differ in nothing but the port are one.
     let mut alike: HashMap<Alike, usize> = HashMap::new();

@@ -5,7 +5,7 @@
 //!                                 └─ asked in both policies, by port, day and kind of address ──▶ items ──join──▶ patterns
 //! ```
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
@@ -17,6 +17,7 @@ use super::patterns::{Node, Region, join_cells};
 use super::reached::{Permitted, Reach};
 use super::side::{Both, Change, NEW, OLD, Side, State, patterns, reaches_more};
 use super::spans::{Span, join, to_nets};
+use super::tree::tree;
 use crate::floor;
 use crate::host::HostName;
 use crate::host_access::LOOPBACK_ADDRESS;
@@ -113,34 +114,14 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Returns every written name, each after the one that it is below, with the changes at it and
-    /// below it.
+    /// Returns every written name, with the changes at it and below it.
     fn tree(&mut self) -> Vec<Node> {
         let sides = self.sides;
         let mut names: Vec<&HostName> = floor::aliases().collect();
         for side in sides {
             names.extend(patterns(side.policy()));
         }
-        names.sort_by_cached_key(|name| backwards(name));
-        names.dedup();
-        let written: HashSet<&str> = names.iter().map(|name| name.as_str()).collect();
-        let mut nodes: Vec<Node> = Vec::with_capacity(names.len());
-        let mut open: Vec<usize> = Vec::new();
-        for name in &names {
-            while open.last().is_some_and(|above| !name.is_below(&nodes[*above].name)) {
-                open.pop();
-            }
-            let parent = open.last().copied();
-            open.push(nodes.len());
-            let at = self.cell(name);
-            let below = unwritten_below(name, &written).map(|name| {
-                let items = self.cell(&name);
-                (name, items)
-            });
-            let alias = floor::refused_name(name).is_some();
-            nodes.push(Node { name: (*name).clone(), parent, at, below, alias });
-        }
-        nodes
+        tree(names, |name| self.cell(name))
     }
 
     /// Compares both policies about one name, and returns the changes as items in order.
@@ -417,64 +398,4 @@ pub(super) fn periods(days: &[Date], ask: impl Fn(usize, Date) -> Option<Protoco
         }
     }
     periods
-}
-
-/// Makes a key that puts every name right after the names above it.
-fn backwards(name: &HostName) -> String {
-    // No label has a character this low.
-    name.as_str().rsplit('.').collect::<Vec<_>>().join("\u{1}")
-}
-
-/// Makes a name directly below another that is not written anywhere; `None` when there is no room
-/// for one.
-fn unwritten_below(name: &HostName, written: &HashSet<&str>) -> Option<HostName> {
-    (0usize..)
-        .map(|number| format!("{}.{name}", label(number)))
-        .take_while(|text| text.len() <= 253)
-        .find(|text| !written.contains(text.as_str()))
-        .and_then(|text| HostName::parse(&text).ok())
-}
-
-/// Makes every label of letters and digits, the short ones first.
-fn label(mut number: usize) -> String {
-    const LETTERS: &[u8] = b"xabcdefghijklmnopqrstuvwyz0123456789_";
-    let mut text = String::new();
-    loop {
-        text.push(char::from(LETTERS[number % LETTERS.len()]));
-        match (number / LETTERS.len()).checked_sub(1) {
-            Some(rest) => number = rest,
-            None => return text,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_are_all_different_and_get_longer() {
-        let labels: Vec<String> = (0..2000).map(label).collect();
-        assert_eq!(labels.iter().collect::<HashSet<_>>().len(), labels.len());
-        assert!(labels.windows(2).all(|pair| pair[0].len() <= pair[1].len()));
-    }
-
-    #[test]
-    fn names_follow_the_names_above_them() {
-        let mut names: Vec<HostName> = ["b.a", "a", "b-a.x", "a-b", "c.b.a", "a.b-a.x", "x"]
-            .map(|name| HostName::parse(name).unwrap())
-            .to_vec();
-        names.sort_by_cached_key(backwards);
-        let names: Vec<&str> = names.iter().map(HostName::as_str).collect();
-        assert_eq!(names, ["a", "b.a", "c.b.a", "a-b", "x", "b-a.x", "a.b-a.x"]);
-    }
-
-    #[test]
-    fn a_name_without_room_below_has_none() {
-        let long = format!("{}.{}.{}.{}", "a".repeat(63), "a".repeat(63), "a".repeat(63), "a".repeat(60));
-        let name = HostName::parse(&long).unwrap();
-        assert_eq!(unwritten_below(&name, &HashSet::new()), None);
-        let shorter = HostName::parse(&long[1..]).unwrap();
-        assert!(unwritten_below(&shorter, &HashSet::new()).is_some());
-    }
 }

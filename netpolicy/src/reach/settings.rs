@@ -5,6 +5,7 @@ use std::fmt::Display;
 use serde::Serialize;
 
 use crate::policy::{ConnectionLimit, Policy};
+use crate::print;
 use crate::service::Service;
 use crate::settings::{Container, Proxy};
 
@@ -96,7 +97,7 @@ pub(super) fn changes(old: &Policy, new: &Policy) -> Vec<Change> {
     add("notice", brief(old), brief(new), false);
     let scopes = |policy: &Policy| policy.credentials.scopes.as_ref().map(|scopes| scopes.join(", "));
     add("credentials.scopes", scopes(old), scopes(new), false);
-    let lifetime = |policy: &Policy| policy.credentials.max_lifetime.map(|seconds| format!("{seconds} s"));
+    let lifetime = |policy: &Policy| policy.credentials.max_lifetime.map(print::time);
     add("credentials.max-lifetime", lifetime(old), lifetime(new), false);
     list
 }
@@ -130,7 +131,7 @@ fn proxy(proxy: Option<&Proxy>) -> Option<String> {
 fn container(policy: &Policy) -> [(&'static str, Option<String>); 11] {
     let Policy { container, connections, .. } = policy;
     let set = |limit: &ConnectionLimit| limit.smallest().map(|most| most.to_string());
-    let number = |value: Option<u64>, unit: &str| value.map(|value| format!("{value}{unit}"));
+    let number = |value: Option<u64>| value.map(|value| value.to_string());
     let Container { milli_cpus, memory, pids, open_files, disk, seconds, capabilities, runtime, ca } =
         container;
     let ca = ca.as_ref().map(|ca| match ca {
@@ -138,12 +139,12 @@ fn container(policy: &Policy) -> [(&'static str, Option<String>); 11] {
         crate::settings::Ca::File(path) => path.clone(),
     });
     [
-        ("container.cpus", milli_cpus.map(|milli| format!("{}.{:03}", milli / 1000, milli % 1000))),
-        ("container.memory", number(*memory, " bytes")),
-        ("container.pids", number(*pids, "")),
-        ("container.open-files", number(*open_files, "")),
-        ("container.disk", number(*disk, " bytes")),
-        ("container.time", number(*seconds, " s")),
+        ("container.cpus", milli_cpus.map(print::cpus)),
+        ("container.memory", memory.map(print::size)),
+        ("container.pids", number(*pids)),
+        ("container.open-files", number(*open_files)),
+        ("container.disk", disk.map(print::size)),
+        ("container.time", seconds.map(print::time)),
         ("container.connections", set(&connections.at_once)),
         ("container.connections-per-second", set(&connections.per_second)),
         ("container.capabilities", capabilities.map(|kept| kept.as_str().to_owned())),

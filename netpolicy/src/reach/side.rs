@@ -100,15 +100,25 @@ impl Side {
         check(self.whole.decide(&self.surroundings, &question))
     }
 
-    /// Returns the check under which a name is permitted that only the proxy can resolve.
+    /// Returns the check under which a name is permitted that only the proxy can resolve. No
+    /// address is known but the loopback's, so denied ranges speak about that one only.
     pub(super) fn by_proxy(&self, name: &Target, port: u16, day: Date) -> Option<Protocol> {
         self.policy().proxy.as_ref()?;
         let question = Question { resolver: ResolvedBy::Proxy, ..Question::about(name, day).port(port) };
-        check(self.names.decide(&self.surroundings, &question))
+        check(self.whole.decide(&self.surroundings, &question))
     }
 
     pub(super) fn raw(&self, address: &Target, port: u16, day: Date) -> Verdict {
         self.whole.decide(&self.surroundings, &Question::about(address, day).port(port))
+    }
+
+    /// Returns the denial of a target as such on a port, as a place in memory.
+    pub(super) fn denial(&self, target: &Target, port: u16, day: Date) -> Option<usize> {
+        let verdict = self.names.decide(&self.surroundings, &Question::about(target, day).port(port));
+        match (verdict.reason, &verdict.rule) {
+            (Reason::DeniedByRule, Some(rule)) => Some(Arc::as_ptr(rule) as usize),
+            _ => None,
+        }
     }
 
     /// Judges a real address, as far as the outcome is the same for all names.
@@ -117,6 +127,16 @@ impl Side {
             None => State::Open,
             Some((Finding::DeniesAddress, (_, rule))) => State::Denied(rule),
             Some((_, (reason, _))) => State::Floor(reason),
+        }
+    }
+}
+
+impl State {
+    /// Returns the denial that holds an address back.
+    pub(super) fn denial(&self) -> Option<&Arc<Rule>> {
+        match self {
+            State::Denied(rule) => Some(rule),
+            State::Floor(_) | State::Open => None,
         }
     }
 }

@@ -13,8 +13,10 @@ impl fmt::Display for Line {
     /// Writes the change without the rules: `*.gitlab.com:443 but not api.gitlab.com, until
     /// 2027-01-31`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.whose == Whose::WeakerLayers {
-            f.write_str("weaker layers may permit ")?;
+        match self.whose {
+            Whose::Agent => {}
+            Whose::WeakerLayers => f.write_str("weaker layers may permit ")?,
+            Whose::OtherLayers => f.write_str("other layers may permit ")?,
         }
         match &self.targets {
             Targets::Names { pattern, .. } => write!(f, "{pattern}")?,
@@ -27,7 +29,13 @@ impl fmt::Display for Line {
                 write!(f, " on {}", list(ports))?
             }
             (Ports::Only(ports), _) => write!(f, ":{}", list(ports))?,
+            (Ports::AllBut(ports), _) if ports.is_empty() && self.whose == Whose::OtherLayers => {
+                f.write_str(" on every port")?
+            }
             (Ports::AllBut(ports), _) if ports.is_empty() => {}
+            (Ports::AllBut(ports), _) if self.whose == Whose::OtherLayers => {
+                write!(f, " on every port but {}", list(ports))?
+            }
             (Ports::AllBut(ports), _) => write!(f, " (but on {})", list(ports))?,
         }
         match &self.at {
@@ -104,7 +112,11 @@ impl Line {
             "at": at,
             "from": self.from,
             "until": self.until,
-            "for": match self.whose { Whose::Agent => "agent", Whose::WeakerLayers => "weaker-layers" },
+            "for": match self.whose {
+                Whose::Agent => "agent",
+                Whose::WeakerLayers => "weaker-layers",
+                Whose::OtherLayers => "other-layers",
+            },
             "old": verdict(&self.old),
             "new": verdict(&self.new),
             "example": {

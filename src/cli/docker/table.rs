@@ -213,7 +213,12 @@ pub(crate) const FLAGS: &[Flag] = &[
     ),
     flag("publish-all", Some('P'), NOTHING, Other("write -p auto for whatever the agent listens on")),
     flag("pull", None, VALUE, Same("")),
-    flag("quiet", Some('q'), NOTHING, Same("no warnings and no summary at the end either")),
+    flag(
+        "quiet",
+        Some('q'),
+        NOTHING,
+        Same("no summary at the end, and of warnings those of what is lost or less protected"),
+    ),
     flag("read-only", None, NOTHING, Same("/tmp, /run and /var/tmp are in memory")),
     flag("restart", None, VALUE, Other("a run ends with its agent: start it again from a loop of the shell")),
     flag(

@@ -36,10 +36,12 @@ pub(crate) async fn events(engine_host: Option<&str>, args: EventsArgs) -> Resul
     if args.follow {
         return follow(engine_host, &args).await;
     }
-    let Log { bytes, live, .. } = read(engine_host, &args.source).await?;
+    let log = read(engine_host, &args.source).await?;
     if args.verify {
-        return verify::verify(&bytes, args.digest.as_deref(), args.json);
+        return verify::verify(&log.bytes, args.digest.as_deref(), args.json);
     }
+    log.check_events(&args.source)?;
+    let Log { bytes, live, .. } = log;
     let text = String::from_utf8_lossy(&bytes);
     let mut rows = Rows::new(live);
     let unread = text.lines().filter(|line| Line::read(line.as_bytes()).is_none()).count();
@@ -67,6 +69,13 @@ fn shown(text: &str, args: &EventsArgs, rows: &mut Rows) -> Option<String> {
 
 /// Prints the events of a workflow from its start, and goes on until its guard ends.
 async fn follow(engine_host: Option<&str>, args: &EventsArgs) -> Result<u8, Failure> {
+    if is_file(&args.source) {
+        return Err(Failure::new(
+            CANNOT,
+            format!("--follow takes a run that is alive, and {} is a file", args.source),
+        )
+        .hint("leave --follow out, or read the file with `tail -f`"));
+    }
     let engine = engine::connect(engine_host).await?;
     let all = inventory::workflows(&engine).await?;
     let found = inventory::pick(&all, &args.source)?;
@@ -106,6 +115,20 @@ pub(super) struct Log {
 }
 
 impl Log {
+    /// Refuses a file in which not one line is an event: it is no log.
+    ///
+    /// # Errors
+    /// When it is such a file. A run's own log may be empty as yet.
+    pub(super) fn check_events(&self, source: &str) -> Result<(), Failure> {
+        if self.run.is_some()
+            || self.bytes.split(|byte| *byte == b'\n').any(|line| Line::read(line).is_some())
+        {
+            return Ok(());
+        }
+        Err(Failure::new(CANNOT, format!("{source} is no log: not one line of it is an event"))
+            .hint("name the file of `run --events`, or a workflow's id"))
+    }
+
     /// Makes the log that the state directory has of a run.
     fn kept(id: WorkflowId, bytes: Vec<u8>, live: bool) -> Log {
         Log { bytes, live, is_own: true, run: Some(id) }
@@ -117,11 +140,16 @@ impl Log {
     }
 }
 
+/// Tells whether a word is a file's. An agent could have left a file that is called like a
+/// workflow.
+fn is_file(source: &str) -> bool {
+    source.contains('/') || source.ends_with(ENDING) || open::is_standard_input(Path::new(source))
+}
+
 /// Reads the log of a workflow, or of a file.
 pub(super) async fn read(engine_host: Option<&str>, source: &str) -> Result<Log, Failure> {
     let path = Path::new(source);
-    // An agent could have left a file that is called like a workflow.
-    if source.contains('/') || source.ends_with(ENDING) || open::is_standard_input(path) {
+    if is_file(source) {
         return read_file(path, false);
     }
     // A workflow that still runs has its newest events on the engine; one that ended, in the state

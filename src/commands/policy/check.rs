@@ -6,7 +6,7 @@ use netpolicy::diagnostic::{Diagnostic, Severity, render};
 use netpolicy::load::{self, LayerSource};
 use netpolicy::policy::Layer;
 
-use crate::layers::{PROJECT, read_any};
+use crate::layers::{self, PROJECT, read_any};
 use crate::term::Failure;
 use crate::term::{print, print_json, talk_lines};
 
@@ -16,19 +16,20 @@ const COULD_NOT_CHECK: u8 = 2;
 
 /// Checks each file by itself. 0: all can be used, perhaps with warnings; 1: one cannot; 2: one
 /// cannot be read.
-pub(crate) fn check(files: &[String], json: bool) -> Result<u8, Failure> {
+pub(crate) fn check(files: &[String], layer: Option<Layer>, json: bool) -> Result<u8, Failure> {
     let mut findings: Vec<Diagnostic> = Vec::new();
     let mut status = GOOD;
     for file in files {
-        let source = source_of(file);
+        let source = source_of(file, layer);
         let mut found =
             match load::load_layers(&[source], crate::host::clock::today(), &mut |_, path| read_any(path)) {
                 Ok(loaded) => loaded.warnings,
                 Err(found) => found,
             };
         // Looked at by itself, a project's policy has no ceiling over it and no approval: that is
-        // no fault of its own.
+        // no fault of its own. What no approval would cover is told (`needs-ceiling`).
         found.retain(|finding| finding.code != "untrusted");
+        layers::point_at_files(&mut found);
         status = status.max(status_of(file, &found));
         findings.extend(found);
     }
@@ -41,12 +42,12 @@ pub(crate) fn check(files: &[String], json: bool) -> Result<u8, Failure> {
     Ok(status)
 }
 
-/// Returns the layer of a file. A project's policy is held to what projects may say, any other file
+/// Returns a file as its layer. A project's policy is held to what projects may say, any other file
 /// to nothing more than the language.
-fn source_of(file: &str) -> LayerSource {
+fn source_of(file: &str, layer: Option<Layer>) -> LayerSource {
     let path = Path::new(file);
-    if path.file_name().is_none_or(|name| name != PROJECT) {
-        return LayerSource::files(Layer::Run, vec![file.to_owned()]);
+    if layer.is_some() || path.file_name().is_none_or(|name| name != PROJECT) {
+        return LayerSource::files(layer.unwrap_or(Layer::Run), vec![file.to_owned()]);
     }
     let root = path.parent().map(|folder| folder.display().to_string());
     LayerSource { root, ..LayerSource::files(Layer::Project, vec![file.to_owned()]) }
@@ -55,7 +56,9 @@ fn source_of(file: &str) -> LayerSource {
 fn status_of(file: &str, findings: &[Diagnostic]) -> u8 {
     let unread = |finding: &Diagnostic| finding.file == file && finding.line == 0;
     let errors = || findings.iter().filter(|finding| finding.severity == Severity::Error);
-    if errors().any(|finding| unread(finding) && matches!(finding.code, "unreadable" | "unknown-preset")) {
+    if errors().any(|finding| {
+        unread(finding) && matches!(finding.code, "unreadable" | "too-large" | "unknown-preset")
+    }) {
         COULD_NOT_CHECK
     } else if errors().next().is_some() {
         NOT_GOOD

@@ -21,8 +21,8 @@ const MORE: u8 = 1;
 /// Compares two policies from today on. 0: NEW reaches nothing more; 1: it reaches more; 2: one
 /// cannot be used.
 pub(crate) fn diff(args: &DiffArgs) -> Result<u8, Failure> {
-    let old = load_one(&args.old)?.policy;
-    let new = load_one(&args.new)?.policy;
+    let old = load_one(&args.old, args.layer)?.policy;
+    let new = load_one(&args.new, args.layer)?.policy;
     let found = difference(&old, &new, crate::host::clock::today());
     if args.json {
         let mut whole = found.to_json();
@@ -35,9 +35,9 @@ pub(crate) fn diff(args: &DiffArgs) -> Result<u8, Failure> {
     Ok(if found.reaches_more() { MORE } else { NOTHING_MORE })
 }
 
-/// Loads one policy by itself, as a run would be given it.
-fn load_one(entry: &str) -> Result<Loaded, Failure> {
-    let source = LayerSource::files(Layer::Run, vec![entry.to_owned()]);
+/// Loads one policy by itself.
+fn load_one(entry: &str, layer: Layer) -> Result<Loaded, Failure> {
+    let source = LayerSource::files(layer, vec![entry.to_owned()]);
     let mut read = |_: Layer, path: &str| read_any(path);
     load::load_layers(&[source], crate::host::clock::today(), &mut read).map_err(|errors| {
         let failure = layers::unusable(&errors);

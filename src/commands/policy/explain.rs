@@ -31,7 +31,7 @@ const DENIED: u8 = 1;
 /// Says whether a target may be reached under the policy of a run with these options.
 pub(crate) fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
     let mut wanted = Endpoint::parse(&args.target).map_err(|error| bad(&args.target, error.to_string()))?;
-    let loaded = load_for(&args.policy, args.network)?;
+    let loaded = load_for(&args.policy, &args.layers, args.network)?;
     crate::layers::warn_of_nothing(&loaded);
     let policy = loaded.policy;
     // Inside the fence an address of the virtual range is the name that it stands for.
@@ -48,7 +48,7 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
     let (verdict, considered) = decider.explain(&surroundings, &question);
     let headroom = Headroom::of(&decider, &surroundings, &question, &verdict);
     let hint = if verdict.allowed { None } else { decider.with_itself(&surroundings, &question) };
-    let hint = hint.map(|wider| hint_of(&wider));
+    let hint = hint.map(|wider| hint_of(&wider)).or_else(|| of_the_agent_itself(&wanted, &verdict));
     let resolved = match (args.resolve && verdict.allowed, &wanted.target) {
         (true, Target::Name(name)) => Some(resolved::look(&decider, name, &question)?),
         _ => None,
@@ -78,6 +78,19 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
         Some(Outcome::Reached) => ALLOWED,
         None if verdict.allowed => ALLOWED,
         None => DENIED,
+    })
+}
+
+/// Says of the loopback what the decision does not: inside the fence it is the agent's own.
+fn of_the_agent_itself(wanted: &Endpoint, verdict: &Verdict) -> Option<String> {
+    let is_loopback = match &wanted.target {
+        Target::Name(name) => name.as_str() == "localhost" || name.as_str().ends_with(".localhost"),
+        Target::Address(address) => address.is_loopback(),
+    };
+    (is_loopback && !verdict.allowed).then(|| {
+        "inside the fence this is the agent's own loopback, which it reaches whatever a policy says; this machine's is \
+         host.docker.internal"
+            .to_owned()
     })
 }
 

@@ -36,7 +36,7 @@ use netpolicy::note::Note;
 pub(super) use self::apply::apply;
 pub(super) use self::learn::learn;
 pub(super) use self::unused::unused;
-use crate::cli::policy::{PolicyArgs, PolicyCommand};
+use crate::cli::policy::{LayerArgs, PolicyArgs, PolicyCommand};
 use crate::cli::run::Network;
 use crate::layers;
 use crate::term::Failure;
@@ -47,7 +47,7 @@ const COULD_NOT_TELL: u8 = 2;
 /// Carries out one of the commands.
 pub(crate) fn dispatch(command: PolicyCommand) -> Result<u8, Failure> {
     match command {
-        PolicyCommand::Check { files, json } => check::check(&files, json),
+        PolicyCommand::Check { files, layer, json } => check::check(&files, layer, json),
         PolicyCommand::Explain(args) => explain::explain(&args),
         PolicyCommand::Show(args) => show::show(&args),
         PolicyCommand::Test(args) => test::test(&args),
@@ -85,17 +85,31 @@ pub(crate) fn say(notes: &[Note]) {
 
 /// Loads all layers, the project in the current directory among them.
 fn load_here(args: &PolicyArgs) -> Result<Loaded, Failure> {
-    load_for(args, Network::Policy)
+    load_for(args, &LayerArgs::default(), Network::Policy)
 }
 
-/// Loads all layers as a run with this network has them.
-fn load_for(args: &PolicyArgs, network: Network) -> Result<Loaded, Failure> {
+/// Loads the layers that are chosen, as a run with this network has them.
+fn load_for(args: &PolicyArgs, chosen: &LayerArgs, network: Network) -> Result<Loaded, Failure> {
+    let here = (!chosen.alone).then_some(Path::new("."));
     let wanted = layers::Wanted {
         network_denied: network == Network::Denied,
         network_observed: network == Network::Observe,
-        ..wanted(args, Some(Path::new(".")))
+        ..wanted(args, chosen.project.as_deref().or(here))
     };
-    layers::load(&wanted)
+    let choice = layers::Choice { of_files: chosen.layer, alone: chosen.alone };
+    project_there(chosen)
+        .and_then(|()| layers::load_chosen(&wanted, &choice))
         .and_then(|loaded| layers::check_observing(&loaded.policy).map(|()| loaded))
         .map_err(|failure| Failure { exit: COULD_NOT_TELL, ..failure })
+}
+
+/// Refuses a project that is not there: its policy would be missed in silence.
+fn project_there(chosen: &LayerArgs) -> Result<(), Failure> {
+    match &chosen.project {
+        Some(folder) if !folder.is_dir() => {
+            Err(Failure::new(COULD_NOT_TELL, format!("{} is no folder", folder.display()))
+                .hint("name the project's folder"))
+        }
+        _ => Ok(()),
+    }
 }

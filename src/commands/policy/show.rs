@@ -3,14 +3,15 @@
 use netpolicy::policy::{Ceiling, Policy, Rule};
 use netpolicy::print;
 
-use super::load_here;
+use super::load_for;
 use crate::cli::policy::ShowArgs;
+use crate::cli::run::Network;
 use crate::term::Failure;
 use crate::term::{print_document as out, print_json};
 
 /// Prints the policy, its canonical text, or all of it as JSON.
 pub(crate) fn show(args: &ShowArgs) -> Result<u8, Failure> {
-    let loaded = load_here(&args.policy)?;
+    let loaded = load_for(&args.policy, &args.layers, Network::Policy)?;
     crate::layers::warn(&loaded);
     let policy = loaded.policy;
     if args.canonical {

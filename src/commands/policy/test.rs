@@ -9,7 +9,8 @@ use std::io::Write as _;
 
 use netpolicy::decide::{Decider, Question, Verdict};
 use netpolicy::floor::Surroundings;
-use netpolicy::policy::Expectation;
+use netpolicy::headroom;
+use netpolicy::policy::{Expectation, Layer, Policy};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde::Serialize;
 
@@ -45,22 +46,9 @@ pub(crate) fn test(args: &TestArgs) -> Result<u8, Failure> {
         deny: args.policy.deny.clone(),
         gitlab: args.policy.gitlab.clone(),
     };
-    let policy = load_for(&policy, args.network)?.policy;
-    let tests = policy.tests.clone();
-    let surroundings = Surroundings { virtual_range: policy.dns.virtual_range, ..Surroundings::default() };
-    let decider = Decider::new(policy);
-    let today = crate::host::clock::today();
-    let outcomes: Vec<Outcome> = tests
-        .iter()
-        .map(|test| {
-            let endpoint = &test.endpoint;
-            let question = Question {
-                transport: endpoint.transport,
-                ..Question::about(&endpoint.target, today).port(endpoint.port)
-            };
-            outcome(test, &decider.decide(&surroundings, &question))
-        })
-        .collect();
+    let policy = load_for(&policy, &args.layers, args.network)?.policy;
+    warn_of_empty_tests(&policy);
+    let outcomes = outcomes(policy);
     if outcomes.is_empty() {
         return Err(Failure::new(COULD_NOT_TELL, "the policies hold no tests")
             .hint("add `tests: [{allow: https://gitlab.com/}]`, or name the file that has them"));
@@ -77,6 +65,40 @@ pub(crate) fn test(args: &TestArgs) -> Result<u8, Failure> {
         print(&tap(&outcomes))?;
     }
     Ok(if outcomes.iter().all(|outcome| outcome.ok) { ALL_HOLD } else { ONE_FAILS })
+}
+
+/// Asks about the target of every test.
+fn outcomes(policy: Policy) -> Vec<Outcome> {
+    let tests = policy.tests.clone();
+    let surroundings = Surroundings { virtual_range: policy.dns.virtual_range, ..Surroundings::default() };
+    let decider = Decider::new(policy);
+    let today = crate::host::clock::today();
+    let judge = |test: &Expectation| {
+        let endpoint = &test.endpoint;
+        let question = Question {
+            transport: endpoint.transport,
+            ..Question::about(&endpoint.target, today).port(endpoint.port)
+        };
+        if test.assumed {
+            // A project has no ceiling of its own: what holds it is asked of the layer above.
+            let layer = test.origin.layer.min(Layer::Run);
+            headroom::as_if_permitted(decider.policy(), &surroundings, &question, layer)
+        } else {
+            decider.decide(&surroundings, &question)
+        }
+    };
+    tests.iter().map(|test| outcome(test, &judge(test))).collect()
+}
+
+/// Says so where `deny` tests cannot fail: a policy without permissions refuses everything.
+fn warn_of_empty_tests(policy: &Policy) {
+    let says_deny = policy.tests.iter().any(|test| !test.allow && !test.assumed);
+    if says_deny && policy.allow.is_empty() && !policy.network_observed {
+        crate::term::talk_lines(
+            "note: nothing is permitted, so that every `deny` test holds; `never: TARGET` asks whether a weaker layer \
+             could permit it\n",
+        );
+    }
 }
 
 fn outcome(test: &Expectation, verdict: &Verdict) -> Outcome {

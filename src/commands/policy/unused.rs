@@ -64,9 +64,19 @@ pub(crate) async fn unused(engine_host: Option<&str>, args: UnusedArgs) -> Resul
         term::print_json(&json!({"runs": args.sources, "rules": rules, "unused": unused}))?;
     } else {
         term::print(&unused.iter().map(|rule| format!("{}\n", named(rule))).collect::<String>())?;
-        term::talk(format_args!("{} of {rules} rules were needed by no run", unused.len()));
+        term::talk(summary(unused.len(), rules));
     }
     Ok(if unused.is_empty() { 0 } else { NOT_NEEDED })
+}
+
+fn summary(unused: usize, rules: usize) -> String {
+    match (unused, rules) {
+        (_, 0) => "the policy has no rule".to_owned(),
+        (0, 1) => "the one rule was needed".to_owned(),
+        (0, _) => format!("all {rules} rules were needed"),
+        (1, _) => format!("1 of {rules} rules was not needed"),
+        _ => format!("{unused} of {rules} rules were not needed"),
+    }
 }
 
 /// Warns where a run began with another policy: its files were changed since, or the machine's.

@@ -81,7 +81,7 @@ fn check_digest(policy: &Policy, expected: Option<&str>) -> Result<(), Failure> 
             COULD_NOT_RUN,
             format!("the policy is {digest}, not {expected} (--expect-digest)"),
         )
-        .hint("see what changed: ringfence policy show, ringfence policy diff")),
+        .hint("look at it with the same options: ringfence policy show --project DIR")),
         _ => Ok(()),
     }
 }

@@ -62,6 +62,14 @@ pub(crate) async fn trust(engine: Option<&str>, args: &TrustArgs) -> Result<u8, 
         );
         return Ok(0);
     }
+    if let Some(looked) = looked.as_ref().filter(|_| flow.is_none() && now.files.is_empty()) {
+        term::talk_lines(looked.summary(None));
+        return Err(Failure::new(
+            COULD_NOT_RUN,
+            "nothing was approved: the project has nothing else to approve",
+        )
+        .hint("put right what is named above, then `ringfence trust` again"));
+    }
     let earlier = before.as_ref().map(|approval| policy_of(&approval.files));
     let earlier_flow = before.as_ref().and_then(|approval| approval.flow.as_ref());
     // What is permitted comes last: a long script must not scroll it away.

@@ -1,7 +1,6 @@
 //! Looking through a directory that an agent may write, before the run and after it: for
 //! repositories, and for files that run code later.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,13 +11,15 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Access, AtFlags, FileType, Stat};
 use rustix::io::Errno;
 
-use super::kinds::{GITS, Kinds};
+use super::kinds::{FolderKind, GITS, Kinds};
+use super::listing::ListingBytes;
 use super::record::{Digest, digest};
 use super::remembered::Remembered;
 use super::signs::{Before, Signs};
 use super::{lifecycle, place, through};
 use crate::host::at;
-use crate::host::walk::{Bounds, Entry, Walked, walk};
+use crate::host::walk::{Bounds, Entry, Visitor, Walked, walk_side_by_side};
+use crate::host::work_queue::workers;
 use crate::workspace::held;
 
 const BOUNDS: Bounds = Bounds { depth: 200, entries: 3_000_000, time: Duration::from_secs(20) };
@@ -74,59 +75,38 @@ pub(crate) struct ScanResult {
     pub(crate) unseen: Vec<String>,
     /// Links in the place of files that run code, or of folders that may hold some.
     pub(crate) links: Vec<PathBuf>,
+    /// All files, and when each was changed; not after the agent.
+    pub(crate) listing: ListingBytes,
 }
 
-/// Looks through the directory.
+/// Looks through the directory, once, with as many workers as the machine is worth.
 pub(crate) fn find(root: BorrowedFd<'_>, look: Look<'_>) -> std::io::Result<ScanResult> {
     // Anew: a copy of the descriptor would go on where the last look ended.
     let root = held::reopen_directory(root)?;
-    let mut found = ScanResult::default();
     let stat = rustix::fs::fstat(&root)?;
-    let (at, owner) = (look.at.unwrap_or(Path::new("/")), (stat.st_uid, stat.st_gid));
+    let finders = (0..workers()).map(|_| Finder::new(root.as_fd(), &stat, look)).collect();
+    let (walked, finders) = walk_side_by_side(held::reopen_directory(root.as_fd())?, BOUNDS, finders)?;
+    let mut found = ScanResult::default();
     found.signs.root(&stat, look.signs);
-    let last = RefCell::new(PathBuf::new());
-    let hidden = RefCell::new(Vec::new());
-    let walked = walk(
-        held::reopen_directory(root.as_fd())?,
-        BOUNDS,
-        |entry| {
-            if entry.kind() == FileType::Directory {
-                let path = entry.path();
-                if path.components().count() >= BOUNDS.depth {
-                    hidden.borrow_mut().push(path.clone());
-                }
-                if look.after {
-                    // Where that fails, the folder is hidden.
-                    if at::lacks_rights(entry.stat) {
-                        let _ = at::unlock(entry.here, OsStr::from_bytes(entry.name.to_bytes()));
-                    }
-                }
-                *last.borrow_mut() = path;
-            }
-            found.signs.take_in(entry, at, owner, look.signs);
-            found.take_in(entry, look.hooks);
-        },
-        |stat| {
-            let path = last.borrow().clone();
-            // Where this user cannot go, git does not go for them. What is one's own can be opened
-            // by everybody who is oneself.
-            let own = stat.st_uid == rustix::process::geteuid().as_raw();
-            let enters = || {
-                rustix::fs::accessat(&root, &path, Access::EXEC_OK, AtFlags::EACCESS) != Err(Errno::ACCESS)
-            };
-            if own || enters() {
-                hidden.borrow_mut().push(path);
-            }
-        },
-    )?;
-    hidden.into_inner().iter().for_each(|path| found.unseen(&path.to_string_lossy()));
-    if walked == Walked::CutShort && found.unseen.is_empty() {
-        found.unseen("what is behind its first 3,000,000 files, or 20 seconds");
+    let mut hidden = Vec::new();
+    for finder in finders {
+        found.append(finder.found);
+        hidden.extend(finder.hidden);
+    }
+    // The order of the workers says nothing.
+    hidden.sort();
+    hidden.iter().for_each(|path| found.unseen(&path.to_string_lossy()));
+    if walked == Walked::CutShort {
+        found.listing.is_part();
+        if found.unseen.is_empty() {
+            found.unseen("what is behind its first 3,000,000 files, or 20 seconds");
+        }
     }
     found.repositories.extend_from_slice(look.known);
     found.repositories.sort();
     found.repositories.dedup();
     found.gitfiles.sort();
+    found.links.sort();
     found.hooks(root.as_fd(), &look.known.iter().collect());
     for link in std::mem::take(&mut found.links) {
         through::read(root.as_fd(), &link, LARGEST, |path, kind, print| {
@@ -136,8 +116,96 @@ pub(crate) fn find(root: BorrowedFd<'_>, look: Look<'_>) -> std::io::Result<Scan
     Ok(found)
 }
 
+/// One worker of a search, and the part of the directory that it has seen.
+struct Finder<'a> {
+    root: BorrowedFd<'a>,
+    look: Look<'a>,
+    at: &'a Path,
+    owner: (u32, u32),
+    /// The folder of the last entry, and what that says of the files in it.
+    folder: (PathBuf, FolderKind),
+    found: ScanResult,
+    /// Folders that could not be looked through, and may hold repositories.
+    hidden: Vec<PathBuf>,
+}
+
+impl<'a> Finder<'a> {
+    fn new(root: BorrowedFd<'a>, stat: &Stat, look: Look<'a>) -> Finder<'a> {
+        Finder {
+            root,
+            look,
+            at: look.at.unwrap_or(Path::new("/")),
+            owner: (stat.st_uid, stat.st_gid),
+            folder: (PathBuf::new(), Kinds::get().of_folder(Path::new(""))),
+            found: ScanResult::default(),
+            hidden: Vec::new(),
+        }
+    }
+}
+
+impl Visitor for Finder<'_> {
+    fn visit(&mut self, entry: &Entry<'_>) {
+        let path = entry.path();
+        if entry.kind() == FileType::Directory {
+            if path.components().count() >= BOUNDS.depth {
+                self.hidden.push(path.clone());
+            }
+            // Where that fails, the folder is hidden.
+            if self.look.after && at::lacks_rights(entry.stat) {
+                let _ = at::unlock(entry.here, OsStr::from_bytes(entry.name.to_bytes()));
+            }
+        } else if self.folder.0 != entry.folder {
+            self.folder = (entry.folder.to_owned(), Kinds::get().of_folder(entry.folder));
+        }
+        self.found.signs.take_in((entry, &path), self.at, self.owner, self.look.signs);
+        if !self.look.after {
+            self.found.listing.take_in(entry, &path);
+        }
+        self.found.take_in((entry, path), self.folder.1, self.look.hooks);
+    }
+
+    fn hidden(&mut self, directory: &Entry<'_>) {
+        let path = directory.path();
+        // Where this user cannot go, git does not go for them. What is one's own can be opened by
+        // everybody who is oneself.
+        let own = directory.stat.st_uid == rustix::process::geteuid().as_raw();
+        let enters = || {
+            rustix::fs::accessat(self.root, &path, Access::EXEC_OK, AtFlags::EACCESS) != Err(Errno::ACCESS)
+        };
+        if own || enters() {
+            self.hidden.push(path);
+        }
+    }
+}
+
 impl ScanResult {
-    fn take_in(&mut self, entry: &Entry<'_>, hooks: &[PathBuf]) {
+    /// Takes in what another worker found.
+    fn append(&mut self, other: ScanResult) {
+        other.repositories.into_iter().for_each(|path| self.repository(path));
+        other.gitfiles.into_iter().for_each(|path| self.gitfile(path));
+        other.unseen.iter().for_each(|what| self.unseen(what));
+        let room = MOST.saturating_sub(self.links.len());
+        self.links.extend(other.links.into_iter().take(room));
+        self.risky.append(other.risky);
+        self.signs.append(other.signs);
+        self.listing.append(other.listing);
+    }
+
+    fn repository(&mut self, path: PathBuf) {
+        match self.repositories.len() < MOST {
+            true => self.repositories.push(path),
+            false => self.unseen(&path.to_string_lossy()),
+        }
+    }
+
+    fn gitfile(&mut self, path: PathBuf) {
+        match self.gitfiles.len() < MOST {
+            true => self.gitfiles.push(path),
+            false => self.unseen(&path.to_string_lossy()),
+        }
+    }
+
+    fn take_in(&mut self, (entry, path): (&Entry<'_>, PathBuf), folder: FolderKind, hooks: &[PathBuf]) {
         let kind = entry.kind();
         let has = |name: &CStr| rustix::fs::statat(entry.here, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
         // In any case: whether `head` is HEAD too, the file system says. git asks for no more than
@@ -145,31 +213,21 @@ impl ScanResult {
         let is_head = entry.name.to_bytes().eq_ignore_ascii_case(b"head") && has(c"HEAD");
         let leads = is_head && has(c"commondir");
         if kind != FileType::Directory && is_head && ((has(c"objects") && has(c"refs")) || leads) {
-            let folder = entry.path().parent().map(Path::to_owned).unwrap_or_default();
             // Of what it leads to git reads the configuration and the hooks, without asking for a
             // HEAD there.
-            let common = leads.then(|| common(entry.here, &folder)).flatten();
-            for repository in [Some(folder), common].into_iter().flatten() {
-                match self.repositories.len() < MOST {
-                    true => self.repositories.push(repository),
-                    false => self.unseen(&repository.to_string_lossy()),
-                }
-            }
+            let common = leads.then(|| common(entry.here, entry.folder)).flatten();
+            self.repository(entry.folder.to_owned());
+            common.into_iter().for_each(|common| self.repository(common));
             return;
         }
         if entry.name.to_bytes().eq_ignore_ascii_case(b".git") && kind != FileType::Directory {
-            match self.gitfiles.len() < MOST {
-                true => self.gitfiles.push(entry.path()),
-                false => self.unseen(&entry.path().to_string_lossy()),
-            }
-            return;
+            return self.gitfile(path);
         }
         if kind != FileType::RegularFile && kind != FileType::Symlink {
             return;
         }
-        let path = entry.path();
         let is_gits = || hooks.iter().any(|hooks| path.starts_with(hooks)) || is_gits(entry, &path);
-        let named = Kinds::get().of(&path).or_else(|| is_gits().then_some(GITS));
+        let named = Kinds::get().in_folder(folder, &path).or_else(|| is_gits().then_some(GITS));
         if kind == FileType::Symlink {
             let kind = named.or_else(|| Kinds::get().below(&path));
             if let (Some(kind), Some(print)) = (kind, print(entry.here, entry.name, entry.stat, &path)) {

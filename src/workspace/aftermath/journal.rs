@@ -23,6 +23,7 @@ use rustix::io::Errno;
 use self::others::{apart, inherit, others, readable, still_at_work};
 use super::find::{Look, ScanResult, find};
 use super::gitdir;
+use super::listing::ListingBytes;
 use super::pin::pins;
 use super::record::{Bytes, FORM, Journal, Root, Tree};
 use super::report::SettleReport;
@@ -83,7 +84,7 @@ impl Aftermath {
             return Err(Failure::new(COULD_NOT_RUN, what).hint("set XDG_STATE_HOME to a place outside of it"));
         }
         let mut others = readable(&folder)?;
-        let (mut roots, mut opened) = (Vec::new(), Vec::new());
+        let (mut roots, mut opened, mut listings) = (Vec::new(), Vec::new(), Vec::new());
         for bind in writable {
             let cannot = |error: io::Error| {
                 Failure::new(COULD_NOT_RUN, format!("cannot look through {}", bind.source.display()))
@@ -115,6 +116,9 @@ impl Aftermath {
                 git: gitdir::facts(open.as_fd(), &found, &trees_apart(&trees)).map_err(cannot)?,
                 trees,
             };
+            // Of a repository that lies elsewhere no files are listed.
+            let listing = if root.trees.is_empty() { found.listing } else { ListingBytes::default() };
+            listings.push(listing.bytes());
             roots.push(root);
             opened.push(open);
         }
@@ -122,7 +126,7 @@ impl Aftermath {
         let _turn = turn(&folder)?;
         others.extend(readable(&folder)?);
         apart(&roots, &others)?;
-        run_record::begin(id, name, masks, &roots, &opened)?;
+        run_record::begin(id, name, masks, &roots, &listings)?;
         roots.iter_mut().for_each(|root| inherit(root, &others));
         let journal = Journal {
             form: FORM,

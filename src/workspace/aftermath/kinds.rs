@@ -100,6 +100,14 @@ const VENDORED: [&str; 22] = [
     ".cache",
 ];
 
+/// The kind that every file of a folder has by its place.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct FolderKind {
+    /// The first line of the list by which every file counts, and its pattern.
+    tree: Option<(usize, usize)>,
+    is_vendored: bool,
+}
+
 /// Patterns, and of each the line and its own number.
 type Patterns = (GlobSet, Vec<(usize, usize)>);
 
@@ -148,17 +156,30 @@ impl Kinds {
 
     /// Classifies a file by its path below the root. Returns nothing for a file that runs no code.
     pub(crate) fn of(&self, path: &Path) -> Option<Kind> {
-        let path = folded(path);
+        self.in_folder(self.of_folder(path.parent().unwrap_or(Path::new(""))), path)
+    }
+
+    /// Classifies a folder, for the files that lie in it.
+    pub(crate) fn of_folder(&self, folder: &Path) -> FolderKind {
+        // Names are folded as those of a path: the last one is no file's.
+        let path = folder.join("file");
+        let path = folded(&path);
         let path = Path::new(path.as_ref());
         let (set, places) = &self.trees;
         let above = path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
         let trees = above.flat_map(|folder| set.matches(folder)).map(|index| places[index]);
+        FolderKind { tree: trees.min(), is_vendored: is_vendored(path) }
+    }
+
+    /// Classifies a file by its path, and by what its folder is.
+    pub(crate) fn in_folder(&self, folder: FolderKind, path: &Path) -> Option<Kind> {
+        let path = folded(path);
         let (set, places) = &self.files;
-        let files = set.matches(path).into_iter().map(|index| places[index]);
-        let (place, pattern) = trees.chain(files).min()?;
+        let files = set.matches(path.as_ref()).into_iter().map(|index| places[index]);
+        let (place, pattern) = folder.tree.into_iter().chain(files).min()?;
         let kind = Kind { pattern, ..self.lines[place] };
         // What is built from fetched packages is no more than any other file there.
-        (kind.tier != Tier::Build || !is_vendored(path)).then_some(kind)
+        (kind.tier != Tier::Build || !folder.is_vendored).then_some(kind)
     }
 
     /// Returns the most direct kind that a file below a folder of this name can be: a link in the

@@ -6,18 +6,22 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Stat};
 
-use crate::host::walk::{Bounds, Walked, walk};
+use crate::host::walk::{Bounds, Entry, Walked, walk};
 use crate::workspace::held;
 
-const BOUNDS: Bounds = Bounds { depth: 200, entries: 1_000_000, time: Duration::from_secs(20) };
+const BOUNDS: Bounds = Bounds { depth: 200, entries: MOST, time: Duration::from_secs(20) };
+/// The most files that are listed.
+const MOST: u64 = 1_000_000;
+/// The first words of a listing that is complete, and of another.
+const HEADS: [&[u8]; 2] = [b"whole\0", b"part\0"];
 
 /// The files of a directory; what lies below a folder `.git` is not among them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,21 +33,14 @@ pub(crate) struct Listing {
 }
 
 /// Lists what is below `root`, open.
-#[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "the types differ between systems")]
 pub(crate) fn list(root: BorrowedFd<'_>) -> io::Result<Listing> {
     let mut listing = Listing::default();
     let walked = walk(
         held::reopen_directory(root)?,
         BOUNDS,
         |entry| {
-            if entry.kind() == FileType::Directory {
-                return;
-            }
-            let path = entry.path();
-            let is_gits = path.parent().is_some_and(|folder| folder.iter().any(|part| part == ".git"));
-            if !is_gits {
-                let changed = (entry.stat.st_ctime as i64, entry.stat.st_ctime_nsec as i64);
-                listing.files.insert(path, changed);
+            if is_listed(entry) {
+                listing.files.insert(entry.path(), changed(entry.stat));
             }
         },
         |_| {},
@@ -52,18 +49,65 @@ pub(crate) fn list(root: BorrowedFd<'_>) -> io::Result<Listing> {
     Ok(listing)
 }
 
-impl Listing {
-    /// Writes the listing as bytes: a first word, then a time and a path for each file.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        let mut bytes = if self.whole { b"whole\0".to_vec() } else { b"part\0".to_vec() };
-        for (path, (seconds, part)) in &self.files {
-            bytes.extend_from_slice(format!("{seconds}.{part} ").as_bytes());
-            bytes.extend_from_slice(path.as_os_str().as_bytes());
-            bytes.push(0);
+/// Tells whether an entry is part of a listing.
+fn is_listed(entry: &Entry<'_>) -> bool {
+    entry.kind() != FileType::Directory && !entry.folder.iter().any(|part| part == ".git")
+}
+
+/// Returns the time of a file's last change.
+#[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "the types differ between systems")]
+fn changed(stat: &Stat) -> (i64, i64) {
+    (stat.st_ctime as i64, stat.st_ctime_nsec as i64)
+}
+
+/// A listing as bytes, made during a walk: a first word, then a time and a path for each file, in
+/// no order.
+#[derive(Debug, Default)]
+pub(crate) struct ListingBytes {
+    files: Vec<u8>,
+    count: u64,
+    is_part: bool,
+}
+
+impl ListingBytes {
+    /// Takes in an entry, with its path.
+    pub(crate) fn take_in(&mut self, entry: &Entry<'_>, path: &Path) {
+        if !is_listed(entry) {
+            return;
         }
-        bytes
+        if self.count == MOST {
+            return self.is_part();
+        }
+        self.count += 1;
+        let (seconds, part) = changed(entry.stat);
+        // Writing into memory does not fail.
+        let _ = write!(self.files, "{seconds}.{part} ");
+        self.files.extend_from_slice(path.as_os_str().as_bytes());
+        self.files.push(0);
     }
 
+    /// Notes that there are files that are not listed.
+    pub(crate) fn is_part(&mut self) {
+        self.is_part = true;
+    }
+
+    /// Takes in the files of another part of the directory.
+    pub(crate) fn append(&mut self, other: ListingBytes) {
+        self.is_part |= other.is_part;
+        if self.count + other.count > MOST {
+            return self.is_part();
+        }
+        self.count += other.count;
+        self.files.extend_from_slice(&other.files);
+    }
+
+    /// Returns the bytes.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        [HEADS[usize::from(self.is_part)], &self.files].concat()
+    }
+}
+
+impl Listing {
     /// Reads those bytes.
     pub(crate) fn read(bytes: &[u8]) -> Option<Listing> {
         let mut lines = bytes.split(|byte| *byte == 0);
@@ -83,6 +127,7 @@ impl Listing {
 mod tests {
     use std::os::fd::AsFd;
 
+    use super::super::find::{Look, find};
     use super::*;
 
     #[test]
@@ -94,9 +139,12 @@ mod tests {
         }
         let root = std::fs::File::open(dir.path()).unwrap();
         let listing = list(root.as_fd()).unwrap();
+        let bytes = find(root.as_fd(), Look::default()).unwrap().listing.bytes();
         let paths: Vec<_> = listing.files.keys().filter_map(|path| path.to_str()).collect();
         assert_eq!(paths, [".gitignore", "a b", "d/\n"]);
-        assert_eq!(Listing::read(&listing.bytes()), Some(listing));
+        assert_eq!(Listing::read(&bytes), Some(listing));
+        let empty = ListingBytes::default().bytes();
+        assert_eq!(Listing::read(&empty), Some(Listing { whole: true, ..Listing::default() }));
         assert_eq!(Listing::read(b"whole\0x a\0"), None);
     }
 }

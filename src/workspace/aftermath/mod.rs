@@ -21,6 +21,9 @@ mod lfs;
 mod lifecycle;
 pub(crate) mod list;
 pub(crate) mod listing;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod listings_tests;
 mod names;
 mod pin;
 pub(crate) mod place;

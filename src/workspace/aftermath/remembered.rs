@@ -33,6 +33,14 @@ impl Remembered {
         }
     }
 
+    /// Takes in the files of another part of the directory.
+    pub(crate) fn append(&mut self, other: Remembered) {
+        for (tier, more) in other.forgotten {
+            *self.forgotten.entry(tier).or_default() += more;
+        }
+        other.all.into_iter().for_each(|(path, (kind, print))| self.insert(path, kind, print));
+    }
+
     /// Keeps the half that is most likely to run.
     fn forget(&mut self) {
         let all = std::mem::take(&mut self.all);

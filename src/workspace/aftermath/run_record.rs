@@ -6,14 +6,13 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::gitdir::Facts;
-use super::listing::{Listing, list};
+use super::listing::Listing;
 use super::record::{Bytes, Root, Tree};
 use super::report::SettleReport;
 use crate::host::clock::unix_seconds;
@@ -93,26 +92,22 @@ fn blob_name(text: &[u8], digits: usize) -> String {
     }
 }
 
-/// Writes down what there is before the agent starts.
+/// Writes down what there is before the agent starts, and the files of each root.
 pub(super) fn begin(
     id: WorkflowId,
     name: Option<&str>,
     masks: &[Plan],
     roots: &[Root],
-    opened: &[OwnedFd],
+    listings: &[Vec<u8>],
 ) -> Result<(), Failure> {
     let folder = state::folder("reviews")?;
     forget_old(&folder);
     let cannot = |path: &Path, error: &io::Error| {
         Failure::new(COULD_NOT_RUN, format!("cannot write {}", path.display())).caused_by(error)
     };
-    for (number, (root, open)) in roots.iter().zip(opened).enumerate() {
+    for (number, listing) in listings.iter().enumerate() {
         let path = files_of(&folder, id, number);
-        let listing = match root.trees.is_empty() {
-            true => list(open.as_fd()).map_err(|error| cannot(&root.path.path(), &error))?,
-            false => Listing { whole: true, ..Listing::default() },
-        };
-        write(&folder, &path, &listing.bytes()).map_err(|error| cannot(&path, &error))?;
+        write(&folder, &path, listing).map_err(|error| cannot(&path, &error))?;
     }
     let stand_ins = |root: &Root| {
         // The covers of a working tree are also those of its repository that lies elsewhere.

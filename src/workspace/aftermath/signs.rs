@@ -4,7 +4,7 @@
 //! Of what was there before, digests are kept: what a person has is not told, and a large project's
 //! record stays small.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::{CStr, OsStr};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -100,7 +100,7 @@ impl Sign {
 }
 
 /// Digests of what was there before a run.
-pub(crate) type Before = BTreeSet<[u8; LENGTH]>;
+pub(crate) type Before = HashSet<[u8; LENGTH]>;
 
 /// Reads digests from a record's bytes.
 pub(crate) fn before(bytes: &[u8]) -> Before {
@@ -124,21 +124,20 @@ pub(crate) struct NewSigns {
 }
 
 impl Signs {
-    /// Takes in an entry of a directory that belongs to `owner` and lies at `at`.
+    /// Takes in an entry, with its path, of a directory that belongs to `owner` and lies at `at`.
     pub(super) fn take_in(
         &mut self,
-        entry: &Entry<'_>,
+        (entry, path): (&Entry<'_>, &Path),
         at: &Path,
         owner: (u32, u32),
         before: Option<&Before>,
     ) {
-        let path = entry.path();
-        let mut signs = of(entry.stat, owner, &path);
+        let mut signs = of(entry.stat, owner, path);
         if entry.kind() == FileType::Symlink
             && let Ok(target) = rustix::fs::readlinkat(entry.here, entry.name, Vec::new())
         {
             let target = Path::new(OsStr::from_bytes(target.as_bytes()));
-            if leads_out(at, &path, target) {
+            if leads_out(at, path, target) {
                 signs.push((Sign::Link, exact(target)));
             }
         }
@@ -147,41 +146,46 @@ impl Signs {
         // when it can.
         signs.retain(|(sign, _)| {
             *sign != Sign::Runs
-                || before.is_some_and(|before| before.contains(&digest(Sign::Plain, &path, "")))
+                || before.is_some_and(|before| before.contains(&digest(Sign::Plain, path, "")))
                     && is_program(entry.here, entry.name)
         });
         self.compare(path, entry.kind(), signs, before);
     }
 
+    /// Takes in the signs of another part of the directory.
+    pub(super) fn append(&mut self, other: Signs) {
+        let room = (MOST_BEFORE * LENGTH).saturating_sub(self.seen.len());
+        self.seen.extend_from_slice(&other.seen[..other.seen.len().min(room)]);
+        let NewSigns { all, beyond } = other.told;
+        for (sign, paths) in all {
+            paths.into_iter().for_each(|(path, what)| self.told.add(sign, path, what));
+        }
+        beyond.into_iter().for_each(|(sign, more)| *self.told.beyond.entry(sign).or_default() += more);
+    }
+
     /// Compares the directory itself with its state before.
     pub(crate) fn root(&mut self, stat: &Stat, before: Option<&Before>) {
         let owner = (stat.st_uid, stat.st_gid);
-        self.compare(PathBuf::from("."), FileType::Directory, of(stat, owner, Path::new(".")), before);
+        self.compare(Path::new("."), FileType::Directory, of(stat, owner, Path::new(".")), before);
     }
 
-    fn compare(
-        &mut self,
-        path: PathBuf,
-        kind: FileType,
-        signs: Vec<(Sign, String)>,
-        before: Option<&Before>,
-    ) {
+    fn compare(&mut self, path: &Path, kind: FileType, signs: Vec<(Sign, String)>, before: Option<&Before>) {
         let Some(before) = before else {
             for (sign, what) in &signs {
                 if self.seen.len() < MOST_BEFORE * LENGTH {
-                    self.seen.extend(digest(*sign, &path, what));
+                    self.seen.extend(digest(*sign, path, what));
                 }
             }
             return;
         };
         let is_private = signs.iter().any(|(sign, _)| *sign == Sign::Private);
-        let was_private = || before.contains(&digest(Sign::Private, &path, ""));
+        let was_private = || before.contains(&digest(Sign::Private, path, ""));
         if kind != FileType::Symlink && !is_private && was_private() {
-            self.told.add(Sign::Opened, path.clone(), String::new());
+            self.told.add(Sign::Opened, path.to_owned(), String::new());
         }
         for (sign, what) in signs {
-            if !matches!(sign, Sign::Private | Sign::Plain) && !before.contains(&digest(sign, &path, &what)) {
-                self.told.add(sign, path.clone(), what);
+            if !matches!(sign, Sign::Private | Sign::Plain) && !before.contains(&digest(sign, path, &what)) {
+                self.told.add(sign, path.to_owned(), what);
             }
         }
     }

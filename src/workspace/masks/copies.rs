@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use regex::{Regex, RegexBuilder};
+use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
 /// A copy of a copy of a copy is known.
 const ROUNDS: usize = 3;
@@ -30,13 +30,18 @@ const FORMS: &[&str] = &[
 
 /// Returns the paths of which this may be a copy.
 pub(super) fn originals(path: &Path) -> Vec<PathBuf> {
-    static PATTERNS: OnceLock<Vec<Regex>> = OnceLock::new();
-    let patterns = PATTERNS.get_or_init(|| {
+    static PATTERNS: OnceLock<(RegexSet, Vec<Regex>)> = OnceLock::new();
+    let (any, patterns) = PATTERNS.get_or_init(|| {
         let regex = |pattern: &&str| RegexBuilder::new(pattern).case_insensitive(true).build();
-        let built: Result<_, _> = FORMS.iter().map(regex).collect();
+        let all = RegexSetBuilder::new(FORMS).case_insensitive(true).build();
+        let built = all.and_then(|all| Ok((all, FORMS.iter().map(regex).collect::<Result<_, _>>()?)));
         built.unwrap_or_else(|error| unreachable!("tests compile these: {error}"))
     });
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Vec::new() };
+    // Few files are copies.
+    if !any.is_match(name) {
+        return Vec::new();
+    }
     let mut found: Vec<String> = Vec::new();
     let mut round = vec![name.to_owned()];
     for _ in 0..ROUNDS {

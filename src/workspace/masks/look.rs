@@ -5,12 +5,13 @@
 //! ```
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::git::{self, Store};
@@ -27,6 +28,9 @@ use crate::workspace::secrets::{Finding, Rules};
 const LARGEST_TEXT: u64 = 8 << 20;
 /// The largest file that is no text.
 const LARGEST_BINARY: u64 = 1 << 20;
+/// Room for one reading.
+const LEAST_ROOM: usize = 32;
+const MOST_ROOM: usize = 256 << 10;
 /// A file is no text when it has a zero byte here.
 pub(super) const HEAD: usize = 8 << 10;
 
@@ -75,11 +79,25 @@ pub(super) enum Look {
     Cover(With, Vec<Why>),
 }
 
+/// An open file, as it was when it was opened.
+pub(super) struct Opened {
+    pub(super) file: File,
+    pub(super) mark: Mark,
+    /// Number of bytes.
+    size: u64,
+}
+
+impl Opened {
+    pub(super) fn of(file: File, stat: &Stat) -> Opened {
+        Opened { file, mark: Mark::of(stat), size: u64::try_from(stat.st_size).unwrap_or(u64::MAX) }
+    }
+}
+
 impl Eye<'_> {
     /// Opens a file, and never a link, a FIFO or a device. A folder on the way that another agent
     /// swaps for a link meanwhile would lead to files of this machine, whose copies the agent would
     /// get.
-    pub(super) fn open(&self, path: &Path) -> std::io::Result<(std::fs::File, Mark)> {
+    pub(super) fn open(&self, path: &Path) -> std::io::Result<Opened> {
         open(self.root.as_fd(), path)
     }
 
@@ -99,10 +117,10 @@ impl Eye<'_> {
         let threads = std::thread::available_parallelism().map_or(2, usize::from).min(8);
         let next = AtomicUsize::new(0);
         let worker = || {
-            let mut looks = Vec::new();
+            let (mut looks, mut text) = (Vec::new(), Vec::new());
             loop {
                 let Some(index) = waiting.get(next.fetch_add(1, Ordering::Relaxed)) else { return looks };
-                looks.push((*index, self.look_at(&candidates[*index]).0));
+                looks.push((*index, self.look_at(&candidates[*index], &mut text).0));
             }
         };
         std::thread::scope(|scope| {
@@ -126,10 +144,11 @@ impl Eye<'_> {
         found: Differences,
     ) -> BTreeSet<PathBuf> {
         let Differences { mut moved, changed } = found;
+        let mut text = Vec::new();
         for (candidate, look) in candidates.iter().zip(looks) {
             let mut hides = matches!(look, Look::Cover(..));
             if let Some(now) = changed.get(&candidate.path) {
-                let (again, read) = self.look_at(candidate);
+                let (again, read) = self.look_at(candidate, &mut text);
                 hides |= matches!(again, Look::Cover(..));
                 let linked =
                     !candidate.mark.still(now) || read.is_some_and(|read| !candidate.mark.still(&read));
@@ -142,16 +161,18 @@ impl Eye<'_> {
         moved
     }
 
-    /// Looks at a file; its mark when it was opened.
-    fn look_at(&self, candidate: &Candidate) -> (Look, Option<Mark>) {
+    /// Looks at a file, by way of a buffer; its mark when it was opened.
+    fn look_at(&self, candidate: &Candidate, text: &mut Vec<u8>) -> (Look, Option<Mark>) {
         let why = |first: &Why| vec![first.clone()];
         if let Some((Treatment::Empty, first)) = &candidate.name {
             return (Look::Cover(With::Nothing, why(first)), None);
         }
         match self.open(&candidate.path) {
-            Ok((_, mark)) if mark.identity != candidate.mark.identity => (Look::Moved, None),
-            Ok((file, mark)) if !self.affords(candidate, &file) => (Look::BeyondBudget, Some(mark)),
-            Ok((mut file, mark)) => (read_and_judge(candidate, &mut file), Some(mark)),
+            Ok(Opened { mark, .. }) if mark.identity != candidate.mark.identity => (Look::Moved, None),
+            Ok(Opened { mark, size, .. }) if !self.affords(candidate, size) => {
+                (Look::BeyondBudget, Some(mark))
+            }
+            Ok(mut opened) => (read_and_judge(candidate, &mut opened, text), Some(opened.mark)),
             Err(error) => match error.kind() {
                 ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::Other => (Look::Moved, None),
                 _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => (Look::Moved, None),
@@ -164,23 +185,24 @@ impl Eye<'_> {
 impl Eye<'_> {
     /// Tells whether a file is read: always where its name says something, and else while the
     /// budget for contents lasts.
-    fn affords(&self, candidate: &Candidate, file: &std::fs::File) -> bool {
+    fn affords(&self, candidate: &Candidate, size: u64) -> bool {
         let Some(budget) = &self.budget else { return true };
-        let size = file.metadata().map_or(LARGEST_TEXT, |meta| meta.len().min(LARGEST_TEXT));
-        let take = |left: u64| left.checked_sub(size);
+        let take = |left: u64| left.checked_sub(size.min(LARGEST_TEXT));
         candidate.name.is_some() || budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 }
 
-pub(super) fn read_and_judge(candidate: &Candidate, file: &mut std::fs::File) -> Look {
+/// Reads a file into a buffer, and judges it.
+pub(super) fn read_and_judge(candidate: &Candidate, opened: &mut Opened, text: &mut Vec<u8>) -> Look {
+    let Opened { file, size, .. } = opened;
+    let size = *size;
     let why = |first: &Why| vec![first.clone()];
     let named = candidate.name.as_ref().filter(|(treatment, _)| *treatment != Treatment::Spare);
-    let size = file.metadata().map_or(u64::MAX, |meta| meta.len());
     if size > LARGEST_TEXT {
         return match named {
             Some((Treatment::Fixed, first)) => Look::Cover(With::Itself, why(first)),
             Some((_, first)) => Look::Cover(With::Nothing, vec![first.clone(), Why::Unclear]),
-            None => match head_is_text(file) {
+            None => match head_is_text(file, text) {
                 Ok(false) => Look::NotText,
                 Ok(true) => Look::TooLarge,
                 Err(_error) => Look::Cover(With::Nothing, vec![Why::Unreadable]),
@@ -192,30 +214,52 @@ pub(super) fn read_and_judge(candidate: &Candidate, file: &mut std::fs::File) ->
         None if candidate.within.cache => HEAD as u64,
         None => LARGEST_BINARY,
     };
-    let mut text = Vec::with_capacity(size as usize);
-    if let Err(_error) = read(file, &mut text, most) {
+    if let Err(_error) = read(file, size, text, most) {
         return Look::Cover(With::Nothing, vec![Why::Unreadable]);
     }
     if named.is_none() && text.len() < size as usize {
         return Look::NotText;
     }
-    judge(candidate, named, &text)
+    judge(candidate, named, text)
 }
 
-fn head_is_text(file: &mut std::fs::File) -> std::io::Result<bool> {
-    let mut head = Vec::with_capacity(HEAD);
-    file.take(HEAD as u64).read_to_end(&mut head)?;
+fn head_is_text(file: &mut File, head: &mut Vec<u8>) -> std::io::Result<bool> {
+    head.clear();
+    file.take(HEAD as u64).read_to_end(head)?;
     Ok(!head.contains(&0))
 }
 
-/// Reads a file; of one that is no text, and larger than `most`, only the beginning.
-fn read(file: &mut std::fs::File, text: &mut Vec<u8>, most: u64) -> std::io::Result<()> {
-    file.take(HEAD as u64).read_to_end(text)?;
-    if text.contains(&0) && file.metadata()?.len() > most {
+/// Reads a file of a size; of one that is no text, and larger than `most`, only the beginning.
+fn read(file: &mut File, size: u64, text: &mut Vec<u8>, most: u64) -> std::io::Result<()> {
+    text.clear();
+    if read_up_to(file, size, text, HEAD)? || (text.contains(&0) && size > most) {
         return Ok(());
     }
-    file.take(LARGEST_TEXT).read_to_end(text)?;
-    Ok(())
+    read_up_to(file, size, text, LARGEST_TEXT as usize).map(drop)
+}
+
+/// Reads so many bytes more of a file that had a size; tells whether it ended before. A file that
+/// gave as many bytes as it had, where there was room for more, is not asked again.
+fn read_up_to(file: &mut File, size: u64, text: &mut Vec<u8>, most: usize) -> std::io::Result<bool> {
+    let goal = text.len() + most;
+    while text.len() < goal {
+        let begun = text.len();
+        // One byte more than there should be.
+        let left = usize::try_from(size.saturating_add(1)).unwrap_or(goal).saturating_sub(begun);
+        let room = if left == 0 { MOST_ROOM } else { left.clamp(LEAST_ROOM, MOST_ROOM) };
+        let room = room.min(goal - begun);
+        text.resize(begun + room, 0);
+        let read = file.read(&mut text[begun..]);
+        text.truncate(begun + read.as_ref().map_or(0, |read| *read));
+        let read = match read {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        if read == 0 || (read < room && text.len() as u64 == size) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Returns what the text and the name say together.
@@ -318,11 +362,11 @@ pub(super) fn same_files(candidates: &[Candidate], looked: &[Look], covers: &mut
 }
 
 /// Opens a file below a folder, and never a link, a FIFO or a device.
-pub(super) fn open(root: BorrowedFd<'_>, path: &Path) -> std::io::Result<(std::fs::File, Mark)> {
+pub(super) fn open(root: BorrowedFd<'_>, path: &Path) -> std::io::Result<Opened> {
     let opened = open_below(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
     let stat = rustix::fs::fstat(&opened)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(std::io::Error::other("it is no file any more"));
     }
-    Ok((std::fs::File::from(opened), Mark::of(&stat)))
+    Ok(Opened::of(File::from(opened), &stat))
 }

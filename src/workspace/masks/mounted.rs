@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
-use super::look::{Candidate, Look, Within, read_and_judge};
+use super::look::{Candidate, Look, Opened, Within, read_and_judge};
 use super::names::Treatment;
 use super::snapshot::Mark;
 use super::walk::{Eye, by_name, patterns, plan_by};
@@ -141,7 +141,7 @@ fn check_file(bind: &Bind, wishes: &Wishes) -> Result<(), Failure> {
     let stat = rustix::fs::fstat(&opened).map_err(|error| cannot(&bind.source, &error.into()))?;
     let (path, name) = (without_root(&bind.source), name_of(bind, wishes)?);
     let candidate = Candidate { path, mark: Mark::of(&stat), name, within: Within::default() };
-    match judge_file(&candidate, File::from(opened)) {
+    match judge_file(&candidate, Opened::of(File::from(opened), &stat)) {
         Look::Cover(With::Itself, why) if bind.writable => Err(refusal(bind, "must not be changed", &why)),
         Look::Cover(with, why) if with != With::Itself => Err(refusal(bind, "is covered", &why)),
         Look::TooLarge => {
@@ -159,10 +159,10 @@ fn name_of(bind: &Bind, wishes: &Wishes) -> Result<Option<(Treatment, Why)>, Fai
     Ok(by_name(&patterns("mask", &wishes.mask)?, &wishes.mask, &here, std::iter::once(inside)))
 }
 
-fn judge_file(candidate: &Candidate, mut file: File) -> Look {
+fn judge_file(candidate: &Candidate, mut opened: Opened) -> Look {
     match &candidate.name {
         Some((Treatment::Empty, why)) => Look::Cover(With::Nothing, vec![why.clone()]),
-        _ => read_and_judge(candidate, &mut file),
+        _ => read_and_judge(candidate, &mut opened, &mut Vec::new()),
     }
 }
 

@@ -27,14 +27,16 @@
 //! moves within the project until the agent starts is found by the marks of what is covered: a file
 //! without a cover holds nothing, wherever it goes.
 //!
-//! The price is a second listing. It asks for every entry, on as many threads as the machine has,
-//! and reads no file.
+//! The price is a second listing. It asks for every entry, and reads no file. Several workers make
+//! both listings.
 
+use std::cmp::Ordering as CmpOrdering;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{AtFlags, Dir, FileType, OFlags, RawMode, Stat};
@@ -42,6 +44,7 @@ use rustix::io::Errno;
 
 use super::{Cover, report};
 use crate::host::at::open_below;
+use crate::host::work_queue::{WorkQueue, workers};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::workspace::held;
 use crate::workspace::mounts::Identity;
@@ -152,36 +155,43 @@ impl Snapshot {
     pub(crate) fn take(
         root: BorrowedFd<'_>,
         project: &Path,
-        skip: impl Fn(&Path) -> bool,
+        skip: impl Fn(&Path) -> bool + Sync,
     ) -> Result<Snapshot, Failure> {
-        let mut snapshot = Snapshot { folders: Vec::new(), moved: BTreeSet::new() };
-        let mut waiting: Vec<(PathBuf, Option<Identity>)> = vec![(PathBuf::new(), None)];
-        let mut entries = 0;
-        while let Some((path, expected)) = waiting.pop() {
-            let folder = match Folder::list(root, project, &path)? {
-                There::Folder(folder) => folder,
-                // No agent is given it.
-                There::Mount => continue,
-                There::Nothing => {
-                    snapshot.moved.insert(path);
-                    continue;
+        let entries = AtomicU64::new(0);
+        let queue = WorkQueue::new(workers(), (PathBuf::new(), None));
+        let look = |part: &mut Part, (path, expected): (PathBuf, Option<Identity>)| {
+            let folder = match part.list(root, project, path, expected) {
+                Ok(Some(folder)) => folder,
+                Ok(None) => return,
+                Err(failure) => {
+                    part.failure = Some(failure);
+                    return queue.end();
                 }
             };
-            if !folder.quiet || expected.is_some_and(|identity| identity != folder.mark.identity) {
-                snapshot.moved.insert(path);
-            }
-            entries += folder.entries.len() as u64;
-            if entries > MOST_ENTRIES {
-                return Err(too_many(project));
+            let more = folder.entries.len() as u64;
+            if entries.fetch_add(more, Ordering::Relaxed) + more > MOST_ENTRIES {
+                part.failure = Some(too_many(project));
+                return queue.end();
             }
             for entry in folder.entries.iter().filter(|entry| entry.kind == FileType::Directory) {
                 let below = folder.path.join(&entry.name);
                 if !skip(&below) {
-                    waiting.push((below, Some(entry.mark.identity)));
+                    queue.give((below, Some(entry.mark.identity)));
                 }
             }
-            snapshot.folders.push(folder);
+            part.folders.push(folder);
+        };
+        let parts = queue.run((0..workers()).map(|_| Part::default()).collect(), look);
+        let mut snapshot = Snapshot { folders: Vec::new(), moved: BTreeSet::new() };
+        for part in parts {
+            if let Some(failure) = part.failure {
+                return Err(failure);
+            }
+            snapshot.folders.extend(part.folders);
+            snapshot.moved.extend(part.moved);
         }
+        // The outer ones first, whichever worker had them.
+        snapshot.folders.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         Ok(snapshot)
     }
 
@@ -224,7 +234,8 @@ impl Snapshot {
     /// Returns the mark of what was listed at a path.
     pub(crate) fn mark(&self, path: &Path) -> Option<Mark> {
         let (above, name) = (path.parent()?, path.file_name()?);
-        let folder = self.folders.iter().find(|folder| folder.path == above)?;
+        let index = self.folders.binary_search_by(|folder| folder.path.as_path().cmp(above)).ok()?;
+        let folder = &self.folders[index];
         let index = folder.entries.binary_search_by(|entry| entry.name.as_os_str().cmp(name)).ok()?;
         Some(folder.entries[index].mark)
     }
@@ -272,6 +283,41 @@ fn tick() -> Option<(i64, i64)> {
     None
 }
 
+/// The folders that one worker has listed.
+#[derive(Default)]
+struct Part {
+    folders: Vec<Folder>,
+    /// Paths that were seen to move.
+    moved: BTreeSet<PathBuf>,
+    failure: Option<Failure>,
+}
+
+impl Part {
+    /// Lists a folder that was `expected` to be another one's entry; returns nothing where there is
+    /// none.
+    fn list(
+        &mut self,
+        root: BorrowedFd<'_>,
+        project: &Path,
+        path: PathBuf,
+        expected: Option<Identity>,
+    ) -> Result<Option<Folder>, Failure> {
+        let folder = match Folder::list(root, project, &path)? {
+            There::Folder(folder) => folder,
+            // No agent is given it.
+            There::Mount => return Ok(None),
+            There::Nothing => {
+                self.moved.insert(path);
+                return Ok(None);
+            }
+        };
+        if !folder.quiet || expected.is_some_and(|identity| identity != folder.mark.identity) {
+            self.moved.insert(path);
+        }
+        Ok(Some(folder))
+    }
+}
+
 /// The thing that has the path of a folder.
 enum There {
     /// The folder that was listed.
@@ -304,13 +350,14 @@ impl Folder {
         let opened = open_below(root, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK)?;
         let mark = Mark::of(&rustix::fs::fstat(&opened)?);
         let (mut entries, mut quiet) = (Vec::new(), true);
-        for listed in Dir::read_from(&opened)? {
-            let listed = listed?;
+        let mut dir = Dir::new(opened)?;
+        while let Some(listed) = dir.next() {
+            let (listed, opened) = (listed?, dir.fd()?);
             let name = listed.file_name();
             if name == c"." || name == c".." {
                 continue;
             }
-            match rustix::fs::statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW) {
+            match rustix::fs::statat(opened, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => entries.push(Listed {
                     name: OsStr::from_bytes(name.to_bytes()).to_owned(),
                     kind: FileType::from_raw_mode(stat.st_mode),
@@ -320,8 +367,8 @@ impl Folder {
                 Err(error) => return Err(error),
             }
         }
-        entries.sort_by(|one, other| one.name.cmp(&other.name));
-        let quiet = quiet && Mark::of(&rustix::fs::fstat(&opened)?).changed == mark.changed;
+        entries.sort_unstable_by(|one: &Listed, other| one.name.cmp(&other.name));
+        let quiet = quiet && Mark::of(&rustix::fs::fstat(dir.fd()?)?).changed == mark.changed;
         Ok(Folder { path: path.to_owned(), entries, mark, quiet })
     }
 
@@ -329,32 +376,49 @@ impl Folder {
     fn compare(&self, now: &Folder, found: &mut Differences) {
         let same =
             now.quiet && now.mark.identity == self.mark.identity && now.mark.changed == self.mark.changed;
-        let was: HashMap<&OsStr, &Listed> = self.entries.iter().map(|entry| (&*entry.name, entry)).collect();
         let mut moved = Vec::new();
-        let mut left = was.len();
-        for entry in &now.entries {
-            let before = was.get(&*entry.name);
-            left -= usize::from(before.is_some());
-            match before {
-                Some(before) if before.mark.identity == entry.mark.identity && before.kind == entry.kind => {
-                    if entry.kind == FileType::RegularFile && before.mark != entry.mark {
+        // Both are sorted by name.
+        let (mut was, mut is) = (self.entries.as_slice(), now.entries.as_slice());
+        loop {
+            let order = match (was.first(), is.first()) {
+                (None, None) => break,
+                (before, entry) => before
+                    .is_none()
+                    .cmp(&entry.is_none())
+                    .then_with(|| before.map(|before| &before.name).cmp(&entry.map(|entry| &entry.name))),
+            };
+            match order {
+                // Gone, or new.
+                CmpOrdering::Less => {
+                    moved.extend(take_first(&mut was).map(|gone| self.path.join(&gone.name)))
+                }
+                CmpOrdering::Greater => {
+                    moved.extend(take_first(&mut is).map(|new| self.path.join(&new.name)))
+                }
+                CmpOrdering::Equal => {
+                    let (Some(before), Some(entry)) = (take_first(&mut was), take_first(&mut is)) else {
+                        break;
+                    };
+                    if before.mark.identity != entry.mark.identity || before.kind != entry.kind {
+                        moved.push(self.path.join(&entry.name));
+                    } else if entry.kind == FileType::RegularFile && before.mark != entry.mark {
                         found.changed.insert(self.path.join(&entry.name), entry.mark);
                     }
                 }
-                _ => moved.push(self.path.join(&entry.name)),
             }
-        }
-        if left > 0 {
-            let is: std::collections::HashSet<&OsStr> =
-                now.entries.iter().map(|entry| &*entry.name).collect();
-            let gone = self.entries.iter().filter(|entry| !is.contains(&*entry.name));
-            moved.extend(gone.map(|entry| self.path.join(&entry.name)));
         }
         if !same && moved.is_empty() {
             moved.push(self.path.clone());
         }
         found.moved.extend(moved);
     }
+}
+
+/// Takes the first of some entries from them.
+fn take_first<'a>(entries: &mut &'a [Listed]) -> Option<&'a Listed> {
+    let (first, rest) = entries.split_first()?;
+    *entries = rest;
+    Some(first)
 }
 
 /// Number and time of looks at a tree that changes.

@@ -241,7 +241,7 @@ impl<'a> Eye<'a> {
     fn is_cache(&self, folder: &Path) -> bool {
         let mut head = [0; CACHE_TAG.1.len()];
         let opened = self.open(&folder.join(CACHE_TAG.0));
-        opened.is_ok_and(|(mut file, _)| file.read_exact(&mut head).is_ok()) && head == CACHE_TAG.1
+        opened.is_ok_and(|mut opened| opened.file.read_exact(&mut head).is_ok()) && head == CACHE_TAG.1
     }
 }
 
