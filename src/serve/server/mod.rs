@@ -400,7 +400,7 @@ impl Serving {
         let left = self.members.borrow().len();
         if left > 0 {
             crate::term::talk(format_args!(
-                "{left} containers stay in their fences; `ringfence serve` at the same socket finds them again"
+                "containers that stay in their fences: {left}; `ringfence serve` at the same socket finds them again"
             ));
         }
     }
