@@ -21,6 +21,7 @@ mod index;
 pub mod load;
 pub mod lookalike;
 pub mod note;
+pub mod origin;
 pub mod permitted;
 pub mod policy;
 pub mod presets;
