@@ -11,12 +11,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use integration::command::{Output, bounded, until};
 use integration::testbed::Testbed;
+use integration::testbed::engine::variants::Product;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::leftovers::only_the_uplink;
 use crate::refused::escapes;
-use crate::{Test, attempts};
+use crate::{Test, attempts, skip};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a container of docker's client is in a fence, whatever it asks for", fenced),
@@ -57,6 +58,9 @@ impl Served {
     }
 
     fn start_allowing(bed: &Testbed, name: &str, allowed: &[&str], words: &[&str]) -> Result<Served> {
+        if bed.engine.product() == Product::Podman {
+            skip("ringfence serves with Docker only")?;
+        }
         let socket = bed.directory.path().join(format!("{name}.sock"));
         let log = bed.directory.path().join(format!("{name}.log"));
         let mut command = bed.ringfence.command();
