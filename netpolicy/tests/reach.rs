@@ -110,7 +110,7 @@ fn denies_metadata(policy: &Policy) -> bool {
     })
 }
 
-/// Whether a line about a lifted denial speaks of a question: of its name or of its address.
+/// Tells whether a line about a lifted denial speaks of a question: of its name or of its address.
 fn lifts(line: &Line, asked: &Asked, port: u16) -> bool {
     let on_port = match &line.ports {
         Ports::Only(ports) => ports.contains(&port),
@@ -420,7 +420,7 @@ fn agents_words(lines: &[Line]) -> Vec<String> {
     agents(lines).map(ToString::to_string).collect()
 }
 
-/// What may be permitted matters as well as what is: a denial of a policy without a ceiling keeps
+/// Compares what may be permitted as well as what is: a denial of a policy without a ceiling keeps
 /// every other layer from a name.
 #[test]
 fn a_lifted_denial_opens_where_no_ceiling_is() {

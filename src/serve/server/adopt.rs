@@ -6,12 +6,11 @@
 //! that is lost are ended and stay, so that a client can remove them. What is no member and says
 //! that it is, is ended too.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bollard::query_parameters::{KillContainerOptions, ListContainersOptions};
@@ -21,7 +20,7 @@ use serde_json::Value;
 use super::create::{names_with, text};
 use super::fences::{ALONE, FenceProof, MemberFence};
 use super::files::BindAsk;
-use super::members::{MemberFiles, ServedMember};
+use super::members::{MemberFacts, MemberFiles, ServedMember};
 use super::start::{never_ran, open_ports};
 use super::state::Serving;
 use crate::host::state;
@@ -171,25 +170,16 @@ impl Serving {
         let names: Vec<String> =
             label(LABEL_NAMES).split(' ').filter(|name| !name.is_empty()).map(str::to_owned).collect();
         let covers = label(LABEL_COVERS).parse().ok()?;
-        Some(ServedMember {
+        let facts = MemberFacts {
             id: id.to_owned(),
-            names: RefCell::new(names_with(names, &name, id)),
-            name: RefCell::new(name),
+            names: names_with(names, &name, id),
+            name,
             fence: Rc::clone(fence),
             asked: AskedFor::read(label(LABEL_ASKED))?,
             files: self.files_of(fence, inspected, covers).map_err(|failure| failure.tell()).ok()?,
             covers,
-            has_begun: Cell::new(false),
-            is_starting: Cell::new(false),
-            is_unsettled: Cell::new(false),
-            restarts: Rc::default(),
-            ports: RefCell::default(),
-            forwarding: RefCell::default(),
-            aftermath: RefCell::default(),
-            watch: RefCell::default(),
-            copies: Arc::default(),
-            is_leaving: Cell::new(false),
-        })
+        };
+        Some(facts.member())
     }
 
     /// Reads which files of this machine a member has; none where it begins by itself. One whose

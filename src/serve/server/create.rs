@@ -1,10 +1,9 @@
 //! A new container: looked up, decided, fenced, covered, and made of a body that ringfence wrote.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use bollard::models::{Mount, MountType, MountVolumeOptions};
 use serde_json::{Value, json};
@@ -13,7 +12,7 @@ use super::fences::{Claim, broken, random, words};
 use super::files::{BindAsk, LookedFiles, look};
 use super::http::{Answer, Sent, json, read};
 use super::image_links::LABEL_LOOK;
-use super::members::{MemberFiles, ServedMember};
+use super::members::{MemberFacts, MemberFiles, ServedMember};
 use super::records::give_names;
 use super::state::Serving;
 use super::volume_holds::HeldVolumes;
@@ -180,25 +179,16 @@ impl Serving {
         let id = self.ask_engine(&line, version, body, Filling { held, fills }).await?;
         let names = names(spec, name, &id);
         self.name_others(spec);
-        Ok(Rc::new(ServedMember {
+        let facts = MemberFacts {
             id,
-            name: RefCell::new(name.to_owned()),
+            name: name.to_owned(),
             fence: Rc::clone(fence),
             asked: spec.asked.clone(),
-            names: RefCell::new(names),
+            names,
             files: words.map(|words| MemberFiles { asked, laid, words, memory, was_asked: Cell::new(false) }),
             covers,
-            has_begun: Cell::new(false),
-            is_starting: Cell::new(false),
-            is_unsettled: Cell::new(false),
-            restarts: Rc::default(),
-            ports: RefCell::default(),
-            forwarding: RefCell::default(),
-            aftermath: RefCell::default(),
-            watch: RefCell::default(),
-            copies: Arc::default(),
-            is_leaving: Cell::new(false),
-        }))
+        };
+        Ok(Rc::new(facts.member()))
     }
 
     /// Has the engine make a container; its id. What it is let fill is on disk until it answers:

@@ -65,6 +65,49 @@ pub(crate) struct ServedMember {
     pub(crate) is_leaving: Cell<bool>,
 }
 
+/// Facts of a member that stay as they are, or begin so.
+pub(crate) struct MemberFacts {
+    /// The engine's id.
+    pub(crate) id: String,
+    /// Name that clients know.
+    pub(crate) name: String,
+    /// The fence that it is in.
+    pub(crate) fence: Rc<MemberFence>,
+    /// The client's wishes.
+    pub(crate) asked: AskedFor,
+    /// Its names in the fence.
+    pub(crate) names: Vec<String>,
+    /// Files of this machine, and how they are covered.
+    pub(crate) files: Option<MemberFiles>,
+    /// The id under which volumes and covers of its own are kept.
+    pub(crate) covers: WorkflowId,
+}
+
+impl MemberFacts {
+    /// Makes the member, of which nothing is known to run.
+    pub(crate) fn member(self) -> ServedMember {
+        ServedMember {
+            id: self.id,
+            name: RefCell::new(self.name),
+            fence: self.fence,
+            asked: self.asked,
+            names: RefCell::new(self.names),
+            files: self.files,
+            covers: self.covers,
+            has_begun: Cell::new(false),
+            is_starting: Cell::new(false),
+            is_unsettled: Cell::new(false),
+            restarts: Rc::default(),
+            ports: RefCell::default(),
+            forwarding: RefCell::default(),
+            aftermath: RefCell::default(),
+            watch: RefCell::default(),
+            copies: Arc::default(),
+            is_leaving: Cell::new(false),
+        }
+    }
+}
+
 /// Files of this machine that a member has.
 pub(crate) struct MemberFiles {
     /// Files that it was given.
