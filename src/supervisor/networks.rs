@@ -1,8 +1,7 @@
-//! The two networks: each workflow's own internal one, and the uplink that all guards share.
+//! The uplink: the one network that ringfence has, shared by all guards. A fence has none.
 //!
-//! Subnets are given, never left to the engine's pools, which hold about 31 networks. A workflow's
-//! is a free /29 of 198.18.0.0/16; nothing is ever routed there. The uplink's is a free /22 of
-//! 198.19.0.0/16. Free means: of no network of the engine, and on no link of this machine. Two
+//! Its subnet is given, never left to the engine's pools, which hold about 31 networks: a free /22
+//! of 198.19.0.0/16. Free means: of no network of the engine, and on no link of this machine. Two
 //! engines of one machine do not know each other's networks; of two links with one range, the
 //! kernel uses one.
 
@@ -14,12 +13,10 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::host::network;
 use crate::supervisor::engine::{self, Engine};
-use crate::supervisor::spec::workflow::{LABEL_ROLE, LABEL_VERSION, Role, Workflow};
+use crate::supervisor::spec::workflow::{LABEL_ROLE, LABEL_VERSION, Role};
 use crate::term::{COULD_NOT_RUN, Failure};
 
-/// Pool of workflows' networks: benchmarking range, RFC 2544.
-const WORKFLOW_POOL: &str = "198.18.0.0/16";
-/// Pool of the uplink.
+/// Pool of the uplink, of the range for benchmarks (RFC 2544).
 const UPLINK_POOL: &str = "198.19.0.0/16";
 /// Name of the uplink; it is always used by id.
 pub(super) const UPLINK: &str = "ringfence-uplink";
@@ -55,7 +52,7 @@ pub(crate) fn subnets(networks: &[Network]) -> Vec<IpNet> {
 }
 
 /// The subnets of `prefix` length in `pool` that clash with none of `taken`, beginning at a place
-/// that differs from workflow to workflow, so that simultaneous starts seldom choose the same.
+/// that differs from engine to engine: those of one machine do not know each other's networks.
 fn free_subnets<'a>(
     pool: Ipv4Net,
     prefix: u8,
@@ -108,18 +105,6 @@ fn seed_of(engine: &Engine) -> u32 {
     let digest = netpolicy::digest::of(id);
     let digits = digest.trim_start_matches("sha256:").get(..8);
     digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or_default()
-}
-
-/// Creates the workflow's own network; its id and its subnet.
-pub(crate) async fn create_own(
-    engine: &Engine,
-    workflow: &Workflow,
-    taken: &[IpNet],
-) -> Result<(String, IpNet), Failure> {
-    let seed = workflow.id.number();
-    let pool = pool(WORKFLOW_POOL)?;
-    let free = candidates(pool, 29, taken, &on_link(engine), seed);
-    create_in(engine, free, |subnet| own_request(workflow, subnet)).await
 }
 
 /// Finds the uplink, or creates it; its id and subnet. Of several that racing supervisors made, the
@@ -280,27 +265,13 @@ async fn create_in(
             }
         }
     }
-    Err(Failure::new(COULD_NOT_RUN, "no free subnet is left for the workflow's network")
-        .hint("`ringfence gc` removes what ended workflows left"))
+    Err(Failure::new(COULD_NOT_RUN, "no free subnet is left for the uplink network")
+        .hint(format!("remove networks of the engine that take up {UPLINK_POOL}: docker network ls")))
 }
 
 fn overlaps(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     text.contains("overlap") || text.contains("already used") || text.contains("conflicts with network")
-}
-
-/// The workflow's own network: internal, so that even the engine routes nothing from it.
-fn own_request(workflow: &Workflow, subnet: Ipv4Net) -> NetworkCreateRequest {
-    NetworkCreateRequest {
-        name: workflow.object(Role::Network),
-        driver: Some("bridge".to_owned()),
-        internal: Some(true),
-        attachable: Some(false),
-        enable_ipv6: Some(false),
-        ipam: ipam(subnet),
-        labels: Some(workflow.labels(Role::Network)),
-        ..Default::default()
-    }
 }
 
 /// The uplink: guards go out by it, listen on nothing there, and cannot reach each other.

@@ -167,6 +167,10 @@ pub(crate) struct FenceConfig {
     /// Words by which that program is known, where there are covers.
     #[serde(default)]
     pub(crate) init: Option<InitKeys>,
+    /// The boot id of the kernel whose addresses the floor has, where the supervisor took its own
+    /// for the engine's. The fence must be on it.
+    #[serde(default)]
+    pub(crate) kernel: Option<String>,
 }
 
 /// A file that the agent is handed over in memory.
@@ -234,7 +238,7 @@ pub(crate) enum HandedSocket {
 pub(crate) struct Handover {
     /// Version of this message: 1.
     pub(crate) v: u8,
-    /// The fence's own address on the workflow's network.
+    /// The agent's address.
     pub(crate) own: Ipv4Addr,
     /// Roles of the sockets.
     pub(crate) sockets: Vec<HandedSocket>,

@@ -38,6 +38,7 @@ impl WorkflowId {
     }
 
     /// Returns the id as a number.
+    #[cfg(test)]
     pub(crate) fn number(self) -> u32 {
         self.0
     }
@@ -84,7 +85,7 @@ pub(crate) enum Role {
     Member,
     /// A short container that proves another runtime.
     Probe,
-    /// The workflow's own internal network.
+    /// Network of a workflow that an earlier version made: removed with it.
     Network,
     /// Volume that the fence and the guard share.
     Volume,

@@ -1,7 +1,10 @@
-//! The judge of the wire: every frame that the host's devices see, with the device it came by.
+//! The judge of the wire: every frame that the devices of a network namespace see, with the device
+//! it came by.
 //!
-//! An agent's frames arrive at the bridge of its workflow's network. None may.
+//! A guard's frames arrive at a bridge of the host. An agent's could arrive at the other end of the
+//! fence's only cable, in the fence's own namespace. None may.
 
+use std::fs::File;
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,8 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use nix::net::if_::if_nametoindex;
+use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType};
 use nix::sys::socket::{recvfrom, setsockopt, socket, sockopt};
 use nix::sys::time::TimeVal;
@@ -51,9 +55,24 @@ impl std::fmt::Display for Frame {
 /// A capture that runs until it is dropped.
 #[derive(Debug)]
 pub struct Capture {
+    namespace: Option<u32>,
     frames: Arc<Mutex<Vec<Frame>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Runs `work` in the network namespace of a process, or in this one.
+fn within<T: Send>(process: Option<u32>, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let Some(process) = process else { return work() };
+    let path = format!("/proc/{process}/ns/net");
+    thread::scope(|scope| {
+        let entered = scope.spawn(|| {
+            let namespace = File::open(&path).with_context(|| format!("cannot open {path}"))?;
+            setns(namespace, CloneFlags::CLONE_NEWNET).with_context(|| format!("cannot enter {path}"))?;
+            work()
+        });
+        entered.join().map_err(|_| anyhow!("a thread in {path} panicked"))?
+    })
 }
 
 impl Capture {
@@ -62,9 +81,22 @@ impl Capture {
     /// # Errors
     /// When there may be no packet socket.
     pub fn start() -> Result<Self> {
-        let socket =
+        Self::start_in(None)
+    }
+
+    /// Starts it on every device of the network namespace that a process is in.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered, or there may be no packet socket.
+    pub fn start_inside(process: u32) -> Result<Self> {
+        Self::start_in(Some(process))
+    }
+
+    fn start_in(namespace: Option<u32>) -> Result<Self> {
+        let socket = within(namespace, || {
             socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)
-                .context("cannot open a packet socket")?;
+                .context("cannot open a packet socket")
+        })?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(0, 50_000))?;
         setsockopt(&socket, sockopt::RcvBuf, &(8 << 20)).ok();
         let (frames, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
@@ -84,7 +116,7 @@ impl Capture {
                 }
             }
         });
-        Ok(Self { frames, stop, thread: Some(thread) })
+        Ok(Self { namespace, frames, stop, thread: Some(thread) })
     }
 
     /// The frames that came in by any device since a moment.
@@ -100,7 +132,8 @@ impl Capture {
     /// # Errors
     /// When there is no such device.
     pub fn came_by(&self, device: &str, since: Instant) -> Result<Vec<Frame>> {
-        let index = if_nametoindex(device).with_context(|| format!("no device {device}"))?;
+        let index =
+            within(self.namespace, || if_nametoindex(device).with_context(|| format!("no device {device}")))?;
         thread::sleep(Duration::from_millis(100));
         let frames = self.frames.lock().map(|frames| frames.clone()).unwrap_or_default();
         Ok(frames

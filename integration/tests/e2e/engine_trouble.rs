@@ -31,7 +31,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("containers that may not speak to each other", without_icc),
     ("address pools where ringfence takes its own", pools),
     ("forty networks in use", forty_networks),
-    ("a VPN's route over the workflows' range", vpn_route),
+    ("a VPN's route over the agents' range", vpn_route),
 ];
 
 const NOT_OURS: &str = "the engine is not ours, so its host's firewall and its settings are left alone";
@@ -229,7 +229,7 @@ fn pools(bed: &Testbed) -> Result<()> {
     under(bed, &json!({"default-address-pools": [{"base": "198.18.0.0/15", "size": 24}]}))
 }
 
-/// More than the engine's own pools hold, and some in the range that workflows take theirs from.
+/// More than the engine's own pools hold, and some in the range of the address that agents have.
 fn forty_networks(bed: &Testbed) -> Result<()> {
     if !bed.engine.is_private() {
         return skip(NOT_OURS);
@@ -239,7 +239,7 @@ fn forty_networks(bed: &Testbed) -> Result<()> {
         .try_for_each(|number| {
             let subnet = match number {
                 0..30 => format!("10.97.{number}.0/24"),
-                _ => format!("198.18.{}.0/24", number * 6),
+                _ => format!("198.18.{}.0/24", (number - 30) * 6),
             };
             bed.engine.docker(&["network", "create", "--subnet", &subnet, &name(number)]).map(|_| ())
         })

@@ -22,6 +22,11 @@ pub(crate) const TESTS: &[Test] = &[
     ("ports that the policy does not name", ports),
 ];
 
+/// The other end of the cable in the fence, where a frame of the agent's would arrive.
+pub(crate) const END: &str = "eth0-end";
+/// An address beside the agent's own.
+const NEIGHBOUR: &str = "198.18.0.1";
+
 /// Every address at which the host can be met, the bridges of the engine among them.
 fn host_addresses(bed: &Testbed) -> Result<Vec<String>> {
     let mut addresses: Vec<String> = vec![HOST_LINK.to_owned(), HOST_LAN.to_owned()];
@@ -74,14 +79,14 @@ fn addresses(bed: &Testbed) -> Result<()> {
 }
 
 fn frames(bed: &Testbed) -> Result<()> {
-    let capture = Capture::start()?;
     let policy = bed.ringfence.allowing(&["a.test"])?;
     let mut running = bed.ringfence.start(&policy, &[], &bed.images.agent, &["sleep", "30"])?;
-    let (device, gateway, fence) = workflow_network(bed, &running.name)?;
+    let fence = fence_of(bed, &running.name)?;
     // Frames of the fence's making end before the agent starts.
+    let capture = Capture::start_inside(bed.engine.process(&fence)?)?;
     let since = Instant::now();
 
-    let list = escapes(&gateway);
+    let list = escapes(NEIGHBOUR);
     let list: Vec<&str> = list.iter().map(String::as_str).collect();
     let command = attempts(&list);
     // In the agent's place: same image, same namespace, same rights as an agent has.
@@ -90,9 +95,13 @@ fn frames(bed: &Testbed) -> Result<()> {
     docker.extend(["--security-opt", "no-new-privileges", &bed.images.agent]);
     docker.extend(command.iter().map(String::as_str));
     let printed = bed.engine.try_docker(&docker)?;
-    let frames = capture.came_by(&device, since)?;
+    let frames = capture.came_by(END, since)?;
     if let Some(frame) = frames.first() {
-        anyhow::bail!("{} frames left the fence, the first: {frame}\n{}", frames.len(), printed.stdout);
+        anyhow::bail!(
+            "{} frames left by the fence's device, the first: {frame}\n{}",
+            frames.len(),
+            printed.stdout
+        );
     }
     anyhow::ensure!(printed.stdout.lines().count() == list.len(), "{} {}", printed.stdout, printed.stderr);
     bed.ringfence.call(&["stop", &running.name])?;
@@ -126,8 +135,8 @@ pub(crate) fn escapes(gateway: &str) -> Vec<String> {
     list
 }
 
-/// The host's device of a workflow's network, its gateway's address, the fence's container.
-fn workflow_network(bed: &Testbed, name: &str) -> Result<(String, String, String)> {
+/// The container of a workflow's fence.
+fn fence_of(bed: &Testbed, name: &str) -> Result<String> {
     let mut found = None;
     integration::command::until("the agent runs", Duration::from_secs(60), || {
         found = running_agent(bed);
@@ -136,18 +145,7 @@ fn workflow_network(bed: &Testbed, name: &str) -> Result<(String, String, String
     .with_context(|| format!("workflow {name}"))?;
     let workflow = found.context("no agent")?;
     let filter = format!("label=dev.ringfence.workflow={workflow}");
-    let network = bed.engine.docker(&["network", "ls", "--no-trunc", "--quiet", "--filter", &filter])?;
-    let network = network.lines().next().context("the workflow has no network")?.to_owned();
-    let gateway = bed.engine.gateway(&network)?.to_string();
-    let fence = bed.engine.docker(&[
-        "ps",
-        "--quiet",
-        "--filter",
-        &filter,
-        "--filter",
-        "label=dev.ringfence.role=fence",
-    ])?;
-    Ok((bed.engine.device(&network)?, gateway, fence))
+    bed.engine.docker(&["ps", "--quiet", "--filter", &filter, "--filter", "label=dev.ringfence.role=fence"])
 }
 
 /// The workflow of the one agent that runs.

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use integration::testbed::Testbed;
 use integration::testbed::capture::Capture;
 use integration::testbed::dns;
@@ -11,7 +11,7 @@ use integration::testbed::engine::variants::Product;
 use serde_json::{Value, json};
 
 use crate::failing::{container, end, talking_agent};
-use crate::refused::escapes;
+use crate::refused::{END, escapes};
 use crate::{Test, attempts, expect, expect_status, skip};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -118,31 +118,23 @@ except OSError as error:
 ";
 
 fn frames(bed: &Testbed) -> Result<()> {
-    let capture = Capture::start()?;
     let write = |network: &str| {
         let run = ["run", "--rm", "--network", network, "--cap-add", "NET_RAW", &bed.images.agent];
         bed.engine.docker(&[&run[..], &["python3", "-c", FRAME]].concat())
     };
     let running = talking_agent(bed)?;
     let fence = container(bed, "fence")?;
-    let network = bed.engine.docker(&[
-        "network",
-        "ls",
-        "--no-trunc",
-        "--quiet",
-        "--filter",
-        "label=dev.ringfence.role=network",
-    ])?;
-    let device = bed.engine.device(network.lines().next().context("no network")?)?;
+    let capture = Capture::start_inside(bed.engine.process(&fence)?)?;
     let since = Instant::now();
     let said = write(&format!("container:{fence}"))?;
-    let left = capture.came_by(&device, since)?;
+    let left = capture.came_by(END, since)?;
+    drop(capture);
     end(bed, running)?;
     ensure!(left.is_empty(), "{} frames left the fence, the first: {} ({said})", left.len(), left[0]);
 
     // The same on a plain network is seen, or this says nothing.
     let holder = bed.engine.docker(&["run", "--detach", "--rm", &bed.images.tiny, "sleep", "30"])?;
-    let since = Instant::now();
+    let (capture, since) = (Capture::start()?, Instant::now());
     let said = write("bridge")?;
     let seen = capture.came_by(&bed.engine.device("bridge")?, since)?;
     bed.engine.docker(&["rm", "--force", holder.trim()])?;

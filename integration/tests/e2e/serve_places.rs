@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use integration::command::bounded;
 use integration::testbed::Testbed;
+use integration::testbed::engine::variants::Product;
 
-use crate::Test;
 use crate::leftovers::only_the_uplink;
 use crate::serve::{SOON, Served};
 use crate::serve_starts::image_with;
+use crate::{Test, skip};
 
 pub(crate) const TESTS: &[Test] = &[
     ("beside a part of a project nothing lies inside a mount, and a bare engine makes it outside", beside),
@@ -191,6 +192,9 @@ fn looks(bed: &Testbed) -> Result<()> {
 }
 
 fn holes(bed: &Testbed) -> Result<()> {
+    if bed.engine.product() == Product::Podman {
+        return skip("ringfence serves with Docker only");
+    }
     let format = "{{range .Server.Components}}{{if eq .Name \"runc\"}}{{.Version}}{{end}}{{end}}";
     let runc = bed.engine.docker(&["version", "--format", format])?;
     let runc = runc.trim();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  helper image ─┬─ the guard's container, on no network ─▶ `probe container` ─▶ Inside
-//!                └─ own network, the fence's container ───▶ `probe fence` ─────▶ Fence
+//!                └─ the fence's container, on no network ─▶ `probe fence` ─────▶ Fence
 //! ```
 //! They carry the labels and names of a workflow without an agent, so that `ps` shows them while
 //! they are there, and `gc` removes what a killed doctor leaves.
@@ -18,13 +18,13 @@ use serde::de::DeserializeOwned;
 
 use crate::doctor::facts::{Fence, Inside, Learned};
 use crate::supervisor::engine::{self, Engine};
+use crate::supervisor::helper_image;
 use crate::supervisor::inventory::Extent;
 use crate::supervisor::run::removal::{self, GuardAtRemoval, Removal};
 use crate::supervisor::signals::interrupt::{Tidies, unless_interrupted};
 use crate::supervisor::spec::binds::Binds;
 use crate::supervisor::spec::containers;
 use crate::supervisor::spec::workflow::{Role, Workflow};
-use crate::supervisor::{helper_image, networks};
 use crate::term::Failure;
 use crate::wire::UnixTime;
 
@@ -82,12 +82,9 @@ impl<'a> Stage<'a> {
     }
 
     async fn fence(&self) -> Learned<Fence> {
-        let taken = networks::subnets(&networks::list(self.engine).await.map_err(words)?);
-        let (network, _) = networks::create_own(self.engine, &self.workflow, &taken).await.map_err(words)?;
         let body = containers::fence(
             &self.workflow,
             &self.helper,
-            &network,
             Ipv4Addr::LOCALHOST,
             false,
             false,

@@ -4,8 +4,7 @@
 //!  getifaddrs ─▶ devices, the own address and its prefix        /proc/thread-self/net/dev ─▶ frames sent by each
 //! ```
 //!
-//! Nothing of it is configuration: the engine chooses addresses and device names, and the proof
-//! compares with what is there, not with what was meant.
+//! The proof compares with what is there, not with what was meant.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -20,7 +19,7 @@ use crate::term::Failure;
 /// The namespace as the fence finds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Surroundings {
-    /// The address on the workflow's network.
+    /// The agent's address.
     pub(crate) own: Ipv4Addr,
     /// `own` with its prefix: the neighbours that must not be reached.
     pub(crate) subnet: Ipv4Net,
@@ -44,6 +43,19 @@ pub(crate) fn discover() -> Result<Surroundings, Failure> {
         .map_err(failed("cannot list the network devices"))?
         .map(|entry| AddressEntry::from(&entry));
     understand(found.collect())
+}
+
+/// Refuses a namespace in which a device has an address: the engine gave the fence a network,
+/// although none was asked for.
+pub(super) fn check_none_leads_out() -> Result<(), Failure> {
+    let found = getifaddrs().map_err(failed("cannot list the network devices"))?;
+    let led_out = |entry: &AddressEntry| !entry.loopback && entry.address.is_some();
+    match found.map(|entry| AddressEntry::from(&entry)).find(led_out) {
+        None => Ok(()),
+        Some(AddressEntry { device, .. }) => Err(failure(format!(
+            "the engine gave the fence a network of its own, {device}, which nobody asked for"
+        ))),
+    }
 }
 
 /// Requires exactly one address outside `lo`: without that nothing that follows can be relied on.
@@ -133,20 +145,20 @@ mod tests {
         let s = understand(vec![
             found("lo", true, Some([127, 0, 0, 1])),
             found("eth0", false, None),
-            found("eth0", false, Some([198, 18, 77, 2])),
+            found("eth0", false, Some([198, 18, 0, 2])),
             found("tunl0", false, None),
         ])
         .unwrap();
-        assert_eq!(s.own, Ipv4Addr::new(198, 18, 77, 2));
+        assert_eq!(s.own, Ipv4Addr::new(198, 18, 0, 2));
         assert_eq!((s.device.as_str(), s.links.len()), ("eth0", 2));
-        assert_eq!(s.neighbours(), [Ipv4Addr::new(198, 18, 77, 1), Ipv4Addr::new(198, 18, 77, 6)]);
+        assert_eq!(s.neighbours(), [Ipv4Addr::new(198, 18, 0, 1), Ipv4Addr::new(198, 18, 0, 6)]);
     }
 
     #[test]
     fn none_or_two_addresses_are_refused() {
         assert!(understand(vec![found("lo", true, Some([127, 0, 0, 1]))]).is_err());
         let two =
-            vec![found("eth0", false, Some([198, 18, 77, 2])), found("eth1", false, Some([198, 18, 78, 2]))];
+            vec![found("eth0", false, Some([198, 18, 0, 2])), found("eth1", false, Some([198, 18, 78, 2]))];
         assert!(understand(two).unwrap_err().message.contains("eth1 198.18.78.2"));
     }
 

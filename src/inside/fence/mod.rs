@@ -1,9 +1,9 @@
 //! The fence: everything that happens inside the agent's network namespace.
 //!
 //! ```text
-//!  stdin ─▶ fence.json ─▶ links ─▶ routes ─▶ sockets ─▶ rules ─▶ proof ─▶ capabilities ─▶ handover ─▶ guard
-//!                        (what     (nothing  (listen,   (the     (try to  (give up        (send, watch,
-//!                         is here)  leaves)   log)      locks)   get out)  NET_ADMIN)      shut, again)
+//!  stdin ─▶ fence.json ─▶ device ─▶ routes ─▶ sockets ─▶ rules ─▶ proof ─▶ capabilities ─▶ handover ─▶ guard
+//!                        (leads    (nothing  (listen,   (the     (try to  (give up        (send, watch,
+//!                         nowhere)  leaves)   log)      locks)   get out)  NET_ADMIN)      shut, again)
 //! ```
 //!
 //! The order is the argument: routes before rules, since they alone already keep packets inside;
@@ -15,6 +15,7 @@ mod admit;
 mod ask;
 mod capabilities;
 mod covers;
+mod device;
 mod first_files;
 mod forward;
 mod handover;
@@ -45,7 +46,7 @@ use std::time::Instant;
 
 use netpolicy::ruleset::{self, FencePlan};
 
-use crate::host::devices;
+use crate::host::{devices, kernel};
 use crate::inside::output;
 use crate::term::Failure;
 use crate::term::trace::{self, Diagnostic};
@@ -76,6 +77,7 @@ pub(super) fn hold_in(shared: &Path) -> Result<(), Failure> {
     let began = Instant::now();
     let stop = stop::Stop::listen()?;
     let config = read_config(&shared.join(file_name(FENCE_CONFIG)))?;
+    check_kernel(config.kernel.as_deref())?;
     mounts::check(&config.given)?;
     if config.limits {
         limits::check()?;
@@ -94,6 +96,17 @@ pub(super) fn hold_in(shared: &Path) -> Result<(), Failure> {
 pub(crate) use self::admit::admit;
 pub(crate) use self::ask::ask;
 
+/// Refuses another kernel than the one whose addresses were taken for the engine's: a machine that
+/// is a copy of the supervisor's has a network of the same id.
+fn check_kernel(expected: Option<&str>) -> Result<(), Failure> {
+    match expected {
+        Some(expected) if kernel::boot_id().as_deref() != Some(expected) => Err(failure(
+            "the engine runs on a copy of this machine, whose addresses are not known here: run ringfence there",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Makes a fence that nobody will live in and proves it; what this kernel lacks of it.
 pub(super) fn rehearse() -> Result<Vec<&'static str>, Failure> {
     let config = FenceConfig {
@@ -106,6 +119,7 @@ pub(super) fn rehearse() -> Result<Vec<&'static str>, Failure> {
         limits: false,
         covers: Vec::new(),
         init: None,
+        kernel: None,
     };
     make_and_prove(&config, Instant::now()).map(|(_, _, missing)| missing)
 }
@@ -155,10 +169,12 @@ fn make_and_prove(
     Ok((surroundings, held, missing))
 }
 
-/// Routes, sockets and the rules that are never optional, and what this kernel lacks.
+/// Makes the device, routes, sockets and the rules that are never optional; what this kernel lacks.
 fn make(
     config: &FenceConfig,
 ) -> Result<(links::Surroundings, sockets::FenceSockets, Vec<&'static str>), Failure> {
+    links::check_none_leads_out()?;
+    device::make()?;
     let surroundings = links::discover()?;
     routes::make(surroundings.own)?;
     let mut missing = Vec::new();

@@ -12,7 +12,6 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
-use netlink_packet_route::link::{LinkFlags, LinkMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -21,7 +20,7 @@ use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::SockProtocol;
 
-use super::failed;
+use super::{device, failed};
 use crate::host::netlink::Netlink;
 use crate::term::Failure;
 
@@ -42,7 +41,7 @@ pub(crate) struct Route {
 pub(crate) fn make(own: Ipv4Addr) -> Result<(), Failure> {
     let netlink = open()?;
     let lo = loopback()?;
-    netlink.ask(RouteNetlinkMessage::SetLink(up(lo)), 0).map_err(failed("cannot switch lo on"))?;
+    netlink.ask(RouteNetlinkMessage::SetLink(device::up(lo)), 0).map_err(failed("cannot switch lo on"))?;
     for route in dump(&netlink)? {
         if table(&route) == LOCAL {
             continue;
@@ -106,14 +105,6 @@ fn dump(netlink: &Netlink) -> Result<Vec<RouteMessage>, Failure> {
     routes.collect::<io::Result<_>>().map_err(failed("the kernel listed something else than routes"))
 }
 
-fn up(lo: u32) -> LinkMessage {
-    let mut link = LinkMessage::default();
-    link.header.index = lo;
-    link.header.flags = LinkFlags::Up;
-    link.header.change_mask = LinkFlags::Up;
-    link
-}
-
 fn everything_is_local(lo: u32, own: Ipv4Addr) -> RouteMessage {
     let mut route = RouteMessage::default();
     route.header = RouteHeader {
@@ -156,7 +147,7 @@ impl From<&RouteMessage> for Route {
 mod tests {
     use super::*;
 
-    const OWN: Ipv4Addr = Ipv4Addr::new(198, 18, 77, 2);
+    const OWN: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 
     fn route(table: u32, kind: RouteType, to: &str, device: u32) -> Route {
         let to = (to != "default").then(|| to.parse().unwrap());
@@ -167,8 +158,8 @@ mod tests {
         vec![
             route(LOCAL, RouteType::Local, "default", 1),
             route(LOCAL, RouteType::Local, "127.0.0.0/8", 1),
-            route(LOCAL, RouteType::Local, "198.18.77.2/32", 7),
-            route(LOCAL, RouteType::Broadcast, "198.18.77.7/32", 7),
+            route(LOCAL, RouteType::Local, "198.18.0.2/32", 7),
+            route(LOCAL, RouteType::Broadcast, "198.18.0.7/32", 7),
         ]
     }
 
@@ -180,7 +171,7 @@ mod tests {
     #[test]
     fn an_on_link_route_a_second_default_or_none_is_a_doubt() {
         let with = |extra| judge(&made().into_iter().chain([extra]).collect::<Vec<_>>(), 1, OWN).len();
-        assert_eq!(with(route(254, RouteType::Unicast, "198.18.77.0/29", 7)), 1);
+        assert_eq!(with(route(254, RouteType::Unicast, "198.18.0.0/29", 7)), 1);
         assert_eq!(with(route(100, RouteType::Unicast, "default", 7)), 1);
         assert_eq!(with(route(LOCAL, RouteType::Unicast, "default", 7)), 1);
         assert_eq!(with(route(LOCAL, RouteType::Unicast, "10.0.0.0/8", 7)), 1);

@@ -1,11 +1,11 @@
 //! The fence in real namespaces: made, proven, tampered with, handed over.
 //!
 //! ```text
-//!  a thread ─unshare─▶ its own namespace: lo, eth0 198.18.77.2/29 ══veth══ p0 .1: the namespace of a sleeping process
+//!  a thread ─unshare─▶ its own namespace: lo ─make─▶ eth0 198.18.0.2/29 ══ eth0-end
 //! ```
 //!
-//! No packet can leave the machine: both ends of the only cable lie in namespaces that end with the
-//! test. Needs root.
+//! No packet can leave the machine: both ends of the only cable lie in a namespace that ends with
+//! the test. Needs root.
 
 mod agreement;
 mod log;
@@ -15,7 +15,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use netpolicy::ruleset::{GATE_PORT, Permit};
@@ -32,22 +32,16 @@ const PERMITTED: &str = "25.0.0.1:443";
 /// Silence after which a guard of these tests is given up.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// The far end of eth0, gone with the value.
-struct Neighbour(Child);
-
-impl Drop for Neighbour {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+/// The other end of the fence's cable.
+struct Neighbour;
 
 impl Neighbour {
-    /// Frames that arrived there.
+    /// Counts the frames that arrived there: those that left by `eth0`.
     fn heard(&self) -> u64 {
-        let dev = std::fs::read_to_string(format!("/proc/{}/net/dev", self.0.id())).unwrap();
-        let line = dev.lines().find_map(|line| line.trim().strip_prefix("p0:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        let dev = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+        let name = format!("{}:", device::END);
+        let line = dev.lines().find_map(|line| line.trim().strip_prefix(&name));
+        line.map_or(0, |line| line.split_whitespace().nth(1).unwrap().parse().unwrap())
     }
 }
 
@@ -69,21 +63,7 @@ fn in_namespace<T: Send + 'static>(test: impl FnOnce(&Neighbour) -> T + Send + '
         for switches in ["all", "default"] {
             let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{switches}/disable_ipv6"), "1");
         }
-        let sleeping =
-            Command::new("unshare").args(["-n", "sleep", "120"]).stdin(Stdio::null()).spawn().unwrap();
-        let neighbour = Neighbour(sleeping);
-        let pid = neighbour.0.id();
-        let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/net")).unwrap();
-        let here = namespace("thread-self");
-        while namespace(&pid.to_string()) == here {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        sh(&format!("ip link add eth0 type veth peer name p0 netns {pid}"));
-        sh(&format!("nsenter -t {pid} -n ip addr add 198.18.77.1/29 dev p0"));
-        sh(&format!("nsenter -t {pid} -n ip link set p0 up"));
-        sh("ip addr add 198.18.77.2/29 dev eth0");
-        sh("ip link set eth0 up");
-        test(&neighbour)
+        test(&Neighbour)
     });
     match thread.join() {
         Ok(value) => value,
@@ -103,6 +83,7 @@ fn config() -> FenceConfig {
         limits: false,
         covers: Vec::new(),
         init: None,
+        kernel: None,
     }
 }
 
@@ -128,7 +109,7 @@ fn made_and_proven_with_and_without_the_netdev_lock() {
     in_namespace(|neighbour| {
         let before = neighbour.heard();
         let (surroundings, held, missing) = make(&config()).unwrap();
-        assert_eq!(surroundings.own, Ipv4Addr::new(198, 18, 77, 2));
+        assert_eq!(surroundings.own, Ipv4Addr::new(198, 18, 0, 2));
         proof::prove(&surroundings, &held, &config().permits).unwrap();
         lock_devices(&surroundings.plan(&config()), missing);
         proof::prove(&surroundings, &held, &config().permits).unwrap();
@@ -137,6 +118,27 @@ fn made_and_proven_with_and_without_the_netdev_lock() {
         proof::prove(&surroundings, &held, &config().permits).unwrap();
         assert_eq!(neighbour.heard(), before, "frames reached the neighbour");
     });
+}
+
+#[test]
+fn a_network_that_the_engine_gave_unasked_is_refused() {
+    in_namespace(|_| {
+        sh("ip link add net0 type veth peer name net1");
+        make(&config()).unwrap();
+    });
+    in_namespace(|_| {
+        sh("ip link add net0 type veth peer name net1");
+        sh("ip addr add 172.17.0.2/16 dev net0");
+        let refused = make(&config()).err().unwrap();
+        assert!(refused.message.contains("gave the fence a network of its own, net0"), "{}", refused.message);
+    });
+}
+
+#[test]
+fn a_fence_on_another_kernel_than_the_one_whose_addresses_are_known_is_refused() {
+    assert!(check_kernel(None).is_ok());
+    assert!(check_kernel(kernel::boot_id().as_deref()).is_ok());
+    assert!(check_kernel(Some("another")).is_err());
 }
 
 #[test]
@@ -155,7 +157,7 @@ fn whatever_is_taken_from_the_fence_is_a_doubt() {
         (&["nft delete table inet fence"], "straight to the guard's"),
         (&["nft flush chain inet fence nat_out"], "DNS over UDP"),
         (&["nft flush set inet fence permit"], "permitted TCP to 25.0.0.1:443"),
-        (&["ip route add 198.18.77.0/29 dev eth0"], "there is another route"),
+        (&["ip route add 198.18.0.0/29 dev eth0"], "there is another route"),
         (&["ip route del local default dev lo table local"], "is not the only default"),
         (&["ip addr add 198.18.78.2/29 dev eth0"], "more than one IPv4 address"),
         (&["ip link add eth8 type veth peer name eth9"], "changed meanwhile"),
@@ -261,7 +263,7 @@ fn handed_over_shut_when_the_guard_is_lost_and_handed_over_anew() {
         // A guard that serves.
         let (mut stream, _) = guard.accept().unwrap();
         let (line, mut sockets) = take_over(&stream);
-        assert_eq!((line.v, line.own), (1, Ipv4Addr::new(198, 18, 77, 2)));
+        assert_eq!((line.v, line.own), (1, Ipv4Addr::new(198, 18, 0, 2)));
         assert_eq!(line.sockets.len(), sockets.len());
         stream.write_all(b"ready\n").unwrap();
         let gate = TcpListener::from(sockets.remove(0));
@@ -370,7 +372,7 @@ fn what_is_cut_vanishes_both_ways_and_comes_back() {
         let own = TcpListener::bind("0.0.0.0:0").unwrap();
         let port = own.local_addr().unwrap().port();
         assert_eq!(
-            (reaches(&format!("127.0.0.1:{port}")), reaches(&format!("198.18.77.2:{port}"))),
+            (reaches(&format!("127.0.0.1:{port}")), reaches(&format!("198.18.0.2:{port}"))),
             (None, None)
         );
 

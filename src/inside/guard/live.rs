@@ -305,6 +305,7 @@ impl Live {
             limits: false,
             covers: Vec::new(),
             init: None,
+            kernel: None,
         };
         ControlAnswer::Good(Box::new(Good { state, plan, notice: None }))
     }

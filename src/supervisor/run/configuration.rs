@@ -18,12 +18,14 @@ use crate::wire::handover::{FenceConfig, FirstFiles, GuardConfig};
 use crate::wire::notice::{self, NoticeFacts, NoticeService};
 use crate::workspace::secrets::{is_secret_variable, without_secrets};
 
-/// Writes down what the fence and the guard begin with, and what the agent is told.
+/// Writes down what the fence and the guard begin with, and what the agent is told. `kernel`: see
+/// [`FenceConfig::kernel`].
 pub(super) fn configuration(
     plan: &RunPlan,
     surroundings: Surroundings,
     planted: &[Planted],
     share: ConnectionShare,
+    kernel: Option<String>,
 ) -> Result<FirstFiles, Failure> {
     let RunPlan { engine, workflow, request, agent, .. } = plan;
     let names = VirtualNames::new(&request.policy);
@@ -41,6 +43,7 @@ pub(super) fn configuration(
         limits: engine.dialect.limits_shown == LimitsShown::FromWithin,
         covers: covers::expected(agent)?,
         init: agent.by_init.as_ref().map(|first| first.keys.clone()),
+        kernel,
     };
     let facts = notice_facts(plan, deadline);
     let notice = notice::text(workflow.id, &request.policy, &surroundings, &facts, clock::today());

@@ -2,15 +2,15 @@
 //!
 //! ```text
 //!  measuring ────────────────────────────────────────────────────────────────▶ Watch
-//!  uplink ─▶ guard ─▶ roots, credentials ─▶ attached, started: it waits for its configuration
-//!  network ─▶ host's addresses, from here or by a helper ─▶ configuration, for the fence that runs
-//!  network, volumes ─▶ fence ─┬─ with --ca: agent, services ─▶ authorities ─▶ sent to the fence
-//!                             └─ filter ─▶ else agent, services while the fence is proven
+//!  uplink ─┬─▶ guard ─▶ roots, credentials ─▶ attached, started: it waits for its configuration
+//!          └─▶ host's addresses, from here or by a helper ─▶ configuration, for the fence that runs
+//!  volumes ─▶ fence ─┬─ with --ca: agent, services ─▶ authorities ─▶ sent to the fence
+//!                    └─ filter ─▶ else agent, services while the fence is proven
 //! ```
 
 use std::net::IpAddr;
 
-use bollard::models::ContainerCreateBody;
+use bollard::models::{ContainerCreateBody, Network};
 use ipnet::IpNet;
 use netpolicy::ruleset::{ConnectionShare, ConnectionTable};
 use tokio::sync::oneshot;
@@ -25,6 +25,7 @@ use super::guard_link::GuardLink;
 use super::host::{self, BegunWatch, HostWatch, Recipe};
 use super::prepared::RunPlan;
 use super::{account, home, services, system_calls};
+use crate::host::kernel;
 use crate::host::nameservers::nameservers;
 use crate::supervisor::engine::dialect::HostNames;
 use crate::supervisor::engine::{self, Engine};
@@ -92,7 +93,7 @@ impl KnownHost {
 }
 
 impl<'a> Created<'a> {
-    /// Creates networks, volumes and helpers, and has the guard started, which waits for the fence.
+    /// Creates volumes and helpers, and has the guard started, which waits for the fence.
     ///
     /// # Errors
     /// When a part cannot be made as it was asked for.
@@ -106,10 +107,13 @@ impl<'a> Created<'a> {
         let measuring = tokio::spawn(Watch::begin(agent.limits, writable));
         // Both helpers mount it, so it is there with its labels before them.
         create_volume(engine, workflow, Role::Volume, true).await?;
+        let mut step = trace::step("networks");
+        let (uplink, subnet) = networks::ensure_uplink(engine, &gathered.networks).await?;
+        let awaited = Awaited::begin(plan, &gathered.networks, &uplink, subnet);
+        step.then("containers");
         let (guard, fence) =
-            tokio::try_join!(begin_guard(plan, &gathered, events), create_fence(plan, &gathered))?;
-        let FencePlace { id: fence, asking, mut subnets } = fence;
-        subnets.extend(guard.subnet);
+            tokio::try_join!(begin_guard(plan, &gathered, events, &uplink), create_fence(plan))?;
+        drop(step);
         let planted = match plan.facts.elsewhere {
             true => nonce::plant(&agent.binds.all)?,
             false => Vec::new(),
@@ -122,7 +126,6 @@ impl<'a> Created<'a> {
             create_agent_last(plan, &filter, &fence).await?;
             authorities::install(engine, workflow, corporate).await?;
         }
-        let awaited = Awaited { asking, subnets };
         Ok(Created { plan, measuring, guard, awaited, filter, fence, has_agent, planted })
     }
 }
@@ -135,8 +138,6 @@ pub(super) struct BegunGuard {
     pub(super) is_ready: oneshot::Receiver<()>,
     /// Its start, which goes on.
     pub(super) starting: JoinSet<Result<(), Failure>>,
-    /// Subnet of its network.
-    subnet: Option<IpNet>,
 }
 
 impl BegunGuard {
@@ -150,9 +151,13 @@ impl BegunGuard {
 }
 
 /// Creates the guard, hands it its inputs and has it started.
-async fn begin_guard(plan: &RunPlan, gathered: &Gathered, events: EventFiles) -> Result<BegunGuard, Failure> {
+async fn begin_guard(
+    plan: &RunPlan,
+    gathered: &Gathered,
+    events: EventFiles,
+    uplink: &str,
+) -> Result<BegunGuard, Failure> {
     let RunPlan { engine, workflow, agent, .. } = plan;
-    let (uplink, subnet) = networks::ensure_uplink(engine, &gathered.networks).await?;
     // On another kernel this machine's addresses are not the host's as containers see it
     // (192.168.65.254), and the floor is to have that. A port of the host may be permitted while
     // the agent works. A dockerd without its own bridge does not know the host.
@@ -160,62 +165,35 @@ async fn begin_guard(plan: &RunPlan, gathered: &Gathered, events: EventFiles) ->
         engine.dialect.host_names == HostNames::OnRequest && networks::has_default_bridge(&gathered.networks);
     let knows_host = gathered.means.knows_host || can_name_host;
     let cpus = agent.limits.nano_cpus;
-    let guard = containers::guard(workflow, &plan.helper, &uplink, knows_host, cpus);
+    let guard = containers::guard(workflow, &plan.helper, uplink, knows_host, cpus);
     create(engine, workflow, Role::Guard, guard).await?;
     gathered.means.hand_over(engine, workflow).await?;
     let (link, is_ready) = GuardLink::attach(plan, events).await?;
     let mut starting = JoinSet::new();
     let (engine, workflow) = (engine.clone(), workflow.clone());
     starting.spawn(async move { start(&engine, &workflow, Role::Guard).await });
-    Ok(BegunGuard { link, is_ready, starting, subnet })
+    Ok(BegunGuard { link, is_ready, starting })
 }
 
-/// Facts that are known where the fence is.
-struct FencePlace {
-    /// The engine's id of the fence.
-    id: String,
-    /// The asking for the addresses of the engine's machine.
-    asking: JoinSet<Result<KnownHost, Failure>>,
-    /// Subnets of the engine, the fence's among them.
-    subnets: Vec<IpNet>,
-}
-
-/// Creates the fence, with its network and all that it mounts.
-async fn create_fence(plan: &RunPlan, gathered: &Gathered) -> Result<FencePlace, Failure> {
-    let mut step = trace::step("networks");
+/// Creates the fence, with all that it mounts; its id.
+async fn create_fence(plan: &RunPlan) -> Result<String, Failure> {
     let RunPlan { engine, workflow, agent, .. } = plan;
-    // The asking goes on beside the steps that follow, and ends with them where one fails.
-    let mut asking = JoinSet::new();
-    let (mut recipe, resolvers) = (Recipe::of(plan), nameservers());
-    if !recipe.may_be_here() {
-        asking.spawn(KnownHost::ask(recipe.clone(), resolvers.clone()));
-    }
-    let mut subnets = networks::subnets(&gathered.networks);
-    let (own, notice, trust, given, data, of_services) = tokio::join!(
-        networks::create_own(engine, workflow, &subnets),
+    let (notice, trust, given, data, of_services) = tokio::join!(
         create_volume(engine, workflow, Role::Notice, true),
         create_volume(engine, workflow, Role::Trust, agent.trust),
         directories::create(engine, workflow, &agent.binds),
         image_volumes::create(engine, workflow, agent),
         services::create_volumes(plan),
     );
-    let (own, own_subnet) = own?;
     notice.and(trust).and(given).and(data).and(of_services)?;
-    if recipe.may_be_here() {
-        recipe.look(&own, &own_subnet);
-        asking.spawn(KnownHost::ask(recipe, resolvers));
-    }
-    subnets.push(own_subnet);
-    step.then("containers");
     if agent.handed {
         secrets::create_volume(engine, workflow).await?;
     }
-    let id = create(engine, workflow, Role::Fence, fence(plan, &own)).await?;
+    let id = create(engine, workflow, Role::Fence, fence(plan)).await?;
     if let Some(ssh_agent) = &plan.request.ssh_agent {
         ssh_folder::install(engine, workflow, &ssh_agent.known.text()).await?;
     }
-    drop(step);
-    Ok(FencePlace { id, asking, subnets })
+    Ok(id)
 }
 
 /// Starts the container of a helper.
@@ -225,17 +203,29 @@ pub(super) async fn start(engine: &Engine, workflow: &Workflow, role: Role) -> R
 }
 
 /// Returns what the engine is asked for as the fence.
-fn fence(plan: &RunPlan, network: &str) -> ContainerCreateBody {
+fn fence(plan: &RunPlan) -> ContainerCreateBody {
     let RunPlan { engine, workflow, agent, helper, request, .. } = plan;
     let resolver = request.policy.dns.virtual_range.broadcast();
     let (trust, handed) = (agent.trust, agent.handed);
-    let mut fence = containers::fence(workflow, helper, network, resolver, trust, handed, &agent.binds);
+    let mut fence = containers::fence(workflow, helper, resolver, trust, handed, &agent.binds);
     etc::name_host(engine.dialect.host_names, &request.policy, &mut fence);
     etc::name_services(&request.service_names(), &mut fence);
     fence
 }
 
 impl Awaited {
+    /// Begins to ask for the addresses of the engine's machine. That goes on beside the steps that
+    /// follow, and ends with them where one fails.
+    fn begin(plan: &RunPlan, networks: &[Network], uplink: &str, subnet: Option<IpNet>) -> Awaited {
+        let (mut asking, mut recipe) = (JoinSet::new(), Recipe::of(plan));
+        if let Some(subnet) = &subnet {
+            recipe.look(uplink, subnet);
+        }
+        asking.spawn(KnownHost::ask(recipe, nameservers()));
+        let subnets = networks::subnets(networks).into_iter().chain(subnet).collect();
+        Awaited { asking, subnets }
+    }
+
     /// Waits for the addresses of the engine's machine, counts the runs that share its connection
     /// table, and writes down what fence, guard and agent begin with.
     ///
@@ -254,7 +244,8 @@ impl Awaited {
         let (host, runs) = tokio::try_join!(asked, inventory::count_runs(&plan.engine))?;
         let known = surroundings(&plan.request.policy, self.subnets, host.network.clone())?;
         let share = ConnectionShare { table: host.table, runs };
-        let files = configuration(plan, known, planted, share)?;
+        let kernel = host.recipe.is_here.then(kernel::boot_id).flatten();
+        let files = configuration(plan, known, planted, share, kernel)?;
         Ok((host, files))
     }
 }

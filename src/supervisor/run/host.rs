@@ -2,8 +2,8 @@
 //! machine's own network. The addresses are followed while the run goes on.
 //!
 //! ```text
-//!  begin ─┬─ the engine's new bridge is seen from here ─▶ the kernel, asked here ─┬─first line─▶ the floor that the guard starts with
-//!         └─ it is not ─▶ a helper: container in the host's network ──────────────┘
+//!  begin ─┬─ the uplink's bridge is seen from here ─▶ the kernel, asked here ─┬─first line─▶ the floor that the guard starts with
+//!         └─ it is not ─▶ a helper: container in the host's network ──────────┘
 //!  follow ─▶ a change ──▶ guard's control socket: the floor grows, connections to what is now the host's are reset
 //!        └─▶ silence, end ─▶ another helper, a few times ─▶ none: the run ends
 //! ```
@@ -78,8 +78,9 @@ impl Recipe {
         self.engine.local && !self.engine.dialect.rootless && !elsewhere
     }
 
-    /// Looks whether a bridge that the engine has just made is a device of this supervisor's own
-    /// network: its name is of the network's id, which no other engine has.
+    /// Looks whether the bridge of the uplink is a device of this supervisor's own network. Its
+    /// name is of the network's id, which an engine draws; the fence refuses another kernel's,
+    /// since a machine may be the copy of another.
     pub(super) fn look(&mut self, network: &str, subnet: &IpNet) {
         let name = network.get(..BRIDGE_DIGITS).map(|id| format!("br-{id}"));
         self.is_here = self.may_be_here() && name.is_some_and(|name| network::has_device(&name, subnet));

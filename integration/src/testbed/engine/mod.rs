@@ -315,6 +315,15 @@ impl Engine {
         words.split_whitespace().nth(1).map(str::to_owned).with_context(|| format!("no device in `{words}`"))
     }
 
+    /// Returns the process that a container runs, as this machine numbers it.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub fn process(&self, container: &str) -> Result<u32> {
+        let said = self.docker(&["inspect", "--format", "{{.State.Pid}}", container])?;
+        said.trim().parse().with_context(|| format!("the process of {container}: `{said}`"))
+    }
+
     /// Keeps a container on the default network of an engine that takes the host's address on it
     /// away with the last one.
     ///

@@ -1,4 +1,4 @@
-# Docker's own resolver from inside the fence: on port 53, and on the ports where it really listens.
+# An engine's own resolver: on port 53 of its address, and on the ports where it really listens.
 #   usage: embedded.py NAME          prints one JSON object
 import json, socket, struct, sys
 

@@ -39,18 +39,18 @@ pub(super) const GUARD_LEAST_CPUS: i64 = 1_000_000_000;
 const HELPERS_OUTPUT: &str = "1g";
 
 /// Returns the fence: root with `NET_ADMIN` in its own namespace only, and no other power. The
-/// volumes of the agent's notice and authorities (`trust`) are filled by it, since the agent
-/// has them read-only; what the agent is given of this machine (`binds`) is looked at by it.
+/// engine gives that namespace nothing, and the fence makes the one device in it. The volumes of
+/// the agent's notice and authorities (`trust`) are filled by it, since the agent has them
+/// read-only; what the agent is given of this machine (`binds`) is looked at by it.
 pub(crate) fn fence(
     workflow: &Workflow,
     image: &str,
-    network: &str,
     resolver: Ipv4Addr,
     trust: bool,
     handed: bool,
     binds: &Binds,
 ) -> ContainerCreateBody {
-    let mut host = helper_host(workflow, network, FENCE_MEMORY);
+    let mut host = helper_host(workflow, "none", FENCE_MEMORY);
     host.mounts.get_or_insert_default().extend(binds.for_fence(workflow));
     host.mounts.get_or_insert_default().push(volume(workflow.object(Role::Notice), NOTICE, false));
     if trust {
@@ -81,7 +81,7 @@ pub(crate) fn fence(
         attach_stdin: Some(true),
         open_stdin: Some(true),
         stdin_once: Some(true),
-        ..helper(workflow, Role::Fence, image, network, host, ["fence", "hold"], "0:0")
+        ..helper(workflow, Role::Fence, image, host, ["fence", "hold"], "0:0")
     }
 }
 
@@ -103,7 +103,10 @@ pub(crate) fn guard(
         attach_stdin: Some(true),
         open_stdin: Some(true),
         stdin_once: Some(true),
-        ..helper(workflow, Role::Guard, image, uplink, host, ["guard", "run"], GUARD_USER)
+        networking_config: Some(NetworkingConfig {
+            endpoints_config: Some(HashMap::from([(uplink.to_owned(), EndpointSettings::default())])),
+        }),
+        ..helper(workflow, Role::Guard, image, host, ["guard", "run"], GUARD_USER)
     }
 }
 
@@ -119,9 +122,8 @@ pub(crate) fn probe(
     let mut host = helper_host(workflow, &network, FENCE_MEMORY);
     host.mounts = None;
     host.runtime = Some(runtime.to_owned());
-    let mut body = helper(workflow, Role::Probe, image, &network, host, ["fence", "ask"], GUARD_USER);
+    let mut body = helper(workflow, Role::Probe, image, host, ["fence", "ask"], GUARD_USER);
     body.cmd.get_or_insert_default().push(filter.to_string());
-    body.networking_config = None;
     body
 }
 
@@ -140,8 +142,7 @@ pub(crate) fn host(workflow: &Workflow, image: &str, remapped: bool) -> Containe
         open_stdin: Some(true),
         stdin_once: Some(true),
         attach_stdin: Some(true),
-        networking_config: None,
-        ..helper(workflow, Role::Host, image, "host", host, ["host", "watch"], GUARD_USER)
+        ..helper(workflow, Role::Host, image, host, ["host", "watch"], GUARD_USER)
     }
 }
 
@@ -176,8 +177,7 @@ pub(crate) fn disk(workflow: &Workflow, image: &str, counted: Counted<'_>) -> Co
         open_stdin: Some(true),
         stdin_once: Some(true),
         attach_stdin: Some(true),
-        networking_config: None,
-        ..helper(workflow, Role::Disk, image, "none", host, ["disk", "watch"], "0:0")
+        ..helper(workflow, Role::Disk, image, host, ["disk", "watch"], "0:0")
     }
 }
 
@@ -203,7 +203,6 @@ fn helper(
     workflow: &Workflow,
     role: Role,
     image: &str,
-    network: &str,
     host: HostConfig,
     words: [&str; 2],
     user: &str,
@@ -217,9 +216,6 @@ fn helper(
         attach_stderr: Some(true),
         labels: Some(workflow.labels(role)),
         host_config: Some(host),
-        networking_config: Some(NetworkingConfig {
-            endpoints_config: Some(HashMap::from([(network.to_owned(), EndpointSettings::default())])),
-        }),
         ..Default::default()
     }
 }

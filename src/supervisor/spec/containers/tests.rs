@@ -126,9 +126,8 @@ fn no_engine_rotates_the_beginning_of_a_log_away() {
 
 #[test]
 fn only_the_fence_may_administer_a_network_and_only_its_own() {
-    let fence = fence(&workflow(), "img", "net", Ipv4Addr::LOCALHOST, true, true, &Binds::default())
-        .host_config
-        .unwrap();
+    let fence =
+        fence(&workflow(), "img", Ipv4Addr::LOCALHOST, true, true, &Binds::default()).host_config.unwrap();
     let guard = guard(&workflow(), "img", "uplink", true, 5).host_config.unwrap();
     let agent = agent(&workflow(), &plain(), "PROFILE", FENCE).host_config.unwrap();
     let asked = host(&workflow(), "img", false);
@@ -141,7 +140,7 @@ fn only_the_fence_may_administer_a_network_and_only_its_own() {
     let busy = super::guard(&workflow(), "img", "uplink", true, 4_000_000_000).host_config.unwrap();
     assert_eq!(busy.nano_cpus, Some(4_000_000_000), "as much as its agent");
     assert_eq!(fence.cap_add.as_deref(), Some(&["NET_ADMIN".to_owned()][..]));
-    assert_eq!(fence.network_mode.as_deref(), Some("net"));
+    assert_eq!(fence.network_mode.as_deref(), Some("none"));
     assert_eq!(guard.cap_add, None);
     assert_eq!(agent.network_mode.as_deref(), Some("container:f3nce"));
     for host in [&fence, &guard, &agent, &host] {
