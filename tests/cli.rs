@@ -442,6 +442,8 @@ fn a_directory_in_the_place_of_the_image_is_told() {
     insta::assert_snapshot!("run_here_twice", run(&["--project", ".", ".", "debian"]));
     for word in ["..", "./Project", "Project/", "debian/"] {
         assert!(run(&[word, "image"]).contains(&format!("hint: write --project {word} image")), "{word}");
+        let without = run(&[word, "--dry-run"]);
+        assert!(without.contains(&format!("hint: write --project {word} IMAGE")), "{without}");
     }
     // Names of images go on to the engine, also where a directory has that name.
     for name in ["debian", "debian:12", "registry.example/team/agent", "nowhere/Project"] {

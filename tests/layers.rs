@@ -245,7 +245,10 @@ fn what_the_strongest_layer_sets_stays_set() {
 #[test]
 fn a_run_wants_the_policy_that_was_agreed_on() {
     let place = Place::new(Some("version: 1\nnetwork: {allow: [a.example]}\n"), None);
-    let wrong = place.ringfence(&["run", "--expect-digest", "sha256:00", "image", "true"]);
+    let none = place.ringfence(&["run", "--expect-digest", "sha256:00", "image", "true"]);
+    assert!(none.contains("a digest has 64 hexadecimal digits"), "{none}");
+    let other = format!("sha256:{}", "00".repeat(32));
+    let wrong = place.ringfence(&["run", "--expect-digest", &other, "image", "true"]);
     insta::assert_snapshot!("another_digest", wrong);
     let shown = Command::new(env!("CARGO_BIN_EXE_ringfence"))
         .args(["policy", "show", "--json"])

@@ -253,7 +253,7 @@ pub(crate) struct ReviewArgs {
 }
 
 /// Reads a SHA-256 digest in hexadecimal digits, `sha256:` before it or not.
-fn digest(text: &str) -> Result<String, String> {
+pub(super) fn digest(text: &str) -> Result<String, String> {
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
     let good = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     good.then(|| digits.to_ascii_lowercase()).ok_or_else(|| "a digest has 64 hexadecimal digits".to_owned())

@@ -31,7 +31,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
     /// Run only if the policy of all layers has this digest (see `ringfence policy show`)
-    #[arg(long, value_name = "sha256:…")]
+    #[arg(long, value_name = "sha256:…", value_parser = super::digest)]
     pub(crate) expect_digest: Option<String>,
     /// `policy`: what the policy permits; `denied`: nothing; `observe`: every public name, within
     /// ceilings and denials, to learn a policy from

@@ -17,7 +17,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use self::starter::Starter;
 use super::policy::suggest;
 use crate::cli::init::InitArgs;
-use crate::host::open;
+use crate::host::{open, programs};
 use crate::layers;
 use crate::term::{self, COULD_NOT_RUN, Failure, in_shell};
 
@@ -37,7 +37,12 @@ pub(crate) fn init(args: &InitArgs) -> Result<u8, Failure> {
     }
     write(&args.project, &files)?;
     super::policy::say(&suggested.notes);
-    term::talk_lines(next(&args.project, &starter));
+    let builder = if programs::command("docker").is_err() && programs::command("podman").is_ok() {
+        "podman"
+    } else {
+        "docker"
+    };
+    term::talk_lines(next(&args.project, &starter, builder));
     Ok(0)
 }
 
@@ -86,7 +91,7 @@ fn create(folder: BorrowedFd<'_>, name: &str, text: &str) -> io::Result<()> {
 }
 
 /// Says in three commands what comes next, and where the last one's options can be kept.
-fn next(project: &Path, starter: &Starter) -> String {
+fn next(project: &Path, starter: &Starter, builder: &str) -> String {
     let folder = in_shell(&project.to_string_lossy());
     let recipe = in_shell(&project.join(DOCKERFILE).to_string_lossy());
     let (image, key) = (starter.image, starter.key);
@@ -94,7 +99,7 @@ fn next(project: &Path, starter: &Starter) -> String {
     [
         "Read both files, then:".to_owned(),
         format!("  ringfence trust {folder}"),
-        format!("  docker build --tag {image} - < {recipe}"),
+        format!("  {builder} build --tag {image} - < {recipe}"),
         format!("  ringfence run -it --project {folder}{space}{key} {image}"),
         "To keep these options for `ringfence run` alone, write them to ~/.config/ringfence/run.yml.\n"
             .to_owned(),
@@ -109,6 +114,6 @@ mod tests {
     #[test]
     fn what_comes_next_is_three_commands() {
         let starter = starter::starter(crate::cli::init::AgentKind::Claude, &[]);
-        insta::assert_snapshot!(next(Path::new("/home/me/my project"), &starter));
+        insta::assert_snapshot!(next(Path::new("/home/me/my project"), &starter, "docker"));
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn check(args: &RunArgs) -> Result<(), Failure> {
     }
     let kind = if is_directory { "directory" } else { "path" };
     let failure = Failure::new(COULD_NOT_RUN, format!("`{word}` is a {kind}, and no image's name"));
-    let next = args.command().first().map_or("IMAGE", String::as_str);
+    let next = args.command().iter().find(|word| !word.starts_with('-')).map_or("IMAGE", String::as_str);
     Err(match &args.project {
         None => failure.hint(format!("write --project {word} {next}")),
         Some(_) => failure.hint(format!("leave `{word}` out: the image follows the options")),

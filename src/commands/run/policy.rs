@@ -73,13 +73,14 @@ fn apart(unmask: &[String], project: Option<&Path>) -> Result<(Vec<String>, Vec<
     }
 }
 
-/// Refuses a policy that is not the one that was agreed on (`--expect-digest`).
+/// Refuses a policy that is not the one that was agreed on (`--expect-digest`, its hexadecimal
+/// digits).
 fn check_digest(policy: &Policy, expected: Option<&str>) -> Result<(), Failure> {
     let digest = policy.digest();
     match expected {
-        Some(expected) if expected != digest => Err(Failure::new(
+        Some(expected) if digest.strip_prefix("sha256:") != Some(expected) => Err(Failure::new(
             COULD_NOT_RUN,
-            format!("the policy is {digest}, not {expected} (--expect-digest)"),
+            format!("the policy is {digest}, not sha256:{expected} (--expect-digest)"),
         )
         .hint("look at it with the same options: ringfence policy show --project DIR")),
         _ => Ok(()),
