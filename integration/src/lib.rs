@@ -7,6 +7,7 @@
 pub mod cargo;
 pub mod command;
 pub mod git;
+pub mod performance;
 pub mod probe;
 pub mod ringfence;
 pub mod testbed;

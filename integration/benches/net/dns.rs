@@ -3,21 +3,24 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use integration::cargo::Beside;
-use integration::command::until;
+use integration::command::{run, until};
+use integration::performance::Row;
 use integration::ringfence::Ringfence;
 use integration::testbed::setup;
 use netpolicy::host::HostPattern;
 use netpolicy::policy::{Layer, Matcher, Origin, Policy, Rule};
 
 use crate::guard::Guard;
-use crate::load::{Throughput, flood, latencies, question};
-use crate::process::{CORE, Process, installed, pinned};
-use crate::{Row, median, spread};
+use crate::load::{Throughput, flood, latencies, processor_time, question};
+use crate::process::{Cores, Process, installed, pinned};
+use crate::rows::{Better, Series, aimed, at_most, beside, ratio};
+use crate::{BEFORE, Bench, spread};
 
 /// Names that are asked again and again.
 const HOT: usize = 1000;
@@ -25,7 +28,8 @@ const HOT: usize = 1000;
 const ONCE: usize = 2000;
 /// Questions of one flood.
 const QUESTIONS: usize = 50_000;
-const ROUNDS: usize = 5;
+/// The others, by their names.
+const PEERS: [&str; 2] = ["dnsmasq", "unbound"];
 
 /// One that answers.
 struct Server {
@@ -40,15 +44,17 @@ struct Server {
 ///
 /// # Errors
 /// When a server does not start or does not answer.
-pub(crate) fn measure(say: &dyn Fn(&str)) -> Result<Vec<Row>> {
+pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Row>> {
+    let say = bench.say;
     setup::base(say)?;
     say("building ringfence");
     let executable = Ringfence::find(Beside::Nothing)?;
     spread()?;
     let names: Vec<String> = (0..HOT + ONCE).map(|number| format!("n{number}.bench.test")).collect();
-    let guard = Guard::start(&executable, &policy(&names)?, CORE)?;
-    let own = Server { name: "ringfence", at: guard.dns, pid: guard.pid(), _life: Box::new(guard) };
-    let mut servers = vec![own];
+    let mut servers = vec![guard("ringfence", &executable, &names)?];
+    if let Some(before) = std::env::var_os(BEFORE) {
+        servers.push(guard("ringfence before", Path::new(&before), &names)?);
+    }
     for start in [dnsmasq, unbound] {
         servers.extend(start(&names, say)?);
     }
@@ -57,61 +63,100 @@ pub(crate) fn measure(say: &dyn Fn(&str)) -> Result<Vec<Row>> {
     say("a name never asked before");
     let first = servers
         .iter()
-        .map(|server| latencies(server.at, &asked[HOT..]).map(median))
-        .collect::<Result<Vec<_>>>()?;
+        .map(|server| Ok((server.name.to_owned(), latencies(server.at, &asked[HOT..])?)))
+        .collect::<Result<Vec<Series>>>()?;
     say("names that are asked again");
+    let rounds = if bench.quick { 3 } else { 9 };
     let hot: Vec<Vec<u8>> = (0..QUESTIONS).map(|number| asked[number * 7 % HOT].clone()).collect();
-    let again = floods(&servers, |_| Ok(hot.clone()), 0)?;
+    let (core, clock) = floods(&servers, rounds, |_| Ok(hot.clone()), 0)?;
     say("names that nobody permits, each another");
-    let refused = floods(&servers, refusals, 3)?;
-
-    let best = |figures: &[f64]| figures[1..].iter().copied().fold(f64::NAN, f64::max);
-    let row = |what: &str, figures: &[f64], target| Row {
-        what: what.to_owned(),
-        own: figures[0],
-        others: ["dnsmasq", "unbound"]
-            .map(|name| {
-                let at = servers.iter().position(|server| server.name == name);
-                (name, at.map(|at| figures[at]))
-            })
-            .into(),
-        target,
-    };
-    let (core, clock) = again;
-    Ok(vec![
-        row(
-            "dns answers a second of one core",
-            &core,
-            // Without anybody to compare with nothing is reached.
-            Some(("≥ 1.5× the better".to_owned(), core[0] >= 1.5 * best(&core))),
-        ),
-        row("dns answers a second by the clock", &clock, None),
-        row("dns refusals a second of one core, each another name", &refused.0, None),
-        row(
-            "dns latency of a name never asked before, µs",
-            &first,
-            Some(("≤ 200 µs".to_owned(), first[0] <= 200.0)),
-        ),
-    ])
+    let (refused, _) = floods(&servers, rounds, refusals, 3)?;
+    let compared = |what, series: &[Series]| beside(what, "a second", series, &PEERS, Better::More);
+    let is_met = |row: &Row| ratio(row, |ratio| ratio >= 1.5);
+    let mut rows = vec![
+        aimed(compared("answers of one core", &core)?, "dns", is_met),
+        compared("answers by the clock", &clock)?,
+        compared("refusals of one core, each another name", &refused)?,
+        aimed(beside("a name never asked before", "µs", &first, &PEERS, Better::Less)?, "dns-first", |row| {
+            at_most(row, 200.0)
+        }),
+    ];
+    if let Some(program) = installed("dnsperf", "dnsperf", say) {
+        say("dnsperf");
+        let (core, clock) = dnsperf(&program, &servers, &names[..HOT], bench.quick)?;
+        rows.push(compared("answers of one core, dnsperf", &core)?);
+        rows.push(compared("answers by the clock, dnsperf", &clock)?);
+    }
+    Ok(rows)
 }
 
-/// Floods the servers by turns; the medians by core and by clock.
+/// Starts a guard that permits the names.
+fn guard(name: &'static str, executable: &Path, names: &[String]) -> Result<Server> {
+    let guard = Guard::start(executable, &policy(names)?, Cores::One)?;
+    Ok(Server { name, at: guard.dns, pid: guard.pid(), _life: Box::new(guard) })
+}
+
+/// Lets `dnsperf` ask the servers by turns; answers a second of one core, and by the clock.
+fn dnsperf(
+    program: &Path,
+    servers: &[Server],
+    names: &[String],
+    quick: bool,
+) -> Result<(Vec<Series>, Vec<Series>)> {
+    let directory = tempfile::tempdir()?;
+    let questions = directory.path().join("questions");
+    fs::write(&questions, names.iter().map(|name| format!("{name} A\n")).collect::<String>())?;
+    let (rounds, seconds) = if quick { (1, "2") } else { (4, "4") };
+    let empty = || servers.iter().map(|server| (server.name.to_owned(), Vec::new())).collect::<Vec<Series>>();
+    let (mut cores, mut clocks) = (empty(), empty());
+    for _ in 0..rounds {
+        for (server, (core, clock)) in servers.iter().zip(cores.iter_mut().zip(&mut clocks)) {
+            let spent = processor_time(server.pid)?;
+            let port = server.at.port().to_string();
+            let said = run(
+                &program.display().to_string(),
+                &["-s", "127.0.0.1", "-p", &port, "-d", &questions.display().to_string(), "-l", seconds],
+                Duration::from_secs(60),
+            )?;
+            let spent = (processor_time(server.pid)? - spent).as_secs_f64();
+            let field = |name: &str| {
+                let line = said.lines().find(|line| line.trim_start().starts_with(name));
+                line.and_then(|line| line.split_whitespace().nth(2)?.parse::<f64>().ok())
+            };
+            let answers =
+                field("Queries completed:").context("dnsperf does not say how many answers came")?;
+            clock.1.push(rate(&said).context("dnsperf says no rate")?);
+            core.1.push(answers / spent);
+        }
+    }
+    Ok((cores, clocks))
+}
+
+/// Reads the rate in what `dnsperf` says.
+fn rate(said: &str) -> Option<f64> {
+    let line = said.lines().find(|line| line.trim_start().starts_with("Queries per second:"))?;
+    line.split_whitespace().nth(3)?.parse().ok()
+}
+
+/// Floods the servers by turns; answers a second of one core, and by the clock.
 fn floods(
     servers: &[Server],
+    rounds: usize,
     questions: impl Fn(usize) -> Result<Vec<Vec<u8>>>,
     code: u8,
-) -> Result<(Vec<f64>, Vec<f64>)> {
-    let mut figures: Vec<Vec<Throughput>> = servers.iter().map(|_| Vec::new()).collect();
-    for round in 0..ROUNDS {
+) -> Result<(Vec<Series>, Vec<Series>)> {
+    let mut figures: Vec<(String, Vec<Throughput>)> =
+        servers.iter().map(|server| (server.name.to_owned(), Vec::new())).collect();
+    for round in 0..rounds {
         let questions = questions(round)?;
-        for (server, figures) in servers.iter().zip(&mut figures) {
+        for (server, (_, figures)) in servers.iter().zip(&mut figures) {
             figures.push(flood(server.at, server.pid, &questions, code)?);
         }
     }
-    let medians = |of: fn(&Throughput) -> f64| {
-        figures.iter().map(|figures| median(figures.iter().map(of).collect())).collect()
+    let of = |of: fn(&Throughput) -> f64| {
+        figures.iter().map(|(name, figures)| (name.clone(), figures.iter().map(of).collect())).collect()
     };
-    Ok((medians(|figure| figure.by_core), medians(|figure| figure.by_clock)))
+    Ok((of(|figure| figure.by_core), of(|figure| figure.by_clock)))
 }
 
 /// Questions for names below the servers' own zone that are not there.
@@ -174,7 +219,7 @@ fn start(
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("config");
     fs::write(&file, config)?;
-    let child = pinned(&executable).args(options).arg(&file).spawn()?;
+    let child = pinned(&executable, Cores::One).args(options).arg(&file).spawn()?;
     let process = Process::new(child, directory);
     let server = Server { name: program, at, pid: process.pid(), _life: Box::new(process) };
     let probe = question("n0.bench.test")?;

@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{IoSlice, Read};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -16,9 +16,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use integration::command::until;
 use netpolicy::policy::Policy;
+use netpolicy::ruleset::MOST_PER_SECOND;
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use serde_json::json;
 use tempfile::TempDir;
+
+use crate::process::Cores;
 
 /// A running guard; it ends with this.
 pub(crate) struct Guard {
@@ -32,15 +35,28 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Starts `executable` under this policy on the core of this number.
+    /// Starts `executable` under this policy on these cores, with sockets at ports that are free.
     ///
     /// # Errors
     /// When it does not become ready.
-    pub(crate) fn start(executable: &Path, policy: &Policy, core: usize) -> Result<Guard> {
+    pub(crate) fn start(executable: &Path, policy: &Policy, cores: Cores) -> Result<Guard> {
+        Guard::at_ports(executable, policy, cores, [0, 0])
+    }
+
+    /// Starts one whose gate and DNS filter have these ports.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub(crate) fn at_ports(
+        executable: &Path,
+        policy: &Policy,
+        cores: Cores,
+        ports: [u16; 2],
+    ) -> Result<Guard> {
         let directory = tempfile::tempdir()?;
         let config = json!({
             "workflow": "0000002a", "policy": policy, "surroundings": netpolicy::floor::Surroundings::default(),
-            "deadline_unix_ms": null, "start": {}, "connections": {"at_once": 10_000, "per_second": 400},
+            "deadline_unix_ms": null, "start": {}, "connections": {"at_once": 10_000, "per_second": MOST_PER_SECOND},
         });
         fs::write(directory.path().join("guard.json"), config.to_string())?;
         let script = "mount -t tmpfs none /run && mkdir /run/ringfence && mount --bind \"$1\" /run/ringfence \
@@ -48,13 +64,13 @@ impl Guard {
         let mut child = Command::new("unshare")
             .args(["--mount", "sh", "-c", script, "sh"])
             .args([directory.path(), executable])
-            .arg(core.to_string())
+            .arg(cores.list())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()?;
         let socket = directory.path().join("guard.sock");
         let connected = until("the guard listens", Duration::from_secs(10), || socket.exists())
-            .and_then(|()| hand_over(&socket));
+            .and_then(|()| hand_over(&socket, ports));
         match connected {
             Ok((fence, dns, gate)) => Ok(Guard { child, dns, gate, _fence: fence, _directory: directory }),
             Err(error) => {
@@ -79,9 +95,12 @@ impl Drop for Guard {
 }
 
 /// Hands sockets over as a fence does, and waits for the guard's word.
-fn hand_over(path: &Path) -> Result<(UnixStream, SocketAddr, SocketAddr)> {
-    let (gate, tcp) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
-    let udp = UdpSocket::bind("127.0.0.1:0")?;
+fn hand_over(path: &Path, [gate_port, dns_port]: [u16; 2]) -> Result<(UnixStream, SocketAddr, SocketAddr)> {
+    let at = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    let (gate, tcp) = (TcpListener::bind(at(gate_port))?, TcpListener::bind(at(dns_port))?);
+    let udp = UdpSocket::bind(at(dns_port))?;
+    // As the fence has it: a burst waits, and is not dropped.
+    nix::sys::socket::listen(&gate, nix::sys::socket::Backlog::new(4096)?)?;
     nix::sys::socket::setsockopt(&udp, nix::sys::socket::sockopt::RcvBuf, &(1 << 20))?;
     gate.set_nonblocking(true)?;
     tcp.set_nonblocking(true)?;

@@ -1,6 +1,6 @@
 //! Questions to a DNS server, many at once or one after the other, and what they cost it.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -63,11 +63,19 @@ pub(crate) fn flood(server: SocketAddr, pid: u32, questions: &[Vec<u8>], code: u
     Ok(Throughput { by_clock: answers / took, by_core: answers / spent })
 }
 
-/// Asks one after the other; how long each took, in microseconds.
+/// Asks one after the other about names that are there; how long each took, in microseconds.
 ///
 /// # Errors
 /// When an answer is missing or bad.
 pub(crate) fn latencies(server: SocketAddr, questions: &[Vec<u8>]) -> Result<Vec<f64>> {
+    latencies_of(server, questions, 0)
+}
+
+/// Asks one after the other, where the answers have this code.
+///
+/// # Errors
+/// When an answer is missing or bad.
+pub(crate) fn latencies_of(server: SocketAddr, questions: &[Vec<u8>], code: u8) -> Result<Vec<f64>> {
     let socket = client(server)?;
     let mut buffer = [0; 2048];
     let mut times = Vec::with_capacity(questions.len());
@@ -76,7 +84,7 @@ pub(crate) fn latencies(server: SocketAddr, questions: &[Vec<u8>]) -> Result<Vec
         socket.send(question)?;
         let length = socket.recv(&mut buffer).context("an answer is missing")?;
         times.push(began.elapsed().as_secs_f64() * 1e6);
-        if length < 12 || buffer[3] & 15 != 0 {
+        if length < 12 || buffer[3] & 15 != code {
             bail!("a bad answer from {server}");
         }
     }
@@ -84,7 +92,7 @@ pub(crate) fn latencies(server: SocketAddr, questions: &[Vec<u8>]) -> Result<Vec
 }
 
 fn client(server: SocketAddr) -> Result<UdpSocket> {
-    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket.connect(server)?;
     socket.set_read_timeout(Some(Duration::from_secs(5)))?;
     Ok(socket)

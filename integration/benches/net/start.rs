@@ -10,35 +10,39 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use integration::cargo::Beside;
+use integration::performance::Row;
 use integration::ringfence::Ringfence;
 use integration::testbed::engine::{self, Choice, Engine};
 use integration::testbed::{images, setup};
 
-use crate::{BEFORE, Row, median, quantile};
+use crate::rows::{Better, Series, aimed, at_most, beside, growth, ratio, row, single};
+use crate::timed::timed;
+use crate::{BEFORE, Bench};
 
 /// Sets the number of rounds.
 const PAIRS: &str = "RINGFENCE_PAIRS";
 /// Rounds of a run without a project.
 const ROUNDS: usize = 20;
 /// Files of the projects.
-const FILES: [usize; 5] = [10, 1_000, 20_000, 200_000, 1_000_000];
+const FILES: [usize; 5] = [10, 1_000, 20_000, PROMISED, 1_000_000];
+/// Files of a project that starts within two seconds of an empty one.
+const PROMISED: usize = 300_000;
 /// From this number on what grows is more than what differs from run to run.
 const LARGE: usize = 20_000;
 /// Files of a project that lie in one folder.
 const IN_A_FOLDER: usize = 100;
 /// A run with a project is measured in this share of the rounds.
 const FEWER: usize = 4;
-/// No run takes longer.
-const LIMIT: Duration = Duration::from_secs(120);
+/// The run that ringfence is measured beside.
+const PLAIN: &str = "docker run";
 /// The aim: so many times the time of `docker run`.
 const AIM: f64 = 2.0;
 
 /// The engine, the image, and all that run it.
-struct World {
+pub(crate) struct World {
     engine: Engine,
     image: String,
     runners: Vec<(&'static str, Ringfence)>,
@@ -46,8 +50,8 @@ struct World {
 }
 
 /// One run: its time by the clock in milliseconds, and that of each phase.
-struct Run {
-    whole: f64,
+pub(crate) struct Run {
+    pub(crate) whole: f64,
     phases: Vec<(String, f64)>,
 }
 
@@ -55,38 +59,49 @@ struct Run {
 ///
 /// # Errors
 /// When no engine comes up, or a run fails.
-pub(crate) fn measure(say: &dyn Fn(&str)) -> Result<Vec<Row>> {
+pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Row>> {
+    let say = bench.say;
     let rounds = match std::env::var(PAIRS) {
         Ok(text) => text.parse().with_context(|| format!("{PAIRS}={text} is no number"))?,
+        Err(_) if bench.quick => 5,
         Err(_) => ROUNDS,
     };
     let world = World::make(say)?;
     let mut rows = world.table(say, rounds, None)?;
-    let without = rows.first().map_or(f64::NAN, |row| row.own);
+    let without = own(&rows);
     let mut curve = Vec::new();
-    for files in FILES {
+    for files in FILES.into_iter().filter(|files| !bench.quick || *files <= PROMISED) {
         say(&format!("a project of {files} files"));
         let project = world.project(files)?;
         let table = world.table(say, (rounds / FEWER).max(1), Some((files, &project)))?;
-        curve.extend(table.first().map(|row| (files as f64, row.own - without)));
+        let more = own(&table) - without;
+        if files >= LARGE {
+            curve.push((files as f64, more));
+        }
         rows.extend(table);
+        if files == PROMISED {
+            let row = single("a run with 300,000 files, beyond one without", "s", more / 1e3)?;
+            rows.push(aimed(row, "start-files", |row| at_most(row, 2.0)));
+        }
         fs::remove_dir_all(project)?;
     }
-    rows.extend(curve.windows(2).filter_map(exponent));
+    for sizes in curve.windows(2) {
+        rows.push(growth("a run by the files of its project", sizes)?);
+    }
     Ok(rows)
 }
 
-/// Computes the exponent by which the time that a project adds grows from one size to the next: 1
-/// where it grows as the files do. Returns nothing for small projects.
-fn exponent(sizes: &[(f64, f64)]) -> Option<Row> {
-    let &[(fewer, before), (more, after)] = sizes else { return None };
-    let what = format!("  growth from {fewer} to {more} files, exponent");
-    let own = (after / before).ln() / (more / fewer).ln();
-    (fewer >= LARGE as f64).then(|| Row { what, own, others: Vec::new(), target: None })
+/// Returns the median of a table's first row.
+fn own(rows: &[Row]) -> f64 {
+    rows.first().and_then(Row::own).map_or(f64::NAN, |own| own.median)
 }
 
 impl World {
-    fn make(say: &dyn Fn(&str)) -> Result<World> {
+    /// Finds or starts an engine, and loads the image.
+    ///
+    /// # Errors
+    /// When no engine comes up.
+    pub(crate) fn make(say: &dyn Fn(&str)) -> Result<World> {
         setup::base(say)?;
         setup::programs(setup::ENGINE, say)?;
         setup::programs(setup::TINY, say)?;
@@ -153,16 +168,32 @@ impl World {
             None => "a run of true".to_owned(),
             Some((files, _)) => format!("a run of true in a project of {files} files"),
         };
-        Ok(self.rows(&what, &own, &plain, project.is_none()))
+        self.rows(&what, &own, &plain, project.is_none())
     }
 
-    fn by_ringfence(&self, ringfence: &Ringfence, project: Option<&Path>) -> Result<Run> {
+    /// Returns the build that is measured.
+    pub(crate) fn own(&self) -> Result<&Ringfence> {
+        self.runners.first().map(|(_, ringfence)| ringfence).context("there is no build")
+    }
+
+    /// Returns the image.
+    pub(crate) fn image(&self) -> &str {
+        &self.image
+    }
+
+    /// Writes a policy once, and returns its path.
+    pub(crate) fn policy(&self, ringfence: &Ringfence) -> Result<PathBuf> {
         let policy = ringfence.state().with_file_name("policy.yml");
         if !policy.exists() {
             fs::write(&policy, "version: 1\nnetwork:\n  allow: [a.example]\n")?;
         }
+        Ok(policy)
+    }
+
+    /// Runs `true`.
+    pub(crate) fn by_ringfence(&self, ringfence: &Ringfence, project: Option<&Path>) -> Result<Run> {
         let mut command = ringfence.command();
-        command.args(["run", "--timings", "--policy"]).arg(policy);
+        command.args(["run", "--timings", "--policy"]).arg(self.policy(ringfence)?);
         if let Some(project) = project {
             command.arg("--project").arg(project);
         }
@@ -170,7 +201,8 @@ impl World {
         Ok(Run { whole, phases: phases(&said) })
     }
 
-    fn plain(&self, project: Option<&Path>) -> Result<f64> {
+    /// Runs `true` without ringfence; the time in milliseconds.
+    pub(crate) fn plain(&self, project: Option<&Path>) -> Result<f64> {
         let mut command = Command::new("docker");
         command.args(["-H", self.engine.host(), "run", "--rm"]);
         if let Some(project) = project {
@@ -180,38 +212,25 @@ impl World {
         timed(command.args([self.image.as_str(), "true"])).map(|(took, _)| took)
     }
 
-    /// The rows of one table: the whole by its median and quartiles, the ratio, and the phases.
-    fn rows(&self, what: &str, own: &[Vec<Run>], plain: &[f64], has_target: bool) -> Vec<Row> {
-        let wholes: Vec<Vec<f64>> =
-            own.iter().map(|runs| runs.iter().map(|run| run.whole).collect()).collect();
-        let figures = |of: &dyn Fn(Vec<f64>) -> f64| -> Vec<(&'static str, Option<f64>)> {
-            let own = self.runners.iter().zip(&wholes).map(|((name, _), all)| (*name, Some(of(all.clone()))));
-            own.chain([("docker run", Some(of(plain.to_vec())))]).collect()
+    /// The rows of one table: the whole, and the phases.
+    fn rows(&self, what: &str, own: &[Vec<Run>], plain: &[f64], has_target: bool) -> Result<Vec<Row>> {
+        let of =
+            |runs: &[Run], of: &dyn Fn(&Run) -> Option<f64>| runs.iter().filter_map(of).collect::<Vec<f64>>();
+        let all = |figure: &dyn Fn(&Run) -> Option<f64>| -> Vec<Series> {
+            let all =
+                self.runners.iter().zip(own).map(|((name, _), runs)| ((*name).to_owned(), of(runs, figure)));
+            all.filter(|(_, figures)| !figures.is_empty()).collect()
         };
-        let row = |what: String, mut figures: Vec<(&'static str, Option<f64>)>, target| {
-            let own = figures.remove(0).1.unwrap_or(f64::NAN);
-            Row { what, own, others: figures, target }
-        };
-        let mut rows = vec![row(format!("{what}, ms"), figures(&median), None)];
-        for (words, share) in [("lower", 0.25), ("upper", 0.75)] {
-            rows.push(row(format!("  {words} quartile"), figures(&|all| quantile(all, share)), None));
-        }
-        let ratios = |all: &Vec<f64>| median(all.iter().zip(plain).map(|(own, plain)| own / plain).collect());
-        let ratios: Vec<_> =
-            self.runners.iter().zip(&wholes).map(|((name, _), all)| (*name, Some(ratios(all)))).collect();
-        let is_met = ratios.first().and_then(|(_, ratio)| *ratio).is_some_and(|ratio| ratio <= AIM);
-        let target = has_target.then(|| (format!("≤ {AIM:.1}"), is_met));
-        rows.push(row("  times docker run, median of pairs".to_owned(), ratios, target));
+        let mut wholes = all(&|run| Some(run.whole));
+        wholes.push((PLAIN.to_owned(), plain.to_vec()));
+        let whole = beside(what, "ms", &wholes, &[PLAIN], Better::Less)?;
+        let is_met = |row: &Row| ratio(row, |ratio| ratio <= AIM);
+        let mut rows = vec![if has_target { aimed(whole, "start", is_met) } else { whole }];
         let names = own.first().and_then(|runs| runs.first()).map(|run| &run.phases).into_iter().flatten();
         for (name, _) in names {
-            let of = |runs: &Vec<Run>| {
-                let all: Vec<f64> = runs.iter().filter_map(|run| run.phase(name)).collect();
-                (!all.is_empty()).then(|| median(all))
-            };
-            let all = self.runners.iter().zip(own).map(|((name, _), runs)| (*name, of(runs))).collect();
-            rows.push(row(format!("  {name}, ms"), all, None));
+            rows.push(row(&format!("{what}: {name}"), "ms", &all(&|run| run.phase(name)))?);
         }
-        rows
+        Ok(rows)
     }
 }
 
@@ -219,17 +238,6 @@ impl Run {
     fn phase(&self, name: &str) -> Option<f64> {
         self.phases.iter().find(|(known, _)| known == name).map(|(_, took)| *took)
     }
-}
-
-/// Runs a command that must succeed; its time in milliseconds, and what it said.
-fn timed(command: &mut Command) -> Result<(f64, String)> {
-    let began = Instant::now();
-    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
-    let took = began.elapsed();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success(), "{command:?}: {}\n{said}", output.status);
-    ensure!(took < LIMIT, "{command:?} took {} s", took.as_secs());
-    Ok((took.as_secs_f64() * 1e3, said))
 }
 
 /// Reads the lines of `--timings`: `ringfence:     12.3 ms  networks`.

@@ -1,21 +1,23 @@
-//! The gate beside HAProxy and nginx, which inspect names too, on the same path: a redirect of the
-//! kernel to a listening socket, each on the same core, in a network namespace of this process.
+//! The gate beside HAProxy, nginx and Squid, which inspect names too, on the same path: a redirect
+//! of the kernel to a listening socket, each on the same core.
 //!
 //! ```text
-//!  load ──▶ 25.N.0.1:443 ──redirect──▶ proxy N (guard, haproxy, nginx) ──▶ 198.51.100.10:443, its server
+//!  load ──▶ 25.N.0.1:443 ──redirect──▶ proxy N (guard, haproxy, …) ──▶ 198.51.100.10:443, its server
 //!    └────────────────────────────────direct────────────────────────────────────────▲
 //! ```
 //! `RINGFENCE_BEFORE=PATH` measures another build of ringfence in the same rounds.
 
-mod load;
+pub(crate) mod load;
 mod peers;
-mod world;
+pub(crate) mod world;
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use integration::cargo::Beside;
+use integration::performance::Row;
 use integration::ringfence::Ringfence;
 use integration::testbed::setup;
 use netpolicy::host::HostPattern;
@@ -23,19 +25,26 @@ use netpolicy::policy::{Layer, Matcher, Origin, Policy, Protocol, Rule};
 use netpolicy::settings::Upstream;
 
 use self::load::{Figures, Work};
-use self::world::World;
+pub(crate) use self::peers::LOGGING;
+use self::world::{BYTES, World};
 use crate::guard::Guard;
-use crate::process::{CORE, Process};
-use crate::{BEFORE, Row, median, spread};
+use crate::process::{Cores, Process};
+use crate::rows::{Better, Series, aimed, beside, ratio};
+use crate::{BEFORE, Bench, spread};
 
-/// Rounds, each with all proxies in turn.
-const ROUNDS: usize = 7;
 /// The name that all connections are for.
 const NAME: &str = "server.bench.test";
 
+/// Proxies, or none, on the same path.
+pub(crate) struct Field {
+    pub(crate) world: World,
+    cores: Cores,
+    contenders: Vec<Contender>,
+}
+
 /// A proxy, or none.
 struct Contender {
-    name: &'static str,
+    name: String,
     kind: Kind,
 }
 
@@ -49,90 +58,130 @@ enum Kind {
     Direct,
 }
 
-/// Measures all that are there.
+/// Measures connections and requests.
 ///
 /// # Errors
 /// When a proxy does not start, or a connection fails.
-pub(crate) fn measure(say: &dyn Fn(&str)) -> Result<Vec<Row>> {
-    setup::base(say)?;
-    say("building ringfence");
-    let executable = Ringfence::find(Beside::Nothing)?;
-    let world = World::make()?;
-    spread()?;
-    world.serve()?;
-    let mut contenders = vec![Contender { name: "ringfence", kind: Kind::Guard { executable, network: 0 } }];
-    if let Some(before) = std::env::var_os(BEFORE) {
-        let kind = Kind::Guard { executable: before.into(), network: 1 };
-        contenders.push(Contender { name: "before", kind });
-    }
-    for (network, (name, start)) in (2..).zip(peers::ALL) {
-        if let Some(process) = start(&world, network, say)? {
-            contenders.push(Contender { name, kind: Kind::Peer { network, process } });
-        }
-    }
-    contenders.push(Contender { name: "direct", kind: Kind::Direct });
+pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Row>> {
+    let field = Field::make(bench, Cores::One, |_| true)?;
+    let rounds = if bench.quick { 3 } else { 9 };
     let mut rows = Vec::new();
-    for work in Work::ALL {
-        say(work.title());
-        let mut figures: Vec<Vec<Figures>> = contenders.iter().map(|_| Vec::new()).collect();
-        for _ in 0..ROUNDS {
-            for (contender, figures) in contenders.iter().zip(&mut figures) {
-                figures.push(contender.measure(&world, work)?);
-            }
-        }
-        rows.extend(of(work, &contenders, &figures));
+    for work in Work::REQUESTS {
+        (bench.say)(work.title());
+        let figures = field.rounds(rounds, |at, pid| load::run(work, at, pid))?;
+        rows.extend(of(work, &figures)?);
     }
     Ok(rows)
 }
 
-impl Contender {
-    fn measure(&self, world: &World, work: Work) -> Result<Figures> {
-        match &self.kind {
+impl Field {
+    /// Makes the world and starts those of the others that are chosen by name.
+    ///
+    /// # Errors
+    /// When a proxy does not start.
+    pub(crate) fn make(bench: &Bench<'_>, cores: Cores, chosen: impl Fn(&str) -> bool) -> Result<Field> {
+        setup::base(bench.say)?;
+        (bench.say)("building ringfence");
+        let executable = Ringfence::find(Beside::Nothing)?;
+        let world = World::make()?;
+        if cores == Cores::One {
+            spread()?;
+        }
+        let own = Kind::Guard { executable, network: 0 };
+        let mut contenders = vec![Contender { name: "ringfence".to_owned(), kind: own }];
+        if let Some(before) = std::env::var_os(BEFORE) {
+            let kind = Kind::Guard { executable: before.into(), network: 1 };
+            contenders.push(Contender { name: "ringfence before".to_owned(), kind });
+        }
+        for (network, peer) in (2..).zip(&peers::ALL).filter(|(_, peer)| chosen(peer.name)) {
+            let started = peer.start(&world, network, cores, bench.say).and_then(|process| {
+                if process.is_some() {
+                    load::first_bytes(world::virtual_address(network), 1)?;
+                }
+                Ok(process)
+            });
+            match started {
+                Ok(Some(process)) => {
+                    let kind = Kind::Peer { network, process };
+                    contenders.push(Contender { name: peer.name.to_owned(), kind });
+                }
+                Ok(None) => {}
+                Err(error) => (bench.say)(&format!("{} is not measured: {error:#}", peer.name)),
+            }
+        }
+        contenders.push(Contender { name: "direct".to_owned(), kind: Kind::Direct });
+        Ok(Field { world, cores, contenders })
+    }
+
+    /// Measures all in turn, round by round: each is told the address to connect to, and the
+    /// process between.
+    ///
+    /// # Errors
+    /// The measurement's own.
+    pub(crate) fn rounds<T>(
+        &self,
+        rounds: usize,
+        measure: impl Fn(Ipv4Addr, Option<u32>) -> Result<T>,
+    ) -> Result<Vec<(String, Vec<T>)>> {
+        let mut figures: Vec<(String, Vec<T>)> =
+            self.contenders.iter().map(|contender| (contender.name.clone(), Vec::new())).collect();
+        for _ in 0..rounds {
+            for (contender, (name, figures)) in self.contenders.iter().zip(&mut figures) {
+                let figure = self.one(contender, &measure);
+                figures.push(figure.with_context(|| format!("{name} is measured"))?);
+            }
+        }
+        Ok(figures)
+    }
+
+    fn one<T>(
+        &self,
+        contender: &Contender,
+        measure: &impl Fn(Ipv4Addr, Option<u32>) -> Result<T>,
+    ) -> Result<T> {
+        match &contender.kind {
             Kind::Guard { executable, network } => {
-                let guard = Guard::start(executable, &policy(*network)?, CORE)?;
-                world.redirect(*network, guard.gate.port(), guard.gate.port())?;
-                load::run(work, world::virtual_address(*network), Some(guard.pid()))
+                let guard = Guard::start(executable, &policy(*network)?, self.cores)?;
+                self.world.redirect(*network, [guard.gate.port(); 3])?;
+                measure(world::virtual_address(*network), Some(guard.pid()))
             }
-            Kind::Peer { network, process } => {
-                load::run(work, world::virtual_address(*network), Some(process.pid()))
-            }
-            Kind::Direct => load::run(work, world::SERVER, None),
+            Kind::Peer { network, process } => measure(world::virtual_address(*network), Some(process.pid())),
+            Kind::Direct => measure(world::SERVER, None),
         }
     }
 }
 
-/// The rows of one kind of work: of one core, and by the clock.
-fn of(work: Work, contenders: &[Contender], figures: &[Vec<Figures>]) -> [Row; 2] {
-    let medians = |of: fn(&Figures) -> Option<f64>| -> Vec<(&'static str, Option<f64>)> {
-        contenders
-            .iter()
-            .zip(figures)
-            .map(|(contender, figures)| {
-                let all: Option<Vec<f64>> = figures.iter().map(of).collect();
-                (contender.name, all.map(median))
-            })
-            .collect()
+/// Takes one figure of each measurement. Those that lack it are left out.
+pub(crate) fn series<T>(figures: &[(String, Vec<T>)], of: impl Fn(&T) -> Option<f64>) -> Vec<Series> {
+    let of = |figures: &Vec<T>| figures.iter().map(&of).collect::<Option<Vec<f64>>>();
+    figures.iter().filter_map(|(name, figures)| Some((name.clone(), of(figures)?))).collect()
+}
+
+/// The rows of one kind of work: of one core, by the clock, and what a thousand cost.
+fn of(work: Work, figures: &[(String, Vec<Figures>)]) -> Result<[Row; 3]> {
+    let by_core = series(figures, |figures| figures.by_core);
+    let by_clock = series(figures, |figures| Some(figures.by_clock));
+    let cost = series(figures, |figures| figures.by_core.map(|rate| 1e6 / rate));
+    let title = work.title();
+    let core = beside(&format!("{title} of one core"), "a second", &by_core, &LOGGING, Better::More)?;
+    let core = match work {
+        Work::NewTls => aimed(core, "new-tls", |row| ratio(row, |ratio| ratio >= 1.0)),
+        _ => core,
     };
-    let row = |what: String, mut all: Vec<(&'static str, Option<f64>)>, target: bool| {
-        let own = all.remove(0).1.unwrap_or(f64::NAN);
-        let peers = all.iter().filter(|(name, _)| peers::ALL.iter().any(|(peer, _)| peer == name));
-        let best = peers.filter_map(|(_, figure)| *figure).fold(f64::NAN, f64::max);
-        let target = target.then(|| (format!("≥ the best of them ({best:.1})"), own >= best));
-        Row { what, own, others: all, target }
-    };
-    [
-        row(format!("{} of one core", work.title()), medians(|figures| figures.by_core), true),
-        row(format!("{} by the clock", work.title()), medians(|figures| Some(figures.by_clock)), false),
-    ]
+    Ok([
+        core,
+        beside(&format!("{title} by the clock"), "a second", &by_clock, &LOGGING, Better::More)?,
+        beside(&format!("processor time of 1,000 {title}"), "ms", &cost, &LOGGING, Better::Less)?,
+    ])
 }
 
 /// A policy that permits the server in its own range of virtual addresses.
-fn policy(network: u8) -> Result<Policy> {
+pub(crate) fn policy(network: u8) -> Result<Policy> {
     let mut policy = Policy::nothing();
     policy.network_denied = false;
     policy.dns.upstreams = vec![Upstream::Plain(world::DNS)];
     policy.dns.virtual_range = world::network(network).parse()?;
-    for (port, protocol) in [(443, Protocol::Tls), (80, Protocol::Http)] {
+    for (port, protocol) in [(443, Protocol::Tls), (80, Protocol::Http), (BYTES, Protocol::Tcp)] {
         let origin =
             Origin { layer: Layer::Run, file: "bench.yml".to_owned(), line: 1, text: NAME.to_owned() };
         let rule = Rule::new(Matcher::Host(HostPattern::parse(NAME)?), vec![port], origin);
