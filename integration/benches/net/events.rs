@@ -82,9 +82,9 @@ fn event(number: u64, size: u64, previous: Option<&str>) -> Value {
     let mut event = json!({"v": 1, "seq": number, "time": time, "workflow": "0000002a"});
     let name = format!("n{}.bench.example", number % NAMES);
     let rest = match number {
-        0 => json!({"kind": "lifecycle", "event": "start"}),
-        1 => json!({"kind": "lifecycle", "event": "ready"}),
-        last if last + 1 == size => json!({"kind": "lifecycle", "event": "end"}),
+        0 => json!({"kind": "lifecycle", "reason": "start"}),
+        1 => json!({"kind": "lifecycle", "reason": "ready"}),
+        last if last + 1 == size => json!({"kind": "lifecycle", "reason": "end"}),
         _ if number.is_multiple_of(2) => json!({
             "kind": "connect", "verdict": "allow", "phase": "open", "conn": number, "host": name, "port": 443,
             "protocol": "tls", "address": "198.51.100.10", "resolver": "guard", "rule": "n*.bench.example",

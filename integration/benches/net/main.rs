@@ -38,7 +38,7 @@ use nix::unistd::Pid;
 
 use self::process::CORE;
 
-/// What a part is told.
+/// Settings that a part is told.
 pub(crate) struct Bench<'a> {
     /// Says what is done.
     pub(crate) say: &'a dyn Fn(&str),
@@ -84,7 +84,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the command line asks for.
+/// Request of the command line.
 struct Wanted {
     parts: Vec<&'static Part>,
     quick: bool,

@@ -29,7 +29,7 @@ struct Memory {
     resident: f64,
     /// Its share of what several processes have.
     share: f64,
-    /// What no other process has, and no file.
+    /// Pages that no other process has, and no file.
     own: f64,
 }
 

@@ -73,7 +73,7 @@ fn range(number: u32) -> Ipv4Addr {
 
 /// Writes the policy as a person would.
 fn text(size: u32) -> Result<String> {
-    let mut text = "version: 1\nnetwork:\n  allow:\n".to_owned();
+    let mut text = "version: 1\nnetwork:\n  dns:\n    virtual-range: 25.0.0.0/13\n  allow:\n".to_owned();
     for number in 0..size {
         writeln!(text, "    - {}:443\n    - cidr: {}/28\n      ports: [5432]", name(number), range(number))?;
     }

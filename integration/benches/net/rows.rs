@@ -6,7 +6,7 @@ use integration::performance::{Aim, Figure, Ratio, Row, Spread};
 /// Figures of one program, one a round.
 pub(crate) type Series = (String, Vec<f64>);
 
-/// Whether more is better.
+/// Direction in which a figure is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Better {
     More,

@@ -83,11 +83,8 @@ pub(super) fn figures(reports: &[Report]) -> String {
                 page.push_str(&table);
             }
             for row in rows.iter().filter(|row| chart::is_drawn(row)) {
-                page.push_str(&format!(
-                    "\n![{}]({}.svg)\n",
-                    row.what.replace(['[', ']'], ""),
-                    chart::name(row)
-                ));
+                let name = chart::name(row);
+                page.push_str(&format!("\n![{name}]({name}.svg)\n"));
             }
         }
         for failed in &report.failed {

@@ -25,6 +25,7 @@ use super::upstream::tests::Stage;
 use crate::wire::event::Start;
 use crate::wire::handover::GuardConfig;
 
+mod allocations;
 mod beginning;
 mod fuzzing;
 mod http_interim;

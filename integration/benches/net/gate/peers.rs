@@ -21,7 +21,7 @@ pub(crate) struct Peer {
     logs: bool,
 }
 
-/// What starts a proxy: the range of its virtual addresses, its cores, and whether it writes a line
+/// Means of starting a proxy: the range of its virtual addresses, its cores, and whether it writes a line
 /// for each connection.
 struct Start<'a> {
     world: &'a World,

@@ -121,7 +121,12 @@ impl World {
     /// its client wanted to go.
     pub(crate) fn let_out(&self, number: u8, user: &str) -> Result<()> {
         let network = network(number);
-        nft(&format!("insert rule ip bench out meta skuid {user} ip daddr {network} dnat to {SERVER}"))
+        // Such an address is one of this machine's own until then, and would be the source too.
+        nft(&format!(
+            "add chain ip bench after {{ type nat hook postrouting priority 100; }}; \
+             add rule ip bench after ip saddr {network} oifname own masquerade; \
+             insert rule ip bench out meta skuid {user} ip daddr {network} dnat to {SERVER}"
+        ))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The filter on loopback, asked as an agent asks; what is outside is a stage that counts
 //! questions.
 
+mod allocations;
 mod budget;
 mod tcp;
 
