@@ -13,6 +13,8 @@ use crate::supervisor::engine::Engine;
 const RUNTIMES: [&str; 2] = ["runc", "crun"];
 /// Names under which engines have the first of them by default.
 const DEFAULTS: [&str; 2] = ["", "io.containerd.runc.v2"];
+/// The part that unpacks images, which clients can have pulled.
+const CONTAINERD: &str = "containerd";
 /// Name of the engine's own part.
 const ENGINE: &str = "engine";
 
@@ -55,7 +57,13 @@ fn of(engine: &EngineFacts, known: &Result<Vulnerabilities, String>, today: Date
         let what = format!("the engine does not tell the version of {runtime}, which starts its containers");
         found.unknown.push(what);
     }
-    let is_asked = |part: &&Component| RUNTIMES.contains(&part.name.as_str()) || part.name == ENGINE;
+    if !is_told(CONTAINERD) {
+        found
+            .unknown
+            .push("the engine does not tell the version of containerd, which unpacks images".to_owned());
+    }
+    let asked = [&RUNTIMES[..], &[ENGINE, CONTAINERD]].concat();
+    let is_asked = |part: &&Component| asked.contains(&part.name.as_str());
     for component in components.iter().filter(is_asked) {
         let judged = vulnerabilities::judge(component, known);
         match judged.standing {
@@ -96,39 +104,48 @@ mod tests {
     #[test]
     fn open_holes_of_runc_and_engine_are_told_with_what_closes_them() {
         let commit = "0123456789abcdef0123456789abcdef01234567";
-        let good = [part("engine", "29.9.0", commit), part("runc", "1.3.7", commit)];
+        let containerd = part("containerd", "2.4.2", commit);
+        let good = [part("engine", "29.9.0", commit), part("runc", "1.3.7", commit), containerd.clone()];
         assert_eq!(judged(&good), KnownHoles::default());
-        let found = judged(&[part("engine", "29.9.0", commit), part("runc", "v1.1.15", commit)]);
+        let found = judged(&[good[0].clone(), part("runc", "v1.1.15", commit), containerd.clone()]);
         assert!(found.open.len() == 1 && found.open[0].contains("CVE-2025-31133"), "{found:?}");
         assert_eq!(
             (found.updates.as_slice(), found.unknown.len()),
             (&["update runc to 1.3.7 or later".to_owned()][..], 0)
         );
-        let found = judged(&[part("engine", "28.5.1", commit), part("runc", "1.3.7", commit)]);
+        let found = judged(&[part("engine", "28.5.1", commit), good[1].clone(), containerd]);
         assert!(found.open.len() == 1 && found.updates[0].contains("update engine to 29."), "{found:?}");
-        // Of other parts nothing is asked.
+        // Clients can have layers pulled that containerd unpacks.
         let found = judged(&[good[0].clone(), good[1].clone(), part("containerd", "1.7.0", commit)]);
+        assert!(found.open.len() == 1 && found.updates[0].contains("update containerd to "), "{found:?}");
+        // Of other parts nothing is asked.
+        let found = judged(&[&good[..], &[part("buildkit", "0.1.0", commit)]].concat());
         assert_eq!(found, KnownHoles::default());
     }
 
     #[test]
     fn what_nobody_can_say_is_unknown() {
         let commit = "0123456789abcdef0123456789abcdef01234567";
-        let debians =
-            [part("engine", "20.10.24+dfsg1", "5d6db84"), part("runc", "1.1.5+ds1", "1.1.5+ds1-1+deb12u1")];
+        let debians = [
+            part("engine", "20.10.24+dfsg1", "5d6db84"),
+            part("runc", "1.1.5+ds1", "1.1.5+ds1-1+deb12u1"),
+            part("containerd", "1.6.20~ds1", "1.6.20~ds1-1+b1"),
+        ];
         let found = judged(&debians);
-        assert!(found.open.is_empty() && found.unknown.len() == 2, "{found:?}");
+        assert!(found.open.is_empty() && found.unknown.len() == 3, "{found:?}");
         assert!(found.unknown[1].contains("a distribution built it"), "{found:?}");
         for (left, missing) in [
             (part("engine", "29.9.0", commit), "runc, which starts its containers"),
             (part("runc", "1.3.7", commit), "does not tell its version"),
+            (part("runc", "1.3.7", commit), "containerd, which unpacks images"),
         ] {
             let found = judged(&[left]);
-            assert!(found.unknown.len() == 1 && found.unknown[0].contains(missing), "{found:?}");
+            assert!(found.unknown.len() == 2 && found.unknown.concat().contains(missing), "{found:?}");
         }
         let known = Vulnerabilities::built_in().unwrap();
         let late = netpolicy::policy::day_after(known.as_of, i64::from(FRESH_DAYS) + 1).unwrap();
-        let good = with(&[part("engine", "29.9.0", commit), part("runc", "1.3.7", commit)]);
+        let containerd = part("containerd", "2.4.2", commit);
+        let good = with(&[part("engine", "29.9.0", commit), part("runc", "1.3.7", commit), containerd]);
         let found = of(&good, &Ok(known.clone()), late);
         assert!(found.unknown.len() == 1 && found.unknown[0].contains("update ringfence"), "{found:?}");
         let other = EngineFacts { default_runtime: "runsc".to_owned(), ..good.clone() };

@@ -58,7 +58,8 @@ pub(crate) fn create_body(spec: &MemberSpec, seam: Seam<'_>) -> ContainerCreateB
         cmd,
         env: Some(seam.env.clone()),
         user: spec.user.clone(),
-        working_dir: spec.workdir.clone(),
+        // The image's too: the engine may make another variant of it.
+        working_dir: Some(spec.workdir_in_effect()).filter(|text| !text.is_empty()).map(str::to_owned),
         shell: spec.shell.clone(),
         tty: Some(spec.streams.tty),
         open_stdin: Some(spec.streams.open_stdin),

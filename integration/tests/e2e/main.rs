@@ -74,6 +74,7 @@ mod serve_ends;
 mod serve_fills;
 mod serve_places;
 mod serve_starts;
+mod serve_variants;
 mod services;
 mod shared_address;
 mod showing;
@@ -173,6 +174,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("serve_fills", serve_fills::TESTS, true),
         ("serve_places", serve_places::TESTS, true),
         ("serve_starts", serve_starts::TESTS, true),
+        ("serve_variants", serve_variants::TESTS, true),
         ("services", services::TESTS, true),
         ("showing", showing::TESTS, true),
         ("token", token::TESTS, true),

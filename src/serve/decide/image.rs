@@ -7,7 +7,7 @@ use crate::supervisor::spec::image_platform::ImagePlatform;
 
 /// The most bytes of an image's labels, as the engine's lists and events write them: each container
 /// of the image has them.
-const LONGEST_LABELS: usize = 32 << 10;
+pub(crate) const LONGEST_LABELS: usize = 32 << 10;
 
 /// Returns the platform with which the engine is asked for the image. Several variants of an image
 /// can have one id.

@@ -91,6 +91,11 @@ impl MemberSpec {
         }
     }
 
+    /// Returns its working directory: its own, or its image's.
+    pub(crate) fn workdir_in_effect(&self) -> &str {
+        self.workdir.as_deref().unwrap_or(&self.image.workdir)
+    }
+
     /// Tells whether it begins as root, by its own user or its image's.
     pub(crate) fn is_root(&self) -> bool {
         let user = self.user.as_deref().unwrap_or(&self.image.user);

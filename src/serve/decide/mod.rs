@@ -20,6 +20,7 @@ mod security;
 mod tests;
 
 pub(crate) use self::create::{create, wanted};
+pub(crate) use self::image::LONGEST_LABELS;
 pub(crate) use self::names::usable;
 pub(crate) use self::others::{
     ConnectSpec, VolumeSpec, connect, disconnect, exec, exec_start, network, pull, update, volume,

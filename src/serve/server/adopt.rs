@@ -7,7 +7,7 @@
 //! that it is, is ended too.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -20,6 +20,7 @@ use serde_json::Value;
 use super::create::{names_with, text};
 use super::fences::{ALONE, FenceProof, MemberFence};
 use super::files::BindAsk;
+use super::made::volumes_of;
 use super::members::{MemberFacts, MemberFiles, ServedMember};
 use super::start::{never_ran, open_ports};
 use super::state::Serving;
@@ -77,24 +78,31 @@ impl Serving {
 
     /// Keeps one fence and its members.
     async fn keep(self: &Rc<Self>, found: &WorkflowSummary, ids: &[String]) -> Result<(), Failure> {
-        let mut there = Vec::new();
+        let (mut there, mut unkept) = (Vec::new(), Vec::new());
+        let mut unread = None;
         for id in ids {
             match self.inspect(id, self.facts.version).await {
                 Ok(inspected) => there.push((id, inspected)),
                 Err(denied) if denied.status == 404 => {}
-                Err(denied) => return Err(Failure::new(COULD_NOT_RUN, denied.message)),
+                // One that the engine describes at too great a length ends no other member.
+                Err(denied) => {
+                    unkept.push(id.clone());
+                    unread = Some(Failure::new(COULD_NOT_RUN, denied.message));
+                }
             }
         }
-        let Some((_, first)) = there.first() else { return Ok(()) };
+        let Some((_, first)) = there.first() else { return unread.map_or(Ok(()), Err) };
         // That of a fence whose proof is gone, and which is lost.
         let said = text(first, &format!("/Config/Labels/{LABEL_GROUP}"));
         let fence = self.keep_fence(found, said).await?;
         // It stays until all of them were looked at.
         let _claim = self.hold(&fence);
-        let mut unkept = Vec::new();
         for (id, inspected) in &there {
             match self.known(&fence, id, inspected) {
-                Some(member) => self.take_again(Rc::new(member), inspected).await,
+                Some(member) => {
+                    self.take_filled(inspected).await;
+                    self.take_again(Rc::new(member), inspected).await;
+                }
                 None => unkept.push((*id).clone()),
             }
         }
@@ -170,6 +178,7 @@ impl Serving {
         let names: Vec<String> =
             label(LABEL_NAMES).split(' ').filter(|name| !name.is_empty()).map(str::to_owned).collect();
         let covers = label(LABEL_COVERS).parse().ok()?;
+        is_as_decided(fence, covers, inspected).map_err(|failure| failure.tell()).ok()?;
         let facts = MemberFacts {
             id: id.to_owned(),
             names: names_with(names, &name, id),
@@ -220,6 +229,19 @@ impl Serving {
         Ok(Some(MemberFiles { asked, laid, words, memory: memory.unwrap_or_default(), was_asked }))
     }
 
+    /// Gives the volumes of a member back that an earlier `serve` let the engine fill. An engine has
+    /// a container in no list before it has filled its volumes, and one creation alone was let fill
+    /// them.
+    async fn take_filled(&self, inspected: &Value) {
+        for name in volumes_of(inspected) {
+            let Some(_held) = self.volumes.hold_left(&name) else { continue };
+            match self.fills.take_out(&BTreeSet::from([name.clone()])).await {
+                Ok(()) => self.volumes.give_up(&name),
+                Err(failure) => failure.tell(),
+            }
+        }
+    }
+
     /// Takes a member, with its ports if it runs. One that ended while nobody was there is removed,
     /// where its client asked for that.
     async fn take_again(self: &Rc<Self>, member: Rc<ServedMember>, inspected: &Value) {
@@ -256,6 +278,18 @@ impl Serving {
         let of_files = |files: &MemberFiles| was_begun(files) && files.asked.iter().all(is_given);
         member.fence.shared.check().is_none() && member.files.as_ref().is_none_or(of_files)
     }
+}
+
+/// Judges a container that the `serve` which made it did not judge any more.
+fn is_as_decided(fence: &MemberFence, covers: WorkflowId, inspected: &Value) -> Result<(), Failure> {
+    let unread = |error: std::io::Error| {
+        Failure::new(COULD_NOT_RUN, "nobody can say what a container was decided to be").caused_by(&error)
+    };
+    if let Some(decided) = fence.decided(covers).map_err(unread)? {
+        decided.judge(inspected).map_err(|denied| Failure::new(COULD_NOT_RUN, denied.message))?;
+        fence.forget_decided(covers);
+    }
+    Ok(())
 }
 
 /// Tells whether a fence was made with a policy. That of a container alone may be cut off.

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::fences::{Claim, broken, random, words};
 use super::files::{BindAsk, LookedFiles, look};
 use super::http::{Answer, Sent, json, read};
-use super::image_links::LABEL_LOOK;
+use super::image_links::{LABEL_LOOK, LookedImage};
+use super::made::DecidedFacts;
 use super::members::{MemberFacts, MemberFiles, ServedMember};
 use super::records::give_names;
 use super::state::Serving;
@@ -72,7 +73,7 @@ impl Serving {
         {
             spec.warnings.push(NO_HEALTH.to_owned());
         }
-        self.refuse_links(&spec).await?;
+        let image = self.refuse_links(&spec).await?;
         let covers = random()?;
         let name = spec.name.as_ref().map_or_else(|| format!("fenced-{covers}"), ToString::to_string);
         let naming = self.name(name)?;
@@ -84,7 +85,8 @@ impl Serving {
             return Err(Denied::new(503, what));
         }
         let _ports = self.promise_ports(&claim.fence, &spec.asked.ports)?;
-        let made = self.make_in(&claim, &mut spec, &naming.name, covers, version).await;
+        let naming_of = (naming.name.as_str(), covers);
+        let made = self.make_in(&claim, &mut spec, naming_of, image, version).await;
         if made.is_err() {
             self.forget_files(covers, true).await;
         }
@@ -110,8 +112,8 @@ impl Serving {
         &self,
         claim: &Claim,
         spec: &mut MemberSpec,
-        name: &str,
-        covers: WorkflowId,
+        (name, covers): (&str, WorkflowId),
+        image: LookedImage,
         version: ApiMinor,
     ) -> Result<Rc<ServedMember>, Denied> {
         let fence = &claim.fence;
@@ -172,11 +174,18 @@ impl Serving {
             readonly_paths: None,
         };
         let fills = filled(&seam.mounts);
+        let labels = spec.labels.iter().chain(&seam.labels);
+        let has_variants = self.facts.engine.has_variants();
+        let decided = DecidedFacts::new(spec, &seam.mounts, labels, image, has_variants);
+        // The next `serve` judges by it, where this one is killed before it does.
+        fence.put_decided(covers, &decided).map_err(|failure| broken(&failure))?;
         let body = serde_json::to_string(&create_body(spec, seam))
             .map_err(|error| Denied::new(500, format!("the body cannot be written: {error}")))?;
         let query = [("name", Serving::engine_name(fence, name)), ("platform", spec.platform.to_string())];
         let line = Line::new("POST", "/containers/create", &query);
         let id = self.ask_engine(&line, version, body, Filling { held, fills }).await?;
+        self.judge_made(&id, &decided).await?;
+        fence.forget_decided(covers);
         let names = names(spec, name, &id);
         self.name_others(spec);
         let facts = MemberFacts {

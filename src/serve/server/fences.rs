@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::create::text;
+use super::made::DecidedFacts;
 use super::members::ServedMember;
 use super::state::{Facts, Serving};
 use crate::host::clock::unix_seconds;
@@ -150,8 +151,38 @@ impl MemberFence {
         self.folder.join(format!("asked-{member}")).try_exists().unwrap_or(true)
     }
 
-    /// Removes both files.
+    fn decided_of(&self, member: WorkflowId) -> PathBuf {
+        self.folder.join(format!("decided-{member}"))
+    }
+
+    /// Writes down what a container is judged by once it was made.
+    pub(super) fn put_decided(&self, member: WorkflowId, decided: &DecidedFacts) -> Result<(), Failure> {
+        let path = self.decided_of(member);
+        let text = serde_json::to_string(decided).map_err(|error| cannot(&path, &error.into()))?;
+        put(&path, &text).map_err(|error| cannot(&path, &error))
+    }
+
+    /// Reads what a container is to be judged by; none where it was.
+    ///
+    /// # Errors
+    /// When that is there and cannot be read.
+    pub(super) fn decided(&self, member: WorkflowId) -> std::io::Result<Option<DecidedFacts>> {
+        match fs::read(self.decided_of(member)) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Notes that a container was judged.
+    pub(super) fn forget_decided(&self, member: WorkflowId) {
+        // What stays is judged once more by the next `serve`.
+        let _ = fs::remove_file(self.decided_of(member));
+    }
+
+    /// Removes the files of a member.
     pub(crate) fn forget_words(&self, member: WorkflowId) {
+        self.forget_decided(member);
         for path in [self.words_of(member), self.folder.join(format!("asked-{member}"))] {
             // Most members have none.
             let _ = fs::remove_file(path);

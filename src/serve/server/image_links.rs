@@ -9,20 +9,24 @@
 //! its root proves that it was there.
 //!
 //! Several variants of an image can have one id. The platform that was decided upon is sent with
-//! the look and with the creation, and is a part of what answers are remembered by.
+//! the look and with the creation, and is a part of what answers are remembered by. An engine can
+//! choose a variant by other words than these. So the digest of the manifest that was looked into is
+//! remembered too, where the engine tells it, and the container that is made must have the same.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::ListContainersOptions;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::fences::random;
 use super::http::{EngineHttp, Sent};
+use super::made::digest_of;
 use super::state::Serving;
 use crate::serve::decide::member::{MemberSpec, MountSource};
 use crate::serve::decide::places::STATE;
@@ -62,9 +66,44 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// An image: by its id, and the platform of the variant that was decided upon.
 type ImageKey = (String, ImagePlatform);
 
-/// Answers about places in images; one variant of an image is always the same.
+/// Answers about places in images.
 #[derive(Default)]
-pub(crate) struct KnownLinks(RefCell<BTreeMap<(ImageKey, String), Option<ImageLink>>>);
+pub(crate) struct KnownLinks(RefCell<BTreeMap<(ImageKey, String), LinkAnswer>>);
+
+impl KnownLinks {
+    /// Forgets an image that the engine made another variant of.
+    pub(super) fn forget(&self, looked: &LookedImage) {
+        self.0.borrow_mut().retain(|((id, _), _), _| *id != looked.id);
+    }
+}
+
+/// Answer about a place in an image: the first link on the way, and the digest of the manifest that
+/// was looked into, where the engine tells it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct LinkAnswer {
+    link: Option<ImageLink>,
+    digest: Option<String>,
+}
+
+/// An image that was looked into, or needed no look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LookedImage {
+    id: String,
+    digests: BTreeSet<String>,
+}
+
+impl LookedImage {
+    /// Returns the digests of the manifests that were looked into. One manifest is always the same.
+    pub(super) fn digests(&self) -> &BTreeSet<String> {
+        &self.digests
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(digests: &[&str]) -> LookedImage {
+        let digests = digests.iter().map(|digest| (*digest).to_owned()).collect();
+        LookedImage { id: "sha256:0".to_owned(), digests }
+    }
+}
 
 /// A link of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,8 +117,11 @@ struct ImageLink {
 /// A place that no link may lead to, and the field that names it.
 type Place = (&'static str, String);
 
+/// A place, and the first link on the way to it.
+type FoundLink = (Place, Option<ImageLink>);
+
 /// Answer about a place.
-type PlaceAnswer = (Place, Option<ImageLink>);
+type PlaceAnswer = (Place, LinkAnswer);
 
 impl Serving {
     /// Refuses a container whose mounts or working directory would be led elsewhere by links of its
@@ -87,7 +129,7 @@ impl Serving {
     ///
     /// # Errors
     /// When there is such a link, or the engine does not say.
-    pub(crate) async fn refuse_links(&self, spec: &MemberSpec) -> Result<(), Denied> {
+    pub(super) async fn refuse_links(&self, spec: &MemberSpec) -> Result<LookedImage, Denied> {
         let places = places(spec);
         if let Some((field, deep)) = places.iter().find(|(_, place)| parts(place).count() > MOST_PARTS) {
             let why = format!("{} has more than {MOST_PARTS} parts; give a shorter place", shown(deep));
@@ -97,7 +139,7 @@ impl Serving {
         let (mut known, mut unknown) = (Vec::new(), Vec::new());
         for place in places {
             match self.links.0.borrow().get(&(image.clone(), place.1.clone())) {
-                Some(link) => known.push((place, link.clone())),
+                Some(answer) => known.push((place, answer.clone())),
                 None => unknown.push(place),
             }
         }
@@ -107,12 +149,14 @@ impl Serving {
             if all.len() + found.len() > MOST {
                 all.clear();
             }
-            all.extend(found.iter().map(|((_, place), link)| ((image.clone(), place.clone()), link.clone())));
+            let answers = found.iter();
+            all.extend(answers.map(|((_, place), answer)| ((image.clone(), place.clone()), answer.clone())));
             known.extend(found);
         }
-        match known.into_iter().find_map(|(place, link)| Some((place, link?))) {
+        let digests = known.iter().filter_map(|(_, answer)| answer.digest.clone()).collect();
+        match known.into_iter().find_map(|(place, answer)| Some((place, answer.link?))) {
             Some(((field, place), link)) => Err(refusal(field, &place, &link)),
-            None => Ok(()),
+            None => Ok(LookedImage { id: image.0, digests }),
         }
     }
 
@@ -130,9 +174,23 @@ impl Serving {
         let made = self.http.json(&line, self.facts.version, Sent::Json(body.to_string())).await?;
         let id = made["Id"].as_str().unwrap_or_default();
         let looks = Looks { http: &self.http, version: self.facts.version, id };
-        let found = looks.at(places, LONGEST).await;
+        let found = match looks.at(places, LONGEST).await {
+            Ok(found) => self.with_digest(id, found).await,
+            Err(denied) => Err(denied),
+        };
         self.remove_look(id).await;
         found
+    }
+
+    /// Adds the digest of the manifest that a container which was looked into was made of.
+    async fn with_digest(&self, id: &str, found: Vec<FoundLink>) -> Result<Vec<PlaceAnswer>, Denied> {
+        let inspected = self.inspect(id, self.facts.version).await?;
+        let digest = digest_of(&inspected).map(str::to_owned);
+        if digest.is_none() && self.facts.engine.has_variants() {
+            return Err(unsaid());
+        }
+        let with = |(place, link)| (place, LinkAnswer { link, digest: digest.clone() });
+        Ok(found.into_iter().map(with).collect())
     }
 
     /// Removes a container that was looked into. One that somebody started is left.
@@ -188,8 +246,7 @@ fn places(spec: &MemberSpec) -> Vec<Place> {
     if places.is_empty() {
         return places;
     }
-    let asked = spec.workdir.as_deref().unwrap_or(&spec.image.workdir);
-    places.extend(cleaned(asked).map(|place| ("WorkingDir", place)));
+    places.extend(cleaned(spec.workdir_in_effect()).map(|place| ("WorkingDir", place)));
     places.extend(OWN.map(|place| ("Image", place.to_owned())));
     if spec.mounts.iter().any(|mount| matches!(mount.source, MountSource::Path { .. })) {
         places.extend(NAME_FILES.map(|place| ("Image", place.to_owned())));
@@ -211,7 +268,7 @@ struct Looks<'a> {
 
 impl Looks<'_> {
     /// Looks for the first link on the way to each place, within a time.
-    async fn at(&self, places: Vec<Place>, longest: Duration) -> Result<Vec<PlaceAnswer>, Denied> {
+    async fn at(&self, places: Vec<Place>, longest: Duration) -> Result<Vec<FoundLink>, Denied> {
         let looking = async {
             let mut found = Vec::new();
             for place in places {
@@ -321,7 +378,7 @@ mod tests {
     }
 
     /// Looks at one place of a container of such an engine.
-    async fn looked(answers: &'static [(&str, &str)], longest: Duration) -> Result<Vec<PlaceAnswer>, Denied> {
+    async fn looked(answers: &'static [(&str, &str)], longest: Duration) -> Result<Vec<FoundLink>, Denied> {
         let folder = tempfile::tempdir().unwrap();
         let http = engine(folder.path(), answers);
         let looks = Looks { http: &http, version: ApiMinor(41), id: "0" };

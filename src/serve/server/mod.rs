@@ -20,6 +20,7 @@ mod found;
 mod http;
 mod image_links;
 mod leftovers;
+mod made;
 mod members;
 mod once_per_key;
 mod published;
@@ -138,8 +139,9 @@ async fn serve_here(request: ServeRequest, signals: &mut Signals) -> Result<u8, 
     let listener = socket::listen(&path)?;
     let serving = Serving::new(facts(request, &path, id, own)?, engine, networks, fills);
     let found = until_signal(signals, async {
-        serving.find_left_volumes().await?;
+        // What a member has was filled, and is left no more.
         serving.find_again().await?;
+        serving.find_left_volumes().await?;
         serving.sweep().await
     })
     .await;

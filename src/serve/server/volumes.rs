@@ -212,7 +212,7 @@ impl Serving {
 
     /// Lists the names of own volumes; of those that no container has, where only these are wanted.
     async fn own_volumes(&self, unused: bool, fits: impl Fn(&Value) -> bool) -> Result<Vec<String>, Denied> {
-        let place = self.whole.place().await?;
+        let place = self.whole.own_place().await?;
         let found = all(self, unused, &place).await?;
         let fitting = found.iter().filter(|volume| fits(volume));
         Ok(fitting.filter_map(|volume| Some(volume["Name"].as_str()?.to_owned())).collect())
@@ -231,7 +231,7 @@ impl Serving {
         self.volumes.hold(names).await
     }
 
-    /// Looks for the volumes that an earlier `serve` let the engine fill.
+    /// Looks for the volumes that an earlier `serve` let the engine fill, and no member has.
     ///
     /// # Errors
     /// When the engine does not answer.

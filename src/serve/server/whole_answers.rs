@@ -21,7 +21,7 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
-use super::http::{Answer, Body, BodyError, EngineHttp, Sent, full, meant, streamed, with};
+use super::http::{Answer, Body, BodyError, EngineHttp, Sent, denied, full, meant, streamed, with};
 use crate::serve::denied::Denied;
 use crate::serve::request::upstream_line::Line;
 use crate::serve::request::version::ApiMinor;
@@ -41,7 +41,11 @@ const PIECE: usize = 64 << 10;
 const LONG: usize = 256 << 10;
 
 /// The places of whole answers.
-pub(crate) struct WholeAnswers(Arc<Semaphore>);
+pub(crate) struct WholeAnswers {
+    of_clients: Arc<Semaphore>,
+    /// What is read for ringfence alone waits for no client that reads slowly.
+    own: Arc<Semaphore>,
+}
 
 /// A place of one whole answer. Whatever keeps one in memory has it.
 pub(crate) struct WholePlace {
@@ -51,7 +55,7 @@ pub(crate) struct WholePlace {
 impl WholeAnswers {
     /// Begins with all places free.
     pub(crate) fn new() -> WholeAnswers {
-        WholeAnswers(Arc::new(Semaphore::new(MOST)))
+        WholeAnswers { of_clients: Arc::new(Semaphore::new(MOST)), own: Arc::new(Semaphore::new(1)) }
     }
 
     /// Waits for a place.
@@ -59,7 +63,19 @@ impl WholeAnswers {
     /// # Errors
     /// When none becomes free in time.
     pub(crate) async fn place(&self) -> Result<WholePlace, Denied> {
-        let place = tokio::time::timeout(PATIENCE, Arc::clone(&self.0).acquire_owned()).await;
+        WholeAnswers::place_of(&self.of_clients).await
+    }
+
+    /// Waits for the place of what no client reads.
+    ///
+    /// # Errors
+    /// When it does not become free in time.
+    pub(crate) async fn own_place(&self) -> Result<WholePlace, Denied> {
+        WholeAnswers::place_of(&self.own).await
+    }
+
+    async fn place_of(places: &Arc<Semaphore>) -> Result<WholePlace, Denied> {
+        let place = tokio::time::timeout(PATIENCE, Arc::clone(places).acquire_owned()).await;
         let busy = || Denied::new(503, "too many long answers are asked for at once; ask again");
         Ok(WholePlace { _permit: place.map_err(|_| busy())?.map_err(|_| busy())? })
     }
@@ -68,7 +84,11 @@ impl WholeAnswers {
 impl WholePlace {
     /// Makes the answer to a client, which has the place until it was read.
     pub(crate) async fn answer(self, value: Value) -> Answer {
-        let text = value.to_string().into_bytes();
+        // It may be long: nobody waits for its writing.
+        let text = match apart(move || value.to_string().into_bytes()).await {
+            Ok(text) => text,
+            Err(refusal) => return denied(&refusal),
+        };
         let body = if text.len() > PIECE { pieces(text, self) } else { full(text) };
         with(200, "application/json", body)
     }
@@ -207,14 +227,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_no_client_reads_waits_for_no_client() {
+        let answers = WholeAnswers::new();
+        let mut kept = Vec::new();
+        for _ in 0..MOST {
+            kept.push(long(&answers).await);
+        }
+        let began = Instant::now();
+        drop(answers.own_place().await.unwrap());
+        drop(answers.own_place().await.unwrap());
+        assert!(began.elapsed() < PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_answer_that_nobody_reads_is_cut_off() {
         let answers = WholeAnswers::new();
         let mut body = long(&answers).await.into_body();
         let first = body.frame().await.unwrap().unwrap();
         assert_eq!(first.into_data().unwrap().len(), PIECE);
-        assert_eq!(answers.0.available_permits(), MOST - 1);
+        assert_eq!(answers.of_clients.available_permits(), MOST - 1);
         tokio::time::sleep(READING * 2).await;
-        assert_eq!(answers.0.available_permits(), MOST, "the text is gone, and the body is still there");
+        assert_eq!(
+            answers.of_clients.available_permits(),
+            MOST,
+            "the text is gone, and the body is still there"
+        );
         assert!(body.frame().await.unwrap().is_err(), "no half of an answer passes for the whole");
     }
 }

@@ -48,6 +48,9 @@ const SSH_ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// images for that.
 const INFO_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
 
+/// The version of the API, 1.48, since which an engine tells the manifest of a container.
+const TELLS_MANIFEST: usize = 48;
+
 /// A connection to an engine that answered.
 #[derive(Clone)]
 pub(crate) struct Engine {
@@ -112,8 +115,9 @@ impl Engine {
             "its socket is not on this machine"
         } else if !self.dialect.serves {
             "this version serves with Docker Engine as root only"
-        } else if has_index_store(&self.info) {
-            "it keeps images in containerd's store, and chooses an image's variant by itself"
+        } else if self.has_variants() && self.api_minor() < TELLS_MANIFEST {
+            "it keeps images in containerd's store, and does not tell which variant of an image a container has: \
+             Docker 28 and later do"
         } else if self.dialect.labels_files {
             "SELinux labels keep containers from ringfence's own files"
         } else {
@@ -121,6 +125,11 @@ impl Engine {
         };
         Err(Failure::new(COULD_NOT_RUN, format!("no socket can be served before {}: {why}", self.host))
             .hint("use `ringfence run` with this engine, or name another: ringfence --engine HOST serve"))
+    }
+
+    /// Tells whether an image of the engine can have several variants under one id.
+    pub(crate) fn has_variants(&self) -> bool {
+        has_index_store(&self.info)
     }
 
     /// Returns the engine's socket on this machine, if that is how it is reached.

@@ -54,10 +54,19 @@ pub(crate) fn command(variant: &Variant, places: &Places, settings: &serde_json:
         }
     };
     match variant.product {
-        Product::Docker => docker(&mut command, places, settings)?,
+        Product::Docker => docker(&mut command, places, &with_own(variant, settings)?)?,
         Product::Podman => podman(&mut command, places)?,
     }
     Ok(command)
+}
+
+/// Adds the lines that a variant always has.
+fn with_own(variant: &Variant, settings: &serde_json::Value) -> Result<serde_json::Value> {
+    let mut all: serde_json::Value = serde_json::from_str(variant.settings.unwrap_or("{}"))?;
+    for (key, value) in settings.as_object().into_iter().flatten() {
+        all[key] = value.clone();
+    }
+    Ok(all)
 }
 
 fn docker(command: &mut Command, places: &Places, settings: &serde_json::Value) -> Result<()> {

@@ -18,6 +18,8 @@ pub struct Variant {
     pub tree: Option<&'static Tree>,
     /// The product that it is.
     pub product: Product,
+    /// Lines of its `daemon.json`.
+    pub settings: Option<&'static str>,
 }
 
 /// A release of Debian, with the packages of every engine that runs from it.
@@ -53,18 +55,27 @@ const TRIXIE: Tree = Tree {
 const SID: Tree = Tree { suite: "sid", packages: &[] };
 
 /// The machine's own dockerd.
-pub const MACHINE: Variant = Variant { name: "machine", tree: None, product: Product::Docker };
+pub const MACHINE: Variant =
+    Variant { name: "machine", tree: None, product: Product::Docker, settings: None };
 
 /// All others.
 pub const MATRIX: &[Variant] = &[
-    Variant { name: "docker-20.10", tree: Some(&BOOKWORM), product: Product::Docker },
-    Variant { name: "docker-26.1", tree: Some(&TRIXIE), product: Product::Docker },
-    Variant { name: "docker-28.5", tree: Some(&SID), product: Product::Docker },
-    Variant { name: "podman-5", tree: Some(&TRIXIE), product: Product::Podman },
+    Variant { name: "docker-20.10", tree: Some(&BOOKWORM), product: Product::Docker, settings: None },
+    Variant { name: "docker-26.1", tree: Some(&TRIXIE), product: Product::Docker, settings: None },
+    Variant { name: "docker-28.5", tree: Some(&SID), product: Product::Docker, settings: None },
+    Variant { name: "podman-5", tree: Some(&TRIXIE), product: Product::Podman, settings: None },
 ];
+
+/// Variants that are used by their name alone, and have no row of their own.
+pub const BESIDE: &[Variant] = &[Variant {
+    name: "docker-28.5-containerd",
+    tree: Some(&SID),
+    product: Product::Docker,
+    settings: Some(r#"{"features": {"containerd-snapshotter": true}}"#),
+}];
 
 /// The variant of this name.
 #[must_use]
 pub fn named(name: &str) -> Option<&'static Variant> {
-    std::iter::once(&MACHINE).chain(MATRIX).find(|variant| variant.name == name)
+    std::iter::once(&MACHINE).chain(MATRIX).chain(BESIDE).find(|variant| variant.name == name)
 }
