@@ -119,7 +119,11 @@ fn made_elsewhere(bed: &Testbed, name: &str, image: &str, foreign: &str, word: &
     bed.engine.docker(&["rm", "--volumes", &bare])?;
     let shown = if word == "labels" { "xxxx" } else { word };
     ensure!(made.contains(shown), "a bare engine makes the other: {made}");
-    let volumes = || bed.engine.docker(&["volume", "ls", "--quiet"]);
+    // Those of the fence go with it, a moment later.
+    let volumes = || -> Result<Vec<String>> {
+        let all = bed.engine.docker(&["volume", "ls", "--quiet"])?;
+        Ok(all.lines().filter(|name| !name.starts_with("ringfence-")).map(str::to_owned).collect())
+    };
     let served = Served::start(bed, name, &[], None)?;
     let before = volumes()?;
     for words in [&["create", image][..], &["create", "-v", "data:/v", image]] {
@@ -128,7 +132,7 @@ fn made_elsewhere(bed: &Testbed, name: &str, image: &str, foreign: &str, word: &
         ensure!(!done.status.success() && is_told, "{words:?}: {done:?}");
     }
     served.docker(&["volume", "rm", "data"])?;
-    ensure!(volumes()? == before, "no volume is left: {}", volumes()?);
+    ensure!(volumes()? == before, "no volume is left: {:?}", volumes()?);
     let members = ["ps", "--all", "--quiet", "--filter", "label=dev.ringfence.role=member"];
     ensure!(bed.engine.docker(&members)?.is_empty(), "no container of it is left");
     served.end()
