@@ -25,8 +25,8 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
-/// A variant: the processor that the index names, the one that its configuration names, and the rest
-/// of its configuration.
+/// A variant: the processor that the index names, the one that its configuration names, and the
+/// rest of its configuration.
 type OneVariant<'a> = (&'a str, &'a str, Value);
 
 /// Skips what asks for variants under one id.

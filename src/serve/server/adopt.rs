@@ -229,9 +229,9 @@ impl Serving {
         Ok(Some(MemberFiles { asked, laid, words, memory: memory.unwrap_or_default(), was_asked }))
     }
 
-    /// Gives the volumes of a member back that an earlier `serve` let the engine fill. An engine has
-    /// a container in no list before it has filled its volumes, and one creation alone was let fill
-    /// them.
+    /// Gives the volumes of a member back that an earlier `serve` let the engine fill. An engine
+    /// has a container in no list before it has filled its volumes, and one creation alone was let
+    /// fill them.
     async fn take_filled(&self, inspected: &Value) {
         for name in volumes_of(inspected) {
             let Some(_held) = self.volumes.hold_left(&name) else { continue };

@@ -10,8 +10,8 @@
 //!
 //! Several variants of an image can have one id. The platform that was decided upon is sent with
 //! the look and with the creation, and is a part of what answers are remembered by. An engine can
-//! choose a variant by other words than these. So the digest of the manifest that was looked into is
-//! remembered too, where the engine tells it, and the container that is made must have the same.
+//! choose a variant by other words than these. So the digest of the manifest that was looked into
+//! is remembered too, where the engine tells it, and the container that is made must have the same.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -43,7 +43,7 @@ const LONG: usize = 256 << 10;
 /// The places of whole answers.
 pub(crate) struct WholeAnswers {
     of_clients: Arc<Semaphore>,
-    /// What is read for ringfence alone waits for no client that reads slowly.
+    /// Place of ringfence's own reading, which waits for no client that reads slowly.
     own: Arc<Semaphore>,
 }
 
