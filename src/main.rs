@@ -15,6 +15,7 @@ compile_error!("ringfence builds on Linux and macOS; on Windows it runs inside W
 
 mod cli;
 mod commands;
+mod dashboard;
 mod doctor;
 mod host;
 #[cfg(target_os = "linux")]

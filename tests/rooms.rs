@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use self::sources::{root, sources};
 
 /// The rooms from the ground floor up, each with those that it may use.
-const MATRIX: [(&str, &[&str]); 13] = [
+const MATRIX: [(&str, &[&str]); 14] = [
     ("term", &[]),
     ("wire", &["term"]),
     ("host", &["term", "wire"]),
@@ -24,6 +24,7 @@ const MATRIX: [(&str, &[&str]); 13] = [
     ("supervisor", &["term", "wire", "host", "workspace", "layers"]),
     ("serve", &["term", "wire", "host", "workspace", "layers", "supervisor"]),
     ("report", &["term", "wire", "host", "supervisor"]),
+    ("dashboard", &["term", "wire", "supervisor", "report"]),
     ("scenario", &["term", "wire", "host", "supervisor"]),
     ("doctor", &["term", "wire", "host", "inside", "workspace", "supervisor"]),
     ("cli", &["term", "supervisor"]),
@@ -38,6 +39,7 @@ const MATRIX: [(&str, &[&str]); 13] = [
             "layers",
             "supervisor",
             "report",
+            "dashboard",
             "scenario",
             "doctor",
             "serve",
@@ -254,7 +256,7 @@ fn a_use_is_found_wherever_it_stands() {
 }
 
 /// The files that write to stdout and stderr, and why each does.
-const WRITERS: [(&str, &str); 6] = [
+const WRITERS: [(&str, &str); 7] = [
     ("src/term/printer.rs", "the printer"),
     ("src/inside/output.rs", "what runs in containers writes to the engine's log streams"),
     (
@@ -263,6 +265,7 @@ const WRITERS: [(&str, &str); 6] = [
     ),
     ("src/supervisor/streams/mod.rs", "the agent's own stdout and stderr pass unchanged"),
     ("src/supervisor/run/detached.rs", "the run's id goes by a pipe to the `ringfence run -d` that waits"),
+    ("src/term/screen.rs", "a view has the whole screen, and talk waits"),
     ("src/commands/logs.rs", "asks whether the streams are terminals, and writes nothing"),
 ];
 

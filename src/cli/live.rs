@@ -5,7 +5,7 @@ use clap::Args;
 use super::policy::PolicyArgs;
 
 /// Option for workflows that this machine did not make.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct RecordArgs {
     /// Act on a workflow that this machine has no record of: it was started elsewhere, or the state
     /// folder is lost

@@ -175,7 +175,15 @@ pub(crate) struct JsonArgs {
 
 /// `ringfence ps`.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: 0 listed, 125 could not")]
+#[command(after_help = "\
+--watch shows use against limit, connections and refusals as they happen. Its keys permit one more name (as `ringfence
+allow` does, after asking), stop a workflow, and show the line that would permit a refusal; ? lists them.
+
+Exit status: 0 listed, or the view was left; 125 could not
+
+Examples:
+  ringfence ps --all
+  ringfence ps --watch")]
 pub(crate) struct PsArgs {
     /// List the runs of this machine that are over too, as far as they are remembered
     #[arg(short, long)]
@@ -183,6 +191,9 @@ pub(crate) struct PsArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Show them on the whole terminal until you quit, with keys to permit names and to stop
+    #[arg(short, long)]
+    pub(crate) watch: bool,
 }
 
 /// `ringfence events`.

@@ -170,17 +170,28 @@ async fn make(
     make_on(&engine, &to, change, json).await
 }
 
+/// Permits a host, as `ringfence allow ID HOST` does. Returns how the network stands, in words.
+pub(super) async fn permit(engine_host: Option<&str>, workflow: &str, host: &str) -> Result<String, Failure> {
+    let rule = rule("--allow", "ringfence allow", host)?;
+    let (engine, to) = running(engine_host, workflow, RecordArgs::default()).await?;
+    Ok(in_words(&made(&engine, &to, Change::Allow(rule.into())).await?))
+}
+
 async fn make_on(engine: &Engine, to: &Helpers, change: Change, json: bool) -> Result<u8, Failure> {
-    let wanted = change.to_string();
     let is_restore = matches!(change, Change::Restore { .. });
+    let state = made(engine, to, change).await?;
+    show(&state, json)?;
+    if is_restore && state.denied_from_start {
+        crate::term::talk(NOTHING_TO_RESTORE);
+    }
+    Ok(0)
+}
+
+/// Makes a change. Returns how the network stands.
+async fn made(engine: &Engine, to: &Helpers, change: Change) -> Result<State, Failure> {
+    let wanted = change.to_string();
     match live::change(engine, to, change).await? {
-        Outcome::Made(state) => {
-            show(&state, json)?;
-            if is_restore && state.denied_from_start {
-                crate::term::talk(NOTHING_TO_RESTORE);
-            }
-            Ok(0)
-        }
+        Outcome::Made(state) => Ok(state),
         Outcome::Refused(why) => {
             let mut failure = Failure::new(REFUSED, format!("`{wanted}` is refused; nothing was changed"));
             failure.causes.push(why);

@@ -168,7 +168,7 @@ fn linux_alone() -> Failure {
     Failure::new(COULD_NOT_RUN, "fence, guard and their image are made on Linux")
 }
 
-fn on_engine(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+fn on_engine<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -1,5 +1,7 @@
 //! `ringfence ps`: the workflows on the engine, and what their agents use of what they may; with
-//! `--all`, those that are over too.
+//! `--all`, those that are over too; with `--watch`, a view that goes on.
+
+mod watch;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +27,9 @@ const ALL_TITLES: [&str; 7] = ["ID", "NAME", "STATE", "STARTED", "ENDED", "IMAGE
 
 /// Lists the workflows, oldest first.
 pub(crate) async fn ps(engine_host: Option<&str>, args: &PsArgs) -> Result<u8, Failure> {
+    if args.watch {
+        return watch::watch(engine_host, args).await;
+    }
     let engine = engine::connect(engine_host).await?;
     let mut live = inventory::workflows(&engine).await?;
     // The table of all has no column for it.
@@ -263,6 +268,7 @@ mod tests {
     fn use_stands_against_limit() {
         let usage = Usage {
             cpus: Quota { used: Some(0.25), limit: Some(2.0) },
+            cpu_nanos: None,
             memory: Quota { used: Some(300 << 20), limit: Some(4 << 30) },
             pids: Quota { used: Some(12), limit: Some(1024) },
             disk: Quota { used: None, limit: Some(10 << 30) },

@@ -9,8 +9,8 @@ use crate::supervisor::engine::Engine;
 use crate::supervisor::inventory::{Extent, WorkflowSummary};
 use crate::supervisor::{engine, inventory, live};
 use crate::term::Failure;
-use crate::wire::Role;
 use crate::wire::event::{How, Observation};
+use crate::wire::{Role, WorkflowId};
 
 /// Time limit for a guard to write down who ends its run.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,23 +23,7 @@ pub(crate) async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result
     let picked = wanted.iter().map(|word| inventory::pick(&all, word)).collect::<Result<Vec<_>, _>>()?;
     let mut failures = Vec::new();
     for found in picked {
-        // An agent that has ended already is stopped by nobody.
-        let has_ended = found.agent_has_ended();
-        let how = if has_ended { How::SupervisorLost } else { How::Stopped };
-        if !has_ended {
-            ask(&engine, found).await;
-        }
-        let options = StopContainerOptions { t: Some(10), ..Default::default() };
-        if let Some(agent) = found.container(Role::Agent)
-            && let Err(error) = engine.api.stop_container(agent, Some(options)).await
-            && !engine::is_missing(&error)
-            && !engine::is_being_removed(&error)
-            && !engine::describe(&error).contains("not modified")
-        {
-            failures.push(engine::refused(format!("cannot stop the agent of {}", found.id), &error));
-            continue;
-        }
-        match inventory::end(&engine, found, how, Extent::Whole).await {
+        match end(&engine, found).await {
             Ok(()) => {
                 super::tell_what_is_not_kept(found);
                 crate::term::print(&format!("{}\n", found.id))?;
@@ -48,6 +32,36 @@ pub(crate) async fn stop(engine_host: Option<&str>, wanted: &[String]) -> Result
         }
     }
     super::all_or_last(failures)
+}
+
+/// Ends one workflow, as `ringfence stop ID` does.
+pub(super) async fn stop_one(engine_host: Option<&str>, id: WorkflowId) -> Result<(), Failure> {
+    let engine = engine::connect(engine_host).await?;
+    let all = inventory::workflows(&engine).await?;
+    let found = inventory::pick(&all, &id.to_string())?;
+    end(&engine, found).await?;
+    super::tell_what_is_not_kept(found);
+    Ok(())
+}
+
+/// Ends a workflow: the agent first, then all that is the workflow's.
+async fn end(engine: &Engine, found: &WorkflowSummary) -> Result<(), Failure> {
+    // An agent that has ended already is stopped by nobody.
+    let has_ended = found.agent_has_ended();
+    let how = if has_ended { How::SupervisorLost } else { How::Stopped };
+    if !has_ended {
+        ask(engine, found).await;
+    }
+    let options = StopContainerOptions { t: Some(10), ..Default::default() };
+    if let Some(agent) = found.container(Role::Agent)
+        && let Err(error) = engine.api.stop_container(agent, Some(options)).await
+        && !engine::is_missing(&error)
+        && !engine::is_being_removed(&error)
+        && !engine::describe(&error).contains("not modified")
+    {
+        return Err(engine::refused(format!("cannot stop the agent of {}", found.id), &error));
+    }
+    inventory::end(engine, found, how, Extent::Whole).await
 }
 
 /// Asks the guard to write down who wants the end. The run ends all the same where the guard does

@@ -14,6 +14,8 @@
 //! A supervisor that has left its caller has nobody on stderr: its talk goes into a file, with a
 //! bound (`keep_talk`).
 //!
+//! A view that has the whole screen (`screen`) draws by itself; talk waits until it has ended.
+//!
 //! Diagnostics (`trace`) are talk that a person asks for.
 //!
 //! The agent's own output goes another way, unchanged (`supervisor/streams`). Programs in
@@ -26,6 +28,7 @@ mod escape;
 mod failure;
 mod printer;
 mod progress;
+pub(crate) mod screen;
 mod shell;
 pub(crate) mod trace;
 mod warning;

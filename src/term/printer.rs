@@ -24,6 +24,9 @@ const MORE: &str = "ringfence: more was said and not kept\n";
 /// The file for talk, once nobody looks at stderr any more.
 static KEPT: Mutex<Option<KeptTalk>> = Mutex::new(None);
 
+/// Talk that waits while a view has the screen; no longer than [`MOST_KEPT`].
+static HELD: Mutex<Option<String>> = Mutex::new(None);
+
 struct KeptTalk {
     file: File,
     left: usize,
@@ -57,6 +60,35 @@ pub(crate) fn renew_kept_talk() {
     }
 }
 
+/// Holds talk back from now on, as much as there is room for.
+pub(super) fn hold_talk() {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default();
+}
+
+/// Writes the talk that was held back, and holds no more.
+pub(super) fn release_talk() {
+    let held = HELD.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(text) = held.filter(|text| !text.is_empty()) {
+        // Talk that nobody reads is no reason to stop.
+        let _ = Stream::Talk.write(&text);
+    }
+}
+
+/// Adds a text to those that are held back, as long as there is room.
+fn hold(held: &mut String, text: &str) {
+    if held.len() + text.len() <= MOST_KEPT {
+        held.push_str(text);
+    } else if !held.ends_with(MORE) {
+        held.push_str(MORE);
+    }
+}
+
+/// Holds a text back, where talk is held.
+fn is_held(text: &str) -> bool {
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    held.as_mut().map(|held| hold(held, text)).is_some()
+}
+
 /// Stream to which a text goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stream {
@@ -71,6 +103,7 @@ impl Stream {
     pub(super) fn write(self, text: &str) -> io::Result<()> {
         match self {
             Stream::Data => whole(io::stdout().lock(), text),
+            Stream::Talk if is_held(text) => Ok(()),
             Stream::Talk => match KEPT.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
                 Some(kept) => kept.write(text),
                 None => whole(io::stderr().lock(), text),
@@ -192,6 +225,14 @@ pub(super) fn is_dumb() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn talk_is_held_to_a_bound_while_a_view_has_the_screen() {
+        let mut held = String::new();
+        let (more, most) = ("x".repeat(MOST_KEPT), "y".repeat(MOST_KEPT));
+        ["one\n", &more, &most].into_iter().for_each(|text| hold(&mut held, text));
+        assert_eq!(held, format!("one\n{MORE}"));
+    }
 
     #[test]
     fn kept_talk_is_bounded_and_has_room_for_the_end() {

@@ -83,6 +83,7 @@ mod surface;
 mod telling;
 mod token;
 mod upstream;
+mod watching;
 mod ways;
 mod workers;
 mod worktree;
@@ -126,6 +127,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("observe", observe::TESTS, true),
         ("shared_address", shared_address::TESTS, true),
         ("upstream", upstream::TESTS, true),
+        ("watching", watching::TESTS, true),
         ("proxy", proxy::TESTS, true),
         ("flood", flood::TESTS, true),
         ("gate_tls", gate_tls::TESTS, true),

@@ -5,14 +5,13 @@
 //!  guard's log (engine) ──▶ as it grows ┴─ --denied? ─▶ as it was written, or a row and what would permit it
 //! ```
 
+pub(super) mod feed;
 mod rows;
 mod verify;
 
 use std::path::Path;
 
-use bollard::query_parameters::LogsOptions;
-use futures_util::StreamExt;
-
+use self::feed::EventFeed;
 use self::rows::Rows;
 use crate::cli::EventsArgs;
 use crate::host::open;
@@ -79,21 +78,13 @@ async fn follow(engine_host: Option<&str>, args: &EventsArgs) -> Result<u8, Fail
     let engine = engine::connect(engine_host).await?;
     let all = inventory::workflows(&engine).await?;
     let found = inventory::pick(&all, &args.source)?;
-    let options = LogsOptions { stdout: true, stderr: false, follow: true, ..Default::default() };
     let Some(guard) = found.container(Role::Guard) else {
         return Err(Failure::new(CANNOT, format!("the guard of {} is gone", found.id))
             .hint(format!("look for saved events: ringfence events {}", found.id)));
     };
-    let mut output = engine.api.logs(guard, Some(options));
     let mut rows = Rows::new(true);
-    let mut pending = Vec::new();
-    while let Some(chunk) = output.next().await {
-        let chunk = chunk.map_err(|error| {
-            engine::refused(format!("cannot go on reading the events of {}", found.id), &error)
-        })?;
-        pending.extend_from_slice(&chunk.into_bytes());
-        let Some(end) = pending.iter().rposition(|byte| *byte == b'\n') else { continue };
-        let whole: Vec<u8> = pending.drain(..=end).collect();
+    let mut feed = EventFeed::of(&engine, found.id, guard);
+    while let Some(whole) = feed.next().await? {
         let text = String::from_utf8_lossy(&whole);
         let out: String = text.lines().filter_map(|line| shown(line, args, &mut rows)).collect();
         show(&out, args)?;

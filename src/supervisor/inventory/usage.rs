@@ -32,6 +32,9 @@ pub(crate) struct Quota<T> {
 pub(crate) struct Usage {
     /// CPUs, on average since its start.
     pub(crate) cpus: Quota<f64>,
+    /// Time of all its CPUs since its start, in nanoseconds.
+    #[serde(skip)]
+    pub(crate) cpu_nanos: Option<u64>,
     /// Bytes of memory, without what the kernel can drop at once.
     pub(crate) memory: Quota<u64>,
     /// Processes and threads.
@@ -90,6 +93,7 @@ fn usage(
             used: cpu.map(|nanos| rounded(nanos as f64 / 1e9 / seconds.max(1) as f64)),
             limit: positive(host.nano_cpus).map(|nano| rounded(nano as f64 / 1e9)),
         },
+        cpu_nanos: cpu,
         memory: Quota { used: memory, limit: positive(host.memory) },
         pids: Quota {
             used: stats.pids_stats.as_ref().and_then(|pids| pids.current),
@@ -125,6 +129,7 @@ mod tests {
         .unwrap();
         let wanted = Usage {
             cpus: Quota { used: Some(0.5), limit: Some(1.5) },
+            cpu_nanos: Some(5_000_000_000),
             memory: Quota { used: Some(4000), limit: Some(1 << 30) },
             pids: Quota { used: Some(3), limit: Some(64) },
             disk: Quota { used: Some(4096), limit: Some(1_000_000) },

@@ -85,6 +85,11 @@ impl Time {
         self.0.duration_since(other.0).unwrap_or_default()
     }
 
+    /// Returns the seconds since 1970.
+    pub(crate) fn unix_seconds(self) -> u64 {
+        self.0.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    }
+
     /// Rounds a moment down to the millisecond, and to what can be written.
     fn of(time: SystemTime) -> Time {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
