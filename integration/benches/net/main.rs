@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use integration::command::wait;
-use integration::performance::{Failed, Report, Row, publish};
+use integration::performance::{Failed, Report, Row, line, publish};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -57,12 +57,12 @@ struct Part {
 const PARTS: &[Part] = &[
     part("dns", 240, dns::measure),
     part("gate", 600, gate::measure),
-    part("stream", 420, stream::measure),
+    part("stream", 600, stream::measure),
     part("first-byte", 120, first_byte::measure),
     part("refusal", 60, refusal::measure),
     part("memory", 120, memory::measure),
-    part("policy", 180, policy::measure),
-    part("events", 240, events::measure),
+    part("policy", 240, policy::measure),
+    part("events", 420, events::measure),
     part("start", 900, start::measure),
     part("many", 900, many::measure),
 ];
@@ -124,7 +124,7 @@ fn run() -> Result<ExitCode> {
             }
         }
     }
-    report.rows.iter().for_each(|row| println!("{}", row.line()));
+    report.rows.iter().for_each(|row| println!("{}", line(row)));
     if let Some(file) = wanted.json {
         fs::write(&file, serde_json::to_string_pretty(&report)?)
             .with_context(|| format!("cannot write {}", file.display()))?;

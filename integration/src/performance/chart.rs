@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Figure, Report, Row, page};
+use super::text::number;
+use super::{Figure, Report, Row};
 
 /// Width of a chart, and of the places for names and figures in it.
 const WIDTH: f64 = 720.0;
@@ -69,7 +70,7 @@ fn bar(figure: &Figure, at: usize, most: f64) -> String {
         x(spread.low),
         x(spread.high),
         middle + 4.5,
-        page::number(spread.median),
+        number(spread.median),
     )
 }
 

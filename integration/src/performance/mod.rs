@@ -10,10 +10,12 @@
 mod chart;
 mod page;
 mod store;
+mod text;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::store::{merged, publish, rendered};
+pub use self::text::line;
 
 /// Figures of one call of the bench.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -161,22 +163,5 @@ impl Row {
     #[must_use]
     pub fn own(&self) -> Option<Spread> {
         self.figures.first().map(|figure| figure.spread)
-    }
-
-    /// Writes the row for a terminal.
-    #[must_use]
-    pub fn line(&self) -> String {
-        let mut line = format!("{}: {} [{}]", self.part, self.what, self.unit);
-        for figure in &self.figures {
-            line.push_str(&format!("  {} {}", figure.name, page::spread(&figure.spread)));
-        }
-        if let Some(ratio) = &self.ratio {
-            line.push_str(&format!("  = {}× {}", page::spread(&ratio.spread), ratio.to));
-        }
-        if let Some(aim) = &self.target {
-            let bound = TARGETS.iter().find(|target| target.key == aim.key).map_or("", |target| target.bound);
-            line.push_str(&format!("  target {bound}: {}", if aim.met { "met" } else { "MISSED" }));
-        }
-        line
     }
 }

@@ -1,37 +1,7 @@
 //! The tables, in Markdown.
 
-use super::{Machine, Ratio, Report, Row, Spread, TARGETS, chart};
-
-/// Writes a figure with three or four digits that count.
-pub(super) fn number(figure: f64) -> String {
-    let digits = match figure.abs() {
-        size if !size.is_finite() => return "–".to_owned(),
-        size if size >= 100.0 => 0,
-        size if size >= 10.0 => 1,
-        size if size >= 0.1 || size == 0.0 => 2,
-        _ => 4,
-    };
-    let text = format!("{figure:.digits$}");
-    let (whole, rest) =
-        text.split_once('.').map_or((text.as_str(), None), |(whole, rest)| (whole, Some(rest)));
-    let mut grouped = String::new();
-    for (at, digit) in whole.chars().enumerate() {
-        let left = whole.len() - at;
-        if at > 0 && left.is_multiple_of(3) && digit.is_ascii_digit() && !grouped.ends_with('-') {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    rest.map_or(grouped.clone(), |rest| format!("{grouped}.{rest}"))
-}
-
-/// Writes a median with its quartiles; of one figure, the figure.
-pub(super) fn spread(spread: &Spread) -> String {
-    if spread.count < 2 {
-        return number(spread.median);
-    }
-    format!("{} ({}–{})", number(spread.median), number(spread.low), number(spread.high))
-}
+use super::text::{number, spread};
+use super::{Machine, Ratio, Report, Row, TARGETS, chart};
 
 /// Escapes what a table would take for its own.
 fn cell(text: &str) -> String {
@@ -163,15 +133,4 @@ fn wrapped(text: &str) -> String {
     }
     all.push('\n');
     all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_have_the_digits_that_count() {
-        let all = [1234567.0, 123.4, 12.34, 1.234, 0.0123, -1234.0, 0.0, f64::NAN].map(number);
-        assert_eq!(all, ["1,234,567", "123", "12.3", "1.23", "0.0123", "-1,234", "0.00", "–"]);
-    }
 }
