@@ -19,6 +19,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("an image whose variants are as its index says is served", honest),
 ];
 
+/// Words of a refusal for labels that are too long.
+const LABELS: &str = "labels are longer";
 /// The media types of an image's parts.
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -97,7 +99,7 @@ fn other_variant(bed: &Testbed) -> Result<()> {
     for (name, config, word) in [
         ("declares", json!({"Cmd": ["true"], "Volumes": {"/h/x.service": {}}}), "/h/x.service"),
         ("begins", json!({"Cmd": ["true"], "WorkingDir": "/h/nologin"}), "/h/nologin"),
-        ("labels", json!({"Cmd": ["true"], "Labels": {"long": "x".repeat(40_000)}}), "labels"),
+        ("labels", json!({"Cmd": ["true"], "Labels": {"long": "x".repeat(40_000)}}), LABELS),
     ] {
         let variants = [(own.as_str(), foreign, plain.clone()), (foreign, foreign, config)];
         let image = load(bed, name, &variants)?;
@@ -117,7 +119,7 @@ fn made_elsewhere(bed: &Testbed, name: &str, image: &str, foreign: &str, word: &
     bed.engine.docker(&["create", "--name", &bare, "--platform", &platform, image])?;
     let made = bed.engine.docker(&["inspect", &bare])?;
     bed.engine.docker(&["rm", "--volumes", &bare])?;
-    let shown = if word == "labels" { "xxxx" } else { word };
+    let shown = if word == LABELS { "xxxx" } else { word };
     ensure!(made.contains(shown), "a bare engine makes the other: {made}");
     // Those of the fence go with it, a moment later.
     let volumes = || -> Result<Vec<String>> {
