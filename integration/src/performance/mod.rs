@@ -1,4 +1,4 @@
-//! Figures of `cargo bench-net`: their shape in JSON, and the page and charts that are made of them.
+//! Figures of `cargo bench-net`: their shape in JSON, and the page and charts made of them.
 //!
 //! ```text
 //!  bench-net PART --json FILE ─▶ Report ─┐

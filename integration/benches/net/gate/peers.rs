@@ -21,8 +21,8 @@ pub(crate) struct Peer {
     logs: bool,
 }
 
-/// Means of starting a proxy: the range of its virtual addresses, its cores, and whether it writes a line
-/// for each connection.
+/// Means of starting a proxy: the range of its virtual addresses, its cores, and whether it writes
+/// a line for each connection.
 struct Start<'a> {
     world: &'a World,
     network: u8,

@@ -5,8 +5,7 @@ use allocation_counter::measure;
 
 use super::*;
 
-/// Pieces of memory for a new TLS connection, from its begin to its end. Whoever makes them fewer
-/// lowers this.
+/// Pieces of memory for a new TLS connection, from its begin to its end.
 const CONNECTION: u64 = 70;
 
 /// Sends some bytes and reads them back.

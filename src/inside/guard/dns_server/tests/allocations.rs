@@ -7,7 +7,7 @@ use allocation_counter::measure;
 use super::*;
 use crate::inside::guard::dns_server::memo::Memo;
 
-/// Pieces of memory for a question that is not remembered. Whoever makes them fewer lowers this.
+/// Pieces of memory for a question that is not remembered.
 const LONG_WAY: u64 = 20;
 
 /// Takes a question the long way; the bytes of its answer, and what makes it last.
