@@ -30,6 +30,19 @@ say('listens on ' + address)
 threading.Event().wait()
 ";
 
+/// Networks from which a container could look for the agent that runs, each with the address to
+/// try: its own, and its guard's.
+pub(crate) fn ways_in(bed: &Testbed) -> Result<Vec<(&'static str, String)>> {
+    let guard = failing::container(bed, "guard")?;
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    let guard = bed.engine.docker(&["inspect", "--format", format, &guard])?;
+    Ok(vec![
+        ("bridge", ADDRESS.to_owned()),
+        ("ringfence-uplink", ADDRESS.to_owned()),
+        ("ringfence-uplink", guard.trim().to_owned()),
+    ])
+}
+
 fn nothing_comes_in(bed: &Testbed) -> Result<()> {
     let policy = bed.ringfence.allowing(&["a.test"])?;
     let agent = ["python3", "-u", "-c", LISTENER];
@@ -64,19 +77,14 @@ fn nothing_comes_in(bed: &Testbed) -> Result<()> {
 
     let mut running = bed.ringfence.start(&policy, &[], &bed.images.agent, &agent)?;
     running.wait_for_line("listens on", Duration::from_secs(60))?;
-    let guard = failing::container(bed, "guard")?;
-    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-    let guard = bed.engine.docker(&["inspect", "--format", format, &guard])?;
     let mut tried = Vec::new();
-    for (network, address) in
-        [("bridge", ADDRESS), ("ringfence-uplink", ADDRESS), ("ringfence-uplink", guard.trim())]
-    {
-        tried.push((network, address.to_owned(), reached(network, address)?));
+    for (network, address) in ways_in(bed)? {
+        tried.push((network, reached(network, &address)?, address));
     }
     let lines = running.lines();
     failing::end(bed, running)?;
     ensure!(
-        tried.iter().all(|(_, _, reached)| *reached == (false, false)),
+        tried.iter().all(|(_, reached, _)| *reached == (false, false)),
         "by the host, by a container: {tried:?}"
     );
     ensure!(

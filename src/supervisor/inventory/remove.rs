@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use super::WorkflowSummary;
 use super::save_output;
 use crate::supervisor::aftermath;
+use crate::supervisor::engine::dialect::NetworkOwner;
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::live;
 use crate::supervisor::records::history::{self, RunEnding, RunHistory};
@@ -129,16 +130,21 @@ async fn remove_listed(engine: &Engine, found: &WorkflowSummary, extent: Extent)
     let id = found.id;
     let stays = extent == Extent::AroundAgent && found.keep && has_ended(engine, found).await;
     let is_over = |state: &str| OVER.contains(&state);
-    let agent_is_over = is_over(&found.agent) && found.services.values().all(|state| is_over(state));
-    let (mut errors, beside) = tokio::join!(
-        remove_agent(engine, found, stays),
-        // Nothing can be told to a guard that has ended, and nobody needs its machine's addresses.
-        remove_all(engine, found, |part| match part.role {
-            Role::Host | Role::Probe => true,
-            Role::Guard => agent_is_over && is_over(&part.state),
-            _ => false,
-        }),
-    );
+    // Nothing can be told to a guard that has ended, and nobody is left in the fence then.
+    let is_closed = is_over(&found.agent)
+        && found.services.values().all(|state| is_over(state))
+        && found.members().all(|part| is_over(&part.state))
+        && is_over(&found.guard);
+    let fence_goes = is_closed && engine.dialect.network_owner == NetworkOwner::GoesAlone;
+    let goes_beside = |part: &Part| match part.role {
+        // Nobody needs the addresses of the engine's machine.
+        Role::Host | Role::Probe => true,
+        Role::Guard => is_closed,
+        Role::Fence => fence_goes,
+        _ => false,
+    };
+    let (mut errors, beside) =
+        tokio::join!(remove_agent(engine, found, stays), remove_all(engine, found, goes_beside));
     // What is put back waits for the agent's end alone.
     if errors.is_empty() && found.is_recorded() {
         match aftermath::settle_abandoned(engine, found.id, found.helpers()).await {
@@ -149,7 +155,8 @@ async fn remove_listed(engine: &Engine, found: &WorkflowSummary, extent: Extent)
         errors.extend(close_members(engine, found).await);
     }
     errors.extend(beside);
-    errors.extend(remove_all(engine, found, |part| matches!(part.role, Role::Guard | Role::Fence)).await);
+    let is_left = |part: &Part| matches!(part.role, Role::Guard | Role::Fence) && !goes_beside(part);
+    errors.extend(remove_all(engine, found, is_left).await);
     let networks = found.parts.iter().filter(|part| part.role == Role::Network).map(|part| async move {
         let removed = engine.api.remove_network(&part.handle).await;
         let error = removed.err().filter(|error| !engine::is_missing(error))?;
