@@ -7,6 +7,10 @@
 //! programs ask for an IPv4 and an IPv6 address at once, which is one try. A lookup that is
 //! answered is the beginning of a connection, and counts by itself only where a target must not be
 //! tried.
+//!
+//! The guard folds refusals that are alike: the first has a line at once, and those of the next
+//! second share a line that comes later, with their number. Two lookups of one try are alike too. So
+//! a line may tell no more than a span of time, and a least and a greatest number of tries.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -18,6 +22,10 @@ use crate::wire::event::{Access, Event, Kind, Known, Line, Phase, Time};
 const MOST: usize = 20_000;
 /// Lookups of a name within this time are one try.
 const ONE_TRY: Duration = Duration::from_millis(100);
+/// Time after a line in which its like has no line of its own.
+const FOLDED_FOR: Duration = Duration::from_secs(1);
+/// Time after a line by which the line of those like it has come, on a busy machine too.
+const FOLDED_TOLD: Duration = Duration::from_secs(3);
 
 /// One attempt.
 #[derive(Debug, Clone)]
@@ -32,8 +40,11 @@ pub(crate) struct Attempt {
     pub(crate) is_lookup: bool,
     /// Set where it was refused, or failed.
     pub(crate) failed: bool,
-    /// Number of events that the line stands for.
-    pub(crate) times: u64,
+    /// Tries that the line proves, and the time after which they came.
+    pub(crate) proven: u64,
+    pub(crate) since: Time,
+    /// The greatest number of tries that the line may stand for.
+    pub(crate) possible: u64,
     /// The line, for a person.
     pub(crate) shown: String,
 }
@@ -44,8 +55,20 @@ pub(crate) struct AttemptLog {
     attempts: Vec<Attempt>,
     /// Positions of connections by their numbers.
     connections: HashMap<u64, usize>,
+    /// Latest lines of refusals that are folded, by what is alike in them.
+    folded: HashMap<(Kind, TriedTarget), LatestLine>,
+    /// Time of the first line.
+    began: Option<Time>,
     /// Set where attempts are missing: there were too many.
     pub(crate) is_cut_short: bool,
+}
+
+/// Latest line of refusals that are alike.
+#[derive(Debug, Clone, Copy)]
+struct LatestLine {
+    time: Time,
+    /// Set where its lookups may belong to the try of the line before.
+    is_doubtful: bool,
 }
 
 /// A try, as a program would count it.
@@ -53,13 +76,17 @@ pub(crate) struct AttemptLog {
 pub(crate) struct Try<'a> {
     /// Its first attempt.
     pub(crate) attempt: &'a Attempt,
-    /// Number of tries that it stands for.
-    pub(crate) times: u64,
+    /// Tries that are proven, and the time after which they came.
+    pub(crate) proven: u64,
+    pub(crate) since: Time,
+    /// The greatest number of tries.
+    pub(crate) possible: u64,
 }
 
 impl AttemptLog {
     /// Adds a line of the log.
     pub(crate) fn add(&mut self, line: &Line) {
+        let began = *self.began.get_or_insert(line.time);
         let Event::Access(access) = &line.event else { return };
         if access.phase == Some(Known::This(Phase::Close)) {
             return;
@@ -68,7 +95,7 @@ impl AttemptLog {
         if let Some(position) = access.conn.and_then(|conn| self.connections.get(&conn)) {
             let before = &mut self.attempts[*position];
             before.failed |= denied;
-            before.times = before.times.saturating_add(access.left_out.unwrap_or(0));
+            before.possible = before.possible.saturating_add(access.left_out.unwrap_or(0));
             before.target.address = before.target.address.or(access.address);
             return;
         }
@@ -81,18 +108,51 @@ impl AttemptLog {
             self.is_cut_short = true;
             return;
         }
-        if let Some(conn) = access.conn {
-            self.connections.insert(conn, self.attempts.len());
-        }
+        let (proven, since) = match access.conn {
+            Some(conn) => {
+                self.connections.insert(conn, self.attempts.len());
+                (1, line.time)
+            }
+            None => self.proof(access, &target, line.time, began),
+        };
         self.attempts.push(Attempt {
             seq: line.seq,
             time: line.time,
             is_lookup: access.kind == Kind::Dns,
             failed: denied,
-            times: access.left_out.unwrap_or(0).saturating_add(1),
+            proven,
+            since,
+            possible: access.left_out.unwrap_or(0).saturating_add(1),
             shown: shown(access, &target, denied),
             target,
         });
+    }
+
+    /// Returns the tries that a line without a connection proves, and the time after which they
+    /// came.
+    fn proof(&mut self, access: &Access, target: &TriedTarget, time: Time, began: Time) -> (u64, Time) {
+        let more = access.left_out.unwrap_or(0);
+        let alike = (access.kind, target.clone());
+        let before = self.folded.get(&alike).copied();
+        let may_be_late = |before: LatestLine| {
+            more > 0 || (FOLDED_FOR..FOLDED_TOLD).contains(&time.after(before.time))
+        };
+        let since = match before {
+            // A count of a flood names no port, and may be older than the line before.
+            _ if more > 0 && access.kind != Kind::Dns && target.port.is_none() => began,
+            Some(before) if may_be_late(before) => before.time,
+            None if more > 0 => began,
+            _ => time,
+        };
+        // After a line that came late the next one is of its own: not both are part of one try.
+        let is_doubtful = access.kind == Kind::Dns
+            && before.is_some_and(|before| !before.is_doubtful && may_be_late(before));
+        self.folded.insert(alike, LatestLine { time, is_doubtful });
+        let proven = match access.kind {
+            Kind::Dns => u64::from(!is_doubtful),
+            _ => more.saturating_add(1),
+        };
+        (proven, since)
     }
 
     /// Returns every attempt.
@@ -128,13 +188,20 @@ impl AttemptLog {
             let before = lookups.get(&attempt.target).copied().filter(|_| attempt.is_lookup);
             match before.map(|position| &mut tries[position]) {
                 Some(before) if attempt.time.after(before.attempt.time) < ONE_TRY => {
-                    before.times = before.times.max(attempt.times);
+                    let is_exact = before.since == before.attempt.time && attempt.since == attempt.time;
+                    before.possible = match is_exact {
+                        true => before.possible.max(attempt.possible),
+                        false => before.possible.saturating_add(attempt.possible),
+                    };
+                    before.proven = before.proven.max(attempt.proven);
+                    before.since = before.since.min(attempt.since);
                 }
                 _ => {
                     if attempt.is_lookup {
                         lookups.insert(&attempt.target, tries.len());
                     }
-                    tries.push(Try { attempt, times: attempt.times });
+                    let Attempt { proven, since, possible, .. } = *attempt;
+                    tries.push(Try { attempt, proven, since, possible });
                 }
             }
         }

@@ -180,10 +180,11 @@ fn is_unnamed(attempt: &Attempt) -> bool {
 
 fn count(expected: &CountExpected, outcome: &CaseOutcome) -> Option<Unmet> {
     let tries = outcome.attempts.tries(expected.target.as_ref());
-    let number = sum(&tries);
-    let wanted = match (expected.least, expected.most) {
-        (Some(least), _) if number < least => format!("at least {least}"),
-        (_, Some(most)) if number > most => format!("at most {most}"),
+    let sum = |number: fn(&Try<'_>) -> u64| tries.iter().map(number).fold(0, u64::saturating_add);
+    let (proven, possible) = (sum(|one| one.proven), sum(|one| one.possible));
+    let (number, wanted) = match (expected.least, expected.most) {
+        (Some(least), _) if possible < least => (possible, format!("at least {least}")),
+        (_, Some(most)) if proven > most => (proven, format!("at most {most}")),
         _ => return None,
     };
     let at = expected.target.as_ref().map(|target| format!(" at {target}")).unwrap_or_default();
@@ -201,33 +202,42 @@ fn rate(most: u64, outcome: &CaseOutcome) -> Option<Unmet> {
         target.address = target.address.filter(|_| target.host.is_none());
         by_target.entry(target).or_default().push(*one);
     }
-    // The number, the target, and the positions of its first and last try.
-    let mut worst: Option<(u64, &TriedTarget, usize, usize)> = None;
+    let mut worst: Option<(u64, &TriedTarget, Vec<Try<'_>>)> = None;
     for (target, tries) in &by_target {
-        let mut first = 0;
-        let mut number = 0_u64;
-        for (last, one) in tries.iter().enumerate() {
-            number = number.saturating_add(one.times);
-            while one.attempt.time.after(tries[first].attempt.time) >= SECOND {
-                number = number.saturating_sub(tries[first].times);
-                first += 1;
-            }
+        for last in 0..tries.len() {
+            let (number, found) = second_that_ends(&tries[..=last]);
             if number > worst.as_ref().map_or(most, |(number, ..)| *number) {
-                worst = Some((number, target, first, last));
+                worst = Some((number, target, found));
             }
         }
     }
-    let (number, target, first, last) = worst?;
-    let tries = by_target.get(target)?.get(first..=last)?;
+    let (number, target, tries) = worst?;
     let message = format!("{number} attempts at {target} in one second, expected: at most {most}");
-    Some(Unmet { expectation: "attempts.per-second", message, evidence: evidence(outcome, &firsts(tries)) })
+    Some(Unmet { expectation: "attempts.per-second", message, evidence: evidence(outcome, &firsts(&tries)) })
+}
+
+/// Returns the number of tries that are proven of some second that ends by the last of these, and
+/// the lines that prove it.
+fn second_that_ends<'a>(tries: &[Try<'a>]) -> (u64, Vec<Try<'a>>) {
+    let Some(last) = tries.last() else { return (0, Vec::new()) };
+    let end = last.attempt.time;
+    // Tries of a longer span are spread evenly: no spread has fewer in its fullest second.
+    let seconds = end.after(last.since).as_secs();
+    if seconds > 0 {
+        return (last.proven.div_ceil(seconds.saturating_add(1)), vec![*last]);
+    }
+    let near = tries.iter().rev().take_while(|one| end.after(one.attempt.time) < SECOND);
+    let mut found: Vec<Try<'a>> = near.filter(|one| end.after(one.since) < SECOND).copied().collect();
+    found.reverse();
+    (found.iter().fold(0, |sum, one| sum.saturating_add(one.proven)), found)
 }
 
 fn gave_up(most: Duration, outcome: &CaseOutcome) -> Option<Unmet> {
     let tries = outcome.attempts.tries(None);
     let first = tries.iter().find(|one| one.attempt.failed)?.attempt;
-    let last = tries.last()?.attempt;
-    let went_on = last.time.after(first.time);
+    // A line that came late proves an attempt after the time of the line before, and no more.
+    let last = tries.iter().filter(|one| one.proven > 0).max_by_key(|one| one.since)?;
+    let (went_on, last) = (last.since.after(first.time), last.attempt);
     if went_on <= most {
         return None;
     }
@@ -242,10 +252,6 @@ fn gave_up(most: Duration, outcome: &CaseOutcome) -> Option<Unmet> {
 
 fn firsts<'a>(tries: &[Try<'a>]) -> Vec<&'a Attempt> {
     tries.iter().map(|one| one.attempt).collect()
-}
-
-fn sum(tries: &[Try<'_>]) -> u64 {
-    tries.iter().fold(0, |sum, one| sum.saturating_add(one.times))
 }
 
 /// Shows events, each with its number and time.

@@ -213,7 +213,15 @@ fn attempts_a_second_and_giving_up() {
         &seldom,
     );
     let flood = outcome(0, &[(1, 0, RAW), (2, 0, RAW_MORE)]);
-    assert_eq!(judged("{attempts: {per-second: 11}}", &flood).len(), 1, "what has no line counts too");
+    // Twelve came after the first line, within its second or at the beginning of the next.
+    red_and_green(
+        "{attempts: {per-second: 5}}",
+        "attempts.per-second",
+        "6 attempts at 10.1.2.3:22 in one second",
+        &flood,
+        &seldom,
+    );
+    assert_eq!(judged("{attempts: {per-second: 6}}", &flood), [], "no second is proven to have more");
     red_and_green(
         "{attempts: {gave-up-within: 3s}}",
         "attempts.gave-up-within",
@@ -222,6 +230,34 @@ fn attempts_a_second_and_giving_up() {
         &seldom,
     );
     assert_eq!(judged("{attempts: {gave-up-within: 1s}}", &outcome(0, &[(9, 0, OPEN)])), []);
+}
+
+#[test]
+fn folded_lines_prove_no_more_than_they_say() {
+    // Each try asks for two types of address, of which the second is told a second later.
+    let lookups = r#""kind":"dns","verdict":"deny","reason":"not-allowed","host":"x.corp.example","left_out":6"#;
+    let pairs = outcome(0, &[(1, 0, LOOKUP_A), (2, 100, LOOKUP_A), (6, 0, LOOKUP_A), (7, 200, LOOKUP_A)]);
+    assert_eq!(judged("{attempts: {counts: [{most: 2}], gave-up-within: 5s}}", &pairs), []);
+    assert_eq!(judged("{attempts: {counts: [{most: 1}]}}", &pairs).len(), 1);
+    assert_eq!(judged("{attempts: {gave-up-within: 4s}}", &pairs).len(), 1);
+    // Seven lookups may have come within a moment of the first, and be one try with it.
+    let one_line = outcome(0, &[(1, 0, LOOKUP_A), (2, 200, lookups), (2, 900, LOOKUP_A)]);
+    assert_eq!(judged("{attempts: {per-second: 2, counts: [{most: 2}]}}", &one_line), []);
+    assert_eq!(judged("{attempts: {counts: [{most: 1}]}}", &one_line).len(), 1);
+    assert_eq!(judged("{attempts: {counts: [{least: 9}]}}", &one_line), [], "nine are possible");
+    assert_eq!(judged("{attempts: {counts: [{least: 10}]}}", &one_line).len(), 1);
+    // A program that asks each second is no try less than half of its lines.
+    let each_second: Vec<_> = (1..=20).map(|second| (second, 0, LOOKUP_A)).collect();
+    assert_eq!(judged("{attempts: {counts: [{most: 9}]}}", &outcome(0, &each_second)).len(), 1);
+    // Connections that share a line are each a try, and none of them is proven to be at its time.
+    let connections = outcome(0, &[(1, 0, RAW), (2, 900, RAW_MORE), (3, 0, OPEN)]);
+    assert_eq!(judged("{attempts: {per-second: 6, counts: [{most: 14}]}}", &connections), []);
+    assert_eq!(judged("{attempts: {per-second: 5}}", &connections).len(), 1);
+    // A count of a flood names no port, and is as old as the log.
+    let flood = r#""kind":"connect","verdict":"deny","reason":"private-address","address":"10.1.2.3","left_out":59"#;
+    let flooded = outcome(0, &[(28, 0, RAW), (29, 900, flood)]);
+    assert_eq!(judged("{attempts: {per-second: 2}}", &flooded), []);
+    assert_eq!(judged("{attempts: {per-second: 1}}", &flooded).len(), 1);
 }
 
 #[test]
