@@ -23,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a cut at the first connection lets no packet of it out, and restore lets it go on", cut_at_first),
     ("conditions come at their times, and one that never comes is no pass", timed),
     ("what was tried is judged with its events", attempted),
+    ("a network that is late, narrow or breaks off is so by the client's clock", degraded),
     ("Ctrl-C ends every case", interrupted),
 ];
 
@@ -219,6 +220,54 @@ fn attempted(bed: &Testbed) -> Result<()> {
     expect_results(&output, &results, 1, &["failed"])?;
     expect_failure(&results, 0, "golden", "wiki.corp.test was tried, and is not in the golden list")?;
     expect_failure(&results, 0, "golden", "old.corp.test is in the golden list, and was not tried")
+}
+
+/// Seconds to the first byte, seconds in all, and bytes of a client, by its own account.
+fn measured(stdout: &Path) -> Result<[f64; 3]> {
+    let said = fs::read_to_string(stdout)?;
+    let numbers = said.split_whitespace().map(str::parse).collect::<Result<Vec<f64>, _>>();
+    let numbers = numbers.with_context(|| format!("{said:?}"))?;
+    numbers.try_into().map_err(|numbers| anyhow::anyhow!("{numbers:?}"))
+}
+
+fn degraded(bed: &Testbed) -> Result<()> {
+    // The image is none: `--image` names the one that is there.
+    let file = scenario(bed, "scenario-degraded", "  allow: [\"plain.test:80\"]", |head| {
+        let head = head.replace(&bed.images.agent, "ringfence-test-no-such-image");
+        let case = |name: &str, network: &str, exit: u8| {
+            format!("  - {{name: {name}, network: [{network}], expect: {{exit: {exit}}}}}\n")
+        };
+        let script = "curl -sS -m 30 -o /dev/null -w '%{time_starttransfer} %{time_total} %{size_download}' http://plain.test/bytes/250000";
+        [
+            format!("{head}command: [sh, -c, {script:?}]\ncases:\n"),
+            case("control", "", 0),
+            case("late", "{at: 0s, do: latency=2s}", 0),
+            case("narrow", "{at: 0s, do: bandwidth=1mbit}", 0),
+            // 56: a failure in receiving.
+            case("broken", "{at: 0s, do: reset-after=64KiB}", 56),
+        ]
+        .concat()
+    })?;
+    let logs = file.parent().context("a folder")?.join("logs");
+    let asked = ["--image", bed.images.agent.as_str(), "--jobs", "4", "--logs", text(&logs)?];
+    let (output, results) = test(bed, &file, &asked)?;
+    expect_results(&output, &results, 0, &["passed"; 4])?;
+    let of = |name: &str| measured(&logs.join(format!("{name}.stdout")));
+    let (control, late) = (of("001-control")?, of("002-late")?);
+    let (narrow, broken) = (of("003-narrow")?, of("004-broken")?);
+    ensure!(control[1] < 1.4 && control[2] == 250_000.0, "control: {control:?}");
+    ensure!((1.9..10.0).contains(&late[0]) && late[2] == 250_000.0, "latency: {late:?}");
+    // Two million bits at a million bits a second.
+    ensure!((1.5..10.0).contains(&narrow[1]) && narrow[2] == 250_000.0, "bandwidth: {narrow:?}");
+    ensure!((1.0..=65_536.0).contains(&broken[2]), "reset-after: {broken:?}");
+
+    let (output, _) = test(bed, &file, &["--image", "no image"])?;
+    ensure!(
+        output.status.code() == Some(2) && output.stderr.contains("is no name of an image"),
+        "{output:?}"
+    );
+    let (output, results) = test(bed, &file, &["--case", "control"])?;
+    expect_results(&output, &results, 2, &["not-run"])
 }
 
 fn interrupted(bed: &Testbed) -> Result<()> {
