@@ -15,7 +15,8 @@ Examples:
   ringfence test scenario.yml
   ringfence test scenario.yml --check
   ringfence test scenario.yml --case 'offline from the start' --logs logs
-  ringfence test scenario.yml --jobs 4 --junit report.xml")]
+  ringfence test scenario.yml --jobs 4 --junit report.xml
+  ringfence test scenario.yml --image my-agent:next")]
 pub(crate) struct ScenarioArgs {
     /// The scenario file
     #[arg(value_name = "SCENARIO.yml", required_unless_present_any = ["schema", "init"])]
@@ -23,6 +24,9 @@ pub(crate) struct ScenarioArgs {
     /// Run this case alone; may be given several times
     #[arg(long = "case", value_name = "NAME")]
     pub(crate) cases: Vec<String>,
+    /// Run this image in every case, instead of the file's
+    #[arg(long, value_name = "NAME")]
+    pub(crate) image: Option<String>,
     /// Check the file, list its cases, and end: no engine is asked
     #[arg(long, conflicts_with_all = ["json", "junit", "logs", "record", "golden"])]
     pub(crate) check: bool,

@@ -37,14 +37,18 @@ pub(crate) async fn test(engine_host: Option<&str>, args: ScenarioArgs) -> Resul
         return term::print_document(&schema::json()).map(|()| 0);
     }
     if let Some(image) = &args.init {
-        let text = starter::text(image).ok_or_else(|| {
-            failed(format!("{image:?} is no name of an image")).hint("write it as for `ringfence run`")
-        })?;
+        let text = starter::text(image).ok_or_else(|| no_image(image))?;
         return term::print_document(&text).map(|()| 0);
     }
     // The command line demands a file.
     let file = args.file.as_deref().unwrap_or(Path::new(""));
-    let scenario = load(file)?;
+    let mut scenario = load(file)?;
+    if let Some(image) = &args.image {
+        if !read::is_image(image) {
+            return Err(no_image(image));
+        }
+        scenario.image.clone_from(image);
+    }
     let cases = chosen(&scenario, &args.cases)?;
     if args.check {
         let names: String = cases.iter().map(|(_, case)| format!("{}\n", case.name)).collect();
@@ -97,6 +101,10 @@ pub(crate) async fn test(engine_host: Option<&str>, args: ScenarioArgs) -> Resul
 
 fn failed(what: String) -> Failure {
     Failure::new(COULD_NOT_TEST, what)
+}
+
+fn no_image(text: &str) -> Failure {
+    failed(format!("{text:?} is no name of an image")).hint("write it as for `ringfence run`")
 }
 
 /// Reads a scenario file.

@@ -134,9 +134,8 @@ impl AttemptLog {
         let more = access.left_out.unwrap_or(0);
         let alike = (access.kind, target.clone());
         let before = self.folded.get(&alike).copied();
-        let may_be_late = |before: LatestLine| {
-            more > 0 || (FOLDED_FOR..FOLDED_TOLD).contains(&time.after(before.time))
-        };
+        let may_be_late =
+            |before: LatestLine| more > 0 || (FOLDED_FOR..FOLDED_TOLD).contains(&time.after(before.time));
         let since = match before {
             // A count of a flood names no port, and may be older than the line before.
             _ if more > 0 && access.kind != Kind::Dns && target.port.is_none() => began,

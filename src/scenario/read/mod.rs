@@ -93,7 +93,7 @@ fn top(root: &Node, findings: &mut Findings) -> Option<Scenario> {
 }
 
 /// Tells whether a text may be the name of an image.
-pub(super) fn is_image(text: &str) -> bool {
+pub(crate) fn is_image(text: &str) -> bool {
     (1..=512).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.bytes().all(|byte| byte.is_ascii_graphic())

@@ -235,7 +235,8 @@ fn attempts_a_second_and_giving_up() {
 #[test]
 fn folded_lines_prove_no_more_than_they_say() {
     // Each try asks for two types of address, of which the second is told a second later.
-    let lookups = r#""kind":"dns","verdict":"deny","reason":"not-allowed","host":"x.corp.example","left_out":6"#;
+    let lookups =
+        r#""kind":"dns","verdict":"deny","reason":"not-allowed","host":"x.corp.example","left_out":6"#;
     let pairs = outcome(0, &[(1, 0, LOOKUP_A), (2, 100, LOOKUP_A), (6, 0, LOOKUP_A), (7, 200, LOOKUP_A)]);
     assert_eq!(judged("{attempts: {counts: [{most: 2}], gave-up-within: 5s}}", &pairs), []);
     assert_eq!(judged("{attempts: {counts: [{most: 1}]}}", &pairs).len(), 1);
@@ -254,7 +255,8 @@ fn folded_lines_prove_no_more_than_they_say() {
     assert_eq!(judged("{attempts: {per-second: 6, counts: [{most: 14}]}}", &connections), []);
     assert_eq!(judged("{attempts: {per-second: 5}}", &connections).len(), 1);
     // A count of a flood names no port, and is as old as the log.
-    let flood = r#""kind":"connect","verdict":"deny","reason":"private-address","address":"10.1.2.3","left_out":59"#;
+    let flood =
+        r#""kind":"connect","verdict":"deny","reason":"private-address","address":"10.1.2.3","left_out":59"#;
     let flooded = outcome(0, &[(28, 0, RAW), (29, 900, flood)]);
     assert_eq!(judged("{attempts: {per-second: 2}}", &flooded), []);
     assert_eq!(judged("{attempts: {per-second: 1}}", &flooded).len(), 1);
