@@ -9,8 +9,8 @@
 //! tried.
 //!
 //! The guard folds refusals that are alike: the first has a line at once, and those of the next
-//! second share a line that comes later, with their number. Two lookups of one try are alike too. So
-//! a line may tell no more than a span of time, and a least and a greatest number of tries.
+//! second share a line that comes later, with their number. Two lookups of one try are alike too.
+//! So a line may tell no more than a span of time, and a least and a greatest number of tries.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
