@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use super::met::MadeChanges;
 use super::outcome::{CaseOutcome, LoggedEnd};
 use super::plan::{Moment, Step};
 use crate::wire::WorkflowId;
@@ -21,6 +22,8 @@ pub(super) struct LogFacts {
     pub(super) ready: Option<Time>,
     /// Planned changes that were made, as they are written in the log.
     pub(super) planned: Vec<String>,
+    /// Changes that were made, and whether anything met them.
+    pub(super) changes: MadeChanges,
     has_end: bool,
     unread: u64,
     is_full: bool,
@@ -30,6 +33,7 @@ impl LogFacts {
     /// Adds a line.
     pub(super) fn add(&mut self, line: &Line) {
         self.id = self.id.or(Some(line.workflow));
+        self.changes.add(line);
         match &line.event {
             Event::Control(control) if control.is_planned() => self.planned.extend(control.what.clone()),
             Event::Lifecycle(Lifecycle::Ready) => self.ready = Some(line.time),

@@ -18,6 +18,7 @@ pub(crate) mod golden;
 mod judge;
 pub(crate) mod junit;
 mod log;
+mod met;
 mod outcome;
 mod pattern;
 pub(crate) mod plan;

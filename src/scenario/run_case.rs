@@ -161,6 +161,9 @@ async fn run_and_read(
     outcome.out_of_time = matches!(ended, RunEnd::OutOfTime).then(|| limit(case));
     outcome.missed = conductor.missed();
     outcome.missed.extend(facts.missed(steps.iter()));
+    if outcome.log_fault.is_none() {
+        result.notes.extend(facts.changes.notes(steps));
+    }
     result.run = facts.id;
     result.tried = outcome.attempts.targets().filter(|_| outcome.log_fault.is_none());
     result.exit_status = outcome.ended.as_ref().and_then(|end| end.how.exit_status);
