@@ -42,7 +42,7 @@ pub fn ruleset(plan: &FencePlan) -> Ruleset {
         // Connections are known, and none is redirected yet: what is refused here is logged with
         // its true target.
         ("limits", NfChainType::Filter, NfHook::Output, -150, NfChainPolicy::Accept),
-        // Before Docker's own rules for 127.0.0.11, which stand at -100.
+        // Before rules of an engine's for a resolver of its own, which stand at -100.
         ("nat_out", NfChainType::NAT, NfHook::Output, -110, NfChainPolicy::Accept),
         ("out", NfChainType::Filter, NfHook::Output, 0, NfChainPolicy::Drop),
         ("last", NfChainType::Filter, NfHook::Postrouting, 300, NfChainPolicy::Drop),

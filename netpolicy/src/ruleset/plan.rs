@@ -37,7 +37,7 @@ impl Permit {
 /// Everything the rules depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FencePlan {
-    /// The namespace's own address on the workflow's network.
+    /// The agent's address.
     pub own: Ipv4Addr,
     /// Targets that lead to the gate.
     pub permits: Vec<Permit>,

@@ -45,15 +45,23 @@ pub(crate) fn discover() -> Result<Surroundings, Failure> {
     understand(found.collect())
 }
 
-/// Refuses a namespace in which a device has an address: the engine gave the fence a network,
-/// although none was asked for.
+/// Refuses a namespace in which another device than `lo` is up or has an address: the engine gave
+/// the fence a network, although none was asked for. What a kernel puts into every namespace is
+/// neither (`tunl0`, `sit0`).
 pub(super) fn check_none_leads_out() -> Result<(), Failure> {
-    let found = getifaddrs().map_err(failed("cannot list the network devices"))?;
-    let led_out = |entry: &AddressEntry| !entry.loopback && entry.address.is_some();
-    match found.map(|entry| AddressEntry::from(&entry)).find(led_out) {
+    let mut found = getifaddrs().map_err(failed("cannot list the network devices"))?;
+    let leads_out = |entry: &InterfaceAddress| {
+        let has_address = entry
+            .address
+            .is_some_and(|address| address.as_sockaddr_in().is_some() || address.as_sockaddr_in6().is_some());
+        let is_up = entry.flags.contains(InterfaceFlags::IFF_UP);
+        !entry.flags.contains(InterfaceFlags::IFF_LOOPBACK) && (is_up || has_address)
+    };
+    match found.find(leads_out) {
         None => Ok(()),
-        Some(AddressEntry { device, .. }) => Err(failure(format!(
-            "the engine gave the fence a network of its own, {device}, which nobody asked for"
+        Some(entry) => Err(failure(format!(
+            "the engine gave the fence a network of its own, {}, which nobody asked for",
+            entry.interface_name
         ))),
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn prove(
         if sent.is_empty() {
             break;
         }
-        // Once, an engine that announces the address it gave may be the cause.
+        // Once, a kernel that announces a new address may be the cause (`arp_notify`).
         let was_certain = doubts.is_empty();
         doubts.extend(sent.into_iter().map(|device| format!("frames left by {device}")));
         if !was_certain {

@@ -126,12 +126,15 @@ fn a_network_that_the_engine_gave_unasked_is_refused() {
         sh("ip link add net0 type veth peer name net1");
         make(&config()).unwrap();
     });
-    in_namespace(|_| {
-        sh("ip link add net0 type veth peer name net1");
-        sh("ip addr add 172.17.0.2/16 dev net0");
-        let refused = make(&config()).err().unwrap();
-        assert!(refused.message.contains("gave the fence a network of its own, net0"), "{}", refused.message);
-    });
+    for given in ["ip addr add 172.17.0.2/16 dev net0", "ip link set net0 up"] {
+        in_namespace(move |_| {
+            sh("ip link add net0 type veth peer name net1");
+            sh(given);
+            let refused = make(&config()).err().unwrap();
+            let what = "gave the fence a network of its own, net0";
+            assert!(refused.message.contains(what), "{given}: {}", refused.message);
+        });
+    }
 }
 
 #[test]

@@ -25,7 +25,6 @@ use super::guard_link::GuardLink;
 use super::host::{self, BegunWatch, HostWatch, Recipe};
 use super::prepared::RunPlan;
 use super::{account, home, services, system_calls};
-use crate::host::kernel;
 use crate::host::nameservers::nameservers;
 use crate::supervisor::engine::dialect::HostNames;
 use crate::supervisor::engine::{self, Engine};
@@ -244,8 +243,7 @@ impl Awaited {
         let (host, runs) = tokio::try_join!(asked, inventory::count_runs(&plan.engine))?;
         let known = surroundings(&plan.request.policy, self.subnets, host.network.clone())?;
         let share = ConnectionShare { table: host.table, runs };
-        let kernel = host.recipe.is_here.then(kernel::boot_id).flatten();
-        let files = configuration(plan, known, planted, share, kernel)?;
+        let files = configuration(plan, known, planted, share, host.watch.kernel())?;
         Ok((host, files))
     }
 }

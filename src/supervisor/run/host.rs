@@ -22,7 +22,7 @@ use super::container_end::last_words;
 use super::create::create;
 use super::prepared::RunPlan;
 use crate::host::network_changes::NetworkChanges;
-use crate::host::{connection_table, network};
+use crate::host::{connection_table, kernel, network};
 use crate::supervisor::engine::{self, Engine};
 use crate::supervisor::live;
 use crate::supervisor::mounts::nonce;
@@ -83,7 +83,10 @@ impl Recipe {
     /// since a machine may be the copy of another.
     pub(super) fn look(&mut self, network: &str, subnet: &IpNet) {
         let name = network.get(..BRIDGE_DIGITS).map(|id| format!("br-{id}"));
-        self.is_here = self.may_be_here() && name.is_some_and(|name| network::has_device(&name, subnet));
+        self.is_here = self.may_be_here()
+            // The fence could not tell then that it is on another one.
+            && kernel::boot_id().is_some()
+            && name.is_some_and(|name| network::has_device(&name, subnet));
     }
 }
 
@@ -177,6 +180,11 @@ pub(super) async fn begin(recipe: &Recipe) -> Result<BegunWatch, Failure> {
 }
 
 impl HostWatch {
+    /// Returns the boot id of the kernel whose addresses these are, where it is this machine's.
+    pub(super) fn kernel(&self) -> Option<String> {
+        matches!(self, HostWatch::Here(_)).then(kernel::boot_id).flatten()
+    }
+
     /// Takes what a helper says first: the table, where its kernel shows one, and the network.
     async fn first_words(mut self) -> Result<BegunWatch, String> {
         let mut line = self.line().await?;

@@ -18,6 +18,9 @@ use crate::supervisor::engine::dialect::{Dialect, HostNames, Hostname};
 /// The name of the agent's machine, as the fence's container has it.
 pub(super) const HOSTNAME: &str = "agent";
 
+/// The address of that name, as Debian has it.
+pub(super) const OWN_NAME: &str = "127.0.1.1";
+
 /// Names of the host that an engine may write into every hosts file, with the host's address.
 pub(crate) const HOST_NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
 
@@ -50,7 +53,7 @@ pub(crate) fn files(
 ) -> Vec<(&'static str, String)> {
     let services: String = services.iter().map(|name| format!("127.0.0.1\t{name}\n")).collect();
     let mut files = vec![
-        (HOSTS, format!("127.0.0.1\tlocalhost\n127.0.1.1\t{HOSTNAME}\n{services}")),
+        (HOSTS, format!("127.0.0.1\tlocalhost\n{OWN_NAME}\t{HOSTNAME}\n{services}")),
         (PLACES[1], format!("{HOSTNAME}\n")),
         (PLACES[2], format!("nameserver {resolver}\noptions ndots:1\n")),
     ];
@@ -69,7 +72,8 @@ pub(crate) fn can_be_given(dialect: &Dialect, local: bool, elsewhere: bool) -> b
 /// policy permits, and what they then connect to is refused.
 pub(crate) fn name_host(names: HostNames, policy: &Policy, fence: &mut ContainerCreateBody) {
     if names == HostNames::Always {
-        fence.host_config.get_or_insert_default().extra_hosts = Some(host_lines(policy));
+        let host = fence.host_config.get_or_insert_default();
+        host.extra_hosts.get_or_insert_default().extend(host_lines(policy));
     }
 }
 

@@ -16,6 +16,7 @@ use nix::sys::socket::{
 };
 use rustix::net::SendFlags;
 
+use crate::inside::fence::device::END;
 use crate::inside::fence::links::Surroundings;
 use crate::inside::fence::sockets::FenceSockets;
 
@@ -131,37 +132,40 @@ pub(super) fn attempts(
         datagram(straight, |_| Ok(())),
     );
 
-    for address in neighbours.iter().copied().chain([ELSEWHERE]) {
-        // Port 53 too: what is redirected elsewhere must not slip out here.
-        for to in [refused(address), SocketAddrV4::new(address, 53)] {
-            let name = format!("by {device}, unrouted, to {to}");
-            connections.push(Connecting::to(
-                format!("TCP {name}"),
-                Expect::NoConnection,
-                to.into(),
-                Some(device),
-            )?);
-            now(format!("UDP {name}"), Expect::Denied, datagram(to, |fd| by_device(fd, device)));
+    // Both ends of the cable: an agent can name either.
+    for device in [device, END] {
+        for address in neighbours.iter().copied().chain([ELSEWHERE]) {
+            // Port 53 too: what is redirected elsewhere must not slip out here.
+            for to in [refused(address), SocketAddrV4::new(address, 53)] {
+                let name = format!("by {device}, unrouted, to {to}");
+                connections.push(Connecting::to(
+                    format!("TCP {name}"),
+                    Expect::NoConnection,
+                    to.into(),
+                    Some(device),
+                )?);
+                now(format!("UDP {name}"), Expect::Denied, datagram(to, |fd| by_device(fd, device)));
+            }
+            let to = refused(address);
+            now(
+                format!("UDP, rerouted to {device} when half sent, to {to}"),
+                Expect::Denied,
+                half_sent(to, device),
+            );
         }
-        let to = refused(address);
-        now(
-            format!("UDP, rerouted to {device} when half sent, to {to}"),
-            Expect::Denied,
-            half_sent(to, device),
-        );
-    }
-    for address in [Ipv4Addr::BROADCAST, surroundings.subnet.broadcast()] {
-        let to = refused(address);
-        now(
-            format!("broadcast to {to}"),
-            Expect::Denied,
-            datagram(to, |fd| setsockopt(fd, sockopt::Broadcast, &true)),
-        );
-        let outcome = datagram(to, |fd| {
-            setsockopt(fd, sockopt::Broadcast, &true)?;
-            setsockopt(fd, sockopt::BindToDevice, &OsString::from(device))
-        });
-        now(format!("broadcast by {device} to {to}"), Expect::Denied, outcome);
+        for address in [Ipv4Addr::BROADCAST, surroundings.subnet.broadcast()] {
+            let to = refused(address);
+            now(
+                format!("broadcast to {to}"),
+                Expect::Denied,
+                datagram(to, |fd| setsockopt(fd, sockopt::Broadcast, &true)),
+            );
+            let outcome = datagram(to, |fd| {
+                setsockopt(fd, sockopt::Broadcast, &true)?;
+                setsockopt(fd, sockopt::BindToDevice, &OsString::from(device))
+            });
+            now(format!("broadcast by {device} to {to}"), Expect::Denied, outcome);
+        }
     }
     let to = refused(Ipv4Addr::new(224, 0, 0, 1));
     let outcome = datagram(to, |fd| {

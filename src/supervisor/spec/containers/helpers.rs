@@ -8,7 +8,7 @@ use bollard::models::{ContainerCreateBody, EndpointSettings, HostConfig, Network
 
 use super::{log_config, no_restart, open_files, volume};
 use crate::supervisor::spec::binds::Binds;
-use crate::supervisor::spec::etc::HOSTNAME;
+use crate::supervisor::spec::etc::{HOSTNAME, OWN_NAME};
 use crate::supervisor::spec::image_volumes;
 use crate::supervisor::spec::workflow::{Role, Workflow};
 use crate::wire::handover::{HANDED, HOST_ALIAS, NOTICE, SHARED, TRUST};
@@ -75,6 +75,8 @@ pub(crate) fn fence(
     host.dns = Some(vec![resolver.to_string()]);
     host.dns_search = Some(vec![".".to_owned()]);
     host.dns_options = Some(vec!["ndots:1".to_owned()]);
+    // Without a network an engine writes no line for the host name, and programs ask for their own.
+    host.extra_hosts = Some(vec![format!("{HOSTNAME}:{OWN_NAME}")]);
     ContainerCreateBody {
         hostname: Some(HOSTNAME.to_owned()),
         // By it the fence gets the files that the run begins with.
