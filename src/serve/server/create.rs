@@ -183,8 +183,17 @@ impl Serving {
             .map_err(|error| Denied::new(500, format!("the body cannot be written: {error}")))?;
         let query = [("name", Serving::engine_name(fence, name)), ("platform", spec.platform.to_string())];
         let line = Line::new("POST", "/containers/create", &query);
-        let id = self.ask_engine(&line, version, body, Filling { held, fills }).await?;
-        self.judge_made(&id, &decided).await?;
+        let filling = Filling { held, fills };
+        let id = self.ask_engine(&line, version, body, &filling).await.inspect_err(|refusal| {
+            if (400..500).contains(&refusal.status) {
+                // No container was made that the next `serve` could find.
+                fence.forget_decided(covers);
+            }
+        })?;
+        // A variant that was not decided upon may have filled them: nobody gets these any more.
+        let judged = self.judge_made(&id, &decided).await;
+        judged.inspect_err(|_| filling.held.keep(&filling.fills))?;
+        drop(filling);
         fence.forget_decided(covers);
         let names = names(spec, name, &id);
         self.name_others(spec);
@@ -207,14 +216,14 @@ impl Serving {
         line: &Line,
         version: ApiMinor,
         body: String,
-        filling: Filling,
+        filling: &Filling,
     ) -> Result<String, Denied> {
         let Filling { held, fills } = filling;
-        self.fills.add(&fills).await.map_err(|failure| broken(&failure))?;
+        self.fills.add(fills).await.map_err(|failure| broken(&failure))?;
         // Where it does not answer, it may be filling them still.
         let answer =
-            self.http.send(line, version, Sent::Json(body)).await.inspect_err(|_| held.keep(&fills))?;
-        if let Err(failure) = self.fills.take_out(&fills).await {
+            self.http.send(line, version, Sent::Json(body)).await.inspect_err(|_| held.keep(fills))?;
+        if let Err(failure) = self.fills.take_out(fills).await {
             failure.tell();
         }
         Ok(read(answer).await?["Id"].as_str().unwrap_or_default().to_owned())

@@ -77,7 +77,7 @@ impl Serving {
     /// When there is none.
     pub(crate) async fn image(&self, of: &ImageRef, version: ApiMinor) -> Result<Answer, Denied> {
         let line = Line::new("GET", &at(of, "json"), &[]);
-        let (found, place) = self.http.whole(&line, version, &self.whole).await?;
+        let (found, place) = self.http.list(&line, version, &self.whole).await?;
         Ok(place.answer(image(found)).await)
     }
 
