@@ -13,6 +13,10 @@ use crate::wire::WorkflowId;
 const PAGE: isize = 10;
 /// Characters of a host that can be typed.
 const LONGEST_HOST: usize = 300;
+/// Words where the chosen refusal is not kept any more.
+const GONE: &str = "\
+The chosen refusal is gone: targets that were refused since took its place.
+Choose another; `ringfence events ID --denied` has all.";
 
 /// Does what a key is for.
 pub(super) fn press(view: &mut Dashboard, key: &Key) -> Option<Effect> {
@@ -23,8 +27,22 @@ pub(super) fn press(view: &mut Dashboard, key: &Key) -> Option<Effect> {
     }
     match std::mem::replace(&mut view.panel, Panel::None) {
         Panel::None => in_lists(view, key),
-        Panel::Help | Panel::Refusal => in_words(view, key),
-        Panel::Name { id, typed, .. } => in_name(view, id, typed, key),
+        Panel::Help => {
+            if let Key::Char('p') = key {
+                begin_permit(view);
+            }
+            None
+        }
+        Panel::Refusal { id, refusal } => {
+            if let Key::Char('p') = key {
+                permit_for(view, id, refusal.allow);
+            }
+            None
+        }
+        Panel::Name { id, typed, fault, is_stuck } => {
+            view.panel = in_name(id, typed, fault.filter(|_| is_stuck), key);
+            None
+        }
         Panel::AskPermit { id, host, rule } => {
             let (agreed, panel) =
                 (Effect::Permit { id, host: host.clone() }, Panel::AskPermit { id, host, rule });
@@ -56,9 +74,12 @@ fn in_lists(view: &mut Dashboard, key: &Key) -> Option<Effect> {
             view.focus = match view.focus {
                 Focus::Workflows => Focus::Refusals,
                 Focus::Refusals => Focus::Workflows,
+            };
+            if view.focus == Focus::Refusals {
+                pin(view);
             }
         }
-        Key::Enter if view.chosen_refusal().is_some() => view.panel = Panel::Refusal,
+        Key::Enter => begin_detail(view),
         Key::Char('p') => begin_permit(view),
         Key::Char('s') if view.working.is_none() => {
             view.panel = view.chosen().map_or(Panel::None, |workflow| Panel::AskStop { id: workflow.id });
@@ -83,51 +104,89 @@ fn by(view: &mut Dashboard, places: isize) {
         }
         Focus::Refusals => {
             let Some(workflow) = view.chosen() else { return };
-            let from = workflow.refusals.place(view.refusal.as_ref());
+            let from = workflow.refusals.place(view.refusal.as_ref()).unwrap_or(0);
             let to = moved(from, workflow.refusals.len());
             view.refusal = workflow.refusals.get(to).map(|refusal| refusal.key.clone());
         }
     }
 }
 
+/// Chooses the latest refusal where none is chosen: from there on the agent does not choose.
+fn pin(view: &mut Dashboard) {
+    if view.refusal.is_none() {
+        view.refusal = view.chosen_refusal().map(|refusal| refusal.key.clone());
+    }
+}
+
+/// Opens the box about the chosen refusal.
+fn begin_detail(view: &mut Dashboard) {
+    pin(view);
+    if view.is_refusal_gone() {
+        view.panel = told("gone", GONE);
+    } else if let Some((id, refusal)) = view.chosen_id().zip(view.chosen_refusal()) {
+        view.panel = Panel::Refusal { id, refusal: Box::new(refusal.clone()) };
+    }
+}
+
 /// Opens the box for a name, with that of the chosen refusal in it.
 fn begin_permit(view: &mut Dashboard) {
-    let Some(id) = view.chosen().map(|workflow| workflow.id).filter(|_| view.working.is_none()) else {
-        return;
-    };
-    let typed = view.chosen_refusal().and_then(|refusal| refusal.allow.clone()).unwrap_or_default();
-    view.panel = Panel::Name { id, typed, fault: None };
-}
-
-/// Handles a key in a box that is only read.
-fn in_words(view: &mut Dashboard, key: &Key) -> Option<Effect> {
-    if let Key::Char('p') = key {
-        begin_permit(view);
+    pin(view);
+    let Some(id) = view.chosen_id() else { return };
+    let allow = view.chosen_refusal().and_then(|refusal| refusal.allow.clone());
+    permit_for(view, id, allow);
+    let is_gone = view.is_refusal_gone();
+    if let Panel::Name { fault, .. } = &mut view.panel {
+        *fault = is_gone.then(|| Shown::of("the chosen refusal is gone; type a name, or choose another"));
     }
-    None
 }
 
-/// Handles a key in the box for a name.
-fn in_name(view: &mut Dashboard, id: WorkflowId, mut typed: String, key: &Key) -> Option<Effect> {
-    match key {
-        Key::Char(letter) => add(&mut typed, &letter.to_string()),
-        Key::Paste(text) => add(&mut typed, text.lines().next().unwrap_or_default()),
-        Key::Backspace => _ = typed.pop(),
-        Key::Escape => return None,
-        Key::Enter => {
-            view.panel = ask(id, typed);
-            return None;
+/// Opens the box for a name of a workflow, with a name in it.
+fn permit_for(view: &mut Dashboard, id: WorkflowId, allow: Option<String>) {
+    if view.workflow(id).is_none() {
+        view.panel = told("gone", "The workflow is not on the engine any more.");
+    } else if view.working.is_none() {
+        view.panel = Panel::Name { id, typed: allow.unwrap_or_default(), fault: None, is_stuck: false };
+    }
+}
+
+/// Makes a box of words.
+fn told(title: &str, words: &str) -> Panel {
+    Panel::Answer { title: Shown::of(title), lines: Shown::lines(words, 2), skipped: 0 }
+}
+
+/// Handles a key in the box for a name. While the box is stuck, it waits for Backspace.
+fn in_name(id: WorkflowId, mut typed: String, stuck: Option<Shown>, key: &Key) -> Panel {
+    let added = match (key, stuck) {
+        (Key::Escape, _) => return Panel::None,
+        (Key::Backspace, Some(_)) => Ok(()),
+        (_, Some(fault)) => Err(fault),
+        (Key::Enter, None) => return ask(id, typed),
+        (Key::Char(letter), None) => add(&mut typed, &letter.to_string()),
+        (Key::Paste(text), None) => {
+            add(&mut typed, text.trim().lines().next().unwrap_or_default().trim_end())
         }
-        _ => {}
-    }
-    view.panel = Panel::Name { id, typed, fault: None };
-    None
+        (Key::Backspace, None) => {
+            typed.pop();
+            Ok(())
+        }
+        (_, None) => Ok(()),
+    };
+    Panel::Name { id, typed, is_stuck: added.is_err(), fault: added.err() }
 }
 
-/// Adds what can stand in a host and its port.
-fn add(typed: &mut String, text: &str) {
-    let room = LONGEST_HOST.saturating_sub(typed.len());
-    typed.extend(text.chars().filter(char::is_ascii_graphic).take(room));
+/// Adds a text that can stand in a host and its port, whole or not at all: a part of a name is
+/// another name.
+fn add(typed: &mut String, text: &str) -> Result<(), Shown> {
+    let fault = |why: &str| Err(Shown::of(&format!("nothing was added: {why}; Backspace goes on")));
+    if let Some(foreign) = text.chars().find(|letter| !letter.is_ascii_graphic()) {
+        let foreign = u32::from(foreign);
+        return fault(&format!("U+{foreign:04X} stands in no host (write other scripts as xn--…)"));
+    }
+    if typed.len() + text.len() > LONGEST_HOST {
+        return fault("it is too long for a host");
+    }
+    typed.push_str(text);
+    Ok(())
 }
 
 /// Reads the rule as the command line does, and asks for it word by word.
@@ -141,7 +200,7 @@ fn ask(id: WorkflowId, typed: String) -> Panel {
             let words = render(std::slice::from_ref(&*error));
             let first = words.lines().next().unwrap_or_default();
             let fault = Some(Shown::of(first.strip_prefix("--allow: ").unwrap_or(first)));
-            Panel::Name { id, typed, fault }
+            Panel::Name { id, typed, fault, is_stuck: false }
         }
     }
 }
@@ -149,6 +208,8 @@ fn ask(id: WorkflowId, typed: String) -> Panel {
 /// Handles a key in a box that asks: `y` alone means yes.
 fn in_question(view: &mut Dashboard, key: &Key, agreed: Effect, panel: Panel) -> Option<Effect> {
     match key {
+        // Nobody agrees to what cannot be read.
+        Key::Char('y') if view.is_cut.get() => view.panel = panel,
         Key::Char('y') => {
             view.working = Some(match &agreed {
                 Effect::Permit { host, .. } => Shown::of(&format!("permitting {host}")),

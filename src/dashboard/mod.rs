@@ -19,5 +19,5 @@ mod workflow;
 
 pub(crate) use self::draw::draw;
 pub(crate) use self::state::Dashboard;
-pub(crate) use self::update::{Effect, Message};
+pub(crate) use self::update::{Effect, MOST, Message};
 pub(crate) use self::workflow::Listed;

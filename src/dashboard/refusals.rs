@@ -19,7 +19,7 @@ pub(super) struct RefusalKey {
 }
 
 /// A target that was refused for one reason.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) key: RefusalKey,
     /// The attempts, counted as in the account at a run's end.
@@ -77,10 +77,13 @@ impl Refusals {
         self.latest.get(at)
     }
 
-    /// Returns the place of a refusal; the latest where none is meant, or the one meant is gone.
-    pub(super) fn place(&self, key: Option<&RefusalKey>) -> usize {
-        let is_it = |refusal: &Refusal| Some(&refusal.key) == key;
-        self.latest.iter().position(is_it).unwrap_or(0)
+    /// Returns the place of a refusal, the latest where none is meant. One that is gone has none:
+    /// another in its stead would be the agent's choice.
+    pub(super) fn place(&self, key: Option<&RefusalKey>) -> Option<usize> {
+        match key {
+            Some(key) => self.latest.iter().position(|refusal| refusal.key == *key),
+            None => (!self.latest.is_empty()).then_some(0),
+        }
     }
 }
 

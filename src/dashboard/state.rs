@@ -1,5 +1,7 @@
 //! State of the view.
 
+use std::cell::Cell;
+
 use super::refusals::{Refusal, RefusalKey};
 use super::shown::Shown;
 use super::workflow::WatchedWorkflow;
@@ -24,6 +26,8 @@ pub(crate) struct Dashboard {
     /// The refusal that was chosen; none: the latest.
     pub(super) refusal: Option<RefusalKey>,
     pub(super) panel: Panel,
+    /// Set where the last drawing had no room for the whole box.
+    pub(super) is_cut: Cell<bool>,
     /// Work that goes on.
     pub(super) working: Option<Shown>,
 }
@@ -41,13 +45,20 @@ pub(super) enum Panel {
     /// No box.
     None,
     Help,
-    /// Everything about the chosen refusal.
-    Refusal,
+    /// Everything about a refusal, as it was when the box was opened: an agent that asks on changes
+    /// nothing under a reader.
+    Refusal {
+        id: WorkflowId,
+        refusal: Box<Refusal>,
+    },
     /// A name to permit is typed.
     Name {
         id: WorkflowId,
         typed: String,
         fault: Option<Shown>,
+        /// Set after a letter that was not added: what follows may be the rest of a paste, and
+        /// is not added either.
+        is_stuck: bool,
     },
     /// A rule was read, and a person is asked.
     AskPermit {
@@ -82,6 +93,7 @@ impl Dashboard {
             selected: None,
             refusal: None,
             panel: Panel::None,
+            is_cut: Cell::new(false),
             working: None,
         }
     }
@@ -102,9 +114,19 @@ impl Dashboard {
         self.workflows.iter().find(|workflow| workflow.id == id)
     }
 
+    /// Returns the id of the chosen workflow.
+    pub(crate) fn chosen_id(&self) -> Option<WorkflowId> {
+        self.chosen().map(|workflow| workflow.id)
+    }
+
     /// Returns the chosen refusal of the chosen workflow.
     pub(super) fn chosen_refusal(&self) -> Option<&Refusal> {
         let refusals = &self.chosen()?.refusals;
-        refusals.get(refusals.place(self.refusal.as_ref()))
+        refusals.get(refusals.place(self.refusal.as_ref())?)
+    }
+
+    /// Tells whether a refusal was chosen that is kept no more.
+    pub(super) fn is_refusal_gone(&self) -> bool {
+        self.refusal.is_some() && self.chosen_refusal().is_none()
     }
 }

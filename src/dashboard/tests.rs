@@ -188,8 +188,86 @@ fn a_paste_is_one_line_and_agrees_to_nothing() {
     press(&mut view, &[Key::Char('p'), Key::Escape, Key::Tab, Key::Down, Key::Char('p')]);
     let Panel::Name { typed, .. } = &view.panel else { panic!("{:?}", view.panel) };
     assert_eq!(typed, "", "a raw address has nothing that `allow` takes");
-    press(&mut view, &[Key::Paste("b\u{202e}.test\u{1b}[2J\ny\n".to_owned())]);
-    assert!(matches!(&view.panel, Panel::Name { typed, .. } if typed == "b.test[2J"), "{:?}", view.panel);
+    press(&mut view, &[Key::Paste(" b.test:443 \ny\n".to_owned())]);
+    assert!(matches!(&view.panel, Panel::Name { typed, .. } if typed == "b.test:443"), "{:?}", view.panel);
+}
+
+#[test]
+fn a_name_with_a_letter_that_is_not_ascii_is_added_nowhere() {
+    let long = "x".repeat(400);
+    for text in ["b\u{fc}cher.test", "gitl\u{430}b.test", "a b.test", "b\u{202e}.test\u{1b}[2J\ny\n", &long] {
+        // Pasted at once, and as keys of a terminal that does not tell pastes from keys.
+        for keys in [vec![Key::Paste(text.to_owned())], typed(text)] {
+            let mut view = view();
+            press(&mut view, &[Key::Tab, Key::Down, Key::Char('p')]);
+            press(&mut view, &keys);
+            press(&mut view, &[Key::Enter, Key::Char('y')]);
+            let Panel::Name { typed, fault: Some(fault), .. } = &view.panel else {
+                panic!("{:?}", view.panel)
+            };
+            assert!(
+                text.starts_with(typed.as_str()) && fault.contains("nothing was added"),
+                "{typed} {fault}"
+            );
+            press(&mut view, &[Key::Backspace, Key::Backspace, Key::Char('z')]);
+            assert!(matches!(&view.panel, Panel::Name { typed, fault: None, .. } if typed.ends_with('z')));
+        }
+    }
+}
+
+#[test]
+fn an_agent_that_asks_on_changes_nothing_under_a_reader() {
+    let flood = |view: &mut Dashboard| {
+        let lines = (0..300).map(|n| refused(0, &format!("npm{n}.evil.test"), 443, "not-allowed")).collect();
+        view.update(Message::Events(id(ID), lines));
+    };
+    // The box about a refusal, and the name that `p` takes out of it.
+    let mut reader = view();
+    press(&mut reader, &[Key::Enter]);
+    flood(&mut reader);
+    assert!(text(&reader, 100, 24).contains("│registry.npm.example:8443 "));
+    press(&mut reader, &[Key::Char('p')]);
+    assert!(matches!(&reader.panel, Panel::Name { typed, .. } if typed == "registry.npm.example:8443"));
+    // The list, once a person is in it.
+    let mut mover = view();
+    press(&mut mover, &[Key::Tab]);
+    flood(&mut mover);
+    assert!(mover.chosen_refusal().is_none() && mover.is_refusal_gone());
+    press(&mut mover, &[Key::Enter]);
+    assert!(matches!(&mover.panel, Panel::Answer { .. }), "{:?}", mover.panel);
+    press(&mut mover, &[Key::Escape, Key::Char('p')]);
+    assert!(matches!(&mover.panel, Panel::Name { typed, fault: Some(_), .. } if typed.is_empty()));
+    // The workflow of the box, even where its neighbour is the chosen one by now.
+    let mut late = view();
+    press(&mut late, &[Key::Enter]);
+    late.update(Message::Listed(vec![running("0000002b", None)], 4000));
+    press(&mut late, &[Key::Char('p')]);
+    assert!(matches!(&late.panel, Panel::Answer { .. }), "{:?}", late.panel);
+}
+
+#[test]
+fn nobody_agrees_to_a_question_that_is_cut() {
+    for keys in [vec![Key::Char('p'), Key::Enter], vec![Key::Char('s')]] {
+        let mut view = view();
+        press(&mut view, &keys);
+        let shown = text(&view, 60, 6);
+        assert!(shown.contains("make the terminal larger") && !shown.contains("y yes"), "{shown}");
+        assert_eq!(press(&mut view, &[Key::Char('y')]), None);
+        assert!(text(&view, 100, 24).contains("y yes"));
+        assert!(press(&mut view, &[Key::Char('y')]).is_some());
+    }
+}
+
+#[test]
+fn events_that_are_not_followed_are_not_counted_as_none() {
+    let mut view = view();
+    view.update(Message::FollowEnded(id(ID), None));
+    let shown = text(&view, 100, 24);
+    assert!(shown.contains("not followed") && shown.contains("?        ?"), "{shown}");
+    view.update(Message::FollowBegan(id(ID)));
+    assert!(!text(&view, 100, 24).contains("not followed"));
+    view.update(Message::FollowEnded(id(ID), Some("a line is too long".to_owned())));
+    assert!(text(&view, 100, 24).contains("connections  a line is too long"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::wire::WorkflowId;
 use crate::wire::event::Line;
 
 /// Workflows that are shown.
-const MOST: usize = 200;
+pub(crate) const MOST: usize = 200;
 /// Lines of an answer that are shown.
 const LONGEST_ANSWER: usize = 500;
 
@@ -24,8 +24,10 @@ pub(crate) enum Message {
     Listed(Vec<Listed>, u64),
     /// The engine does not answer.
     EngineLost(String),
-    /// The events of a workflow are read from the first.
+    /// The events of a workflow are read from the first, and some have come.
     FollowBegan(WorkflowId),
+    /// The events of a workflow are not read any more; the reason, where they will not be again.
+    FollowEnded(WorkflowId, Option<String>),
     /// Further events of a workflow.
     Events(WorkflowId, Vec<Line>),
     /// A work is done.
@@ -67,6 +69,7 @@ impl Dashboard {
             Message::Listed(listed, now_ms) => self.list(&listed, now_ms),
             Message::EngineLost(why) => self.trouble = Some(Shown::of(&why)),
             Message::FollowBegan(id) => self.with(id, WatchedWorkflow::follow),
+            Message::FollowEnded(id, why) => self.with(id, |workflow| workflow.leave(why.as_deref())),
             Message::Events(id, lines) => {
                 self.with(id, |workflow| lines.iter().for_each(|line| workflow.add(line)));
             }

@@ -35,6 +35,8 @@ pub(super) struct WatchedWorkflow {
     looked_at: Option<u64>,
     /// Set once its events are followed.
     pub(super) is_followed: bool,
+    /// Reason why its events cannot be followed.
+    pub(super) unfollowable: Option<Shown>,
     pub(super) traffic: Traffic,
     pub(super) refusals: Refusals,
 }
@@ -82,6 +84,7 @@ impl WatchedWorkflow {
             cpus_now: None,
             looked_at: None,
             is_followed: false,
+            unfollowable: None,
             traffic: Traffic::default(),
             refusals: Refusals::default(),
         }
@@ -120,8 +123,13 @@ impl WatchedWorkflow {
 
     /// Forgets what events said: they are read from the first again.
     pub(super) fn follow(&mut self) {
-        self.is_followed = true;
+        (self.is_followed, self.unfollowable) = (true, None);
         (self.traffic, self.refusals) = (Traffic::default(), Refusals::default());
+    }
+
+    /// Notes that its events are not followed: what they said may be old.
+    pub(super) fn leave(&mut self, why: Option<&str>) {
+        (self.is_followed, self.unfollowable) = (false, why.map(Shown::of));
     }
 
     pub(super) fn add(&mut self, line: &Line) {

@@ -154,7 +154,8 @@ fn restore_before_panics() {
     });
 }
 
-/// Reads keys, by a thread that ends with the program. The receiver ends where the terminal does.
+/// Reads keys, by a thread that ends with the program. A terminal that hung up does not end the
+/// receiver: crossterm reads on from it, and the next drawing fails instead.
 ///
 /// # Errors
 /// When there can be no thread.

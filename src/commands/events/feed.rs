@@ -19,13 +19,25 @@ pub(crate) struct EventFeed {
     id: WorkflowId,
     output: Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>> + Send>>,
     pending: Vec<u8>,
+    longest: usize,
 }
 
 impl EventFeed {
     /// Begins with the first event of a guard.
     pub(crate) fn of(engine: &Engine, id: WorkflowId, guard: &str) -> EventFeed {
         let options = LogsOptions { stdout: true, stderr: false, follow: true, ..Default::default() };
-        EventFeed { id, output: Box::pin(engine.api.logs(guard, Some(options))), pending: Vec::new() }
+        let output = Box::pin(engine.api.logs(guard, Some(options)));
+        EventFeed { id, output, pending: Vec::new(), longest: LONGEST }
+    }
+
+    /// Ends at a piece without a line's end that is longer than so many bytes.
+    pub(crate) fn within(self, longest: usize) -> EventFeed {
+        EventFeed { longest, ..self }
+    }
+
+    /// Tells whether it ended at a line that is too long.
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.pending.len() > self.longest
     }
 
     /// Returns the next whole lines; none at the end.
@@ -40,7 +52,7 @@ impl EventFeed {
             if let Some(end) = self.pending.iter().rposition(|byte| *byte == b'\n') {
                 return Ok(Some(self.pending.drain(..=end).collect()));
             }
-            if self.pending.len() > LONGEST {
+            if self.is_too_long() {
                 return Err(Failure::new(COULD_NOT_RUN, cannot()).hint("look at it with `ringfence events`"));
             }
         }

@@ -29,14 +29,12 @@ The list has the latest 200 targets; `ringfence events ID --denied` has all.";
 
 /// Draws the box that is open, if one is.
 pub(super) fn draw(view: &Dashboard, frame: &mut Frame<'_>, area: Rect) {
+    view.is_cut.set(false);
     let (title, text) = match &view.panel {
         Panel::None => return,
         Panel::Help => ("help".to_owned(), Text::raw(HELP)),
-        Panel::Refusal => match view.chosen_refusal() {
-            Some(refusal) => ("refusal".to_owned(), about(refusal)),
-            None => return,
-        },
-        Panel::Name { id, typed, fault } => {
+        Panel::Refusal { refusal, .. } => ("refusal".to_owned(), about(refusal)),
+        Panel::Name { id, typed, fault, .. } => {
             let mut lines = vec![
                 Line::raw("Host to permit, as HOST[:PORT] (port 443 unless given):"),
                 Line::styled(format!("> {typed}_"), bold()),
@@ -45,7 +43,6 @@ pub(super) fn draw(view: &Dashboard, frame: &mut Frame<'_>, area: Rect) {
             (format!("permit for {}", named(view, *id)), Text::from(lines))
         }
         Panel::AskPermit { id, host, rule } => {
-            // The rule comes first: a small terminal cuts what follows.
             let lines = vec![
                 Line::styled(format!("- {rule}"), bold()),
                 Line::raw(""),
@@ -70,7 +67,24 @@ pub(super) fn draw(view: &Dashboard, frame: &mut Frame<'_>, area: Rect) {
             (title.to_string(), Text::from_iter(lines))
         }
     };
+    let asks = matches!(view.panel, Panel::AskPermit { .. } | Panel::AskStop { .. });
+    let is_cut = !fits(&text, area);
+    view.is_cut.set(is_cut);
+    if asks && is_cut {
+        return draw_box(
+            title,
+            Text::raw("The question does not fit: make the terminal larger."),
+            frame,
+            area,
+        );
+    }
     draw_box(title, text, frame, area);
+}
+
+/// Tells whether a box has room for the whole of a text.
+fn fits(text: &Text<'_>, area: Rect) -> bool {
+    let words = Paragraph::new(text.clone()).wrap(Wrap { trim: false });
+    area.width > 2 && rows(&words, usize::from(area.width.min(WIDTH) - 2)).saturating_add(2) <= area.height
 }
 
 /// Describes a workflow by name and image.

@@ -34,12 +34,12 @@ pub(crate) fn draw(view: &Dashboard, frame: &mut Frame<'_>) {
             .areas(frame.area());
     draw_head(view, frame, head);
     draw_body(view, frame, body);
+    boxes::draw(view, frame, body);
     let keys = match &view.working {
         Some(work) => format!(" {work} …"),
         None => keys(view, foot.width).to_owned(),
     };
     frame.render_widget(Line::raw(keys).style(bold()), foot);
-    boxes::draw(view, frame, body);
 }
 
 fn draw_head(view: &Dashboard, frame: &mut Frame<'_>, area: Rect) {
@@ -67,11 +67,12 @@ fn draw_body(view: &Dashboard, frame: &mut Frame<'_>, area: Rect) {
 /// Returns the keys that are of use, as many as fit.
 fn keys(view: &Dashboard, width: u16) -> &'static str {
     match (&view.panel, width) {
-        (Panel::None | Panel::Help | Panel::Refusal, 76..) => {
+        (Panel::None | Panel::Help | Panel::Refusal { .. }, 76..) => {
             " arrows move   Tab other list   p permit   Enter detail   s stop   ? help   q quit"
         }
-        (Panel::None | Panel::Help | Panel::Refusal, _) => " ? help  q quit",
+        (Panel::None | Panel::Help | Panel::Refusal { .. }, _) => " ? help  q quit",
         (Panel::Name { .. }, _) => " Enter goes on   Esc goes back",
+        (Panel::AskPermit { .. } | Panel::AskStop { .. }, _) if view.is_cut.get() => " n no",
         (Panel::AskPermit { .. } | Panel::AskStop { .. }, _) => " y yes   n no",
         (Panel::Answer { .. }, _) => " arrows move   any other key goes back",
     }

@@ -34,13 +34,18 @@ pub(super) fn draw(view: &Dashboard, frame: &mut Frame<'_>, area: Rect) {
     let title = format!(" refusals of {}: {}{latest} ", workflow.title(), refusals.total);
     let inner = section(title, has_focus, frame, area);
     if refusals.len() == 0 {
-        let words = if workflow.is_followed { "none" } else { "its events are not followed" };
+        let words = match (workflow.is_followed, &workflow.unfollowable) {
+            (true, _) => "none",
+            (false, Some(why)) => why,
+            (false, None) => "its events are not followed",
+        };
         return frame.render_widget(Line::raw(format!("   {words}")), inner);
     }
     let remedy = if inner.height > REMEDY + 2 { REMEDY } else { 0 };
     let list = Rect { height: inner.height - remedy, ..inner };
     draw_rows(view, frame, list, has_focus);
-    let text = view.chosen_refusal().map_or("", |refusal| &refusal.remedy);
+    let gone = "the chosen one is gone: newer targets took its place";
+    let text = view.chosen_refusal().map_or(gone, |refusal| &refusal.remedy);
     let text = Paragraph::new(format!("   {text}")).wrap(Wrap { trim: false });
     frame.render_widget(text, below(inner, usize::from(list.height)));
 }
@@ -50,13 +55,13 @@ fn draw_rows(view: &Dashboard, frame: &mut Frame<'_>, area: Rect, has_focus: boo
     let refusals = &workflow.refusals;
     let place = refusals.place(view.refusal.as_ref());
     let room = usize::from(area.height.saturating_sub(1));
-    let first = first_row(place, refusals.len(), room);
+    let first = first_row(place.unwrap_or(0), refusals.len(), room);
     let shown: Vec<&Refusal> = refusals.iter().skip(first).take(room).collect();
     let rows: Vec<[String; 4]> = shown.iter().map(|refusal| row(refusal)).collect();
     let table = Table::new(&COLUMNS, &rows, TARGET, area.width);
     table.draw_titles(frame, area);
     for (y, (refusal, cells)) in shown.iter().zip(&rows).enumerate() {
-        let is_chosen = first + y == place;
+        let is_chosen = Some(first + y) == place;
         let is_fresh = view.now < refusal.last.unix_seconds().saturating_add(FRESH);
         let style = match (is_chosen, is_fresh) {
             (true, _) => chosen(has_focus),

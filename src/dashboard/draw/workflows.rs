@@ -87,7 +87,7 @@ pub(super) fn draw_facts(view: &Dashboard, frame: &mut Frame<'_>, area: Rect) {
     let project = workflow.project.as_ref().map_or("-", |project| project);
     let connections = match (guard_is_gone, workflow.is_followed) {
         (true, _) => guard,
-        (false, false) => "not followed".to_owned(),
+        (false, false) => workflow.unfollowable.as_ref().map_or("not followed", |why| why).to_owned(),
         (false, true) => {
             let traffic = &workflow.traffic;
             format!(

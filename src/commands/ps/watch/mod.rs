@@ -121,7 +121,13 @@ async fn show(
 /// Takes news over. A list says whose events are to be followed.
 fn take(view: &mut Dashboard, feeds: &mut Feeds, look: &Look, work: &mut Work, message: Message) {
     match &message {
-        Message::Listed(listed, _) => feeds.follow(&look.engine(), listed),
+        Message::Listed(listed, _) => {
+            // The view forgets those beyond its first ones, and so do the feeds.
+            let shown = &listed[..listed.len().min(dashboard::MOST)];
+            for id in feeds.follow(&look.engine(), shown, view.chosen_id()) {
+                _ = view.update(Message::FollowEnded(id, None));
+            }
+        }
         Message::Answered { .. } => {
             look.soon();
             work.told();
