@@ -13,7 +13,7 @@ use super::values::{cpus, pids, size, time};
 Speaks the Docker API at a socket of your own. Every container that a client makes there is in a fence
 with this policy, and nothing that a client says takes it out. Containers of one compose project, CI job,
 devcontainer or named network share a fence. Ends with Ctrl-C; containers stay in their fences then, and
-the next `ringfence serve` at the same socket finds them.
+the next `ringfence serve` at the same socket finds them. A service manager may hand its socket over.
 Exit status: 0 Ctrl-C, 125 could not
 
 Examples:

@@ -13,7 +13,7 @@ use crate::host::{open_files, state};
 use crate::layers;
 
 use crate::serve::rules::page;
-use crate::serve::server::{self, ServeRequest};
+use crate::serve::server::{self, ServeRequest, service_manager};
 use crate::supervisor::engine::{Choice, Engine};
 use crate::supervisor::mounts::nonce;
 use crate::supervisor::signals::Signals;
@@ -32,6 +32,7 @@ pub(crate) async fn serve(engine_host: Option<&str>, args: ServeArgs) -> Result<
     if args.explain {
         return crate::term::print(&page::explanation()).map(|()| 0);
     }
+    let handed = service_manager::handed()?;
     open_files::raise_limit(OPEN_FILES);
     state::is_usable()?;
     let choice = Choice::of(engine_host)?;
@@ -55,8 +56,18 @@ pub(crate) async fn serve(engine_host: Option<&str>, args: ServeArgs) -> Result<
     let socket = args.socket;
     let policy = loaded.policy;
     let named = named(&args.projects);
-    let request =
-        ServeRequest { engine, socket, policy, layers: wanted, roots, named, limits, wishes, machine };
+    let request = ServeRequest {
+        engine,
+        socket,
+        handed,
+        policy,
+        layers: wanted,
+        roots,
+        named,
+        limits,
+        wishes,
+        machine,
+    };
     server::serve(request, &mut signals).await
 }
 

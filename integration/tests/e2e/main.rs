@@ -72,6 +72,7 @@ mod serve_attacks;
 mod serve_clients;
 mod serve_ends;
 mod serve_fills;
+mod serve_manager;
 mod serve_places;
 mod serve_starts;
 mod serve_variants;
@@ -174,6 +175,7 @@ fn modules() -> Vec<(&'static str, &'static [Test], bool)> {
         ("serve_clients", serve_clients::TESTS, true),
         ("serve_ends", serve_ends::TESTS, true),
         ("serve_fills", serve_fills::TESTS, true),
+        ("serve_manager", serve_manager::TESTS, true),
         ("serve_places", serve_places::TESTS, true),
         ("serve_starts", serve_starts::TESTS, true),
         ("serve_variants", serve_variants::TESTS, true),

@@ -58,27 +58,49 @@ impl Served {
     }
 
     fn start_allowing(bed: &Testbed, name: &str, allowed: &[&str], words: &[&str]) -> Result<Served> {
-        if bed.engine.product() == Product::Podman {
-            skip("ringfence serves with Docker only")?;
-        }
         let socket = bed.directory.path().join(format!("{name}.sock"));
-        let log = bed.directory.path().join(format!("{name}.log"));
+        let named = socket.to_string_lossy().into_owned();
+        let words = [&["--socket", &named], words].concat();
         let mut command = bed.ringfence.command();
-        let policy = bed.ringfence.allowing(allowed)?;
-        command
-            .args(["serve", "--accept-known-holes", "--memory", "256MiB", "--socket"])
-            .arg(&socket)
-            .arg("--policy")
-            .arg(policy);
-        command.args(words);
-        let child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log)?).spawn()?;
-        let served = Served { child, socket, log };
+        command.stdin(Stdio::null());
+        let served = Served::spawn(bed, command, socket, allowed, &words)?;
         let up = until("the socket answers", SOON, || {
             served.get("/_ping").is_ok_and(|answer| answer.ends_with("OK"))
         });
         up.with_context(|| served.said())?;
         Ok(served)
+    }
+
+    /// Starts one by a command that lacks its arguments, and does not wait for it.
+    pub(crate) fn spawn(
+        bed: &Testbed,
+        mut command: Command,
+        socket: PathBuf,
+        allowed: &[&str],
+        words: &[&str],
+    ) -> Result<Served> {
+        if bed.engine.product() == Product::Podman {
+            skip("ringfence serves with Docker only")?;
+        }
+        let log = socket.with_extension("log");
+        command.args(["serve", "--accept-known-holes", "--memory", "256MiB"]);
+        command.arg("--policy").arg(bed.ringfence.allowing(allowed)?).args(words);
+        let child = command.stdout(Stdio::null()).stderr(fs::File::create(&log)?).spawn()?;
+        Ok(Served { child, socket, log })
+    }
+
+    /// Kills it as nothing can be prepared for.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Waits until it has ended by itself; its exit status.
+    pub(crate) fn ended(&mut self) -> Result<Option<i32>> {
+        let child = &mut self.child;
+        until("serve ends", SOON, || matches!(child.try_wait(), Ok(Some(_))))?;
+        Ok(self.child.wait()?.code())
     }
 
     /// Returns what it said.
@@ -128,8 +150,7 @@ impl Served {
     /// Ends it as Ctrl-C does.
     pub(crate) fn end(mut self) -> Result<()> {
         kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGINT)?;
-        let child = &mut self.child;
-        until("serve ends", SOON, || matches!(child.try_wait(), Ok(Some(_))))
+        self.ended().map(drop)
     }
 }
 
@@ -363,8 +384,7 @@ fn killed(bed: &Testbed) -> Result<()> {
         script,
     ])?;
     served.docker(&["create", "--name", "waits", image, "true"])?;
-    served.child.kill()?;
-    served.child.wait()?;
+    served.kill()?;
     let inside =
         bed.engine.docker(&["ps", "--filter", "label=dev.ringfence.role=member", "--format", "{{.ID}}"])?;
     let exec = |words: &[&str]| bed.engine.try_docker(&[&["exec", inside.trim()], words].concat());

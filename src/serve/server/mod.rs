@@ -25,6 +25,7 @@ mod members;
 mod once_per_key;
 mod published;
 mod records;
+pub(crate) mod service_manager;
 mod shown;
 mod socket;
 mod start;
@@ -61,6 +62,7 @@ use self::files::Ground;
 use self::fill_record::FillRecord;
 use self::http::{Answer, EngineHttp, denied};
 use self::records::NetworkRecords;
+use self::socket::ServeSocket;
 use self::state::{Facts, RootSpelling, Serving};
 use self::streams::Place;
 use super::decide::facts::ProjectRoot;
@@ -99,6 +101,8 @@ pub(crate) struct ServeRequest {
     pub(crate) engine: Engine,
     /// The path of the socket, if one was named.
     pub(crate) socket: Option<PathBuf>,
+    /// The socket, if a service manager handed one over.
+    pub(crate) handed: Option<std::os::unix::net::UnixListener>,
     /// The policy of every fence.
     pub(crate) policy: Policy,
     /// The origin of that policy.
@@ -123,8 +127,9 @@ pub(crate) async fn serve(request: ServeRequest, signals: &mut Signals) -> Resul
     LocalSet::new().run_until(serve_here(request, signals)).await
 }
 
-async fn serve_here(request: ServeRequest, signals: &mut Signals) -> Result<u8, Failure> {
-    let path = socket::path(request.socket.as_deref())?;
+async fn serve_here(mut request: ServeRequest, signals: &mut Signals) -> Result<u8, Failure> {
+    let socket = ServeSocket::find(request.socket.as_deref(), request.handed.take())?;
+    let path = socket.path.clone();
     let id = id_of(&path);
     let own = folder("serve")?.join(&id);
     fs::create_dir_all(&own).map_err(|error| cannot(&own, &error))?;
@@ -136,7 +141,8 @@ async fn serve_here(request: ServeRequest, signals: &mut Signals) -> Result<u8, 
             .hint("name it: ringfence --engine unix:///run/docker.sock serve")
     };
     let engine = EngineHttp::new(request.engine.socket().ok_or_else(elsewhere)?.to_owned());
-    let listener = socket::listen(&path)?;
+    let listener = socket.listen()?;
+    service_manager::status("looking for containers of an earlier serve");
     let serving = Serving::new(facts(request, &path, id, own)?, engine, networks, fills);
     let found = until_signal(signals, async {
         // What a member has was filled, and is left no more.
@@ -146,15 +152,18 @@ async fn serve_here(request: ServeRequest, signals: &mut Signals) -> Result<u8, 
     })
     .await;
     if found.is_ok() {
-        crate::term::talk(format_args!("serving at unix://{}", path.display()));
+        let words = format!("serving at unix://{}", path.display());
+        crate::term::talk(&words);
+        service_manager::ready(&words);
         tokio::task::spawn_local(Rc::clone(&serving).follow());
         tokio::select! {
             () = accept(&serving, listener) => {}
             _ = signals.next() => {}
         }
     }
+    service_manager::stopping();
     // A client that comes now finds nobody.
-    let _ = fs::remove_file(&path);
+    socket.leave();
     found?;
     tokio::select! {
         () = serving.leave() => Ok(0),
