@@ -22,7 +22,7 @@ use crate::leftovers::only_the_uplink;
 
 pub(crate) const TESTS: &[Test] = &[
     ("a start that fails while the agent is being created", fails_meanwhile),
-    ("a start that is interrupted while a network is being created", interrupted_meanwhile),
+    ("a start that is interrupted while a volume is being created", interrupted_meanwhile),
     ("an engine whose answer is lost", lost_answer),
     ("a run that is stopped while its own supervisor removes it", stopped_meanwhile),
 ];
@@ -159,12 +159,12 @@ fn fails_meanwhile(bed: &Testbed) -> Result<()> {
 
 fn interrupted_meanwhile(bed: &Testbed) -> Result<()> {
     let proxy = Proxy::start(bed, "interrupted.sock", |line| {
-        if creates(line, "networks", "") { Deed::Hold(Duration::from_secs(4)) } else { Deed::Pass }
+        if creates(line, "volumes", "") { Deed::Hold(Duration::from_secs(4)) } else { Deed::Pass }
     })?;
     let policy = bed.ringfence.allowing(&["a.test"])?;
     let mut child = proxy.command(bed, &policy).spawn()?;
     let tried =
-        until("a network is asked for", Duration::from_secs(60), || proxy.met.load(Ordering::SeqCst) > 0);
+        until("a volume is asked for", Duration::from_secs(60), || proxy.met.load(Ordering::SeqCst) > 0);
     for _ in 0..2 {
         kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGTERM)?;
         thread::sleep(Duration::from_millis(300));

@@ -214,11 +214,9 @@ fn killed(bed: &Testbed) -> Result<()> {
                     bed.engine.docker(&["rm", "--force", id.trim()])?;
                 }
             }
-            for kind in ["network", "volume"] {
-                let found = bed.engine.docker(&[kind, "ls", "--quiet", "--filter", &ours])?;
-                let found: Vec<&str> = found.split_whitespace().collect();
-                bed.engine.docker(&[&[kind, "rm"], &found[..]].concat())?;
-            }
+            let found = bed.engine.docker(&["volume", "ls", "--quiet", "--filter", &ours])?;
+            let found: Vec<&str> = found.split_whitespace().collect();
+            bed.engine.docker(&[&["volume", "rm"], &found[..]].concat())?;
         }
         let words: &[&str] = if end == "stop" { &["stop", &name] } else { &["gc"] };
         let output = bed.ringfence.call(words)?;

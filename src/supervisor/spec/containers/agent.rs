@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, Mount, MountType};
 
-use super::{log_config, no_restart, open_files, volume};
+use super::{log_config, no_restart, open_files, own_volume};
 use crate::supervisor::spec::agent::AgentSpec;
 use crate::supervisor::spec::home::HomePlace;
 use crate::supervisor::spec::limits::for_engine;
@@ -76,14 +76,14 @@ fn mounts(workflow: &Workflow, agent: &AgentSpec) -> Vec<Mount> {
         read_only: Some(true),
         ..Default::default()
     });
-    let handed = agent.handed.then(|| volume(workflow.object(Role::Secrets), SECRETS, true));
-    let trust = agent.trust.then(|| volume(workflow.object(Role::Trust), AUTHORITIES, true));
+    let handed = agent.handed.then(|| own_volume(workflow, Role::Secrets, SECRETS, true));
+    let trust = agent.trust.then(|| own_volume(workflow, Role::Trust, AUTHORITIES, true));
     agent
         .binds
         .for_agent(workflow)
         .into_iter()
         .chain(served)
-        .chain([volume(workflow.object(Role::Notice), NOTICE, true)])
+        .chain([own_volume(workflow, Role::Notice, NOTICE, true)])
         .chain(trust)
         .chain(handed)
         .chain(image_volumes::for_agent(workflow, agent.first_volume, &agent.data))

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use bollard::models::{ContainerCreateBody, EndpointSettings, HostConfig, NetworkingConfig};
 
-use super::{log_config, no_restart, open_files, volume};
+use super::{log_config, no_restart, open_files, own_volume};
 use crate::supervisor::spec::binds::Binds;
 use crate::supervisor::spec::etc::{HOSTNAME, OWN_NAME};
 use crate::supervisor::spec::image_volumes;
@@ -52,12 +52,12 @@ pub(crate) fn fence(
 ) -> ContainerCreateBody {
     let mut host = helper_host(workflow, "none", FENCE_MEMORY);
     host.mounts.get_or_insert_default().extend(binds.for_fence(workflow));
-    host.mounts.get_or_insert_default().push(volume(workflow.object(Role::Notice), NOTICE, false));
+    host.mounts.get_or_insert_default().push(own_volume(workflow, Role::Notice, NOTICE, false));
     if trust {
-        host.mounts.get_or_insert_default().push(volume(workflow.object(Role::Trust), TRUST, false));
+        host.mounts.get_or_insert_default().push(own_volume(workflow, Role::Trust, TRUST, false));
     }
     if handed {
-        host.mounts.get_or_insert_default().push(volume(workflow.object(Role::Secrets), HANDED, false));
+        host.mounts.get_or_insert_default().push(own_volume(workflow, Role::Secrets, HANDED, false));
     }
     host.cap_add = Some(vec!["NET_ADMIN".to_owned()]);
     // Far more than it needs: a limit of every kind that the agent gets, to be seen from within.
@@ -195,7 +195,7 @@ fn helper_host(workflow: &Workflow, network: &str, memory: i64) -> HostConfig {
         pids_limit: Some(64),
         restart_policy: Some(no_restart()),
         log_config: Some(log_config(HELPERS_OUTPUT)),
-        mounts: Some(vec![volume(workflow.object(Role::Volume), SHARED, false)]),
+        mounts: Some(vec![own_volume(workflow, Role::Volume, SHARED, false)]),
         ..Default::default()
     }
 }
