@@ -20,9 +20,9 @@ pub(crate) use self::helpers::{Counted, GUARD_ID, disk, fence, guard, host, prob
 use super::limits::for_engine;
 use super::workflow::{Role, Workflow};
 
-/// Returns the mount of one of the workflow's volumes. It has the labels too: an engine that creates
-/// a container late, when the volume was removed already, makes the volume anew, and what has no
-/// label is found by nobody.
+/// Returns the mount of one of the workflow's volumes. It has the labels too: an engine that
+/// creates a container late, when the volume was removed already, makes the volume anew, and what
+/// has no label is found by nobody.
 fn own_volume(workflow: &Workflow, role: Role, path: &str, read_only: bool) -> Mount {
     let mut mount = volume(workflow.object(role), path, read_only);
     mount.volume_options.get_or_insert_default().labels = Some(workflow.labels(role));
