@@ -177,16 +177,25 @@ fn interrupted_meanwhile(bed: &Testbed) -> Result<()> {
 }
 
 fn lost_answer(bed: &Testbed) -> Result<()> {
-    let proxy = Proxy::start(bed, "lost.sock", |line| {
-        if creates(line, "containers", "-guard") { Deed::Lose } else { Deed::Pass }
-    })?;
-    let output = proxy.run(bed)?;
-    ensure!(output.status.code() == Some(125), "{output:?}");
-    ensure!(
-        output.stderr.contains("the engine did not say whether it made: container ringfence-"),
-        "{output:?}"
-    );
-    only_the_uplink(bed)
+    // What such a container mounts is made anew with it, if it was removed by then.
+    let of_guard: fn(&str) -> Deed =
+        |line| if creates(line, "containers", "-guard") { Deed::Lose } else { Deed::Pass };
+    let of_fence: fn(&str) -> Deed =
+        |line| if creates(line, "containers", "-fence") { Deed::Lose } else { Deed::Pass };
+    let of_agent: fn(&str) -> Deed =
+        |line| if creates(line, "containers", "-agent") { Deed::Lose } else { Deed::Pass };
+    for (name, judge) in
+        [("lost-guard.sock", of_guard), ("lost-fence.sock", of_fence), ("lost-agent.sock", of_agent)]
+    {
+        let output = Proxy::start(bed, name, judge)?.run(bed)?;
+        ensure!(output.status.code() == Some(125), "{name}: {output:?}");
+        ensure!(
+            output.stderr.contains("the engine did not say whether it made: container ringfence-"),
+            "{name}: {output:?}"
+        );
+        only_the_uplink(bed)?;
+    }
+    Ok(())
 }
 
 /// `stop` meets the guard just when the supervisor removes it.

@@ -12,6 +12,7 @@
 
 use bollard::models::{Mount, MountBindOptions, MountType, MountVolumeOptions, VolumeCreateRequest};
 
+use super::containers::labelled;
 use super::workflow::{Role, Workflow};
 use crate::supervisor::engine::dialect::Sharing;
 use crate::wire::handover::{GIVEN, Given, Nonce};
@@ -86,13 +87,14 @@ impl Binds {
             let (target, read_only) = place(index, bind);
             let base = Mount { target: Some(target), read_only: Some(read_only), ..Default::default() };
             if self.is_shared(bind) {
-                Mount {
+                let mount = Mount {
                     source: Some(name(workflow, index)),
                     typ: Some(MountType::VOLUME),
                     // Else an empty directory would be filled from the image.
                     volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..Default::default() }),
                     ..base
-                }
+                };
+                labelled(mount, workflow, Role::Mount)
             } else {
                 Mount {
                     source: Some(bind.source.to_string_lossy().into_owned()),

@@ -12,7 +12,7 @@ use std::path::{Component, Path};
 
 use bollard::models::{Mount, VolumeCreateRequest};
 
-use super::containers::volume;
+use super::containers::{labelled, volume};
 use super::workflow::{Role, Workflow};
 use crate::term::{COULD_NOT_RUN, Failure};
 use crate::wire::handover::COUNTED;
@@ -101,7 +101,7 @@ pub(super) fn for_counting(
 }
 
 fn mount(workflow: &Workflow, number: usize, target: String, read_only: bool) -> Mount {
-    volume(name(workflow, number), &target, read_only)
+    labelled(volume(name(workflow, number), &target, read_only), workflow, Role::Data)
 }
 
 /// The engine's name of one volume.

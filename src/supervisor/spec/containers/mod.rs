@@ -20,11 +20,15 @@ pub(crate) use self::helpers::{Counted, GUARD_ID, disk, fence, guard, host, prob
 use super::limits::for_engine;
 use super::workflow::{Role, Workflow};
 
-/// Returns the mount of one of the workflow's volumes. It has the labels too: an engine that
-/// creates a container late, when the volume was removed already, makes the volume anew, and what
-/// has no label is found by nobody.
+/// Returns the mount of one of the workflow's volumes, of which there is one in that role.
 fn own_volume(workflow: &Workflow, role: Role, path: &str, read_only: bool) -> Mount {
-    let mut mount = volume(workflow.object(role), path, read_only);
+    labelled(volume(workflow.object(role), path, read_only), workflow, role)
+}
+
+/// Gives the mount of a workflow's volume the volume's labels: an engine that creates a container
+/// late, when the volume was removed already, makes the volume anew, and what has no label is found
+/// by nobody.
+pub(super) fn labelled(mut mount: Mount, workflow: &Workflow, role: Role) -> Mount {
     mount.volume_options.get_or_insert_default().labels = Some(workflow.labels(role));
     mount
 }

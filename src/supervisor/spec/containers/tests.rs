@@ -141,6 +141,7 @@ fn only_the_fence_may_administer_a_network_and_only_its_own() {
     assert_eq!(busy.nano_cpus, Some(4_000_000_000), "as much as its agent");
     assert_eq!(fence.cap_add.as_deref(), Some(&["NET_ADMIN".to_owned()][..]));
     assert_eq!(fence.network_mode.as_deref(), Some("none"));
+    assert_eq!(fence.extra_hosts.as_deref(), Some(&["agent:127.0.1.1".to_owned()][..]));
     assert_eq!(guard.cap_add, None);
     assert_eq!(agent.network_mode.as_deref(), Some("container:f3nce"));
     for host in [&fence, &guard, &agent, &host] {
