@@ -132,6 +132,7 @@ pub(super) fn attempts(
         datagram(straight, |_| Ok(())),
     );
 
+    let broadcasts = [Ipv4Addr::BROADCAST, surroundings.subnet.broadcast()];
     // Both ends of the cable: an agent can name either.
     for device in [device, END] {
         for address in neighbours.iter().copied().chain([ELSEWHERE]) {
@@ -153,19 +154,22 @@ pub(super) fn attempts(
                 half_sent(to, device),
             );
         }
-        for address in [Ipv4Addr::BROADCAST, surroundings.subnet.broadcast()] {
+        for address in broadcasts {
             let to = refused(address);
-            now(
-                format!("broadcast to {to}"),
-                Expect::Denied,
-                datagram(to, |fd| setsockopt(fd, sockopt::Broadcast, &true)),
-            );
             let outcome = datagram(to, |fd| {
                 setsockopt(fd, sockopt::Broadcast, &true)?;
                 setsockopt(fd, sockopt::BindToDevice, &OsString::from(device))
             });
             now(format!("broadcast by {device} to {to}"), Expect::Denied, outcome);
         }
+    }
+    for address in broadcasts {
+        let to = refused(address);
+        now(
+            format!("broadcast to {to}"),
+            Expect::Denied,
+            datagram(to, |fd| setsockopt(fd, sockopt::Broadcast, &true)),
+        );
     }
     let to = refused(Ipv4Addr::new(224, 0, 0, 1));
     let outcome = datagram(to, |fd| {
