@@ -243,7 +243,8 @@ impl Awaited {
         let (host, runs) = tokio::try_join!(asked, inventory::count_runs(&plan.engine))?;
         let known = surroundings(&plan.request.policy, self.subnets, host.network.clone())?;
         let share = ConnectionShare { table: host.table, runs };
-        let files = configuration(plan, known, planted, share, host.watch.kernel())?;
+        let kernel = host.recipe.here.clone().filter(|_| host.watch.is_here());
+        let files = configuration(plan, known, planted, share, kernel)?;
         Ok((host, files))
     }
 }

@@ -72,8 +72,8 @@ impl Ended<'_> {
     }
 }
 
-/// Ends the fence beside whatever goes on: an engine takes a while to give its network back. A
-/// fence that goes on is found by the removal.
+/// Ends the fence beside whatever goes on, so that the removal need not wait for its end. A fence
+/// that goes on is found by the removal.
 fn end_fence(plan: &RunPlan) {
     let (api, fence) = (plan.engine.api.clone(), plan.workflow.object(Role::Fence));
     let options = KillContainerOptions { signal: "KILL".to_owned() };

@@ -60,15 +60,16 @@ pub(super) struct Recipe {
     pub(super) workflow: Workflow,
     /// The engine's id of the helper image.
     pub(super) image: String,
-    /// Tells whether the engine's machine was seen to have this supervisor's network.
-    pub(super) is_here: bool,
+    /// The boot id of this kernel, where the engine's machine was seen to have this supervisor's
+    /// network.
+    pub(super) here: Option<String>,
 }
 
 impl Recipe {
     /// Returns what the helper of a run needs.
     pub(super) fn of(plan: &RunPlan) -> Recipe {
         let (engine, workflow) = (plan.engine.clone(), plan.workflow.clone());
-        Recipe { engine, workflow, image: plan.helper.clone(), is_here: false }
+        Recipe { engine, workflow, image: plan.helper.clone(), here: None }
     }
 
     /// Tells whether the engine may be in this supervisor's own network, so that it is worth a
@@ -83,10 +84,9 @@ impl Recipe {
     /// since a machine may be the copy of another.
     pub(super) fn look(&mut self, network: &str, subnet: &IpNet) {
         let name = network.get(..BRIDGE_DIGITS).map(|id| format!("br-{id}"));
-        self.is_here = self.may_be_here()
-            // The fence could not tell then that it is on another one.
-            && kernel::boot_id().is_some()
-            && name.is_some_and(|name| network::has_device(&name, subnet));
+        let is_here = self.may_be_here() && name.is_some_and(|name| network::has_device(&name, subnet));
+        // Without that id the fence could not tell that it is on another kernel.
+        self.here = is_here.then(kernel::boot_id).flatten();
     }
 }
 
@@ -145,7 +145,7 @@ pub(super) struct BegunWatch {
 /// Reads the network here where it is the engine's too; else starts the helper and waits for its
 /// first words.
 pub(super) async fn begin(recipe: &Recipe) -> Result<BegunWatch, Failure> {
-    if recipe.is_here
+    if recipe.here.is_some()
         && let Ok((here, network)) = Here::begin().await
     {
         return Ok(BegunWatch { watch: HostWatch::Here(here), network, table: connection_table::read() });
@@ -180,9 +180,9 @@ pub(super) async fn begin(recipe: &Recipe) -> Result<BegunWatch, Failure> {
 }
 
 impl HostWatch {
-    /// Returns the boot id of the kernel whose addresses these are, where it is this machine's.
-    pub(super) fn kernel(&self) -> Option<String> {
-        matches!(self, HostWatch::Here(_)).then(kernel::boot_id).flatten()
+    /// Tells whether this machine's kernel is asked.
+    pub(super) fn is_here(&self) -> bool {
+        matches!(self, HostWatch::Here(_))
     }
 
     /// Takes what a helper says first: the table, where its kernel shows one, and the network.
@@ -247,7 +247,7 @@ impl HostWatch {
                     }
                     restarts += 1;
                     // What could not be read here a helper may say.
-                    recipe.is_here = false;
+                    recipe.here = None;
                     tokio::time::sleep(PAUSE).await;
                     began = Instant::now();
                     match timeout(RESTART_LIMIT, again(&recipe)).await {

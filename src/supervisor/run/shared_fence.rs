@@ -306,7 +306,7 @@ async fn over_at(ends: SystemTime) -> String {
 /// a change.
 async fn known_host(engine: &Engine, workflow: &Workflow) -> Result<KnownHost, Failure> {
     let image = helper_image::ensure(engine).await?;
-    let recipe = Recipe { engine: engine.clone(), workflow: workflow.clone(), image, is_here: false };
+    let recipe = Recipe { engine: engine.clone(), workflow: workflow.clone(), image, here: None };
     let resolvers = nameservers();
     let host::BegunWatch { watch, network, table } = host::again(&recipe).await?;
     let told = host::tell(&recipe, &network).await;
